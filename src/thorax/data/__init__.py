@@ -1,0 +1,1 @@
+"""Sources of labelled radiographs, and the store they are decoded into."""

@@ -1,0 +1,43 @@
+"""What every source of labelled radiographs answers: rows of path, patient and labels."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Where a lesion is, in pixels of the image it belongs to; (x, y) is the upper left corner."""
+
+    finding: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One labelled radiograph of a source.
+
+    Attributes:
+        image: the name it goes by in tables, unique in its source.
+        path: the file to decode.
+        patient: opaque identifier; splits never cut through a patient.
+        labels: int8 [K], 1 / 0 / -1 (unknown).
+        split: "train", "val" or "test" where the source says; None leaves it to `split`.
+        view: "PA", "AP" or None.
+        boxes: lesion boxes in pixels of the file's own image, or of `box_frame` where that is set.
+        box_frame: (height, width) of the image the boxes were drawn on, None = the file's own.
+    """
+
+    image: str
+    path: Path
+    patient: str
+    labels: npt.NDArray[np.int8] = field(repr=False)
+    split: str | None = None
+    view: str | None = None
+    boxes: tuple[Box, ...] = ()
+    box_frame: tuple[int, int] | None = None

@@ -1,0 +1,69 @@
+"""What can go wrong by the user's doing, with a stable code and one exit status a kind.
+
+A message says what happened, the value, what is allowed and what to do, on one line.
+"""
+
+from typing import ClassVar
+
+
+class ThoraxError(Exception):
+    """A mistake in what Thorax was given; never a bug in Thorax itself.
+
+    Attributes:
+        code: stable kebab-case name of the mistake; scripts may match on it.
+        message: one line for a person.
+    """
+
+    exit_code: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+    dimse_status: ClassVar[int] = 0xC000
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = " ".join(message.split())
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class UsageError(ThoraxError):
+    """A command line, option or configuration that cannot be followed."""
+
+    exit_code = 2
+    http_status = 400
+
+
+class ImageError(ThoraxError):
+    """One image that cannot be read, or must not be."""
+
+    exit_code = 3
+    http_status = 422
+
+
+class DataError(ThoraxError):
+    """A label table, split or store that is missing, damaged or contradicts itself."""
+
+    exit_code = 3
+    http_status = 422
+
+
+class ModelError(ThoraxError):
+    """A checkpoint, foreign model or artifact that is missing, damaged or of the wrong shape."""
+
+    exit_code = 4
+    http_status = 500
+
+
+class DeviceError(ThoraxError):
+    """A device that is absent, or a layer or precision that it cannot run."""
+
+    exit_code = 5
+    http_status = 503
+
+
+class PeerError(ThoraxError):
+    """Another program or host that does not answer as it should."""
+
+    exit_code = 6
+    http_status = 502

@@ -1,0 +1,1 @@
+"""A checkpoint or a foreign model to OpenVINO IR."""

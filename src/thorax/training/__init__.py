@@ -1,0 +1,1 @@
+"""Training on one machine or many, to a checkpoint."""
