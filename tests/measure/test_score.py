@@ -1,0 +1,225 @@
+import csv
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thorax.errors import DataError
+from thorax.labels import LabelSet
+from thorax.measure.score import Score, score, tabulate
+from thorax.metrics import auroc
+
+LABELS = """Image Index,Finding Labels,Patient ID,Patient Age
+a.png,Mass|Effusion,1,58
+b.png,No Finding,1,58
+c.png,Mass,2,40
+d.png,Effusion,3,41
+e.png,No Finding,4,42
+"""
+PREDICTIONS = """Image Index,prob_Effusion,prob_Mass
+e.png,0.1,0.3
+a.png,0.8,0.9
+b.png,0.2,0.4
+c.png,0.3,0.3
+d.png,0.3,0.2
+"""
+
+
+def _write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def _score(folder: Path, predictions: str = PREDICTIONS, labels: str = LABELS) -> Score:
+    return score(_write(folder, "p.csv", predictions), _write(folder, "l.csv", labels), samples=50)
+
+
+def _values(result: Score) -> dict[str, float]:
+    return {row.finding: row.auroc.value for row in result.labels}
+
+
+def test_images_are_matched_by_name_and_findings_ordered_as_the_label_set(tmp_path: Path) -> None:
+    result = _score(tmp_path)
+    assert list(_values(result)) == ["Effusion", "Mass"]
+    truth = np.array([[0, 0], [1, 1], [0, 0], [0, 1], [1, 0]], np.int8)
+    given = np.array([[0.1, 0.3], [0.8, 0.9], [0.2, 0.4], [0.3, 0.3], [0.3, 0.2]])
+    assert list(_values(result).values()) == auroc(truth, given).tolist()
+    assert (result.images, result.patients) == (5, 4)
+    assert [(row.positives, row.images) for row in result.labels] == [(2, 5), (2, 5)]
+
+
+def test_plain_columns_and_synonyms_and_folders_name_the_same_things(tmp_path: Path) -> None:
+    other = (
+        PREDICTIONS.replace("Image Index,prob_Effusion,prob_Mass", "path,Pleural Effusion,mass")
+        .replace("a.png", "/data/x/a.png")
+        .replace("b.png", r"C:\x\b.png")
+    )
+    assert _values(_score(tmp_path, other)) == _values(_score(tmp_path))
+
+
+def test_prefixed_columns_win_over_labels_written_beside_them(tmp_path: Path) -> None:
+    lines = PREDICTIONS.splitlines()
+    beside = "\n".join([lines[0] + ",Mass", *(line + ",1" for line in lines[1:])])
+    assert _values(_score(tmp_path, beside)) == _values(_score(tmp_path))
+
+
+def test_one_column_a_finding_may_hold_unknown_labels(tmp_path: Path) -> None:
+    labels = "image,view,Tumour,Mass\na,PA,1,0\nb,AP,0.0,\nc,PA,-1,1\nd,PA,1,0\ne,PA,0,1.0\n"
+    given = "image,Tumour,Mass,Other\na,.9,.1\nb,.2,.9\nc,.1,.8\nd,.7,.3\ne,.1,.7\n".replace(
+        "\n", ",.5\n"
+    ).replace("Other,.5", "Other")
+    result = _score(tmp_path, given, labels)
+    assert _values(result) == {"Tumour": 1.0, "Mass": 1.0}
+    assert [(row.positives, row.images) for row in result.labels] == [(2, 4), (2, 4)]
+    assert result.ignored == ("Other",)
+
+
+def test_columns_that_no_prediction_names_are_not_read(tmp_path: Path) -> None:
+    labels = "Path,Frontal/Lateral,Mass\na,Frontal,1\nb,Frontal,0\n"
+    assert _values(_score(tmp_path, "path,Mass\na,.9\nb,.1\n", labels)) == {"Mass": 1.0}
+
+
+def test_without_patients_there_are_no_intervals(tmp_path: Path) -> None:
+    labels = "\n".join(
+        ",".join(cell for k, cell in enumerate(line.split(",")) if k != 2)
+        for line in LABELS.splitlines()
+    )
+    result = _score(tmp_path, PREDICTIONS, labels)
+    assert result.patients is None
+    assert _values(result) == _values(_score(tmp_path))
+    assert result.document()["mean_auroc"]["low"] is None
+
+
+def test_gzip_and_byte_order_mark_are_read(tmp_path: Path) -> None:
+    zipped, marked = tmp_path / "p.csv.gz", tmp_path / "l.csv"
+    zipped.write_bytes(gzip.compress(PREDICTIONS.encode()))
+    marked.write_text(LABELS, encoding="utf-8-sig")
+    assert _values(score(zipped, marked, samples=50)) == _values(_score(tmp_path))
+
+
+def test_split_scores_exactly_its_images(tmp_path: Path) -> None:
+    split = _write(
+        tmp_path, "s.csv", "Image Index,split\na.png,test\nb.png,test\nc.png,train\ne.png,test\n"
+    )
+    predictions, labels = _write(tmp_path, "p.csv", PREDICTIONS), _write(tmp_path, "l.csv", LABELS)
+    result = score(predictions, labels, split=split, samples=50)
+    assert (result.images, result.unused) == (3, 2)
+    assert _values(result) == {"Effusion": 1.0, "Mass": 1.0}
+    with pytest.raises(DataError, match="split-unknown"):
+        score(predictions, labels, split=split, subset="val")
+    predictions.write_text(PREDICTIONS.replace("e.png,0.1,0.3\n", ""))
+    with pytest.raises(DataError, match=r"lacks 1 of the 3 .*'e\.png'"):
+        score(predictions, labels, split=split)
+
+
+@pytest.mark.parametrize(
+    ("code", "line", "predictions"),
+    [
+        ("image-unlabelled", 2, PREDICTIONS.replace("e.png", "z.png")),
+        ("image-duplicate", 4, PREDICTIONS.replace("b.png", "a.png")),
+        ("image-duplicate", 4, PREDICTIONS.replace("b.png", "x/a.png")),
+        ("image-missing", 2, PREDICTIONS.replace("e.png", "")),
+        ("probability-invalid", 5, PREDICTIONS.replace("c.png,0.3", "c.png,nan")),
+        ("probability-invalid", 5, PREDICTIONS.replace("c.png,0.3", "c.png,1.01")),
+        ("probability-invalid", 5, PREDICTIONS.replace("c.png,0.3", "c.png,")),
+        ("probability-invalid", 5, PREDICTIONS.replace("c.png,0.3", "c.png,-inf")),
+        ("table-row-width", 6, PREDICTIONS.replace("d.png,0.3,0.2", "d.png,0.3")),
+    ],
+)
+def test_a_bad_row_is_named_by_its_line(
+    tmp_path: Path, code: str, line: int, predictions: str
+) -> None:
+    with pytest.raises(DataError, match=rf"^{code}: .*p\.csv line {line}\b"):
+        _score(tmp_path, predictions)
+
+
+@pytest.mark.parametrize(
+    ("code", "predictions"),
+    [
+        ("table-empty", ""),
+        ("predictions-missing", "image,Mass\n"),
+        ("predictions-no-findings", "image,score\na.png,1\n"),
+        ("finding-duplicate", "image,Effusion,Pleural Effusion\na.png,0,1\n"),
+        ("table-no-image-column", "Mass,Effusion\n0,1\n"),
+        ("table-unreadable", 'image,Mass\na.png,"0.5\n'),
+    ],
+)
+def test_a_table_of_another_kind_is_refused(tmp_path: Path, code: str, predictions: str) -> None:
+    with pytest.raises(DataError, match=f"^{code}: "):
+        _score(tmp_path, predictions)
+
+
+@pytest.mark.parametrize(
+    ("code", "line", "labels"),
+    [
+        ("image-duplicate", 3, LABELS.replace("b.png", "a.png")),
+        ("label-unknown", 4, LABELS.replace("c.png,Mass", "c.png,Broken rib")),
+        ("patient-missing", 4, LABELS.replace("Mass,2", "Mass,")),
+        ("label-invalid", 3, "image,Mass,Effusion\na.png,1,0\nb.png,2,0\n"),
+    ],
+)
+def test_a_bad_label_is_named_by_its_line(
+    tmp_path: Path, code: str, line: int, labels: str
+) -> None:
+    predictions = "image,Mass\na.png,.1\nb.png,.2\n" if code == "label-invalid" else PREDICTIONS
+    with pytest.raises(DataError, match=rf"^{code}: .*l\.csv line {line}\b"):
+        _score(tmp_path, predictions, labels)
+
+
+def test_a_name_in_two_folders_is_not_guessed(tmp_path: Path) -> None:
+    labels = "image,Mass\nx/a.png,1\ny/a.png,0\n"
+    assert _values(_score(tmp_path, "image,Mass\nx/a.png,1\ny/a.png,0\n", labels))["Mass"] == 1
+    with pytest.raises(DataError, match="image-unlabelled"):
+        _score(tmp_path, "image,Mass\na.png,1\n", labels)
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8bnot gzip", b"image,\xff\xfe\n", None])
+def test_a_damaged_or_absent_file_is_a_data_error(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "p.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=r"table-unreadable: .*p\.csv"):
+        score(path, _write(tmp_path, "l.csv", LABELS))
+
+
+def test_other_label_sets_are_scored(tmp_path: Path) -> None:
+    labels = "image,findings\na,Nail|Coin\nb,\n"
+    given = _write(tmp_path, "p.csv", "image,Coin,Nail\na,1,0\nb,0,1\n")
+    result = score(
+        given, _write(tmp_path, "l.csv", labels), label_set=LabelSet("toys", ("Nail", "Coin"))
+    )
+    assert _values(result) == {"Nail": 0.0, "Coin": 1.0}
+
+
+def test_document_is_json_with_null_for_what_is_undefined() -> None:
+    truth = np.array([[1, 0], [0, 0], [1, 0]], np.int8)
+    table = tabulate(("Mass", "Hernia"), truth, truth * 0.5 + 0.2, ["1", "2", "3"], samples=50)
+    document = json.loads(json.dumps(table.document(), allow_nan=False))
+    assert document["auroc"]["Hernia"] == {
+        "value": None,
+        "low": None,
+        "high": None,
+        "positives": 0,
+        "images": 3,
+    }
+    assert document["mean_auroc"]["value"] == 1.0
+    assert document["roc"] == {"Mass": [[0.0, 0.0], [0.0, 1.0], [1.0, 1.0]]}
+    assert sum(row["count"] for row in document["reliability"]) == 6
+
+
+@pytest.mark.realdata
+def test_published_predictions_give_the_published_table(realdata: Path) -> None:
+    """Predictions are written with six decimals, which moves a rare finding by a few 1e-6."""
+    nih = realdata / "nih"
+    result = score(
+        nih / "zech2022_densenet121_predictions.csv.gz",
+        nih / "Data_Entry_2017_v2020.csv.gz",
+        samples=20,
+    )
+    with (nih / "zech2022_densenet121_auroc.csv").open(newline="") as text:
+        published = {row["label"]: float(row["auc"]) for row in csv.DictReader(text)}
+    assert result.images == 22_433
+    assert _values(result) == pytest.approx(published, abs=1e-5)
