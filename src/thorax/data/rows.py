@@ -41,3 +41,18 @@ class Row:
     view: str | None = None
     boxes: tuple[Box, ...] = ()
     box_frame: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """One image that was left out, and why: listed for the user, never fatal.
+
+    Attributes:
+        image: the name it goes by in tables.
+        code: stable kebab-case reason.
+        message: one line for a person.
+    """
+
+    image: str
+    code: str
+    message: str

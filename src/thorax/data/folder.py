@@ -1,0 +1,327 @@
+"""Any folder of radiographs with a CSV of labels, CheXpert's and the phantoms' among them."""
+
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from thorax.data.rows import Box, Row, Skipped
+from thorax.data.table import Table, read_table
+from thorax.errors import DataError, UsageError
+from thorax.labels import NEGATIVE, NIH14, POSITIVE, UNKNOWN, LabelSet
+
+logger = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".dcm", ".dicom"})
+
+_IMAGE = ("image", "path", "Image Index", "filename", "file", "image path", "file path", "image id")
+_PATIENT = ("patient", "Patient ID", "subject", "subject id")
+_FINDINGS = ("findings", "Finding Labels", "labels", "finding", "label")
+_SPLIT = ("split", "fold", "subset")
+_VIEW = ("view", "View Position", "AP/PA")
+_PROJECTION = ("Frontal/Lateral",)
+_SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+    "": None,
+}
+_SIDE_VIEWS = frozenset({"LATERAL", "L", "LL", "RL", "LLO", "RLO"})
+
+
+def rows(
+    images: Path,
+    *,
+    labels: Path,
+    boxes: Path | None = None,
+    patient_from: str | None = None,
+    label_set: LabelSet = NIH14,
+    on_skip: Callable[[Skipped], None] | None = None,
+) -> list[Row]:
+    """Return the labelled radiographs of a folder, in the order of the table.
+
+    Columns are found by their names: image (image, path, Image Index, filename, ...), patient,
+    optionally split and view, and either findings joined by `|` or one column a finding with 1, 0,
+    -1 or nothing; the last two mean unknown, as in CheXpert (Irvin et al., AAAI 2019). A finding
+    of the set that has no column is unknown; a column that means nothing here is ignored.
+
+    Args:
+        images: the folder; a path in the table is relative to it, a bare name is searched in it.
+        labels: the table.
+        boxes: a table of image, finding, x, y, width, height in the image's own pixels.
+        patient_from: regular expression whose first group (or whole match) in the image's path is
+            the patient, for a table without a patient column; `.*` states that no two images
+            share a patient.
+        label_set: what the labels are.
+        on_skip: told of every image left out: `label-missing` (a file the table does not have),
+            `image-missing` (no such file), `view-not-frontal`. Without it they are counted in
+            the log.
+
+    Raises:
+        DataError: when the table cannot be followed, names a file outside the folder, or leaves
+            no image.
+        UsageError: `patient-pattern` for a `patient_from` that is no regular expression.
+    """
+    table = read_table(labels)
+    files = find_images(images)
+    finder = _Finder(images, files)
+    image_column = table.need(_IMAGE)
+    patients = _patients(table, image_column, patient_from)
+    values = _labels(table, label_set)
+    split_column, view_column = table.find(_SPLIT), table.find(_VIEW)
+    projection_column = table.find(_PROJECTION)
+    box_lists = {} if boxes is None else _boxes(boxes, label_set)
+    found: list[Row] = []
+    skipped: list[Skipped] = []
+    seen: set[Path] = set()
+    for number, cells in enumerate(table.rows):
+        name = cells[image_column]
+        path = finder.path(name)
+        if path is None:
+            skipped.append(Skipped(name, "image-missing", f"{name} is not in {images.name}"))
+            continue
+        if path in seen:
+            raise DataError(
+                "label-twice", f"{labels.name} has {name!r} twice; keep one row an image"
+            )
+        seen.add(path)
+        view = cells[view_column].upper() if view_column is not None else ""
+        projection = cells[projection_column].upper() if projection_column is not None else ""
+        if view in _SIDE_VIEWS or projection == "LATERAL":
+            reason = "its table calls it a lateral view; only frontal views are learned from"
+            skipped.append(Skipped(name, "view-not-frontal", reason))
+            continue
+        found.append(
+            Row(
+                image=name,
+                path=path,
+                patient=patients[number],
+                labels=values[number],
+                split=_split(table, number, split_column),
+                view=view if view in ("PA", "AP") else None,
+                boxes=tuple(box_lists.get(name, ())),
+            )
+        )
+    skipped += [
+        Skipped(path.relative_to(images).as_posix(), "label-missing", f"{labels.name} has no row")
+        for path in files
+        if path not in seen
+    ]
+    return finish(found, skipped, images, labels, on_skip)
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Return every image file under a folder, sorted; names that begin with a dot are left out.
+
+    Raises:
+        DataError: `folder-missing`.
+    """
+    if not folder.is_dir():
+        raise DataError("folder-missing", f"{folder} is no folder; give the folder of the images")
+    found = []
+    for base, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            Path(base, name)
+            for name in names
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
+        ]
+    return sorted(found)
+
+
+def finish(
+    found: list[Row],
+    skipped: list[Skipped],
+    images: Path,
+    labels: Path,
+    on_skip: Callable[[Skipped], None] | None,
+) -> list[Row]:
+    """Report what a source left out and return what it found.
+
+    Raises:
+        DataError: `source-empty` when nothing was found.
+    """
+    if on_skip is not None:
+        for skip in skipped:
+            on_skip(skip)
+    elif skipped:
+        logger.warning("%d images of %s were left out", len(skipped), images.name)
+    if not found:
+        raise DataError(
+            "source-empty",
+            f"no image under {images} has a row in {labels.name}; "
+            f"{len(skipped)} were left out; check that the two belong together",
+        )
+    return found
+
+
+@dataclass(slots=True, init=False)
+class _Finder:
+    """Files of one folder, by path or by a bare name that is there once."""
+
+    root: Path
+    files: frozenset[Path]
+    by_name: dict[str, list[Path]]
+
+    def __init__(self, root: Path, files: Iterable[Path]) -> None:
+        self.root = root
+        self.files = frozenset(files)
+        self.by_name = {}
+        for path in self.files:
+            self.by_name.setdefault(path.name, []).append(path)
+
+    def path(self, name: str) -> Path | None:
+        inside = Path(os.path.normpath(self.root / name))
+        root = Path(os.path.normpath(self.root))
+        if not name or "\0" in name or not inside.is_relative_to(root) or inside == root:
+            raise DataError(
+                "path-outside",
+                f"the table names {name!r}, which is not a file inside {self.root}; "
+                "write paths relative to the folder of the images",
+            )
+        relative = inside.relative_to(root)
+        # CheXpert's paths begin with the name of the folder that holds them.
+        tail = Path(*relative.parts[1:]) if relative.parts[0] == root.name else relative
+        for candidate in (self.root / relative, self.root / tail):
+            if candidate in self.files or (candidate != self.root and candidate.is_file()):
+                return candidate
+        if len(relative.parts) > 1:
+            return None
+        matches = self.by_name.get(relative.name, [])
+        if len(matches) > 1:
+            raise DataError(
+                "image-ambiguous",
+                f"{name!r} is {len(matches)} files under {self.root}, among them "
+                f"{matches[0].relative_to(self.root)} and {matches[1].relative_to(self.root)}; "
+                "write its path or give the folder that holds one of them",
+            )
+        return matches[0] if matches else None
+
+
+def _patients(table: Table, image_column: int, pattern: str | None) -> list[str]:
+    if pattern is None:
+        column = table.need(
+            _PATIENT,
+            "splits are by patient: add that column, or say with --patient-from PATTERN where the "
+            "image's path holds the patient ('.*' where every image is another patient)",
+        )
+        names = [cells[column] for cells in table.rows]
+    else:
+        try:
+            expression = re.compile(pattern)
+        except re.error as error:
+            raise UsageError(
+                "patient-pattern", f"{pattern!r} is no regular expression: {error}"
+            ) from error
+        found = [expression.search(cells[image_column]) for cells in table.rows]
+        names = [
+            "" if match is None else (match.group(1 if expression.groups else 0) or "")
+            for match in found
+        ]
+    for cells, name in zip(table.rows, names, strict=True):
+        if not name:
+            raise DataError(
+                "patient-missing",
+                f"{table.path.name} gives no patient for {cells[image_column]!r}"
+                + (f" by {pattern!r}" if pattern else "")
+                + "; every image needs one",
+            )
+    return names
+
+
+def _labels(table: Table, label_set: LabelSet) -> list[npt.NDArray[np.int8]]:
+    joined = table.find(_FINDINGS)
+    if joined is not None:
+        return [label_set.row(cells[joined].split("|")) for cells in table.rows]
+    columns: dict[int, int] = {}
+    for column, name in enumerate(table.columns):
+        finding = _finding(name, label_set)
+        if finding is None:
+            continue
+        if finding in columns.values():
+            raise DataError(
+                "table-column-twice",
+                f"{table.path.name} has two columns for {label_set.findings[finding]}, one of "
+                f"them {name!r}; keep one",
+            )
+        columns[column] = finding
+    if not columns:
+        table.need(_FINDINGS, f"or give one column a finding ({', '.join(label_set.findings)})")
+    values = np.full((len(table.rows), len(label_set)), UNKNOWN, np.int8)
+    for number in range(len(table.rows)):
+        for column, finding in columns.items():
+            values[number, finding] = _value(table, number, column)
+    return list(values)
+
+
+def _finding(column: str, label_set: LabelSet) -> int | None:
+    try:
+        return label_set.index(column)
+    except DataError:
+        return None
+
+
+def _value(table: Table, row: int, column: int) -> int:
+    if not table.rows[row][column]:
+        return UNKNOWN
+    value = table.number(row, column)
+    if value not in (POSITIVE, NEGATIVE, UNKNOWN):
+        raise DataError(
+            "label-value",
+            f"{table.path.name}, row {row + 1}, column {table.columns[column]!r} is {value}; "
+            "allowed are 1, 0, -1 (unknown) and nothing (unknown)",
+        )
+    return int(value)
+
+
+def _split(table: Table, row: int, column: int | None) -> str | None:
+    if column is None:
+        return None
+    cell = table.rows[row][column]
+    if cell.lower() not in _SPLIT_NAMES:
+        raise DataError(
+            "split-unknown",
+            f"{table.path.name}, row {row + 1}: split is {cell!r}; allowed are train, val, test "
+            "and nothing (chosen by patient)",
+        )
+    return _SPLIT_NAMES[cell.lower()]
+
+
+def _boxes(path: Path, label_set: LabelSet) -> dict[str, list[Box]]:
+    table = read_table(path)
+    image, finding = table.need(_IMAGE), table.need(("finding", "Finding Label", "label"))
+    edges = [table.need((name,)) for name in ("x", "y", "width", "height")]
+    found: dict[str, list[Box]] = {}
+    for number, cells in enumerate(table.rows):
+        x, y, width, height = (table.number(number, column) for column in edges)
+        found.setdefault(cells[image], []).append(
+            make_box(table, label_set, cells[finding], x, y, width, height)
+        )
+    return found
+
+
+def make_box(
+    table: Table, label_set: LabelSet, finding: str, x: float, y: float, width: float, height: float
+) -> Box:
+    """Return a box whose finding bears the label set's own name.
+
+    Raises:
+        DataError: `box-empty`, or `label-unknown`.
+    """
+    if width <= 0 or height <= 0:
+        raise DataError(
+            "box-empty",
+            f"{table.path.name} has a box of {width} x {height} pixels; both must be above 0",
+        )
+    return Box(label_set.findings[label_set.index(finding)], x, y, width, height)

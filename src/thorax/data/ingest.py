@@ -1,0 +1,174 @@
+"""Decode rows into one file of pixels: in parallel, resumable after any interruption.
+
+Pixels are written to their place and forced to disk before a line of the journal says so; a run
+that is killed loses the images since the last such moment, no more. `pwrite` and not a memory map:
+dirty mapped pages count as this process's memory, and a full disk is an error, not a bus error.
+"""
+
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from thorax import radiograph
+from thorax.data.durable import sha256
+from thorax.data.rows import Row, Skipped
+from thorax.errors import ImageError
+from thorax.preprocess import InputSpec, prepare
+
+_SYNC_IMAGES: Final = 256
+_SYNC_S: Final = 5.0
+_MOST_WORKERS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """One image that is on disk.
+
+    Attributes:
+        number: its row.
+        sha256: of the source file, hexadecimal.
+        height: rows of the source image, pixels; 0 for a row without boxes.
+        width: columns of it.
+    """
+
+    number: int
+    sha256: str
+    height: int
+    width: int
+
+
+def decode(
+    rows: Sequence[Row],
+    spec: InputSpec,
+    *,
+    pixels: Path,
+    journal: Path,
+    workers: int | None,
+    on_progress: Callable[[int, int], None] | None,
+) -> tuple[dict[int, Decoded], list[Skipped]]:
+    """Decode the rows the journal does not have and return all that are decoded, and the failures.
+
+    Args:
+        rows: row n goes to bytes n*S*S of `pixels`; a file that cannot be read leaves zeros there.
+        spec: only `side` matters.
+        pixels: the file to fill.
+        journal: a JSON line for each image that is safely in it.
+        workers: threads, None = one a processor, 8 at most; each holds one decoded image.
+        on_progress: called with (images done, images in all) from the calling thread.
+
+    Raises:
+        OSError: when the disk refuses.
+    """
+    done = _read_journal(journal)
+    failed: dict[int, Skipped] = {}
+    count = workers or min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
+    size = spec.side * spec.side
+    with _opened(pixels) as target, _opened(journal) as log:
+        os.ftruncate(target, len(rows) * size)
+        os.lseek(log, 0, os.SEEK_END)
+        unsaved: list[Decoded] = []
+        saved_s = time.perf_counter()
+        for number, result in _each(rows, done, spec, target, count):
+            if isinstance(result, Skipped):
+                failed[number] = result
+            else:
+                unsaved.append(result)
+            if len(unsaved) >= _SYNC_IMAGES or time.perf_counter() - saved_s > _SYNC_S:
+                _save(target, log, unsaved, done)
+                saved_s = time.perf_counter()
+            if on_progress is not None:
+                on_progress(len(done) + len(unsaved) + len(failed), len(rows))
+        _save(target, log, unsaved, done)
+    return done, [failed[number] for number in sorted(failed)]
+
+
+def _each(
+    rows: Sequence[Row], done: Mapping[int, Decoded], spec: InputSpec, target: int, workers: int
+) -> Iterator[tuple[int, Decoded | Skipped]]:
+    """Yield the outcome of each row that is not done, in order, few of them in flight."""
+    # A copy: the caller adds to `done` while this runs.
+    todo = [number for number in range(len(rows)) if number not in done]
+    waiting: deque[tuple[int, Future[Decoded | Skipped]]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    try:
+        for number in todo:
+            waiting.append((number, pool.submit(_decode, rows[number], number, spec, target)))
+            if len(waiting) >= 4 * workers:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for first, future in waiting:
+            yield first, future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _decode(row: Row, number: int, spec: InputSpec, target: int) -> Decoded | Skipped:
+    try:
+        image = radiograph.read(row.path)
+        square = prepare(image, spec)
+        digest = _source_digest(row.path)
+    except ImageError as error:
+        return Skipped(row.image, error.code, error.message)
+    height, width = image.grey8.shape if row.boxes else (0, 0)
+    view, offset = square.data.cast("B"), number * spec.side * spec.side
+    while view:
+        written = os.pwrite(target, view, offset)
+        view, offset = view[written:], offset + written
+    return Decoded(number, digest, height, width)
+
+
+def _source_digest(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise ImageError("file-unreadable", f"{path.name}: {error.strerror}") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    number = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        yield number
+    finally:
+        os.close(number)
+
+
+def _save(target: int, log: int, unsaved: list[Decoded], done: dict[int, Decoded]) -> None:
+    os.fdatasync(target)
+    lines = "".join(
+        json.dumps([item.number, item.sha256, item.height, item.width]) + "\n" for item in unsaved
+    )
+    view = memoryview(lines.encode())
+    while view:
+        view = view[os.write(log, view) :]
+    os.fsync(log)
+    done.update((item.number, item) for item in unsaved)
+    unsaved.clear()
+
+
+def _read_journal(path: Path) -> dict[int, Decoded]:
+    """Return what the journal holds, and cut off a last line that was torn."""
+    done: dict[int, Decoded] = {}
+    if not path.exists():
+        return done
+    sound = 0
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                number, digest, height, width = json.loads(line)
+                item = Decoded(int(number), str(digest), int(height), int(width))
+            except (ValueError, TypeError):
+                break
+            if not line.endswith(b"\n"):
+                break
+            done[item.number] = item
+            sound += len(line)
+    os.truncate(path, sound)
+    return done

@@ -1,0 +1,156 @@
+"""ChestX-ray14 as the NIH Clinical Center gives it out (Wang et al., CVPR 2017)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from thorax.data.folder import find_images, finish, make_box
+from thorax.data.rows import Box, Row, Skipped
+from thorax.data.split import SPLITS, by_patient
+from thorax.data.table import Table, read_table
+from thorax.errors import DataError
+from thorax.labels import NIH14, LabelSet
+
+BOX_FRAME: Final = (1024, 1024)
+"""The 984 boxes were drawn on the released 1024 x 1024 images (README_ChestXray.pdf)."""
+
+_LISTS: Final = {"train_val_list.txt": None, "test_list.txt": "test"}
+_TRAIN_VAL_FRACTIONS: Final = (0.875, 0.125, 0.0)
+"""NIH lists train and val together; val is an eighth, as 10 % is of the usual 80 %."""
+
+
+def rows(
+    images: Path,
+    *,
+    labels: Path,
+    split: Path | None = None,
+    boxes: Path | None = None,
+    label_set: LabelSet = NIH14,
+    on_skip: Callable[[Skipped], None] | None = None,
+) -> list[Row]:
+    """Return the radiographs under a folder that the NIH table labels, sorted by name.
+
+    The table may name more images than are there. An image is found by its name without the
+    ending, so a copy turned into JPEG is found too.
+
+    Args:
+        images: searched through all its folders.
+        labels: Data_Entry_2017.csv or Data_Entry_2017_v2020.csv, plain or gzip.
+        split: a table of `Image Index,split`; or NIH's train_val_list.txt or test_list.txt, or
+            the folder of the two, which are then both read, and train_val is divided by patient.
+        boxes: BBox_List_2017.csv, plain or gzip.
+        label_set: what the labels are.
+        on_skip: told of every image left out: `label-missing` (no row in the table) and
+            `split-missing` (in no list). Without it they are counted in the log.
+
+    Raises:
+        DataError: when a table cannot be followed or no image is left.
+    """
+    table = read_table(labels)
+    image = table.need(("Image Index",))
+    findings = table.need(("Finding Labels",))
+    patient = table.need(("Patient ID",))
+    view = table.find(("View Position",))
+    labelled = {Path(cells[image]).stem: cells for cells in table.rows}
+    if len(labelled) != len(table.rows):
+        raise DataError("label-twice", f"{labels.name} names an image twice; keep one row an image")
+    splits = None if split is None else _splits(split)
+    box_lists = {} if boxes is None else _boxes(boxes, label_set)
+    found: list[Row] = []
+    skipped: list[Skipped] = []
+    for stem, path in sorted(_by_stem(images).items()):
+        if stem not in labelled:
+            skipped.append(Skipped(path.name, "label-missing", f"{labels.name} has no row for it"))
+            continue
+        cells = labelled[stem]
+        if splits is not None and stem not in splits:
+            skipped.append(Skipped(cells[image], "split-missing", "it is in none of the splits"))
+            continue
+        position = "" if view is None else cells[view].upper()
+        found.append(
+            Row(
+                image=cells[image],
+                path=path,
+                patient=cells[patient],
+                labels=label_set.row(cells[findings].split("|")),
+                split=None if splits is None else splits[stem],
+                view=position if position in ("PA", "AP") else None,
+                boxes=tuple(box_lists.get(stem, ())),
+                box_frame=BOX_FRAME if stem in box_lists else None,
+            )
+        )
+    if splits is not None:
+        divided = by_patient(found, fractions=_TRAIN_VAL_FRACTIONS)
+        found = [replace(row, split=name) for row, name in zip(found, divided, strict=True)]
+    return finish(found, skipped, images, labels, on_skip)
+
+
+def _by_stem(images: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in find_images(images):
+        other = found.setdefault(path.stem, path)
+        if other != path:
+            raise DataError(
+                "image-ambiguous",
+                f"{path.stem} is there twice, as {other.relative_to(images)} and "
+                f"{path.relative_to(images)}; give the folder that holds one of them",
+            )
+    return found
+
+
+def _splits(path: Path) -> dict[str, str | None]:
+    """Return the split of each image name without its ending; None stands for train or val."""
+    if path.is_dir() or path.name in _LISTS:
+        folder = path if path.is_dir() else path.parent
+        return {
+            Path(name).stem: split
+            for file, split in _LISTS.items()
+            for name in _names(folder / file)
+        }
+    table = read_table(path)
+    image, split = table.need(("Image Index", "image")), table.need(("split",))
+    found: dict[str, str | None] = {}
+    for cells in table.rows:
+        if cells[split] not in SPLITS:
+            raise DataError(
+                "split-unknown",
+                f"{path.name} puts {cells[image]} into {cells[split]!r}; allowed are "
+                f"{', '.join(SPLITS)}",
+            )
+        found[Path(cells[image]).stem] = cells[split]
+    return found
+
+
+def _names(path: Path) -> list[str]:
+    try:
+        return path.read_text("utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            "split-list-missing",
+            f"{path} cannot be read; train_val_list.txt and test_list.txt must lie in one folder",
+        ) from error
+
+
+def _boxes(path: Path, label_set: LabelSet) -> dict[str, list[Box]]:
+    table = read_table(path)
+    image, finding = table.need(("Image Index",)), table.need(("Finding Label",))
+    edges = _edges(table)
+    found: dict[str, list[Box]] = {}
+    for number, cells in enumerate(table.rows):
+        x, y, width, height = (table.number(number, column) for column in edges)
+        found.setdefault(Path(cells[image]).stem, []).append(
+            make_box(table, label_set, cells[finding], x, y, width, height)
+        )
+    return found
+
+
+def _edges(table: Table) -> tuple[int, int, int, int]:
+    """Return the columns of x, y, width, height.
+
+    NIH's header is `Bbox [x,y,w,h]`, unquoted: its commas make four columns of it.
+    """
+    first = table.find(("Bbox [x", "x"))
+    if first is None:
+        first = table.need(("Bbox [x,y,w,h]",))
+    return first, first + 1, first + 2, first + 3
