@@ -1,0 +1,240 @@
+"""The product: a folder of model.xml, model.bin and card.json whose digests agree."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from thorax import __version__
+from thorax.errors import ModelError
+from thorax.labels import LabelSet
+from thorax.metrics import Platt
+from thorax.preprocess import InputSpec
+
+XML: Final = "model.xml"
+BIN: Final = "model.bin"
+CARD: Final = "card.json"
+INTENDED_USE: Final = "Research software, not a medical device."
+
+
+class Precision(StrEnum):
+    """How weights are stored and layers computed."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+    INT8 = "int8"
+
+    @property
+    def compute(self) -> str:
+        """OpenVINO element type that floating-point layers are computed in on a CPU.
+
+        FP16 is a storage format there: a CPU without native FP16 widens the weights to f32.
+        """
+        return "bf16" if self is Precision.BF16 else "f32"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HeatmapGrid(_Frozen):
+    """Where the cells of a heat map lie on the prepared square.
+
+    The receptive field of cell (row, column) is centred on pixel
+    (offset + stride * column, offset + stride * row).
+    """
+
+    stride: float
+    offset: float
+
+
+class Accuracy(_Frozen):
+    """AUROC on a named set of images, as measured when the artifact was made."""
+
+    store: str
+    split: str
+    images: int
+    mean_auroc: float
+    auroc: dict[str, float | None]
+
+
+class Card(_Frozen):
+    """What travels from checkpoint to server beside the graph."""
+
+    format: Literal[1] = 1
+    name: str
+    topology: str
+    label_set: str
+    labels: tuple[str, ...]
+    input: InputSpec
+    precision: Precision
+    heatmap: HeatmapGrid | None = None
+    thresholds: dict[str, float] | None = None
+    """Operating point of each finding on its calibrated probability; bound to `digest`."""
+    calibration: dict[str, Platt] | None = None
+    accuracy: Accuracy | None = None
+    auroc_drop: float | None = None
+    """Mean AUROC of the fp32 graph minus that of this one, same images."""
+    parameters: int
+    macs: int
+    """Multiply-accumulates of one image."""
+    size_bytes: int
+    """Of model.bin."""
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    intended_use: str = INTENDED_USE
+    thorax_version: str = __version__
+    files: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of model.xml and model.bin."""
+    card_sha256: str = ""
+    """SHA-256 of this card, canonical JSON, with this field empty."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of graph, weights, precision and preprocessing: what thresholds belong to."""
+        parts = [self.files.get(XML, ""), self.files.get(BIN, ""), self.precision.value]
+        spec = self.input
+        parts.append(f"{spec.side} {spec.mean!r} {spec.std!r}")
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def labels_as_set(self) -> LabelSet:
+        """Return the finding names as the set they came from."""
+        return LabelSet(self.label_set, self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A verified artifact on disk."""
+
+    path: Path
+    card: Card
+
+    @property
+    def xml(self) -> Path:
+        """The graph."""
+        return self.path / XML
+
+    @property
+    def bin(self) -> Path:
+        """The weights."""
+        return self.path / BIN
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal text."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _card_digest(card: Card) -> str:
+    plain = card.model_copy(update={"card_sha256": ""}).model_dump(mode="json")
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def is_artifact(path: Path) -> bool:
+    """Return whether a folder claims to be an artifact; `load` verifies the claim."""
+    return path.is_dir() and (path / CARD).is_file()
+
+
+def load(path: Path) -> Artifact:
+    """Read and verify an artifact; a .xml inside one stands for the folder.
+
+    Raises:
+        ModelError: `artifact-missing`, `artifact-incomplete`, `artifact-card` or
+            `artifact-tampered`.
+    """
+    folder = path.parent if path.name == XML else path
+    if not folder.is_dir():
+        raise ModelError(
+            "artifact-missing",
+            f"no artifact at {path}; give the folder that `thorax optimize --out` wrote",
+        )
+    for name in (CARD, XML, BIN):
+        if not (folder / name).is_file():
+            raise ModelError(
+                "artifact-incomplete",
+                f"{folder} has no {name}; an artifact holds {XML}, {BIN} and {CARD}: "
+                "make it with `thorax optimize`",
+            )
+    try:
+        card = Card.model_validate_json((folder / CARD).read_bytes())
+    except (ValidationError, UnicodeDecodeError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise ModelError("artifact-card", f"{folder / CARD} cannot be read: {reason}") from error
+    for name, digest in ((XML, card.files.get(XML)), (BIN, card.files.get(BIN))):
+        if sha256(folder / name) != digest:
+            raise ModelError(
+                "artifact-tampered",
+                f"{folder / name} is not the file the card was written for (SHA-256 differs); "
+                "make the artifact again",
+            )
+    if _card_digest(card) != card.card_sha256:
+        raise ModelError(
+            "artifact-tampered",
+            f"{folder / CARD} was changed after it was written (SHA-256 differs); "
+            "make the artifact again",
+        )
+    return Artifact(folder, card)
+
+
+def seal(folder: Path, card: Card) -> Card:
+    """Write card.json for the model.xml and model.bin of a folder, with all digests, durably."""
+    files = {name: sha256(folder / name) for name in (XML, BIN)}
+    card = card.model_copy(update={"files": files, "size_bytes": (folder / BIN).stat().st_size})
+    card = card.model_copy(update={"card_sha256": _card_digest(card)})
+    temporary = folder / f".{CARD}.partial"
+    temporary.write_text(card.model_dump_json(indent=2) + "\n")
+    for name in (temporary.name, XML, BIN):
+        _sync(folder / name)
+    temporary.replace(folder / CARD)
+    _sync(folder)
+    return card
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of `out` only when the block succeeds.
+
+    An artifact that stood there is replaced; anything else is left alone.
+
+    Raises:
+        ModelError: `artifact-exists` when `out` is something other than an artifact.
+    """
+    if out.exists() and not is_artifact(out) and not (out.is_dir() and not any(out.iterdir())):
+        raise ModelError(
+            "artifact-exists",
+            f"{out} exists and is not an artifact; give another --out or remove it",
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging = out.parent / f".{out.name}.{os.getpid()}.partial"
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir()
+    try:
+        yield staging
+        _sync(staging)
+        if out.exists():
+            retired = out.parent / f".{out.name}.{os.getpid()}.old"
+            out.rename(retired)
+            staging.rename(out)
+            shutil.rmtree(retired)
+        else:
+            staging.rename(out)
+        _sync(out.parent)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,213 @@
+"""Compile an artifact for a device, and run it."""
+
+import queue
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import openvino as ov
+
+from thorax.artifact import Artifact, Precision
+from thorax.devices.core import list_devices, open_core, physical_devices, supports
+from thorax.devices.counters import Counter, CounterTotals
+from thorax.errors import DeviceError, ModelError
+
+INPUT: Final = "image"
+PROBABILITY: Final = "probability"
+HEATMAP: Final = "heatmap"
+EMBEDDING: Final = "embedding"
+
+Hint = Literal["latency", "throughput"]
+_ELEMENT: Final = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What a network says of N images.
+
+    Attributes:
+        probability: float32 [N,K], 0-1, uncalibrated.
+        heatmap: float32 [N,K,h,w], evidence for each finding as a logit a cell; its mean over the
+            cells is the logit of `probability`. None for a network without such a head.
+        embedding: float32 [N,D], the pooled features; None likewise.
+    """
+
+    probability: npt.NDArray[np.float32]
+    heatmap: npt.NDArray[np.float32] | None
+    embedding: npt.NDArray[np.float32] | None
+
+
+class Engine:
+    """An artifact compiled for a device; `infer` may be called from several threads.
+
+    Attributes:
+        device: the device string asked for.
+        devices: the physical devices that execute.
+        precision: how the artifact stores its weights.
+        compute: element type that floating-point layers run in, read back from the devices.
+        streams: inferences that run side by side.
+        batch: images of one inference.
+        simulated: whether time on any of the devices is modelled.
+    """
+
+    def __init__(
+        self, artifact: Artifact, device: str, compiled: ov.CompiledModel, *, batch: int
+    ) -> None:
+        self.artifact = artifact
+        self.device = device
+        self.compiled = compiled
+        self.batch = batch
+        self.precision = artifact.card.precision
+        # AUTO marks a device that stands in while another compiles: "(CPU)".
+        self.devices = tuple(
+            name.strip("()") for name in compiled.get_property("EXECUTION_DEVICES")
+        )
+        described = {found.name: found for found in list_devices()}
+        self.simulated = any(described[name].simulated for name in self.devices if name in described)
+        self.compute = "+".join(dict.fromkeys(self._each("INFERENCE_PRECISION_HINT")))
+        self.streams = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self._outputs = {name for port in compiled.outputs for name in port.get_names()}
+        self._idle: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
+        for _ in range(self.streams):
+            self._idle.put(compiled.create_infer_request())
+        self._totals = CounterTotals()
+
+    def _each(self, key: str) -> list[str]:
+        supported = self.compiled.get_property("SUPPORTED_PROPERTIES")
+        if key in supported:
+            values = [self.compiled.get_property(key)]
+        else:
+            parts: dict[str, dict[str, Any]] = self.compiled.get_property("DEVICE_PROPERTIES")
+            values = [properties[key] for properties in parts.values()]
+        return [_ELEMENT.get(value.to_dtype().name, str(value)) for value in values]
+
+    @contextmanager
+    def request(self) -> Iterator[ov.InferRequest]:
+        """Lend an idle request, waiting for one if need be."""
+        request = self._idle.get()
+        try:
+            yield request
+        finally:
+            self._idle.put(request)
+
+    def infer(self, images: npt.NDArray[np.uint8], *, profile: bool = False) -> Outputs:
+        """Run `batch` images and return copies of the outputs.
+
+        Args:
+            images: uint8 [N,1,S,S] as `thorax.preprocess.prepare` makes them, N = `batch`.
+            profile: add the counters of this run to `counters`; needs `compile(counters=True)`.
+        """
+        with self.request() as request:
+            request.infer({0: images}, share_inputs=True)
+            if profile:
+                self._totals.add(request.profiling_info)
+            return Outputs(
+                request.get_tensor(PROBABILITY).data.copy(),
+                request.get_tensor(HEATMAP).data.copy() if HEATMAP in self._outputs else None,
+                request.get_tensor(EMBEDDING).data.copy() if EMBEDDING in self._outputs else None,
+            )
+
+    def infer_many(
+        self,
+        images: npt.NDArray[np.uint8],
+        indices: npt.NDArray[np.int64],
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Outputs:
+        """Run images of a stack, as many side by side as there are streams.
+
+        Args:
+            images: uint8 [N,S,S], a store's memory map.
+            indices: int64 [M], which, in the order of the answers.
+            on_progress: called with 1 for each image done, from several threads.
+        """
+
+        def one(index: np.int64) -> Outputs:
+            outputs = self.infer(images[index][None, None])
+            if on_progress:
+                on_progress(1)
+            return outputs
+
+        with ThreadPoolExecutor(self.streams) as pool:
+            rows = list(pool.map(one, indices))
+        return Outputs(
+            np.concatenate([row.probability for row in rows]),
+            _joined([row.heatmap for row in rows]),
+            _joined([row.embedding for row in rows]),
+        )
+
+    def counters(self) -> list[Counter]:
+        """Return the mean cost of each layer over the profiled runs."""
+        return self._totals.mean()
+
+
+def compile(  # noqa: A001 - the field's own word
+    artifact: Artifact,
+    device: str = "CPU",
+    *,
+    hint: Hint = "latency",
+    streams: int | None = None,
+    batch: int = 1,
+    counters: bool = False,
+) -> Engine:
+    """Compile a verified artifact.
+
+    The precision is always set from the card and read back: no device is left to pick its own.
+
+    Args:
+        artifact: what `thorax.artifact.load` returned.
+        device: "CPU", "GPU", "AUTO", "HETERO:GPU,CPU", ...
+        hint: whether one answer soon or many answers a second matter.
+        streams: inferences side by side; None lets the device choose for the hint.
+        batch: images of one inference.
+        counters: measure every layer, at a small cost.
+
+    Raises:
+        DeviceError: `device-unknown`, `precision-unsupported`, `device-compile`.
+        ModelError: `model-unreadable` when OpenVINO cannot read the graph.
+    """
+    core = open_core()
+    precision = artifact.card.precision
+    parts = physical_devices(device)
+    for part in parts:
+        if precision in (Precision.BF16, Precision.INT8) and not supports(part, precision):
+            raise DeviceError(
+                "precision-unsupported",
+                f"device {part} does not compute {precision.value} natively and would quietly "
+                "compute f32 instead; use an artifact of another precision (`thorax devices` "
+                "lists what each device has)",
+            )
+    try:
+        model = core.read_model(artifact.xml, artifact.bin)
+    except RuntimeError as error:
+        raise ModelError("model-unreadable", f"{artifact.xml}: {_last_line(error)}") from error
+    if batch != 1:
+        model.reshape([batch, *list(model.inputs[0].shape)[1:]])
+    own: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision.compute}
+    shared: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper(), "PERF_COUNT": counters}
+    if streams is not None:
+        own["NUM_STREAMS"] = str(streams)
+    if ":" in device or device in ("AUTO", "HETERO"):
+        properties = {part.split("(")[0]: own for part in parts}
+        target = f"HETERO:{','.join(parts)}" if device == "HETERO" else device
+        config = {**shared, "DEVICE_PROPERTIES": properties}
+    else:
+        target, config = device, {**shared, **own}
+    try:
+        compiled = core.compile_model(model, target, config)
+    except RuntimeError as error:
+        raise DeviceError("device-compile", f"{device}: {_last_line(error)}") from error
+    return Engine(artifact, device, compiled, batch=batch)
+
+
+def _joined(parts: list[npt.NDArray[np.float32] | None]) -> npt.NDArray[np.float32] | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if known else None
+
+
+def _last_line(error: RuntimeError) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

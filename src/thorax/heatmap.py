@@ -1,0 +1,110 @@
+"""Where a finding was seen: the peak of a heat map, and a picture of it."""
+
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from thorax.artifact import INTENDED_USE, HeatmapGrid
+from thorax.preprocess import placement
+
+_COLOURS: Final = {"inferno": cv2.COLORMAP_INFERNO, "viridis": cv2.COLORMAP_VIRIDIS}
+COLOUR_MAPS: Final = tuple(_COLOURS)
+
+
+def peak(cells: npt.NDArray[np.float32], grid: HeatmapGrid) -> tuple[float, float]:
+    """Return (x, y) of the strongest evidence, in pixels of the prepared square.
+
+    A parabola through the largest cell and its neighbours places the peak between cells.
+
+    Args:
+        cells: float32 [h,w], logits.
+        grid: where the cells lie.
+    """
+    row, column = np.unravel_index(int(np.argmax(cells)), cells.shape)
+    return (
+        grid.offset + grid.stride * (column + _vertex(cells[row], int(column))),
+        grid.offset + grid.stride * (row + _vertex(cells[:, column], int(row))),
+    )
+
+
+def _vertex(line: npt.NDArray[np.float32], at: int) -> float:
+    if not 0 < at < len(line) - 1:
+        return 0.0
+    left, middle, right = (float(value) for value in line[at - 1 : at + 2])
+    bend = left - 2 * middle + right
+    return 0.5 * (left - right) / bend if bend < 0 else 0.0
+
+
+def to_source(
+    point: tuple[float, float], height: int, width: int, side: int
+) -> tuple[float, float]:
+    """Return where a point of the prepared square lies on the source image, in its pixels."""
+    place = placement(height, width, side)
+    x = (point[0] + 0.5 - place.left) * width / place.width - 0.5
+    y = (point[1] + 0.5 - place.top) * height / place.height - 0.5
+    return (min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0))
+
+
+def overlay(
+    image: npt.NDArray[np.uint8],
+    cells: npt.NDArray[np.float32],
+    grid: HeatmapGrid,
+    *,
+    title: str,
+    colours: str = "inferno",
+    height: int = 512,
+) -> npt.NDArray[np.uint8]:
+    """Draw radiograph and evidence side by side, BGR uint8 [H,W,3].
+
+    Each cell is one flat tile around the centre of its receptive field: the picture shows the
+    resolution there is. The colour is the probability a cell alone would give, 0 to 1.
+
+    Args:
+        image: uint8 [S,S], the prepared square.
+        cells: float32 [h,w], logits.
+        grid: where the cells lie on the square.
+        title: printed above the picture.
+        colours: one of `COLOUR_MAPS`.
+        height: pixels of each panel.
+    """
+    side = image.shape[0]
+    scale = height / side
+    large = cv2.resize(image, (height, height), interpolation=cv2.INTER_CUBIC)
+    grey = cv2.cvtColor(large, cv2.COLOR_GRAY2BGR)
+    probability = 1 / (1 + np.exp(-cells.astype(np.float64)))
+    centres = (np.arange(height) + 0.5) / scale - 0.5
+    nearest = np.rint((centres - grid.offset) / grid.stride).astype(int)
+    rows, columns = (nearest.clip(0, count - 1) for count in cells.shape)
+    tiles = (probability[np.ix_(rows, columns)] * 255).astype(np.uint8)
+    tint = cv2.applyColorMap(tiles, _COLOURS[colours])
+    mixed = cv2.addWeighted(grey, 0.55, tint, 0.45, 0)
+    for edges, axis in ((np.flatnonzero(np.diff(rows)), 0), (np.flatnonzero(np.diff(columns)), 1)):
+        index = (edges, slice(None)) if axis == 0 else (slice(None), edges)
+        mixed[index] = (mixed[index] * 0.85).astype(np.uint8)
+    bar = cv2.applyColorMap(
+        np.linspace(255, 0, height).astype(np.uint8)[:, None].repeat(14, axis=1), _COLOURS[colours]
+    )
+    top, bottom, gap, scale_width = 34, 28, 8, 40
+    canvas = np.full((top + height + bottom, 2 * height + 2 * gap + 14 + scale_width, 3), 16, np.uint8)
+    canvas[top : top + height, :height] = grey
+    canvas[top : top + height, height + gap : 2 * height + gap] = mixed
+    left = 2 * height + 2 * gap
+    canvas[top : top + height, left : left + 14] = bar
+    _write(canvas, title, (8, 23), 0.55)
+    for value, y in (("1.0", top + 12), ("0.5", top + height // 2 + 5), ("0.0", top + height - 2)):
+        _write(canvas, value, (left + 17, y), 0.38)
+    _write(
+        canvas,
+        f"{INTENDED_USE} Evidence per cell, not an outline of a lesion.",
+        (8, top + height + 19),
+        0.42,
+    )
+    return canvas
+
+
+def _write(canvas: npt.NDArray[np.uint8], text: str, at: tuple[int, int], size: float) -> None:
+    cv2.putText(
+        canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, (235, 235, 235), 1, cv2.LINE_AA
+    )

@@ -1,0 +1,317 @@
+"""Graph passes: bytes in, probability, heat map and embedding out, names a person can read."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import openvino as ov
+import openvino.opset13 as ops
+
+from thorax.artifact import Card, HeatmapGrid
+from thorax.devices.engine import EMBEDDING, HEATMAP, INPUT, PROBABILITY
+from thorax.errors import ModelError
+
+_SHAPE_ONLY: Final = ("Reshape", "Squeeze", "Unsqueeze", "Convert")
+_POINTWISE: Final = (
+    "Relu", "PRelu", "Clamp", "Add", "Multiply", "Subtract", "BatchNormInference", "FakeQuantize",
+    "Convert", "Concat", "HSwish", "Swish", "Sigmoid", "Elu",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A global-average-pool + linear head.
+
+    Attributes:
+        features: the node whose output [N,D,h,w] is pooled.
+        weight: float32 [K,D].
+        bias: float32 [K].
+    """
+
+    features: ov.Output
+    weight: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float32]
+
+
+def _constant(output: ov.Output) -> npt.NDArray[np.float32] | None:
+    node = output.get_node()
+    if node.get_type_name() == "Convert":
+        node = node.input_value(0).get_node()
+    if node.get_type_name() != "Constant":
+        return None
+    return np.asarray(node.data, np.float32)
+
+
+def _skip(output: ov.Output, types: tuple[str, ...]) -> ov.Output:
+    while output.get_node().get_type_name() in types:
+        output = output.get_node().input_value(0)
+    return output
+
+
+def _is_global_mean(node: ov.Node) -> bool:
+    inputs = node.input_value(0).get_partial_shape()
+    if len(inputs) != 4:
+        return False
+    if node.get_type_name() == "ReduceMean":
+        axes = _constant(node.input_value(1))
+        return axes is not None and sorted(int(axis) % 4 for axis in axes.ravel()) == [2, 3]
+    outputs = node.output(0).get_partial_shape()
+    return node.get_type_name() in ("AvgPool", "AdaptiveAvgPool") and [
+        int(outputs[axis].get_length()) for axis in (2, 3)
+    ] == [1, 1]
+
+
+def find_logits(model: ov.Model) -> ov.Output:
+    """Return the value before a final sigmoid, or the output itself: the logits [N,K].
+
+    Raises:
+        ModelError: `model-outputs` or `model-softmax`.
+    """
+    if len(model.outputs) != 1:
+        names = ", ".join(sorted(port.any_name for port in model.outputs))
+        raise ModelError(
+            "model-outputs", f"the model has {len(model.outputs)} outputs ({names}); one is needed"
+        )
+    value = model.outputs[0].get_node().input_value(0)
+    last = value.get_node().get_type_name()
+    if last == "Softmax":
+        raise ModelError(
+            "model-softmax",
+            "the model ends in Softmax, one class an image; findings need one sigmoid each",
+        )
+    return value.get_node().input_value(0) if last == "Sigmoid" else value
+
+
+def find_head(logits: ov.Output) -> Head | None:
+    """Return the global-average-pool + linear head that makes these logits, if there is one."""
+    node = logits.get_node()
+    bias: npt.NDArray[np.float32] | None = None
+    if node.get_type_name() == "Add":
+        left, right = node.input_value(0), node.input_value(1)
+        bias = _constant(right)
+        if bias is None:
+            left, bias = right, _constant(left)
+        if bias is None:
+            return None
+        node = left.get_node()
+    if node.get_type_name() != "MatMul":
+        return None
+    weight = _constant(node.input_value(1))
+    if weight is None or weight.ndim != 2:
+        return None
+    if not node.get_attributes()["transpose_b"]:
+        weight = weight.T
+    pool = _skip(node.input_value(0), _SHAPE_ONLY).get_node()
+    if not _is_global_mean(pool):
+        return None
+    findings = weight.shape[0]
+    flat = np.zeros(findings, np.float32) if bias is None else np.broadcast_to(bias.ravel(), findings)
+    return Head(pool.input_value(0), np.ascontiguousarray(weight), flat.astype(np.float32))
+
+
+def heatmap_grid(features: ov.Output) -> HeatmapGrid | None:
+    """Return where the receptive fields of a feature map's cells are centred on the input.
+
+    Each layer of kernel k, stride s and left padding p moves the centre of the first cell by
+    ((k - 1) / 2 - p) input steps and widens the step by s (Araujo et al., Distill 2019, eq. 3-4).
+    None where the graph has a layer whose geometry is not of this kind.
+    """
+    offset, jump = 0.0, 1.0
+    chain: list[tuple[int, int, int]] = []
+    value = features
+    while (node := value.get_node()).get_type_name() != "Parameter":
+        kind = node.get_type_name()
+        if kind in ("Convolution", "GroupConvolution", "MaxPool", "AvgPool"):
+            attributes = node.get_attributes()
+            if "kernel" in attributes:
+                kernel = int(attributes["kernel"][0])
+            else:
+                kernel = int(node.input_value(1).get_partial_shape()[-1].get_length())
+            dilation = int(attributes["dilations"][0]) if "dilations" in attributes else 1
+            chain.append(
+                (
+                    (kernel - 1) * dilation,
+                    int(attributes["strides"][0]),
+                    int(attributes["pads_begin"][0]),
+                )
+            )
+        elif kind not in _POINTWISE:
+            return None
+        value = next(
+            source.get_source_output()
+            for source in node.inputs()
+            if _constant(source.get_source_output()) is None
+        )
+    for reach, stride, pad in reversed(chain):
+        offset += (reach / 2 - pad) * jump
+        jump *= stride
+    return HeatmapGrid(stride=jump, offset=offset)
+
+
+def _fold_grey_stem(
+    model: ov.Model, scale: npt.NDArray[np.float32], shift: npt.NDArray[np.float32]
+) -> bool:
+    """Let a convolution over C equal grey channels take one, x -> x * scale + shift inside.
+
+    Zero padding happens after normalisation, so where the channels are shifted differently the
+    part of the result that does not depend on the image is a constant map, not a constant.
+    """
+    parameter = model.inputs[0].get_node()
+    users = list(parameter.output(0).get_target_inputs())
+    if len(users) != 1 or users[0].get_node().get_type_name() != "Convolution":
+        return False
+    conv = users[0].get_node()
+    weight = _constant(conv.input_value(1))
+    if weight is None:
+        return False
+    side = [int(d) for d in model.inputs[0].get_shape()]
+    single = ops.parameter([side[0], 1, *side[2:]], np.float32, name=INPUT)
+    attributes = conv.get_attributes()
+    geometry = [
+        attributes[key] for key in ("strides", "pads_begin", "pads_end", "dilations")
+    ]
+    same = bool(np.ptp(scale) == 0 and np.ptp(shift) == 0)
+    if same:
+        kernel = weight.sum(axis=1, keepdims=True)
+        data = ops.add(ops.multiply(single, scale[:1]), shift[:1])
+    else:
+        kernel = (weight * scale[:, None, None]).sum(axis=1, keepdims=True)
+        data = single
+    folded = ops.convolution(data, ops.constant(kernel), *geometry, attributes["auto_pad"])
+    folded.set_friendly_name(conv.get_friendly_name())
+    result = folded
+    if not same:
+        constant = np.broadcast_to(shift[None, :, None, None], side).astype(np.float32)
+        still = ov.Model(
+            [ops.convolution(ops.constant(constant[:1]), conv.input_value(1), *geometry)], []
+        )
+        border = ov.Core().compile_model(
+            still, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+        )([])[0]
+        result = ops.add(folded, ops.constant(np.asarray(border)))
+        result.set_friendly_name(f"{conv.get_friendly_name()}/border")
+    for user in conv.output(0).get_target_inputs():
+        user.replace_source_output(result.output(0))
+    model.add_parameters([single])
+    model.remove_parameter(parameter)
+    return True
+
+
+def take_bytes(
+    model: ov.Model, mean: npt.NDArray[np.float32], std: npt.NDArray[np.float32]
+) -> None:
+    """Make the input uint8 [N,1,S,S] named `image`, normalised inside as (x / 255 - mean) / std.
+
+    Args:
+        model: changed in place; its one input is float [N,C,S,S].
+        mean: float32 [C], subtracted from each channel, 0-1.
+        std: float32 [C].
+    """
+    scale, shift = (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+    channels = len(mean)
+    folded = channels > 1 and _fold_grey_stem(model, scale, shift)
+    old = model.inputs[0].get_node()
+    shape = [int(d) for d in old.get_output_shape(0)]
+    image = ops.parameter([shape[0], 1, *shape[2:]], np.uint8, name=INPUT)
+    image.set_friendly_name(INPUT)
+    image.output(0).set_names({INPUT})
+    value = ops.convert(image, np.float32)
+    value.set_friendly_name("normalise/convert")
+    if not folded:
+        per_channel = (1, channels, 1, 1)
+        value = ops.multiply(value, ops.constant(scale.reshape(per_channel)))
+        value.set_friendly_name("normalise/scale")
+        value = ops.add(value, ops.constant(shift.reshape(per_channel)))
+        value.set_friendly_name("normalise/shift")
+    for user in old.output(0).get_target_inputs():
+        user.replace_source_output(value.output(0))
+    model.add_parameters([image])
+    model.remove_parameter(old)
+
+
+def expose_outputs(model: ov.Model, logits: ov.Output, head: Head | None) -> ov.Model:
+    """Return the graph with outputs `probability`, and `heatmap` and `embedding` of a known head."""
+    results = []
+    if head is None:
+        scores = logits
+    else:
+        pooled = ops.reduce_mean(head.features, ops.constant(np.array([2, 3])), keep_dims=False)
+        _name(pooled, EMBEDDING)
+        linear = ops.matmul(pooled, ops.constant(head.weight), False, True)
+        linear.set_friendly_name("head/linear")
+        added = ops.add(linear, ops.constant(head.bias[None]))
+        added.set_friendly_name("head/logits")
+        scores = added.output(0)
+        kernel = ops.constant(np.ascontiguousarray(head.weight[:, :, None, None]))
+        cells = ops.convolution(head.features, kernel, [1, 1], [0, 0], [0, 0], [1, 1])
+        cells.set_friendly_name("head/cells")
+        evidence = ops.add(cells, ops.constant(head.bias[None, :, None, None]))
+        _name(evidence, HEATMAP)
+        results = [ops.result(evidence), ops.result(pooled)]
+    probability = ops.sigmoid(scores)
+    _name(probability, PROBABILITY)
+    rewritten = ov.Model(
+        [ops.result(probability), *results], model.get_parameters(), model.get_friendly_name()
+    )
+    rewritten.validate_nodes_and_infer_types()
+    return rewritten
+
+
+def _name(node: ov.Node, name: str) -> None:
+    node.set_friendly_name(name)
+    node.output(0).set_names({name})
+
+
+def readable_names(model: ov.Model) -> None:
+    """Call each layer what its framework's module was called: `layer1.0.conv1`, not a trace of it."""
+    taken: set[str] = set()
+    for node in model.get_ordered_ops():
+        match = re.match(r"^__module\.(.+?)/(?:aten|prim|ov_ext)::(\w+)", node.get_friendly_name())
+        if match is None:
+            continue
+        module, operation = match[1], match[2].strip("_")
+        bare = node.get_type_name() in ("Convolution", "GroupConvolution", "MaxPool", "Relu")
+        wanted = module if bare else f"{module}/{operation}"
+        number, name = 1, wanted
+        while name in taken:
+            number += 1
+            name = f"{wanted}_{number}"
+        taken.add(name)
+        node.set_friendly_name(name)
+
+
+def store_weights_as_bf16(model: ov.Model) -> None:
+    """Round every floating-point weight of more than one element to bfloat16 and store it so."""
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Constant" or node.get_element_type() != ov.Type.f32:
+            continue
+        if np.prod(node.get_output_shape(0)) <= 1:
+            continue
+        small = ops.constant(np.asarray(node.data, np.float32), ov.Type.bf16)
+        wide = ops.convert(small, np.float32)
+        wide.set_friendly_name(node.get_friendly_name())
+        for user in node.output(0).get_target_inputs():
+            user.replace_source_output(wide.output(0))
+
+
+def write_model_info(model: ov.Model, card: Card) -> None:
+    """Repeat the card in rt_info/model_info, in the OpenVINO Model API convention."""
+    spec = card.input
+    info = {
+        "model_type": "Classification",
+        "multilabel": "True",
+        "output_raw_scores": "True",
+        "labels": " ".join(label.replace(" ", "_") for label in card.labels),
+        "resize_type": "fit_to_window_letterbox",
+        "pad_value": "0",
+        "orig_width": str(spec.side),
+        "orig_height": str(spec.side),
+        "thorax_version": card.thorax_version,
+        "thorax_topology": card.topology,
+        "thorax_precision": card.precision.value,
+        "intended_use": card.intended_use,
+    }
+    for key, value in info.items():
+        model.set_rt_info(value, ["model_info", key])

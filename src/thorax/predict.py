@@ -1,0 +1,119 @@
+"""Radiographs to findings through a compiled artifact: one way for every caller."""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from thorax.devices.engine import Engine
+from thorax.errors import ImageError
+from thorax.preprocess import prepare
+from thorax.radiograph import Radiograph, read
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What the network says of one image, or why it could not be asked.
+
+    Attributes:
+        image: the path or name given.
+        findings: calibrated probability of each finding, 0-1, in label order; empty on error.
+        positive: findings at or above their operating point; empty without operating points.
+        heatmap: float32 [K,h,w], logits a cell, where the network has such a head.
+        prepared: uint8 [1,S,S], what the network was fed.
+        size: (height, width) of the radiograph, pixels.
+        error: code and message of the ImageError, None when all is well.
+    """
+
+    image: str
+    findings: dict[str, float]
+    positive: tuple[str, ...] = ()
+    heatmap: npt.NDArray[np.float32] | None = None
+    prepared: npt.NDArray[np.uint8] | None = None
+    size: tuple[int, int] | None = None
+    error: tuple[str, str] | None = None
+
+
+class Predictor:
+    """Findings of radiographs through one engine.
+
+    Args:
+        engine: compiled with batch 1.
+        profile: add up the counters of every layer; the engine must be compiled with counters.
+
+    Example:
+        >>> predictor = Predictor(compile(load(Path("model"))))  # doctest: +SKIP
+        >>> predictor.predict(read("chest.png")).positive        # doctest: +SKIP
+        ('Cardiomegaly',)
+    """
+
+    def __init__(self, engine: Engine, *, profile: bool = False) -> None:
+        self.engine = engine
+        self.profile = profile
+        self._card = engine.artifact.card
+
+    def predict(self, radiograph: Radiograph) -> Prediction:
+        """Return the findings of one radiograph."""
+        prepared = prepare(radiograph, self._card.input)
+        outputs = self.engine.infer(prepared[None], profile=self.profile)
+        findings = self._calibrated(outputs.probability[0])
+        thresholds = self._card.thresholds or {}
+        return Prediction(
+            image=radiograph.source,
+            findings=findings,
+            positive=tuple(
+                name
+                for name, value in findings.items()
+                if name in thresholds and value >= thresholds[name]
+            ),
+            heatmap=None if outputs.heatmap is None else outputs.heatmap[0],
+            prepared=prepared,
+            size=(radiograph.height, radiograph.width),
+        )
+
+    def predict_file(self, path: Path) -> Prediction:
+        """Return the findings of one file; a file that cannot be read is an answer too."""
+        try:
+            return self.predict(read(path))
+        except ImageError as error:
+            return Prediction(str(path), {}, error=(error.code, error.message))
+
+    def stream(self, paths: Iterable[Path], *, workers: int | None = None) -> Iterator[Prediction]:
+        """Yield the findings of many files in their order, in bounded memory.
+
+        Each worker decodes, prepares, starts its own request and waits for it, so decoding of one
+        file overlaps inference of another and never more files are in memory than twice the
+        workers.
+
+        Args:
+            paths: any number of files.
+            workers: files in work at once; None takes one more than there are streams or
+                processors, which keeps every processor busy while answers are collected.
+        """
+        processors = len(os.sched_getaffinity(0))
+        count = workers or max(self.engine.streams, processors) + 1
+        waiting: deque[Future[Prediction]] = deque()
+        with ThreadPoolExecutor(count, thread_name_prefix="predict") as pool:
+            try:
+                for path in paths:
+                    waiting.append(pool.submit(self.predict_file, path))
+                    if len(waiting) >= 2 * count:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _calibrated(self, probability: npt.NDArray[np.float32]) -> dict[str, float]:
+        calibration = self._card.calibration or {}
+        findings = {}
+        for name, value in zip(self._card.labels, probability, strict=True):
+            platt = calibration.get(name)
+            findings[name] = float(value if platt is None else platt.apply(np.float64(value)))
+        return findings
