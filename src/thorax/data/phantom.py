@@ -1,0 +1,331 @@
+"""Synthetic frontal chest radiographs with findings, boxes and patients: no patient's data.
+
+A phantom is a pure function of (seed, index); its content does not depend on the side asked for.
+"""
+
+import csv
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Final, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from thorax.data.phantom_anatomy import FIELD_CM, SIDES, Chest, density, develop, sample_chest, x_of
+from thorax.data.phantom_canvas import SOFT_SIDE, Canvas, Points, spline, stream
+from thorax.data.phantom_dicom import encode_dicom
+from thorax.data.phantom_findings import Sheet, draw_sign
+from thorax.data.phantom_plan import choose, plan, reshape, sign_stream
+from thorax.data.rows import Box
+from thorax.errors import UsageError
+from thorax.labels import NIH14, NO_FINDING
+
+_PATIENT, _POSE, _DEVICES, _PICTURE, _BLOCK = range(5)
+_SMALLEST, _LARGEST = 16, 4096
+_GROUPS: Final = ((1, 2, 3), (2, 1, 3), (3, 2, 1), (2, 2, 2), (1, 3, 2), (3, 3), (1, 1, 2, 2))
+_BLOCK_SIZE: Final = 6
+_CHUNK: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Phantom:
+    """One synthetic radiograph.
+
+    Attributes:
+        pixels: uint8 [S, S], white = dense; the field is `FIELD_CM` wide.
+        patient: who it is of; neighbours in index may share one.
+        view: "PA" or "AP".
+        findings: NIH14 names, in that order; empty = no finding.
+        boxes: one or more for every finding, in pixels of `pixels`.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    patient: str
+    view: Literal["PA", "AP"]
+    findings: tuple[str, ...]
+    boxes: tuple[Box, ...]
+
+
+def spacing_mm(side: int) -> float:
+    """Return the edge of one pixel of a phantom of this side, mm at the detector."""
+    return 10 * FIELD_CM / side
+
+
+def _first_of_patient(seed: int, index: int) -> int:
+    """Return the first index that shows the same patient: blocks of six hold two to four."""
+    block, place = divmod(index, _BLOCK_SIZE)
+    groups = _GROUPS[int(stream(seed, block, _BLOCK).integers(len(_GROUPS)))]
+    start = 0
+    for size in groups:
+        if place < start + size:
+            break
+        start += size
+    return block * _BLOCK_SIZE + start
+
+
+def _pose(rng: np.random.Generator) -> Points:
+    """Draw float64 [2, 3]: how the patient stands before the detector."""
+    angle = np.deg2rad(rng.normal(0, 1.6))
+    scale = rng.uniform(1.06, 1.22)
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    about = np.array([0.5, 0.47])
+    shift = about + rng.normal(0, (0.012, 0.012)) - turn @ about
+    return np.column_stack((turn, shift))
+
+
+def _stance(chest: Chest, rng: np.random.Generator, *, ap: bool) -> Chest:
+    """Return the chest of one exposure: how deep the breath, and AP or PA.
+
+    AP magnifies the heart, which lies in front, and a lying patient's domes stand higher; the
+    cardiothoracic ratio of a healthy heart stays below 0.5 all the same.
+    """
+    breath = rng.uniform(-0.012, 0.014) - (0.014 if ap else 0.0)
+    return replace(
+        chest,
+        dome=(chest.dome[0] + breath, chest.dome[1] + breath),
+        angle=(chest.angle[0] + breath, chest.angle[1] + breath),
+        ratio=chest.ratio * (1.045 if ap else 1.0),
+        air=chest.air * rng.uniform(0.95, 1.05),
+    )
+
+
+def _circle(centre: tuple[float, float], radius: float) -> Points:
+    angle = np.linspace(0, 2 * np.pi, 17)
+    return np.column_stack((np.cos(angle), np.sin(angle))) * radius + centre
+
+
+def _marker(canvas: Canvas, rng: np.random.Generator) -> list[tuple[float, Points]]:
+    """Return the strokes of a lead letter beside the shoulder it names, or none."""
+    if rng.random() > 0.7:
+        return []
+    side = int(rng.integers(2))
+    size = rng.uniform(0.028, 0.042)
+    corner = np.array([rng.uniform(0.03, 0.09), rng.uniform(0.03, 0.20)])
+    if side:
+        corner[0] = 1 - corner[0] - 0.6 * size
+    letter: list[list[tuple[float, float]]] = [[(0, 0), (0, 1), (0.6, 1)]]
+    if not side:
+        bow = [(0.0, 1.0), (0, 0), (0.45, 0), (0.6, 0.12), (0.6, 0.38), (0.45, 0.5), (0, 0.5)]
+        letter = [[*bow, (0.25, 0.5), (0.6, 1)]]
+    return [(0.18 * size, canvas.unplace(np.array(s) * size + corner)) for s in letter]
+
+
+def _devices(chest: Chest, rng: np.random.Generator) -> list[tuple[float, Points]]:
+    """Return the strokes of ECG electrodes with their wires, and of a central line, or none."""
+    strokes: list[tuple[float, Points]] = []
+    if rng.random() < 0.22:
+        for side in SIDES:
+            u, y = rng.uniform(0.6, 1.15) * chest.half_width, rng.uniform(0.16, 0.8)
+            x = float(x_of(side, u))
+            way = [(x, y), (x + rng.normal(0, 0.08), y + 0.12), (rng.uniform(0.2, 0.8), y + 0.35)]
+            way.append((rng.uniform(-0.1, 1.1), 1.15))
+            strokes.append((0.0032, spline(way, 24)))
+            strokes.append((0.004, _circle((x, y), 0.011)))
+            strokes.append((0.007, _circle((x, y), 0.002)))
+    if rng.random() < 0.1:
+        side = int(rng.integers(2))
+        start = float(x_of(side, rng.uniform(0.1, 0.2)))
+        tip = (chest.middle - 0.04, chest.height(0, rng.uniform(0.42, 0.55)))
+        way = [(start, -0.05), (start, chest.apex), (chest.middle - 0.035, chest.apex + 0.11), tip]
+        strokes.append((0.0038, spline(way, 24)))
+    return strokes
+
+
+def draw(
+    seed: int, index: int, *, side: int = 256, findings: Iterable[str] | None = None
+) -> Phantom:
+    """Draw one phantom; anatomy, pose, devices and noise do not depend on the findings.
+
+    Args:
+        seed: which collection, 0 to 2**63 - 1.
+        index: which of it, likewise.
+        side: pixels of each edge, 16 to 4096.
+        findings: draw these instead of the ones that the collection would have.
+
+    Raises:
+        UsageError: `phantom-seed` or `phantom-side` for a number out of range.
+        DataError: `label-unknown` for a finding that is not in NIH14.
+
+    Example:
+        >>> phantom = draw(0, 2, side=128, findings=["Effusion"])
+        >>> phantom.pixels.shape, phantom.findings
+        ((128, 128), ('Effusion',))
+    """
+    _check(seed, index, side)
+    if findings is None:
+        names = choose(seed, index)
+    else:
+        wanted = NIH14.row(findings)
+        names = tuple(name for name, on in zip(NIH14.findings, wanted, strict=True) if on)
+    first = _first_of_patient(seed, index)
+    rng = stream(seed, index, _POSE)
+    ap = bool(rng.random() < 0.4)
+    pose = _pose(rng)
+    lesions = plan(seed, index, names)
+    chest = _stance(sample_chest(stream(seed, first, _PATIENT)), rng, ap=ap)
+    centre, width = rng.uniform(0.40, 0.47), rng.uniform(0.165, 0.205)
+    # Below this the lines of a sign would be thinner than their own brightness steps.
+    canvas = Canvas(max(side, SOFT_SIDE), pose)
+    hardware = stream(seed, index, _DEVICES)
+    metal = _devices(chest, hardware) + _marker(canvas, hardware)
+    chest = reshape(chest, lesions)
+    sheet = Sheet(chest, canvas)
+    for lesion in lesions:
+        draw_sign(sheet, lesion, sign_stream(seed, index, lesion.finding))
+    noise_rng = stream(seed, index, _PICTURE)
+    picture = density(chest, canvas, sheet.signs(), ap=ap, metal=metal, rng=noise_rng)
+    pixels = develop(picture, canvas, noise_rng, centre=centre, width=width)
+    if canvas.side != side:
+        pixels = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    boxes = tuple(
+        Box(b.finding, b.x * side, b.y * side, b.width * side, b.height * side) for b in sheet.boxes
+    )
+    return Phantom(pixels, f"phantom-{seed}-{first:06d}", "AP" if ap else "PA", names, boxes)
+
+
+def _check(seed: int, index: int, side: int) -> None:
+    for name, value in (("seed", seed), ("index", index)):
+        if not 0 <= value < 2**63:
+            raise UsageError("phantom-seed", f"{name} is {value}; allowed is 0 to 2**63 - 1")
+    if not _SMALLEST <= side <= _LARGEST:
+        raise UsageError(
+            "phantom-side", f"side is {side} pixels; allowed is {_SMALLEST} to {_LARGEST}"
+        )
+
+
+def _save(path: Path, data: bytes) -> None:
+    """Write a file so that its name never shows half of it."""
+    temporary = path.with_name(f".{path.name}.part")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _encode_png(phantom: Phantom) -> bytes:
+    done, data = cv2.imencode(".png", phantom.pixels, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    assert done, "an 8-bit grey square always encodes"
+    return data.tobytes()
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What the tables say of one image written."""
+
+    image: str
+    patient: str
+    view: str
+    findings: tuple[str, ...]
+    boxes: tuple[Box, ...]
+
+
+def _write_some(indices: range, *, out: Path, side: int, seed: int, dicom: bool) -> list[_Entry]:
+    entries = []
+    for index in indices:
+        phantom = draw(seed, index, side=side)
+        image = f"phantom_{seed}_{index:06d}.{'dcm' if dicom else 'png'}"
+        data = (
+            encode_dicom(
+                phantom.pixels,
+                patient=phantom.patient,
+                view=phantom.view,
+                spacing_mm=spacing_mm(side),
+                seed=seed,
+                index=index,
+            )
+            if dicom
+            else _encode_png(phantom)
+        )
+        _save(out / image, data)
+        entries.append(
+            _Entry(image, phantom.patient, phantom.view, phantom.findings, phantom.boxes)
+        )
+    return entries
+
+
+def _written(
+    task: Callable[[range], list[_Entry]], chunks: list[range], workers: int
+) -> Iterator[list[_Entry]]:
+    """Yield every chunk's entries in order, at most a few chunks ahead of who reads them."""
+    if workers == 1:
+        yield from map(task, chunks)
+        return
+    left = iter(chunks)
+    # Spawned, not forked: a fork of a process with threads (cv2, torch) may deadlock.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        running = [pool.submit(task, chunk) for chunk in islice(left, 2 * workers)]
+        while running:
+            entries = running.pop(0).result()
+            running += [pool.submit(task, chunk) for chunk in islice(left, 1)]
+            yield entries
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def write(
+    out: Path,
+    *,
+    count: int,
+    side: int,
+    seed: int,
+    dicom: bool = False,
+    workers: int | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> int:
+    """Write phantoms 0 to count - 1 with `labels.csv` and `boxes.csv`; return how many.
+
+    Written again with the same arguments, every file is byte-identical. The tables come last and
+    whole, so a folder with `labels.csv` is complete.
+
+    Args:
+        out: folder, made if absent.
+        count: images, at least 1.
+        side: pixels of each edge.
+        seed: which collection.
+        dicom: write DX DICOM (12 bits) and not 8-bit PNG.
+        workers: processes; None = one a core, and this process alone for a small count.
+        on_progress: told after each few images how many are written.
+
+    Raises:
+        UsageError: `phantom-count`, `phantom-workers`, `phantom-seed` or `phantom-side`.
+        OSError: the folder cannot be made or written.
+    """
+    if count < 1:
+        raise UsageError("phantom-count", f"count is {count} images; it must be at least 1")
+    if workers is not None and workers < 1:
+        raise UsageError("phantom-workers", f"workers is {workers}; it must be at least 1")
+    _check(seed, count - 1, side)
+    out.mkdir(parents=True, exist_ok=True)
+    chunks = [range(i, min(i + _CHUNK, count)) for i in range(0, count, _CHUNK)]
+    # A process takes about a second to start: as long as a few hundred small images.
+    default = 1 if len(chunks) < 8 else (os.cpu_count() or 1)
+    task = partial(_write_some, out=out, side=side, seed=seed, dicom=dicom)
+    entries: list[_Entry] = []
+    for some in _written(task, chunks, min(workers or default, len(chunks))):
+        entries += some
+        if on_progress is not None:
+            on_progress(len(entries))
+    boxes = [
+        (e.image, b.finding, *(f"{v:.2f}" for v in (b.x, b.y, b.width, b.height)))
+        for e in entries
+        for b in e.boxes
+    ]
+    _save(out / "boxes.csv", _table(("image", "finding", "x", "y", "width", "height"), boxes))
+    labels = [(e.image, e.patient, e.view, "|".join(e.findings) or NO_FINDING) for e in entries]
+    _save(out / "labels.csv", _table(("image", "patient", "view", "findings"), labels))
+    return len(entries)

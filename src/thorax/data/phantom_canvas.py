@@ -1,0 +1,214 @@
+"""Drawing in unit coordinates, so that a phantom is the same picture at any side.
+
+A point (x, y) of the patient frame is a share of the field: (0, 0) upper left, (1, 1) lower right.
+A `Canvas` maps it through the pose onto pixels; a second canvas of a fixed side takes everything
+soft, which keeps drawing fast and its content independent of the side asked for.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Final, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Points: TypeAlias = npt.NDArray[np.float64]
+Plane: TypeAlias = npt.NDArray[np.float32]
+Mask: TypeAlias = npt.NDArray[np.uint8]
+
+SOFT_SIDE: Final = 128
+_SHIFT: Final = 6
+_TILE: Final = 512
+
+
+def stream(seed: int, index: int, purpose: int) -> np.random.Generator:
+    """Return the random stream of one purpose for one index: counter-based, so order-free."""
+    key = np.array((seed, index), np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=purpose << 192))
+
+
+@cache
+def _spline_basis(controls: int, samples: int, closed: bool) -> Points:
+    """Return float64 [samples, controls]: Catmull-Rom weights, evenly spaced in parameter."""
+    spans = controls if closed else controls - 1
+    basis = np.zeros((samples, controls))
+    for row, position in enumerate(np.linspace(0, spans, samples, endpoint=not closed)):
+        span = min(int(position), spans - 1)
+        t = position - span
+        weights = (
+            (-t + 2 * t**2 - t**3) / 2,
+            (2 - 5 * t**2 + 3 * t**3) / 2,
+            (t + 4 * t**2 - 3 * t**3) / 2,
+            (t**3 - t**2) / 2,
+        )
+        for offset, weight in zip((-1, 0, 1, 2), weights, strict=True):
+            knot = span + offset
+            knot = knot % controls if closed else min(max(knot, 0), controls - 1)
+            basis[row, knot] += weight
+    return basis
+
+
+def spline(
+    controls: Sequence[tuple[float, float]] | Points, samples: int, *, closed: bool = False
+) -> Points:
+    """Return float64 [samples, 2]: a Catmull-Rom curve through the control points."""
+    return _spline_basis(len(controls), samples, closed) @ np.asarray(controls, np.float64)
+
+
+def ribbon(centre: Points, width: Points | float) -> Points:
+    """Return float64 [..., 2n, 2]: the outlines of bands around curves [..., n, 2]."""
+    along = np.empty_like(centre)
+    along[..., 1:-1, :] = centre[..., 2:, :] - centre[..., :-2, :]
+    along[..., 0, :] = centre[..., 1, :] - centre[..., 0, :]
+    along[..., -1, :] = centre[..., -1, :] - centre[..., -2, :]
+    length = np.hypot(along[..., 0], along[..., 1]) + 1e-9
+    across = along[..., ::-1] * (np.asarray(width) / 2 / length)[..., None]
+    across[..., 0] *= -1
+    return np.concatenate((centre + across, (centre - across)[..., ::-1, :]), axis=-2)
+
+
+@cache
+def _noise_tile(purpose: int) -> Plane:
+    """Return float32 [1024, 1024]: a seamless tile, zero mean, unit deviation, 2 x 2 times.
+
+    0: quantum noise after the detector's blur. 1: clouds, many scales. 2: a net of thin lines.
+    """
+    white = stream(0x7A0, 0, purpose).standard_normal((_TILE, _TILE), np.float32)
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(_TILE), np.fft.fftfreq(_TILE)))
+    if purpose == 0:
+        shape = np.exp(-((frequency / 0.35) ** 2))
+    elif purpose == 1:
+        shape = 1 / np.maximum(frequency, 3 / _TILE) ** 1.4 * (frequency < 0.25)
+    else:
+        # One unit of the field is one tile: a mesh of about 1/40 of the field is 16 lattice px.
+        shape = np.exp(-(((frequency - 0.045) / 0.012) ** 2))
+    shape[0, 0] = 0
+    tile = np.fft.ifft2(np.fft.fft2(white) * shape).real
+    tile /= tile.std()
+    if purpose == 2:
+        tile = np.exp(-((tile / 0.33) ** 2))
+        tile = (tile - tile.mean()) / tile.std()
+    return np.tile(tile.astype(np.float32), (2, 2))
+
+
+def noise(purpose: int, side: int, rng: np.random.Generator) -> Plane:
+    """Return float32 [side, side] cut from a tile at a random place; per pixel, wrapping."""
+    x, y = (int(value) for value in rng.integers(0, _TILE, 2))
+    tile = _noise_tile(purpose)
+    if side <= _TILE:
+        return tile[y : y + side, x : x + side]
+    rows = np.arange(y, y + side) % _TILE
+    columns = np.arange(x, x + side) % _TILE
+    return np.ascontiguousarray(tile[rows][:, columns])
+
+
+def texture(purpose: int, side: int, rng: np.random.Generator) -> Plane:
+    """Return float32 [side, side]: one whole tile over the field, the same content at any side."""
+    return resize(noise(purpose, _TILE, rng), side)
+
+
+def resize(plane: Plane, side: int) -> Plane:
+    """Return the square plane at another side."""
+    if plane.shape[0] == side:
+        return plane
+    shrink = plane.shape[0] > side
+    return cv2.resize(
+        plane, (side, side), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
+    ).astype(np.float32, copy=False)
+
+
+UNPOSED: Final = np.array([[1.0, 0, 0], [0, 1, 0]])
+
+
+class Canvas:
+    """One posed drawing surface.
+
+    Args:
+        side: pixels of each edge.
+        pose: float64 [2, 3], patient frame to image frame, both in shares of the field.
+    """
+
+    __slots__ = ("_matrix", "pose", "scale", "side")
+
+    def __init__(self, side: int, pose: Points) -> None:
+        self.side = side
+        self.pose = pose
+        self.scale = float(np.sqrt(abs(np.linalg.det(pose[:, :2]))))
+        fixed = pose * (side << _SHIFT)
+        fixed[:, 2] -= 0.5 * (1 << _SHIFT)
+        self._matrix = fixed.tolist()
+
+    def place(self, points: Points) -> Points:
+        """Return points of the patient frame [..., 2] as shares of the image."""
+        return np.asarray(points @ self.pose[:, :2].T + self.pose[:, 2])
+
+    def unplace(self, points: Points) -> Points:
+        """Return the patient-frame points that land on these shares of the image [..., 2]."""
+        return np.asarray((points - self.pose[:, 2]) @ np.linalg.inv(self.pose[:, :2]).T)
+
+    def coordinates(self) -> tuple[Plane, Plane]:
+        """Return float32 [S, S] twice: the patient-frame x and y of every pixel centre."""
+        inverse = np.linalg.inv(self.pose[:, :2])
+        centres = (np.arange(self.side) + 0.5) / self.side
+        across = (centres - self.pose[0, 2])[None]
+        down = (centres - self.pose[1, 2])[:, None]
+        x, y = (
+            (row[0] * across).astype(np.float32) + (row[1] * down).astype(np.float32)
+            for row in inverse
+        )
+        return x, y
+
+    def posed(self, plane: Plane) -> Plane:
+        """Return float32 [S, S]: a square plane of the patient frame as the image shows it."""
+        ratio = self.side / plane.shape[0]
+        matrix = self.pose.copy()
+        matrix[:, :2] *= ratio
+        # Pixel centres lie half a pixel in, on either side.
+        matrix[:, 2] = self.side * self.pose[:, 2] + 0.5 * matrix[:, :2].sum(1) - 0.5
+        return cv2.warpAffine(
+            plane,
+            matrix,
+            (self.side, self.side),
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        ).astype(np.float32, copy=False)
+
+    def blank(self) -> Mask:
+        """Return uint8 [S, S] of zeros."""
+        return np.zeros((self.side, self.side), np.uint8)
+
+    def _fixed(self, points: Points) -> list[cv2.typing.MatLike]:
+        """Return OpenCV fixed-point pixel coordinates of curves [n, 2] or [..., n, 2]."""
+        x, y = points[..., 0], points[..., 1]
+        pixels = np.empty(points.shape, np.int32)
+        for axis, (a, b, c) in enumerate(self._matrix):
+            pixels[..., axis] = x * a + y * b + c
+        return [pixels] if pixels.ndim == 2 else list(pixels.reshape(-1, *pixels.shape[-2:]))
+
+    def fill(self, layer: Mask, polygons: Points, value: int) -> None:
+        """Paint polygons [n, 2] or [..., n, 2] that do not overlap each other."""
+        cv2.fillPoly(layer, self._fixed(polygons), value, cv2.LINE_AA, _SHIFT)
+
+    def stroke(self, layer: Mask, curves: Points, width: float, value: int) -> None:
+        """Draw curves [n, 2] or [..., n, 2] of a width in shares of the field.
+
+        Below a pixel the line keeps one pixel and loses brightness, so that its weight in the
+        picture does not depend on the side.
+        """
+        pixels = width * self.scale * self.side
+        thickness = max(1, round(pixels))
+        shade = max(1, min(255, round(value * min(1.0, pixels / thickness))))
+        cv2.polylines(layer, self._fixed(curves), False, shade, thickness, cv2.LINE_AA, _SHIFT)
+
+    def blurred(self, layer: Mask, blur: float) -> Mask:
+        """Return the layer blurred by a deviation in shares of the field."""
+        sigma = blur * self.side
+        if sigma < 0.3:
+            return layer
+        reach = 2 * max(1, round(2.5 * sigma)) + 1
+        return cv2.GaussianBlur(layer, (reach, reach), sigma).astype(np.uint8, copy=False)
+
+    def plane(self, layer: Mask, blur: float = 0.0, *, weight: float = 1.0) -> Plane:
+        """Return float32 [S, S], 0 to weight, blurred by a deviation in shares of the field."""
+        return np.multiply(self.blurred(layer, blur), np.float32(weight / 255), dtype=np.float32)

@@ -1,0 +1,126 @@
+"""A phantom as a DICOM object: Digital X-Ray Image Storage - For Presentation, PS3.3 A.26."""
+
+import io
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filewriter import dcmwrite
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    UID,
+    DigitalXRayImageStorageForPresentation,
+    ExplicitVRLittleEndian,
+    generate_uid,
+)
+
+_FULL_SCALE: Final = 4095
+_ROOT: Final = "1.2.826.0.1.3680043.8.498."
+"""The UID root that pydicom lends to its users."""
+
+_DATE, _TIME = "20000101", "120000"
+
+
+def _code(value: str, scheme: str, meaning: str) -> Dataset:
+    item = Dataset()
+    item.CodeValue = value
+    item.CodingSchemeDesignator = scheme
+    item.CodeMeaning = meaning
+    return item
+
+
+def _uid(*what: str) -> UID:
+    return generate_uid(prefix=_ROOT, entropy_srcs=["thorax phantom", *what])
+
+
+def encode_dicom(
+    pixels: npt.NDArray[np.uint8],
+    *,
+    patient: str,
+    view: str,
+    spacing_mm: float,
+    seed: int,
+    index: int,
+) -> bytes:
+    """Return the file's bytes; the same arguments give the same bytes, UIDs included.
+
+    Twelve bits of sixteen hold round(v * 4095 / 255), which the window (centre 2048, width 4096;
+    PS3.3 C.11.2.1.2.1: y = x / 4095) and rounding to eight bits bring back to v exactly.
+
+    Args:
+        pixels: uint8 [S, S], white = dense.
+        patient: Patient ID; phantoms of one patient share their study-independent identity.
+        view: "PA" or "AP".
+        spacing_mm: edge of one pixel at the detector.
+        seed: collection, for the UIDs.
+        index: place in it, for the UIDs.
+    """
+    image = Dataset()
+    image.SpecificCharacterSet = "ISO_IR 100"
+    image.SOPClassUID = DigitalXRayImageStorageForPresentation
+    image.SOPInstanceUID = _uid(str(seed), str(index), "image")
+    image.StudyInstanceUID = _uid(str(seed), str(index), "study")
+    image.SeriesInstanceUID = _uid(str(seed), str(index), "series")
+    for name in ("Study", "Series", "Content", "Acquisition"):
+        setattr(image, f"{name}Date", _DATE)
+        setattr(image, f"{name}Time", _TIME)
+    image.AccessionNumber = ""
+    image.StudyID = str(index)
+    image.ReferringPhysicianName = ""
+    image.PatientName = "Phantom^Synthetic"
+    image.PatientID = patient
+    image.PatientBirthDate = ""
+    image.PatientSex = ""
+    image.Modality = "DX"
+    image.PresentationIntentType = "FOR PRESENTATION"
+    image.SeriesNumber = 1
+    image.InstanceNumber = 1
+    image.Manufacturer = "Thorax"
+    image.ManufacturerModelName = "phantom"
+    image.ImageType = ["ORIGINAL", "PRIMARY", ""]
+    image.SeriesDescription = "Synthetic chest radiograph"
+    image.BodyPartExamined = "CHEST"
+    image.ViewPosition = view
+    image.ImageLaterality = "U"
+    image.PatientOrientation = ["L", "F"]
+    image.AnatomicRegionSequence = Sequence([_code("43799004", "SCT", "Chest")])
+    projection = {
+        "PA": _code("399348003", "SCT", "postero-anterior"),
+        "AP": _code("399348003", "SCT", "antero-posterior"),
+    }[view]
+    image.ViewCodeSequence = Sequence([projection])
+    image.PatientOrientationCodeSequence = Sequence([])
+    image.PatientGantryRelationshipCodeSequence = Sequence([])
+    image.PositionerType = "NONE"
+    image.DetectorType = "DIRECT"
+    image.DetectorConditionsNominalFlag = "YES"
+    image.ImagerPixelSpacing = [f"{spacing_mm:.6f}"] * 2
+    image.PixelIntensityRelationship = "LOG"
+    image.PixelIntensityRelationshipSign = -1
+    image.RescaleIntercept = 0
+    image.RescaleSlope = 1
+    image.RescaleType = "US"
+    image.PresentationLUTShape = "IDENTITY"
+    image.LossyImageCompression = "00"
+    image.BurnedInAnnotation = "NO"
+    image.WindowCenter = 2048
+    image.WindowWidth = 4096
+    image.AcquisitionContextSequence = Sequence([])
+    image.SamplesPerPixel = 1
+    image.PhotometricInterpretation = "MONOCHROME2"
+    image.Rows, image.Columns = pixels.shape
+    image.BitsAllocated, image.BitsStored, image.HighBit = 16, 12, 11
+    image.PixelRepresentation = 0
+    wide = (pixels.astype(np.uint32) * (2 * _FULL_SCALE) + 255) // 510
+    image.PixelData = wide.astype("<u2").tobytes()
+    image["PixelData"].VR = "OW"
+    image.file_meta = FileMetaDataset()
+    image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    image.file_meta.MediaStorageSOPClassUID = image.SOPClassUID
+    image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
+    image.file_meta.ImplementationClassUID = _uid("implementation")
+    image.file_meta.ImplementationVersionName = "THORAX"
+    file = io.BytesIO()
+    dcmwrite(file, image, enforce_file_format=True)
+    return file.getvalue()
