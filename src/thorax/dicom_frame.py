@@ -1,0 +1,212 @@
+"""The stored values of a DICOM image's first frame, through one named decoder an encoding."""
+
+import struct
+from dataclasses import dataclass
+from typing import Any, Final
+
+import gdcm
+import numpy as np
+import numpy.typing as npt
+from pydicom import Dataset, uid
+from pydicom.encaps import get_frame
+from pydicom.pixels.decoders.base import get_decoder
+
+from thorax.greyscale import Codes
+from thorax.refusals import refuse
+
+_NATIVE: Final = frozenset(
+    (
+        uid.ImplicitVRLittleEndian,
+        uid.ExplicitVRLittleEndian,
+        uid.ExplicitVRBigEndian,
+        uid.DeflatedExplicitVRLittleEndian,
+    )
+)
+_PLUGINS: Final = {
+    uid.JPEGBaseline8Bit: "gdcm",
+    uid.JPEGExtended12Bit: "gdcm",
+    uid.JPEGLossless: "gdcm",
+    uid.JPEGLosslessSV1: "gdcm",
+    uid.JPEGLSLossless: "pyjpegls",
+    uid.JPEGLSNearLossless: "pyjpegls",
+    uid.JPEG2000Lossless: "pylibjpeg",
+    uid.JPEG2000: "pylibjpeg",
+    uid.HTJ2KLossless: "pylibjpeg",
+    uid.HTJ2KLosslessRPCL: "pylibjpeg",
+    uid.HTJ2K: "pylibjpeg",
+    uid.RLELossless: "pydicom",
+}
+"""One decoder an encoding, named, so that what else is installed changes no pixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How Pixel Data are laid out (PS3.3 C.7.6.3), already found to make sense."""
+
+    rows: int
+    columns: int
+    samples: int
+    allocated: int
+    stored: int
+    high_bit: int
+    signed: bool
+    photometric: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Codestream:
+    rows: int
+    columns: int
+    components: int
+    precision: int
+
+
+def check_syntax(syntax: str) -> None:
+    """Refuse an encoding that no decoder here reads.
+
+    Raises:
+        ImageError: `dicom-transfer-syntax`.
+    """
+    if syntax not in _NATIVE and syntax not in _PLUGINS:
+        known = uid.UID(syntax)
+        named = known.name if known in uid.AllTransferSyntaxes else "not one of the standard"
+        raise refuse("dicom-transfer-syntax", f"the transfer syntax is {named}")
+
+
+def stored_values(dataset: Dataset, layout: Layout, syntax: str) -> Codes:
+    """Return the first frame: [H,W] bit patterns of `layout.stored` bits, or [H,W,3] RGB.
+
+    Raises:
+        ImageError: `dicom-truncated`, `dicom-corrupt`, `dicom-pixel-format`.
+    """
+    shift = layout.high_bit + 1 - layout.stored
+    if syntax in _NATIVE:
+        _check_length(dataset, layout)
+    else:
+        frame = _first_frame(dataset)
+        if syntax != uid.RLELossless:
+            stream = _codestream(frame)
+            _check_codestream(stream, layout)
+            if stream.precision <= layout.stored:
+                # The codestream holds the values alone, whatever High Bit says of the container.
+                shift = 0
+    if syntax == uid.JPEGExtended12Bit and layout.stored > 8:
+        pixels = _twelve_bits(frame, layout)
+    else:
+        pixels = _decoded(dataset, layout, syntax)
+    native = np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder("="), copy=False))
+    codes: Codes
+    codes = native.view(np.uint8) if native.dtype.itemsize == 1 else native.view(np.uint16)
+    if layout.samples == 3:
+        return codes
+    if shift:
+        codes = np.right_shift(codes, shift)
+    if layout.stored < 8 * codes.dtype.itemsize:
+        # Bits above Bits Stored are old overlays or sign: neither is image (PS3.5 section 8.1.1).
+        codes = np.bitwise_and(codes, codes.dtype.type((1 << layout.stored) - 1))
+    return codes
+
+
+def _check_length(dataset: Dataset, layout: Layout) -> None:
+    bits = layout.rows * layout.columns * layout.samples * layout.allocated
+    if layout.photometric == "YBR_FULL_422":
+        bits = bits * 2 // 3
+    held = len(dataset.PixelData)
+    if held * 8 < bits:
+        raise refuse("dicom-truncated", f"{held} bytes of pixel data; the header needs {bits // 8}")
+
+
+def _first_frame(dataset: Dataset) -> bytes:
+    try:
+        return get_frame(dataset.PixelData, 0, number_of_frames=1)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise refuse("dicom-corrupt", "the encapsulated pixel data hold no frame") from error
+
+
+def _codestream(frame: bytes) -> _Codestream:
+    """Read size and depth from the header of a JPEG, JPEG-LS or JPEG 2000 codestream."""
+    try:
+        siz = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
+        if siz >= 0:
+            # ITU-T T.800 A.5.1: image extent less its offset.
+            x, y, x0, y0 = struct.unpack_from(">4I", frame, siz + 8)
+            components, precision = struct.unpack_from(">HB", frame, siz + 40)
+            return _Codestream(y - y0, x - x0, components, (precision & 0x7F) + 1)
+        position = frame.index(b"\xff\xd8") + 2
+        while True:
+            marker, length = struct.unpack_from(">HH", frame, position)
+            if marker == 0xFFFF:
+                position += 1
+                continue
+            if 0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC):
+                break
+            if marker == 0xFFF7:
+                break
+            if marker < 0xFFC0 or length < 2:
+                raise ValueError(marker)
+            position += 2 + length
+        precision, rows, columns, components = struct.unpack_from(">BHHB", frame, position + 4)
+        return _Codestream(rows, columns, components, precision)
+    except (struct.error, ValueError) as error:
+        raise refuse("dicom-corrupt", "the compressed pixel data have no header") from error
+
+
+def _check_codestream(stream: _Codestream, layout: Layout) -> None:
+    if (stream.rows, stream.columns) != (layout.rows, layout.columns):
+        raise refuse(
+            "dicom-corrupt",
+            f"the compressed image is {stream.rows} x {stream.columns} pixels, "
+            f"the header says {layout.rows} x {layout.columns}",
+        )
+    if stream.components != layout.samples or not 1 <= stream.precision <= layout.allocated:
+        raise refuse(
+            "dicom-corrupt",
+            f"the compressed image has {stream.components} samples of {stream.precision} bits, "
+            f"the header allows {layout.samples} of {layout.allocated}",
+        )
+
+
+def _decoded(dataset: Dataset, layout: Layout, syntax: str) -> npt.NDArray[Any]:
+    """Decode through pydicom; colour comes as RGB, colour by pixel."""
+    try:
+        pixels, _ = get_decoder(uid.UID(syntax)).as_array(
+            dataset,
+            index=0,
+            raw=layout.samples == 1,
+            decoding_plugin=_PLUGINS.get(uid.UID(syntax), ""),
+        )
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise refuse("dicom-corrupt", "the pixel data do not decode") from error
+    expected = (layout.rows, layout.columns, 3)[: 3 if layout.samples == 3 else 2]
+    if pixels.shape != expected or pixels.dtype.kind not in "iu" or pixels.dtype.itemsize > 2:
+        raise refuse("dicom-corrupt", "the pixel data decode to another shape or depth")
+    return np.asarray(pixels)
+
+
+def _twelve_bits(frame: bytes, layout: Layout) -> npt.NDArray[Any]:
+    """Decode JPEG process 4, which pydicom 3.0 refuses to hand to GDCM."""
+    fragment = gdcm.Fragment()
+    fragment.SetByteStringValue(frame)
+    fragments = gdcm.SequenceOfFragments.New()
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((layout.columns, layout.rows, 1))
+    image.SetDataElement(element)
+    kind = gdcm.PhotometricInterpretation.GetPIType(layout.photometric)
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(kind))
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGExtendedProcess2_4))
+    image.SetPixelFormat(
+        gdcm.PixelFormat(1, 16, layout.stored, layout.stored - 1, int(layout.signed))
+    )
+    # GDCM hands bytes over as text.
+    decoded = image.GetBuffer().encode("utf-8", "surrogateescape")
+    if len(decoded) != 2 * layout.rows * layout.columns:
+        raise refuse("dicom-corrupt", "the pixel data do not decode")
+    return np.frombuffer(decoded, "<u2").reshape(layout.rows, layout.columns)

@@ -1,0 +1,316 @@
+"""PNG and JPEG bytes to grey values: headers are judged first, and half an image is no image.
+
+Colour becomes grey by one rule: ITU-R BT.601-7 section 2.5.1 luma, which of three equal channels
+is that channel; transparency is composited on black. PNG gamma and colour profiles are ignored.
+"""
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from kornia_rs import io as kornia
+
+from thorax.refusals import refuse
+
+Grey = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+
+PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+JPEG_SIGNATURE: Final = b"\xff\xd8\xff"
+
+_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_DEPTHS: Final = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+_PICTURE: Final = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
+_LARGEST_ANCILLARY: Final = 65536
+_CHUNK_BYTES: Final = 1 << 20
+_MOST_SCANS: Final = 100
+_SCANNED_PIXELS: Final = 400_000_000
+_MARKER: Final = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
+
+
+@dataclass(frozen=True, slots=True)
+class Raster:
+    """A decoded picture.
+
+    Attributes:
+        grey: uint8 [H,W] (0-255) or float32 [H,W] (0-1).
+        bits: bits per sample in the file.
+    """
+
+    grey: Grey
+    bits: int
+
+
+def check_size(height: int, width: int, limit: int) -> None:
+    """Refuse an empty picture and one of more than `limit` pixels.
+
+    Raises:
+        ImageError: `image-corrupt` or `image-too-large`.
+    """
+    if height < 1 or width < 1:
+        raise refuse("image-corrupt", f"the header says {height} x {width} pixels")
+    if height * width > limit:
+        raise refuse(
+            "image-too-large",
+            f"{height} x {width} pixels; allowed are {limit}: raise Limits.pixels",
+        )
+
+
+def luma(colour: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return uint8 or uint16 [H,W] from BGR [H,W,3]; three equal channels give that channel."""
+    return np.asarray(cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY))
+
+
+@dataclass(frozen=True, slots=True)
+class _Png:
+    height: int
+    width: int
+    depth: int
+    colour: int
+    interlaced: bool
+    chunks: tuple[tuple[bytes, int, int], ...]
+    """Type, start and end of the whole chunk, length and check sum included."""
+
+    def rewritten(self, data: bytes) -> bytes:
+        """The picture without anything that is not pixels."""
+        kept = [data[start:end] for name, start, end in self.chunks if name in _PICTURE]
+        return PNG_SIGNATURE + b"".join(kept)
+
+    def passes(self) -> Iterator[tuple[int, int]]:
+        """Rows and bytes a row of each pass, filter byte included (PNG specification 8.2)."""
+        bits = self.depth * _CHANNELS[self.colour]
+        adam7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2))
+        steps = (*adam7, (1, 0, 2, 1)) if self.interlaced else ((0, 0, 1, 1),)
+        for top, left, down, across in steps:
+            rows = -(-(self.height - top) // down)
+            columns = -(-(self.width - left) // across)
+            if rows > 0 and columns > 0:
+                yield rows, 1 + (columns * bits + 7) // 8
+
+
+def _walk_png(data: bytes, limit: int) -> _Png:
+    if len(data) < 33 or data[8:16] != b"\x00\x00\x00\rIHDR":
+        raise refuse("image-corrupt", "the PNG does not begin with a header of 13 bytes")
+    width, height, depth, colour, compression, filtering, interlace = struct.unpack_from(
+        ">IIBBBBB", data, 16
+    )
+    check_size(height, width, limit)
+    if depth not in _DEPTHS.get(colour, ()) or compression or filtering or interlace > 1:
+        raise refuse("image-corrupt", f"PNG of colour type {colour} with {depth} bits is undefined")
+    chunks = []
+    position = 8
+    name = b""
+    while name != b"IEND":
+        if position + 12 > len(data):
+            raise refuse("image-truncated", "the PNG ends before its IEND chunk")
+        length, name = struct.unpack_from(">I4s", data, position)
+        end = position + 12 + length
+        if end > len(data):
+            raise refuse("image-truncated", f"the PNG ends inside a chunk of {length} bytes")
+        chunks.append((name, position, end))
+        position = end
+    if not any(name == b"IDAT" for name, _, _ in chunks):
+        raise refuse("image-truncated", "the PNG holds no pixels")
+    return _Png(height, width, depth, colour, interlace == 1, tuple(chunks))
+
+
+def _check_pixels(png: _Png, data: bytes) -> None:
+    """Refuse a PNG whose check sums, length or filters are wrong, in bounded memory.
+
+    libpng reports some of these on stderr only and answers with half an image.
+    """
+    inflate = zlib.decompressobj()
+    passes = list(png.passes())
+    total = sum(rows * width for rows, width in passes)
+    done = 0
+    for name, start, end in png.chunks:
+        if name not in _PICTURE:
+            continue
+        if zlib.crc32(data[start + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+            raise refuse("image-corrupt", "a check sum in the PNG is wrong")
+        rest = data[start + 8 : end - 4] if name == b"IDAT" else b""
+        while rest and done <= total:
+            try:
+                piece = inflate.decompress(rest, _CHUNK_BYTES)
+            except zlib.error as error:
+                raise refuse("image-corrupt", "the PNG's pixels do not inflate") from error
+            if not png.interlaced and _bad_filter(piece, done, passes[0][1]):
+                raise refuse("image-corrupt", "the PNG uses an undefined row filter")
+            done += len(piece)
+            rest = inflate.unconsumed_tail
+    if done < total:
+        raise refuse("image-truncated", f"the PNG holds {done} of {total} bytes of pixels")
+    if done > total or not inflate.eof:
+        raise refuse("image-corrupt", f"the PNG holds other than its {total} bytes of pixels")
+
+
+def _bad_filter(piece: bytes, offset: int, row_bytes: int) -> bool:
+    filters = np.frombuffer(piece, np.uint8)[-offset % row_bytes :: row_bytes]
+    return bool((filters > 4).any())
+
+
+def decode_png(data: bytes, limit: int) -> Raster:
+    """Decode a PNG of any colour type; grey of 8 bits through kornia-rs, the rest through OpenCV.
+
+    Raises:
+        ImageError: `image-truncated`, `image-corrupt` or `image-too-large`.
+    """
+    png = _walk_png(data, limit)
+    names = {name for name, _, _ in png.chunks}
+    if png.depth == 8 and png.colour == 0 and not png.interlaced and b"tRNS" not in names:
+        return Raster(_decode_grey(png, data), 8)
+    return Raster(_decode_other(png, data), png.depth)
+
+
+def _decode_grey(png: _Png, data: bytes) -> npt.NDArray[np.uint8]:
+    compressed = any(name in (b"iCCP", b"zTXt", b"iTXt", b"acTL") for name, _, _ in png.chunks)
+    largest = max(
+        (end - start for name, start, end in png.chunks if name not in _PICTURE), default=0
+    )
+    if compressed or largest > _LARGEST_ANCILLARY:
+        data = png.rewritten(data)
+    try:
+        grey = kornia.decode_image_png_u8(data, (png.height, png.width), "mono")
+    except BaseException as error:  # a Rust panic is not an Exception
+        if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+            raise
+        raise refuse("image-corrupt", "the PNG's pixels do not decode") from error
+    return np.asarray(grey, np.uint8)[:, :, 0]
+
+
+def _decode_other(png: _Png, data: bytes) -> Grey:
+    _check_pixels(png, data)
+    pixels = _opencv(png.rewritten(data))
+    top = 65535 if pixels.dtype == np.uint16 else 255
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    alpha = pixels[:, :, -1] if channels in (2, 4) else None
+    if channels >= 3:
+        grey = luma(np.ascontiguousarray(pixels[:, :, :3]))
+    else:
+        grey = pixels if pixels.ndim == 2 else pixels[:, :, 0]
+    if alpha is not None and int(alpha.min()) < top:
+        grey = ((grey.astype(np.uint32) * alpha + top // 2) // top).astype(pixels.dtype)
+    if pixels.dtype == np.uint16:
+        return grey.astype(np.float32) / np.float32(top)
+    return np.ascontiguousarray(grey, np.uint8)
+
+
+def _opencv(data: bytes) -> npt.NDArray[Any]:
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise refuse("image-corrupt", "the PNG's pixels do not decode") from error
+    if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
+        raise refuse("image-corrupt", "the PNG's pixels do not decode")
+    return pixels
+
+
+@dataclass(frozen=True, slots=True)
+class _Jpeg:
+    height: int
+    width: int
+    scans: int
+    orientation: int
+
+
+def _walk_jpeg(data: bytes, limit: int) -> _Jpeg:
+    """Read the markers of a JPEG to its end (ITU-T T.81 annex B)."""
+    height = width = scans = 0
+    orientation = 1
+    position = 2
+    while True:
+        found = _MARKER.search(data, position)
+        if found is None:
+            raise refuse("image-truncated", "the JPEG ends before its end-of-image marker")
+        if scans == 0 and found.start() != position:
+            raise refuse("image-corrupt", "the JPEG has bytes between its segments")
+        marker = found.group(1)[0]
+        if marker == 0xD9:
+            break
+        position = found.end()
+        if position + 2 > len(data):
+            raise refuse("image-truncated", "the JPEG ends inside a segment")
+        length = int.from_bytes(data[position : position + 2], "big")
+        body = data[position + 2 : position + length]
+        if length < 2 or len(body) != length - 2:
+            raise refuse("image-truncated", "the JPEG ends inside a segment")
+        position += length
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            if height:
+                raise refuse("image-corrupt", "the JPEG has two frame headers")
+            height, width = _frame_header(marker, body)
+            check_size(height, width, limit)
+        elif marker == 0xDA:
+            scans += 1
+        elif marker == 0xE1 and body.startswith(b"Exif\0\0"):
+            orientation = _orientation(body[6:])
+    if not scans or not height:
+        raise refuse("image-truncated", "the JPEG holds no pixels")
+    if scans > _MOST_SCANS or scans * height * width > max(_SCANNED_PIXELS, height * width):
+        raise refuse("image-too-large", f"the JPEG refines its pixels in {scans} scans")
+    return _Jpeg(height, width, scans, orientation)
+
+
+def _frame_header(marker: int, body: bytes) -> tuple[int, int]:
+    if len(body) < 6:
+        raise refuse("image-corrupt", "the JPEG's frame header is too short")
+    precision, height, width, components = struct.unpack_from(">BHHB", body)
+    if marker not in (0xC0, 0xC1, 0xC2):
+        raise refuse("image-unsupported", f"JPEG process {marker - 0xC0}; allowed are 0, 1 and 2")
+    if precision != 8:
+        raise refuse("image-unsupported", f"JPEG of {precision} bits; allowed is 8")
+    if components not in (1, 3):
+        raise refuse("image-unsupported", f"JPEG of {components} components; allowed are 1 and 3")
+    return height, width
+
+
+def _orientation(tiff: bytes) -> int:
+    """Return the Orientation tag, 1-8, of an EXIF block; 1 where there is none (EXIF 4.6.4)."""
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None or len(tiff) < 8:
+        return 1
+    (start,) = struct.unpack_from(f"{order}I", tiff, 4)
+    if start + 2 > len(tiff):
+        return 1
+    (entries,) = struct.unpack_from(f"{order}H", tiff, start)
+    for entry in range(start + 2, min(start + 2 + 12 * entries, len(tiff) - 11), 12):
+        tag, kind, count, value = struct.unpack_from(f"{order}HHIH", tiff, entry)
+        if (tag, kind, count) == (0x0112, 3, 1) and 1 <= value <= 8:
+            return int(value)
+    return 1
+
+
+def _upright(grey: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
+    if orientation >= 5:
+        grey = grey.T
+    if orientation in (2, 3, 6, 7):
+        grey = grey[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        grey = grey[::-1]
+    return np.ascontiguousarray(grey)
+
+
+def decode_jpeg(data: bytes, limit: int) -> Raster:
+    """Decode a JPEG of 8 bits, upright as its EXIF orientation says and as viewers show it.
+
+    libjpeg-turbo through kornia-rs, not OpenCV: it takes a warning of damage for an error,
+    where OpenCV answers with the part that it could read.
+
+    Raises:
+        ImageError: `image-truncated`, `image-corrupt`, `image-unsupported` or `image-too-large`.
+    """
+    jpeg = _walk_jpeg(data, limit)
+    try:
+        grey = kornia.decode_image_jpegturbo(data, "mono")
+    except BaseException as error:  # a Rust panic is not an Exception
+        if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+            raise
+        raise refuse("image-corrupt", "the JPEG's pixels do not decode") from error
+    if grey.shape[:2] != (jpeg.height, jpeg.width):
+        raise refuse("image-corrupt", "the JPEG decodes to another size than its header says")
+    return Raster(_upright(np.asarray(grey, np.uint8)[:, :, 0], jpeg.orientation), 8)
