@@ -1,0 +1,290 @@
+"""Plots as inline SVG that follow the colours of the page they are in.
+
+Drawn with `matplotlib.figure.Figure`, so no global figure state is touched. Axes and text become
+`currentColor`, series become CSS variables `--s0` to `--s5` (Okabe and Ito's colour-blind-safe
+palette, jfly.uni-koeln.de/color, 2008), so one SVG is legible in light and in dark.
+"""
+
+import html
+import io
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from thorax.measure.tables import PRECISIONS, plain_name, rate_text
+
+_WIDTH: Final = 9.4
+"""Inches of a plot as wide as the page."""
+
+_INK: Final = "#767676"
+_COLOURS: Final = ("#0072b2", "#cc79a7", "#d55e00", "#009e73", "#e69f00", "#56b4e9")
+_LINES: Final = ("-", "--", ":", "-.")
+_STYLE: Final[dict[Any, Any]] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "thorax",
+    "text.parse_math": False,
+    "font.size": 9.0,
+    "axes.titlesize": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "text.color": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "grid.color": _INK,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    "hatch.color": _INK,
+    "legend.frameon": False,
+    "legend.labelcolor": _INK,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One document's share of a plot; precision gives the colour, `simulated` the hatching."""
+
+    name: str
+    precision: str
+    simulated: bool
+    document: Mapping[str, Any]
+
+
+def auroc_plot(series: Sequence[Series]) -> str:
+    """Return AUROC with interval per finding, a row a finding and a mark a series."""
+    findings = list(dict.fromkeys(f for one in series for f in one.document["auroc"]))
+    rows = [*findings, "mean"]
+
+    def draw() -> Figure:
+        figure, axes = _figure(0.8 + len(rows) * max(0.27, 0.13 * len(series)))
+        for place, (one, colour, _) in enumerate(_dressed(series)):
+            shift = (place - (len(series) - 1) / 2) * min(0.22, 0.7 / len(series))
+            entries = [one.document["auroc"].get(name) for name in findings]
+            for row, entry in enumerate([*entries, one.document["mean_auroc"]]):
+                parts = entry if isinstance(entry, Mapping) else {"value": entry}
+                if parts.get("value") is None:
+                    continue
+                if parts.get("low") is not None and parts.get("high") is not None:
+                    axes.plot(
+                        [parts["low"], parts["high"]], [row + shift] * 2, color=colour, lw=1.6
+                    )
+                axes.plot(
+                    parts["value"],
+                    row + shift,
+                    "os^Dv"[place % 5],
+                    color=colour,
+                    ms=4.5,
+                    label=one.name if row == len(rows) - 1 else "_",
+                )
+        axes.axvline(0.5, color=_INK, lw=0.8, ls=":")
+        axes.axhline(len(findings) - 0.5, color=_INK, lw=0.6)
+        axes.set(xlabel="AUROC (0.5 = chance)", ylim=(len(rows) - 0.5, -0.5))
+        axes.set_yticks(range(len(rows)), [plain_name(name) for name in [*findings, "Mean"]])
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0)
+        _legend(figure, axes, series)
+        return figure
+
+    spoken = "; ".join(f"{one.name} mean {_spoken(one.document['mean_auroc'])}" for one in series)
+    return _svg("auroc", f"AUROC per finding with intervals. {spoken}.", draw)
+
+
+def roc_plot(series: Sequence[Series]) -> str:
+    """Return ROC curves, a small panel a finding."""
+    findings = list(dict.fromkeys(f for one in series for f in one.document["roc"]))
+    across = min(5, len(findings))
+    down = math.ceil(len(findings) / across)
+
+    def draw() -> Figure:
+        figure = Figure(figsize=(_WIDTH / 5 * across, 2.05 * down + 0.6), layout="constrained")
+        panels = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+        for place, axes in enumerate(panels.flat):
+            if place >= len(findings):
+                axes.set_visible(False)
+                continue
+            finding = findings[place]
+            axes.plot([0, 1], [0, 1], color=_INK, lw=0.8, ls=":")
+            for one, colour, line in _dressed(series):
+                if points := one.document["roc"].get(finding):
+                    x, y = zip(*points, strict=True)
+                    axes.plot(x, y, line, color=colour, lw=_width(one, series), label=one.name)
+            axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", xticks=(0, 0.5, 1))
+            axes.set_yticks((0, 0.5, 1))
+            axes.set_title(plain_name(finding))
+            axes.grid()
+            if place + across >= len(findings):
+                axes.tick_params(labelbottom=True)
+        figure.supxlabel("False positive rate (1 - specificity)", fontsize=9)
+        figure.supylabel("True positive rate (sensitivity)", fontsize=9)
+        _legend(figure, panels.flat[0], series)
+        return figure
+
+    names = ", ".join(plain_name(name) for name in findings)
+    return _svg("roc", f"ROC curves, one panel a finding: {names}.", draw)
+
+
+def reliability_plot(series: Sequence[Series]) -> str:
+    """Return promised against true frequency, and below it how many entries each bin holds."""
+
+    def draw() -> Figure:
+        figure = Figure(figsize=(_WIDTH * 0.6, 5.4), layout="constrained")
+        axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+        axes.plot([0, 1], [0, 1], color=_INK, lw=0.8, ls=":")
+        for place, (one, colour, line) in enumerate(_dressed(series)):
+            bins = one.document["reliability"]
+            x = [row["mean_probability"] for row in bins]
+            mark = "os^Dv"[place % 5]
+            y = [row["fraction_positive"] for row in bins]
+            ece = one.document.get("ece")
+            name = one.name if ece is None else f"{one.name} (ECE {ece:.3f})"
+            axes.plot(x, y, line + mark, color=colour, lw=_width(one, series), ms=4.5, label=name)
+            counts.plot(
+                [(row["low"] + row["high"]) / 2 for row in bins],
+                [row["count"] for row in bins],
+                line + mark,
+                color=colour,
+                lw=1.0,
+                ms=3,
+            )
+        axes.set(ylabel="Fraction positive", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        axes.grid()
+        counts.set(xlabel="Predicted probability", ylabel="Entries", yscale="log")
+        counts.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        counts.grid()
+        handles, names = axes.get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper center", ncols=min(3, len(series)))
+        return figure
+
+    spoken = "; ".join(
+        f"{one.name} ECE {one.document['ece']:.3f}"
+        for one in series
+        if one.document.get("ece") is not None
+    )
+    return _svg("reliability", f"Reliability diagram over all findings. {spoken}.", draw)
+
+
+def speed_plot(series: Sequence[Series]) -> str:
+    """Return images per second, a bar a series; hatched bars are modelled."""
+    rates = [float(one.document["images_per_s"]) for one in series]
+
+    def draw() -> Figure:
+        figure, axes = _figure(0.7 + 0.36 * len(series))
+        for row, (one, colour, _) in enumerate(_dressed(series)):
+            axes.barh(
+                row,
+                rates[row],
+                height=0.66,
+                color="none" if one.simulated else colour,
+                edgecolor=colour,
+                hatch="////" if one.simulated else None,
+            )
+            tail = " (modelled)" if one.simulated else ""
+            axes.annotate(
+                rate_text(rates[row]) + tail,
+                (rates[row], row),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+            )
+        axes.set(xlabel="Images per second", xlim=(0, max(rates) * 1.18), ylim=(len(rates), -1))
+        axes.set_yticks(range(len(series)), [one.name for one in series])
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x")
+        axes.set_axisbelow(True)
+        return figure
+
+    spoken = "; ".join(
+        f"{one.name} {rate_text(rate)}{' modelled' if one.simulated else ''}"
+        for one, rate in zip(series, rates, strict=True)
+    )
+    return _svg("speed", f"Images per second: {spoken}.", draw)
+
+
+def training_plot(history: Sequence[Mapping[str, Any]], *, number: int = 0) -> str:
+    """Return training loss and validation AUROC over epochs, those that the history holds.
+
+    `number` tells several on one page apart.
+    """
+    wanted = (("loss", "Training loss"), ("val_mean_auroc", "Validation mean AUROC"))
+    shown = [
+        (key, label)
+        for key, label in wanted
+        if any(entry.get(key) is not None for entry in history)
+    ]
+
+    def draw() -> Figure:
+        figure = Figure(figsize=(_WIDTH / 2 * len(shown), 2.9), layout="constrained")
+        for place, (key, label) in enumerate(shown):
+            axes = figure.add_subplot(1, len(shown), place + 1)
+            points = [(e["epoch"], e[key]) for e in history if e.get(key) is not None]
+            x, y = zip(*points, strict=True)
+            axes.plot(x, y, "o-", color=_COLOURS[place * 2], lw=1.5, ms=3.5)
+            axes.set(xlabel="Epoch", ylabel=label)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.grid()
+        return figure
+
+    return _svg(
+        f"training{number}", "Over epochs: " + " and ".join(name for _, name in shown) + ".", draw
+    )
+
+
+def _dressed(series: Sequence[Series]) -> list[tuple[Series, str, str]]:
+    """Return each series with its colour and line: colour by precision, line by repetition."""
+    used: dict[int, int] = {}
+    dressed = []
+    for one in series:
+        known = one.precision.lower() in PRECISIONS
+        place = PRECISIONS.index(one.precision.lower()) if known else len(PRECISIONS)
+        line = _LINES[used.get(place, 0) % len(_LINES)]
+        used[place] = used.get(place, 0) + 1
+        dressed.append((one, _COLOURS[place], line))
+    return dressed
+
+
+def _width(one: Series, series: Sequence[Series]) -> float:
+    """Return a line width, thinner for each later series, so that equal curves all show."""
+    return 1.2 + 1.1 * (len(series) - 1 - series.index(one))
+
+
+def _figure(height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _legend(figure: Figure, axes: Axes, series: Sequence[Series]) -> None:
+    if len(series) > 1:
+        handles, names = axes.get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper center", ncols=min(4, len(series)))
+
+
+def _spoken(value: object) -> str:
+    number = value.get("value") if isinstance(value, Mapping) else value
+    return "undefined" if number is None else f"{number:.3f}"
+
+
+def _svg(name: str, spoken: str, draw: Callable[[], Figure]) -> str:
+    """Draw and return an `<svg>` element; the same input gives the same text."""
+    text = io.StringIO()
+    with mpl.rc_context(_STYLE):
+        draw().savefig(text, format="svg", metadata={"Date": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style .*?</style>", "", svg, flags=re.DOTALL)
+    # Several plots share a page, where an id must be unique.
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
+    svg = svg.replace(_INK, "currentColor")
+    for place, colour in enumerate(_COLOURS):
+        svg = svg.replace(colour, f"var(--s{place}, {colour})")
+    label = html.escape(spoken, quote=True)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1).strip()

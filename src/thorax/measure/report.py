@@ -1,0 +1,500 @@
+"""One HTML page of everything that was measured: tables, plots, heat maps; it fetches nothing.
+
+The page is made from result documents, what the commands print with `--json`. What no document
+holds is left out. Beside the keys of docs/cli.md it shows, where a document has them,
+`environment` (processor, versions, ...) and `provenance` (digests, seeds, ...), both mappings.
+"""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from thorax import __version__
+from thorax.artifact import INTENDED_USE
+from thorax.durable import write_text
+from thorax.errors import DataError
+from thorax.measure.plots import (
+    Series,
+    auroc_plot,
+    reliability_plot,
+    roc_plot,
+    speed_plot,
+    training_plot,
+)
+from thorax.measure.tables import (
+    Document,
+    Table,
+    artifact_table,
+    auroc_table,
+    difference_table,
+    in_order,
+    interval_text,
+    plain_name,
+    pointing_table,
+    rate_text,
+    series_names,
+    speed_table,
+)
+
+COMMANDS: Final = ("train", "optimize", "validate", "score", "benchmark", "classify", "demo")
+_SAMPLES: Final = 12
+_BARS: Final = 4
+_PICTURE_SIDE: Final = 1000
+"""Pixels; twice what a sample is shown at, for fine screens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One figure of the summary."""
+
+    name: str
+    value: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One finding of a sample."""
+
+    finding: str
+    value: str
+    percent: int
+    positive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One classified image; `picture` is a data URI, or "" and `missing` says why."""
+
+    image: str
+    picture: str
+    missing: str
+    bars: tuple[Bar, ...]
+
+    @property
+    def spoken(self) -> str:
+        """What the bars show, in words."""
+        return ", ".join(f"{bar.finding} {bar.value}" for bar in self.bars)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading with what belongs under it."""
+
+    anchor: str
+    title: str
+    text: tuple[str, ...] = ()
+    plots: tuple[Markup, ...] = ()
+    tables: tuple[Table, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    prose: bool = False
+
+
+def load(paths: Iterable[Path]) -> list[dict[str, Any]]:
+    """Read result documents.
+
+    Args:
+        paths: JSON files, and folders whose JSON files that hold a `command` of `COMMANDS` are
+            read in the order of their names. Heat maps named relative to a file are found there.
+
+    Raises:
+        DataError: `report-unreadable` or `report-not-a-result` for a file, `report-empty` for a
+            folder without results.
+    """
+    documents = []
+    for path in paths:
+        if path.is_dir():
+            found = [_result(file) for file in sorted(path.glob("*.json"))]
+            kept = [one for one in found if one is not None]
+            if not kept:
+                raise DataError(
+                    "report-empty",
+                    f"{path} holds no result of {', '.join(COMMANDS)}; write them there with"
+                    " --json > FILE.json",
+                )
+            documents += kept
+            continue
+        one = _result(path)
+        if one is None:
+            raise DataError(
+                "report-not-a-result",
+                f"{path} has no key 'command' of {', '.join(COMMANDS)}; give what they print with"
+                " --json",
+            )
+        documents.append(one)
+    return documents
+
+
+def write_report(documents: Sequence[Document], out: Path, *, title: str) -> Path:
+    """Write the page and return where it is; it appears whole or not at all.
+
+    The same documents give the same bytes.
+
+    Args:
+        documents: results of `COMMANDS`, in any order.
+        out: file to write; its folder is made.
+        title: heading of the page.
+
+    Raises:
+        DataError: `report-not-a-result` for a document of another kind, `report-damaged` for one
+            that lacks what its command always prints.
+    """
+    by_command: dict[str, list[Document]] = {name: [] for name in COMMANDS}
+    for document in documents:
+        name = document.get("command")
+        if name not in by_command:
+            raise DataError(
+                "report-not-a-result",
+                f"a document has command {name!r}; allowed are {', '.join(COMMANDS)}",
+            )
+        by_command[name].append(document)
+    try:
+        page = _render(by_command, title)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DataError(
+            "report-damaged",
+            f"a result lacks or garbles what its command prints: {type(error).__name__}: {error};"
+            " run that command again",
+        ) from error
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out, page)
+    return out
+
+
+def _render(by_command: Mapping[str, Sequence[Document]], title: str) -> str:
+    accuracy = in_order([*by_command["validate"], *by_command["score"]])
+    speed = in_order(by_command["benchmark"])
+    optimized = in_order(by_command["optimize"])
+    everything = [document for group in by_command.values() for document in group]
+    sections = [
+        _accuracy(accuracy),
+        _speed(speed, optimized),
+        _roc(accuracy),
+        _reliability(accuracy),
+        _training(by_command["train"]),
+        _samples(by_command["classify"]),
+        _pointing(accuracy),
+        *(_facts(everything, key, heading) for key, heading in _FACTS),
+    ]
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    template = resources.files("thorax.measure").joinpath("report.html").read_text("utf-8")
+    return environment.from_string(template).render(
+        title=title,
+        subject=_subject(everything),
+        intended_use=INTENDED_USE,
+        tiles=_tiles(accuracy, speed, optimized, by_command),
+        sections=[section for section in sections if section is not None],
+        version=__version__,
+    )
+
+
+_FACTS: Final = (("environment", "Environment"), ("provenance", "Provenance"))
+
+
+def _subject(everything: Sequence[Document]) -> str:
+    models = list(dict.fromkeys(_name(d["model"]) for d in everything if d.get("model")))
+    stores = list(dict.fromkeys(_name(d["store"]) for d in everything if d.get("store")))
+    parts = []
+    if models:
+        parts.append(f"{'Model' if len(models) == 1 else 'Models'}: {', '.join(models)}")
+    if stores:
+        parts.append(f"images: {', '.join(stores)}")
+    return "; ".join(parts)
+
+
+def _tiles(
+    accuracy: Sequence[Document],
+    speed: Sequence[Document],
+    optimized: Sequence[Document],
+    by_command: Mapping[str, Sequence[Document]],
+) -> list[Tile]:
+    tiles = []
+    source = accuracy or by_command["train"] or by_command["demo"]
+    if source and source[0].get("mean_auroc") is not None:
+        first = source[0]
+        value = first["mean_auroc"]
+        bounds = interval_text(value).partition(" ")[2]
+        what = [series_names([first])[0] if accuracy else first["command"]]
+        if bounds:
+            what.append(f"95% interval {bounds}")
+        if first.get("images"):
+            what.append(f"{first['images']:,} images")
+        tiles.append(Tile("Mean AUROC", interval_text(value).partition(" ")[0], ", ".join(what)))
+    if drop := _int8_drop(accuracy, optimized):
+        tiles.append(drop)
+    rated = [document for document in speed if document.get("images_per_s")]
+    for simulated, name in ((False, "Images/s"), (True, "Images/s, modelled")):
+        group = [document for document in rated if bool(document.get("simulated")) == simulated]
+        if group:
+            best = max(group, key=lambda document: float(document["images_per_s"]))
+            where = [str(best[key]) for key in ("device", "scenario") if best.get(key)]
+            detail = ", ".join([str(best.get("precision", "")).upper(), *where])
+            tiles.append(Tile(name, rate_text(best["images_per_s"]), detail))
+    return tiles
+
+
+def _int8_drop(accuracy: Sequence[Document], optimized: Sequence[Document]) -> Tile | None:
+    """Return AUROC of fp32 minus that of int8: from one pair on the same images, or as optimized.
+
+    Several pairs name no single drop; the tables show them.
+    """
+    same = ("store", "split", "images", "device")
+    pairs = [
+        (reference, shortcut)
+        for reference in accuracy
+        for shortcut in accuracy
+        if _precision(reference) == "fp32"
+        and _precision(shortcut) == "int8"
+        and all(reference.get(key) == shortcut.get(key) for key in same)
+    ]
+    if len(pairs) == 1:
+        values = [document["mean_auroc"]["value"] for document in pairs[0]]
+        if None not in values:
+            drop = f"{values[0] - values[1]:+.4f}"
+            return Tile("INT8 drop in mean AUROC", drop, "FP32 minus INT8, same images")
+    quantized = [
+        document
+        for document in optimized
+        if _precision(document) == "int8" and document.get("auroc_drop") is not None
+    ]
+    if len(quantized) == 1 and not pairs:
+        drop = f"{quantized[0]['auroc_drop']:+.4f}"
+        return Tile("INT8 drop in mean AUROC", drop, "as measured when it was optimized")
+    return None
+
+
+def _accuracy(documents: Sequence[Document]) -> Section | None:
+    if not documents:
+        return None
+    tables = [auroc_table(documents), *(difference_table(document) for document in documents)]
+    on: dict[str, list[str]] = {}
+    for name, document in zip(series_names(documents), documents, strict=True):
+        if document.get("images"):
+            on.setdefault(_images(document), []).append(name)
+    text = tuple(f"{', '.join(names)}: {images}." for images, names in on.items())
+    plot = Markup(auroc_plot(_series(documents)))
+    return Section(
+        "accuracy",
+        "Accuracy",
+        text,
+        (plot,),
+        tuple(table for table in tables if table is not None),
+    )
+
+
+def _images(document: Document) -> str:
+    parts = [f"{document['images']:,} images"]
+    if document.get("patients"):
+        parts[0] += f" of {document['patients']:,} patients"
+    if document.get("split"):
+        parts.append(f"split {document['split']}")
+    if document.get("simulated"):
+        parts.append("on a simulated device, whose arithmetic is real")
+    return ", ".join(parts)
+
+
+def _speed(documents: Sequence[Document], optimized: Sequence[Document]) -> Section | None:
+    rated = [document for document in documents if document.get("images_per_s")]
+    if not documents and not optimized:
+        return None
+    plots = (Markup(speed_plot(_series(rated))),) if rated else ()
+    tables = ([speed_table(documents)] if documents else []) + (
+        [artifact_table(optimized)] if optimized else []
+    )
+    text: tuple[str, ...] = ()
+    if any(document.get("simulated") for document in documents):
+        text = (
+            "Rows in italics and hatched bars are modelled: time and power of a simulated device"
+            " are computed from its architecture, not read from a clock or a meter.",
+        )
+    return Section("speed", "Speed and size", text, plots, tuple(tables))
+
+
+def _roc(documents: Sequence[Document]) -> Section | None:
+    kept = [document for document in documents if document.get("roc")]
+    return Section("roc", "ROC", (), (Markup(roc_plot(_series(kept))),)) if kept else None
+
+
+def _reliability(documents: Sequence[Document]) -> Section | None:
+    kept = [document for document in documents if document.get("reliability")]
+    if not kept:
+        return None
+    text = (
+        "On the dotted line a probability means what it says. All findings are pooled; ECE is the"
+        " expected calibration error. It holds for images with the prevalence of these only.",
+    )
+    plot = Markup(reliability_plot(_series(kept)))
+    return Section("reliability", "Reliability", text, (plot,))
+
+
+def _training(documents: Sequence[Document]) -> Section | None:
+    if not documents:
+        return None
+    lines, plots = [], []
+    for place, document in enumerate(documents):
+        parts = [str(document[key]) for key in ("topology",) if document.get(key)]
+        if document.get("steps") is not None:
+            parts.append(f"{document['steps']:,} steps")
+        if document.get("images_per_s"):
+            parts.append(f"{rate_text(document['images_per_s'])} images/s")
+        if document.get("mean_auroc") is not None:
+            parts.append(f"mean AUROC {interval_text(document['mean_auroc'])}")
+        lines.append(", ".join(parts))
+        if history := document.get("history"):
+            plots.append(Markup(training_plot(history, number=place)))
+    return Section("training", "Training", tuple(line for line in lines if line), tuple(plots))
+
+
+def _samples(documents: Sequence[Document]) -> Section | None:
+    results = [result for document in documents for result in document.get("results", [])]
+    shown = _varied([result for result in results if result.get("heatmap")])
+    failed = [result for result in results if result.get("error")]
+    if not shown and not failed:
+        return None
+    tables = []
+    if failed:
+        rows = tuple(
+            (_name(r["image"]), str(r["error"]["code"]), str(r["error"]["message"]))
+            for r in failed[:20]
+        )
+        more = f"{len(failed) - 20:,} more are left out." if len(failed) > 20 else ""
+        tables.append(Table("Not read", ("Image", "Code", "Message"), rows, note=more))
+    text: tuple[str, ...] = ()
+    if shown:
+        text = (
+            f"{len(shown)} of {len(results):,} classified images with the findings that scored"
+            " highest; bold: above the operating point. Colour shows which cells of the last"
+            " feature map speak for the finding.",
+        )
+    return Section(
+        "samples",
+        "Heat maps",
+        text,
+        tables=tuple(tables),
+        samples=tuple(_sample(result) for result in shown),
+        prose=True,
+    )
+
+
+def _varied(results: Sequence[Document]) -> list[Document]:
+    """Return at most `_SAMPLES` results: one for each finding first, then as they come."""
+    seen: set[str] = set()
+    first: list[Document] = []
+    rest: list[Document] = []
+    for result in results:
+        fresh = set(result.get("positive") or ()) - seen
+        (first if fresh else rest).append(result)
+        seen |= fresh
+    return [*first, *rest][:_SAMPLES]
+
+
+def _sample(result: Document) -> Sample:
+    positive = set(result.get("positive") or ())
+    ranked = sorted((result.get("findings") or {}).items(), key=lambda item: -item[1])
+    picture = _picture(Path(result["heatmap"]))
+    return Sample(
+        _name(result["image"]),
+        picture,
+        "" if picture else f"Heat map {_name(result['heatmap'])} cannot be read.",
+        tuple(
+            Bar(plain_name(name), f"{value:.2f}", round(100 * value), name in positive)
+            for name, value in ranked[:_BARS]
+        ),
+    )
+
+
+def _picture(path: Path) -> str:
+    """Return an image file, made small enough for a page, as a data URI; "" if it is none."""
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError:
+        return ""
+    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    if pixels is None:
+        return ""
+    longest = max(pixels.shape[:2])
+    if longest > _PICTURE_SIDE:
+        scale = _PICTURE_SIDE / longest
+        size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    written, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 92])
+    if not written:
+        return ""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode("ascii")
+
+
+def _pointing(documents: Sequence[Document]) -> Section | None:
+    kept = [document for document in documents if document.get("pointing")]
+    return Section("pointing", "Where it looks", (), (), (pointing_table(kept),)) if kept else None
+
+
+def _facts(everything: Sequence[Document], key: str, heading: str) -> Section | None:
+    """Return what all documents say under `key`; differing values stand side by side."""
+    facts: dict[str, list[str]] = {}
+    for document in everything:
+        own = dict(document.get(key) or {})
+        if key == "provenance" and document.get("digest"):
+            own[f"digest of {series_names([document])[0]}"] = document["digest"]
+        for name, value in _flat(own):
+            values = facts.setdefault(name, [])
+            if value not in values:
+                values.append(value)
+    if not facts:
+        return None
+    rows = tuple((name, "; ".join(values)) for name, values in facts.items())
+    return Section(key, heading, tables=(Table("", ("What", "Value"), rows),), prose=True)
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for key, part in value.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(part, Mapping):
+            found += _flat(part, f"{name}: ")
+        elif part is not None:
+            text = ", ".join(map(str, part)) if isinstance(part, list | tuple) else str(part)
+            found.append((name, text))
+    return found
+
+
+def _series(documents: Sequence[Document]) -> list[Series]:
+    return [
+        Series(name, str(d.get("precision", "")), bool(d.get("simulated")), d)
+        for name, d in zip(series_names(documents), documents, strict=True)
+    ]
+
+
+def _precision(document: Document) -> str:
+    return str(document.get("precision", "")).lower()
+
+
+def _name(value: object) -> str:
+    """Return the last part of a path: where files lay on a machine is nobody's business."""
+    return str(value).replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+
+
+def _result(path: Path) -> dict[str, Any] | None:
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            "report-unreadable", f"{path}: {error}; a JSON file in UTF-8 is needed"
+        ) from error
+    if not isinstance(document, dict) or document.get("command") not in COMMANDS:
+        return None
+    for result in document.get("results") or ():
+        if heatmap := result.get("heatmap"):
+            beside = path.parent / heatmap
+            result["heatmap"] = str(beside if beside.exists() else heatmap)
+    return document

@@ -1,0 +1,292 @@
+"""Result documents as tables of text, the same on the terminal and in the report.
+
+A document is what a command prints with `--json`: a mapping with a `command` key. Keys that are
+absent or null are left out of a table, never filled in.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table as RichTable
+from rich.text import Text
+
+Document = Mapping[str, Any]
+
+PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8", "fp11")
+"""From the reference to the boldest shortcut; tables keep this order."""
+
+
+_AIRY: Final = 6
+"""Columns up to which a table on the terminal is set with wide gaps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Text in rows; the first column names the row, the others are read downwards.
+
+    Attributes:
+        title: what it shows, with units where all cells share one.
+        columns: headings, with their units.
+        rows: cells, each row as long as `columns`.
+        simulated: for each row, whether its figures come from a model and not from a clock.
+        note: what a reader must know, or "".
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    simulated: tuple[bool, ...] = ()
+    note: str = ""
+
+
+def rich_table(table: Table) -> RichTable:
+    """Return a table for a terminal of 100 columns; simulated rows are dim."""
+    drawn = RichTable(
+        title=table.title,
+        caption=table.note or None,
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 0 if len(table.columns) > _AIRY else 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+    )
+    for place, heading in enumerate(table.columns):
+        drawn.add_column(Text(heading), justify="right" if place else "left")
+    for place, row in enumerate(table.rows):
+        dim = place < len(table.simulated) and table.simulated[place]
+        drawn.add_row(*(Text(cell) for cell in row), style="dim" if dim else None)
+    return drawn
+
+
+def series_names(documents: Sequence[Document]) -> list[str]:
+    """Return a short name for each document: its precision, and whatever else tells them apart."""
+    keys = ["precision"]
+    for key in ("device", "scenario", "model", "predictions", "store", "split", "streams"):
+        names = [_joined(document, keys) for document in documents]
+        if "" in names or len(set(names)) < len(names):
+            values = {str(document.get(key)) for document in documents}
+            if len(values) > 1 or "" in names:
+                keys.append(key)
+    names = [_joined(document, keys) or str(document["command"]) for document in documents]
+    return [
+        name if names.count(name) == 1 else f"{name} #{names[: place + 1].count(name)}"
+        for place, name in enumerate(names)
+    ]
+
+
+def in_order(documents: Iterable[Document]) -> list[Document]:
+    """Return documents by precision, measured before simulated, otherwise as given."""
+
+    def rank(document: Document) -> tuple[bool, int]:
+        precision = str(document.get("precision", "")).lower()
+        place = PRECISIONS.index(precision) if precision in PRECISIONS else len(PRECISIONS)
+        return bool(document.get("simulated")), place
+
+    return sorted(documents, key=rank)
+
+
+def auroc_table(documents: Sequence[Document], *, confidence: float = 0.95) -> Table:
+    """Return AUROC per finding, one column a document of `validate` or `score`."""
+    names = series_names(documents)
+    findings = list(dict.fromkeys(name for document in documents for name in document["auroc"]))
+    rows = []
+    for finding in findings:
+        cells = [document["auroc"].get(finding) or {} for document in documents]
+        positives = sorted({cell["positives"] for cell in cells if "positives" in cell})
+        rows.append(
+            (
+                plain_name(finding),
+                " / ".join(f"{count:,}" for count in positives),
+                *(interval_text(cell) for cell in cells),
+            )
+        )
+    rows.append(("Mean", "", *(interval_text(document["mean_auroc"]) for document in documents)))
+    bounded = any("[" in cell for row in rows for cell in row)
+    return Table(
+        "AUROC per finding",
+        ("Finding", "Positives", *names),
+        tuple(rows),
+        note=f"In brackets: {confidence:.0%} interval, patients resampled." if bounded else "",
+    )
+
+
+def difference_table(document: Document) -> Table | None:
+    """Return the paired differences of `validate --against`, or None without them."""
+    against = document.get("against") or {}
+    changes = against.get("difference") or {}
+    if not changes:
+        return None
+    names = series_names([document, {**against, "command": "validate"}])
+    rows = [(plain_name(name), interval_text(value, sign=True)) for name, value in changes.items()]
+    if mean := against.get("mean_difference"):
+        rows.append(("Mean", interval_text(mean, sign=True)))
+    return Table(
+        f"AUROC of {names[1]} minus AUROC of {names[0]}, same images",
+        ("Finding", "Difference"),
+        tuple(rows),
+        note="Paired: both see the same resampled patients.",
+    )
+
+
+def speed_table(documents: Sequence[Document]) -> Table:
+    """Return speed and power, one row a document of `benchmark`."""
+    powered = any(document.get("power_w") is not None for document in documents)
+    meters = dict.fromkeys(
+        str(document.get("energy_source"))
+        for document in documents
+        if document.get("power_w") is not None
+    )
+    rows = []
+    for document in documents:
+        latency = document.get("latency_ms") or {}
+        reference = _reference(document, documents)
+        rows.append(
+            (
+                str(document.get("precision", "")).upper(),
+                str(document.get("device", "")),
+                str(document.get("scenario", "")),
+                _text(document.get("streams"), "d"),
+                rate_text(document.get("images_per_s")),
+                ""
+                if reference is None
+                else f"{document['images_per_s'] / reference['images_per_s']:.2f}",
+                *(_text(latency.get(key), ".1f") for key in ("p50", "p90", "p99")),
+                *(
+                    (
+                        _text(document.get("power_w"), ".1f"),
+                        _text(document.get("images_per_s_per_w"), ".2f"),
+                    )
+                    if powered
+                    else ()
+                ),
+                "modelled" if document.get("simulated") else "measured",
+            )
+        )
+    columns = ("Precision", "Device", "Scenario", "Streams", "Images/s", "× FP32")
+    latencies = ("p50 ms", "p90 ms", "p99 ms")
+    power = ("W", "Img/s/W") if powered else ()
+    return _dense(
+        Table(
+            "Speed",
+            (*columns, *latencies, *power, "How"),
+            tuple(rows),
+            tuple(bool(document.get("simulated")) for document in documents),
+            f"Power from {', '.join(meters)}." if powered else "No power meter was read.",
+        )
+    )
+
+
+def artifact_table(documents: Sequence[Document]) -> Table:
+    """Return size, work and cost in AUROC, one row a document of `optimize`."""
+    rows = [
+        (
+            str(document.get("precision", "")).upper(),
+            _scaled(document.get("size_bytes"), 1e6, ".1f"),
+            _scaled(document.get("parameters"), 1e6, ".2f"),
+            _scaled(document.get("macs"), 1e9, ".3f"),
+            _text(document.get("auroc_drop"), "+.4f"),
+        )
+        for document in documents
+    ]
+    columns = ("Precision", "Size MB", "Parameters 10⁶", "MACs 10⁹ / image", "AUROC drop")
+    return _dense(Table("Artifacts", columns, tuple(rows)))
+
+
+def pointing_table(documents: Sequence[Document]) -> Table:
+    """Return how often heat-map peaks lie in lesion boxes, one column a document of `validate`."""
+    names = series_names(documents)
+    findings = list(dict.fromkeys(name for document in documents for name in document["pointing"]))
+    rows = []
+    for finding in findings:
+        found = [document["pointing"].get(finding) or {} for document in documents]
+        rows.append(
+            (
+                plain_name(finding),
+                *(
+                    f"{cell['rate']:.0%} ({cell['hits']:,} of {cell['total']:,})"
+                    if cell.get("total")
+                    else "–"
+                    for cell in found
+                ),
+            )
+        )
+    return Table(
+        "Pointing game",
+        ("Finding", *names),
+        tuple(rows),
+        note="Share of heat maps whose peak lies inside a lesion box of the finding.",
+    )
+
+
+def plain_name(finding: str) -> str:
+    """Return a finding as people write it."""
+    return finding.replace("_", " ")
+
+
+def interval_text(value: object, *, sign: bool = False) -> str:
+    """Return "0.838 [0.832, 0.844]" of a mapping or a number; a dash where it is undefined."""
+    parts = value if isinstance(value, Mapping) else {"value": value}
+    form = "+.4f" if sign else ".3f"
+    middle = _text(parts.get("value"), form)
+    if not middle:
+        return "–"
+    low, high = _text(parts.get("low"), form), _text(parts.get("high"), form)
+    return f"{middle} [{low}, {high}]" if low and high else middle
+
+
+def rate_text(value: float | None) -> str:
+    """Return images per second with three figures or more, "" where not known."""
+    return _text(value, ",.0f" if value is not None and value >= 100 else ".3g")
+
+
+def _reference(document: Document, documents: Sequence[Document]) -> Document | None:
+    """Return the fp32 document that differs from this one in its precision alone."""
+    alike = ("model_name", "device", "scenario", "simulated")
+    same = [
+        other
+        for other in documents
+        if str(other.get("precision", "")).lower() == "fp32"
+        and other.get("images_per_s")
+        and all(other.get(key) == document.get(key) for key in alike)
+    ]
+    return same[0] if len(same) == 1 and document.get("images_per_s") is not None else None
+
+
+def _joined(document: Document, keys: Sequence[str]) -> str:
+    parts = []
+    for key in keys:
+        value = document.get(key)
+        if value is not None:
+            text = str(value)
+            parts.append(text.upper() if key == "precision" else text.rstrip("/").split("/")[-1])
+    return " ".join(parts)
+
+
+def _text(value: object, form: str) -> str:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return ""
+    return format(value, form)
+
+
+def _scaled(value: object, unit: float, form: str) -> str:
+    return _text(value / unit if isinstance(value, int | float) else None, form)
+
+
+def _dense(table: Table) -> Table:
+    """Return the table without columns that no row fills."""
+    kept = [
+        place
+        for place in range(len(table.columns))
+        if place == 0 or any(row[place] for row in table.rows)
+    ]
+    return Table(
+        table.title,
+        tuple(table.columns[place] for place in kept),
+        tuple(tuple(row[place] for place in kept) for row in table.rows),
+        table.simulated,
+        table.note,
+    )
