@@ -263,6 +263,13 @@ def test_a_file_that_is_no_result_is_refused(tmp_path: Path, code: str, content:
         load([(tmp_path / "x.json").rename(tmp_path / "x.txt").parent])
 
 
+def test_a_result_with_garbled_images_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text('{"command": "classify", "results": [1]}')
+    with pytest.raises(DataError, match="report-damaged"):
+        load([path])
+
+
 def test_matplotlib_is_not_used_through_its_global_state() -> None:
     program = (
         "import sys, thorax.measure.plots as p;"

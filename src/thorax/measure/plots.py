@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -23,6 +23,7 @@ from thorax.measure.tables import PRECISIONS, plain_name, rate_text
 _WIDTH: Final = 9.4
 """Inches of a plot as wide as the page."""
 
+_Where: TypeAlias = Literal["outside upper center", "upper center"]
 _INK: Final = "#767676"
 _COLOURS: Final = ("#0072b2", "#cc79a7", "#d55e00", "#009e73", "#e69f00", "#56b4e9")
 _LINES: Final = ("-", "--", ":", "-.")
@@ -106,8 +107,13 @@ def roc_plot(series: Sequence[Series]) -> str:
     down = math.ceil(len(findings) / across)
 
     def draw() -> Figure:
-        figure = Figure(figsize=(_WIDTH / 5 * across, 2.05 * down + 0.6), layout="constrained")
+        # Margins by hand, in inches: a constrained layout of many panels takes seconds.
+        width, height = _WIDTH / 5 * across + 0.6, 2.05 * down + 0.9
+        figure = Figure(figsize=(width, height))
         panels = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+        figure.subplots_adjust(
+            0.6 / width, 0.55 / height, 1 - 0.1 / width, 1 - 0.6 / height, 0.15, 0.3
+        )
         for place, axes in enumerate(panels.flat):
             if place >= len(findings):
                 axes.set_visible(False)
@@ -124,9 +130,9 @@ def roc_plot(series: Sequence[Series]) -> str:
             axes.grid()
             if place + across >= len(findings):
                 axes.tick_params(labelbottom=True)
-        figure.supxlabel("False positive rate (1 - specificity)", fontsize=9)
-        figure.supylabel("True positive rate (sensitivity)", fontsize=9)
-        _legend(figure, panels.flat[0], series)
+        figure.supxlabel("False positive rate (1 - specificity)", fontsize=9, y=0.08 / height)
+        figure.supylabel("True positive rate (sensitivity)", fontsize=9, x=0.05 / width)
+        _legend(figure, panels.flat[0], series, "upper center")
         return figure
 
     names = ", ".join(plain_name(name) for name in findings)
@@ -262,10 +268,12 @@ def _figure(height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def _legend(figure: Figure, axes: Axes, series: Sequence[Series]) -> None:
+def _legend(
+    figure: Figure, axes: Axes, series: Sequence[Series], where: _Where = "outside upper center"
+) -> None:
     if len(series) > 1:
         handles, names = axes.get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper center", ncols=min(4, len(series)))
+        figure.legend(handles, names, loc=where, ncols=min(4, len(series)))
 
 
 def _spoken(value: object) -> str:

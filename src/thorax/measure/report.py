@@ -418,9 +418,9 @@ def _picture(path: Path) -> str:
     """Return an image file, made small enough for a page, as a data URI; "" if it is none."""
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError:
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    except (OSError, cv2.error):
         return ""
-    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
     if pixels is None:
         return ""
     longest = max(pixels.shape[:2])
@@ -493,8 +493,13 @@ def _result(path: Path) -> dict[str, Any] | None:
         ) from error
     if not isinstance(document, dict) or document.get("command") not in COMMANDS:
         return None
-    for result in document.get("results") or ():
-        if heatmap := result.get("heatmap"):
-            beside = path.parent / heatmap
-            result["heatmap"] = str(beside if beside.exists() else heatmap)
+    try:
+        for result in document.get("results") or ():
+            if heatmap := result.get("heatmap"):
+                beside = path.parent / heatmap
+                result["heatmap"] = str(beside if beside.exists() else heatmap)
+    except (TypeError, AttributeError) as error:
+        raise DataError(
+            "report-damaged", f"{path}: 'results' is not what classify prints; run it again"
+        ) from error
     return document
