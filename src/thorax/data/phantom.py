@@ -19,8 +19,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from thorax.data.phantom_anatomy import FIELD_CM, SIDES, Chest, density, develop, sample_chest, x_of
+from thorax.data.phantom_anatomy import density, develop
 from thorax.data.phantom_canvas import SOFT_SIDE, Canvas, Points, spline, stream
+from thorax.data.phantom_chest import FIELD_CM, SIDES, Chest, sample_chest, x_of
 from thorax.data.phantom_dicom import encode_dicom
 from thorax.data.phantom_findings import Sheet, draw_sign
 from thorax.data.phantom_plan import choose, plan, reshape, sign_stream

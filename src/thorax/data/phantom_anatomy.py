@@ -1,7 +1,6 @@
-"""The chest of a phantom: what it measures and how its normal parts are drawn.
+"""How the normal parts of a phantom's chest are drawn, and how all is summed and developed.
 
-Lengths are shares of the field, which is `FIELD_CM` wide; the patient's right is at low x. Sides
-are 0 (patient's right) and 1 (left). A level is a share of the lung's height, 0 apex to 1 base.
+The picture is optical density: parts add up, air takes away, and a sigmoid curve displays it.
 """
 
 from collections.abc import Sequence
@@ -19,15 +18,14 @@ from thorax.data.phantom_canvas import (
     Mask,
     Plane,
     Points,
+    curve,
     noise,
+    ramp,
     ribbon,
     spline,
     stream,
 )
-
-FIELD_CM: Final = 38.0
-SIDES: Final = (0, 1)
-_SIGN: Final = (-1.0, 1.0)
+from thorax.data.phantom_chest import SIDES, SIGN, Chest, x_of
 
 # What one part adds to the optical density picture, soft tissue of a chest being about 0.5.
 _AIR: Final = 0.33
@@ -38,201 +36,18 @@ _VESSEL: Final = 0.17
 _METAL: Final = 0.55
 
 
-@dataclass(frozen=True, slots=True)
-class Chest:
-    """The measures of one chest, as a patient has them or as findings have changed them.
-
-    Attributes:
-        half_width: inner half-width of the thorax at its widest.
-        apex: y of the lung apices.
-        dome: y of the top of each hemidiaphragm.
-        angle: y of each costophrenic angle.
-        mediastinum: half-width of the upper mediastinum.
-        ratio: cardiothoracic ratio.
-        middle: x of the midline of heart and mediastinum.
-        knob: size of the aortic knob.
-        air: how dark the lungs are, 1 = usual.
-        vessels: strength of the vascular markings, 1 = usual.
-        wall: soft tissue beside the ribs.
-        rib_slope: how far the back ribs fall from spine to side.
-        rib_phase: where the first rib sits, share of the rib spacing.
-        clavicle: y of the inner end of the clavicles.
-        spine_bend: lateral bend of the spine.
-        breasts: density of the breast shadows; 0 = none.
-        bubble: (offset, width, height) of the gastric air bubble.
-        bone: density of the bones, 1 = usual.
-        tree: seed of the vascular tree.
-    """
-
-    half_width: float
-    apex: float
-    dome: tuple[float, float]
-    angle: tuple[float, float]
-    mediastinum: float
-    ratio: float
-    middle: float
-    knob: float
-    air: float
-    vessels: float
-    wall: float
-    rib_slope: float
-    rib_phase: float
-    clavicle: float
-    spine_bend: float
-    breasts: float
-    bubble: tuple[float, float, float]
-    bone: float
-    tree: int
-
-    def height(self, side: int, level: float) -> float:
-        """Return y at a level of one lung, 0 = apex, 1 = costophrenic angle."""
-        return self.apex + level * (self.angle[side] - self.apex)
-
-    def _share(self, side: int, y: Points) -> Points:
-        return np.clip((y - self.apex) / (self.angle[side] - self.apex), 0, 1)
-
-    def lateral(self, side: int, y: Points) -> Points:
-        """Return the distance of the chest wall from x = 0.5 at heights y."""
-        left = 1 - self._share(side, y)
-        start = 0.4 * self.half_width
-        return np.asarray(start + (self.half_width - start) * (1 - left**2) ** 0.55)
-
-    def medial(self, side: int, y: Points) -> Points:
-        """Return the distance of the lung's inner border from x = 0.5, the heart aside."""
-        left = 1 - self._share(side, y)
-        start = 0.4 * self.half_width
-        return np.asarray(start - (start - self.mediastinum) * (1 - left**6) ** 0.5)
-
-    def floor(self, side: int, u: Points) -> Points:
-        """Return y of the diaphragm at distances u from x = 0.5."""
-        top = 0.52 * self.half_width
-        out = np.clip((u - top) / (self.half_width - top), 0, 1)
-        inner = np.clip((top - u) / top, 0, 1)
-        dome, angle = self.dome[side], self.angle[side]
-        return np.asarray(dome + (angle - dome) * out**2.3 + 0.035 * inner**2)
-
-    def lung(self, side: int) -> Points:
-        """Return float64 [n, 2]: the outline of one lung, the heart not cut out."""
-        return _lung_outline(self, side)
-
-    def heart(self) -> Points:
-        """Return float64 [n, 2]: the outline of heart and great vessels."""
-        return _heart_outline(self)
-
-    def _lung(self, side: int) -> Points:
-        fall = np.linspace(0, 1, 22) ** 1.7
-        y = self.apex + fall * (self.angle[side] - self.apex)
-        u_out = self.lateral(side, y)
-        u_floor = np.linspace(self.half_width, self.mediastinum, 18)[1:-1]
-        y_in = y[::-1]
-        u_in = self.medial(side, y_in)
-        low = y_in > self.floor(side, u_in)
-        u = np.concatenate((u_out, u_floor, u_in[~low]))
-        v = np.concatenate((y, self.floor(side, u_floor), y_in[~low]))
-        return np.column_stack((0.5 + _SIGN[side] * u, v))
-
-    def _heart(self) -> Points:
-        whole = 2 * self.ratio * self.half_width
-        right, left = 0.35 * whole, 0.65 * whole
-        high, low = self.apex, max(self.dome)
-        k, m = self.knob, self.mediastinum
-
-        def at(level: float) -> float:
-            return high + level * (low - high)
-
-        controls = [
-            (m * 0.75, at(0.0)),
-            (m * 0.8, at(0.18)),
-            (m + k, at(0.27)),
-            (m + 0.8 * k, at(0.34)),
-            (m * 1.0, at(0.395)),
-            (m * 1.22, at(0.46)),
-            (m + 0.30 * (left - m), at(0.60)),
-            (m + 0.78 * (left - m), at(0.76)),
-            (left, at(0.905)),
-            (left * 0.95, at(1.0)),
-            (left * 0.6, at(1.09)),
-            (0.0, at(1.12)),
-            (-right * 0.75, at(1.06)),
-            (-right * 0.96, at(0.93)),
-            (-right, at(0.80)),
-            (-right * 0.82, at(0.66)),
-            (-m * 0.95, at(0.5)),
-            (-m * 0.9, at(0.3)),
-            (-m * 0.75, at(0.0)),
-        ]
-        outline = spline(controls, 76, closed=True)
-        return np.asarray(outline + np.array([self.middle, 0.0]))
-
-    def heart_border(self, side: int, y: float) -> float:
-        """Return the distance of the heart's border from x = 0.5 at one height."""
-        outline = self.heart()
-        near = outline[np.abs(outline[:, 1] - y) < 0.03]
-        if not len(near):
-            return self.mediastinum
-        return float(max(0.0, (_SIGN[side] * (near[:, 0] - 0.5)).max()))
-
-
-# Findings and drawing ask for the same outlines several times a picture.
-@lru_cache(maxsize=16)
-def _lung_outline(chest: Chest, side: int) -> Points:
-    return chest._lung(side)
-
-
-@lru_cache(maxsize=8)
-def _heart_outline(chest: Chest) -> Points:
-    return chest._heart()
-
-
-@lru_cache(maxsize=8)
-def _body_outline(chest: Chest) -> Points:
-    return _body(chest)
-
-
-def x_of(side: int, u: Points | float) -> Points:
-    """Return x at distances u from the midline, on one side."""
-    return np.asarray(0.5 + _SIGN[side] * np.asarray(u))
-
-
 def _both(half: Points) -> Points:
     """Return float64 [2, n, 2] from distances and heights [n, 2]: the curve on either side."""
-    u, y = half[:, 0], half[:, 1]
-    return np.stack((np.column_stack((0.5 - u, y)), np.column_stack((0.5 + u, y))))
-
-
-def sample_chest(rng: np.random.Generator) -> Chest:
-    """Draw the chest of one patient."""
-    half_width = rng.uniform(0.295, 0.345)
-    apex = rng.uniform(0.12, 0.16)
-    dome = apex + rng.uniform(0.49, 0.55)
-    lift = rng.uniform(0.008, 0.028)
-    fall = rng.uniform(0.075, 0.105)
-    return Chest(
-        half_width=half_width,
-        apex=apex,
-        dome=(dome, dome + lift),
-        angle=(dome + fall, dome + lift + fall * rng.uniform(0.9, 1.05)),
-        mediastinum=rng.uniform(0.052, 0.066),
-        ratio=rng.uniform(0.40, 0.465),
-        middle=0.5 + rng.normal(0, 0.003),
-        knob=rng.uniform(0.012, 0.03),
-        air=rng.uniform(0.92, 1.06),
-        vessels=rng.uniform(0.75, 1.15),
-        wall=rng.uniform(0.035, 0.085),
-        rib_slope=rng.uniform(0.035, 0.085),
-        rib_phase=rng.uniform(-0.3, 0.3),
-        clavicle=rng.uniform(0.175, 0.215),
-        spine_bend=rng.normal(0, 0.006),
-        breasts=rng.uniform(0.03, 0.085) if rng.random() < 0.5 else 0.0,
-        bubble=(rng.uniform(0.11, 0.19), rng.uniform(0.02, 0.045), rng.uniform(0.012, 0.03)),
-        bone=rng.uniform(0.8, 1.2),
-        tree=int(rng.integers(0, 2**32)),
-    )
+    pair = np.empty((2, *half.shape))
+    pair[0, :, 0] = 0.5 - half[:, 0]
+    pair[1, :, 0] = 0.5 + half[:, 0]
+    pair[..., 1] = half[:, 1]
+    return pair
 
 
 def _ribs(chest: Chest) -> tuple[Points, Points]:
     """Return the centre lines [ribs, n, 2] of the ribs' back and front arcs."""
-    q = np.linspace(0, 1, 12)
+    q = ramp(0, 1, 12)
     back, front = [], []
     for side in SIDES:
         rib = np.arange(10.0)
@@ -243,12 +58,12 @@ def _ribs(chest: Chest) -> tuple[Points, Points]:
         reach = (chest.lateral(side, end) + 0.006)[:, None]
         u = 0.028 + (reach - 0.028) * q
         y = start[:, None] - 0.018 * np.sin(np.pi * q) + drop[:, None] * q**2.2
-        back.append(np.stack((x_of(side, u), y), axis=-1))
+        back.append(curve(x_of(side, u), y))
         rib = rib[1:7, None]
         reach, end = reach[1:7], end[1:7, None]
         u = reach - np.minimum(0.9, 0.5 + 0.05 * rib) * (reach - 0.05) * q**1.3
         y = end + (0.05 + 0.016 * rib) * np.sin(q * np.pi / 2)
-        front.append(np.stack((x_of(side, u), y), axis=-1))
+        front.append(curve(x_of(side, u), y))
     return np.concatenate(back), np.concatenate(front)
 
 
@@ -256,8 +71,8 @@ def _vascular_tree(chest: Chest) -> list[tuple[float, Points]]:
     """Return curves by width: branches that leave each hilum, bend, fork and taper."""
     rng = stream(chest.tree, 0, 0)
     count, steps = 11, 8
-    sign = np.array(_SIGN)[:, None, None]
-    angle = np.linspace(-1.3, 1.4, count) + rng.uniform(-0.16, 0.16, (2, count))
+    sign = np.array(SIGN)[:, None, None]
+    angle = ramp(-1.3, 1.4, count) + rng.uniform(-0.16, 0.16, (2, count))
     length = rng.uniform(0.6, 1.0, (2, count)) * np.where(angle < 0, 0.23, 0.27)
     turn = angle[..., None] + np.cumsum(rng.normal(0, 0.16, (2, count, steps)), axis=-1)
     turn += rng.uniform(-0.12, 0.12, (2, count, 1)) * np.arange(steps)
@@ -265,16 +80,16 @@ def _vascular_tree(chest: Chest) -> list[tuple[float, Points]]:
     u = np.cumsum(np.cos(turn) * step, axis=-1) + chest.mediastinum + 0.014
     y = np.cumsum(np.sin(turn) * step * 1.15, axis=-1)
     y += np.array([[[chest.height(0, 0.46)]], [[chest.height(1, 0.43)]]])
-    main = np.stack((chest.middle + sign * u, y), axis=-1)
+    main = curve(chest.middle + sign * u, y)
     knots = np.array([2, 3, 5])
-    q = np.linspace(0, 1, 6)
+    q = ramp(0, 1, 6)
     shape = (2, count, len(knots))
     way = turn[..., knots] + rng.choice((-1.0, 1.0), shape) * rng.uniform(0.4, 0.9, shape)
     arc = way[..., None] + rng.uniform(-0.9, 0.9, shape)[..., None] * q
     reach = (length[..., None] * rng.uniform(0.22, 0.5, shape))[..., None] * q
     fork_u = u[..., knots][..., None] + np.cos(arc) * reach
     fork_y = y[..., knots][..., None] + np.sin(arc) * reach
-    forks = np.stack((chest.middle + sign[..., None] * fork_u, fork_y), axis=-1)
+    forks = curve(chest.middle + sign[..., None] * fork_u, fork_y)
     return [
         (0.0027, forks[:, :, 1:].reshape(-1, len(q), 2)),
         (0.0036, np.concatenate((forks[:, :, 0, :4], main[:, :, 4:]), axis=1)),
@@ -303,9 +118,14 @@ def _body(chest: Chest) -> Points:
         (trunk + 0.02, 1.2),
     ]
     u, y = np.array(half).T
-    right = np.column_stack((0.5 - u, y))
-    left = np.column_stack((0.5 + u[::-1], y[::-1]))
+    right = curve(0.5 - u, y)
+    left = curve(0.5 + u[::-1], y[::-1])
     return np.concatenate((spline(right, 50), spline(left, 50)))
+
+
+@lru_cache(maxsize=8)
+def _body_outline(chest: Chest) -> Points:
+    return _body(chest)
 
 
 _AXIS: Final[Plane] = ((np.arange(SOFT_SIDE) + 0.5) / SOFT_SIDE).astype(np.float32)
@@ -404,7 +224,7 @@ def _bones(chest: Chest, canvas: Canvas, lungs: Mask) -> Plane:
     canvas.fill(layer, ribbon(back, 0.021), 255)
     canvas.fill(layer, ribbon(back, 0.012), 150)
     arcs = canvas.blank()
-    taper = np.linspace(0.019, 0.025, front.shape[1])
+    taper = ramp(0.019, 0.025, front.shape[1])
     canvas.fill(arcs, ribbon(front, taper), 255)
     canvas.fill(arcs, ribbon(front, taper - 0.009), 170)
     whole = _RIB_BACK + _RIB_FRONT + _CLAVICLE
@@ -414,7 +234,7 @@ def _bones(chest: Chest, canvas: Canvas, lungs: Mask) -> Plane:
     half = [(0.034, c), (0.12, c - 0.02), (0.22, c - 0.05), (0.31, c - 0.075), (0.41, c - 0.07)]
     collar = _both(spline(half, 14))
     shaft = _both(spline([(0.455, c - 0.01), (0.49, c + 0.08), (0.53, c + 0.25)], 7))
-    wide = np.linspace(0.027, 0.022, 14)
+    wide = ramp(0.027, 0.022, 14)
     girdle = canvas.blank()
     canvas.fill(girdle, ribbon(collar, wide), 255)
     canvas.fill(girdle, ribbon(shaft, 0.062), 255)

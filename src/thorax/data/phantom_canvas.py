@@ -7,11 +7,12 @@ soft, which keeps drawing fast and its content independent of the side asked for
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from numpy.random.bit_generator import ISeedSequence
 
 Points: TypeAlias = npt.NDArray[np.float64]
 Plane: TypeAlias = npt.NDArray[np.float32]
@@ -22,10 +23,38 @@ _SHIFT: Final = 6
 _TILE: Final = 512
 
 
+class _Key(ISeedSequence):
+    """Hands Philox its key as it is; Philox(key=...) asks the system for entropy it drops."""
+
+    def __init__(self, seed: int, index: int) -> None:
+        self._words = np.array((seed, index), np.uint64)
+
+    def generate_state(self, n_words: int, dtype: object = np.uint64) -> npt.NDArray[np.uint64]:
+        return self._words
+
+
 def stream(seed: int, index: int, purpose: int) -> np.random.Generator:
     """Return the random stream of one purpose for one index: counter-based, so order-free."""
-    key = np.array((seed, index), np.uint64)
-    return np.random.Generator(np.random.Philox(key=key, counter=purpose << 192))
+    # numpy takes any ISeedSequence here; its stubs name one of them only.
+    key = cast(np.random.SeedSequence, _Key(seed, index))
+    counter = np.array((0, 0, 0, purpose), np.uint64)
+    return np.random.Generator(np.random.Philox(key, counter=counter))
+
+
+@cache
+def ramp(start: float, stop: float, count: int) -> Points:
+    """Return float64 [count], evenly spaced and shared: not to be written into."""
+    values = np.linspace(start, stop, count)
+    values.flags.writeable = False
+    return values
+
+
+def curve(x: Points, y: Points | float) -> Points:
+    """Return float64 [..., 2] from x [...] and y."""
+    points = np.empty((*x.shape, 2))
+    points[..., 0] = x
+    points[..., 1] = y
+    return points
 
 
 @cache

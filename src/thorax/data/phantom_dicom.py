@@ -66,7 +66,7 @@ def encode_dicom(
         setattr(image, f"{name}Date", _DATE)
         setattr(image, f"{name}Time", _TIME)
     image.AccessionNumber = ""
-    image.StudyID = str(index)
+    image.StudyID = "1"
     image.ReferringPhysicianName = ""
     image.PatientName = "Phantom^Synthetic"
     image.PatientID = patient
@@ -86,12 +86,10 @@ def encode_dicom(
     image.PatientOrientation = ["L", "F"]
     image.AnatomicRegionSequence = Sequence([_code("43799004", "SCT", "Chest")])
     projection = {
-        "PA": _code("399348003", "SCT", "postero-anterior"),
+        "PA": _code("272479007", "SCT", "postero-anterior"),
         "AP": _code("399348003", "SCT", "antero-posterior"),
     }[view]
     image.ViewCodeSequence = Sequence([projection])
-    image.PatientOrientationCodeSequence = Sequence([])
-    image.PatientGantryRelationshipCodeSequence = Sequence([])
     image.PositionerType = "NONE"
     image.DetectorType = "DIRECT"
     image.DetectorConditionsNominalFlag = "YES"

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from thorax.data.phantom_anatomy import FIELD_CM, SIDES, Chest, Signs, x_of
+from thorax.data.phantom_anatomy import Signs
 from thorax.data.phantom_canvas import (
     SOFT_SIDE,
     UNPOSED,
@@ -19,11 +19,14 @@ from thorax.data.phantom_canvas import (
     Mask,
     Plane,
     Points,
+    curve,
     noise,
+    ramp,
     ribbon,
     spline,
     texture,
 )
+from thorax.data.phantom_chest import FIELD_CM, SIDES, SIGN, Chest, x_of
 from thorax.data.phantom_plan import LOWER, MIDDLE, UPPER, Lesion, Site
 from thorax.data.rows import Box
 
@@ -113,8 +116,9 @@ class Sheet:
         """Note the box around a bool [G, G] mask of the patient frame; empty notes nothing."""
         y, x = np.nonzero(mask)
         if len(x):
-            corners = np.column_stack((x, y)) + np.array([[[0, 0]], [[1, 0]], [[0, 1]], [[1, 1]]])
-            self.box(finding, corners / SOFT_SIDE)
+            self.box(
+                finding, np.column_stack((x, y)).astype(np.float64) / SOFT_SIDE + 0.5 / SOFT_SIDE
+            )
 
 
 def _spot(sheet: Sheet, site: Site, radius: float, rng: np.random.Generator) -> tuple[float, float]:
@@ -134,12 +138,12 @@ def _spot(sheet: Sheet, site: Site, radius: float, rng: np.random.Generator) -> 
 
 def _blob(radius: float, wobble: float, rng: np.random.Generator, parts: int = 5) -> Points:
     """Return an outline around the origin, [40, 2], whose radius wavers by a share of itself."""
-    angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    angle = ramp(0, 2 * np.pi, 41)[:-1]
     wave = np.zeros(40)
     for order in range(2, 2 + parts):
         wave += rng.normal() * np.sin(order * angle + rng.uniform(0, 6.28)) / order
     wave *= wobble / max(1e-9, float(np.abs(wave).max()))
-    return np.column_stack((np.cos(angle), np.sin(angle))) * (radius * (1 + wave))[:, None]
+    return curve(np.cos(angle), np.sin(angle)) * (radius * (1 + wave))[:, None]
 
 
 def _round(
@@ -190,10 +194,10 @@ def _effusion(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
         base = chest.floor(side, u) + 0.006
         wet = surface < base
         y_wall = np.linspace(high, chest.angle[side], 10)
-        wall = np.column_stack((x_of(side, chest.lateral(side, y_wall) + 0.006), y_wall))
+        wall = curve(x_of(side, chest.lateral(side, y_wall) + 0.006), y_wall)
         u_base = np.linspace(chest.half_width, u[wet][0], 16)
-        bottom = np.column_stack((x_of(side, u_base), chest.floor(side, u_base) + 0.008))
-        top = np.column_stack((x_of(side, u[wet]), surface[wet]))
+        bottom = curve(x_of(side, u_base), chest.floor(side, u_base) + 0.008)
+        top = curve(x_of(side, u[wet]), surface[wet])
         outline = np.concatenate((top, wall, bottom))
         field = sheet.shape(outline, 0.97, 0.004)
         sheet.add(field * np.float32(0.02))
@@ -234,7 +238,7 @@ def _pleural_thickening(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) 
         if rng.random() < 0.75:
             first = rng.uniform(0.18, 0.36)
             last = first + rng.uniform(0.32, 0.5)
-            q = np.linspace(0, 1, 24)
+            q = ramp(0, 1, 24)
             y = chest.height(site.side, first) + q * (last - first) * (
                 chest.angle[site.side] - chest.apex
             )
@@ -243,8 +247,8 @@ def _pleural_thickening(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) 
             wall = chest.lateral(site.side, y)
             outline = np.concatenate(
                 (
-                    np.column_stack((x_of(site.side, wall + 0.004), y)),
-                    np.column_stack((x_of(site.side, wall - depth), y))[::-1],
+                    curve(x_of(site.side, wall + 0.004), y),
+                    curve(x_of(site.side, wall - depth), y)[::-1],
                 )
             )
         else:
@@ -301,7 +305,7 @@ def _consolidation(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> No
     chest = sheet.chest
     for site in lesion.sites:
         side = site.side
-        sign = (-1.0, 1.0)[side]
+        sign = SIGN[side]
         tilt = rng.uniform(-0.06, 0.06) + (0.18 if site.zone == LOWER else 0.0)
         fissure = chest.height(
             side, {UPPER: 0.40, MIDDLE: 0.42, LOWER: 0.60}[site.zone] + rng.uniform(-0.03, 0.03)
@@ -335,7 +339,7 @@ def _consolidation(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> No
         x, y = sheet.canvas.coordinates()
         lobe = field(x, y) * np.float32(opacity)
         tubes = sheet.canvas.blank()
-        q = np.linspace(0, 1, 8)
+        q = ramp(0, 1, 8)
         target = chest.height(side, {UPPER: 0.2, MIDDLE: 0.55, LOWER: 0.82}[site.zone])
         start = (chest.mediastinum + 0.03, chest.height(side, 0.45))
         for share in (0.2, 0.5, 0.8):
@@ -345,7 +349,7 @@ def _consolidation(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> No
             )
             u = start[0] + (goal[0] - start[0]) * q
             v = start[1] + (goal[1] - start[1]) * q + rng.uniform(-0.03, 0.03) * np.sin(np.pi * q)
-            tube = np.column_stack((x_of(side, u), v))
+            tube = curve(x_of(side, u), v)
             sheet.canvas.stroke(tubes, tube, 0.0085, 255)
             fork = tube[4] + (tube[-1] - tube[4]) * q[:, None]
             fork[:, 1] += rng.choice((-1.0, 1.0)) * 0.05 * q
@@ -371,7 +375,7 @@ def _atelectasis(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None
             y -= rng.uniform(0, 0.08) * (u - u.mean()) ** 2 / 0.02
             thick = rng.uniform(0.012, 0.016) + 0.008 * lesion.severity
             taper = thick * np.sin(np.linspace(0.35, np.pi - 0.35, 10)) ** 0.6
-            plate = ribbon(np.column_stack((x_of(site.side, u), y)), taper)
+            plate = ribbon(curve(x_of(site.side, u), y), taper)
             field = sheet.shape(plate, 0.65 + 0.33 * lesion.severity, 0.0018)
             sheet.add(field * np.float32(0.05))
             sheet.box(lesion.finding, plate)
@@ -384,7 +388,7 @@ def _edema(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
         u = chest.mediastinum + rng.uniform(0.055, 0.075)
         centre = (float(x_of(side, u)), chest.height(side, rng.uniform(0.46, 0.54)))
         wing = _bump(sheet, centre, 0.09, 0.17) * (1 + 0.12 * noise(1, SOFT_SIDE, rng))
-        field = np.clip(wing, 0, 1) * np.float32(0.46 + 0.34 * lesion.severity)
+        field = np.clip(wing, 0, 1) * np.float32(0.56 + 0.32 * lesion.severity)
         field *= np.sign(sheet.x - 0.5) == (-1, 1)[side]
         sheet.cloud(np.asarray(field, np.float32))
         sheet.box_of(lesion.finding, (field > 0.5 * field.max()) & sheet.visible(side))
@@ -419,7 +423,7 @@ def _fibrosis(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
     weight = np.zeros_like(net)
     for site in lesion.sites:
         level = chest.height(site.side, top)
-        sign = np.float32((-1.0, 1.0)[site.side])
+        sign = np.float32(SIGN[site.side])
 
         def region(x: Plane, y: Plane, *, level: float = level, sign: np.float32 = sign) -> Plane:
             base = np.clip((y - np.float32(level)) / np.float32(0.10), 0, 1)

@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from thorax.data.phantom_anatomy import SIDES, Chest
 from thorax.data.phantom_canvas import stream
+from thorax.data.phantom_chest import SIDES, Chest
 from thorax.labels import NIH14
 
 NORMAL_SHARE: Final = 0.28
@@ -37,6 +37,7 @@ _CONTRADICTS: Final = {"Emphysema": ("Cardiomegaly", "Edema", "Fibrosis")}
 UPPER, MIDDLE, LOWER, WALL = range(4)
 
 _LABELS, _PLACES, _STROKES = 16, 32, 64
+_COLUMN: Final = {name: column for column, name in enumerate(NIH14.findings)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Lesion:
 
 def sign_stream(seed: int, index: int, finding: str) -> np.random.Generator:
     """Return the stream that draws one finding's sign: alike whatever else is drawn."""
-    return stream(seed, index, _STROKES + NIH14.index(finding))
+    return stream(seed, index, _STROKES + _COLUMN[finding])
 
 
 def choose(seed: int, index: int) -> tuple[str, ...]:
@@ -83,7 +84,7 @@ def choose(seed: int, index: int) -> tuple[str, ...]:
     for name, others in _CONTRADICTS.items():
         for other in others:
             if name in chosen and other in chosen:
-                chosen.discard(name if coins[NIH14.index(other)] < 0.5 else other)
+                chosen.discard(name if coins[_COLUMN[other]] < 0.5 else other)
     return tuple(name for name in NIH14.findings if name in chosen)
 
 
@@ -124,7 +125,7 @@ def plan(seed: int, index: int, findings: Iterable[str]) -> tuple[Lesion, ...]:
     for finding in (*_ZONES, *(name for name in NIH14.findings if name not in _ZONES)):
         if finding not in wanted:
             continue
-        rng = stream(seed, index, _PLACES + NIH14.index(finding))
+        rng = stream(seed, index, _PLACES + _COLUMN[finding])
         severities[finding] = float(1 - 0.85 * rng.beta(1.1, 2.4))
         if finding not in _ZONES:
             sites[finding] = ()
