@@ -168,7 +168,7 @@ class _DenseLayer(nn.Module):
 
 
 class DenseNet(Classifier):
-    """DenseNet-BC (Huang et al., CVPR 2017); keys features.conv0, ..., features.norm5, classifier."""
+    """DenseNet-BC (Huang et al., CVPR 2017); keys features.conv0 to norm5, classifier."""
 
     def __init__(
         self,

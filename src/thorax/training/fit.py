@@ -1,0 +1,497 @@
+"""One training run: a recipe and a store to a checkpoint, on one process.
+
+Everything random is a function of the recipe's seed: the same recipe, store, version, processor
+and number of threads give the same weights, and a run stopped after any epoch and resumed gives
+those of one that was not.
+"""
+
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from thorax import __version__
+from thorax.config import write_effective
+from thorax.data.loader import Batch, batches
+from thorax.data.store import Store
+from thorax.errors import DataError, DeviceError, ModelError, UsageError
+from thorax.labels import NEGATIVE, POSITIVE, UNKNOWN
+from thorax.metrics import auroc
+from thorax.preprocess import InputSpec
+from thorax.training import checkpoint, networks, optimizers
+from thorax.training.checkpoint import Card
+from thorax.training.losses import masked_bce
+from thorax.training.networks import Classifier, normalise
+from thorax.training.recipe import Recipe
+from thorax.training.schedules import learning_rate
+
+RECIPE: Final = "recipe.toml"
+LOG: Final = "train.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run is, told after every update and, with the AUROC, after every epoch.
+
+    Attributes:
+        epoch: number of the epoch, from 1.
+        epochs: of the whole run.
+        step: updates done.
+        steps: of the whole run.
+        images: trained on since the last word, 0 after an epoch.
+        loss: of the last batch, or the mean of the epoch, nats.
+        learning_rate: of the last update.
+        val_mean_auroc: over labels with both classes in the validation split, 0-1.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    images: int
+    loss: float
+    learning_rate: float
+    val_mean_auroc: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """What a run gave.
+
+    Attributes:
+        checkpoint: folder of the kept checkpoint.
+        epoch: the epoch it was written after.
+        steps: updates of the whole run.
+        images_per_s: images / wall-clock of the training windows: loading, forward, backward and
+            update, without validation and saving; of all epochs, resumed or not.
+        mean_auroc: of the kept checkpoint on the validation split, over the labels defined. With
+            keep = "best" it was chosen by this number, which is therefore optimistic.
+        auroc: by label; None where the validation split lacks a class.
+        history: one entry an epoch, as in the checkpoint's card.
+    """
+
+    checkpoint: Path
+    epoch: int
+    steps: int
+    images_per_s: float
+    mean_auroc: float
+    auroc: dict[str, float | None]
+    history: tuple[dict[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """One epoch of training."""
+
+    images: int
+    loss: float
+    learning_rate: float
+    elapsed_s: float
+    waited_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    recipe: Recipe
+    store: Store
+    train: npt.NDArray[np.int64]
+    val: npt.NDArray[np.int64]
+    spec: InputSpec
+    device: torch.device
+    bf16: bool
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return len(self.train) // self.recipe.training.batch
+
+    @property
+    def steps(self) -> int:
+        return self.steps_per_epoch * self.recipe.training.epochs
+
+
+def fit(
+    recipe: Recipe,
+    store: Store,
+    out: Path,
+    *,
+    resume: bool = False,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> FitResult:
+    """Train on the train split, judge every epoch on the validation split, leave the test split.
+
+    After every epoch a checkpoint is written; an interruption loses the epoch under way, no more.
+    `out` gets the effective recipe, the checkpoints and `train.jsonl`, one JSON object a line.
+
+    Args:
+        recipe: how to train.
+        store: on what; its side and labels become those of the network.
+        out: a new folder, or that of the run to resume.
+        resume: go on after the last whole epoch of the same run; a finished one is answered as is.
+        on_progress: told after every update and epoch.
+
+    Raises:
+        UsageError: `run-exists`, `resume-missing`, `resume-recipe`, `training-diverged`.
+        DataError: `split-empty`, `split-small`, `val-one-class` or `resume-data`.
+        DeviceError: `device-absent` or `precision-unsupported`.
+        ModelError: `checkpoint-unwritable`, or as `checkpoint.load` when resuming.
+    """
+    run = _prepare(recipe, store)
+    last = _open_run(run, out, resume=resume)
+    with _log(out) as log:
+        log({"event": "start", **_facts(run), "resumed_epoch": last.epoch if last else 0})
+        card = _epochs(run, out, last, log, on_progress)
+        log({"event": "end", "kept": card.kept, "step": card.step})
+    folder = out / card.kept
+    kept = checkpoint.read_card(folder)
+    return FitResult(
+        checkpoint=folder,
+        epoch=kept.epoch,
+        steps=card.step,
+        images_per_s=sum(entry["images"] for entry in card.history)
+        / sum(entry["train_s"] for entry in card.history),
+        mean_auroc=kept.metrics["mean_auroc"],
+        auroc=kept.metrics["auroc"],
+        history=card.history,
+    )
+
+
+def _prepare(recipe: Recipe, store: Store) -> _Run:
+    """Check everything that can be checked before the first batch."""
+    train, val = store.select("train"), store.select("val")
+    for name, indices in (("train", train), ("val", val)):
+        if not len(indices):
+            raise DataError(
+                "split-empty", f"the {name} split of {store.path} has no image; import with one"
+            )
+    if len(train) < recipe.training.batch:
+        raise DataError(
+            "split-small",
+            f"the train split has {len(train)} images, fewer than one batch of "
+            f"{recipe.training.batch}; lower training.batch",
+        )
+    known = store.labels[val]
+    if not np.any((known == POSITIVE).any(axis=0) & (known == NEGATIVE).any(axis=0)):
+        raise DataError(
+            "val-one-class",
+            f"no label has both present and absent among the {len(val)} validation images; "
+            "the AUROC is undefined; import with a larger split",
+        )
+    device = torch.device(recipe.training.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise DeviceError(
+            "device-absent", "training.device is cuda but there is none; allowed here is cpu"
+        )
+    spec = InputSpec(store.side, recipe.input.mean, recipe.input.std)
+    return _Run(recipe, store, train, val, spec, device, _uses_bf16(recipe, device))
+
+
+def _uses_bf16(recipe: Recipe, device: torch.device) -> bool:
+    match recipe.training.precision:
+        case "fp32":
+            return False
+        case "bf16":
+            return True
+        case "auto":
+            if device.type == "cuda":
+                return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+            # Elsewhere oneDNN emulates bf16, on AVX2 15 times slower than fp32.
+            capabilities = torch.cpu.get_capabilities()
+            return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def _open_run(run: _Run, out: Path, *, resume: bool) -> Card | None:
+    """Return the card to go on from, None for a run from the beginning."""
+    newest = checkpoint.newest(out)
+    begun = newest is not None or (out / RECIPE).is_file()
+    if not resume:
+        if begun:
+            raise UsageError(
+                "run-exists", f"{out} holds a run already; add --resume, or choose another --out"
+            )
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            write_effective(run.recipe, out / RECIPE)
+        except OSError as error:
+            raise ModelError(
+                "checkpoint-unwritable",
+                f"{out} cannot be written: {error.strerror}; choose another --out",
+            ) from error
+        return None
+    if not begun:
+        raise UsageError(
+            "resume-missing", f"{out} holds no run to resume; drop --resume to begin one there"
+        )
+    if newest is None:
+        return None
+    card = checkpoint.read_card(newest)
+    changed = _difference(card.recipe, run.recipe.model_dump(mode="json"))
+    if changed:
+        raise UsageError(
+            "resume-recipe",
+            f"{out} was begun with another recipe: {changed}; resume with {out / RECIPE}, or "
+            "choose another --out",
+        )
+    changed = _difference(card.data, _identity(run.store))
+    if changed:
+        raise DataError(
+            "resume-data", f"{out} was begun on another store: {changed}; resume with the same"
+        )
+    return card
+
+
+def _epochs(
+    run: _Run,
+    out: Path,
+    last: Card | None,
+    log: Callable[[dict[str, Any]], None],
+    on_progress: Callable[[Progress], None],
+) -> Card:
+    training = run.recipe.training
+    network = networks.build(
+        run.recipe.network.topology,
+        classes=len(run.store.label_set),
+        output_stride=run.recipe.network.output_stride,
+        seed=training.seed,
+    )
+    _start_at_prevalence(network, run.store.labels[run.train])
+    network.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = optimizers.build(network, run.recipe.optimizer)
+    card = last
+    if card is not None:
+        folder = out / checkpoint.epoch_name(card.epoch)
+        checkpoint.restore(folder, card, network, optimizer)
+    for epoch in range(card.epoch if card else 0, training.epochs):
+        window = _train_epoch(run, network, optimizer, epoch, on_progress)
+        begin = time.perf_counter()
+        values = _validate(run, network)
+        mean = float(np.nanmean(values))
+        entry = {
+            "epoch": epoch + 1,
+            "loss": window.loss,
+            "val_mean_auroc": mean,
+            "learning_rate": window.learning_rate,
+            "images": window.images,
+            "train_s": window.elapsed_s,
+            "images_per_s": window.images / window.elapsed_s,
+            "data_wait": window.waited_s / window.elapsed_s,
+            "validate_s": time.perf_counter() - begin,
+        }
+        card = _card(run, epoch + 1, entry, values, card)
+        checkpoint.save(out, network, card, optimizer)
+        checkpoint.prune(out)
+        log({"event": "epoch", "step": card.step, **entry, "auroc": card.metrics["auroc"]})
+        on_progress(
+            Progress(
+                epoch + 1,
+                training.epochs,
+                card.step,
+                run.steps,
+                0,
+                window.loss,
+                window.learning_rate,
+                mean,
+            )
+        )
+    if card is None:
+        raise AssertionError("a recipe has at least one epoch")
+    return card
+
+
+def _train_epoch(
+    run: _Run,
+    network: Classifier,
+    optimizer: torch.optim.Optimizer,
+    epoch: int,
+    on_progress: Callable[[Progress], None],
+) -> _Window:
+    training = run.recipe.training
+    network.train()
+    images, losses, waited, rate = 0, [], 0.0, 0.0
+    begin = time.perf_counter()
+    source = batches(
+        run.store,
+        run.train,
+        batch=training.batch,
+        seed=training.seed,
+        epoch=epoch,
+        shuffle=True,
+        augmentation=run.recipe.augmentation.augmentation(),
+        workers=training.workers,
+        drop_last=True,
+    )
+    for step in range(epoch * run.steps_per_epoch, (epoch + 1) * run.steps_per_epoch):
+        asked = time.perf_counter()
+        batch = next(source)
+        waited += time.perf_counter() - asked
+        rate = learning_rate(
+            step,
+            run.recipe.schedule,
+            steps_per_epoch=run.steps_per_epoch,
+            total_steps=run.steps,
+        )
+        losses.append(_update(run, network, optimizer, batch, rate))
+        if not math.isfinite(losses[-1]):
+            raise UsageError(
+                "training-diverged",
+                f"the loss is {losses[-1]} at step {step + 1} with learning rate {rate:.3g}; "
+                "lower schedule.peak or lengthen schedule.warmup_epochs",
+            )
+        images += len(batch.indices)
+        on_progress(
+            Progress(
+                epoch + 1,
+                training.epochs,
+                step + 1,
+                run.steps,
+                len(batch.indices),
+                losses[-1],
+                rate,
+            )
+        )
+    elapsed = time.perf_counter() - begin
+    return _Window(images, math.fsum(losses) / len(losses), rate, elapsed, waited)
+
+
+def _update(
+    run: _Run,
+    network: Classifier,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    rate: float,
+) -> float:
+    """Take one step and return the loss before it, nats."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad(set_to_none=True)
+    loss = masked_bce(_logits(run, network, batch), torch.from_numpy(batch.labels).to(run.device))
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return loss.item()
+
+
+def _validate(run: _Run, network: Classifier) -> npt.NDArray[np.float64]:
+    """Return float64 [K], NaN where the validation split lacks a class."""
+    network.eval()
+    scores = []
+    with torch.inference_mode():
+        for batch in batches(
+            run.store,
+            run.val,
+            batch=run.recipe.training.batch,
+            workers=run.recipe.training.workers,
+        ):
+            scores.append(_logits(run, network, batch).float().cpu().numpy())
+    return auroc(run.store.labels[run.val], np.concatenate(scores))
+
+
+def _logits(run: _Run, network: Classifier, batch: Batch) -> Tensor:
+    images = normalise(torch.from_numpy(batch.images).to(run.device), run.spec)
+    with torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=run.bf16):
+        logits: Tensor = network(images.contiguous(memory_format=torch.channels_last))
+    return logits
+
+
+def _start_at_prevalence(network: Classifier, labels: npt.NDArray[np.int8]) -> None:
+    """Let the untrained network answer how common each finding is (1708.02002, section 4.1)."""
+    present = (labels == POSITIVE).sum(axis=0) + 0.5
+    absent = (labels != UNKNOWN).sum(axis=0) + 1.0 - present
+    with torch.no_grad():
+        network.head.bias.copy_(torch.from_numpy(np.log(present / absent)))
+
+
+def _card(
+    run: _Run,
+    epoch: int,
+    entry: dict[str, float],
+    values: npt.NDArray[np.float64],
+    before: Card | None,
+) -> Card:
+    history = (*(before.history if before else ()), entry)
+    best = max(history, key=lambda entry: entry["val_mean_auroc"])["epoch"]
+    kept = best if run.recipe.training.keep == "best" else epoch
+    findings = run.store.label_set.findings
+    return Card(
+        topology=run.recipe.network.topology,
+        output_stride=run.recipe.network.output_stride,
+        label_set=run.store.label_set,
+        input=run.spec,
+        precision="bf16" if run.bf16 else "fp32",
+        recipe=run.recipe.model_dump(mode="json"),
+        data=_identity(run.store),
+        epoch=epoch,
+        step=epoch * run.steps_per_epoch,
+        metrics={
+            "split": "val",
+            "mean_auroc": entry["val_mean_auroc"],
+            "auroc": {
+                name: None if math.isnan(value) else float(value)
+                for name, value in zip(findings, values, strict=True)
+            },
+        },
+        history=history,
+        kept=checkpoint.epoch_name(int(kept)),
+        software={
+            "thorax": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    )
+
+
+def _identity(store: Store) -> dict[str, Any]:
+    return {
+        "name": store.path.name,
+        "source": store.source,
+        "side": store.side,
+        "labels": list(store.label_set.findings),
+        "train": len(store.select("train")),
+        "val": len(store.select("val")),
+    }
+
+
+def _facts(run: _Run) -> dict[str, Any]:
+    return {
+        "topology": run.recipe.network.topology,
+        "precision": "bf16" if run.bf16 else "fp32",
+        "device": str(run.device),
+        "threads": torch.get_num_threads(),
+        "steps": run.steps,
+        "torch": torch.__version__,
+        **_identity(run.store),
+    }
+
+
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Return the first key, dotted, whose value differs, with both values; empty when none."""
+    for key in {**before, **now}:
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            inner = _difference(old, new)
+            if inner:
+                return f"{key}.{inner}"
+        elif old != new:
+            return f"{key} was {old!r} and is {new!r}"
+    return ""
+
+
+@contextmanager
+def _log(out: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
+    with (out / LOG).open("a", encoding="utf-8") as file:
+
+        def write(entry: dict[str, Any]) -> None:
+            file.write(json.dumps({"unix_s": round(time.time(), 3), **entry}) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+        yield write

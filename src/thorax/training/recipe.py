@@ -1,0 +1,79 @@
+"""What a training run is told: the model of a recipe file."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from thorax.config import Settings
+from thorax.data.loader import Augmentation
+from thorax.preprocess import InputSpec
+from thorax.training.optimizers import OptimizerSettings
+from thorax.training.schedules import ScheduleSettings
+
+
+class Network(Settings):
+    """What is trained."""
+
+    topology: Literal["resnet18", "resnet50", "densenet121", "vgg16_bn"]
+    """Architecture."""
+    output_stride: Literal[32, 16] = 32
+    """Input side / feature map side; 16 trains at about half the speed and weights fit both."""
+
+
+class Input(Settings):
+    """How bytes become network input; the side is that of the store."""
+
+    mean: float = Field(default=InputSpec(256).mean, ge=0, le=1)
+    """Subtracted after bytes are scaled to 0-1."""
+    std: float = Field(default=InputSpec(256).std, gt=0, le=1)
+    """Divided by after the mean, above 0 to 1."""
+
+
+class Training(Settings):
+    """How long, how, and what is kept."""
+
+    epochs: int = Field(ge=1)
+    """Passes over the training split, 1 or more."""
+    batch: int = Field(ge=2)
+    """Images an update, 2 or more; the images left over at the end of an epoch are skipped."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Chooses initial weights, order and augmentation."""
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    """Arithmetic of convolutions; auto = bf16 where the processor has it, else fp32."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where to train."""
+    workers: int = Field(default=2, ge=1, le=256)
+    """Threads that read and augment images."""
+    keep: Literal["best", "last"] = "best"
+    """Result of the run: the epoch of the highest mean validation AUROC, or the last one."""
+
+
+class Augment(Settings):
+    """Largest random changes of a training image; 0 = none."""
+
+    flip: float = Field(default=0.0, ge=0, le=1)
+    """Probability of exchanging left and right."""
+    rotation_deg: float = Field(default=0.0, ge=0, le=45)
+    """Rotation either way, degrees."""
+    scale: float = Field(default=0.0, ge=0, le=0.5)
+    """Relative change of size either way."""
+    shift: float = Field(default=0.0, ge=0, le=0.5)
+    """Shift along each axis either way, share of the side."""
+    intensity: float = Field(default=0.0, ge=0, le=1)
+    """Relative change of contrast and brightness either way."""
+
+    def augmentation(self) -> Augmentation | None:
+        """Return what the loader takes, None when nothing changes."""
+        changes = Augmentation(**self.model_dump())
+        return None if changes == Augmentation() else changes
+
+
+class Recipe(Settings):
+    """A training run but for its data: `thorax train RECIPE.toml --data STORE`."""
+
+    network: Network
+    training: Training
+    optimizer: OptimizerSettings
+    schedule: ScheduleSettings
+    input: Input = Input()
+    augmentation: Augment = Augment()
