@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from thorax import __version__
+from thorax.durable import sha256, sync, write_text
 from thorax.errors import ModelError
 from thorax.labels import LabelSet
 from thorax.metrics import Platt
@@ -128,12 +129,6 @@ class Artifact:
         return self.path / BIN
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal text."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _card_digest(card: Card) -> str:
     plain = card.model_copy(update={"card_sha256": ""}).model_dump(mode="json")
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
@@ -190,12 +185,9 @@ def seal(folder: Path, card: Card) -> Card:
     files = {name: sha256(folder / name) for name in (XML, BIN)}
     card = card.model_copy(update={"files": files, "size_bytes": (folder / BIN).stat().st_size})
     card = card.model_copy(update={"card_sha256": _card_digest(card)})
-    temporary = folder / f".{CARD}.partial"
-    temporary.write_text(card.model_dump_json(indent=2) + "\n")
-    for name in (temporary.name, XML, BIN):
-        _sync(folder / name)
-    temporary.replace(folder / CARD)
-    _sync(folder)
+    for name in (XML, BIN):
+        sync(folder / name)
+    write_text(folder / CARD, card.model_dump_json(indent=2) + "\n")
     return card
 
 
@@ -219,7 +211,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     staging.mkdir()
     try:
         yield staging
-        _sync(staging)
+        sync(staging)
         if out.exists():
             retired = out.parent / f".{out.name}.{os.getpid()}.old"
             out.rename(retired)
@@ -227,14 +219,6 @@ def new_folder(out: Path) -> Iterator[Path]:
             shutil.rmtree(retired)
         else:
             staging.rename(out)
-        _sync(out.parent)
+        sync(out.parent)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

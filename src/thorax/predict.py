@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from thorax.artifact import Card
 from thorax.devices.engine import Engine
 from thorax.errors import ImageError
 from thorax.preprocess import prepare
@@ -61,7 +62,8 @@ class Predictor:
         """Return the findings of one radiograph."""
         prepared = prepare(radiograph, self._card.input)
         outputs = self.engine.infer(prepared[None], profile=self.profile)
-        findings = self._calibrated(outputs.probability[0])
+        values = calibrate(outputs.probability, self._card)[0]
+        findings = dict(zip(self._card.labels, map(float, values), strict=True))
         thresholds = self._card.thresholds or {}
         return Prediction(
             image=radiograph.source,
@@ -110,10 +112,16 @@ class Predictor:
                 for future in waiting:
                     future.cancel()
 
-    def _calibrated(self, probability: npt.NDArray[np.float32]) -> dict[str, float]:
-        calibration = self._card.calibration or {}
-        findings = {}
-        for name, value in zip(self._card.labels, probability, strict=True):
-            platt = calibration.get(name)
-            findings[name] = float(value if platt is None else platt.apply(np.float64(value)))
-        return findings
+
+def calibrate(probability: npt.NDArray[np.float32], card: Card) -> npt.NDArray[np.float64]:
+    """Return float64 [N,K] calibrated as the card says; findings it is silent on stay as they are.
+
+    Args:
+        probability: float32 [N,K], 0-1, as the network gives it.
+        card: of the network.
+    """
+    calibrated = probability.astype(np.float64)
+    for column, name in enumerate(card.labels):
+        if card.calibration and name in card.calibration:
+            calibrated[:, column] = card.calibration[name].apply(calibrated[:, column])
+    return calibrated

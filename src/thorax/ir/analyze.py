@@ -32,8 +32,8 @@ def count_parameters(model: ov.Model) -> int:
     for node in model.get_ordered_ops():
         if node.get_type_name() != "Constant" or not node.get_element_type().is_real():
             continue
-        values = np.ascontiguousarray(node.data)
-        content = hashlib.sha256(values.reshape(-1).view(np.uint8)).digest()
+        values = np.asarray(node.data)
+        content = hashlib.sha256(values.tobytes()).digest()
         if values.size > 1 and content not in seen:
             seen.add(content)
             total += values.size

@@ -14,8 +14,8 @@ import openvino as ov
 from openvino._offline_transformations import apply_moc_transformations
 from openvino.frontend import FrontEndManager
 
-from thorax.artifact import sha256
 from thorax.devices.core import open_core
+from thorax.durable import sha256
 from thorax.errors import ModelError, UsageError
 from thorax.labels import LabelSet
 
@@ -173,7 +173,7 @@ def _onnx(path: Path, described: Described) -> Source:
 
     def reference(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         scores = np.asarray(untouched(images)[0][0], np.float32)
-        return scores if raw_probability else 1 / (1 + np.exp(-scores))
+        return scores if raw_probability else np.float32(1) / (np.float32(1) + np.exp(-scores))
 
     return Source(
         model=model,

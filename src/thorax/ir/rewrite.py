@@ -1,6 +1,7 @@
 """Graph passes: bytes in, probability, heat map and embedding out, names a person can read."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
@@ -266,20 +267,25 @@ def _name(node: ov.Node, name: str) -> None:
 
 def readable_names(model: ov.Model) -> None:
     """Call each layer what its framework's module was called: `layer1.0.conv1`, not a trace of it."""
-    taken: set[str] = set()
-    for node in model.get_ordered_ops():
-        match = re.match(r"^__module\.(.+?)/(?:aten|prim|ov_ext)::(\w+)", node.get_friendly_name())
-        if match is None:
-            continue
-        module, operation = match[1], match[2].strip("_")
-        bare = node.get_type_name() in ("Convolution", "GroupConvolution", "MaxPool", "Relu")
-        wanted = module if bare else f"{module}/{operation}"
-        number, name = 1, wanted
-        while name in taken:
-            number += 1
-            name = f"{wanted}_{number}"
-        taken.add(name)
-        node.set_friendly_name(name)
+    wanted: dict[str, str] = {}
+    # Backwards, so that a batch normalisation left as a Multiply takes after the Add that follows.
+    layers = [node for node in model.get_ordered_ops() if node.get_type_name() != "Constant"]
+    for node in reversed(layers):
+        name = node.get_friendly_name()
+        match = re.match(r"^__module\.(.+?)/(?:aten|prim|ov_ext)::(\w+)", name)
+        if match is not None:
+            module, operation = match[1], match[2].strip("_")
+            bare = node.get_type_name() in ("Convolution", "GroupConvolution", "MaxPool", "Relu")
+            wanted[name] = module if bare else f"{module}/{operation}"
+        elif re.fullmatch(r"Multiply_\d+", name):
+            user = next(iter(node.output(0).get_target_inputs())).get_node().get_friendly_name()
+            wanted[name] = f"{wanted.get(user, user)}/scale"
+    uses: Counter[str] = Counter()
+    for node in layers:
+        name = wanted.get(node.get_friendly_name())
+        if name is not None:
+            uses[name] += 1
+            node.set_friendly_name(name if uses[name] == 1 else f"{name}_{uses[name]}")
 
 
 def store_weights_as_bf16(model: ov.Model) -> None:

@@ -78,10 +78,10 @@ class Score:
         return {
             "images": self.images,
             "patients": self.patients,
-            "mean_auroc": _interval(self.mean),
+            "mean_auroc": interval_document(self.mean),
             "auroc": {
                 row.finding: {
-                    **_interval(row.auroc),
+                    **interval_document(row.auroc),
                     "positives": row.positives,
                     "images": row.images,
                 }
@@ -190,7 +190,8 @@ def _number(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _interval(interval: Interval) -> dict[str, float | None]:
+def interval_document(interval: Interval) -> dict[str, float | None]:
+    """Return an interval for JSON; what is undefined is null."""
     return {
         "value": _number(interval.value),
         "low": _number(interval.low),

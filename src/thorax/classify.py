@@ -1,0 +1,293 @@
+"""Files and folders to findings: what `thorax classify` runs."""
+
+import csv
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+
+from thorax import artifact, durable
+from thorax.artifact import INTENDED_USE, Card
+from thorax.devices.counters import Counter
+from thorax.devices.engine import compile as compile_artifact
+from thorax.errors import DataError, UsageError
+from thorax.heatmap import COLOUR_MAPS, overlay, peak, to_source
+from thorax.measure.run import describe
+from thorax.measure.tables import Table, plain_name, rate_text
+from thorax.predict import Prediction, Predictor
+
+_SUFFIXES: Final = {".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".dic", ""}
+_SHOWN: Final = 100
+"""Rows of the table for people; JSON and CSV have all."""
+
+
+@dataclass(slots=True)
+class Classification:
+    """Answers for a set of files.
+
+    Attributes:
+        engine: what a document says of the engine.
+        images: files answered, those with an error too.
+        failed: files that could not be read.
+        window_s: wall clock from the first file to the last answer, seconds.
+        rows: one JSON object a file, in order; the first hundred unless all were asked for.
+        counters: mean cost of each layer, with `counters`.
+    """
+
+    engine: dict[str, Any]
+    images: int = 0
+    failed: int = 0
+    window_s: float = 0.0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    counters: list[Counter] = field(default_factory=list)
+
+    @property
+    def images_per_s(self) -> float:
+        """Files answered / wall-clock window."""
+        return self.images / self.window_s if self.window_s else 0.0
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document of `thorax classify`."""
+        return {
+            "command": "classify",
+            **self.engine,
+            "images": self.images,
+            "failed": self.failed,
+            "window_s": self.window_s,
+            "images_per_s": self.images_per_s,
+            "results": self.rows,
+            "counters": [
+                {
+                    "layer": counter.name,
+                    "type": counter.type,
+                    "kernel": counter.kernel,
+                    "status": counter.status,
+                    "real_ms": counter.real_s * 1e3,
+                    "cpu_ms": counter.cpu_s * 1e3,
+                    "subgraph": counter.subgraph,
+                    "source": "measured",
+                }
+                for counter in self.counters
+            ],
+            "intended_use": INTENDED_USE,
+        }
+
+    def tables(self) -> list[Table]:
+        """Return what a person is shown."""
+        note = f"{self.images:,} images, {rate_text(self.images_per_s)} images/s, "
+        note += f"{self.engine['precision']} on {self.engine['device']}"
+        if self.failed:
+            note += f"; {self.failed:,} could not be read"
+        if self.images > len(self.rows):
+            note += f"; the first {len(self.rows)} shown, --csv or --json has all"
+        tables = [
+            Table(
+                "Findings at or above their operating point",
+                ("Image", "Findings"),
+                tuple((Path(row["image"]).name, _sentence(row)) for row in self.rows[:_SHOWN]),
+                note=f"{note}. {INTENDED_USE}",
+            )
+        ]
+        if self.counters:
+            tables.append(_counter_table(self.counters))
+        return tables
+
+
+def classify(
+    model: Path,
+    inputs: Sequence[Path],
+    *,
+    device: str = "CPU",
+    counters: bool = False,
+    heatmaps: Path | None = None,
+    colours: str = "inferno",
+    csv_path: Path | None = None,
+    keep_all: bool = True,
+    on_progress: Callable[[int], None] | None = None,
+) -> Classification:
+    """Run every file named, and every image in every folder named, through an artifact.
+
+    Memory does not grow with the number of files unless `keep_all` keeps their answers.
+
+    Raises:
+        DataError: `inputs-empty` when there is no file at all.
+        ModelError, DeviceError: as `thorax.artifact.load` and `thorax.devices.engine.compile`.
+        UsageError: `heatmap-colours`, or `heatmap-absent` when the network has no heat map.
+    """
+    if colours not in COLOUR_MAPS:
+        raise UsageError(
+            "heatmap-colours", f"colours are {colours!r}; allowed are {', '.join(COLOUR_MAPS)}"
+        )
+    loaded = artifact.load(model)
+    if heatmaps is not None and loaded.card.heatmap is None:
+        raise UsageError(
+            "heatmap-absent", f"{model} has no heat map: its network has no pooled linear head"
+        )
+    files = list(find_files(inputs))
+    if not files:
+        raise DataError(
+            "inputs-empty", f"no PNG, JPEG or DICOM file in {', '.join(map(str, inputs))}"
+        )
+    # One file is answered soonest by all processors together, many by one stream each.
+    hint = "latency" if len(files) == 1 else "throughput"
+    engine = compile_artifact(loaded, device, hint=hint, counters=counters)
+    predictor = Predictor(engine, profile=counters)
+    result = Classification(describe(engine))
+    if heatmaps is not None:
+        heatmaps.mkdir(parents=True, exist_ok=True)
+    begin = time.perf_counter()
+    with _csv_writer(csv_path, loaded.card) as write:
+        answers = (
+            iter([predictor.predict_file(files[0])]) if len(files) == 1 else predictor.stream(files)
+        )
+        for prediction in answers:
+            row = _row(prediction, loaded.card)
+            if heatmaps is not None and prediction.error is None:
+                row["heatmaps"] = _draw(prediction, loaded.card, heatmaps, result.images, colours)
+            write(prediction)
+            result.images += 1
+            result.failed += prediction.error is not None
+            if keep_all or len(result.rows) < _SHOWN:
+                result.rows.append(row)
+            if on_progress:
+                on_progress(1)
+    result.window_s = time.perf_counter() - begin
+    result.counters = engine.counters() if counters else []
+    return result
+
+
+def find_files(inputs: Sequence[Path]) -> Iterator[Path]:
+    """Yield the files named, and below each folder named what may be a radiograph, sorted.
+
+    In a folder a file counts by its name: PNG, JPEG and DICOM endings, none, or a number, as in
+    files named by their UID. What it really is, its content tells.
+    """
+    for path in inputs:
+        if not path.is_dir():
+            yield path
+            continue
+        for file in sorted(path.rglob("*")):
+            suffix = file.suffix.lower()
+            plausible = suffix in _SUFFIXES or re.fullmatch(r"\.\d+", suffix)
+            hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
+            if plausible and not hidden and file.is_file():
+                yield file
+
+
+def _row(prediction: Prediction, card: Card) -> dict[str, Any]:
+    if prediction.error is not None:
+        code, message = prediction.error
+        error = {"code": code, "message": message}
+        return {"image": prediction.image, "findings": {}, "positive": [], "error": error}
+    row: dict[str, Any] = {
+        "image": prediction.image,
+        "findings": {name: round(value, 6) for name, value in prediction.findings.items()},
+        "positive": list(prediction.positive),
+        "error": None,
+    }
+    if prediction.heatmap is not None and card.heatmap is not None and prediction.size is not None:
+        row["peaks"] = {
+            name: [
+                round(value, 1)
+                for value in to_source(
+                    peak(prediction.heatmap[card.labels.index(name)], card.heatmap),
+                    *prediction.size,
+                    card.input.side,
+                )
+            ]
+            for name in prediction.positive
+        }
+    return row
+
+
+def _draw(
+    prediction: Prediction, card: Card, folder: Path, number: int, colours: str
+) -> dict[str, str]:
+    """Write one picture for each positive finding, or for the likeliest when none is."""
+    assert prediction.heatmap is not None
+    assert prediction.prepared is not None
+    assert card.heatmap is not None
+    likeliest = max(prediction.findings, key=prediction.findings.__getitem__)
+    names = prediction.positive or (likeliest,)
+    written = {}
+    for name in names:
+        title = f"{plain_name(name)}  {prediction.findings[name]:.2f}"
+        if not prediction.positive:
+            title += "  (likeliest; below its operating point)" if card.thresholds else "  (likeliest)"
+        picture = overlay(
+            prediction.prepared[0],
+            prediction.heatmap[card.labels.index(name)],
+            card.heatmap,
+            title=title,
+            colours=colours,
+        )
+        path = folder / f"{number:06d}_{Path(prediction.image).stem}_{name}.png"
+        durable.write_bytes(path, np.asarray(cv2.imencode(".png", picture)[1]).tobytes())
+        written[name] = str(path)
+    return written
+
+
+@contextmanager
+def _csv_writer(path: Path | None, card: Card) -> Iterator[Callable[[Prediction], None]]:
+    """Yield a function that adds a row; the file takes its name when the block succeeds."""
+    if path is None:
+        yield lambda _: None
+        return
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        with temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            table = csv.writer(file)
+            table.writerow(["image", *card.labels, "positive", "error"])
+
+            def write(prediction: Prediction) -> None:
+                values = [f"{prediction.findings[name]:.6f}" for name in prediction.findings]
+                table.writerow(
+                    [
+                        prediction.image,
+                        *(values or [""] * len(card.labels)),
+                        "|".join(prediction.positive),
+                        prediction.error[0] if prediction.error else "",
+                    ]
+                )
+
+            yield write
+        durable.sync(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sentence(row: dict[str, Any]) -> str:
+    if row["error"]:
+        return f"could not be read: {row['error']['code']}"
+    findings = row["findings"]
+    if row["positive"]:
+        return ", ".join(f"{plain_name(name)} {findings[name]:.2f}" for name in row["positive"])
+    likeliest = max(findings, key=findings.__getitem__)
+    return f"none (likeliest: {plain_name(likeliest)} {findings[likeliest]:.2f})"
+
+
+def _counter_table(counters: Sequence[Counter]) -> Table:
+    total = sum(counter.real_s for counter in counters)
+    rows = [
+        (
+            counter.name if counter.subgraph is None else f"{counter.subgraph}: {counter.name}",
+            counter.type,
+            counter.kernel,
+            f"{counter.real_s * 1e3:.3f}",
+            f"{counter.real_s / total:.1%}" if total else "",
+        )
+        for counter in counters
+        if counter.status == "EXECUTED"
+    ]
+    return Table(
+        "What every layer cost, mean per image (measured)",
+        ("Layer", "Type", "Kernel", "ms", "Share"),
+        (*rows, ("Total", "", "", f"{total * 1e3:.3f}", "")),
+    )

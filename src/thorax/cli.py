@@ -1,0 +1,565 @@
+"""The command line: each command calls one public function and shows what it answers.
+
+The only reader of argv and the only place that configures logging. Heavy libraries are imported
+by the command that needs them, so that `thorax --help` answers at once.
+"""
+
+import logging
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from typer import Argument, Option
+
+from thorax import console
+from thorax.errors import ThoraxError, UsageError
+
+if TYPE_CHECKING:
+    from thorax.artifact import Precision
+    from thorax.data.rows import Row, Skipped
+    from thorax.devices.counters import Counter
+    from thorax.labels import LabelSet
+    from thorax.measure.tables import Table
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Train a chest X-ray classifier, compile it, run it anywhere, and know its speed and what "
+    "it cost in AUROC. Research software, not a medical device.\n\n"
+    "Every command takes --json (one JSON document on stdout) and --debug (traceback on error).\n\n"
+    "Try first:  thorax demo",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Import radiographs into a store, and check it.")
+import_app = typer.Typer(no_args_is_help=True, help="Decode a source of radiographs once.")
+app.add_typer(data_app, name="data")
+data_app.add_typer(import_app, name="import")
+
+Json = Annotated[bool, Option("--json", help="Print one JSON document on stdout.")]
+Device = Annotated[
+    str, Option("-d", "--device", help="CPU, GPU, NPU, AUTO, HETERO:GPU,CPU; see `thorax devices`.")
+]
+Out = Annotated[Path, Option("--out", help="Where to write.")]
+Model = Annotated[Path, Argument(help="Artifact folder that `thorax optimize` wrote.")]
+StorePath = Annotated[Path, Argument(help="Store that `thorax data import` wrote.")]
+Size = Annotated[int, Option("--size", min=16, max=2048, help="Side of the stored square, pixels.")]
+Boxes = Annotated[Path | None, Option(help="CSV of lesion boxes.")]
+Workers = Annotated[int | None, Option(min=1, help="Decoding threads; default: one a processor.")]
+
+
+def _show(*tables: "Table | None") -> None:
+    from rich.console import Console
+
+    from thorax.measure.tables import rich_table
+
+    screen = Console()
+    for table in tables:
+        if table is not None and table.rows:
+            screen.print(rich_table(table))
+
+
+@contextmanager
+def _steps(what: str, total: int) -> Iterator[Any]:
+    """Progress for callbacks that tell (done, total) instead of what came new."""
+    with console.progress(what, total) as advance:
+        seen = 0
+
+        def tell(done: int, _: int = 0) -> None:
+            nonlocal seen
+            advance(done - seen)
+            seen = done
+
+        yield tell
+
+
+@app.command(epilog="Example:  thorax phantom phantoms --count 2000 --size 256 --seed 1")
+def phantom(
+    out: Annotated[Path, Argument(help="Folder to write images, labels.csv and boxes.csv to.")],
+    count: Annotated[int, Option(min=1, help="How many radiographs.")] = 100,
+    size: Size = 256,
+    seed: Annotated[int, Option(min=0, help="Same seed, same images.")] = 0,
+    dicom: Annotated[bool, Option("--dicom", help="DX DICOM in place of PNG.")] = False,
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Draw labelled synthetic radiographs with lesion boxes."""
+    from thorax.data import phantom as source
+
+    with console.progress("drawing", count) as advance:
+        images = source.write(
+            out,
+            count=count,
+            side=size,
+            seed=seed,
+            dicom=dicom,
+            workers=workers,
+            on_progress=advance,
+        )
+    labels = str(out / "labels.csv")
+    console.emit(
+        {"command": "phantom", "images": images, "labels": labels, "boxes": str(out / "boxes.csv")},
+        as_json=json,
+        show=lambda: print(
+            f"{images:,} radiographs in {out}\n"
+            f"next: thorax data import folder {out} --labels {labels} "
+            f"--boxes {out / 'boxes.csv'} --size {size} --out {out}.store"
+        ),
+    )
+
+
+def _import(
+    rows: "list[Row]", skipped: "list[Skipped]", source: str, out: Path, size: int, **rest: Any
+) -> None:
+    from thorax.data import store
+    from thorax.labels import NIH14
+    from thorax.preprocess import InputSpec
+
+    as_json = rest.pop("as_json")
+    with _steps("importing", len(rows)) as tell:
+        summary = store.write(
+            rows,
+            out,
+            InputSpec(size),
+            NIH14,
+            source=source,
+            skipped=skipped,
+            on_progress=tell,
+            **rest,
+        )
+
+    def show() -> None:
+        print(f"{summary.images:,} images of {summary.patients:,} patients in {out}")
+        for one in summary.skipped[:10]:
+            print(f"  left out {one.image}: {one.code}: {one.message}")
+        if len(summary.skipped) > 10:
+            print(f"  ... {len(summary.skipped) - 10:,} more in {out / 'skipped.csv'}")
+        print(f"next: thorax data check {out}")
+
+    console.emit(
+        {
+            "command": "data import",
+            "store": str(out),
+            "images": summary.images,
+            "patients": summary.patients,
+            "skipped": [
+                {"image": one.image, "code": one.code, "message": one.message}
+                for one in summary.skipped
+            ],
+        },
+        as_json=as_json,
+        show=show,
+    )
+
+
+@import_app.command(
+    "nih",
+    epilog="Example:  thorax data import nih images --labels Data_Entry_2017.csv "
+    "--split official_split.csv --out nih.store",
+)
+def import_nih(
+    images: Annotated[Path, Argument(help="Folder of the ChestX-ray14 images.")],
+    labels: Annotated[Path, Option(help="Data_Entry_2017*.csv, plain or .gz.")],
+    out: Out,
+    split: Annotated[
+        Path | None, Option(help="CSV of Image Index,split; or NIH's *_list.txt; or their folder.")
+    ] = None,
+    boxes: Boxes = None,
+    size: Size = 256,
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Import NIH ChestX-ray14."""
+    from thorax.data import nih
+
+    skipped: list[Skipped] = []
+    rows = nih.rows(images, labels=labels, split=split, boxes=boxes, on_skip=skipped.append)
+    _import(rows, skipped, "nih", out, size, workers=workers, as_json=json)
+
+
+@import_app.command(
+    "folder",
+    epilog="Example:  thorax data import folder scans --labels labels.csv --out scans.store",
+)
+def import_folder(
+    images: Annotated[Path, Argument(help="Folder of PNG, JPEG or DICOM files.")],
+    labels: Annotated[Path, Option(help="CSV with an image, a patient and label columns.")],
+    out: Out,
+    boxes: Boxes = None,
+    patient_from: Annotated[
+        str | None, Option(help="Regular expression that finds the patient in the image's path.")
+    ] = None,
+    size: Size = 256,
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Import any folder with a CSV."""
+    from thorax.data import folder
+
+    skipped: list[Skipped] = []
+    rows = folder.rows(
+        images, labels=labels, boxes=boxes, patient_from=patient_from, on_skip=skipped.append
+    )
+    _import(rows, skipped, "folder", out, size, workers=workers, as_json=json)
+
+
+@import_app.command(
+    "phantom", epilog="Example:  thorax data import phantom phantoms --size 128 --out phantom.store"
+)
+def import_phantom(
+    images: Annotated[Path, Argument(help="Folder that `thorax phantom` wrote.")],
+    out: Out,
+    size: Size = 256,
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Import phantoms with their boxes."""
+    from thorax.data import folder
+
+    rows = folder.rows(images, labels=images / "labels.csv", boxes=images / "boxes.csv")
+    _import(rows, [], "phantom", out, size, workers=workers, as_json=json)
+
+
+@data_app.command("check", epilog="Example:  thorax data check nih.store")
+def data_check(store: StorePath, json: Json = False) -> None:
+    """Look for patients in two splits and for duplicates; count labels. Exit status 3 on a leak."""
+    from thorax.data.check import check
+    from thorax.data.store import open_store
+
+    report = check(open_store(store))
+    console.emit(report.document(), as_json=json, show=lambda: _show(*report.tables()))
+    report.require_clean()
+
+
+@app.command(epilog="Example:  thorax train recipes/phantom_small.toml --data s --out run")
+def train(
+    recipe: Annotated[Path, Argument(help="TOML recipe; see recipes/.")],
+    data: Annotated[Path, Option(help="Store to train on.")],
+    out: Out,
+    set_: Annotated[
+        list[str] | None, Option("--set", help="Change one value, e.g. optimizer.lr=0.1.")
+    ] = None,
+    resume: Annotated[bool, Option("--resume", help="Go on where the run stopped.")] = False,
+    json: Json = False,
+) -> None:
+    """Train a classifier to a checkpoint."""
+    from thorax import config
+    from thorax.data.store import open_store
+    from thorax.training.fit import Recipe, fit
+
+    made = config.load(recipe, Recipe, set_ or [])
+    result = fit(made, open_store(data), out, resume=resume, on_progress=console.say)
+    console.emit(
+        result.document(),
+        as_json=json,
+        show=lambda: print(
+            f"mean AUROC {result.mean_auroc:.4f} on val, {result.images_per_s:,.0f} images/s\n"
+            f"next: thorax optimize {result.checkpoint} --out model-int8 --precision int8 "
+            f"--data {data}"
+        ),
+    )
+
+
+def _labels(text: str | None) -> "LabelSet | None":
+    from thorax.labels import NIH14, LabelSet
+
+    if text is None:
+        return None
+    if text == NIH14.name:
+        return NIH14
+    return LabelSet("custom", tuple(part.strip() for part in text.split(",")))
+
+
+def _numbers(text: str | None, option: str) -> tuple[float, ...] | None:
+    try:
+        return None if text is None else tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(
+            "option-numbers", f"{option} is {text!r}; give numbers joined by commas"
+        ) from error
+
+
+def _precision(text: str) -> "Precision":
+    from thorax.artifact import Precision
+
+    try:
+        return Precision(text)
+    except ValueError as error:
+        allowed = ", ".join(Precision)
+        raise UsageError("precision", f"precision is {text!r}; allowed are {allowed}") from error
+
+
+@app.command(
+    epilog="Example:  thorax optimize run/checkpoint --out model-int8 --precision int8 --data s"
+)
+def optimize(
+    source: Annotated[Path, Argument(help="Checkpoint folder or .onnx file.")],
+    out: Out,
+    precision: Annotated[str, Option(help="fp32, fp16, bf16 or int8.")] = "fp32",
+    data: Annotated[
+        Path | None, Option(help="Store: calibrates int8; gives AUROC and thresholds.")
+    ] = None,
+    labels: Annotated[str | None, Option(help="ONNX: nih14, or names joined by commas.")] = None,
+    mean: Annotated[str | None, Option(help="ONNX: per channel on 0-1, e.g. 0.485,...")] = None,
+    std: Annotated[str | None, Option(help="ONNX: per channel on 0-1, e.g. 0.229,...")] = None,
+    side: Annotated[int | None, Option(help="ONNX: input side where the file leaves it open.")] = (
+        None
+    ),
+    json: Json = False,
+) -> None:
+    """Convert a model to an artifact: OpenVINO IR with a card."""
+    from thorax.data.store import open_store
+    from thorax.ir.load import Described
+    from thorax.ir.optimize import optimize as make
+
+    made = make(
+        source,
+        out,
+        _precision(precision),
+        store=None if data is None else open_store(data),
+        described=Described(_labels(labels), _numbers(mean, "--mean"), _numbers(std, "--std"), side),
+        on_progress=console.say,
+    )
+    card = made.artifact.card
+    document = {
+        "command": "optimize",
+        "artifact": str(out),
+        "model": card.name,
+        "digest": card.digest,
+        "precision": card.precision.value,
+        "size_bytes": card.size_bytes,
+        "parameters": card.parameters,
+        "macs": card.macs,
+        "auroc_drop": made.auroc_drop,
+        "largest_difference": made.difference,
+    }
+
+    def show() -> None:
+        from thorax.measure.tables import artifact_table
+
+        _show(artifact_table([document]))
+        print(f"next: thorax classify {out} IMAGE...")
+
+    console.emit(document, as_json=json, show=show)
+
+
+@app.command(
+    epilog="Example:  thorax classify model-int8 chest.png scans/ -d CPU --heatmaps maps --csv f.csv"
+)
+def classify(
+    model: Model,
+    inputs: Annotated[list[Path], Argument(help="PNG, JPEG or DICOM files, or folders of them.")],
+    device: Device = "CPU",
+    counters: Annotated[bool, Option("-pc", help="Print what every layer cost.")] = False,
+    heatmaps: Annotated[Path | None, Option(help="Folder for pictures of the evidence.")] = None,
+    colours: Annotated[str, Option(help="Heat-map colours: inferno or viridis.")] = "inferno",
+    csv: Annotated[Path | None, Option(help="Also write the findings as a CSV.")] = None,
+    json: Json = False,
+) -> None:
+    """Find the findings in radiographs. Exit status 3 if any file could not be read."""
+    from thorax import classify as run
+
+    with console.progress("classifying", None) as advance:
+        result = run.classify(
+            model,
+            inputs,
+            device=device,
+            counters=counters,
+            heatmaps=heatmaps,
+            colours=colours,
+            csv_path=csv,
+            on_progress=advance,
+        )
+    console.emit(result.document(), as_json=json, show=lambda: _show(*result.tables()))
+    if result.failed:
+        raise typer.Exit(3)
+
+
+@app.command(epilog="Example:  thorax validate model-int8 store --against model-fp32")
+def validate(
+    model: Model,
+    store: StorePath,
+    device: Device = "CPU",
+    split: Annotated[str, Option(help="train, val or test.")] = "test",
+    against: Annotated[
+        Path | None, Option(help="Second artifact: adds the paired difference.")
+    ] = None,
+    samples: Annotated[int, Option(min=100, help="Bootstrap resamples of patients.")] = 1000,
+    json: Json = False,
+) -> None:
+    """AUROC of each finding with patient-bootstrap intervals."""
+    from thorax.artifact import load
+    from thorax.data.store import open_store
+    from thorax.devices.engine import compile as compile_artifact
+    from thorax.measure import accuracy
+
+    opened = open_store(store)
+    count = len(opened.select(split))
+    runs = []
+    for path in (model, against) if against else (model,):
+        engine = compile_artifact(load(path), device, hint="throughput")
+        with console.progress(f"validating {engine.artifact.card.name}", count) as advance:
+            runs.append(
+                accuracy.validate(
+                    engine, opened, split=split, samples=samples, on_progress=advance
+                )
+            )
+    document = accuracy.document(*runs)
+
+    def show() -> None:
+        from thorax.measure.tables import auroc_table, difference_table, pointing_table
+
+        _show(auroc_table([document]), difference_table(document), pointing_table([document]))
+
+    console.emit(document, as_json=json, show=show)
+
+
+@app.command(epilog="Example:  thorax score predictions.csv --labels Data_Entry_2017_v2020.csv.gz")
+def score(
+    predictions: Annotated[Path, Argument(help="CSV: an image column and one a finding.")],
+    labels: Annotated[Path, Option(help="CSV of labels, NIH's or one column a finding.")],
+    split: Annotated[Path | None, Option(help="CSV of Image Index,split.")] = None,
+    subset: Annotated[str, Option(help="With --split: which part to score.")] = "test",
+    json: Json = False,
+) -> None:
+    """The same AUROC table for anybody's predictions."""
+    from thorax.measure.score import score as run
+
+    document = {
+        "command": "score",
+        "predictions": predictions.name,
+        **run(predictions, labels, split=split, subset=subset).document(),
+    }
+
+    def show() -> None:
+        from thorax.measure.tables import auroc_table
+
+        _show(auroc_table([document]))
+
+    console.emit(document, as_json=json, show=show)
+
+
+@app.command(epilog="Example:  thorax benchmark model-int8 -d CPU --duration 10 --json > int8.json")
+def benchmark(
+    model: Model,
+    device: Device = "CPU",
+    scenario: Annotated[str, Option(help="offline or single-stream.")] = "offline",
+    images: Annotated[
+        Path | None, Option(help="Folder of radiographs to feed; default: fixed noise.")
+    ] = None,
+    duration: Annotated[float, Option(help="Seconds to measure, after 1 s of warm-up.")] = 10.0,
+    json: Json = False,
+) -> None:
+    """Images per second and latency."""
+    from thorax.artifact import load
+    from thorax.devices.engine import compile as compile_artifact
+    from thorax.measure import run
+    from thorax.measure.tables import speed_table
+
+    if scenario not in run.SCENARIOS:
+        allowed = ", ".join(run.SCENARIOS)
+        raise UsageError("scenario", f"scenario is {scenario!r}; allowed are {allowed}")
+    artifact = load(model)
+    hint = "throughput" if scenario == "offline" else "latency"
+    engine = compile_artifact(artifact, device, hint=hint)
+    prepared = run.read_images(images, artifact.card.input) if images else ()
+    measurement = run.measure(engine, scenario, duration_s=duration, images=prepared)
+    document = run.document(engine, measurement)
+    console.emit(document, as_json=json, show=lambda: _show(speed_table([document])))
+
+
+@app.command(epilog="Example:  thorax devices --json")
+def devices(json: Json = False) -> None:
+    """What is here and what it can do."""
+    from thorax.devices.core import list_devices
+    from thorax.measure.tables import Table
+
+    found = [
+        {
+            "name": device.name,
+            "full_name": device.full_name,
+            "simulated": device.simulated,
+            "precisions": [precision.value for precision in device.precisions],
+        }
+        for device in list_devices()
+    ]
+    rows = tuple(
+        (str(row["name"]), str(row["full_name"]), ", ".join(row["precisions"])) for row in found
+    )
+    table = Table("Devices", ("Name", "Hardware", "Precisions"), rows)
+    console.emit({"command": "devices", "devices": found}, as_json=json, show=lambda: _show(table))
+
+
+@app.command(epilog="Example:  thorax report validate.json benchmark.json --out report.html")
+def report(
+    documents: Annotated[list[Path], Argument(help="JSON documents, or folders of them.")],
+    out: Out,
+    title: Annotated[str, Option(help="Heading of the page.")] = "Thorax report",
+    json: Json = False,
+) -> None:
+    """One self-contained page with tables and plots."""
+    from thorax.measure.report import load, write_report
+
+    written = write_report(load(documents), out, title=title)
+    console.emit(
+        {"command": "report", "report": str(written)},
+        as_json=json,
+        show=lambda: print(f"report: {written}"),
+    )
+
+
+@app.command(epilog="Example:  thorax demo --out demo")
+def demo(
+    out: Out = Path("demo"),
+    seed: Annotated[int, Option(min=0, help="Of phantoms and training.")] = 0,
+    json: Json = False,
+) -> None:
+    """Phantoms -> train -> fp32, bf16, int8 -> validate -> classify -> benchmark -> report."""
+    from thorax import demo as story
+
+    result = story.run(out, seed=seed, tell=console.say)
+    console.emit(result.document(), as_json=json, show=lambda: print(result.summary()))
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its status."""
+    arguments = [word for word in sys.argv[1:] if word != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    logging.basicConfig(level=logging.WARNING, format="thorax: %(message)s", stream=sys.stderr)
+    sys.exit(_run(arguments, debug=debug))
+
+
+def _run(arguments: list[str], *, debug: bool) -> int:
+    try:
+        status = app(arguments, prog_name="thorax", standalone_mode=False)
+    except ThoraxError as error:
+        return _fail(error.code, error.message, error.exit_code, debug=debug)
+    except typer.Exit as error:
+        return int(error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        return _fail("interrupted", "stopped; what was finished is kept", 130, debug=debug)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        if hasattr(error, "format_message"):
+            hint = "see `thorax --help`"
+            return _fail("usage", f"{error.format_message()}; {hint}", 2, debug=debug)
+        return _fail(
+            "bug",
+            f"{type(error).__name__}: {error}; please report it with what --debug prints",
+            1,
+            debug=debug,
+        )
+    return int(status or 0)
+
+
+def _fail(code: str, message: str, status: int, *, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    console.say(f"thorax: {code}: {' '.join(message.split())}")
+    return status

@@ -1,0 +1,136 @@
+"""How good an artifact is on a store: AUROC with intervals, calibration, where it looks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thorax import metrics
+from thorax.data.store import Store
+from thorax.devices.engine import Engine, Outputs
+from thorax.errors import DataError
+from thorax.heatmap import peak
+from thorax.measure.run import describe, environment
+from thorax.measure.score import Score, interval_document, tabulate
+from thorax.predict import calibrate
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Validation:
+    """An engine's answers on one split of a store.
+
+    Attributes:
+        engine: what answered.
+        store: what it was asked.
+        split: which part of the store.
+        indices: int64 [N], the images.
+        probability: float64 [N,K], calibrated where the card says how.
+        score: AUROC with patient-bootstrap intervals, calibration error, curves.
+        pointing: hits of the heat-map peak in lesion boxes, by finding; empty without heat maps.
+    """
+
+    engine: Engine
+    store: Store
+    split: str
+    indices: npt.NDArray[np.int64]
+    probability: npt.NDArray[np.float64]
+    score: Score
+    pointing: dict[str, metrics.Pointing]
+
+
+def validate(
+    engine: Engine,
+    store: Store,
+    *,
+    split: str = "test",
+    samples: int = 1000,
+    on_progress: Callable[[int], None] | None = None,
+) -> Validation:
+    """Run a split of a store through an engine and score it.
+
+    Raises:
+        DataError: `split-empty`.
+        UsageError: `store-side` or `store-labels` when store and model do not fit.
+    """
+    card = engine.artifact.card
+    store.require(card.input.side, card.labels_as_set())
+    indices = store.select(split)
+    if not len(indices):
+        raise DataError("split-empty", f"{store.path} has no images in its {split} split")
+    outputs = engine.infer_many(store.images, indices, on_progress)
+    probability = calibrate(outputs.probability, card)
+    return Validation(
+        engine=engine,
+        store=store,
+        split=split,
+        indices=indices,
+        probability=probability,
+        score=tabulate(
+            card.labels,
+            store.labels[indices],
+            probability,
+            [store.patients[index] for index in indices],
+            samples=samples,
+        ),
+        pointing=_pointing(engine, store, indices, outputs),
+    )
+
+
+def _pointing(
+    engine: Engine, store: Store, indices: npt.NDArray[np.int64], outputs: Outputs
+) -> dict[str, metrics.Pointing]:
+    grid = engine.artifact.card.heatmap
+    if outputs.heatmap is None or grid is None:
+        return {}
+    found = {}
+    for column, name in enumerate(store.label_set.findings):
+        peaks, boxes = [], []
+        for row, index in enumerate(indices):
+            own = [box for box in store.boxes[index] if box.finding == name]
+            if own:
+                peaks.append(peak(outputs.heatmap[row, column], grid))
+                boxes.append([(box.x, box.y, box.width, box.height) for box in own])
+        if peaks:
+            found[name] = metrics.pointing_game(peaks, boxes)
+    return found
+
+
+def document(validation: Validation, against: Validation | None = None) -> dict[str, Any]:
+    """Return the JSON document of `thorax validate`."""
+    answer: dict[str, Any] = {
+        "command": "validate",
+        **describe(validation.engine),
+        "store": validation.store.path.name,
+        "split": validation.split,
+        "calibrated": validation.engine.artifact.card.calibration is not None,
+        **validation.score.document(),
+        "pointing": {
+            name: {"hits": one.hits, "total": one.total, "rate": one.rate}
+            for name, one in validation.pointing.items()
+        },
+        "environment": environment(),
+    }
+    if against is not None:
+        answer["against"] = _difference(validation, against)
+    return answer
+
+
+def _difference(validation: Validation, against: Validation) -> dict[str, Any]:
+    store = validation.store
+    difference = metrics.bootstrap_difference(
+        store.labels[validation.indices],
+        validation.probability,
+        against.probability,
+        [store.patients[index] for index in validation.indices],
+    )
+    return {
+        **describe(against.engine),
+        **against.score.document(),
+        "mean_difference": interval_document(difference.mean),
+        "difference": {
+            name: interval_document(one)
+            for name, one in zip(store.label_set.findings, difference.labels, strict=True)
+        },
+    }

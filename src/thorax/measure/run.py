@@ -1,0 +1,208 @@
+"""How fast an artifact runs: offline and single-stream."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import openvino as ov
+
+from thorax import __version__
+from thorax.devices.core import list_devices
+from thorax.devices.engine import INPUT, Engine
+from thorax.errors import UsageError
+
+Scenario = Literal["offline", "single-stream"]
+SCENARIOS: Final[tuple[Scenario, ...]] = ("offline", "single-stream")
+WARM_UP_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Quantiles:
+    """Of the time from starting one inference to its answer, seconds."""
+
+    p50: float
+    p90: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One measured window.
+
+    Attributes:
+        scenario: what was asked of the engine.
+        images: answered within the window.
+        window_s: wall-clock length of the window, seconds.
+        latency_s: of one inference.
+        energy_j: over the window; None without a meter, never 0.
+        energy_source: what measured it.
+        simulated: whether the time is modelled.
+    """
+
+    scenario: Scenario
+    images: int
+    window_s: float
+    latency_s: Quantiles
+    energy_j: float | None
+    energy_source: str
+    simulated: bool
+
+    @property
+    def images_per_s(self) -> float:
+        """Images / wall-clock window: the one definition of speed."""
+        return self.images / self.window_s
+
+
+def measure(
+    engine: Engine,
+    scenario: Scenario,
+    *,
+    duration_s: float = 10.0,
+    images: Sequence[npt.NDArray[np.uint8]] = (),
+    on_progress: Callable[[float], None] | None = None,
+) -> Measurement:
+    """Run an engine for a while and time it.
+
+    Offline keeps every stream busy; single-stream sends the next image when the answer to the
+    last one is in (MLPerf Inference, Reddi et al., ISCA 2020, table II). One second of warm-up is
+    not counted.
+
+    Args:
+        engine: compiled for throughput (offline) or latency (single-stream).
+        scenario: one of `SCENARIOS`.
+        duration_s: length of the window; offline runs on until what was started is answered.
+        images: uint8 [1,S,S] each, cycled; none means fixed noise of the right size.
+        on_progress: called with the seconds gone by, now and then.
+
+    Raises:
+        UsageError: `duration` when it is not above 0.
+    """
+    if not duration_s > 0:
+        raise UsageError("duration", f"duration is {duration_s} s; it must be above 0")
+    batches = _batches(engine, images)
+    run = _offline if scenario == "offline" else _single_stream
+    run(engine, batches, WARM_UP_S, None)
+    inferences, window_s, latencies = run(engine, batches, duration_s, on_progress)
+    p50, p90, p99 = (float(value) for value in np.quantile(latencies, [0.5, 0.9, 0.99]))
+    return Measurement(
+        scenario=scenario,
+        images=inferences * engine.batch,
+        window_s=window_s,
+        latency_s=Quantiles(p50, p90, p99),
+        energy_j=None,
+        energy_source="none",
+        simulated=engine.simulated,
+    )
+
+
+def _batches(
+    engine: Engine, images: Sequence[npt.NDArray[np.uint8]]
+) -> list[npt.NDArray[np.uint8]]:
+    side = engine.artifact.card.input.side
+    if not images:
+        random = np.random.Generator(np.random.Philox(key=0))
+        images = [random.integers(0, 256, (1, side, side), np.uint8) for _ in range(engine.batch)]
+    count = max(len(images), engine.batch)
+    return [
+        np.stack([images[(start + offset) % len(images)] for offset in range(engine.batch)])
+        for start in range(0, count - engine.batch + 1, engine.batch)
+    ]
+
+
+def _offline(
+    engine: Engine,
+    batches: Sequence[npt.NDArray[np.uint8]],
+    duration_s: float,
+    on_progress: Callable[[float], None] | None,
+) -> tuple[int, float, npt.NDArray[np.float64]]:
+    requests = ov.AsyncInferQueue(engine.compiled, engine.streams)
+    latencies: list[float] = []
+    requests.set_callback(lambda request, _: latencies.append(request.latency / 1e3))
+    inferences, told = 0, 0.0
+    # Each request keeps its own tensor: passing arrays anew costs a copy and a lock an image.
+    for number, request in enumerate(requests):
+        request.set_tensor(INPUT, ov.Tensor(batches[number % len(batches)]))
+    fixed = len(batches) <= len(requests)
+    begin = time.perf_counter()
+    while (elapsed := time.perf_counter() - begin) < duration_s:
+        if fixed:
+            requests.start_async(share_inputs=True)
+        else:
+            requests.start_async({0: batches[inferences % len(batches)]}, share_inputs=True)
+        inferences += 1
+        if on_progress and elapsed - told > 0.25:
+            told = elapsed
+            on_progress(elapsed)
+    requests.wait_all()
+    window_s = time.perf_counter() - begin
+    return inferences, window_s, np.array(latencies)
+
+
+def _single_stream(
+    engine: Engine,
+    batches: Sequence[npt.NDArray[np.uint8]],
+    duration_s: float,
+    on_progress: Callable[[float], None] | None,
+) -> tuple[int, float, npt.NDArray[np.float64]]:
+    latencies: list[float] = []
+    told = 0.0
+    begin = time.perf_counter()
+    while (elapsed := time.perf_counter() - begin) < duration_s:
+        start = time.perf_counter()
+        engine.infer(batches[len(latencies) % len(batches)])
+        latencies.append(time.perf_counter() - start)
+        if on_progress and elapsed - told > 0.25:
+            told = elapsed
+            on_progress(elapsed)
+    return len(latencies), time.perf_counter() - begin, np.array(latencies)
+
+
+def document(engine: Engine, measurement: Measurement) -> dict[str, Any]:
+    """Return the JSON document of `thorax benchmark`."""
+    latency_ms = {key: value * 1e3 for key, value in asdict(measurement.latency_s).items()}
+    return {
+        "command": "benchmark",
+        **describe(engine),
+        "scenario": measurement.scenario,
+        "streams": engine.streams,
+        "batch": engine.batch,
+        "images": measurement.images,
+        "window_s": measurement.window_s,
+        "images_per_s": measurement.images_per_s,
+        "latency_ms": latency_ms,
+        "power_w": None,
+        "energy_j": measurement.energy_j,
+        "images_per_s_per_w": None,
+        "energy_source": measurement.energy_source,
+        "environment": environment(),
+    }
+
+
+def describe(engine: Engine) -> dict[str, Any]:
+    """Return what every document says of the engine it was measured on."""
+    card = engine.artifact.card
+    return {
+        "model": card.name,
+        "topology": card.topology,
+        "digest": card.digest,
+        "device": engine.device,
+        "devices": list(engine.devices),
+        "precision": engine.precision.value,
+        "compute": engine.compute,
+        "simulated": engine.simulated,
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Return what a reader needs to know of the machine and the software."""
+
+    return {
+        "devices": {device.name: device.full_name for device in list_devices()},
+        "processors": len(os.sched_getaffinity(0)),
+        "openvino": ov.get_version(),
+        "thorax": __version__,
+    }
