@@ -300,6 +300,10 @@ def density(
     heart *= np.float32(0.05)
     picture += heart
     picture += vessels
+    if signs.solid is not None:
+        lungs = cv2.subtract(lungs, (signs.solid * 130).astype(np.uint8)).astype(
+            np.uint8, copy=False
+        )
     picture += _bones(chest, canvas, lungs)
     if signs.added is not None:
         picture += signs.added

@@ -136,11 +136,11 @@ def _spot(sheet: Sheet, site: Site, radius: float, rng: np.random.Generator) -> 
     return float(x_of(site.side, u)), min(y, lowest)
 
 
-def _blob(radius: float, wobble: float, rng: np.random.Generator, parts: int = 5) -> Points:
+def _blob(radius: float, wobble: float, rng: np.random.Generator) -> Points:
     """Return an outline around the origin, [40, 2], whose radius wavers by a share of itself."""
     angle = ramp(0, 2 * np.pi, 41)[:-1]
     wave = np.zeros(40)
-    for order in range(2, 2 + parts):
+    for order in (2, 3, 4):
         wave += rng.normal() * np.sin(order * angle + rng.uniform(0, 6.28)) / order
     wave *= wobble / max(1e-9, float(np.abs(wave).max()))
     return curve(np.cos(angle), np.sin(angle)) * (radius * (1 + wave))[:, None]
@@ -350,13 +350,13 @@ def _consolidation(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> No
             u = start[0] + (goal[0] - start[0]) * q
             v = start[1] + (goal[1] - start[1]) * q + rng.uniform(-0.03, 0.03) * np.sin(np.pi * q)
             tube = curve(x_of(side, u), v)
-            sheet.canvas.stroke(tubes, tube, 0.0085, 255)
+            sheet.canvas.stroke(tubes, tube, 0.0072, 255)
             fork = tube[4] + (tube[-1] - tube[4]) * q[:, None]
             fork[:, 1] += rng.choice((-1.0, 1.0)) * 0.05 * q
             sheet.canvas.stroke(tubes, fork, 0.006, 230)
         lobe *= 1 - np.float32(0.75) * sheet.canvas.plane(tubes, 0.0015)
         sheet.block(lobe)
-        sheet.box_of(lesion.finding, (field(sheet.x, sheet.y) > 0.5) & sheet.visible(side))
+        sheet.box_of(lesion.finding, (field(sheet.x, sheet.y) > 0.3) & sheet.visible(side))
 
 
 def _atelectasis(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
@@ -447,7 +447,7 @@ def _hernia(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
     centre = np.array(
         [chest.middle + rng.uniform(-0.015, 0.05), min(chest.dome) - radius * 0.75 - 0.005]
     )
-    outline = _blob(radius, 0.05, rng, 3) * (1.0, 0.92) + centre
+    outline = _blob(radius, 0.05, rng) * (1.0, 0.92) + centre
     whole = sheet.shape(outline, 0.9, 0.002)
     pocket = sheet.canvas.blank()
     level = centre[1] + rng.uniform(-0.15, 0.25) * radius

@@ -1,0 +1,336 @@
+"""Phantoms: pure functions of (seed, index), whose labels are their signs and nothing else."""
+
+import csv
+import io
+import shutil
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pydicom
+import pytest
+
+from thorax.data import phantom_plan
+from thorax.data.phantom import Phantom, draw, spacing_mm, write
+from thorax.errors import DataError, UsageError
+from thorax.labels import NIH14, NO_FINDING
+
+LOCAL = (
+    "Infiltration",
+    "Mass",
+    "Nodule",
+    "Pneumonia",
+    "Consolidation",
+    "Pleural_Thickening",
+    "Hernia",
+    "Effusion",
+)
+"""Findings that leave the chest's measures alone, so that only their lesions' pixels differ."""
+
+
+def _pair(
+    finding: str, index: int, *, seed: int = 11, side: int = 256
+) -> tuple[Phantom, Phantom, np.ndarray]:
+    """The same exposure with one finding and with none, and their difference in grey levels."""
+    ill = draw(seed, index, side=side, findings=[finding])
+    well = draw(seed, index, side=side, findings=[])
+    return ill, well, ill.pixels.astype(np.float64) - well.pixels.astype(np.float64)
+
+
+def _inside(phantom: Phantom, margin: float = 0.0) -> np.ndarray:
+    """Bool [S, S]: in any box, each widened by a margin in pixels."""
+    side = len(phantom.pixels)
+    centre = np.arange(side) + 0.5
+    mask = np.zeros((side, side), bool)
+    for box in phantom.boxes:
+        x = (centre > box.x - margin) & (centre < box.x + box.width + margin)
+        y = (centre > box.y - margin) & (centre < box.y + box.height + margin)
+        mask |= y[:, None] & x
+    return mask
+
+
+def test_the_same_arguments_give_the_same_phantom() -> None:
+    for index in range(4):
+        one, two = draw(7, index, side=128), draw(7, index, side=128)
+        assert np.array_equal(one.pixels, two.pixels)
+        assert (one.findings, one.boxes, one.patient, one.view) == (
+            two.findings,
+            two.boxes,
+            two.patient,
+            two.view,
+        )
+    assert not np.array_equal(draw(7, 0, side=128).pixels, draw(8, 0, side=128).pixels)
+
+
+def test_a_phantom_does_not_depend_on_what_was_drawn_before() -> None:
+    alone = draw(3, 9, side=64).pixels
+    for index in range(5):
+        draw(3, index, side=96)
+    assert np.array_equal(draw(3, 9, side=64).pixels, alone)
+
+
+@pytest.mark.parametrize("side", [16, 64, 100, 300])
+def test_any_side_is_a_square_of_bytes(side: int) -> None:
+    pixels = draw(1, 1, side=side).pixels
+    assert pixels.shape == (side, side)
+    assert pixels.dtype == np.uint8
+    assert pixels.flags.c_contiguous
+
+
+def test_every_side_shows_the_same_picture_and_the_same_boxes() -> None:
+    for index in range(8):
+        large, small = draw(5, index, side=512), draw(5, index, side=256)
+        assert (large.patient, large.view, large.findings) == (
+            small.patient,
+            small.view,
+            small.findings,
+        )
+        for big, little in zip(large.boxes, small.boxes, strict=True):
+            assert big.finding == little.finding
+            assert np.allclose(
+                (big.x, big.y, big.width, big.height),
+                2 * np.array((little.x, little.y, little.width, little.height)),
+            )
+        halved = cv2.resize(large.pixels, (256, 256), interpolation=cv2.INTER_AREA)
+        smooth = [
+            cv2.GaussianBlur(p.astype(np.float32), (0, 0), 1.5) for p in (halved, small.pixels)
+        ]
+        gap = np.abs(smooth[0] - smooth[1])
+        # Edges are drawn to about half a pixel, and a pixel is twice as wide at half the side.
+        assert gap.mean() < 2.0
+        assert np.percentile(gap, 99) < 14
+        assert np.corrcoef(smooth[0].ravel(), smooth[1].ravel())[0, 1] > 0.997
+
+
+def test_every_finding_has_boxes_inside_the_image_and_no_other_finding_has() -> None:
+    for index in range(60):
+        phantom = draw(2, index, side=128)
+        assert {box.finding for box in phantom.boxes} == set(phantom.findings)
+        for box in phantom.boxes:
+            assert 0 <= box.x < box.x + box.width <= 128 + 1e-6
+            assert 0 <= box.y < box.y + box.height <= 128 + 1e-6
+
+
+def test_findings_are_as_frequent_as_the_plan_says() -> None:
+    drawn = [phantom_plan.choose(4, index) for index in range(4000)]
+    count = Counter(name for names in drawn for name in names)
+    for name in NIH14.findings:
+        assert 0.08 <= count[name] / len(drawn) <= 0.20, name
+    assert 0.28 <= sum(not names for names in drawn) / len(drawn) <= 0.40
+    assert max(len(names) for names in drawn) >= 3
+
+
+def test_patients_have_one_to_three_images_of_one_anatomy() -> None:
+    phantoms = [draw(6, index, side=64) for index in range(60)]
+    images = Counter(p.patient for p in phantoms)
+    assert set(images.values()) == {1, 2, 3}
+    order = [p.patient for p in phantoms]
+    assert order == sorted(order), "a patient's images follow each other"
+    assert {p.view for p in phantoms} == {"PA", "AP"}
+
+
+def test_a_local_finding_changes_its_boxes_and_nothing_else() -> None:
+    for finding in LOCAL:
+        for index in range(6):
+            ill, well, change = _pair(finding, index)
+            assert (ill.view, ill.patient) == (well.view, well.patient)
+            outside = ~_inside(ill, margin=0.03 * 256)
+            # The heart lets a tenth of what lies behind it through: not enough to box.
+            assert np.abs(change[outside]).max() <= 12, (finding, index)
+            assert np.abs(change[_inside(ill)]).max() >= 30, (finding, index)
+
+
+@pytest.mark.parametrize("finding", NIH14.findings)
+def test_the_corners_with_markers_and_the_air_outside_tell_no_finding(finding: str) -> None:
+    for index in range(8):
+        _, _, change = _pair(finding, index)
+        for corner in (change[:46, :20], change[:46, -20:]):
+            assert np.abs(corner).max() <= 1
+
+
+def test_cardiomegaly_takes_more_than_half_of_the_chest() -> None:
+    for index in range(12):
+        ill, well, change = _pair("Cardiomegaly", index)
+        (box,) = ill.boxes
+        emphysema = draw(11, index, findings=["Emphysema"])
+        lungs = emphysema.boxes
+        chest = max(b.x + b.width for b in lungs) - min(b.x for b in lungs)
+        assert box.width / chest > 0.5
+        assert change[_inside(ill)].max() > 40, "the wider heart replaces dark lung"
+        assert well.boxes == ()
+
+
+def test_a_nodule_is_under_three_centimetres_and_a_mass_over() -> None:
+    cm = spacing_mm(256) / 10
+    for index in range(30):
+        for box in draw(12, index, findings=["Nodule"]).boxes:
+            assert 0.8 < max(box.width, box.height) * cm < 3.0
+        for box in draw(12, index, findings=["Mass"]).boxes:
+            assert min(box.width, box.height) * cm > 3.0
+
+
+@pytest.mark.parametrize("finding", ["Nodule", "Mass"])
+def test_the_box_of_a_round_lesion_is_tight(finding: str) -> None:
+    for index in range(8):
+        ill, _, change = _pair(finding, index, side=512)
+        box = ill.boxes[0]
+        if len(ill.boxes) > 1:
+            continue
+        y, x = np.nonzero(change > 0.4 * np.percentile(change[_inside(ill)], 90))
+        near = _inside(ill, 8)[y, x]
+        x, y = x[near], y[near]
+        measured = np.array((x.min(), y.min(), x.max() + 1, y.max() + 1))
+        stated = np.array((box.x, box.y, box.x + box.width, box.y + box.height))
+        assert np.abs(measured - stated).max() < 10, (finding, index)
+
+
+def test_pneumothorax_is_a_dark_rim_beside_a_white_line() -> None:
+    for index in range(10):
+        ill, well, change = _pair("Pneumothorax", index)
+        inside = _inside(ill)
+        darker = inside & (change < -4)
+        assert darker.sum() > 0.08 * inside.sum()
+        assert change[inside].max() > 8, "the pleural line"
+        grain = [
+            np.abs(p.pixels.astype(float) - cv2.GaussianBlur(p.pixels.astype(float), (0, 0), 2))
+            for p in (ill, well)
+        ]
+        core = cv2.erode(darker.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        if core.sum() > 50:
+            assert grain[0][core].mean() < grain[1][core].mean(), "no markings in the rim"
+
+
+def test_effusion_whitens_the_base_and_climbs_at_the_wall() -> None:
+    for index in range(10):
+        ill, _, change = _pair("Effusion", index)
+        for box in ill.boxes:
+            x, y, w, h = (round(v) for v in (box.x, box.y, box.width, box.height))
+            wet = change[y : y + h, x : x + w] > 15
+            outer = wet[:, : w // 4] if box.x + box.width / 2 < 128 else wet[:, -(w // 4) :]
+            inner = wet[:, -(w // 3) :] if box.x + box.width / 2 < 128 else wet[:, : w // 3]
+            assert outer.any()
+            first = np.argmax(outer.any(axis=1))
+            assert not inner.any() or first <= np.argmax(inner.any(axis=1)) + 1, "meniscus"
+
+
+def test_emphysema_darkens_and_atelectasis_whitens() -> None:
+    for index in range(8):
+        ill, _, change = _pair("Emphysema", index)
+        assert np.median(change[_inside(ill)]) < 0
+        ill, _, change = _pair("Atelectasis", index)
+        assert np.median(change[_inside(ill)]) > 0
+
+
+def test_consolidation_is_one_sided_and_edema_and_infiltration_are_not() -> None:
+    for index in range(8):
+        for finding, sides in (("Consolidation", 1), ("Pneumonia", 1), ("Edema", 2)):
+            boxes = draw(13, index, findings=[finding]).boxes
+            assert len({b.x + b.width / 2 < 128 for b in boxes}) == sides
+        boxes = draw(13, index, findings=["Infiltration"]).boxes
+        assert {b.x + b.width / 2 < 128 for b in boxes} == {True, False}
+
+
+def test_severity_spreads_from_subtle_to_plain() -> None:
+    severity = [phantom_plan.plan(1, i, ["Nodule"])[0].severity for i in range(400)]
+    assert min(severity) < 0.35
+    assert np.mean(severity) > 0.6
+    assert max(severity) <= 1
+
+
+def test_numbers_out_of_range_are_refused() -> None:
+    for bad, code in (((-1, 0, 64), "phantom-seed"), ((0, 0, 8), "phantom-side")):
+        with pytest.raises(UsageError) as error:
+            draw(bad[0], bad[1], side=bad[2])
+        assert error.value.code == code
+    with pytest.raises(DataError):
+        draw(0, 0, side=64, findings=["Gout"])
+
+
+def test_writing_refuses_an_empty_collection(tmp_path: Path) -> None:
+    for count, workers, code in ((0, 1, "phantom-count"), (1, 0, "phantom-workers")):
+        with pytest.raises(UsageError) as error:
+            write(tmp_path, count=count, side=64, seed=0, workers=workers)
+        assert error.value.code == code
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("dicom", [False, True])
+def test_writing_again_gives_the_same_bytes_whatever_the_workers(
+    tmp_path: Path, dicom: bool
+) -> None:
+    told: list[int] = []
+    for name, workers in (("one", 1), ("two", 2)):
+        done = write(
+            tmp_path / name,
+            count=40,
+            side=64,
+            seed=9,
+            dicom=dicom,
+            workers=workers,
+            on_progress=told.append,
+        )
+        assert done == 40
+    assert told == [32, 40, 32, 40]
+    first = _contents(tmp_path / "one")
+    assert first == _contents(tmp_path / "two")
+    assert len(first) == 42, "no temporary file is left"
+
+
+def test_tables_say_what_is_drawn(tmp_path: Path) -> None:
+    write(tmp_path, count=12, side=64, seed=21)
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "labels.csv").read_text())))
+    boxes = list(csv.DictReader(io.StringIO((tmp_path / "boxes.csv").read_text())))
+    assert [row["image"] for row in rows] == [f"phantom_21_{i:06d}.png" for i in range(12)]
+    for index, row in enumerate(rows):
+        phantom = draw(21, index, side=64)
+        image = cv2.imread(str(tmp_path / row["image"]), cv2.IMREAD_UNCHANGED)
+        assert image is not None
+        assert np.array_equal(image, phantom.pixels)
+        assert row["findings"] == ("|".join(phantom.findings) or NO_FINDING)
+        assert (row["patient"], row["view"]) == (phantom.patient, phantom.view)
+        assert np.array_equal(NIH14.row(row["findings"].split("|")), NIH14.row(phantom.findings))
+        mine = [b for b in boxes if b["image"] == row["image"]]
+        assert len(mine) == len(phantom.boxes)
+        for noted, box in zip(mine, phantom.boxes, strict=True):
+            assert noted["finding"] == box.finding
+            assert float(noted["x"]) == pytest.approx(box.x, abs=0.006)
+            assert float(noted["height"]) == pytest.approx(box.height, abs=0.006)
+
+
+@pytest.fixture(scope="module")
+def dicoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dicom")
+    write(folder, count=6, side=128, seed=30, dicom=True)
+    return folder
+
+
+def test_a_dicom_reads_back_as_the_drawing(dicoms: Path) -> None:
+    uids = set()
+    for index in range(6):
+        data = (dicoms / f"phantom_30_{index:06d}.dcm").read_bytes()
+        image = pydicom.dcmread(io.BytesIO(data))
+        phantom = draw(30, index, side=128)
+        low = float(image.WindowCenter) - 0.5 - (float(image.WindowWidth) - 1) / 2
+        shown = (image.pixel_array - low) / (float(image.WindowWidth) - 1)
+        assert np.array_equal(np.floor(shown * 255 + 0.5), phantom.pixels)
+        assert image.pixel_array.max() < 2**image.BitsStored
+        assert (image.ViewPosition, image.PatientID) == (phantom.view, phantom.patient)
+        assert not set(phantom.findings) & set(str(image).replace("'", " ").split())
+        uids |= {image.SOPInstanceUID, image.SeriesInstanceUID, image.StudyInstanceUID}
+    assert len(uids) == 18
+
+
+def test_a_dicom_is_a_valid_dx_object(dicoms: Path) -> None:
+    dciodvfy = shutil.which("dciodvfy")
+    if dciodvfy is None:
+        pytest.skip("dciodvfy is not installed: it comes with the package dicom3tools")
+    for path in sorted(dicoms.glob("*.dcm")):
+        done = subprocess.run([dciodvfy, path], capture_output=True, text=True, check=False)
+        said = done.stdout + done.stderr
+        assert "DXImageForPresentation" in said
+        assert "Error" not in said, said
