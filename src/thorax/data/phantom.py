@@ -303,15 +303,22 @@ def write(
         on_progress: told after each few images how many are written.
 
     Raises:
-        UsageError: `phantom-count`, `phantom-workers`, `phantom-seed` or `phantom-side`.
-        OSError: the folder cannot be made or written.
+        UsageError: `phantom-count`, `phantom-workers`, `phantom-seed`, `phantom-side` or
+            `phantom-folder`.
     """
     if count < 1:
         raise UsageError("phantom-count", f"count is {count} images; it must be at least 1")
     if workers is not None and workers < 1:
         raise UsageError("phantom-workers", f"workers is {workers}; it must be at least 1")
     _check(seed, count - 1, side)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        # Images of another collection may follow: the old tables must not speak for them.
+        (out / "labels.csv").unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(
+            "phantom-folder", f"{out} cannot be written ({error.strerror}); name another folder"
+        ) from error
     chunks = [range(i, min(i + _CHUNK, count)) for i in range(0, count, _CHUNK)]
     # A process takes about a second to start: as long as a few hundred small images.
     default = 1 if len(chunks) < 8 else (os.cpu_count() or 1)
