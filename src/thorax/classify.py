@@ -1,7 +1,6 @@
 """Files and folders to findings: what `thorax classify` runs."""
 
 import csv
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,14 +14,14 @@ import numpy as np
 from thorax import artifact, durable
 from thorax.artifact import INTENDED_USE, Card
 from thorax.devices.counters import Counter
+from thorax.devices.engine import Hint
 from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import DataError, UsageError
 from thorax.heatmap import COLOUR_MAPS, overlay, peak, to_source
 from thorax.measure.run import describe
 from thorax.measure.tables import Table, plain_name, rate_text
-from thorax.predict import Prediction, Predictor
+from thorax.predict import Prediction, Predictor, find_files
 
-_SUFFIXES: Final = {".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".dic", ""}
 _SHOWN: Final = 100
 """Rows of the table for people; JSON and CSV have all."""
 
@@ -135,7 +134,7 @@ def classify(
             "inputs-empty", f"no PNG, JPEG or DICOM file in {', '.join(map(str, inputs))}"
         )
     # One file is answered soonest by all processors together, many by one stream each.
-    hint = "latency" if len(files) == 1 else "throughput"
+    hint: Hint = "latency" if len(files) == 1 else "throughput"
     engine = compile_artifact(loaded, device, hint=hint, counters=counters)
     predictor = Predictor(engine, profile=counters)
     result = Classification(describe(engine))
@@ -160,24 +159,6 @@ def classify(
     result.window_s = time.perf_counter() - begin
     result.counters = engine.counters() if counters else []
     return result
-
-
-def find_files(inputs: Sequence[Path]) -> Iterator[Path]:
-    """Yield the files named, and below each folder named what may be a radiograph, sorted.
-
-    In a folder a file counts by its name: PNG, JPEG and DICOM endings, none, or a number, as in
-    files named by their UID. What it really is, its content tells.
-    """
-    for path in inputs:
-        if not path.is_dir():
-            yield path
-            continue
-        for file in sorted(path.rglob("*")):
-            suffix = file.suffix.lower()
-            plausible = suffix in _SUFFIXES or re.fullmatch(r"\.\d+", suffix)
-            hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
-            if plausible and not hidden and file.is_file():
-                yield file
 
 
 def _row(prediction: Prediction, card: Card) -> dict[str, Any]:
@@ -219,7 +200,9 @@ def _draw(
     for name in names:
         title = f"{plain_name(name)}  {prediction.findings[name]:.2f}"
         if not prediction.positive:
-            title += "  (likeliest; below its operating point)" if card.thresholds else "  (likeliest)"
+            title += (
+                "  (likeliest; below its operating point)" if card.thresholds else "  (likeliest)"
+            )
         picture = overlay(
             prediction.prepared[0],
             prediction.heatmap[card.labels.index(name)],

@@ -21,7 +21,6 @@ from thorax.errors import ThoraxError, UsageError
 if TYPE_CHECKING:
     from thorax.artifact import Precision
     from thorax.data.rows import Row, Skipped
-    from thorax.devices.counters import Counter
     from thorax.labels import LabelSet
     from thorax.measure.tables import Table
 
@@ -66,12 +65,12 @@ def _show(*tables: "Table | None") -> None:
 @contextmanager
 def _steps(what: str, total: int) -> Iterator[Any]:
     """Progress for callbacks that tell (done, total) instead of what came new."""
-    with console.progress(what, total) as advance:
+    with console.progress(what, total) as ticker:
         seen = 0
 
         def tell(done: int, _: int = 0) -> None:
             nonlocal seen
-            advance(done - seen)
+            ticker.advance(done - seen)
             seen = done
 
         yield tell
@@ -90,7 +89,7 @@ def phantom(
     """Draw labelled synthetic radiographs with lesion boxes."""
     from thorax.data import phantom as source
 
-    with console.progress("drawing", count) as advance:
+    with console.progress("drawing", count) as ticker:
         images = source.write(
             out,
             count=count,
@@ -98,7 +97,7 @@ def phantom(
             seed=seed,
             dicom=dicom,
             workers=workers,
-            on_progress=advance,
+            on_progress=ticker.advance,
         )
     labels = str(out / "labels.csv")
     console.emit(
@@ -113,13 +112,19 @@ def phantom(
 
 
 def _import(
-    rows: "list[Row]", skipped: "list[Skipped]", source: str, out: Path, size: int, **rest: Any
+    rows: "list[Row]",
+    skipped: "list[Skipped]",
+    source: str,
+    out: Path,
+    *,
+    size: int,
+    workers: int | None,
+    as_json: bool,
 ) -> None:
     from thorax.data import store
     from thorax.labels import NIH14
     from thorax.preprocess import InputSpec
 
-    as_json = rest.pop("as_json")
     with _steps("importing", len(rows)) as tell:
         summary = store.write(
             rows,
@@ -128,8 +133,8 @@ def _import(
             NIH14,
             source=source,
             skipped=skipped,
+            workers=workers,
             on_progress=tell,
-            **rest,
         )
 
     def show() -> None:
@@ -178,7 +183,7 @@ def import_nih(
 
     skipped: list[Skipped] = []
     rows = nih.rows(images, labels=labels, split=split, boxes=boxes, on_skip=skipped.append)
-    _import(rows, skipped, "nih", out, size, workers=workers, as_json=json)
+    _import(rows, skipped, "nih", out, size=size, workers=workers, as_json=json)
 
 
 @import_app.command(
@@ -204,7 +209,7 @@ def import_folder(
     rows = folder.rows(
         images, labels=labels, boxes=boxes, patient_from=patient_from, on_skip=skipped.append
     )
-    _import(rows, skipped, "folder", out, size, workers=workers, as_json=json)
+    _import(rows, skipped, "folder", out, size=size, workers=workers, as_json=json)
 
 
 @import_app.command(
@@ -221,7 +226,7 @@ def import_phantom(
     from thorax.data import folder
 
     rows = folder.rows(images, labels=images / "labels.csv", boxes=images / "boxes.csv")
-    _import(rows, [], "phantom", out, size, workers=workers, as_json=json)
+    _import(rows, [], "phantom", out, size=size, workers=workers, as_json=json)
 
 
 @data_app.command("check", epilog="Example:  thorax data check nih.store")
@@ -230,8 +235,16 @@ def data_check(store: StorePath, json: Json = False) -> None:
     from thorax.data.check import check
     from thorax.data.store import open_store
 
-    report = check(open_store(store))
-    console.emit(report.document(), as_json=json, show=lambda: _show(*report.tables()))
+    opened = open_store(store)
+    with _steps("comparing", len(opened)) as tell:
+        report = check(opened, on_progress=tell)
+
+    def show() -> None:
+        from thorax.measure.tables import check_tables
+
+        _show(*check_tables(report.document()))
+
+    console.emit(report.document(), as_json=json, show=show)
     report.require_clean()
 
 
@@ -249,17 +262,39 @@ def train(
     """Train a classifier to a checkpoint."""
     from thorax import config
     from thorax.data.store import open_store
-    from thorax.training.fit import Recipe, fit
+    from thorax.training.fit import Progress, fit
+    from thorax.training.recipe import Recipe
 
     made = config.load(recipe, Recipe, set_ or [])
-    result = fit(made, open_store(data), out, resume=resume, on_progress=console.say)
+    store = open_store(data)
+    images = len(store.select("train")) // made.training.batch * made.training.batch
+    with console.progress("training", images * made.training.epochs) as ticker:
+
+        def tell(at: Progress) -> None:
+            ticker.advance(at.images)
+            if at.val_mean_auroc is not None:
+                ticker.say(
+                    f"epoch {at.epoch} of {at.epochs}: loss {at.loss:.4f}, "
+                    f"mean val AUROC {at.val_mean_auroc:.4f}, rate {at.learning_rate:.2g}"
+                )
+
+        result = fit(made, store, out, resume=resume, on_progress=tell)
     console.emit(
-        result.document(),
+        {
+            "command": "train",
+            "checkpoint": str(result.checkpoint),
+            "topology": made.network.topology,
+            "epoch": result.epoch,
+            "steps": result.steps,
+            "images_per_s": result.images_per_s,
+            "mean_auroc": result.mean_auroc,
+            "auroc": result.auroc,
+            "history": list(result.history),
+        },
         as_json=json,
         show=lambda: print(
             f"mean AUROC {result.mean_auroc:.4f} on val, {result.images_per_s:,.0f} images/s\n"
-            f"next: thorax optimize {result.checkpoint} --out model-int8 --precision int8 "
-            f"--data {data}"
+            f"next: thorax optimize {out} --out model-int8 --precision int8 --data {data}"
         ),
     )
 
@@ -321,7 +356,9 @@ def optimize(
         out,
         _precision(precision),
         store=None if data is None else open_store(data),
-        described=Described(_labels(labels), _numbers(mean, "--mean"), _numbers(std, "--std"), side),
+        described=Described(
+            _labels(labels), _numbers(mean, "--mean"), _numbers(std, "--std"), side
+        ),
         on_progress=console.say,
     )
     card = made.artifact.card
@@ -348,7 +385,7 @@ def optimize(
 
 
 @app.command(
-    epilog="Example:  thorax classify model-int8 chest.png scans/ -d CPU --heatmaps maps --csv f.csv"
+    epilog="Example:  thorax classify model-int8 chest.png scans/ --heatmaps maps --csv findings.csv"
 )
 def classify(
     model: Model,
@@ -363,7 +400,7 @@ def classify(
     """Find the findings in radiographs. Exit status 3 if any file could not be read."""
     from thorax import classify as run
 
-    with console.progress("classifying", None) as advance:
+    with console.progress("classifying", None) as ticker:
         result = run.classify(
             model,
             inputs,
@@ -372,7 +409,7 @@ def classify(
             heatmaps=heatmaps,
             colours=colours,
             csv_path=csv,
-            on_progress=advance,
+            on_progress=ticker.advance,
         )
     console.emit(result.document(), as_json=json, show=lambda: _show(*result.tables()))
     if result.failed:
@@ -402,10 +439,10 @@ def validate(
     runs = []
     for path in (model, against) if against else (model,):
         engine = compile_artifact(load(path), device, hint="throughput")
-        with console.progress(f"validating {engine.artifact.card.name}", count) as advance:
+        with console.progress(f"validating {engine.artifact.card.name}", count) as ticker:
             runs.append(
                 accuracy.validate(
-                    engine, opened, split=split, samples=samples, on_progress=advance
+                    engine, opened, split=split, samples=samples, on_progress=ticker.advance
                 )
             )
     document = accuracy.document(*runs)
@@ -459,14 +496,17 @@ def benchmark(
     from thorax.devices.engine import compile as compile_artifact
     from thorax.measure import run
     from thorax.measure.tables import speed_table
+    from thorax.predict import find_files
 
     if scenario not in run.SCENARIOS:
         allowed = ", ".join(run.SCENARIOS)
         raise UsageError("scenario", f"scenario is {scenario!r}; allowed are {allowed}")
     artifact = load(model)
-    hint = "throughput" if scenario == "offline" else "latency"
-    engine = compile_artifact(artifact, device, hint=hint)
-    prepared = run.read_images(images, artifact.card.input) if images else ()
+    engine = compile_artifact(
+        artifact, device, hint="throughput" if scenario == "offline" else "latency"
+    )
+    files = list(find_files([images])) if images else []
+    prepared = run.read_images(files, artifact.card.input) if images else ()
     measurement = run.measure(engine, scenario, duration_s=duration, images=prepared)
     document = run.document(engine, measurement)
     console.emit(document, as_json=json, show=lambda: _show(speed_table([document])))
@@ -478,20 +518,25 @@ def devices(json: Json = False) -> None:
     from thorax.devices.core import list_devices
     from thorax.measure.tables import Table
 
-    found = [
-        {
-            "name": device.name,
-            "full_name": device.full_name,
-            "simulated": device.simulated,
-            "precisions": [precision.value for precision in device.precisions],
-        }
-        for device in list_devices()
-    ]
-    rows = tuple(
-        (str(row["name"]), str(row["full_name"]), ", ".join(row["precisions"])) for row in found
+    found = list_devices()
+    document = {
+        "command": "devices",
+        "devices": [
+            {
+                "name": device.name,
+                "full_name": device.full_name,
+                "simulated": device.simulated,
+                "precisions": list(device.precisions),
+            }
+            for device in found
+        ],
+    }
+    table = Table(
+        "Devices",
+        ("Name", "Hardware", "Computes natively"),
+        tuple((device.name, device.full_name, ", ".join(device.precisions)) for device in found),
     )
-    table = Table("Devices", ("Name", "Hardware", "Precisions"), rows)
-    console.emit({"command": "devices", "devices": found}, as_json=json, show=lambda: _show(table))
+    console.emit(document, as_json=json, show=lambda: _show(table))
 
 
 @app.command(epilog="Example:  thorax report validate.json benchmark.json --out report.html")

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,12 +34,25 @@ def save(document: Mapping[str, Any], path: Path) -> None:
     write_text(path, json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
+@dataclass(frozen=True, slots=True)
+class Ticker:
+    """A running display of progress.
+
+    Attributes:
+        advance: tells it how many more are done; may be called from several threads.
+        say: prints a line without disturbing it.
+    """
+
+    advance: Callable[[int], None]
+    say: Callable[[str], None]
+
+
 @contextmanager
-def progress(what: str, total: int | None, unit: str = "images") -> Iterator[Callable[[int], None]]:
-    """Yield `advance(n)`: a bar with its rate on a terminal, plain lines elsewhere; on stderr."""
+def progress(what: str, total: int | None, unit: str = "images") -> Iterator[Ticker]:
+    """Show a bar with its rate on a terminal, plain lines elsewhere; on stderr."""
     if sys.stderr.isatty():
-        with _bar(what, total, unit) as advance:
-            yield advance
+        with _bar(what, total, unit) as ticker:
+            yield ticker
         return
     begin = last = time.perf_counter()
     done = 0
@@ -52,14 +66,14 @@ def progress(what: str, total: int | None, unit: str = "images") -> Iterator[Cal
             of = f" of {total:,}" if total else ""
             say(f"{what}: {done:,}{of} {unit}, {done / (now - begin):,.0f}/s")
 
-    yield advance
+    yield Ticker(advance, say)
     elapsed = time.perf_counter() - begin
     if done:
         say(f"{what}: {done:,} {unit} in {elapsed:.1f} s, {done / elapsed:,.0f}/s")
 
 
 @contextmanager
-def _bar(what: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
+def _bar(what: str, total: int | None, unit: str) -> Iterator[Ticker]:
     from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
     from rich.progress import (  # noqa: PLC0415
         BarColumn,
@@ -84,6 +98,10 @@ def _bar(what: str, total: int | None, unit: str) -> Iterator[Callable[[int], No
         Rate(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    screen = Console(stderr=True)
+    with Progress(*columns, console=screen) as bars:
         task = bars.add_task(what, total=total)
-        yield lambda count: bars.advance(task, count)
+        yield Ticker(
+            lambda count: bars.advance(task, count),
+            lambda text: screen.print(text, markup=False, highlight=False),
+        )

@@ -87,7 +87,9 @@ def overlay(
         np.linspace(255, 0, height).astype(np.uint8)[:, None].repeat(14, axis=1), _COLOURS[colours]
     )
     top, bottom, gap, scale_width = 34, 28, 8, 40
-    canvas = np.full((top + height + bottom, 2 * height + 2 * gap + 14 + scale_width, 3), 16, np.uint8)
+    canvas = np.full(
+        (top + height + bottom, 2 * height + 2 * gap + 14 + scale_width, 3), 16, np.uint8
+    )
     canvas[top : top + height, :height] = grey
     canvas[top : top + height, height + gap : 2 * height + gap] = mixed
     left = 2 * height + 2 * gap
@@ -105,6 +107,4 @@ def overlay(
 
 
 def _write(canvas: npt.NDArray[np.uint8], text: str, at: tuple[int, int], size: float) -> None:
-    cv2.putText(
-        canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, (235, 235, 235), 1, cv2.LINE_AA
-    )
+    cv2.putText(canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, (235, 235, 235), 1, cv2.LINE_AA)

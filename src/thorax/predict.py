@@ -1,11 +1,13 @@
 """Radiographs to findings through a compiled artifact: one way for every caller."""
 
 import os
+import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,8 @@ from thorax.devices.engine import Engine
 from thorax.errors import ImageError
 from thorax.preprocess import prepare
 from thorax.radiograph import Radiograph, read
+
+_SUFFIXES: Final = {".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".dic", ""}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +79,7 @@ class Predictor:
             ),
             heatmap=None if outputs.heatmap is None else outputs.heatmap[0],
             prepared=prepared,
-            size=(radiograph.height, radiograph.width),
+            size=radiograph.grey8.shape,
         )
 
     def predict_file(self, path: Path) -> Prediction:
@@ -125,3 +129,21 @@ def calibrate(probability: npt.NDArray[np.float32], card: Card) -> npt.NDArray[n
         if card.calibration and name in card.calibration:
             calibrated[:, column] = card.calibration[name].apply(calibrated[:, column])
     return calibrated
+
+
+def find_files(inputs: Sequence[Path]) -> Iterator[Path]:
+    """Yield the files named, and below each folder named what may be a radiograph, sorted.
+
+    In a folder a file counts by its name: PNG, JPEG and DICOM endings, none, or a number, as in
+    files named by their UID. What it really is, its content tells.
+    """
+    for path in inputs:
+        if not path.is_dir():
+            yield path
+            continue
+        for file in sorted(path.rglob("*")):
+            suffix = file.suffix.lower()
+            plausible = suffix in _SUFFIXES or re.fullmatch(r"\.\d+", suffix)
+            hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
+            if plausible and not hidden and file.is_file():
+                yield file

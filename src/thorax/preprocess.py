@@ -30,7 +30,9 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         if not 16 <= self.side <= 2048:
-            raise UsageError("input-side", f"input side is {self.side} pixels; allowed is 16 to 2048")
+            raise UsageError(
+                "input-side", f"input side is {self.side} pixels; allowed is 16 to 2048"
+            )
         if not self.std > 0:
             raise UsageError("input-std", f"input std is {self.std}; it must be above 0")
 

@@ -67,7 +67,9 @@ class Engine:
             name.strip("()") for name in compiled.get_property("EXECUTION_DEVICES")
         )
         described = {found.name: found for found in list_devices()}
-        self.simulated = any(described[name].simulated for name in self.devices if name in described)
+        self.simulated = any(
+            described[name].simulated for name in self.devices if name in described
+        )
         self.compute = "+".join(dict.fromkeys(self._each("INFERENCE_PRECISION_HINT")))
         self.streams = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self._outputs = {name for port in compiled.outputs for name in port.get_names()}
@@ -144,7 +146,7 @@ class Engine:
         return self._totals.mean()
 
 
-def compile(  # noqa: A001 - the field's own word
+def compile(
     artifact: Artifact,
     device: str = "CPU",
     *,

@@ -16,7 +16,7 @@ FP32_TOLERANCE: Final = 1e-4
 
 
 def probe_images(side: int, *, count: int = 4) -> npt.NDArray[np.uint8]:
-    """Return uint8 [N,1,S,S]: black, white, a ramp, and noise at several scales; always the same."""
+    """Return uint8 [N,1,S,S]: black, white, a ramp, then noise at several scales; fixed."""
     random = np.random.Generator(np.random.Philox(key=2018))
     images = np.zeros((count, 1, side, side), np.uint8)
     images[1] = 255

@@ -155,7 +155,9 @@ def _onnx(path: Path, described: Described) -> Source:
             "model-input",
             f"{path.name} takes {shape[1].get_length()} channels but --mean has {channels}",
         )
-    sides = [axis.get_length() if axis.is_static else described.side for axis in (shape[2], shape[3])]
+    sides = [
+        axis.get_length() if axis.is_static else described.side for axis in (shape[2], shape[3])
+    ]
     if sides[0] is None or sides[0] != sides[1]:
         raise UsageError(
             "model-undescribed", f"{path.name} takes {shape}; say a square side with --side"

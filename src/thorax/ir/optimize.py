@@ -19,6 +19,7 @@ from thorax.ir import rewrite
 from thorax.ir.analyze import count_macs, count_parameters
 from thorax.ir.compare import FP32_TOLERANCE, largest_difference, require_equal
 from thorax.ir.load import Described, Source, load
+from thorax.ir.quantize import quantize
 from thorax.preprocess import InputSpec
 
 _TOLERANCE: Final = {
@@ -82,8 +83,6 @@ def optimize(
     require_equal(difference, tolerance=FP32_TOLERANCE, what=f"fp32 graph of {source.name}")
     if precision is Precision.INT8:
         assert store is not None
-        from thorax.ir.quantize import quantize  # noqa: PLC0415 - nncf takes seconds to import
-
         tell("calibrating int8")
         model = quantize(model, store)
     elif precision is Precision.BF16:
@@ -191,5 +190,3 @@ def _operating_points(
         calibration[name] = platt
         thresholds[name] = metrics.youden_threshold(truth, platt.apply(score))
     return {"calibration": calibration, "thresholds": thresholds}
-
-

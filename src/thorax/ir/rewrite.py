@@ -108,7 +108,9 @@ def find_head(logits: ov.Output) -> Head | None:
     if not _is_global_mean(pool):
         return None
     findings = weight.shape[0]
-    flat = np.zeros(findings, np.float32) if bias is None else np.broadcast_to(bias.ravel(), findings)
+    flat = (
+        np.zeros(findings, np.float32) if bias is None else np.broadcast_to(bias.ravel(), findings)
+    )
     return Head(pool.input_value(0), np.ascontiguousarray(weight), flat.astype(np.float32))
 
 
@@ -170,9 +172,7 @@ def _fold_grey_stem(
     side = [int(d) for d in model.inputs[0].get_shape()]
     single = ops.parameter([side[0], 1, *side[2:]], np.float32, name=INPUT)
     attributes = conv.get_attributes()
-    geometry = [
-        attributes[key] for key in ("strides", "pads_begin", "pads_end", "dilations")
-    ]
+    geometry = [attributes[key] for key in ("strides", "pads_begin", "pads_end", "dilations")]
     same = bool(np.ptp(scale) == 0 and np.ptp(shift) == 0)
     if same:
         kernel = weight.sum(axis=1, keepdims=True)
@@ -188,9 +188,7 @@ def _fold_grey_stem(
         still = ov.Model(
             [ops.convolution(ops.constant(constant[:1]), conv.input_value(1), *geometry)], []
         )
-        border = ov.Core().compile_model(
-            still, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
-        )([])[0]
+        border = ov.Core().compile_model(still, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([])[0]
         result = ops.add(folded, ops.constant(np.asarray(border)))
         result.set_friendly_name(f"{conv.get_friendly_name()}/border")
     for user in conv.output(0).get_target_inputs():
@@ -233,7 +231,7 @@ def take_bytes(
 
 
 def expose_outputs(model: ov.Model, logits: ov.Output, head: Head | None) -> ov.Model:
-    """Return the graph with outputs `probability`, and `heatmap` and `embedding` of a known head."""
+    """Return the graph with output `probability`, and of a known head `heatmap`, `embedding`."""
     results = []
     if head is None:
         scores = logits
@@ -266,7 +264,7 @@ def _name(node: ov.Node, name: str) -> None:
 
 
 def readable_names(model: ov.Model) -> None:
-    """Call each layer what its framework's module was called: `layer1.0.conv1`, not a trace of it."""
+    """Call each layer what its framework's module was called, `layer1.0.conv1`."""
     wanted: dict[str, str] = {}
     # Backwards, so that a batch normalisation left as a Multiply takes after the Add that follows.
     layers = [node for node in model.get_ordered_ops() if node.get_type_name() != "Constant"]

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -13,7 +14,9 @@ import openvino as ov
 from thorax import __version__
 from thorax.devices.core import list_devices
 from thorax.devices.engine import INPUT, Engine
-from thorax.errors import UsageError
+from thorax.errors import DataError, UsageError
+from thorax.preprocess import InputSpec, prepare
+from thorax.radiograph import read
 
 Scenario = Literal["offline", "single-stream"]
 SCENARIOS: Final[tuple[Scenario, ...]] = ("offline", "single-stream")
@@ -97,6 +100,18 @@ def measure(
         energy_source="none",
         simulated=engine.simulated,
     )
+
+
+def read_images(paths: Sequence[Path], spec: InputSpec) -> list[npt.NDArray[np.uint8]]:
+    """Return uint8 [1,S,S] of each radiograph, prepared, to `measure` with.
+
+    Raises:
+        DataError: `images-empty` when there is none.
+        ImageError: for the first that cannot be read: a benchmark leaves nothing out.
+    """
+    if not paths:
+        raise DataError("images-empty", "no radiograph to measure with; give a folder that has one")
+    return [prepare(read(path), spec) for path in paths]
 
 
 def _batches(
@@ -199,7 +214,6 @@ def describe(engine: Engine) -> dict[str, Any]:
 
 def environment() -> dict[str, Any]:
     """Return what a reader needs to know of the machine and the software."""
-
     return {
         "devices": {device.name: device.full_name for device in list_devices()},
         "processors": len(os.sched_getaffinity(0)),
