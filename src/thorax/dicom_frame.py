@@ -176,6 +176,8 @@ def _decoded(dataset: Dataset, layout: Layout, syntax: str) -> npt.NDArray[Any]:
             index=0,
             raw=layout.samples == 1,
             decoding_plugin=_PLUGINS.get(uid.UID(syntax), ""),
+            # It takes High Bit for Bits Stored - 1; `stored_values` reads them as they are.
+            correct_unused_bits=False,  # type: ignore[arg-type]
         )
     except MemoryError:
         raise

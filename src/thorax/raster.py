@@ -81,6 +81,14 @@ class _Png:
         kept = [data[start:end] for name, start, end in self.chunks if name in _PICTURE]
         return PNG_SIGNATURE + b"".join(kept)
 
+    def transparent_grey(self, data: bytes) -> int | None:
+        """The one grey that is transparent, in the range of the decoded pixels (11.3.2.1)."""
+        for name, start, end in self.chunks:
+            if name == b"tRNS" and self.colour == 0 and end - start == 14:
+                value = int.from_bytes(data[start + 8 : start + 10], "big")
+                return value if self.depth == 16 else value * 255 // ((1 << self.depth) - 1)
+        return None
+
     def passes(self) -> Iterator[tuple[int, int]]:
         """Rows and bytes a row of each pass, filter byte included (PNG specification 8.2)."""
         bits = self.depth * _CHANNELS[self.colour]
@@ -193,6 +201,10 @@ def _decode_other(png: _Png, data: bytes) -> Grey:
         grey = luma(np.ascontiguousarray(pixels[:, :, :3]))
     else:
         grey = pixels if pixels.ndim == 2 else pixels[:, :, 0]
+        # OpenCV knows transparency of colour, of palettes and of grey with alpha, not this one.
+        hidden = png.transparent_grey(data)
+        if hidden is not None:
+            grey[grey == hidden] = 0
     if alpha is not None and int(alpha.min()) < top:
         grey = ((grey.astype(np.uint32) * alpha + top // 2) // top).astype(pixels.dtype)
     if pixels.dtype == np.uint16:

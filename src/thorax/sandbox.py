@@ -75,6 +75,7 @@ class _Worker:
 
     @property
     def pid(self) -> int:
+        """The child's process id."""
         return self._process.pid
 
     def ask(self, head: dict[str, Any], data: bytes, wall_s: float, most_bytes: int) -> Answer:
@@ -164,7 +165,7 @@ class Sandbox:
     Example:
         >>> sandbox = Sandbox("thorax.dicom")
         >>> sandbox.children
-        0
+        ()
     """
 
     def __init__(self, module: str) -> None:
@@ -174,9 +175,9 @@ class Sandbox:
         self._registered = False
 
     @property
-    def children(self) -> int:
-        """How many children wait for work."""
-        return len(self._idle)
+    def children(self) -> tuple[int, ...]:
+        """The process ids of the children that wait for work."""
+        return tuple(worker.pid for worker in self._idle)
 
     def ask(self, head: dict[str, Any], data: bytes, *, wall_s: float, most_bytes: int) -> Answer:
         """Have a child answer a request.

@@ -1,0 +1,173 @@
+"""Reading: what is told by content, what is refused before it is read, and what is never loaded."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from thorax.errors import ImageError, UsageError
+from thorax.radiograph import Limits, read
+from thorax.refusals import REFUSALS, refuse
+
+
+def encoded(kind: str, image: npt.NDArray[np.uint8]) -> bytes:
+    done, data = cv2.imencode(kind, image)
+    assert done
+    return data.tobytes()
+
+
+@pytest.fixture
+def image() -> npt.NDArray[np.uint8]:
+    return np.arange(200, dtype=np.uint8).reshape(10, 20)
+
+
+def refusal(source: Path | str | bytes, limits: Limits | None = None) -> str:
+    with pytest.raises(ImageError) as caught:
+        read(source, limits=limits or Limits())
+    assert caught.value.code in REFUSALS
+    assert "\n" not in caught.value.message
+    return caught.value.code
+
+
+def test_the_name_says_nothing_of_the_format(image: npt.NDArray[np.uint8], tmp_path: Path) -> None:
+    for name in ("a.png", "a.jpg", "a.dcm", "a"):
+        path = tmp_path / name
+        path.write_bytes(encoded(".png", image))
+        for source in (path, str(path)):
+            radiograph = read(source)
+            assert radiograph.meaning.format == "png"
+            assert radiograph.source == str(path)
+            assert np.array_equal(radiograph.grey8, image)
+    assert read(encoded(".jpg", image)).meaning.format == "jpeg"
+    assert read(encoded(".png", image)).source == "<bytes>"
+
+
+def test_values_are_the_bytes_or_their_255ths(image: npt.NDArray[np.uint8]) -> None:
+    radiograph = read(encoded(".png", image))
+    assert radiograph.pixels.dtype == np.float32
+    assert np.array_equal(radiograph.pixels, image.astype(np.float32) / np.float32(255))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<!DOCTYPE html><html></html>",
+        b"GIF89a" + bytes(100),
+        b"II*\0" + bytes(100),
+        b"BM" + bytes(100),
+        b"RIFF\0\0\0\0WEBPVP8 " + bytes(100),
+        b"\x76\x2f\x31\x01" + bytes(100),
+        bytes(1000),
+        b"\x89PNG",
+        b"x",
+    ],
+)
+def test_other_formats_are_refused_by_content(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "radiograph.png"
+    path.write_bytes(content)
+    assert refusal(path) == refusal(content) == "image-format"
+
+
+def test_what_is_not_a_readable_file_is_refused_at_once(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "none.png") == "image-missing"
+    assert refusal("none\0.png") == "image-missing"
+    assert refusal(tmp_path / ("x" * 5000)) == "image-unreadable"
+    assert refusal(tmp_path) == "image-not-a-file"
+    assert refusal("/dev/zero") == "image-not-a-file"
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert refusal(pipe) == "image-not-a-file"
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    assert refusal(loop) == "image-unreadable"
+    empty = tmp_path / "empty.png"
+    empty.touch()
+    assert refusal(empty) == refusal(b"") == "image-empty"
+    (tmp_path / "link.png").symlink_to("none.png")
+    assert refusal(tmp_path / "link.png") == "image-missing"
+
+
+def test_names_in_messages_stay_on_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ImageError) as caught:
+        read(tmp_path / "two\nlines\x1b[31m")
+    assert "\\n" in caught.value.message
+    assert "\x1b" not in caught.value.message
+
+
+def test_limits_are_checked_before_decoding(image: npt.NDArray[np.uint8], tmp_path: Path) -> None:
+    data = encoded(".png", image)
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    for source in (path, data):
+        assert refusal(source, Limits(file_bytes=len(data) - 1)) == "image-too-large"
+        assert refusal(source, Limits(pixels=199)) == "image-too-large"
+        assert read(source, limits=Limits(pixels=200, file_bytes=len(data))).grey8.size == 200
+    sparse = tmp_path / "sparse.dcm"
+    with sparse.open("wb") as file:
+        file.truncate(1 << 40)
+    assert refusal(sparse) == "image-too-large"
+
+
+@pytest.mark.parametrize("name", ["file_bytes", "pixels", "frames", "seconds"])
+def test_limits_must_be_above_zero(name: str) -> None:
+    for value in (0, -1):
+        arguments: dict[str, int] = {name: value}
+        with pytest.raises(UsageError) as caught:
+            Limits(**arguments)
+        assert name in caught.value.message
+
+
+def test_every_code_is_known_and_kebab_case() -> None:
+    for code in REFUSALS:
+        assert code.replace("-", "").isalpha()
+        assert code == code.lower()
+    with pytest.raises(AssertionError):
+        refuse("image-surprise", "no such code")
+
+
+def test_pictures_load_no_dicom_and_start_no_process(
+    image: npt.NDArray[np.uint8], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(".png", image))
+    script = f"""
+import os, sys
+from thorax.radiograph import read
+read({str(path)!r})
+loaded = {{"pydicom", "gdcm", "openjpeg", "jpeg_ls", "torch", "openvino"}} & set(sys.modules)
+assert not loaded, loaded
+try:
+    os.waitpid(-1, os.WNOHANG)
+except ChildProcessError:
+    print("childless")
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.stdout == "childless\n"
+
+
+@pytest.mark.realdata
+def test_real_pictures_equal_opencvs_and_colour_ones_are_grey(realdata: Path) -> None:
+    paths = sorted((realdata / "nih" / "images-1024").glob("*.png"))
+    assert len(paths) == 64
+    colour = 0
+    for path in paths:
+        theirs = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        assert theirs is not None
+        if theirs.ndim == 3:
+            colour += 1
+            assert (theirs[..., 0] == theirs[..., 1]).all()
+            theirs = theirs[..., 0]
+        assert np.array_equal(read(path).grey8, theirs)
+    assert colour == 5
