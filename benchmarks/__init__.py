@@ -1,0 +1,1 @@
+"""One script per claim, each run from the root of the repository: `python -m benchmarks.CLAIM`."""

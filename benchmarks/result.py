@@ -1,0 +1,75 @@
+"""What a benchmark leaves behind: a table for people and a JSON file that another can repeat.
+
+Two ways are compared in one run, by turns, and by the median of the ratios of the turns: what else
+the machine does then slows both alike.
+"""
+
+import json
+import os
+import platform
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from thorax.durable import write_text
+
+RESULTS: Final = Path(__file__).parent / "results"
+_PACKAGES: Final = ("thorax", "openvino", "numpy", "opencv-python-headless", "kornia-rs")
+_INSTRUCTIONS: Final = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+
+
+def hardware() -> dict[str, Any]:
+    """Return what speed depends on: processor, how many of them, instructions, memory in bytes."""
+    facts = Path("/proc/cpuinfo").read_text("utf-8")
+    model = re.search(r"^model name\s*:\s*(.+)$", facts, re.MULTILINE)
+    flags = re.search(r"^flags\s*:\s*(.+)$", facts, re.MULTILINE)
+    known = flags.group(1).split() if flags else []
+    return {
+        "cpu": model.group(1).strip() if model else platform.machine(),
+        "processors": len(os.sched_getaffinity(0)),
+        "instructions": [name for name in _INSTRUCTIONS if name in known],
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+    }
+
+
+def median_ratio(first: Sequence[float], second: Sequence[float]) -> float:
+    """Return the median of first / second, turn by turn."""
+    return statistics.median(a / b for a, b in zip(first, second, strict=True))
+
+
+def write(claim: str, document: Mapping[str, Any]) -> Path:
+    """Write `results/<claim>_<hardware>_<date>.json`, with hardware and versions, and return it.
+
+    A second run of a day on the same hardware takes the place of the first.
+    """
+    machine, now = hardware(), datetime.now(UTC)
+    words = re.findall(r"[A-Za-z0-9.]+", machine["cpu"])
+    name = f"{'-'.join(words)}-{machine['processors']}-cores".lower()
+    path = RESULTS / f"{claim}_{name}_{now:%Y-%m-%d}.json"
+    path.parent.mkdir(exist_ok=True)
+    whole = {
+        "claim": claim,
+        "date": f"{now:%Y-%m-%d}",
+        "hardware": machine,
+        "load_average": round(os.getloadavg()[0], 2),
+        "versions": {
+            "python": platform.python_version(),
+            **{package: version(package) for package in _PACKAGES},
+        },
+        **document,
+    }
+    write_text(path, json.dumps(whole, indent=2, allow_nan=False) + "\n")
+    return path
+
+
+def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows under their header, the first column to the left and the rest to the right."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    print(title)
+    for row in (header, *rows):
+        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        print("  ".join((row[0].ljust(widths[0]), *cells)))
