@@ -280,17 +280,7 @@ def train(
 
         result = fit(made, store, out, resume=resume, on_progress=tell)
     console.emit(
-        {
-            "command": "train",
-            "checkpoint": str(result.checkpoint),
-            "topology": made.network.topology,
-            "epoch": result.epoch,
-            "steps": result.steps,
-            "images_per_s": result.images_per_s,
-            "mean_auroc": result.mean_auroc,
-            "auroc": result.auroc,
-            "history": list(result.history),
-        },
+        result.document(),
         as_json=json,
         show=lambda: print(
             f"mean AUROC {result.mean_auroc:.4f} on val, {result.images_per_s:,.0f} images/s\n"
@@ -361,19 +351,7 @@ def optimize(
         ),
         on_progress=console.say,
     )
-    card = made.artifact.card
-    document = {
-        "command": "optimize",
-        "artifact": str(out),
-        "model": card.name,
-        "digest": card.digest,
-        "precision": card.precision.value,
-        "size_bytes": card.size_bytes,
-        "parameters": card.parameters,
-        "macs": card.macs,
-        "auroc_drop": made.auroc_drop,
-        "largest_difference": made.difference,
-    }
+    document = made.document()
 
     def show() -> None:
         from thorax.measure.tables import artifact_table
@@ -385,7 +363,7 @@ def optimize(
 
 
 @app.command(
-    epilog="Example:  thorax classify model-int8 chest.png scans/ --heatmaps maps --csv findings.csv"
+    epilog="Example:  thorax classify model-int8 chest.png scans/ --heatmaps maps --csv all.csv"
 )
 def classify(
     model: Model,
@@ -566,7 +544,7 @@ def demo(
     """Phantoms -> train -> fp32, bf16, int8 -> validate -> classify -> benchmark -> report."""
     from thorax import demo as story
 
-    result = story.run(out, seed=seed, tell=console.say)
+    result = story.make(out, seed=seed)
     console.emit(result.document(), as_json=json, show=lambda: print(result.summary()))
 
 

@@ -48,6 +48,22 @@ class Optimized:
     difference: float
     auroc_drop: float | None
 
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document of `thorax optimize`."""
+        card = self.artifact.card
+        return {
+            "command": "optimize",
+            "artifact": str(self.artifact.path),
+            "model": card.name,
+            "digest": card.digest,
+            "precision": card.precision.value,
+            "size_bytes": card.size_bytes,
+            "parameters": card.parameters,
+            "macs": card.macs,
+            "auroc_drop": self.auroc_drop,
+            "largest_difference": self.difference,
+        }
+
 
 def optimize(
     source: Path,

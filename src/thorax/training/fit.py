@@ -12,7 +12,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,6 +71,7 @@ class FitResult:
 
     Attributes:
         checkpoint: folder of the kept checkpoint.
+        topology: of the network.
         epoch: the epoch it was written after.
         steps: updates of the whole run.
         images_per_s: images / wall-clock of the training windows: loading, forward, backward and
@@ -82,12 +83,17 @@ class FitResult:
     """
 
     checkpoint: Path
+    topology: str
     epoch: int
     steps: int
     images_per_s: float
     mean_auroc: float
     auroc: dict[str, float | None]
     history: tuple[dict[str, float], ...]
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document of `thorax train`."""
+        return {"command": "train", **asdict(self), "checkpoint": str(self.checkpoint)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +162,7 @@ def fit(
     kept = checkpoint.read_card(folder)
     return FitResult(
         checkpoint=folder,
+        topology=kept.topology,
         epoch=kept.epoch,
         steps=card.step,
         images_per_s=sum(entry["images"] for entry in card.history)

@@ -1,0 +1,247 @@
+"""The whole sentence on phantoms: draw, train, compile, validate, classify, benchmark, report."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from thorax import console
+from thorax.artifact import INTENDED_USE, Artifact, Precision
+from thorax.classify import classify
+from thorax.data import folder, phantom, store
+from thorax.data.check import check
+from thorax.data.store import Store, open_store
+from thorax.devices.core import supports
+from thorax.devices.engine import compile as compile_artifact
+from thorax.errors import UsageError
+from thorax.ir.optimize import optimize
+from thorax.labels import NIH14
+from thorax.measure import accuracy, run
+from thorax.measure.report import write_report
+from thorax.measure.tables import rate_text
+from thorax.preprocess import InputSpec
+from thorax.training.fit import Progress, fit
+from thorax.training.recipe import Recipe
+
+COUNT: Final = 3000
+SIDE: Final = 128
+RECIPE: Final[Mapping[str, Any]] = {
+    "network": {"topology": "resnet18", "output_stride": 16},
+    "training": {"epochs": 6, "batch": 32, "precision": "auto"},
+    "optimizer": {"kind": "adamw"},
+    "schedule": {"kind": "cosine", "peak": 1e-3, "warmup_epochs": 0.5},
+    "augmentation": {"flip": 0.0, "rotation_deg": 5, "shift": 0.03, "intensity": 0.1},
+}
+"""The same values as recipes/phantom_small.toml; a test compares them."""
+
+EXAMPLES: Final = 12
+BENCHMARK_S: Final = 4.0
+_MARK: Final = "thorax-demo.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What the demo made.
+
+    Attributes:
+        report: the page.
+        mean_auroc: of the fp32 artifact on the test split.
+        int8_drop: mean AUROC of fp32 minus that of int8, same test images.
+        images_per_s: offline, int8.
+        elapsed_s: wall clock of the whole demo, seconds.
+        artifact: the int8 artifact.
+        examples: folder of the radiographs that were classified.
+    """
+
+    report: Path
+    mean_auroc: float
+    int8_drop: float
+    images_per_s: float
+    elapsed_s: float
+    artifact: Path
+    examples: Path
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document of `thorax demo`."""
+        return {
+            "command": "demo",
+            "report": str(self.report),
+            "mean_auroc": self.mean_auroc,
+            "int8_drop": self.int8_drop,
+            "images_per_s": self.images_per_s,
+            "elapsed_s": self.elapsed_s,
+        }
+
+    def summary(self) -> str:
+        """Return the last words on a terminal."""
+        return (
+            f"\nmean AUROC {self.mean_auroc:.4f} on phantoms the network never saw; "
+            f"int8 costs {self.int8_drop:+.4f}\n"
+            f"int8: {rate_text(self.images_per_s)} images/s on this machine; "
+            f"all of it took {self.elapsed_s:.0f} s\n\n"
+            f"report: {self.report}   (open it in a browser; it needs no network)\n\n"
+            "try next:\n"
+            f"  thorax classify {self.artifact} {self.examples} --heatmaps maps\n"
+            f"  thorax classify {self.artifact} YOUR_IMAGE.png -pc\n"
+            f"  thorax benchmark {self.artifact} --scenario single-stream\n\n"
+            f"{INTENDED_USE} This network has only seen drawings.\n"
+        )
+
+
+def make(out: Path, *, seed: int = 0) -> Demo:
+    """Run the main job on synthetic radiographs and write everything below `out`.
+
+    A folder that an earlier demo wrote is replaced.
+
+    Raises:
+        UsageError: `demo-folder` when `out` holds something else.
+    """
+    begin = time.perf_counter()
+    _clear(out)
+    documents: list[dict[str, Any]] = []
+
+    def keep(name: str, document: dict[str, Any]) -> None:
+        documents.append(document)
+        console.save(document, out / "results" / f"{name}.json")
+
+    data = _data(out, seed)
+    with _stage("2. train a ResNet-18"):
+        keep("train", _train(data, out / "run", seed))
+    with _stage("3. compile"):
+        artifacts = _compile(out, data, keep)
+    with _stage("4. validate on the test split"):
+        auroc = _validate(artifacts, data, keep)
+    with _stage("5. classify"):
+        examples = _examples(out, data)
+        answers = classify(artifacts[Precision.INT8].path, [examples], heatmaps=out / "heatmaps")
+        keep("classify", answers.document())
+    with _stage("6. benchmark"):
+        speed = _benchmark(artifacts, keep)
+    with _stage("7. report"):
+        report = write_report(documents, out / "report.html", title="Thorax demo on phantoms")
+    return Demo(
+        report=report,
+        mean_auroc=auroc[Precision.FP32],
+        int8_drop=auroc[Precision.FP32] - auroc[Precision.INT8],
+        images_per_s=speed,
+        elapsed_s=time.perf_counter() - begin,
+        artifact=artifacts[Precision.INT8].path,
+        examples=examples,
+    )
+
+
+@contextmanager
+def _stage(title: str) -> Iterator[None]:
+    console.say(f"\n{title}")
+    begin = time.perf_counter()
+    yield
+    console.say(f"   {time.perf_counter() - begin:.1f} s")
+
+
+def _clear(out: Path) -> None:
+    if out.exists() and any(out.iterdir()) and not (out / _MARK).is_file():
+        raise UsageError(
+            "demo-folder", f"{out} holds something that no demo wrote; give another --out"
+        )
+    if out.exists():
+        shutil.rmtree(out)
+    (out / "results").mkdir(parents=True)
+    console.save({"command": "demo"}, out / _MARK)
+
+
+def _data(out: Path, seed: int) -> Store:
+    with _stage(f"1. draw {COUNT:,} radiographs and import them"):
+        images = out / "phantoms"
+        with console.progress("drawing", COUNT) as ticker:
+            phantom.write(images, count=COUNT, side=SIDE, seed=seed, on_progress=ticker.advance)
+        rows = folder.rows(images, labels=images / "labels.csv", boxes=images / "boxes.csv")
+        store.write(rows, out / "store", InputSpec(SIDE), NIH14, source="phantom")
+        data = open_store(out / "store")
+        report = check(data)
+        report.require_clean()
+        splits = ", ".join(f"{count:,} {split}" for split, count in report.splits.items())
+        console.say(f"   {len(data):,} images of {report.patients:,} patients: {splits}")
+    return data
+
+
+def _train(data: Store, run_folder: Path, seed: int) -> dict[str, Any]:
+    recipe = Recipe.model_validate(RECIPE)
+    training = recipe.training.model_copy(update={"seed": seed})
+    recipe = recipe.model_copy(update={"training": training})
+    images = len(data.select("train")) // training.batch * training.batch * training.epochs
+    with console.progress("training", images) as ticker:
+
+        def tell(at: Progress) -> None:
+            ticker.advance(at.images)
+            if at.val_mean_auroc is not None:
+                ticker.say(
+                    f"   epoch {at.epoch} of {at.epochs}: loss {at.loss:.4f}, "
+                    f"mean val AUROC {at.val_mean_auroc:.4f}"
+                )
+
+        return fit(recipe, data, run_folder, on_progress=tell).document()
+
+
+def _compile(
+    out: Path, data: Store, keep: Callable[[str, dict[str, Any]], None]
+) -> dict[Precision, Artifact]:
+    artifacts = {}
+    for precision in (Precision.FP32, Precision.BF16, Precision.INT8):
+        if not supports("CPU", precision):
+            console.say(f"   {precision}: left out, this CPU does not compute it")
+            continue
+        made = optimize(out / "run", out / f"model-{precision}", precision, store=data)
+        artifacts[precision] = made.artifact
+        keep(f"optimize-{precision}", made.document())
+        console.say(f"   {precision}: {made.artifact.card.size_bytes / 1e6:.1f} MB")
+    return artifacts
+
+
+def _validate(
+    artifacts: Mapping[Precision, Artifact],
+    data: Store,
+    keep: Callable[[str, dict[str, Any]], None],
+) -> dict[Precision, float]:
+    means = {}
+    reference = None
+    for precision, made in artifacts.items():
+        engine = compile_artifact(made, "CPU", hint="throughput")
+        found = accuracy.validate(engine, data)
+        reference = reference or found
+        keep(
+            f"validate-{precision}",
+            accuracy.document(found, None if found is reference else reference),
+        )
+        means[precision] = found.score.mean.value
+        console.say(f"   {precision}: mean AUROC {means[precision]:.4f}")
+    return means
+
+
+def _examples(out: Path, data: Store) -> Path:
+    """Copy some radiographs of the test split: those with the most findings, then by order."""
+    chosen = sorted(data.select("test"), key=lambda index: -int((data.labels[index] == 1).sum()))
+    examples = out / "examples"
+    examples.mkdir()
+    for index in chosen[:EXAMPLES]:
+        name = data.names[index]
+        shutil.copyfile(out / "phantoms" / name, examples / name)
+    return examples
+
+
+def _benchmark(
+    artifacts: Mapping[Precision, Artifact], keep: Callable[[str, dict[str, Any]], None]
+) -> float:
+    speed = 0.0
+    for precision, made in artifacts.items():
+        engine = compile_artifact(made, "CPU", hint="throughput")
+        measured = run.measure(engine, "offline", duration_s=BENCHMARK_S)
+        keep(f"benchmark-{precision}", run.document(engine, measured))
+        console.say(f"   {precision}: {rate_text(measured.images_per_s)} images/s offline")
+        speed = measured.images_per_s
+    engine = compile_artifact(artifacts[Precision.INT8], "CPU", hint="latency")
+    measured = run.measure(engine, "single-stream", duration_s=BENCHMARK_S)
+    keep("benchmark-int8-single-stream", run.document(engine, measured))
+    return speed
