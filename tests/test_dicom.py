@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 from pydicom import dcmread, uid
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
 from thorax.errors import ImageError
@@ -497,6 +497,29 @@ def test_unended_pixel_data_are_refused_or_read_whole() -> None:
         except ImageError:
             continue
         assert np.array_equal(grey, pixels)
+
+
+def test_codestreams_that_do_not_end_are_refused() -> None:
+    pixels = ramp(8)
+    _, jpeg = cv2.imencode(".jpg", pixels)
+    frames = {uid.JPEGBaseline8Bit: jpeg.tobytes()}
+    for syntax, plugin in (
+        (uid.JPEGLSLossless, "pyjpegls"),
+        (uid.JPEG2000Lossless, "pylibjpeg"),
+        (uid.RLELossless, "pydicom"),
+    ):
+        made = dataset(pixels)
+        made.compress(syntax, encoding_plugin=plugin)
+        frames[syntax] = get_frame(made.PixelData, 0, number_of_frames=1)
+    for syntax, frame in frames.items():
+        for length in (len(frame) // 3, len(frame) * 3 // 4):
+            assert refusal(wrapped(pixels, syntax, frame[:length])) in {
+                "dicom-corrupt",
+                "dicom-truncated",
+            }
+        if syntax != uid.RLELossless:
+            closed = wrapped(pixels, syntax, frame[: len(frame) // 2] + b"\xff\xd9")
+            assert refusal(closed) == "dicom-corrupt"
 
 
 def test_nothing_of_the_patient_is_logged(

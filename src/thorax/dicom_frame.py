@@ -7,6 +7,7 @@ from typing import Any, Final
 import gdcm
 import numpy as np
 import numpy.typing as npt
+from kornia_rs import io as kornia
 from pydicom import Dataset, uid
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
@@ -23,7 +24,7 @@ _NATIVE: Final = frozenset(
     )
 )
 _PLUGINS: Final = {
-    uid.JPEGBaseline8Bit: "gdcm",
+    uid.JPEGBaseline8Bit: "gdcm",  # colour; grey goes to libjpeg-turbo
     uid.JPEGExtended12Bit: "gdcm",
     uid.JPEGLossless: "gdcm",
     uid.JPEGLosslessSV1: "gdcm",
@@ -90,11 +91,16 @@ def stored_values(dataset: Dataset, layout: Layout, syntax: str) -> Codes:
             if stream.precision <= layout.stored:
                 # The codestream holds the values alone, whatever High Bit says of the container.
                 shift = 0
-    if syntax == uid.JPEGExtended12Bit and layout.stored > 8:
+    jpeg = syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit) and layout.samples == 1
+    if jpeg and stream.precision == 8:
+        pixels = _eight_bits(frame)
+    elif syntax == uid.JPEGExtended12Bit and layout.stored > 8:
         pixels = _twelve_bits(frame, layout)
     else:
         pixels = _decoded(dataset, layout, syntax)
     native = np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder("="), copy=False))
+    if native.size != layout.rows * layout.columns * layout.samples:
+        raise refuse("dicom-corrupt", "the pixel data decode to another size")
     codes: Codes
     codes = native.view(np.uint8) if native.dtype.itemsize == 1 else native.view(np.uint16)
     if layout.samples == 3:
@@ -148,6 +154,9 @@ def _codestream(frame: bytes) -> _Codestream:
                 raise ValueError(marker)
             position += 2 + length
         precision, rows, columns, components = struct.unpack_from(">BHHB", frame, position + 4)
+        if frame.find(b"\xff\xd9", position) < 0:
+            # CharLS never returns from a codestream that does not end.
+            raise refuse("dicom-truncated", "the compressed pixel data do not end")
         return _Codestream(rows, columns, components, precision)
     except (struct.error, ValueError) as error:
         raise refuse("dicom-corrupt", "the compressed pixel data have no header") from error
@@ -187,6 +196,14 @@ def _decoded(dataset: Dataset, layout: Layout, syntax: str) -> npt.NDArray[Any]:
     if pixels.shape != expected or pixels.dtype.kind not in "iu" or pixels.dtype.itemsize > 2:
         raise refuse("dicom-corrupt", "the pixel data decode to another shape or depth")
     return np.asarray(pixels)
+
+
+def _eight_bits(frame: bytes) -> npt.NDArray[Any]:
+    """Decode JPEG by libjpeg-turbo, which takes damage for an error where GDCM does not."""
+    try:
+        return np.asarray(kornia.decode_image_jpegturbo(frame, "mono"), np.uint8)[:, :, 0]
+    except Exception as error:
+        raise refuse("dicom-corrupt", "the pixel data do not decode") from error
 
 
 def _twelve_bits(frame: bytes, layout: Layout) -> npt.NDArray[Any]:
