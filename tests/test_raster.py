@@ -198,6 +198,8 @@ def test_png_bombs_are_refused_by_their_header() -> None:
     assert code_of(lambda: decode_png(png(2**31 - 1, 1, 8, 0, b""), LIMIT)) == "image-too-large"
     assert code_of(lambda: decode_png(png(0, 5, 8, 0, b""), LIMIT)) == "image-corrupt"
     assert code_of(lambda: decode_png(png(5, 5, 3, 0, b""), LIMIT)) == "image-corrupt"
+    deep = png(500, 600, 16, 6, bytes(500 * 4801))
+    assert code_of(lambda: decode_png(deep, LIMIT)) == "image-too-large"
     bomb = png(5, 5, 8, 2, bytes(100_000_000))
     assert code_of(lambda: decode_png(bomb, LIMIT)) == "image-corrupt"
 

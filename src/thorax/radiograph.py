@@ -93,7 +93,7 @@ class Limits:
 
     Attributes:
         file_bytes: longest file, and longest data set that a deflated DICOM file may hold.
-        pixels: most Rows x Columns.
+        pixels: most Rows x Columns; a PNG may inflate to two bytes for each of them.
         frames: most frames of a DICOM file; the first is read.
         seconds: longest time that decoding a DICOM file may take, s. Files of little data are
             stopped sooner: after 1.2 s of processor time and 0.5 s more a megabyte, or five

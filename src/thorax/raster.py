@@ -172,6 +172,13 @@ def decode_png(data: bytes, limit: int) -> Raster:
     names = {name for name, _, _ in png.chunks}
     if png.depth == 8 and png.colour == 0 and not png.interlaced and b"tRNS" not in names:
         return Raster(_decode_grey(png, data), 8)
+    size = sum(rows * width for rows, width in png.passes())
+    if size > 2 * limit + png.height:
+        raise refuse(
+            "image-too-large",
+            f"{png.height} x {png.width} pixels inflate to {size} bytes; allowed are two for each "
+            f"of {limit} pixels: raise Limits.pixels",
+        )
     return Raster(_decode_other(png, data), png.depth)
 
 
