@@ -24,6 +24,7 @@ from thorax.data.phantom_canvas import (
     ribbon,
     spline,
     stream,
+    window,
 )
 from thorax.data.phantom_chest import SIDES, SIGN, Chest, x_of
 
@@ -47,7 +48,7 @@ def _both(half: Points) -> Points:
 
 def _ribs(chest: Chest) -> tuple[Points, Points]:
     """Return the centre lines [ribs, n, 2] of the ribs' back and front arcs."""
-    q = ramp(0, 1, 12)
+    q = ramp(0, 1, 10)
     back, front = [], []
     for side in SIDES:
         rib = np.arange(10.0)
@@ -140,13 +141,6 @@ def _step(values: Plane, width: float) -> Plane:
     return np.asarray(0.5 + 0.5 * np.tanh(values / np.float32(width)), np.float32)
 
 
-def _near(centre: float, reach: float) -> slice:
-    """Return the soft grid's indices within reach of a place."""
-    return slice(
-        max(0, int((centre - reach) * SOFT_SIDE)), min(SOFT_SIDE, int((centre + reach) * SOFT_SIDE))
-    )
-
-
 def _disc(
     rows: slice, columns: slice, centre: tuple[float, float], size: tuple[float, float], soft: float
 ) -> Plane:
@@ -189,14 +183,14 @@ def soft_tissue(chest: Chest, *, ap: bool, rng: np.random.Generator) -> Plane:
         _bell(off - np.float32(0.002), 0.0135) ** 2,
     ]
     thick = np.asarray(np.stack(down, axis=1) @ np.stack(across), np.float32)
-    strip = _near(0.5, 0.06)
+    strip = window(0.5, 0.06)
     thick[:, strip] += _spine(chest, strip)
     if chest.breasts:
         level = chest.height(0, 0.78)
         above = np.clip((y - np.float32(level - 0.16)) / np.float32(0.2), 0, 1) * chest.breasts
         for side in SIDES:
             centre = (float(x_of(side, 0.56 * chest.half_width)), level)
-            rows, columns = _near(level, 0.2), _near(centre[0], 0.22)
+            rows, columns = window(level, 0.2), window(centre[0], 0.22)
             disc = _disc(rows, columns, centre, (0.155, 0.135), 0.07)
             thick[rows, columns] += disc * above[rows, None]
     plates = soft.blank()
@@ -209,7 +203,7 @@ def soft_tissue(chest: Chest, *, ap: bool, rng: np.random.Generator) -> Plane:
     thick += soft.plane(plates, 0.006, weight=0.05 * chest.bone)
     offset, width, height = chest.bubble
     level = float(chest.floor(1, np.array(offset))) + 0.022 + height
-    rows, columns = _near(level, 0.08), _near(0.5 + offset, 0.1)
+    rows, columns = window(level, 0.08), window(0.5 + offset, 0.1)
     thick[rows, columns] -= 0.2 * _disc(rows, columns, (0.5 + offset, level), (width, height), 0.22)
     thick *= soft.plane(outline, 0.022)
     coarse = rng.standard_normal((9, 9), np.float32) * np.float32(0.012)
@@ -222,11 +216,11 @@ def _bones(chest: Chest, canvas: Canvas, lungs: Mask) -> Plane:
     back, front = _ribs(chest)
     layer = canvas.blank()
     canvas.fill(layer, ribbon(back, 0.021), 255)
-    canvas.fill(layer, ribbon(back, 0.012), 150)
+    canvas.fill(layer, ribbon(back, 0.012), 150, crisp=False)
     arcs = canvas.blank()
     taper = ramp(0.019, 0.025, front.shape[1])
     canvas.fill(arcs, ribbon(front, taper), 255)
-    canvas.fill(arcs, ribbon(front, taper - 0.009), 170)
+    canvas.fill(arcs, ribbon(front, taper - 0.009), 170, crisp=False)
     whole = _RIB_BACK + _RIB_FRONT + _CLAVICLE
     ribs = cv2.addWeighted(layer, _RIB_BACK / whole, arcs, _RIB_FRONT / whole, 0)
     ribs = cv2.multiply(ribs, cv2.max(lungs, np.full_like(lungs, 102)), scale=1 / 255)
@@ -238,8 +232,8 @@ def _bones(chest: Chest, canvas: Canvas, lungs: Mask) -> Plane:
     girdle = canvas.blank()
     canvas.fill(girdle, ribbon(collar, wide), 255)
     canvas.fill(girdle, ribbon(shaft, 0.062), 255)
-    canvas.fill(girdle, ribbon(collar, wide - 0.010), 165)
-    canvas.fill(girdle, ribbon(shaft, 0.045), 165)
+    canvas.fill(girdle, ribbon(collar, wide - 0.010), 165, crisp=False)
+    canvas.fill(girdle, ribbon(shaft, 0.045), 165, crisp=False)
     bones = cv2.addWeighted(ribs, 1, girdle, _CLAVICLE / whole, 0).astype(np.uint8, copy=False)
     return canvas.plane(bones, 0.0022, weight=whole * chest.bone)
 

@@ -147,6 +147,12 @@ def resize(plane: Plane, side: int) -> Plane:
     ).astype(np.float32, copy=False)
 
 
+def window(centre: float, reach: float) -> slice:
+    """Return the soft grid's indices within reach of a place."""
+    low, high = int((centre - reach) * SOFT_SIDE), int((centre + reach) * SOFT_SIDE)
+    return slice(max(0, low), min(SOFT_SIDE, high))
+
+
 UNPOSED: Final = np.array([[1.0, 0, 0], [0, 1, 0]])
 
 
@@ -215,9 +221,10 @@ class Canvas:
             pixels[..., axis] = x * a + y * b + c
         return [pixels] if pixels.ndim == 2 else list(pixels.reshape(-1, *pixels.shape[-2:]))
 
-    def fill(self, layer: Mask, polygons: Points, value: int) -> None:
-        """Paint polygons [n, 2] or [..., n, 2] that do not overlap each other."""
-        cv2.fillPoly(layer, self._fixed(polygons), value, cv2.LINE_AA, _SHIFT)
+    def fill(self, layer: Mask, polygons: Points, value: int, *, crisp: bool = True) -> None:
+        """Paint polygons [n, 2] or [..., n, 2]; not crisp is faster, for what is blurred after."""
+        line = cv2.LINE_AA if crisp else cv2.LINE_8
+        cv2.fillPoly(layer, self._fixed(polygons), value, line, _SHIFT)
 
     def stroke(self, layer: Mask, curves: Points, width: float, value: int) -> None:
         """Draw curves [n, 2] or [..., n, 2] of a width in shares of the field.

@@ -25,6 +25,7 @@ from thorax.data.phantom_canvas import (
     ribbon,
     spline,
     texture,
+    window,
 )
 from thorax.data.phantom_chest import FIELD_CM, SIDES, SIGN, Chest, x_of
 from thorax.data.phantom_plan import LOWER, MIDDLE, UPPER, Lesion, Site
@@ -87,10 +88,11 @@ class Sheet:
         """Replace air with an edge; float32 [S, S], 0-1."""
         self.solid = field if self.solid is None else 1 - (1 - self.solid) * (1 - field)
 
-    def shape(self, outline: Points, opacity: float, blur: float) -> Plane:
-        """Replace air inside an outline and return what was painted."""
+    def shapes(self, outlines: list[Points], opacity: float, blur: float) -> Plane:
+        """Replace air inside several outlines at once and return what was painted."""
         layer = self.canvas.blank()
-        self.canvas.fill(layer, outline, 255)
+        for outline in outlines:
+            self.canvas.fill(layer, outline, 255)
         field = self.canvas.plane(layer, blur)
         self.block(field * np.float32(opacity))
         return field
@@ -149,13 +151,13 @@ def _blob(radius: float, wobble: float, rng: np.random.Generator) -> Points:
 def _round(
     sheet: Sheet, lesion: Lesion, rng: np.random.Generator, cm: tuple[float, float], wobble: float
 ) -> None:
+    outlines = []
     for site in lesion.sites:
         radius = rng.uniform(*cm) / 2 / FIELD_CM / sheet.canvas.scale
-        centre = _spot(sheet, site, radius, rng)
-        outline = _blob(radius, wobble, rng) + centre
-        field = sheet.shape(outline, 0.5 + 0.4 * lesion.severity, 0.0028)
-        sheet.add(field * np.float32(0.05 + 0.04 * lesion.severity))
-        sheet.box(lesion.finding, outline)
+        outlines.append(_blob(radius, wobble, rng) + _spot(sheet, site, radius, rng))
+        sheet.box(lesion.finding, outlines[-1])
+    field = sheet.shapes(outlines, 0.5 + 0.4 * lesion.severity, 0.0028)
+    sheet.add(field * np.float32(0.05 + 0.04 * lesion.severity))
 
 
 def _nodule(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
@@ -199,7 +201,7 @@ def _effusion(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
         bottom = curve(x_of(side, u_base), chest.floor(side, u_base) + 0.008)
         top = curve(x_of(side, u[wet]), surface[wet])
         outline = np.concatenate((top, wall, bottom))
-        field = sheet.shape(outline, 0.97, 0.004)
+        field = sheet.shapes([outline], 0.97, 0.004)
         sheet.add(field * np.float32(0.02))
         sheet.box(lesion.finding, outline)
 
@@ -223,7 +225,7 @@ def _pneumothorax(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> Non
             canvas.fill(layer, np.array([[-1.0, anchor[1]], [2, anchor[1]], [2, 3], [-1, 3]]), 0)
             canvas.fill(layer, chest.heart(), 0)
         sheet.bare = rim if sheet.bare is None else cv2.max(sheet.bare, rim).astype(np.uint8)
-        sheet.shape(inner, 0.06 + 0.5 * (0.915 - keep), 0.004)
+        sheet.shapes([inner], 0.06 + 0.5 * (0.915 - keep), 0.004)
         count = int((above[:, 1] < above[:, 1].max()).sum())
         edge = np.roll(above, 6, axis=0)[: max(12, min(count, 24))]
         sheet.lines(edge, 0.0045, 0.13)
@@ -258,15 +260,17 @@ def _pleural_thickening(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) 
             under = cap[::-1].copy()
             under[:, 1] += 1.5 * thick * rng.uniform(0.75, 1.15, len(under))
             outline = np.concatenate((cap, under))
-        field = sheet.shape(outline, 0.95, 0.0022)
+        field = sheet.shapes([outline], 0.95, 0.0022)
         sheet.add(field * np.float32(0.04 + 0.05 * lesion.severity))
         sheet.box(lesion.finding, outline)
 
 
+def _bell(values: Plane, centre: float, width: float) -> Plane:
+    return np.asarray(np.exp(-(((values - np.float32(centre)) / np.float32(width)) ** 2)))
+
+
 def _bump(sheet: Sheet, centre: tuple[float, float], wide: float, high: float) -> Plane:
-    across = ((sheet.x - np.float32(centre[0])) / np.float32(wide)) ** 2
-    down = ((sheet.y - np.float32(centre[1])) / np.float32(high)) ** 2
-    return np.asarray(np.exp(-down) * np.exp(-across), np.float32)
+    return _bell(sheet.y, centre[1], high) * _bell(sheet.x, centre[0], wide)
 
 
 def _pneumonia(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
@@ -286,17 +290,21 @@ def _infiltration(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> Non
     """Patches of several small faint ill-defined spots, in both lungs."""
     for site in lesion.sites:
         centre = _spot(sheet, site, 0.07, rng)
+        rows, columns = window(centre[1], 0.17), window(centre[0], 0.15)
         patch = np.zeros_like(sheet.fill)
+        part = patch[rows, columns]
         for turn in rng.permutation(6)[: rng.integers(4, 7)]:
             angle = turn * np.pi / 3 + rng.uniform(-0.3, 0.3)
             reach = rng.uniform(0.03, 0.06)
             spot = (centre[0] + reach * np.cos(angle), centre[1] + 1.2 * reach * np.sin(angle))
-            size = rng.uniform(0.015, 0.022)
+            wide = rng.uniform(0.015, 0.022)
+            high = wide * rng.uniform(0.8, 1.25)
             peak = rng.uniform(0.75, 1.1) * (0.34 + 0.3 * lesion.severity)
-            bump = _bump(sheet, spot, size, size * rng.uniform(0.8, 1.25))
-            np.maximum(patch, np.float32(peak) * bump, out=patch)
+            across = _bell(sheet.x[:, columns], spot[0], wide)
+            down = _bell(sheet.y[rows], spot[1], high) * np.float32(peak)
+            np.maximum(part, down * across, out=part)
         patch *= sheet.visible(site.side)
-        sheet.cloud(np.asarray(patch, np.float32))
+        sheet.cloud(patch)
         sheet.box_of(lesion.finding, patch > 0.35 * patch.max())
 
 
@@ -362,6 +370,7 @@ def _consolidation(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> No
 def _atelectasis(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
     """Plates of collapsed lung over a raised dome; the chest was reshaped by volume loss."""
     chest = sheet.chest
+    plates = []
     for site in lesion.sites:
         floor = chest.dome[site.side]
         for step in range(1 + int(rng.random() < 0.6)):
@@ -376,14 +385,16 @@ def _atelectasis(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None
             thick = rng.uniform(0.012, 0.016) + 0.008 * lesion.severity
             taper = thick * np.sin(np.linspace(0.35, np.pi - 0.35, 10)) ** 0.6
             plate = ribbon(curve(x_of(site.side, u), y), taper)
-            field = sheet.shape(plate, 0.65 + 0.33 * lesion.severity, 0.0018)
-            sheet.add(field * np.float32(0.05))
+            plates.append(plate)
             sheet.box(lesion.finding, plate)
+    field = sheet.shapes(plates, 0.65 + 0.33 * lesion.severity, 0.0018)
+    sheet.add(field * np.float32(0.05))
 
 
 def _edema(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
     """Bat-wing haze around both hila, blurred vessels, short Kerley B lines at the bases."""
     chest = sheet.chest
+    kerley = []
     for side in SIDES:
         u = chest.mediastinum + rng.uniform(0.055, 0.075)
         centre = (float(x_of(side, u)), chest.height(side, rng.uniform(0.46, 0.54)))
@@ -397,8 +408,8 @@ def _edema(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
         out = chest.lateral(side, y) - 0.006
         length = rng.uniform(0.03, 0.045, count)
         ends = np.stack((x_of(side, out), x_of(side, out - length)), axis=-1)
-        lines = np.stack((ends, np.stack((y, y + 0.002), axis=-1)), axis=-1)
-        sheet.lines(lines, 0.004, 0.06 + 0.05 * lesion.severity)
+        kerley.append(np.stack((ends, np.stack((y, y + 0.002), axis=-1)), axis=-1))
+    sheet.lines(np.concatenate(kerley), 0.004, 0.06 + 0.05 * lesion.severity)
     sheet.cloud(np.full_like(sheet.fill, 0.05 + 0.06 * lesion.severity))
     sheet.hazy = 0.5 + 0.5 * lesion.severity
 
@@ -448,7 +459,7 @@ def _hernia(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
         [chest.middle + rng.uniform(-0.015, 0.05), min(chest.dome) - radius * 0.75 - 0.005]
     )
     outline = _blob(radius, 0.05, rng) * (1.0, 0.92) + centre
-    whole = sheet.shape(outline, 0.9, 0.002)
+    whole = sheet.shapes([outline], 0.9, 0.002)
     pocket = sheet.canvas.blank()
     level = centre[1] + rng.uniform(-0.15, 0.25) * radius
     inner = centre + (outline - centre) * 0.86
