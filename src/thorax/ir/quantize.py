@@ -53,7 +53,8 @@ def quantize(model: ov.Model, store: Store) -> ov.Model:
     # NNCF draws its progress on standard output, which belongs to the caller's result.
     with contextlib.redirect_stdout(io.StringIO()):
         return nncf.quantize(
-            model,
+            # NNCF also walks to nodes that only the source graph, still in memory, has.
+            model.clone(),
             dataset,
             subset_size=len(chosen),
             ignored_scope=ignored,
