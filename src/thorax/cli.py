@@ -319,10 +319,10 @@ def _precision(text: str) -> "Precision":
 
 
 @app.command(
-    epilog="Example:  thorax optimize run/checkpoint --out model-int8 --precision int8 --data s"
+    epilog="Example:  thorax optimize run --out model-int8 --precision int8 --data s"
 )
 def optimize(
-    source: Annotated[Path, Argument(help="Checkpoint folder or .onnx file.")],
+    source: Annotated[Path, Argument(help="Run or checkpoint folder, or .onnx file.")],
     out: Out,
     precision: Annotated[str, Option(help="fp32, fp16, bf16 or int8.")] = "fp32",
     data: Annotated[
