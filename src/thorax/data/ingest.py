@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from thorax import radiograph
-from thorax.data.durable import sha256
 from thorax.data.rows import Row, Skipped
+from thorax.durable import sha256
 from thorax.errors import ImageError
 from thorax.preprocess import InputSpec, prepare
 
@@ -128,7 +128,7 @@ def _source_digest(path: Path) -> str:
     try:
         return sha256(path)
     except OSError as error:
-        raise ImageError("file-unreadable", f"{path.name}: {error.strerror}") from error
+        raise ImageError("image-unreadable", f"{path.name}: {error.strerror}") from error
 
 
 @contextmanager

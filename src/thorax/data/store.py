@@ -23,10 +23,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from thorax.data.durable import put, read_rows, sha256, sync_folder, write_rows
 from thorax.data.ingest import Decoded, decode
 from thorax.data.rows import Box, Row, Skipped
 from thorax.data.split import SPLITS, by_patient
+from thorax.data.table import read_rows, write_rows
+from thorax.durable import sha256, sync, write_text
 from thorax.errors import DataError, UsageError
 from thorax.labels import LabelSet
 from thorax.preprocess import InputSpec, placement
@@ -36,6 +37,7 @@ _HEAD: Final = ("image", "patient", "split", "view", "sha256")
 _BOX_HEAD: Final = ("image", "finding", "x", "y", "width", "height")
 _SKIPPED_HEAD: Final = ("image", "code", "message")
 _TABLES: Final = ("index.csv", "boxes.csv", "skipped.csv")
+_BLOCK_BYTES: Final = 1 << 22
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,12 +90,31 @@ class Store:
             )
         return np.flatnonzero(np.array(self.splits) == split).astype(np.int64)
 
+    def require(self, side: int, labels: LabelSet) -> None:
+        """Refuse a model that was made for other images or findings.
 
-def open_store(path: Path, *, verify: bool = False) -> Store:
+        Raises:
+            UsageError: `store-side` or `store-labels`.
+        """
+        if self.side != side:
+            raise UsageError(
+                "store-side",
+                f"{self.path} holds {self.side}-pixel images but the model takes {side}; "
+                f"import the images again with --size {side}",
+            )
+        if self.label_set.findings != labels.findings:
+            raise UsageError(
+                "store-labels",
+                f"{self.path} is labelled {self.label_set.name} but the model answers "
+                f"{labels.name} ({', '.join(labels.findings)})",
+            )
+
+
+def open_store(path: Path) -> Store:
     """Open a finished store; the pixels stay on disk.
 
-    The tables are checked against their digests, the pixels by their size; `verify` reads all the
-    pixels too.
+    The tables are checked against their digests, the pixels by their size; `verify_images` reads
+    them all.
 
     Raises:
         DataError: `store-missing`, `store-unfinished`, `store-format` or `store-damaged`.
@@ -103,7 +124,7 @@ def open_store(path: Path, *, verify: bool = False) -> Store:
         label_set = LabelSet(str(facts["labels"]["name"]), tuple(facts["labels"]["findings"]))
         side, count, source = int(facts["side"]), int(facts["count"]), str(facts["source"])
         digests = dict(facts["sha256"])
-        for name in (*_TABLES, "images.u8") if verify else _TABLES:
+        for name in _TABLES:
             if sha256(path / name) != digests[name]:
                 raise _damaged(path, f"{name} is not what was written")
         if (path / "images.u8").stat().st_size != count * side * side:
@@ -138,15 +159,15 @@ def open_store(path: Path, *, verify: bool = False) -> Store:
 def verify_images(store: Store, on_progress: Callable[[int, int], None] | None = None) -> None:
     """Read all pixels and compare their digest with the one written.
 
+    Args:
+        store: an open store.
+        on_progress: called with (bytes done, bytes in all).
+
     Raises:
         DataError: `store-damaged`.
     """
-    digest = hashlib.sha256()
-    for start in range(0, len(store), 256):
-        digest.update(np.ascontiguousarray(store.images[start : start + 256]).data)
-        if on_progress is not None:
-            on_progress(min(start + 256, len(store)), len(store))
-    if digest.hexdigest() != _facts(store.path)["sha256"]["images.u8"]:
+    found = _pixels_digest(store.path / "images.u8", store.images.nbytes, on_progress)
+    if found != _facts(store.path)["sha256"]["images.u8"]:
         raise _damaged(store.path, "images.u8 is not what was written")
 
 
@@ -284,10 +305,10 @@ def _begin(partial: Path, plan: str) -> None:
         found = _facts(partial).get("import")
     elif (partial / "plan").exists():
         found = (partial / "plan").read_text("ascii")
-    elif any(path.name != "plan.new" for path in partial.iterdir()):
+    elif any(not path.name.startswith(".") for path in partial.iterdir()):
         found = None
     else:
-        put(partial / "plan", plan)
+        write_text(partial / "plan", plan)
         return
     if found != plan:
         raise DataError(
@@ -383,7 +404,7 @@ def _write_facts(
     partial: Path, count: int, spec: InputSpec, label_set: LabelSet, source: str, plan: str
 ) -> None:
     digests = {name: sha256(partial / name) for name in _TABLES}
-    digests["images.u8"] = sha256(partial / "images.u8", count * spec.side * spec.side)
+    digests["images.u8"] = _pixels_digest(partial / "images.u8", count * spec.side * spec.side)
     facts = {
         "format": _FORMAT,
         "count": count,
@@ -393,17 +414,32 @@ def _write_facts(
         "import": plan,
         "sha256": digests,
     }
-    put(partial / "store.json", json.dumps(facts, indent=2) + "\n")
+    write_text(partial / "store.json", json.dumps(facts, indent=2) + "\n")
+
+
+def _pixels_digest(
+    path: Path, size: int, on_progress: Callable[[int, int], None] | None = None
+) -> str:
+    """Return the SHA-256 of the first `size` bytes of a file, hexadecimal."""
+    digest, done = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while done < size and (block := file.read(min(size - done, _BLOCK_BYTES))):
+            digest.update(block)
+            done += len(block)
+            if on_progress is not None:
+                on_progress(done, size)
+    return digest.hexdigest()
 
 
 def _publish(partial: Path, out: Path) -> None:
     """Drop what only the import needed and give the folder its name."""
     facts = _facts(partial)
     os.truncate(partial / "images.u8", facts["count"] * facts["side"] ** 2)
-    for name in ("progress.jsonl", "plan"):
-        (partial / name).unlink(missing_ok=True)
+    for path in partial.iterdir():
+        if path.name not in (*_TABLES, "images.u8", "store.json"):
+            path.unlink()
     partial.rename(out)
-    sync_folder(out.parent)
+    sync(out.parent)
 
 
 def _answer(out: Path, plan: str) -> Summary:

@@ -6,10 +6,11 @@ import io
 import math
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from thorax.durable import sync
 from thorax.errors import DataError
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -109,3 +110,28 @@ def read_table(path: Path) -> Table:
         if any(cell.strip() for cell in line)
     )
     return Table(path, columns, rows)
+
+
+def write_rows(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV with a header and force it to disk."""
+    # File names that are not UTF-8 reach here as surrogates; they are written escaped.
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(head)
+        table.writerows(rows)
+    sync(path)
+
+
+def read_rows(path: Path, head: Sequence[str]) -> list[list[str]]:
+    """Read a CSV that `write_rows` wrote, without its header.
+
+    Raises:
+        ValueError: when the header or the length of a row is another.
+        OSError: when there is no such file.
+        csv.Error: when it is no CSV.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        found, *rows = csv.reader(file)
+    if found != list(head) or any(len(row) != len(head) for row in rows):
+        raise ValueError(f"{path.name} has other columns than {', '.join(head)}")
+    return rows

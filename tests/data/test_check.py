@@ -1,0 +1,161 @@
+"""What spoils a measurement is found; what only looks alike is not called a copy."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from thorax.data import phantom
+from thorax.data.check import check
+from thorax.data.copies import correlation, find_copies
+from thorax.data.store import Store
+from thorax.errors import DataError
+
+Image = npt.NDArray[np.uint8]
+Noise = Callable[..., list[Image]]
+MakeStore = Callable[..., Store]
+
+SIDE = 128
+
+
+@pytest.fixture(scope="module")
+def chests() -> list[Image]:
+    return [phantom.draw(1, index, side=SIDE).pixels for index in range(40)]
+
+
+def recompressed(image: Image) -> Image:
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 50])[1]
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.uint8)
+
+
+def brightened(image: Image) -> Image:
+    return np.asarray(np.clip(image * 1.2 + 20.0, 0, 255), np.uint8)
+
+
+def darkened(image: Image) -> Image:
+    return np.asarray(255 * (image / 255.0) ** 1.6, np.uint8)
+
+
+def trimmed(image: Image) -> Image:
+    edge = round(0.015 * len(image))
+    inner = image[edge:, : len(image) - edge]
+    return np.asarray(cv2.resize(inner, image.shape), np.uint8)
+
+
+@pytest.mark.parametrize("change", [recompressed, brightened, darkened, trimmed])
+def test_a_changed_copy_is_found_among_chests(
+    chests: list[Image], change: Callable[[Image], Image]
+) -> None:
+    images = np.stack([*chests, *(change(chests[index]) for index in (0, 7, 19))])
+    groups = find_copies(images)
+    assert [group.members for group in groups] == [(0, 40), (7, 41), (19, 42)]
+    assert all(group.correlation > 0.8 for group in groups)
+
+
+def test_chests_that_only_look_alike_are_no_copies(chests: list[Image]) -> None:
+    assert find_copies(np.stack(chests)) == []
+
+
+def test_a_copy_is_found_among_two_images(chests: list[Image]) -> None:
+    images = np.stack([chests[0], recompressed(chests[0])])
+    assert [group.members for group in find_copies(images)] == [(0, 1)]
+    assert find_copies(np.stack(chests[:2])) == []
+    assert find_copies(np.stack(chests[:1])) == []
+    assert find_copies(np.empty((0, 64, 64), np.uint8)) == []
+
+
+def test_correlation_is_one_with_itself_and_none_with_nothing(chests: list[Image]) -> None:
+    blank = np.zeros((SIDE, SIDE), np.uint8)
+    assert correlation(chests[0], chests[0]) == pytest.approx(1, abs=1e-3)
+    assert correlation(chests[0], blank) == 0
+    assert correlation(blank, blank + 9) == 0
+
+
+def test_copies_of_copies_are_one_group(chests: list[Image]) -> None:
+    images = [*chests, recompressed(chests[5]), brightened(chests[5]), chests[5]]
+    groups = find_copies(np.stack(images), equal=[*range(42), 5])
+    assert [group.members for group in groups] == [(5, 40, 41, 42)]
+
+
+def test_a_patient_in_two_splits_fails(noise: Noise, make_store: MakeStore) -> None:
+    store = make_store(noise(3), patients=("a", "b", "a"), splits=("train", "train", "test"))
+    report = check(store)
+    assert [(leak.patient, leak.splits) for leak in report.leaks] == [("a", ("train", "test"))]
+    assert not report.clean
+    with pytest.raises(DataError, match=r"store-leaks.*1 patients") as caught:
+        report.require_clean()
+    assert caught.value.exit_code == 3
+
+
+def test_identical_files_fail_across_splits_and_are_listed_within(
+    noise: Noise, make_store: MakeStore
+) -> None:
+    one, two, three = noise(3)
+    store = make_store([one, two, one, three, two], splits=("train",) * 4 + ("test",))
+    report = check(store)
+    assert [(group.images, group.across) for group in report.duplicates] == [
+        (("0000.png", "0002.png"), False),
+        (("0001.png", "0004.png"), True),
+    ]
+    assert report.near_duplicates == ()
+    assert not report.clean
+
+
+def test_a_near_copy_across_splits_fails(chests: list[Image], make_store: MakeStore) -> None:
+    images = [*chests[:10], recompressed(chests[3])]
+    report = check(make_store(images, splits=["train"] * 10 + ["val"]))
+    assert [(group.images, group.across) for group in report.near_duplicates] == [
+        (("0003.png", "0010.png"), True)
+    ]
+    assert report.duplicates == ()
+    assert not report.clean
+
+
+def test_equal_pixels_in_other_bytes_are_near_copies(
+    chests: list[Image], make_store: MakeStore
+) -> None:
+    packed = cv2.imencode(".png", chests[0], [cv2.IMWRITE_PNG_COMPRESSION, 0])[1].tobytes()
+    store = make_store([*chests[:3], packed], splits=("train",) * 4)
+    (group,) = check(store).near_duplicates
+    assert (group.images, group.correlation) == (("0000.png", "0003.png"), 1.0)
+
+
+def test_labels_are_counted_in_each_split(noise: Noise, make_store: MakeStore) -> None:
+    store = make_store(noise(20), splits=("train",) * 15 + ("test",) * 5)
+    report = check(store)
+    report.require_clean()
+    assert report.splits == {"train": 15, "test": 5}
+    assert len(report.labels) == 28
+    for count in report.labels:
+        column = store.labels[store.select(count.split), store.label_set.index(count.finding)]
+        assert count.positive == (column == 1).sum()
+        assert count.negative == (column == 0).sum()
+        assert count.unknown == (column == -1).sum()
+
+
+def test_the_document_is_json_with_the_promised_keys(noise: Noise, make_store: MakeStore) -> None:
+    one, two = noise(2)
+    store = make_store([one, two, one], splits=("train", "test", "test"), patients=("a", "b", "a"))
+    document = json.loads(json.dumps(check(store).document()))
+    assert document["leaks"] == [{"patient": "a", "splits": ["train", "test"]}]
+    assert document["duplicates"][0]["across"] is True
+    assert document["labels"]["train"]["Atelectasis"] == {
+        "positive": 1,
+        "negative": 0,
+        "unknown": 0,
+    }
+    assert document["clean"] is False
+
+
+def test_changed_pixels_are_found_before_anything_is_said(
+    noise: Noise, make_store: MakeStore
+) -> None:
+    store = make_store(noise(2))
+    path: Path = store.path / "images.u8"
+    path.write_bytes(b"\0" * path.stat().st_size)
+    with pytest.raises(DataError, match="store-damaged"):
+        check(store)
