@@ -1,10 +1,21 @@
 """Fixtures that every test may ask for."""
 
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from thorax.artifact import Artifact, Precision
+from thorax.data.store import Store
+
 REALDATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+SIDE = 48
+"""Of the images of the tiny store, pixels."""
+
+Thorax = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +24,80 @@ def realdata() -> Path:
     if not REALDATA.is_dir():
         pytest.skip("real data are absent: they are looked for in ../shared/data")
     return REALDATA
+
+
+@pytest.fixture(scope="session")
+def thorax() -> Thorax:
+    """Run `thorax` as a user types it, in a process of its own, and return what came of it."""
+
+    def run(*words: object, **options: object) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(  # type: ignore[call-overload,no-any-return]
+            [sys.executable, "-m", "thorax", *map(str, words)],
+            **{"capture_output": True, "text": True, "timeout": 120, "check": False, **options},
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 64 phantoms of 64 x 64 pixels with labels.csv and boxes.csv."""
+    from thorax.data import phantom
+
+    out = tmp_path_factory.mktemp("phantoms") / "phantoms"
+    phantom.write(out, count=64, side=64, seed=11, workers=1)
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_store(phantoms: Path) -> Store:
+    """The phantoms, imported at 48 x 48: 44 to train, 12 to validate, 8 to test."""
+    from thorax.data import folder, store
+    from thorax.labels import NIH14
+    from thorax.preprocess import InputSpec
+
+    out = phantoms.parent / "store"
+    rows = folder.rows(phantoms, labels=phantoms / "labels.csv", boxes=phantoms / "boxes.csv")
+    patients = list(dict.fromkeys(row.patient for row in rows))
+    turn = {patient: number % 16 for number, patient in enumerate(patients)}
+    splits = [
+        "train" if turn[row.patient] < 11 else "val" if turn[row.patient] < 14 else "test"
+        for row in rows
+    ]
+    store.write(rows, out, InputSpec(SIDE), NIH14, source="phantom", splits=splits, workers=1)
+    return store.open_store(out)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_store: Store) -> Path:
+    """A run of one epoch of a ResNet-18 at output stride 16: heat maps of 3 x 3 cells."""
+    from thorax.training.fit import fit
+    from thorax.training.optimizers import Sgd
+    from thorax.training.recipe import Network, Recipe, Training
+    from thorax.training.schedules import Cosine
+
+    recipe = Recipe(
+        network=Network(topology="resnet18", output_stride=16),
+        training=Training(epochs=1, batch=8, seed=3, workers=1),
+        optimizer=Sgd(kind="sgd"),
+        schedule=Cosine(kind="cosine", peak=0.05, warmup_epochs=0.5),
+    )
+    out = tiny_store.path.parent / "run"
+    fit(recipe, tiny_store, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_fp32(tiny_run: Path, tiny_store: Store) -> Artifact:
+    """The run as an fp32 artifact, with operating points. Not to be changed: copy it."""
+    from thorax.ir.optimize import optimize
+
+    return optimize(tiny_run, tiny_run.parent / "fp32", Precision.FP32, store=tiny_store).artifact
+
+
+@pytest.fixture(scope="session")
+def tiny_int8(tiny_run: Path, tiny_store: Store) -> Artifact:
+    """The run as an int8 artifact, calibrated on its store. Not to be changed: copy it."""
+    from thorax.ir.optimize import optimize
+
+    return optimize(tiny_run, tiny_run.parent / "int8", Precision.INT8, store=tiny_store).artifact
