@@ -208,24 +208,6 @@ def test_a_kill_during_the_last_steps_is_recovered_from(
     assert content(out) == content(tmp_path / "whole")
 
 
-def test_a_torn_journal_line_costs_one_image(
-    noise: Noise, make_rows: MakeRows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows = make_rows(noise(5))
-    write(rows, tmp_path / "whole", SPEC, NIH14)
-    out = tmp_path / "torn"
-    with monkeypatch.context() as patch:
-        patch.setattr("thorax.data.store._write_facts", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            write(rows, out, SPEC, NIH14)
-    journal = tmp_path / "torn.partial" / "progress.jsonl"
-    journal.write_bytes(journal.read_bytes()[:-9])
-    told: list[int] = []
-    write(rows, out, SPEC, NIH14, on_progress=lambda done, total: told.append(done))
-    assert told == [5]
-    assert content(out) == content(tmp_path / "whole")
-
-
 def test_a_file_repaired_after_an_interruption_is_taken(
     noise: Noise, make_rows: MakeRows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

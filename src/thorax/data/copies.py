@@ -65,7 +65,7 @@ def find_copies(
         images: uint8 [N,S,S]; a memory map is read a few images at a time.
         equal: for each image the first image that is known to have the same pixels, perhaps
             itself; only first ones are compared.
-        on_progress: called with (steps done, steps in all).
+        on_progress: called with (images described, images in all).
     """
     first = np.arange(len(images)) if equal is None else np.asarray(equal)
     distinct = np.flatnonzero(first == np.arange(len(images)))
@@ -74,10 +74,14 @@ def find_copies(
         if row != head:
             forest.join(row, head, 1.0)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="copies") as pool:
-        described = np.stack(
-            list(pool.map(lambda row: _describe(images[row]), distinct.tolist()))
-            or [np.zeros(_FREQUENCIES**2 - 1, np.float32)]
-        )
+        described = np.zeros((len(distinct), _FREQUENCIES**2 - 1), np.float32)
+        for start in range(0, len(distinct), _TILE):
+            rows = distinct[start : start + _TILE].tolist()
+            described[start : start + len(rows)] = list(
+                pool.map(lambda row: _describe(images[row]), rows)
+            )
+            if on_progress is not None:
+                on_progress(rows[-1] + 1, len(images))
         pairs = distinct[_candidates(_whiten(described))]
         for start in range(0, len(pairs), _TILE):
             # Strongest first, and pairs that are joined by then are not looked at: a clique of n
@@ -89,8 +93,6 @@ def find_copies(
             for (a, b), value in zip(batch, found, strict=True):
                 if value > COPY_CORRELATION:
                     forest.join(a, b, value)
-            if on_progress is not None:
-                on_progress(min(start + _TILE, len(pairs)), len(pairs))
     return forest.groups()
 
 
@@ -150,7 +152,7 @@ def _whiten(described: _Floats) -> _Floats:
     values = described.astype(np.float64)
     steps = np.arange(_FREQUENCIES)
     prior = 1.0 / np.add.outer(steps, steps).ravel()[1:].astype(np.float64) ** 2
-    prior *= max(float((values**2).mean(0).sum()), 1e-12) / prior.sum()
+    prior *= max(float((values**2).sum()) / max(len(values), 1), 1e-12) / prior.sum()
     count = len(values) + _PRIOR_IMAGES
     mean = values.sum(0) / count
     values -= mean

@@ -52,7 +52,7 @@ def rows(
     findings = table.need(("Finding Labels",))
     patient = table.need(("Patient ID",))
     view = table.find(("View Position",))
-    labelled = {Path(cells[image]).stem: cells for cells in table.rows}
+    labelled = {_stem(cells[image]): cells for cells in table.rows}
     if len(labelled) != len(table.rows):
         raise DataError("label-twice", f"{labels.name} names an image twice; keep one row an image")
     splits = None if split is None else _splits(split)
@@ -86,6 +86,10 @@ def rows(
     return finish(found, skipped, images, labels, on_skip)
 
 
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0] or name
+
+
 def _by_stem(images: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in find_images(images):
@@ -104,9 +108,7 @@ def _splits(path: Path) -> dict[str, str | None]:
     if path.is_dir() or path.name in _LISTS:
         folder = path if path.is_dir() else path.parent
         return {
-            Path(name).stem: split
-            for file, split in _LISTS.items()
-            for name in _names(folder / file)
+            _stem(name): split for file, split in _LISTS.items() for name in _names(folder / file)
         }
     table = read_table(path)
     image, split = table.need(("Image Index", "image")), table.need(("split",))
@@ -118,7 +120,7 @@ def _splits(path: Path) -> dict[str, str | None]:
                 f"{path.name} puts {cells[image]} into {cells[split]!r}; allowed are "
                 f"{', '.join(SPLITS)}",
             )
-        found[Path(cells[image]).stem] = cells[split]
+        found[_stem(cells[image])] = cells[split]
     return found
 
 
@@ -139,7 +141,7 @@ def _boxes(path: Path, label_set: LabelSet) -> dict[str, list[Box]]:
     found: dict[str, list[Box]] = {}
     for number, cells in enumerate(table.rows):
         x, y, width, height = (table.number(number, column) for column in edges)
-        found.setdefault(Path(cells[image]).stem, []).append(
+        found.setdefault(_stem(cells[image]), []).append(
             make_box(table, label_set, cells[finding], x, y, width, height)
         )
     return found

@@ -156,17 +156,13 @@ def open_store(path: Path) -> Store:
     )
 
 
-def verify_images(store: Store, on_progress: Callable[[int, int], None] | None = None) -> None:
+def verify_images(store: Store) -> None:
     """Read all pixels and compare their digest with the one written.
-
-    Args:
-        store: an open store.
-        on_progress: called with (bytes done, bytes in all).
 
     Raises:
         DataError: `store-damaged`.
     """
-    found = _pixels_digest(store.path / "images.u8", store.images.nbytes, on_progress)
+    found = _pixels_digest(store.path / "images.u8", store.images.nbytes)
     if found != _facts(store.path)["sha256"]["images.u8"]:
         raise _damaged(store.path, "images.u8 is not what was written")
 
@@ -417,17 +413,13 @@ def _write_facts(
     write_text(partial / "store.json", json.dumps(facts, indent=2) + "\n")
 
 
-def _pixels_digest(
-    path: Path, size: int, on_progress: Callable[[int, int], None] | None = None
-) -> str:
+def _pixels_digest(path: Path, size: int) -> str:
     """Return the SHA-256 of the first `size` bytes of a file, hexadecimal."""
     digest, done = hashlib.sha256(), 0
     with path.open("rb") as file:
         while done < size and (block := file.read(min(size - done, _BLOCK_BYTES))):
             digest.update(block)
             done += len(block)
-            if on_progress is not None:
-                on_progress(done, size)
     return digest.hexdigest()
 
 

@@ -1,0 +1,69 @@
+"""Decoding into one file: the same bytes whoever decodes them, and however often it was stopped."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from thorax.data.ingest import Decoded, decode
+from thorax.data.rows import Row, Skipped
+from thorax.preprocess import InputSpec
+
+Image = npt.NDArray[np.uint8]
+Noise = Callable[..., list[Image]]
+MakeRows = Callable[..., list[Row]]
+
+
+def run(
+    rows: list[Row], folder: Path, *, workers: int = 2, told: list[int] | None = None
+) -> tuple[dict[int, Decoded], list[Skipped]]:
+    folder.mkdir(exist_ok=True)
+    return decode(
+        rows,
+        InputSpec(32),
+        pixels=folder / "pixels",
+        journal=folder / "journal",
+        workers=workers,
+        on_progress=None if told is None else lambda done, total: told.append(done),
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 3, 16])
+def test_threads_change_nothing(
+    noise: Noise, make_rows: MakeRows, tmp_path: Path, workers: int
+) -> None:
+    images = noise(20)
+    rows = make_rows([*images[:4], b"bad", *images[5:]])
+    done, failed = run(rows, tmp_path / "decoded", workers=workers)
+    images[4] = np.zeros((32, 32), np.uint8)
+    assert (tmp_path / "decoded" / "pixels").read_bytes() == np.stack(images).tobytes()
+    assert sorted(done) == [number for number in range(20) if number != 4]
+    assert [skip.image for skip in failed] == ["0004.png"]
+
+
+@pytest.mark.parametrize("tail", [b'[3, "ab', b'[3, "ab", 0, 0]', b"\0" * 512, b"{}\n"])
+def test_a_torn_journal_costs_what_was_torn(
+    noise: Noise, make_rows: MakeRows, tmp_path: Path, tail: bytes
+) -> None:
+    rows = make_rows(noise(6))
+    done, _ = run(rows, tmp_path)
+    whole, journal = (tmp_path / "pixels").read_bytes(), tmp_path / "journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:4]) + tail)
+    told: list[int] = []
+    assert run(rows, tmp_path, told=told) == (done, [])
+    assert told == [5, 6]
+    assert (tmp_path / "pixels").read_bytes() == whole
+    assert sorted(journal.read_bytes().splitlines()) == sorted(b"".join(lines).splitlines())
+
+
+def test_what_the_journal_has_is_not_decoded_again(
+    noise: Noise, make_rows: MakeRows, tmp_path: Path
+) -> None:
+    rows = make_rows(noise(5))
+    first = run(rows, tmp_path)
+    for row in rows:
+        row.path.unlink()
+    assert run(rows, tmp_path) == first
