@@ -1,9 +1,10 @@
 """Static analysis of a graph."""
 
-import hashlib
-
 import numpy as np
 import openvino as ov
+
+from thorax.devices.engine import HEATMAP
+from thorax.ir.rewrite import BORDER, CELLS, NORMALISE
 
 
 def count_macs(model: ov.Model) -> int:
@@ -23,18 +24,23 @@ def count_macs(model: ov.Model) -> int:
 
 
 def count_parameters(model: ov.Model) -> int:
-    """Return how many numbers the convolutions and matrix products were trained to hold.
+    """Return how many weights and biases the graph holds that were trained.
 
-    Weights are counted where they are used, so a head that serves two outputs counts once.
+    The head counts once, though the heat map applies it to each cell again; normalisation of the
+    input is not trained.
     """
-    total = 0
-    seen: set[bytes] = set()
-    for node in model.get_ordered_ops():
-        if node.get_type_name() != "Constant" or not node.get_element_type().is_real():
-            continue
-        values = np.asarray(node.data)
-        content = hashlib.sha256(values.tobytes()).digest()
-        if values.size > 1 and content not in seen:
-            seen.add(content)
-            total += values.size
-    return total
+    return sum(
+        int(np.prod(node.get_output_shape(0)))
+        for node in model.get_ordered_ops()
+        if node.get_type_name() == "Constant"
+        and node.get_element_type().is_real()
+        and any(_trained(user.get_node()) for user in node.output(0).get_target_inputs())
+    )
+
+
+def _trained(user: ov.Node) -> bool:
+    """Return whether the constants of a layer come from training, and only from there."""
+    kind, name = user.get_type_name(), user.get_friendly_name()
+    if name in (CELLS, HEATMAP) or name.startswith(f"{NORMALISE}/") or name.endswith(f"/{BORDER}"):
+        return False
+    return kind in ("Convolution", "GroupConvolution", "MatMul", "Add", "Multiply", "PRelu")

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import os
 from typing import Final
 
@@ -46,6 +47,7 @@ def quantize(model: ov.Model, store: Store) -> ov.Model:
     os.environ.setdefault("NNCF_CI", "1")
     import nncf  # noqa: PLC0415
 
+    nncf.set_log_level(logging.ERROR)
     chosen = calibration_images(store)
     dataset = nncf.Dataset(chosen, lambda index: store.images[index][None, None])
     names = {node.get_friendly_name() for node in model.get_ordered_ops()}

@@ -11,8 +11,14 @@ import openvino as ov
 import openvino.opset13 as ops
 
 from thorax.artifact import Card, HeatmapGrid
+from thorax.devices.core import open_core
 from thorax.devices.engine import EMBEDDING, HEATMAP, INPUT, PROBABILITY
 from thorax.errors import ModelError
+
+NORMALISE: Final = "normalise"
+BORDER: Final = "border"
+CELLS: Final = "head/cells"
+"""Names of layers that a source does not have, but for the head's linear layer over each cell."""
 
 _SHAPE_ONLY: Final = ("Reshape", "Squeeze", "Unsqueeze", "Convert")
 _POINTWISE: Final = (
@@ -153,49 +159,56 @@ def heatmap_grid(features: ov.Output) -> HeatmapGrid | None:
     return HeatmapGrid(stride=jump, offset=offset)
 
 
-def _fold_grey_stem(
-    model: ov.Model, scale: npt.NDArray[np.float32], shift: npt.NDArray[np.float32]
-) -> bool:
-    """Let a convolution over C equal grey channels take one, x -> x * scale + shift inside.
+_Channels = npt.NDArray[np.float32]
 
-    Zero padding happens after normalisation, so where the channels are shifted differently the
-    part of the result that does not depend on the image is a constant map, not a constant.
+
+def _fold_grey_stem(
+    model: ov.Model, scale: _Channels, shift: _Channels
+) -> tuple[_Channels, _Channels]:
+    """Let a first convolution over C equal grey channels take one, if there is such a convolution.
+
+    Channels that are scaled and shifted alike need only the sum of the kernels. Where they differ
+    the scale goes into the kernels; and as zero padding comes after normalisation, what the shifts
+    add is not a constant but a constant map.
+
+    Returns:
+        scale and shift that are still to be applied before the convolution, float32 [C], [1] or,
+        when both are inside it, [0].
     """
     parameter = model.inputs[0].get_node()
     users = list(parameter.output(0).get_target_inputs())
     if len(users) != 1 or users[0].get_node().get_type_name() != "Convolution":
-        return False
+        return scale, shift
     conv = users[0].get_node()
     weight = _constant(conv.input_value(1))
     if weight is None:
-        return False
+        return scale, shift
+    name = conv.get_friendly_name()
     side = [int(d) for d in model.inputs[0].get_shape()]
     single = ops.parameter([side[0], 1, *side[2:]], np.float32, name=INPUT)
     attributes = conv.get_attributes()
     geometry = [attributes[key] for key in ("strides", "pads_begin", "pads_end", "dilations")]
+    geometry.append(attributes["auto_pad"])
     same = bool(np.ptp(scale) == 0 and np.ptp(shift) == 0)
-    if same:
-        kernel = weight.sum(axis=1, keepdims=True)
-        data = ops.add(ops.multiply(single, scale[:1]), shift[:1])
-    else:
-        kernel = (weight * scale[:, None, None]).sum(axis=1, keepdims=True)
-        data = single
-    folded = ops.convolution(data, ops.constant(kernel), *geometry, attributes["auto_pad"])
-    folded.set_friendly_name(conv.get_friendly_name())
+    kernels = weight.astype(np.float64) * (1 if same else scale[:, None, None])
+    kernel = kernels.sum(axis=1, keepdims=True).astype(np.float32)
+    folded = ops.convolution(single, ops.constant(kernel), *geometry)
+    folded.set_friendly_name(name)
     result = folded
     if not same:
         constant = np.broadcast_to(shift[None, :, None, None], side).astype(np.float32)
         still = ov.Model(
             [ops.convolution(ops.constant(constant[:1]), conv.input_value(1), *geometry)], []
         )
-        border = ov.Core().compile_model(still, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([])[0]
-        result = ops.add(folded, ops.constant(np.asarray(border)))
-        result.set_friendly_name(f"{conv.get_friendly_name()}/border")
+        hint = {"INFERENCE_PRECISION_HINT": "f32"}
+        border = np.asarray(open_core().compile_model(still, "CPU", hint)([])[0])
+        result = ops.add(folded, ops.constant(border))
+        result.set_friendly_name(f"{name}/{BORDER}")
     for user in conv.output(0).get_target_inputs():
         user.replace_source_output(result.output(0))
     model.add_parameters([single])
     model.remove_parameter(parameter)
-    return True
+    return (scale[:1], shift[:1]) if same else (scale[:0], shift[:0])
 
 
 def take_bytes(
@@ -209,21 +222,22 @@ def take_bytes(
         std: float32 [C].
     """
     scale, shift = (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
-    channels = len(mean)
-    folded = channels > 1 and _fold_grey_stem(model, scale, shift)
+    if len(mean) > 1:
+        scale, shift = _fold_grey_stem(model, scale, shift)
     old = model.inputs[0].get_node()
     shape = [int(d) for d in old.get_output_shape(0)]
     image = ops.parameter([shape[0], 1, *shape[2:]], np.uint8, name=INPUT)
+    image.set_layout(ov.Layout("NCHW"))
     image.set_friendly_name(INPUT)
     image.output(0).set_names({INPUT})
     value = ops.convert(image, np.float32)
-    value.set_friendly_name("normalise/convert")
-    if not folded:
-        per_channel = (1, channels, 1, 1)
+    value.set_friendly_name(f"{NORMALISE}/convert")
+    if len(scale):
+        per_channel = (1, -1, 1, 1)
         value = ops.multiply(value, ops.constant(scale.reshape(per_channel)))
-        value.set_friendly_name("normalise/scale")
+        value.set_friendly_name(f"{NORMALISE}/scale")
         value = ops.add(value, ops.constant(shift.reshape(per_channel)))
-        value.set_friendly_name("normalise/shift")
+        value.set_friendly_name(f"{NORMALISE}/shift")
     for user in old.output(0).get_target_inputs():
         user.replace_source_output(value.output(0))
     model.add_parameters([image])
@@ -245,7 +259,7 @@ def expose_outputs(model: ov.Model, logits: ov.Output, head: Head | None) -> ov.
         scores = added.output(0)
         kernel = ops.constant(np.ascontiguousarray(head.weight[:, :, None, None]))
         cells = ops.convolution(head.features, kernel, [1, 1], [0, 0], [0, 0], [1, 1])
-        cells.set_friendly_name("head/cells")
+        cells.set_friendly_name(CELLS)
         evidence = ops.add(cells, ops.constant(head.bias[None, :, None, None]))
         _name(evidence, HEATMAP)
         results = [ops.result(evidence), ops.result(pooled)]
@@ -254,8 +268,8 @@ def expose_outputs(model: ov.Model, logits: ov.Output, head: Head | None) -> ov.
     rewritten = ov.Model(
         [ops.result(probability), *results], model.get_parameters(), model.get_friendly_name()
     )
-    rewritten.validate_nodes_and_infer_types()
-    return rewritten
+    # A copy, because the head that was left still hangs on the features.
+    return rewritten.clone()
 
 
 def _name(node: ov.Node, name: str) -> None:
