@@ -12,9 +12,10 @@ from torch import Tensor
 from thorax.config import load
 from thorax.data.store import Store
 from thorax.errors import DataError, ThoraxError, UsageError
+from thorax.metrics import auroc
 from thorax.training import checkpoint
 from thorax.training.fit import FitResult, Progress, fit
-from thorax.training.networks import Topology
+from thorax.training.networks import OutputStride, Topology, normalise
 from thorax.training.optimizers import AdamW
 from thorax.training.recipe import Augment, Network, Recipe
 from thorax.training.schedules import Cosine
@@ -64,6 +65,22 @@ def test_training_learns_and_says_how_it_went(recipe: Recipe, store: Store, tmp_
     card = checkpoint.load(tmp_path / "run").card
     assert (card.label_set, card.input.side) == (store.label_set, store.side)
     assert load(tmp_path / "run/recipe.toml", Recipe) == varied(recipe, epochs=8)
+
+
+@pytest.mark.parametrize("stride", [32, 16])
+def test_the_auroc_told_is_that_of_the_checkpoint_as_it_loads(
+    recipe: Recipe, store: Store, tmp_path: Path, stride: OutputStride
+) -> None:
+    network = Network(topology="vgg16_bn", output_stride=stride)
+    result = fit(recipe.model_copy(update={"network": network}), store, tmp_path / "run")
+    loaded = checkpoint.load(result.checkpoint)
+    assert loaded.card.output_stride == stride
+    val = store.select("val")
+    with torch.inference_mode():
+        images = normalise(torch.from_numpy(store.images[val][:, None]), loaded.card.input)
+        values = auroc(store.labels[val], loaded.network(images).numpy())
+    told = [np.nan if value is None else value for value in result.auroc.values()]
+    np.testing.assert_allclose(values, told)
 
 
 def test_same_seed_same_weights_and_another_seed_others(

@@ -22,21 +22,19 @@ import torch
 from torch import Tensor
 
 from thorax import __version__
-from thorax.config import write_effective
 from thorax.data.loader import Batch, batches
 from thorax.data.store import Store
-from thorax.errors import DataError, DeviceError, ModelError, UsageError
-from thorax.labels import NEGATIVE, POSITIVE, UNKNOWN
+from thorax.errors import UsageError
+from thorax.labels import POSITIVE, UNKNOWN
 from thorax.metrics import auroc
-from thorax.preprocess import InputSpec
 from thorax.training import checkpoint, networks, optimizers
 from thorax.training.checkpoint import Card
 from thorax.training.losses import masked_bce
 from thorax.training.networks import Classifier, normalise
 from thorax.training.recipe import Recipe
+from thorax.training.run import Run, facts, identity, open_run, prepare
 from thorax.training.schedules import learning_rate
 
-RECIPE: Final = "recipe.toml"
 LOG: Final = "train.jsonl"
 
 
@@ -107,25 +105,6 @@ class _Window:
     waited_s: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Run:
-    recipe: Recipe
-    store: Store
-    train: npt.NDArray[np.int64]
-    val: npt.NDArray[np.int64]
-    spec: InputSpec
-    device: torch.device
-    bf16: bool
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return len(self.train) // self.recipe.training.batch
-
-    @property
-    def steps(self) -> int:
-        return self.steps_per_epoch * self.recipe.training.epochs
-
-
 def fit(
     recipe: Recipe,
     store: Store,
@@ -149,13 +128,13 @@ def fit(
     Raises:
         UsageError: `run-exists`, `resume-missing`, `resume-recipe`, `training-diverged`.
         DataError: `split-empty`, `split-small`, `val-one-class` or `resume-data`.
-        DeviceError: `device-absent` or `precision-unsupported`.
+        DeviceError: `device-absent`.
         ModelError: `checkpoint-unwritable`, or as `checkpoint.load` when resuming.
     """
-    run = _prepare(recipe, store)
-    last = _open_run(run, out, resume=resume)
+    run = prepare(recipe, store)
+    last = open_run(run, out, resume=resume)
     with _log(out) as log:
-        log({"event": "start", **_facts(run), "resumed_epoch": last.epoch if last else 0})
+        log({"event": "start", **facts(run), "resumed_epoch": last.epoch if last else 0})
         card = _epochs(run, out, last, log, on_progress)
         log({"event": "end", "kept": card.kept, "step": card.step})
     folder = out / card.kept
@@ -173,92 +152,8 @@ def fit(
     )
 
 
-def _prepare(recipe: Recipe, store: Store) -> _Run:
-    """Check everything that can be checked before the first batch."""
-    train, val = store.select("train"), store.select("val")
-    for name, indices in (("train", train), ("val", val)):
-        if not len(indices):
-            raise DataError(
-                "split-empty", f"the {name} split of {store.path} has no image; import with one"
-            )
-    if len(train) < recipe.training.batch:
-        raise DataError(
-            "split-small",
-            f"the train split has {len(train)} images, fewer than one batch of "
-            f"{recipe.training.batch}; lower training.batch",
-        )
-    known = store.labels[val]
-    if not np.any((known == POSITIVE).any(axis=0) & (known == NEGATIVE).any(axis=0)):
-        raise DataError(
-            "val-one-class",
-            f"no label has both present and absent among the {len(val)} validation images; "
-            "the AUROC is undefined; import with a larger split",
-        )
-    device = torch.device(recipe.training.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise DeviceError(
-            "device-absent", "training.device is cuda but there is none; allowed here is cpu"
-        )
-    spec = InputSpec(store.side, recipe.input.mean, recipe.input.std)
-    return _Run(recipe, store, train, val, spec, device, _uses_bf16(recipe, device))
-
-
-def _uses_bf16(recipe: Recipe, device: torch.device) -> bool:
-    match recipe.training.precision:
-        case "fp32":
-            return False
-        case "bf16":
-            return True
-        case "auto":
-            if device.type == "cuda":
-                return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-            # Elsewhere oneDNN emulates bf16, on AVX2 15 times slower than fp32.
-            capabilities = torch.cpu.get_capabilities()
-            return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def _open_run(run: _Run, out: Path, *, resume: bool) -> Card | None:
-    """Return the card to go on from, None for a run from the beginning."""
-    newest = checkpoint.newest(out)
-    begun = newest is not None or (out / RECIPE).is_file()
-    if not resume:
-        if begun:
-            raise UsageError(
-                "run-exists", f"{out} holds a run already; add --resume, or choose another --out"
-            )
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            write_effective(run.recipe, out / RECIPE)
-        except OSError as error:
-            raise ModelError(
-                "checkpoint-unwritable",
-                f"{out} cannot be written: {error.strerror}; choose another --out",
-            ) from error
-        return None
-    if not begun:
-        raise UsageError(
-            "resume-missing", f"{out} holds no run to resume; drop --resume to begin one there"
-        )
-    if newest is None:
-        return None
-    card = checkpoint.read_card(newest)
-    changed = _difference(card.recipe, run.recipe.model_dump(mode="json"))
-    if changed:
-        raise UsageError(
-            "resume-recipe",
-            f"{out} was begun with another recipe: {changed}; resume with {out / RECIPE}, or "
-            "choose another --out",
-        )
-    changed = _difference(card.data, _identity(run.store))
-    if changed:
-        raise DataError(
-            "resume-data", f"{out} was begun on another store: {changed}; resume with the same"
-        )
-    return card
-
-
 def _epochs(
-    run: _Run,
+    run: Run,
     out: Path,
     last: Card | None,
     log: Callable[[dict[str, Any]], None],
@@ -268,11 +163,17 @@ def _epochs(
     network = networks.build(
         run.recipe.network.topology,
         classes=len(run.store.label_set),
-        output_stride=run.recipe.network.output_stride,
+        output_stride=training.output_stride,
         seed=training.seed,
     )
     _start_at_prevalence(network, run.store.labels[run.train])
-    network.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    judged = networks.build(
+        run.recipe.network.topology,
+        classes=len(run.store.label_set),
+        output_stride=run.recipe.network.output_stride,
+    )
+    for module in (network, judged):
+        module.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = optimizers.build(network, run.recipe.optimizer)
     card = last
     if card is not None:
@@ -281,7 +182,8 @@ def _epochs(
     for epoch in range(card.epoch if card else 0, training.epochs):
         window = _train_epoch(run, network, optimizer, epoch, on_progress)
         begin = time.perf_counter()
-        values = _validate(run, network)
+        judged.load_state_dict(network.state_dict())
+        values = _validate(run, judged)
         mean = float(np.nanmean(values))
         entry = {
             "epoch": epoch + 1,
@@ -316,7 +218,7 @@ def _epochs(
 
 
 def _train_epoch(
-    run: _Run,
+    run: Run,
     network: Classifier,
     optimizer: torch.optim.Optimizer,
     epoch: int,
@@ -371,7 +273,7 @@ def _train_epoch(
 
 
 def _update(
-    run: _Run,
+    run: Run,
     network: Classifier,
     optimizer: torch.optim.Optimizer,
     batch: Batch,
@@ -387,7 +289,7 @@ def _update(
     return loss.item()
 
 
-def _validate(run: _Run, network: Classifier) -> npt.NDArray[np.float64]:
+def _validate(run: Run, network: Classifier) -> npt.NDArray[np.float64]:
     """Return float64 [K], NaN where the validation split lacks a class."""
     network.eval()
     scores = []
@@ -402,7 +304,7 @@ def _validate(run: _Run, network: Classifier) -> npt.NDArray[np.float64]:
     return auroc(run.store.labels[run.val], np.concatenate(scores))
 
 
-def _logits(run: _Run, network: Classifier, batch: Batch) -> Tensor:
+def _logits(run: Run, network: Classifier, batch: Batch) -> Tensor:
     images = normalise(torch.from_numpy(batch.images).to(run.device), run.spec)
     with torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=run.bf16):
         logits: Tensor = network(images.contiguous(memory_format=torch.channels_last))
@@ -418,7 +320,7 @@ def _start_at_prevalence(network: Classifier, labels: npt.NDArray[np.int8]) -> N
 
 
 def _card(
-    run: _Run,
+    run: Run,
     epoch: int,
     entry: dict[str, float],
     values: npt.NDArray[np.float64],
@@ -435,7 +337,7 @@ def _card(
         input=run.spec,
         precision="bf16" if run.bf16 else "fp32",
         recipe=run.recipe.model_dump(mode="json"),
-        data=_identity(run.store),
+        data=identity(run.store),
         epoch=epoch,
         step=epoch * run.steps_per_epoch,
         metrics={
@@ -454,42 +356,6 @@ def _card(
             "python": platform.python_version(),
         },
     )
-
-
-def _identity(store: Store) -> dict[str, Any]:
-    return {
-        "name": store.path.name,
-        "source": store.source,
-        "side": store.side,
-        "labels": list(store.label_set.findings),
-        "train": len(store.select("train")),
-        "val": len(store.select("val")),
-    }
-
-
-def _facts(run: _Run) -> dict[str, Any]:
-    return {
-        "topology": run.recipe.network.topology,
-        "precision": "bf16" if run.bf16 else "fp32",
-        "device": str(run.device),
-        "threads": torch.get_num_threads(),
-        "steps": run.steps,
-        "torch": torch.__version__,
-        **_identity(run.store),
-    }
-
-
-def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """Return the first key, dotted, whose value differs, with both values; empty when none."""
-    for key in {**before, **now}:
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            inner = _difference(old, new)
-            if inner:
-                return f"{key}.{inner}"
-        elif old != new:
-            return f"{key} was {old!r} and is {new!r}"
-    return ""
 
 
 @contextmanager

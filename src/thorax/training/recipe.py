@@ -17,7 +17,7 @@ class Network(Settings):
     topology: Literal["resnet18", "resnet50", "densenet121", "vgg16_bn"]
     """Architecture."""
     output_stride: Literal[32, 16] = 32
-    """Input side / feature map side; 16 trains at about half the speed and weights fit both."""
+    """Input side / feature map side of the finished network; 16 = heat maps twice as fine."""
 
 
 class Input(Settings):
@@ -38,6 +38,9 @@ class Training(Settings):
     """Images an update, 2 or more; the images left over at the end of an epoch are skipped."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Chooses initial weights, order and augmentation."""
+    output_stride: Literal[32, 16] = 32
+    """That of the network while it learns: 32 is about twice as fast as 16, and weights fit both;
+    validation is always at that of the finished network."""
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     """Arithmetic of convolutions; auto = bf16 where the processor has it, else fp32."""
     device: Literal["cpu", "cuda"] = "cpu"
