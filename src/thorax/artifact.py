@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from thorax import __version__
 from thorax.durable import sha256, sync, write_text
-from thorax.errors import ModelError
+from thorax.errors import ModelError, UsageError
 from thorax.labels import LabelSet
 from thorax.metrics import Platt
 from thorax.preprocess import InputSpec
@@ -143,8 +143,8 @@ def load(path: Path) -> Artifact:
     """Read and verify an artifact; a .xml inside one stands for the folder.
 
     Raises:
-        ModelError: `artifact-missing`, `artifact-incomplete`, `artifact-card` or
-            `artifact-tampered`.
+        ModelError: `artifact-missing`, `artifact-incomplete`, `artifact-unreadable`,
+            `artifact-card` or `artifact-tampered`.
     """
     folder = path.parent if path.name == XML else path
     if not folder.is_dir():
@@ -161,11 +161,18 @@ def load(path: Path) -> Artifact:
             )
     try:
         card = Card.model_validate_json((folder / CARD).read_bytes())
-    except (ValidationError, UnicodeDecodeError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        found = {name: sha256(folder / name) for name in (XML, BIN)}
+    except OSError as error:
+        raise ModelError(
+            "artifact-unreadable", f"{folder} cannot be read: {error.strerror or error}"
+        ) from error
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"]
         raise ModelError("artifact-card", f"{folder / CARD} cannot be read: {reason}") from error
-    for name, digest in ((XML, card.files.get(XML)), (BIN, card.files.get(BIN))):
-        if sha256(folder / name) != digest:
+    except UsageError as error:
+        raise ModelError("artifact-card", f"{folder / CARD}: {error.message}") from error
+    for name, digest in found.items():
+        if digest != card.files.get(name):
             raise ModelError(
                 "artifact-tampered",
                 f"{folder / name} is not the file the card was written for (SHA-256 differs); "
@@ -180,14 +187,31 @@ def load(path: Path) -> Artifact:
     return Artifact(folder, card)
 
 
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ModelError(
+            "artifact-unwritable",
+            f"{out} cannot be written: {error.strerror or error}; make room or give another --out",
+        ) from error
+
+
 def seal(folder: Path, card: Card) -> Card:
-    """Write card.json for the model.xml and model.bin of a folder, with all digests, durably."""
-    files = {name: sha256(folder / name) for name in (XML, BIN)}
-    card = card.model_copy(update={"files": files, "size_bytes": (folder / BIN).stat().st_size})
-    card = card.model_copy(update={"card_sha256": _card_digest(card)})
-    for name in (XML, BIN):
-        sync(folder / name)
-    write_text(folder / CARD, card.model_dump_json(indent=2) + "\n")
+    """Write card.json for the model.xml and model.bin of a folder, with all digests, durably.
+
+    Raises:
+        ModelError: `artifact-unwritable`.
+    """
+    with _writing(folder):
+        files = {name: sha256(folder / name) for name in (XML, BIN)}
+        size = (folder / BIN).stat().st_size
+        card = card.model_copy(update={"files": files, "size_bytes": size})
+        card = card.model_copy(update={"card_sha256": _card_digest(card)})
+        for name in (XML, BIN):
+            sync(folder / name)
+        write_text(folder / CARD, card.model_dump_json(indent=2) + "\n")
     return card
 
 
@@ -198,27 +222,38 @@ def new_folder(out: Path) -> Iterator[Path]:
     An artifact that stood there is replaced; anything else is left alone.
 
     Raises:
-        ModelError: `artifact-exists` when `out` is something other than an artifact.
+        ModelError: `artifact-exists` when `out` is something other than an artifact,
+            `artifact-unwritable` when the disk refuses.
     """
     if out.exists() and not is_artifact(out) and not (out.is_dir() and not any(out.iterdir())):
         raise ModelError(
             "artifact-exists",
             f"{out} exists and is not an artifact; give another --out or remove it",
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
     staging = out.parent / f".{out.name}.{os.getpid()}.partial"
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir()
+    with _writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
     try:
         yield staging
-        sync(staging)
-        if out.exists():
-            retired = out.parent / f".{out.name}.{os.getpid()}.old"
-            out.rename(retired)
-            staging.rename(out)
-            shutil.rmtree(retired)
-        else:
-            staging.rename(out)
-        sync(out.parent)
+        with _writing(out):
+            _take_place(staging, out)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _take_place(staging: Path, out: Path) -> None:
+    sync(staging)
+    if not out.exists():
+        staging.rename(out)
+    else:
+        retired = out.parent / f".{out.name}.{os.getpid()}.old"
+        out.rename(retired)
+        try:
+            staging.rename(out)
+        except OSError:
+            retired.rename(out)
+            raise
+        shutil.rmtree(retired)
+    sync(out.parent)
