@@ -129,8 +129,9 @@ def correlation(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> 
         return 0.0
     a, b = fixed[both].astype(np.float64), moved[both].astype(np.float64)
     a, b = a - a.mean(), b - b.mean()
-    scale = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / scale if scale > 0 else 0.0
+    # Not by BLAS, whose threads would wait for each other in every worker of the pool.
+    scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum()) / scale if scale > 0 else 0.0
 
 
 def _describe(image: npt.NDArray[np.uint8]) -> _Floats:
