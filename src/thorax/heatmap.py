@@ -73,7 +73,7 @@ def overlay(
     scale = height / side
     large = cv2.resize(image, (height, height), interpolation=cv2.INTER_CUBIC)
     grey = cv2.cvtColor(large, cv2.COLOR_GRAY2BGR)
-    probability = 1 / (1 + np.exp(-cells.astype(np.float64)))
+    probability = 0.5 + 0.5 * np.tanh(0.5 * cells.astype(np.float64))
     centres = (np.arange(height) + 0.5) / scale - 0.5
     nearest = np.rint((centres - grid.offset) / grid.stride).astype(int)
     rows, columns = (nearest.clip(0, count - 1) for count in cells.shape)
