@@ -1,9 +1,11 @@
 """Files and folders to findings: what `thorax classify` runs."""
 
 import csv
+import errno
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +26,8 @@ from thorax.predict import Prediction, Predictor, find_files
 
 _SHOWN: Final = 100
 """Rows of the table for people; JSON and CSV have all."""
+_STEM: Final = 40
+"""Characters of an image's name in that of its picture: file systems allow 255 bytes in all."""
 
 
 @dataclass(slots=True)
@@ -117,7 +121,8 @@ def classify(
     Raises:
         DataError: `inputs-empty` when there is no file at all.
         ModelError, DeviceError: as `thorax.artifact.load` and `thorax.devices.engine.compile`.
-        UsageError: `heatmap-colours`, or `heatmap-absent` when the network has no heat map.
+        UsageError: `heatmap-colours`, `heatmap-absent` when the network has no heat map, or
+            `output-unwritable`.
     """
     if colours not in COLOUR_MAPS:
         raise UsageError(
@@ -133,15 +138,16 @@ def classify(
         raise DataError(
             "inputs-empty", f"no PNG, JPEG or DICOM file in {', '.join(map(str, inputs))}"
         )
-    # One file is answered soonest by all processors together, many by one stream each.
-    hint: Hint = "latency" if len(files) == 1 else "throughput"
-    engine = compile_artifact(loaded, device, hint=hint, counters=counters)
-    predictor = Predictor(engine, profile=counters)
-    result = Classification(describe(engine))
     if heatmaps is not None:
-        heatmaps.mkdir(parents=True, exist_ok=True)
-    begin = time.perf_counter()
+        with _writing(heatmaps):
+            heatmaps.mkdir(parents=True, exist_ok=True)
     with _csv_writer(csv_path, loaded.card) as write:
+        # One file is answered soonest by all processors together, many by one stream each.
+        hint: Hint = "latency" if len(files) == 1 else "throughput"
+        engine = compile_artifact(loaded, device, hint=hint, counters=counters)
+        predictor = Predictor(engine, profile=counters)
+        result = Classification(describe(engine))
+        begin = time.perf_counter()
         answers = (
             iter([predictor.predict_file(files[0])]) if len(files) == 1 else predictor.stream(files)
         )
@@ -156,7 +162,7 @@ def classify(
                 result.rows.append(row)
             if on_progress:
                 on_progress(1)
-    result.window_s = time.perf_counter() - begin
+        result.window_s = time.perf_counter() - begin
     result.counters = engine.counters() if counters else []
     return result
 
@@ -210,10 +216,22 @@ def _draw(
             title=title,
             colours=colours,
         )
-        path = folder / f"{number:06d}_{Path(prediction.image).stem}_{name}.png"
-        durable.write_bytes(path, np.asarray(cv2.imencode(".png", picture)[1]).tobytes())
+        path = folder / f"{number:06d}_{Path(prediction.image).stem[:_STEM]}_{name}.png"
+        with _writing(path):
+            durable.write_bytes(path, np.asarray(cv2.imencode(".png", picture)[1]).tobytes())
         written[name] = str(path)
     return written
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            "output-unwritable",
+            f"{str(path)!r} cannot be written: {error.strerror or error}; name another place",
+        ) from error
 
 
 @contextmanager
@@ -222,14 +240,18 @@ def _csv_writer(path: Path | None, card: Card) -> Iterator[Callable[[Prediction]
     if path is None:
         yield lambda _: None
         return
-    temporary = path.with_name(f".{path.name}.partial")
+    with _writing(path):
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "it is there and no regular file")
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        file = temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace")
     try:
-        with temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            table = csv.writer(file)
-            table.writerow(["image", *card.labels, "positive", "error"])
+        table = csv.writer(file)
+        table.writerow(["image", *card.labels, "positive", "error"])
 
-            def write(prediction: Prediction) -> None:
-                values = [f"{prediction.findings[name]:.6f}" for name in prediction.findings]
+        def write(prediction: Prediction) -> None:
+            values = [f"{value:.6f}" for value in prediction.findings.values()]
+            with _writing(path):
                 table.writerow(
                     [
                         prediction.image,
@@ -239,10 +261,16 @@ def _csv_writer(path: Path | None, card: Card) -> Iterator[Callable[[Prediction]
                     ]
                 )
 
-            yield write
-        durable.sync(temporary)
-        temporary.replace(path)
+        yield write
+        with _writing(path):
+            file.close()
+            durable.sync(temporary)
+            temporary.replace(path)
+            durable.sync(path.parent)
     finally:
+        # A full disk fails the closing too; what made it fail has been told.
+        with suppress(OSError):
+            file.close()
         temporary.unlink(missing_ok=True)
 
 

@@ -4,6 +4,7 @@ The only reader of argv and the only place that configures logging. Heavy librar
 by the command that needs them, so that `thorax --help` answers at once.
 """
 
+import io
 import logging
 import sys
 import traceback
@@ -318,9 +319,7 @@ def _precision(text: str) -> "Precision":
         raise UsageError("precision", f"precision is {text!r}; allowed are {allowed}") from error
 
 
-@app.command(
-    epilog="Example:  thorax optimize run --out model-int8 --precision int8 --data s"
-)
+@app.command(epilog="Example:  thorax optimize run --out model-int8 --precision int8 --data s")
 def optimize(
     source: Annotated[Path, Argument(help="Run or checkpoint folder, or .onnx file.")],
     out: Out,
@@ -387,6 +386,7 @@ def classify(
             heatmaps=heatmaps,
             colours=colours,
             csv_path=csv,
+            keep_all=json,
             on_progress=ticker.advance,
         )
     console.emit(result.document(), as_json=json, show=lambda: _show(*result.tables()))
@@ -552,6 +552,10 @@ def main() -> NoReturn:
     """Run the command line and exit with its status."""
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A file name may hold bytes that no encoding has, a terminal may have no umlauts.
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.WARNING, format="thorax: %(message)s", stream=sys.stderr)
     sys.exit(_run(arguments, debug=debug))
 
@@ -564,10 +568,14 @@ def _run(arguments: list[str], *, debug: bool) -> int:
     except typer.Exit as error:
         return int(error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
-        return _fail("interrupted", "stopped; what was finished is kept", 130, debug=debug)
+        return _fail("interrupted", "stopped; no file is left half written", 130, debug=debug)
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except OSError as error:
+        where = f" ({str(error.filename)!r})" if error.filename else ""
+        what = f"{error.strerror or error}{where}; make room, or name a place that can be used"
+        return _fail("system-refused", what, 2, debug=debug)
     except Exception as error:
         if hasattr(error, "format_message"):
             hint = "see `thorax --help`"
