@@ -569,8 +569,8 @@ def _run(arguments: list[str], *, debug: bool) -> int:
         return int(error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         return _fail("interrupted", "stopped; no file is left half written", 130, debug=debug)
-    except BrokenPipeError:
-        sys.stderr.close()
+    except SystemExit:
+        # Click's answer to a reader of stdout that has left, as `head` does.
         return 0
     except OSError as error:
         where = f" ({str(error.filename)!r})" if error.filename else ""
