@@ -1,0 +1,334 @@
+"""`thorax classify`: what a person, a script and a spreadsheet get, and what never stops it."""
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from thorax import durable, predict
+from thorax.artifact import BIN, Artifact
+from thorax.classify import Classification, classify
+from thorax.errors import DataError, DeviceError, ModelError, ThoraxError, UsageError
+from thorax.predict import Prediction
+
+Row = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def scans(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six sound files in two folders, one empty, one that is a web page, one hidden."""
+    folder = tmp_path_factory.mktemp("scans")
+    (folder / "sub").mkdir()
+    names = ["a.png", "b.png", "sub/c.png", "sub/1.2.840.5", "sub/d", "z.PNG"]
+    for number, name in enumerate(names):
+        (folder / name).symlink_to(phantoms / f"phantom_11_{number:06d}.png")
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "web.dcm").write_text("<html></html>")
+    (folder / ".hidden.png").write_bytes(b"")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answered(tiny_fp32: Artifact, scans: Path) -> Classification:
+    return classify(tiny_fp32.path, [scans])
+
+
+def test_the_document_has_the_keys_of_the_contract(answered: Classification) -> None:
+    document = json.loads(json.dumps(answered.document(), allow_nan=False))
+    assert {"device", "precision", "simulated", "images_per_s", "results", "counters"} <= set(
+        document
+    )
+    assert (document["device"], document["precision"], document["simulated"]) == (
+        "CPU", "fp32", False,
+    )  # fmt: skip
+    assert document["images_per_s"] == document["images"] / document["window_s"]
+    for row in document["results"]:
+        assert {"image", "findings", "positive", "error"} <= set(row)
+
+
+def test_every_file_is_answered_in_order_and_those_that_fail_say_why(
+    answered: Classification, scans: Path
+) -> None:
+    names = [str(Path(row["image"]).relative_to(scans)) for row in answered.rows]
+    assert names == sorted(names)
+    assert len(names) == answered.images == 8
+    errors = {name: row["error"] for name, row in zip(names, answered.rows, strict=True)}
+    bad = {name: error["code"] for name, error in errors.items() if error}
+    assert bad == {"empty.png": "image-empty", "web.dcm": "image-format"}
+    assert answered.failed == 2
+    assert all("\n" not in error["message"] for error in errors.values() if error)
+
+
+def test_findings_have_every_label_in_order_and_lie_between_0_and_1(
+    answered: Classification, tiny_fp32: Artifact
+) -> None:
+    for row in answered.rows:
+        if row["error"]:
+            assert (row["findings"], row["positive"]) == ({}, [])
+        else:
+            assert tuple(row["findings"]) == tiny_fp32.card.labels
+            assert all(0 <= value <= 1 for value in row["findings"].values())
+            assert set(row["positive"]) <= set(row["findings"])
+
+
+def test_a_peak_is_a_pixel_of_the_image_for_every_positive_finding(
+    answered: Classification,
+) -> None:
+    sound = [row for row in answered.rows if not row["error"]]
+    assert any(row["peaks"] for row in sound)
+    for row in sound:
+        assert set(row["peaks"]) == set(row["positive"])
+        assert all(0 <= value <= 63 for point in row["peaks"].values() for value in point)
+
+
+def table(path: Path) -> list[Row]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_csv_says_what_the_document_says(
+    tiny_fp32: Artifact, scans: Path, answered: Classification, tmp_path: Path
+) -> None:
+    out = tmp_path / "findings.csv"
+    classify(tiny_fp32.path, [scans], csv_path=out)
+    rows = table(out)
+    assert list(rows[0]) == ["image", *tiny_fp32.card.labels, "positive", "error"]
+    for row, wanted in zip(rows, answered.rows, strict=True):
+        assert row["image"] == wanted["image"]
+        assert row["error"] == (wanted["error"]["code"] if wanted["error"] else "")
+        assert row["positive"].split("|") == (wanted["positive"] or [""])
+        for name in tiny_fp32.card.labels:
+            value = wanted["findings"].get(name)
+            assert (float(row[name]) if row[name] else None) == value
+    assert [path.name for path in tmp_path.iterdir()] == ["findings.csv"]
+
+
+def test_the_csv_can_be_scored_as_it_is(
+    tiny_fp32: Artifact, phantoms: Path, tmp_path: Path
+) -> None:
+    from thorax.measure.score import score
+
+    out = tmp_path / "findings.csv"
+    classify(tiny_fp32.path, [phantoms], csv_path=out)
+    assert score(out, phantoms / "labels.csv").document()["mean_auroc"] is not None
+
+
+def test_a_csv_appears_whole_or_the_old_one_stays(
+    tiny_fp32: Artifact, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "findings.csv"
+    out.write_text("old\n")
+    done = 0
+
+    def stop(_: int) -> None:
+        nonlocal done
+        done += 1
+        assert out.read_text() == "old\n"
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        classify(tiny_fp32.path, [scans], csv_path=out, on_progress=stop)
+    assert out.read_text() == "old\n"
+    assert list(tmp_path.iterdir()) == [out]
+
+    def full(_: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(durable, "sync", full)
+    with pytest.raises(UsageError, match="No space left"):
+        classify(tiny_fp32.path, [scans], csv_path=out)
+    assert out.read_text() == "old\n"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("option", ["csv_path", "heatmaps"])
+@pytest.mark.parametrize("place", ["file/x", "file/x/y", "/proc/nothing/x", "/dev/null/x"])
+def test_a_destination_that_cannot_be_written_is_told_before_any_file_is_read(
+    tiny_fp32: Artifact,
+    scans: Path,
+    tmp_path: Path,
+    option: str,
+    place: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "file").write_text("")
+    refused(tiny_fp32.path, [scans], monkeypatch, **{option: tmp_path / place})
+
+
+def test_a_csv_takes_no_place_but_that_of_a_file(
+    tiny_fp32: Artifact, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "pipe").symlink_to("/dev/null")
+    for place in (tmp_path / "folder", tmp_path / "pipe", Path(), Path("/")):
+        refused(tiny_fp32.path, [scans], monkeypatch, csv_path=place)
+    (tmp_path / "file").write_text("")
+    refused(tiny_fp32.path, [scans], monkeypatch, heatmaps=tmp_path / "file")
+
+
+def refused(
+    model: Path, inputs: Sequence[Path], monkeypatch: pytest.MonkeyPatch, **options: Path
+) -> None:
+    def read(path: Path) -> None:
+        pytest.fail(f"{path} was read")
+
+    monkeypatch.setattr(predict, "read", read)
+    with pytest.raises(UsageError) as caught:
+        classify(model, inputs, **options)  # type: ignore[arg-type]
+    assert caught.value.code == "output-unwritable"
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("colours", ["inferno", "viridis"])
+def test_heat_maps_are_written_for_positive_findings_or_the_likeliest(
+    tiny_fp32: Artifact, scans: Path, tmp_path: Path, colours: str
+) -> None:
+    folder = tmp_path / "deep" / "maps"
+    result = classify(tiny_fp32.path, [scans], heatmaps=folder, colours=colours)
+    listed = []
+    for row in result.rows:
+        if row["error"]:
+            assert "heatmaps" not in row
+            continue
+        findings = row["findings"]
+        likeliest = max(findings, key=lambda name: float(findings[name]))
+        assert list(row["heatmaps"]) == (row["positive"] or [likeliest])
+        listed += row["heatmaps"].values()
+    assert sorted(listed) == sorted(map(str, folder.iterdir()))
+    assert {np.shape(cv2.imread(path)) for path in listed} == {(574, 1094, 3)}
+
+
+def test_images_of_one_name_do_not_overwrite_each_others_heat_maps(
+    tiny_fp32: Artifact, phantoms: Path, tmp_path: Path
+) -> None:
+    for number in range(3):
+        folder = tmp_path / "scans" / str(number)
+        folder.mkdir(parents=True)
+        (folder / "same.png").symlink_to(phantoms / f"phantom_11_{number:06d}.png")
+    result = classify(tiny_fp32.path, [tmp_path / "scans"], heatmaps=tmp_path / "maps")
+    listed = [path for row in result.rows for path in row["heatmaps"].values()]
+    assert len(set(listed)) == len(listed) == len(list((tmp_path / "maps").iterdir()))
+
+
+def test_a_name_as_long_as_the_file_system_allows_has_its_heat_map(
+    tiny_fp32: Artifact, phantoms: Path, tmp_path: Path
+) -> None:
+    source = (phantoms / "phantom_11_000000.png").read_bytes()
+    names = ["x" * 251 + ".png", "ü" * 125 + ".png"]
+    for name in names:
+        (tmp_path / name).write_bytes(source)
+    result = classify(tiny_fp32.path, [tmp_path], heatmaps=tmp_path / "maps")
+    assert result.failed == 0
+    assert all(Path(path).is_file() for row in result.rows for path in row["heatmaps"].values())
+
+
+def test_a_name_that_is_no_text_is_answered_everywhere(
+    tiny_fp32: Artifact, phantoms: Path, tmp_path: Path
+) -> None:
+    name = os.fsdecode(b"b\xff\n\x1bd.png")
+    (tmp_path / name).write_bytes((phantoms / "phantom_11_000000.png").read_bytes())
+    (tmp_path / os.fsdecode(b"\xfe.png")).write_bytes(b"")
+    out = tmp_path / "out.csv"
+    result = classify(tiny_fp32.path, [tmp_path], heatmaps=tmp_path / "maps", csv_path=out)
+    assert [Path(row["image"]).name for row in result.rows] == [name, os.fsdecode(b"\xfe.png")]
+    json.dumps(result.document()).encode("ascii")
+    assert len(table(out)) == 2
+    assert all(Path(path).is_file() for path in result.rows[0]["heatmaps"].values())
+
+
+def test_counters_name_layers_and_add_up(tiny_fp32: Artifact, scans: Path) -> None:
+    result = classify(tiny_fp32.path, [scans], counters=True)
+    rows = result.document()["counters"]
+    keys = {"layer", "type", "kernel", "status", "real_ms", "cpu_ms", "subgraph", "source"}
+    assert all(set(row) == keys for row in rows)
+    executed = [row for row in rows if row["status"] == "EXECUTED"]
+    assert any("layer1.0.conv1" in row["layer"] for row in executed)
+    assert sum(row["real_ms"] for row in executed) > 0
+    assert classify(tiny_fp32.path, [scans]).document()["counters"] == []
+    costs = result.tables()[1]
+    total = float(costs.rows[-1][3])
+    assert total == pytest.approx(sum(float(row[3]) for row in costs.rows[:-1]), abs=0.05)
+
+
+def test_int8_layers_are_computed_in_int8(tiny_int8: Artifact, scans: Path) -> None:
+    result = classify(tiny_int8.path, [scans], counters=True)
+    kernels = {
+        row.kernel for row in result.counters if row.type == "Convolution" and "layer1" in row.name
+    }
+    assert kernels
+    assert all(kernel.lower().endswith(("_i8", "_u8")) for kernel in kernels)
+
+
+def test_one_file_and_many_say_the_same_of_it(tiny_fp32: Artifact, scans: Path) -> None:
+    many = classify(tiny_fp32.path, [scans / "a.png", scans / "b.png"]).rows
+    for name, row in zip(("a.png", "b.png"), many, strict=True):
+        (alone,) = classify(tiny_fp32.path, [scans / name]).rows
+        assert alone["positive"] == row["positive"]
+        assert alone["findings"] == pytest.approx(row["findings"], abs=1e-5)
+
+
+def test_one_file_that_cannot_be_read_is_an_answer_too(tiny_fp32: Artifact, scans: Path) -> None:
+    for name, code in (("empty.png", "image-empty"), ("none.png", "image-missing")):
+        result = classify(tiny_fp32.path, [scans / name])
+        assert (result.images, result.failed) == (1, 1)
+        assert result.rows[0]["error"]["code"] == code
+        assert code in result.tables()[0].rows[0][1]
+
+
+def test_answers_are_not_kept_when_nobody_asks_for_all(
+    tiny_fp32: Artifact, scans: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plenty(self: object, paths: Sequence[Path]) -> list[Prediction]:
+        return [Prediction(str(number), {}, error=("image-empty", "")) for number in range(1000)]
+
+    monkeypatch.setattr(predict.Predictor, "stream", plenty)
+    few = classify(tiny_fp32.path, [scans], keep_all=False)
+    assert (few.images, len(few.rows)) == (1000, 100)
+    assert "first 100 shown" in few.tables()[0].note
+    assert len(classify(tiny_fp32.path, [scans]).rows) == 1000
+
+
+def failure(*arguments: object, **options: object) -> ThoraxError:
+    with pytest.raises(ThoraxError) as caught:
+        classify(*arguments, **options)  # type: ignore[arg-type]
+    return caught.value
+
+
+def test_a_folder_without_images_is_a_mistake(tiny_fp32: Artifact, tmp_path: Path) -> None:
+    error = failure(tiny_fp32.path, [tmp_path])
+    assert (type(error), error.code) == (DataError, "inputs-empty")
+
+
+def test_what_is_asked_for_wrongly_is_told_before_anything_runs(
+    tiny_fp32: Artifact, scans: Path, tmp_path: Path
+) -> None:
+    error = failure(tiny_fp32.path, [scans], colours="jet")
+    assert (type(error), error.code) == (UsageError, "heatmap-colours")
+    assert "viridis" in error.message
+    error = failure(tiny_fp32.path, [scans], device="FPGAX", csv_path=tmp_path / "a.csv")
+    assert (type(error), error.code) == (DeviceError, "device-unknown")
+    assert "CPU" in error.message
+    assert list(tmp_path.iterdir()) == []
+    error = failure(tmp_path / "none", [scans])
+    assert (type(error), error.code) == (ModelError, "artifact-missing")
+
+
+def test_a_flipped_bit_of_the_weights_stops_everything(
+    tiny_fp32: Artifact, scans: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    shutil.copytree(tiny_fp32.path, tmp_path / "model")
+    weights = np.memmap(tmp_path / "model" / BIN, np.uint8, "r+")
+    weights[len(weights) // 2] ^= 1
+    weights.flush()
+    error = failure(tmp_path / "model", [scans], csv_path=tmp_path / "a.csv")
+    assert (type(error), error.code) == (ModelError, "artifact-tampered")
+    assert not (tmp_path / "a.csv").exists()
