@@ -12,7 +12,14 @@ import openvino as ov
 
 # The only door to these passes from Python; OpenVINO's own `ovc` goes through it.
 from openvino._offline_transformations import apply_moc_transformations
-from openvino.frontend import FrontEndManager
+from openvino.frontend import (
+    FrontEndManager,
+    GeneralFailure,
+    InitializationFailure,
+    NotImplementedFailure,
+    OpConversionFailure,
+    OpValidationFailure,
+)
 
 from thorax.devices.core import open_core
 from thorax.durable import sha256
@@ -20,6 +27,16 @@ from thorax.errors import ModelError, UsageError
 from thorax.labels import LabelSet
 
 ORIGINAL_NAME = "thorax_original_name"
+_KERNEL_NAME = "thorax_kernel_name"
+_WITH_KERNEL = ("Convolution", "GroupConvolution")
+_UNREADABLE = (
+    RuntimeError,
+    GeneralFailure,
+    InitializationFailure,
+    NotImplementedFailure,
+    OpConversionFailure,
+    OpValidationFailure,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +85,9 @@ def load(path: Path, described: Described) -> Source:
     Raises:
         ModelError: `model-missing`, `model-format`, `model-unreadable`, `model-input` or
             `model-labels`.
-        UsageError: `model-undescribed` when the file leaves open what only the user knows.
+        UsageError: `model-undescribed` when the file leaves open what only the user knows,
+            `model-normalisation`, `model-side` or `model-labels-twice` when what the user says
+            cannot be.
     """
     if not path.exists():
         raise ModelError("model-missing", f"no model at {path}")
@@ -85,13 +104,22 @@ def load(path: Path, described: Described) -> Source:
 def fold(model: ov.Model) -> None:
     """Fold batch normalisation and constants in place, each layer keeping its framework's name."""
     for node in model.get_ordered_ops():
-        node.get_rt_info()[ORIGINAL_NAME] = node.get_friendly_name()
+        name = node.get_friendly_name()
+        node.get_rt_info()[ORIGINAL_NAME] = name
+        # A layer made of several loses what they disagree on; only one of them is a convolution.
+        if node.get_type_name() in _WITH_KERNEL:
+            node.get_rt_info()[_KERNEL_NAME] = name
     apply_moc_transformations(model, cf=False, smart_reshape=False)
     for node in model.get_ordered_ops():
         tags = node.get_rt_info()
-        if ORIGINAL_NAME in tags:
-            node.set_friendly_name(tags[ORIGINAL_NAME].astype(str))
-            del tags[ORIGINAL_NAME]
+        keys = [key for key in (ORIGINAL_NAME, _KERNEL_NAME) if key in tags]
+        names = {key: tags[key].astype(str) for key in keys}
+        for key in keys:
+            del tags[key]
+        if node.get_type_name() in _WITH_KERNEL and _KERNEL_NAME in names:
+            node.set_friendly_name(names[_KERNEL_NAME])
+        elif ORIGINAL_NAME in names:
+            node.set_friendly_name(names[ORIGINAL_NAME])
 
 
 def _checkpoint(path: Path) -> Source:
@@ -108,7 +136,12 @@ def _checkpoint(path: Path) -> Source:
     with warnings.catch_warnings():
         # OpenVINO's PyTorch frontend traces; torch 2.13 calls tracing deprecated, not wrong.
         warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
-        decoder = TorchScriptPythonDecoder(network, example_input=example)
+        decoder = TorchScriptPythonDecoder(
+            network,
+            example_input=example,
+            # Tracing again to compare costs seconds; the converted graph is compared anyway.
+            trace_kwargs={"check_trace": False},
+        )
     frontend = FrontEndManager().load_by_framework("pytorch")
     model = frontend.convert(frontend.load(decoder))
     model.reshape([1, 1, spec.side, spec.side])
@@ -131,45 +164,24 @@ def _checkpoint(path: Path) -> Source:
 
 
 def _onnx(path: Path, described: Described) -> Source:
-    if described.labels is None or described.mean is None or described.std is None:
+    labels, mean, std = described.labels, described.mean, described.std
+    if labels is None or mean is None or std is None:
         raise UsageError(
             "model-undescribed",
             f"{path.name} does not say its labels and normalisation; give --labels, --mean and "
             "--std (on the 0-1 scale, one number a channel)",
         )
-    core = open_core()
-    try:
-        model = core.read_model(path)
-    except RuntimeError as error:
-        raise ModelError(
-            "model-unreadable", f"{path.name}: {str(error).strip().splitlines()[-1]}"
-        ) from error
-    shape = model.inputs[0].get_partial_shape()
-    if len(model.inputs) != 1 or shape.rank.is_dynamic or len(shape) != 4:
-        raise ModelError(
-            "model-input", f"{path.name} takes {shape}; one input [N,C,S,S] is what can be fed"
-        )
-    channels = len(described.mean)
-    if shape[1].is_static and shape[1].get_length() != channels:
-        raise ModelError(
-            "model-input",
-            f"{path.name} takes {shape[1].get_length()} channels but --mean has {channels}",
-        )
-    sides = [
-        axis.get_length() if axis.is_static else described.side for axis in (shape[2], shape[3])
-    ]
-    if sides[0] is None or sides[0] != sides[1]:
-        raise UsageError(
-            "model-undescribed", f"{path.name} takes {shape}; say a square side with --side"
-        )
-    model.reshape([1, channels, sides[0], sides[0]])
+    _check_description(labels, mean, std)
+    model = _read_onnx(path)
+    _fix_shape(model, path, channels=len(mean), side=described.side)
     outputs = model.outputs[0].get_partial_shape()
-    if len(outputs) != 2 or outputs[1].get_length() != len(described.labels):
+    if len(outputs) != 2 or outputs[1].is_dynamic or outputs[1].get_length() != len(labels):
         raise ModelError(
             "model-labels",
-            f"{path.name} answers {outputs} but {len(described.labels)} labels were given",
+            f"{path.name} answers {outputs} but {len(labels)} labels were given",
         )
-    untouched = core.compile_model(model.clone(), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    hint = {"INFERENCE_PRECISION_HINT": "f32"}
+    untouched = open_core().compile_model(model.clone(), "CPU", hint)
     raw_probability = _ends_in_sigmoid(model)
     fold(model)
 
@@ -179,13 +191,92 @@ def _onnx(path: Path, described: Described) -> Source:
 
     return Source(
         model=model,
-        mean=np.array(described.mean, np.float32),
-        std=np.array(described.std, np.float32),
-        labels=described.labels,
+        mean=np.array(mean, np.float32),
+        std=np.array(std, np.float32),
+        labels=labels,
         topology=path.stem,
         reference=reference,
-        provenance={"framework": "onnx", "file": path.name, "file_sha256": sha256(path)},
+        provenance={
+            "framework": "onnx",
+            "file": path.name,
+            "file_sha256": sha256(path),
+            "mean": list(mean),
+            "std": list(std),
+        },
     )
+
+
+def _check_description(labels: LabelSet, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    """Refuse what no network can have been trained with.
+
+    Raises:
+        UsageError: `model-normalisation` or `model-labels-twice`.
+    """
+    if len(mean) != len(std) or not np.isfinite([*mean, *std]).all() or min(std, default=0) <= 0:
+        raise UsageError(
+            "model-normalisation",
+            f"--mean is {mean} and --std is {std}; each takes one finite number a channel on the "
+            "0-1 scale, std above 0",
+        )
+    if len(set(labels.findings)) != len(labels) or not all(labels.findings):
+        raise UsageError(
+            "model-labels-twice",
+            f"--labels names {', '.join(map(repr, labels.findings))}; give each its own name",
+        )
+
+
+def _read_onnx(path: Path) -> ov.Model:
+    # Only this frontend: `Core.read_model` lets each in turn guess, and some complain aloud.
+    frontend = FrontEndManager().load_by_framework("onnx")
+    try:
+        model = frontend.convert(frontend.load(str(path)))
+    except _UNREADABLE as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        why = lines[-1] if lines else type(error).__name__
+        raise ModelError("model-unreadable", f"{path.name}: {why}") from error
+    if not model.inputs or not model.outputs:
+        raise ModelError("model-unreadable", f"{path.name} holds no network")
+    return model
+
+
+def _fix_shape(model: ov.Model, path: Path, *, channels: int, side: int | None) -> None:
+    """Give the input its one shape [1,C,S,S] and let the rest of the graph follow."""
+    port = model.inputs[0]
+    shape = port.get_partial_shape()
+    if len(model.inputs) != 1 or shape.rank.is_dynamic or len(shape) != 4:
+        raise ModelError(
+            "model-input",
+            f"{path.name} takes {', '.join(str(one.get_partial_shape()) for one in model.inputs)}; "
+            "one input [N,C,S,S] is what can be fed",
+        )
+    if port.get_element_type() != ov.Type.f32:
+        raise ModelError(
+            "model-input",
+            f"{path.name} takes {port.get_element_type().to_string()} values; export it with an "
+            "input of 32-bit floating point",
+        )
+    if shape[1].is_static and shape[1].get_length() != channels:
+        raise ModelError(
+            "model-input",
+            f"{path.name} takes {shape[1].get_length()} channels but --mean has {channels}",
+        )
+    sides = [axis.get_length() if axis.is_static else side for axis in (shape[2], shape[3])]
+    if sides[0] is None or sides[0] != sides[1]:
+        raise UsageError(
+            "model-undescribed", f"{path.name} takes {shape}; say a square side with --side"
+        )
+    if side is not None and side != sides[0]:
+        raise UsageError(
+            "model-side", f"{path.name} takes images of {sides[0]} pixels; --side says {side}"
+        )
+    try:
+        model.reshape([1, channels, sides[0], sides[0]])
+    except RuntimeError as error:
+        raise ModelError(
+            "model-input",
+            f"{path.name} does not take [1,{channels},{sides[0]},{sides[0]}]: "
+            f"{str(error).strip().splitlines()[-1]}",
+        ) from error
 
 
 def _ends_in_sigmoid(model: ov.Model) -> bool:

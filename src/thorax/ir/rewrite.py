@@ -20,6 +20,9 @@ BORDER: Final = "border"
 CELLS: Final = "head/cells"
 """Names of layers that a source does not have, but for the head's linear layer over each cell."""
 
+_ONNX_KERNEL: Final = "/WithoutBiases"
+"""What OpenVINO adds to the name of an ONNX layer when it parts it from its bias."""
+
 _SHAPE_ONLY: Final = ("Reshape", "Squeeze", "Unsqueeze", "Convert")
 _POINTWISE: Final = (
     "Relu", "PRelu", "Clamp", "Add", "Multiply", "Subtract", "BatchNormInference", "FakeQuantize",
@@ -146,6 +149,11 @@ def heatmap_grid(features: ov.Output) -> HeatmapGrid | None:
                     int(attributes["pads_begin"][0]),
                 )
             )
+        elif kind == "Pad":
+            begin = _constant(node.input_value(1))
+            if begin is None:
+                return None
+            chain.append((0, 1, int(begin[2])))
         elif kind not in _POINTWISE:
             return None
         value = next(
@@ -282,6 +290,7 @@ def readable_names(model: ov.Model) -> None:
     wanted: dict[str, str] = {}
     # Backwards, so that a batch normalisation left as a Multiply takes after the Add that follows.
     layers = [node for node in model.get_ordered_ops() if node.get_type_name() != "Constant"]
+    given = {node.get_friendly_name() for node in layers}
     for node in reversed(layers):
         name = node.get_friendly_name()
         match = re.match(r"^__module\.(.+?)/(?:aten|prim|ov_ext)::(\w+)", name)
@@ -289,6 +298,10 @@ def readable_names(model: ov.Model) -> None:
             module, operation = match[1], match[2].strip("_")
             bare = node.get_type_name() in ("Convolution", "GroupConvolution", "MaxPool", "Relu")
             wanted[name] = module if bare else f"{module}/{operation}"
+        elif name.endswith(_ONNX_KERNEL):
+            wanted[name] = name.removesuffix(_ONNX_KERNEL)
+        elif name + _ONNX_KERNEL in given:
+            wanted[name] = f"{name}/bias"
         elif re.fullmatch(r"Multiply_\d+", name):
             user = next(iter(node.output(0).get_target_inputs())).get_node().get_friendly_name()
             wanted[name] = f"{wanted.get(user, user)}/scale"

@@ -1,0 +1,119 @@
+"""Networks whose batch normalisation matters, converted once for all tests."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import openvino as ov
+import pytest
+import torch
+from torch import nn
+
+from thorax.artifact import Artifact, Precision
+from thorax.ir.optimize import optimize
+from thorax.labels import LabelSet
+from thorax.preprocess import InputSpec
+from thorax.training import checkpoint, networks
+from thorax.training.networks import Classifier
+
+FINDINGS = ("Cardiomegaly", "Effusion", "Mass")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Converted:
+    """A network and what became of it.
+
+    Attributes:
+        network: in eval mode.
+        checkpoint: folder it was saved to.
+        artifact: fp32, made of the checkpoint.
+        model: read back from the artifact.
+    """
+
+    network: Classifier
+    checkpoint: Path
+    artifact: Artifact
+    model: ov.Model
+
+    def images(self, count: int = 2) -> npt.NDArray[np.uint8]:
+        """Return uint8 [N,1,S,S], noise."""
+        side = self.artifact.card.input.side
+        return np.random.default_rng(4).integers(0, 256, (count, 1, side, side), np.uint8)
+
+    def normalised(self, images: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """Return float32 [N,1,S,S] as training feeds the network."""
+        return networks.normalise(torch.from_numpy(images), self.artifact.card.input)
+
+    def outputs(self, images: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the outputs by name, image by image, computed in f32 by OpenVINO alone."""
+        hint = {"INFERENCE_PRECISION_HINT": "f32"}
+        compiled = ov.Core().compile_model(self.model, "CPU", hint)
+        rows = [compiled(image[None]) for image in images]
+        names = [port.any_name for port in compiled.outputs]
+        return {name: np.concatenate([row[name] for row in rows]) for name in names}
+
+
+Convert = Callable[..., Converted]
+
+
+def lively(network: Classifier, side: int) -> Classifier:
+    """Give batch normalisation other statistics than those it starts with; logits of size 1."""
+    generator = torch.Generator().manual_seed(1)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for positive in (module.weight.data, module.running_var):
+                assert isinstance(positive, torch.Tensor)
+                positive.uniform_(0.5, 1.5, generator=generator)
+            for signed in (module.bias.data, module.running_mean):
+                assert isinstance(signed, torch.Tensor)
+                signed.uniform_(-0.2, 0.2, generator=generator)
+        elif isinstance(module, nn.Conv2d) and module.bias is not None:
+            module.bias.data.uniform_(-0.1, 0.1, generator=generator)
+    network.head.bias.data.uniform_(-0.5, 0.5, generator=generator)
+    network.eval()
+    with torch.inference_mode():
+        noise = torch.randn(2, 1, side, side, generator=generator)
+        logits = network(noise) - network.head.bias
+    network.head.weight.data /= logits.std()
+    return network
+
+
+def save(run: Path, network: Classifier, topology: str, *, side: int, output_stride: int) -> Path:
+    """Write a checkpoint of a network that was never trained."""
+    card = checkpoint.Card(
+        topology=topology,
+        output_stride=output_stride,
+        label_set=LabelSet("three", FINDINGS),
+        input=InputSpec(side, mean=0.4, std=0.3),
+        precision="fp32",
+        recipe={},
+        data={},
+        epoch=1,
+        step=1,
+        metrics={},
+        history=(),
+        kept=checkpoint.epoch_name(1),
+        software={},
+    )
+    return checkpoint.save(run, network, card, torch.optim.SGD(network.parameters()))
+
+
+@pytest.fixture(scope="session")
+def convert(tmp_path_factory: pytest.TempPathFactory) -> Convert:
+    """Return a maker of converted networks, each made once."""
+
+    @functools.cache
+    def make(topology: str, *, output_stride: int = 16, side: int = 32) -> Converted:
+        folder = tmp_path_factory.mktemp(topology)
+        network = lively(
+            networks.build(topology, classes=len(FINDINGS), output_stride=output_stride, seed=7),
+            side,
+        )
+        saved = save(folder / "run", network, topology, side=side, output_stride=output_stride)
+        artifact = optimize(saved, folder / "fp32", Precision.FP32).artifact
+        return Converted(network, saved, artifact, ov.Core().read_model(artifact.xml))
+
+    return make
