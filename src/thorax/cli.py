@@ -11,12 +11,12 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 from typer import Argument, Option
 
-from thorax import console
+from thorax import __version__, console
 from thorax.errors import ThoraxError, UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ import_app = typer.Typer(no_args_is_help=True, help="Decode a source of radiogra
 app.add_typer(data_app, name="data")
 data_app.add_typer(import_app, name="import")
 
+_INTERRUPTED: Final = 130
+"""128 + SIGINT, as shells say it."""
+
 Json = Annotated[bool, Option("--json", help="Print one JSON document on stdout.")]
 Device = Annotated[
     str, Option("-d", "--device", help="CPU, GPU, NPU, AUTO, HETERO:GPU,CPU; see `thorax devices`.")
@@ -50,6 +53,22 @@ StorePath = Annotated[Path, Argument(help="Store that `thorax data import` wrote
 Size = Annotated[int, Option("--size", min=16, max=2048, help="Side of the stored square, pixels.")]
 Boxes = Annotated[Path | None, Option(help="CSV of lesion boxes.")]
 Workers = Annotated[int | None, Option(min=1, help="Decoding threads; default: one a processor.")]
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        print(f"thorax {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        Option("--version", help="Print the version.", is_eager=True, callback=_tell_version),
+    ] = False,
+) -> None:
+    pass
 
 
 def _show(*tables: "Table | None") -> None:
@@ -566,9 +585,9 @@ def _run(arguments: list[str], *, debug: bool) -> int:
     except ThoraxError as error:
         return _fail(error.code, error.message, error.exit_code, debug=debug)
     except typer.Exit as error:
-        return int(error.exit_code)
+        status = error.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        return _fail("interrupted", "stopped; no file is left half written", 130, debug=debug)
+        status = _INTERRUPTED
     except SystemExit:
         # Click's answer to a reader of stdout that has left, as `head` does.
         return 0
@@ -586,6 +605,9 @@ def _run(arguments: list[str], *, debug: bool) -> int:
             1,
             debug=debug,
         )
+    if status == _INTERRUPTED:
+        # Typer answers Ctrl-C within a command by returning this status.
+        return _fail("interrupted", "stopped; no file is left half written", status, debug=False)
     return int(status or 0)
 
 
