@@ -1,0 +1,326 @@
+"""The command line as a user types it: exit codes, one line an error, one document on stdout."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from thorax import __version__, cli, console
+from thorax.artifact import CARD, Artifact
+from thorax.cli import app
+
+
+def commands(
+    command: Any,  # noqa: ANN401 - a class that Typer keeps to itself
+    path: str = "",
+) -> Iterator[tuple[str, Any]]:
+    """Yield every command that does something, by the words that name it."""
+    if hasattr(command, "commands"):
+        for name, inner in command.commands.items():
+            yield from commands(inner, f"{path} {name}".strip())
+    else:
+        yield path, command
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+def run(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object
+) -> tuple[int, str, str]:
+    """Run a command line in this process; return exit status, stdout and stderr."""
+    monkeypatch.setattr(sys, "argv", ["thorax", *map(str, words)])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    out, err = capfd.readouterr()
+    assert isinstance(caught.value.code, int)
+    return caught.value.code, out, err
+
+
+class Run:
+    """`run` with its fixtures bound."""
+
+    def __init__(self, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self._capfd, self._monkeypatch = capfd, monkeypatch
+
+    def __call__(self, *words: object) -> tuple[int, str, str]:
+        return run(self._capfd, self._monkeypatch, *words)
+
+    def refused(self, *words: object) -> tuple[int, str]:
+        """Return exit status and code of a command that must end in one line on stderr."""
+        status, out, err = self(*words)
+        assert out == ""
+        *progress, last = err.splitlines()
+        assert not [line for line in progress if "thorax: " in line or "  " in line], err
+        match = re.fullmatch(r"thorax: ([a-z0-9]+(?:-[a-z0-9]+)*): \S.*", last)
+        assert match, err
+        return status, match[1]
+
+
+@pytest.fixture
+def typed(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    return Run(capfd, monkeypatch)
+
+
+# Help.
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_an_example_and_fits_100_columns(
+    name: str, typed: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    status, out, err = typed(*name.split(), "--help")
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 100
+    examples = [line for line in lines if line.strip().startswith("Example:")]
+    assert len(examples) == 1
+    assert examples[0].split()[1 : 2 + len(name.split())] == ["thorax", *name.split()]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_example_of_a_command_is_one_it_understands(name: str) -> None:
+    command = COMMANDS[name]
+    words = str(command.epilog).removeprefix("Example:").split(">")[0].split()
+    assert words[: 1 + len(name.split())] == ["thorax", *name.split()]
+    context = command.make_context(name, words[1 + len(name.split()) :])
+    assert context.params
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_takes_json_and_every_option_is_explained(name: str) -> None:
+    options = {word: one for one in COMMANDS[name].params for word in one.opts}
+    assert "--json" in options
+    assert all(getattr(one, "help", None) for one in options.values()), name
+
+
+def test_the_commands_of_the_contract_are_there() -> None:
+    wanted = {
+        "phantom", "data import nih", "data check", "train", "optimize", "classify", "validate",
+        "score", "benchmark", "devices", "report", "demo",
+    }  # fmt: skip
+    assert wanted <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["data", "--help"], ["data", "import", "--help"]])
+def test_groups_have_help(typed: Run, words: list[str]) -> None:
+    status, out, _ = typed(*words)
+    assert (status, "Usage:" in out) == (0, True)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys\nsys.argv = ['thorax', '--help']\nfrom thorax.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "heavy = {'numpy', 'cv2', 'openvino', 'torch', 'pydicom', 'pydantic', 'nncf'}\n"
+        "sys.exit(' '.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_version_is_told(typed: Run) -> None:
+    status, out, _ = typed("--version")
+    assert (status, out.strip()) == (0, f"thorax {__version__}")
+
+
+# Exit codes and error lines, in this process.
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["clasify"],
+        ["classify"],
+        ["classify", "m"],
+        ["classify", "m", "i", "--heatmap", "x"],
+        ["classify", "m", "i", "--csv"],
+        ["phantom", "o", "--count", "many"],
+        ["phantom", "o", "--count", "0"],
+        ["data", "import", "nih", "i", "--out", "o"],
+        ["data", "import", "cheXpert"],
+        ["--nonsense"],
+    ],
+)
+def test_a_command_line_that_cannot_be_followed_is_one_line_and_status_2(
+    typed: Run, words: list[str]
+) -> None:
+    assert typed.refused(*words) == (2, "usage")
+
+
+def test_a_misspelt_command_or_option_is_answered_with_the_nearest(typed: Run) -> None:
+    assert "classify" in typed("clasify")[2]
+    assert "--heatmaps" in typed("classify", "m", "i", "--heatmap", "x")[2]
+
+
+def test_each_mistake_ends_in_its_own_status(
+    typed: Run, tiny_fp32: Artifact, phantoms: Path, tmp_path: Path
+) -> None:
+    model, image = tiny_fp32.path, phantoms / "phantom_11_000000.png"
+    broken = tmp_path / "broken"
+    shutil.copytree(model, broken)
+    (broken / CARD).write_text("{}")
+    (tmp_path / "empty").mkdir()
+    cases = {
+        ("classify", model, image, "--colours", "jet"): (2, "heatmap-colours"),
+        ("classify", model, image, "--csv", phantoms): (2, "output-unwritable"),
+        ("benchmark", model, "--scenario", "fast"): (2, "scenario"),
+        ("optimize", "m", "--out", "o", "--precision", "fp64"): (2, "precision"),
+        ("classify", model, tmp_path / "empty"): (3, "inputs-empty"),
+        ("data", "check", tmp_path / "empty"): (3, "store-missing"),
+        ("classify", tmp_path / "none", image): (4, "artifact-missing"),
+        ("classify", broken, image): (4, "artifact-card"),
+        ("optimize", tmp_path / "none", "--out", tmp_path / "o"): (4, "model-missing"),
+        ("classify", model, image, "-d", "TPU"): (5, "device-unknown"),
+    }
+    for words, wanted in cases.items():
+        assert typed.refused(*words) == wanted
+        assert typed.refused(*words, "--json") == wanted
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "empty"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["phantom", "{file}/x", "--count", "1", "--size", "64"],
+        ["data", "import", "phantom", "{phantoms}", "--size", "32", "--out", "{file}/x"],
+        ["optimize", "{run}", "--out", "{file}/x"],
+        ["train", "{recipe}", "--data", "{store}", "--out", "{file}/x"],
+        ["classify", "{model}", "{phantoms}", "--csv", "{file}/x"],
+        ["classify", "{model}", "{phantoms}", "--heatmaps", "{file}/x"],
+        ["report", "{document}", "--out", "{file}/x"],
+    ],
+)
+def test_a_place_that_cannot_be_written_is_no_bug(
+    typed: Run,
+    words: list[str],
+    tiny_run: Path,
+    tiny_fp32: Artifact,
+    phantoms: Path,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").write_text("")
+    document = tmp_path / "score.json"
+    cell = {"value": 0.5, "low": 0.4, "high": 0.6, "positives": 3, "images": 9}
+    document.write_text(
+        json.dumps({"command": "score", "auroc": {"Mass": cell}, "mean_auroc": cell})
+    )
+    names = {
+        "file": tmp_path / "file", "phantoms": phantoms, "run": tiny_run, "model": tiny_fp32.path,
+        "recipe": tiny_run / "recipe.toml", "store": tiny_run.parent / "store",
+        "document": document,
+    }  # fmt: skip
+    status, out, err = typed(*(word.format(**names) for word in words))
+    last = err.splitlines()[-1]
+    assert last.startswith("thorax: "), err
+    assert "Traceback" not in err
+    code = last.split(": ")[1]
+    assert (code != "bug", status in (2, 3, 4), out) == (True, True, ""), err
+
+
+def test_debug_adds_the_traceback_and_the_line_stays(typed: Run, tmp_path: Path) -> None:
+    status, _, err = typed("classify", tmp_path / "none", "a.png", "--debug")
+    assert status == 4
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("thorax: artifact-missing: ")
+    assert "Traceback" not in typed("classify", tmp_path / "none", "a.png")[2]
+
+
+def test_a_bug_is_called_one_and_asks_for_a_report(
+    typed: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by\nzero")
+
+    monkeypatch.setattr(console, "emit", broken)
+    assert typed.refused("devices") == (1, "bug")
+
+
+def test_a_disk_that_is_full_is_no_bug(typed: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "/data/x")
+
+    monkeypatch.setattr(console, "emit", full)
+    assert typed.refused("devices") == (2, "system-refused")
+
+
+# As processes of their own.
+
+
+def test_classify_from_a_shell(
+    thorax: "object", tiny_fp32: Artifact, phantoms: Path, tmp_path: Path
+) -> None:
+    assert callable(thorax)
+    good = phantoms / "phantom_11_000000.png"
+    done = thorax("classify", tiny_fp32.path, good, "--json")
+    assert done.returncode == 0
+    document = json.loads(done.stdout)
+    assert document["results"][0]["image"] == str(good)
+    assert "Traceback" not in done.stderr
+
+    strange = tmp_path / os.fsdecode(b"scan\xff.png")
+    strange.write_bytes(good.read_bytes())
+    (tmp_path / "bad.png").write_bytes(b"")
+    for encoding in ("utf-8:strict", "ascii:strict"):
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        done = thorax("classify", tiny_fp32.path, tmp_path, "-pc", env=environment)
+        assert done.returncode == 3
+        assert "Traceback" not in done.stderr
+        assert "image-empty" in done.stdout
+        assert "layer1.0.conv1" in done.stdout
+        assert "not a medical device" in " ".join(done.stdout.split())
+
+
+def test_a_reader_that_leaves_early_is_no_failure(tiny_fp32: Artifact, phantoms: Path) -> None:
+    command = [sys.executable, "-m", "thorax", "classify"]
+    command += [str(tiny_fp32.path), str(phantoms), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        err = process.stderr.read().decode()
+    assert (process.returncode, "Traceback" in err, "bug" in err) == (0, False, False), err
+
+
+def test_ctrl_c_stops_at_once_with_status_130_and_leaves_nothing_half_written(
+    tiny_fp32: Artifact, phantoms: Path, tmp_path: Path
+) -> None:
+    scans = [str(path) for path in sorted(phantoms.glob("*.png"))] * 400
+    out, maps = tmp_path / "out.csv", tmp_path / "maps"
+    command = [
+        sys.executable, "-m", "thorax", "classify", str(tiny_fp32.path), *scans,
+        "--csv", str(out), "--heatmaps", str(maps),
+    ]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        while not maps.is_dir() or not list(maps.iterdir()):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stdout == b""
+    assert stderr.decode().splitlines()[-1].startswith("thorax: interrupted: ")
+    assert b"Traceback" not in stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["maps"]
+    assert not [path for path in maps.iterdir() if path.suffix != ".png"]
+
+
+def test_one_name_and_one_module_are_the_same_program() -> None:
+    script = Path(sys.executable).with_name("thorax")
+    ways = ([script], [sys.executable, "-m", "thorax"])
+    told = [
+        subprocess.run([*way, "--version"], capture_output=True, text=True, check=True).stdout
+        for way in ways
+    ]
+    assert told[0] == told[1] == f"thorax {__version__}\n"
