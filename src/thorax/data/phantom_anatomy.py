@@ -24,6 +24,7 @@ from thorax.data.phantom_canvas import (
     ribbon,
     spline,
     stream,
+    upsampled,
     window,
 )
 from thorax.data.phantom_chest import SIDES, SIGN, Chest, x_of
@@ -85,7 +86,7 @@ def _vascular_tree(chest: Chest) -> list[tuple[float, Points]]:
     knots = np.array([2, 3, 5])
     q = ramp(0, 1, 6)
     shape = (2, count, len(knots))
-    way = turn[..., knots] + rng.choice((-1.0, 1.0), shape) * rng.uniform(0.4, 0.9, shape)
+    way = turn[..., knots] + (2.0 * rng.integers(0, 2, shape) - 1.0) * rng.uniform(0.4, 0.9, shape)
     arc = way[..., None] + rng.uniform(-0.9, 0.9, shape)[..., None] * q
     reach = (length[..., None] * rng.uniform(0.22, 0.5, shape))[..., None] * q
     fork_u = u[..., knots][..., None] + np.cos(arc) * reach
@@ -207,8 +208,7 @@ def soft_tissue(chest: Chest, *, ap: bool, rng: np.random.Generator) -> Plane:
     thick[rows, columns] -= 0.2 * _disc(rows, columns, (0.5 + offset, level), (width, height), 0.22)
     thick *= soft.plane(outline, 0.022)
     coarse = rng.standard_normal((9, 9), np.float32) * np.float32(0.012)
-    uneven = cv2.resize(coarse, (SOFT_SIDE, SOFT_SIDE), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(thick + uneven, np.float32)
+    return thick + upsampled(coarse)
 
 
 def _bones(chest: Chest, canvas: Canvas, lungs: Mask) -> Plane:

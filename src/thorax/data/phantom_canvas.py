@@ -49,7 +49,7 @@ def ramp(start: float, stop: float, count: int) -> Points:
     return values
 
 
-def curve(x: Points, y: Points | float) -> Points:
+def curve(x: npt.NDArray[np.floating], y: npt.NDArray[np.floating] | float) -> Points:
     """Return float64 [..., 2] from x [...] and y."""
     points = np.empty((*x.shape, 2))
     points[..., 0] = x
@@ -83,6 +83,12 @@ def spline(
 ) -> Points:
     """Return float64 [samples, 2]: a Catmull-Rom curve through the control points."""
     return _spline_basis(len(controls), samples, closed) @ np.asarray(controls, np.float64)
+
+
+def upsampled(coarse: Plane) -> Plane:
+    """Return float32 [G, G]: a smooth surface through a coarse square grid."""
+    basis = _spline_basis(len(coarse), SOFT_SIDE, closed=False)
+    return np.asarray(basis @ coarse @ basis.T, np.float32)
 
 
 def ribbon(centre: Points, width: Points | float) -> Points:

@@ -116,11 +116,13 @@ class Sheet:
 
     def box_of(self, finding: str, mask: npt.NDArray[np.bool_]) -> None:
         """Note the box around a bool [G, G] mask of the patient frame; empty notes nothing."""
-        y, x = np.nonzero(mask)
-        if len(x):
-            self.box(
-                finding, np.column_stack((x, y)).astype(np.float64) / SOFT_SIDE + 0.5 / SOFT_SIDE
-            )
+        rows = np.flatnonzero(mask.any(axis=1))
+        if len(rows):
+            lines = mask[rows]
+            left = lines.argmax(axis=1)
+            right = SOFT_SIDE - 1 - lines[:, ::-1].argmax(axis=1)
+            ends = np.concatenate((left, right)) + 0.5
+            self.box(finding, curve(ends, np.concatenate((rows, rows)) + 0.5) / SOFT_SIDE)
 
 
 def _spot(sheet: Sheet, site: Site, radius: float, rng: np.random.Generator) -> tuple[float, float]:
