@@ -67,10 +67,15 @@ def test_training_learns_and_says_how_it_went(recipe: Recipe, store: Store, tmp_
     assert load(tmp_path / "run/recipe.toml", Recipe) == varied(recipe, epochs=8)
 
 
-@pytest.mark.parametrize("stride", [32, 16])
+@pytest.mark.parametrize(("stride", "learning"), [(32, None), (16, None), (16, 32)])
 def test_the_auroc_told_is_that_of_the_checkpoint_as_it_loads(
-    recipe: Recipe, store: Store, tmp_path: Path, stride: OutputStride
+    recipe: Recipe,
+    store: Store,
+    tmp_path: Path,
+    stride: OutputStride,
+    learning: OutputStride | None,
 ) -> None:
+    recipe = varied(recipe, output_stride=learning)
     network = Network(topology="vgg16_bn", output_stride=stride)
     result = fit(recipe.model_copy(update={"network": network}), store, tmp_path / "run")
     loaded = checkpoint.load(result.checkpoint)
@@ -93,7 +98,12 @@ def test_same_seed_same_weights_and_another_seed_others(
 
 
 @pytest.mark.parametrize(
-    ("kind", "topology"), [("sgd", "vgg16_bn"), ("adamw", "vgg16_bn"), ("sgd", "resnet18")]
+    ("kind", "topology"),
+    [
+        ("sgd", "vgg16_bn"),
+        ("adamw", "vgg16_bn"),
+        pytest.param("sgd", "resnet18", marks=pytest.mark.slow),
+    ],
 )
 def test_resume_after_an_interruption_is_bit_exact(
     recipe: Recipe, store: Store, tmp_path: Path, kind: str, topology: Topology

@@ -163,7 +163,7 @@ def _epochs(
     network = networks.build(
         run.recipe.network.topology,
         classes=len(run.store.label_set),
-        output_stride=training.output_stride,
+        output_stride=training.output_stride or run.recipe.network.output_stride,
         seed=training.seed,
     )
     _start_at_prevalence(network, run.store.labels[run.train])

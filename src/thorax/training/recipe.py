@@ -38,9 +38,9 @@ class Training(Settings):
     """Images an update, 2 or more; the images left over at the end of an epoch are skipped."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Chooses initial weights, order and augmentation."""
-    output_stride: Literal[32, 16] = 32
-    """That of the network while it learns: 32 is about twice as fast as 16, and weights fit both;
-    validation is always at that of the finished network."""
+    output_stride: Literal[32, 16] | None = None
+    """That of the network while it learns, none = that of the finished one. Learning at 32 for 16
+    is nearly twice as fast and costs accuracy; validation is always at that of the finished."""
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     """Arithmetic of convolutions; auto = bf16 where the processor has it, else fp32."""
     device: Literal["cpu", "cuda"] = "cpu"
