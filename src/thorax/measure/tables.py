@@ -7,11 +7,10 @@ absent or null are left out of a table, never filled in.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table as RichTable
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
 
 Document = Mapping[str, Any]
 
@@ -42,8 +41,12 @@ class Table:
     note: str = ""
 
 
-def rich_table(table: Table) -> RichTable:
+def rich_table(table: Table) -> "RichTable":
     """Return a table for a terminal of 100 columns; simulated rows are dim."""
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - 0.1 s that only a terminal needs
+    from rich.table import Table as RichTable  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     drawn = RichTable(
         title=table.title,
         caption=table.note or None,
