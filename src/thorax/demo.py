@@ -142,7 +142,8 @@ def _stage(title: str) -> Iterator[None]:
 
 
 def _clear(out: Path) -> None:
-    if out.exists() and any(out.iterdir()) and not (out / _MARK).is_file():
+    mine = (out / _MARK).is_file() or (out.is_dir() and not any(out.iterdir()))
+    if out.exists() and not mine:
         raise UsageError(
             "demo-folder", f"{out} holds something that no demo wrote; give another --out"
         )
