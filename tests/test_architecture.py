@@ -18,7 +18,7 @@ SHOWN_BY = {"cli.py", "cli_data.py", "console.py"}
 """The modules that may print."""
 
 TESTED_ELSEWHERE = {
-    "__init__.py": "a docstring and a version",
+    "__init__.py": "a docstring, a version and one line, shown to work in ir/test_quantize",
     "__main__.py": "two lines, run by test_cli",
     "refusals.py": "a table, checked by test_radiograph",
     "data/rows.py": "types alone",
@@ -52,9 +52,11 @@ def test_a_module_says_what_it_is(path: Path) -> None:
     assert ast.get_docstring(tree(path))
 
 
-def test_the_package_itself_holds_a_docstring_and_its_version() -> None:
-    docstring, version = tree(SOURCE / "__init__.py").body
+def test_the_package_itself_holds_a_docstring_its_version_and_no_telemetry() -> None:
+    docstring, imported, version, silence = tree(SOURCE / "__init__.py").body
     assert isinstance(docstring, ast.Expr)
+    assert ast.unparse(imported) == "import sys"
+    assert ast.unparse(silence) == "sys.modules.setdefault('openvino_telemetry', None)"
     assert isinstance(version, ast.Assign)
     assert ast.unparse(version.targets[0]) == "__version__"
     for package in SOURCE.glob("*/__init__.py"):
@@ -88,7 +90,7 @@ def test_nothing_happens_on_import(path: Path) -> None:
             assert "TYPE_CHECKING" in (test := ast.unparse(node.test)) or "__name__" in test
         if isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant):
             # The commands of the command line are entered in its table.
-            assert ast.unparse(node).split(".")[0] in {"app", "data_app"}, node.lineno
+            assert ast.unparse(node).split(".")[0] in {"app", "data_app", "import_app"}, node.lineno
         if isinstance(node, ast.Assign | ast.AnnAssign):
             assert "os.environ" not in ast.unparse(node), node.lineno
 

@@ -8,4 +8,10 @@ The modules in pipeline order::
 Research software, not a medical device.
 """
 
+import sys
+
 __version__ = "0.1.0"
+
+# OpenVINO posts to Google Analytics whenever it is imported, unless this package of its is missing.
+# Here, because this line alone runs before every module that imports OpenVINO.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
