@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ def network(
     *,
     channels: int = 3,
     bias: bool = True,
-    stem: dict[str, object] | None = None,
+    stem: dict[str, Any] | None = None,
     pad: Sequence[int] | None = None,
     end: str | None = None,
     pool: bool = True,

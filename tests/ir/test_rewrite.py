@@ -54,7 +54,7 @@ def test_mean_of_the_heat_map_is_the_logit_of_the_probability(
     np.testing.assert_allclose(sigmoid(mean), got[PROBABILITY], rtol=0, atol=1e-5)
 
 
-def linearised(network: nn.Module) -> nn.Module:
+def linearised(network: Classifier) -> Classifier:
     """Make a network a sum of box filters: same geometry, every path symmetric, all weights > 0."""
     for parent in list(network.modules()):
         for name, child in parent.named_children():
@@ -103,7 +103,7 @@ def test_heatmap_grid_is_where_gradients_come_from(
     assert features.shape[2] == height // output_stride
     row = features.shape[2] // 2
     (gradient,) = torch.autograd.grad(features[0, :, row].sum(), image)
-    weight = gradient[0, 0].sum(dim=1).double()
+    weight = gradient[0, 0].double().sum(dim=1)
     assert weight.min() >= 0
     assert weight[0] == weight[-1] == 0
     centre = float((weight * torch.arange(height)).sum() / weight.sum())
@@ -148,7 +148,9 @@ def test_layers_are_called_what_torch_calls_them(convert: Convert, topology: Top
         # Folding batch normalisation multiplies each output channel by one number.
         one = np.abs(trained).reshape(len(trained), -1).argmax(axis=1)
         flat = stored.reshape(len(stored), -1)
-        factor = [a[i] / b[i] for a, b, i in zip(flat, trained.reshape(flat.shape), one, strict=1)]
+        factor = [
+            a[i] / b[i] for a, b, i in zip(flat, trained.reshape(flat.shape), one, strict=True)
+        ]
         folded = trained * np.array(factor, np.float32)[:, None, None, None]
         np.testing.assert_allclose(stored, folded, rtol=1e-4, atol=1e-7)
 
