@@ -169,7 +169,8 @@ def compile(
 
     Raises:
         DeviceError: `device-unknown`, `precision-unsupported`, `device-compile`.
-        ModelError: `model-unreadable` when OpenVINO cannot read the graph.
+        ModelError: `model-unreadable` when OpenVINO cannot read the graph, `model-batch` when
+            the graph is written for one image.
     """
     core = open_core()
     precision = artifact.card.precision
@@ -187,7 +188,13 @@ def compile(
     except RuntimeError as error:
         raise ModelError("model-unreadable", f"{artifact.xml}: {_last_line(error)}") from error
     if batch != 1:
-        model.reshape([batch, *list(model.inputs[0].shape)[1:]])
+        try:
+            model.reshape([batch, *list(model.inputs[0].shape)[1:]])
+        except RuntimeError as error:
+            raise ModelError(
+                "model-batch",
+                f"{artifact.path.name} takes one image at a time, not {batch}: {_last_line(error)}",
+            ) from error
     own: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision.compute}
     shared: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper(), "PERF_COUNT": counters}
     if streams is not None:

@@ -1,0 +1,179 @@
+"""The engine: order, threads, batches, and what it says of itself."""
+
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import openvino as ov
+import openvino.opset13 as ops
+import pytest
+
+from thorax import artifact
+from thorax.artifact import Artifact, Card, Precision
+from thorax.data.store import Store
+from thorax.devices.engine import INPUT, PROBABILITY, Outputs, compile
+from thorax.errors import DeviceError, ModelError
+from thorax.preprocess import InputSpec
+
+
+def arrays(outputs: Outputs) -> tuple[npt.NDArray[np.float32], ...]:
+    assert outputs.heatmap is not None
+    assert outputs.embedding is not None
+    return outputs.probability, outputs.heatmap, outputs.embedding
+
+
+def test_infer_equals_openvino_by_itself(tiny_fp32: Artifact, tiny_store: Store) -> None:
+    image = tiny_store.images[:1, None]
+    hint = {"INFERENCE_PRECISION_HINT": "f32"}
+    bare = ov.Core().compile_model(tiny_fp32.xml, "CPU", hint)(image)
+    outputs = compile(tiny_fp32).infer(image)
+    assert np.array_equal(outputs.probability, bare["probability"])
+    assert outputs.heatmap is not None
+    assert np.array_equal(outputs.heatmap, bare["heatmap"])
+    assert outputs.embedding is not None
+    assert np.array_equal(outputs.embedding, bare["embedding"])
+
+
+@pytest.mark.parametrize("hint", ["latency", "throughput"])
+def test_eight_threads_get_each_their_own_answers(
+    tiny_fp32: Artifact, tiny_store: Store, hint: str
+) -> None:
+    engine = compile(tiny_fp32, hint="latency" if hint == "latency" else "throughput", streams=2)
+    images = [tiny_store.images[number : number + 1, None] for number in range(16)]
+    alone = [engine.infer(image) for image in images]
+    start = threading.Barrier(8)
+
+    def hammer(thread: int) -> list[tuple[int, Outputs]]:
+        start.wait()
+        turns = [(thread * 5 + turn) % len(images) for turn in range(30)]
+        return [(turn, engine.infer(images[turn])) for turn in turns]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = [answer for part in pool.map(hammer, range(8)) for answer in part]
+    assert len(answers) == 8 * 30
+    for turn, outputs in answers:
+        for got, wanted in zip(arrays(outputs), arrays(alone[turn]), strict=True):
+            assert np.array_equal(got, wanted)
+
+
+def test_answers_are_copies_that_later_runs_leave_alone(
+    tiny_fp32: Artifact, tiny_store: Store
+) -> None:
+    engine = compile(tiny_fp32, streams=1)
+    first = engine.infer(tiny_store.images[:1, None])
+    before = [array.copy() for array in arrays(first)]
+    engine.infer(255 - tiny_store.images[1:2, None])
+    for array, kept in zip(arrays(first), before, strict=True):
+        assert np.array_equal(array, kept)
+
+
+def test_infer_many_answers_in_the_order_asked(tiny_fp32: Artifact, tiny_store: Store) -> None:
+    engine = compile(tiny_fp32, hint="throughput")
+    indices = np.array([9, 2, 2, 30, 0, 17])
+    told: list[int] = []
+    many = engine.infer_many(tiny_store.images, indices, told.append)
+    assert told == [1] * len(indices)
+    for row, index in enumerate(indices):
+        one = engine.infer(tiny_store.images[index : index + 1, None])
+        for got, wanted in zip(arrays(many), arrays(one), strict=True):
+            assert np.array_equal(got[row], wanted[0])
+
+
+def test_infer_many_leaves_no_thread_behind(tiny_fp32: Artifact, tiny_store: Store) -> None:
+    engine = compile(tiny_fp32)
+    before = set(threading.enumerate())
+    engine.infer_many(tiny_store.images, np.arange(6))
+    with pytest.raises(IndexError):
+        engine.infer_many(tiny_store.images, np.array([0, len(tiny_store)]))
+    assert set(threading.enumerate()) == before
+    # Every request came back: as many as there are streams can be lent at once.
+    assert engine.infer_many(tiny_store.images, np.arange(6)).probability.shape[0] == 6
+
+
+def test_a_batch_equals_its_images_one_by_one(tiny_fp32: Artifact, tiny_store: Store) -> None:
+    images = tiny_store.images[:4, None]
+    batch = compile(tiny_fp32, batch=4)
+    assert batch.batch == 4
+    single = compile(tiny_fp32)
+    ones = [arrays(single.infer(image[None])) for image in images]
+    for got, *wanted in zip(arrays(batch.infer(images)), *ones, strict=True):
+        together = np.concatenate(wanted)
+        scale = max(1.0, float(np.abs(together).max()))
+        np.testing.assert_allclose(got, together, rtol=0, atol=1e-5 * scale)
+
+
+def flat(folder: Path, shape: list[int]) -> Artifact:
+    """Write a network without a heat map that reshapes its image to a fixed shape first."""
+    image = ops.parameter([1, 1, 16, 16], np.uint8, name=INPUT)
+    shaped = ops.reshape(ops.convert(image, np.float32), ops.constant(np.array(shape)), False)
+    if shape == [1, 256]:
+        line = shaped
+    else:
+        line = ops.reshape(shaped, ops.constant(np.array([1, 256])), False)
+    weight = ops.constant(np.linspace(-1e-4, 2e-4, 512, dtype=np.float32).reshape(256, 2))
+    scores = ops.sigmoid(ops.matmul(line, weight, False, False))
+    scores.output(0).set_names({PROBABILITY})
+    ov.save_model(ov.Model([scores], [image]), folder / artifact.XML, compress_to_fp16=False)
+    card = Card(
+        name="flat", topology="flat", label_set="two", labels=("A", "B"), input=InputSpec(16),
+        precision=Precision.FP32, parameters=512, macs=512, size_bytes=0,
+    )  # fmt: skip
+    return Artifact(folder, artifact.seal(folder, card))
+
+
+def test_without_a_heat_map_only_the_probability_is_answered(tmp_path: Path) -> None:
+    made = flat(tmp_path, [1, 256])
+    images = np.random.default_rng(2).integers(0, 256, (3, 16, 16), np.uint8)
+    many = compile(made).infer_many(images, np.arange(3))
+    assert many.probability.shape == (3, 2)
+    assert many.heatmap is None
+    assert many.embedding is None
+    # OpenVINO takes the 1 of the reshape for the batch that it is.
+    batch = compile(made, batch=3).infer(images[:, None]).probability
+    np.testing.assert_allclose(batch, many.probability, rtol=0, atol=1e-6)
+
+
+def test_a_graph_written_for_one_image_is_refused_for_a_batch(tmp_path: Path) -> None:
+    made = flat(tmp_path, [4, 8, 8])
+    assert compile(made).infer(np.zeros((1, 1, 16, 16), np.uint8)).probability.shape == (1, 2)
+    with pytest.raises(ModelError, match="not 3") as refused:
+        compile(made, batch=3)
+    assert refused.value.code == "model-batch"
+
+
+def test_streams_are_as_many_as_asked(tiny_fp32: Artifact) -> None:
+    assert compile(tiny_fp32, streams=1).streams == 1
+    assert compile(tiny_fp32, hint="throughput", streams=2).streams == 2
+    assert int(compile(tiny_fp32, streams=2).compiled.get_property("NUM_STREAMS")) == 2
+
+
+def test_counters_are_means_of_the_profiled_runs(tiny_fp32: Artifact, tiny_store: Store) -> None:
+    engine = compile(tiny_fp32, counters=True)
+    engine.infer(tiny_store.images[:1, None])
+    assert engine.counters() == []
+    for _ in range(3):
+        engine.infer(tiny_store.images[:1, None], profile=True)
+    rows = engine.counters()
+    assert len({row.name for row in rows}) == len(rows)
+    ran = [row for row in rows if row.status == "EXECUTED"]
+    assert any(row.type == "Convolution" and row.real_s > 0 for row in ran)
+    assert all(row.subgraph is None for row in rows)
+
+
+def test_a_graph_that_openvino_cannot_read_is_refused(tiny_fp32: Artifact, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_fp32.path, copy)
+    (copy / artifact.XML).write_text("<net", "utf-8")
+    with pytest.raises(ModelError) as refused:
+        compile(Artifact(copy, tiny_fp32.card))
+    assert refused.value.code == "model-unreadable"
+    assert "\n" not in refused.value.message
+
+
+def test_what_the_device_cannot_take_is_refused_as_its_own(tiny_fp32: Artifact) -> None:
+    with pytest.raises(DeviceError) as refused:
+        compile(tiny_fp32, streams=-7)
+    assert refused.value.code == "device-compile"
