@@ -1,5 +1,6 @@
 """How fast an artifact runs: offline and single-stream."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -82,10 +83,10 @@ def measure(
         on_progress: called with the seconds gone by, now and then.
 
     Raises:
-        UsageError: `duration` when it is not above 0.
+        UsageError: `duration` when it is not above 0 or without end.
     """
-    if not duration_s > 0:
-        raise UsageError("duration", f"duration is {duration_s} s; it must be above 0")
+    if not 0 < duration_s < math.inf:
+        raise UsageError("duration", f"duration is {duration_s} s; it must be above 0 and end")
     batches = _batches(engine, images)
     run = _offline if scenario == "offline" else _single_stream
     run(engine, batches, WARM_UP_S, None)
@@ -121,10 +122,9 @@ def _batches(
     if not images:
         random = np.random.Generator(np.random.Philox(key=0))
         images = [random.integers(0, 256, (1, side, side), np.uint8) for _ in range(engine.batch)]
-    count = max(len(images), engine.batch)
     return [
         np.stack([images[(start + offset) % len(images)] for offset in range(engine.batch)])
-        for start in range(0, count - engine.batch + 1, engine.batch)
+        for start in range(0, len(images), engine.batch)
     ]
 
 

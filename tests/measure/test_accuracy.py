@@ -1,0 +1,150 @@
+"""Validation of an artifact on a store."""
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from thorax import metrics
+from thorax.artifact import Artifact
+from thorax.data.rows import Box
+from thorax.data.store import Store
+from thorax.devices.engine import compile
+from thorax.errors import DataError, UsageError
+from thorax.heatmap import peak
+from thorax.labels import LabelSet
+from thorax.measure.accuracy import Validation, document, validate
+from thorax.predict import calibrate
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_fp32: Artifact, tiny_store: Store) -> Validation:
+    return validate(compile(tiny_fp32), tiny_store, split="train", samples=200)
+
+
+@pytest.fixture(scope="module")
+def small(tiny_int8: Artifact, tiny_store: Store) -> Validation:
+    return validate(compile(tiny_int8), tiny_store, split="train", samples=200)
+
+
+def checked(made: dict[str, Any]) -> dict[str, Any]:
+    """Return a document as a reader of strict JSON gets it."""
+    return dict(json.loads(json.dumps(made, allow_nan=False)))
+
+
+def test_auroc_is_that_of_the_calibrated_answers_and_lies_in_its_interval(
+    whole: Validation, tiny_fp32: Artifact, tiny_store: Store
+) -> None:
+    indices = tiny_store.select("train")
+    assert np.array_equal(whole.indices, indices)
+    outputs = compile(tiny_fp32).infer_many(tiny_store.images, indices)
+    probability = calibrate(outputs.probability, tiny_fp32.card)
+    np.testing.assert_allclose(whole.probability, probability, rtol=0, atol=1e-6)
+    wanted = metrics.auroc(tiny_store.labels[indices], probability)
+    made = checked(document(whole))
+    assert set(made["auroc"]) == set(tiny_store.label_set.findings)
+    for name, value in zip(tiny_store.label_set.findings, wanted, strict=True):
+        row = made["auroc"][name]
+        column = tiny_store.label_set.index(name)
+        assert row["images"] == len(indices)
+        assert row["positives"] == int((tiny_store.labels[indices, column] == 1).sum())
+        if np.isnan(value):
+            assert row["value"] is None
+        else:
+            assert row["value"] == pytest.approx(value)
+            assert row["low"] <= row["value"] <= row["high"]
+
+
+def test_a_split_with_findings_nobody_has_is_still_strict_json(
+    tiny_fp32: Artifact, tiny_store: Store
+) -> None:
+    labels = np.array(tiny_store.labels)
+    labels[:, 0] = 0
+    labels[:, 1] = -1
+    store = dataclasses.replace(tiny_store, labels=labels)
+    made = checked(document(validate(compile(tiny_fp32), store, samples=50)))
+    first, second = tiny_store.label_set.findings[:2]
+    assert made["auroc"][first]["value"] is None
+    assert made["auroc"][second]["images"] == 0
+    assert (made["split"], made["calibrated"]) == ("test", True)
+
+
+def test_two_artifacts_are_compared_on_the_same_images(
+    whole: Validation, small: Validation
+) -> None:
+    made = checked(document(small, whole))
+    assert made["precision"] == "int8"
+    assert made["against"]["precision"] == "fp32"
+    assert made["against"]["digest"] != made["digest"]
+    difference = made["against"]["mean_difference"]
+    # Of the second artifact minus that of the first.
+    means = [one["mean_auroc"]["value"] for one in (made["against"], made)]
+    assert difference["value"] == pytest.approx(means[0] - means[1])
+    assert difference["low"] <= difference["value"] <= difference["high"]
+
+
+def test_an_artifact_does_not_differ_from_itself(whole: Validation) -> None:
+    difference = checked(document(whole, whole))["against"]["mean_difference"]
+    assert (difference["low"], difference["value"], difference["high"]) == (0, 0, 0)
+
+
+def test_pointing_counts_peaks_within_the_boxes_of_their_finding(
+    whole: Validation, tiny_fp32: Artifact, tiny_store: Store
+) -> None:
+    grid = tiny_fp32.card.heatmap
+    assert grid is not None
+    outputs = compile(tiny_fp32).infer_many(tiny_store.images, whole.indices)
+    assert outputs.heatmap is not None
+    hits: dict[str, list[bool]] = {}
+    for row, index in enumerate(whole.indices):
+        for name in {box.finding for box in tiny_store.boxes[index]}:
+            x, y = peak(outputs.heatmap[row, tiny_store.label_set.index(name)], grid)
+            inside = any(
+                box.x <= x <= box.x + box.width and box.y <= y <= box.y + box.height
+                for box in tiny_store.boxes[index]
+                if box.finding == name
+            )
+            hits.setdefault(name, []).append(inside)
+    assert hits
+    found = {name: (one.hits, one.total) for name, one in whole.pointing.items()}
+    assert found == {name: (sum(inside), len(inside)) for name, inside in hits.items()}
+
+
+@pytest.mark.parametrize(("box", "rate"), [((-1, -1, 50, 50), 1.0), ((-9, -9, 1, 1), 0.0)])
+def test_a_box_around_everything_is_hit_and_one_outside_never(
+    tiny_fp32: Artifact, tiny_store: Store, box: tuple[float, ...], rate: float
+) -> None:
+    boxes = ((Box("Mass", *box),),) * len(tiny_store)
+    store = dataclasses.replace(tiny_store, boxes=boxes)
+    made = checked(document(validate(compile(tiny_fp32), store, samples=20)))
+    total = len(tiny_store.select("test"))
+    assert made["pointing"] == {"Mass": {"hits": rate * total, "total": total, "rate": rate}}
+
+
+def test_an_empty_or_unknown_split_is_refused(tiny_fp32: Artifact, tiny_store: Store) -> None:
+    engine = compile(tiny_fp32)
+    bare = dataclasses.replace(tiny_store, splits=("train",) * len(tiny_store))
+    with pytest.raises(DataError) as empty:
+        validate(engine, bare)
+    assert empty.value.code == "split-empty"
+    with pytest.raises(UsageError) as unknown:
+        validate(engine, tiny_store, split="holdout")
+    assert unknown.value.code == "split-unknown"
+
+
+def test_a_store_that_does_not_fit_is_refused(tiny_fp32: Artifact, tiny_store: Store) -> None:
+    engine = compile(tiny_fp32)
+    small = dataclasses.replace(tiny_store, images=tiny_store.images[:, :32, :32])
+    other = dataclasses.replace(tiny_store, label_set=LabelSet("other", ("A", "B")))
+    for store, code in ((small, "store-side"), (other, "store-labels")):
+        with pytest.raises(UsageError) as refused:
+            validate(engine, store)
+        assert refused.value.code == code
+
+
+def test_progress_is_told_once_an_image(tiny_fp32: Artifact, tiny_store: Store) -> None:
+    told: list[int] = []
+    validate(compile(tiny_fp32), tiny_store, samples=20, on_progress=told.append)
+    assert told == [1] * len(tiny_store.select("test"))
