@@ -229,6 +229,15 @@ def test_a_place_that_cannot_be_written_is_no_bug(
     assert (code != "bug", status in (2, 3, 4), out) == (True, True, ""), err
 
 
+def test_drawing_and_importing_count_each_image_once(typed: Run, tmp_path: Path) -> None:
+    out = tmp_path / "drawn"
+    _, _, err = typed("phantom", out, "--count", 70, "--size", 32, "--workers", 1)
+    assert err.startswith("drawing: 70 images in ")
+    store = tmp_path / "store"
+    _, _, err = typed("data", "import", "phantom", out, "--size", 32, "--out", store)
+    assert err.startswith("importing: 70 images in ")
+
+
 def test_debug_adds_the_traceback_and_the_line_stays(typed: Run, tmp_path: Path) -> None:
     status, _, err = typed("classify", tmp_path / "none", "a.png", "--debug")
     assert status == 4

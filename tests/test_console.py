@@ -73,6 +73,18 @@ def test_nothing_done_is_nothing_said(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr() == ("", "")
 
 
+def test_what_is_told_as_a_total_is_not_added_up(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.perf_counter", lambda: now)
+    with console.steps("drawing", 200) as tell:
+        for done in (64, 128, 200):
+            now += 1
+            tell(done, 200)
+    assert capsys.readouterr().err == "drawing: 200 images in 3.0 s, 67/s\n"
+
+
 def on_terminal(command: list[str], out: Path | None) -> tuple[int, str]:
     """Run with stderr on a terminal, stdout in a file or on it too; return status and screen."""
     master, slave = pty.openpty()

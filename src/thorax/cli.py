@@ -8,22 +8,19 @@ import io
 import logging
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 from typer import Argument, Option
 
 from thorax import __version__, console
+from thorax.cli_data import Json, Out, Size, StorePath, Workers, data_app
 from thorax.errors import ThoraxError, UsageError
 
 if TYPE_CHECKING:
     from thorax.artifact import Precision
-    from thorax.data.rows import Row, Skipped
     from thorax.labels import LabelSet
-    from thorax.measure.tables import Table
 
 app = typer.Typer(
     add_completion=False,
@@ -35,24 +32,15 @@ app = typer.Typer(
     "Every command takes --json (one JSON document on stdout) and --debug (traceback on error).\n\n"
     "Try first:  thorax demo",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Import radiographs into a store, and check it.")
-import_app = typer.Typer(no_args_is_help=True, help="Decode a source of radiographs once.")
 app.add_typer(data_app, name="data")
-data_app.add_typer(import_app, name="import")
 
 _INTERRUPTED: Final = 130
 """128 + SIGINT, as shells say it."""
 
-Json = Annotated[bool, Option("--json", help="Print one JSON document on stdout.")]
 Device = Annotated[
     str, Option("-d", "--device", help="CPU, GPU, NPU, AUTO, HETERO:GPU,CPU; see `thorax devices`.")
 ]
-Out = Annotated[Path, Option("--out", help="Where to write.")]
 Model = Annotated[Path, Argument(help="Artifact folder that `thorax optimize` wrote.")]
-StorePath = Annotated[Path, Argument(help="Store that `thorax data import` wrote.")]
-Size = Annotated[int, Option("--size", min=16, max=2048, help="Side of the stored square, pixels.")]
-Boxes = Annotated[Path | None, Option(help="CSV of lesion boxes.")]
-Workers = Annotated[int | None, Option(min=1, help="Decoding threads; default: one a processor.")]
 
 
 def _tell_version(wanted: bool) -> None:
@@ -71,31 +59,6 @@ def _options(
     pass
 
 
-def _show(*tables: "Table | None") -> None:
-    from rich.console import Console
-
-    from thorax.measure.tables import rich_table
-
-    screen = Console()
-    for table in tables:
-        if table is not None and table.rows:
-            screen.print(rich_table(table))
-
-
-@contextmanager
-def _steps(what: str, total: int) -> Iterator[Any]:
-    """Progress for callbacks that tell (done, total) instead of what came new."""
-    with console.progress(what, total) as ticker:
-        seen = 0
-
-        def tell(done: int, _: int = 0) -> None:
-            nonlocal seen
-            ticker.advance(done - seen)
-            seen = done
-
-        yield tell
-
-
 @app.command(epilog="Example:  thorax phantom phantoms --count 2000 --size 256 --seed 1")
 def phantom(
     out: Annotated[Path, Argument(help="Folder to write images, labels.csv and boxes.csv to.")],
@@ -109,7 +72,7 @@ def phantom(
     """Draw labelled synthetic radiographs with lesion boxes."""
     from thorax.data import phantom as source
 
-    with console.progress("drawing", count) as ticker:
+    with console.steps("drawing", count) as tell:
         images = source.write(
             out,
             count=count,
@@ -117,7 +80,7 @@ def phantom(
             seed=seed,
             dicom=dicom,
             workers=workers,
-            on_progress=ticker.advance,
+            on_progress=tell,
         )
     labels = str(out / "labels.csv")
     console.emit(
@@ -129,143 +92,6 @@ def phantom(
             f"--boxes {out / 'boxes.csv'} --size {size} --out {out}.store"
         ),
     )
-
-
-def _import(
-    rows: "list[Row]",
-    skipped: "list[Skipped]",
-    source: str,
-    out: Path,
-    *,
-    size: int,
-    workers: int | None,
-    as_json: bool,
-) -> None:
-    from thorax.data import store
-    from thorax.labels import NIH14
-    from thorax.preprocess import InputSpec
-
-    with _steps("importing", len(rows)) as tell:
-        summary = store.write(
-            rows,
-            out,
-            InputSpec(size),
-            NIH14,
-            source=source,
-            skipped=skipped,
-            workers=workers,
-            on_progress=tell,
-        )
-
-    def show() -> None:
-        print(f"{summary.images:,} images of {summary.patients:,} patients in {out}")
-        for one in summary.skipped[:10]:
-            print(f"  left out {one.image}: {one.code}: {one.message}")
-        if len(summary.skipped) > 10:
-            print(f"  ... {len(summary.skipped) - 10:,} more in {out / 'skipped.csv'}")
-        print(f"next: thorax data check {out}")
-
-    console.emit(
-        {
-            "command": "data import",
-            "store": str(out),
-            "images": summary.images,
-            "patients": summary.patients,
-            "skipped": [
-                {"image": one.image, "code": one.code, "message": one.message}
-                for one in summary.skipped
-            ],
-        },
-        as_json=as_json,
-        show=show,
-    )
-
-
-@import_app.command(
-    "nih",
-    epilog="Example:  thorax data import nih images --labels Data_Entry_2017.csv "
-    "--split official_split.csv --out nih.store",
-)
-def import_nih(
-    images: Annotated[Path, Argument(help="Folder of the ChestX-ray14 images.")],
-    labels: Annotated[Path, Option(help="Data_Entry_2017*.csv, plain or .gz.")],
-    out: Out,
-    split: Annotated[
-        Path | None, Option(help="CSV of Image Index,split; or NIH's *_list.txt; or their folder.")
-    ] = None,
-    boxes: Boxes = None,
-    size: Size = 256,
-    workers: Workers = None,
-    json: Json = False,
-) -> None:
-    """Import NIH ChestX-ray14."""
-    from thorax.data import nih
-
-    skipped: list[Skipped] = []
-    rows = nih.rows(images, labels=labels, split=split, boxes=boxes, on_skip=skipped.append)
-    _import(rows, skipped, "nih", out, size=size, workers=workers, as_json=json)
-
-
-@import_app.command(
-    "folder",
-    epilog="Example:  thorax data import folder scans --labels labels.csv --out scans.store",
-)
-def import_folder(
-    images: Annotated[Path, Argument(help="Folder of PNG, JPEG or DICOM files.")],
-    labels: Annotated[Path, Option(help="CSV with an image, a patient and label columns.")],
-    out: Out,
-    boxes: Boxes = None,
-    patient_from: Annotated[
-        str | None, Option(help="Regular expression that finds the patient in the image's path.")
-    ] = None,
-    size: Size = 256,
-    workers: Workers = None,
-    json: Json = False,
-) -> None:
-    """Import any folder with a CSV."""
-    from thorax.data import folder
-
-    skipped: list[Skipped] = []
-    rows = folder.rows(
-        images, labels=labels, boxes=boxes, patient_from=patient_from, on_skip=skipped.append
-    )
-    _import(rows, skipped, "folder", out, size=size, workers=workers, as_json=json)
-
-
-@import_app.command(
-    "phantom", epilog="Example:  thorax data import phantom phantoms --size 128 --out phantom.store"
-)
-def import_phantom(
-    images: Annotated[Path, Argument(help="Folder that `thorax phantom` wrote.")],
-    out: Out,
-    size: Size = 256,
-    workers: Workers = None,
-    json: Json = False,
-) -> None:
-    """Import phantoms with their boxes."""
-    from thorax.data import folder
-
-    rows = folder.rows(images, labels=images / "labels.csv", boxes=images / "boxes.csv")
-    _import(rows, [], "phantom", out, size=size, workers=workers, as_json=json)
-
-
-@data_app.command("check", epilog="Example:  thorax data check nih.store")
-def data_check(store: StorePath, json: Json = False) -> None:
-    """Look for patients in two splits and for duplicates; count labels. Exit status 3 on a leak."""
-    from thorax.data.check import check
-    from thorax.data.store import open_store
-
-    opened = open_store(store)
-    with _steps("comparing", len(opened)) as tell:
-        report = check(opened, on_progress=tell)
-
-    def show() -> None:
-        from thorax.measure.tables import check_tables
-
-        _show(*check_tables(report.document()))
-
-    console.emit(report.document(), as_json=json, show=show)
-    report.require_clean()
 
 
 @app.command(epilog="Example:  thorax train recipes/phantom_small.toml --data s --out run")
@@ -374,7 +200,7 @@ def optimize(
     def show() -> None:
         from thorax.measure.tables import artifact_table
 
-        _show(artifact_table([document]))
+        console.show(artifact_table([document]))
         print(f"next: thorax classify {out} IMAGE...")
 
     console.emit(document, as_json=json, show=show)
@@ -408,7 +234,7 @@ def classify(
             keep_all=json,
             on_progress=ticker.advance,
         )
-    console.emit(result.document(), as_json=json, show=lambda: _show(*result.tables()))
+    console.emit(result.document(), as_json=json, show=lambda: console.show(*result.tables()))
     if result.failed:
         raise typer.Exit(3)
 
@@ -447,7 +273,9 @@ def validate(
     def show() -> None:
         from thorax.measure.tables import auroc_table, difference_table, pointing_table
 
-        _show(auroc_table([document]), difference_table(document), pointing_table([document]))
+        console.show(
+            auroc_table([document]), difference_table(document), pointing_table([document])
+        )
 
     console.emit(document, as_json=json, show=show)
 
@@ -472,7 +300,7 @@ def score(
     def show() -> None:
         from thorax.measure.tables import auroc_table
 
-        _show(auroc_table([document]))
+        console.show(auroc_table([document]))
 
     console.emit(document, as_json=json, show=show)
 
@@ -506,7 +334,7 @@ def benchmark(
     prepared = run.read_images(files, artifact.card.input) if images else ()
     measurement = run.measure(engine, scenario, duration_s=duration, images=prepared)
     document = run.document(engine, measurement)
-    console.emit(document, as_json=json, show=lambda: _show(speed_table([document])))
+    console.emit(document, as_json=json, show=lambda: console.show(speed_table([document])))
 
 
 @app.command(epilog="Example:  thorax devices --json")
@@ -533,7 +361,7 @@ def devices(json: Json = False) -> None:
         ("Name", "Hardware", "Computes natively"),
         tuple((device.name, device.full_name, ", ".join(device.precisions)) for device in found),
     )
-    console.emit(document, as_json=json, show=lambda: _show(table))
+    console.emit(document, as_json=json, show=lambda: console.show(table))
 
 
 @app.command(epilog="Example:  thorax report validate.json benchmark.json --out report.html")

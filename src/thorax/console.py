@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from thorax.durable import write_text
+
+if TYPE_CHECKING:
+    from thorax.measure.tables import Table
 
 _EVERY_S: Final = 5.0
 """Seconds between plain progress lines where there is no terminal."""
@@ -27,6 +30,18 @@ def say(text: str) -> None:
     """Print a line for a person to stderr."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
+
+
+def show(*tables: "Table | None") -> None:
+    """Print tables for a person to stdout; those that are absent or empty are left out."""
+    from rich.console import Console  # noqa: PLC0415 - only a person needs it
+
+    from thorax.measure.tables import rich_table  # noqa: PLC0415
+
+    screen = Console()
+    for table in tables:
+        if table is not None and table.rows:
+            screen.print(rich_table(table))
 
 
 def save(document: Mapping[str, Any], path: Path) -> None:
@@ -70,6 +85,20 @@ def progress(what: str, total: int | None, unit: str = "images") -> Iterator[Tic
     elapsed = time.perf_counter() - begin
     if done:
         say(f"{what}: {done:,} {unit} in {elapsed:.1f} s, {done / elapsed:,.0f}/s")
+
+
+@contextmanager
+def steps(what: str, total: int) -> Iterator[Callable[..., None]]:
+    """Show progress of what tells how many are done in all, and not how many came new."""
+    with progress(what, total) as ticker:
+        seen = 0
+
+        def tell(done: int, _: int = 0) -> None:
+            nonlocal seen
+            ticker.advance(done - seen)
+            seen = done
+
+        yield tell
 
 
 @contextmanager

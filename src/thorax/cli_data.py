@@ -1,0 +1,160 @@
+"""The commands below `thorax data`: radiographs into a store, and what is in it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer import Argument, Option
+
+from thorax import console
+
+if TYPE_CHECKING:
+    from thorax.data.rows import Row, Skipped
+
+data_app = typer.Typer(no_args_is_help=True, help="Import radiographs into a store, and check it.")
+import_app = typer.Typer(no_args_is_help=True, help="Decode a source of radiographs once.")
+data_app.add_typer(import_app, name="import")
+
+Json = Annotated[bool, Option("--json", help="Print one JSON document on stdout.")]
+Out = Annotated[Path, Option("--out", help="Where to write.")]
+StorePath = Annotated[Path, Argument(help="Store that `thorax data import` wrote.")]
+Size = Annotated[int, Option("--size", min=16, max=2048, help="Side of the stored square, pixels.")]
+Boxes = Annotated[Path | None, Option(help="CSV of lesion boxes.")]
+Workers = Annotated[int | None, Option(min=1, help="Decoding threads; default: one a processor.")]
+
+
+def _import(
+    rows: "list[Row]",
+    skipped: "list[Skipped]",
+    source: str,
+    out: Path,
+    *,
+    size: int,
+    workers: int | None,
+    as_json: bool,
+) -> None:
+    from thorax.data import store
+    from thorax.labels import NIH14
+    from thorax.preprocess import InputSpec
+
+    with console.steps("importing", len(rows)) as tell:
+        summary = store.write(
+            rows,
+            out,
+            InputSpec(size),
+            NIH14,
+            source=source,
+            skipped=skipped,
+            workers=workers,
+            on_progress=tell,
+        )
+
+    def show() -> None:
+        print(f"{summary.images:,} images of {summary.patients:,} patients in {out}")
+        for one in summary.skipped[:10]:
+            print(f"  left out {one.image}: {one.code}: {one.message}")
+        if len(summary.skipped) > 10:
+            print(f"  ... {len(summary.skipped) - 10:,} more in {out / 'skipped.csv'}")
+        print(f"next: thorax data check {out}")
+
+    console.emit(
+        {
+            "command": "data import",
+            "store": str(out),
+            "images": summary.images,
+            "patients": summary.patients,
+            "skipped": [
+                {"image": one.image, "code": one.code, "message": one.message}
+                for one in summary.skipped
+            ],
+        },
+        as_json=as_json,
+        show=show,
+    )
+
+
+@import_app.command(
+    "nih",
+    epilog="Example:  thorax data import nih images --labels Data_Entry_2017.csv "
+    "--split official_split.csv --out nih.store",
+)
+def import_nih(
+    images: Annotated[Path, Argument(help="Folder of the ChestX-ray14 images.")],
+    labels: Annotated[Path, Option(help="Data_Entry_2017*.csv, plain or .gz.")],
+    out: Out,
+    split: Annotated[
+        Path | None, Option(help="CSV of Image Index,split; or NIH's *_list.txt; or their folder.")
+    ] = None,
+    boxes: Boxes = None,
+    size: Size = 256,
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Import NIH ChestX-ray14."""
+    from thorax.data import nih
+
+    skipped: list[Skipped] = []
+    rows = nih.rows(images, labels=labels, split=split, boxes=boxes, on_skip=skipped.append)
+    _import(rows, skipped, "nih", out, size=size, workers=workers, as_json=json)
+
+
+@import_app.command(
+    "folder",
+    epilog="Example:  thorax data import folder scans --labels labels.csv --out scans.store",
+)
+def import_folder(
+    images: Annotated[Path, Argument(help="Folder of PNG, JPEG or DICOM files.")],
+    labels: Annotated[Path, Option(help="CSV with an image, a patient and label columns.")],
+    out: Out,
+    boxes: Boxes = None,
+    patient_from: Annotated[
+        str | None, Option(help="Regular expression that finds the patient in the image's path.")
+    ] = None,
+    size: Size = 256,
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Import any folder with a CSV."""
+    from thorax.data import folder
+
+    skipped: list[Skipped] = []
+    rows = folder.rows(
+        images, labels=labels, boxes=boxes, patient_from=patient_from, on_skip=skipped.append
+    )
+    _import(rows, skipped, "folder", out, size=size, workers=workers, as_json=json)
+
+
+@import_app.command(
+    "phantom", epilog="Example:  thorax data import phantom phantoms --size 128 --out phantom.store"
+)
+def import_phantom(
+    images: Annotated[Path, Argument(help="Folder that `thorax phantom` wrote.")],
+    out: Out,
+    size: Size = 256,
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Import phantoms with their boxes."""
+    from thorax.data import folder
+
+    rows = folder.rows(images, labels=images / "labels.csv", boxes=images / "boxes.csv")
+    _import(rows, [], "phantom", out, size=size, workers=workers, as_json=json)
+
+
+@data_app.command("check", epilog="Example:  thorax data check nih.store")
+def data_check(store: StorePath, json: Json = False) -> None:
+    """Look for patients in two splits and for duplicates; count labels. Exit status 3 on a leak."""
+    from thorax.data.check import check
+    from thorax.data.store import open_store
+
+    opened = open_store(store)
+    with console.steps("comparing", len(opened)) as tell:
+        report = check(opened, on_progress=tell)
+
+    def show() -> None:
+        from thorax.measure.tables import check_tables
+
+        console.show(*check_tables(report.document()))
+
+    console.emit(report.document(), as_json=json, show=show)
+    report.require_clean()
