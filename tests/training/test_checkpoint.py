@@ -100,14 +100,6 @@ def test_no_file_is_a_pickle(saved: Path) -> None:
     json.loads((saved / "checkpoint.json").read_text())
 
 
-def test_network_can_be_had_at_a_finer_stride(saved: Path) -> None:
-    images = torch.zeros(1, 1, 16, 16)
-    coarse = checkpoint.load(saved).network.feature_map(images)
-    fine = checkpoint.load(saved, output_stride=16).network.feature_map(images)
-    assert fine.shape[2] == 2 * coarse.shape[2]
-    torch.testing.assert_close(fine[:, :, ::2, ::2], coarse)
-
-
 def test_a_run_is_its_kept_checkpoint_and_pruning_leaves_that_and_the_newest(
     tmp_path: Path,
 ) -> None:

@@ -156,3 +156,11 @@ def test_what_does_not_exist_is_refused() -> None:
         build("resnet19", classes=2)
     with pytest.raises(UsageError, match="allowed are 32 and 16"):
         build("resnet18", classes=2, output_stride=8)
+
+
+@pytest.mark.parametrize(
+    ("topology", "width"), [("resnet18", 0), ("resnet18", 2), ("vgg16_bn", 0.5)]
+)
+def test_a_width_that_no_network_has_is_refused(topology: str, width: float) -> None:
+    with pytest.raises(UsageError, match="network-width"):
+        build(topology, classes=1, width=width)

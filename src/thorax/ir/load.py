@@ -157,10 +157,14 @@ def _checkpoint(path: Path) -> Source:
         mean=np.array([spec.mean], np.float32),
         std=np.array([spec.std], np.float32),
         labels=loaded.card.label_set,
-        topology=loaded.card.topology,
+        topology=_full_name(loaded.card.topology, loaded.card.width),
         reference=reference,
         provenance={"framework": "thorax", "weights_sha256": loaded.card.weights_sha256},
     )
+
+
+def _full_name(topology: str, width: float) -> str:
+    return topology if width == 1 else f"{topology}-width-{width:g}"
 
 
 def _onnx(path: Path, described: Described) -> Source:

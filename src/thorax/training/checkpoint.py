@@ -47,6 +47,7 @@ class Card(BaseModel):
     Attributes:
         topology: one of `thorax.training.networks.TOPOLOGIES`.
         output_stride: the one it was trained with.
+        width: share of the channels of the published network.
         label_set: names of the K logits.
         input: what the network takes.
         precision: arithmetic it was trained in.
@@ -67,6 +68,7 @@ class Card(BaseModel):
     format: Literal[1] = 1
     topology: str
     output_stride: int
+    width: float = 1.0
     label_set: LabelSet
     input: InputSpec
     precision: Literal["fp32", "bf16"]
@@ -164,13 +166,11 @@ def newest(run: Path) -> Path | None:
     return found[max(found)] if found else None
 
 
-def load(path: Path, *, output_stride: int | None = None) -> Checkpoint:
+def load(path: Path) -> Checkpoint:
     """Read a checkpoint, or the kept checkpoint of a run.
 
     Args:
         path: a checkpoint folder, or a run folder.
-        output_stride: give the network this one instead of the one it was trained with; the
-            weights fit both, see `networks.build`.
 
     Raises:
         ModelError: `checkpoint-missing`, `checkpoint-unreadable`, `checkpoint-damaged` (a digest
@@ -183,7 +183,8 @@ def load(path: Path, *, output_stride: int | None = None) -> Checkpoint:
         network = networks.build(
             card.topology,
             classes=len(card.label_set),
-            output_stride=card.output_stride if output_stride is None else output_stride,
+            output_stride=card.output_stride,
+            width=card.width,
         )
         network.load_state_dict(weights)
     except (RuntimeError, UsageError) as error:

@@ -163,17 +163,12 @@ def _epochs(
     network = networks.build(
         run.recipe.network.topology,
         classes=len(run.store.label_set),
-        output_stride=training.output_stride or run.recipe.network.output_stride,
+        output_stride=run.recipe.network.output_stride,
+        width=run.recipe.network.width,
         seed=training.seed,
     )
     _start_at_prevalence(network, run.store.labels[run.train])
-    judged = networks.build(
-        run.recipe.network.topology,
-        classes=len(run.store.label_set),
-        output_stride=run.recipe.network.output_stride,
-    )
-    for module in (network, judged):
-        module.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = optimizers.build(network, run.recipe.optimizer)
     card = last
     if card is not None:
@@ -182,8 +177,7 @@ def _epochs(
     for epoch in range(card.epoch if card else 0, training.epochs):
         window = _train_epoch(run, network, optimizer, epoch, on_progress)
         begin = time.perf_counter()
-        judged.load_state_dict(network.state_dict())
-        values = _validate(run, judged)
+        values = _validate(run, network)
         mean = float(np.nanmean(values))
         entry = {
             "epoch": epoch + 1,
@@ -333,6 +327,7 @@ def _card(
     return Card(
         topology=run.recipe.network.topology,
         output_stride=run.recipe.network.output_stride,
+        width=run.recipe.network.width,
         label_set=run.store.label_set,
         input=run.spec,
         precision="bf16" if run.bf16 else "fp32",

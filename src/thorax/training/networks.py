@@ -113,24 +113,26 @@ class ResNet(Classifier):
         classes: int,
         channels: int,
         output_stride: int,
+        width: float,
     ) -> None:
         super().__init__()
-        self.conv1 = _conv(channels, 64, kernel=7, stride=2)
-        self.bn1 = nn.BatchNorm2d(64)
+        inputs = round(64 * width)
+        self.conv1 = _conv(channels, inputs, kernel=7, stride=2)
+        self.bn1 = nn.BatchNorm2d(inputs)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        inputs = 64
         stages = []
-        for width, depth, stride in zip(
-            (64, 128, 256, 512), depths, (1, 2, 2, output_stride // 16), strict=True
+        for stage, (depth, stride) in enumerate(
+            zip(depths, (1, 2, 2, output_stride // 16), strict=True)
         ):
+            planes = round(64 * width) << stage
             blocks: list[nn.Module] = []
-            dense = 2 if width == 512 and output_stride == 16 else 1
+            dense = 2 if stage == 3 and output_stride == 16 else 1
             for place in range(depth):
                 first = place == 0
                 dilation = (1 if first else dense, dense)
-                blocks.append(block(inputs, width, stride if first else 1, dilation))
-                inputs = width * block.expansion
+                blocks.append(block(inputs, planes, stride if first else 1, dilation))
+                inputs = planes * block.expansion
             stages.append(nn.Sequential(*blocks))
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.fc = nn.Linear(inputs, classes)
@@ -265,24 +267,26 @@ def build(
     classes: int,
     channels: int = 1,
     output_stride: int = 32,
+    width: float = 1.0,
     seed: int = 0,
 ) -> Classifier:
     """Return a freshly initialised network; the same arguments give the same weights.
 
     Output stride 16 takes the stride out of the last stage and dilates what follows by two (the
     "hole algorithm", Chen et al., ICLR 2015, section 3.1). Keys and shapes stay, and with the same
-    weights every second cell of the feature map is exactly the map at 32: a network trained at
-    32, the cheaper, gives a heat map twice as fine at 16.
+    weights every second cell of the feature map is exactly the map at 32.
 
     Args:
         topology: one of `TOPOLOGIES`.
         classes: K, the number of logits.
         channels: C, 1 for radiographs.
         output_stride: input side / feature map side, one of `OUTPUT_STRIDES`.
+        width: share of the channels in every layer, of ResNets; torchvision's weights fit 1 alone.
         seed: of the initial weights; the global random state is left as it was.
 
     Raises:
-        UsageError: `topology` or `output-stride` for one that does not exist.
+        UsageError: `topology` or `output-stride` for one that does not exist, `network-width` for
+            a width above 0 to 1 that the topology does not come in.
 
     Example:
         >>> network = build("resnet18", classes=14, output_stride=16)
@@ -292,6 +296,11 @@ def build(
     if output_stride not in OUTPUT_STRIDES:
         raise UsageError(
             "output-stride", f"output stride is {output_stride}; allowed are 32 and 16"
+        )
+    if width != 1 and (not 0 < width < 1 or not topology.startswith("resnet")):
+        raise UsageError(
+            "network-width",
+            f"width is {width:g} for {topology}; allowed is 1, or above 0 to 1 for a ResNet",
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -303,6 +312,7 @@ def build(
                     classes=classes,
                     channels=channels,
                     output_stride=output_stride,
+                    width=width,
                 )
             case "resnet50":
                 return ResNet(
@@ -311,6 +321,7 @@ def build(
                     classes=classes,
                     channels=channels,
                     output_stride=output_stride,
+                    width=width,
                 )
             case "densenet121":
                 return DenseNet(

@@ -17,7 +17,10 @@ class Network(Settings):
     topology: Literal["resnet18", "resnet50", "densenet121", "vgg16_bn"]
     """Architecture."""
     output_stride: Literal[32, 16] = 32
-    """Input side / feature map side of the finished network; 16 = heat maps twice as fine."""
+    """Input side / feature map side; 16 = heat maps twice as fine at about half the speed."""
+    width: float = Field(default=1.0, gt=0, le=1)
+    """Share of the channels in every layer of a ResNet, above 0 to 1 = the published network. A quarter
+    trains about ten times as fast on a CPU and is enough for small, clean data."""
 
 
 class Input(Settings):
@@ -38,9 +41,6 @@ class Training(Settings):
     """Images an update, 2 or more; the images left over at the end of an epoch are skipped."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Chooses initial weights, order and augmentation."""
-    output_stride: Literal[32, 16] | None = None
-    """That of the network while it learns, none = that of the finished one. Learning at 32 for 16
-    is nearly twice as fast and costs accuracy; validation is always at that of the finished."""
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     """Arithmetic of convolutions; auto = bf16 where the processor has it, else fp32."""
     device: Literal["cpu", "cuda"] = "cpu"
