@@ -1,8 +1,7 @@
 """Every file of a folder of malformed files through `thorax.radiograph.read`.
 
 Each must be answered, with a radiograph or an error code, in two seconds, and the process with its
-children must stay under 2 GB. Memory is sampled: the peak of this process and that of the largest
-sum of its children are of anonymous memory and files together (VmHWM, RSS).
+children must stay under 2 GB, libraries included.
 """
 
 import argparse

@@ -7,14 +7,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-PARTS = {"VmRSS": "resident", "RssAnon": "anonymous", "RssFile": "file"}
+PARTS = {"VmHWM": "peak", "VmRSS": "resident", "RssAnon": "anonymous", "RssFile": "file"}
 
 
 def memory_of(process: int) -> dict[str, int]:
-    """Return resident, anonymous and file-backed bytes now; all 0 for a process that is gone.
+    """Return resident, anonymous and file-backed bytes now and the peak of the first since start.
 
-    From /proc/PID/status (proc_pid_status(5)). File-backed pages, libraries and memory maps, can
-    be dropped by the kernel at any time; anonymous ones cannot.
+    From /proc/PID/status (proc_pid_status(5)); all 0 for a process that is gone. File-backed pages,
+    libraries and memory maps, can be dropped by the kernel at any time; anonymous ones cannot.
     """
     try:
         status = Path(f"/proc/{process}/status").read_text("utf-8")
@@ -42,8 +42,8 @@ class Sampler:
 
     Attributes:
         process: whose.
-        peak_bytes: `process` and `children` (resident, all children together), and `anonymous`
-            and `file` of the process alone; each its own highest sample.
+        peak_bytes: `process`, resident, as the kernel keeps it; `anonymous` and `file`, the
+            highest samples of its two parts; `children`, the highest sample of all together.
         every_s: time between samples, s.
     """
 
@@ -72,7 +72,7 @@ class Sampler:
             own = memory_of(self.process)
             children = sum(memory_of(child)["resident"] for child in children_of(self.process))
             now = {
-                "process": own["resident"],
+                "process": own["peak"],
                 "children": children,
                 "anonymous": own["anonymous"],
                 "file": own["file"],
