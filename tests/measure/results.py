@@ -121,7 +121,7 @@ def classification(folder: Path, *, count: int = 5) -> dict[str, Any]:
                 "findings": findings,
                 "positive": [name for name, value in findings.items() if value > 0.9],
                 "error": None,
-                "heatmap": str(path),
+                "heatmaps": {max(findings, key=findings.__getitem__): str(path)},
             }
         )
     results.append(
@@ -130,7 +130,6 @@ def classification(folder: Path, *, count: int = 5) -> dict[str, Any]:
             "findings": {},
             "positive": [],
             "error": {"code": "dicom-truncated", "message": "pixel data end after 17 bytes"},
-            "heatmap": None,
         }
     )
     return {

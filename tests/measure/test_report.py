@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from thorax.artifact import Artifact
 from thorax.errors import DataError
 from thorax.measure.report import load, write_report
 from thorax.measure.tables import (
@@ -240,13 +241,14 @@ def test_other_documents_and_damaged_ones_are_refused(tmp_path: Path) -> None:
 def test_results_are_loaded_from_files_and_folders(tmp_path: Path) -> None:
     (tmp_path / "maps").mkdir()
     classified = made_up.classification(tmp_path / "maps", count=1)
-    classified["results"][0]["heatmap"] = "maps/000.png"
+    (finding,) = classified["results"][0]["heatmaps"]
+    classified["results"][0]["heatmaps"] = {finding: "maps/000.png"}
     (tmp_path / "b.json").write_text(json.dumps(classified))
     (tmp_path / "a.json").write_text(json.dumps(made_up.benchmark()))
     (tmp_path / "card.json").write_text('{"name": "not a result"}')
     documents = load([tmp_path])
     assert [document["command"] for document in documents] == ["benchmark", "classify"]
-    assert documents[1]["results"][0]["heatmap"] == str(tmp_path / "maps" / "000.png")
+    assert documents[1]["results"][0]["heatmaps"] == {finding: str(tmp_path / "maps" / "000.png")}
     assert load([tmp_path / "a.json"]) == [made_up.benchmark()]
 
 
@@ -342,3 +344,18 @@ def test_interval_without_bounds_is_a_number() -> None:
     assert interval_text(0.9) == "0.900"
     assert interval_text({"value": 0.9, "low": None, "high": None}) == "0.900"
     assert interval_text(None) == "–"
+
+
+def test_the_heat_maps_that_classify_drew_are_on_the_page(
+    tiny_fp32: Artifact, phantoms: Path, tmp_path: Path
+) -> None:
+    from thorax.classify import classify
+
+    images = sorted(phantoms.glob("*.png"))[:3]
+    document = classify(tiny_fp32.path, images, heatmaps=tmp_path / "maps").document()
+    (tmp_path / "classify.json").write_text(json.dumps(document))
+    for documents in ([document], load([tmp_path / "classify.json"])):
+        _write(documents, tmp_path)
+        page = (tmp_path / "report.html").read_text("utf-8")
+        assert page.count("data:image/jpeg;base64,") == 3
+        assert "cannot be read" not in page

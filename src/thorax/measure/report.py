@@ -5,7 +5,6 @@ holds is left out. Beside the keys of docs/cli.md it shows, where a document has
 `environment` (processor, versions, ...) and `provenance` (digests, seeds, ...), both mappings.
 """
 
-import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import jinja2
-import numpy as np
 from markupsafe import Markup
 
 from thorax import __version__
@@ -25,6 +22,7 @@ from thorax.errors import DataError
 from thorax.measure.plots import (
     Series,
     auroc_plot,
+    embed_image,
     reliability_plot,
     roc_plot,
     speed_plot,
@@ -48,8 +46,6 @@ from thorax.measure.tables import (
 COMMANDS: Final = ("train", "optimize", "validate", "score", "benchmark", "classify", "demo")
 _SAMPLES: Final = 12
 _BARS: Final = 4
-_PICTURE_SIDE: Final = 1000
-"""Pixels; twice what a sample is shown at, for fine screens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,7 +354,7 @@ def _training(documents: Sequence[Document]) -> Section | None:
 
 def _samples(documents: Sequence[Document]) -> Section | None:
     results = [result for document in documents for result in document.get("results", [])]
-    shown = _varied([result for result in results if result.get("heatmap")])
+    shown = _varied([result for result in results if result.get("heatmaps")])
     failed = [result for result in results if result.get("error")]
     if not shown and not failed:
         return None
@@ -402,36 +398,18 @@ def _varied(results: Sequence[Document]) -> list[Document]:
 def _sample(result: Document) -> Sample:
     positive = set(result.get("positive") or ())
     ranked = sorted((result.get("findings") or {}).items(), key=lambda item: -item[1])
-    picture = _picture(Path(result["heatmap"]))
+    # Of several heat maps the one of the finding that scored highest.
+    path = next(result["heatmaps"][name] for name, _ in ranked if name in result["heatmaps"])
+    picture = embed_image(Path(path))
     return Sample(
         _name(result["image"]),
         picture,
-        "" if picture else f"Heat map {_name(result['heatmap'])} cannot be read.",
+        "" if picture else f"Heat map {_name(path)} cannot be read.",
         tuple(
             Bar(plain_name(name), f"{value:.2f}", round(100 * value), name in positive)
             for name, value in ranked[:_BARS]
         ),
     )
-
-
-def _picture(path: Path) -> str:
-    """Return an image file, made small enough for a page, as a data URI; "" if it is none."""
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    except (OSError, cv2.error):
-        return ""
-    if pixels is None:
-        return ""
-    longest = max(pixels.shape[:2])
-    if longest > _PICTURE_SIDE:
-        scale = _PICTURE_SIDE / longest
-        size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    written, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 92])
-    if not written:
-        return ""
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode("ascii")
 
 
 def _pointing(documents: Sequence[Document]) -> Section | None:
@@ -495,10 +473,13 @@ def _result(path: Path) -> dict[str, Any] | None:
         return None
     try:
         for result in document.get("results") or ():
-            if heatmap := result.get("heatmap"):
+            maps = result.get("heatmaps") or {}
+            if not maps.keys() <= result["findings"].keys():
+                raise TypeError
+            for finding, heatmap in maps.items():
                 beside = path.parent / heatmap
-                result["heatmap"] = str(beside if beside.exists() else heatmap)
-    except (TypeError, AttributeError) as error:
+                maps[finding] = str(beside if beside.exists() else heatmap)
+    except (TypeError, AttributeError, KeyError) as error:
         raise DataError(
             "report-damaged", f"{path}: 'results' is not what classify prints; run it again"
         ) from error
