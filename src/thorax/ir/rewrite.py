@@ -320,11 +320,18 @@ def store_weights_as_bf16(model: ov.Model) -> None:
             continue
         if np.prod(node.get_output_shape(0)) <= 1:
             continue
-        small = ops.constant(np.asarray(node.data, np.float32), ov.Type.bf16)
+        small = ops.constant(_nearest_bf16(np.asarray(node.data, np.float32)), ov.Type.bf16)
         wide = ops.convert(small, np.float32)
         wide.set_friendly_name(node.get_friendly_name())
         for user in node.output(0).get_target_inputs():
             user.replace_source_output(wide.output(0))
+
+
+def _nearest_bf16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the nearest values that bfloat16 holds, ties to even; OpenVINO would cut bits off."""
+    bits = values.view(np.uint32)
+    odd = (bits >> 16) & np.uint32(1)
+    return ((bits + np.uint32(0x7FFF) + odd) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 def write_model_info(model: ov.Model, card: Card) -> None:
