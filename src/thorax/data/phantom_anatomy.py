@@ -287,7 +287,7 @@ def density(
         canvas.stroke(layer, curves, width, shade)
     if signs.bare is not None:
         layer = cv2.subtract(layer, signs.bare).astype(np.uint8, copy=False)
-        air *= 1 + canvas.plane(signs.bare, weight=0.22)
+        air *= 1 + canvas.plane(signs.bare, weight=0.36)
     vessels = canvas.plane(layer, 0.0018 + 0.004 * signs.hazy, weight=_VESSEL * chest.vessels)
     vessels -= np.float32(_AIR * chest.air)
     vessels *= air

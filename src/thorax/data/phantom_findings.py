@@ -158,8 +158,8 @@ def _round(
         radius = rng.uniform(*cm) / 2 / FIELD_CM / sheet.canvas.scale
         outlines.append(_blob(radius, wobble, rng) + _spot(sheet, site, radius, rng))
         sheet.box(lesion.finding, outlines[-1])
-    field = sheet.shapes(outlines, 0.5 + 0.4 * lesion.severity, 0.0028)
-    sheet.add(field * np.float32(0.05 + 0.04 * lesion.severity))
+    field = sheet.shapes(outlines, 0.6 + 0.35 * lesion.severity, 0.0028)
+    sheet.add(field * np.float32(0.06 + 0.04 * lesion.severity))
 
 
 def _nodule(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
@@ -187,7 +187,7 @@ def _effusion(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
     chest = sheet.chest
     for site in lesion.sites:
         side = site.side
-        depth = 0.055 + 0.24 * lesion.severity * rng.uniform(0.55, 1.0)
+        depth = 0.08 + 0.23 * lesion.severity * rng.uniform(0.55, 1.0)
         high = chest.angle[side] - depth
         out = float(chest.lateral(side, np.array(high)))
         low = chest.dome[side] + 0.03 - 0.35 * max(0.0, depth - 0.1)
@@ -204,7 +204,7 @@ def _effusion(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
         top = curve(x_of(side, u[wet]), surface[wet])
         outline = np.concatenate((top, wall, bottom))
         field = sheet.shapes([outline], 0.97, 0.004)
-        sheet.add(field * np.float32(0.02))
+        sheet.add(field * np.float32(0.07))
         sheet.box(lesion.finding, outline)
 
 
@@ -216,7 +216,7 @@ def _pneumothorax(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> Non
         anchor = np.array(
             [float(x_of(site.side, chest.mediastinum)), chest.height(site.side, 0.93)]
         )
-        keep = 0.915 - 0.19 * lesion.severity * rng.uniform(0.6, 1.0)
+        keep = 0.895 - 0.19 * lesion.severity * rng.uniform(0.6, 1.0)
         inner = anchor + keep * (outline - anchor)
         above = inner[inner[:, 1] < anchor[1] - 0.03]
         rim = sheet.canvas.blank()
@@ -227,10 +227,10 @@ def _pneumothorax(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> Non
             canvas.fill(layer, np.array([[-1.0, anchor[1]], [2, anchor[1]], [2, 3], [-1, 3]]), 0)
             canvas.fill(layer, chest.heart(), 0)
         sheet.bare = rim if sheet.bare is None else cv2.max(sheet.bare, rim).astype(np.uint8)
-        sheet.shapes([inner], 0.06 + 0.5 * (0.915 - keep), 0.004)
+        sheet.shapes([inner], 0.14 + 0.6 * (0.895 - keep), 0.004)
         count = int((above[:, 1] < above[:, 1].max()).sum())
         edge = np.roll(above, 6, axis=0)[: max(12, min(count, 24))]
-        sheet.lines(edge, 0.0045, 0.13)
+        sheet.lines(edge, 0.0045, 0.16)
         sheet.box_of(lesion.finding, small > 127)
 
 
@@ -282,7 +282,7 @@ def _pneumonia(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
         centre = _spot(sheet, site, 0.8 * radius, rng)
         bump = _bump(sheet, centre, 0.95 * radius, 0.95 * radius * rng.uniform(0.9, 1.2))
         fluff = bump * (1 + 0.28 * noise(1, SOFT_SIDE, rng))
-        field = np.clip((fluff - 0.2) / 0.6, 0, 1) * np.float32(0.45 + 0.33 * lesion.severity)
+        field = np.clip((fluff - 0.2) / 0.6, 0, 1) * np.float32(0.55 + 0.33 * lesion.severity)
         sheet.cloud(np.asarray(field * (np.sign(sheet.x - 0.5) == (-1, 1)[site.side]), np.float32))
         near = (field > 0.4 * field.max()) & sheet.visible(site.side)
         sheet.box_of(lesion.finding, near)
@@ -301,7 +301,7 @@ def _infiltration(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> Non
             spot = (centre[0] + reach * np.cos(angle), centre[1] + 1.2 * reach * np.sin(angle))
             wide = rng.uniform(0.015, 0.022)
             high = wide * rng.uniform(0.8, 1.25)
-            peak = rng.uniform(0.75, 1.1) * (0.34 + 0.3 * lesion.severity)
+            peak = rng.uniform(0.75, 1.1) * (0.44 + 0.3 * lesion.severity)
             across = _bell(sheet.x[:, columns], spot[0], wide)
             down = _bell(sheet.y[rows], spot[1], high) * np.float32(peak)
             np.maximum(part, down * across, out=part)
@@ -443,14 +443,14 @@ def _fibrosis(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
             return np.asarray(base * (sign * (x - np.float32(0.5)) > 0), np.float32)
 
         weight += region(x, y)
-        sheet.cloud(region(sheet.x, sheet.y) * np.float32(0.12 + 0.12 * lesion.severity))
+        sheet.cloud(region(sheet.x, sheet.y) * np.float32(0.16 + 0.14 * lesion.severity))
         sheet.box_of(lesion.finding, (region(sheet.x, sheet.y) > 0.4) & sheet.visible(site.side))
     layer = sheet.canvas.blank()
     for side in SIDES:
         sheet.canvas.fill(layer, chest.lung(side), 255)
     sheet.canvas.fill(layer, chest.heart(), 70)
     weight *= sheet.canvas.plane(layer, 0.003)
-    sheet.add(weight * net * np.float32(0.035 + 0.035 * lesion.severity))
+    sheet.add(weight * net * np.float32(0.05 + 0.035 * lesion.severity))
 
 
 def _hernia(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
