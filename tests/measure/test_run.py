@@ -49,6 +49,19 @@ def test_the_window_is_wall_clock_and_holds_all_that_was_asked(
     assert set(threading.enumerate()) == before
 
 
+@pytest.mark.parametrize("count", [1, 7])
+def test_offline_keeps_the_latency_of_every_inference(
+    tiny_fp32: Artifact, tiny_store: Store, count: int
+) -> None:
+    engine = compile(tiny_fp32, hint="throughput", streams=2)
+    batches = [tiny_store.images[number : number + 1, None] for number in range(count)]
+    inferences, window_s, latencies = run._offline(engine, batches, 0.1, None)
+    assert len(latencies) == inferences
+    assert 0 < latencies.min() <= latencies.max() <= window_s
+    # Never more under way at once than there are requests.
+    assert latencies.sum() <= window_s * engine.streams
+
+
 def test_single_stream_has_one_image_under_way(
     tiny_fp32: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
