@@ -19,8 +19,8 @@ class Network(Settings):
     output_stride: Literal[32, 16] = 32
     """Input side / feature map side; 16 = heat maps twice as fine at about half the speed."""
     width: float = Field(default=1.0, gt=0, le=1)
-    """Share of the channels in every layer of a ResNet, above 0 to 1 = the published network. A quarter
-    trains about ten times as fast on a CPU and is enough for small, clean data."""
+    """Share of the channels in every layer of a ResNet, above 0 to 1 = the published network. A
+    quarter trains about ten times as fast on a CPU and is enough for small, clean data."""
 
 
 class Input(Settings):
