@@ -158,19 +158,19 @@ def _round(
         radius = rng.uniform(*cm) / 2 / FIELD_CM / sheet.canvas.scale
         outlines.append(_blob(radius, wobble, rng) + _spot(sheet, site, radius, rng))
         sheet.box(lesion.finding, outlines[-1])
-    field = sheet.shapes(outlines, 0.6 + 0.35 * lesion.severity, 0.0028)
-    sheet.add(field * np.float32(0.06 + 0.04 * lesion.severity))
+    field = sheet.shapes(outlines, 0.72 + 0.28 * lesion.severity, 0.0028)
+    sheet.add(field * np.float32(0.07 + 0.06 * lesion.severity))
 
 
 def _nodule(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
     """Round, well-defined, under 3 cm."""
-    smallest = 1.3 + 0.5 * lesion.severity
-    _round(sheet, lesion, rng, (smallest, 2.6), 0.06)
+    smallest = 1.5 + 0.6 * lesion.severity
+    _round(sheet, lesion, rng, (smallest, 2.75), 0.05)
 
 
 def _mass(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
     """Round or lobulated, over 3 cm."""
-    _round(sheet, lesion, rng, (3.9, 5.2 + 1.8 * lesion.severity), 0.10)
+    _round(sheet, lesion, rng, (4.2, 5.4 + 1.6 * lesion.severity), 0.10)
 
 
 def _cardiomegaly(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
@@ -238,7 +238,7 @@ def _pleural_thickening(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) 
     """A dense band with an uneven inner edge along the side wall, or a cap over the apex."""
     chest = sheet.chest
     for site in lesion.sites:
-        thick = 0.018 + 0.026 * lesion.severity
+        thick = 0.027 + 0.024 * lesion.severity
         if rng.random() < 0.75:
             first = rng.uniform(0.18, 0.36)
             last = first + rng.uniform(0.32, 0.5)
@@ -263,7 +263,7 @@ def _pleural_thickening(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) 
             under[:, 1] += 1.5 * thick * rng.uniform(0.75, 1.15, len(under))
             outline = np.concatenate((cap, under))
         field = sheet.shapes([outline], 0.95, 0.0022)
-        sheet.add(field * np.float32(0.04 + 0.05 * lesion.severity))
+        sheet.add(field * np.float32(0.08 + 0.05 * lesion.severity))
         sheet.box(lesion.finding, outline)
 
 
@@ -278,11 +278,11 @@ def _bump(sheet: Sheet, centre: tuple[float, float], wide: float, high: float) -
 def _pneumonia(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
     """One round fluffy airspace focus in one lung, ill-defined, densest in its middle."""
     for site in lesion.sites:
-        radius = rng.uniform(0.062, 0.088)
+        radius = rng.uniform(0.070, 0.094)
         centre = _spot(sheet, site, 0.8 * radius, rng)
         bump = _bump(sheet, centre, 0.95 * radius, 0.95 * radius * rng.uniform(0.9, 1.2))
         fluff = bump * (1 + 0.28 * noise(1, SOFT_SIDE, rng))
-        field = np.clip((fluff - 0.2) / 0.6, 0, 1) * np.float32(0.55 + 0.33 * lesion.severity)
+        field = np.clip((fluff - 0.2) / 0.6, 0, 1) * np.float32(0.62 + 0.32 * lesion.severity)
         sheet.cloud(np.asarray(field * (np.sign(sheet.x - 0.5) == (-1, 1)[site.side]), np.float32))
         near = (field > 0.4 * field.max()) & sheet.visible(site.side)
         sheet.box_of(lesion.finding, near)
@@ -299,9 +299,9 @@ def _infiltration(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> Non
             angle = turn * np.pi / 3 + rng.uniform(-0.3, 0.3)
             reach = rng.uniform(0.03, 0.06)
             spot = (centre[0] + reach * np.cos(angle), centre[1] + 1.2 * reach * np.sin(angle))
-            wide = rng.uniform(0.015, 0.022)
+            wide = rng.uniform(0.017, 0.024)
             high = wide * rng.uniform(0.8, 1.25)
-            peak = rng.uniform(0.75, 1.1) * (0.44 + 0.3 * lesion.severity)
+            peak = rng.uniform(0.75, 1.1) * (0.50 + 0.3 * lesion.severity)
             across = _bell(sheet.x[:, columns], spot[0], wide)
             down = _bell(sheet.y[rows], spot[1], high) * np.float32(peak)
             np.maximum(part, down * across, out=part)
@@ -384,7 +384,7 @@ def _atelectasis(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None
             tilt = rng.uniform(-0.18, 0.18)
             y = floor - rng.uniform(0.035, 0.055) - 0.055 * step + tilt * (u - u.mean())
             y -= rng.uniform(0, 0.08) * (u - u.mean()) ** 2 / 0.02
-            thick = rng.uniform(0.012, 0.016) + 0.008 * lesion.severity
+            thick = rng.uniform(0.015, 0.019) + 0.008 * lesion.severity
             taper = thick * np.sin(np.linspace(0.35, np.pi - 0.35, 10)) ** 0.6
             plate = ribbon(curve(x_of(site.side, u), y), taper)
             plates.append(plate)

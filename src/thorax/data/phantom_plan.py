@@ -110,7 +110,7 @@ def _sites(finding: str, rng: np.random.Generator) -> tuple[int, bool]:
         both = more < {"Effusion": 0.25, "Fibrosis": 0.7, "Atelectasis": 0.2}[finding]
         return (2, True) if both else (1, False)
     if finding == "Infiltration":
-        return 2 + int(more < 0.4), True
+        return 3 + int(more < 0.4), True
     if finding in ("Mass", "Nodule"):
         return 1 + int(more < 0.25) + int(finding == "Nodule" and more < 0.08), False
     return 1, False
@@ -126,7 +126,7 @@ def plan(seed: int, index: int, findings: Iterable[str]) -> tuple[Lesion, ...]:
         if finding not in wanted:
             continue
         rng = stream(seed, index, _PLACES + _COLUMN[finding])
-        severities[finding] = float(1 - 0.85 * rng.beta(1.1, 2.4))
+        severities[finding] = float(1 - 0.85 * rng.beta(1.0, 2.9))
         if finding not in _ZONES:
             sites[finding] = ()
             continue
