@@ -83,7 +83,8 @@ class Classification:
 
     def tables(self) -> list[Table]:
         """Return what a person is shown."""
-        note = f"{self.images:,} images, {rate_text(self.images_per_s)} images/s, "
+        many = "" if self.images == 1 else "s"
+        note = f"{self.images:,} image{many}, {rate_text(self.images_per_s)} images/s, "
         note += f"{self.engine['precision']} on {self.engine['device']}"
         if self.failed:
             note += f"; {self.failed:,} could not be read"

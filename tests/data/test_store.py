@@ -75,7 +75,7 @@ def test_select_gives_the_rows_of_a_split(noise: Noise, make_store: MakeStore) -
     assert store.select("test").tolist() == [1, 3]
     assert store.select("val").dtype == np.int64
     assert store.select("val").tolist() == []
-    with pytest.raises(UsageError, match="split-unknown"):
+    with pytest.raises(UsageError, match="split-name"):
         store.select("training")
 
 

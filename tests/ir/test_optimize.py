@@ -198,3 +198,8 @@ def test_the_drop_is_the_difference_of_the_two_cards(
         whole.accuracy.mean_auroc - small.accuracy.mean_auroc, abs=1e-9
     )
     assert whole.digest != small.digest
+
+
+def test_an_artifact_holds_its_three_files_and_nothing_else(tiny_int8: Artifact) -> None:
+    found = {path.name for path in tiny_int8.path.iterdir()}
+    assert found == {artifact.XML, artifact.BIN, artifact.CARD}

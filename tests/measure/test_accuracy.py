@@ -131,7 +131,7 @@ def test_an_empty_or_unknown_split_is_refused(tiny_fp32: Artifact, tiny_store: S
     assert empty.value.code == "split-empty"
     with pytest.raises(UsageError) as unknown:
         validate(engine, tiny_store, split="holdout")
-    assert unknown.value.code == "split-unknown"
+    assert unknown.value.code == "split-name"
 
 
 def test_a_store_that_does_not_fit_is_refused(tiny_fp32: Artifact, tiny_store: Store) -> None:

@@ -82,11 +82,11 @@ class Store:
         """Return int64 indices of a split, ascending; empty when it has no image.
 
         Raises:
-            UsageError: `split-unknown`.
+            UsageError: `split-name`.
         """
         if split not in SPLITS:
             raise UsageError(
-                "split-unknown", f"split {split!r} does not exist; allowed are {', '.join(SPLITS)}"
+                "split-name", f"split {split!r} does not exist; allowed are {', '.join(SPLITS)}"
             )
         return np.flatnonzero(np.array(self.splits) == split).astype(np.int64)
 

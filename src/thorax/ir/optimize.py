@@ -1,5 +1,6 @@
 """Any model to an artifact: rewrite, lower the precision, compare, measure, write."""
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,7 +168,8 @@ def _measure(made: Artifact, baseline: ov.Model, store: Store) -> dict[str, Any]
         return {}
     drop = 0.0
     if made.card.precision is not Precision.FP32:
-        with artifact.new_folder(made.path / "baseline") as folder:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
             ov.save_model(baseline, folder / artifact.XML, compress_to_fp16=False)
             plain = made.card.model_copy(update={"precision": Precision.FP32})
             baseline_scores = _probabilities(

@@ -128,6 +128,7 @@ def _difference(validation: Validation, against: Validation) -> dict[str, Any]:
     return {
         **describe(against.engine),
         **against.score.document(),
+        "difference_is": "against minus model",
         "mean_difference": interval_document(difference.mean),
         "difference": {
             name: interval_document(one)

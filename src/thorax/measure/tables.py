@@ -58,7 +58,8 @@ def rich_table(table: Table) -> "RichTable":
         show_edge=False,
     )
     for place, heading in enumerate(table.columns):
-        drawn.add_column(Text(heading), justify="right" if place else "left")
+        prose = not place or any(" " in row[place] and "," in row[place] for row in table.rows)
+        drawn.add_column(Text(heading), justify="left" if prose else "right")
     for place, row in enumerate(table.rows):
         dim = place < len(table.simulated) and table.simulated[place]
         drawn.add_row(*(Text(cell) for cell in row), style="dim" if dim else None)
