@@ -117,7 +117,7 @@ def test_a_tile_is_where_its_receptive_field_is_the_nearest(
         clear &= order[:, 1] - order[:, 0] > 2.1 * side / 512
         nearest.append(away.argmin(axis=1))
     scale = {"inferno": cv2.COLORMAP_INFERNO, "viridis": cv2.COLORMAP_VIRIDIS}[colours]
-    level = (255 / (1 + np.exp(-cells.astype(np.float64)))).astype(np.uint8)
+    level = np.rint(255 * (cells.astype(np.float64) - cells.min()) / np.ptp(cells)).astype(np.uint8)
     colour = cv2.applyColorMap(level, scale).reshape(*shape, 3).astype(float) * 0.45
     wanted = colour[np.ix_(*nearest)]
     assert np.abs(drawn - wanted)[np.ix_(clear, clear)].max() <= 1
@@ -143,19 +143,23 @@ def test_the_left_half_is_the_radiograph_untinted() -> None:
     assert np.array_equal(left, np.repeat(image[:, :, None], 3, axis=2))
 
 
-def test_a_cell_is_coloured_alike_whatever_the_others_are() -> None:
+def test_colours_span_the_map_and_the_scale_names_its_ends() -> None:
     grid = HeatmapGrid(stride=24, offset=11.5)
-    weak = np.array([[-5, -5], [-5, -4]], np.float32)
-    strong = np.array([[-5, 9], [9, 9]], np.float32)
-    assert np.array_equal(panel(weak, grid, 48)[:200, :200], panel(strong, grid, 48)[:200, :200])
+    weak = np.array([[-5, -4], [-3, -5]], np.float32)
+    strong = 10 * weak
+    one, two = (
+        overlay(np.zeros((48, 48), np.uint8), cells, grid, title="") for cells in (weak, strong)
+    )
+    assert np.array_equal(one[:, :1042], two[:, :1042])
+    assert not np.array_equal(one[:, 1042:], two[:, 1042:])
 
 
-def test_evidence_beyond_all_bounds_is_drawn_at_the_end_of_the_scale() -> None:
+def test_a_map_without_any_difference_is_drawn_at_the_low_end() -> None:
     grid = HeatmapGrid(stride=24, offset=11.5)
-    ends = np.array([[-2000, 2000], [-50, 50]], np.float32)
-    drawn = panel(ends, grid, 48)
-    assert np.array_equal(drawn[:200, :200], drawn[300:500, :200])
-    assert np.array_equal(drawn[:200, 300:500], drawn[300:500, 300:500])
+    drawn = panel(np.full((2, 2), 2000, np.float32), grid, 48)
+    low = panel(np.array([[0, 1], [1, 1]], np.float32), grid, 48)
+    assert np.array_equal(drawn[:200, :200], low[:200, :200])
+    assert np.array_equal(drawn[300:, 300:], drawn[:212, :212])
 
 
 def test_the_picture_says_what_it_is_not() -> None:

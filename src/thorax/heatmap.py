@@ -59,7 +59,8 @@ def overlay(
     """Draw radiograph and evidence side by side, BGR uint8 [H,W,3].
 
     Each cell is one flat tile around the centre of its receptive field: the picture shows the
-    resolution there is. The colour is the probability a cell alone would give, 0 to 1.
+    resolution there is. Colours run from the least to the most evidence of this map, in logits,
+    which the scale beside it names: cells of a sure network all but saturate as probabilities.
 
     Args:
         image: uint8 [S,S], the prepared square.
@@ -73,11 +74,12 @@ def overlay(
     scale = height / side
     large = cv2.resize(image, (height, height), interpolation=cv2.INTER_CUBIC)
     grey = cv2.cvtColor(large, cv2.COLOR_GRAY2BGR)
-    probability = 0.5 + 0.5 * np.tanh(0.5 * cells.astype(np.float64))
+    least, most = float(cells.min()), float(cells.max())
+    level = (cells.astype(np.float64) - least) / max(most - least, 1e-6)
     centres = (np.arange(height) + 0.5) / scale - 0.5
     nearest = np.rint((centres - grid.offset) / grid.stride).astype(int)
     rows, columns = (nearest.clip(0, count - 1) for count in cells.shape)
-    tiles = (probability[np.ix_(rows, columns)] * 255).astype(np.uint8)
+    tiles = np.rint(level[np.ix_(rows, columns)] * 255).astype(np.uint8)
     tint = cv2.applyColorMap(tiles, _COLOURS[colours])
     mixed = cv2.addWeighted(grey, 0.55, tint, 0.45, 0)
     for edges, axis in ((np.flatnonzero(np.diff(rows)), 0), (np.flatnonzero(np.diff(columns)), 1)):
@@ -86,7 +88,7 @@ def overlay(
     bar = cv2.applyColorMap(
         np.linspace(255, 0, height).astype(np.uint8)[:, None].repeat(14, axis=1), _COLOURS[colours]
     )
-    top, bottom, gap, scale_width = 34, 28, 8, 40
+    top, bottom, gap, scale_width = 34, 28, 8, 56
     canvas = np.full(
         (top + height + bottom, 2 * height + 2 * gap + 14 + scale_width, 3), 16, np.uint8
     )
@@ -95,11 +97,15 @@ def overlay(
     left = 2 * height + 2 * gap
     canvas[top : top + height, left : left + 14] = bar
     _write(canvas, title, (8, 23), 0.55)
-    for value, y in (("1.0", top + 12), ("0.5", top + height // 2 + 5), ("0.0", top + height - 2)):
-        _write(canvas, value, (left + 17, y), 0.38)
+    for value, y in (
+        (most, top + 12),
+        ((most + least) / 2, top + height // 2 + 5),
+        (least, top + height - 2),
+    ):
+        _write(canvas, f"{value:+.3g}", (left + 17, y), 0.38)
     _write(
         canvas,
-        f"{INTENDED_USE} Evidence per cell, not an outline of a lesion.",
+        f"{INTENDED_USE} Evidence per cell in logits, not an outline of a lesion.",
         (8, top + height + 19),
         0.42,
     )
