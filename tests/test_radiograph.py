@@ -44,7 +44,10 @@ def test_the_name_says_nothing_of_the_format(image: npt.NDArray[np.uint8], tmp_p
             assert radiograph.source == str(path)
             assert np.array_equal(radiograph.grey8, image)
     assert read(encoded(".jpg", image)).meaning.format == "jpeg"
-    assert read(encoded(".png", image)).source == "<bytes>"
+    for content in (encoded(".png", image), bytearray(encoded(".png", image))):
+        for data in (content, memoryview(content)):
+            assert read(data).source == "<bytes>"
+            assert np.array_equal(read(data).grey8, image)
 
 
 def test_values_are_the_bytes_or_their_255ths(image: npt.NDArray[np.uint8]) -> None:

@@ -34,6 +34,15 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 
+_EXTRAS: Final = {
+    "torch": "train",
+    "safetensors": "train",
+    "nncf": "optimize",
+    "matplotlib": "measure",
+    "jinja2": "measure",
+}
+"""Packages that only some commands need, and the extra that brings each."""
+
 _INTERRUPTED: Final = 130
 """128 + SIGINT, as shells say it."""
 
@@ -419,6 +428,12 @@ def _run(arguments: list[str], *, debug: bool) -> int:
     except SystemExit:
         # Click's answer to a reader of stdout that has left, as `head` does.
         return 0
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in _EXTRAS:
+            return _bug(error, debug=debug)
+        what = f"this command needs {package}; install it: pip install 'thorax[{_EXTRAS[package]}]'"
+        return _fail("extra-missing", what, 2, debug=debug)
     except OSError as error:
         where = f" ({str(error.filename)!r})" if error.filename else ""
         what = f"{error.strerror or error}{where}; make room, or name a place that can be used"
@@ -427,16 +442,16 @@ def _run(arguments: list[str], *, debug: bool) -> int:
         if hasattr(error, "format_message"):
             hint = "see `thorax --help`"
             return _fail("usage", f"{error.format_message()}; {hint}", 2, debug=debug)
-        return _fail(
-            "bug",
-            f"{type(error).__name__}: {error}; please report it with what --debug prints",
-            1,
-            debug=debug,
-        )
+        return _bug(error, debug=debug)
     if status == _INTERRUPTED:
         # Typer answers Ctrl-C within a command by returning this status.
         return _fail("interrupted", "stopped; no file is left half written", status, debug=False)
     return int(status or 0)
+
+
+def _bug(error: Exception, *, debug: bool) -> int:
+    what = f"{type(error).__name__}: {error}; please report it with what --debug prints"
+    return _fail("bug", what, 1, debug=debug)
 
 
 def _fail(code: str, message: str, status: int, *, debug: bool) -> int:

@@ -121,7 +121,9 @@ _MOST_UNSQUARE: Final = 4.0
 _SQUARE_ENOUGH: Final = 0.01
 
 
-def read(source: Path | str | bytes, *, limits: Limits = _DEFAULT_LIMITS) -> Radiograph:
+def read(
+    source: Path | str | bytes | bytearray | memoryview, *, limits: Limits = _DEFAULT_LIMITS
+) -> Radiograph:
     """Read one radiograph: a PNG, a JPEG or a DICOM file, told by its content and not its name.
 
     Colour becomes grey by BT.601 luma, transparency is composited on black, a JPEG is turned as
@@ -141,8 +143,8 @@ def read(source: Path | str | bytes, *, limits: Limits = _DEFAULT_LIMITS) -> Rad
         >>> read(png.tobytes()).pixels.tolist()[0]
         [0.20000000298023224, 0.20000000298023224, 0.20000000298023224]
     """
-    if isinstance(source, bytes):
-        data, name = source, "<bytes>"
+    if isinstance(source, bytes | bytearray | memoryview):
+        data, name = bytes(source), "<bytes>"
         _check_length(len(data), limits)
     else:
         data, name = _content(source, limits), str(source)

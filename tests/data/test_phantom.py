@@ -283,6 +283,15 @@ def test_a_folder_that_cannot_be_made_is_the_users_mistake(tmp_path: Path) -> No
     assert error.value.code == "phantom-folder"
 
 
+@pytest.mark.parametrize("name", ["labels.csv", "boxes.csv", "00000001_000.png", "card.json"])
+def test_a_folder_with_files_of_others_is_left_alone(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("Image Index,Finding Labels\n")
+    with pytest.raises(UsageError) as error:
+        write(tmp_path, count=1, side=64, seed=0)
+    assert error.value.code == "phantom-folder"
+    assert _contents(tmp_path) == {name: b"Image Index,Finding Labels\n"}
+
+
 def _contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 

@@ -46,7 +46,8 @@ def test_a_virtual_device_alone_means_every_device(device: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "device", ["ABACUS", "AUTO:ABACUS", "HETERO:CPU,ABACUS", "cpu", "", "CPU:CPU"]
+    "device",
+    ["ABACUS", "AUTO:ABACUS", "HETERO:CPU,ABACUS", "cpu", "", "CPU:CPU", "HETERO:", "AUTO:,"],
 )
 def test_a_device_that_is_not_here_is_refused_with_those_that_are(device: str) -> None:
     with pytest.raises(DeviceError, match="available: CPU") as refused:

@@ -287,6 +287,13 @@ def test_a_description_that_is_missing_or_wrong_is_refused(
     assert (error.code, error.exit_code) == (code, exit_code)
 
 
+@pytest.mark.parametrize("described", [describe(*IMAGENET), Described(side=32)])
+def test_a_checkpoint_is_not_described_by_its_user(tmp_path: Path, described: Described) -> None:
+    (tmp_path / "run").mkdir()
+    error = refused(tmp_path / "run", described, tmp_path / "a")
+    assert (error.code, error.exit_code) == ("model-described", 2)
+
+
 @pytest.mark.parametrize("content", [b"", b"garbage" * 100, b"\x08\x09\x3a\xff\xff\xff\x7f"])
 def test_a_file_that_is_no_onnx_is_refused_in_silence(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], content: bytes

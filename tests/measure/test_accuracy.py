@@ -16,6 +16,8 @@ from thorax.errors import DataError, UsageError
 from thorax.heatmap import peak
 from thorax.labels import LabelSet
 from thorax.measure.accuracy import Validation, document, validate
+from thorax.measure.score import interval_document
+from thorax.metrics import bootstrap_difference
 from thorax.predict import calibrate
 
 
@@ -121,6 +123,24 @@ def test_a_box_around_everything_is_hit_and_one_outside_never(
     made = checked(document(validate(compile(tiny_fp32), store, samples=20)))
     total = len(tiny_store.select("test"))
     assert made["pointing"] == {"Mass": {"hits": rate * total, "total": total, "rate": rate}}
+
+
+def test_a_difference_rests_on_as_many_resamples_as_the_table(
+    tiny_fp32: Artifact, tiny_int8: Artifact, tiny_store: Store
+) -> None:
+    one, other = (
+        validate(compile(artifact), tiny_store, split="train", samples=150)
+        for artifact in (tiny_fp32, tiny_int8)
+    )
+    expected = bootstrap_difference(
+        tiny_store.labels[one.indices],
+        one.probability,
+        other.probability,
+        [tiny_store.patients[index] for index in one.indices],
+        samples=150,
+    )
+    made = document(one, other)["against"]["mean_difference"]
+    assert made == interval_document(expected.mean)
 
 
 def test_an_empty_or_unknown_split_is_refused(tiny_fp32: Artifact, tiny_store: Store) -> None:

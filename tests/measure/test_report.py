@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from thorax.artifact import Artifact
-from thorax.errors import DataError
+from thorax.errors import DataError, UsageError
 from thorax.measure.report import load, write_report
 from thorax.measure.tables import (
     artifact_table,
@@ -236,6 +236,13 @@ def test_other_documents_and_damaged_ones_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"report-damaged: .*'auroc'"):
         _write([damaged], tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_no_page(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        write_report([], tmp_path, title="T")
+    assert refused.value.code == "output-unwritable"
+    assert not list(tmp_path.iterdir())
 
 
 def test_results_are_loaded_from_files_and_folders(tmp_path: Path) -> None:

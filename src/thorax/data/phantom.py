@@ -6,6 +6,7 @@ A phantom is a pure function of (seed, index); its content does not depend on th
 import csv
 import io
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -34,6 +35,11 @@ _SMALLEST, _LARGEST = 16, 4096
 _GROUPS: Final = ((1, 2, 3), (2, 1, 3), (3, 2, 1), (2, 2, 2), (1, 3, 2), (3, 3), (1, 1, 2, 2))
 _BLOCK_SIZE: Final = 6
 _CHUNK: Final = 32
+_HEADERS: Final = {
+    "labels.csv": ("image", "patient", "view", "findings"),
+    "boxes.csv": ("image", "finding", "x", "y", "width", "height"),
+}
+_IMAGE_NAME: Final = re.compile(r"\.?(phantom_\d+_\d+\.(png|dcm)|labels\.csv|boxes\.csv)(\.part)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +218,23 @@ def _save(path: Path, data: bytes) -> None:
     temporary.replace(path)
 
 
+def _refuse_strangers(folder: Path) -> None:
+    """Leave a folder alone whose files, tables of labels above all, are somebody else's."""
+    for path in sorted(folder.iterdir()):
+        if path.name in _HEADERS:
+            with path.open("rb") as file:
+                mine = file.readline(200).decode(errors="replace").strip() == ",".join(
+                    _HEADERS[path.name]
+                )
+        else:
+            mine = _IMAGE_NAME.fullmatch(path.name) is not None
+        if not mine:
+            raise UsageError(
+                "phantom-folder",
+                f"{folder} holds {path.name!r}, which no phantom brought there; name another folder",
+            )
+
+
 def _encode_png(phantom: Phantom) -> bytes:
     done, data = cv2.imencode(".png", phantom.pixels, [cv2.IMWRITE_PNG_COMPRESSION, 3])
     assert done, "an 8-bit grey square always encodes"
@@ -294,7 +317,7 @@ def write(
     whole, so a folder with `labels.csv` is complete.
 
     Args:
-        out: folder, made if absent.
+        out: folder, made if absent; one that holds anything but phantoms is left alone.
         count: images, at least 1.
         side: pixels of each edge.
         seed: which collection.
@@ -313,6 +336,7 @@ def write(
     _check(seed, count - 1, side)
     try:
         out.mkdir(parents=True, exist_ok=True)
+        _refuse_strangers(out)
         # Images of another collection may follow: the old tables must not speak for them.
         (out / "labels.csv").unlink(missing_ok=True)
     except OSError as error:
@@ -333,7 +357,7 @@ def write(
         for e in entries
         for b in e.boxes
     ]
-    _save(out / "boxes.csv", _table(("image", "finding", "x", "y", "width", "height"), boxes))
+    _save(out / "boxes.csv", _table(_HEADERS["boxes.csv"], boxes))
     labels = [(e.image, e.patient, e.view, "|".join(e.findings) or NO_FINDING) for e in entries]
-    _save(out / "labels.csv", _table(("image", "patient", "view", "findings"), labels))
+    _save(out / "labels.csv", _table(_HEADERS["labels.csv"], labels))
     return len(entries)

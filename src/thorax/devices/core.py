@@ -63,7 +63,7 @@ def physical_devices(device: str) -> tuple[str, ...]:
     available = [found.name for found in list_devices()]
     head, _, rest = device.partition(":")
     parts = [part.strip() for part in rest.split(",") if part.strip()] if rest else []
-    if head not in VIRTUAL:
+    if head not in VIRTUAL or (not parts and head != device):
         parts = [device]
     elif not parts:
         parts = list(available)

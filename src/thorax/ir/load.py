@@ -86,12 +86,18 @@ def load(path: Path, described: Described) -> Source:
         ModelError: `model-missing`, `model-format`, `model-unreadable`, `model-input` or
             `model-labels`.
         UsageError: `model-undescribed` when the file leaves open what only the user knows,
-            `model-normalisation`, `model-side` or `model-labels-twice` when what the user says
+            `model-described` when a checkpoint knows it already, `model-normalisation`, `model-side` or `model-labels-twice` when what the user says
             cannot be.
     """
     if not path.exists():
         raise ModelError("model-missing", f"no model at {path}")
     if path.is_dir():
+        if described != Described():
+            raise UsageError(
+                "model-described",
+                f"{path} is a checkpoint, which says its labels, normalisation and side itself; "
+                "leave out --labels, --mean, --std and --side",
+            )
         return _checkpoint(path)
     if path.suffix.lower() == ".onnx":
         return _onnx(path, described)

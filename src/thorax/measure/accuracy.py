@@ -29,6 +29,7 @@ class Validation:
         probability: float64 [N,K], calibrated where the card says how.
         score: AUROC with patient-bootstrap intervals, calibration error, curves.
         pointing: hits of the heat-map peak in lesion boxes, by finding; empty without heat maps.
+        samples: bootstrap resamples of patients.
     """
 
     engine: Engine
@@ -38,6 +39,7 @@ class Validation:
     probability: npt.NDArray[np.float64]
     score: Score
     pointing: dict[str, metrics.Pointing]
+    samples: int
 
 
 def validate(
@@ -75,6 +77,7 @@ def validate(
             samples=samples,
         ),
         pointing=_pointing(engine, store, indices, outputs),
+        samples=samples,
     )
 
 
@@ -124,6 +127,7 @@ def _difference(validation: Validation, against: Validation) -> dict[str, Any]:
         validation.probability,
         against.probability,
         [store.patients[index] for index in validation.indices],
+        samples=validation.samples,
     )
     return {
         **describe(against.engine),

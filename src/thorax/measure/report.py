@@ -18,7 +18,7 @@ from markupsafe import Markup
 from thorax import __version__
 from thorax.artifact import INTENDED_USE
 from thorax.durable import write_text
-from thorax.errors import DataError
+from thorax.errors import DataError, UsageError
 from thorax.measure.plots import (
     Series,
     auroc_plot,
@@ -143,6 +143,7 @@ def write_report(documents: Sequence[Document], out: Path, *, title: str) -> Pat
     Raises:
         DataError: `report-not-a-result` for a document of another kind, `report-damaged` for one
             that lacks what its command always prints.
+        UsageError: `output-unwritable` when `out` is a folder.
     """
     by_command: dict[str, list[Document]] = {name: [] for name in COMMANDS}
     for document in documents:
@@ -161,6 +162,11 @@ def write_report(documents: Sequence[Document], out: Path, *, title: str) -> Pat
             f"a result lacks or garbles what its command prints: {type(error).__name__}: {error};"
             " run that command again",
         ) from error
+    if out.is_dir():
+        raise UsageError(
+            "output-unwritable",
+            f"{str(out)!r} is a folder; name the page, e.g. {out / 'report.html'}",
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, page)
     return out
