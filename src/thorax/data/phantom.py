@@ -231,7 +231,7 @@ def _refuse_strangers(folder: Path) -> None:
         if not mine:
             raise UsageError(
                 "phantom-folder",
-                f"{folder} holds {path.name!r}, which no phantom brought there; name another folder",
+                f"{folder} holds {path.name!r}, which is no phantom's; name another folder",
             )
 
 

@@ -86,8 +86,8 @@ def load(path: Path, described: Described) -> Source:
         ModelError: `model-missing`, `model-format`, `model-unreadable`, `model-input` or
             `model-labels`.
         UsageError: `model-undescribed` when the file leaves open what only the user knows,
-            `model-described` when a checkpoint knows it already, `model-normalisation`, `model-side` or `model-labels-twice` when what the user says
-            cannot be.
+            `model-described` when a checkpoint knows it already, `model-normalisation`,
+            `model-side` or `model-labels-twice` when what the user says cannot be.
     """
     if not path.exists():
         raise ModelError("model-missing", f"no model at {path}")
