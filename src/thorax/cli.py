@@ -432,16 +432,20 @@ def _run(arguments: list[str], *, debug: bool) -> int:
         package = (error.name or "").split(".")[0]
         if package not in _EXTRAS:
             return _bug(error, debug=debug)
-        what = f"this command needs {package}; install it: pip install 'thorax[{_EXTRAS[package]}]'"
-        return _fail("extra-missing", what, 2, debug=debug)
+        return _fail(
+            "extra-missing",
+            f"this command needs {package}; install it: pip install 'thorax[{_EXTRAS[package]}]'",
+            2,
+            debug=debug,
+        )
     except OSError as error:
         where = f" ({str(error.filename)!r})" if error.filename else ""
         what = f"{error.strerror or error}{where}; make room, or name a place that can be used"
         return _fail("system-refused", what, 2, debug=debug)
     except Exception as error:
         if hasattr(error, "format_message"):
-            hint = "see `thorax --help`"
-            return _fail("usage", f"{error.format_message()}; {hint}", 2, debug=debug)
+            what, hint = error.format_message().rstrip("."), "see `thorax --help`"
+            return _fail("usage", f"{what}; {hint}", 2, debug=debug)
         return _bug(error, debug=debug)
     if status == _INTERRUPTED:
         # Typer answers Ctrl-C within a command by returning this status.
@@ -450,8 +454,12 @@ def _run(arguments: list[str], *, debug: bool) -> int:
 
 
 def _bug(error: Exception, *, debug: bool) -> int:
-    what = f"{type(error).__name__}: {error}; please report it with what --debug prints"
-    return _fail("bug", what, 1, debug=debug)
+    return _fail(
+        "bug",
+        f"{type(error).__name__}: {error}; please report it with what --debug prints",
+        1,
+        debug=debug,
+    )
 
 
 def _fail(code: str, message: str, status: int, *, debug: bool) -> int:
