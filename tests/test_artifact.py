@@ -286,6 +286,17 @@ def test_what_is_no_artifact_is_never_overwritten(tmp_path: Path, what: str) -> 
     assert names(tmp_path) == ["precious"]
 
 
+def test_an_artifact_that_shares_its_folder_is_not_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    old = write(out)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(ModelError) as caught, artifact.new_folder(out):
+        pytest.fail("the block must not begin")
+    assert caught.value.code == "artifact-exists"
+    assert artifact.load(out) == old
+    assert (out / "notes.txt").read_text() == "mine"
+
+
 def test_an_empty_folder_and_missing_parents_are_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert write(tmp_path / "empty").path == tmp_path / "empty"

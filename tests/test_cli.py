@@ -214,7 +214,7 @@ def test_a_place_that_cannot_be_written_is_no_bug(
     document = tmp_path / "score.json"
     cell = {"value": 0.5, "low": 0.4, "high": 0.6, "positives": 3, "images": 9}
     document.write_text(
-        json.dumps({"command": "score", "auroc": {"Mass": cell}, "mean_auroc": cell})
+        json.dumps({"command": "score", "auroc": {"Mass": cell}, "mean_auroc": 0.5})
     )
     names = {
         "file": tmp_path / "file", "phantoms": phantoms, "run": tiny_run, "model": tiny_fp32.path,
@@ -333,3 +333,13 @@ def test_one_name_and_one_module_are_the_same_program() -> None:
         for way in ways
     ]
     assert told[0] == told[1] == f"thorax {__version__}\n"
+
+
+def test_devices_are_a_list_with_the_keys_of_the_contract(typed: Run) -> None:
+    status, out, _ = typed("devices", "--json")
+    listed = json.loads(out)
+    assert status == 0
+    assert [set(one) for one in listed] == [
+        {"name", "full_name", "simulated", "precisions"} for _ in listed
+    ]
+    assert "CPU" in {one["name"] for one in listed}

@@ -310,6 +310,14 @@ def test_a_folder_gives_what_may_be_a_radiograph_sorted(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_an_image_under_a_strange_name_is_told_by_how_it_begins(tmp_path: Path) -> None:
+    (tmp_path / "scan.bak").write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "scan.img").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "scan.old").write_bytes(b"\xff\xd8\xff\xe0")
+    (tmp_path / "scan.txt").write_bytes(b"a report")
+    assert [path.name for path in found(tmp_path)] == ["scan.bak", "scan.img", "scan.old"]
+
+
 def test_hidden_files_and_folders_are_left_out_but_not_when_named(tmp_path: Path) -> None:
     touch(tmp_path, ".a.png", ".git/b.png", "sub/.c.png", "d.png", ".hidden/deep/e.png")
     assert found(tmp_path) == [tmp_path / "d.png"]

@@ -77,6 +77,8 @@ class Card(_Frozen):
     label_set: str
     labels: tuple[str, ...]
     input: InputSpec
+    """What `prepare` makes for it. Mean and std are inside the graph, and told here for people; of
+    a source with several channels this is their average, the whole lists are in `provenance`."""
     precision: Precision
     heatmap: HeatmapGrid | None = None
     thresholds: dict[str, float] | None = None
@@ -135,8 +137,10 @@ def _card_digest(card: Card) -> str:
 
 
 def is_artifact(path: Path) -> bool:
-    """Return whether a folder claims to be an artifact; `load` verifies the claim."""
-    return path.is_dir() and (path / CARD).is_file()
+    """Return whether a folder holds a card and nothing foreign; `load` verifies the rest."""
+    if not (path / CARD).is_file():
+        return False
+    return all(file.name in (CARD, XML, BIN) for file in path.iterdir())
 
 
 def load(path: Path) -> Artifact:

@@ -134,6 +134,7 @@ def train(
                 )
 
         result = fit(made, store, out, resume=resume, on_progress=tell)
+    console.save(result.document(), out / "train.json")
     console.emit(
         result.document(),
         as_json=json,
@@ -341,7 +342,10 @@ def benchmark(
     )
     files = list(find_files([images])) if images else []
     prepared = run.read_images(files, artifact.card.input) if images else ()
-    measurement = run.measure(engine, scenario, duration_s=duration, images=prepared)
+    with console.progress(f"measuring {scenario}", None) as ticker:
+        measurement = run.measure(
+            engine, scenario, duration_s=duration, images=prepared, on_progress=ticker.advance
+        )
     document = run.document(engine, measurement)
     console.emit(document, as_json=json, show=lambda: console.show(speed_table([document])))
 
@@ -349,22 +353,13 @@ def benchmark(
 @app.command(epilog="Example:  thorax devices --json")
 def devices(json: Json = False) -> None:
     """What is here and what it can do."""
+    from dataclasses import asdict
+
     from thorax.devices.core import list_devices
     from thorax.measure.tables import Table
 
     found = list_devices()
-    document = {
-        "command": "devices",
-        "devices": [
-            {
-                "name": device.name,
-                "full_name": device.full_name,
-                "simulated": device.simulated,
-                "precisions": list(device.precisions),
-            }
-            for device in found
-        ],
-    }
+    document = [asdict(device) for device in found]
     table = Table(
         "Devices",
         ("Name", "Hardware", "Computes natively"),

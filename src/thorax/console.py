@@ -18,7 +18,9 @@ _EVERY_S: Final = 5.0
 """Seconds between plain progress lines where there is no terminal."""
 
 
-def emit(document: Mapping[str, Any], *, as_json: bool, show: Callable[[], None]) -> None:
+def emit(
+    document: Mapping[str, Any] | list[Any], *, as_json: bool, show: Callable[[], None]
+) -> None:
     """Answer a command: one JSON document on stdout, or what `show` prints for a person."""
     if as_json:
         sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")

@@ -135,7 +135,7 @@ def find_files(inputs: Sequence[Path]) -> Iterator[Path]:
     """Yield the files named, and below each folder named what may be a radiograph, sorted.
 
     In a folder a file counts by its name: PNG, JPEG and DICOM endings, none, or a number, as in
-    files named by their UID. What it really is, its content tells.
+    files named by their UID; and under any other name when it begins as one of these formats does.
     """
     for path in inputs:
         if not path.is_dir():
@@ -143,7 +143,16 @@ def find_files(inputs: Sequence[Path]) -> Iterator[Path]:
             continue
         for file in sorted(path.rglob("*")):
             suffix = file.suffix.lower()
-            plausible = suffix in _SUFFIXES or re.fullmatch(r"\.\d+", suffix)
+            named = suffix in _SUFFIXES or re.fullmatch(r"\.\d+", suffix)
             hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
-            if plausible and not hidden and file.is_file():
+            if not hidden and file.is_file() and (named or _begins_as_an_image(file)):
                 yield file
+
+
+def _begins_as_an_image(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(132)
+    except OSError:
+        return False
+    return head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")) or head[128:] == b"DICM"

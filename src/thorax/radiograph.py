@@ -72,6 +72,10 @@ class Radiograph:
         self.meaning = meaning
         self.source = source
 
+    def __repr__(self) -> str:
+        height, width = self._values.shape
+        return f"Radiograph({height} x {width}, {self.meaning}, {self.source!r})"
+
     @property
     def pixels(self) -> npt.NDArray[np.float32]:
         """float32 [H,W], 0-1, white = dense."""
@@ -225,8 +229,14 @@ def _decode_dicom(data: bytes, name: str, limits: Limits) -> Radiograph:
     answer = _SANDBOX.ask(
         head, data, wall_s=min(limits.seconds, 5 * cpu_s), most_bytes=6 * limits.pixels + 4 * 65536
     )
-    told = answer.head
-    values = _shown(told, answer.body)
+    try:
+        return _assembled(answer.head, answer.body, name, limits)
+    except (KeyError, TypeError, ValueError) as error:
+        raise refuse("dicom-decoder-crashed", "the decoding process answers nonsense") from error
+
+
+def _assembled(told: dict[str, Any], body: bytearray, name: str, limits: Limits) -> Radiograph:
+    values = _shown(told, body)
     spacing = told["spacing_mm"]
     tallness = float(told["tallness"])
     if abs(tallness - 1) > _SQUARE_ENOUGH:

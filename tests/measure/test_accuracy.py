@@ -82,7 +82,7 @@ def test_two_artifacts_are_compared_on_the_same_images(
     assert made["against"]["digest"] != made["digest"]
     difference = made["against"]["mean_difference"]
     # Of the second artifact minus that of the first.
-    means = [one["mean_auroc"]["value"] for one in (made["against"], made)]
+    means = [one["mean_auroc"] for one in (made["against"], made)]
     assert difference["value"] == pytest.approx(means[0] - means[1])
     assert difference["low"] <= difference["value"] <= difference["high"]
 

@@ -220,7 +220,7 @@ def test_int8_drop_needs_both_on_the_same_images(tmp_path: Path) -> None:
     fp32, int8 = made_up.validation("fp32"), made_up.validation("int8", noise=0.5)
     for document in (fp32, int8):
         document["roc"], document["reliability"] = {}, []
-    drop = fp32["mean_auroc"]["value"] - int8["mean_auroc"]["value"]
+    drop = fp32["mean_auroc"] - int8["mean_auroc"]
     assert f"INT8 drop in mean AUROC {drop:+.4f}" in _write([int8, fp32], tmp_path).text
     other = {**int8, "split": "val"}
     assert "INT8 drop" not in _write([fp32, other], tmp_path).text

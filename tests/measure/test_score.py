@@ -90,7 +90,7 @@ def test_without_patients_there_are_no_intervals(tmp_path: Path) -> None:
     result = _score(tmp_path, PREDICTIONS, labels)
     assert result.patients is None
     assert _values(result) == _values(_score(tmp_path))
-    assert result.document()["mean_auroc"]["low"] is None
+    assert result.document()["mean_auroc_interval"]["low"] is None
 
 
 def test_gzip_and_byte_order_mark_are_read(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_document_is_json_with_null_for_what_is_undefined() -> None:
         "positives": 0,
         "images": 3,
     }
-    assert document["mean_auroc"]["value"] == 1.0
+    assert document["mean_auroc"] == 1.0
     assert document["roc"] == {"Mass": [[0.0, 0.0], [0.0, 1.0], [1.0, 1.0]]}
     assert sum(row["count"] for row in document["reliability"]) == 6
 

@@ -9,7 +9,7 @@ import openvino as ov
 from thorax.artifact import Precision
 from thorax.errors import DeviceError
 
-VIRTUAL: Final = ("AUTO", "HETERO", "MULTI", "BATCH")
+VIRTUAL: Final = ("AUTO", "HETERO")
 """Devices of OpenVINO that hand work to others."""
 
 
@@ -68,21 +68,20 @@ def physical_devices(device: str) -> tuple[str, ...]:
     elif not parts:
         parts = list(available)
     for part in parts:
-        base = part.split(".")[0].split("(")[0]
-        if part not in available and base not in available:
+        # OpenVINO takes GPU for the first of GPU.0, GPU.1, ...
+        if part not in available and f"{part}.0" not in available:
             raise DeviceError(
                 "device-unknown",
                 f"device {part!r} is not here; available: {', '.join(available)} "
-                f"(and {', '.join(VIRTUAL[:2])} over them): see `thorax devices`",
+                f"(and {', '.join(VIRTUAL)} over them): see `thorax devices`",
             )
     return tuple(parts)
 
 
 def supports(name: str, precision: Precision) -> bool:
     """Return whether a physical device computes a precision natively."""
-    base = name.split("(")[0]
     return any(
         precision in device.precisions
         for device in list_devices()
-        if base in (device.name, device.name.split(".")[0])
+        if device.name in (name, f"{name}.0")
     )

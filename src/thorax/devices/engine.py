@@ -200,7 +200,7 @@ def compile(
     if streams is not None:
         own["NUM_STREAMS"] = str(streams)
     if ":" in device or device in ("AUTO", "HETERO"):
-        properties = {part.split("(")[0]: own for part in parts}
+        properties = dict.fromkeys(parts, own)
         target = f"HETERO:{','.join(parts)}" if device == "HETERO" else device
         config = {**shared, "DEVICE_PROPERTIES": properties}
     else:

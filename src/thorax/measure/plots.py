@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from thorax.measure.tables import PRECISIONS, plain_name, rate_text
+from thorax.measure.tables import PRECISIONS, mean_interval, plain_name, rate_text
 
 _WIDTH: Final = 9.4
 """Inches of a plot as wide as the page."""
@@ -78,7 +78,7 @@ def auroc_plot(series: Sequence[Series]) -> str:
         for place, (one, colour, _) in enumerate(_dressed(series)):
             shift = (place - (len(series) - 1) / 2) * min(0.22, 0.7 / len(series))
             entries = [one.document["auroc"].get(name) for name in findings]
-            for row, entry in enumerate([*entries, one.document["mean_auroc"]]):
+            for row, entry in enumerate([*entries, mean_interval(one.document)]):
                 parts = entry if isinstance(entry, Mapping) else {"value": entry}
                 if parts.get("value") is None:
                     continue
@@ -103,7 +103,7 @@ def auroc_plot(series: Sequence[Series]) -> str:
         _legend(figure, axes, series)
         return figure
 
-    spoken = "; ".join(f"{one.name} mean {_spoken(one.document['mean_auroc'])}" for one in series)
+    spoken = "; ".join(f"{one.name} mean {_spoken(mean_interval(one.document))}" for one in series)
     return _svg("auroc", f"AUROC per finding with intervals. {spoken}.", draw)
 
 

@@ -36,6 +36,7 @@ from thorax.measure.tables import (
     difference_table,
     in_order,
     interval_text,
+    mean_interval,
     plain_name,
     pointing_table,
     rate_text,
@@ -225,7 +226,7 @@ def _tiles(
     source = accuracy or by_command["train"] or by_command["demo"]
     if source and source[0].get("mean_auroc") is not None:
         first = source[0]
-        value = first["mean_auroc"]
+        value = mean_interval(first)
         bounds = interval_text(value).partition(" ")[2]
         what = [series_names([first])[0] if accuracy else first["command"]]
         if bounds:
@@ -261,7 +262,7 @@ def _int8_drop(accuracy: Sequence[Document], optimized: Sequence[Document]) -> T
         and all(reference.get(key) == shortcut.get(key) for key in same)
     ]
     if len(pairs) == 1:
-        values = [document["mean_auroc"]["value"] for document in pairs[0]]
+        values = [document["mean_auroc"] for document in pairs[0]]
         if None not in values:
             drop = f"{values[0] - values[1]:+.4f}"
             return Tile("INT8 drop in mean AUROC", drop, "FP32 minus INT8, same images")

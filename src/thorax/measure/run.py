@@ -67,7 +67,7 @@ def measure(
     *,
     duration_s: float = 10.0,
     images: Sequence[npt.NDArray[np.uint8]] = (),
-    on_progress: Callable[[float], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> Measurement:
     """Run an engine for a while and time it.
 
@@ -80,7 +80,7 @@ def measure(
         scenario: one of `SCENARIOS`.
         duration_s: length of the window; offline runs on until what was started is answered.
         images: uint8 [1,S,S] each, cycled; none means fixed noise of the right size.
-        on_progress: called with the seconds gone by, now and then.
+        on_progress: told now and then how many more images were started.
 
     Raises:
         UsageError: `duration` when it is not above 0 or without end.
@@ -132,11 +132,11 @@ def _offline(
     engine: Engine,
     batches: Sequence[npt.NDArray[np.uint8]],
     duration_s: float,
-    on_progress: Callable[[float], None] | None,
+    on_progress: Callable[[int], None] | None,
 ) -> tuple[int, float, npt.NDArray[np.float64]]:
     requests = ov.AsyncInferQueue(engine.compiled, engine.streams)
     latencies: list[float] = []
-    inferences, told = 0, 0.0
+    inferences, told, told_s = 0, 0, 0.0
     # Each request keeps its own tensor: passing arrays anew costs a copy and a lock an image.
     for number, request in enumerate(requests):
         request.set_tensor(INPUT, ov.Tensor(batches[number % len(batches)]))
@@ -154,9 +154,9 @@ def _offline(
         else:
             requests.start_async({0: batches[inferences % len(batches)]}, share_inputs=True)
         inferences += 1
-        if on_progress and elapsed - told > 0.25:
-            told = elapsed
-            on_progress(elapsed)
+        if on_progress and elapsed - told_s > 0.25:
+            on_progress((inferences - told) * engine.batch)
+            told, told_s = inferences, elapsed
     requests.wait_all()
     window_s = time.perf_counter() - begin
     latencies.extend(requests[number].latency / 1e3 for number in begun)
@@ -167,18 +167,18 @@ def _single_stream(
     engine: Engine,
     batches: Sequence[npt.NDArray[np.uint8]],
     duration_s: float,
-    on_progress: Callable[[float], None] | None,
+    on_progress: Callable[[int], None] | None,
 ) -> tuple[int, float, npt.NDArray[np.float64]]:
     latencies: list[float] = []
-    told = 0.0
+    told, told_s = 0, 0.0
     begin = time.perf_counter()
     while (elapsed := time.perf_counter() - begin) < duration_s:
         start = time.perf_counter()
         engine.infer(batches[len(latencies) % len(batches)])
         latencies.append(time.perf_counter() - start)
-        if on_progress and elapsed - told > 0.25:
-            told = elapsed
-            on_progress(elapsed)
+        if on_progress and elapsed - told_s > 0.25:
+            on_progress((len(latencies) - told) * engine.batch)
+            told, told_s = len(latencies), elapsed
     return len(latencies), time.perf_counter() - begin, np.array(latencies)
 
 

@@ -78,7 +78,8 @@ class Score:
         return {
             "images": self.images,
             "patients": self.patients,
-            "mean_auroc": interval_document(self.mean),
+            "mean_auroc": _number(self.mean.value),
+            "mean_auroc_interval": interval_document(self.mean),
             "auroc": {
                 row.finding: {
                     **interval_document(row.auroc),

@@ -108,7 +108,7 @@ def auroc_table(documents: Sequence[Document], *, confidence: float = 0.95) -> T
                 *(interval_text(cell) for cell in cells),
             )
         )
-    rows.append(("Mean", "", *(interval_text(document["mean_auroc"]) for document in documents)))
+    rows.append(("Mean", "", *(interval_text(mean_interval(document)) for document in documents)))
     bounded = any("[" in cell for row in rows for cell in row)
     return Table(
         "AUROC per finding",
@@ -269,6 +269,11 @@ def check_tables(document: Document) -> list[Table]:
             + ("No leak between splits." if document["clean"] else "The splits leak."),
         ),
     ]
+
+
+def mean_interval(document: Document) -> Any:  # noqa: ANN401 - a mapping or a number
+    """Return the mean AUROC of a document, with its bounds where it has them."""
+    return document.get("mean_auroc_interval") or document.get("mean_auroc")
 
 
 def plain_name(finding: str) -> str:

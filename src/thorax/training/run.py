@@ -1,5 +1,6 @@
 """What is settled before the first batch: the recipe fits the data, the folder fits the run."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -152,6 +153,7 @@ def identity(store: Store) -> dict[str, Any]:
     """Return what must not differ between a run and its resumption."""
     return {
         "name": store.path.name,
+        "sha256": hashlib.sha256("".join(store.digests).encode()).hexdigest(),
         "source": store.source,
         "side": store.side,
         "labels": list(store.label_set.findings),
