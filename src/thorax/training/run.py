@@ -152,7 +152,6 @@ def open_run(run: Run, out: Path, *, resume: bool) -> Card | None:
 def identity(store: Store) -> dict[str, Any]:
     """Return what must not differ between a run and its resumption."""
     return {
-        "name": store.path.name,
         "sha256": hashlib.sha256("".join(store.digests).encode()).hexdigest(),
         "source": store.source,
         "side": store.side,
