@@ -232,7 +232,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     if out.exists() and not is_artifact(out) and not (out.is_dir() and not any(out.iterdir())):
         raise ModelError(
             "artifact-exists",
-            f"{out} holds something that is no part of an artifact; give another --out or remove it",
+            f"{out} holds what is no part of an artifact; give another --out or remove it",
         )
     staging = out.parent / f".{out.name}.{os.getpid()}.partial"
     with _writing(out):
