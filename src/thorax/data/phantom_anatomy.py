@@ -12,14 +12,15 @@ import cv2
 import numpy as np
 
 from thorax.data.phantom_canvas import (
+    SOFT,
     SOFT_SIDE,
-    UNPOSED,
     Canvas,
     Mask,
     Plane,
     Points,
     curve,
     noise,
+    painted_rows,
     ramp,
     ribbon,
     spline,
@@ -100,10 +101,10 @@ def _vascular_tree(chest: Chest) -> list[tuple[float, Points]]:
     ]
 
 
-def _body(chest: Chest) -> Points:
-    """Return the outline of neck, shoulders and trunk."""
-    trunk = chest.half_width + chest.wall + 0.02
-    top = chest.apex
+@lru_cache(maxsize=8)
+def _body(half_width: float, wall: float, top: float) -> Points:
+    """Return the outline of neck, shoulders and trunk, which a patient keeps."""
+    trunk = half_width + wall + 0.02
     half = [
         (0.115, -0.2),
         (0.115, top - 0.09),
@@ -126,8 +127,13 @@ def _body(chest: Chest) -> Points:
 
 
 @lru_cache(maxsize=8)
-def _body_outline(chest: Chest) -> Points:
-    return _body(chest)
+def _body_weight(half_width: float, wall: float, top: float) -> Plane:
+    """Return float32 [G, G], 0-1: how thick the body is towards its edges; not to be changed."""
+    outline = SOFT.blank()
+    SOFT.fill(outline, _body(half_width, wall, top), 255)
+    weight = SOFT.plane(outline, 0.022)
+    weight.flags.writeable = False
+    return weight
 
 
 _AXIS: Final[Plane] = ((np.arange(SOFT_SIDE) + 0.5) / SOFT_SIDE).astype(np.float32)
@@ -163,9 +169,6 @@ def _spine(chest: Chest, strip: slice) -> Plane:
 
 def soft_tissue(chest: Chest, *, ap: bool, rng: np.random.Generator) -> Plane:
     """Return float32 [G, G], patient frame: the density of everything soft, lungs as if solid."""
-    soft = Canvas(SOFT_SIDE, UNPOSED)
-    outline = soft.blank()
-    soft.fill(outline, _body_outline(chest), 255)
     dome = sum(chest.dome) / 2
     y, off = _AXIS, _AXIS - np.float32(chest.middle)
     one = np.ones_like(y)
@@ -194,19 +197,19 @@ def soft_tissue(chest: Chest, *, ap: bool, rng: np.random.Generator) -> Plane:
             rows, columns = window(level, 0.2), window(centre[0], 0.22)
             disc = _disc(rows, columns, centre, (0.155, 0.135), 0.07)
             thick[rows, columns] += disc * above[rows, None]
-    plates = soft.blank()
+    plates = SOFT.blank()
     # A PA patient rolls the shoulder blades off the lungs; lying down (AP) they stay over them.
     inner = chest.half_width * (0.66 if ap else 0.98)
     outer = inner + 0.135
     blade = [(outer, 0.02), (inner + 0.01, 0.07), (inner, 0.14), (inner + 0.06, 0.34)]
     blade += [(inner + 0.085, 0.33), (outer + 0.01, 0.12)]
-    soft.fill(plates, _both(np.array(blade) + np.array((0.0, chest.apex))), 255)
-    thick += soft.plane(plates, 0.006, weight=0.05 * chest.bone)
+    SOFT.fill(plates, _both(np.array(blade) + np.array((0.0, chest.apex))), 255)
+    thick += SOFT.plane(plates, 0.006, weight=0.05 * chest.bone)
     offset, width, height = chest.bubble
     level = float(chest.floor(1, np.array(offset))) + 0.022 + height
     rows, columns = window(level, 0.08), window(0.5 + offset, 0.1)
     thick[rows, columns] -= 0.2 * _disc(rows, columns, (0.5 + offset, level), (width, height), 0.22)
-    thick *= soft.plane(outline, 0.022)
+    thick *= _body_weight(chest.half_width, chest.wall, chest.apex)
     coarse = rng.standard_normal((9, 9), np.float32) * np.float32(0.012)
     return thick + upsampled(coarse)
 
@@ -277,32 +280,34 @@ def density(
     heart = canvas.plane(layer, 0.003)
     keep = 1 + np.float32(0.035) * noise(1, SOFT_SIDE, rng)
     keep *= (1 - signs.fill) * np.float32(1 / 255)
-    air = canvas.posed(np.asarray(keep, np.float32))
-    air *= lungs
-    air *= 1 - np.float32(0.9) * heart
+    # Above and below the lungs there is no air and no vessel to add.
+    rows = painted_rows(lungs)
+    air = canvas.posed(np.asarray(keep, np.float32), max(1, rows.stop))[rows]
+    air *= lungs[rows].astype(np.float32)
+    air *= 1 - np.float32(0.9) * heart[rows]
     if signs.solid is not None:
-        air *= 1 - signs.solid
+        air *= 1 - signs.solid[rows]
     layer = canvas.blank()
     for (width, curves), shade in zip(_vascular_tree(chest), (165, 200, 225, 255), strict=True):
         canvas.stroke(layer, curves, width, shade)
     if signs.bare is not None:
         layer = cv2.subtract(layer, signs.bare).astype(np.uint8, copy=False)
-        air *= 1 + canvas.plane(signs.bare, weight=0.36)
-    vessels = canvas.plane(layer, 0.0018 + 0.004 * signs.hazy, weight=_VESSEL * chest.vessels)
+        air *= 1 + canvas.plane(signs.bare[rows], weight=0.36)
+    layer = canvas.blurred(layer, 0.0018 + 0.004 * signs.hazy)[rows]
+    vessels = canvas.plane(layer, weight=_VESSEL * chest.vessels)
     vessels -= np.float32(_AIR * chest.air)
     vessels *= air
     heart *= np.float32(0.05)
     picture += heart
-    picture += vessels
+    picture[rows] += vessels
     if signs.solid is not None:
-        lungs = cv2.subtract(lungs, (signs.solid * 130).astype(np.uint8)).astype(
-            np.uint8, copy=False
-        )
+        solid = (signs.solid[rows] * 130).astype(np.uint8)
+        cv2.subtract(lungs[rows], solid, lungs[rows])
     picture += _bones(chest, canvas, lungs)
     if signs.added is not None:
         picture += signs.added
     layer = canvas.blank()
-    canvas.fill(layer, _body_outline(chest), 255)
+    canvas.fill(layer, _body(chest.half_width, chest.wall, chest.apex), 255)
     picture *= canvas.plane(layer)
     if metal:
         layer = canvas.blank()

@@ -159,7 +159,10 @@ def window(centre: float, reach: float) -> slice:
     return slice(max(0, low), min(SOFT_SIDE, high))
 
 
-UNPOSED: Final = np.array([[1.0, 0, 0], [0, 1, 0]])
+def painted_rows(layer: Mask) -> slice:
+    """Return the rows from the first to the last that is not blank; 0 to 0 if all are."""
+    _, top, _, height = cv2.boundingRect(layer)
+    return slice(top, top + height)
 
 
 class Canvas:
@@ -178,7 +181,7 @@ class Canvas:
         self.scale = float(np.sqrt(abs(np.linalg.det(pose[:, :2]))))
         fixed = pose * (side << _SHIFT)
         fixed[:, 2] -= 0.5 * (1 << _SHIFT)
-        self._matrix = fixed.tolist()
+        self._matrix = fixed.T.copy()
 
     def place(self, points: Points) -> Points:
         """Return points of the patient frame [..., 2] as shares of the image."""
@@ -200,8 +203,11 @@ class Canvas:
         )
         return x, y
 
-    def posed(self, plane: Plane) -> Plane:
-        """Return float32 [S, S]: a square plane of the patient frame as the image shows it."""
+    def posed(self, plane: Plane, rows: int | None = None) -> Plane:
+        """Return float32 [S, S]: a square plane of the patient frame as the image shows it.
+
+        With `rows`, only as many rows of it from the top, which are the same.
+        """
         ratio = self.side / plane.shape[0]
         matrix = self.pose.copy()
         matrix[:, :2] *= ratio
@@ -210,7 +216,7 @@ class Canvas:
         return cv2.warpAffine(
             plane,
             matrix,
-            (self.side, self.side),
+            (self.side, self.side if rows is None else rows),
             flags=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         ).astype(np.float32, copy=False)
@@ -221,10 +227,11 @@ class Canvas:
 
     def _fixed(self, points: Points) -> list[cv2.typing.MatLike]:
         """Return OpenCV fixed-point pixel coordinates of curves [n, 2] or [..., n, 2]."""
-        x, y = points[..., 0], points[..., 1]
-        pixels = np.empty(points.shape, np.int32)
-        for axis, (a, b, c) in enumerate(self._matrix):
-            pixels[..., axis] = x * a + y * b + c
+        across, down, shift = self._matrix
+        places = points[..., :1] * across
+        places += points[..., 1:] * down
+        places += shift
+        pixels = places.astype(np.int32)
         return [pixels] if pixels.ndim == 2 else list(pixels.reshape(-1, *pixels.shape[-2:]))
 
     def fill(self, layer: Mask, polygons: Points, value: int, *, crisp: bool = True) -> None:
@@ -246,11 +253,22 @@ class Canvas:
     def blurred(self, layer: Mask, blur: float) -> Mask:
         """Return the layer blurred by a deviation in shares of the field."""
         sigma = blur * self.side
-        if sigma < 0.3:
+        rows = painted_rows(layer) if sigma >= 0.3 else slice(0)
+        if rows.stop == 0:
             return layer
-        reach = 2 * max(1, round(2.5 * sigma)) + 1
-        return cv2.GaussianBlur(layer, (reach, reach), sigma).astype(np.uint8, copy=False)
+        reach = max(1, round(2.5 * sigma))
+        # Only what is painted is worth the work; twice the reach keeps the cut's edges blank.
+        rows = slice(max(0, rows.start - 2 * reach), rows.stop + 2 * reach)
+        blurred = np.zeros_like(layer)
+        cv2.GaussianBlur(layer[rows], (2 * reach + 1, 2 * reach + 1), sigma, blurred[rows])
+        return blurred
 
     def plane(self, layer: Mask, blur: float = 0.0, *, weight: float = 1.0) -> Plane:
         """Return float32 [S, S], 0 to weight, blurred by a deviation in shares of the field."""
-        return np.multiply(self.blurred(layer, blur), np.float32(weight / 255), dtype=np.float32)
+        plane = self.blurred(layer, blur).astype(np.float32)
+        plane *= np.float32(weight / 255)
+        return plane
+
+
+SOFT: Final = Canvas(SOFT_SIDE, np.array([[1.0, 0, 0], [0, 1, 0]]))
+"""The canvas of everything soft: the patient frame itself, unposed."""

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from thorax.data.phantom_anatomy import Signs
 from thorax.data.phantom_canvas import (
+    SOFT,
     SOFT_SIDE,
-    UNPOSED,
     Canvas,
     Mask,
     Plane,
@@ -56,7 +56,7 @@ class Sheet:
     def __init__(self, chest: Chest, canvas: Canvas) -> None:
         self.chest = chest
         self.canvas = canvas
-        self.soft = Canvas(SOFT_SIDE, UNPOSED)
+        self.soft = SOFT
         self.boxes: list[Box] = []
         self.fill: Plane = np.zeros((SOFT_SIDE, SOFT_SIDE), np.float32)
         self.solid: Plane | None = None
