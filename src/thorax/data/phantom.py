@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -76,6 +76,12 @@ def _first_of_patient(seed: int, index: int) -> int:
             break
         start += size
     return block * _BLOCK_SIZE + start
+
+
+@lru_cache(maxsize=8)
+def _patient(seed: int, first: int) -> Chest:
+    """Return the chest of the patient whom this index shows first."""
+    return sample_chest(stream(seed, first, _PATIENT))
 
 
 def _pose(rng: np.random.Generator) -> Points:
@@ -177,7 +183,7 @@ def draw(
     ap = bool(rng.random() < 0.4)
     pose = _pose(rng)
     lesions = plan(seed, index, names)
-    chest = _stance(sample_chest(stream(seed, first, _PATIENT)), rng, ap=ap)
+    chest = _stance(_patient(seed, first), rng, ap=ap)
     centre, width = rng.uniform(0.40, 0.47), rng.uniform(0.165, 0.205)
     # Below this the lines of a sign would be thinner than their own brightness steps.
     canvas = Canvas(max(side, SOFT_SIDE), pose)

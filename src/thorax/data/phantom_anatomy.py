@@ -22,7 +22,7 @@ from thorax.data.phantom_canvas import (
     noise,
     painted_rows,
     ramp,
-    ribbon,
+    ribbons,
     spline,
     stream,
     upsampled,
@@ -39,6 +39,10 @@ _VESSEL: Final = 0.17
 _METAL: Final = 0.55
 
 
+# Which of a branch's places fork.
+_KNOTS: Final = np.array([2, 3, 5])
+
+
 def _both(half: Points) -> Points:
     """Return float64 [2, n, 2] from distances and heights [n, 2]: the curve on either side."""
     pair = np.empty((2, *half.shape))
@@ -51,50 +55,58 @@ def _both(half: Points) -> Points:
 def _ribs(chest: Chest) -> tuple[Points, Points]:
     """Return the centre lines [ribs, n, 2] of the ribs' back and front arcs."""
     q = ramp(0, 1, 10)
-    back, front = [], []
+    rib = np.arange(10.0)
+    drop = chest.rib_slope * (0.5 + 0.09 * rib)
+    back, front = np.empty((2, 10, 10, 2)), np.empty((2, 6, 10, 2))
+    droop, fall = 0.018 * np.sin(np.pi * q), drop[:, None] * q**2.2
+    some = rib[1:7, None]
+    inward, down = np.minimum(0.9, 0.5 + 0.05 * some), (0.05 + 0.016 * some) * np.sin(q * np.pi / 2)
+    bend = q**1.3
     for side in SIDES:
-        rib = np.arange(10.0)
         spacing = (chest.angle[side] - chest.apex) / 9.0
         start = chest.apex + spacing * (rib + 0.45 + chest.rib_phase)
-        drop = chest.rib_slope * (0.5 + 0.09 * rib)
         end = start + drop
         reach = (chest.lateral(side, end) + 0.006)[:, None]
-        u = 0.028 + (reach - 0.028) * q
-        y = start[:, None] - 0.018 * np.sin(np.pi * q) + drop[:, None] * q**2.2
-        back.append(curve(x_of(side, u), y))
-        rib = rib[1:7, None]
-        reach, end = reach[1:7], end[1:7, None]
-        u = reach - np.minimum(0.9, 0.5 + 0.05 * rib) * (reach - 0.05) * q**1.3
-        y = end + (0.05 + 0.016 * rib) * np.sin(q * np.pi / 2)
-        front.append(curve(x_of(side, u), y))
-    return np.concatenate(back), np.concatenate(front)
+        back[side, ..., 0] = x_of(side, 0.028 + (reach - 0.028) * q)
+        back[side, ..., 1] = start[:, None] - droop + fall
+        reach = reach[1:7]
+        front[side, ..., 0] = x_of(side, reach - inward * (reach - 0.05) * bend)
+        front[side, ..., 1] = end[1:7, None] + down
+    return back.reshape(20, 10, 2), front.reshape(12, 10, 2)
 
 
-def _vascular_tree(chest: Chest) -> list[tuple[float, Points]]:
-    """Return curves by width: branches that leave each hilum, bend, fork and taper."""
-    rng = stream(chest.tree, 0, 0)
+@lru_cache(maxsize=8)
+def _branches(tree: int) -> tuple[Points, Points, Points, Points]:
+    """Return how a patient's vessels run: u and y of the branches, then of forks off these."""
+    rng = stream(tree, 0, 0)
     count, steps = 11, 8
-    sign = np.array(SIGN)[:, None, None]
     angle = ramp(-1.3, 1.4, count) + rng.uniform(-0.16, 0.16, (2, count))
     length = rng.uniform(0.6, 1.0, (2, count)) * np.where(angle < 0, 0.23, 0.27)
     turn = angle[..., None] + np.cumsum(rng.normal(0, 0.16, (2, count, steps)), axis=-1)
     turn += rng.uniform(-0.12, 0.12, (2, count, 1)) * np.arange(steps)
     step = (length / (steps - 1))[..., None] * (np.arange(steps) > 0)
-    u = np.cumsum(np.cos(turn) * step, axis=-1) + chest.mediastinum + 0.014
+    u = np.cumsum(np.cos(turn) * step, axis=-1)
     y = np.cumsum(np.sin(turn) * step * 1.15, axis=-1)
-    y += np.array([[[chest.height(0, 0.46)]], [[chest.height(1, 0.43)]]])
-    main = curve(chest.middle + sign * u, y)
-    knots = np.array([2, 3, 5])
     q = ramp(0, 1, 6)
-    shape = (2, count, len(knots))
-    way = turn[..., knots] + (2.0 * rng.integers(0, 2, shape) - 1.0) * rng.uniform(0.4, 0.9, shape)
+    shape = (2, count, len(_KNOTS))
+    way = turn[..., _KNOTS] + (2.0 * rng.integers(0, 2, shape) - 1.0) * rng.uniform(0.4, 0.9, shape)
     arc = way[..., None] + rng.uniform(-0.9, 0.9, shape)[..., None] * q
     reach = (length[..., None] * rng.uniform(0.22, 0.5, shape))[..., None] * q
-    fork_u = u[..., knots][..., None] + np.cos(arc) * reach
-    fork_y = y[..., knots][..., None] + np.sin(arc) * reach
+    return u, y, np.cos(arc) * reach, np.sin(arc) * reach
+
+
+def _vascular_tree(chest: Chest) -> list[tuple[float, Points]]:
+    """Return curves by width: branches that leave each hilum, bend, fork and taper."""
+    u, y, fork_u, fork_y = _branches(chest.tree)
+    sign = np.array(SIGN)[:, None, None]
+    u = u + chest.mediastinum + 0.014
+    y = y + np.array([[[chest.height(0, 0.46)]], [[chest.height(1, 0.43)]]])
+    main = curve(chest.middle + sign * u, y)
+    fork_u = u[..., _KNOTS][..., None] + fork_u
+    fork_y = y[..., _KNOTS][..., None] + fork_y
     forks = curve(chest.middle + sign[..., None] * fork_u, fork_y)
     return [
-        (0.0027, forks[:, :, 1:].reshape(-1, len(q), 2)),
+        (0.0027, forks[:, :, 1:].reshape(-1, forks.shape[-2], 2)),
         (0.0036, np.concatenate((forks[:, :, 0, :4], main[:, :, 4:]), axis=1)),
         (0.0055, main[:, :, 2:5]),
         (0.0085, main[:, :, :3]),
@@ -218,12 +230,14 @@ def _bones(chest: Chest, canvas: Canvas, lungs: Mask) -> Plane:
     """Return the density of ribs and shoulder girdle; below the lungs scatter washes ribs out."""
     back, front = _ribs(chest)
     layer = canvas.blank()
-    canvas.fill(layer, ribbon(back, 0.021), 255)
-    canvas.fill(layer, ribbon(back, 0.012), 150, crisp=False)
+    rim, core = ribbons(back, 0.021, 0.012)
+    canvas.fill(layer, rim, 255)
+    canvas.fill(layer, core, 150, crisp=False)
     arcs = canvas.blank()
     taper = ramp(0.019, 0.025, front.shape[1])
-    canvas.fill(arcs, ribbon(front, taper), 255)
-    canvas.fill(arcs, ribbon(front, taper - 0.009), 170, crisp=False)
+    rim, core = ribbons(front, taper, taper - 0.009)
+    canvas.fill(arcs, rim, 255)
+    canvas.fill(arcs, core, 170, crisp=False)
     whole = _RIB_BACK + _RIB_FRONT + _CLAVICLE
     ribs = cv2.addWeighted(layer, _RIB_BACK / whole, arcs, _RIB_FRONT / whole, 0)
     ribs = cv2.multiply(ribs, cv2.max(lungs, np.full_like(lungs, 102)), scale=1 / 255)
@@ -233,10 +247,12 @@ def _bones(chest: Chest, canvas: Canvas, lungs: Mask) -> Plane:
     shaft = _both(spline([(0.455, c - 0.01), (0.49, c + 0.08), (0.53, c + 0.25)], 7))
     wide = ramp(0.027, 0.022, 14)
     girdle = canvas.blank()
-    canvas.fill(girdle, ribbon(collar, wide), 255)
-    canvas.fill(girdle, ribbon(shaft, 0.062), 255)
-    canvas.fill(girdle, ribbon(collar, wide - 0.010), 165, crisp=False)
-    canvas.fill(girdle, ribbon(shaft, 0.045), 165, crisp=False)
+    rim, core = ribbons(collar, wide, wide - 0.010)
+    outer, inner = ribbons(shaft, 0.062, 0.045)
+    canvas.fill(girdle, rim, 255)
+    canvas.fill(girdle, outer, 255)
+    canvas.fill(girdle, core, 165, crisp=False)
+    canvas.fill(girdle, inner, 165, crisp=False)
     bones = cv2.addWeighted(ribs, 1, girdle, _CLAVICLE / whole, 0).astype(np.uint8, copy=False)
     return canvas.plane(bones, 0.0022, weight=whole * chest.bone)
 

@@ -93,14 +93,26 @@ def upsampled(coarse: Plane) -> Plane:
 
 def ribbon(centre: Points, width: Points | float) -> Points:
     """Return float64 [..., 2n, 2]: the outlines of bands around curves [..., n, 2]."""
+    return ribbons(centre, width)[0]
+
+
+def ribbons(centre: Points, *widths: Points | float) -> list[Points]:
+    """Return what `ribbon` does for each of several widths."""
     along = np.empty_like(centre)
     along[..., 1:-1, :] = centre[..., 2:, :] - centre[..., :-2, :]
     along[..., 0, :] = centre[..., 1, :] - centre[..., 0, :]
     along[..., -1, :] = centre[..., -1, :] - centre[..., -2, :]
     length = np.hypot(along[..., 0], along[..., 1]) + 1e-9
-    across = along[..., ::-1] * (np.asarray(width) / 2 / length)[..., None]
-    across[..., 0] *= -1
-    return np.concatenate((centre + across, (centre - across)[..., ::-1, :]), axis=-2)
+    steps = along.shape[-2]
+    bands = []
+    for width in widths:
+        across = along[..., ::-1] * (width / 2 / length)[..., None]
+        across[..., 0] *= -1
+        band = np.empty((*along.shape[:-2], 2 * steps, 2))
+        np.add(centre, across, out=band[..., :steps, :])
+        np.subtract(centre, across, out=band[..., : steps - 1 : -1, :])
+        bands.append(band)
+    return bands
 
 
 @cache
