@@ -193,7 +193,7 @@ class Canvas:
         self.scale = float(np.sqrt(abs(np.linalg.det(pose[:, :2]))))
         fixed = pose * (side << _SHIFT)
         fixed[:, 2] -= 0.5 * (1 << _SHIFT)
-        self._matrix = fixed.T.copy()
+        self._matrix = fixed
 
     def place(self, points: Points) -> Points:
         """Return points of the patient frame [..., 2] as shares of the image."""
@@ -239,11 +239,8 @@ class Canvas:
 
     def _fixed(self, points: Points) -> list[cv2.typing.MatLike]:
         """Return OpenCV fixed-point pixel coordinates of curves [n, 2] or [..., n, 2]."""
-        across, down, shift = self._matrix
-        places = points[..., :1] * across
-        places += points[..., 1:] * down
-        places += shift
-        pixels = places.astype(np.int32)
+        places = cv2.transform(points.reshape(-1, 1, 2), self._matrix)
+        pixels = places.astype(np.int32).reshape(points.shape)
         return [pixels] if pixels.ndim == 2 else list(pixels.reshape(-1, *pixels.shape[-2:]))
 
     def fill(self, layer: Mask, polygons: Points, value: int, *, crisp: bool = True) -> None:
