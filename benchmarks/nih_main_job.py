@@ -81,7 +81,7 @@ def main() -> None:
         "train": {key: trained[key] for key in ("topology", "steps", "images_per_s", "mean_auroc")}
         | {"changes": options.set, "epochs": len(trained["history"])},
         "size_bytes": {name: one["size_bytes"] for name, one in made.items()},
-        "mean_auroc": {name: one["mean_auroc"] for name, one in found.items()},
+        "mean_auroc": {name: one["mean_auroc_interval"] for name, one in found.items()},
         "auroc": {name: one["auroc"] for name, one in found.items()},
         "int8_difference": found["int8"]["against"]["mean_difference"],
         "classify_png_1024": classified(pngs),

@@ -202,7 +202,7 @@ def test_heat_maps_are_written_for_positive_findings_or_the_likeliest(
         assert list(row["heatmaps"]) == (row["positive"] or [likeliest])
         listed += row["heatmaps"].values()
     assert sorted(listed) == sorted(map(str, folder.iterdir()))
-    assert {np.asarray(cv2.imread(path)).shape for path in listed} == {(574, 1094, 3)}
+    assert {np.asarray(cv2.imread(path)).shape for path in listed} == {(574, 1110, 3)}
 
 
 def test_images_of_one_name_do_not_overwrite_each_others_heat_maps(

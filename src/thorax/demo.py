@@ -122,7 +122,7 @@ def make(out: Path, *, seed: int = 0) -> Demo:
         speed = _benchmark(artifacts, keep)
     with _stage("7. report"):
         report = write_report(documents, out / "report.html", title="Thorax demo on phantoms")
-    return Demo(
+    result = Demo(
         report=report,
         mean_auroc=auroc[Precision.FP32],
         int8_drop=auroc[Precision.FP32] - auroc[Precision.INT8],
@@ -131,6 +131,8 @@ def make(out: Path, *, seed: int = 0) -> Demo:
         artifact=artifacts[Precision.INT8].path,
         examples=examples,
     )
+    console.save(result.document(), out / "results" / "demo.json")
+    return result
 
 
 @contextmanager
