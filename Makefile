@@ -28,6 +28,7 @@ install: .venv/installed
 
 demo: install
 	$(BIN)/thorax demo --out demo
+	@echo "to type thorax:  . .venv/bin/activate"
 
 test: check .venv-base/installed
 	tests/install-peers
