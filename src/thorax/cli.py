@@ -117,22 +117,12 @@ def train(
     """Train a classifier to a checkpoint."""
     from thorax import config
     from thorax.data.store import open_store
-    from thorax.training.fit import Progress, fit
+    from thorax.training.fit import fit
     from thorax.training.recipe import Recipe
 
     made = config.load(recipe, Recipe, set_ or [])
     store = open_store(data)
-    images = len(store.select("train")) // made.training.batch * made.training.batch
-    with console.progress("training", images * made.training.epochs) as ticker:
-
-        def tell(at: Progress) -> None:
-            ticker.advance(at.images)
-            if at.val_mean_auroc is not None:
-                ticker.say(
-                    f"epoch {at.epoch} of {at.epochs}: loss {at.loss:.4f}, "
-                    f"mean val AUROC {at.val_mean_auroc:.4f}, rate {at.learning_rate:.2g}"
-                )
-
+    with console.training(made, store) as tell:
         result = fit(made, store, out, resume=resume, on_progress=tell)
     console.save(result.document(), out / "train.json")
     console.emit(

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from thorax.durable import write_text
 
 if TYPE_CHECKING:
+    from thorax.data.store import Store
     from thorax.measure.tables import Table
+    from thorax.training.fit import Progress
+    from thorax.training.recipe import Recipe
 
 _EVERY_S: Final = 5.0
 """Seconds between plain progress lines where there is no terminal."""
@@ -73,15 +77,17 @@ def progress(what: str, total: int | None, unit: str = "images") -> Iterator[Tic
         return
     begin = last = time.perf_counter()
     done = 0
+    lock = threading.Lock()
 
     def advance(count: int) -> None:
         nonlocal done, last
-        done += count
-        now = time.perf_counter()
-        if now - last >= _EVERY_S:
-            last = now
-            of = f" of {total:,}" if total else ""
-            say(f"{what}: {done:,}{of} {unit}, {done / (now - begin):,.0f}/s")
+        with lock:
+            done += count
+            now = time.perf_counter()
+            if now - last >= _EVERY_S:
+                last = now
+                of = f" of {total:,}" if total else ""
+                say(f"{what}: {done:,}{of} {unit}, {done / (now - begin):,.0f}/s")
 
     yield Ticker(advance, say)
     elapsed = time.perf_counter() - begin
@@ -99,6 +105,23 @@ def steps(what: str, total: int) -> Iterator[Callable[..., None]]:
             nonlocal seen
             ticker.advance(done - seen)
             seen = done
+
+        yield tell
+
+
+@contextmanager
+def training(recipe: "Recipe", store: "Store") -> Iterator[Callable[["Progress"], None]]:
+    """Show progress of a training run in images, and a line for every epoch."""
+    batch, epochs = recipe.training.batch, recipe.training.epochs
+    with progress("training", len(store.select("train")) // batch * batch * epochs) as ticker:
+
+        def tell(at: "Progress") -> None:
+            ticker.advance(at.images)
+            if at.val_mean_auroc is not None:
+                ticker.say(
+                    f"epoch {at.epoch} of {at.epochs}: loss {at.loss:.4f}, "
+                    f"mean val AUROC {at.val_mean_auroc:.4f}, rate {at.learning_rate:.2g}"
+                )
 
         yield tell
 

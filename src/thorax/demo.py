@@ -23,7 +23,7 @@ from thorax.measure import accuracy, run
 from thorax.measure.report import write_report
 from thorax.measure.tables import rate_text
 from thorax.preprocess import InputSpec
-from thorax.training.fit import Progress, fit
+from thorax.training.fit import fit
 from thorax.training.recipe import Recipe
 
 COUNT: Final = 5000
@@ -174,17 +174,7 @@ def _train(data: Store, run_folder: Path, seed: int) -> dict[str, Any]:
     recipe = Recipe.model_validate(RECIPE)
     training = recipe.training.model_copy(update={"seed": seed})
     recipe = recipe.model_copy(update={"training": training})
-    images = len(data.select("train")) // training.batch * training.batch * training.epochs
-    with console.progress("training", images) as ticker:
-
-        def tell(at: Progress) -> None:
-            ticker.advance(at.images)
-            if at.val_mean_auroc is not None:
-                ticker.say(
-                    f"   epoch {at.epoch} of {at.epochs}: loss {at.loss:.4f}, "
-                    f"mean val AUROC {at.val_mean_auroc:.4f}"
-                )
-
+    with console.training(recipe, data) as tell:
         return fit(recipe, data, run_folder, on_progress=tell).document()
 
 

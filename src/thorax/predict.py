@@ -79,7 +79,7 @@ class Predictor:
             ),
             heatmap=None if outputs.heatmap is None else outputs.heatmap[0],
             prepared=prepared,
-            size=radiograph.grey8.shape,
+            size=radiograph.shape,
         )
 
     def predict_file(self, path: Path) -> Prediction:

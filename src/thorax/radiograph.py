@@ -73,8 +73,14 @@ class Radiograph:
         self.source = source
 
     def __repr__(self) -> str:
-        height, width = self._values.shape
+        height, width = self.shape
         return f"Radiograph({height} x {width}, {self.meaning}, {self.source!r})"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width, pixels."""
+        height, width = self._values.shape
+        return height, width
 
     @property
     def pixels(self) -> npt.NDArray[np.float32]:

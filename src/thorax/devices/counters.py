@@ -1,6 +1,7 @@
 """Per-layer performance counters, averaged over requests."""
 
 import re
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -34,22 +35,24 @@ _SUBGRAPH = re.compile(r"^subgraph(\d+): (.*)$", re.DOTALL)
 
 
 class CounterTotals:
-    """Adds up the counters of many requests."""
+    """Adds up the counters of many requests, which may finish in several threads."""
 
     def __init__(self) -> None:
         self._rows: dict[str, tuple[ov.ProfilingInfo, float, float]] = {}
         self._runs = 0
+        self._lock = threading.Lock()
 
     def add(self, rows: Iterable[ov.ProfilingInfo]) -> None:
         """Add the counters of one finished request."""
-        self._runs += 1
-        for row in rows:
-            _, real, cpu = self._rows.get(row.node_name, (row, 0.0, 0.0))
-            self._rows[row.node_name] = (
-                row,
-                real + row.real_time.total_seconds(),
-                cpu + row.cpu_time.total_seconds(),
-            )
+        with self._lock:
+            self._runs += 1
+            for row in rows:
+                _, real, cpu = self._rows.get(row.node_name, (row, 0.0, 0.0))
+                self._rows[row.node_name] = (
+                    row,
+                    real + row.real_time.total_seconds(),
+                    cpu + row.cpu_time.total_seconds(),
+                )
 
     def mean(self) -> list[Counter]:
         """Return one counter a layer, in the order the device reports them."""
