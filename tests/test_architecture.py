@@ -14,7 +14,7 @@ SOURCE = Path(thorax.__file__).parent
 TESTS = Path(__file__).parent
 MODULES = sorted(path for path in SOURCE.rglob("*.py"))
 
-SHOWN_BY = {"cli.py", "cli_data.py", "console.py"}
+SHOWN_BY = {"cli.py", "cli_data.py", "cli_training.py", "console.py"}
 """The modules that may print."""
 
 TESTED_ELSEWHERE = {
@@ -28,6 +28,7 @@ TESTED_ELSEWHERE = {
     "training/run.py": "what fit settles first, in training/test_fit",
     "training/recipe.py": "types alone, read by test_config and training/test_fit",
     "cli_data.py": "commands, typed by test_cli",
+    "cli_training.py": "commands, typed by test_cli",
 }
 """Modules without a test module of their own, and why that is so."""
 

@@ -16,6 +16,7 @@ from typer import Argument, Option
 
 from thorax import __version__, console
 from thorax.cli_data import Json, Out, Size, StorePath, Workers, data_app
+from thorax.cli_training import training_app
 from thorax.errors import ThoraxError, UsageError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ app = typer.Typer(
     "Try first:  thorax demo",
 )
 app.add_typer(data_app, name="data")
+app.add_typer(training_app)
 
 _EXTRAS: Final = {
     "torch": "train",
@@ -99,38 +101,6 @@ def phantom(
             f"{images:,} radiographs in {out}\n"
             f"next: thorax data import folder {out} --labels {labels} "
             f"--boxes {out / 'boxes.csv'} --size {size} --out {out}.store"
-        ),
-    )
-
-
-@app.command(epilog="Example:  thorax train recipes/phantom_small.toml --data s --out run")
-def train(
-    recipe: Annotated[Path, Argument(help="TOML recipe; see recipes/.")],
-    data: Annotated[Path, Option(help="Store to train on.")],
-    out: Out,
-    set_: Annotated[
-        list[str] | None, Option("--set", help="Change one value, e.g. optimizer.lr=0.1.")
-    ] = None,
-    resume: Annotated[bool, Option("--resume", help="Go on where the run stopped.")] = False,
-    json: Json = False,
-) -> None:
-    """Train a classifier to a checkpoint."""
-    from thorax import config
-    from thorax.data.store import open_store
-    from thorax.training.fit import fit
-    from thorax.training.recipe import Recipe
-
-    made = config.load(recipe, Recipe, set_ or [])
-    store = open_store(data)
-    with console.training(made, store) as tell:
-        result = fit(made, store, out, resume=resume, on_progress=tell)
-    console.save(result.document(), out / "train.json")
-    console.emit(
-        result.document(),
-        as_json=json,
-        show=lambda: print(
-            f"mean AUROC {result.mean_auroc:.4f} on val, {result.images_per_s:,.0f} images/s\n"
-            f"next: thorax optimize {out} --out model-int8 --precision int8 --data {data}"
         ),
     )
 
