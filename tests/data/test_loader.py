@@ -1,7 +1,9 @@
 """Order and augmentation are functions of (seed, epoch, image) and of nothing else."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -113,6 +115,83 @@ def test_leaving_early_ends_the_threads(store: Store) -> None:
     assert threading.active_count() == before
 
 
+def test_the_ranks_of_any_number_see_the_global_batches_of_one(store: Store) -> None:
+    def ask(**how: int) -> list[Batch]:
+        return list(
+            batches(
+                store,
+                np.arange(30),
+                batch=12,
+                seed=3,
+                shuffle=True,
+                augmentation=ALL,
+                drop_last=True,
+                **how,
+            )
+        )
+
+    alone = ask()
+    assert len(alone) == 2
+    for ranks in (2, 3, 12):
+        shares = [ask(rank=rank, ranks=ranks, workers=rank % 3 + 1) for rank in range(ranks)]
+        for number, whole in enumerate(alone):
+            parts = [share[number] for share in shares]
+            for name in ("images", "labels", "indices"):
+                joined = np.concatenate([getattr(part, name) for part in parts])
+                np.testing.assert_array_equal(joined, getattr(whole, name))
+            assert {part.known for part in parts} == {whole.known}
+
+
+def test_known_counts_the_labels_of_the_global_batch(store: Store) -> None:
+    (first, *_) = batches(store, np.arange(30), batch=10, drop_last=True, rank=1, ranks=5)
+    assert first.known == int((store.labels[:10] != -1).sum())
+    assert len(first.labels) == 2
+
+
+def test_skipping_batches_leaves_the_others_as_they_are(store: Store) -> None:
+    def ask(skip: int) -> list[Batch]:
+        return list(
+            batches(
+                store, np.arange(30), batch=8, seed=3, shuffle=True, augmentation=ALL, skip=skip
+            )
+        )
+
+    every = ask(0)
+    for skip in range(5):
+        rest = ask(skip)
+        assert len(rest) == 4 - skip
+        for found, expected in zip(rest, every[skip:], strict=True):
+            np.testing.assert_array_equal(found.images, expected.images)
+            np.testing.assert_array_equal(found.indices, expected.indices)
+
+
+def test_skipped_batches_are_not_read(store: Store) -> None:
+    read: list[int] = []
+
+    class Watched(np.ndarray[tuple[int, ...], np.dtype[np.uint8]]):
+        def __getitem__(self, row: int) -> Image:  # type: ignore[override]
+            read.append(int(row))
+            found: Image = np.asarray(self)[row]
+            return found
+
+    watched = replace(store, images=np.asarray(store.images).view(Watched))
+    (last,) = batches(watched, np.arange(30), batch=8, shuffle=True, skip=3, workers=1)
+    assert read == last.indices.tolist()
+
+
+@pytest.mark.parametrize(("side", "how"), [(16, cv2.INTER_AREA), (40, cv2.INTER_LINEAR)])
+def test_images_are_resized_after_they_are_changed(store: Store, side: int, how: int) -> None:
+    for augmentation in (None, ALL):
+        (whole,) = batches(store, np.arange(30), batch=30, augmentation=augmentation)
+        (found,) = batches(store, np.arange(30), batch=30, augmentation=augmentation, side=side)
+        assert found.images.shape == (30, 1, side, side)
+        for image, original in zip(found.images, whole.images, strict=True):
+            expected = cv2.resize(original[0], (side, side), interpolation=how)
+            np.testing.assert_array_equal(image[0], expected)
+    (same,) = batches(store, np.arange(30), batch=30, side=32)
+    np.testing.assert_array_equal(same.images[:, 0], store.images)
+
+
 def words(**even: float) -> npt.NDArray[np.uint64]:
     """Return an image's words from the numbers in [0, 1) they stand for; 0.5 changes nothing."""
     names = ("key", "flip", "rotation", "scale", "across", "down", "contrast", "brightness")
@@ -164,6 +243,29 @@ def test_intensity_turns_about_mid_grey_and_clips() -> None:
     )
 
 
+@pytest.mark.parametrize("corner", [(0.0, 0.0), (1 - 2**-53, 0.0), (0.25, 0.75)])
+def test_a_crop_enlarges_a_square_window_that_lies_inside(corner: tuple[float, float]) -> None:
+    # Where a pixel is dark says where it was: one channel a coordinate.
+    across, down = np.meshgrid(np.arange(64.0), np.arange(64.0))
+    only = Augmentation(crop=0.75)
+    draw = words(scale=1 - 2**-53, across=corner[0], down=corner[1])
+    found = [changed((4 * axis).astype(np.uint8), only, draw) / 4 for axis in (across, down)]
+    # A quarter of the area is half the side: 32 of 64 pixels, from pixel edge to pixel edge.
+    for axis, start, plane in zip((1, 0), corner, found, strict=True):
+        line = np.take(plane, 32, axis=1 - axis)
+        inside = 32 * start - 0.5 + (np.arange(64) + 0.5) / 2
+        # Half a pixel at an edge of the image is mixed with the black around it.
+        np.testing.assert_allclose(line[1:-1], inside[1:-1], atol=0.15)
+
+
+def test_the_area_a_crop_keeps_is_drawn_evenly_from_one_to_the_smallest() -> None:
+    image = np.zeros((100, 100), np.uint8)
+    image[40:60, 40:60] = 255
+    for even, kept in ((0.0, 1.0), (0.5, 0.7), (1 - 2**-53, 0.4)):
+        found = changed(image, Augmentation(crop=0.6), words(scale=even))
+        assert found.sum() / image.sum() == pytest.approx(1 / kept, rel=0.02)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -172,6 +274,7 @@ def test_intensity_turns_about_mid_grey_and_clips() -> None:
         {"scale": 0.6},
         {"shift": float("nan")},
         {"intensity": 2},
+        {"crop": 0.96},
     ],
 )
 def test_an_augmentation_out_of_range_is_refused(change: dict[str, float]) -> None:
@@ -188,3 +291,28 @@ def test_what_cannot_be_loaded_is_refused(store: Store) -> None:
         next(batches(store, np.arange(31), batch=1))
     with pytest.raises(UsageError, match="loader-seed"):
         next(batches(store, np.arange(3), batch=1, seed=-1))
+    with pytest.raises(UsageError, match=r"loader-skip.*has 2"):
+        next(batches(store, np.arange(3), batch=2, skip=3))
+    with pytest.raises(UsageError, match="loader-side"):
+        next(batches(store, np.arange(3), batch=2, side=0))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"rank": 2, "ranks": 2, "drop_last": True},
+        {"rank": -1},
+        {"ranks": 0},
+        {"ranks": 3, "drop_last": True},
+        {"ranks": 2},
+    ],
+)
+def test_ranks_that_cannot_share_a_batch_are_refused(store: Store, how: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match="batch-ranks"):
+        next(batches(store, np.arange(30), batch=4, **how))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("other", [{"scale": 0.1}, {"shift": 0.1}])
+def test_a_crop_beside_scale_or_shift_is_refused(other: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=r"augmentation-crop.*0\.5"):
+        Augmentation(crop=0.5, **other)

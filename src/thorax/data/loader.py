@@ -2,8 +2,9 @@
 
 Philox4x64-10 (Salmon et al., SC 2011) is a counter-based generator: image i of an epoch owns the
 eight 64-bit words at counters 2i and 2i+1 under the key (seed, epoch). The first word is its place
-in the shuffle, the others its augmentation, so neither batch size, nor threads, nor which other
-images take part change what happens to an image.
+in the shuffle, the others its augmentation, so neither batch size, nor threads, nor ranks, nor
+which other images take part change what happens to an image. To resume within an epoch takes the
+number of batches done and nothing else.
 """
 
 import math
@@ -19,9 +20,17 @@ import numpy.typing as npt
 
 from thorax.data.store import Store
 from thorax.errors import UsageError
+from thorax.labels import UNKNOWN
 
 _WORDS: Final = 8
-_LIMITS: Final = {"flip": 1.0, "rotation_deg": 45.0, "scale": 0.5, "shift": 0.5, "intensity": 1.0}
+_LIMITS: Final = {
+    "flip": 1.0,
+    "rotation_deg": 45.0,
+    "scale": 0.5,
+    "shift": 0.5,
+    "intensity": 1.0,
+    "crop": 0.95,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +44,14 @@ class Augmentation:
         shift: largest shift along each axis either way, share of the side, 0 to 0.5.
         intensity: largest relative change of contrast about mid-grey, and of brightness as a
             share of half the range, either way, 0 to 1.
+        crop: largest share of the area that is cut away, 0 to 0.95. A square window, anywhere
+            inside the image, whose area is drawn evenly from 1 - crop to 1, is enlarged to the
+            whole; its sides stay equal, unlike those of the usual random resized crop, because
+            the width of a heart against that of its chest is a finding. In place of scale and
+            shift, whose random words it takes.
 
     Raises:
-        UsageError: `augmentation-range`.
+        UsageError: `augmentation-range`, or `augmentation-crop` for a crop with a scale or shift.
     """
 
     flip: float = 0.0
@@ -45,6 +59,7 @@ class Augmentation:
     scale: float = 0.0
     shift: float = 0.0
     intensity: float = 0.0
+    crop: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -54,21 +69,29 @@ class Augmentation:
                     "augmentation-range",
                     f"augmentation {field.name} is {value}; allowed is 0 to {limit:g}",
                 )
+        if self.crop and (self.scale or self.shift):
+            raise UsageError(
+                "augmentation-crop",
+                f"augmentation crop is {self.crop:g} beside scale {self.scale:g} and shift "
+                f"{self.shift:g}; a crop does both, so set those to 0, or crop",
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """What a training step takes.
+    """What a training step takes: the rank's block of a global batch, b of its B images.
 
     Attributes:
-        images: uint8 [B,1,S,S].
-        labels: int8 [B,K], 1 / 0 / -1 (unknown).
-        indices: int64 [B], rows of the store.
+        images: uint8 [b,1,S,S].
+        labels: int8 [b,K], 1 / 0 / -1 (unknown).
+        indices: int64 [b], rows of the store.
+        known: labels 1 or 0 in the whole global batch, over which the ranks' losses are averaged.
     """
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int8]
     indices: npt.NDArray[np.int64]
+    known: int
 
 
 def batches(
@@ -82,31 +105,50 @@ def batches(
     augmentation: Augmentation | None = None,
     workers: int = 2,
     drop_last: bool = False,
+    rank: int = 0,
+    ranks: int = 1,
+    skip: int = 0,
+    side: int | None = None,
 ) -> Iterator[Batch]:
     """Yield the images of one epoch, two batches being prepared ahead.
+
+    Which image is where in a global batch does not depend on the number of ranks: rank r of R
+    yields places r B / R up to (r + 1) B / R of every global batch.
 
     Args:
         store: where the images are.
         indices: int64 rows of the store, for example `store.select("train")`.
-        batch: images a batch, B.
+        batch: images a global batch, B, those of all ranks together.
         seed: chooses the shuffles and changes of a whole run, 0 to 2**64 - 1.
         epoch: chooses those of one epoch.
         shuffle: in an order of this epoch instead of that of `indices`.
         augmentation: None leaves every image as it is.
         workers: threads that read and change images.
-        drop_last: leave out a last batch that is not full.
+        drop_last: leave out a last batch that is not full; several ranks need it.
+        rank: which of them this is, 0 to ranks - 1.
+        ranks: how many share a global batch; B must be a multiple.
+        skip: global batches left out at the start, unread: those done before an interruption.
+        side: pixels that images are resized to after their changes, by area when they shrink and
+            bilinearly when they grow; None = the store's.
 
     Raises:
-        UsageError: `batch-size`, `loader-workers`, `loader-seed` or `loader-indices`.
+        UsageError: `batch-size`, `batch-ranks`, `loader-workers`, `loader-seed`, `loader-skip`,
+            `loader-side` or `loader-indices`.
     """
     _check(store, indices, batch, seed, epoch, workers)
+    _check_ranks(batch, rank, ranks, drop_last)
+    count = len(indices) // batch if drop_last else math.ceil(len(indices) / batch)
+    if not 0 <= skip <= count:
+        raise UsageError("loader-skip", f"skip is {skip}; an epoch has {count} batches")
+    if side is not None and side < 1:
+        raise UsageError("loader-side", f"side is {side} pixels; 1 or more are needed")
     draws = _draws(seed, epoch, len(store)) if shuffle or augmentation else None
     order = np.asarray(indices, np.int64)
     if shuffle and draws is not None:
         order = order[np.argsort(draws[order, 0], kind="stable")]
-    count = len(order) // batch if drop_last else math.ceil(len(order) / batch)
-    parts = (order[number * batch : (number + 1) * batch] for number in range(count))
-    return _prefetched(store, parts, draws, augmentation, workers)
+    work = _Work(store, draws if augmentation else None, augmentation, side or store.side)
+    parts = (order[number * batch : (number + 1) * batch] for number in range(skip, count))
+    return _prefetched(work, parts, rank, ranks, workers)
 
 
 def augment(
@@ -129,13 +171,20 @@ def augment(
     side = image.shape[0]
     flip = -1.0 if even[1] < augmentation.flip else 1.0
     angle = math.radians(augmentation.rotation_deg) * swing[2]
-    scale = 1.0 + augmentation.scale * swing[3]
-    # From a point of the result to the point of the image it shows (WARP_INVERSE_MAP).
+    centre = (side - 1) / 2
+    shown, moved = np.full(2, centre), np.full(2, centre)
+    if augmentation.crop:
+        window = math.sqrt(1.0 - augmentation.crop * even[3])
+        scale = 1.0 / window
+        shown = centre + (1.0 - window) * side / 2 * swing[4:6]
+    else:
+        scale = 1.0 + augmentation.scale * swing[3]
+        moved = centre + augmentation.shift * side * swing[4:6]
+    # From a point of the result to the point of the image it shows (WARP_INVERSE_MAP): `shown`
+    # is shown at `moved`.
     cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
     matrix = np.array([[flip * cos, flip * sin, 0.0], [-sin, cos, 0.0]])
-    centre = (side - 1) / 2
-    moved = centre + augmentation.shift * side * swing[4:6]
-    matrix[:, 2] = centre - matrix[:, :2] @ moved
+    matrix[:, 2] = shown - matrix[:, :2] @ moved
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     cv2.warpAffine(image, matrix, (side, side), dst=out, flags=flags)
     if augmentation.intensity:
@@ -161,33 +210,52 @@ def _check(
         )
 
 
+def _check_ranks(batch: int, rank: int, ranks: int, drop_last: bool) -> None:
+    if not 0 <= rank < ranks:
+        raise UsageError("batch-ranks", f"rank is {rank} of {ranks}; ranks count from 0")
+    if ranks > 1 and (batch % ranks or not drop_last):
+        raise UsageError(
+            "batch-ranks",
+            f"a global batch of {batch} images, the last {'left out' if drop_last else 'kept'}, "
+            f"cannot be shared by {ranks} ranks; it must be a multiple of them, and a last batch "
+            "that is not full be left out",
+        )
+
+
 def _draws(seed: int, epoch: int, count: int) -> npt.NDArray[np.uint64]:
     """Return uint64 [N,8], row i the words of image i."""
     words = np.random.Philox(key=np.array([seed, epoch], np.uint64)).random_raw(count * _WORDS)
     return np.asarray(words, np.uint64).reshape(count, _WORDS)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    """What is done to every image; `draws` is uint64 [N,8], None when nothing changes."""
+
+    store: Store
+    draws: npt.NDArray[np.uint64] | None
+    augmentation: Augmentation | None
+    side: int
+
+
 def _prefetched(
-    store: Store,
-    parts: Iterator[npt.NDArray[np.int64]],
-    draws: npt.NDArray[np.uint64] | None,
-    augmentation: Augmentation | None,
-    workers: int,
+    work: _Work, parts: Iterator[npt.NDArray[np.int64]], rank: int, ranks: int, workers: int
 ) -> Iterator[Batch]:
     pool = ThreadPoolExecutor(workers, thread_name_prefix="loader")
 
-    def begin(order: npt.NDArray[np.int64]) -> tuple[Batch, list[Future[None]]]:
-        images = np.empty((len(order), 1, store.side, store.side), np.uint8)
+    def begin(whole: npt.NDArray[np.int64]) -> tuple[Batch, list[Future[None]]]:
+        share = len(whole) // ranks
+        order = whole[rank * share : (rank + 1) * share]
+        images = np.empty((len(order), 1, work.side, work.side), np.uint8)
         pieces = np.array_split(np.arange(len(order)), min(workers, len(order)))
-        jobs = [
-            pool.submit(_fill, store, order, piece, draws, augmentation, images) for piece in pieces
-        ]
-        return Batch(images, store.labels[order], order), jobs
+        jobs = [pool.submit(_fill, work, order, piece, images) for piece in pieces]
+        known = int(np.count_nonzero(work.store.labels[whole] != UNKNOWN))
+        return Batch(images, work.store.labels[order], order, known), jobs
 
     waiting: deque[tuple[Batch, list[Future[None]]]] = deque()
     try:
-        for order in parts:
-            waiting.append(begin(order))
+        for whole in parts:
+            waiting.append(begin(whole))
             if len(waiting) > 2:
                 yield _ended(*waiting.popleft())
         while waiting:
@@ -203,16 +271,21 @@ def _ended(batch: Batch, jobs: list[Future[None]]) -> Batch:
 
 
 def _fill(
-    store: Store,
+    work: _Work,
     order: npt.NDArray[np.int64],
     piece: npt.NDArray[np.int64],
-    draws: npt.NDArray[np.uint64] | None,
-    augmentation: Augmentation | None,
     images: npt.NDArray[np.uint8],
 ) -> None:
+    resized = work.side != work.store.side
+    between = np.empty((work.store.side, work.store.side), np.uint8)
+    how = cv2.INTER_AREA if work.side < work.store.side else cv2.INTER_LINEAR
     for place in piece:
-        image = store.images[order[place]]
-        if augmentation is None or draws is None:
-            images[place, 0] = image
-        else:
-            augment(image, augmentation, draws[order[place]], images[place, 0])
+        image, out = work.store.images[order[place]], images[place, 0]
+        if work.augmentation is not None and work.draws is not None:
+            changed = between if resized else out
+            augment(image, work.augmentation, work.draws[order[place]], changed)
+            image = changed
+        if resized:
+            cv2.resize(image, (work.side, work.side), dst=out, interpolation=how)
+        elif image is not out:
+            out[:] = image

@@ -64,6 +64,9 @@ class Augment(Settings):
     """Shift along each axis either way, share of the side."""
     intensity: float = Field(default=0.0, ge=0, le=1)
     """Relative change of contrast and brightness either way."""
+    crop: float = Field(default=0.0, ge=0, le=0.95)
+    """Share of the area that a square window may leave out before it is enlarged to the whole; not
+    together with scale or shift."""
 
     def augmentation(self) -> Augmentation | None:
         """Return what the loader takes, None when nothing changes."""
