@@ -32,7 +32,10 @@ TESTED_ELSEWHERE = {
 }
 """Modules without a test module of their own, and why that is so."""
 
-HOSPITAL = ("torch", "nncf", "matplotlib", "safetensors", "onnx", "onnxruntime", "sklearn", "ray")
+HOSPITAL = (
+    "torch", "tensorboard", "nncf", "matplotlib", "safetensors", "onnx", "onnxruntime", "sklearn",
+    "ray",
+)  # fmt: skip
 """What the base install lacks."""
 
 

@@ -15,8 +15,8 @@ from thorax.durable import write_text
 if TYPE_CHECKING:
     from thorax.data.store import Store
     from thorax.measure.tables import Table
-    from thorax.training.fit import Progress
     from thorax.training.recipe import Recipe
+    from thorax.training.watch import Progress
 
 _EVERY_S: Final = 5.0
 """Seconds between plain progress lines where there is no terminal."""

@@ -14,11 +14,12 @@ from thorax.data.store import Store
 from thorax.errors import DataError, ThoraxError, UsageError
 from thorax.metrics import auroc
 from thorax.training import checkpoint
-from thorax.training.fit import FitResult, Progress, fit
+from thorax.training.fit import FitResult, fit
 from thorax.training.networks import OutputStride, Topology, normalise
 from thorax.training.optimizers import AdamW
 from thorax.training.recipe import Augment, Network, Recipe
 from thorax.training.schedules import Cosine
+from thorax.training.watch import Progress
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
@@ -59,7 +60,7 @@ def test_training_learns_and_says_how_it_went(recipe: Recipe, store: Store, tmp_
     assert [word.epoch for word in seen if word.val_mean_auroc is not None] == list(range(1, 9))
     assert result.history[-1]["loss"] < result.history[0]["loss"]
     lines = [json.loads(line) for line in (tmp_path / "run/train.jsonl").read_text().splitlines()]
-    assert [line["event"] for line in lines] == ["start", *["epoch"] * 8, "end"]
+    assert [line["event"] for line in lines] == ["start", *["step", "epoch"] * 8, "end"]
     assert {"threads", "precision"} <= lines[0].keys()
     assert all(0 <= line["data_wait"] <= 1 for line in lines[1:-1])
     card = checkpoint.load(tmp_path / "run").card

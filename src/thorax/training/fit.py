@@ -5,16 +5,13 @@ and number of threads give the same weights, and a run stopped after any epoch a
 those of one that was not.
 """
 
-import json
 import math
-import os
 import platform
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,33 +31,7 @@ from thorax.training.networks import Classifier, normalise
 from thorax.training.recipe import Recipe
 from thorax.training.run import Run, facts, identity, open_run, prepare
 from thorax.training.schedules import learning_rate
-
-LOG: Final = "train.jsonl"
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a run is, told after every update and, with the AUROC, after every epoch.
-
-    Attributes:
-        epoch: number of the epoch, from 1.
-        epochs: of the whole run.
-        step: updates done.
-        steps: of the whole run.
-        images: trained on since the last word, 0 after an epoch.
-        loss: of the last batch, or the mean of the epoch, nats.
-        learning_rate: of the last update.
-        val_mean_auroc: over labels with both classes in the validation split, 0-1.
-    """
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    images: int
-    loss: float
-    learning_rate: float
-    val_mean_auroc: float | None = None
+from thorax.training.watch import Log, Progress, open_log
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +104,10 @@ def fit(
     """
     run = prepare(recipe, store)
     last = open_run(run, out, resume=resume)
-    with _log(out) as log:
-        log({"event": "start", **facts(run), "resumed_epoch": last.epoch if last else 0})
+    with open_log(out, after=last.step if last else 0) as log:
+        log.start({**facts(run), "resumed_epoch": last.epoch if last else 0})
         card = _epochs(run, out, last, log, on_progress)
-        log({"event": "end", "kept": card.kept, "step": card.step})
+        log.end({"kept": card.kept, "step": card.step})
     folder = out / card.kept
     kept = checkpoint.read_card(folder)
     return FitResult(
@@ -156,7 +127,7 @@ def _epochs(
     run: Run,
     out: Path,
     last: Card | None,
-    log: Callable[[dict[str, Any]], None],
+    log: Log,
     on_progress: Callable[[Progress], None],
 ) -> Card:
     training = run.recipe.training
@@ -175,7 +146,7 @@ def _epochs(
         folder = out / checkpoint.epoch_name(card.epoch)
         checkpoint.restore(folder, card, network, optimizer)
     for epoch in range(card.epoch if card else 0, training.epochs):
-        window = _train_epoch(run, network, optimizer, epoch, on_progress)
+        window = _train_epoch(run, network, optimizer, epoch, log, on_progress)
         begin = time.perf_counter()
         values = _validate(run, network)
         mean = float(np.nanmean(values))
@@ -193,7 +164,7 @@ def _epochs(
         card = _card(run, epoch + 1, entry, values, card)
         checkpoint.save(out, network, card, optimizer)
         checkpoint.prune(out)
-        log({"event": "epoch", "step": card.step, **entry, "auroc": card.metrics["auroc"]})
+        log.epoch({"step": card.step, **entry, "auroc": card.metrics["auroc"]})
         on_progress(
             Progress(
                 epoch + 1,
@@ -216,12 +187,13 @@ def _train_epoch(
     network: Classifier,
     optimizer: torch.optim.Optimizer,
     epoch: int,
+    log: Log,
     on_progress: Callable[[Progress], None],
 ) -> _Window:
     training = run.recipe.training
     network.train()
     images, losses, waited, rate = 0, [], 0.0, 0.0
-    begin = time.perf_counter()
+    begin = told = time.perf_counter()
     source = batches(
         run.store,
         run.train,
@@ -236,7 +208,8 @@ def _train_epoch(
     for step in range(epoch * run.steps_per_epoch, (epoch + 1) * run.steps_per_epoch):
         asked = time.perf_counter()
         batch = next(source)
-        waited += time.perf_counter() - asked
+        got = time.perf_counter()
+        waited += got - asked
         rate = learning_rate(
             step,
             run.recipe.schedule,
@@ -251,17 +224,20 @@ def _train_epoch(
                 "lower schedule.peak or lengthen schedule.warmup_epochs",
             )
         images += len(batch.indices)
-        on_progress(
-            Progress(
-                epoch + 1,
-                training.epochs,
-                step + 1,
-                run.steps,
-                len(batch.indices),
-                losses[-1],
-                rate,
-            )
+        now = time.perf_counter()
+        progress = Progress(
+            epoch + 1,
+            training.epochs,
+            step + 1,
+            run.steps,
+            len(batch.indices),
+            losses[-1],
+            rate,
+            data_wait=(got - asked) / (now - told),
         )
+        told = now
+        log.step(progress)
+        on_progress(progress)
     elapsed = time.perf_counter() - begin
     return _Window(images, math.fsum(losses) / len(losses), rate, elapsed, waited)
 
@@ -351,15 +327,3 @@ def _card(
             "python": platform.python_version(),
         },
     )
-
-
-@contextmanager
-def _log(out: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
-    with (out / LOG).open("a", encoding="utf-8") as file:
-
-        def write(entry: dict[str, Any]) -> None:
-            file.write(json.dumps({"unix_s": round(time.time(), 3), **entry}) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-        yield write
