@@ -13,6 +13,7 @@ import pytest
 
 from thorax import console
 from thorax.artifact import Artifact
+from thorax.training.watch import Progress
 
 
 def test_json_is_one_document_and_shows_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,6 +84,79 @@ def test_what_is_told_as_a_total_is_not_added_up(
             now += 1
             tell(done, 200)
     assert capsys.readouterr().err == "drawing: 200 images in 3.0 s, 67/s\n"
+
+
+def train(seconds: list[float], *, shown: bool = True, after: int = 0) -> None:
+    """Show two epochs of six updates of 2,000 images, an update a second, ten to validate."""
+    with console.training(shown=shown) as tell:
+        for step in range(after + 1, 13):
+            seconds[0] += 1
+            epoch = (step - 1) // 6 + 1
+            tell(Progress(epoch, 2, step, 12, 2000, 1 / step, 0.032, data_wait=0.25))
+            if step % 6 == 0:
+                seconds[0] += 10
+                tell(Progress(epoch, 2, step, 12, 0, 0.5, 0.032, 0.75))
+
+
+@pytest.fixture
+def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock to be set by hand."""
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    return now
+
+
+def test_training_says_without_a_terminal_how_fast_it_is_and_how_long_it_takes(
+    seconds: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(seconds)
+    facts = "2,000 images/s, data wait 25%, rate 0.032, loss"
+    assert capsys.readouterr().err.splitlines() == [
+        f"training: epoch 1 of 2, step 5 of 12, {facts} 0.457, 7 s left",
+        "epoch 1 of 2: loss 0.5000, mean val AUROC 0.7500, rate 0.032",
+        f"training: epoch 2 of 2, step 11 of 12, {facts} 0.114, 2 s left",
+        f"training: epoch 2 of 2, step 12 of 12, {facts} 0.0833, 0 s left",
+        "epoch 2 of 2: loss 0.5000, mean val AUROC 0.7500, rate 0.032",
+        "training: 24,000 images in 32 s",
+    ]
+
+
+def test_a_resumed_run_takes_as_long_as_what_is_left_of_it(
+    seconds: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(seconds, after=6)
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first.startswith("training: epoch 2 of 2, step 11 of 12")
+    assert first.endswith("1 s left")
+
+
+def test_ranks_that_show_nothing_say_nothing(
+    seconds: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(seconds, shown=False)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_terminal_shows_training_as_a_bar_with_its_facts(tmp_path: Path) -> None:
+    script = (
+        "from thorax import console\n"
+        "from thorax.training.watch import Progress\n"
+        "with console.training() as tell:\n"
+        "    tell(Progress(2, 2, 8, 8, 64, 0.25, 0.032, data_wait=0.5))\n"
+        "    tell(Progress(2, 2, 8, 8, 0, 0.25, 0.032, 0.75))\n"
+    )
+    status, shown = on_terminal([sys.executable, "-c", script], tmp_path / "out")
+    assert (status, (tmp_path / "out").read_text()) == (0, "")
+    for words in ("epoch 2/2, step 8/8", "images/s, data wait", "0.032", "0.25", "0 s left", "━"):
+        assert words in shown
+    assert "epoch 2 of 2: loss 0.2500, mean val AUROC 0.7500" in shown
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "said"), [(0.4, "0 s"), (89, "89 s"), (180, "3 min"), (7500, "2 h 05 min")]
+)
+def test_a_duration_has_the_unit_it_is_thought_in(duration_s: float, said: str) -> None:
+    assert console._duration(duration_s) == said
 
 
 def on_terminal(command: list[str], out: Path | None) -> tuple[int, str]:

@@ -31,7 +31,7 @@ def train(
 
     made = config.load(recipe, Recipe, set_ or [])
     store = open_store(data)
-    with console.training(made, store) as tell:
+    with console.training() as tell:
         result = fit(made, store, out, resume=resume, on_progress=tell)
     console.save(result.document(), out / "train.json")
     console.emit(

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 from thorax.durable import write_text
 
 if TYPE_CHECKING:
-    from thorax.data.store import Store
     from thorax.measure.tables import Table
-    from thorax.training.recipe import Recipe
     from thorax.training.watch import Progress
 
 _EVERY_S: Final = 5.0
 """Seconds between plain progress lines where there is no terminal."""
+
+_REDRAWN_S: Final = 0.5
+"""Seconds that a figure on a terminal stays, to be read."""
 
 
 def emit(
@@ -110,20 +111,105 @@ def steps(what: str, total: int) -> Iterator[Callable[..., None]]:
 
 
 @contextmanager
-def training(recipe: "Recipe", store: "Store") -> Iterator[Callable[["Progress"], None]]:
-    """Show progress of a training run in images, and a line for every epoch."""
-    batch, epochs = recipe.training.batch, recipe.training.epochs
-    with progress("training", len(store.select("train")) // batch * batch * epochs) as ticker:
+def training(*, shown: bool = True) -> Iterator[Callable[["Progress"], None]]:
+    """Show how fast a run trains, how it stands and how long it still takes, and every epoch.
+
+    A bar on a terminal, plain lines elsewhere; on stderr.
+
+    Args:
+        shown: False on all ranks but the first, which then say nothing.
+    """
+    from thorax.training.watch import Window  # noqa: PLC0415 - a hospital has no torch
+
+    if not shown:
+        yield lambda at: None
+        return
+    terminal = sys.stderr.isatty()
+    every_s = _REDRAWN_S if terminal else _EVERY_S
+    begin = time.perf_counter()
+    images = 0
+    before: int | None = None
+    window = Window()
+    with _training_bar() if terminal else nullcontext(_Screen(_plain, say)) as screen:
 
         def tell(at: "Progress") -> None:
-            ticker.advance(at.images)
+            nonlocal images, before, window
             if at.val_mean_auroc is not None:
-                ticker.say(
+                screen.say(
                     f"epoch {at.epoch} of {at.epochs}: loss {at.loss:.4f}, "
                     f"mean val AUROC {at.val_mean_auroc:.4f}, rate {at.learning_rate:.2g}"
                 )
+                window = Window()
+                return
+            before = at.step - 1 if before is None else before
+            images += at.images
+            window.add(at)
+            if window.elapsed_s < every_s and at.step < at.steps:
+                return
+            per_step_s = (time.perf_counter() - begin) / (at.step - before)
+            facts = window.means()
+            screen.draw(
+                at,
+                f"{_rate(facts['images_per_s'])} images/s, data wait {facts['data_wait']:.0%}, "
+                f"rate {facts['learning_rate']:.3g}, loss {facts['loss']:.3g}, "
+                f"{_duration(per_step_s * (at.steps - at.step))} left",
+            )
+            window = Window()
 
         yield tell
+        if images and not terminal:
+            say(f"training: {images:,} images in {_duration(time.perf_counter() - begin)}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Screen:
+    """Where progress of a training run is shown.
+
+    Attributes:
+        draw: shows where it is, with the facts in words.
+        say: prints a line without disturbing it.
+    """
+
+    draw: Callable[["Progress", str], None]
+    say: Callable[[str], None]
+
+
+def _plain(at: "Progress", facts: str) -> None:
+    step = f"step {at.step:,} of {at.steps:,}"
+    say(f"training: epoch {at.epoch} of {at.epochs}, {step}, {facts}")
+
+
+@contextmanager
+def _training_bar() -> Iterator[_Screen]:
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+    from rich.progress import BarColumn, TextColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bars  # noqa: PLC0415
+
+    screen = Console(stderr=True)
+    # The words come first where a terminal is too narrow for both.
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+    )
+    with Bars(*columns, console=screen, expand=True) as bars:
+        task = bars.add_task("training", total=None)
+
+        def draw(at: "Progress", facts: str) -> None:
+            words = f"epoch {at.epoch}/{at.epochs}, step {at.step}/{at.steps}, {facts}"
+            bars.update(task, total=at.steps, completed=at.step, description=words)
+
+        yield _Screen(draw, lambda text: screen.print(text, markup=False, highlight=False))
+
+
+def _rate(per_s: float) -> str:
+    return f"{per_s:,.0f}" if per_s >= 100 else f"{per_s:.3g}"
+
+
+def _duration(duration_s: float) -> str:
+    minutes = round(duration_s / 60)
+    if minutes < 2:
+        return f"{duration_s:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 @contextmanager

@@ -174,7 +174,7 @@ def _train(data: Store, run_folder: Path, seed: int) -> dict[str, Any]:
     recipe = Recipe.model_validate(RECIPE)
     training = recipe.training.model_copy(update={"seed": seed})
     recipe = recipe.model_copy(update={"training": training})
-    with console.training(recipe, data) as tell:
+    with console.training() as tell:
         return fit(recipe, data, run_folder, on_progress=tell).document()
 
 

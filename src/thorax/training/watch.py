@@ -65,14 +65,14 @@ class Log:
         self._recipe = recipe
         self._after = after
         self._every_s = every_s
-        self._window = _Window()
+        self._window = Window()
 
     def start(self, facts: Mapping[str, Any]) -> None:
         """Say what is run, and after how many updates; the clock of the first window starts."""
         self._write("start", {**facts, "resumed_step": self._after}, durable=True)
         if not self._events.earlier:
             self._events.text("recipe", self._recipe)
-        self._window = _Window()
+        self._window = Window()
 
     def step(self, at: Progress) -> None:
         """Take in an update; once a window is long enough, log means over it."""
@@ -96,7 +96,7 @@ class Log:
         } | {f"val/auroc/{label}": value for label, value in entry.get("auroc", {}).items()}
         self._events.scalars(entry["step"], scalars)
         # Validation and saving belong to no window of training.
-        self._window = _Window()
+        self._window = Window()
 
     def end(self, facts: Mapping[str, Any]) -> None:
         """Say how the run ended."""
@@ -108,7 +108,7 @@ class Log:
             return
         self._write("step", {"epoch": at.epoch, "step": at.step, **told})
         self._events.scalars(at.step, {f"train/{key}": value for key, value in told.items()})
-        self._window = _Window()
+        self._window = Window()
 
     def _write(self, event: str, facts: Mapping[str, Any], *, durable: bool = False) -> None:
         entry = {"unix_s": round(time.time(), 3), "event": event, **facts}
@@ -119,10 +119,11 @@ class Log:
             os.fsync(self._lines.fileno())
 
 
-class _Window:
-    """Updates since the last word."""
+class Window:
+    """Updates since the last word, whose clock starts at once."""
 
     def __init__(self) -> None:
+        """Begin without an update."""
         self._begin = self._end = time.perf_counter()
         self._images = 0
         self._waited_s = 0.0
@@ -135,6 +136,7 @@ class _Window:
         return self._end - self._begin
 
     def add(self, at: Progress) -> None:
+        """Take in an update that was just done."""
         now = time.perf_counter()
         self._images += at.images
         self._waited_s += at.data_wait * (now - self._end)
@@ -143,7 +145,7 @@ class _Window:
         self.last = at
 
     def means(self) -> dict[str, float]:
-        """Return what is logged; empty without an update."""
+        """Return loss, learning_rate, images_per_s and data_wait; nothing without an update."""
         if self.last is None:
             return {}
         return {
