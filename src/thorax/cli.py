@@ -39,6 +39,7 @@ app.add_typer(training_app)
 _EXTRAS: Final = {
     "torch": "train",
     "safetensors": "train",
+    "scipy": "train",
     "nncf": "optimize",
     "matplotlib": "measure",
     "jinja2": "measure",

@@ -1,0 +1,242 @@
+"""The training loss as a function of the weights, on fixed images: value, gradient, curvature.
+
+Nothing here changes the network it is given: the surface works on a copy whose weights are handed
+in with every question (`torch.func.functional_call`), as one flat vector in the order of
+`named_parameters`. A vector of a ResNet-50 is 94 MB.
+"""
+
+import copy
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from thorax.data.store import Store
+from thorax.errors import DataError
+from thorax.labels import UNKNOWN
+from thorax.metrics import auroc
+from thorax.preprocess import InputSpec
+from thorax.training.losses import masked_bce
+from thorax.training.networks import normalise
+
+BatchNorm = Literal["running", "batch"]
+
+_KEY: Final = 0x73756273
+"""Second half of the Philox key: the draws of a subset are not those of an epoch."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subset:
+    """Images of one split that a surface is measured on, as they are stored.
+
+    Attributes:
+        split: where they come from.
+        images: uint8 [N,1,S,S].
+        labels: int8 [N,K], 1 / 0 / -1 (unknown).
+        seed: they were drawn with.
+        sha256: digest of the pixels and labels: equal digests, equal images.
+    """
+
+    split: str
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int8]
+    seed: int
+    sha256: str
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def draw(store: Store, split: str, count: int, *, seed: int = 0) -> Subset:
+    """Return a fixed random subset of a split, in the order of the store; all when it is smaller.
+
+    The choice depends on the seed and the store alone, and a smaller subset is part of a larger.
+
+    Args:
+        store: where the images are.
+        split: "train", "val" or "test".
+        count: most images to take, 1 or more.
+        seed: chooses them, 0 to 2**64 - 1.
+
+    Raises:
+        DataError: `split-empty`.
+    """
+    indices = store.select(split)
+    if not len(indices):
+        raise DataError(
+            "split-empty", f"the {split} split of {store.path} has no image; import with one"
+        )
+    words = np.random.Philox(key=np.array([seed, _KEY], np.uint64)).random_raw(len(store))
+    order = np.argsort(np.asarray(words, np.uint64)[indices], kind="stable")[:count]
+    chosen = np.sort(indices[order])
+    images = np.ascontiguousarray(store.images[chosen])[:, None]
+    labels = np.ascontiguousarray(store.labels[chosen])
+    digest = hashlib.sha256(images.tobytes())
+    digest.update(labels.tobytes())
+    return Subset(split, images, labels, seed, digest.hexdigest())
+
+
+class Surface:
+    """f(w): the mean masked cross-entropy of a network on a subset, w float32 [n].
+
+    No augmentation; float32; the mean is over the known labels of the whole subset, whatever the
+    number of images a pass.
+
+    Attributes:
+        weights: float32 [n], where the network is.
+        names: of the parameters, in the order of the vector.
+        shapes: of the parameters, in the same order.
+        known: share of each pass in the mean, one entry a pass.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        subset: Subset,
+        spec: InputSpec,
+        *,
+        batch: int = 128,
+        batch_norm: BatchNorm = "running",
+        on_progress: Callable[[int], None] = lambda images: None,
+    ) -> None:
+        """Copy the network.
+
+        Args:
+            network: takes what `normalise` gives; its device is where the surface is computed.
+            subset: on which images.
+            spec: the mean and std the network is trained with.
+            batch: images a pass; bounds memory. With `batch_norm` = "batch" it changes the loss.
+            batch_norm: "running" normalises by the running statistics, as an evaluation does;
+                "batch" by those of each pass, as training does.
+            on_progress: told the number of images after every gradient and Hessian product.
+        """
+        self._network = copy.deepcopy(network).float().train(batch_norm == "batch")
+        parameters = dict(self._network.named_parameters())
+        self.names = tuple(parameters)
+        self.shapes = tuple(one.shape for one in parameters.values())
+        self._sizes = [one.numel() for one in parameters.values()]
+        self.weights = torch.cat([one.detach().reshape(-1) for one in parameters.values()])
+        self._subset = subset
+        self._spec = spec
+        self._batch = batch
+        self._tell = on_progress
+        starts = range(0, len(subset), batch)
+        known = [int((subset.labels[at : at + batch] != UNKNOWN).sum()) for at in starts]
+        self.known = [one / max(1, sum(known)) for one in known]
+
+    def __len__(self) -> int:
+        """Images."""
+        return len(self._subset)
+
+    def parts(self, weights: Tensor) -> dict[str, Tensor]:
+        """Return views of a flat vector by the name of the parameter, each in its shape."""
+        pieces = torch.split(weights, self._sizes)
+        return {
+            name: piece.view(shape)
+            for name, piece, shape in zip(self.names, pieces, self.shapes, strict=True)
+        }
+
+    def loss(self, weights: Tensor) -> float:
+        """Return f(w), nats."""
+        with torch.no_grad():
+            parts = self.parts(weights)
+            return sum(share * self._mean(parts, *one).item() for share, one in self._passes())
+
+    def gradient(self, weights: Tensor) -> tuple[float, Tensor]:
+        """Return f(w), nats, and its gradient float32 [n]."""
+        total, gradient = 0.0, torch.zeros_like(self.weights)
+        for share, one in self._passes():
+            at = weights.detach().requires_grad_()
+            loss = self._mean(self.parts(at), *one)
+            gradient.add_(torch.autograd.grad(loss, at)[0], alpha=share)
+            total += share * loss.item()
+        self._tell(len(self))
+        return total, gradient
+
+    def curvature(self, weights: Tensor, direction: Tensor) -> Tensor:
+        """Return the Hessian at w times a direction, float32 [n] (Pearlmutter, NC 6, 1994)."""
+        product = torch.zeros_like(self.weights)
+        for share, one in self._passes():
+            at = weights.detach().requires_grad_()
+            loss = self._mean(self.parts(at), *one)
+            (gradient,) = torch.autograd.grad(loss, at, create_graph=True)
+            product.add_(torch.autograd.grad(gradient, at, direction)[0], alpha=share)
+        self._tell(len(self))
+        return product
+
+    def _passes(self) -> Iterator[tuple[float, tuple[Tensor, Tensor]]]:
+        for number, share in enumerate(self.known):
+            if share:
+                yield share, self._pass(number)
+
+    def _pass(self, number: int) -> tuple[Tensor, Tensor]:
+        here = slice(number * self._batch, (number + 1) * self._batch)
+        device = self.weights.device
+        images = normalise(torch.from_numpy(self._subset.images[here]).to(device), self._spec)
+        return images, torch.from_numpy(self._subset.labels[here]).to(device)
+
+    def _mean(self, parts: Mapping[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
+        logits: Tensor = functional_call(self._network, dict(parts), (images,))
+        return masked_bce(logits, labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How good weights are on a subset.
+
+    Attributes:
+        loss: mean masked cross-entropy, nats.
+        mean_auroc: over the labels with both classes, 0-1; None without any.
+    """
+
+    loss: float
+    mean_auroc: float | None
+
+
+def judge(network: nn.Module, subset: Subset, spec: InputSpec, *, batch: int = 128) -> Quality:
+    """Return loss and AUROC of a network in eval mode; its mode is left in eval."""
+    network.eval()
+    device = next(network.parameters()).device
+    logits = []
+    with torch.inference_mode():
+        for at in range(0, len(subset), batch):
+            images = torch.from_numpy(subset.images[at : at + batch]).to(device)
+            logits.append(network(normalise(images, spec)).float().cpu())
+    scores = torch.cat(logits)
+    loss = masked_bce(scores, torch.from_numpy(subset.labels)).item()
+    values = auroc(subset.labels, scores.numpy())
+    values = values[~np.isnan(values)]
+    return Quality(loss, float(values.mean()) if len(values) else None)
+
+
+def estimate_batch_norm(
+    network: nn.Module, subset: Subset, spec: InputSpec, *, batch: int = 128
+) -> None:
+    """Replace the running statistics of a network by those of the subset under its weights.
+
+    The mean of the statistics of all passes (`torch.optim.swa_utils.update_bn`); the network is
+    left in eval mode. Networks without batch norm stay as they are.
+    """
+    norms = [one for one in network.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
+    before = [one.momentum for one in norms]
+    if not norms:
+        network.eval()
+        return
+    for one in norms:
+        one.reset_running_stats()
+        one.momentum = None
+    network.train()
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        for at in range(0, len(subset), batch):
+            images = torch.from_numpy(subset.images[at : at + batch]).to(device)
+            network(normalise(images, spec))
+    for one, momentum in zip(norms, before, strict=True):
+        one.momentum = momentum
+    network.eval()
