@@ -30,7 +30,7 @@ from thorax.training.losses import masked_bce
 from thorax.training.networks import Classifier, normalise
 from thorax.training.recipe import Recipe
 from thorax.training.run import Run, facts, identity, open_run, prepare
-from thorax.training.schedules import learning_rate
+from thorax.training.schedules import resolve
 from thorax.training.watch import Log, Progress, open_log
 
 
@@ -191,6 +191,12 @@ def _train_epoch(
     on_progress: Callable[[Progress], None],
 ) -> _Window:
     training = run.recipe.training
+    schedule = resolve(
+        run.recipe.schedule,
+        batch=training.batch,
+        steps_per_epoch=run.steps_per_epoch,
+        epochs=training.epochs,
+    )
     network.train()
     images, losses, waited, rate = 0, [], 0.0, 0.0
     begin = told = time.perf_counter()
@@ -210,12 +216,7 @@ def _train_epoch(
         batch = next(source)
         got = time.perf_counter()
         waited += got - asked
-        rate = learning_rate(
-            step,
-            run.recipe.schedule,
-            steps_per_epoch=run.steps_per_epoch,
-            total_steps=run.steps,
-        )
+        rate = schedule.rate(step)
         losses.append(_update(run, network, optimizer, batch, rate))
         if not math.isfinite(losses[-1]):
             raise UsageError(

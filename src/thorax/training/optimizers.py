@@ -11,6 +11,9 @@ from pydantic import Field
 from torch import nn
 
 from thorax.config import Settings
+from thorax.training.lamb import LAMB as LAMB
+from thorax.training.lars import LARS as LARS
+from thorax.training.lars import MomentumStyle
 
 
 class Sgd(Settings):
@@ -52,13 +55,52 @@ class AdamW(Settings):
     """Weights shrink by lr * weight_decay a step, 0 or more."""
 
 
-OptimizerSettings = Annotated[Sgd | Adam | AdamW, Field(discriminator="kind")]
+class Lars(Settings):
+    """SGD whose layers move in proportion to their weights (1708.03888), for large batches."""
+
+    kind: Literal["lars"]
+    """Name of the optimizer."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """m, 0 to below 1."""
+    nesterov: bool = False
+    """Look one step ahead."""
+    weight_decay: float = Field(default=1e-4, ge=0)
+    """Added to the gradient as weight_decay * w, 0 or more."""
+    trust_coefficient: float = Field(default=0.001, ge=0)
+    """Size of a layer's step relative to its weights, 0 or more; 0 = plain SGD."""
+    eps: float = Field(default=1e-7, ge=0)
+    """Keeps the ratio of weight to gradient finite, 0 or more."""
+    momentum_style: MomentumStyle = "paper"
+    """Learning rate inside the momentum (paper) or outside (torch)."""
+    momentum_correction: bool = False
+    """Rescale the paper's momentum whenever the learning rate changes (1706.02677, section 3)."""
 
 
-def build(network: nn.Module, settings: Sgd | Adam | AdamW) -> torch.optim.Optimizer:
+class Lamb(Settings):
+    """Adam whose layers move in proportion to their weights (1904.00962), for large batches."""
+
+    kind: Literal["lamb"]
+    """Name of the optimizer."""
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    """Memory of the mean gradient, 0 to below 1."""
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    """Memory of the mean squared gradient, 0 to below 1."""
+    eps: float = Field(default=1e-6, ge=0)
+    """Keeps the update finite, 0 or more."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """Added to the update as weight_decay * w, 0 or more."""
+    trust_ratio: bool = True
+    """Scale each layer's step by its weights; false = AdamW."""
+
+
+OptimizerSettings = Annotated[Sgd | Adam | AdamW | Lars | Lamb, Field(discriminator="kind")]
+
+
+def build(network: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
     """Return an optimizer whose learning rate is 0 until a schedule sets it.
 
-    The first parameter group decays, the second (one dimension or none) does not.
+    The first parameter group decays, the second (one dimension or none) does not, nor is its step
+    scaled by a trust ratio. Nesterov's step without momentum is the plain one.
     """
     groups: list[dict[str, Any]] = [
         {
@@ -76,4 +118,17 @@ def build(network: nn.Module, settings: Sgd | Adam | AdamW) -> torch.optim.Optim
             return torch.optim.Adam(groups, lr=0.0, betas=(beta1, beta2))
         case AdamW(beta1=beta1, beta2=beta2):
             return torch.optim.AdamW(groups, lr=0.0, betas=(beta1, beta2))
+        case Lars():
+            return LARS(
+                groups,
+                lr=0.0,
+                momentum=settings.momentum,
+                trust_coefficient=settings.trust_coefficient,
+                eps=settings.eps,
+                nesterov=settings.nesterov and settings.momentum > 0,
+                momentum_style=settings.momentum_style,
+                momentum_correction=settings.momentum_correction,
+            )
+        case Lamb(beta1=beta1, beta2=beta2, eps=eps, trust_ratio=trust_ratio):
+            return LAMB(groups, lr=0.0, betas=(beta1, beta2), eps=eps, trust_ratio=trust_ratio)
     assert_never(settings)

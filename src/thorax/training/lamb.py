@@ -1,0 +1,134 @@
+"""LAMB: Adam whose every layer moves in proportion to its weights."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thorax.training.trust import alike, gradients, norms, ratio_or_one, require_number
+
+
+class LAMB(torch.optim.Optimizer):
+    """Layer-wise Adam for large batches (You et al., 1904.00962, Algorithm 2, phi(x) = x).
+
+    For each layer, with weights w, gradient g, weight decay d and step number k from 1:
+
+        a = b1 a + (1 - b1) g;  b = b2 b + (1 - b2) g^2
+        u = (a / (1 - b1^k)) / (sqrt(b / (1 - b2^k)) + eps) + d w
+        w -= lr (|w| / |u|) u;  the ratio is 1 where |w| or |u| is 0
+
+    Without the ratio it is AdamW. Gradients are read, never changed. Norms are computed in
+    float32, float64 for weights of float64.
+
+    Example:
+        >>> LAMB(network.parameters(), lr=4e-3, weight_decay=0.01)
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        trust_ratio: bool = True,
+        exclude_1d: bool = True,
+    ) -> None:
+        """Take parameters, or groups of them with arguments of their own.
+
+        Args:
+            params: tensors, named tensors or dicts, as any optimizer of torch.
+            lr: learning rate, 0 or more.
+            betas: b1 and b2, 0 to below 1.
+            eps: keeps the update finite, 0 or more.
+            weight_decay: d, 0 or more.
+            trust_ratio: False fixes the ratio at 1.
+            exclude_1d: parameters of one dimension or none (biases, batch normalisation) get
+                the ratio 1 and d = 0.
+
+        Raises:
+            UsageError: `optimizer-argument`.
+        """
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "trust_ratio": trust_ratio,
+                "exclude_1d": exclude_1d,
+            },
+        )
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with arguments of their own.
+
+        Raises:
+            UsageError: `optimizer-argument`.
+        """
+        group = {**self.defaults, **param_group}
+        for name in ("lr", "weight_decay", "eps"):
+            require_number(name, group[name])
+        for beta in group["betas"]:
+            require_number("betas", beta, below=1.0)
+        super().add_param_group(param_group)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Move every parameter that has a gradient, and return what the closure returned.
+
+        Raises:
+            UsageError: `sparse-gradient`.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameters in alike(group["params"]):
+                flat = [p for p in parameters if group["exclude_1d"] and p.ndim <= 1]
+                deep = [p for p in parameters if not (group["exclude_1d"] and p.ndim <= 1)]
+                if flat:
+                    self._move(flat, group, decay=0.0, trust=False)
+                if deep:
+                    trust, decay = group["trust_ratio"], group["weight_decay"]
+                    self._move(deep, group, decay=decay, trust=trust)
+        return loss
+
+    def _move(
+        self, parameters: list[Tensor], group: dict[str, Any], *, decay: float, trust: bool
+    ) -> None:
+        beta1, beta2 = group["betas"]
+        states = [self._state(parameter) for parameter in parameters]
+        means = [state["exp_avg"] for state in states]
+        squares = [state["exp_avg_sq"] for state in states]
+        steps = [state["step"] for state in states]
+        slopes = gradients(parameters)
+        torch._foreach_add_(steps, 1)
+        torch._foreach_lerp_(means, slopes, 1 - beta1)
+        torch._foreach_mul_(squares, beta2)
+        torch._foreach_addcmul_(squares, slopes, slopes, value=1 - beta2)
+        counts = [step.item() for step in steps]
+        roots = torch._foreach_sqrt(squares)
+        torch._foreach_div_(roots, [(1 - beta2**count) ** 0.5 for count in counts])
+        torch._foreach_add_(roots, group["eps"])
+        torch._foreach_mul_(roots, [1 - beta1**count for count in counts])
+        moves = torch._foreach_div(means, roots)
+        if decay:
+            torch._foreach_add_(moves, parameters, alpha=decay)
+        if trust:
+            weight, move = norms(parameters), norms(moves)
+            ratio = ratio_or_one(weight / move, weight, move)
+            torch._foreach_mul_(moves, list(ratio.unbind()))
+        torch._foreach_add_(parameters, moves, alpha=-group["lr"])
+
+    def _state(self, parameter: Tensor) -> dict[str, Tensor]:
+        state: dict[str, Tensor] = self.state[parameter]
+        if not state:
+            # The count stays on the CPU: reading it must not wait for an accelerator.
+            state["step"] = torch.zeros((), dtype=torch.float32)
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+        return state

@@ -1,0 +1,166 @@
+"""LARS: stochastic gradient descent whose every layer moves in proportion to its weights."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from thorax.training.trust import alike, gradients, norms, ratio_or_one, require, require_number
+
+MomentumStyle = Literal["paper", "torch"]
+
+
+class LARS(torch.optim.Optimizer):
+    """Layer-wise adaptive rate scaling (You et al., 1708.03888, Algorithm 1).
+
+    The arithmetic is that of MLPerf's TensorFlow 2 reference for ResNet-50. For each layer, with
+    weights w, gradient g, weight decay d and trust coefficient c:
+
+        t = c |w| / (|g| + d |w| + eps);  1 where |w| or |g| is 0
+        v = m v - lr t (g + d w)
+        w += v                            Nesterov: w += m v - lr t (g + d w)
+
+    A trust coefficient of 0 means no trust ratio: t = 1, momentum SGD. Gradients are read, never
+    changed. Norms are computed in float32, float64 for weights of float64.
+
+    Example:
+        >>> LARS(network.parameters(), lr=10.5, weight_decay=5e-5, momentum=0.9)
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust_coefficient: float = 0.001,
+        eps: float = 1e-7,
+        nesterov: bool = False,
+        momentum_style: MomentumStyle = "paper",
+        exclude_1d: bool = True,
+        *,
+        momentum_correction: bool = False,
+    ) -> None:
+        """Take parameters, or groups of them with arguments of their own.
+
+        Args:
+            params: tensors, named tensors or dicts, as any optimizer of torch.
+            lr: learning rate, 0 or more.
+            momentum: m, 0 to below 1.
+            weight_decay: d, 0 or more.
+            trust_coefficient: c, 0 or more; 0 = off.
+            eps: keeps the ratio finite, 0 or more.
+            nesterov: look one step ahead.
+            momentum_style: `paper` keeps the learning rate inside v, as above; `torch` outside:
+                v = m v + t (g + d w); w -= lr v. They differ while the rate changes.
+            exclude_1d: parameters of one dimension or none (biases, batch normalisation) get
+                t = 1 and d = 0.
+            momentum_correction: with the paper's style, multiply v by lr_new / lr_old whenever
+                the rate changes (Goyal et al., 1706.02677, section 3, remark 2).
+
+        Raises:
+            UsageError: `optimizer-argument`.
+        """
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "weight_decay": weight_decay,
+                "trust_coefficient": trust_coefficient,
+                "eps": eps,
+                "nesterov": nesterov,
+                "momentum_style": momentum_style,
+                "exclude_1d": exclude_1d,
+                "momentum_correction": momentum_correction,
+            },
+        )
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with arguments of their own.
+
+        Raises:
+            UsageError: `optimizer-argument`.
+        """
+        _check({**self.defaults, **param_group})
+        super().add_param_group(param_group)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Move every parameter that has a gradient, and return what the closure returned.
+
+        Raises:
+            UsageError: `sparse-gradient`.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameters in alike(group["params"]):
+                flat = [p for p in parameters if group["exclude_1d"] and p.ndim <= 1]
+                deep = [p for p in parameters if not (group["exclude_1d"] and p.ndim <= 1)]
+                if flat:
+                    self._move(flat, group, decay=0.0, trust=0.0)
+                if deep:
+                    trust, decay = group["trust_coefficient"], group["weight_decay"]
+                    self._move(deep, group, decay=decay, trust=trust)
+        return loss
+
+    def _move(
+        self, parameters: list[Tensor], group: dict[str, Any], *, decay: float, trust: float
+    ) -> None:
+        rate, momentum = group["lr"], group["momentum"]
+        # Correcting the paper's v for a change of the rate makes it lr times the v of torch's
+        # style at every step; kept without the rate it needs no memory of the last one.
+        inside = group["momentum_style"] == "paper" and not group["momentum_correction"]
+        factor = -rate if inside else 1.0
+        slopes = gradients(parameters)
+        scales: list[Tensor] | float = factor
+        if trust:
+            weight, slope = norms(parameters), norms(slopes)
+            ratio = trust * weight / (slope + decay * weight + group["eps"])
+            scales = list((ratio_or_one(ratio, weight, slope) * factor).unbind())
+        moves: list[Tensor] | tuple[Tensor, ...]
+        if decay:
+            moves = torch._foreach_add(slopes, parameters, alpha=decay)
+            torch._foreach_mul_(moves, scales)
+        else:
+            moves = torch._foreach_mul(slopes, scales)
+        memories = [self._memory(parameter) for parameter in parameters]
+        torch._foreach_mul_(memories, momentum)
+        torch._foreach_add_(memories, moves)
+        if group["nesterov"]:
+            moves = torch._foreach_add(moves, memories, alpha=momentum)
+        else:
+            moves = memories
+        torch._foreach_add_(parameters, moves, alpha=1.0 if inside else -rate)
+
+    def _memory(self, parameter: Tensor) -> Tensor:
+        state = self.state[parameter]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        memory: Tensor = state["momentum_buffer"]
+        return memory
+
+
+def _check(group: dict[str, Any]) -> None:
+    for name in ("lr", "weight_decay", "trust_coefficient", "eps"):
+        require_number(name, group[name])
+    require_number("momentum", group["momentum"], below=1.0)
+    style = group["momentum_style"]
+    styles = get_args(MomentumStyle)
+    require("momentum_style", style, " or ".join(styles), holds=style in styles)
+    require(
+        "nesterov",
+        group["nesterov"],
+        "False where momentum is 0",
+        holds=not group["nesterov"] or group["momentum"] > 0,
+    )
+    require(
+        "momentum_correction",
+        group["momentum_correction"],
+        "False where momentum_style is torch, whose momentum holds no learning rate",
+        holds=not group["momentum_correction"] or style == "paper",
+    )

@@ -1,0 +1,95 @@
+"""What LARS and LAMB share: norms of many layers at once, and who gets no trust ratio.
+
+A trust ratio sets the size of a layer's step by the size of its weights (You et al., 1708.03888).
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from thorax.errors import UsageError
+
+_PIECE: Final = 1 << 13
+"""Elements whose squares are added in float32."""
+
+
+def alike(parameters: Iterable[Tensor]) -> list[list[Tensor]]:
+    """Return the parameters that have a gradient, in lists of one device and dtype.
+
+    Raises:
+        UsageError: `sparse-gradient`.
+    """
+    lists: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    for parameter in parameters:
+        if parameter.grad is None:
+            continue
+        if parameter.grad.is_sparse:
+            raise UsageError(
+                "sparse-gradient",
+                f"a gradient of shape {tuple(parameter.shape)} is sparse; a trust ratio needs all "
+                "of it: use dense gradients (sparse=False)",
+            )
+        lists.setdefault((parameter.device, parameter.dtype), []).append(parameter)
+    return list(lists.values())
+
+
+def gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Return the gradients of parameters that have one."""
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+
+
+def norms(tensors: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
+    """Return the Euclidean norm of each tensor of one device and dtype.
+
+    Returns:
+        float32 [n], float64 for tensors of float64.
+    """
+    wide = torch.promote_types(tensors[0].dtype, torch.float32)
+    if tensors[0].device.type != "cpu":
+        return torch.stack(torch._foreach_norm(tensors, 2, dtype=wide))
+    # On a CPU torch adds a layer's squares in a row: 1e-2 off for 16 million equal weights.
+    pieces = [torch.split(_flat(tensor), _PIECE) for tensor in tensors]
+    parts = torch._foreach_norm([piece for row in pieces for piece in row], 2, dtype=wide)
+    counts = torch.tensor([len(row) for row in pieces])
+    squares = torch.stack(parts).double().square()
+    return torch.segment_reduce(squares, "sum", lengths=counts).sqrt().to(wide)
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    """Return the elements as they lie in memory, which needs no copy of a dense tensor."""
+    order = sorted(range(tensor.ndim), key=tensor.stride, reverse=True)
+    return tensor.permute(order).reshape(-1)
+
+
+def ratio_or_one(ratio: Tensor, *sizes: Tensor) -> Tensor:
+    """Return the trust ratios, 1 where one of the sizes they were made of is 0.
+
+    Args:
+        ratio: float [n].
+        sizes: float [n] each, 0 or more.
+    """
+    nothing = torch.stack(sizes).amin(dim=0) == 0
+    return torch.where(nothing, torch.ones_like(ratio), ratio)
+
+
+def require(name: str, value: object, allowed: str, *, holds: bool) -> None:
+    """Refuse an argument of an optimizer.
+
+    Raises:
+        UsageError: `optimizer-argument` unless it holds.
+    """
+    if not holds:
+        raise UsageError("optimizer-argument", f"{name} is {value!r}; allowed is {allowed}")
+
+
+def require_number(name: str, value: float, *, below: float = math.inf) -> None:
+    """Refuse an argument that is not a number from 0 to below a limit.
+
+    Raises:
+        UsageError: `optimizer-argument`.
+    """
+    allowed = "0 or more" if math.isinf(below) else f"0 to below {below:g}"
+    require(name, value, f"a number of {allowed}", holds=0 <= value < below)
