@@ -15,7 +15,9 @@ training_app = typer.Typer()
 @training_app.command(epilog="Example:  thorax train recipes/phantom_small.toml --data s --out run")
 def train(
     recipe: Annotated[Path, Argument(help="TOML recipe; see recipes/.")],
-    data: Annotated[Path, Option(help="Store to train on.")],
+    data: Annotated[
+        list[Path], Option(help="Store to train on; several, each with --data, are read as one.")
+    ],
     out: Out,
     set_: Annotated[
         list[str] | None, Option("--set", help="Change one value, e.g. optimizer.lr=0.1.")
@@ -25,12 +27,12 @@ def train(
 ) -> None:
     """Train a classifier to a checkpoint."""
     from thorax import config
-    from thorax.data.store import open_store
+    from thorax.data.shards import open_stores
     from thorax.training.fit import fit
     from thorax.training.recipe import Recipe
 
     made = config.load(recipe, Recipe, set_ or [])
-    store = open_store(data)
+    store = open_stores(data)
     with console.training() as tell:
         result = fit(made, store, out, resume=resume, on_progress=tell)
     console.save(result.document(), out / "train.json")
@@ -39,6 +41,6 @@ def train(
         as_json=json,
         show=lambda: print(
             f"mean AUROC {result.mean_auroc:.4f} on val, {result.images_per_s:,.0f} images/s\n"
-            f"next: thorax optimize {out} --out model-int8 --precision int8 --data {data}"
+            f"next: thorax optimize {out} --out model-int8 --precision int8 --data {data[0]}"
         ),
     )

@@ -64,7 +64,7 @@ def test_a_store_holds_what_prepare_makes_of_each_file(
 def test_a_store_cannot_be_written_to(noise: Noise, make_store: MakeStore) -> None:
     store = make_store(noise(2))
     with pytest.raises(ValueError, match="read-only"):
-        store.images[0] = 0
+        np.asarray(store.images)[0] = 0
     with pytest.raises(ValueError, match="read-only"):
         store.labels[0] = 0
 

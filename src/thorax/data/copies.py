@@ -22,6 +22,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from thorax.data.rows import Images
+
 CANDIDATE_COSINE: Final = 0.65
 """Descriptors closer than this are looked at; about 4 of a million pairs of patients are."""
 COPY_CORRELATION: Final = 0.86
@@ -52,7 +54,7 @@ class Group:
 
 
 def find_copies(
-    images: npt.NDArray[np.uint8],
+    images: Images,
     *,
     equal: Sequence[int] | None = None,
     on_progress: Callable[[int, int], None] | None = None,

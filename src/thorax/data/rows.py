@@ -1,10 +1,31 @@
 """What every source of labelled radiographs answers: rows of path, patient and labels."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+
+class Images(Protocol):
+    """Prepared images, uint8 [N,S,S], of which a row is read when it is asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, S, S)."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all pixels."""
+
+    def __getitem__(self, rows: Any, /) -> npt.NDArray[np.uint8]:  # noqa: ANN401
+        """Return uint8 [S,S] of one row, or uint8 [M,S,S] of M."""
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.uint8]]: ...
+
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.data.ingest import Decoded, decode
-from thorax.data.rows import Box, Row, Skipped
+from thorax.data.rows import Box, Images, Row, Skipped
 from thorax.data.split import SPLITS, by_patient
 from thorax.data.table import read_rows, write_rows
 from thorax.durable import sha256, sync, write_text
@@ -45,8 +45,8 @@ class Store:
     """N radiographs of S x S pixels with K labels each, read-only.
 
     Attributes:
-        path: the folder.
-        images: uint8 [N,S,S], a memory map.
+        path: the folder; of joined stores, their folders joined by " + ".
+        images: uint8 [N,S,S], a memory map, or several.
         labels: int8 [N,K], 1 / 0 / -1 (unknown).
         names: the image's name in the source, N.
         patients: opaque identifiers, N.
@@ -59,7 +59,7 @@ class Store:
     """
 
     path: Path
-    images: npt.NDArray[np.uint8]
+    images: Images
     labels: npt.NDArray[np.int8]
     names: tuple[str, ...]
     patients: tuple[str, ...]

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import openvino as ov
 
 from thorax.artifact import Artifact, Precision
+from thorax.data.rows import Images
 from thorax.devices.core import list_devices, open_core, physical_devices, supports
 from thorax.devices.counters import Counter, CounterTotals
 from thorax.errors import DeviceError, ModelError
@@ -115,7 +116,7 @@ class Engine:
 
     def infer_many(
         self,
-        images: npt.NDArray[np.uint8],
+        images: Images,
         indices: npt.NDArray[np.int64],
         on_progress: Callable[[int], None] | None = None,
     ) -> Outputs:

@@ -12,6 +12,7 @@ import openvino as ov
 
 from thorax import artifact, metrics
 from thorax.artifact import Accuracy, Artifact, Card, Precision
+from thorax.data.rows import Images
 from thorax.data.store import Store
 from thorax.devices.core import open_core, supports
 from thorax.devices.engine import compile as compile_artifact
@@ -150,7 +151,7 @@ def _rewrite(source: Source, precision: Precision) -> tuple[ov.Model, Card]:
 
 
 def _probabilities(
-    made: Artifact, images: npt.NDArray[np.uint8], indices: npt.NDArray[np.int64]
+    made: Artifact, images: Images, indices: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float32]:
     engine = compile_artifact(made, "CPU", hint="throughput")
     return engine.infer_many(images, indices).probability
