@@ -331,13 +331,16 @@ def devices(json: Json = False) -> None:
 
 @app.command(epilog="Example:  thorax report validate.json benchmark.json --out report.html")
 def report(
-    documents: Annotated[list[Path], Argument(help="JSON documents, or folders of them.")],
+    documents: Annotated[
+        list[Path], Argument(help="JSON documents, folders of them, and training runs.")
+    ],
     out: Out,
     title: Annotated[str, Option(help="Heading of the page.")] = "Thorax report",
     json: Json = False,
 ) -> None:
     """One self-contained page with tables and plots."""
-    from thorax.measure.report import load, write_report
+    from thorax.measure.documents import load
+    from thorax.measure.report import write_report
 
     written = write_report(load(documents), out, title=title)
     console.emit(

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from thorax.artifact import Artifact
 from thorax.errors import DataError, UsageError
-from thorax.measure.report import load, write_report
+from thorax.measure.documents import load
+from thorax.measure.report import write_report
 from thorax.measure.tables import (
     artifact_table,
     auroc_table,
@@ -366,3 +367,36 @@ def test_the_heat_maps_that_classify_drew_are_on_the_page(
         page = (tmp_path / "report.html").read_text("utf-8")
         assert page.count("data:image/jpeg;base64,") == 3
         assert "cannot be read" not in page
+
+
+def test_a_run_folder_shows_its_log_and_what_train_printed(tmp_path: Path) -> None:
+    run = tmp_path / "nih-run"
+    run.mkdir()
+    schedule = {"kind": "cosine", "batch": 512, "epochs": 2, "steps_per_epoch": 2, "steps": 4}
+    start = {"event": "start", "resumed_step": 0, "topology": "vgg16_bn", "ranks": 4, "steps": 4}
+    lines: list[dict[str, Any]] = [{**start, "schedule": {**schedule, "peak": 3.2}}]
+    for step in range(1, 5):
+        rates = {"learning_rate": 0.1 * step, "images_per_s": 100.0}
+        lines.append({"event": "step", "step": step, "loss": 1 / step, **rates})
+        if step % 2 == 0:
+            entry = {"loss": 1 / step, "val_mean_auroc": 0.2 * step, "train_s": 5.0, "images": 1000}
+            lines.append({"event": "epoch", "epoch": step // 2, "step": step, **entry})
+    (run / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = _write(load([run]), tmp_path)
+    line = "nih-run, vgg16_bn, not finished, 4 of 4 steps, 4 ranks, 200 images/s"
+    assert f"{line}, data wait 0.0%, mean AUROC 0.800 after epoch 2" in page.text
+    assert "Global batch 512" in page.text
+    assert "Highest learning rate 3.2" in page.text
+    (svg,) = page.all("svg")
+    panels = "Training loss, Validation mean AUROC, Learning rate, Images per second"
+    assert svg["aria-label"] == f"Over epochs: {panels}."
+
+    with (run / "train.jsonl").open("a") as file:
+        file.write('{"event": "end"}\n')
+    printed = {"command": "train", "mean_auroc": 0.81, "images_per_s": 250.0}
+    (run / "train.json").write_text(json.dumps(printed))
+    documents = load([run])
+    assert len(documents) == 1
+    page = _write(documents, tmp_path)
+    assert "nih-run, vgg16_bn, 4 steps, 4 ranks, 250 images/s" in page.text
+    assert "mean AUROC 0.810" in page.text

@@ -5,8 +5,7 @@ holds is left out. Beside the keys of docs/cli.md it shows, where a document has
 `environment` (processor, versions, ...) and `provenance` (digests, seeds, ...), both mappings.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -19,6 +18,7 @@ from thorax import __version__
 from thorax.artifact import INTENDED_USE
 from thorax.durable import write_text
 from thorax.errors import DataError, UsageError
+from thorax.measure.documents import COMMANDS
 from thorax.measure.plots import (
     Series,
     auroc_plot,
@@ -43,8 +43,8 @@ from thorax.measure.tables import (
     series_names,
     speed_table,
 )
+from thorax.measure.training import run_line, schedule_table
 
-COMMANDS: Final = ("train", "optimize", "validate", "score", "benchmark", "classify", "demo")
 _SAMPLES: Final = 12
 _BARS: Final = 4
 
@@ -94,41 +94,6 @@ class Section:
     tables: tuple[Table, ...] = ()
     samples: tuple[Sample, ...] = ()
     prose: bool = False
-
-
-def load(paths: Iterable[Path]) -> list[dict[str, Any]]:
-    """Read result documents.
-
-    Args:
-        paths: JSON files, and folders whose JSON files that hold a `command` of `COMMANDS` are
-            read in the order of their names. Heat maps named relative to a file are found there.
-
-    Raises:
-        DataError: `report-unreadable` or `report-not-a-result` for a file, `report-empty` for a
-            folder without results.
-    """
-    documents = []
-    for path in paths:
-        if path.is_dir():
-            found = [_result(file) for file in sorted(path.glob("*.json"))]
-            kept = [one for one in found if one is not None]
-            if not kept:
-                raise DataError(
-                    "report-empty",
-                    f"{path} holds no result of {', '.join(COMMANDS)}; write them there with"
-                    " --json > FILE.json",
-                )
-            documents += kept
-            continue
-        one = _result(path)
-        if one is None:
-            raise DataError(
-                "report-not-a-result",
-                f"{path} has no key 'command' of {', '.join(COMMANDS)}; give what they print with"
-                " --json",
-            )
-        documents.append(one)
-    return documents
 
 
 def write_report(documents: Sequence[Document], out: Path, *, title: str) -> Path:
@@ -344,19 +309,22 @@ def _reliability(documents: Sequence[Document]) -> Section | None:
 def _training(documents: Sequence[Document]) -> Section | None:
     if not documents:
         return None
-    lines, plots = [], []
-    for place, document in enumerate(documents):
-        parts = [str(document[key]) for key in ("topology",) if document.get(key)]
-        if document.get("steps") is not None:
-            parts.append(f"{document['steps']:,} steps")
-        if document.get("images_per_s"):
-            parts.append(f"{rate_text(document['images_per_s'])} images/s")
-        if document.get("mean_auroc") is not None:
-            parts.append(f"mean AUROC {interval_text(document['mean_auroc'])}")
-        lines.append(", ".join(parts))
-        if history := document.get("history"):
-            plots.append(Markup(training_plot(history, number=place)))
-    return Section("training", "Training", tuple(line for line in lines if line), tuple(plots))
+    lines = [run_line(document) for document in documents]
+    for document in documents:
+        lines += (document.get("schedule") or {}).get("warnings", ())
+    plots = tuple(
+        Markup(training_plot(document["history"], document.get("curve", ()), number=place))
+        for place, document in enumerate(documents)
+        if document.get("history") or document.get("curve")
+    )
+    table = schedule_table(documents)
+    return Section(
+        "training",
+        "Training",
+        tuple(line for line in lines if line),
+        plots,
+        (table,) if table else (),
+    )
 
 
 def _samples(documents: Sequence[Document]) -> Section | None:
@@ -467,27 +435,3 @@ def _precision(document: Document) -> str:
 def _name(value: object) -> str:
     """Return the last part of a path: where files lay on a machine is nobody's business."""
     return str(value).replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
-
-
-def _result(path: Path) -> dict[str, Any] | None:
-    try:
-        document = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            "report-unreadable", f"{path}: {error}; a JSON file in UTF-8 is needed"
-        ) from error
-    if not isinstance(document, dict) or document.get("command") not in COMMANDS:
-        return None
-    try:
-        for result in document.get("results") or ():
-            maps = result.get("heatmaps") or {}
-            if not maps.keys() <= result["findings"].keys():
-                raise TypeError
-            for finding, heatmap in maps.items():
-                beside = path.parent / heatmap
-                maps[finding] = str(beside if beside.exists() else heatmap)
-    except (TypeError, AttributeError, KeyError) as error:
-        raise DataError(
-            "report-damaged", f"{path}: 'results' is not what classify prints; run it again"
-        ) from error
-    return document
