@@ -157,6 +157,13 @@ def test_a_log_that_cannot_be_written_is_refused(run: Path) -> None:
         pytest.fail("opened")
 
 
+def test_a_full_disk_is_said_so(run: Path) -> None:
+    (run / LOG).symlink_to("/dev/full")
+    with pytest.raises(ModelError, match=r"checkpoint-unwritable.*No space left"):  # noqa: SIM117
+        with open_log(run) as log:
+            log.start({})
+
+
 def test_neither_tensorflow_nor_a_server_is_imported() -> None:
     program = (
         "import sys; from thorax.training import watch; import pathlib, tempfile\n"

@@ -4,6 +4,7 @@ One process writes them. A line or event covers everything since the one before,
 logged seldom is an average and not a sample.
 """
 
+import errno
 import json
 import math
 import os
@@ -12,9 +13,9 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedWriter
+from io import FileIO
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 from thorax.errors import ModelError
 from thorax.training.run import RECIPE
@@ -57,7 +58,7 @@ class Log:
     """The log of one run, as `open_log` opens it."""
 
     def __init__(
-        self, lines: TextIO, events: "_EventFile", *, recipe: str, after: int, every_s: float
+        self, lines: FileIO, events: "_EventFile", *, recipe: str, after: int, every_s: float
     ) -> None:
         """Log to open files the run that has done `after` updates."""
         self._lines = lines
@@ -112,9 +113,7 @@ class Log:
 
     def _write(self, event: str, facts: Mapping[str, Any], *, durable: bool = False) -> None:
         entry = {"unix_s": round(time.time(), 3), "event": event, **facts}
-        # One write, so that a reader never meets half a line of a live run.
-        self._lines.write(json.dumps(_finite(entry), allow_nan=False) + "\n")
-        self._lines.flush()
+        _append(self._lines, (json.dumps(_finite(entry), allow_nan=False) + "\n").encode())
         if durable:
             os.fsync(self._lines.fileno())
 
@@ -175,12 +174,11 @@ class _EventFile:
         self._event, self._summary, self._crc = Event, Summary, masked_crc32c
         folder.mkdir(exist_ok=True)
         self.earlier = len(list(folder.glob("events.out.tfevents.*")))
-        self._file: BufferedWriter = (folder / f"events.out.tfevents.{self.earlier:06d}").open("xb")
+        self._file = FileIO(folder / f"events.out.tfevents.{self.earlier:06d}", "x")
         self._put(file_version="brain.Event:2")
         if self.earlier:
             # TensorBoard drops what earlier files say of this step and later ones.
             self._put(step=after + 1, session_log=SessionLog(status=SessionLog.START))
-        self._file.flush()
 
     def scalars(self, step: int, values: Mapping[str, object]) -> None:
         """Write those values that are finite numbers."""
@@ -190,7 +188,6 @@ class _EventFile:
             if isinstance(value, int | float) and math.isfinite(value)
         ]
         self._put(step=step, summary=self._summary(value=kept))
-        self._file.flush()
 
     def text(self, tag: str, toml: str) -> None:
         """Write TOML to be shown as it is."""
@@ -207,7 +204,6 @@ class _EventFile:
             tensor=TensorProto(dtype=DT_STRING, string_val=[shown]),
         )
         self._put(summary=self._summary(value=[value]))
-        self._file.flush()
 
     def close(self) -> None:
         self._file.close()
@@ -216,7 +212,7 @@ class _EventFile:
         data = self._event(wall_time=time.time(), **fields).SerializeToString()
         length = struct.pack("<Q", len(data))
         sums = [struct.pack("<I", self._crc(part)) for part in (length, data)]
-        self._file.write(length + sums[0] + data + sums[1])
+        _append(self._file, length + sums[0] + data + sums[1])
 
 
 @contextmanager
@@ -233,24 +229,36 @@ def open_log(out: Path, *, after: int = 0, every_s: float = EVERY_S) -> Iterator
         every_s: seconds between two words about steps; 0 = every step.
 
     Raises:
-        ModelError: `checkpoint-unwritable` when a file cannot be opened.
+        ModelError: `checkpoint-unwritable` when a file cannot be opened or, later, written.
     """
     try:
         recipe = (out / RECIPE).read_text("utf-8")
         _drop_half_line(out / LOG)
-        lines = (out / LOG).open("a", encoding="utf-8")
+        lines = FileIO(out / LOG, "a")
         events = _EventFile(out / EVENTS, after=after)
     except OSError as error:
-        raise ModelError(
-            "checkpoint-unwritable",
-            f"{out} cannot be written: {error.strerror or error}; free space or choose another "
-            "--out",
-        ) from error
+        raise _unwritable(out, error) from error
     with lines:
         try:
             yield Log(lines, events, recipe=recipe, after=after, every_s=every_s)
         finally:
             events.close()
+
+
+def _append(file: FileIO, data: bytes) -> None:
+    """Write in one go: a reader meets no half line of a live run, a kill leaves none behind."""
+    try:
+        if file.write(data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        raise _unwritable(Path(os.fsdecode(file.name)), error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> ModelError:
+    return ModelError(
+        "checkpoint-unwritable",
+        f"{path} cannot be written: {error.strerror or error}; free space or choose another --out",
+    )
 
 
 def _drop_half_line(path: Path) -> None:
