@@ -128,12 +128,12 @@ def training(*, shown: bool = True) -> Iterator[Callable[["Progress"], None]]:
     every_s = _REDRAWN_S if terminal else _EVERY_S
     begin = time.perf_counter()
     images = 0
-    before: int | None = None
+    first: tuple[int, float] | None = None
     window = Window()
     with _training_bar() if terminal else nullcontext(_Screen(_plain, say)) as screen:
 
         def tell(at: "Progress") -> None:
-            nonlocal images, before, window
+            nonlocal images, first, window
             if at.val_mean_auroc is not None:
                 screen.say(
                     f"epoch {at.epoch} of {at.epochs}: loss {at.loss:.4f}, "
@@ -141,12 +141,15 @@ def training(*, shown: bool = True) -> Iterator[Callable[["Progress"], None]]:
                 )
                 window = Window()
                 return
-            before = at.step - 1 if before is None else before
+            now = time.perf_counter()
+            # Starting up belongs to the first update and says nothing of the others.
+            step, since = first or (at.step - 1, begin)
+            first = first or (at.step, now)
             images += at.images
             window.add(at)
             if window.elapsed_s < every_s and at.step < at.steps:
                 return
-            per_step_s = (time.perf_counter() - begin) / (at.step - before)
+            per_step_s = (now - since) / (at.step - step)
             facts = window.means()
             screen.draw(
                 at,
