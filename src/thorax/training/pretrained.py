@@ -99,8 +99,8 @@ def load_imagenet(network: Classifier, path: Path) -> Loaded:
     files are read by PyTorch's restricted reader, which runs none of their code.
 
     Args:
-        network: of the same topology, of width 1, with one or three channels; changed in place,
-            untouched when an error is raised.
+        network: of the same topology and width, 1 for published weights, with one or three
+            channels; changed in place, untouched when an error is raised.
         path: .pth or .pt (pickle) or .safetensors.
 
     Raises:
@@ -211,7 +211,7 @@ def _take(
     _refuse(path, "holds, without a place in the network,", [*(given.keys() - own.keys())])
     _refuse(
         path,
-        "holds, in another shape than a network of width 1 has,",
+        "holds, in another shape than the network,",
         [
             f"{name} {tuple(value.shape)} for {tuple(own[name].shape)}"
             for name, value in given.items()
@@ -248,7 +248,7 @@ def _refuse(path: Path, what: str, names: Sequence[str]) -> None:
         raise ModelError(
             "init-mismatch",
             f"{path} {what} {', '.join(sorted(names)[:3])}{more}; give the weights of the "
-            "recipe's network.topology, with network.width 1",
+            "recipe's network.topology; published ones fit network.width 1 alone",
         )
 
 
