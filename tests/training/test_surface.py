@@ -245,3 +245,12 @@ def test_quality_is_loss_and_mean_auroc_over_labels_with_both_classes() -> None:
     assert found.mean_auroc == pytest.approx(auroc(one_class.labels, scores)[0])
     one_class.labels[:] = 1
     assert judge(network, one_class, SPEC).mean_auroc is None
+
+
+def test_estimated_statistics_are_those_of_the_images_and_the_network_keeps_its_own() -> None:
+    subset, network = noise(count=6, side=32), build("resnet18", classes=2, width=0.125)
+    before = network.bn1.running_mean.clone()  # type: ignore[union-attr,operator]
+    at = Surface(network, subset, SPEC, batch=3, batch_norm="estimated")
+    assert torch.equal(network.bn1.running_mean, before)  # type: ignore[arg-type,union-attr]
+    estimate_batch_norm(network, subset, SPEC, batch=3)
+    assert at.loss(at.weights) == pytest.approx(judge(network, subset, SPEC).loss, rel=1e-6)

@@ -8,7 +8,9 @@ from typing import Any, Final
 from thorax.errors import DataError
 from thorax.measure.training import LOG, read_run
 
-COMMANDS: Final = ("train", "optimize", "validate", "score", "benchmark", "classify", "demo")
+COMMANDS: Final = (
+    *("train", "optimize", "validate", "score", "benchmark", "classify", "demo", "sharpness"),
+)
 
 
 def load(paths: Iterable[Path]) -> list[dict[str, Any]]:

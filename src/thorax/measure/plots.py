@@ -24,17 +24,17 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from thorax.measure.tables import PRECISIONS, mean_interval, plain_name, rate_text
 
-_WIDTH: Final = 9.4
+WIDTH: Final = 9.4
 """Inches of a plot as wide as the page."""
 
 _PICTURE_SIDE: Final = 1000
 """Pixels; twice what a sample is shown at, for fine screens."""
 
 _Where: TypeAlias = Literal["outside upper center", "upper center"]
-_INK: Final = "#767676"
-_COLOURS: Final = ("#0072b2", "#cc79a7", "#d55e00", "#009e73", "#e69f00", "#56b4e9")
+INK: Final = "#767676"
+COLOURS: Final = ("#0072b2", "#cc79a7", "#d55e00", "#009e73", "#e69f00", "#56b4e9")
 _LINES: Final = ("-", "--", ":", "-.")
-_STYLE: Final[dict[Any, Any]] = {
+STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "thorax",
     "text.parse_math": False,
@@ -42,19 +42,19 @@ _STYLE: Final[dict[Any, Any]] = {
     "axes.titlesize": 9.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
     "axes.facecolor": "none",
     "figure.facecolor": "none",
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "grid.color": _INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": INK,
     "grid.alpha": 0.25,
     "grid.linewidth": 0.6,
-    "hatch.color": _INK,
+    "hatch.color": INK,
     "legend.frameon": False,
-    "legend.labelcolor": _INK,
+    "legend.labelcolor": INK,
 }
 
 
@@ -94,8 +94,8 @@ def auroc_plot(series: Sequence[Series]) -> str:
                     ms=4.5,
                     label=one.name if row == len(rows) - 1 else "_",
                 )
-        axes.axvline(0.5, color=_INK, lw=0.8, ls=":")
-        axes.axhline(len(findings) - 0.5, color=_INK, lw=0.6)
+        axes.axvline(0.5, color=INK, lw=0.8, ls=":")
+        axes.axhline(len(findings) - 0.5, color=INK, lw=0.6)
         axes.set(xlabel="AUROC (0.5 = chance)", ylim=(len(rows) - 0.5, -0.5))
         axes.set_yticks(range(len(rows)), [plain_name(name) for name in [*findings, "Mean"]])
         axes.grid(axis="x")
@@ -104,7 +104,7 @@ def auroc_plot(series: Sequence[Series]) -> str:
         return figure
 
     spoken = "; ".join(f"{one.name} mean {_spoken(mean_interval(one.document))}" for one in series)
-    return _svg("auroc", f"AUROC per finding with intervals. {spoken}.", draw)
+    return svg("auroc", f"AUROC per finding with intervals. {spoken}.", draw)
 
 
 def roc_plot(series: Sequence[Series]) -> str:
@@ -115,7 +115,7 @@ def roc_plot(series: Sequence[Series]) -> str:
 
     def draw() -> Figure:
         # Margins by hand, in inches: a constrained layout of many panels takes seconds.
-        width, height = _WIDTH / 5 * across + 0.6, 2.05 * down + 0.9
+        width, height = WIDTH / 5 * across + 0.6, 2.05 * down + 0.9
         figure = Figure(figsize=(width, height))
         panels = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
         figure.subplots_adjust(
@@ -126,7 +126,7 @@ def roc_plot(series: Sequence[Series]) -> str:
                 axes.set_visible(False)
                 continue
             finding = findings[place]
-            axes.plot([0, 1], [0, 1], color=_INK, lw=0.8, ls=":")
+            axes.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=":")
             for one, colour, line in _dressed(series):
                 if points := one.document["roc"].get(finding):
                     x, y = zip(*points, strict=True)
@@ -143,16 +143,16 @@ def roc_plot(series: Sequence[Series]) -> str:
         return figure
 
     names = ", ".join(plain_name(name) for name in findings)
-    return _svg("roc", f"ROC curves, one panel a finding: {names}.", draw)
+    return svg("roc", f"ROC curves, one panel a finding: {names}.", draw)
 
 
 def reliability_plot(series: Sequence[Series]) -> str:
     """Return promised against true frequency, and below it how many entries each bin holds."""
 
     def draw() -> Figure:
-        figure = Figure(figsize=(_WIDTH * 0.6, 5.4), layout="constrained")
+        figure = Figure(figsize=(WIDTH * 0.6, 5.4), layout="constrained")
         axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-        axes.plot([0, 1], [0, 1], color=_INK, lw=0.8, ls=":")
+        axes.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=":")
         for place, (one, colour, line) in enumerate(_dressed(series)):
             bins = one.document["reliability"]
             x = [row["mean_probability"] for row in bins]
@@ -183,7 +183,7 @@ def reliability_plot(series: Sequence[Series]) -> str:
         for one in series
         if one.document.get("ece") is not None
     )
-    return _svg("reliability", f"Reliability diagram over all findings. {spoken}.", draw)
+    return svg("reliability", f"Reliability diagram over all findings. {spoken}.", draw)
 
 
 def speed_plot(series: Sequence[Series]) -> str:
@@ -220,7 +220,7 @@ def speed_plot(series: Sequence[Series]) -> str:
         f"{one.name} {rate_text(rate)}{' modelled' if one.simulated else ''}"
         for one, rate in zip(series, rates, strict=True)
     )
-    return _svg("speed", f"Images per second: {spoken}.", draw)
+    return svg("speed", f"Images per second: {spoken}.", draw)
 
 
 def training_plot(
@@ -252,10 +252,10 @@ def training_plot(
     down = math.ceil(len(panels) / across)
 
     def draw() -> Figure:
-        figure = Figure(figsize=(_WIDTH / 2 * across, 2.7 * down), layout="constrained")
+        figure = Figure(figsize=(WIDTH / 2 * across, 2.7 * down), layout="constrained")
         for place, (key, label, along, dots) in enumerate(panels):
             axes = figure.add_subplot(down, across, place + 1)
-            colour = _COLOURS[(0, 2, 3, 1)[place]]
+            colour = COLOURS[(0, 2, 3, 1)[place]]
             if along:
                 x, y = zip(*along, strict=True)
                 axes.plot(x, y, color=colour, lw=1.2, alpha=0.6)
@@ -272,7 +272,7 @@ def training_plot(
         return figure
 
     names = ", ".join(label for _, label, _, _ in panels)
-    return _svg(f"training{number}", f"Over epochs: {names}.", draw)
+    return svg(f"training{number}", f"Over epochs: {names}.", draw)
 
 
 def _dressed(series: Sequence[Series]) -> list[tuple[Series, str, str]]:
@@ -284,7 +284,7 @@ def _dressed(series: Sequence[Series]) -> list[tuple[Series, str, str]]:
         place = PRECISIONS.index(one.precision.lower()) if known else len(PRECISIONS)
         line = _LINES[used.get(place, 0) % len(_LINES)]
         used[place] = used.get(place, 0) + 1
-        dressed.append((one, _COLOURS[place], line))
+        dressed.append((one, COLOURS[place], line))
     return dressed
 
 
@@ -294,7 +294,7 @@ def _width(one: Series, series: Sequence[Series]) -> float:
 
 
 def _figure(height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     return figure, figure.add_subplot()
 
 
@@ -311,21 +311,21 @@ def _spoken(value: object) -> str:
     return "undefined" if number is None else f"{number:.3f}"
 
 
-def _svg(name: str, spoken: str, draw: Callable[[], Figure]) -> str:
+def svg(name: str, spoken: str, draw: Callable[[], Figure]) -> str:
     """Draw and return an `<svg>` element; the same input gives the same text."""
     text = io.StringIO()
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         draw().savefig(text, format="svg", metadata={"Date": None})
-    svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>|<style .*?</style>", "", svg, flags=re.DOTALL)
+    drawn = text.getvalue()
+    drawn = drawn[drawn.index("<svg") :]
+    drawn = re.sub(r"<metadata>.*?</metadata>|<style .*?</style>", "", drawn, flags=re.DOTALL)
     # Several plots share a page, where an id must be unique.
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
-    svg = svg.replace(_INK, "currentColor")
-    for place, colour in enumerate(_COLOURS):
-        svg = svg.replace(colour, f"var(--s{place}, {colour})")
+    drawn = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", drawn)
+    drawn = drawn.replace(INK, "currentColor")
+    for place, colour in enumerate(COLOURS):
+        drawn = drawn.replace(colour, f"var(--s{place}, {colour})")
     label = html.escape(spoken, quote=True)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1).strip()
+    return drawn.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1).strip()
 
 
 def embed_image(path: Path) -> str:

@@ -28,12 +28,14 @@ from thorax.measure.plots import (
     speed_plot,
     training_plot,
 )
+from thorax.measure.sharpness import sharpness_plots, sharpness_table
 from thorax.measure.tables import (
     Document,
     Table,
     artifact_table,
     auroc_table,
     difference_table,
+    images_text,
     in_order,
     interval_text,
     mean_interval,
@@ -149,6 +151,7 @@ def _render(by_command: Mapping[str, Sequence[Document]], title: str) -> str:
         _roc(accuracy),
         _reliability(accuracy),
         _training(by_command["train"]),
+        _sharpness(by_command["sharpness"]),
         _samples(by_command["classify"]),
         _pointing(accuracy),
         *(_facts(everything, key, heading) for key, heading in _FACTS),
@@ -249,7 +252,7 @@ def _accuracy(documents: Sequence[Document]) -> Section | None:
     on: dict[str, list[str]] = {}
     for name, document in zip(series_names(documents), documents, strict=True):
         if document.get("images"):
-            on.setdefault(_images(document), []).append(name)
+            on.setdefault(images_text(document), []).append(name)
     text = tuple(f"{', '.join(names)}: {images}." for images, names in on.items())
     plot = Markup(auroc_plot(_series(documents)))
     return Section(
@@ -259,17 +262,6 @@ def _accuracy(documents: Sequence[Document]) -> Section | None:
         (plot,),
         tuple(table for table in tables if table is not None),
     )
-
-
-def _images(document: Document) -> str:
-    parts = [f"{document['images']:,} images"]
-    if document.get("patients"):
-        parts[0] += f" of {document['patients']:,} patients"
-    if document.get("split"):
-        parts.append(f"split {document['split']}")
-    if document.get("simulated"):
-        parts.append("on a simulated device, whose arithmetic is real")
-    return ", ".join(parts)
 
 
 def _speed(documents: Sequence[Document], optimized: Sequence[Document]) -> Section | None:
@@ -324,6 +316,19 @@ def _training(documents: Sequence[Document]) -> Section | None:
         tuple(line for line in lines if line),
         plots,
         (table,) if table else (),
+    )
+
+
+def _sharpness(documents: Sequence[Document]) -> Section | None:
+    if not documents:
+        return None
+    plots = tuple(Markup(plot) for plot in sharpness_plots(documents))
+    return Section(
+        "sharpness",
+        "Sharpness",
+        tuple(dict.fromkeys(document["caveat"] for document in documents)),
+        plots,
+        (sharpness_table(documents),),
     )
 
 

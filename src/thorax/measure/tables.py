@@ -66,6 +66,18 @@ def rich_table(table: Table) -> "RichTable":
     return drawn
 
 
+def images_text(document: Document) -> str:
+    """Return how many images of which split a document judges."""
+    parts = [f"{document['images']:,} images"]
+    if document.get("patients"):
+        parts[0] += f" of {document['patients']:,} patients"
+    if document.get("split"):
+        parts.append(f"split {document['split']}")
+    if document.get("simulated"):
+        parts.append("on a simulated device, whose arithmetic is real")
+    return ", ".join(parts)
+
+
 def series_names(documents: Sequence[Document]) -> list[str]:
     """Return a short name for each document: its precision, and whatever else tells them apart."""
     keys = ["precision"]

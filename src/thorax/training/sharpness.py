@@ -41,7 +41,8 @@ class SharpnessSettings(Settings):
     batch: int = Field(default=128, ge=1)
     """Images a pass; bounds memory."""
     batch_norm: BatchNorm = "running"
-    """Statistics to normalise by: running, as in an evaluation, or those of each pass."""
+    """Statistics to normalise by: running, as in an evaluation; estimated = those of the images
+    under the weights, for networks of few updates; batch = those of each pass."""
     epsilons: tuple[float, ...] = (1e-3, 5e-4)
     """Sizes of Keskar's box, above 0."""
     ascent_steps: int = Field(default=20, ge=1)

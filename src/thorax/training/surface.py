@@ -25,7 +25,7 @@ from thorax.preprocess import InputSpec
 from thorax.training.losses import masked_bce
 from thorax.training.networks import normalise
 
-BatchNorm = Literal["running", "batch"]
+BatchNorm = Literal["running", "estimated", "batch"]
 
 _KEY: Final = 0x73756273
 """Second half of the Philox key: the draws of a subset are not those of an epoch."""
@@ -113,10 +113,13 @@ class Surface:
             spec: the mean and std the network is trained with.
             batch: images a pass; bounds memory. With `batch_norm` = "batch" it changes the loss.
             batch_norm: "running" normalises by the running statistics, as an evaluation does;
-                "batch" by those of each pass, as training does.
+                "estimated" by those of the subset under these weights, which after few updates
+                are far from the running ones; "batch" by those of each pass, as training does.
             on_progress: told the number of images after every gradient and Hessian product.
         """
         self._network = copy.deepcopy(network).float().train(batch_norm == "batch")
+        if batch_norm == "estimated":
+            estimate_batch_norm(self._network, subset, spec, batch=batch)
         parameters = dict(self._network.named_parameters())
         self.names = tuple(parameters)
         self.shapes = tuple(one.shape for one in parameters.values())
@@ -192,7 +195,8 @@ class Quality:
 
     Attributes:
         loss: mean masked cross-entropy, nats.
-        mean_auroc: over the labels with both classes, 0-1; None without any.
+        mean_auroc: over the labels with both classes, 0-1; None without any, or where the
+            weights are so far off that a logit is not finite.
     """
 
     loss: float
@@ -210,6 +214,8 @@ def judge(network: nn.Module, subset: Subset, spec: InputSpec, *, batch: int = 1
             logits.append(network(normalise(images, spec)).float().cpu())
     scores = torch.cat(logits)
     loss = masked_bce(scores, torch.from_numpy(subset.labels)).item()
+    if not scores.isfinite().all():
+        return Quality(loss, None)
     values = auroc(subset.labels, scores.numpy())
     values = values[~np.isnan(values)]
     return Quality(loss, float(values.mean()) if len(values) else None)

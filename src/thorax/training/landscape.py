@@ -1,0 +1,176 @@
+"""The loss between and around trained networks: a line of two, a plane of random directions.
+
+Running batch-norm statistics belong to the weights they were gathered with. On the line they are
+shown both ways, interpolated like weights and estimated again on the training images; in the plane
+they are estimated again at every point.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from thorax.errors import UsageError
+from thorax.preprocess import InputSpec
+from thorax.training.surface import Quality, Subset, estimate_batch_norm, judge
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One point of the line.
+
+    Attributes:
+        a: 0 at the first network, 1 at the second.
+        train: on the training images, batch-norm statistics estimated again on them.
+        val: on the validation images, with the same statistics.
+        train_interpolated: statistics interpolated as weights are, variances not below 0.
+        val_interpolated: the same on the validation images.
+    """
+
+    a: float
+    train: Quality
+    val: Quality
+    train_interpolated: Quality
+    val_interpolated: Quality
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """The training loss on a grid in the plane of two random directions.
+
+    Attributes:
+        offsets: along either direction, in lengths of the filters themselves.
+        loss: nats, a row an offset along the first direction, a column one along the second.
+    """
+
+    offsets: tuple[float, ...]
+    loss: tuple[tuple[float, ...], ...]
+
+
+def line(
+    first: nn.Module,
+    second: nn.Module,
+    train: Subset,
+    val: Subset,
+    spec: InputSpec,
+    *,
+    points: int = 25,
+    batch: int = 128,
+    on_progress: Callable[[int], None] = lambda images: None,
+) -> tuple[Point, ...]:
+    """Return the quality at a x2 + (1 - a) x1, a evenly from -1 to 2 (1609.04836, Figure 3).
+
+    Neither network is changed.
+
+    Args:
+        first: x1.
+        second: x2, of the same topology.
+        train: images to evaluate and to estimate statistics on.
+        val: images to evaluate on.
+        spec: the mean and std both are trained with.
+        points: on the line.
+        batch: images a pass.
+        on_progress: told how many images were gone through, five times a point.
+
+    Raises:
+        UsageError: `sharpness-topology`.
+    """
+    ends = [one.state_dict() for one in (first, second)]
+    shapes = [{name: value.shape for name, value in end.items()} for end in ends]
+    if shapes[0] != shapes[1]:
+        raise UsageError(
+            "sharpness-topology",
+            "the two networks differ in their layers, so no line joins them; give two runs of one "
+            "topology, output stride, width and label set",
+        )
+    moved = copy.deepcopy(first)
+    found = []
+    for a in np.linspace(-1.0, 2.0, points):
+        moved.load_state_dict(_between(ends[0], ends[1], float(a)))
+        interpolated = [judge(moved, subset, spec, batch=batch) for subset in (train, val)]
+        estimate_batch_norm(moved, train, spec, batch=batch)
+        estimated = [judge(moved, subset, spec, batch=batch) for subset in (train, val)]
+        found.append(Point(float(a), *estimated, *interpolated))
+        on_progress(3 * len(train) + 2 * len(val))
+    return tuple(found)
+
+
+def plane(
+    network: nn.Module,
+    subset: Subset,
+    spec: InputSpec,
+    *,
+    points: int = 21,
+    seed: int = 0,
+    batch: int = 128,
+    on_progress: Callable[[int], None] = lambda images: None,
+) -> Plane:
+    """Return the loss around a network, which is not changed, on a grid from -1 to 1.
+
+    Args:
+        network: in the middle of the grid.
+        subset: images to evaluate and to estimate statistics on.
+        spec: the mean and std it is trained with.
+        points: along a side.
+        seed: of the two directions.
+        batch: images a pass.
+        on_progress: told how many images were gone through, twice a point.
+    """
+    moved = copy.deepcopy(network)
+    directions = [filter_direction(network, seed=2 * seed + number) for number in (0, 1)]
+    offsets = np.linspace(-1.0, 1.0, points)
+    rows = []
+    for x in offsets:
+        row = []
+        for y in offsets:
+            with torch.no_grad():
+                for (name, weight), middle in zip(
+                    moved.named_parameters(), network.parameters(), strict=True
+                ):
+                    step = float(x) * directions[0][name] + float(y) * directions[1][name]
+                    weight.copy_(middle + step)
+            estimate_batch_norm(moved, subset, spec, batch=batch)
+            row.append(judge(moved, subset, spec, batch=batch).loss)
+            on_progress(2 * len(subset))
+        rows.append(tuple(row))
+    return Plane(tuple(map(float, offsets)), tuple(rows))
+
+
+def filter_direction(network: nn.Module, *, seed: int) -> dict[str, Tensor]:
+    """Return a random direction, each filter of which is as long as that of the network.
+
+    d_ij <- d_ij / |d_ij| |w_ij| (Li et al., 1712.09913, section 4): rescaling a filter rescales
+    its part of the direction. Rows of a linear layer are filters; biases and batch norm stay 0.
+
+    Args:
+        network: to take the lengths from.
+        seed: of the direction; drawn on the CPU.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    found = {}
+    for name, weight in network.named_parameters():
+        drawn = torch.randn(weight.shape, generator=generator).to(weight.device)
+        if weight.ndim <= 1:
+            found[name] = torch.zeros_like(drawn)
+            continue
+        inner = tuple(range(1, weight.ndim))
+        lengths = torch.linalg.vector_norm(weight.detach(), dim=inner, keepdim=True)
+        found[name] = drawn / torch.linalg.vector_norm(drawn, dim=inner, keepdim=True) * lengths
+    return found
+
+
+def _between(first: dict[str, Tensor], second: dict[str, Tensor], a: float) -> dict[str, Tensor]:
+    found = {}
+    for name, one in first.items():
+        other = second[name]
+        if not one.is_floating_point():
+            found[name] = one
+            continue
+        found[name] = a * other + (1.0 - a) * one
+        if name.endswith("running_var"):
+            # Beyond the ends a variance may come out negative.
+            found[name] = found[name].clamp(min=0.0)
+    return found

@@ -1,0 +1,104 @@
+"""`thorax sharpness` on runs: what it reads, refuses, answers and leaves."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from thorax.data.store import Store
+from thorax.errors import DataError, UsageError
+from thorax.training import checkpoint
+from thorax.training.checkpoint import Card
+from thorax.training.fit import fit
+from thorax.training.optimizers import Sgd
+from thorax.training.recipe import Network, Recipe, Training
+from thorax.training.schedules import Cosine
+from thorax.training.sharpness import CAVEAT, SharpnessSettings
+from thorax.training.sharpness_run import execute, learning_rates, prepare
+
+QUICK = SharpnessSettings(
+    images=8, ascent_steps=1, epsilons=(1e-3,), manifold_dimensions=0, power_iterations=2
+)
+
+
+def train(store: Store, out: Path, *, seed: int, width: float = 0.125) -> Path:
+    recipe = Recipe(
+        network=Network(topology="resnet18", width=width),
+        training=Training(epochs=1, batch=22, seed=seed, workers=1),
+        optimizer=Sgd(kind="sgd"),
+        schedule=Cosine(kind="cosine", peak=0.05, warmup_epochs=0.5),
+    )
+    fit(recipe, store, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("sharpness")
+    return (
+        train(tiny_store, folder / "first", seed=1),
+        train(tiny_store, folder / "second", seed=2),
+    )
+
+
+def test_the_command_answers_writes_and_draws(
+    thorax: Callable[..., Any], runs: tuple[Path, Path], tiny_store: Store, tmp_path: Path
+) -> None:
+    out = tmp_path / "new" / "sharp.json"
+    done = thorax(
+        *("sharpness", runs[0], "--data", tiny_store.path, "--against", runs[1]),
+        *("--out", out, "--quick", "--images", 6, "--json"),
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert json.loads(out.read_text()) == document
+    assert {"command", "keskar", "adaptive", "lambda_max", "path"} <= set(document)
+    assert document["caveat"] == CAVEAT
+    assert document["images"] == 6
+    assert document["settings"]["ascent_steps"] == 10
+    assert set(document["against"]) < set(document)
+    assert [point["a"] for point in document["path"]][::8] == [-1, 0, 1, 2]
+    top = document["lambda_max"]
+    assert top["times_learning_rate"]["peak"] == pytest.approx(0.05 * top["value"])
+    for name in ("sharp.png", "sharp.svg"):
+        assert (out.parent / name).stat().st_size > 1000
+
+
+def test_the_ends_of_the_path_are_the_runs_and_work_is_told(
+    runs: tuple[Path, Path], tiny_store: Store
+) -> None:
+    task = prepare(runs[0], tiny_store, QUICK, against=runs[1])
+    told: list[int] = []
+    document = execute(task, on_progress=told.append)
+    assert sum(told) <= task.images
+    first, second = document["path"][8], document["path"][16]
+    assert first["train_interpolated"]["loss"] == pytest.approx(document["loss"], rel=1e-5)
+    assert second["train_interpolated"]["loss"] == pytest.approx(
+        document["against"]["loss"], rel=1e-5
+    )
+    json.dumps(document, allow_nan=False)
+
+
+def test_runs_that_cannot_be_compared_are_refused(
+    runs: tuple[Path, Path], tiny_store: Store, tmp_path: Path
+) -> None:
+    other = train(tiny_store, tmp_path / "wider", seed=1, width=0.25)
+    with pytest.raises(UsageError, match="sharpness-topology"):
+        prepare(runs[0], tiny_store, QUICK, against=other)
+    foreign = dataclasses.replace(tiny_store, digests=("0",) * len(tiny_store))
+    with pytest.raises(DataError, match="sharpness-data"):
+        prepare(runs[0], foreign, QUICK)
+
+
+def test_rates_are_the_peak_of_the_schedule_and_the_last_one_used(runs: tuple[Path, Path]) -> None:
+    card = checkpoint.load(runs[0]).card
+    assert learning_rates(card) == {"peak": 0.05, "last": card.history[-1]["learning_rate"]}
+    scaled = SimpleNamespace(
+        recipe={"schedule": {"base_per_256": 0.1}, "training": {"batch": 512}}, history=()
+    )
+    assert learning_rates(cast(Card, scaled)) == {"peak": 0.2, "last": None}
