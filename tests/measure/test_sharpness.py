@@ -103,7 +103,7 @@ def test_the_page_shows_numbers_line_and_landscape_of_every_document(
         paths[-1].write_text(json.dumps(one))
     page = write_report(load(paths), tmp_path / "report.html", title="t").read_text("utf-8")
     assert page.count("<svg ") == 3
-    assert "Sharpness follows the learning rate." in page
+    assert page.count("Sharpness follows the learning rate.") == 1
     for words in ("Sharpness of each run", "line from small epoch 3 to large epoch 10", "third"):
         assert words in page
     del alone["keskar"]

@@ -102,3 +102,14 @@ def test_rates_are_the_peak_of_the_schedule_and_the_last_one_used(runs: tuple[Pa
         recipe={"schedule": {"base_per_256": 0.1}, "training": {"batch": 512}}, history=()
     )
     assert learning_rates(cast(Card, scaled)) == {"peak": 0.2, "last": None}
+
+
+def test_the_plane_around_a_run_is_part_of_its_answer(
+    runs: tuple[Path, Path], tiny_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thorax.training.sharpness_run._PLANE_POINTS", 3)
+    settings = QUICK.model_copy(update={"batch_norm": "estimated", "power_iterations": 0})
+    document = execute(prepare(runs[0], tiny_store, settings, landscape=True))
+    assert document["against"] is document["path"] is document["lambda_max"] is None
+    assert document["landscape"]["offsets"] == [-1, 0, 1]
+    assert document["landscape"]["loss"][1][1] == pytest.approx(document["loss"], rel=1e-5)

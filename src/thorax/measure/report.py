@@ -6,7 +6,7 @@ holds is left out. Beside the keys of docs/cli.md it shows, where a document has
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -328,7 +328,8 @@ def _sharpness(documents: Sequence[Document]) -> Section | None:
         "Sharpness",
         tuple(dict.fromkeys(document["caveat"] for document in documents)),
         plots,
-        (sharpness_table(documents),),
+        # The page says the caveat first, above the plots.
+        (replace(sharpness_table(documents), note=""),),
     )
 
 
