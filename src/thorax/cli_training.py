@@ -66,7 +66,7 @@ def sharpness(
         bool, Option("--landscape", help="Also the loss in a random plane, 21 x 21 points.")
     ] = False,
     quick: Annotated[
-        bool, Option("--quick", help="One box, no manifold, few steps: about a fifth of the work.")
+        bool, Option("--quick", help="One box, no manifold, few steps: an eighth of the work.")
     ] = False,
     json: Json = False,
 ) -> None:
