@@ -1,5 +1,8 @@
 """The commands about training: fit a classifier, look at what came of it, check the cluster."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -8,11 +11,15 @@ from typer import Argument, Option
 
 from thorax import console
 from thorax.cli_data import Json, Out
+from thorax.errors import ThoraxError
 
 training_app = typer.Typer()
 
 
-@training_app.command(epilog="Example:  thorax train recipes/phantom_small.toml --data s --out run")
+@training_app.command(
+    epilog="Examples:  thorax train recipes/phantom_small.toml --data store --out run  |  "
+    "torchrun --nproc-per-node 2 -m thorax train RECIPE.toml --data store --out run"
+)
 def train(
     recipe: Annotated[Path, Argument(help="TOML recipe; see recipes/.")],
     data: Annotated[
@@ -22,19 +29,39 @@ def train(
     set_: Annotated[
         list[str] | None, Option("--set", help="Change one value, e.g. optimizer.lr=0.1.")
     ] = None,
+    init: Annotated[
+        Path | None,
+        Option(
+            help="Start from torchvision's ImageNet weights (.pth, .safetensors) or from a run."
+        ),
+    ] = None,
     resume: Annotated[bool, Option("--resume", help="Go on where the run stopped.")] = False,
     json: Json = False,
 ) -> None:
-    """Train a classifier to a checkpoint."""
+    """Train a classifier to a checkpoint, on one process or under torchrun on many."""
     from thorax import config
     from thorax.data.shards import open_stores
+    from thorax.training import parallel
     from thorax.training.fit import fit
     from thorax.training.recipe import Recipe
 
-    made = config.load(recipe, Recipe, set_ or [])
-    store = open_stores(data)
-    with console.training() as tell:
-        result = fit(made, store, out, resume=resume, on_progress=tell)
+    with _lead_speaks():
+        made = config.load(recipe, Recipe, set_ or [])
+        with parallel.join(made.training.device) as ranks:
+            store = ranks.agree(lambda: open_stores(data))
+            with console.training(shown=ranks.lead) as tell:
+                result = fit(
+                    made,
+                    store,
+                    out,
+                    resume=resume,
+                    init=init,
+                    ranks=ranks,
+                    on_progress=tell,
+                    on_message=console.say,
+                )
+    if not ranks.lead:
+        return
     console.save(result.document(), out / "train.json")
     console.emit(
         result.document(),
@@ -97,3 +124,15 @@ def sharpness(
             print(f"written: {written}")
 
     console.emit(document, as_json=json, show=show)
+
+
+@contextmanager
+def _lead_speaks() -> Iterator[None]:
+    """Keep from every rank but the lead what all of them meet, or the lead tells better."""
+    try:
+        yield
+    except ThoraxError as error:
+        common = error.code.startswith("config-") or error.code in {"rank-refused", "rank-lost"}
+        if common and os.environ.get("RANK", "0") != "0":
+            raise typer.Exit(error.exit_code) from error
+        raise

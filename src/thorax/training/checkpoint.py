@@ -4,17 +4,20 @@ A checkpoint is a folder that appears whole, by one rename, and is never changed
 
     checkpoint.json        `Card`: topology, labels, input, recipe, metrics, digests
     model.safetensors      weights under torchvision's names
-    optimizer.safetensors  what the optimizer remembers of each weight, for `--resume`
+    optimizer.safetensors  what the optimizer remembers of each weight, for `--resume`, and the
+                           weights themselves where `model.safetensors` holds their average
 
-A run is a folder of such folders, `epoch-0001` and so on, of which two are left: the newest, to
-resume from, and the one the newest calls `kept`, the run's result.
+A run is a folder of such folders: `epoch-0001` and so on, written after whole epochs, and
+`epoch-0002-step-00000150`, written within one. Those left are the two newest, to resume from (the
+older where the newer turns out damaged), and the ones they call `kept`, the run's result.
 """
 
 import json
+import math
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -37,8 +40,27 @@ WEIGHTS: Final = "model.safetensors"
 OPTIMIZER: Final = "optimizer.safetensors"
 
 _EPOCH: Final = re.compile(r"epoch-(\d{4,})")
+_NAME: Final = re.compile(r"epoch-(\d{4,})(?:-step-(\d{8,}))?")
+_RAW: Final = "raw/"
+"""Before the names of weights and buffers that training goes on from when an average is kept."""
 _CARD_LIMIT: Final = 16 << 20
 """Bytes of JSON beyond which a file is no card of ours."""
+
+
+class Within(BaseModel):
+    """How far an epoch has come.
+
+    Attributes:
+        losses: of its updates, nats, over all ranks.
+        elapsed_s: training time so far.
+        waited_s: of it, spent waiting for data.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    losses: tuple[float, ...]
+    elapsed_s: float
+    waited_s: float
 
 
 class Card(BaseModel):
@@ -53,11 +75,16 @@ class Card(BaseModel):
         precision: arithmetic it was trained in.
         recipe: the effective configuration it was trained by.
         data: name, label counts and sizes of the store, to refuse another one at resume.
-        epoch: epochs done.
+        epoch: whole epochs done.
         step: updates done.
+        within: of an epoch under way: losses of its updates so far, nats, and its clocks; None
+            after a whole one.
+        ranks: how many ran the training when this was written.
+        schedule: the resolved schedule.
+        init: what the weights started from, None for a random start.
         metrics: on the validation split, after this epoch; `auroc` by label, None = undefined.
         history: one entry an epoch: epoch, loss, val_mean_auroc, learning_rate, images_per_s.
-        kept: name of the epoch folder that is the run's result so far.
+        kept: name of the epoch folder that is the run's result so far, empty before there is one.
         software: versions it was written by.
         weights_sha256: digest of `model.safetensors`.
         optimizer_sha256: digest of `optimizer.safetensors`.
@@ -76,6 +103,10 @@ class Card(BaseModel):
     data: dict[str, Any]
     epoch: int
     step: int
+    within: Within | None = None
+    ranks: int = 1
+    schedule: dict[str, Any] = {}
+    init: dict[str, Any] | None = None
     metrics: dict[str, Any]
     history: tuple[dict[str, float], ...]
     kept: str
@@ -104,27 +135,55 @@ def epoch_name(epoch: int) -> str:
     return f"epoch-{epoch:04d}"
 
 
-def save(run: Path, network: Classifier, card: Card, optimizer: torch.optim.Optimizer) -> Path:
+def name(card: Card) -> str:
+    """Return the folder name of a checkpoint."""
+    if card.within is None:
+        return epoch_name(card.epoch)
+    return f"{epoch_name(card.epoch + 1)}-step-{card.step:08d}"
+
+
+def save(
+    run: Path,
+    network: Classifier,
+    card: Card,
+    optimizer: torch.optim.Optimizer,
+    *,
+    average: Mapping[str, Tensor] | None = None,
+) -> Path:
     """Write a checkpoint into a run, whole or not at all, and return its folder.
 
-    Older checkpoints stay until `prune`. The digests of the card are filled in.
+    Older checkpoints stay until `prune`; a damaged one of the same name is replaced. The digests
+    of the card are filled in.
+
+    Args:
+        run: folder of the run.
+        network: as training goes on from it.
+        card: its facts.
+        optimizer: what it remembers of each weight is saved.
+        average: weights and buffers to use in place of the network's, by their names.
 
     Raises:
         ModelError: `checkpoint-unwritable`.
     """
-    final = run / epoch_name(card.epoch)
+    final = run / name(card)
+    memory = _memory(network, optimizer)
+    if average is not None:
+        memory |= {_RAW + key: value for key, value in network.state_dict().items()}
     partial = run / f".{final.name}.{os.getpid()}.partial"
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         digests = {
-            "weights_sha256": _put_tensors(partial / WEIGHTS, network.state_dict()),
-            "optimizer_sha256": _put_tensors(partial / OPTIMIZER, _memory(network, optimizer)),
+            "weights_sha256": _put_tensors(
+                partial / WEIGHTS, network.state_dict() | dict(average or {})
+            ),
+            "optimizer_sha256": _put_tensors(partial / OPTIMIZER, memory),
         }
         text = card.model_copy(update=digests).model_dump_json(indent=2)
         (partial / CARD).write_text(text + "\n", "utf-8")
         sync(partial / CARD)
         sync(partial)
+        shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
         sync(run)
     except OSError as error:
@@ -139,31 +198,78 @@ def save(run: Path, network: Classifier, card: Card, optimizer: torch.optim.Opti
 
 
 def prune(run: Path) -> None:
-    """Delete all checkpoints of a run but the newest and the one it keeps, and half-written ones.
-
-    Raises:
-        ModelError: when the newest cannot be read.
-    """
-    newest_path = newest(run)
-    if newest_path is None:
+    """Delete all checkpoints of a run but the two newest and those they keep, and partial ones."""
+    stay: set[str] = set()
+    recent = 0
+    for folder in _newest_first(run):
+        try:
+            kept = read_card(folder).kept
+        except ModelError:
+            continue
+        stay |= {folder.name, kept}
+        recent += 1
+        if recent == 2:
+            break
+    if not stay:
         return
-    stay = {newest_path.name, read_card(newest_path).kept}
     for folder in run.iterdir():
-        stale = _EPOCH.fullmatch(folder.name) and folder.name not in stay
-        if stale or re.fullmatch(r"\.epoch-\d{4,}\.\d+\.partial", folder.name):
+        stale = _NAME.fullmatch(folder.name) and folder.name not in stay
+        if stale or re.fullmatch(rf"\.{_NAME.pattern}\.\d+\.partial", folder.name):
             shutil.rmtree(folder)
 
 
 def newest(run: Path) -> Path | None:
-    """Return the checkpoint folder of a run with the most epochs done, None if it has none."""
+    """Return the checkpoint folder of a run with the most updates done, None if it has none."""
+    return next(iter(_newest_first(run)), None)
+
+
+def newest_whole(run: Path, on_message: Callable[[str], None]) -> tuple[Path, Card] | None:
+    """Return the newest checkpoint that is as it was written, None if the run has none at all.
+
+    Args:
+        run: folder of the run.
+        on_message: told of each damaged one that was passed over.
+
+    Raises:
+        ModelError: that of the newest when every one is damaged.
+    """
+    first: ModelError | None = None
+    for folder in _newest_first(run):
+        try:
+            card = read_card(folder)
+            for file, digest in (
+                (WEIGHTS, card.weights_sha256),
+                (OPTIMIZER, card.optimizer_sha256),
+            ):
+                _require_digest(folder / file, digest)
+        except ModelError as error:
+            first = first or error
+            on_message(f"passed over {folder.name}: {error.message}")
+            continue
+        return folder, card
+    if first is not None:
+        raise first
+    return None
+
+
+def discard_after(run: Path, folder: Path) -> None:
+    """Delete the checkpoints newer than one: damaged, or of a future that will be done again."""
+    for one in _newest_first(run):
+        if one == folder:
+            return
+        shutil.rmtree(one)
+
+
+def _newest_first(run: Path) -> list[Path]:
     if not run.is_dir():
-        return None
-    found = {
-        int(match[1]): folder
+        return []
+    found = [
+        # A whole epoch comes after every step within it.
+        ((int(match[1]), int(match[2]) if match[2] else math.inf), folder)
         for folder in run.iterdir()
-        if (match := _EPOCH.fullmatch(folder.name)) and (folder / CARD).is_file()
-    }
-    return found[max(found)] if found else None
+        if (match := _NAME.fullmatch(folder.name)) and (folder / CARD).is_file()
+    ]
+    return [folder for _, folder in sorted(found, reverse=True)]
 
 
 def load(path: Path) -> Checkpoint:
@@ -210,7 +316,12 @@ def resolve(path: Path) -> Path:
             "checkpoint-missing",
             f"{path} holds no checkpoint ({CARD}), nor a run with one; make one by `train`",
         )
-    return path / read_card(last).kept
+    kept = read_card(last).kept
+    if not kept:
+        raise ModelError(
+            "checkpoint-missing", f"{path} has not finished its first epoch; resume it by `train`"
+        )
+    return path / kept
 
 
 def read_card(folder: Path) -> Card:
@@ -237,16 +348,22 @@ def read_card(folder: Path) -> Card:
 
 def restore(
     folder: Path, card: Card, network: Classifier, optimizer: torch.optim.Optimizer
-) -> None:
+) -> dict[str, Tensor]:
     """Give a network and its optimizer the state they were saved in.
+
+    Returns:
+        The averaged weights and buffers by name, empty when none were saved.
 
     Raises:
         ModelError: as `load`.
     """
     weights = _get_tensors(folder / WEIGHTS, card.weights_sha256)
     memory = _get_tensors(folder / OPTIMIZER, card.optimizer_sha256)
+    raw = {key: memory.pop(key) for key in list(memory) if key.startswith(_RAW)}
     try:
-        network.load_state_dict(weights)
+        network.load_state_dict(
+            {key.removeprefix(_RAW): value for key, value in raw.items()} or weights
+        )
         for name, parameter in network.named_parameters():
             for key in [key for key in memory if key.startswith(f"{name}/")]:
                 value = memory.pop(key)
@@ -262,12 +379,13 @@ def restore(
         raise ModelError(
             "checkpoint-mismatch", f"{folder / OPTIMIZER} has no place for {next(iter(memory))}"
         )
+    return weights if raw else {}
 
 
 def _check_names(card: Card) -> None:
     if not card.label_set.findings:
         raise ValueError("it has no labels")
-    if not _EPOCH.fullmatch(card.kept):
+    if card.kept and not _EPOCH.fullmatch(card.kept):
         raise ValueError(f"kept is {card.kept!r}, not the name of an epoch folder")
 
 
@@ -288,18 +406,26 @@ def _put_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
 
 
 def _get_tensors(path: Path, digest: str) -> dict[str, Tensor]:
-    _require_file(path)
+    _require_digest(path, digest)
     try:
-        if sha256(path) != digest:
-            raise ModelError(
-                "checkpoint-damaged",
-                f"{path} is not what was written (SHA-256 differs from {CARD}); restore or retrain",
-            )
         return safetensors.torch.load_file(path)
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error)) from error
     except (SafetensorError, ValueError, KeyError) as error:
         raise _unreadable(path, str(error)) from error
+
+
+def _require_digest(path: Path, digest: str) -> None:
+    _require_file(path)
+    try:
+        found = sha256(path)
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error)) from error
+    if found != digest:
+        raise ModelError(
+            "checkpoint-damaged",
+            f"{path} is not what was written (SHA-256 differs from {CARD}); restore or retrain",
+        )
 
 
 def _read(path: Path, *, limit: int) -> bytes:

@@ -7,7 +7,11 @@ from pydantic import Field
 from thorax.config import Settings
 from thorax.data.loader import Augmentation
 from thorax.preprocess import InputSpec
+from thorax.training.ema import Ema
+from thorax.training.losses import Loss
 from thorax.training.optimizers import OptimizerSettings
+from thorax.training.parallel import Parallel
+from thorax.training.sam import Sam
 from thorax.training.schedules import ScheduleSettings
 
 
@@ -38,17 +42,36 @@ class Training(Settings):
     epochs: int = Field(ge=1)
     """Passes over the training split, 1 or more."""
     batch: int = Field(ge=2)
-    """Images an update, 2 or more; the images left over at the end of an epoch are skipped."""
+    """Images an update, over all ranks, 2 or more; what is left over at the end of an epoch is
+    skipped. It stays the same whatever the number of ranks, and so does the learning rate."""
+    micro_batch: int | None = Field(default=None, ge=2)
+    """Images that pass the network together on a rank, for want of memory; batch normalisation
+    sees as many. Absent = all of the rank's share. Gradients are added up over what remains."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Chooses initial weights, order and augmentation."""
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     """Arithmetic of convolutions; auto = bf16 where the processor has it, else fp32."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where to train."""
+    compile: bool = False
+    """Whether torch.compile fuses the network's operations; needs a C++ compiler."""
     workers: int = Field(default=2, ge=1, le=256)
-    """Threads that read and augment images."""
+    """Threads of a rank that read and augment images."""
+    threads: int | None = Field(default=None, ge=1, le=1024)
+    """Threads of a rank that compute; absent = its share of the host's processors."""
+    checkpoint_steps: int = Field(default=0, ge=0)
+    """Updates between checkpoints within an epoch; 0 = only after whole epochs."""
     keep: Literal["best", "last"] = "best"
     """Result of the run: the epoch of the highest mean validation AUROC, or the last one."""
+
+
+class Resize(Settings):
+    """A part of the run on smaller images; validation always sees those of the store."""
+
+    until: float = Field(gt=0, le=1)
+    """Share of the epochs after which this ends, above 0 to 1."""
+    side: int = Field(ge=16, le=2048)
+    """Side that training images are brought to, pixels."""
 
 
 class Augment(Settings):
@@ -81,5 +104,20 @@ class Recipe(Settings):
     training: Training
     optimizer: OptimizerSettings
     schedule: ScheduleSettings
+    parallel: Parallel = Parallel()
+    loss: Loss = Loss()
+    sam: Sam | None = None
+    """Sharpness-aware minimisation; absent = off."""
+    ema: Ema | None = None
+    """Averaged weights as the result; absent = off."""
+    resize: tuple[Resize, ...] = ()
+    """Progressive resizing, in the order of `until`; after the last, images are as stored."""
     input: Input = Input()
     augmentation: Augment = Augment()
+
+    def side(self, epoch: int, stored: int) -> int:
+        """Return the side of training images in an epoch, counted from 0."""
+        for part in self.resize:
+            if epoch < part.until * self.training.epochs:
+                return part.side
+        return stored

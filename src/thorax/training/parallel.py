@@ -1,0 +1,365 @@
+"""Data-parallel ranks: one process is the same code with a world of one.
+
+`torchrun` starts the processes and sets RANK, WORLD_SIZE and so on; `join` makes them one group,
+gloo between processors and nccl between GPUs. Gradients are averaged in buckets while the backward
+pass still runs (PyTorch DDP; Li et al., 2006.15704). Everything here is a collective: every rank
+calls it, in the same order.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from pydantic import Field
+from torch import Tensor, nn
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
+from torch.nn.parallel import DistributedDataParallel
+
+from thorax.config import Settings
+from thorax.errors import PeerError, ThoraxError, UsageError
+
+T = TypeVar("T")
+
+_LAUNCHED: Final = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+_PATIENCE: Final = timedelta(minutes=10)
+"""How long a rank waits for the others in one collective before it gives the run up."""
+_LOSS: Final = re.compile(r"gloo|connection (closed|reset)|socket|peer|timed out", re.IGNORECASE)
+"""What gloo's errors, plain RuntimeErrors, say when a rank is gone."""
+_PLACE: Final = re.compile(r"^\[[^]]*\.(cc|cpp|h):\d+\]\s*")
+"""The place in a source file that gloo puts before its words."""
+_FP16_SMALLEST_NORMAL: Final = 2.0**-14
+_FP16_SMALLEST: Final = 2.0**-24
+
+
+class Parallel(Settings):
+    """How ranks exchange gradients; one process ignores it."""
+
+    compression: Literal["none", "bf16", "fp16", "powersgd"] = "none"
+    """What travels: the gradients as they are, rounded to 16 bits, or as low-rank factors."""
+    bucket_mb: float = Field(default=25.0, gt=0)
+    """Gradients sent together, MiB; small begins early, large wastes less on latency."""
+    powersgd_rank: int = Field(default=1, ge=1)
+    """Rank of the factors of PowerSGD (1905.13727), 1 or more."""
+    powersgd_start: int = Field(default=1000, ge=2)
+    """Updates sent whole before PowerSGD begins, 2 or more, and not fewer than the warm-up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """This process among those of the run.
+
+    Attributes:
+        rank: number of this process, 0 is the lead: it alone writes and speaks.
+        world: processes in all.
+        local_rank: number of this process on its host.
+        local_world: processes on this host.
+        backend: "gloo", "nccl", or None for one process that nobody launched.
+        restarts: times the launcher started the run anew after a loss, the largest of all hosts.
+    """
+
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+    local_world: int = 1
+    backend: str | None = None
+    restarts: int = 0
+
+    @property
+    def lead(self) -> bool:
+        """Whether this process writes and speaks for all."""
+        return self.rank == 0
+
+    def gather(self, value: T) -> list[T]:
+        """Return what every rank holds, in the order of ranks."""
+        if self.backend is None:
+            return [value]
+        values: list[T | None] = [None] * self.world
+        with watched(self):
+            dist.all_gather_object(values, value)
+        return cast(list[T], values)
+
+    def broadcast(self, value: T) -> T:
+        """Return the lead's value on every rank."""
+        if self.backend is None:
+            return value
+        box = [value]
+        with watched(self):
+            dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def barrier(self) -> None:
+        """Wait for all."""
+        if self.backend is not None:
+            with watched(self):
+                dist.barrier()
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace float tensors by their mean over the ranks, in place, with one all-reduce."""
+        if self.backend is None or self.world == 1 or not tensors:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        with watched(self):
+            dist.all_reduce(flat)
+        flat /= self.world
+        parts = torch.split(flat, [tensor.numel() for tensor in tensors])
+        for tensor, part in zip(tensors, parts, strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+    def agree(self, act: Callable[[], T]) -> T:
+        """Do what may be refused on every rank; one rank refused, none goes on.
+
+        Raises:
+            ThoraxError: that of the lowest rank that was refused, on that rank.
+            PeerError: `rank-refused` on the others, whose word nobody needs.
+        """
+        result, error = None, None
+        try:
+            result = act()
+        except ThoraxError as caught:
+            error = caught
+        refused = [
+            rank for rank, code in enumerate(self.gather(error and error.code)) if code is not None
+        ]
+        if not refused:
+            return cast(T, result)
+        if error is not None and self.rank == refused[0]:
+            raise error
+        raise PeerError("rank-refused", f"rank {refused[0]} was refused and says why") from error
+
+
+@contextmanager
+def join(device: str) -> Iterator[Ranks]:
+    """Enter the group that the launcher made; without a launcher there is one process.
+
+    Args:
+        device: "cpu" or "cuda", which decides the backend.
+
+    Raises:
+        UsageError: `launcher` when only a part of its variables is set.
+        PeerError: `rank-lost` when the others cannot be reached.
+    """
+    # A single process under torchrun still joins, so that its restarts are counted.
+    present = [name for name in _LAUNCHED if name in os.environ]
+    if not present:
+        yield Ranks()
+        return
+    if len(present) < len(_LAUNCHED):
+        missing = ", ".join(name for name in _LAUNCHED if name not in present)
+        raise UsageError(
+            "launcher",
+            f"{present[0]} is set but {missing} is not; start ranks by torchrun, or unset it",
+        )
+    rank, world, local_rank, local_world = (int(os.environ[name]) for name in _LAUNCHED)
+    backend = "nccl" if device == "cuda" else "gloo"
+    if backend == "nccl" and torch.cuda.is_available():
+        torch.cuda.set_device(local_rank)
+    ranks = Ranks(rank, world, local_rank, local_world, backend)
+    with watched(ranks):
+        dist.init_process_group(backend, timeout=_PATIENCE)
+    try:
+        restarts = max(ranks.gather(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))))
+        yield Ranks(rank, world, local_rank, local_world, backend, restarts)
+    finally:
+        dist.destroy_process_group()
+
+
+def check(settings: Parallel, ranks: Ranks, *, warmup_steps: int, steps: int) -> list[str]:
+    """Return warnings about the exchange of gradients, none for one process.
+
+    Raises:
+        UsageError: `powersgd-start` when compression would begin within the warm-up.
+    """
+    if ranks.world == 1:
+        return []
+    match settings.compression:
+        case "fp16":
+            # The hook divides by the world before it sums (it fears the overflow).
+            return [
+                f"fp16 over {ranks.world} ranks rounds gradients below "
+                f"{_FP16_SMALLEST_NORMAL * ranks.world:.1g} coarsely and drops those below "
+                f"{_FP16_SMALLEST * ranks.world:.1g}; parallel.compression = bf16 does neither"
+            ]
+        case "powersgd":
+            if settings.powersgd_start < warmup_steps:
+                raise UsageError(
+                    "powersgd-start",
+                    f"parallel.powersgd_start is {settings.powersgd_start}, within the warm-up of "
+                    f"{warmup_steps} updates, whose gradients change too fast; raise it to "
+                    f"{warmup_steps} or more",
+                )
+            warnings = [
+                "powersgd changes the result, and a resumed run differs from one that was not "
+                "stopped: what it remembers of its errors is not saved"
+            ]
+            if settings.powersgd_start >= steps:
+                warnings.append(
+                    f"powersgd never begins: parallel.powersgd_start is {settings.powersgd_start} "
+                    f"and the run has {steps} updates"
+                )
+            return warnings
+    return []
+
+
+@dataclass(frozen=True, slots=True)
+class Processors:
+    """What one rank computes with.
+
+    Attributes:
+        rank: the rank.
+        host: name of its host.
+        cpus: processors it may run on, as Linux writes lists: "0-27".
+        numa: NUMA nodes they belong to.
+        threads: of one operation.
+    """
+
+    rank: int
+    host: str
+    cpus: str
+    numa: str
+    threads: int
+
+    def line(self) -> str:
+        """Return one line for a person."""
+        return (
+            f"rank {self.rank} on {self.host}: processors {self.cpus} (NUMA {self.numa}), "
+            f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        )
+
+
+def bind(ranks: Ranks, threads: int | None) -> Processors:
+    """Give this rank its share of the host's processors, and as many threads.
+
+    Ranks that share a host and were not bound by the launcher get equal, neighbouring shares,
+    whole NUMA nodes where that comes out even. A launcher that has already given them different
+    processors (Slurm's --cpu-bind, numactl) is left alone. torchrun's OMP_NUM_THREADS=1 is not.
+
+    Args:
+        ranks: who shares.
+        threads: of one operation; None = as many as processors, torch's choice for one process.
+    """
+    mine = sorted(os.sched_getaffinity(0))
+    host = os.uname().nodename
+    if ranks.local_world > 1:
+        # Network namespaces and containers may share a name: the launcher's host is the group.
+        everyone = ranks.gather((ranks.rank - ranks.local_rank, mine))
+        shared = [cpus for first, cpus in everyone if first == ranks.rank - ranks.local_rank]
+        if all(cpus == mine for cpus in shared) and len(mine) >= ranks.local_world:
+            nodes = _numa_nodes()
+            mine.sort(key=lambda cpu: (nodes.get(cpu, 0), cpu))
+            count = len(mine) // ranks.local_world
+            mine = sorted(mine[ranks.local_rank * count :][:count])
+            os.sched_setaffinity(0, mine)
+        torch.set_num_threads(threads or len(mine))
+    elif threads is not None:
+        torch.set_num_threads(threads)
+    nodes = _numa_nodes()
+    numa = sorted({nodes.get(cpu, 0) for cpu in mine})
+    return Processors(ranks.rank, host, _list(mine), _list(numa), torch.get_num_threads())
+
+
+def wrap(network: nn.Module, ranks: Ranks, settings: Parallel) -> nn.Module:
+    """Return a network whose backward pass leaves the mean gradient of all ranks.
+
+    Buffers are not exchanged: each rank normalises by its own batches, `average` merges them.
+    """
+    if ranks.backend is None or ranks.world == 1:
+        return network
+    devices = [ranks.local_rank] if ranks.backend == "nccl" else None
+    with watched(ranks):
+        wrapped = DistributedDataParallel(
+            network,
+            device_ids=devices,
+            forward_sync_buffers=False,
+            gradient_as_bucket_view=True,
+            bucket_cap_mb=cast(int, settings.bucket_mb),
+        )
+    match settings.compression:
+        case "bf16":
+            wrapped.register_comm_hook(dist.group.WORLD, _in_bf16)
+        case "fp16":
+            wrapped.register_comm_hook(dist.group.WORLD, default_hooks.fp16_compress_hook)
+        case "powersgd":
+            state = powerSGD_hook.PowerSGDState(
+                dist.group.WORLD,
+                matrix_approximation_rank=settings.powersgd_rank,
+                start_powerSGD_iter=settings.powersgd_start,
+            )
+            wrapped.register_comm_hook(state, powerSGD_hook.powerSGD_hook)
+    return wrapped
+
+
+def _in_bf16(
+    group: dist.ProcessGroup,
+    bucket: dist.GradBucket,  # type: ignore[name-defined]
+) -> torch.futures.Future[Tensor]:
+    # DDP knows torch's hook by its name and refuses it without NCCL, though gloo sums bfloat16.
+    return default_hooks.bf16_compress_hook(group, bucket)
+
+
+def alone(network: nn.Module) -> AbstractContextManager[None]:
+    """Return a context in which gradients are added up and not exchanged."""
+    if isinstance(network, DistributedDataParallel):
+        return cast(AbstractContextManager[None], network.no_sync())
+    return nullcontext()
+
+
+@contextmanager
+def watched(ranks: Ranks) -> Iterator[None]:
+    """Say the loss of another rank in our words, in whichever exchange it is noticed.
+
+    Raises:
+        PeerError: `rank-lost`.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and not _LOSS.search(str(error)):
+            raise
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = _PLACE.sub("", first)[:200]
+        raise PeerError(
+            "rank-lost",
+            f"rank {ranks.rank} of {ranks.world} lost the others: {reason}; start the run again "
+            "with --resume, or under torchrun with --max-restarts",
+        ) from error
+
+
+def _numa_nodes() -> dict[int, int]:
+    """Return the NUMA node of every processor, empty where the kernel does not say."""
+    nodes: dict[int, int] = {}
+    for folder in Path("/sys/devices/system/node").glob("node[0-9]*"):
+        for part in (folder / "cpulist").read_text("ascii").strip().split(","):
+            if part:
+                first, _, last = part.partition("-")
+                cpus = range(int(first), int(last or first) + 1)
+                nodes.update(dict.fromkeys(cpus, int(folder.name.removeprefix("node"))))
+    return nodes
+
+
+def _list(numbers: Sequence[int]) -> str:
+    """Return ascending numbers as Linux writes them, "0-3,8"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def describe(ranks: Ranks, processors: Processors) -> dict[str, Any]:
+    """Return what a log says about the ranks: world, backend, and the processors of each."""
+    everyone = ranks.gather(processors)
+    return {
+        "ranks": ranks.world,
+        "backend": ranks.backend,
+        "restarts": ranks.restarts,
+        "processors": [one.line() for one in everyone],
+    }

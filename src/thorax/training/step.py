@@ -1,0 +1,142 @@
+"""One update of the weights, however the global batch is shared and cut."""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from thorax.data.loader import Batch
+from thorax.preprocess import InputSpec
+from thorax.training import parallel
+from thorax.training.batch_norm import RunningStatistics
+from thorax.training.ema import Average
+from thorax.training.losses import masked_bce
+from thorax.training.networks import Classifier, normalise
+from thorax.training.parallel import Ranks
+from thorax.training.sam import Ascent
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trainer:
+    """A network and what changes it.
+
+    Attributes:
+        network: the weights.
+        exchanged: the same network, whose backward pass leaves the mean gradient of all ranks.
+        optimizer: turns gradients into updates.
+        statistics: running statistics of the network's batch normalisations.
+        ascent: sharpness-aware minimisation, None = off.
+        average: averaged weights, None = off.
+        ranks: who shares the batch.
+        spec: what the network takes.
+        device: where it is.
+        bf16: whether convolutions are computed in bfloat16.
+        micro_batch: images that pass the network together.
+        smoothing: of the labels.
+    """
+
+    network: Classifier
+    exchanged: nn.Module
+    optimizer: torch.optim.Optimizer
+    statistics: RunningStatistics
+    ascent: Ascent | None
+    average: Average | None
+    ranks: Ranks
+    spec: InputSpec
+    device: torch.device
+    bf16: bool
+    micro_batch: int
+    smoothing: float
+
+    def update(self, batch: Batch, rate: float, step: int) -> float:
+        """Take a step and return this rank's part of the loss before it, nats.
+
+        The loss is the mean over the known labels of the global batch; the parts of all ranks
+        sum to it.
+
+        Args:
+            batch: this rank's share.
+            rate: learning rate.
+            step: updates done before.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        groups = list(self._groups(batch))
+        losses = []
+        with self.statistics.step(len(groups)):
+            for number, (images, labels) in enumerate(groups):
+                last = number == len(groups) - 1
+                losses.append(self._group(images, labels, batch.known, exchange=last))
+                self.statistics.next_group(len(groups))
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update(self.network, step)
+        return sum(loss.item() for loss in losses)
+
+    def logits(self, images: Tensor, network: nn.Module | None = None) -> Tensor:
+        """Return logits [N,K] of uint8 [N,1,S,S], through another wrapping of the network."""
+        prepared = normalise(images, self.spec).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            return cast(Tensor, (network or self.network)(prepared))
+
+    def rehearse(self, side: int) -> None:
+        """Pass nothing through forwards and backwards, and change nothing.
+
+        After its first backward pass DDP orders its buckets anew, and with them the order of its
+        sums. Done before the first update, a resumed run adds up as one that was not stopped.
+        """
+        if self.exchanged is self.network:
+            return
+        images = torch.zeros(2, 1, side, side, dtype=torch.uint8, device=self.device)
+        with self.statistics.frozen():
+            (self.logits(images, self.exchanged).sum() * 0.0).backward()  # type: ignore[no-untyped-call]
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def merge(self) -> None:
+        """Give all ranks the mean of their running statistics."""
+        self.ranks.average(self.statistics.tensors)
+        if self.average is not None:
+            averages = self.average.tensors()
+            names = [name for name, _ in self.network.named_buffers() if name in averages]
+            self.ranks.average([averages[name] for name in names])
+
+    def _groups(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
+        images = torch.from_numpy(batch.images).to(self.device, non_blocking=True)
+        labels = torch.from_numpy(batch.labels).to(self.device, non_blocking=True)
+        yield from zip(images.split(self.micro_batch), labels.split(self.micro_batch), strict=True)
+
+    def _group(self, images: Tensor, labels: Tensor, known: int, *, exchange: bool) -> Tensor:
+        """Add a group's gradient and return its part of the loss."""
+
+        def loss_of(network: nn.Module) -> Tensor:
+            logits = self.logits(images, network)
+            return masked_bce(logits, labels, known=known, smoothing=self.smoothing)
+
+        with nullcontext() if exchange else parallel.alone(self.exchanged):
+            if self.ascent is None:
+                loss = loss_of(self.exchanged)
+                self._backward(loss)
+                return loss.detach()
+            # Each group climbs by its own gradient, which needs no exchange and makes the result
+            # the same on any number of ranks (m-sharpness: Foret et al., 2010.01412, section 4.1).
+            loss = loss_of(self.network)
+            parameters = list(self.network.parameters())
+            sums = [parameter.grad for parameter in parameters]
+            own = torch.autograd.grad(loss, parameters)
+            for parameter, gradient in zip(parameters, own, strict=True):
+                parameter.grad = gradient
+            self.ascent.climb(self.network)
+            for parameter, before in zip(parameters, sums, strict=True):
+                parameter.grad = before
+            with self.statistics.frozen():
+                self._backward(loss_of(self.exchanged))
+            self.ascent.descend()
+            return loss.detach()
+
+    def _backward(self, loss: Tensor) -> None:
+        # DDP takes the mean over the ranks, and the loss of the whole batch is their sum.
+        (loss * self.ranks.world).backward()  # type: ignore[no-untyped-call]

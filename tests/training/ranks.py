@@ -1,0 +1,119 @@
+"""What each rank runs in the tests of parallel training: `torchrun ranks.py TASK FOLDER`."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from conftest import build_tiny, make_store  # type: ignore[import-not-found]
+from thorax.data.store import Store
+from thorax.errors import ThoraxError
+from thorax.training import networks, parallel
+from thorax.training.fit import fit
+from thorax.training.parallel import Ranks
+from thorax.training.recipe import Recipe
+from thorax.training.watch import Progress
+
+networks.build = build_tiny
+
+RECIPE: dict[str, dict[str, Any]] = {
+    "network": {"topology": "vgg16_bn"},
+    "training": {"epochs": 2, "batch": 12, "micro_batch": 2, "workers": 1, "threads": 1},
+    "optimizer": {"kind": "sgd"},
+    "schedule": {"kind": "cosine", "peak": 0.05, "warmup_epochs": 0.5},
+    "augmentation": {"flip": 0.5, "rotation_deg": 10.0},
+}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "sam": {"sam": {"rho": 0.05}},
+    "averaged": {"ema": {"decay": 0.9}},
+    "lars": {"optimizer": {"kind": "lars"}, "loss": {"label_smoothing": 0.1}},
+    "bf16": {"parallel": {"compression": "bf16"}},
+    "fp16": {"parallel": {"compression": "fp16"}},
+    "powersgd": {"parallel": {"compression": "powersgd", "powersgd_start": 2}},
+}
+
+
+def drawn() -> Store:
+    """Return 24 training images of which some labels are unknown, so that ranks know unequally."""
+    store: Store = make_store(Path("store"), val=13)
+    rng = np.random.default_rng(5)
+    store.labels[:24][rng.random((24, 3)) < 0.3] = -1
+    return store
+
+
+def train(folder: Path, name: str, ranks: Ranks, messages: list[str]) -> None:
+    """Train a variant into a folder of its name."""
+    recipe = Recipe.model_validate_json(json.dumps(RECIPE | VARIANTS[name]))
+    out = folder / f"{name}-{ranks.world}"
+    fit(recipe, drawn(), out, ranks=ranks, on_message=messages.append)
+
+
+def everything(folder: Path, ranks: Ranks) -> None:
+    """Train every variant, and record what collectives answer."""
+    messages: list[str] = []
+    for name in VARIANTS:
+        train(folder, name, ranks, messages)
+    tensor = torch.full((3,), float(ranks.rank))
+    ranks.average([tensor])
+    codes = []
+    for refused in (0, ranks.world - 1):
+
+        def act(refused: int = refused) -> None:
+            if ranks.rank >= refused:
+                raise ThoraxError("test-refusal", "not here")
+
+        try:
+            ranks.agree(act)
+        except ThoraxError as error:
+            codes.append(error.code)
+    told = ranks.gather(codes)
+    if ranks.lead:
+        answers = {
+            "average": tensor.tolist(),
+            "refusals": told,
+            "broadcast": ranks.broadcast("lead"),
+            "messages": messages,
+        }
+        (folder / "answers.json").write_text(json.dumps(answers))
+    else:
+        ranks.broadcast("other")
+
+
+def straight(folder: Path, ranks: Ranks) -> None:
+    """Train with a checkpoint every update."""
+    _stepwise(folder, ranks)
+
+
+def killed(folder: Path, ranks: Ranks) -> None:
+    """Train the same, but the last rank is killed once, within the second epoch."""
+
+    def kill(at: Progress) -> None:
+        if at.step == 3 and not ranks.restarts:
+            os.kill(others[-1], signal.SIGKILL)
+
+    others = ranks.gather(os.getpid())
+    _stepwise(folder, ranks, on_progress=kill)
+    if ranks.lead:
+        (folder / "restarts").write_text(str(ranks.restarts))
+
+
+def _stepwise(
+    folder: Path, ranks: Ranks, on_progress: Callable[[Progress], None] = lambda at: None
+) -> None:
+    changed = {**RECIPE, "training": {**RECIPE["training"], "checkpoint_steps": 1}}
+    recipe = Recipe.model_validate_json(json.dumps(changed))
+    fit(recipe, drawn(), folder / "run", ranks=ranks, on_progress=on_progress)
+
+
+if __name__ == "__main__":
+    with parallel.join("cpu") as group:
+        globals()[sys.argv[1]](Path(sys.argv[2]), group)
