@@ -60,7 +60,9 @@ def test_training_learns_and_says_how_it_went(recipe: Recipe, store: Store, tmp_
     assert [word.epoch for word in seen if word.val_mean_auroc is not None] == list(range(1, 9))
     assert result.history[-1]["loss"] < result.history[0]["loss"]
     lines = [json.loads(line) for line in (tmp_path / "run/train.jsonl").read_text().splitlines()]
-    assert [line["event"] for line in lines] == ["start", *["step", "epoch"] * 8, "end"]
+    # How many windows of steps an epoch takes is a matter of time.
+    events = [line["event"] for line in lines if line["event"] != "step"]
+    assert events == ["start", *["epoch"] * 8, "end"]
     assert {"threads", "precision"} <= lines[0].keys()
     assert all(0 <= line["data_wait"] <= 1 for line in lines[1:-1])
     card = checkpoint.load(tmp_path / "run").card

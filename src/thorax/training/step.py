@@ -107,7 +107,9 @@ class Trainer:
     def _groups(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
         images = torch.from_numpy(batch.images).to(self.device, non_blocking=True)
         labels = torch.from_numpy(batch.labels).to(self.device, non_blocking=True)
-        yield from zip(images.split(self.micro_batch), labels.split(self.micro_batch), strict=True)
+        for first in range(0, len(images), self.micro_batch):
+            part = slice(first, first + self.micro_batch)
+            yield images[part], labels[part]
 
     def _group(self, images: Tensor, labels: Tensor, known: int, *, exchange: bool) -> Tensor:
         """Add a group's gradient and return its part of the loss."""
