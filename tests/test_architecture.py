@@ -17,6 +17,9 @@ MODULES = sorted(path for path in SOURCE.rglob("*.py"))
 SHOWN_BY = {"cli.py", "cli_data.py", "cli_training.py", "console.py"}
 """The modules that may print."""
 
+COMMAND_TABLES = {"app", "data_app", "import_app", "training_app"}
+"""What the commands of the command line are entered in."""
+
 TESTED_ELSEWHERE = {
     "__init__.py": "a docstring, a version and one line, shown to work in ir/test_quantize",
     "__main__.py": "two lines, run by test_cli",
@@ -98,7 +101,7 @@ def test_nothing_happens_on_import(path: Path) -> None:
             continue
         if isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant):
             # The commands of the command line are entered in its table.
-            assert ast.unparse(node).split(".")[0] in {"app", "data_app", "import_app"}, node.lineno
+            assert ast.unparse(node).split(".")[0] in COMMAND_TABLES, node.lineno
         if isinstance(node, ast.Assign | ast.AnnAssign):
             assert "os.environ" not in ast.unparse(node), node.lineno
 

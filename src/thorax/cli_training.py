@@ -11,9 +11,11 @@ from typer import Argument, Option
 
 from thorax import console
 from thorax.cli_data import Json, Out
-from thorax.errors import ThoraxError
+from thorax.errors import ThoraxError, UsageError
 
 training_app = typer.Typer()
+doctor_app = typer.Typer(no_args_is_help=True, help="Find out what is wrong before it costs time.")
+training_app.add_typer(doctor_app, name="doctor")
 
 
 @training_app.command(
@@ -47,7 +49,7 @@ def train(
 
     with _lead_speaks():
         made = config.load(recipe, Recipe, set_ or [])
-        with parallel.join(made.training.device) as ranks:
+        with parallel.join(made.training.device, made.parallel.timeout_s) as ranks:
             store = ranks.agree(lambda: open_stores(data))
             with console.training(shown=ranks.lead) as tell:
                 result = fit(
@@ -136,3 +138,71 @@ def _lead_speaks() -> Iterator[None]:
         if common and os.environ.get("RANK", "0") != "0":
             raise typer.Exit(error.exit_code) from error
         raise
+
+
+@doctor_app.command(
+    epilog="Example:  thorax doctor cluster --recipe recipes/phantom_small.toml --side 128"
+)
+def cluster(
+    recipe: Annotated[
+        Path | None, Option(help="Recipe to measure; the same file on every rank.")
+    ] = None,
+    data: Annotated[
+        list[Path] | None, Option(help="Store that must be the same on every rank, or several.")
+    ] = None,
+    topology: Annotated[
+        str | None, Option(help="Without a recipe: what to measure, else resnet50.")
+    ] = None,
+    images: Annotated[int, Option(min=2, help="Images of one measured pass on a rank.")] = 4,
+    side: Annotated[int, Option(min=32, help="Side of images, px; --data has its own.")] = 224,
+    device: Annotated[str, Option(help="Without a recipe: cpu or cuda.")] = "cpu",
+    duration: Annotated[float, Option(help="Seconds to measure; three turns at least.")] = 10.0,
+    timeout: Annotated[
+        float, Option(min=1.0, help="Seconds after which a rank that is silent is given up.")
+    ] = 60.0,
+    json: Json = False,
+) -> None:
+    """Measure ranks and the network between them, under torchrun; find the slow one."""
+    from dataclasses import replace
+
+    from thorax import config
+    from thorax.data.shards import open_stores
+    from thorax.measure.cluster_tables import cluster_tables
+    from thorax.training import parallel
+    from thorax.training.cluster import diagnose
+    from thorax.training.cluster_bench import Work, work_of
+    from thorax.training.recipe import Recipe
+
+    with _lead_speaks():
+        if recipe is None:
+            work = Work(topology=topology or "resnet50", images=images, side=side, device=device)
+        elif topology is None:
+            work = work_of(config.load(recipe, Recipe), images=images, side=side)
+        else:
+            raise UsageError(
+                "config-topology", f"--topology is {topology}, but --recipe names one too; give one"
+            )
+        with parallel.join(work.device, timeout) as ranks:
+            store = ranks.agree(lambda: open_stores(data) if data else None)
+            found = diagnose(
+                work if store is None else replace(work, side=store.side),
+                ranks,
+                recipe=recipe,
+                store=store,
+                duration_s=duration,
+                timeout_s=timeout,
+            )
+    if not ranks.lead:
+        return
+    document = found.document()
+
+    def show() -> None:
+        console.show(*cluster_tables(document))
+        for warning in found.warnings:
+            print(f"warning: {warning}")
+        if len(found.ranks) == 1:
+            print("one rank: start several by torchrun to measure what is between them")
+        elif not found.warnings:
+            print("no rank and no link is slow")
+
+    console.emit(document, as_json=json, show=show)

@@ -20,6 +20,7 @@ import torch.distributed as dist
 from pydantic import Field
 from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
+from torch.distributed.distributed_c10d import ProcessGroup, _set_pg_timeout
 from torch.nn.parallel import DistributedDataParallel
 
 from thorax.config import Settings
@@ -29,7 +30,7 @@ T = TypeVar("T")
 
 _LAUNCHED: Final = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 _PATIENCE: Final = timedelta(minutes=10)
-"""How long a rank waits for the others in one collective before it gives the run up."""
+"""How long the first rank of a group waits for the last: hosts do not start at once."""
 _LOSS: Final = re.compile(r"gloo|connection (closed|reset)|socket|peer|timed out", re.IGNORECASE)
 """What gloo's errors, plain RuntimeErrors, say when a rank is gone."""
 _PLACE: Final = re.compile(r"^\[[^]]*\.(cc|cpp|h):\d+\]\s*")
@@ -49,6 +50,9 @@ class Parallel(Settings):
     """Rank of the factors of PowerSGD (1905.13727), 1 or more."""
     powersgd_start: int = Field(default=1000, ge=2)
     """Updates sent whole before PowerSGD begins, 2 or more, and not fewer than the warm-up."""
+    timeout_s: float = Field(default=600.0, ge=1.0)
+    """Seconds a rank waits for the others in one exchange before it gives the run up, 1 or more:
+    longer than the slowest validation or checkpoint, shorter than a night lost to a dead cable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +139,12 @@ class Ranks:
 
 
 @contextmanager
-def join(device: str) -> Iterator[Ranks]:
+def join(device: str, timeout_s: float = 600.0) -> Iterator[Ranks]:
     """Enter the group that the launcher made; without a launcher there is one process.
 
     Args:
         device: "cpu" or "cuda", which decides the backend.
+        timeout_s: how long one exchange may take, seconds; a group may take longer to form.
 
     Raises:
         UsageError: `launcher` when only a part of its variables is set.
@@ -163,6 +168,8 @@ def join(device: str) -> Iterator[Ranks]:
     ranks = Ranks(rank, world, local_rank, local_world, backend)
     with watched(ranks):
         dist.init_process_group(backend, timeout=_PATIENCE)
+        # No public way sets one timeout for joining and another for exchanging.
+        _set_pg_timeout(timedelta(seconds=timeout_s), cast(ProcessGroup, dist.group.WORLD))
     try:
         restarts = max(ranks.gather(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))))
         yield Ranks(rank, world, local_rank, local_world, backend, restarts)

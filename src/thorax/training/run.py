@@ -113,7 +113,7 @@ def prepare(recipe: Recipe, store: Store, ranks: Ranks, init: Path | None = None
         val=val,
         spec=InputSpec(store.side, recipe.input.mean, recipe.input.std),
         device=device,
-        bf16=_uses_bf16(recipe, device),
+        bf16=uses_bf16(recipe, device),
         ranks=ranks,
         micro_batch=micro_batch,
         schedule=resolve(
@@ -144,7 +144,8 @@ def _micro_batch(recipe: Recipe, ranks: Ranks) -> int:
     return micro_batch or share
 
 
-def _uses_bf16(recipe: Recipe, device: torch.device) -> bool:
+def uses_bf16(recipe: Recipe, device: torch.device) -> bool:
+    """Tell whether convolutions are computed in bfloat16 on a device."""
     match recipe.training.precision:
         case "fp32":
             return False
@@ -235,7 +236,10 @@ def _numeric(recipe: dict[str, Any]) -> dict[str, Any]:
     """Return a recipe without what only changes how fast it is followed, or how safely."""
     free = ("workers", "threads", "checkpoint_steps")
     kept = {key: value for key, value in recipe["training"].items() if key not in free}
-    return {**recipe, "training": kept}
+    exchange = {
+        key: value for key, value in recipe.get("parallel", {}).items() if key != "timeout_s"
+    }
+    return {**recipe, "training": kept, "parallel": exchange}
 
 
 def identity(store: Store) -> dict[str, Any]:

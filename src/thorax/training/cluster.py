@@ -1,0 +1,421 @@
+"""Whether the ranks of a cluster are fit to train together, measured: `thorax doctor cluster`.
+
+Every rank computes, exchanges and waits in turns, so that a slow minute falls on all of it alike;
+a figure is the median of the turns. Everything here is a collective: all ranks call it.
+"""
+
+import hashlib
+import json
+import math
+import os
+import platform
+import re
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+import torch.distributed as dist
+
+from thorax import __version__
+from thorax.data.store import Store
+from thorax.errors import DeviceError, PeerError
+from thorax.training import parallel
+from thorax.training.cluster_bench import PING_BYTES, SIZES, Bench, Turn, Work
+from thorax.training.cluster_model import (
+    Expected,
+    Link,
+    Step,
+    bus_share,
+    expect,
+    fit_link,
+    slow_links,
+    slow_ranks,
+    step_s,
+)
+from thorax.training.parallel import Processors, Ranks
+from thorax.training.run import identity
+
+WORLDS: Final = tuple(2**power for power in range(10))
+"""Numbers of ranks that are modelled, 1 to 512."""
+_FEWEST_TURNS: Final = 3
+_CLOCKS_S: Final = 1.0
+"""Difference between clocks that is worth a word."""
+_INTERFACE: Final = "GLOO_SOCKET_IFNAME"
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """One rank, as it was measured.
+
+    Attributes:
+        rank: its number.
+        host: its host.
+        cpus: processors it may run on, "0-27".
+        numa: NUMA nodes they belong to.
+        threads: of one operation.
+        images_per_s: forward and backward passes, no exchange.
+        wait: share of its time that it waits for the slowest, 0-1.
+        interface: that gloo was told to use, None = the one of the host's name.
+        mtu: of that interface, bytes.
+        slow: whether it computes below 0.9 of the median.
+    """
+
+    rank: int
+    host: str
+    cpus: str
+    numa: str
+    threads: int
+    images_per_s: float
+    wait: float
+    interface: str | None
+    mtu: int | None
+    slow: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AllReduce:
+    """One size of message, summed over all ranks.
+
+    Attributes:
+        bytes: of the message.
+        latency_s: until the last rank has the sum.
+        algorithm_bytes_per_s: bytes / latency.
+        bus_bytes_per_s: that times 2 (p-1)/p: what a link carries (nccl-tests, PERFORMANCE).
+    """
+
+    bytes: int
+    latency_s: float
+    algorithm_bytes_per_s: float
+    bus_bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """Two ranks that send to each other in a ring.
+
+    Attributes:
+        ranks: their numbers.
+        hosts: their hosts.
+        latency_s: of 4 bytes one way.
+        bytes_per_s: of 1 MiB one way.
+        slow: whether it carries less than half of the median of links of its kind.
+    """
+
+    ranks: tuple[int, int]
+    hosts: tuple[str, str]
+    latency_s: float
+    bytes_per_s: float
+    slow: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What was found.
+
+    Attributes:
+        work: what was measured.
+        backend: "gloo", "nccl", or None for one process that nobody launched.
+        turns: measurements of each figure.
+        gradient_bytes: that every rank sends an update.
+        ranks: one entry a rank.
+        all_reduce: one entry a size; empty for one rank.
+        links: one entry for each two neighbours; empty for one rank.
+        link: what explains the all-reduces; None for one rank.
+        step_s: of an update of one pass a rank with its exchange, measured.
+        modelled_step_s: the same by the model.
+        clock_spread_s: between the earliest and the latest clock.
+        expected: by the model; for one rank that rank alone.
+        warnings: what a person should look at.
+    """
+
+    work: Work
+    backend: str | None
+    turns: int
+    gradient_bytes: int
+    ranks: tuple[Rank, ...]
+    all_reduce: tuple[AllReduce, ...]
+    links: tuple[Neighbours, ...]
+    link: Link | None
+    step_s: float
+    modelled_step_s: float
+    clock_spread_s: float
+    expected: tuple[Expected, ...]
+    warnings: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document of `thorax doctor cluster`."""
+        return {
+            "command": "doctor cluster",
+            "topology": self.work.topology,
+            "images": self.work.images,
+            "side": self.work.side,
+            "precision": "bf16" if self.work.bf16 else "fp32",
+            "device": self.work.device,
+            "compression": self.work.parallel.compression,
+            "backend": self.backend,
+            "software": {"thorax": __version__, "torch": torch.__version__},
+            "turns": self.turns,
+            "gradient_bytes": self.gradient_bytes,
+            "ranks": [asdict(rank) for rank in self.ranks],
+            "all_reduce": [asdict(one) for one in self.all_reduce],
+            "links": [asdict(one) for one in self.links],
+            "alpha_s": self.link.alpha_s if self.link else None,
+            "beta_bytes_per_s": self.link.beta_bytes_per_s if self.link else None,
+            "slow_ranks": [rank.rank for rank in self.ranks if rank.slow],
+            "slow_links": [list(one.ranks) for one in self.links if one.slow],
+            "step_s": self.step_s,
+            "modelled_step_s": self.modelled_step_s,
+            "clock_spread_s": self.clock_spread_s,
+            "expected": [asdict(one) for one in self.expected],
+            "warnings": list(self.warnings),
+        }
+
+
+def diagnose(
+    work: Work,
+    ranks: Ranks,
+    *,
+    recipe: Path | None = None,
+    store: Store | None = None,
+    duration_s: float = 10.0,
+    timeout_s: float = 60.0,
+) -> Diagnosis:
+    """Measure all ranks and the links between them.
+
+    Args:
+        work: what to measure.
+        ranks: the joined group.
+        recipe: file that must be the same on all ranks.
+        store: data that must be the same on all ranks.
+        duration_s: how long to go on; three turns at least.
+        timeout_s: how long a rank may keep the others waiting.
+
+    Raises:
+        PeerError: `ranks-differ`, `rank-late`, `rank-lost` or `network-erratic`.
+        DeviceError: `device-absent`.
+        UsageError: as `networks.build`.
+    """
+    if work.device == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("device-absent", "the device is cuda but there is none; allowed is cpu")
+    _meet(ranks, timeout_s)
+    agree(ranks, facts(recipe, store))
+    with parallel.watched(ranks):
+        spread_s = _clock_spread(ranks)
+        processors = parallel.bind(ranks, work.threads)
+        bench = Bench.prepare(work, ranks)
+        turns: list[Turn] = []
+        bench.turn()
+        begin = time.perf_counter()
+        while len(turns) < _FEWEST_TURNS or ranks.broadcast(
+            time.perf_counter() - begin < duration_s
+        ):
+            _meet(ranks, timeout_s)
+            turns.append(bench.turn())
+        everyone = ranks.gather((processors, _interface(), turns))
+    return _conclude(work, ranks, bench.gradient_bytes, everyone, spread_s)
+
+
+def facts(recipe: Path | None, store: Store | None) -> dict[str, str]:
+    """Return what ranks that train together must have in common."""
+    known = {
+        "thorax": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "processor architecture": platform.machine(),
+    }
+    if recipe is not None:
+        known["recipe"] = hashlib.sha256(recipe.read_bytes()).hexdigest()[:16]
+    if store is not None:
+        known["store"] = hashlib.sha256(json.dumps(identity(store)).encode()).hexdigest()[:16]
+    return known
+
+
+def agree(ranks: Ranks, known: dict[str, str]) -> None:
+    """Check that all ranks have the same facts.
+
+    Raises:
+        PeerError: `ranks-differ` on the lead, which names the first that differs; on the others
+            as `Ranks.agree`.
+    """
+    everyone = ranks.gather((os.uname().nodename, known))
+
+    def compare() -> None:
+        for rank, (host, theirs) in enumerate(everyone):
+            for name in {**known, **theirs}:
+                if known.get(name) != theirs.get(name):
+                    raise PeerError(
+                        "ranks-differ",
+                        f"rank {rank} on {host} has {name} {theirs.get(name, 'none')}, rank 0 on "
+                        f"{everyone[0][0]} has {known.get(name, 'none')}; give all hosts the same",
+                    )
+
+    ranks.agree(compare if ranks.lead else lambda: None)
+
+
+def _meet(ranks: Ranks, timeout_s: float) -> None:
+    """Wait for all, and name those who do not come.
+
+    Raises:
+        PeerError: `rank-late`.
+    """
+    if ranks.backend != "gloo":
+        ranks.barrier()
+        return
+    try:
+        dist.monitored_barrier(timeout=timedelta(seconds=timeout_s), wait_all_ranks=True)
+    except RuntimeError as error:
+        silent = re.search(r"Ranks? ([\d, ]+) failed", str(error))
+        who = f"rank {silent[1]}" if silent else "a rank"
+        raise PeerError(
+            "rank-late",
+            f"{who} did not answer within {timeout_s:g} s; look whether it still runs and what "
+            "else its host does, or raise --timeout",
+        ) from error
+
+
+def _clock_spread(ranks: Ranks) -> float:
+    """Return how far the clocks are apart, seconds, to about the time of a barrier."""
+    ranks.barrier()
+    clocks = ranks.gather(time.time())
+    return max(clocks) - min(clocks)
+
+
+def _interface() -> tuple[str | None, int | None]:
+    """Return the interface gloo was told to use and its largest packet, bytes."""
+    name = os.environ.get(_INTERFACE)
+    if not name:
+        return None, None
+    mtu = Path("/sys/class/net") / name.split(",")[0] / "mtu"
+    return name, int(mtu.read_text("ascii")) if mtu.is_file() else None
+
+
+def _conclude(
+    work: Work,
+    ranks: Ranks,
+    gradient_bytes: int,
+    everyone: list[tuple[Processors, tuple[str | None, int | None], list[Turn]]],
+    spread_s: float,
+) -> Diagnosis:
+    seen = [turns for _, _, turns in everyone]
+    passes_s = [
+        statistics.median(turn.forward_s + turn.backward_s for turn in turns) for turns in seen
+    ]
+    rates = [work.images / seconds for seconds in passes_s]
+    slow = slow_ranks(rates)
+    found = tuple(
+        Rank(
+            one.rank, one.host, one.cpus, one.numa, one.threads, rates[place],
+            statistics.median(
+                turn.wait_s / (turn.wait_s + turn.forward_s + turn.backward_s) for turn in turns
+            ),
+            interface, mtu, place in slow,
+        )
+        for place, (one, (interface, mtu), turns) in enumerate(everyone)
+    )  # fmt: skip
+    reduced = _all_reduces(ranks.world, seen)
+    links = _links(found, seen)
+    link = (
+        fit_link(ranks.world, [one.bytes for one in reduced], [one.latency_s for one in reduced])
+        if reduced
+        else None
+    )
+    middle = seen[sorted(range(len(seen)), key=passes_s.__getitem__)[len(seen) // 2]]
+    step = Step(
+        forward_s=statistics.median(turn.forward_s for turn in middle) / work.images,
+        backward_s=statistics.median(turn.backward_s for turn in middle) / work.images,
+        jitter=statistics.median(map(_jitter, seen)),
+        images=work.micro_batch,
+        gradient_bytes=gradient_bytes,
+        buckets=max(1, math.ceil(gradient_bytes / (work.parallel.bucket_mb * 2**20))),
+    )
+    known = link or Link(0.0, math.inf)
+    return Diagnosis(
+        work=work,
+        backend=ranks.backend,
+        turns=len(seen[0]),
+        gradient_bytes=gradient_bytes,
+        ranks=found,
+        all_reduce=reduced,
+        links=links,
+        link=link,
+        step_s=_worst(seen, lambda turn: turn.step_s),
+        modelled_step_s=step_s(step, known, ranks=ranks.world, images=work.images),
+        clock_spread_s=spread_s,
+        expected=tuple(
+            expect(step, known, WORLDS if link else (1,), images=work.images, batch=work.batch)
+        ),
+        warnings=tuple(_warnings(found, links, spread_s)),
+    )
+
+
+def _jitter(turns: list[Turn]) -> float:
+    """Return the deviation of a rank's passes, share of the median, from the median absolute one.
+
+    1.4826 makes it the standard deviation of a normal distribution (Rousseeuw and Croux, JASA
+    1993, Eq. 1.2).
+    """
+    passes = [turn.forward_s + turn.backward_s for turn in turns]
+    median = statistics.median(passes)
+    return 1.4826 * statistics.median(abs(one - median) for one in passes) / median
+
+
+def _worst(seen: list[list[Turn]], what: Callable[[Turn], float]) -> float:
+    """Return the median over turns of the slowest rank's time: all wait for it."""
+    return statistics.median(max(map(what, turns)) for turns in zip(*seen, strict=True))
+
+
+def _all_reduces(world: int, seen: list[list[Turn]]) -> tuple[AllReduce, ...]:
+    reduced = []
+    for place, size in enumerate(SIZES if world > 1 else ()):
+        seconds = _worst(seen, lambda turn, place=place: turn.all_reduce_s[place])  # type: ignore[misc]
+        rate = size / seconds
+        reduced.append(AllReduce(size, seconds, rate, rate * bus_share(world)))
+    return tuple(reduced)
+
+
+def _links(found: tuple[Rank, ...], seen: list[list[Turn]]) -> tuple[Neighbours, ...]:
+    measured = []
+    for rank, turns in enumerate(seen):
+        for pair in zip(*(turn.pings for turn in turns), strict=True):
+            high = (rank + 1) % len(found)
+            short = statistics.median(short for short, _ in pair)
+            long = statistics.median(long for _, long in pair)
+            measured.append((rank, high, short, PING_BYTES / long))
+    kinds = [found[low].host == found[high].host for low, high, _, _ in measured]
+    slow = slow_links([rate for *_, rate in measured], kinds)
+    return tuple(
+        Neighbours((low, high), (found[low].host, found[high].host), short, rate, place in slow)
+        for place, (low, high, short, rate) in enumerate(measured)
+    )
+
+
+def _warnings(
+    found: tuple[Rank, ...], links: tuple[Neighbours, ...], spread_s: float
+) -> Iterator[str]:
+    median = statistics.median_high(rank.images_per_s for rank in found)
+    for rank in found:
+        if rank.slow:
+            yield (
+                f"rank {rank.rank} on {rank.host} is slow: {rank.images_per_s:.3g} images/s, "
+                f"{rank.images_per_s / median:.0%} of the median, and all wait for it. Look "
+                f"for other programs on processors {rank.cpus}, for a low clock, for memory in use"
+            )
+    for link in links:
+        if link.slow:
+            yield (
+                f"the link between rank {link.ranks[0]} on {link.hosts[0]} and rank "
+                f"{link.ranks[1]} on {link.hosts[1]} is slow: {link.bytes_per_s / 1e9:.3g} GB/s"
+            )
+    if spread_s > _CLOCKS_S:
+        yield (
+            f"the clocks of the hosts are {spread_s:.1f} s apart; from 15 s on torchrun takes a "
+            "host for dead. Keep them by NTP"
+        )
+    packets = sorted({rank.mtu for rank in found if rank.mtu is not None})
+    if len(packets) > 1:
+        yield f"the interfaces differ in MTU: {', '.join(map(str, packets))} bytes; set one"

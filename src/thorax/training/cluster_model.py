@@ -1,0 +1,197 @@
+"""What measured links and ranks lead one to expect of more ranks: a model, never a measurement.
+
+A ring all-reduce of n bytes over p ranks takes 2 (p-1) a + 2 (p-1)/p n/B seconds, with a the time
+of a message and B the bytes a second of a link (Thakur et al., IJHPCA 2005, section 4.3; Patarasuk
+and Yuan, JPDC 2009, section 3). Gradients leave in buckets while the backward pass goes on (Li et
+al., 2006.15704, section 3.2.3).
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from thorax.errors import PeerError
+
+SLOW_RANK: Final = 0.9
+"""Share of the median rate below which a rank is slow."""
+SLOW_LINK: Final = 0.5
+"""Share of the median rate of links of its kind below which a link is slow."""
+_FEWEST_LINKS: Final = 3
+"""Links of a kind without which none can be told to be the odd one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How long messages take.
+
+    Attributes:
+        alpha_s: of a message of no bytes, seconds.
+        beta_bytes_per_s: added by its bytes.
+    """
+
+    alpha_s: float
+    beta_bytes_per_s: float
+
+    def ring_s(self, ranks: int, size_bytes: float) -> float:
+        """Return the seconds of one ring all-reduce, 0 for one rank."""
+        if ranks == 1:
+            return 0.0
+        steps = 2 * (ranks - 1)
+        return steps * self.alpha_s + steps / ranks * size_bytes / self.beta_bytes_per_s
+
+
+def bus_share(ranks: int) -> float:
+    """Return bus over algorithm bandwidth of an all-reduce, 2 (p-1)/p (nccl-tests, PERFORMANCE)."""
+    return 2 * (ranks - 1) / ranks
+
+
+def fit_link(ranks: int, sizes_bytes: Sequence[int], times_s: Sequence[float]) -> Link:
+    """Return the link that explains measured ring all-reduces.
+
+    Least squares of the relative error: a line through seconds alone would be decided by the
+    largest messages and say nothing about latency. The latency is not below zero.
+
+    Args:
+        ranks: p, 2 or more.
+        sizes_bytes: of the messages, at least two different ones.
+        times_s: what each took.
+
+    Raises:
+        PeerError: `network-erratic` when large messages are not slower than small ones.
+
+    Example:
+        >>> fit_link(2, [1000, 2000], [3e-3, 5e-3])
+        Link(alpha_s=0.0005, beta_bytes_per_s=500000.0)
+    """
+    # Weighted by 1 / t: the residuals of A + B n are divided by t.
+    ones = [1 / t for t in times_s]
+    slopes = [n / t for n, t in zip(sizes_bytes, times_s, strict=True)]
+    uu = math.fsum(u * u for u in ones)
+    uv = math.fsum(u * v for u, v in zip(ones, slopes, strict=True))
+    vv = math.fsum(v * v for v in slopes)
+    u1, v1 = math.fsum(ones), math.fsum(slopes)
+    determinant = uu * vv - uv * uv
+    fixed_s = (u1 * vv - v1 * uv) / determinant
+    per_byte_s = (v1 * uu - u1 * uv) / determinant
+    if fixed_s < 0:
+        fixed_s, per_byte_s = 0.0, v1 / vv
+    if per_byte_s <= 0:
+        raise PeerError(
+            "network-erratic",
+            f"an all-reduce of {max(sizes_bytes):,} bytes took no longer than one of "
+            f"{min(sizes_bytes):,}; something else uses the network or the processors: measure "
+            "again without it, or longer by --duration",
+        )
+    return Link(fixed_s / (2 * (ranks - 1)), bus_share(ranks) / per_byte_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What an update consists of, whatever the number of ranks.
+
+    Attributes:
+        forward_s: of one image.
+        backward_s: of one image.
+        jitter: standard deviation of the time of a pass, share of it.
+        images: that pass the network together at most, None = a rank's whole share.
+        gradient_bytes: what every rank sends.
+        buckets: pieces in which the gradients leave.
+    """
+
+    forward_s: float
+    backward_s: float
+    jitter: float
+    images: int | None
+    gradient_bytes: int
+    buckets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a number of ranks would do.
+
+    Attributes:
+        ranks: how many.
+        batch: images an update, over all ranks.
+        step_s: of an update.
+        images_per_s: of all ranks together.
+        efficiency: images_per_s over that many times the one of a single rank, 0-1.
+        modelled: always true: no clock has seen it.
+    """
+
+    ranks: int
+    batch: int
+    step_s: float
+    images_per_s: float
+    efficiency: float
+    modelled: bool = True
+
+
+def step_s(step: Step, link: Link, *, ranks: int, images: int) -> float:
+    """Return the seconds of an update in which each rank sees `images` images.
+
+    Several passes add up their gradients, which leave during the last one: bucket i of k when i/k
+    of its backward pass is done, one after the other. The slowest of p ranks is late by about
+    sigma sqrt(2 ln p), the expected largest of p normal deviates (Cramer, Mathematical Methods of
+    Statistics, section 28.6).
+    """
+    passes = math.ceil(images / (step.images or images))
+    forward, backward = step.forward_s * images / passes, step.backward_s * images / passes
+    bucket = link.ring_s(ranks, step.gradient_bytes / step.buckets)
+    # Equal buckets: the end waits either for the last to be ready or for all to be sent.
+    end = max(backward + bucket, backward / step.buckets + step.buckets * bucket)
+    if ranks == 1:
+        end = backward
+    late = step.jitter * (forward + backward) * math.sqrt(passes * 2 * math.log(ranks))
+    return (passes - 1) * (forward + backward) + forward + end + late
+
+
+def expect(
+    step: Step, link: Link, worlds: Sequence[int], *, images: int, batch: int | None
+) -> list[Expected]:
+    """Return what each number of ranks would do.
+
+    Args:
+        step: of an update.
+        link: between ranks.
+        worlds: numbers of ranks.
+        images: of a rank an update; the batch grows with the ranks. Not used where `batch` is set.
+        batch: images an update over all ranks, which they share; numbers of ranks that do not
+            divide it are left out.
+    """
+    expected = []
+    for ranks in worlds:
+        if batch is not None and batch % ranks:
+            continue
+        total = images * ranks if batch is None else batch
+        alone_s = step_s(step, link, ranks=1, images=total)
+        seconds = step_s(step, link, ranks=ranks, images=total // ranks)
+        expected.append(
+            Expected(ranks, total, seconds, total / seconds, alone_s / (ranks * seconds))
+        )
+    return expected
+
+
+def slow_ranks(rates: Sequence[float]) -> list[int]:
+    """Return the ranks whose rate is below 0.9 of the median; of two, the faster is the measure."""
+    median = statistics.median_high(rates)
+    return [rank for rank, rate in enumerate(rates) if rate < SLOW_RANK * median]
+
+
+def slow_links(rates: Sequence[float], kinds: Sequence[object]) -> list[int]:
+    """Return the links below half of the median rate of their kind.
+
+    Args:
+        rates: bytes a second.
+        kinds: what may be compared, such as links within a host and between hosts.
+    """
+    slow = []
+    for kind in dict.fromkeys(kinds):
+        among = [place for place, one in enumerate(kinds) if one == kind]
+        if len(among) < _FEWEST_LINKS:
+            continue
+        median = statistics.median(rates[place] for place in among)
+        slow += [place for place in among if rates[place] < SLOW_LINK * median]
+    return sorted(slow)

@@ -1,0 +1,308 @@
+"""Whether `thorax doctor cluster` finds what is wrong, and models what it says it models."""
+
+import contextlib
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thorax.errors import PeerError, UsageError
+from thorax.training import cluster
+from thorax.training.cluster_bench import SIZES, Work, rounds
+from thorax.training.cluster_model import (
+    Link,
+    Step,
+    bus_share,
+    expect,
+    fit_link,
+    slow_links,
+    slow_ranks,
+    step_s,
+)
+from thorax.training.parallel import Ranks
+
+RECIPE = """
+[network]
+topology = "resnet18"
+width = 0.125
+
+[training]
+epochs = 1
+batch = 8
+threads = 1
+
+[optimizer]
+kind = "sgd"
+
+[schedule]
+kind = "cosine"
+peak = 0.1
+"""
+
+
+def torchrun(
+    *words: object, ranks: int = 2, options: tuple[str, ...] = ("-m", "thorax")
+) -> "subprocess.CompletedProcess[str]":
+    """Start ranks on this host and return what came of them."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return subprocess.run(
+        [*command, "--nproc-per-node", str(ranks), *options, *map(str, words)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE, "utf-8")
+    return path
+
+
+# The model.
+
+
+@given(
+    st.integers(2, 512),
+    st.floats(1e-7, 1e-2),
+    st.floats(1e6, 1e12),
+)
+def test_a_link_is_found_from_the_times_it_gives(ranks: int, alpha: float, beta: float) -> None:
+    link = Link(alpha, beta)
+    found = fit_link(ranks, SIZES, [link.ring_s(ranks, size) for size in SIZES])
+    assert found.alpha_s == pytest.approx(alpha, rel=1e-6)
+    assert found.beta_bytes_per_s == pytest.approx(beta, rel=1e-5)
+
+
+def test_a_latency_is_never_below_zero() -> None:
+    assert fit_link(2, [10, 20, 30], [1.0, 2.5, 4.0]).alpha_s == 0
+
+
+def test_times_that_fall_with_size_are_refused() -> None:
+    with pytest.raises(PeerError, match="something else uses the network") as caught:
+        fit_link(4, [4, 4096, 1 << 20], [3e-3, 2e-3, 1e-3])
+    assert caught.value.code == "network-erratic"
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "ranks", "milliseconds"),
+    [(94.1, 64, 21.0), (94.1, 512, 39.2), (27.8, 64, 8.0), (27.8, 512, 26.0), (537, 256, 112)],
+)
+def test_a_ring_of_10_gigabytes_a_second_and_20_microseconds(
+    megabytes: float, ranks: int, milliseconds: float
+) -> None:
+    took = Link(20e-6, 10e9).ring_s(ranks, megabytes * 1e6) * 1e3
+    expected = milliseconds + (5 if (megabytes, ranks) == (537, 256) else 0)
+    assert took == pytest.approx(expected, rel=0.01)
+
+
+def test_the_bus_of_two_ranks_carries_what_the_algorithm_moves() -> None:
+    assert bus_share(2) == 1
+    assert bus_share(512) == pytest.approx(2, rel=0.01)
+
+
+STEP = Step(0.01, 0.02, jitter=0.0, images=None, gradient_bytes=100_000_000, buckets=4)
+FREE = Link(0.0, math.inf)
+WORLDS = [1, 2, 4, 8, 512]
+
+
+def test_free_messages_and_equal_ranks_scale_perfectly() -> None:
+    for batch in (None, 8192):
+        for one in expect(STEP, FREE, WORLDS, images=4, batch=batch):
+            assert one.efficiency == pytest.approx(1)
+            assert one.modelled
+
+
+def test_messages_hide_behind_the_backward_pass_until_they_are_longer() -> None:
+    # 100 ms of messages in 4 buckets, of which the last cannot be hidden.
+    link = Link(0.0, 2 * (2 - 1) / 2 * 100e6 / 0.1)
+    assert step_s(STEP, link, ranks=2, images=100) == pytest.approx(1.0 + 2.0 + 0.025)
+    assert step_s(STEP, link, ranks=2, images=1) == pytest.approx(0.01 + 0.005 + 0.1)
+
+
+def test_gradients_are_added_up_over_passes_and_sent_once() -> None:
+    link = Link(0.0, 1e9)
+    small = Step(0.01, 0.02, jitter=0.0, images=10, gradient_bytes=100_000_000, buckets=4)
+    apart = step_s(small, link, ranks=2, images=40)
+    assert apart == pytest.approx(3 * 0.3 + step_s(STEP, link, ranks=2, images=10))
+
+
+def test_more_ranks_wait_longer_for_the_slowest() -> None:
+    noisy = Step(0.01, 0.02, jitter=0.1, images=None, gradient_bytes=1, buckets=1)
+    late = [step_s(noisy, FREE, ranks=ranks, images=4) for ranks in WORLDS]
+    assert late == sorted(late)
+    assert late[0] == pytest.approx(0.12)
+
+
+def test_a_global_batch_is_shared_by_the_ranks_that_divide_it() -> None:
+    rows = expect(STEP, Link(1e-5, 1e9), [1, 2, 3, 4, 512], images=4, batch=64)
+    assert [(row.ranks, row.batch) for row in rows] == [(1, 64), (2, 64), (4, 64)]
+    falling = [row.efficiency for row in rows]
+    assert falling == sorted(falling, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("rates", "slow"),
+    [
+        ([5.0], []),
+        ([5.0, 5.0], []),
+        ([5.0, 4.6], []),
+        ([4.4, 5.0], [0]),
+        ([5.0, 5.1, 4.9, 2.0], [3]),
+        ([9.0, 5.0, 5.0, 5.0], []),
+        ([1.0, 5.0, 1.0, 5.0], [0, 2]),
+    ],
+)
+def test_a_rank_below_nine_tenths_of_the_median_is_slow(
+    rates: list[float], slow: list[int]
+) -> None:
+    assert slow_ranks(rates) == slow
+
+
+def test_a_link_is_compared_with_its_kind_only() -> None:
+    inside, between = 9e9, 1e9
+    rates = [inside, inside, between, inside, between, between, 0.3e9]
+    kinds = [rate > 5e9 for rate in rates]
+    assert slow_links(rates, kinds) == [6]
+    assert slow_links([9e9, 1e9], [True, True]) == []
+
+
+@pytest.mark.parametrize("world", range(2, 10))
+def test_every_two_neighbours_meet_once_and_nobody_is_in_two_pairs_at_a_time(world: int) -> None:
+    meetings = rounds(world)
+    for low_ranks in meetings:
+        busy = [rank for low in low_ranks for rank in (low, (low + 1) % world)]
+        assert len(busy) == len(set(busy))
+    assert sorted(low for low_ranks in meetings for low in low_ranks) == list(
+        range(world if world > 2 else 1)
+    )
+
+
+# What is told.
+
+
+def test_ranks_that_differ_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"thorax": "1", "torch": "2.13.0"}
+
+    def gather(_: Ranks, value: Any) -> list[Any]:  # noqa: ANN401 - of any type
+        if isinstance(value, tuple):
+            return [value, ("node-7", {**known, "torch": "2.12.1"})]
+        return [value, None]
+
+    monkeypatch.setattr(Ranks, "gather", gather)
+    with pytest.raises(PeerError, match=r"rank 1 on node-7 has torch 2\.12\.1") as caught:
+        cluster.agree(Ranks(world=2), known)
+    assert (caught.value.code, caught.value.exit_code) == ("ranks-differ", 6)
+
+
+def test_a_recipe_and_a_store_are_told_apart_by_content(recipe: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text(RECIPE, "utf-8")
+    assert cluster.facts(recipe, None) == cluster.facts(other, None)
+    other.write_text(RECIPE + "\n", "utf-8")
+    assert cluster.facts(recipe, None) != cluster.facts(other, None)
+
+
+def test_one_process_measures_itself_and_models_no_other() -> None:
+    work = Work(topology="resnet18", width=0.125, images=2, side=32)
+    found = cluster.diagnose(work, Ranks(), duration_s=0.0)
+    document = found.document()
+    assert document["turns"] == 3
+    assert [rank["rank"] for rank in document["ranks"]] == [0]
+    assert document["ranks"][0]["images_per_s"] > 0
+    assert (document["all_reduce"], document["links"]) == ([], [])
+    assert (document["alpha_s"], document["beta_bytes_per_s"]) == (None, None)
+    assert [(one["ranks"], one["modelled"]) for one in document["expected"]] == [(1, True)]
+    assert document["warnings"] == []
+    json.dumps(document, allow_nan=False)
+
+
+def test_a_topology_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(UsageError, match="allowed are resnet18"):
+        cluster.diagnose(Work(topology="alexnet"), Ranks())
+
+
+# With real ranks.
+
+
+@contextlib.contextmanager
+def busy(cpu: int, count: int) -> Iterator[None]:
+    """Keep a processor busy with so many programs besides."""
+    loop = f"import os\nos.sched_setaffinity(0, {{{cpu}}})\nwhile True: pass"
+    burners = [subprocess.Popen([sys.executable, "-c", loop]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for burner in burners:
+            burner.send_signal(signal.SIGKILL)
+            burner.wait()
+
+
+@pytest.mark.slow
+def test_a_rank_whose_processor_is_taken_is_found(recipe: Path) -> None:
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) < 2:
+        pytest.skip("one processor: all ranks are slowed together")
+    # Ranks take equal, neighbouring shares: the last processor is in that of the last rank.
+    with busy(cpus[-1], 4):
+        done = torchrun(
+            "doctor", "cluster", "--recipe", recipe, "--images", 2, "--side", 32,
+            "--duration", 0, "--json",
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    if len(cpus) == 2:
+        assert document["slow_ranks"] == [1]
+        assert "rank 1 on" in document["warnings"][0]
+        first, second = document["ranks"]
+        assert second["images_per_s"] < first["images_per_s"]
+        assert second["wait"] < first["wait"]
+    assert [one["bytes"] for one in document["all_reduce"]] == list(SIZES)
+    assert [one["ranks"] for one in document["links"]] == [[0, 1]]
+    assert document["beta_bytes_per_s"] > 0
+    # A batch of 8 in shares of one image at least.
+    assert [(one["ranks"], one["batch"]) for one in document["expected"]] == [
+        (1, 8), (2, 8), (4, 8), (8, 8),
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_ranks_with_different_recipes_do_not_start(recipe: Path) -> None:
+    recipe.with_name("recipe0.toml").write_text(RECIPE, "utf-8")
+    recipe.with_name("recipe1.toml").write_text(RECIPE.replace("0.1", "0.2"), "utf-8")
+    command = f"{sys.executable} -m thorax doctor cluster --recipe {recipe.parent}/recipe$RANK.toml"
+    done = torchrun("bash", "-c", command, options=("--no-python",))
+    assert re.search(r"thorax: ranks-differ: rank 1 on \S+ has recipe \w{16}, rank 0", done.stderr)
+    assert re.search(r"exitcode *: 6", done.stderr)
+    assert done.stdout == ""
+
+
+@pytest.mark.slow
+def test_a_rank_that_joins_and_says_nothing_is_named(recipe: Path, tmp_path: Path) -> None:
+    script = tmp_path / "silent.py"
+    script.write_text(
+        "import os, signal, sys\n"
+        "from thorax.cli import main\n"
+        "from thorax.training import parallel\n"
+        "if os.environ['RANK'] == '1':\n"
+        "    with parallel.join('cpu'):\n"
+        "        signal.pause()\n"
+        "main()\n",
+        "utf-8",
+    )
+    words = ("doctor", "cluster", "--recipe", recipe, "--timeout", 5)
+    done = torchrun(script, *words, options=())
+    assert re.search(r"thorax: rank-late: .*\b1\b.*--timeout", done.stderr), done.stderr
+    assert re.search(r"exitcode *: 6", done.stderr)
