@@ -1,0 +1,196 @@
+"""The experiment of the mission: what a large batch costs, and what brings it back.
+
+    python -m benchmarks.large_batch --work FOLDER [--data ../shared/data/nih] [--study phantoms]
+    python -m benchmarks.large_batch --work FOLDER --report
+
+Trains every run of `benchmarks.large_batch_cells` with equal epochs, judges it on the test split,
+measures its sharpness, and writes tables, plots and JSON with `--report`. Each finished run leaves
+one JSON file in the work folder, so an interrupted call goes on where it stopped, and the same call
+may be made by several processes at once: they share the work.
+"""
+
+import argparse
+import fcntl
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from benchmarks import large_batch_data
+from benchmarks.large_batch_cells import STUDIES, Cell, Knobs, Study, recipe, results, tuning
+from thorax.data.loader import batches
+from thorax.data.store import Store
+from thorax.durable import write_text
+from thorax.errors import UsageError
+from thorax.metrics import auroc
+from thorax.training import checkpoint
+from thorax.training.fit import fit
+from thorax.training.networks import Classifier, normalise
+
+WAIT_S = 5.0
+"""Between two looks at what another process is working on."""
+
+
+def record_path(work: Path, cell: Cell) -> Path:
+    """Return where the record of a finished run is."""
+    return work / cell.study / f"{cell.name}.json"
+
+
+def chosen(work: Path, study: Study, name: str) -> Knobs | None:
+    """Return the knobs of the best validation AUROC, None while a run of the grid is missing."""
+    arm = study.source(study.arm(name))
+    tried = [(record_path(work, cell), cell) for cell in tuning(study, arm)]
+    if not all(path.exists() for path, _ in tried):
+        return None
+    scores = [json.loads(path.read_text("utf-8"))["val_mean_auroc"] or 0.0 for path, _ in tried]
+    return dict(tried[int(np.argmax(scores))][1].knobs)
+
+
+def runnable(work: Path, study: Study) -> tuple[list[Cell], bool]:
+    """Return the runs that can be made now, and whether more will follow."""
+    now: list[Cell] = []
+    more = False
+    for arm in study.arms:
+        now += tuning(study, arm)
+    for arm in study.arms:
+        knobs = chosen(work, study, arm.name)
+        if knobs is None:
+            more = True
+        else:
+            now += results(study, arm, knobs)
+    return [cell for cell in now if not record_path(work, cell).exists()], more
+
+
+def work_off(work: Path, study: Study, store: Store) -> None:
+    """Make every run that is missing, together with other processes."""
+    while True:
+        cells, more = runnable(work, study)
+        if not cells and not more:
+            return
+        for cell in cells:
+            with _claimed(work, cell) as mine:
+                if mine and not record_path(work, cell).exists():
+                    run(work, study, store, cell)
+                    break
+        else:
+            time.sleep(WAIT_S)
+
+
+def run(work: Path, study: Study, store: Store, cell: Cell) -> None:
+    """Train, judge on the test split, and leave the record; one that diverges says so."""
+    out = work / cell.study / cell.name
+    how = recipe(study, cell)
+    begin = time.perf_counter()
+    head: dict[str, Any] = {
+        "study": cell.study,
+        "arm": cell.arm,
+        "batch": cell.batch,
+        "seed": cell.seed,
+        "knobs": dict(cell.knobs),
+        "recipe": how.model_dump(mode="json"),
+        "commit": _commit(),
+    }
+    try:
+        done = fit(how, store, out, resume=(out / "recipe.toml").is_file())
+    except UsageError as error:
+        if error.code != "training-diverged":
+            raise
+        body: dict[str, Any] = {"diverged": str(error), "val_mean_auroc": None}
+    else:
+        kept = checkpoint.load(done.checkpoint)
+        test = store.select("test")
+        scores = score(kept.network, store, test)
+        np.save(out / "test_scores.npy", scores)
+        areas = auroc(store.labels[test], scores)
+        body = {
+            "diverged": None,
+            "val_mean_auroc": done.mean_auroc,
+            "test_mean_auroc": float(np.nanmean(areas)),
+            "test_auroc": {
+                name: None if np.isnan(area) else float(area)
+                for name, area in zip(store.label_set.findings, areas, strict=True)
+            },
+            "steps": done.steps,
+            "images": int(sum(entry["images"] for entry in done.history)),
+            "images_per_s": done.images_per_s,
+            "train_loss": done.history[-1]["loss"],
+            "history": [
+                {key: entry[key] for key in ("epoch", "loss", "val_mean_auroc")}
+                for entry in done.history
+            ],
+            "checkpoint": str(done.checkpoint.relative_to(work)),
+        }
+    body["elapsed_s"] = time.perf_counter() - begin
+    write_text(record_path(work, cell), json.dumps(head | body, indent=2) + "\n")
+    value = body.get("test_mean_auroc")
+    print(
+        f"{cell.study} {cell.name}: val {body['val_mean_auroc']} test {value} "
+        f"in {body['elapsed_s']:.0f} s",
+        flush=True,
+    )
+
+
+def score(
+    network: Classifier, store: Store, indices: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32]:
+    """Return the logits float32 [N,K] of some images of a store."""
+    spec = large_batch_data.SPEC
+    found = []
+    with torch.inference_mode():
+        for batch in batches(store, indices, batch=256, workers=1):
+            images = normalise(torch.from_numpy(batch.images), spec)
+            found.append(network(images.contiguous(memory_format=torch.channels_last)).numpy())
+    return np.concatenate(found)
+
+
+@contextmanager
+def _claimed(work: Path, cell: Cell) -> Iterator[bool]:
+    """Hold a run against other processes; the lock dies with the process."""
+    path = record_path(work, cell).with_suffix(".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def _commit() -> str:
+    answer = subprocess.run(
+        ["git", "rev-parse", "--short=12", "HEAD"],
+        cwd=Path(__file__).parent,
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    return answer.stdout.strip()
+
+
+def main() -> None:
+    """Make the runs that are missing, or report those that are there."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder for stores and runs")
+    parser.add_argument("--data", type=Path, help="folder with the ChestX-ray14 images")
+    parser.add_argument("--study", choices=sorted(STUDIES), action="append", default=[])
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    options.work.mkdir(parents=True, exist_ok=True)
+    stores: dict[str, Callable[[], Store]] = {
+        "phantoms": lambda: large_batch_data.phantoms(options.work),
+        "nih": lambda: large_batch_data.radiographs(options.work, options.data),
+    }
+    for name in options.study or sorted(STUDIES):
+        work_off(options.work, STUDIES[name], stores[name]())
+
+
+if __name__ == "__main__":
+    main()
