@@ -17,14 +17,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from thorax.training.sharpness import SharpnessSettings, measure
+from thorax.training.surface import draw
 
 from benchmarks import large_batch_data
-from benchmarks.large_batch_cells import STUDIES, Cell, Knobs, Study, recipe, results, tuning
+from benchmarks.large_batch_cells import SEEDS, STUDIES, Cell, Knobs, Study, recipe, results, tuning
+from benchmarks.large_batch_report import report
+from benchmarks.result import write
 from thorax.data.loader import batches
 from thorax.data.store import Store
 from thorax.durable import write_text
@@ -34,8 +38,18 @@ from thorax.training import checkpoint
 from thorax.training.fit import fit
 from thorax.training.networks import Classifier, normalise
 
-WAIT_S = 5.0
+WAIT_S: Final = 5.0
 """Between two looks at what another process is working on."""
+
+SHARPNESS: Final = SharpnessSettings(
+    images=256,
+    seed=0,
+    epsilons=(1e-3,),
+    ascent_steps=10,
+    manifold_dimensions=0,
+    power_iterations=20,
+)
+"""The same images of the training split for every network, without augmentation."""
 
 
 def record_path(work: Path, cell: Cell) -> Path:
@@ -56,15 +70,18 @@ def chosen(work: Path, study: Study, name: str) -> Knobs | None:
 def runnable(work: Path, study: Study) -> tuple[list[Cell], bool]:
     """Return the runs that can be made now, and whether more will follow."""
     now: list[Cell] = []
+    later: list[Cell] = []
     more = False
     for arm in study.arms:
         now += tuning(study, arm)
-    for arm in study.arms:
         knobs = chosen(work, study, arm.name)
         if knobs is None:
             more = True
         else:
-            now += results(study, arm, knobs)
+            later += results(study, arm, knobs)
+    # The smallest and the largest batch carry the result: what lies between comes last.
+    edges = {min(cell.batch for cell in later), max(cell.batch for cell in later)} if later else {}
+    now += sorted(later, key=lambda cell: (cell.batch not in edges, cell.batch, cell.seed))
     return [cell for cell in now if not record_path(work, cell).exists()], more
 
 
@@ -75,7 +92,7 @@ def work_off(work: Path, study: Study, store: Store) -> None:
         if not cells and not more:
             return
         for cell in cells:
-            with _claimed(work, cell) as mine:
+            with _claimed(record_path(work, cell)) as mine:
                 if mine and not record_path(work, cell).exists():
                     run(work, study, store, cell)
                     break
@@ -137,6 +154,24 @@ def run(work: Path, study: Study, store: Store, cell: Cell) -> None:
     )
 
 
+def measure_sharpness(work: Path, study: Study, store: Store) -> None:
+    """Measure every finished run that is not measured yet, together with other processes."""
+    subset = draw(store, "train", SHARPNESS.images, seed=SHARPNESS.seed)
+    for path in sorted((work / study.name).glob("*.json")):
+        target = path.with_suffix(".sharpness.json")
+        record = json.loads(path.read_text("utf-8"))
+        if path.suffixes[-2:] == [".sharpness", ".json"] or target.exists():
+            continue
+        if record["diverged"] is not None or record["seed"] not in SEEDS:
+            continue
+        with _claimed(target) as mine:
+            if mine and not target.exists():
+                kept = checkpoint.load(work / record["checkpoint"])
+                found = measure(kept.network, subset, kept.card.input, SHARPNESS)
+                write_text(target, json.dumps(found.document(), indent=2) + "\n")
+                print(f"{study.name} {path.stem}: {found.lambda_max}", flush=True)
+
+
 def score(
     network: Classifier, store: Store, indices: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float32]:
@@ -151,9 +186,9 @@ def score(
 
 
 @contextmanager
-def _claimed(work: Path, cell: Cell) -> Iterator[bool]:
-    """Hold a run against other processes; the lock dies with the process."""
-    path = record_path(work, cell).with_suffix(".lock")
+def _claimed(record: Path) -> Iterator[bool]:
+    """Hold a record to be made against other processes; the lock dies with the process."""
+    path = record.with_suffix(".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:
@@ -181,6 +216,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for stores and runs")
     parser.add_argument("--data", type=Path, help="folder with the ChestX-ray14 images")
     parser.add_argument("--study", choices=sorted(STUDIES), action="append", default=[])
+    parser.add_argument("--report", action="store_true", help="tables, plots and JSON, no run")
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.work.mkdir(parents=True, exist_ok=True)
@@ -188,8 +224,21 @@ def main() -> None:
         "phantoms": lambda: large_batch_data.phantoms(options.work),
         "nih": lambda: large_batch_data.radiographs(options.work, options.data),
     }
+    found = {}
     for name in options.study or sorted(STUDIES):
-        work_off(options.work, STUDIES[name], stores[name]())
+        study, store = STUDIES[name], stores[name]()
+        if options.report:
+            found[name] = report(
+                options.work,
+                study,
+                store,
+                lambda arm, study=study: chosen(options.work, study, arm.name),
+            )
+        else:
+            work_off(options.work, study, store)
+            measure_sharpness(options.work, study, store)
+    if found:
+        print(write("large_batch", {"studies": found}))
 
 
 if __name__ == "__main__":

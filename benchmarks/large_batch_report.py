@@ -1,0 +1,219 @@
+"""What the runs of the large-batch experiment showed: tables, plots and one JSON document."""
+
+import json
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks.large_batch_cells import SEEDS, SMALL, Arm, Cell, Knobs, Study, results, tuning
+from benchmarks.large_batch_plots import against_batch, against_each_other
+from benchmarks.result import table
+from thorax.data.store import Store
+from thorax.metrics import bootstrap_auroc, bootstrap_difference
+
+FIGURES: Final = Path(__file__).resolve().parents[1] / "docs/figures"
+GOAL: Final = 0.005
+"""Largest loss of mean AUROC that counts as none."""
+RESAMPLES: Final = 400
+
+_SHARPNESS: Final = {
+    "keskar": "Keskar's sharpness, box of 0.001 (1609.04836)",
+    "adaptive": "Rise within the ball of ASAM, nats (2102.11600)",
+    "lambda_max": "Largest Hessian eigenvalue",
+}
+
+Record = Mapping[str, Any]
+
+
+def report(
+    work: Path, study: Study, store: Store, knobs_of: Callable[[Arm], Knobs | None]
+) -> dict[str, Any]:
+    """Print the table of a study, draw its plots, and return its document.
+
+    Runs that are not made yet are left out, and a diverged one counts as diverged.
+
+    Args:
+        work: folder of the records.
+        study: which.
+        store: it was trained and tested on.
+        knobs_of: what was chosen for an arm, None while that is open.
+    """
+    tried = [
+        {"arm": arm.name, "batch": arm.tuned_at, **_kept(record, "knobs", "val_mean_auroc")}
+        for arm in study.arms
+        for record in _records(work, tuning(study, arm))
+    ]
+    runs: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    for arm in study.arms:
+        knobs = knobs_of(arm)
+        for batch in arm.batches if knobs is not None else ():
+            cells = [cell for cell in results(study, arm, knobs or {}) if cell.batch == batch]
+            found = [_run(work, store, cell, record) for cell, record in _made(work, cells)]
+            runs += found
+            if found:
+                rows.append(_row(arm, batch, found))
+    small = {run["seed"]: run for run in runs if (run["arm"], run["batch"]) == ("sgd", SMALL)}
+    for row in rows:
+        row |= _difference(work, store, row, runs, small)
+    _print(study, rows)
+    _draw(study, rows, runs)
+    return {
+        "epochs": study.epochs,
+        "images": {name: len(store.select(name)) for name in ("train", "val", "test")},
+        "seeds": list(SEEDS),
+        "tuning": tried,
+        "summary": rows,
+        "runs": [{key: run[key] for key in run if key != "cell"} for run in runs],
+    }
+
+
+def _records(work: Path, cells: Sequence[Cell]) -> list[Record]:
+    return [record for _, record in _made(work, cells)]
+
+
+def _made(work: Path, cells: Sequence[Cell]) -> list[tuple[Cell, Record]]:
+    paths = [(cell, work / cell.study / f"{cell.name}.json") for cell in cells]
+    return [(cell, json.loads(path.read_text("utf-8"))) for cell, path in paths if path.is_file()]
+
+
+def _kept(record: Record, *keys: str) -> dict[str, Any]:
+    return {key: record.get(key) for key in keys}
+
+
+def _run(work: Path, store: Store, cell: Cell, record: Record) -> dict[str, Any]:
+    """Return what is reported of one run."""
+    made = _kept(
+        record, "arm", "batch", "seed", "knobs", "commit", "diverged", "steps", "images"
+    ) | _kept(record, "images_per_s", "train_loss", "val_mean_auroc", "test_mean_auroc")
+    made |= {"cell": cell, "peak": record["recipe"]["schedule"]["peak"]}
+    if made["diverged"] is None:
+        test = store.select("test")
+        patients = [store.patients[place] for place in test]
+        mean = bootstrap_auroc(
+            store.labels[test], _scores(work, cell), patients, samples=RESAMPLES
+        ).mean
+        made["test_interval"] = [mean.low, mean.high]
+    path = work / cell.study / f"{cell.name}.sharpness.json"
+    if path.is_file():
+        found = json.loads(path.read_text("utf-8"))
+        made |= {
+            "keskar": found["keskar"][0]["phi"],
+            "adaptive": found["adaptive"][0]["rise"],
+            "lambda_max": found["lambda_max"]["value"],
+        }
+    return made
+
+
+def _scores(work: Path, cell: Cell) -> np.ndarray[Any, np.dtype[np.float32]]:
+    found: np.ndarray[Any, np.dtype[np.float32]] = np.load(
+        work / cell.study / cell.name / "test_scores.npy"
+    )
+    return found
+
+
+def _row(arm: Arm, batch: int, runs: Sequence[Record]) -> dict[str, Any]:
+    ended = [run for run in runs if run["diverged"] is None]
+    return {
+        "arm": arm.name,
+        "title": arm.title,
+        "batch": batch,
+        "updates": runs[0].get("steps"),
+        "peak": runs[0]["peak"],
+        "diverged": len(runs) - len(ended),
+        "test": [run["test_mean_auroc"] for run in ended],
+        "train_loss": [run["train_loss"] for run in ended],
+        **{name: [run[name] for run in ended if name in run] for name in _SHARPNESS},
+    }
+
+
+def _difference(
+    work: Path,
+    store: Store,
+    row: Record,
+    runs: Sequence[Record],
+    small: Mapping[int, Record],
+) -> dict[str, Any]:
+    """Return AUROC of a row minus that of the small batch, paired by seed and by patient.
+
+    The interval has the means of the ends of the seeds' intervals, which is no narrower than that
+    of the mean difference.
+    """
+    test = store.select("test")
+    patients = [store.patients[place] for place in test]
+    found = []
+    for run in runs:
+        other = small.get(run["seed"])
+        mine = (run["arm"], run["batch"]) == (row["arm"], row["batch"])
+        if not mine or other is None or run["diverged"] or other["diverged"] or run is other:
+            continue
+        found.append(
+            bootstrap_difference(
+                store.labels[test],
+                _scores(work, other["cell"]),
+                _scores(work, run["cell"]),
+                patients,
+                samples=RESAMPLES,
+            ).mean
+        )
+    if not found:
+        return {"difference": None, "difference_interval": None}
+    return {
+        "difference": statistics.fmean(one.value for one in found),
+        "difference_interval": [
+            statistics.fmean(one.low for one in found),
+            statistics.fmean(one.high for one in found),
+        ],
+    }
+
+
+def _print(study: Study, rows: Sequence[Record]) -> None:
+    table(
+        f"{study.name}, {study.epochs} epochs, test split",
+        ("Arm", "Batch", "Updates", "Peak rate", "AUROC", "Seeds", "Difference", *_SHARPNESS),
+        [
+            (
+                row["title"],
+                f"{row['batch']:,}",
+                f"{row['updates'] or 0:,}",
+                f"{row['peak']:.3g}",
+                f"{statistics.fmean(row['test']):.4f}" if row["test"] else "diverged",
+                " ".join(f"{value:.4f}" for value in row["test"]),
+                _signed(row),
+                *(f"{statistics.fmean(row[key]):.3g}" if row[key] else "-" for key in _SHARPNESS),
+            )
+            for row in rows
+        ],
+    )
+
+
+def _signed(row: Record) -> str:
+    if row["difference"] is None:
+        return "-"
+    low, high = row["difference_interval"]
+    return f"{row['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
+
+
+def _draw(study: Study, rows: Sequence[Record], runs: Sequence[Record]) -> None:
+    against_batch(
+        FIGURES / f"large_batch_{study.name}_auroc.svg",
+        rows,
+        [("test", "Mean AUROC, test split", False)],
+    )
+    if not any(row["keskar"] for row in rows):
+        return
+    against_batch(
+        FIGURES / f"large_batch_{study.name}_sharpness.svg",
+        rows,
+        [(key, label, True) for key, label in _SHARPNESS.items()],
+    )
+    titles = {row["arm"]: row["title"] for row in rows}
+    against_each_other(
+        FIGURES / f"large_batch_{study.name}_sharpness_auroc.svg",
+        [{**run, "title": titles[run["arm"]]} for run in runs if run["diverged"] is None],
+        ("adaptive", _SHARPNESS["adaptive"]),
+        ("test_mean_auroc", "Mean AUROC, test split"),
+    )
