@@ -17,6 +17,8 @@ SMALL: Final = 32
 SEEDS: Final = (0, 1, 2)
 TUNING_SEED: Final = 100
 
+_POWERS: Final = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
+
 Knobs = Mapping[str, float]
 """What is tuned: `rate`, the highest learning rate at the tuned batch, and `rho` of SAM."""
 
@@ -50,11 +52,6 @@ class Arm:
     warmup_epochs: float = 1.0
     sections: Mapping[str, Any] = field(default_factory=dict)
     ghost: int | None = None
-
-    def factor(self, batch: int) -> float:
-        """Return the learning rate at a batch / that at the tuned batch."""
-        power = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}[self.scaling]
-        return float((batch / self.tuned_at) ** power)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +125,8 @@ def recipe(study: Study, cell: Cell) -> Recipe:
     sections = {name: dict(section) for name, section in arm.sections.items()}
     if "rho" in knobs:
         sections.setdefault("sam", {})["rho"] = knobs["rho"]
-    tuned = study.source(arm)
-    peak = knobs["rate"] * arm.factor(cell.batch) / arm.factor(tuned.tuned_at)
+    growth = cell.batch / study.source(arm).tuned_at
+    peak = knobs["rate"] * growth ** _POWERS[arm.scaling]
     document = {
         "network": {"topology": "resnet18", "width": 0.125},
         "training": {
@@ -151,6 +148,8 @@ def recipe(study: Study, cell: Cell) -> Recipe:
 _SGD: Final = {"kind": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 1e-4}
 _ADAM: Final = {"kind": "adam"}
 _LARS: Final = {"kind": "lars", "momentum": 0.9, "nesterov": True, "weight_decay": 1e-4}
+_SAM: Final = {"sam": {"rho": 0.05}}
+"""The radius of Foret et al. (2010.01412), not tuned; it takes twice the arithmetic."""
 
 PHANTOMS: Final = Study(
     name="phantoms",
@@ -217,7 +216,91 @@ PHANTOMS: Final = Study(
             tuned_at=2048,
             warmup_epochs=2.0,
         ),
+        Arm(
+            "sam",
+            "SAM with SGD, the rates of SGD",
+            (32,),
+            _SGD,
+            follows="sgd",
+            sections=_SAM,
+        ),
+        Arm(
+            "sam-tuned",
+            "SAM with SGD, the rate of SGD tuned at 2,048",
+            (2048,),
+            _SGD,
+            follows="sgd-tuned",
+            warmup_epochs=4.0,
+            sections=_SAM,
+        ),
+        Arm(
+            "sam-adam",
+            "SAM with Adam, the rate of Adam tuned at 2,048",
+            (2048,),
+            _ADAM,
+            follows="adam-tuned",
+            warmup_epochs=2.0,
+            sections=_SAM,
+        ),
     ),
 )
 
-STUDIES: Final = {study.name: study for study in (PHANTOMS,)}
+NIH: Final = Study(
+    name="nih",
+    epochs=20,
+    augmentation={"flip": 0.5, "rotation_deg": 7.0},
+    arms=(
+        Arm(
+            "sgd",
+            "SGD, one rate for all batches",
+            (32, 128, 510, 1530),
+            _SGD,
+            grid(rate=(0.0125, 0.025, 0.05, 0.1)),
+        ),
+        Arm(
+            "sgd-linear",
+            "SGD, linear scaling and warm-up",
+            (128, 510, 1530),
+            _SGD,
+            follows="sgd",
+            scaling="linear",
+            warmup_epochs=4.0,
+        ),
+        Arm(
+            "lars",
+            "LARS, rate tuned at 1,530",
+            (1530,),
+            _LARS,
+            grid(rate=(4.0, 8.0, 16.0)),
+            tuned_at=1530,
+            warmup_epochs=4.0,
+        ),
+        Arm(
+            "adam",
+            "Adam, one rate for all batches",
+            (32, 1530),
+            _ADAM,
+            grid(rate=(0.0005, 0.001, 0.002)),
+        ),
+        Arm(
+            "adam-sqrt",
+            "Adam, square-root scaling and warm-up",
+            (1530,),
+            _ADAM,
+            follows="adam",
+            scaling="sqrt",
+            warmup_epochs=4.0,
+        ),
+        Arm(
+            "sam",
+            "SAM with SGD, the rates of SGD",
+            (32,),
+            _SGD,
+            follows="sgd",
+            sections=_SAM,
+        ),
+    ),
+)
+"""Its training split has 1,530 images, so no batch is larger; 510 and 1,530 divide it."""
+
+STUDIES: Final = {study.name: study for study in (PHANTOMS, NIH)}
