@@ -22,8 +22,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from thorax.training.sharpness import SharpnessSettings, measure
-from thorax.training.surface import draw
 
 from benchmarks import large_batch_data
 from benchmarks.large_batch_cells import SEEDS, STUDIES, Cell, Knobs, Study, recipe, results, tuning
@@ -34,9 +32,12 @@ from thorax.data.store import Store
 from thorax.durable import write_text
 from thorax.errors import UsageError
 from thorax.metrics import auroc
+from thorax.preprocess import InputSpec
 from thorax.training import checkpoint
 from thorax.training.fit import fit
 from thorax.training.networks import Classifier, normalise
+from thorax.training.sharpness import SharpnessSettings, measure
+from thorax.training.surface import draw
 
 WAIT_S: Final = 5.0
 """Between two looks at what another process is working on."""
@@ -123,7 +124,7 @@ def run(work: Path, study: Study, store: Store, cell: Cell) -> None:
     else:
         kept = checkpoint.load(done.checkpoint)
         test = store.select("test")
-        scores = score(kept.network, store, test)
+        scores = score(kept.network, kept.card.input, store, test)
         np.save(out / "test_scores.npy", scores)
         areas = auroc(store.labels[test], scores)
         body = {
@@ -173,10 +174,9 @@ def measure_sharpness(work: Path, study: Study, store: Store) -> None:
 
 
 def score(
-    network: Classifier, store: Store, indices: npt.NDArray[np.int64]
+    network: Classifier, spec: InputSpec, store: Store, indices: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float32]:
     """Return the logits float32 [N,K] of some images of a store."""
-    spec = large_batch_data.SPEC
     found = []
     with torch.inference_mode():
         for batch in batches(store, indices, batch=256, workers=1):

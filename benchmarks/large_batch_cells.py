@@ -34,6 +34,7 @@ class Arm:
         optimizer: of the recipe.
         grid: knobs to try, empty = as chosen for `follows`.
         tuned_at: the batch the grid is tried at.
+        tuning_epochs: of a run of the grid, None = as many as of a result.
         follows: the arm whose choice is taken.
         scaling: of the learning rate from the tuned batch to another.
         warmup_epochs: length of the climb to the highest learning rate.
@@ -47,6 +48,7 @@ class Arm:
     optimizer: Mapping[str, Any]
     grid: tuple[Knobs, ...] = ()
     tuned_at: int = SMALL
+    tuning_epochs: int | None = None
     follows: str | None = None
     scaling: Literal["none", "sqrt", "linear"] = "none"
     warmup_epochs: float = 1.0
@@ -125,12 +127,15 @@ def recipe(study: Study, cell: Cell) -> Recipe:
     sections = {name: dict(section) for name, section in arm.sections.items()}
     if "rho" in knobs:
         sections.setdefault("sam", {})["rho"] = knobs["rho"]
+    epochs = study.epochs
+    if cell.seed == TUNING_SEED and arm.tuning_epochs is not None:
+        epochs = arm.tuning_epochs
     growth = cell.batch / study.source(arm).tuned_at
     peak = knobs["rate"] * growth ** _POWERS[arm.scaling]
     document = {
         "network": {"topology": "resnet18", "width": 0.125},
         "training": {
-            "epochs": study.epochs,
+            "epochs": epochs,
             "batch": cell.batch,
             "seed": cell.seed,
             "workers": 1,
@@ -153,7 +158,7 @@ _SAM: Final = {"sam": {"rho": 0.05}}
 
 PHANTOMS: Final = Study(
     name="phantoms",
-    epochs=16,
+    epochs=48,
     augmentation={"flip": 0.5},
     arms=(
         Arm(
@@ -161,7 +166,8 @@ PHANTOMS: Final = Study(
             "SGD, one rate for all batches",
             (32, 128, 512, 2048),
             _SGD,
-            grid(rate=(0.0125, 0.025, 0.05, 0.1, 0.2)),
+            grid(rate=(0.1, 0.2, 0.4)),
+            tuning_epochs=16,
         ),
         Arm(
             "sgd-linear",
@@ -189,14 +195,15 @@ PHANTOMS: Final = Study(
             grid(rate=(8.0, 16.0, 32.0)),
             tuned_at=2048,
             scaling="sqrt",
-            warmup_epochs=2.0,
+            warmup_epochs=4.0,
         ),
         Arm(
             "adam",
             "Adam, one rate for all batches",
-            (32, 512, 2048),
+            (32, 2048),
             _ADAM,
-            grid(rate=(0.001, 0.002, 0.004)),
+            grid(rate=(0.002, 0.004, 0.008)),
+            tuning_epochs=16,
         ),
         Arm(
             "adam-sqrt",
@@ -205,7 +212,7 @@ PHANTOMS: Final = Study(
             _ADAM,
             follows="adam",
             scaling="sqrt",
-            warmup_epochs=2.0,
+            warmup_epochs=4.0,
         ),
         Arm(
             "adam-tuned",
@@ -214,11 +221,11 @@ PHANTOMS: Final = Study(
             _ADAM,
             grid(rate=(0.02, 0.04, 0.08)),
             tuned_at=2048,
-            warmup_epochs=2.0,
+            warmup_epochs=4.0,
         ),
         Arm(
             "sam",
-            "SAM with SGD, the rates of SGD",
+            "SAM with SGD, the rate of SGD",
             (32,),
             _SGD,
             follows="sgd",
@@ -239,7 +246,7 @@ PHANTOMS: Final = Study(
             (2048,),
             _ADAM,
             follows="adam-tuned",
-            warmup_epochs=2.0,
+            warmup_epochs=4.0,
             sections=_SAM,
         ),
     ),

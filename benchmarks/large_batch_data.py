@@ -1,4 +1,4 @@
-"""The two stores of the large-batch experiment: phantoms drawn here, and ChestX-ray14 at 64 px."""
+"""The two stores of the large-batch experiment: phantoms drawn here, and ChestX-ray14."""
 
 import csv
 import io
@@ -11,8 +11,9 @@ from thorax.durable import write_text
 from thorax.labels import NIH14
 from thorax.preprocess import InputSpec
 
-SIDE: Final = 64
-SPEC: Final = InputSpec(SIDE)
+SIDES: Final = {"phantoms": 32, "nih": 64}
+"""Pixels. Phantoms of 32 pixels train fast enough for the updates that a large batch needs."""
+DRAWN_SIDE: Final = 64
 PHANTOM_SEED: Final = 11
 PHANTOMS: Final = {"train": 6144, "val": 1020, "test": 3076}
 """The training split is three batches of 2,048, so every batch size sees every image of an epoch;
@@ -21,14 +22,14 @@ phantoms share patients in blocks of six, which none of the borders cuts."""
 
 def phantoms(work: Path) -> Store:
     """Draw and import the phantoms once, and open them."""
-    out, drawn = work / "phantoms.store", work / "phantoms"
+    out, drawn = work / "phantoms.store", work / "drawn"
     if not out.exists():
         if not (drawn / "labels.csv").is_file():
-            phantom.write(drawn, count=sum(PHANTOMS.values()), side=SIDE, seed=PHANTOM_SEED)
+            phantom.write(drawn, count=sum(PHANTOMS.values()), side=DRAWN_SIDE, seed=PHANTOM_SEED)
         table = work / "phantoms.csv"
         write_text(table, _with_splits((drawn / "labels.csv").read_text("utf-8")))
-        rows = folder.rows(drawn, labels=table, boxes=drawn / "boxes.csv")
-        write(rows, out, SPEC, NIH14, source="phantom")
+        rows = folder.rows(drawn, labels=table)
+        write(rows, out, InputSpec(SIDES["phantoms"]), NIH14, source="phantom")
     store = open_store(out)
     _refuse_shared_patients(store)
     return store
@@ -46,7 +47,7 @@ def radiographs(work: Path, data: Path) -> Store:
         named = {row.image for row in large}
         small = nih.rows(data / "images-64", **tables)
         rows = [*large, *(row for row in small if row.image not in named)]
-        write(rows, out, SPEC, NIH14, source="nih")
+        write(rows, out, InputSpec(SIDES["nih"]), NIH14, source="nih")
     store = open_store(out)
     _refuse_shared_patients(store)
     return store
