@@ -88,6 +88,8 @@ def runnable(work: Path, study: Study) -> tuple[list[Cell], bool]:
 
 def work_off(work: Path, study: Study, store: Store) -> None:
     """Make every run that is missing, together with other processes."""
+    # Asked once: the files may be another version's by the time a run ends.
+    commit = _commit()
     while True:
         cells, more = runnable(work, study)
         if not cells and not more:
@@ -95,13 +97,13 @@ def work_off(work: Path, study: Study, store: Store) -> None:
         for cell in cells:
             with _claimed(record_path(work, cell)) as mine:
                 if mine and not record_path(work, cell).exists():
-                    run(work, study, store, cell)
+                    run(work, study, store, cell, commit)
                     break
         else:
             time.sleep(WAIT_S)
 
 
-def run(work: Path, study: Study, store: Store, cell: Cell) -> None:
+def run(work: Path, study: Study, store: Store, cell: Cell, commit: str) -> None:
     """Train, judge on the test split, and leave the record; one that diverges says so."""
     out = work / cell.study / cell.name
     how = recipe(study, cell)
@@ -113,7 +115,7 @@ def run(work: Path, study: Study, store: Store, cell: Cell) -> None:
         "seed": cell.seed,
         "knobs": dict(cell.knobs),
         "recipe": how.model_dump(mode="json"),
-        "commit": _commit(),
+        "commit": commit,
     }
     try:
         done = fit(how, store, out, resume=(out / "recipe.toml").is_file())
