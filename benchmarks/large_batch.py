@@ -71,18 +71,20 @@ def chosen(work: Path, study: Study, name: str) -> Knobs | None:
 def runnable(work: Path, study: Study) -> tuple[list[Cell], bool]:
     """Return the runs that can be made now, and whether more will follow."""
     now: list[Cell] = []
-    later: list[Cell] = []
+    between: list[Cell] = []
     more = False
     for arm in study.arms:
         now += tuning(study, arm)
         knobs = chosen(work, study, arm.name)
         if knobs is None:
             more = True
-        else:
-            later += results(study, arm, knobs)
-    # The smallest and the largest batch carry the result: what lies between comes last.
-    edges = {min(cell.batch for cell in later), max(cell.batch for cell in later)} if later else {}
-    now += sorted(later, key=lambda cell: (cell.batch not in edges, cell.batch, cell.seed))
+            continue
+        cells = sorted(results(study, arm, knobs), key=lambda cell: cell.seed)
+        # The smallest and the largest batch carry the result: what lies between comes last.
+        edges = {min(study.batches), max(study.batches)}
+        now += [cell for cell in cells if cell.batch in edges]
+        between += [cell for cell in cells if cell.batch not in edges]
+    now += between
     return [cell for cell in now if not record_path(work, cell).exists()], more
 
 

@@ -20,7 +20,8 @@ TUNING_SEED: Final = 100
 _POWERS: Final = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
 
 Knobs = Mapping[str, float]
-"""What is tuned: `rate`, the highest learning rate at the tuned batch, and `rho` of SAM."""
+"""What is tuned: `rate`, the highest learning rate at the tuned batch, and `warmup_epochs` where an
+arm does not fix it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,11 @@ class Study:
         """Return the arm of that name."""
         return next(arm for arm in self.arms if arm.name == name)
 
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """Every batch at which some arm is judged, ascending."""
+        return tuple(sorted({batch for arm in self.arms for batch in arm.batches}))
+
     def source(self, arm: Arm) -> Arm:
         """Return the arm whose grid decides the knobs of this one."""
         return arm if arm.follows is None else self.arm(arm.follows)
@@ -125,8 +131,6 @@ def recipe(study: Study, cell: Cell) -> Recipe:
     arm, knobs = study.arm(cell.arm), dict(cell.knobs)
     ghost = {} if arm.ghost is None else {"micro_batch": min(arm.ghost, cell.batch)}
     sections = {name: dict(section) for name, section in arm.sections.items()}
-    if "rho" in knobs:
-        sections.setdefault("sam", {})["rho"] = knobs["rho"]
     epochs = study.epochs
     if cell.seed == TUNING_SEED and arm.tuning_epochs is not None:
         epochs = arm.tuning_epochs
@@ -143,7 +147,11 @@ def recipe(study: Study, cell: Cell) -> Recipe:
             **ghost,
         },
         "optimizer": dict(arm.optimizer),
-        "schedule": {"kind": "cosine", "peak": peak, "warmup_epochs": arm.warmup_epochs},
+        "schedule": {
+            "kind": "cosine",
+            "peak": peak,
+            "warmup_epochs": knobs.get("warmup_epochs", arm.warmup_epochs),
+        },
         "augmentation": dict(study.augmentation),
         **sections,
     }
@@ -170,12 +178,34 @@ PHANTOMS: Final = Study(
             tuning_epochs=16,
         ),
         Arm(
+            "adam-tuned",
+            "Adam, rate and warm-up tuned at 2,048",
+            (2048,),
+            _ADAM,
+            (
+                {"rate": 0.01, "warmup_epochs": 2.0},
+                {"rate": 0.02, "warmup_epochs": 2.0},
+                {"rate": 0.04, "warmup_epochs": 4.0},
+            ),
+            tuned_at=2048,
+        ),
+        Arm(
             "sgd-linear",
             "SGD, linear scaling and warm-up",
             (128, 512, 2048),
             _SGD,
             follows="sgd",
             scaling="linear",
+            warmup_epochs=4.0,
+        ),
+        Arm(
+            "lars",
+            "LARS, rate tuned at 2,048",
+            (512, 2048),
+            _LARS,
+            grid(rate=(8.0, 16.0, 32.0)),
+            tuned_at=2048,
+            scaling="sqrt",
             warmup_epochs=4.0,
         ),
         Arm(
@@ -188,14 +218,12 @@ PHANTOMS: Final = Study(
             warmup_epochs=4.0,
         ),
         Arm(
-            "lars",
-            "LARS, rate tuned at 2,048",
-            (512, 2048),
-            _LARS,
-            grid(rate=(8.0, 16.0, 32.0)),
-            tuned_at=2048,
-            scaling="sqrt",
-            warmup_epochs=4.0,
+            "sam-adam",
+            "SAM with Adam, as Adam tuned at 2,048",
+            (2048,),
+            _ADAM,
+            follows="adam-tuned",
+            sections=_SAM,
         ),
         Arm(
             "adam",
@@ -215,23 +243,6 @@ PHANTOMS: Final = Study(
             warmup_epochs=4.0,
         ),
         Arm(
-            "adam-tuned",
-            "Adam, rate tuned at 2,048",
-            (2048,),
-            _ADAM,
-            grid(rate=(0.02, 0.04, 0.08)),
-            tuned_at=2048,
-            warmup_epochs=4.0,
-        ),
-        Arm(
-            "sam",
-            "SAM with SGD, the rate of SGD",
-            (32,),
-            _SGD,
-            follows="sgd",
-            sections=_SAM,
-        ),
-        Arm(
             "sam-tuned",
             "SAM with SGD, the rate of SGD tuned at 2,048",
             (2048,),
@@ -241,12 +252,11 @@ PHANTOMS: Final = Study(
             sections=_SAM,
         ),
         Arm(
-            "sam-adam",
-            "SAM with Adam, the rate of Adam tuned at 2,048",
-            (2048,),
-            _ADAM,
-            follows="adam-tuned",
-            warmup_epochs=4.0,
+            "sam",
+            "SAM with SGD, the rate of SGD",
+            (32,),
+            _SGD,
+            follows="sgd",
             sections=_SAM,
         ),
     ),
