@@ -12,6 +12,7 @@ from benchmarks.large_batch_cells import SEEDS, SMALL, Arm, Cell, Knobs, Study, 
 from benchmarks.large_batch_plots import against_batch, against_each_other
 from benchmarks.result import table
 from thorax.data.store import Store
+from thorax.durable import write_text
 from thorax.metrics import bootstrap_auroc, bootstrap_difference
 
 FIGURES: Final = Path(__file__).resolve().parents[1] / "docs/figures"
@@ -60,6 +61,7 @@ def report(
     for row in rows:
         row |= _difference(work, store, row, runs, small)
     _print(study, rows)
+    write_text(work / f"{study.name}.md", _markdown(rows))
     _draw(study, rows, runs)
     return {
         "epochs": study.epochs,
@@ -188,6 +190,29 @@ def _print(study: Study, rows: Sequence[Record]) -> None:
             for row in rows
         ],
     )
+
+
+def _markdown(rows: Sequence[Record]) -> str:
+    """Return the table of the documents."""
+    lines = [
+        "| Way to train | Batch | Updates | Peak rate | Mean AUROC (seeds) | Against SGD at 32 "
+        "[95 % interval] | Keskar | ASAM | Eigenvalue |",
+        "|---|--:|--:|--:|---|---|--:|--:|--:|",
+    ]
+    for row in rows:
+        test = row["test"]
+        seeds = ", ".join(f"{value:.4f}" for value in test)
+        cells = [
+            row["title"],
+            f"{row['batch']:,}",
+            f"{row['updates'] or 0:,}",
+            f"{row['peak']:.3g}",
+            f"**{statistics.fmean(test):.4f}** ({seeds})" if test else "diverged",
+            _signed(row),
+            *(f"{statistics.fmean(row[key]):.3g}" if row[key] else "" for key in _SHARPNESS),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def _signed(row: Record) -> str:
