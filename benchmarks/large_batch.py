@@ -14,7 +14,7 @@ import fcntl
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -62,19 +62,21 @@ def chosen(work: Path, study: Study, name: str) -> Knobs | None:
     """Return the knobs of the best validation AUROC, None while a run of the grid is missing."""
     arm = study.source(study.arm(name))
     tried = [(record_path(work, cell), cell) for cell in tuning(study, arm)]
+    if not tried:
+        return arm.grid[0]
     if not all(path.exists() for path, _ in tried):
         return None
     scores = [json.loads(path.read_text("utf-8"))["val_mean_auroc"] or 0.0 for path, _ in tried]
     return dict(tried[int(np.argmax(scores))][1].knobs)
 
 
-def runnable(work: Path, study: Study) -> tuple[list[Cell], bool]:
-    """Return the runs that can be made now, and whether more will follow."""
+def runnable(work: Path, study: Study, names: Sequence[str]) -> tuple[list[Cell], bool]:
+    """Return the runs of some arms that can be made now, and whether more will follow."""
     now: list[Cell] = []
     between: list[Cell] = []
     more = False
-    for arm in study.arms:
-        now += tuning(study, arm)
+    for arm in map(study.arm, names):
+        now += tuning(study, study.source(arm))
         knobs = chosen(work, study, arm.name)
         if knobs is None:
             more = True
@@ -88,12 +90,12 @@ def runnable(work: Path, study: Study) -> tuple[list[Cell], bool]:
     return [cell for cell in now if not record_path(work, cell).exists()], more
 
 
-def work_off(work: Path, study: Study, store: Store) -> None:
-    """Make every run that is missing, together with other processes."""
+def work_off(work: Path, study: Study, store: Store, names: Sequence[str]) -> None:
+    """Make every run of some arms that is missing, together with other processes."""
     # Asked once: the files may be another version's by the time a run ends.
     commit = _commit()
     while True:
-        cells, more = runnable(work, study)
+        cells, more = runnable(work, study, names)
         if not cells and not more:
             return
         for cell in cells:
@@ -220,12 +222,14 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for stores and runs")
     parser.add_argument("--data", type=Path, help="folder with the ChestX-ray14 images")
     parser.add_argument("--study", choices=sorted(STUDIES), action="append", default=[])
+    parser.add_argument("--arm", action="append", default=[], help="these alone, in this order")
     parser.add_argument("--report", action="store_true", help="tables, plots and JSON, no run")
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.work.mkdir(parents=True, exist_ok=True)
     stores: dict[str, Callable[[], Store]] = {
         "phantoms": lambda: large_batch_data.phantoms(options.work),
+        "phantoms-long": lambda: large_batch_data.phantoms(options.work),
         "nih": lambda: large_batch_data.radiographs(options.work, options.data),
     }
     found = {}
@@ -239,7 +243,8 @@ def main() -> None:
                 lambda arm, study=study: chosen(options.work, study, arm.name),
             )
         else:
-            work_off(options.work, study, store)
+            names = options.arm or [arm.name for arm in study.arms]
+            work_off(options.work, study, store, names)
             measure_sharpness(options.work, study, store)
     if found:
         print(write("large_batch", {"studies": found}))

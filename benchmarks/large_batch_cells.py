@@ -110,10 +110,11 @@ def grid(**knobs: tuple[float, ...]) -> tuple[Knobs, ...]:
 
 
 def tuning(study: Study, arm: Arm) -> tuple[Cell, ...]:
-    """Return the runs that decide the knobs of an arm that has a grid."""
+    """Return the runs that decide the knobs of an arm that has a grid of two or more."""
     return tuple(
         Cell(study.name, arm.name, arm.tuned_at, TUNING_SEED, tuple(knobs.items()))
         for knobs in arm.grid
+        if len(arm.grid) > 1
     )
 
 
@@ -320,4 +321,22 @@ NIH: Final = Study(
 )
 """Its training split has 1,530 images, so no batch is larger; 510 and 1,530 divide it."""
 
-STUDIES: Final = {study.name: study for study in (PHANTOMS, NIH)}
+LONG: Final = Study(
+    name="phantoms-long",
+    epochs=192,
+    augmentation={"flip": 0.5},
+    arms=(
+        Arm("sgd", "SGD", (32,), _SGD, grid(rate=(0.4,))),
+        Arm(
+            "adam-tuned",
+            "Adam, as tuned at 2,048",
+            (2048,),
+            _ADAM,
+            ({"rate": 0.02, "warmup_epochs": 2.0},),
+            tuned_at=2048,
+        ),
+    ),
+)
+"""Four times as long, with the rates that `PHANTOMS` chose: does the large batch want updates?"""
+
+STUDIES: Final = {study.name: study for study in (PHANTOMS, LONG, NIH)}

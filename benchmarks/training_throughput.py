@@ -44,6 +44,7 @@ from thorax.preprocess import InputSpec
 from thorax.training import networks
 from thorax.training.fit import fit
 from thorax.training.networks import normalise
+from thorax.training.parallel import Ranks
 from thorax.training.recipe import Recipe
 from thorax.training.run import prepare
 
@@ -189,7 +190,7 @@ def _looped(
 
 
 def _bf16(shape: Shape, store: Store) -> bool:
-    return prepare(recipe(shape), store).bf16
+    return prepare(recipe(shape), store, Ranks()).bf16
 
 
 def by_turns(
