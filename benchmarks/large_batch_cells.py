@@ -144,6 +144,7 @@ def recipe(study: Study, cell: Cell) -> Recipe:
             "batch": cell.batch,
             "seed": cell.seed,
             "workers": 1,
+            "threads": 1,
             "keep": "last",
             **ghost,
         },

@@ -30,7 +30,6 @@ from typing import Any, Final
 import cv2
 import numpy as np
 import torch
-from thorax.training.parallel import Ranks
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
@@ -45,6 +44,7 @@ from thorax.preprocess import InputSpec
 from thorax.training import networks
 from thorax.training.fit import fit
 from thorax.training.networks import normalise
+from thorax.training.parallel import Ranks
 from thorax.training.recipe import Recipe
 from thorax.training.run import prepare
 
