@@ -70,8 +70,10 @@ def chosen(work: Path, study: Study, name: str) -> Knobs | None:
     return dict(tried[int(np.argmax(scores))][1].knobs)
 
 
-def runnable(work: Path, study: Study, names: Sequence[str]) -> tuple[list[Cell], bool]:
-    """Return the runs of some arms that can be made now, and whether more will follow."""
+def runnable(
+    work: Path, study: Study, names: Sequence[str], sizes: Sequence[int]
+) -> tuple[list[Cell], bool]:
+    """Return the runs of some arms and batches that can be made now, and whether more follow."""
     now: list[Cell] = []
     between: list[Cell] = []
     more = False
@@ -81,7 +83,8 @@ def runnable(work: Path, study: Study, names: Sequence[str]) -> tuple[list[Cell]
         if knobs is None:
             more = True
             continue
-        cells = sorted(results(study, arm, knobs), key=lambda cell: cell.seed)
+        cells = [cell for cell in results(study, arm, knobs) if cell.batch in sizes]
+        cells.sort(key=lambda cell: cell.seed)
         # The smallest and the largest batch carry the result: what lies between comes last.
         edges = {min(study.batches), max(study.batches)}
         now += [cell for cell in cells if cell.batch in edges]
@@ -90,12 +93,14 @@ def runnable(work: Path, study: Study, names: Sequence[str]) -> tuple[list[Cell]
     return [cell for cell in now if not record_path(work, cell).exists()], more
 
 
-def work_off(work: Path, study: Study, store: Store, names: Sequence[str]) -> None:
-    """Make every run of some arms that is missing, together with other processes."""
+def work_off(
+    work: Path, study: Study, store: Store, names: Sequence[str], sizes: Sequence[int]
+) -> None:
+    """Make every run of some arms and batches that is missing, together with other processes."""
     # Asked once: the files may be another version's by the time a run ends.
     commit = _commit()
     while True:
-        cells, more = runnable(work, study, names)
+        cells, more = runnable(work, study, names, sizes)
         if not cells and not more:
             return
         for cell in cells:
@@ -223,6 +228,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder with the ChestX-ray14 images")
     parser.add_argument("--study", choices=sorted(STUDIES), action="append", default=[])
     parser.add_argument("--arm", action="append", default=[], help="these alone, in this order")
+    parser.add_argument("--batch", action="append", type=int, default=[], help="these alone")
     parser.add_argument("--report", action="store_true", help="tables, plots and JSON, no run")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -244,7 +250,7 @@ def main() -> None:
             )
         else:
             names = options.arm or [arm.name for arm in study.arms]
-            work_off(options.work, study, store, names)
+            work_off(options.work, study, store, names, options.batch or study.batches)
             measure_sharpness(options.work, study, store)
     if found:
         print(write("large_batch", {"studies": found}))
