@@ -79,10 +79,9 @@ class Network:
             _ip("-n", space, "link", "set", "lo", "up")
 
     def __exit__(self, *_: object) -> None:
+        for host in range(self.count):
+            self.power_off(host)
         for launcher in self.launchers:
-            # A launcher is a session of its own: its ranks end with it.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(launcher.pid, signal.SIGKILL)
             launcher.wait()
         for space in (*map(self.space, range(self.count)), self.name):
             subprocess.run(["ip", "netns", "delete", space], capture_output=True, check=False)
@@ -94,6 +93,15 @@ class Network:
     def address(self, host: int) -> str:
         """Return the address of a host."""
         return f"10.77.0.{host + 1}"
+
+    def power_off(self, host: int) -> None:
+        """End all that runs on a host, without a word."""
+        listed = subprocess.run(
+            ["ip", "netns", "pids", self.space(host)], capture_output=True, text=True, check=False
+        )
+        for process in map(int, listed.stdout.split()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
 
     def cut(self, host: int) -> None:
         """Pull the cable: nothing arrives any more, and nobody is told."""
