@@ -5,8 +5,8 @@
 #   recipes/launch/hosts.sh node1,node2 train RECIPE.toml --data STORE --out RUN [--resume]
 #
 # All hosts see this folder and those of the command under the same path; the first one leads. A
-# host whose connection breaks is called again and joins the others, which wait for it and go on
-# from the newest checkpoint. Ctrl-C ends all.
+# host that ssh does not reach is called again. One that is lost later with its launcher ends the
+# job within `read_timeout`: run it again with --resume. Ctrl-C ends all.
 #
 #   RANKS=2                 ranks a host; otherwise one a socket of that host, alike on all
 #   GLOO_SOCKET_IFNAME=ib0  network of the gradients; otherwise the one of the host's name
