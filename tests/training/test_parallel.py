@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -30,7 +31,7 @@ def torchrun(task: str, folder: Path, *, count: int, restarts: int = 0) -> None:
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
-    state = checkpoint.load(folder).network.state_dict()
+    state = safetensors.torch.load_file(checkpoint.resolve(folder) / checkpoint.WEIGHTS)
     return {name: value for name, value in state.items() if value.is_floating_point()}
 
 
