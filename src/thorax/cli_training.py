@@ -19,8 +19,8 @@ training_app.add_typer(doctor_app, name="doctor")
 
 
 @training_app.command(
-    epilog="Examples:  thorax train recipes/phantom_small.toml --data store --out run  |  "
-    "torchrun --nproc-per-node 2 -m thorax train RECIPE.toml --data store --out run"
+    epilog="Example:  thorax train recipes/phantom_small.toml --data s --out run; on two ranks: "
+    "torchrun --nproc-per-node 2 -m thorax train ..."
 )
 def train(
     recipe: Annotated[Path, Argument(help="TOML recipe; see recipes/.")],

@@ -8,6 +8,8 @@ calls it, in the same order.
 
 import os
 import re
+import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -19,8 +21,10 @@ import torch
 import torch.distributed as dist
 from pydantic import Field
 from torch import Tensor, nn
+from torch._C._distributed_c10d import PrefixStore, Store
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
 from torch.distributed.distributed_c10d import ProcessGroup, _set_pg_timeout
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from thorax.config import Settings
@@ -31,6 +35,8 @@ T = TypeVar("T")
 _LAUNCHED: Final = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 _PATIENCE: Final = timedelta(minutes=10)
 """How long the first rank of a group waits for the last: hosts do not start at once."""
+_LOOK_S: Final = 0.02
+"""Between two looks of the lead at who has come."""
 _LOSS: Final = re.compile(r"gloo|connection (closed|reset)|socket|peer|timed out", re.IGNORECASE)
 """What gloo's errors, plain RuntimeErrors, say when a rank is gone."""
 _PLACE: Final = re.compile(r"^\[[^]]*\.(cc|cpp|h):\d+\]\s*")
@@ -66,6 +72,8 @@ class Ranks:
         local_world: processes on this host.
         backend: "gloo", "nccl", or None for one process that nobody launched.
         restarts: times the launcher started the run anew after a loss, the largest of all hosts.
+        launch: the launcher's name for this job, the same after each of its restarts; None where
+            it has none.
     """
 
     rank: int = 0
@@ -74,6 +82,7 @@ class Ranks:
     local_world: int = 1
     backend: str | None = None
     restarts: int = 0
+    launch: str | None = None
 
     @property
     def lead(self) -> bool:
@@ -167,14 +176,54 @@ def join(device: str, timeout_s: float = 600.0) -> Iterator[Ranks]:
         torch.cuda.set_device(local_rank)
     ranks = Ranks(rank, world, local_rank, local_world, backend)
     with watched(ranks):
-        dist.init_process_group(backend, timeout=_PATIENCE)
+        store = _meet(rank, world)
+        dist.init_process_group(
+            backend, store=store, rank=rank, world_size=world, timeout=_PATIENCE
+        )
         # No public way sets one timeout for joining and another for exchanging.
         _set_pg_timeout(timedelta(seconds=timeout_s), cast(ProcessGroup, dist.group.WORLD))
     try:
         restarts = max(ranks.gather(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))))
-        yield Ranks(rank, world, local_rank, local_world, backend, restarts)
+        # A restart because hosts came or went is not counted; the job's name is the same.
+        job = os.environ.get("TORCHELASTIC_RUN_ID", "none")
+        launch = None if job == "none" else job
+        yield Ranks(rank, world, local_rank, local_world, backend, restarts, launch)
     finally:
         dist.destroy_process_group()
+
+
+def _meet(rank: int, world: int) -> Store:
+    """Return the launcher's store under a name that no earlier start of the ranks has used.
+
+    torchrun keeps one store while it starts ranks anew, so that it still holds the addresses of
+    those that are gone, and gloo waits for them. The lead therefore gives every rank that greets
+    it a new name, until each has come back under it.
+
+    Raises:
+        RuntimeError: when a rank does not come in time.
+    """
+    store, _, _ = next(rendezvous("env://", timeout=_PATIENCE))
+    own = uuid.uuid4().hex
+    if rank:
+        store.set(f"thorax/hello/{rank}", own)
+        name = store.get(f"thorax/welcome/{own}").decode("ascii")
+        store.set(f"thorax/{name}/{rank}", "here")
+        return PrefixStore(name, store)
+    missing = set(range(1, world))
+    deadline = time.monotonic() + _PATIENCE.total_seconds()
+    while missing:
+        for other in sorted(missing):
+            if store.check([f"thorax/{own}/{other}"]):
+                missing.discard(other)
+            elif store.check([f"thorax/hello/{other}"]):
+                # It may be the greeting of one that is gone: then the living one follows.
+                greeting = store.get(f"thorax/hello/{other}").decode("ascii")
+                store.set(f"thorax/welcome/{greeting}", own)
+        if time.monotonic() > deadline:
+            absent = ", ".join(map(str, sorted(missing)[:8]))
+            raise dist.DistError(f"timed out waiting for rank {absent}")
+        time.sleep(_LOOK_S)
+    return PrefixStore(own, store)
 
 
 def check(settings: Parallel, ranks: Ranks, *, warmup_steps: int, steps: int) -> list[str]:

@@ -25,6 +25,9 @@ from thorax.training.schedules import Resolved, resolve
 
 RECIPE: Final = "recipe.toml"
 INIT: Final = "init.json"
+"""What the weights started from."""
+LAUNCH: Final = "launch"
+"""The launcher's name for the job that began a run."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,7 +175,12 @@ def open_run(
         ModelError: `checkpoint-unwritable`, or as `checkpoint.newest_whole`.
     """
     begun = checkpoint.newest(out) is not None or (out / RECIPE).is_file()
-    if not resume and not (begun and run.ranks.restarts):
+    again = run.ranks.restarts > 0 or (
+        run.ranks.launch is not None
+        and (out / LAUNCH).is_file()
+        and (out / LAUNCH).read_text("utf-8") == run.ranks.launch
+    )
+    if not resume and not (begun and again):
         if begun:
             raise UsageError(
                 "run-exists", f"{out} holds a run already; add --resume, or choose another --out"
@@ -180,6 +188,8 @@ def open_run(
         try:
             out.mkdir(parents=True, exist_ok=True)
             write_effective(run.recipe, out / RECIPE)
+            if run.ranks.launch is not None:
+                write_text(out / LAUNCH, run.ranks.launch)
             if run.init is not None:
                 write_text(out / INIT, json.dumps(_init(run.init)) + "\n")
         except OSError as error:
