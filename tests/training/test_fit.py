@@ -2,6 +2,10 @@
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +18,7 @@ from thorax.data.store import Store
 from thorax.errors import DataError, ThoraxError, UsageError
 from thorax.metrics import auroc
 from thorax.training import checkpoint
-from thorax.training.fit import FitResult, fit
+from thorax.training.fit import FitResult, fit, merge_scores
 from thorax.training.networks import OutputStride, Topology, normalise
 from thorax.training.optimizers import AdamW
 from thorax.training.recipe import Augment, Network, Recipe
@@ -141,6 +145,192 @@ def test_resume_after_an_interruption_is_bit_exact(
     assert same(weights(straight), weights(resumed))
     assert [e["loss"] for e in straight.history] == [e["loss"] for e in resumed.history]
     assert straight.auroc == resumed.auroc
+
+
+VARIANTS: dict[str, dict[str, object]] = {
+    "groups": {"training": {"micro_batch": 4}},
+    "averaged": {"ema": {"decay": 0.9}},
+    "sam": {"sam": {"rho": 0.05}},
+    "asam": {"sam": {"rho": 0.5, "adaptive": True}, "training": {"micro_batch": 2}},
+    "lars": {"optimizer": {"kind": "lars"}},
+    "lars-corrected": {"optimizer": {"kind": "lars", "momentum_correction": True}},
+    "lamb": {"optimizer": {"kind": "lamb"}, "loss": {"label_smoothing": 0.1}},
+    "resized": {"resize": [{"until": 0.5, "side": 16}]},
+    "cropped": {"augmentation": {"crop": 0.5, "flip": 0.5}},
+    "best": {"training": {"keep": "best"}},
+}
+
+
+def variant(name: str, **training: object) -> Recipe:
+    """Return three epochs of three updates, a checkpoint after each."""
+    table: dict[str, dict[str, object]] = {
+        "network": {"topology": "vgg16_bn"},
+        "training": {"epochs": 3, "batch": 8, "checkpoint_steps": 1, "keep": "last"},
+        "optimizer": {"kind": "sgd"},
+        "schedule": {"kind": "cosine", "peak": 0.05, "warmup_epochs": 1.0},
+    }
+    changes = {key: value for key, value in VARIANTS[name].items() if key != "training"}
+    inner = VARIANTS[name].get("training", {})
+    assert isinstance(inner, dict)
+    table["training"] |= {"workers": 1, "threads": 1} | inner | training
+    return Recipe.model_validate_json(json.dumps(table | changes))
+
+
+@pytest.mark.parametrize(
+    ("name", "stop"), [*zip(VARIANTS, (2, 5, 9) * 3 + (2,), strict=True), ("best", 5), ("best", 9)]
+)
+def test_stopped_at_any_update_a_run_resumes_to_the_bit(
+    tiny: None, store: Store, tmp_path: Path, name: str, stop: int
+) -> None:
+    straight = fit(variant(name), store, tmp_path / "straight")
+
+    def interrupt(progress: Progress) -> None:
+        if progress.step == stop and progress.images:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        fit(variant(name), store, tmp_path / "run", on_progress=interrupt)
+    resumed = fit(variant(name), store, tmp_path / "run", resume=True)
+    assert digests(resumed) == digests(straight)
+    assert straight.auroc == resumed.auroc
+    assert [e["loss"] for e in straight.history] == [e["loss"] for e in resumed.history]
+
+
+def digests(result: FitResult) -> tuple[str, str]:
+    card = checkpoint.read_card(result.checkpoint)
+    return card.weights_sha256, card.optimizer_sha256
+
+
+@pytest.mark.parametrize("file", [checkpoint.WEIGHTS, checkpoint.OPTIMIZER, checkpoint.CARD])
+def test_a_truncated_checkpoint_is_passed_over_with_a_word(
+    tiny: None, store: Store, tmp_path: Path, file: str
+) -> None:
+    straight = fit(variant("averaged"), store, tmp_path / "straight")
+
+    def interrupt(progress: Progress) -> None:
+        if progress.step == 6 and progress.images:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        fit(variant("averaged"), store, tmp_path / "run", on_progress=interrupt)
+    newest = checkpoint.newest(tmp_path / "run")
+    assert newest is not None
+    assert newest.name == "epoch-0002-step-00000005"
+    os.truncate(newest / file, 100)
+    told: list[str] = []
+    resumed = fit(variant("averaged"), store, tmp_path / "run", resume=True, on_message=told.append)
+    assert any("passed over epoch-0002-step-00000005" in line for line in told)
+    assert digests(resumed) == digests(straight)
+
+
+def test_the_average_is_what_is_judged_and_kept(tiny: None, store: Store, tmp_path: Path) -> None:
+    plain = fit(variant("best", keep="last"), store, tmp_path / "plain")
+    averaged = fit(variant("averaged"), store, tmp_path / "averaged")
+    assert not same(weights(plain), weights(averaged))
+    val = store.select("val")
+    loaded = checkpoint.load(averaged.checkpoint)
+    with torch.inference_mode():
+        images = normalise(torch.from_numpy(store.images[val][:, None]), loaded.card.input)
+        values = auroc(store.labels[val], loaded.network(images).numpy())
+    told = [np.nan if value is None else value for value in averaged.auroc.values()]
+    np.testing.assert_allclose(values, told)
+
+
+def test_smaller_images_are_trained_on_first(tiny: None, store: Store) -> None:
+    recipe = variant("resized")
+    assert [recipe.side(epoch, store.side) for epoch in range(3)] == [16, 16, 32]
+
+
+def test_a_batch_that_cannot_be_cut_is_refused(tiny: None, store: Store, tmp_path: Path) -> None:
+    recipe = variant("groups", micro_batch=3)
+    assert refused(recipe, store, tmp_path / "run") == "batch-ranks"
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_starts_from_another_and_resumes_only_so(
+    tiny: None, store: Store, tmp_path: Path
+) -> None:
+    first = fit(variant("best"), store, tmp_path / "first")
+
+    def interrupt(progress: Progress) -> None:
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        fit(variant("lars"), store, tmp_path / "run", init=first.checkpoint, on_progress=interrupt)
+    assert refused(variant("lars"), store, tmp_path / "run", resume=True) == "resume-init"
+    done = fit(variant("lars"), store, tmp_path / "run", init=first.checkpoint, resume=True)
+    init = checkpoint.read_card(done.checkpoint).init
+    assert init is not None
+    assert init["sha256"] == checkpoint.read_card(first.checkpoint).weights_sha256
+    assert init["head"] == []
+
+
+def test_the_schedule_is_told_before_training_and_stored(
+    tiny: None, store: Store, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    result = fit(variant("lars"), store, tmp_path / "run", on_message=told.append)
+    assert any("9" in line and "3 an epoch" in line for line in told)
+    card = checkpoint.read_card(result.checkpoint)
+    assert card.schedule["steps"] == 9
+    start = json.loads((tmp_path / "run/train.jsonl").read_text().splitlines()[0])
+    assert start["schedule"] == card.schedule
+    assert "thread" in start["processors"][0]
+
+
+def test_scores_of_ranks_merge_to_those_of_one_process_whatever_was_padded() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, (11, 3)).astype(np.int8)
+    scores = rng.random((11, 3)).astype(np.float32)
+    # A padding sampler gives three ranks four images each: the first comes twice.
+    parts = [np.array([0, 3, 6, 9]), np.array([1, 4, 7, 10]), np.array([2, 5, 8, 0])]
+    indices, merged = merge_scores([(part, scores[part]) for part in parts])
+    assert indices.tolist() == list(range(11))
+    np.testing.assert_array_equal(auroc(labels, merged), auroc(labels, scores))
+
+
+@pytest.mark.slow
+def test_killed_at_a_random_update_the_command_resumes_to_the_same_digest(
+    tiny_store: Store, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        '[network]\ntopology = "resnet18"\nwidth = 0.125\n'
+        "[training]\nepochs = 3\nbatch = 8\nmicro_batch = 4\ncheckpoint_steps = 2\n"
+        "threads = 1\nworkers = 1\n"
+        '[optimizer]\nkind = "lars"\n[schedule]\nkind = "polynomial"\nbase_per_256 = 8.0\n'
+        "[augmentation]\nflip = 0.5\n",
+        "utf-8",
+    )
+
+    def command(out: Path, *more: str) -> list[str]:
+        words = [sys.executable, "-m", "thorax", "train", str(recipe), "--json"]
+        return [*words, "--data", str(tiny_store.path), "--out", str(out), *more]
+
+    def answer(out: Path, *more: str) -> Path:
+        done = subprocess.run(
+            command(out, *more), capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return Path(json.loads(done.stdout)["checkpoint"])
+
+    straight = checkpoint.read_card(answer(tmp_path / "straight"))
+    rng = np.random.default_rng()
+    killed = tmp_path / "killed"
+    running = subprocess.Popen(
+        command(killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    wanted = int(rng.integers(1, 7))
+    while running.poll() is None:
+        # Checkpoints come every other update, so this is a random moment of the run.
+        if killed.is_dir() and len(list(killed.glob("*epoch-*"))) >= min(wanted, 3):
+            break
+    time.sleep(float(rng.random()) * 0.2)
+    running.kill()
+    running.wait()
+    resumed = checkpoint.read_card(answer(killed, "--resume"))
+    assert resumed.weights_sha256 == straight.weights_sha256
+    assert resumed.optimizer_sha256 == straight.optimizer_sha256
 
 
 def test_resuming_a_finished_run_answers_it_again(

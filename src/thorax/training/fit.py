@@ -228,7 +228,7 @@ class _Session:
             self._history, self._init = card.history, card.init
         average = Average(network, recipe.ema) if recipe.ema else None
         if average and averaged:
-            average.load(averaged)
+            average.load({k: v for k, v in averaged.items() if v.is_floating_point()})
         exchanged = parallel.wrap(network, run.ranks, recipe.parallel)
         if recipe.training.compile:
             exchanged.compile()
