@@ -242,12 +242,8 @@ def main() -> None:
     for name in options.study or sorted(STUDIES):
         study, store = STUDIES[name], stores[name]()
         if options.report:
-            found[name] = report(
-                options.work,
-                study,
-                store,
-                lambda arm, study=study: chosen(options.work, study, arm.name),
-            )
+            knobs = {arm.name: chosen(options.work, study, arm.name) for arm in study.arms}
+            found[name] = report(options.work, study, store, knobs)
         else:
             names = options.arm or [arm.name for arm in study.arms]
             work_off(options.work, study, store, names, options.batch or study.batches)

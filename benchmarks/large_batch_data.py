@@ -39,13 +39,10 @@ def radiographs(work: Path, data: Path) -> Store:
     """Import the 256 px and 64 px images of ChestX-ray14 at 64 px with the official split."""
     out = work / "nih.store"
     if not out.exists():
-        tables = {
-            "labels": data / "Data_Entry_2017_v2020.csv.gz",
-            "split": data / "official_split.csv.gz",
-        }
-        large = nih.rows(data / "images-256", **tables)
+        labels, split = data / "Data_Entry_2017_v2020.csv.gz", data / "official_split.csv.gz"
+        large = nih.rows(data / "images-256", labels=labels, split=split)
         named = {row.image for row in large}
-        small = nih.rows(data / "images-64", **tables)
+        small = nih.rows(data / "images-64", labels=labels, split=split)
         rows = [*large, *(row for row in small if row.image not in named)]
         write(rows, out, InputSpec(SIDES["nih"]), NIH14, source="nih")
     store = open_store(out)

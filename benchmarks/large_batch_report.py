@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ Record = Mapping[str, Any]
 
 
 def report(
-    work: Path, study: Study, store: Store, knobs_of: Callable[[Arm], Knobs | None]
+    work: Path, study: Study, store: Store, chosen: Mapping[str, Knobs | None]
 ) -> dict[str, Any]:
     """Print the table of a study, draw its plots, and return its document.
 
@@ -40,7 +40,7 @@ def report(
         work: folder of the records.
         study: which.
         store: it was trained and tested on.
-        knobs_of: what was chosen for an arm, None while that is open.
+        chosen: knobs of each arm, None while they are open.
     """
     tried = [
         {"arm": arm.name, "batch": arm.tuned_at, **_kept(record, "knobs", "val_mean_auroc")}
@@ -50,9 +50,11 @@ def report(
     runs: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     for arm in study.arms:
-        knobs = knobs_of(arm)
-        for batch in arm.batches if knobs is not None else ():
-            cells = [cell for cell in results(study, arm, knobs or {}) if cell.batch == batch]
+        knobs = chosen[arm.name]
+        if knobs is None:
+            continue
+        for batch in arm.batches:
+            cells = [cell for cell in results(study, arm, knobs) if cell.batch == batch]
             found = [_run(work, store, cell, record) for cell, record in _made(work, cells)]
             runs += found
             if found:

@@ -138,6 +138,7 @@ class _Files(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, place: int) -> tuple[Tensor, Tensor]:
         image = cv2.imread(str(self.files[place]), cv2.IMREAD_GRAYSCALE)
+        assert image is not None, self.files[place]
         small = cv2.resize(image, (self.side, self.side), interpolation=cv2.INTER_AREA)
         return torch.from_numpy(small[None]), self.labels[place]
 
@@ -182,7 +183,8 @@ def _looped(
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
                 logits = network(images)
-            functional.binary_cross_entropy_with_logits(logits.float(), wanted).backward()
+            loss = functional.binary_cross_entropy_with_logits(logits.float(), wanted)
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             done += len(images)
         speed = done / (time.perf_counter() - begin)
@@ -197,7 +199,8 @@ def by_turns(
     turns: int, first: Callable[[], float], second: Callable[[], float]
 ) -> tuple[list[float], list[float]]:
     """Return both speeds of every turn; every other turn begins with the second."""
-    ours, theirs = [], []
+    ours: list[float] = []
+    theirs: list[float] = []
     for turn in range(turns):
         for mine in (True, False) if turn % 2 == 0 else (False, True):
             (ours if mine else theirs).append(first() if mine else second())
