@@ -182,7 +182,7 @@ PHANTOMS: Final = Study(
         Arm(
             "adam-tuned",
             "Adam, rate and warm-up tuned at 2,048",
-            (2048,),
+            (512, 2048),
             _ADAM,
             (
                 {"rate": 0.01, "warmup_epochs": 2.0},
@@ -190,6 +190,7 @@ PHANTOMS: Final = Study(
                 {"rate": 0.04, "warmup_epochs": 4.0},
             ),
             tuned_at=2048,
+            scaling="sqrt",
         ),
         Arm(
             "sgd-linear",
@@ -238,7 +239,7 @@ PHANTOMS: Final = Study(
         Arm(
             "adam-sqrt",
             "Adam, square-root scaling and warm-up",
-            (512, 2048),
+            (2048,),
             _ADAM,
             follows="adam",
             scaling="sqrt",

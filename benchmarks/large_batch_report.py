@@ -15,9 +15,9 @@ from thorax.data.store import Store
 from thorax.durable import write_text
 from thorax.metrics import bootstrap_auroc, bootstrap_difference
 
-FIGURES: Final = Path(__file__).resolve().parents[1] / "docs/figures"
-GOAL: Final = 0.005
-"""Largest loss of mean AUROC that counts as none."""
+_DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
+FIGURES: Final = _DOCS / "figures"
+PAGE: Final = _DOCS / "large-batch.md"
 RESAMPLES: Final = 400
 
 _SHARPNESS: Final = {
@@ -63,7 +63,7 @@ def report(
     for row in rows:
         row |= _difference(work, store, row, runs, small)
     _print(study, rows)
-    write_text(work / f"{study.name}.md", _markdown(rows))
+    _document(study.name, _markdown(rows))
     _draw(study, rows, runs)
     return {
         "epochs": study.epochs,
@@ -192,6 +192,14 @@ def _print(study: Study, rows: Sequence[Record]) -> None:
             for row in rows
         ],
     )
+
+
+def _document(name: str, text: str) -> None:
+    """Put a table in its place on the page, between two comments."""
+    page = PAGE.read_text("utf-8")
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    before, _, rest = page.partition(begin)
+    write_text(PAGE, before + begin + "\n" + text + "\n" + end + rest.partition(end)[2])
 
 
 def _markdown(rows: Sequence[Record]) -> str:
