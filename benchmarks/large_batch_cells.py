@@ -206,7 +206,7 @@ PHANTOMS: Final = Study(
             "LARS, rate tuned at 2,048",
             (512, 2048),
             _LARS,
-            grid(rate=(16.0, 32.0)),
+            grid(rate=(16.0, 32.0, 64.0, 128.0)),
             tuned_at=2048,
             scaling="sqrt",
             warmup_epochs=4.0,
