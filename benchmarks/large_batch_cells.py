@@ -221,12 +221,22 @@ PHANTOMS: Final = Study(
             warmup_epochs=4.0,
         ),
         Arm(
-            "sam-adam",
-            "SAM with Adam, as Adam tuned at 2,048",
+            "sam-lars",
+            "SAM with LARS, the rate of LARS",
             (2048,),
-            _ADAM,
-            follows="adam-tuned",
+            _LARS,
+            follows="lars",
+            warmup_epochs=4.0,
             sections=_SAM,
+        ),
+        Arm(
+            "lars-ghost",
+            "LARS, batch normalisation over 32 images",
+            (2048,),
+            _LARS,
+            follows="lars",
+            warmup_epochs=4.0,
+            ghost=SMALL,
         ),
         Arm(
             "adam",
@@ -267,7 +277,7 @@ PHANTOMS: Final = Study(
 
 NIH: Final = Study(
     name="nih",
-    epochs=20,
+    epochs=40,
     augmentation={"flip": 0.5, "rotation_deg": 7.0},
     arms=(
         Arm(
@@ -275,7 +285,7 @@ NIH: Final = Study(
             "SGD, one rate for all batches",
             (32, 128, 510, 1530),
             _SGD,
-            grid(rate=(0.0125, 0.025, 0.05, 0.1)),
+            grid(rate=(0.025, 0.05, 0.1, 0.2)),
         ),
         Arm(
             "sgd-linear",
@@ -291,7 +301,7 @@ NIH: Final = Study(
             "LARS, rate tuned at 1,530",
             (1530,),
             _LARS,
-            grid(rate=(4.0, 8.0, 16.0)),
+            grid(rate=(16.0, 32.0, 64.0)),
             tuned_at=1530,
             warmup_epochs=4.0,
         ),
@@ -312,8 +322,17 @@ NIH: Final = Study(
             warmup_epochs=4.0,
         ),
         Arm(
+            "sam-lars",
+            "SAM with LARS, the rate of LARS",
+            (1530,),
+            _LARS,
+            follows="lars",
+            warmup_epochs=4.0,
+            sections=_SAM,
+        ),
+        Arm(
             "sam",
-            "SAM with SGD, the rates of SGD",
+            "SAM with SGD, the rate of SGD",
             (32,),
             _SGD,
             follows="sgd",
