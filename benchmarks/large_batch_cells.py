@@ -349,12 +349,13 @@ LONG: Final = Study(
     arms=(
         Arm("sgd", "SGD", (32,), _SGD, grid(rate=(0.4,))),
         Arm(
-            "adam-tuned",
-            "Adam, as tuned at 2,048",
+            "lars",
+            "LARS",
             (2048,),
-            _ADAM,
-            ({"rate": 0.02, "warmup_epochs": 2.0},),
+            _LARS,
+            grid(rate=(32.0,)),
             tuned_at=2048,
+            warmup_epochs=4.0,
         ),
     ),
 )
