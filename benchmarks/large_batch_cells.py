@@ -277,7 +277,7 @@ PHANTOMS: Final = Study(
 
 NIH: Final = Study(
     name="nih",
-    epochs=40,
+    epochs=24,
     augmentation={"flip": 0.5, "rotation_deg": 7.0},
     arms=(
         Arm(
@@ -285,7 +285,7 @@ NIH: Final = Study(
             "SGD, one rate for all batches",
             (32, 128, 510, 1530),
             _SGD,
-            grid(rate=(0.025, 0.05, 0.1, 0.2)),
+            grid(rate=(0.05, 0.1, 0.2)),
         ),
         Arm(
             "sgd-linear",
@@ -301,24 +301,17 @@ NIH: Final = Study(
             "LARS, rate tuned at 1,530",
             (1530,),
             _LARS,
-            grid(rate=(16.0, 32.0, 64.0)),
+            grid(rate=(16.0, 32.0)),
             tuned_at=1530,
             warmup_epochs=4.0,
         ),
         Arm(
-            "adam",
-            "Adam, one rate for all batches",
-            (32, 1530),
-            _ADAM,
-            grid(rate=(0.0005, 0.001, 0.002)),
-        ),
-        Arm(
-            "adam-sqrt",
-            "Adam, square-root scaling and warm-up",
+            "adam-tuned",
+            "Adam, rate tuned at 1,530",
             (1530,),
             _ADAM,
-            follows="adam",
-            scaling="sqrt",
+            grid(rate=(0.01, 0.02)),
+            tuned_at=1530,
             warmup_epochs=4.0,
         ),
         Arm(
@@ -328,14 +321,6 @@ NIH: Final = Study(
             _LARS,
             follows="lars",
             warmup_epochs=4.0,
-            sections=_SAM,
-        ),
-        Arm(
-            "sam",
-            "SAM with SGD, the rate of SGD",
-            (32,),
-            _SGD,
-            follows="sgd",
             sections=_SAM,
         ),
     ),

@@ -21,8 +21,8 @@ PAGE: Final = _DOCS / "large-batch.md"
 RESAMPLES: Final = 400
 
 _SHARPNESS: Final = {
-    "keskar": "Keskar's sharpness, box of 0.001 (1609.04836)",
-    "adaptive": "Rise within the ball of ASAM, nats (2102.11600)",
+    "keskar": "Keskar's sharpness (box of 0.001)",
+    "adaptive": "Rise within the ball of ASAM, nats",
     "lambda_max": "Largest Hessian eigenvalue",
 }
 
