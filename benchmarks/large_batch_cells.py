@@ -285,7 +285,7 @@ NIH: Final = Study(
             "SGD, one rate for all batches",
             (32, 128, 510, 1530),
             _SGD,
-            grid(rate=(0.05, 0.1, 0.2)),
+            grid(rate=(0.05, 0.1, 0.2, 0.4)),
         ),
         Arm(
             "sgd-linear",

@@ -206,8 +206,8 @@ def _markdown(rows: Sequence[Record]) -> str:
     """Return the table of the documents."""
     lines = [
         "| Way to train | Batch | Updates | Peak rate | Mean AUROC (seeds) | Against SGD at 32 "
-        "[95 % interval] | Keskar | ASAM | Eigenvalue |",
-        "|---|--:|--:|--:|---|---|--:|--:|--:|",
+        "[95 % interval] | Training loss | Keskar | ASAM | Eigenvalue |",
+        "|---|--:|--:|--:|---|---|--:|--:|--:|--:|",
     ]
     for row in rows:
         test = row["test"]
@@ -219,7 +219,10 @@ def _markdown(rows: Sequence[Record]) -> str:
             f"{row['peak']:.3g}",
             f"**{statistics.fmean(test):.4f}** ({seeds})" if test else "diverged",
             _signed(row),
-            *(f"{statistics.fmean(row[key]):.3g}" if row[key] else "" for key in _SHARPNESS),
+            *(
+                f"{statistics.fmean(row[key]):.3g}" if row[key] else ""
+                for key in ("train_loss", *_SHARPNESS)
+            ),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
