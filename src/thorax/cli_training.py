@@ -29,7 +29,7 @@ def train(
     ],
     out: Out,
     set_: Annotated[
-        list[str] | None, Option("--set", help="Change one value, e.g. optimizer.lr=0.1.")
+        list[str] | None, Option("--set", help="Change one value, e.g. schedule.peak=0.1.")
     ] = None,
     init: Annotated[
         Path | None,
@@ -78,7 +78,7 @@ def train(
 @training_app.command(epilog="Example:  thorax sharpness run --data s --out sharp.json --quick")
 def sharpness(
     run: Annotated[Path, Argument(help="Run or checkpoint folder.")],
-    data: Annotated[Path, Option(help="Store it was trained on.")],
+    data: Annotated[list[Path], Option(help="Store it was trained on, or several, as `train`.")],
     out: Annotated[Path, Option("--out", help="JSON file; pictures get its name, .png and .svg.")],
     against: Annotated[
         Path | None, Option(help="Second run: the same numbers, and the line between both.")
@@ -101,7 +101,7 @@ def sharpness(
 ) -> None:
     """How sharp the minimum is: Keskar's, adaptive and spectral sharpness."""
     from thorax import config
-    from thorax.data.store import open_store
+    from thorax.data.shards import open_stores
     from thorax.measure.sharpness import check_output, sharpness_table, write_pictures
     from thorax.training import sharpness_run
     from thorax.training.sharpness import QUICK, SharpnessSettings
@@ -112,7 +112,7 @@ def sharpness(
     settings = config.check(table, SharpnessSettings, "the command line")
     check_output(out)
     task = sharpness_run.prepare(
-        run, open_store(data), settings, against=against, landscape=landscape
+        run, open_stores(data), settings, against=against, landscape=landscape
     )
     with console.progress("sharpness", task.images) as ticker:
         document = sharpness_run.execute(task, on_progress=ticker.advance)

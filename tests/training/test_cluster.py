@@ -29,7 +29,7 @@ from thorax.training.cluster_model import (
     slow_ranks,
     step_s,
 )
-from thorax.training.parallel import Ranks
+from thorax.training.parallel import Parallel, Ranks
 
 RECIPE = """
 [network]
@@ -227,6 +227,18 @@ def test_one_process_measures_itself_and_models_no_other() -> None:
     assert [(one["ranks"], one["modelled"]) for one in document["expected"]] == [(1, True)]
     assert document["warnings"] == []
     json.dumps(document, allow_nan=False)
+
+
+def test_savings_that_are_not_modelled_are_told() -> None:
+    def rank(number: int) -> cluster.Rank:
+        return cluster.Rank(number, "node", "0", "0", 1, 5.0, 0.0, None, None, slow=False)
+
+    work = Work(parallel=Parallel(compression="powersgd", powersgd_start=50))
+    both = (rank(0), rank(1))
+    [told] = cluster._warnings(work, both, (), 0.0)
+    assert "before parallel.powersgd_start (50)" in told
+    assert not list(cluster._warnings(work, both[:1], (), 0.0))
+    assert not list(cluster._warnings(Work(), both, (), 0.0))
 
 
 def test_a_topology_that_does_not_exist_is_refused() -> None:

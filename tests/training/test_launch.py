@@ -233,6 +233,13 @@ def test_hosts_sh_says_how_it_is_used() -> None:
     assert "set -euo" not in done.stderr
 
 
+def test_the_slurm_script_says_what_it_lacks() -> None:
+    words = ["bash", LAUNCH / "slurm.sbatch", "recipe.toml"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "give RECIPE.toml STORE RUN" in done.stderr
+
+
 @pytest.fixture
 def reach(tmp_path: Path) -> dict[str, str]:
     """Reach this machine as if it were several; `calls` keeps who was called with what."""

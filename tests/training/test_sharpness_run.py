@@ -1,8 +1,8 @@
 """`thorax sharpness` on runs: what it reads, refuses, answers and leaves."""
 
-import dataclasses
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -90,7 +90,7 @@ def test_runs_that_cannot_be_compared_are_refused(
     other = train(tiny_store, tmp_path / "wider", seed=1, width=0.25)
     with pytest.raises(UsageError, match="sharpness-topology"):
         prepare(runs[0], tiny_store, QUICK, against=other)
-    foreign = dataclasses.replace(tiny_store, digests=("0",) * len(tiny_store))
+    foreign = replace(tiny_store, digests=("0",) * len(tiny_store))
     with pytest.raises(DataError, match="sharpness-data"):
         prepare(runs[0], foreign, QUICK)
 
@@ -98,10 +98,22 @@ def test_runs_that_cannot_be_compared_are_refused(
 def test_rates_are_the_peak_of_the_schedule_and_the_last_one_used(runs: tuple[Path, Path]) -> None:
     card = checkpoint.load(runs[0]).card
     assert learning_rates(card) == {"peak": 0.05, "last": card.history[-1]["learning_rate"]}
-    scaled = SimpleNamespace(
-        recipe={"schedule": {"base_per_256": 0.1}, "training": {"batch": 512}}, history=()
-    )
-    assert learning_rates(cast(Card, scaled)) == {"peak": 0.2, "last": None}
+    for scaling, peak in (("linear", 0.4), ("sqrt", 0.2)):
+        schedule = {"peak": None, "base_per_256": 0.1, "scaling": scaling}
+        recipe = {"schedule": schedule, "training": {"batch": 1024}}
+        scaled = cast(Card, SimpleNamespace(recipe=recipe, history=()))
+        assert learning_rates(scaled) == {"peak": pytest.approx(peak), "last": None}
+
+
+def test_the_rate_is_not_set_against_curvature_where_the_optimizer_scales_gradients(
+    runs: tuple[Path, Path], tiny_store: Store
+) -> None:
+    task = prepare(runs[0], tiny_store, QUICK.model_copy(update={"power_iterations": 1}))
+    [one] = task.checkpoints
+    card = replace(one.card, recipe={**one.card.recipe, "optimizer": {"kind": "lars"}})
+    found = execute(replace(task, checkpoints=(replace(one, card=card),)))
+    assert found["lambda_max"]["times_learning_rate"] is None
+    assert found["learning_rate"]["peak"] == 0.05
 
 
 def test_the_plane_around_a_run_is_part_of_its_answer(

@@ -2,11 +2,14 @@
 
 import dataclasses
 import itertools
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import optimize
 from torch import Tensor, nn
 
@@ -15,7 +18,7 @@ from thorax.errors import DataError
 from thorax.preprocess import InputSpec
 from thorax.training.losses import masked_bce
 from thorax.training.networks import build, normalise
-from thorax.training.surface import Subset, Surface, draw, estimate_batch_norm, judge
+from thorax.training.surface import Subset, Surface, draw, estimate_batch_norm, judge, passes
 from thorax.training.surface_search import (
     RandomMatrix,
     ascend,
@@ -85,6 +88,24 @@ def test_a_split_without_images_is_refused(tmp_path: Path, store: Store) -> None
     empty = dataclasses.replace(store, splits=("val",) * len(store))
     with pytest.raises(DataError, match="split-empty"):
         draw(empty, "train", 4)
+
+
+@given(st.integers(1, 500), st.integers(1, 200))
+def test_passes_are_as_few_as_will_do_and_alike(images: int, batch: int) -> None:
+    sizes = [here.stop - here.start for here in passes(images, batch)]
+    assert sum(sizes) == images
+    assert max(sizes) <= batch
+    assert max(sizes) - min(sizes) <= 1
+    assert len(sizes) == math.ceil(images / batch)
+    numbers = np.arange(images)
+    rejoined = np.concatenate([numbers[here] for here in passes(images, batch)])
+    assert np.array_equal(rejoined, numbers)
+
+
+def test_statistics_are_estimated_where_one_image_would_be_left_over() -> None:
+    network, subset = build("resnet18", classes=2, width=0.125), noise(count=5, side=32)
+    estimate_batch_norm(network, subset, SPEC, batch=4)
+    assert np.isfinite(judge(network, subset, SPEC, batch=4).loss)
 
 
 def test_the_value_is_the_training_loss_and_the_size_of_a_pass_changes_nothing() -> None:

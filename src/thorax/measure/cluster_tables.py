@@ -31,7 +31,7 @@ def _ranks(document: Document) -> Table:
                 str(rank["rank"]),
                 str(rank["host"])[:24],
                 str(rank["cpus"])[:16],
-                str(rank["numa"]),
+                str(rank["numa"])[:7],
                 str(rank["threads"]),
                 _three(rank["images_per_s"]),
                 f"{rank['images_per_s'] / best:.0%}",

@@ -121,7 +121,7 @@ class Diagnosis:
         work: what was measured.
         backend: "gloo", "nccl", or None for one process that nobody launched.
         turns: measurements of each figure.
-        gradient_bytes: that every rank sends an update.
+        gradient_bytes: that every rank sends an update; PowerSGD's until it begins.
         ranks: one entry a rank.
         all_reduce: one entry a size; empty for one rank.
         links: one entry for each two neighbours; empty for one rank.
@@ -349,7 +349,7 @@ def _conclude(
         expected=tuple(
             expect(step, known, WORLDS if link else (1,), images=work.images, batch=work.batch)
         ),
-        warnings=tuple(_warnings(found, links, spread_s)),
+        warnings=tuple(_warnings(work, found, links, spread_s)),
     )
 
 
@@ -395,7 +395,7 @@ def _links(found: tuple[Rank, ...], seen: list[list[Turn]]) -> tuple[Neighbours,
 
 
 def _warnings(
-    found: tuple[Rank, ...], links: tuple[Neighbours, ...], spread_s: float
+    work: Work, found: tuple[Rank, ...], links: tuple[Neighbours, ...], spread_s: float
 ) -> Iterator[str]:
     median = statistics.median_high(rank.images_per_s for rank in found)
     for rank in found:
@@ -415,6 +415,12 @@ def _warnings(
         yield (
             f"the clocks of the hosts are {spread_s:.1f} s apart; from 15 s on torchrun takes a "
             "host for dead. Keep them by NTP"
+        )
+    if work.parallel.compression == "powersgd" and len(found) > 1:
+        yield (
+            "what powersgd saves is not modelled: expected is an update before "
+            f"parallel.powersgd_start ({work.parallel.powersgd_start:,}), which sends whole "
+            "gradients"
         )
     packets = sorted({rank.mtu for rank in found if rank.mtu is not None})
     if len(packets) > 1:

@@ -108,7 +108,7 @@ class Bench:
         images: float32 [N,1,S,S].
         labels: int8 [N,K].
         message: float32, as many as the largest all-reduce takes.
-        gradient_bytes: that every rank sends an update.
+        gradient_bytes: that every rank sends an update; PowerSGD's until it begins.
     """
 
     work: Work

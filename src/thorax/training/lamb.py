@@ -1,15 +1,15 @@
 """LAMB: Adam whose every layer moves in proportion to its weights."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from thorax.training.trust import alike, gradients, norms, ratio_or_one, require_number
+from thorax.training.trust import LayerWise, gradients, norms, ratio_or_one, require_number
 
 
-class LAMB(torch.optim.Optimizer):
+class LAMB(LayerWise):
     """Layer-wise Adam for large batches (You et al., 1904.00962, Algorithm 2, phi(x) = x).
 
     For each layer, with weights w, gradient g, weight decay d and step number k from 1:
@@ -75,31 +75,8 @@ class LAMB(torch.optim.Optimizer):
             require_number("betas", beta, below=1.0)
         super().add_param_group(param_group)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Move every parameter that has a gradient, and return what the closure returned.
-
-        Raises:
-            UsageError: `sparse-gradient`.
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for parameters in alike(group["params"]):
-                flat = [p for p in parameters if group["exclude_1d"] and p.ndim <= 1]
-                deep = [p for p in parameters if not (group["exclude_1d"] and p.ndim <= 1)]
-                if flat:
-                    self._move(flat, group, decay=0.0, trust=False)
-                if deep:
-                    trust, decay = group["trust_ratio"], group["weight_decay"]
-                    self._move(deep, group, decay=decay, trust=trust)
-        return loss
-
-    def _move(
-        self, parameters: list[Tensor], group: dict[str, Any], *, decay: float, trust: bool
-    ) -> None:
+    def _move(self, parameters: list[Tensor], group: dict[str, Any], *, adapted: bool) -> None:
+        decay = group["weight_decay"] if adapted else 0.0
         beta1, beta2 = group["betas"]
         states = [self._state(parameter) for parameter in parameters]
         means = [state["exp_avg"] for state in states]
@@ -118,7 +95,7 @@ class LAMB(torch.optim.Optimizer):
         moves = torch._foreach_div(means, roots)
         if decay:
             torch._foreach_add_(moves, parameters, alpha=decay)
-        if trust:
+        if adapted and group["trust_ratio"]:
             weight, move = norms(parameters), norms(moves)
             ratio = ratio_or_one(weight / move, weight, move)
             torch._foreach_mul_(moves, list(ratio.unbind()))

@@ -1,17 +1,24 @@
 """LARS: stochastic gradient descent whose every layer moves in proportion to its weights."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from thorax.training.trust import alike, gradients, norms, ratio_or_one, require, require_number
+from thorax.training.trust import (
+    LayerWise,
+    gradients,
+    norms,
+    ratio_or_one,
+    require,
+    require_number,
+)
 
 MomentumStyle = Literal["paper", "torch"]
 
 
-class LARS(torch.optim.Optimizer):
+class LARS(LayerWise):
     """Layer-wise adaptive rate scaling (You et al., 1708.03888, Algorithm 1).
 
     The arithmetic is that of MLPerf's TensorFlow 2 reference for ResNet-50. For each layer, with
@@ -86,31 +93,9 @@ class LARS(torch.optim.Optimizer):
         _check({**self.defaults, **param_group})
         super().add_param_group(param_group)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Move every parameter that has a gradient, and return what the closure returned.
-
-        Raises:
-            UsageError: `sparse-gradient`.
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for parameters in alike(group["params"]):
-                flat = [p for p in parameters if group["exclude_1d"] and p.ndim <= 1]
-                deep = [p for p in parameters if not (group["exclude_1d"] and p.ndim <= 1)]
-                if flat:
-                    self._move(flat, group, decay=0.0, trust=0.0)
-                if deep:
-                    trust, decay = group["trust_coefficient"], group["weight_decay"]
-                    self._move(deep, group, decay=decay, trust=trust)
-        return loss
-
-    def _move(
-        self, parameters: list[Tensor], group: dict[str, Any], *, decay: float, trust: float
-    ) -> None:
+    def _move(self, parameters: list[Tensor], group: dict[str, Any], *, adapted: bool) -> None:
+        trust = group["trust_coefficient"] if adapted else 0.0
+        decay = group["weight_decay"] if adapted else 0.0
         rate, momentum = group["lr"], group["momentum"]
         # Correcting the paper's v for a change of the rate makes it lr times the v of torch's
         # style at every step; kept without the rate it needs no memory of the last one.

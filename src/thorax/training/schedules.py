@@ -75,6 +75,9 @@ def stepped(
     return peak * math.pow(factor, cuts)
 
 
+Scaling = Literal["linear", "sqrt"]
+
+
 class Schedule(Settings):
     """What every schedule has: a peak, given or scaled to the batch, and a climb to it."""
 
@@ -85,7 +88,7 @@ class Schedule(Settings):
     base_per_256: float | None = Field(default=None, gt=0)
     """Learning rate for 256 images an update, above 0: the peak is this times batch / 256, and
     warm-up begins here (1706.02677, section 2)."""
-    scaling: Literal["linear", "sqrt"] = "linear"
+    scaling: Scaling = "linear"
     """How base_per_256 grows with the batch; sqrt is for Adam and LAMB (1904.00962, section 4)."""
     warmup_epochs: float = Field(default=1.0, ge=0)
     """Length of the straight climb to the peak, epochs, 0 or more."""
@@ -252,14 +255,19 @@ class Resolved:
         assert_never(self.settings)
 
 
+def scaled_peak(base_per_256: float, batch: int, scaling: Scaling) -> float:
+    """Return base * batch / 256 (1706.02677, section 2.1), or base * sqrt(batch / 256)."""
+    growth = batch / BASE_BATCH
+    return base_per_256 * (math.sqrt(growth) if scaling == "sqrt" else growth)
+
+
 def resolve(
     settings: ScheduleSettings, *, batch: int, steps_per_epoch: int, epochs: int
 ) -> Resolved:
     """Return the schedule of a run.
 
-    With `base_per_256` the peak is base * batch / 256 (Goyal et al., 1706.02677, section 2.1), or
-    base * sqrt(batch / 256), and warm-up climbs from the base; at the peak from its first step
-    where the batch is below 256.
+    With `base_per_256` the peak is that of `scaled_peak`, and warm-up climbs from the base; at the
+    peak from its first step where the batch is below 256.
 
     Args:
         settings: what a recipe says.
@@ -306,8 +314,7 @@ def _peak(settings: Schedule, batch: int) -> float:
     if settings.base_per_256 is None:
         assert settings.peak is not None
         return settings.peak
-    growth = batch / BASE_BATCH
-    return settings.base_per_256 * (math.sqrt(growth) if settings.scaling == "sqrt" else growth)
+    return scaled_peak(settings.base_per_256, batch, settings.scaling)
 
 
 def _warmup_steps(settings: Schedule, steps_per_epoch: int) -> int:

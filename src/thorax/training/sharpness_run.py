@@ -12,6 +12,7 @@ from thorax.training import checkpoint
 from thorax.training.checkpoint import Card, Checkpoint
 from thorax.training.landscape import line, plane
 from thorax.training.run import identity
+from thorax.training.schedules import scaled_peak
 from thorax.training.sharpness import CAVEAT, SharpnessSettings, evaluations, measure
 from thorax.training.surface import Subset, draw
 
@@ -133,11 +134,15 @@ def _entry(one: Checkpoint, task: Task, on_progress: Callable[[int], None]) -> d
     rates = learning_rates(card)
     document = found.document()
     if found.lambda_max is not None:
-        # Plain SGD on a quadratic is stable below 2 (Cohen et al., 2103.00065, section 2).
-        document["lambda_max"]["times_learning_rate"] = {
-            name: None if rate is None else rate * found.lambda_max.value
-            for name, rate in rates.items()
-        }
+        document["lambda_max"]["times_learning_rate"] = (
+            {
+                name: None if rate is None else rate * found.lambda_max.value
+                for name, rate in rates.items()
+            }
+            if card.recipe["optimizer"]["kind"] == "sgd"
+            # Others scale the gradient first: the product would say nothing.
+            else None
+        )
     surroundings = None
     if task.landscape:
         surroundings = asdict(
@@ -168,7 +173,8 @@ def learning_rates(card: Card) -> dict[str, float | None]:
     schedule: Mapping[str, Any] = card.recipe["schedule"]
     peak = schedule.get("peak")
     if peak is None:
-        peak = schedule["base_per_256"] * card.recipe["training"]["batch"] / 256
+        batch = card.recipe["training"]["batch"]
+        peak = scaled_peak(schedule["base_per_256"], batch, schedule["scaling"])
     last = card.history[-1]["learning_rate"] if card.history else None
     return {"peak": peak, "last": last}
 

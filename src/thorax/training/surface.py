@@ -9,6 +9,7 @@ import copy
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, Literal
 
 import numpy as np
@@ -82,6 +83,17 @@ def draw(store: Store, split: str, count: int, *, seed: int = 0) -> Subset:
     return Subset(split, images, labels, seed, digest.hexdigest())
 
 
+def passes(images: int, batch: int) -> list[slice]:
+    """Return the images of each pass: as few passes as will do, alike in size to one image.
+
+    A short last pass would count as much as a full one where statistics of batch normalisation are
+    averaged over passes, and a last pass of one image may have no variance at all.
+    """
+    count = -(-images // batch)
+    ends = [images * number // count for number in range(count + 1)]
+    return [slice(*pair) for pair in pairwise(ends)]
+
+
 class Surface:
     """f(w): the mean masked cross-entropy of a network on a subset, w float32 [n].
 
@@ -111,7 +123,7 @@ class Surface:
             network: takes what `normalise` gives; its device is where the surface is computed.
             subset: on which images.
             spec: the mean and std the network is trained with.
-            batch: images a pass; bounds memory. With `batch_norm` = "batch" it changes the loss.
+            batch: most images a pass; bounds memory. With `batch_norm` = "batch" it changes the loss.
             batch_norm: "running" normalises by the running statistics, as an evaluation does;
                 "estimated" by those of the subset under these weights, which after few updates
                 are far from the running ones; "batch" by those of each pass, as training does.
@@ -127,10 +139,9 @@ class Surface:
         self.weights = torch.cat([one.detach().reshape(-1) for one in parameters.values()])
         self._subset = subset
         self._spec = spec
-        self._batch = batch
+        self._slices = passes(len(subset), batch)
         self._tell = on_progress
-        starts = range(0, len(subset), batch)
-        known = [int((subset.labels[at : at + batch] != UNKNOWN).sum()) for at in starts]
+        known = [int((subset.labels[here] != UNKNOWN).sum()) for here in self._slices]
         self.known = [one / max(1, sum(known)) for one in known]
 
     def __len__(self) -> int:
@@ -174,12 +185,11 @@ class Surface:
         return product
 
     def _passes(self) -> Iterator[tuple[float, tuple[Tensor, Tensor]]]:
-        for number, share in enumerate(self.known):
+        for here, share in zip(self._slices, self.known, strict=True):
             if share:
-                yield share, self._pass(number)
+                yield share, self._pass(here)
 
-    def _pass(self, number: int) -> tuple[Tensor, Tensor]:
-        here = slice(number * self._batch, (number + 1) * self._batch)
+    def _pass(self, here: slice) -> tuple[Tensor, Tensor]:
         device = self.weights.device
         images = normalise(torch.from_numpy(self._subset.images[here]).to(device), self._spec)
         return images, torch.from_numpy(self._subset.labels[here]).to(device)
@@ -209,8 +219,8 @@ def judge(network: nn.Module, subset: Subset, spec: InputSpec, *, batch: int = 1
     device = next(network.parameters()).device
     logits = []
     with torch.inference_mode():
-        for at in range(0, len(subset), batch):
-            images = torch.from_numpy(subset.images[at : at + batch]).to(device)
+        for here in passes(len(subset), batch):
+            images = torch.from_numpy(subset.images[here]).to(device)
             logits.append(network(normalise(images, spec)).float().cpu())
     scores = torch.cat(logits)
     loss = masked_bce(scores, torch.from_numpy(subset.labels)).item()
@@ -240,8 +250,8 @@ def estimate_batch_norm(
     network.train()
     device = next(network.parameters()).device
     with torch.no_grad():
-        for at in range(0, len(subset), batch):
-            images = torch.from_numpy(subset.images[at : at + batch]).to(device)
+        for here in passes(len(subset), batch):
+            images = torch.from_numpy(subset.images[here]).to(device)
             network(normalise(images, spec))
     for one, momentum in zip(norms, before, strict=True):
         one.momentum = momentum

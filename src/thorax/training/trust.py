@@ -1,11 +1,11 @@
-"""What LARS and LAMB share: norms of many layers at once, and who gets no trust ratio.
+"""What LARS and LAMB share: whom an update adapts to, and norms of many layers at once.
 
 A trust ratio sets the size of a layer's step by the size of its weights (You et al., 1708.03888).
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -14,6 +14,35 @@ from thorax.errors import UsageError
 
 _PIECE: Final = 1 << 13
 """Elements whose squares are added in float32."""
+
+
+class LayerWise(torch.optim.Optimizer):
+    """Takes the parameters of a group apart; where `exclude_1d`, those of one dimension or none."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Move every parameter that has a gradient, and return what the closure returned.
+
+        Raises:
+            UsageError: `sparse-gradient`.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameters in alike(group["params"]):
+                flat = [p for p in parameters if group["exclude_1d"] and p.ndim <= 1]
+                deep = [p for p in parameters if not (group["exclude_1d"] and p.ndim <= 1)]
+                if flat:
+                    self._move(flat, group, adapted=False)
+                if deep:
+                    self._move(deep, group, adapted=True)
+        return loss
+
+    def _move(self, parameters: list[Tensor], group: dict[str, Any], *, adapted: bool) -> None:
+        """Move parameters of one device and dtype; only what is adapted decays and has a ratio."""
+        raise NotImplementedError
 
 
 def alike(parameters: Iterable[Tensor]) -> list[list[Tensor]]:
