@@ -1,5 +1,6 @@
 """Fixtures that every test may ask for."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,10 @@ import pytest
 
 from thorax.artifact import Artifact, Precision
 from thorax.data.store import Store
+
+# Networks of tests are small: two threads wait for each other longer than they compute, most of all
+# where other programs run. Training takes the threads of its recipe all the same.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REALDATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -78,7 +83,7 @@ def tiny_run(tiny_store: Store) -> Path:
 
     recipe = Recipe(
         network=Network(topology="resnet18", output_stride=16),
-        training=Training(epochs=1, batch=8, seed=3, workers=1),
+        training=Training(epochs=1, batch=8, seed=3, workers=1, threads=1),
         optimizer=Sgd(kind="sgd"),
         schedule=Cosine(kind="cosine", peak=0.05, warmup_epochs=0.5),
     )

@@ -30,6 +30,12 @@ def build_tiny(topology: str, **options: int) -> Classifier:
         return VGG(stages, classes=options["classes"], channels=1, output_stride=output_stride)
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Compute in one thread, whatever the training of another test left behind."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make VGG-16 a network of seconds instead of minutes: what is tested is around it."""
@@ -71,7 +77,7 @@ def recipe(tiny: None) -> Recipe:
     """Two epochs of three updates of a tiny network."""
     return Recipe(
         network=Network(topology="vgg16_bn"),
-        training=Training(epochs=2, batch=8, seed=3, workers=1),
+        training=Training(epochs=2, batch=8, seed=3, workers=1, threads=1),
         optimizer=Sgd(kind="sgd"),
         schedule=Cosine(kind="cosine", peak=0.05, warmup_epochs=0.5),
     )

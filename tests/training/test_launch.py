@@ -234,7 +234,7 @@ def test_hosts_sh_says_how_it_is_used() -> None:
 
 
 def test_the_slurm_script_says_what_it_lacks() -> None:
-    words = ["bash", LAUNCH / "slurm.sbatch", "recipe.toml"]
+    words = ["bash", str(LAUNCH / "slurm.sbatch"), "recipe.toml"]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 2
     assert "give RECIPE.toml STORE RUN" in done.stderr

@@ -28,7 +28,7 @@ QUICK = SharpnessSettings(
 def train(store: Store, out: Path, *, seed: int, width: float = 0.125) -> Path:
     recipe = Recipe(
         network=Network(topology="resnet18", width=width),
-        training=Training(epochs=1, batch=22, seed=seed, workers=1),
+        training=Training(epochs=1, batch=22, seed=seed, workers=1, threads=1),
         optimizer=Sgd(kind="sgd"),
         schedule=Cosine(kind="cosine", peak=0.05, warmup_epochs=0.5),
     )
@@ -110,7 +110,8 @@ def test_the_rate_is_not_set_against_curvature_where_the_optimizer_scales_gradie
 ) -> None:
     task = prepare(runs[0], tiny_store, QUICK.model_copy(update={"power_iterations": 1}))
     [one] = task.checkpoints
-    card = replace(one.card, recipe={**one.card.recipe, "optimizer": {"kind": "lars"}})
+    changed = {**one.card.recipe, "optimizer": {"kind": "lars"}}
+    card = one.card.model_copy(update={"recipe": changed})
     found = execute(replace(task, checkpoints=(replace(one, card=card),)))
     assert found["lambda_max"]["times_learning_rate"] is None
     assert found["learning_rate"]["peak"] == 0.05

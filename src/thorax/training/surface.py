@@ -123,7 +123,7 @@ class Surface:
             network: takes what `normalise` gives; its device is where the surface is computed.
             subset: on which images.
             spec: the mean and std the network is trained with.
-            batch: most images a pass; bounds memory. With `batch_norm` = "batch" it changes the loss.
+            batch: most images a pass; bounds memory. Changes the loss where `batch_norm` = "batch".
             batch_norm: "running" normalises by the running statistics, as an evaluation does;
                 "estimated" by those of the subset under these weights, which after few updates
                 are far from the running ones; "batch" by those of each pass, as training does.
