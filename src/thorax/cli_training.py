@@ -18,10 +18,7 @@ doctor_app = typer.Typer(no_args_is_help=True, help="Find out what is wrong befo
 training_app.add_typer(doctor_app, name="doctor")
 
 
-@training_app.command(
-    epilog="Example:  thorax train recipes/phantom_small.toml --data s --out run; on two ranks: "
-    "torchrun --nproc-per-node 2 -m thorax train ..."
-)
+@training_app.command(epilog="Example:  thorax train recipes/phantom_small.toml --data s --out run")
 def train(
     recipe: Annotated[Path, Argument(help="TOML recipe; see recipes/.")],
     data: Annotated[
@@ -40,7 +37,7 @@ def train(
     resume: Annotated[bool, Option("--resume", help="Go on where the run stopped.")] = False,
     json: Json = False,
 ) -> None:
-    """Train a classifier to a checkpoint, on one process or under torchrun on many."""
+    """Train to a checkpoint, alone or by torchrun --nproc-per-node 2 -m thorax train ..."""
     from thorax import config
     from thorax.data.shards import open_stores
     from thorax.training import parallel
