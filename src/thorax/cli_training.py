@@ -166,7 +166,7 @@ def cluster(
     from thorax.data.shards import open_stores
     from thorax.measure.cluster_tables import cluster_tables
     from thorax.training import parallel
-    from thorax.training.cluster import diagnose
+    from thorax.training.cluster import diagnose, meet
     from thorax.training.cluster_bench import Work, work_of
     from thorax.training.recipe import Recipe
 
@@ -180,6 +180,7 @@ def cluster(
                 "config-topology", f"--topology is {topology}, but --recipe names one too; give one"
             )
         with parallel.join(work.device, timeout) as ranks:
+            meet(ranks, timeout)
             store = ranks.agree(lambda: open_stores(data) if data else None)
             found = diagnose(
                 work if store is None else replace(work, side=store.side),

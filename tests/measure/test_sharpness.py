@@ -13,7 +13,12 @@ from rich.console import Console
 from thorax.errors import DataError, UsageError
 from thorax.measure.documents import load
 from thorax.measure.report import write_report
-from thorax.measure.sharpness import check_output, sharpness_table, write_pictures
+from thorax.measure.sharpness import (
+    check_output,
+    sharpness_plots,
+    sharpness_table,
+    write_pictures,
+)
 from thorax.measure.tables import rich_table
 
 
@@ -124,6 +129,16 @@ def test_pictures_lie_beside_the_document_and_are_the_same_every_time(
     assert picture is not None
     assert picture.shape[1] > 1200
     assert write_pictures({**document, "path": None, "landscape": None}, out) == []
+
+
+def test_what_was_not_finite_is_a_dash_and_no_landscape(document: dict[str, Any]) -> None:
+    document["keskar"][0]["phi"] = None
+    for run in (document, document["against"]):
+        run["landscape"]["loss"] = [[None] * 5] * 5
+    plots = sharpness_plots([document])
+    assert len(plots) == 2
+    assert ">nan<" not in "".join(plots)
+    assert ("Keskar φ, ε 0.001, full space", "–", "40") in sharpness_table([document]).rows
 
 
 def test_a_name_that_a_picture_needs_is_refused(tmp_path: Path) -> None:

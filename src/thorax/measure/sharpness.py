@@ -92,7 +92,7 @@ def sharpness_plots(documents: Sequence[Document]) -> list[str]:
         if document.get("path"):
             spoken = f"Loss and mean AUROC on the line from {pair[0]} to {pair[1]}."
             plots.append(svg(f"path{place}", spoken, partial(_line, document)))
-        if document.get("landscape"):
+        if _landscapes(document):
             spoken = f"Training loss in a random plane around {' and '.join(pair)}."
             plots.append(svg(f"plane{place}", spoken, partial(_planes, document)))
     return plots
@@ -104,7 +104,9 @@ def write_pictures(document: Document, beside: Path) -> list[Path]:
     Nothing is written, and nothing returned, of a document that has neither.
     """
     drawings = [
-        draw for key, draw in (("path", _line), ("landscape", _planes)) if document.get(key)
+        draw
+        for there, draw in ((document.get("path"), _line), (_landscapes(document), _planes))
+        if there
     ]
     written = []
     for number, draw in enumerate(drawings):
@@ -186,7 +188,7 @@ def _bars(runs: Sequence[Document]) -> Figure:
         here.barh(range(len(runs)), values, height=0.66, color=COLOURS[0])
         for row, value in enumerate(values):
             here.annotate(
-                f"{value:.3g}",
+                f"{value:.3g}" if np.isfinite(value) else "–",
                 (max(0.0, np.nan_to_num(value)), row),
                 xytext=(3, 0),
                 textcoords="offset points",
@@ -267,7 +269,7 @@ def _losses(points: Sequence[Document], keys: Sequence[str]) -> npt.NDArray[np.f
 
 def _planes(document: Document) -> Figure:
     """Return contours of the loss, a panel a run, on one scale."""
-    runs = [run for run in _runs([document]) if run.get("landscape")]
+    runs = _landscapes(document)
     losses = [_grid(run["landscape"]["loss"]) for run in runs]
     finite = np.concatenate([loss[np.isfinite(loss)] for loss in losses])
     low, high = max(float(finite.min()), 1e-6), float(finite.max())
@@ -294,6 +296,12 @@ def _planes(document: Document) -> Figure:
     bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     bar.ax.minorticks_off()
     return figure
+
+
+def _landscapes(document: Document) -> list[Document]:
+    """Return the runs with a landscape of which something can be drawn."""
+    runs = _runs([document]) if document.get("landscape") else []
+    return [run for run in runs if np.isfinite(_grid(run["landscape"]["loss"])).any()]
 
 
 def _grid(rows: Sequence[Sequence[float | None]]) -> npt.NDArray[np.float64]:

@@ -202,7 +202,7 @@ def diagnose(
     """
     if work.device == "cuda" and not torch.cuda.is_available():
         raise DeviceError("device-absent", "the device is cuda but there is none; allowed is cpu")
-    _meet(ranks, timeout_s)
+    meet(ranks, timeout_s)
     agree(ranks, facts(recipe, store))
     with parallel.watched(ranks):
         spread_s = _clock_spread(ranks)
@@ -214,7 +214,7 @@ def diagnose(
         while len(turns) < _FEWEST_TURNS or ranks.broadcast(
             time.perf_counter() - begin < duration_s
         ):
-            _meet(ranks, timeout_s)
+            meet(ranks, timeout_s)
             turns.append(bench.turn())
         everyone = ranks.gather((processors, _interface(), turns))
     return _conclude(work, ranks, bench.gradient_bytes, everyone, spread_s)
@@ -257,7 +257,7 @@ def agree(ranks: Ranks, known: dict[str, str]) -> None:
     ranks.agree(compare if ranks.lead else lambda: None)
 
 
-def _meet(ranks: Ranks, timeout_s: float) -> None:
+def meet(ranks: Ranks, timeout_s: float) -> None:
     """Wait for all, and name those who do not come.
 
     Raises:
