@@ -127,12 +127,12 @@ def sharpness(
 
 @contextmanager
 def _lead_speaks() -> Iterator[None]:
-    """Keep from every rank but the lead what all of them meet, or the lead tells better."""
+    """Say once a host what all its ranks meet, and once at all what one of them has said."""
     try:
         yield
     except ThoraxError as error:
-        common = error.code.startswith("config-") or error.code in {"rank-refused", "rank-lost"}
-        if common and os.environ.get("RANK", "0") != "0":
+        common = error.code.startswith("config-") or error.code == "rank-lost"
+        if error.code == "rank-refused" or (common and os.environ.get("LOCAL_RANK", "0") != "0"):
             raise typer.Exit(error.exit_code) from error
         raise
 

@@ -94,11 +94,11 @@ def straight(folder: Path, ranks: Ranks) -> None:
 
 
 def killed(folder: Path, ranks: Ranks) -> None:
-    """Train the same, but the last rank is killed once, within the second epoch."""
+    """Train the same, but a rank is killed once, within the second epoch: of two the lead."""
 
     def kill(at: Progress) -> None:
         if at.step == 3 and not ranks.restarts:
-            os.kill(others[-1], signal.SIGKILL)
+            os.kill(others[0 if ranks.world == 2 else -1], signal.SIGKILL)
 
     others = ranks.gather(os.getpid())
     _stepwise(folder, ranks, on_progress=kill)
@@ -109,9 +109,34 @@ def killed(folder: Path, ranks: Ranks) -> None:
 def _stepwise(
     folder: Path, ranks: Ranks, on_progress: Callable[[Progress], None] = lambda at: None
 ) -> None:
-    changed = {**RECIPE, "training": {**RECIPE["training"], "checkpoint_steps": 1}}
+    changed = {
+        **RECIPE,
+        **VARIANTS["averaged"],
+        "training": {**RECIPE["training"], "checkpoint_steps": 1},
+    }
     recipe = Recipe.model_validate_json(json.dumps(changed))
     fit(recipe, drawn(), folder / "run", ranks=ranks, on_progress=on_progress)
+
+
+def unlike(folder: Path, ranks: Ranks) -> None:
+    """Give the last rank other labels, then a gradient that is no number; note what each says."""
+    recipe = Recipe.model_validate_json(json.dumps(RECIPE))
+    codes = []
+    store = drawn()
+    if ranks.rank == ranks.world - 1:
+        store.labels[:, 0] = 1 - store.labels[:, 0]
+    try:
+        fit(recipe, store, folder / "unlike", ranks=ranks)
+    except ThoraxError as error:
+        codes.append(error.code)
+    wild = {**RECIPE, "schedule": {"kind": "cosine", "peak": 1e30, "warmup_epochs": 0.0}}
+    try:
+        fit(Recipe.model_validate_json(json.dumps(wild)), drawn(), folder / "wild", ranks=ranks)
+    except ThoraxError as error:
+        codes.append(error.code)
+    told = ranks.gather(codes)
+    if ranks.lead:
+        (folder / "codes.json").write_text(json.dumps(told))
 
 
 if __name__ == "__main__":

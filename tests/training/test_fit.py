@@ -14,15 +14,18 @@ import torch
 from torch import Tensor
 
 from thorax.config import load
+from thorax.data.loader import Batch
 from thorax.data.store import Store
 from thorax.errors import DataError, ThoraxError, UsageError
 from thorax.metrics import auroc
 from thorax.training import checkpoint
-from thorax.training.fit import FitResult, fit, merge_scores
+from thorax.training.fit import FitResult, fit
 from thorax.training.networks import OutputStride, Topology, normalise
 from thorax.training.optimizers import AdamW
+from thorax.training.parallel import Ranks
 from thorax.training.recipe import Augment, Network, Recipe
 from thorax.training.schedules import Cosine
+from thorax.training.step import Trainer
 from thorax.training.watch import Progress
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
@@ -155,7 +158,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "lars": {"optimizer": {"kind": "lars"}},
     "lars-corrected": {"optimizer": {"kind": "lars", "momentum_correction": True}},
     "lamb": {"optimizer": {"kind": "lamb"}, "loss": {"label_smoothing": 0.1}},
-    "resized": {"resize": [{"until": 0.5, "side": 16}]},
+    "resized": {"resize": [{"until": 0.5, "side": 48}]},
     "cropped": {"augmentation": {"crop": 0.5, "flip": 0.5}},
     "best": {"training": {"keep": "best"}},
 }
@@ -236,9 +239,9 @@ def test_the_average_is_what_is_judged_and_kept(tiny: None, store: Store, tmp_pa
     np.testing.assert_allclose(values, told)
 
 
-def test_smaller_images_are_trained_on_first(tiny: None, store: Store) -> None:
+def test_resized_images_are_trained_on_first(tiny: None, store: Store) -> None:
     recipe = variant("resized")
-    assert [recipe.side(epoch, store.side) for epoch in range(3)] == [16, 16, 32]
+    assert [recipe.side(epoch, store.side) for epoch in range(3)] == [48, 48, 32]
 
 
 def test_a_batch_that_cannot_be_cut_is_refused(tiny: None, store: Store, tmp_path: Path) -> None:
@@ -265,6 +268,58 @@ def test_a_run_starts_from_another_and_resumes_only_so(
     assert init["head"] == []
 
 
+def test_before_the_first_checkpoint_too_only_the_same_run_is_resumed(
+    tiny: None, store: Store, tmp_path: Path
+) -> None:
+    def interrupt(progress: Progress) -> None:
+        raise StoppedError
+
+    out = tmp_path / "run"
+    with pytest.raises(StoppedError):
+        fit(variant("best"), store, out, on_progress=interrupt)
+    assert checkpoint.newest(out) is None
+    assert refused(variant("best", seed=9), store, out, resume=True) == "resume-recipe"
+    other = dataclasses.replace(store, labels=1 - store.labels)
+    assert refused(variant("best"), other, out, resume=True) == "resume-data"
+
+
+def test_what_is_refused_leaves_no_folder(tiny: None, store: Store, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(ThoraxError):
+        fit(variant("best"), store, out, init=tmp_path / "absent.pth")
+    assert not out.exists()
+
+
+def test_a_run_resumes_unasked_under_its_own_launcher_alone(
+    tiny: None, store: Store, tmp_path: Path
+) -> None:
+    done = fit(variant("best"), store, tmp_path / "run", ranks=Ranks(launch="job-1"))
+    again = fit(variant("best"), store, tmp_path / "run", ranks=Ranks(launch="job-1"))
+    assert again == done
+    for other in (Ranks(launch="job-2", restarts=1), Ranks(restarts=1)):
+        with pytest.raises(UsageError, match="--resume"):
+            fit(variant("best"), store, tmp_path / "run", ranks=other)
+
+
+def test_weights_that_are_no_numbers_reach_no_checkpoint(
+    tiny: None, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Trainer.update
+
+    def poisoned(self: Trainer, batch: Batch, rate: float, step: int) -> float:
+        loss = real(self, batch, rate, step)
+        if step == 4:
+            with torch.no_grad():
+                self.network.head.bias[0] = torch.nan
+        return loss
+
+    monkeypatch.setattr(Trainer, "update", poisoned)
+    assert refused(variant("best"), store, tmp_path / "run") == "training-diverged"
+    newest = checkpoint.newest(tmp_path / "run")
+    assert newest is not None
+    assert newest.name == "epoch-0002-step-00000004"
+
+
 def test_the_schedule_is_told_before_training_and_stored(
     tiny: None, store: Store, tmp_path: Path
 ) -> None:
@@ -276,17 +331,6 @@ def test_the_schedule_is_told_before_training_and_stored(
     start = json.loads((tmp_path / "run/train.jsonl").read_text().splitlines()[0])
     assert start["schedule"] == card.schedule
     assert "thread" in start["processors"][0]
-
-
-def test_scores_of_ranks_merge_to_those_of_one_process_whatever_was_padded() -> None:
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 2, (11, 3)).astype(np.int8)
-    scores = rng.random((11, 3)).astype(np.float32)
-    # A padding sampler gives three ranks four images each: the first comes twice.
-    parts = [np.array([0, 3, 6, 9]), np.array([1, 4, 7, 10]), np.array([2, 5, 8, 0])]
-    indices, merged = merge_scores([(part, scores[part]) for part in parts])
-    assert indices.tolist() == list(range(11))
-    np.testing.assert_array_equal(auroc(labels, merged), auroc(labels, scores))
 
 
 @pytest.mark.slow

@@ -108,6 +108,15 @@ def test_a_killed_rank_is_started_anew_and_the_run_ends_in_the_same_bits(
     assert digests(tmp_path / "killed/run") == digests(tmp_path / "straight/run")
 
 
+def test_ranks_that_would_train_differently_are_refused_and_one_speaks_for_all(
+    tmp_path: Path,
+) -> None:
+    torchrun("unlike", tmp_path, count=2)
+    told = json.loads((tmp_path / "codes.json").read_text())
+    assert told == [["ranks-differ", "training-diverged"], ["rank-refused", "rank-refused"]]
+    assert not (tmp_path / "unlike").exists()
+
+
 def test_powersgd_within_the_warm_up_is_refused_and_one_that_never_begins_is_told() -> None:
     settings = Parallel(compression="powersgd", powersgd_start=50)
     with pytest.raises(UsageError, match="warm-up of 60") as caught:

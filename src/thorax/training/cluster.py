@@ -37,7 +37,8 @@ from thorax.training.cluster_model import (
     slow_ranks,
     step_s,
 )
-from thorax.training.parallel import Processors, Ranks
+from thorax.training.parallel import Ranks
+from thorax.training.processors import Processors, bind
 from thorax.training.run import identity
 
 WORLDS: Final = tuple(2**power for power in range(10))
@@ -206,7 +207,7 @@ def diagnose(
     agree(ranks, facts(recipe, store))
     with parallel.watched(ranks):
         spread_s = _clock_spread(ranks)
-        processors = parallel.bind(ranks, work.threads)
+        processors = bind(ranks, work.threads)
         bench = Bench.prepare(work, ranks)
         turns: list[Turn] = []
         bench.turn()

@@ -139,7 +139,7 @@ class Bench:
         return cls(
             work,
             ranks,
-            parallel.wrap(network, ranks, work.parallel),
+            parallel.wrap(network, ranks, work.parallel, done=0),
             images.contiguous(memory_format=torch.channels_last),
             torch.zeros(work.images, len(NIH14), dtype=torch.int8, device=work.device),
             torch.zeros(SIZES[-1] // 4, device=work.device),

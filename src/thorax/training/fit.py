@@ -2,14 +2,13 @@
 
 Everything random is a function of the recipe's seed: the same recipe, store, version, processor,
 number of ranks and of threads give the same weights, and a run stopped anywhere and resumed gives
-those of one that was not. Another number of ranks gives the same to the rounding of sums, where
-the recipe fixes `training.micro_batch`.
+those of one that was not (GPU kernels may add up in another order each time). Another number of
+ranks gives the same to the rounding of sums, where the recipe fixes `training.micro_batch`.
 """
 
 import math
-import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,22 +18,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from thorax import __version__
 from thorax.data.loader import batches
 from thorax.data.store import Store
-from thorax.errors import UsageError
+from thorax.errors import PeerError, ThoraxError, UsageError
 from thorax.labels import POSITIVE, UNKNOWN
-from thorax.metrics import auroc
 from thorax.training import checkpoint, networks, optimizers, parallel, pretrained
 from thorax.training.batch_norm import RunningStatistics
 from thorax.training.checkpoint import Card, Within
 from thorax.training.ema import Average
 from thorax.training.networks import Classifier
 from thorax.training.parallel import Ranks
+from thorax.training.processors import bind, describe
 from thorax.training.recipe import Recipe
-from thorax.training.run import Run, facts, identity, open_run, prepare
+from thorax.training.run import Run, facts, open_run, prepare, same_everywhere, software
 from thorax.training.sam import Ascent
 from thorax.training.step import Trainer
+from thorax.training.validate import validate
 from thorax.training.watch import Log, Progress, open_log
 
 
@@ -106,30 +105,36 @@ def fit(
         DeviceError: `device-absent`.
         ModelError: `checkpoint-unwritable`, or as `checkpoint.load` when resuming, or as
             `pretrained.initialise`.
-        PeerError: `rank-refused` or `rank-lost`.
+        PeerError: `ranks-differ`, `rank-refused` or `rank-lost`.
     """
     ranks = ranks or Ranks()
     run = ranks.agree(lambda: prepare(recipe, store, ranks, init))
-    tell = on_message if ranks.lead else lambda text: None
-    opened = ranks.broadcast(
-        ranks.agree(
-            lambda: open_run(run, out, resume=resume, on_message=tell) if ranks.lead else None
+    same_everywhere(run)
+    warnings = ranks.agree(
+        lambda: parallel.check(
+            recipe.parallel, ranks, warmup_steps=run.schedule.warmup_steps, steps=run.steps
         )
     )
-    warnings = parallel.check(
-        recipe.parallel, ranks, warmup_steps=run.schedule.warmup_steps, steps=run.steps
-    )
-    processors = parallel.bind(ranks, recipe.training.threads)
-    about = {**facts(run), **parallel.describe(ranks, processors), "warnings": warnings}
+    processors = bind(ranks, recipe.training.threads)
+    # All that can be refused is refused before the folder of the run is made.
+    built = ranks.agree(lambda: _build(run))
+    tell = on_message if ranks.lead else lambda text: None
+    opened = ranks.from_lead(lambda: open_run(run, out, resume=resume, on_message=tell))
+    about = {
+        **facts(run),
+        **describe(ranks, processors),
+        "init": built.init,
+        "warnings": warnings,
+    }
     with ExitStack() as stack:
         log = None
         if ranks.lead:
             for line in (*run.schedule.lines(), *about["processors"], *warnings):
                 tell(line)
             log = stack.enter_context(open_log(out, after=opened[1].step if opened else 0))
-        session = _Session(run, out, log, on_progress if ranks.lead else lambda progress: None)
+        session = _Session(run, built, out, log, on_progress if ranks.lead else lambda _: None)
         card = session.train(opened, about)
-    return ranks.broadcast(_result(out, card) if ranks.lead else None)  # type: ignore[return-value]
+    return ranks.from_lead(lambda: _result(out, card))
 
 
 def _result(out: Path, card: Card) -> FitResult:
@@ -149,18 +154,33 @@ def _result(out: Path, card: Card) -> FitResult:
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Built:
+    """A network that has not been trained yet, or not yet been restored.
+
+    Attributes:
+        network: on the run's device.
+        optimizer: of its parameters.
+        average: of its weights, None = off.
+        init: what the weights started from, None = at random.
+    """
+
+    network: Classifier
+    optimizer: torch.optim.Optimizer
+    average: Average | None
+    init: dict[str, Any] | None
+
+
 @dataclass(slots=True)
 class _Window:
     """An epoch as far as it has come.
 
     Attributes:
-        before: losses of updates before a resumption, nats, over all ranks.
-        losses: this rank's parts of those since.
+        losses: of its updates, nats.
         elapsed_s: training time.
         waited_s: of it, spent waiting for data.
     """
 
-    before: tuple[float, ...]
     losses: list[float]
     elapsed_s: float
     waited_s: float
@@ -170,29 +190,34 @@ class _Session:
     """What trains from one checkpoint to the end of the run."""
 
     def __init__(
-        self, run: Run, out: Path, log: Log | None, on_progress: Callable[[Progress], None]
+        self,
+        run: Run,
+        built: _Built,
+        out: Path,
+        log: Log | None,
+        on_progress: Callable[[Progress], None],
     ) -> None:
         self._run = run
+        self._built = built
         self._out = out
         self._log = log
         self._on_progress = on_progress
         self._history: tuple[dict[str, float], ...] = ()
-        self._init: dict[str, Any] | None = None
 
     def train(self, opened: tuple[Path, Card] | None, about: dict[str, Any]) -> Card:
         run, recipe = self._run, self._run.recipe
-        trainer = self._trainer = self._built(opened)
+        trainer = self._trainer = self._restored(opened)
         if self._log:
-            self._log.start({**about, "init": self._init})
+            self._log.start(about)
         card = opened[1] if opened else None
         first = card.epoch if card else 0
         if first < recipe.training.epochs:
             trainer.rehearse(recipe.side(first, run.store.side))
         for epoch in range(first, recipe.training.epochs):
-            window = _Window((), [], 0.0, 0.0)
+            window = _Window([], 0.0, 0.0)
             if card is not None and card.within is not None:
                 within = card.within
-                window = _Window(within.losses, [], within.elapsed_s, within.waited_s)
+                window = _Window(list(within.losses), within.elapsed_s, within.waited_s)
             rate = self._epoch(epoch, window)
             card = self._judge(epoch, window, rate)
         if card is None:
@@ -201,44 +226,28 @@ class _Session:
             self._log.end({"kept": card.kept, "step": card.step})
         return card
 
-    def _built(self, opened: tuple[Path, Card] | None) -> Trainer:
-        run, recipe = self._run, self._run.recipe
-        network = networks.build(
-            recipe.network.topology,
-            classes=len(run.store.label_set),
-            output_stride=recipe.network.output_stride,
-            width=recipe.network.width,
-            seed=recipe.training.seed,
-        )
-        _start_at_prevalence(network, run.store.labels[run.train])
-        if opened is None and run.init is not None:
-            path = run.init
-            loaded = run.ranks.agree(
-                lambda: pretrained.initialise(
-                    network, recipe.network.topology, path, run.store.label_set
-                )
-            )
-            self._init = {**asdict(loaded), "path": Path(loaded.path).name}
-        network.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = optimizers.build(network, recipe.optimizer)
-        averaged = {}
+    def _restored(self, opened: tuple[Path, Card] | None) -> Trainer:
+        run, recipe, built = self._run, self._run.recipe, self._built
         if opened is not None:
             folder, card = opened
-            averaged = run.ranks.agree(lambda: checkpoint.restore(folder, card, network, optimizer))
-            self._history, self._init = card.history, card.init
-        average = Average(network, recipe.ema) if recipe.ema else None
-        if average and averaged:
-            average.load({k: v for k, v in averaged.items() if v.is_floating_point()})
-        exchanged = parallel.wrap(network, run.ranks, recipe.parallel)
+            averages = run.ranks.agree(
+                lambda: checkpoint.restore(folder, card, built.network, built.optimizer)
+            )
+            if built.average:
+                built.average.load({k: v for k, v in averages.items() if v.is_floating_point()})
+            self._history = card.history
+        exchanged = parallel.wrap(
+            built.network, run.ranks, recipe.parallel, done=opened[1].step if opened else 0
+        )
         if recipe.training.compile:
             exchanged.compile()
         return Trainer(
-            network=network,
+            network=built.network,
             exchanged=exchanged,
-            optimizer=optimizer,
-            statistics=RunningStatistics(network),
+            optimizer=built.optimizer,
+            statistics=RunningStatistics(built.network),
             ascent=Ascent(recipe.sam) if recipe.sam else None,
-            average=average,
+            average=built.average,
             ranks=run.ranks,
             spec=run.spec,
             device=run.device,
@@ -250,7 +259,7 @@ class _Session:
     def _epoch(self, epoch: int, window: _Window) -> float:
         """Take the updates of an epoch that are left and return the last learning rate."""
         run, training = self._run, self._run.recipe.training
-        done = len(window.before)
+        done = len(window.losses)
         self._trainer.network.train()
         source = batches(
             run.store,
@@ -279,17 +288,28 @@ class _Session:
             window.elapsed_s += elapsed
             window.waited_s += waited
             if not math.isfinite(window.losses[-1]):
-                raise UsageError(
-                    "training-diverged",
-                    f"the loss is {window.losses[-1]} at step {step + 1} with learning rate "
-                    f"{rate:.3g}; lower the schedule's peak or base_per_256, or lengthen its "
-                    "warm-up",
-                )
-            self._tell(epoch, step, window.losses[-1] * run.ranks.world, rate, waited / elapsed)
+                raise self._diverged(f"the loss is {window.losses[-1]}", step, rate)
+            self._tell(epoch, step, window.losses[-1], rate, waited / elapsed)
             left = (epoch + 1) * run.steps_per_epoch - step - 1
             if training.checkpoint_steps and left and (step + 1) % training.checkpoint_steps == 0:
+                self._require_finite(step, rate)
                 self._save_within(epoch, step + 1, window)
+        self._require_finite((epoch + 1) * run.steps_per_epoch - 1, rate)
         return rate
+
+    def _require_finite(self, step: int, rate: float) -> None:
+        """Keep weights that are no numbers out of checkpoints."""
+        if not self._trainer.finite():
+            raise self._diverged("a weight is no number", step, rate)
+
+    def _diverged(self, what: str, step: int, rate: float) -> ThoraxError:
+        if not self._run.ranks.lead:
+            return PeerError("rank-refused", "rank 0 says why")
+        return UsageError(
+            "training-diverged",
+            f"{what} at update {step + 1} with learning rate {rate:.3g}; lower the schedule's peak "
+            "or base_per_256, or lengthen its warm-up",
+        )
 
     def _tell(self, epoch: int, step: int, loss: float, rate: float, data_wait: float) -> None:
         training = self._run.recipe.training
@@ -307,22 +327,19 @@ class _Session:
             self._log.step(at)
         self._on_progress(at)
 
-    def _losses(self, window: _Window) -> tuple[float, ...]:
-        """Return the losses of the epoch's updates over all ranks."""
-        parts = self._run.ranks.gather(window.losses)
-        return (*window.before, *(math.fsum(part) for part in zip(*parts, strict=True)))
-
     def _save_within(self, epoch: int, step: int, window: _Window) -> None:
         self._trainer.merge()
-        losses = self._losses(window)
-        before = self._history[-1] if self._history else None
-        kept = checkpoint.epoch_name(self._best()) if before else ""
+        kept = checkpoint.epoch_name(self._best()) if self._history else ""
         self._save(
             Card(
                 **self._common(),
                 epoch=epoch,
                 step=step,
-                within=Within(losses=losses, elapsed_s=window.elapsed_s, waited_s=window.waited_s),
+                within=Within(
+                    losses=tuple(window.losses),
+                    elapsed_s=window.elapsed_s,
+                    waited_s=window.waited_s,
+                ),
                 metrics={},
                 kept=kept,
             )
@@ -332,14 +349,13 @@ class _Session:
         """Validate, write the checkpoint of a whole epoch and return its card."""
         run = self._run
         self._trainer.merge()
-        losses = self._losses(window)
         begin = time.perf_counter()
         average = self._trainer.average
         with average.swapped(self._trainer.network) if average else nullcontext():
-            values = _validate(run, self._trainer)
+            values = validate(run, self._trainer)
         entry = {
             "epoch": epoch + 1,
-            "loss": math.fsum(losses) / len(losses),
+            "loss": math.fsum(window.losses) / len(window.losses),
             "val_mean_auroc": float(np.nanmean(values)),
             "learning_rate": rate,
             "images": run.steps_per_epoch * run.recipe.training.batch,
@@ -409,53 +425,38 @@ class _Session:
             "input": run.spec,
             "precision": "bf16" if run.bf16 else "fp32",
             "recipe": run.recipe.model_dump(mode="json"),
-            "data": identity(run.store),
+            "data": run.data,
             "ranks": run.ranks.world,
             "schedule": run.schedule.document(),
-            "init": self._init,
+            "init": self._built.init,
             "history": self._history,
-            "software": {
-                "thorax": __version__,
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-            },
+            "software": software(),
         }
 
 
-def _validate(run: Run, trainer: Trainer) -> npt.NDArray[np.float64]:
-    """Return float64 [K] on every rank, NaN where the validation split lacks a class.
-
-    Each rank scores its own groups of the split, cut as one process would cut it.
-    """
-    trainer.network.eval()
-    size, ranks = run.micro_batch, run.ranks
-    groups = [run.val[first : first + size] for first in range(0, len(run.val), size)]
-    own = np.concatenate([run.val[:0], *groups[ranks.rank :: ranks.world]])
-    scores = []
-    with torch.inference_mode():
-        for batch in batches(run.store, own, batch=size, workers=run.recipe.training.workers):
-            logits = trainer.logits(torch.from_numpy(batch.images).to(run.device))
-            scores.append(logits.float().cpu().numpy())
-    empty = np.empty((0, len(run.store.label_set)), np.float32)
-    parts = ranks.gather((own, np.concatenate([empty, *scores])))
-    indices, gathered = merge_scores(parts)
-    if not np.array_equal(indices, np.sort(run.val)):
-        raise AssertionError("the ranks together scored every validation image")
-    return auroc(run.store.labels[indices], gathered)
-
-
-def merge_scores(
-    parts: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]],
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Return what ranks scored as one process would have: every image once, ascending.
-
-    Args:
-        parts: of each rank the images, int64 [n], and their scores, float32 [n,K]; an image that
-            several ranks scored, as a padding sampler makes them, counts once.
-    """
-    indices = np.concatenate([part[0] for part in parts])
-    unique, first = np.unique(indices, return_index=True)
-    return unique, np.concatenate([part[1] for part in parts])[first]
+def _build(run: Run) -> _Built:
+    recipe = run.recipe
+    network = networks.build(
+        recipe.network.topology,
+        classes=len(run.store.label_set),
+        output_stride=recipe.network.output_stride,
+        width=recipe.network.width,
+        seed=recipe.training.seed,
+    )
+    _start_at_prevalence(network, run.store.labels[run.train])
+    init = None
+    if run.init is not None:
+        loaded = pretrained.initialise(
+            network, recipe.network.topology, run.init, run.store.label_set
+        )
+        init = {**asdict(loaded), "path": Path(loaded.path).name}
+    network.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return _Built(
+        network=network,
+        optimizer=optimizers.build(network, recipe.optimizer),
+        average=Average(network, recipe.ema) if recipe.ema else None,
+        init=init,
+    )
 
 
 def _start_at_prevalence(network: Classifier, labels: npt.NDArray[np.int8]) -> None:

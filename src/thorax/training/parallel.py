@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import Final, Literal, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -28,7 +27,7 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from thorax.config import Settings
-from thorax.errors import PeerError, ThoraxError, UsageError
+from thorax.errors import DeviceError, PeerError, ThoraxError, UsageError
 
 T = TypeVar("T")
 
@@ -72,8 +71,7 @@ class Ranks:
         local_world: processes on this host.
         backend: "gloo", "nccl", or None for one process that nobody launched.
         restarts: times the launcher started the run anew after a loss, the largest of all hosts.
-        launch: the launcher's name for this job, the same after each of its restarts; None where
-            it has none.
+        launch: a name for this job, the same after each restart by its launcher, None without.
     """
 
     rank: int = 0
@@ -107,6 +105,14 @@ class Ranks:
             dist.broadcast_object_list(box, src=0)
         return box[0]
 
+    def from_lead(self, act: Callable[[], T]) -> T:
+        """Do something on the lead alone and return what it gave on every rank.
+
+        Raises:
+            ThoraxError: what it raised there; `rank-refused` on the others.
+        """
+        return cast(T, self.broadcast(self.agree(lambda: act() if self.lead else None)))
+
     def barrier(self) -> None:
         """Wait for all."""
         if self.backend is not None:
@@ -124,6 +130,21 @@ class Ranks:
         parts = torch.split(flat, [tensor.numel() for tensor in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.copy_(part.view_as(tensor))
+
+    def total(self, value: float) -> float:
+        """Return the sum of what every rank holds, in float64."""
+        if self.backend is None or self.world == 1:
+            return value
+        sum_ = torch.tensor(value, dtype=torch.float64, device=self._device)
+        with watched(self):
+            dist.all_reduce(sum_)
+        return sum_.item()
+
+    @property
+    def _device(self) -> torch.device:
+        if self.backend == "nccl":
+            return torch.device("cuda", self.local_rank)
+        return torch.device("cpu")
 
     def agree(self, act: Callable[[], T]) -> T:
         """Do what may be refused on every rank; one rank refused, none goes on.
@@ -157,6 +178,7 @@ def join(device: str, timeout_s: float = 600.0) -> Iterator[Ranks]:
 
     Raises:
         UsageError: `launcher` when only a part of its variables is set.
+        DeviceError: `device-absent` when a rank has no GPU.
         PeerError: `rank-lost` when the others cannot be reached.
     """
     # A single process under torchrun still joins, so that its restarts are counted.
@@ -172,7 +194,8 @@ def join(device: str, timeout_s: float = 600.0) -> Iterator[Ranks]:
         )
     rank, world, local_rank, local_world = (int(os.environ[name]) for name in _LAUNCHED)
     backend = "nccl" if device == "cuda" else "gloo"
-    if backend == "nccl" and torch.cuda.is_available():
+    if backend == "nccl":
+        require_gpu(rank, local_rank)
         torch.cuda.set_device(local_rank)
     ranks = Ranks(rank, world, local_rank, local_world, backend)
     with watched(ranks):
@@ -184,12 +207,27 @@ def join(device: str, timeout_s: float = 600.0) -> Iterator[Ranks]:
         _set_pg_timeout(timedelta(seconds=timeout_s), cast(ProcessGroup, dist.group.WORLD))
     try:
         restarts = max(ranks.gather(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))))
-        # A restart because hosts came or went is not counted; the job's name is the same.
+        # Without a name for the job there is but one host, and its launcher is our parent.
         job = os.environ.get("TORCHELASTIC_RUN_ID", "none")
-        launch = None if job == "none" else job
+        launch = f"launcher {os.getppid()}" if job == "none" else job
         yield Ranks(rank, world, local_rank, local_world, backend, restarts, launch)
     finally:
         dist.destroy_process_group()
+
+
+def require_gpu(rank: int, local_rank: int) -> None:
+    """Refuse a rank without a GPU of its own.
+
+    Raises:
+        DeviceError: `device-absent`.
+    """
+    count = torch.cuda.device_count()
+    if local_rank >= count:
+        raise DeviceError(
+            "device-absent",
+            f"training.device is cuda and rank {rank} would be on GPU {local_rank}, but there are "
+            f"{count} here; start fewer ranks, or set cpu",
+        )
 
 
 def _meet(rank: int, world: int) -> Store:
@@ -240,7 +278,8 @@ def check(settings: Parallel, ranks: Ranks, *, warmup_steps: int, steps: int) ->
             return [
                 f"fp16 over {ranks.world} ranks rounds gradients below "
                 f"{_FP16_SMALLEST_NORMAL * ranks.world:.1g} coarsely and drops those below "
-                f"{_FP16_SMALLEST * ranks.world:.1g}; parallel.compression = bf16 does neither"
+                f"{_FP16_SMALLEST * ranks.world:.1g}; parallel.compression = bf16 keeps "
+                "their range, with three bits fewer"
             ]
         case "powersgd":
             if settings.powersgd_start < warmup_steps:
@@ -251,8 +290,8 @@ def check(settings: Parallel, ranks: Ranks, *, warmup_steps: int, steps: int) ->
                     f"{warmup_steps} or more",
                 )
             warnings = [
-                "powersgd changes the result, and a resumed run differs from one that was not "
-                "stopped: what it remembers of its errors is not saved"
+                "powersgd changes the result, and a run that is resumed differs from one that was "
+                "not stopped: what it remembers of its errors is not saved"
             ]
             if settings.powersgd_start >= steps:
                 warnings.append(
@@ -263,67 +302,16 @@ def check(settings: Parallel, ranks: Ranks, *, warmup_steps: int, steps: int) ->
     return []
 
 
-@dataclass(frozen=True, slots=True)
-class Processors:
-    """What one rank computes with.
-
-    Attributes:
-        rank: the rank.
-        host: name of its host.
-        cpus: processors it may run on, as Linux writes lists: "0-27".
-        numa: NUMA nodes they belong to.
-        threads: of one operation.
-    """
-
-    rank: int
-    host: str
-    cpus: str
-    numa: str
-    threads: int
-
-    def line(self) -> str:
-        """Return one line for a person."""
-        return (
-            f"rank {self.rank} on {self.host}: processors {self.cpus} (NUMA {self.numa}), "
-            f"{self.threads} thread{'s' if self.threads > 1 else ''}"
-        )
-
-
-def bind(ranks: Ranks, threads: int | None) -> Processors:
-    """Give this rank its share of the host's processors, and as many threads.
-
-    Ranks that share a host and were not bound by the launcher get equal, neighbouring shares,
-    whole NUMA nodes where that comes out even. A launcher that has already given them different
-    processors (Slurm's --cpu-bind, numactl) is left alone. torchrun's OMP_NUM_THREADS=1 is not.
-
-    Args:
-        ranks: who shares.
-        threads: of one operation; None = as many as processors, torch's choice for one process.
-    """
-    mine = sorted(os.sched_getaffinity(0))
-    host = os.uname().nodename
-    if ranks.local_world > 1:
-        # Network namespaces and containers may share a name: the launcher's host is the group.
-        everyone = ranks.gather((ranks.rank - ranks.local_rank, mine))
-        shared = [cpus for first, cpus in everyone if first == ranks.rank - ranks.local_rank]
-        if all(cpus == mine for cpus in shared) and len(mine) >= ranks.local_world:
-            nodes = _numa_nodes()
-            mine.sort(key=lambda cpu: (nodes.get(cpu, 0), cpu))
-            count = len(mine) // ranks.local_world
-            mine = sorted(mine[ranks.local_rank * count :][:count])
-            os.sched_setaffinity(0, mine)
-        torch.set_num_threads(threads or len(mine))
-    elif threads is not None:
-        torch.set_num_threads(threads)
-    nodes = _numa_nodes()
-    numa = sorted({nodes.get(cpu, 0) for cpu in mine})
-    return Processors(ranks.rank, host, _list(mine), _list(numa), torch.get_num_threads())
-
-
-def wrap(network: nn.Module, ranks: Ranks, settings: Parallel) -> nn.Module:
+def wrap(network: nn.Module, ranks: Ranks, settings: Parallel, *, done: int) -> nn.Module:
     """Return a network whose backward pass leaves the mean gradient of all ranks.
 
     Buffers are not exchanged: each rank normalises by its own batches, `average` merges them.
+
+    Args:
+        network: on its device.
+        ranks: who exchanges.
+        settings: how.
+        done: updates before; one backward pass without an update is expected before the next.
     """
     if ranks.backend is None or ranks.world == 1:
         return network
@@ -345,7 +333,8 @@ def wrap(network: nn.Module, ranks: Ranks, settings: Parallel) -> nn.Module:
             state = powerSGD_hook.PowerSGDState(
                 dist.group.WORLD,
                 matrix_approximation_rank=settings.powersgd_rank,
-                start_powerSGD_iter=settings.powersgd_start,
+                # It counts from 0 and counts the pass without an update, too.
+                start_powerSGD_iter=max(1, settings.powersgd_start - done) + 1,
             )
             wrapped.register_comm_hook(state, powerSGD_hook.powerSGD_hook)
     return wrapped
@@ -379,43 +368,9 @@ def watched(ranks: Ranks) -> Iterator[None]:
         if not isinstance(error, dist.DistError) and not _LOSS.search(str(error)):
             raise
         first = next(iter(str(error).splitlines()), type(error).__name__)
-        reason = _PLACE.sub("", first)[:200]
+        reason = _PLACE.sub("", first).partition(". ")[0][:200]
         raise PeerError(
             "rank-lost",
             f"rank {ranks.rank} of {ranks.world} lost the others: {reason}; start the run again "
             "with --resume, or under torchrun with --max-restarts",
         ) from error
-
-
-def _numa_nodes() -> dict[int, int]:
-    """Return the NUMA node of every processor, empty where the kernel does not say."""
-    nodes: dict[int, int] = {}
-    for folder in Path("/sys/devices/system/node").glob("node[0-9]*"):
-        for part in (folder / "cpulist").read_text("ascii").strip().split(","):
-            if part:
-                first, _, last = part.partition("-")
-                cpus = range(int(first), int(last or first) + 1)
-                nodes.update(dict.fromkeys(cpus, int(folder.name.removeprefix("node"))))
-    return nodes
-
-
-def _list(numbers: Sequence[int]) -> str:
-    """Return ascending numbers as Linux writes them, "0-3,8"."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
-
-
-def describe(ranks: Ranks, processors: Processors) -> dict[str, Any]:
-    """Return what a log says about the ranks: world, backend, and the processors of each."""
-    everyone = ranks.gather(processors)
-    return {
-        "ranks": ranks.world,
-        "backend": ranks.backend,
-        "restarts": ranks.restarts,
-        "processors": [one.line() for one in everyone],
-    }

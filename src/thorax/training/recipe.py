@@ -1,8 +1,8 @@
 """What a training run is told: the model of a recipe file."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from thorax.config import Settings
 from thorax.data.loader import Augmentation
@@ -70,8 +70,8 @@ class Resize(Settings):
 
     until: float = Field(gt=0, le=1)
     """Share of the epochs after which this ends, above 0 to 1."""
-    side: int = Field(ge=16, le=2048)
-    """Side that training images are brought to, pixels."""
+    side: int = Field(ge=32, le=2048)
+    """Side that training images are brought to, 32 to 2048 pixels."""
 
 
 class Augment(Settings):
@@ -90,6 +90,12 @@ class Augment(Settings):
     crop: float = Field(default=0.0, ge=0, le=0.95)
     """Share of the area that a square window may leave out before it is enlarged to the whole; not
     together with scale or shift."""
+
+    @model_validator(mode="after")
+    def _crop_alone(self) -> Self:
+        if self.crop and (self.scale or self.shift):
+            raise ValueError("crop, or scale and shift, but not both")
+        return self
 
     def augmentation(self) -> Augmentation | None:
         """Return what the loader takes, None when nothing changes."""
@@ -114,6 +120,13 @@ class Recipe(Settings):
     """Progressive resizing, in the order of `until`; after the last, images are as stored."""
     input: Input = Input()
     augmentation: Augment = Augment()
+
+    @model_validator(mode="after")
+    def _resize_ascends(self) -> Self:
+        ends = [part.until for part in self.resize]
+        if ends != sorted(set(ends)):
+            raise ValueError("resize in ascending order of until")
+        return self
 
     def side(self, epoch: int, stored: int) -> int:
         """Return the side of training images in an epoch, counted from 0."""

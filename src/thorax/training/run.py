@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,24 +11,24 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from thorax import __version__
 from thorax.config import write_effective
 from thorax.data.store import Store
 from thorax.durable import sha256, write_text
-from thorax.errors import DataError, DeviceError, ModelError, UsageError
+from thorax.errors import DataError, ModelError, PeerError, UsageError
 from thorax.labels import NEGATIVE, POSITIVE
 from thorax.preprocess import InputSpec
 from thorax.training import checkpoint
 from thorax.training.checkpoint import Card
-from thorax.training.parallel import Ranks
+from thorax.training.parallel import Ranks, require_gpu
 from thorax.training.recipe import Recipe
 from thorax.training.schedules import Resolved, resolve
 
 RECIPE: Final = "recipe.toml"
-INIT: Final = "init.json"
-"""What the weights started from."""
-LAUNCH: Final = "launch"
-"""The launcher's name for the job that began a run."""
+BEGUN: Final = "begun.json"
+"""Beside the recipe, written last: what a resumption must have in common with the beginning."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +47,7 @@ class Run:
         micro_batch: images that pass the network together.
         schedule: learning rates of all updates.
         init: what the weights start from, None = at random.
+        data: identity of the store.
     """
 
     recipe: Recipe
@@ -59,6 +61,7 @@ class Run:
     micro_batch: int
     schedule: Resolved
     init: Path | None
+    data: dict[str, Any]
 
     @property
     def steps_per_epoch(self) -> int:
@@ -101,13 +104,7 @@ def prepare(recipe: Recipe, store: Store, ranks: Ranks, init: Path | None = None
         )
     device = torch.device(recipe.training.device)
     if device.type == "cuda":
-        count = torch.cuda.device_count()
-        if ranks.local_rank >= count:
-            raise DeviceError(
-                "device-absent",
-                f"training.device is cuda and rank {ranks.rank} would be on GPU "
-                f"{ranks.local_rank}, but there are {count} here; start fewer ranks, or set cpu",
-            )
+        require_gpu(ranks.rank, ranks.local_rank)
         device = torch.device("cuda", ranks.local_rank)
     return Run(
         recipe=recipe,
@@ -126,6 +123,7 @@ def prepare(recipe: Recipe, store: Store, ranks: Ranks, init: Path | None = None
             epochs=recipe.training.epochs,
         ),
         init=init,
+        data=identity(store),
     )
 
 
@@ -162,69 +160,141 @@ def uses_bf16(recipe: Recipe, device: torch.device) -> bool:
             return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
+def same_everywhere(run: Run) -> None:
+    """Refuse ranks that would not train the same: other recipe, data, arithmetic or versions.
+
+    Raises:
+        PeerError: `ranks-differ` on the lead, `rank-refused` on the others.
+    """
+    own = {
+        "recipe": run.recipe.model_dump(mode="json"),
+        "data": run.data,
+        "precision": "bf16" if run.bf16 else "fp32",
+        "software": software(),
+    }
+    everyone = run.ranks.gather(own)
+    for rank, other in enumerate(everyone):
+        changed = _difference(everyone[0], other)
+        if changed and run.ranks.lead:
+            raise PeerError(
+                "ranks-differ",
+                f"rank 0 and rank {rank} would not train the same: {changed}; give every host the "
+                "same recipe, store and versions",
+            )
+        if changed:
+            raise PeerError("rank-refused", "rank 0 says why")
+
+
 def open_run(
     run: Run, out: Path, *, resume: bool, on_message: Callable[[str], None]
 ) -> tuple[Path, Card] | None:
     """Return the checkpoint to go on from, None for a run from the beginning.
 
-    A run that its launcher started anew after a loss resumes unasked.
+    A run that its own launcher started anew after a loss resumes unasked.
 
     Raises:
         UsageError: `run-exists`, `resume-missing`, `resume-recipe` or `resume-init`.
         DataError: `resume-data`.
         ModelError: `checkpoint-unwritable`, or as `checkpoint.newest_whole`.
     """
-    begun = checkpoint.newest(out) is not None or (out / RECIPE).is_file()
-    again = run.ranks.restarts > 0 or (
-        run.ranks.launch is not None
-        and (out / LAUNCH).is_file()
-        and (out / LAUNCH).read_text("utf-8") == run.ranks.launch
-    )
-    if not resume and not (begun and again):
-        if begun:
+    begun = _begun(out)
+    again = begun is not None and run.ranks.launch is not None and begun.launch == run.ranks.launch
+    if not resume and not again:
+        if begun is not None or checkpoint.newest(out) is not None:
             raise UsageError(
                 "run-exists", f"{out} holds a run already; add --resume, or choose another --out"
             )
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            write_effective(run.recipe, out / RECIPE)
-            if run.ranks.launch is not None:
-                write_text(out / LAUNCH, run.ranks.launch)
-            if run.init is not None:
-                write_text(out / INIT, json.dumps(_init(run.init)) + "\n")
-        except OSError as error:
-            raise ModelError(
-                "checkpoint-unwritable",
-                f"{out} cannot be written: {error.strerror}; choose another --out",
-            ) from error
+        _begin(run, out)
         return None
-    if not begun:
+    if begun is None:
         raise UsageError(
             "resume-missing", f"{out} holds no run to resume; drop --resume to begin one there"
         )
-    if run.init is not None or (out / INIT).is_file():
-        begun_from = json.loads((out / INIT).read_text("utf-8")) if (out / INIT).is_file() else {}
-        if run.init is None or _init(run.init)["sha256"] != begun_from.get("sha256"):
-            raise UsageError(
-                "resume-init",
-                f"{out} was begun {'from ' + begun_from['file'] if begun_from else 'at random'}; "
-                "resume it with the same --init",
-            )
-    newest = checkpoint.newest_whole(out, on_message)
-    if newest is None:
-        return None
-    folder, card = newest
-    changed = _difference(_numeric(card.recipe), _numeric(run.recipe.model_dump(mode="json")))
+    changed = _difference(_numeric(begun.recipe), _numeric(run.recipe.model_dump(mode="json")))
     if changed:
         raise UsageError(
             "resume-recipe",
             f"{out} was begun with another recipe: {changed}; resume with {out / RECIPE}, or "
             "choose another --out",
         )
-    changed = _difference(card.data, identity(run.store))
+    changed = _difference(begun.data, run.data)
     if changed:
         raise DataError(
             "resume-data", f"{out} was begun on another store: {changed}; resume with the same"
+        )
+    init = None if run.init is None else _init(run.init)
+    if (init and init["sha256"]) != (begun.init and begun.init["sha256"]):
+        how = f"from {begun.init['file']}" if begun.init else "at random"
+        raise UsageError(
+            "resume-init", f"{out} was begun {how}; resume it with the same --init, or without"
+        )
+    newest = checkpoint.newest_whole(out, on_message)
+    if newest is None:
+        return None
+    folder, card = newest
+    _compare(run, card, out, on_message)
+    checkpoint.discard_after(out, folder)
+    on_message(f"going on after update {card.step:,} of {run.steps:,}")
+    return folder, card
+
+
+class _Begun(BaseModel):
+    """What a run was begun with, to refuse another one at resume.
+
+    Attributes:
+        recipe: the effective one.
+        data: identity of the store.
+        init: what the weights started from, None = at random.
+        launch: the launcher's name for the job, None where it has none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    recipe: dict[str, Any]
+    data: dict[str, Any]
+    init: dict[str, str] | None
+    launch: str | None
+
+
+def _begun(out: Path) -> _Begun | None:
+    try:
+        return _Begun.model_validate_json((out / BEGUN).read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        raise ModelError(
+            "checkpoint-unreadable",
+            f"{out / BEGUN} does not say what the run was begun with; choose another --out",
+        ) from error
+
+
+def _begin(run: Run, out: Path) -> None:
+    """Make the folder of a run; only with the last file is it one."""
+    begun = _Begun(
+        recipe=run.recipe.model_dump(mode="json"),
+        data=run.data,
+        init=None if run.init is None else _init(run.init),
+        launch=run.ranks.launch,
+    )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_effective(run.recipe, out / RECIPE)
+        write_text(out / BEGUN, begun.model_dump_json(indent=2) + "\n")
+    except OSError as error:
+        raise ModelError(
+            "checkpoint-unwritable",
+            f"{out} cannot be written: {error.strerror}; choose another --out",
+        ) from error
+
+
+def _compare(run: Run, card: Card, out: Path, on_message: Callable[[str], None]) -> None:
+    """Refuse another arithmetic than a checkpoint's, and tell what may change its rounding."""
+    precision = "bf16" if run.bf16 else "fp32"
+    if card.precision != precision:
+        raise UsageError(
+            "resume-recipe",
+            f"{out} was trained in {card.precision} and this processor would go on in "
+            f"{precision}; resume where it was begun, or choose another --out",
         )
     if card.ranks != run.ranks.world:
         same = "" if run.recipe.training.micro_batch else ", but for the groups of batch norm"
@@ -232,8 +302,17 @@ def open_run(
             f"{run.ranks.world} rank(s) go on where {card.ranks} stopped: the global batch, the "
             f"learning rate and the order of images stay{same}; sums may round differently"
         )
-    checkpoint.discard_after(out, folder)
-    return folder, card
+    if card.software != software():
+        on_message("versions have changed since the checkpoint; sums may round differently")
+
+
+def software() -> dict[str, str]:
+    """Return the versions that decide how sums round."""
+    return {
+        "thorax": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
 
 
 def _init(path: Path) -> dict[str, str]:
@@ -243,24 +322,26 @@ def _init(path: Path) -> dict[str, str]:
 
 
 def _numeric(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Return a recipe without what only changes how fast it is followed, or how safely."""
-    free = ("workers", "threads", "checkpoint_steps")
-    kept = {key: value for key, value in recipe["training"].items() if key not in free}
-    exchange = {
-        key: value for key, value in recipe.get("parallel", {}).items() if key != "timeout_s"
+    """Return a recipe without what only changes how fast it is followed, or how patiently."""
+    free = {"training": {"workers", "threads"}, "parallel": {"timeout_s"}}
+    return {
+        section: {k: v for k, v in keys.items() if k not in free.get(section, ())}
+        if isinstance(keys, dict)
+        else keys
+        for section, keys in recipe.items()
     }
-    return {**recipe, "training": kept, "parallel": exchange}
 
 
 def identity(store: Store) -> dict[str, Any]:
     """Return what must not differ between a run and its resumption."""
+    told = json.dumps([store.digests, store.patients, store.splits]).encode()
     return {
-        "sha256": hashlib.sha256("".join(store.digests).encode()).hexdigest(),
         "source": store.source,
         "side": store.side,
         "labels": list(store.label_set.findings),
         "train": len(store.select("train")),
         "val": len(store.select("val")),
+        "sha256": hashlib.sha256(told + np.ascontiguousarray(store.labels).tobytes()).hexdigest(),
     }
 
 
@@ -276,7 +357,7 @@ def facts(run: Run) -> dict[str, Any]:
         "schedule": run.schedule.document(),
         "steps": run.steps,
         "torch": torch.__version__,
-        **identity(run.store),
+        **run.data,
     }
 
 

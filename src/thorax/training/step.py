@@ -52,10 +52,9 @@ class Trainer:
     smoothing: float
 
     def update(self, batch: Batch, rate: float, step: int) -> float:
-        """Take a step and return this rank's part of the loss before it, nats.
+        """Take a step and return the loss before it, nats.
 
-        The loss is the mean over the known labels of the global batch; the parts of all ranks
-        sum to it.
+        It is the mean over the known labels of the global batch, the same on every rank.
 
         Args:
             batch: this rank's share.
@@ -75,7 +74,12 @@ class Trainer:
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.network, step)
-        return sum(loss.item() for loss in losses)
+        return self.ranks.total(sum(loss.item() for loss in losses))
+
+    def finite(self) -> bool:
+        """Tell whether all weights are numbers; the same on every rank."""
+        norms = torch._foreach_norm(list(self.network.parameters()))
+        return bool(torch.stack(norms).isfinite().all())
 
     def logits(self, images: Tensor, network: nn.Module | None = None) -> Tensor:
         """Return logits [N,K] of uint8 [N,1,S,S], through another wrapping of the network."""
@@ -91,8 +95,9 @@ class Trainer:
         """
         if self.exchanged is self.network:
             return
-        images = torch.zeros(2, 1, side, side, dtype=torch.uint8, device=self.device)
-        with self.statistics.frozen():
+        shape = (self.micro_batch, 1, side, side)
+        images = torch.zeros(shape, dtype=torch.uint8, device=self.device)
+        with self.statistics.frozen(), parallel.watched(self.ranks):
             (self.logits(images, self.exchanged).sum() * 0.0).backward()  # type: ignore[no-untyped-call]
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -105,8 +110,10 @@ class Trainer:
             self.ranks.average([averages[name] for name in names])
 
     def _groups(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
-        images = torch.from_numpy(batch.images).to(self.device, non_blocking=True)
-        labels = torch.from_numpy(batch.labels).to(self.device, non_blocking=True)
+        images, labels = torch.from_numpy(batch.images), torch.from_numpy(batch.labels)
+        if self.device.type == "cuda":
+            images = images.pin_memory().to(self.device, non_blocking=True)
+            labels = labels.pin_memory().to(self.device, non_blocking=True)
         for first in range(0, len(images), self.micro_batch):
             part = slice(first, first + self.micro_batch)
             yield images[part], labels[part]

@@ -1,0 +1,113 @@
+"""Which processors a rank computes with: its share of the host, and as many threads as cores."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from thorax.training.parallel import Ranks
+
+
+@dataclass(frozen=True, slots=True)
+class Processors:
+    """What one rank computes with.
+
+    Attributes:
+        rank: the rank.
+        host: name of its host.
+        cpus: processors it may run on, as Linux writes lists: "0-27".
+        numa: NUMA nodes they belong to.
+        threads: of one operation.
+    """
+
+    rank: int
+    host: str
+    cpus: str
+    numa: str
+    threads: int
+
+    def line(self) -> str:
+        """Return one line for a person."""
+        return (
+            f"rank {self.rank} on {self.host}: processors {self.cpus} (NUMA {self.numa}), "
+            f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        )
+
+
+def bind(ranks: Ranks, threads: int | None) -> Processors:
+    """Give this rank its share of the host's processors, and as many threads.
+
+    Ranks that share a host and were not bound by the launcher get equal, neighbouring shares,
+    whole NUMA nodes where that comes out even, and a thread for every core of theirs. A launcher
+    that has already given them different processors (Slurm's --cpu-bind, numactl) is left alone;
+    torchrun's OMP_NUM_THREADS=1 is not.
+
+    Args:
+        ranks: who shares.
+        threads: of one operation; None = as many as cores, torch's choice for one process.
+    """
+    mine = sorted(os.sched_getaffinity(0))
+    host = os.uname().nodename
+    if ranks.local_world > 1:
+        # Network namespaces and containers may share a name: the launcher's host is the group.
+        everyone = ranks.gather((ranks.rank - ranks.local_rank, mine))
+        shared = [cpus for first, cpus in everyone if first == ranks.rank - ranks.local_rank]
+        if all(cpus == mine for cpus in shared) and len(mine) >= ranks.local_world:
+            nodes = _numa_nodes()
+            mine.sort(key=lambda cpu: (nodes.get(cpu, 0), _core(cpu), cpu))
+            count = len(mine) // ranks.local_world
+            mine = sorted(mine[ranks.local_rank * count :][:count])
+            os.sched_setaffinity(0, mine)
+        torch.set_num_threads(threads or len({_core(cpu) for cpu in mine}))
+    elif threads is not None:
+        torch.set_num_threads(threads)
+    nodes = _numa_nodes()
+    numa = sorted({nodes.get(cpu, 0) for cpu in mine})
+    return Processors(ranks.rank, host, _list(mine), _list(numa), torch.get_num_threads())
+
+
+def _numa_nodes() -> dict[int, int]:
+    """Return the NUMA node of every processor, empty where the kernel does not say."""
+    nodes: dict[int, int] = {}
+    for folder in Path("/sys/devices/system/node").glob("node[0-9]*"):
+        for part in (folder / "cpulist").read_text("ascii").strip().split(","):
+            if part:
+                first, _, last = part.partition("-")
+                cpus = range(int(first), int(last or first) + 1)
+                nodes.update(dict.fromkeys(cpus, int(folder.name.removeprefix("node"))))
+    return nodes
+
+
+def _core(cpu: int) -> tuple[int, int]:
+    """Return socket and core of a processor; two threads of a core have the same."""
+    folder = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
+    try:
+        words = [(folder / name).read_text("ascii") for name in ("physical_package_id", "core_id")]
+    except OSError:
+        return 0, cpu
+    return int(words[0]), int(words[1])
+
+
+def _list(numbers: Sequence[int]) -> str:
+    """Return ascending numbers as Linux writes them, "0-3,8"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def describe(ranks: Ranks, processors: Processors) -> dict[str, Any]:
+    """Return what a log says about the ranks: world, backend, and the processors of each."""
+    everyone = ranks.gather(processors)
+    return {
+        "ranks": ranks.world,
+        "backend": ranks.backend,
+        "restarts": ranks.restarts,
+        "processors": [one.line() for one in everyone],
+    }
