@@ -26,7 +26,14 @@ networks.build = build_tiny
 
 RECIPE: dict[str, dict[str, Any]] = {
     "network": {"topology": "vgg16_bn"},
-    "training": {"epochs": 2, "batch": 12, "micro_batch": 2, "workers": 1, "threads": 1},
+    "training": {
+        "epochs": 2,
+        "batch": 12,
+        "micro_batch": 2,
+        "workers": 1,
+        "threads": 1,
+        "keep": "last",
+    },
     "optimizer": {"kind": "sgd"},
     "schedule": {"kind": "cosine", "peak": 0.05, "warmup_epochs": 0.5},
     "augmentation": {"flip": 0.5, "rotation_deg": 10.0},
