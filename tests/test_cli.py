@@ -311,7 +311,13 @@ def test_ctrl_c_stops_at_once_with_status_130_and_leaves_nothing_half_written(
         sys.executable, "-m", "thorax", "classify", str(tiny_fp32.path), *scans,
         "--csv", str(out), "--heatmaps", str(maps),
     ]  # fmt: skip
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        # A shell's background job ignores the signal, and so would what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
         while not maps.is_dir() or not list(maps.iterdir()):
             assert process.poll() is None
             time.sleep(0.05)
