@@ -14,10 +14,10 @@ SOURCE = Path(thorax.__file__).parent
 TESTS = Path(__file__).parent
 MODULES = sorted(path for path in SOURCE.rglob("*.py"))
 
-SHOWN_BY = {"cli.py", "cli_data.py", "cli_training.py", "console.py"}
+SHOWN_BY = {"cli.py", "cli_data.py", "cli_optimizer.py", "cli_training.py", "console.py"}
 """The modules that may print."""
 
-COMMAND_TABLES = {"app", "data_app", "import_app", "training_app"}
+COMMAND_TABLES = {"app", "data_app", "import_app", "optimizer_app", "training_app"}
 """What the commands of the command line are entered in."""
 
 TESTED_ELSEWHERE = {
@@ -25,6 +25,7 @@ TESTED_ELSEWHERE = {
     "__main__.py": "two lines, run by test_cli",
     "refusals.py": "a table, checked by test_radiograph",
     "data/rows.py": "types alone",
+    "ir/imported.py": "types, answered by every importer",
     "measure/documents.py": "read for the report, judged in test_report",
     "measure/plots.py": "drawn by the report, judged in test_report",
     "measure/predictions.py": "tables that are scored, in test_score",
@@ -32,6 +33,7 @@ TESTED_ELSEWHERE = {
     "training/run.py": "what fit settles first, in training/test_fit",
     "training/recipe.py": "types alone, read by test_config and training/test_fit",
     "cli_data.py": "commands, typed by test_cli",
+    "cli_optimizer.py": "commands, typed by test_cli",
     "cli_training.py": "commands, typed by test_cli",
 }
 """Modules without a test module of their own, and why that is so."""

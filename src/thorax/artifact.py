@@ -25,6 +25,9 @@ BIN: Final = "model.bin"
 CARD: Final = "card.json"
 INTENDED_USE: Final = "Research software, not a medical device."
 
+Activation = Literal["sigmoid", "softmax"]
+"""What makes probabilities of logits: findings that may occur together, or one class an image."""
+
 
 class Precision(StrEnum):
     """How weights are stored and layers computed."""
@@ -80,6 +83,7 @@ class Card(_Frozen):
     """What `prepare` makes for it. Mean and std are inside the graph, and told here for people; of
     a source with several channels this is their average, the whole lists are in `provenance`."""
     precision: Precision
+    activation: Activation = "sigmoid"
     heatmap: HeatmapGrid | None = None
     thresholds: dict[str, float] | None = None
     """Operating point of each finding on its calibrated probability; bound to `digest`."""

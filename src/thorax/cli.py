@@ -9,19 +9,16 @@ import logging
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 from typer import Argument, Option
 
 from thorax import __version__, console
 from thorax.cli_data import Json, Out, Size, StorePath, Workers, data_app
+from thorax.cli_optimizer import optimizer_app
 from thorax.cli_training import training_app
 from thorax.errors import ThoraxError, UsageError
-
-if TYPE_CHECKING:
-    from thorax.artifact import Precision
-    from thorax.labels import LabelSet
 
 app = typer.Typer(
     add_completion=False,
@@ -35,6 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(training_app)
+app.add_typer(optimizer_app)
 
 _EXTRAS: Final = {
     "torch": "train",
@@ -104,77 +102,6 @@ def phantom(
             f"--boxes {out / 'boxes.csv'} --size {size} --out {out}.store"
         ),
     )
-
-
-def _labels(text: str | None) -> "LabelSet | None":
-    from thorax.labels import NIH14, LabelSet
-
-    if text is None:
-        return None
-    if text == NIH14.name:
-        return NIH14
-    return LabelSet("custom", tuple(part.strip() for part in text.split(",")))
-
-
-def _numbers(text: str | None, option: str) -> tuple[float, ...] | None:
-    try:
-        return None if text is None else tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise UsageError(
-            "option-numbers", f"{option} is {text!r}; give numbers joined by commas"
-        ) from error
-
-
-def _precision(text: str) -> "Precision":
-    from thorax.artifact import Precision
-
-    try:
-        return Precision(text)
-    except ValueError as error:
-        allowed = ", ".join(Precision)
-        raise UsageError("precision", f"precision is {text!r}; allowed are {allowed}") from error
-
-
-@app.command(epilog="Example:  thorax optimize run --out model-int8 --precision int8 --data s")
-def optimize(
-    source: Annotated[Path, Argument(help="Run or checkpoint folder, or .onnx file.")],
-    out: Out,
-    precision: Annotated[str, Option(help="fp32, fp16, bf16 or int8.")] = "fp32",
-    data: Annotated[
-        Path | None, Option(help="Store: calibrates int8; gives AUROC and thresholds.")
-    ] = None,
-    labels: Annotated[str | None, Option(help="ONNX: nih14, or names joined by commas.")] = None,
-    mean: Annotated[str | None, Option(help="ONNX: per channel on 0-1, e.g. 0.485,...")] = None,
-    std: Annotated[str | None, Option(help="ONNX: per channel on 0-1, e.g. 0.229,...")] = None,
-    side: Annotated[int | None, Option(help="ONNX: input side where the file leaves it open.")] = (
-        None
-    ),
-    json: Json = False,
-) -> None:
-    """Convert a model to an artifact: OpenVINO IR with a card."""
-    from thorax.data.store import open_store
-    from thorax.ir.load import Described
-    from thorax.ir.optimize import optimize as make
-
-    made = make(
-        source,
-        out,
-        _precision(precision),
-        store=None if data is None else open_store(data),
-        described=Described(
-            _labels(labels), _numbers(mean, "--mean"), _numbers(std, "--std"), side
-        ),
-        on_progress=console.say,
-    )
-    document = made.document()
-
-    def show() -> None:
-        from thorax.measure.tables import artifact_table
-
-        console.show(artifact_table([document]))
-        print(f"next: thorax classify {out} IMAGE...")
-
-    console.emit(document, as_json=json, show=show)
 
 
 @app.command(

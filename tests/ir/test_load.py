@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from thorax.artifact import Precision
+from thorax.artifact import Activation, Precision
 from thorax.devices.engine import EMBEDDING, HEATMAP, PROBABILITY, Outputs, compile
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.ir.load import Described, load
@@ -131,6 +131,11 @@ def sigmoid(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.asarray(1 / (1 + np.exp(-values)), np.float32)
 
 
+def softmax(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    grown = np.exp(values - values.max(axis=1, keepdims=True))
+    return np.asarray(grown / grown.sum(axis=1, keepdims=True), np.float32)
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(
     ("mean", "std"), [((0.5,), (0.25,)), EQUAL, IMAGENET], ids=["grey", "equal", "imagenet"]
@@ -184,21 +189,31 @@ def test_a_pad_layer_before_the_stem_is_kept(save: Save, tmp_path: Path) -> None
     np.testing.assert_allclose(ours(made, images).probability, wanted, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("end", [None, "Sigmoid"])
+@pytest.mark.parametrize(
+    ("end", "activation"), [(None, None), ("Sigmoid", None), ("Softmax", None), (None, "softmax")]
+)
 def test_logits_and_probabilities_are_told_apart(
-    save: Save, tmp_path: Path, end: str | None
+    save: Save, tmp_path: Path, end: str | None, activation: Activation | None
 ) -> None:
     path = save(end=end)
-    made = optimize(path, tmp_path / "a", Precision.FP32, described=describe(*IMAGENET))
+    described = describe(*IMAGENET, activation=activation)
+    made = optimize(path, tmp_path / "a", Precision.FP32, described=described)
+    probability = softmax if "softmax" in (end or "").lower() or activation else sigmoid
     images = noise()
     wanted = peer(path, images, *IMAGENET)
     outputs = ours(made, images)
     np.testing.assert_allclose(
-        outputs.probability, wanted if end else sigmoid(wanted), rtol=0, atol=1e-5
+        outputs.probability, wanted if end else probability(wanted), rtol=0, atol=1e-5
     )
     assert outputs.heatmap is not None
     mean = outputs.heatmap.mean(axis=(2, 3))
-    np.testing.assert_allclose(sigmoid(mean), outputs.probability, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(probability(mean), outputs.probability, rtol=0, atol=1e-5)
+    assert made.artifact.card.activation == ("sigmoid" if probability is sigmoid else "softmax")
+
+
+def test_an_activation_that_contradicts_the_file_is_refused(save: Save, tmp_path: Path) -> None:
+    error = refused(save(end="Softmax"), describe(*IMAGENET, activation="sigmoid"), tmp_path / "a")
+    assert (error.code, error.exit_code) == ("model-activation", 2)
 
 
 def test_an_open_batch_and_side_are_closed(save: Save, tmp_path: Path) -> None:
@@ -249,13 +264,12 @@ def refused(path: Path, described: Described, out: Path) -> ThoraxError:
 @pytest.mark.parametrize(
     ("options", "code"),
     [
-        ({"end": "Softmax"}, "model-softmax"),
         ({"outputs": 2}, "model-outputs"),
         ({"shape": [1, 3, SIDE, SIDE + 2]}, "model-undescribed"),
         ({"channels": 1}, "model-input"),
         ({"element": TensorProto.FLOAT16}, "model-input"),
     ],
-    ids=["softmax", "two-outputs", "not-square", "channels", "half"],
+    ids=["two-outputs", "not-square", "channels", "half"],
 )
 def test_a_network_that_cannot_be_fed_or_read_is_refused(
     save: Save, tmp_path: Path, options: dict[str, object], code: str

@@ -202,11 +202,17 @@ def test_input_and_outputs_have_their_names_shapes_and_types(convert: Convert) -
     }
 
 
-def test_a_graph_with_two_outputs_or_softmax_is_refused() -> None:
+def test_a_graph_with_two_outputs_is_refused() -> None:
     image = ops.parameter([1, 4], np.float32)
     with pytest.raises(ModelError, match="2 outputs") as two:
         rewrite.find_logits(ov.Model([ops.relu(image), ops.abs(image)], [image]))
     assert two.value.code == "model-outputs"
-    with pytest.raises(ModelError, match="one class an image") as soft:
-        rewrite.find_logits(ov.Model([ops.softmax(image, 1)], [image]))
-    assert soft.value.code == "model-softmax"
+
+
+def test_the_activation_at_the_end_is_found() -> None:
+    image = ops.parameter([1, 4], np.float32)
+    for last, wanted in ((ops.softmax(image, 1), "softmax"), (ops.sigmoid(image), "sigmoid")):
+        logits, activation = rewrite.find_logits(ov.Model([last], [image]))
+        assert (logits.get_node(), activation) == (image, wanted)
+    relu = ops.relu(image)
+    assert rewrite.find_logits(ov.Model([relu], [image]))[1] is None

@@ -12,31 +12,19 @@ import openvino as ov
 
 # The only door to these passes from Python; OpenVINO's own `ovc` goes through it.
 from openvino._offline_transformations import apply_moc_transformations
-from openvino.frontend import (
-    FrontEndManager,
-    GeneralFailure,
-    InitializationFailure,
-    NotImplementedFailure,
-    OpConversionFailure,
-    OpValidationFailure,
-)
+from openvino.frontend import FrontEndManager
 
+from thorax.artifact import Activation
 from thorax.devices.core import open_core
 from thorax.durable import sha256
 from thorax.errors import ModelError, UsageError
+from thorax.ir import formats, rewrite
+from thorax.ir.imported import Asked, Imported, Layout, Run
 from thorax.labels import LabelSet
 
 ORIGINAL_NAME = "thorax_original_name"
 _KERNEL_NAME = "thorax_kernel_name"
 _WITH_KERNEL = ("Convolution", "GroupConvolution")
-_UNREADABLE = (
-    RuntimeError,
-    GeneralFailure,
-    InitializationFailure,
-    NotImplementedFailure,
-    OpConversionFailure,
-    OpValidationFailure,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +37,7 @@ class Source:
         std: float32 [C], what it expects them divided by.
         labels: names of the K outputs.
         topology: name of the architecture, for people.
+        activation: what makes probabilities of its logits.
         reference: float32 [1,C,S,S] -> float32 [K], the source's own scores as probabilities.
         provenance: where it came from, for the card.
     """
@@ -58,6 +47,7 @@ class Source:
     std: npt.NDArray[np.float32]
     labels: LabelSet
     topology: str
+    activation: Activation
     reference: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -71,27 +61,37 @@ class Described:
         mean: per channel, 0-1 scale.
         std: per channel, 0-1 scale.
         side: input side, pixels, where the file leaves it open.
+        layout: of the input, where it is not the framework's usual one.
+        activation: what makes probabilities of the outputs of a file that ends without; None
+            takes them for the logits of findings that may occur together, each with its sigmoid.
+        structure: see `Asked`.
+        topology: see `Asked`.
+        extensions: see `Asked`.
     """
 
     labels: LabelSet | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     side: int | None = None
+    layout: Layout | None = None
+    activation: Activation | None = None
+    structure: Path | None = None
+    topology: str | None = None
+    extensions: tuple[str, ...] = ()
 
 
 def load(path: Path, described: Described) -> Source:
-    """Read a checkpoint folder of `thorax train`, or an ONNX file.
+    """Read a classifier: a checkpoint folder of `thorax train`, or a file of any known format.
 
     Raises:
         ModelError: `model-missing`, `model-format`, `model-unreadable`, `model-input` or
             `model-labels`.
         UsageError: `model-undescribed` when the file leaves open what only the user knows,
             `model-described` when a checkpoint knows it already, `model-normalisation`,
-            `model-side` or `model-labels-twice` when what the user says cannot be.
+            `model-side`, `model-activation` or `model-labels-twice` when what the user says
+            cannot be.
     """
-    if not path.exists():
-        raise ModelError("model-missing", f"no model at {path}")
-    if path.is_dir():
+    if path.is_dir() and not (path / "saved_model.pb").exists():
         if described != Described():
             raise UsageError(
                 "model-described",
@@ -99,12 +99,7 @@ def load(path: Path, described: Described) -> Source:
                 "leave out --labels, --mean, --std and --side",
             )
         return _checkpoint(path)
-    if path.suffix.lower() == ".onnx":
-        return _onnx(path, described)
-    raise ModelError(
-        "model-format",
-        f"{path.name} is neither a checkpoint folder nor an .onnx file; these are what can be read",
-    )
+    return _foreign(path, described)
 
 
 def fold(model: ov.Model) -> None:
@@ -164,6 +159,7 @@ def _checkpoint(path: Path) -> Source:
         std=np.array([spec.std], np.float32),
         labels=loaded.card.label_set,
         topology=_full_name(loaded.card.topology, loaded.card.width),
+        activation="sigmoid",
         reference=reference,
         provenance={"framework": "thorax", "weights_sha256": loaded.card.weights_sha256},
     )
@@ -173,7 +169,8 @@ def _full_name(topology: str, width: float) -> str:
     return topology if width == 1 else f"{topology}-width-{width:g}"
 
 
-def _onnx(path: Path, described: Described) -> Source:
+def _foreign(path: Path, described: Described) -> Source:
+    read = formats.importer(path)
     labels, mean, std = described.labels, described.mean, described.std
     if labels is None or mean is None or std is None:
         raise UsageError(
@@ -182,22 +179,44 @@ def _onnx(path: Path, described: Described) -> Source:
             "--std (on the 0-1 scale, one number a channel)",
         )
     _check_description(labels, mean, std)
-    model = _read_onnx(path)
-    _fix_shape(model, path, channels=len(mean), side=described.side)
+    channels, side = len(mean), described.side
+    imported = read(
+        path,
+        Asked(
+            structure=described.structure,
+            topology=described.topology,
+            shapes={} if side is None else {"": (1, channels, side, side)},
+            extensions=described.extensions,
+        ),
+    )
+    model, layout = imported.model, described.layout or imported.layout
+    hint = {"INFERENCE_PRECISION_HINT": "f32"}
+    _require_one_image(model, path)
+    if layout == "NHWC":
+        rewrite.take_channels_first(model)
+    _fix_shape(model, path, channels=channels, side=side)
     outputs = model.outputs[0].get_partial_shape()
     if len(outputs) != 2 or outputs[1].is_dynamic or outputs[1].get_length() != len(labels):
         raise ModelError(
             "model-labels",
             f"{path.name} answers {outputs} but {len(labels)} labels were given",
         )
-    hint = {"INFERENCE_PRECISION_HINT": "f32"}
+    own = rewrite.find_logits(model)[1]
+    if own and described.activation not in (None, own):
+        raise UsageError(
+            "model-activation",
+            f"{path.name} ends in {own}; --activation says {described.activation}: leave it out",
+        )
+    activation = own or described.activation or "sigmoid"
     untouched = open_core().compile_model(model.clone(), "CPU", hint)
-    raw_probability = _ends_in_sigmoid(model)
     fold(model)
 
     def reference(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        scores = np.asarray(untouched(images)[0][0], np.float32)
-        return scores if raw_probability else np.float32(1) / (np.float32(1) + np.exp(-scores))
+        if imported.run is None:
+            scores = np.asarray(untouched(images)[0][0], np.float32)
+        else:
+            scores = _ask(imported.run, images, layout)
+        return scores if own else _probability(scores, activation)
 
     return Source(
         model=model,
@@ -205,15 +224,35 @@ def _onnx(path: Path, described: Described) -> Source:
         std=np.array(std, np.float32),
         labels=labels,
         topology=path.stem,
+        activation=activation,
         reference=reference,
         provenance={
-            "framework": "onnx",
+            "framework": imported.framework,
             "file": path.name,
-            "file_sha256": sha256(path),
+            "file_sha256": _digest(imported),
             "mean": list(mean),
             "std": list(std),
         },
     )
+
+
+def _ask(run: Run, images: npt.NDArray[np.float32], layout: Layout) -> npt.NDArray[np.float32]:
+    return np.asarray(run([images if layout == "NCHW" else images.transpose(0, 2, 3, 1)])[0][0])
+
+
+def _probability(
+    scores: npt.NDArray[np.float32], activation: Activation
+) -> npt.NDArray[np.float32]:
+    if activation == "sigmoid":
+        return np.asarray(1 / (1 + np.exp(-scores)), np.float32)
+    grown = np.exp(scores - scores.max())
+    return np.asarray(grown / grown.sum(), np.float32)
+
+
+def _digest(imported: Imported) -> str | dict[str, str]:
+    """Return the digest of the one file, or of each by name."""
+    digests = {file.name: sha256(file) for file in imported.files}
+    return next(iter(digests.values())) if len(digests) == 1 else digests
 
 
 def _check_description(labels: LabelSet, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
@@ -235,29 +274,14 @@ def _check_description(labels: LabelSet, mean: tuple[float, ...], std: tuple[flo
         )
 
 
-def _read_onnx(path: Path) -> ov.Model:
-    # Only this frontend: `Core.read_model` lets each in turn guess, and some complain aloud.
-    frontend = FrontEndManager().load_by_framework("onnx")
-    try:
-        model = frontend.convert(frontend.load(str(path)))
-    except _UNREADABLE as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        why = lines[-1] if lines else type(error).__name__
-        raise ModelError("model-unreadable", f"{path.name}: {why}") from error
-    if not model.inputs or not model.outputs:
-        raise ModelError("model-unreadable", f"{path.name} holds no network")
-    return model
-
-
-def _fix_shape(model: ov.Model, path: Path, *, channels: int, side: int | None) -> None:
-    """Give the input its one shape [1,C,S,S] and let the rest of the graph follow."""
+def _require_one_image(model: ov.Model, path: Path) -> None:
     port = model.inputs[0]
     shape = port.get_partial_shape()
     if len(model.inputs) != 1 or shape.rank.is_dynamic or len(shape) != 4:
         raise ModelError(
             "model-input",
             f"{path.name} takes {', '.join(str(one.get_partial_shape()) for one in model.inputs)}; "
-            "one input [N,C,S,S] is what can be fed",
+            "one input [N,C,S,S] or [N,S,S,C] is what can be fed",
         )
     if port.get_element_type() != ov.Type.f32:
         raise ModelError(
@@ -265,10 +289,16 @@ def _fix_shape(model: ov.Model, path: Path, *, channels: int, side: int | None) 
             f"{path.name} takes {port.get_element_type().to_string()} values; export it with an "
             "input of 32-bit floating point",
         )
+
+
+def _fix_shape(model: ov.Model, path: Path, *, channels: int, side: int | None) -> None:
+    """Give the input its one shape [1,C,S,S] and let the rest of the graph follow."""
+    shape = model.inputs[0].get_partial_shape()
     if shape[1].is_static and shape[1].get_length() != channels:
         raise ModelError(
             "model-input",
-            f"{path.name} takes {shape[1].get_length()} channels but --mean has {channels}",
+            f"{path.name} takes {shape[1].get_length()} channels but --mean has {channels}; where "
+            "channels come last, say --layout NHWC",
         )
     sides = [axis.get_length() if axis.is_static else side for axis in (shape[2], shape[3])]
     if sides[0] is None or sides[0] != sides[1]:
@@ -287,8 +317,3 @@ def _fix_shape(model: ov.Model, path: Path, *, channels: int, side: int | None) 
             f"{path.name} does not take [1,{channels},{sides[0]},{sides[0]}]: "
             f"{str(error).strip().splitlines()[-1]}",
         ) from error
-
-
-def _ends_in_sigmoid(model: ov.Model) -> bool:
-    last = model.outputs[0].get_node().input_value(0).get_node()
-    return bool(last.get_type_name() == "Sigmoid")

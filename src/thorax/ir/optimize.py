@@ -126,12 +126,12 @@ def optimize(
 def _rewrite(source: Source, precision: Precision) -> tuple[ov.Model, Card]:
     model = source.model
     side = int(model.inputs[0].get_shape()[-1])
-    logits = rewrite.find_logits(model)
+    logits, _ = rewrite.find_logits(model)
     head = rewrite.find_head(logits)
     grid = rewrite.heatmap_grid(head.features) if head else None
     rewrite.take_bytes(model, source.mean, source.std)
     rewrite.readable_names(model)
-    model = rewrite.expose_outputs(model, logits, head)
+    model = rewrite.expose_outputs(model, logits, head, source.activation)
     model.set_friendly_name(source.topology)
     mean, std = float(source.mean.mean()), float(source.std.mean())
     card = Card(
@@ -141,6 +141,7 @@ def _rewrite(source: Source, precision: Precision) -> tuple[ov.Model, Card]:
         labels=source.labels.findings,
         input=InputSpec(side, mean, std),
         precision=precision,
+        activation=source.activation,
         heatmap=grid,
         parameters=count_parameters(model),
         macs=count_macs(model),

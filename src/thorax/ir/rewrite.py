@@ -10,7 +10,7 @@ import numpy.typing as npt
 import openvino as ov
 import openvino.opset13 as ops
 
-from thorax.artifact import Card, HeatmapGrid
+from thorax.artifact import Activation, Card, HeatmapGrid
 from thorax.devices.core import open_core
 from thorax.devices.engine import EMBEDDING, HEATMAP, INPUT, PROBABILITY
 from thorax.errors import ModelError
@@ -28,6 +28,8 @@ _POINTWISE: Final = (
     "Relu", "PRelu", "Clamp", "Add", "Multiply", "Subtract", "BatchNormInference", "FakeQuantize",
     "Convert", "Concat", "HSwish", "Swish", "Sigmoid", "Elu",
 )  # fmt: skip
+
+_ACTIVATIONS: Final[dict[str, Activation]] = {"Sigmoid": "sigmoid", "Softmax": "softmax"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +75,11 @@ def _is_global_mean(node: ov.Node) -> bool:
     ] == [1, 1]
 
 
-def find_logits(model: ov.Model) -> ov.Output:
-    """Return the value before a final sigmoid, or the output itself: the logits [N,K].
+def find_logits(model: ov.Model) -> tuple[ov.Output, Activation | None]:
+    """Return the value before a final sigmoid or softmax, and which; else the output and None.
 
     Raises:
-        ModelError: `model-outputs` or `model-softmax`.
+        ModelError: `model-outputs`.
     """
     if len(model.outputs) != 1:
         names = ", ".join(sorted(port.any_name for port in model.outputs))
@@ -85,13 +87,24 @@ def find_logits(model: ov.Model) -> ov.Output:
             "model-outputs", f"the model has {len(model.outputs)} outputs ({names}); one is needed"
         )
     value = model.outputs[0].get_node().input_value(0)
-    last = value.get_node().get_type_name()
-    if last == "Softmax":
-        raise ModelError(
-            "model-softmax",
-            "the model ends in Softmax, one class an image; findings need one sigmoid each",
-        )
-    return value.get_node().input_value(0) if last == "Sigmoid" else value
+    kind = value.get_node().get_type_name()
+    if kind not in _ACTIVATIONS:
+        return value, None
+    return value.get_node().input_value(0), _ACTIVATIONS[kind]
+
+
+def take_channels_first(model: ov.Model) -> None:
+    """Let the one input [N,S,S,C] be fed as [N,C,S,S]."""
+    old = model.inputs[0].get_node()
+    shape = old.get_partial_shape()
+    image = ops.parameter(ov.PartialShape([shape[axis] for axis in (0, 3, 1, 2)]), np.float32)
+    image.set_friendly_name(old.get_friendly_name())
+    image.output(0).set_names(old.output(0).get_names())
+    turned = ops.transpose(image, ops.constant(np.array([0, 2, 3, 1])))
+    for user in old.output(0).get_target_inputs():
+        user.replace_source_output(turned.output(0))
+    model.add_parameters([image])
+    model.remove_parameter(old)
 
 
 def find_head(logits: ov.Output) -> Head | None:
@@ -252,7 +265,9 @@ def take_bytes(
     model.remove_parameter(old)
 
 
-def expose_outputs(model: ov.Model, logits: ov.Output, head: Head | None) -> ov.Model:
+def expose_outputs(
+    model: ov.Model, logits: ov.Output, head: Head | None, activation: Activation
+) -> ov.Model:
     """Return the graph with output `probability`, and of a known head `heatmap`, `embedding`."""
     results = []
     if head is None:
@@ -271,7 +286,7 @@ def expose_outputs(model: ov.Model, logits: ov.Output, head: Head | None) -> ov.
         evidence = ops.add(cells, ops.constant(head.bias[None, :, None, None]))
         _name(evidence, HEATMAP)
         results = [ops.result(evidence), ops.result(pooled)]
-    probability = ops.sigmoid(scores)
+    probability = ops.sigmoid(scores) if activation == "sigmoid" else ops.softmax(scores, 1)
     _name(probability, PROBABILITY)
     rewritten = ov.Model(
         [ops.result(probability), *results], model.get_parameters(), model.get_friendly_name()

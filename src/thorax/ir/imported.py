@@ -1,0 +1,79 @@
+"""What every importer answers, and what a person may have to tell it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import openvino as ov
+from openvino.frontend import (
+    GeneralFailure,
+    InitializationFailure,
+    NotImplementedFailure,
+    OpConversionFailure,
+    OpValidationFailure,
+)
+
+from thorax.errors import ModelError
+
+Layout = Literal["NCHW", "NHWC"]
+Run = Callable[[Sequence[npt.NDArray[Any]]], list[npt.NDArray[np.float32]]]
+
+UNREADABLE: Final = (
+    RuntimeError,
+    GeneralFailure,
+    InitializationFailure,
+    NotImplementedFailure,
+    OpConversionFailure,
+    OpValidationFailure,
+)
+"""What OpenVINO raises over a file that it cannot read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a file may leave open of itself.
+
+    Attributes:
+        structure: the file that names the layers, of formats that part them from the weights:
+            Caffe's .prototxt, MXNet's -symbol.json; None looks beside the weights.
+        topology: architecture of a bare state dict: a name, or `module:function`.
+        shapes: of inputs by name, in the framework's own layout; "" is the only input's. An axis
+            of -1 stays open.
+        extensions: custom layers, as `thorax.devices.core.add_extension` takes them.
+    """
+
+    structure: Path | None = None
+    topology: str | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    extensions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A network as its framework describes it, nothing added and nothing folded.
+
+    Attributes:
+        model: its layers have the names of the framework's; inputs are float, in `layout`.
+        framework: "onnx", "caffe", ...
+        layout: of inputs that are images.
+        files: what it was read from.
+        run: arrays for the inputs in order -> arrays of the outputs in order, computed by the
+            framework itself where that is here; None where OpenVINO alone reads the format.
+    """
+
+    model: ov.Model
+    framework: str
+    layout: Layout
+    files: tuple[Path, ...]
+    run: Run | None = None
+
+
+def unreadable(path: Path, error: Exception) -> ModelError:
+    """Return the error of a file that its reader gave up on, with the last line it said."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ModelError(
+        "model-unreadable", f"{path.name}: {lines[-1] if lines else type(error).__name__}"
+    )
