@@ -1,0 +1,47 @@
+"""Compile a bare graph for a device, in the arithmetic asked for."""
+
+from typing import Any
+
+import openvino as ov
+
+from thorax.artifact import Precision
+from thorax.devices.core import VIRTUAL, open_core, physical_devices, supports
+from thorax.errors import DeviceError
+
+
+def compile_graph(
+    model: ov.Model, device: str = "CPU", *, compute: str = "f32", hint: str = "latency"
+) -> ov.CompiledModel:
+    """Return a graph compiled for a device; floating-point layers compute as asked, or not at all.
+
+    Args:
+        model: of static shapes; it is not changed.
+        device: as `physical_devices` takes it.
+        compute: "f32" or "bf16".
+        hint: "latency" or "throughput".
+
+    Raises:
+        DeviceError: `device-unknown`, `precision-unsupported` or `device-compile`.
+    """
+    parts = physical_devices(device)
+    for part in parts:
+        if compute == "bf16" and not supports(part, Precision.BF16):
+            raise DeviceError(
+                "precision-unsupported",
+                f"device {part} does not compute bf16 natively; name a device that does "
+                "(`thorax devices` lists what each has)",
+            )
+    own = {"INFERENCE_PRECISION_HINT": compute}
+    shared: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper()}
+    if device.partition(":")[0] in VIRTUAL:
+        target = f"HETERO:{','.join(parts)}" if device == "HETERO" else device
+        config = {**shared, "DEVICE_PROPERTIES": dict.fromkeys(parts, own)}
+    else:
+        target, config = device, {**shared, **own}
+    try:
+        return open_core().compile_model(model, target, config)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise DeviceError(
+            "device-compile", f"{device}: {lines[-1] if lines else type(error).__name__}"
+        ) from error

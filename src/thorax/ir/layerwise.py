@@ -1,0 +1,431 @@
+"""Where two graphs of one network part: signal to noise after every layer, and whose noise it is.
+
+A layer here is what a device runs as one kernel: an operation with the bias, scale and activation
+that follow it and that nothing else reads. Layers are matched by name, compared where they end,
+and named after the operation they begin with.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import openvino as ov
+import openvino.opset13 as ops
+
+from thorax.devices.graph import compile_graph
+from thorax.errors import ModelError
+
+_PASSING: Final = (
+    "Parameter", "Constant", "Result", "Convert", "ConvertLike", "FakeQuantize", "FakeConvert",
+    "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Concat", "Split", "VariadicSplit", "Slice",
+    "StridedSlice", "Gather", "MaxPool", "Pad", "Broadcast", "Tile", "ShapeOf", "DepthToSpace",
+    "SpaceToDepth", "ShuffleChannels", "Identity",
+)  # fmt: skip
+"""Operations that hand values on. Their noise is that of the layers around them: an 8-bit input is
+rounded wherever a quantizer stands between two layers, before or behind these."""
+
+_FOLLOWING: Final = (
+    "Add", "Subtract", "Multiply", "Divide", "BatchNormInference", "Relu", "PRelu", "Clamp", "Elu",
+    "Sigmoid", "Tanh", "HSwish", "HSigmoid", "HardSigmoid", "Swish", "Mish", "Gelu", "SoftPlus",
+)  # fmt: skip
+"""What belongs to the layer before it, where its other inputs are constants."""
+
+MEMORY_BYTES: Final = 256 * 2**20
+"""Values of layers that are held at a time; a larger network is compared part by part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a graph runs, and in which arithmetic its floating-point layers do."""
+
+    device: str = "CPU"
+    compute: str = "f32"
+
+
+@dataclass(frozen=True, slots=True)
+class LayerError:
+    """What became of one layer, over all images.
+
+    Attributes:
+        name: of the operation that the layer begins with.
+        type: of that operation.
+        sqnr_db: 10 log10(sum a^2 / sum (a - b)^2), a the first graph's values and b the second's:
+            all noise up to here. Infinite where nothing differs.
+        own_sqnr_db: the same, with the second graph's layer fed what the first fed its own: the
+            noise that this layer adds. Infinite where it adds none.
+        max_error: largest |a - b|.
+    """
+
+    name: str
+    type: str
+    sqnr_db: float
+    own_sqnr_db: float
+    max_error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two graphs of one network, layer by layer.
+
+    Attributes:
+        layers: in the order of execution.
+        outputs: of the graph as a whole, by name; their `own_sqnr_db` is infinite.
+        unmatched: names of layers of the first graph that the second has not, or in another shape.
+        extra: names of layers of the second that the first has not.
+    """
+
+    layers: list[LayerError]
+    outputs: list[LayerError]
+    unmatched: tuple[str, ...]
+    extra: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    name: str
+    type: str
+    end: str
+    """Friendly name of the operation whose output is compared."""
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Adds up images."""
+
+    signal: float = 0.0
+    noise: float = 0.0
+    worst: float = 0.0
+
+    def add(self, wanted: npt.NDArray[Any], got: npt.NDArray[Any]) -> None:
+        a, b = wanted.astype(np.float64), got.astype(np.float64)
+        off = a - b
+        self.signal += float(np.vdot(a, a))
+        self.noise += float(np.vdot(off, off))
+        self.worst = float(np.maximum(self.worst, np.abs(off).max(initial=0.0)))
+
+    @property
+    def sqnr_db(self) -> float:
+        if self.noise == 0:
+            return math.inf
+        return -math.inf if self.signal == 0 else 10 * math.log10(self.signal / self.noise)
+
+
+def layer_sqnr(
+    model_a: ov.Model,
+    model_b: ov.Model,
+    images: npt.NDArray[Any],
+    *,
+    a: Place | None = None,
+    b: Place | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> list[LayerError]:
+    """Return how far each layer of one graph strays from the same layer of another.
+
+    Args:
+        model_a: the reference; one input.
+        model_b: of the same network, say its INT8 graph; one input of the same shape.
+        images: [N,...], each image as both inputs take it, e.g. uint8 [N,1,S,S].
+        a: where the first runs; None is f32 on the CPU.
+        b: where the second runs.
+        on_progress: told how many images more were run through a part of the network.
+
+    Raises:
+        ModelError: `compare-shape`, `compare-layers` or `compare-not-finite`.
+        DeviceError: as `compile_graph`.
+    """
+    return compare_layers(model_a, model_b, images, a=a, b=b, on_progress=on_progress).layers
+
+
+def compare_layers(
+    model_a: ov.Model,
+    model_b: ov.Model,
+    images: npt.NDArray[Any],
+    *,
+    a: Place | None = None,
+    b: Place | None = None,
+    on_progress: Callable[[int], None] | None = None,
+    memory_bytes: int = MEMORY_BYTES,
+) -> Comparison:
+    """Return `layer_sqnr` with the outputs, and what could not be matched.
+
+    `memory_bytes` bounds the values of layers that are held at a time; the rest is as there.
+    """
+    _require_alike(model_a, model_b, images)
+    a, b = a or Place(), b or Place()
+    tell = on_progress or (lambda _: None)
+    first, second = model_a.clone(), model_b.clone()
+    layers = _layers(first)
+    nodes_a, nodes_b = _by_name(first), _by_name(second)
+    matched = [layer for layer in layers if _same(nodes_a, nodes_b, layer.end)]
+    if not matched:
+        raise ModelError(
+            "compare-layers",
+            "the two graphs share no layer of one name and shape; compare graphs that were made "
+            "of one network",
+        )
+    cut = _Cut.of(second.clone(), matched)
+    found: dict[str, LayerError] = {}
+    for part in cut.parts(memory_bytes):
+        totals, own = _run(part, images, (first, a), (second, b), cut, tell)
+        for layer in part:
+            found[layer.name] = LayerError(
+                layer.name,
+                layer.type,
+                totals[layer.end].sqnr_db,
+                own[layer.end].sqnr_db,
+                totals[layer.end].worst,
+            )
+    names = {layer.name for layer in matched}
+    known = {layer.name for layer in layers}
+    return Comparison(
+        list(found.values()),
+        _outputs(model_a, model_b, images, a, b),
+        tuple(layer.name for layer in layers if layer.name not in names),
+        tuple(layer.name for layer in _layers(second) if layer.name not in known),
+    )
+
+
+def _require_alike(model_a: ov.Model, model_b: ov.Model, images: npt.NDArray[Any]) -> None:
+    for model in (model_a, model_b):
+        if len(model.inputs) != 1 or model.inputs[0].get_partial_shape().is_dynamic:
+            raise ModelError(
+                "compare-shape",
+                f"{model.get_friendly_name()} takes {', '.join(map(str, model.inputs))}; one "
+                "input of a fixed shape can be compared",
+            )
+    shapes = [list(model.inputs[0].get_shape()) for model in (model_a, model_b)]
+    if shapes[0] != shapes[1] or shapes[0] != [1, *images.shape[1:]]:
+        raise ModelError(
+            "compare-shape",
+            f"the graphs take {shapes[0]} and {shapes[1]}, the images are "
+            f"{[1, *images.shape[1:]]}; all must agree",
+        )
+
+
+def _by_name(model: ov.Model) -> dict[str, ov.Node]:
+    """Return the operations by friendly name; of several of one name the first."""
+    found: dict[str, ov.Node] = {}
+    for node in model.get_ordered_ops():
+        found.setdefault(node.get_friendly_name(), node)
+    return found
+
+
+def _same(nodes_a: dict[str, ov.Node], nodes_b: dict[str, ov.Node], name: str) -> bool:
+    other = nodes_b.get(name)
+    return (
+        other is not None
+        and len(other.outputs()) == 1
+        and other.output(0).get_element_type().is_real()
+        and other.output(0).get_partial_shape() == nodes_a[name].output(0).get_partial_shape()
+    )
+
+
+def _live(model: ov.Model) -> set[str]:
+    """Return the unique names of the operations whose value depends on the input."""
+    live: set[str] = set()
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "Parameter" or any(
+            source.get_node().get_name() in live for source in node.input_values()
+        ):
+            live.add(node.get_name())
+    return live
+
+
+def _layers(model: ov.Model) -> list[_Layer]:
+    """Return the layers in the order of execution."""
+    live = _live(model)
+    taken: set[str] = set()
+    layers = []
+    for node in model.get_ordered_ops():
+        if (
+            node.get_name() in taken
+            or node.get_name() not in live
+            or node.get_type_name() in _PASSING
+            or len(node.outputs()) != 1
+            or not node.output(0).get_element_type().is_real()
+            or node.output(0).get_partial_shape().is_dynamic
+        ):
+            continue
+        end = node
+        while (follower := _follower(end, live)) is not None:
+            taken.add(follower.get_name())
+            end = follower
+        layers.append(
+            _Layer(node.get_friendly_name(), node.get_type_name(), end.get_friendly_name())
+        )
+    return layers
+
+
+def _follower(node: ov.Node, live: set[str]) -> ov.Node | None:
+    """Return the operation that alone reads this one and belongs to its layer."""
+    users = [user.get_node() for user in node.output(0).get_target_inputs()]
+    if len(users) != 1 or users[0].get_type_name() not in _FOLLOWING:
+        return None
+    moving = [one for one in users[0].input_values() if one.get_node().get_name() in live]
+    return users[0] if len(moving) == 1 else None
+
+
+@dataclass(slots=True)
+class _Cut:
+    """The second graph, parted behind each layer so that any value can be fed to the next.
+
+    Attributes:
+        nodes: the operations at which layers end, by name.
+        fed: what now stands for the value of each.
+        image: the input.
+        reads: names of the layers' ends that a layer is fed.
+        layers: in order.
+    """
+
+    nodes: dict[str, ov.Node]
+    fed: dict[str, ov.Node]
+    image: ov.Node
+    layers: Sequence[_Layer]
+    reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(model: ov.Model, layers: Sequence[_Layer]) -> "_Cut":
+        by_name = _by_name(model)
+        nodes = {layer.end: by_name[layer.end] for layer in layers}
+        fed = {}
+        for name, node in nodes.items():
+            port = node.output(0)
+            users = list(port.get_target_inputs())
+            fed[name] = ops.parameter(port.get_partial_shape(), port.get_element_type())
+            for user in users:
+                user.replace_source_output(fed[name].output(0))
+        cut = _Cut(nodes, fed, model.get_parameters()[0], layers)
+        stands_for = {value.get_name(): name for name, value in fed.items()}
+        for layer in layers:
+            cut.reads[layer.end] = tuple(_sources(nodes[layer.end], stands_for))
+        return cut
+
+    def parts(self, memory_bytes: int) -> Iterator[list[_Layer]]:
+        """Yield the layers in runs whose values fit in memory side by side."""
+        part: list[_Layer] = []
+        held: set[str] = set()
+        for layer in self.layers:
+            wanted = {layer.end, *self.reads[layer.end]}
+            if part and sum(map(self._bytes, held | wanted)) > memory_bytes:
+                yield part
+                part, held = [], set()
+            part.append(layer)
+            held |= wanted
+        if part:
+            yield part
+
+    def _bytes(self, name: str) -> int:
+        # The first graph's value, the second's, and that of the layer on its own.
+        return 3 * 4 * int(np.prod(self.nodes[name].get_output_shape(0)))
+
+
+def _sources(node: ov.Node, stands_for: dict[str, str]) -> Iterator[str]:
+    """Yield the names of the values that a piece of the cut graph is fed, each once."""
+    seen: set[str] = set()
+    todo = [node]
+    while todo:
+        one = todo.pop()
+        if one.get_name() in seen:
+            continue
+        seen.add(one.get_name())
+        if one.get_name() in stands_for:
+            yield stands_for[one.get_name()]
+        todo += [source.get_node() for source in one.input_values()]
+
+
+def _run(
+    part: Sequence[_Layer],
+    images: npt.NDArray[Any],
+    first: tuple[ov.Model, Place],
+    second: tuple[ov.Model, Place],
+    cut: _Cut,
+    tell: Callable[[int], None],
+) -> tuple[dict[str, _Sums], dict[str, _Sums]]:
+    """Return for each layer's end how the second graph strays, as it runs and on its own."""
+    ends = [layer.end for layer in part]
+    reads = list(dict.fromkeys(name for end in ends for name in cut.reads[end]))
+    probes = list(dict.fromkeys([*ends, *reads]))
+    run_a = _probed(*first, probes)
+    run_b = _probed(*second, ends)
+    pieces = ov.Model(
+        [ops.result(cut.nodes[end].output(0)) for end in ends],
+        [cut.image, *(cut.fed[name] for name in reads)],
+    )
+    alone = compile_graph(pieces, second[1].device, compute=second[1].compute)
+    totals = {end: _Sums() for end in ends}
+    own = {end: _Sums() for end in ends}
+    for image in images:
+        wanted = dict(zip(probes, _values(run_a, [image[None]]), strict=True))
+        _require_finite(wanted, "first")
+        got = dict(zip(ends, _values(run_b, [image[None]]), strict=True))
+        _require_finite(got, "second")
+        given = _values(alone, [image[None], *(wanted[name] for name in reads)])
+        for end, value in zip(ends, given, strict=True):
+            totals[end].add(wanted[end], got[end])
+            own[end].add(wanted[end], value)
+        tell(1)
+    return totals, own
+
+
+def _probed(model: ov.Model, place: Place, names: Sequence[str]) -> ov.CompiledModel:
+    """Return a graph compiled with the values of these operations as its outputs, in order."""
+    nodes = _by_name(model)
+    results = [ops.result(nodes[name].output(0)) for name in names]
+    probed = ov.Model(results, model.get_parameters())
+    return compile_graph(probed, place.device, compute=place.compute)
+
+
+def _values(compiled: ov.CompiledModel, inputs: Sequence[npt.NDArray[Any]]) -> list[Any]:
+    given = compiled(dict(enumerate(inputs)))
+    return [given[place] for place in range(len(compiled.outputs))]
+
+
+def _require_finite(values: dict[str, npt.NDArray[Any]], which: str) -> None:
+    for name, value in values.items():
+        if not np.isfinite(value).all():
+            raise ModelError(
+                "compare-not-finite",
+                f"layer {name} of the {which} model answers what is not a finite number; a graph "
+                "that overflows cannot be compared",
+            )
+
+
+def _outputs(
+    model_a: ov.Model, model_b: ov.Model, images: npt.NDArray[Any], a: Place, b: Place
+) -> list[LayerError]:
+    """Return how far the outputs that both have differ; nothing is probed meanwhile."""
+    run_a = compile_graph(model_a, a.device, compute=a.compute)
+    run_b = compile_graph(model_b, b.device, compute=b.compute)
+    places = _paired(run_a, run_b)
+    sums = [_Sums() for _ in places]
+    for image in images:
+        wanted, got = _values(run_a, [image[None]]), _values(run_b, [image[None]])
+        for total, (_, left, right) in zip(sums, places, strict=True):
+            total.add(wanted[left], got[right])
+    return [
+        LayerError(name, "Result", total.sqnr_db, math.inf, total.worst)
+        for total, (name, _, _) in zip(sums, places, strict=True)
+    ]
+
+
+def _paired(run_a: ov.CompiledModel, run_b: ov.CompiledModel) -> list[tuple[str, int, int]]:
+    """Return the outputs of one name, or of one place where names say nothing."""
+    names_a = [_spoken(port, place) for place, port in enumerate(run_a.outputs)]
+    names_b = [_spoken(port, place) for place, port in enumerate(run_b.outputs)]
+    pairs = [
+        (name, place, names_b.index(name)) for place, name in enumerate(names_a) if name in names_b
+    ]
+    if not pairs and len(names_a) == len(names_b):
+        pairs = [(name, place, place) for place, name in enumerate(names_a)]
+    return [
+        pair
+        for pair in pairs
+        if run_a.outputs[pair[1]].get_partial_shape() == run_b.outputs[pair[2]].get_partial_shape()
+    ]
+
+
+def _spoken(port: ov.Output, place: int) -> str:
+    return min(port.get_names(), default=f"output {place}")
