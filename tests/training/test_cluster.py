@@ -30,6 +30,7 @@ from thorax.training.cluster_model import (
     step_s,
 )
 from thorax.training.parallel import Parallel, Ranks
+from thorax.training.run import require_same
 
 RECIPE = """
 [network]
@@ -203,7 +204,7 @@ def test_ranks_that_differ_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(Ranks, "gather", gather)
     with pytest.raises(PeerError, match=r"rank 1 on node-7 has torch 2\.12\.1") as caught:
-        cluster.agree(Ranks(world=2), known)
+        require_same(Ranks(world=2), known)
     assert (caught.value.code, caught.value.exit_code) == ("ranks-differ", 6)
 
 

@@ -23,7 +23,7 @@ import torch.distributed as dist
 
 from thorax import __version__
 from thorax.data.store import Store
-from thorax.errors import DeviceError, PeerError
+from thorax.errors import PeerError
 from thorax.training import parallel
 from thorax.training.cluster_bench import PING_BYTES, SIZES, Bench, Turn, Work
 from thorax.training.cluster_model import (
@@ -37,9 +37,9 @@ from thorax.training.cluster_model import (
     slow_ranks,
     step_s,
 )
-from thorax.training.parallel import Ranks
+from thorax.training.parallel import Ranks, require_gpu
 from thorax.training.processors import Processors, bind
-from thorax.training.run import identity
+from thorax.training.run import identity, require_same, software
 
 WORLDS: Final = tuple(2**power for power in range(10))
 """Numbers of ranks that are modelled, 1 to 512."""
@@ -201,10 +201,10 @@ def diagnose(
         DeviceError: `device-absent`.
         UsageError: as `networks.build`.
     """
-    if work.device == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("device-absent", "the device is cuda but there is none; allowed is cpu")
+    if work.device == "cuda":
+        require_gpu(ranks.rank, ranks.local_rank)
     meet(ranks, timeout_s)
-    agree(ranks, facts(recipe, store))
+    require_same(ranks, facts(recipe, store))
     with parallel.watched(ranks):
         spread_s = _clock_spread(ranks)
         processors = bind(ranks, work.threads)
@@ -223,39 +223,12 @@ def diagnose(
 
 def facts(recipe: Path | None, store: Store | None) -> dict[str, str]:
     """Return what ranks that train together must have in common."""
-    known = {
-        "thorax": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "processor architecture": platform.machine(),
-    }
+    known = {**software(), "processor architecture": platform.machine()}
     if recipe is not None:
         known["recipe"] = hashlib.sha256(recipe.read_bytes()).hexdigest()[:16]
     if store is not None:
         known["store"] = hashlib.sha256(json.dumps(identity(store)).encode()).hexdigest()[:16]
     return known
-
-
-def agree(ranks: Ranks, known: dict[str, str]) -> None:
-    """Check that all ranks have the same facts.
-
-    Raises:
-        PeerError: `ranks-differ` on the lead, which names the first that differs; on the others
-            as `Ranks.agree`.
-    """
-    everyone = ranks.gather((os.uname().nodename, known))
-
-    def compare() -> None:
-        for rank, (host, theirs) in enumerate(everyone):
-            for name in {**known, **theirs}:
-                if known.get(name) != theirs.get(name):
-                    raise PeerError(
-                        "ranks-differ",
-                        f"rank {rank} on {host} has {name} {theirs.get(name, 'none')}, rank 0 on "
-                        f"{everyone[0][0]} has {known.get(name, 'none')}; give all hosts the same",
-                    )
-
-    ranks.agree(compare if ranks.lead else lambda: None)
 
 
 def meet(ranks: Ranks, timeout_s: float) -> None:

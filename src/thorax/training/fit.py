@@ -9,7 +9,7 @@ ranks gives the same to the rounding of sums, where the recipe fixes `training.m
 import math
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -119,19 +119,19 @@ def fit(
     # All that can be refused is refused before the folder of the run is made.
     built = ranks.agree(lambda: _build(run))
     tell = on_message if ranks.lead else lambda text: None
-    opened = ranks.from_lead(lambda: open_run(run, out, resume=resume, on_message=tell))
+    opened = ranks.from_lead(
+        lambda: open_run(run, out, init=built.init, resume=resume, on_message=tell)
+    )
     about = {
         **facts(run),
         **describe(ranks, processors),
         "init": built.init,
         "warnings": warnings,
     }
-    with ExitStack() as stack:
-        log = None
-        if ranks.lead:
-            for line in (*run.schedule.lines(), *about["processors"], *warnings):
-                tell(line)
-            log = stack.enter_context(open_log(out, after=opened[1].step if opened else 0))
+    for line in (*run.schedule.lines(), *about["processors"], *warnings):
+        tell(line)
+    after = opened[1].step if opened else 0
+    with open_log(out, after=after) if ranks.lead else nullcontext() as log:
         session = _Session(run, built, out, log, on_progress if ranks.lead else lambda _: None)
         card = session.train(opened, about)
     return ranks.from_lead(lambda: _result(out, card))
@@ -218,8 +218,8 @@ class _Session:
             if card is not None and card.within is not None:
                 within = card.within
                 window = _Window(list(within.losses), within.elapsed_s, within.waited_s)
-            rate = self._epoch(epoch, window)
-            card = self._judge(epoch, window, rate)
+            self._epoch(epoch, window)
+            card = self._judge(epoch, window)
         if card is None:
             raise AssertionError("a recipe has at least one epoch")
         if self._log:
@@ -256,8 +256,8 @@ class _Session:
             smoothing=recipe.loss.label_smoothing,
         )
 
-    def _epoch(self, epoch: int, window: _Window) -> float:
-        """Take the updates of an epoch that are left and return the last learning rate."""
+    def _epoch(self, epoch: int, window: _Window) -> None:
+        """Take the updates of an epoch that are left."""
         run, training = self._run, self._run.recipe.training
         done = len(window.losses)
         self._trainer.network.train()
@@ -276,7 +276,6 @@ class _Session:
             skip=done,
             side=run.recipe.side(epoch, run.store.side),
         )
-        rate = run.schedule.rate(epoch * run.steps_per_epoch + max(0, done - 1))
         for step in range(epoch * run.steps_per_epoch + done, (epoch + 1) * run.steps_per_epoch):
             asked = time.perf_counter()
             batch = next(source)
@@ -288,27 +287,27 @@ class _Session:
             window.elapsed_s += elapsed
             window.waited_s += waited
             if not math.isfinite(window.losses[-1]):
-                raise self._diverged(f"the loss is {window.losses[-1]}", step, rate)
+                raise self._diverged(f"the loss is {window.losses[-1]}", step)
             self._tell(epoch, step, window.losses[-1], rate, waited / elapsed)
             left = (epoch + 1) * run.steps_per_epoch - step - 1
             if training.checkpoint_steps and left and (step + 1) % training.checkpoint_steps == 0:
-                self._require_finite(step, rate)
+                self._require_finite(step)
                 self._save_within(epoch, step + 1, window)
-        self._require_finite((epoch + 1) * run.steps_per_epoch - 1, rate)
-        return rate
+        self._require_finite((epoch + 1) * run.steps_per_epoch - 1)
 
-    def _require_finite(self, step: int, rate: float) -> None:
+    def _require_finite(self, step: int) -> None:
         """Keep weights that are no numbers out of checkpoints."""
         if not self._trainer.finite():
-            raise self._diverged("a weight is no number", step, rate)
+            raise self._diverged("a weight is no number", step)
 
-    def _diverged(self, what: str, step: int, rate: float) -> ThoraxError:
+    def _diverged(self, what: str, step: int) -> ThoraxError:
         if not self._run.ranks.lead:
             return PeerError("rank-refused", "rank 0 says why")
         return UsageError(
             "training-diverged",
-            f"{what} at update {step + 1} with learning rate {rate:.3g}; lower the schedule's peak "
-            "or base_per_256, or lengthen its warm-up",
+            f"{what} at update {step + 1} with learning rate "
+            f"{self._run.schedule.rate(step):.3g}; lower the schedule's peak or base_per_256, or "
+            "lengthen its warm-up",
         )
 
     def _tell(self, epoch: int, step: int, loss: float, rate: float, data_wait: float) -> None:
@@ -345,9 +344,10 @@ class _Session:
             )
         )
 
-    def _judge(self, epoch: int, window: _Window, rate: float) -> Card:
+    def _judge(self, epoch: int, window: _Window) -> Card:
         """Validate, write the checkpoint of a whole epoch and return its card."""
         run = self._run
+        rate = run.schedule.rate((epoch + 1) * run.steps_per_epoch - 1)
         self._trainer.merge()
         begin = time.perf_counter()
         average = self._trainer.average
@@ -423,7 +423,7 @@ class _Session:
             "width": run.recipe.network.width,
             "label_set": run.store.label_set,
             "input": run.spec,
-            "precision": "bf16" if run.bf16 else "fp32",
+            "precision": run.precision,
             "recipe": run.recipe.model_dump(mode="json"),
             "data": run.data,
             "ranks": run.ranks.world,

@@ -49,14 +49,13 @@ def bind(ranks: Ranks, threads: int | None) -> Processors:
         ranks: who shares.
         threads: of one operation; None = as many as cores, torch's choice for one process.
     """
-    mine = sorted(os.sched_getaffinity(0))
+    mine, nodes = sorted(os.sched_getaffinity(0)), _numa_nodes()
     host = os.uname().nodename
     if ranks.local_world > 1:
         # Network namespaces and containers may share a name: the launcher's host is the group.
         everyone = ranks.gather((ranks.rank - ranks.local_rank, mine))
         shared = [cpus for first, cpus in everyone if first == ranks.rank - ranks.local_rank]
         if all(cpus == mine for cpus in shared) and len(mine) >= ranks.local_world:
-            nodes = _numa_nodes()
             mine.sort(key=lambda cpu: (nodes.get(cpu, 0), _core(cpu), cpu))
             count = len(mine) // ranks.local_world
             mine = sorted(mine[ranks.local_rank * count :][:count])
@@ -64,7 +63,6 @@ def bind(ranks: Ranks, threads: int | None) -> Processors:
         torch.set_num_threads(threads or len({_core(cpu) for cpu in mine}))
     elif threads is not None:
         torch.set_num_threads(threads)
-    nodes = _numa_nodes()
     numa = sorted({nodes.get(cpu, 0) for cpu in mine})
     return Processors(ranks.rank, host, _list(mine), _list(numa), torch.get_num_threads())
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from thorax import __version__
 from thorax.config import write_effective
 from thorax.data.store import Store
-from thorax.durable import sha256, write_text
+from thorax.durable import write_text
 from thorax.errors import DataError, ModelError, PeerError, UsageError
 from thorax.labels import NEGATIVE, POSITIVE
 from thorax.preprocess import InputSpec
@@ -72,6 +73,11 @@ class Run:
     def steps(self) -> int:
         """Updates of the whole run."""
         return self.schedule.steps
+
+    @property
+    def precision(self) -> str:
+        """Arithmetic of convolutions, as cards and logs call it."""
+        return "bf16" if self.bf16 else "fp32"
 
 
 def prepare(recipe: Recipe, store: Store, ranks: Ranks, init: Path | None = None) -> Run:
@@ -164,33 +170,59 @@ def same_everywhere(run: Run) -> None:
     """Refuse ranks that would not train the same: other recipe, data, arithmetic or versions.
 
     Raises:
-        PeerError: `ranks-differ` on the lead, `rank-refused` on the others.
+        PeerError: as `require_same`.
     """
-    own = {
-        "recipe": run.recipe.model_dump(mode="json"),
-        "data": run.data,
-        "precision": "bf16" if run.bf16 else "fp32",
-        "software": software(),
-    }
-    everyone = run.ranks.gather(own)
-    for rank, other in enumerate(everyone):
-        changed = _difference(everyone[0], other)
-        if changed and run.ranks.lead:
-            raise PeerError(
-                "ranks-differ",
-                f"rank 0 and rank {rank} would not train the same: {changed}; give every host the "
-                "same recipe, store and versions",
-            )
-        if changed:
-            raise PeerError("rank-refused", "rank 0 says why")
+    require_same(
+        run.ranks,
+        {
+            "recipe": run.recipe.model_dump(mode="json"),
+            "data": run.data,
+            "precision": run.precision,
+            **software(),
+        },
+    )
+
+
+def require_same(ranks: Ranks, known: dict[str, Any]) -> None:
+    """Check that all ranks know the same.
+
+    Raises:
+        PeerError: `ranks-differ` on the lead, which names the first thing that differs;
+            `rank-refused` on the others.
+    """
+    everyone = ranks.gather((os.uname().nodename, known))
+
+    def compare() -> None:
+        for rank, (host, theirs) in enumerate(everyone):
+            found = _difference(known, theirs)
+            if found:
+                raise PeerError(
+                    "ranks-differ",
+                    f"rank {rank} on {host} has {found.key} {found.now}, rank 0 on "
+                    f"{everyone[0][0]} has {found.before}; give all hosts the same",
+                )
+
+    ranks.agree(compare if ranks.lead else lambda: None)
 
 
 def open_run(
-    run: Run, out: Path, *, resume: bool, on_message: Callable[[str], None]
+    run: Run,
+    out: Path,
+    *,
+    init: dict[str, Any] | None,
+    resume: bool,
+    on_message: Callable[[str], None],
 ) -> tuple[Path, Card] | None:
     """Return the checkpoint to go on from, None for a run from the beginning.
 
     A run that its own launcher started anew after a loss resumes unasked.
+
+    Args:
+        run: prepared.
+        out: folder of the run.
+        init: file and digest of what the weights start from, None = at random.
+        resume: whether the user asked to go on.
+        on_message: told what may surprise.
 
     Raises:
         UsageError: `run-exists`, `resume-missing`, `resume-recipe` or `resume-init`.
@@ -204,7 +236,7 @@ def open_run(
             raise UsageError(
                 "run-exists", f"{out} holds a run already; add --resume, or choose another --out"
             )
-        _begin(run, out)
+        _begin(run, out, init)
         return None
     if begun is None:
         raise UsageError(
@@ -222,7 +254,6 @@ def open_run(
         raise DataError(
             "resume-data", f"{out} was begun on another store: {changed}; resume with the same"
         )
-    init = None if run.init is None else _init(run.init)
     if (init and init["sha256"]) != (begun.init and begun.init["sha256"]):
         how = f"from {begun.init['file']}" if begun.init else "at random"
         raise UsageError(
@@ -268,12 +299,12 @@ def _begun(out: Path) -> _Begun | None:
         ) from error
 
 
-def _begin(run: Run, out: Path) -> None:
+def _begin(run: Run, out: Path, init: dict[str, Any] | None) -> None:
     """Make the folder of a run; only with the last file is it one."""
     begun = _Begun(
         recipe=run.recipe.model_dump(mode="json"),
         data=run.data,
-        init=None if run.init is None else _init(run.init),
+        init=init and {"file": init["path"], "sha256": init["sha256"]},
         launch=run.ranks.launch,
     )
     try:
@@ -289,12 +320,11 @@ def _begin(run: Run, out: Path) -> None:
 
 def _compare(run: Run, card: Card, out: Path, on_message: Callable[[str], None]) -> None:
     """Refuse another arithmetic than a checkpoint's, and tell what may change its rounding."""
-    precision = "bf16" if run.bf16 else "fp32"
-    if card.precision != precision:
+    if card.precision != run.precision:
         raise UsageError(
             "resume-recipe",
             f"{out} was trained in {card.precision} and this processor would go on in "
-            f"{precision}; resume where it was begun, or choose another --out",
+            f"{run.precision}; resume where it was begun, or choose another --out",
         )
     if card.ranks != run.ranks.world:
         same = "" if run.recipe.training.micro_batch else ", but for the groups of batch norm"
@@ -313,12 +343,6 @@ def software() -> dict[str, str]:
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
-
-
-def _init(path: Path) -> dict[str, str]:
-    """Return what the weights start from, by its digest."""
-    file = path if path.is_file() else checkpoint.resolve(path) / checkpoint.WEIGHTS
-    return {"file": path.name, "sha256": sha256(file)}
 
 
 def _numeric(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -349,7 +373,7 @@ def facts(run: Run) -> dict[str, Any]:
     """Return what the first line of a run's log says."""
     return {
         "topology": run.recipe.network.topology,
-        "precision": "bf16" if run.bf16 else "fp32",
+        "precision": run.precision,
         "device": str(run.device),
         "threads": torch.get_num_threads(),
         "micro_batch": run.micro_batch,
@@ -361,14 +385,25 @@ def facts(run: Run) -> dict[str, Any]:
     }
 
 
-def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """Return the first key, dotted, whose value differs, with both values; empty when none."""
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """The first key, dotted, whose value differs, with both values."""
+
+    key: str
+    before: Any
+    now: Any
+
+    def __str__(self) -> str:
+        return f"{self.key} was {self.before!r} and is {self.now!r}"
+
+
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> _Difference | None:
     for key in {**before, **now}:
         old, new = before.get(key), now.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
             inner = _difference(old, new)
             if inner:
-                return f"{key}.{inner}"
+                return _Difference(f"{key}.{inner.key}", inner.before, inner.now)
         elif old != new:
-            return f"{key} was {old!r} and is {new!r}"
-    return ""
+            return _Difference(key, old, new)
+    return None

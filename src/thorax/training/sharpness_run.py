@@ -65,9 +65,10 @@ def prepare(
         ModelError: as `checkpoint.load`.
     """
     checkpoints = tuple(checkpoint.load(path) for path in (run, against) if path is not None)
+    digest = identity(store)["sha256"]
     for one in checkpoints:
         store.require(one.card.input.side, one.card.label_set)
-        if one.card.data.get("sha256") != identity(store)["sha256"]:
+        if one.card.data.get("sha256") != digest:
             raise DataError(
                 "sharpness-data",
                 f"{one.path} was trained on another store than {store.path}; sharpness is that of "
