@@ -6,14 +6,23 @@ from pathlib import Path
 from typing import Final, cast
 
 from thorax.errors import ModelError
-from thorax.ir.imported import Asked, Imported
+from thorax.ir.imported import Asked, Imported, Layout
 
 Importer = Callable[[Path, Asked], Imported]
 
+_SAVED_MODEL: Final = "saved_model.pb"
+
 _IMPORTERS: Final = {
     ".onnx": "frontends",
+    _SAVED_MODEL: "frontends",
+    ".pb": "frontends",
+    ".tflite": "frontends",
+    ".xml": "frontends",
 }
 """Module of this package whose `read(path, asked)` reads files that end so."""
+
+_CHANNELS_LAST: Final = (_SAVED_MODEL, ".pb", ".tflite")
+"""What frameworks write that take images as [N,H,W,C] unless told otherwise."""
 
 
 def importer(path: Path) -> Importer:
@@ -44,5 +53,12 @@ def read(path: Path, asked: Asked | None = None) -> Imported:
     return importer(path)(path, asked or Asked())
 
 
+def usual_layout(path: Path) -> Layout:
+    """Return how the framework of a file takes images, where the file says nothing else."""
+    return "NHWC" if _kind(path) in _CHANNELS_LAST else "NCHW"
+
+
 def _kind(path: Path) -> str:
+    if path.name == _SAVED_MODEL or (path / _SAVED_MODEL).is_file():
+        return _SAVED_MODEL
     return path.suffix.lower()

@@ -71,6 +71,49 @@ class Imported:
     run: Run | None = None
 
 
+def close(model: ov.Model, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    """Close the open axes of inputs with the shapes that were asked for.
+
+    What the file says of an axis itself stays, and is for the caller to judge.
+
+    Raises:
+        ModelError: `model-input` for an input that is not there, or a shape that it cannot take.
+    """
+    names = {name: port for port in model.inputs for name in port.get_names()}
+    wanted = {}
+    for name, shape in shapes.items():
+        port = names.get(name) if name else (model.inputs[0] if len(model.inputs) == 1 else None)
+        if port is None:
+            raise ModelError(
+                "model-input",
+                f"{path.name} has no single input {name!r}; it has {', '.join(sorted(names))}",
+            )
+        own = port.get_partial_shape()
+        if own.rank.is_dynamic:
+            wanted[port] = ov.PartialShape(list(shape))
+        elif len(own) == len(shape):
+            wanted[port] = ov.PartialShape(
+                [
+                    ov.Dimension(one) if axis.is_dynamic else axis
+                    for axis, one in zip(own, shape, strict=True)
+                ]
+            )
+        else:
+            raise ModelError(
+                "model-input", f"{path.name} takes {own}; {list(shape)} has other axes"
+            )
+    if not wanted:
+        return
+    try:
+        model.reshape(wanted)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        asked = ", ".join(str(shape) for shape in wanted.values())
+        raise ModelError(
+            "model-input", f"{path.name} does not take {asked}: {lines[-1]}"
+        ) from error
+
+
 def unreadable(path: Path, error: Exception) -> ModelError:
     """Return the error of a file that its reader gave up on, with the last line it said."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -180,12 +180,13 @@ def _foreign(path: Path, described: Described) -> Source:
         )
     _check_description(labels, mean, std)
     channels, side = len(mean), described.side
+    usual = described.layout or formats.usual_layout(path)
     imported = read(
         path,
         Asked(
             structure=described.structure,
             topology=described.topology,
-            shapes={} if side is None else {"": (1, channels, side, side)},
+            shapes={} if side is None else {"": _shape(channels, side, usual)},
             extensions=described.extensions,
         ),
     )
@@ -234,6 +235,10 @@ def _foreign(path: Path, described: Described) -> Source:
             "std": list(std),
         },
     )
+
+
+def _shape(channels: int, side: int, layout: Layout) -> tuple[int, ...]:
+    return (1, channels, side, side) if layout == "NCHW" else (1, side, side, channels)
 
 
 def _ask(run: Run, images: npt.NDArray[np.float32], layout: Layout) -> npt.NDArray[np.float32]:
