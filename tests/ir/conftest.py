@@ -4,12 +4,15 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import openvino as ov
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from thorax.artifact import Artifact, Precision
@@ -117,3 +120,43 @@ def convert(tmp_path_factory: pytest.TempPathFactory) -> Convert:
         return Converted(network, saved, artifact, ov.Core().read_model(artifact.xml))
 
     return make
+
+
+def classic(
+    *, batch: int | str = 1, side: int | str = 8, channels: int = 3, baked: bool = False
+) -> onnx.ModelProto:
+    """Build conv - relu - mean - reshape - linear; `baked` names the batch in the reshape."""
+    rng = np.random.default_rng(3)
+
+    def weight(name: str, *shape: int) -> onnx.TensorProto:
+        return numpy_helper.from_array(rng.normal(0, 0.2, shape).astype(np.float32), name)
+
+    weights = [weight("w1", 4, channels, 3, 3), weight("b1", 4), weight("w2", 4, 2)]
+    pattern = [1, 4] if baked else [-1, 4]
+    weights.append(numpy_helper.from_array(np.array(pattern, np.int64), "pattern"))
+    nodes = [
+        helper.make_node("Conv", ["data", "w1", "b1"], ["c"], "conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"], "relu"),
+        helper.make_node("GlobalAveragePool", ["r"], ["p"], "pool"),
+        helper.make_node("Reshape", ["p", "pattern"], ["f"], "flat"),
+        helper.make_node("MatMul", ["f", "w2"], ["prob"], "fc"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("data", TensorProto.FLOAT, [batch, channels, side, side])],
+        [helper.make_tensor_value_info("prob", TensorProto.FLOAT, None)],
+        weights,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+@pytest.fixture
+def save_onnx() -> Callable[..., Path]:
+    """Return a writer of an ONNX file of `classic`'s options."""
+
+    def write(path: Path, **options: Any) -> Path:  # noqa: ANN401
+        onnx.save(classic(**options), path)
+        return path
+
+    return write

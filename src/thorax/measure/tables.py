@@ -212,6 +212,31 @@ def artifact_table(documents: Sequence[Document]) -> Table:
     return _dense(Table("Artifacts", columns, tuple(rows)))
 
 
+def ports_table(document: Document) -> Table:
+    """Return the inputs and outputs of the graph that a document of `mo` tells of."""
+    rows = [
+        (
+            f"{kind} {port['name']}",
+            "[" + ",".join("?" if axis < 0 else str(axis) for axis in port["shape"]) + "]",
+            port["type"],
+            port["layout"] or "",
+            port["preprocessing"] or "",
+        )
+        for kind, key in (("in", "inputs"), ("out", "outputs"))
+        for port in document[key]
+    ]
+    difference = document.get("difference")
+    note = (
+        "Not compared with the source: an open shape left nothing to run."
+        if difference is None
+        else f"Differs from the source by {difference:.1e} of an output's largest value; "
+        f"computed by {document['compared_with']}."
+    )
+    columns = ("Port", "Shape", "Type", "Layout", "Done to it first")
+    title = f"IR of a {document['framework']} model, {document['layers']} layers"
+    return _dense(Table(title, columns, tuple(rows), note=note))
+
+
 def pointing_table(documents: Sequence[Document]) -> Table:
     """Return how often heat-map peaks lie in lesion boxes, one column a document of `validate`."""
     names = series_names(documents)

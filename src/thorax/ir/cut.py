@@ -1,0 +1,297 @@
+"""Where a network begins and ends: cuts and frozen inputs, by the names of its layers."""
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import openvino as ov
+import openvino.opset13 as ops
+
+from thorax.errors import ModelError, UsageError
+from thorax.ir.mo_flags import Entry
+
+_PART: Final = re.compile(r"[A-Za-z0-9]+_\d+")
+"""Name that OpenVINO gives a node nobody named."""
+
+
+def cut(model: ov.Model, entries: Sequence[Entry], outputs: Sequence[str]) -> ov.Model:
+    """Return the part of a network between the places that are named.
+
+    An entry that names an input is that input; one that names a layer puts a new input before it,
+    `0:layer` before its first port alone, and `layer:0` one in place of what it answers. Inputs
+    come in the order of the entries, then those left that the outputs still need.
+
+    Args:
+        model: changed in place.
+        entries: what `--input` names; empty leaves the inputs alone.
+        outputs: what `--output` names; empty leaves the outputs alone.
+
+    Raises:
+        UsageError: `mo-name`, `mo-port`, `mo-value`.
+        ModelError: `mo-apart` where no path leads from an input to the outputs.
+    """
+    results = _ends(model, outputs)
+    placed: list[ov.Node] = []
+    for entry in entries:
+        placed += _enter(model, entry)
+    needed = _needed(results)
+    parameters = [node for node in placed if node in needed]
+    names = {node.get_friendly_name() for node in parameters}
+    rest = [node for node in model.get_parameters() if node in needed]
+    parameters += [node for node in rest if node.get_friendly_name() not in names]
+    lost = [node.get_friendly_name() for node in placed if node not in needed]
+    if lost or not parameters:
+        what = f"input {lost[0]!r}" if lost else "any input"
+        raise ModelError(
+            "mo-apart",
+            f"no path leads from {what} to {', '.join(outputs) or 'the outputs'}; "
+            "choose another --input or --output",
+        )
+    return ov.Model(results, parameters, model.get_friendly_name())
+
+
+def find_input(model: ov.Model, name: str) -> int:
+    """Return which input a name means: its own, or that of the layer that a cut put it before.
+
+    Raises:
+        UsageError: `mo-name`.
+    """
+    known: list[str] = []
+    for index, port in enumerate(model.inputs):
+        own = port.get_node().get_friendly_name()
+        layer, _, place = own.rpartition("/placeholder_")
+        match = re.fullmatch(r"(port|out_port)_(\d+)", place)
+        names = {own, *port.get_names()}
+        if match is not None:
+            number = match[2]
+            names |= {layer, f"{number}:{layer}" if match[1] == "port" else f"{layer}:{number}"}
+        else:
+            names |= {f"{own}:0", f"0:{own}"}
+        if name in names:
+            return index
+        known += [own, *port.get_names()]
+    raise UsageError(
+        "mo-name", f"{name!r} is no input; these are: {', '.join(dict.fromkeys(known))}"
+    )
+
+
+def find_output(model: ov.Model, name: str) -> list[ov.Output]:
+    """Return what a layer answers, or the tensor of that name; `layer:1` is its second answer.
+
+    Raises:
+        UsageError: `mo-name`, `mo-port`.
+    """
+    layers, tensors = _index(model)
+    if name in layers:
+        return list(layers[name].outputs())
+    if name in tensors:
+        return [tensors[name]]
+    match = re.fullmatch(r"(.+):(\d+)", name) or re.fullmatch(r"(?P<port>\d+):(?P<name>.+)", name)
+    if match is not None:
+        layer, port = (match[2], match[1]) if match.groupdict() else (match[1], match[2])
+        if layer in layers:
+            return [_port(layers[layer].outputs(), int(port), name)]
+    raise _unknown(name, [*layers, *tensors])
+
+
+def _ends(model: ov.Model, outputs: Sequence[str]) -> list[ov.Node]:
+    if not outputs:
+        return list(model.get_results())
+    results = []
+    for name in outputs:
+        ports = find_output(model, name)
+        for place, port in enumerate(ports):
+            node = port.get_node()
+            if node.get_type_name() == "Result":
+                port = node.input_value(0)
+            called = name if len(ports) == 1 else f"{name}:{place}"
+            if not port.get_names():
+                port.set_names({called})
+            elif called not in _index(model)[1]:
+                port.add_names({called})
+            end = ops.result(port)
+            end.set_friendly_name(f"{called}/sink_port_0")
+            results.append(end)
+    return results
+
+
+def _enter(model: ov.Model, entry: Entry) -> list[ov.Node]:
+    """Put in what an entry asks for; return the inputs that it leaves."""
+    sources, users, name = _place(model, entry.name)
+    made = []
+    for number, (source, targets) in enumerate(zip(sources, users, strict=True)):
+        old = source.get_node()
+        whole = old.get_type_name() == "Parameter" and "/placeholder_out_" in name
+        if entry.value is not None:
+            node = ops.constant(_frozen(entry, source))
+            node.set_friendly_name(f"{old.get_friendly_name()}/frozen")
+            value = node.output(0)
+        elif whole and entry.element in (None, source.get_element_type().to_string()):
+            made.append(old)
+            continue
+        else:
+            shape = source.get_partial_shape()
+            kind = getattr(ov.Type, entry.element) if entry.element else source.get_element_type()
+            node = ops.parameter(shape, kind)
+            called = old.get_friendly_name() if whole else name
+            if not whole and len(sources) > 1:
+                called = f"{name[:-1]}{number}"
+            node.set_friendly_name(called)
+            node.output(0).set_names(source.get_names() if whole else {called})
+            made.append(node)
+            value = node.output(0)
+        if value.get_element_type() != source.get_element_type():
+            value = ops.convert(value, source.get_element_type().to_string()).output(0)
+        for target in targets:
+            target.replace_source_output(value)
+    return made
+
+
+def _place(model: ov.Model, name: str) -> tuple[list[ov.Output], list[list[ov.Input]], str]:
+    """Return the values to be replaced, who takes each, and what the new input is called."""
+    layers, tensors = _index(model)
+    before = re.fullmatch(r"(\d+):(.+)", name)
+    after = re.fullmatch(r"(.+):(\d+)", name)
+    if name in layers and layers[name].get_type_name() != "Parameter":
+        sources, users = _boundary(layers[name])
+        return sources, users, f"{name}/placeholder_port_0"
+    if name in layers or name in tensors:
+        found = layers[name].output(0) if name in layers else tensors[name]
+        called = f"{name}/placeholder_out_port_0"
+    elif before and before[2] in layers and layers[before[2]].get_type_name() != "Parameter":
+        node = layers[before[2]]
+        sources, users = _boundary(node)
+        place = int(before[1])
+        if len(_parts(node)) == 1:
+            source = _port([one.get_source_output() for one in node.inputs()], place, name)
+            found_users = [[one for one in node.inputs() if one.get_index() == place]]
+            return [source], found_users, f"{before[2]}/placeholder_port_{place}"
+        source = _port(sources, place, name)
+        return [source], [users[place]], f"{before[2]}/placeholder_port_{place}"
+    elif (before and before[2] in layers) or (after and after[1] in layers):
+        match = before if before and before[2] in layers else after
+        assert match is not None
+        layer, port = (match[2], match[1]) if match is before else (match[1], match[2])
+        found = _port(layers[layer].outputs(), int(port), name)
+        called = f"{layer}/placeholder_out_port_{port}"
+    else:
+        raise _unknown(name, [*layers, *tensors])
+    return [found], [list(found.get_target_inputs())], called
+
+
+def _boundary(layer: ov.Node) -> tuple[list[ov.Output], list[list[ov.Input]]]:
+    """Return what enters a layer that is not a weight, and where it enters.
+
+    A framework's layer may be several nodes here, of which the last bears its name.
+    """
+    parts = _parts(layer)
+    sources: list[ov.Output] = []
+    users: list[list[ov.Input]] = []
+    for node in parts:
+        for port in node.inputs():
+            value = port.get_source_output()
+            if value.get_node() in parts or not _depends(value):
+                continue
+            if value in sources:
+                users[sources.index(value)].append(port)
+            else:
+                sources.append(value)
+                users.append([port])
+    if not sources:
+        raise UsageError(
+            "mo-port", f"{layer.get_friendly_name()!r} takes no values that could be fed"
+        )
+    return sources, users
+
+
+def _parts(layer: ov.Node) -> dict[ov.Node, None]:
+    """Return a layer and the nodes that only serve it and that its framework does not know."""
+    parts = {layer: None}
+    pending = [layer]
+    while pending:
+        for value in pending.pop().input_values():
+            node = value.get_node()
+            users = [
+                user.get_node() for port in node.outputs() for user in port.get_target_inputs()
+            ]
+            if node not in parts and _unnamed(node, layer) and all(one in parts for one in users):
+                parts[node] = None
+                # Its own sources may have waited for it.
+                pending += parts
+    return parts
+
+
+def _unnamed(node: ov.Node, layer: ov.Node) -> bool:
+    if node.get_type_name() == "Parameter" or any(port.get_names() for port in node.outputs()):
+        return False
+    name = node.get_friendly_name()
+    return name.startswith(f"{layer.get_friendly_name()}/") or (
+        _PART.fullmatch(name) is not None and name.rpartition("_")[0] == node.get_type_name()
+    )
+
+
+def _depends(value: ov.Output) -> bool:
+    """Return whether a value depends on an input."""
+    return any(node.get_type_name() == "Parameter" for node in _needed([value.get_node()]))
+
+
+def _needed(ends: Iterable[ov.Node]) -> set[ov.Node]:
+    seen = set(ends)
+    pending = list(seen)
+    while pending:
+        for value in pending.pop().input_values():
+            node = value.get_node()
+            if node not in seen:
+                seen.add(node)
+                pending.append(node)
+    return seen
+
+
+def _frozen(entry: Entry, source: ov.Output) -> npt.NDArray[Any]:
+    assert entry.value is not None
+    kind = getattr(ov.Type, entry.element) if entry.element else source.get_element_type()
+    values = np.array(entry.value).astype(kind.to_dtype())
+    shape: tuple[int, ...] | None = entry.shape
+    if shape is None and source.get_partial_shape().is_static:
+        shape = tuple(source.get_shape())
+    if shape is None:
+        return values if values.size > 1 else values.reshape(())
+    if values.size not in (1, int(np.prod(shape))):
+        raise UsageError(
+            "mo-value",
+            f"{entry.name!r} is frozen to {values.size} values; its shape {list(shape)} takes "
+            f"{int(np.prod(shape))}, or 1 for all",
+        )
+    return np.broadcast_to(values.reshape(shape if values.size > 1 else ()), shape)
+
+
+def _index(model: ov.Model) -> tuple[dict[str, ov.Node], dict[str, ov.Output]]:
+    """Return the layers and the tensors of a network by name."""
+    layers: dict[str, ov.Node] = {}
+    tensors: dict[str, ov.Output] = {}
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "Result":
+            continue
+        layers.setdefault(node.get_friendly_name(), node)
+        for port in node.outputs():
+            for name in port.get_names():
+                tensors.setdefault(name, port)
+    return layers, tensors
+
+
+def _port(ports: Sequence[ov.Output], place: int, name: str) -> ov.Output:
+    if place >= len(ports):
+        raise UsageError("mo-port", f"{name!r}: the layer has ports 0 to {len(ports) - 1}")
+    return ports[place]
+
+
+def _unknown(name: str, known: Sequence[str]) -> UsageError:
+    bare = re.sub(r"^\d+:|:\d+$", "", name)
+    named = [one for one in dict.fromkeys(known) if not _PART.fullmatch(one)]
+    near = difflib.get_close_matches(bare, named, n=3, cutoff=0.4) or named[-3:]
+    return UsageError(
+        "mo-name", f"the model has no layer or tensor {name!r}; near it are {', '.join(near)}"
+    )

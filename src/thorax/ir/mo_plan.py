@@ -1,0 +1,217 @@
+"""The command line of the Model Optimizer: as it was typed, and understood."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from thorax.errors import UsageError
+from thorax.ir import mo_flags
+from thorax.ir.imported import Asked, Imported
+from thorax.ir.mo_flags import Axes, Entry, Values
+
+_FRAMEWORKS: Final = {
+    "tf": ("tensorflow", "keras"), "tensorflow": ("tensorflow", "keras"),
+    "tf2": ("tensorflow", "keras"), "keras": ("keras", "tensorflow"), "tflite": ("tflite",),
+    "caffe": ("caffe",), "mxnet": ("mxnet",), "onnx": ("onnx",), "pytorch": ("pytorch",),
+    "torch": ("pytorch",), "ir": ("ir",),
+}  # fmt: skip
+"""What `--framework` may say, and the names that an importer may answer to it."""
+
+_DATA_TYPES: Final = {"fp16": "fp16", "half": "fp16", "fp32": "fp32", "float": "float"}
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """A command line of the Model Optimizer, as it was typed.
+
+    Attributes:
+        input_model: file with the network, or its weights.
+        saved_model_dir: TensorFlow folder, in place of `input_model`.
+        input_proto: Caffe's .prototxt.
+        input_symbol: MXNet's -symbol.json.
+        framework: what the file is said to come from; checked.
+        topology: see `Asked`.
+        extensions: see `Asked`.
+        model_name: stem of the files to write; None is that of the input.
+        output_dir: where to write; made if it is not there.
+        data_type: FP16, half: weights stored so; FP32: widened; float: as the model has them.
+        input: where the network begins, see `parse_inputs`.
+        output: where it ends, see `parse_names`.
+        input_shape: in the framework's own layout, see `parse_shapes`.
+        batch: first axis of every input.
+        mean_values: see `parse_values`.
+        scale_values: see `parse_values`.
+        scale: divides every input.
+        reverse_input_channels: swap RGB and BGR of every input of three channels.
+        layout: see `parse_layouts`.
+        disable_nhwc_to_nchw: leave channels last.
+        freeze_placeholder_with_value: `name->value`, as in `input`.
+    """
+
+    input_model: Path | None = None
+    saved_model_dir: Path | None = None
+    input_proto: Path | None = None
+    input_symbol: Path | None = None
+    framework: str | None = None
+    topology: str | None = None
+    extensions: tuple[str, ...] = ()
+    model_name: str | None = None
+    output_dir: Path = Path()
+    data_type: str = "float"
+    input: str | None = None
+    output: str | None = None
+    input_shape: str | None = None
+    batch: int | None = None
+    mean_values: str | None = None
+    scale_values: str | None = None
+    scale: float | None = None
+    reverse_input_channels: bool = False
+    layout: str | None = None
+    disable_nhwc_to_nchw: bool = False
+    freeze_placeholder_with_value: str | None = None
+
+    def given(self) -> dict[str, str]:
+        """Return what differs from the defaults, as text; of paths their last part."""
+        told = {}
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if value != one.default:
+                told[one.name] = value.name if isinstance(value, Path) else str(value)
+        return told
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The flags, understood.
+
+    Attributes:
+        path: of the model.
+        name: stem of the files to write.
+        data_type: "fp16", "fp32" or "float".
+        entries: where the network begins.
+        outputs: where it ends; empty leaves that alone.
+        shapes: of inputs, in order.
+        mean: of inputs, by name or in order.
+        scale: of inputs; the name "*" is every one.
+        layouts: of inputs and outputs.
+        keeps_channels_last: whether TensorFlow's layout stays.
+        batch: first axis of every input, or None.
+        reverses: whether RGB and BGR are swapped.
+    """
+
+    path: Path
+    name: str
+    data_type: str
+    entries: tuple[Entry, ...]
+    outputs: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    mean: tuple[Values, ...]
+    scale: tuple[Values, ...]
+    layouts: tuple[Axes, ...]
+    keeps_channels_last: bool
+    batch: int | None
+    reverses: bool
+
+
+def understand(flags: Flags) -> Plan:
+    """Read every flag before the model, so that a misspelt one costs no time.
+
+    Raises:
+        UsageError: `mo-...`.
+    """
+    path = flags.saved_model_dir or flags.input_model
+    if path is None or (flags.saved_model_dir and flags.input_model):
+        raise UsageError("mo-model", "give --input_model or --saved_model_dir, and not both")
+    if flags.input_proto and flags.input_symbol:
+        raise UsageError("mo-model", "give --input_proto (Caffe) or --input_symbol (MXNet)")
+    name = path.stem if flags.model_name is None else flags.model_name
+    if not name or name != Path(name).name or name.startswith("."):
+        raise UsageError("mo-model-name", f"--model_name is {name!r}; give a plain file name")
+    data_type = _DATA_TYPES.get(flags.data_type.lower())
+    if data_type is None:
+        raise UsageError(
+            "mo-data-type",
+            f"--data_type is {flags.data_type!r}; allowed are FP16, FP32, half, float; int8 is "
+            "made by `thorax optimize --precision int8`",
+        )
+    if flags.input_shape is not None and flags.batch is not None:
+        raise UsageError("mo-batch", "--input_shape and --batch both set the batch; give one")
+    if flags.batch is not None and flags.batch < 1:
+        raise UsageError("mo-batch", f"--batch is {flags.batch}; it must be 1 or more")
+    if flags.scale is not None and flags.scale_values is not None:
+        raise UsageError("mo-values", "--scale and --scale_values both divide; give one")
+    if flags.framework is not None and flags.framework.lower() not in _FRAMEWORKS:
+        raise UsageError(
+            "mo-framework",
+            f"--framework is {flags.framework!r}; allowed are {', '.join(_FRAMEWORKS)}",
+        )
+    entries = () if flags.input is None else mo_flags.parse_inputs(flags.input)
+    if flags.freeze_placeholder_with_value is not None:
+        frozen = mo_flags.parse_inputs(flags.freeze_placeholder_with_value)
+        if any(entry.value is None for entry in frozen):
+            raise UsageError(
+                "mo-input",
+                f"--freeze_placeholder_with_value is {flags.freeze_placeholder_with_value!r}; "
+                "write name->value",
+            )
+        entries += frozen
+    shapes = () if flags.input_shape is None else mo_flags.parse_shapes(flags.input_shape)
+    if shapes and any(entry.shape is not None for entry in entries if entry.value is None):
+        raise UsageError("mo-shape", "--input and --input_shape both give shapes; use one")
+    scale: tuple[Values, ...] = ()
+    if flags.scale is not None:
+        scale = (Values("*", (flags.scale,)),)
+    elif flags.scale_values is not None:
+        scale = mo_flags.parse_values(flags.scale_values, "--scale_values")
+    if any(number == 0 or not np.isfinite(number) for one in scale for number in one.numbers):
+        raise UsageError("mo-values", "a scale is 0 or no number; inputs are divided by it")
+    return Plan(
+        path=path,
+        name=name,
+        data_type=data_type,
+        entries=entries,
+        outputs=() if flags.output is None else mo_flags.parse_names(flags.output),
+        shapes=shapes,
+        mean=()
+        if flags.mean_values is None
+        else mo_flags.parse_values(flags.mean_values, "--mean_values"),
+        scale=scale,
+        layouts=() if flags.layout is None else mo_flags.parse_layouts(flags.layout),
+        keeps_channels_last=flags.disable_nhwc_to_nchw,
+        batch=flags.batch,
+        reverses=flags.reverse_input_channels,
+    )
+
+
+def asked(flags: Flags, plan: Plan) -> Asked:
+    """Return what the importer is told."""
+    fed = [entry for entry in plan.entries if entry.value is None]
+    shapes = {entry.name: entry.shape for entry in fed if entry.shape is not None}
+    if len(plan.shapes) == len(fed):
+        shapes = {entry.name: shape for entry, shape in zip(fed, plan.shapes, strict=True)}
+    elif len(plan.shapes) == 1 and not fed:
+        shapes = {"": plan.shapes[0]}
+    return Asked(
+        structure=flags.input_proto or flags.input_symbol,
+        topology=flags.topology,
+        shapes=shapes,
+        extensions=flags.extensions,
+    )
+
+
+def check_framework(flags: Flags, imported: Imported, path: Path) -> None:
+    """Refuse a file that is not from the framework that was named.
+
+    Raises:
+        UsageError: `mo-framework`.
+    """
+    if flags.framework is None:
+        return
+    if imported.framework not in _FRAMEWORKS[flags.framework.lower()]:
+        raise UsageError(
+            "mo-framework",
+            f"--framework is {flags.framework!r} but {path.name} is read as {imported.framework}; "
+            "leave the flag out or give the right file",
+        )

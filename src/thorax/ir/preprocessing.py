@@ -1,0 +1,141 @@
+"""What a graph does to its inputs before the network sees them: layout, colour order, mean, scale.
+
+The order is that of the Model Optimizer: input -> reversed channels -> minus mean -> divided by
+scale -> the network, so that mean and scale are in the channel order the network was trained with.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import openvino as ov
+import openvino.opset13 as ops
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What comes between what a caller feeds and what the network takes.
+
+    Attributes:
+        layout: letters of the axes as the caller feeds them, "" where nobody named them.
+        order: axes of the caller's array in the order that the network has them; () is as it is.
+        reverse: turn RGB into BGR, or back.
+        mean: subtracted, one number or one a channel, in the units that are fed; () is none.
+        scale: divided by, likewise.
+    """
+
+    layout: str = ""
+    order: tuple[int, ...] = ()
+    reverse: bool = False
+    mean: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+
+    @property
+    def channel(self) -> int:
+        """Axis of the channels in what the caller feeds."""
+        return self.layout.index("C")
+
+    @property
+    def nothing(self) -> bool:
+        """Whether values reach the network as they are fed."""
+        return not (self.order or self.reverse or self.mean or self.scale)
+
+    def words(self) -> str:
+        """Return what is done, for people."""
+        inside = "".join(self.layout[axis] for axis in self.order)
+        parts = [
+            "channels reversed" if self.reverse else "",
+            f"minus {_text(self.mean)}" if self.mean else "",
+            f"divided by {_text(self.scale)}" if self.scale else "",
+            f"turned to {inside}" if self.order else "",
+        ]
+        return ", ".join(part for part in parts if part)
+
+    def apply(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return what the network sees of an array, computed by NumPy in double precision."""
+        seen = np.flip(values, self.channel) if self.reverse else values
+        if self.mean:
+            seen = seen - self._spread(self.mean, np.float64)
+        if self.scale:
+            seen = seen / self._spread(self.scale, np.float64)
+        if self.order:
+            seen = seen.transpose(self.order)
+        return seen if seen is values else np.ascontiguousarray(seen, np.float32)
+
+    def _spread(self, numbers: tuple[float, ...], kind: type[np.floating[Any]]) -> npt.NDArray[Any]:
+        if len(numbers) == 1:
+            return np.array(numbers[0], kind)
+        shape = [1] * len(self.layout)
+        shape[self.channel] = -1
+        return np.array(numbers, kind).reshape(shape)
+
+
+def prepend(model: ov.Model, index: int, steps: Steps) -> None:
+    """Put the steps between an input of a graph and its users.
+
+    Args:
+        model: changed in place; the input keeps its name and its place.
+        index: which input.
+        steps: what to do.
+    """
+    old = model.get_parameters()[index]
+    if steps.layout:
+        old.set_layout(ov.Layout(_plain(steps.layout, steps.order)))
+    if steps.nothing:
+        return
+    shape, name = old.get_partial_shape(), old.get_friendly_name()
+    names = old.output(0).get_names()
+    if steps.order:
+        shape = ov.PartialShape([shape[steps.order.index(axis)] for axis in range(len(shape))])
+    fed = ops.parameter(shape, old.get_element_type())
+    fed.set_friendly_name(name)
+    fed.output(0).set_names(names)
+    if steps.layout:
+        fed.set_layout(ov.Layout(steps.layout))
+    value: ov.Node = fed
+    kind = old.get_element_type()
+    if (steps.mean or steps.scale) and kind != ov.Type.f32:
+        value = ops.convert(value, "f32")
+    if steps.reverse:
+        axis = steps.channel
+        last = int(shape[axis].get_length())
+        value = ops.gather(value, np.arange(last)[::-1].astype(np.int64), np.int64(axis))
+        value.set_friendly_name(f"{name}/reverse")
+    if steps.mean:
+        value = ops.subtract(value, ops.constant(steps._spread(steps.mean, np.float32)))
+        value.set_friendly_name(f"{name}/mean")
+    if steps.scale:
+        value = ops.divide(value, ops.constant(steps._spread(steps.scale, np.float32)))
+        value.set_friendly_name(f"{name}/scale")
+    if value.get_element_type() != kind:
+        value = ops.convert(value, kind.to_string())
+    if steps.order:
+        value = ops.transpose(value, ops.constant(np.array(steps.order)))
+        value.set_friendly_name(f"{name}/layout")
+    for user in old.output(0).get_target_inputs():
+        user.replace_source_output(value.output(0))
+    model.replace_parameter(index, fed)
+
+
+def append_layout(model: ov.Model, index: int, order: Sequence[int], layout: str) -> None:
+    """Let an output answer with its axes in another order, under the name it has."""
+    result = model.get_results()[index]
+    value = result.input_value(0)
+    names = value.get_names()
+    turned = ops.transpose(value, ops.constant(np.array(order)))
+    turned.set_friendly_name(f"{value.get_node().get_friendly_name()}/layout")
+    value.set_names(set())
+    turned.output(0).set_names(names)
+    result.input(0).replace_source_output(turned.output(0))
+    result.set_layout(ov.Layout(layout))
+
+
+def _plain(layout: str, order: tuple[int, ...]) -> str:
+    return "".join(layout[axis] for axis in order) if order else layout
+
+
+def _text(numbers: tuple[float, ...]) -> str:
+    words = ",".join(f"{number:g}" for number in numbers)
+    return words if len(numbers) == 1 else f"[{words}]"
