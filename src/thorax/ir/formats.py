@@ -13,6 +13,8 @@ Importer = Callable[[Path, Asked], Imported]
 _SAVED_MODEL: Final = "saved_model.pb"
 
 _IMPORTERS: Final = {
+    ".caffemodel": "caffe",
+    ".prototxt": "caffe",
     ".onnx": "frontends",
     _SAVED_MODEL: "frontends",
     ".pb": "frontends",

@@ -25,7 +25,7 @@ UNBIASED: Final = "/WithoutBiases"
 
 def constant(values: npt.ArrayLike, dtype: type[np.generic] = np.float32) -> ov.Output:
     """Return a constant node's value."""
-    return ops.constant(np.ascontiguousarray(values, dtype)).output(0)
+    return ops.constant(np.asarray(values, dtype, order="C")).output(0)
 
 
 def integers(*values: int) -> ov.Output:

@@ -1,0 +1,271 @@
+"""Protobuf's text format, which Caffe describes its networks in."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+_TOKEN: Final = re.compile(
+    r"""(?P<line>\n) | (?P<blank>[^\S\n]+|\#[^\n]*)
+      | (?P<text>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
+      | (?P<mark>[{}<>\[\]:,;]) | (?P<word>[^\s{}<>\[\]:,;"'\#]+)""",
+    re.VERBOSE,
+)
+_ESCAPE: Final = re.compile(r"\\(x[0-9a-fA-F]{1,2}|[0-7]{1,3}|.)", re.DOTALL)
+_ESCAPED: Final = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
+_INTEGER: Final = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|\d+)")
+_REAL: Final = re.compile(r"([-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?inf|nan)[fF]?")
+_CLOSING: Final = {"{": "}", "<": ">"}
+_DEEPEST: Final = 32
+_INT32: Final = range(-(2**31), 2**31)
+
+
+class ProtoError(ValueError):
+    """Text that is no message, or a field whose value is of another kind than asked for.
+
+    Attributes:
+        line: of the text, from 1.
+    """
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(f"line {line}: {message}")
+        self.line = line
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A number, an enumerated value, true, false, or a text.
+
+    Attributes:
+        value: as written, a text without its quotes.
+        line: where it stands, from 1.
+    """
+
+    value: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A message: fields by name, each with all its values in order.
+
+    Whatever reads a field leaves its name in `read`, so that what nobody understood can be found.
+
+    Attributes:
+        line: where it begins, from 1.
+        fields: values by name.
+        read: names of the fields that were asked for.
+    """
+
+    line: int
+    fields: dict[str, list["Word | Block"]] = field(default_factory=dict)
+    read: set[str] = field(default_factory=set)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.fields
+
+    def unread(self) -> list[str]:
+        """Return the names of the fields that nobody asked for."""
+        return [name for name in self.fields if name not in self.read]
+
+    def blocks(self, name: str) -> list["Block"]:
+        """Return every message of a repeated field.
+
+        Raises:
+            ProtoError: one is no message.
+        """
+        return [self._block(name, value) for value in self._values(name)]
+
+    def block(self, name: str) -> "Block":
+        """Return a message; an empty one where there is none.
+
+        Raises:
+            ProtoError: it is no message.
+        """
+        found = self.blocks(name)
+        return found[-1] if found else Block(self.line)
+
+    def texts(self, name: str) -> list[str]:
+        """Return every text or enumerated value of a repeated field.
+
+        Raises:
+            ProtoError: one is a message.
+        """
+        return [word.value for word in self._words(name)]
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return a text or an enumerated value.
+
+        Raises:
+            ProtoError: it is a message.
+        """
+        found = self.texts(name)
+        return found[-1] if found else default
+
+    def integers(self, name: str) -> list[int]:
+        """Return every integer of a repeated field.
+
+        Raises:
+            ProtoError: one is no integer of 32 bits.
+        """
+        return [_integer(name, word) for word in self._words(name)]
+
+    def integer(self, name: str, default: int) -> int:
+        """Return an integer.
+
+        Raises:
+            ProtoError: it is no integer of 32 bits.
+        """
+        found = self.integers(name)
+        return found[-1] if found else default
+
+    def numbers(self, name: str) -> list[float]:
+        """Return every number of a repeated field.
+
+        Raises:
+            ProtoError: one is no number.
+        """
+        return [_number(name, word) for word in self._words(name)]
+
+    def number(self, name: str, default: float) -> float:
+        """Return a number.
+
+        Raises:
+            ProtoError: it is no number.
+        """
+        found = self.numbers(name)
+        return found[-1] if found else default
+
+    def flag(self, name: str, default: bool) -> bool:
+        """Return whether a field is true.
+
+        Raises:
+            ProtoError: it is neither true nor false.
+        """
+        for word in reversed(self._words(name)):
+            if word.value.lower() in ("true", "t", "1"):
+                return True
+            if word.value.lower() in ("false", "f", "0"):
+                return False
+            raise ProtoError(word.line, f"{name} is {word.value!r}, neither true nor false")
+        return default
+
+    def _values(self, name: str) -> list["Word | Block"]:
+        self.read.add(name)
+        return self.fields.get(name, [])
+
+    def _words(self, name: str) -> list[Word]:
+        words = []
+        for value in self._values(name):
+            if isinstance(value, Block):
+                raise ProtoError(value.line, f"{name} is a block, a value is wanted")
+            words.append(value)
+        return words
+
+    @staticmethod
+    def _block(name: str, value: "Word | Block") -> "Block":
+        if isinstance(value, Word):
+            raise ProtoError(value.line, f"{name} is {value.value!r}, a block is wanted")
+        return value
+
+
+def parse(text: str) -> Block:
+    """Return the message that a text describes.
+
+    Raises:
+        ProtoError: what it is not.
+    """
+    return _message(_tokens(text), Block(1), closing="", depth=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    value: str
+    line: int
+
+
+def _tokens(text: str) -> Iterator[_Token]:
+    at, line = 0, 1
+    while at < len(text):
+        found = _TOKEN.match(text, at)
+        if found is None:
+            raise ProtoError(line, f"a text that begins with {text[at : at + 20]!r} has no end")
+        kind = str(found.lastgroup)
+        if kind == "line":
+            line += 1
+        elif kind != "blank":
+            yield _Token(kind, found.group(), line)
+        at = found.end()
+    yield _Token("end", "", line)
+
+
+def _message(tokens: Iterator[_Token], into: Block, *, closing: str, depth: int) -> Block:
+    if depth > _DEEPEST:
+        raise ProtoError(into.line, f"blocks stand {depth} deep; {_DEEPEST} is the most")
+    for token in tokens:
+        if token.value in (",", ";") and token.kind == "mark":
+            continue
+        if token.kind in ("mark", "end") and token.value == closing:
+            return into
+        if token.kind != "word":
+            what = repr(token.value) if token.value else "the end"
+            raise ProtoError(token.line, f"{what} stands where a field's name should")
+        _field(tokens, token, into, depth=depth)
+    raise ProtoError(into.line, "a block has no end")
+
+
+def _field(tokens: Iterator[_Token], name: _Token, into: Block, *, depth: int) -> None:
+    values = into.fields.setdefault(name.value, [])
+    token = next(tokens)
+    if token.value == ":" and token.kind == "mark":
+        token = next(tokens)
+        if token.value == "[" and token.kind == "mark":
+            _list(tokens, values, depth=depth)
+            return
+    elif token.kind != "mark" or token.value not in _CLOSING:
+        raise ProtoError(token.line, f"a value of {name.value} should follow `:`")
+    values.append(_value(tokens, token, depth=depth))
+
+
+def _list(tokens: Iterator[_Token], values: list[Word | Block], *, depth: int) -> None:
+    for token in tokens:
+        if token.kind == "mark" and token.value == "]":
+            return
+        if token.kind != "mark" or token.value != ",":
+            values.append(_value(tokens, token, depth=depth))
+
+
+def _value(tokens: Iterator[_Token], token: _Token, *, depth: int) -> Word | Block:
+    if token.kind == "mark" and token.value in _CLOSING:
+        closing = _CLOSING[token.value]
+        return _message(tokens, Block(token.line), closing=closing, depth=depth + 1)
+    if token.kind == "text":
+        return Word(_ESCAPE.sub(_unescape, token.value[1:-1]), token.line)
+    if token.kind == "word":
+        return Word(token.value, token.line)
+    what = repr(token.value) if token.value else "the end"
+    raise ProtoError(token.line, f"{what} stands where a value should")
+
+
+def _unescape(found: re.Match[str]) -> str:
+    escape = found[1]
+    if escape[0] == "x" and len(escape) > 1:
+        return chr(int(escape[1:], 16))
+    if escape[0] in "01234567":
+        return chr(int(escape, 8))
+    return _ESCAPED.get(escape, escape)
+
+
+def _integer(name: str, word: Word) -> int:
+    if len(word.value) <= 20 and _INTEGER.fullmatch(word.value):
+        number = int(word.value, 16 if "x" in word.value.lower() else 10)
+        if number in _INT32:
+            return number
+    raise ProtoError(word.line, f"{name} is {word.value!r}; it takes an integer of 32 bits")
+
+
+def _number(name: str, word: Word) -> float:
+    if _REAL.fullmatch(word.value.lower()):
+        return float(word.value.lower().rstrip("f") if "inf" not in word.value else word.value)
+    raise ProtoError(word.line, f"{name} is {word.value!r}; it takes a number")
