@@ -11,6 +11,7 @@ from thorax.ir.imported import Asked, Imported, Layout
 Importer = Callable[[Path, Asked], Imported]
 
 _SAVED_MODEL: Final = "saved_model.pb"
+_SYMBOL: Final = "-symbol.json"
 
 _IMPORTERS: Final = {
     ".caffemodel": "caffe",
@@ -20,6 +21,8 @@ _IMPORTERS: Final = {
     ".pb": "frontends",
     ".tflite": "frontends",
     ".xml": "frontends",
+    ".params": "mxnet",
+    _SYMBOL: "mxnet",
 }
 """Module of this package whose `read(path, asked)` reads files that end so."""
 
@@ -63,4 +66,4 @@ def usual_layout(path: Path) -> Layout:
 def _kind(path: Path) -> str:
     if path.name == _SAVED_MODEL or (path / _SAVED_MODEL).is_file():
         return _SAVED_MODEL
-    return path.suffix.lower()
+    return _SYMBOL if path.name.lower().endswith(_SYMBOL) else path.suffix.lower()

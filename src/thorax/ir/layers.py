@@ -180,9 +180,19 @@ def local_response_norm(
 
     The n squares are those of `size` neighbouring channels or, within a channel, of size x size
     cells; what lies outside counts as zero. Alpha is that of the frameworks, divided by n.
+
+    Raises:
+        ModelError: `model-layer`.
     """
     axes = integers(2, 3) if within_channel else integers(1)
-    return named(ops.lrn(data, axes, alpha, beta, k, size), name)
+    if k == round(k):
+        return named(ops.lrn(data, axes, alpha, beta, k, size), name)
+    if k < 0:
+        raise ModelError("model-layer", f"layer {name} adds {k} to its squares; 0 is the least")
+    # OpenVINO's CPU cuts k to a whole number; k is a factor of what is raised to beta.
+    node = ops.lrn(data, axes, alpha / k, beta, 1, size)
+    node.set_friendly_name(f"{name}/norm")
+    return named(ops.multiply(node, constant(k**-beta)), name)
 
 
 def max_pool(
