@@ -71,6 +71,25 @@ class Accuracy(_Frozen):
     auroc: dict[str, float | None]
 
 
+class Trial(_Frozen):
+    """One candidate that was judged when the artifact was made."""
+
+    precision: Precision
+    kept: tuple[str, ...] = ()
+    """Layers left in floating point on purpose."""
+    auroc_drop: float
+    """Mean AUROC of the fp32 graph minus that of this one, same images."""
+    auroc_drop_interval: tuple[float, float] | None = None
+    """95 % bounds, patients resampled; null where they are too few."""
+    speed: float | None = None
+    """Images per second over those of fp32, in turns on one device; null where not timed."""
+    size_bytes: int
+    """Of its weights."""
+    chosen: bool
+    reason: str
+    """Why it was chosen or not, in a few words."""
+
+
 class Card(_Frozen):
     """What travels from checkpoint to server beside the graph."""
 
@@ -91,6 +110,10 @@ class Card(_Frozen):
     accuracy: Accuracy | None = None
     auroc_drop: float | None = None
     """Mean AUROC of the fp32 graph minus that of this one, same images."""
+    kept: tuple[str, ...] = ()
+    """Layers of an int8 graph left in floating point on purpose."""
+    tried: tuple[Trial, ...] = ()
+    """What was judged against a budget of AUROC before this artifact was chosen."""
     parameters: int
     macs: int
     """Multiply-accumulates of one image."""

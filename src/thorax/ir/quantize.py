@@ -3,23 +3,42 @@
 import contextlib
 import io
 import logging
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
 from thorax.data.store import Store
+from thorax.devices.engine import PROBABILITY
 from thorax.errors import UsageError
+
+if TYPE_CHECKING:
+    import nncf
 
 CALIBRATION_IMAGES: Final = 300
 """NNCF's own default for statistics of convolutional networks."""
+
+_RANKING_IMAGES: Final = 100
+"""By how many images accuracy control ranks layers; NNCF's default is 300, at three times the time."""
 
 _HEAD: Final = ["head/linear", "head/logits", "head/cells", "heatmap", "embedding"]
 
 
 def calibration_images(store: Store, *, count: int = CALIBRATION_IMAGES) -> npt.NDArray[np.int64]:
-    """Return which training images calibrate: evenly spaced, so that patients differ.
+    """Return which training images calibrate: stratified over the findings, and the same each time.
+
+    Half of them are shared out evenly to the findings that occur and to no finding, the rarest
+    first and each as far as it has images; the others are evenly spaced over the split, as common
+    findings are in it. No patient comes twice while there are others.
+
+    Args:
+        store: radiographs; those of its train split are chosen from.
+        count: how many at most.
+
+    Returns:
+        int64 indices into the store, ascending.
 
     Raises:
         UsageError: `calibration-empty` when the store has no training images.
@@ -29,10 +48,40 @@ def calibration_images(store: Store, *, count: int = CALIBRATION_IMAGES) -> npt.
         raise UsageError(
             "calibration-empty", "the store has no images in its train split to calibrate INT8 with"
         )
-    return train[np.linspace(0, len(train) - 1, min(count, len(train))).astype(np.int64)]
+    if len(train) <= count:
+        return train
+    shown = store.labels[train] == 1
+    columns = np.column_stack([shown, ~shown.any(axis=1)])
+    strata = sorted((train[column] for column in columns.T if column.any()), key=len)
+    share = max(1, count // (2 * len(strata)))
+    taken: set[int] = set()
+    for members in strata:
+        wanted = min(share - len(taken.intersection(members.tolist())), count - len(taken))
+        taken |= _spread(store, members, wanted, taken)
+    taken |= _spread(store, train, count - len(taken), taken)
+    return np.array(sorted(taken), np.int64)
 
 
-def quantize(model: ov.Model, store: Store) -> ov.Model:
+def _spread(
+    store: Store, members: npt.NDArray[np.int64], count: int, taken: set[int]
+) -> set[int]:
+    """Return `count` more of the members, evenly spaced; of new patients while there are any."""
+    seen = {store.patients[index] for index in taken}
+    fresh: dict[str, int] = {}
+    for index in members.tolist():
+        if store.patients[index] not in seen:
+            fresh.setdefault(store.patients[index], index)
+    chosen = _evenly(list(fresh.values()), count)
+    known = [index for index in members.tolist() if index not in taken | chosen]
+    return chosen | _evenly(known, count - len(chosen))
+
+
+def _evenly(of: list[int], count: int) -> set[int]:
+    places = np.linspace(0, len(of) - 1, max(0, min(count, len(of)))).astype(np.int64)
+    return {of[place] for place in places}
+
+
+def quantize(model: ov.Model, store: Store, *, kept: Sequence[str] = ()) -> ov.Model:
     """Return the graph with 8-bit convolutions; the tiny linear head stays in floating point.
 
     Weights use half the INT8 range where sums could saturate 16 bits, so that the artifact is
@@ -43,26 +92,103 @@ def quantize(model: ov.Model, store: Store) -> ov.Model:
     Args:
         model: float graph, input uint8 [1,1,S,S].
         store: radiographs; those of its train split calibrate.
+        kept: names of further layers that stay in floating point.
     """
     # NNCF takes seconds to import, and most artifacts are not INT8.
     import nncf  # noqa: PLC0415
 
     nncf.set_log_level(logging.ERROR)
     chosen = calibration_images(store)
-    dataset = nncf.Dataset(chosen, lambda index: store.images[index][None, None])
-    names = {node.get_friendly_name() for node in model.get_ordered_ops()}
-    ignored = nncf.IgnoredScope(names=[name for name in _HEAD if name in names], validate=False)
     # NNCF draws its progress on standard output, which belongs to the caller's result.
     with contextlib.redirect_stdout(io.StringIO()):
         return nncf.quantize(
             # NNCF also walks to nodes that only the source graph, still in memory, has.
             model.clone(),
-            dataset,
+            _images(store, chosen),
             subset_size=len(chosen),
             fast_bias_correction=False,
-            ignored_scope=ignored,
+            ignored_scope=_ignored(model, kept),
             target_device=nncf.TargetDevice.CPU,
-            advanced_parameters=nncf.AdvancedQuantizationParameters(
-                overflow_fix=nncf.OverflowFix.ENABLE
+            advanced_parameters=_advanced(),
+        )
+
+
+def restore_accuracy(
+    model: ov.Model,
+    store: Store,
+    *,
+    kept: Sequence[str],
+    indices: npt.NDArray[np.int64],
+    mean_auroc: Callable[[npt.NDArray[np.float32]], float],
+    max_drop: float,
+    most: int,
+) -> ov.Model:
+    """Return the graph in INT8 with as few layers turned back as NNCF's accuracy control finds.
+
+    It ranks the layers by what the outputs change when each is turned back, and turns them back
+    one by one while the drop is too large. Whether it is small enough in the end is the caller's
+    to measure.
+
+    Args:
+        model: as `quantize` takes it.
+        store: its train split calibrates.
+        kept: layers that stay in floating point in any case.
+        indices: int64 [N], the images to judge by.
+        mean_auroc: float32 [N,K] probabilities of those images -> their mean AUROC.
+        max_drop: of the mean AUROC.
+        most: layers that may be turned back.
+    """
+    import nncf  # noqa: PLC0415
+
+    def validate(
+        compiled: ov.CompiledModel, items: Iterable[np.int64]
+    ) -> tuple[float | None, None]:
+        # NNCF itself compiles for this in FP32, and collects outputs to rank the layers by.
+        scores = [
+            np.array(compiled(store.images[index][None, None])[PROBABILITY]) for index in items
+        ]
+        # It asks for one image first to see what comes back; a number would mean that each image
+        # has a metric of its own.
+        whole = len(scores) == len(indices)
+        # A Python float: NNCF does not take NumPy's.
+        return (float(mean_auroc(np.concatenate(scores))) if whole else None), None
+
+    nncf.set_log_level(logging.ERROR)
+    chosen = calibration_images(store)
+    with contextlib.redirect_stdout(io.StringIO()):
+        return nncf.quantize_with_accuracy_control(
+            model.clone(),
+            _images(store, chosen),
+            _images(store, indices),
+            validate,
+            max_drop=max_drop,
+            drop_type=nncf.DropType.ABSOLUTE,
+            subset_size=len(chosen),
+            fast_bias_correction=False,
+            ignored_scope=_ignored(model, kept),
+            target_device=nncf.TargetDevice.CPU,
+            advanced_quantization_parameters=_advanced(),
+            advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
+                max_num_iterations=most, ranking_subset_size=min(_RANKING_IMAGES, len(indices))
             ),
         )
+
+
+def _images(store: Store, indices: npt.NDArray[np.int64]) -> "nncf.Dataset":
+    import nncf  # noqa: PLC0415
+
+    return nncf.Dataset(indices, lambda index: store.images[index][None, None])
+
+
+def _ignored(model: ov.Model, kept: Sequence[str]) -> "nncf.IgnoredScope":
+    import nncf  # noqa: PLC0415
+
+    names = {node.get_friendly_name() for node in model.get_ordered_ops()}
+    wanted = [name for name in (*_HEAD, *kept) if name in names]
+    return nncf.IgnoredScope(names=wanted, validate=False)
+
+
+def _advanced() -> "nncf.AdvancedQuantizationParameters":
+    import nncf  # noqa: PLC0415
+
+    return nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)

@@ -1,0 +1,168 @@
+"""What a graph of lower precision costs in AUROC, and whether that is allowed."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from thorax import metrics
+from thorax.artifact import Artifact
+from thorax.data.store import Store
+from thorax.devices.engine import compile as compile_artifact
+from thorax.errors import DataError, UsageError
+from thorax.metrics import Interval, Intervals
+
+Scores = npt.NDArray[np.float32]
+
+SPLIT: Final = "val"
+"""Judges: training has not seen it, and the test split stays for the last word."""
+
+
+@contextmanager
+def _no_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    yield lambda count: None
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """Who is told how a conversion goes.
+
+    Attributes:
+        say: takes a line.
+        bar: takes what is done and how many images of it there are, and yields what takes how
+            many more are done; several threads may call that.
+    """
+
+    say: Callable[[str], None] = lambda text: None
+    bar: Callable[[str, int], AbstractContextManager[Callable[[int], None]]] = _no_bar
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdict:
+    """What an artifact answers on the val split, and what that costs.
+
+    Attributes:
+        scores: float32 [N,K], probabilities, uncalibrated.
+        auroc: float64 [K], NaN where a class is missing.
+        drop: mean AUROC of the FP32 graph minus this one's.
+    """
+
+    scores: Scores
+    auroc: npt.NDArray[np.float64]
+    drop: float
+
+    @property
+    def mean_auroc(self) -> float:
+        """Over the findings whose AUROC is defined."""
+        return float(np.nanmean(self.auroc))
+
+
+class Guard:
+    """The val split of a store with the FP32 graph's answers, by which others are judged.
+
+    Attributes:
+        store: radiographs.
+        indices: int64 [N], those of the val split.
+        device: what all answers are computed on.
+        reference: the FP32 graph's own verdict, of drop 0.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        fp32: Artifact,
+        *,
+        device: str = "CPU",
+        samples: int = 1000,
+        watcher: Watcher | None = None,
+    ) -> None:
+        """Let the FP32 graph answer, once.
+
+        Raises:
+            DataError: `split-empty`, or `auroc-undefined` when no finding has both classes.
+        """
+        self.store, self.device, self._samples = store, device, samples
+        self._watcher = watcher or Watcher()
+        self.indices = store.select(SPLIT)
+        if not len(self.indices):
+            raise DataError("split-empty", f"{store.path} has no images in its {SPLIT} split")
+        self._labels = store.labels[self.indices]
+        shown = (self._labels == 1).any(axis=0) & (self._labels == 0).any(axis=0)
+        if not shown.any():
+            raise DataError(
+                "auroc-undefined",
+                f"no finding has images with and without it in the {SPLIT} split of {store.path}; "
+                "judge by a store that has some",
+            )
+        scores = self._ask(fp32)
+        self.reference = Verdict(scores, metrics.auroc(self._labels, scores), 0.0)
+
+    def _ask(self, made: Artifact) -> Scores:
+        engine = compile_artifact(made, self.device, hint="throughput")
+        what = f"asking {made.card.precision}"
+        with self._watcher.bar(what, len(self.indices)) as advance:
+            return engine.infer_many(self.store.images, self.indices, advance).probability
+
+    def mean_auroc(self, scores: Scores) -> float:
+        """Return the mean over the findings whose AUROC is defined.
+
+        Args:
+            scores: float32 [N,K], of the images of `indices`.
+        """
+        return float(np.nanmean(metrics.auroc(self._labels, scores)))
+
+    def judge(self, made: Artifact) -> Verdict:
+        """Return what an artifact costs.
+
+        Raises:
+            DeviceError: the device does not compute its precision.
+        """
+        scores = self._ask(made)
+        found = metrics.auroc(self._labels, scores)
+        return Verdict(scores, found, self.reference.mean_auroc - float(np.nanmean(found)))
+
+    def bounds(self, verdict: Verdict) -> Intervals:
+        """Return the drop of each finding and of their mean with paired intervals.
+
+        Both graphs see the same resampled patients, see `metrics.bootstrap_difference`.
+        """
+        return metrics.bootstrap_difference(
+            self._labels,
+            verdict.scores,
+            self.reference.scores,
+            [self.store.patients[index] for index in self.indices],
+            samples=self._samples,
+        )
+
+
+def check_budget(budget: float | None) -> None:
+    """Refuse a budget that nothing can keep or break.
+
+    Raises:
+        UsageError: `auroc-budget-range`.
+    """
+    if budget is not None and not 0 <= budget < 1:
+        raise UsageError(
+            "auroc-budget-range",
+            f"--max-auroc-drop is {budget}; it takes a drop of the mean AUROC from 0 to below 1, "
+            "such as 0.002",
+        )
+
+
+def doubt(drop: Interval, budget: float) -> str | None:
+    """Return what to tell a person of a kept budget that more patients might break."""
+    if math.isnan(drop.high):
+        return (
+            f"the drop of {drop.value:.4f} has no interval: too few patients show the findings; "
+            "import more to be sure of it"
+        )
+    if drop.high <= budget:
+        return None
+    return (
+        f"the drop of {drop.value:.4f} is within {budget:g}, but its 95% interval reaches "
+        f"{drop.high:.4f}: more images are needed to be sure"
+    )
