@@ -1,5 +1,7 @@
 """The commands that make a model fit for devices: convert, analyse, compare."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -11,7 +13,7 @@ from thorax.cli_data import Json, Out
 from thorax.errors import UsageError
 
 if TYPE_CHECKING:
-    from thorax.artifact import Precision
+    from thorax.ir.optimize import Wanted
     from thorax.labels import LabelSet
 
 optimizer_app = typer.Typer()
@@ -47,26 +49,44 @@ def _one_of(text: str | None, allowed: tuple[_Word, ...], option: str) -> _Word 
     raise UsageError("option-choice", f"{option} is {text!r}; allowed are {', '.join(allowed)}")
 
 
-def _precision(text: str) -> "Precision":
+def _wanted(text: str) -> "Wanted":
     from thorax.artifact import Precision
 
+    if text == "auto":
+        return "auto"
     try:
         return Precision(text)
     except ValueError as error:
-        allowed = ", ".join(Precision)
+        allowed = ", ".join((*Precision, "auto"))
         raise UsageError("precision", f"precision is {text!r}; allowed are {allowed}") from error
 
 
-@optimizer_app.command(
-    epilog="Example:  thorax optimize run --out model-int8 --precision int8 --data s"
-)
+@contextmanager
+def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    with console.progress(what, total) as ticker:
+        yield ticker.advance
+
+
+@optimizer_app.command(epilog="Example:  thorax optimize run --out model --precision auto --data s")
 def optimize(
     source: Annotated[Path, Argument(help="Run or checkpoint folder, or a model file.")],
     out: Out,
-    precision: Annotated[str, Option(help="fp32, fp16, bf16 or int8.")] = "fp32",
+    precision: Annotated[
+        str, Option(help="fp32, fp16, bf16, int8, or auto: the fastest that keeps the budget.")
+    ] = "fp32",
     data: Annotated[
         Path | None, Option(help="Store: calibrates int8; gives AUROC and thresholds.")
     ] = None,
+    max_auroc_drop: Annotated[
+        float | None,
+        Option(help="Budget of mean AUROC on the store's val split; auto allows 0.002."),
+    ] = None,
+    keep: Annotated[
+        str | None, Option(help="Layers that int8 leaves in floating point, joined by commas.")
+    ] = None,
+    device: Annotated[
+        str, Option("-d", "--device", help="Judges and times what is tried; see `thorax devices`.")
+    ] = "CPU",
     labels: Annotated[str | None, Option(help="nih14, or names joined by commas.")] = None,
     mean: Annotated[str | None, Option(help="Per channel on 0-1, e.g. 0.485,...")] = None,
     std: Annotated[str | None, Option(help="Per channel on 0-1, e.g. 0.229,...")] = None,
@@ -87,13 +107,14 @@ def optimize(
 ) -> None:
     """Convert a model to an artifact: OpenVINO IR with a card."""
     from thorax.data.store import open_store
+    from thorax.ir.guard import Watcher
     from thorax.ir.load import Described
     from thorax.ir.optimize import optimize as make
 
     made = make(
         source,
         out,
-        _precision(precision),
+        _wanted(precision),
         store=None if data is None else open_store(data),
         described=Described(
             labels=_labels(labels),
@@ -105,14 +126,17 @@ def optimize(
             structure=structure,
             topology=topology,
         ),
-        on_progress=console.say,
+        max_auroc_drop=max_auroc_drop,
+        keep=() if keep is None else tuple(name.strip() for name in keep.split(",")),
+        device=device,
+        watcher=Watcher(console.say, _bar),
     )
     document = made.document()
 
     def show() -> None:
-        from thorax.measure.tables import artifact_table
+        from thorax.measure.tables import artifact_table, drop_table, tried_table
 
-        console.show(artifact_table([document]))
+        console.show(artifact_table([document]), drop_table(document), tried_table([document]))
         print(f"next: thorax classify {out} IMAGE...")
 
     console.emit(document, as_json=json, show=show)

@@ -1,4 +1,4 @@
-"""How fast compiled artifacts are beside each other: in turns, so that all meet the same weather."""
+"""How fast compiled artifacts are beside each other: in turns, under the same conditions."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -40,8 +40,8 @@ def in_turns(
     found = np.empty((rounds, len(engines)))
     for number in range(rounds):
         for place in range(len(engines)):
-            place = (place + number) % len(engines)
-            found[number, place] = rate(engines[place], window_s)
+            turn = (place + number) % len(engines)
+            found[number, turn] = rate(engines[turn], window_s)
     return found
 
 

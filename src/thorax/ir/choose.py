@@ -4,13 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from thorax.artifact import Precision
+from thorax.artifact import Precision, Trial
+from thorax.data.store import Store
 from thorax.devices import timing
 from thorax.devices.core import physical_devices, supports
 from thorax.devices.engine import compile as compile_artifact
+from thorax.errors import ModelError
 from thorax.ir.candidate import Candidate, Workshop
-from thorax.ir.guard import Guard, Watcher
+from thorax.ir.guard import SPLIT, Guard, Verdict, Watcher, doubt
 from thorax.ir.keep import Int8, Judged
+from thorax.ir.quantize import quantize
+from thorax.ir.record import bounds
+from thorax.metrics import Intervals
 
 TIE: Final = 0.03
 """Share of the fastest's speed that timing on a busy machine does not tell apart."""
@@ -107,56 +112,192 @@ def sentence(timed: Sequence[Timed], chosen: int, budget: float) -> str:
     return "; ".join(words)
 
 
-class Trials:
-    """Candidates of all precisions, as many as it takes to choose."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """The candidate that is taken.
+
+    Attributes:
+        candidate: its files.
+        verdict: what it costs; None where nothing could judge.
+        bounds: that cost with intervals; None likewise.
+        tried: all that were judged, for the card; empty where nothing was to be chosen.
+        why: the choice on one line; None where the user made it.
+    """
+
+    candidate: Candidate
+    verdict: Verdict | None = None
+    bounds: Intervals | None = None
+    tried: tuple[Trial, ...] = ()
+    why: str | None = None
+
+
+class Chooser:
+    """Makes candidates of a source until one is what was asked for."""
 
     def __init__(
-        self, workshop: Workshop, guard: Guard, watcher: Watcher, *, asked: tuple[str, ...]
+        self,
+        workshop: Workshop,
+        store: Store | None,
+        guard: Guard | None,
+        watcher: Watcher,
+        *,
+        asked: tuple[str, ...] = (),
     ) -> None:
-        """Remember what to try with; arguments as `Int8` takes them."""
-        self._workshop, self._guard, self._watcher = workshop, guard, watcher
-        self._int8 = Int8(workshop, guard, watcher, asked=asked)
+        """Remember what to choose by.
 
-    def choose(self, budget: float) -> tuple[list[Judged], list[Timed], int]:
-        """Try every precision of the device; return all tried, timed, and the place of the best.
-
-        INT8 that breaks the budget is only repaired when it is faster than what keeps it: layers
-        turned back make nothing faster.
+        Args:
+            workshop: makes candidates.
+            store: calibrates INT8.
+            guard: judges, where there is something to judge by.
+            watcher: is told.
+            asked: layers that the user wants in floating point.
         """
-        tried = [self._judged(one) for one in precisions(self._guard.device)]
-        timed = self._time(tried)
-        for judged, one in list(zip(tried, timed, strict=True)):
-            best = timed[pick(timed, budget)]
-            if one.precision is Precision.INT8 and one.drop > budget:
-                if one.speed * (1 - TIE) <= best.speed:
-                    self._watcher.say("int8 breaks the budget and is no faster: left as it is")
-                else:
-                    tried.append(self._int8.within(judged, budget))
-                    timed = self._time(tried)
-        return tried, timed, pick(timed, budget)
+        self._workshop, self._store, self._guard = workshop, store, guard
+        self._watcher, self._asked = watcher, asked
 
-    def _judged(self, precision: Precision) -> Judged:
+    def named(self, precision: Precision, budget: float | None) -> Choice:
+        """Return a candidate of one precision; without a guard it is not judged.
+
+        Raises:
+            ModelError: `auroc-budget`.
+        """
+        guard = self._guard
+        if guard is None or (budget is None and precision not in precisions(guard.device)):
+            return Choice(self._unjudged(precision))
+        search = Int8(self._workshop, guard, self._watcher, asked=self._asked)
+        found = self._judged(precision, guard, search)
+        if budget is None:
+            return Choice(found.candidate, found.verdict, guard.bounds(found.verdict))
         if precision is Precision.INT8:
-            return self._int8.make()
+            found = search.within(found, budget)
+        if found.verdict.drop > budget:
+            raise _broken(found, budget, guard)
+        judged = search.judged or [found]
+        words = ["keeps the budget" if one is found else _aside(one, budget) for one in judged]
+        trials = [
+            _trial(one, guard, chosen=one is found, reason=reason)
+            for one, reason in zip(judged, words, strict=True)
+        ]
+        return self._settled(guard, found, budget, trials)
+
+    def fastest(self, budget: float) -> Choice:
+        """Return the fastest candidate of the guard's device that keeps the budget.
+
+        INT8 that breaks it is repaired only where it is faster than what keeps it: layers turned
+        back to floating point make nothing faster.
+        """
+        guard = self._guard
+        assert guard is not None
+        search = Int8(self._workshop, guard, self._watcher, asked=self._asked)
+        tried = [self._judged(one, guard, search) for one in precisions(guard.device)]
+        timed = self._time(tried, guard.device)
+        bare = next((one for one in timed if one.precision is Precision.INT8), None)
+        if bare is not None and bare.drop > budget:
+            if bare.speed * (1 - TIE) <= timed[pick(timed, budget)].speed:
+                self._watcher.say("int8 breaks the budget and is no faster: not repaired")
+            else:
+                tried.append(search.within(search.judged[0], budget))
+                timed = self._time(tried, guard.device)
+        place = pick(timed, budget)
+        trials = [
+            _trial(judged, guard, chosen=number == place, reason=reason, speed=one.speed)
+            for number, (judged, one, reason) in enumerate(
+                zip(tried, timed, reasons(timed, place, budget), strict=True)
+            )
+        ]
+        trials += [
+            _trial(one, guard, chosen=False, reason=_aside(one, budget))
+            for one in search.judged
+            if one not in tried
+        ]
+        why = sentence(timed, place, budget)
+        self._watcher.say(why)
+        return self._settled(guard, tried[place], budget, trials, why)
+
+    def _unjudged(self, precision: Precision) -> Candidate:
         if precision is Precision.FP32:
-            return Judged(self._workshop.fp32(), self._guard.reference)
+            return self._workshop.fp32()
+        if precision is not Precision.INT8:
+            return self._workshop.halves(precision)
+        assert self._store is not None
+        self._watcher.say("calibrating int8")
+        lowered = quantize(self._workshop.model, self._store, kept=self._asked)
+        return self._workshop.write(precision, lowered, self._asked)
+
+    def _judged(self, precision: Precision, guard: Guard, search: Int8) -> Judged:
+        if precision is Precision.INT8:
+            return search.make()
+        if precision is Precision.FP32:
+            return Judged(self._workshop.fp32(), guard.reference)
         candidate = self._workshop.halves(precision)
-        found = Judged(candidate, self._guard.judge(candidate.artifact))
+        found = Judged(candidate, guard.judge(candidate.artifact))
         self._watcher.say(f"{precision}: mean AUROC drop {found.verdict.drop:.4f}")
         return found
 
-    def _time(self, tried: Sequence[Judged]) -> list[Timed]:
-        self._watcher.say(f"timing {len(tried)} candidates in turns on {self._guard.device}")
+    def _time(self, tried: Sequence[Judged], device: str) -> list[Timed]:
+        self._watcher.say(f"timing {len(tried)} candidates in turns on {device}")
         engines = [
-            compile_artifact(one.candidate.artifact, self._guard.device, hint="throughput")
-            for one in tried
+            compile_artifact(one.candidate.artifact, device, hint="throughput") for one in tried
         ]
         return [
-            _timed(one.candidate, one.verdict.drop, speed)
+            Timed(
+                one.candidate.precision,
+                one.candidate.kept,
+                one.verdict.drop,
+                speed,
+                one.candidate.artifact.card.size_bytes,
+            )
             for one, speed in zip(tried, timing.relative_rates(engines), strict=True)
         ]
 
+    def _settled(
+        self,
+        guard: Guard,
+        found: Judged,
+        budget: float,
+        trials: Sequence[Trial],
+        why: str | None = None,
+    ) -> Choice:
+        intervals = guard.bounds(found.verdict)
+        kept = found.candidate.kept
+        if kept:
+            self._watcher.say(f"kept in floating point: {', '.join(kept)}")
+        if found.candidate.precision is not Precision.FP32 and (
+            uncertain := doubt(intervals.mean, budget)
+        ):
+            self._watcher.say(uncertain)
+        return Choice(found.candidate, found.verdict, intervals, tuple(trials), why)
 
-def _timed(candidate: Candidate, drop: float, speed: float) -> Timed:
-    size_bytes = candidate.artifact.card.size_bytes
-    return Timed(candidate.precision, candidate.kept, drop, speed, size_bytes)
+
+def _trial(
+    one: Judged, guard: Guard, *, chosen: bool, reason: str, speed: float | None = None
+) -> Trial:
+    return Trial(
+        precision=one.candidate.precision,
+        kept=one.candidate.kept,
+        auroc_drop=one.verdict.drop,
+        auroc_drop_interval=bounds(guard.bounds(one.verdict).mean),
+        speed=speed,
+        size_bytes=one.candidate.artifact.card.size_bytes,
+        chosen=chosen,
+        reason=reason,
+    )
+
+
+def _aside(one: Judged, budget: float) -> str:
+    """Return why a step of the search for layers was not the last."""
+    if one.verdict.drop > budget:
+        return f"loses {one.verdict.drop:.4f}"
+    return "keeps more layers in floating point than are needed"
+
+
+def _broken(best: Judged, budget: float, guard: Guard) -> ModelError:
+    card, drop = best.candidate.artifact.card, best.verdict.drop
+    kept = best.candidate.kept
+    how = f" with {len(kept)} layers in floating point ({', '.join(kept)})" if kept else ""
+    return ModelError(
+        "auroc-budget",
+        f"{card.precision} loses {drop:.4f} of the mean AUROC on the {SPLIT} split of "
+        f"{guard.store.path.name}{how}, the least that was reached; allowed is {budget:g}: allow "
+        "more with --max-auroc-drop, or take another --precision, or auto; nothing was written",
+    )

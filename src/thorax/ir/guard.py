@@ -67,6 +67,7 @@ class Guard:
     Attributes:
         store: radiographs.
         indices: int64 [N], those of the val split.
+        labels: int8 [N,K], theirs.
         device: what all answers are computed on.
         reference: the FP32 graph's own verdict, of drop 0.
     """
@@ -90,8 +91,8 @@ class Guard:
         self.indices = store.select(SPLIT)
         if not len(self.indices):
             raise DataError("split-empty", f"{store.path} has no images in its {SPLIT} split")
-        self._labels = store.labels[self.indices]
-        shown = (self._labels == 1).any(axis=0) & (self._labels == 0).any(axis=0)
+        self.labels = store.labels[self.indices]
+        shown = (self.labels == 1).any(axis=0) & (self.labels == 0).any(axis=0)
         if not shown.any():
             raise DataError(
                 "auroc-undefined",
@@ -99,7 +100,7 @@ class Guard:
                 "judge by a store that has some",
             )
         scores = self._ask(fp32)
-        self.reference = Verdict(scores, metrics.auroc(self._labels, scores), 0.0)
+        self.reference = Verdict(scores, metrics.auroc(self.labels, scores), 0.0)
 
     def _ask(self, made: Artifact) -> Scores:
         engine = compile_artifact(made, self.device, hint="throughput")
@@ -113,7 +114,7 @@ class Guard:
         Args:
             scores: float32 [N,K], of the images of `indices`.
         """
-        return float(np.nanmean(metrics.auroc(self._labels, scores)))
+        return float(np.nanmean(metrics.auroc(self.labels, scores)))
 
     def judge(self, made: Artifact) -> Verdict:
         """Return what an artifact costs.
@@ -122,7 +123,7 @@ class Guard:
             DeviceError: the device does not compute its precision.
         """
         scores = self._ask(made)
-        found = metrics.auroc(self._labels, scores)
+        found = metrics.auroc(self.labels, scores)
         return Verdict(scores, found, self.reference.mean_auroc - float(np.nanmean(found)))
 
     def bounds(self, verdict: Verdict) -> Intervals:
@@ -131,7 +132,7 @@ class Guard:
         Both graphs see the same resampled patients, see `metrics.bootstrap_difference`.
         """
         return metrics.bootstrap_difference(
-            self._labels,
+            self.labels,
             verdict.scores,
             self.reference.scores,
             [self.store.patients[index] for index in self.indices],

@@ -1,7 +1,7 @@
 """Which layers INT8 hurts, and how few of them kept in floating point save the AUROC."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +11,6 @@ import openvino as ov
 import openvino.opset13 as ops
 
 from thorax.artifact import Precision
-from thorax.data.store import Store
 from thorax.devices.core import open_core
 from thorax.ir.candidate import Candidate, Workshop
 from thorax.ir.guard import Guard, Verdict, Watcher
@@ -32,6 +31,15 @@ class Judged:
 
     candidate: Candidate
     verdict: Verdict
+
+
+def kernel_layers(model: ov.Model) -> tuple[str, ...]:
+    """Return the names of the layers that have weights, in the order they run."""
+    return tuple(
+        node.get_friendly_name()
+        for node in model.get_ordered_ops()
+        if node.get_type_name() in _WITH_KERNEL
+    )
 
 
 def quantised_layers(model: ov.Model) -> tuple[str, ...]:
@@ -217,15 +225,3 @@ class Int8:
         left = set(quantised_layers(lowered))
         turned = [name for name in quantised_layers(quantised) if name not in left]
         return self._judge(lowered, (*self._asked, *turned))
-
-
-def unknown_layers(model: ov.Model, names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield each name that no layer with a kernel has, with the names of those that there are."""
-    layers = [
-        node.get_friendly_name()
-        for node in model.get_ordered_ops()
-        if node.get_type_name() in _WITH_KERNEL
-    ]
-    for name in names:
-        if name not in layers:
-            yield name, layers

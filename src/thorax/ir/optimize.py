@@ -1,38 +1,39 @@
-"""Any model to an artifact: rewrite, lower the precision, compare, measure, write."""
+"""Any model to an artifact: rewrite, lower the precision, judge, choose, write."""
 
+import difflib
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-import numpy as np
-import numpy.typing as npt
 import openvino as ov
 
-from thorax import artifact, metrics
-from thorax.artifact import Accuracy, Artifact, Card, Precision
-from thorax.data.rows import Images
+from thorax import artifact
+from thorax.artifact import Artifact, Card, Precision
 from thorax.data.store import Store
-from thorax.devices.core import open_core, supports
-from thorax.devices.engine import compile as compile_artifact
-from thorax.errors import UsageError
+from thorax.devices.core import physical_devices
+from thorax.errors import DataError, UsageError
 from thorax.ir import rewrite
 from thorax.ir.analyze import count_macs, count_parameters
+from thorax.ir.candidate import Workshop
+from thorax.ir.choose import Chooser
 from thorax.ir.compare import FP32_TOLERANCE, largest_difference, require_equal
+from thorax.ir.guard import Guard, Watcher, check_budget
+from thorax.ir.keep import kernel_layers
 from thorax.ir.load import Described, Source, load
-from thorax.ir.quantize import quantize
+from thorax.ir.record import interval_document, measured
+from thorax.metrics import Intervals
 from thorax.preprocess import InputSpec
 
-_TOLERANCE: Final = {
-    Precision.FP32: FP32_TOLERANCE,
-    # Weights rounded to 11 and 8 significant bits, everything computed in FP32.
-    Precision.FP16: 1e-2,
-    Precision.BF16: 5e-2,
-    # On probes unlike any radiograph INT8 may stray; its AUROC judges it.
-    Precision.INT8: 1.0,
-}
-"""Largest difference of a probability on the probe images that is not taken for a broken graph."""
+Wanted = Precision | Literal["auto"]
+
+AUTO: Final = "auto"
+"""In place of a precision: the fastest of the device that keeps the budget."""
+
+AUTO_BUDGET: Final = 0.002
+"""Drop of the mean AUROC that `AUTO` allows where none is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +44,22 @@ class Optimized:
         artifact: verified, on disk.
         difference: largest difference of a probability from the source's on probe images.
         auroc_drop: mean AUROC of the FP32 graph minus this one's on the store's val split;
-            None without a store, or where no device here computes the precision.
+            None without a store, or where the device does not compute the precision.
+        bounds: that drop of each finding and of the mean, with intervals; None likewise.
+        budget: largest drop that was allowed; None where nothing was asked.
+        why: the choice of the precision on one line; None where it was the user's.
     """
 
     artifact: Artifact
     difference: float
     auroc_drop: float | None
+    bounds: Intervals | None = None
+    budget: float | None = None
+    why: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document of `thorax optimize`."""
-        card = self.artifact.card
+        card, bounds = self.artifact.card, self.bounds
         return {
             "command": "optimize",
             "artifact": str(self.artifact.path),
@@ -63,6 +70,15 @@ class Optimized:
             "parameters": card.parameters,
             "macs": card.macs,
             "auroc_drop": self.auroc_drop,
+            "auroc_drop_interval": interval_document(bounds.mean) if bounds else None,
+            "auroc_drop_by_finding": {
+                name: interval_document(one)
+                for name, one in zip(card.labels, bounds.labels if bounds else (), strict=False)
+            },
+            "max_auroc_drop": self.budget,
+            "kept": list(card.kept),
+            "tried": [trial.model_dump(mode="json") for trial in card.tried],
+            "why": self.why,
             "largest_difference": self.difference,
         }
 
@@ -70,60 +86,123 @@ class Optimized:
 def optimize(
     source: Path,
     out: Path,
-    precision: Precision,
+    precision: Wanted,
     *,
     store: Store | None = None,
     described: Described | None = None,
-    on_progress: Callable[[str], None] | None = None,
+    max_auroc_drop: float | None = None,
+    keep: Sequence[str] = (),
+    device: str = "CPU",
+    watcher: Watcher | None = None,
 ) -> Optimized:
     """Convert a model and write its artifact to `out`; nothing is written unless all is well.
 
-    With a store, the train split calibrates INT8 and the val split gives the card its AUROC,
-    calibration and thresholds.
+    With a store, the train split calibrates INT8 and the val split judges, and gives the card its
+    AUROC, calibration and thresholds.
+
+    Args:
+        source: a checkpoint, or a file of any known format.
+        out: folder of the artifact.
+        precision: the one wanted, or "auto" for the fastest of the device that keeps the budget.
+        store: labelled radiographs.
+        described: what a foreign file does not say of itself.
+        max_auroc_drop: budget of the mean AUROC on the val split. None lets a precision that was
+            named cost what it does, and means `AUTO_BUDGET` to "auto".
+        keep: layers that INT8 leaves in floating point whatever else.
+        device: what candidates are judged and timed on.
+        watcher: is told how it goes.
 
     Raises:
-        ModelError: the source cannot be read, or the graph strays from it.
+        ModelError: the source cannot be read, the graph strays from it, or `auroc-budget`.
         UsageError: something the user must say is missing.
+        DataError: the store has no val split that could judge by a budget.
+        DeviceError: the device is absent, or does not compute what a budget is to judge.
     """
-    tell = on_progress or (lambda _: None)
-    if precision is Precision.INT8 and store is None:
+    watcher = watcher or Watcher()
+    budget = AUTO_BUDGET if precision == AUTO and max_auroc_drop is None else max_auroc_drop
+    _check(precision, store, budget, keep)
+    physical_devices(device)
+    watcher.say("reading the model")
+    loaded = load(source, described or Described())
+    model, card = _rewrite(loaded)
+    if store is not None:
+        store.require(card.input.side, card.labels_as_set())
+    _check_layers(model, keep)
+    watcher.say("comparing with the source")
+    difference = largest_difference(model, loaded.reference, mean=loaded.mean, std=loaded.std)
+    require_equal(difference, tolerance=FP32_TOLERANCE, what=f"fp32 graph of {source.name}")
+    with artifact.new_folder(out) as staging, tempfile.TemporaryDirectory() as folder:
+        workshop = Workshop(Path(folder), loaded, model, card)
+        guard = _guard(workshop, store, device, watcher, needed=budget is not None)
+        chooser = Chooser(workshop, store, guard, watcher, asked=tuple(keep))
+        if precision == AUTO:
+            assert budget is not None
+            choice = chooser.fastest(budget)
+        else:
+            choice = chooser.named(Precision(precision), budget)
+        made = choice.candidate.artifact
+        facts = measured(guard, choice.verdict, made.card.labels) | {"tried": choice.tried}
+        for name in (artifact.XML, artifact.BIN):
+            shutil.copyfile(made.path / name, staging / name)
+        artifact.seal(staging, made.card.model_copy(update=facts))
+    return Optimized(
+        artifact=artifact.load(out),
+        difference=choice.candidate.difference,
+        auroc_drop=choice.verdict.drop if choice.verdict else None,
+        bounds=choice.bounds,
+        budget=budget,
+        why=choice.why,
+    )
+
+
+def _check(
+    precision: Wanted, store: Store | None, budget: float | None, keep: Sequence[str]
+) -> None:
+    check_budget(budget)
+    if store is None and precision == Precision.INT8:
         raise UsageError(
             "calibration-missing", "int8 is calibrated on radiographs; give a store with --data"
         )
-    tell("reading the model")
-    loaded = load(source, described or Described())
-    model, card = _rewrite(loaded, precision)
-    if store is not None:
-        store.require(card.input.side, card.labels_as_set())
-    tell("comparing with the source")
-    baseline = model.clone()
-    difference = largest_difference(model, loaded.reference, mean=loaded.mean, std=loaded.std)
-    require_equal(difference, tolerance=FP32_TOLERANCE, what=f"fp32 graph of {source.name}")
-    if precision is Precision.INT8:
-        assert store is not None
-        tell("calibrating int8")
-        model = quantize(model, store)
-    elif precision is Precision.BF16:
-        rewrite.store_weights_as_bf16(model)
-    rewrite.write_model_info(model, card)
-    with artifact.new_folder(out) as staging:
-        ov.save_model(model, staging / artifact.XML, compress_to_fp16=precision is Precision.FP16)
-        if precision is not Precision.FP32:
-            written = open_core().read_model(staging / artifact.XML)
-            difference = largest_difference(
-                written, loaded.reference, mean=loaded.mean, std=loaded.std
+    if store is None and budget is not None:
+        raise UsageError(
+            "auroc-budget-data",
+            "what a precision costs in AUROC is judged on radiographs; give a store with --data",
+        )
+    if keep and precision not in (Precision.INT8, AUTO):
+        raise UsageError(
+            "keep-precision",
+            f"--keep names layers that int8 leaves in floating point, but --precision is "
+            f"{precision}; leave out one of them",
+        )
+
+
+def _check_layers(model: ov.Model, keep: Sequence[str]) -> None:
+    layers = kernel_layers(model)
+    for name in keep:
+        if name not in layers:
+            near = difflib.get_close_matches(name, layers, 3, cutoff=0) or ["none"]
+            raise UsageError(
+                "keep-layer",
+                f"--keep names {name!r}, but no layer with weights is called so; of "
+                f"{len(layers)} the nearest are {', '.join(near)}",
             )
-            require_equal(difference, tolerance=_TOLERANCE[precision], what=f"{precision} graph")
-        sealed = artifact.seal(staging, card)
-        if store is not None and supports("CPU", precision):
-            tell("measuring AUROC on the val split")
-            measured = _measure(Artifact(staging, sealed), baseline, store)
-            if measured:
-                sealed = artifact.seal(staging, sealed.model_copy(update=measured))
-    return Optimized(artifact.load(out), difference, sealed.auroc_drop)
 
 
-def _rewrite(source: Source, precision: Precision) -> tuple[ov.Model, Card]:
+def _guard(
+    workshop: Workshop, store: Store | None, device: str, watcher: Watcher, *, needed: bool
+) -> Guard | None:
+    """Return what judges; None where nothing can and no budget needs it."""
+    if store is None:
+        return None
+    try:
+        return Guard(store, workshop.fp32().artifact, device=device, watcher=watcher)
+    except DataError:
+        if needed:
+            raise
+        return None
+
+
+def _rewrite(source: Source) -> tuple[ov.Model, Card]:
     model = source.model
     side = int(model.inputs[0].get_shape()[-1])
     logits, _ = rewrite.find_logits(model)
@@ -135,12 +214,12 @@ def _rewrite(source: Source, precision: Precision) -> tuple[ov.Model, Card]:
     model.set_friendly_name(source.topology)
     mean, std = float(source.mean.mean()), float(source.std.mean())
     card = Card(
-        name=f"{source.topology}-{precision.value}",
+        name=source.topology,
         topology=source.topology,
         label_set=source.labels.name,
         labels=source.labels.findings,
         input=InputSpec(side, mean, std),
-        precision=precision,
+        precision=Precision.FP32,
         activation=source.activation,
         heatmap=grid,
         parameters=count_parameters(model),
@@ -149,64 +228,3 @@ def _rewrite(source: Source, precision: Precision) -> tuple[ov.Model, Card]:
         provenance={**source.provenance, "openvino": ov.get_version()},
     )
     return model, card
-
-
-def _probabilities(
-    made: Artifact, images: Images, indices: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float32]:
-    engine = compile_artifact(made, "CPU", hint="throughput")
-    return engine.infer_many(images, indices).probability
-
-
-def _measure(made: Artifact, baseline: ov.Model, store: Store) -> dict[str, Any]:
-    """Return the card's accuracy, calibration, thresholds and AUROC drop on the val split."""
-    indices = store.select("val")
-    labels = store.labels[indices]
-    if not len(indices):
-        return {}
-    scores = _probabilities(made, store.images, indices)
-    values = metrics.auroc(labels, scores)
-    if not np.isfinite(values).any():
-        return {}
-    drop = 0.0
-    if made.card.precision is not Precision.FP32:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            ov.save_model(baseline, folder / artifact.XML, compress_to_fp16=False)
-            plain = made.card.model_copy(update={"precision": Precision.FP32})
-            baseline_scores = _probabilities(
-                Artifact(folder, artifact.seal(folder, plain)), store.images, indices
-            )
-            drop = float(np.nanmean(metrics.auroc(labels, baseline_scores)) - np.nanmean(values))
-    return {
-        "accuracy": Accuracy(
-            store=store.path.name,
-            split="val",
-            images=len(indices),
-            mean_auroc=float(np.nanmean(values)),
-            auroc={
-                name: float(value) if np.isfinite(value) else None
-                for name, value in zip(made.card.labels, values, strict=True)
-            },
-        ),
-        "auroc_drop": drop,
-        **_operating_points(made.card.labels, labels, scores),
-    }
-
-
-def _operating_points(
-    names: tuple[str, ...], labels: npt.NDArray[np.int8], scores: npt.NDArray[np.float32]
-) -> dict[str, Any]:
-    calibration, thresholds = {}, {}
-    for column, name in enumerate(names):
-        known = labels[:, column] >= 0
-        truth, score = labels[known, column], scores[known, column].astype(np.float64)
-        if not 0 < truth.sum() < len(truth):
-            continue
-        platt = metrics.fit_platt(truth, score)
-        if not platt.slope > 0:
-            # Too few images: a falling curve would turn the ranking around.
-            platt = metrics.Platt(1.0, 0.0)
-        calibration[name] = platt
-        thresholds[name] = metrics.youden_threshold(truth, platt.apply(score))
-    return {"calibration": calibration, "thresholds": thresholds}

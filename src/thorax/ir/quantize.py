@@ -21,7 +21,7 @@ CALIBRATION_IMAGES: Final = 300
 """NNCF's own default for statistics of convolutional networks."""
 
 _RANKING_IMAGES: Final = 100
-"""By how many images accuracy control ranks layers; NNCF's default is 300, at three times the time."""
+"""By how many images accuracy control ranks layers; NNCF's default is 300."""
 
 _HEAD: Final = ["head/linear", "head/logits", "head/cells", "heatmap", "embedding"]
 
@@ -62,9 +62,7 @@ def calibration_images(store: Store, *, count: int = CALIBRATION_IMAGES) -> npt.
     return np.array(sorted(taken), np.int64)
 
 
-def _spread(
-    store: Store, members: npt.NDArray[np.int64], count: int, taken: set[int]
-) -> set[int]:
+def _spread(store: Store, members: npt.NDArray[np.int64], count: int, taken: set[int]) -> set[int]:
     """Return `count` more of the members, evenly spaced; of new patients while there are any."""
     seen = {store.patients[index] for index in taken}
     fresh: dict[str, int] = {}

@@ -237,6 +237,52 @@ def ports_table(document: Document) -> Table:
     return _dense(Table(title, columns, tuple(rows), note=note))
 
 
+def drop_table(document: Document) -> Table | None:
+    """Return what a document of `optimize` says that each finding lost, or None without it."""
+    drops = document.get("auroc_drop_by_finding") or {}
+    if not drops or document.get("precision") == "fp32":
+        return None
+    rows = [(plain_name(name), interval_text(value, sign=True)) for name, value in drops.items()]
+    rows.append(("Mean", interval_text(document["auroc_drop_interval"], sign=True)))
+    return Table(
+        f"AUROC of FP32 minus AUROC of {str(document['precision']).upper()}, same images",
+        ("Finding", "Drop"),
+        tuple(rows),
+        note="In brackets: 95% interval, patients resampled, both graphs by the same.",
+    )
+
+
+def tried_table(documents: Sequence[Document]) -> Table | None:
+    """Return what was judged before each artifact of `optimize` was chosen, or None."""
+    rows = [
+        (
+            str(trial["precision"]).upper(),
+            _text(len(trial["kept"]) or None, "d"),
+            interval_text(
+                dict(
+                    zip(
+                        ("value", "low", "high"),
+                        (trial["auroc_drop"], *(trial["auroc_drop_interval"] or (None, None))),
+                        strict=True,
+                    )
+                ),
+                sign=True,
+            ),
+            _text(trial["speed"], ".2f"),
+            _scaled(trial["size_bytes"], 1e6, ".1f"),
+            f"chosen: {trial['reason']}" if trial["chosen"] else str(trial["reason"]),
+        )
+        for document in documents
+        for trial in document.get("tried") or ()
+    ]
+    if not rows:
+        return None
+    columns = ("Precision", "Kept", "AUROC drop", "× FP32", "Size MB", "Why")
+    notes = dict.fromkeys(str(one["why"]) for one in documents if one.get("why"))
+    note = "Kept: layers left in floating point. × FP32: images per second, timed in turns."
+    return _dense(Table("Tried", columns, tuple(rows), note=" ".join((*notes, note))))
+
+
 def pointing_table(documents: Sequence[Document]) -> Table:
     """Return how often heat-map peaks lie in lesion boxes, one column a document of `validate`."""
     names = series_names(documents)
