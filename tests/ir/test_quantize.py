@@ -82,12 +82,56 @@ def test_int8_kernels_are_what_runs(tiny_int8: Artifact, tiny_store: Store) -> N
     assert wrong == {}
 
 
-def test_calibration_images_are_of_the_train_split_and_spread_over_it(tiny_store: Store) -> None:
+def labelled(tiny_store: Store, labels: np.ndarray, patients: list[str]) -> Store:
+    """Return a store of as many blank images with these labels, all to train with."""
+    count = len(labels)
+    return dataclasses.replace(
+        tiny_store,
+        images=np.zeros((count, 8, 8), np.uint8),
+        labels=labels,
+        patients=tuple(patients),
+        splits=("train",) * count,
+        names=tuple(map(str, range(count))),
+    )
+
+
+def test_calibration_takes_all_of_a_small_train_split_and_no_other(tiny_store: Store) -> None:
     train = tiny_store.select("train")
     assert np.array_equal(calibration_images(tiny_store, count=len(train) + 5), train)
     few = calibration_images(tiny_store, count=5)
-    assert set(few) <= set(train)
-    assert (few[0], few[-1], len(set(few.tolist()))) == (train[0], train[-1], 5)
+    assert set(few.tolist()) <= set(train.tolist())
+    assert len(set(few.tolist())) == 5
+    assert np.array_equal(few, calibration_images(tiny_store, count=5))
+
+
+def test_every_finding_that_occurs_and_no_finding_calibrate(tiny_store: Store) -> None:
+    """Of 1,000 images evenly spaced ones would miss three of the findings."""
+    labels = np.zeros((1000, 5), np.int8)
+    labels[::3, 0] = 1
+    labels[[7, 11], 1] = 1
+    labels[500:507, 2] = 1
+    labels[999, 3] = -1
+    store = labelled(tiny_store, labels, [f"p{n}" for n in range(1000)])
+    chosen = calibration_images(store, count=40)
+    assert len(chosen) == 40
+    shown = labels[chosen] == 1
+    # An even share of half the images, as far as a finding has them; unknown is no finding.
+    assert shown.sum(axis=0).tolist()[1:] == [2, 5, 0, 0]
+    assert shown[:, 0].sum() >= 5
+    assert (~shown.any(axis=1)).sum() >= 5
+    # The rest is as the split is: a third shows the common finding.
+    assert 0.2 <= shown[:, 0].mean() <= 0.45
+
+
+def test_no_patient_calibrates_twice_while_there_are_others(tiny_store: Store) -> None:
+    labels = np.zeros((60, 2), np.int8)
+    labels[:20, 0] = 1
+    patients = [f"p{n // 3}" for n in range(60)]
+    store = labelled(tiny_store, labels, patients)
+    chosen = calibration_images(store, count=12)
+    assert len({patients[index] for index in chosen}) == 12
+    more = calibration_images(store, count=30)
+    assert (len(more), len({patients[index] for index in more})) == (30, 20)
 
 
 def test_only_the_train_split_calibrates_and_twice_gives_the_same_bytes(

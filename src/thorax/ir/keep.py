@@ -1,6 +1,5 @@
 """Which layers INT8 hurts, and how few of them kept in floating point save the AUROC."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -8,12 +7,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import openvino as ov
-import openvino.opset13 as ops
 
 from thorax.artifact import Precision
 from thorax.devices.core import open_core
 from thorax.ir.candidate import Candidate, Workshop
 from thorax.ir.guard import Guard, Verdict, Watcher
+from thorax.ir.layerwise import layer_sqnr
 from thorax.ir.quantize import calibration_images, quantize, restore_accuracy
 
 MOST_KEPT: Final = 16
@@ -44,81 +43,39 @@ def kernel_layers(model: ov.Model) -> tuple[str, ...]:
 
 def quantised_layers(model: ov.Model) -> tuple[str, ...]:
     """Return the names of the layers that are computed in 8 bits, in the order they run."""
-    return tuple(node.get_friendly_name() for node, _ in _quantised(model))
+    return tuple(
+        node.get_friendly_name()
+        for node in model.get_ordered_ops()
+        if node.get_type_name() in _WITH_KERNEL and _is_quantised(node)
+    )
 
 
-def layer_noise(
+def _is_quantised(node: ov.Node) -> bool:
+    source = node.input_value(0).get_node()
+    while source.get_type_name() in _BETWEEN:
+        source = source.input_value(0).get_node()
+    return bool(source.get_type_name() == "FakeQuantize")
+
+
+def noisiest(
     model: ov.Model, quantised: ov.Model, images: npt.NDArray[np.uint8]
-) -> dict[str, float]:
-    """Return what INT8 adds in each layer alone: signal to quantisation noise of its output, dB.
+) -> tuple[str, ...]:
+    """Return the layers that are computed in 8 bits, the one that adds the most noise first.
 
-    Each layer is fed what the float graph feeds it, so that none answers for those before it. Its
-    own weights and the activations that it takes are quantised. SQNR = 10 log10(sum of y^2 / sum
-    of (y - y')^2), y the float layer's output over all images.
+    Each is fed what the float graph feeds it, so that none answers for those before it: see
+    `LayerError.own_sqnr_db`.
 
     Args:
         model: the float graph.
-        quantised: the same graph, quantised; layers have the same names.
+        quantised: the same graph, quantised.
         images: uint8 [N,1,S,S].
     """
-    alone = quantised.clone()
-    layers = _quantised(alone)
-    doors = {quantiser.get_friendly_name(): quantiser for _, quantiser in layers}
-    sources = {name: node.input_value(0) for name, node in doors.items()}
-    parameters = {}
-    for name, node in doors.items():
-        value = ops.parameter(list(sources[name].get_shape()), np.float32)
-        parameters[name] = value
-        node.input(0).replace_source_output(value.output(0))
-    small = ov.Model(
-        [ops.result(node) for node, _ in layers], list(parameters.values()), "layers alone"
+    own = {one.name: one.own_sqnr_db for one in layer_sqnr(model, quantised, images)}
+    return tuple(
+        sorted(
+            (name for name in quantised_layers(quantised) if name in own), key=own.__getitem__
+        )
     )
-    own = {node.get_friendly_name(): node for node in model.get_ordered_ops()}
-    feeds = [_known(source, own) for source in sources.values()]
-    answers = [own[node.get_friendly_name()].output(0) for node, _ in layers]
-    whole = ov.Model(
-        [ops.result(port) for port in (*feeds, *answers)], model.get_parameters(), "float"
-    ).clone()
-    hint = {"INFERENCE_PRECISION_HINT": "f32"}
-    float_run, int8_run = (open_core().compile_model(one, "CPU", hint) for one in (whole, small))
-    signal, noise = np.zeros(len(layers)), np.zeros(len(layers))
-    for image in images:
-        outputs = [np.array(value) for value in float_run(image[None]).to_tuple()]
-        wanted = outputs[len(feeds) :]
-        got = int8_run(outputs[: len(feeds)]).to_tuple()
-        for place, (one, other) in enumerate(zip(wanted, got, strict=True)):
-            signal[place] += np.square(one, dtype=np.float64).sum()
-            noise[place] += np.square(one - other, dtype=np.float64).sum()
-    return {
-        node.get_friendly_name(): _decibel(signal[place], noise[place])
-        for place, (node, _) in enumerate(layers)
-    }
-
-
-def _known(output: ov.Output, own: dict[str, ov.Node]) -> ov.Output:
-    """Return the same value in the float graph; biases that NNCF added are not there."""
-    while output.get_node().get_friendly_name() not in own:
-        output = output.get_node().input_value(0)
-    return own[output.get_node().get_friendly_name()].output(output.get_index())
-
-
-def _decibel(signal: float, noise: float) -> float:
-    if not noise:
-        return math.inf
-    return 10 * math.log10(signal / noise) if signal else -math.inf
-
-
-def _quantised(model: ov.Model) -> list[tuple[ov.Node, ov.Node]]:
-    """Return each layer that has a kernel and 8-bit activations, with what quantises them."""
-    found = []
-    for node in model.get_ordered_ops():
-        if node.get_type_name() in _WITH_KERNEL:
-            source = node.input_value(0).get_node()
-            while source.get_type_name() in _BETWEEN:
-                source = source.input_value(0).get_node()
-            if source.get_type_name() == "FakeQuantize":
-                found.append((node, source))
-    return found
 
 
 def smallest_prefix(
@@ -204,8 +161,7 @@ class Int8:
         store, model = self._guard.store, self._workshop.model
         lowered = open_core().read_model(first.candidate.artifact.xml)
         images = store.images[calibration_images(store, count=_RANKING_IMAGES)][:, None]
-        noise = layer_noise(model, lowered, images)
-        ranked = sorted(noise, key=lambda name: noise[name])[:MOST_KEPT]
+        ranked = noisiest(model, lowered, images)[:MOST_KEPT]
         best = smallest_prefix(first, ranked, budget, self.make)
         if best.verdict.drop <= budget:
             return best

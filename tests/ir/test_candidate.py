@@ -1,0 +1,66 @@
+"""Candidates: what is written of one source, and that each is checked."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+import pytest
+
+from thorax.artifact import Artifact, Precision, load
+from thorax.errors import ModelError
+from thorax.ir import candidate
+from thorax.ir.candidate import Workshop
+from thorax.ir.load import Described
+from thorax.ir.load import load as load_source
+
+Convert = Callable[..., Any]
+
+
+@pytest.fixture
+def workshop(convert: Convert, tmp_path: Path) -> Workshop:
+    made = convert("resnet18")
+    source = load_source(made.checkpoint, Described())
+    return Workshop(tmp_path, source, made.model, made.artifact.card)
+
+
+def test_a_candidate_is_an_artifact_that_verifies(workshop: Workshop) -> None:
+    for found in (workshop.fp32(), workshop.halves(Precision.FP16)):
+        card = load(found.artifact.path).card
+        assert card == found.artifact.card
+        assert card.precision is found.precision
+        assert card.name == f"resnet18-{found.precision}"
+        assert found.difference < 1e-2
+
+
+def test_the_fp32_candidate_is_written_once(workshop: Workshop) -> None:
+    assert workshop.fp32() is workshop.fp32()
+
+
+def test_the_graph_of_the_workshop_is_never_changed(workshop: Workshop) -> None:
+    def constants(model: ov.Model) -> list[str]:
+        return [
+            node.get_element_type().to_string()
+            for node in model.get_ordered_ops()
+            if node.get_type_name() == "Constant"
+        ]
+
+    before = constants(workshop.model)
+    workshop.halves(Precision.BF16)
+    assert constants(workshop.model) == before
+
+
+def test_a_candidate_says_what_was_kept(workshop: Workshop) -> None:
+    found = workshop.write(Precision.FP32, workshop.model, ("conv1",))
+    assert found.kept == load(found.artifact.path).card.kept == ("conv1",)
+
+
+def test_a_candidate_that_strays_is_refused(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidate, "largest_difference", lambda *_, **__: 0.5)
+    with pytest.raises(ModelError) as refused:
+        workshop.fp32()
+    assert refused.value.code == "model-differs"
+    assert dataclasses.is_dataclass(Artifact)
