@@ -72,9 +72,7 @@ def noisiest(
     """
     own = {one.name: one.own_sqnr_db for one in layer_sqnr(model, quantised, images)}
     return tuple(
-        sorted(
-            (name for name in quantised_layers(quantised) if name in own), key=own.__getitem__
-        )
+        sorted((name for name in quantised_layers(quantised) if name in own), key=own.__getitem__)
     )
 
 
