@@ -20,6 +20,7 @@ from thorax.durable import sha256
 from thorax.errors import ModelError, UsageError
 from thorax.ir import formats, rewrite
 from thorax.ir.imported import Asked, Imported, Layout, Run
+from thorax.ir.rows import as_rows
 from thorax.labels import LabelSet
 
 ORIGINAL_NAME = "thorax_original_name"
@@ -196,6 +197,7 @@ def _foreign(path: Path, described: Described) -> Source:
     if layout == "NHWC":
         rewrite.take_channels_first(model)
     _fix_shape(model, path, channels=channels, side=side)
+    as_rows(model)
     outputs = model.outputs[0].get_partial_shape()
     if len(outputs) != 2 or outputs[1].is_dynamic or outputs[1].get_length() != len(labels):
         raise ModelError(
