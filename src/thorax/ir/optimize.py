@@ -209,7 +209,6 @@ def _rewrite(source: Source) -> tuple[ov.Model, Card]:
     head = rewrite.find_head(logits)
     grid = rewrite.heatmap_grid(head.features) if head else None
     rewrite.take_bytes(model, source.mean, source.std)
-    rewrite.readable_names(model)
     model = rewrite.expose_outputs(model, logits, head, source.activation)
     model.set_friendly_name(source.topology)
     mean, std = float(source.mean.mean()), float(source.std.mean())

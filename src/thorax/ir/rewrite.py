@@ -1,7 +1,5 @@
 """Graph passes: bytes in, probability, heat map and embedding out, names a person can read."""
 
-import re
-from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,9 +17,6 @@ NORMALISE: Final = "normalise"
 BORDER: Final = "border"
 CELLS: Final = "head/cells"
 """Names of layers that a source does not have, but for the head's linear layer over each cell."""
-
-_ONNX_KERNEL: Final = "/WithoutBiases"
-"""What OpenVINO adds to the name of an ONNX layer when it parts it from its bias."""
 
 _SHAPE_ONLY: Final = ("Reshape", "Squeeze", "Unsqueeze", "Convert")
 _POINTWISE: Final = (
@@ -91,20 +86,6 @@ def find_logits(model: ov.Model) -> tuple[ov.Output, Activation | None]:
     if kind not in _ACTIVATIONS:
         return value, None
     return value.get_node().input_value(0), _ACTIVATIONS[kind]
-
-
-def take_channels_first(model: ov.Model) -> None:
-    """Let the one input [N,S,S,C] be fed as [N,C,S,S]."""
-    old = model.inputs[0].get_node()
-    shape = old.get_partial_shape()
-    image = ops.parameter(ov.PartialShape([shape[axis] for axis in (0, 3, 1, 2)]), np.float32)
-    image.set_friendly_name(old.get_friendly_name())
-    image.output(0).set_names(old.output(0).get_names())
-    turned = ops.transpose(image, ops.constant(np.array([0, 2, 3, 1])))
-    for user in old.output(0).get_target_inputs():
-        user.replace_source_output(turned.output(0))
-    model.add_parameters([image])
-    model.remove_parameter(old)
 
 
 def find_head(logits: ov.Output) -> Head | None:
@@ -298,34 +279,6 @@ def expose_outputs(
 def _name(node: ov.Node, name: str) -> None:
     node.set_friendly_name(name)
     node.output(0).set_names({name})
-
-
-def readable_names(model: ov.Model) -> None:
-    """Call each layer what its framework's module was called, `layer1.0.conv1`."""
-    wanted: dict[str, str] = {}
-    # Backwards, so that a batch normalisation left as a Multiply takes after the Add that follows.
-    layers = [node for node in model.get_ordered_ops() if node.get_type_name() != "Constant"]
-    given = {node.get_friendly_name() for node in layers}
-    for node in reversed(layers):
-        name = node.get_friendly_name()
-        match = re.match(r"^__module\.(.+?)/(?:aten|prim|ov_ext)::(\w+)", name)
-        if match is not None:
-            module, operation = match[1], match[2].strip("_")
-            bare = node.get_type_name() in ("Convolution", "GroupConvolution", "MaxPool", "Relu")
-            wanted[name] = module if bare else f"{module}/{operation}"
-        elif name.endswith(_ONNX_KERNEL):
-            wanted[name] = name.removesuffix(_ONNX_KERNEL)
-        elif name + _ONNX_KERNEL in given:
-            wanted[name] = f"{name}/bias"
-        elif re.fullmatch(r"Multiply_\d+", name):
-            user = next(iter(node.output(0).get_target_inputs())).get_node().get_friendly_name()
-            wanted[name] = f"{wanted.get(user, user)}/scale"
-    uses: Counter[str] = Counter()
-    for node in layers:
-        name = wanted.get(node.get_friendly_name())
-        if name is not None:
-            uses[name] += 1
-            node.set_friendly_name(name if uses[name] == 1 else f"{name}_{uses[name]}")
 
 
 def store_weights_as_bf16(model: ov.Model) -> None:
