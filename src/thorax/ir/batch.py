@@ -21,14 +21,14 @@ def open_batch(model: ov.Model) -> None:
         target = node.input_value(1).get_node()
         if target.get_type_name() != "Constant":
             continue
-        node.validate()
         wanted = np.asarray(target.data).astype(np.int64).ravel()
         if _states_batch(node, wanted):
             kept = ops.constant(np.array([0, *wanted[1:]], np.int64))
             freed = ops.reshape(node.input_value(0), kept, special_zero=True)
             freed.set_friendly_name(node.get_friendly_name())
             ov.utils.replace_node(node, freed)
-    model.validate_nodes_and_infer_types()
+            # What follows is judged by the shapes that it now gets.
+            model.validate_nodes_and_infer_types()
 
 
 def set_batch(model: ov.Model, batch: int) -> None:

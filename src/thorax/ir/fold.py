@@ -94,7 +94,8 @@ def fold(model: ov.Model) -> Folded:
     """Fold batch normalisation and constants in place, each layer keeping its framework's name.
 
     Transposes that undo each other go too. An axis that is open stays open: give the batch as -1
-    to keep shapes that are computed of it from turning into constants.
+    to keep shapes that are computed of it from turning into constants. A layer that is held by a
+    variable in Python counts as one more user of its inputs, and does not fold.
     """
     before = _note_names(model)
     transposes = count_transposes(model)
@@ -196,19 +197,26 @@ def _per_channel(node: ov.Node) -> ov.Output | None:
     return None
 
 
-def _note_scales(model: ov.Model) -> list[str]:
-    """Note each normalisation on the nodes that scale, and return their names in order.
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    name: str
+    after: str | None
+    """The layer with a kernel whose only user it is."""
+
+
+def _note_scales(model: ov.Model) -> list[_Scale]:
+    """Note each normalisation on the nodes that scale, and return them in order.
 
     Scales and shifts that follow one another directly (Caffe's BatchNorm and Scale) are one.
     """
-    names: list[str] = []
+    scales: list[_Scale] = []
     member: dict[str, int] = {}
     for node in model.get_ordered_ops():
         name, kind = node.get_friendly_name(), node.get_type_name()
         if kind == "BatchNormInference":
-            member[name] = len(names)
-            names.append(module_name(name, kind) or name)
-            node.get_rt_info()[f"{_SCALE}{member[name]}"] = name
+            member[name] = len(scales)
+            scales.append(_Scale(_source_name(node), _kernel_before(node.input_value(0))))
+            node.get_rt_info()[f"{_SCALE}{member[name]}"] = "yes"
             continue
         data = _per_channel(node)
         if data is None:
@@ -217,31 +225,72 @@ def _note_scales(model: ov.Model) -> list[str]:
         alone = len(data.get_target_inputs()) == 1
         group = member.get(source.get_friendly_name()) if alone else None
         if group is None and kind in _SCALES:
-            group = len(names)
-            names.append(module_name(name, kind) or name)
+            group = len(scales)
+            scales.append(_Scale(_source_name(node), _kernel_before(data)))
         if group is not None:
             member[name] = group
             if kind in _SCALES:
-                node.get_rt_info()[f"{_SCALE}{group}"] = name
-    return names
+                node.get_rt_info()[f"{_SCALE}{group}"] = "yes"
+    return scales
 
 
-def _where_they_went(model: ov.Model, scales: list[str]) -> Iterator[Normalisation]:
+def _source_name(node: ov.Node) -> str:
+    """Return what the framework calls a node that passes may have renamed since."""
+    tags = node.get_rt_info()
+    kept = tags[ORIGINAL_NAME].astype(str) if ORIGINAL_NAME in tags else node.get_friendly_name()
+    return module_name(kept, node.get_type_name()) or kept
+
+
+def _kernel_before(data: ov.Output) -> str | None:
+    node = data.get_node()
+    alone = len(data.get_target_inputs()) == 1
+    return _source_name(node) if alone and node.get_type_name() in WEIGHTED else None
+
+
+def _is_scaled(node: ov.Node) -> bool:
+    """Return whether what a layer answers is still scaled by a constant a channel."""
+    users = list(node.output(0).get_target_inputs())
+    while len(users) == 1 and _per_channel(user := users[0].get_node()) is not None:
+        if user.get_type_name() in _SCALES:
+            return True
+        users = list(user.output(0).get_target_inputs())
+    return False
+
+
+def _where_they_went(model: ov.Model, scales: list[_Scale]) -> Iterator[Normalisation]:
     into: dict[int, str] = {}
     stays: set[int] = set()
     for node in model.get_ordered_ops():
-        tags = node.get_rt_info()
-        for key in [key for key in tags if key.startswith(_SCALE)]:
-            group = int(key.removeprefix(_SCALE))
-            if node.get_type_name() in WEIGHTED:
+        kind = node.get_type_name()
+        # Where a pass made the node anew, the note is on the constant that it made for it.
+        sources = (port.get_source_output().get_node() for port in node.inputs())
+        noted = [node, *(one for one in sources if one.get_type_name() == "Constant")]
+        for group in {group for one in noted for group in _groups(one)}:
+            if kind in WEIGHTED:
                 into[group] = node.get_friendly_name()
-            elif node.get_type_name() in (*_SCALES, "BatchNormInference"):
+            elif kind in (*_SCALES, "BatchNormInference"):
                 stays.add(group)
-            del tags[key]
-    for group, name in enumerate(scales):
+    for node in model.get_ordered_ops():
+        for group in _groups(node):
+            del node.get_rt_info()[f"{_SCALE}{group}"]
+    # Notes do not outlive two scales that became one; the layer before them shows where they are.
+    unscaled = {
+        node.get_friendly_name()
+        for node in model.get_ordered_ops()
+        if node.get_type_name() in WEIGHTED and not _is_scaled(node)
+    }
+    for group, scale in enumerate(scales):
+        if group not in into and scale.after is not None and scale.after in unscaled:
+            into[group] = scale.after
+    for group, name in enumerate(one.name for one in scales):
         # A scale by one all over is in neither.
         if group in into or group in stays:
             yield Normalisation(name, None if group in stays else into[group])
+
+
+def _groups(node: ov.Node) -> list[int]:
+    keys = [key for key in node.get_rt_info() if key.startswith(_SCALE)]
+    return [int(key.removeprefix(_SCALE)) for key in keys]
 
 
 def _restore_names(model: ov.Model) -> set[str]:

@@ -1,7 +1,7 @@
 """Graph passes: bytes in, probability, heat map and embedding out, names a person can read."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from thorax.artifact import Activation, Card, HeatmapGrid
 from thorax.devices.core import open_core
 from thorax.devices.engine import EMBEDDING, HEATMAP, INPUT, PROBABILITY
 from thorax.errors import ModelError
+from thorax.ir.fold import Folded
 
 NORMALISE: Final = "normalise"
 BORDER: Final = "border"
@@ -40,6 +41,53 @@ class Head:
     features: ov.Output
     weight: npt.NDArray[np.float32]
     bias: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """What became of a source's graph on its way to an artifact's.
+
+    Attributes:
+        folded: what folding did.
+        grey_stem: whether a first convolution over several channels takes the one grey now.
+        heatmap: whether heat map and embedding are outputs.
+    """
+
+    folded: Folded
+    grey_stem: bool
+    heatmap: bool
+
+    def counts(self) -> dict[str, int | bool]:
+        """Return figures alone, for the card."""
+        return {**self.folded.counts(), "grey_stem": self.grey_stem, "heatmap": self.heatmap}
+
+    def document(self) -> dict[str, Any]:
+        """Return figures and the way of each normalisation, for JSON."""
+        return {
+            **self.folded.document(), "grey_stem": self.grey_stem, "heatmap": self.heatmap,
+        }  # fmt: skip
+
+    def line(self) -> str:
+        """Return it in one line for people."""
+        counts = self.folded.counts()
+        parts = [f"{counts['layers_before']} layers became {counts['layers_after']}"]
+        if counts["normalisations"]:
+            parts.append(
+                f"{counts['normalisations_folded']} of {counts['normalisations']} normalisations "
+                "folded"
+            )
+        for key, what in (
+            ("constants_folded", "constant"),
+            ("dead_layers_removed", "dead"),
+            ("transposes_removed", "transpose"),
+        ):
+            if counts[key]:
+                parts.append(f"{counts[key]} {what} layers gone")
+        if self.grey_stem:
+            parts.append("stem takes one grey channel")
+        if not self.heatmap:
+            parts.append("no pooled linear head: no heat map")
+        return "; ".join(parts)
 
 
 def _constant(output: ov.Output) -> npt.NDArray[np.float32] | None:
@@ -215,8 +263,11 @@ def _fold_grey_stem(
 
 def take_bytes(
     model: ov.Model, mean: npt.NDArray[np.float32], std: npt.NDArray[np.float32]
-) -> None:
+) -> bool:
     """Make the input uint8 [N,1,S,S] named `image`, normalised inside as (x / 255 - mean) / std.
+
+    Returns:
+        Whether a first convolution over several channels now takes the one grey channel.
 
     Args:
         model: changed in place; its one input is float [N,C,S,S].
@@ -224,8 +275,11 @@ def take_bytes(
         std: float32 [C].
     """
     scale, shift = (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+    grey_stem = False
     if len(mean) > 1:
+        before = model.inputs[0].get_node()
         scale, shift = _fold_grey_stem(model, scale, shift)
+        grey_stem = model.inputs[0].get_node() is not before
     old = model.inputs[0].get_node()
     shape = [int(d) for d in old.get_output_shape(0)]
     image = ops.parameter([shape[0], 1, *shape[2:]], np.uint8, name=INPUT)
@@ -244,6 +298,7 @@ def take_bytes(
         user.replace_source_output(value.output(0))
     model.add_parameters([image])
     model.remove_parameter(old)
+    return grey_stem
 
 
 def expose_outputs(
