@@ -13,6 +13,9 @@ from thorax.cli_data import Json, Out
 from thorax.errors import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from thorax.ir.optimize import Wanted
     from thorax.labels import LabelSet
 
@@ -252,3 +255,171 @@ def mo(
         print(f"next: thorax optimize {made.xml} {made.hint()} --out {made.xml.stem}.artifact")
 
     console.emit(document, as_json=json, show=show)
+
+
+def _shape(text: str | None) -> dict[str, tuple[int, ...]]:
+    if text is None:
+        return {}
+    try:
+        return {"": tuple(int(part) for part in text.strip("[]() ").split(","))}
+    except ValueError as error:
+        raise UsageError(
+            "option-numbers", f"--input_shape is {text!r}; give lengths joined by commas"
+        ) from error
+
+
+def _gops(text: str | None, element: str) -> dict[str, float]:
+    from thorax.devices.peak import ELEMENTS
+
+    found = {}
+    for part in [] if text is None else text.split(","):
+        name, _, number = part.strip().rpartition("=")
+        try:
+            found[name or element] = float(number) * 1e9
+        except ValueError:
+            found[name] = 0.0
+    if any(name not in ELEMENTS or not 0 < rate < float("inf") for name, rate in found.items()):
+        raise UsageError(
+            "option-numbers",
+            f"--peak-gops is {text!r}; give a number above 0, or one for each of "
+            f"{', '.join(ELEMENTS)}, e.g. f32=250,int8=900",
+        )
+    return found
+
+
+@optimizer_app.command(epilog="Example:  thorax analyze model-int8 -d CPU --plot roofline.svg")
+def analyze(
+    model: Annotated[Path, Argument(help="Artifact folder, OpenVINO IR, or any model file.")],
+    device: Annotated[str, Option("-d", "--device", help="Whose roofs, and whose fusion.")] = "CPU",
+    peak_gops: Annotated[
+        str | None, Option(help="Peak of the device, 10^9 operations/s: X, or f32=X,int8=Y.")
+    ] = None,
+    bandwidth_gb_s: Annotated[float | None, Option(help="Of its memory, 10^9 bytes/s.")] = None,
+    measure: Annotated[
+        bool, Option("--measure/--no-measure", help="Measure the peaks that are not given.")
+    ] = True,
+    all_layers: Annotated[
+        bool, Option("--all", help="Show every layer, not those with the highest bound.")
+    ] = False,
+    plot: Annotated[Path | None, Option(help="Write the roofline to a .svg or .png.")] = None,
+    side: Annotated[int | None, Option(help="Input side where a file leaves it open.")] = None,
+    input_shape: Annotated[
+        str | None, Option("--input_shape", help="Every axis of the input, e.g. 1,3,224,224.")
+    ] = None,
+    structure: Annotated[
+        Path | None, Option(help="File of the layers, if not beside the weights.")
+    ] = None,
+    topology: Annotated[
+        str | None, Option(help="Of a PyTorch state dict: a name, or module:function.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Work, memory and least time of each layer on a device, and what runs as one kernel."""
+    from thorax.devices.peak import find_peaks
+    from thorax.ir.graphs import open_graph
+    from thorax.ir.imported import Asked
+    from thorax.ir.roofline import analyze as look
+
+    if plot is not None:
+        from thorax.measure.roofline import require_plot_format
+
+        require_plot_format(plot)
+    asked = Asked(structure=structure, topology=topology, shapes=_shape(input_shape))
+    graph = open_graph(model, asked, side=side)
+    element = "int8" if graph.precision == "int8" else graph.compute
+    peaks = find_peaks(
+        device,
+        operations_per_s=_gops(peak_gops, element),
+        bytes_per_s=None if bandwidth_gb_s is None else bandwidth_gb_s * 1e9,
+        measure=measure,
+        on_progress=console.say,
+    )
+    document = look(graph, device, peaks)
+    if plot is not None:
+        from thorax.measure.roofline import write_plot
+
+        write_plot(document, plot)
+
+    def show() -> None:
+        from thorax.measure.roofline import TOP, analyze_tables
+
+        console.show(*analyze_tables(document, top=None if all_layers else TOP))
+        if plot is not None:
+            print(f"plot: {plot}")
+
+    console.emit(document, as_json=json, show=show)
+
+
+@optimizer_app.command(epilog="Example:  thorax compare model-fp32 model-int8 --data store")
+def compare(
+    model: Annotated[Path, Argument(help="Artifact folder, OpenVINO IR, or any model file.")],
+    model2: Annotated[Path, Argument(help="Of the same network: what is compared with it.")],
+    images: Annotated[Path | None, Option(help="Folder of radiographs to run.")] = None,
+    data: Annotated[Path | None, Option(help="Store to take images from, evenly.")] = None,
+    device: Annotated[str, Option("-d", "--device", help="Runs the first model.")] = "CPU",
+    device2: Annotated[
+        str | None, Option("--device2", help="Runs the second; default: the same.")
+    ] = None,
+    compute: Annotated[
+        str | None, Option(help="f32 or bf16: arithmetic in place of what the cards say.")
+    ] = None,
+    count: Annotated[int, Option(min=3, help="How many images at most.")] = 8,
+    all_layers: Annotated[bool, Option("--all", help="Show every layer, not the worst.")] = False,
+    side: Annotated[int | None, Option(help="Input side where a file leaves it open.")] = None,
+    input_shape: Annotated[
+        str | None, Option("--input_shape", help="Every axis of the input, e.g. 1,3,224,224.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Noise of each layer between two models of one network, worst first."""
+    from thorax.ir import noise
+    from thorax.ir.graphs import open_graph
+    from thorax.ir.imported import Asked
+
+    if images is not None and data is not None:
+        raise UsageError("compare-images", "--images and --data are both given; leave out one")
+    asked = Asked(shapes=_shape(input_shape))
+    first, second = (open_graph(path, asked, side=side) for path in (model, model2))
+    chosen = _chosen(images, data, noise.image_side(first), count)
+    with console.progress("comparing", None) as ticker:
+        document = noise.compare(
+            first,
+            second,
+            chosen,
+            devices=(device, device2 or device),
+            compute=_one_of(compute, ("f32", "bf16"), "--compute"),
+            count=count,
+            on_progress=ticker.advance,
+        )
+
+    def show() -> None:
+        from thorax.measure.noise import TOP, compare_tables
+
+        console.show(*compare_tables(document, top=None if all_layers else TOP))
+        print(document["verdict"])
+
+    console.emit(document, as_json=json, show=show)
+
+
+def _chosen(
+    folder: Path | None, store: Path | None, side: int, count: int
+) -> "npt.NDArray[np.uint8] | None":
+    """Return uint8 [N,1,S,S] of a folder or a store; None of neither."""
+    import numpy as np
+
+    if folder is not None:
+        from thorax.measure.run import read_images
+        from thorax.predict import find_files
+        from thorax.preprocess import InputSpec
+
+        files = list(find_files([folder]))
+        return np.stack(read_images(files[:count], InputSpec(side)))
+    if store is not None:
+        from thorax.data.store import open_store
+
+        opened = open_store(store).images
+        if not len(opened):
+            raise UsageError("compare-images", f"{store} holds no images; give one that has some")
+        wanted = np.linspace(0, len(opened) - 1, min(count, len(opened))).astype(int)
+        return np.asarray(opened[wanted])[:, None]
+    return None

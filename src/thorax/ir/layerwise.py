@@ -1,8 +1,6 @@
 """Where two graphs of one network part: signal to noise after every layer, and whose noise it is.
 
-A layer here is what a device runs as one kernel: an operation with the bias, scale and activation
-that follow it and that nothing else reads. Layers are matched by name, compared where they end,
-and named after the operation they begin with.
+Layers are those of `grouping`, matched by name and compared where they end.
 """
 
 import math
@@ -17,21 +15,7 @@ import openvino.opset13 as ops
 
 from thorax.devices.graph import compile_graph
 from thorax.errors import ModelError
-
-_PASSING: Final = (
-    "Parameter", "Constant", "Result", "Convert", "ConvertLike", "FakeQuantize", "FakeConvert",
-    "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Concat", "Split", "VariadicSplit", "Slice",
-    "StridedSlice", "Gather", "MaxPool", "Pad", "Broadcast", "Tile", "ShapeOf", "DepthToSpace",
-    "SpaceToDepth", "ShuffleChannels", "Identity",
-)  # fmt: skip
-"""Operations that hand values on. Their noise is that of the layers around them: an 8-bit input is
-rounded wherever a quantizer stands between two layers, before or behind these."""
-
-_FOLLOWING: Final = (
-    "Add", "Subtract", "Multiply", "Divide", "BatchNormInference", "Relu", "PRelu", "Clamp", "Elu",
-    "Sigmoid", "Tanh", "HSwish", "HSigmoid", "HardSigmoid", "Swish", "Mish", "Gelu", "SoftPlus",
-)  # fmt: skip
-"""What belongs to the layer before it, where its other inputs are constants."""
+from thorax.ir.grouping import Layer, group_layers, live_names
 
 MEMORY_BYTES: Final = 256 * 2**20
 """Values of layers that are held at a time; a larger network is compared part by part."""
@@ -81,14 +65,6 @@ class Comparison:
     outputs: list[LayerError]
     unmatched: tuple[str, ...]
     extra: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    name: str
-    type: str
-    end: str
-    """Friendly name of the operation whose output is compared."""
 
 
 @dataclass(slots=True)
@@ -182,7 +158,7 @@ def compare_layers(
     known = {layer.name for layer in layers}
     return Comparison(
         list(found.values()),
-        _outputs(model_a, model_b, images, a, b),
+        _outputs((first, a), (second, b), images),
         tuple(layer.name for layer in layers if layer.name not in names),
         tuple(layer.name for layer in _layers(second) if layer.name not in known),
     )
@@ -223,49 +199,14 @@ def _same(nodes_a: dict[str, ov.Node], nodes_b: dict[str, ov.Node], name: str) -
     )
 
 
-def _live(model: ov.Model) -> set[str]:
-    """Return the unique names of the operations whose value depends on the input."""
-    live: set[str] = set()
-    for node in model.get_ordered_ops():
-        if node.get_type_name() == "Parameter" or any(
-            source.get_node().get_name() in live for source in node.input_values()
-        ):
-            live.add(node.get_name())
-    return live
+def _layers(model: ov.Model) -> list[Layer]:
+    """Return the layers whose noise is told: those that compute, and answer one value.
 
-
-def _layers(model: ov.Model) -> list[_Layer]:
-    """Return the layers in the order of execution."""
-    live = _live(model)
-    taken: set[str] = set()
-    layers = []
-    for node in model.get_ordered_ops():
-        if (
-            node.get_name() in taken
-            or node.get_name() not in live
-            or node.get_type_name() in _PASSING
-            or len(node.outputs()) != 1
-            or not node.output(0).get_element_type().is_real()
-            or node.output(0).get_partial_shape().is_dynamic
-        ):
-            continue
-        end = node
-        while (follower := _follower(end, live)) is not None:
-            taken.add(follower.get_name())
-            end = follower
-        layers.append(
-            _Layer(node.get_friendly_name(), node.get_type_name(), end.get_friendly_name())
-        )
-    return layers
-
-
-def _follower(node: ov.Node, live: set[str]) -> ov.Node | None:
-    """Return the operation that alone reads this one and belongs to its layer."""
-    users = [user.get_node() for user in node.output(0).get_target_inputs()]
-    if len(users) != 1 or users[0].get_type_name() not in _FOLLOWING:
-        return None
-    moving = [one for one in users[0].input_values() if one.get_node().get_name() in live]
-    return users[0] if len(moving) == 1 else None
+    Operations that hand values on have no noise of their own: an 8-bit value is rounded wherever
+    a quantizer stands between two layers, before or behind them.
+    """
+    layers = group_layers(model, live_names(model))
+    return [layer for layer in layers if len(layer.nodes[-1].outputs()) == 1]
 
 
 @dataclass(slots=True)
@@ -283,11 +224,11 @@ class _Cut:
     nodes: dict[str, ov.Node]
     fed: dict[str, ov.Node]
     image: ov.Node
-    layers: Sequence[_Layer]
+    layers: Sequence[Layer]
     reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @staticmethod
-    def of(model: ov.Model, layers: Sequence[_Layer]) -> "_Cut":
+    def of(model: ov.Model, layers: Sequence[Layer]) -> "_Cut":
         by_name = _by_name(model)
         nodes = {layer.end: by_name[layer.end] for layer in layers}
         fed = {}
@@ -303,9 +244,9 @@ class _Cut:
             cut.reads[layer.end] = tuple(_sources(nodes[layer.end], stands_for))
         return cut
 
-    def parts(self, memory_bytes: int) -> Iterator[list[_Layer]]:
+    def parts(self, memory_bytes: int) -> Iterator[list[Layer]]:
         """Yield the layers in runs whose values fit in memory side by side."""
-        part: list[_Layer] = []
+        part: list[Layer] = []
         held: set[str] = set()
         for layer in self.layers:
             wanted = {layer.end, *self.reads[layer.end]}
@@ -337,7 +278,7 @@ def _sources(node: ov.Node, stands_for: dict[str, str]) -> Iterator[str]:
 
 
 def _run(
-    part: Sequence[_Layer],
+    part: Sequence[Layer],
     images: npt.NDArray[Any],
     first: tuple[ov.Model, Place],
     second: tuple[ov.Model, Place],
@@ -394,38 +335,49 @@ def _require_finite(values: dict[str, npt.NDArray[Any]], which: str) -> None:
 
 
 def _outputs(
-    model_a: ov.Model, model_b: ov.Model, images: npt.NDArray[Any], a: Place, b: Place
+    first: tuple[ov.Model, Place], second: tuple[ov.Model, Place], images: npt.NDArray[Any]
 ) -> list[LayerError]:
-    """Return how far the outputs that both have differ; nothing is probed meanwhile."""
-    run_a = compile_graph(model_a, a.device, compute=a.compute)
-    run_b = compile_graph(model_b, b.device, compute=b.compute)
-    places = _paired(run_a, run_b)
-    sums = [_Sums() for _ in places]
+    """Return how far the outputs that both have differ; nothing else is probed meanwhile."""
+    pairs = _paired(first[0], second[0])
+    runs = [
+        compile_graph(
+            ov.Model([ops.result(ports[side]) for _, *ports in pairs], model.get_parameters()),
+            place.device,
+            compute=place.compute,
+        )
+        for side, (model, place) in enumerate((first, second))
+    ]
+    sums = [_Sums() for _ in pairs]
     for image in images:
-        wanted, got = _values(run_a, [image[None]]), _values(run_b, [image[None]])
-        for total, (_, left, right) in zip(sums, places, strict=True):
-            total.add(wanted[left], got[right])
+        wanted, got = (_values(run, [image[None]]) for run in runs)
+        for total, left, right in zip(sums, wanted, got, strict=True):
+            total.add(left, right)
     return [
         LayerError(name, "Result", total.sqnr_db, math.inf, total.worst)
-        for total, (name, _, _) in zip(sums, places, strict=True)
+        for total, (name, _, _) in zip(sums, pairs, strict=True)
     ]
 
 
-def _paired(run_a: ov.CompiledModel, run_b: ov.CompiledModel) -> list[tuple[str, int, int]]:
-    """Return the outputs of one name, or of one place where names say nothing."""
-    names_a = [_spoken(port, place) for place, port in enumerate(run_a.outputs)]
-    names_b = [_spoken(port, place) for place, port in enumerate(run_b.outputs)]
-    pairs = [
-        (name, place, names_b.index(name)) for place, name in enumerate(names_a) if name in names_b
-    ]
-    if not pairs and len(names_a) == len(names_b):
-        pairs = [(name, place, place) for place, name in enumerate(names_a)]
-    return [
-        pair
-        for pair in pairs
-        if run_a.outputs[pair[1]].get_partial_shape() == run_b.outputs[pair[2]].get_partial_shape()
-    ]
-
-
-def _spoken(port: ov.Output, place: int) -> str:
-    return min(port.get_names(), default=f"output {place}")
+def _paired(model_a: ov.Model, model_b: ov.Model) -> list[tuple[str, ov.Output, ov.Output]]:
+    """Return the outputs of one name, or of one place where names say nothing; and logits."""
+    names_a, names_b = (
+        [min(port.get_names(), default="") for port in model.outputs]
+        for model in (model_a, model_b)
+    )
+    places = [(at, names_b.index(name)) for at, name in enumerate(names_a) if name in names_b]
+    if not places and len(names_a) == len(names_b):
+        places = [(at, at) for at in range(len(names_a))]
+    found = []
+    for at, other in places:
+        name = names_a[at] or f"output {at}"
+        ports = [
+            model.outputs[place].get_node().input_value(0)
+            for model, place in ((model_a, at), (model_b, other))
+        ]
+        if len({str(port.get_partial_shape()) for port in ports}) != 1:
+            continue
+        found.append((name, *ports))
+        ends = [port.get_node() for port in ports]
+        if all(end.get_type_name() in ("Sigmoid", "Softmax", "SoftMax") for end in ends):
+            found.append((f"logit of {name}", *(end.input_value(0) for end in ends)))
+    return found

@@ -10,6 +10,7 @@ from thorax.measure.training import LOG, read_run
 
 COMMANDS: Final = (
     *("train", "optimize", "validate", "score", "benchmark", "classify", "demo", "sharpness"),
+    *("analyze", "compare"),
 )
 
 

@@ -19,6 +19,7 @@ from thorax.artifact import INTENDED_USE
 from thorax.durable import write_text
 from thorax.errors import DataError, UsageError
 from thorax.measure.documents import COMMANDS
+from thorax.measure.noise import compare_tables
 from thorax.measure.plots import (
     Series,
     auroc_plot,
@@ -28,6 +29,7 @@ from thorax.measure.plots import (
     speed_plot,
     training_plot,
 )
+from thorax.measure.roofline import analyze_tables, has_roofs, roofline_plot
 from thorax.measure.sharpness import sharpness_plots, sharpness_table
 from thorax.measure.tables import (
     Document,
@@ -148,6 +150,8 @@ def _render(by_command: Mapping[str, Sequence[Document]], title: str) -> str:
     sections = [
         _accuracy(accuracy),
         _speed(speed, optimized),
+        _roofline(by_command["analyze"]),
+        _compared(by_command["compare"]),
         _roc(accuracy),
         _reliability(accuracy),
         _training(by_command["train"]),
@@ -279,6 +283,32 @@ def _speed(documents: Sequence[Document], optimized: Sequence[Document]) -> Sect
             " are computed from its architecture, not read from a clock or a meter.",
         )
     return Section("speed", "Speed and size", text, plots, tuple(tables))
+
+
+def _roofline(documents: Sequence[Document]) -> Section | None:
+    if not documents:
+        return None
+    plots = [
+        Markup(roofline_plot(document, number=place))
+        for place, document in enumerate(documents)
+        if has_roofs(document)
+    ]
+    text = (
+        "The roof is the most that the device can compute, or feed from memory, at a layer's"
+        " operations a byte; marks are layers, larger the longer they must take.",
+    )
+    tables = [table for document in documents for table in analyze_tables(document)]
+    return Section(
+        "roofline", "Work and memory", text if plots else (), tuple(plots), tuple(tables)
+    )
+
+
+def _compared(documents: Sequence[Document]) -> Section | None:
+    if not documents:
+        return None
+    tables = [table for document in documents for table in compare_tables(document)]
+    verdicts = tuple(str(document["verdict"]) for document in documents)
+    return Section("compare", "Layer by layer", verdicts, tables=tuple(tables))
 
 
 def _roc(documents: Sequence[Document]) -> Section | None:

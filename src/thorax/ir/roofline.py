@@ -1,0 +1,238 @@
+"""What a device can at best make of a graph: the roofline of each layer, and of each precision.
+
+The model is that of Williams, Waterman and Patterson (CACM 52(4), 2009): a layer of I operations
+a byte runs at no more than min(peak, I x bandwidth). Every value and weight of a layer is taken
+to cross memory once; where a cache holds them, a device may be faster than the memory side says.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from thorax.artifact import Precision
+from thorax.devices.core import list_devices, physical_devices
+from thorax.devices.graph import compile_graph
+from thorax.devices.kernels import list_kernels
+from thorax.devices.peak import Peaks
+from thorax.ir.analyze import GraphCost, LayerCost, cost_graph
+from thorax.ir.graphs import Graph
+
+_COMPUTE_BYTES: Final = {"f32": 4, "bf16": 2, "f16": 2}
+
+_STORED_BYTES: Final = {
+    Precision.FP32: (4, 4),
+    Precision.FP16: (2, 2),
+    Precision.BF16: (2, 2),
+    Precision.INT8: (1, 4),
+}
+"""Of a weight that is multiplied with, and of another constant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The least time that a layer can take on a device.
+
+    Attributes:
+        time_s: the larger of the two below.
+        compute_s: 2 MACs / peak of its arithmetic; None where no peak is known.
+        memory_s: bytes / bandwidth; None where no bandwidth is known.
+        attainable_ops_per_s: min(peak, intensity x bandwidth).
+    """
+
+    time_s: float
+    compute_s: float | None
+    memory_s: float | None
+    attainable_ops_per_s: float | None
+
+    @property
+    def by(self) -> str:
+        """Which side bounds: "compute" or "memory"."""
+        return "compute" if (self.compute_s or 0) >= (self.memory_s or 0) else "memory"
+
+
+def intensity(macs: int, moved_bytes: int) -> float:
+    """Return operations a byte: 2 MACs / bytes of weights, inputs and outputs."""
+    return 2 * macs / moved_bytes if moved_bytes else 0.0
+
+
+def bound(macs: int, moved_bytes: int, element: str, peaks: Peaks) -> Bound | None:
+    """Return the roofline of one layer; None where nothing that it needs is known.
+
+    Args:
+        macs: multiply-accumulates.
+        moved_bytes: weights, inputs and outputs.
+        element: arithmetic that it runs in, a key of `peaks.operations_per_s`.
+        peaks: of the device.
+    """
+    peak = peaks.operations_per_s.get(element)
+    if peak is None and macs:
+        return None
+    compute_s = 2 * macs / peak if peak is not None else None
+    memory_s = moved_bytes / peaks.bytes_per_s if peaks.bytes_per_s else None
+    known = [side for side in (compute_s, memory_s) if side is not None]
+    if not known:
+        return None
+    roofs = [peak] if peak is not None else []
+    if peaks.bytes_per_s:
+        roofs.append(intensity(macs, moved_bytes) * peaks.bytes_per_s)
+    return Bound(max(known), compute_s, memory_s, min(roofs, default=None) if macs else None)
+
+
+def analyze(graph: Graph, device: str, peaks: Peaks | None) -> dict[str, Any]:
+    """Return the JSON document of `thorax analyze`.
+
+    Args:
+        graph: what to look at.
+        device: compiled for, so that it is known what runs as one.
+        peaks: the device's roofs; None leaves bounds out.
+
+    Raises:
+        DeviceError: as `compile_graph`.
+    """
+    compiled = compile_graph(graph.model, device, compute=graph.compute)
+    kernels = list_kernels(compiled)
+    cost = cost_graph(graph.model, kernels, compute_bytes=_COMPUTE_BYTES[graph.compute])
+    layers = [_layer(layer, graph.compute, peaks) for layer in cost.layers]
+    weight_bytes = sum(layer.weight_bytes for layer in cost.layers)
+    moved = sum(entry["moved_bytes"] for entry in layers)
+    macs = sum(layer.macs for layer in cost.layers)
+    time_s = _sum([entry["bound_s"] for entry in layers])
+    return {
+        "command": "analyze",
+        "model": graph.name,
+        "digest": graph.card.digest if graph.card else None,
+        "device": device,
+        "precision": graph.precision,
+        "compute": graph.compute,
+        "input": {port.any_name: list(port.get_shape()) for port in graph.model.inputs},
+        "macs": macs,
+        "operations": sum(layer.operations for layer in cost.layers),
+        "parameters": sum(layer.parameters for layer in cost.layers),
+        "memory_bytes": weight_bytes + cost.peak_activation_bytes,
+        "weight_bytes": weight_bytes,
+        "activation_bytes": sum(layer.output_bytes for layer in cost.layers),
+        "peak_activation_bytes": cost.peak_activation_bytes,
+        "moved_bytes": moved,
+        "intensity": intensity(macs, moved),
+        "peaks": None if peaks is None else _peaks(peaks),
+        "bound_s": time_s,
+        "images_per_s_bound": _images(graph) / time_s if time_s else None,
+        "layers": layers,
+        "types": _types(layers),
+        "kernels": [asdict(kernel) for kernel in kernels],
+        "precisions": _savings(cost, graph, device, peaks),
+    }
+
+
+def _images(graph: Graph) -> int:
+    shape = graph.model.inputs[0].get_shape()
+    return int(shape[0]) if len(shape) else 1
+
+
+def _sum(parts: Sequence[float | None]) -> float | None:
+    known = [part for part in parts if part is not None]
+    return sum(known) if known and len(known) == len(parts) else None
+
+
+def _peaks(peaks: Peaks) -> dict[str, Any]:
+    return {
+        "gops": {element: rate / 1e9 for element, rate in peaks.operations_per_s.items()},
+        "bandwidth_gb_s": peaks.bytes_per_s / 1e9 if peaks.bytes_per_s else None,
+        "measured": list(peaks.measured),
+    }
+
+
+def _layer(layer: LayerCost, compute: str, peaks: Peaks | None) -> dict[str, Any]:
+    element = "int8" if layer.quantized else compute
+    # A device widens the weights that it does not compute with as they are stored.
+    weights = layer.weight_bytes
+    if not layer.quantized:
+        weights = layer.constants * _COMPUTE_BYTES[compute]
+    moved = weights + layer.input_bytes + layer.output_bytes
+    least = None if peaks is None else bound(layer.macs, moved, element, peaks)
+    return {
+        "name": layer.name,
+        "type": layer.type,
+        "fused": list(layer.fused),
+        "kernel": None if layer.kernel is None else layer.kernel.type,
+        "implementation": None if layer.kernel is None else layer.kernel.implementation,
+        "macs": layer.macs,
+        "operations": layer.operations,
+        "parameters": layer.parameters,
+        "weight_bytes": layer.weight_bytes,
+        "input_bytes": layer.input_bytes,
+        "output_bytes": layer.output_bytes,
+        "moved_bytes": moved,
+        "intensity": intensity(layer.macs, moved),
+        "arithmetic": element,
+        "attainable_gops": least.attainable_ops_per_s / 1e9
+        if least and least.attainable_ops_per_s is not None
+        else None,
+        "bound_s": least.time_s if least else None,
+        "bound_by": least.by if least else None,
+    }
+
+
+def _types(layers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return sums over the layers of each type, most work first."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for layer in layers:
+        found.setdefault(layer["type"], []).append(layer)
+    sums = ("macs", "operations", "parameters", "weight_bytes", "moved_bytes")
+    rows = [
+        {
+            "type": kind,
+            "layers": len(group),
+            **{key: sum(layer[key] for layer in group) for key in sums},
+            "bound_s": _sum([layer["bound_s"] for layer in group]),
+        }
+        for kind, group in found.items()
+    ]
+    return sorted(rows, key=lambda row: (-row["macs"], -row["moved_bytes"]))
+
+
+def _savings(
+    cost: GraphCost, graph: Graph, device: str, peaks: Peaks | None
+) -> list[dict[str, Any]]:
+    """Return what each precision of the device would store, move and at best take.
+
+    INT8 is told as if every layer that multiplies were quantized; FP16 and BF16 are storage
+    formats on a device that computes f32, which widens their weights when it loads them.
+    """
+    rows = []
+    for precision in _precisions(device):
+        element = "int8" if precision is Precision.INT8 else precision.compute
+        narrow = {"int8": 1, "bf16": 2}.get(element, 4)
+        stored = moved_bytes = 0
+        times: list[float | None] = []
+        for layer in cost.layers:
+            first, rest = _STORED_BYTES[precision]
+            others = layer.constants - layer.multiplied
+            stored += first * layer.multiplied + rest * others
+            moved = narrow * (layer.inputs + layer.outputs + layer.multiplied) + 4 * others
+            moved_bytes += moved
+            least = None if peaks is None else bound(layer.macs, moved, element, peaks)
+            times.append(least.time_s if least else None)
+        time_s = _sum(times)
+        rows.append(
+            {
+                "precision": precision.value,
+                "arithmetic": element,
+                "weight_bytes": stored,
+                "moved_bytes": moved_bytes,
+                "bound_s": time_s,
+                "images_per_s_bound": _images(graph) / time_s if time_s else None,
+            }
+        )
+    return rows
+
+
+def _precisions(device: str) -> tuple[Precision, ...]:
+    """Return the precisions that every part of a device has."""
+    parts = physical_devices(device)
+    having = [
+        set(found.precisions)
+        for found in list_devices()
+        if found.name in parts or any(found.name == f"{part}.0" for part in parts)
+    ]
+    return tuple(one for one in Precision if all(one in precisions for precisions in having))

@@ -1,0 +1,136 @@
+"""What `thorax compare` says: who is to blame, and what cannot be compared."""
+
+import json
+import math
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import openvino.opset13 as ops
+import pytest
+
+from thorax.artifact import Artifact
+from thorax.data.store import Store
+from thorax.errors import ModelError, UsageError
+from thorax.ir.graphs import Graph, open_graph
+from thorax.ir.layerwise import LayerError
+from thorax.ir.noise import compare, feed, suggested_ignore, worst_first
+
+Thorax = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def layer(name: str, own: float, *, total: float = 10.0, kind: str = "Convolution") -> LayerError:
+    return LayerError(name, kind, total, own, 0.1)
+
+
+def test_the_layers_that_add_the_noise_are_suggested_and_not_those_that_pass_it_on() -> None:
+    usual = [layer(f"c{place}", 35.0, total=3.0) for place in range(9)]
+    bad = [layer("bad", 12.0), layer("worse", 4.0), layer("sum", 1.0, kind="Add")]
+    assert suggested_ignore([*usual, *bad]) == ("worse", "bad")
+    assert suggested_ignore(usual) == ()
+    # Nor does one stand out among the noisy, or make noise that none can hear.
+    assert suggested_ignore([layer(f"c{place}", 12.0) for place in range(9)]) == ()
+    assert suggested_ignore([*[layer(f"c{at}", 60.0) for at in range(9)], layer("x", 40.0)]) == ()
+    assert suggested_ignore([layer("float", math.inf)]) == ()
+
+
+def test_the_noisiest_layer_comes_first() -> None:
+    rows = [layer("a", 1, total=30), layer("b", 1, total=math.inf), layer("c", 1, total=-math.inf)]
+    assert [one.name for one in worst_first(rows)] == ["c", "a", "b"]
+
+
+def test_int8_is_compared_on_radiographs_and_its_document_is_json(
+    tiny_fp32: Artifact, tiny_int8: Artifact, tiny_store: Store
+) -> None:
+    first, second = open_graph(tiny_fp32.path), open_graph(tiny_int8.path)
+    document = compare(first, second, np.asarray(tiny_store.images[:3])[:, None])
+    layers = document["layers"]
+    figures = [entry["sqnr_db"] for entry in layers if entry["sqnr_db"] is not None]
+    assert figures == sorted(figures)
+    assert {"name", "type", "sqnr_db", "max_error"} <= set(layers[0])
+    assert (document["images"], document["unmatched"], document["probes"]) == (3, [], False)
+    outputs = {entry["name"]: entry["sqnr_db"] for entry in document["outputs"]}
+    assert list(outputs) == ["probability", "logit of probability", "heatmap", "embedding"]
+    assert "probability" in document["verdict"]
+    kernels = {entry["name"] for entry in layers if entry["type"] in ("Convolution", "MatMul")}
+    assert set(document["suggested_ignore"]) <= kernels
+    json.dumps(document, allow_nan=False)
+
+
+def test_a_layer_whose_weights_are_spoilt_is_the_one_to_keep(tiny_fp32: Artifact) -> None:
+    first, second = open_graph(tiny_fp32.path), open_graph(tiny_fp32.path)
+    nodes = {node.get_friendly_name(): node for node in second.model.get_ordered_ops()}
+    random = np.random.default_rng(1)
+    for name, spoilt in (("layer2.0.conv1", 0.5), ("layer3.0.conv1", 0.01), ("conv1", 0.01)):
+        conv = nodes[name]
+        weights = np.array(conv.input_value(1).get_node().data)
+        noisy = weights * (1 + spoilt * random.normal(size=weights.shape))
+        constant = ops.constant(noisy.astype(np.float32))
+        conv.input(1).replace_source_output(constant.output(0))
+    document = compare(first, second)
+    assert document["suggested_ignore"] == ["layer2.0.conv1"]
+    assert "--keep layer2.0.conv1" in document["verdict"]
+
+
+def test_a_model_is_equal_to_itself(thorax: Thorax, tiny_fp32: Artifact) -> None:
+    done = thorax("compare", tiny_fp32.path, tiny_fp32.xml, "--json", "--count", "3")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert {entry["sqnr_db"] for entry in document["layers"]} == {None}
+    assert document["verdict"].startswith("equal: ")
+    assert document["suggested_ignore"] == []
+
+
+def test_compare_from_a_shell(
+    thorax: Thorax, tiny_fp32: Artifact, tiny_int8: Artifact, tiny_store: Store, phantoms: Path
+) -> None:
+    pair = (tiny_fp32.path, tiny_int8.path)
+    done = thorax("compare", *pair, "--data", tiny_store.path, "--count", "3")
+    assert done.returncode == 0, done.stderr
+    assert "noisiest first" in done.stdout
+    assert "outputs: probability" in " ".join(done.stdout.split())
+    done = thorax("compare", *pair, "--images", phantoms, "--count", "3", "--json")
+    assert json.loads(done.stdout)["images"] == 3
+    done = thorax("compare", *pair, "--images", phantoms, "--data", tiny_store.path)
+    assert (done.returncode, "compare-images" in done.stderr) == (2, True)
+
+
+def drawn(shape: list[int], *, kind: type = np.float32) -> ov.Model:
+    image = ops.parameter(shape, kind)
+    return ov.Model([ops.relu(ops.convert(image, np.float32))], [image], "drawn")
+
+
+def graph(shape: list[int], *, layout: str = "NCHW", kind: type = np.float32) -> Graph:
+    placed = "NHWC" if layout == "NHWC" else "NCHW"
+    return Graph(Path("drawn.onnx"), drawn(shape, kind=kind), placed, None, "f32")  # type: ignore[arg-type]
+
+
+def test_a_model_is_fed_as_it_takes_images() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 1, 8, 8), np.uint8)
+    assert feed(graph([1, 1, 8, 8], kind=np.uint8), images, count=3) is not None
+    wide = feed(graph([1, 3, 8, 8]), images, count=3)
+    assert wide.shape == (2, 3, 8, 8)
+    assert np.array_equal(wide[:, 1], images[:, 0] / np.float32(255))
+    assert feed(graph([1, 8, 8, 3], layout="NHWC"), images, count=3).shape == (2, 8, 8, 3)
+    assert feed(graph([1, 3, 8, 8]), None, count=5).shape == (5, 3, 8, 8)
+
+
+def test_models_of_other_shapes_and_labels_and_images_of_another_side_are_refused(
+    tiny_fp32: Artifact,
+) -> None:
+    own = open_graph(tiny_fp32.path)
+    with pytest.raises(ModelError) as refused:
+        compare(own, graph([1, 1, 8, 8], kind=np.uint8))
+    assert refused.value.code == "compare-shape"
+    card = tiny_fp32.card.model_copy(update={"labels": ("Other",)})
+    with pytest.raises(ModelError) as refused:
+        compare(own, Graph(own.path, own.model, "NCHW", card, "f32"))
+    assert refused.value.code == "compare-labels"
+    with pytest.raises(UsageError) as misfit:
+        compare(own, own, np.zeros((1, 1, 8, 8), np.uint8))
+    assert misfit.value.code == "compare-images"
+    with pytest.raises(ModelError) as refused:
+        compare(graph([1, 5]), graph([1, 5]))
+    assert refused.value.code == "compare-input"

@@ -1,0 +1,163 @@
+"""Bounds, against the formula, and the document of `thorax analyze`."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thorax import cli
+from thorax.artifact import Artifact
+from thorax.devices.peak import Peaks
+from thorax.ir.graphs import open_graph
+from thorax.ir.roofline import analyze, bound, intensity
+
+Thorax = Callable[..., "subprocess.CompletedProcess[str]"]
+
+PEAKS = Peaks("CPU", {"f32": 1e11, "int8": 4e11}, 2e10)
+
+
+def test_below_the_knee_memory_bounds_and_above_it_arithmetic() -> None:
+    # The knee lies at peak / bandwidth = 5 operations a byte.
+    for macs, by, time_s, rate in (
+        (1_000, "memory", 1000 / 2e10, 2 * 2e10),
+        (2_500, "compute", 5000 / 1e11, 1e11),
+        (5_000, "compute", 10_000 / 1e11, 1e11),
+    ):
+        least = bound(macs, 1000, "f32", PEAKS)
+        assert least is not None
+        assert least.by == by
+        assert least.time_s == pytest.approx(time_s)
+        assert least.attainable_ops_per_s == pytest.approx(rate)
+        # The roofline is the same statement as the larger of the two times.
+        assert 2 * macs / least.time_s == pytest.approx(least.attainable_ops_per_s)
+
+
+def test_a_layer_that_only_moves_is_bound_by_memory_and_has_no_place_under_the_roof() -> None:
+    least = bound(0, 4000, "f32", PEAKS)
+    assert least is not None
+    assert (least.by, least.time_s, least.attainable_ops_per_s) == ("memory", 4000 / 2e10, None)
+    assert intensity(0, 0) == 0
+
+
+def test_arithmetic_of_unknown_peak_has_no_bound() -> None:
+    assert bound(10, 10, "bf16", PEAKS) is None
+    assert bound(0, 10, "f32", Peaks("CPU", {"f32": 1e11}, None)) is not None
+    assert bound(0, 10, "bf16", Peaks("CPU", {}, None)) is None
+
+
+@pytest.fixture(scope="module")
+def documents(tiny_fp32: Artifact, tiny_int8: Artifact) -> list[dict[str, Any]]:
+    return [analyze(open_graph(one.path), "CPU", PEAKS) for one in (tiny_fp32, tiny_int8)]
+
+
+def test_totals_are_sums_of_layers_and_agree_with_the_card(
+    documents: list[dict[str, Any]], tiny_fp32: Artifact
+) -> None:
+    card = tiny_fp32.card
+    for document in documents:
+        layers = document["layers"]
+        for key in ("macs", "parameters", "operations", "weight_bytes", "moved_bytes"):
+            assert document[key] == sum(layer[key] for layer in layers)
+            assert document.get(key) == sum(row.get(key) for row in document["types"])
+        assert document["bound_s"] == pytest.approx(sum(layer["bound_s"] for layer in layers))
+        assert document["images_per_s_bound"] == pytest.approx(1 / document["bound_s"])
+        assert (document["macs"], document["parameters"]) == (card.macs, card.parameters)
+        assert document["memory_bytes"] > document["peak_activation_bytes"] > 48 * 48
+        json.dumps(document, allow_nan=False)
+
+
+def test_weights_take_what_the_file_takes(
+    documents: list[dict[str, Any]], tiny_fp32: Artifact, tiny_int8: Artifact
+) -> None:
+    for document, made in zip(documents, (tiny_fp32, tiny_int8), strict=True):
+        assert document["weight_bytes"] == pytest.approx(made.card.size_bytes, rel=0.02)
+    told = {row["precision"]: row["weight_bytes"] for row in documents[0]["precisions"]}
+    assert told["fp32"] == documents[0]["weight_bytes"] == 2 * told["fp16"]
+    assert told["int8"] == pytest.approx(tiny_int8.card.size_bytes, rel=0.03)
+
+
+def test_the_precision_that_a_graph_has_is_bound_as_the_graph_itself(
+    documents: list[dict[str, Any]],
+) -> None:
+    wide, narrow = documents
+    told = {row["precision"]: row for row in wide["precisions"]}
+    assert told["fp32"]["moved_bytes"] == pytest.approx(wide["moved_bytes"], rel=0.01)
+    assert told["fp32"]["bound_s"] == pytest.approx(wide["bound_s"], rel=0.01)
+    assert told["int8"]["bound_s"] == pytest.approx(narrow["bound_s"], rel=0.1)
+    assert told["int8"]["bound_s"] < told["fp32"]["bound_s"]
+
+
+def test_bias_norm_activation_and_residual_sum_run_as_one_convolution(
+    documents: list[dict[str, Any]],
+) -> None:
+    for document in documents:
+        layers = {layer["name"]: layer for layer in document["layers"]}
+        assert layers["conv1"]["fused"] == ["bn1/batch_norm", "relu"]
+        assert layers["conv1"]["kernel"] == "Convolution"
+        assert "layer1.0/add" in layers["layer1.0.conv2"]["fused"]
+        assert "layer1.0/add" not in layers
+    assert {layer["arithmetic"] for layer in documents[1]["layers"] if layer["macs"]} == {
+        "int8",
+        "f32",
+    }
+
+
+def test_without_peaks_there_are_costs_and_no_bounds(tiny_fp32: Artifact) -> None:
+    document = analyze(open_graph(tiny_fp32.path), "CPU", None)
+    assert document["peaks"] is None
+    assert document["bound_s"] is None
+    assert all(layer["bound_s"] is None for layer in document["layers"])
+    assert document["macs"] == tiny_fp32.card.macs
+
+
+def test_analyze_from_a_shell(thorax: Thorax, tiny_int8: Artifact, tmp_path: Path) -> None:
+    given = ("--peak-gops", "f32=100,int8=400", "--bandwidth-gb-s", "20")
+    plot = tmp_path / "roof.svg"
+    done = thorax("analyze", tiny_int8.path, *given, "--plot", plot, "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert {"layers", "macs", "parameters", "memory_bytes"} <= set(document)
+    assert document["peaks"] == {
+        "gops": {"f32": 100.0, "int8": 400.0}, "bandwidth_gb_s": 20.0, "measured": [],
+    }  # fmt: skip
+    assert plot.read_text("utf-8").startswith("<svg ")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("--peak-gops", "fast"), "option-numbers"),
+        (("--peak-gops", "f64=3"), "option-numbers"),
+        (("--bandwidth-gb-s", "-1"), "peak-bandwidth"),
+        (("--plot", "roof.pdf"), "plot-format"),
+        (("-d", "TPU"), "device-unknown"),
+        (("--side", "9"), "model-described"),
+    ],
+)
+def test_what_cannot_be_analyzed_is_refused_in_one_line(
+    words: tuple[str, ...],
+    code: str,
+    tiny_int8: Artifact,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["thorax", "analyze", str(tiny_int8.path), *words])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == (5 if code == "device-unknown" else 2)
+    out, err = capfd.readouterr()
+    assert (out, err.startswith(f"thorax: {code}: ")) == ("", True), err
+
+
+def test_without_peaks_the_command_shows_costs(
+    tiny_int8: Artifact, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["thorax", "analyze", str(tiny_int8.path), "--no-measure"])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 0
+    assert "layer4.1.conv2 + layer4.1.bn2/batch_norm" in capfd.readouterr().out
