@@ -9,9 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import openvino as ov
-
-# The only door to these passes from Python; OpenVINO's own `ovc` goes through it.
-from openvino._offline_transformations import apply_moc_transformations
 from openvino.frontend import FrontEndManager
 
 from thorax.artifact import Activation
@@ -19,12 +16,12 @@ from thorax.devices.core import open_core
 from thorax.durable import sha256
 from thorax.errors import ModelError, UsageError
 from thorax.ir import formats, rewrite
+from thorax.ir.batch import open_batch
+from thorax.ir.fold import Folded, fold
 from thorax.ir.imported import Asked, Imported, Layout, Run
+from thorax.ir.layouts import take_channels_first
+from thorax.ir.rows import as_rows
 from thorax.labels import LabelSet
-
-ORIGINAL_NAME = "thorax_original_name"
-_KERNEL_NAME = "thorax_kernel_name"
-_WITH_KERNEL = ("Convolution", "GroupConvolution")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +36,7 @@ class Source:
         topology: name of the architecture, for people.
         activation: what makes probabilities of its logits.
         reference: float32 [1,C,S,S] -> float32 [K], the source's own scores as probabilities.
+        folded: what became of its layers.
         provenance: where it came from, for the card.
     """
 
@@ -49,6 +47,7 @@ class Source:
     topology: str
     activation: Activation
     reference: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+    folded: Folded
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
@@ -102,27 +101,6 @@ def load(path: Path, described: Described) -> Source:
     return _foreign(path, described)
 
 
-def fold(model: ov.Model) -> None:
-    """Fold batch normalisation and constants in place, each layer keeping its framework's name."""
-    for node in model.get_ordered_ops():
-        name = node.get_friendly_name()
-        node.get_rt_info()[ORIGINAL_NAME] = name
-        # A layer made of several loses what they disagree on; only one of them is a convolution.
-        if node.get_type_name() in _WITH_KERNEL:
-            node.get_rt_info()[_KERNEL_NAME] = name
-    apply_moc_transformations(model, cf=False, smart_reshape=False)
-    for node in model.get_ordered_ops():
-        tags = node.get_rt_info()
-        keys = [key for key in (ORIGINAL_NAME, _KERNEL_NAME) if key in tags]
-        names = {key: tags[key].astype(str) for key in keys}
-        for key in keys:
-            del tags[key]
-        if node.get_type_name() in _WITH_KERNEL and _KERNEL_NAME in names:
-            node.set_friendly_name(names[_KERNEL_NAME])
-        elif ORIGINAL_NAME in names:
-            node.set_friendly_name(names[ORIGINAL_NAME])
-
-
 def _checkpoint(path: Path) -> Source:
     # torch takes seconds to import and an ONNX file does not need it.
     import torch  # noqa: PLC0415
@@ -146,7 +124,7 @@ def _checkpoint(path: Path) -> Source:
     frontend = FrontEndManager().load_by_framework("pytorch")
     model = frontend.convert(frontend.load(decoder))
     model.reshape([1, 1, spec.side, spec.side])
-    fold(model)
+    folded = _fold(model)
 
     def reference(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         with torch.inference_mode():
@@ -161,8 +139,17 @@ def _checkpoint(path: Path) -> Source:
         topology=_full_name(loaded.card.topology, loaded.card.width),
         activation="sigmoid",
         reference=reference,
+        folded=folded,
         provenance={"framework": "thorax", "weights_sha256": loaded.card.weights_sha256},
     )
+
+
+def _fold(model: ov.Model) -> Folded:
+    """Fold a graph of one image so that it can be compiled for several."""
+    open_batch(model)
+    folded = fold(model)
+    model.reshape([1, *model.inputs[0].get_partial_shape()[1:]])
+    return folded
 
 
 def _full_name(topology: str, width: float) -> str:
@@ -194,8 +181,9 @@ def _foreign(path: Path, described: Described) -> Source:
     hint = {"INFERENCE_PRECISION_HINT": "f32"}
     _require_one_image(model, path)
     if layout == "NHWC":
-        rewrite.take_channels_first(model)
+        take_channels_first(model)
     _fix_shape(model, path, channels=channels, side=side)
+    as_rows(model)
     outputs = model.outputs[0].get_partial_shape()
     if len(outputs) != 2 or outputs[1].is_dynamic or outputs[1].get_length() != len(labels):
         raise ModelError(
@@ -210,7 +198,7 @@ def _foreign(path: Path, described: Described) -> Source:
         )
     activation = own or described.activation or "sigmoid"
     untouched = open_core().compile_model(model.clone(), "CPU", hint)
-    fold(model)
+    folded = _fold(model)
 
     def reference(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         if imported.run is None:
@@ -227,6 +215,7 @@ def _foreign(path: Path, described: Described) -> Source:
         topology=path.stem,
         activation=activation,
         reference=reference,
+        folded=folded,
         provenance={
             "framework": imported.framework,
             "file": path.name,

@@ -17,8 +17,8 @@ from thorax.errors import ModelError
 from thorax.ir import formats
 from thorax.ir.analyze import count_macs, count_parameters
 from thorax.ir.cut import cut
+from thorax.ir.fold import fold
 from thorax.ir.imported import Imported
-from thorax.ir.load import fold
 from thorax.ir.mo_plan import Flags, asked, check_framework, understand
 from thorax.ir.mo_ports import end_orders, steps_of, wanted_shapes
 from thorax.ir.preprocessing import append_layout, prepend

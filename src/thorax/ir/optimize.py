@@ -42,6 +42,7 @@ class Optimized:
 
     Attributes:
         artifact: verified, on disk.
+        rewritten: what became of the source's graph.
         difference: largest difference of a probability from the source's on probe images.
         auroc_drop: mean AUROC of the FP32 graph minus this one's on the store's val split;
             None without a store, or where the device does not compute the precision.
@@ -51,6 +52,7 @@ class Optimized:
     """
 
     artifact: Artifact
+    rewritten: rewrite.Rewritten
     difference: float
     auroc_drop: float | None
     bounds: Intervals | None = None
@@ -80,6 +82,7 @@ class Optimized:
             "tried": [trial.model_dump(mode="json") for trial in card.tried],
             "why": self.why,
             "largest_difference": self.difference,
+            "rewritten": self.rewritten.document(),
         }
 
 
@@ -124,7 +127,8 @@ def optimize(
     physical_devices(device)
     watcher.say("reading the model")
     loaded = load(source, described or Described())
-    model, card = _rewrite(loaded)
+    model, card, rewritten = _rewrite(loaded)
+    watcher.say(rewritten.line())
     if store is not None:
         store.require(card.input.side, card.labels_as_set())
     _check_layers(model, keep)
@@ -147,6 +151,7 @@ def optimize(
         artifact.seal(staging, made.card.model_copy(update=facts))
     return Optimized(
         artifact=artifact.load(out),
+        rewritten=rewritten,
         difference=choice.candidate.difference,
         auroc_drop=choice.verdict.drop if choice.verdict else None,
         bounds=choice.bounds,
@@ -202,14 +207,14 @@ def _guard(
         return None
 
 
-def _rewrite(source: Source) -> tuple[ov.Model, Card]:
+def _rewrite(source: Source) -> tuple[ov.Model, Card, rewrite.Rewritten]:
     model = source.model
     side = int(model.inputs[0].get_shape()[-1])
     logits, _ = rewrite.find_logits(model)
     head = rewrite.find_head(logits)
     grid = rewrite.heatmap_grid(head.features) if head else None
-    rewrite.take_bytes(model, source.mean, source.std)
-    rewrite.readable_names(model)
+    grey_stem = rewrite.take_bytes(model, source.mean, source.std)
+    rewritten = rewrite.Rewritten(source.folded, bool(grey_stem), head is not None)
     model = rewrite.expose_outputs(model, logits, head, source.activation)
     model.set_friendly_name(source.topology)
     mean, std = float(source.mean.mean()), float(source.std.mean())
@@ -225,6 +230,10 @@ def _rewrite(source: Source) -> tuple[ov.Model, Card]:
         parameters=count_parameters(model),
         macs=count_macs(model),
         size_bytes=0,
-        provenance={**source.provenance, "openvino": ov.get_version()},
+        provenance={
+            **source.provenance,
+            "openvino": ov.get_version(),
+            "rewritten": rewritten.counts(),
+        },
     )
-    return model, card
+    return model, card, rewritten

@@ -1,9 +1,7 @@
 """Graph passes: bytes in, probability, heat map and embedding out, names a person can read."""
 
-import re
-from collections import Counter
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,14 +12,12 @@ from thorax.artifact import Activation, Card, HeatmapGrid
 from thorax.devices.core import open_core
 from thorax.devices.engine import EMBEDDING, HEATMAP, INPUT, PROBABILITY
 from thorax.errors import ModelError
+from thorax.ir.fold import Folded
 
 NORMALISE: Final = "normalise"
 BORDER: Final = "border"
 CELLS: Final = "head/cells"
 """Names of layers that a source does not have, but for the head's linear layer over each cell."""
-
-_ONNX_KERNEL: Final = "/WithoutBiases"
-"""What OpenVINO adds to the name of an ONNX layer when it parts it from its bias."""
 
 _SHAPE_ONLY: Final = ("Reshape", "Squeeze", "Unsqueeze", "Convert")
 _POINTWISE: Final = (
@@ -45,6 +41,53 @@ class Head:
     features: ov.Output
     weight: npt.NDArray[np.float32]
     bias: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """What became of a source's graph on its way to an artifact's.
+
+    Attributes:
+        folded: what folding did.
+        grey_stem: whether a first convolution over several channels takes the one grey now.
+        heatmap: whether heat map and embedding are outputs.
+    """
+
+    folded: Folded
+    grey_stem: bool
+    heatmap: bool
+
+    def counts(self) -> dict[str, int | bool]:
+        """Return figures alone, for the card."""
+        return {**self.folded.counts(), "grey_stem": self.grey_stem, "heatmap": self.heatmap}
+
+    def document(self) -> dict[str, Any]:
+        """Return figures and the way of each normalisation, for JSON."""
+        return {
+            **self.folded.document(), "grey_stem": self.grey_stem, "heatmap": self.heatmap,
+        }  # fmt: skip
+
+    def line(self) -> str:
+        """Return it in one line for people."""
+        counts = self.folded.counts()
+        parts = [f"{counts['layers_before']} layers became {counts['layers_after']}"]
+        if counts["normalisations"]:
+            parts.append(
+                f"{counts['normalisations_folded']} of {counts['normalisations']} normalisations "
+                "folded"
+            )
+        for key, what in (
+            ("constants_folded", "constant"),
+            ("dead_layers_removed", "dead"),
+            ("transposes_removed", "transpose"),
+        ):
+            if counts[key]:
+                parts.append(f"{counts[key]} {what} layers gone")
+        if self.grey_stem:
+            parts.append("stem takes one grey channel")
+        if not self.heatmap:
+            parts.append("no pooled linear head: no heat map")
+        return "; ".join(parts)
 
 
 def _constant(output: ov.Output) -> npt.NDArray[np.float32] | None:
@@ -91,20 +134,6 @@ def find_logits(model: ov.Model) -> tuple[ov.Output, Activation | None]:
     if kind not in _ACTIVATIONS:
         return value, None
     return value.get_node().input_value(0), _ACTIVATIONS[kind]
-
-
-def take_channels_first(model: ov.Model) -> None:
-    """Let the one input [N,S,S,C] be fed as [N,C,S,S]."""
-    old = model.inputs[0].get_node()
-    shape = old.get_partial_shape()
-    image = ops.parameter(ov.PartialShape([shape[axis] for axis in (0, 3, 1, 2)]), np.float32)
-    image.set_friendly_name(old.get_friendly_name())
-    image.output(0).set_names(old.output(0).get_names())
-    turned = ops.transpose(image, ops.constant(np.array([0, 2, 3, 1])))
-    for user in old.output(0).get_target_inputs():
-        user.replace_source_output(turned.output(0))
-    model.add_parameters([image])
-    model.remove_parameter(old)
 
 
 def find_head(logits: ov.Output) -> Head | None:
@@ -234,8 +263,11 @@ def _fold_grey_stem(
 
 def take_bytes(
     model: ov.Model, mean: npt.NDArray[np.float32], std: npt.NDArray[np.float32]
-) -> None:
+) -> bool:
     """Make the input uint8 [N,1,S,S] named `image`, normalised inside as (x / 255 - mean) / std.
+
+    Returns:
+        Whether a first convolution over several channels now takes the one grey channel.
 
     Args:
         model: changed in place; its one input is float [N,C,S,S].
@@ -243,8 +275,11 @@ def take_bytes(
         std: float32 [C].
     """
     scale, shift = (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+    grey_stem = False
     if len(mean) > 1:
+        before = model.inputs[0].get_node()
         scale, shift = _fold_grey_stem(model, scale, shift)
+        grey_stem = model.inputs[0].get_node() is not before
     old = model.inputs[0].get_node()
     shape = [int(d) for d in old.get_output_shape(0)]
     image = ops.parameter([shape[0], 1, *shape[2:]], np.uint8, name=INPUT)
@@ -263,6 +298,7 @@ def take_bytes(
         user.replace_source_output(value.output(0))
     model.add_parameters([image])
     model.remove_parameter(old)
+    return grey_stem
 
 
 def expose_outputs(
@@ -298,34 +334,6 @@ def expose_outputs(
 def _name(node: ov.Node, name: str) -> None:
     node.set_friendly_name(name)
     node.output(0).set_names({name})
-
-
-def readable_names(model: ov.Model) -> None:
-    """Call each layer what its framework's module was called, `layer1.0.conv1`."""
-    wanted: dict[str, str] = {}
-    # Backwards, so that a batch normalisation left as a Multiply takes after the Add that follows.
-    layers = [node for node in model.get_ordered_ops() if node.get_type_name() != "Constant"]
-    given = {node.get_friendly_name() for node in layers}
-    for node in reversed(layers):
-        name = node.get_friendly_name()
-        match = re.match(r"^__module\.(.+?)/(?:aten|prim|ov_ext)::(\w+)", name)
-        if match is not None:
-            module, operation = match[1], match[2].strip("_")
-            bare = node.get_type_name() in ("Convolution", "GroupConvolution", "MaxPool", "Relu")
-            wanted[name] = module if bare else f"{module}/{operation}"
-        elif name.endswith(_ONNX_KERNEL):
-            wanted[name] = name.removesuffix(_ONNX_KERNEL)
-        elif name + _ONNX_KERNEL in given:
-            wanted[name] = f"{name}/bias"
-        elif re.fullmatch(r"Multiply_\d+", name):
-            user = next(iter(node.output(0).get_target_inputs())).get_node().get_friendly_name()
-            wanted[name] = f"{wanted.get(user, user)}/scale"
-    uses: Counter[str] = Counter()
-    for node in layers:
-        name = wanted.get(node.get_friendly_name())
-        if name is not None:
-            uses[name] += 1
-            node.set_friendly_name(name if uses[name] == 1 else f"{name}_{uses[name]}")
 
 
 def store_weights_as_bf16(model: ov.Model) -> None:
