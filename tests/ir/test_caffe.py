@@ -296,6 +296,15 @@ def test_a_blob_that_claims_to_be_huge_is_refused_and_never_made(tmp_path: Path)
     assert caught.value.code == "model-weights"
 
 
+@pytest.mark.parametrize("dim", ["2147483647", "-2", "65536 dim: 65536"])
+def test_an_input_of_no_possible_size_is_refused(tmp_path: Path, dim: str) -> None:
+    text = f'input: "a" input_shape {{ dim: 1 dim: 2 dim: {dim} }}'
+    text += 'layer { name: "p" type: "Pooling" bottom: "a" top: "p" pooling_param { pool: AVE } }'
+    with pytest.raises(ModelError) as caught:
+        formats.read(files.write(tmp_path, text, {}))
+    assert caught.value.code == "model-input"
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [

@@ -133,6 +133,15 @@ def test_a_window_that_sees_nothing_is_refused(shape: list[int], window: dict[st
     assert "pool7" in caught.value.message
 
 
+def test_a_map_that_no_memory_holds_is_refused_before_it_is_counted_out() -> None:
+    data = ops.parameter([1, 1, 1 << 13, 1 << 13], np.float32).output(0)
+    with pytest.raises(ModelError) as caught:
+        layers.average_pool(
+            data, kernel=(3, 3), stride=(1, 1), pad=(1, 1), rounding="ceil", name="pool7"
+        )
+    assert caught.value.code == "model-layer"
+
+
 def test_pooling_an_input_of_open_size_is_refused() -> None:
     data = ops.parameter(ov.PartialShape([1, 1, -1, 8]), np.float32).output(0)
     with pytest.raises(ModelError) as caught:

@@ -3,6 +3,7 @@
 Field numbers are those of caffe.proto (BVLC Caffe 1.0), the rules those of its net.cpp.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -204,6 +205,8 @@ class _Builder:
                     f"the description does not say the shape of input {name!r}; say it with --side "
                     "or --input_shape",
                 )
+            if min(wanted, default=1) < -1 or _values(ov.PartialShape(list(wanted))) > _MOST_VALUES:
+                raise ModelError("model-input", f"input {name!r} cannot be of shape {list(wanted)}")
             self._inputs[name] = ops.parameter(ov.PartialShape(list(wanted)), np.float32)
             self._inputs[name].set_friendly_name(name)
             self._blobs[name] = self._inputs[name].output(0)
@@ -265,11 +268,13 @@ class _Builder:
 
 
 def _require_countable(layer: Layer, value: ov.Output) -> None:
-    total = 1
-    for axis in value.get_partial_shape():
-        total *= axis.get_length() if axis.is_static else 1
+    total = _values(value.get_partial_shape())
     if total > _MOST_VALUES:
         raise layer.refuse(f"makes a blob of {total} values; {_MOST_VALUES} is Caffe's most")
+
+
+def _values(shape: ov.PartialShape) -> int:
+    return math.prod(axis.get_length() for axis in shape if axis.is_static)
 
 
 def _declared(net: Block) -> Iterator[tuple[str, Shape]]:

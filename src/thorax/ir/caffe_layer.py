@@ -1,5 +1,6 @@
 """One layer of a Caffe network: what describes it, and what it learned."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -173,7 +174,7 @@ class Layer:
         self.used.add(index)
         blob, wanted = self.blobs[index], tuple(shape)
         values = blob.values()
-        if _squeezed(blob.shape) != _squeezed(wanted) or len(values) != _count(wanted):
+        if _squeezed(blob.shape) != _squeezed(wanted) or len(values) != math.prod(wanted):
             raise ModelError(
                 "model-weights",
                 f"{self.title} wants weights of {list(wanted)} and the .caffemodel has "
@@ -230,13 +231,6 @@ def channels(layer: Layer, data: ov.Output, axis: int = 1) -> int:
             "model-input", f"{layer.title} takes {shape}; give the input a fixed shape"
         )
     return int(shape[axis].get_length())
-
-
-def _count(shape: Sequence[int]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total
 
 
 def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:

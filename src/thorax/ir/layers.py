@@ -19,6 +19,9 @@ from thorax.errors import ModelError
 Array = npt.NDArray[np.float32]
 Rounding = Literal["ceil", "floor"]
 
+_MOST_WINDOWS: Final = 1 << 24
+"""Windows of a channel that are still pooled: 4096 x 4096."""
+
 UNBIASED: Final = "/WithoutBiases"
 """What is added to the name of a layer for the part of it that stands before its bias."""
 
@@ -298,7 +301,8 @@ def _places(
     name: str,
 ) -> list[_Place]:
     shape = data.get_partial_shape()
-    places = []
+    places: list[_Place] = []
+    windows = 1
     for axis, (size, step, border) in enumerate(zip(kernel, stride, pad, strict=True), 2):
         if shape[axis].is_dynamic:
             raise ModelError(
@@ -313,6 +317,12 @@ def _places(
                 "model-layer",
                 f"layer {name} pools windows of {size} by steps of {step} with padding {border} "
                 f"over {side} cells: a window would lie wholly outside",
+            )
+        windows *= count
+        if windows > _MOST_WINDOWS:
+            raise ModelError(
+                "model-layer",
+                f"layer {name} pools {windows} windows of {shape}; {_MOST_WINDOWS} is the most",
             )
         begin = np.arange(count) * step - border
         cells = np.minimum(begin + size, side + border) - begin
