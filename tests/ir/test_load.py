@@ -334,7 +334,7 @@ def test_what_is_neither_checkpoint_nor_onnx_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as missing:
         load(tmp_path / "nothing.onnx", Described())
     assert missing.value.code == "model-missing"
-    (tmp_path / "net.pt").write_bytes(b"weights")
+    (tmp_path / "net.bmp").write_bytes(b"weights")
     with pytest.raises(ModelError) as strange:
-        load(tmp_path / "net.pt", Described())
+        load(tmp_path / "net.bmp", Described())
     assert strange.value.code == "model-format"

@@ -23,6 +23,11 @@ _IMPORTERS: Final = {
     ".xml": "frontends",
     ".params": "mxnet",
     _SYMBOL: "mxnet",
+    ".pt": "pytorch",
+    ".pth": "pytorch",
+    ".ts": "pytorch",
+    ".pt2": "pytorch",
+    ".safetensors": "pytorch",
 }
 """Module of this package whose `read(path, asked)` reads files that end so."""
 

@@ -1,6 +1,5 @@
 """A checkpoint or a foreign model file to a float graph that the passes of `rewrite` take."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import openvino as ov
-from openvino.frontend import FrontEndManager
 
 from thorax.artifact import Activation
 from thorax.devices.core import open_core
@@ -104,25 +102,14 @@ def load(path: Path, described: Described) -> Source:
 def _checkpoint(path: Path) -> Source:
     # torch takes seconds to import and an ONNX file does not need it.
     import torch  # noqa: PLC0415
-    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # noqa: PLC0415
 
+    from thorax.ir import pytorch  # noqa: PLC0415
     from thorax.training import checkpoint  # noqa: PLC0415
 
     loaded = checkpoint.load(path)
     network = loaded.network.eval()
     spec = loaded.card.input
-    example = torch.zeros(1, 1, spec.side, spec.side)
-    with warnings.catch_warnings():
-        # OpenVINO's PyTorch frontend traces; torch 2.13 calls tracing deprecated, not wrong.
-        warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
-        decoder = TorchScriptPythonDecoder(
-            network,
-            example_input=example,
-            # Tracing again to compare costs seconds; the converted graph is compared anyway.
-            trace_kwargs={"check_trace": False},
-        )
-    frontend = FrontEndManager().load_by_framework("pytorch")
-    model = frontend.convert(frontend.load(decoder))
+    model = pytorch.convert(network, torch.zeros(1, 1, spec.side, spec.side))
     model.reshape([1, 1, spec.side, spec.side])
     folded = _fold(model)
 

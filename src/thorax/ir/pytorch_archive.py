@@ -1,0 +1,165 @@
+"""What a file of PyTorch holds, found out without running any of it."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from thorax.errors import ModelError
+
+Kind = Literal["state dict", "TorchScript", "exported program"]
+
+_ZIP: Final = b"PK\x03\x04"
+_GROWTH, _GROWTH_BYTES = 4, 16 << 20
+"""An archive may hold this many times its size, and so many bytes more. PyTorch compresses source
+code alone; what claims more is made to fill a disk or memory."""
+
+_WRAPPERS: Final = ("state_dict", "model_state_dict", "model", "net")
+_PREFIX: Final = "module."
+"""What DataParallel puts before every name."""
+
+_RUNS: Final = re.compile(rb"__setstate__|\b(?:from_file|save)\s*\(|\bops\.(?!prim\b|aten\b)\w+")
+"""TorchScript that runs while it is read, writes files, or calls code from outside."""
+
+_INSTEAD: Final = (
+    "save model.state_dict(), or the model as TorchScript (torch.jit.save) or with "
+    "torch.export.save"
+)
+
+
+def kind(path: Path) -> Kind:
+    """Return what a file holds.
+
+    Raises:
+        ModelError: `model-unreadable` for a folder, an empty file, or an archive that is damaged or
+            claims more than it can hold.
+    """
+    if not path.is_file():
+        raise ModelError("model-unreadable", f"{path.name} is a folder where a file is expected")
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    if not start:
+        raise ModelError("model-unreadable", f"{path.name} is empty; copy or export it again")
+    if path.suffix.lower() == ".safetensors" or start != _ZIP:
+        return "state dict"
+    records = open_archive(path).get_all_records()
+    if "archive_format" in records or "serialized_exported_program.json" in records:
+        return "exported program"
+    if any(record.startswith("code/") for record in records):
+        return "TorchScript"
+    return "state dict"
+
+
+def open_archive(path: Path) -> "torch._C.PyTorchFileReader":
+    """Return PyTorch's own reader of an archive, so that no other can see other records in it.
+
+    Raises:
+        ModelError: `model-unreadable`.
+    """
+    try:
+        reader = torch._C.PyTorchFileReader(str(path))
+        held = sum(reader.get_record_size(record) for record in reader.get_all_records())
+    except RuntimeError as error:
+        raise ModelError(
+            "model-unreadable", f"{path.name} is a damaged or cut off archive; copy it again"
+        ) from error
+    size = path.stat().st_size
+    if held > _GROWTH * size + _GROWTH_BYTES:
+        raise ModelError(
+            "model-unreadable",
+            f"{path.name} has {size} bytes and claims to hold {held}; no model is packed so",
+        )
+    return reader
+
+
+def state_dict(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a state dict, out of what they are wrapped in.
+
+    Raises:
+        ModelError: `model-unsafe` for a pickle that asks for code, `model-unreadable`.
+    """
+    content = _read(path)
+    for name in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
+            break
+    if not isinstance(content, Mapping) or not content:
+        raise ModelError(
+            "model-unreadable",
+            f"{path.name} holds a {type(content).__name__}, not a state dict",
+        )
+    tensors: dict[str, Tensor] = {}
+    for name, value in content.items():
+        if (
+            not isinstance(name, str)
+            or not isinstance(value, Tensor)
+            or value.layout is not torch.strided
+            or value.is_quantized
+            or value.is_meta
+        ):
+            raise ModelError(
+                "model-unreadable",
+                f"{path.name} holds {name!r}, a {type(value).__name__} and no plain tensor",
+            )
+        tensors[name] = value
+    # A tensor may repeat one number without end (stride 0); a network is built of what it claims.
+    claimed = sum(value.numel() * value.element_size() for value in tensors.values())
+    if claimed > _GROWTH * path.stat().st_size + _GROWTH_BYTES:
+        raise ModelError(
+            "model-unreadable",
+            f"{path.name} has {path.stat().st_size} bytes and claims weights of {claimed}",
+        )
+    if all(name.startswith(_PREFIX) for name in tensors):
+        return {name.removeprefix(_PREFIX): value for name, value in tensors.items()}
+    return tensors
+
+
+def _read(path: Path) -> object:
+    try:
+        if path.suffix.lower() == ".safetensors":
+            return safetensors.torch.load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except SafetensorError as error:
+        raise ModelError(
+            "model-unreadable", f"{path.name} is no safetensors file, or is cut off: {error}"
+        ) from error
+    except Exception as error:
+        # A damaged or hostile pickle may raise anything at all.
+        text = str(error)
+        wanted = re.search(r"GLOBAL ([\w.]+)", text)
+        if wanted is not None or "Unsupported class" in text or ".tar format" in text:
+            asks = f" ({wanted[1]})" if wanted else ""
+            raise ModelError(
+                "model-unsafe",
+                f"{path.name} is a pickle that asks for code{asks}, which is not run; {_INSTEAD}",
+            ) from error
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        raise ModelError(
+            "model-unreadable",
+            f"{path.name} is no file of PyTorch, or is damaged or cut off: "
+            f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}",
+        ) from error
+
+
+def require_harmless_script(path: Path) -> None:
+    """Refuse TorchScript whose source does more than compute.
+
+    Raises:
+        ModelError: `model-unsafe`.
+    """
+    reader = open_archive(path)
+    for record in reader.get_all_records():
+        if record.startswith("code/") and record.endswith(".py"):
+            found = _RUNS.search(reader.get_record(record))
+            if found is not None:
+                raise ModelError(
+                    "model-unsafe",
+                    f"{path.name} holds TorchScript that does more than compute "
+                    f"({found[0].decode(errors='replace')} in {record}), which is not run; save "
+                    "the float model's state_dict(), or torch.export it",
+                )
