@@ -214,6 +214,7 @@ def test_one_channel_and_a_narrow_network_are_seen_in_the_weights(tmp_path: Path
     require_alike(read(tmp_path / "net.pth", asked), network, shape)
 
 
+@pytest.mark.slow
 def test_old_names_and_old_files_are_read(tmp_path: Path) -> None:
     network = lively(networks.build("densenet121", classes=2, channels=3, seed=5))
     old = {
