@@ -3,18 +3,25 @@
 import functools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import onnxruntime
 import openvino as ov
 import pytest
+import torch
+from onnx import TensorProto, helper
+from tests.ir.tensorflow_files import FLOAT, Graph
 from typer.testing import CliRunner
 
 from thorax.cli import app
 from thorax.errors import ModelError, ThoraxError, UsageError
+from thorax.ir import formats
+from thorax.ir.imported import Asked, Imported
 from thorax.ir.mo import Generated, convert
 from thorax.ir.mo_plan import Flags
 from thorax.measure.tables import ports_table
@@ -154,7 +161,7 @@ def test_the_flags_are_words_of_a_shell(save: Save, tmp_path: Path) -> None:
         ({"mean_values": "other[1,2,3]"}, "mo-name"),
         ({"mean_values": "1,2,3"}, "mo-values"),
         ({"input_shape": "1,3,8,8"}, "mo-shape"),
-        ({"input_shape": "[1,3,8]"}, "mo-shape"),
+        ({"input": "data[1,3,8]"}, "mo-shape"),
         ({"input_shape": "[1,3,8,8],[1]"}, "mo-shape"),
         ({"framework": "caffe"}, "mo-framework"),
         ({"framework": "darknet"}, "mo-framework"),
@@ -174,7 +181,8 @@ def test_a_flag_that_cannot_be_followed_is_one_line_and_nothing_is_written(
 
 
 @pytest.mark.parametrize(
-    "flags", [{"input_shape": "[1,5,8,8]"}, {"input": "flat", "output": "conv"}]
+    "flags",
+    [{"input_shape": "[1,5,8,8]"}, {"input_shape": "[1,3,8]"}, {"input": "flat", "output": "conv"}],
 )
 def test_what_the_network_cannot_take_is_refused(
     save: Save, tmp_path: Path, flags: dict[str, Any]
@@ -194,3 +202,178 @@ def test_a_pair_that_is_there_survives_a_conversion_that_fails(save: Save, tmp_p
     with pytest.raises(UsageError):
         make(tmp_path, path, output="nothing")
     assert {file: file.read_bytes() for file in made.xml.parent.iterdir()} == kept
+
+
+KERNEL = np.random.default_rng(5).normal(0, 0.3, (3, 3, 3, 4)).astype(np.float32)
+
+
+@pytest.fixture
+def tensorflow(tmp_path: Path) -> Path:
+    """A frozen graph of one padded convolution, [?,?,?,3] -> [?,?,?,4]."""
+    graph = Graph()
+    value = graph.add("Placeholder", "image", dtype=FLOAT)
+    graph.shape(value, [-1, -1, -1, 3])
+    kernel = graph.constant("kernel", KERNEL)
+    value = graph.add(
+        "Conv2D", "conv", [value, kernel],
+        T=FLOAT, strides=[1, 1, 1, 1], padding="SAME", data_format="NHWC", dilations=[1, 1, 1, 1],
+    )  # fmt: skip
+    graph.add("Relu", "relu", [value], T=FLOAT)
+    return graph.frozen(tmp_path / "net.pb")
+
+
+def convolved(image: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Return what torch makes of [N,3,h,w]."""
+    kernel = torch.from_numpy(KERNEL).permute(3, 2, 0, 1)
+    taken = torch.from_numpy(np.asarray(image, np.float32))
+    return np.asarray(torch.relu(torch.nn.functional.conv2d(taken, kernel, padding=1)))
+
+
+def test_tensorflow_is_given_its_own_shape_and_answers_with_channels_first(
+    tensorflow: Path, tmp_path: Path
+) -> None:
+    made = make(
+        tmp_path,
+        tensorflow,
+        framework="tf",
+        input_shape="[1,6,8,3]",
+        mean_values="[1,2,3]",
+        scale=58.0,
+        reverse_input_channels=True,
+    )
+    assert (made.inputs[0].shape, made.inputs[0].layout) == ((1, 3, 6, 8), "NCHW")
+    assert (made.outputs[0].shape, made.outputs[0].layout) == ((1, 4, 6, 8), "NCHW")
+    image = pixels(1, 3, 6, 8)
+    seen = (image[:, ::-1] - np.array([1, 2, 3]).reshape(3, 1, 1)) / 58
+    np.testing.assert_allclose(ours(made, image), convolved(seen), atol=1e-5)
+
+
+def test_no_turning_is_left_between_an_image_and_its_convolution(
+    tensorflow: Path, tmp_path: Path
+) -> None:
+    made = make(tmp_path, tensorflow, input_shape="[1,6,8,3]")
+    kinds = [node.get_type_name() for node in ov.Core().read_model(made.xml).get_ordered_ops()]
+    assert "Transpose" not in kinds
+
+
+@pytest.mark.parametrize("flags", [{"disable_nhwc_to_nchw": True}, {"layout": "nhwc"}])
+def test_channels_may_stay_last(tensorflow: Path, tmp_path: Path, flags: dict[str, Any]) -> None:
+    made = make(tmp_path, tensorflow, input_shape="[1,6,8,3]", mean_values="[1,2,3]", **flags)
+    assert (made.inputs[0].shape, made.outputs[0].shape) == ((1, 6, 8, 3), (1, 6, 8, 4))
+    image = pixels(1, 6, 8, 3)
+    wanted = convolved(np.moveaxis(image - np.array([1, 2, 3]), 3, 1))
+    np.testing.assert_allclose(ours(made, image), np.moveaxis(wanted, 1, 3), rtol=1e-5, atol=1e-3)
+
+
+def test_a_layout_turns_what_it_names(save: Save, tmp_path: Path) -> None:
+    path = save()
+    made = make(tmp_path, path, layout="data(nchw->nhwc)", mean_values="[1,2,3]")
+    assert (made.inputs[0].shape, made.inputs[0].layout) == ((1, 8, 8, 3), "NHWC")
+    image = pixels(1, 8, 8, 3)
+    seen = np.moveaxis(image - np.array([1, 2, 3]), 3, 1)
+    np.testing.assert_allclose(ours(made, image), peer(path, seen), rtol=1e-5, atol=1e-4)
+
+
+def test_a_cut_of_tensorflow_takes_its_shape_with_channels_last(
+    tensorflow: Path, tmp_path: Path
+) -> None:
+    made = make(tmp_path, tensorflow, input="relu[1,5,7,4]{f32}", model_name="end")
+    assert made.xml.name == "end.xml"
+    assert made.inputs[0].shape == made.outputs[0].shape == (1, 4, 5, 7)
+    values = pixels(1, 4, 5, 7) - 128
+    np.testing.assert_array_equal(ours(made, values), np.maximum(values, 0))
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    """y = a - b, images of three channels."""
+    image = [1, 3, 4, 4]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, image) for name in "aby"]
+    node = helper.make_node("Sub", ["a", "b"], ["y"], "sub")
+    graph = helper.make_graph([node], "two", ports[:2], ports[2:])
+    path = tmp_path / "two.onnx"
+    onnx.save(helper.make_model(graph, ir_version=9), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"mean_values": "a[1,2,3],b[4]", "scale_values": "b(2)"},
+        {"mean_values": "[1,2,3],[4]", "scale_values": "[1],[2]"},
+        {"input": "a,b", "mean_values": "[1,2,3],[4]", "scale_values": "b[2,2,2]"},
+    ],
+)
+def test_each_input_has_its_own_mean_and_scale(
+    two: Path, tmp_path: Path, flags: dict[str, Any]
+) -> None:
+    made = make(tmp_path, two, **flags)
+    first, second = pixels(1, 3, 4, 4), pixels(1, 3, 4, 4)[:, :, ::-1].copy()
+    wanted = first - np.array([1, 2, 3]).reshape(3, 1, 1) - (second - 4) / 2
+    np.testing.assert_allclose(ours(made, first, second), wanted, atol=1e-4)
+
+
+def test_inputs_come_in_the_order_they_are_named(two: Path, tmp_path: Path) -> None:
+    made = make(tmp_path, two, input="b[1,3,2,2],a[1,3,2,2]")
+    assert [(port.name, port.shape) for port in made.inputs] == [
+        ("b", (1, 3, 2, 2)),
+        ("a", (1, 3, 2, 2)),
+    ]
+
+
+@pytest.mark.parametrize(
+    "flags", [{"input": "a,b->0.5"}, {"freeze_placeholder_with_value": "b->0.5"}]
+)
+def test_a_frozen_input_is_gone(two: Path, tmp_path: Path, flags: dict[str, Any]) -> None:
+    made = make(tmp_path, two, **flags)
+    assert [port.name for port in made.inputs] == ["a"]
+    image = pixels(1, 3, 4, 4)
+    np.testing.assert_allclose(ours(made, image), image - 0.5, rtol=1e-6)
+
+
+def test_bytes_can_be_fed_to_a_mean(save: Save, tmp_path: Path) -> None:
+    path = save()
+    made = make(tmp_path, path, input="data{u8}", mean_values="[1,2,3]", scale=10.0)
+    assert made.inputs[0].element == "u8"
+    image = pixels(1, 3, 8, 8).astype(np.uint8)
+    seen = (image - np.array([1, 2, 3]).reshape(3, 1, 1)) / 10
+    np.testing.assert_allclose(ours(made, image), peer(path, seen), rtol=1e-4, atol=1e-5)
+
+
+def test_an_importer_that_is_wrong_is_found_out(
+    save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = formats.read
+
+    def wrong(path: Path, asked: Asked) -> Imported:
+        read = right(path, asked)
+        return replace(read, run=lambda values: [np.ones((1, 2), np.float32)])
+
+    monkeypatch.setattr(formats, "read", wrong)
+    assert refused(tmp_path, ModelError, save()).code == "model-differs"
+
+
+def test_a_disk_that_fails_leaves_the_old_pair(
+    save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save()
+    made = make(tmp_path, path)
+    kept = {file: file.read_bytes() for file in made.xml.parent.iterdir()}
+
+    def full(file: Path) -> None:
+        raise OSError(28, "No space left on device", str(file))
+
+    monkeypatch.setattr("thorax.ir.mo.sync", full)
+    with pytest.raises(OSError, match="No space"):
+        make(tmp_path, path, data_type="FP16")
+    assert {file: file.read_bytes() for file in made.xml.parent.iterdir()} == kept
+
+
+def test_an_ir_is_converted_again_with_the_layout_it_says(save: Save, tmp_path: Path) -> None:
+    first = make(tmp_path, save(), layout="nchw->nhwc", data_type="FP16")
+    again = make(tmp_path, first.xml, model_name="again", mean_values="[1,2,3]", data_type="FP32")
+    assert (again.framework, again.precision) == ("openvino", "fp32")
+    assert (again.inputs[0].shape, again.inputs[0].layout) == ((1, 8, 8, 3), "NHWC")
+    image = pixels(1, 8, 8, 3)
+    wanted = ours(first, (image - np.array([1, 2, 3])).astype(np.float32))
+    np.testing.assert_allclose(ours(again, image), wanted, rtol=1e-4, atol=1e-5)

@@ -13,6 +13,15 @@ import openvino.opset13 as ops
 from thorax.errors import ModelError, UsageError
 from thorax.ir.mo_flags import Entry
 
+_CHANNELS_FIRST: Final = (
+    "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData",
+    "MaxPool", "AvgPool", "AdaptiveAvgPool", "AdaptiveMaxPool", "BatchNormInference",
+)  # fmt: skip
+"""Operations whose images always have their channels second."""
+
+_RESHAPING: Final = ("Reshape", "Unsqueeze", "Squeeze", "Broadcast", "Tile", "Gather")
+"""Operations that may make other axes of an image's."""
+
 _PART: Final = re.compile(r"[A-Za-z0-9]+_\d+")
 """Name that OpenVINO gives a node nobody named."""
 
@@ -97,6 +106,31 @@ def find_output(model: ov.Model, name: str) -> list[ov.Output]:
     raise _unknown(name, [*layers, *tensors])
 
 
+def channels_first(value: ov.Output) -> bool:
+    """Return whether a value is an image with its channels before its rows.
+
+    Convolutions and poolings here take them so; of a framework that has channels last, they stand
+    between transpositions, which the reader moves past what works on each element alone.
+    """
+    shape = value.get_partial_shape()
+    if shape.rank.is_dynamic or len(shape) not in (4, 5):
+        return False
+    node = value.get_node()
+    kind, rank = node.get_type_name(), len(shape)
+    if kind in _CHANNELS_FIRST:
+        return True
+    if kind == "Parameter":
+        return str(node.get_layout()) in ("[N,C,H,W]", "[N,C,D,H,W]")
+    if kind == "Transpose":
+        order = node.input_value(1).get_node()
+        if order.get_type_name() != "Constant":
+            return False
+        return list(order.data) == [0, rank - 1, *range(1, rank - 1)]
+    alike = [one for one in node.input_values() if one.get_partial_shape().rank == shape.rank]
+    moving = [one for one in alike if one.get_node().get_type_name() != "Constant"]
+    return kind not in _RESHAPING and bool(moving) and channels_first(moving[0])
+
+
 def _ends(model: ov.Model, outputs: Sequence[str]) -> list[ov.Node]:
     if not outputs:
         return list(model.get_results())
@@ -129,18 +163,16 @@ def _enter(model: ov.Model, entry: Entry) -> list[ov.Node]:
             node = ops.constant(_frozen(entry, source))
             node.set_friendly_name(f"{old.get_friendly_name()}/frozen")
             value = node.output(0)
-        elif whole and entry.element in (None, source.get_element_type().to_string()):
+        elif whole:
             made.append(old)
             continue
         else:
-            shape = source.get_partial_shape()
-            kind = getattr(ov.Type, entry.element) if entry.element else source.get_element_type()
-            node = ops.parameter(shape, kind)
-            called = old.get_friendly_name() if whole else name
-            if not whole and len(sources) > 1:
-                called = f"{name[:-1]}{number}"
+            node = ops.parameter(source.get_partial_shape(), source.get_element_type())
+            if channels_first(source):
+                node.set_layout(ov.Layout("NC" + "DHW"[5 - len(source.get_partial_shape()) :]))
+            called = name if len(sources) == 1 else f"{name[:-1]}{number}"
             node.set_friendly_name(called)
-            node.output(0).set_names(source.get_names() if whole else {called})
+            node.output(0).set_names({called})
             made.append(node)
             value = node.output(0)
         if value.get_element_type() != source.get_element_type():

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,13 +13,13 @@ import openvino.opset13 as ops
 
 from thorax import __version__
 from thorax.durable import sha256, sync
-from thorax.errors import ModelError
+from thorax.errors import ModelError, UsageError
 from thorax.ir import formats
 from thorax.ir.analyze import count_macs, count_parameters
 from thorax.ir.cut import cut
 from thorax.ir.fold import fold
 from thorax.ir.imported import Imported
-from thorax.ir.mo_plan import Flags, asked, check_framework, understand
+from thorax.ir.mo_plan import Flags, Plan, asked, check_framework, understand
 from thorax.ir.mo_ports import end_orders, steps_of, wanted_shapes
 from thorax.ir.preprocessing import append_layout, prepend
 from thorax.ir.reference import Reference, compare
@@ -134,11 +134,11 @@ def convert(flags: Flags, *, on_progress: Callable[[str], None] | None = None) -
     tell = on_progress or (lambda _: None)
     plan = understand(flags)
     tell("reading the model")
-    imported = formats.read(plan.path, asked(flags, plan))
+    imported = _read(flags, plan)
     check_framework(flags, imported, plan.path)
     whole = not (plan.entries or plan.outputs)
     model = imported.model if whole else cut(imported.model, plan.entries, plan.outputs)
-    shapes = wanted_shapes(plan, model)
+    shapes = wanted_shapes(plan, model, imported.layout)
     reference = Reference.of(model, shapes, imported.run if whole else None)
     fix_shapes(model, shapes, plan.path.name)
     steps = steps_of(plan, model, imported)
@@ -186,6 +186,17 @@ def convert(flags: Flags, *, on_progress: Callable[[str], None] | None = None) -
         difference=difference,
         compared_with="nobody" if difference is None else reference.who,
     )
+
+
+def _read(flags: Flags, plan: Plan) -> Imported:
+    told = asked(flags, plan)
+    if "" in told.shapes or not told.shapes:
+        return formats.read(plan.path, told)
+    # A shape with a name may be that of a cut, which the importer cannot know.
+    try:
+        return formats.read(plan.path, replace(told, shapes={}))
+    except UsageError:
+        return formats.read(plan.path, told)
 
 
 def _port(port: ov.Output, letters: str, words: str = "") -> Port:

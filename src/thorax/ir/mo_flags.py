@@ -167,9 +167,7 @@ def parse_values(text: str, flag: str) -> tuple[Values, ...]:
             )
         found.append(Values(match[1].strip(), numbers))
     names = [one.name for one in found]
-    if not found or len(set(names)) not in (1, len(names)) or (len(names) > 1 and "" in names[1:]):
-        if set(names) == {""} and found:
-            return tuple(found)
+    if not found or (any(names) and ("" in names or len(set(names)) != len(names))):
         raise UsageError("mo-values", f"{flag} is {text!r}; give each input its own name once")
     return tuple(found)
 

@@ -15,7 +15,7 @@ _FRAMEWORKS: Final = {
     "tf": ("tensorflow", "keras"), "tensorflow": ("tensorflow", "keras"),
     "tf2": ("tensorflow", "keras"), "keras": ("keras", "tensorflow"), "tflite": ("tflite",),
     "caffe": ("caffe",), "mxnet": ("mxnet",), "onnx": ("onnx",), "pytorch": ("pytorch",),
-    "torch": ("pytorch",), "ir": ("ir",),
+    "torch": ("pytorch",), "ir": ("openvino",),
 }  # fmt: skip
 """What `--framework` may say, and the names that an importer may answer to it."""
 

@@ -1,12 +1,13 @@
 """What the flags of the Model Optimizer ask of each input and output."""
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
 import openvino as ov
 
 from thorax.errors import UsageError
-from thorax.ir.cut import find_input
+from thorax.ir.cut import channels_first, find_input
 from thorax.ir.imported import Imported, Layout
 from thorax.ir.mo_flags import Axes, Entry, Values
 from thorax.ir.mo_plan import Plan
@@ -16,7 +17,7 @@ _LAYOUTS: Final = {4: ("NCHW", "NHWC"), 5: ("NCDHW", "NDHWC")}
 """By number of axes: what images of that many are called, channels first and last."""
 
 
-def wanted_shapes(plan: Plan, model: ov.Model) -> list[ov.PartialShape]:
+def wanted_shapes(plan: Plan, model: ov.Model, layout: Layout) -> list[ov.PartialShape]:
     """Return the shape of every input in the framework's own layout.
 
     Raises:
@@ -48,7 +49,10 @@ def wanted_shapes(plan: Plan, model: ov.Model) -> list[ov.PartialShape]:
                     f"input {name!r} has {len(shape)} axes, {shape}; "
                     f"{list(said[index])} has {len(said[index])}",
                 )
-            wanted.append(ov.PartialShape(list(said[index])))
+            asked = list(said[index])
+            if layout == "NHWC" and channels_first(model.inputs[index]):
+                asked = [asked[0], asked[-1], *asked[1:-1]]
+            wanted.append(ov.PartialShape(asked))
             continue
         if plan.batch is not None and shape.rank.is_static and len(shape):
             axes = _axes_of(plan.layouts, model, model.inputs[index], "input")
@@ -73,11 +77,16 @@ def steps_of(plan: Plan, model: ov.Model, imported: Imported) -> list[Steps]:
     """
     mean = _per_input(plan.mean, model, "--mean_values", plan.entries)
     scale = _per_input(plan.scale, model, "--scale_values", plan.entries)
+    elements = {
+        find_input(model, entry.name): entry.element
+        for entry in plan.entries
+        if entry.element is not None and entry.value is None
+    }
     steps = []
     for index, port in enumerate(model.inputs):
         shape = port.get_partial_shape()
         axes = _axes_of(plan.layouts, model, port, "input") or _usual(
-            len(shape), imported.layout, turned=(not plan.keeps_channels_last)
+            port, imported.layout, turned=not plan.keeps_channels_last
         )
         letters = axes.source if axes else ""
         known = "C" in letters and shape[letters.index("C")].is_static
@@ -98,6 +107,14 @@ def steps_of(plan: Plan, model: ov.Model, imported: Imported) -> list[Steps]:
         order: tuple[int, ...] = ()
         if axes and axes.source != axes.target:
             order = tuple(axes.target.index(letter) for letter in axes.source)
+        kind = port.get_element_type()
+        if (mean[index] or scale[index]) and not kind.is_real():
+            raise UsageError(
+                "mo-values",
+                f"input {port.any_name!r} takes whole numbers ({kind.to_string()}), of which a "
+                "mean or scale would leave nothing; name another input",
+            )
+        element = elements.get(index, "")
         steps.append(
             Steps(
                 layout=axes.target if axes else "",
@@ -105,6 +122,7 @@ def steps_of(plan: Plan, model: ov.Model, imported: Imported) -> list[Steps]:
                 reverse=plan.reverses and channels == 3,
                 mean=mean[index],
                 scale=scale[index],
+                element="" if element == kind.to_string() else element,
             )
         )
     if plan.reverses and not any(one.reverse for one in steps):
@@ -122,11 +140,10 @@ def end_orders(
     """Return for each output in which order it answers its axes, () as it is, and their letters."""
     ends = []
     for port in model.outputs:
-        shape = port.get_partial_shape()
         axes = _axes_of(plan.layouts, model, port, "output")
-        if axes is None and shape.rank.is_static:
-            turned = (not plan.keeps_channels_last) and not plan.layouts
-            axes = _usual(len(shape), imported.layout, turned=turned)
+        if axes is None:
+            turned = not plan.keeps_channels_last and not plan.layouts
+            axes = _usual(port.get_node().input_value(0), imported.layout, turned=turned)
         order: tuple[int, ...] = ()
         if axes and axes.source != axes.target:
             order = tuple(axes.source.index(letter) for letter in axes.target)
@@ -134,13 +151,15 @@ def end_orders(
     return ends
 
 
-def _usual(rank: int, layout: Layout, *, turned: bool) -> Axes | None:
-    """Return how a framework lays out images of so many axes, and how the IR shall."""
-    if rank not in _LAYOUTS:
+def _usual(value: ov.Output, layout: Layout, *, turned: bool) -> Axes | None:
+    """Return how the graph lays out an image, and how the IR shall; None for what is none."""
+    shape = value.get_partial_shape()
+    if shape.rank.is_dynamic or len(shape) not in _LAYOUTS:
         return None
-    first, last = _LAYOUTS[rank]
-    source = last if layout == "NHWC" else first
-    return Axes("", source, first if turned else source)
+    first, last = _LAYOUTS[len(shape)]
+    if layout == "NCHW":
+        return Axes("", first, first)
+    return Axes("", first if channels_first(value) else last, first if turned else last)
 
 
 def _axes_of(layouts: Sequence[Axes], model: ov.Model, port: ov.Output, kind: str) -> Axes | None:
@@ -162,7 +181,15 @@ def _axes_of(layouts: Sequence[Axes], model: ov.Model, port: ov.Output, kind: st
                     f"--layout says {one.source.lower()} of {port.any_name!r}, which is {shape}",
                 )
             return one
-    return None
+    own = port.get_node().get_friendly_name()
+    return _own_axes(port) if kind == "input" and "/placeholder_" not in own else None
+
+
+def _own_axes(port: ov.Output) -> Axes | None:
+    """Return the layout that an IR says itself."""
+    text = str(port.get_node().get_layout())
+    letters = "" if "..." in text else re.sub(r"[^A-Z?]", "", text)
+    return Axes("", letters, letters) if letters else None
 
 
 def _per_input(

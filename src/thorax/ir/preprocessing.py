@@ -24,6 +24,7 @@ class Steps:
         reverse: turn RGB into BGR, or back.
         mean: subtracted, one number or one a channel, in the units that are fed; () is none.
         scale: divided by, likewise.
+        element: OpenVINO's name of the type that is fed, "" for the network's own.
     """
 
     layout: str = ""
@@ -31,6 +32,7 @@ class Steps:
     reverse: bool = False
     mean: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
+    element: str = ""
 
     @property
     def channel(self) -> int:
@@ -40,7 +42,7 @@ class Steps:
     @property
     def nothing(self) -> bool:
         """Whether values reach the network as they are fed."""
-        return not (self.order or self.reverse or self.mean or self.scale)
+        return not (self.order or self.reverse or self.mean or self.scale or self.element)
 
     def words(self) -> str:
         """Return what is done, for people."""
@@ -55,6 +57,8 @@ class Steps:
 
     def apply(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return what the network sees of an array, computed by NumPy in double precision."""
+        if self.nothing:
+            return values
         seen = np.flip(values, self.channel) if self.reverse else values
         if self.mean:
             seen = seen - self._spread(self.mean, np.float64)
@@ -62,7 +66,8 @@ class Steps:
             seen = seen / self._spread(self.scale, np.float64)
         if self.order:
             seen = seen.transpose(self.order)
-        return seen if seen is values else np.ascontiguousarray(seen, np.float32)
+        plain = self.mean or self.scale or self.element
+        return np.ascontiguousarray(seen, np.float32 if plain else values.dtype)
 
     def _spread(self, numbers: tuple[float, ...], kind: type[np.floating[Any]]) -> npt.NDArray[Any]:
         if len(numbers) == 1:
@@ -89,15 +94,16 @@ def prepend(model: ov.Model, index: int, steps: Steps) -> None:
     names = old.output(0).get_names()
     if steps.order:
         shape = ov.PartialShape([shape[steps.order.index(axis)] for axis in range(len(shape))])
-    fed = ops.parameter(shape, old.get_element_type())
+    kind = old.get_element_type()
+    fed = ops.parameter(shape, getattr(ov.Type, steps.element) if steps.element else kind)
     fed.set_friendly_name(name)
     fed.output(0).set_names(names)
     if steps.layout:
         fed.set_layout(ov.Layout(steps.layout))
     value: ov.Node = fed
-    kind = old.get_element_type()
-    if (steps.mean or steps.scale) and kind != ov.Type.f32:
-        value = ops.convert(value, "f32")
+    inside = ov.Type.f32 if steps.mean or steps.scale else kind
+    if fed.get_element_type() != inside:
+        value = ops.convert(value, inside.to_string())
     if steps.reverse:
         axis = steps.channel
         last = int(shape[axis].get_length())
