@@ -236,8 +236,9 @@ def test_tensorflow_is_given_its_own_shape_and_answers_with_channels_first(
         tmp_path,
         tensorflow,
         framework="tf",
+        input="image",
         input_shape="[1,6,8,3]",
-        mean_values="[1,2,3]",
+        mean_values="image[1,2,3]",
         scale=58.0,
         reverse_input_channels=True,
     )
@@ -274,14 +275,36 @@ def test_a_layout_turns_what_it_names(save: Save, tmp_path: Path) -> None:
     np.testing.assert_allclose(ours(made, image), peer(path, seen), rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["relu", "0:relu", "conv:0"])
 def test_a_cut_of_tensorflow_takes_its_shape_with_channels_last(
-    tensorflow: Path, tmp_path: Path
+    tensorflow: Path, tmp_path: Path, name: str
 ) -> None:
-    made = make(tmp_path, tensorflow, input="relu[1,5,7,4]{f32}", model_name="end")
+    made = make(tmp_path, tensorflow, input=f"{name}[1,5,7,4]{{f32}}", model_name="end")
     assert made.xml.name == "end.xml"
     assert made.inputs[0].shape == made.outputs[0].shape == (1, 4, 5, 7)
     values = pixels(1, 4, 5, 7) - 128
     np.testing.assert_array_equal(ours(made, values), np.maximum(values, 0))
+
+
+@pytest.mark.parametrize("name", ["conv", "conv:0"])
+def test_a_tensorflow_graph_ends_at_a_layer_inside(
+    tensorflow: Path, tmp_path: Path, name: str
+) -> None:
+    made = make(tmp_path, tensorflow, input_shape="[1,5,7,3]", output=name)
+    assert made.outputs[0].shape == (1, 4, 5, 7)
+    image = pixels(1, 3, 5, 7) - 128
+    found = ours(made, image)
+    assert (found < 0).any()
+    np.testing.assert_allclose(np.maximum(found, 0), convolved(image), rtol=1e-5, atol=1e-4)
+
+
+def test_a_layer_that_tensorflow_lacks_is_answered_with_what_is_near(
+    tensorflow: Path, tmp_path: Path
+) -> None:
+    for flags in ({"output": "rellu"}, {"input": "rellu[1,2,2,4]"}):
+        error = refused(tmp_path, UsageError, tensorflow, **flags)
+        assert error.code == "mo-name"
+        assert "near it are relu" in error.message
 
 
 @pytest.fixture

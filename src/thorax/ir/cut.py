@@ -68,23 +68,35 @@ def find_input(model: ov.Model, name: str) -> int:
     Raises:
         UsageError: `mo-name`.
     """
-    known: list[str] = []
-    for index, port in enumerate(model.inputs):
-        own = port.get_node().get_friendly_name()
-        layer, _, place = own.rpartition("/placeholder_")
-        match = re.fullmatch(r"(port|out_port)_(\d+)", place)
-        names = {own, *port.get_names()}
-        if match is not None:
-            number = match[2]
-            names |= {layer, f"{number}:{layer}" if match[1] == "port" else f"{layer}:{number}"}
-        else:
-            names |= {f"{own}:0", f"0:{own}"}
-        if name in names:
+    nodes = [port.get_node() for port in model.inputs]
+    for index, node in enumerate(nodes):
+        if is_called(node, name):
             return index
-        known += [own, *port.get_names()]
+    known = [
+        one for node in nodes for one in (node.get_friendly_name(), *node.output(0).get_names())
+    ]
     raise UsageError(
         "mo-name", f"{name!r} is no input; these are: {', '.join(dict.fromkeys(known))}"
     )
+
+
+def is_called(node: ov.Node, name: str) -> bool:
+    """Return whether an input has this name, itself or from the cut that made it."""
+    return name in _names(node)
+
+
+def _names(node: ov.Node) -> set[str]:
+    """Return what an input may be called: by itself, or by the layer that a cut put it before."""
+    own = node.get_friendly_name()
+    names = {own, *node.output(0).get_names()}
+    layer, _, place = own.rpartition("/placeholder_")
+    match = re.fullmatch(r"(port|out_port)_(\d+)", place)
+    if match is None:
+        # TensorFlow's readers name an input by its tensor, `data:0`.
+        bare = {one.removesuffix(":0") for one in names}
+        return names | bare | {f"{one}:0" for one in bare} | {f"0:{one}" for one in bare}
+    number = match[2]
+    return names | {layer, f"{number}:{layer}" if match[1] == "port" else f"{layer}:{number}"}
 
 
 def find_output(model: ov.Model, name: str) -> list[ov.Output]:
@@ -185,6 +197,10 @@ def _enter(model: ov.Model, entry: Entry) -> list[ov.Node]:
 def _place(model: ov.Model, name: str) -> tuple[list[ov.Output], list[list[ov.Input]], str]:
     """Return the values to be replaced, who takes each, and what the new input is called."""
     layers, tensors = _index(model)
+    for node in model.get_parameters():
+        if is_called(node, name):
+            source = node.output(0)
+            return [source], [list(source.get_target_inputs())], f"{name}/placeholder_out_port_0"
     before = re.fullmatch(r"(\d+):(.+)", name)
     after = re.fullmatch(r"(.+):(\d+)", name)
     if name in layers and layers[name].get_type_name() != "Parameter":

@@ -9,6 +9,7 @@ from openvino.frontend import FrontEnd, FrontEndManager
 
 from thorax.errors import ModelError
 from thorax.ir import frontends_checks
+from thorax.ir.frontends_cut import cut_graph, name_inputs
 from thorax.ir.frontends_names import name_kernels
 from thorax.ir.imported import UNREADABLE, Asked, Imported, Layout, close, unreadable
 
@@ -48,17 +49,20 @@ def read(path: Path, asked: Asked) -> Imported:
     name, framework, layout = _FRONTENDS[kind]
     # Only this frontend: `Core.read_model` lets each in turn guess, and some complain aloud.
     frontend = FrontEndManager().load_by_framework(name)
-    model = _convert(frontend, opened)
+    model = _convert(frontend, opened, asked)
     if not model.inputs or not model.outputs:
         raise ModelError("model-unreadable", f"{opened.name} holds no network")
     close(model, asked.shapes, opened)
     return Imported(model, framework, layout, files)
 
 
-def _convert(frontend: FrontEnd, path: Path) -> ov.Model:
+def _convert(frontend: FrontEnd, path: Path, asked: Asked) -> ov.Model:
     try:
         loaded = frontend.load(str(path))
+        graph = frontend.get_name() == "tf" and path.is_file()
+        begins = cut_graph(loaded, path, asked) if graph else {}
         model = frontend.convert(loaded)
+        name_inputs(model, begins)
         if frontend.get_name() == "tflite":
             name_kernels(model, frontend.decode(loaded))
     except UNREADABLE as error:

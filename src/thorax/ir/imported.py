@@ -43,12 +43,17 @@ class Asked:
         shapes: of inputs by name, in the framework's own layout; "" is the only input's. An axis
             of -1 stays open.
         extensions: custom layers, as `thorax.devices.core.add_extension` takes them.
+        begins: names where the network is to begin. Only a reader that cannot keep the names of
+            inner layers cuts there itself; else `thorax.ir.cut` does.
+        ends: names where it is to end, likewise.
     """
 
     structure: Path | None = None
     topology: str | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     extensions: tuple[str, ...] = ()
+    begins: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from thorax.durable import sha256, sync
 from thorax.errors import ModelError, UsageError
 from thorax.ir import formats
 from thorax.ir.analyze import count_macs, count_parameters
-from thorax.ir.cut import cut
+from thorax.ir.cut import cut, is_called
 from thorax.ir.fold import fold
 from thorax.ir.imported import Imported
 from thorax.ir.mo_plan import Flags, Plan, asked, check_framework, understand
@@ -98,7 +98,8 @@ class Generated:
             and self.inputs[0].shape[(self.inputs[0].layout or "").index("C")]
         )
         # A graph that subtracts its own mean takes 0-255, which is 0-1 divided by 1/255.
-        if self.inputs[0].steps and channels and channels > 0:
+        normalised = any(word in self.inputs[0].steps for word in ("minus", "divided"))
+        if normalised and channels and channels > 0:
             zeros, scales = ",".join(["0"] * channels), ",".join(["0.00392157"] * channels)
             return f"--labels ... --mean {zeros} --std {scales}"
         return "--labels ... --mean ... --std ..."
@@ -137,6 +138,8 @@ def convert(flags: Flags, *, on_progress: Callable[[str], None] | None = None) -
     imported = _read(flags, plan)
     check_framework(flags, imported, plan.path)
     whole = not (plan.entries or plan.outputs)
+    if imported.layout == "NHWC":
+        _require_inputs(imported.model, plan)
     model = imported.model if whole else cut(imported.model, plan.entries, plan.outputs)
     shapes = wanted_shapes(plan, model, imported.layout)
     reference = Reference.of(model, shapes, imported.run if whole else None)
@@ -197,6 +200,22 @@ def _read(flags: Flags, plan: Plan) -> Imported:
         return formats.read(plan.path, replace(told, shapes={}))
     except UsageError:
         return formats.read(plan.path, told)
+
+
+def _require_inputs(model: ov.Model, plan: Plan) -> None:
+    """Refuse to enter a network between layers whose axes its reader has moved about.
+
+    Raises:
+        UsageError: `mo-inside`.
+    """
+    for entry in plan.entries:
+        if not any(is_called(node, entry.name) for node in model.get_parameters()):
+            own = ", ".join(node.get_friendly_name() for node in model.get_parameters())
+            raise UsageError(
+                "mo-inside",
+                f"{entry.name!r} is no input of {plan.path.name} ({own}), and only a frozen .pb "
+                "and formats with channels first can be entered inside; export the part you need",
+            )
 
 
 def _port(port: ov.Output, letters: str, words: str = "") -> Port:

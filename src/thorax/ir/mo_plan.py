@@ -198,6 +198,8 @@ def asked(flags: Flags, plan: Plan) -> Asked:
         topology=flags.topology,
         shapes=shapes,
         extensions=flags.extensions,
+        begins=tuple(entry.name for entry in plan.entries),
+        ends=plan.outputs,
     )
 
 
