@@ -83,7 +83,7 @@ def main() -> None:
         "size_bytes": {name: one["size_bytes"] for name, one in made.items()},
         "mean_auroc": {name: one["mean_auroc_interval"] for name, one in found.items()},
         "auroc": {name: one["auroc"] for name, one in found.items()},
-        "int8_difference": found["int8"]["against"]["mean_difference"],
+        "int8_difference": found["int8"]["against"][0]["mean_difference"],
         "classify_png_1024": classified(pngs),
         "classify_dicom_chest": classified(dicom),
     }

@@ -137,28 +137,33 @@ def classify(
         raise typer.Exit(3)
 
 
-@app.command(epilog="Example:  thorax validate model-int8 store --against model-fp32")
+@app.command(epilog="Example:  thorax validate fp32 store --against fp16 --against int8")
 def validate(
     model: Model,
     store: StorePath,
     device: Device = "CPU",
     split: Annotated[str, Option(help="train, val or test.")] = "test",
     against: Annotated[
-        Path | None, Option(help="Second artifact: adds the paired difference.")
+        list[Path] | None,
+        Option(help="Another artifact: adds the paired difference; may be given several times."),
     ] = None,
+    speed: Annotated[
+        bool, Option("--speed/--no-speed", help="With --against, also time all of them in turns.")
+    ] = True,
     samples: Annotated[int, Option(min=100, help="Bootstrap resamples of patients.")] = 1000,
     json: Json = False,
 ) -> None:
-    """AUROC of each finding with patient-bootstrap intervals."""
+    """AUROC of each finding with intervals; what each of several artifacts costs and brings."""
     from thorax.artifact import load
     from thorax.data.store import open_store
     from thorax.devices.engine import compile as compile_artifact
     from thorax.measure import accuracy
+    from thorax.measure.run import side_by_side
 
     opened = open_store(store)
     count = len(opened.select(split))
     runs = []
-    for path in (model, against) if against else (model,):
+    for path in (model, *(against or ())):
         engine = compile_artifact(load(path), device, hint="throughput")
         with console.progress(f"validating {engine.artifact.card.name}", count) as ticker:
             runs.append(
@@ -166,13 +171,25 @@ def validate(
                     engine, opened, split=split, samples=samples, on_progress=ticker.advance
                 )
             )
-    document = accuracy.document(*runs)
+    speeds = []
+    if against and speed:
+        console.say(f"timing {len(runs)} artifacts in turns on {device}")
+        speeds = side_by_side([one.engine for one in runs])
+    document = accuracy.document(runs[0], runs[1:], speeds)
 
     def show() -> None:
-        from thorax.measure.tables import auroc_table, difference_table, pointing_table
+        from thorax.measure.tables import (
+            auroc_table,
+            cost_table,
+            difference_table,
+            pointing_table,
+        )
 
         console.show(
-            auroc_table([document]), difference_table(document), pointing_table([document])
+            cost_table(document),
+            auroc_table([document]),
+            difference_table(document),
+            pointing_table([document]),
         )
 
     console.emit(document, as_json=json, show=show)

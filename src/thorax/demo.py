@@ -206,7 +206,7 @@ def _validate(
         reference = reference or found
         keep(
             f"validate-{precision}",
-            accuracy.document(found, None if found is reference else reference),
+            accuracy.document(found, () if found is reference else (reference,)),
         )
         means[precision] = found.score.mean.value
         console.say(f"   {precision}: mean AUROC {means[precision]:.4f}")

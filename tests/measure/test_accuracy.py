@@ -16,7 +16,9 @@ from thorax.errors import DataError, UsageError
 from thorax.heatmap import peak
 from thorax.labels import LabelSet
 from thorax.measure.accuracy import Validation, document, validate
+from thorax.measure.run import Speed
 from thorax.measure.score import interval_document
+from thorax.measure.tables import cost_table
 from thorax.metrics import bootstrap_difference
 from thorax.predict import calibrate
 
@@ -76,20 +78,41 @@ def test_a_split_with_findings_nobody_has_is_still_strict_json(
 def test_two_artifacts_are_compared_on_the_same_images(
     whole: Validation, small: Validation
 ) -> None:
-    made = checked(document(small, whole))
+    made = checked(document(small, [whole]))
     assert made["precision"] == "int8"
-    assert made["against"]["precision"] == "fp32"
-    assert made["against"]["digest"] != made["digest"]
-    difference = made["against"]["mean_difference"]
+    (other,) = made["against"]
+    assert other["precision"] == "fp32"
+    assert other["digest"] != made["digest"]
+    assert other["size_bytes"] > 3 * made["size_bytes"]
+    assert "images_per_s" not in other
+    difference = other["mean_difference"]
     # Of the second artifact minus that of the first.
-    means = [one["mean_auroc"] for one in (made["against"], made)]
+    means = [one["mean_auroc"] for one in (other, made)]
     assert difference["value"] == pytest.approx(means[0] - means[1])
     assert difference["low"] <= difference["value"] <= difference["high"]
 
 
 def test_an_artifact_does_not_differ_from_itself(whole: Validation) -> None:
-    difference = checked(document(whole, whole))["against"]["mean_difference"]
+    difference = checked(document(whole, [whole]))["against"][0]["mean_difference"]
     assert (difference["low"], difference["value"], difference["high"]) == (0, 0, 0)
+
+
+def test_each_artifact_has_its_own_difference_and_speed(
+    whole: Validation, small: Validation
+) -> None:
+    speeds = [Speed(0.001 * n, 1000.0 / n) for n in (1, 2, 4)]
+    made = checked(document(whole, [small, whole], speeds))
+    everyone = [made, *made["against"]]
+    assert [one["precision"] for one in everyone] == ["fp32", "int8", "fp32"]
+    assert [one["latency_ms"]["p50"] for one in everyone] == pytest.approx([1, 2, 4])
+    assert [one["images_per_s"] for one in everyone] == [1000, 500, 250]
+    assert made["against"][1]["mean_difference"]["value"] == 0
+    table = cost_table(made)
+    assert table is not None
+    assert [row[0].split()[0] for row in table.rows] == ["FP32", "INT8", "FP32"]
+    assert len({row[0] for row in table.rows}) == 3
+    assert table.rows[0][2] == ""
+    assert table.columns[2] == f"minus {table.rows[0][0]}"
 
 
 def test_pointing_counts_peaks_within_the_boxes_of_their_finding(
@@ -139,7 +162,7 @@ def test_a_difference_rests_on_as_many_resamples_as_the_table(
         [tiny_store.patients[index] for index in one.indices],
         samples=150,
     )
-    made = document(one, other)["against"]["mean_difference"]
+    made = document(one, [other])["against"][0]["mean_difference"]
     assert made == interval_document(expected.mean)
 
 

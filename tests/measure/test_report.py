@@ -1,4 +1,5 @@
 import importlib.util
+import io
 import json
 import re
 import subprocess
@@ -18,6 +19,7 @@ from thorax.measure.report import write_report
 from thorax.measure.tables import (
     artifact_table,
     auroc_table,
+    cost_table,
     difference_table,
     in_order,
     interval_text,
@@ -25,6 +27,7 @@ from thorax.measure.tables import (
     rich_table,
     series_names,
     speed_table,
+    tried_table,
 )
 
 
@@ -336,16 +339,79 @@ def test_difference_is_the_other_minus_this() -> None:
     assert difference_table(document) is None
     other = {key: document[key] for key in ("device", "mean_auroc", "auroc")}
     interval = {"value": 0.0012, "low": -0.0004, "high": 0.0031}
-    document["against"] = {
+    fp32 = {
         **other,
         "precision": "fp32",
         "difference": {"Mass": interval},
         "mean_difference": interval,
     }
+    document["against"] = [fp32]
     table = difference_table(document)
     assert table is not None
     assert table.title == "AUROC of FP32 minus AUROC of INT8, same images"
     assert table.rows[-1] == ("Mean", "+0.0012 [-0.0004, +0.0031]")
+    document["against"] = [fp32, {**fp32, "precision": "bf16"}]
+    table = difference_table(document)
+    assert table is not None
+    assert table.title == "AUROC minus AUROC of INT8, same images"
+    assert table.columns == ("Finding", "FP32", "BF16")
+
+
+def test_one_table_says_what_every_precision_costs_and_brings(tmp_path: Path) -> None:
+    document = made_up.validation("fp32")
+    assert cost_table(document) is None
+    interval = {"value": -0.0012, "low": -0.0034, "high": 0.0011}
+    speed = {"latency_ms": {"p50": 12.34}, "images_per_s": 1234.5, "compute": "f32"}
+    document |= {**speed, "size_bytes": 94_000_000}
+    document["against"] = [
+        {
+            **made_up.validation(precision, noise=0.1),
+            **speed,
+            "size_bytes": 23_800_000,
+            "difference": {"Mass": interval},
+            "mean_difference": interval,
+        }
+        for precision in ("bf16", "int8")
+    ]
+    table = cost_table(document)
+    assert table is not None
+    assert table.columns == (
+        "Artifact", "Mean AUROC", "minus FP32", "ms", "Images/s", "MB", "Floats in",
+    )  # fmt: skip
+    assert table.rows[2][2:] == ("-0.0012 [-0.0034, +0.0011]", "12.34", "1,234", "23.8", "f32")
+    screen = Console(width=100, file=io.StringIO())
+    screen.print(rich_table(table))
+    assert isinstance(screen.file, io.StringIO)
+    lines = screen.file.getvalue().splitlines()
+    # One line for each row: nothing had to be broken.
+    assert len([line for line in lines if "[" in line]) >= 3
+    assert sum(line.startswith(("FP32", "BF16", "INT8")) for line in lines) == 3
+    assert "What each artifact costs and brings" in _write([document], tmp_path).text
+
+
+def test_what_was_tried_is_on_the_page_with_the_reason(tmp_path: Path) -> None:
+    trial = {
+        "precision": "int8", "kept": ["conv1"], "auroc_drop": 0.0007,
+        "auroc_drop_interval": [-0.0002, 0.0016], "speed": 2.1, "size_bytes": 24_000_000,
+        "chosen": True, "reason": "the fastest within the budget",
+    }  # fmt: skip
+    fp32 = trial | {
+        "precision": "fp32", "kept": [], "auroc_drop": 0.0, "auroc_drop_interval": None,
+        "speed": 1.0, "chosen": False, "reason": "1.00x",
+    }  # fmt: skip
+    document = made_up.optimization("int8", 24_000_000, 0.0007)
+    assert tried_table([document]) is None
+    document |= {"tried": [fp32, trial], "why": "int8: 2.10x fp32"}
+    table = tried_table([document])
+    assert table is not None
+    assert table.rows == (
+        ("FP32", "", "+0.0000", "1.00", "24.0", "1.00x"),
+        (
+            "INT8", "1", "+0.0007 [-0.0002, +0.0016]", "2.10", "24.0",
+            "chosen: the fastest within the budget",
+        ),
+    )  # fmt: skip
+    assert "int8: 2.10x fp32" in _write([document], tmp_path).text
 
 
 def test_interval_without_bounds_is_a_number() -> None:

@@ -11,10 +11,20 @@ import pytest
 
 from thorax.artifact import Artifact
 from thorax.data.store import Store
+from thorax.devices import timing
 from thorax.devices.engine import Engine, Hint, Outputs, compile
 from thorax.errors import DataError, ImageError, UsageError
 from thorax.measure import run
-from thorax.measure.run import SCENARIOS, Measurement, Quantiles, Scenario, document, measure
+from thorax.measure.run import (
+    SCENARIOS,
+    Measurement,
+    Quantiles,
+    Scenario,
+    Speed,
+    document,
+    measure,
+    side_by_side,
+)
 from thorax.preprocess import InputSpec, prepare
 from thorax.radiograph import read
 
@@ -30,6 +40,25 @@ def _short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
 def scenario(request: pytest.FixtureRequest) -> Scenario:
     chosen: Scenario = request.param
     return chosen
+
+
+def test_artifacts_side_by_side_are_compiled_for_each_way_to_be_asked(
+    tiny_fp32: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines = [compile(tiny_fp32, hint="throughput") for _ in range(2)]
+    asked: list[list[Engine]] = []
+
+    def in_turns(these: list[Engine], rate: timing.Rate, **_: float) -> npt.NDArray[np.float64]:
+        asked.append(these)
+        alone = rate is timing.answers_per_s
+        return np.array([[100.0, 50.0], [100.0, 25.0], [1.0, 50.0]]) * (1 if alone else 2)
+
+    monkeypatch.setattr(timing, "in_turns", in_turns)
+    assert side_by_side(engines) == [Speed(1 / 100, 200.0), Speed(1 / 50, 100.0)]
+    quick, busy = asked
+    assert busy == engines
+    assert [engine.artifact for engine in quick] == [engine.artifact for engine in engines]
+    assert not set(map(id, quick)) & set(map(id, engines))
 
 
 def test_the_window_is_wall_clock_and_holds_all_that_was_asked(

@@ -1,6 +1,6 @@
 """How good an artifact is on a store: AUROC with intervals, calibration, where it looks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from thorax.data.store import Store
 from thorax.devices.engine import Engine, Outputs
 from thorax.errors import DataError
 from thorax.heatmap import peak
-from thorax.measure.run import describe, environment
+from thorax.measure.run import Speed, describe, environment
 from thorax.measure.score import Score, interval_document, tabulate
 from thorax.predict import calibrate
 
@@ -100,11 +100,19 @@ def _pointing(
     return found
 
 
-def document(validation: Validation, against: Validation | None = None) -> dict[str, Any]:
-    """Return the JSON document of `thorax validate`."""
+def document(
+    validation: Validation, against: Sequence[Validation] = (), speeds: Sequence[Speed] = ()
+) -> dict[str, Any]:
+    """Return the JSON document of `thorax validate`.
+
+    Args:
+        validation: of the model.
+        against: of others on the same images; each gets its paired difference from the model.
+        speeds: of the model and the others in that order, or none.
+    """
     answer: dict[str, Any] = {
         "command": "validate",
-        **describe(validation.engine),
+        **_engine(validation, speeds[:1]),
         "store": validation.store.path.name,
         "split": validation.split,
         "calibrated": validation.engine.artifact.card.calibration is not None,
@@ -115,12 +123,27 @@ def document(validation: Validation, against: Validation | None = None) -> dict[
         },
         "environment": environment(),
     }
-    if against is not None:
-        answer["against"] = _difference(validation, against)
+    if against:
+        answer["against"] = [
+            _difference(validation, one, speeds[place : place + 1])
+            for place, one in enumerate(against, 1)
+        ]
     return answer
 
 
-def _difference(validation: Validation, against: Validation) -> dict[str, Any]:
+def _engine(validation: Validation, speeds: Sequence[Speed]) -> dict[str, Any]:
+    """Return what made the answers, how large it is and, if that was measured, how fast."""
+    engine = validation.engine
+    own = {**describe(engine), "size_bytes": engine.artifact.card.size_bytes}
+    for speed in speeds:
+        own["latency_ms"] = {"p50": speed.latency_s * 1e3}
+        own["images_per_s"] = speed.images_per_s
+    return own
+
+
+def _difference(
+    validation: Validation, against: Validation, speeds: Sequence[Speed]
+) -> dict[str, Any]:
     store = validation.store
     difference = metrics.bootstrap_difference(
         store.labels[validation.indices],
@@ -130,7 +153,7 @@ def _difference(validation: Validation, against: Validation) -> dict[str, Any]:
         samples=validation.samples,
     )
     return {
-        **describe(against.engine),
+        **_engine(against, speeds),
         **against.score.document(),
         "difference_is": "against minus model",
         "mean_difference": interval_document(difference.mean),

@@ -36,6 +36,7 @@ from thorax.measure.tables import (
     Table,
     artifact_table,
     auroc_table,
+    cost_table,
     difference_table,
     images_text,
     in_order,
@@ -46,6 +47,7 @@ from thorax.measure.tables import (
     rate_text,
     series_names,
     speed_table,
+    tried_table,
 )
 from thorax.measure.training import run_line, schedule_table
 
@@ -252,7 +254,11 @@ def _int8_drop(accuracy: Sequence[Document], optimized: Sequence[Document]) -> T
 def _accuracy(documents: Sequence[Document]) -> Section | None:
     if not documents:
         return None
-    tables = [auroc_table(documents), *(difference_table(document) for document in documents)]
+    tables = [
+        *(cost_table(document) for document in documents),
+        auroc_table(documents),
+        *(difference_table(document) for document in documents),
+    ]
     on: dict[str, list[str]] = {}
     for name, document in zip(series_names(documents), documents, strict=True):
         if document.get("images"):
@@ -276,6 +282,7 @@ def _speed(documents: Sequence[Document], optimized: Sequence[Document]) -> Sect
     tables = ([speed_table(documents)] if documents else []) + (
         [artifact_table(optimized)] if optimized else []
     )
+    tables += [tried for tried in [tried_table(optimized)] if tried]
     text: tuple[str, ...] = ()
     if any(document.get("simulated") for document in documents):
         text = (

@@ -13,8 +13,10 @@ import numpy.typing as npt
 import openvino as ov
 
 from thorax import __version__
+from thorax.devices import timing
 from thorax.devices.core import list_devices
 from thorax.devices.engine import INPUT, Engine
+from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import DataError, UsageError
 from thorax.preprocess import InputSpec, prepare
 from thorax.radiograph import read
@@ -101,6 +103,37 @@ def measure(
         energy_source="none",
         simulated=engine.simulated,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast an artifact is beside others.
+
+    Attributes:
+        latency_s: single-stream, median time to an answer, seconds.
+        images_per_s: offline, all streams busy.
+    """
+
+    latency_s: float
+    images_per_s: float
+
+
+def side_by_side(engines: Sequence[Engine]) -> list[Speed]:
+    """Return the speed of each artifact, measured in turns on the device it was compiled for.
+
+    Medians over the rounds. Some two seconds an artifact: enough for a table, while `measure`
+    runs as long as it is told and gives quantiles.
+
+    Args:
+        engines: compiled for throughput; each is compiled for latency as well.
+    """
+    quick = [compile_artifact(one.artifact, one.device, hint="latency") for one in engines]
+    answers = timing.in_turns(quick, timing.answers_per_s, rounds=5, window_s=0.2)
+    images = timing.in_turns(engines, timing.images_per_s, rounds=5, window_s=0.2)
+    return [
+        Speed(1 / float(np.median(own)), float(np.median(rate)))
+        for own, rate in zip(answers.T, images.T, strict=True)
+    ]
 
 
 def read_images(paths: Sequence[Path], spec: InputSpec) -> list[npt.NDArray[np.uint8]]:

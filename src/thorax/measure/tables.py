@@ -130,19 +130,63 @@ def auroc_table(documents: Sequence[Document], *, confidence: float = 0.95) -> T
     )
 
 
+def cost_table(document: Document) -> Table | None:
+    """Return what each artifact of `validate --against` costs and brings, or None for one alone."""
+    against = document.get("against") or []
+    if not against:
+        return None
+    everyone = [document, *against]
+    names = _names_against(document, against)
+    rows = tuple(
+        (
+            name,
+            interval_text(mean_interval(one)),
+            interval_text(one["mean_difference"], sign=True) if "mean_difference" in one else "",
+            _text((one.get("latency_ms") or {}).get("p50"), ".2f"),
+            rate_text(one.get("images_per_s")),
+            _scaled(one.get("size_bytes"), 1e6, ".1f"),
+            str(one.get("compute", "")),
+        )
+        for name, one in zip(names, everyone, strict=True)
+    )
+    columns = ("Artifact", "Mean AUROC", f"minus {names[0]}", "ms", "Images/s", "MB", "Floats in")
+    timed = any(one.get("images_per_s") for one in everyone)
+    return _dense(
+        Table(
+            f"What each artifact costs and brings: {images_text(document)}",
+            columns,
+            rows,
+            tuple(bool(one.get("simulated")) for one in everyone),
+            "In brackets: 95% interval, patients resampled, the difference paired."
+            + (" ms: median of one answer alone. All timed in turns." if timed else ""),
+        )
+    )
+
+
+def _names_against(document: Document, against: Sequence[Document]) -> list[str]:
+    """Return a short name for what was validated and each that it was compared with."""
+    shared = {key: document.get(key) for key in ("command", "store", "split")}
+    return series_names([document, *({**one, **shared} for one in against)])
+
+
 def difference_table(document: Document) -> Table | None:
     """Return the paired differences of `validate --against`, or None without them."""
-    against = document.get("against") or {}
-    changes = against.get("difference") or {}
-    if not changes:
+    against = document.get("against") or []
+    if not against:
         return None
-    names = series_names([document, {**against, "command": "validate"}])
-    rows = [(plain_name(name), interval_text(value, sign=True)) for name, value in changes.items()]
-    if mean := against.get("mean_difference"):
-        rows.append(("Mean", interval_text(mean, sign=True)))
+    names = _names_against(document, against)
+    rows = [
+        (
+            plain_name(name),
+            *(interval_text(one["difference"].get(name), sign=True) for one in against),
+        )
+        for name in against[0]["difference"]
+    ]
+    rows.append(("Mean", *(interval_text(one["mean_difference"], sign=True) for one in against)))
+    whose = f" of {names[1]}" if len(against) == 1 else ""
     return Table(
-        f"AUROC of {names[1]} minus AUROC of {names[0]}, same images",
-        ("Finding", "Difference"),
+        f"AUROC{whose} minus AUROC of {names[0]}, same images",
+        ("Finding", *(("Difference",) if whose else names[1:])),
         tuple(rows),
         note="Paired: both see the same resampled patients.",
     )
