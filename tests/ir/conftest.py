@@ -16,7 +16,6 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from thorax.artifact import Artifact, Precision
-from thorax.data.store import Store
 from thorax.ir.optimize import optimize
 from thorax.labels import LabelSet
 from thorax.preprocess import InputSpec
@@ -85,20 +84,11 @@ def lively(network: Classifier, side: int) -> Classifier:
     return network
 
 
-def save(
-    run: Path,
-    network: Classifier,
-    topology: str,
-    *,
-    side: int,
-    output_stride: int,
-    width: float = 1.0,
-) -> Path:
+def save(run: Path, network: Classifier, topology: str, *, side: int, output_stride: int) -> Path:
     """Write a checkpoint of a network that was never trained."""
     card = checkpoint.Card(
         topology=topology,
         output_stride=output_stride,
-        width=width,
         label_set=LabelSet("three", FINDINGS),
         input=InputSpec(side, mean=0.4, std=0.3),
         precision="fp32",
@@ -112,57 +102,6 @@ def save(
         software={},
     )
     return checkpoint.save(run, network, card, torch.optim.SGD(network.parameters()))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Fragile:
-    """A network that INT8 hurts.
-
-    Attributes:
-        checkpoint: folder it was saved to.
-        hurt: its layers that one channel of 10,000 times the others' size feeds.
-        store: of images whose labels are what the network itself answers: in FP32 its AUROC is 1.
-    """
-
-    checkpoint: Path
-    hurt: tuple[str, ...]
-    store: Store
-
-
-@pytest.fixture(scope="session")
-def fragile(tmp_path_factory: pytest.TempPathFactory, tiny_store: Store) -> Fragile:
-    """One scale for all channels, as INT8 has it, leaves nothing of those beside a large one."""
-    shape, blocks = {"output_stride": 16, "width": 0.25}, ("layer2.0", "layer3.0")
-    network = lively(networks.build("resnet18", classes=len(FINDINGS), seed=7, **shape), 32)
-    with torch.no_grad():
-        for name in blocks:
-            block = network.get_submodule(name)
-            # Both undo each other: a ReLU of a multiple is the multiple of the ReLU.
-            block.get_parameter("bn1.weight")[0] *= 1e4
-            block.get_parameter("bn1.bias")[0] = 1e4
-            block.get_parameter("conv2.weight")[:, 0] /= 1e4
-    crops = [tiny_store.images[:, y : y + 32, x : x + 32] for y, x in ((0, 0), (8, 16))]
-    images = np.concatenate(crops)[:96]
-    spec = InputSpec(32, mean=0.4, std=0.3)
-    with torch.inference_mode():
-        scores = network(networks.normalise(torch.from_numpy(images[:, None]), spec)).numpy()
-    count = len(images)
-    store = Store(
-        path=tmp_path_factory.mktemp("fragile") / "store",
-        images=images,
-        labels=(scores > np.median(scores, axis=0)).astype(np.int8),
-        names=tuple(f"{n}.png" for n in range(count)),
-        patients=tuple(f"p{n}" for n in range(count)),
-        splits=tuple("train" if n % 3 == 0 else "val" for n in range(count)),
-        views=(None,) * count,
-        digests=("",) * count,
-        boxes=((),) * count,
-        label_set=LabelSet("three", FINDINGS),
-        source="phantom",
-    )
-    run = store.path.parent / "run"
-    saved = save(run, network, "resnet18", side=32, **shape)
-    return Fragile(saved, tuple(f"{name}.conv2" for name in blocks), store)
 
 
 @pytest.fixture(scope="session")
