@@ -331,6 +331,7 @@ def _bytes() -> tuple[str, bytes]:
 FUZZ = settings(
     max_examples=60,
     deadline=None,
+    derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 

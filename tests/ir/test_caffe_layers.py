@@ -439,6 +439,12 @@ def test_shuffled_channels(answer: Answer) -> None:
     close(got, IMAGE[:, [0, 2, 1, 3]])
 
 
+def test_damaged_statistics_warn_nobody(answer: Answer) -> None:
+    huge = np.full(4, 3e38, np.float32)
+    got = answer('type: "BatchNorm"', IMAGE, weights=[huge, huge, np.array([1e-9], np.float32)])
+    assert got.shape == IMAGE.shape
+
+
 def test_constants_join_in(tmp_path: Path) -> None:
     learned = noise(1, 2, 3, 3)
     sides = "dim: 1 dim: 2 dim: 3 dim: 3"

@@ -85,7 +85,7 @@ def test_a_value_of_another_kind_is_told(kind: str, value: str) -> None:
     assert "a is " in str(caught.value)
 
 
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 @given(
     st.text(st.characters(codec="ascii"), max_size=20),
     st.lists(st.integers(-(2**31), 2**31 - 1), max_size=4),
@@ -107,7 +107,7 @@ def test_what_protobuf_prints_is_read_back(
         assert found.block("name").flag("is_extension", not flag) == flag
 
 
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 @given(st.text(st.sampled_from("ab:{}<>[],\" \n\\#'1"), max_size=40))
 def test_any_text_is_a_message_or_an_error(text: str) -> None:
     try:

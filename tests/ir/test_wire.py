@@ -28,7 +28,7 @@ def test_a_message_that_protobuf_wrote_is_read_field_by_field() -> None:
     assert [part.integer() for part in fields(inner[1].data()) if part.number == 3] == [5]
 
 
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=20))
 def test_packed_and_lone_integers_are_the_same(numbers: list[int]) -> None:
     def varint(number: int) -> bytes:
@@ -75,7 +75,7 @@ def test_a_value_of_another_kind_is_told() -> None:
         text.text()
 
 
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_fields_or_damage(message: bytes) -> None:
     try:

@@ -167,7 +167,9 @@ class _Builder:
         for layer in self._layers:
             if not is_input(layer):
                 try:
-                    self._add(layer)
+                    # Damaged weights overflow; that is for the comparison to find, not for stderr.
+                    with np.errstate(all="ignore"):
+                        self._add(layer)
                 except UNREADABLE as error:
                     why = str(error).strip().splitlines()[-1]
                     raise layer.refuse(f"does not fit its input: {why}") from error

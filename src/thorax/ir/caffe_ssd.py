@@ -53,8 +53,8 @@ def _sides(layer: Layer, param: Block) -> Array:
         raise layer.refuse(f"has {len(small)} min_size above 0 and {len(large)} max_size")
     flip, ratios = param.flag("flip", True), [1.0]
     for ratio in param.numbers("aspect_ratio"):
-        if ratio <= 0:
-            raise layer.refuse(f"has aspect_ratio {ratio}; it takes numbers above 0")
+        if not _SAME < ratio < 1 / _SAME:
+            raise layer.refuse(f"has aspect_ratio {ratio}; {_SAME} to {1 / _SAME} can be drawn")
         if all(abs(ratio - other) >= _SAME for other in ratios):
             ratios += [ratio, 1 / ratio] if flip else [ratio]
     sides = []
