@@ -28,10 +28,13 @@ _IMPORTERS: Final = {
     ".ts": "pytorch",
     ".pt2": "pytorch",
     ".safetensors": "pytorch",
+    ".keras": "keras",
+    ".h5": "keras",
+    ".hdf5": "keras",
 }
 """Module of this package whose `read(path, asked)` reads files that end so."""
 
-_CHANNELS_LAST: Final = (_SAVED_MODEL, ".pb", ".tflite")
+_CHANNELS_LAST: Final = (_SAVED_MODEL, ".pb", ".tflite", ".keras", ".h5", ".hdf5")
 """What frameworks write that take images as [N,H,W,C] unless told otherwise."""
 
 
