@@ -26,11 +26,22 @@ install: .venv/installed
 		--constraint constraints.txt --editable .
 	touch $@
 
+# TensorFlow, for networks of Keras 2 that nothing else reads. It asks for an older h5py than
+# constraints.txt has, and tf_keras for the large TensorFlow where the small one does.
+.venv-legacy/installed: pyproject.toml constraints.txt
+	test -x .venv-legacy/bin/python || $(PYTHON) -m venv .venv-legacy
+	sed 's/^h5py==.*/h5py==3.14.0/' constraints.txt > .venv-legacy/constraints.txt
+	.venv-legacy/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint .venv-legacy/constraints.txt --editable . tensorflow-cpu
+	.venv-legacy/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--constraint .venv-legacy/constraints.txt tf_keras
+	touch $@
+
 demo: install
 	$(BIN)/thorax demo --out demo
 	@echo "to type thorax:  . .venv/bin/activate"
 
-test: check .venv-base/installed
+test: check .venv-base/installed .venv-legacy/installed
 	tests/install-peers
 	$(BIN)/pytest
 
@@ -45,4 +56,4 @@ format: install
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .venv-base demo build src/thorax.egg-info
+	rm -rf .venv .venv-base .venv-legacy demo build src/thorax.egg-info

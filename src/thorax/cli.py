@@ -39,6 +39,8 @@ _EXTRAS: Final = {
     "safetensors": "train",
     "scipy": "train",
     "nncf": "optimize",
+    "keras": "optimize",
+    "h5py": "optimize",
     "matplotlib": "measure",
     "jinja2": "measure",
 }

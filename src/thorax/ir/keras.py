@@ -1,13 +1,15 @@
 """Keras networks, .keras and .h5, without TensorFlow: Keras 3 traces them in PyTorch."""
 
+import json
 import os
 import re
+import shutil
 import sys
 import tempfile
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -21,8 +23,8 @@ from openvino.passes import ConstantFolding, Manager
 
 from thorax.errors import ModelError, UsageError
 from thorax.ir import legacy_keras
-from thorax.ir.imported import UNREADABLE, Asked, Imported, Layout, unreadable
-from thorax.ir.keras_file import CONFIG, WEIGHTS, KerasFile, inspect, objects
+from thorax.ir.imported import UNREADABLE, Asked, Imported, unreadable
+from thorax.ir.keras_file import CONFIG, WEIGHTS, KerasFile, inspect, layout_of
 
 _BACKEND: Final = "torch"
 _LAYER: Final = "thorax_keras_layer"
@@ -30,7 +32,7 @@ _SCOPE: Final = re.compile(r"__module\.(?P<layer>.+)/(?:aten|prim|ov_ext)::\w+/\
 
 _KERNELS: Final = (
     "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData",
-    "MatMul", "MaxPool", "AvgPool",
+    "MatMul", "MaxPool", "AvgPool", "BatchNormInference",
 )  # fmt: skip
 _PLUMBING: Final = (
     "Transpose", "Convert", "Reshape", "ShapeOf", "Concat", "Gather", "Unsqueeze", "Squeeze",
@@ -52,7 +54,12 @@ def read(path: Path, asked: Asked) -> Imported:
     if (reason := legacy_keras.needed(found)) is not None:
         return legacy_keras.read(found, asked, reason)
     keras = _keras()
-    network = _load(keras, found)
+    try:
+        network = _load(keras, found)
+    except ModelError as error:
+        if not found.is_keras_2:
+            raise
+        return legacy_keras.read(found, asked, f"is not read ({error.message})")
     shapes = input_shapes(
         path, [(one.name, tuple(one.shape)) for one in network.inputs], asked.shapes
     )
@@ -80,19 +87,10 @@ def read(path: Path, asked: Asked) -> Imported:
     return Imported(model, f"keras {keras.__version__}", layout_of(found), (path,), run)
 
 
-def layout_of(found: KerasFile) -> Layout:
-    """Return the layout that a network's layers say, Keras's own where none says any."""
-    for named in objects(found.config):
-        settings = named.get("config")
-        if isinstance(settings, dict) and settings.get("data_format") == "channels_first":
-            return "NCHW"
-    return "NHWC"
-
-
 def input_shapes(
     path: Path,
     inputs: Sequence[tuple[str, tuple[int | None, ...]]],
-    asked: "dict[str, tuple[int, ...]] | Any",
+    asked: Mapping[str, tuple[int, ...]],
 ) -> list[tuple[int, ...]]:
     """Return the shape of each input, the axes that the file leaves open closed as asked.
 
@@ -160,11 +158,7 @@ def _load(keras: ModuleType, found: KerasFile) -> Any:  # noqa: ANN401
             whole = Path(folder) / "inspected.keras"
             _write_inspected(found, whole)
         try:
-            network = keras.saving.load_model(
-                whole if whole.suffix in (".keras", ".h5", ".hdf5") else str(whole),
-                compile=False,
-                safe_mode=True,
-            )
+            network = keras.saving.load_model(whole, compile=False, safe_mode=True)
             # A network that was never built has no inputs.
             network.inputs[0], network.outputs[0]
         # Keras raises what its layers raise.
@@ -183,9 +177,6 @@ def _first_line(error: Exception) -> str:
 
 def _write_inspected(found: KerasFile, to: Path) -> None:
     """Write the file again with the description that was inspected, byte for byte nothing else."""
-    import json  # noqa: PLC0415
-    import shutil  # noqa: PLC0415
-
     with zipfile.ZipFile(found.path) as source, zipfile.ZipFile(to, "w") as target:
         target.writestr("metadata.json", json.dumps({"keras_version": found.version}))
         target.writestr(CONFIG, json.dumps(found.config))
@@ -218,8 +209,9 @@ def _trace(keras: ModuleType, network: Any, shapes: list[tuple[int, ...]]) -> ov
         # OpenVINO's PyTorch frontend traces; torch 2.13 calls tracing deprecated, not wrong. What
         # a trace makes constant is shapes, which are given.
         warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
-        decoder = TorchScriptPythonDecoder(torch.jit.trace(forward, examples, check_trace=False))
+        warnings.filterwarnings("ignore", category=torch.jit._trace.TracerWarning)
+        traced = torch.jit.trace(forward, examples, check_trace=False)  # type: ignore[no-untyped-call]
+        decoder = TorchScriptPythonDecoder(traced)
     frontend = FrontEndManager().load_by_framework("pytorch")
     return frontend.convert(frontend.load(decoder))
 
@@ -242,7 +234,7 @@ def _scopes(keras: ModuleType, network: Any) -> Iterator[None]:  # noqa: ANN401
 
         return run
 
-    layers = list(_layers(network))
+    layers = list({id(layer): (name, layer) for name, layer in _layers(network)}.values())
     for name, layer in layers:
         call = layer.call
         if isinstance(layer, keras.layers.BatchNormalization) and layer.compute_dtype == "float32":
@@ -257,7 +249,7 @@ def _scopes(keras: ModuleType, network: Any) -> Iterator[None]:  # noqa: ANN401
 
 
 def _batch_normalization(layer: Any) -> Callable[..., Any]:  # noqa: ANN401
-    """Return a layer's batch normalisation as one operation, where Keras subtracts and multiplies."""
+    """Return what a layer does as one operation, where Keras subtracts, multiplies and adds."""
     from torch.nn.functional import batch_norm  # noqa: PLC0415
 
     given = (layer.moving_mean, layer.moving_variance, layer.gamma, layer.beta)
@@ -272,14 +264,11 @@ def _batch_normalization(layer: Any) -> Callable[..., Any]:  # noqa: ANN401
 
 
 def _layers(network: Any, within: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401
-    """Yield each layer once by its name, those of a network in a network as `outer/inner`."""
-    seen = set()
-    for layer in network.operations:
-        if id(layer) in seen:
-            continue
-        seen.add(id(layer))
+    """Yield each layer once by its name, those of a network in a network as `outer.inner`."""
+    # A functional network has operations, layers among them; a sequential one has layers.
+    for layer in getattr(network, "operations", None) or network.layers:
         yield f"{within}{layer.name}", layer
-        if hasattr(layer, "operations"):
+        if hasattr(layer, "operations") or hasattr(layer, "layers"):
             yield from _layers(layer, f"{within}{layer.name}.")
 
 

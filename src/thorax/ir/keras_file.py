@@ -17,7 +17,7 @@ from typing import IO, Any, Final
 import h5py
 
 from thorax.errors import ModelError
-from thorax.ir.imported import unreadable
+from thorax.ir.imported import Layout, unreadable
 
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.weights.h5"
@@ -28,7 +28,6 @@ _MOST_GROWTH: Final = 100
 """Weights are hardly compressible; a file that grows more on reading is made to fill memory."""
 
 _MOST_CONFIG_BYTES: Final = 64 << 20
-_MOST_NESTING: Final = 64
 _SLACK_BYTES: Final = 1 << 20
 
 _HOME: Final = re.compile(
@@ -59,7 +58,7 @@ _LAYERS: Final = frozenset(
     RandomTranslation RandomBrightness RandomCrop Attention AdditiveAttention MultiHeadAttention
     GroupQueryAttention LSTM LSTMCell GRU GRUCell SimpleRNN SimpleRNNCell RNN Bidirectional
     TimeDistributed StackedRNNCells LayerScale
-    """.split()
+    """.split()  # noqa: SIM905
 )
 """Layers that are arithmetic alone."""
 
@@ -71,7 +70,7 @@ _OPERATIONS: Final = frozenset(
     Tile Transpose Var Where Relu Relu6 Sigmoid Softplus Softsign Silu LogSigmoid LeakyRelu
     HardSigmoid HardSilu Elu Selu Gelu Celu LogSoftmax MaxPool AveragePool Normalize
     DotProductAttention DepthToSpace SpaceToDepth Cast Rsqrt Resize
-    """.split()
+    """.split()  # noqa: SIM905
 )
 """What `keras.ops` leaves in a functional network."""
 
@@ -81,12 +80,12 @@ _SETTINGS: Final = frozenset(
     IdentityInitializer LecunNormal LecunUniform Ones Orthogonal OrthogonalInitializer
     RandomNormal RandomUniform TruncatedNormal VarianceScaling Zeros L1 L2 L1L2
     OrthogonalRegularizer MaxNorm MinMaxNorm NonNeg UnitNorm SeedGenerator
-    """.split()
+    """.split()  # noqa: SIM905
 )
 """Initializers, regularizers, constraints and kinds of number."""
 
 _VALUES: Final = frozenset(
-    "__keras_tensor__ __tensor__ __numpy__ __ellipsis__ __slice__ __tuple__ TensorShape".split()
+    "__keras_tensor__ __tensor__ __numpy__ __ellipsis__ __slice__ __tuple__ TensorShape".split()  # noqa: SIM905
 )
 """How Keras writes plain values."""
 
@@ -96,7 +95,7 @@ _ACTIVATIONS: Final = frozenset(
     leaky_relu linear log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink
     softmax softplus softsign sparse_plus sparse_sigmoid sparsemax squareplus swish tanh
     tanh_shrink threshold
-    """.split()
+    """.split()  # noqa: SIM905
 )
 
 _TENSORFLOW: Final = re.compile(
@@ -151,9 +150,9 @@ def inspect(path: Path) -> KerasFile:
     except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
         raise unreadable(path, error) from error
     except RecursionError as error:
-        raise ModelError("model-unsafe", f"{path.name}: its description is nested without end") from (
-            error
-        )
+        raise ModelError(
+            "model-unsafe", f"{path.name}: its description is nested without end"
+        ) from (error)
     return found
 
 
@@ -167,6 +166,15 @@ def objects(config: object) -> Iterator[dict[str, Any]]:
     elif isinstance(config, list):
         for value in config:
             yield from objects(value)
+
+
+def layout_of(found: KerasFile) -> Layout:
+    """Return the layout that a network's layers say, Keras's own where none says any."""
+    for named in objects(found.config):
+        settings = named.get("config")
+        if isinstance(settings, dict) and settings.get("data_format") == "channels_first":
+            return "NCHW"
+    return "NHWC"
 
 
 def _inspect_zip(path: Path) -> KerasFile:
@@ -273,7 +281,9 @@ def _check_hdf5(path: Path, stream: IO[bytes]) -> None:
                     raise refuse(where, f"holds {member.dtype}; weights are numbers")
                 total += int(member.nbytes)
                 if total > most:
-                    raise refuse(where, f"unpacks to more than {_MOST_GROWTH} times the file's size")
+                    raise refuse(
+                        where, f"unpacks to more than {_MOST_GROWTH} times the file's size"
+                    )
 
 
 def _check_objects(path: Path, config: dict[str, Any]) -> None:
