@@ -116,6 +116,12 @@ def fold(model: ov.Model) -> Folded:
     )
 
 
+def unchanged(model: ov.Model) -> Folded:
+    """Return the account of a graph that was left as it is."""
+    layers, transposes = _by_type(model), count_transposes(model)
+    return Folded(layers, layers, (), 0, 0, transposes, transposes)
+
+
 @dataclass(frozen=True, slots=True)
 class _Before:
     layers: dict[str, int]

@@ -1,7 +1,7 @@
 """A checkpoint or a foreign model file to a float graph that the passes of `rewrite` take."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
-from thorax.artifact import Activation
+from thorax.artifact import Activation, Card
 from thorax.devices.core import open_core
+from thorax.devices.engine import PROBABILITY
 from thorax.durable import sha256
 from thorax.errors import ModelError, UsageError
-from thorax.ir import formats, rewrite
+from thorax.ir import formats, rewrite, sealed
 from thorax.ir.batch import open_batch
-from thorax.ir.fold import Folded, fold
+from thorax.ir.fold import Folded, fold, unchanged
 from thorax.ir.imported import Asked, Imported, Layout, Run
 from thorax.ir.layouts import take_channels_first
 from thorax.ir.rows import as_rows
@@ -36,6 +37,8 @@ class Source:
         reference: float32 [1,C,S,S] -> float32 [K], the source's own scores as probabilities.
         folded: what became of its layers.
         provenance: where it came from, for the card.
+        card: of a source that is an artifact, whose graph is rewritten already: its input is
+            uint8 [1,1,S,S], mean is 0 and std 1.
     """
 
     model: ov.Model
@@ -47,6 +50,7 @@ class Source:
     reference: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
     folded: Folded
     provenance: dict[str, Any] = field(default_factory=dict)
+    card: Card | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class Described:
 
 
 def load(path: Path, described: Described) -> Source:
-    """Read a classifier: a checkpoint folder of `thorax train`, or a file of any known format.
+    """Read a classifier: a checkpoint of `thorax train`, an artifact, or a file of a known format.
 
     Raises:
         ModelError: `model-missing`, `model-format`, `model-unreadable`, `model-input` or
@@ -88,6 +92,14 @@ def load(path: Path, described: Described) -> Source:
             `model-side`, `model-activation` or `model-labels-twice` when what the user says
             cannot be.
     """
+    if sealed.is_sealed(path):
+        if replace(described, extensions=()) != Described():
+            raise UsageError(
+                "model-described",
+                f"{path} is an artifact, whose card says labels, normalisation and side; leave "
+                "out --labels, --mean, --std and --side",
+            )
+        return _artifact(path)
     if path.is_dir() and not (path / "saved_model.pb").exists():
         if described != Described():
             raise UsageError(
@@ -97,6 +109,30 @@ def load(path: Path, described: Described) -> Source:
             )
         return _checkpoint(path)
     return _foreign(path, described)
+
+
+def _artifact(path: Path) -> Source:
+    opened = sealed.open_sealed(path)
+    model, card = opened.model, opened.card
+    hint = {"INFERENCE_PRECISION_HINT": "f32"}
+    untouched = open_core().compile_model(model.clone(), "CPU", hint)
+
+    def reference(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        grey = np.rint(images * 255).astype(np.uint8)
+        return np.asarray(untouched(grey)[PROBABILITY][0], np.float32)
+
+    return Source(
+        model=model,
+        mean=np.zeros(1, np.float32),
+        std=np.ones(1, np.float32),
+        labels=card.labels_as_set(),
+        topology=card.topology,
+        activation=card.activation,
+        reference=reference,
+        folded=unchanged(model),
+        provenance=card.provenance,
+        card=card,
+    )
 
 
 def _checkpoint(path: Path) -> Source:

@@ -14,6 +14,7 @@ from thorax import artifact
 from thorax.artifact import Artifact, Card, Precision
 from thorax.data.store import Store
 from thorax.devices.core import physical_devices
+from thorax.devices.engine import HEATMAP
 from thorax.errors import DataError, UsageError
 from thorax.ir import rewrite
 from thorax.ir.analyze import count_macs, count_parameters
@@ -209,6 +210,9 @@ def _guard(
 
 def _rewrite(source: Source) -> tuple[ov.Model, Card, rewrite.Rewritten]:
     model = source.model
+    if source.card is not None:
+        named = {name for port in model.outputs for name in port.get_names()}
+        return model, source.card, rewrite.Rewritten(source.folded, False, HEATMAP in named)
     side = int(model.inputs[0].get_shape()[-1])
     logits, _ = rewrite.find_logits(model)
     head = rewrite.find_head(logits)
