@@ -230,7 +230,7 @@ class _Builder:
         if build is None:
             raise layer.refuse(
                 "is none of Caffe's that can be converted; convert the network to ONNX with the "
-                f"Caffe that it was made for, or cut it before this layer. These can: "
+                f"Caffe that it was made for, or end the .prototxt before it. These can: "
                 f"{', '.join(sorted(_BUILD)).lower()}"
             )
         least, most = _BOTTOMS.get(key, (1, 1))
