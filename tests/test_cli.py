@@ -108,7 +108,7 @@ def test_every_command_takes_json_and_every_option_is_explained(name: str) -> No
 def test_the_commands_of_the_contract_are_there() -> None:
     wanted = {
         "phantom", "data import nih", "data check", "train", "optimize", "classify", "validate",
-        "score", "benchmark", "devices", "report", "demo",
+        "score", "benchmark", "devices", "report", "demo", "analyze", "compare",
     }  # fmt: skip
     assert wanted <= set(COMMANDS)
 
