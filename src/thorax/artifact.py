@@ -104,6 +104,8 @@ class Card(_Frozen):
     precision: Precision
     activation: Activation = "sigmoid"
     heatmap: HeatmapGrid | None = None
+    extensions: tuple[str, ...] = ()
+    """Layers that OpenVINO lacks, `version::type`: `--extension` must say what computes them."""
     thresholds: dict[str, float] | None = None
     """Operating point of each finding on its calibrated probability; bound to `digest`."""
     calibration: dict[str, Platt] | None = None

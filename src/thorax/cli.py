@@ -15,7 +15,7 @@ import typer
 from typer import Argument, Option
 
 from thorax import __version__, console
-from thorax.cli_data import Json, Out, Size, StorePath, Workers, data_app
+from thorax.cli_data import Extensions, Json, Out, Size, StorePath, Workers, data_app
 from thorax.cli_optimizer import optimizer_app
 from thorax.cli_training import training_app
 from thorax.errors import ThoraxError, UsageError
@@ -117,11 +117,14 @@ def classify(
     heatmaps: Annotated[Path | None, Option(help="Folder for pictures of the evidence.")] = None,
     colours: Annotated[str, Option(help="Heat-map colours: inferno or viridis.")] = "inferno",
     csv: Annotated[Path | None, Option(help="Also write the findings as a CSV.")] = None,
+    extension: Extensions = None,
     json: Json = False,
 ) -> None:
     """Find the findings in radiographs. Exit status 3 if any file could not be read."""
     from thorax import classify as run
+    from thorax.devices.extensions import add_extensions
 
+    add_extensions(extension or ())
     with console.progress("classifying", None) as ticker:
         result = run.classify(
             model,
@@ -153,15 +156,18 @@ def validate(
         bool, Option("--speed/--no-speed", help="With --against, also time all of them in turns.")
     ] = True,
     samples: Annotated[int, Option(min=100, help="Bootstrap resamples of patients.")] = 1000,
+    extension: Extensions = None,
     json: Json = False,
 ) -> None:
     """AUROC of each finding with intervals; what each of several artifacts costs and brings."""
     from thorax.artifact import load
     from thorax.data.store import open_store
     from thorax.devices.engine import compile as compile_artifact
+    from thorax.devices.extensions import add_extensions
     from thorax.measure import accuracy
     from thorax.measure.run import side_by_side
 
+    add_extensions(extension or ())
     opened = open_store(store)
     count = len(opened.select(split))
     runs = []
@@ -231,15 +237,18 @@ def benchmark(
         Path | None, Option(help="Folder of radiographs to feed; default: fixed noise.")
     ] = None,
     duration: Annotated[float, Option(help="Seconds to measure, after 1 s of warm-up.")] = 10.0,
+    extension: Extensions = None,
     json: Json = False,
 ) -> None:
     """Images per second and latency."""
     from thorax.artifact import load
     from thorax.devices.engine import compile as compile_artifact
+    from thorax.devices.extensions import add_extensions
     from thorax.measure import run
     from thorax.measure.tables import speed_table
     from thorax.predict import find_files
 
+    add_extensions(extension or ())
     if scenario not in run.SCENARIOS:
         allowed = ", ".join(run.SCENARIOS)
         raise UsageError("scenario", f"scenario is {scenario!r}; allowed are {allowed}")

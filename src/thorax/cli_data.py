@@ -20,6 +20,10 @@ Out = Annotated[Path, Option("--out", help="Where to write.")]
 StorePath = Annotated[Path, Argument(help="Store that `thorax data import` wrote.")]
 Size = Annotated[int, Option("--size", min=16, max=2048, help="Side of the stored square, pixels.")]
 Boxes = Annotated[Path | None, Option(help="CSV of lesion boxes.")]
+Extensions = Annotated[
+    list[str] | None,
+    Option("--extension", help="Custom layers: a library, module:Class or file.py:Class."),
+]
 Workers = Annotated[int | None, Option(min=1, help="Decoding threads; default: one a processor.")]
 
 

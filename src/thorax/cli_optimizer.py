@@ -9,7 +9,7 @@ import typer
 from typer import Argument, Option
 
 from thorax import console
-from thorax.cli_data import Json, Out
+from thorax.cli_data import Extensions, Json, Out
 from thorax.errors import UsageError
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ def optimize(
     topology: Annotated[
         str | None, Option(help="Of a PyTorch state dict: a name, or module:function.")
     ] = None,
+    extension: Extensions = None,
     json: Json = False,
 ) -> None:
     """Convert a model to an artifact: OpenVINO IR with a card."""
@@ -128,6 +129,7 @@ def optimize(
             activation=_one_of(activation, ("sigmoid", "softmax"), "--activation"),
             structure=structure,
             topology=topology,
+            extensions=tuple(extension or ()),
         ),
         max_auroc_drop=max_auroc_drop,
         keep=() if keep is None else tuple(name.strip() for name in keep.split(",")),
@@ -211,6 +213,7 @@ def mo(
     topology: Annotated[
         str | None, Option("--topology", help="Of a PyTorch state dict: a name, module:function.")
     ] = None,
+    extension: Extensions = None,
     json: Json = False,
 ) -> None:
     """The classic Model Optimizer: any model to IR, by the flags of 2018."""
@@ -228,6 +231,7 @@ def mo(
             input_symbol=input_symbol,
             framework=framework,
             topology=topology,
+            extensions=tuple(extension or ()),
             model_name=model_name,
             output_dir=output_dir,
             data_type=data_type,

@@ -1,6 +1,7 @@
 """Compile an artifact for a device, and run it."""
 
 import queue
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ HEATMAP: Final = "heatmap"
 EMBEDDING: Final = "embedding"
 
 Hint = Literal["latency", "throughput"]
+_LACKING: Final = re.compile(r"Cannot create \S+ layer")
 _ELEMENT: Final = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
@@ -169,7 +171,8 @@ def compile(
         counters: measure every layer, at a small cost.
 
     Raises:
-        DeviceError: `device-unknown`, `precision-unsupported`, `device-compile`.
+        DeviceError: `device-unknown`, `precision-unsupported`, `device-compile`,
+            `device-extension` when the graph has custom layers that nobody added.
         ModelError: `model-unreadable` when OpenVINO cannot read the graph, `model-batch` when
             the graph is written for one image.
     """
@@ -187,6 +190,13 @@ def compile(
     try:
         model = core.read_model(artifact.xml, artifact.bin)
     except RuntimeError as error:
+        if artifact.card.extensions and _LACKING.search(str(error)):
+            raise DeviceError(
+                "device-extension",
+                f"{artifact.path.name} has layers that OpenVINO lacks, "
+                f"{', '.join(artifact.card.extensions)}; say with --extension which library or "
+                "class computes them",
+            ) from error
         raise ModelError("model-unreadable", f"{artifact.xml}: {_last_line(error)}") from error
     if batch != 1:
         try:

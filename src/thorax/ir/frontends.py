@@ -8,7 +8,7 @@ import openvino as ov
 from openvino.frontend import FrontEnd, FrontEndManager
 
 from thorax.errors import ModelError
-from thorax.ir import frontends_checks
+from thorax.ir import extensions, frontends_checks
 from thorax.ir.frontends_cut import cut_graph, name_inputs
 from thorax.ir.frontends_names import name_kernels
 from thorax.ir.imported import UNREADABLE, Asked, Imported, Layout, close, unreadable
@@ -49,6 +49,7 @@ def read(path: Path, asked: Asked) -> Imported:
     name, framework, layout = _FRONTENDS[kind]
     # Only this frontend: `Core.read_model` lets each in turn guess, and some complain aloud.
     frontend = FrontEndManager().load_by_framework(name)
+    extensions.attach(frontend, asked.extensions)
     model = _convert(frontend, opened, asked)
     if not model.inputs or not model.outputs:
         raise ModelError("model-unreadable", f"{opened.name} holds no network")
@@ -78,7 +79,7 @@ def _translated(path: Path, error: Exception) -> ModelError:
         return ModelError(
             "model-layer",
             f"{path.name} has layers of a type that cannot be converted: {layers}; export the "
-            "model without them, or give them as custom layers",
+            "model without them, or say with --extension what computes them",
         )
     unset = _UNSET.search(text)
     if unset is not None:

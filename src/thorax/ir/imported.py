@@ -42,7 +42,7 @@ class Asked:
         topology: architecture of a bare state dict: a name, or `module:function`.
         shapes: of inputs by name, in the framework's own layout; "" is the only input's. An axis
             of -1 stays open.
-        extensions: custom layers, as `thorax.devices.core.add_extension` takes them.
+        extensions: custom layers, as `thorax.devices.extensions.add_extension` takes them.
         begins: names where the network is to begin. Only a reader that cannot keep the names of
             inner layers cuts there itself; else `thorax.ir.cut` does.
         ends: names where it is to end, likewise.

@@ -12,6 +12,7 @@ import openvino as ov
 from thorax.artifact import Activation, Card
 from thorax.devices.core import open_core
 from thorax.devices.engine import PROBABILITY
+from thorax.devices.extensions import add_extensions
 from thorax.durable import sha256
 from thorax.errors import ModelError, UsageError
 from thorax.ir import formats, rewrite, sealed
@@ -189,6 +190,7 @@ def _foreign(path: Path, described: Described) -> Source:
             "--std (on the 0-1 scale, one number a channel)",
         )
     _check_description(labels, mean, std)
+    add_extensions(described.extensions)
     channels, side = len(mean), described.side
     usual = described.layout or formats.usual_layout(path)
     imported = read(

@@ -30,8 +30,8 @@ RETIRED: Final = {
     "--enable_flattening_nested_params": "it belonged to custom layers of Caffe; see "
     "docs/optimizer.md",
     "--enable_ssd_gluoncv": "detectors of GluonCV cannot be read; export to ONNX",
-    "--extensions": "Model Optimizer extensions no longer exist; export the layer's own formula, "
-    "or see docs/optimizer.md",
+    "--extensions": "Model Optimizer extensions no longer exist; --extension takes OpenVINO's, see "
+    "docs/custom-layers.md",
     "--finegrain_fusing": "devices fuse layers when they compile; leave it out",
     "--generate_deprecated_IR_V2": "devices read IR of version 10 and later alone; leave it out",
     "--generate_deprecated_IR_V7": "devices read IR of version 10 and later alone; leave it out",

@@ -15,6 +15,7 @@ from thorax.artifact import Artifact, Card, Precision
 from thorax.data.store import Store
 from thorax.devices.core import physical_devices
 from thorax.devices.engine import HEATMAP
+from thorax.devices.extensions import custom_layers
 from thorax.errors import DataError, UsageError
 from thorax.ir import rewrite
 from thorax.ir.analyze import count_macs, count_parameters
@@ -231,6 +232,7 @@ def _rewrite(source: Source) -> tuple[ov.Model, Card, rewrite.Rewritten]:
         precision=Precision.FP32,
         activation=source.activation,
         heatmap=grid,
+        extensions=custom_layers(model),
         parameters=count_parameters(model),
         macs=count_macs(model),
         size_bytes=0,

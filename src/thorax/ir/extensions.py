@@ -1,0 +1,90 @@
+"""Custom layers, told to the frontends that read foreign formats."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import openvino as ov
+from openvino.frontend import FrontEnd, NodeContext
+
+from thorax.devices.extensions import add_extension
+
+FRAMEWORK_NAMES: Final = "framework_names"
+"""Attribute of a Python class: what formats call the layer, `domain::type` or `type`."""
+
+_Convert = Callable[[NodeContext], list[ov.Output]]
+
+
+def attach(frontend: FrontEnd, specs: Iterable[str]) -> None:
+    """Let a frontend read the custom layers of extensions, which the core learns as well.
+
+    A library says itself what it is called in each format. A Python class says it in
+    `framework_names`, else it is called as the class; its attributes are the keyword arguments of
+    its `__init__`, with their defaults.
+
+    Raises:
+        UsageError: `extension-missing` or `extension-unusable`.
+    """
+    for spec in specs:
+        extension = add_extension(spec)
+        if extension.library is not None:
+            frontend.add_extension(str(extension.library))
+        elif extension.layer is not None:
+            for rule in _rules(frontend.get_name(), extension.layer):
+                frontend.add_extension(rule)
+
+
+def _rules(framework: str, layer: type[Any]) -> list[Any]:
+    names: tuple[str, ...] = getattr(layer, FRAMEWORK_NAMES, (layer.__name__,))
+    if framework == "ir":
+        return [ov.OpExtension(layer)]
+    if framework == "onnx":
+        from openvino.frontend.onnx import ConversionExtension as OnnxRule  # noqa: PLC0415
+
+        convert = _by_name(layer)
+        parted = [name.rpartition("::") for name in names]
+        return [
+            OnnxRule(kind, domain, convert) if domain else OnnxRule(kind, convert)
+            for domain, _, kind in parted
+        ]
+    if framework == "pytorch":
+        # Imports torch, which the other formats do not need.
+        from openvino.frontend.pytorch import ConversionExtension as TorchRule  # noqa: PLC0415
+
+        return [TorchRule(name, _by_position(layer)) for name in names]
+    if framework == "tf":
+        from openvino.frontend.tensorflow import ConversionExtension as TfRule  # noqa: PLC0415
+
+        return [TfRule(name, _by_name(layer)) for name in names]
+    return []
+
+
+def _defaults(layer: type[Any]) -> dict[str, Any]:
+    parameters = inspect.signature(layer).parameters.values()
+    return {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
+
+
+def _by_name(layer: type[Any]) -> _Convert:
+    defaults = _defaults(layer)
+
+    def convert(node: NodeContext) -> list[ov.Output]:
+        inputs = [node.get_input(slot) for slot in range(node.get_input_size())]
+        values = {name: node.get_attribute(name, value) for name, value in defaults.items()}
+        return list(layer(inputs, **values).outputs())
+
+    return convert
+
+
+def _by_position(layer: type[Any]) -> _Convert:
+    defaults = _defaults(layer)
+
+    def convert(node: NodeContext) -> list[ov.Output]:
+        first = node.get_input_size() - len(defaults)
+        inputs = [node.get_input(slot) for slot in range(first)]
+        values = {
+            name: node.get_values_from_const_input(slot)
+            for slot, name in enumerate(defaults, first)
+        }
+        return list(layer(inputs, **values).outputs())
+
+    return convert
