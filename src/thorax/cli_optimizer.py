@@ -316,9 +316,11 @@ def analyze(
     topology: Annotated[
         str | None, Option(help="Of a PyTorch state dict: a name, or module:function.")
     ] = None,
+    extension: Extensions = None,
     json: Json = False,
 ) -> None:
     """Work, memory and least time of each layer on a device, and what runs as one kernel."""
+    from thorax.devices.extensions import add_extensions
     from thorax.devices.peak import find_peaks
     from thorax.ir.graphs import open_graph
     from thorax.ir.imported import Asked
@@ -328,7 +330,13 @@ def analyze(
         from thorax.measure.roofline import require_plot_format
 
         require_plot_format(plot)
-    asked = Asked(structure=structure, topology=topology, shapes=_shape(input_shape))
+    add_extensions(extension or ())
+    asked = Asked(
+        structure=structure,
+        topology=topology,
+        shapes=_shape(input_shape),
+        extensions=tuple(extension or ()),
+    )
     graph = open_graph(model, asked, side=side)
     element = "int8" if graph.precision == "int8" else graph.compute
     peaks = find_peaks(
@@ -373,16 +381,19 @@ def compare(
     input_shape: Annotated[
         str | None, Option("--input_shape", help="Every axis of the input, e.g. 1,3,224,224.")
     ] = None,
+    extension: Extensions = None,
     json: Json = False,
 ) -> None:
     """Noise of each layer between two models of one network, worst first."""
+    from thorax.devices.extensions import add_extensions
     from thorax.ir import noise
     from thorax.ir.graphs import open_graph
     from thorax.ir.imported import Asked
 
     if images is not None and data is not None:
         raise UsageError("compare-images", "--images and --data are both given; leave out one")
-    asked = Asked(shapes=_shape(input_shape))
+    add_extensions(extension or ())
+    asked = Asked(shapes=_shape(input_shape), extensions=tuple(extension or ()))
     first, second = (open_graph(path, asked, side=side) for path in (model, model2))
     chosen = _chosen(images, data, noise.image_side(first), count)
     with console.progress("comparing", None) as ticker:

@@ -21,8 +21,9 @@ from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from torch import Tensor, nn
 
+from thorax.devices.extensions import add_extensions
 from thorax.errors import ModelError, UsageError
-from thorax.ir import pytorch_archive, pytorch_export, pytorch_topologies
+from thorax.ir import extensions, pytorch_archive, pytorch_export, pytorch_topologies
 from thorax.ir.imported import UNREADABLE, Asked, Imported, Run, close, unreadable
 
 _LACKING: Final = re.compile(r"No conversion rule found for operations: ([^\n]+)")
@@ -43,13 +44,15 @@ def read(path: Path, asked: Asked) -> Imported:
             `model-layer` or `model-input`.
         UsageError: `model-undescribed` or `model-topology`.
     """
+    # First, because a script may call operators that an extension defines.
+    add_extensions(asked.extensions)
     kind = pytorch_archive.kind(path)
     if kind == "exported program":
         with _quietly():
-            model, run = _exported(path)
+            model, run = _exported(path, asked.extensions)
     elif kind == "TorchScript":
         with _quietly():
-            model, run = _scripted(path)
+            model, run = _scripted(path, asked.extensions)
     else:
         tensors = pytorch_archive.state_dict(path)
         network = pytorch_topologies.build(asked.topology, tensors, path).eval()
@@ -57,7 +60,7 @@ def read(path: Path, asked: Asked) -> Imported:
         run = runner(network)
         try:
             run([example.numpy()])
-            model = convert(network, example)
+            model = convert(network, example, asked.extensions)
         except (RuntimeError, ValueError, IndexError) as error:
             raise _no_fit(path, example, error) from error
     if not model.inputs or not model.outputs:
@@ -66,7 +69,7 @@ def read(path: Path, asked: Asked) -> Imported:
     return Imported(model, "pytorch", "NCHW", (path,), run)
 
 
-def convert(network: nn.Module, example: Tensor) -> ov.Model:
+def convert(network: nn.Module, example: Tensor, custom: Sequence[str] = ()) -> ov.Model:
     """Return the graph of a network; its layers are called after its modules.
 
     Constants of the graph are the network's own memory, so that it must live as long.
@@ -74,6 +77,7 @@ def convert(network: nn.Module, example: Tensor) -> ov.Model:
     Args:
         network: in eval mode.
         example: float32, of the shape that the network is traced with.
+        custom: extensions, see `Asked`.
     """
     with _quietly():
         decoder = TorchScriptPythonDecoder(
@@ -82,7 +86,7 @@ def convert(network: nn.Module, example: Tensor) -> ov.Model:
             # Tracing again to compare costs seconds; the converted graph is compared anyway.
             trace_kwargs={"check_trace": False},
         )
-        return _converted(decoder)
+        return _converted(decoder, custom)
 
 
 def runner(network: Callable[..., object]) -> Run:
@@ -114,12 +118,13 @@ def _quietly() -> Iterator[None]:
         yield
 
 
-def _converted(decoder: object) -> ov.Model:
+def _converted(decoder: object, custom: Sequence[str]) -> ov.Model:
     frontend = FrontEndManager().load_by_framework("pytorch")
+    extensions.attach(frontend, custom)
     return frontend.convert(frontend.load(decoder))
 
 
-def _scripted(path: Path) -> tuple[ov.Model, Run]:
+def _scripted(path: Path, custom: Sequence[str]) -> tuple[ov.Model, Run]:
     pytorch_archive.require_harmless_script(path)
     try:
         network = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
@@ -128,17 +133,17 @@ def _scripted(path: Path) -> tuple[ov.Model, Run]:
         # A damaged archive may raise anything at all.
         raise unreadable(path, error) from error
     try:
-        model = _converted(TorchScriptPythonDecoder(network))
+        model = _converted(TorchScriptPythonDecoder(network), custom)
     except UNREADABLE as error:
         raise _translated(path, error) from error
     _name_by_weights(model)
     return model, runner(network)
 
 
-def _exported(path: Path) -> tuple[ov.Model, Run]:
+def _exported(path: Path, custom: Sequence[str]) -> tuple[ov.Model, Run]:
     network = pytorch_export.load(path)
     try:
-        model = _converted(TorchFXPythonDecoder(network, dynamic_shapes=False))
+        model = _converted(TorchFXPythonDecoder(network, dynamic_shapes=False), custom)
     except UNREADABLE as error:
         raise _translated(path, error) from error
     modules = {
@@ -178,7 +183,7 @@ def _translated(path: Path, error: Exception) -> ModelError:
     return ModelError(
         "model-layer",
         f"{path.name} has layers of a type that cannot be converted: {lacking[1]}; build the "
-        "model without them, or give them as custom layers",
+        "model without them, or say with --extension what computes them",
     )
 
 
