@@ -153,6 +153,11 @@ def convert(flags: Flags, *, on_progress: Callable[[str], None] | None = None) -
             append_layout(model, index, order, letters)
     model.validate_nodes_and_infer_types()
     fold(model)
+    for port in model.outputs:
+        # PyTorch's outputs have no name, and a caller asks by name.
+        if not port.get_names():
+            source = port.get_node().input_value(0)
+            source.set_names({source.get_node().get_friendly_name()})
     tell("comparing with the source")
     turned = [order for order, _ in ends]
     difference = compare(model, reference, steps, turned)
