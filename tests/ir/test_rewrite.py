@@ -15,7 +15,8 @@ from torch import nn
 
 from thorax.devices.engine import EMBEDDING, HEATMAP, INPUT, PROBABILITY, compile
 from thorax.errors import ModelError
-from thorax.ir import rewrite
+from thorax.ir.grid import heatmap_grid
+from thorax.ir.heads import find_logits
 from thorax.training.networks import TOPOLOGIES, VGG, Classifier, DenseNet, Topology, build
 
 Convert = Callable[..., Any]
@@ -119,7 +120,7 @@ def test_heatmap_grid_is_unknown_beyond_a_layer_of_another_kind() -> None:
     turned = ops.transpose(image, ops.constant(np.array([0, 1, 3, 2])))
     kernel = ops.constant(np.ones((2, 1, 3, 3), np.float32))
     conv = ops.convolution(turned, kernel, [2, 2], [1, 1], [1, 1], [1, 1])
-    assert rewrite.heatmap_grid(conv.output(0)) is None
+    assert heatmap_grid(conv.output(0)) is None
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES)
@@ -205,14 +206,14 @@ def test_input_and_outputs_have_their_names_shapes_and_types(convert: Convert) -
 def test_a_graph_with_two_outputs_is_refused() -> None:
     image = ops.parameter([1, 4], np.float32)
     with pytest.raises(ModelError, match="2 outputs") as two:
-        rewrite.find_logits(ov.Model([ops.relu(image), ops.abs(image)], [image]))
+        find_logits(ov.Model([ops.relu(image), ops.abs(image)], [image]))
     assert two.value.code == "model-outputs"
 
 
 def test_the_activation_at_the_end_is_found() -> None:
     image = ops.parameter([1, 4], np.float32)
     for last, wanted in ((ops.softmax(image, 1), "softmax"), (ops.sigmoid(image), "sigmoid")):
-        logits, activation = rewrite.find_logits(ov.Model([last], [image]))
+        logits, activation = find_logits(ov.Model([last], [image]))
         assert (logits.get_node(), activation) == (image, wanted)
     relu = ops.relu(image)
-    assert rewrite.find_logits(ov.Model([relu], [image]))[1] is None
+    assert find_logits(ov.Model([relu], [image]))[1] is None

@@ -15,9 +15,10 @@ from thorax.devices.engine import PROBABILITY
 from thorax.devices.extensions import add_extensions
 from thorax.durable import sha256
 from thorax.errors import ModelError, UsageError
-from thorax.ir import formats, rewrite, sealed
+from thorax.ir import formats, sealed
 from thorax.ir.batch import open_batch
 from thorax.ir.fold import Folded, fold, unchanged
+from thorax.ir.heads import find_logits
 from thorax.ir.imported import Asked, Imported, Layout, Run
 from thorax.ir.layouts import take_channels_first
 from thorax.ir.rows import as_rows
@@ -215,7 +216,7 @@ def _foreign(path: Path, described: Described) -> Source:
             "model-labels",
             f"{path.name} answers {outputs} but {len(labels)} labels were given",
         )
-    own = rewrite.find_logits(model)[1]
+    own = find_logits(model)[1]
     if own and described.activation not in (None, own):
         raise UsageError(
             "model-activation",

@@ -22,7 +22,9 @@ from thorax.ir.analyze import count_macs, count_parameters
 from thorax.ir.candidate import Workshop
 from thorax.ir.choose import Chooser
 from thorax.ir.compare import FP32_TOLERANCE, largest_difference, require_equal
+from thorax.ir.grid import heatmap_grid
 from thorax.ir.guard import Guard, Watcher, check_budget
+from thorax.ir.heads import find_head, find_logits
 from thorax.ir.keep import kernel_layers
 from thorax.ir.load import Described, Source, load
 from thorax.ir.record import interval_document, measured
@@ -215,9 +217,9 @@ def _rewrite(source: Source) -> tuple[ov.Model, Card, rewrite.Rewritten]:
         named = {name for port in model.outputs for name in port.get_names()}
         return model, source.card, rewrite.Rewritten(source.folded, False, HEATMAP in named)
     side = int(model.inputs[0].get_shape()[-1])
-    logits, _ = rewrite.find_logits(model)
-    head = rewrite.find_head(logits)
-    grid = rewrite.heatmap_grid(head.features) if head else None
+    logits, _ = find_logits(model)
+    head = find_head(logits)
+    grid = heatmap_grid(head.features) if head else None
     grey_stem = rewrite.take_bytes(model, source.mean, source.std)
     rewritten = rewrite.Rewritten(source.folded, bool(grey_stem), head is not None)
     model = rewrite.expose_outputs(model, logits, head, source.activation)

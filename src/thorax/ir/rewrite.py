@@ -8,39 +8,16 @@ import numpy.typing as npt
 import openvino as ov
 import openvino.opset13 as ops
 
-from thorax.artifact import Activation, Card, HeatmapGrid
+from thorax.artifact import Activation, Card
 from thorax.devices.core import open_core
 from thorax.devices.engine import EMBEDDING, HEATMAP, INPUT, PROBABILITY
-from thorax.errors import ModelError
 from thorax.ir.fold import Folded
+from thorax.ir.heads import Head, constant
 
 NORMALISE: Final = "normalise"
 BORDER: Final = "border"
 CELLS: Final = "head/cells"
 """Names of layers that a source does not have, but for the head's linear layer over each cell."""
-
-_SHAPE_ONLY: Final = ("Reshape", "Squeeze", "Unsqueeze", "Convert")
-_POINTWISE: Final = (
-    "Relu", "PRelu", "Clamp", "Add", "Multiply", "Subtract", "BatchNormInference", "FakeQuantize",
-    "Convert", "Concat", "HSwish", "Swish", "Sigmoid", "Elu",
-)  # fmt: skip
-
-_ACTIVATIONS: Final[dict[str, Activation]] = {"Sigmoid": "sigmoid", "Softmax": "softmax"}
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A global-average-pool + linear head.
-
-    Attributes:
-        features: the node whose output [N,D,h,w] is pooled.
-        weight: float32 [K,D].
-        bias: float32 [K].
-    """
-
-    features: ov.Output
-    weight: npt.NDArray[np.float32]
-    bias: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,125 +67,6 @@ class Rewritten:
         return "; ".join(parts)
 
 
-def _constant(output: ov.Output) -> npt.NDArray[np.float32] | None:
-    node = output.get_node()
-    if node.get_type_name() == "Convert":
-        node = node.input_value(0).get_node()
-    if node.get_type_name() != "Constant":
-        return None
-    return np.asarray(node.data, np.float32)
-
-
-def _skip(output: ov.Output, types: tuple[str, ...]) -> ov.Output:
-    while output.get_node().get_type_name() in types:
-        output = output.get_node().input_value(0)
-    return output
-
-
-def _is_global_mean(node: ov.Node) -> bool:
-    inputs = node.input_value(0).get_partial_shape()
-    if len(inputs) != 4:
-        return False
-    if node.get_type_name() == "ReduceMean":
-        axes = _constant(node.input_value(1))
-        return axes is not None and sorted(int(axis) % 4 for axis in axes.ravel()) == [2, 3]
-    outputs = node.output(0).get_partial_shape()
-    return node.get_type_name() in ("AvgPool", "AdaptiveAvgPool") and [
-        int(outputs[axis].get_length()) for axis in (2, 3)
-    ] == [1, 1]
-
-
-def find_logits(model: ov.Model) -> tuple[ov.Output, Activation | None]:
-    """Return the value before a final sigmoid or softmax, and which; else the output and None.
-
-    Raises:
-        ModelError: `model-outputs`.
-    """
-    if len(model.outputs) != 1:
-        names = ", ".join(sorted(port.any_name for port in model.outputs))
-        raise ModelError(
-            "model-outputs", f"the model has {len(model.outputs)} outputs ({names}); one is needed"
-        )
-    value = model.outputs[0].get_node().input_value(0)
-    kind = value.get_node().get_type_name()
-    if kind not in _ACTIVATIONS:
-        return value, None
-    return value.get_node().input_value(0), _ACTIVATIONS[kind]
-
-
-def find_head(logits: ov.Output) -> Head | None:
-    """Return the global-average-pool + linear head that makes these logits, if there is one."""
-    node = logits.get_node()
-    bias: npt.NDArray[np.float32] | None = None
-    if node.get_type_name() == "Add":
-        left, right = node.input_value(0), node.input_value(1)
-        bias = _constant(right)
-        if bias is None:
-            left, bias = right, _constant(left)
-        if bias is None:
-            return None
-        node = left.get_node()
-    if node.get_type_name() != "MatMul":
-        return None
-    weight = _constant(node.input_value(1))
-    if weight is None or weight.ndim != 2:
-        return None
-    if not node.get_attributes()["transpose_b"]:
-        weight = weight.T
-    pool = _skip(node.input_value(0), _SHAPE_ONLY).get_node()
-    if not _is_global_mean(pool):
-        return None
-    findings = weight.shape[0]
-    flat = (
-        np.zeros(findings, np.float32) if bias is None else np.broadcast_to(bias.ravel(), findings)
-    )
-    return Head(pool.input_value(0), np.ascontiguousarray(weight), flat.astype(np.float32))
-
-
-def heatmap_grid(features: ov.Output) -> HeatmapGrid | None:
-    """Return where the receptive fields of a feature map's cells are centred on the input.
-
-    Each layer of kernel k, stride s and left padding p moves the centre of the first cell by
-    ((k - 1) / 2 - p) input steps and widens the step by s (Araujo et al., Distill 2019, eq. 3-4).
-    None where the graph has a layer whose geometry is not of this kind.
-    """
-    offset, jump = 0.0, 1.0
-    chain: list[tuple[int, int, int]] = []
-    value = features
-    while (node := value.get_node()).get_type_name() != "Parameter":
-        kind = node.get_type_name()
-        if kind in ("Convolution", "GroupConvolution", "MaxPool", "AvgPool"):
-            attributes = node.get_attributes()
-            if "kernel" in attributes:
-                kernel = int(attributes["kernel"][0])
-            else:
-                kernel = int(node.input_value(1).get_partial_shape()[-1].get_length())
-            dilation = int(attributes["dilations"][0]) if "dilations" in attributes else 1
-            chain.append(
-                (
-                    (kernel - 1) * dilation,
-                    int(attributes["strides"][0]),
-                    int(attributes["pads_begin"][0]),
-                )
-            )
-        elif kind == "Pad":
-            begin = _constant(node.input_value(1))
-            if begin is None:
-                return None
-            chain.append((0, 1, int(begin[2])))
-        elif kind not in _POINTWISE:
-            return None
-        value = next(
-            source.get_source_output()
-            for source in node.inputs()
-            if _constant(source.get_source_output()) is None
-        )
-    for reach, stride, pad in reversed(chain):
-        offset += (reach / 2 - pad) * jump
-        jump *= stride
-    return HeatmapGrid(stride=jump, offset=offset)
-
-
 _Channels = npt.NDArray[np.float32]
 
 
@@ -230,7 +88,7 @@ def _fold_grey_stem(
     if len(users) != 1 or users[0].get_node().get_type_name() != "Convolution":
         return scale, shift
     conv = users[0].get_node()
-    weight = _constant(conv.input_value(1))
+    weight = constant(conv.input_value(1))
     if weight is None:
         return scale, shift
     name = conv.get_friendly_name()
@@ -246,9 +104,9 @@ def _fold_grey_stem(
     folded.set_friendly_name(name)
     result = folded
     if not same:
-        constant = np.broadcast_to(shift[None, :, None, None], side).astype(np.float32)
+        shifted = np.broadcast_to(shift[None, :, None, None], side).astype(np.float32)
         still = ov.Model(
-            [ops.convolution(ops.constant(constant[:1]), conv.input_value(1), *geometry)], []
+            [ops.convolution(ops.constant(shifted[:1]), conv.input_value(1), *geometry)], []
         )
         hint = {"INFERENCE_PRECISION_HINT": "f32"}
         border = np.asarray(open_core().compile_model(still, "CPU", hint)([])[0])
@@ -307,7 +165,10 @@ def expose_outputs(
     """Return the graph with output `probability`, and of a known head `heatmap`, `embedding`."""
     results = []
     if head is None:
-        scores = logits
+        classes = int(np.prod(list(logits.get_shape())[1:]))
+        flat = np.array([-1, classes if len(logits.get_shape()) > 1 else logits.get_shape()[0]])
+        rows = len(logits.get_shape()) == 2
+        scores = logits if rows else ops.reshape(logits, ops.constant(flat), False).output(0)
     else:
         pooled = ops.reduce_mean(head.features, ops.constant(np.array([2, 3])), keep_dims=False)
         _name(pooled, EMBEDDING)
