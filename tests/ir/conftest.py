@@ -16,6 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from thorax.artifact import Artifact, Precision
+from thorax.data.store import Store
+from thorax.ir.load import Described
 from thorax.ir.optimize import optimize
 from thorax.labels import LabelSet
 from thorax.preprocess import InputSpec
@@ -149,6 +151,84 @@ def classic(
         weights,
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fragile:
+    """A network that INT8 hurts in one place.
+
+    Attributes:
+        file: an ONNX file.
+        described: what it does not say.
+        hurt: its layer that is fed one channel of 10,000 times the size of the others.
+        store: of images whose labels are the network's own answers: in FP32 its AUROC is 1.
+    """
+
+    file: Path
+    described: Described
+    hurt: str
+    store: Store
+
+
+@pytest.fixture(scope="session")
+def fragile(tmp_path_factory: pytest.TempPathFactory) -> Fragile:
+    """One scale for all channels, as INT8 has it, leaves nothing of those beside a large one."""
+    rng = np.random.default_rng(8)
+    layers, channels, side = ("stem", "loud", "hurt", "last"), 8, 16
+    nodes, weights, value = [], [], "data"
+    for place, name in enumerate(layers):
+        kernel = rng.normal(0, 0.3, (channels, channels if place else 1, 3, 3))
+        if name == "loud":
+            kernel[0] = np.abs(kernel[0]) * 1e4
+        if name == "hurt":
+            kernel[:, 0] /= 1e6
+        weights.append(numpy_helper.from_array(kernel.astype(np.float32), f"w-{name}"))
+        nodes += [
+            helper.make_node("Conv", [value, f"w-{name}"], [f"c-{name}"], name, pads=[1] * 4),
+            helper.make_node("Relu", [f"c-{name}"], [f"r-{name}"], f"relu-{name}"),
+        ]
+        value = f"r-{name}"
+    linear = rng.normal(0, 1, (channels, len(FINDINGS))).astype(np.float32)
+    weights.append(numpy_helper.from_array(linear, "fc"))
+    nodes += [
+        helper.make_node("GlobalAveragePool", [value], ["p"], "pool"),
+        helper.make_node("Flatten", ["p"], ["f"], "flat"),
+        helper.make_node("MatMul", ["f", "fc"], ["logits"], "head"),
+    ]
+    shape = [1, 1, side, side]
+    graph = helper.make_graph(
+        nodes,
+        "fragile",
+        [helper.make_tensor_value_info("data", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)],
+        weights,
+    )
+    file = tmp_path_factory.mktemp("fragile") / "fragile.onnx"
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), file)
+    count = 120
+    grain = rng.normal(size=(count, side, side)) * rng.uniform(2, 60, (count, 1, 1))
+    images = (rng.uniform(20, 235, (count, 1, 1)) + grain).clip(0, 255).astype(np.uint8)
+    compiled = ov.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    logits = np.concatenate(
+        [np.array(compiled(image[None, None].astype(np.float32) / 255)[0]) for image in images]
+    )
+    labels = (logits > np.median(logits, axis=0)).astype(np.int8)
+    store = Store(
+        path=file.parent / "store",
+        images=images,
+        labels=labels,
+        names=tuple(f"{n}.png" for n in range(count)),
+        patients=tuple(f"p{n}" for n in range(count)),
+        splits=tuple("train" if n % 3 == 0 else "val" for n in range(count)),
+        views=(None,) * count,
+        digests=("",) * count,
+        boxes=((),) * count,
+        label_set=LabelSet("three", FINDINGS),
+        source="phantom",
+    )
+    described = Described(labels=store.label_set, mean=(0.0,), std=(1.0,))
+    return Fragile(file, described, "hurt", store)
 
 
 @pytest.fixture
