@@ -12,8 +12,9 @@ from thorax.ir.imported import Asked, Imported
 from thorax.ir.mo_flags import Axes, Entry, Values
 
 _FRAMEWORKS: Final = {
-    "tf": ("tensorflow", "keras"), "tensorflow": ("tensorflow", "keras"),
-    "tf2": ("tensorflow", "keras"), "keras": ("keras", "tensorflow"), "tflite": ("tflite",),
+    "tf": ("tensorflow", "keras", "tf_keras"), "tensorflow": ("tensorflow", "keras", "tf_keras"),
+    "tf2": ("tensorflow", "keras", "tf_keras"), "keras": ("keras", "tf_keras", "tensorflow"),
+    "tflite": ("tflite",),
     "caffe": ("caffe",), "mxnet": ("mxnet",), "onnx": ("onnx",), "pytorch": ("pytorch",),
     "torch": ("pytorch",), "ir": ("openvino",),
 }  # fmt: skip
@@ -211,7 +212,8 @@ def check_framework(flags: Flags, imported: Imported, path: Path) -> None:
     """
     if flags.framework is None:
         return
-    if imported.framework not in _FRAMEWORKS[flags.framework.lower()]:
+    # A version may follow the name.
+    if imported.framework.split()[0] not in _FRAMEWORKS[flags.framework.lower()]:
         raise UsageError(
             "mo-framework",
             f"--framework is {flags.framework!r} but {path.name} is read as {imported.framework}; "
