@@ -120,6 +120,10 @@ def test_the_page_on_custom_layers_runs_as_it_stands(tmp_path: Path) -> None:
         "--extension log_sum_exp_pool:LogSumExpPool\n"
         "thorax classify model drawn --csv cpp.csv --extension liblog_sum_exp_pool.so\n"
         "diff python.csv cpp.csv\n"
+        "thorax optimize model --precision fp16 --out half --extension liblog_sum_exp_pool.so\n"
+        "thorax analyze model --no-measure --peak-gops 9 --bandwidth-gb-s 9 "
+        "--extension liblog_sum_exp_pool.so\n"
+        "thorax compare model model-cpp --extension liblog_sum_exp_pool.so\n"
         "thorax classify model drawn && exit 9 || test $? = 5\n"
     )
     done = subprocess.run(

@@ -1,7 +1,6 @@
 """Compile an artifact for a device, and run it."""
 
 import queue
-import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from thorax.artifact import Artifact, Precision
 from thorax.data.rows import Images
 from thorax.devices.core import list_devices, open_core, physical_devices, supports
 from thorax.devices.counters import Counter, CounterTotals
+from thorax.devices.extensions import missing
 from thorax.errors import DeviceError, ModelError
 
 INPUT: Final = "image"
@@ -24,7 +24,6 @@ HEATMAP: Final = "heatmap"
 EMBEDDING: Final = "embedding"
 
 Hint = Literal["latency", "throughput"]
-_LACKING: Final = re.compile(r"Cannot create \S+ layer")
 _ELEMENT: Final = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
@@ -190,14 +189,9 @@ def compile(
     try:
         model = core.read_model(artifact.xml, artifact.bin)
     except RuntimeError as error:
-        if artifact.card.extensions and _LACKING.search(str(error)):
-            raise DeviceError(
-                "device-extension",
-                f"{artifact.path.name} has layers that OpenVINO lacks, "
-                f"{', '.join(artifact.card.extensions)}; say with --extension which library or "
-                "class computes them",
-            ) from error
-        raise ModelError("model-unreadable", f"{artifact.xml}: {_last_line(error)}") from error
+        raise missing(artifact, error) or ModelError(
+            "model-unreadable", f"{artifact.xml}: {_last_line(error)}"
+        ) from error
     if batch != 1:
         try:
             model.reshape([batch, *list(model.inputs[0].shape)[1:]])

@@ -3,6 +3,7 @@
 import functools
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from typing import Any, Final
 
 import openvino as ov
 
+from thorax.artifact import Artifact
 from thorax.devices.core import open_core
-from thorax.errors import UsageError
+from thorax.errors import DeviceError, UsageError
 
+_LACKING: Final = re.compile(r"Cannot create \S+ layer")
 _LIBRARIES: Final = (".so", ".dll", ".dylib")
 
 
@@ -70,6 +73,17 @@ def custom_layers(model: ov.Model) -> tuple[str, ...]:
         if not kind.version_id.startswith(("opset", "ie_internal", "util")):
             found.add(f"{kind.version_id}::{kind.name}")
     return tuple(sorted(found))
+
+
+def missing(found: Artifact, error: Exception) -> DeviceError | None:
+    """Return the error of an artifact whose graph was refused for a layer that nobody added."""
+    if not found.card.extensions or not _LACKING.search(str(error)):
+        return None
+    return DeviceError(
+        "device-extension",
+        f"{found.path.name} has layers that OpenVINO lacks, {', '.join(found.card.extensions)}; "
+        "say with --extension which library or class computes them",
+    )
 
 
 @functools.cache

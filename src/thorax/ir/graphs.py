@@ -1,6 +1,6 @@
 """Any model as a graph to look at: an artifact, an IR, or a file of any framework."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import openvino as ov
@@ -8,6 +8,7 @@ import openvino as ov
 from thorax import artifact
 from thorax.artifact import CARD, XML, Card
 from thorax.devices.core import open_core
+from thorax.devices.extensions import add_extensions, missing
 from thorax.errors import ModelError, UsageError
 from thorax.ir import formats
 from thorax.ir.imported import UNREADABLE, Asked, Layout, unreadable
@@ -58,14 +59,15 @@ def open_graph(path: Path, asked: Asked | None = None, *, side: int | None = Non
     """
     asked = asked or Asked()
     if _has_card(path) or (path.name == XML and _has_card(path.parent)):
-        if asked != Asked() or side is not None:
+        if replace(asked, extensions=()) != Asked() or side is not None:
             raise UsageError(
                 "model-described",
                 f"{path} is an artifact, which says its input itself; leave out --side, "
                 "--input_shape, --structure and --topology",
             )
         made = artifact.load(path)
-        model = _read_ir(made.xml)
+        add_extensions(asked.extensions)
+        model = _read_ir(made)
         return Graph(made.path, model, "NCHW", made.card, made.card.precision.compute)
     imported = formats.read(path, asked)
     model, layout = imported.model, imported.layout
@@ -77,11 +79,11 @@ def _has_card(folder: Path) -> bool:
     return (folder / CARD).is_file()
 
 
-def _read_ir(xml: Path) -> ov.Model:
+def _read_ir(made: artifact.Artifact) -> ov.Model:
     try:
-        return open_core().read_model(xml)
+        return open_core().read_model(made.xml)
     except UNREADABLE as error:
-        raise unreadable(xml, error) from error
+        raise missing(made, error) or unreadable(made.xml, error) from error
 
 
 def _fix(model: ov.Model, path: Path, asked: Asked, side: int | None, layout: Layout) -> None:

@@ -101,7 +101,7 @@ def load(path: Path, described: Described) -> Source:
                 f"{path} is an artifact, whose card says labels, normalisation and side; leave "
                 "out --labels, --mean, --std and --side",
             )
-        return _artifact(path)
+        return _artifact(path, described)
     if path.is_dir() and not (path / "saved_model.pb").exists():
         if described != Described():
             raise UsageError(
@@ -113,8 +113,8 @@ def load(path: Path, described: Described) -> Source:
     return _foreign(path, described)
 
 
-def _artifact(path: Path) -> Source:
-    opened = sealed.open_sealed(path)
+def _artifact(path: Path, described: Described) -> Source:
+    opened = sealed.open_sealed(path, described.extensions)
     model, card = opened.model, opened.card
     hint = {"INFERENCE_PRECISION_HINT": "f32"}
     untouched = open_core().compile_model(model.clone(), "CPU", hint)

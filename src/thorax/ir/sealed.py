@@ -10,6 +10,7 @@ import openvino.opset13 as ops
 
 from thorax import artifact
 from thorax.artifact import Card, Precision
+from thorax.devices.extensions import add_extensions, missing
 from thorax.errors import ModelError
 from thorax.ir.imported import UNREADABLE, unreadable
 
@@ -36,11 +37,12 @@ def is_sealed(path: Path) -> bool:
     return all((folder / name).is_file() for name in (artifact.XML, artifact.CARD))
 
 
-def open_sealed(path: Path) -> Sealed:
+def open_sealed(path: Path, custom: tuple[str, ...] = ()) -> Sealed:
     """Verify the digests of an artifact and read its graph.
 
     Args:
         path: the folder, or the model.xml inside.
+        custom: extensions, see `Asked`.
 
     Raises:
         ModelError: what `thorax.artifact.load` says, `artifact-rounded` for one of int8 or bf16,
@@ -58,9 +60,11 @@ def open_sealed(path: Path) -> Sealed:
         # Not the process's core: with weights mapped from the file, `out` could not replace it.
         core = ov.Core()
         core.set_property({"ENABLE_MMAP": False})
+        for extension in add_extensions(custom):
+            core.add_extension(extension.library or extension.layer)
         model = core.read_model(found.xml, found.bin)
     except UNREADABLE as error:
-        raise unreadable(found.xml, error) from error
+        raise missing(found, error) or unreadable(found.xml, error) from error
     _widen(model)
     fresh = {
         name: field.get_default(call_default_factory=True)
