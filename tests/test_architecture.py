@@ -25,7 +25,7 @@ TESTED_ELSEWHERE = {
     "__main__.py": "two lines, run by test_cli",
     "refusals.py": "a table, checked by test_radiograph",
     "data/rows.py": "types alone",
-    "ir/imported.py": "types, answered by every importer",
+    "importers/imported.py": "types, answered by every importer",
     "measure/documents.py": "read for the report, judged in test_report",
     "measure/plots.py": "drawn by the report, judged in test_report",
     "measure/predictions.py": "tables that are scored, in test_score",

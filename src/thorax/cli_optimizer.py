@@ -322,8 +322,8 @@ def analyze(
     """Work, memory and least time of each layer on a device, and what runs as one kernel."""
     from thorax.devices.extensions import add_extensions
     from thorax.devices.peak import find_peaks
+    from thorax.importers.imported import Asked
     from thorax.ir.graphs import open_graph
-    from thorax.ir.imported import Asked
     from thorax.ir.roofline import analyze as look
 
     if plot is not None:
@@ -386,9 +386,9 @@ def compare(
 ) -> None:
     """Noise of each layer between two models of one network, worst first."""
     from thorax.devices.extensions import add_extensions
+    from thorax.importers.imported import Asked
     from thorax.ir import noise
     from thorax.ir.graphs import open_graph
-    from thorax.ir.imported import Asked
 
     if images is not None and data is not None:
         raise UsageError("compare-images", "--images and --data are both given; leave out one")

@@ -9,8 +9,8 @@ import openvino as ov
 import pytest
 
 from thorax.errors import ModelError, UsageError
+from thorax.importers.formats import read
 from thorax.ir.cut import cut, find_input, find_output
-from thorax.ir.formats import read
 from thorax.ir.mo_flags import Entry
 
 Arrays = list[npt.NDArray[np.float32]]

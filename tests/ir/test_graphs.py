@@ -10,8 +10,8 @@ import pytest
 
 from thorax.artifact import Artifact
 from thorax.errors import ModelError, ThoraxError, UsageError
+from thorax.importers.imported import Asked
 from thorax.ir.graphs import open_graph
-from thorax.ir.imported import Asked
 
 
 def written(folder: Path, shape: list[int], *, compress: bool = False) -> Path:

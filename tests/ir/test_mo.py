@@ -15,13 +15,13 @@ import openvino as ov
 import pytest
 import torch
 from onnx import TensorProto, helper
-from tests.ir.tensorflow_files import FLOAT, Graph
+from tests.importers.tensorflow_files import FLOAT, Graph
 from typer.testing import CliRunner
 
 from thorax.cli import app
 from thorax.errors import ModelError, ThoraxError, UsageError
-from thorax.ir import formats
-from thorax.ir.imported import Asked, Imported
+from thorax.importers import formats
+from thorax.importers.imported import Asked, Imported
 from thorax.ir.mo import Generated, convert
 from thorax.ir.mo_plan import Flags
 from thorax.measure.tables import ports_table

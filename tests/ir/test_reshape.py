@@ -8,7 +8,7 @@ import openvino.opset13 as ops
 import pytest
 
 from thorax.errors import ModelError
-from thorax.ir.formats import read
+from thorax.importers.formats import read
 from thorax.ir.reshape import fix_shapes
 
 

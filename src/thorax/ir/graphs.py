@@ -10,8 +10,8 @@ from thorax.artifact import CARD, XML, Card
 from thorax.devices.core import open_core
 from thorax.devices.extensions import add_extensions, missing
 from thorax.errors import ModelError, UsageError
-from thorax.ir import formats
-from thorax.ir.imported import UNREADABLE, Asked, Layout, unreadable
+from thorax.importers import formats
+from thorax.importers.imported import UNREADABLE, Asked, Layout, unreadable
 
 
 @dataclass(frozen=True, slots=True)

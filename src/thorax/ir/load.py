@@ -15,11 +15,12 @@ from thorax.devices.engine import PROBABILITY
 from thorax.devices.extensions import add_extensions
 from thorax.durable import sha256
 from thorax.errors import ModelError, UsageError
-from thorax.ir import formats, sealed
+from thorax.importers import formats
+from thorax.importers.imported import Asked, Imported, Layout, Run
+from thorax.ir import sealed
 from thorax.ir.batch import open_batch
 from thorax.ir.fold import Folded, fold, unchanged
 from thorax.ir.heads import find_logits
-from thorax.ir.imported import Asked, Imported, Layout, Run
 from thorax.ir.layouts import take_channels_first
 from thorax.ir.rows import as_rows
 from thorax.labels import LabelSet

@@ -14,11 +14,11 @@ import openvino.opset13 as ops
 from thorax import __version__
 from thorax.durable import sha256, sync
 from thorax.errors import ModelError, UsageError
-from thorax.ir import formats
+from thorax.importers import formats
+from thorax.importers.imported import Imported
 from thorax.ir.analyze import count_macs, count_parameters
 from thorax.ir.cut import cut, is_called
 from thorax.ir.fold import fold
-from thorax.ir.imported import Imported
 from thorax.ir.mo_plan import Flags, Plan, asked, check_framework, understand
 from thorax.ir.mo_ports import end_orders, steps_of, wanted_shapes
 from thorax.ir.preprocessing import append_layout, prepend

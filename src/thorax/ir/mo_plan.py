@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 
 from thorax.errors import UsageError
+from thorax.importers.imported import Asked, Imported
 from thorax.ir import mo_flags
-from thorax.ir.imported import Asked, Imported
 from thorax.ir.mo_flags import Axes, Entry, Values
 
 _FRAMEWORKS: Final = {

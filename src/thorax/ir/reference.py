@@ -10,7 +10,7 @@ import numpy.typing as npt
 import openvino as ov
 
 from thorax.devices.core import open_core
-from thorax.ir.imported import Run
+from thorax.importers.imported import Run
 from thorax.ir.preprocessing import Steps
 
 _HINT: Final = {"INFERENCE_PRECISION_HINT": "f32"}

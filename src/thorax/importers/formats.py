@@ -1,0 +1,77 @@
+"""Which importer reads a file."""
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, cast
+
+from thorax.errors import ModelError
+from thorax.importers.imported import Asked, Imported, Layout
+
+Importer = Callable[[Path, Asked], Imported]
+
+_SAVED_MODEL: Final = "saved_model.pb"
+_SYMBOL: Final = "-symbol.json"
+
+_IMPORTERS: Final = {
+    ".caffemodel": "caffe",
+    ".prototxt": "caffe",
+    ".onnx": "frontends",
+    _SAVED_MODEL: "frontends",
+    ".pb": "frontends",
+    ".tflite": "frontends",
+    ".xml": "frontends",
+    ".params": "mxnet",
+    _SYMBOL: "mxnet",
+    ".pt": "pytorch",
+    ".pth": "pytorch",
+    ".ts": "pytorch",
+    ".pt2": "pytorch",
+    ".safetensors": "pytorch",
+    ".keras": "keras",
+    ".h5": "keras",
+    ".hdf5": "keras",
+}
+"""Module of this package whose `read(path, asked)` reads files that end so."""
+
+_CHANNELS_LAST: Final = (_SAVED_MODEL, ".pb", ".tflite", ".keras", ".h5", ".hdf5")
+"""What frameworks write that take images as [N,H,W,C] unless told otherwise."""
+
+
+def importer(path: Path) -> Importer:
+    """Return what reads a file, known by its name.
+
+    Raises:
+        ModelError: `model-missing` or `model-format`.
+    """
+    if not path.exists():
+        raise ModelError("model-missing", f"no model at {path}")
+    module = _IMPORTERS.get(_kind(path))
+    if module is None:
+        raise ModelError(
+            "model-format",
+            f"{path.name} is of no format that can be read; these can: a run or checkpoint "
+            f"folder, {', '.join(_IMPORTERS)}",
+        )
+    return cast("Importer", importlib.import_module(f"thorax.importers.{module}").read)
+
+
+def read(path: Path, asked: Asked | None = None) -> Imported:
+    """Read a network of any framework that is known by the file's name.
+
+    Raises:
+        ModelError: `model-missing`, `model-format`, `model-unreadable` and what the importer says.
+        UsageError: what the file leaves open and was not said.
+    """
+    return importer(path)(path, asked or Asked())
+
+
+def usual_layout(path: Path) -> Layout:
+    """Return how the framework of a file takes images, where the file says nothing else."""
+    return "NHWC" if _kind(path) in _CHANNELS_LAST else "NCHW"
+
+
+def _kind(path: Path) -> str:
+    if path.name == _SAVED_MODEL or (path / _SAVED_MODEL).is_file():
+        return _SAVED_MODEL
+    return _SYMBOL if path.name.lower().endswith(_SYMBOL) else path.suffix.lower()

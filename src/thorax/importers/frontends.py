@@ -1,0 +1,91 @@
+"""Formats that OpenVINO's own frontends read: ONNX, TensorFlow, TensorFlow Lite and its own IR."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+import openvino as ov
+from openvino.frontend import FrontEnd, FrontEndManager
+
+from thorax.errors import ModelError
+from thorax.importers import extensions, frontends_checks
+from thorax.importers.frontends_cut import cut_graph, name_inputs
+from thorax.importers.frontends_names import name_kernels
+from thorax.importers.imported import UNREADABLE, Asked, Imported, Layout, close, unreadable
+
+_FRONTENDS: Final[dict[str, tuple[str, str, Layout]]] = {
+    ".onnx": ("onnx", "onnx", "NCHW"),
+    ".pb": ("tf", "tensorflow", "NHWC"),
+    ".tflite": ("tflite", "tflite", "NHWC"),
+    ".xml": ("ir", "openvino", "NCHW"),
+}
+"""By ending: OpenVINO's name of the frontend, the framework's for people, and the layout that it
+takes images in."""
+
+_LACKING: Final = re.compile(
+    r"No conversion rule found for operations: (?P<rule>[^\n]+)"
+    r"|doesn't contain the operation with type: (?P<opset>\S+)"
+    r"|Cannot create (?P<create>\S+) layer"
+)
+_UNSET: Final = re.compile(r"Variable or resource `(?P<name>[^`]+)` is not initialized")
+
+
+def read(path: Path, asked: Asked) -> Imported:
+    """Read a file with the frontend of its format, and with no other.
+
+    A TensorFlow SavedModel is its folder, or the saved_model.pb inside. TensorFlow itself is not
+    needed.
+
+    Raises:
+        ModelError: `model-unreadable`, `model-layer`, `model-weights`, `model-input` or
+            `ir-version`.
+    """
+    if path.is_dir() or path.name == frontends_checks.SAVED_MODEL:
+        folder = path if path.is_dir() else path.parent
+        files, kind, opened = frontends_checks.saved_model(folder), ".pb", folder
+    else:
+        kind, opened = path.suffix.lower(), path
+        files = frontends_checks.file(path, kind)
+    name, framework, layout = _FRONTENDS[kind]
+    # Only this frontend: `Core.read_model` lets each in turn guess, and some complain aloud.
+    frontend = FrontEndManager().load_by_framework(name)
+    extensions.attach(frontend, asked.extensions)
+    model = _convert(frontend, opened, asked)
+    if not model.inputs or not model.outputs:
+        raise ModelError("model-unreadable", f"{opened.name} holds no network")
+    close(model, asked.shapes, opened)
+    return Imported(model, framework, layout, files)
+
+
+def _convert(frontend: FrontEnd, path: Path, asked: Asked) -> ov.Model:
+    try:
+        loaded = frontend.load(str(path))
+        graph = frontend.get_name() == "tf" and path.is_file()
+        begins = cut_graph(loaded, path, asked) if graph else {}
+        model = frontend.convert(loaded)
+        name_inputs(model, begins)
+        if frontend.get_name() == "tflite":
+            name_kernels(model, frontend.decode(loaded))
+    except UNREADABLE as error:
+        raise _translated(path, error) from error
+    return model
+
+
+def _translated(path: Path, error: Exception) -> ModelError:
+    text = str(error)
+    lacking = _LACKING.search(text)
+    if lacking is not None:
+        layers = next(found for found in lacking.groups() if found is not None)
+        return ModelError(
+            "model-layer",
+            f"{path.name} has layers of a type that cannot be converted: {layers}; export the "
+            "model without them, or say with --extension what computes them",
+        )
+    unset = _UNSET.search(text)
+    if unset is not None:
+        return ModelError(
+            "model-weights",
+            f"{path.name} gives no value of {unset['name']}; a SavedModel needs its folder "
+            "variables/ beside saved_model.pb, and a single .pb must be frozen",
+        )
+    return unreadable(path, error)

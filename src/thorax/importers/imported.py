@@ -1,0 +1,127 @@
+"""What every importer answers, and what a person may have to tell it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import openvino as ov
+from openvino.frontend import (
+    GeneralFailure,
+    InitializationFailure,
+    NotImplementedFailure,
+    OpConversionFailure,
+    OpValidationFailure,
+)
+
+from thorax.errors import ModelError
+
+Layout = Literal["NCHW", "NHWC"]
+Run = Callable[[Sequence[npt.NDArray[Any]]], list[npt.NDArray[np.float32]]]
+
+UNREADABLE: Final = (
+    RuntimeError,
+    GeneralFailure,
+    InitializationFailure,
+    NotImplementedFailure,
+    OpConversionFailure,
+    OpValidationFailure,
+)
+"""What OpenVINO raises over a file that it cannot read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a file may leave open of itself.
+
+    Attributes:
+        structure: the file that names the layers, of formats that part them from the weights:
+            Caffe's .prototxt, MXNet's -symbol.json; None looks beside the weights.
+        topology: architecture of a bare state dict: a name, or `module:function`.
+        shapes: of inputs by name, in the framework's own layout; "" is the only input's. An axis
+            of -1 stays open.
+        extensions: custom layers, as `thorax.devices.extensions.add_extension` takes them.
+        begins: names where the network is to begin. Only a reader that cannot keep the names of
+            inner layers cuts there itself; else the caller does.
+        ends: names where it is to end, likewise.
+    """
+
+    structure: Path | None = None
+    topology: str | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    extensions: tuple[str, ...] = ()
+    begins: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A network as its framework describes it, nothing added and nothing folded.
+
+    Attributes:
+        model: its layers have the names of the framework's; inputs are float, in `layout`.
+        framework: "onnx", "caffe", ...
+        layout: of inputs that are images.
+        files: what it was read from.
+        run: arrays for the inputs in order -> arrays of the outputs in order, computed by the
+            framework itself where that is here; None where OpenVINO alone reads the format.
+    """
+
+    model: ov.Model
+    framework: str
+    layout: Layout
+    files: tuple[Path, ...]
+    run: Run | None = None
+
+
+def close(model: ov.Model, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    """Close the open axes of inputs with the shapes that were asked for.
+
+    What the file says of an axis itself stays, and is for the caller to judge.
+
+    Raises:
+        ModelError: `model-input` for an input that is not there, or a shape that it cannot take.
+    """
+    names = {name: port for port in model.inputs for name in port.get_names()}
+    wanted = {}
+    for name, shape in shapes.items():
+        port = names.get(name) if name else (model.inputs[0] if len(model.inputs) == 1 else None)
+        if port is None:
+            raise ModelError(
+                "model-input",
+                f"{path.name} has no single input {name!r}; it has {', '.join(sorted(names))}",
+            )
+        own = port.get_partial_shape()
+        if own.rank.is_dynamic:
+            wanted[port] = ov.PartialShape(list(shape))
+        elif len(own) == len(shape):
+            wanted[port] = ov.PartialShape(
+                [
+                    ov.Dimension(one) if axis.is_dynamic else axis
+                    for axis, one in zip(own, shape, strict=True)
+                ]
+            )
+        else:
+            raise ModelError(
+                "model-input", f"{path.name} takes {own}; {list(shape)} has other axes"
+            )
+    if not wanted:
+        return
+    try:
+        model.reshape(wanted)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        asked = ", ".join(str(shape) for shape in wanted.values())
+        raise ModelError(
+            "model-input", f"{path.name} does not take {asked}: {lines[-1]}"
+        ) from error
+
+
+def unreadable(path: Path, error: Exception) -> ModelError:
+    """Return the error of a file that its reader gave up on, with the last line it said."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ModelError(
+        "model-unreadable", f"{path.name}: {lines[-1] if lines else type(error).__name__}"
+    )

@@ -1,0 +1,206 @@
+"""PyTorch's files: state dicts with the name of their layers, TorchScript, and exported programs.
+
+No pickle is executed. A state dict goes through PyTorch's restricted reader, TorchScript and
+exported programs are looked through before PyTorch sees them; a model that was pickled whole is
+refused, because reading it means running it.
+"""
+
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import openvino as ov
+import torch
+from openvino.frontend import FrontEndManager
+from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
+from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+from torch import Tensor, nn
+
+from thorax.devices.extensions import add_extensions
+from thorax.errors import ModelError, UsageError
+from thorax.importers import extensions, pytorch_archive, pytorch_export, pytorch_topologies
+from thorax.importers.imported import UNREADABLE, Asked, Imported, Run, close, unreadable
+
+_LACKING: Final = re.compile(r"No conversion rule found for operations: ([^\n]+)")
+_WEIGHT: Final = re.compile(r"^self\.(?P<module>.+)\.\w+$")
+_OPERATION: Final = re.compile(r"^(?P<operation>(?:aten|ov_ext)::\w+)(?P<rest>/.*)?$")
+_FX: Final = re.compile(r"^(?P<node>\w+)/aten\.(?P<operation>\w+)\.\w+(?P<rest>/.*)?$")
+
+
+def read(path: Path, asked: Asked) -> Imported:
+    """Read a file of PyTorch, known by what it holds rather than by its name.
+
+    Args:
+        path: .pt, .pth, .ts, .pt2 or .safetensors.
+        asked: a state dict needs `topology`, and the shape of its input.
+
+    Raises:
+        ModelError: `model-unsafe` for what would run code, `model-unreadable`, `model-weights`,
+            `model-layer` or `model-input`.
+        UsageError: `model-undescribed` or `model-topology`.
+    """
+    # First, because a script may call operators that an extension defines.
+    add_extensions(asked.extensions)
+    kind = pytorch_archive.kind(path)
+    if kind == "exported program":
+        with _quietly():
+            model, run = _exported(path, asked.extensions)
+    elif kind == "TorchScript":
+        with _quietly():
+            model, run = _scripted(path, asked.extensions)
+    else:
+        tensors = pytorch_archive.state_dict(path)
+        network = pytorch_topologies.build(asked.topology, tensors, path).eval()
+        example = torch.zeros(_shape(asked, path))
+        run = runner(network)
+        try:
+            run([example.numpy()])
+            model = convert(network, example, asked.extensions)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise _no_fit(path, example, error) from error
+    if not model.inputs or not model.outputs:
+        raise ModelError("model-unreadable", f"{path.name} holds no network")
+    close(model, asked.shapes, path)
+    return Imported(model, "pytorch", "NCHW", (path,), run)
+
+
+def convert(network: nn.Module, example: Tensor, custom: Sequence[str] = ()) -> ov.Model:
+    """Return the graph of a network; its layers are called after its modules.
+
+    Constants of the graph are the network's own memory, so that it must live as long.
+
+    Args:
+        network: in eval mode.
+        example: float32, of the shape that the network is traced with.
+        custom: extensions, see `Asked`.
+    """
+    with _quietly():
+        decoder = TorchScriptPythonDecoder(
+            network,
+            example_input=example,
+            # Tracing again to compare costs seconds; the converted graph is compared anyway.
+            trace_kwargs={"check_trace": False},
+        )
+        return _converted(decoder, custom)
+
+
+def runner(network: Callable[..., object]) -> Run:
+    """Return the network as arrays in, arrays out."""
+
+    def run(arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
+        inputs = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
+        with torch.inference_mode():
+            return [np.asarray(one.numpy(), np.float32) for one in _tensors(network(*inputs))]
+
+    return run
+
+
+def _tensors(value: object) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, tuple | list):
+        raise ValueError(f"the network answers a {type(value).__name__}, not tensors")
+    return [tensor for part in value for tensor in _tensors(part)]
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # What PyTorch calls deprecated in its own and OpenVINO's code is no business of the user.
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _converted(decoder: object, custom: Sequence[str]) -> ov.Model:
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    extensions.attach(frontend, custom)
+    return frontend.convert(frontend.load(decoder))
+
+
+def _scripted(path: Path, custom: Sequence[str]) -> tuple[ov.Model, Run]:
+    pytorch_archive.require_harmless_script(path)
+    try:
+        network = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+        network.eval()
+    except Exception as error:
+        # A damaged archive may raise anything at all.
+        raise unreadable(path, error) from error
+    try:
+        model = _converted(TorchScriptPythonDecoder(network), custom)
+    except UNREADABLE as error:
+        raise _translated(path, error) from error
+    _name_by_weights(model)
+    return model, runner(network)
+
+
+def _exported(path: Path, custom: Sequence[str]) -> tuple[ov.Model, Run]:
+    network = pytorch_export.load(path)
+    try:
+        model = _converted(TorchFXPythonDecoder(network, dynamic_shapes=False), custom)
+    except UNREADABLE as error:
+        raise _translated(path, error) from error
+    modules = {
+        node.name: stack[-1][0]
+        for node in network.graph.nodes
+        if (stack := list((node.meta.get("nn_module_stack") or {}).values()))
+    }
+    for layer in model.get_ordered_ops():
+        match = _FX.match(layer.get_friendly_name())
+        if match is not None and modules.get(match["node"]):
+            name = f"__module.{modules[match['node']]}/aten::{match['operation']}"
+            layer.set_friendly_name(name + (match["rest"] or ""))
+    return model, runner(network)
+
+
+def _name_by_weights(model: ov.Model) -> None:
+    """Call layers after the module whose weights they use; TorchScript forgets who called."""
+    for layer in model.get_ordered_ops():
+        match = _OPERATION.match(layer.get_friendly_name())
+        if match is None:
+            continue
+        for port in layer.inputs():
+            source = port.get_source_output().get_node()
+            while source.get_type_name() in ("Convert", "ConvertLike", "Reshape"):
+                source = source.input_value(0).get_node()
+            weight = _WEIGHT.match(source.get_friendly_name())
+            if source.get_type_name() == "Constant" and weight is not None:
+                name = f"__module.{weight['module']}/{match['operation']}{match['rest'] or ''}"
+                layer.set_friendly_name(name)
+                break
+
+
+def _translated(path: Path, error: Exception) -> ModelError:
+    lacking = _LACKING.search(str(error))
+    if lacking is None:
+        return unreadable(path, error)
+    return ModelError(
+        "model-layer",
+        f"{path.name} has layers of a type that cannot be converted: {lacking[1]}; build the "
+        "model without them, or say with --extension what computes them",
+    )
+
+
+def _shape(asked: Asked, path: Path) -> tuple[int, ...]:
+    shapes = list(asked.shapes.values())
+    if len(shapes) != 1 or min(shapes[0][1:], default=-1) < 1:
+        raise UsageError(
+            "model-undescribed",
+            f"{path.name} is a state dict, which does not say its input; say --side, or "
+            "--input_shape, e.g. [1,3,224,224]",
+        )
+    return (max(shapes[0][0], 1), *shapes[0][1:])
+
+
+def _no_fit(path: Path, example: Tensor, error: Exception) -> ModelError:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ModelError(
+        "model-input",
+        f"{path.name} does not take {list(example.shape)}: {lines[0] if lines else error!r}",
+    )

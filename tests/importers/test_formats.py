@@ -1,0 +1,21 @@
+"""Which importer reads a file, by its name."""
+
+from pathlib import Path
+
+import pytest
+
+from thorax.errors import ModelError
+from thorax.importers import formats, frontends
+
+
+def test_an_ending_in_any_case_finds_its_importer(tmp_path: Path) -> None:
+    (tmp_path / "NET.ONNX").touch()
+    assert formats.importer(tmp_path / "NET.ONNX") is frontends.read
+
+
+@pytest.mark.parametrize(("name", "code"), [("no.onnx", "model-missing"), ("a.x", "model-format")])
+def test_what_is_not_there_or_not_known_is_refused(tmp_path: Path, name: str, code: str) -> None:
+    (tmp_path / "a.x").touch()
+    with pytest.raises(ModelError) as caught:
+        formats.read(tmp_path / name)
+    assert caught.value.code == code

@@ -1,0 +1,441 @@
+"""Keras 3 networks without TensorFlow: equal to Keras itself, layers under their names."""
+
+import json
+import subprocess
+import sys
+import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import openvino as ov
+import pytest
+
+from thorax.artifact import Precision
+from thorax.errors import ModelError, UsageError
+from thorax.importers import formats, keras_file
+from thorax.importers import keras as importer
+from thorax.importers.imported import Asked, Imported
+
+HINT = {"INFERENCE_PRECISION_HINT": "f32"}
+
+
+@pytest.fixture(scope="session")
+def keras() -> ModuleType:
+    """Keras on PyTorch; importing it takes seconds."""
+    return importer._keras()
+
+
+def lively(keras: ModuleType, network: Any) -> Any:  # noqa: ANN401
+    """Give batch normalisation other statistics than those it starts with."""
+    generator = np.random.default_rng(1)
+    for layer in network._flatten_layers(include_self=False):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            size = layer.moving_mean.shape
+            layer.moving_mean.assign(generator.uniform(-0.1, 0.1, size))
+            layer.moving_variance.assign(generator.uniform(0.5, 1.5, size))
+    return network
+
+
+def save(network: Any, path: Path, *, weights_only: bool = False) -> None:  # noqa: ANN401
+    with warnings.catch_warnings():
+        # Keras 3.15 takes weights out of PyTorch in a way that NumPy 2 frowns at.
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        network.save_weights(path) if weights_only else network.save(path)
+
+
+def small(keras: ModuleType, **first: Any) -> Any:  # noqa: ANN401
+    """Return a network of one convolution, batch normalisation and a head, 12 px a side."""
+    layers = keras.layers
+    image = keras.Input(first.pop("shape", (12, 12, 3)), name="image")
+    value = layers.Conv2D(4, 3, strides=2, padding="same", name="stem", **first)(image)
+    axis = 1 if first.get("data_format") == "channels_first" else -1
+    value = layers.BatchNormalization(axis=axis, name="norm")(value)
+    value = layers.ReLU(name="act")(value)
+    value = layers.GlobalAveragePooling2D(
+        name="pool", data_format=first.get("data_format", "channels_last")
+    )(value)
+    return keras.Model(image, layers.Dense(2, name="head")(value))
+
+
+def difference(imported: Imported, *images: np.ndarray) -> float:
+    """Return how far OpenVINO is from Keras, relative to the largest output."""
+    compiled = ov.Core().compile_model(imported.model, "CPU", HINT)
+    assert imported.run is not None
+    wanted = imported.run(images)
+    answers = compiled(list(images))
+    return max(
+        float(np.abs(answers[place] - one).max() / np.abs(one).max())
+        for place, one in enumerate(wanted)
+    )
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def names(model: ov.Model) -> Counter[str]:
+    return Counter(node.get_friendly_name() for node in model.get_ordered_ops())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ResNet50", "MobileNetV2", "DenseNet121", "EfficientNetB0"])
+def test_a_network_of_keras_equals_keras_and_keeps_its_layers_names(
+    keras: ModuleType, tmp_path: Path, name: str
+) -> None:
+    network = lively(
+        keras,
+        getattr(keras.applications, name)(
+            weights=None, input_shape=(32, 32, 3), classes=14, classifier_activation=None
+        ),
+    )
+    path = tmp_path / "net.keras"
+    save(network, path)
+    imported = formats.read(path)
+    assert imported.framework == f"keras {keras.__version__}"
+    assert difference(imported, noise(2, 32, 32, 3)) <= 1e-5
+    there = names(imported.model)
+    kernels = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.BatchNormalization)
+    wanted = [layer.name for layer in network.layers if isinstance(layer, kernels)]
+    assert len(wanted) > 50
+    assert [name for name in wanted if there[name] != 1] == []
+    # Its channels come last, and yet no layer turns a map; squeeze-and-excitation reshapes, and
+    # turns, what was pooled to one cell.
+    shapes = [
+        [axis.get_length() for axis in list(node.get_output_partial_shape(0))[1:]]
+        for node in imported.model.get_ops()
+        if node.get_type_name() == "Transpose"
+    ]
+    turned = [shape for shape in shapes if len(shape) == 3 and sorted(shape)[-2] > 1]
+    assert len(turned) <= 2, turned
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5", ".hdf5"])
+def test_each_format_of_a_whole_network_is_read(
+    keras: ModuleType, tmp_path: Path, ending: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / f"net{ending}"
+    network = lively(keras, small(keras))
+    if ending == ".keras":
+        save(network, path)
+    else:
+        save(network, tmp_path / "other.h5")
+        (tmp_path / "other.h5").rename(path)
+    capfd.readouterr()
+    before = sorted(tmp_path.iterdir())
+    imported = formats.read(path)
+    assert (imported.layout, imported.files) == ("NHWC", (path,))
+    assert [port.any_name for port in imported.model.inputs] == ["image"]
+    assert [port.any_name for port in imported.model.outputs] == ["head"]
+    assert {"image", "stem", "norm", "act", "pool", "head"} <= set(names(imported.model))
+    assert difference(imported, noise(3, 12, 12, 3)) <= 1e-5
+    assert sorted(tmp_path.iterdir()) == before
+    assert capfd.readouterr() == ("", "")
+
+
+def test_channels_that_come_first_are_known(keras: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "net.keras"
+    save(small(keras, shape=(3, 12, 12), data_format="channels_first"), path)
+    imported = formats.read(path)
+    assert imported.layout == "NCHW"
+    assert difference(imported, noise(2, 3, 12, 12)) <= 1e-5
+
+
+def test_several_inputs_and_outputs_and_a_network_in_a_network(
+    keras: ModuleType, tmp_path: Path
+) -> None:
+    first, second = keras.Input((8, 8, 3), name="a"), keras.Input((4,), name="b")
+    inner = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3, name="conv")], name="inner"
+    )
+    flat = keras.layers.Flatten()(inner(first))
+    both = keras.layers.Concatenate(name="both")([flat, second])
+    one = keras.layers.Dense(2, name="one")(both)
+    two = keras.layers.Dense(3, activation="sigmoid", name="two")(both * 2.0)
+    path = tmp_path / "net.keras"
+    save(keras.Model([first, second], [one, two]), path)
+    imported = formats.read(path)
+    assert [port.any_name for port in imported.model.inputs] == ["a", "b"]
+    assert [port.any_name for port in imported.model.outputs] == ["one", "two"]
+    assert names(imported.model)["inner.conv"] == 1
+    assert difference(imported, noise(2, 8, 8, 3), noise(2, 4)) <= 1e-5
+
+
+def test_open_axes_are_closed_as_asked_and_never_guessed(keras: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "net.keras"
+    save(small(keras, shape=(None, None, 3)), path)
+    with pytest.raises(UsageError) as caught:
+        formats.read(path)
+    assert caught.value.code == "model-undescribed"
+    imported = formats.read(path, Asked(shapes={"": (1, 20, 20, 3)}))
+    assert list(imported.model.inputs[0].shape) == [1, 20, 20, 3]
+    assert difference(imported, noise(1, 20, 20, 3)) <= 1e-5
+    for wrong in ((1, 20, 20, 4), (1, 20, 20)):
+        with pytest.raises(ModelError) as refused:
+            formats.read(path, Asked(shapes={"": wrong}))
+        assert refused.value.code == "model-input"
+
+
+def test_a_network_becomes_an_artifact(keras: ModuleType, tmp_path: Path) -> None:
+    from thorax.ir.load import Described
+    from thorax.ir.optimize import optimize
+    from thorax.labels import LabelSet
+
+    path = tmp_path / "net.keras"
+    save(lively(keras, small(keras, shape=(16, 16, 3))), path)
+    described = Described(LabelSet("two", ("A", "B")), (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
+    made = optimize(path, tmp_path / "out", Precision.FP32, described=described)
+    card = made.artifact.card
+    assert card.provenance["framework"].startswith("keras 3")
+    assert {"stem", "pool", "head"} & set(names(ov.Core().read_model(made.artifact.xml)))
+
+
+def test_another_backend_is_refused(tmp_path: Path) -> None:
+    script = (
+        "import os, sys, types\n"
+        "from thorax.ir import keras\n"
+        "fake = types.ModuleType('keras')\n"
+        "fake.backend = types.SimpleNamespace(backend=lambda: 'jax')\n"
+        "sys.modules['keras'] = fake\n"
+        "try: keras._keras()\n"
+        "except Exception as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.startswith("keras-backend: keras is already imported"), done.stderr
+
+
+def test_the_cifar_network_of_keras_2_equals_keras_and_its_twin(
+    keras: ModuleType, realdata: Path
+) -> None:
+    import cv2
+
+    folder = realdata / "models/resnet8_cifar"
+    paths = sorted((realdata / "nih/images-64").glob("*.png"))[:16]
+    grey = np.stack([np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)) for path in paths])
+    halved = grey.reshape(-1, 32, 2, 32, 2).mean(axis=(2, 4))
+    images = np.repeat(halved[..., None], 3, axis=3).astype(np.float32)
+    imported = formats.read(folder / "resnet8.h5")
+    # It was trained on bytes as they are.
+    assert difference(imported, images) <= 1e-4
+    assert imported.run is not None
+    twin = formats.read(folder / "resnet8.tflite", Asked(shapes={"": images.shape}))
+    answers = ov.Core().compile_model(twin.model, "CPU", HINT)(images)[0]
+    assert np.abs(answers - imported.run([images])[0]).max() <= 1e-4
+    assert {"conv2d", "batch_normalization_6", "dense"} <= set(names(imported.model))
+
+
+Edit = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture(scope="session")
+def whole(keras: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A .keras file and, beside it, the same network as .h5."""
+    path = tmp_path_factory.mktemp("keras") / "net.keras"
+    network = small(keras)
+    save(network, path)
+    save(network, path.with_suffix(".h5"))
+    return path
+
+
+def changed(whole: Path, to: Path, edit: Edit) -> Path:
+    """Write a .keras file whose description was edited."""
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(to, "w") as target:
+        for name in source.namelist():
+            data = source.read(name)
+            if name == "config.json":
+                config = json.loads(data)
+                edit(config)
+                data = json.dumps(config).encode()
+            target.writestr(name, data)
+    return to
+
+
+def set_layer(**values: object) -> Edit:
+    def edit(config: dict[str, Any]) -> None:
+        config["config"]["layers"][3].update(values)
+
+    return edit
+
+
+def set_option(**values: object) -> Edit:
+    def edit(config: dict[str, Any]) -> None:
+        config["config"]["layers"][1]["config"].update(values)
+
+    return edit
+
+
+def function(name: str, module: str) -> dict[str, Any]:
+    return {"class_name": "function", "config": name, "module": module, "registered_name": name}
+
+
+LAMBDA = {"class_name": "__lambda__", "config": {"value": "4wAAAA=="}}
+NESTED = {
+    "class_name": "TimeDistributed",
+    "module": "keras.layers",
+    "config": {"layer": {"class_name": "Lambda", "module": "keras.layers", "config": {}}},
+    "registered_name": None,
+}
+ATTACKS: dict[str, tuple[Edit, str]] = {
+    "a Lambda": (set_layer(class_name="Lambda"), "Python code"),
+    "a Lambda in a layer": (set_layer(**NESTED), "Python code"),
+    "a lambda as activation": (set_option(activation=LAMBDA), "Python code"),
+    "a pickled PyTorch module": (set_layer(class_name="TorchModuleWrapper"), "unpickles"),
+    "a SavedModel": (set_layer(class_name="TFSMLayer"), "another model"),
+    "a vocabulary file": (
+        set_layer(class_name="StringLookup", config={"vocabulary": "file:///etc/passwd"}),
+        "vocabulary",
+    ),
+    "a function of Python": (set_option(activation=function("system", "os")), "os"),
+    "a gadget of Keras": (
+        set_option(activation=function("get_file", "keras.utils")), "get_file",
+    ),
+    "loading within loading": (
+        set_option(activation=function("load_model", "keras.saving")), "load_model",
+    ),
+    "a class of Python": (
+        set_option(kernel_initializer={
+            "class_name": "Popen", "module": "subprocess", "config": {"args": "id"},
+        }),
+        "subprocess",
+    ),
+    "a class of Keras that does more": (
+        set_option(kernel_initializer={
+            "class_name": "Dense", "module": "keras.utils", "config": {},
+        }),
+        "keras.utils",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_what_could_run_code_is_refused_before_keras_sees_it(
+    whole: Path, tmp_path: Path, attack: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit, reason = ATTACKS[attack]
+    path = changed(whole, tmp_path / "net.keras", edit)
+    monkeypatch.setattr(importer, "_keras", lambda: pytest.fail("Keras was asked"))
+    with pytest.raises(ModelError) as caught:
+        formats.read(path)
+    assert caught.value.code == "model-unsafe"
+    assert reason in caught.value.message
+
+
+def test_how_a_network_was_trained_is_not_read(whole: Path, tmp_path: Path) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        config["compile_config"] = {"loss": function("system", "os")}
+        config["config"]["layers"][3]["compile_config"] = {"loss": function("system", "os")}
+
+    imported = formats.read(changed(whole, tmp_path / "net.keras", edit))
+    assert difference(imported, noise(1, 12, 12, 3)) <= 1e-5
+
+
+@pytest.mark.parametrize("module", ["mine.layers", None])
+def test_a_layer_that_is_not_of_keras_is_named(
+    whole: Path, tmp_path: Path, module: str | None
+) -> None:
+    edit = set_layer(class_name="Swirl", module=module, registered_name="mine>Swirl")
+    with pytest.raises(ModelError) as caught:
+        formats.read(changed(whole, tmp_path / "net.keras", edit))
+    assert caught.value.code == "model-layer"
+    assert "'act' of type Swirl" in caught.value.message
+
+
+def members(whole: Path, to: Path, **more: bytes) -> Path:
+    to.write_bytes(whole.read_bytes())
+    with zipfile.ZipFile(to, "a", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in more.items():
+            archive.writestr(name, data)
+    return to
+
+
+@pytest.mark.parametrize("name", ["../out", "assets/vocabulary.txt", "/etc/cron.d/x"])
+def test_a_zip_holds_nothing_else(whole: Path, tmp_path: Path, name: str) -> None:
+    path = members(whole, tmp_path / "net.keras", **{name: b"x"})
+    with pytest.raises(ModelError) as caught:
+        formats.read(path)
+    assert caught.value.code == "model-unsafe"
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_a_zip_bomb_is_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "net.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr("model.weights.h5", bytes(64 << 20))
+    with pytest.raises(ModelError) as caught:
+        formats.read(path)
+    assert caught.value.code == "model-unsafe"
+
+
+def hdf5_attacks() -> dict[str, Callable[[Any, Path], None]]:
+    import h5py
+
+    def virtual(file: Any, other: Path) -> None:  # noqa: ANN401
+        source = h5py.VirtualSource(str(other), "x", shape=(2,))
+        layout = h5py.VirtualLayout(shape=(2,), dtype="f4")
+        layout[:] = source
+        file.create_virtual_dataset("v", layout)
+
+    return {
+        "external link": lambda file, other: file.__setitem__(
+            "e", h5py.ExternalLink(str(other), "/")
+        ),
+        "soft link": lambda file, other: file.__setitem__("s", h5py.SoftLink("/model_weights")),
+        "external storage": lambda file, other: file.create_dataset(
+            "x", (4,), "u1", external=[(str(other), 0, 4)]
+        ),
+        "virtual dataset": virtual,
+        "loop": lambda file, other: file.__setitem__("model_weights/again", file["/"]),
+        "huge dataset": lambda file, other: file.create_dataset("h", (1 << 40,), "f4", chunks=True),
+        "text": lambda file, other: file.create_dataset("t", data=["x"], dtype=h5py.string_dtype()),
+    }
+
+
+@pytest.mark.parametrize("attack", hdf5_attacks())
+def test_hdf5_reads_no_other_file(whole: Path, tmp_path: Path, attack: str) -> None:
+    import h5py
+
+    path, other = tmp_path / "net.h5", tmp_path / "secret"
+    other.write_bytes(b"secret")
+    path.write_bytes(whole.with_suffix(".h5").read_bytes())
+    with h5py.File(path, "a") as file:
+        hdf5_attacks()[attack](file, other)
+    with pytest.raises(ModelError) as caught:
+        formats.read(path)
+    assert caught.value.code == "model-unsafe"
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+@pytest.mark.parametrize("kept", [0.0, 0.1, 0.9])
+def test_a_truncated_file_is_unreadable(
+    whole: Path, tmp_path: Path, ending: str, kept: float
+) -> None:
+    data = whole.with_suffix(ending).read_bytes()
+    path = tmp_path / f"net{ending}"
+    path.write_bytes(data[: int(len(data) * kept)])
+    with pytest.raises(ModelError) as caught:
+        formats.read(path)
+    assert caught.value.code == "model-unreadable"
+
+
+def test_weights_alone_are_not_a_network(keras: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "net.weights.h5"
+    save(small(keras), path, weights_only=True)
+    with pytest.raises(ModelError) as caught:
+        formats.read(path)
+    assert caught.value.code == "model-unreadable"
+    assert "model.save" in caught.value.message
+
+
+def test_a_description_nested_without_end_is_refused(whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "net.keras"
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(path, "w") as target:
+        target.writestr("config.json", "[" * 200_000)
+        target.writestr("model.weights.h5", source.read("model.weights.h5"))
+    with pytest.raises(ModelError) as caught:
+        keras_file.inspect(path)
+    assert caught.value.code in ("model-unsafe", "model-unreadable")
