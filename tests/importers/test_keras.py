@@ -197,7 +197,7 @@ def test_a_network_becomes_an_artifact(keras: ModuleType, tmp_path: Path) -> Non
 def test_another_backend_is_refused(tmp_path: Path) -> None:
     script = (
         "import os, sys, types\n"
-        "from thorax.ir import keras\n"
+        "from thorax.importers import keras\n"
         "fake = types.ModuleType('keras')\n"
         "fake.backend = types.SimpleNamespace(backend=lambda: 'jax')\n"
         "sys.modules['keras'] = fake\n"

@@ -142,7 +142,7 @@ def _checkpoint(path: Path) -> Source:
     # torch takes seconds to import and an ONNX file does not need it.
     import torch  # noqa: PLC0415
 
-    from thorax.ir import pytorch  # noqa: PLC0415
+    from thorax.importers import pytorch  # noqa: PLC0415
     from thorax.training import checkpoint  # noqa: PLC0415
 
     loaded = checkpoint.load(path)
