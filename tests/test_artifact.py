@@ -1,5 +1,6 @@
 """Artifacts: what is written is read, what was changed is refused, nothing is halved."""
 
+import hashlib
 import json
 import os
 import signal
@@ -129,6 +130,15 @@ def test_every_value_of_the_card_is_sealed(made: Artifact, key: str, value: obje
     rewrite(made.path, lambda card: card.update({key: value}))
     error = refusal(made.path)
     assert (error.code, CARD in error.message) == ("artifact-tampered", True)
+
+
+def test_a_card_of_before_a_field_was_added_is_still_whole(made: Artifact) -> None:
+    stored = json.loads((made.path / CARD).read_bytes())
+    del stored["activation"]
+    plain = json.dumps({**stored, "card_sha256": ""}, sort_keys=True)
+    stored["card_sha256"] = hashlib.sha256(plain.encode()).hexdigest()
+    (made.path / CARD).write_text(json.dumps(stored), "utf-8")
+    assert load(made.path).card.activation == "sigmoid"
 
 
 def test_a_digest_replaced_in_the_card_does_not_help(made: Artifact) -> None:

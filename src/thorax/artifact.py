@@ -160,8 +160,9 @@ class Artifact:
         return self.path / BIN
 
 
-def _card_digest(card: Card) -> str:
-    plain = card.model_copy(update={"card_sha256": ""}).model_dump(mode="json")
+def _card_digest(stored: dict[str, Any]) -> str:
+    """Return the digest of a card as it is stored: one that is older has fewer fields."""
+    plain = {**stored, "card_sha256": ""}
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
@@ -193,7 +194,8 @@ def load(path: Path) -> Artifact:
                 "make it with `thorax optimize`",
             )
     try:
-        card = Card.model_validate_json((folder / CARD).read_bytes())
+        content = (folder / CARD).read_bytes()
+        card = Card.model_validate_json(content)
         found = {name: sha256(folder / name) for name in (XML, BIN)}
     except OSError as error:
         raise ModelError(
@@ -211,7 +213,7 @@ def load(path: Path) -> Artifact:
                 f"{folder / name} is not the file the card was written for (SHA-256 differs); "
                 "make the artifact again",
             )
-    if _card_digest(card) != card.card_sha256:
+    if _card_digest(json.loads(content)) != card.card_sha256:
         raise ModelError(
             "artifact-tampered",
             f"{folder / CARD} was changed after it was written (SHA-256 differs); "
@@ -241,7 +243,8 @@ def seal(folder: Path, card: Card) -> Card:
         files = {name: sha256(folder / name) for name in (XML, BIN)}
         size = (folder / BIN).stat().st_size
         card = card.model_copy(update={"files": files, "size_bytes": size})
-        card = card.model_copy(update={"card_sha256": _card_digest(card)})
+        digest = _card_digest(card.model_dump(mode="json"))
+        card = card.model_copy(update={"card_sha256": digest})
         for name in (XML, BIN):
             sync(folder / name)
         write_text(folder / CARD, card.model_dump_json(indent=2) + "\n")

@@ -94,15 +94,18 @@ def find_peaks(
     if not rates:
         for element in filter(_has, ELEMENTS):
             tell(f"measuring the peak of {element}")
-            rates[element] = max(
-                _rate(make(element), element) for make in (_convolutions, _products)
-            )
+            rates[element] = measure_peak(element)
             measured.append(element)
     if bytes_per_s is None:
         tell("measuring the bandwidth of memory")
         bytes_per_s = measure_bandwidth()
         measured.append("bandwidth")
     return Peaks(device, rates, bytes_per_s, tuple(measured))
+
+
+def measure_peak(element: str) -> float:
+    """Return the operations a second of the CPU in one of `ELEMENTS`: see `find_peaks`."""
+    return max(_rate(make(element), element) for make in (_convolutions, _products))
 
 
 def measure_bandwidth(*, array_bytes: int | None = None) -> float:

@@ -137,7 +137,8 @@ def _sliced(node: ov.Node, field: _Field) -> _Field | None:
     bounds = [constant(node.input_value(place)) for place in range(1, len(node.inputs()))]
     if len(bounds) < 3 or any(one is None for one in bounds):
         return None
-    begin, _, step = (np.asarray(one).ravel().astype(int) for one in bounds[:3])
+    # The end is not looked at: "to the last" is a number that floats round beyond integers.
+    begin, step = (np.asarray(bounds[place]).ravel().astype(int) for place in (0, 2))
     axes = list(range(len(begin)))
     if node.get_type_name() == "Slice" and len(bounds) > 3:
         axes = [int(axis) % 4 for axis in np.asarray(bounds[3]).ravel()]
