@@ -138,7 +138,7 @@ def test_a_card_of_before_a_field_was_added_is_still_whole(made: Artifact) -> No
     plain = json.dumps({**stored, "card_sha256": ""}, sort_keys=True)
     stored["card_sha256"] = hashlib.sha256(plain.encode()).hexdigest()
     (made.path / CARD).write_text(json.dumps(stored), "utf-8")
-    assert load(made.path).card.activation == "sigmoid"
+    assert artifact.load(made.path).card.activation == "sigmoid"
 
 
 def test_a_digest_replaced_in_the_card_does_not_help(made: Artifact) -> None:
