@@ -239,7 +239,7 @@ def _foreign(path: Path, described: Described) -> Source:
         mean=np.array(mean, np.float32),
         std=np.array(std, np.float32),
         labels=labels,
-        topology=path.stem,
+        topology=_topology(path, described),
         activation=activation,
         reference=reference,
         folded=folded,
@@ -255,6 +255,12 @@ def _foreign(path: Path, described: Described) -> Source:
 
 def _shape(channels: int, side: int, layout: Layout) -> tuple[int, ...]:
     return (1, channels, side, side) if layout == "NCHW" else (1, side, side, channels)
+
+
+def _topology(path: Path, described: Described) -> str:
+    """Return what was said of a state dict, else the name of the file."""
+    said = described.topology
+    return said if said and ":" not in said else path.stem
 
 
 def _ask(run: Run, images: npt.NDArray[np.float32], layout: Layout) -> npt.NDArray[np.float32]:

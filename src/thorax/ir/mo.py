@@ -152,7 +152,12 @@ def convert(flags: Flags, *, on_progress: Callable[[str], None] | None = None) -
         if order:
             append_layout(model, index, order, letters)
     model.validate_nodes_and_infer_types()
+    named = [port.get_names() for port in model.inputs]
     fold(model)
+    for port, names in zip(model.inputs, named, strict=True):
+        # A transpose that cancels leaves the input the names of what it answered.
+        if names:
+            port.get_tensor().set_names(names)
     for port in model.outputs:
         # PyTorch's outputs have no name, and a caller asks by name.
         if not port.get_names():
