@@ -182,9 +182,11 @@ def load(path: Path) -> Artifact:
     """
     folder = path.parent if path.name == XML else path
     if not folder.is_dir():
+        what = f"{path} is a file and no artifact" if path.exists() else f"no artifact at {path}"
         raise ModelError(
             "artifact-missing",
-            f"no artifact at {path}; give the folder that `thorax optimize --out` wrote",
+            f"{what}; give the folder that `thorax optimize --out` wrote (of a model of another "
+            "format it makes one)",
         )
     for name in (CARD, XML, BIN):
         if not (folder / name).is_file():
@@ -251,6 +253,19 @@ def seal(folder: Path, card: Card) -> Card:
     return card
 
 
+def require_place(out: Path) -> None:
+    """Refuse a place for an artifact that holds something else.
+
+    Raises:
+        ModelError: `artifact-exists`.
+    """
+    if out.exists() and not is_artifact(out) and not (out.is_dir() and not any(out.iterdir())):
+        raise ModelError(
+            "artifact-exists",
+            f"{out} holds what is no part of an artifact; give another --out or remove it",
+        )
+
+
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `out` only when the block succeeds.
@@ -261,11 +276,7 @@ def new_folder(out: Path) -> Iterator[Path]:
         ModelError: `artifact-exists` when `out` is something other than an artifact,
             `artifact-unwritable` when the disk refuses.
     """
-    if out.exists() and not is_artifact(out) and not (out.is_dir() and not any(out.iterdir())):
-        raise ModelError(
-            "artifact-exists",
-            f"{out} holds what is no part of an artifact; give another --out or remove it",
-        )
+    require_place(out)
     staging = out.parent / f".{out.name}.{os.getpid()}.partial"
     with _writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)

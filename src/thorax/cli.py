@@ -170,9 +170,11 @@ def validate(
     add_extensions(extension or ())
     opened = open_store(store)
     count = len(opened.select(split))
+    # All are compiled before the first is asked, which takes long.
+    artifacts = [load(path) for path in (model, *(against or ()))]
+    engines = [compile_artifact(one, device, hint="throughput") for one in artifacts]
     runs = []
-    for path in (model, *(against or ())):
-        engine = compile_artifact(load(path), device, hint="throughput")
+    for engine in engines:
         with console.progress(f"validating {engine.artifact.card.name}", count) as ticker:
             runs.append(
                 accuracy.validate(

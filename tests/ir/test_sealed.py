@@ -54,10 +54,16 @@ def test_fp16_widened_again_answers_as_it_did(converted: Converted, tmp_path: Pa
     assert wide.bin.stat().st_size > 1.8 * half.bin.stat().st_size
 
 
-def test_an_artifact_may_take_its_own_place(converted: Converted, tmp_path: Path) -> None:
+@pytest.mark.parametrize("graph", [False, True])
+def test_an_artifact_does_not_take_its_own_place(
+    converted: Converted, tmp_path: Path, graph: bool
+) -> None:
     shutil.copytree(converted.artifact.path, tmp_path / "a")
-    made = optimize(tmp_path / "a", tmp_path / "a", Precision.FP16).artifact
-    assert made.card.precision is Precision.FP16
+    source = tmp_path / "a" / artifact.XML if graph else tmp_path / "a"
+    with pytest.raises(UsageError) as caught:
+        optimize(source, tmp_path / "a", Precision.FP16)
+    assert caught.value.code == "optimize-place"
+    assert artifact.load(tmp_path / "a").card == converted.artifact.card
 
 
 def test_int8_of_an_artifact_is_measured_anew(

@@ -284,7 +284,12 @@ def _sign(model: ov.Model, flags: Flags, imported: Imported) -> None:
 @contextmanager
 def _pair(folder: Path, name: str) -> Iterator[Path]:
     """Yield a .xml to write, which with its .bin takes its place only when the block succeeds."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise UsageError(
+            "mo-output-dir", f"--output_dir {folder} is a file; name a folder"
+        ) from error
     stem = f".{name}.{os.getpid()}"
     staged, final = folder / f"{stem}.partial.xml", folder / f"{name}.xml"
     retired = folder / f"{stem}.old.xml"

@@ -120,7 +120,8 @@ def optimize(
         watcher: is told how it goes.
 
     Raises:
-        ModelError: the source cannot be read, the graph strays from it, or `auroc-budget`.
+        ModelError: the source cannot be read, the graph strays from it, `artifact-exists` or
+            `auroc-budget`.
         UsageError: something the user must say is missing.
         DataError: the store has no val split that could judge by a budget.
         DeviceError: the device is absent, or does not compute what a budget is to judge.
@@ -128,6 +129,7 @@ def optimize(
     watcher = watcher or Watcher()
     budget = AUTO_BUDGET if precision == AUTO and max_auroc_drop is None else max_auroc_drop
     _check(precision, store, budget, keep)
+    _check_place(source, out)
     physical_devices(device)
     watcher.say("reading the model")
     loaded = load(source, described or Described())
@@ -182,6 +184,15 @@ def _check(
             "keep-precision",
             f"--keep names layers that int8 leaves in floating point, but --precision is "
             f"{precision}; leave out one of them",
+        )
+
+
+def _check_place(source: Path, out: Path) -> None:
+    artifact.require_place(out)
+    if out.exists() and out.resolve() in (source.resolve(), source.resolve().parent):
+        raise UsageError(
+            "optimize-place",
+            f"--out {out} is where the source is, which would be lost; give another --out",
         )
 
 
