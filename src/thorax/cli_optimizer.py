@@ -16,12 +16,24 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from thorax.importers.imported import Asked
+    from thorax.ir.graphs import Graph
     from thorax.ir.optimize import Wanted
     from thorax.labels import LabelSet
 
 optimizer_app = typer.Typer()
 
 _Word = TypeVar("_Word", bound=str)
+
+AnyModel = Annotated[Path, Argument(help="Artifact folder, OpenVINO IR, or any model file.")]
+Side = Annotated[int | None, Option(help="Input side where a file leaves it open.")]
+InputShape = Annotated[
+    str | None, Option("--input_shape", help="Every axis of the input, e.g. 1,3,224,224.")
+]
+Structure = Annotated[Path | None, Option(help="File of the layers, if not beside the weights.")]
+Topology = Annotated[
+    str | None, Option(help="Of a PyTorch state dict: a name, or module:function.")
+]
 
 
 def _labels(text: str | None) -> "LabelSet | None":
@@ -93,19 +105,15 @@ def optimize(
     labels: Annotated[str | None, Option(help="nih14, or names joined by commas.")] = None,
     mean: Annotated[str | None, Option(help="Per channel on 0-1, e.g. 0.485,...")] = None,
     std: Annotated[str | None, Option(help="Per channel on 0-1, e.g. 0.229,...")] = None,
-    side: Annotated[int | None, Option(help="Input side where the file leaves it open.")] = None,
+    side: Side = None,
     layout: Annotated[
         str | None, Option(help="NCHW or NHWC, where it is not the format's usual one.")
     ] = None,
     activation: Annotated[
         str | None, Option(help="Of outputs without one: sigmoid (else assumed) or softmax.")
     ] = None,
-    structure: Annotated[
-        Path | None, Option(help="File of the layers, if not beside the weights.")
-    ] = None,
-    topology: Annotated[
-        str | None, Option(help="Of a PyTorch state dict: a name, or module:function.")
-    ] = None,
+    structure: Structure = None,
+    topology: Topology = None,
     extension: Extensions = None,
     json: Json = False,
 ) -> None:
@@ -272,6 +280,22 @@ def _shape(text: str | None) -> dict[str, tuple[int, ...]]:
         ) from error
 
 
+def _asked(
+    structure: Path | None,
+    topology: str | None,
+    input_shape: str | None,
+    extension: list[str] | None,
+) -> "Asked":
+    from thorax.importers.imported import Asked
+
+    return Asked(
+        structure=structure,
+        topology=topology,
+        shapes=_shape(input_shape),
+        extensions=tuple(extension or ()),
+    )
+
+
 def _gops(text: str | None, element: str) -> dict[str, float]:
     from thorax.devices.peak import ELEMENTS
 
@@ -293,7 +317,7 @@ def _gops(text: str | None, element: str) -> dict[str, float]:
 
 @optimizer_app.command(epilog="Example:  thorax analyze model-int8 -d CPU --plot roofline.svg")
 def analyze(
-    model: Annotated[Path, Argument(help="Artifact folder, OpenVINO IR, or any model file.")],
+    model: AnyModel,
     device: Annotated[str, Option("-d", "--device", help="Whose roofs, and whose fusion.")] = "CPU",
     peak_gops: Annotated[
         str | None, Option(help="Peak of the device, 10^9 operations/s: X, or f32=X,int8=Y.")
@@ -306,23 +330,16 @@ def analyze(
         bool, Option("--all", help="Show every layer, not those with the highest bound.")
     ] = False,
     plot: Annotated[Path | None, Option(help="Write the roofline to a .svg or .png.")] = None,
-    side: Annotated[int | None, Option(help="Input side where a file leaves it open.")] = None,
-    input_shape: Annotated[
-        str | None, Option("--input_shape", help="Every axis of the input, e.g. 1,3,224,224.")
-    ] = None,
-    structure: Annotated[
-        Path | None, Option(help="File of the layers, if not beside the weights.")
-    ] = None,
-    topology: Annotated[
-        str | None, Option(help="Of a PyTorch state dict: a name, or module:function.")
-    ] = None,
+    side: Side = None,
+    input_shape: InputShape = None,
+    structure: Structure = None,
+    topology: Topology = None,
     extension: Extensions = None,
     json: Json = False,
 ) -> None:
     """Work, memory and least time of each layer on a device, and what runs as one kernel."""
     from thorax.devices.extensions import add_extensions
     from thorax.devices.peak import find_peaks
-    from thorax.importers.imported import Asked
     from thorax.ir.graphs import open_graph
     from thorax.ir.roofline import analyze as look
 
@@ -331,12 +348,7 @@ def analyze(
 
         require_plot_format(plot)
     add_extensions(extension or ())
-    asked = Asked(
-        structure=structure,
-        topology=topology,
-        shapes=_shape(input_shape),
-        extensions=tuple(extension or ()),
-    )
+    asked = _asked(structure, topology, input_shape, extension)
     graph = open_graph(model, asked, side=side)
     element = "int8" if graph.precision == "int8" else graph.compute
     peaks = find_peaks(
@@ -364,7 +376,7 @@ def analyze(
 
 @optimizer_app.command(epilog="Example:  thorax compare model-fp32 model-int8 --data store")
 def compare(
-    model: Annotated[Path, Argument(help="Artifact folder, OpenVINO IR, or any model file.")],
+    model: AnyModel,
     model2: Annotated[Path, Argument(help="Of the same network: what is compared with it.")],
     images: Annotated[Path | None, Option(help="Folder of radiographs to run.")] = None,
     data: Annotated[Path | None, Option(help="Store to take images from, evenly.")] = None,
@@ -377,25 +389,24 @@ def compare(
     ] = None,
     count: Annotated[int, Option(min=3, help="How many images at most.")] = 8,
     all_layers: Annotated[bool, Option("--all", help="Show every layer, not the worst.")] = False,
-    side: Annotated[int | None, Option(help="Input side where a file leaves it open.")] = None,
-    input_shape: Annotated[
-        str | None, Option("--input_shape", help="Every axis of the input, e.g. 1,3,224,224.")
-    ] = None,
+    side: Side = None,
+    input_shape: InputShape = None,
+    structure: Structure = None,
+    topology: Topology = None,
     extension: Extensions = None,
     json: Json = False,
 ) -> None:
     """Noise of each layer between two models of one network, worst first."""
     from thorax.devices.extensions import add_extensions
-    from thorax.importers.imported import Asked
     from thorax.ir import noise
-    from thorax.ir.graphs import open_graph
+    from thorax.ir.graphs import open_pair
 
     if images is not None and data is not None:
         raise UsageError("compare-images", "--images and --data are both given; leave out one")
     add_extensions(extension or ())
-    asked = Asked(shapes=_shape(input_shape), extensions=tuple(extension or ()))
-    first, second = (open_graph(path, asked, side=side) for path in (model, model2))
-    chosen = _chosen(images, data, noise.image_side(first), count)
+    asked = _asked(structure, topology, input_shape, extension)
+    first, second = open_pair(model, model2, asked, side=side)
+    chosen = _chosen(images, data, first, count)
     with console.progress("comparing", None) as ticker:
         document = noise.compare(
             first,
@@ -417,10 +428,12 @@ def compare(
 
 
 def _chosen(
-    folder: Path | None, store: Path | None, side: int, count: int
+    folder: Path | None, store: Path | None, graph: "Graph", count: int
 ) -> "npt.NDArray[np.uint8] | None":
     """Return uint8 [N,1,S,S] of a folder or a store; None of neither."""
     import numpy as np
+
+    from thorax.ir.feeds import image_side
 
     if folder is not None:
         from thorax.measure.run import read_images
@@ -428,7 +441,7 @@ def _chosen(
         from thorax.preprocess import InputSpec
 
         files = list(find_files([folder]))
-        return np.stack(read_images(files[:count], InputSpec(side)))
+        return np.stack(read_images(files[:count], InputSpec(image_side(graph))))
     if store is not None:
         from thorax.data.store import open_store
 

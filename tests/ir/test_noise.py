@@ -16,7 +16,7 @@ from thorax.data.store import Store
 from thorax.errors import ModelError, UsageError
 from thorax.ir.graphs import Graph, open_graph
 from thorax.ir.layerwise import LayerError
-from thorax.ir.noise import compare, feed, suggested_ignore, worst_first
+from thorax.ir.noise import compare, suggested_ignore, worst_first
 
 Thorax = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -97,24 +97,10 @@ def test_compare_from_a_shell(
     assert (done.returncode, "compare-images" in done.stderr) == (2, True)
 
 
-def drawn(shape: list[int], *, kind: type = np.float32) -> ov.Model:
-    image = ops.parameter(shape, kind)
-    return ov.Model([ops.relu(ops.convert(image, np.float32))], [image], "drawn")
-
-
-def graph(shape: list[int], *, layout: str = "NCHW", kind: type = np.float32) -> Graph:
-    placed = "NHWC" if layout == "NHWC" else "NCHW"
-    return Graph(Path("drawn.onnx"), drawn(shape, kind=kind), placed, None, "f32")  # type: ignore[arg-type]
-
-
-def test_a_model_is_fed_as_it_takes_images() -> None:
-    images = np.random.default_rng(0).integers(0, 256, (2, 1, 8, 8), np.uint8)
-    assert feed(graph([1, 1, 8, 8], kind=np.uint8), images, count=3) is not None
-    wide = feed(graph([1, 3, 8, 8]), images, count=3)
-    assert wide.shape == (2, 3, 8, 8)
-    assert np.array_equal(wide[:, 1], images[:, 0] / np.float32(255))
-    assert feed(graph([1, 8, 8, 3], layout="NHWC"), images, count=3).shape == (2, 8, 8, 3)
-    assert feed(graph([1, 3, 8, 8]), None, count=5).shape == (5, 3, 8, 8)
+def drawn(shape: list[int]) -> Graph:
+    image = ops.parameter(shape, np.uint8)
+    model = ov.Model([ops.relu(ops.convert(image, np.float32))], [image], "drawn")
+    return Graph(Path("drawn.onnx"), model, "NCHW", None, "f32")
 
 
 def test_models_of_other_shapes_and_labels_and_images_of_another_side_are_refused(
@@ -122,7 +108,7 @@ def test_models_of_other_shapes_and_labels_and_images_of_another_side_are_refuse
 ) -> None:
     own = open_graph(tiny_fp32.path)
     with pytest.raises(ModelError) as refused:
-        compare(own, graph([1, 1, 8, 8], kind=np.uint8))
+        compare(own, drawn([1, 1, 8, 8]))
     assert refused.value.code == "compare-shape"
     card = tiny_fp32.card.model_copy(update={"labels": ("Other",)})
     with pytest.raises(ModelError) as refused:
@@ -132,5 +118,5 @@ def test_models_of_other_shapes_and_labels_and_images_of_another_side_are_refuse
         compare(own, own, np.zeros((1, 1, 8, 8), np.uint8))
     assert misfit.value.code == "compare-images"
     with pytest.raises(ModelError) as refused:
-        compare(graph([1, 5]), graph([1, 5]))
+        compare(drawn([1, 5]), drawn([1, 5]), np.zeros((1, 1, 8, 8), np.uint8))
     assert refused.value.code == "compare-input"

@@ -1,5 +1,6 @@
 """Any model as a graph to look at: an artifact, an IR, or a file of any framework."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from thorax.devices.extensions import add_extensions, missing
 from thorax.errors import ModelError, UsageError
 from thorax.importers import formats
 from thorax.importers.imported import UNREADABLE, Asked, Layout, unreadable
+from thorax.ir.layouts import TO_CHANNELS_FIRST, TO_CHANNELS_LAST
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def open_graph(path: Path, asked: Asked | None = None, *, side: int | None = Non
             an artifact is given one.
     """
     asked = asked or Asked()
-    if _has_card(path) or (path.name == XML and _has_card(path.parent)):
+    if _is_artifact(path):
         if replace(asked, extensions=()) != Asked() or side is not None:
             raise UsageError(
                 "model-described",
@@ -73,6 +75,49 @@ def open_graph(path: Path, asked: Asked | None = None, *, side: int | None = Non
     model, layout = imported.model, imported.layout
     _fix(model, path, asked, side, layout)
     return Graph(path, model, layout, None, "f32")
+
+
+def open_pair(
+    path: Path, path2: Path, asked: Asked, *, side: int | None = None
+) -> tuple[Graph, Graph]:
+    """Read two models to compare them; what is asked for an artifact alone does not need.
+
+    A shape is that of the first model; a second whose framework puts channels elsewhere is given
+    the same shape in its own layout.
+
+    Raises:
+        ModelError: as `open_graph`.
+        UsageError: as `open_graph`, `model-described` only where both are artifacts.
+    """
+    paths = (path, path2)
+    bare = Asked(extensions=asked.extensions)
+    if len({_is_artifact(one) for one in paths}) == 1:
+        wanted = [asked, replace(asked, shapes=_as_laid_out(asked, path, path2))]
+        sides = [side, side]
+    else:
+        wanted = [bare if _is_artifact(one) else asked for one in paths]
+        sides = [None if _is_artifact(one) else side for one in paths]
+    first, second = (
+        open_graph(one, each, side=length)
+        for one, each, length in zip(paths, wanted, sides, strict=True)
+    )
+    return first, second
+
+
+def _as_laid_out(asked: Asked, path: Path, path2: Path) -> Mapping[str, tuple[int, ...]]:
+    """Return shapes of the first model as the framework of the second puts channels."""
+    layouts = [formats.usual_layout(one) for one in (path, path2)]
+    if layouts[0] == layouts[1]:
+        return asked.shapes
+    order = TO_CHANNELS_LAST if layouts[1] == "NHWC" else TO_CHANNELS_FIRST
+    return {
+        name: tuple(shape[axis] for axis in order) if len(shape) == 4 else shape
+        for name, shape in asked.shapes.items()
+    }
+
+
+def _is_artifact(path: Path) -> bool:
+    return _has_card(path) or (path.name == XML and _has_card(path.parent))
 
 
 def _has_card(folder: Path) -> bool:

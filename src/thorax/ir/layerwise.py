@@ -17,6 +17,9 @@ from thorax.devices.graph import compile_graph
 from thorax.errors import ModelError
 from thorax.ir.grouping import Layer, group_layers, live_names
 
+Feed = tuple[npt.NDArray[Any], ...]
+"""One array for each input of a graph, in order."""
+
 MEMORY_BYTES: Final = 256 * 2**20
 """Values of layers that are held at a time; a larger network is compared part by part."""
 
@@ -118,7 +121,7 @@ def layer_sqnr(
 def compare_layers(
     model_a: ov.Model,
     model_b: ov.Model,
-    images: npt.NDArray[Any],
+    images: npt.NDArray[Any] | Sequence[Feed],
     *,
     a: Place | None = None,
     b: Place | None = None,
@@ -127,25 +130,29 @@ def compare_layers(
 ) -> Comparison:
     """Return `layer_sqnr` with the outputs, and what could not be matched.
 
-    `memory_bytes` bounds the values of layers that are held at a time; the rest is as there.
+    Graphs of several inputs take a `Feed` for each run. Where no layer has one name in both, the
+    outputs alone are compared. `memory_bytes` bounds the values of layers that are held at a
+    time; the rest is as there.
     """
-    _require_alike(model_a, model_b, images)
+    fed = [(image[None],) for image in images] if isinstance(images, np.ndarray) else list(images)
+    _require_alike(model_a, model_b, fed)
     a, b = a or Place(), b or Place()
     tell = on_progress or (lambda _: None)
     first, second = model_a.clone(), model_b.clone()
     layers = _layers(first)
     nodes_a, nodes_b = _by_name(first), _by_name(second)
     matched = [layer for layer in layers if _same(nodes_a, nodes_b, layer.end)]
-    if not matched:
+    pairs = _paired(first, second)
+    if not matched and not pairs:
         raise ModelError(
             "compare-layers",
-            "the two graphs share no layer of one name and shape; compare graphs that were made "
-            "of one network",
+            "the two graphs share no layer and no output of one name and shape; compare graphs "
+            "that were made of one network",
         )
     cut = _Cut.of(second.clone(), matched)
     found: dict[str, LayerError] = {}
     for part in cut.parts(memory_bytes):
-        totals, own = _run(part, images, (first, a), (second, b), cut, tell)
+        totals, own = _run(part, fed, (first, a), (second, b), cut, tell)
         for layer in part:
             found[layer.name] = LayerError(
                 layer.name,
@@ -158,27 +165,32 @@ def compare_layers(
     known = {layer.name for layer in layers}
     return Comparison(
         list(found.values()),
-        _outputs((first, a), (second, b), images),
+        _outputs(pairs, (first, a), (second, b), fed),
         tuple(layer.name for layer in layers if layer.name not in names),
         tuple(layer.name for layer in _layers(second) if layer.name not in known),
     )
 
 
-def _require_alike(model_a: ov.Model, model_b: ov.Model, images: npt.NDArray[Any]) -> None:
+def _require_alike(model_a: ov.Model, model_b: ov.Model, fed: Sequence[Feed]) -> None:
     for model in (model_a, model_b):
-        if len(model.inputs) != 1 or model.inputs[0].get_partial_shape().is_dynamic:
+        if any(port.get_partial_shape().is_dynamic for port in model.inputs):
             raise ModelError(
                 "compare-shape",
-                f"{model.get_friendly_name()} takes {', '.join(map(str, model.inputs))}; one "
-                "input of a fixed shape can be compared",
+                f"{model.get_friendly_name()} takes {', '.join(map(str, model.inputs))}; inputs "
+                "of a fixed shape can be compared",
             )
-    shapes = [list(model.inputs[0].get_shape()) for model in (model_a, model_b)]
-    if shapes[0] != shapes[1] or shapes[0] != [1, *images.shape[1:]]:
+    shapes = [[list(port.get_shape()) for port in model.inputs] for model in (model_a, model_b)]
+    given = [[list(value.shape) for value in one] for one in fed[:1]]
+    if shapes[0] != shapes[1] or any(one != shapes[0] for one in given):
         raise ModelError(
             "compare-shape",
-            f"the graphs take {shapes[0]} and {shapes[1]}, the images are "
-            f"{[1, *images.shape[1:]]}; all must agree",
+            f"the graphs take {_told(shapes[0])} and {_told(shapes[1])}, they are fed "
+            f"{', '.join(map(_told, given)) or 'nothing'}; all must agree",
         )
+
+
+def _told(shapes: Sequence[Sequence[int]]) -> str:
+    return ", ".join(map(str, shapes))
 
 
 def _by_name(model: ov.Model) -> dict[str, ov.Node]:
@@ -216,14 +228,14 @@ class _Cut:
     Attributes:
         nodes: the operations at which layers end, by name.
         fed: what now stands for the value of each.
-        image: the input.
+        inputs: of the graph.
         reads: names of the layers' ends that a layer is fed.
         layers: in order.
     """
 
     nodes: dict[str, ov.Node]
     fed: dict[str, ov.Node]
-    image: ov.Node
+    inputs: Sequence[ov.Node]
     layers: Sequence[Layer]
     reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -238,7 +250,7 @@ class _Cut:
             fed[name] = ops.parameter(port.get_partial_shape(), port.get_element_type())
             for user in users:
                 user.replace_source_output(fed[name].output(0))
-        cut = _Cut(nodes, fed, model.get_parameters()[0], layers)
+        cut = _Cut(nodes, fed, model.get_parameters(), layers)
         stands_for = {value.get_name(): name for name, value in fed.items()}
         for layer in layers:
             cut.reads[layer.end] = tuple(_sources(nodes[layer.end], stands_for))
@@ -279,7 +291,7 @@ def _sources(node: ov.Node, stands_for: dict[str, str]) -> Iterator[str]:
 
 def _run(
     part: Sequence[Layer],
-    images: npt.NDArray[Any],
+    fed: Sequence[Feed],
     first: tuple[ov.Model, Place],
     second: tuple[ov.Model, Place],
     cut: _Cut,
@@ -293,17 +305,17 @@ def _run(
     run_b = _probed(*second, ends)
     pieces = ov.Model(
         [ops.result(cut.nodes[end].output(0)) for end in ends],
-        [cut.image, *(cut.fed[name] for name in reads)],
+        [*cut.inputs, *(cut.fed[name] for name in reads)],
     )
     alone = compile_graph(pieces, second[1].device, compute=second[1].compute)
     totals = {end: _Sums() for end in ends}
     own = {end: _Sums() for end in ends}
-    for image in images:
-        wanted = dict(zip(probes, _values(run_a, [image[None]]), strict=True))
+    for inputs in fed:
+        wanted = dict(zip(probes, _values(run_a, inputs), strict=True))
         _require_finite(wanted, "first")
-        got = dict(zip(ends, _values(run_b, [image[None]]), strict=True))
+        got = dict(zip(ends, _values(run_b, inputs), strict=True))
         _require_finite(got, "second")
-        given = _values(alone, [image[None], *(wanted[name] for name in reads)])
+        given = _values(alone, [*inputs, *(wanted[name] for name in reads)])
         for end, value in zip(ends, given, strict=True):
             totals[end].add(wanted[end], got[end])
             own[end].add(wanted[end], value)
@@ -320,7 +332,13 @@ def _probed(model: ov.Model, place: Place, names: Sequence[str]) -> ov.CompiledM
 
 
 def _values(compiled: ov.CompiledModel, inputs: Sequence[npt.NDArray[Any]]) -> list[Any]:
-    given = compiled(dict(enumerate(inputs)))
+    # One graph may take bytes where the other takes floats.
+    given = compiled(
+        {
+            place: np.asarray(value, compiled.inputs[place].get_element_type().to_dtype())
+            for place, value in enumerate(inputs)
+        }
+    )
     return [given[place] for place in range(len(compiled.outputs))]
 
 
@@ -335,10 +353,14 @@ def _require_finite(values: dict[str, npt.NDArray[Any]], which: str) -> None:
 
 
 def _outputs(
-    first: tuple[ov.Model, Place], second: tuple[ov.Model, Place], images: npt.NDArray[Any]
+    pairs: Sequence[tuple[str, ov.Output, ov.Output]],
+    first: tuple[ov.Model, Place],
+    second: tuple[ov.Model, Place],
+    fed: Sequence[Feed],
 ) -> list[LayerError]:
     """Return how far the outputs that both have differ; nothing else is probed meanwhile."""
-    pairs = _paired(first[0], second[0])
+    if not pairs:
+        return []
     runs = [
         compile_graph(
             ov.Model([ops.result(ports[side]) for _, *ports in pairs], model.get_parameters()),
@@ -348,8 +370,10 @@ def _outputs(
         for side, (model, place) in enumerate((first, second))
     ]
     sums = [_Sums() for _ in pairs]
-    for image in images:
-        wanted, got = (_values(run, [image[None]]) for run in runs)
+    for inputs in fed:
+        wanted, got = (_values(run, inputs) for run in runs)
+        for values, which in ((wanted, "first"), (got, "second")):
+            _require_finite({pair[0]: one for pair, one in zip(pairs, values, strict=True)}, which)
         for total, left, right in zip(sums, wanted, got, strict=True):
             total.add(left, right)
     return [
@@ -359,17 +383,10 @@ def _outputs(
 
 
 def _paired(model_a: ov.Model, model_b: ov.Model) -> list[tuple[str, ov.Output, ov.Output]]:
-    """Return the outputs of one name, or of one place where names say nothing; and logits."""
-    names_a, names_b = (
-        [min(port.get_names(), default="") for port in model.outputs]
-        for model in (model_a, model_b)
-    )
-    places = [(at, names_b.index(name)) for at, name in enumerate(names_a) if name in names_b]
-    if not places and len(names_a) == len(names_b):
-        places = [(at, at) for at in range(len(names_a))]
+    """Return the outputs that both have and what they are called; and logits."""
     found = []
-    for at, other in places:
-        name = names_a[at] or f"output {at}"
+    for at, other in _places(model_a, model_b):
+        name = min(model_a.outputs[at].get_names(), default=f"output {at}")
         ports = [
             model.outputs[place].get_node().input_value(0)
             for model, place in ((model_a, at), (model_b, other))
@@ -381,3 +398,16 @@ def _paired(model_a: ov.Model, model_b: ov.Model) -> list[tuple[str, ov.Output, 
         if all(end.get_type_name() in ("Sigmoid", "Softmax", "SoftMax") for end in ends):
             found.append((f"logit of {name}", *(end.input_value(0) for end in ends)))
     return found
+
+
+def _places(model_a: ov.Model, model_b: ov.Model) -> list[tuple[int, int]]:
+    """Return the places of outputs that are the same: by name, else by shape, else by place."""
+    models = (model_a, model_b)
+    names, other = ([min(port.get_names(), default="") for port in one.outputs] for one in models)
+    found = [(at, other.index(name)) for at, name in enumerate(names) if name in other]
+    if found or len(names) != len(other):
+        return found
+    shapes, others = ([str(port.get_partial_shape()) for port in one.outputs] for one in models)
+    if len(set(shapes)) == len(shapes) and sorted(shapes) == sorted(others):
+        return [(at, others.index(shape)) for at, shape in enumerate(shapes)]
+    return [(at, at) for at in range(len(names))]

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from thorax.artifact import Precision
 from thorax.devices.core import physical_devices, supports
-from thorax.errors import DeviceError, ModelError, UsageError
-from thorax.ir.compare import probe_images
+from thorax.errors import DeviceError
+from thorax.ir.feeds import aligned, feeds
 from thorax.ir.graphs import Graph
 from thorax.ir.layerwise import Comparison, LayerError, Place, compare_layers
 
@@ -41,79 +41,6 @@ def suggested_ignore(layers: Sequence[LayerError]) -> tuple[str, ...]:
     return tuple(layer.name for layer in worst if layer.own_sqnr_db < limit)[:MOST]
 
 
-def feed(graph: Graph, images: npt.NDArray[np.uint8] | None, *, count: int) -> npt.NDArray[Any]:
-    """Return images as a graph takes them: [N,...] of its input's type.
-
-    An input of bytes takes them as `prepare` makes them, one of floats on the scale 0 to 1, the
-    grey value in each of its channels.
-
-    Args:
-        graph: with one input that is an image.
-        images: uint8 [N,1,S,S]; None takes the fixed probe images.
-        count: of probe images.
-
-    Raises:
-        ModelError: `compare-input` for a graph that takes no square image.
-        UsageError: `compare-images` for images of another side.
-    """
-    side, channels_last = image_side(graph), graph.layout == "NHWC"
-    if images is None:
-        images = probe_images(side, count=count)
-    if images.shape[-1] != side:
-        raise UsageError(
-            "compare-images",
-            f"the images are {images.shape[-1]} pixels wide, {graph.name} takes {side}; prepare "
-            "them for this model",
-        )
-    port = graph.model.inputs[0]
-    shape = list(port.get_shape())
-    wide = np.repeat(images, shape[3 if channels_last else 1], axis=1)
-    if channels_last:
-        wide = wide.transpose(0, 2, 3, 1)
-    if port.get_element_type().is_real():
-        return np.asarray(wide, np.float32) / np.float32(255)
-    return wide
-
-
-def image_side(graph: Graph) -> int:
-    """Return the side of the image that a graph takes, pixels.
-
-    Raises:
-        ModelError: `compare-input`.
-    """
-    shapes = [list(port.get_shape()) for port in graph.model.inputs]
-    square = slice(1, 3) if graph.layout == "NHWC" else slice(2, 4)
-    if len(shapes) != 1 or len(shapes[0]) != 4 or len(set(shapes[0][square])) != 1:
-        raise ModelError(
-            "compare-input",
-            f"{graph.name} takes {', '.join(map(str, shapes))}; models of one square image "
-            "[1,C,S,S] or [1,S,S,C] can be compared",
-        )
-    return int(shapes[0][square][0])
-
-
-def require_pair(first: Graph, second: Graph) -> None:
-    """Refuse two models that are not of one network.
-
-    Raises:
-        ModelError: `compare-shape` or `compare-labels`.
-    """
-    shapes = [list(graph.model.inputs[0].get_shape()) for graph in (first, second)]
-    if shapes[0] != shapes[1]:
-        raise ModelError(
-            "compare-shape",
-            f"{first.name} takes {shapes[0]} and {second.name} {shapes[1]}; compare models of one "
-            "network",
-        )
-    labels = [graph.card.labels if graph.card else None for graph in (first, second)]
-    if None not in labels and labels[0] != labels[1]:
-        raise ModelError(
-            "compare-labels",
-            f"{first.name} finds {', '.join(labels[0] or ())} and {second.name} "
-            f"{', '.join(labels[1] or ())}; compare models of one network",
-        )
-
-
 def compare(
     first: Graph,
     second: Graph,
@@ -129,23 +56,23 @@ def compare(
     Args:
         first: the reference.
         second: of the same network.
-        images: uint8 [N,1,S,S]; None takes the fixed probe images.
+        images: uint8 [N,1,S,S]; None takes fixed patterns.
         devices: where each runs.
         compute: arithmetic of floating-point layers in place of what the cards say.
-        count: of probe images.
+        count: of patterns.
         on_progress: as `compare_layers`.
 
     Raises:
-        ModelError: as `require_pair`, `feed` and `compare_layers`.
-        UsageError: as `feed`.
+        ModelError: as `aligned`, `feeds` and `compare_layers`.
+        UsageError: as `feeds`.
         DeviceError: as `compile_graph`, `precision-unsupported` for INT8 where there is none.
     """
-    require_pair(first, second)
+    first, second = aligned(first, second)
     places = []
     for graph, device in zip((first, second), devices, strict=True):
         _require_int8(graph, device)
         places.append(Place(device, compute or graph.compute))
-    fed = feed(first, images, count=count)
+    fed = feeds(first, second, images, count=count)
     found = compare_layers(
         first.model, second.model, fed, a=places[0], b=places[1], on_progress=on_progress
     )
@@ -172,6 +99,9 @@ def worst_first(layers: Sequence[LayerError]) -> list[LayerError]:
 
 def verdict(found: Comparison, ignored: Sequence[str]) -> str:
     """Return what came of a comparison, in one line."""
+    if not found.layers:
+        told = ", ".join(f"{one.name} {_decibels(one.sqnr_db)}" for one in found.outputs)
+        return f"outputs: {told}; no layer has one name in both, the outputs alone are compared"
     differing = [layer for layer in found.layers if layer.max_error > 0]
     noisy = [output for output in found.outputs if output.max_error > 0]
     if not differing and not noisy:
