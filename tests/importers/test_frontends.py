@@ -159,6 +159,17 @@ def test_a_saved_model_takes_its_variables_from_its_folder(saved_model: Path, in
     np.testing.assert_allclose(run(imported, images())[0], peer(images()), rtol=0, atol=1e-5)
 
 
+def test_layers_of_a_tensorflow_graph_keep_their_names(
+    frozen: Callable[..., Path], saved_model: Path
+) -> None:
+    for path in (frozen([-1, SIDE, SIDE, 3]), saved_model):
+        layers = {
+            node.get_friendly_name(): node.get_type_name() for node in read(path).model.get_ops()
+        }
+        kinds = {"stem/conv": "Convolution", "depth/conv": "GroupConvolution"}
+        assert {**kinds, "head/logits": "MatMul"}.items() <= layers.items()
+
+
 def test_a_foreign_saved_model_becomes_an_artifact(saved_model: Path, tmp_path: Path) -> None:
     described = Described(LABELS, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
     made = optimize(saved_model, tmp_path / "a", Precision.FP32, described=described)

@@ -1,6 +1,7 @@
 """Formats that OpenVINO's own frontends read: ONNX, TensorFlow, TensorFlow Lite and its own IR."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -10,8 +11,9 @@ from openvino.frontend import FrontEnd, FrontEndManager
 from thorax.errors import ModelError
 from thorax.importers import extensions, frontends_checks
 from thorax.importers.frontends_cut import cut_graph, name_inputs
-from thorax.importers.frontends_names import name_kernels
+from thorax.importers.frontends_names import decoded_kernels, name_kernels
 from thorax.importers.imported import UNREADABLE, Asked, Imported, Layout, close, unreadable
+from thorax.importers.tensorflow_kernels import graph_kernels, saved_kernels
 
 _FRONTENDS: Final[dict[str, tuple[str, str, Layout]]] = {
     ".onnx": ("onnx", "onnx", "NCHW"),
@@ -65,7 +67,12 @@ def _convert(frontend: FrontEnd, path: Path, asked: Asked) -> ov.Model:
         model = frontend.convert(loaded)
         name_inputs(model, begins)
         if frontend.get_name() == "tflite":
-            name_kernels(model, frontend.decode(loaded))
+            name_kernels(model, decoded_kernels(frontend.decode(loaded)))
+        elif frontend.get_name() == "tf":
+            # Names are for people: the frontend, which has read the file, judges what is damaged,
+            # and it reads indices that are compressed.
+            with suppress(ValueError, LookupError, OSError):
+                name_kernels(model, graph_kernels(path) if graph else saved_kernels(path))
     except UNREADABLE as error:
         raise _translated(path, error) from error
     return model

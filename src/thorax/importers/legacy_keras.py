@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -13,6 +13,7 @@ import openvino as ov
 from openvino.frontend import FrontEndManager
 
 from thorax.errors import ModelError, UsageError
+from thorax.importers.frontends_names import Kernel, name_kernels
 from thorax.importers.imported import UNREADABLE, Asked, Imported, close, unreadable
 from thorax.importers.keras_file import KerasFile, layout_of, objects
 
@@ -109,7 +110,7 @@ def _convert(tensorflow: ModuleType, network: Any) -> ov.Model:  # noqa: ANN401
         model = frontend.convert(frontend.load(str(frozen)))
         # Weights may lie in the file until they are copied.
         model = model.clone()
-    _name_kernels(model, network)
+    name_kernels(model, _kernels(network))
     for port, spec in zip(model.inputs, inputs, strict=True):
         port.get_tensor().set_names({spec.name})
         port.get_node().set_friendly_name(spec.name)
@@ -118,27 +119,9 @@ def _convert(tensorflow: ModuleType, network: Any) -> ov.Model:  # noqa: ANN401
     return model
 
 
-def _name_kernels(model: ov.Model, network: Any) -> None:  # noqa: ANN401
-    """Call each convolution after its layer, known by the kernel's values in order of size.
-
-    OpenVINO turns kernels around and numbers convolutions. A kernel there twice names nobody.
-    """
-    names: dict[bytes, list[str]] = {}
+def _kernels(network: Any) -> Iterator[Kernel]:  # noqa: ANN401
+    """Yield the kernel of each layer that has one, under the layer's name."""
     for layer in network.submodules:
         kernel = getattr(layer, "kernel", getattr(layer, "depthwise_kernel", None))
         if kernel is not None and hasattr(kernel, "numpy"):
-            names.setdefault(_in_order(kernel.numpy()), []).append(layer.name)
-    for node in model.get_ordered_ops():
-        if node.get_type_name() in ("Convolution", "GroupConvolution"):
-            weight = node.input_value(1).get_node()
-            while weight.get_input_size():
-                weight = weight.input_value(0).get_node()
-            if weight.get_type_name() != "Constant":
-                continue
-            found = names.get(_in_order(np.asarray(weight.data)), [])
-            if len(found) == 1:
-                node.set_friendly_name(found[0])
-
-
-def _in_order(values: npt.NDArray[Any]) -> bytes:
-    return np.sort(values, axis=None).tobytes()
+            yield layer.name, kernel.numpy()

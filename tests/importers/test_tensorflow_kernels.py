@@ -1,0 +1,60 @@
+"""Kernels of TensorFlow's files, and whose they are."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.importers.tensorflow_files import FLOAT, Graph
+
+from thorax.importers.tensorflow_kernels import graph_kernels, saved_kernels
+from thorax.importers.wire import WireError
+
+RANDOM = np.random.default_rng(8)
+KERNEL = RANDOM.normal(size=(3, 3, 3, 6)).astype(np.float32)
+OTHER = RANDOM.normal(size=(6, 2)).astype(np.float32)
+
+
+def test_a_kernel_is_found_behind_what_hands_it_on(tmp_path: Path) -> None:
+    graph = Graph()
+    image = graph.add("Placeholder", "image", dtype=FLOAT)
+    kernel = graph.add("Identity", "k/read", [graph.constant("k", KERNEL)], T=FLOAT)
+    graph.add("Conv2D", "block/conv", [image, kernel, "^k"], T=FLOAT)
+    graph.add("MatMul", "fc", ["block/conv:0", graph.constant("w", OTHER)], T=FLOAT)
+    graph.constant("nobody", OTHER)
+    found = dict(graph_kernels(graph.frozen(tmp_path / "net.pb")))
+    assert list(found) == ["block/conv", "fc"]
+    np.testing.assert_array_equal(found["block/conv"], KERNEL)
+    np.testing.assert_array_equal(found["fc"], OTHER)
+
+
+def saved(folder: Path, keys: tuple[str, str], **more: np.ndarray) -> Path:
+    """Write a SavedModel whose first variable a convolution reads, and whose second nobody."""
+    graph = Graph()
+    image = graph.add("Placeholder", "image", dtype=FLOAT)
+    graph.add("VarHandleOp", "handle", dtype=FLOAT, shape=KERNEL.shape, shared_name=keys[0])
+    kernel = graph.add("ReadVariableOp", "read", ["handle"], dtype=FLOAT)
+    graph.add("Conv2D", "block/conv", [image, kernel], T=FLOAT)
+    return graph.saved_model(
+        folder,
+        inputs={"image": ("image", (-1, 8, 8, 3))},
+        outputs={"scores": "block/conv"},
+        variables={keys[0]: KERNEL, keys[1]: OTHER, **more},
+        filename="save/Const",
+        restore="save/restore_all",
+    )
+
+
+def test_variables_are_called_after_their_reader_or_their_own_layer(tmp_path: Path) -> None:
+    found = dict(saved_kernels(saved(tmp_path / "net", ("block/kernel", "head/kernel"))))
+    assert list(found) == ["block/conv", "head"]
+    np.testing.assert_array_equal(found["block/conv"], KERNEL)
+    np.testing.assert_array_equal(found["head"], OTHER)
+
+
+def test_a_cut_off_index_is_no_table(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "net", ("a", "b"))
+    index = folder / "variables" / "variables.index"
+    index.write_bytes(index.read_bytes()[:-3] + struct.pack("<I", 7)[:3])
+    with pytest.raises(WireError):
+        list(saved_kernels(folder))
