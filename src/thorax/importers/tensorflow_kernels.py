@@ -18,7 +18,11 @@ _LAYERS: Final = (
     "_FusedConv2D", "_FusedMatMul",
 )  # fmt: skip
 _HANDS_ON: Final = ("Identity", "ReadVariableOp", "Enter")
-_TYPES: Final[dict[int, np.dtype[Any]]] = {1: np.dtype("<f4"), 2: np.dtype("<f8"), 19: np.dtype("<f2")}
+_TYPES: Final[dict[int, np.dtype[Any]]] = {
+    1: np.dtype("<f4"),
+    2: np.dtype("<f8"),
+    19: np.dtype("<f2"),
+}
 """Of types.proto; kernels of other types keep the frontend's names."""
 
 _TABLE_MAGIC: Final = struct.pack("<Q", 0xDB4775248B80FB57)

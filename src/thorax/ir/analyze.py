@@ -10,7 +10,8 @@ import openvino as ov
 from thorax.devices.engine import HEATMAP
 from thorax.devices.kernels import Kernel
 from thorax.ir.grouping import PASSING, VIEWS, group_layers, live_names
-from thorax.ir.rewrite import BORDER, CELLS, NORMALISE
+from thorax.ir.rewrite import CELLS, NORMALISE
+from thorax.ir.stem import BORDER
 
 _RECURRENT: Final = {
     "LSTMCell": (3, 4), "GRUCell": (2, 3), "RNNCell": (2, 3),

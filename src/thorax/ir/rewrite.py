@@ -9,13 +9,12 @@ import openvino as ov
 import openvino.opset13 as ops
 
 from thorax.artifact import Activation, Card
-from thorax.devices.core import open_core
 from thorax.devices.engine import EMBEDDING, HEATMAP, INPUT, PROBABILITY
 from thorax.ir.fold import Folded
-from thorax.ir.heads import Head, constant
+from thorax.ir.heads import Head
+from thorax.ir.stem import fold_grey_stem
 
 NORMALISE: Final = "normalise"
-BORDER: Final = "border"
 CELLS: Final = "head/cells"
 """Names of layers that a source does not have, but for the head's linear layer over each cell."""
 
@@ -67,58 +66,6 @@ class Rewritten:
         return "; ".join(parts)
 
 
-_Channels = npt.NDArray[np.float32]
-
-
-def _fold_grey_stem(
-    model: ov.Model, scale: _Channels, shift: _Channels
-) -> tuple[_Channels, _Channels]:
-    """Let a first convolution over C equal grey channels take one, if there is such a convolution.
-
-    Channels that are scaled and shifted alike need only the sum of the kernels. Where they differ
-    the scale goes into the kernels; and as zero padding comes after normalisation, what the shifts
-    add is not a constant but a constant map.
-
-    Returns:
-        scale and shift that are still to be applied before the convolution, float32 [C], [1] or,
-        when both are inside it, [0].
-    """
-    parameter = model.inputs[0].get_node()
-    users = list(parameter.output(0).get_target_inputs())
-    if len(users) != 1 or users[0].get_node().get_type_name() != "Convolution":
-        return scale, shift
-    conv = users[0].get_node()
-    weight = constant(conv.input_value(1))
-    if weight is None:
-        return scale, shift
-    name = conv.get_friendly_name()
-    side = [int(d) for d in model.inputs[0].get_shape()]
-    single = ops.parameter([side[0], 1, *side[2:]], np.float32, name=INPUT)
-    attributes = conv.get_attributes()
-    geometry = [attributes[key] for key in ("strides", "pads_begin", "pads_end", "dilations")]
-    geometry.append(attributes["auto_pad"])
-    same = bool(np.ptp(scale) == 0 and np.ptp(shift) == 0)
-    kernels = weight.astype(np.float64) * (1 if same else scale[:, None, None])
-    kernel = kernels.sum(axis=1, keepdims=True).astype(np.float32)
-    folded = ops.convolution(single, ops.constant(kernel), *geometry)
-    folded.set_friendly_name(name)
-    result = folded
-    if not same:
-        shifted = np.broadcast_to(shift[None, :, None, None], side).astype(np.float32)
-        still = ov.Model(
-            [ops.convolution(ops.constant(shifted[:1]), conv.input_value(1), *geometry)], []
-        )
-        hint = {"INFERENCE_PRECISION_HINT": "f32"}
-        border = np.asarray(open_core().compile_model(still, "CPU", hint)([])[0])
-        result = ops.add(folded, ops.constant(border))
-        result.set_friendly_name(f"{name}/{BORDER}")
-    for user in conv.output(0).get_target_inputs():
-        user.replace_source_output(result.output(0))
-    model.add_parameters([single])
-    model.remove_parameter(parameter)
-    return (scale[:1], shift[:1]) if same else (scale[:0], shift[:0])
-
-
 def take_bytes(
     model: ov.Model, mean: npt.NDArray[np.float32], std: npt.NDArray[np.float32]
 ) -> bool:
@@ -136,7 +83,7 @@ def take_bytes(
     grey_stem = False
     if len(mean) > 1:
         before = model.inputs[0].get_node()
-        scale, shift = _fold_grey_stem(model, scale, shift)
+        scale, shift = fold_grey_stem(model, scale, shift)
         grey_stem = model.inputs[0].get_node() is not before
     old = model.inputs[0].get_node()
     shape = [int(d) for d in old.get_output_shape(0)]
