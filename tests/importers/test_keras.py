@@ -165,6 +165,73 @@ def test_several_inputs_and_outputs_and_a_network_in_a_network(
     assert difference(imported, noise(2, 8, 8, 3), noise(2, 4)) <= 1e-5
 
 
+def sequentials(keras: ModuleType) -> dict[str, Any]:
+    """Return sequential networks: flat, one in another, and two in one as Teachable Machine's."""
+    layers = keras.layers
+    flat = [
+        layers.Conv2D(4, 3, name="stem"),
+        layers.BatchNormalization(name="norm"),
+        layers.MaxPooling2D(3, strides=2, padding="same", name="pool"),
+        layers.Flatten(),
+        layers.Dense(3, activation="softmax", name="head"),
+    ]
+    body = keras.Sequential(
+        [keras.Input((12, 12, 3)), layers.Conv2D(4, 3, name="conv")], name="body"
+    )
+    image = keras.Input((12, 12, 3))
+    inner = keras.Model(image, layers.DepthwiseConv2D(3, name="conv")(image), name="inner")
+    first = keras.Sequential([inner, layers.GlobalAveragePooling2D()], name="body")
+    top = keras.Sequential(
+        [layers.Dense(5, activation="relu"), layers.Dense(3, activation="softmax", use_bias=False)],
+        name="head",
+    )
+    return {
+        "flat": keras.Sequential([keras.Input((12, 12, 3)), *flat]),
+        "nested": keras.Sequential(
+            [body, layers.GlobalAveragePooling2D(), layers.Dense(2, name="head")]
+        ),
+        "machine": keras.Sequential([keras.Input((12, 12, 3)), first, top]),
+    }
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+@pytest.mark.parametrize(
+    ("kind", "kernel"), [("flat", "stem"), ("nested", "body.conv"), ("machine", "body.inner.conv")]
+)
+def test_a_sequential_network_is_read(
+    keras: ModuleType, tmp_path: Path, ending: str, kind: str, kernel: str
+) -> None:
+    path = tmp_path / f"net{ending}"
+    save(lively(keras, sequentials(keras)[kind]), path)
+    imported = formats.read(path)
+    assert [port.any_name for port in imported.model.outputs] == ["head"]
+    assert names(imported.model)[kernel] == 1
+    assert difference(imported, noise(2, 12, 12, 3)) <= 1e-5
+
+
+def test_a_network_of_the_layers_of_xception_equals_keras(
+    keras: ModuleType, tmp_path: Path
+) -> None:
+    layers = keras.layers
+    image = keras.Input((15, 15, 3))
+    value = layers.Conv2D(8, 3, strides=2, use_bias=False)(image)
+    short = layers.Conv2D(12, 1, strides=2, padding="same", use_bias=False)(value)
+    short = layers.BatchNormalization()(short)
+    for number in (1, 2):
+        value = layers.Activation("relu")(value)
+        value = layers.SeparableConv2D(
+            12, 3, padding="same", use_bias=False, name=f"block_sepconv{number}"
+        )(value)
+        value = layers.BatchNormalization()(value)
+    value = layers.MaxPooling2D(3, strides=2, padding="same", name="block_pool")(value)
+    value = layers.GlobalAveragePooling2D()(layers.add([value, short]))
+    path = tmp_path / "net.keras"
+    save(lively(keras, keras.Model(image, layers.Dense(4)(value))), path)
+    imported = formats.read(path)
+    assert names(imported.model)["block_pool"] == 1
+    assert difference(imported, noise(2, 15, 15, 3)) <= 1e-5
+
+
 def test_open_axes_are_closed_as_asked_and_never_guessed(keras: ModuleType, tmp_path: Path) -> None:
     path = tmp_path / "net.keras"
     save(small(keras, shape=(None, None, 3)), path)

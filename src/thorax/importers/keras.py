@@ -25,6 +25,7 @@ from thorax.errors import ModelError, UsageError
 from thorax.importers import legacy_keras
 from thorax.importers.imported import UNREADABLE, Asked, Imported, unreadable
 from thorax.importers.keras_file import CONFIG, WEIGHTS, KerasFile, inspect, layout_of
+from thorax.importers.keras_pooling import same_pooling
 
 _BACKEND: Final = "torch"
 _LAYER: Final = "thorax_keras_layer"
@@ -74,7 +75,7 @@ def read(path: Path, asked: Asked) -> Imported:
         port.get_node().set_partial_shape(ov.PartialShape(list(shape)))
     model.validate_nodes_and_infer_types()
     _sink_transposes(model)
-    for port, name in zip(model.outputs, _unique(list(network.output_names)), strict=True):
+    for port, name in zip(model.outputs, _unique(_output_names(network)), strict=True):
         port.get_tensor().set_names({name})
 
     def run(images: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
@@ -166,6 +167,10 @@ def _load(keras: ModuleType, found: KerasFile) -> Any:  # noqa: ANN401
             raise ModelError(
                 "model-unreadable", f"{path.name}: Keras says {_first_line(error)}"
             ) from error
+    for _, layer in _layers(network):
+        if (pool := same_pooling(layer)) is not None:
+            # Past `Layer.__setattr__`, which would track it.
+            layer.__dict__["call"] = pool
     network.eval()
     return network
 
@@ -235,17 +240,19 @@ def _scopes(keras: ModuleType, network: Any) -> Iterator[None]:  # noqa: ANN401
         return run
 
     layers = list({id(layer): (name, layer) for name, layer in _layers(network)}.values())
+    before = [layer.__dict__.get("call") for _, layer in layers]
     for name, layer in layers:
         call = layer.call
         if isinstance(layer, keras.layers.BatchNormalization) and layer.compute_dtype == "float32":
             call = _batch_normalization(layer)
-        # Past `Layer.__setattr__`, which would track it.
         layer.__dict__["call"] = within(name, call)
     try:
         yield
     finally:
-        for _, layer in layers:
+        for (_, layer), call in zip(layers, before, strict=True):
             layer.__dict__.pop("call", None)
+            if call is not None:
+                layer.__dict__["call"] = call
 
 
 def _batch_normalization(layer: Any) -> Callable[..., Any]:  # noqa: ANN401
@@ -312,6 +319,11 @@ def _sink_transposes(model: ov.Model) -> None:
         if _LAYER in tags:
             node.set_friendly_name(tags[_LAYER].astype(str))
             del tags[_LAYER]
+
+
+def _output_names(network: Any) -> list[str]:  # noqa: ANN401
+    # A sequential network has no names of outputs; its one output is its last layer's.
+    return list(getattr(network, "output_names", None) or [network.layers[-1].name])
 
 
 def _unique(names: list[str]) -> list[str]:
