@@ -324,7 +324,7 @@ def analyze(
     ] = None,
     bandwidth_gb_s: Annotated[float | None, Option(help="Of its memory, 10^9 bytes/s.")] = None,
     measure: Annotated[
-        bool, Option("--measure/--no-measure", help="Measure the peaks that are not given.")
+        bool, Option("--measure/--no-measure", help="Time it, and the peaks that are not given.")
     ] = True,
     all_layers: Annotated[
         bool, Option("--all", help="Show every layer, not those with the highest bound.")
@@ -358,7 +358,9 @@ def analyze(
         measure=measure,
         on_progress=console.say,
     )
-    document = look(graph, device, peaks)
+    if measure:
+        console.say(f"measuring the kernels of {graph.name}")
+    document = look(graph, device, peaks, measure=measure)
     if plot is not None:
         from thorax.measure.roofline import write_plot
 

@@ -1,6 +1,7 @@
 """What a person sees: tables, progress with rates, and nothing of it on a JSON run's stdout."""
 
 import json
+import os
 import sys
 import threading
 import time
@@ -15,6 +16,9 @@ from thorax.durable import write_text
 if TYPE_CHECKING:
     from thorax.measure.tables import Table
     from thorax.training.watch import Progress
+
+_WIDTH: Final = 100
+"""Columns that tables are made for."""
 
 _EVERY_S: Final = 5.0
 """Seconds between plain progress lines where there is no terminal."""
@@ -45,7 +49,9 @@ def show(*tables: "Table | None") -> None:
 
     from thorax.measure.tables import rich_table  # noqa: PLC0415
 
-    screen = Console()
+    # A pipe has no width of its own; the tables are made for this one.
+    fixed = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH
+    screen = Console(width=fixed)
     for table in tables:
         if table is not None and table.rows:
             screen.print(rich_table(table))

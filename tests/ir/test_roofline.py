@@ -114,6 +114,27 @@ def test_without_peaks_there_are_costs_and_no_bounds(tiny_fp32: Artifact) -> Non
     assert document["macs"] == tiny_fp32.card.macs
 
 
+def test_what_is_measured_stands_beside_its_bound(tiny_int8: Artifact) -> None:
+    bare = analyze(open_graph(tiny_int8.path), "CPU", PEAKS)
+    assert (bare["measured_s"], bare["layers"][0]["measured_s"]) == (None, None)
+    document = analyze(open_graph(tiny_int8.path), "CPU", PEAKS, measure=True)
+    assert document["images_per_s_measured"] == pytest.approx(1 / document["measured_s"])
+    assert document["attained"] == pytest.approx(document["bound_s"] / document["measured_s"])
+    convolutions = [one for one in document["layers"] if one["type"] == "Convolution"]
+    for layer in convolutions:
+        assert layer["attained"] == pytest.approx(layer["bound_s"] / layer["measured_s"])
+        share = layer["measured_gops"] * layer["measured_s"]
+        assert share == pytest.approx(2 * layer["macs"] / 1e9)
+    kernels = {kernel["name"]: kernel["measured_s"] for kernel in document["kernels"]}
+    told = sum(layer["measured_s"] or 0 for layer in document["layers"])
+    ran = sum(time_s or 0 for time_s in kernels.values())
+    # Copies of inputs and outputs are counted too, and are no kernels.
+    assert told < ran <= told + document["measured_other_s"] + 1e-9
+    (row,) = (row for row in document["types"] if row["type"] == "Convolution")
+    assert row["measured_s"] == pytest.approx(sum(layer["measured_s"] for layer in convolutions))
+    json.dumps(document, allow_nan=False)
+
+
 def test_analyze_from_a_shell(thorax: Thorax, tiny_int8: Artifact, tmp_path: Path) -> None:
     given = ("--peak-gops", "f32=100,int8=400", "--bandwidth-gb-s", "20")
     plot = tmp_path / "roof.svg"
@@ -124,7 +145,8 @@ def test_analyze_from_a_shell(thorax: Thorax, tiny_int8: Artifact, tmp_path: Pat
     assert document["peaks"] == {
         "gops": {"f32": 100.0, "int8": 400.0}, "bandwidth_gb_s": 20.0, "measured": [],
     }  # fmt: skip
-    assert plot.read_text("utf-8").startswith("<svg ")
+    assert "bound (modelled)" in plot.read_text("utf-8")
+    assert document["measured_s"] > 0
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,36 @@ def test_tables_fit_a_terminal_of_100_columns_and_show_the_heaviest_layers() -> 
     assert "pool" in shown(document(), top=None)
 
 
+def measured() -> dict[str, Any]:
+    """Return the same document after a run that took twice the bound."""
+    one = document()
+    for part in [*one["layers"], *one["types"]]:
+        part["measured_s"] = 2 * part["bound_s"]
+        part["attained"] = 0.5
+    for part in one["layers"]:
+        part["measured_gops"] = (part["attainable_gops"] or 0) / 2 or None
+    return one | {
+        "measured_s": 0.41,
+        "images_per_s_measured": 2.45,
+        "attained": 0.5,
+        "measured_runs": 7,
+        "measured_other_s": 0.001,
+    }
+
+
+def test_what_was_measured_is_told_from_what_is_modelled() -> None:
+    text = shown(measured())
+    assert max(map(len, text.splitlines())) <= 100
+    for told in ("Measured", "50%", "Images per second, measured", "Images per second at most"):
+        assert told in text
+    assert "Measured" not in shown(document())
+    drawn = roofline_plot(measured())
+    assert "bound (modelled)" in drawn
+    assert "Convolution (20), measured" in drawn
+    assert "modelled" not in roofline_plot(document())
+    assert "Convolution (20), bound" in roofline_plot(document())
+
+
 def test_unknown_bounds_are_left_blank() -> None:
     bare = document() | {"peaks": None, "bound_s": None, "images_per_s_bound": None}
     for one in bare["layers"]:

@@ -10,7 +10,12 @@ from thorax.errors import DeviceError
 
 
 def compile_graph(
-    model: ov.Model, device: str = "CPU", *, compute: str = "f32", hint: str = "latency"
+    model: ov.Model,
+    device: str = "CPU",
+    *,
+    compute: str = "f32",
+    hint: str = "latency",
+    counters: bool = False,
 ) -> ov.CompiledModel:
     """Return a graph compiled for a device; floating-point layers compute as asked, or not at all.
 
@@ -19,6 +24,7 @@ def compile_graph(
         device: as `physical_devices` takes it.
         compute: "f32" or "bf16".
         hint: "latency" or "throughput".
+        counters: measure every kernel, at a small cost.
 
     Raises:
         DeviceError: `device-unknown`, `precision-unsupported` or `device-compile`.
@@ -32,7 +38,7 @@ def compile_graph(
                 "(`thorax devices` lists what each has)",
             )
     own = {"INFERENCE_PRECISION_HINT": compute}
-    shared: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper()}
+    shared: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper(), "PERF_COUNT": counters}
     if device.partition(":")[0] in VIRTUAL:
         target = f"HETERO:{','.join(parts)}" if device == "HETERO" else device
         config = {**shared, "DEVICE_PROPERTIES": dict.fromkeys(parts, own)}

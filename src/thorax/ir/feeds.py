@@ -121,7 +121,7 @@ def feeds(
         stack = feed(first, images, count=count, as_bytes=bytes_too)
         return [(image[None],) for image in stack]
     stacks = [
-        _patterns(port, other.get_element_type(), count)
+        patterns(port, other.get_element_type(), count=count)
         for port, other in zip(first.model.inputs, second.model.inputs, strict=True)
     ]
     return list(zip(*stacks, strict=True))
@@ -194,11 +194,16 @@ def _channels_last(graph: Graph) -> bool:
     return graph.layout == "NHWC"
 
 
-def _patterns(port: ov.Output, other: ov.Type, count: int) -> list[npt.NDArray[Any]]:
+def patterns(port: ov.Output, other: ov.Type, *, count: int) -> list[npt.NDArray[Any]]:
     """Return arrays of an input's shape: zeros, ones, a ramp, then noise at several scales.
 
     Ones stand for the most that an image has: 1 of floats, 255 of bytes. Whole numbers wider than
     a byte may count or point to something and are 0 or 1, which is always there.
+
+    Args:
+        port: the input.
+        other: type of the same input in the model that it is compared with.
+        count: how many arrays.
     """
     shape, element = list(port.get_shape()), port.get_element_type()
     random = np.random.Generator(np.random.Philox(key=2018))

@@ -12,9 +12,11 @@ from typing import Any, Final
 from thorax.artifact import Precision
 from thorax.devices.core import list_devices, physical_devices
 from thorax.devices.graph import compile_graph
-from thorax.devices.kernels import list_kernels
+from thorax.devices.kernels import Kernel, list_kernels
 from thorax.devices.peak import Peaks
+from thorax.devices.profile import Profile, profile
 from thorax.ir.analyze import GraphCost, LayerCost, cost_graph
+from thorax.ir.feeds import patterns
 from thorax.ir.graphs import Graph
 
 _COMPUTE_BYTES: Final = {"f32": 4, "bf16": 2, "f16": 2}
@@ -78,13 +80,16 @@ def bound(macs: int, moved_bytes: int, element: str, peaks: Peaks) -> Bound | No
     return Bound(max(known), compute_s, memory_s, min(roofs, default=None) if macs else None)
 
 
-def analyze(graph: Graph, device: str, peaks: Peaks | None) -> dict[str, Any]:
+def analyze(
+    graph: Graph, device: str, peaks: Peaks | None, *, measure: bool = False
+) -> dict[str, Any]:
     """Return the JSON document of `thorax analyze`.
 
     Args:
         graph: what to look at.
         device: compiled for, so that it is known what runs as one.
         peaks: the device's roofs; None leaves bounds out.
+        measure: run it, some seconds, to say how long each layer took.
 
     Raises:
         DeviceError: as `compile_graph`.
@@ -92,7 +97,12 @@ def analyze(graph: Graph, device: str, peaks: Peaks | None) -> dict[str, Any]:
     compiled = compile_graph(graph.model, device, compute=graph.compute)
     kernels = list_kernels(compiled)
     cost = cost_graph(graph.model, kernels, compute_bytes=_COMPUTE_BYTES[graph.compute])
-    layers = [_layer(layer, graph.compute, peaks) for layer in cost.layers]
+    timed = _profiled(graph, device) if measure else None
+    times = [None] * len(cost.layers) if timed is None else _times(cost.layers, kernels, timed)
+    layers = [
+        _layer(layer, graph.compute, peaks, time_s)
+        for layer, time_s in zip(cost.layers, times, strict=True)
+    ]
     weight_bytes = sum(layer.weight_bytes for layer in cost.layers)
     moved = sum(entry["moved_bytes"] for entry in layers)
     macs = sum(layer.macs for layer in cost.layers)
@@ -117,10 +127,52 @@ def analyze(graph: Graph, device: str, peaks: Peaks | None) -> dict[str, Any]:
         "peaks": None if peaks is None else _peaks(peaks),
         "bound_s": time_s,
         "images_per_s_bound": _images(graph) / time_s if time_s else None,
+        **_measured(timed, _images(graph), time_s, layers),
         "layers": layers,
         "types": _types(layers),
-        "kernels": [asdict(kernel) for kernel in kernels],
+        "kernels": [
+            asdict(kernel)
+            | {"measured_s": None if timed is None else timed.kernels_s.get(kernel.name)}
+            for kernel in kernels
+        ],
         "precisions": _savings(cost, graph, device, peaks),
+    }
+
+
+def _profiled(graph: Graph, device: str) -> Profile:
+    noise = [patterns(port, port.get_element_type(), count=4)[3] for port in graph.model.inputs]
+    return profile(graph.model, device, noise, compute=graph.compute)
+
+
+def _times(
+    layers: Sequence[LayerCost], kernels: Sequence[Kernel], timed: Profile
+) -> list[float | None]:
+    """Return what each layer took: its kernel, and those that no other layer is named for."""
+    taken = {layer.kernel.name for layer in layers if layer.kernel is not None}
+    found: list[float | None] = []
+    for layer in layers:
+        names = {layer.name, *layer.fused}
+        own = {layer.kernel.name} if layer.kernel is not None else set()
+        own |= {one.name for one in kernels if one.name not in taken and names & {*one.layers}}
+        taken |= own
+        known = [timed.kernels_s[name] for name in own if name in timed.kernels_s]
+        found.append(sum(known) if known else None)
+    return found
+
+
+def _measured(
+    timed: Profile | None, images: int, bound_s: float | None, layers: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return what a run took beside its bound: `attained` is the share of it."""
+    if timed is None:
+        return {"measured_s": None, "images_per_s_measured": None, "attained": None}
+    known = sum(layer["measured_s"] or 0.0 for layer in layers)
+    return {
+        "measured_s": timed.inference_s,
+        "images_per_s_measured": images / timed.inference_s,
+        "attained": bound_s / timed.inference_s if bound_s else None,
+        "measured_runs": timed.runs,
+        "measured_other_s": max(0.0, sum(timed.kernels_s.values()) - known),
     }
 
 
@@ -134,6 +186,12 @@ def _sum(parts: Sequence[float | None]) -> float | None:
     return sum(known) if known and len(known) == len(parts) else None
 
 
+def _some(parts: Sequence[float | None]) -> float | None:
+    """Return the sum of what is known: a layer that was folded away takes no time."""
+    known = [part for part in parts if part is not None]
+    return sum(known) if known else None
+
+
 def _peaks(peaks: Peaks) -> dict[str, Any]:
     return {
         "gops": {element: rate / 1e9 for element, rate in peaks.operations_per_s.items()},
@@ -142,7 +200,9 @@ def _peaks(peaks: Peaks) -> dict[str, Any]:
     }
 
 
-def _layer(layer: LayerCost, compute: str, peaks: Peaks | None) -> dict[str, Any]:
+def _layer(
+    layer: LayerCost, compute: str, peaks: Peaks | None, time_s: float | None
+) -> dict[str, Any]:
     element = "int8" if layer.quantized else compute
     # A device widens the weights that it does not compute with as they are stored.
     weights = layer.weight_bytes
@@ -170,6 +230,9 @@ def _layer(layer: LayerCost, compute: str, peaks: Peaks | None) -> dict[str, Any
         else None,
         "bound_s": least.time_s if least else None,
         "bound_by": least.by if least else None,
+        "measured_s": time_s,
+        "measured_gops": 2 * layer.macs / time_s / 1e9 if layer.macs and time_s else None,
+        "attained": least.time_s / time_s if least and time_s else None,
     }
 
 
@@ -185,6 +248,7 @@ def _types(layers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "layers": len(group),
             **{key: sum(layer[key] for layer in group) for key in sums},
             "bound_s": _sum([layer["bound_s"] for layer in group]),
+            "measured_s": _some([layer["measured_s"] for layer in group]),
         }
         for kind, group in found.items()
     ]

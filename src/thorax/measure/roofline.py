@@ -15,12 +15,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from thorax.durable import write_bytes, write_text
 from thorax.errors import UsageError
 from thorax.measure.plots import COLOURS, INK, STYLE, WIDTH, svg
-from thorax.measure.tables import Document, Table, rate_text
+from thorax.measure.tables import Document, Table, dense, rate_text
 
 TOP: Final = 12
 """Layers that a table shows unless all are asked for."""
 
-_NAME: Final = 34
+_NAME: Final = 30
 _FUSED: Final = 66
 _MARKS: Final = "osD^vP"
 _LARGEST: Final = 260.0
@@ -53,6 +53,14 @@ def analyze_tables(document: Document, *, top: int | None = TOP) -> list[Table]:
     ]
 
 
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.0%}"
+
+
+def _ratio(part: float | None, whole: float | None) -> float | None:
+    return part / whole if part is not None and whole else None
+
+
 def _weight(layer: Mapping[str, Any]) -> tuple[float, int, int]:
     return layer["bound_s"] or 0.0, layer["macs"], layer["moved_bytes"]
 
@@ -67,16 +75,27 @@ def _layers(shown: Sequence[Mapping[str, Any]], left: int, document: Document) -
             _scaled(layer["input_bytes"] + layer["output_bytes"], 1e3),
             f"{layer['intensity']:.1f}" if layer["macs"] else "",
             _scaled(layer["bound_s"], 1e-6),
+            _scaled(layer.get("measured_s"), 1e-6),
+            _share(layer.get("attained")),
             str(layer["bound_by"] or ""),
         )
         for layer in shown
     )
-    columns = ("Layer", "Type", "MACs 10⁶", "Weights kB", "In+out kB", "Ops/B", "Least µs", "Bound")
+    columns = (
+        *("Layer", "Type", "MACs\n10⁶", "Weights\nkB", "In+out\nkB", "Ops/B"),
+        *("Bound\nµs", "Measured\nµs", "Of\nroof", "Bound by"),
+    )
     note = "Ops/B: 2 MACs / bytes of weights, inputs and outputs."
+    if document.get("measured_s"):
+        note += (
+            f" Bound: the least time, modelled. Measured: median of {document['measured_runs']:,} "
+            "runs, one at a time. Of roof: bound / measured; above 100% where a cache holds what "
+            "the bound reads from memory."
+        )
     if left:
         note = f"{left:,} more layers, each with a lower bound: --all. {note}"
     name = f"Layers of {document['model']} ({str(document['precision']).upper()})"
-    return Table(name, columns, rows, note=note)
+    return dense(Table(name, columns, rows, note=note))
 
 
 def _types(document: Document) -> Table:
@@ -89,14 +108,22 @@ def _types(document: Document) -> Table:
             _scaled(row["parameters"], 1e3),
             _scaled(row["moved_bytes"], 1e3),
             _scaled(row["bound_s"], 1e-6),
+            _scaled(row.get("measured_s"), 1e-6),
+            _share(_ratio(row["bound_s"], row.get("measured_s"))),
         )
         for row in document["types"]
     )
     columns = (
-        *("Type", "Layers", "MACs 10⁶", "Other ops 10⁶", "Parameters 10³"),
-        *("Moved kB", "Least µs"),
+        *("Type", "Layers", "MACs\n10⁶", "Other ops\n10⁶", "Parameters\n10³"),
+        *("Moved\nkB", "Bound\nµs", "Measured\nµs", "Of\nroof"),
     )
-    return Table("By type", columns, rows)
+    other_s = document.get("measured_other_s")
+    note = (
+        ""
+        if other_s is None
+        else (f"What is of no layer, such as changes of layout, took {_scaled(other_s, 1e-6)} µs.")
+    )
+    return dense(Table("By type", columns, rows, note=note))
 
 
 def _fused(shown: Sequence[Mapping[str, Any]]) -> Table:
@@ -146,14 +173,23 @@ def _totals(document: Document) -> Table:
     )
     if document.get("bound_s"):
         rows += (
-            ("Least time of one inference", f"{document['bound_s'] * 1e3:,.4g} ms"),
-            ("Images per second at most", rate_text(document["images_per_s_bound"])),
+            ("Least time of one inference, bound", f"{document['bound_s'] * 1e3:,.4g} ms"),
+            ("Images per second at most, bound", rate_text(document["images_per_s_bound"])),
         )
+    if document.get("measured_s"):
+        rows += (
+            ("Time of one inference, measured", f"{document['measured_s'] * 1e3:,.4g} ms"),
+            ("Images per second, measured", rate_text(document["images_per_s_measured"])),
+        )
+    if document.get("attained"):
+        rows += (("Of the bound attained", _share(document["attained"])),)
     return Table("In all", ("What", "One inference"), rows, note=told)
 
 
 def roofline_plot(document: Document, *, number: int = 0) -> str:
     """Return the roofline as `<svg>`: roofs of the device, and a mark for each layer under them.
+
+    Measured layers stand where they were measured, with a ring on the bound above.
 
     A layer without multiply-accumulates has no place on it and is left out. `number` tells
     several on one page apart.
@@ -162,8 +198,8 @@ def roofline_plot(document: Document, *, number: int = 0) -> str:
         UsageError: `roofline-peaks` for a document without the device's peaks.
     """
     spoken = (
-        f"Roofline of {document['model']} on {document['device']}: attainable giga-operations a "
-        f"second against operations a byte."
+        f"Roofline of {document['model']} on {document['device']}: giga-operations a second "
+        "against operations a byte, of each layer and of the roofs above it."
     )
     return svg(f"roofline{number}", spoken, lambda: _figure(document))
 
@@ -231,11 +267,12 @@ def _figure(document: Document) -> Figure:
         yscale="log",
         xlim=(left, right),
         xlabel="Arithmetic intensity (operations per byte)",
-        ylabel="Attainable performance (10⁹ operations per second)",
+        ylabel="Performance (10⁹ operations per second)",
     )
     top = max(roofs.values())
-    low = min([left * bandwidth, *(layer["attainable_gops"] for layer in layers)])
-    axes.set_ylim(low / 1.5, top * 2)
+    reached = [layer.get("measured_gops") or layer["attainable_gops"] for layer in layers]
+    low = min([left * bandwidth, *reached, *(layer["attainable_gops"] for layer in layers)])
+    axes.set_ylim(low / 1.5, max([top, *reached]) * 2)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
@@ -245,7 +282,7 @@ def _figure(document: Document) -> Figure:
     # Marks are as large as their layers take long, which a legend is not.
     for handle in named.legend_handles:
         if isinstance(handle, PathCollection):
-            handle.set_sizes([40.0])
+            handle.set_sizes([40.0 if len(handle.get_facecolor()) else 20.0])
     return figure
 
 
@@ -275,20 +312,45 @@ def _roofs(
 
 
 def _marks(axes: Axes, layers: Sequence[Mapping[str, Any]]) -> None:
+    """Draw each layer: filled where it was measured, and a small ring on its bound."""
     kinds = list(dict.fromkeys(layer["type"] for layer in layers))
-    longest = max((layer["bound_s"] for layer in layers), default=1.0)
+    measured = [layer for layer in layers if layer.get("measured_gops")]
+    key = "measured_s" if measured else "bound_s"
+    longest = max((layer[key] or 0.0 for layer in layers), default=1.0)
+    if measured:
+        axes.vlines(
+            [layer["intensity"] for layer in measured],
+            [layer["measured_gops"] for layer in measured],
+            [layer["attainable_gops"] for layer in measured],
+            color=INK,
+            lw=0.6,
+            alpha=0.5,
+            zorder=1.5,
+        )
+        axes.scatter(
+            [layer["intensity"] for layer in layers],
+            [layer["attainable_gops"] for layer in layers],
+            s=14.0,
+            facecolors="none",
+            edgecolors=INK,
+            linewidths=0.9,
+            label="bound (modelled)",
+            zorder=2,
+        )
     for place, kind in enumerate(kinds):
-        group = [layer for layer in layers if layer["type"] == kind]
+        group = [layer for layer in measured or layers if layer["type"] == kind]
+        if not group:
+            continue
         axes.scatter(
             [layer["intensity"] for layer in group],
-            [layer["attainable_gops"] for layer in group],
-            s=[max(14.0, _LARGEST * layer["bound_s"] / longest) for layer in group],
+            [layer["measured_gops" if measured else "attainable_gops"] for layer in group],
+            s=[max(14.0, _LARGEST * layer[key] / longest) for layer in group],
             marker=_MARKS[place % len(_MARKS)],
             color=COLOURS[(0, 2, 3, 1, 4, 5)[place % len(COLOURS)]],
             alpha=0.75,
             linewidths=0,
-            label=f"{kind} ({len(group)})",
-            zorder=2,
+            label=f"{kind} ({len(group)}), {'measured' if measured else 'bound'}",
+            zorder=3,
         )
 
 

@@ -151,7 +151,7 @@ def cost_table(document: Document) -> Table | None:
     )
     columns = ("Artifact", "Mean AUROC", f"minus {names[0]}", "ms", "Images/s", "MB", "Floats in")
     timed = any(one.get("images_per_s") for one in everyone)
-    return _dense(
+    return dense(
         Table(
             f"What each artifact costs and brings: {images_text(document)}",
             columns,
@@ -229,7 +229,7 @@ def speed_table(documents: Sequence[Document]) -> Table:
     columns = ("Precision", "Device", "Scenario", "Streams", "Images/s", "× FP32")
     latencies = ("p50 ms", "p90 ms", "p99 ms")
     power = ("W", "Img/s/W") if powered else ()
-    return _dense(
+    return dense(
         Table(
             "Speed",
             (*columns, *latencies, *power, "How"),
@@ -253,7 +253,7 @@ def artifact_table(documents: Sequence[Document]) -> Table:
         for document in documents
     ]
     columns = ("Precision", "Size MB", "Parameters 10⁶", "MACs 10⁹ / image", "AUROC drop")
-    return _dense(Table("Artifacts", columns, tuple(rows)))
+    return dense(Table("Artifacts", columns, tuple(rows)))
 
 
 def ports_table(document: Document) -> Table:
@@ -278,7 +278,7 @@ def ports_table(document: Document) -> Table:
     )
     columns = ("Port", "Shape", "Type", "Layout", "Done to it first")
     title = f"IR of a {document['framework']} model, {document['layers']} layers"
-    return _dense(Table(title, columns, tuple(rows), note=note))
+    return dense(Table(title, columns, tuple(rows), note=note))
 
 
 def drop_table(document: Document) -> Table | None:
@@ -324,7 +324,7 @@ def tried_table(documents: Sequence[Document]) -> Table | None:
     columns = ("Precision", "Kept", "AUROC drop", "× FP32", "Size MB", "Why")
     notes = dict.fromkeys(str(one["why"]) for one in documents if one.get("why"))
     note = "Kept: layers left in floating point. × FP32: images per second, timed in turns."
-    return _dense(Table("Tried", columns, tuple(rows), note=" ".join((*notes, note))))
+    return dense(Table("Tried", columns, tuple(rows), note=" ".join((*notes, note))))
 
 
 def pointing_table(documents: Sequence[Document]) -> Table:
@@ -457,7 +457,7 @@ def _scaled(value: object, unit: float, form: str) -> str:
     return _text(value / unit if isinstance(value, int | float) else None, form)
 
 
-def _dense(table: Table) -> Table:
+def dense(table: Table) -> Table:
     """Return the table without columns that no row fills."""
     kept = [
         place
