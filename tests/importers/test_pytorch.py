@@ -8,6 +8,8 @@ import pickle
 import shutil
 import sys
 import tarfile
+import types
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -235,6 +237,67 @@ def test_the_users_own_code_builds_the_network(own: nn.Module, tmp_path: Path) -
     imported = read(tmp_path / "net.pth", Asked(topology="own_net:Net", shapes={"": SHAPE}))
     require_alike(imported, own)
     assert sys.path == path_before
+
+
+def test_a_file_here_does_not_stand_for_a_library(
+    own: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "colorsys.py").write_text("raise RuntimeError('not the library')\n", "utf-8")
+    (tmp_path / "own_net.py").write_text("import colorsys\n" + OWN, "utf-8")
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if one])
+    torch.save(own.state_dict(), tmp_path / "net.pth")
+    asked = Asked(topology="own_net:Net", shapes={"": SHAPE})
+    require_alike(read(tmp_path / "net.pth", asked), own)
+
+
+def plain() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
+
+
+class _NormalisesItself(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor([0.2, 0.3, 0.25]).view(1, 3, 1, 1))
+        self.body = plain()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body((x - self.mean) / self.std)  # type: ignore[no-any-return, operator]
+
+
+@pytest.mark.parametrize("save", ["traced", "scripted", "exported", "state dict"])
+@pytest.mark.parametrize("first", ["normalisation", "pooling"])
+def test_what_comes_before_any_weight_takes_floats(
+    tmp_path: Path, first: str, save: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = lively(
+        _NormalisesItself() if first == "normalisation" else nn.Sequential(nn.MaxPool2d(2), plain())
+    )
+    path, topology = tmp_path / "net.pt", None
+    if save == "state dict":
+        torch.save(network.state_dict(), path)
+        topology = "own_first:make"
+        made = types.ModuleType("own_first")
+        made.__dict__["make"] = lambda: network
+        monkeypatch.setitem(sys.modules, "own_first", made)
+    else:
+        ways = {"traced": as_traced, "scripted": as_scripted, "exported": as_exported}
+        path = ways[save](network, path)
+    imported = read(path, Asked(topology=topology, shapes={"": SHAPE}))
+    assert imported.model.inputs[0].get_element_type() == ov.Type.f32
+    require_alike(imported, network)
+
+
+@pytest.mark.parametrize("side", [10_000, 1_000_000])
+def test_a_side_that_fills_the_memory_is_refused(tmp_path: Path, side: int) -> None:
+    torch.save({}, tmp_path / "net.pth")
+    with pytest.raises(ModelError) as caught:
+        read(tmp_path / "net.pth", Asked(topology="resnet18", shapes={"": (1, 3, side, side)}))
+    assert caught.value.code == "model-input"
+    assert str(side) in caught.value.message
 
 
 def test_a_state_dict_becomes_an_artifact(resnet: nn.Module, tmp_path: Path) -> None:
@@ -551,6 +614,34 @@ def test_a_file_that_only_has_the_name_is_refused_in_silence(
     path.write_bytes(content)
     error = refused(path)
     assert (error.code, error.exit_code) == ("model-unreadable", 4)
+    assert "weights_only" not in error.message
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("protocol", [0, 1, 3, 4, 5])
+@pytest.mark.parametrize("ending", [".pt", ".pth", ".pt2"])
+def test_no_protocol_of_pickle_is_run_or_advised_to_be(
+    tmp_path: Path,
+    mark: Path,
+    capfd: pytest.CaptureFixture[str],
+    ending: str,
+    protocol: int,
+    packed: bool,
+) -> None:
+    path = tmp_path / f"net{ending}"
+    if packed:
+        torch.save({"a": torch.zeros(1), "b": Bomb(mark)}, path, pickle_protocol=protocol)
+    else:
+        path.write_bytes(pickle.dumps(Bomb(mark), protocol=protocol))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        error = refused(path)
+    assert told == []
+    assert not mark.exists()
+    assert (error.code, error.exit_code) == ("model-unsafe", 4)
+    assert "mkdir" in error.message
+    assert "weights_only" not in error.message
     assert capfd.readouterr() == ("", "")
 
 

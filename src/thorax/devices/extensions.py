@@ -131,16 +131,30 @@ def _from_file(path: Path) -> ModuleType:
     return module
 
 
-def _from_name(name: str) -> ModuleType:
+def look_here() -> str | None:
+    """Let Python find modules of the current folder, after all that it finds elsewhere.
+
+    Put first, a file there that happens to be called json.py would stand for the library.
+
+    Returns:
+        what was put on Python's path, None where it was there.
+    """
     here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
+    if here in sys.path:
+        return None
+    sys.path.append(here)
+    return here
+
+
+def _from_name(name: str) -> ModuleType:
+    look_here()
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise UsageError(
             "extension-missing",
-            f"--extension: module {error.name} cannot be found from {here}; give file.py:Class",
+            f"--extension: module {error.name} cannot be found from {Path.cwd()}; give "
+            "file.py:Class",
         ) from error
     # Whatever the code of a stranger raises.
     except Exception as error:

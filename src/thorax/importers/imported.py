@@ -1,5 +1,6 @@
 """What every importer answers, and what a person may have to tell it."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,9 @@ UNREADABLE: Final = (
 )
 """What OpenVINO raises over a file that it cannot read."""
 
+_MOST_VALUES: Final = 1 << 26
+"""Of an input: 8192 x 8192 pixels. What a network computes of more fills the memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -54,6 +58,20 @@ class Asked:
     extensions: tuple[str, ...] = ()
     begins: tuple[str, ...] = ()
     ends: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a shape that no network can be run with.
+
+        Raises:
+            ModelError: `model-input`.
+        """
+        for shape in self.shapes.values():
+            if math.prod(max(1, axis) for axis in shape) > _MOST_VALUES:
+                raise ModelError(
+                    "model-input",
+                    f"an input of {list(shape)} has more than {_MOST_VALUES:,} values; say the "
+                    "side or the shape of the images that the network was trained with",
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ def read(path: Path, asked: Asked) -> Imported:
             raise _no_fit(path, example, error) from error
     if not model.inputs or not model.outputs:
         raise ModelError("model-unreadable", f"{path.name} holds no network")
+    _require_floats(model)
     close(model, asked.shapes, path)
     return Imported(model, "pytorch", "NCHW", (path,), run)
 
@@ -174,6 +175,14 @@ def _name_by_weights(model: ov.Model) -> None:
                 name = f"__module.{weight['module']}/{match['operation']}{match['rest'] or ''}"
                 layer.set_friendly_name(name)
                 break
+
+
+def _require_floats(model: ov.Model) -> None:
+    """Make floats of inputs whose type a script leaves open, as it does before any weight."""
+    for parameter in model.get_parameters():
+        if parameter.get_element_type().is_dynamic():
+            parameter.set_element_type(ov.Type.f32)
+    model.validate_nodes_and_infer_types()
 
 
 def _translated(path: Path, error: Exception) -> ModelError:

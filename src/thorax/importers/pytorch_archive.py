@@ -1,9 +1,13 @@
 """What a file of PyTorch holds, found out without running any of it."""
 
+import io
+import pickle
+import pickletools
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import IO, Final, Literal
 
 import safetensors.torch
 import torch
@@ -25,6 +29,15 @@ _PREFIX: Final = "module."
 
 _RUNS: Final = re.compile(rb"__setstate__|\b(?:from_file|save)\s*\(|\bops\.(?!prim\b|aten\b)\w+")
 """TorchScript that runs while it is read, writes files, or calls code from outside."""
+
+_HARMLESS: Final = re.compile(
+    r"collections\.OrderedDict|torch\.(\w+Storage|Size|device|\w*float\d+|u?int\d+|bool)"
+    r"|torch\.storage\.\w+Storage|torch\._utils\._rebuild_\w+|torch\._tensor\._rebuild\w+"
+    r"|torch\.nn\.parameter\.(Parameter|Buffer)|_codecs\.encode"
+)
+"""What a pickle of tensors names."""
+_PICKLES: Final = 4
+"""So many in a row begin a file of PyTorch before 1.6."""
 
 _INSTEAD: Final = (
     "save model.state_dict(), or the model as TorchScript (torch.jit.save) or with "
@@ -123,27 +136,74 @@ def _read(path: Path) -> object:
     try:
         if path.suffix.lower() == ".safetensors":
             return safetensors.torch.load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # PyTorch warns of pickles that it then refuses.
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise ModelError(
             "model-unreadable", f"{path.name} is no safetensors file, or is cut off: {error}"
         ) from error
     except Exception as error:
         # A damaged or hostile pickle may raise anything at all.
-        text = str(error)
-        wanted = re.search(r"GLOBAL ([\w.]+)", text)
-        if wanted is not None or "Unsupported class" in text or ".tar format" in text:
-            asks = f" ({wanted[1]})" if wanted else ""
+        wanted = _asked_for(path)
+        if wanted is not None or ".tar format" in str(error):
+            asks = f" ({wanted})" if wanted else ""
             raise ModelError(
                 "model-unsafe",
                 f"{path.name} is a pickle that asks for code{asks}, which is not run; {_INSTEAD}",
             ) from error
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        # What PyTorch says here is how to run the file.
         raise ModelError(
             "model-unreadable",
-            f"{path.name} is no file of PyTorch, or is damaged or cut off: "
-            f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}",
+            f"{path.name} is no file of PyTorch, or is damaged or cut off; copy it again, or "
+            f"{_INSTEAD}",
         ) from error
+
+
+def _asked_for(path: Path) -> str | None:
+    """Return the first thing that a pickle names beyond tensors and what they lie in.
+
+    Nothing is run: the instructions are listed, of a damaged pickle as far as they go.
+    """
+    with path.open("rb") as file:
+        stream: IO[bytes] = file
+        begins_as_pickle = file.read(1) == pickle.PROTO
+        file.seek(0)
+        if path.suffix.lower() != ".safetensors" and file.read(4) == _ZIP:
+            stream, begins_as_pickle = io.BytesIO(_pickle_of(path)), True
+        stream.seek(0)
+        for _ in range(_PICKLES):
+            named, ended = _globals(stream)
+            foreign = [name for name in named if _HARMLESS.fullmatch(name) is None]
+            if foreign and (begins_as_pickle or ended):
+                return foreign[0]
+            if not ended:
+                break
+    return None
+
+
+def _pickle_of(path: Path) -> bytes:
+    reader = open_archive(path)
+    return reader.get_record("data.pkl") if "data.pkl" in reader.get_all_records() else b""
+
+
+def _globals(stream: IO[bytes]) -> tuple[list[str], bool]:
+    """Return what a pickle names, and whether it comes to its end."""
+    named: list[str] = []
+    texts: list[str] = []
+    try:
+        for instruction, value, _ in pickletools.genops(stream):
+            if instruction.name in ("GLOBAL", "INST"):
+                named.append(str(value).replace(" ", "."))
+            elif instruction.name == "STACK_GLOBAL":
+                named.append(".".join(texts[-2:]))
+            elif isinstance(value, str):
+                texts.append(value)
+    # A damaged or hostile pickle may raise anything at all.
+    except Exception:
+        return named, False
+    return named, True
 
 
 def require_harmless_script(path: Path) -> None:

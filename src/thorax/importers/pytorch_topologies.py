@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from thorax.devices.extensions import look_here
 from thorax.errors import ModelError, UsageError
 from thorax.training import networks
 
@@ -156,12 +157,12 @@ def _weight(
 
 @contextmanager
 def _current_folder() -> Iterator[None]:
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
+    added = look_here()
     try:
         yield
     finally:
-        sys.path.remove(here)
+        if added is not None:
+            sys.path.remove(added)
 
 
 def _own(topology: str) -> nn.Module:
