@@ -9,7 +9,7 @@ import openvino as ov
 from openvino.frontend import FrontEnd, FrontEndManager
 
 from thorax.errors import ModelError
-from thorax.importers import extensions, frontends_checks
+from thorax.importers import extensions, frontends_checks, onnx_runtime, onnx_softmax
 from thorax.importers.frontends_cut import cut_graph, name_inputs
 from thorax.importers.frontends_names import decoded_kernels, name_kernels
 from thorax.importers.imported import UNREADABLE, Asked, Imported, Layout, close, unreadable
@@ -55,8 +55,12 @@ def read(path: Path, asked: Asked) -> Imported:
     model = _convert(frontend, opened, asked)
     if not model.inputs or not model.outputs:
         raise ModelError("model-unreadable", f"{opened.name} holds no network")
+    run = None
+    if kind == ".onnx":
+        onnx_softmax.flatten(model, path)
+        run = onnx_runtime.runner(path, asked.extensions)
     close(model, asked.shapes, opened)
-    return Imported(model, framework, layout, files)
+    return Imported(model, framework, layout, files, run)
 
 
 def _convert(frontend: FrontEnd, path: Path, asked: Asked) -> ov.Model:

@@ -13,6 +13,7 @@ from thorax.devices.extensions import add_extensions, missing
 from thorax.errors import ModelError, UsageError
 from thorax.importers import formats
 from thorax.importers.imported import UNREADABLE, Asked, Layout, unreadable
+from thorax.ir.corrections import correct
 from thorax.ir.layouts import TO_CHANNELS_FIRST, TO_CHANNELS_LAST
 
 
@@ -74,6 +75,7 @@ def open_graph(path: Path, asked: Asked | None = None, *, side: int | None = Non
     imported = formats.read(path, asked)
     model, layout = imported.model, imported.layout
     _fix(model, path, asked, side, layout)
+    correct(model)
     return Graph(path, model, layout, None, "f32")
 
 

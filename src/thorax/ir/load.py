@@ -19,6 +19,7 @@ from thorax.importers import formats
 from thorax.importers.imported import Asked, Imported, Layout, Run
 from thorax.ir import sealed
 from thorax.ir.batch import open_batch
+from thorax.ir.corrections import correct
 from thorax.ir.fold import Folded, fold, unchanged
 from thorax.ir.heads import find_logits
 from thorax.ir.layouts import take_channels_first
@@ -150,6 +151,7 @@ def _checkpoint(path: Path) -> Source:
     spec = loaded.card.input
     model = pytorch.convert(network, torch.zeros(1, 1, spec.side, spec.side))
     model.reshape([1, 1, spec.side, spec.side])
+    correct(model)
     folded = _fold(model)
 
     def reference(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -210,6 +212,7 @@ def _foreign(path: Path, described: Described) -> Source:
     if layout == "NHWC":
         take_channels_first(model)
     _fix_shape(model, path, channels=channels, side=side)
+    correct(model)
     as_rows(model)
     outputs = model.outputs[0].get_partial_shape()
     if len(outputs) != 2 or outputs[1].is_dynamic or outputs[1].get_length() != len(labels):

@@ -17,6 +17,7 @@ from thorax.errors import ModelError, UsageError
 from thorax.importers import formats
 from thorax.importers.imported import Imported
 from thorax.ir.analyze import count_macs, count_parameters
+from thorax.ir.corrections import correct
 from thorax.ir.cut import cut, is_called
 from thorax.ir.fold import fold
 from thorax.ir.mo_plan import Flags, Plan, asked, check_framework, understand
@@ -144,6 +145,7 @@ def convert(flags: Flags, *, on_progress: Callable[[str], None] | None = None) -
     shapes = wanted_shapes(plan, model, imported.layout)
     reference = Reference.of(model, shapes, imported.run if whole else None)
     fix_shapes(model, shapes, plan.path.name)
+    correct(model)
     steps = steps_of(plan, model, imported)
     ends = end_orders(plan, model, imported)
     for index, one in enumerate(steps):

@@ -11,6 +11,7 @@ import openvino as ov
 
 from thorax.devices.core import open_core
 from thorax.importers.imported import Run
+from thorax.ir.corrections import correct
 from thorax.ir.preprocessing import Steps
 
 _HINT: Final = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -53,6 +54,7 @@ class Reference:
             untouched = model.clone()
             try:
                 untouched.reshape({index: list(shape) for index, shape in enumerate(fed)})
+                correct(untouched)
                 compiled = open_core().compile_model(untouched, "CPU", _HINT)
                 compiled(
                     [
