@@ -21,6 +21,17 @@ def test_a_reshape_that_names_the_batch_follows_it(
     assert "flat" in {node.get_friendly_name() for node in model.get_ops()}
 
 
+def test_a_reshape_that_names_a_batch_of_several_follows_it() -> None:
+    image = ops.parameter([2, 3, 8, 8], ov.Type.f32, name="x")
+    flat = ops.reshape(image, ops.constant([2, 192]), False)
+    flat.set_friendly_name("flat")
+    flat.output(0).set_names({"flattened"})
+    model = ov.Model([ops.result(flat)], [image], "net")
+    fix_shapes(model, [ov.PartialShape([5, 3, 8, 8])], "net")
+    assert list(model.outputs[0].shape) == [5, 192]
+    assert model.outputs[0].get_names() == {"flattened"}
+
+
 @pytest.mark.parametrize("batch", [2, 3])
 def test_a_layer_that_holds_the_batch_fast_is_named(batch: int) -> None:
     taken = ops.parameter([1, 4], ov.Type.f32, name="x")

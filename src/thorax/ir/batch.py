@@ -7,12 +7,16 @@ import openvino.opset13 as ops
 from thorax.errors import ModelError
 
 
-def open_batch(model: ov.Model) -> None:
-    """Leave the first axis of every input open, and reshapes that state it as 1 follow it.
+def open_batch(model: ov.Model, batch: int = 1) -> None:
+    """Leave the first axis of every input open, and reshapes that state it follow it.
 
     Exporters write `[1, 1024]` where they mean "flatten each image". Such a reshape is changed
     only where the rest of its shape holds exactly one image's values, so that its 1 can be nothing
     but the batch.
+
+    Args:
+        model: changed in place; its inputs have the batch first.
+        batch: what the graph states it as.
     """
     _reshape(model, -1)
     for node in model.get_ordered_ops():
@@ -22,7 +26,7 @@ def open_batch(model: ov.Model) -> None:
         if target.get_type_name() != "Constant":
             continue
         wanted = np.asarray(target.data).astype(np.int64).ravel()
-        if _states_batch(node, wanted):
+        if _states_batch(node, wanted, batch):
             kept = ops.constant(np.array([0, *wanted[1:]], np.int64))
             freed = ops.reshape(node.input_value(0), kept, special_zero=True)
             freed.set_friendly_name(node.get_friendly_name())
@@ -73,10 +77,10 @@ def _reshape(model: ov.Model, batch: int) -> None:
         model.reshape(shapes)
 
 
-def _states_batch(node: ov.Node, target: np.ndarray) -> bool:
-    """Return whether the leading 1 of a reshape's target is the batch and can be nothing else."""
+def _states_batch(node: ov.Node, target: np.ndarray, batch: int) -> bool:
+    """Return whether what leads a reshape's target is the batch and can be nothing else."""
     given = node.get_input_partial_shape(0)
-    if len(target) == 0 or target[0] != 1 or given.rank.is_dynamic or not len(given):
+    if len(target) == 0 or target[0] != batch or given.rank.is_dynamic or not len(given):
         return False
     inner = list(given)[1:]
     if given[0].is_static or any(axis.is_dynamic for axis in inner):

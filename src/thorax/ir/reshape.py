@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import openvino as ov
-import openvino.opset13 as ops
 
 from thorax.errors import ModelError
+from thorax.ir.batch import open_batch
 
 
 def fix_shapes(model: ov.Model, shapes: Sequence[ov.PartialShape], name: str) -> None:
@@ -29,9 +28,9 @@ def fix_shapes(model: ov.Model, shapes: Sequence[ov.PartialShape], name: str) ->
     before, after = _batch(own), _batch(shapes)
     changed = before is not None and after is not None and before != after
     held = _answers(model, before) if changed and before is not None else {}
-    if changed and before is not None:
-        _free_batch(model, before)
     try:
+        if changed and before is not None:
+            open_batch(model, before)
         model.reshape(dict(enumerate(shapes)))
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -72,24 +71,3 @@ def _answers(model: ov.Model, batch: int | None) -> dict[str, None]:
         for shape in [node.output(0).get_partial_shape()]
         if shape.rank.is_static and len(shape) > 1 and shape[0].is_static and shape[0] == batch
     }
-
-
-def _free_batch(model: ov.Model, batch: int) -> None:
-    for node in model.get_ordered_ops():
-        if node.get_type_name() != "Reshape":
-            continue
-        pattern, data = node.input_value(1).get_node(), node.input_value(0).get_partial_shape()
-        if pattern.get_type_name() != "Constant" or data.rank.is_dynamic or not len(data):
-            continue
-        wanted = np.array(pattern.data).astype(np.int64).ravel()
-        copies = bool(node.get_attributes()["special_zero"])
-        if not len(wanted) or wanted[0] != batch or data[0] != batch:
-            continue
-        if not copies and (wanted == 0).any():
-            continue
-        wanted[0] = 0
-        free = ops.reshape(node.input_value(0), ops.constant(wanted), special_zero=True)
-        free.set_friendly_name(node.get_friendly_name())
-        free.output(0).set_names(node.output(0).get_names())
-        for user in node.output(0).get_target_inputs():
-            user.replace_source_output(free.output(0))
