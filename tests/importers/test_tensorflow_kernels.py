@@ -5,9 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.importers.caffe_files import chunk, varint
 from tests.importers.tensorflow_files import FLOAT, Graph
 
-from thorax.importers.tensorflow_kernels import graph_kernels, saved_kernels
+from thorax.importers.tensorflow_kernels import (
+    _full_names,
+    _plain,
+    graph_kernels,
+    saved_kernels,
+)
 from thorax.importers.wire import WireError
 
 RANDOM = np.random.default_rng(8)
@@ -58,3 +64,13 @@ def test_a_cut_off_index_is_no_table(tmp_path: Path) -> None:
     index.write_bytes(index.read_bytes()[:-3] + struct.pack("<I", 7)[:3])
     with pytest.raises(WireError):
         list(saved_kernels(folder))
+
+
+def test_a_checkpoint_of_objects_says_what_keras_calls_its_variables() -> None:
+    key = b"layer-1/kernel/.ATTRIBUTES/VARIABLE_VALUE"
+    attribute = chunk(1, b"VARIABLE_VALUE") + chunk(2, b"conv1/kernel") + chunk(3, key)
+    graph = chunk(1, chunk(1, b"\x08\x01")) + chunk(1, chunk(2, attribute))
+    # A string's length, a checksum, the string.
+    stored = varint(len(graph)) + b"\xff\x80\x01\x02" + graph
+    assert _full_names(stored) == {key.decode(): "conv1/kernel"}
+    assert _plain("conv1/kernel") == "conv1"
