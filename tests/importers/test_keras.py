@@ -232,6 +232,32 @@ def test_a_network_of_the_layers_of_xception_equals_keras(
     assert difference(imported, noise(2, 15, 15, 3)) <= 1e-5
 
 
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
+def test_a_network_of_16_bits_is_computed_in_32(
+    keras: ModuleType, tmp_path: Path, policy: str, ending: str
+) -> None:
+    keras.utils.set_random_seed(0)
+    wide = small(keras)
+    keras.config.set_dtype_policy(policy)
+    try:
+        narrow = small(keras)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    path = tmp_path / f"net{ending}"
+    for one, other in zip(wide.weights, narrow.weights, strict=True):
+        other.assign(one.value)
+        one.assign(other.value)
+    save(narrow, path)
+    imported = formats.read(path)
+    assert imported.model.inputs[0].get_element_type() == ov.Type.f32
+    image = noise(2, 12, 12, 3)
+    assert difference(imported, image) <= 1e-5
+    assert imported.run is not None
+    (wanted,) = importer._call(keras, wide, [image])
+    assert np.abs(imported.run([image])[0] - wanted.detach().numpy()).max() <= 1e-6
+
+
 def test_open_axes_are_closed_as_asked_and_never_guessed(keras: ModuleType, tmp_path: Path) -> None:
     path = tmp_path / "net.keras"
     save(small(keras, shape=(None, None, 3)), path)
@@ -487,6 +513,18 @@ def test_a_truncated_file_is_unreadable(
     with pytest.raises(ModelError) as caught:
         formats.read(path)
     assert caught.value.code == "model-unreadable"
+    assert "again" in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_a_folder_or_something_else_is_unreadable(tmp_path: Path, ending: str) -> None:
+    (tmp_path / f"folder{ending}").mkdir()
+    (tmp_path / f"noise{ending}").write_bytes(bytes(range(256)) * 4)
+    for name, words in (("folder", "is a folder"), ("noise", "copy or save it again")):
+        with pytest.raises(ModelError, match=words) as caught:
+            formats.read(tmp_path / f"{name}{ending}")
+        assert caught.value.code == "model-unreadable"
 
 
 def test_weights_alone_are_not_a_network(keras: ModuleType, tmp_path: Path) -> None:

@@ -1,13 +1,10 @@
 """Keras networks, .keras and .h5, without TensorFlow: Keras 3 traces them in PyTorch."""
 
-import json
 import os
 import re
-import shutil
 import sys
 import tempfile
 import warnings
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +21,7 @@ from openvino.passes import ConstantFolding, Manager
 from thorax.errors import ModelError, UsageError
 from thorax.importers import legacy_keras
 from thorax.importers.imported import UNREADABLE, Asked, Imported, unreadable
-from thorax.importers.keras_file import CONFIG, WEIGHTS, KerasFile, inspect, layout_of
+from thorax.importers.keras_file import KerasFile, as_inspected, inspect, layout_of
 from thorax.importers.keras_pooling import same_pooling
 
 _BACKEND: Final = "torch"
@@ -154,10 +151,7 @@ def _load(keras: ModuleType, found: KerasFile) -> Any:  # noqa: ANN401
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # Networks of old files give their first layer the shape of the input.
         warnings.filterwarnings("ignore", "Do not pass an `input_shape`", UserWarning)
-        whole = path
-        if path.suffix.lower() == ".keras":
-            whole = Path(folder) / "inspected.keras"
-            _write_inspected(found, whole)
+        whole = as_inspected(found, Path(folder))
         try:
             network = keras.saving.load_model(whole, compile=False, safe_mode=True)
             # A network that was never built has no inputs.
@@ -178,15 +172,6 @@ def _load(keras: ModuleType, found: KerasFile) -> Any:  # noqa: ANN401
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:200]
-
-
-def _write_inspected(found: KerasFile, to: Path) -> None:
-    """Write the file again with the description that was inspected, byte for byte nothing else."""
-    with zipfile.ZipFile(found.path) as source, zipfile.ZipFile(to, "w") as target:
-        target.writestr("metadata.json", json.dumps({"keras_version": found.version}))
-        target.writestr(CONFIG, json.dumps(found.config))
-        with source.open(WEIGHTS) as weights, target.open(WEIGHTS, "w", force_zip64=True) as out:
-            shutil.copyfileobj(weights, out)
 
 
 def _call(keras: ModuleType, network: Any, images: Sequence[Any]) -> list[Any]:  # noqa: ANN401

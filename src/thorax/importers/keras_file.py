@@ -8,16 +8,18 @@ links, datasets or filters say so.
 
 import json
 import re
+import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final
 
 import h5py
 
 from thorax.errors import ModelError
-from thorax.importers.imported import Layout, unreadable
+from thorax.importers.imported import Layout
 
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.weights.h5"
@@ -84,6 +86,11 @@ _SETTINGS: Final = frozenset(
 )
 """Initializers, regularizers, constraints and kinds of number."""
 
+_POLICIES: Final = ("DTypePolicy", "Policy", "FloatDTypePolicy")
+_NARROW: Final = dict.fromkeys(
+    ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16"), "float32"
+)
+
 _VALUES: Final = frozenset(
     "__keras_tensor__ __tensor__ __numpy__ __ellipsis__ __slice__ __tuple__ TensorShape".split()  # noqa: SIM905
 )
@@ -123,13 +130,16 @@ class KerasFile:
 
     Attributes:
         path: of the file.
-        config: the network as nested dictionaries, without how it was trained.
+        config: the network as nested dictionaries, without how it was trained, all its layers
+            computing in 32 bits.
         version: of the Keras that wrote it, "" where it does not say.
+        narrow: whether the file itself has layers compute in 16 bits.
     """
 
     path: Path
     config: dict[str, Any]
     version: str
+    narrow: bool = False
 
     @property
     def is_keras_2(self) -> bool:
@@ -143,17 +153,60 @@ def inspect(path: Path) -> KerasFile:
     Raises:
         ModelError: `model-unreadable`, `model-unsafe` or `model-layer`.
     """
+    if not path.is_file():
+        raise ModelError("model-unreadable", f"{path.name} is a folder where a file is expected")
+    if not path.stat().st_size:
+        raise ModelError("model-unreadable", f"{path.name} is empty; copy or save it again")
     reader = _inspect_zip if path.suffix.lower() == ".keras" else _inspect_hdf5
     try:
         found = reader(path)
         _check_objects(path, found.config)
-    except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
-        raise unreadable(path, error) from error
+        wide = _in_32_bits(found.config)
+        found = replace(found, config=wide, narrow=wide != found.config)
+    # HDF5 and zip say at which byte they gave up, and not what to do.
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        RuntimeError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise ModelError(
+            "model-unreadable",
+            f"{path.name} is no model of Keras, or is damaged or cut off; copy or save it again",
+        ) from error
     except RecursionError as error:
         raise ModelError(
             "model-unsafe", f"{path.name}: its description is nested without end"
         ) from (error)
     return found
+
+
+def as_inspected(found: KerasFile, folder: Path) -> Path:
+    """Return a file with the description that was inspected, made in a folder where it differs.
+
+    Byte for byte it has nothing else of a .keras file.
+    """
+    if found.path.suffix.lower() == ".keras":
+        to = folder / "inspected.keras"
+        with zipfile.ZipFile(found.path) as source, zipfile.ZipFile(to, "w") as target:
+            target.writestr("metadata.json", json.dumps({"keras_version": found.version}))
+            target.writestr(CONFIG, json.dumps(found.config))
+            with (
+                source.open(WEIGHTS) as weights,
+                target.open(WEIGHTS, "w", force_zip64=True) as out,
+            ):
+                shutil.copyfileobj(weights, out)
+        return to
+    if not found.narrow:
+        return found.path
+    to = folder / "inspected.h5"
+    shutil.copyfile(found.path, to)
+    with h5py.File(to, "r+") as file:
+        file.attrs["model_config"] = json.dumps(found.config).encode()
+    return to
 
 
 def objects(config: object) -> Iterator[dict[str, Any]]:
@@ -241,6 +294,26 @@ def _untrained(config: dict[str, Any]) -> dict[str, Any]:
     cleaned = clean(config)
     assert isinstance(cleaned, dict)
     return cleaned
+
+
+def _in_32_bits(value: Any) -> Any:  # noqa: ANN401
+    """Return a description whose layers compute in 32 bits where they said 16.
+
+    What a network answers in 16 bits depends on where it runs; its weights are what was trained.
+    """
+    if isinstance(value, list):
+        return [_in_32_bits(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    wide = {key: _in_32_bits(one) for key, one in value.items()}
+    settings = wide.get("config")
+    if value.get("class_name") in _POLICIES and isinstance(settings, dict):
+        wide["config"] = settings | {
+            "name": _NARROW.get(settings.get("name"), settings.get("name"))
+        }
+    if isinstance(value.get("dtype"), str):
+        wide["dtype"] = _NARROW.get(value["dtype"], value["dtype"])
+    return wide
 
 
 def _check_hdf5(path: Path, stream: IO[bytes]) -> None:

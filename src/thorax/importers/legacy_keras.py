@@ -15,7 +15,7 @@ from openvino.frontend import FrontEndManager
 from thorax.errors import ModelError, UsageError
 from thorax.importers.frontends_names import Kernel, name_kernels
 from thorax.importers.imported import UNREADABLE, Asked, Imported, close, unreadable
-from thorax.importers.keras_file import KerasFile, layout_of, objects
+from thorax.importers.keras_file import KerasFile, as_inspected, layout_of, objects
 
 _NETWORKS: Final = ("Functional", "Sequential", "Model")
 _TF_CALLS: Final = ("TFOpLambda", "SlicingOpLambda")
@@ -51,7 +51,9 @@ def read(found: KerasFile, asked: Asked, reason: str) -> Imported:
     path = found.path
     tensorflow, tf_keras = _libraries(found, reason)
     try:
-        network = tf_keras.models.load_model(path, compile=False, safe_mode=True)
+        with tempfile.TemporaryDirectory() as folder:
+            whole = as_inspected(found, Path(folder))
+            network = tf_keras.models.load_model(whole, compile=False, safe_mode=True)
     # tf_keras raises what its layers raise.
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
