@@ -448,6 +448,17 @@ def test_a_tflite_file_that_is_cut_off_is_refused_in_silence(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("content", [b"garbage" * 40, b"\x08\x07\x12"])
+def test_something_else_called_onnx_is_refused_with_what_to_do(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(content)
+    error = refused(path)
+    assert error.code == "model-unreadable"
+    assert "no onnx model, or is damaged or cut off; copy or export it again" in error.message
+
+
 def test_a_model_that_is_moved_is_read_where_it_stands_now(saved_model: Path) -> None:
     shutil.move(saved_model, saved_model.parent / "elsewhere")
     imported = read(saved_model.parent / "elsewhere")

@@ -29,6 +29,7 @@ _LACKING: Final = re.compile(
     r"|doesn't contain the operation with type: (?P<opset>\S+)"
     r"|Cannot create (?P<create>\S+) layer"
 )
+_DAMAGED: Final = re.compile(r"Model can't be parsed|corrupted or malformed")
 _UNSET: Final = re.compile(r"Variable or resource `(?P<name>[^`]+)` is not initialized")
 
 
@@ -98,5 +99,11 @@ def _translated(path: Path, error: Exception) -> ModelError:
             "model-weights",
             f"{path.name} gives no value of {unset['name']}; a SavedModel needs its folder "
             "variables/ beside saved_model.pb, and a single .pb must be frozen",
+        )
+    if _DAMAGED.search(text):
+        return ModelError(
+            "model-unreadable",
+            f"{path.name} is no {path.suffix[1:].lower()} model, or is damaged or cut off; copy or "
+            "export it again",
         )
     return unreadable(path, error)
