@@ -308,9 +308,8 @@ def _in_32_bits(value: Any) -> Any:  # noqa: ANN401
     wide = {key: _in_32_bits(one) for key, one in value.items()}
     settings = wide.get("config")
     if value.get("class_name") in _POLICIES and isinstance(settings, dict):
-        wide["config"] = settings | {
-            "name": _NARROW.get(settings.get("name"), settings.get("name"))
-        }
+        name = str(settings.get("name"))
+        wide["config"] = settings | {"name": _NARROW.get(name, name)}
     if isinstance(value.get("dtype"), str):
         wide["dtype"] = _NARROW.get(value["dtype"], value["dtype"])
     return wide
