@@ -147,7 +147,7 @@ def optimize(
     document = made.document()
 
     def show() -> None:
-        from thorax.measure.tables import artifact_table, drop_table, tried_table
+        from thorax.measure.optimizer_tables import artifact_table, drop_table, tried_table
 
         console.show(artifact_table([document]), drop_table(document), tried_table([document]))
         print(f"next: thorax classify {out} IMAGE...")
@@ -260,7 +260,7 @@ def mo(
     document = made.document()
 
     def show() -> None:
-        from thorax.measure.tables import artifact_table, ports_table
+        from thorax.measure.optimizer_tables import artifact_table, ports_table
 
         console.show(ports_table(document), artifact_table([document]))
         print(f"made: {made.xml} and {made.xml.with_suffix('.bin').name}")

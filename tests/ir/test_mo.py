@@ -24,7 +24,7 @@ from thorax.importers import formats
 from thorax.importers.imported import Asked, Imported
 from thorax.ir.mo import Generated, convert
 from thorax.ir.mo_plan import Flags
-from thorax.measure.tables import ports_table
+from thorax.measure.optimizer_tables import ports_table
 
 Save = Callable[..., Path]
 

@@ -91,11 +91,15 @@ def _chosen_because(timed: Sequence[Timed], chosen: int, budget: float) -> str:
 def _left_because(one: Timed, chosen: Timed, budget: float) -> str:
     if one.drop > budget:
         return f"loses {one.drop:.4f}"
-    if one.speed < chosen.speed * (1 - TIE):
-        return f"{one.speed:.2f}x"
+    if _slower(one, chosen):
+        return f"{1 - one.speed / chosen.speed:.0%} slower than {chosen.precision}"
     if one.size_bytes > chosen.size_bytes:
         return f"as fast, {one.size_bytes / chosen.size_bytes:.1f}x the size"
     return "as fast and as large, less exact"
+
+
+def _slower(one: Timed, chosen: Timed) -> bool:
+    return one.speed < chosen.speed * (1 - TIE)
 
 
 def sentence(timed: Sequence[Timed], chosen: int, budget: float) -> str:
@@ -108,7 +112,9 @@ def sentence(timed: Sequence[Timed], chosen: int, budget: float) -> str:
     ]
     for place, other in enumerate(timed):
         if place != chosen and (one.precision, other.precision) != (Precision.INT8,) * 2:
-            words.append(f"{other.precision} {_left_because(other, one, budget)}")
+            slower = other.drop <= budget and _slower(other, one)
+            told = f"{other.speed:.2f}x" if slower else _left_because(other, one, budget)
+            words.append(f"{other.precision} {told}")
     return "; ".join(words)
 
 

@@ -20,6 +20,7 @@ from thorax.durable import write_text
 from thorax.errors import DataError, UsageError
 from thorax.measure.documents import COMMANDS
 from thorax.measure.noise import compare_tables
+from thorax.measure.optimizer_tables import artifact_table, tried_table
 from thorax.measure.plots import (
     Series,
     auroc_plot,
@@ -34,7 +35,6 @@ from thorax.measure.sharpness import sharpness_plots, sharpness_table
 from thorax.measure.tables import (
     Document,
     Table,
-    artifact_table,
     auroc_table,
     cost_table,
     difference_table,
@@ -47,7 +47,6 @@ from thorax.measure.tables import (
     rate_text,
     series_names,
     speed_table,
-    tried_table,
 )
 from thorax.measure.training import run_line, schedule_table
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from rich.table import Table as RichTable
+    from rich.console import Group
 
 Document = Mapping[str, Any]
 
@@ -18,8 +18,15 @@ PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8", "fp11")
 """From the reference to the boldest shortcut; tables keep this order."""
 
 
+_COLUMNS: Final = 100
+"""Width of the terminal that tables and their notes are made for."""
+
 _AIRY: Final = 6
 """Columns up to which a table on the terminal is set with wide gaps."""
+
+
+_LEAST_PROSE: Final = 20
+"""Columns that a cell of prose is left at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,29 +48,64 @@ class Table:
     note: str = ""
 
 
-def rich_table(table: Table) -> "RichTable":
-    """Return a table for a terminal of 100 columns; simulated rows are dim."""
+def rich_table(table: Table) -> "Group":
+    """Return a table for a terminal of 100 columns; simulated rows are dim.
+
+    Title and note are as wide as that, however narrow the table. Cells are broken where there is
+    prose in them, intervals and names only where nothing else gives way.
+    """
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - 0.1 s that only a terminal needs
+    from rich.console import Group  # noqa: PLC0415
+    from rich.constrain import Constrain  # noqa: PLC0415
     from rich.table import Table as RichTable  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     drawn = RichTable(
-        title=table.title,
-        caption=table.note or None,
-        title_justify="left",
-        caption_justify="left",
         box=SIMPLE_HEAD,
         padding=(0, 0 if len(table.columns) > _AIRY else 1, 0, 0),
         pad_edge=False,
         show_edge=False,
     )
+    whole = _fits(table)
     for place, heading in enumerate(table.columns):
-        prose = not place or any(" " in row[place] and "," in row[place] for row in table.rows)
-        drawn.add_column(Text(heading), justify="left" if prose else "right")
+        prose = _is_prose(table, place)
+        drawn.add_column(
+            Text(heading),
+            justify="left" if prose or not place else "right",
+            no_wrap=whole and not prose,
+        )
     for place, row in enumerate(table.rows):
         dim = place < len(table.simulated) and table.simulated[place]
         drawn.add_row(*(Text(cell) for cell in row), style="dim" if dim else None)
-    return drawn
+    parts: list[RichTable | Constrain] = [drawn]
+    if table.title:
+        parts.insert(0, Constrain(Text(table.title, style="table.title"), _COLUMNS))
+    if table.note:
+        parts.append(Constrain(Text(table.note, style="table.caption"), _COLUMNS))
+    return Group(*parts)
+
+
+def _is_prose(table: Table, place: int) -> bool:
+    """Return whether a column holds words that may be broken over lines."""
+    cells = [row[place] for row in table.rows]
+    return bool(place) and any(
+        cell.count(" ") > 1 and "[" not in cell and not cell[:1].isdigit() for cell in cells
+    )
+
+
+def _fits(table: Table) -> bool:
+    """Return whether all but the prose has its place on one line."""
+    gap = 1 if len(table.columns) > _AIRY else 2
+    width = 0
+    for place, heading in enumerate(table.columns):
+        lines = [
+            line
+            for text in (heading, *(row[place] for row in table.rows))
+            for line in text.splitlines()
+        ]
+        longest = max(map(len, lines), default=0)
+        width += gap + (min(longest, _LEAST_PROSE) if _is_prose(table, place) else longest)
+    return width <= _COLUMNS
 
 
 def images_text(document: Document) -> str:
@@ -142,9 +184,9 @@ def cost_table(document: Document) -> Table | None:
             name,
             interval_text(mean_interval(one)),
             interval_text(one["mean_difference"], sign=True) if "mean_difference" in one else "",
-            _text((one.get("latency_ms") or {}).get("p50"), ".2f"),
+            number_text((one.get("latency_ms") or {}).get("p50"), ".2f"),
             rate_text(one.get("images_per_s")),
-            _scaled(one.get("size_bytes"), 1e6, ".1f"),
+            scaled_text(one.get("size_bytes"), 1e6, ".1f"),
             str(one.get("compute", "")),
         )
         for name, one in zip(names, everyone, strict=True)
@@ -209,16 +251,16 @@ def speed_table(documents: Sequence[Document]) -> Table:
                 str(document.get("precision", "")).upper(),
                 str(document.get("device", "")),
                 str(document.get("scenario", "")),
-                _text(document.get("streams"), "d"),
+                number_text(document.get("streams"), "d"),
                 rate_text(document.get("images_per_s")),
                 ""
                 if reference is None
                 else f"{document['images_per_s'] / reference['images_per_s']:.2f}",
-                *(_text(latency.get(key), ".1f") for key in ("p50", "p90", "p99")),
+                *(number_text(latency.get(key), ".1f") for key in ("p50", "p90", "p99")),
                 *(
                     (
-                        _text(document.get("power_w"), ".1f"),
-                        _text(document.get("images_per_s_per_w"), ".2f"),
+                        number_text(document.get("power_w"), ".1f"),
+                        number_text(document.get("images_per_s_per_w"), ".2f"),
                     )
                     if powered
                     else ()
@@ -238,93 +280,6 @@ def speed_table(documents: Sequence[Document]) -> Table:
             f"Power from {', '.join(meters)}." if powered else "No power meter was read.",
         )
     )
-
-
-def artifact_table(documents: Sequence[Document]) -> Table:
-    """Return size, work and cost in AUROC, one row a document of `optimize`."""
-    rows = [
-        (
-            str(document.get("precision", "")).upper(),
-            _scaled(document.get("size_bytes"), 1e6, ".1f"),
-            _scaled(document.get("parameters"), 1e6, ".2f"),
-            _scaled(document.get("macs"), 1e9, ".3f"),
-            _text(document.get("auroc_drop"), "+.4f"),
-        )
-        for document in documents
-    ]
-    columns = ("Precision", "Size MB", "Parameters 10⁶", "MACs 10⁹ / image", "AUROC drop")
-    return dense(Table("Artifacts", columns, tuple(rows)))
-
-
-def ports_table(document: Document) -> Table:
-    """Return the inputs and outputs of the graph that a document of `mo` tells of."""
-    rows = [
-        (
-            f"{kind} {port['name']}",
-            "[" + ",".join("?" if axis < 0 else str(axis) for axis in port["shape"]) + "]",
-            port["type"],
-            port["layout"] or "",
-            port["preprocessing"] or "",
-        )
-        for kind, key in (("in", "inputs"), ("out", "outputs"))
-        for port in document[key]
-    ]
-    difference = document.get("difference")
-    note = (
-        "Not compared with the source: an open shape left nothing to run."
-        if difference is None
-        else f"Differs from the source by {difference:.1e} of an output's largest value; "
-        f"computed by {document['compared_with']}."
-    )
-    columns = ("Port", "Shape", "Type", "Layout", "Done to it first")
-    title = f"IR of a {document['framework']} model, {document['layers']} layers"
-    return dense(Table(title, columns, tuple(rows), note=note))
-
-
-def drop_table(document: Document) -> Table | None:
-    """Return what a document of `optimize` says that each finding lost, or None without it."""
-    drops = document.get("auroc_drop_by_finding") or {}
-    if not drops or document.get("precision") == "fp32":
-        return None
-    rows = [(plain_name(name), interval_text(value, sign=True)) for name, value in drops.items()]
-    rows.append(("Mean", interval_text(document["auroc_drop_interval"], sign=True)))
-    return Table(
-        f"AUROC of FP32 minus AUROC of {str(document['precision']).upper()}, same images",
-        ("Finding", "Drop"),
-        tuple(rows),
-        note="In brackets: 95% interval, patients resampled, both graphs by the same.",
-    )
-
-
-def tried_table(documents: Sequence[Document]) -> Table | None:
-    """Return what was judged before each artifact of `optimize` was chosen, or None."""
-    rows = [
-        (
-            str(trial["precision"]).upper(),
-            _text(len(trial["kept"]) or None, "d"),
-            interval_text(
-                dict(
-                    zip(
-                        ("value", "low", "high"),
-                        (trial["auroc_drop"], *(trial["auroc_drop_interval"] or (None, None))),
-                        strict=True,
-                    )
-                ),
-                sign=True,
-            ),
-            _text(trial["speed"], ".2f"),
-            _scaled(trial["size_bytes"], 1e6, ".1f"),
-            f"chosen: {trial['reason']}" if trial["chosen"] else str(trial["reason"]),
-        )
-        for document in documents
-        for trial in document.get("tried") or ()
-    ]
-    if not rows:
-        return None
-    columns = ("Precision", "Kept", "AUROC drop", "× FP32", "Size MB", "Why")
-    notes = dict.fromkeys(str(one["why"]) for one in documents if one.get("why"))
-    note = "Kept: layers left in floating point. × FP32: images per second, timed in turns."
-    return dense(Table("Tried", columns, tuple(rows), note=" ".join((*notes, note))))
 
 
 def pointing_table(documents: Sequence[Document]) -> Table:
@@ -412,16 +367,16 @@ def interval_text(value: object, *, sign: bool = False) -> str:
     """Return "0.838 [0.832, 0.844]" of a mapping or a number; a dash where it is undefined."""
     parts = value if isinstance(value, Mapping) else {"value": value}
     form = "+.4f" if sign else ".3f"
-    middle = _text(parts.get("value"), form)
+    middle = number_text(parts.get("value"), form)
     if not middle:
         return "–"
-    low, high = _text(parts.get("low"), form), _text(parts.get("high"), form)
+    low, high = number_text(parts.get("low"), form), number_text(parts.get("high"), form)
     return f"{middle} [{low}, {high}]" if low and high else middle
 
 
 def rate_text(value: float | None) -> str:
     """Return images per second with three figures or more, "" where not known."""
-    return _text(value, ",.0f" if value is not None and value >= 100 else ".3g")
+    return number_text(value, ",.0f" if value is not None and value >= 100 else ".3g")
 
 
 def _reference(document: Document, documents: Sequence[Document]) -> Document | None:
@@ -447,14 +402,16 @@ def _joined(document: Document, keys: Sequence[str]) -> str:
     return " ".join(parts)
 
 
-def _text(value: object, form: str) -> str:
+def number_text(value: object, form: str) -> str:
+    """Return a finite number in a form, "" for anything else."""
     if not isinstance(value, int | float) or not math.isfinite(value):
         return ""
     return format(value, form)
 
 
-def _scaled(value: object, unit: float, form: str) -> str:
-    return _text(value / unit if isinstance(value, int | float) else None, form)
+def scaled_text(value: object, unit: float, form: str) -> str:
+    """Return a number in a unit, "" for what is no number."""
+    return number_text(value / unit if isinstance(value, int | float) else None, form)
 
 
 def dense(table: Table) -> Table:
