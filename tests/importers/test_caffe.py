@@ -204,6 +204,20 @@ def test_a_network_to_train_is_read_as_the_one_to_deploy(
     np.testing.assert_allclose(values, wanted(np.maximum(image, 0)), atol=1e-6)
 
 
+def test_a_side_is_enough_where_the_weights_say_the_channels(tmp_path: Path) -> None:
+    text = """
+    layer { name: "d" type: "Data" top: "data" }
+    layer { name: "c" type: "Convolution" bottom: "data" top: "y"
+            convolution_param { num_output: 4 kernel_size: 3 group: 2 bias_term: false } }
+    """
+    path = files.write(tmp_path, text, {"c": [np.ones((4, 3, 3, 3), np.float32)]})
+    with pytest.raises(UsageError) as caught:
+        formats.read(path)
+    assert caught.value.code == "model-undescribed"
+    model = formats.read(path, Asked(side=7)).model
+    assert list(model.inputs[0].shape) == [1, 6, 7, 7]
+
+
 def test_labels_are_not_to_be_had(tmp_path: Path) -> None:
     text = TRAINING + 'layer { name: "odd" type: "Concat" bottom: "data" bottom: "l1" top: "y" }'
     with pytest.raises(ModelError) as caught:

@@ -267,6 +267,8 @@ def test_open_axes_are_closed_as_asked_and_never_guessed(keras: ModuleType, tmp_
     imported = formats.read(path, Asked(shapes={"": (1, 20, 20, 3)}))
     assert list(imported.model.inputs[0].shape) == [1, 20, 20, 3]
     assert difference(imported, noise(1, 20, 20, 3)) <= 1e-5
+    by_side = formats.read(path, Asked(side=24)).model
+    assert str(by_side.inputs[0].get_partial_shape()) == "[?,24,24,3]"
     for wrong in ((1, 20, 20, 4), (1, 20, 20)):
         with pytest.raises(ModelError) as refused:
             formats.read(path, Asked(shapes={"": wrong}))

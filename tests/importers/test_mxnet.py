@@ -663,6 +663,24 @@ def test_a_symbol_without_weights_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path / "net-symbol.json").code == "model-weights"
 
 
+@pytest.mark.parametrize(
+    ("written", "wanted"), [(None, "[1,3,8,8]"), ("(0, 3, 0, 0)", "[?,3,8,8]")]
+)
+def test_a_side_is_enough_where_the_weights_say_the_channels(
+    tmp_path: Path, written: str | None, wanted: str
+) -> None:
+    path = small().save(tmp_path)
+    symbol = tmp_path / "net-symbol.json"
+    graph = json.loads(symbol.read_text("utf-8"))
+    for node in graph["nodes"]:
+        if node["name"] == "data":
+            node["attrs"] = {} if written is None else {"__shape__": written}
+    symbol.write_text(json.dumps(graph), "utf-8")
+    assert refusal(path, Asked()).code == "model-undescribed"
+    model = mxnet.read(path, Asked(side=8)).model
+    assert str(model.inputs[0].get_partial_shape()) == wanted
+
+
 def test_an_input_of_unknown_shape_is_asked(tmp_path: Path) -> None:
     error = refusal(one("relu").save(tmp_path), Asked())
     assert error.code == "model-undescribed"

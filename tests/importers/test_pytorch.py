@@ -29,6 +29,7 @@ from thorax.errors import ModelError, ThoraxError
 from thorax.importers import pytorch_topologies
 from thorax.importers.formats import read
 from thorax.importers.imported import Asked, Imported
+from thorax.ir.graphs import open_graph
 from thorax.ir.load import Described
 from thorax.ir.optimize import optimize
 from thorax.labels import LabelSet
@@ -295,6 +296,22 @@ def test_what_comes_before_any_weight_takes_floats(
     require_alike(imported, network)
 
 
+@pytest.mark.parametrize("save", ["traced", "scripted"])
+@pytest.mark.parametrize("groups", [1, 3])
+def test_a_side_is_enough_for_a_script_and_a_state_dict(
+    tmp_path: Path, save: str, groups: int
+) -> None:
+    body = [nn.MaxPool2d(2), nn.Conv2d(3, 6, 3, groups=groups), nn.AdaptiveAvgPool2d(1)]
+    network = nn.Sequential(*body, nn.Flatten(), nn.Linear(6, 2)).eval()
+    path = {"traced": as_traced, "scripted": as_scripted}[save](network, tmp_path / "net.ts")
+    asked = Asked(side=SIDE)
+    assert list(read(path, asked).model.inputs[0].shape) == list(SHAPE)
+    assert list(open_graph(path, side=SIDE).model.inputs[0].shape) == list(SHAPE)
+    torch.save(networks.build("resnet18", classes=2, channels=1, width=0.25).state_dict(), path)
+    weights = read(path, Asked(topology="resnet18", side=SIDE))
+    assert list(weights.model.inputs[0].shape) == [1, 1, SIDE, SIDE]
+
+
 @pytest.mark.parametrize("side", [10_000, 1_000_000])
 def test_a_side_that_fills_the_memory_is_refused(tmp_path: Path, side: int) -> None:
     torch.save({}, tmp_path / "net.pth")
@@ -302,6 +319,8 @@ def test_a_side_that_fills_the_memory_is_refused(tmp_path: Path, side: int) -> N
         read(tmp_path / "net.pth", Asked(topology="resnet18", shapes={"": (1, 3, side, side)}))
     assert caught.value.code == "model-input"
     assert str(side) in caught.value.message
+    with pytest.raises(ModelError):
+        Asked(side=side)
 
 
 def test_a_state_dict_becomes_an_artifact(resnet: nn.Module, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ Field numbers are those of caffe.proto (BVLC Caffe 1.0), the rules those of its 
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -68,7 +68,7 @@ def read(path: Path, asked: Asked) -> Imported:
     blobs = _read_weights(weights)
     try:
         net = parse(structure.read_text("utf-8-sig"))
-        model = _Builder(net, blobs, asked.shapes).build()
+        model = _Builder(net, blobs, asked).build()
     except (ProtoError, UnicodeDecodeError, OSError) as error:
         raise ModelError("model-unreadable", f"{structure.name}: {error}") from error
     except (ModelError, UsageError) as error:
@@ -145,15 +145,14 @@ def _weights(net: memoryview) -> dict[str, tuple[Blob, ...]]:
 class _Builder:
     """Makes the graph, layer by layer in the order of the file, as Caffe does."""
 
-    def __init__(
-        self, net: Block, weights: dict[str, tuple[Blob, ...]], shapes: Mapping[str, Shape]
-    ) -> None:
+    def __init__(self, net: Block, weights: dict[str, tuple[Blob, ...]], asked: Asked) -> None:
         self._layers = [
             Layer(name, block.text("type"), block, weights.get(name, ()))
             for block, name in _deployed(net)
         ]
         self._net = net
-        self._shapes = shapes
+        self._shapes = asked.shapes
+        self._side = asked.side
         self._inputs: dict[str, ov.Node] = {}
         self._blobs: dict[str, ov.Output] = {}
         self._open: dict[str, None] = {}
@@ -201,6 +200,8 @@ class _Builder:
             )
         for name, shape in declared.items():
             wanted = self._shapes.get(name) or self._shapes.get("") or shape
+            if wanted is None and self._side is not None and len(declared) == 1:
+                wanted = self._square(self._side)
             if wanted is None:
                 raise UsageError(
                     "model-undescribed",
@@ -212,6 +213,17 @@ class _Builder:
             self._inputs[name] = ops.parameter(ov.PartialShape(list(wanted)), np.float32)
             self._inputs[name].set_friendly_name(name)
             self._blobs[name] = self._inputs[name].output(0)
+
+    def _square(self, side: int) -> Shape | None:
+        """Return the shape of a square image with the channels of the first convolution."""
+        for layer in self._layers:
+            if layer.key == "CONVOLUTION":
+                kernel = layer.blobs[0].shape if layer.blobs else ()
+                if len(kernel) != 4:
+                    return None
+                groups = layer.block.block("convolution_param").integer("group", 1)
+                return 1, kernel[1] * groups, side, side
+        return None
 
     def _add(self, layer: Layer) -> None:
         bottoms, tops = layer.block.texts("bottom"), layer.block.texts("top")

@@ -46,6 +46,8 @@ class Asked:
         topology: architecture of a bare state dict: a name, or `module:function`.
         shapes: of inputs by name, in the framework's own layout; "" is the only input's. An axis
             of -1 stays open.
+        side: of a square image, pixels, for an input that no shape is asked for and whose sides
+            the file leaves open.
         extensions: custom layers, as `thorax.devices.extensions.add_extension` takes them.
         begins: names where the network is to begin. Only a reader that cannot keep the names of
             inner layers cuts there itself; else the caller does.
@@ -55,6 +57,7 @@ class Asked:
     structure: Path | None = None
     topology: str | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    side: int | None = None
     extensions: tuple[str, ...] = ()
     begins: tuple[str, ...] = ()
     ends: tuple[str, ...] = ()
@@ -65,7 +68,8 @@ class Asked:
         Raises:
             ModelError: `model-input`.
         """
-        for shape in self.shapes.values():
+        square = () if self.side is None else ((self.side, self.side),)
+        for shape in (*self.shapes.values(), *square):
             if math.prod(max(1, axis) for axis in shape) > _MOST_VALUES:
                 raise ModelError(
                     "model-input",

@@ -20,7 +20,7 @@ from openvino.passes import ConstantFolding, Manager
 
 from thorax.errors import ModelError, UsageError
 from thorax.importers import legacy_keras
-from thorax.importers.imported import UNREADABLE, Asked, Imported, unreadable
+from thorax.importers.imported import UNREADABLE, Asked, Imported, Layout, unreadable
 from thorax.importers.keras_file import KerasFile, as_inspected, inspect, layout_of
 from thorax.importers.keras_pooling import same_pooling
 
@@ -58,9 +58,10 @@ def read(path: Path, asked: Asked) -> Imported:
         if not found.is_keras_2:
             raise
         return legacy_keras.read(found, asked, f"is not read ({error.message})")
-    shapes = input_shapes(
-        path, [(one.name, tuple(one.shape)) for one in network.inputs], asked.shapes
-    )
+    inputs = [(one.name, tuple(one.shape)) for one in network.inputs]
+    if asked.side is not None:
+        inputs = [(name, _square(shape, asked.side, layout_of(found))) for name, shape in inputs]
+    shapes = input_shapes(path, inputs, asked.shapes)
     try:
         model = _trace(keras, network, [tuple(max(1, n) for n in shape) for shape in shapes])
     except UNREADABLE as error:
@@ -124,6 +125,16 @@ def input_shapes(
             closed.append(said if length is None else length)
         shapes.append(tuple(closed))
     return shapes
+
+
+def _square(shape: tuple[int | None, ...], side: int, layout: Layout) -> tuple[int | None, ...]:
+    """Close the sides of an image that are open."""
+    if len(shape) != 4:
+        return shape
+    sides = (2, 3) if layout == "NCHW" else (1, 2)
+    return tuple(
+        side if axis in sides and length is None else length for axis, length in enumerate(shape)
+    )
 
 
 def _keras() -> ModuleType:

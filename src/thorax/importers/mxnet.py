@@ -1,7 +1,6 @@
 """MXNet networks: `NAME-symbol.json` with `NAME-0000.params`."""
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -36,7 +35,7 @@ def read(path: Path, asked: Asked) -> Imported:
     """
     symbol_path, params_path = _files(path, asked.structure)
     symbol = read_symbol(symbol_path)
-    network = _Network(symbol, read_parameters(params_path), asked.shapes, path)
+    network = _Network(symbol, read_parameters(params_path), asked, path)
     return Imported(network.build(), "mxnet", "NCHW", (symbol_path, params_path))
 
 
@@ -76,12 +75,13 @@ class _Network:
         self,
         symbol: Symbol,
         weights: Parameters,
-        shapes: Mapping[str, tuple[int, ...]],
+        asked: Asked,
         path: Path,
     ) -> None:
         self._symbol = symbol
         self._weights = weights
-        self._shapes = shapes
+        self._shapes = asked.shapes
+        self._side = asked.side
         self._path = path
         self._values: dict[tuple[int, int], ov.Output] = {}
         self._needed = self._reachable()
@@ -161,6 +161,8 @@ class _Network:
             written = Attributes(node.words(), node.name, "input").integers(_SHAPE)
             # MXNet writes 0 for a size that it does not know.
             shape = tuple(size if size > 0 else -1 for size in written)
+            if self._side is not None and len(self._inputs) == 1 and -1 in (shape[1:] or [-1]):
+                shape = self._square(shape, self._side)
             if not shape or -1 in shape[1:]:
                 raise UsageError(
                     "model-undescribed",
@@ -172,6 +174,22 @@ class _Network:
                 "model-undescribed", f"input {node.name} cannot be of shape {list(shape)}"
             )
         return ov.PartialShape(list(shape))
+
+    def _square(self, written: tuple[int, ...], side: int) -> tuple[int, ...]:
+        """Return the shape of square images, of the channels of the first convolution if unsaid."""
+        if written:
+            sides = (2, 3) if len(written) == 4 else ()
+            return tuple(
+                side if axis in sides and size < 0 else size for axis, size in enumerate(written)
+            )
+        for index, node in enumerate(self._symbol.nodes):
+            if index in self._needed and _kind(node) == "Convolution":
+                kernel = self._weights.get(self._symbol.nodes[node.inputs[1][0]].name)
+                if kernel is None or kernel.ndim != 4:
+                    break
+                groups = Attributes(node.words(), node.name, node.op).integer("num_group", 1)
+                return 1, kernel.shape[1] * groups, side, side
+        return ()
 
     def _layer(self, node: Node) -> list[ov.Output]:
         build = builder(node.op)

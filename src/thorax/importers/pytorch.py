@@ -56,16 +56,20 @@ def read(path: Path, asked: Asked) -> Imported:
     else:
         tensors = pytorch_archive.state_dict(path)
         network = pytorch_topologies.build(asked.topology, tensors, path).eval()
-        example = torch.zeros(_shape(asked, path))
+        example = torch.zeros(_shape(asked, network, path))
         run = runner(network)
         try:
             run([example.numpy()])
             model = convert(network, example, asked.extensions)
+            if not asked.shapes:
+                model.reshape(list(example.shape))
         except (RuntimeError, ValueError, IndexError) as error:
             raise _no_fit(path, example, error) from error
     if not model.inputs or not model.outputs:
         raise ModelError("model-unreadable", f"{path.name} holds no network")
     _require_floats(model)
+    if asked.side is not None and not asked.shapes:
+        _close_square(model, asked.side, path)
     close(model, asked.shapes, path)
     return Imported(model, "pytorch", "NCHW", (path,), run)
 
@@ -185,6 +189,21 @@ def _require_floats(model: ov.Model) -> None:
     model.validate_nodes_and_infer_types()
 
 
+def _close_square(model: ov.Model, side: int, path: Path) -> None:
+    """Give the one input of a script, which says nothing of it, the first kernel's channels."""
+    if len(model.inputs) != 1 or model.inputs[0].get_partial_shape().rank.is_static:
+        return
+    for layer in model.get_ordered_ops():
+        if layer.get_type_name() in ("Convolution", "GroupConvolution"):
+            kernel = layer.input_value(1).get_partial_shape()
+            # [O,I,Y,X], or of groups [G,O,I,Y,X].
+            if kernel.is_static and len(kernel) - (layer.get_type_name()[0] == "G") == 4:
+                sizes = kernel.to_shape()
+                channels = sizes[1] if len(sizes) == 4 else sizes[0] * sizes[2]
+                close(model, {"": (1, channels, side, side)}, path)
+            return
+
+
 def _translated(path: Path, error: Exception) -> ModelError:
     lacking = _LACKING.search(str(error))
     if lacking is None:
@@ -196,8 +215,11 @@ def _translated(path: Path, error: Exception) -> ModelError:
     )
 
 
-def _shape(asked: Asked, path: Path) -> tuple[int, ...]:
+def _shape(asked: Asked, network: nn.Module, path: Path) -> tuple[int, ...]:
     shapes = list(asked.shapes.values())
+    stem = next((one for one in network.modules() if isinstance(one, nn.Conv2d)), None)
+    if not shapes and asked.side is not None and stem is not None:
+        return 1, stem.in_channels, asked.side, asked.side
     if len(shapes) != 1 or min(shapes[0][1:], default=-1) < 1:
         raise UsageError(
             "model-undescribed",

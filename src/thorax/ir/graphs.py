@@ -72,7 +72,7 @@ def open_graph(path: Path, asked: Asked | None = None, *, side: int | None = Non
         add_extensions(asked.extensions)
         model = _read_ir(made)
         return Graph(made.path, model, "NCHW", made.card, made.card.precision.compute)
-    imported = formats.read(path, asked)
+    imported = formats.read(path, replace(asked, side=side))
     model, layout = imported.model, imported.layout
     _fix(model, path, asked, side, layout)
     correct(model)
