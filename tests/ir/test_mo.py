@@ -22,6 +22,7 @@ from thorax.cli import app
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.importers import formats
 from thorax.importers.imported import Asked, Imported
+from thorax.ir import mo
 from thorax.ir.mo import Generated, convert
 from thorax.ir.mo_plan import Flags
 from thorax.measure.optimizer_tables import ports_table
@@ -134,6 +135,15 @@ def test_the_data_type_is_that_of_the_weights(
         if node.get_type_name() == "Constant" and node.get_element_type().is_real()
     }
     assert (ov.Type.f16 in kinds) == (precision == "fp16")
+
+
+def test_weights_that_do_not_survive_16_bits_are_refused(
+    save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mo, "_STORED_TOLERANCE", 1e-9)
+    error = refused(tmp_path, ModelError, save(), data_type="FP16")
+    assert error.code == "model-differs"
+    assert "16 bits" in str(error)
 
 
 def test_the_flags_are_words_of_a_shell(save: Save, tmp_path: Path) -> None:

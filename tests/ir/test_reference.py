@@ -5,6 +5,7 @@ import openvino as ov
 import openvino.opset13 as ops
 import pytest
 
+from thorax.errors import ModelError
 from thorax.ir.preprocessing import Steps, prepend
 from thorax.ir.reference import Reference, compare
 
@@ -41,6 +42,15 @@ def test_a_batch_is_held_against_its_images_one_by_one() -> None:
     reference = Reference.of(double([1, 4]), shapes, None)
     assert reference.one_by_one
     assert compare(double([3, 4]), reference, [Steps()], [()]) == 0
+
+
+def test_a_graph_that_cannot_run_is_refused() -> None:
+    sharp = ops.parameter([1, 3], ov.Type.f32, name="x")
+    scattered = ops.gather_elements(sharp, ops.constant(np.full((1, 3), 9)), 1)
+    model = ov.Model([ops.result(scattered)], [sharp], "net")
+    with pytest.raises(ModelError, match="net can be read but not run") as refused:
+        Reference.of(model, [ov.PartialShape([1, 3])], None)
+    assert refused.value.code == "model-unrunnable"
 
 
 def test_steps_that_are_missing_show() -> None:

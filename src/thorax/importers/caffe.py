@@ -3,6 +3,7 @@
 Field numbers are those of caffe.proto (BVLC Caffe 1.0), the rules those of its net.cpp.
 """
 
+import difflib
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,8 +65,10 @@ def read(path: Path, asked: Asked) -> Imported:
             `model-input`.
         UsageError: `model-undescribed`.
     """
+    # First, because junk is junk whatever stands beside it.
+    blobs = _read_weights(path) if path.suffix.lower() == ".caffemodel" else None
     structure, weights = _pair(path, asked.structure)
-    blobs = _read_weights(weights)
+    blobs = _read_weights(weights) if blobs is None else blobs
     try:
         net = parse(structure.read_text("utf-8-sig"))
         model = _Builder(net, blobs, asked).build()
@@ -82,7 +85,7 @@ def _pair(path: Path, structure: Path | None) -> tuple[Path, Path]:
         if structure is not None:
             raise UsageError(
                 "model-undescribed",
-                f"{path.name} and --structure {structure.name} both describe layers; give the "
+                f"{path.name} and {structure.name} both describe layers; give the "
                 ".caffemodel as the model",
             )
         weights = path.with_suffix(".caffemodel")
@@ -91,7 +94,7 @@ def _pair(path: Path, structure: Path | None) -> tuple[Path, Path]:
                 path,
                 "*.caffemodel",
                 "holds no weights; give the .caffemodel as the model and this file with "
-                "--structure",
+                "--structure, or --input_proto of `thorax mo`",
             )
         return path, weights
     if structure is None:
@@ -100,11 +103,18 @@ def _pair(path: Path, structure: Path | None) -> tuple[Path, Path]:
             structure = _only(
                 path,
                 "*deploy*.prototxt",
-                "does not describe its layers; give its .prototxt with --structure",
+                "does not describe its layers; give its .prototxt with --structure, or "
+                "--input_proto of `thorax mo`",
             )
     if not structure.is_file():
         raise ModelError("model-missing", f"no description of the layers at {structure}")
     return structure, path
+
+
+def _alike(key: str) -> str:
+    """Return the types that are written nearly so, as part of a message."""
+    near = difflib.get_close_matches(key, list(_BUILD), n=3)
+    return f" (near it: {', '.join(near).lower()})" if near else ""
 
 
 def _only(path: Path, pattern: str, advice: str) -> Path:
@@ -119,7 +129,10 @@ def _only(path: Path, pattern: str, advice: str) -> Path:
 def _read_weights(path: Path) -> dict[str, tuple[Blob, ...]]:
     """Return what each layer learned by the layer's name."""
     try:
-        return _weights(memoryview(path.read_bytes()))
+        data = path.read_bytes()
+        if not data:
+            raise WireError("it is empty")
+        return _weights(memoryview(data))
     except (WireError, OSError) as error:
         raise ModelError(
             "model-unreadable", f"{path.name} is damaged or no .caffemodel: {error}"
@@ -205,8 +218,8 @@ class _Builder:
             if wanted is None:
                 raise UsageError(
                     "model-undescribed",
-                    f"the description does not say the shape of input {name!r}; say it with --side "
-                    "or --input_shape",
+                    f"the description does not say the shape of input {name!r}; say it with "
+                    "--side, or --input_shape of `thorax mo`",
                 )
             if min(wanted, default=1) < -1 or _values(ov.PartialShape(list(wanted))) > _MOST_VALUES:
                 raise ModelError("model-input", f"input {name!r} cannot be of shape {list(wanted)}")
@@ -241,9 +254,9 @@ class _Builder:
         build = _BUILD.get(key)
         if build is None:
             raise layer.refuse(
-                "is none of Caffe's that can be converted; convert the network to ONNX with the "
-                f"Caffe that it was made for, or end the .prototxt before it. These can: "
-                f"{', '.join(sorted(_BUILD)).lower()}"
+                f"is none of Caffe's that can be converted{_alike(layer.key)}; convert the network "
+                "to ONNX with the Caffe that it was made for, or end the .prototxt before it "
+                "(docs/optimizer.md, Formats)"
             )
         least, most = _BOTTOMS.get(key, (1, 1))
         if not least <= len(bottoms) <= most:

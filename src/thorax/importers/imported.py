@@ -147,3 +147,13 @@ def unreadable(path: Path, error: Exception) -> ModelError:
     return ModelError(
         "model-unreadable", f"{path.name}: {lines[-1] if lines else type(error).__name__}"
     )
+
+
+def unrunnable(name: str, error: Exception) -> ModelError:
+    """Return the error of a graph that was read and cannot be computed."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ModelError(
+        "model-unrunnable",
+        f"{name} can be read but not run: OpenVINO says {lines[-1] if lines else error!r}; export "
+        "it without that layer, or with another operator set; nothing was written",
+    )

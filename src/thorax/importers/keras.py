@@ -116,7 +116,8 @@ def input_shapes(
             if length is None and said < 0 and axis > 0:
                 raise UsageError(
                     "model-undescribed",
-                    f"{path.name} leaves input {name!r} open as {list(shape)}; say its side",
+                    f"{path.name} leaves input {name!r} open as {list(shape)}; say --side, "
+                    "or --input_shape of `thorax mo`",
                 )
             if length is not None and said >= 0 and said != length:
                 raise ModelError(

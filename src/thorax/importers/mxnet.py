@@ -33,9 +33,12 @@ def read(path: Path, asked: Asked) -> Imported:
             converted, `model-weights` when a weight is missing or of a wrong shape, `model-input`.
         UsageError: `model-undescribed` when a file or the shape of an input must be said.
     """
+    # First, because junk is junk whatever stands beside it.
+    weights = read_parameters(path) if path.suffix.lower() == ".params" else None
     symbol_path, params_path = _files(path, asked.structure)
     symbol = read_symbol(symbol_path)
-    network = _Network(symbol, read_parameters(params_path), asked, path)
+    weights = read_parameters(params_path) if weights is None else weights
+    network = _Network(symbol, weights, asked, path)
     return Imported(network.build(), "mxnet", "NCHW", (symbol_path, params_path))
 
 
@@ -62,8 +65,8 @@ def _files(path: Path, structure: Path | None) -> tuple[Path, Path]:
     if not symbol.is_file():
         raise UsageError(
             "model-undescribed",
-            f"{path.name} holds weights alone and there is no {symbol}; say with --structure "
-            "where the -symbol.json of the layers is",
+            f"{path.name} holds weights alone and there is no {symbol}; say with --structure, "
+            "or --input_symbol of `thorax mo`, where the -symbol.json of the layers is",
         )
     return symbol, path
 
@@ -170,9 +173,7 @@ class _Network:
                     "with --side, or with --input_shape of `thorax mo`",
                 )
         if min(shape) < -1 or 0 in shape or max(shape) > 1 << 31:
-            raise UsageError(
-                "model-undescribed", f"input {node.name} cannot be of shape {list(shape)}"
-            )
+            raise ModelError("model-input", f"input {node.name} cannot be of shape {list(shape)}")
         return ov.PartialShape(list(shape))
 
     def _square(self, written: tuple[int, ...], side: int) -> tuple[int, ...]:

@@ -224,7 +224,7 @@ def _shape(asked: Asked, network: nn.Module, path: Path) -> tuple[int, ...]:
         raise UsageError(
             "model-undescribed",
             f"{path.name} is a state dict, which does not say its input; say --side, or "
-            "--input_shape, e.g. [1,3,224,224]",
+            "--input_shape of `thorax mo`, e.g. [1,3,224,224]",
         )
     return (max(shapes[0][0], 1), *shapes[0][1:])
 

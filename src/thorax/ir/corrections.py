@@ -170,7 +170,7 @@ def _open_average(node: ov.Node, said: dict[str, Any], *, counts: bool) -> ov.No
             "model-input",
             f"layer {node.get_friendly_name()} averages {node.get_input_partial_shape(0)}, counts "
             "padding and rounds up, which is right for a fixed shape alone; say --side, or "
-            "--input_shape with thorax mo",
+            "--input_shape of `thorax mo`",
         )
     if said["rounding_type"] == "ceil_torch":
         return None

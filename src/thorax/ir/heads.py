@@ -13,7 +13,11 @@ from thorax.errors import ModelError
 from thorax.ir.layouts import TO_CHANNELS_FIRST, TO_CHANNELS_LAST
 
 _RESHAPES: Final = ("Reshape", "Squeeze", "Unsqueeze", "Convert")
-_ACTIVATIONS: Final[dict[str, Activation]] = {"Sigmoid": "sigmoid", "Softmax": "softmax"}
+_ACTIVATIONS: Final[dict[str, Activation]] = {
+    "Sigmoid": "sigmoid",
+    "Softmax": "softmax",
+    "LogSoftmax": "softmax",
+}
 
 _Matrix = npt.NDArray[np.float64]
 
@@ -46,7 +50,8 @@ def constant(output: ov.Output) -> npt.NDArray[np.float32] | None:
 def find_logits(model: ov.Model) -> tuple[ov.Output, Activation | None]:
     """Return the value before a final sigmoid or softmax, and which; else the output and None.
 
-    An activation that an exporter wrote out in exponentials is one too, and reshapes may follow.
+    An activation that an exporter wrote out in exponentials is one too, the logarithm of a softmax
+    counts as the softmax, and reshapes may follow.
 
     Raises:
         ModelError: `model-outputs`.
@@ -62,7 +67,10 @@ def find_logits(model: ov.Model) -> tuple[ov.Output, Activation | None]:
         value = value.get_node().input_value(0)
     node = value.get_node()
     kind = node.get_type_name()
-    if kind == "Sigmoid" or (kind == "Softmax" and _over_classes(node)):
+    if kind == "Log" and node.input_value(0).get_node().get_type_name() == "Softmax":
+        node = node.input_value(0).get_node()
+        kind = "Softmax"
+    if kind == "Sigmoid" or (kind in ("Softmax", "LogSoftmax") and _over_classes(node)):
         return node.input_value(0), _ACTIVATIONS[kind]
     for written_out, activation in ((_sigmoid_of, "sigmoid"), (_softmax_of, "softmax")):
         inner = written_out(node)

@@ -16,10 +16,11 @@ from thorax.devices.extensions import add_extensions
 from thorax.durable import sha256
 from thorax.errors import ModelError, UsageError
 from thorax.importers import formats
-from thorax.importers.imported import Asked, Imported, Layout, Run
+from thorax.importers.imported import Asked, Imported, Layout, Run, unrunnable
 from thorax.ir import sealed
 from thorax.ir.batch import open_batch
 from thorax.ir.corrections import correct
+from thorax.ir.endings import answers_logarithms, require_understood
 from thorax.ir.fold import Folded, fold, unchanged
 from thorax.ir.heads import find_logits
 from thorax.ir.layouts import take_channels_first
@@ -226,8 +227,13 @@ def _foreign(path: Path, described: Described) -> Source:
             "model-activation",
             f"{path.name} ends in {own}; --activation says {described.activation}: leave it out",
         )
+    require_understood(model, path.name, own, described.activation)
     activation = own or described.activation or "sigmoid"
-    untouched = open_core().compile_model(model.clone(), "CPU", hint)
+    logarithms = own is not None and answers_logarithms(model)
+    try:
+        untouched = open_core().compile_model(model.clone(), "CPU", hint)
+    except RuntimeError as error:
+        raise unrunnable(path.name, error) from error
     folded = _fold(model)
 
     def reference(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -235,6 +241,8 @@ def _foreign(path: Path, described: Described) -> Source:
             scores = np.asarray(untouched(images)[0][0], np.float32)
         else:
             scores = _ask(imported.run, images, layout)
+        if logarithms:
+            return np.asarray(np.exp(scores), np.float32)
         return scores if own else _probability(scores, activation)
 
     return Source(

@@ -29,6 +29,9 @@ from thorax.ir.reshape import fix_shapes
 _TOLERANCE: Final = 1e-4
 """Largest difference, relative to the output's largest value, that reordered FP32 explains."""
 
+_STORED_TOLERANCE: Final = 0.1
+"""Largest such difference that storing weights with 16 bits may make; 1e-3 is usual."""
+
 _NOT_LAYERS: Final = ("Parameter", "Result", "Constant")
 
 
@@ -182,6 +185,7 @@ def convert(flags: Flags, *, on_progress: Callable[[str], None] | None = None) -
         if half:
             # What is written, not what was meant: its weights have lost bits.
             difference = compare(staged, reference, steps, turned)
+            _require_stored(difference, plan.path.name)
     xml = flags.output_dir / f"{plan.name}.xml"
     return Generated(
         xml=xml,
@@ -247,6 +251,16 @@ def _require_equal(difference: float | None, name: str) -> None:
             "model-differs",
             f"{name}: an output of the fp32 graph differs by {difference:.2g} of its largest value "
             f"from the source's, allowed is {_TOLERANCE:.2g}; nothing was written",
+        )
+
+
+def _require_stored(difference: float | None, name: str) -> None:
+    if difference is not None and not difference <= _STORED_TOLERANCE:
+        raise ModelError(
+            "model-differs",
+            f"{name}: with weights of 16 bits an output differs by {difference:.2g} of its largest "
+            f"value from the source's, allowed is {_STORED_TOLERANCE:.2g}; leave out "
+            "--data_type FP16; nothing was written",
         )
 
 

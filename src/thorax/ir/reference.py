@@ -10,7 +10,7 @@ import numpy.typing as npt
 import openvino as ov
 
 from thorax.devices.core import open_core
-from thorax.importers.imported import Run
+from thorax.importers.imported import Run, unrunnable
 from thorax.ir.corrections import correct
 from thorax.ir.preprocessing import Steps
 
@@ -44,6 +44,9 @@ class Reference:
             model: kept as it is.
             shapes: that its inputs are to have.
             run: the framework's own execution, where there is one.
+
+        Raises:
+            ModelError: `model-unrunnable` where shapes leave nothing else to try.
         """
         own = [port.get_partial_shape() for port in model.inputs]
         one_by_one = _one_by_one(own, shapes)
@@ -62,7 +65,9 @@ class Reference:
                         for shape, port in zip(fed, compiled.inputs, strict=True)
                     ]
                 )
-            except RuntimeError:
+            except RuntimeError as error:
+                if all(shape.is_static for shape in shapes):
+                    raise unrunnable(model.get_friendly_name(), error) from error
                 continue
             sizes = tuple(concrete)
             break

@@ -48,6 +48,7 @@ def ports_table(document: Document) -> Table:
         if difference is None
         else f"Differs from the source by {difference:.1e} of an output's largest value; "
         f"computed by {document['compared_with']}."
+        + (" Weights have 16 bits." if document.get("precision") == "fp16" else "")
     )
     columns = ("Port", "Shape", "Type", "Layout", "Done to it first")
     title = f"IR of a {document['framework']} model, {document['layers']} layers"

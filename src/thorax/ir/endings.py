@@ -1,0 +1,118 @@
+"""How a foreign classifier ends, and whether its answers can be understood."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import openvino as ov
+
+from thorax.artifact import Activation
+from thorax.errors import ModelError, UsageError
+
+_MOVES: Final = (
+    "Reshape", "Squeeze", "Unsqueeze", "Convert", "Transpose", "Concat", "Gather", "Slice",
+    "StridedSlice", "Split", "VariadicSplit", "Pad", "FakeQuantize",
+)  # fmt: skip
+_AFFINE: Final = ("Add", "Subtract", "Multiply", "Divide", "Negative", "BatchNormInference")
+_POOLS: Final = (
+    "ReduceMean", "ReduceSum", "ReduceMax", "AvgPool", "MaxPool", "AdaptiveAvgPool",
+    "AdaptiveMaxPool",
+)  # fmt: skip
+_LINEAR: Final = (
+    "MatMul", "Convolution", "GroupConvolution", "ConvolutionBackpropData",
+    "GroupConvolutionBackpropData", "Einsum",
+)  # fmt: skip
+_BOUNDED: Final = ("Sigmoid", "Softmax", "LogSoftmax", "HardSigmoid", "Tanh", "Clamp", "Exp", "Log")
+
+
+def last_layer(model: ov.Model) -> ov.Node:
+    """Return the layer that a single output answers, seen through what only moves values."""
+    node = model.outputs[0].get_node().input_value(0).get_node()
+    while node.get_type_name() in ("Reshape", "Squeeze", "Unsqueeze", "Convert"):
+        node = node.input_value(0).get_node()
+    return node
+
+
+def answers_logarithms(model: ov.Model) -> bool:
+    """Return whether a network that ends in a softmax answers its logarithm."""
+    return last_layer(model).get_type_name() in ("LogSoftmax", "Log")
+
+
+def require_understood(
+    model: ov.Model, name: str, own: Activation | None, told: Activation | None
+) -> None:
+    """Refuse answers that are neither probabilities nor plainly logits.
+
+    Logits are what a convolution, a matrix product or a pool makes, shifted and scaled by constants
+    at most.
+
+    Args:
+        model: one output.
+        name: of the file, for people.
+        own: the activation that it ends in.
+        told: what the user says of its outputs.
+
+    Raises:
+        ModelError: `model-outputs` for a softmax over another axis than the classes.
+        UsageError: `model-undescribed`.
+    """
+    if own is not None:
+        return
+    last = last_layer(model)
+    if last.get_type_name() in ("Softmax", "LogSoftmax"):
+        raise ModelError(
+            "model-outputs",
+            f"{name} ends in a {last.get_type_name()} over axis {last.get_attributes()['axis']} of "
+            f"{last.get_input_partial_shape(0)}, which are not its classes; export it with one "
+            "over axis 1, or without",
+        )
+    if told is not None:
+        return
+    odd = next(_not_plain(model.outputs[0].get_node().input_value(0), pooled=False), None)
+    if odd is not None:
+        raise UsageError(
+            "model-undescribed",
+            f"{name} ends in layer {odd.get_friendly_name()} ({odd.get_type_name()}), which makes "
+            "neither probabilities nor logits that can be told; say with --activation sigmoid or "
+            "softmax what is to be done to its outputs, or export it up to its logits",
+        )
+
+
+def _not_plain(value: ov.Output, *, pooled: bool) -> Iterator[ov.Node]:
+    """Yield the layers that a value ends in and that make no logits."""
+    waiting, seen = [(value, pooled)], set()
+    while waiting:
+        one, after_pool = waiting.pop()
+        node = one.get_node()
+        kind = node.get_type_name()
+        if (node.get_name(), after_pool) in seen or kind in (*_LINEAR, "Constant"):
+            continue
+        seen.add((node.get_name(), after_pool))
+        if kind in _POOLS:
+            waiting.append((node.input_value(0), True))
+        elif kind in _MOVES or kind in _AFFINE:
+            inputs = node.input_values()
+            computed = [part for part in inputs if _of_image(part)]
+            if kind in ("Multiply", "Divide") and len(computed) > 1 and not after_pool:
+                yield node
+                continue
+            first_only = kind in _MOVES and kind != "Concat"
+            waiting += [(part, after_pool) for part in (inputs[:1] if first_only else computed)]
+        elif kind in _BOUNDED or not after_pool:
+            # A pool of features is logits whatever made them, but not of probabilities.
+            yield node
+
+
+def _of_image(value: ov.Output) -> bool:
+    """Return whether a value is computed of an input, and not of constants alone."""
+    waiting, seen = [value.get_node()], set()
+    while waiting:
+        node = waiting.pop()
+        if node.get_type_name() == "Parameter":
+            return True
+        # Types and shapes are asked of the image, its values are not.
+        inputs = {"ShapeOf": 0, "ConvertLike": 1}.get(node.get_type_name())
+        for part in node.input_values()[:inputs]:
+            if part.get_node().get_name() not in seen:
+                seen.add(part.get_node().get_name())
+                waiting.append(part.get_node())
+    return False

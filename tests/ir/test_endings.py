@@ -1,0 +1,101 @@
+"""What a classifier ends in, told apart or refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch import Tensor, nn
+
+from thorax.errors import ThoraxError
+from thorax.ir.load import Described, Source, load
+from thorax.labels import LabelSet
+
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+
+LABELS = LabelSet("three", ("Cardiomegaly", "Effusion", "Mass"))
+
+
+class Network(nn.Module):
+    def __init__(self, end: Callable[[Tensor], Tensor], pooled: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.fc = nn.Linear(4, 3)
+        self.end = end
+        self.pooled = pooled
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.end(self.fc(self.pooled(torch.relu(self.conv(x)))))
+
+
+def mean(x: Tensor) -> Tensor:
+    return x.mean((2, 3))
+
+
+def open_source(
+    folder: Path, end: Callable[[Tensor], Tensor], kind: str, activation: str | None = None
+) -> tuple[Source, npt.NDArray[np.float32]]:
+    """Return what is read of a network with this end, and what it answers for `image`."""
+    network = Network(end, mean).eval()
+    with torch.inference_mode():
+        answer = network(torch.from_numpy(image())).numpy()
+    if kind == "ts":
+        path = folder / "net.ts"
+        torch.jit.trace(network, torch.zeros(1, 1, 8, 8)).save(path)  # type: ignore[no-untyped-call]
+    else:
+        path = folder / "net.pt2"
+        torch.export.save(torch.export.export(network, (torch.zeros(1, 1, 8, 8),)), path)
+    described = Described(LABELS, (0.5,), (0.25,), side=8, activation=activation)  # type: ignore[arg-type]
+    return load(path, described), answer
+
+
+def image() -> npt.NDArray[np.float32]:
+    return np.random.default_rng(1).normal(0, 1, (1, 1, 8, 8)).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["ts", "pt2"])
+@pytest.mark.parametrize(
+    "end", [lambda x: torch.log_softmax(x, 1), lambda x: torch.log(torch.softmax(x, 1))]
+)
+def test_the_logarithm_of_a_softmax_is_a_softmax(
+    tmp_path: Path, end: Callable[[Tensor], Tensor], kind: str
+) -> None:
+    source, answer = open_source(tmp_path, end, kind)
+    assert source.activation == "softmax"
+    np.testing.assert_allclose(source.reference(image()), np.exp(answer[0]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda x: torch.sigmoid(x) * 2 - 0.5,
+        torch.tanh,
+        lambda x: torch.clamp(x, 0, 1),
+        lambda x: torch.cat([torch.sigmoid(x[:, :1]), x[:, 1:]], 1),
+        lambda x: 1 - torch.sigmoid(x),
+    ],
+    ids=["scaled", "tanh", "clamp", "one of them", "other way round"],
+)
+def test_an_end_that_says_nothing_needs_the_activation(
+    tmp_path: Path, end: Callable[[Tensor], Tensor]
+) -> None:
+    with pytest.raises(ThoraxError, match="--activation") as refused:
+        open_source(tmp_path, end, "ts")
+    assert (refused.value.code, refused.value.exit_code) == ("model-undescribed", 2)
+    assert open_source(tmp_path, end, "ts", "sigmoid")[0].activation == "sigmoid"
+
+
+@pytest.mark.parametrize(
+    "end", [lambda x: x, lambda x: x / 2.5 + 1, lambda x: x - x.mean(1, keepdim=True)]
+)
+def test_a_linear_end_is_logits(tmp_path: Path, end: Callable[[Tensor], Tensor]) -> None:
+    assert open_source(tmp_path, end, "ts")[0].activation == "sigmoid"
+
+
+def test_a_softmax_over_the_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ThoraxError, match="axis 0") as refused:
+        open_source(tmp_path, lambda x: torch.softmax(x, 0), "ts")
+    assert refused.value.code == "model-outputs"
