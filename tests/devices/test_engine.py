@@ -105,7 +105,7 @@ def test_a_batch_equals_its_images_one_by_one(tiny_fp32: Artifact, tiny_store: S
         np.testing.assert_allclose(got, together, rtol=0, atol=1e-5 * scale)
 
 
-def flat(folder: Path, shape: list[int]) -> Artifact:
+def flat(folder: Path, shape: list[int], *, first: bool = False) -> Artifact:
     """Write a network without a heat map that reshapes its image to a fixed shape first."""
     image = ops.parameter([1, 1, 16, 16], np.uint8, name=INPUT)
     shaped = ops.reshape(ops.convert(image, np.float32), ops.constant(np.array(shape)), False)
@@ -115,6 +115,9 @@ def flat(folder: Path, shape: list[int]) -> Artifact:
         line = ops.reshape(shaped, ops.constant(np.array([1, 256])), False)
     weight = ops.constant(np.linspace(-1e-4, 2e-4, 512, dtype=np.float32).reshape(256, 2))
     scores = ops.sigmoid(ops.matmul(line, weight, False, False))
+    if first:
+        begin, end = ops.constant([0]), ops.constant([1])
+        scores = ops.slice(scores, begin, end, ops.constant([1]), ops.constant([0]))
     scores.output(0).set_names({PROBABILITY})
     ov.save_model(ov.Model([scores], [image]), folder / artifact.XML, compress_to_fp16=False)
     card = Card(
@@ -140,6 +143,14 @@ def test_a_graph_written_for_one_image_is_refused_for_a_batch(tmp_path: Path) ->
     made = flat(tmp_path, [4, 8, 8])
     assert compile(made).infer(np.zeros((1, 1, 16, 16), np.uint8)).probability.shape == (1, 2)
     with pytest.raises(ModelError, match="not 3") as refused:
+        compile(made, batch=3)
+    assert refused.value.code == "model-batch"
+
+
+def test_a_graph_that_answers_for_its_first_image_alone_is_refused(tmp_path: Path) -> None:
+    made = flat(tmp_path, [1, 256], first=True)
+    assert compile(made).infer(np.zeros((1, 1, 16, 16), np.uint8)).probability.shape == (1, 2)
+    with pytest.raises(ModelError, match="answers 1") as refused:
         compile(made, batch=3)
     assert refused.value.code == "model-batch"
 

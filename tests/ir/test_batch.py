@@ -7,8 +7,7 @@ import openvino as ov
 import openvino.opset13 as ops
 import pytest
 
-from thorax.errors import ModelError
-from thorax.ir.batch import open_batch, set_batch
+from thorax.ir.batch import open_batch
 
 
 def flattening(target: Sequence[int], *, special_zero: bool = False) -> ov.Model:
@@ -46,7 +45,8 @@ def test_a_batch_stated_in_a_reshape_is_only_one_of_its_values(
     one = flattening(target, special_zero=special_zero)
     wanted = np.concatenate([run(one, image[None]) for image in images])
     several = flattening(target, special_zero=special_zero)
-    set_batch(several, 4)
+    open_batch(several)
+    several.reshape([4, 3, 2, 2])
     assert list(several.outputs[0].shape) == [4, 5]
     np.testing.assert_allclose(run(several, images), wanted, rtol=0, atol=1e-6)
 
@@ -59,17 +59,3 @@ def test_a_reshape_whose_one_is_not_the_batch_is_left_alone() -> None:
     open_batch(model)
     kinds = [node for node in model.get_ordered_ops() if node.get_type_name() == "Reshape"]
     assert [list(node.input_value(1).get_node().data) for node in kinds] == [[-1, 4], [1, 16]]
-    with pytest.raises(ModelError) as refused:
-        set_batch(model, 2)
-    assert refused.value.code == "model-batch"
-
-
-def test_a_graph_that_keeps_its_one_row_is_refused() -> None:
-    image = ops.parameter([1, 4], np.float32, "x")
-    first = ops.slice(image, ops.constant([0]), ops.constant([1]), ops.constant([1]),
-                      ops.constant([0]))  # fmt: skip
-    model = ov.Model([ops.result(ops.relu(first))], [image], "n")
-    with pytest.raises(ModelError, match="keeps 1 rows") as refused:
-        set_batch(model, 3)
-    assert refused.value.code == "model-batch"
-    assert "\n" not in refused.value.message

@@ -200,6 +200,14 @@ def compile(
                 "model-batch",
                 f"{artifact.path.name} takes one image at a time, not {batch}: {_last_line(error)}",
             ) from error
+        for port in model.outputs:
+            # A graph that reads its first image alone would answer for none of the others.
+            if port.get_shape()[0] != batch:
+                raise ModelError(
+                    "model-batch",
+                    f"{artifact.path.name} takes one image at a time: of {batch} its output "
+                    f"{port.any_name} answers {port.get_shape()[0]}",
+                )
     own: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision.compute}
     shared: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper(), "PERF_COUNT": counters}
     if streams is not None:

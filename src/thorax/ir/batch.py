@@ -4,8 +4,6 @@ import numpy as np
 import openvino as ov
 import openvino.opset13 as ops
 
-from thorax.errors import ModelError
-
 
 def open_batch(model: ov.Model, batch: int = 1) -> None:
     """Leave the first axis of every input open, and reshapes that state it follow it.
@@ -33,38 +31,6 @@ def open_batch(model: ov.Model, batch: int = 1) -> None:
             ov.utils.replace_node(node, freed)
             # What follows is judged by the shapes that it now gets.
             model.validate_nodes_and_infer_types()
-
-
-def set_batch(model: ov.Model, batch: int) -> None:
-    """Give every input its first axis in place, reshapes that state it included.
-
-    Args:
-        model: its inputs have the batch first.
-        batch: 1 or more.
-
-    Raises:
-        ModelError: `model-batch` where the graph keeps another number of rows.
-    """
-    open_batch(model)
-    try:
-        _reshape(model, batch)
-    except RuntimeError as error:
-        raise ModelError("model-batch", _refusal(batch, str(error).strip())) from error
-    for port in model.outputs:
-        shape = port.get_partial_shape()
-        if shape.rank.is_static and len(shape) and shape[0].is_static:
-            rows = shape[0].get_length()
-            if rows != batch:
-                raise ModelError(
-                    "model-batch", _refusal(batch, f"an output [{shape}] keeps {rows} rows")
-                )
-
-
-def _refusal(batch: int, reason: str) -> str:
-    return (
-        f"the graph does not take {batch} images at a time: {reason.splitlines()[-1]}; export it "
-        "with an open batch, or convert it for one image"
-    )
 
 
 def _reshape(model: ov.Model, batch: int) -> None:
