@@ -2,11 +2,8 @@
 
 import contextlib
 import functools
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
@@ -16,30 +13,19 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.importers import caffe_files as files
+from tests.importers.caffe_files import Twin
 
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.importers import formats
 from thorax.importers.imported import Asked
 
 Array = npt.NDArray[np.float32]
-Twin = Any  # Of the module beside, which is loaded and not imported.
-
-
-def _beside(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-files = _beside("caffe_files")
 
 
 def small() -> Twin:
     """Return conv - relu in place - pool - linear - softmax."""
-    net = files.Twin.of(1, 3, 9, 9)
+    net = Twin.of(1, 3, 9, 9)
     body = net.relu(net.conv("conv", "data", 4, 3, stride=2, pad=1))
     net.softmax("prob", net.linear("fc", net.pool("pool", body, "AVE", 2, 2), 3))
     return net
@@ -227,7 +213,7 @@ def test_labels_are_not_to_be_had(tmp_path: Path) -> None:
 
 
 def test_shapes_that_were_asked_for_stand_above_those_described(tmp_path: Path) -> None:
-    net = files.Twin.of(10, 3, 9, 9)
+    net = Twin.of(10, 3, 9, 9)
     net.global_mean("prob", net.conv("conv", "data", 4, 3))
     path = files.write(tmp_path, net.text, net.weights)
     for name in ("", "data"):
@@ -395,7 +381,7 @@ def test_every_truncation_of_the_weights_is_refused(tmp_path: Path) -> None:
 
 
 def alexnet() -> Twin:
-    net = files.Twin.of(1, 3, 99, 99)
+    net = Twin.of(1, 3, 99, 99)
     one = net.lrn("norm1", net.pool("pool1", net.relu(net.conv("conv1", "data", 12, 11, stride=4)),
                                     "MAX", 3, 2))  # fmt: skip
     two = net.relu(net.conv("conv2", one, 16, 5, pad=2, group=2))
@@ -411,7 +397,7 @@ def alexnet() -> Twin:
 
 
 def vgg16() -> Twin:
-    net = files.Twin.of(1, 3, 48, 48)
+    net = Twin.of(1, 3, 48, 48)
     top = "data"
     for stage, (width, depth) in enumerate([(4, 2), (6, 2), (8, 3), (8, 3), (8, 3)], 1):
         for index in range(1, depth + 1):
@@ -424,7 +410,7 @@ def vgg16() -> Twin:
 
 
 def googlenet() -> Twin:
-    net = files.Twin.of(1, 3, 111, 111)
+    net = Twin.of(1, 3, 111, 111)
     top = net.relu(net.conv("conv1/7x7_s2", "data", 8, 7, stride=2, pad=3))
     top = net.lrn("pool1/norm1", net.pool("pool1/3x3_s2", top, "MAX", 3, 2))
     top = net.relu(net.conv("conv2/3x3_reduce", top, 8, 1))
@@ -449,7 +435,7 @@ def googlenet() -> Twin:
 
 
 def resnet50() -> Twin:
-    net = files.Twin.of(1, 3, 65, 65)
+    net = Twin.of(1, 3, 65, 65)
 
     def conv(name: str, bottom: str, width: int, kernel: int, stride: int = 1) -> str:
         top = net.conv(name, bottom, width, kernel, stride=stride, pad=kernel // 2, bias=False)
@@ -469,7 +455,7 @@ def resnet50() -> Twin:
 
 
 def squeezenet() -> Twin:
-    net = files.Twin.of(1, 3, 70, 70)
+    net = Twin.of(1, 3, 70, 70)
     top = net.relu(net.conv("conv1", "data", 8, 3, stride=2))
     for index in range(2, 10):
         if index in (2, 4, 6):
@@ -484,7 +470,7 @@ def squeezenet() -> Twin:
 
 
 def mobilenet() -> Twin:
-    net = files.Twin.of(1, 3, 64, 64)
+    net = Twin.of(1, 3, 64, 64)
     top = net.relu(net.norm("conv1", net.conv("conv1", "data", 8, 3, stride=2, pad=1, bias=False)))
     for index, stride in enumerate([1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1]):
         width = net.values[top].shape[1]
@@ -499,7 +485,7 @@ def mobilenet() -> Twin:
 
 
 def densenet121() -> Twin:
-    net = files.Twin.of(1, 3, 66, 66)
+    net = Twin.of(1, 3, 66, 66)
 
     def conv(name: str, bottom: str, width: int, kernel: int) -> str:
         top = net.relu(net.norm(name, bottom, top=f"{name}/bn"))

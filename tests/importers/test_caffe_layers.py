@@ -1,16 +1,14 @@
 """Every type of Caffe layer, against torch or NumPy."""
 
-import importlib.util
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from tests.importers import caffe_files as files
 from torch.nn import functional
 
 from thorax.errors import ModelError
@@ -19,18 +17,6 @@ from thorax.importers.imported import Asked
 
 Array = npt.NDArray[np.float32]
 RANDOM = np.random.default_rng(12)
-
-
-def _beside(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-files = _beside("caffe_files")
 
 
 def noise(*shape: int) -> Array:

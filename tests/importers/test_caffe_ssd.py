@@ -1,13 +1,11 @@
 """A detector's last layers, against its equations written out."""
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from tests.importers import caffe_files as files
 
 from thorax.errors import ModelError
 from thorax.importers.caffe import read
@@ -21,18 +19,6 @@ PRIOR = """
     min_size: 4 min_size: 8 max_size: 6 max_size: 12 aspect_ratio: 2 aspect_ratio: 0.5
     variance: 0.1 variance: 0.1 variance: 0.2 variance: 0.2
 """
-
-
-def _beside(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-files = _beside("caffe_files")
 
 
 def priors(*, step: tuple[float, float], clip: bool) -> Array:
