@@ -14,10 +14,14 @@ SOURCE = Path(thorax.__file__).parent
 TESTS = Path(__file__).parent
 MODULES = sorted(path for path in SOURCE.rglob("*.py"))
 
-SHOWN_BY = {"cli.py", "cli_data.py", "cli_optimizer.py", "cli_training.py", "console.py"}
+SHOWN_BY = {
+    "cli.py", "cli_data.py", "cli_fpga.py", "cli_optimizer.py", "cli_training.py", "console.py",
+}  # fmt: skip
 """The modules that may print."""
 
-COMMAND_TABLES = {"app", "data_app", "import_app", "optimizer_app", "training_app"}
+COMMAND_TABLES = {
+    "app", "data_app", "fpga_app", "import_app", "optimizer_app", "training_app",
+}  # fmt: skip
 """What the commands of the command line are entered in."""
 
 TESTED_ELSEWHERE = {
@@ -34,6 +38,7 @@ TESTED_ELSEWHERE = {
     "training/run.py": "what fit settles first, in training/test_fit",
     "training/recipe.py": "types alone, read by test_config and training/test_fit",
     "cli_data.py": "commands, typed by test_cli",
+    "cli_fpga.py": "commands, typed by test_cli",
     "cli_optimizer.py": "commands, typed by test_cli",
     "cli_training.py": "commands, typed by test_cli",
 }

@@ -16,6 +16,7 @@ from typer import Argument, Option
 
 from thorax import __version__, console
 from thorax.cli_data import Extensions, Json, Out, Size, StorePath, Workers, data_app
+from thorax.cli_fpga import fpga_app
 from thorax.cli_optimizer import optimizer_app
 from thorax.cli_training import training_app
 from thorax.errors import ThoraxError, UsageError
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(training_app)
 app.add_typer(optimizer_app)
+app.add_typer(fpga_app, name="fpga")
 
 _EXTRAS: Final = {
     "torch": "train",

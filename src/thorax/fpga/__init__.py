@@ -1,0 +1,1 @@
+"""The simulated FPGA: real arithmetic, modelled time and power."""

@@ -1,0 +1,26 @@
+"""Boards: each figure of power stands with its source."""
+
+import pytest
+
+from thorax.errors import UsageError
+from thorax.fpga.boards import BOARDS, DEFAULT_BOARD, find_board
+
+
+def test_the_figures_of_the_2018_card_stand_apart_with_their_sources() -> None:
+    board = find_board(DEFAULT_BOARD)
+    assert {one.kind: one.power_w for one in board.power} == {
+        "stated": 43.0, "measured": 50.0, "limit": 60.0,
+    }  # fmt: skip
+    assert all("Dell" in one.source for one in board.power)
+    assert (board.power_w, board.power_source) == (43.0, board.power[0].source)
+
+
+def test_what_no_source_gives_is_left_out_and_not_made_up() -> None:
+    for board in BOARDS.values():
+        assert board.power_w is None or board.power_source
+        assert board.idle_w is None
+
+
+def test_an_unknown_board_is_answered_with_those_there_are() -> None:
+    with pytest.raises(UsageError, match=r"fpga-board: board is 'pac'.*pac-a10"):
+        find_board("pac")
