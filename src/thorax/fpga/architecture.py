@@ -1,0 +1,392 @@
+"""What an overlay is built of: the configuration of an FPGA AI Suite IP, and the old strings.
+
+The words are those of the vendor's architecture files (Altera, FPGA AI Suite Handbook, document
+863373, and IP Reference Manual, document 768974; before that the names of the bitstreams of
+OpenVINO 2018 to 2020.4). A value that no source gives is listed as assumed, one that was fitted
+to a published figure as calibrated.
+"""
+
+import re
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, model_validator
+
+from thorax.config import Settings, check, load
+from thorax.errors import DataError, UsageError
+
+Family = Literal["arria10", "agilex5", "agilex7"]
+Weights = Literal["block", "ternary", "binary"]
+OverlayPrecision = Literal["fp8", "fp9", "fp11", "fp12agx", "fp13agx", "fp16"]
+
+MANTISSA_BITS: Final[Mapping[str, int]] = {
+    "fp8": 4, "fp9": 5, "fp11": 7, "fp12agx": 8, "fp13agx": 9, "fp16": 12,
+}  # fmt: skip
+"""Bits of one number beside the exponent that its block shares: sign and magnitude, or two's
+complement (handbook 863373, s. 9.4.1: FP11 = INT7-BFP, FP12AGX = INT8-BFP, FP13AGX = INT9-BFP,
+FP16 = INT12-BFP). FP8 and FP9 go on in the same way and are no product of the vendor."""
+
+EXPONENT_BITS: Final = 5
+"""Of the exponent that a block shares (handbook 863373, s. 9.4.1)."""
+
+_WEIGHT_BITS: Final = {"ternary": 2, "binary": 1}
+
+Count = Annotated[int, Field(gt=0)]
+
+
+class Auxiliary(Settings):
+    """The kernels behind the crossbar, each with the channels it takes in a clock cycle.
+
+    A width of 0 says that the kernel is absent.
+    """
+
+    activation_k: Annotated[int, Field(ge=0)] = 4
+    """Channels a cycle of the activation kernel (`actk`)."""
+    pool_k: Annotated[int, Field(ge=0)] = 4
+    """Channels a cycle of the pooling kernel (`poolk`)."""
+    norm_k: Annotated[int, Field(ge=0)] = 0
+    """Channels a cycle of local response normalisation (`normk`)."""
+    depthwise_k: Annotated[int, Field(ge=0)] = 0
+    """Channels a cycle of the kernel for depthwise convolution; 0 sends it through the PEs."""
+    output_writer_k: Annotated[int, Field(ge=0)] = 4
+    """Channels a cycle of the output writer (`owk`)."""
+    softmax: bool = False
+    """Whether softmax runs on the card."""
+
+
+class Memory(Settings):
+    """The external memory of a card."""
+
+    filter_banks: Count = 1
+    """DDR banks that filters are read from."""
+    feature_banks: Count = 1
+    """DDR banks that feature maps are read from and written to."""
+    shared: bool = False
+    """Whether filters and feature maps come from the same banks (then `feature_banks` of them)."""
+    bank_bytes_per_s: Annotated[float, Field(gt=0)] = 2133e6 * 8
+    """Peak of one bank, bytes/s: DDR4-2133 of 64 bits."""
+    efficiency: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """Share of the peak that long bursts attain, 0-1."""
+
+
+class Ranges(Settings):
+    """What layers a configuration can be programmed for."""
+
+    max_kernel: Count = 14
+    """Largest side of a filter, pixels; 28 at most (handbook 863373)."""
+    max_stride: Count = 15
+    """Largest step of a filter, pixels."""
+    max_dilation: Count = 16
+    """Largest distance of two taps, pixels."""
+    max_pool_window: Count = 3
+    """Largest side of a pooling window, pixels, but for the mean of a whole map."""
+    max_height: Count = 224
+    """Rows of the largest image, pixels."""
+    max_width: Count = 224
+    """Columns of the largest image, pixels."""
+    max_channels: Count = 8192
+    """Channels of the deepest feature map."""
+    deconvolution_strides: tuple[int, ...] = ()
+    """Steps of transposed convolution; none says that there is none."""
+    activations: tuple[str, ...] = ("Relu",)
+    """OpenVINO types of the activations that the kernel has."""
+
+
+class Budget(Settings):
+    """What a device has, or what of it a design may take."""
+
+    dsp: Count
+    """DSP blocks."""
+    m20k: Count
+    """Memory blocks of 20 kbit."""
+    alm: Count
+    """Adaptive logic modules."""
+
+
+DEVICES: Final[Mapping[str, Budget]] = {
+    "arria10": Budget(dsp=1518, m20k=2713, alm=427_200),
+    "agilex5": Budget(dsp=376, m20k=1611, alm=222_400),
+    "agilex7": Budget(dsp=4510, m20k=7110, alm=487_200),
+}
+"""Arria 10 GX 1150 (Intel, A10-OVERVIEW); Agilex 5 E 065B and Agilex 7 F 014 (Altera, product
+tables)."""
+
+
+class Architecture(Settings):
+    """One configuration of the overlay."""
+
+    name: str
+    """What it is called."""
+    family: Family = "arria10"
+    """Devices it is for."""
+    precision: OverlayPrecision = "fp11"
+    """Format of the numbers that are multiplied; blocks share one exponent."""
+    weights: Weights = "block"
+    """Format of the filters: as `precision`, or three or two values (exploratory)."""
+    p_vector: Count = 1
+    """Output rows computed at once (P_vec)."""
+    q_vector: Count = 1
+    """Output columns computed at once (Q_vec)."""
+    c_vector: Count
+    """Input channels in one dot product, and numbers in one block (C_vec)."""
+    k_vector: Count
+    """Output channels computed at once (K_vec)."""
+    clock_hz: Annotated[float, Field(gt=0)] = 250e6
+    """Of the overlay, Hz."""
+    stream_buffer_depth: Count
+    """Words of the buffer that holds feature maps on the chip, each of C_vec x P_vec x Q_vec
+    numbers (`sb`)."""
+    filter_cache_depth: Count = 1024
+    """Words of C_vec numbers that each lane of K_vec keeps of its filters (`fcd`)."""
+    overhead_cycles: Annotated[int, Field(ge=0)] = 500
+    """Cycles a layer takes before and after its work: configuration, filling and draining."""
+    interfaces: Count = 1
+    """Input streams (`i`)."""
+    auxiliary: Auxiliary = Auxiliary()
+    """Kernels behind the crossbar."""
+    memory: Memory = Memory()
+    """External memory."""
+    ranges: Ranges = Ranges()
+    """Layers it can be programmed for."""
+    budget: Budget | None = None
+    """Most that the design may take of its device; left out: the whole device."""
+    dsp_limit: Count | None = None
+    """DSP blocks of the PE array at most, the rest of its products in logic."""
+    flags: tuple[str, ...] = ()
+    """Words of an old string that have no number, as `prelu` and `mbfr`."""
+    source: str = ""
+    """Where the configuration is known from."""
+    assumed: tuple[str, ...] = ()
+    """Fields that no source gives, as `auxiliary.pool_k`."""
+    calibrated: tuple[str, ...] = ()
+    """Fields that were fitted to a published figure."""
+
+    @model_validator(mode="after")
+    def _fields_are_known(self) -> "Architecture":
+        for dotted in (*self.assumed, *self.calibrated):
+            part: Any = self
+            for key in dotted.split("."):
+                if not isinstance(part, Settings) or key not in type(part).model_fields:
+                    raise ValueError(f"names of fields in assumed and calibrated, not {dotted!r}")
+                part = getattr(part, key)
+        return self
+
+    @property
+    def macs_per_cycle(self) -> int:
+        """Products that the PE array makes in a clock cycle."""
+        return self.p_vector * self.q_vector * self.c_vector * self.k_vector
+
+    @property
+    def value_bits(self) -> int:
+        """Bits of one multiplied number beside its block's exponent."""
+        return MANTISSA_BITS[self.precision]
+
+    @property
+    def weight_bits(self) -> int:
+        """Bits of one weight beside its block's exponent."""
+        return _WEIGHT_BITS.get(self.weights, self.value_bits)
+
+    @property
+    def weight_bytes(self) -> float:
+        """Bytes of one weight in external memory, its share of the exponent included.
+
+        A block of C_vec numbers of n bits and its exponent begin at a byte (derived).
+        """
+        return -(-(self.c_vector * self.weight_bits + EXPONENT_BITS) // 8) / self.c_vector
+
+
+def read_architecture(path: Path) -> Architecture:
+    """Read an architecture from a TOML file.
+
+    Raises:
+        UsageError: as `config.load`: `config-unreadable`, `config-syntax`, `config-key` with the
+            nearest key there is, or `config-value` with what is allowed.
+    """
+    return load(path, Architecture)
+
+
+def list_architectures() -> tuple[str, ...]:
+    """Return the names of the architectures that come with Thorax."""
+    folder = resources.files("thorax.fpga") / "architectures"
+    return tuple(
+        sorted(file.name.removesuffix(".toml") for file in folder.iterdir()
+               if file.name.endswith(".toml"))
+    )  # fmt: skip
+
+
+def find_architecture(text: str) -> Architecture:
+    """Return the architecture that a TOML file, a name or an old string stands for.
+
+    Raises:
+        UsageError: `fpga-architecture` when it is none of them; as `read_architecture` of a file.
+
+    Example:
+        >>> find_architecture("4x2x16x64-fp11").macs_per_cycle
+        8192
+    """
+    if text.endswith(".toml"):
+        return read_architecture(Path(text))
+    if text.lower() in list_architectures():
+        return _preset(text.lower())
+    if _looks_like_string(text):
+        return parse_architecture(text)
+    raise UsageError(
+        "fpga-architecture",
+        f"{text!r} is no architecture; give a .toml file, one of {', '.join(list_architectures())}"
+        ", or a string such as 4x2x16x64_fp11_sb18823_actk8_poolk8_owk8_image224x224",
+    )
+
+
+def _preset(name: str) -> Architecture:
+    file = resources.files("thorax.fpga") / "architectures" / f"{name}.toml"
+    with resources.as_file(file) as path:
+        return read_architecture(path)
+
+
+_VECTORS: Final = re.compile(r"\d+x\d+(x\d+x\d+)?")
+_PART: Final = re.compile(r"([a-z]+?)(\d+(?:x\d+)*)?")
+_FLAGS: Final = {
+    "prelu": "PRelu", "leakyrelu": "PRelu", "clamp": "Clamp", "elu": "Elu", "sigmoid": "Sigmoid",
+}  # fmt: skip
+
+
+def _looks_like_string(text: str) -> bool:
+    first = _words(text)[0]
+    return _VECTORS.fullmatch(first) is not None
+
+
+def _words(text: str) -> list[str]:
+    """Return the parts of a string without what a file name adds to it."""
+    return text.lower().removesuffix(".aocx").removeprefix("dla_").split("_")
+
+
+def parse_architecture(text: str) -> Architecture:
+    """Return the architecture of a string as the bitstreams of 2018 to 2020 carry it.
+
+    `P_vec x Q_vec x C_vec x K_vec` (the oldest: `C_vec x K_vec`), precision, `sb` depth of the
+    stream buffer, `fcd` depth of the filter cache, `i` interfaces, `actk`, `poolk`, `normk`,
+    `owk` channels a cycle of activation, pooling, normalisation and output writer, `image` height
+    x width (x channels) of the largest map, and words such as `prelu`, which are kept. What the
+    string does not say has its default and is listed as assumed.
+
+    Raises:
+        DataError: `fpga-architecture` naming the part that is not understood.
+    """
+    words = _words(text)
+    if len(words) < 2 or not _VECTORS.fullmatch(words[0]):
+        raise _misread(text, words[0], "sizes such as 4x2x16x64 or 8x48, then a precision")
+    if words[1] not in MANTISSA_BITS:
+        raise _misread(text, words[1], f"one of {', '.join(MANTISSA_BITS)}")
+    vectors = [int(size) for size in words[0].split("x")]
+    given = _given(text, words[2:])
+    if "sb" not in given:
+        raise _misread(text, "", "the depth of the stream buffer, as sb9408")
+    assumed = ["clock_hz"]
+    table: dict[str, Any] = {"name": "_".join(words), "precision": words[1]}
+    names = ("p_vector", "q_vector", "c_vector", "k_vector")
+    if len(vectors) == 2:
+        vectors = [1, 1, *vectors]
+        assumed += ["p_vector", "q_vector"]
+    table.update(zip(names, vectors, strict=True))
+    for key, name in (
+        ("sb", "stream_buffer_depth"), ("fcd", "filter_cache_depth"), ("i", "interfaces"),
+    ):  # fmt: skip
+        if key in given:
+            table[name] = given[key][0]
+        else:
+            assumed.append(name)
+    auxiliary: dict[str, Any] = {}
+    for key, name in (
+        ("actk", "activation_k"), ("poolk", "pool_k"), ("normk", "norm_k"),
+        ("owk", "output_writer_k"),
+    ):  # fmt: skip
+        if key in given:
+            auxiliary[name] = given[key][0]
+        elif key != "normk":
+            assumed.append(f"auxiliary.{name}")
+    ranges: dict[str, Any] = {}
+    if "image" in given:
+        ranges.update(
+            zip(("max_height", "max_width", "max_channels"), given["image"], strict=False)
+        )
+    else:
+        assumed += ["ranges.max_height", "ranges.max_width"]
+    if "max_channels" not in ranges:
+        assumed.append("ranges.max_channels")
+    ranges["activations"] = ["Relu", *(_FLAGS[flag] for flag in given if flag in _FLAGS)]
+    flags = [word for word in words[2:] if _PART.fullmatch(word) and word.isalpha()]
+    return check(
+        {
+            **table, "auxiliary": auxiliary, "ranges": ranges, "flags": flags,
+            "assumed": assumed, "source": "its string",
+        },
+        Architecture,
+        text,
+    )  # fmt: skip
+
+
+_NUMBERED: Final = ("sb", "fcd", "i", "actk", "poolk", "normk", "owk", "image")
+
+
+def _given(text: str, words: list[str]) -> dict[str, list[int]]:
+    """Return the numbers of each part by its letters; words without numbers have none.
+
+    Raises:
+        DataError: `fpga-architecture`.
+    """
+    found: dict[str, list[int]] = {}
+    for word in words:
+        parts = _PART.fullmatch(word)
+        if parts is None:
+            raise _misread(text, word, "letters and a number, as sb9408")
+        letters, numbers = parts[1], parts[2]
+        values = [int(number) for number in (numbers or "").split("x") if number]
+        count = (2, 3) if letters == "image" else (1,)
+        if numbers and (letters not in _NUMBERED or len(values) not in count):
+            raise _misread(text, word, f"{', '.join(_NUMBERED)} with their numbers")
+        if letters in _NUMBERED and not numbers:
+            raise _misread(text, word, f"{letters} with its number")
+        if letters in found:
+            raise _misread(text, word, f"{letters} once")
+        found[letters] = values
+    return found
+
+
+def _misread(text: str, part: str, allowed: str) -> DataError:
+    where = f"at {part!r}" if part else "at its end"
+    return DataError(
+        "fpga-architecture",
+        f"{text!r} is not understood {where}; what can stand there is {allowed}",
+    )
+
+
+def format_architecture(architecture: Architecture) -> str:
+    """Return the string of an architecture; `parse_architecture` reads the same sizes from it."""
+    aux, ranges = architecture.auxiliary, architecture.ranges
+    hidden = set(architecture.assumed)
+    sizes = [architecture.c_vector, architecture.k_vector]
+    if not {"p_vector", "q_vector"} & hidden:
+        sizes = [architecture.p_vector, architecture.q_vector, *sizes]
+    image = [ranges.max_height, ranges.max_width]
+    if "ranges.max_channels" not in hidden:
+        image.append(ranges.max_channels)
+    parts = [
+        ("", "x".join(map(str, sizes)), ""),
+        ("", architecture.precision, ""),
+        ("sb", architecture.stream_buffer_depth, "stream_buffer_depth"),
+        ("fcd", architecture.filter_cache_depth, "filter_cache_depth"),
+        ("i", architecture.interfaces, "interfaces"),
+        ("actk", aux.activation_k, "auxiliary.activation_k"),
+        ("poolk", aux.pool_k, "auxiliary.pool_k"),
+        ("normk", aux.norm_k or "", ""),
+        ("owk", aux.output_writer_k, "auxiliary.output_writer_k"),
+        ("image", "x".join(map(str, image)), "ranges.max_height"),
+        *(("", flag, "") for flag in architecture.flags),
+    ]
+    return "_".join(
+        f"{letters}{value}"
+        for letters, value, field in parts
+        if value != "" and field not in hidden
+    )
