@@ -1,0 +1,79 @@
+"""Number formats of the overlay: mantissas of a few bits that share the exponent of their block.
+
+The Altera FPGA AI Suite Handbook (863373, s. 9.4.1, "arch_precision") names them by their 5-bit
+exponent, biased by 15 as in IEEE 754 binary16, and by what a mantissa is: FP11 is INT7-BFP, sign
+and 6 bits of magnitude; FP12AGX and FP13AGX, INT8-BFP and INT9-BFP, are two's complement; FP16 is
+INT12-BFP, sign and 11 bits. How those two count their unit is derived, not printed there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from thorax.errors import UsageError
+
+LEAST_EXPONENT: Final = -14
+"""Of a normal number of IEEE 754 binary16; smaller ones count as zero."""
+LARGEST_EXPONENT: Final = 15
+"""Of a finite number of IEEE 754 binary16."""
+EXPONENT_BITS: Final = 5
+"""Of the exponent that a block shares."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A block floating point format.
+
+    Attributes:
+        name: what `--precision` and architecture files call it, in small letters.
+        bits: of a mantissa with its sign.
+        magnitude_bits: of a magnitude, the leading one included.
+        twos_complement: whether mantissas are; otherwise sign and magnitude.
+        exploratory: no vendor's device computes it; the same rules with fewer bits.
+    """
+
+    name: str
+    bits: int
+    magnitude_bits: int
+    twos_complement: bool
+    exploratory: bool = False
+
+    @property
+    def largest(self) -> float:
+        """The largest value: all ones, at the largest exponent."""
+        return (2.0**self.magnitude_bits - 1) * 2.0 ** (LARGEST_EXPONENT + 1 - self.magnitude_bits)
+
+    def bytes_per_value(self, block: int) -> float:
+        """Return what a value takes where whole blocks are stored: mantissas and one exponent."""
+        return -(-(block * self.bits + EXPONENT_BITS) // 8) / block
+
+
+FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
+    {
+        one.name: one
+        for one in (
+            Format("fp16", 12, 11, False),
+            Format("fp13agx", 9, 8, True),
+            Format("fp12agx", 8, 7, True),
+            Format("fp11", 7, 6, False),
+            Format("fp9", 5, 4, False, exploratory=True),
+            Format("fp8", 4, 3, False, exploratory=True),
+        )
+    }
+)
+"""Every format by name, most bits first."""
+
+
+def find_format(name: str) -> Format:
+    """Return a format by its name, whatever the case.
+
+    Raises:
+        UsageError: `fpga-format`.
+    """
+    found = FORMATS.get(name.lower())
+    if found is None:
+        raise UsageError(
+            "fpga-format", f"number format {name!r} is not known; allowed: {', '.join(FORMATS)}"
+        )
+    return found
