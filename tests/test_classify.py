@@ -246,15 +246,19 @@ def test_a_name_that_is_no_text_is_answered_everywhere(
 def test_counters_name_layers_and_add_up(tiny_fp32: Artifact, scans: Path) -> None:
     result = classify(tiny_fp32.path, [scans], counters=True)
     rows = result.document()["counters"]
-    keys = {"layer", "type", "kernel", "status", "real_ms", "cpu_ms", "subgraph", "source"}
-    assert all(set(row) == keys for row in rows)
+    keys = {"layer", "type", "kernel", "status", "real_ms", "cpu_ms", "subgraph", "device"}
+    assert all(set(row) == {*keys, "origin"} for row in rows)
+    assert {row["origin"] for row in rows} == {"measured"}
     executed = [row for row in rows if row["status"] == "EXECUTED"]
     assert any("layer1.0.conv1" in row["layer"] for row in executed)
     assert sum(row["real_ms"] for row in executed) > 0
     assert classify(tiny_fp32.path, [scans]).document()["counters"] == []
+    assert len(result.tables(counters=False)) == 1
     costs = result.tables()[1]
-    total = float(costs.rows[-1][3])
-    assert total == pytest.approx(sum(float(row[3]) for row in costs.rows[:-1]), abs=0.05)
+    place = costs.columns.index("ms")
+    assert costs.rows[-1][0] == "Total measured"
+    total = float(costs.rows[-1][place])
+    assert total == pytest.approx(sum(float(row[place]) for row in costs.rows[:-1]), abs=0.05)
 
 
 def test_int8_layers_are_computed_in_int8(tiny_int8: Artifact, scans: Path) -> None:

@@ -291,6 +291,33 @@ def test_classify_from_a_shell(
         assert "not a medical device" in " ".join(done.stdout.split())
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["-pc", "{image}"], "Total measured"),
+        (["{image}", "-pc"], "Total measured"),
+        (["-pc", "layers", "{image}"], "Total measured"),
+        (["-pc=lines", "{image}"], "realTime: "),
+        (["{image}", "-pc", "lines"], "Total time: "),
+        (["-pc", "--", "{image}"], "Total measured"),
+    ],
+)
+def test_pc_stands_alone_or_has_a_word_after_it(
+    words: list[str], shown: str, typed: Run, tiny_fp32: Artifact, phantoms: Path
+) -> None:
+    image = str(phantoms / "phantom_11_000000.png")
+    status, out, _ = typed(
+        "classify", tiny_fp32.path, *(word.format(image=image) for word in words)
+    )
+    assert status == 0
+    assert shown in out
+    assert "layer1.0.conv1" in out
+
+
+def test_another_word_tied_to_pc_is_refused(typed: Run, tiny_fp32: Artifact) -> None:
+    assert typed.refused("classify", tiny_fp32.path, "x.png", "-pc=all") == (2, "option-choice")
+
+
 def test_a_reader_that_leaves_early_is_no_failure(tiny_fp32: Artifact, phantoms: Path) -> None:
     command = [sys.executable, "-m", "thorax", "classify"]
     command += [str(tiny_fp32.path), str(phantoms), "--json"]

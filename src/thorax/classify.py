@@ -15,13 +15,13 @@ import numpy as np
 
 from thorax import artifact, durable
 from thorax.artifact import INTENDED_USE, Card
-from thorax.devices.counters import Counter
+from thorax.devices.counters import Counter, lines
 from thorax.devices.engine import Hint
 from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import DataError, UsageError
 from thorax.heatmap import COLOUR_MAPS, overlay, peak, to_source
 from thorax.measure.run import describe
-from thorax.measure.tables import Table, plain_name, rate_text
+from thorax.measure.tables import Table, dense, plain_name, rate_text
 from thorax.predict import Prediction, Predictor, find_files
 
 _SHOWN: Final = 100
@@ -40,7 +40,7 @@ class Classification:
         failed: files that could not be read.
         window_s: wall clock from the first file to the last answer, seconds.
         rows: one JSON object a file, in order; the first hundred unless all were asked for.
-        counters: mean cost of each layer, with `counters`.
+        counters: mean cost of each layer, and of each step of a card, with `counters`.
     """
 
     engine: dict[str, Any]
@@ -74,15 +74,20 @@ class Classification:
                     "real_ms": counter.real_s * 1e3,
                     "cpu_ms": counter.cpu_s * 1e3,
                     "subgraph": counter.subgraph,
-                    "source": "measured",
+                    "device": counter.device,
+                    "origin": counter.origin,
                 }
                 for counter in self.counters
             ],
             "intended_use": INTENDED_USE,
         }
 
-    def tables(self) -> list[Table]:
-        """Return what a person is shown."""
+    def lines(self) -> list[str]:
+        """Return the counters as the samples of 2018 printed them."""
+        return lines(self.counters) if self.counters else []
+
+    def tables(self, *, counters: bool = True) -> list[Table]:
+        """Return what a person is shown; without `counters`, they are left out."""
         many = "" if self.images == 1 else "s"
         note = f"{self.images:,} image{many}, {rate_text(self.images_per_s)} images/s, "
         note += f"{self.engine['precision']} on {self.engine['device']}"
@@ -98,7 +103,7 @@ class Classification:
                 note=f"{note}. {INTENDED_USE}",
             )
         ]
-        if self.counters:
+        if self.counters and counters:
             tables.append(_counter_table(self.counters))
         return tables
 
@@ -286,20 +291,37 @@ def _sentence(row: dict[str, Any]) -> str:
 
 
 def _counter_table(counters: Sequence[Counter]) -> Table:
-    total = sum(counter.real_s for counter in counters)
+    """Return what ran, in order; a share is that of the times of the same origin."""
+    ran = [counter for counter in counters if counter.status == "EXECUTED"]
+    totals = {
+        origin: sum(one.real_s for one in ran if one.origin == origin)
+        for origin in dict.fromkeys(one.origin for one in ran)
+    }
     rows = [
         (
-            counter.name if counter.subgraph is None else f"{counter.subgraph}: {counter.name}",
-            counter.type,
-            counter.kernel,
-            f"{counter.real_s * 1e3:.3f}",
-            f"{counter.real_s / total:.1%}" if total else "",
+            one.name if one.subgraph is None else f"{one.subgraph}: {one.name}",
+            one.device or "",
+            one.type,
+            one.kernel,
+            f"{one.real_s * 1e3:.3f}",
+            f"{one.real_s / totals[one.origin]:.1%}" if totals[one.origin] else "",
+            one.origin,
         )
-        for counter in counters
-        if counter.status == "EXECUTED"
+        for one in ran
     ]
-    return Table(
-        "What every layer cost, mean per image (measured)",
-        ("Layer", "Type", "Kernel", "ms", "Share"),
-        (*rows, ("Total", "", "", f"{total * 1e3:.3f}", "")),
+    rows += [
+        (f"Total {origin}", "", "", "", f"{total * 1e3:.3f}", "", origin)
+        for origin, total in totals.items()
+    ]
+    modelled = "modelled" in totals
+    return dense(
+        Table(
+            "What every layer cost, mean per image",
+            ("Layer", "Device", "Type", "Kernel", "ms", "Share", "How"),
+            tuple(rows),
+            tuple(row[-1] == "modelled" for row in rows),
+            "Modelled: computed from the architecture of the card, not read from a clock."
+            if modelled
+            else "",
+        )
     )

@@ -9,10 +9,11 @@ import logging
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from typer import Argument, Option
+from typer.core import TyperCommand
 
 from thorax import __version__, console
 from thorax.cli_data import Extensions, Json, Out, Size, StorePath, Workers, data_app
@@ -47,6 +48,9 @@ _EXTRAS: Final = {
     "jinja2": "measure",
 }
 """Packages that only some commands need, and the extra that brings each."""
+
+_COUNTED: Final = ("", "layers", "lines")
+"""What may follow `-pc`."""
 
 _INTERRUPTED: Final = 130
 """128 + SIGINT, as shells say it."""
@@ -108,14 +112,39 @@ def phantom(
     )
 
 
+class _Counted(TyperCommand):
+    """A command with a `-pc` that stands alone, as in 2018, or has a word after it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer's own
+        """Tie the word to its option: what else follows `-pc` is a file."""
+        tied: list[str] = []
+        words = iter(args)
+        for word in words:
+            if word == "--":
+                tied += [word, *words]
+            elif tied and tied[-1] == "-pc=" and word in _COUNTED[1:]:
+                tied[-1] += word
+            else:
+                tied.append("-pc=" if word == "-pc" else word)
+        return super().parse_args(ctx, tied)
+
+
 @app.command(
-    epilog="Example:  thorax classify model-int8 chest.png scans/ --heatmaps maps --csv all.csv"
+    cls=_Counted,
+    epilog="Example:  thorax classify model-int8 chest.png scans/ --heatmaps maps --csv all.csv",
 )
 def classify(
     model: Model,
     inputs: Annotated[list[Path], Argument(help="PNG, JPEG or DICOM files, or folders of them.")],
     device: Device = "CPU",
-    counters: Annotated[bool, Option("-pc", help="Print what every layer cost.")] = False,
+    counters: Annotated[
+        str | None,
+        Option(
+            "-pc",
+            metavar="[layers|lines]",
+            help="Print what every layer cost; -pc layers: of a card too; -pc lines: as in 2018.",
+        ),
+    ] = None,
     heatmaps: Annotated[Path | None, Option(help="Folder for pictures of the evidence.")] = None,
     colours: Annotated[str, Option(help="Heat-map colours: inferno or viridis.")] = "inferno",
     csv: Annotated[Path | None, Option(help="Also write the findings as a CSV.")] = None,
@@ -126,20 +155,29 @@ def classify(
     from thorax import classify as run
     from thorax.devices.extensions import add_extensions
 
+    if counters is not None and counters not in _COUNTED:
+        allowed = ", ".join(_COUNTED[1:])
+        raise UsageError("option-choice", f"-pc is {counters!r}; allowed are {allowed}, or nothing")
     add_extensions(extension or ())
     with console.progress("classifying", None) as ticker:
         result = run.classify(
             model,
             inputs,
             device=device,
-            counters=counters,
+            counters=counters is not None,
             heatmaps=heatmaps,
             colours=colours,
             csv_path=csv,
             keep_all=json,
             on_progress=ticker.advance,
         )
-    console.emit(result.document(), as_json=json, show=lambda: console.show(*result.tables()))
+
+    def show() -> None:
+        console.show(*result.tables(counters=counters != "lines"))
+        if counters == "lines":
+            print(*result.lines(), sep="\n")
+
+    console.emit(result.document(), as_json=json, show=show)
     if result.failed:
         raise typer.Exit(3)
 
@@ -190,6 +228,7 @@ def validate(
     document = accuracy.document(runs[0], runs[1:], speeds)
 
     def show() -> None:
+        from thorax.measure.modelled import alone_and_against, modelled_table
         from thorax.measure.tables import (
             auroc_table,
             cost_table,
@@ -199,6 +238,7 @@ def validate(
 
         console.show(
             cost_table(document),
+            modelled_table(alone_and_against([document])),
             auroc_table([document]),
             difference_table(document),
             pointing_table([document]),
@@ -249,6 +289,7 @@ def benchmark(
     from thorax.devices.engine import compile as compile_artifact
     from thorax.devices.extensions import add_extensions
     from thorax.measure import run
+    from thorax.measure.modelled import modelled_table
     from thorax.measure.tables import speed_table
     from thorax.predict import find_files
 
@@ -267,7 +308,11 @@ def benchmark(
             engine, scenario, duration_s=duration, images=prepared, on_progress=ticker.advance
         )
     document = run.document(engine, measurement)
-    console.emit(document, as_json=json, show=lambda: console.show(speed_table([document])))
+
+    def show() -> None:
+        console.show(speed_table([document]), modelled_table([document]))
+
+    console.emit(document, as_json=json, show=show)
 
 
 @app.command(epilog="Example:  thorax devices --json")

@@ -15,6 +15,7 @@ from rich.console import Console
 from thorax.artifact import Artifact
 from thorax.errors import DataError, UsageError
 from thorax.measure.documents import load
+from thorax.measure.modelled import modelled_table
 from thorax.measure.optimizer_tables import artifact_table, tried_table
 from thorax.measure.report import write_report
 from thorax.measure.tables import (
@@ -141,10 +142,22 @@ def test_every_part_is_there(page: _Page) -> None:
 
 def test_modelled_figures_are_told_apart(page: _Page) -> None:
     simulated = [a for a in page.all("tr") if a.get("class") == "simulated"]
-    assert len(simulated) == 1
+    assert len(simulated) == 2
     assert "612 (modelled)" in page.text
-    assert "Images/s, modelled 612" in page.text
+    assert "Images/s, modelled 612 FP11, HETERO:FPGA,CPU, offline" in page.text
     assert "Images/s 244 INT8" in page.text
+    assert "What the cards would do: modelled, not measured" in page.text
+    assert "Cycles of 4x2x16x64_fp11 at 243 MHz (calibrated)" in page.text
+
+
+def test_an_emulation_has_no_bar_and_no_tile(tmp_path: Path) -> None:
+    emulated = made_up.benchmark("fp11", 612.0, simulated=True)
+    del emulated["modelled"]
+    page = _write([emulated], tmp_path)
+    assert page.all("svg") == []
+    assert "Images/s, modelled" not in page.text
+    assert "emulated" in page.text
+    assert "What the cards would do" not in page.text
 
 
 def test_plots_take_their_colours_from_the_page(source: str) -> None:
@@ -295,6 +308,7 @@ def test_tables_fit_a_terminal_of_100_columns() -> None:
     validations = [made_up.validation(name) for name in ("fp32", "bf16", "int8")]
     benchmarks = [made_up.benchmark("fp32"), made_up.benchmark("fp11", 612.0, simulated=True)]
     tables = [auroc_table(validations), speed_table(benchmarks), pointing_table(validations)]
+    tables += [table for table in [modelled_table(benchmarks)] if table]
     tables.append(artifact_table([made_up.optimization("int8", 11_290_000, 0.0013)]))
     for table in tables:
         console = Console(width=100, file=io.StringIO())

@@ -1,16 +1,22 @@
-"""Per-layer performance counters, averaged over requests."""
+"""Performance counters: what was measured of each layer, beside what is modelled of a card."""
 
 import re
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final, Literal
 
 import openvino as ov
+
+Origin = Literal["measured", "modelled"]
+"""Read from a clock, or computed from an architecture: the two are never mixed in one figure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """What one executed layer cost, mean over the images that were run.
+    """What one executed layer, or one step of a card, cost for one image.
+
+    What is measured is the mean over the images that were run.
 
     Attributes:
         name: layer name in the graph; `subgraph` says the part of a HETERO graph it belongs to.
@@ -20,6 +26,8 @@ class Counter:
         real_s: wall-clock time of one run, seconds.
         cpu_s: processor time of one run, seconds.
         subgraph: index of the HETERO subgraph, None on one device.
+        origin: whether the times were measured or modelled.
+        device: what ran it, where that is known.
     """
 
     name: str
@@ -29,6 +37,8 @@ class Counter:
     real_s: float
     cpu_s: float
     subgraph: int | None
+    origin: Origin = "measured"
+    device: str | None = None
 
 
 _SUBGRAPH = re.compile(r"^subgraph(\d+): (.*)$", re.DOTALL)
@@ -71,3 +81,30 @@ class CounterTotals:
                 )
             )
         return counters
+
+
+_NAME: Final = 30
+_STATUS: Final = 15
+_TYPE: Final = 30
+_TIME: Final = 20
+"""Widths of the columns that the samples of 2018 printed."""
+
+
+def lines(counters: Iterable[Counter]) -> list[str]:
+    """Return counters as the samples of 2018 printed them, the origin of each time added.
+
+    `subgraph1: conv1:EXECUTED       layerType: Convolution ...` in whole microseconds, the total
+    of what executed last. Name and status stand together where the name is long.
+    """
+    made = []
+    total_us = 0
+    for row in counters:
+        name = row.name if row.subgraph is None else f"subgraph{row.subgraph}: {row.name}"
+        real_us, cpu_us = round(row.real_s * 1e6), round(row.cpu_s * 1e6)
+        total_us += real_us if row.status == "EXECUTED" else 0
+        made.append(
+            f"{name + ':':<{_NAME}}{row.status:<{_STATUS}}"
+            f"{'layerType: ' + row.type:<{_TYPE}} {f'realTime: {real_us}':<{_TIME}}"
+            f"{f'cpu: {cpu_us}':<{_TIME}}execType: {row.kernel:<24} origin: {row.origin}"
+        )
+    return [*made, f"{'Total time: ' + str(total_us):<{_TIME}} microseconds"]

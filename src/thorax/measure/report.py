@@ -19,6 +19,7 @@ from thorax.artifact import INTENDED_USE
 from thorax.durable import write_text
 from thorax.errors import DataError, UsageError
 from thorax.measure.documents import COMMANDS
+from thorax.measure.modelled import MODELLED, alone_and_against, has_model, modelled_table
 from thorax.measure.noise import compare_tables
 from thorax.measure.optimizer_tables import artifact_table, tried_table
 from thorax.measure.plots import (
@@ -209,14 +210,14 @@ def _tiles(
         tiles.append(Tile("Mean AUROC", interval_text(value).partition(" ")[0], ", ".join(what)))
     if drop := _int8_drop(accuracy, optimized):
         tiles.append(drop)
-    rated = [document for document in speed if document.get("images_per_s")]
     for simulated, name in ((False, "Images/s"), (True, "Images/s, modelled")):
-        group = [document for document in rated if bool(document.get("simulated")) == simulated]
+        group = [bar for bar in _bars(speed) if bar.simulated == simulated]
         if group:
-            best = max(group, key=lambda document: float(document["images_per_s"]))
-            where = [str(best[key]) for key in ("device", "scenario") if best.get(key)]
-            detail = ", ".join([str(best.get("precision", "")).upper(), *where])
-            tiles.append(Tile(name, rate_text(best["images_per_s"]), detail))
+            best = max(group, key=lambda bar: float(bar.document["images_per_s"]))
+            told = next(one for one in speed if best.document in (one, one.get("modelled")))
+            where = [str(told[key]) for key in ("device", "scenario") if told.get(key)]
+            detail = ", ".join([str(told.get("precision", "")).upper(), *where])
+            tiles.append(Tile(name, rate_text(best.document["images_per_s"]), detail))
     return tiles
 
 
@@ -257,6 +258,7 @@ def _accuracy(documents: Sequence[Document]) -> Section | None:
         *(cost_table(document) for document in documents),
         auroc_table(documents),
         *(difference_table(document) for document in documents),
+        modelled_table(alone_and_against(documents)),
     ]
     on: dict[str, list[str]] = {}
     for name, document in zip(series_names(documents), documents, strict=True):
@@ -274,21 +276,40 @@ def _accuracy(documents: Sequence[Document]) -> Section | None:
 
 
 def _speed(documents: Sequence[Document], optimized: Sequence[Document]) -> Section | None:
-    rated = [document for document in documents if document.get("images_per_s")]
+    bars = _bars(documents)
     if not documents and not optimized:
         return None
-    plots = (Markup(speed_plot(_series(rated))),) if rated else ()
-    tables = ([speed_table(documents)] if documents else []) + (
-        [artifact_table(optimized)] if optimized else []
-    )
-    tables += [tried for tried in [tried_table(optimized)] if tried]
+    plots = (Markup(speed_plot(bars)),) if bars else ()
+    tables = [
+        speed_table(documents) if documents else None,
+        modelled_table(documents),
+        artifact_table(optimized) if optimized else None,
+        tried_table(optimized),
+    ]
     text: tuple[str, ...] = ()
     if any(document.get("simulated") for document in documents):
         text = (
-            "Rows in italics and hatched bars are modelled: time and power of a simulated device"
-            " are computed from its architecture, not read from a clock or a meter.",
+            f"Hatched bars and rows in italics are {MODELLED}: time and power of a simulated card"
+            " are computed from its architecture, not read from a clock or a meter. Rows marked"
+            " emulated are the wall time of the computer that emulates its arithmetic.",
         )
-    return Section("speed", "Speed and size", text, plots, tuple(tables))
+    kept = tuple(table for table in tables if table is not None)
+    return Section("speed", "Speed and size", text, plots, kept)
+
+
+def _bars(documents: Sequence[Document]) -> list[Series]:
+    """Return what devices at work measured, and after it what simulated cards would do.
+
+    How long an emulation takes is no speed of anything: it is left to the table.
+    """
+    named = _series(documents)
+    measured = [one for one in named if one.document.get("images_per_s") and not one.simulated]
+    modelled = [
+        replace(one, simulated=True, document=one.document["modelled"])
+        for one in named
+        if has_model(one.document)
+    ]
+    return measured + modelled
 
 
 def _roofline(documents: Sequence[Document]) -> Section | None:

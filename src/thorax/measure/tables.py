@@ -17,6 +17,11 @@ Document = Mapping[str, Any]
 PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8", "fp11")
 """From the reference to the boldest shortcut; tables keep this order."""
 
+EMULATED: Final = (
+    "Emulated: wall time of this computer at the arithmetic of a simulated card; it says nothing "
+    "of how fast the card is."
+)
+"""What a reader must know of the measured rows of a simulated device."""
 
 _COLUMNS: Final = 100
 """Width of the terminal that tables and their notes are made for."""
@@ -37,7 +42,8 @@ class Table:
         title: what it shows, with units where all cells share one.
         columns: headings, with their units.
         rows: cells, each row as long as `columns`.
-        simulated: for each row, whether its figures come from a model and not from a clock.
+        simulated: for each row, whether its figures come from a model, or from the emulation of a
+            simulated device, and not from a device at work.
         note: what a reader must know, or "".
     """
 
@@ -200,7 +206,8 @@ def cost_table(document: Document) -> Table | None:
             rows,
             tuple(bool(one.get("simulated")) for one in everyone),
             "In brackets: 95% interval, patients resampled, the difference paired."
-            + (" ms: median of one answer alone. All timed in turns." if timed else ""),
+            + (" ms: median of one answer alone. All timed in turns." if timed else "")
+            + (f" {EMULATED}" if timed and any(one.get("simulated") for one in everyone) else ""),
         )
     )
 
@@ -265,9 +272,11 @@ def speed_table(documents: Sequence[Document]) -> Table:
                     if powered
                     else ()
                 ),
-                "modelled" if document.get("simulated") else "measured",
+                "emulated" if document.get("simulated") else "measured",
             )
         )
+    power_note = f"Power from {', '.join(meters)}." if powered else "No power meter was read."
+    emulated = any(document.get("simulated") for document in documents)
     columns = ("Precision", "Device", "Scenario", "Streams", "Images/s", "× FP32")
     latencies = ("p50 ms", "p90 ms", "p99 ms")
     power = ("W", "Img/s/W") if powered else ()
@@ -277,7 +286,7 @@ def speed_table(documents: Sequence[Document]) -> Table:
             (*columns, *latencies, *power, "How"),
             tuple(rows),
             tuple(bool(document.get("simulated")) for document in documents),
-            f"Power from {', '.join(meters)}." if powered else "No power meter was read.",
+            " ".join([power_note, *([EMULATED] if emulated else [])]),
         )
     )
 
