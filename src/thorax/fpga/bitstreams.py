@@ -1,34 +1,37 @@
-"""The bitstreams that shipped with OpenVINO from 2018 to 2020, and what each overlay computes."""
+"""The bitstreams that came with OpenVINO from 2018 to 2020, and what each overlay computes.
+
+A name says release, board, precision and the networks an overlay was made for. Names are those of
+the FPGA plug-in's page in the documentation of OpenVINO 2020.4, which also tells the activations
+of each, and of the installation guides and published scripts of 2018 and 2019. No source tells
+which architecture a bitstream holds: that is assumed, and said so.
+"""
 
 import difflib
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from thorax.errors import UsageError
+from thorax.fpga.architecture import Architecture, find_architecture
 
-_RELU: Final = frozenset({"Relu"})
-
-
-@dataclass(frozen=True, slots=True)
-class Ranges:
-    """The layers that an overlay's arrays take.
-
-    Attributes:
-        kernel: largest side of a convolution's kernel.
-        stride: largest stride of a convolution.
-        dilation: largest dilation.
-        channels: most channels of a tensor.
-        side: largest height or width of a tensor.
-        pool_window: largest side of a pooling window.
-    """
-
-    kernel: int = 14
-    stride: int = 15
-    dilation: int = 16
-    channels: int = 8192
-    side: int = 1024
-    pool_window: int = 3
+_RELEASES: Final = {
+    "2-0-1": "2018 R3",
+    "4-0": "2018 R4",
+    "5-0": "2018 R5",
+    "2019R1": "2019 R1",
+    "2019R4": "2019 R4",
+    "2020-3": "2020.3",
+    "2020-4": "2020.4",
+}
+_BOARDS: Final = {
+    "RC": "pac-a10",
+    "A10DK": "a10dk",
+    "PL1": "mustang-sg1",
+    "PL2": "mustang-sg2",
+}
+_FEATURES: Final = ("Clamp", "ELU", "Generic", "SwishExcitation")
+"""Words of a name that are no network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +43,9 @@ class Bitstream:
         release: of OpenVINO.
         board: name of the board it was built for.
         precision: format that its PE array computes in, as `thorax.fpga.formats` names it.
-        block: channels that share an exponent, the overlay's C_vec.
-        topologies: networks it was made and tuned for; others run within the ranges, slower.
-        activations: OpenVINO types of the activations it has.
+        topologies: networks it was made for; others run too, as far as its layers reach.
+        activations: OpenVINO types of the activations that it has.
         normalisation: whether it has local response normalisation (LRN).
-        ranges: of its layers.
         assumed: what no source says and is assumed here.
     """
 
@@ -52,30 +53,133 @@ class Bitstream:
     release: str
     board: str
     precision: str
-    block: int
     topologies: tuple[str, ...]
-    activations: frozenset[str]
+    activations: tuple[str, ...]
     normalisation: bool
-    ranges: Ranges
-    assumed: tuple[str, ...] = ()
+    assumed: tuple[str, ...]
+
+    @property
+    def architecture(self) -> Architecture:
+        """What the overlay is built of, with the activations that this bitstream has."""
+        return _architecture(self)
+
+    @property
+    def block(self) -> int:
+        """Channels that share an exponent, the overlay's C_vec."""
+        return self.architecture.c_vector
+
+
+def _told(name: str, flags: str) -> Bitstream:
+    """Return a bitstream whose activations a source tells.
+
+    Args:
+        name: of the bitstream.
+        flags: a letter for each that it has: local response normalisation, leaky and parametric
+            ReLU, clamp, ELU. Leaky and parametric ReLU are one operation of OpenVINO, and the
+            table of 2020.4 has both or none.
+    """
+    release, board, precision, *words = name.split("_")
+    kinds = {"P": "PRelu", "C": "Clamp", "E": "Elu"}
+    return Bitstream(
+        name=name,
+        release=_RELEASES[release],
+        board=_BOARDS[board],
+        precision=precision.lower(),
+        topologies=tuple(word for word in words if word not in _FEATURES),
+        activations=("Relu", *(kind for letter, kind in kinds.items() if letter in flags)),
+        normalisation="L" in flags,
+        assumed=("architecture",),
+    )
+
+
+def _named(name: str) -> Bitstream:
+    """Return a bitstream of which nothing but its name is known.
+
+    As in 2020.4, what was made for AlexNet or GoogLeNet, or for any network, has LRN and the leaky
+    ReLU; RMNet needs the ELU, YOLO the leaky ReLU.
+    """
+    words = name.split("_")[3:]
+    general = {"Generic", "AlexNet", "GoogleNet", "SSD300"} & set(words)
+    flags = "LP" if general else ""
+    flags += "P" if any("Yolo" in word for word in words) else ""
+    flags += "C" if "Clamp" in words else ""
+    flags += "E" if {"RMNet", "ELU"} & set(words) else ""
+    told = _told(name, flags)
+    return Bitstream(
+        told.name, told.release, told.board, told.precision, told.topologies, told.activations,
+        told.normalisation, ("architecture", "activations", "normalisation"),
+    )  # fmt: skip
 
 
 BITSTREAMS: Final[Mapping[str, Bitstream]] = {
     one.name: one
     for one in (
-        Bitstream(
-            "2019R1_RC_FP11_ResNet_SqueezeNet_VGG",
-            "2019 R1",
-            "pac-a10",
-            "fp11",
-            16,
-            ("ResNet", "SqueezeNet", "VGG"),
-            _RELU,
-            False,
-            Ranges(),
+        *map(
+            _named,
+            (
+                "2-0-1_RC_FP11_Generic",
+                "2-0-1_RC_FP16_Generic",
+                "2-0-1_A10DK_FP11_ResNet50-101",
+                "2-0-1_A10DK_FP11_SqueezeNet",
+                "2-0-1_A10DK_FP11_SSD300",
+                "4-0_RC_FP11_Generic",
+                "4-0_PL1_FP11_MobileNet_ResNet_VGG_Clamp",
+                "4-0_PL1_FP11_SqueezeNet",
+                "4-0_A10DK_FP11_MobileNet_ResNet_VGG_Clamp",
+                "4-0_A10DK_FP16_MobileNet_ResNet_SqueezeNet_Clamp",
+                "4-0_A10DK_FP16_VGG_Generic",
+                "5-0_RC_FP11_SqueezeNet",
+                "5-0_PL1_FP11_ResNet",
+                "5-0_A10DK_FP11_MobileNet_Clamp",
+                "5-0_A10DK_FP11_ResNet",
+                "5-0_A10DK_FP11_SqueezeNet",
+                "5-0_A10DK_FP11_VGG",
+                "5-0_A10DK_FP16_Generic",
+                "5-0_A10DK_FP16_MobileNet_Clamp",
+                "5-0_A10DK_FP16_ResNet_TinyYolo",
+                "5-0_A10DK_FP16_SqueezeNet_VGG",
+                "2019R1_RC_FP11_ResNet_SqueezeNet_VGG",
+                "2019R1_PL1_FP11_MobileNet_Clamp",
+                "2019R1_PL1_FP11_RMNet",
+                "2019R1_A10DK_FP11_AlexNet_GoogleNet_SqueezeNet",
+                "2019R4_PL1_FP11_MobileNet_Clamp",
+                "2019R4_PL1_FP11_ResNet_VGG",
+                "2019R4_PL2_FP11_AlexNet_GoogleNet_Generic",
+                "2020-3_RC_FP11_InceptionV1_SqueezeNet_VGG_YoloV3",
+                "2020-4_RC_FP16_ResNet_TinyYolo_VGG",
+            ),
         ),
+        _told("2020-4_RC_FP11_AlexNet_GoogleNet_Generic", "LP"),
+        _told("2020-4_RC_FP11_ELU", "PE"),
+        _told("2020-4_RC_FP11_InceptionV1_ResNet_SqueezeNet_TinyYolo_YoloV3", "P"),
+        _told("2020-4_RC_FP11_MobileNet_Clamp", "PC"),
+        _told("2020-4_RC_FP11_RMNet", "PE"),
+        _told("2020-4_RC_FP11_SwishExcitation", ""),
+        _told("2020-4_RC_FP16_AlexNet_GoogleNet_Generic", "LP"),
+        _told("2020-4_RC_FP16_InceptionV1_SqueezeNet_TinyYolo_VGG", "P"),
+        _told("2020-4_RC_FP16_InceptionV1_SqueezeNet_YoloV3", "P"),
+        _told("2020-4_RC_FP16_MobileNet_Clamp", "PC"),
+        _told("2020-4_RC_FP16_ResNet_YoloV3", "P"),
+        _told("2020-4_RC_FP16_RMNet", "PE"),
+        _told("2020-4_RC_FP16_SwishExcitation", ""),
+        _told("2020-4_PL2_FP11_AlexNet_GoogleNet_Generic", "LP"),
+        _told("2020-4_PL2_FP11_InceptionV1_ResNet_VGG", ""),
+        _told("2020-4_PL2_FP11_MobileNet_Clamp", "PC"),
+        _told("2020-4_PL2_FP11_RMNet", "PE"),
+        _told("2020-4_PL2_FP11_SqueezeNet", "P"),
+        _told("2020-4_PL2_FP11_SwishExcitation", ""),
+        _told("2020-4_PL2_FP11_TinyYolo_SSD300", "LP"),
+        _told("2020-4_PL2_FP11_YoloV3_ELU", "PE"),
+        _told("2020-4_PL2_FP16_AlexNet_GoogleNet_SSD300_Generic", "LP"),
+        _told("2020-4_PL2_FP16_ELU", "PE"),
+        _told("2020-4_PL2_FP16_MobileNet_Clamp", "PC"),
+        _told("2020-4_PL2_FP16_ResNet_YoloV3", "P"),
+        _told("2020-4_PL2_FP16_RMNet", "PE"),
+        _told("2020-4_PL2_FP16_SqueezeNet_TinyYolo_VGG", "P"),
+        _told("2020-4_PL2_FP16_SwishExcitation", ""),
     )
 }
+"""In order of release. The two of 2020.4 that were for internal use only are left out."""
 
 
 def find_bitstream(name: str) -> Bitstream:
@@ -84,12 +188,35 @@ def find_bitstream(name: str) -> Bitstream:
     Raises:
         UsageError: `fpga-bitstream` for a name that is none, with the nearest there are.
     """
-    known = BITSTREAMS.get(name.removesuffix(".aocx"))
-    if known is None:
-        near = difflib.get_close_matches(name, BITSTREAMS, n=3, cutoff=0.0)
+    wanted = name.removesuffix(".aocx")
+    if wanted not in BITSTREAMS:
+        near = difflib.get_close_matches(wanted, BITSTREAMS, n=3, cutoff=0.0)
         raise UsageError(
             "fpga-bitstream",
             f"there is no bitstream {name!r}; the nearest are {', '.join(near)}; "
             "`thorax fpga list --bitstreams` has all",
         )
-    return known
+    return BITSTREAMS[wanted]
+
+
+def bitstreams_for(board: str) -> tuple[Bitstream, ...]:
+    """Return the bitstreams that were built for a board, in order of release."""
+    return tuple(one for one in BITSTREAMS.values() if one.board == board)
+
+
+@functools.cache
+def _architecture(bitstream: Bitstream) -> Architecture:
+    first = bitstream.release.startswith("2018")
+    if first:
+        preset = "8x48-fp11"
+    else:
+        preset = "4x2x16x64-fp11" if bitstream.precision == "fp11" else "4x2x16x32-fp16"
+    found = find_architecture(preset)
+    ranges = found.ranges.model_copy(update={"activations": bitstream.activations})
+    auxiliary = found.auxiliary
+    if bitstream.normalisation != bool(auxiliary.norm_k):
+        width = auxiliary.activation_k if bitstream.normalisation else 0
+        auxiliary = auxiliary.model_copy(update={"norm_k": width})
+    return found.model_copy(
+        update={"precision": bitstream.precision, "ranges": ranges, "auxiliary": auxiliary}
+    )
