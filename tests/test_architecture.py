@@ -31,6 +31,7 @@ TESTED_ELSEWHERE = {
     "data/rows.py": "types alone",
     "importers/imported.py": "types, answered by every importer",
     "measure/documents.py": "read for the report, judged in test_report",
+    "measure/fpga_tables.py": "shown by `thorax fpga list`, judged in fpga/test_card",
     "measure/optimizer_tables.py": "shown by the report, judged in test_report",
     "measure/plots.py": "drawn by the report, judged in test_report",
     "measure/predictions.py": "tables that are scored, in test_score",

@@ -1,21 +1,60 @@
-"""The registry of bitstreams."""
+"""The registry of bitstreams says of each what is known, and what is assumed."""
 
 import pytest
 
 from thorax.errors import UsageError
-from thorax.fpga.bitstreams import BITSTREAMS, find_bitstream
+from thorax.fpga.bitstreams import BITSTREAMS, bitstreams_for, find_bitstream
 from thorax.fpga.boards import BOARDS
+from thorax.fpga.formats import FORMATS
+
+RESNET = "2019R1_RC_FP11_ResNet_SqueezeNet_VGG"
 
 
-def test_every_bitstream_is_for_a_board_that_is_known() -> None:
-    for name, one in BITSTREAMS.items():
-        assert one.name == name
-        assert one.board in BOARDS
+@pytest.mark.parametrize("name", BITSTREAMS)
+def test_a_bitstream_is_what_its_name_says(name: str) -> None:
+    one = find_bitstream(name)
+    assert one.name == name
+    assert one.board in BOARDS
+    assert one.precision in FORMATS
+    assert f"_{one.precision.upper()}_" in name
+    assert all(topology in name for topology in one.topologies)
+    assert ("Clamp" in one.activations) == ("Clamp" in name)
+
+
+@pytest.mark.parametrize("name", BITSTREAMS)
+def test_the_architecture_of_a_bitstream_has_its_precision_and_its_activations(name: str) -> None:
+    one = find_bitstream(name)
+    architecture = one.architecture
+    assert architecture.precision == one.precision
+    assert architecture.family == BOARDS[one.board].family
+    assert set(architecture.ranges.activations) == set(one.activations)
+    assert bool(architecture.auxiliary.norm_k) == one.normalisation
+    assert one.block == architecture.c_vector
+    # No source tells which architecture a bitstream holds.
+    assert "architecture" in one.assumed
+
+
+def test_the_activations_of_2020_4_are_told_and_the_earlier_ones_assumed() -> None:
+    told = find_bitstream("2020-4_PL2_FP11_YoloV3_ELU")
+    assert told.activations == ("Relu", "PRelu", "Elu")
+    assert told.assumed == ("architecture",)
+    assert find_bitstream("2020-4_PL2_FP11_InceptionV1_ResNet_VGG").activations == ("Relu",)
+    assert find_bitstream("2020-4_RC_FP11_AlexNet_GoogleNet_Generic").normalisation
+    assert "activations" in find_bitstream(RESNET).assumed
+
+
+def test_the_words_of_a_name_that_are_no_network_are_none() -> None:
+    assert find_bitstream(RESNET).topologies == ("ResNet", "SqueezeNet", "VGG")
+    assert find_bitstream("4-0_RC_FP11_Generic").topologies == ()
+
+
+def test_every_board_of_the_time_has_bitstreams_and_the_later_ones_none() -> None:
+    assert all(bitstreams_for(board) for board in ("pac-a10", "a10dk", "mustang-sg1"))
+    assert bitstreams_for("de10-agilex") == ()
 
 
 def test_a_bitstream_is_found_by_the_name_of_its_file_too() -> None:
-    name = "2019R1_RC_FP11_ResNet_SqueezeNet_VGG"
-    assert find_bitstream(f"{name}.aocx") is find_bitstream(name)
+    assert find_bitstream(f"{RESNET}.aocx") is find_bitstream(RESNET)
 
 
 def test_an_unknown_bitstream_is_answered_with_the_nearest() -> None:

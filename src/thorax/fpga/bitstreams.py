@@ -34,6 +34,10 @@ _FEATURES: Final = ("Clamp", "ELU", "Generic", "SwishExcitation")
 """Words of a name that are no network."""
 
 
+_FP16: Final = "4x2x16x32_fp16_sb9408_fcd1024_actk4_poolk4_normk1_owk2_image300x300x8192_mbfr"
+"""The one architecture that the documentation of OpenVINO 2020.4 spells out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bitstream:
     """An overlay, built for a board.
@@ -206,12 +210,10 @@ def bitstreams_for(board: str) -> tuple[Bitstream, ...]:
 
 @functools.cache
 def _architecture(bitstream: Bitstream) -> Architecture:
-    first = bitstream.release.startswith("2018")
-    if first:
-        preset = "8x48-fp11"
+    if bitstream.precision == "fp16":
+        found = find_architecture(_FP16)
     else:
-        preset = "4x2x16x64-fp11" if bitstream.precision == "fp11" else "4x2x16x32-fp16"
-    found = find_architecture(preset)
+        found = find_architecture("4x2x16x64-fp11")
     ranges = found.ranges.model_copy(update={"activations": bitstream.activations})
     auxiliary = found.auxiliary
     if bitstream.normalisation != bool(auxiliary.norm_k):

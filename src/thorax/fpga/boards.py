@@ -79,9 +79,7 @@ _PAC: Final = (
     Power(50.0, "measured", _DELL_2019),
     Power(60.0, "limit", f"{_DELL_2019}: TDP"),
 )
-_MUSTANG: Final = (
-    Power(60.0, "limit", "OpenVINO documentation of 2020, benchmark results: TDP"),
-)
+_MUSTANG: Final = (Power(60.0, "limit", "OpenVINO documentation of 2020, benchmark results: TDP"),)
 _A10: Final = "Arria 10 GX 1150"
 _AGILEX: Final = "Agilex 7 F-Series 014"
 

@@ -3,6 +3,7 @@
 State is one JSON file, as a real card's flash keeps what `aocl program` wrote to it.
 """
 
+import difflib
 import fcntl
 import json
 import os
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from thorax.durable import write_text
 from thorax.errors import DataError, DeviceError, UsageError
-from thorax.fpga.bitstreams import BITSTREAMS, Bitstream, find_bitstream
+from thorax.fpga.bitstreams import Bitstream, bitstreams_for, find_bitstream
 from thorax.fpga.boards import DEFAULT_BOARD, Board, find_board
 
 CARDS: Final = ("FPGA.0", "FPGA.1", "FPGA.2", "FPGA.3")
@@ -106,7 +107,7 @@ def program(
 
     Raises:
         UsageError: `fpga-bitstream`, `fpga-board`, or `fpga-board-bitstream` for a bitstream
-            of another board, listing those that fit.
+            of another board, with the nearest of those that fit.
         DeviceError: `fpga-card`.
         DataError: `fpga-state`.
     """
@@ -119,13 +120,7 @@ def program(
         for card in cards:
             own = card.board if board is None else find_board(board)
             if wanted.board != own.name:
-                fitting = [one.name for one in BITSTREAMS.values() if one.board == own.name]
-                raise UsageError(
-                    "fpga-board-bitstream",
-                    f"{wanted.name} is for board {wanted.board}, and {card.name} is a {own.name}; "
-                    f"that takes {', '.join(fitting) or 'none that is known'}; choose one of them "
-                    f"or say --board {wanted.board}",
-                )
+                raise _misfit(wanted, card.name, own)
             made.append(Card(card.name, own, wanted, now))
         _write(path, made)
     return tuple(made)
@@ -144,6 +139,18 @@ def erase(name: str, *, state: Path | None = None) -> tuple[Card, ...]:
         made = [Card(card.name, card.board, None, None) for card in cards]
         _write(path, made)
     return tuple(made)
+
+
+def _misfit(bitstream: Bitstream, card: str, board: Board) -> UsageError:
+    fitting = [one.name for one in bitstreams_for(board.name)]
+    near = difflib.get_close_matches(bitstream.name, fitting, n=3, cutoff=0.0)
+    those = f"the nearest of its {len(fitting)} are {', '.join(near)}" if near else "it has none"
+    return UsageError(
+        "fpga-board-bitstream",
+        f"{bitstream.name} is for board {bitstream.board}, and {card} is a {board.name}: {those}; "
+        f"`thorax fpga list --bitstreams --board {board.name}` has all; choose one of them, or "
+        f"make the card another: --board {bitstream.board}",
+    )
 
 
 def _card(name: str, state: _State) -> Card:

@@ -1,6 +1,6 @@
 """Which layers of a network a bitstream runs, and why it does not run the others."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,8 +26,6 @@ _SCALES: Final = ("Add", "Subtract", "Multiply", "Divide")
 _VIEWS: Final = ("Reshape", "Squeeze", "Unsqueeze", "Identity")
 _SHOWN: Final = 5
 """Layers and bitstreams that an error names."""
-
-SpatialAxes: Final = ({2, 3}, {-2, -1})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +54,8 @@ def query(model: ov.Model, bitstream: Bitstream) -> dict[str, Support]:
 def fitting(model: ov.Model, board: str | None = None) -> tuple[Bitstream, ...]:
     """Return the bitstreams that run every convolution of a model, the best first.
 
-    Best is what runs most layers of all kinds, then what multiplies most in a second, then the
-    latest.
+    Best is what runs most layers of all kinds, then what multiplies most in a second, then what
+    was made for most networks, then the latest.
 
     Args:
         model: a network.
@@ -78,7 +76,7 @@ def fitting(model: ov.Model, board: str | None = None) -> tuple[Bitstream, ...]:
         runs, count = asked[key]
         if runs:
             speed = one.architecture.macs_per_cycle * one.architecture.clock_hz
-            ranked.append(((count, speed, place), one))
+            ranked.append(((count, speed, len(one.topologies), place), one))
     return tuple(one for _, one in sorted(ranked, key=lambda pair: pair[0], reverse=True))
 
 
@@ -138,14 +136,16 @@ def _advice(card: Card, model: ov.Model) -> str:
 
 def _query(model: ov.Model, architecture: Architecture) -> dict[str, Support]:
     ordered = model.get_ordered_ops()
+    place = {node.get_friendly_name(): number for number, node in enumerate(ordered)}
     constant = _constant_parts(ordered)
     pixels = _pixel_parts(ordered, constant)
     answer: dict[str, Support] = {}
     for node in ordered:
         name = node.get_friendly_name()
         if node.get_type_name() == "Result":
-            source = node.input_value(0).get_node()
-            answer[name] = _follows(source, answer[source.get_friendly_name()])
+            source = node.input_value(0).get_node().get_friendly_name()
+            if source in answer:
+                answer[name] = Support(answer[source].supported, f"follows {source}")
         elif node.get_type_name() == "Parameter" or name in constant:
             continue
         elif name in pixels:
@@ -153,17 +153,212 @@ def _query(model: ov.Model, architecture: Architecture) -> dict[str, Support]:
         else:
             faults = list(_faults(node, architecture, constant))
             answer[name] = Support(not faults, "; ".join(faults) or _part(node))
-    # Backwards, as what a constant feeds may be computed of constants too.
+    # Backwards, as a constant may feed what is computed of constants too.
     for node in reversed(ordered):
-        if node.get_friendly_name() not in answer:
-            users = node.output(0).get_target_inputs()
-            user = min((one.get_node() for one in users), key=ordered.index, default=None)
-            if user is None:
-                answer[node.get_friendly_name()] = Support(True, "feeds nothing")
-            else:
-                answer[node.get_friendly_name()] = _follows(user, answer[user.get_friendly_name()])
-    return answer
+        name = node.get_friendly_name()
+        if name in answer:
+            continue
+        users = [
+            one.get_node().get_friendly_name()
+            for output in node.outputs()
+            for one in output.get_target_inputs()
+        ]
+        followed = [user for user in users if user in answer]
+        if followed:
+            first = min(followed, key=place.__getitem__)
+            answer[name] = Support(answer[first].supported, f"follows {first}")
+        else:
+            answer[name] = Support(False, "no layer uses it")
+    return {node.get_friendly_name(): answer[node.get_friendly_name()] for node in ordered}
 
 
-def _follows(other: ov.Node, support: Support) -> Support:
-    return Support(support.supported, f"follows {other.get_friendly_name()}")
+def _constant_parts(ordered: list[ov.Node]) -> set[str]:
+    """Return the constants and what is computed of nothing else, as weights that are widened."""
+    found: set[str] = set()
+    for node in ordered:
+        sources = [value.get_node().get_friendly_name() for value in node.input_values()]
+        inner = bool(sources) and all(source in found for source in sources)
+        if node.get_type_name() == "Constant" or (inner and node.get_type_name() != "Result"):
+            found.add(node.get_friendly_name())
+    return found
+
+
+def _pixel_parts(ordered: list[ov.Node], constant: Collection[str]) -> set[str]:
+    """Return what only converts, scales and shifts the pixels of an input."""
+    found: set[str] = set()
+    for node in ordered:
+        kind = node.get_type_name()
+        sources = [
+            value.get_node()
+            for value in node.input_values()
+            if value.get_node().get_friendly_name() not in constant
+        ]
+        if kind in ("Convert", *_SCALES) and len(sources) == 1:
+            (source,) = sources
+            if source.get_type_name() == "Parameter" or source.get_friendly_name() in found:
+                found.add(node.get_friendly_name())
+    return found
+
+
+def _part(node: ov.Node) -> str:
+    """Return what part of an overlay a layer occupies."""
+    kind = node.get_type_name()
+    if kind in _ARRAY:
+        return "PE array"
+    if kind in ("MaxPool", "AvgPool", "ReduceMean"):
+        return "pooling kernel"
+    if kind in _ACTIVATIONS:
+        return "activation kernel"
+    if kind == "LRN":
+        return "normalisation kernel"
+    if kind in ("Concat", *_VIEWS):
+        return "moves no value"
+    return "adder"
+
+
+def _faults(node: ov.Node, architecture: Architecture, constant: Collection[str]) -> Iterator[str]:
+    """Yield each reason for which an overlay does not run a layer."""
+    kind = node.get_type_name()
+    if node.get_output_partial_shape(0).is_dynamic:
+        yield "size not fixed"
+        return
+    if not node.get_output_element_type(0).is_real():
+        yield f"{node.get_output_element_type(0).to_string()}: not floating point"
+        return
+    if kind in _ARRAY:
+        yield from _array_faults(node, architecture, constant)
+    elif kind in _ACTIVATIONS:
+        if kind not in architecture.ranges.activations:
+            yield f"{kind}: not in this bitstream"
+        yield from _rank_faults(node)
+    elif kind in ("MaxPool", "AvgPool", "ReduceMean"):
+        yield from _pool_faults(node, architecture)
+    elif kind in _SCALES:
+        yield from _arithmetic_faults(node, constant)
+    elif kind == "Concat":
+        if len(node.get_output_shape(0)) != 4:
+            yield "not 4 dimensions"
+        elif node.get_attributes()["axis"] not in (1, -3):
+            yield "joins along an axis that is not the channels"
+    elif kind in _VIEWS:
+        yield from _view_faults(node)
+    elif kind == "LRN":
+        if not architecture.auxiliary.norm_k:
+            yield "LRN: not in this bitstream"
+        yield from _rank_faults(node)
+    elif kind == "Softmax" and architecture.auxiliary.softmax:
+        yield from _rank_faults(node)
+    elif str(node.get_type_info().version_id).startswith("opset"):
+        yield f"{kind}: not in this bitstream"
+    else:
+        yield f"{kind}: custom or unknown layer"
+    yield from _size_faults(node, architecture)
+
+
+def _rank_faults(node: ov.Node) -> Iterator[str]:
+    """Yield what is wrong with a tensor that is neither maps nor what a full connection answers."""
+    if len(node.get_output_shape(0)) not in (2, 4):
+        yield "not 4 dimensions"
+
+
+def _size_faults(node: ov.Node, architecture: Architecture) -> Iterator[str]:
+    ranges = architecture.ranges
+    shape = list(node.get_output_shape(0))
+    if len(shape) != 4:
+        return
+    _, channels, height, width = shape
+    if channels > ranges.max_channels:
+        yield f"{channels} channels: at most {ranges.max_channels}"
+    if height > ranges.max_height or width > ranges.max_width:
+        yield f"map {height}x{width}: at most {ranges.max_height}x{ranges.max_width}"
+
+
+def _array_faults(
+    node: ov.Node, architecture: Architecture, constant: Collection[str]
+) -> Iterator[str]:
+    kind, ranges = node.get_type_name(), architecture.ranges
+    if node.input_value(1).get_node().get_friendly_name() not in constant:
+        yield "weights are not constant"
+        return
+    if kind == "MatMul":
+        if len(node.get_input_shape(0)) != 2:
+            yield "not 2 dimensions"
+        if node.get_attributes()["transpose_a"]:
+            yield "input is transposed"
+        return
+    if len(node.get_input_shape(0)) != 4:
+        yield "not 4 dimensions"
+        return
+    attributes = node.get_attributes()
+    kernel = list(node.get_input_shape(1))[-2:]
+    strides, dilations = list(attributes["strides"]), list(attributes["dilations"])
+    if max(kernel) > ranges.max_kernel:
+        yield f"kernel {_by(kernel)}: at most {_by([ranges.max_kernel] * 2)}"
+    if kind.endswith("BackpropData"):
+        allowed = ranges.deconvolution_strides
+        if not allowed:
+            yield f"{kind}: not in this bitstream"
+        elif any(stride not in allowed for stride in strides):
+            yield f"stride {_by(strides)}: {', '.join(map(str, allowed))} alone"
+    elif max(strides) > ranges.max_stride:
+        yield f"stride {_by(strides)}: at most {ranges.max_stride}"
+    if max(dilations) > ranges.max_dilation:
+        yield f"dilation {_by(dilations)}: at most {ranges.max_dilation}"
+
+
+def _pool_faults(node: ov.Node, architecture: Architecture) -> Iterator[str]:
+    shape = list(node.get_input_shape(0))
+    if len(shape) != 4:
+        yield "not 4 dimensions"
+        return
+    if node.get_type_name() == "ReduceMean":
+        axes = node.input_value(1).get_node()
+        data = axes.get_data() if axes.get_type_name() == "Constant" else []
+        if {int(axis) % 4 for axis in data} != {2, 3}:
+            yield "not the mean of whole maps"
+        return
+    attributes, window = node.get_attributes(), architecture.ranges.max_pool_window
+    kernel = list(attributes["kernel"])
+    whole = node.get_type_name() == "AvgPool" and kernel == shape[2:]
+    if max(kernel) > window and not whole:
+        yield f"pooling window {_by(kernel)}: at most {_by([window] * 2)}"
+    if max(attributes.get("dilations", [1])) > 1:
+        yield "pooling window with gaps"
+
+
+def _arithmetic_faults(node: ov.Node, constant: Collection[str]) -> Iterator[str]:
+    kind, shape = node.get_type_name(), list(node.get_output_shape(0))
+    yield from _rank_faults(node)
+    constants = [
+        place
+        for place, value in enumerate(node.input_values())
+        if value.get_node().get_friendly_name() in constant
+    ]
+    if not constants:
+        if kind != "Add":
+            yield f"{kind} of two maps: not in this bitstream"
+        elif any(list(node.get_input_shape(place)) != shape for place in (0, 1)):
+            yield "sum of maps of unlike sizes"
+        elif len(shape) != 4:
+            yield "not 4 dimensions"
+        return
+    given = list(node.get_input_shape(constants[0]))
+    aligned = [1] * (len(shape) - len(given)) + given
+    if any(size != 1 for axis, size in enumerate(aligned) if axis != 1):
+        yield f"{kind} of a constant that differs within a map"
+    if kind in ("Subtract", "Divide") and constants[0] == 0:
+        yield f"{kind} from a constant: not in this bitstream"
+
+
+def _view_faults(node: ov.Node) -> Iterator[str]:
+    """Yield what keeps a change of shape from leaving maps, or channels alone, as they lie."""
+    before, after = list(node.get_input_shape(0)), list(node.get_output_shape(0))
+    plain = (2, 4)
+    if len(before) not in plain or len(after) not in plain:
+        yield "not 4 dimensions"
+    elif before[0] != after[0] or (len(after) == 4 and before != after and after[2:] != [1, 1]):
+        yield "moves values between maps"
+
+
+def _by(sizes: list[int]) -> str:
+    return "x".join(map(str, sizes))
