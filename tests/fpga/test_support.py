@@ -20,7 +20,7 @@ Pair = list[int]
 
 
 def image(*shape: int) -> ov.Node:
-    return ops.parameter(list(shape) or [1, 4, 8, 8], np.float32, name="image")
+    return ops.parameter(list(shape) or [1, 4, 8, 8], np.float32)
 
 
 def weights(*shape: int) -> ov.Node:
@@ -38,17 +38,16 @@ def conv(
 
 
 def asked(layer: ov.Node, bitstream: Bitstream = RESNET) -> Support:
-    """Return what is said of a node, after a convolution where it would be pixels."""
+    """Return what is said of a node, with whatever it is computed of."""
     layer.set_friendly_name("layer")
-    parameters = []
+    parameters: dict[str, ov.Node] = {}
     nodes = [layer]
     while nodes:
         node = nodes.pop()
         if node.get_type_name() == "Parameter":
-            if node.get_friendly_name() not in [one.get_friendly_name() for one in parameters]:
-                parameters.append(node)
+            parameters[node.get_friendly_name()] = node
         nodes += [value.get_node() for value in node.input_values()]
-    return query(ov.Model([layer], parameters), bitstream)["layer"]
+    return query(ov.Model([layer], list(parameters.values())), bitstream)["layer"]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +153,9 @@ def axes(*numbers: int) -> ov.Node:
             "not 2 dimensions",
         ),
         (
-            lambda: ops.matmul(ops.reshape(of(), axes(1, 256), False), weights(256, 3), False, False),
+            lambda: ops.matmul(
+                ops.reshape(of(), axes(1, 256), False), weights(256, 3), False, False
+            ),
             None,
         ),
         (lambda: ops.reshape(of(), axes(1, 256), False), None),

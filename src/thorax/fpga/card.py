@@ -168,15 +168,21 @@ def _read(path: Path) -> _State:
         raise DataError("fpga-state", f"{path} cannot be read: {error.strerror}") from error
     try:
         state = _State.model_validate_json(text)
-        for name in state.cards:
-            _card(name, state)
-    except (ValidationError, UsageError) as error:
+        found = [_card(name, state) for name in state.cards]
+        sound = all(card.name in CARDS and _fits(card) for card in found)
+    except (ValidationError, UsageError):
+        sound = False
+    if not sound:
         raise DataError(
             "fpga-state",
             f"{path} is damaged or was written by another version; remove it, and the cards are "
             "as they come: not programmed",
-        ) from error
+        )
     return state
+
+
+def _fits(card: Card) -> bool:
+    return card.bitstream is None or card.bitstream.board == card.board.name
 
 
 def _write(path: Path, cards: list[Card]) -> None:

@@ -35,9 +35,9 @@ def bitstreams_table(bitstreams: Sequence[Document]) -> Table:
             (str(one["name"]), str(one["board"]), _features(one), _vectors(one))
             for one in bitstreams
         ),
-        note="A name says release, board (RC, A10DK, PL1, PL2), precision and networks. Has: beside "
-        "the ReLU. Vectors: rows x columns x input x output channels a cycle, assumed. `--json` has "
-        "the ranges of layers, and what else is assumed.",
+        note="A name says release, board (RC, A10DK, PL1, PL2), precision and networks. Has: "
+        "beside the ReLU. Vectors: rows x columns x input x output channels a cycle, assumed. "
+        "`--json` has the ranges of layers, and what else is assumed.",
     )
 
 
