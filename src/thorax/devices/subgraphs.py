@@ -1,0 +1,246 @@
+"""Where OpenVINO's HETERO cuts a graph whose every node names its device.
+
+HETERO joins neighbours on one device, cuts what would make a subgraph wait for itself, and runs the
+parts in turns. What it makes is not told before a graph is compiled; here it is worked out, and held
+against what it really makes when a graph is compiled (`thorax.devices.placement`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import openvino as ov
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One node of a graph, as far as cutting goes.
+
+    Attributes:
+        name: of the node.
+        type: of the node.
+        device: which runs it.
+        sources: for each input, the node it comes from, as a place among the steps before, and
+            which of its outputs.
+    """
+
+    name: str
+    type: str
+    device: str
+    sources: tuple[tuple[int, int], ...]
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it takes nothing: an image or a constant."""
+        return self.type in ("Parameter", "Constant")
+
+
+def steps(model: ov.Model, devices: dict[str, str]) -> list[Step]:
+    """Return the nodes of a graph in OpenVINO's order; `devices` tells each one's by its name."""
+    places: dict[str, int] = {}
+    found = []
+    for place, node in enumerate(model.get_ordered_ops()):
+        sources = tuple(
+            (places[value.get_node().get_name()], value.get_index())
+            for value in node.input_values()
+        )
+        places[node.get_name()] = place
+        name = node.get_friendly_name()
+        found.append(Step(name, node.get_type_name(), devices[name], sources))
+    return found
+
+
+def cut(graph: Sequence[Step], inputs: Sequence[str] = ()) -> list[int]:
+    """Return for each node which subgraph it is part of; subgraphs are numbered as they run.
+
+    Equals what OpenVINO 2026.4 does on Linux: subgraphs whose inputs are there run before others;
+    where several are ready at once, the order is that of OpenVINO's own table of them.
+
+    Args:
+        graph: as `steps` returns it.
+        inputs: names of the graph's inputs in its own order, where there are several.
+    """
+    cutter = _Cutter(graph, inputs)
+    cutter.split_cycles()
+    return cutter.in_order()
+
+
+@dataclass(slots=True)
+class _Cutter:
+    graph: Sequence[Step]
+    inputs: Sequence[str]
+    borders: dict[tuple[int, int], None] = field(default_factory=dict)
+    """Inputs (node, which) at which a subgraph begins; a leaf begins at itself."""
+
+    def __post_init__(self) -> None:
+        for place, step in enumerate(self.graph):
+            if step.is_leaf:
+                self.borders[place, 0] = None
+            elif step.type != "Result":
+                for port, (source, _) in enumerate(step.sources):
+                    if step.device != self.graph[source].device:
+                        self.borders[place, port] = None
+
+    def subgraphs(self) -> list[int]:
+        """Return an id for each node: neighbours with no border between share one."""
+        parents = list(range(len(self.graph)))
+        ids = [-1] * len(self.graph)
+
+        def root(place: int) -> int:
+            while parents[place] != place:
+                parents[place] = parents[parents[place]]
+                place = parents[place]
+            return place
+
+        count = 0
+        for place, step in enumerate(self.graph):
+            joined = [
+                source
+                for port, (source, _) in enumerate(step.sources)
+                if (place, port) not in self.borders
+            ]
+            if not joined:
+                ids[place], count = count, count + 1
+                continue
+            first = root(joined[0])
+            for other in (place, *joined[1:]):
+                parents[root(other)] = first
+        return [ids[root(place)] for place in range(len(self.graph))]
+
+    def split_cycles(self) -> None:
+        """Add borders until no subgraph waits for one that waits for it."""
+        before = -1
+        while before != len(self.borders):
+            before = len(self.borders)
+            self._split_once()
+
+    def _split_once(self) -> None:
+        graph, ids = self.graph, self.subgraphs()
+        bits = {border: 1 << number for number, border in enumerate(self.borders)}
+        enters: dict[int, int] = {}  # by subgraph: borders of it
+        leaves: dict[int, int] = {}  # by subgraph: borders whose data it makes
+        owner: list[tuple[int, int, bool]] = []  # by border: node, maker, re-entry
+        for (place, port), bit in bits.items():
+            enters[ids[place]] = enters.get(ids[place], 0) | bit
+            if graph[place].is_leaf:
+                owner.append((place, place, False))
+                continue
+            maker = graph[place].sources[port][0]
+            leaves[ids[maker]] = leaves.get(ids[maker], 0) | bit
+            owner.append((place, maker, ids[place] != ids[maker]))
+        behind = self._borders_behind(bits)
+        own = [behind[place] & enters.get(ids[place], 0) for place in range(len(graph))]
+        back = [behind[place] & leaves.get(ids[place], 0) for place in range(len(graph))]
+        uses = self._uses()
+        for place, step in enumerate(graph):
+            if not back[place]:
+                continue
+            reached = 0
+            for number in _ones(back[place]):
+                reached |= own[owner[number][1]]
+            for number in _ones(own[place]):
+                if owner[number][2]:
+                    reached |= own[owner[number][0]]
+            for port, (source, output) in enumerate(step.sources):
+                if back[place] & back[source] or not reached & own[source]:
+                    continue
+                lone = (
+                    uses[source, output] == 1
+                    and not graph[source].is_leaf
+                    and not back[source]
+                    and all(
+                        graph[owner[number][0]].is_leaf or graph[owner[number][1]].is_leaf
+                        for number in _ones(own[source])
+                    )
+                )
+                if not lone:
+                    self.borders[place, port] = None
+
+    def _borders_behind(self, bits: dict[tuple[int, int], int]) -> list[int]:
+        """Return for each node the borders that data passed on its way to it, as bits."""
+        behind: list[int] = []
+        for place, step in enumerate(self.graph):
+            passed = bits.get((place, 0), 0) if step.is_leaf else 0
+            for port, (source, _) in enumerate(step.sources):
+                passed |= behind[source] | bits.get((place, port), 0)
+            behind.append(passed)
+        return behind
+
+    def _uses(self) -> dict[tuple[int, int], int]:
+        uses: dict[tuple[int, int], int] = {}
+        for step in self.graph:
+            for source in step.sources:
+                uses[source] = uses.get(source, 0) + 1
+        return uses
+
+    def in_order(self) -> list[int]:
+        """Return the subgraphs' numbers in the order in which they run."""
+        ids = self.subgraphs()
+        # A constant that was cut off all the same goes where it is used.
+        for place, step in reversed(list(enumerate(self.graph))):
+            for source, _ in step.sources:
+                if self.graph[source].type == "Constant":
+                    ids[source] = ids[place]
+        needs: dict[int, set[int]] = {one: set() for one in _as_in_a_hash_table(self._listed(ids))}
+        for place, step in enumerate(self.graph):
+            needs[ids[place]].update(ids[source] for source, _ in step.sources)
+        numbers: dict[int, int] = {}
+        while len(numbers) < len(needs):
+            ready = [
+                one
+                for one, wanted in needs.items()
+                if one not in numbers and not wanted - {one} - numbers.keys()
+            ]
+            assert ready, "subgraphs wait for each other"
+            for one in ready:
+                numbers[one] = len(numbers)
+        return [numbers[one] for one in ids]
+
+    def _listed(self, ids: list[int]) -> list[int]:
+        """Return the subgraphs in the order in which OpenVINO lists their inputs and outputs."""
+        images = {step.name: i for i, step in enumerate(self.graph) if step.type == "Parameter"}
+        listed = [ids[images[name]] for name in dict.fromkeys([*self.inputs, *images])]
+        taken: dict[tuple[int, int], set[int]] = {}
+        for place, step in enumerate(self.graph):
+            for source in step.sources:
+                if ids[place] != ids[source[0]]:
+                    taken.setdefault(source, set()).add(ids[place])
+        for place, step in enumerate(self.graph):
+            for port, source in enumerate(step.sources):
+                if (place, port) in self.borders and self.graph[source[0]].type != "Constant":
+                    listed.extend(sorted(taken.pop(source, ())))
+        return list(dict.fromkeys([*listed, *ids]))
+
+
+def _ones(bits: int) -> list[int]:
+    found = []
+    while bits:
+        lowest = bits & -bits
+        found.append(lowest.bit_length() - 1)
+        bits ^= lowest
+    return found
+
+
+_BUCKETS = (13, 29, 59, 127, 257, 541, 1109, 2357, 5087)
+"""Sizes that a table of the GNU C++ library (std::unordered_map) grows through."""
+
+
+def _as_in_a_hash_table(keys: Sequence[int]) -> list[int]:
+    """Return whole numbers in the order in which std::unordered_map of the GNU C++ library has them.
+
+    A key goes behind the head of its bucket, or before everything where the bucket is empty; when
+    the table grows, all keys are put anew, in order.
+    """
+    size, order = 1, list[int]()
+    for count, key in enumerate(keys, 1):
+        if count > size:
+            size = next(one for one in _BUCKETS if one >= count)
+            again, order = order, []
+            for old in again:
+                _put(order, old, size)
+        _put(order, key, size)
+    return order
+
+
+def _put(order: list[int], key: int, size: int) -> None:
+    place = next((at for at, one in enumerate(order) if one % size == key % size), 0)
+    order.insert(place, key)
