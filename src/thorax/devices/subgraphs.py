@@ -6,7 +6,7 @@ against what it really makes when a graph is compiled (`thorax.devices.placement
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import openvino as ov
 
@@ -28,14 +28,18 @@ class Step:
     device: str
     sources: tuple[tuple[int, int], ...]
 
+    def on(self, device: str) -> "Step":
+        """Return it on a device."""
+        return replace(self, device=device)
+
     @property
     def is_leaf(self) -> bool:
         """Whether it takes nothing: an image or a constant."""
         return self.type in ("Parameter", "Constant")
 
 
-def steps(model: ov.Model, devices: dict[str, str]) -> list[Step]:
-    """Return the nodes of a graph in OpenVINO's order; `devices` tells each one's by its name."""
+def steps(model: ov.Model) -> list[Step]:
+    """Return the nodes of a graph in OpenVINO's order, on no device yet."""
     places: dict[str, int] = {}
     found = []
     for place, node in enumerate(model.get_ordered_ops()):
@@ -44,8 +48,7 @@ def steps(model: ov.Model, devices: dict[str, str]) -> list[Step]:
             for value in node.input_values()
         )
         places[node.get_name()] = place
-        name = node.get_friendly_name()
-        found.append(Step(name, node.get_type_name(), devices[name], sources))
+        found.append(Step(node.get_friendly_name(), node.get_type_name(), "", sources))
     return found
 
 

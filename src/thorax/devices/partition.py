@@ -1,0 +1,429 @@
+"""Who runs what of a network, why, and what crosses between devices."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import openvino as ov
+import openvino.opset13 as ops
+
+from thorax.devices.core import list_parts, open_core, simulates
+from thorax.devices.subgraphs import Step, cut, steps
+from thorax.errors import DeviceError
+from thorax.fpga.card import find_card
+from thorax.fpga.plugin import AFFINITY, alias, card_name
+from thorax.fpga.support import Support, loaded_bitstream, query, require_layers
+from thorax.fpga.workload import describe
+
+CROSSING_MACS: Final = 1_000_000
+"""Multiply-accumulates that a CPU does in the time of one crossing. *Assumed*: 55 us, the smallest
+transfer among the published counters of GoogLeNet on a card of 2018, at 20 G/s, one core's
+float32."""
+
+_SHOWN: Final = 5
+_PORTS: Final = ("Parameter", "Constant", "Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One layer of a network.
+
+    Attributes:
+        name: of the layer.
+        type: OpenVINO's.
+        device: which runs it, `FPGA.0` or `CPU`.
+        reason: why there.
+        subgraph: number of its subgraph, as counters give it.
+        input_bytes: what crosses into it from other subgraphs; what enters a subgraph once is told
+            at the first layer that takes it.
+    """
+
+    name: str
+    type: str
+    device: str
+    reason: str
+    subgraph: int
+    input_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subgraph:
+    """What a device runs in one go.
+
+    Attributes:
+        number: place in the order of execution.
+        device: which.
+        layers: names, in order.
+        input_bytes: what enters it, from other subgraphs and from outside.
+        output_bytes: what leaves it, to other subgraphs and outside.
+    """
+
+    number: int
+    device: str
+    layers: tuple[str, ...]
+    input_bytes: int
+    output_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """A tensor that one subgraph hands another.
+
+    Attributes:
+        layer: which makes it.
+        source: number of the subgraph that makes it.
+        target: number of the subgraph that takes it.
+        size_bytes: of the tensor, as the graph has it.
+    """
+
+    layer: str
+    source: int
+    target: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A network split between devices.
+
+    Attributes:
+        device: the device string.
+        rows: layers in order of execution, inputs and outputs among them, constants not.
+        subgraphs: in order of execution.
+        crossings: in order of execution.
+        crossings_before: how many there were before small islands went to their neighbours.
+    """
+
+    device: str
+    rows: tuple[Row, ...]
+    subgraphs: tuple[Subgraph, ...]
+    crossings: tuple[Crossing, ...]
+    crossings_before: int
+
+
+def partition(
+    model: ov.Model, device: str, *, merge: bool = True, state: Path | None = None
+) -> Partition:
+    """Give each layer to the first device of a list that runs it.
+
+    A simulated card runs what its bitstream has (`thorax.fpga.support`), another device what
+    OpenVINO says of it. Then islands that multiply next to nothing go to the device around them
+    where that takes crossings away; what multiplies most on a device stays.
+
+    Args:
+        model: of static shapes; it is not changed.
+        device: "FPGA", "FPGA.2", "HETERO:FPGA,CPU", "HETERO:FPGA.0,FPGA.1,CPU", ...
+        merge: whether islands are moved.
+        state: file of the cards' state.
+
+    Raises:
+        DeviceError: `device-unknown`, `fpga-unprogrammed`, or `fpga-layer` when no device of the
+            list runs a layer.
+        ModelError: `fpga-shape` where a shape is open.
+    """
+    model = model.clone()
+    set_apart(model)
+    parts = list_parts(device)
+    asked = {part: _ask(model, part, state) for part in parts}
+    chosen: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    missing: dict[str, str] = {}
+    for name in live_layers(model):
+        answers = [asked[part][name] for part in parts]
+        place = next((at for at, answer in enumerate(answers) if answer.supported), None)
+        if place is None:
+            missing[name] = answers[0].reason
+            continue
+        chosen[name] = parts[place]
+        reasons[name] = answers[0].reason
+    if missing:
+        _refuse(model, device, parts, asked, missing, state)
+    before = len(_Cut.of(model, chosen).crossings())
+    if merge:
+        _move_islands(model, chosen, reasons, asked)
+    return _describe(_Cut.of(model, chosen), device, reasons, before)
+
+
+def assign(model: ov.Model, split: Partition) -> None:
+    """Name on every node of a graph the device that runs it, for OpenVINO's HETERO.
+
+    Layers go where the partition says, constants and inputs with the first layer that takes them,
+    outputs with the layer they come from; a layer that was put in since carries its device. What
+    layers share of constants is copied, as parts of a graph share nothing, and no two nodes keep
+    one name.
+
+    Args:
+        model: of which the partition was made, or what became of it; changed in place.
+        split: as `partition` returned it.
+    """
+    set_apart(model)
+    told = {row.name: row.device for row in split.rows if row.type not in _PORTS}
+    told = {**_tags(model), **told}
+    for node, device in zip(model.get_ordered_ops(), _fill(steps(model), told), strict=True):
+        node.get_rt_info()[AFFINITY] = openvino_name(device)
+
+
+def read_split(model: ov.Model, split: Partition) -> Partition:
+    """Return a partition as it is in a graph that `assign` went through.
+
+    Layers that were put in since may join what nothing else joins.
+    """
+    reasons = {row.name: row.reason for row in split.rows if row.type not in _PORTS}
+    made = _Cut.of(model, _tags(model))
+    return _describe(made, split.device, reasons, split.crossings_before)
+
+
+def openvino_name(device: str) -> str:
+    """Return what OpenVINO calls a device: a simulated card has another name there."""
+    return alias(device) if simulates(device) else device
+
+
+def set_apart(model: ov.Model) -> None:
+    """Give each layer constants of its own and each node a name of its own, in place."""
+    for node in model.get_ordered_ops():
+        for port, value in enumerate(node.inputs()):
+            source = value.get_source_output()
+            if source.get_node().get_type_name() != "Constant":
+                continue
+            users = source.get_target_inputs()
+            if len(users) > 1:
+                constant = source.get_node()
+                copy = ops.constant(constant.data, constant.get_element_type())
+                copy.set_friendly_name(
+                    f"{constant.get_friendly_name()}/{node.get_friendly_name()}/{port}"
+                )
+                value.replace_source_output(copy.output(0))
+    taken: set[str] = set()
+    for node in model.get_ordered_ops():
+        name = plain = node.get_friendly_name()
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{plain}#{number}"
+        if name != plain:
+            node.set_friendly_name(name)
+        taken.add(name)
+
+
+def live_layers(model: ov.Model) -> tuple[str, ...]:
+    """Return the layers that an image reaches, in order; inputs and outputs are none."""
+    reached: set[str] = set()
+    found = []
+    for node in model.get_ordered_ops():
+        kind = node.get_type_name()
+        if kind == "Parameter" or any(
+            value.get_node().get_name() in reached for value in node.input_values()
+        ):
+            reached.add(node.get_name())
+            if kind not in _PORTS:
+                found.append(node.get_friendly_name())
+    return tuple(found)
+
+
+def _ask(model: ov.Model, part: str, state: Path | None) -> Mapping[str, Support]:
+    if simulates(part):
+        return query(model, loaded_bitstream(find_card(part, state), model))
+    taken = open_core().query_model(model, part)
+    return {
+        node.get_friendly_name(): Support(True, f"{part} has it")
+        if node.get_friendly_name() in taken
+        else Support(False, f"{part} has no {node.get_type_name()} of this kind")
+        for node in model.get_ordered_ops()
+    }
+
+
+def _refuse(
+    model: ov.Model,
+    device: str,
+    parts: Sequence[str],
+    asked: Mapping[str, Mapping[str, Support]],
+    missing: Mapping[str, str],
+    state: Path | None,
+) -> None:
+    """Refuse a network of which no device of a list runs every layer.
+
+    Raises:
+        DeviceError: `fpga-layer`.
+    """
+    if len(parts) == 1 and simulates(parts[0]):
+        require_layers(model, find_card(parts[0], state), asked[parts[0]])
+    shown = [f"{name} ({reason})" for name, reason in list(missing.items())[:_SHOWN]]
+    more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+    raise DeviceError(
+        "fpga-layer",
+        f"no device of {device} runs {', '.join(shown)}{more}; add one that does, as "
+        f"HETERO:{','.join(parts)},CPU",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A graph with a device on every node, and where HETERO cuts it."""
+
+    graph: tuple[Step, ...]
+    numbers: tuple[int, ...]
+    sizes: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, model: ov.Model, chosen: Mapping[str, str]) -> "_Cut":
+        plain = steps(model)
+        graph = tuple(
+            step.on(device) for step, device in zip(plain, _fill(plain, chosen), strict=True)
+        )
+        inputs = [node.get_friendly_name() for node in model.get_parameters()]
+        return cls(graph, tuple(cut(graph, inputs)), tuple(_sizes(model)))
+
+    def crossings(self) -> list[Crossing]:
+        """Return each tensor that a subgraph takes of another, once."""
+        found: dict[tuple[tuple[int, int], int], Crossing] = {}
+        for place, step in enumerate(self.graph):
+            for source in step.sources:
+                made, taken = self.numbers[source[0]], self.numbers[place]
+                if made != taken:
+                    found.setdefault(
+                        (source, taken),
+                        Crossing(
+                            self.graph[source[0]].name, made, taken,
+                            self.sizes[source[0]][source[1]],
+                        ),
+                    )  # fmt: skip
+        return list(found.values())
+
+
+def _sizes(model: ov.Model) -> Iterator[tuple[int, ...]]:
+    """Yield for each node the bytes of its outputs."""
+    for node in model.get_ordered_ops():
+        yield tuple(
+            value.get_tensor().size if value.get_partial_shape().is_static else 0
+            for value in node.outputs()
+        )
+
+
+def _tags(model: ov.Model) -> dict[str, str]:
+    """Return the device that each node names, in this program's words."""
+    return {
+        node.get_friendly_name(): card_name(node.get_rt_info()[AFFINITY].astype(str))
+        for node in model.get_ordered_ops()
+        if AFFINITY in node.get_rt_info()
+    }
+
+
+def _fill(graph: Sequence[Step], told: Mapping[str, str]) -> list[str]:
+    """Return a device for every node: what is not told follows what takes it, or what it gives."""
+    users: dict[int, int] = {}
+    for place, step in enumerate(graph):
+        for source, _ in step.sources:
+            users.setdefault(source, place)
+    found = [told.get(step.name, "") if step.type not in _PORTS else "" for step in graph]
+    for place in reversed(range(len(graph))):
+        if not found[place] and place in users:
+            found[place] = found[users[place]]
+    for place, step in enumerate(graph):
+        if step.type == "Result":
+            found[place] = found[step.sources[0][0]]
+    first = next((one for one in found if one), "")
+    return [one or first for one in found]
+
+
+def _describe(
+    made: _Cut, device: str, reasons: Mapping[str, str], crossings_before: int
+) -> Partition:
+    crossings = made.crossings()
+    rows = []
+    entered: set[tuple[tuple[int, int], int]] = set()
+    for place, (step, number) in enumerate(zip(made.graph, made.numbers, strict=True)):
+        if step.name not in reasons and step.type not in ("Parameter", "Result"):
+            continue
+        size = 0
+        for source in _outside(made, place, reasons):
+            if (source, number) not in entered:
+                entered.add((source, number))
+                size += made.sizes[source[0]][source[1]]
+        own = "follows what takes it" if step.type == "Parameter" else "follows what it gives"
+        reason = own if step.type in _PORTS else reasons[step.name]
+        rows.append(Row(step.name, step.type, step.device, reason, number, size))
+    subgraphs = []
+    for number in range(max(made.numbers) + 1):
+        inside = [place for place, one in enumerate(made.numbers) if one == number]
+        own_rows = [row for row in rows if row.subgraph == number]
+        given = {one.layer: one.size_bytes for one in crossings if one.source == number}
+        subgraphs.append(
+            Subgraph(
+                number,
+                made.graph[inside[0]].device,
+                tuple(row.name for row in own_rows if row.type not in _PORTS),
+                sum(one.size_bytes for one in crossings if one.target == number)
+                + sum(
+                    made.sizes[place][0]
+                    for place in inside
+                    if made.graph[place].type == "Parameter"
+                ),
+                sum(given.values())
+                + sum(
+                    made.sizes[made.graph[place].sources[0][0]][made.graph[place].sources[0][1]]
+                    for place in inside
+                    if made.graph[place].type == "Result"
+                ),
+            )
+        )
+    return Partition(device, tuple(rows), tuple(subgraphs), tuple(crossings), crossings_before)
+
+
+def _outside(made: _Cut, place: int, rows: Mapping[str, str]) -> Iterator[tuple[int, int]]:
+    """Yield what a layer takes of other subgraphs, itself or through what was put before it."""
+    for source in made.graph[place].sources:
+        if made.numbers[source[0]] != made.numbers[place]:
+            yield source
+        elif made.graph[source[0]].name not in rows:
+            yield from _outside(made, source[0], rows)
+
+
+def _move_islands(
+    model: ov.Model,
+    chosen: dict[str, str],
+    reasons: dict[str, str],
+    asked: Mapping[str, Mapping[str, Support]],
+) -> None:
+    """Move islands while that takes crossings away that cost more than the island; in place."""
+    macs = {layer.name: layer.macs for layer in describe(model)}
+    while (move := _best_move(model, chosen, asked, macs)) is not None:
+        layers, device, saved = move
+        for name in layers:
+            reasons[name] = (
+                f"beside its neighbours on {device}: an island of {len(layers)} on {chosen[name]} "
+                f"would cost {saved} crossings"
+            )
+            chosen[name] = device
+
+
+def _best_move(
+    model: ov.Model,
+    chosen: Mapping[str, str],
+    asked: Mapping[str, Mapping[str, Support]],
+    macs: Mapping[str, int],
+) -> tuple[tuple[str, ...], str, int] | None:
+    made = _Cut.of(model, chosen)
+    count = len(made.crossings())
+    islands: dict[int, list[str]] = {}
+    for step, number in zip(made.graph, made.numbers, strict=True):
+        if step.name in chosen:
+            islands.setdefault(number, []).append(step.name)
+    work = {one: sum(macs.get(name, 0) for name in names) for one, names in islands.items()}
+    most = {
+        max((one for one in islands if chosen[islands[one][0]] == part), key=work.__getitem__)
+        for part in set(chosen.values())
+    }
+    best = None
+    for number, names in islands.items():
+        if number in most:
+            continue
+        for part, answer in asked.items():
+            if part == chosen[names[0]] or not all(answer[name].supported for name in names):
+                continue
+            trial = _Cut.of(model, {**chosen, **dict.fromkeys(names, part)})
+            saved = count - len(trial.crossings())
+            worth = saved > 0 and work[number] <= saved * CROSSING_MACS
+            if worth and (best is None or saved > best[2]):
+                best = (tuple(names), part, saved)
+    return best
