@@ -8,9 +8,14 @@ import openvino as ov
 
 from thorax.artifact import Precision
 from thorax.errors import DeviceError
+from thorax.fpga.card import list_cards
+from thorax.fpga.plugin import FAMILY, alias, card_name, is_fpga
 
 VIRTUAL: Final = ("AUTO", "HETERO")
 """Devices of OpenVINO that hand work to others."""
+
+_TAKEN_BY_CARDS: Final = tuple(one for one in Precision if one in ("fp32", "fp16", "fp11"))
+"""A card computes in the format of its bitstream whatever floating point the artifact stores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,23 +26,69 @@ class Device:
         name: what `-d` takes.
         full_name: what the hardware calls itself.
         simulated: whether time and power are modelled rather than measured.
-        precisions: what it computes natively.
+        precisions: what it computes natively; of a simulated card, precisions of artifacts that it
+            takes.
+        arithmetic: of a simulated card, the format that its bitstream computes in; None while it is
+            not programmed, and of every other device.
     """
 
     name: str
     full_name: str
     simulated: bool
     precisions: tuple[Precision, ...]
+    arithmetic: str | None = None
 
 
 @functools.cache
 def open_core() -> ov.Core:
-    """Return the process's one core."""
+    """Return the process's one core; of simulated cards it knows nothing."""
     return ov.Core()
 
 
+@functools.cache
+def has_real_fpga() -> bool:
+    """Return whether OpenVINO itself has an FPGA; none is then simulated."""
+    return any(name.partition(".")[0] == FAMILY for name in open_core().available_devices)
+
+
+def simulates(device: str) -> bool:
+    """Return whether a device string names a simulated card, alone or among others."""
+    return is_fpga(device) and not has_real_fpga()
+
+
+def openvino_name(device: str) -> str:
+    """Return what OpenVINO calls a device: a simulated card has another name there."""
+    return alias(device) if simulates(device) else device
+
+
+def thorax_name(device: str) -> str:
+    """Return what `-d` calls a device that OpenVINO names, the other way round."""
+    return device if has_real_fpga() else card_name(device)
+
+
 def list_devices() -> list[Device]:
-    """Return every physical device that is here, in OpenVINO's order."""
+    """Return every physical device that is here, in OpenVINO's order, and then simulated cards.
+
+    Raises:
+        DataError: `fpga-state` when the file of the cards' state is damaged.
+    """
+    return [*_list_real(), *([] if has_real_fpga() else _list_cards())]
+
+
+def _list_cards() -> list[Device]:
+    return [
+        Device(
+            card.name,
+            card.full_name,
+            True,
+            _TAKEN_BY_CARDS,
+            card.bitstream.precision if card.bitstream else None,
+        )
+        for card in list_cards()
+    ]
+
+
+def _list_real() -> list[Device]:
     core = open_core()
     devices = []
     for name in core.available_devices:
@@ -55,18 +106,26 @@ def list_devices() -> list[Device]:
 def physical_devices(device: str) -> tuple[str, ...]:
     """Return the physical devices that a device string names, in its order.
 
-    `AUTO` and `HETERO` alone name every device that is here.
+    `AUTO` and `HETERO` alone name every device that is here, simulated cards not among them.
 
     Raises:
-        DeviceError: `device-unknown` for a device that is not here, listing those that are.
+        DeviceError: `device-unknown` for a device that is not here, listing those that are;
+            `device-auto` when AUTO is to choose among simulated cards.
     """
-    available = [found.name for found in list_devices()]
+    found = list_devices()
+    available = [one.name for one in found]
     head, _, rest = device.partition(":")
     parts = [part.strip() for part in rest.split(",") if part.strip()] if rest else []
     if head not in VIRTUAL or (not parts and head != device):
         parts = [device]
     elif not parts:
-        parts = list(available)
+        parts = [one.name for one in found if not one.simulated]
+    if head == "AUTO" and simulates(device):
+        raise DeviceError(
+            "device-auto",
+            f"device is {device!r}: AUTO chooses by speed, and a simulated card has none; name what "
+            "is to run, as HETERO:FPGA,CPU",
+        )
     for part in parts:
         # OpenVINO takes GPU for the first of GPU.0, GPU.1, ...
         if part not in available and f"{part}.0" not in available:
@@ -76,6 +135,18 @@ def physical_devices(device: str) -> tuple[str, ...]:
                 f"(and {', '.join(VIRTUAL)} over them): see `thorax devices`",
             )
     return tuple(parts)
+
+
+def list_parts(device: str) -> tuple[str, ...]:
+    """Return the physical devices of a string, each once, a simulated card by its full name.
+
+    Raises:
+        DeviceError: as `physical_devices`.
+    """
+    parts = physical_devices(device)
+    return tuple(
+        dict.fromkeys(card_name(alias(part)) if simulates(part) else part for part in parts)
+    )
 
 
 def supports(name: str, precision: Precision) -> bool:

@@ -8,11 +8,11 @@ from typing import Final
 import openvino as ov
 import openvino.opset13 as ops
 
-from thorax.devices.core import list_parts, open_core, simulates
+from thorax.devices.core import list_parts, open_core, openvino_name, simulates, thorax_name
 from thorax.devices.subgraphs import Step, cut, steps
 from thorax.errors import DeviceError
 from thorax.fpga.card import find_card
-from thorax.fpga.plugin import AFFINITY, alias, card_name
+from thorax.fpga.plugin import AFFINITY
 from thorax.fpga.support import Support, loaded_bitstream, query, require_layers
 from thorax.fpga.workload import describe
 
@@ -174,11 +174,6 @@ def read_split(model: ov.Model, split: Partition) -> Partition:
     return _describe(made, split.device, reasons, split.crossings_before)
 
 
-def openvino_name(device: str) -> str:
-    """Return what OpenVINO calls a device: a simulated card has another name there."""
-    return alias(device) if simulates(device) else device
-
-
 def set_apart(model: ov.Model) -> None:
     """Give each layer constants of its own and each node a name of its own, in place."""
     for node in model.get_ordered_ops():
@@ -303,7 +298,7 @@ def _sizes(model: ov.Model) -> Iterator[tuple[int, ...]]:
 def _tags(model: ov.Model) -> dict[str, str]:
     """Return the device that each node names, in this program's words."""
     return {
-        node.get_friendly_name(): card_name(node.get_rt_info()[AFFINITY].astype(str))
+        node.get_friendly_name(): thorax_name(node.get_rt_info()[AFFINITY].astype(str))
         for node in model.get_ordered_ops()
         if AFFINITY in node.get_rt_info()
     }

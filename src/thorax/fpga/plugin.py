@@ -17,11 +17,9 @@ import openvino as ov
 import openvino.opset13 as ops
 
 from thorax.errors import DeviceError
+from thorax.fpga.card import CARDS
 
 FAMILY: Final = "FPGA"
-CARDS: Final = 4
-"""Cards that every machine has."""
-
 OPENVINO: Final = ((2026, 4), (2026, 5))
 """From and below: the proxy's keys are undocumented, and these versions were tried."""
 
@@ -100,7 +98,7 @@ def make_core() -> ov.Core:
         f'<property key="PROXY_CONFIGURATION_ALIAS" value="{name}"/>'
         '<property key="PROXY_CONFIGURATION_PRIORITY" value="0"/>'
         "</properties></plugin>"
-        for name in (alias(f"{FAMILY}.{number}") for number in range(CARDS))
+        for name in map(alias, CARDS)
     )
     with tempfile.TemporaryDirectory() as folder:
         listed = Path(folder) / "plugins.xml"
@@ -117,7 +115,7 @@ def self_test(core: ov.Core) -> None:
     Raises:
         DeviceError: `fpga-selftest`, saying which.
     """
-    names = [alias(f"{FAMILY}.{number}") for number in range(CARDS)]
+    names = [alias(card) for card in CARDS]
     absent = sorted({*names} - {*core.available_devices})
     if absent:
         raise _failed(f"OpenVINO does not list {', '.join(absent)}")
@@ -142,7 +140,7 @@ def self_test(core: ov.Core) -> None:
             raise _failed(f"the layer meant for {name} did not run there")
         if kinds[name]["INFERENCE_PRECISION_HINT"] != ov.Type.f32:
             raise _failed(f"{name} does not compute in float32 when told to")
-    if not np.allclose(answer, factor * image, rtol=1e-6, atol=0):
+    if not np.allclose(answer, factor * image, rtol=1e-5, atol=0):
         raise _failed("a small graph's answer is wrong")
 
 

@@ -1,0 +1,106 @@
+"""A graph made ready for simulated cards: split, with their arithmetic in it, and compiled."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import openvino as ov
+
+from thorax.devices.core import openvino_name, physical_devices, simulates
+from thorax.devices.partition import Partition, assign, partition, read_split
+from thorax.errors import DeviceError
+from thorax.fpga.card import Card, find_card
+from thorax.fpga.emulation import emulate
+from thorax.fpga.plugin import open_cards
+
+Numerics = Literal["bitstream", "fp32"]
+"""What a simulated card computes in: the format of its bitstream, or float32, to be compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A graph whose every node names its device.
+
+    Attributes:
+        model: with the cards' arithmetic put in.
+        device: the device string.
+        partition: who runs what.
+        cards: simulated cards that run part of it, by name.
+        arithmetic: what each device that runs part of it computes in, by name.
+    """
+
+    model: ov.Model
+    device: str
+    partition: Partition
+    cards: Mapping[str, Card]
+    arithmetic: Mapping[str, str]
+
+
+def place(
+    model: ov.Model,
+    device: str,
+    *,
+    numerics: Numerics = "bitstream",
+    merge: bool = True,
+    state: Path | None = None,
+) -> Placement:
+    """Make a graph ready for a device string that names simulated cards.
+
+    Args:
+        model: of static shapes; it is not changed.
+        device: as `partition` takes it.
+        numerics: what the cards compute in.
+        merge: as `partition` takes it.
+        state: file of the cards' state.
+
+    Raises:
+        DeviceError, ModelError: as `partition`.
+    """
+    split = partition(model, device, merge=merge, state=state)
+    ready = model.clone()
+    assign(ready, split)
+    cards: dict[str, Card] = {}
+    arithmetic: dict[str, str] = {}
+    for part in dict.fromkeys(one.device for one in split.subgraphs):
+        arithmetic[part] = "f32"
+        if not simulates(part):
+            continue
+        card = cards[part] = find_card(part, state)
+        assert card.bitstream is not None
+        if numerics == "bitstream":
+            overlay = card.bitstream.architecture
+            layers = [row.name for row in split.rows if row.device == part]
+            emulate(ready, layers, precision=overlay.precision, block=overlay.c_vector)
+            arithmetic[part] = overlay.precision
+    assign(ready, split)
+    return Placement(ready, device, read_split(ready, split), cards, arithmetic)
+
+
+def compile_placed(
+    placed: Placement, own: Mapping[str, Any], shared: Mapping[str, Any]
+) -> ov.CompiledModel:
+    """Compile what was made ready.
+
+    Args:
+        placed: as `place` returned it.
+        own: configuration of each device.
+        shared: configuration of the whole.
+
+    Raises:
+        DeviceError: `device-compile`, `fpga-openvino` or `fpga-selftest`.
+    """
+    core = open_cards()
+    head, _, rest = placed.device.partition(":")
+    own = {**own, "INFERENCE_PRECISION_HINT": "f32"}
+    names = [openvino_name(part) for part in physical_devices(placed.device)]
+    try:
+        if not rest:
+            return core.compile_model(placed.model, names[0], {**shared, **own})
+        config = {**shared, "DEVICE_PROPERTIES": dict.fromkeys(names, own)}
+        return core.compile_model(placed.model, f"{head}:{','.join(names)}", config)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise DeviceError(
+            "device-compile", f"{placed.device}: {lines[-1] if lines else type(error).__name__}"
+        ) from error
