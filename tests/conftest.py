@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,29 @@ def realdata() -> Path:
     if not REALDATA.is_dir():
         pytest.skip("real data are absent: they are looked for in ../shared/data")
     return REALDATA
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What simulated cards are programmed with here is no matter of the machine's user."""
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder))
+        yield folder
+
+
+BITSTREAM = "2019R1_RC_FP11_ResNet_SqueezeNet_VGG"
+
+
+@pytest.fixture
+def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Four programmed cards: the folder of their state."""
+    from thorax.fpga.card import program
+
+    folder = tmp_path / "state"
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+    program("all", BITSTREAM)
+    return folder
 
 
 @pytest.fixture(scope="session")

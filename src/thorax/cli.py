@@ -56,7 +56,7 @@ _INTERRUPTED: Final = 130
 """128 + SIGINT, as shells say it."""
 
 Device = Annotated[
-    str, Option("-d", "--device", help="CPU, GPU, NPU, AUTO, HETERO:GPU,CPU; see `thorax devices`.")
+    str, Option("-d", "--device", help="CPU, GPU, AUTO, HETERO:FPGA,CPU; see `thorax devices`.")
 ]
 Model = Annotated[Path, Argument(help="Artifact folder that `thorax optimize` wrote.")]
 
@@ -328,7 +328,15 @@ def devices(json: Json = False) -> None:
     table = Table(
         "Devices",
         ("Name", "Hardware", "Computes natively"),
-        tuple((device.name, device.full_name, ", ".join(device.precisions)) for device in found),
+        tuple(
+            (
+                device.name,
+                device.full_name,
+                device.arithmetic or ("" if device.simulated else ", ".join(device.precisions)),
+            )
+            for device in found
+        ),
+        simulated=tuple(device.simulated for device in found),
     )
     console.emit(document, as_json=json, show=lambda: console.show(table))
 

@@ -1,16 +1,27 @@
 """What is here, and what a device string means."""
 
+from pathlib import Path
+
 import openvino as ov
 import pytest
 
 from thorax.artifact import Precision
-from thorax.devices.core import list_devices, open_core, physical_devices, supports
+from thorax.devices.core import (
+    list_devices,
+    list_parts,
+    open_core,
+    openvino_name,
+    physical_devices,
+    supports,
+    thorax_name,
+)
 from thorax.errors import DeviceError
+from thorax.fpga.card import erase
 
 
 def test_devices_are_those_openvino_sees() -> None:
     core = ov.Core()
-    found = list_devices()
+    found = [device for device in list_devices() if not device.simulated]
     assert [device.name for device in found] == core.available_devices
     for device in found:
         assert device.full_name == str(core.get_property(device.name, "FULL_DEVICE_NAME")).strip()
@@ -19,6 +30,20 @@ def test_devices_are_those_openvino_sees() -> None:
         assert (Precision.INT8 in device.precisions) == ("INT8" in capabilities)
         assert Precision.FP32 in device.precisions
         assert device.simulated is False
+        assert device.arithmetic is None
+
+
+def test_simulated_cards_are_listed_with_what_they_compute_in(cards: Path) -> None:
+    erase("FPGA.3")
+    found = {device.name: device for device in list_devices() if device.simulated}
+    assert list(found) == ["FPGA.0", "FPGA.1", "FPGA.2", "FPGA.3"]
+    assert [device.arithmetic for device in found.values()] == ["fp11", "fp11", "fp11", None]
+    assert "not programmed" in found["FPGA.3"].full_name
+    assert all("simulated" in device.full_name for device in found.values())
+    assert supports("FPGA.1", Precision.FP32)
+    assert supports("FPGA", Precision.FP16)
+    assert not supports("FPGA", Precision.INT8)
+    assert not supports("FPGA", Precision.BF16)
 
 
 def test_there_is_one_core() -> None:
@@ -32,6 +57,8 @@ def test_there_is_one_core() -> None:
         ("AUTO:CPU", ("CPU",)),
         ("HETERO:CPU", ("CPU",)),
         ("HETERO: CPU ,CPU", ("CPU", "CPU")),
+        ("FPGA", ("FPGA",)),
+        ("HETERO:FPGA,FPGA.1,CPU", ("FPGA", "FPGA.1", "CPU")),
     ],
 )
 def test_a_device_string_names_its_parts(device: str, parts: tuple[str, ...]) -> None:
@@ -39,7 +66,7 @@ def test_a_device_string_names_its_parts(device: str, parts: tuple[str, ...]) ->
 
 
 @pytest.mark.parametrize("device", ["AUTO", "HETERO"])
-def test_a_virtual_device_alone_means_every_device(device: str) -> None:
+def test_a_virtual_device_alone_means_every_device_but_simulated_ones(device: str) -> None:
     assert list(physical_devices(device)) == open_core().available_devices
 
 
@@ -57,6 +84,8 @@ def test_a_virtual_device_alone_means_every_device(device: str) -> None:
         "MULTI:CPU",
         "BATCH:CPU(4)",
         "CPU.7",
+        "FPGA.4",
+        "HETERO:FPGA.0,FPGA.9",
     ],
 )
 def test_a_device_that_is_not_here_is_refused_with_those_that_are(device: str) -> None:
@@ -64,6 +93,25 @@ def test_a_device_that_is_not_here_is_refused_with_those_that_are(device: str) -
         physical_devices(device)
     assert refused.value.code == "device-unknown"
     assert refused.value.exit_code == 5
+
+
+@pytest.mark.parametrize("device", ["AUTO:FPGA", "AUTO:CPU,FPGA.1"])
+def test_a_simulated_card_is_not_chosen_for_its_speed(device: str) -> None:
+    with pytest.raises(DeviceError, match="HETERO:FPGA,CPU") as refused:
+        physical_devices(device)
+    assert refused.value.code == "device-auto"
+
+
+def test_parts_are_named_in_full_and_once() -> None:
+    assert list_parts("HETERO:FPGA,FPGA.0,FPGA.2,CPU") == ("FPGA.0", "FPGA.2", "CPU")
+
+
+@pytest.mark.parametrize(
+    ("typed", "openvino"), [("FPGA", "FPGA"), ("FPGA.0", "FPGA"), ("FPGA.3", "FPGA3"), ("CPU", "CPU")]
+)
+def test_simulated_cards_have_another_name_in_openvino(typed: str, openvino: str) -> None:
+    assert openvino_name(typed) == openvino
+    assert thorax_name(openvino) == list_parts(typed)[0]
 
 
 def test_supports_asks_the_device_that_is_named() -> None:

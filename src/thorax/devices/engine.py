@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -13,9 +14,10 @@ import openvino as ov
 
 from thorax.artifact import Artifact, Precision
 from thorax.data.rows import Images
-from thorax.devices.core import list_devices, open_core, physical_devices, supports
+from thorax.devices.core import open_core, physical_devices, simulates, supports, thorax_name
 from thorax.devices.counters import Counter, CounterTotals
 from thorax.devices.extensions import missing
+from thorax.devices.placement import Numerics, Placement, compile_placed, place
 from thorax.errors import DeviceError, ModelError
 
 INPUT: Final = "image"
@@ -50,29 +52,35 @@ class Engine:
         device: the device string asked for.
         devices: the physical devices that execute.
         precision: how the artifact stores its weights.
-        compute: element type that floating-point layers run in, read back from the devices.
+        compute: element type that floating-point layers run in, read back from the devices, and
+            the format of a simulated card: "fp11+f32".
         streams: inferences that run side by side.
         batch: images of one inference.
         simulated: whether time on any of the devices is modelled.
+        placement: what runs on which device, where a simulated card is named.
     """
 
     def __init__(
-        self, artifact: Artifact, device: str, compiled: ov.CompiledModel, *, batch: int
+        self,
+        artifact: Artifact,
+        device: str,
+        compiled: ov.CompiledModel,
+        *,
+        batch: int,
+        placement: Placement | None = None,
     ) -> None:
         self.artifact = artifact
         self.device = device
         self.compiled = compiled
         self.batch = batch
+        self.placement = placement
         self.precision = artifact.card.precision
         # AUTO marks a device that stands in while another compiles: "(CPU)".
         self.devices = tuple(
-            name.strip("()") for name in compiled.get_property("EXECUTION_DEVICES")
+            thorax_name(name.strip("()")) for name in compiled.get_property("EXECUTION_DEVICES")
         )
-        described = {found.name: found for found in list_devices()}
-        self.simulated = any(
-            described[name].simulated for name in self.devices if name in described
-        )
-        self.compute = "+".join(dict.fromkeys(self._each("INFERENCE_PRECISION_HINT")))
+        self.simulated = any(simulates(name) for name in self.devices)
+        self.compute = "+".join(dict.fromkeys(self._arithmetic()))
         self.streams = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self._outputs = {name for port in compiled.outputs for name in port.get_names()}
         self._idle: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
@@ -80,14 +88,23 @@ class Engine:
             self._idle.put(compiled.create_infer_request())
         self._totals = CounterTotals()
 
-    def _each(self, key: str) -> list[str]:
-        supported = self.compiled.get_property("SUPPORTED_PROPERTIES")
-        if key in supported:
-            values = [self.compiled.get_property(key)]
+    def _arithmetic(self) -> list[str]:
+        """Return what each device computes floating-point layers in."""
+        key = "INFERENCE_PRECISION_HINT"
+        told = self.placement.arithmetic if self.placement else {}
+        if key in self.compiled.get_property("SUPPORTED_PROPERTIES"):
+            values = {self.devices[0]: self.compiled.get_property(key)}
         else:
             parts: dict[str, dict[str, Any]] = self.compiled.get_property("DEVICE_PROPERTIES")
-            values = [properties[key] for properties in parts.values()]
-        return [_ELEMENT.get(value.to_dtype().name, str(value)) for value in values]
+            values = {thorax_name(name): properties[key] for name, properties in parts.items()}
+        elements = {
+            name: _ELEMENT.get(value.to_dtype().name, str(value)) for name, value in values.items()
+        }
+        # A card's format is put into a graph that float32 then computes exactly.
+        return [
+            told[name] if name in told and element == "f32" else element
+            for name, element in elements.items()
+        ]
 
     @contextmanager
     def request(self) -> Iterator[ov.InferRequest]:
@@ -156,22 +173,28 @@ def compile(
     streams: int | None = None,
     batch: int = 1,
     counters: bool = False,
+    numerics: Numerics = "bitstream",
+    cache: Path | None = None,
 ) -> Engine:
     """Compile a verified artifact.
 
-    The precision is always set from the card and read back: no device is left to pick its own.
+    The precision is always set from the card and read back: no device is left to pick its own. A
+    simulated FPGA computes in the format of its bitstream, whatever the artifact stores.
 
     Args:
         artifact: what `thorax.artifact.load` returned.
-        device: "CPU", "GPU", "AUTO", "HETERO:GPU,CPU", ...
+        device: "CPU", "GPU", "AUTO", "HETERO:GPU,CPU", "FPGA", "HETERO:FPGA,CPU", ...
         hint: whether one answer soon or many answers a second matter.
         streams: inferences side by side; None lets the device choose for the hint.
         batch: images of one inference.
         counters: measure every layer, at a small cost.
+        numerics: "fp32" leaves the arithmetic of simulated cards out, to compare devices by.
+        cache: folder in which OpenVINO keeps compiled models.
 
     Raises:
         DeviceError: `device-unknown`, `precision-unsupported`, `device-compile`,
-            `device-extension` when the graph has custom layers that nobody added.
+            `device-extension` when the graph has custom layers that nobody added; for a simulated
+            card `fpga-unprogrammed`, `fpga-layer`, `fpga-openvino` or `fpga-selftest`.
         ModelError: `model-unreadable` when OpenVINO cannot read the graph, `model-batch` when
             the graph is written for one image.
     """
@@ -212,6 +235,12 @@ def compile(
     shared: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper(), "PERF_COUNT": counters}
     if streams is not None:
         own["NUM_STREAMS"] = str(streams)
+    if cache is not None:
+        shared["CACHE_DIR"] = str(cache)
+    if simulates(device):
+        placed = place(model, device, numerics=numerics)
+        compiled = compile_placed(placed, own, shared)
+        return Engine(artifact, device, compiled, batch=batch, placement=placed)
     if ":" in device or device in ("AUTO", "HETERO"):
         properties = dict.fromkeys(parts, own)
         target = f"HETERO:{','.join(parts)}" if device == "HETERO" else device

@@ -5,7 +5,8 @@ from typing import Any
 import openvino as ov
 
 from thorax.artifact import Precision
-from thorax.devices.core import VIRTUAL, open_core, physical_devices, supports
+from thorax.devices.core import VIRTUAL, open_core, physical_devices, simulates, supports
+from thorax.devices.placement import Numerics, compile_placed, place
 from thorax.errors import DeviceError
 
 
@@ -16,6 +17,7 @@ def compile_graph(
     compute: str = "f32",
     hint: str = "latency",
     counters: bool = False,
+    numerics: Numerics = "bitstream",
 ) -> ov.CompiledModel:
     """Return a graph compiled for a device; floating-point layers compute as asked, or not at all.
 
@@ -25,9 +27,12 @@ def compile_graph(
         compute: "f32" or "bf16".
         hint: "latency" or "throughput".
         counters: measure every kernel, at a small cost.
+        numerics: "fp32" leaves the arithmetic of simulated cards out.
 
     Raises:
-        DeviceError: `device-unknown`, `precision-unsupported` or `device-compile`.
+        DeviceError: `device-unknown`, `precision-unsupported` or `device-compile`; for a simulated
+            card as `thorax.devices.placement.place`.
+        ModelError: `fpga-shape`.
     """
     parts = physical_devices(device)
     for part in parts:
@@ -39,6 +44,8 @@ def compile_graph(
             )
     own = {"INFERENCE_PRECISION_HINT": compute}
     shared: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper(), "PERF_COUNT": counters}
+    if simulates(device):
+        return compile_placed(place(model, device, numerics=numerics), own, shared)
     if device.partition(":")[0] in VIRTUAL:
         target = f"HETERO:{','.join(parts)}" if device == "HETERO" else device
         config = {**shared, "DEVICE_PROPERTIES": dict.fromkeys(parts, own)}

@@ -254,7 +254,9 @@ def describe(engine: Engine) -> dict[str, Any]:
 def environment() -> dict[str, Any]:
     """Return what a reader needs to know of the machine and the software."""
     return {
-        "devices": {device.name: device.full_name for device in list_devices()},
+        "devices": {
+            device.name: device.full_name for device in list_devices() if not device.simulated
+        },
         "processors": len(os.sched_getaffinity(0)),
         "openvino": ov.get_version(),
         "thorax": __version__,
