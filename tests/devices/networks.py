@@ -2,6 +2,7 @@
 
 import numpy as np
 import openvino as ov
+import openvino.opset1 as first_ops
 import openvino.opset13 as ops
 
 THINNER = 4
@@ -51,8 +52,8 @@ class Builder:
 
     def max_pool(self, value: ov.Node, window: int, stride: int) -> ov.Node:
         pad = (window - 1) // 2 if window % 2 else 0
-        made = ops.max_pool(
-            value, [stride, stride], [1, 1], [pad, pad], [pad, pad], [window, window], "floor"
+        made = first_ops.max_pool(
+            value, [stride, stride], [pad, pad], [pad, pad], [window, window], "floor"
         )
         return self._named(made, "max_pool")
 
@@ -62,10 +63,12 @@ class Builder:
 
     def softplus(self, value: ov.Node) -> ov.Node:
         """What no card of 2018 has."""
-        return self._named(ops.soft_plus(value), "unsupported")
+        return self._named(ops.softplus(value), "unsupported")
 
     def model(self, value: ov.Node, classes: int = 14) -> ov.Model:
-        pooled = self._named(ops.reduce_mean(value, ops.constant(np.array([2, 3])), False), "pooled")
+        pooled = self._named(
+            ops.reduce_mean(value, ops.constant(np.array([2, 3])), False), "pooled"
+        )
         given = int(value.output(0).get_shape()[1])
         weights = self.random.normal(size=(classes, given)).astype(np.float32) * 0.05
         linear = self._named(ops.matmul(pooled, ops.constant(weights), False, True), "linear")
@@ -104,7 +107,7 @@ def densenet121(side: int = 64) -> ov.Model:
 
 
 def vgg16(side: int = 64) -> ov.Model:
-    """Simonyan and Zisserman, arXiv 1409.1556, configuration D, pooled instead of its classifier."""
+    """Simonyan and Zisserman, arXiv 1409.1556, D, a mean for its classifier."""
     net = Builder(side)
     value = net.image
     for channels, layers in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
@@ -136,7 +139,7 @@ def googlenet(side: int = 64) -> ov.Model:
 
 
 def interrupted(side: int = 64) -> ov.Model:
-    """Two residual blocks; the way of each passes a layer that no card has, the short cut does not."""
+    """Two residual blocks with a layer that no card has on the way, but not on the short cut."""
     net = Builder(side)
     value = net.relu(net.conv(net.image, 32, 7, 2))
     for _ in range(2):
@@ -145,6 +148,4 @@ def interrupted(side: int = 64) -> ov.Model:
     return net.model(value)
 
 
-NETWORKS = {
-    made.__name__: made for made in (resnet50, densenet121, vgg16, googlenet, interrupted)
-}
+NETWORKS = {made.__name__: made for made in (resnet50, densenet121, vgg16, googlenet, interrupted)}

@@ -107,7 +107,8 @@ def test_parts_are_named_in_full_and_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "openvino"), [("FPGA", "FPGA"), ("FPGA.0", "FPGA"), ("FPGA.3", "FPGA3"), ("CPU", "CPU")]
+    ("typed", "openvino"),
+    [("FPGA", "FPGA"), ("FPGA.0", "FPGA"), ("FPGA.3", "FPGA3"), ("CPU", "CPU")],
 )
 def test_simulated_cards_have_another_name_in_openvino(typed: str, openvino: str) -> None:
     assert openvino_name(typed) == openvino

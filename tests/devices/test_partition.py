@@ -4,11 +4,121 @@ from pathlib import Path
 
 import numpy as np
 import openvino as ov
+import openvino.opset13 as ops
 import pytest
-from networks import NETWORKS, Builder
+from tests.devices.networks import NETWORKS, Builder, interrupted
 
-from thorax.devices.counters import CounterTotals
-from thorax.devices.partition import assign, partition, set_apart
-from thorax.devices.placement import Placement, compile_placed, place
+from thorax.devices.partition import assign, live_layers, partition, set_apart
 from thorax.errors import DeviceError
 from thorax.fpga.card import erase
+from thorax.fpga.plugin import AFFINITY
+
+HETERO = "HETERO:FPGA,CPU"
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_layer_is_a_row_with_a_device_and_a_reason(name: str, cards: Path) -> None:
+    model = NETWORKS[name]()
+    split = partition(model, HETERO)
+    rows = {row.name: row for row in split.rows}
+    assert set(live_layers(model)) < set(rows)
+    assert {row.device for row in split.rows} == {"FPGA.0", "CPU"}
+    assert all(row.reason for row in split.rows)
+    assert rows["probability"].device == "CPU"
+    assert "Sigmoid" in rows["probability"].reason
+    assert all(row.device == "FPGA.0" for row in split.rows if row.type == "Convolution")
+    for number, subgraph in enumerate(split.subgraphs):
+        assert subgraph.number == number
+        assert {rows[layer].subgraph for layer in subgraph.layers} == {number}
+        assert {rows[layer].device for layer in subgraph.layers} == {subgraph.device}
+
+
+def test_what_crosses_is_counted_in_bytes(cards: Path) -> None:
+    net = Builder(16)
+    value = net.conv(net.softplus(net.conv(net.image, 64, 5)), 64, 5)
+    split = partition(net.model(value), HETERO)
+    sizes = [(one.layer, one.source, one.target, one.size_bytes) for one in split.crossings]
+    tensor = 4 * 64 * 16 * 16
+    assert sizes[:2] == [("bias-2", 0, 1, tensor), ("unsupported-3", 1, 2, tensor)]
+    assert [one.device for one in split.subgraphs] == ["FPGA.0", "CPU", "FPGA.0", "CPU"]
+    assert split.subgraphs[0].input_bytes == 4 * 3 * 16 * 16
+    assert [one.input_bytes for one in split.subgraphs][1:3] == [tensor, tensor]
+    assert split.subgraphs[-1].output_bytes == 4 * 14
+    entering = {row.name: row.input_bytes for row in split.rows if row.input_bytes}
+    assert entering["unsupported-3"] == entering["conv-4"] == tensor
+
+
+def test_a_small_island_goes_to_its_neighbours(cards: Path) -> None:
+    net = Builder(16)
+    value = net.softplus(net.conv(net.image, 64, 5))
+    split = partition(net.model(net.softplus(net.relu(value))), HETERO)
+    apart = partition(net.model(net.softplus(net.relu(value))), HETERO, merge=False)
+    devices = {row.name: row.device for row in split.rows}
+    reasons = {row.name: row.reason for row in split.rows}
+    relu = next(name for name in devices if name.startswith("relu"))
+    assert devices[relu] == "CPU"
+    assert "would cost 2 crossings" in reasons[relu]
+    assert split.crossings_before == len(apart.crossings) == apart.crossings_before
+    assert len(split.crossings) < split.crossings_before
+
+
+def test_work_that_is_worth_its_crossings_stays(cards: Path) -> None:
+    split = partition(interrupted(), HETERO)
+    assert all(row.device == "FPGA.0" for row in split.rows if row.type == "Convolution")
+
+
+def test_a_card_alone_refuses_what_it_lacks_and_says_what_would_do(cards: Path) -> None:
+    for device in ("FPGA", "HETERO:FPGA", "FPGA.2"):
+        with pytest.raises(DeviceError, match=r"unsupported-6 \(SoftPlus.*HETERO:FPGA") as refused:
+            partition(interrupted(), device)
+        assert refused.value.code == "fpga-layer"
+        assert "probability" in refused.value.message
+    with pytest.raises(DeviceError, match=r"unsupported-6.*HETERO:FPGA.0,FPGA.1,CPU") as refused:
+        partition(interrupted(), "HETERO:FPGA.0,FPGA.1")
+    assert refused.value.code == "fpga-layer"
+
+
+def test_an_unprogrammed_card_is_refused(cards: Path) -> None:
+    erase("FPGA.1")
+    with pytest.raises(DeviceError, match=r"FPGA\.1.*thorax fpga program") as refused:
+        partition(interrupted(), "HETERO:FPGA.0,FPGA.1,CPU")
+    assert refused.value.code == "fpga-unprogrammed"
+
+
+def test_the_first_of_a_list_that_has_a_layer_runs_it(cards: Path) -> None:
+    split = partition(interrupted(), "HETERO:FPGA.2,FPGA.0,CPU")
+    assert {row.device for row in split.rows} == {"FPGA.2", "CPU"}
+    split = partition(interrupted(), "HETERO:CPU,FPGA.0")
+    assert {row.device for row in split.rows} == {"CPU"}
+    assert len(split.subgraphs) == 1
+    assert split.crossings == ()
+
+
+def test_affinities_stand_on_every_node(cards: Path) -> None:
+    model = interrupted()
+    split = partition(model, "HETERO:FPGA.3,CPU")
+    assign(model, split)
+    found = {}
+    for node in model.get_ordered_ops():
+        found[node.get_friendly_name()] = node.get_rt_info()[AFFINITY].astype(str)
+    assert len(found) == len(model.get_ordered_ops())
+    assert set(found.values()) == {"FPGA3", "CPU"}
+    assert found["image"] == "FPGA3"
+    assert found["answer"] == found["probability"] == "CPU"
+
+
+def test_layers_share_no_constant_and_nodes_no_name() -> None:
+    image = ops.parameter([1, 2, 4, 4], np.float32, name="image")
+    shared = ops.constant(np.float32(2))
+    one, other = ops.multiply(image, shared), ops.add(image, shared)
+    one.set_friendly_name("twin")
+    other.set_friendly_name("twin")
+    model = ov.Model([ops.result(ops.concat([one, other], 1))], [image])
+    given = np.random.default_rng(0).random((1, 2, 4, 4), np.float32)
+    before = ov.Core().compile_model(model, "CPU")(given)[0].copy()
+    set_apart(model)
+    nodes = model.get_ordered_ops()
+    assert len({node.get_friendly_name() for node in nodes}) == len(nodes)
+    constants = [node for node in nodes if node.get_type_name() == "Constant"]
+    assert [len(node.output(0).get_target_inputs()) for node in constants] == [1, 1]
+    assert np.array_equal(ov.Core().compile_model(model, "CPU")(given)[0], before)

@@ -123,8 +123,8 @@ def physical_devices(device: str) -> tuple[str, ...]:
     if head == "AUTO" and simulates(device):
         raise DeviceError(
             "device-auto",
-            f"device is {device!r}: AUTO chooses by speed, and a simulated card has none; name what "
-            "is to run, as HETERO:FPGA,CPU",
+            f"device is {device!r}: AUTO chooses by speed, and a simulated card has none; name "
+            "what is to run, as HETERO:FPGA,CPU",
         )
     for part in parts:
         # OpenVINO takes GPU for the first of GPU.0, GPU.1, ...

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import openvino as ov
 
@@ -11,11 +11,12 @@ from thorax.devices.core import openvino_name, physical_devices, simulates
 from thorax.devices.partition import Partition, assign, partition, read_split
 from thorax.errors import DeviceError
 from thorax.fpga.card import Card, find_card
-from thorax.fpga.emulation import emulate
 from thorax.fpga.plugin import open_cards
 
 Numerics = Literal["bitstream", "fp32"]
 """What a simulated card computes in: the format of its bitstream, or float32, to be compared."""
+
+_COUNT: Final = "HETERO_NUMBER_OF_SUBMODELS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +69,6 @@ def place(
             continue
         card = cards[part] = find_card(part, state)
         assert card.bitstream is not None
-        if numerics == "bitstream":
-            overlay = card.bitstream.architecture
-            layers = [row.name for row in split.rows if row.device == part]
-            emulate(ready, layers, precision=overlay.precision, block=overlay.c_vector)
-            arithmetic[part] = overlay.precision
     assign(ready, split)
     return Placement(ready, device, read_split(ready, split), cards, arithmetic)
 
@@ -88,7 +84,8 @@ def compile_placed(
         shared: configuration of the whole.
 
     Raises:
-        DeviceError: `device-compile`, `fpga-openvino` or `fpga-selftest`.
+        DeviceError: `device-compile`, `fpga-openvino`, `fpga-selftest`, or `fpga-subgraphs` where
+            OpenVINO cut the graph at other places than the partition says.
     """
     core = open_cards()
     head, _, rest = placed.device.partition(":")
@@ -98,9 +95,17 @@ def compile_placed(
         if not rest:
             return core.compile_model(placed.model, names[0], {**shared, **own})
         config = {**shared, "DEVICE_PROPERTIES": dict.fromkeys(names, own)}
-        return core.compile_model(placed.model, f"{head}:{','.join(names)}", config)
+        compiled = core.compile_model(placed.model, f"{head}:{','.join(names)}", config)
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise DeviceError(
             "device-compile", f"{placed.device}: {lines[-1] if lines else type(error).__name__}"
         ) from error
+    made, told = compiled.get_property(_COUNT), len(placed.partition.subgraphs)
+    if made != told:
+        raise DeviceError(
+            "fpga-subgraphs",
+            f"{placed.device}: HETERO made {made} subgraphs where {told} were worked out; report "
+            "this, with the network",
+        )
+    return compiled

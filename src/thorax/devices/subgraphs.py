@@ -1,8 +1,8 @@
 """Where OpenVINO's HETERO cuts a graph whose every node names its device.
 
-HETERO joins neighbours on one device, cuts what would make a subgraph wait for itself, and runs the
-parts in turns. What it makes is not told before a graph is compiled; here it is worked out, and held
-against what it really makes when a graph is compiled (`thorax.devices.placement`).
+HETERO joins neighbours on one device, cuts what would make a subgraph wait for itself, and runs
+the parts in turns. What it makes is not told before a graph is compiled; here it is worked out, and
+`thorax.devices.placement` holds it against what HETERO really made.
 """
 
 from collections.abc import Sequence
@@ -115,6 +115,8 @@ class _Cutter:
         while before != len(self.borders):
             before = len(self.borders)
             self._split_once()
+        while waiting := self._waiting_for_each_other(ids := self.subgraphs()):
+            self._isolate_one(ids, waiting)
 
     def _split_once(self) -> None:
         graph, ids = self.graph, self.subgraphs()
@@ -157,6 +159,48 @@ class _Cutter:
                 )
                 if not lone:
                     self.borders[place, port] = None
+
+    def _waiting_for_each_other(self, ids: list[int]) -> set[int]:
+        """Return the subgraphs that wait, through others, for themselves."""
+        waits: dict[int, set[int]] = {one: set() for one in ids}
+        for place, step in enumerate(self.graph):
+            waits[ids[place]].update(ids[source] for source, _ in step.sources)
+        for one, wanted in waits.items():
+            wanted.discard(one)
+        for between in waits:
+            for wanted in waits.values():
+                if between in wanted:
+                    wanted |= waits[between]
+        return {one for one, wanted in waits.items() if one in wanted}
+
+    def _isolate_one(self, ids: list[int], waiting: set[int]) -> None:
+        """Cut one layer off what is before it in its subgraph; at best where a cycle enters."""
+        takers = [0] * len(self.graph)
+        for step in self.graph:
+            for source, _ in step.sources:
+                takers[source] += step.type != "Result"
+        ranked = []
+        for place, step in enumerate(self.graph):
+            inside = [
+                source
+                for port, (source, _) in enumerate(step.sources)
+                if (place, port) not in self.borders
+            ]
+            if ids[place] not in waiting or not inside:
+                continue
+            entered = any(ids[one] != ids[place] and ids[one] in waiting for one, _ in step.sources)
+            lone = any(
+                takers[one] == 1
+                and not self.graph[one].is_leaf
+                and all(self.graph[other].is_leaf for other, _ in self.graph[one].sources)
+                for one in inside
+            )
+            shared = any(takers[one] > 1 for one in inside)
+            in_line = len(inside) == 1 and takers[place] <= 1
+            ranked.append((not entered, not shared, lone, in_line, len(inside), place))
+        place = min(ranked)[-1]
+        for port in range(len(self.graph[place].sources)):
+            self.borders[place, port] = None
 
     def _borders_behind(self, bits: dict[tuple[int, int], int]) -> list[int]:
         """Return for each node the borders that data passed on its way to it, as bits."""
@@ -228,7 +272,7 @@ _BUCKETS = (13, 29, 59, 127, 257, 541, 1109, 2357, 5087)
 
 
 def _as_in_a_hash_table(keys: Sequence[int]) -> list[int]:
-    """Return whole numbers in the order in which std::unordered_map of the GNU C++ library has them.
+    """Return whole numbers as std::unordered_map of the GNU C++ library orders them.
 
     A key goes behind the head of its bucket, or before everything where the bucket is empty; when
     the table grows, all keys are put anew, in order.

@@ -1,9 +1,9 @@
 """The core in which OpenVINO itself sees the simulated cards.
 
 Each card is OpenVINO's own CPU library under another name, presented by OpenVINO's proxy as a
-device of its own: `FPGA`, `FPGA1`, `FPGA2`, `FPGA3`. So HETERO, asynchronous queues, the model cache
-and the stock tools work unchanged; what makes it an FPGA (which layers it takes, and the arithmetic
-it computes them in) is put into the graph before.
+device of its own: `FPGA`, `FPGA1`, `FPGA2`, `FPGA3`. So HETERO, asynchronous queues, the model
+cache and the stock tools work unchanged; what makes it an FPGA (which layers it takes, and the
+arithmetic it computes them in) is put into the graph before.
 """
 
 import functools

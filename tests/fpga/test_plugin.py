@@ -1,0 +1,104 @@
+"""The core that sees simulated cards, and that refuses to where they would not behave."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import openvino as ov
+import pytest
+
+from thorax.errors import DeviceError
+from thorax.fpga import plugin
+from thorax.fpga.plugin import (
+    alias,
+    card_name,
+    is_fpga,
+    make_core,
+    open_cards,
+    require_version,
+    self_test,
+)
+
+
+def test_openvino_sees_four_cards_beside_the_cpu() -> None:
+    found = open_cards().available_devices
+    assert {"CPU", "FPGA", "FPGA1", "FPGA2", "FPGA3"} <= set(found)
+    assert open_cards() is open_cards()
+    assert not any(name.startswith("FPGA") for name in ov.Core().available_devices)
+
+
+@pytest.mark.parametrize(
+    ("device", "named"),
+    [
+        ("FPGA", True),
+        ("FPGA.3", True),
+        ("HETERO:FPGA.1,CPU", True),
+        ("HETERO:CPU, FPGA", True),
+        ("CPU", False),
+        ("HETERO", False),
+        ("AUTO:CPU", False),
+        ("FPGAS", False),
+    ],
+)
+def test_a_card_is_known_by_its_name(device: str, named: bool) -> None:
+    assert is_fpga(device) is named
+
+
+@pytest.mark.parametrize(("card", "other"), [("FPGA.0", "FPGA"), ("FPGA.2", "FPGA2")])
+def test_names_go_both_ways(card: str, other: str) -> None:
+    assert alias(card) == other
+    assert card_name(other) == card_name(f"{other}_CPU") == card_name(card) == card
+    assert card_name("CPU") == "CPU"
+    assert card_name("FPGAX") == "FPGAX"
+
+
+@pytest.mark.parametrize("version", ["2025.4.0", "2026.3.1-1-x", "2026.5.0", "2027.0", "dev"])
+def test_an_untried_openvino_is_refused(version: str) -> None:
+    with pytest.raises(DeviceError, match=r"openvino==2026\.4\.\*") as refused:
+        require_version(version)
+    assert refused.value.code == "fpga-openvino"
+    assert version in refused.value.message
+
+
+def test_the_openvino_that_is_here_was_tried() -> None:
+    require_version(ov.__version__)
+    require_version("2026.4.9-123-releases")
+
+
+def test_the_self_test_fails_where_cards_are_missing() -> None:
+    with pytest.raises(DeviceError, match="does not list FPGA, FPGA1, FPGA2, FPGA3") as refused:
+        self_test(ov.Core())
+    assert refused.value.code == "fpga-selftest"
+
+
+def test_the_self_test_fails_where_layers_run_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    probe = plugin._probe
+    monkeypatch.setattr(plugin, "_probe", lambda names: probe([*names[1:], names[0]]))
+    with pytest.raises(DeviceError, match="were to run") as refused:
+        self_test(make_core())
+    assert refused.value.code == "fpga-selftest"
+
+
+def test_the_self_test_fails_where_the_answer_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    probe = plugin._probe
+    monkeypatch.setattr(plugin, "_probe", lambda names: (probe(names)[0], 4.2))
+    with pytest.raises(DeviceError, match="answer is wrong") as refused:
+        self_test(make_core())
+    assert refused.value.code == "fpga-selftest"
+
+
+def test_nothing_is_opened_before_a_card_is_asked_for() -> None:
+    script = (
+        "from thorax.devices import core, engine\n"
+        "from thorax.fpga import plugin\n"
+        "core.list_devices()\n"
+        "assert plugin.open_cards.cache_info().currsize == 0\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(ov, "__file__", str(tmp_path / "__init__.py"))
+    with pytest.raises(DeviceError, match="no CPU library") as refused:
+        make_core()
+    assert refused.value.code == "fpga-openvino"
