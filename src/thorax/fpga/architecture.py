@@ -135,11 +135,22 @@ class Architecture(Settings):
     """Output channels computed at once (K_vec)."""
     clock_hz: Annotated[float, Field(gt=0)] = 250e6
     """Of the overlay, Hz."""
+    winograd: bool = False
+    """Whether Q_vec columns of input make Q_vec - 2 outputs of 3 taps at once (F(4,3) of 6)."""
+    interleave: Count = 1
+    """Output pixels that a PE takes in turn, so that its accumulator has time to add
+    (`num_interleaved_features`); the last group of a map is filled up."""
+    accumulator: Literal["fixed", "fp32"] = "fixed"
+    """What adds up dot products: a fixed-point adder in logic (2018 to 2020), or the
+    floating-point adder of a DSP block for each lane of K_vec (FPGA AI Suite)."""
     stream_buffer_depth: Count
     """Words of the buffer that holds feature maps on the chip, each of C_vec x P_vec x Q_vec
     numbers (`sb`)."""
     filter_cache_depth: Count = 1024
     """Words of C_vec numbers that each lane of K_vec keeps of its filters (`fcd`)."""
+    group_slicing: bool = True
+    """What happens to maps that the stream buffer is too small for: several layers run slice by
+    slice (the graph compiler of arXiv 1807.06434), or they go through external memory."""
     overhead_cycles: Annotated[int, Field(ge=0)] = 500
     """Cycles a layer takes before and after its work: configuration, filling and draining."""
     interfaces: Count = 1

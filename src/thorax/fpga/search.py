@@ -1,9 +1,69 @@
 """The fastest architecture for one network that a device has room for."""
 
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
 
-from thorax.fpga.architecture import Architecture, Family, OverlayPrecision, Weights
-from thorax.fpga.workload import Layer
+from thorax.errors import UsageError
+from thorax.fpga.architecture import (
+    DEVICES,
+    Architecture,
+    Auxiliary,
+    Budget,
+    Family,
+    Memory,
+    OverlayPrecision,
+    Ranges,
+    Weights,
+)
+from thorax.fpga.area import area, stream_buffer_m20k
+from thorax.fpga.overlay import estimate, work
+from thorax.fpga.residency import Flow, largest, trace
+from thorax.fpga.workload import Layer, LayerKind
+
+FAMILIES: Final[Mapping[Family, Mapping[str, Any]]] = {
+    "arria10": {
+        "clock_hz": 265e6,
+        "accumulator": "fixed",
+        "interleave": 1,
+        "group_slicing": True,
+        "memory": Memory(),
+    },
+    "agilex7": {
+        "clock_hz": 400e6,
+        "accumulator": "fp32",
+        "interleave": 5,
+        "group_slicing": False,
+        "memory": Memory(shared=True, bank_bytes_per_s=19.2e9),
+    },
+}
+"""What is not searched: the clock that the vendor's compiler assumes (Compiler Reference Manual
+768972, s. 3.2), and the style of the overlays of 2018 to 2020 and of the FPGA AI Suite."""
+
+FILL: Final = {"dsp": 1.0, "m20k": 0.85, "alm": 0.85}
+"""Assumed: shares of a device that a design can take and still be routed beside a board's shell."""
+
+_C_VECTORS: Final = (4, 8, 16, 32, 64)
+_K_MOST: Final = 128
+"""Legal values of the IP Reference Manual (768974, s. 2.5.2.1)."""
+
+_LANES: Final[Mapping[Family, tuple[tuple[int, int], ...]]] = {
+    "arria10": tuple((p, q) for p in (1, 2, 4) for q in (1, 2, 4)),
+    "agilex7": ((1, 1), (2, 1), (4, 1)),
+}
+"""P_vec and Q_vec: up to those of the bitstreams of 2020; `num_lanes` of the manual."""
+
+
+def budget_of(family: Family) -> Budget:
+    """Return what a design may take of the device that stands for a family."""
+    device = DEVICES[family]
+    return Budget(
+        dsp=int(device.dsp * FILL["dsp"]),
+        m20k=int(device.m20k * FILL["m20k"]),
+        alm=int(device.alm * FILL["alm"]),
+    )
 
 
 def search(
@@ -13,14 +73,172 @@ def search(
     precision: OverlayPrecision | None = None,
     weights: Weights = "block",
     batch: int = 1,
+    budget: Budget | None = None,
 ) -> Architecture:
     """Return the architecture that the model finds fastest among those that fit.
 
+    Every legal combination of vector sizes is looked at; kernels behind the array are as wide, and
+    filter caches as deep, as in the vendor's examples, and the stream buffer is as deep as the
+    network can use. Of equally fast ones the one with the fewest DSP blocks is taken, then the
+    fewest products a cycle.
+
     Args:
         layers: of `describe`.
-        family: whose resources and clock count.
-        precision: of the products; None: the lowest that the vendor has for the family.
+        family: `arria10` (GX 1150) or `agilex7` (F 014), whose resources and clock count.
+        precision: of the products; None: FP11, the lowest that the vendor has.
         weights: format of the filters.
-        batch: images that share the filters of a layer.
+        batch: images that a fully connected layer sees together.
+        budget: what the design may take; None: `budget_of` the family.
+
+    Raises:
+        UsageError: `fpga-family`, or `fpga-search` where nothing fits.
+
+    Example:
+        >>> search(describe(model), "arria10").macs_per_cycle
     """
-    raise NotImplementedError
+    if family not in FAMILIES:
+        raise UsageError("fpga-family", f"family is {family!r}; searched are {', '.join(FAMILIES)}")
+    room = budget or budget_of(family)
+    flow = trace(layers)
+    shapes = _shapes(flow)
+    bounded = sorted(
+        (
+            (_least(flow, shapes, one, batch), area(one).dsp, one.macs_per_cycle, at, one)
+            for at, one in enumerate(candidates(flow, family, precision or "fp11", weights, room))
+        ),
+        key=lambda entry: entry[:4],
+    )
+    best: tuple[tuple[float, int, int, int], Architecture] | None = None
+    for least, dsp, products, at, one in bounded:
+        if best is not None and least > best[0][0]:
+            break
+        rank = (estimate(layers, one, batch=batch).cycles, dsp, products, at)
+        if best is None or rank < best[0]:
+            best = rank, one
+    if best is None:
+        raise UsageError(
+            "fpga-search",
+            f"no architecture of {precision or 'fp11'} fits {room.dsp} DSP blocks, {room.m20k} "
+            f"M20K and {room.alm} ALM; allow more",
+        )
+    return best[1]
+
+
+def candidates(
+    flow: Flow, family: Family, precision: OverlayPrecision, weights: Weights, room: Budget
+) -> Iterator[Architecture]:
+    """Yield an architecture that fits for each legal combination of vector sizes."""
+    ranges = _ranges(flow.layers)
+    wanted = largest(flow)
+    depthwise = any(layer.depthwise for layer in flow.layers)
+    for p_vector, q_vector in _LANES[family]:
+        for c_vector in _C_VECTORS:
+            for k_vector in range(c_vector, _K_MOST + 1, c_vector):
+                made = Architecture(
+                    name=f"{p_vector}x{q_vector}x{c_vector}x{k_vector}-{precision}-{family}",
+                    family=family,
+                    precision=precision,
+                    weights=weights,
+                    p_vector=p_vector,
+                    q_vector=q_vector,
+                    c_vector=c_vector,
+                    k_vector=k_vector,
+                    stream_buffer_depth=1,
+                    filter_cache_depth=_filter_cache(flow.layers, c_vector),
+                    auxiliary=_auxiliary(
+                        family, k_vector, depthwise=depthwise and c_vector == k_vector
+                    ),
+                    ranges=ranges,
+                    budget=room,
+                    source="found by thorax fpga search",
+                    assumed=("auxiliary", "filter_cache_depth", "interleave", "accumulator"),
+                    **FAMILIES[family],
+                )
+                fitted = _fit(made, wanted, room)
+                if fitted is not None:
+                    yield fitted
+
+
+def _fit(architecture: Architecture, wanted: int, room: Budget) -> Architecture | None:
+    """Return it with the deepest stream buffer that is of use and fits, or None."""
+    if architecture.weights == "block":
+        whole = area(architecture)
+        multipliers = area(architecture.model_copy(update={"dsp_limit": 1})).dsp - 1
+        if whole.dsp > room.dsp > multipliers:
+            # What the blocks do not make is made in logic, as in the bitstreams of 2020.
+            limit = room.dsp - multipliers
+            architecture = architecture.model_copy(update={"dsp_limit": limit})
+    word = architecture.p_vector * architecture.q_vector * architecture.c_vector
+    row = stream_buffer_m20k(architecture)
+    free = (room.m20k - area(architecture).m20k + row) // row
+    rows = min(math.ceil(wanted / word / 512), free)
+    if rows < 1:
+        return None
+    made = architecture.model_copy(update={"stream_buffer_depth": 512 * rows})
+    return made if area(made).fits(room) else None
+
+
+def _filter_cache(layers: Sequence[Layer], c_vector: int) -> int:
+    """Return a depth that holds two sets of filters of every convolution, a power of two."""
+    needed = max(
+        (
+            math.ceil(layer.input_channels / layer.groups / c_vector) * math.prod(layer.kernel)
+            for layer in layers
+            if layer.kind in (LayerKind.CONVOLUTION, LayerKind.DECONVOLUTION)
+        ),
+        default=1,
+    )
+    return max(512, int(2 ** math.ceil(math.log2(2 * needed))))
+
+
+def _auxiliary(family: Family, k_vector: int, *, depthwise: bool) -> Auxiliary:
+    """Return kernels as wide as in the vendor's examples.
+
+    4x2x16x64 has 8 channels for 64 filters; AGX7_Generic activates 16 and pools 4 for 32.
+    """
+    if family == "arria10":
+        width = max(4, k_vector // 8)
+        return Auxiliary(
+            activation_k=width, pool_k=width, norm_k=1, output_writer_k=width,
+            depthwise_k=k_vector if depthwise else 0,
+        )  # fmt: skip
+    width = max(4, k_vector // 2)
+    return Auxiliary(
+        activation_k=width, pool_k=4, norm_k=1, output_writer_k=width,
+        depthwise_k=k_vector if depthwise else 0,
+    )  # fmt: skip
+
+
+def _ranges(layers: Sequence[Layer]) -> Ranges:
+    """Return ranges that the layers lie in."""
+    standard = Ranges()
+    sides = [size for layer in layers for size in (layer.input_size, layer.output_size)]
+    channels = [one for layer in layers for one in (layer.input_channels, layer.output_channels)]
+    return Ranges(
+        max_height=max([standard.max_height, *(size[0] for size in sides)]),
+        max_width=max([standard.max_width, *(size[1] for size in sides)]),
+        max_channels=max([standard.max_channels, *channels]),
+    )
+
+
+def _least(flow: Flow, shapes: Mapping[int, int], architecture: Architecture, batch: int) -> float:
+    """Return cycles that no stream buffer can lower: those without traffic of feature maps."""
+    total = 0.0
+    for at, count in shapes.items():
+        layer = flow.layers[at]
+        longest = max(work(layer, architecture, batch, flow.width(at, architecture)))
+        together = batch if layer.kind is LayerKind.FULLY_CONNECTED else 1
+        if longest:
+            total += count * (longest + architecture.overhead_cycles / together)
+    return total
+
+
+def _shapes(flow: Flow) -> dict[int, int]:
+    """Return the place of one layer of each shape, and how many layers share it."""
+    first: dict[Hashable, int] = {}
+    counts: Counter[int] = Counter()
+    for at, layer in enumerate(flow.layers):
+        if not flow.inline[at]:
+            shape = replace(layer, name="", fused=(), sources=())
+            counts[first.setdefault((shape, flow.pooled[at], flow.normed[at]), at)] += 1
+    return dict(counts)

@@ -1,0 +1,203 @@
+"""Where feature maps lie while a network runs: in the stream buffer or in external memory."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from thorax.fpga.architecture import Architecture
+from thorax.fpga.workload import Layer, LayerKind
+
+_ARRAY = (LayerKind.CONVOLUTION, LayerKind.DECONVOLUTION, LayerKind.FULLY_CONNECTED)
+_HOST = (LayerKind.NORMALISE, LayerKind.OTHER)
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What each layer reads and answers once those that run on another's way are taken in.
+
+    Attributes:
+        layers: in the order of execution.
+        inline: whether a layer runs on the way of those before it (a pool behind a convolution)
+            or only names what is there (a concatenation).
+        pooled: whether a pool runs on the layer's way out.
+        normed: whether local response normalisation does.
+        reads: places of the layers whose maps it reads; a map twice if it is two operands.
+        given: values that it reads from the host.
+        answers: values that it writes, after a pool on its way.
+        last: place of the last layer that reads it, its own where only the host does.
+        left: whether the host reads it.
+    """
+
+    layers: tuple[Layer, ...]
+    inline: tuple[bool, ...]
+    pooled: tuple[bool, ...]
+    normed: tuple[bool, ...]
+    reads: tuple[tuple[int, ...], ...]
+    given: tuple[int, ...]
+    answers: tuple[int, ...]
+    last: tuple[int, ...]
+    left: tuple[bool, ...]
+
+    def width(self, at: int, architecture: Architecture) -> int:
+        """Return the channels a cycle of the narrowest kernel that a layer's output passes."""
+        auxiliary, layer = architecture.auxiliary, self.layers[at]
+        widths = [] if layer.kind in (LayerKind.POOL, LayerKind.NORM) else [auxiliary.activation_k]
+        if self.pooled[at] or layer.kind is LayerKind.POOL:
+            widths.append(auxiliary.pool_k)
+        if self.normed[at] or layer.kind is LayerKind.NORM:
+            widths.append(auxiliary.norm_k)
+        return min(widths)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What the size of the stream buffer does to each layer.
+
+    Attributes:
+        values: numbers of feature maps that the layer moves from and to external memory.
+        slices: parts that it is computed in.
+    """
+
+    values: tuple[int, ...]
+    slices: tuple[int, ...]
+
+
+def trace(layers: Sequence[Layer]) -> Flow:
+    """Return what flows between the layers of a network.
+
+    A pool or normalisation that alone reads a layer runs on its way out, and one that alone
+    reads a concatenation on the way out of each of its parts.
+    """
+    at = {layer.name: place for place, layer in enumerate(layers)}
+    count = len(layers)
+    readers = Counter(source for layer in layers for source in layer.sources if source in at)
+    inline, pooled, normed = [False] * count, [False] * count, [False] * count
+    answers = [layer.output_values for layer in layers]
+    makers: list[tuple[int, ...]] = []
+    for place, layer in enumerate(layers):
+        sources = tuple(
+            maker
+            for source in layer.sources if source in at
+            for maker in makers[at[source]]
+        )  # fmt: skip
+        if layer.kind is LayerKind.CONCAT:
+            inline[place] = True
+            makers.append(sources)
+            continue
+        if layer.kind in (LayerKind.POOL, LayerKind.NORM) and _alone(layer, layers, at, readers):
+            inline[place] = True
+            whole = sum(answers[source] for source in sources)
+            for source in sources:
+                answers[source] = math.ceil(answers[source] * layer.output_values / whole)
+                pooled[source] = pooled[source] or layer.kind is LayerKind.POOL
+                normed[source] = normed[source] or layer.kind is LayerKind.NORM
+            makers.append(sources)
+            continue
+        makers.append((place,))
+    return _flow(tuple(layers), at, makers, inline, pooled, normed, answers)
+
+
+def _alone(
+    layer: Layer, layers: Sequence[Layer], at: dict[str, int], readers: Counter[str]
+) -> bool:
+    """Return whether a layer is the one reader of what others on the card make."""
+    source = layers[at[layer.sources[0]]] if layer.sources[0] in at else None
+    if source is None or readers[source.name] != 1:
+        return False
+    if source.kind is LayerKind.CONCAT:
+        parts = [layers[at[name]] for name in source.sources if name in at]
+        return len(parts) == len(source.sources) and all(
+            part.kind in _ARRAY and readers[part.name] == 1 for part in parts
+        )
+    return source.kind in _ARRAY
+
+
+def _flow(
+    layers: tuple[Layer, ...],
+    at: dict[str, int],
+    makers: Sequence[tuple[int, ...]],
+    inline: Sequence[bool],
+    pooled: Sequence[bool],
+    normed: Sequence[bool],
+    answers: Sequence[int],
+) -> Flow:
+    reads: list[tuple[int, ...]] = []
+    given = []
+    last = list(range(len(layers)))
+    left = [True] * len(layers)
+    for place, layer in enumerate(layers):
+        mine: list[int] = []
+        outside = 0
+        for order, source in enumerate(layer.sources):
+            known = makers[at[source]] if source in at else ()
+            card = [maker for maker in known if layers[maker].kind not in _HOST]
+            if not card:
+                outside += layer.input_values if order == 0 else layer.output_values
+            mine += card
+        reads.append(() if inline[place] else tuple(mine))
+        given.append(0 if inline[place] or layer.kind in _HOST else outside)
+        for maker in mine:
+            if not inline[place]:
+                last[maker] = max(last[maker], place)
+                left[maker] = layer.kind in _HOST
+    return Flow(
+        layers, tuple(inline), tuple(pooled), tuple(normed), tuple(reads), tuple(given),
+        tuple(answers), tuple(last), tuple(left),
+    )  # fmt: skip
+
+
+def capacity(architecture: Architecture) -> int:
+    """Return how many numbers the stream buffer holds: depth x C_vec x P_vec x Q_vec."""
+    lanes = architecture.p_vector * architecture.q_vector
+    return architecture.stream_buffer_depth * architecture.c_vector * lanes
+
+
+def largest(flow: Flow) -> int:
+    """Return how many numbers lie in a stream buffer that has room for everything, at most."""
+    held: dict[int, int] = {}
+    most = 1
+    for at, layer in enumerate(flow.layers):
+        if flow.inline[at] or layer.kind in _HOST:
+            continue
+        held[at] = flow.answers[at]
+        most = max(most, sum(held.values()))
+        held = {one: size for one, size in held.items() if flow.last[one] > at}
+    return most
+
+
+def place(flow: Flow, architecture: Architecture) -> Placed:
+    """Follow the maps through the layers: one stays in the buffer until its last reader is done.
+
+    What the buffer has no room for is computed in slices, or goes through external memory where
+    the architecture cannot slice a group of layers. The image comes from there and what the host
+    reads goes there in any case.
+    """
+    room = capacity(architecture)
+    held: dict[int, int] = {}
+    outside: set[int] = set()
+    values, slices = [], []
+    for at, layer in enumerate(flow.layers):
+        if flow.inline[at] or layer.kind in _HOST:
+            values.append(0)
+            slices.append(1)
+            continue
+        moved = flow.given[at] + sum(
+            flow.answers[source] for source in flow.reads[at] if source in outside
+        )
+        needed = sum(held.values()) + flow.answers[at]
+        parts = 1
+        if needed <= room:
+            held[at] = flow.answers[at]
+        elif architecture.group_slicing:
+            held[at] = flow.answers[at]
+            parts = math.ceil(needed / room)
+        else:
+            outside.add(at)
+            moved += flow.answers[at]
+        if flow.left[at] and at not in outside:
+            moved += flow.answers[at]
+        values.append(moved)
+        slices.append(parts)
+        held = {one: size for one, size in held.items() if flow.last[one] > at}
+    return Placed(tuple(values), tuple(slices))

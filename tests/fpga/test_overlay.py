@@ -1,0 +1,239 @@
+"""The cycle model: by hand, by identities, and against an independent calculation."""
+
+import functools
+
+import pytest
+from tests.fpga.networks import NETWORKS, Stack
+
+from thorax.fpga.architecture import Architecture, Auxiliary, Memory, find_architecture
+from thorax.fpga.overlay import Bound, Estimate, estimate
+from thorax.fpga.workload import Layer, LayerKind, describe
+
+ARRAY = (LayerKind.CONVOLUTION, LayerKind.FULLY_CONNECTED)
+
+TABLE = {
+    "ResNet-18": (193.6, 697, 384),
+    "ResNet-50": (93.7, 318.6, 175.8),
+    "ResNet-101": (49.3, 184, 99.5),
+    "GoogLeNet": (244, 820, 467),
+    "VGG16": (23.9, 61.4, 33.6),
+    "AlexNet": (170, 224, 133),
+    "SqueezeNet 1.1": (850, 2818, 1589),
+}
+"""Images/s at 250 MHz of the array's layers alone, on the architectures of `AT_250_MHZ`, as an
+independent calculation from the layers' published sizes gave them."""
+
+AT_250_MHZ = ("8x48-fp11", "4x2x16x64-fp11", "4x2x16x32-fp16")
+
+PLAIN = Architecture(
+    name="plain",
+    p_vector=2,
+    q_vector=2,
+    c_vector=4,
+    k_vector=8,
+    clock_hz=100e6,
+    stream_buffer_depth=100_000,
+    overhead_cycles=100,
+    auxiliary=Auxiliary(activation_k=8, pool_k=8),
+    memory=Memory(bank_bytes_per_s=1e12),
+)
+"""So much memory that the array alone decides."""
+
+
+@functools.cache
+def layers_of(name: str) -> tuple[Layer, ...]:
+    return describe(NETWORKS[name]())
+
+
+def at_250_mhz(name: str) -> Architecture:
+    return find_architecture(name).model_copy(update={"clock_hz": 250e6})
+
+
+def array_images_per_s(found: Estimate) -> float:
+    """Return the speed of convolutions and fully connected layers alone."""
+    cycles = sum(layer.cycles for layer in found.layers if layer.layer.kind in ARRAY)
+    return found.architecture.clock_hz / cycles
+
+
+@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("place", range(3), ids=AT_250_MHZ)
+def test_known_networks_take_what_an_independent_calculation_says(name: str, place: int) -> None:
+    found = estimate(layers_of(name), at_250_mhz(AT_250_MHZ[place]))
+    # Slices, which that calculation leaves out, cost VGG16 0.6 %.
+    assert array_images_per_s(found) == pytest.approx(TABLE[name][place], rel=0.008)
+
+
+@pytest.mark.parametrize(
+    ("name", "images_per_s"), [("GoogLeNet", 865), ("VGG16", 112.8), ("AlexNet", 1071)]
+)
+def test_a_batch_of_eight_does_as_well(name: str, images_per_s: float) -> None:
+    found = estimate(layers_of(name), at_250_mhz("4x2x16x64-fp11"), batch=8)
+    assert array_images_per_s(found) == pytest.approx(images_per_s, rel=0.005)
+
+
+def one(channels: int, filters: int, kernel: int, *, side: int = 8, groups: int = 1) -> Layer:
+    net = Stack(channels, side)
+    # A convolution before it, so that it is no stem.
+    before = net.conv(net.image, channels, 1)
+    return describe(net.close(net.conv(before, filters, kernel, groups=groups)))[-1]
+
+
+def test_compute_is_blocks_times_taps_times_pixels() -> None:
+    found = estimate([one(10, 20, 3)], PLAIN).layers[0]
+    # ceil(20/8) ceil(10/4) 3 3 ceil(8/2) ceil(8/2) and what a layer costs besides.
+    assert found.compute_cycles == 3 * 3 * 9 * 16
+    assert found.cycles == found.compute_cycles + 100
+    assert found.bound is Bound.COMPUTE
+    assert found.utilization == pytest.approx(10 * 20 * 9 * 64 / (found.cycles * 128))
+
+
+def test_groups_are_computed_one_after_the_other() -> None:
+    found = estimate([one(16, 16, 3, groups=4)], PLAIN).layers[0]
+    assert found.compute_cycles == 4 * 1 * 1 * 9 * 16
+
+
+def test_narrow_kernels_behind_the_array_hold_it_up() -> None:
+    narrow = PLAIN.model_copy(update={"auxiliary": Auxiliary(activation_k=2, pool_k=1)})
+    found = estimate([one(4, 64, 1)], narrow).layers[0]
+    assert found.drain_cycles == 64 * 64 / (2 * 4)
+    assert found.bound is Bound.DRAIN
+
+
+def test_a_pool_behind_a_convolution_costs_no_cycle_but_its_width_counts() -> None:
+    net = Stack(4, 8)
+    layers = describe(net.close(net.pool(net.conv(net.image, 64, 1), 2, 2)))
+    narrow = PLAIN.model_copy(update={"auxiliary": Auxiliary(activation_k=8, pool_k=1)})
+    convolution, pool = estimate(layers, narrow).layers
+    assert (pool.cycles, pool.bound) == (0, Bound.NONE)
+    assert convolution.drain_cycles == 64 * 64 / (1 * 4)
+
+
+def test_a_pool_of_what_others_read_too_is_a_pass_of_its_own() -> None:
+    net = Stack(8, 8)
+    data = net.conv(net.image, 8, 1)
+    both = net.conv(net.pool(data, 3, 1, pad=1), 8, 1, add=net.conv(data, 8, 1, relu=False))
+    pool = next(
+        found
+        for found in estimate(describe(net.close(both)), PLAIN).layers
+        if found.layer.kind is LayerKind.POOL
+    )
+    # Two blocks of 4 channels for the 8 filters of a pass that changes nothing.
+    assert pool.compute_cycles == 2 * 16
+    assert pool.drain_cycles == 8 * 64 / (8 * 4)
+
+
+def test_filters_arrive_at_the_bandwidth_of_their_bank() -> None:
+    slow = PLAIN.model_copy(update={"memory": Memory(bank_bytes_per_s=1e9, efficiency=0.5)})
+    found = estimate([one(64, 64, 1, side=2)], slow).layers[0]
+    # Blocks of 4 numbers of 7 bits and an exponent of 5: 5 bytes.
+    assert found.filter_cycles == pytest.approx(64 * 64 * 5 / 4 / 0.5e9 * 100e6)
+    assert found.bound is Bound.FILTER
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_stride_of_a_stem_becomes_channels(channels: int) -> None:
+    net = Stack(channels, 224)
+    stem = describe(net.close(net.conv(net.image, 64, 7, 2)))[0]
+    wide = PLAIN.model_copy(update={"c_vector": 16})
+    # 7x7/2 of 3 channels is 4x4/1 of 12, of one grey channel 4x4/1 of 4.
+    assert estimate([stem], wide).layers[0].compute_cycles == 8 * 16 * 56 * 56
+
+
+def test_a_residual_sum_costs_bypass_taps() -> None:
+    net = Stack(8, 8)
+    first = net.conv(net.image, 8, 1)
+    model = net.close(net.conv(net.conv(first, 8, 3), 8, 3, add=first))
+    *_, plain, closing = estimate(describe(model), PLAIN).layers
+    assert closing.layer.residual
+    assert closing.compute_cycles - plain.compute_cycles == 1 * 2 * 16
+
+
+def test_a_batch_shares_the_weights_of_a_fully_connected_layer_and_nothing_else() -> None:
+    net = Stack(16, 8)
+    layers = describe(net.close(net.linear(net.conv(net.image, 16, 3), 32)))
+    slow = PLAIN.model_copy(update={"memory": Memory(bank_bytes_per_s=1e9)})
+    alone, four = estimate(layers, slow), estimate(layers, slow, batch=4)
+    assert four.layers[0].cycles == alone.layers[0].cycles
+    assert four.layers[1].filter_cycles == pytest.approx(alone.layers[1].filter_cycles / 4)
+    assert four.latency_s == pytest.approx(4 / four.images_per_s)
+    assert four.layers[1].layer.kind is LayerKind.FULLY_CONNECTED
+
+
+def test_interleaved_pixels_fill_up_the_last_group() -> None:
+    five = PLAIN.model_copy(update={"interleave": 5, "p_vector": 1, "q_vector": 1})
+    plain = five.model_copy(update={"interleave": 1})
+    layer = one(4, 8, 1, side=7)
+    assert estimate([layer], plain).layers[0].compute_cycles == 49
+    assert estimate([layer], five).layers[0].compute_cycles == 50
+
+
+def test_winograd_makes_four_outputs_of_three_taps_at_once() -> None:
+    fast = PLAIN.model_copy(update={"p_vector": 1, "q_vector": 6, "winograd": True})
+    layer = one(4, 8, 3, side=16)
+    assert estimate([layer], fast).layers[0].compute_cycles == 3 * 16 * 4
+    plain = fast.model_copy(update={"winograd": False})
+    assert estimate([layer], plain).layers[0].compute_cycles == 9 * 16 * 3
+
+
+def test_depthwise_layers_run_in_their_own_kernel_where_there_is_one() -> None:
+    layer = one(32, 32, 3, groups=32)
+    through_the_array = estimate([layer], PLAIN).layers[0]
+    assert through_the_array.compute_cycles == 32 * 9 * 16
+    own = PLAIN.model_copy(update={"auxiliary": Auxiliary(activation_k=8, depthwise_k=8)})
+    found = estimate([layer], own).layers[0]
+    assert (found.compute_cycles, found.drain_cycles) == (0, 32 * 64 / (8 * 4))
+
+
+def test_maps_that_do_not_fit_cost_traffic_or_slices() -> None:
+    net = Stack(4, 32)
+    layers = describe(net.close(net.conv(net.conv(net.image, 64, 3), 64, 3)))
+    room = 64 * 32 * 32 // (4 * 4)  # of one map: two do not fit
+    small = PLAIN.model_copy(
+        update={"stream_buffer_depth": room, "group_slicing": False, "memory": Memory(shared=True)}
+    )
+    large = small.model_copy(update={"stream_buffer_depth": 3 * room})
+    extra = estimate(layers, small).ddr_bytes - estimate(layers, large).ddr_bytes
+    # The answer of the second leaves anyway; nothing else has to.
+    assert extra == 0
+    tiny = small.model_copy(update={"stream_buffer_depth": room // 2})
+    extra = estimate(layers, tiny).ddr_bytes - estimate(layers, large).ddr_bytes
+    assert extra == 2 * 2 * 64 * 32 * 32  # written and read again, FP16
+    sliced = tiny.model_copy(update={"group_slicing": True})
+    found = estimate(layers, sliced)
+    assert found.ddr_bytes == estimate(layers, large).ddr_bytes
+    assert found.cycles > estimate(layers, large.model_copy(update={"group_slicing": True})).cycles
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_deeper_stream_buffer_never_makes_a_network_slower(name: str) -> None:
+    base = find_architecture("agx7-performance-fp13")
+    speeds = [
+        estimate(
+            layers_of(name), base.model_copy(update={"stream_buffer_depth": depth})
+        ).images_per_s
+        for depth in (1024, 4096, 16384, 65536)
+    ]
+    assert speeds == sorted(speeds)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_sums_are_sums_and_no_layer_is_faster_than_its_parts(name: str) -> None:
+    found = estimate(layers_of(name), find_architecture("agx7-generic-fp16"))
+    assert found.cycles == pytest.approx(sum(layer.cycles for layer in found.layers))
+    assert found.ddr_bytes_per_s == pytest.approx(found.ddr_bytes * found.images_per_s)
+    assert 0 < found.utilization <= 1
+    for layer in found.layers:
+        parts = (
+            layer.compute_cycles, layer.drain_cycles, layer.filter_cycles, layer.feature_cycles,
+        )  # fmt: skip
+        assert layer.cycles >= max(parts)
+        assert layer.utilization <= 1
+
+
+def test_twice_the_clock_at_twice_the_bandwidth_is_twice_as_fast() -> None:
+    layers, base = layers_of("ResNet-50"), find_architecture("agx7-performance-fp13")
+    memory = base.memory.model_copy(update={"bank_bytes_per_s": 2 * base.memory.bank_bytes_per_s})
+    fast = base.model_copy(update={"clock_hz": 2 * base.clock_hz, "memory": memory})
+    assert estimate(layers, fast).images_per_s == pytest.approx(
+        2 * estimate(layers, base).images_per_s
+    )
