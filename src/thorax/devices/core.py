@@ -14,6 +14,10 @@ from thorax.fpga.plugin import FAMILY, alias, card_name, is_fpga
 VIRTUAL: Final = ("AUTO", "HETERO")
 """Devices of OpenVINO that hand work to others."""
 
+MULTI: Final = "MULTI"
+"""Hands each image to one of several devices. OpenVINO's own takes no simulated card and hands out
+nothing among them: the engine does it."""
+
 _TAKEN_BY_CARDS: Final = tuple(one for one in Precision if one in ("fp32", "fp16", "fp11"))
 """A card computes in the format of its bitstream whatever floating point the artifact stores."""
 
@@ -110,8 +114,15 @@ def physical_devices(device: str) -> tuple[str, ...]:
 
     Raises:
         DeviceError: `device-unknown` for a device that is not here, listing those that are;
-            `device-auto` when AUTO is to choose among simulated cards.
+            `device-auto` when AUTO is to choose among simulated cards; `device-multi` for MULTI,
+            which is no device for one graph but several engines.
     """
+    if is_multi(device):
+        raise DeviceError(
+            "device-multi",
+            f"device is {device!r}: MULTI hands out whole images, to classify, validate or "
+            "benchmark an artifact with; name one device here, or HETERO over several",
+        )
     found = list_devices()
     available = [one.name for one in found]
     head, _, rest = device.partition(":")
@@ -132,9 +143,53 @@ def physical_devices(device: str) -> tuple[str, ...]:
             raise DeviceError(
                 "device-unknown",
                 f"device {part!r} is not here; available: {', '.join(available)} "
-                f"(and {', '.join(VIRTUAL)} over them): see `thorax devices`",
+                f"(and {', '.join((*VIRTUAL, MULTI))} over them): see `thorax devices`",
             )
     return tuple(parts)
+
+
+def is_multi(device: str) -> bool:
+    """Return whether a device string asks for a pool of several devices."""
+    return device.partition(":")[0] == MULTI
+
+
+def list_members(device: str) -> tuple[str, ...]:
+    """Return the device string of each member of `MULTI:`, in its order.
+
+    An FPGA card that stands beside CPU is `HETERO:FPGA.0,CPU`: the CPU was named, so what the card
+    has no layers for runs there. Without CPU in the list a card runs all of a network or none.
+    `HETERO:` takes what follows, up to the next `HETERO:`.
+
+    Raises:
+        DeviceError: `device-unknown`; `device-multi` for an empty list or a card in it twice.
+    """
+    _, _, rest = device.partition(":")
+    members: list[str] = []
+    for part in (part.strip() for part in rest.split(",")):
+        if members and members[-1].startswith("HETERO:") and not part.startswith("HETERO:"):
+            members[-1] += f",{part}"
+        elif part:
+            members.append(part)
+    if "CPU" in members:
+        members = [
+            f"HETERO:{one},CPU" if is_fpga(one) and ":" not in one else one for one in members
+        ]
+    if not members:
+        raise DeviceError(
+            "device-multi", f"device is {device!r}; name its members, as MULTI:FPGA.0,FPGA.1,CPU"
+        )
+    taken: set[str] = set()
+    for member in members:
+        parts = list_parts(member)
+        own = {member} if ":" not in member and not simulates(member) else set()
+        own |= {part for part in parts if simulates(part)}
+        if twice := taken & own:
+            raise DeviceError(
+                "device-multi",
+                f"device is {device!r}: {min(twice)} is in it twice; name each member once",
+            )
+        taken |= own
+    return tuple(members)
 
 
 def list_parts(device: str) -> tuple[str, ...]:

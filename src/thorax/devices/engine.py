@@ -1,10 +1,9 @@
 """Compile an artifact for a device, and run it."""
 
-import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -14,10 +13,20 @@ import openvino as ov
 
 from thorax.artifact import Artifact, Precision
 from thorax.data.rows import Images
-from thorax.devices.core import open_core, physical_devices, simulates, supports, thorax_name
+from thorax.devices.core import (
+    is_multi,
+    list_members,
+    open_core,
+    physical_devices,
+    simulates,
+    supports,
+    thorax_name,
+)
 from thorax.devices.counters import Counter, CounterTotals
 from thorax.devices.extensions import missing
 from thorax.devices.placement import Numerics, Placement, compile_placed, place
+from thorax.devices.pool import Lane, Pool
+from thorax.devices.requests import Request
 from thorax.errors import DeviceError, ModelError
 
 INPUT: Final = "image"
@@ -46,7 +55,7 @@ class Outputs:
 
 
 class Engine:
-    """An artifact compiled for a device; `infer` may be called from several threads.
+    """An artifact compiled for a device; every method may be called from several threads.
 
     Attributes:
         device: the device string asked for.
@@ -55,9 +64,11 @@ class Engine:
         compute: element type that floating-point layers run in, read back from the devices, and
             the format of a simulated card: "fp11+f32".
         streams: inferences that run side by side.
+        members: this engine alone; of `MULTI:`, the engine of each member.
         batch: images of one inference.
         simulated: whether time on any of the devices is modelled.
-        placement: what runs on which device, where a simulated card is named.
+        placement: what runs on which device, where a simulated card is named; None of `MULTI:`,
+            whose members have their own.
     """
 
     def __init__(
@@ -83,10 +94,14 @@ class Engine:
         self.compute = "+".join(dict.fromkeys(self._arithmetic()))
         self.streams = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self._outputs = {name for port in compiled.outputs for name in port.get_names()}
-        self._idle: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
-        for _ in range(self.streams):
-            self._idle.put(compiled.create_infer_request())
+        self._requests = [compiled.create_infer_request() for _ in range(self.streams)]
         self._totals = CounterTotals()
+        self._share([self])
+
+    def _share(self, members: Sequence["Engine"]) -> None:
+        """Answer with the requests of several engines from now on."""
+        self.members = tuple(members)
+        self._pool: Pool[Outputs] = Pool([one._requests for one in members])
 
     def _arithmetic(self) -> list[str]:
         """Return what each device computes floating-point layers in."""
@@ -106,14 +121,9 @@ class Engine:
             for name, element in elements.items()
         ]
 
-    @contextmanager
-    def request(self) -> Iterator[ov.InferRequest]:
-        """Lend an idle request, waiting for one if need be."""
-        request = self._idle.get()
-        try:
-            yield request
-        finally:
-            self._idle.put(request)
+    def lend(self) -> AbstractContextManager[Lane]:
+        """Lend a request of the least loaded member, waiting for one if need be."""
+        return self._pool.lend()
 
     def infer(self, images: npt.NDArray[np.uint8], *, profile: bool = False) -> Outputs:
         """Run `batch` images and return copies of the outputs.
@@ -122,15 +132,53 @@ class Engine:
             images: uint8 [N,1,S,S] as `thorax.preprocess.prepare` makes them, N = `batch`.
             profile: add the counters of this run to `counters`; needs `compile(counters=True)`.
         """
-        with self.request() as request:
-            request.infer({0: images}, share_inputs=True)
-            if profile:
-                self._totals.add(request.profiling_info)
-            return Outputs(
-                request.get_tensor(PROBABILITY).data.copy(),
-                request.get_tensor(HEATMAP).data.copy() if HEATMAP in self._outputs else None,
-                request.get_tensor(EMBEDDING).data.copy() if EMBEDDING in self._outputs else None,
-            )
+        with self.lend() as lane:
+            lane.request.infer({0: images}, share_inputs=True)
+            return self.members[lane.member]._read(lane.request, profile=profile)
+
+    def start(
+        self,
+        images: npt.NDArray[np.uint8],
+        callback: Callable[[Request[Outputs]], object] | None = None,
+        *,
+        profile: bool = False,
+    ) -> Request[Outputs]:
+        """Start `batch` images and return at once; the answer comes with the request.
+
+        Requests wait in a line while all streams are busy, and are begun in the order they came;
+        where several run at once, a later one may be answered first.
+
+        Args:
+            images: as `infer` takes them. The buffer itself is read, not a copy: leave it as it is
+                until the request is answered.
+            callback: called once, with the request, from another thread, when it is done, cancelled
+                or failed.
+            profile: as `infer` takes it.
+
+        Example:
+            >>> request = engine.start(images)               # doctest: +SKIP
+            >>> request.wait(0).final                        # doctest: +SKIP
+            False
+            >>> request.result().probability.shape           # doctest: +SKIP
+            (1, 14)
+        """
+
+        def run(lane: Lane) -> Outputs:
+            # A request that `infer` runs would not listen to `cancel`.
+            lane.request.start_async({0: images}, share_inputs=True)
+            lane.request.wait()
+            return self.members[lane.member]._read(lane.request, profile=profile)
+
+        return self._pool.start(run, callback)
+
+    def _read(self, request: ov.InferRequest, *, profile: bool) -> Outputs:
+        if profile:
+            self._totals.add(request.profiling_info)
+        return Outputs(
+            request.get_tensor(PROBABILITY).data.copy(),
+            request.get_tensor(HEATMAP).data.copy() if HEATMAP in self._outputs else None,
+            request.get_tensor(EMBEDDING).data.copy() if EMBEDDING in self._outputs else None,
+        )
 
     def infer_many(
         self,
@@ -165,6 +213,36 @@ class Engine:
         return self._totals.mean()
 
 
+class Several(Engine):
+    """Engines of one artifact that share the work: whoever is least loaded answers.
+
+    Attributes:
+        members: the engines, in the order of the device string. They have given their requests
+            away: ask them what they are, and nothing else.
+    """
+
+    def __init__(self, device: str, members: Sequence[Engine]) -> None:
+        self.artifact = members[0].artifact
+        self.device = device
+        self.batch = members[0].batch
+        self.placement = None
+        self.precision = members[0].precision
+        self.devices = tuple(dict.fromkeys(name for one in members for name in one.devices))
+        self.simulated = any(one.simulated for one in members)
+        parts = [part for one in members for part in one.compute.split("+")]
+        self.compute = "+".join(dict.fromkeys(parts))
+        self.streams = sum(one.streams for one in members)
+        self._share(members)
+
+    def counters(self) -> list[Counter]:
+        """Return the mean cost of each layer of each member over its own profiled runs."""
+        return [
+            replace(row, name=f"{member.device}: {row.name}")
+            for member in self.members
+            for row in member.counters()
+        ]
+
+
 def compile(
     artifact: Artifact,
     device: str = "CPU",
@@ -183,7 +261,9 @@ def compile(
 
     Args:
         artifact: what `thorax.artifact.load` returned.
-        device: "CPU", "GPU", "AUTO", "HETERO:GPU,CPU", "FPGA", "HETERO:FPGA,CPU", ...
+        device: "CPU", "GPU", "AUTO", "HETERO:GPU,CPU", "FPGA", "HETERO:FPGA,CPU", ...;
+            "MULTI:FPGA.0,FPGA.1,CPU" compiles for each of several and lets whichever is least
+            loaded answer.
         hint: whether one answer soon or many answers a second matter.
         streams: inferences side by side; None lets the device choose for the hint.
         batch: images of one inference.
@@ -192,12 +272,28 @@ def compile(
         cache: folder in which OpenVINO keeps compiled models.
 
     Raises:
-        DeviceError: `device-unknown`, `precision-unsupported`, `device-compile`,
+        DeviceError: `device-unknown`, `device-multi`, `precision-unsupported`, `device-compile`,
             `device-extension` when the graph has custom layers that nobody added; for a simulated
-            card `fpga-unprogrammed`, `fpga-layer`, `fpga-openvino` or `fpga-selftest`.
         ModelError: `model-unreadable` when OpenVINO cannot read the graph, `model-batch` when
             the graph is written for one image.
     """
+    if is_multi(device):
+        return Several(
+            device,
+            [
+                compile(
+                    artifact,
+                    one,
+                    hint=hint,
+                    streams=streams,
+                    batch=batch,
+                    counters=counters,
+                    numerics=numerics,
+                    cache=cache,
+                )
+                for one in list_members(device)
+            ],
+        )
     core = open_core()
     precision = artifact.card.precision
     parts = physical_devices(device)

@@ -1,7 +1,11 @@
 """How fast compiled artifacts are beside each other: in turns, under the same conditions."""
 
+import itertools
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -13,6 +17,9 @@ from thorax.devices.engine import INPUT, Engine
 ROUNDS: Final = 7
 WINDOW_S: Final = 0.3
 WARM_UP_S: Final = 0.3
+
+_TELL_S: Final = 0.25
+"""How long nothing is told of progress, seconds."""
 
 Rate = Callable[[Engine, float], float]
 
@@ -55,18 +62,75 @@ def relative_rates(engines: Sequence[Engine]) -> tuple[float, ...]:
     return tuple(float(value) for value in np.median(rates / rates[:, :1], axis=0))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Load:
+    """What an engine did while all of its streams were kept busy.
+
+    Attributes:
+        window_s: wall clock from the first start to the last answer, seconds.
+        latencies_s: float64 [inferences], of each from its start to its answer.
+    """
+
+    window_s: float
+    latencies_s: npt.NDArray[np.float64]
+
+    @property
+    def inferences(self) -> int:
+        """How many were made; of `batch` images each."""
+        return len(self.latencies_s)
+
+
+def keep_busy(
+    engine: Engine,
+    batches: Sequence[npt.NDArray[np.uint8]],
+    window_s: float,
+    on_progress: Callable[[int], None] | None = None,
+) -> Load:
+    """Start the next inference wherever one ends, on every stream of every member of an engine.
+
+    Args:
+        engine: compiled for throughput.
+        batches: uint8 [N,1,S,S] each, N = `engine.batch`, cycled.
+        window_s: nothing is started after so many seconds; what was started is waited for.
+        on_progress: told now and then how many more inferences were made.
+    """
+    # Where there are fewer batches than streams, each stream keeps its own: passing arrays anew
+    # costs a copy and a lock an image.
+    fixed = len(batches) <= engine.streams
+    turns = itertools.count(engine.streams)
+    begun: list[float] = []
+    ready = threading.Barrier(engine.streams, lambda: begun.append(time.perf_counter()))
+    latencies_s: list[list[float]] = [[] for _ in range(engine.streams)]
+
+    def drive(stream: int) -> float:
+        with engine.lend() as lane:
+            ready.wait()
+            lane.request.set_tensor(INPUT, ov.Tensor(batches[stream % len(batches)]))
+            fed = None
+            while (now := time.perf_counter()) - begun[0] < window_s or not latencies_s[stream]:
+                lane.request.start_async(fed, share_inputs=True)
+                lane.request.wait()
+                latencies_s[stream].append(lane.request.latency / 1e3)
+                if not fixed:
+                    fed = {0: batches[next(turns) % len(batches)]}
+            return now
+
+    with ThreadPoolExecutor(engine.streams) as pool:
+        running = [pool.submit(drive, stream) for stream in range(engine.streams)]
+        told = 0
+        while on_progress and wait(running, _TELL_S).not_done:
+            done = sum(map(len, latencies_s))
+            if done > told:
+                on_progress(done - told)
+            told = done
+        ends = [one.result() for one in running]
+    return Load(max(ends) - begun[0], np.array([one for own in latencies_s for one in own]))
+
+
 def images_per_s(engine: Engine, window_s: float) -> float:
     """Keep all streams of an engine busy with noise; return images / wall-clock window."""
-    requests = ov.AsyncInferQueue(engine.compiled, engine.streams)
-    image = ov.Tensor(_noise(engine))
-    for request in requests:
-        request.set_tensor(INPUT, image)
-    done, begin = 0, time.perf_counter()
-    while time.perf_counter() - begin < window_s:
-        requests.start_async(share_inputs=True)
-        done += engine.batch
-    requests.wait_all()
-    return done / (time.perf_counter() - begin)
+    load = keep_busy(engine, [_noise(engine)], window_s)
+    return load.inferences * engine.batch / load.window_s
 
 
 def answers_per_s(engine: Engine, window_s: float) -> float:

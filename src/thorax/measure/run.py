@@ -15,7 +15,7 @@ import openvino as ov
 from thorax import __version__
 from thorax.devices import timing
 from thorax.devices.core import list_devices
-from thorax.devices.engine import INPUT, Engine
+from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import DataError, UsageError
 from thorax.preprocess import InputSpec, prepare
@@ -167,33 +167,12 @@ def _offline(
     duration_s: float,
     on_progress: Callable[[int], None] | None,
 ) -> tuple[int, float, npt.NDArray[np.float64]]:
-    requests = ov.AsyncInferQueue(engine.compiled, engine.streams)
-    latencies: list[float] = []
-    inferences, told, told_s = 0, 0, 0.0
-    # Each request keeps its own tensor: passing arrays anew costs a copy and a lock an image.
-    for number, request in enumerate(requests):
-        request.set_tensor(INPUT, ov.Tensor(batches[number % len(batches)]))
-    fixed = len(batches) <= len(requests)
-    begun: set[int] = set()
-    begin = time.perf_counter()
-    while (elapsed := time.perf_counter() - begin) < duration_s:
-        idle = requests.get_idle_request_id()
-        # Asked here and not by a callback, for which a stream would wait on Python's lock.
-        if idle in begun:
-            latencies.append(requests[idle].latency / 1e3)
-        begun.add(idle)
-        if fixed:
-            requests.start_async(share_inputs=True)
-        else:
-            requests.start_async({0: batches[inferences % len(batches)]}, share_inputs=True)
-        inferences += 1
-        if on_progress and elapsed - told_s > 0.25:
-            on_progress((inferences - told) * engine.batch)
-            told, told_s = inferences, elapsed
-    requests.wait_all()
-    window_s = time.perf_counter() - begin
-    latencies.extend(requests[number].latency / 1e3 for number in begun)
-    return inferences, window_s, np.array(latencies)
+    def tell(inferences: int) -> None:
+        assert on_progress is not None
+        on_progress(inferences * engine.batch)
+
+    load = timing.keep_busy(engine, batches, duration_s, tell if on_progress else None)
+    return load.inferences, load.window_s, load.latencies_s
 
 
 def _single_stream(
