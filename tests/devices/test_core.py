@@ -81,7 +81,6 @@ def test_a_virtual_device_alone_means_every_device_but_simulated_ones(device: st
         "CPU:CPU",
         "HETERO:",
         "AUTO:,",
-        "MULTI:CPU",
         "BATCH:CPU(4)",
         "CPU.7",
         "FPGA.4",

@@ -237,7 +237,7 @@ class Several(Engine):
     def counters(self) -> list[Counter]:
         """Return the mean cost of each layer of each member over its own profiled runs."""
         return [
-            replace(row, name=f"{member.device}: {row.name}")
+            replace(row, device=row.device or member.device)
             for member in self.members
             for row in member.counters()
         ]
