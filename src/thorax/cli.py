@@ -56,7 +56,12 @@ _INTERRUPTED: Final = 130
 """128 + SIGINT, as shells say it."""
 
 Device = Annotated[
-    str, Option("-d", "--device", help="CPU, GPU, AUTO, HETERO:FPGA,CPU; see `thorax devices`.")
+    str,
+    Option(
+        "-d",
+        "--device",
+        help="CPU, GPU, AUTO, HETERO:FPGA,CPU, MULTI:FPGA.0,FPGA.1,CPU; see `thorax devices`.",
+    ),
 ]
 Model = Annotated[Path, Argument(help="Artifact folder that `thorax optimize` wrote.")]
 

@@ -10,7 +10,7 @@ from thorax.devices.core import supports
 from thorax.devices.engine import compile
 from thorax.errors import DeviceError
 
-STRINGS = ("CPU", "AUTO", "AUTO:CPU", "HETERO", "HETERO:CPU")
+STRINGS = ("CPU", "AUTO", "AUTO:CPU", "HETERO", "HETERO:CPU", "MULTI:CPU,HETERO:CPU")
 """Those that are here on any machine; AUTO and HETERO take in what else there is."""
 
 
