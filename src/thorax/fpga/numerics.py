@@ -25,6 +25,9 @@ truncate: as faithful, but bits shifted out by the alignment are dropped, as old
 """
 ROUNDINGS: Final[tuple[Rounding, ...]] = ("faithful", "nearest", "truncate")
 
+LARGEST_BLOCK: Final = 128
+"""Channels; c_vector goes to 64 (Altera FPGA AI Suite Handbook 863373, s. 9.4.1)."""
+
 HALF_BITS: Final = 11
 """Significant bits of IEEE 754 binary16."""
 HALF_LARGEST: Final = 65504.0
@@ -84,8 +87,10 @@ def require_rounding(block: int, rounding: str) -> None:
     Raises:
         UsageError: `fpga-block` or `fpga-rounding`.
     """
-    if block < 1:
-        raise UsageError("fpga-block", f"a block has {block} channels; it takes 1 or more")
+    if not 1 <= block <= LARGEST_BLOCK:
+        raise UsageError(
+            "fpga-block", f"a block has {block} channels; allowed are 1 to {LARGEST_BLOCK}"
+        )
     if rounding not in ROUNDINGS:
         raise UsageError(
             "fpga-rounding", f"rounding {rounding!r} is not known; allowed: {', '.join(ROUNDINGS)}"

@@ -1,0 +1,304 @@
+"""The arithmetic of the overlay inside an OpenVINO graph, of standard operations alone.
+
+What enters a layer of the processing elements is brought to the block format, bit by bit as
+`numerics.quantize` does it; the layer itself then computes in FP32, which differs from the device's
+accumulators by rounding alone.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import openvino as ov
+
+from thorax.errors import ModelError
+from thorax.fpga.formats import Format, find_format
+from thorax.fpga.numerics import Rounding, quantize, require_rounding
+from thorax.fpga.quantizer import Quantizer
+
+AFFINITY: Final = "affinity"
+"""Key of rt_info that says which device of HETERO runs a node."""
+
+_KERNELS: Final[Mapping[str, int]] = {
+    "Convolution": 1,
+    "GroupConvolution": 2,
+    "ConvolutionBackpropData": 0,
+    "GroupConvolutionBackpropData": 1,
+}
+"""Axis of input channels in the weights of a layer."""
+_GROUPED: Final = ("GroupConvolution", "GroupConvolutionBackpropData")
+_PREPARATION: Final = (
+    "Convert", "Multiply", "Divide", "Add", "Subtract", "Clamp", "Transpose", "Reshape", "Concat",
+    "Gather", "Pad", "Interpolate",
+)  # fmt: skip
+"""What may lie between a network's input and its first layer without its being an image no more."""
+_SIGNLESS: Final = ("Relu", "Sigmoid", "Abs", "SoftMax", "Softmax")
+_KEEPS_SIGN: Final = (
+    "MaxPool", "AvgPool", "Concat", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "ReduceMean",
+    "ReduceMax", "Convert", "Pad",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An input of a layer of the processing elements.
+
+    Attributes:
+        port: where the layer takes it.
+        groups: of its channels, which blocks do not cross.
+        affinity: of the layer; None where none is set.
+    """
+
+    port: ov.Input
+    groups: int
+    affinity: str | None
+
+    @property
+    def key(self) -> tuple[str, int, int, str | None]:
+        """What entries share that one quantizer serves."""
+        source = self.port.get_source_output()
+        return source.get_node().get_friendly_name(), source.get_index(), self.groups, self.affinity
+
+
+def emulate(
+    model: ov.Model,
+    layers: Collection[str],
+    *,
+    precision: str | Format,
+    block: int,
+    rounding: Rounding = "faithful",
+) -> tuple[str, ...]:
+    """Make layers of a graph compute as the overlay does, in place.
+
+    The weights of the layers named are folded and what enters them is quantized, once a tensor
+    however many take it. A sum of two tensors is one of a layer's accumulators with what bypass
+    filters bring: the operand that a layer named computes for it alone, the one behind most layers
+    where both are such, stays as it is; the other is quantized. Sums with constants (biases) and
+    other types of layers are left alone. Nodes that are added carry the affinity of the layer that
+    they belong to.
+
+    Args:
+        model: of static shapes, FP32 or FP16 weights; changed.
+        layers: friendly names.
+        precision: a format or its name.
+        block: channels that share an exponent, `c_vector`.
+        rounding: see `Rounding`; what comes from a Parameter is an image.
+
+    Returns:
+        The friendly names of the nodes that were added.
+
+    Raises:
+        ModelError: `fpga-shape` or `fpga-weights`.
+        UsageError: `fpga-format`, `fpga-block` or `fpga-rounding`.
+    """
+    form = precision if isinstance(precision, Format) else find_format(precision)
+    added = list(fold_weights(model, layers, precision=form, block=block, rounding=rounding))
+    names = {node.get_friendly_name() for node in model.get_ops()}
+    known: dict[tuple[str, int, int, str | None], ov.Output] = {}
+    for entry in _entries(model, layers):
+        source = entry.port.get_source_output()
+        if entry.key not in known:
+            _require_shape(source)
+            quantizer = Quantizer(
+                _unused(f"{source.get_node().get_friendly_name()}/{form.name}", names),
+                entry.affinity,
+                form,
+                rounding=rounding,
+                image=_is_image(source),
+                signed=not _has_no_sign(source),
+            )
+            known[entry.key] = quantizer.insert(source, block=block, groups=entry.groups)
+            added += quantizer.names
+        entry.port.replace_source_output(known[entry.key])
+    return tuple(added)
+
+
+def fold_weights(
+    model: ov.Model,
+    layers: Collection[str],
+    *,
+    precision: str | Format,
+    block: int,
+    rounding: Rounding = "faithful",
+) -> tuple[str, ...]:
+    """Round the weights of layers to blocks along their input channels, in place.
+
+    Every value is one of binary16, so that 16 bits store it exactly.
+
+    Args:
+        model: FP32 or FP16 weights; changed.
+        layers: friendly names; those without weights are left alone.
+        precision: a format or its name.
+        block: channels that share an exponent, `c_vector`.
+        rounding: see `Rounding`.
+
+    Returns:
+        The friendly names of the constants that took the place of others.
+
+    Raises:
+        ModelError: `fpga-weights` for weights that the graph computes.
+        UsageError: `fpga-format`, `fpga-block` or `fpga-rounding`.
+    """
+    form = precision if isinstance(precision, Format) else find_format(precision)
+    require_rounding(block, rounding)
+    added = []
+    for node in model.get_ordered_ops():
+        axis = _channel_axis(node)
+        if axis is None or node.get_friendly_name() not in layers:
+            continue
+        port = node.input(1)
+        old = port.get_source_output().get_node()
+        values = _weights(node, old)
+        by_channel = np.moveaxis(values, axis, 1)
+        flat = by_channel.reshape(*by_channel.shape[:2], -1)
+        folded = quantize(flat, block=block, precision=form, rounding=rounding)
+        whole = np.moveaxis(folded.reshape(by_channel.shape), 1, axis)
+        new = ov.op.Constant(np.ascontiguousarray(whole))
+        shared = len(old.output(0).get_target_inputs()) > 1
+        name = old.get_friendly_name()
+        new.set_friendly_name(f"{node.get_friendly_name()}/{form.name}/weights" if shared else name)
+        affinity = _affinity(node)
+        if affinity is not None:
+            new.get_rt_info()[AFFINITY] = affinity
+        port.replace_source_output(new.output(0))
+        added.append(new.get_friendly_name())
+    return tuple(added)
+
+
+def _channel_axis(node: ov.Node) -> int | None:
+    """Return where the weights of a layer have input channels; None for a layer without weights."""
+    kind = node.get_type_name()
+    if kind in _KERNELS:
+        return _KERNELS[kind]
+    if kind != "MatMul" or len(node.input(0).get_partial_shape()) != 2:
+        return None
+    if _constant(node.input_value(1).get_node()) is None:
+        return None
+    return 1 if node.get_attributes()["transpose_b"] else 0
+
+
+def _constant(node: ov.Node) -> ov.Node | None:
+    """Return the constant that a node is, or widens."""
+    if node.get_type_name() == "Convert":
+        node = node.input_value(0).get_node()
+    return node if node.get_type_name() == "Constant" else None
+
+
+def _weights(layer: ov.Node, source: ov.Node) -> npt.NDArray[np.float32]:
+    found = _constant(source)
+    if found is None or found.get_element_type() not in (ov.Type.f32, ov.Type.f16):
+        raise ModelError(
+            "fpga-weights",
+            f"the weights of {layer.get_friendly_name()} are no fp32 or fp16 constant; give an "
+            "artifact of fp32, fp16 or fp11",
+        )
+    return np.asarray(found.data, np.float32)
+
+
+def _entries(model: ov.Model, layers: Collection[str]) -> list[_Entry]:
+    """Return every input that the processing elements read, in the order of execution."""
+    entries = []
+    ordered = model.get_ordered_ops()
+    place = {name: number for number, name in enumerate(_by_depth(ordered))}
+    for node in ordered:
+        if node.get_friendly_name() not in layers:
+            continue
+        groups = 1
+        if node.get_type_name() in _GROUPED:
+            groups = int(node.input(1).get_shape()[0])
+        if _channel_axis(node) is not None:
+            entries.append(_Entry(node.input(0), groups, _affinity(node)))
+        elif node.get_type_name() == "Add":
+            entries += [_Entry(port, 1, _affinity(node)) for port in _bypassed(node, layers, place)]
+    return entries
+
+
+def _by_depth(ordered: Sequence[ov.Node]) -> list[str]:
+    """Return the names of nodes, those behind more layers with weights later."""
+    depths: dict[str, int] = {}
+    for node in ordered:
+        before = [depths[value.get_node().get_friendly_name()] for value in node.input_values()]
+        own = node.get_type_name() in _KERNELS
+        depths[node.get_friendly_name()] = max(before, default=0) + own
+    return sorted(depths, key=depths.__getitem__)
+
+
+def _bypassed(add: ov.Node, layers: Collection[str], place: Mapping[str, int]) -> list[ov.Input]:
+    """Return the operands of a sum that are not the accumulators of the layer just before."""
+    ports = list(add.inputs())
+    if any(_constant(port.get_source_output().get_node()) is not None for port in ports):
+        return []
+    kernels = [_accumulated(port, layers) for port in ports]
+    last = max((place[name] for name in kernels if name is not None), default=None)
+    return [
+        port
+        for port, name in zip(ports, kernels, strict=True)
+        if name is None or place[name] != last
+    ]
+
+
+def _accumulated(port: ov.Input, layers: Collection[str]) -> str | None:
+    """Return the layer whose accumulators an operand is, its bias added; None if it is no such."""
+    source = port.get_source_output()
+    while len(source.get_target_inputs()) == 1:
+        node = source.get_node()
+        if node.get_type_name() in _KERNELS:
+            name = str(node.get_friendly_name())
+            return name if name in layers else None
+        others = [value for value in node.input_values() if _constant(value.get_node()) is None]
+        if node.get_type_name() != "Add" or len(others) != 1:
+            return None
+        source = others[0]
+    return None
+
+
+def _is_image(source: ov.Output) -> bool:
+    node = source.get_node()
+    if node.get_type_name() == "Parameter":
+        return True
+    others = [value for value in node.input_values() if _constant(value.get_node()) is None]
+    return (
+        node.get_type_name() in _PREPARATION
+        and bool(others)
+        and all(_is_image(value) for value in others)
+    )
+
+
+def _has_no_sign(source: ov.Output) -> bool:
+    """Return whether a tensor is known to hold nothing below zero."""
+    node = source.get_node()
+    kind = node.get_type_name()
+    if kind in _SIGNLESS:
+        return True
+    if kind == "Clamp":
+        return float(node.get_attributes()["min"]) >= 0
+    if kind == "Concat":
+        return all(_has_no_sign(value) for value in node.input_values())
+    return kind in _KEEPS_SIGN and _has_no_sign(node.input_value(0))
+
+
+def _require_shape(source: ov.Output) -> None:
+    shape = source.get_partial_shape()
+    if shape.is_dynamic or len(shape) not in (2, 4):
+        raise ModelError(
+            "fpga-shape",
+            f"{source.get_node().get_friendly_name()} is of shape {shape}; the overlay takes "
+            "tensors of 4 axes, or of 2 before a fully connected layer, of known lengths",
+        )
+
+
+def _affinity(node: ov.Node) -> str | None:
+    info: Any = node.get_rt_info()
+    return str(info[AFFINITY].astype(str)) if AFFINITY in info else None
+
+
+def _unused(name: str, names: set[str]) -> str:
+    """Return a prefix that no other quantizer has."""
+    found, number = name, 1
+    while found in names:
+        number += 1
+        found = f"{name}.{number}"
+    names.add(found)
+    return found
