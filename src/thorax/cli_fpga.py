@@ -2,15 +2,17 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer import Argument, Option
 
 from thorax import console
 from thorax.cli_data import Json
+from thorax.errors import UsageError
 
 if TYPE_CHECKING:
+    from thorax.fpga.architecture import Architecture
     from thorax.fpga.bitstreams import Bitstream
     from thorax.fpga.card import Card
 
@@ -21,6 +23,17 @@ fpga_app = typer.Typer(
 
 State = Annotated[
     Path | None, Option(help="File of the cards' state; default: thorax/fpga.json in XDG's state.")
+]
+_Word = TypeVar("_Word", bound=str)
+
+AnyNetwork = Annotated[
+    Path, Argument(metavar="MODEL", help="Artifact folder, OpenVINO IR, or any model file.")
+]
+Batch = Annotated[int, Option(min=1, help="Images that share the weights of linear layers.")]
+Side = Annotated[int | None, Option(help="Input side where a file leaves it open.")]
+BoardName = Annotated[
+    str | None,
+    Option(help="Whose power counts; default: pac-a10 for Arria 10, none for others."),
 ]
 CardName = Annotated[str, Argument(metavar="CARD", help="FPGA.0 to FPGA.3, or all.")]
 
@@ -133,3 +146,113 @@ def erase(card: CardName, state: State = None, json: Json = False) -> None:
 
     document = {"command": "fpga erase", "cards": [_card(one) for one in made]}
     console.emit(document, as_json=json, show=show)
+
+
+@fpga_app.command(epilog="Example:  thorax fpga analyze model --arch 8x48-fp11 --batch 8")
+def analyze(
+    model: AnyNetwork,
+    arch: Annotated[
+        str, Option(help="Architecture: a .toml file, a name, or the string of a bitstream.")
+    ],
+    batch: Batch = 1,
+    board: BoardName = None,
+    all_layers: Annotated[
+        bool, Option("--all", help="Show every layer, not those that take longest.")
+    ] = False,
+    side: Side = None,
+    json: Json = False,
+) -> None:
+    """Modelled speed, memory traffic and area of a network on an overlay, layer by layer."""
+    from thorax.fpga.architecture import find_architecture
+
+    architecture = find_architecture(arch)
+    document = _analyzed(model, side, architecture, batch, board)
+
+    def show() -> None:
+        from thorax.measure.fpga_estimates import TOP, analyze_tables
+
+        console.show(*analyze_tables(document, top=None if all_layers else TOP))
+
+    console.emit(document, as_json=json, show=show)
+
+
+@fpga_app.command(epilog="Example:  thorax fpga search model --family arria10 --out fastest.toml")
+def search(
+    model: AnyNetwork,
+    family: Annotated[str, Option(help="arria10 (GX 1150) or agilex7 (F 014).")] = "arria10",
+    precision: Annotated[
+        str, Option(help="fp16, fp13agx, fp12agx, fp11, or the exploratory fp9, fp8.")
+    ] = "fp11",
+    weights: Annotated[str, Option(help="block, or the exploratory ternary, binary.")] = "block",
+    batch: Batch = 1,
+    board: BoardName = None,
+    out: Annotated[Path | None, Option(help="Write the architecture to a .toml file.")] = None,
+    side: Side = None,
+    json: Json = False,
+) -> None:
+    """Find the architecture that is fastest for a network, as modelled, and fits its FPGA."""
+    from typing import get_args
+
+    from thorax.config import write_effective
+    from thorax.fpga.architecture import OverlayPrecision, Weights
+    from thorax.fpga.search import FAMILIES
+    from thorax.fpga.search import search as find
+    from thorax.fpga.workload import describe
+    from thorax.ir.graphs import open_graph
+
+    kind = _choice(family, tuple(FAMILIES), "--family")
+    number = _choice(precision, get_args(OverlayPrecision), "--precision")
+    ways = _choice(weights, get_args(Weights), "--weights")
+    graph = open_graph(model, side=side)
+    found = find(
+        describe(graph.model),
+        kind,
+        precision=number,
+        weights=ways,
+        batch=batch,
+    )
+    if out is not None:
+        write_effective(found, out)
+    document = {
+        **_analyzed(model, side, found, batch, board),
+        "command": "fpga search",
+        "family": kind,
+        "out": None if out is None else str(out),
+    }
+
+    def show() -> None:
+        from thorax.measure.fpga_estimates import area_table, totals_table
+
+        console.show(totals_table(document), area_table(document))
+        if out is not None:
+            print(f"architecture: {out}")
+            print(f"next: thorax fpga analyze {model} --arch {out}")
+
+    console.emit(document, as_json=json, show=show)
+
+
+def _analyzed(
+    model: Path, side: int | None, architecture: "Architecture", batch: int, board: str | None
+) -> dict[str, Any]:
+    from thorax.fpga.boards import find_board
+    from thorax.fpga.workload import describe
+    from thorax.ir.graphs import open_graph
+    from thorax.measure.fpga_estimates import analyze as look
+
+    name = board or ("pac-a10" if architecture.family == "arria10" else None)
+    there = None if name is None else find_board(name)
+    if there is not None and there.family != architecture.family:
+        raise UsageError(
+            "fpga-board-family",
+            f"{there.name} carries {there.family} and {architecture.name} is for "
+            f"{architecture.family}; choose a board of that family, or leave out --board",
+        )
+    graph = open_graph(model, side=side)
+    return look(graph.name, describe(graph.model), architecture, batch=batch, board=there)
+
+
+def _choice(text: str, allowed: tuple[_Word, ...], option: str) -> _Word:
+    for word in allowed:
+        if text.lower() == word:
+            return word
+    raise UsageError("option-choice", f"{option} is {text!r}; allowed are {', '.join(allowed)}")
