@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import openvino as ov
 import pytest
 from tests.devices.networks import NETWORKS, interrupted
@@ -15,7 +16,7 @@ from thorax.fpga.card import program
 HETERO = "HETERO:FPGA,CPU"
 
 
-def image(side: int = 64) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def image(side: int = 64) -> npt.NDArray[np.float32]:
     return np.random.default_rng(1).random((1, 3, side, side), np.float32)
 
 

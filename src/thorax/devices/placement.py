@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 import openvino as ov
 
-from thorax.devices.core import openvino_name, physical_devices, simulates
+from thorax.devices.core import list_parts, openvino_name, simulates, thorax_name
 from thorax.devices.partition import Partition, assign, partition, read_split
 from thorax.errors import DeviceError
 from thorax.fpga.card import Card, find_card
@@ -73,29 +73,48 @@ def place(
     return Placement(ready, device, read_split(ready, split), cards, arithmetic)
 
 
+def target(device: str) -> str:
+    """Return a device string in OpenVINO's names, each device once."""
+    head, colon, _ = device.partition(":")
+    names = [openvino_name(part) for part in list_parts(device)]
+    return f"{head}:{','.join(names)}" if colon else names[0]
+
+
 def compile_placed(
-    placed: Placement, own: Mapping[str, Any], shared: Mapping[str, Any]
+    placed: Placement,
+    own: Mapping[str, Any],
+    shared: Mapping[str, Any],
+    *,
+    each: Mapping[str, Mapping[str, Any]] | None = None,
+    core: ov.Core | None = None,
 ) -> ov.CompiledModel:
     """Compile what was made ready.
 
     Args:
         placed: as `place` returned it.
-        own: configuration of each device.
+        own: configuration of every device.
         shared: configuration of the whole.
+        each: configuration of single devices, by name.
+        core: that compiles; None takes the process's core of the cards.
 
     Raises:
         DeviceError: `device-compile`, `fpga-openvino`, `fpga-selftest`, or `fpga-subgraphs` where
             OpenVINO cut the graph at other places than the partition says.
     """
-    core = open_cards()
-    head, _, rest = placed.device.partition(":")
-    own = {**own, "INFERENCE_PRECISION_HINT": "f32"}
-    names = [openvino_name(part) for part in physical_devices(placed.device)]
+    core = core or open_cards()
+    # A card's format is put into a graph that float32 computes exactly.
+    properties = {
+        openvino_name(part): {
+            **own, **_of(part, each or {}), "INFERENCE_PRECISION_HINT": "f32"
+        }
+        for part in list_parts(placed.device)
+    }  # fmt: skip
+    named = target(placed.device)
     try:
-        if not rest:
-            return core.compile_model(placed.model, names[0], {**shared, **own})
-        config = {**shared, "DEVICE_PROPERTIES": dict.fromkeys(names, own)}
-        compiled = core.compile_model(placed.model, f"{head}:{','.join(names)}", config)
+        if named in properties:
+            return core.compile_model(placed.model, named, {**shared, **properties[named]})
+        config = {**shared, "DEVICE_PROPERTIES": properties}
+        compiled = core.compile_model(placed.model, named, config)
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise DeviceError(
@@ -109,3 +128,12 @@ def compile_placed(
             "this, with the network",
         )
     return compiled
+
+
+def _of(part: str, each: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return what is configured of one device, whichever of its names that was done by."""
+    found: dict[str, Any] = {}
+    for name, properties in each.items():
+        if list_parts(thorax_name(name)) == (part,):
+            found.update(properties)
+    return found

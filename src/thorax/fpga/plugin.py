@@ -9,6 +9,8 @@ arithmetic it computes them in) is put into the graph before.
 import functools
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -86,6 +88,17 @@ def make_core() -> ov.Core:
     Raises:
         DeviceError: `fpga-openvino`.
     """
+    with listed_plugins() as listed:
+        return ov.Core(listed)
+
+
+@contextmanager
+def listed_plugins() -> Iterator[Path]:
+    """Write the cards' plug-ins to a file for a core to be made of, which is then removed.
+
+    Raises:
+        DeviceError: `fpga-openvino`.
+    """
     libraries = sorted((Path(ov.__file__).parent / "libs").glob("*openvino_*_cpu_plugin.*"))
     if not libraries:
         raise DeviceError(
@@ -103,7 +116,7 @@ def make_core() -> ov.Core:
     with tempfile.TemporaryDirectory() as folder:
         listed = Path(folder) / "plugins.xml"
         listed.write_text(f"<ie><plugins>{plugins}</plugins></ie>", "utf-8")
-        return ov.Core(listed)
+        yield listed
 
 
 def self_test(core: ov.Core) -> None:
