@@ -11,6 +11,7 @@ from thorax.devices.core import list_parts, openvino_name, simulates, thorax_nam
 from thorax.devices.partition import Partition, assign, partition, read_split
 from thorax.errors import DeviceError
 from thorax.fpga.card import Card, find_card
+from thorax.fpga.emulation import emulate
 from thorax.fpga.plugin import open_cards
 
 Numerics = Literal["bitstream", "fp32"]
@@ -69,6 +70,11 @@ def place(
             continue
         card = cards[part] = find_card(part, state)
         assert card.bitstream is not None
+        if numerics == "bitstream":
+            overlay = card.bitstream.architecture
+            layers = {row.name for row in split.rows if row.device == part}
+            emulate(ready, layers, precision=overlay.precision, block=overlay.c_vector)
+            arithmetic[part] = overlay.precision
     assign(ready, split)
     return Placement(ready, device, read_split(ready, split), cards, arithmetic)
 
