@@ -117,8 +117,8 @@ class Engine:
         }
         # A card's format is put into a graph that float32 then computes exactly.
         return [
-            told[name] if name in told and element == "f32" else element
-            for name, element in elements.items()
+            told[name] if name in told and elements[name] == "f32" else elements[name]
+            for name in sorted(elements, key=self.devices.index)
         ]
 
     def lend(self) -> AbstractContextManager[Lane]:

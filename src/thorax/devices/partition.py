@@ -326,12 +326,13 @@ def _describe(
 ) -> Partition:
     crossings = made.crossings()
     rows = []
+    taken = _taken_from_outside(made, reasons)
     entered: set[tuple[tuple[int, int], int]] = set()
     for place, (step, number) in enumerate(zip(made.graph, made.numbers, strict=True)):
         if step.name not in reasons and step.type not in ("Parameter", "Result"):
             continue
         size = 0
-        for source in _outside(made, place, reasons):
+        for source in taken[place]:
             if (source, number) not in entered:
                 entered.add((source, number))
                 size += made.sizes[source[0]][source[1]]
@@ -365,13 +366,18 @@ def _describe(
     return Partition(device, tuple(rows), tuple(subgraphs), tuple(crossings), crossings_before)
 
 
-def _outside(made: _Cut, place: int, rows: Mapping[str, str]) -> Iterator[tuple[int, int]]:
-    """Yield what a layer takes of other subgraphs, itself or through what was put before it."""
-    for source in made.graph[place].sources:
-        if made.numbers[source[0]] != made.numbers[place]:
-            yield source
-        elif made.graph[source[0]].name not in rows:
-            yield from _outside(made, source[0], rows)
+def _taken_from_outside(made: _Cut, rows: Mapping[str, str]) -> list[dict[tuple[int, int], None]]:
+    """Return what each node takes of other subgraphs, itself or through what was put before it."""
+    taken: list[dict[tuple[int, int], None]] = []
+    for step, number in zip(made.graph, made.numbers, strict=True):
+        own: dict[tuple[int, int], None] = {}
+        for source in step.sources:
+            if made.numbers[source[0]] != number:
+                own[source] = None
+            elif made.graph[source[0]].name not in rows:
+                own.update(taken[source[0]])
+        taken.append(own)
+    return taken
 
 
 def _move_islands(
