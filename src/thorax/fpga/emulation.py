@@ -115,6 +115,15 @@ def emulate(
     return tuple(added)
 
 
+def array_layers(model: ov.Model) -> tuple[str, ...]:
+    """Return the layers that processing elements could run, in order: with weights, and sums."""
+    return tuple(
+        node.get_friendly_name()
+        for node in model.get_ordered_ops()
+        if _channel_axis(node) is not None or (node.get_type_name() == "Add" and _is_sum(node))
+    )
+
+
 def fold_weights(
     model: ov.Model,
     layers: Collection[str],
@@ -227,9 +236,9 @@ def _by_depth(ordered: Sequence[ov.Node]) -> list[str]:
 
 def _bypassed(add: ov.Node, layers: Collection[str], place: Mapping[str, int]) -> list[ov.Input]:
     """Return the operands of a sum that are not the accumulators of the layer just before."""
-    ports = list(add.inputs())
-    if any(_constant(port.get_source_output().get_node()) is not None for port in ports):
+    if not _is_sum(add):
         return []
+    ports = list(add.inputs())
     kernels = [_accumulated(port, layers) for port in ports]
     last = max((place[name] for name in kernels if name is not None), default=None)
     return [
@@ -237,6 +246,12 @@ def _bypassed(add: ov.Node, layers: Collection[str], place: Mapping[str, int]) -
         for port, name in zip(ports, kernels, strict=True)
         if name is None or place[name] != last
     ]
+
+
+def _is_sum(add: ov.Node) -> bool:
+    """Return whether it adds two tensors of 4 axes, not a bias."""
+    values = add.input_values()
+    return all(len(v.get_partial_shape()) == 4 and _constant(v.get_node()) is None for v in values)
 
 
 def _accumulated(port: ov.Input, layers: Collection[str]) -> str | None:
