@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import openvino as ov
 import openvino.opset13 as ops
+from tests.fpga import integer_model
 
 from benchmarks.result import table, write
-from tests.fpga import integer_model
 from thorax.devices.graph import compile_graph
 from thorax.fpga.formats import FORMATS, Format
 from thorax.fpga.numerics import ROUNDINGS, Rounding, quantize
@@ -113,11 +113,8 @@ def main() -> None:
             "reached": all(row["graph_differs"] == row["integers_differ"] == 0 for row in rows),
         },
     )
-    cells = [
-        (row["format"], f"{row['values']:,}", str(row["graph_differs"]), str(row["integers_differ"]))
-        for row in rows
-    ]
-    table("Values that differ", ("format", "values", "graph", "integers"), cells)
+    keys = ("format", "values", "graph_differs", "integers_differ")
+    table("Values that differ", keys, [[str(row[key]) for key in keys] for row in rows])
     print(path)
 
 
