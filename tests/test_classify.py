@@ -299,6 +299,20 @@ def test_answers_are_not_kept_when_nobody_asks_for_all(
     assert len(classify(tiny_fp32.path, [scans]).rows) == 1000
 
 
+@pytest.mark.parametrize("device", ["CPU", "MULTI:CPU,HETERO:CPU"])
+def test_requests_in_flight_change_no_answer(
+    tiny_fp32: Artifact, scans: Path, answered: Classification, device: str
+) -> None:
+    result = classify(tiny_fp32.path, [scans], device=device, requests=3, counters=True)
+    assert (result.images, result.failed) == (answered.images, answered.failed)
+    for got, wanted in zip(result.rows, answered.rows, strict=True):
+        assert (got["image"], got["error"]) == (wanted["image"], wanted["error"])
+        assert got["findings"] == pytest.approx(wanted["findings"], abs=1e-5)
+    assert any(row.real_s > 0 for row in result.counters)
+    (alone,) = classify(tiny_fp32.path, [scans / "a.png"], device=device, requests=3).rows
+    assert alone["findings"] == pytest.approx(answered.rows[0]["findings"], abs=1e-5)
+
+
 def failure(*arguments: object, **options: object) -> ThoraxError:
     with pytest.raises(ThoraxError) as caught:
         classify(*arguments, **options)  # type: ignore[arg-type]

@@ -146,6 +146,7 @@ def test_the_version_is_told(typed: Run) -> None:
         ["classify", "m"],
         ["classify", "m", "i", "--heatmap", "x"],
         ["classify", "m", "i", "--csv"],
+        ["classify", "m", "i", "--async", "0"],
         ["phantom", "o", "--count", "many"],
         ["phantom", "o", "--count", "0"],
         ["data", "import", "nih", "i", "--out", "o"],

@@ -1,8 +1,10 @@
 """Prediction: one way from file to findings, in order, in bounded memory, for whatever files."""
 
+import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +17,7 @@ from thorax.artifact import Artifact
 from thorax.data.store import Store
 from thorax.devices.engine import Engine, Outputs
 from thorax.devices.engine import compile as compile_artifact
+from thorax.devices.requests import Request
 from thorax.errors import ImageError
 from thorax.metrics import Platt
 from thorax.predict import Prediction, Predictor, calibrate, find_files
@@ -267,6 +270,56 @@ def test_a_failure_of_the_list_of_files_itself_is_told(
 
 def test_no_file_is_no_answer(predictor: Predictor) -> None:
     assert list(predictor.stream([])) == []
+
+
+@pytest.mark.parametrize("requests", [1, 3, 50])
+def test_requests_in_flight_give_the_answers_of_the_stream_in_their_order(
+    predictor: Predictor, files: list[Path], tmp_path: Path, requests: int
+) -> None:
+    (tmp_path / "empty.png").write_bytes(b"")
+    order = [*files[:9], tmp_path / "empty.png", *files[20:30], files[0], tmp_path / "none.png"]
+    wanted = list(predictor.stream(order))
+    for got, one in zip(predictor.stream_async(order, requests=requests), wanted, strict=True):
+        assert (got.image, got.findings, got.positive) == (one.image, one.findings, one.positive)
+        assert (got.error, got.size) == (one.error, one.size)
+        if one.heatmap is not None:
+            assert got.heatmap is not None
+            assert np.array_equal(got.heatmap, one.heatmap)
+
+
+def test_no_more_requests_are_in_flight_than_asked_for(
+    predictor: Predictor, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, started, most = predictor.engine.start, 0, 0
+
+    def counted(images: npt.NDArray[np.uint8], **how: Any) -> Request[Outputs]:  # noqa: ANN401
+        nonlocal started
+        started += 1
+        return start(images, **how)
+
+    monkeypatch.setattr(predictor.engine, "start", counted)
+    for answered, _ in enumerate(predictor.stream_async(files[:30], requests=4)):
+        most = max(most, started - answered)
+    assert (started, most) == (30, 4)
+
+
+def test_requests_in_flight_are_given_up_when_nobody_listens(
+    predictor: Predictor, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = predictor.engine.start
+    made: list[Request[Outputs]] = []
+
+    def kept(images: npt.NDArray[np.uint8], **how: Any) -> Request[Outputs]:  # noqa: ANN401
+        made.append(start(images, **how))
+        return made[-1]
+
+    monkeypatch.setattr(predictor.engine, "start", kept)
+    stream = predictor.stream_async(itertools.cycle(files), requests=5)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert 5 <= len(made) <= 6
+    assert all(request.wait(0).final for request in made)
+    assert not [one for one in threading.enumerate() if one.name.startswith("predict")]
 
 
 def test_a_network_without_heat_maps_still_answers(

@@ -117,12 +117,14 @@ def classify(
     heatmaps: Path | None = None,
     colours: str = "inferno",
     csv_path: Path | None = None,
+    requests: int | None = None,
     keep_all: bool = True,
     on_progress: Callable[[int], None] | None = None,
 ) -> Classification:
     """Run every file named, and every image in every folder named, through an artifact.
 
-    Memory does not grow with the number of files unless `keep_all` keeps their answers.
+    Memory does not grow with the number of files unless `keep_all` keeps their answers. With
+    `requests`, so many are kept in flight from one thread; the answers are the same.
 
     Raises:
         DataError: `inputs-empty` when there is no file at all.
@@ -154,9 +156,12 @@ def classify(
         predictor = Predictor(engine, profile=counters)
         result = Classification(describe(engine))
         begin = time.perf_counter()
-        answers = (
-            iter([predictor.predict_file(files[0])]) if len(files) == 1 else predictor.stream(files)
-        )
+        if requests is not None:
+            answers = predictor.stream_async(files, requests=requests)
+        elif len(files) == 1:
+            answers = iter([predictor.predict_file(files[0])])
+        else:
+            answers = predictor.stream(files)
         for prediction in answers:
             row = _row(prediction, loaded.card)
             if heatmaps is not None and prediction.error is None:

@@ -153,6 +153,15 @@ def classify(
     heatmaps: Annotated[Path | None, Option(help="Folder for pictures of the evidence.")] = None,
     colours: Annotated[str, Option(help="Heat-map colours: inferno or viridis.")] = "inferno",
     csv: Annotated[Path | None, Option(help="Also write the findings as a CSV.")] = None,
+    requests: Annotated[
+        int | None,
+        Option(
+            "--async",
+            min=1,
+            metavar="N",
+            help="Keep N requests in flight, as classification_sample_async; same answers.",
+        ),
+    ] = None,
     extension: Extensions = None,
     json: Json = False,
 ) -> None:
@@ -173,6 +182,7 @@ def classify(
             heatmaps=heatmaps,
             colours=colours,
             csv_path=csv,
+            requests=requests,
             keep_all=json,
             on_progress=ticker.advance,
         )

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.artifact import Card
-from thorax.devices.engine import Engine
+from thorax.devices.engine import Engine, Outputs
+from thorax.devices.requests import Request
 from thorax.errors import ImageError
 from thorax.preprocess import prepare
 from thorax.radiograph import Radiograph, read
@@ -64,13 +65,15 @@ class Predictor:
 
     def predict(self, radiograph: Radiograph) -> Prediction:
         """Return the findings of one radiograph."""
-        prepared = prepare(radiograph, self._card.input)
-        outputs = self.engine.infer(prepared[None], profile=self.profile)
+        asked = _Asked.of(radiograph, self._card)
+        return self._answer(asked, self.engine.infer(asked.prepared[None], profile=self.profile))
+
+    def _answer(self, asked: "_Asked", outputs: Outputs) -> Prediction:
         values = calibrate(outputs.probability, self._card)[0]
         findings = dict(zip(self._card.labels, map(float, values), strict=True))
         thresholds = self._card.thresholds or {}
         return Prediction(
-            image=radiograph.source,
+            image=asked.image,
             findings=findings,
             positive=tuple(
                 name
@@ -78,8 +81,8 @@ class Predictor:
                 if name in thresholds and value >= thresholds[name]
             ),
             heatmap=None if outputs.heatmap is None else outputs.heatmap[0],
-            prepared=prepared,
-            size=radiograph.shape,
+            prepared=asked.prepared,
+            size=asked.size,
         )
 
     def predict_file(self, path: Path) -> Prediction:
@@ -115,6 +118,75 @@ class Predictor:
             finally:
                 for future in waiting:
                     future.cancel()
+
+    def stream_async(self, paths: Iterable[Path], *, requests: int) -> Iterator[Prediction]:
+        """Yield the findings of many files in their order, some requests being in flight.
+
+        The requests are started and waited for from the caller's thread alone, as OpenVINO's
+        classification_sample_async did it; other threads decode what comes next, one file for each
+        processor. The answers are those of `stream`.
+
+        Args:
+            paths: any number of files.
+            requests: how many at most are started and not yet yielded.
+        """
+        processors = len(os.sched_getaffinity(0))
+        coming: deque[Future[_Asked | Prediction]] = deque()
+        started: deque[tuple[_Asked, Request[Outputs]] | Prediction] = deque()
+
+        def start() -> None:
+            asked = coming.popleft().result()
+            if isinstance(asked, Prediction):
+                started.append(asked)
+                return
+            request = self.engine.start(asked.prepared[None], profile=self.profile)
+            started.append((asked, request))
+
+        def answer() -> Prediction:
+            if isinstance(first := started.popleft(), Prediction):
+                return first
+            asked, request = first
+            return self._answer(asked, request.result())
+
+        with ThreadPoolExecutor(processors, thread_name_prefix="predict") as pool:
+            try:
+                for path in paths:
+                    coming.append(pool.submit(self._read, path))
+                    if len(coming) > processors:
+                        if len(started) >= requests:
+                            yield answer()
+                        start()
+                while coming or started:
+                    while coming and len(started) < requests:
+                        start()
+                    yield answer()
+            finally:
+                for future in coming:
+                    future.cancel()
+                left = [one[1] for one in started if isinstance(one, tuple)]
+                for request in left:
+                    request.cancel()
+                for request in left:
+                    request.wait()
+
+    def _read(self, path: Path) -> "_Asked | Prediction":
+        try:
+            return _Asked.of(read(path), self._card)
+        except ImageError as error:
+            return Prediction(str(path), {}, error=(error.code, error.message))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """What is kept of a radiograph while the network is asked: not its pixels."""
+
+    image: str
+    size: tuple[int, int]
+    prepared: npt.NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, radiograph: Radiograph, card: Card) -> "_Asked":
+        return cls(radiograph.source, radiograph.shape, prepare(radiograph, card.input))
 
 
 def calibrate(probability: npt.NDArray[np.float32], card: Card) -> npt.NDArray[np.float64]:
