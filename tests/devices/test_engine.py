@@ -15,7 +15,10 @@ from thorax import artifact
 from thorax.artifact import Artifact, Card, Precision
 from thorax.data.store import Store
 from thorax.devices.engine import INPUT, PROBABILITY, Outputs, compile
+from thorax.devices.placement import Numerics
 from thorax.errors import DeviceError, ModelError
+from thorax.fpga.card import erase
+from thorax.fpga.emulation import emulate
 from thorax.preprocess import InputSpec
 
 
@@ -188,3 +191,71 @@ def test_what_the_device_cannot_take_is_refused_as_its_own(tiny_fp32: Artifact) 
     with pytest.raises(DeviceError) as refused:
         compile(tiny_fp32, streams=-7)
     assert refused.value.code == "device-compile"
+
+
+HETERO = "HETERO:FPGA,CPU"
+
+
+def test_a_card_computes_in_the_format_of_its_bitstream(
+    cards: Path, tiny_fp32: Artifact, tiny_store: Store
+) -> None:
+    engine = compile(tiny_fp32, HETERO)
+    assert engine.devices == ("FPGA.0", "CPU")
+    assert engine.compute == "fp11+f32"
+    assert engine.simulated is True
+    assert engine.placement is not None
+    split = engine.placement.partition
+    assert split.device == HETERO
+    assert engine.compiled.get_property("HETERO_NUMBER_OF_SUBMODELS") == len(split.subgraphs)
+    # The same arithmetic in the same graph, with no card and no HETERO.
+    model = ov.Core().read_model(tiny_fp32.xml)
+    layers = {row.name for row in split.rows if row.device == "FPGA.0"}
+    assert emulate(model, layers, precision="fp11", block=16)
+    alone = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    image = tiny_store.images[:1, None]
+    got, wanted, plain = engine.infer(image), alone(image), compile(tiny_fp32).infer(image)
+    for mine, other in zip(arrays(got), ("probability", "heatmap", "embedding"), strict=True):
+        np.testing.assert_allclose(mine, wanted[other], rtol=1e-4, atol=1e-4)
+    assert not np.array_equal(got.probability, plain.probability)
+    np.testing.assert_allclose(got.probability, plain.probability, rtol=0, atol=0.1)
+    # Requests that overlap answer as one alone does.
+    with ThreadPoolExecutor(4) as pool:
+        for again in pool.map(engine.infer, [image] * 8):
+            assert np.array_equal(again.probability, got.probability)
+
+
+def test_a_card_keeps_compiled_models_where_it_is_told(
+    cards: Path, tiny_fp32: Artifact, tiny_store: Store, tmp_path: Path
+) -> None:
+    image, found = tiny_store.images[:1, None], []
+    asked: tuple[Numerics, ...] = ("bitstream", "bitstream", "fp32")
+    for numerics in asked:
+        engine = compile(tiny_fp32, HETERO, cache=tmp_path, numerics=numerics)
+        kept = engine.compiled.get_property("LOADED_FROM_CACHE")
+        found.append((kept, engine.infer(image).probability, engine.compute))
+    assert [kept for kept, _, _ in found] == [False, True, False]
+    assert np.array_equal(found[0][1], found[1][1])
+    assert [compute for _, _, compute in found] == ["fp11+f32", "fp11+f32", "f32"]
+
+
+def test_a_card_runs_a_batch(cards: Path, tiny_fp32: Artifact, tiny_store: Store) -> None:
+    images = tiny_store.images[:3, None]
+    engine = compile(tiny_fp32, HETERO, batch=3, numerics="fp32")
+    wanted = np.concatenate(
+        [compile(tiny_fp32).infer(images[[one]]).probability for one in range(3)]
+    )
+    np.testing.assert_allclose(engine.infer(images).probability, wanted, rtol=0, atol=1e-5)
+
+
+def test_a_card_alone_says_what_it_does_not_run(cards: Path, tiny_fp32: Artifact) -> None:
+    for device in ("FPGA", "HETERO:FPGA", "FPGA.1"):
+        with pytest.raises(DeviceError, match=r"probability \(Sigmoid") as refused:
+            compile(tiny_fp32, device)
+        assert refused.value.code == "fpga-layer"
+
+
+def test_a_card_that_is_not_programmed_says_what_would_do(cards: Path, tiny_fp32: Artifact) -> None:
+    erase("FPGA.0")
+    with pytest.raises(DeviceError, match="ResNet") as refused:
+        compile(tiny_fp32, HETERO)
+    assert refused.value.code == "fpga-unprogrammed"

@@ -11,7 +11,7 @@ from tests.devices.networks import NETWORKS, Builder, interrupted
 from thorax.devices.partition import assign, live_layers, partition, set_apart
 from thorax.errors import DeviceError
 from thorax.fpga.card import erase
-from thorax.fpga.plugin import AFFINITY
+from thorax.fpga.emulation import AFFINITY
 
 HETERO = "HETERO:FPGA,CPU"
 

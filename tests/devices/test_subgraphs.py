@@ -9,7 +9,8 @@ import openvino.opset13 as ops
 import pytest
 
 from thorax.devices.subgraphs import cut, steps
-from thorax.fpga.plugin import AFFINITY, open_cards
+from thorax.fpga.emulation import AFFINITY
+from thorax.fpga.plugin import open_cards
 
 
 def tangle(seed: int) -> ov.Model:

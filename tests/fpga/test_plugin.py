@@ -102,3 +102,41 @@ def test_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, tmp_
     with pytest.raises(DeviceError, match="no CPU library") as refused:
         make_core()
     assert refused.value.code == "fpga-openvino"
+
+
+REAL = """
+from pathlib import Path
+import numpy as np
+import openvino as ov
+import openvino.opset13 as ops
+from thorax.fpga import plugin
+with plugin.listed_plugins() as listed:
+    text = listed.read_text().replace('"FPGA1', '"OTHER1').replace('"FPGA2', '"OTHER2')
+    kept = Path("plugins.xml")
+    kept.write_text(text.replace('"FPGA3', '"OTHER3'))
+class Listed(ov.Core):
+    def __init__(self):
+        super().__init__(kept)
+ov.Core = Listed
+from thorax.devices import core
+from thorax.devices.graph import compile_graph
+assert core.has_real_fpga()
+found = {device.name: device for device in core.list_devices()}
+assert not any(device.simulated for device in found.values())
+assert "FPGA" in found and "FPGA.3" not in found
+assert core.physical_devices("FPGA") == ("FPGA",)
+assert core.openvino_name("FPGA") == core.thorax_name("FPGA") == "FPGA"
+image = ops.parameter([1, 2, 4, 4], np.float32)
+model = ov.Model([ops.sigmoid(image)], [image])
+for device in ("FPGA", "HETERO:FPGA,CPU"):
+    answer = compile_graph(model, device)(np.zeros((1, 2, 4, 4), np.float32))[0]
+    assert np.allclose(answer, 0.5)
+assert plugin.open_cards.cache_info().currsize == 0
+"""
+
+
+def test_where_openvino_has_an_fpga_nothing_is_simulated(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", REAL], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

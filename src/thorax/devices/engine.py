@@ -28,6 +28,7 @@ from thorax.devices.placement import Numerics, Placement, compile_placed, place
 from thorax.devices.pool import Lane, Pool
 from thorax.devices.requests import Request
 from thorax.errors import DeviceError, ModelError
+from thorax.fpga.plugin import is_fpga
 
 INPUT: Final = "image"
 PROBABILITY: Final = "probability"
@@ -118,7 +119,7 @@ class Engine:
         # A card's format is put into a graph that float32 then computes exactly.
         return [
             told[name] if name in told and elements[name] == "f32" else elements[name]
-            for name in sorted(elements, key=self.devices.index)
+            for name in sorted(elements, key=lambda name: (*self.devices, name).index(name))
         ]
 
     def lend(self) -> AbstractContextManager[Lane]:
@@ -274,6 +275,7 @@ def compile(
     Raises:
         DeviceError: `device-unknown`, `device-multi`, `precision-unsupported`, `device-compile`,
             `device-extension` when the graph has custom layers that nobody added; for a simulated
+            card `fpga-unprogrammed`, `fpga-layer`, `fpga-openvino` or `fpga-selftest`.
         ModelError: `model-unreadable` when OpenVINO cannot read the graph, `model-batch` when
             the graph is written for one image.
     """
@@ -297,14 +299,7 @@ def compile(
     core = open_core()
     precision = artifact.card.precision
     parts = physical_devices(device)
-    for part in parts:
-        if precision in (Precision.BF16, Precision.INT8) and not supports(part, precision):
-            raise DeviceError(
-                "precision-unsupported",
-                f"device {part} does not compute {precision.value} natively and would quietly "
-                "compute f32 instead; use an artifact of another precision (`thorax devices` "
-                "lists what each device has)",
-            )
+    _require_precision(precision, device, parts)
     try:
         model = core.read_model(artifact.xml, artifact.bin)
     except RuntimeError as error:
@@ -348,6 +343,35 @@ def compile(
     except RuntimeError as error:
         raise DeviceError("device-compile", f"{device}: {_last_line(error)}") from error
     return Engine(artifact, device, compiled, batch=batch)
+
+
+def _require_precision(precision: Precision, device: str, parts: Sequence[str]) -> None:
+    """Refuse an artifact of a precision that a device would quietly compute in another.
+
+    Raises:
+        DeviceError: `precision-unsupported`.
+    """
+    if precision == "fp11" and not any(is_fpga(part) for part in parts):
+        raise DeviceError(
+            "precision-unsupported",
+            f"{device} does not compute fp11, which is an FPGA's arithmetic; name a card, as "
+            "HETERO:FPGA,CPU, or use an artifact of another precision",
+        )
+    for part in parts:
+        if precision not in (Precision.BF16, Precision.INT8) or supports(part, precision):
+            continue
+        if simulates(part):
+            raise DeviceError(
+                "precision-unsupported",
+                f"{part} takes no {precision.value} artifact: a card computes floating point in "
+                "the format of its bitstream; use an artifact of fp32 or fp16",
+            )
+        raise DeviceError(
+            "precision-unsupported",
+            f"device {part} does not compute {precision.value} natively and would quietly "
+            "compute f32 instead; use an artifact of another precision (`thorax devices` "
+            "lists what each device has)",
+        )
 
 
 def _joined(parts: list[npt.NDArray[np.float32] | None]) -> npt.NDArray[np.float32] | None:

@@ -12,7 +12,7 @@ from thorax.devices.core import list_parts, open_core, openvino_name, simulates,
 from thorax.devices.subgraphs import Step, cut, steps
 from thorax.errors import DeviceError
 from thorax.fpga.card import find_card
-from thorax.fpga.plugin import AFFINITY
+from thorax.fpga.emulation import AFFINITY
 from thorax.fpga.support import Support, loaded_bitstream, query, require_layers
 from thorax.fpga.workload import describe
 

@@ -20,13 +20,11 @@ import openvino.opset13 as ops
 
 from thorax.errors import DeviceError
 from thorax.fpga.card import CARDS
+from thorax.fpga.emulation import AFFINITY
 
 FAMILY: Final = "FPGA"
 OPENVINO: Final = ((2026, 4), (2026, 5))
 """From and below: the proxy's keys are undocumented, and these versions were tried."""
-
-AFFINITY: Final = "affinity"
-"""Key under which HETERO reads from a node which device runs it."""
 
 _NAME: Final = re.compile(r"FPGA(\d*)(?:\.(\d+))?(?:_CPU)?")
 
