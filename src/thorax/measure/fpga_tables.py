@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from thorax.measure.tables import Document, Table
+from thorax.measure.tables import Document, Table, images_text, number_text
 
 
 def cards_table(cards: Sequence[Document]) -> Table:
@@ -52,3 +52,78 @@ def _features(one: Document) -> str:
 
 def _vectors(one: Document) -> str:
     return "x".join(str(size) for size in one["vectors"])
+
+
+def explore_table(document: Document) -> Table:
+    """Return what each precision leaves and brings, a row a variant, FP32 first."""
+    unit = any(one["modelled"]["power_w"] for one in document["variants"])
+    rows = [
+        ("FP32, CPU", number_text(document["reference"]["mean_auroc"]["value"], ".3f"))
+        + ("",) * (8 if unit else 6)
+    ]
+    for one in document["variants"]:
+        figures = one["modelled"]
+        size = figures["area"]
+        rows.append(
+            (
+                one["name"] + (" *" if one["pareto"] else ""),
+                number_text(one["mean_auroc"]["value"], ".3f"),
+                _interval_text(one["mean_difference"]),
+                _vectors(figures),
+                f"{size['dsp']:,}",
+                f"{size['m20k']:,}",
+                f"{size['alm'] / 1e3:.0f}",
+                f"{figures['images_per_s']:,.0f}",
+                *(
+                    (f"{figures['power_w']:.1f}", f"{figures['images_per_s_per_w']:.2f}")
+                    if unit
+                    else ()
+                ),
+            )
+        )
+    power = ("W", "Img/s/W") if unit else ()
+    return Table(
+        f"{document['model']}, {document['side']} px, falling precision on a "
+        f"{document['board_full_name']}",
+        ("", "AUROC", "minus FP32 [95%]", "Vectors", "DSP", "M20K", "kALM", "Img/s", *power),
+        tuple(rows),
+        (False, *(True for _ in document["variants"])),
+        _explore_note(document),
+    )
+
+
+def _interval_text(interval: Document) -> str:
+    value, low, high = (interval[key] for key in ("value", "low", "high"))
+    if low is None or high is None:
+        return f"{value:+.3f}"
+    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def _explore_note(document: Document) -> str:
+    lost = [one["name"] for one in document["variants"] if _is_chance(one["mean_auroc"])]
+    worse = [
+        one["name"]
+        for one in document["variants"]
+        if one["name"] not in lost and (one["mean_difference"]["high"] or 0) < 0
+    ]
+    told = [
+        f"Mean AUROC of {images_text(document | {'simulated': False})}, computed with the "
+        "overlay's arithmetic, nothing trained after rounding. All else is modelled: the fastest "
+        "overlay of rows x columns x input x output channels a cycle that the device has room "
+        "for, its area, and the board's power. * none is better in both."
+    ]
+    if lost:
+        told.append(f"{_and(lost)}: destroyed, no better than chance.")
+    if worse:
+        told.append(f"{_and(worse)}: worse than FP32 beyond chance.")
+    exploratory = [one["name"] for one in document["variants"] if one["exploratory"]]
+    told.append(f"No vendor has {' or '.join(exploratory)}.")
+    return " ".join(told)
+
+
+def _is_chance(interval: Document) -> bool:
+    return interval["low"] is not None and interval["low"] <= 0.5
+
+
+def _and(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + names[-1]
