@@ -1,5 +1,7 @@
 """The commands below `thorax fpga`: simulated cards, their bitstreams, what an overlay would do."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -15,6 +17,13 @@ if TYPE_CHECKING:
     from thorax.fpga.architecture import Architecture
     from thorax.fpga.bitstreams import Bitstream
     from thorax.fpga.card import Card
+
+
+@contextmanager
+def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    with console.progress(what, total) as ticker:
+        yield ticker.advance
+
 
 fpga_app = typer.Typer(
     no_args_is_help=True,
@@ -256,3 +265,48 @@ def _choice(text: str, allowed: tuple[_Word, ...], option: str) -> _Word:
         if text.lower() == word:
             return word
     raise UsageError("option-choice", f"{option} is {text!r}; allowed are {', '.join(allowed)}")
+
+
+@fpga_app.command(epilog="Example:  thorax fpga explore model-fp32 --data store --out explored")
+def explore(
+    model: Annotated[Path, Argument(help="Artifact folder of fp32 or fp16.")],
+    data: Annotated[Path, Option(help="Store: radiographs that judge what is left.")],
+    out: Annotated[
+        Path | None, Option(help="Folder for explore.json, explore.svg and explore.png.")
+    ] = None,
+    board: Annotated[str, Option(help="Whose FPGA is filled; see docs/fpga.md.")] = "pac-a10",
+    split: Annotated[str, Option(help="train, val or test.")] = "val",
+    images: Annotated[
+        int | None, Option(min=1, help="How many of the split, evenly spaced; default: all.")
+    ] = None,
+    samples: Annotated[int, Option(min=100, help="Bootstrap resamples of patients.")] = 1000,
+    json: Json = False,
+) -> None:
+    """AUROC in falling precision, computed, against images/s and images/s/W, modelled."""
+    from thorax.artifact import load
+    from thorax.data.store import open_store
+    from thorax.fpga.boards import find_board
+    from thorax.measure import explore as run
+    from thorax.measure.fpga_tables import explore_table
+
+    wanted = find_board(board)
+    artifact, store = load(model), open_store(data)
+    if out is not None:
+        # Before what takes long: the folder and the library that draws are there.
+        from thorax.measure.fpga_plots import write_explore_plot
+
+        out.mkdir(parents=True, exist_ok=True)
+    found = run.explore(
+        artifact, store, wanted, split=split, images=images, samples=samples, bar=_bar
+    )
+    document = run.document(found)
+    if out is not None:
+        console.save(document, out / "explore.json")
+        write_explore_plot(document, out)
+
+    def show() -> None:
+        console.show(explore_table(document))
+        if out is not None:
+            print(f"plot: {out / 'explore.svg'}, {out / 'explore.png'}")
+
+    console.emit(document, as_json=json, show=show)

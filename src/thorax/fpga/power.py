@@ -46,5 +46,3 @@ def board_power(board: Board, architecture: Architecture, macs_per_s: float) -> 
         return None
     bits = architecture.value_bits * architecture.weight_bits
     return IDLE_W + PRODUCT_J * bits / MANTISSA_BITS["fp11"] ** 2 * macs_per_s
-
-

@@ -195,18 +195,14 @@ def explore(
     reference = ask(_read(artifact), "FP32")
     trials = []
     for variant in variants:
-        best = search(
-            layers, board.family, precision=variant.precision, weights=variant.weights
-        )
+        best = search(layers, board.family, precision=variant.precision, weights=variant.weights)
         scores = ask(_imitate(artifact, layers, variant, best.c_vector), variant.name)
         modelled = estimate(layers, best)
         trials.append(
             Trial(
                 variant,
                 metrics.bootstrap_auroc(labels, scores, patients, samples=samples),
-                metrics.bootstrap_difference(
-                    labels, reference, scores, patients, samples=samples
-                ),
+                metrics.bootstrap_difference(labels, reference, scores, patients, samples=samples),
                 best,
                 area(best),
                 modelled,
@@ -297,14 +293,14 @@ def _spread(indices: npt.NDArray[np.int64], count: int | None) -> npt.NDArray[np
     return indices[(np.arange(count) * len(indices)) // count]
 
 
-def _imitate(
-    artifact: Artifact, layers: Sequence[Layer], variant: Variant, block: int
-) -> ov.Model:
+def _imitate(artifact: Artifact, layers: Sequence[Layer], variant: Variant, block: int) -> ov.Model:
     """Return the network with the arithmetic of an overlay."""
     model = _read(artifact)
     names = [layer.name for layer in layers if layer.kind in _ARRAY]
     few = {} if variant.weights == "block" else coarsen(model, names, variant.weights)
-    emulate(model, names, precision=variant.precision, block=block)
+    # Sums of maps pass the array too; it is the emulation that knows them from biases.
+    every = {name for layer in layers for name in (layer.name, *layer.fused)}
+    emulate(model, every, precision=variant.precision, block=block)
     # After, so that their scales are not rounded: an overlay would apply them to the sums.
     replace_weights(model, few)
     return model
@@ -331,4 +327,3 @@ def _answers(
         requests.start_async({0: np.asarray(store.images[index])[None, None]}, row)
     requests.wait_all()
     return np.stack([answer for answer in answers if answer is not None])
-

@@ -9,6 +9,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.transforms import Bbox
 
 from thorax.durable import write_bytes
 from thorax.measure.plots import COLOURS, STYLE
@@ -17,13 +18,17 @@ from thorax.measure.tables import Document
 _FRONT, _BEHIND = COLOURS[0], COLOURS[2]
 _MARKS: Final = {"block": "o", "ternary": "^", "binary": "s"}
 _DARK: Final = "#333333"
-_ON_WHITE: Final[dict[Any, Any]] = STYLE | {
-    key: _DARK
-    for key in (
-        "axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color",
-        "grid.color", "legend.labelcolor",
-    )
-} | {"figure.facecolor": "white"}  # fmt: skip
+_PLACES: Final = ((8, 4), (8, -13), (-8, -13), (-8, 4), (8, 16), (8, -25), (8, 28), (8, -37))
+"""Where a name may stand beside its mark, in points to the right and up, the best first."""
+_INKED: Final = (
+    "axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color", "grid.color",
+    "legend.labelcolor",
+)  # fmt: skip
+_ON_WHITE: Final[dict[Any, Any]] = {
+    **STYLE,
+    **dict.fromkeys(_INKED, _DARK),
+    "figure.facecolor": "white",
+}
 """The plots of the report stand on a page of any colour, a picture of its own on white."""
 
 
@@ -58,7 +63,6 @@ def _draw(document: Document) -> Figure:
     )
     for one in variants:
         _mark(axes, one, key)
-    _label(axes, variants, key)
     reference = document["reference"]["mean_auroc"]["value"]
     axes.axhline(reference, color=_DARK, lw=0.9, ls="--")
     axes.annotate(
@@ -83,8 +87,7 @@ def _draw(document: Document) -> Figure:
     axes.set_xlabel(f"{unit}, modelled")
     axes.set_ylabel(f"Mean AUROC, {document['images']:,} images, 95% intervals")
     axes.set_title(
-        f"{document['model']}, {document['side']} px, on a {document['board_full_name']} "
-        "(simulated)"
+        f"{document['model']}, {document['side']} px, on {document['board_full_name']} (simulated)"
     )
     axes.margins(x=0.12, y=0.1)
     axes.set_xlim(left=max(0, axes.get_xlim()[0]))
@@ -93,6 +96,7 @@ def _draw(document: Document) -> Figure:
     axes.grid()
     axes.set_axisbelow(True)
     _legend(figure, axes)
+    _label(figure, axes, variants, key)
     return figure
 
 
@@ -120,14 +124,35 @@ def _mark(axes: Axes, one: Document, key: str) -> None:
     )
 
 
-def _label(axes: Axes, variants: Sequence[Document], key: str) -> None:
-    """Name each mark, to its right, above or below the name of a neighbour that is too near."""
-    for one in variants:
+def _label(figure: Figure, axes: Axes, variants: Sequence[Document], key: str) -> None:
+    """Name each mark: to its right, and where another mark or name is, above or below that."""
+    figure.draw_without_rendering()
+    scale = figure.dpi / 72
+    spots = [
+        axes.transData.transform((one["modelled"][key], one["mean_auroc"]["value"]))
+        for one in variants
+    ]
+    taken = [Bbox.from_extents(x - 5, y - 5, x + 5, y + 5) for x, y in spots]
+    for one, (x, _) in zip(variants, spots, strict=True):
+        if one["mean_auroc"]["low"] is not None:
+            ends = [(0, one["mean_auroc"][end]) for end in ("low", "high")]
+            (_, low), (_, high) = axes.transData.transform(ends)
+            taken.append(Bbox.from_extents(x - 2, low, x + 2, high))
+    for one, (x, y) in zip(variants, spots, strict=True):
+        width, height = 5.4 * scale * len(one["name"]), 9 * scale
+        for across, up in _PLACES:
+            left = x + across * scale - (width if across < 0 else 0)
+            low = y + up * scale
+            box = Bbox.from_extents(left, low, left + width, low + height)
+            if not any(box.overlaps(other) for other in taken):
+                break
+        taken.append(box)
         axes.annotate(
             one["name"],
             (one["modelled"][key], one["mean_auroc"]["value"]),
-            xytext=(8, 5),
+            xytext=(across, up),
             textcoords="offset points",
+            ha="right" if across < 0 else "left",
         )
 
 

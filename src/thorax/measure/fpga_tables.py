@@ -83,7 +83,7 @@ def explore_table(document: Document) -> Table:
         )
     power = ("W", "Img/s/W") if unit else ()
     return Table(
-        f"{document['model']}, {document['side']} px, falling precision on a "
+        f"{document['model']}, {document['side']} px, falling precision on "
         f"{document['board_full_name']}",
         ("", "AUROC", "minus FP32 [95%]", "Vectors", "DSP", "M20K", "kALM", "Img/s", *power),
         tuple(rows),
