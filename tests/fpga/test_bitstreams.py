@@ -30,8 +30,15 @@ def test_the_architecture_of_a_bitstream_has_its_precision_and_its_activations(n
     assert set(architecture.ranges.activations) == set(one.activations)
     assert bool(architecture.auxiliary.norm_k) == one.normalisation
     assert one.block == architecture.c_vector
+    assert architecture.name.endswith(one.precision)
     # No source tells which architecture a bitstream holds.
     assert "architecture" in one.assumed
+
+
+def test_the_cards_of_2018_and_2019_have_the_architecture_whose_speed_theirs_is() -> None:
+    old, new = find_bitstream("4-0_RC_FP11_Generic"), find_bitstream(RESNET)
+    assert (old.architecture.name, old.block) == ("8x48-fp11", 8)
+    assert (new.architecture.name, new.block) == ("4x2x16x64-fp11", 16)
 
 
 def test_the_activations_of_2020_4_are_told_and_the_earlier_ones_assumed() -> None:

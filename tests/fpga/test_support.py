@@ -93,7 +93,13 @@ def asked(layer: ov.Node, bitstream: Bitstream = RESNET) -> Support:
             lambda: ops.convolution_backprop_data(
                 image(), weights(4, 4, 2, 2), strides=[2, 2]
             ),
-            "ConvolutionBackpropData: not in this bitstream",
+            None,
+        ),
+        (
+            lambda: ops.convolution_backprop_data(
+                image(), weights(4, 4, 3, 3), strides=[3, 3]
+            ),
+            "stride 3x3: 1, 2, 4, 8 alone",
         ),
     ],
 )  # fmt: skip

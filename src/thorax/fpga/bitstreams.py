@@ -34,10 +34,6 @@ _FEATURES: Final = ("Clamp", "ELU", "Generic", "SwishExcitation")
 """Words of a name that are no network."""
 
 
-_FP16: Final = "4x2x16x32_fp16_sb9408_fcd1024_actk4_poolk4_normk1_owk2_image300x300x8192_mbfr"
-"""The one architecture that the documentation of OpenVINO 2020.4 spells out."""
-
-
 @dataclass(frozen=True, slots=True)
 class Bitstream:
     """An overlay, built for a board.
@@ -210,15 +206,26 @@ def bitstreams_for(board: str) -> tuple[Bitstream, ...]:
 
 @functools.cache
 def _architecture(bitstream: Bitstream) -> Architecture:
-    if bitstream.precision == "fp16":
-        found = find_architecture(_FP16)
+    """Return the architecture that is assumed: the two published ones from 2019, before that 8x48.
+
+    The speed of the PAC of 2018 is that of the latter, the speed of 2019 that of 4x2x16x64.
+    """
+    if bitstream.release.startswith("2018"):
+        found = find_architecture("8x48-fp11")
+    elif bitstream.precision == "fp16":
+        found = find_architecture("4x2x16x32-fp16")
     else:
         found = find_architecture("4x2x16x64-fp11")
     ranges = found.ranges.model_copy(update={"activations": bitstream.activations})
     auxiliary = found.auxiliary
     if bitstream.normalisation != bool(auxiliary.norm_k):
-        width = auxiliary.activation_k if bitstream.normalisation else 0
+        width = 1 if bitstream.normalisation else 0
         auxiliary = auxiliary.model_copy(update={"norm_k": width})
     return found.model_copy(
-        update={"precision": bitstream.precision, "ranges": ranges, "auxiliary": auxiliary}
+        update={
+            "name": found.name.rpartition("-")[0] + f"-{bitstream.precision}",
+            "precision": bitstream.precision,
+            "ranges": ranges,
+            "auxiliary": auxiliary,
+        }
     )
