@@ -215,7 +215,7 @@ def test_activations_are_those_of_the_bitstream() -> None:
     assert asked(ops.lrn(of(), axes(1), size=5), GENERIC).supported
 
 
-class Doubling(ov.Op):
+class Doubling(ov.Op):  # type: ignore[misc]
     """A layer of somebody's own."""
 
     def __init__(self, inputs: list[ov.Output]) -> None:

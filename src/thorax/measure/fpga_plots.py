@@ -8,8 +8,7 @@ from typing import Any, Final
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
-from matplotlib.transforms import Bbox
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from thorax.durable import write_bytes
 from thorax.measure.plots import COLOURS, STYLE
@@ -18,8 +17,6 @@ from thorax.measure.tables import Document
 _FRONT, _BEHIND = COLOURS[0], COLOURS[2]
 _MARKS: Final = {"block": "o", "ternary": "^", "binary": "s"}
 _DARK: Final = "#333333"
-_PLACES: Final = ((8, 4), (8, -13), (-8, -13), (-8, 4), (8, 16), (8, -25), (8, 28), (8, -37))
-"""Where a name may stand beside its mark, in points to the right and up, the best first."""
 _INKED: Final = (
     "axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color", "grid.color",
     "legend.labelcolor",
@@ -58,7 +55,8 @@ def _draw(document: Document) -> Figure:
         [one["mean_auroc"]["value"] for one in front],
         where="pre",
         color=_FRONT,
-        lw=1.2,
+        lw=1.0,
+        alpha=0.5,
         zorder=1,
     )
     for one in variants:
@@ -84,19 +82,22 @@ def _draw(document: Document) -> Figure:
             textcoords="offset points",
             ha="right",
         )
-    axes.set_xlabel(f"{unit}, modelled")
+    axes.set_xlabel(f"{unit}, modelled, logarithmic")
     axes.set_ylabel(f"Mean AUROC, {document['images']:,} images, 95% intervals")
     axes.set_title(
         f"{document['model']}, {document['side']} px, on {document['board_full_name']} (simulated)"
     )
-    axes.margins(x=0.12, y=0.1)
-    axes.set_xlim(left=max(0, axes.get_xlim()[0]))
-    axes.xaxis.set_major_locator(MaxNLocator(7))
+    axes.set_xscale("log")
+    axes.margins(x=0.1, y=0.12)
+    low, high = axes.get_ylim()
+    # Room for the slanted names of the best.
+    axes.set_ylim(low, high + 0.1 * (high - low))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.grid()
     axes.set_axisbelow(True)
     _legend(figure, axes)
-    _label(figure, axes, variants, key)
     return figure
 
 
@@ -122,38 +123,15 @@ def _mark(axes: Axes, one: Document, key: str) -> None:
         markeredgewidth=1.5,
         zorder=3,
     )
-
-
-def _label(figure: Figure, axes: Axes, variants: Sequence[Document], key: str) -> None:
-    """Name each mark: to its right, and where another mark or name is, above or below that."""
-    figure.draw_without_rendering()
-    scale = figure.dpi / 72
-    spots = [
-        axes.transData.transform((one["modelled"][key], one["mean_auroc"]["value"]))
-        for one in variants
-    ]
-    taken = [Bbox.from_extents(x - 5, y - 5, x + 5, y + 5) for x, y in spots]
-    for one, (x, _) in zip(variants, spots, strict=True):
-        if one["mean_auroc"]["low"] is not None:
-            ends = [(0, one["mean_auroc"][end]) for end in ("low", "high")]
-            (_, low), (_, high) = axes.transData.transform(ends)
-            taken.append(Bbox.from_extents(x - 2, low, x + 2, high))
-    for one, (x, y) in zip(variants, spots, strict=True):
-        width, height = 5.4 * scale * len(one["name"]), 9 * scale
-        for across, up in _PLACES:
-            left = x + across * scale - (width if across < 0 else 0)
-            low = y + up * scale
-            box = Bbox.from_extents(left, low, left + width, low + height)
-            if not any(box.overlaps(other) for other in taken):
-                break
-        taken.append(box)
-        axes.annotate(
-            one["name"],
-            (one["modelled"][key], one["mean_auroc"]["value"]),
-            xytext=(across, up),
-            textcoords="offset points",
-            ha="right" if across < 0 else "left",
-        )
+    # Slanted, as neighbours may stand closer together than a name is long.
+    axes.annotate(
+        one["name"],
+        (x, auroc["value"]),
+        xytext=(5, 6),
+        textcoords="offset points",
+        rotation=35,
+        rotation_mode="anchor",
+    )
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
