@@ -1,5 +1,7 @@
 """Where feature maps lie."""
 
+import numpy as np
+import openvino.opset13 as ops
 from tests.fpga.networks import Stack, googlenet
 
 from thorax.fpga.architecture import Architecture
@@ -36,6 +38,15 @@ def test_a_pool_behind_a_convolution_shrinks_what_is_held() -> None:
     assert flow.answers[0] == SIZE // 4
     assert flow.inline == (False, True)
     assert flow.pooled == (True, False)
+
+
+def test_normalisation_and_a_pool_behind_it_run_one_after_the_other() -> None:
+    net = Stack(8, 16)
+    normed = ops.lrn(net.conv(net.image, 8, 3), ops.constant(np.array([1])), 1.0, 1e-4, 0.75, 5)
+    flow = trace(describe(net.close(net.pool(normed, 2, 2))))
+    assert [layer.kind for layer in flow.layers[1:]] == [LayerKind.NORM, LayerKind.POOL]
+    assert flow.inline == (False, True, True)
+    assert (flow.normed[0], flow.pooled[0]) == (True, True)
 
 
 def test_a_pool_that_alone_reads_a_concatenation_runs_behind_each_of_its_parts() -> None:

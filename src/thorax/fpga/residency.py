@@ -9,6 +9,7 @@ from thorax.fpga.architecture import Architecture
 from thorax.fpga.workload import Layer, LayerKind
 
 _ARRAY = (LayerKind.CONVOLUTION, LayerKind.DECONVOLUTION, LayerKind.FULLY_CONNECTED)
+_BEHIND = (LayerKind.POOL, LayerKind.NORM)
 _HOST = (LayerKind.NORMALISE, LayerKind.OTHER)
 
 
@@ -85,7 +86,7 @@ def trace(layers: Sequence[Layer]) -> Flow:
             inline[place] = True
             makers.append(sources)
             continue
-        if layer.kind in (LayerKind.POOL, LayerKind.NORM) and _alone(layer, layers, at, readers):
+        if layer.kind in _BEHIND and _alone(layer, layers, at, readers, inline):
             inline[place] = True
             whole = sum(answers[source] for source in sources)
             for source in sources:
@@ -99,7 +100,11 @@ def trace(layers: Sequence[Layer]) -> Flow:
 
 
 def _alone(
-    layer: Layer, layers: Sequence[Layer], at: dict[str, int], readers: Counter[str]
+    layer: Layer,
+    layers: Sequence[Layer],
+    at: dict[str, int],
+    readers: Counter[str],
+    inline: Sequence[bool],
 ) -> bool:
     """Return whether a layer is the one reader of what others on the card make."""
     source = layers[at[layer.sources[0]]] if layer.sources[0] in at else None
@@ -110,7 +115,7 @@ def _alone(
         return len(parts) == len(source.sources) and all(
             part.kind in _ARRAY and readers[part.name] == 1 for part in parts
         )
-    return source.kind in _ARRAY
+    return source.kind in _ARRAY or (source.kind in _BEHIND and inline[at[source.name]])
 
 
 def _flow(
