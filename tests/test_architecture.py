@@ -20,7 +20,8 @@ SHOWN_BY = {
 """The modules that may print."""
 
 COMMAND_TABLES = {
-    "app", "data_app", "fpga_app", "import_app", "optimizer_app", "training_app",
+    "app", "data_app", "fpga_app", "import_app", "optimizer_app", "partition_app",
+    "training_app",
 }  # fmt: skip
 """What the commands of the command line are entered in."""
 

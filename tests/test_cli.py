@@ -319,6 +319,52 @@ def test_another_word_tied_to_pc_is_refused(typed: Run, tiny_fp32: Artifact) -> 
     assert typed.refused("classify", tiny_fp32.path, "x.png", "-pc=all") == (2, "option-choice")
 
 
+def test_pc_layers_shows_what_a_card_would_take_and_says_it_is_modelled(
+    typed: Run, tiny_fp32: Artifact, phantoms: Path, cards: Path
+) -> None:
+    image = phantoms / "phantom_11_000000.png"
+    words = ["classify", tiny_fp32.path, image, "-d", "HETERO:FPGA,CPU", "-pc"]
+    status, out, _ = typed(*words)
+    assert status == 0
+    assert "3. FPGA execute time" in out
+    assert "layer1.0.conv1" not in out
+    assert "modelled, not measured" in out
+    status, out, _ = typed(*words, "layers")
+    assert status == 0
+    assert "layer1.0.conv1" in out
+    status, out, _ = typed(*words, "lines")
+    (line,) = (line for line in out.splitlines() if "3. FPGA execute time:" in line)
+    assert re.match(r"subgraph\d: 3. FPGA execute time:EXECUTED +layerType: ", line)
+    assert line.endswith("origin: modelled")
+
+
+@pytest.mark.parametrize("device", ["HETERO:FPGA,CPU", "HETERO:FPGA.2,FPGA,CPU", "CPU"])
+def test_partition_tells_and_draws_who_runs_what(
+    device: str, typed: Run, tiny_fp32: Artifact, cards: Path, tmp_path: Path
+) -> None:
+    drawing = tmp_path / "split.svg"
+    status, out, _ = typed("partition", tiny_fp32.path, "-d", device, "--svg", drawing, "--json")
+    assert status == 0
+    document = json.loads(out)
+    assert (document["device"], document["simulated"]) == (device, device != "CPU")
+    assert {"subgraphs", "layers", "crossings", "modelled"} <= set(document)
+    first = document["layers"][0]
+    assert {"name", "type", "device", "reason", "subgraph", "modelled_s"} <= set(first)
+    assert {"before", "after", "bytes", "tensors"} == set(document["crossings"])
+    assert (document["modelled"] is None) == (device == "CPU")
+    used = {one["device"] for one in document["subgraphs"]}
+    assert used == ({"CPU"} if device == "CPU" else {document["devices"][0], "CPU"})
+    assert drawing.read_text("utf-8").startswith("<svg ")
+    status, out, _ = typed("partition", tiny_fp32.path, "-d", device, "--all")
+    assert status == 0
+    assert "layer1.0.conv1" in out
+
+
+def test_partition_refuses_a_drawing_that_is_none(typed: Run, tiny_fp32: Artifact) -> None:
+    words = ["partition", tiny_fp32.path, "-d", "CPU", "--svg", "split.jpg"]
+    assert typed.refused(*words) == (2, "plot-format")
+
+
 def test_a_reader_that_leaves_early_is_no_failure(tiny_fp32: Artifact, phantoms: Path) -> None:
     command = [sys.executable, "-m", "thorax", "classify"]
     command += [str(tiny_fp32.path), str(phantoms), "--json"]

@@ -20,6 +20,8 @@ from thorax.devices.engine import Hint
 from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import DataError, UsageError
 from thorax.heatmap import COLOUR_MAPS, overlay, peak, to_source
+from thorax.measure.forecast import count_rows, forecast_engine
+from thorax.measure.modelled import modelled_table
 from thorax.measure.run import describe
 from thorax.measure.tables import Table, dense, plain_name, rate_text
 from thorax.predict import Prediction, Predictor, find_files
@@ -41,6 +43,7 @@ class Classification:
         window_s: wall clock from the first file to the last answer, seconds.
         rows: one JSON object a file, in order; the first hundred unless all were asked for.
         counters: mean cost of each layer, and of each step of a card, with `counters`.
+        modelled: what simulated cards would do, as `thorax.devices.modelled` has it.
     """
 
     engine: dict[str, Any]
@@ -49,6 +52,7 @@ class Classification:
     window_s: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
     counters: list[Counter] = field(default_factory=list)
+    modelled: dict[str, Any] | None = None
 
     @property
     def images_per_s(self) -> float:
@@ -64,6 +68,7 @@ class Classification:
             "failed": self.failed,
             "window_s": self.window_s,
             "images_per_s": self.images_per_s,
+            "modelled": self.modelled,
             "results": self.rows,
             "counters": [
                 {
@@ -75,6 +80,7 @@ class Classification:
                     "cpu_ms": counter.cpu_s * 1e3,
                     "subgraph": counter.subgraph,
                     "device": counter.device,
+                    "part_of": counter.part_of,
                     "origin": counter.origin,
                 }
                 for counter in self.counters
@@ -91,6 +97,8 @@ class Classification:
         many = "" if self.images == 1 else "s"
         note = f"{self.images:,} image{many}, {rate_text(self.images_per_s)} images/s, "
         note += f"{self.engine['precision']} on {self.engine['device']}"
+        if self.engine["simulated"]:
+            note += f", emulated in {self.engine['compute']}"
         if self.failed:
             note += f"; {self.failed:,} could not be read"
         if self.images > len(self.rows):
@@ -103,6 +111,8 @@ class Classification:
                 note=f"{note}. {INTENDED_USE}",
             )
         ]
+        if modelled := modelled_table([self.document()]):
+            tables.append(modelled)
         if self.counters and counters:
             tables.append(_counter_table(self.counters))
         return tables
@@ -114,6 +124,7 @@ def classify(
     *,
     device: str = "CPU",
     counters: bool = False,
+    layers: bool = False,
     heatmaps: Path | None = None,
     colours: str = "inferno",
     csv_path: Path | None = None,
@@ -125,6 +136,20 @@ def classify(
 
     Memory does not grow with the number of files unless `keep_all` keeps their answers. With
     `requests`, so many are kept in flight from one thread; the answers are the same.
+
+    Args:
+        model: artifact folder.
+        inputs: files, and folders of them.
+        device: as `thorax.devices.engine.compile` takes it.
+        counters: measure every layer; steps of a simulated card are modelled.
+        layers: with `counters`, add the modelled time of each layer of a card.
+        heatmaps: folder to draw evidence in.
+        colours: of the evidence.
+        csv_path: file to write findings to.
+        requests: how many to keep in flight from one thread; None lets as many threads as there
+            are streams ask.
+        keep_all: keep the answers of all files, not of the first hundred.
+        on_progress: called with 1 for each file that is answered.
 
     Raises:
         DataError: `inputs-empty` when there is no file at all.
@@ -174,7 +199,9 @@ def classify(
             if on_progress:
                 on_progress(1)
         result.window_s = time.perf_counter() - begin
-    result.counters = engine.counters() if counters else []
+    result.counters = count_rows(engine, layers=layers) if counters else []
+    found = forecast_engine(engine)
+    result.modelled = found.document() if found else None
     return result
 
 
@@ -299,12 +326,12 @@ def _counter_table(counters: Sequence[Counter]) -> Table:
     """Return what ran, in order; a share is that of the times of the same origin."""
     ran = [counter for counter in counters if counter.status == "EXECUTED"]
     totals = {
-        origin: sum(one.real_s for one in ran if one.origin == origin)
+        origin: sum(one.real_s for one in ran if one.origin == origin and one.counts)
         for origin in dict.fromkeys(one.origin for one in ran)
     }
     rows = [
         (
-            one.name if one.subgraph is None else f"{one.subgraph}: {one.name}",
+            _row_name(one),
             one.device or "",
             one.type,
             one.kernel,
@@ -330,3 +357,9 @@ def _counter_table(counters: Sequence[Counter]) -> Table:
             else "",
         )
     )
+
+
+def _row_name(counter: Counter) -> str:
+    if counter.part_of is not None:
+        return f"   {counter.name}"
+    return counter.name if counter.subgraph is None else f"{counter.subgraph}: {counter.name}"

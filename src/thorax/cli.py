@@ -17,7 +17,7 @@ from typer.core import TyperCommand
 
 from thorax import __version__, console
 from thorax.cli_data import Extensions, Json, Out, Size, StorePath, Workers, data_app
-from thorax.cli_fpga import fpga_app
+from thorax.cli_fpga import fpga_app, partition_app
 from thorax.cli_optimizer import optimizer_app
 from thorax.cli_training import training_app
 from thorax.errors import ThoraxError, UsageError
@@ -36,6 +36,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(training_app)
 app.add_typer(optimizer_app)
 app.add_typer(fpga_app, name="fpga")
+app.add_typer(partition_app)
 
 _EXTRAS: Final = {
     "torch": "train",
@@ -179,6 +180,7 @@ def classify(
             inputs,
             device=device,
             counters=counters is not None,
+            layers=counters == "layers",
             heatmaps=heatmaps,
             colours=colours,
             csv_path=csv,
@@ -304,6 +306,7 @@ def benchmark(
     from thorax.devices.engine import compile as compile_artifact
     from thorax.devices.extensions import add_extensions
     from thorax.measure import run
+    from thorax.measure.forecast import forecast_engine
     from thorax.measure.modelled import modelled_table
     from thorax.measure.tables import speed_table
     from thorax.predict import find_files
@@ -322,7 +325,7 @@ def benchmark(
         measurement = run.measure(
             engine, scenario, duration_s=duration, images=prepared, on_progress=ticker.advance
         )
-    document = run.document(engine, measurement)
+    document = run.document(engine, measurement, forecast_engine(engine, measure=True))
 
     def show() -> None:
         console.show(speed_table([document]), modelled_table([document]))

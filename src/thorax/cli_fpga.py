@@ -30,6 +30,9 @@ fpga_app = typer.Typer(
     help="Simulated FPGA cards: their arithmetic is real, their time and power are modelled.",
 )
 
+partition_app = typer.Typer()
+"""What stands beside `thorax fpga`."""
+
 State = Annotated[
     Path | None, Option(help="File of the cards' state; default: thorax/fpga.json in XDG's state.")
 ]
@@ -310,3 +313,57 @@ def explore(
             print(f"plot: {out / 'explore.svg'}, {out / 'explore.png'}")
 
     console.emit(document, as_json=json, show=show)
+
+
+@partition_app.command(
+    epilog="Example:  thorax partition model-fp32 -d HETERO:FPGA,CPU --svg partition.svg"
+)
+def partition(
+    model: AnyNetwork,
+    device: Annotated[
+        str, Option("-d", "--device", help="FPGA, HETERO:FPGA,CPU, HETERO:FPGA.0,FPGA.1,CPU, CPU.")
+    ] = "HETERO:FPGA,CPU",
+    svg: Annotated[Path | None, Option(help="Draw the subgraphs.")] = None,
+    all_layers: Annotated[
+        bool, Option("--all", help="Show every layer, not those off the first device.")
+    ] = False,
+    merge: Annotated[
+        bool, Option("--merge/--no-merge", help="Move tiny subgraphs to their neighbour.")
+    ] = True,
+    side: Side = None,
+    state: State = None,
+    json: Json = False,
+) -> None:
+    """Who runs what of a network, why, what crosses, and the cards' time, which is modelled."""
+    from thorax.devices.core import list_parts
+    from thorax.devices.modelled import find_offloads, forecast
+    from thorax.devices.partition import partition as split
+    from thorax.fpga.card import list_cards
+    from thorax.ir.graphs import open_graph
+    from thorax.measure.partition import TOP, document, partition_tables
+    from thorax.measure.partition_drawing import require_svg, write_drawing
+
+    if svg is not None:
+        require_svg(svg)
+    graph = open_graph(model, side=side)
+    made = split(graph.model, device, merge=merge, state=state)
+    cards = {card.name: card for card in list_cards(state)}
+    offloads = find_offloads(graph.model, made, cards)
+    told = document(
+        graph.name,
+        list_parts(device),
+        made,
+        forecast(offloads) if offloads else None,
+        answers={
+            port.get_node().get_friendly_name(): port.any_name for port in graph.model.outputs
+        },
+    )
+    if svg is not None:
+        write_drawing(told, svg)
+
+    def show() -> None:
+        console.show(*partition_tables(told, top=None if all_layers else TOP))
+        if svg is not None:
+            print(f"drawing: {svg}")
+
+    console.emit(told, as_json=json, show=show)

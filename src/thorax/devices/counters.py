@@ -28,6 +28,7 @@ class Counter:
         subgraph: index of the HETERO subgraph, None on one device.
         origin: whether the times were measured or modelled.
         device: what ran it, where that is known.
+        part_of: the row whose time this is a part of, None for a row that counts itself.
     """
 
     name: str
@@ -39,6 +40,12 @@ class Counter:
     subgraph: int | None
     origin: Origin = "measured"
     device: str | None = None
+    part_of: str | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether its time belongs into a sum over all rows."""
+        return self.status == "EXECUTED" and self.part_of is None
 
 
 _SUBGRAPH = re.compile(r"^subgraph(\d+): (.*)$", re.DOTALL)
@@ -101,7 +108,7 @@ def lines(counters: Iterable[Counter]) -> list[str]:
     for row in counters:
         name = row.name if row.subgraph is None else f"subgraph{row.subgraph}: {row.name}"
         real_us, cpu_us = round(row.real_s * 1e6), round(row.cpu_s * 1e6)
-        total_us += real_us if row.status == "EXECUTED" else 0
+        total_us += real_us if row.counts else 0
         made.append(
             f"{name + ':':<{_NAME}}{row.status:<{_STATUS}}"
             f"{'layerType: ' + row.type:<{_TYPE}} {f'realTime: {real_us}':<{_TIME}}"

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import openvino as ov
 
 from thorax.devices.core import list_parts, openvino_name, simulates, thorax_name
+from thorax.devices.modelled import Offload, find_offloads
 from thorax.devices.partition import Partition, assign, partition, read_split
 from thorax.errors import DeviceError
 from thorax.fpga.card import Card, find_card
@@ -30,6 +31,7 @@ class Placement:
         partition: who runs what.
         cards: simulated cards that run part of it, by name.
         arithmetic: what each device that runs part of it computes in, by name.
+        offloads: what the cards run, to model their time by.
     """
 
     model: ov.Model
@@ -37,6 +39,7 @@ class Placement:
     partition: Partition
     cards: Mapping[str, Card]
     arithmetic: Mapping[str, str]
+    offloads: tuple[Offload, ...]
 
 
 def place(
@@ -76,7 +79,9 @@ def place(
             emulate(ready, layers, precision=overlay.precision, block=overlay.c_vector)
             arithmetic[part] = overlay.precision
     assign(ready, split)
-    return Placement(ready, device, read_split(ready, split), cards, arithmetic)
+    final = read_split(ready, split)
+    offloads = find_offloads(model, final, cards)
+    return Placement(ready, device, final, cards, arithmetic, offloads)
 
 
 def target(device: str) -> str:

@@ -12,6 +12,7 @@ from thorax.data.store import Store
 from thorax.devices.engine import Engine, Outputs
 from thorax.errors import DataError
 from thorax.heatmap import peak
+from thorax.measure.forecast import forecast_engine
 from thorax.measure.run import Speed, describe, environment
 from thorax.measure.score import Score, interval_document, tabulate
 from thorax.predict import calibrate
@@ -135,6 +136,8 @@ def _engine(validation: Validation, speeds: Sequence[Speed]) -> dict[str, Any]:
     """Return what made the answers, how large it is and, if that was measured, how fast."""
     engine = validation.engine
     own = {**describe(engine), "size_bytes": engine.artifact.card.size_bytes}
+    modelled = speeds[0].modelled if speeds else forecast_engine(engine)
+    own["modelled"] = modelled.document() if modelled else None
     for speed in speeds:
         own["latency_ms"] = {"p50": speed.latency_s * 1e3}
         own["images_per_s"] = speed.images_per_s

@@ -32,7 +32,9 @@ def modelled_table(documents: Sequence[Document]) -> Table | None:
     if not kept:
         return None
     rows = []
-    for name, document in zip(series_names(kept), kept, strict=True):
+    told = all(document.get("precision") for document in kept)
+    names = series_names(kept) if told else [str(document["model"]) for document in kept]
+    for name, document in zip(names, kept, strict=True):
         figures: Mapping[str, Any] = document["modelled"]
         rows.append(
             (

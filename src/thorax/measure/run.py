@@ -17,7 +17,9 @@ from thorax.devices import timing
 from thorax.devices.core import list_devices
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
+from thorax.devices.modelled import Forecast
 from thorax.errors import DataError, UsageError
+from thorax.measure.forecast import forecast_engine
 from thorax.preprocess import InputSpec, prepare
 from thorax.radiograph import read
 
@@ -46,7 +48,7 @@ class Measurement:
         latency_s: of one inference.
         energy_j: over the window; None without a meter, never 0.
         energy_source: what measured it.
-        simulated: whether the time is modelled.
+        simulated: whether a simulated device took part: its time is that of the emulation.
     """
 
     scenario: Scenario
@@ -112,10 +114,12 @@ class Speed:
     Attributes:
         latency_s: single-stream, median time to an answer, seconds.
         images_per_s: offline, all streams busy.
+        modelled: what simulated cards would do, where there are any.
     """
 
     latency_s: float
     images_per_s: float
+    modelled: Forecast | None = None
 
 
 def side_by_side(engines: Sequence[Engine]) -> list[Speed]:
@@ -131,8 +135,12 @@ def side_by_side(engines: Sequence[Engine]) -> list[Speed]:
     answers = timing.in_turns(quick, timing.answers_per_s, rounds=5, window_s=0.2)
     images = timing.in_turns(engines, timing.images_per_s, rounds=5, window_s=0.2)
     return [
-        Speed(1 / float(np.median(own)), float(np.median(rate)))
-        for own, rate in zip(answers.T, images.T, strict=True)
+        Speed(
+            1 / float(np.median(own)),
+            float(np.median(rate)),
+            forecast_engine(engine, measure=True),
+        )
+        for own, rate, engine in zip(answers.T, images.T, engines, strict=True)
     ]
 
 
@@ -194,8 +202,16 @@ def _single_stream(
     return len(latencies), time.perf_counter() - begin, np.array(latencies)
 
 
-def document(engine: Engine, measurement: Measurement) -> dict[str, Any]:
-    """Return the JSON document of `thorax benchmark`."""
+def document(
+    engine: Engine, measurement: Measurement, modelled: Forecast | None = None
+) -> dict[str, Any]:
+    """Return the JSON document of `thorax benchmark`.
+
+    Args:
+        engine: what was measured.
+        measurement: of it; of a simulated card, the time of the emulation.
+        modelled: what simulated cards would do.
+    """
     latency_ms = {key: value * 1e3 for key, value in asdict(measurement.latency_s).items()}
     return {
         "command": "benchmark",
@@ -211,6 +227,7 @@ def document(engine: Engine, measurement: Measurement) -> dict[str, Any]:
         "energy_j": measurement.energy_j,
         "images_per_s_per_w": None,
         "energy_source": measurement.energy_source,
+        "modelled": modelled.document() if modelled else None,
         "environment": environment(),
     }
 

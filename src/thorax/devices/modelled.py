@@ -1,0 +1,421 @@
+"""Modelled time and power of what simulated cards run of a network: computed, never measured.
+
+A card is handed one subgraph after another. Each passes six steps, those that OpenVINO's FPGA
+plug-in counted in 2018: the host converts, a link carries, the overlay executes, and back.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import openvino as ov
+
+from thorax.devices.counters import Counter, Origin
+from thorax.devices.partition import Partition
+from thorax.fpga.architecture import Architecture
+from thorax.fpga.card import Card
+from thorax.fpga.overlay import Bound, Estimate, estimate
+from thorax.fpga.plugin import is_fpga
+from thorax.fpga.workload import Layer, describe
+
+STEPS: Final = (
+    "1. input preprocessing (mean data/FPGA)",
+    "2. input transfer to DDR",
+    "3. FPGA execute time",
+    "4. output transfer from DDR",
+    "5. FPGA output postprocessing",
+    "6. softmax/copy",
+)
+"""Rows of a subgraph on a card, by the names that OpenVINO's FPGA plug-in gave them (OpenVINO 2018
+to 2020, Optimization Guide and Heterogeneous Plugin)."""
+
+_EXECUTE: Final = 2
+_HOST: Final = (0, 4, 5)
+"""Steps that a processor of the host does."""
+
+_STAGES: Final = {
+    "preprocess": (0,), "to DDR": (1,), "execute": (2,), "from DDR": (3,), "postprocess": (4, 5),
+}  # fmt: skip
+"""Which steps make a stage of the pipeline. The runtime of FPGA AI Suite has the same five and runs
+them on threads of their own, so that the card is never idle (Altera, PCIe-based Design Example User
+Guide, "Infer Request class")."""
+
+_INPUT, _OUTPUT = 3 * 224 * 224, 1000
+"""Values that GoogLeNet v1 takes and answers, whose counters the Optimization Guide prints:
+129, 201, 3808, 55, 7 and 2 us. But for the third, all constants below are *calibrated* on them."""
+
+_LINK_BYTES: Final = 2
+"""Of a value between host and card, which is fp16 there: *assumed*."""
+
+_LINK_BYTES_PER_S: Final = _LINK_BYTES * (_INPUT - _OUTPUT) / (201e-6 - 55e-6)
+"""Of a transfer, 2.0e9 bytes/s: *calibrated*. A quarter of the 7.9e9 bytes/s of the PAC's PCIe Gen3
+x8 (Arria 10 Avalon-ST Interface for PCIe, document 683647), and *assumed* of every board."""
+
+_TRANSFER_S: Final = 55e-6 - _LINK_BYTES * _OUTPUT / _LINK_BYTES_PER_S
+"""That each transfer takes beside its bytes, 54 us: *calibrated*."""
+
+_CONVERT_S: Final = 129e-6 / _INPUT
+"""Of a value from the layout and type of the host to those of a card, 0.86 ns: *calibrated*, and
+*assumed* to be the same on the way back."""
+
+_POSTPROCESS_S: Final = 7e-6 - _OUTPUT * _CONVERT_S
+"""Beside the values that come back, 6 us: *calibrated*."""
+
+_COPY_BYTES_PER_S: Final = 10e9
+"""Of a copy within the memory of the host: *assumed*."""
+
+_COPY_S: Final = 2e-6 - 4 * _OUTPUT / _COPY_BYTES_PER_S
+"""Of a copy beside its bytes, 1.6 us: *calibrated*."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offload:
+    """What a card runs in one go: one subgraph of a network.
+
+    Attributes:
+        number: of the subgraph, as counters give it.
+        card: which runs it; it is programmed.
+        layers: that it computes, in order.
+        input_values: of one image, of each tensor that goes to the card.
+        output_values: of one image, of each tensor that comes back.
+    """
+
+    number: int
+    card: Card
+    layers: tuple[Layer, ...]
+    input_values: tuple[int, ...]
+    output_values: tuple[int, ...]
+
+    @property
+    def architecture(self) -> Architecture:
+        """Of the overlay that the card is programmed with."""
+        assert self.card.bitstream is not None, "partition refuses a card without"
+        return self.card.bitstream.architecture
+
+
+@dataclass(frozen=True, slots=True)
+class Modelled:
+    """Modelled time of one subgraph on a card, for one inference.
+
+    Attributes:
+        offload: which.
+        steps_s: seconds of each of `STEPS`.
+        estimate: of the overlay.
+    """
+
+    offload: Offload
+    steps_s: tuple[float, ...]
+    estimate: Estimate
+
+    @property
+    def total_s(self) -> float:
+        """Seconds from the tensors on the host to the answers there."""
+        return sum(self.steps_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What inferences pass one after another, while others are in other stages.
+
+    Attributes:
+        name: of the stage.
+        time_s: that an inference holds it for.
+        origin: whether that was measured or modelled.
+    """
+
+    name: str
+    time_s: float
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What an engine would do if its cards were there: modelled, not measured.
+
+    Attributes:
+        parts: what cards run, in order.
+        stages: with their times; inferences follow each other through them.
+        images_per_s: with as many inferences on their way as keep the slowest stage busy.
+        latency_s: of one inference alone: the sum of everything.
+        power_w: of the boards of all cards, None where no source gives one of them; the host is
+            not in it.
+        source: where all of it comes from, in words.
+    """
+
+    parts: tuple[Modelled, ...]
+    stages: tuple[Stage, ...]
+    images_per_s: float
+    latency_s: float
+    power_w: float | None
+    source: str
+
+    @property
+    def bound_by(self) -> Stage:
+        """The slowest stage, which all others wait for."""
+        return max(self.stages, key=lambda stage: stage.time_s)
+
+    @property
+    def images_per_s_per_w(self) -> float | None:
+        """Per watt of the boards."""
+        return self.images_per_s / self.power_w if self.power_w else None
+
+    def document(self) -> dict[str, Any]:
+        """Return what JSON documents hold under `modelled`."""
+        return {
+            "images_per_s": self.images_per_s,
+            "latency_s": self.latency_s,
+            "power_w": self.power_w,
+            "images_per_s_per_w": self.images_per_s_per_w,
+            "bound_by": self.bound_by.name,
+            "stages": [
+                {"name": stage.name, "time_s": stage.time_s, "origin": stage.origin}
+                for stage in self.stages
+            ],
+            "source": self.source,
+        }
+
+
+def find_offloads(
+    model: ov.Model, split: Partition, cards: Mapping[str, Card]
+) -> tuple[Offload, ...]:
+    """Return what simulated cards run of a network.
+
+    Args:
+        model: before anything was put in that imitates the arithmetic of cards.
+        split: of the same layers; those that it does not know are constant.
+        cards: by the names that the split calls them.
+
+    Raises:
+        ModelError: as `describe`.
+    """
+    given, answered = _tensors(model, {row.name: row.subgraph for row in split.rows})
+    return tuple(
+        Offload(
+            one.number,
+            cards[one.device],
+            describe(model, one.layers),
+            tuple(given.get(one.number, {}).values()),
+            tuple(answered.get(one.number, {}).values()),
+        )
+        for one in split.subgraphs
+        if one.device in cards and one.layers
+    )
+
+
+_Tensors = dict[int, dict[tuple[str, int], int]]
+"""Values for one image of each tensor, which is a port of a node, by subgraph."""
+
+
+def _tensors(model: ov.Model, numbers: Mapping[str, int]) -> tuple[_Tensors, _Tensors]:
+    """Return what each subgraph takes from outside and what it answers."""
+    given: _Tensors = {}
+    answered: _Tensors = {}
+    for node in model.get_ordered_ops():
+        here = numbers.get(node.get_friendly_name())
+        for port in node.input_values():
+            source = port.get_node()
+            there = numbers.get(source.get_friendly_name())
+            if here is None or there is None:
+                continue
+            key = source.get_friendly_name(), port.get_index()
+            values = int(np.prod(list(port.get_shape())[1:]))
+            outside = source.get_type_name() == "Parameter"
+            if node.get_type_name() == "Result":
+                if not outside:
+                    answered.setdefault(there, {})[key] = values
+            elif outside or there != here:
+                given.setdefault(here, {})[key] = values
+                if not outside:
+                    answered.setdefault(there, {})[key] = values
+    return given, answered
+
+
+def model_offload(offload: Offload, *, batch: int = 1) -> Modelled:
+    """Return the modelled time of a subgraph, for one inference of `batch` images."""
+    overlay = estimate(offload.layers, offload.architecture, batch=batch)
+    given, answered = (
+        [batch * count for count in values]
+        for values in (offload.input_values, offload.output_values)
+    )
+    steps_s = (
+        _CONVERT_S * sum(given),
+        sum(map(_transfer_s, given)),
+        overlay.latency_s,
+        sum(map(_transfer_s, answered)),
+        sum(_POSTPROCESS_S + _CONVERT_S * count for count in answered),
+        sum(_COPY_S + 4 * count / _COPY_BYTES_PER_S for count in answered),
+    )
+    return Modelled(offload, steps_s, overlay)
+
+
+def forecast(
+    offloads: Sequence[Offload],
+    *,
+    batch: int = 1,
+    others_s: float | None = None,
+    side_by_side: int = 1,
+) -> Forecast:
+    """Return what cards would do with their subgraphs.
+
+    Args:
+        offloads: as `find_offloads` returns them, not empty.
+        batch: images of an inference.
+        others_s: measured time of one inference in the layers of other devices, seconds, 0 where
+            they have none; None where it was not measured: then it is not counted, and `source`
+            says so.
+        side_by_side: how many inferences the other devices ran at once when that was measured.
+    """
+    parts = tuple(model_offload(one, batch=batch) for one in offloads)
+    stages = []
+    cards = {part.offload.card.name: part.offload.card for part in parts}
+    for name in cards:
+        steps_s = [
+            sum(part.steps_s[place] for part in parts if part.offload.card.name == name)
+            for place in range(len(STEPS))
+        ]
+        stages += [
+            Stage(f"{name} {stage}", sum(steps_s[place] for place in places), "modelled")
+            for stage, places in _STAGES.items()
+        ]
+    if others_s:
+        stages.append(Stage("other devices", others_s / side_by_side, "measured"))
+    known = [card.board.power_w for card in cards.values()]
+    return Forecast(
+        parts,
+        tuple(stages),
+        batch / max(stage.time_s for stage in stages),
+        sum(part.total_s for part in parts) + (others_s or 0.0),
+        None if None in known else float(sum(watts for watts in known if watts is not None)),
+        _source(parts, others_s),
+    )
+
+
+def join(forecasts: Sequence[Forecast], *, left_out: Sequence[str] = ()) -> Forecast:
+    """Return what several engines would do side by side: rates and watts added.
+
+    Args:
+        forecasts: of engines that share no card.
+        left_out: devices beside them that have no card; what they would add is not counted.
+    """
+    if len(forecasts) == 1 and not left_out:
+        return forecasts[0]
+    watts = [one.power_w for one in forecasts]
+    sentences = dict.fromkeys(one.source for one in forecasts)
+    beside = f" What {', '.join(left_out)} would add is not counted." if left_out else ""
+    return Forecast(
+        tuple(part for one in forecasts for part in one.parts),
+        tuple(stage for one in forecasts for stage in one.stages),
+        sum(one.images_per_s for one in forecasts),
+        max(one.latency_s for one in forecasts),
+        None if None in watts else float(sum(one for one in watts if one is not None)),
+        f"{' '.join(sentences)} Rates of {len(forecasts)} added.{beside}",
+    )
+
+
+def count(
+    parts: Sequence[Modelled],
+    split: Partition,
+    measured: Sequence[Counter],
+    *,
+    layers: bool = False,
+) -> list[Counter]:
+    """Return the counters of an engine: steps of cards as modelled, layers of others as measured.
+
+    What the emulation took for the layers of a card is left out: it says nothing of the card.
+
+    Args:
+        parts: of every subgraph that a card runs.
+        split: of the graph that was measured.
+        measured: as the engine counted them.
+        layers: add what each layer of a card takes of its execute time.
+    """
+    made = {part.offload.number: part for part in parts}
+    rows: list[Counter] = []
+    for subgraph in split.subgraphs:
+        if subgraph.number in made:
+            rows += _steps(made[subgraph.number], layers=layers)
+        elif not is_fpga(subgraph.device):
+            rows += [
+                replace(row, subgraph=subgraph.number, device=subgraph.device)
+                for row in measured
+                if row.subgraph in (subgraph.number, None)
+            ]
+    return rows
+
+
+def _steps(part: Modelled, *, layers: bool) -> list[Counter]:
+    """Return the six rows of a subgraph, the layers after the one that they share."""
+    offload, architecture = part.offload, part.offload.architecture
+
+    def row(name: str, real_s: float, *, host: bool = False, **more: str) -> Counter:
+        return Counter(
+            name=name,
+            type=more.get("type", ""),
+            kernel=more.get("kernel", ""),
+            status="EXECUTED",
+            real_s=real_s,
+            cpu_s=real_s if host else 0.0,
+            subgraph=offload.number,
+            origin="modelled",
+            device=offload.card.name,
+            part_of=more.get("part_of"),
+        )
+
+    rows = []
+    for place, (name, real_s) in enumerate(zip(STEPS, part.steps_s, strict=True)):
+        kernel = architecture.name if place == _EXECUTE else ""
+        rows.append(row(name, real_s, host=place in _HOST, kernel=kernel))
+        if layers and place == _EXECUTE:
+            rows += [
+                row(
+                    one.layer.name,
+                    one.cycles * part.estimate.batch / architecture.clock_hz,
+                    type=one.layer.type,
+                    kernel=_kernel(architecture.precision, one.bound),
+                    part_of=name,
+                )
+                for one in part.estimate.layers
+            ]
+    return rows
+
+
+def _kernel(precision: str, bound: Bound) -> str:
+    return precision if bound is Bound.NONE else f"{precision} {bound.value}-bound"
+
+
+def _transfer_s(values: int) -> float:
+    return _TRANSFER_S + _LINK_BYTES * values / _LINK_BYTES_PER_S
+
+
+def _source(parts: Sequence[Modelled], others_s: float | None) -> str:
+    """Return what the figures rest on, a sentence each."""
+    told = []
+    for part in parts:
+        card, architecture = part.offload.card, part.offload.architecture
+        marks = [
+            f"{kind}: {', '.join(fields)}"
+            for kind, fields in (
+                ("calibrated", architecture.calibrated),
+                ("assumed", architecture.assumed),
+            )
+            if fields
+        ]
+        power = (
+            f"{card.board.power_w:g} W a board, {card.board.power_source}"
+            if card.board.power_w is not None
+            else "power of the board not published"
+        )
+        told.append(
+            f"Cycles of {architecture.name} at {architecture.clock_hz / 1e6:g} MHz"
+            f"{' (' + '; '.join(marks) + ')' if marks else ''} on {card.board.full_name}; {power}."
+        )
+    told.append(
+        "Transfers and the host's steps calibrated on the counters of GoogLeNet v1 in OpenVINO's"
+        " Optimization Guide (2018-2020)."
+    )
+    if others_s is None:
+        told.append("Layers of other devices are not counted.")
+    elif others_s:
+        told.append("Layers of other devices count as measured here.")
+    return " ".join(dict.fromkeys(told))

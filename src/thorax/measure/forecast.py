@@ -1,0 +1,98 @@
+"""What the simulated cards of an engine would do, beside what was measured of other devices."""
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from thorax.devices.counters import Counter
+from thorax.devices.engine import Engine
+from thorax.devices.engine import compile as compile_artifact
+from thorax.devices.modelled import Forecast, count, forecast, join, model_offload
+
+_RUNS: Final = 5
+"""Inferences that the layers of other devices are counted over."""
+
+
+def count_rows(engine: Engine, *, layers: bool = False) -> list[Counter]:
+    """Return the counters of an engine: of cards what is modelled, of others what was measured.
+
+    Args:
+        engine: that was profiled; of several that share the work, rows name the member.
+        layers: add what each layer of a card takes of its execute time.
+    """
+    if engine.members == (engine,):
+        return _rows(engine, layers=layers)
+    return [
+        replace(row, name=f"{member.device}: {row.name}")
+        for member in engine.members
+        for row in _rows(member, layers=layers)
+    ]
+
+
+def _rows(engine: Engine, *, layers: bool = False) -> list[Counter]:
+    measured, placed = engine.counters(), engine.placement
+    if placed is None or not measured:
+        return measured
+    parts = [model_offload(one, batch=engine.batch) for one in placed.offloads]
+    return count(parts, placed.partition, measured, layers=layers)
+
+
+def forecast_engine(engine: Engine, *, measure: bool = False) -> Forecast | None:
+    """Return what the cards of an engine would do; None of an engine without simulated cards.
+
+    Layers of other devices count as they were profiled, and not at all if they were not.
+
+    Args:
+        engine: of several that share the work, what the members with cards would do is added.
+        measure: compile once more and measure the layers of other devices, one inference at a
+            time: a second or two.
+    """
+    made, left_out = [], []
+    for member in engine.members:
+        placed = member.placement
+        if placed is None or not placed.offloads:
+            left_out.append(member.device)
+            continue
+        counted = _profile(member) if measure else member
+        made.append(
+            forecast(
+                placed.offloads,
+                batch=member.batch,
+                others_s=_others_s(counted),
+                side_by_side=counted.streams,
+            )
+        )
+    return join(made, left_out=left_out) if made else None
+
+
+def _others_s(engine: Engine) -> float | None:
+    """Return what one inference takes on devices that are no cards; None if nobody counted."""
+    assert engine.placement is not None
+    if not _has_others(engine):
+        return 0.0
+    if not engine.counters():
+        return None
+    return sum(row.real_s for row in _rows(engine) if row.origin == "measured" and row.counts)
+
+
+def _has_others(engine: Engine) -> bool:
+    assert engine.placement is not None
+    split, cards = engine.placement.partition, engine.placement.cards
+    return any(one.layers and one.device not in cards for one in split.subgraphs)
+
+
+def _profile(engine: Engine) -> Engine:
+    """Return the same engine compiled with counters, after a few inferences."""
+    if not _has_others(engine):
+        return engine
+    counted = compile_artifact(
+        engine.artifact, engine.device, hint="latency", batch=engine.batch, counters=True
+    )
+    side = engine.artifact.card.input.side
+    random = np.random.Generator(np.random.Philox(key=0))
+    image = random.integers(0, 256, (engine.batch, 1, side, side), np.uint8)
+    counted.infer(image)
+    for _ in range(_RUNS):
+        counted.infer(image, profile=True)
+    return counted

@@ -1,0 +1,193 @@
+"""What simulated cards would do: sums that must come out, and rows that never mix with clocks."""
+
+from dataclasses import replace
+
+import numpy as np
+import openvino as ov
+import openvino.opset13 as ops
+import pytest
+
+from thorax.devices import modelled
+from thorax.devices.counters import Counter
+from thorax.devices.modelled import (
+    STEPS,
+    Offload,
+    count,
+    find_offloads,
+    forecast,
+    join,
+    model_offload,
+)
+from thorax.devices.partition import Partition, partition
+from thorax.fpga.bitstreams import find_bitstream
+from thorax.fpga.boards import find_board
+from thorax.fpga.card import CARDS, Card
+from thorax.fpga.overlay import estimate
+from thorax.fpga.workload import describe
+
+BITSTREAM = find_bitstream("2019R1_RC_FP11_ResNet_SqueezeNet_VGG")
+LOADED = {name: Card(name, find_board("pac-a10"), BITSTREAM, None) for name in CARDS}
+HETERO = "HETERO:FPGA,CPU"
+
+
+def conv(value: ov.Node, channels: int, name: str) -> ov.Node:
+    given = int(value.output(0).get_shape()[1])
+    weights = ops.constant(np.full((channels, given, 3, 3), 0.1, np.float32))
+    made = ops.convolution(value, weights, [1, 1], [1, 1], [1, 1], [1, 1])
+    made.set_friendly_name(name)
+    return made
+
+
+@pytest.fixture(scope="module")
+def model() -> ov.Model:
+    """Two convolutions with a layer between that no card has, and a sum over it."""
+    image = ops.parameter([1, 3, 64, 64], np.float32, name="image")
+    first = conv(image, 32, "first")
+    middle = ops.softplus(first)
+    middle.set_friendly_name("middle")
+    second = conv(middle, 32, "second")
+    total = ops.add(second, first)
+    total.set_friendly_name("total")
+    return ov.Model([ops.result(total, name="answer")], [image], "two")
+
+
+@pytest.fixture
+def split(model: ov.Model, cards: object) -> Partition:
+    return partition(model, HETERO)
+
+
+@pytest.fixture
+def offloads(model: ov.Model, split: Partition) -> tuple[Offload, ...]:
+    return find_offloads(model, split, LOADED)
+
+
+def test_steps_are_those_of_the_counters_that_they_are_calibrated_on(
+    offloads: tuple[Offload, ...],
+) -> None:
+    # OpenVINO 2018-2020, Optimization Guide: GoogLeNet v1, 3 x 224 x 224 to 1000.
+    googlenet = replace(offloads[0], input_values=(150_528,), output_values=(1000,))
+    steps_us = [round(step * 1e6) for step in model_offload(googlenet).steps_s]
+    assert [*steps_us[:2], *steps_us[3:]] == [129, 201, 55, 7, 2]
+
+
+def test_no_transfer_is_faster_than_its_link() -> None:
+    gen3_x8_bytes_per_s = 63e9 / 8
+    assert gen3_x8_bytes_per_s > modelled._LINK_BYTES_PER_S
+    assert min(modelled._TRANSFER_S, modelled._POSTPROCESS_S, modelled._COPY_S) > 0
+
+
+def test_a_tensor_crosses_once_however_many_layers_take_it(offloads: tuple[Offload, ...]) -> None:
+    values = 32 * 64 * 64
+    first, second = offloads
+    assert (first.input_values, first.output_values) == ((3 * 64 * 64,), (values,))
+    # The second takes what the layer between made and what the first made for the sum.
+    assert (second.input_values, second.output_values) == ((values, values), (values,))
+    assert [layer.name for one in offloads for layer in one.layers] == ["first", "second"]
+
+
+def test_execution_is_what_the_overlay_takes_for_the_same_layers(
+    model: ov.Model, offloads: tuple[Offload, ...]
+) -> None:
+    for one, names in zip(offloads, (["first"], ["second", "total"]), strict=True):
+        alone = estimate(describe(model, names), BITSTREAM.architecture)
+        assert model_offload(one).steps_s[2] == pytest.approx(alone.latency_s)
+
+
+def test_a_batch_takes_longer_than_an_image_and_less_than_as_many(
+    offloads: tuple[Offload, ...],
+) -> None:
+    alone, eight = (forecast(offloads, batch=batch) for batch in (1, 8))
+    assert alone.latency_s < eight.latency_s < 8 * alone.latency_s
+    assert eight.images_per_s > alone.images_per_s
+
+
+def test_the_slowest_stage_sets_the_rate_and_the_sum_the_latency(
+    offloads: tuple[Offload, ...],
+) -> None:
+    parts = [model_offload(one) for one in offloads]
+    cards = sum(part.total_s for part in parts)
+    alone = forecast(offloads, others_s=0.0)
+    assert alone.latency_s == pytest.approx(cards)
+    assert sum(stage.time_s for stage in alone.stages) == pytest.approx(cards)
+    assert alone.images_per_s == pytest.approx(1 / alone.bound_by.time_s)
+    assert {stage.origin for stage in alone.stages} == {"modelled"}
+    slow = forecast(offloads, others_s=2.0, side_by_side=4)
+    assert slow.latency_s == pytest.approx(cards + 2.0)
+    assert slow.images_per_s == pytest.approx(2.0)
+    assert (slow.bound_by.name, slow.bound_by.origin) == ("other devices", "measured")
+
+
+def test_a_source_says_what_is_calibrated_and_whether_other_devices_count(
+    offloads: tuple[Offload, ...],
+) -> None:
+    source = forecast(offloads).source
+    assert BITSTREAM.architecture.name in source
+    assert "Intel PAC with Arria 10 GX" in source
+    assert "calibrated" in source
+    assert "are not counted" in source
+    assert "as measured here" in forecast(offloads, others_s=1e-3).source
+    assert "other devices" not in forecast(offloads, others_s=0.0).source
+
+
+def test_power_is_that_of_each_board_once_and_unknown_where_a_board_is(
+    offloads: tuple[Offload, ...],
+) -> None:
+    board_w = find_board("pac-a10").power_w
+    one = forecast(offloads)
+    assert one.power_w == board_w
+    assert one.power_w is not None
+    assert one.images_per_s_per_w == pytest.approx(one.images_per_s / one.power_w)
+    second = replace(offloads[1], card=LOADED["FPGA.1"])
+    two = forecast([offloads[0], second])
+    assert two.power_w == 2 * one.power_w
+    assert two.images_per_s > one.images_per_s
+    unknown = replace(LOADED["FPGA.1"], board=find_board("a10dk"))
+    dark = forecast([offloads[0], replace(second, card=unknown)])
+    assert dark.power_w is dark.images_per_s_per_w is None
+
+
+def test_engines_side_by_side_add_their_rates(offloads: tuple[Offload, ...]) -> None:
+    one = forecast(offloads)
+    assert join([one]) is one
+    both = join([one, one], left_out=["CPU"])
+    assert both.images_per_s == pytest.approx(2 * one.images_per_s)
+    assert both.latency_s == one.latency_s
+    assert both.power_w == 86
+    assert "What CPU would add is not counted." in both.source
+
+
+def test_rows_are_six_a_subgraph_modelled_and_the_others_as_measured(
+    split: Partition, offloads: tuple[Offload, ...]
+) -> None:
+    measured = [
+        Counter(name, "Convolution", "jit", "EXECUTED", 1.0, 1.0, number)
+        for name, number in (("first", 0), ("middle", 1), ("second", 2))
+    ]
+    parts = [model_offload(one) for one in offloads]
+    rows = count(parts, split, measured)
+    assert [row.name for row in rows] == [*STEPS, "middle", *STEPS]
+    assert [row.origin for row in rows] == ["modelled"] * 6 + ["measured"] + ["modelled"] * 6
+    assert [row.device for row in rows] == ["FPGA.0"] * 6 + ["CPU"] + ["FPGA.0"] * 6
+    assert [row.subgraph for row in rows] == [0] * 6 + [1] + [2] * 6
+    assert sum(row.real_s for row in rows if row.origin == "modelled") == pytest.approx(
+        sum(part.total_s for part in parts)
+    )
+
+
+def test_layers_of_a_card_make_up_the_execute_step_and_count_no_second_time(
+    split: Partition, offloads: tuple[Offload, ...]
+) -> None:
+    parts = [model_offload(one) for one in offloads]
+    rows = count(parts, split, [], layers=True)
+    layers = [row for row in rows if row.part_of]
+    assert [row.name for row in layers] == ["first", "second"]
+    assert not any(row.counts for row in layers)
+    for number in (0, 2):
+        own = [row.real_s for row in layers if row.subgraph == number]
+        (execute,) = (row for row in rows if row.name == STEPS[2] and row.subgraph == number)
+        assert sum(own) == pytest.approx(execute.real_s)
+    assert [row.name for row in rows if row.counts] == [*STEPS, *STEPS]
+
+
+def test_a_network_without_cards_has_no_offload(model: ov.Model) -> None:
+    assert find_offloads(model, partition(model, "CPU"), {}) == ()

@@ -1,0 +1,118 @@
+"""What documents say of simulated cards stands apart from what was measured."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thorax.artifact import Artifact
+from thorax.classify import classify
+from thorax.data.store import Store
+from thorax.devices.engine import compile
+from thorax.devices.modelled import STEPS
+from thorax.measure import accuracy
+from thorax.measure.forecast import count_rows, forecast_engine
+from thorax.measure.run import Measurement, Quantiles, document, side_by_side
+
+HETERO = "HETERO:FPGA,CPU"
+
+
+def test_an_engine_without_cards_has_no_forecast_and_its_counters_as_they_are(
+    tiny_fp32: Artifact, tiny_store: Store
+) -> None:
+    engine = compile(tiny_fp32, counters=True)
+    engine.infer(tiny_store.images[:1][None], profile=True)
+    assert forecast_engine(engine, measure=True) is None
+    assert count_rows(engine, layers=True) == engine.counters()
+
+
+def test_other_devices_count_only_as_they_were_measured(tiny_fp32: Artifact, cards: Path) -> None:
+    engine = compile(tiny_fp32, HETERO)
+    alone = forecast_engine(engine)
+    whole = forecast_engine(engine, measure=True)
+    assert alone is not None
+    assert whole is not None
+    assert [stage.origin for stage in whole.stages] == ["modelled"] * 5 + ["measured"]
+    assert whole.stages[:-1] == alone.stages
+    assert whole.latency_s == pytest.approx(alone.latency_s + whole.stages[-1].time_s, rel=1e-6)
+    assert "not counted" in alone.source
+    assert "as measured here" in whole.source
+    assert engine.counters() == []
+
+
+def test_a_benchmark_keeps_the_emulation_and_the_forecast_apart(
+    tiny_fp32: Artifact, cards: Path
+) -> None:
+    engine = compile(tiny_fp32, HETERO)
+    latency = Quantiles(0.001, 0.002, 0.003)
+    measured = Measurement("offline", 200, 4.0, latency, None, "none", engine.simulated)
+    made = json.loads(json.dumps(document(engine, measured, forecast_engine(engine))))
+    assert made["simulated"] is True
+    assert made["images_per_s"] == 50
+    assert made["power_w"] is made["images_per_s_per_w"] is None
+    modelled = made["modelled"]
+    assert modelled["power_w"] == 43
+    assert modelled["images_per_s_per_w"] == pytest.approx(modelled["images_per_s"] / 43)
+    assert modelled["bound_by"] in {stage["name"] for stage in modelled["stages"]}
+    assert document(engine, measured)["modelled"] is None
+
+
+def test_classify_counts_steps_of_cards_and_layers_of_the_rest(
+    tiny_fp32: Artifact, phantoms: Path, cards: Path
+) -> None:
+    image = phantoms / "phantom_11_000000.png"
+    result = classify(tiny_fp32.path, [image], device=HETERO, counters=True)
+    rows = result.document()["counters"]
+    modelled = [row for row in rows if row["origin"] == "modelled"]
+    assert [row["layer"] for row in modelled] == list(STEPS)
+    assert {row["device"] for row in modelled} == {"FPGA.0"}
+    measured = [row for row in rows if row["origin"] == "measured"]
+    assert {row["device"] for row in measured} == {"CPU"}
+    assert any(row["layer"] == "probability" for row in measured)
+    assert not any("layer1" in row["layer"] for row in rows)
+    assert result.document()["modelled"]["images_per_s"] > 0
+    table = result.tables()[-1]
+    assert [row[-1] for row in table.rows[-2:]] == ["modelled", "measured"]
+    detailed = classify(tiny_fp32.path, [image], device=HETERO, counters=True, layers=True)
+    layers = [row for row in detailed.document()["counters"] if row["part_of"]]
+    assert {"layer1.0.conv1"} < {row["layer"] for row in layers}
+    assert {row["part_of"] for row in layers} == {STEPS[2]}
+    assert detailed.lines()[-1].startswith("Total time: ")
+
+
+def test_a_validation_has_the_forecast_beside_the_emulation(
+    tiny_fp32: Artifact, tiny_store: Store, cards: Path
+) -> None:
+    engine = compile(tiny_fp32, HETERO)
+    run = accuracy.validate(engine, tiny_store, split="test", samples=100)
+    made = accuracy.document(run)
+    assert made["modelled"]["images_per_s"] > 0
+    assert "images_per_s" not in made
+    (speed,) = side_by_side([engine])
+    timed = accuracy.document(run, speeds=[speed])
+    assert timed["modelled"]["stages"][-1]["origin"] == "measured"
+    assert timed["images_per_s"] == speed.images_per_s != timed["modelled"]["images_per_s"]
+    plain = accuracy.validate(compile(tiny_fp32), tiny_store, split="test", samples=100)
+    assert accuracy.document(plain)["modelled"] is None
+
+
+def test_cards_side_by_side_are_added_and_the_cpu_beside_them_is_not_counted(
+    tiny_fp32: Artifact, cards: Path
+) -> None:
+    one = forecast_engine(compile(tiny_fp32, HETERO))
+    engine = compile(tiny_fp32, "MULTI:FPGA.0,FPGA.1,CPU", counters=True)
+    two = forecast_engine(engine)
+    assert one is not None
+    assert two is not None
+    assert two.images_per_s == pytest.approx(2 * one.images_per_s)
+    assert (two.power_w, two.latency_s) == (86, one.latency_s)
+    assert "What CPU would add is not counted." in two.source
+    side = tiny_fp32.card.input.side
+    image = np.zeros((1, 1, side, side), np.uint8)
+    requests = [engine.start(image, profile=True) for _ in range(8)]
+    for request in requests:
+        request.result()
+    names = {row.name.partition(": ")[0] for row in count_rows(engine)}
+    assert names <= {"HETERO:FPGA.0,CPU", "HETERO:FPGA.1,CPU", "CPU"}
+    assert len(names) > 1
