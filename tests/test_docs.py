@@ -20,8 +20,9 @@ DOCUMENTS = [
     path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if path.is_file()
 ]
 
-BLOCK = re.compile(r"^<!-- test -->\n+```(console|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-"""What is to be run: all of a `sh` block, the lines after `$ ` of a `console` block."""
+BLOCK = re.compile(r"^<!-- test -->\n+```(console|sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+"""What is to be run: all of a `sh` block, the lines after `$ ` of a `console` block, and at the end
+all `python` blocks of the document as one program."""
 
 CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`|^    (\S[^\n]*)$", re.MULTILINE | re.DOTALL)
 
@@ -33,13 +34,29 @@ def name(path: Path) -> str:
 def script(text: str) -> str:
     """Return what a shell is to run of a document, continued lines and all."""
     lines: list[str] = []
+    program = [body for kind, body in BLOCK.findall(text) if kind == "python"]
     for kind, body in BLOCK.findall(text):
+        if kind == "python":
+            continue
         more = False
         for line in body.splitlines():
             if kind == "sh" or more or line.startswith("$ "):
                 lines.append(line if kind == "sh" or more else line[2:])
                 more = lines[-1].endswith("\\")
+    if program:
+        lines += ["python - <<'END OF PROGRAM'", *program, "END OF PROGRAM"]
     return "\n".join(lines)
+
+
+def run(text: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", text],
+        cwd=folder,
+        env={**os.environ, "PATH": programs},
+        capture_output=True,
+        text=True,
+    )
 
 
 def runnable() -> list[Path]:
@@ -50,14 +67,7 @@ def runnable() -> list[Path]:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("path", runnable(), ids=name)
 def test_the_blocks_of_a_document_run_as_they_stand(path: Path, tmp_path: Path) -> None:
-    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script(path.read_text("utf-8"))],
-        cwd=tmp_path,
-        env={**os.environ, "PATH": programs},
-        capture_output=True,
-        text=True,
-    )
+    done = run(script(path.read_text("utf-8")), tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -67,6 +77,15 @@ def test_a_console_block_gives_its_commands_and_not_their_output() -> None:
         "```console\n$ never\n```\n<!-- test -->\n\n```sh\necho d\n```\n"
     )
     assert script(text) == "echo a \\\n  b\necho c\necho d"
+
+
+def test_python_blocks_are_one_program_after_all_else(tmp_path: Path) -> None:
+    text = (
+        "<!-- test -->\n```python\na = 1\n```\n<!-- test -->\n```sh\necho b\n```\n"
+        "```python\nnever\n```\n<!-- test -->\n```python\nassert a == 1\n```\n"
+    )
+    done = run(script(text), tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "b\n", "")
 
 
 def leaves(command: Any, path: str = "thorax") -> Iterator[tuple[str, set[str]]]:  # noqa: ANN401
