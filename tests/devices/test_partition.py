@@ -9,7 +9,7 @@ import pytest
 from tests.devices.networks import NETWORKS, Builder, interrupted
 
 from thorax.devices.partition import assign, live_layers, partition, set_apart
-from thorax.errors import DeviceError
+from thorax.errors import DeviceError, ModelError
 from thorax.fpga.card import erase
 from thorax.fpga.emulation import AFFINITY
 
@@ -107,18 +107,30 @@ def test_affinities_stand_on_every_node(cards: Path) -> None:
     assert found["answer"] == found["probability"] == "CPU"
 
 
-def test_layers_share_no_constant_and_nodes_no_name() -> None:
-    image = ops.parameter([1, 2, 4, 4], np.float32, name="image")
-    shared = ops.constant(np.float32(2))
-    one, other = ops.multiply(image, shared), ops.add(image, shared)
+@pytest.mark.parametrize("kind", ["f32", "f16", "bf16", "f8e4m3"])
+def test_layers_share_no_constant_and_nodes_no_name(kind: str) -> None:
+    image = ops.parameter([1, 4, 4, 4], np.float32, name="image")
+    values = np.array([1, 2, 0.5, 3], np.float32).reshape(1, 4, 1, 1)
+    shared = ops.constant(values, getattr(ov.Type, kind))
+    wide = shared if kind == "f32" else ops.convert(shared, np.float32)
+    one, other = ops.multiply(image, wide), ops.add(image, wide)
     one.set_friendly_name("twin")
     other.set_friendly_name("twin")
     model = ov.Model([ops.result(ops.concat([one, other], 1))], [image])
-    given = np.random.default_rng(0).random((1, 2, 4, 4), np.float32)
+    given = np.random.default_rng(0).random((1, 4, 4, 4), np.float32)
     before = ov.Core().compile_model(model, "CPU")(given)[0].copy()
     set_apart(model)
     nodes = model.get_ordered_ops()
     assert len({node.get_friendly_name() for node in nodes}) == len(nodes)
-    constants = [node for node in nodes if node.get_type_name() == "Constant"]
-    assert [len(node.output(0).get_target_inputs()) for node in constants] == [1, 1]
+    weights = [node for node in nodes if node.get_type_name() in ("Constant", "Convert")]
+    assert len(weights) == (2 if kind == "f32" else 4)
+    assert all(len(node.output(0).get_target_inputs()) == 1 for node in weights)
     assert np.array_equal(ov.Core().compile_model(model, "CPU")(given)[0], before)
+
+
+def test_an_open_shape_is_refused(cards: Path) -> None:
+    model = interrupted()
+    model.reshape([-1, 3, 64, 64])
+    with pytest.raises(ModelError) as refused:
+        partition(model, HETERO)
+    assert refused.value.code == "fpga-shape"

@@ -5,13 +5,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import openvino as ov
+import openvino.opset13 as ops
 import pytest
-from tests.devices.networks import NETWORKS, interrupted
+from tests.devices.networks import NETWORKS, Builder, interrupted
 
 from thorax.devices.counters import CounterTotals
 from thorax.devices.graph import compile_graph
 from thorax.devices.placement import compile_placed, place
 from thorax.fpga.card import program
+from thorax.fpga.emulation import AFFINITY
 
 HETERO = "HETERO:FPGA,CPU"
 
@@ -72,3 +74,76 @@ def test_the_model_given_is_not_changed(cards: Path) -> None:
         (node.get_friendly_name(), len(node.inputs()), len(node.get_rt_info()))
         for node in model.get_ordered_ops()
     ]
+
+
+def test_two_cards_share_what_one_bitstream_lacks(cards: Path) -> None:
+    program("FPGA.1", "2020-4_RC_FP16_MobileNet_Clamp")
+    net = Builder(32)
+    value = net.relu(net.conv(net.image, 32, 5))
+    clamped = net.conv(ops.clamp(net.conv(value, 32, 5), 0, 6), 32, 5)
+    model = net.model(net.softplus(clamped))
+    device = "HETERO:FPGA.0,FPGA.1,CPU"
+    placed = place(model, device, numerics="fp32")
+    kinds = {row.type: row.device for row in placed.partition.rows}
+    assert kinds["Clamp"] == "FPGA.1"
+    assert kinds["Convolution"] == "FPGA.0"
+    assert kinds["SoftPlus"] == "CPU"
+    assert [one.device for one in placed.partition.subgraphs][:4] == [
+        "FPGA.0", "FPGA.1", "FPGA.0", "CPU",
+    ]  # fmt: skip
+    answer = compile_placed(placed, {}, {})(image(32))[0]
+    np.testing.assert_allclose(answer, compile_graph(model)(image(32))[0], rtol=0, atol=1e-5)
+    # A card that comes first takes all it has; the other's arithmetic is its own.
+    turned = place(model, "HETERO:FPGA.1,FPGA.0,CPU")
+    assert set(turned.cards) == {"FPGA.1"}
+    assert turned.arithmetic == {"FPGA.1": "fp16", "CPU": "f32"}
+    assert compile_placed(turned, {}, {})(image(32))[0].shape == answer.shape
+
+
+def test_a_tensor_that_two_devices_take_is_cut_as_told(cards: Path) -> None:
+    program("FPGA.1", "2020-4_RC_FP16_MobileNet_Clamp")
+    net = Builder(32)
+    value = net.softplus(net.conv(net.image, 32, 5))
+    # A kernel that no card takes stands beside one that all take.
+    one, other = net.conv(value, 32, 5), net.conv(value, 32, 15)
+    model = net.model(net.softplus(net.concat(one, ops.clamp(other, 0, 6))))
+    placed = place(model, "HETERO:FPGA.0,FPGA.1,CPU")
+    compiled = compile_placed(placed, {}, {})
+    assert compiled(image(32))[0].shape == (1, 14)
+    assert compiled.get_property("HETERO_NUMBER_OF_SUBMODELS") == len(placed.partition.subgraphs)
+    for node in placed.model.get_ordered_ops():
+        assert AFFINITY in node.get_rt_info()
+
+
+def test_a_layer_of_ones_own_runs_beside_a_card(cards: Path) -> None:
+    class Doubled(ov.Op):  # type: ignore[misc]  # OpenVINO has no types
+        def __init__(self, inputs: object = None) -> None:
+            super().__init__(self)
+            if inputs is not None:
+                self.set_arguments(inputs)
+                self.constructor_validate_and_infer_types()
+
+        def validate_and_infer_types(self) -> None:
+            self.set_output_type(0, self.get_input_element_type(0), self.get_input_partial_shape(0))
+
+        def clone_with_new_inputs(self, inputs: object) -> "Doubled":
+            return Doubled(inputs)
+
+        def has_evaluate(self) -> bool:
+            return True
+
+        def evaluate(self, outputs: list[ov.Tensor], inputs: list[ov.Tensor]) -> bool:
+            np.multiply(inputs[0].data, 2, out=outputs[0].data)
+            return True
+
+    net = Builder(32)
+    value = net.conv(net.image, 32, 5)
+    double = Doubled([value.output(0)])
+    double.set_friendly_name("double")
+    model = net.model(net.conv(double, 32, 5))
+    placed = place(model, HETERO, numerics="fp32")
+    rows = {row.name: row for row in placed.partition.rows}
+    assert rows["double"].device == "CPU"
+    assert "custom" in rows["double"].reason
+    answer = compile_placed(placed, {}, {})(image(32))[0]
+    np.testing.assert_allclose(answer, compile_graph(model)(image(32))[0], rtol=0, atol=1e-5)

@@ -176,18 +176,14 @@ def read_split(model: ov.Model, split: Partition) -> Partition:
 
 def set_apart(model: ov.Model) -> None:
     """Give each layer constants of its own and each node a name of its own, in place."""
-    for node in model.get_ordered_ops():
+    # Backwards, so that what widens a constant is copied before the constant is.
+    for node in reversed(model.get_ordered_ops()):
         for port, value in enumerate(node.inputs()):
             source = value.get_source_output()
-            if source.get_node().get_type_name() != "Constant":
-                continue
-            users = source.get_target_inputs()
-            if len(users) > 1:
-                constant = source.get_node()
-                copy = ops.constant(constant.data, constant.get_element_type())
-                copy.set_friendly_name(
-                    f"{constant.get_friendly_name()}/{node.get_friendly_name()}/{port}"
-                )
+            if len(source.get_target_inputs()) > 1 and _is_weight(source.get_node()):
+                copy = _copied(source.get_node())
+                name = f"{source.get_node().get_friendly_name()}/{node.get_friendly_name()}/{port}"
+                copy.set_friendly_name(name)
                 value.replace_source_output(copy.output(0))
     taken: set[str] = set()
     for node in model.get_ordered_ops():
@@ -199,6 +195,22 @@ def set_apart(model: ov.Model) -> None:
         if name != plain:
             node.set_friendly_name(name)
         taken.add(name)
+
+
+def _is_weight(node: ov.Node) -> bool:
+    """Return whether a node is a constant, or one that is stored in other bits and widened."""
+    if node.get_type_name() == "Convert":
+        node = node.input_value(0).get_node()
+    return bool(node.get_type_name() == "Constant")
+
+
+def _copied(node: ov.Node) -> ov.Node:
+    if node.get_type_name() == "Constant":
+        return ov.op.Constant(node.get_tensor_view())
+    copy = ops.convert(node.input_value(0), node.get_output_element_type(0))
+    for key, tag in node.get_rt_info().items():
+        copy.get_rt_info()[key] = tag
+    return copy
 
 
 def live_layers(model: ov.Model) -> tuple[str, ...]:
