@@ -13,7 +13,7 @@ run only where the processor computes it.
 
 import argparse
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +31,7 @@ from thorax.training import networks
 
 RECIPE: Final = Path(__file__).resolve().parents[1] / "recipes/phantom_small.toml"
 NETWORKS: Final = ("resnet50", "densenet121", "vgg16_bn")
-PRECISIONS: Final = tuple(Precision)
+PRECISIONS: Final = tuple(one for one in Precision if one is not Precision.FP11)
 CHANGES: Final = {
     "network.width": 1,
     "network.output_stride": 32,
@@ -95,10 +95,16 @@ def random_weights(work: Path, network: str) -> Path:
     return path
 
 
-def optimized(work: Path, source: Path, store: Path, *described: object) -> dict[str, Path]:
+def optimized(
+    work: Path,
+    source: Path,
+    store: Path,
+    *described: object,
+    precisions: Sequence[Precision] = PRECISIONS,
+) -> dict[str, Path]:
     """Return an artifact of each precision, made where it is absent."""
     made = {}
-    for precision in PRECISIONS:
+    for precision in precisions:
         out = made[precision.value] = work / f"{source.stem}-{precision}"
         if not out.exists():
             data = ("--data", store) if not described or precision is Precision.INT8 else ()

@@ -36,12 +36,14 @@ class Precision(StrEnum):
     FP16 = "fp16"
     BF16 = "bf16"
     INT8 = "int8"
+    FP11 = "fp11"
 
     @property
     def compute(self) -> str:
         """OpenVINO element type that floating-point layers are computed in on a CPU.
 
-        FP16 is a storage format there: a CPU without native FP16 widens the weights to f32.
+        FP16 is a storage format there: a CPU without native FP16 widens the weights to f32. FP11
+        is block floating point, which FPGA cards compute; beside one a CPU computes f32.
         """
         return "bf16" if self is Precision.BF16 else "f32"
 

@@ -219,7 +219,6 @@ def validate(
     """AUROC of each finding with intervals; what each of several artifacts costs and brings."""
     from thorax.artifact import load
     from thorax.data.store import open_store
-    from thorax.devices.engine import compile as compile_artifact
     from thorax.devices.extensions import add_extensions
     from thorax.measure import accuracy
     from thorax.measure.run import side_by_side
@@ -228,8 +227,8 @@ def validate(
     opened = open_store(store)
     count = len(opened.select(split))
     # All are compiled before the first is asked, which takes long.
-    artifacts = [load(path) for path in (model, *(against or ()))]
-    engines = [compile_artifact(one, device, hint="throughput") for one in artifacts]
+    others = [load(path) for path in against or ()]
+    engines = accuracy.open_engines(load(model), others, device)
     runs = []
     for engine in engines:
         with console.progress(f"validating {engine.artifact.card.name}", count) as ticker:

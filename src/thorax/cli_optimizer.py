@@ -87,7 +87,7 @@ def optimize(
     source: Annotated[Path, Argument(help="Run or checkpoint folder, or a model file.")],
     out: Out,
     precision: Annotated[
-        str, Option(help="fp32, fp16, bf16, int8, or auto: the fastest that keeps the budget.")
+        str, Option(help="fp32, fp16, bf16, int8, fp11, or auto: the fastest within the budget.")
     ] = "fp32",
     data: Annotated[
         Path | None, Option(help="Store: calibrates int8; gives AUROC and thresholds.")
@@ -119,6 +119,7 @@ def optimize(
 ) -> None:
     """Convert a model to an artifact: OpenVINO IR with a card."""
     from thorax.data.store import open_store
+    from thorax.devices.core import simulates
     from thorax.ir.guard import Watcher
     from thorax.ir.load import Described
     from thorax.ir.optimize import optimize as make
@@ -150,7 +151,8 @@ def optimize(
         from thorax.measure.optimizer_tables import artifact_table, drop_table, tried_table
 
         console.show(artifact_table([document]), drop_table(document), tried_table([document]))
-        print(f"next: thorax classify {out} IMAGE...")
+        on = device if document["precision"] != "fp11" or simulates(device) else "HETERO:FPGA,CPU"
+        print(f"next: thorax classify {out} IMAGE..." + (f" -d {on}" if on != "CPU" else ""))
 
     console.emit(document, as_json=json, show=show)
 

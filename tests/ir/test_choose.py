@@ -78,11 +78,18 @@ def device(name: str, *computed: Precision) -> Device:
 
 
 def test_devices_that_share_the_work_share_the_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    everything = tuple(Precision)
+    everything = tuple(one for one in Precision if one is not Precision.FP11)
     listed = [device("GPU", *everything), device("CPU", Precision.FP32, Precision.FP16)]
     monkeypatch.setattr(core, "list_devices", lambda: listed)
     assert precisions("GPU") == everything
     assert precisions("HETERO:GPU,CPU") == (Precision.FP32, Precision.FP16)
+
+
+@pytest.mark.usefixtures("cards")
+def test_one_card_in_a_list_is_enough_for_fp11() -> None:
+    floating = (Precision.FP32, Precision.FP16)
+    assert precisions("HETERO:FPGA,CPU") == (*floating, Precision.FP11)
+    assert Precision.FP11 not in precisions("CPU")
 
 
 def test_a_device_that_is_not_here_is_refused() -> None:

@@ -87,7 +87,7 @@ def test_int8_of_an_artifact_is_measured_anew(
     np.testing.assert_allclose(ours, direct, rtol=0, atol=0.02)
 
 
-@pytest.mark.parametrize("precision", [Precision.BF16, Precision.INT8])
+@pytest.mark.parametrize("precision", [Precision.BF16, Precision.INT8, Precision.FP11])
 def test_what_is_rounded_already_is_refused(
     converted: Converted, tmp_path: Path, precision: Precision
 ) -> None:

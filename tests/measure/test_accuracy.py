@@ -12,10 +12,10 @@ from thorax.artifact import Artifact
 from thorax.data.rows import Box
 from thorax.data.store import Store
 from thorax.devices.engine import compile
-from thorax.errors import DataError, UsageError
+from thorax.errors import DataError, DeviceError, UsageError
 from thorax.heatmap import peak
 from thorax.labels import LabelSet
-from thorax.measure.accuracy import Validation, document, validate
+from thorax.measure.accuracy import Validation, document, open_engines, validate
 from thorax.measure.run import Speed
 from thorax.measure.score import interval_document
 from thorax.measure.tables import cost_table
@@ -191,3 +191,23 @@ def test_progress_is_told_once_an_image(tiny_fp32: Artifact, tiny_store: Store) 
     told: list[int] = []
     validate(compile(tiny_fp32), tiny_store, samples=20, on_progress=told.append)
     assert told == [1] * len(tiny_store.select("test"))
+
+
+@pytest.mark.usefixtures("cards")
+def test_on_a_simulated_card_a_model_is_compared_with_itself_in_fp32(
+    tiny_fp32: Artifact, tiny_int8: Artifact, tiny_store: Store
+) -> None:
+    device = "HETERO:FPGA,CPU"
+    alone = open_engines(tiny_fp32, [], device)
+    assert [one.compute for one in alone] == ["fp11+f32", "f32"]
+    runs = [validate(one, tiny_store, split="val", samples=200) for one in alone]
+    plain = validate(compile(tiny_fp32), tiny_store, split="val", samples=200)
+    np.testing.assert_allclose(runs[1].probability, plain.probability, rtol=0, atol=1e-5)
+    told = checked(document(runs[0], runs[1:]))
+    assert told["compute"] == "fp11+f32"
+    assert [one["compute"] for one in told["against"]] == ["f32"]
+    given = open_engines(tiny_fp32, [tiny_fp32], "CPU")
+    assert [one.compute for one in given] == ["f32", "f32"]
+    with pytest.raises(DeviceError):
+        open_engines(tiny_fp32, [tiny_int8], device)
+    assert len(open_engines(tiny_int8, [], "CPU")) == 1

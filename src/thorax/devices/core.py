@@ -102,6 +102,8 @@ def _list_real() -> list[Device]:
             precisions.append(Precision.BF16)
         if "INT8" in capabilities:
             precisions.append(Precision.INT8)
+        if name.partition(".")[0] == FAMILY:
+            precisions.append(Precision.FP11)
         full_name = str(core.get_property(name, "FULL_DEVICE_NAME"))
         devices.append(Device(name, full_name.strip(), False, tuple(precisions)))
     return devices
@@ -211,3 +213,16 @@ def supports(name: str, precision: Precision) -> bool:
         for device in list_devices()
         if device.name in (name, f"{name}.0")
     )
+
+
+def takes(device: str, precision: Precision) -> bool:
+    """Return whether a device string runs artifacts of a precision as it is meant.
+
+    Every device of a list must compute the precision; FP11 asks for one FPGA card among them, as
+    what other devices do of a network is in FP32.
+
+    Raises:
+        DeviceError: `device-unknown`.
+    """
+    parts = [supports(part, precision) for part in physical_devices(device)]
+    return any(parts) if precision is Precision.FP11 else all(parts)

@@ -351,7 +351,7 @@ def _require_precision(precision: Precision, device: str, parts: Sequence[str]) 
     Raises:
         DeviceError: `precision-unsupported`.
     """
-    if precision == "fp11" and not any(is_fpga(part) for part in parts):
+    if precision is Precision.FP11 and not any(is_fpga(part) for part in parts):
         raise DeviceError(
             "precision-unsupported",
             f"{device} does not compute fp11, which is an FPGA's arithmetic; name a card, as "
@@ -364,7 +364,7 @@ def _require_precision(precision: Precision, device: str, parts: Sequence[str]) 
             raise DeviceError(
                 "precision-unsupported",
                 f"{part} takes no {precision.value} artifact: a card computes floating point in "
-                "the format of its bitstream; use an artifact of fp32 or fp16",
+                "the format of its bitstream; use an artifact of fp32, fp16 or fp11",
             )
         raise DeviceError(
             "precision-unsupported",

@@ -9,7 +9,7 @@ import openvino as ov
 from thorax import artifact
 from thorax.artifact import Artifact, Card, Precision
 from thorax.devices.core import open_core
-from thorax.ir import rewrite
+from thorax.ir import fp11, rewrite
 from thorax.ir.compare import FP32_TOLERANCE, largest_difference, require_equal
 from thorax.ir.load import Source
 
@@ -20,6 +20,8 @@ _TOLERANCE: Final = {
     Precision.BF16: 5e-2,
     # On probes unlike any radiograph INT8 may stray; its AUROC judges it.
     Precision.INT8: 1.0,
+    # So may weights of 6 bits; activations of 6 bits come in on the card.
+    Precision.FP11: 1.0,
 }
 """Largest difference of a probability on the probe images that is not taken for a broken graph."""
 
@@ -51,8 +53,26 @@ class Workshop:
         model: the rewritten float graph, never changed.
     """
 
-    def __init__(self, folder: Path, source: Source, model: ov.Model, card: Card) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        source: Source,
+        model: ov.Model,
+        card: Card,
+        *,
+        block: int = fp11.BLOCK,
+    ) -> None:
+        """Remember what candidates are made of.
+
+        Args:
+            folder: where they are written.
+            source: what they are compared with.
+            model: the rewritten float graph.
+            card: of all of them.
+            block: channels that share an exponent in FP11.
+        """
         self.model = model
+        self._block = block
         self._folder, self._source, self._card = folder, source, card
         self._written = 0
         self._fp32: Candidate | None = None
@@ -64,7 +84,9 @@ class Workshop:
         return self._fp32
 
     def halves(self, precision: Precision) -> Candidate:
-        """Return the candidate in fp16 or bf16."""
+        """Return the candidate in fp16, bf16 or fp11."""
+        if precision is Precision.FP11:
+            return self.write(precision, fp11.fold(self.model, self._block))
         if precision is not Precision.BF16:
             return self.write(precision, self.model)
         rounded = self.model.clone()
@@ -86,12 +108,15 @@ class Workshop:
                 "kept": kept,
             }
         )
+        if precision is Precision.FP11:
+            told = {**card.provenance, **fp11.provenance(self._block)}
+            card = card.model_copy(update={"provenance": told})
         folder = self._folder / f"{self._written:03d}-{precision.value}"
         self._written += 1
         folder.mkdir()
         described = lowered.clone()
         rewrite.write_model_info(described, card)
-        compress = precision is Precision.FP16
+        compress = precision in (Precision.FP16, Precision.FP11)
         ov.save_model(described, folder / artifact.XML, compress_to_fp16=compress)
         difference = largest_difference(
             open_core().read_model(folder / artifact.XML),

@@ -7,7 +7,7 @@ from typing import Final
 from thorax.artifact import Precision, Trial
 from thorax.data.store import Store
 from thorax.devices import timing
-from thorax.devices.core import physical_devices, supports
+from thorax.devices.core import simulates, takes
 from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import ModelError
 from thorax.ir.candidate import Candidate, Workshop
@@ -41,15 +41,15 @@ class Timed:
 
 
 def precisions(device: str) -> tuple[Precision, ...]:
-    """Return what every physical device behind a device string computes, FP32 first.
+    """Return what artifacts a device string runs as they are meant, FP32 first.
 
-    FP16 is among them on a CPU, where it is a way to store weights that are computed in FP32.
+    FP16 is among them on a CPU, where it is a way to store weights that are computed in FP32, and
+    FP32 and FP16 on an FPGA card, which computes both in the format of its bitstream.
 
     Raises:
         DeviceError: `device-unknown`.
     """
-    parts = physical_devices(device)
-    return tuple(one for one in Precision if all(supports(part, one) for part in parts))
+    return tuple(one for one in Precision if takes(device, one))
 
 
 def pick(timed: Sequence[Timed], budget: float) -> int:
@@ -190,12 +190,22 @@ class Chooser:
         """Return the fastest candidate of the guard's device that keeps the budget.
 
         INT8 that breaks it is repaired only where it is faster than what keeps it: layers turned
-        back to floating point make nothing faster.
+        back to floating point make nothing faster. With an FPGA card FP16 is not tried, as the card
+        makes the weights of FP11 of it.
+
+        Raises:
+            ModelError: `auroc-budget` where a card's format breaks it, whatever the artifact.
         """
         guard = self._guard
         assert guard is not None
         search = Int8(self._workshop, guard, self._watcher, asked=self._asked)
-        tried = [self._judged(one, guard, search) for one in precisions(guard.device)]
+        wanted = precisions(guard.device)
+        if Precision.FP11 in wanted:
+            wanted = tuple(one for one in wanted if one is not Precision.FP16)
+        tried = [self._judged(one, guard, search) for one in wanted]
+        best = min(tried, key=lambda one: one.verdict.drop)
+        if best.verdict.drop > budget:
+            raise _broken(best, budget, guard)
         timed = self._time(tried, guard.device)
         bare = next((one for one in timed if one.precision is Precision.INT8), None)
         if bare is not None and bare.drop > budget:
@@ -233,18 +243,14 @@ class Chooser:
     def _judged(self, precision: Precision, guard: Guard, search: Int8) -> Judged:
         if precision is Precision.INT8:
             return search.make()
-        if precision is Precision.FP32:
+        if precision is Precision.FP32 and not simulates(guard.device):
             return Judged(self._workshop.fp32(), guard.reference)
-        candidate = self._workshop.halves(precision)
+        candidate = self._unjudged(precision)
         found = Judged(candidate, guard.judge(candidate.artifact))
         self._watcher.say(f"{precision}: mean AUROC drop {found.verdict.drop:.4f}")
         return found
 
     def _time(self, tried: Sequence[Judged], device: str) -> list[Timed]:
-        self._watcher.say(f"timing {len(tried)} candidates in turns on {device}")
-        engines = [
-            compile_artifact(one.candidate.artifact, device, hint="throughput") for one in tried
-        ]
         return [
             Timed(
                 one.candidate.precision,
@@ -253,8 +259,19 @@ class Chooser:
                 speed,
                 one.candidate.artifact.card.size_bytes,
             )
-            for one, speed in zip(tried, timing.relative_rates(engines), strict=True)
+            for one, speed in zip(tried, self._speeds(tried, device), strict=True)
         ]
+
+    def _speeds(self, tried: Sequence[Judged], device: str) -> Sequence[float]:
+        """Return images per second over those of the first."""
+        if simulates(device):
+            self._watcher.say(f"{device} takes as long whatever an artifact stores: not timed")
+            return [1.0] * len(tried)
+        self._watcher.say(f"timing {len(tried)} candidates in turns on {device}")
+        engines = [
+            compile_artifact(one.candidate.artifact, device, hint="throughput") for one in tried
+        ]
+        return timing.relative_rates(engines)
 
     def _settled(
         self,

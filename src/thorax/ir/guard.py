@@ -13,6 +13,7 @@ from thorax import metrics
 from thorax.artifact import Artifact
 from thorax.data.store import Store
 from thorax.devices.engine import compile as compile_artifact
+from thorax.devices.placement import Numerics
 from thorax.errors import DataError, UsageError
 from thorax.metrics import Interval, Intervals
 
@@ -69,7 +70,7 @@ class Guard:
         indices: int64 [N], those of the val split.
         labels: int8 [N,K], theirs.
         device: what all answers are computed on.
-        reference: the FP32 graph's own verdict, of drop 0.
+        reference: the FP32 graph's own verdict in FP32, of drop 0.
     """
 
     def __init__(
@@ -99,11 +100,12 @@ class Guard:
                 f"no finding has images with and without it in the {SPLIT} split of {store.path}; "
                 "judge by a store that has some",
             )
-        scores = self._ask(fp32)
+        # A simulated card would answer in its own format whatever the artifact stores.
+        scores = self._ask(fp32, numerics="fp32")
         self.reference = Verdict(scores, metrics.auroc(self.labels, scores), 0.0)
 
-    def _ask(self, made: Artifact) -> Scores:
-        engine = compile_artifact(made, self.device, hint="throughput")
+    def _ask(self, made: Artifact, *, numerics: Numerics = "bitstream") -> Scores:
+        engine = compile_artifact(made, self.device, hint="throughput", numerics=numerics)
         what = f"asking {made.card.precision}"
         with self._watcher.bar(what, len(self.indices)) as advance:
             return engine.infer_many(self.store.images, self.indices, advance).probability

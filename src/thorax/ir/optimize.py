@@ -17,7 +17,7 @@ from thorax.devices.core import physical_devices
 from thorax.devices.engine import HEATMAP
 from thorax.devices.extensions import custom_layers
 from thorax.errors import DataError, UsageError
-from thorax.ir import rewrite
+from thorax.ir import fp11, rewrite
 from thorax.ir.analyze import count_macs, count_parameters
 from thorax.ir.candidate import Workshop
 from thorax.ir.choose import Chooser
@@ -142,7 +142,8 @@ def optimize(
     difference = largest_difference(model, loaded.reference, mean=loaded.mean, std=loaded.std)
     require_equal(difference, tolerance=FP32_TOLERANCE, what=f"fp32 graph of {source.name}")
     with artifact.new_folder(out) as staging, tempfile.TemporaryDirectory() as folder:
-        workshop = Workshop(Path(folder), loaded, model, card)
+        block = fp11.block_of(device)
+        workshop = Workshop(Path(folder), loaded, model, card, block=block)
         guard = _guard(workshop, store, device, watcher, needed=budget is not None)
         chooser = Chooser(workshop, store, guard, watcher, asked=tuple(keep))
         if precision == AUTO:

@@ -26,6 +26,7 @@ _STORED_BYTES: Final = {
     Precision.FP16: (2, 2),
     Precision.BF16: (2, 2),
     Precision.INT8: (1, 4),
+    Precision.FP11: (2, 2),
 }
 """Of a weight that is multiplied with, and of another constant."""
 

@@ -14,7 +14,7 @@ from thorax.devices.extensions import add_extensions, missing
 from thorax.errors import ModelError
 from thorax.importers.imported import UNREADABLE, unreadable
 
-_ROUNDED: Final = (Precision.INT8, Precision.BF16)
+_ROUNDED: Final = (Precision.INT8, Precision.BF16, Precision.FP11)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ def open_sealed(path: Path, custom: tuple[str, ...] = ()) -> Sealed:
         custom: extensions, see `Asked`.
 
     Raises:
-        ModelError: what `thorax.artifact.load` says, `artifact-rounded` for one of int8 or bf16,
-            or `model-unreadable`.
+        ModelError: what `thorax.artifact.load` says, `artifact-rounded` for one of int8,
+            bf16 or fp11, or `model-unreadable`.
     """
     found = artifact.load(path)
     card = found.card

@@ -8,8 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax import metrics
+from thorax.artifact import Artifact, Precision
 from thorax.data.store import Store
+from thorax.devices.core import simulates
 from thorax.devices.engine import Engine, Outputs
+from thorax.devices.engine import compile as compile_artifact
+from thorax.devices.placement import Numerics
 from thorax.errors import DataError
 from thorax.heatmap import peak
 from thorax.measure.forecast import forecast_engine
@@ -41,6 +45,27 @@ class Validation:
     score: Score
     pointing: dict[str, metrics.Pointing]
     samples: int
+
+
+def open_engines(model: Artifact, others: Sequence[Artifact], device: str) -> list[Engine]:
+    """Compile a model and what it is compared with for the same device.
+
+    On a simulated card, which computes in the format of its bitstream, those of FP32 and FP16 that
+    a model is compared with answer in FP32 as they would elsewhere, so that the difference is what
+    the card's format costs. Without any, the model itself is compared so.
+
+    Raises:
+        DeviceError, ModelError: as `thorax.devices.engine.compile`.
+    """
+    engines = [compile_artifact(model, device, hint="throughput")]
+    if simulates(device) and not others:
+        others = [model]
+    for other in others:
+        numerics: Numerics = "bitstream"
+        if other is model or other.card.precision in (Precision.FP32, Precision.FP16):
+            numerics = "fp32"
+        engines.append(compile_artifact(other, device, hint="throughput", numerics=numerics))
+    return engines
 
 
 def validate(

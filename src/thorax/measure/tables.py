@@ -129,7 +129,8 @@ def images_text(document: Document) -> str:
 def series_names(documents: Sequence[Document]) -> list[str]:
     """Return a short name for each document: its precision, and whatever else tells them apart."""
     keys = ["precision"]
-    for key in ("device", "scenario", "model", "predictions", "store", "split", "streams"):
+    more = ("device", "compute", "scenario", "model", "predictions", "store", "split", "streams")
+    for key in more:
         names = [_joined(document, keys) for document in documents]
         if "" in names or len(set(names)) < len(names):
             values = {str(document.get(key)) for document in documents}
