@@ -98,6 +98,24 @@ def test_the_later_of_two_convolutions_closes_the_sum() -> None:
     assert closing[0].sources == ("image", layers[0].name)
 
 
+def test_a_quantized_graph_has_the_layers_of_the_graph_it_came_from(
+    tiny_fp32: Artifact, tiny_int8: Artifact
+) -> None:
+    def told(artifact: Artifact) -> list[tuple[LayerKind, bool, int]]:
+        layers = describe(ov.Core().read_model(artifact.xml))
+        return [(layer.kind, layer.residual, layer.macs) for layer in layers]
+
+    assert told(tiny_int8) == told(tiny_fp32)
+
+
+def test_what_follows_from_a_shape_is_a_constant() -> None:
+    net = Stack(4, 16)
+    made = net.conv(net.image, 8, 3, relu=False)
+    bias = ops.broadcast(ops.constant(np.float32(1)), ops.shape_of(made))
+    (layer,) = describe(net.close(ops.add(made, bias)))
+    assert len(layer.fused) == 2
+
+
 def test_a_sum_that_no_convolution_closes_is_a_layer_of_its_own() -> None:
     net = Stack(4, 16)
     one, two = net.pool(net.image, 2, 2), net.pool(net.image, 2, 2)

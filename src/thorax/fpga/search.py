@@ -45,11 +45,11 @@ FAMILIES: Final[Mapping[Family, Mapping[str, Any]]] = {
 FILL: Final = {"dsp": 1.0, "m20k": 0.85, "alm": 0.85}
 """Assumed: shares of a device that a design can take and still be routed beside a board's shell."""
 
-_C_VECTORS: Final = (4, 8, 16, 32, 64)
-_K_MOST: Final = 128
+C_VECTORS: Final = (4, 8, 16, 32, 64)
+K_MOST: Final = 128
 """Legal values of the IP Reference Manual (768974, s. 2.5.2.1)."""
 
-_LANES: Final[Mapping[Family, tuple[tuple[int, int], ...]]] = {
+LANES: Final[Mapping[Family, tuple[tuple[int, int], ...]]] = {
     "arria10": tuple((p, q) for p in (1, 2, 4) for q in (1, 2, 4)),
     "agilex7": ((1, 1), (2, 1), (4, 1)),
 }
@@ -131,9 +131,9 @@ def candidates(
     ranges = _ranges(flow.layers)
     wanted = largest(flow)
     depthwise = any(layer.depthwise for layer in flow.layers)
-    for p_vector, q_vector in _LANES[family]:
-        for c_vector in _C_VECTORS:
-            for k_vector in range(c_vector, _K_MOST + 1, c_vector):
+    for p_vector, q_vector in LANES[family]:
+        for c_vector in C_VECTORS:
+            for k_vector in range(c_vector, K_MOST + 1, c_vector):
                 made = Architecture(
                     name=f"{p_vector}x{q_vector}x{c_vector}x{k_vector}-{precision}-{family}",
                     family=family,
@@ -144,8 +144,8 @@ def candidates(
                     c_vector=c_vector,
                     k_vector=k_vector,
                     stream_buffer_depth=1,
-                    filter_cache_depth=_filter_cache(flow.layers, c_vector),
-                    auxiliary=_auxiliary(
+                    filter_cache_depth=filter_cache(flow.layers, c_vector),
+                    auxiliary=auxiliary_of(
                         family, k_vector, depthwise=depthwise and c_vector == k_vector
                     ),
                     ranges=ranges,
@@ -178,7 +178,7 @@ def _fit(architecture: Architecture, wanted: int, room: Budget) -> Architecture 
     return made if area(made).fits(room) else None
 
 
-def _filter_cache(layers: Sequence[Layer], c_vector: int) -> int:
+def filter_cache(layers: Sequence[Layer], c_vector: int) -> int:
     """Return a depth that holds two sets of filters of every convolution, a power of two."""
     needed = max(
         (
@@ -191,7 +191,7 @@ def _filter_cache(layers: Sequence[Layer], c_vector: int) -> int:
     return max(512, int(2 ** math.ceil(math.log2(2 * needed))))
 
 
-def _auxiliary(family: Family, k_vector: int, *, depthwise: bool) -> Auxiliary:
+def auxiliary_of(family: Family, k_vector: int, *, depthwise: bool) -> Auxiliary:
     """Return kernels as wide as in the vendor's examples.
 
     4x2x16x64 has 8 channels for 64 filters; AGX7_Generic activates 16 and pools 4 for 32.

@@ -165,19 +165,22 @@ def describe(model: ov.Model, among: Collection[str] | None = None) -> tuple[Lay
         if type_name == "Parameter":
             before[key] = node.get_friendly_name()
             image.add(key)
-        if not live or type_name == "Result":
+        # Of static shapes everything that follows from a shape is a constant.
+        if not live or type_name in ("Result", "ShapeOf"):
             continue
         _require_static(node)
         source = live[0].get_node().get_name()
         if among is not None and node.get_friendly_name() not in among:
             before[key] = node.get_friendly_name()
             continue
-        if type_name in _VIEWS or type_name == "ShapeOf":
+        if type_name in _VIEWS:
             before[key] = before[source]
             if source in image:
                 image.add(key)
             if source in made_by:
-                made_by[key] = made_by[source]
+                into = made_by[key] = made_by[source]
+                if into.end.get_name() == source and _readers(live[0]) == 1:
+                    into.end = node
             continue
         into = _takes(node, live, made_by)
         if into is None:
@@ -196,6 +199,11 @@ def describe(model: ov.Model, among: Collection[str] | None = None) -> tuple[Lay
         before[key], made_by[key] = _name(into), into
     built.sort(key=lambda one: one.last)
     return tuple(_measure(one) for one in built)
+
+
+def _readers(value: ov.Output) -> int:
+    """Return how many operations read the numbers of a value, not its shape."""
+    return sum(user.get_node().get_type_name() != "ShapeOf" for user in value.get_target_inputs())
 
 
 def _name(building: _Building) -> str:
@@ -233,7 +241,7 @@ def _takes(
         for value in live
         if value.get_node().get_name() in made_by
         and made_by[value.get_node().get_name()].end.get_name() == value.get_node().get_name()
-        and len(value.get_target_inputs()) == 1
+        and _readers(value) == 1
     ]
     if len(live) == 1:
         able = [
