@@ -178,9 +178,9 @@ def describe(model: ov.Model, among: Collection[str] | None = None) -> tuple[Lay
             if source in image:
                 image.add(key)
             if source in made_by:
-                into = made_by[key] = made_by[source]
-                if into.end.get_name() == source and _readers(live[0]) == 1:
-                    into.end = node
+                maker = made_by[key] = made_by[source]
+                if maker.end.get_name() == source and _readers(live[0]) == 1:
+                    maker.end = node
             continue
         into = _takes(node, live, made_by)
         if into is None:
