@@ -51,7 +51,7 @@ def answers() -> dict[str, npt.NDArray[np.float32]]:
 @pytest.fixture(scope="module")
 def explored(
     tiny_fp32: Artifact, tiny_store: Store, answers: dict[str, npt.NDArray[np.float32]]
-) -> Iterator[Exploration]:
+) -> Exploration:
     names = iter(["FP32", *(one.name for one in VARIANTS)])
     ask = module._answers
 
@@ -62,7 +62,7 @@ def explored(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_answers", kept)
-        yield tried(tiny_fp32, tiny_store, split="train")
+        return tried(tiny_fp32, tiny_store, split="train")
 
 
 def test_every_variant_is_tried_from_the_most_bits_to_the_fewest(explored: Exploration) -> None:
