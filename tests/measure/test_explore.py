@@ -4,16 +4,20 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import openvino as ov
+import openvino.opset13 as ops
 import pytest
 
-from thorax import cli, metrics
-from thorax.artifact import Artifact
+from thorax import artifact, cli, metrics
+from thorax.artifact import Artifact, Card, Precision
 from thorax.data.store import Store
+from thorax.devices.engine import INPUT, PROBABILITY
 from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import DataError, DeviceError, UsageError
 from thorax.fpga.area import area
@@ -26,6 +30,7 @@ from thorax.measure.explore import VARIANTS, Exploration, Trial, Variant, docume
 from thorax.measure.fpga_plots import write_explore_plot
 from thorax.measure.fpga_tables import explore_table
 from thorax.measure.tables import rich_table
+from thorax.preprocess import InputSpec
 
 PAC = find_board("pac-a10")
 
@@ -35,11 +40,43 @@ def silent(what: str, total: int) -> Iterator[Callable[[int], None]]:
     yield lambda count: None
 
 
-def tried(artifact: Artifact, store: Store, *names: str, **more: Any) -> Exploration:  # noqa: ANN401
+def tried(network: Artifact, store: Store, *names: str, **more: Any) -> Exploration:  # noqa: ANN401
     chosen = [one for one in VARIANTS if one.name in names] or VARIANTS
     return explore(
-        artifact, store, more.pop("board", PAC), variants=chosen, samples=100, bar=silent, **more
+        network, store, more.pop("board", PAC), variants=chosen, samples=100, bar=silent, **more
     )
+
+
+@pytest.fixture(scope="module")
+def small(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """A network of random weights, with a residual sum, that answers for the tiny store."""
+    random = np.random.default_rng(3)
+
+    def layer(data: ov.Node, filters: int, kernel: int, stride: int = 1) -> ov.Node:
+        channels = data.get_output_shape(0)[1]
+        shape = (filters, channels, kernel, kernel)
+        scale = 1.5 / np.sqrt(channels * kernel * kernel)
+        weights = ops.constant(random.normal(scale=scale, size=shape).astype(np.float32))
+        pads = [kernel // 2] * 2
+        return ops.convolution(data, weights, [stride] * 2, pads, pads, [1, 1])
+
+    image = ops.parameter([1, 1, tiny_store.side, tiny_store.side], np.uint8, name=INPUT)
+    pixels = ops.multiply(ops.convert(image, np.float32), ops.constant(np.float32(1 / 64)))
+    first = ops.relu(layer(pixels, 24, 3, stride=2))
+    second = ops.relu(layer(first, 40, 3, stride=2))
+    summed = ops.relu(ops.add(layer(second, 40, 3), second))
+    mean = ops.reduce_mean(summed, ops.constant(np.array([2, 3])))
+    weights = ops.constant(random.normal(size=(40, 14)).astype(np.float32))
+    end = ops.sigmoid(ops.matmul(mean, weights, False, False))
+    end.output(0).set_names({PROBABILITY})
+    folder = tmp_path_factory.mktemp("small")
+    ov.save_model(ov.Model([end], [image]), folder / artifact.XML, compress_to_fp16=False)
+    card = Card(
+        name="small", topology="small", label_set=tiny_store.label_set.name,
+        labels=tiny_store.label_set.findings, input=InputSpec(tiny_store.side),
+        precision=Precision.FP32, parameters=1, macs=1, size_bytes=0,
+    )  # fmt: skip
+    return Artifact(folder, artifact.seal(folder, card))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +87,7 @@ def answers() -> dict[str, npt.NDArray[np.float32]]:
 
 @pytest.fixture(scope="module")
 def explored(
-    tiny_fp32: Artifact, tiny_store: Store, answers: dict[str, npt.NDArray[np.float32]]
+    small: Artifact, tiny_store: Store, answers: dict[str, npt.NDArray[np.float32]]
 ) -> Exploration:
     names = iter(["FP32", *(one.name for one in VARIANTS)])
     ask = module._answers
@@ -62,7 +99,7 @@ def explored(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_answers", kept)
-        return tried(tiny_fp32, tiny_store, split="train")
+        return tried(small, tiny_store, split="train")
 
 
 def test_every_variant_is_tried_from_the_most_bits_to_the_fewest(explored: Exploration) -> None:
@@ -73,10 +110,10 @@ def test_every_variant_is_tried_from_the_most_bits_to_the_fewest(explored: Explo
 
 
 def test_the_reference_is_the_network_as_it_is(
-    explored: Exploration, tiny_fp32: Artifact, tiny_store: Store
+    explored: Exploration, small: Artifact, tiny_store: Store
 ) -> None:
     indices = tiny_store.select("train")
-    scores = compile_artifact(tiny_fp32).infer_many(tiny_store.images, indices).probability
+    scores = compile_artifact(small).infer_many(tiny_store.images, indices).probability
     truth = tiny_store.labels[indices]
     alone = np.nanmean(metrics.auroc(truth, scores))
     assert explored.reference.mean.value == pytest.approx(alone, abs=1e-6)
@@ -93,21 +130,21 @@ def test_more_bits_come_nearer_to_the_network(
     assert min(ternary, binary) > fp11
 
 
-def test_filters_of_few_values_are_not_rounded_again(
-    tiny_fp32: Artifact, tiny_store: Store
-) -> None:
-    layers = describe(module._read(tiny_fp32))
-    model = module._imitate(tiny_fp32, layers, Variant("Binary", "fp11", "binary"), 16)
-    for node in model.get_ops():
-        if node.get_type_name() == "Convolution":
-            for one in node.input_value(1).get_node().get_data():
-                assert len(np.unique(np.abs(one))) == 1
+def test_filters_of_few_values_are_not_rounded_again(small: Artifact, tiny_store: Store) -> None:
+    layers = describe(module._read(small))
+    model = module._imitate(small, layers, Variant("Binary", "fp11", "binary"), 16)
+    names = [layer.name for layer in layers if layer.type == "Convolution"]
+    found = [node for node in model.get_ops() if node.get_friendly_name() in names]
+    assert len(found) == 3
+    for node in found:
+        for one in node.input_value(1).get_node().get_data():
+            assert len(np.unique(np.abs(one))) == 1
 
 
 def test_what_is_modelled_is_of_the_architecture_that_is_told(
-    explored: Exploration, tiny_fp32: Artifact
+    explored: Exploration, small: Artifact
 ) -> None:
-    layers = describe(module._read(tiny_fp32))
+    layers = describe(module._read(small))
     macs = sum(layer.macs for layer in layers)
     for trial in explored.trials:
         one = trial.architecture
@@ -140,14 +177,14 @@ def test_the_front_holds_all_that_none_beats(explored: Exploration) -> None:
     assert [trial.worth for trial in front] == sorted(trial.worth for trial in front)
 
 
-def test_a_part_of_the_split_is_evenly_spaced(tiny_fp32: Artifact, tiny_store: Store) -> None:
+def test_a_part_of_the_split_is_evenly_spaced(small: Artifact, tiny_store: Store) -> None:
     whole = tiny_store.select("train")
     part = module._spread(whole, 4)
     assert len(part) == 4
     assert part[0] == whole[0]
     assert len(set(np.diff(np.searchsorted(whole, part)))) <= 2
     assert np.array_equal(module._spread(whole, 10**6), whole)
-    found = tried(tiny_fp32, tiny_store, "FP11", split="train", images=5)
+    found = tried(small, tiny_store, "FP11", split="train", images=5)
     assert document(found)["images"] == 5
 
 
@@ -166,10 +203,10 @@ def test_a_document_keeps_what_is_modelled_apart(explored: Exploration) -> None:
 
 
 def test_where_no_power_is_published_none_is_told(
-    tiny_fp32: Artifact, tiny_store: Store, tmp_path: Path
+    small: Artifact, tiny_store: Store, tmp_path: Path
 ) -> None:
     board = find_board("de10-agilex")
-    found = document(tried(tiny_fp32, tiny_store, "FP11", "FP8", board=board, split="train"))
+    found = document(tried(small, tiny_store, "FP11", "FP8", board=board, split="train"))
     for one in found["variants"]:
         assert one["modelled"]["power_w"] is None
         assert one["modelled"]["images_per_s_per_w"] is None
@@ -222,25 +259,27 @@ def test_the_plot_says_that_it_is_modelled_and_names_every_variant(
     assert write_explore_plot(document(explored), again)[0].read_text() == text
 
 
+@pytest.mark.parametrize("precision", [Precision.BF16, Precision.INT8])
 def test_an_artifact_of_another_precision_is_refused(
-    tiny_int8: Artifact, tiny_store: Store
+    small: Artifact, tiny_store: Store, precision: Precision
 ) -> None:
-    with pytest.raises(DeviceError, match=r"^precision-unsupported: .*int8"):
-        tried(tiny_int8, tiny_store, "FP11")
+    other = replace(small, card=small.card.model_copy(update={"precision": precision}))
+    with pytest.raises(DeviceError, match=rf"^precision-unsupported: .*{precision}"):
+        tried(other, tiny_store, "FP11")
 
 
 def test_a_split_without_images_is_refused(
-    tiny_fp32: Artifact, tiny_store: Store, monkeypatch: pytest.MonkeyPatch
+    small: Artifact, tiny_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UsageError, match=r"^split-name: "):
-        tried(tiny_fp32, tiny_store, "FP11", split="all")
+        tried(small, tiny_store, "FP11", split="all")
     monkeypatch.setattr(Store, "select", lambda self, split: np.array([], np.int64))
     with pytest.raises(DataError, match=r"^split-empty: "):
-        tried(tiny_fp32, tiny_store, "FP11")
+        tried(small, tiny_store, "FP11")
 
 
 def test_the_command_writes_document_and_plots(
-    tiny_fp32: Artifact,
+    small: Artifact,
     tiny_store: Store,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -250,7 +289,7 @@ def test_the_command_writes_document_and_plots(
         **(module.explore.__kwdefaults__ or {}), "variants": [VARIANTS[3]],
     })  # fmt: skip
     out = tmp_path / "deep" / "explored"
-    words = ["fpga", "explore", tiny_fp32.path, "--data", tiny_store.path, "--split", "train"]
+    words = ["fpga", "explore", small.path, "--data", tiny_store.path, "--split", "train"]
     words += ["--images", "6", "--samples", "100", "--out", out]
     monkeypatch.setattr(sys, "argv", ["thorax", *map(str, words), "--json"])
     with pytest.raises(SystemExit) as caught:

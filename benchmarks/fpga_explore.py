@@ -1,0 +1,63 @@
+"""Claim: what falling precision leaves of two networks, and what it would bring, side by side.
+
+    python -m benchmarks.fpga_explore STORE ARTIFACT...
+
+Each artifact (fp32) goes through `thorax fpga explore`: AUROC on the validation split of the store
+is computed with the overlay's arithmetic, speed, area and power are modelled. Plots go to
+docs/figures. The networks of docs/fpga.md are those that benchmarks.precisions trains on phantoms.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.result import table, write
+from thorax.durable import write_bytes
+
+FIGURES: Final = Path(__file__).resolve().parents[1] / "docs" / "figures"
+
+
+def explore(artifact: Path, store: Path) -> dict[str, Any]:
+    """Return the document of one network; its plot goes to the figures."""
+    with tempfile.TemporaryDirectory() as name:
+        out = Path(name)
+        words = ["fpga", "explore", artifact, "--data", store, "--out", out]
+        command = [sys.executable, "-m", "thorax", *map(str, words)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        found: dict[str, Any] = json.loads((out / "explore.json").read_text("utf-8"))
+        FIGURES.mkdir(exist_ok=True)
+        plot = FIGURES / f"fpga_explore_{found['model'].partition('-')[0]}.svg"
+        write_bytes(plot, (out / "explore.svg").read_bytes())
+    return found
+
+
+def main() -> None:
+    """Explore every artifact, and leave all documents in one file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("artifacts", type=Path, nargs="+")
+    given = parser.parse_args()
+    documents = [explore(artifact, given.store) for artifact in given.artifacts]
+    for document in documents:
+        table(
+            f"{document['model']}, AUROC computed, images/s/W modelled",
+            ("precision", "mean AUROC", "minus FP32", "images/s/W"),
+            [
+                (
+                    one["name"],
+                    f"{one['mean_auroc']['value']:.4f}",
+                    f"{one['mean_difference']['value']:+.4f}",
+                    f"{one['modelled']['images_per_s_per_w']:.2f}",
+                )
+                for one in document["variants"]
+            ],
+        )
+    print(write("fpga_explore", {"documents": documents}))
+
+
+if __name__ == "__main__":
+    main()
