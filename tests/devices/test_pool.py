@@ -1,5 +1,7 @@
 """Several devices that share the work: who is asked, in which order answers come, none is lost."""
 
+import subprocess
+import sys
 import threading
 from collections import Counter
 from pathlib import Path
@@ -126,6 +128,33 @@ def test_no_thread_stays_when_the_line_is_empty(small: Artifact) -> None:
     for thread in set(threading.enumerate()) - before:
         thread.join(30)
     assert set(threading.enumerate()) == before
+
+
+def test_a_program_that_ends_has_answered_what_it_started() -> None:
+    program = (
+        "from thorax.devices.pool import Pool\n"
+        "pool = Pool([[None, None], [None]])\n"
+        "for number in range(50):\n"
+        "    pool.start(lambda lane: lane.member, lambda request: print(request.status))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.count("done") == 50
+    assert done.stderr == ""
+
+
+def test_a_request_that_no_thread_can_run_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool: Pool[int] = Pool([[Idle()]])
+    told: list[Status] = []
+
+    def none(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none)
+        with pytest.raises(RuntimeError, match="new thread"):
+            pool.start(lambda lane: 1, lambda request: told.append(request.status))
+    assert told == [Status.CANCELLED]
+    assert pool.start(lambda lane: 2).result() == 2
 
 
 # As an engine.

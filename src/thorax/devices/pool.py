@@ -3,7 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -92,7 +92,13 @@ class Pool(Generic[Answer]):
         request = Request(callback)
         with self._change:
             self._line.append((request, run))
-        self._hire()
+        try:
+            self._hire()
+        except RuntimeError:
+            # No thread can be had. Those that are there will see to it; without any, nobody will.
+            if not self._workers:
+                request.cancel()
+                raise
         return request
 
     def _hire(self) -> None:
@@ -100,31 +106,45 @@ class Pool(Generic[Answer]):
             if self._workers >= len(self) or not self._line:
                 return
             self._workers += 1
-        threading.Thread(target=self._work, name="request").start()
+        try:
+            threading.Thread(target=self._work, name="request").start()
+        except RuntimeError:
+            with self._change:
+                self._workers -= 1
+            raise
 
     def _work(self) -> None:
-        while True:
+        while self._serve():
+            pass
+
+    def _serve(self) -> bool:
+        """Answer the next request of the line; False when this thread is needed no more."""
+        with self._change:
+            if not self._line:
+                self._workers -= 1
+                return False
+        with self.lend() as lane:
             with self._change:
-                if not self._line:
-                    self._workers -= 1
-                    return
-            with self.lend() as lane:
-                with self._change:
-                    taken = self._line.popleft() if self._line else None
-                if taken is None:
-                    continue
-                request, run = taken
-                if not request.begin(lane.request):
-                    continue
-                try:
-                    request.done(run(lane))
-                except Exception as error:
-                    request.failed(error)
-            if request.called_back:
-                # A callback may take its time: another takes this one's place meanwhile.
-                with self._change:
-                    self._workers -= 1
-                self._hire()
-                request.end()
-                return
+                taken = self._line.popleft() if self._line else None
+            if taken is None:
+                return True
+            request, run = taken
+            if not request.begin(lane.request):
+                return True
+            try:
+                request.done(run(lane))
+            except Exception as error:
+                request.failed(error)
+        if not request.called_back:
             request.end()
+            return True
+        # A callback may take its time, and wait for others: another takes this one's place.
+        with self._change:
+            self._workers -= 1
+        with suppress(RuntimeError):
+            self._hire()
+        request.end()
+        with self._change:
+            needed = self._workers < len(self) and bool(self._line)
+            self._workers += needed
+        return needed
