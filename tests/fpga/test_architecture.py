@@ -1,6 +1,7 @@
 """Architectures: those that come along, files, and the strings of old bitstreams."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -10,12 +11,14 @@ from thorax.config import write_effective
 from thorax.errors import DataError, UsageError
 from thorax.fpga.architecture import (
     Architecture,
+    OverlayPrecision,
     find_architecture,
     format_architecture,
     list_architectures,
     parse_architecture,
     read_architecture,
 )
+from thorax.fpga.formats import FORMATS
 
 STRINGS = (
     "4x2x16x32_fp16_sb9408_fcd1024_actk4_poolk4_normk1_owk2_image300x300x8192_mbfr",
@@ -147,6 +150,14 @@ def test_what_is_no_architecture_is_refused_with_those_there_are() -> None:
     with pytest.raises(UsageError, match="8x48-fp11") as refused:
         find_architecture("fast")
     assert refused.value.code == "fpga-architecture"
+
+
+def test_precisions_are_the_formats_and_their_bytes_those_of_a_block() -> None:
+    assert set(get_args(OverlayPrecision)) == set(FORMATS)
+    for name in list_architectures():
+        found = find_architecture(name)
+        stored = FORMATS[found.precision].bytes_per_value(found.c_vector)
+        assert found.weight_bytes == stored
 
 
 def test_bytes_of_a_weight_are_those_of_whole_blocks() -> None:

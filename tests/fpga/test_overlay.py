@@ -1,6 +1,7 @@
 """The cycle model: by hand, by identities, and against an independent calculation."""
 
 import functools
+from dataclasses import replace
 
 import pytest
 from tests.fpga.networks import NETWORKS, Stack
@@ -69,6 +70,50 @@ def test_known_networks_take_what_an_independent_calculation_says(name: str, pla
 def test_a_batch_of_eight_does_as_well(name: str, images_per_s: float) -> None:
     found = estimate(layers_of(name), at_250_mhz("4x2x16x64-fp11"), batch=8)
     assert array_images_per_s(found) == pytest.approx(images_per_s, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("change", "images_per_s"),
+    [
+        ({}, 93.7),
+        ({"auxiliary": Auxiliary(activation_k=2, pool_k=2)}, 90.2),
+        ({"auxiliary": Auxiliary(activation_k=8, pool_k=8)}, 93.9),
+        ({"overhead_cycles": 0}, 94.6),
+        ({"overhead_cycles": 2000}, 90.9),
+        ({"memory": Memory(bank_bytes_per_s=8e9, efficiency=1)}, 92.7),
+        ({"clock_hz": 200e6}, 75),
+        ({"clock_hz": 300e6}, 112),
+    ],
+)
+def test_each_part_matters_as_much_as_in_an_independent_calculation(
+    change: dict[str, object], images_per_s: float
+) -> None:
+    architecture = at_250_mhz("8x48-fp11").model_copy(update=change)
+    found = estimate(layers_of("ResNet-50"), architecture)
+    assert found.images_per_s == pytest.approx(images_per_s, rel=0.004)
+
+
+def test_without_bypass_taps_it_is_as_fast_as_that_calculation_says() -> None:
+    layers = [replace(layer, residual=False) for layer in layers_of("ResNet-50")]
+    found = estimate(layers, at_250_mhz("8x48-fp11"))
+    assert found.images_per_s == pytest.approx(98.1, rel=0.001)
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture", "shares"),
+    [
+        ("ResNet-50", "8x48-fp11", (0.97, 0.01, 0.01)),
+        ("ResNet-50", "4x2x16x64-fp11", (0.60, 0.02, 0.38)),
+        ("VGG16", "4x2x16x64-fp11", (0.48, 0, 0.52)),
+    ],
+)
+def test_layers_wait_for_what_that_calculation_says(
+    name: str, architecture: str, shares: tuple[float, ...]
+) -> None:
+    found = estimate(layers_of(name), at_250_mhz(architecture))
+    for bound, share in zip((Bound.COMPUTE, Bound.DRAIN, Bound.FILTER), shares, strict=True):
+        waited = sum(layer.cycles for layer in found.layers if layer.bound is bound)
+        assert waited / found.cycles == pytest.approx(share, abs=0.006)
 
 
 def one(channels: int, filters: int, kernel: int, *, side: int = 8, groups: int = 1) -> Layer:

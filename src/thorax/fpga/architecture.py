@@ -16,20 +16,11 @@ from pydantic import Field, model_validator
 
 from thorax.config import Settings, check, load
 from thorax.errors import DataError, UsageError
+from thorax.fpga.formats import EXPONENT_BITS, FORMATS
 
 Family = Literal["arria10", "agilex5", "agilex7"]
 Weights = Literal["block", "ternary", "binary"]
 OverlayPrecision = Literal["fp8", "fp9", "fp11", "fp12agx", "fp13agx", "fp16"]
-
-MANTISSA_BITS: Final[Mapping[str, int]] = {
-    "fp8": 4, "fp9": 5, "fp11": 7, "fp12agx": 8, "fp13agx": 9, "fp16": 12,
-}  # fmt: skip
-"""Bits of one number beside the exponent that its block shares: sign and magnitude, or two's
-complement (handbook 863373, s. 9.4.1: FP11 = INT7-BFP, FP12AGX = INT8-BFP, FP13AGX = INT9-BFP,
-FP16 = INT12-BFP). FP8 and FP9 go on in the same way and are no product of the vendor."""
-
-EXPONENT_BITS: Final = 5
-"""Of the exponent that a block shares (handbook 863373, s. 9.4.1)."""
 
 _WEIGHT_BITS: Final = {"ternary": 2, "binary": 1}
 
@@ -192,7 +183,7 @@ class Architecture(Settings):
     @property
     def value_bits(self) -> int:
         """Bits of one multiplied number beside its block's exponent."""
-        return MANTISSA_BITS[self.precision]
+        return FORMATS[self.precision].bits
 
     @property
     def weight_bits(self) -> int:
@@ -288,8 +279,8 @@ def parse_architecture(text: str) -> Architecture:
     words = _words(text)
     if len(words) < 2 or not _VECTORS.fullmatch(words[0]):
         raise _misread(text, words[0], "sizes such as 4x2x16x64 or 8x48, then a precision")
-    if words[1] not in MANTISSA_BITS:
-        raise _misread(text, words[1], f"one of {', '.join(MANTISSA_BITS)}")
+    if words[1] not in FORMATS:
+        raise _misread(text, words[1], f"one of {', '.join(FORMATS)}")
     vectors = [int(size) for size in words[0].split("x")]
     given = _given(text, words[2:])
     if "sb" not in given:

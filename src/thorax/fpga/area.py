@@ -7,16 +7,11 @@ not have (products in logic, fixed-point accumulators, weights of two or three v
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from thorax.fpga.architecture import EXPONENT_BITS, Architecture, Budget
-
-MAGNITUDE_BITS: Final[Mapping[str, int]] = {
-    "fp8": 3, "fp9": 4, "fp11": 6, "fp12agx": 7, "fp13agx": 8, "fp16": 11,
-}  # fmt: skip
-"""Bits of a magnitude, its leading one included."""
+from thorax.fpga.architecture import Architecture, Budget
+from thorax.fpga.formats import EXPONENT_BITS, FORMATS
 
 _M20K_WIDTH: Final = 40
 _M20K_WORDS: Final = 512
@@ -87,7 +82,7 @@ def products_per_dsp(architecture: Architecture) -> int:
     share an operand (derived): w = 18, two a block, on Arria 10; w = 9, four a block, on Agilex,
     and w = 18 there for what is wider. It gives the vendor's 4 of FP11 and 2 of FP16.
     """
-    bits = MAGNITUDE_BITS[architecture.precision]
+    bits = FORMATS[architecture.precision].magnitude_bits
     count, width = (2, 18) if architecture.family == "arria10" or bits > 9 else (4, 9)
     return count * (1 + (width - bits) // (2 * bits))
 
@@ -119,7 +114,7 @@ def _other_dsp(architecture: Architecture, lanes: int) -> int:
 
 
 def _alm(architecture: Architecture, products: int, in_logic: int, lanes: int) -> float:
-    bits = MAGNITUDE_BITS[architecture.precision]
+    bits = FORMATS[architecture.precision].magnitude_bits
     total = _ALM_REST + _ALM_LANE * lanes
     if set(architecture.ranges.activations) - {"Relu"}:
         total += _ALM_KERNELS

@@ -11,8 +11,9 @@ different bitstreams. That the energy of a product follows the bits of its two f
 
 from typing import Final
 
-from thorax.fpga.architecture import MANTISSA_BITS, Architecture
+from thorax.fpga.architecture import Architecture
 from thorax.fpga.boards import Board
+from thorax.fpga.formats import FORMATS
 
 _MACS: Final = 4.09e9
 """Products of a ResNet-50 image of 224 x 224 (He et al., arXiv 1512.03385, table 1, has 3.8e9, by
@@ -45,4 +46,4 @@ def board_power(board: Board, architecture: Architecture, macs_per_s: float) -> 
     if board.name != _BOARD:
         return None
     bits = architecture.value_bits * architecture.weight_bits
-    return IDLE_W + PRODUCT_J * bits / MANTISSA_BITS["fp11"] ** 2 * macs_per_s
+    return IDLE_W + PRODUCT_J * bits / FORMATS["fp11"].bits ** 2 * macs_per_s
