@@ -25,6 +25,7 @@ from thorax.measure.tables import (
     in_order,
     interval_text,
     pointing_table,
+    precision_text,
     rich_table,
     series_names,
     speed_table,
@@ -148,6 +149,19 @@ def test_modelled_figures_are_told_apart(page: _Page) -> None:
     assert "Images/s 244 INT8" in page.text
     assert "What the cards would do: modelled, not measured" in page.text
     assert "Cycles of 4x2x16x64_fp11 at 243 MHz (calibrated)" in page.text
+
+
+def test_a_page_marks_tables_in_which_nothing_was_measured(source: str) -> None:
+    marked = re.findall(r'<div class="scroll modelled"><table>\s*<caption>(.*?)</caption>', source)
+    assert marked == ["What the cards would do: modelled, not measured"]
+
+
+def test_what_a_card_computes_in_stands_beside_what_is_stored() -> None:
+    document = made_up.benchmark("fp32", 300.0, simulated=True)
+    assert precision_text({**document, "compute": "fp11+f32"}) == "FP32 as FP11"
+    assert precision_text({**document, "compute": "f32+fp16+fp11"}) == "FP32 as FP16/FP11"
+    assert precision_text({"precision": "fp11", "compute": "fp11+f32"}) == "FP11"
+    assert precision_text({"precision": "int8", "compute": "f32"}) == "INT8"
 
 
 def test_an_emulation_has_no_bar_and_no_tile(tmp_path: Path) -> None:

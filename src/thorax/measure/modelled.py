@@ -56,5 +56,6 @@ def modelled_table(documents: Sequence[Document]) -> Table | None:
             tuple(rows),
             (True,) * len(rows),
             " ".join(sources),
+            modelled=True,
         )
     )

@@ -45,6 +45,7 @@ from thorax.measure.tables import (
     mean_interval,
     plain_name,
     pointing_table,
+    precision_text,
     rate_text,
     series_names,
     speed_table,
@@ -216,7 +217,7 @@ def _tiles(
             best = max(group, key=lambda bar: float(bar.document["images_per_s"]))
             told = next(one for one in speed if best.document in (one, one.get("modelled")))
             where = [str(told[key]) for key in ("device", "scenario") if told.get(key)]
-            detail = ", ".join([str(told.get("precision", "")).upper(), *where])
+            detail = ", ".join([precision_text(told), *where])
             tiles.append(Tile(name, rate_text(best.document["images_per_s"]), detail))
     return tiles
 
@@ -289,9 +290,9 @@ def _speed(documents: Sequence[Document], optimized: Sequence[Document]) -> Sect
     text: tuple[str, ...] = ()
     if any(document.get("simulated") for document in documents):
         text = (
-            f"Hatched bars and rows in italics are {MODELLED}: time and power of a simulated card"
-            " are computed from its architecture, not read from a clock or a meter. Rows marked"
-            " emulated are the wall time of the computer that emulates its arithmetic.",
+            f"Hatched bars and tables are {MODELLED}: time and power of a simulated card are"
+            " computed from its architecture, not read from a clock or a meter. Rows in italics,"
+            " marked emulated, are the wall time of the computer that emulates its arithmetic.",
         )
     kept = tuple(table for table in tables if table is not None)
     return Section("speed", "Speed and size", text, plots, kept)

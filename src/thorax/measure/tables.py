@@ -45,6 +45,7 @@ class Table:
         simulated: for each row, whether its figures come from a model, or from the emulation of a
             simulated device, and not from a device at work.
         note: what a reader must know, or "".
+        modelled: whether no figure in it was measured, which a page then marks.
     """
 
     title: str
@@ -52,6 +53,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     simulated: tuple[bool, ...] = ()
     note: str = ""
+    modelled: bool = False
 
 
 def rich_table(table: Table) -> "Group":
@@ -256,7 +258,7 @@ def speed_table(documents: Sequence[Document]) -> Table:
         reference = _reference(document, documents)
         rows.append(
             (
-                str(document.get("precision", "")).upper(),
+                precision_text(document),
                 str(document.get("device", "")),
                 str(document.get("scenario", "")),
                 number_text(document.get("streams"), "d"),
@@ -408,8 +410,19 @@ def _joined(document: Document, keys: Sequence[str]) -> str:
         value = document.get(key)
         if value is not None:
             text = str(value)
-            parts.append(text.upper() if key == "precision" else text.rstrip("/").split("/")[-1])
+            told = (
+                precision_text(document) if key == "precision" else text.rstrip("/").split("/")[-1]
+            )
+            parts.append(told)
     return " ".join(parts)
+
+
+def precision_text(document: Document) -> str:
+    """Return how weights are stored and, of a simulated card, what it computes in: FP32 as FP11."""
+    stored = str(document.get("precision", "")).upper()
+    computed = [part for part in str(document.get("compute", "")).split("+") if part[:2] == "fp"]
+    told = "/".join(computed).upper()
+    return f"{stored} as {told}" if told and told != stored else stored
 
 
 def number_text(value: object, form: str) -> str:
@@ -437,4 +450,5 @@ def dense(table: Table) -> Table:
         tuple(tuple(row[place] for place in kept) for row in table.rows),
         table.simulated,
         table.note,
+        table.modelled,
     )
