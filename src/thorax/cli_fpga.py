@@ -335,7 +335,7 @@ def partition(
     json: Json = False,
 ) -> None:
     """Who runs what of a network, why, what crosses, and the cards' time, which is modelled."""
-    from thorax.devices.core import list_parts
+    from thorax.devices.core import list_parts, simulates
     from thorax.devices.modelled import find_offloads, forecast
     from thorax.devices.partition import partition as split
     from thorax.fpga.card import list_cards
@@ -347,7 +347,7 @@ def partition(
         require_svg(svg)
     graph = open_graph(model, side=side)
     made = split(graph.model, device, merge=merge, state=state)
-    cards = {card.name: card for card in list_cards(state)}
+    cards = {card.name: card for card in list_cards(state)} if simulates(device) else {}
     offloads = find_offloads(graph.model, made, cards)
     told = document(
         graph.name,
