@@ -28,6 +28,8 @@ _KERNELS: Final[Mapping[str, int]] = {
     "GroupConvolutionBackpropData": 1,
 }
 """Axis of input channels in the weights of a layer."""
+_AT_ONCE: Final = 1 << 20
+"""Weights folded at a time: the reference computes in float64, in several arrays of that size."""
 _GROUPED: Final = ("GroupConvolution", "GroupConvolutionBackpropData")
 _PREPARATION: Final = (
     "Convert", "Multiply", "Divide", "Add", "Subtract", "Clamp", "Transpose", "Reshape", "Concat",
@@ -162,7 +164,12 @@ def fold_weights(
         values = _weights(node, old)
         by_channel = np.moveaxis(values, axis, 1)
         flat = by_channel.reshape(*by_channel.shape[:2], -1)
-        folded = quantize(flat, block=block, precision=form, rounding=rounding)
+        folded = np.concatenate(
+            [
+                quantize(part, block=block, precision=form, rounding=rounding)
+                for part in np.array_split(flat, min(len(flat), -(-flat.size // _AT_ONCE)))
+            ]
+        )
         whole = np.moveaxis(folded.reshape(by_channel.shape), 1, axis)
         new = ov.op.Constant(np.ascontiguousarray(whole))
         shared = len(old.output(0).get_target_inputs()) > 1

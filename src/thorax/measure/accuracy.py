@@ -13,7 +13,6 @@ from thorax.data.store import Store
 from thorax.devices.core import simulates
 from thorax.devices.engine import Engine, Outputs
 from thorax.devices.engine import compile as compile_artifact
-from thorax.devices.placement import Numerics
 from thorax.errors import DataError
 from thorax.heatmap import peak
 from thorax.measure.forecast import forecast_engine
@@ -48,23 +47,22 @@ class Validation:
 
 
 def open_engines(model: Artifact, others: Sequence[Artifact], device: str) -> list[Engine]:
-    """Compile a model and what it is compared with for the same device.
+    """Compile a model and what it is compared with, for the same device.
 
-    On a simulated card, which computes in the format of its bitstream, those of FP32 and FP16 that
-    a model is compared with answer in FP32 as they would elsewhere, so that the difference is what
-    the card's format costs. Without any, the model itself is compared so.
+    A simulated card computes in the format of its bitstream. What a model on one is compared with
+    runs on the CPU as its own precision says, so that the difference is what the card's format
+    costs; FP11, which nothing else computes, stays on the card. Without any, the model is compared
+    with itself so.
 
     Raises:
         DeviceError, ModelError: as `thorax.devices.engine.compile`.
     """
     engines = [compile_artifact(model, device, hint="throughput")]
-    if simulates(device) and not others:
+    if simulates(device) and not others and model.card.precision is not Precision.FP11:
         others = [model]
     for other in others:
-        numerics: Numerics = "bitstream"
-        if other is model or other.card.precision in (Precision.FP32, Precision.FP16):
-            numerics = "fp32"
-        engines.append(compile_artifact(other, device, hint="throughput", numerics=numerics))
+        apart = simulates(device) and other.card.precision is not Precision.FP11
+        engines.append(compile_artifact(other, "CPU" if apart else device, hint="throughput"))
     return engines
 
 

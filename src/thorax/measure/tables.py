@@ -131,8 +131,7 @@ def images_text(document: Document) -> str:
 def series_names(documents: Sequence[Document]) -> list[str]:
     """Return a short name for each document: its precision, and whatever else tells them apart."""
     keys = ["precision"]
-    more = ("device", "compute", "scenario", "model", "predictions", "store", "split", "streams")
-    for key in more:
+    for key in ("device", "scenario", "model", "predictions", "store", "split", "streams"):
         names = [_joined(document, keys) for document in documents]
         if "" in names or len(set(names)) < len(names):
             values = {str(document.get(key)) for document in documents}
