@@ -164,7 +164,7 @@ def erase(card: CardName, state: State = None, json: Json = False) -> None:
 def analyze(
     model: AnyNetwork,
     arch: Annotated[
-        str, Option(help="Architecture: a .toml file, a name, or the string of a bitstream.")
+        str, Option(help="A .toml file, a name, an old architecture string, or a bitstream.")
     ],
     batch: Batch = 1,
     board: BoardName = None,
@@ -176,8 +176,10 @@ def analyze(
 ) -> None:
     """Modelled speed, memory traffic and area of a network on an overlay, layer by layer."""
     from thorax.fpga.architecture import find_architecture
+    from thorax.fpga.bitstreams import BITSTREAMS
 
-    architecture = find_architecture(arch)
+    known = BITSTREAMS.get(arch)
+    architecture = find_architecture(arch) if known is None else known.architecture
     document = _analyzed(model, side, architecture, batch, board)
 
     def show() -> None:

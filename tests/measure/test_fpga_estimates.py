@@ -7,18 +7,20 @@ from typing import Any
 
 import openvino as ov
 import pytest
-from tests.fpga.networks import resnet18
+from tests.fpga.networks import resnet18, resnet50
 
 from thorax import cli
 from thorax.artifact import Artifact
 from thorax.fpga.architecture import find_architecture, read_architecture
 from thorax.fpga.area import area
+from thorax.fpga.bitstreams import BITSTREAMS
 from thorax.fpga.boards import find_board
 from thorax.fpga.overlay import estimate
 from thorax.fpga.search import budget_of
 from thorax.fpga.workload import describe
 from thorax.measure.fpga_estimates import TOP, analyze, analyze_tables
 
+BITSTREAM = "2019R1_RC_FP11_ResNet_SqueezeNet_VGG"
 STRING = "4x2x16x64_fp11_sb18823_i1_actk8_poolk8_owk8_image224x224"
 
 
@@ -69,6 +71,20 @@ def test_the_document_is_that_of_the_model(document: dict[str, Any]) -> None:
     assert document["images_per_s_per_w"] == document["images_per_s"] / document["power_w"]
     assert document["calibrated"] == ["clock_hz"]
     json.dumps(document, allow_nan=False)
+
+
+def test_the_cards_of_both_papers_draw_what_was_published() -> None:
+    layers = describe(resnet50())
+    for name, images_per_s, power_w in (("8x48-fp11", 104.9, 43), ("4x2x16x64-fp11", 312.75, 50)):
+        found = analyze("n", layers, find_architecture(name), board=find_board("pac-a10"))
+        assert found["images_per_s"] == pytest.approx(images_per_s, rel=0.003)
+        # The line was drawn for a ResNet-50 of 4.09e9 products; this one has 3.86e9.
+        assert found["power_w"] == pytest.approx(power_w, rel=0.02)
+
+
+def test_a_bitstream_stands_for_its_architecture(typed: Typed, tiny_fp32: Artifact) -> None:
+    found = typed.json("analyze", tiny_fp32.path, "--arch", BITSTREAM)
+    assert found["architecture"]["name"] == BITSTREAMS[BITSTREAM].architecture.name
 
 
 def test_without_a_board_power_is_unknown_and_nothing_is_divided_by_it() -> None:

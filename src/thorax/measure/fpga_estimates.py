@@ -3,6 +3,7 @@
 Every figure here is modelled.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -10,6 +11,8 @@ from thorax.fpga.architecture import DEVICES, Architecture, format_architecture
 from thorax.fpga.area import area
 from thorax.fpga.boards import Board
 from thorax.fpga.overlay import Bound, Estimate, LayerEstimate, estimate
+from thorax.fpga.power import SOURCE as POWER_SOURCE
+from thorax.fpga.power import board_power
 from thorax.fpga.workload import Layer
 from thorax.measure.tables import Document, Table, dense, number_text, rate_text
 
@@ -36,10 +39,12 @@ def analyze(
         layers: of `describe`.
         architecture: what they would run on.
         batch: images that a fully connected layer sees together.
-        board: whose published power counts; None leaves power out.
+        board: whose power counts, as `board_power` models it under this load, or else as it is
+            published; None leaves power out.
     """
     found = estimate(layers, architecture, batch=batch)
-    power_w = None if board is None else board.power_w
+    macs = sum(layer.macs for layer in layers)
+    power_w, power_source = _power(board, architecture, macs * found.images_per_s)
     taken = area(architecture)
     room = architecture.budget or DEVICES[architecture.family]
     return {
@@ -56,7 +61,7 @@ def analyze(
         "latency_s": found.latency_s if found.cycles else None,
         "cycles": found.cycles,
         "utilization": found.utilization,
-        "macs": sum(layer.macs for layer in layers),
+        "macs": macs,
         "ddr_bytes": found.ddr_bytes,
         "ddr_bytes_per_s": found.ddr_bytes_per_s,
         "area": {"dsp": taken.dsp, "m20k": taken.m20k, "alm": taken.alm},
@@ -64,11 +69,21 @@ def analyze(
         "fits": taken.fits(room),
         "board": None if board is None else board.name,
         "power_w": power_w,
-        "power_source": None if board is None else board.power_source,
+        "power_source": power_source,
         "images_per_s_per_w": found.images_per_s / power_w if power_w and found.cycles else None,
         "bounds": _bounds(found),
         "layers": [_layer(layer, found) for layer in found.layers],
     }
+
+
+def _power(
+    board: Board | None, architecture: Architecture, macs_per_s: float
+) -> tuple[float | None, str | None]:
+    """Return the watts of a board under this load, or under that of its source; and the source."""
+    if board is None:
+        return None, None
+    here = board_power(board, architecture, macs_per_s) if math.isfinite(macs_per_s) else None
+    return (board.power_w, board.power_source) if here is None else (here, POWER_SOURCE)
 
 
 def _bounds(found: Estimate) -> dict[str, float]:
@@ -182,7 +197,7 @@ def totals_table(document: Document) -> Table:
         ("Products used", number_text(document["utilization"], ".0%")),
         ("DDR, MB an image", number_text(document["ddr_bytes"] / 1e6, ",.1f")),
         ("DDR, MB/s", number_text(document["ddr_bytes_per_s"] / 1e6, ",.0f")),
-        ("Power of the board, W", number_text(power_w, "g") or "unknown"),
+        ("Power of the board, W", number_text(power_w, ".1f") or "unknown"),
         ("Images/s/W", number_text(document["images_per_s_per_w"], ".2f")),
         ("Vectors, rows x columns x in x out", f"{sizes} {architecture['precision'].upper()}"),
         ("Clock, MHz", number_text(architecture["clock_hz"] / 1e6, "g")),
@@ -191,7 +206,7 @@ def totals_table(document: Document) -> Table:
     notes = [
         f"Calibrated: {', '.join(document['calibrated'])}." if document["calibrated"] else "",
         f"Assumed: {', '.join(document['assumed'])}." if document["assumed"] else "",
-        f"Power: {document['power_source']}." if document["power_source"] else "",
+        _sentence(document["power_source"]),
         "Host and PCIe are left out.",
     ]
     return Table(
@@ -224,6 +239,13 @@ def area_table(document: Document) -> Table:
             "" if document["fits"] else "It does not fit.",
         )
     )
+
+
+def _sentence(source: str | None) -> str:
+    if not source:
+        return ""
+    told = source if source.startswith("power") else f"power: {source}"
+    return f"{told[0].upper()}{told[1:]}."
 
 
 def _short(name: str) -> str:
