@@ -45,6 +45,27 @@ def test_networks_answer_as_on_the_cpu_and_are_cut_as_told(
     assert told == {name: ran[name] for name in told}
 
 
+@pytest.mark.parametrize("name", ["googlenet", "interrupted"])
+def test_quantisers_leave_the_numbers_of_subgraphs_as_told(name: str, cards: Path) -> None:
+    model = NETWORKS[name]()
+    placed = place(model, HETERO)
+    compiled = compile_placed(placed, {}, {"PERF_COUNT": True})
+    request = compiled.create_infer_request()
+    request.infer({0: image()})
+    rows = {row.name: row for row in placed.partition.rows}
+    totals = CounterTotals()
+    totals.add(request.profiling_info)
+    ran = {row.name: row.subgraph for row in totals.mean() if row.name in rows}
+    assert len(ran) > 10
+    assert {name: rows[name].subgraph for name in ran} == ran
+    # What was put in is no layer of the network, and changes its answer a little.
+    assert set(rows) == {row.name for row in place(model, HETERO, numerics="fp32").partition.rows}
+    wanted = compile_graph(model)(image())[0]
+    got = request.get_output_tensor(0).data
+    assert not np.array_equal(got, wanted)
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=0.1)
+
+
 def test_a_layer_in_the_middle_that_no_card_has_cuts_the_network(cards: Path) -> None:
     split = place(interrupted(), HETERO, numerics="fp32").partition
     assert [one.device for one in split.subgraphs] == ["FPGA.0", "CPU"] * 3
@@ -147,3 +168,16 @@ def test_a_layer_of_ones_own_runs_beside_a_card(cards: Path) -> None:
     assert "custom" in rows["double"].reason
     answer = compile_placed(placed, {}, {})(image(32))[0]
     np.testing.assert_allclose(answer, compile_graph(model)(image(32))[0], rtol=0, atol=1e-5)
+
+
+def test_twins_by_name_are_told_apart(cards: Path) -> None:
+    model = interrupted()
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "Convolution":
+            node.set_friendly_name("twin")
+    placed = place(model, HETERO, numerics="fp32")
+    twins = [row.name for row in placed.partition.rows if row.type == "Convolution"]
+    assert twins == ["twin", "twin#2", "twin#3", "twin#4", "twin#5"]
+    assert [layer.name for one in placed.offloads for layer in one.layers][:2] == ["twin", "twin#2"]
+    answer = compile_placed(placed, {}, {})(image())[0]
+    np.testing.assert_allclose(answer, compile_graph(model)(image())[0], rtol=0, atol=1e-5)

@@ -9,7 +9,7 @@ import openvino as ov
 
 from thorax.devices.core import list_parts, openvino_name, simulates, thorax_name
 from thorax.devices.modelled import Offload, find_offloads
-from thorax.devices.partition import Partition, assign, partition, read_split
+from thorax.devices.partition import Partition, assign, partition, read_split, set_apart
 from thorax.errors import DeviceError
 from thorax.fpga.card import Card, find_card
 from thorax.fpga.emulation import emulate
@@ -62,8 +62,10 @@ def place(
     Raises:
         DeviceError, ModelError: as `partition`.
     """
-    split = partition(model, device, merge=merge, state=state)
-    ready = model.clone()
+    plain = model.clone()
+    set_apart(plain)
+    split = partition(plain, device, merge=merge, state=state)
+    ready = plain.clone()
     assign(ready, split)
     cards: dict[str, Card] = {}
     arithmetic: dict[str, str] = {}
@@ -80,7 +82,7 @@ def place(
             arithmetic[part] = overlay.precision
     assign(ready, split)
     final = read_split(ready, split)
-    offloads = find_offloads(model, final, cards)
+    offloads = find_offloads(plain, final, cards)
     return Placement(ready, device, final, cards, arithmetic, offloads)
 
 
