@@ -45,20 +45,31 @@ def programmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     """One convolution and a head, 16 x 16 pixels: answers in no time."""
-    folder = tmp_path_factory.mktemp("small")
+    return network(tmp_path_factory.mktemp("small"), side=16, channels=8, layers=1)
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """A second's work of a processor, in many layers."""
+    return network(tmp_path_factory.mktemp("long"), side=128, channels=64, layers=40)
+
+
+def network(folder: Path, *, side: int, channels: int, layers: int) -> Artifact:
     random = np.random.Generator(np.random.Philox(key=5))
-    image = ops.parameter([1, 1, 16, 16], np.uint8, name=INPUT)
-    weights = random.normal(size=(8, 1, 3, 3)).astype(np.float32)
-    scaled = ops.multiply(ops.convert(image, np.float32), ops.constant(np.float32(1 / 255)))
-    ones = [1, 1]
-    layer = ops.relu(ops.convolution(scaled, ops.constant(weights), ones, ones, ones, ones))
+    image = ops.parameter([1, 1, side, side], np.uint8, name=INPUT)
+    layer = ops.multiply(ops.convert(image, np.float32), ops.constant(np.float32(1 / 255)))
+    ones, given = [1, 1], 1
+    for _ in range(layers):
+        weights = random.normal(size=(channels, given, 3, 3)).astype(np.float32) * 0.05
+        made = ops.convolution(layer, ops.constant(weights), ones, ones, ones, ones)
+        layer, given = ops.relu(made), channels
     pooled = ops.reduce_mean(layer, ops.constant(np.array([2, 3])), False)
-    head = random.normal(size=(8, 2)).astype(np.float32)
+    head = random.normal(size=(channels, 2)).astype(np.float32)
     scores = ops.sigmoid(ops.matmul(pooled, ops.constant(head), False, False))
     scores.output(0).set_names({PROBABILITY})
     ov.save_model(ov.Model([scores], [image]), folder / artifact.XML, compress_to_fp16=False)
     told = Card(
-        name="small", topology="small", label_set="two", labels=("A", "B"), input=InputSpec(16),
+        name="small", topology="small", label_set="two", labels=("A", "B"), input=InputSpec(side),
         precision=Precision.FP32, parameters=88, macs=18448, size_bytes=0,
     )  # fmt: skip
     return Artifact(folder, artifact.seal(folder, told))
@@ -104,7 +115,7 @@ def test_a_slow_member_does_not_hold_the_others_up() -> None:
     go = threading.Event()
     served: Counter[int] = Counter()
 
-    def run(lane: Lane) -> int:
+    def run(lane: Lane, request: Request[int]) -> int:
         served[lane.member] += 1
         if lane.member == 0:
             assert go.wait(30)
@@ -135,7 +146,7 @@ def test_a_program_that_ends_has_answered_what_it_started() -> None:
         "from thorax.devices.pool import Pool\n"
         "pool = Pool([[None, None], [None]])\n"
         "for number in range(50):\n"
-        "    pool.start(lambda lane: lane.member, lambda request: print(request.status))\n"
+        "    pool.start(lambda lane, request: lane.member, lambda request: print(request.status))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.count("done") == 50
@@ -152,9 +163,9 @@ def test_a_request_that_no_thread_can_run_is_told_at_once(monkeypatch: pytest.Mo
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", none)
         with pytest.raises(RuntimeError, match="new thread"):
-            pool.start(lambda lane: 1, lambda request: told.append(request.status))
+            pool.start(lambda lane, request: 1, lambda request: told.append(request.status))
     assert told == [Status.CANCELLED]
-    assert pool.start(lambda lane: 2).result() == 2
+    assert pool.start(lambda lane, request: 2).result() == 2
 
 
 # As an engine.
@@ -205,6 +216,32 @@ def test_many_images_over_four_cards_are_answered_in_their_order(
     order = np.random.default_rng(3).permutation(200)
     wanted = compile(small, "HETERO:FPGA.0,CPU").infer_many(stack, order)
     assert same(compile(small, FOUR).infer_many(stack, order), wanted)
+
+
+@pytest.mark.parametrize("device", ["CPU", "HETERO:FPGA.0,CPU"])
+def test_a_request_that_runs_is_stopped_and_its_lane_answers_the_next(
+    programmed: None, long: Artifact, device: str
+) -> None:
+    engine = compile(long, device, streams=1)
+    image = np.zeros((1, 1, 128, 128), np.uint8)
+    for _ in range(3):
+        request = engine.start(image)
+        while request.wait(0) is Status.WAITING:
+            request.wait(0.001)
+        request.cancel()
+        assert request.wait(60) is Status.CANCELLED
+    assert engine.start(image).result().probability.shape == (1, 2)
+
+
+def test_an_image_of_another_size_is_a_request_that_fails(small: Artifact) -> None:
+    engine = compile(small, streams=1)
+    request = engine.start(np.zeros((1, 1, 3, 3), np.uint8))
+    assert request.wait(60) is Status.FAILED
+    with pytest.raises(DeviceError) as refused:
+        request.result()
+    assert refused.value.code == "request-failed"
+    image = noise(1)[0]
+    assert same(engine.start(image).result(), engine.infer(image))
 
 
 def test_a_pool_says_what_all_of_its_members_are(programmed: None, small: Artifact) -> None:

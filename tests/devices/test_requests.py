@@ -17,7 +17,7 @@ class Device:
         self.running, self.go = threading.Event(), threading.Event()
         self.stopped = False
 
-    def run(self, lane: Lane) -> int:
+    def run(self, lane: Lane, request: Request[int]) -> int:
         self.running.set()
         assert self.go.wait(30)
         if self.stopped:
@@ -82,7 +82,7 @@ def test_what_is_done_is_not_cancelled(pool: Pool[int], device: Device) -> None:
 def test_a_failure_is_the_answer_and_the_next_request_has_its_own(
     pool: Pool[int], device: Device, error: Exception
 ) -> None:
-    def fail(lane: Lane) -> int:
+    def fail(lane: Lane, request: Request[int]) -> int:
         raise error
 
     told: list[Status] = []
@@ -169,7 +169,7 @@ def test_cancelling_and_answering_at_once_give_one_answer(device: Device) -> Non
         for request in requests[turn::2]:
             request.cancel()
 
-    requests = [pool.start(lambda lane: 7, tell) for _ in range(300)]
+    requests = [pool.start(lambda lane, request: 7, tell) for _ in range(300)]
     threads = [threading.Thread(target=stop, args=[turn]) for turn in range(2)]
     for thread in threads:
         thread.start()

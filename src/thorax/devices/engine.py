@@ -164,9 +164,11 @@ class Engine:
             (1, 14)
         """
 
-        def run(lane: Lane) -> Outputs:
-            # A request that `infer` runs would not listen to `cancel`.
+        def run(lane: Lane, asked: Request[Outputs]) -> Outputs:
+            # OpenVINO cancels what `start_async` started, not what `infer` runs or will start.
             lane.request.start_async({0: images}, share_inputs=True)
+            if asked.stopped:
+                lane.request.cancel()
             lane.request.wait()
             return self.members[lane.member]._read(lane.request, profile=profile)
 

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import openvino as ov
 
@@ -27,6 +27,10 @@ class Lane:
     request: ov.InferRequest
 
 
+Work: TypeAlias = Callable[[Lane, Request[Answer]], Answer]
+"""Makes an answer with a lane; the request says whether it is still wanted."""
+
+
 class Pool(Generic[Answer]):
     """Lanes that are lent to whoever has work, and a line for work that is not waited for.
 
@@ -46,7 +50,7 @@ class Pool(Generic[Answer]):
         self._last = [-1] * len(members)
         self._lent = 0
         self._change = threading.Condition()
-        self._line: deque[tuple[Request[Answer], Callable[[Lane], Answer]]] = deque()
+        self._line: deque[tuple[Request[Answer], Work[Answer]]] = deque()
         self._workers = 0
 
     def __len__(self) -> int:
@@ -77,7 +81,7 @@ class Pool(Generic[Answer]):
 
     def start(
         self,
-        run: Callable[[Lane], Answer],
+        run: Work[Answer],
         callback: Callable[[Request[Answer]], object] | None = None,
     ) -> Request[Answer]:
         """Put work in the line and return at once; it is run in the order it came.
@@ -86,7 +90,8 @@ class Pool(Generic[Answer]):
         the lane is free again: what they wait for still comes, and what they start too.
 
         Args:
-            run: makes the answer with the lane it is given.
+            run: makes the answer with the lane it is given; what it starts there before a call of
+                `cancel`, that call stops, and what it starts after one it is to stop itself.
             callback: called once with the request when it is done, cancelled or failed.
         """
         request = Request(callback)
@@ -132,7 +137,7 @@ class Pool(Generic[Answer]):
             if not request.begin(lane.request):
                 return True
             try:
-                request.done(run(lane))
+                request.done(run(lane, request))
             except Exception as error:
                 request.failed(error)
         if not request.called_back:

@@ -42,6 +42,7 @@ class Request(Generic[Answer]):
 
     Attributes:
         status: where it stands.
+        stopped: whether it was asked to be given up.
     """
 
     def __init__(self, callback: Callable[["Request[Answer]"], object] | None = None) -> None:
@@ -50,7 +51,7 @@ class Request(Generic[Answer]):
         self._answer: Answer | None = None
         self._error: Exception | None = None
         self._runner: Stoppable | None = None
-        self._stopped = False
+        self.stopped = False
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread: int | None = None
@@ -90,7 +91,7 @@ class Request(Generic[Answer]):
         before that; one that is answered stays as it is. `wait` says which.
         """
         with self._lock:
-            self._stopped = True
+            self.stopped = True
             if self._runner is not None:
                 self._runner.cancel()
             waiting = self.status is Status.WAITING
@@ -115,7 +116,7 @@ class Request(Generic[Answer]):
     def failed(self, error: Exception) -> None:
         """Answer a request that runs with what went wrong; cancelled when that was asked for."""
         with self._lock:
-            if self._stopped and isinstance(error, RuntimeError):
+            if self.stopped and isinstance(error, RuntimeError):
                 self._settle(Status.CANCELLED, error=_cancelled())
             elif isinstance(error, RuntimeError):
                 self._settle(Status.FAILED, error=_failed(error))
