@@ -99,7 +99,9 @@ def list_(
     bitstreams: Annotated[
         bool, Option("--bitstreams", help="The bitstreams there are, not the cards.")
     ] = False,
-    board: Annotated[str | None, Option(help="With --bitstreams: those of this board.")] = None,
+    board: Annotated[
+        str | None, Option(help="The bitstreams of this board, not the cards.")
+    ] = None,
     state: State = None,
     json: Json = False,
 ) -> None:
@@ -109,7 +111,7 @@ def list_(
     from thorax.fpga.card import list_cards
     from thorax.measure.fpga_tables import bitstreams_table, cards_table
 
-    if bitstreams:
+    if bitstreams or board is not None:
         known = BITSTREAMS.values() if board is None else bitstreams_for(find_board(board).name)
         document = [_bitstream(one) for one in known]
         table = bitstreams_table(document)

@@ -204,17 +204,17 @@ def test_programming_says_that_it_is_simulated_and_where(
     assert out.count(f"Intel PAC with Arria 10 GX (simulated), {RESNET}") == 4
 
 
-@pytest.mark.parametrize("board", [(), ("--board", "a10dk")])
+@pytest.mark.parametrize("words", [("--bitstreams",), ("--board", "a10dk")])
 def test_the_registry_is_listed_within_100_columns(
-    board: tuple[str, ...], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    words: tuple[str, ...], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    status, out, _ = typed(capfd, monkeypatch, "list", "--bitstreams", *board)
+    status, out, _ = typed(capfd, monkeypatch, "list", *words)
     assert status == 0
     assert max(map(len, out.splitlines())) <= 100
     assert "…" not in out
-    status, out, _ = typed(capfd, monkeypatch, "list", "--bitstreams", *board, "--json")
+    status, out, _ = typed(capfd, monkeypatch, "list", *words, "--json")
     found = json.loads(out)
-    assert {one["board"] for one in found} == ({board[1]} if board else {
+    assert {one["board"] for one in found} == ({words[1]} if words[1:] else {
         "pac-a10", "a10dk", "mustang-sg1", "mustang-sg2",
     })  # fmt: skip
     assert all(one["assumed"] and one["max_kernel"] == 14 for one in found)

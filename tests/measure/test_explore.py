@@ -213,6 +213,7 @@ def test_where_no_power_is_published_none_is_told(
         assert one["modelled"]["images_per_s"] > 0
     table = explore_table(found)
     assert "Img/s/W" not in table.columns
+    assert "no power is published" in table.note
     assert all(len(row) == len(table.columns) for row in table.rows)
     write_explore_plot(found, tmp_path)
     assert "per watt" not in (tmp_path / "explore.svg").read_text()

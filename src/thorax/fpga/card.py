@@ -148,7 +148,7 @@ def _misfit(bitstream: Bitstream, card: str, board: Board) -> UsageError:
     return UsageError(
         "fpga-board-bitstream",
         f"{bitstream.name} is for board {bitstream.board}, and {card} is a {board.name}: {those}; "
-        f"`thorax fpga list --bitstreams --board {board.name}` has all; choose one of them, or "
+        f"`thorax fpga list --board {board.name}` has all; choose one of them, or "
         f"make the card another: --board {bitstream.board}",
     )
 

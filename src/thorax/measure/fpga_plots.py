@@ -129,7 +129,7 @@ def _mark(axes: Axes, one: Document, key: str) -> None:
         (x, auroc["value"]),
         xytext=(5, 6),
         textcoords="offset points",
-        rotation=35,
+        rotation=45,
         rotation_mode="anchor",
     )
 

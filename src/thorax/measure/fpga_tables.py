@@ -106,11 +106,13 @@ def _explore_note(document: Document) -> str:
         for one in document["variants"]
         if one["name"] not in lost and (one["mean_difference"]["high"] or 0) < 0
     ]
+    watts = any(one["modelled"]["power_w"] for one in document["variants"])
+    rest = "its area, and the board's power" if watts else "and its area; no power is published"
     told = [
         f"Mean AUROC of {images_text({**document, 'simulated': False})}, computed with the "
         "overlay's arithmetic, nothing trained after rounding. All else is modelled: the fastest "
         "overlay of rows x columns x input x output channels a cycle that the device has room "
-        "for, its area, and the board's power. * none is better in both."
+        f"for, {rest}. * none is better in both."
     ]
     if lost:
         told.append(f"{_and(lost)}: destroyed, no better than chance.")
