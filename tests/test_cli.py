@@ -420,6 +420,16 @@ def test_devices_are_a_list_with_the_keys_of_the_contract(typed: Run) -> None:
     listed = json.loads(out)
     assert status == 0
     assert [set(one) for one in listed] == [
-        {"name", "full_name", "simulated", "precisions"} for _ in listed
+        {"name", "full_name", "simulated", "precisions", "arithmetic"} for _ in listed
     ]
-    assert "CPU" in {one["name"] for one in listed}
+    simulated = {one["name"]: one["simulated"] for one in listed}
+    assert simulated["CPU"] is False
+    assert simulated["FPGA.3"] is True
+    assert {one["arithmetic"] for one in listed} == {None}, "cards come unprogrammed"
+
+
+def test_the_table_of_devices_marks_simulated_cards(typed: Run, cards: Path) -> None:
+    status, out, _ = typed("devices")
+    assert status == 0
+    assert out.count("(simulated)") == 4
+    assert "fp11" in out
