@@ -94,6 +94,14 @@ def test_the_first_of_a_list_that_has_a_layer_runs_it(cards: Path) -> None:
     assert split.crossings == ()
 
 
+@pytest.mark.parametrize("device", ["CPU", "HETERO:CPU", "HETERO"])
+def test_a_network_without_a_card_is_whole(device: str) -> None:
+    split = partition(interrupted(), device)
+    assert {row.device for row in split.rows} == {"CPU"}
+    assert [one.number for one in split.subgraphs] == [0]
+    assert all(row.reason for row in split.rows)
+
+
 def test_affinities_stand_on_every_node(cards: Path) -> None:
     model = interrupted()
     split = partition(model, "HETERO:FPGA.3,CPU")

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import openvino as ov
 
-from thorax.devices.core import list_devices, simulates, thorax_name
+from thorax.devices.core import has_real_fpga, list_devices, simulates, thorax_name
 from thorax.devices.partition import partition
 from thorax.devices.placement import Numerics, compile_placed, place, target
 from thorax.fpga.plugin import listed_plugins, open_cards
@@ -36,9 +36,12 @@ class DropInCore(ov.Core):  # type: ignore[misc]  # OpenVINO has no types
     """
 
     def __init__(self, *, numerics: Numerics = "bitstream", state: Path | None = None) -> None:
-        open_cards()
-        with listed_plugins() as listed:
-            super().__init__(listed)
+        if has_real_fpga():
+            super().__init__()
+        else:
+            open_cards()
+            with listed_plugins() as listed:
+                super().__init__(listed)
         self._numerics: Numerics = numerics
         self._state = state
 

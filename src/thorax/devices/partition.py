@@ -140,7 +140,8 @@ def partition(
     if missing:
         _refuse(model, device, parts, asked, missing, state)
     before = len(_Cut.of(model, chosen).crossings())
-    if merge:
+    # Without a card OpenVINO itself splits the graph, and moves nothing.
+    if merge and simulates(device):
         _move_islands(model, chosen, reasons, asked)
     return _describe(_Cut.of(model, chosen), device, reasons, before)
 
