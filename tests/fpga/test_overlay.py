@@ -153,6 +153,21 @@ def test_a_pool_behind_a_convolution_costs_no_cycle_but_its_width_counts() -> No
     assert convolution.drain_cycles == 64 * 64 / (1 * 4)
 
 
+def test_kernels_that_are_absent_hold_nothing_up() -> None:
+    net = Stack(4, 8)
+    layers = describe(net.close(net.pool(net.pool(net.conv(net.image, 64, 1), 2, 2), 2, 2)))
+    bare = PLAIN.model_copy(update={"auxiliary": Auxiliary(activation_k=0, pool_k=0)})
+    convolution, *pools = estimate(layers, bare).layers
+    # As wide as the array.
+    assert convolution.drain_cycles == 64 * 64 / (8 * 4)
+    assert [pool.cycles for pool in pools] == [0, 0]
+
+
+def test_nothing_to_compute_takes_no_time() -> None:
+    found = estimate([], PLAIN)
+    assert (found.cycles, found.ddr_bytes, found.utilization) == (0, 0, 0)
+
+
 def test_a_pool_of_what_others_read_too_is_a_pass_of_its_own() -> None:
     net = Stack(8, 8)
     data = net.conv(net.image, 8, 1)

@@ -50,7 +50,8 @@ class LayerEstimate:
         feature_cycles: that its feature maps take to and from external memory.
         bound: which of them decides.
         ddr_bytes: moved for one image.
-        utilization: useful products of all that the PE array could make meanwhile, 0-1.
+        utilization: useful products of all that the PE array could make meanwhile; above 1 only
+            by Winograd.
     """
 
     layer: Layer
@@ -77,7 +78,8 @@ class Estimate:
         latency_s: from the first image of a batch in to the last one out.
         ddr_bytes: moved for one image.
         ddr_bytes_per_s: on average.
-        utilization: useful products of all that the PE array could make, 0-1.
+        utilization: useful products of all that the PE array could make; above 1 only by
+            Winograd.
     """
 
     architecture: Architecture

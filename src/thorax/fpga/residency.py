@@ -41,14 +41,22 @@ class Flow:
     left: tuple[bool, ...]
 
     def width(self, at: int, architecture: Architecture) -> int:
-        """Return the channels a cycle of the narrowest kernel that a layer's output passes."""
-        auxiliary, layer = architecture.auxiliary, self.layers[at]
-        widths = [] if layer.kind in (LayerKind.POOL, LayerKind.NORM) else [auxiliary.activation_k]
-        if self.pooled[at] or layer.kind is LayerKind.POOL:
-            widths.append(auxiliary.pool_k)
-        if self.normed[at] or layer.kind is LayerKind.NORM:
-            widths.append(auxiliary.norm_k)
-        return min(widths)
+        """Return the channels a cycle of the narrowest kernel that a layer's output passes.
+
+        0 for a pool or normalisation of its own whose kernel is absent; one on another's way is
+        left to the host where its kernel is.
+        """
+        auxiliary, kind = architecture.auxiliary, self.layers[at].kind
+        if kind is LayerKind.POOL:
+            return auxiliary.pool_k
+        if kind is LayerKind.NORM:
+            return auxiliary.norm_k
+        widths = [
+            auxiliary.activation_k,
+            auxiliary.pool_k if self.pooled[at] else 0,
+            auxiliary.norm_k if self.normed[at] else 0,
+        ]
+        return min((width for width in widths if width), default=architecture.k_vector)
 
 
 @dataclass(frozen=True, slots=True)
