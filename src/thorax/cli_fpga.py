@@ -342,6 +342,7 @@ def partition(
     from thorax.devices.core import list_parts, simulates
     from thorax.devices.modelled import find_offloads, forecast
     from thorax.devices.partition import partition as split
+    from thorax.devices.partition import set_apart
     from thorax.fpga.card import list_cards
     from thorax.ir.graphs import open_graph
     from thorax.measure.partition import TOP, document, partition_tables
@@ -350,6 +351,7 @@ def partition(
     if svg is not None:
         require_svg(svg)
     graph = open_graph(model, side=side)
+    set_apart(graph.model)
     made = split(graph.model, device, merge=merge, state=state)
     cards = {card.name: card for card in list_cards(state)} if simulates(device) else {}
     offloads = find_offloads(graph.model, made, cards)

@@ -18,7 +18,7 @@ from thorax.devices.modelled import (
     join,
     model_offload,
 )
-from thorax.devices.partition import Partition, partition
+from thorax.devices.partition import Partition, Subgraph, partition
 from thorax.fpga.bitstreams import find_bitstream
 from thorax.fpga.boards import find_board
 from thorax.fpga.card import CARDS, Card
@@ -164,7 +164,7 @@ def test_rows_are_six_a_subgraph_modelled_and_the_others_as_measured(
         for name, number in (("first", 0), ("middle", 1), ("second", 2))
     ]
     parts = [model_offload(one) for one in offloads]
-    rows = count(parts, split, measured)
+    rows = count(parts, split, split, measured)
     assert [row.name for row in rows] == [*STEPS, "middle", *STEPS]
     assert [row.origin for row in rows] == ["modelled"] * 6 + ["measured"] + ["modelled"] * 6
     assert [row.device for row in rows] == ["FPGA.0"] * 6 + ["CPU"] + ["FPGA.0"] * 6
@@ -178,7 +178,7 @@ def test_layers_of_a_card_make_up_the_execute_step_and_count_no_second_time(
     split: Partition, offloads: tuple[Offload, ...]
 ) -> None:
     parts = [model_offload(one) for one in offloads]
-    rows = count(parts, split, [], layers=True)
+    rows = count(parts, split, split, [], layers=True)
     layers = [row for row in rows if row.part_of]
     assert [row.name for row in layers] == ["first", "second"]
     assert not any(row.counts for row in layers)
@@ -187,6 +187,30 @@ def test_layers_of_a_card_make_up_the_execute_step_and_count_no_second_time(
         (execute,) = (row for row in rows if row.name == STEPS[2] and row.subgraph == number)
         assert sum(own) == pytest.approx(execute.real_s)
     assert [row.name for row in rows if row.counts] == [*STEPS, *STEPS]
+
+
+def test_subgraphs_that_the_emulation_adds_are_not_those_of_the_network(
+    split: Partition, offloads: tuple[Offload, ...]
+) -> None:
+    # HETERO may cut between what imitates the arithmetic of a card: here before both of its parts.
+    cut = {0: 1, 1: 2, 2: 4}
+    made = replace(
+        split,
+        rows=tuple(replace(row, subgraph=cut[row.subgraph]) for row in split.rows),
+        subgraphs=tuple(
+            Subgraph(number, "CPU" if number == 2 else "FPGA.0", (), 0, 0) for number in range(5)
+        ),
+    )
+    measured = [
+        Counter(name, "Any", "jit", "EXECUTED", 1.0, 1.0, number)
+        for name, number in (
+            ("image/fp11", 0), ("first", 1), ("middle_reorder", 2), ("middle", 2),
+            ("middle/fp11", 3), ("second", 4),
+        )
+    ]  # fmt: skip
+    rows = count([model_offload(one) for one in offloads], split, made, measured)
+    assert [row.name for row in rows] == [*STEPS, "middle_reorder", "middle", *STEPS]
+    assert [row.subgraph for row in rows] == [0] * 6 + [1, 1] + [2] * 6
 
 
 def test_a_network_without_cards_has_no_offload(model: ov.Model) -> None:

@@ -182,7 +182,8 @@ def find_offloads(
     """Return what simulated cards run of a network.
 
     Args:
-        model: before anything was put in that imitates the arithmetic of cards.
+        model: before anything was put in that imitates the arithmetic of cards; no two layers
+            have one name (`thorax.devices.partition.set_apart`).
         split: of the same layers; those that it does not know are constant.
         cards: by the names that the split calls them.
 
@@ -315,7 +316,8 @@ def join(forecasts: Sequence[Forecast], *, left_out: Sequence[str] = ()) -> Fore
 
 def count(
     parts: Sequence[Modelled],
-    split: Partition,
+    network: Partition,
+    made: Partition,
     measured: Sequence[Counter],
     *,
     layers: bool = False,
@@ -326,21 +328,27 @@ def count(
 
     Args:
         parts: of every subgraph that a card runs.
-        split: of the graph that was measured.
+        network: who runs what; rows are in the order of its subgraphs, and have their numbers.
+        made: the same in the subgraphs that were measured.
         measured: as the engine counted them.
         layers: add what each layer of a card takes of its execute time.
     """
-    made = {part.offload.number: part for part in parts}
+    devices = {one.number: one.device for one in made.subgraphs}
+    numbers = {row.name: row.subgraph for row in network.rows}
+    among = {row.subgraph: numbers[row.name] for row in made.rows if row.name in numbers}
+    others: dict[int, list[Counter]] = {}
+    for row in measured:
+        # Without HETERO there is one subgraph, which no counter names.
+        device = devices[row.subgraph or 0]
+        if not is_fpga(device):
+            number = numbers.get(row.name, among.get(row.subgraph or 0, len(network.subgraphs)))
+            others.setdefault(number, []).append(replace(row, subgraph=number, device=device))
+    modelled = {part.offload.number: part for part in parts}
     rows: list[Counter] = []
-    for subgraph in split.subgraphs:
-        if subgraph.number in made:
-            rows += _steps(made[subgraph.number], layers=layers)
-        elif not is_fpga(subgraph.device):
-            rows += [
-                replace(row, subgraph=subgraph.number, device=subgraph.device)
-                for row in measured
-                if row.subgraph in (subgraph.number, None)
-            ]
+    for number in range(len(network.subgraphs) + 1):
+        if number in modelled:
+            rows += _steps(modelled[number], layers=layers)
+        rows += others.get(number, [])
     return rows
 
 

@@ -28,7 +28,9 @@ class Placement:
     Attributes:
         model: with the cards' arithmetic put in.
         device: the device string.
-        partition: who runs what.
+        partition: who runs what, in the subgraphs that HETERO makes of this graph.
+        network: who runs what, in the subgraphs that a card would run: what was put in to imitate
+            its arithmetic makes HETERO cut more often.
         cards: simulated cards that run part of it, by name.
         arithmetic: what each device that runs part of it computes in, by name.
         offloads: what the cards run, to model their time by.
@@ -37,6 +39,7 @@ class Placement:
     model: ov.Model
     device: str
     partition: Partition
+    network: Partition
     cards: Mapping[str, Card]
     arithmetic: Mapping[str, str]
     offloads: tuple[Offload, ...]
@@ -81,9 +84,8 @@ def place(
             emulate(ready, layers, precision=overlay.precision, block=overlay.c_vector)
             arithmetic[part] = overlay.precision
     assign(ready, split)
-    final = read_split(ready, split)
-    offloads = find_offloads(plain, final, cards)
-    return Placement(ready, device, final, cards, arithmetic, offloads)
+    offloads = find_offloads(plain, split, cards)
+    return Placement(ready, device, read_split(ready, split), split, cards, arithmetic, offloads)
 
 
 def target(device: str) -> str:

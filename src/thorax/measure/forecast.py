@@ -35,7 +35,7 @@ def _rows(engine: Engine, *, layers: bool = False) -> list[Counter]:
     if placed is None or not measured:
         return measured
     parts = [model_offload(one, batch=engine.batch) for one in placed.offloads]
-    return count(parts, placed.partition, measured, layers=layers)
+    return count(parts, placed.network, placed.partition, measured, layers=layers)
 
 
 def forecast_engine(engine: Engine, *, measure: bool = False) -> Forecast | None:
@@ -78,7 +78,7 @@ def _others_s(engine: Engine) -> float | None:
 
 def _has_others(engine: Engine) -> bool:
     assert engine.placement is not None
-    split, cards = engine.placement.partition, engine.placement.cards
+    split, cards = engine.placement.network, engine.placement.cards
     return any(one.layers and one.device not in cards for one in split.subgraphs)
 
 
