@@ -1,10 +1,11 @@
 """Claim: what falling precision leaves of two networks, and what it would bring, side by side.
 
-    python -m benchmarks.fpga_explore STORE ARTIFACT...
+    python -m benchmarks.fpga_explore STORE ARTIFACT... [--side 224]
 
 Each artifact (fp32) goes through `thorax fpga explore`: AUROC on the validation split of the store
-is computed with the overlay's arithmetic, speed, area and power are modelled. Plots go to
-docs/figures. The networks of docs/fpga.md are those that benchmarks.precisions trains on phantoms.
+is computed with the overlay's arithmetic, speed, area and power are modelled, with --side for
+images of another side than the network was trained on. Plots go to docs/figures. The networks of
+docs/fpga.md are those that benchmarks.precisions trains on phantoms.
 """
 
 import argparse
@@ -21,16 +22,18 @@ from thorax.durable import write_bytes
 FIGURES: Final = Path(__file__).resolve().parents[1] / "docs" / "figures"
 
 
-def explore(artifact: Path, store: Path) -> dict[str, Any]:
+def explore(artifact: Path, store: Path, side: int | None) -> dict[str, Any]:
     """Return the document of one network; its plot goes to the figures."""
     with tempfile.TemporaryDirectory() as name:
         out = Path(name)
         words = ["fpga", "explore", artifact, "--data", store, "--out", out]
+        words += [] if side is None else ["--side", side]
         command = [sys.executable, "-m", "thorax", *map(str, words)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         found: dict[str, Any] = json.loads((out / "explore.json").read_text("utf-8"))
         FIGURES.mkdir(exist_ok=True)
-        plot = FIGURES / f"fpga_explore_{found['model'].partition('-')[0]}.svg"
+        network = found["model"].partition("-")[0]
+        plot = FIGURES / f"fpga_explore_{network}_{found['modelled_side']}px.svg"
         write_bytes(plot, (out / "explore.svg").read_bytes())
     return found
 
@@ -40,8 +43,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("store", type=Path)
     parser.add_argument("artifacts", type=Path, nargs="+")
+    parser.add_argument("--side", type=int)
     given = parser.parse_args()
-    documents = [explore(artifact, given.store) for artifact in given.artifacts]
+    documents = [explore(artifact, given.store, given.side) for artifact in given.artifacts]
     for document in documents:
         table(
             f"{document['model']}, AUROC computed, images/s/W modelled",
@@ -56,7 +60,8 @@ def main() -> None:
                 for one in document["variants"]
             ],
         )
-    print(write("fpga_explore", {"documents": documents}))
+    side = documents[0]["modelled_side"]
+    print(write(f"fpga_explore_{side}px", {"documents": documents}))
 
 
 if __name__ == "__main__":

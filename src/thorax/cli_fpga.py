@@ -286,6 +286,10 @@ def explore(
     images: Annotated[
         int | None, Option(min=1, help="How many of the split, evenly spaced; default: all.")
     ] = None,
+    side: Annotated[
+        int | None,
+        Option(min=8, help="Of the images that speed is modelled for; default: the network's."),
+    ] = None,
     samples: Annotated[int, Option(min=100, help="Bootstrap resamples of patients.")] = 1000,
     json: Json = False,
 ) -> None:
@@ -304,7 +308,14 @@ def explore(
 
         out.mkdir(parents=True, exist_ok=True)
     found = run.explore(
-        artifact, store, wanted, split=split, images=images, samples=samples, bar=_bar
+        artifact,
+        store,
+        wanted,
+        split=split,
+        images=images,
+        side=side,
+        samples=samples,
+        bar=_bar,
     )
     document = run.document(found)
     if out is not None:

@@ -19,7 +19,7 @@ from thorax.artifact import Artifact, Card, Precision
 from thorax.data.store import Store
 from thorax.devices.engine import INPUT, PROBABILITY
 from thorax.devices.engine import compile as compile_artifact
-from thorax.errors import DataError, DeviceError, UsageError
+from thorax.errors import DataError, DeviceError, ModelError, UsageError
 from thorax.fpga.area import area
 from thorax.fpga.boards import find_board
 from thorax.fpga.overlay import estimate
@@ -200,6 +200,32 @@ def test_a_document_keeps_what_is_modelled_apart(explored: Exploration) -> None:
         assert "calibrated" in figures["source"]
         assert "assumed" in figures["source"]
     assert any(one["pareto"] for one in found["variants"])
+
+
+def test_speed_can_be_that_of_larger_images(small: Artifact, tiny_store: Store) -> None:
+    own, large = (
+        tried(small, tiny_store, "FP11", split="train", images=8, side=side) for side in (None, 224)
+    )
+    slower = own.trials[0].estimate.images_per_s / large.trials[0].estimate.images_per_s
+    assert 2 < slower < (224 / 48) ** 2 * 1.5
+    # The images that are asked about stay those of the store.
+    assert own.reference.mean.value == large.reference.mean.value
+    found = document(large)
+    assert (found["side"], found["modelled_side"]) == (48, 224)
+    assert "48 px, speed at 224 px" in explore_table(found).title
+
+
+def test_a_network_of_one_side_alone_is_told(
+    small: Artifact, tiny_store: Store, tmp_path: Path
+) -> None:
+    image = ops.parameter([1, 1, 48, 48], np.uint8, name=INPUT)
+    flat = ops.reshape(ops.convert(image, np.float32), ops.constant(np.array([1, 2304])), False)
+    end = ops.sigmoid(ops.matmul(flat, ops.constant(np.ones((2304, 14), np.float32)), False, False))
+    end.output(0).set_names({PROBABILITY})
+    ov.save_model(ov.Model([end], [image]), tmp_path / artifact.XML, compress_to_fp16=False)
+    other = Artifact(tmp_path, artifact.seal(tmp_path, small.card))
+    with pytest.raises(ModelError, match=r"^model-side: .*48 pixels a side, not 64"):
+        tried(other, tiny_store, "FP11", side=64)
 
 
 def test_where_no_power_is_published_none_is_told(

@@ -18,7 +18,7 @@ from thorax.artifact import Artifact, Precision
 from thorax.data.store import Store
 from thorax.devices.core import open_core
 from thorax.devices.engine import PROBABILITY
-from thorax.errors import DataError, DeviceError
+from thorax.errors import DataError, DeviceError, ModelError
 from thorax.fpga import power
 from thorax.fpga.architecture import Architecture, OverlayPrecision, Weights
 from thorax.fpga.area import Area, area
@@ -116,6 +116,7 @@ class Exploration:
         images: how many of the split.
         patients: of how many patients.
         samples: bootstrap resamples of patients.
+        side: of the images that speed is modelled for, pixels.
         board: that has the overlays.
         reference: AUROC of the FP32 network.
         trials: one a variant.
@@ -127,6 +128,7 @@ class Exploration:
     images: int
     patients: int
     samples: int
+    side: int
     board: Board
     reference: Intervals
     trials: tuple[Trial, ...]
@@ -147,6 +149,7 @@ def explore(
     *,
     split: str = "val",
     images: int | None = None,
+    side: int | None = None,
     samples: int = 1000,
     variants: Sequence[Variant] = VARIANTS,
     bar: Bar,
@@ -162,6 +165,7 @@ def explore(
         board: gives the device to fill, and power.
         split: of the store.
         images: how many of the split, evenly spaced; None takes all.
+        side: of the images that speed is modelled for, pixels; None: that of the network.
         samples: bootstrap resamples of patients.
         variants: what to try.
         bar: shows progress, as `thorax.ir.guard.Watcher.bar`.
@@ -170,7 +174,8 @@ def explore(
         DeviceError: `precision-unsupported` for an artifact of another precision.
         DataError: `split-empty`.
         UsageError: `store-side`, `store-labels` or `split-name`.
-        ModelError: as `describe`, `fpga-weights`.
+        ModelError: as `describe`, `fpga-weights`, or `model-side` for a network that takes images
+            of no other side.
     """
     card = artifact.card
     if card.precision not in (Precision.FP32, Precision.FP16):
@@ -185,7 +190,7 @@ def explore(
         raise DataError("split-empty", f"{store.path} has no images in its {split} split")
     labels = store.labels[indices]
     patients = [store.patients[index] for index in indices]
-    layers = describe(_read(artifact))
+    layers = describe(_resized(artifact, side or card.input.side))
     macs = sum(layer.macs for layer in layers if layer.kind in _ARRAY)
 
     def ask(model: ov.Model, name: str) -> Scores:
@@ -216,6 +221,7 @@ def explore(
         len(indices),
         len(set(patients)),
         samples,
+        side or card.input.side,
         board,
         metrics.bootstrap_auroc(labels, reference, patients, samples=samples),
         tuple(trials),
@@ -236,6 +242,7 @@ def document(found: Exploration) -> dict[str, Any]:
         "patients": found.patients,
         "samples": found.samples,
         "side": found.artifact.card.input.side,
+        "modelled_side": found.side,
         "board": found.board.name,
         "board_full_name": found.board.full_name,
         "simulated": True,
@@ -284,6 +291,24 @@ def _modelled(trial: Trial) -> dict[str, Any]:
 
 def _read(artifact: Artifact) -> ov.Model:
     return open_core().read_model(artifact.xml, artifact.bin)
+
+
+def _resized(artifact: Artifact, side: int) -> ov.Model:
+    """Return the network for images of a side, whose layers are called the same.
+
+    Raises:
+        ModelError: `model-side`.
+    """
+    model = _read(artifact)
+    try:
+        model.reshape([1, int(model.input(0).shape[1]), side, side])
+    except RuntimeError as error:
+        raise ModelError(
+            "model-side",
+            f"{artifact.path.name} takes images of {artifact.card.input.side} pixels a side, not "
+            f"{side}; leave out --side",
+        ) from error
+    return model
 
 
 def _spread(indices: npt.NDArray[np.int64], count: int | None) -> npt.NDArray[np.int64]:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from thorax.durable import write_bytes
+from thorax.measure.fpga_tables import sides_text
 from thorax.measure.plots import COLOURS, STYLE
 from thorax.measure.tables import Document
 
@@ -85,7 +86,7 @@ def _draw(document: Document) -> Figure:
     axes.set_xlabel(f"{unit}, modelled, logarithmic")
     axes.set_ylabel(f"Mean AUROC, {document['images']:,} images, 95% intervals")
     axes.set_title(
-        f"{document['model']}, {document['side']} px, on {document['board_full_name']} (simulated)"
+        f"{document['model']}, {sides_text(document)}, on {document['board_full_name']} (simulated)"
     )
     axes.set_xscale("log")
     axes.margins(x=0.1, y=0.12)

@@ -83,13 +83,20 @@ def explore_table(document: Document) -> Table:
         )
     power = ("W", "Img/s/W") if unit else ()
     return Table(
-        f"{document['model']}, {document['side']} px, falling precision on "
+        f"{document['model']}, {sides_text(document)}, falling precision on "
         f"{document['board_full_name']}",
         ("", "AUROC", "minus FP32 [95%]", "Vectors", "DSP", "M20K", "kALM", "Img/s", *power),
         tuple(rows),
         (False, *(True for _ in document["variants"])),
         _explore_note(document),
     )
+
+
+def sides_text(document: Document) -> str:
+    """Return what sides of images an exploration is about."""
+    if document["modelled_side"] == document["side"]:
+        return f"{document['side']} px"
+    return f"{document['side']} px, speed at {document['modelled_side']} px"
 
 
 def _interval_text(interval: Document) -> str:
