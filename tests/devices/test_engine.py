@@ -259,3 +259,24 @@ def test_a_card_that_is_not_programmed_says_what_would_do(cards: Path, tiny_fp32
     with pytest.raises(DeviceError, match="ResNet") as refused:
         compile(tiny_fp32, HETERO)
     assert refused.value.code == "fpga-unprogrammed"
+
+
+def test_arithmetic_of_a_card_needs_a_card(
+    cards: Path, tiny_fp32: Artifact, tmp_path: Path
+) -> None:
+    copy = tmp_path / "fp11"
+    shutil.copytree(tiny_fp32.path, copy)
+    told = tiny_fp32.card.model_copy(update={"precision": Precision.FP11})
+    made = Artifact(copy, artifact.seal(copy, told))
+    for device in ("CPU", "AUTO", "HETERO", "HETERO:CPU"):
+        with pytest.raises(DeviceError, match="HETERO:FPGA,CPU") as refused:
+            compile(made, device)
+        assert refused.value.code == "precision-unsupported"
+    assert compile(made, HETERO, numerics="fp32").precision is Precision.FP11
+
+
+def test_a_list_whose_first_device_runs_all_is_not_simulated(
+    cards: Path, tiny_fp32: Artifact
+) -> None:
+    engine = compile(tiny_fp32, "HETERO:CPU,FPGA.1")
+    assert (engine.devices, engine.compute, engine.simulated) == (("CPU",), "f32", False)
