@@ -48,6 +48,19 @@ def test_what_crosses_is_counted_in_bytes(cards: Path) -> None:
     assert entering["unsupported-3"] == entering["conv-4"] == tensor
 
 
+def test_each_part_of_a_layer_that_crosses_is_counted_once(cards: Path) -> None:
+    net = Builder(32)
+    value = net.softplus(net.conv(net.image, 64, 5))
+    halves = ops.split(value, ops.constant(1), 2)
+    first, again, second = (net.relu(halves.output(port)) for port in (0, 0, 1))
+    both = net.concat(*(net.conv(value, 64, 5) for value in (first, again, second)))
+    split = partition(net.model(both), HETERO)
+    part = 4 * 32 * 32 * 32
+    assert [one.device for one in split.subgraphs] == ["FPGA.0", "CPU", "FPGA.0", "CPU"]
+    assert [one.size_bytes for one in split.crossings[1:3]] == [part, part]
+    assert split.subgraphs[1].output_bytes == split.subgraphs[2].input_bytes == 2 * part
+
+
 def test_a_small_island_goes_to_its_neighbours(cards: Path) -> None:
     net = Builder(16)
     value = net.softplus(net.conv(net.image, 64, 5))

@@ -352,11 +352,17 @@ def _describe(
         own = "follows what takes it" if step.type == "Parameter" else "follows what it gives"
         reason = own if step.type in _PORTS else reasons[step.name]
         rows.append(Row(step.name, step.type, step.device, reason, number, size))
+    leaving = {
+        source
+        for step, number in zip(made.graph, made.numbers, strict=True)
+        for source in step.sources
+        if made.numbers[source[0]] != number
+    }
     subgraphs = []
     for number in range(max(made.numbers) + 1):
         inside = [place for place, one in enumerate(made.numbers) if one == number]
         own_rows = [row for row in rows if row.subgraph == number]
-        given = {one.layer: one.size_bytes for one in crossings if one.source == number}
+        given = {source for source in leaving if made.numbers[source[0]] == number}
         subgraphs.append(
             Subgraph(
                 number,
@@ -368,7 +374,7 @@ def _describe(
                     for place in inside
                     if made.graph[place].type == "Parameter"
                 ),
-                sum(given.values())
+                sum(made.sizes[place][port] for place, port in given)
                 + sum(
                     made.sizes[made.graph[place].sources[0][0]][made.graph[place].sources[0][1]]
                     for place in inside
