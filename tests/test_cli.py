@@ -360,6 +360,11 @@ def test_partition_tells_and_draws_who_runs_what(
     assert "layer1.0.conv1" in out
 
 
+def test_partition_refuses_what_no_card_takes(typed: Run, tiny_int8: Artifact, cards: Path) -> None:
+    words = ["partition", tiny_int8.path, "-d", "HETERO:FPGA,CPU"]
+    assert typed.refused(*words) == (5, "precision-unsupported")
+
+
 def test_partition_refuses_a_drawing_that_is_none(typed: Run, tiny_fp32: Artifact) -> None:
     words = ["partition", tiny_fp32.path, "-d", "CPU", "--svg", "split.jpg"]
     assert typed.refused(*words) == (2, "plot-format")

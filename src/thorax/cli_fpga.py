@@ -351,6 +351,7 @@ def partition(
 ) -> None:
     """Who runs what of a network, why, what crosses, and the cards' time, which is modelled."""
     from thorax.devices.core import list_parts, simulates
+    from thorax.devices.engine import require_precision
     from thorax.devices.modelled import find_offloads, forecast
     from thorax.devices.partition import partition as split
     from thorax.devices.partition import set_apart
@@ -362,6 +363,8 @@ def partition(
     if svg is not None:
         require_svg(svg)
     graph = open_graph(model, side=side)
+    if graph.card is not None:
+        require_precision(graph.card.precision, device, list_parts(device))
     set_apart(graph.model)
     made = split(graph.model, device, merge=merge, state=state)
     cards = {card.name: card for card in list_cards(state)} if simulates(device) else {}

@@ -301,7 +301,7 @@ def compile(
     core = open_core()
     precision = artifact.card.precision
     parts = physical_devices(device)
-    _require_precision(precision, device, parts)
+    require_precision(precision, device, parts)
     try:
         model = core.read_model(artifact.xml, artifact.bin)
     except RuntimeError as error:
@@ -347,8 +347,13 @@ def compile(
     return Engine(artifact, device, compiled, batch=batch)
 
 
-def _require_precision(precision: Precision, device: str, parts: Sequence[str]) -> None:
+def require_precision(precision: Precision, device: str, parts: Sequence[str]) -> None:
     """Refuse an artifact of a precision that a device would quietly compute in another.
+
+    Args:
+        precision: of the artifact.
+        device: the device string, to name it.
+        parts: the physical devices of it.
 
     Raises:
         DeviceError: `precision-unsupported`.
