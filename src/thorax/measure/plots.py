@@ -11,7 +11,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -22,7 +22,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from thorax.measure.tables import PRECISIONS, mean_interval, plain_name, rate_text
+from thorax.measure.modelled import has_model
+from thorax.measure.tables import (
+    PRECISIONS,
+    Document,
+    mean_interval,
+    plain_name,
+    rate_text,
+    series_names,
+)
 
 WIDTH: Final = 9.4
 """Inches of a plot as wide as the page."""
@@ -66,6 +74,29 @@ class Series:
     precision: str
     simulated: bool
     document: Mapping[str, Any]
+
+
+def name_series(documents: Sequence[Document]) -> list[Series]:
+    """Return the share of each document in a plot, under a name that tells it from the others."""
+    return [
+        Series(name, str(d.get("precision", "")), bool(d.get("simulated")), d)
+        for name, d in zip(series_names(documents), documents, strict=True)
+    ]
+
+
+def speed_bars(documents: Sequence[Document]) -> list[Series]:
+    """Return what devices at work measured, and after it what simulated cards would do.
+
+    How long an emulation takes is no speed of anything: it is left to the table.
+    """
+    named = name_series(documents)
+    measured = [one for one in named if one.document.get("images_per_s") and not one.simulated]
+    modelled = [
+        replace(one, simulated=True, document=one.document["modelled"])
+        for one in named
+        if has_model(one.document)
+    ]
+    return measured + modelled
 
 
 def auroc_plot(series: Sequence[Series]) -> str:

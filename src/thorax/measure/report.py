@@ -19,15 +19,16 @@ from thorax.artifact import INTENDED_USE
 from thorax.durable import write_text
 from thorax.errors import DataError, UsageError
 from thorax.measure.documents import COMMANDS
-from thorax.measure.modelled import MODELLED, alone_and_against, has_model, modelled_table
+from thorax.measure.modelled import MODELLED, alone_and_against, modelled_table
 from thorax.measure.noise import compare_tables
 from thorax.measure.optimizer_tables import artifact_table, tried_table
 from thorax.measure.plots import (
-    Series,
     auroc_plot,
     embed_image,
+    name_series,
     reliability_plot,
     roc_plot,
+    speed_bars,
     speed_plot,
     training_plot,
 )
@@ -212,7 +213,7 @@ def _tiles(
     if drop := _int8_drop(accuracy, optimized):
         tiles.append(drop)
     for simulated, name in ((False, "Images/s"), (True, "Images/s, modelled")):
-        group = [bar for bar in _bars(speed) if bar.simulated == simulated]
+        group = [bar for bar in speed_bars(speed) if bar.simulated == simulated]
         if group:
             best = max(group, key=lambda bar: float(bar.document["images_per_s"]))
             told = next(one for one in speed if best.document in (one, one.get("modelled")))
@@ -266,7 +267,7 @@ def _accuracy(documents: Sequence[Document]) -> Section | None:
         if document.get("images"):
             on.setdefault(images_text(document), []).append(name)
     text = tuple(f"{', '.join(names)}: {images}." for images, names in on.items())
-    plot = Markup(auroc_plot(_series(documents)))
+    plot = Markup(auroc_plot(name_series(documents)))
     return Section(
         "accuracy",
         "Accuracy",
@@ -277,7 +278,7 @@ def _accuracy(documents: Sequence[Document]) -> Section | None:
 
 
 def _speed(documents: Sequence[Document], optimized: Sequence[Document]) -> Section | None:
-    bars = _bars(documents)
+    bars = speed_bars(documents)
     if not documents and not optimized:
         return None
     plots = (Markup(speed_plot(bars)),) if bars else ()
@@ -296,21 +297,6 @@ def _speed(documents: Sequence[Document], optimized: Sequence[Document]) -> Sect
         )
     kept = tuple(table for table in tables if table is not None)
     return Section("speed", "Speed and size", text, plots, kept)
-
-
-def _bars(documents: Sequence[Document]) -> list[Series]:
-    """Return what devices at work measured, and after it what simulated cards would do.
-
-    How long an emulation takes is no speed of anything: it is left to the table.
-    """
-    named = _series(documents)
-    measured = [one for one in named if one.document.get("images_per_s") and not one.simulated]
-    modelled = [
-        replace(one, simulated=True, document=one.document["modelled"])
-        for one in named
-        if has_model(one.document)
-    ]
-    return measured + modelled
 
 
 def _roofline(documents: Sequence[Document]) -> Section | None:
@@ -341,7 +327,7 @@ def _compared(documents: Sequence[Document]) -> Section | None:
 
 def _roc(documents: Sequence[Document]) -> Section | None:
     kept = [document for document in documents if document.get("roc")]
-    return Section("roc", "ROC", (), (Markup(roc_plot(_series(kept))),)) if kept else None
+    return Section("roc", "ROC", (), (Markup(roc_plot(name_series(kept))),)) if kept else None
 
 
 def _reliability(documents: Sequence[Document]) -> Section | None:
@@ -352,7 +338,7 @@ def _reliability(documents: Sequence[Document]) -> Section | None:
         "On the dotted line a probability means what it says. All findings are pooled; ECE is the"
         " expected calibration error. It holds for images with the prevalence of these only.",
     )
-    plot = Markup(reliability_plot(_series(kept)))
+    plot = Markup(reliability_plot(name_series(kept)))
     return Section("reliability", "Reliability", text, (plot,))
 
 
@@ -483,13 +469,6 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
             text = ", ".join(map(str, part)) if isinstance(part, list | tuple) else str(part)
             found.append((name, text))
     return found
-
-
-def _series(documents: Sequence[Document]) -> list[Series]:
-    return [
-        Series(name, str(d.get("precision", "")), bool(d.get("simulated")), d)
-        for name, d in zip(series_names(documents), documents, strict=True)
-    ]
 
 
 def _precision(document: Document) -> str:
