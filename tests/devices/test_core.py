@@ -4,6 +4,7 @@ from pathlib import Path
 
 import openvino as ov
 import pytest
+from tests.devices.networks import Builder
 
 from thorax.artifact import Precision
 from thorax.devices.core import (
@@ -13,9 +14,11 @@ from thorax.devices.core import (
     openvino_name,
     physical_devices,
     supports,
+    takes,
     thorax_name,
 )
-from thorax.errors import DeviceError
+from thorax.devices.graph import compile_graph
+from thorax.errors import DataError, DeviceError
 from thorax.fpga.card import erase
 
 
@@ -44,6 +47,24 @@ def test_simulated_cards_are_listed_with_what_they_compute_in(cards: Path) -> No
     assert supports("FPGA", Precision.FP16)
     assert not supports("FPGA", Precision.INT8)
     assert not supports("FPGA", Precision.BF16)
+
+
+def test_a_damaged_state_of_the_cards_concerns_the_cards_alone(cards: Path) -> None:
+    (cards / "thorax" / "fpga.json").write_text("x")
+    assert physical_devices("CPU") == ("CPU",)
+    assert supports("CPU", Precision.FP32)
+    assert takes("CPU", Precision.FP32)
+    graph = Builder(16)
+    model = graph.model(graph.conv(graph.image, 8, 3))
+    compile_graph(model, "CPU")
+    found = {device.name: device for device in list_devices()}
+    assert "state damaged" not in found["CPU"].full_name
+    assert "state damaged" in found["FPGA.0"].full_name
+    assert found["FPGA.3"].simulated
+    for device in ("FPGA.0", "HETERO:FPGA,CPU"):
+        with pytest.raises(DataError) as refused:
+            compile_graph(model, device)
+        assert refused.value.code == "fpga-state"
 
 
 def test_there_is_one_core() -> None:

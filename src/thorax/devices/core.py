@@ -7,8 +7,8 @@ from typing import Final
 import openvino as ov
 
 from thorax.artifact import Precision
-from thorax.errors import DeviceError
-from thorax.fpga.card import list_cards
+from thorax.errors import DataError, DeviceError
+from thorax.fpga.card import CARDS, list_cards
 from thorax.fpga.plugin import FAMILY, alias, card_name, is_fpga
 
 VIRTUAL: Final = ("AUTO", "HETERO")
@@ -73,13 +73,18 @@ def thorax_name(device: str) -> str:
 def list_devices() -> list[Device]:
     """Return every physical device that is here, in OpenVINO's order, and then simulated cards.
 
-    Raises:
-        DataError: `fpga-state` when the file of the cards' state is damaged.
+    Cards whose state is damaged say so in their full name: other devices run without it, and who
+    names a card is refused.
     """
     return [*_list_real(), *([] if has_real_fpga() else _list_cards())]
 
 
 def _list_cards() -> list[Device]:
+    try:
+        found = list_cards()
+    except DataError:
+        damaged = "FPGA card (simulated), state damaged: see `thorax fpga list`"
+        return [Device(name, damaged, True, _TAKEN_BY_CARDS) for name in CARDS]
     return [
         Device(
             card.name,
@@ -88,7 +93,7 @@ def _list_cards() -> list[Device]:
             _TAKEN_BY_CARDS,
             card.bitstream.precision if card.bitstream else None,
         )
-        for card in list_cards()
+        for card in found
     ]
 
 
