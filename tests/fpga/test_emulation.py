@@ -246,3 +246,57 @@ def test_tensors_of_unknown_or_other_shapes_are_refused() -> None:
     layer = ops.convolution(x, weights(4, 4, 1, 1), [1, 1], [0, 0], [0, 0], [1, 1], name="conv")
     with pytest.raises(ModelError, match="fpga-shape"):
         emulate(ov.Model([layer], [x]), ("conv",), precision="fp11", block=4)
+
+
+def flattening(order: str, kernel: Floats, *, turned: bool) -> ov.Model:
+    """A fully connected layer behind a map of 4 x 3 pixels and 20 channels, whose row it takes."""
+    image = ops.parameter([2, 20, 4, 3], np.float32, name="image")
+    rows = image.output(0)
+    if order == "channels last":
+        rows = ops.transpose(rows, ops.constant(np.array([0, 2, 3, 1]))).output(0)
+        rows = ops.reshape(rows, ops.constant(np.array([2, 12, 20])), special_zero=False).output(0)
+    row = ops.reshape(rows, ops.constant(np.array([2, -1])), special_zero=False)
+    stored = ops.constant(np.ascontiguousarray(kernel.T) if turned else kernel, name="w")
+    linear = ops.matmul(row, stored, False, not turned, name="linear")
+    return ov.Model([linear.output(0), linear.input_value(0)], [image], "flat")
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("order", ["channels first", "channels last"])
+def test_a_map_taken_as_a_row_shares_exponents_among_the_channels_of_a_pixel(
+    order: str, turned: bool
+) -> None:
+    random = np.random.default_rng(7)
+    maps = random.standard_normal((2, 20, 4, 3)).astype(np.float32)
+    maps *= np.exp2(random.integers(-4, 5, (2, 1, 4, 3))).astype(np.float32)
+    filters = random.standard_normal((5, 20, 4, 3)).astype(np.float32)
+    axes = (0, 2, 3, 1) if order == "channels last" else (0, 1, 2, 3)
+    model = flattening(order, filters.transpose(axes).reshape(5, -1), turned=turned)
+    named = {node.get_friendly_name(): node for node in model.get_ops()}
+    added = emulate(model, ("linear",), precision="fp11", block=8)
+    assert added
+    before = ov.Model(
+        [named["linear"].output(0), named["linear"].input_value(0)], model.get_parameters()
+    )
+    found, entered = answer(before, maps)
+    # What a bare parameter holds is an image.
+    blocks = quantize(maps, block=8, precision="fp11", image=True)
+    weights_folded = quantize(filters, block=8, precision="fp11")
+    np.testing.assert_array_equal(entered, blocks.transpose(axes).reshape(2, -1))
+    wanted = np.einsum("nchw,kchw->nk", blocks.astype(np.float64), weights_folded)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6 * np.abs(wanted).max())
+    along_pixels = quantize(maps.reshape(2, -1), block=8, precision="fp11", image=True)
+    assert (along_pixels != blocks.reshape(2, -1)).mean() > 0.1
+
+
+def test_a_row_of_channels_is_no_map() -> None:
+    kernel = weights(5, 20)
+    image = ops.parameter([2, 20, 1, 1], np.float32)
+    row = ops.squeeze(image, ops.constant(np.array([2, 3])))
+    model = ov.Model([ops.matmul(row, ops.constant(kernel), False, True, name="linear")], [image])
+    added = emulate(model, ("linear",), precision="fp11", block=8)
+    assert not any("Reshape" in name and name.endswith("0.Reshape") for name in added)
+    folded = next(node for node in model.get_ops() if node.get_friendly_name() == "linear")
+    np.testing.assert_array_equal(
+        folded.input_value(1).get_node().data, quantize(kernel, block=8, precision="fp11")
+    )

@@ -16,7 +16,7 @@ import openvino as ov
 from thorax.errors import ModelError
 from thorax.fpga.formats import Format, find_format
 from thorax.fpga.numerics import Rounding, quantize, require_rounding
-from thorax.fpga.quantizer import Quantizer
+from thorax.fpga.quantizer import FlatMap, Quantizer
 
 AFFINITY: Final = "affinity"
 """Key of rt_info that says which device of HETERO runs a node."""
@@ -36,6 +36,8 @@ _PREPARATION: Final = (
     "Gather", "Pad", "Interpolate",
 )  # fmt: skip
 """What may lie between a network's input and its first layer without its being an image no more."""
+_VIEWS: Final = ("Reshape", "Squeeze", "Unsqueeze", "Convert")
+"""What leaves the values of a tensor in their order."""
 _SIGNLESS: Final = ("Relu", "Sigmoid", "Abs", "SoftMax", "Softmax")
 _KEEPS_SIGN: Final = (
     "MaxPool", "AvgPool", "Concat", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "ReduceMean",
@@ -50,18 +52,21 @@ class _Entry:
     Attributes:
         port: where the layer takes it.
         groups: of its channels, which blocks do not cross.
+        flat: the map that it holds as a row; None for a map, and for a row of channels.
         affinity: of the layer; None where none is set.
     """
 
     port: ov.Input
     groups: int
+    flat: FlatMap | None
     affinity: str | None
 
     @property
-    def key(self) -> tuple[str, int, int, str | None]:
+    def key(self) -> tuple[str, int, int, FlatMap | None, str | None]:
         """What entries share that one quantizer serves."""
         source = self.port.get_source_output()
-        return source.get_node().get_friendly_name(), source.get_index(), self.groups, self.affinity
+        name, output = source.get_node().get_friendly_name(), source.get_index()
+        return name, output, self.groups, self.flat, self.affinity
 
 
 def emulate(
@@ -98,7 +103,7 @@ def emulate(
     form = precision if isinstance(precision, Format) else find_format(precision)
     added = list(fold_weights(model, layers, precision=form, block=block, rounding=rounding))
     names = {node.get_friendly_name() for node in model.get_ops()}
-    known: dict[tuple[str, int, int, str | None], ov.Output] = {}
+    known: dict[tuple[str, int, int, FlatMap | None, str | None], ov.Output] = {}
     for entry in _entries(model, layers):
         source = entry.port.get_source_output()
         if entry.key not in known:
@@ -111,7 +116,9 @@ def emulate(
                 image=_is_image(source),
                 signed=not _has_no_sign(source),
             )
-            known[entry.key] = quantizer.insert(source, block=block, groups=entry.groups)
+            known[entry.key] = quantizer.insert(
+                source, block=block, groups=entry.groups, flat=entry.flat
+            )
             added += quantizer.names
         entry.port.replace_source_output(known[entry.key])
     return tuple(added)
@@ -136,6 +143,7 @@ def fold_weights(
 ) -> tuple[str, ...]:
     """Round the weights of layers to blocks along their input channels, in place.
 
+    Those of a fully connected layer that takes a map as a row are blocks of channels of one pixel.
     Every value is one of binary16, so that 16 bits store it exactly.
 
     Args:
@@ -163,14 +171,18 @@ def fold_weights(
         old = port.get_source_output().get_node()
         values = _weights(node, old)
         by_channel = np.moveaxis(values, axis, 1)
-        flat = by_channel.reshape(*by_channel.shape[:2], -1)
+        flat_map = _flat_map(node)
+        channels = flat_map.unfold(by_channel) if flat_map else by_channel
+        flat = channels.reshape(*channels.shape[:2], -1)
         folded = np.concatenate(
             [
                 quantize(part, block=block, precision=form, rounding=rounding)
                 for part in np.array_split(flat, min(len(flat), -(-flat.size // _AT_ONCE)))
             ]
-        )
-        whole = np.moveaxis(folded.reshape(by_channel.shape), 1, axis)
+        ).reshape(channels.shape)
+        if flat_map:
+            folded = flat_map.fold(folded)
+        whole = np.moveaxis(folded, 1, axis)
         new = ov.op.Constant(np.ascontiguousarray(whole))
         shared = len(old.output(0).get_target_inputs()) > 1
         name = old.get_friendly_name()
@@ -225,10 +237,33 @@ def _entries(model: ov.Model, layers: Collection[str]) -> list[_Entry]:
         if node.get_type_name() in _GROUPED:
             groups = int(node.input(1).get_shape()[0])
         if _channel_axis(node) is not None:
-            entries.append(_Entry(node.input(0), groups, _affinity(node)))
+            entries.append(_Entry(node.input(0), groups, _flat_map(node), _affinity(node)))
         elif node.get_type_name() == "Add":
-            entries += [_Entry(port, 1, _affinity(node)) for port in _bypassed(node, layers, place)]
+            ports = _bypassed(node, layers, place)
+            entries += [_Entry(port, 1, None, _affinity(node)) for port in ports]
     return entries
+
+
+def _flat_map(node: ov.Node) -> FlatMap | None:
+    """Return the map of more than one pixel that a fully connected layer takes as a row."""
+    if node.get_type_name() != "MatMul":
+        return None
+    row = source = node.input_value(0)
+    while source.get_node().get_type_name() in _VIEWS:
+        source = source.get_node().input_value(0)
+    last = source.get_node().get_type_name() == "Transpose"
+    if last:
+        order = _constant(source.get_node().input_value(1).get_node())
+        if order is None or list(order.data) != [0, 2, 3, 1]:
+            return None
+        source = source.get_node().input_value(0)
+    if any(value.get_partial_shape().is_dynamic for value in (row, source)):
+        return None
+    shape, values = list(source.get_shape()), list(row.get_shape())
+    if len(shape) != 4 or values != [shape[0], shape[1] * shape[2] * shape[3]]:
+        return None
+    pixels = shape[2] * shape[3]
+    return FlatMap(pixels, channels_last=last) if pixels > 1 else None
 
 
 def _by_depth(ordered: Sequence[ov.Node]) -> list[str]:

@@ -13,9 +13,11 @@ which CPUs run in the layout that their convolutions use, and it puts M beside e
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import openvino as ov
 import openvino.opset13 as ops
 
@@ -32,6 +34,33 @@ Operand: TypeAlias = ov.Output | float | np.ndarray[Any, Any]
 """Of an operation: a tensor, or what becomes a constant."""
 Option: TypeAlias = bool | float | list[int]
 """Of an operation."""
+
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class FlatMap:
+    """A map of channels that a row holds before a fully connected layer.
+
+    Attributes:
+        pixels: of the map.
+        channels_last: whether the channels of a pixel lie together, not the pixels of a channel.
+    """
+
+    pixels: int
+    channels_last: bool = False
+
+    def unfold(self, rows: Floats) -> Floats:
+        """Return [N,C,P] of [N,C*P], or of [N,P*C]."""
+        if self.channels_last:
+            return np.swapaxes(rows.reshape(len(rows), self.pixels, -1), 1, 2)
+        return rows.reshape(len(rows), -1, self.pixels)
+
+    def fold(self, maps: Floats) -> Floats:
+        """Return the rows that `unfold` made maps of."""
+        turned = np.swapaxes(maps, 1, 2) if self.channels_last else maps
+        return turned.reshape(len(maps), -1)
 
 
 class Quantizer:
@@ -65,14 +94,28 @@ class Quantizer:
         self._prefix, self._affinity, self._form = prefix, affinity, form
         self._rounding, self._image, self._signed = rounding, image, signed
 
-    def insert(self, x: ov.Output, *, block: int, groups: int = 1) -> ov.Output:
+    def insert(
+        self, x: ov.Output, *, block: int, groups: int = 1, flat: FlatMap | None = None
+    ) -> ov.Output:
         """Return x in the block format.
 
         Args:
             x: float32 [N,C,H,W] or [N,C], static.
             block: channels that share an exponent.
             groups: of channels, which blocks do not cross.
+            flat: the map that the rows of x [N,C*P] hold; None where they hold channels.
         """
+        if flat is None:
+            return self._blocks(x, block, groups)
+        rows, values = (int(length) for length in x.get_shape())
+        channels = values // flat.pixels
+        view = [rows * flat.pixels, channels]
+        if not flat.channels_last:
+            view = [rows, channels, flat.pixels, 1]
+        found = self._blocks(self._reshaped(x, view), block, groups)
+        return self._reshaped(found, [rows, values])
+
+    def _blocks(self, x: ov.Output, block: int, groups: int) -> ov.Output:
         widths = _widths(int(x.get_shape()[1]), block, groups)
         if self._rounding == "nearest":
             shared = self._shared(self._floor(x), widths)
