@@ -43,7 +43,7 @@ demo: install
 
 test: check .venv-base/installed .venv-legacy/installed
 	tests/install-peers
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 check: install
 	$(BIN)/ruff format --check .

@@ -33,7 +33,7 @@ def test_columns_are_found_by_any_of_their_names(tmp_path: Path) -> None:
         (b"", "table-empty"),
         (b" , \n", "table-empty"),
         (b"\xff\xfe\x00a", "table-damaged"),
-        (gzip.compress(b"a,b\n1,2\n")[:-9], "table-damaged"),
+        (gzip.compress(b"a,b\n1,2\n", mtime=0)[:-9], "table-damaged"),
         (b"\x1f\x8bnot gzip", "table-damaged"),
         (b'a,b\n"' + b"x" * 200_000 + b'",1\n', "table-damaged"),
     ],
