@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from thorax.artifact import Artifact, Precision
 from thorax.data.store import Store
@@ -14,6 +15,12 @@ from thorax.data.store import Store
 # Networks of tests are small: two threads wait for each other longer than they compute, most of all
 # where other programs run. Training takes the threads of its recipe all the same.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The same examples each time, and no judgement by the clock of a machine that others use too.
+settings.register_profile(
+    "thorax", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("thorax")
 
 REALDATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
