@@ -233,10 +233,11 @@ def test_a_place_that_cannot_be_written_is_no_bug(
 def test_drawing_and_importing_count_each_image_once(typed: Run, tmp_path: Path) -> None:
     out = tmp_path / "drawn"
     _, _, err = typed("phantom", out, "--count", 70, "--size", 32, "--workers", 1)
-    assert err.startswith("drawing: 70 images in ")
+    # A machine that others use tells how far it is before it is through.
+    assert err.splitlines()[-1].startswith("drawing: 70 images in ")
     store = tmp_path / "store"
     _, _, err = typed("data", "import", "phantom", out, "--size", 32, "--out", store)
-    assert err.startswith("importing: 70 images in ")
+    assert err.splitlines()[-1].startswith("importing: 70 images in ")
 
 
 def test_debug_adds_the_traceback_and_the_line_stays(typed: Run, tmp_path: Path) -> None:
@@ -384,7 +385,7 @@ def test_a_reader_that_leaves_early_is_no_failure(tiny_fp32: Artifact, phantoms:
 def test_ctrl_c_stops_at_once_with_status_130_and_leaves_nothing_half_written(
     tiny_fp32: Artifact, phantoms: Path, tmp_path: Path
 ) -> None:
-    scans = [str(path) for path in sorted(phantoms.glob("*.png"))] * 400
+    scans = [str(path) for path in sorted(phantoms.glob("*.png"))] * 150
     out, maps = tmp_path / "out.csv", tmp_path / "maps"
     command = [
         sys.executable, "-m", "thorax", "classify", str(tiny_fp32.path), *scans,
