@@ -100,7 +100,7 @@ def optimize(
         str | None, Option(help="Layers that int8 leaves in floating point, joined by commas.")
     ] = None,
     device: Annotated[
-        str, Option("-d", "--device", help="Judges and times what is tried; see `thorax devices`.")
+        str, Option("-d", "--device", help="Judges and times what is tried; fp11 on a card only.")
     ] = "CPU",
     labels: Annotated[str | None, Option(help="nih14, or names joined by commas.")] = None,
     mean: Annotated[str | None, Option(help="Per channel on 0-1, e.g. 0.485,...")] = None,

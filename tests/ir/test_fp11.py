@@ -10,7 +10,7 @@ import pytest
 from thorax.artifact import Artifact, Precision, load
 from thorax.data.store import Store
 from thorax.devices.engine import compile
-from thorax.errors import DeviceError, ModelError
+from thorax.errors import DeviceError, ModelError, UsageError
 from thorax.fpga.card import program
 from thorax.fpga.emulation import array_layers
 from thorax.fpga.numerics import quantize
@@ -80,6 +80,28 @@ def test_a_card_makes_the_same_of_it_as_of_its_fp32_twin(
     plain = compile(tiny_fp32)
     exact = np.concatenate([plain.infer(image[None]).probability for image in images])
     assert 0 < np.abs(answers[0] - exact).max() < 0.1
+
+
+@pytest.mark.usefixtures("cards")
+@pytest.mark.parametrize("budget", [None, 0.01])
+def test_without_a_card_to_judge_it_on_nothing_is_begun(
+    tiny_fp32: Artifact, tiny_store: Store, tmp_path: Path, budget: float | None
+) -> None:
+    said: list[str] = []
+    out = tmp_path / "out"
+    with pytest.raises(UsageError) as refused:
+        optimize(
+            tiny_fp32.path,
+            out,
+            Precision.FP11,
+            store=tiny_store,
+            max_auroc_drop=budget,
+            watcher=Watcher(said.append),
+        )
+    assert refused.value.code == "fp11-card"
+    assert "HETERO:FPGA,CPU" in refused.value.message
+    assert not said
+    assert not out.exists()
 
 
 def test_it_is_rounded_for_good(fp11: Artifact, tmp_path: Path) -> None:

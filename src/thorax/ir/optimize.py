@@ -13,7 +13,7 @@ import openvino as ov
 from thorax import artifact
 from thorax.artifact import Artifact, Card, Precision
 from thorax.data.store import Store
-from thorax.devices.core import physical_devices
+from thorax.devices.core import physical_devices, takes
 from thorax.devices.engine import HEATMAP
 from thorax.devices.extensions import custom_layers
 from thorax.errors import DataError, UsageError
@@ -122,7 +122,7 @@ def optimize(
     Raises:
         ModelError: the source cannot be read, the graph strays from it, `artifact-exists` or
             `auroc-budget`.
-        UsageError: something the user must say is missing.
+        UsageError: something the user must say is missing, or `fp11-card`.
         DataError: the store has no val split that could judge by a budget.
         DeviceError: the device is absent, or does not compute what a budget is to judge.
     """
@@ -131,6 +131,7 @@ def optimize(
     _check(precision, store, budget, keep)
     _check_place(source, out)
     physical_devices(device)
+    _check_judge(precision, store, device)
     watcher.say("reading the model")
     loaded = load(source, described or Described())
     model, card, rewritten = _rewrite(loaded)
@@ -185,6 +186,20 @@ def _check(
             "keep-precision",
             f"--keep names layers that int8 leaves in floating point, but --precision is "
             f"{precision}; leave out one of them",
+        )
+
+
+def _check_judge(precision: Wanted, store: Store | None, device: str) -> None:
+    """Refuse radiographs that would judge FP11 where nothing computes it.
+
+    Raises:
+        UsageError: `fp11-card`.
+    """
+    if precision == Precision.FP11 and store is not None and not takes(device, Precision.FP11):
+        raise UsageError(
+            "fp11-card",
+            f"fp11 is judged on an FPGA card, and -d {device} names none; give "
+            "-d HETERO:FPGA,CPU, or leave out --data (and --max-auroc-drop)",
         )
 
 
