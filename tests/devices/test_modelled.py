@@ -23,7 +23,9 @@ from thorax.fpga.bitstreams import find_bitstream
 from thorax.fpga.boards import find_board
 from thorax.fpga.card import CARDS, Card
 from thorax.fpga.overlay import estimate
+from thorax.fpga.power import IDLE_W, SOURCE, board_power
 from thorax.fpga.workload import describe
+from thorax.measure.fpga_estimates import analyze
 
 BITSTREAM = find_bitstream("2019R1_RC_FP11_ResNet_SqueezeNet_VGG")
 LOADED = {name: Card(name, find_board("pac-a10"), BITSTREAM, None) for name in CARDS}
@@ -129,21 +131,43 @@ def test_a_source_says_what_is_calibrated_and_whether_other_devices_count(
     assert "other devices" not in forecast(offloads, others_s=0.0).source
 
 
-def test_power_is_that_of_each_board_once_and_unknown_where_a_board_is(
+def test_power_is_that_of_each_board_at_its_load_and_unknown_where_a_board_is(
     offloads: tuple[Offload, ...],
 ) -> None:
-    board_w = find_board("pac-a10").power_w
     one = forecast(offloads)
-    assert one.power_w == board_w
+    macs = sum(layer.macs for offload in offloads for layer in offload.layers)
+    expected_w = board_power(find_board("pac-a10"), BITSTREAM.architecture, macs * one.images_per_s)
+    assert one.power_w == expected_w
     assert one.power_w is not None
     assert one.images_per_s_per_w == pytest.approx(one.images_per_s / one.power_w)
     second = replace(offloads[1], card=LOADED["FPGA.1"])
     two = forecast([offloads[0], second])
-    assert two.power_w == 2 * one.power_w
+    # Each board waits once, and each product is made by one of them.
+    at_rest_w, products_w = 2 * IDLE_W, one.power_w - IDLE_W
     assert two.images_per_s > one.images_per_s
+    assert two.power_w == pytest.approx(
+        at_rest_w + products_w * two.images_per_s / one.images_per_s
+    )
     unknown = replace(LOADED["FPGA.1"], board=find_board("a10dk"))
     dark = forecast([offloads[0], replace(second, card=unknown)])
     assert dark.power_w is dark.images_per_s_per_w is None
+
+
+def test_a_card_that_is_busy_draws_what_an_analysis_says_of_the_same_layers(
+    cards: object,
+) -> None:
+    image = ops.parameter([1, 64, 112, 112], np.float32, name="image")
+    value: ov.Node = image
+    for place in range(12):
+        value = conv(value, 64, f"conv{place}")
+    model = ov.Model([ops.result(value)], [image], "deep")
+    found = forecast(find_offloads(model, partition(model, "FPGA"), LOADED))
+    assert found.bound_by.name == "FPGA.0 execute"
+    told = analyze("deep", describe(model), BITSTREAM.architecture, board=LOADED["FPGA.0"].board)
+    assert told["images_per_s"] == pytest.approx(found.images_per_s)
+    assert told["power_w"] == pytest.approx(found.power_w)
+    assert told["power_source"] == SOURCE
+    assert SOURCE in found.source
 
 
 def test_engines_side_by_side_add_their_rates(offloads: tuple[Offload, ...]) -> None:
@@ -152,7 +176,10 @@ def test_engines_side_by_side_add_their_rates(offloads: tuple[Offload, ...]) -> 
     both = join([one, one], left_out=["CPU"])
     assert both.images_per_s == pytest.approx(2 * one.images_per_s)
     assert both.latency_s == one.latency_s
-    assert both.power_w == 86
+    assert one.power_w is not None
+    assert both.power_w == 2 * one.power_w
+    dark = replace(one, power_w=None)
+    assert join([one, dark]).power_w is None
     assert "What CPU would add is not counted." in both.source
 
 

@@ -1,10 +1,12 @@
 """The power of a board at other loads goes through both published figures."""
 
+from dataclasses import replace
+
 import pytest
 
 from thorax.fpga.architecture import find_architecture
 from thorax.fpga.boards import find_board
-from thorax.fpga.power import IDLE_W, PRODUCT_J, SOURCE, board_power
+from thorax.fpga.power import IDLE_W, PRODUCT_J, SOURCE, Draw, board_power, draw
 
 FP11 = find_architecture("4x2x16x64-fp11")
 PAC = find_board("pac-a10")
@@ -32,6 +34,14 @@ def test_a_product_costs_by_the_bits_of_its_factors() -> None:
     assert dynamic(precision="fp16") == pytest.approx(dynamic() * 144 / 49)
     assert dynamic(weights="ternary") == pytest.approx(dynamic() * 2 / 7)
     assert dynamic(weights="binary") == pytest.approx(dynamic() / 7)
+
+
+def test_a_board_draws_what_is_modelled_or_else_what_is_published() -> None:
+    assert draw(PAC, FP11, 1e12) == Draw(board_power(PAC, FP11, 1e12), SOURCE)
+    assert draw(PAC, FP11, float("inf")).power_w == PAC.power_w
+    other = replace(PAC, name="other")
+    assert draw(other, FP11, 1e12) == Draw(43.0, f"power: 43 W, {PAC.power_source}")
+    assert draw(find_board("mustang-sg1"), FP11, 1e12) == Draw(None, None)
 
 
 def test_of_another_board_nothing_is_made_up() -> None:

@@ -11,6 +11,7 @@ from thorax.classify import classify
 from thorax.data.store import Store
 from thorax.devices.engine import compile
 from thorax.devices.modelled import STEPS
+from thorax.fpga.power import IDLE_W
 from thorax.measure import accuracy
 from thorax.measure.forecast import count_rows, forecast_engine
 from thorax.measure.run import Measurement, Quantiles, document, side_by_side
@@ -52,8 +53,10 @@ def test_a_benchmark_keeps_the_emulation_and_the_forecast_apart(
     assert made["images_per_s"] == 50
     assert made["power_w"] is made["images_per_s_per_w"] is None
     modelled = made["modelled"]
-    assert modelled["power_w"] == 43
-    assert modelled["images_per_s_per_w"] == pytest.approx(modelled["images_per_s"] / 43)
+    assert IDLE_W < modelled["power_w"] < 60
+    assert modelled["images_per_s_per_w"] == pytest.approx(
+        modelled["images_per_s"] / modelled["power_w"]
+    )
     assert modelled["bound_by"] in {stage["name"] for stage in modelled["stages"]}
     assert document(engine, measured)["modelled"] is None
 
@@ -106,7 +109,8 @@ def test_cards_side_by_side_are_added_and_the_cpu_beside_them_is_not_counted(
     assert one is not None
     assert two is not None
     assert two.images_per_s == pytest.approx(2 * one.images_per_s)
-    assert (two.power_w, two.latency_s) == (86, one.latency_s)
+    assert one.power_w is not None
+    assert (two.power_w, two.latency_s) == (2 * one.power_w, one.latency_s)
     assert "What CPU would add is not counted." in two.source
     side = tiny_fp32.card.input.side
     image = np.zeros((1, 1, side, side), np.uint8)

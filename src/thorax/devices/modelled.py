@@ -17,6 +17,7 @@ from thorax.fpga.architecture import Architecture
 from thorax.fpga.card import Card
 from thorax.fpga.overlay import Bound, Estimate, estimate
 from thorax.fpga.plugin import is_fpga
+from thorax.fpga.power import Draw, draw
 from thorax.fpga.workload import Layer, describe
 
 STEPS: Final = (
@@ -138,8 +139,8 @@ class Forecast:
         stages: with their times; inferences follow each other through them.
         images_per_s: with as many inferences on their way as keep the slowest stage busy.
         latency_s: of one inference alone: the sum of everything.
-        power_w: of the boards of all cards, None where no source gives one of them; the host is
-            not in it.
+        power_w: of the boards of all cards at that rate, None where no source gives one of
+            them; the host is not in it.
         source: where all of it comes from, in words.
     """
 
@@ -281,15 +282,29 @@ def forecast(
         ]
     if others_s:
         stages.append(Stage("other devices", others_s / side_by_side, "measured"))
-    known = [card.board.power_w for card in cards.values()]
+    images_per_s = batch / max(stage.time_s for stage in stages)
+    drawn = {name: _draw(parts, name, images_per_s) for name in cards}
     return Forecast(
         parts,
         tuple(stages),
-        batch / max(stage.time_s for stage in stages),
+        images_per_s,
         sum(part.total_s for part in parts) + (others_s or 0.0),
-        None if None in known else float(sum(watts for watts in known if watts is not None)),
-        _source(parts, others_s),
+        _total_w([one.power_w for one in drawn.values()]),
+        _source(parts, drawn, others_s),
     )
+
+
+def _draw(parts: Sequence[Modelled], card: str, images_per_s: float) -> Draw:
+    """Return what the board of a card draws while it computes its layers of so many images."""
+    own = [part.offload for part in parts if part.offload.card.name == card]
+    macs = sum(layer.macs for one in own for layer in one.layers)
+    return draw(own[0].card.board, own[0].architecture, macs * images_per_s)
+
+
+def _total_w(watts: Sequence[float | None]) -> float | None:
+    """Return the sum, None where one is unknown."""
+    known = [one for one in watts if one is not None]
+    return sum(known) if len(known) == len(watts) else None
 
 
 def join(forecasts: Sequence[Forecast], *, left_out: Sequence[str] = ()) -> Forecast:
@@ -301,7 +316,6 @@ def join(forecasts: Sequence[Forecast], *, left_out: Sequence[str] = ()) -> Fore
     """
     if len(forecasts) == 1 and not left_out:
         return forecasts[0]
-    watts = [one.power_w for one in forecasts]
     sentences = dict.fromkeys(one.source for one in forecasts)
     beside = f" What {', '.join(left_out)} would add is not counted." if left_out else ""
     return Forecast(
@@ -309,7 +323,7 @@ def join(forecasts: Sequence[Forecast], *, left_out: Sequence[str] = ()) -> Fore
         tuple(stage for one in forecasts for stage in one.stages),
         sum(one.images_per_s for one in forecasts),
         max(one.latency_s for one in forecasts),
-        None if None in watts else float(sum(one for one in watts if one is not None)),
+        _total_w([one.power_w for one in forecasts]),
         f"{' '.join(sentences)} Rates of {len(forecasts)} added.{beside}",
     )
 
@@ -396,7 +410,7 @@ def _transfer_s(values: int) -> float:
     return _TRANSFER_S + _LINK_BYTES * values / _LINK_BYTES_PER_S
 
 
-def _source(parts: Sequence[Modelled], others_s: float | None) -> str:
+def _source(parts: Sequence[Modelled], drawn: Mapping[str, Draw], others_s: float | None) -> str:
     """Return what the figures rest on, a sentence each."""
     told = []
     for part in parts:
@@ -409,11 +423,7 @@ def _source(parts: Sequence[Modelled], others_s: float | None) -> str:
             )
             if fields
         ]
-        power = (
-            f"{card.board.power_w:g} W a board, {card.board.power_source}"
-            if card.board.power_w is not None
-            else "power of the board not published"
-        )
+        power = drawn[card.name].source or "power of the board not published"
         told.append(
             f"Cycles of {architecture.name} at {architecture.clock_hz / 1e6:g} MHz"
             f"{' (' + '; '.join(marks) + ')' if marks else ''} on {card.board.full_name}; {power}."

@@ -9,6 +9,8 @@ nothing is left to test them by; the first figure is stated, the second measured
 different bitstreams. That the energy of a product follows the bits of its two factors is *assumed*.
 """
 
+import math
+from dataclasses import dataclass
 from typing import Final
 
 from thorax.fpga.architecture import Architecture
@@ -33,6 +35,35 @@ SOURCE: Final = (
     "with Arria 10 GX (43 W at 105 ResNet-50 images/s, Dell EMC 2018; 50 W at 313, Dell EMC 2019), "
     "a product in proportion to the bits of its factors (assumed)"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What a board is taken to draw.
+
+    Attributes:
+        power_w: watts of the board alone, None where nothing is known.
+        source: where they come from, which begins with "power: "; None without them.
+    """
+
+    power_w: float | None
+    source: str | None
+
+
+def draw(board: Board, architecture: Architecture, macs_per_s: float) -> Draw:
+    """Return the watts of a board: as modelled under this load, or else as published.
+
+    Args:
+        board: any.
+        architecture: gives the bits of the factors.
+        macs_per_s: as `board_power`; what is not finite is no load that can be modelled.
+    """
+    here = board_power(board, architecture, macs_per_s) if math.isfinite(macs_per_s) else None
+    if here is not None:
+        return Draw(here, SOURCE)
+    if board.power_w is None:
+        return Draw(None, None)
+    return Draw(board.power_w, f"power: {board.power_w:g} W, {board.power_source}")
 
 
 def board_power(board: Board, architecture: Architecture, macs_per_s: float) -> float | None:

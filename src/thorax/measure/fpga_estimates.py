@@ -3,7 +3,6 @@
 Every figure here is modelled.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -11,8 +10,7 @@ from thorax.fpga.architecture import DEVICES, Architecture, format_architecture
 from thorax.fpga.area import area
 from thorax.fpga.boards import Board
 from thorax.fpga.overlay import Bound, Estimate, LayerEstimate, estimate
-from thorax.fpga.power import SOURCE as POWER_SOURCE
-from thorax.fpga.power import board_power
+from thorax.fpga.power import Draw, draw
 from thorax.fpga.workload import Layer
 from thorax.measure.tables import Document, Table, dense, number_text, rate_text
 
@@ -39,12 +37,13 @@ def analyze(
         layers: of `describe`.
         architecture: what they would run on.
         batch: images that a fully connected layer sees together.
-        board: whose power counts, as `board_power` models it under this load, or else as it is
-            published; None leaves power out.
+        board: whose power counts, as `draw` has it under this load; None leaves power out.
     """
     found = estimate(layers, architecture, batch=batch)
     macs = sum(layer.macs for layer in layers)
-    power_w, power_source = _power(board, architecture, macs * found.images_per_s)
+    load = macs * found.images_per_s
+    drawn = Draw(None, None) if board is None else draw(board, architecture, load)
+    power_w = drawn.power_w
     taken = area(architecture)
     room = architecture.budget or DEVICES[architecture.family]
     return {
@@ -69,21 +68,11 @@ def analyze(
         "fits": taken.fits(room),
         "board": None if board is None else board.name,
         "power_w": power_w,
-        "power_source": power_source,
+        "power_source": drawn.source,
         "images_per_s_per_w": found.images_per_s / power_w if power_w and found.cycles else None,
         "bounds": _bounds(found),
         "layers": [_layer(layer, found) for layer in found.layers],
     }
-
-
-def _power(
-    board: Board | None, architecture: Architecture, macs_per_s: float
-) -> tuple[float | None, str | None]:
-    """Return the watts of a board under this load, or under that of its source; and the source."""
-    if board is None:
-        return None, None
-    here = board_power(board, architecture, macs_per_s) if math.isfinite(macs_per_s) else None
-    return (board.power_w, board.power_source) if here is None else (here, POWER_SOURCE)
 
 
 def _bounds(found: Estimate) -> dict[str, float]:
@@ -244,8 +233,7 @@ def area_table(document: Document) -> Table:
 def _sentence(source: str | None) -> str:
     if not source:
         return ""
-    told = source if source.startswith("power") else f"power: {source}"
-    return f"{told[0].upper()}{told[1:]}."
+    return f"{source[0].upper()}{source[1:]}."
 
 
 def _short(name: str) -> str:

@@ -10,7 +10,7 @@ def cards_table(cards: Sequence[Document]) -> Table:
     """Return the cards of `thorax fpga list`, a row each."""
     return Table(
         "FPGA cards",
-        ("Card", "Board", "Bitstream", "Precision", "Power, W"),
+        ("Card", "Board", "Bitstream", "Precision", "Published load, W"),
         tuple(
             (
                 str(card["name"]),
@@ -21,8 +21,9 @@ def cards_table(cards: Sequence[Document]) -> Table:
             )
             for card in cards
         ),
-        note="Simulated: arithmetic is real, time and power are modelled. Power is that of the "
-        "board under load, as published; `--json` names the source.",
+        note="Simulated: arithmetic is real, time and power are modelled. Published load: of the "
+        "board whatever its bitstream; `--json` names the source, and `thorax partition` and "
+        "`thorax fpga analyze` model what it draws for a network.",
     )
 
 
