@@ -8,6 +8,7 @@ import openvino.opset13 as ops
 import pytest
 from tests.devices.networks import NETWORKS, Builder, interrupted
 
+from thorax.devices.graph import compile_graph
 from thorax.devices.partition import assign, live_layers, partition, set_apart
 from thorax.errors import DeviceError, ModelError
 from thorax.fpga.card import erase
@@ -155,3 +156,24 @@ def test_an_open_shape_is_refused(cards: Path) -> None:
     with pytest.raises(ModelError) as refused:
         partition(model, HETERO)
     assert refused.value.code == "fpga-shape"
+
+
+@pytest.mark.parametrize("device", [HETERO, "FPGA", "CPU"])
+def test_a_network_without_a_layer_is_refused(device: str, cards: Path) -> None:
+    image = ops.parameter([1, 3, 8, 8], np.float32)
+    for value in (image, ops.constant(np.ones(3, np.float32))):
+        model = ov.Model([ops.result(value)], [image], "net")
+        with pytest.raises(ModelError, match="net has no layer") as refused:
+            partition(model, device)
+        assert refused.value.code == "partition-empty"
+
+
+def test_an_input_that_is_an_output_too_is_handed_through(cards: Path) -> None:
+    net = Builder(16)
+    value = net.softplus(net.conv(net.image, 8, 3))
+    model = ov.Model([ops.result(net.image), ops.result(value)], [net.image], "net")
+    split = partition(model, HETERO)
+    assert [one.device for one in split.subgraphs] == ["FPGA.0", "CPU"]
+    given = np.random.default_rng(0).random((1, 3, 16, 16), np.float32)
+    answers = compile_graph(model, HETERO, numerics="fp32")(given)
+    assert np.array_equal(answers[0], given)

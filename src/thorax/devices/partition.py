@@ -10,7 +10,7 @@ import openvino.opset13 as ops
 
 from thorax.devices.core import list_parts, open_core, openvino_name, simulates, thorax_name
 from thorax.devices.subgraphs import Step, cut, steps
-from thorax.errors import DeviceError
+from thorax.errors import DeviceError, ModelError
 from thorax.fpga.card import find_card
 from thorax.fpga.emulation import AFFINITY
 from thorax.fpga.support import Support, loaded_bitstream, query, require_layers
@@ -120,16 +120,24 @@ def partition(
     Raises:
         DeviceError: `device-unknown`, `fpga-unprogrammed`, or `fpga-layer` when no device of the
             list runs a layer.
-        ModelError: `fpga-shape` where a shape is open.
+        ModelError: `fpga-shape` where a shape is open, `partition-empty` where nothing stands
+            between inputs and outputs.
     """
     model = model.clone()
     set_apart(model)
     parts = list_parts(device)
     asked = {part: _ask(model, part, state) for part in parts}
+    layers = live_layers(model)
+    if not layers:
+        raise ModelError(
+            "partition-empty",
+            f"{model.get_friendly_name()} has no layer between its inputs and outputs, so there is "
+            f"nothing for {device} to split; give a network that computes its outputs",
+        )
     chosen: dict[str, str] = {}
     reasons: dict[str, str] = {}
     missing: dict[str, str] = {}
-    for name in live_layers(model):
+    for name in layers:
         answers = [asked[part][name] for part in parts]
         place = next((at for at, answer in enumerate(answers) if answer.supported), None)
         if place is None:
