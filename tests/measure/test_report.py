@@ -164,6 +164,27 @@ def test_what_a_card_computes_in_stands_beside_what_is_stored() -> None:
     assert precision_text({"precision": "int8", "compute": "f32"}) == "INT8"
 
 
+def test_a_pool_with_a_cpu_answers_in_either_arithmetic() -> None:
+    document = {"precision": "fp32", "compute": "fp11+f32"}
+    for device, told in (
+        ("MULTI:FPGA.0,FPGA.1,CPU", "FP32 as FP11 or FP32"),
+        ("MULTI:CPU,HETERO:FPGA.0,CPU", "FP32 as FP11 or FP32"),
+        ("MULTI:HETERO:FPGA.0,CPU,HETERO:FPGA.1,CPU", "FP32 as FP11"),
+        ("MULTI:FPGA.0,FPGA.1", "FP32 as FP11"),
+        ("HETERO:FPGA,CPU", "FP32 as FP11"),
+    ):
+        assert precision_text({**document, "device": device}) == told
+
+
+def test_an_emulation_is_compared_with_no_reference() -> None:
+    documents = [made_up.benchmark("fp32"), made_up.benchmark("int8", 150.0)]
+    emulated = [made_up.benchmark("fp32", 300.0, simulated=True)]
+    assert "× FP32" not in speed_table(emulated).columns
+    table = speed_table([*documents, *emulated])
+    place = table.columns.index("× FP32")
+    assert [row[place] for row in table.rows] == ["1.00", "2.02", ""]
+
+
 def test_an_emulation_has_no_bar_and_no_tile(tmp_path: Path) -> None:
     emulated = made_up.benchmark("fp11", 612.0, simulated=True)
     del emulated["modelled"]

@@ -391,7 +391,12 @@ def rate_text(value: float | None) -> str:
 
 
 def _reference(document: Document, documents: Sequence[Document]) -> Document | None:
-    """Return the fp32 document that differs from this one in its precision alone."""
+    """Return the fp32 document that differs from this one in its precision alone.
+
+    An emulation has none: what it stores, it computes in the arithmetic of a card.
+    """
+    if document.get("simulated"):
+        return None
     alike = ("model_name", "device", "scenario", "simulated")
     same = [
         other
@@ -417,11 +422,29 @@ def _joined(document: Document, keys: Sequence[str]) -> str:
 
 
 def precision_text(document: Document) -> str:
-    """Return how weights are stored and, of a simulated card, what it computes in: FP32 as FP11."""
+    """Return how weights are stored and, of a simulated card, what it computes in: FP32 as FP11.
+
+    Of a pool in which a device without a card answers too, "FP32 as FP11 or FP32".
+    """
     stored = str(document.get("precision", "")).upper()
-    computed = [part for part in str(document.get("compute", "")).split("+") if part[:2] == "fp"]
-    told = "/".join(computed).upper()
+    parts = str(document.get("compute", "")).split("+")
+    told = "/".join(part for part in parts if part[:2] == "fp").upper()
+    if told and _answers_without_card(str(document.get("device", ""))):
+        others = (_FLOATS.get(part, part.upper()) for part in parts if part[:2] != "fp")
+        return f"{stored} as {' or '.join([told, *others])}"
     return f"{stored} as {told}" if told and told != stored else stored
+
+
+_FLOATS: Final = {"f32": "FP32", "f16": "FP16"}
+"""Element types of OpenVINO by the names that precisions have."""
+
+
+def _answers_without_card(device: str) -> bool:
+    """Return whether a pool has a member that is no card; `HETERO:` takes what follows it."""
+    kind, _, rest = device.partition(":")
+    alone, *split = rest.split("HETERO:")
+    members = [one for one in (*alone.split(","), *split) if one.strip(", ")]
+    return kind == "MULTI" and any("FPGA" not in one for one in members)
 
 
 def number_text(value: object, form: str) -> str:
