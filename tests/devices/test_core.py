@@ -123,7 +123,14 @@ def test_a_simulated_card_is_not_chosen_for_its_speed(device: str) -> None:
 
 
 def test_parts_are_named_in_full_and_once() -> None:
-    assert list_parts("HETERO:FPGA,FPGA.0,FPGA.2,CPU") == ("FPGA.0", "FPGA.2", "CPU")
+    assert list_parts("HETERO:FPGA,FPGA.2,CPU,CPU") == ("FPGA.0", "FPGA.2", "CPU")
+
+
+@pytest.mark.parametrize("device", ["HETERO:FPGA,FPGA.0,CPU", "HETERO:FPGA.2,CPU,FPGA.2"])
+def test_a_card_is_named_once(device: str) -> None:
+    with pytest.raises(DeviceError, match="twice") as refused:
+        physical_devices(device)
+    assert refused.value.code == "device-twice"
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,15 @@ def test_tables_show_what_is_off_the_first_device_or_everything(told: dict[str, 
     assert len(every.rows) == len(told["layers"])
 
 
+def test_a_device_of_the_list_that_runs_nothing_is_told(cards: object) -> None:
+    equal = tell("HETERO:FPGA.0,FPGA.1,CPU", ["FPGA.0", "FPGA.1", "CPU"])
+    assert equal["idle"] == ["FPGA.1"]
+    table = partition_tables(equal)[0]
+    assert table is not None
+    assert "FPGA.1 runs nothing" in table.note
+    assert tell("HETERO:FPGA.0,CPU", ["FPGA.0", "CPU"])["idle"] == []
+
+
 def test_a_drawing_has_a_box_a_subgraph_and_an_arrow_a_crossing(told: dict[str, Any]) -> None:
     drawn = ET.fromstring(draw(told))
     assert len(drawn.findall(f"{SVG}g")) == 5

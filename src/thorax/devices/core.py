@@ -121,7 +121,8 @@ def physical_devices(device: str) -> tuple[str, ...]:
 
     Raises:
         DeviceError: `device-unknown` for a device that is not here, listing those that are;
-            `device-auto` when AUTO is to choose among simulated cards; `device-multi` for MULTI,
+            `device-auto` when AUTO is to choose among simulated cards; `device-twice` when a list
+            names a simulated card by both its names, or one twice; `device-multi` for MULTI,
             which is no device for one graph but several engines.
     """
     if is_multi(device):
@@ -151,6 +152,14 @@ def physical_devices(device: str) -> tuple[str, ...]:
                 "device-unknown",
                 f"device {part!r} is not here; available: {', '.join(available)} "
                 f"(and {', '.join((*VIRTUAL, MULTI))} over them): see `thorax devices`",
+            )
+    cards = [card_name(alias(part)) for part in parts if simulates(part)]
+    for card in cards:
+        if cards.count(card) > 1:
+            raise DeviceError(
+                "device-twice",
+                f"device is {device!r}: {card} is in it twice, and would run nothing the second "
+                "time; name each card once",
             )
     return tuple(parts)
 

@@ -48,6 +48,7 @@ def document(
         "model": model,
         "device": split.device,
         "devices": list(devices),
+        "idle": [one for one in devices if one not in {part.device for part in split.subgraphs}],
         "simulated": cards is not None,
         "subgraphs": [
             {
@@ -128,7 +129,8 @@ def _subgraph_table(document: Document) -> Table:
     )
     columns = ("Subgraph", "Device", "Layers", "Of them", "Takes", "Gives", "ms, modelled")
     modelled = tuple(one["modelled_s"] is not None for one in subgraphs)
-    return dense(Table("Subgraphs", columns, rows, modelled, crossed_text(document)))
+    note = " ".join((crossed_text(document), *map(_idle_text, document["idle"])))
+    return dense(Table("Subgraphs", columns, rows, modelled, note))
 
 
 def _layer_table(document: Document, top: int | None) -> Table | None:
@@ -167,6 +169,10 @@ def crossed_text(document: Document) -> str:
     if crossings["before"] != count:
         told += f"; {crossings['before']:,} before small subgraphs were merged"
     return f"{told}."
+
+
+def _idle_text(device: str) -> str:
+    return f"{device} runs nothing: a layer goes to the first of the list that has it."
 
 
 def types_text(types: Mapping[str, int], most: int = 3) -> str:
