@@ -129,16 +129,6 @@ def test_it_is_judged_on_the_card_against_fp32(
     assert load(made.artifact.path).card.accuracy is not None
 
 
-def test_without_a_card_to_judge_by_a_budget_is_refused(
-    tiny_fp32: Artifact, tiny_store: Store, tmp_path: Path
-) -> None:
-    with pytest.raises(DeviceError, match="precision-unsupported"):
-        optimize(
-            tiny_fp32.path, tmp_path / "out", Precision.FP11, store=tiny_store, max_auroc_drop=0.9
-        )
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.usefixtures("cards")
 def test_a_network_that_it_destroys_is_refused(fragile: Any, tmp_path: Path) -> None:  # noqa: ANN401
     for precision in (Precision.FP11, "auto"):
