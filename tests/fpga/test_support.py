@@ -306,9 +306,47 @@ def test_layers_that_a_card_alone_lacks_are_listed_with_reasons(tmp_path: Path) 
     state = tmp_path / "fpga.json"
     (card,) = program("FPGA.0", RESNET.name, state=state)
     model = chest()
-    with pytest.raises(DeviceError, match=r"^fpga-layer: .*1 layers: probability \(Sigmoid: not"):
+    with pytest.raises(DeviceError, match=r"^fpga-layer: .*1 layer: probability \(Sigmoid: not"):
         require_layers(model, card, query(model, RESNET))
     end = ops.relu(of())
     data = end.input_value(0).get_node().input_value(0).get_node()
     plain = ov.Model([end], [data])
     require_layers(plain, card, query(plain, RESNET))
+
+
+def exponential() -> ov.Model:
+    """Return a network that bitstreams with an ELU run whole, and others in part."""
+    end = ops.elu(of(), 1.0)
+    return ov.Model([end], [end.input_value(0).get_node().input_value(0).get_node()])
+
+
+def test_what_runs_every_layer_is_named_and_what_is_loaded_is_not(tmp_path: Path) -> None:
+    (card,) = program("FPGA.0", RESNET.name, state=tmp_path / "fpga.json")
+    model = exponential()
+    with pytest.raises(DeviceError, match=r"^fpga-layer: ") as refused:
+        require_layers(model, card, query(model, RESNET))
+    message = refused.value.message
+    named = [one for one in BITSTREAMS.values() if f" {one.name}" in message.split(":", 1)[1]]
+    assert 1 <= len(named) <= 3
+    assert RESNET not in named
+    assert set(named) <= set(fitting(model, "pac-a10", every=True))
+    command = message.split("`")[1].split()
+    assert command[:3] == ["thorax", "fpga", "program"]
+    # What the advice says leads to no such error.
+    (again,) = program(command[3], command[4], state=tmp_path / "fpga.json")
+    require_layers(model, again, query(model, find_bitstream(command[4])))
+
+
+def test_where_no_bitstream_runs_every_layer_the_host_is_named(tmp_path: Path) -> None:
+    state = tmp_path / "fpga.json"
+    assert fitting(chest(), every=True) == ()
+    (card,) = program("FPGA.0", RESNET.name, state=state)
+    model = chest()
+    with pytest.raises(DeviceError) as refused:
+        require_layers(model, card, query(model, RESNET))
+    message = refused.value.message
+    assert message.endswith("no bitstream of a pac-a10 runs Sigmoid here; use -d HETERO:FPGA.0,CPU")
+    # A card that is not programmed has to be for that too.
+    with pytest.raises(DeviceError, match=r"Sigmoid here; .*thorax fpga program FPGA\.1 ") as unset:
+        loaded_bitstream(find_card("FPGA.1", state), model, alone=True)
+    assert unset.value.code == "fpga-unprogrammed"

@@ -126,7 +126,7 @@ def partition(
     model = model.clone()
     set_apart(model)
     parts = list_parts(device)
-    asked = {part: _ask(model, part, state) for part in parts}
+    asked = {part: _ask(model, part, state, alone=len(parts) == 1) for part in parts}
     layers = live_layers(model)
     if not layers:
         raise ModelError(
@@ -237,9 +237,9 @@ def live_layers(model: ov.Model) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _ask(model: ov.Model, part: str, state: Path | None) -> Mapping[str, Support]:
+def _ask(model: ov.Model, part: str, state: Path | None, *, alone: bool) -> Mapping[str, Support]:
     if simulates(part):
-        return query(model, loaded_bitstream(find_card(part, state), model))
+        return query(model, loaded_bitstream(find_card(part, state), model, alone=alone))
     taken = open_core().query_model(model, part)
     return {
         node.get_friendly_name(): Support(True, f"{part} has it")

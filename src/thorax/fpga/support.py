@@ -25,7 +25,10 @@ _ACTIVATIONS: Final = (
 _SCALES: Final = ("Add", "Subtract", "Multiply", "Divide")
 _VIEWS: Final = ("Reshape", "Squeeze", "Unsqueeze", "Identity")
 _SHOWN: Final = 5
-"""Layers and bitstreams that an error names."""
+"""Layers that an error names."""
+
+_NAMED: Final = 3
+"""Bitstreams that an error names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,9 @@ def query(model: ov.Model, bitstream: Bitstream) -> dict[str, Support]:
     return _query(model, bitstream.architecture)
 
 
-def fitting(model: ov.Model, board: str | None = None) -> tuple[Bitstream, ...]:
+def fitting(
+    model: ov.Model, board: str | None = None, *, every: bool = False
+) -> tuple[Bitstream, ...]:
     """Return the bitstreams that run every convolution of a model, the best first.
 
     Best is what runs most layers of all kinds, then what multiplies most in a second, then what
@@ -60,28 +65,28 @@ def fitting(model: ov.Model, board: str | None = None) -> tuple[Bitstream, ...]:
     Args:
         model: a network.
         board: name of a board; None takes every board's.
+        every: whether all other layers must run too.
     """
-    asked: dict[Architecture, tuple[bool, int]] = {}
+    kinds = {node.get_friendly_name(): node.get_type_name() for node in model.get_ops()}
+    needed = [
+        name for name, kind in kinds.items() if kind in _ARRAY or (every and kind not in _PORTS)
+    ]
     ranked = []
-    candidates = BITSTREAMS.values() if board is None else bitstreams_for(board)
-    for place, one in enumerate(candidates):
-        key = one.architecture.model_copy(update={"precision": "fp11", "name": ""})
-        if key not in asked:
-            answer = _query(model, key)
-            kinds = {node.get_friendly_name(): node.get_type_name() for node in model.get_ops()}
-            asked[key] = (
-                all(answer[name].supported for name, kind in kinds.items() if kind in _ARRAY),
-                sum(support.supported for support in answer.values()),
-            )
-        runs, count = asked[key]
-        if runs:
+    for place, (one, answer) in enumerate(_answers(model, board)):
+        if all(answer[name].supported for name in needed):
+            count = sum(support.supported for support in answer.values())
             speed = one.architecture.macs_per_cycle * one.architecture.clock_hz
             ranked.append(((count, speed, len(one.topologies), place), one))
     return tuple(one for _, one in sorted(ranked, key=lambda pair: pair[0], reverse=True))
 
 
-def loaded_bitstream(card: Card, model: ov.Model) -> Bitstream:
+def loaded_bitstream(card: Card, model: ov.Model, *, alone: bool = False) -> Bitstream:
     """Return the bitstream that a card is programmed with, to run a model.
+
+    Args:
+        card: programmed or not.
+        model: the network.
+        alone: whether no other device shares it, so that only what runs every layer would do.
 
     Raises:
         DeviceError: `fpga-unprogrammed` when there is none, with those that would do.
@@ -91,7 +96,7 @@ def loaded_bitstream(card: Card, model: ov.Model) -> Bitstream:
     raise DeviceError(
         "fpga-unprogrammed",
         f"{card.name} ({card.board.full_name}, simulated) is not programmed; "
-        f"{_advice(card, model)}",
+        f"{_advice(card, model, alone)}",
     )
 
 
@@ -116,22 +121,57 @@ def require_layers(model: ov.Model, card: Card, answer: Mapping[str, Support]) -
         return
     loaded = card.bitstream.name if card.bitstream else "no bitstream"
     more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+    count = "1 layer" if len(missing) == 1 else f"{len(missing)} layers"
     raise DeviceError(
         "fpga-layer",
-        f"{card.name} with {loaded} does not run {len(missing)} layers: "
-        f"{', '.join(missing[:_SHOWN])}{more}; give them to another device, as "
-        f"HETERO:{card.name},CPU; or {_advice(card, model)}",
+        f"{card.name} with {loaded} does not run {count}: {', '.join(missing[:_SHOWN])}{more}; "
+        f"{_advice(card, model, alone=True)}",
     )
 
 
-def _advice(card: Card, model: ov.Model) -> str:
-    names = [one.name for one in fitting(model, card.board.name)]
-    if not names:
-        return f"no bitstream of a {card.board.name} runs all convolutions of this network"
+def _advice(card: Card, model: ov.Model, alone: bool) -> str:
+    """Return what to do with a card that does not run a network as it is programmed."""
+    board, advice = card.board.name, ""
+    found = fitting(model, board, every=alone)
+    if alone and not found:
+        advice = f"{_lacking(model, board)}; use -d HETERO:{card.name},CPU"
+        if card.bitstream is not None:
+            return advice
+        # It has to be programmed for that too.
+        advice += "; "
+        found = fitting(model, board)
+    if not found:
+        return f"{advice}no bitstream of a {board} runs all convolutions of this network"
+    names = [one.name for one in found[:_NAMED]]
+    what = "every layer" if alone and not advice else "its convolutions"
     return (
-        f"bitstreams of a {card.board.name} that run its convolutions, the best first: "
-        f"{', '.join(names[:_SHOWN])}: `thorax fpga program {card.name} {names[0]}`"
+        f"{advice}bitstreams of a {board} that run {what}, the best first: "
+        f"{', '.join(names)}: `thorax fpga program {card.name} {names[0]}`"
     )
+
+
+def _lacking(model: ov.Model, board: str) -> str:
+    """Return what keeps every bitstream of a board from running a network alone."""
+    answers = [answer for _, answer in _answers(model, board)]
+    kinds = dict.fromkeys(
+        node.get_type_name()
+        for node in model.get_ordered_ops()
+        if node.get_type_name() not in _PORTS
+        and not any(answer[node.get_friendly_name()].supported for answer in answers)
+    )
+    return f"no bitstream of a {board} runs {', nor '.join(kinds) or 'all of these'} here"
+
+
+def _answers(
+    model: ov.Model, board: str | None
+) -> Iterator[tuple[Bitstream, Mapping[str, Support]]]:
+    """Yield each bitstream of a board, None for all, with its answers; equals answer once."""
+    asked: dict[Architecture, dict[str, Support]] = {}
+    for one in BITSTREAMS.values() if board is None else bitstreams_for(board):
+        key = one.architecture.model_copy(update={"precision": "fp11", "name": ""})
+        if key not in asked:
+            asked[key] = _query(model, key)
+        yield one, asked[key]
 
 
 def _query(model: ov.Model, architecture: Architecture) -> dict[str, Support]:
