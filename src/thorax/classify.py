@@ -15,7 +15,7 @@ import numpy as np
 
 from thorax import artifact, durable
 from thorax.artifact import INTENDED_USE, Card
-from thorax.devices.counters import Counter, lines
+from thorax.devices.counters import Counter, by_member, lines
 from thorax.devices.engine import Hint
 from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import DataError, UsageError
@@ -81,6 +81,7 @@ class Classification:
                     "subgraph": counter.subgraph,
                     "device": counter.device,
                     "part_of": counter.part_of,
+                    "member": counter.member,
                     "origin": counter.origin,
                 }
                 for counter in self.counters
@@ -114,7 +115,7 @@ class Classification:
         if modelled := modelled_table([self.document()]):
             tables.append(modelled)
         if self.counters and counters:
-            tables.append(_counter_table(self.counters))
+            tables += [_counter_table(rows) for rows in by_member(self.counters).values()]
         return tables
 
 
@@ -323,7 +324,11 @@ def _sentence(row: dict[str, Any]) -> str:
 
 
 def _counter_table(counters: Sequence[Counter]) -> Table:
-    """Return what ran, in order; a share is that of the times of the same origin."""
+    """Return what ran, in order; a share is that of the times of the same origin.
+
+    Args:
+        counters: of one engine, not of several that share the work; not empty.
+    """
     ran = [counter for counter in counters if counter.status == "EXECUTED"]
     totals = {
         origin: sum(one.real_s for one in ran if one.origin == origin and one.counts)
@@ -346,9 +351,10 @@ def _counter_table(counters: Sequence[Counter]) -> Table:
         for origin, total in totals.items()
     ]
     modelled = "modelled" in totals
+    whose = f" on {counters[0].member}" if counters[0].member else ""
     return dense(
         Table(
-            "What every layer cost, mean per image",
+            f"What every layer cost{whose}, mean per image",
             ("Layer", "Device", "Type", "Kernel", "ms", "Share", "How"),
             tuple(rows),
             tuple(row[-1] == "modelled" for row in rows),

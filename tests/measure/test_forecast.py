@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from thorax.artifact import Artifact
-from thorax.classify import classify
+from thorax.classify import Classification, classify
 from thorax.data.store import Store
 from thorax.devices.engine import compile
 from thorax.devices.modelled import STEPS
 from thorax.fpga.power import IDLE_W
 from thorax.measure import accuracy
 from thorax.measure.forecast import count_rows, forecast_engine
-from thorax.measure.run import Measurement, Quantiles, document, side_by_side
+from thorax.measure.run import Measurement, Quantiles, describe, document, side_by_side
 
 HETERO = "HETERO:FPGA,CPU"
 
@@ -117,6 +117,19 @@ def test_cards_side_by_side_are_added_and_the_cpu_beside_them_is_not_counted(
     requests = [engine.start(image, profile=True) for _ in range(8)]
     for request in requests:
         request.result()
-    names = {row.name.partition(": ")[0] for row in count_rows(engine)}
-    assert names <= {"HETERO:FPGA.0,CPU", "HETERO:FPGA.1,CPU", "CPU"}
-    assert len(names) > 1
+    rows = count_rows(engine)
+    members = {row.member for row in rows}
+    assert members <= {"HETERO:FPGA.0,CPU", "HETERO:FPGA.1,CPU", "CPU"}
+    assert len(members) > 1
+    result = Classification(describe(engine), counters=rows)
+    tables = result.tables()[1:]
+    assert {table.title for table in tables} == {
+        f"What every layer cost on {member}, mean per image" for member in members
+    }
+    for table in tables:
+        assert not any("HETERO" in row[0] for row in table.rows)
+        totals = [row[0] for row in table.rows if row[0].startswith("Total")]
+        assert totals == (
+            ["Total measured"] if "on CPU" in table.title else ["Total modelled", "Total measured"]
+        )
+    assert {row["member"] for row in result.document()["counters"]} == members

@@ -29,6 +29,7 @@ class Counter:
         origin: whether the times were measured or modelled.
         device: what ran it, where that is known.
         part_of: the row whose time this is a part of, None for a row that counts itself.
+        member: of several that share the work, the device string of the one that it is of.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Counter:
     origin: Origin = "measured"
     device: str | None = None
     part_of: str | None = None
+    member: str | None = None
 
     @property
     def counts(self) -> bool:
@@ -97,12 +99,29 @@ _TIME: Final = 20
 """Widths of the columns that the samples of 2018 printed."""
 
 
+def by_member(counters: Iterable[Counter]) -> dict[str | None, list[Counter]]:
+    """Return the rows of each of several that share the work: no sum goes over two of them."""
+    found: dict[str | None, list[Counter]] = {}
+    for row in counters:
+        found.setdefault(row.member, []).append(row)
+    return found
+
+
 def lines(counters: Iterable[Counter]) -> list[str]:
     """Return counters as the samples of 2018 printed them, the origin of each time added.
 
     `subgraph1: conv1:EXECUTED       layerType: Convolution ...` in whole microseconds, the total
-    of what executed last. Name and status stand together where the name is long.
+    of what executed last. Name and status stand together where the name is long. Of several that
+    share the work each has its lines, and its total, below its device string.
     """
+    made = []
+    for member, rows in by_member(counters).items():
+        made += [f"{member}:"] if member else []
+        made += _lines(rows)
+    return made
+
+
+def _lines(counters: Iterable[Counter]) -> list[str]:
     made = []
     total_us = 0
     for row in counters:

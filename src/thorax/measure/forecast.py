@@ -18,13 +18,13 @@ def count_rows(engine: Engine, *, layers: bool = False) -> list[Counter]:
     """Return the counters of an engine: of cards what is modelled, of others what was measured.
 
     Args:
-        engine: that was profiled; of several that share the work, rows name the member.
+        engine: that was profiled; of several that share the work, rows have their member.
         layers: add what each layer of a card takes of its execute time.
     """
     if engine.members == (engine,):
         return _rows(engine, layers=layers)
     return [
-        replace(row, name=f"{member.device}: {row.name}")
+        replace(row, member=member.device)
         for member in engine.members
         for row in _rows(member, layers=layers)
     ]
