@@ -106,6 +106,7 @@ def list_(
     json: Json = False,
 ) -> None:
     """The cards of this machine with what they are programmed with, or every bitstream."""
+    from thorax.devices.core import require_simulated
     from thorax.fpga.bitstreams import BITSTREAMS, bitstreams_for
     from thorax.fpga.boards import find_board
     from thorax.fpga.card import list_cards
@@ -116,6 +117,7 @@ def list_(
         document = [_bitstream(one) for one in known]
         table = bitstreams_table(document)
     else:
+        require_simulated()
         document = [_card(card) for card in list_cards(state)]
         table = cards_table(document)
     console.emit(document, as_json=json, show=lambda: console.show(table))
@@ -134,8 +136,10 @@ def program(
     json: Json = False,
 ) -> None:
     """Put a bitstream on a simulated card, as `aocl program` does on a real one."""
+    from thorax.devices.core import require_simulated
     from thorax.fpga.card import program as put
 
+    require_simulated()
     made = put(card, bitstream, board=board, state=state)
 
     def show() -> None:
@@ -150,8 +154,10 @@ def program(
 @fpga_app.command(epilog="Example:  thorax fpga erase all")
 def erase(card: CardName, state: State = None, json: Json = False) -> None:
     """Take the bitstream off a simulated card."""
+    from thorax.devices.core import require_simulated
     from thorax.fpga.card import erase as take
 
+    require_simulated()
     made = take(card, state=state)
 
     def show() -> None:

@@ -134,6 +134,42 @@ for device in ("FPGA", "HETERO:FPGA,CPU"):
 from thorax.devices.dropin import DropInCore
 assert "FPGA" in DropInCore().available_devices
 assert DropInCore().query_model(model, "FPGA")
+image = ops.parameter([1, 1, 16, 16], np.uint8, name="image")
+pooled = ops.reduce_mean(ops.convert(image, np.float32), ops.constant(np.array([2, 3])), False)
+pooled.output(0).set_names({"probability"})
+from thorax import artifact
+ov.save_model(ov.Model([pooled], [image]), artifact.XML, compress_to_fp16=False)
+from thorax.preprocess import InputSpec
+told = artifact.Card(
+    name="mean", topology="mean", label_set="one", labels=("A",), input=InputSpec(16),
+    precision=artifact.Precision.FP32, parameters=1, macs=1, size_bytes=0,
+)
+mean = artifact.Artifact(Path.cwd(), artifact.seal(Path.cwd(), told))
+from thorax.devices.engine import compile
+for device in ("FPGA", "HETERO:FPGA,CPU", "MULTI:FPGA,CPU"):
+    engine = compile(mean, device)
+    assert (engine.simulated, engine.compute, engine.placement) == (False, "f32", None), device
+    assert not any(name.startswith("FPGA.") for name in engine.devices)
+    answer = engine.start(np.full((1, 1, 16, 16), 7, np.uint8)).result().probability
+    assert np.allclose(answer, 7)
+assert [one.device for one in engine.members] == ["HETERO:FPGA,CPU", "CPU"]
+from thorax.errors import DeviceError
+try:
+    core.list_members("MULTI:FPGA,FPGA,CPU")
+    raise SystemExit("a card of the list twice")
+except DeviceError as error:
+    assert error.code == "device-multi"
+import os, sys
+from thorax import cli
+os.environ["XDG_STATE_HOME"] = str(Path.cwd())
+name = "2019R1_RC_FP11_ResNet_SqueezeNet_VGG"
+for words in (["list"], ["program", "FPGA.0", name], ["erase", "all"], ["list", "--bitstreams"]):
+    sys.argv = ["thorax", "fpga", *words]
+    try:
+        cli.main()
+    except SystemExit as end:
+        assert end.code == (0 if words[1:] == ["--bitstreams"] else 5), words
+assert not Path("thorax").exists()
 assert plugin.open_cards.cache_info().currsize == 0
 """
 
@@ -143,3 +179,4 @@ def test_where_openvino_has_an_fpga_nothing_is_simulated(tmp_path: Path) -> None
         [sys.executable, "-c", REAL], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+    assert done.stderr.count("fpga-real") == 3

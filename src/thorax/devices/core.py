@@ -55,6 +55,20 @@ def has_real_fpga() -> bool:
     return any(name.partition(".")[0] == FAMILY for name in open_core().available_devices)
 
 
+def require_simulated() -> None:
+    """Refuse to look at or change simulated cards where there are none.
+
+    Raises:
+        DeviceError: `fpga-real` where OpenVINO itself has an FPGA.
+    """
+    if has_real_fpga():
+        raise DeviceError(
+            "fpga-real",
+            "OpenVINO has an FPGA of its own here, so no card is simulated: `thorax devices` lists "
+            "it, and its maker's tools program it; what -d FPGA runs is that one",
+        )
+
+
 def simulates(device: str) -> bool:
     """Return whether a device string names a simulated card, alone or among others."""
     return is_fpga(device) and not has_real_fpga()
@@ -198,7 +212,7 @@ def list_members(device: str) -> tuple[str, ...]:
     for member in members:
         parts = list_parts(member)
         own = {member} if ":" not in member and not simulates(member) else set()
-        own |= {part for part in parts if simulates(part)}
+        own |= {part for part in parts if is_fpga(part)}
         if twice := taken & own:
             raise DeviceError(
                 "device-multi",
