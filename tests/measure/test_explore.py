@@ -257,6 +257,7 @@ def shown(found: dict[str, Any]) -> str:
 def test_the_table_fits_100_columns_and_says_what_is_destroyed(explored: Exploration) -> None:
     found = document(explored)
     found["board_full_name"] = PAC.full_name
+    found["doubt"] = None
     for one in found["variants"]:
         one["modelled"]["images_per_s"] = 123456.7
         one["modelled"]["images_per_s_per_w"] = 1234.56
@@ -271,6 +272,45 @@ def test_the_table_fits_100_columns_and_says_what_is_destroyed(explored: Explora
     assert "Ternary: worse than FP32 beyond chance." in told
     assert "modelled" in told
     assert "nothing trained after rounding" in told
+
+
+def test_too_few_radiographs_give_no_verdict(small: Artifact, tiny_store: Store) -> None:
+    found = document(tried(small, tiny_store, split="train", images=3))
+    told = explore_table(found).note
+    assert "No verdict on the differences: 3 patients, fewer than 30." in told
+    assert "chance" not in told
+
+
+def test_an_interval_of_one_value_gives_no_verdict(explored: Exploration) -> None:
+    found = {**document(explored), "doubt": None}
+    for one in found["variants"]:
+        one["mean_auroc"] = {"value": 0.4, "low": 0.4, "high": 0.4}
+        one["mean_difference"] = {"value": -0.5, "low": -0.5, "high": -0.5}
+    assert "chance" not in explore_table(found).note
+
+
+def test_a_finding_of_one_patient_is_doubted_and_one_of_nobody_does_not_count() -> None:
+    patients = [f"patient {number // 2}" for number in range(80)]
+    labels = np.zeros((80, 2), np.int8)
+    labels[:10, 0] = 1
+    assert module._doubt(labels, patients, ("Mass", "Hernia")) is None
+    labels[20:22, 1] = 1
+    assert module._doubt(labels, patients, ("Mass", "Hernia")) == "1 patient with Hernia"
+    labels[22, 1] = 1
+    assert module._doubt(labels, patients, ("Mass", "Hernia")) is None
+
+
+def test_an_answer_that_is_missing_moves_no_other(
+    small: Artifact, tiny_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Lossy(ov.AsyncInferQueue):  # type: ignore[misc]
+        def start_async(self, inputs: Any, row: int) -> None:  # noqa: ANN401
+            if row != 1:
+                super().start_async(inputs, row)
+
+    monkeypatch.setattr(ov, "AsyncInferQueue", Lossy)
+    with pytest.raises(KeyError):
+        module._answers(module._read(small), tiny_store, np.arange(3), lambda count: None)
 
 
 def test_the_plot_says_that_it_is_modelled_and_names_every_variant(

@@ -39,6 +39,13 @@ Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 _ARRAY: Final = (LayerKind.CONVOLUTION, LayerKind.DECONVOLUTION, LayerKind.FULLY_CONNECTED)
 
 
+_PATIENTS: Final = 30
+"""Patients below which no verdict is given on a difference (assumed)."""
+
+_SIDES: Final = 2
+"""Patients with a finding, and without, below which resampling knows no spread of its AUROC."""
+
+
 @dataclass(frozen=True, slots=True)
 class Variant:
     """A way to compute a network on an overlay.
@@ -120,6 +127,7 @@ class Exploration:
         board: that has the overlays.
         reference: AUROC of the FP32 network.
         trials: one a variant.
+        doubt: why the data allow no verdict on a difference, None where they do.
     """
 
     artifact: Artifact
@@ -132,6 +140,7 @@ class Exploration:
     board: Board
     reference: Intervals
     trials: tuple[Trial, ...]
+    doubt: str | None
 
     def pareto(self) -> tuple[Trial, ...]:
         """Return the trials that none beats in both AUROC and worth, the most worth last."""
@@ -225,6 +234,7 @@ def explore(
         board,
         metrics.bootstrap_auroc(labels, reference, patients, samples=samples),
         tuple(trials),
+        _doubt(labels, patients, store.label_set.findings),
     )
 
 
@@ -241,6 +251,7 @@ def document(found: Exploration) -> dict[str, Any]:
         "images": found.images,
         "patients": found.patients,
         "samples": found.samples,
+        "doubt": found.doubt,
         "side": found.artifact.card.input.side,
         "modelled_side": found.side,
         "board": found.board.name,
@@ -318,6 +329,30 @@ def _spread(indices: npt.NDArray[np.int64], count: int | None) -> npt.NDArray[np
     return indices[(np.arange(count) * len(indices)) // count]
 
 
+def _doubt(
+    labels: npt.NDArray[np.int8], patients: Sequence[str], findings: Sequence[str]
+) -> str | None:
+    """Return why radiographs are too few for a verdict, None where they are not.
+
+    A finding that nobody has, or all have, has no AUROC and does not count.
+
+    Args:
+        labels: int8 [N,K], 1 / 0 / -1 (unknown).
+        patients: N identifiers.
+        findings: K names.
+    """
+    owners = np.asarray(patients)
+    count = len(set(patients))
+    if count < _PATIENTS:
+        return f"{count} patients, fewer than {_PATIENTS}"
+    for column, name in enumerate(findings):
+        sides = [len(set(owners[labels[:, column] == side])) for side in (1, 0)]
+        if min(sides) and min(sides) < _SIDES:
+            which = "with" if sides[0] < _SIDES else "without"
+            return f"{min(sides)} patient {which} {name}"
+    return None
+
+
 def _imitate(artifact: Artifact, layers: Sequence[Layer], variant: Variant, block: int) -> ov.Model:
     """Return the network with the arithmetic of an overlay."""
     model = _read(artifact)
@@ -340,7 +375,7 @@ def _answers(
     """Return float32 [N,K], the probabilities of each image, computed in f32 on the CPU."""
     config = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
     compiled = open_core().compile_model(model, "CPU", config)
-    answers: list[Scores | None] = [None] * len(indices)
+    answers: dict[int, Scores] = {}
 
     def keep(request: ov.InferRequest, row: int) -> None:
         answers[row] = request.get_tensor(PROBABILITY).data[0].copy()
@@ -351,4 +386,5 @@ def _answers(
     for row, index in enumerate(indices):
         requests.start_async({0: np.asarray(store.images[index])[None, None]}, row)
     requests.wait_all()
-    return np.stack([answer for answer in answers if answer is not None])
+    # By row, so that one that is missing cannot shift the others against their labels.
+    return np.stack([answers[row] for row in range(len(indices))])

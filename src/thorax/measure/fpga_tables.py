@@ -108,11 +108,12 @@ def _interval_text(interval: Document) -> str:
 
 
 def _explore_note(document: Document) -> str:
-    lost = [one["name"] for one in document["variants"] if _is_chance(one["mean_auroc"])]
+    judged = () if document["doubt"] else document["variants"]
+    lost = [one["name"] for one in judged if _is_chance(one["mean_auroc"])]
     worse = [
         one["name"]
-        for one in document["variants"]
-        if one["name"] not in lost and (one["mean_difference"]["high"] or 0) < 0
+        for one in judged
+        if one["name"] not in lost and _is_worse(one["mean_difference"])
     ]
     watts = any(one["modelled"]["power_w"] for one in document["variants"])
     rest = "its area, and the board's power" if watts else "and its area; no power is published"
@@ -122,6 +123,8 @@ def _explore_note(document: Document) -> str:
         "overlay of rows x columns x input x output channels a cycle that the device has room "
         f"for, {rest}. * none is better in both."
     ]
+    if document["doubt"]:
+        told.append(f"No verdict on the differences: {document['doubt']}.")
     if lost:
         told.append(f"{_and(lost)}: destroyed, no better than chance.")
     if worse:
@@ -134,7 +137,17 @@ def _explore_note(document: Document) -> str:
 
 
 def _is_chance(interval: Document) -> bool:
-    return interval["low"] is not None and interval["low"] <= 0.5
+    return _is_spread(interval) and bool(interval["low"] <= 0.5)
+
+
+def _is_worse(interval: Document) -> bool:
+    return _is_spread(interval) and bool(interval["high"] < 0)
+
+
+def _is_spread(interval: Document) -> bool:
+    """Return whether resampling found an interval, and not one value over and over."""
+    low, high = interval["low"], interval["high"]
+    return low is not None and high is not None and low < high
 
 
 def _and(names: Sequence[str]) -> str:
