@@ -10,7 +10,7 @@ from thorax.measure.training import LOG, read_run
 
 COMMANDS: Final = (
     *("train", "optimize", "validate", "score", "benchmark", "classify", "demo", "sharpness"),
-    *("analyze", "compare"),
+    *("analyze", "compare", "partition", "fpga analyze", "fpga search", "fpga explore"),
 )
 
 

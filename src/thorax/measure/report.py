@@ -19,6 +19,7 @@ from thorax.artifact import INTENDED_USE
 from thorax.durable import write_text
 from thorax.errors import DataError, UsageError
 from thorax.measure.documents import COMMANDS
+from thorax.measure.fpga_report import FPGA_COMMANDS, fpga_tables, split_texts
 from thorax.measure.modelled import MODELLED, alone_and_against, modelled_table
 from thorax.measure.noise import compare_tables
 from thorax.measure.optimizer_tables import artifact_table, tried_table
@@ -156,6 +157,7 @@ def _render(by_command: Mapping[str, Sequence[Document]], title: str) -> str:
         _speed(speed, optimized),
         _roofline(by_command["analyze"]),
         _compared(by_command["compare"]),
+        _fpga({name: by_command[name] for name in FPGA_COMMANDS}),
         _roc(accuracy),
         _reliability(accuracy),
         _training(by_command["train"]),
@@ -323,6 +325,13 @@ def _compared(documents: Sequence[Document]) -> Section | None:
     tables = [table for document in documents for table in compare_tables(document)]
     verdicts = tuple(str(document["verdict"]) for document in documents)
     return Section("compare", "Layer by layer", verdicts, tables=tuple(tables))
+
+
+def _fpga(by_command: Mapping[str, Sequence[Document]]) -> Section | None:
+    if not any(by_command.values()):
+        return None
+    text = split_texts(by_command["partition"])
+    return Section("fpga", "FPGA", tuple(text), tables=tuple(fpga_tables(by_command)))
 
 
 def _roc(documents: Sequence[Document]) -> Section | None:
