@@ -123,7 +123,7 @@ def test_a_source_says_what_is_calibrated_and_whether_other_devices_count(
     offloads: tuple[Offload, ...],
 ) -> None:
     source = forecast(offloads).source
-    assert BITSTREAM.architecture.name in source
+    assert f"{BITSTREAM.architecture.name}, bitstream {BITSTREAM.name}, at 243 MHz" in source
     assert "Intel PAC with Arria 10 GX" in source
     assert "calibrated" in source
     assert "are not counted" in source

@@ -28,6 +28,7 @@ from thorax.fpga.workload import describe
 from thorax.measure import explore as module
 from thorax.measure.explore import VARIANTS, Exploration, Trial, Variant, document, explore
 from thorax.measure.fpga_plots import write_explore_plot
+from thorax.measure.fpga_report import fpga_tables
 from thorax.measure.fpga_tables import explore_table
 from thorax.measure.tables import rich_table
 from thorax.preprocess import InputSpec
@@ -190,6 +191,7 @@ def test_a_part_of_the_split_is_evenly_spaced(small: Artifact, tiny_store: Store
 
 def test_a_document_keeps_what_is_modelled_apart(explored: Exploration) -> None:
     found = document(explored)
+    assert fpga_tables({"fpga explore": [found]}) == [explore_table(found)]
     text = json.dumps(found, allow_nan=False)
     assert json.loads(text) == found
     assert found["simulated"] is True

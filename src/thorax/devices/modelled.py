@@ -410,6 +410,10 @@ def _transfer_s(values: int) -> float:
     return _TRANSFER_S + _LINK_BYTES * values / _LINK_BYTES_PER_S
 
 
+def _of(card: Card) -> str:
+    return f", bitstream {card.bitstream.name}," if card.bitstream else ""
+
+
 def _source(parts: Sequence[Modelled], drawn: Mapping[str, Draw], others_s: float | None) -> str:
     """Return what the figures rest on, a sentence each."""
     told = []
@@ -425,7 +429,7 @@ def _source(parts: Sequence[Modelled], drawn: Mapping[str, Draw], others_s: floa
         ]
         power = drawn[card.name].source or "power of the board not published"
         told.append(
-            f"Cycles of {architecture.name} at {architecture.clock_hz / 1e6:g} MHz"
+            f"Cycles of {architecture.name}{_of(card)} at {architecture.clock_hz / 1e6:g} MHz"
             f"{' (' + '; '.join(marks) + ')' if marks else ''} on {card.board.full_name}; {power}."
         )
     told.append(

@@ -48,7 +48,8 @@ def analyze(
     room = architecture.budget or DEVICES[architecture.family]
     return {
         "command": "fpga analyze",
-        "modelled": True,
+        "simulated": True,
+        "origin": "modelled",
         "source": SOURCE,
         "model": name,
         "architecture": architecture.model_dump(mode="json", exclude={"assumed", "calibrated"}),
