@@ -112,15 +112,24 @@ def list_(
     from thorax.fpga.card import list_cards
     from thorax.measure.fpga_tables import bitstreams_table, cards_table
 
-    if bitstreams or board is not None:
-        known = BITSTREAMS.values() if board is None else bitstreams_for(find_board(board).name)
+    there = None if board is None else find_board(board)
+    if bitstreams or there is not None:
+        known = BITSTREAMS.values() if there is None else bitstreams_for(there.name)
         document = [_bitstream(one) for one in known]
         table = bitstreams_table(document)
     else:
         require_simulated()
         document = [_card(card) for card in list_cards(state)]
         table = cards_table(document)
-    console.emit(document, as_json=json, show=lambda: console.show(table))
+
+    def show() -> None:
+        if document or there is None:
+            console.show(table)
+        else:
+            print(f"no bitstream of 2018 to 2020 is for {there.name}; an overlay can be designed")
+            print(f"next: thorax fpga search MODEL --family {there.family}")
+
+    console.emit(document, as_json=json, show=show)
 
 
 @fpga_app.command(
@@ -184,9 +193,9 @@ def analyze(
 ) -> None:
     """Modelled speed, memory traffic and area of a network on an overlay, layer by layer."""
     from thorax.fpga.architecture import find_architecture
-    from thorax.fpga.bitstreams import BITSTREAMS
+    from thorax.fpga.bitstreams import named_bitstream
 
-    known = BITSTREAMS.get(arch)
+    known = named_bitstream(arch)
     architecture = find_architecture(arch) if known is None else known.architecture
     document = _analyzed(model, side, architecture, batch, board)
 

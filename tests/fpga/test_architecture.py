@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thorax.config import write_effective
-from thorax.errors import DataError, UsageError
+from thorax.errors import UsageError
 from thorax.fpga.architecture import (
     Architecture,
     OverlayPrecision,
@@ -92,7 +92,7 @@ def test_any_string_comes_back(
     ],
 )
 def test_a_string_that_is_wrong_is_refused_where_it_is_wrong(text: str, part: str) -> None:
-    with pytest.raises(DataError, match=part) as refused:
+    with pytest.raises(UsageError, match=part) as refused:
         parse_architecture(text)
     assert refused.value.code == "fpga-architecture"
 

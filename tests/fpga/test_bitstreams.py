@@ -64,6 +64,12 @@ def test_a_bitstream_is_found_by_the_name_of_its_file_too() -> None:
     assert find_bitstream(f"{RESNET}.aocx") is find_bitstream(RESNET)
 
 
+def test_case_tells_no_two_bitstreams_apart() -> None:
+    assert len({name.lower() for name in BITSTREAMS}) == len(BITSTREAMS)
+    assert find_bitstream(RESNET.lower()) is find_bitstream(RESNET)
+    assert find_bitstream(f"{RESNET}.AOCX".upper()) is find_bitstream(RESNET)
+
+
 def test_an_unknown_bitstream_is_answered_with_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"fpga-bitstream: .*2019R1_RC_FP11_ResNet_SqueezeNet_VGG"):
         find_bitstream("2019R1_RC_FP11_ResNet")

@@ -84,8 +84,9 @@ def test_the_cards_of_both_papers_draw_what_was_published() -> None:
 
 
 def test_a_bitstream_stands_for_its_architecture(typed: Typed, tiny_fp32: Artifact) -> None:
-    found = typed.json("analyze", tiny_fp32.path, "--arch", BITSTREAM)
-    assert found["architecture"]["name"] == BITSTREAMS[BITSTREAM].architecture.name
+    for name in (BITSTREAM, BITSTREAM.lower(), f"{BITSTREAM}.aocx"):
+        found = typed.json("analyze", tiny_fp32.path, "--arch", name)
+        assert found["architecture"]["name"] == BITSTREAMS[BITSTREAM].architecture.name
 
 
 def test_without_a_board_power_is_unknown_and_nothing_is_divided_by_it() -> None:
@@ -139,7 +140,7 @@ def test_mistakes_are_answered_with_what_is_allowed(typed: Typed, tmp_path: Path
     ov.save_model(resnet18(), model)
     for words, status, code in (
         (["analyze", model, "--arch", "quick"], 2, "fpga-architecture"),
-        (["analyze", model, "--arch", "8x48_fp11"], 3, "fpga-architecture"),
+        (["analyze", model, "--arch", "8x48_fp11"], 2, "fpga-architecture"),
         (["analyze", model, "--arch", tmp_path / "no.toml"], 2, "config-unreadable"),
         (["analyze", model, "--arch", "8x48-fp11", "--board", "n6001"], 2, "fpga-board-family"),
         (["analyze", tmp_path / "none.xml", "--arch", "8x48-fp11"], 4, "model-missing"),
@@ -157,3 +158,27 @@ def test_a_file_that_cannot_be_written_is_no_bug(typed: Typed, tmp_path: Path) -
     status, _, err = typed("search", model, "--out", tmp_path / "absent" / "arch.toml")
     assert status in (2, 3)
     assert "Traceback" not in err
+
+
+def test_every_bitstream_is_told_by_its_whole_name(typed: Typed, tmp_path: Path) -> None:
+    state = tmp_path / "fpga.json"
+    for number, name in enumerate(sorted(BITSTREAMS, key=len)[-4:]):
+        board = BITSTREAMS[name].board
+        put = typed("program", f"FPGA.{number}", name, "--board", board, "--state", state)
+        assert put[0] == 0
+    for words in (["--state", state], ["--bitstreams"]):
+        status, out, err = typed("list", *words)
+        assert (status, err) == (0, "")
+        assert "…" not in out
+        assert max(map(len, out.splitlines())) <= 100
+    assert all(name in out for name in BITSTREAMS)
+
+
+@pytest.mark.parametrize("board", ["de10-agilex", "n6001"])
+def test_a_board_without_bitstreams_is_told_what_designs_one(typed: Typed, board: str) -> None:
+    status, out, err = typed("list", "--bitstreams", "--board", board)
+    assert (status, err) == (0, "")
+    assert f"no bitstream of 2018 to 2020 is for {board}" in out
+    assert "thorax fpga search MODEL --family agilex7" in out
+    found: list[str] = json.loads(typed("list", "--board", board, "--json")[1])
+    assert found == []

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, model_validator
 
 from thorax.config import Settings, check, load
-from thorax.errors import DataError, UsageError
+from thorax.errors import UsageError
 from thorax.fpga.formats import EXPONENT_BITS, FORMATS
 
 Family = Literal["arria10", "agilex5", "agilex7"]
@@ -274,7 +274,7 @@ def parse_architecture(text: str) -> Architecture:
     string does not say has its default and is listed as assumed.
 
     Raises:
-        DataError: `fpga-architecture` naming the part that is not understood.
+        UsageError: `fpga-architecture` naming the part that is not understood.
     """
     words = _words(text)
     if len(words) < 2 or not _VECTORS.fullmatch(words[0]):
@@ -336,7 +336,7 @@ def _given(text: str, words: list[str]) -> dict[str, list[int]]:
     """Return the numbers of each part by its letters; words without numbers have none.
 
     Raises:
-        DataError: `fpga-architecture`.
+        UsageError: `fpga-architecture`.
     """
     found: dict[str, list[int]] = {}
     for word in words:
@@ -356,9 +356,9 @@ def _given(text: str, words: list[str]) -> dict[str, list[int]]:
     return found
 
 
-def _misread(text: str, part: str, allowed: str) -> DataError:
+def _misread(text: str, part: str, allowed: str) -> UsageError:
     where = f"at {part!r}" if part else "at its end"
-    return DataError(
+    return UsageError(
         "fpga-architecture",
         f"{text!r} is not understood {where}; what can stand there is {allowed}",
     )

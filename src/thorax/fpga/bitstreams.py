@@ -182,21 +182,32 @@ BITSTREAMS: Final[Mapping[str, Bitstream]] = {
 """In order of release. The two of 2020.4 that were for internal use only are left out."""
 
 
+_FOLDED: Final[Mapping[str, Bitstream]] = {name.lower(): one for name, one in BITSTREAMS.items()}
+
+
+def named_bitstream(name: str) -> Bitstream | None:
+    """Return a bitstream by name, in any case, with or without `.aocx`; None for no such name."""
+    return _FOLDED.get(name.lower().removesuffix(".aocx"))
+
+
 def find_bitstream(name: str) -> Bitstream:
-    """Return a bitstream by name, with or without `.aocx`.
+    """Return a bitstream by name, in any case, with or without `.aocx`.
 
     Raises:
         UsageError: `fpga-bitstream` for a name that is none, with the nearest there are.
     """
-    wanted = name.removesuffix(".aocx")
-    if wanted not in BITSTREAMS:
-        near = difflib.get_close_matches(wanted, BITSTREAMS, n=3, cutoff=0.0)
+    found = named_bitstream(name)
+    if found is None:
+        wanted = name.lower().removesuffix(".aocx")
+        near = [
+            _FOLDED[one].name for one in difflib.get_close_matches(wanted, _FOLDED, n=3, cutoff=0.0)
+        ]
         raise UsageError(
             "fpga-bitstream",
             f"there is no bitstream {name!r}; the nearest are {', '.join(near)}; "
             "`thorax fpga list --bitstreams` has all",
         )
-    return BITSTREAMS[wanted]
+    return found
 
 
 def bitstreams_for(board: str) -> tuple[Bitstream, ...]:

@@ -10,13 +10,12 @@ def cards_table(cards: Sequence[Document]) -> Table:
     """Return the cards of `thorax fpga list`, a row each."""
     return Table(
         "FPGA cards",
-        ("Card", "Board", "Bitstream", "Precision", "Published load, W"),
+        ("Card", "Board", "Bitstream", "Published load, W"),
         tuple(
             (
                 str(card["name"]),
                 str(card["board"]),
                 str(card["bitstream"] or "not programmed"),
-                str(card["precision"] or "-").upper(),
                 "unknown" if card["power_w"] is None else f"{card['power_w']:g}",
             )
             for card in cards
