@@ -11,7 +11,7 @@ from tests.devices.networks import NETWORKS, Builder, interrupted
 
 from thorax.devices.counters import CounterTotals
 from thorax.devices.graph import compile_graph
-from thorax.devices.placement import compile_placed, place
+from thorax.devices.placement import Numerics, compile_placed, place
 from thorax.fpga.card import program
 from thorax.fpga.emulation import AFFINITY
 
@@ -64,6 +64,35 @@ def test_quantisers_leave_the_numbers_of_subgraphs_as_told(name: str, cards: Pat
     got = request.get_output_tensor(0).data
     assert not np.array_equal(got, wanted)
     np.testing.assert_allclose(got, wanted, rtol=0, atol=0.1)
+
+
+def test_what_leaves_a_card_is_what_16_bits_hold(cards: Path) -> None:
+    def crossing(numerics: Numerics) -> tuple[list[str], list[npt.NDArray[np.float32]]]:
+        placed = place(interrupted(), HETERO, numerics=numerics)
+        where = {row.name: row for row in placed.network.rows}
+        sent = [
+            value
+            for node in placed.model.get_ordered_ops()
+            for value in node.input_values()
+            if node.get_friendly_name() in where
+            and where[node.get_friendly_name()].device == "CPU"
+            and value.get_node().get_rt_info()[AFFINITY].astype(str) == "FPGA"
+            and value.get_node().get_type_name() not in ("Constant", "Parameter")
+        ]
+        seen = ov.Model(sent, placed.model.get_parameters())
+        compiled = ov.Core().compile_model(seen, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        found = compiled(image())
+        return [v.get_node().get_friendly_name() for v in sent], [
+            np.array(found[port]) for port in compiled.outputs
+        ]
+
+    names, values = crossing("bitstream")
+    assert len(names) == 3  # before each layer that no card has, and before the last one
+    assert all("/sent/" in name for name in names)
+    assert all(np.array_equal(one, one.astype(np.float16)) for one in values)
+    names, values = crossing("fp32")
+    assert not any("/sent/" in name for name in names)
+    assert not any(np.array_equal(one, one.astype(np.float16)) for one in values)
 
 
 def test_a_layer_in_the_middle_that_no_card_has_cuts_the_network(cards: Path) -> None:

@@ -5,9 +5,10 @@ import numpy.typing as npt
 import openvino as ov
 import openvino.opset13 as ops
 import pytest
+from tests.fpga import integer_model
 
 from thorax.errors import ModelError
-from thorax.fpga.emulation import emulate, fold_weights
+from thorax.fpga.emulation import emulate, fold_weights, round_outputs
 from thorax.fpga.numerics import ROUNDINGS, Rounding, quantize
 
 Floats = npt.NDArray[np.float32]
@@ -300,3 +301,66 @@ def test_a_row_of_channels_is_no_map() -> None:
     np.testing.assert_array_equal(
         folded.input_value(1).get_node().data, quantize(kernel, block=8, precision="fp11")
     )
+
+
+SUBGRAPHS = {"stem": 0, "stem/relu": 0, "deep": 1, "branch": 0, "sum": 0, "linear": 0}
+
+
+def test_what_leaves_a_card_is_binary16_to_the_bit() -> None:
+    model = network()
+    emulate(model, LAYERS, precision="fp11", block=8)
+    named = {node.get_friendly_name(): node for node in model.get_ops()}
+    before = [port.get_node().input_value(0) for port in model.outputs]
+    added = round_outputs(model, {**SUBGRAPHS, "sum/relu": 0}, ("stem/relu", "sum/relu", "linear"))
+    after = [port.get_node().input_value(0) for port in model.outputs]
+    # The linear layer and one of the other two outputs; no card runs what gives the third.
+    assert [port.get_node().get_friendly_name() in added for port in after] == [True, True, False]
+    # Quantizers round so themselves.
+    assert named["deep"].input_value(0).get_node().get_friendly_name().startswith("stem/relu/fp11")
+    assert not any(name.startswith("stem/relu") for name in added)
+    both = ov.Model([*before[:2], *after[:2]], model.get_parameters())
+    for seed in range(3):
+        found = answer(both, picture(seed))
+        for raw, sent in zip(found[:2], found[2:], strict=True):
+            wanted = quantize(raw, block=1, precision="fp16")
+            np.testing.assert_array_equal(sent.view(np.uint32), wanted.view(np.uint32))
+            assert (raw != sent).mean() > 0.5
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_every_number_is_sent_as_binary16(signed: bool) -> None:
+    x = integer_model.adversarial(20_000, seed=3).reshape(1, 20, 25, 40)
+    image = ops.parameter(list(x.shape), np.float32)
+    # Neither is what may lie between an image and its first layer.
+    bare = ops.maximum(image, ops.constant(np.float32(-np.inf))) if signed else ops.relu(image)
+    bare.set_friendly_name("made")
+    result = ops.result(bare)
+    model = ov.Model([result], [image])
+    assert round_outputs(model, {"made": 0}, ("made",))
+    wanted = quantize(x if signed else np.maximum(x, 0), block=1, precision="fp16")
+    np.testing.assert_array_equal(answer(model, x)[0].view(np.uint32), wanted.view(np.uint32))
+
+
+def test_an_output_that_is_rounded_keeps_its_names_and_device() -> None:
+    model = network()
+    for node in model.get_ops():
+        node.get_rt_info()["affinity"] = "FPGA"
+    model.outputs[0].get_tensor().set_names({"logits"})
+    wanted = [port.get_names() for port in model.outputs]
+    added = round_outputs(model, {}, ())
+    assert added == ()
+    layers = {node.get_friendly_name(): 0 for node in model.get_ops()}
+    added = round_outputs(model, layers, layers)
+    assert [port.get_names() for port in model.outputs] == wanted
+    assert model.output("logits").get_node().input_value(0).get_node().get_friendly_name() in added
+    named = {node.get_friendly_name(): node for node in model.get_ops()}
+    assert all(named[name].get_rt_info()["affinity"].astype(str) == "FPGA" for name in added)
+    compiled = ov.Core().compile_model(model, "CPU", CONFIG)
+    assert compiled.output("logits").get_names() == wanted[0]
+
+
+def test_pixels_that_the_host_prepares_are_not_rounded() -> None:
+    image = ops.parameter([1, 3, 4, 4], np.float32)
+    scaled = ops.multiply(image, ops.constant(np.float32(1 / 3)), name="scaled")
+    model = ov.Model([ops.result(scaled)], [image])
+    assert round_outputs(model, {"scaled": 0}, ("scaled",)) == ()

@@ -12,7 +12,7 @@ from thorax.devices.modelled import Offload, find_offloads
 from thorax.devices.partition import Partition, assign, partition, read_split, set_apart
 from thorax.errors import DeviceError
 from thorax.fpga.card import Card, find_card
-from thorax.fpga.emulation import emulate
+from thorax.fpga.emulation import emulate, round_outputs
 from thorax.fpga.plugin import open_cards
 
 Numerics = Literal["bitstream", "fp32"]
@@ -83,6 +83,9 @@ def place(
             layers = {row.name for row in split.rows if row.device == part}
             emulate(ready, layers, precision=overlay.precision, block=overlay.c_vector)
             arithmetic[part] = overlay.precision
+    if numerics == "bitstream":
+        numbers = {row.name: row.subgraph for row in split.rows}
+        round_outputs(ready, numbers, {row.name for row in split.rows if row.device in cards})
     assign(ready, split)
     offloads = find_offloads(plain, split, cards)
     return Placement(ready, device, read_split(ready, split), split, cards, arithmetic, offloads)

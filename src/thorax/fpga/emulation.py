@@ -1,8 +1,9 @@
 """The arithmetic of the overlay inside an OpenVINO graph, of standard operations alone.
 
 What enters a layer of the processing elements is brought to the block format, bit by bit as
-`numerics.quantize` does it; the layer itself then computes in FP32, which differs from the device's
-accumulators by rounding alone.
+`numerics.quantize` does it, and what leaves a card is rounded to binary16. The layers themselves,
+and all that lies between, compute in FP32: neither the device's accumulators nor what it rounds
+before pooling, scales and activations are imitated.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -121,6 +122,56 @@ def emulate(
             )
             added += quantizer.names
         entry.port.replace_source_output(known[entry.key])
+    return tuple(added)
+
+
+def round_outputs(
+    model: ov.Model, subgraphs: Mapping[str, int], layers: Collection[str]
+) -> tuple[str, ...]:
+    """Round what leaves a card's subgraphs to binary16, in which it is sent, in place.
+
+    That is, as of `numerics`, the nearest, ties to even, 65504 at most and 0 below 2^-14. Pixels
+    are left alone, which the host prepares, and so is what a quantizer takes, which rounds so
+    itself. An output of the model keeps its names.
+
+    Args:
+        model: of static shapes, with affinities, after `emulate`; changed.
+        subgraphs: number of the subgraph of each layer and output, by friendly name.
+        layers: friendly names of those that cards run.
+
+    Returns:
+        The friendly names of the nodes that were added.
+    """
+    added: list[str] = []
+    names = {node.get_friendly_name() for node in model.get_ops()}
+    for node in model.get_ordered_ops():
+        name = node.get_friendly_name()
+        for source in node.outputs() if name in layers else ():
+            leaving = [
+                port
+                for port in source.get_target_inputs()
+                if port.get_node().get_type_name() == "Result"
+                or subgraphs.get(port.get_node().get_friendly_name(), subgraphs[name])
+                != subgraphs[name]
+            ]
+            if not leaving or source.get_element_type() != ov.Type.f32 or _is_image(source):
+                continue
+            quantizer = Quantizer(
+                _unused(f"{name}/sent", names),
+                _affinity(node),
+                find_format("fp16"),
+                rounding="faithful",
+                image=False,
+                signed=not _has_no_sign(source),
+            )
+            half = quantizer.insert_half(source)
+            if any(port.get_node().get_type_name() == "Result" for port in leaving):
+                told = source.get_names()
+                source.set_names(set())
+                half.set_names(told)
+            for port in leaving:
+                port.replace_source_output(half)
+            added += quantizer.names
     return tuple(added)
 
 

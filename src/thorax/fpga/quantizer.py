@@ -115,6 +115,10 @@ class Quantizer:
         found = self._blocks(self._reshaped(x, view), block, groups)
         return self._reshaped(found, [rows, values])
 
+    def insert_half(self, x: ov.Output) -> ov.Output:
+        """Return x in binary16 for the format fp16, and each value alone in that of another."""
+        return self._scalars(x)
+
     def _blocks(self, x: ov.Output, block: int, groups: int) -> ov.Output:
         widths = _widths(int(x.get_shape()[1]), block, groups)
         if self._rounding == "nearest":
