@@ -99,6 +99,34 @@ def test_a_drawing_has_a_box_a_subgraph_and_an_arrow_a_crossing(told: dict[str, 
     assert drawn.get("role") == "img"
 
 
+@pytest.mark.parametrize("device", ["CPU", "HETERO:FPGA,CPU"])
+def test_a_drawing_has_no_empty_side(device: str, cards: object) -> None:
+    drawn = ET.fromstring(draw(tell(device, [device])))
+    boxes = [one.find(f"{SVG}rect") for one in drawn.findall(f"{SVG}g")]
+    edge = max(
+        float(box.get("x", 0)) + float(box.get("width", 0)) for box in boxes if box is not None
+    )
+    for path in drawn.findall(f"{SVG}path"):
+        lane = re.search(r"V[\d.]+Q([\d.]+) ", path.get("d", ""))
+        edge = max(edge, float(lane[1]) + 104 if lane else 0)
+    width = float(drawn.get("width", 0))
+    assert width - 28 - 104 < edge <= width
+
+
+def test_bytes_beside_modelled_times_are_told_apart_from_those_of_the_link(
+    told: dict[str, Any],
+) -> None:
+    tables = partition_tables(told)
+    assert tables[0] is not None
+    assert tables[0].note.endswith(
+        "over the link of a card, which the modelled time counts, go 2 a value."
+    )
+    assert "2 a value" in " ".join(draw(told).split())
+    alone = partition_tables(tell("CPU", ["CPU"]))[0]
+    assert alone is not None
+    assert "link" not in alone.note
+
+
 def test_a_drawing_follows_light_and_dark_and_fetches_nothing(told: dict[str, Any]) -> None:
     text = draw(told)
     assert "prefers-color-scheme: dark" in text

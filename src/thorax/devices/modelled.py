@@ -46,14 +46,14 @@ _INPUT, _OUTPUT = 3 * 224 * 224, 1000
 """Values that GoogLeNet v1 takes and answers, whose counters the Optimization Guide prints:
 129, 201, 3808, 55, 7 and 2 us. But for the third, all constants below are *calibrated* on them."""
 
-_LINK_BYTES: Final = 2
+LINK_BYTES: Final = 2
 """Of a value between host and card, which is fp16 there: *assumed*."""
 
-_LINK_BYTES_PER_S: Final = _LINK_BYTES * (_INPUT - _OUTPUT) / (201e-6 - 55e-6)
+_LINK_BYTES_PER_S: Final = LINK_BYTES * (_INPUT - _OUTPUT) / (201e-6 - 55e-6)
 """Of a transfer, 2.0e9 bytes/s: *calibrated*. A quarter of the 7.9e9 bytes/s of the PAC's PCIe Gen3
 x8 (Arria 10 Avalon-ST Interface for PCIe, document 683647), and *assumed* of every board."""
 
-_TRANSFER_S: Final = 55e-6 - _LINK_BYTES * _OUTPUT / _LINK_BYTES_PER_S
+_TRANSFER_S: Final = 55e-6 - LINK_BYTES * _OUTPUT / _LINK_BYTES_PER_S
 """That each transfer takes beside its bytes, 54 us: *calibrated*."""
 
 _CONVERT_S: Final = 129e-6 / _INPUT
@@ -407,7 +407,7 @@ def _kernel(precision: str, bound: Bound) -> str:
 
 
 def _transfer_s(values: int) -> float:
-    return _TRANSFER_S + _LINK_BYTES * values / _LINK_BYTES_PER_S
+    return _TRANSFER_S + LINK_BYTES * values / _LINK_BYTES_PER_S
 
 
 def _of(card: Card) -> str:

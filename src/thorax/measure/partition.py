@@ -4,10 +4,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from thorax.devices.modelled import Forecast
+from thorax.devices.modelled import LINK_BYTES, Forecast
 from thorax.devices.partition import Partition
 from thorax.measure.modelled import modelled_table
 from thorax.measure.tables import Document, Table, dense, scaled_text
+
+BYTES: Final = (
+    "Bytes are those of tensors as the host has them; over the link of a card, which the modelled "
+    f"time counts, go {LINK_BYTES} a value."
+)
+"""What a reader must know of bytes beside modelled times."""
 
 TOP: Final = 20
 """Layers that a table shows unless all are asked for."""
@@ -129,7 +135,8 @@ def _subgraph_table(document: Document) -> Table:
     )
     columns = ("Subgraph", "Device", "Layers", "Of them", "Takes", "Gives", "ms, modelled")
     modelled = tuple(one["modelled_s"] is not None for one in subgraphs)
-    note = " ".join((crossed_text(document), *map(_idle_text, document["idle"])))
+    told = [crossed_text(document), *map(_idle_text, document["idle"])]
+    note = " ".join([*told, BYTES] if document["modelled"] else told)
     return dense(Table("Subgraphs", columns, rows, modelled, note))
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from thorax.durable import write_text
 from thorax.errors import UsageError
 from thorax.measure.modelled import MODELLED
-from thorax.measure.partition import bytes_text, crossed_text, types_text
+from thorax.measure.partition import BYTES, bytes_text, crossed_text, types_text
 from thorax.measure.tables import Document
 
 _COLOURS: Final = {
@@ -24,8 +24,11 @@ _COLOURS: Final = {
 
 _OTHER: Final = "#767676"
 
+_PAGE: Final = 700
+"""Pixels that a drawing is wide at least."""
+
 _WIDTH, _HEIGHT, _GAP = 400, 84, 52
-"""Of a box and of what lies between two, pixels."""
+"""Of a box, at least, and of what lies between two, pixels."""
 
 _LEFT, _TOP = 28, 118
 _LANE: Final = 104
@@ -88,14 +91,16 @@ def draw(document: Document) -> str:
     edges = _edges(document)
     beside = [edge for edge in edges if edge[1] != edge[0] + 1]
     lanes = _lanes(beside)
-    width = max(700, _LEFT + _WIDTH + _LANE * (max(lanes, default=-1) + 1) + 90)
+    room = 40 + _LANE * (max(lanes) + 1) if lanes else 0
+    width = max(_PAGE, 2 * _LEFT + _WIDTH + room)
+    wide = width - 2 * _LEFT - room
     below = _TOP + len(subgraphs) * (_HEIGHT + _GAP)
     print_ = _small_print(document)
     height = below + 18 * len(print_) + 8
     parts = [_heading(document)]
-    parts += [_box(one, place) for place, one in enumerate(subgraphs)]
-    parts += [_down(edge) for edge in edges if edge not in beside]
-    parts += [_past(edge, lane) for edge, lane in zip(beside, lanes, strict=True)]
+    parts += [_box(one, place, wide) for place, one in enumerate(subgraphs)]
+    parts += [_down(edge, wide) for edge in edges if edge not in beside]
+    parts += [_past(edge, lane, wide) for edge, lane in zip(beside, lanes, strict=True)]
     parts += [
         f'<text class="soft" x="{_LEFT}" y="{below + 18 * place}">{html.escape(line)}</text>'
         for place, line in enumerate(print_)
@@ -181,20 +186,20 @@ def _y(place: int) -> int:
     return _TOP + place * (_HEIGHT + _GAP)
 
 
-def _box(one: Mapping[str, Any], place: int) -> str:
+def _box(one: Mapping[str, Any], place: int, wide: int) -> str:
     y, colour = _y(place), _colour(one["device"])
     time = "" if one["modelled_s"] is None else f"{one['modelled_s'] * 1e3:.3g} ms modelled"
     ends = [*(f"takes {name}" for name in one["inputs"])]
     ends += [f"gives {', '.join(one['outputs'])}"] if one["outputs"] else []
     lines = (f"{_layers(one['layers'])}: {types_text(one['types'])}", "; ".join(ends))
     return (
-        f'<g><rect x="{_LEFT}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="8" fill="{colour}" '
+        f'<g><rect x="{_LEFT}" y="{y}" width="{wide}" height="{_HEIGHT}" rx="8" fill="{colour}" '
         f'fill-opacity=".13" stroke="{colour}" stroke-width="1.5"/>'
         f'<rect x="{_LEFT + 7}" y="{y + 11}" width="5" height="{_HEIGHT - 22}" rx="2.5" '
         f'fill="{colour}"/>'
         f'<text class="name" x="{_LEFT + 22}" y="{y + 25}">{one["number"]}: '
         f"{html.escape(one['device'])}</text>"
-        f'<text x="{_LEFT + _WIDTH - 14}" y="{y + 25}" text-anchor="end">{time}</text>'
+        f'<text x="{_LEFT + wide - 14}" y="{y + 25}" text-anchor="end">{time}</text>'
         f'<text x="{_LEFT + 22}" y="{y + 48}">{html.escape(lines[0])}</text>'
         f'<text class="soft" x="{_LEFT + 22}" y="{y + 69}">{html.escape(lines[1])}</text></g>'
     )
@@ -204,18 +209,18 @@ def _load(edge: _Edge) -> str:
     return bytes_text(edge[3]) + (f" in {edge[2]}" if edge[2] > 1 else "")
 
 
-def _down(edge: _Edge) -> str:
+def _down(edge: _Edge, wide: int) -> str:
     """Return the arrow from a subgraph to the next."""
-    x, y = _LEFT + _WIDTH // 2, _y(edge[0]) + _HEIGHT
+    x, y = _LEFT + wide // 2, _y(edge[0]) + _HEIGHT
     return (
         f'<path class="edge" d="M{x} {y}V{y + _GAP - 2}" marker-end="url(#tip)"/>'
         f'<text class="soft" x="{x + 10}" y="{y + _GAP // 2 + 4}">{_load(edge)}</text>'
     )
 
 
-def _past(edge: _Edge, lane: int) -> str:
+def _past(edge: _Edge, lane: int, wide: int) -> str:
     """Return the arrow from a subgraph to one that is not the next."""
-    right = _LEFT + _WIDTH
+    right = _LEFT + wide
     # Arrows of several lanes meet a box side by side.
     inset = 14 + 9 * min(lane, 5)
     begin, end = _y(edge[0]) + _HEIGHT - inset, _y(edge[1]) + inset
@@ -233,7 +238,7 @@ def _small_print(document: Document) -> list[str]:
     figures = document.get("modelled")
     if not figures:
         return []
-    words = f"Times are {MODELLED}. {figures['source']}".split()
+    words = f"Times are {MODELLED}. {figures['source']} {BYTES}".split()
     lines = [""]
     for word in words:
         if len(lines[-1]) + len(word) > _WRAP:
