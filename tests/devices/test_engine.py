@@ -161,7 +161,7 @@ def test_a_graph_that_answers_for_its_first_image_alone_is_refused(tmp_path: Pat
 def test_streams_are_as_many_as_asked(tiny_fp32: Artifact) -> None:
     assert compile(tiny_fp32, streams=1).streams == 1
     assert compile(tiny_fp32, hint="throughput", streams=2).streams == 2
-    assert int(compile(tiny_fp32, streams=2).compiled.get_property("NUM_STREAMS")) == 2
+    assert int(compile(tiny_fp32, streams=2).members[0].compiled.get_property("NUM_STREAMS")) == 2
 
 
 def test_counters_are_means_of_the_profiled_runs(tiny_fp32: Artifact, tiny_store: Store) -> None:
@@ -206,7 +206,9 @@ def test_a_card_computes_in_the_format_of_its_bitstream(
     assert engine.placement is not None
     split = engine.placement.partition
     assert split.device == HETERO
-    assert engine.compiled.get_property("HETERO_NUMBER_OF_SUBMODELS") == len(split.subgraphs)
+    assert engine.members[0].compiled.get_property("HETERO_NUMBER_OF_SUBMODELS") == len(
+        split.subgraphs
+    )
     # The same arithmetic in the same graph, with no card and no HETERO.
     model = ov.Core().read_model(tiny_fp32.xml)
     layers = {row.name for row in split.rows if row.device == "FPGA.0"}
@@ -233,7 +235,7 @@ def test_a_card_keeps_compiled_models_where_it_is_told(
     asked: tuple[Numerics, ...] = ("bitstream", "bitstream", "fp32")
     for numerics in asked:
         engine = compile(tiny_fp32, HETERO, cache=tmp_path, numerics=numerics)
-        kept = engine.compiled.get_property("LOADED_FROM_CACHE")
+        kept = engine.members[0].compiled.get_property("LOADED_FROM_CACHE")
         found.append((kept, engine.infer(image).probability, engine.compute))
     assert [kept for kept, _, _ in found] == [False, True, False]
     assert np.array_equal(found[0][1], found[1][1])

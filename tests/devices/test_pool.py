@@ -15,7 +15,8 @@ import pytest
 from thorax import artifact
 from thorax.artifact import Artifact, Card, Precision
 from thorax.devices import timing
-from thorax.devices.engine import INPUT, PROBABILITY, Outputs, compile
+from thorax.devices.core import open_core
+from thorax.devices.engine import INPUT, PROBABILITY, Engine, Outputs, compile
 from thorax.devices.pool import Lane, Pool
 from thorax.devices.requests import Request, Status
 from thorax.errors import DeviceError
@@ -257,6 +258,30 @@ def test_a_pool_says_what_all_of_its_members_are(programmed: None, small: Artifa
     assert engine.simulated is True
     assert engine.streams == sum(one.streams for one in engine.members)
     assert engine.precision is Precision.FP32
+
+
+def test_a_pool_has_all_that_an_engine_has_and_reads_the_graph_once(
+    programmed: None, small: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    real = open_core().read_model
+
+    def note(xml: Path, weights: Path) -> ov.Model:
+        read.append(xml)
+        return real(xml, weights)
+
+    monkeypatch.setattr(open_core(), "read_model", note)
+    pool = compile(small, "MULTI:FPGA.0,FPGA.1,CPU")
+    assert read == [small.xml]
+    member = pool.members[0]
+    # What belongs to one compiled graph is asked of the members, and the type says so.
+    promised = {name for name in (*vars(pool), *dir(Engine)) if not name.startswith("_")}
+    for name in promised:
+        assert hasattr(pool, name), name
+        assert hasattr(member, name), name
+    own = {name for name in (*vars(member), *dir(member)) if not name.startswith("_")} - promised
+    assert own == {"compiled", "requests", "read"}
+    assert pool.counters() == []
 
 
 def test_a_card_without_the_cpu_beside_it_is_not_helped(programmed: None, small: Artifact) -> None:

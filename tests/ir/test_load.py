@@ -240,7 +240,7 @@ def test_without_a_pooled_linear_head_there_is_no_heat_map(save: Save, tmp_path:
     path = save(pool=False)
     made = optimize(path, tmp_path / "a", Precision.FP32, described=describe(*IMAGENET))
     engine = compile(made.artifact)
-    names = {name for port in engine.compiled.outputs for name in port.get_names()}
+    names = {name for port in engine.members[0].compiled.outputs for name in port.get_names()}
     assert PROBABILITY in names
     assert not {HEATMAP, EMBEDDING} & names
     assert made.artifact.card.heatmap is None

@@ -1,6 +1,7 @@
 """Compile an artifact for a device, and run it."""
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -55,72 +56,56 @@ class Outputs:
     embedding: npt.NDArray[np.float32] | None
 
 
-class Engine:
+class Engine(ABC):
     """An artifact compiled for a device; every method may be called from several threads.
 
     Attributes:
+        artifact: what was compiled.
         device: the device string asked for.
         devices: the physical devices that execute.
         precision: how the artifact stores its weights.
         compute: element type that floating-point layers run in, read back from the devices, and
             the format of a simulated card: "fp11+f32".
         streams: inferences that run side by side.
-        members: this engine alone; of `MULTI:`, the engine of each member.
+        members: what answers: this engine alone; of `MULTI:`, the engine of each member.
         batch: images of one inference.
         simulated: whether time on any of the devices is modelled.
         placement: what runs on which device, where a simulated card is named; None of `MULTI:`,
             whose members have their own.
     """
 
+    members: tuple["Single", ...]
+    _pool: Pool[Outputs]
+
     def __init__(
         self,
         artifact: Artifact,
         device: str,
-        compiled: ov.CompiledModel,
         *,
+        devices: Sequence[str],
+        arithmetic: Sequence[str],
+        streams: int,
         batch: int,
         placement: Placement | None = None,
     ) -> None:
         self.artifact = artifact
         self.device = device
-        self.compiled = compiled
-        self.batch = batch
-        self.placement = placement
+        self.devices = tuple(dict.fromkeys(devices))
         self.precision = artifact.card.precision
-        # AUTO marks a device that stands in while another compiles: "(CPU)".
-        self.devices = tuple(
-            thorax_name(name.strip("()")) for name in compiled.get_property("EXECUTION_DEVICES")
-        )
+        self.compute = "+".join(dict.fromkeys(arithmetic))
+        self.streams = streams
+        self.batch = batch
         self.simulated = any(simulates(name) for name in self.devices)
-        self.compute = "+".join(dict.fromkeys(self._arithmetic()))
-        self.streams = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-        self._outputs = {name for port in compiled.outputs for name in port.get_names()}
-        self._requests = [compiled.create_infer_request() for _ in range(self.streams)]
-        self._totals = CounterTotals()
-        self._share([self])
+        self.placement = placement
 
-    def _share(self, members: Sequence["Engine"]) -> None:
-        """Answer with the requests of several engines from now on."""
+    def _share(self, members: Sequence["Single"]) -> None:
+        """Answer with the requests of these from now on."""
         self.members = tuple(members)
-        self._pool: Pool[Outputs] = Pool([one._requests for one in members])
+        self._pool = Pool([one.requests for one in members])
 
-    def _arithmetic(self) -> list[str]:
-        """Return what each device computes floating-point layers in."""
-        key = "INFERENCE_PRECISION_HINT"
-        told = self.placement.arithmetic if self.placement else {}
-        if key in self.compiled.get_property("SUPPORTED_PROPERTIES"):
-            values = {self.devices[0]: self.compiled.get_property(key)}
-        else:
-            parts: dict[str, dict[str, Any]] = self.compiled.get_property("DEVICE_PROPERTIES")
-            values = {thorax_name(name): properties[key] for name, properties in parts.items()}
-        elements = {
-            name: _ELEMENT.get(value.to_dtype().name, str(value)) for name, value in values.items()
-        }
-        # A card's format is put into a graph that float32 then computes exactly.
-        return [
-            told[name] if name in told and elements[name] == "f32" else elements[name]
-            for name in sorted(elements, key=lambda name: (*self.devices, name).index(name))
-        ]
+    @abstractmethod
+    def counters(self) -> list[Counter]:
+        """Return the mean cost of each layer over the profiled runs."""
 
     def lend(self) -> AbstractContextManager[Lane]:
         """Lend a request of the least loaded member, waiting for one if need be."""
@@ -135,7 +120,7 @@ class Engine:
         """
         with self.lend() as lane:
             lane.request.infer({0: images}, share_inputs=True)
-            return self.members[lane.member]._read(lane.request, profile=profile)
+            return self.members[lane.member].read(lane.request, profile=profile)
 
     def start(
         self,
@@ -170,18 +155,9 @@ class Engine:
             if asked.stopped:
                 lane.request.cancel()
             lane.request.wait()
-            return self.members[lane.member]._read(lane.request, profile=profile)
+            return self.members[lane.member].read(lane.request, profile=profile)
 
         return self._pool.start(run, callback)
-
-    def _read(self, request: ov.InferRequest, *, profile: bool) -> Outputs:
-        if profile:
-            self._totals.add(request.profiling_info)
-        return Outputs(
-            request.get_tensor(PROBABILITY).data.copy(),
-            request.get_tensor(HEATMAP).data.copy() if HEATMAP in self._outputs else None,
-            request.get_tensor(EMBEDDING).data.copy() if EMBEDDING in self._outputs else None,
-        )
 
     def infer_many(
         self,
@@ -211,6 +187,52 @@ class Engine:
             _joined([row.embedding for row in rows]),
         )
 
+
+class Single(Engine):
+    """An artifact compiled once.
+
+    Attributes:
+        compiled: OpenVINO's.
+        requests: of it, as many as there are streams; of a member of `MULTI:`, the pool has them.
+    """
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        device: str,
+        compiled: ov.CompiledModel,
+        *,
+        batch: int,
+        placement: Placement | None = None,
+    ) -> None:
+        # AUTO marks a device that stands in while another compiles: "(CPU)".
+        named = [name.strip("()") for name in compiled.get_property("EXECUTION_DEVICES")]
+        devices = [thorax_name(name) for name in named]
+        super().__init__(
+            artifact,
+            device,
+            devices=devices,
+            arithmetic=_arithmetic(compiled, devices, placement),
+            streams=int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")),
+            batch=batch,
+            placement=placement,
+        )
+        self.compiled = compiled
+        self.requests = [compiled.create_infer_request() for _ in range(self.streams)]
+        self._outputs = {name for port in compiled.outputs for name in port.get_names()}
+        self._totals = CounterTotals()
+        self._share([self])
+
+    def read(self, request: ov.InferRequest, *, profile: bool) -> Outputs:
+        """Return copies of what a request answered, and count its layers if that is asked."""
+        if profile:
+            self._totals.add(request.profiling_info)
+        return Outputs(
+            request.get_tensor(PROBABILITY).data.copy(),
+            request.get_tensor(HEATMAP).data.copy() if HEATMAP in self._outputs else None,
+            request.get_tensor(EMBEDDING).data.copy() if EMBEDDING in self._outputs else None,
+        )
+
     def counters(self) -> list[Counter]:
         """Return the mean cost of each layer over the profiled runs."""
         return self._totals.mean()
@@ -224,17 +246,15 @@ class Several(Engine):
             away: ask them what they are, and nothing else.
     """
 
-    def __init__(self, device: str, members: Sequence[Engine]) -> None:
-        self.artifact = members[0].artifact
-        self.device = device
-        self.batch = members[0].batch
-        self.placement = None
-        self.precision = members[0].precision
-        self.devices = tuple(dict.fromkeys(name for one in members for name in one.devices))
-        self.simulated = any(one.simulated for one in members)
-        parts = [part for one in members for part in one.compute.split("+")]
-        self.compute = "+".join(dict.fromkeys(parts))
-        self.streams = sum(one.streams for one in members)
+    def __init__(self, device: str, members: Sequence[Single]) -> None:
+        super().__init__(
+            members[0].artifact,
+            device,
+            devices=[name for one in members for name in one.devices],
+            arithmetic=[part for one in members for part in one.compute.split("+")],
+            streams=sum(one.streams for one in members),
+            batch=members[0].batch,
+        )
         self._share(members)
 
     def counters(self) -> list[Counter]:
@@ -281,29 +301,37 @@ def compile(
         ModelError: `model-unreadable` when OpenVINO cannot read the graph, `model-batch` when
             the graph is written for one image.
     """
-    if is_multi(device):
-        return Several(
-            device,
-            [
-                compile(
-                    artifact,
-                    one,
-                    hint=hint,
-                    streams=streams,
-                    batch=batch,
-                    counters=counters,
-                    numerics=numerics,
-                    cache=cache,
-                )
-                for one in list_members(device)
-            ],
-        )
-    core = open_core()
-    precision = artifact.card.precision
-    parts = physical_devices(device)
-    require_precision(precision, device, parts)
+    several = is_multi(device)
+    members = list_members(device) if several else (device,)
+    for one in members:
+        require_precision(artifact.card.precision, one, physical_devices(one))
+    model = _read_model(artifact, batch)
+    own: dict[str, Any] = {"INFERENCE_PRECISION_HINT": artifact.card.precision.compute}
+    shared: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper(), "PERF_COUNT": counters}
+    if streams is not None:
+        own["NUM_STREAMS"] = str(streams)
+    if cache is not None:
+        shared["CACHE_DIR"] = str(cache)
+    engines = []
+    for one in members:
+        placed = place(model, one, numerics=numerics) if simulates(one) else None
+        if placed is not None:
+            compiled = compile_placed(placed, own, shared)
+        else:
+            compiled = _compile_model(model, one, own, shared)
+        engines.append(Single(artifact, one, compiled, batch=batch, placement=placed))
+    return Several(device, engines) if several else engines[0]
+
+
+def _read_model(artifact: Artifact, batch: int) -> ov.Model:
+    """Return the graph of an artifact for images of a batch.
+
+    Raises:
+        DeviceError: `device-extension`.
+        ModelError: `model-unreadable`, `model-batch`.
+    """
     try:
-        model = core.read_model(artifact.xml, artifact.bin)
+        model = open_core().read_model(artifact.xml, artifact.bin)
     except RuntimeError as error:
         raise missing(artifact, error) or ModelError(
             "model-unreadable", f"{artifact.xml}: {_last_line(error)}"
@@ -324,16 +352,18 @@ def compile(
                     f"{artifact.path.name} takes one image at a time: of {batch} its output "
                     f"{port.any_name} answers {port.get_shape()[0]}",
                 )
-    own: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision.compute}
-    shared: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper(), "PERF_COUNT": counters}
-    if streams is not None:
-        own["NUM_STREAMS"] = str(streams)
-    if cache is not None:
-        shared["CACHE_DIR"] = str(cache)
-    if simulates(device):
-        placed = place(model, device, numerics=numerics)
-        compiled = compile_placed(placed, own, shared)
-        return Engine(artifact, device, compiled, batch=batch, placement=placed)
+    return model
+
+
+def _compile_model(
+    model: ov.Model, device: str, own: Mapping[str, Any], shared: Mapping[str, Any]
+) -> ov.CompiledModel:
+    """Compile a graph for devices none of which is simulated.
+
+    Raises:
+        DeviceError: `device-compile`.
+    """
+    parts = physical_devices(device)
     if ":" in device or device in ("AUTO", "HETERO"):
         properties = dict.fromkeys(parts, own)
         target = f"HETERO:{','.join(parts)}" if device == "HETERO" else device
@@ -341,10 +371,30 @@ def compile(
     else:
         target, config = device, {**shared, **own}
     try:
-        compiled = core.compile_model(model, target, config)
+        return open_core().compile_model(model, target, config)
     except RuntimeError as error:
         raise DeviceError("device-compile", f"{device}: {_last_line(error)}") from error
-    return Engine(artifact, device, compiled, batch=batch)
+
+
+def _arithmetic(
+    compiled: ov.CompiledModel, devices: Sequence[str], placement: Placement | None
+) -> list[str]:
+    """Return what each device computes floating-point layers in."""
+    key = "INFERENCE_PRECISION_HINT"
+    told = placement.arithmetic if placement else {}
+    if key in compiled.get_property("SUPPORTED_PROPERTIES"):
+        values = {devices[0]: compiled.get_property(key)}
+    else:
+        parts: dict[str, dict[str, Any]] = compiled.get_property("DEVICE_PROPERTIES")
+        values = {thorax_name(name): properties[key] for name, properties in parts.items()}
+    elements = {
+        name: _ELEMENT.get(value.to_dtype().name, str(value)) for name, value in values.items()
+    }
+    # A card's format is put into a graph that float32 then computes exactly.
+    return [
+        told[name] if name in told and elements[name] == "f32" else elements[name]
+        for name in sorted(elements, key=lambda name: (*devices, name).index(name))
+    ]
 
 
 def require_precision(precision: Precision, device: str, parts: Sequence[str]) -> None:
