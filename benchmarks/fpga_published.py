@@ -2,7 +2,8 @@
 
     python -m benchmarks.fpga_published
 
-Two clocks are calibrated, on one figure each; all else is prediction. Where a source does not name
+Two clocks are calibrated, on one figure each, and one figure was known beforehand; all else is
+prediction. Where a source does not name
 the architecture, the one that stands for its time is taken, and the row says so. Networks are the
 published ones without local response normalisation, which runs on the way of other layers.
 """
@@ -47,6 +48,7 @@ class Case:
         calibrated: whether the model was fitted to it.
         source: of the published figure.
         note: what the source leaves open, and why a prediction misses.
+        known: whether the figure was known, and looked at, when the model was made.
     """
 
     what: str
@@ -57,6 +59,14 @@ class Case:
     calibrated: bool
     source: str
     note: str = ""
+    known: bool = False
+
+    @property
+    def how(self) -> str:
+        """Where the modelled figure stands to the published one."""
+        if self.calibrated:
+            return "calibrated"
+        return "known beforehand" if self.known else "predicted"
 
     @property
     def error(self) -> float:
@@ -98,7 +108,7 @@ def speeds() -> list[Case]:
             "GoogLeNet, FPGA execute time", old, "ms", 3.808,
             modelled(networks.googlenet, old).latency_s * 1e3, False,
             "OpenVINO 2018-2020, FPGA plug-in, performance counters",
-            "board, bitstream and clock not named",
+            "board, bitstream and clock not named; known when the model was made", known=True,
         ),
         Case(
             "ResNet-50 latency with host, 2019 PAC", new, "ms", 4.0,
@@ -229,7 +239,7 @@ def lines(cases: Sequence[Case]) -> list[str]:
     return [
         f"| {case.what} | `{case.architecture}` | {case.published:g} {case.unit} | "
         f"{_figure(case.modelled)} | {case.error:+.1%} | "
-        f"{'calibrated' if case.calibrated else 'predicted'} | {case.source} |"
+        f"{case.how} | {case.source} |"
         for case in cases
     ]
 
@@ -259,7 +269,7 @@ def _figure(value: float) -> str:
 def main() -> None:
     """Compare, print and write."""
     cases, resources = speeds(), areas()
-    predicted = [case for case in cases if not case.calibrated]
+    predicted = [case for case in cases if case.how == "predicted"]
     within = [case for case in predicted if abs(case.error) <= GOAL]
     table(
         "The model against published figures",
@@ -271,7 +281,7 @@ def main() -> None:
                 f"{case.published:g} {case.unit}",
                 _figure(case.modelled),
                 f"{case.error:+.1%}",
-                "calibrated" if case.calibrated else "predicted",
+                case.how,
             )
             for case in (*cases, *resources)
         ],
@@ -282,7 +292,7 @@ def main() -> None:
         print(line)
     print(f"longest search: {max(one.search_s for one in found):.2f} s")
     written = write(
-        "fpga-published",
+        "fpga_published",
         {
             "goal": GOAL,
             "predicted": len(predicted),

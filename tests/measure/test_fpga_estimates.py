@@ -133,6 +133,11 @@ def test_a_bare_graph_is_searched_and_the_file_is_what_was_found(
     status, told, _ = typed("search", file, "--precision", "fp9")
     assert status == 0
     assert "modelled" in told
+    # What may be taken is less than there is.
+    assert "Allowed" in told
+    assert "There is" not in told
+    assert "2,713 M20K blocks" in told
+    assert "There is" in typed("analyze", file, "--arch", "8x48-fp11")[1]
 
 
 def test_mistakes_are_answered_with_what_is_allowed(typed: Typed, tmp_path: Path) -> None:

@@ -209,7 +209,15 @@ def totals_table(document: Document) -> Table:
 
 
 def area_table(document: Document) -> Table:
-    """Return what an architecture takes of its device."""
+    """Return what an architecture takes of its device, or of the part that it may take."""
+    architecture = document["architecture"]
+    limited = architecture["budget"] is not None
+    device = DEVICES[architecture["family"]]
+    told = (
+        f"Allowed: of {device.dsp:,} DSP blocks, {device.m20k:,} M20K blocks and "
+        f"{device.alm:,} ALM that the device has."
+    )
+    notes = (told if limited else "", "" if document["fits"] else "It does not fit.")
     names = {"dsp": "DSP blocks", "m20k": "M20K blocks", "alm": "ALM"}
     rows = tuple(
         (
@@ -222,11 +230,11 @@ def area_table(document: Document) -> Table:
     )
     return dense(
         Table(
-            f"Area of {document['architecture']['name']}, modelled",
-            ("Resource", "Taken", "There is", "Share"),
+            f"Area of {architecture['name']}, modelled",
+            ("Resource", "Taken", "Allowed" if limited else "There is", "Share"),
             rows,
             tuple(True for _ in rows),
-            "" if document["fits"] else "It does not fit.",
+            " ".join(note for note in notes if note),
         )
     )
 
