@@ -247,7 +247,7 @@ def test_counters_name_layers_and_add_up(tiny_fp32: Artifact, scans: Path) -> No
     result = classify(tiny_fp32.path, [scans], counters=True)
     rows = result.document()["counters"]
     keys = {"layer", "type", "kernel", "status", "real_ms", "cpu_ms", "subgraph", "device"}
-    assert all(set(row) == {*keys, "origin", "part_of"} for row in rows)
+    assert all(set(row) == {*keys, "origin", "part_of", "member"} for row in rows)
     assert {row["origin"] for row in rows} == {"measured"}
     executed = [row for row in rows if row["status"] == "EXECUTED"]
     assert any("layer1.0.conv1" in row["layer"] for row in executed)
