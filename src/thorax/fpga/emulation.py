@@ -200,9 +200,9 @@ def fold_weights(
     Args:
         model: FP32 or FP16 weights; changed.
         layers: friendly names; those without weights are left alone.
-        precision: a format or its name.
-        block: channels that share an exponent, `c_vector`.
-        rounding: see `Rounding`.
+        precision: as `emulate` takes it.
+        block: likewise.
+        rounding: likewise.
 
     Returns:
         The friendly names of the constants that took the place of others.
@@ -220,7 +220,7 @@ def fold_weights(
             continue
         port = node.input(1)
         old = port.get_source_output().get_node()
-        values = _weights(node, old)
+        values = read_weights(node)
         by_channel = np.moveaxis(values, axis, 1)
         flat_map = _flat_map(node)
         channels = flat_map.unfold(by_channel) if flat_map else by_channel
@@ -246,6 +246,22 @@ def fold_weights(
     return tuple(added)
 
 
+def read_weights(layer: ov.Node) -> npt.NDArray[np.float32]:
+    """Return the weights of a layer, widened where they are stored in 16 bits.
+
+    Raises:
+        ModelError: `fpga-weights` where they are no such constant.
+    """
+    found = _constant(layer.input_value(1).get_node())
+    if found is None or found.get_element_type() not in (ov.Type.f32, ov.Type.f16):
+        raise ModelError(
+            "fpga-weights",
+            f"the weights of {layer.get_friendly_name()} are no fp32 or fp16 constant; give an "
+            "artifact of fp32, fp16 or fp11",
+        )
+    return np.asarray(found.data, np.float32)
+
+
 def _channel_axis(node: ov.Node) -> int | None:
     """Return where the weights of a layer have input channels; None for a layer without weights."""
     kind = node.get_type_name()
@@ -263,17 +279,6 @@ def _constant(node: ov.Node) -> ov.Node | None:
     if node.get_type_name() == "Convert":
         node = node.input_value(0).get_node()
     return node if node.get_type_name() == "Constant" else None
-
-
-def _weights(layer: ov.Node, source: ov.Node) -> npt.NDArray[np.float32]:
-    found = _constant(source)
-    if found is None or found.get_element_type() not in (ov.Type.f32, ov.Type.f16):
-        raise ModelError(
-            "fpga-weights",
-            f"the weights of {layer.get_friendly_name()} are no fp32 or fp16 constant; give an "
-            "artifact of fp32, fp16 or fp11",
-        )
-    return np.asarray(found.data, np.float32)
 
 
 def _entries(model: ov.Model, layers: Collection[str]) -> list[_Entry]:

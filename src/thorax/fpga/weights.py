@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
-from thorax.errors import ModelError
+from thorax.fpga.emulation import read_weights
 
 Floats = npt.NDArray[np.float32]
 
@@ -63,11 +63,11 @@ def coarsen(model: ov.Model, layers: Collection[str], kind: str) -> dict[str, Fl
         kind: "ternary" or "binary".
 
     Raises:
-        ModelError: `fpga-weights` when the weights of a layer are not constant.
+        ModelError: `fpga-weights` when the weights of a layer are no fp32 or fp16 constant.
     """
     make = _MAKERS[kind]
     return {
-        node.get_friendly_name(): make(_values(node), _filter_axes(node))
+        node.get_friendly_name(): make(read_weights(node), _filter_axes(node))
         for node in model.get_ordered_ops()
         if node.get_friendly_name() in layers
     }
@@ -82,21 +82,6 @@ def replace_weights(model: ov.Model, filters: dict[str, Floats]) -> None:
             constant.set_friendly_name(f"{node.get_friendly_name()}/filters")
             node.input(1).replace_source_output(constant.output(0))
     model.validate_nodes_and_infer_types()
-
-
-def _values(node: ov.Node) -> Floats:
-    """Return the weights of a layer, widened where they are stored in 16 bits."""
-    source = node.input_value(1).get_node()
-    if source.get_type_name() == "Convert":
-        source = source.input_value(0).get_node()
-    if source.get_type_name() != "Constant":
-        raise ModelError(
-            "fpga-weights",
-            f"the weights of {node.get_friendly_name()} are computed, not stored; "
-            "give an artifact of fp32 or fp16",
-        )
-    values: Floats = source.get_data().astype(np.float32)
-    return values
 
 
 def _filter_axes(node: ov.Node) -> tuple[int, ...]:
