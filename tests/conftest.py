@@ -16,6 +16,9 @@ from thorax.data.store import Store
 # where other programs run. Training takes the threads of its recipe all the same.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Tables are as wide as in a pipe, whatever terminal the tests were started from.
+os.environ.pop("COLUMNS", None)
+
 # The same examples each time, and no judgement by the clock of a machine that others use too.
 settings.register_profile(
     "thorax", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
