@@ -12,6 +12,7 @@ from thorax.errors import (
     PeerError,
     ThoraxError,
     UsageError,
+    last_line,
 )
 
 STATUS = {UsageError: 2, ImageError: 3, DataError: 3, ModelError: 4, DeviceError: 5, PeerError: 6}
@@ -38,3 +39,9 @@ def test_a_message_is_one_line_whatever_it_was_made_of(kind: type[ThoraxError]) 
 def test_an_error_survives_the_way_from_another_process(kind: type[ThoraxError]) -> None:
     error = pickle.loads(pickle.dumps(kind("some-code", "what")))
     assert (type(error), error.code, error.message) == (kind, "some-code", "what")
+
+
+def test_of_a_foreign_error_the_last_line_is_told_or_else_its_type() -> None:
+    said = RuntimeError("Exception from src/core.cpp:21:\n\n  the reason \n")
+    assert last_line(said) == "the reason"
+    assert last_line(RuntimeError("")) == "RuntimeError"

@@ -67,3 +67,12 @@ class PeerError(ThoraxError):
 
     exit_code = 6
     http_status = 502
+
+
+def last_line(error: Exception) -> str:
+    """Return the last line that a foreign library's error says, its type where it says nothing.
+
+    OpenVINO names its own source files first and the reason last.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

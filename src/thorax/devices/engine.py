@@ -1,7 +1,7 @@
 """Compile an artifact for a device, and run it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -25,10 +25,11 @@ from thorax.devices.core import (
 )
 from thorax.devices.counters import Counter, CounterTotals
 from thorax.devices.extensions import missing
+from thorax.devices.graph import compile_real
 from thorax.devices.placement import Numerics, Placement, compile_placed, place
 from thorax.devices.pool import Lane, Pool
 from thorax.devices.requests import Request
-from thorax.errors import DeviceError, ModelError
+from thorax.errors import DeviceError, ModelError, last_line
 from thorax.fpga.plugin import is_fpga
 
 INPUT: Final = "image"
@@ -318,7 +319,7 @@ def compile(
         if placed is not None:
             compiled = compile_placed(placed, own, shared)
         else:
-            compiled = _compile_model(model, one, own, shared)
+            compiled = compile_real(model, one, own, shared)
         engines.append(Single(artifact, one, compiled, batch=batch, placement=placed))
     return Several(device, engines) if several else engines[0]
 
@@ -334,7 +335,7 @@ def _read_model(artifact: Artifact, batch: int) -> ov.Model:
         model = open_core().read_model(artifact.xml, artifact.bin)
     except RuntimeError as error:
         raise missing(artifact, error) or ModelError(
-            "model-unreadable", f"{artifact.xml}: {_last_line(error)}"
+            "model-unreadable", f"{artifact.xml}: {last_line(error)}"
         ) from error
     if batch != 1:
         try:
@@ -342,7 +343,7 @@ def _read_model(artifact: Artifact, batch: int) -> ov.Model:
         except RuntimeError as error:
             raise ModelError(
                 "model-batch",
-                f"{artifact.path.name} takes one image at a time, not {batch}: {_last_line(error)}",
+                f"{artifact.path.name} takes one image at a time, not {batch}: {last_line(error)}",
             ) from error
         for port in model.outputs:
             # A graph that reads its first image alone would answer for none of the others.
@@ -353,27 +354,6 @@ def _read_model(artifact: Artifact, batch: int) -> ov.Model:
                     f"{port.any_name} answers {port.get_shape()[0]}",
                 )
     return model
-
-
-def _compile_model(
-    model: ov.Model, device: str, own: Mapping[str, Any], shared: Mapping[str, Any]
-) -> ov.CompiledModel:
-    """Compile a graph for devices none of which is simulated.
-
-    Raises:
-        DeviceError: `device-compile`.
-    """
-    parts = physical_devices(device)
-    if ":" in device or device in ("AUTO", "HETERO"):
-        properties = dict.fromkeys(parts, own)
-        target = f"HETERO:{','.join(parts)}" if device == "HETERO" else device
-        config = {**shared, "DEVICE_PROPERTIES": properties}
-    else:
-        target, config = device, {**shared, **own}
-    try:
-        return open_core().compile_model(model, target, config)
-    except RuntimeError as error:
-        raise DeviceError("device-compile", f"{device}: {_last_line(error)}") from error
 
 
 def _arithmetic(
@@ -434,8 +414,3 @@ def require_precision(precision: Precision, device: str, parts: Sequence[str]) -
 def _joined(parts: list[npt.NDArray[np.float32] | None]) -> npt.NDArray[np.float32] | None:
     known = [part for part in parts if part is not None]
     return np.concatenate(known) if known else None
-
-
-def _last_line(error: RuntimeError) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

@@ -1,5 +1,6 @@
 """Compile a bare graph for a device, in the arithmetic asked for."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import openvino as ov
@@ -7,7 +8,7 @@ import openvino as ov
 from thorax.artifact import Precision
 from thorax.devices.core import VIRTUAL, open_core, physical_devices, simulates, supports
 from thorax.devices.placement import Numerics, compile_placed, place
-from thorax.errors import DeviceError
+from thorax.errors import DeviceError, last_line
 
 
 def compile_graph(
@@ -46,6 +47,24 @@ def compile_graph(
     shared: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper(), "PERF_COUNT": counters}
     if simulates(device):
         return compile_placed(place(model, device, numerics=numerics), own, shared)
+    return compile_real(model, device, own, shared)
+
+
+def compile_real(
+    model: ov.Model, device: str, own: Mapping[str, Any], shared: Mapping[str, Any]
+) -> ov.CompiledModel:
+    """Compile a graph for devices none of which is simulated.
+
+    Args:
+        model: of static shapes; it is not changed.
+        device: as `physical_devices` takes it.
+        own: configuration of every device.
+        shared: configuration of the whole.
+
+    Raises:
+        DeviceError: `device-unknown` or `device-compile`.
+    """
+    parts = physical_devices(device)
     if device.partition(":")[0] in VIRTUAL:
         target = f"HETERO:{','.join(parts)}" if device == "HETERO" else device
         config = {**shared, "DEVICE_PROPERTIES": dict.fromkeys(parts, own)}
@@ -54,7 +73,4 @@ def compile_graph(
     try:
         return open_core().compile_model(model, target, config)
     except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise DeviceError(
-            "device-compile", f"{device}: {lines[-1] if lines else type(error).__name__}"
-        ) from error
+        raise DeviceError("device-compile", f"{device}: {last_line(error)}") from error

@@ -10,7 +10,7 @@ import openvino as ov
 from thorax.devices.core import list_parts, openvino_name, simulates, thorax_name
 from thorax.devices.modelled import Offload, find_offloads
 from thorax.devices.partition import Partition, assign, partition, read_split, set_apart
-from thorax.errors import DeviceError
+from thorax.errors import DeviceError, last_line
 from thorax.fpga.card import Card, find_card
 from thorax.fpga.emulation import emulate, round_outputs
 from thorax.fpga.plugin import open_cards
@@ -134,10 +134,7 @@ def compile_placed(
         config = {**shared, "DEVICE_PROPERTIES": properties}
         compiled = core.compile_model(placed.model, named, config)
     except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise DeviceError(
-            "device-compile", f"{placed.device}: {lines[-1] if lines else type(error).__name__}"
-        ) from error
+        raise DeviceError("device-compile", f"{placed.device}: {last_line(error)}") from error
     made, told = compiled.get_property(_COUNT), len(placed.partition.subgraphs)
     if made != told:
         raise DeviceError(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
-from thorax.errors import DeviceError
+from thorax.errors import DeviceError, last_line
 
 Answer = TypeVar("Answer")
 
@@ -150,7 +150,6 @@ def _cancelled() -> DeviceError:
 
 
 def _failed(error: RuntimeError) -> DeviceError:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = DeviceError("request-failed", lines[-1] if lines else type(error).__name__)
+    said = DeviceError("request-failed", last_line(error))
     said.__cause__ = error
     return said

@@ -17,7 +17,7 @@ from openvino.frontend import (
     OpValidationFailure,
 )
 
-from thorax.errors import ModelError
+from thorax.errors import ModelError, last_line
 
 Layout = Literal["NCHW", "NHWC"]
 Run = Callable[[Sequence[npt.NDArray[Any]]], list[npt.NDArray[np.float32]]]
@@ -134,26 +134,21 @@ def close(model: ov.Model, shapes: Mapping[str, tuple[int, ...]], path: Path) ->
     try:
         model.reshape(wanted)
     except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         asked = ", ".join(str(shape) for shape in wanted.values())
         raise ModelError(
-            "model-input", f"{path.name} does not take {asked}: {lines[-1]}"
+            "model-input", f"{path.name} does not take {asked}: {last_line(error)}"
         ) from error
 
 
 def unreadable(path: Path, error: Exception) -> ModelError:
     """Return the error of a file that its reader gave up on, with the last line it said."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return ModelError(
-        "model-unreadable", f"{path.name}: {lines[-1] if lines else type(error).__name__}"
-    )
+    return ModelError("model-unreadable", f"{path.name}: {last_line(error)}")
 
 
 def unrunnable(name: str, error: Exception) -> ModelError:
     """Return the error of a graph that was read and cannot be computed."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return ModelError(
         "model-unrunnable",
-        f"{name} can be read but not run: OpenVINO says {lines[-1] if lines else error!r}; export "
+        f"{name} can be read but not run: OpenVINO says {last_line(error)}; export "
         "it without that layer, or with another operator set; nothing was written",
     )

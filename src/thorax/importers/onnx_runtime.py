@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thorax.errors import ModelError
+from thorax.errors import ModelError, last_line
 from thorax.importers.imported import Run
 
 _QUIET = 4
@@ -68,7 +68,7 @@ def runner(path: Path, extensions: Sequence[str] = ()) -> Run | None:
             raise ModelError(
                 "model-unrunnable",
                 f"{path.name}: ONNX Runtime, which the IR is compared with, does not run it with "
-                f"{', '.join(str(list(one.shape)) for one in arrays)}: {_last_line(error)}; "
+                f"{', '.join(str(list(one.shape)) for one in arrays)}: {last_line(error)}; "
                 "repair the file, or say a shape that it takes",
             ) from error
         return [np.asarray(answer, np.float32) for answer in answers]
@@ -95,8 +95,3 @@ def _without_shapes(path: Path) -> bytes:
             for index, axis in enumerate(port.type.tensor_type.shape.dim):
                 axis.dim_param = f"{port.name}_{index}"
     return bytes(model.SerializeToString())
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

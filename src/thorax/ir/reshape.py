@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import openvino as ov
 
-from thorax.errors import ModelError
+from thorax.errors import ModelError, last_line
 from thorax.ir.batch import open_batch
 
 
@@ -33,10 +33,9 @@ def fix_shapes(model: ov.Model, shapes: Sequence[ov.PartialShape], name: str) ->
             open_batch(model, before)
         model.reshape(dict(enumerate(shapes)))
     except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise ModelError(
             "model-input",
-            f"{name} does not take {', '.join(str(shape) for shape in shapes)}: {lines[-1]}",
+            f"{name} does not take {', '.join(str(shape) for shape in shapes)}: {last_line(error)}",
         ) from error
     if not changed:
         return
