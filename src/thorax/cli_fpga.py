@@ -14,8 +14,8 @@ from thorax.cli_data import Json
 from thorax.errors import UsageError
 
 if TYPE_CHECKING:
-    from thorax.fpga.architecture import Architecture
     from thorax.fpga.bitstreams import Bitstream
+    from thorax.fpga.boards import Board
     from thorax.fpga.card import Card
 
 
@@ -194,10 +194,15 @@ def analyze(
     """Modelled speed, memory traffic and area of a network on an overlay, layer by layer."""
     from thorax.fpga.architecture import find_architecture
     from thorax.fpga.bitstreams import named_bitstream
+    from thorax.fpga.workload import describe
+    from thorax.ir.graphs import open_graph
+    from thorax.measure.fpga_estimates import analyze as look
 
     known = named_bitstream(arch)
     architecture = find_architecture(arch) if known is None else known.architecture
-    document = _analyzed(model, side, architecture, batch, board)
+    there = _board_for(architecture.family, board, architecture.name)
+    graph = open_graph(model, side=side)
+    document = look(graph.name, describe(graph.model), architecture, batch=batch, board=there)
 
     def show() -> None:
         from thorax.measure.fpga_estimates import TOP, analyze_tables
@@ -230,13 +235,16 @@ def search(
     from thorax.fpga.search import search as find
     from thorax.fpga.workload import describe
     from thorax.ir.graphs import open_graph
+    from thorax.measure.fpga_estimates import analyze as look
 
     kind = _choice(family, tuple(FAMILIES), "--family")
     number = _choice(precision, get_args(OverlayPrecision), "--precision")
     ways = _choice(weights, get_args(Weights), "--weights")
+    there = _board_for(kind, board, "the search")
     graph = open_graph(model, side=side)
+    layers = describe(graph.model)
     found = find(
-        describe(graph.model),
+        layers,
         kind,
         precision=number,
         weights=ways,
@@ -245,7 +253,7 @@ def search(
     if out is not None:
         write_effective(found, out)
     document = {
-        **_analyzed(model, side, found, batch, board),
+        **look(graph.name, layers, found, batch=batch, board=there),
         "command": "fpga search",
         "family": kind,
         "out": None if out is None else str(out),
@@ -262,24 +270,19 @@ def search(
     console.emit(document, as_json=json, show=show)
 
 
-def _analyzed(
-    model: Path, side: int | None, architecture: "Architecture", batch: int, board: str | None
-) -> dict[str, Any]:
+def _board_for(family: str, board: str | None, what: str) -> "Board | None":
+    """Return the board whose power counts for a family, None where none is known."""
     from thorax.fpga.boards import find_board
-    from thorax.fpga.workload import describe
-    from thorax.ir.graphs import open_graph
-    from thorax.measure.fpga_estimates import analyze as look
 
-    name = board or ("pac-a10" if architecture.family == "arria10" else None)
-    there = None if name is None else find_board(name)
-    if there is not None and there.family != architecture.family:
+    name = board or ("pac-a10" if family == "arria10" else None)
+    found = None if name is None else find_board(name)
+    if found is not None and found.family != family:
         raise UsageError(
             "fpga-board-family",
-            f"{there.name} carries {there.family} and {architecture.name} is for "
-            f"{architecture.family}; choose a board of that family, or leave out --board",
+            f"{found.name} carries {found.family} and {what} is for {family}; choose a board of "
+            "that family, or leave out --board",
         )
-    graph = open_graph(model, side=side)
-    return look(graph.name, describe(graph.model), architecture, batch=batch, board=there)
+    return found
 
 
 def _choice(text: str, allowed: tuple[_Word, ...], option: str) -> _Word:

@@ -165,6 +165,18 @@ def test_a_file_that_cannot_be_written_is_no_bug(typed: Typed, tmp_path: Path) -
     assert "Traceback" not in err
 
 
+def test_a_board_of_another_family_is_refused_before_anything_is_written(
+    typed: Typed, tmp_path: Path
+) -> None:
+    model, out = tmp_path / "net.xml", tmp_path / "arch.toml"
+    ov.save_model(resnet18(), model)
+    words = ("search", model, "--family", "agilex7", "--board", "pac-a10", "--out", out)
+    status, _, err = typed(*words)
+    assert status == 2
+    assert "fpga-board-family" in err
+    assert not out.exists()
+
+
 def test_every_bitstream_is_told_by_its_whole_name(typed: Typed, tmp_path: Path) -> None:
     state = tmp_path / "fpga.json"
     for number, name in enumerate(sorted(BITSTREAMS, key=len)[-4:]):

@@ -18,6 +18,7 @@ from thorax.artifact import Artifact, Precision
 from thorax.data.store import Store
 from thorax.devices.core import open_core
 from thorax.devices.engine import PROBABILITY
+from thorax.devices.graph import compile_graph
 from thorax.errors import DataError, DeviceError, ModelError
 from thorax.fpga import power
 from thorax.fpga.architecture import Architecture, OverlayPrecision, Weights
@@ -373,8 +374,7 @@ def _answers(
     advance: Callable[[int], None],
 ) -> Scores:
     """Return float32 [N,K], the probabilities of each image, computed in f32 on the CPU."""
-    config = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
-    compiled = open_core().compile_model(model, "CPU", config)
+    compiled = compile_graph(model, "CPU", hint="throughput")
     answers: dict[int, Scores] = {}
 
     def keep(request: ov.InferRequest, row: int) -> None:
