@@ -15,12 +15,13 @@ TESTS = Path(__file__).parent
 MODULES = sorted(path for path in SOURCE.rglob("*.py"))
 
 SHOWN_BY = {
-    "cli.py", "cli_data.py", "cli_fpga.py", "cli_optimizer.py", "cli_training.py", "console.py",
+    "cli.py", "cli_data.py", "cli_fpga.py", "cli_measure.py", "cli_optimizer.py", "cli_training.py",
+    "console.py",
 }  # fmt: skip
 """The modules that may print."""
 
 COMMAND_TABLES = {
-    "app", "data_app", "fpga_app", "import_app", "optimizer_app", "partition_app",
+    "app", "data_app", "fpga_app", "import_app", "measure_app", "optimizer_app", "partition_app",
     "training_app",
 }  # fmt: skip
 """What the commands of the command line are entered in."""
@@ -42,6 +43,7 @@ TESTED_ELSEWHERE = {
     "training/recipe.py": "types alone, read by test_config and training/test_fit",
     "cli_data.py": "commands, typed by test_cli",
     "cli_fpga.py": "commands, typed by test_cli",
+    "cli_measure.py": "commands, typed by test_cli",
     "cli_optimizer.py": "commands, typed by test_cli",
     "cli_training.py": "commands, typed by test_cli",
 }

@@ -24,6 +24,15 @@ Extensions = Annotated[
     list[str] | None,
     Option("--extension", help="Custom layers: a library, module:Class or file.py:Class."),
 ]
+Device = Annotated[
+    str,
+    Option(
+        "-d",
+        "--device",
+        help="CPU, GPU, AUTO, HETERO:FPGA,CPU, MULTI:FPGA.0,FPGA.1,CPU; see `thorax devices`.",
+    ),
+]
+Model = Annotated[Path, Argument(help="Artifact folder that `thorax optimize` wrote.")]
 Workers = Annotated[int | None, Option(min=1, help="Decoding threads; default: one a processor.")]
 
 

@@ -1,0 +1,173 @@
+"""The commands that measure: accuracy, speed, and the page that shows both."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Argument, Option
+
+from thorax import console
+from thorax.cli_data import Device, Extensions, Json, Model, Out, StorePath
+from thorax.errors import UsageError
+
+measure_app = typer.Typer()
+
+
+@measure_app.command(epilog="Example:  thorax validate fp32 store --against fp16 --against int8")
+def validate(
+    model: Model,
+    store: StorePath,
+    device: Device = "CPU",
+    split: Annotated[str, Option(help="train, val or test.")] = "test",
+    against: Annotated[
+        list[Path] | None,
+        Option(help="Another artifact: adds the paired difference; may be given several times."),
+    ] = None,
+    speed: Annotated[
+        bool, Option("--speed/--no-speed", help="With --against, also time all of them in turns.")
+    ] = True,
+    samples: Annotated[int, Option(min=100, help="Bootstrap resamples of patients.")] = 1000,
+    extension: Extensions = None,
+    json: Json = False,
+) -> None:
+    """AUROC of each finding with intervals; what each of several artifacts costs and brings."""
+    from thorax.artifact import load
+    from thorax.data.store import open_store
+    from thorax.devices.extensions import add_extensions
+    from thorax.measure import accuracy
+    from thorax.measure.run import side_by_side
+
+    add_extensions(extension or ())
+    opened = open_store(store)
+    count = len(opened.select(split))
+    # All are compiled before the first is asked, which takes long.
+    others = [load(path) for path in against or ()]
+    engines = accuracy.open_engines(load(model), others, device)
+    runs = []
+    for engine in engines:
+        with console.progress(f"validating {engine.artifact.card.name}", count) as ticker:
+            runs.append(
+                accuracy.validate(
+                    engine, opened, split=split, samples=samples, on_progress=ticker.advance
+                )
+            )
+    speeds = []
+    if against and speed:
+        console.say(f"timing {len(runs)} artifacts in turns on {device}")
+        speeds = side_by_side([one.engine for one in runs])
+    document = accuracy.document(runs[0], runs[1:], speeds)
+
+    def show() -> None:
+        from thorax.measure.modelled import alone_and_against, modelled_table
+        from thorax.measure.tables import (
+            auroc_table,
+            cost_table,
+            difference_table,
+            pointing_table,
+        )
+
+        console.show(
+            cost_table(document),
+            modelled_table(alone_and_against([document])),
+            auroc_table([document]),
+            difference_table(document),
+            pointing_table([document]),
+        )
+
+    console.emit(document, as_json=json, show=show)
+
+
+@measure_app.command(
+    epilog="Example:  thorax score predictions.csv --labels Data_Entry_2017_v2020.csv.gz"
+)
+def score(
+    predictions: Annotated[Path, Argument(help="CSV: an image column and one a finding.")],
+    labels: Annotated[Path, Option(help="CSV of labels, NIH's or one column a finding.")],
+    split: Annotated[Path | None, Option(help="CSV of Image Index,split.")] = None,
+    subset: Annotated[str, Option(help="With --split: which part to score.")] = "test",
+    json: Json = False,
+) -> None:
+    """The same AUROC table for anybody's predictions."""
+    from thorax.measure.score import score as run
+
+    document = {
+        "command": "score",
+        "predictions": predictions.name,
+        **run(predictions, labels, split=split, subset=subset).document(),
+    }
+
+    def show() -> None:
+        from thorax.measure.tables import auroc_table
+
+        console.show(auroc_table([document]))
+
+    console.emit(document, as_json=json, show=show)
+
+
+@measure_app.command(
+    epilog="Example:  thorax benchmark model-int8 -d CPU --duration 10 --json > int8.json"
+)
+def benchmark(
+    model: Model,
+    device: Device = "CPU",
+    scenario: Annotated[str, Option(help="offline or single-stream.")] = "offline",
+    images: Annotated[
+        Path | None, Option(help="Folder of radiographs to feed; default: fixed noise.")
+    ] = None,
+    duration: Annotated[float, Option(help="Seconds to measure, after 1 s of warm-up.")] = 10.0,
+    extension: Extensions = None,
+    json: Json = False,
+) -> None:
+    """Images per second and latency."""
+    from thorax.artifact import load
+    from thorax.devices.engine import compile as compile_artifact
+    from thorax.devices.extensions import add_extensions
+    from thorax.measure import run
+    from thorax.measure.forecast import forecast_engine
+    from thorax.measure.modelled import modelled_table
+    from thorax.measure.tables import speed_table
+    from thorax.predict import find_files
+
+    add_extensions(extension or ())
+    if scenario not in run.SCENARIOS:
+        allowed = ", ".join(run.SCENARIOS)
+        raise UsageError("scenario", f"scenario is {scenario!r}; allowed are {allowed}")
+    artifact = load(model)
+    engine = compile_artifact(
+        artifact, device, hint="throughput" if scenario == "offline" else "latency"
+    )
+    files = list(find_files([images])) if images else []
+    prepared = run.read_images(files, artifact.card.input) if images else ()
+    with console.progress(f"measuring {scenario}", None) as ticker:
+        measurement = run.measure(
+            engine, scenario, duration_s=duration, images=prepared, on_progress=ticker.advance
+        )
+    document = run.document(engine, measurement, forecast_engine(engine, measure=True))
+
+    def show() -> None:
+        console.show(speed_table([document]), modelled_table([document]))
+
+    console.emit(document, as_json=json, show=show)
+
+
+@measure_app.command(
+    epilog="Example:  thorax report validate.json benchmark.json --out report.html"
+)
+def report(
+    documents: Annotated[
+        list[Path], Argument(help="JSON documents, folders of them, and training runs.")
+    ],
+    out: Out,
+    title: Annotated[str, Option(help="Heading of the page.")] = "Thorax report",
+    json: Json = False,
+) -> None:
+    """One self-contained page with tables and plots."""
+    from thorax.measure.documents import load
+    from thorax.measure.report import write_report
+
+    written = write_report(load(documents), out, title=title)
+    console.emit(
+        {"command": "report", "report": str(written)},
+        as_json=json,
+        show=lambda: print(f"report: {written}"),
+    )
