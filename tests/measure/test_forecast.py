@@ -47,7 +47,7 @@ def test_a_benchmark_keeps_the_emulation_and_the_forecast_apart(
 ) -> None:
     engine = compile(tiny_fp32, HETERO)
     latency = Quantiles(0.001, 0.002, 0.003)
-    measured = Measurement("offline", 200, 4.0, latency, None, "none", engine.simulated)
+    measured = Measurement("offline", 200, 0.0, 4.0, latency, None, "none", engine.simulated)
     made = json.loads(json.dumps(document(engine, measured, forecast_engine(engine))))
     assert made["simulated"] is True
     assert made["images_per_s"] == 50

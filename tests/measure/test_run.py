@@ -70,11 +70,13 @@ def test_the_window_is_wall_clock_and_holds_all_that_was_asked(
     made = measure(engine, scenario, duration_s=0.3)
     outside = time.perf_counter() - begin
     assert 0.3 <= made.window_s <= outside
+    assert begin < made.begin_s <= time.perf_counter() - made.window_s
     assert made.images >= 1
     assert made.images_per_s == made.images / made.window_s
     assert 0 < made.latency_s.p50 <= made.latency_s.p90 <= made.latency_s.p99 <= outside
     assert (made.scenario, made.simulated) == (scenario, False)
     assert (made.energy_j, made.energy_source) == (None, "none")
+    assert (made.valid, made.invalid_because) == (True, ())
     assert set(threading.enumerate()) == before
 
 
@@ -84,8 +86,9 @@ def test_offline_keeps_the_latency_of_every_inference(
 ) -> None:
     engine = compile(tiny_fp32, hint="throughput", streams=2)
     batches = [tiny_store.images[number : number + 1, None] for number in range(count)]
-    inferences, window_s, latencies = run._offline(engine, batches, 0.1, None)
-    assert len(latencies) == inferences
+    before_s = time.perf_counter()
+    begin_s, window_s, latencies = run._offline(engine, batches, 0.1, None)
+    assert before_s <= begin_s <= time.perf_counter() - window_s
     assert 0 < latencies.min() <= latencies.max() <= window_s
     # Never more under way at once than there are requests.
     assert latencies.sum() <= window_s * engine.streams
@@ -180,7 +183,7 @@ def test_progress_is_told_in_images_that_came_new(tiny_fp32: Artifact, scenario:
 def test_the_document_has_the_keys_of_the_contract(tiny_int8: Artifact) -> None:
     engine = compile(tiny_int8, hint="throughput")
     latency = Quantiles(0.001, 0.002, 0.003)
-    one = Measurement("offline", 200, 4.0, latency, None, "none", False)
+    one = Measurement("offline", 200, 0.0, 4.0, latency, None, "none", False)
     made = json.loads(json.dumps(document(engine, one), allow_nan=False))
     # docs/architecture.md, the command line.
     assert {
@@ -188,6 +191,7 @@ def test_the_document_has_the_keys_of_the_contract(tiny_int8: Artifact) -> None:
         "energy_source", "precision", "simulated", "streams",
     } <= set(made)  # fmt: skip
     assert made["images_per_s"] == 50
+    assert (made["valid"], made["invalid_because"]) == (True, [])
     assert made["latency_ms"] == {"p50": 1, "p90": 2, "p99": 3}
     assert made["power_w"] is made["energy_j"] is made["images_per_s_per_w"] is None
     assert (made["precision"], made["compute"]) == ("int8", "f32")

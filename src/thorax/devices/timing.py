@@ -67,10 +67,12 @@ class Load:
     """What an engine did while all of its streams were kept busy.
 
     Attributes:
+        begin_s: the first start, by `time.perf_counter`.
         window_s: wall clock from the first start to the last answer, seconds.
         latencies_s: float64 [inferences], of each from its start to its answer.
     """
 
+    begin_s: float
     window_s: float
     latencies_s: npt.NDArray[np.float64]
 
@@ -124,7 +126,8 @@ def keep_busy(
                 on_progress(done - told)
             told = done
         ends = [one.result() for one in running]
-    return Load(max(ends) - begun[0], np.array([one for own in latencies_s for one in own]))
+    latencies = np.array([one for own in latencies_s for one in own])
+    return Load(begun[0], max(ends) - begun[0], latencies)
 
 
 def images_per_s(engine: Engine, window_s: float) -> float:

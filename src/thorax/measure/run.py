@@ -44,20 +44,26 @@ class Measurement:
     Attributes:
         scenario: what was asked of the engine.
         images: answered within the window.
+        begin_s: when the window began, by `time.perf_counter`: a meter's readings have the same.
         window_s: wall-clock length of the window, seconds.
         latency_s: of one inference.
         energy_j: over the window; None without a meter, never 0.
         energy_source: what measured it.
         simulated: whether a simulated device took part: its time is that of the emulation.
+        valid: whether the run was long and steady enough to be told of.
+        invalid_because: why not, one sentence each.
     """
 
     scenario: Scenario
     images: int
+    begin_s: float
     window_s: float
     latency_s: Quantiles
     energy_j: float | None
     energy_source: str
     simulated: bool
+    valid: bool = True
+    invalid_because: tuple[str, ...] = ()
 
     @property
     def images_per_s(self) -> float:
@@ -94,11 +100,12 @@ def measure(
     batches = _batches(engine, images)
     run = _offline if scenario == "offline" else _single_stream
     run(engine, batches, WARM_UP_S, None)
-    inferences, window_s, latencies = run(engine, batches, duration_s, on_progress)
+    begin_s, window_s, latencies = run(engine, batches, duration_s, on_progress)
     p50, p90, p99 = (float(value) for value in np.quantile(latencies, [0.5, 0.9, 0.99]))
     return Measurement(
         scenario=scenario,
-        images=inferences * engine.batch,
+        images=len(latencies) * engine.batch,
+        begin_s=begin_s,
         window_s=window_s,
         latency_s=Quantiles(p50, p90, p99),
         energy_j=None,
@@ -174,13 +181,13 @@ def _offline(
     batches: Sequence[npt.NDArray[np.uint8]],
     duration_s: float,
     on_progress: Callable[[int], None] | None,
-) -> tuple[int, float, npt.NDArray[np.float64]]:
+) -> tuple[float, float, npt.NDArray[np.float64]]:
     def tell(inferences: int) -> None:
         assert on_progress is not None
         on_progress(inferences * engine.batch)
 
     load = timing.keep_busy(engine, batches, duration_s, tell if on_progress else None)
-    return load.inferences, load.window_s, load.latencies_s
+    return load.begin_s, load.window_s, load.latencies_s
 
 
 def _single_stream(
@@ -188,7 +195,7 @@ def _single_stream(
     batches: Sequence[npt.NDArray[np.uint8]],
     duration_s: float,
     on_progress: Callable[[int], None] | None,
-) -> tuple[int, float, npt.NDArray[np.float64]]:
+) -> tuple[float, float, npt.NDArray[np.float64]]:
     latencies: list[float] = []
     told, told_s = 0, 0.0
     begin = time.perf_counter()
@@ -199,7 +206,7 @@ def _single_stream(
         if on_progress and elapsed - told_s > 0.25:
             on_progress((len(latencies) - told) * engine.batch)
             told, told_s = len(latencies), elapsed
-    return len(latencies), time.perf_counter() - begin, np.array(latencies)
+    return begin, time.perf_counter() - begin, np.array(latencies)
 
 
 def document(
@@ -219,6 +226,8 @@ def document(
         "scenario": measurement.scenario,
         "streams": engine.streams,
         "batch": engine.batch,
+        "valid": measurement.valid,
+        "invalid_because": list(measurement.invalid_because),
         "images": measurement.images,
         "window_s": measurement.window_s,
         "images_per_s": measurement.images_per_s,
