@@ -15,14 +15,14 @@ TESTS = Path(__file__).parent
 MODULES = sorted(path for path in SOURCE.rglob("*.py"))
 
 SHOWN_BY = {
-    "cli.py", "cli_data.py", "cli_fpga.py", "cli_measure.py", "cli_optimizer.py", "cli_training.py",
-    "console.py",
+    "cli.py", "cli_data.py", "cli_fpga.py", "cli_measure.py", "cli_optimizer.py", "cli_plan.py",
+    "cli_training.py", "console.py",
 }  # fmt: skip
 """The modules that may print."""
 
 COMMAND_TABLES = {
     "app", "data_app", "fpga_app", "import_app", "measure_app", "optimizer_app", "partition_app",
-    "training_app",
+    "plan_app", "training_app",
 }  # fmt: skip
 """What the commands of the command line are entered in."""
 
@@ -36,6 +36,8 @@ TESTED_ELSEWHERE = {
     "measure/fpga_plots.py": "drawn by `thorax fpga explore`, judged in test_explore",
     "measure/fpga_tables.py": "shown by `thorax fpga`, judged in fpga/test_card and test_explore",
     "measure/optimizer_tables.py": "shown by the report, judged in test_report",
+    "measure/plan_plots.py": "drawn by `thorax plan`, judged in plan/test_outlook",
+    "measure/plan_tables.py": "shown by `thorax plan`, judged in plan/test_outlook",
     "measure/plots.py": "drawn by the report, judged in test_report",
     "measure/predictions.py": "tables that are scored, in test_score",
     "measure/tables.py": "shown by the report, judged in test_report",
@@ -45,6 +47,7 @@ TESTED_ELSEWHERE = {
     "cli_fpga.py": "commands, typed by test_cli",
     "cli_measure.py": "commands, typed by test_cli",
     "cli_optimizer.py": "commands, typed by test_cli",
+    "cli_plan.py": "commands, typed by test_cli and plan/test_outlook",
     "cli_training.py": "commands, typed by test_cli",
 }
 """Modules without a test module of their own, and why that is so."""

@@ -20,6 +20,7 @@ from thorax.cli_data import Device, Extensions, Json, Model, Out, Size, Workers,
 from thorax.cli_fpga import fpga_app, partition_app
 from thorax.cli_measure import measure_app
 from thorax.cli_optimizer import optimizer_app
+from thorax.cli_plan import plan_app
 from thorax.cli_training import training_app
 from thorax.errors import ThoraxError, UsageError
 
@@ -39,6 +40,7 @@ app.add_typer(optimizer_app)
 app.add_typer(fpga_app, name="fpga")
 app.add_typer(partition_app)
 app.add_typer(measure_app)
+app.add_typer(plan_app, name="plan")
 
 _EXTRAS: Final = {
     "torch": "train",

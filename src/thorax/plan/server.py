@@ -1,0 +1,297 @@
+"""A server with cards: what it does and draws when all are kept busy, in closed form: modelled.
+
+Images pass a card in batches. A batch has one infer request from its first step to its last, as in
+OpenVINO, and passes in turn threads of the host, the link and the card, which each serve one batch
+at a time. With requests enough the slowest of them gives the rate; docs/planning.md derives it.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Literal
+
+from pydantic import Field, model_validator
+
+from thorax.config import Settings
+from thorax.errors import UsageError
+
+Place = Literal["host", "link-in", "card", "link-out"]
+
+PLACES: Final[tuple[Place, ...]] = ("host", "link-in", "card", "link-out")
+"""What a batch can occupy: threads of the host, each way of a card's link, the card."""
+
+
+class Reading(StrEnum):
+    """What the CPU does while cards compute: the text of 2018 does not tell."""
+
+    ADDITIVE = "additive"
+    """It computes images too."""
+    OFFLOAD = "offload"
+    """It only feeds the cards; without cards it computes."""
+
+
+class Step(Settings):
+    """One thing that happens to a batch on its way through a card."""
+
+    place: Place
+    """What it occupies: host, link-in, card or link-out."""
+    image_s: float = Field(0.0, ge=0)
+    """Seconds for each image of the batch."""
+    images_per_s: float | None = Field(None, gt=0)
+    """The same as a rate, in place of `image_s`."""
+    batch_s: float = Field(0.0, ge=0)
+    """Seconds once a batch, however full."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "Step":
+        if self.images_per_s is not None and self.image_s:
+            raise ValueError("image_s or images_per_s, not both")
+        return self
+
+    def time_s(self, images: int) -> float:
+        """Return the seconds that it takes for a batch of so many images."""
+        each = self.image_s if self.images_per_s is None else 1 / self.images_per_s
+        return self.batch_s + images * each
+
+
+class CardModel(Settings):
+    """A card and the way of an image through it; all cards of a server are alike."""
+
+    name: str
+    """Of the card."""
+    steps: tuple[Step, ...] = Field(min_length=1)
+    """In order; a network in several subgraphs goes to and fro between host and card."""
+    batch: int = Field(1, ge=1)
+    """Images of a full batch."""
+    max_delay_s: float = Field(0.0, ge=0)
+    """Seconds that an image waits for its batch to fill; at 0 what is there leaves at once."""
+    requests: int = Field(4, ge=1)
+    """Batches on their way through one card at once."""
+    power_w: float = Field(gt=0)
+    """Watts of one card that is kept busy."""
+    idle_w: float | None = Field(None, ge=0)
+    """Watts of one card that waits; without it, it always counts as busy."""
+
+    def demand_s(self, place: Place) -> float:
+        """Return the seconds that a full batch occupies a place for, in all its steps there."""
+        return sum(step.time_s(self.batch) for step in self.steps if step.place == place)
+
+    def alone_s(self) -> float:
+        """Return the latency of one image that meets nobody, seconds."""
+        return sum(step.time_s(1) for step in self.steps) + (
+            self.max_delay_s if self.batch > 1 else 0.0
+        )
+
+
+class CpuModel(Settings):
+    """The processors of a server."""
+
+    images_per_s: float | None = Field(None, gt=0)
+    """Rate of all of them without cards; left out where `speedup` gives it."""
+    streams: int = Field(1, ge=1)
+    """Images that they compute at once."""
+    cores: int | None = Field(None, ge=1)
+    """Cores; with them, what cards take of the host's time is taken from the rate."""
+    power_w: float = Field(gt=0)
+    """Watts when they compute as fast as they can."""
+    idle_w: float | None = Field(None, ge=0)
+    """Watts when they do nothing; without it nothing is said of the watts of a partial load."""
+
+
+class Speedup(Settings):
+    """A published ratio of throughputs, with cards over without, that the CPU's rate follows from.
+
+    Which rate that is depends on the reading.
+    """
+
+    ratio: float = Field(gt=1)
+    """Throughput with cards over throughput without."""
+    cards: int = Field(ge=1)
+    """How many cards."""
+
+
+class Server(Settings):
+    """A server to plan with; `thorax plan server --write-file` writes an example."""
+
+    name: str
+    """Of the server, for tables."""
+    full_name: str
+    """What its maker calls it."""
+    network: str
+    """What it computes."""
+    max_cards: int | None = Field(None, ge=0)
+    """Cards that it holds; without it, any number."""
+    base_w: float = Field(0.0, ge=0)
+    """Watts of all but processors and cards: fans, memory, disks; drawn always."""
+    host_threads: int | None = Field(None, ge=1)
+    """Threads of the host that serve all cards; without it, each card has one of its own."""
+    sources: tuple[str, ...] = ()
+    """`key: kind: source` of each value; a kind is published, measured, derived, assumed,
+    calibrated or modelled."""
+    speedup: Speedup | None = None
+    """A published ratio in place of the CPU's rate."""
+    cpu: CpuModel
+    """Its processors."""
+    card: CardModel | None = None
+    """Its cards."""
+
+    @model_validator(mode="after")
+    def _has_a_rate(self) -> "Server":
+        if (self.cpu.images_per_s is None) == (self.speedup is None):
+            raise ValueError("either cpu.images_per_s or speedup")
+        if self.speedup is not None and self.card is None:
+            raise ValueError("a card, where there is a speedup")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What a server does and draws when everything is kept busy: modelled.
+
+    Attributes:
+        cards: how many.
+        reading: what the CPU does meanwhile.
+        cpu_images_per_s: of the processors.
+        cards_images_per_s: of all cards.
+        bound_by: what limits the cards: a place, or "requests"; "cpu" without cards.
+        power_w: of the whole server; None where `idle_w` of an idle CPU is not known.
+        marginal_images_per_s_per_w: images/s over watts, both beyond the same host without cards:
+            computing under the additive reading, idle under off-load. None without cards.
+    """
+
+    cards: int
+    reading: Reading
+    cpu_images_per_s: float
+    cards_images_per_s: float
+    bound_by: str
+    power_w: float | None
+    marginal_images_per_s_per_w: float | None
+
+    @property
+    def images_per_s(self) -> float:
+        """Of the whole server."""
+        return self.cpu_images_per_s + self.cards_images_per_s
+
+    @property
+    def images_per_s_per_w(self) -> float | None:
+        """Of the whole server, per watt of the whole server."""
+        return None if self.power_w is None else self.images_per_s / self.power_w
+
+
+def cards_rate(server: Server, cards: int) -> tuple[float, str]:
+    """Return images/s of so many cards that are kept busy, and what limits them.
+
+    A place that serves one batch at a time makes `batch / demand` images/s, and requests that go
+    round make `requests * batch / sum of demands` (the bounds of a closed network, Denning and
+    Buzen, ACM Computing Surveys 10(3), 1978, s. 5).
+    """
+    card = server.card
+    if not cards or card is None:
+        return 0.0, "cpu"
+    rates: dict[str, float] = {}
+    for place in PLACES:
+        if demand_s := card.demand_s(place):
+            shared = place == "host" and server.host_threads is not None
+            servers = server.host_threads if shared and server.host_threads else cards
+            rates[place] = servers * card.batch / demand_s
+    whole_s = sum(card.demand_s(place) for place in PLACES)
+    rates["requests"] = cards * card.requests * card.batch / whole_s
+    bound = min(rates, key=lambda place: rates[place])
+    return rates[bound], bound
+
+
+def cpu_rate(server: Server, reading: Reading) -> float:
+    """Return images/s of the processors without cards, from the published ratio if need be."""
+    if server.cpu.images_per_s is not None:
+        return server.cpu.images_per_s
+    assert server.speedup is not None, "checked by Server"
+    added, _ = cards_rate(server, server.speedup.cards)
+    if reading is Reading.OFFLOAD:
+        return added / server.speedup.ratio
+    # ratio T = (1 - taken) T + added
+    taken = _taken(server, added)
+    return added / (server.speedup.ratio - 1 + taken)
+
+
+def capacity(server: Server, cards: int, reading: Reading) -> Capacity:
+    """Return what a server with so many cards does and draws when everything is kept busy.
+
+    Raises:
+        UsageError: `plan-cards` for more cards than it holds, or cards where it has none.
+    """
+    check_cards(server, cards)
+    added, bound = cards_rate(server, cards)
+    alone = cpu_rate(server, reading)
+    if not cards:
+        watts = power_w(server, 0, cpu_load=1.0, card_load=0.0)
+        return Capacity(0, reading, alone, 0.0, bound, watts, None)
+    taken = _taken(server, added)
+    computes = reading is Reading.ADDITIVE
+    own = alone * max(0.0, 1 - taken) if computes else 0.0
+    cpu_load = 1.0 if computes else taken
+    card_load = _card_load(server, cards, added)
+    watts = power_w(server, cards, cpu_load=cpu_load, card_load=card_load)
+    host_w = power_w(server, 0, cpu_load=1.0 if computes else 0.0, card_load=0.0)
+    marginal = None
+    if watts is not None and host_w is not None and watts > host_w:
+        marginal = (own + added - (alone if computes else 0.0)) / (watts - host_w)
+    return Capacity(cards, reading, own, added, bound, watts, marginal)
+
+
+def check_cards(server: Server, cards: int) -> None:
+    """Refuse more cards than a server holds.
+
+    Raises:
+        UsageError: `plan-cards`.
+    """
+    if cards and server.card is None:
+        raise UsageError(
+            "plan-cards", f"{server.name} has no card to put {cards} of; give --cards 0 or a card"
+        )
+    if server.max_cards is not None and cards > server.max_cards:
+        raise UsageError(
+            "plan-cards",
+            f"{server.name} holds {server.max_cards} cards, not {cards}; give --cards"
+            f" 0..{server.max_cards}, or raise max_cards in a file",
+        )
+
+
+def power_w(server: Server, cards: int, *, cpu_load: float, card_load: float) -> float | None:
+    """Return the watts of a server, straight between idle and busy of each part.
+
+    A straight line is how Fan, Weber and Barroso (Power provisioning for a warehouse-sized
+    computer, ISCA 2007, s. 3.2) estimate a server's power from the load of its CPU.
+
+    Args:
+        server: any.
+        cards: how many.
+        cpu_load: share of the time that the processors compute, 0-1.
+        card_load: share of the time that each card computes, 0-1.
+
+    Returns:
+        None where a CPU's idle power is needed and not known.
+    """
+    cpu = server.cpu
+    if cpu.idle_w is None and cpu_load < 1:
+        return None
+    idle_w = cpu.power_w if cpu.idle_w is None else cpu.idle_w
+    watts = server.base_w + idle_w + cpu_load * (cpu.power_w - idle_w)
+    if server.card is not None and cards:
+        card = server.card
+        waits_w = card.power_w if card.idle_w is None else card.idle_w
+        watts += cards * (waits_w + card_load * (card.power_w - waits_w))
+    return watts
+
+
+def _card_load(server: Server, cards: int, images_per_s: float) -> float:
+    """Return the share of the time that each card computes; a card that waits draws less."""
+    assert server.card is not None
+    busy_s = server.card.demand_s("card") / server.card.batch
+    return min(1.0, images_per_s / cards * busy_s) if busy_s else 1.0
+
+
+def _taken(server: Server, images_per_s: float) -> float:
+    """Return the share of the processors that feeding cards takes, 0-1; 0 of unknown cores."""
+    card, cores = server.card, server.cpu.cores
+    if card is None or cores is None:
+        return 0.0
+    return min(1.0, images_per_s * card.demand_s("host") / card.batch / cores)
