@@ -11,7 +11,9 @@ from thorax.measure.training import LOG, read_run
 COMMANDS: Final = (
     *("train", "optimize", "validate", "score", "benchmark", "classify", "demo", "sharpness"),
     *("analyze", "compare", "partition", "fpga analyze", "fpga search", "fpga explore"),
+    *("plan server", "plan cluster", "power watch", "doctor cluster"),
 )
+"""Commands whose documents a report shows."""
 
 
 def load(paths: Iterable[Path]) -> list[dict[str, Any]]:
@@ -29,8 +31,8 @@ def load(paths: Iterable[Path]) -> list[dict[str, Any]]:
     documents = []
     for path in paths:
         if path.is_dir():
-            found = [_result(file) for file in sorted(path.glob("*.json"))]
-            kept = [one for one in found if one is not None]
+            found = [_read(file) for file in sorted(path.glob("*.json"))]
+            kept = [one for one in found if _command(one) in COMMANDS]
             if (path / LOG).is_file():
                 # What `train` printed says which checkpoint was kept and what it reached.
                 told = next((one for one in kept if one["command"] == "train"), {})
@@ -44,26 +46,50 @@ def load(paths: Iterable[Path]) -> list[dict[str, Any]]:
                 )
             documents += kept
             continue
-        one = _result(path)
-        if one is None:
+        one = _read(path)
+        if _command(one) not in COMMANDS:
             raise DataError(
                 "report-not-a-result",
-                f"{path} has no key 'command' of {', '.join(COMMANDS)}; give what they print with"
+                f"{path} {_what(one)}; a report is made from what {', '.join(COMMANDS)} print with"
                 " --json",
             )
         documents.append(one)
     return documents
 
 
-def _result(path: Path) -> dict[str, Any] | None:
+def file_name(value: object) -> str:
+    """Return the last part of a path: where files lay on a machine is nobody's business."""
+    return str(value).replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+
+
+def _command(document: object) -> str | None:
+    """Return which command printed a document; None of one that does not say."""
+    name = document.get("command") if isinstance(document, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _what(document: object) -> str:
+    """Return what a foreign document is instead of a result."""
+    if not isinstance(document, dict):
+        return f"holds a JSON {_KINDS.get(type(document), 'value')} and no object"
+    if "command" not in document:
+        return "has no key 'command'"
+    return f"is of command {document['command']!r}"
+
+
+_KINDS: Final = {list: "array", str: "string", int: "number", float: "number", bool: "boolean"}
+
+
+def _read(path: Path) -> Any:  # noqa: ANN401 - what a file holds is judged by its command
+    """Return what a JSON file holds, heat maps named where they lie."""
     try:
         document = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(
             "report-unreadable", f"{path}: {error}; a JSON file in UTF-8 is needed"
         ) from error
-    if not isinstance(document, dict) or document.get("command") not in COMMANDS:
-        return None
+    if _command(document) != "classify":
+        return document
     try:
         for result in document.get("results") or ():
             maps = result.get("heatmaps") or {}

@@ -1,0 +1,211 @@
+"""The sections of a report page, each made from the documents of its commands."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from markupsafe import Markup
+
+from thorax.measure.fpga_report import fpga_tables, split_texts
+from thorax.measure.modelled import MODELLED, alone_and_against, modelled_table
+from thorax.measure.noise import compare_tables
+from thorax.measure.optimizer_tables import artifact_table, tried_table
+from thorax.measure.plots import (
+    auroc_plot,
+    name_series,
+    reliability_plot,
+    roc_plot,
+    speed_bars,
+    speed_plot,
+    training_plot,
+)
+from thorax.measure.report_parts import Section
+from thorax.measure.roofline import analyze_tables, has_roofs, roofline_plot
+from thorax.measure.sharpness import sharpness_plots, sharpness_table
+from thorax.measure.tables import (
+    Document,
+    Table,
+    auroc_table,
+    cost_table,
+    difference_table,
+    images_text,
+    pointing_table,
+    series_names,
+    speed_table,
+)
+from thorax.measure.training import run_line, schedule_table
+
+
+def accuracy_section(documents: Sequence[Document]) -> Section | None:
+    """Return AUROC and what each artifact costs, of documents of `validate` and `score`."""
+    if not documents:
+        return None
+    tables = [
+        *(cost_table(document) for document in documents),
+        auroc_table(documents),
+        *(difference_table(document) for document in documents),
+        modelled_table(alone_and_against(documents)),
+    ]
+    on: dict[str, list[str]] = {}
+    for name, document in zip(series_names(documents), documents, strict=True):
+        if document.get("images"):
+            on.setdefault(images_text(document), []).append(name)
+    text = tuple(f"{', '.join(names)}: {images}." for images, names in on.items())
+    plot = Markup(auroc_plot(name_series(documents)))
+    return Section(
+        "accuracy",
+        "Accuracy",
+        text,
+        (plot,),
+        tuple(table for table in tables if table is not None),
+    )
+
+
+def speed_section(documents: Sequence[Document], optimized: Sequence[Document]) -> Section | None:
+    """Return speed and size, of documents of `benchmark` and `optimize`."""
+    bars = speed_bars(documents)
+    if not documents and not optimized:
+        return None
+    plots = (Markup(speed_plot(bars)),) if bars else ()
+    tables = [
+        speed_table(documents) if documents else None,
+        modelled_table(documents),
+        artifact_table(optimized) if optimized else None,
+        tried_table(optimized),
+    ]
+    text: tuple[str, ...] = ()
+    if any(document.get("simulated") for document in documents):
+        text = (
+            f"Hatched bars and tables are {MODELLED}: time and power of a simulated card are"
+            " computed from its architecture, not read from a clock or a meter. Rows in italics,"
+            " marked emulated, are the wall time of the computer that emulates its arithmetic.",
+        )
+    kept = tuple(table for table in tables if table is not None)
+    return Section("speed", "Speed and size", text, plots, kept)
+
+
+def roofline_section(documents: Sequence[Document]) -> Section | None:
+    """Return layers under the roof of a device, of documents of `analyze`."""
+    if not documents:
+        return None
+    plots = [
+        Markup(roofline_plot(document, number=place))
+        for place, document in enumerate(documents)
+        if has_roofs(document)
+    ]
+    text = (
+        "The roof is the most that the device can compute, or feed from memory, at a layer's"
+        " operations a byte; marks are layers, larger the longer they must take.",
+    )
+    tables = [table for document in documents for table in analyze_tables(document)]
+    return Section(
+        "roofline", "Work and memory", text if plots else (), tuple(plots), tuple(tables)
+    )
+
+
+def compared_section(documents: Sequence[Document]) -> Section | None:
+    """Return what each layer adds in noise, of documents of `compare`."""
+    if not documents:
+        return None
+    tables = [table for document in documents for table in compare_tables(document)]
+    verdicts = tuple(str(document["verdict"]) for document in documents)
+    return Section("compare", "Layer by layer", verdicts, tables=tuple(tables))
+
+
+def fpga_section(by_command: Mapping[str, Sequence[Document]]) -> Section | None:
+    """Return splits, overlays and falling precision, of the documents of `FPGA_COMMANDS`."""
+    if not any(by_command.values()):
+        return None
+    text = split_texts(by_command["partition"])
+    return Section("fpga", "FPGA", tuple(text), tables=tuple(fpga_tables(by_command)))
+
+
+def roc_section(documents: Sequence[Document]) -> Section | None:
+    """Return ROC curves of documents that have them."""
+    kept = [document for document in documents if document.get("roc")]
+    return Section("roc", "ROC", (), (Markup(roc_plot(name_series(kept))),)) if kept else None
+
+
+def reliability_section(documents: Sequence[Document]) -> Section | None:
+    """Return promised against true frequency, of documents that have it."""
+    kept = [document for document in documents if document.get("reliability")]
+    if not kept:
+        return None
+    text = (
+        "On the dotted line a probability means what it says. All findings are pooled; ECE is the"
+        " expected calibration error. It holds for images with the prevalence of these only.",
+    )
+    plot = Markup(reliability_plot(name_series(kept)))
+    return Section("reliability", "Reliability", text, (plot,))
+
+
+def training_section(documents: Sequence[Document]) -> Section | None:
+    """Return how runs went, of documents of `train`."""
+    if not documents:
+        return None
+    lines = [run_line(document) for document in documents]
+    for document in documents:
+        lines += (document.get("schedule") or {}).get("warnings", ())
+    plots = tuple(
+        Markup(training_plot(document["history"], document.get("curve", ()), number=place))
+        for place, document in enumerate(documents)
+        if document.get("history") or document.get("curve")
+    )
+    table = schedule_table(documents)
+    return Section(
+        "training",
+        "Training",
+        tuple(line for line in lines if line),
+        plots,
+        (table,) if table else (),
+    )
+
+
+def sharpness_section(documents: Sequence[Document]) -> Section | None:
+    """Return loss around solutions, of documents of `sharpness`."""
+    if not documents:
+        return None
+    plots = tuple(Markup(plot) for plot in sharpness_plots(documents))
+    return Section(
+        "sharpness",
+        "Sharpness",
+        tuple(dict.fromkeys(document["caveat"] for document in documents)),
+        plots,
+        # The page says the caveat first, above the plots.
+        (replace(sharpness_table(documents), note=""),),
+    )
+
+
+def pointing_section(documents: Sequence[Document]) -> Section | None:
+    """Return how often heat maps point into lesion boxes, of documents that say so."""
+    kept = [document for document in documents if document.get("pointing")]
+    return Section("pointing", "Where it looks", (), (), (pointing_table(kept),)) if kept else None
+
+
+def facts_section(everything: Sequence[Document], key: str, heading: str) -> Section | None:
+    """Return what all documents say under `key`; differing values stand side by side."""
+    facts: dict[str, list[str]] = {}
+    for document in everything:
+        own = dict(document.get(key) or {})
+        if key == "provenance" and document.get("digest"):
+            own[f"digest of {series_names([document])[0]}"] = document["digest"]
+        for name, value in _flat(own):
+            values = facts.setdefault(name, [])
+            if value not in values:
+                values.append(value)
+    if not facts:
+        return None
+    rows = tuple((name, "; ".join(values)) for name, values in facts.items())
+    return Section(key, heading, tables=(Table("", ("What", "Value"), rows),), prose=True)
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for key, part in value.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(part, Mapping):
+            found += _flat(part, f"{name}: ")
+        elif part is not None:
+            text = ", ".join(map(str, part)) if isinstance(part, list | tuple) else str(part)
+            found.append((name, text))
+    return found
