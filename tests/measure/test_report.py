@@ -323,6 +323,23 @@ def test_a_file_that_is_no_result_is_refused(tmp_path: Path, code: str, content:
         load([(tmp_path / "x.json").rename(tmp_path / "x.txt").parent])
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("[]", "holds a JSON array and no object"),
+        ('"benchmark"', "holds a JSON string and no object"),
+        ("{}", "has no key 'command'"),
+        ('{"command": "devices"}', "is of command 'devices'"),
+        ('{"command": ["validate"]}', r"is of command \['validate'\]"),
+    ],
+)
+def test_a_foreign_document_is_told_for_what_it_is(tmp_path: Path, content: str, told: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(content)
+    with pytest.raises(DataError, match=f"x.json {told}; a report is made from what train, .* pri"):
+        load([path])
+
+
 def test_a_result_with_garbled_images_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_text('{"command": "classify", "results": [1]}')

@@ -21,6 +21,7 @@ from thorax.measure.fpga_report import FPGA_COMMANDS
 from thorax.measure.report_samples import samples_section
 from thorax.measure.report_sections import (
     accuracy_section,
+    cluster_section,
     compared_section,
     facts_section,
     fpga_section,
@@ -92,6 +93,7 @@ def _render(by_command: Mapping[str, Sequence[Document]], title: str) -> str:
         roc_section(accuracy),
         reliability_section(accuracy),
         training_section(by_command["train"]),
+        cluster_section(by_command["doctor cluster"]),
         sharpness_section(by_command["sharpness"]),
         samples_section(by_command["classify"]),
         pointing_section(accuracy),

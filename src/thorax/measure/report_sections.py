@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from thorax.measure.cluster_tables import cluster_tables
 from thorax.measure.fpga_report import fpga_tables, split_texts
 from thorax.measure.modelled import MODELLED, alone_and_against, modelled_table
 from thorax.measure.noise import compare_tables
@@ -159,6 +160,14 @@ def training_section(documents: Sequence[Document]) -> Section | None:
         plots,
         (table,) if table else (),
     )
+
+
+def cluster_section(documents: Sequence[Document]) -> Section | None:
+    """Return ranks, messages and links, of documents of `doctor cluster`."""
+    if not documents:
+        return None
+    tables = [table for document in documents for table in cluster_tables(document)]
+    return Section("cluster", "Cluster", tables=tuple(tables))
 
 
 def sharpness_section(documents: Sequence[Document]) -> Section | None:
