@@ -35,7 +35,7 @@ def load(paths: Iterable[Path]) -> list[dict[str, Any]]:
             kept = [one for one in found if _command(one) in COMMANDS]
             if (path / LOG).is_file():
                 # What `train` printed says which checkpoint was kept and what it reached.
-                told = next((one for one in kept if one["command"] == "train"), {})
+                told: dict[str, Any] = next((one for one in kept if one["command"] == "train"), {})
                 rest = [one for one in kept if one is not told]
                 kept = [read_run(path) | told, *rest]
             if not kept:
