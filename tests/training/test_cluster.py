@@ -16,13 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from thorax.collectives import Link
 from thorax.errors import PeerError, UsageError
 from thorax.training import cluster
 from thorax.training.cluster_bench import SIZES, Work, rounds
 from thorax.training.cluster_model import (
-    Link,
     Step,
-    bus_share,
     expect,
     fit_link,
     slow_links,
@@ -95,23 +94,6 @@ def test_times_that_fall_with_size_are_refused() -> None:
     with pytest.raises(PeerError, match="something else uses the network") as caught:
         fit_link(4, [4, 4096, 1 << 20], [3e-3, 2e-3, 1e-3])
     assert caught.value.code == "network-erratic"
-
-
-@pytest.mark.parametrize(
-    ("megabytes", "ranks", "milliseconds"),
-    [(94.1, 64, 21.0), (94.1, 512, 39.2), (27.8, 64, 8.0), (27.8, 512, 26.0), (537, 256, 112)],
-)
-def test_a_ring_of_10_gigabytes_a_second_and_20_microseconds(
-    megabytes: float, ranks: int, milliseconds: float
-) -> None:
-    took = Link(20e-6, 10e9).ring_s(ranks, megabytes * 1e6) * 1e3
-    expected = milliseconds + (5 if (megabytes, ranks) == (537, 256) else 0)
-    assert took == pytest.approx(expected, rel=0.01)
-
-
-def test_the_bus_of_two_ranks_carries_what_the_algorithm_moves() -> None:
-    assert bus_share(2) == 1
-    assert bus_share(512) == pytest.approx(2, rel=0.01)
 
 
 STEP = Step(0.01, 0.02, jitter=0.0, images=None, gradient_bytes=100_000_000, buckets=4)

@@ -22,15 +22,14 @@ import torch
 import torch.distributed as dist
 
 from thorax import __version__
+from thorax.collectives import Link, bus_share
 from thorax.data.store import Store
 from thorax.errors import PeerError
 from thorax.training import parallel
 from thorax.training.cluster_bench import PING_BYTES, SIZES, Bench, Turn, Work
 from thorax.training.cluster_model import (
     Expected,
-    Link,
     Step,
-    bus_share,
     expect,
     fit_link,
     slow_links,
@@ -129,6 +128,7 @@ class Diagnosis:
         link: what explains the all-reduces; None for one rank.
         step_s: of an update of one pass a rank with its exchange, measured.
         modelled_step_s: the same by the model.
+        step: what the model makes of it.
         clock_spread_s: between the earliest and the latest clock.
         expected: by the model; for one rank that rank alone.
         warnings: what a person should look at.
@@ -144,6 +144,7 @@ class Diagnosis:
     link: Link | None
     step_s: float
     modelled_step_s: float
+    step: Step
     clock_spread_s: float
     expected: tuple[Expected, ...]
     warnings: tuple[str, ...]
@@ -171,6 +172,8 @@ class Diagnosis:
             "slow_links": [list(one.ranks) for one in self.links if one.slow],
             "step_s": self.step_s,
             "modelled_step_s": self.modelled_step_s,
+            "step": asdict(self.step),
+            "batch": self.work.batch,
             "clock_spread_s": self.clock_spread_s,
             "expected": [asdict(one) for one in self.expected],
             "warnings": list(self.warnings),
@@ -319,6 +322,7 @@ def _conclude(
         link=link,
         step_s=_worst(seen, lambda turn: turn.step_s),
         modelled_step_s=step_s(step, known, ranks=ranks.world, images=work.images),
+        step=step,
         clock_spread_s=spread_s,
         expected=tuple(
             expect(step, known, WORLDS if link else (1,), images=work.images, batch=work.batch)

@@ -1,9 +1,7 @@
 """What measured links and ranks lead one to expect of more ranks: a model, never a measurement.
 
-A ring all-reduce of n bytes over p ranks takes 2 (p-1) a + 2 (p-1)/p n/B seconds, with a the time
-of a message and B the bytes a second of a link (Thakur et al., IJHPCA 2005, section 4.3; Patarasuk
-and Yuan, JPDC 2009, section 3). Gradients leave in buckets while the backward pass goes on (Li et
-al., 2006.15704, section 3.2.3).
+The all-reduces are those of `thorax.collectives`. Gradients leave in buckets while the backward
+pass goes on (Li et al., 2006.15704, section 3.2.3).
 """
 
 import math
@@ -12,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from thorax.collectives import Link, bus_share, lateness
 from thorax.errors import PeerError
 
 SLOW_RANK: Final = 0.9
@@ -20,31 +19,6 @@ SLOW_LINK: Final = 0.5
 """Share of the median rate of links of its kind below which a link is slow."""
 _FEWEST_LINKS: Final = 3
 """Links of a kind without which none can be told to be the odd one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """How long messages take.
-
-    Attributes:
-        alpha_s: of a message of no bytes, seconds.
-        beta_bytes_per_s: added by its bytes.
-    """
-
-    alpha_s: float
-    beta_bytes_per_s: float
-
-    def ring_s(self, ranks: int, size_bytes: float) -> float:
-        """Return the seconds of one ring all-reduce, 0 for one rank."""
-        if ranks == 1:
-            return 0.0
-        steps = 2 * (ranks - 1)
-        return steps * self.alpha_s + steps / ranks * size_bytes / self.beta_bytes_per_s
-
-
-def bus_share(ranks: int) -> float:
-    """Return bus over algorithm bandwidth of an all-reduce, 2 (p-1)/p (nccl-tests, PERFORMANCE)."""
-    return 2 * (ranks - 1) / ranks
 
 
 def fit_link(ranks: int, sizes_bytes: Sequence[int], times_s: Sequence[float]) -> Link:
@@ -133,9 +107,8 @@ def step_s(step: Step, link: Link, *, ranks: int, images: int) -> float:
     """Return the seconds of an update in which each rank sees `images` images.
 
     Several passes add up their gradients, which leave during the last one: bucket i of k when i/k
-    of its backward pass is done, one after the other. The slowest of p ranks is late by about
-    sigma sqrt(2 ln p), the expected largest of p normal deviates (Cramer, Mathematical Methods of
-    Statistics, section 28.6).
+    of its backward pass is done, one after the other. The slowest of p ranks is late by
+    `thorax.collectives.lateness`.
     """
     passes = math.ceil(images / (step.images or images))
     forward, backward = step.forward_s * images / passes, step.backward_s * images / passes
@@ -144,7 +117,7 @@ def step_s(step: Step, link: Link, *, ranks: int, images: int) -> float:
     end = max(backward + bucket, backward / step.buckets + step.buckets * bucket)
     if ranks == 1:
         end = backward
-    late = step.jitter * (forward + backward) * math.sqrt(passes * 2 * math.log(ranks))
+    late = step.jitter * (forward + backward) * math.sqrt(passes) * lateness(ranks)
     return (passes - 1) * (forward + backward) + forward + end + late
 
 
