@@ -91,6 +91,42 @@ def benchmark(
     }
 
 
+def powered(document: dict[str, Any], power_w: float, idle_w: float) -> dict[str, Any]:
+    """The same benchmark under a meter."""
+    rate, marginal_w = document["images_per_s"], power_w - idle_w
+    return {
+        **document,
+        "power_w": power_w,
+        "energy_j": power_w * document["window_s"],
+        "images_per_s_per_w": rate / power_w,
+        "energy_source": "rapl",
+        "power": {
+            "modelled": False,
+            "load_w": power_w,
+            "idle_w": idle_w,
+            "marginal_w": marginal_w,
+            "images_per_s_per_w": rate / power_w,
+            "marginal_images_per_s_per_w": rate / marginal_w,
+            "samples": 100,
+            "interval_s": 0.1,
+            "devices": {
+                "package-0": {
+                    "load_w": power_w, "idle_w": idle_w, "marginal_w": marginal_w, "counted": True,
+                },
+            },
+        },
+    }  # fmt: skip
+
+
+def server_plan(cards: tuple[int, ...] = (0, 1, 2, 3, 4)) -> dict[str, Any]:
+    """A plan of a server, as `thorax plan server` prints it."""
+    from thorax.plan.outlook import plan_server
+    from thorax.plan.presets import find_preset
+    from thorax.plan.server import Reading
+
+    return plan_server(find_preset("r740"), cards, (Reading("additive"),))
+
+
 def optimization(precision: str, size_bytes: int, drop: float | None) -> dict[str, Any]:
     return {
         "command": "optimize",

@@ -5,12 +5,14 @@ holds is left out. Beside the keys of docs/cli.md it shows, where a document has
 `environment` (processor, versions, ...) and `provenance` (digests, seeds, ...), both mappings.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Final
 
 import jinja2
+from markupsafe import Markup, escape
 
 from thorax import __version__
 from thorax.artifact import INTENDED_USE
@@ -21,6 +23,7 @@ from thorax.measure.fpga_report import FPGA_COMMANDS
 from thorax.measure.report_samples import samples_section
 from thorax.measure.report_sections import (
     accuracy_section,
+    buyers_section,
     cluster_section,
     compared_section,
     facts_section,
@@ -34,7 +37,7 @@ from thorax.measure.report_sections import (
     training_section,
 )
 from thorax.measure.report_tiles import summary_tiles
-from thorax.measure.tables import Document, in_order
+from thorax.measure.tables import Document, Table, in_order
 
 
 def write_report(documents: Sequence[Document], out: Path, *, title: str) -> Path:
@@ -85,6 +88,7 @@ def _render(by_command: Mapping[str, Sequence[Document]], title: str) -> str:
     optimized = in_order(by_command["optimize"])
     everything = [document for group in by_command.values() for document in group]
     sections = [
+        buyers_section(speed, accuracy, by_command.get("plan server", ())),
         accuracy_section(accuracy),
         speed_section(speed, optimized),
         roofline_section(by_command["analyze"]),
@@ -110,7 +114,28 @@ def _render(by_command: Mapping[str, Sequence[Document]], title: str) -> str:
         tiles=summary_tiles(accuracy, speed, optimized, by_command),
         sections=[section for section in sections if section is not None],
         version=__version__,
+        alignment=_alignment,
+        breakable=_breakable,
     )
+
+
+def _breakable(text: str) -> Markup:
+    """Return text that may be broken after the commas and colons of a device string."""
+    return Markup(re.sub(r"([,:])(?=\S)", r"\1<wbr>", str(escape(text))))
+
+
+def _alignment(table: Table) -> list[Markup]:
+    """Return the attribute of each column's cells: words to the left, figures to the right."""
+    found = []
+    for place in range(len(table.columns)):
+        cells = [row[place] for row in table.rows if row[place] not in ("", "–")]
+        figures = sum(_FIGURE.fullmatch(cell) is not None for cell in cells)
+        found.append(Markup("" if 2 * figures >= len(cells) else ' class="text"'))
+    return found
+
+
+_FIGURE: Final = re.compile(r"[+−-]?[\d.,]+[%×]?( [\[(].*)?")
+"""A number, with its unit or interval where it has one."""
 
 
 _FACTS: Final = (("environment", "Environment"), ("provenance", "Provenance"))

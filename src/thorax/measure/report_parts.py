@@ -9,11 +9,12 @@ from thorax.measure.tables import Table
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One figure of the summary."""
+    """One figure of the summary; one that was computed and not measured is marked."""
 
     name: str
     value: str
     detail: str = ""
+    modelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,19 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading with what belongs under it."""
+    """A heading with what belongs under it.
+
+    Attributes:
+        anchor: its name in links.
+        title: its heading.
+        text: paragraphs.
+        plots: drawn as SVG.
+        tables: below the plots.
+        samples: classified images.
+        prose: whether the tables hold words and not figures.
+        leads: whether the tables come before the plots and may be as wide as the page.
+        download: data URI of the table as CSV, or "".
+    """
 
     anchor: str
     title: str
@@ -52,3 +65,5 @@ class Section:
     tables: tuple[Table, ...] = ()
     samples: tuple[Sample, ...] = ()
     prose: bool = False
+    leads: bool = False
+    download: str = ""

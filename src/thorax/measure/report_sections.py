@@ -6,6 +6,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from thorax.measure.buyers_plot import power_plot
+from thorax.measure.buyers_table import buyers_csv, buyers_table, csv_link, offers
 from thorax.measure.cluster_tables import cluster_tables
 from thorax.measure.fpga_report import fpga_tables, split_texts
 from thorax.measure.modelled import MODELLED, alone_and_against, modelled_table
@@ -35,6 +37,25 @@ from thorax.measure.tables import (
     speed_table,
 )
 from thorax.measure.training import run_line, schedule_table
+
+
+def buyers_section(
+    speed: Sequence[Document], accuracy: Sequence[Document], plans: Sequence[Document]
+) -> Section | None:
+    """Return all runs side by side: speed, watts and AUROC in one table, to be downloaded too."""
+    rows = offers(speed, accuracy, plans)
+    table = buyers_table(rows)
+    if table is None:
+        return None
+    plot = power_plot(rows)
+    return Section(
+        "runs",
+        "Side by side",
+        plots=(Markup(plot),) if plot else (),
+        tables=(table,),
+        download=csv_link(buyers_csv(rows)),
+        leads=True,
+    )
 
 
 def accuracy_section(documents: Sequence[Document]) -> Section | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from thorax.measure.documents import file_name
 from thorax.measure.plots import speed_bars
 from thorax.measure.report_parts import Tile
 from thorax.measure.tables import (
@@ -43,13 +44,18 @@ def summary_tiles(
     if drop := _int8_drop(accuracy, optimized):
         tiles.append(drop)
     for simulated, name in ((False, "Images/s"), (True, "Images/s, modelled")):
-        group = [bar for bar in speed_bars(speed) if bar.simulated == simulated]
+        group = [
+            bar
+            for bar in speed_bars(speed)
+            if bar.simulated == simulated and bar.document.get("valid") is not False
+        ]
         if group:
             best = max(group, key=lambda bar: float(bar.document["images_per_s"]))
             told = next(one for one in speed if best.document in (one, one.get("modelled")))
             where = [str(told[key]) for key in ("device", "scenario") if told.get(key)]
-            detail = ", ".join([precision_text(told), *where])
-            tiles.append(Tile(name, rate_text(best.document["images_per_s"]), detail))
+            detail = ", ".join([file_name(told.get("model", "")), precision_text(told), *where])
+            rate = rate_text(best.document["images_per_s"])
+            tiles.append(Tile(name, rate, detail.removeprefix(", "), modelled=simulated))
     return tiles
 
 

@@ -1,0 +1,368 @@
+"""The one table that a buyer needs: every run and plan side by side, measured told from modelled.
+
+A row is a run: what answers, on what, how fast, for how many watts and how well it judges. What no
+document says is left open, never filled in; how long an emulation takes is offered as no speed.
+"""
+
+import base64
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from thorax.measure.documents import file_name
+from thorax.measure.modelled import MODELLED, has_model
+from thorax.measure.tables import (
+    Document,
+    Table,
+    dense,
+    interval_text,
+    mean_interval,
+    number_text,
+    precision_text,
+    rate_text,
+)
+
+MEASURED: Final = "measured"
+ABSENT: Final = "–"
+"""Stands where a document says nothing."""
+
+_SCENARIOS: Final = ("offline", "server", "multi-stream", "single-stream")
+"""The order of rows of one network: what a batch of work needs first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One row: what a buyer would get.
+
+    Attributes:
+        model: name of the network, or of the server of a plan.
+        precision: how weights are stored, and what a card computes in.
+        device: what it ran on, or would.
+        scenario: how images arrive.
+        hardware: names of the processors and boards behind `device`.
+        images_per_s: throughput.
+        p50_ms: median latency; of a modelled card that of one image alone.
+        p99_ms: latency that one in a hundred exceeds.
+        power_w: of the whole machine, or of all that the meter sees.
+        marginal_w: what the load adds, or what the cards alone draw.
+        efficiency: images/s over `power_w`.
+        marginal_efficiency: images/s over `marginal_w`, or as its document defines it.
+        auroc: mean, in words, with what it was judged on where rows differ.
+        auroc_value: mean AUROC, where there is exactly one.
+        energy_source: what the watts are from; "none" without a meter.
+        modelled: whether speed was computed and not measured.
+        power_modelled: whether the watts were.
+        valid: the verdict on the run; None where nobody judged it.
+        reasons: why it is not valid.
+    """
+
+    model: str
+    precision: str
+    device: str
+    scenario: str
+    hardware: str
+    images_per_s: float
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    power_w: float | None = None
+    marginal_w: float | None = None
+    efficiency: float | None = None
+    marginal_efficiency: float | None = None
+    auroc: str = ""
+    auroc_value: float | None = None
+    energy_source: str = "none"
+    modelled: bool = False
+    power_modelled: bool = False
+    valid: bool | None = None
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def origin(self) -> str:
+        """How it is known, in words: a reader without colours must see it too."""
+        told = "modelled" if self.modelled else MEASURED
+        return f"{told}, W modelled" if self.power_modelled and not self.modelled else told
+
+    @property
+    def verdict(self) -> str:
+        """Whether the run may be quoted, in words."""
+        if self.valid is None:
+            return ""
+        return "valid" if self.valid else f"INVALID: {'; '.join(self.reasons) or 'no reason told'}"
+
+
+def offers(
+    speed: Sequence[Document], accuracy: Sequence[Document], plans: Sequence[Document] = ()
+) -> list[Offer]:
+    """Return a row for each run and each modelled card, the measured ones first.
+
+    Within each, by network and scenario, the fastest first.
+
+    Args:
+        speed: documents of `benchmark`.
+        accuracy: of `validate`; joined by the digest of the artifact and what it computes in.
+        plans: of `plan server`.
+    """
+    found = []
+    judged = _judged(accuracy)
+    for document in speed:
+        found += [_run(document, judged)] if not document.get("simulated") else []
+        found += [_card(document, judged)] if has_model(document) else []
+    found += [_planned(document, row) for document in plans for row in document["rows"]]
+    return sorted(found, key=_rank)
+
+
+def buyers_table(rows: Sequence[Offer]) -> Table | None:
+    """Return the table, or None of no rows.
+
+    What all rows share of hardware and meter is said once, below it.
+    """
+    if not rows:
+        return None
+    shared, kept = [], dict(_COLUMNS)
+    for heading in ("Hardware", "W from", "Scenario"):
+        values = {kept[heading](row) for row in rows}
+        if len(rows) > 1 and len(values) == 1:
+            told = values.pop()
+            del kept[heading]
+            if told:
+                shared.append(f"{heading} in all rows: {told}.")
+    notes = [
+        *shared,
+        *(_NOTES[name] for name in kept if name in _NOTES and any(map(kept[name], rows))),
+    ]
+    if any(row.modelled for row in rows):
+        notes.append(
+            f"Hatched rows in italics are {MODELLED}; ms of a modelled card: one image alone."
+        )
+    if any(row.valid is False for row in rows):
+        notes.append("An INVALID run broke a rule of its scenario: do not quote it.")
+    table = dense(
+        Table(
+            "Every run side by side",
+            ("#", *kept),
+            tuple(
+                (str(place), *(cell(row) for cell in kept.values()))
+                for place, row in enumerate(rows, 1)
+            ),
+            tuple(row.modelled for row in rows),
+            " ".join(notes),
+        )
+    )
+    return replace(table, rows=tuple(tuple(cell or ABSENT for cell in row) for row in table.rows))
+
+
+_COLUMNS: Final = {
+    "Model": lambda row: row.model,
+    "Precision": lambda row: row.precision,
+    "Device": lambda row: row.device,
+    "Scenario": lambda row: row.scenario,
+    "How": lambda row: row.origin,
+    "Images/s": lambda row: rate_text(row.images_per_s),
+    "p50 ms": lambda row: number_text(row.p50_ms, ".1f"),
+    "p99 ms": lambda row: number_text(row.p99_ms, ".1f"),
+    "W": lambda row: number_text(row.power_w, ".1f"),
+    "W marginal": lambda row: number_text(row.marginal_w, ".1f"),
+    "Img/s/W whole": lambda row: number_text(row.efficiency, ".2f"),
+    "Img/s/W marginal": lambda row: number_text(row.marginal_efficiency, ".2f"),
+    "Mean AUROC": lambda row: row.auroc,
+    "W from": lambda row: "" if row.energy_source == "none" else row.energy_source,
+    "Run": lambda row: row.verdict,
+    "Hardware": lambda row: row.hardware,
+}
+
+_NOTES: Final = {
+    "W": "W: of all that the meter sees, idle included; whole: images/s over these.",
+    "W marginal": "Marginal: what the load adds to idle, or what cards alone draw, without host.",
+    "Mean AUROC": "AUROC is of the same artifact, by its digest, in the same arithmetic.",
+}
+
+
+def buyers_csv(rows: Sequence[Offer]) -> str:
+    """Return the rows as CSV (RFC 4180), figures unrounded in SI units, empty where not known.
+
+    Text that a spreadsheet would take for a formula is quoted with an apostrophe.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(_CSV)
+    for row in rows:
+        writer.writerow(
+            [
+                *map(_harmless, (row.model, row.precision, row.device, row.scenario, row.hardware)),
+                row.images_per_s,
+                *(None if one is None else one / 1e3 for one in (row.p50_ms, row.p99_ms)),
+                *(row.power_w, row.marginal_w, row.efficiency, row.marginal_efficiency),
+                row.auroc_value,
+                *map(_harmless, (row.energy_source, row.origin, row.verdict)),
+            ]
+        )
+    return text.getvalue()
+
+
+_CSV: Final = (
+    *("model", "precision", "device", "scenario", "hardware", "images_per_s", "latency_p50_s"),
+    *("latency_p99_s", "power_w", "marginal_power_w", "images_per_s_per_w"),
+    *("marginal_images_per_s_per_w", "mean_auroc", "energy_source", "origin", "verdict"),
+)
+
+
+def csv_link(text: str) -> str:
+    """Return CSV as an address that a page can offer for download without fetching anything."""
+    return "data:text/csv;charset=utf-8;base64," + base64.b64encode(text.encode()).decode("ascii")
+
+
+def _harmless(text: str) -> str:
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def _rank(row: Offer) -> tuple[bool, str, int, float]:
+    known = row.scenario in _SCENARIOS
+    place = _SCENARIOS.index(row.scenario) if known else len(_SCENARIOS)
+    return row.modelled, row.model.lower(), place, -row.images_per_s
+
+
+def _run(document: Document, judged: "_Judged") -> Offer:
+    latency = document.get("latency_ms") or {}
+    power: Mapping[str, Any] = document.get("power") or {}
+    auroc, value = _auroc(document, judged)
+    return Offer(
+        *_what(document),
+        str(document.get("scenario", "")),
+        _hardware(document),
+        float(document["images_per_s"]),
+        latency.get("p50"),
+        latency.get("p99"),
+        document.get("power_w"),
+        power.get("marginal_w"),
+        document.get("images_per_s_per_w"),
+        power.get("marginal_images_per_s_per_w"),
+        auroc,
+        value,
+        str(document.get("energy_source") or "none"),
+        power_modelled=bool(power.get("modelled")) and document.get("power_w") is not None,
+        valid=document.get("valid"),
+        reasons=tuple(map(str, document.get("invalid_because") or ())),
+    )
+
+
+def _card(document: Document, judged: "_Judged") -> Offer:
+    """Return what the cards of a run would do; their watts are without the host: marginal."""
+    told: Mapping[str, Any] = document["modelled"]
+    auroc, value = _auroc(document, judged)
+    latency_s, power_w = told.get("latency_s"), told.get("power_w")
+    return Offer(
+        *_what(document),
+        "offline",
+        _hardware(document),
+        float(told["images_per_s"]),
+        None if latency_s is None else 1e3 * latency_s,
+        marginal_w=power_w,
+        marginal_efficiency=told.get("images_per_s_per_w"),
+        auroc=auroc,
+        auroc_value=value,
+        energy_source="none" if power_w is None else "card model",
+        modelled=True,
+        power_modelled=power_w is not None,
+    )
+
+
+def _planned(document: Document, row: Mapping[str, Any]) -> Offer:
+    """Return a row of a plan: a whole server with so many cards."""
+    cards = row["cards"]
+    count = f"{cards} card{'' if cards == 1 else 's'}" if cards else "no card"
+    latency = row.get("latency_ms") or {}
+    return Offer(
+        str(document["network"]),
+        str(document.get("precision") or "").upper(),
+        f"{count}, {row['reading']}",
+        "plan",
+        str(document.get("full_name") or document["server"]),
+        float(row["images_per_s"]),
+        latency.get("p50"),
+        latency.get("p99"),
+        row.get("power_w"),
+        efficiency=row.get("images_per_s_per_w"),
+        marginal_efficiency=row.get("marginal_images_per_s_per_w"),
+        energy_source="plan",
+        modelled=True,
+        power_modelled=True,
+    )
+
+
+def _what(document: Document) -> tuple[str, str, str]:
+    device = str(document.get("device", ""))
+    streams, batch = document.get("streams"), document.get("batch")
+    told = [f"{streams} stream{'s' if streams > 1 else ''}"] if streams else []
+    told += [f"batch {batch}"] if batch and batch > 1 else []
+    measured = not document.get("simulated")
+    precision = str(document.get("precision", ""))
+    return (
+        # The column beside it says the precision.
+        file_name(document.get("model", "")).removesuffix(f"-{precision}"),
+        precision_text(document),
+        ", ".join([device, *told]) if measured else device,
+    )
+
+
+def _hardware(document: Document) -> str:
+    """Return the names of what a run was on, and how many processors it had."""
+    environment = document.get("environment") or {}
+    names = environment.get("devices") or {}
+    used = document.get("devices") or str(document.get("device", "")).split(",")
+    told = [str(names[name]) for name in dict.fromkeys(used) if names.get(name)]
+    count = environment.get("processors")
+    if count and told:
+        told.append(f"{count} processor{'s' if count > 1 else ''}")
+    cards = len({name for name in used if "FPGA" in name}) if document.get("simulated") else 0
+    if cards:
+        told.append(f"{cards} FPGA card{'s' if cards > 1 else ''}, simulated")
+    return ", ".join(told)
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """Mean AUROC of one artifact on one set of images."""
+
+    compute: frozenset[str]
+    store: str
+    text: str
+    value: float | None
+
+
+_Judged = Mapping[str, Sequence[_Verdict]]
+
+
+def _judged(accuracy: Iterable[Document]) -> _Judged:
+    """Return mean AUROC by digest, of what was validated and what it was compared with."""
+    found: dict[str, list[_Verdict]] = {}
+    for document in accuracy:
+        store = " ".join(file_name(document[key]) for key in ("store", "split") if key in document)
+        for one in (document, *(document.get("against") or ())):
+            if not one.get("digest") or one.get("mean_auroc") is None:
+                continue
+            verdict = _Verdict(
+                _floats(one), store, interval_text(mean_interval(one)), one["mean_auroc"]
+            )
+            known = found.setdefault(one["digest"], [])
+            if verdict not in known:
+                known.append(verdict)
+    return found
+
+
+def _floats(document: Document) -> frozenset[str]:
+    """Return what a document was computed in: AUROC of FP11 is not that of FP32."""
+    return frozenset(str(document.get("compute") or "").split("+")) - {""}
+
+
+def _auroc(document: Document, judged: _Judged) -> tuple[str, float | None]:
+    digest, floats = document.get("digest"), _floats(document)
+    same = [
+        one
+        for one in judged.get(str(digest), ())
+        if not floats or not one.compute or one.compute == floats
+    ]
+    if len(same) == 1:
+        return same[0].text, same[0].value
+    return "; ".join(f"{one.text} {one.store}" for one in same), None
