@@ -5,6 +5,7 @@ import csv
 import importlib.util
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,8 +30,10 @@ def _beside(name: str) -> ModuleType:
 made_up = _beside("results")
 
 
-def _column(documents: list[dict[str, Any]], heading: str, **others: Any) -> list[str]:
-    table = buyers_table(offers(documents, others.get("accuracy", ()), others.get("plans", ())))
+def _column(
+    documents: list[dict[str, Any]], heading: str, accuracy: Sequence[dict[str, Any]] = ()
+) -> list[str]:
+    table = buyers_table(offers(documents, accuracy))
     assert table is not None
     place = table.columns.index(heading)
     return [row[place] for row in table.rows]
@@ -123,7 +126,7 @@ def test_a_plan_is_a_modelled_row_of_a_whole_server() -> None:
     assert four.modelled
     assert four.power_modelled
     assert (none.device, four.device) == ("no card, additive", "4 cards, additive")
-    assert four.hardware == "Dell EMC PowerEdge R740"
+    assert four.hardware.startswith("Dell EMC PowerEdge R740")
 
 
 def test_what_all_rows_share_is_said_once() -> None:
@@ -178,7 +181,7 @@ def test_the_csv_holds_unrounded_figures_in_si_units_and_leaves_open_what_is_not
 def test_a_name_cannot_become_a_formula_in_a_spreadsheet() -> None:
     document = {**made_up.benchmark(), "model": '=HYPERLINK("evil")'}
     (row,) = csv.DictReader(io.StringIO(buyers_csv(offers([document], ()))))
-    assert row["model"] == "'=HYPERLINK(\"evil\")"
+    assert row["model"] == '\'=HYPERLINK("evil")'
 
 
 def test_the_page_offers_its_table_for_download_without_fetching(tmp_path: Path) -> None:

@@ -58,6 +58,11 @@ def entry(run: str, phi: float) -> dict[str, Any]:
 
 @pytest.fixture
 def document() -> dict[str, Any]:
+    return two_runs()
+
+
+def two_runs() -> dict[str, Any]:
+    """Return what the command prints of two runs and the line between them."""
     wild = quality(None, None)
     points = [
         {

@@ -7,7 +7,7 @@ document says is left open, never filled in; how long an emulation takes is offe
 import base64
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -153,7 +153,7 @@ def buyers_table(rows: Sequence[Offer]) -> Table | None:
     return replace(table, rows=tuple(tuple(cell or ABSENT for cell in row) for row in table.rows))
 
 
-_COLUMNS: Final = {
+_COLUMNS: Final[dict[str, Callable[[Offer], str]]] = {
     "Model": lambda row: row.model,
     "Precision": lambda row: row.precision,
     "Device": lambda row: row.device,

@@ -28,6 +28,7 @@ from thorax.measure.report_sections import (
     compared_section,
     facts_section,
     fpga_section,
+    plans_section,
     pointing_section,
     reliability_section,
     roc_section,
@@ -88,7 +89,7 @@ def _render(by_command: Mapping[str, Sequence[Document]], title: str) -> str:
     optimized = in_order(by_command["optimize"])
     everything = [document for group in by_command.values() for document in group]
     sections = [
-        buyers_section(speed, accuracy, by_command.get("plan server", ())),
+        buyers_section(speed, accuracy, by_command["plan server"]),
         accuracy_section(accuracy),
         speed_section(speed, optimized),
         roofline_section(by_command["analyze"]),
@@ -97,6 +98,7 @@ def _render(by_command: Mapping[str, Sequence[Document]], title: str) -> str:
         roc_section(accuracy),
         reliability_section(accuracy),
         training_section(by_command["train"]),
+        plans_section(by_command["plan server"]),
         cluster_section(by_command["doctor cluster"]),
         sharpness_section(by_command["sharpness"]),
         samples_section(by_command["classify"]),

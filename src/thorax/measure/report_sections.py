@@ -13,6 +13,8 @@ from thorax.measure.fpga_report import fpga_tables, split_texts
 from thorax.measure.modelled import MODELLED, alone_and_against, modelled_table
 from thorax.measure.noise import compare_tables
 from thorax.measure.optimizer_tables import artifact_table, tried_table
+from thorax.measure.plan_plots import server_plot
+from thorax.measure.plan_tables import server_table
 from thorax.measure.plots import (
     auroc_plot,
     name_series,
@@ -189,6 +191,17 @@ def cluster_section(documents: Sequence[Document]) -> Section | None:
         return None
     tables = [table for document in documents for table in cluster_tables(document)]
     return Section("cluster", "Cluster", tables=tuple(tables))
+
+
+def plans_section(documents: Sequence[Document]) -> Section | None:
+    """Return what servers would do, of documents of `plan server`."""
+    if not documents:
+        return None
+    text = (f"Everything here is {MODELLED}: computed from constants whose sources a plan names.",)
+    plots = tuple(
+        Markup(server_plot(document, number=place)) for place, document in enumerate(documents)
+    )
+    return Section("plans", "Servers", text, plots, tuple(map(server_table, documents)))
 
 
 def sharpness_section(documents: Sequence[Document]) -> Section | None:
