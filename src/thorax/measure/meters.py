@@ -1,0 +1,193 @@
+"""Meters by name, and which of them answer here."""
+
+import re
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from thorax.errors import ThoraxError, UsageError
+from thorax.measure.meters_modelled import Modelled
+from thorax.measure.meters_nvml import Nvml
+from thorax.measure.meters_programs import Ipmi, Racadm
+from thorax.measure.meters_rapl import Rapl
+from thorax.measure.meters_replay import Replay
+from thorax.measure.power import Channel, Meter, Quantity, Reading
+
+SPECS: Final = (
+    "none",
+    "rapl",
+    "nvml",
+    "redfish:https://[USER@]HOST[:PORT][/redfish/v1/Chassis/ID]",
+    "ipmi[:[lan://|lanplus://][USER@]HOST[:PORT]]",
+    "racadm[:USER@HOST]",
+    "modelled:FILE.toml",
+    "replay:FILE",
+)
+"""What `open_meter` takes."""
+
+HERE: Final = ("rapl", "nvml", "ipmi", "racadm")
+"""Those that need no address."""
+
+
+class NoMeter:
+    """Nothing is measured: energy is null, and never 0."""
+
+    source = "none"
+    quantity: Quantity = "power"
+    modelled = False
+    channels: tuple[Channel, ...] = ()
+    interval_s = 1.0
+
+    def read(self) -> tuple[Reading, ...]:
+        """Return no reading."""
+        return ()
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a BMC is asked.
+
+    Attributes:
+        password: answers with that of the user given; called only where one is needed.
+        ca: PEM file of those who may have signed a BMC's certificate.
+        insecure: takes any certificate.
+    """
+
+    password: Callable[[str], str] | None = field(default=None, repr=False)
+    ca: Path | None = None
+    insecure: bool = False
+
+    def ask(self, user: str, host: str) -> str:
+        """Return the password of a user.
+
+        Raises:
+            UsageError: `power-password` where nobody can tell it.
+        """
+        if self.password is None:
+            raise UsageError(
+                "power-password",
+                f"{host} needs the password of {user!r}; give --power-password-file FILE",
+            )
+        return self.password(f"{user}@{host}")
+
+
+NO_ACCESS: Final = Access()
+
+
+def open_meter(spec: str, access: Access = NO_ACCESS) -> Meter:
+    """Return a meter that was asked once, so that it is known to answer; the caller closes it.
+
+    Args:
+        spec: one of `SPECS`.
+        access: to BMCs.
+
+    Raises:
+        UsageError: `power-meter` for what is no meter, `power-spec` for an address that is none,
+            `power-password`, `power-ca`, or as `thorax.config.load` for the file of a model.
+        DataError: `power-log`.
+        DeviceError: `meter-absent` or `meter-permission`.
+        PeerError: `meter-unreachable`, `meter-refused`, or `meter-answer`.
+
+    Example:
+        >>> with closing(open_meter("rapl")) as meter:
+        ...     meter.read()
+    """
+    kind, colon, rest = spec.partition(":")
+    if colon and not rest:
+        raise UsageError("power-spec", f"meter {spec!r} has nothing after the colon")
+    if kind in ("none", "rapl", "nvml") and colon:
+        raise UsageError("power-spec", f"meter {kind} takes nothing after its name, not {rest!r}")
+    if kind in ("redfish", "modelled", "replay") and not colon:
+        usage = next(one for one in SPECS if one.startswith(kind))
+        raise UsageError("power-spec", f"meter {kind} needs more: {usage}")
+    match kind:
+        case "none":
+            return NoMeter()
+        case "rapl":
+            return Rapl()
+        case "nvml":
+            import pynvml  # noqa: PLC0415 - of the extra `measure`
+
+            return Nvml(pynvml)
+        case "redfish":
+            return _redfish(rest, access)
+        case "ipmi":
+            return _ipmi(rest, access)
+        case "racadm":
+            if rest.startswith("-") or any(word.isspace() for word in rest):
+                raise UsageError("power-spec", f"{rest!r} is no USER@HOST for ssh")
+            return Racadm(rest or None)
+        case "modelled":
+            return Modelled(Path(rest))
+        case "replay":
+            return Replay(Path(rest))
+    raise UsageError("power-meter", f"there is no meter {spec!r}; allowed are {', '.join(SPECS)}")
+
+
+def _redfish(address: str, access: Access) -> Meter:
+    from thorax.measure.meters_redfish import (  # noqa: PLC0415 - httpx is of the extra `measure`
+        Account,
+        Redfish,
+        split_user,
+    )
+
+    user, url = split_user(address)
+    password = access.ask(user, url) if user is not None else None
+    return Redfish(url, Account(user, password, access.ca, access.insecure))
+
+
+_IPMI: Final = re.compile(
+    r"(?:(?P<interface>lan|lanplus)://)?(?:(?P<user>[^@:/\s]+)@)?"
+    r"(?P<host>[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>\d{1,5}))?"
+)
+
+
+def _ipmi(address: str, access: Access) -> Meter:
+    if not address:
+        return Ipmi()
+    parts = _IPMI.fullmatch(address)
+    if not parts:
+        raise UsageError(
+            "power-spec", f"{address!r} is no address of a BMC; write ipmi:USER@HOST, no password"
+        )
+    host, user = parts["host"].strip("[]"), parts["user"]
+    return Ipmi(
+        host,
+        user=user,
+        password=access.ask(user, host) if user else None,
+        port=int(parts["port"]) if parts["port"] else None,
+        interface=parts["interface"] or "lanplus",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Whether a meter answers here.
+
+    Attributes:
+        name: what `open_meter` takes.
+        channels: whose power it tells; none where it does not answer.
+        problem: why it does not, and what to do; None where it does.
+    """
+
+    name: str
+    channels: tuple[Channel, ...]
+    problem: ThoraxError | None
+
+
+def probe() -> list[Found]:
+    """Ask every meter that needs no address."""
+    found = []
+    for name in HERE:
+        try:
+            with closing(open_meter(name)) as meter:
+                meter.read()
+                found.append(Found(name, meter.channels, None))
+        except ThoraxError as error:
+            found.append(Found(name, (), error))
+    return found

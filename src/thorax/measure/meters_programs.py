@@ -1,0 +1,254 @@
+"""Meters that are other programs: what they print is parsed, what they refuse is translated."""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from thorax.errors import DeviceError, PeerError
+from thorax.measure.power import Channel, Quantity, Reading
+
+_TIMEOUT_S: Final = 20.0
+"""A BMC that is asked over a network takes some 0.2 to 5 s (*assumed*)."""
+
+_REFUSALS: Final = re.compile(
+    r"unauthori[sz]ed|permission denied|invalid user ?name|password|privilege|"
+    r"host key verification|access denied|login failed",
+    re.IGNORECASE,
+)
+
+
+def run(words: Sequence[str], *, timeout_s: float = _TIMEOUT_S, secret: str | None = None) -> str:
+    """Return what a program printed.
+
+    Args:
+        words: the program, looked for on the path, and what it is told; never a password.
+        timeout_s: after which it is ended.
+        secret: a password, given as the content of the file whose name takes the place of the
+            word `{secret}`; it is a pipe, so nothing is on disk, and nothing in a list of
+            processes.
+
+    Raises:
+        DeviceError: `meter-absent` where there is no such program, `meter-permission` where it
+            has no right to the hardware.
+        PeerError: `meter-unreachable` after the time-out or where it fails, `meter-refused` where
+            that is for want of a right.
+    """
+    program = shutil.which(words[0])
+    if program is None:
+        raise DeviceError(
+            "meter-absent", f"{words[0]} is not on the path; install it where thorax runs"
+        )
+    read_end, write_end = os.pipe()
+    try:
+        os.write(write_end, f"{secret or ''}\n".encode())
+        os.close(write_end)
+        line = [word.replace("{secret}", f"/dev/fd/{read_end}") for word in (program, *words[1:])]
+        done = subprocess.run(
+            line,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+            pass_fds=(read_end,),
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except subprocess.TimeoutExpired as error:
+        raise PeerError(
+            "meter-unreachable",
+            f"{words[0]} did not answer within {timeout_s:g} s; is the BMC up and in reach?",
+        ) from error
+    except OSError as error:
+        raise DeviceError(
+            "meter-absent", f"{program} cannot be started: {error.strerror}; install it anew"
+        ) from error
+    finally:
+        os.close(read_end)
+    printed = done.stdout.decode("utf-8", "replace")
+    if done.returncode == 0:
+        return printed
+    lines = [line.strip() for line in done.stderr.decode("utf-8", "replace").splitlines()]
+    said = next((line for line in reversed(lines) if line), printed.strip()[-200:])
+    told = " ".join(lines) + printed
+    why = f"{words[0]} failed with status {done.returncode}: {said or 'it said nothing'}"
+    if "Could not open device" in told:
+        raise DeviceError(
+            "meter-permission",
+            f"{why}; ask as root where the driver ipmi_devintf is loaded, or over the network: "
+            "ipmi:USER@HOST",
+        )
+    if _REFUSALS.search(told):
+        raise PeerError(
+            "meter-refused", f"{why}; check the user, the password or key, and its rights"
+        )
+    raise PeerError("meter-unreachable", f"{why}; is the BMC up and in reach?")
+
+
+class Ipmi:
+    """The whole machine, as its BMC tells it to `ipmitool dcmi power reading`.
+
+    (DCMI specification 1.5, section 6.6.1, Get Power Reading: watts over the BMC's own sampling
+    period, typically a second.)
+
+    Args:
+        host: of the BMC; None asks that of this computer through its driver.
+        user: there.
+        password: of the user; never put into the command line.
+        port: UDP; None is the usual 623.
+        interface: `lanplus` (IPMI 2.0) or `lan` (1.5).
+        timeout_s: for one answer.
+
+    Raises:
+        DeviceError: `meter-absent` or `meter-permission`.
+        PeerError: `meter-unreachable`, `meter-refused`, or `meter-answer`.
+    """
+
+    quantity: Quantity = "power"
+    modelled = False
+    interval_s = 1.0
+    channels = (Channel("system"),)
+
+    def __init__(
+        self,
+        host: str | None = None,
+        *,
+        user: str | None = None,
+        password: str | None = None,
+        port: int | None = None,
+        interface: str = "lanplus",
+        timeout_s: float = _TIMEOUT_S,
+    ) -> None:
+        self.source = f"ipmi: DCMI of {host}" if host else "ipmi: DCMI"
+        self._words = ["ipmitool"]
+        if host:
+            self._words += ["-I", interface, "-H", host, "-R", "2", "-N", "2"]
+            self._words += ["-p", str(port)] if port else []
+            self._words += ["-U", user] if user else []
+            self._words += ["-f", "{secret}"] if password is not None else ["-P", ""]
+        self._words += ["dcmi", "power", "reading"]
+        self._password = password
+        self._timeout_s = timeout_s
+        self.read()
+
+    def read(self) -> tuple[Reading, ...]:
+        """Return the watts of now.
+
+        Raises:
+            DeviceError: `meter-absent` or `meter-permission`.
+            PeerError: `meter-unreachable`, `meter-refused`, or `meter-answer`.
+        """
+        begin_s = time.perf_counter()
+        printed = run(self._words, timeout_s=self._timeout_s, secret=self._password)
+        at_s = (begin_s + time.perf_counter()) / 2
+        return (Reading(at_s, (dcmi_watts(printed),)),)
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+
+def dcmi_watts(printed: str) -> float:
+    """Return the watts of what `ipmitool dcmi power reading` prints.
+
+    Raises:
+        PeerError: `meter-answer` where there are none, or the BMC says that it does not measure.
+    """
+    state = re.search(r"Power reading state is\s*:\s*(\S+)", printed)
+    if state and state[1].lower() != "activated":
+        raise PeerError(
+            "meter-answer",
+            f"the BMC's power reading is {state[1]}; activate it: ipmitool dcmi power activate",
+        )
+    watts = re.search(r"Instantaneous power reading\s*:\s*(\d+(?:\.\d+)?)\s*Watts", printed)
+    if not watts:
+        raise PeerError(
+            "meter-answer",
+            f"ipmitool printed no instantaneous power but {_shown(printed)}; has this BMC DCMI?",
+        )
+    return float(watts[1])
+
+
+class Racadm:
+    """The whole machine, as the iDRAC of a Dell server tells it to `racadm`.
+
+    (Dell, iDRAC RACADM CLI guide: `getsensorinfo` and the group System.Power of `get`.) Of the two
+    the first that answers with watts is asked from then on.
+
+    Args:
+        login: USER@HOST, asked through ssh with a key (no password is asked for); None runs racadm
+            on this computer.
+        timeout_s: for one answer.
+
+    Raises:
+        DeviceError: `meter-absent`.
+        PeerError: `meter-unreachable`, `meter-refused`, or `meter-answer`.
+    """
+
+    quantity: Quantity = "power"
+    modelled = False
+    interval_s = 2.0
+    channels = (Channel("system"),)
+
+    def __init__(self, login: str | None = None, *, timeout_s: float = _TIMEOUT_S) -> None:
+        self.source = f"racadm: {login}" if login else "racadm"
+        self._before = (
+            ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "--", login] if login else []
+        )
+        self._timeout_s = timeout_s
+        self._asked = ["racadm", "getsensorinfo"]
+        try:
+            self.read()
+        except PeerError as error:
+            if error.code == "meter-refused":
+                raise
+            self._asked = ["racadm", "get", "System.Power"]
+            self.read()
+
+    def read(self) -> tuple[Reading, ...]:
+        """Return the watts of now.
+
+        Raises:
+            DeviceError: `meter-absent`.
+            PeerError: `meter-unreachable`, `meter-refused`, or `meter-answer`.
+        """
+        begin_s = time.perf_counter()
+        printed = run([*self._before, *self._asked], timeout_s=self._timeout_s)
+        at_s = (begin_s + time.perf_counter()) / 2
+        return (Reading(at_s, (racadm_watts(printed),)),)
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+
+_RACADM: Final = (
+    re.compile(r"^#?(?:System\.Power\.)?Realtime\.Power\s*=\s*(\d+(?:\.\d+)?)\s*W?", re.MULTILINE),
+    re.compile(
+        r"^.*(?:System Board Pwr Consumption|SystemBoardPwrConsumption).*?\b(?:Ok|OK)\s+"
+        r"(\d+(?:\.\d+)?)\s*Watts",
+        re.MULTILINE,
+    ),
+)
+
+
+def racadm_watts(printed: str) -> float:
+    """Return the watts of what `racadm get System.Power` or `racadm getsensorinfo` prints.
+
+    Raises:
+        PeerError: `meter-answer` where there are none.
+    """
+    for form in _RACADM:
+        watts = form.search(printed)
+        if watts:
+            return float(watts[1])
+    raise PeerError(
+        "meter-answer",
+        f"racadm printed no Realtime.Power and no System Board Pwr Consumption but "
+        f"{_shown(printed)}; has this server a power sensor?",
+    )
+
+
+def _shown(printed: str) -> str:
+    words = " ".join(printed.split())
+    return repr(words[:80]) if words else "nothing"

@@ -1,0 +1,171 @@
+"""RAPL: energy counters of the processors, as Linux shows them below /sys/class/powercap.
+
+A zone is a package, a part of one, or the whole platform (psys); AMD's processors are shown under
+the same names (Linux, Documentation/power/powercap/powercap.rst, and
+drivers/powercap/intel_rapl_msr.c). The counters wrap at `max_energy_range_uj`.
+"""
+
+import errno
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from thorax.errors import DeviceError, PeerError
+from thorax.measure.power import Channel, Quantity, Reading
+
+ROOT: Final = Path("/sys/class/powercap")
+
+_ZONE: Final = re.compile(r"intel-rapl:\d+(:\d+)?")
+"""Not intel-rapl-mmio: the same counters, shown again by another way."""
+
+_CEILING_W: Final = {"psys": 4000.0}
+_PACKAGE_CEILING_W: Final = 1000.0
+"""More than a zone can draw (*assumed*; 500 W is the TDP of the largest packages of 2025)."""
+
+_WHAT_TO_DO: Final = (
+    "since Linux 5.10 only root may read it (CVE-2020-8694): run as root, or once "
+    "`sudo chmod -R a+r /sys/class/powercap/intel-rapl/`, or let a udev rule do that at each start"
+)
+
+
+@dataclass(slots=True)
+class _Zone:
+    """One counter and how far it has come.
+
+    Attributes:
+        folder: in sysfs.
+        name: of the channel.
+        range_uj: at which it wraps to 0.
+        ceiling_w: more than it can draw.
+        last_uj: what it stood at.
+        at_s: when that was.
+        total_uj: since the meter was opened.
+    """
+
+    folder: Path
+    name: str
+    range_uj: int
+    ceiling_w: float
+    last_uj: int = 0
+    at_s: float = 0.0
+    total_uj: int = 0
+
+
+class Rapl:
+    """All packages, their memory where it has a counter, and the platform where it has one.
+
+    The sum is that of the platform where psys is there, which holds the packages already, and else
+    of packages and memory; `core` and `uncore` are parts of a package and never counted twice.
+    (Intel SDM volume 3, section 16.10: package, PP0, PP1, DRAM and platform domains.)
+
+    Args:
+        root: of the zones; another one in tests.
+
+    Raises:
+        DeviceError: `meter-absent` without any zone, `meter-permission` without the right to read.
+    """
+
+    source = "rapl"
+    quantity: Quantity = "energy"
+    modelled = False
+    interval_s = 0.1
+
+    def __init__(self, root: Path = ROOT) -> None:
+        folders = sorted(path for path in root.glob("intel-rapl:*") if _ZONE.fullmatch(path.name))
+        if not folders:
+            raise DeviceError(
+                "meter-absent",
+                f"RAPL: {root} has no zone intel-rapl:N; a physical machine (in a virtual one the "
+                "counters are hidden), Linux and its module intel_rapl_msr are needed",
+            )
+        names = {path.name: _text(path / "name") for path in folders}
+        platform = "psys" in names.values()
+        self._zones: list[_Zone] = []
+        channels: list[Channel] = []
+        for path in folders:
+            own = names[path.name]
+            parent = names.get(path.name.rpartition(":")[0]) if path.name.count(":") > 1 else None
+            inner = parent is not None
+            name = f"{parent}/{own}" if inner else own
+            if any(name == known.name for known in channels):
+                name = f"{name} ({path.name})"
+            counted = own == "psys" if platform else (not inner or own == "dram")
+            self._zones.append(
+                _Zone(
+                    path,
+                    name,
+                    _number(path / "max_energy_range_uj"),
+                    _CEILING_W.get(own, _PACKAGE_CEILING_W),
+                )
+            )
+            channels.append(Channel(name, counted))
+        self.channels = tuple(channels)
+        for zone in self._zones:
+            zone.last_uj, zone.at_s = _number(zone.folder / "energy_uj"), time.perf_counter()
+
+    def read(self) -> tuple[Reading, ...]:
+        """Return joules since the meter was opened, wraps of the counters made good.
+
+        Raises:
+            DeviceError: `meter-absent` or `meter-permission`.
+            PeerError: `meter-answer` where a counter gives no number or a read fails, `rapl-wrap`
+                where so much time went by that it may have wrapped twice.
+        """
+        begin_s = time.perf_counter()
+        raw = [_number(zone.folder / "energy_uj") for zone in self._zones]
+        at_s = (begin_s + time.perf_counter()) / 2
+        # All are read before any is taken in: a failure leaves the whole meter where it was.
+        for zone, now_uj in zip(self._zones, raw, strict=True):
+            _advance(zone, now_uj, at_s)
+        return (Reading(at_s, tuple(zone.total_uj / 1e6 for zone in self._zones)),)
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+
+def _advance(zone: _Zone, now_uj: int, at_s: float) -> None:
+    """Add what a counter went on, which is less than one turn."""
+    if not 0 <= now_uj <= zone.range_uj:
+        raise PeerError(
+            "meter-answer",
+            f"RAPL: {zone.folder}/energy_uj is {now_uj}, allowed is 0 to {zone.range_uj}",
+        )
+    elapsed_s = at_s - zone.at_s
+    longest_s = zone.range_uj / 1e6 / zone.ceiling_w
+    if elapsed_s >= longest_s:
+        raise PeerError(
+            "rapl-wrap",
+            f"RAPL: {zone.name} was not read for {elapsed_s:.0f} s, in which its counter may have "
+            f"wrapped twice; read it at least every {longest_s:.0f} s",
+        )
+    step_uj = now_uj - zone.last_uj
+    # Linux tells the range to one unit of the counter, some 15 to 61 uJ that a wrap then lacks.
+    zone.total_uj += step_uj if step_uj >= 0 else step_uj + zone.range_uj
+    zone.last_uj, zone.at_s = now_uj, at_s
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("ascii").strip()
+    except PermissionError as error:
+        raise DeviceError(
+            "meter-permission", f"RAPL: {path} may not be read; {_WHAT_TO_DO}"
+        ) from error
+    except FileNotFoundError as error:
+        raise DeviceError(
+            "meter-absent", f"RAPL: {path} is not there; the zone has gone, or was never whole"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        code = errno.errorcode.get(getattr(error, "errno", None) or 0, "no text")
+        raise PeerError(
+            "meter-answer", f"RAPL: {path} cannot be read ({code}); is the driver at work?"
+        ) from error
+
+
+def _number(path: Path) -> int:
+    text = _text(path)
+    if not re.fullmatch(r"\d{1,20}", text):
+        raise PeerError("meter-answer", f"RAPL: {path} holds {text[:40]!r}; a number is needed")
+    return int(text)

@@ -1,0 +1,297 @@
+"""Recorded readings: written by `thorax power watch --log`, read back as a meter.
+
+A log is JSON lines: a header, one line a reading, and an end with the energy of the whole. Times
+are seconds since its first reading, of the monotonic clock.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+from pydantic import Field, ValidationError
+
+from thorax.config import Settings
+from thorax.durable import sync
+from thorax.errors import DataError
+from thorax.measure.power import Channel, Meter, Quantity, Reading, joules
+
+FORMAT: Final = "thorax power log 1"
+
+_ENDLESS: Final = 1e12
+"""Seconds, watts and joules beyond this are damage, not readings."""
+
+
+class _LogChannel(Settings):
+    name: str
+    counted: bool
+
+
+class _Header(Settings):
+    format: Literal["thorax power log 1"]
+    source: str
+    quantity: Quantity
+    modelled: bool
+    interval_s: float = Field(gt=0)
+    recorded: str
+    channels: tuple[_LogChannel, ...] = Field(min_length=1)
+
+
+class _Line(Settings):
+    at_s: float = Field(ge=0, le=_ENDLESS)
+    values: tuple[float, ...]
+
+
+class Log:
+    """A log that is being written: under another name, until it is whole.
+
+    Args:
+        path: where it will be.
+        meter: whose readings follow.
+        interval_s: that it is asked in.
+    """
+
+    def __init__(self, path: Path, meter: Meter, interval_s: float) -> None:
+        self._path = path
+        self._partial = path.with_name(f".{path.name}.partial")
+        self._file = self._partial.open("w", encoding="utf-8")
+        self._first_s: float | None = None
+        self.total = Total(meter.quantity, meter.channels)
+        self._write(
+            {
+                "format": FORMAT,
+                "source": meter.source,
+                "quantity": meter.quantity,
+                "modelled": meter.modelled,
+                "interval_s": interval_s,
+                "recorded": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+                "channels": [{"name": one.name, "counted": one.counted} for one in meter.channels],
+            }
+        )
+
+    def add(self, reading: Reading) -> None:
+        """Write one reading."""
+        if self._first_s is None:
+            self._first_s = reading.at_s
+        own = Reading(reading.at_s - self._first_s, reading.values)
+        self.total.add(own)
+        self._write({"at_s": own.at_s, "values": list(own.values)})
+
+    def close(self) -> None:
+        """Write the end, and give the log its name."""
+        self._write({"end": True, "energy_j": self.total.energy_j, "readings": self.total.readings})
+        self._file.close()
+        sync(self._partial)
+        self._partial.replace(self._path)
+        sync(self._path.parent)
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(line, allow_nan=False) + "\n")
+        self._file.flush()
+
+
+class Total:
+    """Energy as readings come in: what `joules` gives of all of them, without keeping them."""
+
+    def __init__(self, quantity: Quantity, channels: tuple[Channel, ...]) -> None:
+        self._quantity = quantity
+        self._counted = [place for place, one in enumerate(channels) if one.counted]
+        self._first: Reading | None = None
+        self._last: Reading | None = None
+        self._parts: list[float] = []
+        self.readings = 0
+
+    def add(self, reading: Reading) -> None:
+        """Take in the next reading."""
+        if self._quantity == "power" and self._last:
+            step_s = reading.at_s - self._last.at_s
+            pair = (self._sum(reading), self._sum(self._last))
+            self._parts.append(step_s * math.fsum(pair) / 2)
+            if len(self._parts) > 1 << 12:
+                self._parts = [math.fsum(self._parts)]
+        self._first = self._first or reading
+        self._last = reading
+        self.readings += 1
+
+    @property
+    def duration_s(self) -> float:
+        """From the first reading to the last."""
+        return self._last.at_s - self._first.at_s if self._first and self._last else 0.0
+
+    @property
+    def energy_j(self) -> float | None:
+        """Sum of the channels that count; None before the second reading."""
+        if self.readings < 2 or not self._first or not self._last:
+            return None
+        if self._quantity == "energy":
+            return self._sum(self._last) - self._sum(self._first)
+        return math.fsum(self._parts)
+
+    def _sum(self, reading: Reading) -> float:
+        return math.fsum(reading.values[place] for place in self._counted)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A log that was read.
+
+    Attributes:
+        source: of the meter that it was recorded from.
+        quantity: what its values are.
+        modelled: whether that meter computed them.
+        interval_s: that the meter was asked in.
+        recorded: when that began, UTC, as the wall clock said.
+        channels: what the values are of.
+        readings: with times since the first.
+        energy_j: of the whole, as it says at its end.
+    """
+
+    source: str
+    quantity: Quantity
+    modelled: bool
+    interval_s: float
+    recorded: str
+    channels: tuple[Channel, ...]
+    readings: tuple[Reading, ...]
+    energy_j: float
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a log.
+
+        Raises:
+            DataError: `power-log` for a file that cannot be read, is not whole, or whose times go
+                back.
+        """
+        try:
+            lines = path.read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise _damaged(path, f"cannot be read ({error})") from error
+        if len(lines) < 4:
+            raise _damaged(path, f"has {len(lines)} lines, and at least 2 readings are needed")
+        try:
+            header = _Header.model_validate_json(lines[0])
+        except ValidationError as error:
+            raise _damaged(path, f"does not begin with a header of {FORMAT!r}") from error
+        readings: list[Reading] = []
+        for number, line in enumerate(lines[1:-1], start=2):
+            try:
+                one = _Line.model_validate_json(line)
+            except ValidationError as error:
+                raise _damaged(path, f"line {number} is no reading") from error
+            if len(one.values) != len(header.channels):
+                raise _damaged(path, f"line {number} has not one value a channel")
+            if not all(0 <= value <= _ENDLESS for value in one.values):
+                raise _damaged(path, f"line {number} has a value below 0 or without end")
+            if readings and one.at_s <= readings[-1].at_s:
+                raise _damaged(
+                    path, f"line {number} is of {one.at_s} s, after {readings[-1].at_s} s: no clock"
+                )
+            if header.quantity == "energy" and readings and _falls(readings[-1].values, one.values):
+                raise _damaged(path, f"line {number} has a count that goes back")
+            readings.append(Reading(one.at_s, one.values))
+        return cls(
+            header.source,
+            header.quantity,
+            header.modelled,
+            header.interval_s,
+            header.recorded,
+            tuple(Channel(one.name, one.counted) for one in header.channels),
+            tuple(readings),
+            _end(path, lines[-1], len(readings)),
+        )
+
+    def energy(self, begin_s: float | None = None, end_s: float | None = None) -> dict[str, float]:
+        """Return joules of each channel between two times of the log; None is its edge.
+
+        Raises:
+            DataError: `power-log-window` where the window is not within the log.
+        """
+        first, last = self.readings[0].at_s, self.readings[-1].at_s
+        begin = first if begin_s is None else begin_s
+        end = last if end_s is None else end_s
+        if not first <= begin < end <= last:
+            raise DataError(
+                "power-log-window",
+                f"the window is {begin} to {end} s; the log holds {first} to {last} s",
+            )
+        each = joules(self.readings, self.quantity, begin, end)
+        return {one.name: float(value) for one, value in zip(self.channels, each, strict=True)}
+
+
+def _end(path: Path, line: str, readings: int) -> float:
+    try:
+        end = json.loads(line)
+        if end["end"] is True and end["readings"] == readings:
+            return float(end["energy_j"])
+    except (ValueError, TypeError, KeyError):
+        pass
+    raise _damaged(path, f"does not end with its energy and {readings} readings: it is not whole")
+
+
+def _falls(before: Sequence[float], after: Sequence[float]) -> bool:
+    return any(b < a for a, b in zip(before, after, strict=True))
+
+
+def _damaged(path: Path, why: str) -> DataError:
+    return DataError(
+        "power-log", f"{path} {why}; give what `thorax power watch METER --log FILE` wrote"
+    )
+
+
+class Replay:
+    """A recorded log, played at the speed at which it was recorded, from its beginning.
+
+    Args:
+        path: of the log.
+        clock: of the monotonic time; another one in tests.
+
+    Raises:
+        DataError: as `Recording.read`.
+    """
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.perf_counter) -> None:
+        recording = Recording.read(path)
+        self.recording = recording
+        self.source = f"replay: {path.name} ({recording.source})"
+        self.quantity = recording.quantity
+        self.modelled = recording.modelled
+        self.channels = recording.channels
+        self.interval_s = recording.interval_s
+        self._clock = clock
+        self._begin_s: float | None = None
+        self._next = 0
+
+    def read(self) -> tuple[Reading, ...]:
+        """Return what has become due since the last call, and the reading after that.
+
+        The one to come closes the window that ends now.
+
+        Raises:
+            DataError: `meter-ended` after the last reading.
+        """
+        now_s = self._clock()
+        if self._begin_s is None:
+            self._begin_s = now_s
+        readings, start = self.recording.readings, self._next
+        elapsed_s = now_s - self._begin_s
+        if start == len(readings) and elapsed_s > readings[-1].at_s:
+            raise DataError(
+                "meter-ended",
+                f"{self.source} ends after {readings[-1].at_s:.2f} s; a longer log is needed",
+            )
+        while self._next < len(readings) and readings[self._next].at_s <= elapsed_s:
+            self._next += 1
+        if not self._next or readings[self._next - 1].at_s <= elapsed_s:
+            # Else the one to come was told already.
+            self._next = min(self._next + 1, len(readings))
+        told = readings[start : self._next]
+        begin_s = self._begin_s
+        return tuple(Reading(begin_s + one.at_s, one.values) for one in told)
+
+    def close(self) -> None:
+        """Nothing is kept open."""

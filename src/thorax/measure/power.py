@@ -1,0 +1,442 @@
+"""Watts and joules: what a meter answers, sampled on a thread of its own, over exact windows.
+
+All times are of the monotonic clock (`time.perf_counter`): the wall clock may step in mid-run.
+"""
+
+import itertools
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Literal, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from thorax.errors import ThoraxError, UsageError
+
+Quantity = Literal["power", "energy"]
+
+SETTLE_S: Final = 1.0
+"""Let pass before the idle window: what came before, such as compiling, has cooled off (*assumed*).
+"""
+
+_FINAL: Final = frozenset({"meter-refused", "meter-ended", "rapl-wrap"})
+"""Mistakes that asking again does not mend; a refused password asked thrice may lock an account."""
+
+_TRIES: Final = 3
+"""Failures in a row after which a meter is given up."""
+
+_LEAST: Final = 3
+"""Readings that a window of a power meter must hold: fewer say nothing of what lay between."""
+
+_GAP: Final = 5.0
+"""Intervals that may lie between two readings of a power meter before the rest is a guess."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One thing whose power a meter tells.
+
+    Attributes:
+        name: as people know it, such as `package-0` or `gpu0`.
+        counted: whether it belongs to the sum; False where another channel holds it already.
+    """
+
+    name: str
+    counted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a meter said at one time.
+
+    Attributes:
+        at_s: `time.perf_counter` in the middle of the question; of a replayed log, its own time
+            since the log was opened.
+        values: of each channel, watts (power) or joules since the meter was opened (energy).
+    """
+
+    at_s: float
+    values: tuple[float, ...]
+
+
+class Meter(Protocol):
+    """What every meter keeps to.
+
+    Attributes:
+        source: what a document says of where its figures come from.
+        quantity: what `values` are.
+        modelled: whether its figures were computed and not measured.
+        channels: what `values` are of, in their order.
+        interval_s: between two readings where nobody says otherwise.
+    """
+
+    @property
+    def source(self) -> str: ...  # noqa: D102 - the attributes above
+    @property
+    def quantity(self) -> Quantity: ...  # noqa: D102
+    @property
+    def modelled(self) -> bool: ...  # noqa: D102
+    @property
+    def channels(self) -> tuple[Channel, ...]: ...  # noqa: D102
+    @property
+    def interval_s(self) -> float: ...  # noqa: D102
+
+    def read(self) -> Sequence[Reading]:
+        """Return what is new since the last call, oldest first; one reading of a live meter.
+
+        A log that is replayed may answer with none or several.
+
+        Raises:
+            DeviceError: `meter-absent` or `meter-permission`.
+            PeerError: `meter-unreachable`, `meter-refused`, `meter-answer`, `meter-ended`, or
+                `rapl-wrap`.
+        """
+
+    def close(self) -> None:
+        """Give back what was opened; never fails, and may be called twice."""
+
+
+def joules(
+    readings: Sequence[Reading], quantity: Quantity, begin_s: float, end_s: float
+) -> npt.NDArray[np.float64]:
+    """Return the energy of each channel over exactly a window, float64 [channels].
+
+    Power is taken to be linear between two readings (trapezoids), and so is the count of an
+    energy counter. At the edges both are interpolated, never extrapolated.
+
+    Args:
+        readings: in the order of time, the first not after `begin_s`, the last not before `end_s`.
+        quantity: what their values are.
+        begin_s: of the window.
+        end_s: after it.
+    """
+    times = np.array([one.at_s for one in readings])
+    values = np.array([one.values for one in readings], np.float64)
+    assert times[0] <= begin_s < end_s <= times[-1]
+    edges = np.array([[np.interp(at, times, row) for row in values.T] for at in (begin_s, end_s)])
+    if quantity == "energy":
+        counted: npt.NDArray[np.float64] = edges[1] - edges[0]
+        return counted
+    inside = (times > begin_s) & (times < end_s)
+    at = np.concatenate(([begin_s], times[inside], [end_s]))
+    power = np.concatenate((edges[:1], values[inside], edges[1:]))
+    steps = np.diff(at)[:, None] * (power[1:] + power[:-1]) / 2
+    return np.array([math.fsum(column) for column in steps.T])
+
+
+@dataclass(frozen=True, slots=True)
+class DevicePower:
+    """Mean power of one channel.
+
+    Attributes:
+        load_w: over the measured window.
+        idle_w: over the window before it; None where none was kept.
+        counted: whether it is part of the sum.
+    """
+
+    load_w: float
+    idle_w: float | None
+    counted: bool
+
+    @property
+    def marginal_w(self) -> float | None:
+        """Load less idle: what the work itself drew."""
+        return None if self.idle_w is None else self.load_w - self.idle_w
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """Energy over one window, and what is known of it.
+
+    Attributes:
+        source: of the meter; "none" without one.
+        modelled: whether it was computed and not measured.
+        window_s: length of the window, seconds.
+        energy_j: sum over it; None without a meter or where `error` says why; never 0 for either.
+        idle_w: mean power of the idle window; None where none was kept.
+        devices: each channel's.
+        samples: readings within the window.
+        interval_s: that the meter was asked in.
+        error: why there is no figure, a line for a person; None where there is one or no meter.
+    """
+
+    source: str
+    modelled: bool
+    window_s: float
+    energy_j: float | None
+    idle_w: float | None = None
+    devices: Mapping[str, DevicePower] = field(default_factory=dict)
+    samples: int = 0
+    interval_s: float | None = None
+    error: str | None = None
+
+    @property
+    def load_w(self) -> float | None:
+        """Mean power of the window: energy / window."""
+        return None if self.energy_j is None else self.energy_j / self.window_s
+
+    @property
+    def marginal_w(self) -> float | None:
+        """Load less idle: what the work itself drew."""
+        return None if self.load_w is None or self.idle_w is None else self.load_w - self.idle_w
+
+    def document(self, images_per_s: float) -> dict[str, Any]:
+        """Return what the document of a measurement says of energy.
+
+        `images_per_s_per_w` is of the whole; the detail under `power` names both, the whole and
+        the marginal, which leaves out what the machine draws when idle. The marginal one is None
+        where the load drew no more than idle did.
+        """
+        load, idle, marginal = self.load_w, self.idle_w, self.marginal_w
+        detail: dict[str, Any] | None = None
+        if self.source != "none":
+            detail = {
+                "modelled": self.modelled,
+                "load_w": load,
+                "idle_w": idle,
+                "marginal_w": marginal,
+                "images_per_s_per_w": _efficiency(images_per_s, load),
+                "marginal_images_per_s_per_w": _efficiency(images_per_s, marginal),
+                "samples": self.samples,
+                "interval_s": self.interval_s,
+                "devices": {
+                    name: {
+                        "load_w": one.load_w,
+                        "idle_w": one.idle_w,
+                        "marginal_w": one.marginal_w,
+                        "counted": one.counted,
+                    }
+                    for name, one in self.devices.items()
+                },
+            }
+        return {
+            "power_w": load,
+            "energy_j": self.energy_j,
+            "images_per_s_per_w": _efficiency(images_per_s, load),
+            "energy_source": self.source,
+            **({"energy_error": self.error} if self.error else {}),
+            "power": detail,
+        }
+
+
+def _efficiency(images_per_s: float, power_w: float | None) -> float | None:
+    return images_per_s / power_w if power_w is not None and power_w > 0 else None
+
+
+class Sampler:
+    """Asks a meter again and again, on a thread of its own, while something else is measured.
+
+    The first reading is made on entering, so that a meter that cannot be read is known before
+    anything is measured; the last on leaving, so that the end of a window lies between two. A
+    failure is tried again; the third in a row, or one that trying does not mend, ends the sampling
+    and not the measurement: `energy` then says why it has no figure.
+
+    Args:
+        meter: closed by whoever opened it.
+        interval_s: between two readings; None means what the meter is good for.
+        on_reading: told each reading, on the thread that made it.
+        keep: False leaves the readings to `on_reading`, and `energy` without any.
+
+    Raises:
+        UsageError: `power-interval` when it is not above 0 or without end.
+
+    Example:
+        >>> with open_meter("rapl") as meter, Sampler(meter) as sampler:
+        ...     sampler.rest(5.0)
+        ...     begin_s = time.perf_counter()
+        ...     work()
+        ...     end_s = time.perf_counter()
+        >>> sampler.energy(begin_s, end_s).energy_j
+    """
+
+    def __init__(
+        self,
+        meter: Meter,
+        interval_s: float | None = None,
+        *,
+        on_reading: Callable[[Reading], None] | None = None,
+        keep: bool = True,
+    ) -> None:
+        wanted = meter.interval_s if interval_s is None else interval_s
+        if not 0 < wanted < math.inf:
+            raise UsageError(
+                "power-interval", f"interval is {wanted} s; it must be above 0 and end"
+            )
+        self.meter = meter
+        self.interval_s = wanted
+        self._on_reading = on_reading
+        self._kept = keep
+        self._readings: list[Reading] = []
+        self._failure: ThoraxError | None = None
+        self._idle: tuple[float, float] | None = None
+        self._stop = threading.Event()
+        self._ended = threading.Event()
+        self._abandoned = False
+        self._thread = threading.Thread(target=self._run, name="power", daemon=True)
+
+    def __enter__(self) -> Self:
+        if self.meter.channels:
+            self._keep(self.meter.read())
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # Whoever was interrupted waits for no last reading of a slow meter.
+        self._abandoned = kind is not None
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """All so far, in the order of time."""
+        return tuple(self._readings)
+
+    @property
+    def failure(self) -> ThoraxError | None:
+        """Why the meter was given up; None as long as it answers."""
+        return self._failure
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return whether the meter was given up within so long a time."""
+        return self._ended.wait(timeout_s)
+
+    def rest(self, idle_s: float, *, settle_s: float = SETTLE_S) -> None:
+        """Keep still for a while: what the meter says meanwhile is idle power.
+
+        Args:
+            idle_s: length of the window; 0 keeps none.
+            settle_s: let pass before it.
+
+        Raises:
+            UsageError: `power-idle` when it is below 0 or without end.
+        """
+        if not 0 <= idle_s < math.inf:
+            raise UsageError("power-idle", f"idle time is {idle_s} s; it must be 0 or above")
+        if not idle_s or not self.meter.channels:
+            return
+        if self.wait(settle_s):
+            return
+        begin_s = time.perf_counter()
+        self.wait(idle_s)
+        self._idle = (begin_s, begin_s + idle_s)
+
+    def energy(self, begin_s: float, end_s: float) -> Energy:
+        """Return the energy over exactly a window, after the sampler was left.
+
+        Args:
+            begin_s: of `time.perf_counter`, after the sampler was entered.
+            end_s: after it, and before the sampler was left.
+        """
+        meter = self.meter
+        window_s = end_s - begin_s
+        if not meter.channels:
+            return Energy(meter.source, meter.modelled, window_s, None)
+        problem = self._problem(begin_s, end_s)
+        samples = self._within(begin_s, end_s)
+        if problem:
+            why = f"; {self._failure.message}" if self._failure else ""
+            return Energy(
+                meter.source,
+                meter.modelled,
+                window_s,
+                None,
+                samples=samples,
+                interval_s=self.interval_s,
+                error=problem + why,
+            )
+        load = joules(self._readings, meter.quantity, begin_s, end_s)
+        idle: Sequence[float | None] = [None] * len(load)
+        if self._idle and not self._problem(*self._idle):
+            start, stop = self._idle
+            idle = [float(one) for one in self._mean(start, stop)]
+        devices = {
+            channel.name: DevicePower(float(energy) / window_s, rest, channel.counted)
+            for channel, energy, rest in zip(meter.channels, load, idle, strict=True)
+        }
+        rests = [one.idle_w for one in devices.values() if one.counted and one.idle_w is not None]
+        counted = [
+            float(energy)
+            for channel, energy in zip(meter.channels, load, strict=True)
+            if channel.counted
+        ]
+        return Energy(
+            meter.source,
+            meter.modelled,
+            window_s,
+            math.fsum(counted),
+            math.fsum(rests) if len(rests) == len(counted) else None,
+            devices,
+            samples,
+            self.interval_s,
+        )
+
+    def _mean(self, begin_s: float, end_s: float) -> npt.NDArray[np.float64]:
+        return joules(self._readings, self.meter.quantity, begin_s, end_s) / (end_s - begin_s)
+
+    def _within(self, begin_s: float, end_s: float) -> int:
+        return sum(begin_s <= one.at_s <= end_s for one in self._readings)
+
+    def _problem(self, begin_s: float, end_s: float) -> str | None:
+        """Return why the readings do not give the energy of a window; None where they do."""
+        times = [one.at_s for one in self._readings]
+        if not times or times[0] > begin_s:
+            return "the meter was first read after the window had begun"
+        if times[-1] < end_s:
+            return f"the meter was last read {end_s - times[-1]:.2f} s before the window ended"
+        if self.meter.quantity == "energy":
+            return None
+        inside = [at for at in times if begin_s <= at <= end_s]
+        if len(inside) < _LEAST:
+            return (
+                f"the meter was read {len(inside)} times within {end_s - begin_s:.2f} s, and "
+                f"{_LEAST} are needed: measure longer, or read it more often"
+            )
+        edges = [begin_s, *inside, end_s]
+        gap = max(b - a for a, b in itertools.pairwise(edges))
+        if gap > _GAP * self.interval_s:
+            return (
+                f"the meter was silent for {gap:.2f} s of the window, and {_GAP:g} times its "
+                f"interval of {self.interval_s:g} s is allowed"
+            )
+        return None
+
+    def _keep(self, readings: Sequence[Reading]) -> None:
+        for reading in readings:
+            if self._kept:
+                self._readings.append(reading)
+            if self._on_reading:
+                self._on_reading(reading)
+
+    def _run(self) -> None:
+        try:
+            failures = 0
+            begin_s = time.perf_counter()
+            while True:
+                # Readings keep their beat: the time that one takes does not delay the next.
+                beat = self.interval_s
+                stopped = self._stop.wait(beat - (time.perf_counter() - begin_s) % beat)
+                if stopped and self._abandoned:
+                    return
+                try:
+                    self._keep(self.meter.read())
+                    failures = 0
+                except ThoraxError as error:
+                    failures += 1
+                    if failures >= _TRIES or error.code in _FINAL:
+                        self._failure = error
+                        return
+                    continue
+                if stopped:
+                    return
+        finally:
+            self._ended.set()
