@@ -16,13 +16,13 @@ MODULES = sorted(path for path in SOURCE.rglob("*.py"))
 
 SHOWN_BY = {
     "cli.py", "cli_data.py", "cli_fpga.py", "cli_measure.py", "cli_optimizer.py", "cli_plan.py",
-    "cli_training.py", "console.py",
+    "cli_power.py", "cli_training.py", "console.py",
 }  # fmt: skip
 """The modules that may print."""
 
 COMMAND_TABLES = {
     "app", "data_app", "fpga_app", "import_app", "measure_app", "optimizer_app", "partition_app",
-    "plan_app", "training_app",
+    "plan_app", "power_app", "training_app",
 }  # fmt: skip
 """What the commands of the command line are entered in."""
 

@@ -21,6 +21,7 @@ from thorax.cli_fpga import fpga_app, partition_app
 from thorax.cli_measure import measure_app
 from thorax.cli_optimizer import optimizer_app
 from thorax.cli_plan import plan_app
+from thorax.cli_power import power_app
 from thorax.cli_training import training_app
 from thorax.errors import ThoraxError, UsageError
 
@@ -40,6 +41,7 @@ app.add_typer(optimizer_app)
 app.add_typer(fpga_app, name="fpga")
 app.add_typer(partition_app)
 app.add_typer(measure_app)
+app.add_typer(power_app, name="power")
 app.add_typer(plan_app, name="plan")
 
 _EXTRAS: Final = {

@@ -8,6 +8,17 @@ from typer import Argument, Option
 
 from thorax import console
 from thorax.cli_data import Device, Extensions, Json, Model, Out, StorePath
+from thorax.cli_power import (
+    Authority,
+    Idle,
+    Insecure,
+    Interval,
+    PasswordFile,
+    Power,
+    access,
+    metered,
+    tell_energy,
+)
 from thorax.errors import UsageError
 
 measure_app = typer.Typer()
@@ -115,16 +126,23 @@ def benchmark(
         Path | None, Option(help="Folder of radiographs to feed; default: fixed noise.")
     ] = None,
     duration: Annotated[float, Option(help="Seconds to measure, after 1 s of warm-up.")] = 10.0,
+    power: Power = "none",
+    power_interval: Interval = None,
+    idle_s: Idle = 5.0,
+    power_password_file: PasswordFile = None,
+    power_ca: Authority = None,
+    power_insecure: Insecure = False,
     extension: Extensions = None,
     json: Json = False,
 ) -> None:
-    """Images per second and latency."""
+    """Images per second, latency and, with a meter, energy."""
     from thorax.artifact import load
     from thorax.devices.engine import compile as compile_artifact
     from thorax.devices.extensions import add_extensions
     from thorax.measure import run
     from thorax.measure.forecast import forecast_engine
     from thorax.measure.modelled import modelled_table
+    from thorax.measure.power_tables import power_table
     from thorax.measure.tables import speed_table
     from thorax.predict import find_files
 
@@ -138,16 +156,23 @@ def benchmark(
     )
     files = list(find_files([images])) if images else []
     prepared = run.read_images(files, artifact.card.input) if images else ()
-    with console.progress(f"measuring {scenario}", None) as ticker:
+    asked = access(power_password_file, power_ca, power_insecure)
+    with (
+        metered(power, power_interval, idle_s, asked) as sampler,
+        console.progress(f"measuring {scenario}", None) as ticker,
+    ):
         measurement = run.measure(
             engine, scenario, duration_s=duration, images=prepared, on_progress=ticker.advance
         )
+    energy = sampler.energy(measurement.begin_s, measurement.begin_s + measurement.window_s)
     document = run.document(engine, measurement, forecast_engine(engine, measure=True))
+    document |= energy.document(measurement.images_per_s)
 
     def show() -> None:
-        console.show(speed_table([document]), modelled_table([document]))
+        console.show(speed_table([document]), power_table([document]), modelled_table([document]))
 
     console.emit(document, as_json=json, show=show)
+    tell_energy(energy)
 
 
 @measure_app.command(

@@ -19,8 +19,12 @@ from thorax.config import Settings
 from thorax.durable import sync
 from thorax.errors import DataError
 from thorax.measure.power import Channel, Meter, Quantity, Reading, joules
+from thorax.measure.power_watch import Watch
 
 FORMAT: Final = "thorax power log 1"
+
+_LEAST: Final = 2
+"""Readings that make an energy."""
 
 _ENDLESS: Final = 1e12
 """Seconds, watts and joules beyond this are damage, not readings."""
@@ -60,7 +64,7 @@ class Log:
         self._partial = path.with_name(f".{path.name}.partial")
         self._file = self._partial.open("w", encoding="utf-8")
         self._first_s: float | None = None
-        self.total = Total(meter.quantity, meter.channels)
+        self._watch = Watch(meter.quantity, meter.channels)
         self._write(
             {
                 "format": FORMAT,
@@ -78,13 +82,17 @@ class Log:
         if self._first_s is None:
             self._first_s = reading.at_s
         own = Reading(reading.at_s - self._first_s, reading.values)
-        self.total.add(own)
+        self._watch.add(own)
         self._write({"at_s": own.at_s, "values": list(own.values)})
 
     def close(self) -> None:
-        """Write the end, and give the log its name."""
-        self._write({"end": True, "energy_j": self.total.energy_j, "readings": self.total.readings})
+        """Write the end, and give the log its name; one of a single reading is thrown away."""
+        whole = self._watch
+        self._write({"end": True, "energy_j": whole.energy_j, "readings": whole.readings})
         self._file.close()
+        if whole.readings < _LEAST:
+            self._partial.unlink()
+            return
         sync(self._partial)
         self._partial.replace(self._path)
         sync(self._path.parent)
@@ -92,47 +100,6 @@ class Log:
     def _write(self, line: Mapping[str, Any]) -> None:
         self._file.write(json.dumps(line, allow_nan=False) + "\n")
         self._file.flush()
-
-
-class Total:
-    """Energy as readings come in: what `joules` gives of all of them, without keeping them."""
-
-    def __init__(self, quantity: Quantity, channels: tuple[Channel, ...]) -> None:
-        self._quantity = quantity
-        self._counted = [place for place, one in enumerate(channels) if one.counted]
-        self._first: Reading | None = None
-        self._last: Reading | None = None
-        self._parts: list[float] = []
-        self.readings = 0
-
-    def add(self, reading: Reading) -> None:
-        """Take in the next reading."""
-        if self._quantity == "power" and self._last:
-            step_s = reading.at_s - self._last.at_s
-            pair = (self._sum(reading), self._sum(self._last))
-            self._parts.append(step_s * math.fsum(pair) / 2)
-            if len(self._parts) > 1 << 12:
-                self._parts = [math.fsum(self._parts)]
-        self._first = self._first or reading
-        self._last = reading
-        self.readings += 1
-
-    @property
-    def duration_s(self) -> float:
-        """From the first reading to the last."""
-        return self._last.at_s - self._first.at_s if self._first and self._last else 0.0
-
-    @property
-    def energy_j(self) -> float | None:
-        """Sum of the channels that count; None before the second reading."""
-        if self.readings < 2 or not self._first or not self._last:
-            return None
-        if self._quantity == "energy":
-            return self._sum(self._last) - self._sum(self._first)
-        return math.fsum(self._parts)
-
-    def _sum(self, reading: Reading) -> float:
-        return math.fsum(reading.values[place] for place in self._counted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +138,10 @@ class Recording:
             lines = path.read_text("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise _damaged(path, f"cannot be read ({error})") from error
-        if len(lines) < 4:
-            raise _damaged(path, f"has {len(lines)} lines, and at least 2 readings are needed")
+        if len(lines) < _LEAST + 2:
+            raise _damaged(
+                path, f"has {len(lines)} lines, and at least {_LEAST} readings are needed"
+            )
         try:
             header = _Header.model_validate_json(lines[0])
         except ValidationError as error:
@@ -204,6 +173,45 @@ class Recording:
             tuple(readings),
             _end(path, lines[-1], len(readings)),
         )
+
+    def document(
+        self, name: str, begin_s: float | None = None, end_s: float | None = None
+    ) -> dict[str, Any]:
+        """Return the JSON document of `thorax power energy`.
+
+        Args:
+            name: of the log.
+            begin_s: as of `energy`.
+            end_s: likewise.
+
+        Raises:
+            DataError: as `energy`.
+        """
+        each = self.energy(begin_s, end_s)
+        begin = self.readings[0].at_s if begin_s is None else begin_s
+        end = self.readings[-1].at_s if end_s is None else end_s
+        whole = math.fsum(each[one.name] for one in self.channels if one.counted)
+        return {
+            "command": "power energy",
+            "energy_source": f"replay: {name} ({self.source})",
+            "quantity": self.quantity,
+            "modelled": self.modelled,
+            "recorded": self.recorded,
+            "readings": sum(begin <= one.at_s <= end for one in self.readings),
+            "begin_s": begin,
+            "end_s": end,
+            "duration_s": end - begin,
+            "energy_j": whole,
+            "power_w": whole / (end - begin),
+            "devices": {
+                one.name: {
+                    "energy_j": each[one.name],
+                    "power_w": each[one.name] / (end - begin),
+                    "counted": one.counted,
+                }
+                for one in self.channels
+            },
+        }
 
     def energy(self, begin_s: float | None = None, end_s: float | None = None) -> dict[str, float]:
         """Return joules of each channel between two times of the log; None is its edge.

@@ -144,6 +144,16 @@ def series_names(documents: Sequence[Document]) -> list[str]:
     ]
 
 
+def _power_is_modelled(document: Document) -> bool:
+    return bool((document.get("power") or {}).get("modelled"))
+
+
+def _power_text(document: Document, key: str, form: str) -> str:
+    """Return a figure of power, marked where it was computed."""
+    text = number_text(document.get(key), form)
+    return f"{text}*" if text and _power_is_modelled(document) else text
+
+
 def in_order(documents: Iterable[Document]) -> list[Document]:
     """Return documents by precision, measured before simulated, otherwise as given."""
 
@@ -268,8 +278,8 @@ def speed_table(documents: Sequence[Document]) -> Table:
                 *(number_text(latency.get(key), ".1f") for key in ("p50", "p90", "p99")),
                 *(
                     (
-                        number_text(document.get("power_w"), ".1f"),
-                        number_text(document.get("images_per_s_per_w"), ".2f"),
+                        _power_text(document, "power_w", ".1f"),
+                        _power_text(document, "images_per_s_per_w", ".3g"),
                     )
                     if powered
                     else ()
@@ -278,6 +288,8 @@ def speed_table(documents: Sequence[Document]) -> Table:
             )
         )
     power_note = f"Power from {', '.join(meters)}." if powered else "No power meter was read."
+    if any(_power_is_modelled(document) for document in documents):
+        power_note += " * modelled, not measured."
     emulated = any(document.get("simulated") for document in documents)
     columns = ("Precision", "Device", "Scenario", "Streams", "Images/s", "× FP32")
     latencies = ("p50 ms", "p90 ms", "p99 ms")

@@ -1,0 +1,132 @@
+"""Readings as they come in: energy so far, watts now, their mean and range, without keeping all."""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final
+
+from thorax.measure.power import Channel, Meter, Quantity, Reading
+
+_BARS: Final = "▁▂▃▄▅▆▇█"
+_HISTORY: Final = 60
+"""Readings that are drawn."""
+_HELD: Final = 1 << 12
+"""Parts of a sum that are kept apart, so that it is exact, before they are added up."""
+
+
+class Watch:
+    """What a meter has told so far.
+
+    Energy is that of `thorax.measure.power.joules` from the first reading to the last. Watts now
+    are those of the last reading; of an energy counter, the mean since the reading before.
+
+    Args:
+        quantity: what the values of the readings are.
+        channels: what they are of.
+    """
+
+    def __init__(self, quantity: Quantity, channels: Sequence[Channel]) -> None:
+        self._quantity = quantity
+        self._channels = tuple(channels)
+        self._first: Reading | None = None
+        self._last: Reading | None = None
+        self._parts: list[list[float]] = [[] for _ in channels]
+        self.readings = 0
+        self.now_w: float | None = None
+        self.least_w = math.inf
+        self.most_w = -math.inf
+        self.devices_w: tuple[float, ...] = ()
+        self.history_w: deque[float] = deque(maxlen=_HISTORY)
+
+    def add(self, reading: Reading) -> None:
+        """Take in the next reading."""
+        last = self._last
+        if self._quantity == "power":
+            self._tell(reading.values)
+        if last and reading.at_s > last.at_s:
+            step_s = reading.at_s - last.at_s
+            pairs = list(zip(last.values, reading.values, strict=True))
+            if self._quantity == "energy":
+                self._tell([(after - before) / step_s for before, after in pairs])
+            else:
+                for parts, (before, after) in zip(self._parts, pairs, strict=True):
+                    parts.append(step_s * (before + after) / 2)
+                    if len(parts) > _HELD:
+                        parts[:] = [math.fsum(parts)]
+        self._first = self._first or reading
+        self._last = reading
+        self.readings += 1
+
+    def _tell(self, watts: Sequence[float]) -> None:
+        self.devices_w = tuple(watts)
+        now_w = math.fsum(self._counted(watts))
+        self.now_w = now_w
+        self.least_w, self.most_w = min(self.least_w, now_w), max(self.most_w, now_w)
+        self.history_w.append(now_w)
+
+    def _counted(self, values: Sequence[float]) -> list[float]:
+        return [value for value, one in zip(values, self._channels, strict=True) if one.counted]
+
+    @property
+    def duration_s(self) -> float:
+        """From the first reading to the last."""
+        return self._last.at_s - self._first.at_s if self._first and self._last else 0.0
+
+    @property
+    def device_energies_j(self) -> tuple[float, ...] | None:
+        """Of each channel; None before the second reading."""
+        if self.readings < 2 or not self._first or not self._last:
+            return None
+        if self._quantity == "energy":
+            pairs = zip(self._first.values, self._last.values, strict=True)
+            return tuple(after - before for before, after in pairs)
+        return tuple(map(math.fsum, self._parts))
+
+    @property
+    def energy_j(self) -> float | None:
+        """Sum of the channels that count; None before the second reading."""
+        each = self.device_energies_j
+        return None if each is None else math.fsum(self._counted(each))
+
+    @property
+    def mean_w(self) -> float | None:
+        """Energy over duration; None before the second reading."""
+        energy = self.energy_j
+        return energy / self.duration_s if energy is not None and self.duration_s else None
+
+    def document(self, meter: Meter) -> dict[str, Any]:
+        """Return the JSON document of `thorax power watch`.
+
+        Args:
+            meter: that was watched.
+        """
+        energies = self.device_energies_j or (None,) * len(self._channels)
+        return {
+            "command": "power watch",
+            "energy_source": meter.source,
+            "quantity": meter.quantity,
+            "modelled": meter.modelled,
+            "readings": self.readings,
+            "duration_s": self.duration_s,
+            "energy_j": self.energy_j,
+            "power_w": self.mean_w,
+            "least_w": self.least_w if self.history_w else None,
+            "most_w": self.most_w if self.history_w else None,
+            "devices": {
+                one.name: {
+                    "energy_j": energy,
+                    "power_w": None if energy is None else energy / self.duration_s,
+                    "counted": one.counted,
+                }
+                for one, energy in zip(self._channels, energies, strict=True)
+            },
+        }
+
+
+def sparkline(watts: Sequence[float]) -> str:
+    """Return the course of power in one line, from the least to the most of what is shown."""
+    if not watts:
+        return ""
+    low, high = min(watts), max(watts)
+    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_BARS[round((one - low) * scale)] for one in watts)
