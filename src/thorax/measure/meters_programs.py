@@ -80,11 +80,15 @@ def run(words: Sequence[str], *, timeout_s: float = _TIMEOUT_S, secret: str | No
             f"{why}; ask as root where the driver ipmi_devintf is loaded, or over the network: "
             "ipmi:USER@HOST",
         )
+    if "Invalid command" in told:
+        raise DeviceError("meter-absent", f"{why}; this BMC does not tell power by DCMI")
     if _REFUSALS.search(told):
         raise PeerError(
             "meter-refused", f"{why}; check the user, the password or key, and its rights"
         )
-    raise PeerError("meter-unreachable", f"{why}; is the BMC up and in reach?")
+    raise PeerError(
+        "meter-unreachable", f"{why}; is the BMC in reach, and are user and password right?"
+    )
 
 
 class Ipmi:
