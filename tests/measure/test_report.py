@@ -158,8 +158,8 @@ def test_modelled_figures_are_told_apart(page: _Page) -> None:
     # What is modelled in two tables, and what was emulated in one.
     assert len(simulated) == 3
     assert "612 (modelled)" in page.text
-    assert "Images/s, modelled 612 FP11, HETERO:FPGA,CPU, offline" in page.text
-    assert "Images/s 244 INT8" in page.text
+    assert "Images/s, modelled 612 phantoms-resnet18, FP11, HETERO:FPGA,CPU, offline" in page.text
+    assert "Images/s 244 phantoms-resnet18, INT8" in page.text
     assert "What the cards would do: modelled, not measured" in page.text
     assert "Cycles of 4x2x16x64_fp11 at 243 MHz (calibrated)" in page.text
 
