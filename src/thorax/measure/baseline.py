@@ -1,0 +1,437 @@
+"""Whether a network became slower: a run against an earlier one, or two artifacts in turns.
+
+Only what was measured is compared, and only with what was measured on the same hardware. A loss
+counts when it is sure: when all of its interval lies beyond the limit.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from thorax.devices import timing
+from thorax.devices.engine import Engine
+from thorax.errors import DataError, ModelError, UsageError
+from thorax.measure.spread import CONFIDENCE, Interval, median_of_turns, ratio_of_runs
+from thorax.measure.tables import Document, Table, number_text, rate_text
+
+MAX_LOSS: Final = 0.05
+ROUNDS: Final = 15
+"""Turns of each artifact: the interval of their median lies between the 4th and the 12th."""
+
+Verdict = Literal["loss", "held", "undecided"]
+
+_SAME: Final = {
+    "topology": "network",
+    "precision": "precision",
+    "compute": "arithmetic",
+    "device": "device",
+    "scenario": "scenario",
+    "samples_per_query": "images of a query",
+    "latency_limit_ms": "latency limit",
+}
+"""What must be the same in both documents, or their ratio says nothing of a loss."""
+
+_TOLD: Final = {
+    "digest": "artifact",
+    "streams": "streams",
+    "batch": "batch",
+    "rate": "rate of arrivals",
+}
+"""What may differ, and is told: weights, and what a version chooses for itself."""
+
+_SOFTWARE: Final = {"openvino": "OpenVINO", "thorax": "Thorax"}
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One figure of both.
+
+    Attributes:
+        name: key of the figure in a document, such as `images_per_s`.
+        value: now.
+        baseline: then, or of the other artifact.
+        ratio: value / baseline.
+        low: its interval; None where the spread of either is not known.
+        high: of the interval.
+        better: which way is an improvement.
+        judged: whether a sure loss of it fails the run; the others are told.
+        verdict: of this figure; "undecided" without an interval.
+    """
+
+    name: str
+    value: float
+    baseline: float
+    ratio: float
+    low: float | None
+    high: float | None
+    better: Literal["higher", "lower"]
+    judged: bool
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What came of comparing.
+
+    Attributes:
+        baseline: name of what was compared with.
+        how: "earlier run" or "in turns".
+        max_loss: fraction that may be lost.
+        metrics: the judged one first.
+        differences: what is not the same in both and may be the reason, a line each.
+        rounds: turns of each artifact; None of an earlier run.
+    """
+
+    baseline: str
+    how: Literal["earlier run", "in turns"]
+    max_loss: float
+    metrics: tuple[Metric, ...]
+    differences: tuple[str, ...] = ()
+    rounds: int | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of the figure that is judged."""
+        return next(one.verdict for one in self.metrics if one.judged)
+
+    def document(self) -> dict[str, Any]:
+        """Return what the document of `thorax benchmark` holds under `baseline`."""
+        told = asdict(self)
+        return {
+            **told,
+            "metrics": list(told["metrics"]),
+            "differences": list(self.differences),
+            "confidence": CONFIDENCE,
+            "verdict": self.verdict,
+        }
+
+
+def require_limits(max_loss: float, rounds: int) -> None:
+    """Refuse a limit or a number of turns that says nothing.
+
+    Raises:
+        UsageError: `baseline-limit` or `baseline-rounds`.
+    """
+    if not 0 <= max_loss < 1:
+        raise UsageError(
+            "baseline-limit", f"--max-loss is {max_loss}; it takes a fraction from 0 to below 1"
+        )
+    if rounds < 6:
+        raise UsageError(
+            "baseline-rounds",
+            f"--rounds is {rounds}; fewer than 6 turns have no interval of {CONFIDENCE:.0%}",
+        )
+
+
+def read_baseline(path: Path) -> dict[str, Any]:
+    """Return the document of an earlier `thorax benchmark --json`.
+
+    Raises:
+        DataError: `baseline-unreadable`, or `baseline-not-a-benchmark` for another document.
+    """
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            "baseline-unreadable",
+            f"{path}: {error}; give what `thorax benchmark --json` printed, or an artifact",
+        ) from error
+    if (
+        not isinstance(document, dict)
+        or document.get("command") != "benchmark"
+        or not isinstance(document.get("images_per_s"), int | float)
+        or not document["images_per_s"] > 0
+    ):
+        raise DataError(
+            "baseline-not-a-benchmark",
+            f"{path} is no document of `thorax benchmark`; give what it printed with --json, or "
+            "an artifact",
+        )
+    return document
+
+
+def require_comparable(mine: Document, baseline: Document, *, name: str) -> None:
+    """Refuse a baseline of other hardware, another network or another way of measuring.
+
+    Args:
+        mine: of this run; it may lack what only measuring tells.
+        baseline: earlier document.
+        name: of the baseline, for the message.
+
+    Raises:
+        UsageError: `baseline-simulated`, `baseline-hardware` or `baseline-other`.
+    """
+    for document, whose in ((mine, "this run"), (baseline, name)):
+        if document.get("simulated"):
+            raise UsageError(
+                "baseline-simulated",
+                f"{whose} has a simulated card in it, whose time is that of its emulation; "
+                "compare what was measured",
+            )
+    here, there = hardware(mine), hardware(baseline)
+    if here != there:
+        raise UsageError(
+            "baseline-hardware",
+            f"{name} was measured on {there or 'hardware that it does not name'}, and this is "
+            f"{here or 'unnamed'}: speeds of different machines say nothing of a loss; measure the "
+            "baseline here, or give its artifact",
+        )
+    other = [
+        f"{told} {baseline.get(key)} and not {mine[key]}"
+        for key, told in _SAME.items()
+        if key in mine and key in baseline and baseline[key] != mine[key]
+    ]
+    if other:
+        raise UsageError(
+            "baseline-other",
+            f"{name} has {', '.join(other)}; give a baseline that was measured the same way, or an "
+            "artifact to measure in turns with this one",
+        )
+
+
+def hardware(document: Document) -> str:
+    """Return the names of the devices that a document was measured on, and its processors."""
+    environment = document.get("environment") or {}
+    names = environment.get("devices") or {}
+    used = document.get("devices") or [document.get("device")]
+    told = [str(names[one]) for one in used if one in names]
+    count = environment.get("processors")
+    return ", ".join([*told, *([f"{count} processors"] if count else [])])
+
+
+def compare_runs(
+    document: Document, baseline: Document, *, name: str, max_loss: float = MAX_LOSS
+) -> Comparison:
+    """Compare a run with an earlier one.
+
+    Images per second are judged; in the server scenario, where images come at a given rate, the
+    99th percentile of latency, if the rate is the same. An interval tells the noise within both
+    windows; what differs from one day to another it cannot know.
+
+    Args:
+        document: of this run.
+        baseline: comparable, as `require_comparable` has it.
+        name: of the baseline.
+        max_loss: fraction of speed that may be lost.
+    """
+    server = document.get("scenario") == "server"
+    tail = _tail(document, baseline, max_loss, judged=server)
+    metrics = [
+        _rate(document, baseline, max_loss, judged=not (server and tail)),
+        tail,
+        _efficiency(document, baseline, max_loss),
+    ]
+    found = sorted((one for one in metrics if one), key=lambda one: not one.judged)
+    return Comparison(
+        name, "earlier run", max_loss, tuple(found), tuple(_differences(document, baseline))
+    )
+
+
+def compare_in_turns(
+    engines: Sequence[Engine],
+    scenario: str,
+    *,
+    name: str,
+    duration_s: float,
+    rounds: int = ROUNDS,
+    max_loss: float = MAX_LOSS,
+) -> Comparison:
+    """Compare two artifacts in one run, turn by turn: what else the machine does slows both alike.
+
+    Args:
+        engines: this one and the baseline, compiled alike.
+        scenario: "offline" or "single-stream".
+        name: of the baseline.
+        duration_s: that each of them is measured for in all.
+        rounds: turns of each.
+        max_loss: fraction of speed that may be lost.
+    """
+    rate = timing.images_per_s if scenario == "offline" else timing.answers_per_s
+    rates = timing.in_turns(engines, rate, rounds=rounds, window_s=duration_s / rounds)
+    mine, other = (float(value) for value in np.median(rates, axis=0))
+    found = median_of_turns((rates[:, 0] / rates[:, 1]).tolist())
+    assert found is not None
+    key = "images_per_s" if scenario == "offline" else "answers_per_s"
+    metric = _metric(key, mine, other, found, max_loss, judged=True)
+    cards = [one.artifact.card for one in engines]
+    told: dict[str, list[object]] = {
+        "artifact": [card.name for card in cards],
+        "network": [card.topology for card in cards],
+        "precision": [one.precision.value for one in engines],
+        "streams": [one.streams for one in engines],
+        "batch": [one.batch for one in engines],
+    }
+    differences = tuple(f"{what}: {b} there, {a} here" for what, (a, b) in told.items() if a != b)
+    return Comparison(name, "in turns", max_loss, (metric,), differences, rounds)
+
+
+def require_held(comparison: Comparison) -> None:
+    """Fail for a loss that is sure.
+
+    Raises:
+        ModelError: `speed-loss` when all of the interval lies beyond the limit.
+    """
+    judged = next(one for one in comparison.metrics if one.judged)
+    if judged.verdict == "loss":
+        raise ModelError(
+            "speed-loss",
+            f"{_NAMES[judged.name][0]}: {change_text(judged)} against {comparison.baseline}; "
+            f"allowed is a loss of {comparison.max_loss:.1%}; allow more with --max-loss, or see "
+            "what changed",
+        )
+
+
+def comparison_table(told: Mapping[str, Any]) -> Table:
+    """Return what `baseline` of a document says, a row a figure."""
+    rows = []
+    for one in told["metrics"]:
+        name, form = _NAMES[one["name"]]
+        metric = Metric(**one)
+        verdict = _VERDICTS[metric.verdict] if metric.judged else "told, not judged"
+        figures = [
+            number_text(value, form) if form else rate_text(value)
+            for value in (metric.value, metric.baseline)
+        ]
+        rows.append((name, *figures, change_text(metric), verdict))
+    how = (
+        f"In {told['rounds']} turns: median of the ratios of the turns, in brackets its "
+        f"{told['confidence']:.0%} interval."
+        if told["how"] == "in turns"
+        else f"In brackets: {told['confidence']:.0%} interval of the noise within both windows; "
+        "what differed between the days it cannot know."
+    )
+    differs = f" Not the same: {'; '.join(told['differences'])}." if told["differences"] else ""
+    return Table(
+        f"Against {told['baseline']}, a loss of {told['max_loss']:.1%} allowed",
+        ("", "Now", "Baseline", "Change", "Verdict"),
+        tuple(rows),
+        note=how + differs,
+    )
+
+
+def change_text(metric: Metric) -> str:
+    """Return "-7.1% [-8.0%, -6.2%]"; without brackets where the spread is not known."""
+    parts = [f"{value - 1:+.1%}" for value in (metric.ratio, metric.low, metric.high) if value]
+    return parts[0] if len(parts) == 1 else f"{parts[0]} [{parts[1]}, {parts[2]}]"
+
+
+_NAMES: Final = {
+    "images_per_s": ("Images/s", ""),
+    "answers_per_s": ("Answers/s, one at a time", ""),
+    "latency_p99_ms": ("p99 latency, ms", ".1f"),
+    "images_per_s_per_w": ("Images/s/W, whole", ".2f"),
+}
+"""Of each figure its name, and its form where it is no rate."""
+
+_VERDICTS: Final = {
+    "loss": "sure loss",
+    "held": "held",
+    "undecided": "undecided: measure longer",
+}
+
+
+def _rate(
+    document: Document, baseline: Document, max_loss: float, *, judged: bool
+) -> Metric | None:
+    value, other = document["images_per_s"], baseline["images_per_s"]
+    # Where images come at a given rate, their spread is that of the arrivals.
+    given = document.get("scenario") == "server"
+    mine, theirs = (
+        () if given else (one.get("slices") or {}).get("images_per_s") or ()
+        for one in (document, baseline)
+    )
+    found = ratio_of_runs(value / other, mine, theirs) if mine and theirs else None
+    return _metric("images_per_s", value, other, found, max_loss, judged=judged)
+
+
+def _tail(
+    document: Document, baseline: Document, max_loss: float, *, judged: bool
+) -> Metric | None:
+    value, other = ((one.get("latency_ms") or {}).get("p99") for one in (document, baseline))
+    # Offline a latency is that of a batch beside others; under arrivals it follows their rate.
+    keys = {"offline": ("batch", "streams"), "server": ("rate",)}.get(str(document["scenario"]), ())
+    alike = all(document.get(key) == baseline.get(key) for key in keys)
+    if not value or not other or not alike:
+        return None
+    mine, theirs = (
+        (one.get("slices") or {}).get("latency_p99_ms") or () for one in (document, baseline)
+    )
+    found = ratio_of_runs(value / other, mine, theirs) if mine and theirs else None
+    return _metric("latency_p99_ms", value, other, found, max_loss, judged=judged, lower=True)
+
+
+def _efficiency(document: Document, baseline: Document, max_loss: float) -> Metric | None:
+    value, other = (one.get("images_per_s_per_w") for one in (document, baseline))
+    modelled = any((one.get("power") or {}).get("modelled") for one in (document, baseline))
+    source = document.get("energy_source") == baseline.get("energy_source")
+    if not value or not other or modelled or not source:
+        return None
+    return _metric("images_per_s_per_w", value, other, None, max_loss, judged=False)
+
+
+def _metric(
+    name: str,
+    value: float,
+    baseline: float,
+    found: Interval | None,
+    max_loss: float,
+    *,
+    judged: bool,
+    lower: bool = False,
+) -> Metric:
+    ratio = found.value if found else value / baseline
+    verdict: Verdict = "undecided"
+    if found:
+        limit = 1 + max_loss if lower else 1 - max_loss
+        worst, best = (found.high, found.low) if lower else (found.low, found.high)
+        beyond, within = (best > limit, worst <= limit) if lower else (best < limit, worst >= limit)
+        verdict = "loss" if beyond else "held" if within else "undecided"
+    return Metric(
+        name,
+        value,
+        baseline,
+        ratio,
+        found.low if found else None,
+        found.high if found else None,
+        "lower" if lower else "higher",
+        judged,
+        verdict,
+    )
+
+
+def _differences(document: Document, baseline: Document) -> list[str]:
+    told = [
+        f"{what}: {_short(baseline[key])} then, {_short(document[key])} now"
+        for key, what in _TOLD.items()
+        if key in document and key in baseline and document[key] != baseline[key]
+    ]
+    now, then = (one.get("environment") or {} for one in (document, baseline))
+    told += [
+        f"{what}: {then.get(key)} then, {now.get(key)} now"
+        for key, what in _SOFTWARE.items()
+        if now.get(key) != then.get(key)
+    ]
+    if document.get("energy_source") != baseline.get("energy_source"):
+        told.append(
+            f"meter: {baseline.get('energy_source')} then, {document.get('energy_source')} now, so "
+            "that watts are not compared"
+        )
+    if any((one.get("power") or {}).get("modelled") for one in (document, baseline)):
+        told.append("watts are modelled in one of them, and are not compared")
+    told += [
+        f"{whose} was not valid: {'; '.join(one.get('invalid_because') or ['no reason told'])}"
+        for one, whose in ((document, "this run"), (baseline, "the baseline"))
+        if one.get("valid") is False
+    ]
+    if not all((one.get("slices") or {}).get("images_per_s") for one in (document, baseline)):
+        told.append("one of them has no slices, so that no interval is known")
+    return told
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 24 else f"{text[:12]}…"

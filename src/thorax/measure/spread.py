@@ -1,0 +1,151 @@
+"""How sure a rate is: windows cut into slices, and intervals of ratios that follow from them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+SLICES: Final = 20
+"""Slices that a window is cut into at most."""
+
+FEWEST: Final = 6
+"""Slices, or turns, below which nothing is said of the spread."""
+
+CONFIDENCE: Final = 0.95
+
+_ANSWERS: Final = 5
+"""Answers in a slice at least: what ends within one is no matter of chance alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """A measured window in consecutive parts of equally many answers, in the order of time.
+
+    Attributes:
+        images_per_s: of each part.
+        p99_s: latency that one answer in a hundred of each part exceeds, seconds.
+    """
+
+    images_per_s: tuple[float, ...]
+    p99_s: tuple[float, ...]
+
+
+def cut(
+    begin_s: float,
+    done_s: npt.NDArray[np.float64],
+    images: npt.NDArray[np.int64],
+    latencies_s: npt.NDArray[np.float64],
+    *,
+    count: int = SLICES,
+) -> Slices:
+    """Return a window in slices; none at all where its answers are too few for `FEWEST` of them.
+
+    A slice ends with an answer: cut at even times, a slice of twenty answers would jump by a
+    twentieth of its rate.
+
+    Args:
+        begin_s: of the window.
+        done_s: float64 [M], when each answer was there.
+        images: int64 [M], of each.
+        latencies_s: float64 [M], of each.
+        count: of slices at most.
+    """
+    count = min(count, len(done_s) // _ANSWERS)
+    if count < FEWEST:
+        return Slices((), ())
+    order = np.argsort(done_s, kind="stable")
+    parts = np.array_split(order, count)
+    ends = np.array([begin_s, *(done_s[part[-1]] for part in parts)])
+    took = np.diff(ends)
+    if not (took > 0).all():
+        return Slices((), ())
+    return Slices(
+        tuple(float(images[part].sum() / one) for part, one in zip(parts, took, strict=True)),
+        tuple(float(np.quantile(latencies_s[part], 0.99)) for part in parts),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A ratio and what it lies between with `CONFIDENCE`."""
+
+    value: float
+    low: float
+    high: float
+
+
+def ratio_of_runs(value: float, first: Sequence[float], second: Sequence[float]) -> Interval | None:
+    """Return the interval of a ratio of two runs from their slices; None with too few of them.
+
+    Welch's interval (Biometrika 34, 1947) of the difference of two means of logarithms. Slices that
+    follow each other are alike, so n of them count as n (1 - r) / (1 + r), r their correlation with
+    the next (Bayley and Hammersley, J. R. Stat. Soc. Suppl. 8, 1946), freed of its bias in short
+    series as by Orcutt and Winokur (Econometrica 37, 1969) and not below 0.
+
+    Args:
+        value: of the first run over that of the second, each over its whole window.
+        first: of the slices of the first, above 0.
+        second: of the second.
+    """
+    if min(len(first), len(second)) < FEWEST or min(*first, *second) <= 0:
+        return None
+    variances, degrees = [], []
+    for own in (np.log(first), np.log(second)):
+        independent = effective_count(own)
+        variances.append(float(own.var(ddof=1)) / independent)
+        degrees.append(independent - 1)
+    total = sum(variances)
+    if total == 0:
+        return Interval(value, value, value)
+    freedom = total**2 / sum(one**2 / nu for one, nu in zip(variances, degrees, strict=True))
+    reach = student_t(0.5 + CONFIDENCE / 2, freedom) * math.sqrt(total)
+    return Interval(value, value * math.exp(-reach), value * math.exp(reach))
+
+
+def effective_count(series: npt.NDArray[np.float64]) -> float:
+    """Return how many independent values a series is worth, 2 to its length."""
+    count = len(series)
+    apart = series - series.mean()
+    square = float(apart @ apart)
+    if square == 0:
+        return float(count)
+    found = float(apart[:-1] @ apart[1:]) / square
+    correlation = min(max((count * found + 1) / (count - 3), 0.0), 0.95)
+    return max(2.0, count * (1 - correlation) / (1 + correlation))
+
+
+def student_t(probability: float, freedom: float) -> float:
+    """Return the quantile of Student's t: the expansion of Abramowitz and Stegun, 26.7.5.
+
+    Right to 1 % from three degrees of freedom on; fewer count as three.
+    """
+    x = NormalDist().inv_cdf(probability)
+    nu = max(freedom, 3.0)
+    terms = (
+        (x**3 + x) / 4,
+        (5 * x**5 + 16 * x**3 + 3 * x) / 96,
+        (3 * x**7 + 19 * x**5 + 17 * x**3 - 15 * x) / 384,
+        (79 * x**9 + 776 * x**7 + 1482 * x**5 - 1920 * x**3 - 945 * x) / 92160,
+    )
+    return x + sum(term / nu**power for power, term in enumerate(terms, 1))
+
+
+def median_of_turns(ratios: Sequence[float]) -> Interval | None:
+    """Return the median of ratios, one a turn, and its interval; None of fewer than `FEWEST`.
+
+    The interval lies between two of the ratios, the k-th from either end, with the largest k that
+    the binomial distribution allows: it asks for no distribution, only for turns of which each is
+    as likely above the median as below (David and Nagaraja, Order Statistics, 2003, s. 7.1).
+    """
+    count = len(ratios)
+    if count < FEWEST:
+        return None
+    ordered = sorted(ratios)
+    below, rank = 0.5**count, 0
+    while 2 * (tail := below + math.comb(count, rank + 1) * 0.5**count) <= 1 - CONFIDENCE:
+        below, rank = tail, rank + 1
+    return Interval(float(np.median(ordered)), ordered[rank], ordered[-1 - rank])

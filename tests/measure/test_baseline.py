@@ -1,0 +1,280 @@
+"""A loss of speed is told when it is sure, and never of what cannot be compared."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from thorax.artifact import Artifact
+from thorax.errors import DataError, ModelError, UsageError
+from thorax.measure.baseline import (
+    Comparison,
+    compare_in_turns,
+    compare_runs,
+    comparison_table,
+    hardware,
+    read_baseline,
+    require_comparable,
+    require_held,
+    require_limits,
+)
+
+
+def run(
+    rate: float = 100.0, *others: dict[str, Any], noise: float = 0.01, seed: int = 0
+) -> dict[str, Any]:
+    """Return a document of `thorax benchmark` whose slices scatter around its rate."""
+    random = np.random.Generator(np.random.Philox(key=seed))
+    scatter = np.exp(noise * random.normal(size=20))
+    return {
+        "command": "benchmark",
+        "model": "resnet18-int8",
+        "topology": "resnet18",
+        "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "device": "CPU",
+        "devices": ["CPU"],
+        "precision": "int8",
+        "compute": "f32",
+        "simulated": False,
+        "scenario": "offline",
+        "streams": 2,
+        "batch": 1,
+        "valid": True,
+        "invalid_because": [],
+        "images_per_s": rate,
+        "latency_ms": {"p50": 1e3 / rate, "p90": 1.2e3 / rate, "p99": 1.6e3 / rate},
+        "slices": {
+            "images_per_s": (rate * scatter).tolist(),
+            "latency_p99_ms": (1.6e3 / rate / scatter).tolist(),
+        },
+        "energy_source": "none",
+        "images_per_s_per_w": None,
+        "power": None,
+        "environment": {
+            "devices": {"CPU": "A Processor", "GPU": "not used"},
+            "processors": 2,
+            "openvino": "2026.4.1",
+            "thorax": "0.1.0",
+        },
+        **{key: value for other in others for key, value in other.items()},
+    }
+
+
+def compare(now: dict[str, Any], then: dict[str, Any], max_loss: float = 0.05) -> Comparison:
+    require_comparable(now, then, name="then.json")
+    return compare_runs(now, then, name="then.json", max_loss=max_loss)
+
+
+@pytest.mark.parametrize(
+    ("rate", "noise", "verdict"),
+    [
+        (100.0, 0.01, "held"),
+        (120.0, 0.01, "held"),
+        (97.0, 0.01, "held"),
+        (90.0, 0.01, "loss"),
+        (90.0, 0.3, "undecided"),
+        (95.2, 0.05, "undecided"),
+    ],
+)
+def test_a_loss_counts_when_all_of_its_interval_lies_beyond_the_limit(
+    rate: float, noise: float, verdict: str
+) -> None:
+    found = compare(run(rate, noise=noise, seed=1), run(noise=noise, seed=2))
+    judged = found.metrics[0]
+    assert judged.name == "images_per_s"
+    assert judged.ratio == pytest.approx(rate / 100)
+    assert judged.low is not None
+    assert judged.high is not None
+    assert judged.low < judged.ratio < judged.high
+    assert found.verdict == verdict
+    if verdict == "loss":
+        with pytest.raises(ModelError, match=r"speed-loss: Images/s: -10\.0% \[.*\] against then"):
+            require_held(found)
+    else:
+        require_held(found)
+
+
+def test_more_may_be_lost_where_more_is_allowed() -> None:
+    now, then = run(90.0, seed=1), run(seed=2)
+    assert compare(now, then, 0.15).verdict == "held"
+    assert compare(now, then, 0.0).verdict == "loss"
+
+
+def test_a_run_without_slices_has_no_interval_and_fails_nothing() -> None:
+    then = run()
+    del then["slices"]
+    found = compare(run(50.0), then)
+    assert found.verdict == "undecided"
+    assert found.metrics[0].low is None
+    assert "one of them has no slices, so that no interval is known" in found.differences
+    require_held(found)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("topology", "vgg16_bn", "network vgg16_bn and not resnet18"),
+        ("precision", "fp32", "precision fp32 and not int8"),
+        ("device", "GPU", "device GPU and not CPU"),
+        ("scenario", "single-stream", "scenario single-stream and not offline"),
+        ("compute", "bf16", "arithmetic bf16 and not f32"),
+    ],
+)
+def test_what_was_measured_another_way_is_refused(key: str, value: str, told: str) -> None:
+    with pytest.raises(UsageError, match=f"baseline-other: then.json has {told}; "):
+        compare(run(), run(100.0, {key: value}))
+
+
+def test_another_machine_is_refused_by_name() -> None:
+    for environment in (
+        {"devices": {"CPU": "Another Processor"}, "processors": 2},
+        {"devices": {"CPU": "A Processor"}, "processors": 4},
+        {},
+    ):
+        with pytest.raises(UsageError, match=r"baseline-hardware: .*this is A Processor, 2 proc"):
+            compare(run(), run(100.0, {"environment": environment}))
+    # A device that took no part is no matter.
+    other = run()["environment"] | {"devices": {"CPU": "A Processor"}}
+    assert hardware(run(100.0, {"environment": other})) == hardware(run())
+
+
+@pytest.mark.parametrize("which", ["this run", "then.json"])
+def test_an_emulation_is_compared_with_nothing(which: str) -> None:
+    now, then = (run(100.0, {"simulated": one == which}) for one in ("this run", "then.json"))
+    with pytest.raises(UsageError, match=f"baseline-simulated: {which} has a simulated card"):
+        compare(now, then)
+
+
+def test_other_versions_weights_and_streams_are_told_and_not_refused() -> None:
+    environment = run()["environment"] | {"openvino": "2026.5.0"}
+    found = compare(
+        run(100.0, {"environment": environment, "digest": "abc", "streams": 1}),
+        run(100.0, {"valid": False, "batch": 2}),
+    )
+    assert found.differences == (
+        "artifact: 9f86d081884c… then, abc now",
+        "streams: 2 then, 1 now",
+        "batch: 2 then, 1 now",
+        "OpenVINO: 2026.4.1 then, 2026.5.0 now",
+        "the baseline was not valid: no reason told",
+    )
+    # Latency offline is that of a batch beside others: of other batches it is not compared.
+    assert [one.name for one in found.metrics] == ["images_per_s"]
+
+
+def test_under_given_arrivals_latency_is_judged_and_not_the_rate() -> None:
+    server: dict[str, Any] = {"scenario": "server", "rate": 80.0}
+    now = run(80.0, server, seed=1)
+    slow = {**now, "latency_ms": {"p99": 3 * now["latency_ms"]["p99"]}}
+    slow["slices"] = {
+        **now["slices"],
+        "latency_p99_ms": [3 * one for one in now["slices"]["latency_p99_ms"]],
+    }
+    found = compare(slow, run(80.0, server, seed=2))
+    assert [(one.name, one.judged) for one in found.metrics] == [
+        ("latency_p99_ms", True),
+        ("images_per_s", False),
+    ]
+    assert found.metrics[0].better == "lower"
+    assert found.verdict == "loss"
+    with pytest.raises(ModelError, match=r"speed-loss: p99 latency, ms: \+200.0%"):
+        require_held(found)
+    assert compare(now, slow | {"rate": 80.0}).verdict == "held"
+    # At another rate the latencies are not those of one load.
+    other = compare(slow, run(80.0, server, {"rate": 40.0}, seed=2))
+    assert [one.name for one in other.metrics] == ["images_per_s"]
+    assert other.verdict == "undecided"
+
+
+def test_watts_are_compared_where_one_meter_measured_both() -> None:
+    power: dict[str, Any] = {
+        "energy_source": "rapl", "images_per_s_per_w": 2.0, "power": {"modelled": False},
+    }  # fmt: skip
+    found = compare(run(100.0, power), run(100.0, power, {"images_per_s_per_w": 4.0}))
+    told = found.metrics[-1]
+    assert (told.name, told.ratio, told.judged) == ("images_per_s_per_w", 0.5, False)
+    assert found.verdict == "held"
+    for other in ({"power": {"modelled": True}}, {"energy_source": "redfish"}):
+        found = compare(run(100.0, power), run(100.0, power, other))
+        assert all(one.name != "images_per_s_per_w" for one in found.metrics)
+        assert any("not compared" in one for one in found.differences)
+
+
+def test_the_document_and_the_table_say_all_of_it() -> None:
+    now = run(90.0, seed=1)
+    document = compare(now, run(100.0, {"digest": "abc"}, seed=2)).document()
+    json.dumps(document, allow_nan=False)
+    assert document["verdict"] == "loss"
+    assert (document["how"], document["confidence"]) == ("earlier run", 0.95)
+    table = comparison_table(document)
+    assert table.rows[0][:3] == ("Images/s", "90", "100")
+    assert table.rows[0][3].startswith("-10.0% [-1")
+    assert table.rows[0][4] == "sure loss"
+    assert table.rows[1][4] == "told, not judged"
+    assert "artifact: abc then" in table.note
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        ("{", "baseline-unreadable"),
+        ("[]", "baseline-not-a-benchmark"),
+        ('{"command": "validate", "images_per_s": 3}', "baseline-not-a-benchmark"),
+        ('{"command": "benchmark", "images_per_s": 0}', "baseline-not-a-benchmark"),
+    ],
+)
+def test_what_is_no_benchmark_is_no_baseline(tmp_path: Path, content: str, code: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(content)
+    with pytest.raises(DataError, match=f"{code}: .*x.json"):
+        read_baseline(path)
+
+
+def test_limits_that_say_nothing_are_refused() -> None:
+    require_limits(0.0, 6)
+    for max_loss, rounds in ((-0.1, 15), (1.0, 15), (float("nan"), 15), (0.1, 5)):
+        with pytest.raises(UsageError, match=r"baseline-(limit|rounds)"):
+            require_limits(max_loss, rounds)
+
+
+@pytest.mark.parametrize("scenario", ["offline", "single-stream"])
+def test_an_artifact_beside_itself_loses_nothing_for_sure(
+    tiny_fp32: Artifact, scenario: str
+) -> None:
+    from thorax.devices.engine import compile as compile_artifact
+
+    hint: Any = "throughput" if scenario == "offline" else "latency"
+    engines = [compile_artifact(tiny_fp32, "CPU", hint=hint) for _ in range(2)]
+    found = compare_in_turns(
+        engines, scenario, name="itself", duration_s=0.3, rounds=6, max_loss=0.9
+    )
+    assert found.how == "in turns"
+    assert found.differences == ()
+    assert found.rounds == 6
+    require_held(found)
+    assert comparison_table(found.document()).title.startswith("Against itself")
+
+
+def test_a_slower_artifact_is_found_in_turns(
+    tiny_fp32: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from thorax.devices import timing
+    from thorax.devices.engine import Engine
+    from thorax.devices.engine import compile as compile_artifact
+
+    slow, fast = (compile_artifact(tiny_fp32, "CPU", hint="throughput") for _ in range(2))
+    # A neighbour wakes up: the rate of both falls from turn to turn, their ratio does not.
+    turns: list[int] = []
+
+    def drifting(engine: Engine, _: float) -> float:
+        turns.append(1)
+        return (80.0 if engine is slow else 100.0) / (1 + (len(turns) - 1) // 2)
+
+    monkeypatch.setattr(timing, "images_per_s", drifting)
+    found = compare_in_turns([slow, fast], "offline", name="fast", duration_s=1.0)
+    assert found.metrics[0].ratio == pytest.approx(0.8)
+    assert found.metrics[0].high == pytest.approx(0.8)
+    with pytest.raises(ModelError, match="speed-loss"):
+        require_held(found)
