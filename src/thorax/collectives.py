@@ -6,6 +6,7 @@ in MPICH, IJHPCA 19(1), 2005, section 3). Summing is taken to cost nothing besid
 carry both directions at once, and nobody else to use them. Every figure is modelled.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -108,6 +109,7 @@ def lateness(ranks: int) -> float:
     return math.sqrt(2 * math.log(ranks))
 
 
+@functools.cache
 def expected_lateness(ranks: int) -> float:
     """Return the mean of the largest of p independent normal deviates, by quadrature.
 

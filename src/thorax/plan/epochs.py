@@ -1,0 +1,92 @@
+"""How many epochs a batch needs: constant, or by published points of convergence.
+
+The points are the means of the reference convergence points of MLPerf Training 4.0 for ResNet-50
+on ImageNet to 75.9 % (mlcommons/logging, 4.0.0, `rcps_resnet.json`). For chest X-rays no such
+points are published. Taking ImageNet's as they are, or at batches smaller by the ratio of the
+images of an epoch, is *assumed*; so is a number that does not depend on the batch.
+"""
+
+import itertools
+import math
+from enum import StrEnum
+from typing import Final
+
+from thorax.errors import UsageError
+
+REFERENCE: Final[tuple[tuple[int, float], ...]] = (
+    (1632, 35.0), (3264, 35.2), (4096, 40.0), (8192, 42.0), (13056, 45.4), (32768, 56.0),
+    (49152, 68.0), (58880, 79.9), (65536, 84.5), (67840, 85.9),
+)  # fmt: skip
+"""Batch and mean epochs to 75.9 %; several submitters' settings, so the line is not smooth."""
+
+REFERENCE_IMAGES: Final = 1_281_167
+"""Training images of ImageNet (Russakovsky et al., 1409.0575, table 2)."""
+
+SOURCE: Final = (
+    "MLPerf Training 4.0, reference convergence points of ResNet-50 on ImageNet to 75.9 %, "
+    "mlcommons/logging 4.0.0"
+)
+
+
+class Curve(StrEnum):
+    """How epochs follow the batch."""
+
+    CONSTANT = "constant"
+    MLPERF = "mlperf"
+    MLPERF_SCALED = "mlperf-scaled"
+
+
+ASSUMED: Final = {
+    Curve.CONSTANT: "assumed: the number of epochs does not depend on the batch",
+    Curve.MLPERF: f"assumed: as many more as ImageNet needs at the same batch; {SOURCE}",
+    Curve.MLPERF_SCALED: (
+        "assumed: as many more as ImageNet needs at a batch that is the same share of its "
+        f"images; {SOURCE}"
+    ),
+}
+"""What each curve takes for granted, in words."""
+
+
+def reference_epochs(batch: float) -> float:
+    """Return the epochs of ResNet-50 on ImageNet, by lines between points in log2 of the batch.
+
+    Below the first point it is that of the first.
+
+    Raises:
+        UsageError: `plan-epochs-batch` above the last point.
+    """
+    smallest, largest = REFERENCE[0], REFERENCE[-1]
+    if batch > largest[0]:
+        raise UsageError(
+            "plan-epochs-batch",
+            f"no epochs are published for a batch of {batch:,.0f} of ImageNet, at most "
+            f"{largest[0]:,}; take a smaller batch or --epochs-curve constant",
+        )
+    if batch <= smallest[0]:
+        return smallest[1]
+    for (low, few), (high, many) in itertools.pairwise(REFERENCE):
+        if batch <= high:
+            share = math.log2(batch / low) / math.log2(high / low)
+            return few + share * (many - few)
+    raise AssertionError(batch)
+
+
+def epochs_for(
+    epochs: float, batch: float, *, images: int, stated_batch: float, curve: Curve
+) -> float:
+    """Return the epochs at a batch.
+
+    Args:
+        epochs: at `stated_batch`.
+        batch: images an update.
+        images: of an epoch.
+        stated_batch: for which `epochs` is stated.
+        curve: how they follow the batch.
+
+    Raises:
+        UsageError: as `reference_epochs`.
+    """
+    if curve is Curve.CONSTANT:
+        return epochs
+    ratio = REFERENCE_IMAGES / images if curve is Curve.MLPERF_SCALED else 1.0
+    return epochs * reference_epochs(batch * ratio) / reference_epochs(stated_batch * ratio)

@@ -1,0 +1,158 @@
+"""Predicting the published rows of a system from one of them, with the number of free numbers told.
+
+A model of a system says which numbers are fitted to which rows; all others stand in its file, from
+data sheets or assumed. A fitted row is no prediction.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from thorax.config import check
+from thorax.errors import UsageError
+from thorax.plan.cluster import train
+from thorax.plan.systems import Fit, Fitted, Model, Published, System
+
+GOAL: Final = 0.1
+"""Error of a prediction that is aimed at."""
+
+_BOUNDS: Final[dict[Fitted, tuple[float, float]]] = {
+    "images_per_s": (1e-4, 1e7),
+    "update_s": (1e-9, 1e4),
+    "fixed_s": (1e-9, 1e4),
+    "jitter": (1e-9, 1e2),
+}
+_HALVINGS: Final = 60
+_STEP: Final = math.log(1.25)
+"""By which a number is lowered until the others can be found beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A published figure beside that of a model.
+
+    Attributes:
+        system: name.
+        model: name of the model.
+        free: numbers that the model takes from rows.
+        row: what was published.
+        modelled: the same quantity by the model.
+        fitted: whether the model was fitted to this row.
+    """
+
+    system: str
+    model: str
+    free: int
+    row: Published
+    modelled: float
+    fitted: bool
+
+    @property
+    def error(self) -> float:
+        """Modelled over published, less one."""
+        return self.modelled / self.row.value - 1
+
+    @property
+    def how(self) -> str:
+        """Where the modelled figure stands to the published one."""
+        if self.fitted:
+            return "calibrated"
+        return "identity" if self.row.identity else "predicted"
+
+
+def solve(system: System, model: Model) -> System:
+    """Return a system with the free numbers of a model found and its changes made.
+
+    Raises:
+        UsageError: `plan-fit` where no number explains a row; `config-key` or `config-value`.
+    """
+    table = {**system.model_dump(mode="json"), **model.changes}
+    return _fitted(check(table, System, f"{system.name}, {model.name}"), model, model.fits)
+
+
+def ready(system: System) -> System:
+    """Return a system to plan with: its first model solved, if it has any.
+
+    Raises:
+        UsageError: as `solve`.
+    """
+    return solve(system, system.models[0]) if system.models else system
+
+
+def _fitted(system: System, model: Model, fits: Sequence[Fit]) -> System:
+    """Bisect the last number, in its logarithm, with those before it found anew for each value."""
+    if not fits:
+        return system
+    *before, last = fits
+    row = system.row(last.row)
+
+    def at(value: float) -> System:
+        return _fitted(system.model_copy(update={last.field: value}), model, before)
+
+    def above(value: float) -> bool:
+        return quantity(at(value), model, row) > row.value
+
+    low, high = map(math.log, _BOUNDS[last.field])
+    while before and high > low and not _explains(at, math.exp(high)):
+        high -= _STEP
+    rising = above(math.exp(high))
+    if above(math.exp(low)) is rising:
+        raise UsageError(
+            "plan-fit",
+            f"no {last.field} makes {system.name}, {model.name}, give the {row.value:g} of its "
+            f"row {row.name}; fit another number to it, or another row",
+        )
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if above(math.exp(middle)) is rising:
+            high = middle
+        else:
+            low = middle
+    return at(math.exp((low + high) / 2))
+
+
+def _explains(at: Callable[[float], System], value: float) -> bool:
+    """Return whether the numbers found before this one exist beside such a value of it."""
+    try:
+        at(value)
+    except UsageError:
+        return False
+    return True
+
+
+def quantity(system: System, model: Model, row: Published) -> float:
+    """Return what a system says of a published row.
+
+    Raises:
+        UsageError: as `train`; `plan-rate` where energy is asked and the power is not known.
+    """
+    batch: float = row.batch
+    if row.batch_assumed and model.workers_batch is not None:
+        batch = model.workers_batch * row.workers
+    run = train(system, row.topology, row.workers, batch=batch, epochs=row.epochs)
+    found: float | None = getattr(run, row.quantity)
+    if found is None:
+        raise UsageError("plan-rate", f"{system.name} has no node_power_w; set it")
+    return found
+
+
+def predict(system: System, model: Model) -> list[Prediction]:
+    """Return every published row of a system beside what a model says of it.
+
+    Raises:
+        UsageError: as `solve`.
+    """
+    solved = solve(system, model)
+    fitted = {fit.row for fit in model.fits}
+    return [
+        Prediction(
+            system.name,
+            model.name,
+            len(model.fits),
+            row,
+            quantity(solved, model, row),
+            row.name in fitted,
+        )
+        for row in system.published
+    ]

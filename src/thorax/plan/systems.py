@@ -1,0 +1,253 @@
+"""Clusters as TOML: what their ranks and links do, from where it is known, and what was published.
+
+A field that no source gives is listed as assumed in `sources`; one that is fitted to a published
+row is left out of the file, and `thorax.plan.predictions` finds it.
+"""
+
+import difflib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from thorax.collectives import Link
+from thorax.config import Settings, check, load
+from thorax.errors import DataError, UsageError
+from thorax.plan.epochs import Curve
+
+_FOLDER: Final = Path(__file__).parent / "systems"
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(gt=0)]
+Algorithm = Literal["ring", "halving-doubling", "tree", "hierarchical"]
+Quantity = Literal["time_to_train_s", "epoch_s", "images_per_s", "efficiency", "energy_kwh"]
+Fitted = Literal["images_per_s", "update_s", "fixed_s", "jitter"]
+
+
+class Wire(Settings):
+    """A kind of link."""
+
+    alpha_s: NotNegative
+    """Of a message of no bytes, with the software of a step of an all-reduce, seconds."""
+    beta_bytes_per_s: Positive
+    """One way, bytes/s."""
+
+    @property
+    def link(self) -> Link:
+        """The same for the cost of an all-reduce."""
+        return Link(self.alpha_s, self.beta_bytes_per_s)
+
+
+class Fit(Settings):
+    """A number that is found from a published row."""
+
+    field: Fitted
+    """Of the system."""
+    row: str
+    """Name of the row."""
+
+
+class Model(Settings):
+    """A way to predict the rows of a system."""
+
+    name: str
+    """What is told apart by it."""
+    fits: tuple[Fit, ...] = ()
+    """Free numbers, each with the row it is taken from, which then is no prediction."""
+    note: str = ""
+    """What else is taken for granted."""
+    changes: dict[str, Any] = {}
+    """Fields of the system that differ."""
+    workers_batch: Positive | None = None
+    """Images a worker of the rows whose batch is not published, instead of those rows' own."""
+
+
+class Published(Settings):
+    """A published figure of a system."""
+
+    name: str
+    """Of the row."""
+    topology: str
+    """That was trained."""
+    workers: Count
+    """Ranks."""
+    batch: Count
+    """Images an update over all ranks."""
+    quantity: Quantity
+    """What was published."""
+    value: Positive
+    """The figure."""
+    source: str
+    """Where it stands."""
+    batch_assumed: bool = False
+    """Whether the source does not give the batch."""
+    epochs: Positive | None = None
+    """Where they differ from the system's."""
+    identity: bool = False
+    """Whether it follows from a fitted row by arithmetic alone, and so tests no model."""
+
+
+class System(Settings):
+    """A cluster, how it computes and exchanges, and what is trained on it."""
+
+    name: str
+    """What `--system` takes."""
+    title: str
+    """What it is."""
+    reference: str
+    """Topology of `images_per_s`."""
+    ranks_per_node: Count
+    """Ranks that share a node, its network link and its power."""
+    images_per_s: Positive | None = None
+    """Of one rank in forward and backward passes of many images, without exchange."""
+    rates: dict[str, Positive] = {}
+    """The same of other topologies; of those not named by the ratio of their products."""
+    fixed_s: NotNegative = 0.0
+    """Of each pass, however few its images, seconds: why small local batches are slow."""
+    update_s: NotNegative = 0.0
+    """Of each update of several ranks, however few bytes they exchange, seconds."""
+    jitter: NotNegative = 0.0
+    """Standard deviation of the time of a pass, share of it."""
+    lateness: Literal["bound", "expected"] = "bound"
+    """Of the slowest of p ranks in deviations: sqrt(2 ln p), or the exact mean of the largest."""
+    forward_share: Annotated[float, Field(gt=0, lt=1)] = 1 / 3
+    """Of a pass; the backward pass makes two products for each of the forward pass."""
+    algorithm: Algorithm = "ring"
+    """Of the all-reduce; all but hierarchical take every hop as one between nodes."""
+    within: Wire
+    """Between ranks of a node."""
+    between: Wire
+    """Between nodes."""
+    bucket_mb: Positive = 64.0
+    """Of gradients that are exchanged together, MiB."""
+    overlap: bool = True
+    """Whether buckets are exchanged during the backward pass, or all after it."""
+    gradient_bytes: Positive | None = None
+    """Where they are not those of the topology for 14 findings in fp32."""
+    even: bool = False
+    """Whether gradients are taken to come evenly over the backward pass, and not by layers."""
+    images_per_pass: Positive | None = None
+    """Images that pass a rank together at most; more take several passes an update."""
+    input_images_per_s: Positive | None = None
+    """That a node can read and prepare, None = never the limit."""
+    batch_per_worker: Positive = 16.0
+    """Images of a rank in an update, where none are given."""
+    images: Count = 86_524
+    """Of an epoch."""
+    evaluation_images: Annotated[int, Field(ge=0)] = 0
+    """Forward passes after each epoch, shared by all ranks."""
+    epochs: Positive = 90.0
+    """Of a training run, at `epochs_batch`."""
+    epochs_batch: Positive = 8192.0
+    """Batch for which `epochs` is stated."""
+    epochs_curve: Curve = Curve.CONSTANT
+    """How epochs follow the batch."""
+    start_up_s: NotNegative = 0.0
+    """Before the first update, seconds."""
+    node_power_w: Positive | None = None
+    """Of a node at work, None = not known."""
+    sources: tuple[str, ...] = ()
+    """Field, published / assumed / calibrated / measured, and where it is from."""
+    models: tuple[Model, ...] = ()
+    """Ways to find what is left out, the one to plan with first."""
+    published: tuple[Published, ...] = ()
+    """Figures to find it from and to be tested by."""
+
+    def row(self, name: str) -> Published:
+        """Return a published row by its name."""
+        return next(row for row in self.published if row.name == name)
+
+
+def list_systems() -> tuple[str, ...]:
+    """Return the names of the systems that come with Thorax."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
+
+
+def find_system(text: str) -> System:
+    """Return the system of a name or of a TOML file.
+
+    Raises:
+        UsageError: `plan-system` for a name that is none, with the nearest; as `config.load` of a
+            file.
+    """
+    if text.endswith(".toml"):
+        return load(Path(text), System)
+    known = list_systems()
+    if text not in known:
+        near = difflib.get_close_matches(text, known, n=1, cutoff=0.0)[0]
+        raise UsageError(
+            "plan-system",
+            f"system is {text!r}; the nearest is {near}; allowed are {', '.join(known)} or a "
+            ".toml file",
+        )
+    return load(_FOLDER / f"{text}.toml", System)
+
+
+def read_doctor(path: Path) -> System:
+    """Return the system that `thorax doctor cluster --json` measured.
+
+    Ranks and links are as fitted there: one kind of link, gradients in even buckets, as its own
+    model has them. It measured no power and no reading of images.
+
+    Raises:
+        DataError: `plan-calibration` for a file that is no such document, or one of one rank,
+            which has measured no link.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+        step = document["step"]
+        link = {
+            "alpha_s": document["alpha_s"],
+            "beta_bytes_per_s": document["beta_bytes_per_s"],
+        }
+        pass_s = step["forward_s"] + step["backward_s"]
+        hosts = [rank["host"] for rank in document["ranks"]]
+        table: dict[str, Any] = {
+            "name": path.name,
+            "title": f"{len(hosts)} ranks as measured by thorax doctor cluster",
+            "reference": document["topology"],
+            "images_per_s": 1 / pass_s,
+            "forward_share": step["forward_s"] / pass_s,
+            "jitter": step["jitter"],
+            "ranks_per_node": max(hosts.count(host) for host in hosts),
+            "within": link,
+            "between": link,
+            "gradient_bytes": float(step["gradient_bytes"]),
+            "bucket_mb": step["gradient_bytes"] / step["buckets"] / 2**20,
+            "even": True,
+            "images_per_pass": step["images"],
+            "batch_per_worker": float(document["images"]),
+            "sources": [
+                f"images_per_s, forward_share, jitter, within, between: measured: {path.name}, "
+                f"{document['topology']} at {document['side']} px in {document['precision']}",
+                "images, epochs: assumed",
+            ],
+        }
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        raise DataError(
+            "plan-calibration",
+            f"{path} is no document of `thorax doctor cluster --json` of this version: {error!r}; "
+            "run it again and save what it prints",
+        ) from error
+    if link["alpha_s"] is None:
+        raise DataError(
+            "plan-calibration",
+            f"{path} is of one rank, which has no link; run `thorax doctor cluster --json` with "
+            "two or more under torchrun",
+        )
+    return check(table, System, str(path))
+
+
+def buckets_of(system: System, gradient_bytes: float) -> int:
+    """Return the number of buckets of gradients, 1 or more."""
+    # A quotient of bytes by themselves may come out a hair above a whole number.
+    return max(1, math.ceil(gradient_bytes / (system.bucket_mb * 2**20) - 1e-9))
+
+
+def rate_sources(system: System) -> Mapping[str, str]:
+    """Return the sources by their fields."""
+    return {text.partition(":")[0]: text.partition(":")[2].strip() for text in system.sources}
