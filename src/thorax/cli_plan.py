@@ -59,6 +59,107 @@ def server(
     console.emit(document, as_json=json, show=show)
 
 
+@plan_app.command(epilog="Example:  thorax plan cluster --system zenith --workers 1,64,512,1024")
+def cluster(
+    system: Annotated[
+        str | None,
+        Option(help="A cluster of published constants, default zenith, or a .toml file."),
+    ] = None,
+    calibrate: Annotated[
+        Path | None, Option(help="What `thorax doctor cluster --json` measured, instead.")
+    ] = None,
+    topology: Annotated[
+        str | None, Option(help="resnet50, densenet121, vgg16 ...; default: the system's.")
+    ] = None,
+    workers: Annotated[
+        str, Option(help="How many ranks: 64, 1,64,512 or 1..1024, which doubles.")
+    ] = "1..1024",
+    batch_per_worker: Annotated[
+        float | None, Option(min=1, help="Images of a rank; the batch grows with the ranks.")
+    ] = None,
+    batch: Annotated[
+        float | None, Option(min=1, help="Images of all ranks, which share them; may be both.")
+    ] = None,
+    images: Annotated[int | None, Option(min=1, help="Of an epoch.")] = None,
+    evaluation_images: Annotated[
+        int | None, Option(min=0, help="That are classified after each epoch.")
+    ] = None,
+    epochs: Annotated[
+        float | None, Option(min=0.01, help="Of the run, whatever the batch.")
+    ] = None,
+    epochs_curve: Annotated[
+        str | None,
+        Option(help="How epochs follow the batch: constant, mlperf or mlperf-scaled."),
+    ] = None,
+    start_up: Annotated[
+        float | None, Option(min=0, help="Seconds before the first update.")
+    ] = None,
+    input_images_per_s: Annotated[
+        float | None, Option(min=0.001, help="That a node can read; default: no limit.")
+    ] = None,
+    node_power: Annotated[float | None, Option(min=0.001, help="Watts of a node.")] = None,
+    price: Annotated[
+        float | None, Option(min=0, help="Of a node for an hour, in any currency.")
+    ] = None,
+    worth: Annotated[
+        float,
+        Option(min=0, max=1, help="Share of the ideal that doubling must save, to pay."),
+    ] = 0.5,
+    figure: Figure = None,
+    json: Json = False,
+) -> None:
+    """Time to train, energy and cost on a cluster, and where more workers stop paying."""
+    from dataclasses import replace
+
+    from thorax.measure.cluster_plan_tables import cluster_plan_tables
+    from thorax.plan.predictions import predict, ready
+    from thorax.plan.scaling import Request, plan_cluster, workers_in
+    from thorax.plan.systems import change, find_system, read_doctor
+
+    if system is not None and calibrate is not None:
+        raise UsageError(
+            "option-together", "--system and --calibrate both say how fast ranks are; give one"
+        )
+    found = find_system(system or "zenith") if calibrate is None else read_doctor(calibrate)
+    solved = ready(found)
+    predictions = predict(found, found.models[0]) if found.models else ()
+    changed = change(
+        solved,
+        images=images,
+        evaluation_images=evaluation_images,
+        epochs_curve=epochs_curve,
+        start_up_s=start_up,
+        input_images_per_s=input_images_per_s,
+        node_power_w=node_power,
+    )
+    request = Request(
+        topology=topology or found.reference,
+        workers=workers_in(workers),
+        batch=batch,
+        batch_per_worker=batch_per_worker,
+        epochs=epochs,
+        price_per_node_hour=price,
+        worth=worth,
+    )
+    document = plan_cluster(changed, request, predictions)
+    if figure is not None:
+        from thorax.measure.cluster_plan_plots import FAMILY, cluster_plot
+        from thorax.measure.plan_plots import write_picture
+
+        family = FAMILY if request.topology in FAMILY else (request.topology,)
+        documents = [
+            plan_cluster(changed, replace(request, topology=one), predictions) for one in family
+        ]
+        write_picture(cluster_plot(documents), figure)
+
+    def show() -> None:
+        console.show(*cluster_plan_tables(document))
+        if figure is not None:
+            print(f"figure: {figure}")
+
+    console.emit(document, as_json=json, show=show)
+
+
 def _readings(text: str) -> "tuple[Reading, ...]":
     from thorax.plan.server import Reading
 

@@ -8,9 +8,8 @@ modelled; a link is taken to be nobody else's.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from thorax.collectives import (
     ALGORITHMS,
@@ -21,12 +20,10 @@ from thorax.collectives import (
     send_buckets,
 )
 from thorax.errors import UsageError
-from thorax.plan.epochs import ASSUMED, epochs_for
+from thorax.plan.epochs import epochs_for
 from thorax.plan.systems import System, buckets_of
 from thorax.plan.topologies import Workload, find_workload
 
-WORTH: Final = 0.5
-"""Least share of the ideal by which more workers must shorten a run to pay, by default."""
 _LEAST_IMAGES: Final = 1.0
 
 
@@ -258,153 +255,10 @@ def train(
 
 
 def _evaluation_s(system: System, topology: str, workers: int, images: float) -> float:
-    """Return the seconds of the forward passes after one epoch, of as many images as in training."""
+    """Return the seconds of the forward passes after one epoch, each of a training pass's size."""
     share = system.evaluation_images / workers
     if not share:
         return 0.0
     together = min(images, system.images_per_pass or images)
     forward_s = system.fixed_s * share / together + share / rank_images_per_s(system, topology)
     return forward_s * system.forward_share
-
-
-def saved_by_doubling(
-    system: System,
-    run: Run,
-    *,
-    batch_per_worker: float | None,
-    epochs: float | None,
-) -> float | None:
-    """Return the share of the ideal by which twice the workers would shorten a run, -inf to 1.
-
-    log2 of the ratio of the times: 1 halves the time at the same cost, 0 saves none and doubles
-    the cost. None where a batch cannot be shared any further or epochs are not known for it.
-    """
-    try:
-        twice = train(
-            system,
-            run.topology,
-            2 * run.workers,
-            batch=run.global_batch if run.scaling == "batch shared" else None,
-            batch_per_worker=batch_per_worker,
-            epochs=epochs,
-        )
-    except UsageError:
-        return None
-    return math.log2(run.time_to_train_s / twice.time_to_train_s)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a plan is asked for.
-
-    Attributes:
-        topology: that is trained.
-        workers: numbers of them.
-        batch: shared by the workers, None = none is.
-        batch_per_worker: of each, None = the system's, if no batch is shared.
-        epochs: None = the system's.
-        price_per_node_hour: of any currency, None = no price.
-        worth: share of the ideal that doubling must save to pay, 0-1.
-    """
-
-    topology: str
-    workers: tuple[int, ...]
-    batch: float | None = None
-    batch_per_worker: float | None = None
-    epochs: float | None = None
-    price_per_node_hour: float | None = None
-    worth: float = WORTH
-
-
-def plan_cluster(system: System, request: Request) -> dict[str, Any]:
-    """Return the JSON document of `thorax plan cluster`, without what was published.
-
-    Raises:
-        UsageError: as `train`.
-    """
-    ways: list[tuple[float | None, float | None]] = []
-    if request.batch_per_worker is not None or request.batch is None:
-        ways.append((None, request.batch_per_worker))
-    if request.batch is not None:
-        ways.append((request.batch, None))
-    rows: list[dict[str, Any]] = []
-    stops = []
-    for batch, each in ways:
-        found = [
-            _row(
-                system,
-                train(
-                    system,
-                    request.topology,
-                    workers,
-                    batch=batch,
-                    batch_per_worker=each,
-                    epochs=request.epochs,
-                ),
-                request,
-                each,
-            )
-            for workers in request.workers
-        ]
-        stops.append(
-            {
-                "scaling": found[0]["scaling"],
-                "workers": _stop(found, request.worth),
-                "worth": request.worth,
-            }
-        )
-        rows += found
-    curve = "epochs: as given" if request.epochs else f"epochs: {ASSUMED[system.epochs_curve]}"
-    return {
-        "command": "plan cluster",
-        "modelled": True,
-        "system": system.name,
-        "title": system.title,
-        "topology": request.topology,
-        "images": system.images,
-        "sources": [*system.sources, curve],
-        "inputs": system.model_dump(mode="json", exclude={"sources", "models", "published"}),
-        "rows": rows,
-        "stops_paying": stops,
-    }
-
-
-def _stop(rows: Sequence[dict[str, Any]], worth: float) -> int | None:
-    """Return the first number of workers that it does not pay to double."""
-    for row in sorted(rows, key=lambda row: int(row["workers"])):
-        saved = row["saved_by_doubling"]
-        if saved is not None and saved < worth:
-            return int(row["workers"])
-    return None
-
-
-def _row(
-    system: System, run: Run, request: Request, batch_per_worker: float | None
-) -> dict[str, Any]:
-    one, updates = run.update, run.updates
-    price = request.price_per_node_hour
-    hours = run.time_to_train_s / 3600
-    return {
-        "topology": run.topology,
-        "scaling": run.scaling,
-        "workers": run.workers,
-        "nodes": run.nodes,
-        "global_batch": run.global_batch,
-        "images_per_s": run.images_per_s,
-        "efficiency": run.efficiency,
-        "epochs": run.epochs,
-        "time_to_train_s": run.time_to_train_s,
-        "energy_kwh": run.energy_kwh,
-        "cost": None if price is None else price * run.nodes * hours,
-        "saved_by_doubling": saved_by_doubling(
-            system, run, batch_per_worker=batch_per_worker, epochs=request.epochs
-        ),
-        "time_s": {
-            "compute": updates * one.compute_s,
-            "communication": updates * one.communication_s,
-            "straggler": updates * one.straggler_s,
-            "input": updates * one.input_s,
-            "evaluation": run.evaluation_s,
-            "start_up": run.start_up_s,
-        },
-    }

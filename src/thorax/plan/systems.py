@@ -7,7 +7,6 @@ row is left out of the file, and `thorax.plan.predictions` finds it.
 import difflib
 import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -60,7 +59,7 @@ class Model(Settings):
     """Free numbers, each with the row it is taken from, which then is no prediction."""
     note: str = ""
     """What else is taken for granted."""
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = Field(default_factory=dict)
     """Fields of the system that differ."""
     workers_batch: Positive | None = None
     """Images a worker of the rows whose batch is not published, instead of those rows' own."""
@@ -104,7 +103,7 @@ class System(Settings):
     """Ranks that share a node, its network link and its power."""
     images_per_s: Positive | None = None
     """Of one rank in forward and backward passes of many images, without exchange."""
-    rates: dict[str, Positive] = {}
+    rates: dict[str, Positive] = Field(default_factory=dict)
     """The same of other topologies; of those not named by the ratio of their products."""
     fixed_s: NotNegative = 0.0
     """Of each pass, however few its images, seconds: why small local batches are slow."""
@@ -242,12 +241,18 @@ def read_doctor(path: Path) -> System:
     return check(table, System, str(path))
 
 
+def change(system: System, **given: object) -> System:
+    """Return a system with some fields changed; those that are None stay.
+
+    Raises:
+        UsageError: `config-value` naming the field and what is allowed.
+    """
+    fresh = {key: value for key, value in given.items() if value is not None}
+    table = {**system.model_dump(mode="json"), **fresh}
+    return check(table, System, system.name) if fresh else system
+
+
 def buckets_of(system: System, gradient_bytes: float) -> int:
     """Return the number of buckets of gradients, 1 or more."""
     # A quotient of bytes by themselves may come out a hair above a whole number.
     return max(1, math.ceil(gradient_bytes / (system.bucket_mb * 2**20) - 1e-9))
-
-
-def rate_sources(system: System) -> Mapping[str, str]:
-    """Return the sources by their fields."""
-    return {text.partition(":")[0]: text.partition(":")[2].strip() for text in system.sources}

@@ -1,0 +1,144 @@
+"""Pictures of cluster plans: time and cost against workers; "modelled" stands on each."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+from thorax.measure.cluster_plan_tables import duration_text
+from thorax.measure.plots import COLOURS, INK, WIDTH, svg
+from thorax.measure.tables import Document
+
+FAMILY: Final = ("resnet50", "densenet121", "vgg16")
+"""Topologies that are drawn beside each other."""
+
+_NAMES: Final = {"resnet50": "ResNet-50", "densenet121": "DenseNet-121", "vgg16": "VGG-16"}
+_WAYS: Final = {
+    "batch grows": (COLOURS[0], "-", "batch grows with the workers"),
+    "batch shared": (COLOURS[2], "--", "workers share a batch"),
+}
+_TIMES: Final = (
+    1, 10, 60, 600, 3600, 36_000, 360_000, 3_600_000, 36_000_000,
+)  # fmt: skip
+_SPOKEN: Final = {
+    1: "1 s", 10: "10 s", 60: "1 min", 600: "10 min", 3600: "1 h", 36_000: "10 h",
+    360_000: "100 h", 3_600_000: "1,000 h", 36_000_000: "10,000 h",
+}  # fmt: skip
+
+
+def cluster_plot(documents: Sequence[Document], *, number: int = 0) -> str:
+    """Return time, and energy or cost, against the number of workers, a column a document."""
+    first = documents[0]
+    cost = _cost(first)
+
+    def draw() -> Figure:
+        rows = 1 if cost is None else 2
+        width = WIDTH if len(documents) > 1 else WIDTH / 2
+        figure = Figure(figsize=(width, 2.1 + 2.2 * rows), layout="constrained")
+        panels = figure.subplots(rows, len(documents), sharex=True, sharey="row", squeeze=False)
+        for place, document in enumerate(documents):
+            _time(panels[0][place], document)
+            panels[0][place].set_title(_NAMES.get(document["topology"], document["topology"]))
+            if cost is not None:
+                _figure(panels[1][place], document, *cost)
+            panels[-1][place].set_xlabel("Workers")
+        panels[0][0].set_ylabel("Time to train")
+        if cost is not None:
+            panels[1][0].set_ylabel(cost[1])
+        _legend(figure, first)
+        figure.suptitle(f"{first['title']}: modelled", fontsize=10)
+        return figure
+
+    spoken = "; ".join(
+        f"{document['topology']} {row['workers']} workers {duration_text(row['time_to_train_s'])}"
+        for document in documents
+        for row in document["rows"]
+    )
+    return svg(f"plan-cluster{number}", f"Modelled, {first['title']}: {spoken}.", draw)
+
+
+def _cost(document: Document) -> tuple[str, str] | None:
+    """Return the key and the words of what a run costs, None where neither is known."""
+    row = document["rows"][0]
+    if row["cost"] is not None:
+        return "cost", "Cost"
+    return ("energy_kwh", "Energy, kWh") if row["energy_kwh"] is not None else None
+
+
+def _time(axes: Axes, document: Document) -> None:
+    _figure(axes, document, "time_to_train_s", "")
+    for _, rows in _ways(document):
+        start = rows[0]
+        workers = [row["workers"] for row in rows]
+        ideal = [
+            start["time_to_train_s"] / start["efficiency"] * start["workers"] / count
+            for count in workers
+        ]
+        axes.plot(workers, ideal, ":", color=INK, lw=1.1, zorder=1)
+    axes.yaxis.set_major_locator(FixedLocator(_TIMES))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _SPOKEN[round(value)]))
+
+
+def _figure(axes: Axes, document: Document, key: str, _: str) -> None:
+    stops = {stop["scaling"]: stop["workers"] for stop in document["stops_paying"]}
+    for way, rows in _ways(document):
+        colour, line, _ = _WAYS[way]
+        axes.plot(
+            [row["workers"] for row in rows],
+            [row[key] for row in rows],
+            line,
+            color=colour,
+            lw=1.7,
+            zorder=3,
+        )
+        for row in rows:
+            if row["workers"] == stops[way]:
+                axes.plot(
+                    row["workers"], row[key], "X", ms=9, color=colour, markeredgecolor=INK,
+                    markeredgewidth=0.6, zorder=5,
+                )  # fmt: skip
+    for point in document["published"]:
+        if point.get(key) is not None:
+            axes.plot(
+                point["workers"], point[key], "o", ms=5.5, zorder=4, color=COLOURS[3],
+                markeredgewidth=1.3,
+                markerfacecolor=COLOURS[3] if point["how"] == "predicted" else "none",
+            )  # fmt: skip
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.xaxis.set_major_locator(LogLocator(base=8))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_locator(NullLocator())
+        axis.set_minor_formatter(NullFormatter())
+    axes.grid()
+
+
+def _ways(document: Document) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    return [
+        (way, rows)
+        for way in _WAYS
+        if (rows := [row for row in document["rows"] if row["scaling"] == way])
+    ]
+
+
+def _legend(figure: Figure, document: Document) -> None:
+    axes = figure.axes[0]
+
+    def entry(name: str, line: str, colour: str, **style: Any) -> None:  # noqa: ANN401
+        axes.plot([], [], line, color=colour, label=name, **style)
+
+    for way, rows in _ways(document):
+        colour, line, name = _WAYS[way]
+        each = rows[0]["global_batch"] / rows[0]["workers"]
+        batch = each if way == "batch grows" else rows[0]["global_batch"]
+        entry(f"{name} ({batch:,.0f}{' each' if way == 'batch grows' else ''})", line, colour)
+    entry("ideal", ":", INK, lw=1.1)
+    entry("doubling stops paying", "X", INK, ms=7)
+    if document["published"]:
+        entry("published, the model fitted to it", "o", COLOURS[3], markerfacecolor="none")
+        entry("published, predicted", "o", COLOURS[3])
+    figure.legend(loc="outside lower center", ncols=3)
