@@ -42,7 +42,7 @@ def cluster_plot(documents: Sequence[Document], *, number: int = 0) -> str:
             _time(panels[0][place], document)
             panels[0][place].set_title(_NAMES.get(document["topology"], document["topology"]))
             if cost is not None:
-                _figure(panels[1][place], document, *cost)
+                _curves(panels[1][place], document, cost[0])
             panels[-1][place].set_xlabel("Workers")
         panels[0][0].set_ylabel("Time to train")
         if cost is not None:
@@ -68,7 +68,7 @@ def _cost(document: Document) -> tuple[str, str] | None:
 
 
 def _time(axes: Axes, document: Document) -> None:
-    _figure(axes, document, "time_to_train_s", "")
+    _curves(axes, document, "time_to_train_s")
     for _, rows in _ways(document):
         start = rows[0]
         workers = [row["workers"] for row in rows]
@@ -81,7 +81,7 @@ def _time(axes: Axes, document: Document) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _SPOKEN[round(value)]))
 
 
-def _figure(axes: Axes, document: Document, key: str, _: str) -> None:
+def _curves(axes: Axes, document: Document, key: str) -> None:
     stops = {stop["scaling"]: stop["workers"] for stop in document["stops_paying"]}
     for way, rows in _ways(document):
         colour, line, _ = _WAYS[way]
@@ -110,6 +110,7 @@ def _figure(axes: Axes, document: Document, key: str, _: str) -> None:
     axes.set_yscale("log")
     axes.xaxis.set_major_locator(LogLocator(base=8))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_minor_locator(NullLocator())

@@ -131,7 +131,7 @@ def predictions_table(rows: Iterable[Mapping[str, Any]]) -> Table:
         ),
         tuple(row["how"] != "calibrated" for row in kept),
         "* assumed: the source gives no batch. A calibrated row is no prediction; an identity "
-        "follows from one by arithmetic alone.",
+        "follows from another row by arithmetic alone.",
     )
 
 

@@ -149,20 +149,26 @@ def plan_cluster(
         "published": [
             _point(system, one)
             for one in predictions
-            if one.row.topology == request.topology
-            and one.row.quantity != "energy_kwh"
-            and one.row.quantity != "efficiency"
+            if one.row.topology == request.topology and one.row.quantity != "efficiency"
         ],
     }
 
 
 def _stop(rows: Sequence[dict[str, Any]], worth: float) -> int | None:
-    """Return the first number of workers that it does not pay to double."""
-    for row in sorted(rows, key=lambda row: int(row["workers"])):
+    """Return the number of workers that it does not pay to double, nor any larger one.
+
+    A larger cluster may pay where a small one does not: the first worker that another joins is the
+    only one that had nobody to wait for.
+    """
+    stop = None
+    for row in sorted(rows, key=lambda row: int(row["workers"]), reverse=True):
         saved = row["saved_by_doubling"]
-        if saved is not None and saved < worth:
-            return int(row["workers"])
-    return None
+        if saved is None:
+            continue
+        if saved >= worth:
+            break
+        stop = int(row["workers"])
+    return stop
 
 
 def _row(
@@ -219,26 +225,19 @@ def prediction_row(one: Prediction) -> dict[str, Any]:
 
 
 def _point(system: System, one: Prediction) -> dict[str, Any]:
-    """Return a published time, computed from a rate or an epoch where that is what was published.
-
-    Raises nothing: only quantities that are times or rates come here.
-    """
+    """Return a published time or energy; a rate or an epoch makes a time of the system's epochs."""
     row = one.row
     epochs = system.epochs if row.epochs is None else row.epochs
-    match row.quantity:
-        case "images_per_s":
-            time_s = epochs * system.images / row.value
-        case "epoch_s":
-            time_s = epochs * row.value
-        case _:
-            time_s = row.value
-    nodes = math.ceil(row.workers / system.ranks_per_node)
-    power_w = system.node_power_w
+    times_s = {
+        "images_per_s": epochs * system.images / row.value,
+        "epoch_s": epochs * row.value,
+        "time_to_train_s": row.value,
+    }
     return {
         "workers": row.workers,
         "global_batch": row.batch,
-        "time_to_train_s": time_s,
-        "energy_kwh": None if power_w is None else nodes * power_w * time_s / 3.6e6,
-        "computed": row.quantity != "time_to_train_s",
+        "time_to_train_s": times_s.get(row.quantity),
+        "energy_kwh": row.value if row.quantity == "energy_kwh" else None,
+        "computed": row.quantity in {"images_per_s", "epoch_s"},
         "how": one.how,
     }

@@ -87,7 +87,7 @@ class Published(Settings):
     epochs: Positive | None = None
     """Where they differ from the system's."""
     identity: bool = False
-    """Whether it follows from a fitted row by arithmetic alone, and so tests no model."""
+    """Whether it follows from another row by arithmetic alone, and so tests nothing more."""
 
 
 class System(Settings):

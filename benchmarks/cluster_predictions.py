@@ -1,0 +1,218 @@
+"""Claim: a model of clusters with one or two free numbers meets the other published rows to 10 %.
+
+    python -m benchmarks.cluster_predictions
+    python -m benchmarks.cluster_predictions --measure
+
+Every system says which numbers are fitted to which of its rows; links are those of data sheets, all
+other constants stand in its file with their sources. The first model of a system is the one that
+plans use; variants tell what another assumption would have given. Nothing is timed, so the result
+does not depend on the machine: a test computes it again.
+
+With `--measure`, ranks of this machine are measured too (`thorax doctor cluster`, about three
+minutes on two idle cores): one rank alone predicts two, with nothing taken from the run of two but
+the link, and two are measured.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from benchmarks.result import RESULTS, table, write
+from thorax.durable import write_text
+from thorax.plan.cluster import update
+from thorax.plan.predictions import GOAL, predict, solve
+from thorax.plan.scaling import prediction_row
+from thorax.plan.systems import find_system, list_systems, read_doctor
+
+RESULT: Final = RESULTS / "cluster_predictions_model_2026-11-23.json"
+
+
+def predictions() -> dict[str, Any]:
+    """Return every row of every system by every model of it, and how many meet the goal."""
+    rows, solved = [], []
+    for name in list_systems():
+        system = find_system(name)
+        for place, model in enumerate(system.models):
+            found = solve(system, model)
+            solved.append(
+                {
+                    "system": name,
+                    "model": model.name,
+                    "plans_use_it": place == 0,
+                    "note": model.note,
+                    "free_numbers": {
+                        fit.field: {"value": _short(getattr(found, fit.field)), "row": fit.row}
+                        for fit in model.fits
+                    },
+                }
+            )
+            for one in predict(system, model):
+                row = prediction_row(one)
+                rows.append({**row, "modelled": _short(one.modelled), "error": round(one.error, 5)})
+    return {
+        "claim": "cluster_predictions",
+        "goal": GOAL,
+        "modelled": True,
+        "sources": {name: list(find_system(name).sources) for name in list_systems()},
+        "models": solved,
+        "rows": rows,
+        "summary": _summary(solved, rows),
+    }
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def _summary(solved: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    kept = []
+    for one in solved:
+        errors = [
+            abs(row["error"])
+            for row in rows
+            if (row["system"], row["model"], row["how"])
+            == (one["system"], one["model"], "predicted")
+        ]
+        kept.append(
+            {
+                "system": one["system"],
+                "model": one["model"],
+                "free_numbers": len(one["free_numbers"]),
+                "predicted": len(errors),
+                "within_goal": sum(error <= GOAL for error in errors),
+                "worst": max(errors, default=None),
+                "median": statistics.median(errors) if errors else None,
+            }
+        )
+    return kept
+
+
+def show(document: dict[str, Any]) -> None:
+    """Print a table a model, then the summary."""
+    apart = defaultdict(list)
+    for row in document["rows"]:
+        apart[row["system"], row["model"]].append(row)
+    for (system, model), rows in apart.items():
+        free = rows[0]["free_numbers"]
+        table(
+            f"\n{system}: {model} ({free} free)",
+            ("row", "published", "modelled", "error", "how"),
+            [
+                (
+                    row["row"] + (" *" if row["batch_assumed"] else ""),
+                    f"{row['published']:,.6g}",
+                    f"{row['modelled']:,.6g}",
+                    f"{row['error']:+.1%}",
+                    row["how"],
+                )
+                for row in rows
+            ],
+        )
+    table(
+        "\nPredicted rows (* batch assumed)",
+        ("system and model", "free", "rows", "within 10 %", "worst"),
+        [
+            (
+                f"{one['system']}: {one['model']}",
+                str(one["free_numbers"]),
+                str(one["predicted"]),
+                str(one["within_goal"]),
+                "" if one["worst"] is None else f"{one['worst']:.1%}",
+            )
+            for one in document["summary"]
+        ],
+    )
+
+
+def measure(duration_s: float, images: int, side: int, turns: int) -> None:
+    """Measure one and two ranks by turns, predict two from one, and write the result.
+
+    Args:
+        duration_s: of each run of the doctor.
+        images: of a pass.
+        side: of the images, pixels.
+        turns: how often one and two are measured.
+    """
+    errors, seen = [], []
+    with TemporaryDirectory() as folder:
+        for turn in range(turns):
+            runs = [
+                _doctor(count, Path(folder) / f"{turn}-{count}.json", duration_s, images, side)
+                for count in (1, 2)
+            ]
+            alone, both = runs
+            step = {
+                **both["step"],
+                **{key: alone["step"][key] for key in ("forward_s", "backward_s")},
+            }
+            path = Path(folder) / "joined.json"
+            write_text(path, json.dumps({**both, "step": {**step, "jitter": 0.0}}))
+            system = read_doctor(path)
+            modelled = update(system, both["topology"], ranks=2, images=float(images)).whole_s
+            errors.append(modelled / both["step_s"] - 1)
+            seen.append({"measured_step_s": both["step_s"], "modelled_step_s": modelled})
+    table(
+        "\nTwo ranks of this machine, predicted from one",
+        ("turn", "measured s", "modelled s", "error"),
+        [
+            (
+                str(turn),
+                f"{one['measured_step_s']:.3f}",
+                f"{one['modelled_step_s']:.3f}",
+                f"{error:+.1%}",
+            )
+            for turn, (one, error) in enumerate(zip(seen, errors, strict=True), start=1)
+        ],
+    )
+    written = write(
+        "cluster_prediction_measured",
+        {"turns": seen, "error": statistics.median(errors), "images": images, "side": side},
+    )
+    print(f"median error {statistics.median(errors):+.1%}; written: {written}")
+
+
+def _doctor(ranks: int, path: Path, duration_s: float, images: int, side: int) -> dict[str, Any]:
+    """Run the doctor with so many ranks of one thread, and return its document."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    words = ["doctor", "cluster", "--images", images, "--side", side, "--duration", duration_s]
+    done = subprocess.run(
+        [*launch, "--nproc-per-node", str(ranks), "-m", "thorax", *map(str, words), "--json"],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    path.write_text(done.stdout, "utf-8")
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def main() -> None:
+    """Write and print the table; measure this machine if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--measure", action="store_true")
+    parser.add_argument("--duration", type=float, default=20.0)
+    parser.add_argument("--images", type=int, default=4)
+    parser.add_argument("--side", type=int, default=224)
+    parser.add_argument("--turns", type=int, default=3)
+    given = parser.parse_args()
+    if given.measure:
+        measure(given.duration, given.images, given.side, given.turns)
+        return
+    document = predictions()
+    show(document)
+    whole = {**document, "date": f"{date.today():%Y-%m-%d}"}
+    write_text(RESULT, json.dumps(whole, indent=2, allow_nan=False) + "\n")
+    print(f"\nwritten: {RESULT}")
+
+
+if __name__ == "__main__":
+    main()

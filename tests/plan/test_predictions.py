@@ -1,0 +1,98 @@
+"""Whether fitted rows are met exactly, others predicted, and the committed table is this one."""
+
+import json
+from typing import Any
+
+import pytest
+from benchmarks.cluster_predictions import RESULT, predictions
+
+from thorax.config import check
+from thorax.errors import UsageError
+from thorax.plan.predictions import GOAL, predict, solve
+from thorax.plan.systems import Fit, Model, System, find_system, list_systems
+
+
+@pytest.mark.parametrize("name", list_systems())
+def test_a_fitted_row_is_met_and_called_calibrated(name: str) -> None:
+    system = find_system(name)
+    for model in system.models:
+        rows = predict(system, model)
+        assert {one.row.name for one in rows if one.fitted} == {fit.row for fit in model.fits}
+        for one in rows:
+            assert one.free == len(model.fits)
+            assert one.how == "calibrated" or not one.fitted
+            if one.fitted:
+                assert one.error == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", list_systems())
+def test_the_model_that_plans_predicts_every_row_to_the_goal(name: str) -> None:
+    system = find_system(name)
+    for one in predict(system, system.models[0]):
+        assert abs(one.error) <= GOAL, one
+
+
+def test_the_published_energy_is_nodes_times_watts_times_time() -> None:
+    zenith = find_system("zenith")
+    assert zenith.node_power_w is not None
+    joules = 256 * zenith.node_power_w * zenith.row("resnet50-1024").value
+    assert joules / 3.6e6 == pytest.approx(zenith.row("resnet50-1024-energy").value)
+
+
+def test_numbers_come_back_from_the_rows_they_made() -> None:
+    table: dict[str, Any] = {
+        "name": "made",
+        "title": "made",
+        "reference": "resnet50",
+        "ranks_per_node": 1,
+        "within": {"alpha_s": 1e-6, "beta_bytes_per_s": 1e10},
+        "between": {"alpha_s": 1e-5, "beta_bytes_per_s": 1e9},
+        "images_per_s": 33.0,
+        "update_s": 0.25,
+    }
+    row = {
+        "topology": "resnet50", "quantity": "images_per_s", "source": "made", "workers": 64,
+    }  # fmt: skip
+    known = check(table, System, "made")
+    from thorax.plan.cluster import train
+
+    rows = [
+        {**row, "name": str(each), "batch": 64 * each,
+         "value": train(known, "resnet50", 64, batch=64 * each).images_per_s}
+        for each in (4, 32)
+    ]  # fmt: skip
+    model = Model(
+        name="two",
+        fits=(Fit(field="images_per_s", row="32"), Fit(field="update_s", row="4")),
+    )
+    blank = check({**table, "images_per_s": None, "update_s": 0.0, "published": rows}, System, "")
+    found = solve(blank, model)
+    assert found.images_per_s == pytest.approx(33.0, rel=1e-6)
+    assert found.update_s == pytest.approx(0.25, rel=1e-6)
+
+
+def test_a_row_that_no_number_explains_is_refused() -> None:
+    system = find_system("c4140-v100")
+    # One GPU waits for nobody, however much it varies.
+    model = Model(
+        name="none",
+        fits=(Fit(field="jitter", row="1-gpu"),),
+        changes={"images_per_s": 100.0},
+    )
+    with pytest.raises(UsageError, match="no jitter makes c4140-v100") as caught:
+        solve(system, model)
+    assert caught.value.code == "plan-fit"
+
+
+def test_the_committed_predictions_are_computed_again() -> None:
+    committed = json.loads(RESULT.read_text("utf-8"))
+    fresh = json.loads(json.dumps(predictions()))
+    assert committed["sources"] == fresh["sources"]
+    assert committed["models"].__len__() == fresh["models"].__len__()
+    for old, new in zip(committed["rows"], fresh["rows"], strict=True):
+        assert {key: old[key] for key in old if key not in ("modelled", "error")} == {
+            key: new[key] for key in new if key not in ("modelled", "error")
+        }
+        assert old["modelled"] == pytest.approx(new["modelled"], rel=1e-4)
+    for old, new in zip(committed["summary"], fresh["summary"], strict=True):
+        assert old["within_goal"] == new["within_goal"]

@@ -1,0 +1,115 @@
+"""Whether systems are read with their sources, and a doctor's figures as it measured them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thorax.errors import DataError, UsageError
+from thorax.plan.cluster import train
+from thorax.plan.systems import System, change, find_system, list_systems, read_doctor
+
+KINDS = ("published", "derived", "assumed", "calibrated", "measured")
+
+DOCTOR: dict[str, Any] = {
+    "topology": "resnet18",
+    "images": 8,
+    "side": 64,
+    "precision": "fp32",
+    "alpha_s": 4e-5,
+    "beta_bytes_per_s": 3e8,
+    "ranks": [{"host": "a"}, {"host": "a"}, {"host": "b"}, {"host": "b"}],
+    "step": {
+        "forward_s": 0.004, "backward_s": 0.011, "jitter": 0.03, "images": None,
+        "gradient_bytes": 700_000, "buckets": 3,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list_systems())
+def test_every_number_of_a_system_has_a_source_or_is_called_assumed(name: str) -> None:
+    system = find_system(name)
+    assert system.name == name
+    told = " ".join(text.partition(":")[0] for text in system.sources)
+    for text in system.sources:
+        assert text.partition(":")[2].strip().startswith(KINDS), text
+    given = system.model_fields_set - {
+        "name", "title", "reference", "sources", "models", "published", "even", "lateness",
+        "within", "between", "images_per_pass", "batch_per_worker", "epochs_batch",
+    }  # fmt: skip
+    for field in given:
+        default = System.model_fields[field].default
+        assert field in told or getattr(system, field) == default or field == "ranks_per_node"
+    for row in system.published:
+        assert row.source
+    names = [row.name for row in system.published]
+    assert len(names) == len(set(names))
+
+
+def test_a_file_of_ones_own_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'name = "mine"\ntitle = "mine"\nreference = "resnet50"\nranks_per_node = 2\n'
+        "images_per_s = 30.0\nwithin = { alpha_s = 1e-6, beta_bytes_per_s = 1e10 }\n"
+        "between = { alpha_s = 1e-5, beta_bytes_per_s = 1e9 }\n",
+        "utf-8",
+    )
+    assert train(find_system(str(path)), "resnet50", 1).images_per_s == pytest.approx(30)
+
+
+def test_an_unknown_system_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="the nearest is zenith") as caught:
+        find_system("zenit")
+    assert caught.value.code == "plan-system"
+
+
+def test_a_changed_field_is_checked_and_others_stay() -> None:
+    zenith = find_system("zenith")
+    assert change(zenith, images=None) is zenith
+    assert change(zenith, images=5).images == 5
+    with pytest.raises(UsageError, match="epochs_curve"):
+        change(zenith, epochs_curve="steep")
+
+
+def test_what_a_doctor_measured_gives_what_it_expects(tmp_path: Path) -> None:
+    from thorax.collectives import Link
+    from thorax.training.cluster_model import Step, expect
+
+    path = tmp_path / "doctor.json"
+    path.write_text(json.dumps(DOCTOR), "utf-8")
+    system = read_doctor(path)
+    assert system.ranks_per_node == 2
+    link = Link(DOCTOR["alpha_s"], DOCTOR["beta_bytes_per_s"])
+    for known in expect(Step(**DOCTOR["step"]), link, [1, 2, 4, 64], images=8, batch=None):
+        run = train(system, "resnet18", known.ranks)
+        assert run.images_per_s == pytest.approx(known.images_per_s, rel=1e-9)
+        assert run.efficiency == pytest.approx(known.efficiency, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ({"alpha_s": None, "beta_bytes_per_s": None}, "of one rank, which has no link"),
+        ({"step": None}, "is no document"),
+        ({"ranks": []}, "is no document"),
+    ],
+)
+def test_another_document_calibrates_nothing(
+    tmp_path: Path, broken: dict[str, Any], told: str
+) -> None:
+    path = tmp_path / "doctor.json"
+    path.write_text(json.dumps({**DOCTOR, **broken}), "utf-8")
+    with pytest.raises(DataError, match=told) as caught:
+        read_doctor(path)
+    assert caught.value.code == "plan-calibration"
+
+
+def test_a_file_that_is_no_json_calibrates_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "doctor.json"
+    path.write_text("[1, 2", "utf-8")
+    with pytest.raises(DataError, match="is no document"):
+        read_doctor(path)
+    path.write_text("[1, 2]", "utf-8")
+    with pytest.raises(DataError, match="is no document"):
+        read_doctor(path)
