@@ -42,4 +42,6 @@ def test_a_small_set_of_images_needs_more_epochs_at_smaller_batches() -> None:
 
     assert found(Curve.CONSTANT) == 90
     assert found(Curve.MLPERF) == 90
-    assert found(Curve.MLPERF_SCALED) == pytest.approx(90 * reference_epochs(1024 * 1_281_167 / 86_524) / 35)
+    assert found(Curve.MLPERF_SCALED) == pytest.approx(
+        90 * reference_epochs(1024 * 1_281_167 / 86_524) / 35
+    )

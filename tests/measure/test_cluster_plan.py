@@ -1,0 +1,127 @@
+"""`thorax plan cluster`: its document, tables and picture."""
+
+import json
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thorax import cli
+from thorax.measure.cluster_plan_plots import cluster_plot
+from thorax.measure.cluster_plan_tables import cluster_plan_tables, duration_text, stops_text
+from thorax.plan.predictions import predict, ready
+from thorax.plan.scaling import Request, plan_cluster
+from thorax.plan.systems import find_system
+
+CONTRACT = {
+    "workers", "global_batch", "images_per_s", "efficiency", "epochs", "time_to_train_s",
+    "energy_kwh",
+}  # fmt: skip
+
+
+def typed(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object
+) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["thorax", *map(str, words)])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    out, err = capfd.readouterr()
+    assert isinstance(caught.value.code, int)
+    return caught.value.code, out, err
+
+
+def planned(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - of a request
+    found = find_system("zenith")
+    request = Request(**{"topology": "resnet50", "workers": (1, 512, 1024), **fields})
+    return plan_cluster(ready(found), request, predict(found, found.models[0]))
+
+
+def test_the_document_has_what_was_promised_and_draws_three_networks(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    picture = tmp_path / "cluster.svg"
+    words = (
+        "plan", "cluster", "--system", "zenith", "--topology", "resnet50", "--workers",
+        "1,64,512,1024", "--images", 86524, "--figure", picture, "--json",
+    )  # fmt: skip
+    status, out, err = typed(capfd, monkeypatch, *words)
+    assert (status, err) == (0, "")
+    document = json.loads(out)
+    assert document["command"] == "plan cluster"
+    assert document["modelled"] is True
+    assert [row["workers"] for row in document["rows"]] == [1, 64, 512, 1024]
+    assert all(row.keys() >= CONTRACT for row in document["rows"])
+    drawn = picture.read_text("utf-8")
+    ET.fromstring(drawn)
+    for words_in in ("modelled", "ResNet-50", "DenseNet-121", "VGG-16", "prefers-color-scheme"):
+        assert words_in in drawn
+
+
+def test_the_tables_fit_a_terminal_and_say_modelled(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--batch", 8192, "--batch-per-worker", 16, "--price", 2, "--workers", "1..4096")
+    status, out, _ = typed(capfd, monkeypatch, "plan", "cluster", *words)
+    assert status == 0
+    assert max(map(len, out.splitlines())) <= 100
+    for text in ("modelled, not", "Cost", "no longer pays", "2 free numbers", "calibrated"):
+        assert text in out
+
+
+def test_published_and_calibrated_rows_are_told_from_predicted_ones() -> None:
+    table = cluster_plan_tables(planned())[-1]
+    how = {row[-1] for row in table.rows}
+    assert how == {"calibrated", "predicted", "identity"}
+    for row in table.rows:
+        assert (row[-2] == "") is (row[-1] == "calibrated")
+
+
+def test_only_places_where_time_goes_have_a_column() -> None:
+    places = cluster_plan_tables(planned())[1]
+    assert places.columns == ("Workers", "Batch", "Compute", "Exchange")
+    found = ready(find_system("zenith")).model_copy(
+        update={"jitter": 0.1, "evaluation_images": 9000, "start_up_s": 60.0}
+    )
+    document = plan_cluster(found, Request("resnet50", (64,)))
+    assert cluster_plan_tables(document)[1].columns[2:] == (
+        "Compute", "Exchange", "Stragglers", "Evaluation", "Start-up",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(90, "90 s"), (675, "11.2 min"), (8319, "2.31 h"), (7.2e6, "2,000 h")]
+)
+def test_durations_are_told_in_what_they_are_counted_in(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+
+
+def test_where_scaling_stops_paying_is_told_with_what_it_costs() -> None:
+    stop = {"scaling": "batch shared", "workers": 1024, "worth": 0.5}
+    assert stops_text(stop) == (
+        "With a shared batch doubling 1,024 workers no longer pays: it saves less than 29% of the "
+        "time and costs over 41% more energy."
+    )
+    assert "pays throughout" in stops_text({**stop, "workers": None})
+
+
+def test_a_cluster_of_unknown_power_draws_time_alone() -> None:
+    found = find_system("c4140-v100")
+    document = plan_cluster(ready(found), Request("densenet121", (1, 4, 16)))
+    assert "Energy" not in cluster_plot([document])
+    assert "Energy, kWh" in cluster_plot([planned()])
+    assert "Cost" in cluster_plot([planned(price_per_node_hour=1.0)])
+
+
+def test_a_picture_is_the_same_each_time() -> None:
+    assert cluster_plot([planned()]) == cluster_plot([planned()])
+
+
+def test_a_system_and_a_measurement_together_are_refused(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = ("--system", "zenith", "--calibrate", tmp_path / "a.json")
+    status, _, err = typed(capfd, monkeypatch, "plan", "cluster", *words)
+    assert status == 2
+    assert "option-together" in err
