@@ -14,7 +14,7 @@ from typer import Argument, Option
 
 from thorax import console
 from thorax.cli_data import Json
-from thorax.errors import UsageError
+from thorax.errors import PeerError, UsageError
 
 if TYPE_CHECKING:
     from thorax.measure.meters import Access
@@ -105,11 +105,10 @@ def tell_energy(energy: "Energy") -> None:
     """End a command whose speed was measured and whose energy was not, after it has answered.
 
     Raises:
-        typer.Exit: with the status of a peer that does not answer.
+        PeerError: `energy-missing`.
     """
     if energy.error:
-        console.say(f"thorax: energy-missing: {energy.error}; the rest was measured")
-        raise typer.Exit(6)
+        raise PeerError("energy-missing", f"{energy.error}; the rest was measured and is kept")
 
 
 @power_app.command("list", epilog="Example:  thorax power list")
