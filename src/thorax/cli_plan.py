@@ -1,6 +1,7 @@
 """The commands that plan: what servers and clusters would do. Everything they say is modelled."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,8 @@ from thorax.cli_data import Json
 from thorax.errors import UsageError
 
 if TYPE_CHECKING:
-    from thorax.plan.server import Reading
+    from thorax.plan.latency import Arrivals
+    from thorax.plan.server import Reading, Server
 
 plan_app = typer.Typer(
     no_args_is_help=True,
@@ -26,8 +28,32 @@ Figure = Annotated[Path | None, Option(help="Draw it to this .svg file.")]
 )
 def server(
     preset: Annotated[
-        str, Option(help="r740, r640 or r740-2019: servers of published constants.")
-    ] = "r740",
+        str | None,
+        Option(help="r740, r640 or r740-2019, of published constants; default: r740."),
+    ] = None,
+    file: Annotated[
+        Path | None, Option(help="A server of your own, TOML; --write-file shows one.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        Option("--set", metavar="KEY=VALUE", help="Change a constant, as cpu.idle_w=120."),
+    ] = None,
+    measured: Annotated[
+        list[Path] | None,
+        Option(help="JSON of an offline `thorax benchmark`: the CPU's rate, or a card's stages."),
+    ] = None,
+    model: Annotated[
+        Path | None, Option(help="Network whose card is modelled, with --bitstream or --arch.")
+    ] = None,
+    bitstream: Annotated[str | None, Option(help="See `thorax fpga list --bitstreams`.")] = None,
+    arch: Annotated[
+        str | None, Option(help="As of `thorax fpga analyze`: a .toml file, a name or a string.")
+    ] = None,
+    others_ms: Annotated[
+        float | None,
+        Option(min=0, help="With --model: of an image in the layers that stay on the CPU."),
+    ] = None,
+    batch: Annotated[int, Option(min=1, help="With --model: images of a batch.")] = 1,
     cards: Annotated[
         str | None, Option(help="How many: 4, 0,2,4 or 0..4; default: all that it holds.")
     ] = None,
@@ -35,26 +61,75 @@ def server(
         str,
         Option(help="What the CPU does meanwhile: additive (computes), offload (idles), both."),
     ] = "both",
+    rate: Annotated[
+        float | None, Option(min=1e-9, help="Images/s that arrive; default: all that it can do.")
+    ] = None,
+    load: Annotated[
+        float, Option(min=0.01, max=0.99, help="Share of that, at which latency is told.")
+    ] = 0.8,
+    arrivals: Annotated[str, Option(help="poisson, constant or saturated.")] = "poisson",
+    latency_limit_ms: Annotated[
+        float | None, Option(min=1e-6, help="Find the most images/s whose p99 stays within it.")
+    ] = None,
+    images: Annotated[int, Option(min=1000, help="Images simulated for a row.")] = 20000,
+    seed: Annotated[int, Option(min=0, help="Of the arrivals.")] = 0,
+    energy_price: Annotated[float | None, Option(min=0, help="Of a kWh.")] = None,
+    hardware_price: Annotated[
+        float | None, Option(min=0, help="Of the server without cards.")
+    ] = None,
+    card_price: Annotated[float | None, Option(min=0, help="Of one card.")] = None,
+    years: Annotated[float | None, Option(min=0.01, help="That the hardware is used for.")] = None,
+    utilization: Annotated[
+        float | None, Option(min=0.001, max=1, help="Share of that time that it works.")
+    ] = None,
     figure: Figure = None,
+    curve: Annotated[
+        Path | None, Option(help="Draw latency against load, of the most cards, to this .svg.")
+    ] = None,
+    write_file: Annotated[
+        Path | None, Option(help="Write the server that was planned as TOML for --file.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Images/s, watts and images/s/W of a server with cards, under both readings of the text."""
-    from thorax.measure.plan_tables import server_table
-    from thorax.plan.outlook import cards_in, plan_server
-    from thorax.plan.presets import find_preset
+    """Images/s, watts, images/s/W and latency of a server with cards: modelled."""
+    from thorax.config import write_effective
+    from thorax.measure.plan_tables import server_tables
+    from thorax.plan.costs import Prices
+    from thorax.plan.outlook import Demand, cards_in, latency_curve, plan_server
 
-    found = find_preset(preset)
-    counts = cards_in(cards) if cards is not None else range((found.max_cards or 0) + 1)
-    document = plan_server(found, tuple(counts), _readings(reading))
+    readings = _readings(reading)
+    limit_s = None if latency_limit_ms is None else latency_limit_ms / 1e3
+    demand = Demand(rate, load, _arrivals(arrivals), limit_s, images, seed)
+    prices = Prices(energy_price, hardware_price, card_price, years, utilization)
+    found = _server(preset, file, settings or (), measured or (), model, (bitstream, arch), batch,
+                    None if others_ms is None else others_ms / 1e3)  # fmt: skip
+    most = found.max_cards if found.max_cards is not None else int(found.card is not None)
+    counts = cards_in(cards) if cards is not None else tuple(range(most + 1))
+    if figure is not None or curve is not None:
+        from thorax.measure.partition_drawing import require_svg
+        from thorax.measure.plan_plots import latency_plot, server_plot, write_picture
+
+        for path in filter(None, (figure, curve)):
+            require_svg(path)
+    with console.progress("planning", len(counts) * len(readings), "rows") as ticker:
+        document = plan_server(
+            found, counts, readings, demand=demand, prices=prices, on_row=ticker.advance
+        )
     if figure is not None:
-        from thorax.measure.plan_plots import server_plot, write_picture
-
         write_picture(server_plot(document), figure)
+    if curve is not None:
+        document["curve"] = [
+            row for one in readings for row in latency_curve(found, counts[-1], one, demand)
+        ]
+        write_picture(latency_plot(document), curve)
+    if write_file is not None:
+        write_effective(found, write_file)
 
     def show() -> None:
-        console.show(server_table(document))
-        if figure is not None:
-            print(f"figure: {figure}")
+        console.show(*server_tables(document))
+        for what, path in (("figure", figure), ("curve", curve), ("server", write_file)):
+            if path is not None:
+                print(f"{what}: {path}")
 
     console.emit(document, as_json=json, show=show)
 
@@ -158,6 +233,82 @@ def cluster(
             print(f"figure: {figure}")
 
     console.emit(document, as_json=json, show=show)
+
+
+def _server(
+    preset: str | None,
+    file: Path | None,
+    settings: "list[str] | tuple[str, ...]",
+    measured: "list[Path] | tuple[Path, ...]",
+    model: Path | None,
+    overlay: tuple[str | None, str | None],
+    batch: int,
+    others_s: float | None,
+) -> "Server":
+    """Return the server that the options describe."""
+    from thorax.config import load
+    from thorax.plan.inputs import changed, with_benchmark
+    from thorax.plan.presets import find_preset
+    from thorax.plan.server import Server
+
+    if preset is not None and file is not None:
+        raise UsageError("plan-server", "--preset and --file are both given; give one")
+    found = load(file, Server) if file is not None else find_preset(preset or "r740")
+    # Before the card changes too: a rate that is given frees the CPU from a published ratio.
+    found = changed(found, settings)
+    for path in measured:
+        found = with_benchmark(found, path)
+    if model is not None:
+        found = _with_model(found, model, overlay, batch, others_s)
+    elif overlay != (None, None):
+        raise UsageError("plan-overlay", "--bitstream and --arch are of --model; give it too")
+    return changed(found, settings)
+
+
+def _with_model(
+    server: "Server",
+    model: Path,
+    overlay: tuple[str | None, str | None],
+    batch: int,
+    others_s: float | None,
+) -> "Server":
+    from thorax.devices.core import require_simulated
+    from thorax.fpga.architecture import Architecture, find_architecture
+    from thorax.fpga.bitstreams import Bitstream, find_bitstream
+    from thorax.fpga.boards import find_board
+    from thorax.ir.graphs import open_graph
+    from thorax.plan.inputs import with_overlay
+
+    bitstream, arch = overlay
+    if (bitstream is None) == (arch is None):
+        raise UsageError("plan-overlay", "--model needs --bitstream or --arch, one of them")
+    chosen: Bitstream | Architecture
+    if bitstream is not None:
+        chosen = find_bitstream(bitstream)
+        board = find_board(chosen.board)
+        require_simulated()
+    else:
+        chosen = find_architecture(arch or "")
+        board = find_board("pac-a10" if chosen.family == "arria10" else "de10-agilex")
+    graph = open_graph(model)
+    with TemporaryDirectory() as folder:
+        return with_overlay(
+            server, graph.name, graph.model, board, chosen, Path(folder) / "cards.json",
+            batch=batch, others_s=others_s,
+        )  # fmt: skip
+
+
+def _arrivals(text: str) -> "Arrivals":
+    from typing import get_args
+
+    from thorax.plan.latency import Arrivals
+
+    for word in get_args(Arrivals):
+        if text == word:
+            found: Arrivals = word
+            return found
+    allowed = ", ".join(get_args(Arrivals))
+    raise UsageError("option-choice", f"--arrivals is {text!r}; allowed are {allowed}")
 
 
 def _readings(text: str) -> "tuple[Reading, ...]":

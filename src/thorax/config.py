@@ -62,7 +62,7 @@ def load(path: Path, model_type: type[SettingsT], overrides: Sequence[str] = ())
     except tomllib.TOMLDecodeError as error:
         raise UsageError("config-syntax", f"{path} is not TOML: {error}") from error
     for override in overrides:
-        _apply(table, override)
+        apply(table, override)
     return check(table, model_type, str(path))
 
 
@@ -90,7 +90,12 @@ def write_effective(model: BaseModel, path: Path) -> None:
     write_text(path, "\n".join(_toml(model, ())).lstrip("\n") + "\n")
 
 
-def _apply(table: dict[str, Any], override: str) -> None:
+def apply(table: dict[str, Any], override: str) -> None:
+    """Put one `a.b=value` into a table, in place.
+
+    Raises:
+        UsageError: `config-override`.
+    """
     dotted, equals, text = override.partition("=")
     keys = [key.strip() for key in dotted.split(".")]
     if not equals or not all(keys):

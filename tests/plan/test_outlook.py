@@ -26,9 +26,9 @@ def test_the_document_has_a_row_for_each_count_and_reading(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     picture = tmp_path / "r740.svg"
-    words = ("plan", "server", "--preset", "r740", "--cards", "0..4", "--figure", picture, "--json")
-    status, out, err = typed(capfd, monkeypatch, *words)
-    assert (status, err) == (0, "")
+    words = ["plan", "server", "--preset", "r740", "--cards", "0..4", "--images", 1000]
+    status, out, _ = typed(capfd, monkeypatch, *words, "--figure", picture, "--json")
+    assert status == 0
     document = json.loads(out)
     assert document["command"] == "plan server"
     assert document["modelled"] is True
@@ -41,10 +41,78 @@ def test_the_document_has_a_row_for_each_count_and_reading(
     assert "prefers-color-scheme" in drawn
 
 
+def test_a_load_gives_watts_and_latency_at_that_load_and_says_what_is_too_much(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    picture = tmp_path / "curve.svg"
+    words = ["plan", "server", "--rate", 200, "--reading", "offload", "--images", 1000]
+    words += ["--latency-limit-ms", 40, "--energy-price", 0.2, "--curve", picture]
+    status, out, _ = typed(capfd, monkeypatch, *words, "--json")
+    assert status == 0
+    document = json.loads(out)
+    by_cards = {row["cards"]: row for row in document["rows"]}
+    assert by_cards[1]["overloaded"] is True
+    assert by_cards[1]["latency_ms"] is None
+    assert by_cards[4]["images_per_s"] == 200
+    assert by_cards[4]["power_w"] < 147.44 + 4 * 43
+    assert by_cards[4]["images_per_s_within_limit"] > 200
+    assert by_cards[4]["cost_per_million_images"]["energy"] > 0
+    assert by_cards[4]["cost_per_million_images"]["total"] is None
+    assert {row["cards"] for row in document["curve"]} == {4}
+    assert "p99" in picture.read_text("utf-8")
+    status, out, _ = typed(capfd, monkeypatch, *words)
+    assert status == 0
+    assert "never" in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_a_server_that_was_written_is_read_back_the_same(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.toml"
+    words = ["plan", "server", "--images", 1000, "--cards", 4]
+    first = typed(capfd, monkeypatch, *words, "--write-file", file, "--json")
+    second = typed(capfd, monkeypatch, *words, "--file", file, "--json")
+    assert first[0] == second[0] == 0
+    assert json.loads(first[1]) == json.loads(second[1])
+    status, out, _ = typed(capfd, monkeypatch, *words, "--set", "cpu.images_per_s=400", "--json")
+    assert status == 0
+    document = json.loads(out)
+    assert document["rows"][0]["cpu_images_per_s"] == 400
+    assert "cpu.images_per_s: given: --set" in document["sources"]
+    assert not [one for one in document["sources"] if one.startswith("speedup")]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--cards", "5"], "plan-cards"),
+        (["--preset", "r741"], "plan-preset"),
+        (["--preset", "r740", "--file", "x.toml"], "plan-server"),
+        (["--arch", "8x48-fp11"], "plan-overlay"),
+        (["--model", "x"], "plan-overlay"),
+        (["--hardware-price", "10"], "plan-prices"),
+        (["--arrivals", "sometimes"], "option-choice"),
+        (["--reading", "aloud"], "option-choice"),
+        (["--figure", "x.png"], "plot-format"),
+        (["--set", "cpu.watts=3"], "config-key"),
+        (["--set", "cpu.power_w=-3"], "config-value"),
+    ],
+)
+def test_each_mistake_has_its_code(
+    words: list[str], code: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, out, err = typed(capfd, monkeypatch, "plan", "server", *words)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"thorax: {code}: ")
+
+
 def test_the_table_says_modelled_and_names_both_efficiencies(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    status, out, _ = typed(capfd, monkeypatch, "plan", "server", "--preset", "r640")
+    status, out, _ = typed(
+        capfd, monkeypatch, "plan", "server", "--preset", "r640", "--images", 1000
+    )
     assert status == 0
     assert max(map(len, out.splitlines())) <= 100
     for words in ("modelled, not measured", "Server img/s/W", "Marginal img/s/W"):

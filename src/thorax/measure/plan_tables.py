@@ -1,13 +1,20 @@
 """Tables of what plans say: everything in them is modelled."""
 
+from collections.abc import Mapping
+from typing import Any, Final
+
 from thorax.measure.modelled import MODELLED
 from thorax.measure.tables import Document, Table, dense, number_text, rate_text
 
-READINGS = {
+_READINGS: Final = {
     "additive": "Additive: the CPU computes too",
     "offload": "Off-load: the CPU only feeds the cards",
 }
-"""What the CPU does while cards compute, in words."""
+
+
+def server_tables(document: Document) -> list[Table]:
+    """Return what a server does and draws, and what that costs if prices or a limit are known."""
+    return [server_table(document), *filter(None, [_cost_table(document)])]
 
 
 def server_table(document: Document) -> Table:
@@ -16,7 +23,10 @@ def server_table(document: Document) -> Table:
     return dense(
         Table(
             f"{document['full_name']}, {document['network']}: {MODELLED}",
-            ("Reading", "Cards", "Images/s", "Times", "W", "Server img/s/W", "Marginal img/s/W"),
+            (
+                *("Reading", "Cards", "Images/s", "Times", "W", "Server img/s/W"),
+                *("Marginal img/s/W", "p50 ms", "p90 ms", "p99 ms", "Slowest"),
+            ),
             tuple(
                 (
                     str(row["reading"]),
@@ -26,6 +36,8 @@ def server_table(document: Document) -> Table:
                     number_text(row["power_w"], ".0f"),
                     number_text(row["images_per_s_per_w"], ".2f"),
                     number_text(row["marginal_images_per_s_per_w"], ".2f"),
+                    *(_latency_text(row["latency_ms"], key) for key in ("p50", "p90", "p99")),
+                    str(row["bound_by"]),
                 )
                 for row in rows
             ),
@@ -36,16 +48,74 @@ def server_table(document: Document) -> Table:
     )
 
 
+def _latency_text(latency: Mapping[str, Any] | None, key: str) -> str:
+    if latency is None:
+        return "never"
+    value = float(latency[key])
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
 def _note(document: Document) -> str:
-    told = [f"{READINGS[name]}." for name in READINGS if _has(document, name)]
+    told = [
+        f"{words}."
+        for name, words in _READINGS.items()
+        if any(row["reading"] == name for row in document["rows"])
+    ]
+    rate = document["offered_images_per_s"]
+    arrivals = {
+        "poisson": "that arrive at random",
+        "constant": "that arrive evenly",
+        "saturated": "fed whenever a request is free",
+    }[document["arrivals"]]
+    if document["arrivals"] == "saturated":
+        load = f"Latency: of images {arrivals}."
+    elif rate is None:
+        share = f"{document['latency_load']:.0%}"
+        load = f"Images/s and W: all busy. Latency: {share} of that many images/s, {arrivals}."
+    else:
+        load = f"All of it: at {rate:g} images/s {arrivals}; never: more than it can answer."
     return " ".join(
         (
             *told,
+            load,
             "Server: images/s of the whole server over its watts. Marginal: what the cards add to "
-            "both. `--json` names the source of every constant.",
+            "both. Times: full rate over that without cards. `--json` names the source of every "
+            "constant.",
         )
     )
 
 
-def _has(document: Document, reading: str) -> bool:
-    return any(row["reading"] == reading for row in document["rows"])
+def _cost_table(document: Document) -> Table | None:
+    limit = document["latency_limit_ms"]
+    priced = any(value is not None for value in document["prices"].values())
+    if limit is None and not priced:
+        return None
+    rows = document["rows"]
+    within = "Images/s" if limit is None else f"Images/s, p99 within {limit:g} ms"
+    return dense(
+        Table(
+            f"Limit and cost of {document['full_name']}: {MODELLED}",
+            (*("Reading", "Cards", within, "kWh", "Energy", "Hardware", "Total"),),
+            tuple(
+                (
+                    str(row["reading"]),
+                    str(row["cards"]),
+                    (
+                        "none"
+                        if row["images_per_s_within_limit"] is None and limit is not None
+                        else rate_text(row["images_per_s_within_limit"])
+                    ),
+                    number_text(row["energy_kwh_per_million_images"], ".3f"),
+                    *(
+                        number_text(row["cost_per_million_images"][key], ",.2f")
+                        for key in ("energy", "hardware", "total")
+                    ),
+                )
+                for row in rows
+            ),
+            (True,) * len(rows),
+            "kWh, energy, hardware, total: of a million images, in the currency of the prices "
+            "given; the watts of idle hours are not in it.",
+            modelled=True,
+        )
+    )

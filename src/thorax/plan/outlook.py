@@ -1,10 +1,42 @@
 """What `thorax plan server` answers: a row for each number of cards and each reading."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 from thorax.errors import UsageError
+from thorax.plan.costs import Prices, cost
+from thorax.plan.latency import IMAGES, Arrivals, Latency, Outcome, highest_rate, load
 from thorax.plan.server import Capacity, Reading, Server, capacity
+
+_CURVE: Final = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97)
+"""Shares of what a server can do that latency is drawn at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a server is asked to do.
+
+    Attributes:
+        images_per_s: that arrive; None: watts are of all that it can do, and latency is that at
+            `share` of it.
+        share: of what it can do, 0-1.
+        arrivals: how images come.
+        limit_s: that p99 is to stay within, None if nobody asks.
+        images: simulated.
+        seed: of the arrivals.
+    """
+
+    images_per_s: float | None = None
+    share: float = 0.8
+    arrivals: Arrivals = "poisson"
+    limit_s: float | None = None
+    images: int = IMAGES
+    seed: int = 0
+
+
+_DEMAND: Final = Demand()
+_PRICES: Final = Prices()
 
 
 def cards_in(text: str) -> tuple[int, ...]:
@@ -27,7 +59,13 @@ def cards_in(text: str) -> tuple[int, ...]:
 
 
 def plan_server(
-    server: Server, cards: Sequence[int], readings: Sequence[Reading]
+    server: Server,
+    cards: Sequence[int],
+    readings: Sequence[Reading],
+    *,
+    demand: Demand = _DEMAND,
+    prices: Prices = _PRICES,
+    on_row: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Return the JSON document of `thorax plan server`.
 
@@ -35,15 +73,18 @@ def plan_server(
         server: any.
         cards: how many, a row each.
         readings: of what the CPU does meanwhile.
+        demand: what is asked of it.
+        prices: that are known.
+        on_row: told 1 after each row.
 
     Raises:
         UsageError: `plan-cards` for more cards than it holds.
     """
-    rows = [
-        _row(capacity(server, count, reading), capacity(server, 0, reading))
-        for reading in readings
-        for count in cards
-    ]
+    rows = []
+    for reading in readings:
+        for count in cards:
+            rows.append(_row(server, count, reading, demand, prices))
+            on_row(1)
     return {
         "command": "plan server",
         "modelled": True,
@@ -51,22 +92,127 @@ def plan_server(
         "full_name": server.full_name,
         "network": server.network,
         "card": None if server.card is None else server.card.name,
+        "arrivals": demand.arrivals,
+        "offered_images_per_s": demand.images_per_s,
+        "latency_load": None if demand.images_per_s is not None else demand.share,
+        "latency_limit_ms": None if demand.limit_s is None else 1e3 * demand.limit_s,
+        "simulated_images": demand.images,
+        "seed": demand.seed,
+        "prices": {
+            "energy": prices.energy,
+            "hardware": prices.hardware,
+            "card": prices.card,
+            "years": prices.years,
+            "utilization": prices.utilization,
+        },
         "sources": list(server.sources),
         "inputs": server.model_dump(mode="json", exclude={"sources"}),
         "rows": rows,
     }
 
 
-def _row(one: Capacity, without: Capacity) -> dict[str, Any]:
+def latency_curve(
+    server: Server, cards: int, reading: Reading, demand: Demand = _DEMAND
+) -> list[dict[str, Any]]:
+    """Return latency at rising shares of what a server can do, a row each.
+
+    Raises:
+        UsageError: `plan-cards`.
+    """
+    most = capacity(server, cards, reading).images_per_s
+    rows = []
+    for share in _CURVE:
+        found = _load(server, cards, reading, share * most, demand)
+        rows.append(
+            {
+                "cards": cards,
+                "reading": reading.value,
+                "images_per_s": share * most,
+                "load": share,
+                "latency_ms": _latency(found.latency),
+                "power_w": found.power_w,
+            }
+        )
+    return rows
+
+
+def _row(
+    server: Server, cards: int, reading: Reading, demand: Demand, prices: Prices
+) -> dict[str, Any]:
+    most = capacity(server, cards, reading)
+    rate = demand.images_per_s
+    asked = demand.share * most.images_per_s if rate is None else rate
+    found = _load(server, cards, reading, asked, demand)
+    full = rate is None
+    images_per_s = most.images_per_s if full else found.images_per_s
+    watts = most.power_w if full else found.power_w
+    price = cost(prices, cards, images_per_s, watts)
     return {
-        "cards": one.cards,
-        "reading": one.reading.value,
-        "images_per_s": one.images_per_s,
-        "cpu_images_per_s": one.cpu_images_per_s,
-        "cards_images_per_s": one.cards_images_per_s,
-        "speedup": one.images_per_s / without.images_per_s,
-        "power_w": one.power_w,
-        "images_per_s_per_w": one.images_per_s_per_w,
-        "marginal_images_per_s_per_w": one.marginal_images_per_s_per_w,
-        "bound_by": one.bound_by,
+        "cards": cards,
+        "reading": reading.value,
+        "images_per_s": images_per_s,
+        "capacity_images_per_s": most.images_per_s,
+        "cpu_images_per_s": most.cpu_images_per_s,
+        "cards_images_per_s": most.cards_images_per_s,
+        "speedup": most.images_per_s / capacity(server, 0, reading).images_per_s,
+        "power_w": watts,
+        "cards_power_w": (most if full else found).cards_power_w,
+        "images_per_s_per_w": None if watts is None else images_per_s / watts,
+        "marginal_images_per_s_per_w": _marginal(most, found, full=full),
+        "bound_by": most.bound_by,
+        "overloaded": found.latency is None,
+        "latency_at_images_per_s": None if found.latency is None else found.images_per_s,
+        "latency_ms": _latency(found.latency),
+        "mean_batch": None if found.latency is None else found.batch,
+        "images_per_s_within_limit": _within(server, cards, reading, demand),
+        "energy_kwh_per_million_images": None if watts is None else watts / images_per_s / 3.6,
+        "cost_per_million_images": {
+            "energy": price.energy,
+            "hardware": price.hardware,
+            "total": price.total,
+        },
+    }
+
+
+def _marginal(most: Capacity, found: Outcome, *, full: bool) -> float | None:
+    return (most if full else found).marginal_images_per_s_per_w
+
+
+def _within(server: Server, cards: int, reading: Reading, demand: Demand) -> float | None:
+    if demand.limit_s is None:
+        return None
+    arrivals: Arrivals = "poisson" if demand.arrivals == "saturated" else demand.arrivals
+    return highest_rate(
+        server,
+        cards,
+        reading,
+        demand.limit_s,
+        arrivals=arrivals,
+        images=demand.images,
+        seed=demand.seed,
+    )
+
+
+def _load(
+    server: Server, cards: int, reading: Reading, images_per_s: float, demand: Demand
+) -> Outcome:
+    return load(
+        server,
+        cards,
+        reading,
+        images_per_s,
+        arrivals=demand.arrivals,
+        images=demand.images,
+        seed=demand.seed,
+    )
+
+
+def _latency(latency: Latency | None) -> dict[str, float] | None:
+    if latency is None:
+        return None
+    return {
+        "mean": 1e3 * latency.mean_s,
+        "p50": 1e3 * latency.p50_s,
+        "p90": 1e3 * latency.p90_s,
+        "p99": 1e3 * latency.p99_s,
     }

@@ -34,11 +34,11 @@ class Step(Settings):
 
     place: Place
     """What it occupies: host, link-in, card or link-out."""
-    image_s: float = Field(0.0, ge=0)
+    image_s: float = Field(default=0.0, ge=0)
     """Seconds for each image of the batch."""
-    images_per_s: float | None = Field(None, gt=0)
+    images_per_s: float | None = Field(default=None, gt=0)
     """The same as a rate, in place of `image_s`."""
-    batch_s: float = Field(0.0, ge=0)
+    batch_s: float = Field(default=0.0, ge=0)
     """Seconds once a batch, however full."""
 
     @model_validator(mode="after")
@@ -59,17 +59,23 @@ class CardModel(Settings):
     name: str
     """Of the card."""
     steps: tuple[Step, ...] = Field(min_length=1)
-    """In order; a network in several subgraphs goes to and fro between host and card."""
-    batch: int = Field(1, ge=1)
+    """In order, some of them above 0 s; several subgraphs go to and fro between host and card."""
+    batch: int = Field(default=1, ge=1)
     """Images of a full batch."""
-    max_delay_s: float = Field(0.0, ge=0)
+    max_delay_s: float = Field(default=0.0, ge=0)
     """Seconds that an image waits for its batch to fill; at 0 what is there leaves at once."""
-    requests: int = Field(4, ge=1)
+    requests: int = Field(default=4, ge=1)
     """Batches on their way through one card at once."""
     power_w: float = Field(gt=0)
     """Watts of one card that is kept busy."""
-    idle_w: float | None = Field(None, ge=0)
+    idle_w: float | None = Field(default=None, ge=0)
     """Watts of one card that waits; without it, it always counts as busy."""
+
+    @model_validator(mode="after")
+    def _takes_time(self) -> "CardModel":
+        if not self.alone_s():
+            raise ValueError("steps that take more than 0 s")
+        return self
 
     def demand_s(self, place: Place) -> float:
         """Return the seconds that a full batch occupies a place for, in all its steps there."""
@@ -85,15 +91,15 @@ class CardModel(Settings):
 class CpuModel(Settings):
     """The processors of a server."""
 
-    images_per_s: float | None = Field(None, gt=0)
+    images_per_s: float | None = Field(default=None, gt=0)
     """Rate of all of them without cards; left out where `speedup` gives it."""
-    streams: int = Field(1, ge=1)
+    streams: int = Field(default=1, ge=1)
     """Images that they compute at once."""
-    cores: int | None = Field(None, ge=1)
+    cores: int | None = Field(default=None, ge=1)
     """Cores; with them, what cards take of the host's time is taken from the rate."""
-    power_w: float = Field(gt=0)
-    """Watts when they compute as fast as they can."""
-    idle_w: float | None = Field(None, ge=0)
+    power_w: float | None = Field(default=None, gt=0)
+    """Watts when they compute as fast as they can; without it no watts are told."""
+    idle_w: float | None = Field(default=None, ge=0)
     """Watts when they do nothing; without it nothing is said of the watts of a partial load."""
 
 
@@ -118,11 +124,11 @@ class Server(Settings):
     """What its maker calls it."""
     network: str
     """What it computes."""
-    max_cards: int | None = Field(None, ge=0)
+    max_cards: int | None = Field(default=None, ge=0)
     """Cards that it holds; without it, any number."""
-    base_w: float = Field(0.0, ge=0)
+    base_w: float = Field(default=0.0, ge=0)
     """Watts of all but processors and cards: fans, memory, disks; drawn always."""
-    host_threads: int | None = Field(None, ge=1)
+    host_threads: int | None = Field(default=None, ge=1)
     """Threads of the host that serve all cards; without it, each card has one of its own."""
     sources: tuple[str, ...] = ()
     """`key: kind: source` of each value; a kind is published, measured, derived, assumed,
@@ -153,7 +159,8 @@ class Capacity:
         cpu_images_per_s: of the processors.
         cards_images_per_s: of all cards.
         bound_by: what limits the cards: a place, or "requests"; "cpu" without cards.
-        power_w: of the whole server; None where `idle_w` of an idle CPU is not known.
+        power_w: of the whole server; None where the CPU's watts are not known.
+        cards_power_w: of all cards.
         marginal_images_per_s_per_w: images/s over watts, both beyond the same host without cards:
             computing under the additive reading, idle under off-load. None without cards.
     """
@@ -164,6 +171,7 @@ class Capacity:
     cards_images_per_s: float
     bound_by: str
     power_w: float | None
+    cards_power_w: float
     marginal_images_per_s_per_w: float | None
 
     @property
@@ -187,16 +195,22 @@ def cards_rate(server: Server, cards: int) -> tuple[float, str]:
     card = server.card
     if not cards or card is None:
         return 0.0, "cpu"
-    rates: dict[str, float] = {}
-    for place in PLACES:
-        if demand_s := card.demand_s(place):
-            shared = place == "host" and server.host_threads is not None
-            servers = server.host_threads if shared and server.host_threads else cards
-            rates[place] = servers * card.batch / demand_s
-    whole_s = sum(card.demand_s(place) for place in PLACES)
-    rates["requests"] = cards * card.requests * card.batch / whole_s
+    rates = {place: cards * rate for place, rate in _rates(card).items()}
+    if server.host_threads is not None and "host" in rates:
+        rates["host"] *= server.host_threads / cards
     bound = min(rates, key=lambda place: rates[place])
     return rates[bound], bound
+
+
+def card_rate(card: CardModel) -> float:
+    """Return images/s of one card that is kept busy, with a thread of the host of its own."""
+    return min(_rates(card).values())
+
+
+def _rates(card: CardModel) -> dict[str, float]:
+    demands_s = {place: card.demand_s(place) for place in PLACES}
+    rates = {place: card.batch / time_s for place, time_s in demands_s.items() if time_s}
+    return rates | {"requests": card.requests * card.batch / sum(demands_s.values())}
 
 
 def cpu_rate(server: Server, reading: Reading) -> float:
@@ -223,7 +237,7 @@ def capacity(server: Server, cards: int, reading: Reading) -> Capacity:
     alone = cpu_rate(server, reading)
     if not cards:
         watts = power_w(server, 0, cpu_load=1.0, card_load=0.0)
-        return Capacity(0, reading, alone, 0.0, bound, watts, None)
+        return Capacity(0, reading, alone, 0.0, bound, watts, 0.0, None)
     taken = _taken(server, added)
     computes = reading is Reading.ADDITIVE
     own = alone * max(0.0, 1 - taken) if computes else 0.0
@@ -234,7 +248,16 @@ def capacity(server: Server, cards: int, reading: Reading) -> Capacity:
     marginal = None
     if watts is not None and host_w is not None and watts > host_w:
         marginal = (own + added - (alone if computes else 0.0)) / (watts - host_w)
-    return Capacity(cards, reading, own, added, bound, watts, marginal)
+    return Capacity(
+        cards,
+        reading,
+        own,
+        added,
+        bound,
+        watts,
+        cards_power_w(server, cards, card_load),
+        marginal,
+    )
 
 
 def check_cards(server: Server, cards: int) -> None:
@@ -268,18 +291,23 @@ def power_w(server: Server, cards: int, *, cpu_load: float, card_load: float) ->
         card_load: share of the time that each card computes, 0-1.
 
     Returns:
-        None where a CPU's idle power is needed and not known.
+        None where a CPU's power is needed and not known.
     """
     cpu = server.cpu
-    if cpu.idle_w is None and cpu_load < 1:
+    if cpu.power_w is None or (cpu.idle_w is None and cpu_load < 1):
         return None
     idle_w = cpu.power_w if cpu.idle_w is None else cpu.idle_w
     watts = server.base_w + idle_w + cpu_load * (cpu.power_w - idle_w)
-    if server.card is not None and cards:
-        card = server.card
-        waits_w = card.power_w if card.idle_w is None else card.idle_w
-        watts += cards * (waits_w + card_load * (card.power_w - waits_w))
-    return watts
+    return watts + cards_power_w(server, cards, card_load)
+
+
+def cards_power_w(server: Server, cards: int, card_load: float) -> float:
+    """Return the watts of so many cards, each of which computes for a share of the time, 0-1."""
+    card = server.card
+    if card is None:
+        return 0.0
+    waits_w = card.power_w if card.idle_w is None else card.idle_w
+    return cards * (waits_w + card_load * (card.power_w - waits_w))
 
 
 def _card_load(server: Server, cards: int, images_per_s: float) -> float:

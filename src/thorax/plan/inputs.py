@@ -1,0 +1,271 @@
+"""What a plan is made from beside a file: benchmarks of this computer, and the model of a card."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import openvino as ov
+
+from thorax.config import apply, check
+from thorax.devices.modelled import Offload, find_offloads, model_offload
+from thorax.devices.partition import partition, set_apart
+from thorax.errors import DataError, UsageError
+from thorax.fpga.architecture import Architecture
+from thorax.fpga.bitstreams import BITSTREAMS, Bitstream
+from thorax.fpga.boards import Board
+from thorax.fpga.card import Card
+from thorax.fpga.card import program as put
+from thorax.fpga.overlay import estimate
+from thorax.fpga.power import IDLE_W, board_power, draw
+from thorax.fpga.workload import Layer, describe
+from thorax.plan.server import CardModel, CpuModel, Place, Server, Step, card_rate
+
+_PLACES: Final[Mapping[str, Place]] = {
+    "preprocess": "host",
+    "to DDR": "link-in",
+    "execute": "card",
+    "from DDR": "link-out",
+    "postprocess": "host",
+    "other devices": "host",
+}
+"""Where the stages of `thorax.devices.modelled` happen."""
+
+_STEPS: Final[tuple[Place, ...]] = ("host", "link-in", "card", "link-out", "host", "host")
+"""Where the six steps of a subgraph on a card happen."""
+
+_DEVICE: Final = "FPGA.0"
+
+
+def with_benchmark(server: Server, path: Path) -> Server:
+    """Return a server whose CPU or card is that of what `thorax benchmark --json` printed.
+
+    A benchmark on the CPU gives rate and streams, and the watts of the whole computer if it had a
+    meter; one with a simulated card gives the card's stages, as modelled, those of other devices as
+    measured.
+
+    Raises:
+        DataError: `plan-measured-unreadable` for a file that is no JSON.
+        UsageError: `plan-measured` for what is no offline benchmark of a CPU or a card.
+    """
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            "plan-measured-unreadable",
+            f"{path}: {error}; give a file that thorax benchmark --json wrote",
+        ) from error
+    if not isinstance(document, dict) or document.get("command") != "benchmark":
+        raise _refuse(path, "is no benchmark")
+    if document.get("scenario") != "offline":
+        raise _refuse(path, f"is of the scenario {document.get('scenario')!r}")
+    if document.get("valid") is False:
+        raise _refuse(path, "says that it is not valid")
+    if isinstance(document.get("modelled"), Mapping):
+        return _with_card(server, document, path)
+    if document.get("device") != "CPU" or document.get("simulated"):
+        raise _refuse(path, f"is of the device {document.get('device')!r}")
+    return _with_cpu(server, document, path)
+
+
+def _refuse(path: Path, why: str) -> UsageError:
+    return UsageError(
+        "plan-measured",
+        f"{path} {why}; give offline benchmarks with -d CPU, or with one card as FPGA.0 or"
+        " HETERO:FPGA.0,CPU",
+    )
+
+
+def _with_cpu(server: Server, document: Mapping[str, Any], path: Path) -> Server:
+    """Return a server with the CPU of a benchmark; unmeasured watts are unknown."""
+    power = document.get("power") or {}
+    watts, idle_w = document.get("power_w"), power.get("idle_w")
+    source = f"measured: {path.name}"
+    cpu = CpuModel(
+        images_per_s=float(document["images_per_s"]),
+        streams=int(document.get("streams") or 1),
+        power_w=None if watts is None else float(watts),
+        idle_w=None if idle_w is None else float(idle_w),
+    )
+    meter = document.get("energy_source", "none")
+    told = [f"cpu.images_per_s: {source}", f"cpu.streams: {source}"]
+    if watts is not None:
+        # A meter's watts are of all that it measures: base power is in them.
+        kind = "modelled" if power.get("modelled") else "measured"
+        told += [
+            f"{key}: {kind}: {path.name}, {meter}"
+            for key, value in (("cpu.power_w", watts), ("cpu.idle_w", idle_w))
+            if value is not None
+        ]
+        told.append(f"base_w: measured: within cpu.power_w, {path.name}")
+    return _changed(
+        server, told, ("cpu.", "base_w", "speedup"),
+        network=str(document.get("model", server.network)), cpu=cpu, speedup=None, base_w=0.0,
+    )  # fmt: skip
+
+
+def _with_card(server: Server, document: Mapping[str, Any], path: Path) -> Server:
+    """Return a server with the card of a benchmark: its stages as modelled."""
+    modelled = document["modelled"]
+    batch = int(document.get("batch") or 1)
+    steps, names = [], set()
+    for stage in modelled["stages"]:
+        name, _, what = str(stage["name"]).partition(" ")
+        if stage["name"] == "other devices":
+            what = "other devices"
+        else:
+            names.add(name)
+        steps.append(Step(place=_PLACES[what], image_s=float(stage["time_s"]) / batch))
+    if len(names) != 1:
+        raise _refuse(path, f"is of {len(names)} cards")
+    watts = modelled.get("power_w")
+    if watts is None:
+        raise _refuse(path, "says nothing of the watts of its card")
+    card = CardModel(name=f"{names.pop()} of {path.name}", steps=tuple(steps), batch=batch,
+                     requests=_requests(steps), power_w=float(watts))  # fmt: skip
+    told = [
+        f"card.steps: modelled: {path.name}; other devices measured",
+        f"card.power_w: modelled: {path.name}: {modelled.get('source', '')}",
+    ]
+    return _with(server, card, told, str(document.get("model", server.network)))
+
+
+def with_overlay(
+    server: Server,
+    name: str,
+    model: ov.Model,
+    board: Board,
+    overlay: Bitstream | Architecture,
+    state: Path,
+    *,
+    batch: int = 1,
+    others_s: float | None = None,
+) -> Server:
+    """Return a server whose card is that of the cycle model, for a network.
+
+    Args:
+        server: gives all but the card.
+        name: of the network.
+        model: the network; layers are renamed where two share a name.
+        board: that carries the overlay.
+        overlay: a bitstream, which computes the layers that it can, each subgraph in its turn; or
+            an architecture, which is taken to compute all of them.
+        state: file to keep the state of a card of one's own in, which is written.
+        batch: images of a batch.
+        others_s: seconds of an image in the layers that stay on the CPU; None: not counted.
+
+    Raises:
+        UsageError: `plan-power` where nothing is published of the watts of the board.
+        DeviceError: as `partition`.
+    """
+    set_apart(model)
+    steps: list[Step] = []
+    if isinstance(overlay, Bitstream):
+        cards = {one.name: one for one in put(_DEVICE, overlay.name, board=board.name, state=state)}
+        split = partition(model, f"HETERO:{_DEVICE},CPU", state=state)
+        parts = [model_offload(one, batch=batch) for one in find_offloads(model, split, cards)]
+        layers = tuple(layer for part in parts for layer in part.offload.layers)
+        architecture = overlay.architecture
+        for part in parts:
+            steps += _steps(part.steps_s, batch)
+    else:
+        layers, architecture = tuple(describe(model)), overlay
+        steps += _steps(_whole(model, layers, overlay, board, batch), batch)
+    if others_s:
+        steps.append(Step(place="host", image_s=others_s))
+    draft = CardModel(name=board.full_name, steps=tuple(steps), batch=batch,
+                      requests=_requests(steps), power_w=1.0)  # fmt: skip
+    load = sum(layer.macs for layer in layers) * card_rate(draft)
+    drawn = draw(board, architecture, load)
+    if drawn.power_w is None:
+        raise UsageError(
+            "plan-power",
+            f"nothing is published of the watts of {board.name} under load; plan with --file and"
+            " card.power_w",
+        )
+    known = board_power(board, architecture, 0.0) is not None
+    card = draft.model_copy(update={"power_w": drawn.power_w, "idle_w": IDLE_W if known else None})
+    told = [
+        f"card.steps: modelled: {name} on {architecture.name}, cycle model of docs/fpga.md",
+        f"card.power_w: modelled: {drawn.source}",
+        *(["card.idle_w: calibrated: as card.power_w"] if known else []),
+        f"card.requests: derived: one for each of {len(steps)} steps",
+    ]
+    if others_s is None and isinstance(overlay, Bitstream):
+        told.append("card.steps.others: assumed: layers that stay on the CPU take no time")
+    elif others_s:
+        told.append("card.steps.others: as given")
+    return _with(server, card, told, name)
+
+
+def _steps(steps_s: tuple[float, ...], batch: int) -> list[Step]:
+    return [
+        Step(place=place, image_s=time_s / batch)
+        for place, time_s in zip(_STEPS, steps_s, strict=True)
+    ]
+
+
+def _whole(
+    model: ov.Model, layers: tuple[Layer, ...], overlay: Architecture, board: Board, batch: int
+) -> tuple[float, ...]:
+    """Return the six steps of a whole network on an architecture, seconds of a batch."""
+    # Host and link are the same under any bitstream; one stands in where none holds this overlay.
+    holder = Card(_DEVICE, board, next(iter(BITSTREAMS.values())), None)
+    given, answered = (
+        tuple(int(np.prod(list(port.get_shape())[1:])) for port in ports)
+        for ports in (model.inputs, model.outputs)
+    )
+    steps_s = list(model_offload(Offload(0, holder, layers, given, answered), batch=batch).steps_s)
+    steps_s[_STEPS.index("card")] = estimate(layers, overlay, batch=batch).latency_s
+    return tuple(steps_s)
+
+
+def _requests(steps: list[Step]) -> int:
+    """Return requests enough to keep every place busy: one a step."""
+    return max(4, len(steps))
+
+
+def _with(server: Server, card: CardModel, told: list[str], network: str) -> Server:
+    """Return a server with another card; of a ratio that was published of the old, no rate."""
+    if server.speedup is not None:
+        raise UsageError(
+            "plan-cpu-rate",
+            f"the CPU's rate of {server.name} follows from its own cards; measure it"
+            " (--measured), or give --set cpu.images_per_s=N",
+        )
+    if server.network != network:
+        network = f"{server.network} on the CPU, {network} on cards"
+    return _changed(server, told, ("card.",), card=card, network=network)
+
+
+def changed(server: Server, settings: Sequence[str]) -> Server:
+    """Return a server with other constants, each `key=value`; their sources are the command line.
+
+    Raises:
+        UsageError: as `thorax.config.load`.
+    """
+    if not settings:
+        return server
+    table = server.model_dump(mode="json", exclude_none=True)
+    for setting in settings:
+        apply(table, setting)
+    keys = tuple(setting.partition("=")[0].strip() for setting in settings)
+    kept = [one for one in server.sources if not one.startswith(tuple(f"{key}:" for key in keys))]
+    table["sources"] = [*kept, *(f"{key}: given: --set" for key in keys)]
+    if "cpu.images_per_s" in keys:
+        # A rate that is given takes the place of the ratio that it would follow from.
+        table.pop("speedup", None)
+        table["sources"] = [one for one in table["sources"] if not one.startswith("speedup:")]
+    return check(table, Server, server.name)
+
+
+def _changed(
+    server: Server,
+    told: list[str],
+    gone: tuple[str, ...],
+    **update: Any,  # noqa: ANN401
+) -> Server:
+    kept = [one for one in server.sources if not one.startswith(gone)]
+    changed = server.model_copy(update={**update, "sources": (*kept, *told)})
+    return check(changed.model_dump(mode="json", exclude_none=True), Server, server.name)

@@ -1,0 +1,216 @@
+"""How long images wait in a server under a load, simulated in virtual time: modelled."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from thorax.plan.server import Capacity, Reading, Server, capacity, cards_power_w, power_w
+from thorax.plan.simulation import Lane, Network, Run, Visit, arrive, saturate, simulate
+
+Arrivals = Literal["poisson", "constant", "saturated"]
+
+IMAGES: Final = 20_000
+"""Simulated unless told otherwise: p99 then stands on 180 slower ones."""
+
+_WARM_UP: Final = 0.1
+"""Share of the images that come first, find the server empty and are left out."""
+
+_STEPS: Final = 12
+"""Halvings of the search for the highest rate, to 1/4096 of what the server can do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Seconds from arrival to answer, over images: modelled."""
+
+    mean_s: float
+    p50_s: float
+    p90_s: float
+    p99_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a server does under a load: modelled.
+
+    Attributes:
+        images_per_s: that arrive and are answered.
+        latency: None where more arrive than it can answer.
+        cpu_load: share of the time that the processors compute, 0-1.
+        card_load: share of the time that a card computes, 0-1.
+        batch: images of a batch on the cards and the CPU on average.
+        power_w: of the whole server, None where the CPU's watts are not known.
+        cards_power_w: of all cards.
+        marginal_images_per_s_per_w: images/s of the cards over the watts of the cards and of
+            feeding them; None without cards, or without a load that can be kept up.
+    """
+
+    images_per_s: float
+    latency: Latency | None
+    cpu_load: float
+    card_load: float
+    batch: float
+    power_w: float | None
+    cards_power_w: float
+    marginal_images_per_s_per_w: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stations:
+    """A server as a network of stations.
+
+    Attributes:
+        network: with a lane for each card, and for the CPU where it computes.
+        host: numbers of the stations of host threads.
+        cards: numbers of the stations of the cards themselves.
+        cpu: number of the station of the CPU's streams, None where it does not compute.
+    """
+
+    network: Network
+    host: tuple[int, ...]
+    cards: tuple[int, ...]
+    cpu: int | None
+
+
+def lay_out(server: Server, cards: int, reading: Reading) -> Stations:
+    """Return the stations of a server with so many cards.
+
+    Raises:
+        UsageError: as `capacity`.
+    """
+    found = capacity(server, cards, reading)
+    servers: list[int] = []
+    lanes: list[Lane] = []
+    hosts: list[int] = []
+    own: list[int] = []
+
+    def station(count: int) -> int:
+        servers.append(count)
+        return len(servers) - 1
+
+    if cards and server.card is not None:
+        card = server.card
+        shared = None if server.host_threads is None else station(server.host_threads)
+        for _ in range(cards):
+            places = {
+                "host": station(1) if shared is None else shared,
+                "link-in": station(1),
+                "card": station(1),
+                "link-out": station(1),
+            }
+            hosts.append(places["host"])
+            own.append(places["card"])
+            route = tuple(
+                Visit(places[step.place], step.time_s(1) - step.batch_s, step.batch_s)
+                for step in card.steps
+            )
+            rate = found.cards_images_per_s / cards
+            lanes.append(Lane(route, rate, card.batch, card.max_delay_s, card.requests))
+    cpu = None
+    if found.cpu_images_per_s:
+        streams = server.cpu.streams
+        cpu = station(streams)
+        visit = Visit(cpu, streams / found.cpu_images_per_s)
+        lanes.append(Lane((visit,), found.cpu_images_per_s, requests=streams))
+    return Stations(
+        Network(tuple(servers), tuple(lanes)), tuple(dict.fromkeys(hosts)), tuple(own), cpu
+    )
+
+
+def load(
+    server: Server,
+    cards: int,
+    reading: Reading,
+    images_per_s: float,
+    *,
+    arrivals: Arrivals = "poisson",
+    images: int = IMAGES,
+    seed: int = 0,
+) -> Outcome:
+    """Return what a server does with so many images a second, or with all that it can take.
+
+    Args:
+        server: any.
+        cards: how many.
+        reading: what the CPU does meanwhile.
+        images_per_s: that arrive; of no meaning for saturated arrivals.
+        arrivals: at random (Poisson), evenly, or one whenever a request is free.
+        images: simulated.
+        seed: of the arrivals.
+
+    Raises:
+        UsageError: as `capacity`.
+    """
+    found = capacity(server, cards, reading)
+    if arrivals != "saturated" and images_per_s >= found.images_per_s:
+        return _overloaded(found)
+    made = lay_out(server, cards, reading)
+    if arrivals == "saturated":
+        run = saturate(made.network, images)
+        images_per_s = run.images_per_s()
+    else:
+        run = simulate(made.network, arrive(arrivals, images_per_s, images, seed))
+    card_load = _share(run, made.cards, made)
+    host_load = sum(run.busy_s[number] for number in made.host) / run.window_s
+    taken = min(1.0, host_load / server.cpu.cores) if server.cpu.cores else 0.0
+    computes = 0.0 if made.cpu is None else _share(run, (made.cpu,), made)
+    cpu_load = min(1.0, taken + computes)
+    watts = power_w(server, cards, cpu_load=cpu_load, card_load=card_load)
+    beside_w = power_w(server, 0, cpu_load=computes, card_load=0.0)
+    marginal = None
+    if cards and watts is not None and beside_w is not None and watts > beside_w:
+        on_cards = float(np.count_nonzero(run.lanes < cards)) / len(run.lanes)
+        marginal = on_cards * images_per_s / (watts - beside_w)
+    batch = len(run.arrivals_s) / run.batches
+    return Outcome(images_per_s, _latency(run), cpu_load, card_load, batch, watts,
+                   cards_power_w(server, cards, card_load), marginal)  # fmt: skip
+
+
+def _overloaded(found: Capacity) -> Outcome:
+    """Return what a server does that more arrive at than it can answer: all that it can."""
+    marginal = found.marginal_images_per_s_per_w
+    return Outcome(found.images_per_s, None, 1.0, 1.0, 1.0, found.power_w, found.cards_power_w,
+                   marginal)  # fmt: skip
+
+
+def highest_rate(
+    server: Server,
+    cards: int,
+    reading: Reading,
+    limit_s: float,
+    *,
+    arrivals: Arrivals = "poisson",
+    images: int = IMAGES,
+    seed: int = 0,
+) -> float | None:
+    """Return the most images/s whose p99 stays within a limit, by halving; None if none does.
+
+    p99 is taken to grow with the rate; arrivals of all rates are those of one seed, stretched.
+
+    Raises:
+        UsageError: as `capacity`.
+    """
+    most = capacity(server, cards, reading).images_per_s
+    low, high = 0.0, 1.0
+    for _ in range(_STEPS):
+        share = (low + high) / 2
+        found = load(
+            server, cards, reading, share * most, arrivals=arrivals, images=images, seed=seed
+        )
+        within = found.latency is not None and found.latency.p99_s <= limit_s
+        low, high = (share, high) if within else (low, share)
+    return low * most if low else None
+
+
+def _share(run: Run, stations: tuple[int, ...], made: Stations) -> float:
+    if not stations:
+        return 0.0
+    able = sum(made.network.servers[number] for number in stations) * run.window_s
+    return min(1.0, sum(run.busy_s[number] for number in stations) / able)
+
+
+def _latency(run: Run) -> Latency:
+    kept = run.latencies_s[int(len(run.latencies_s) * _WARM_UP) :]
+    p50, p90, p99 = (float(value) for value in np.quantile(kept, (0.5, 0.9, 0.99)))
+    return Latency(float(kept.mean()), p50, p90, p99)

@@ -1,0 +1,150 @@
+"""Servers made from measurements of this computer and from the model of a card."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+import pytest
+
+from thorax.artifact import Artifact
+from thorax.devices.modelled import find_offloads, forecast
+from thorax.devices.partition import partition
+from thorax.errors import DataError, UsageError
+from thorax.fpga.architecture import find_architecture
+from thorax.fpga.bitstreams import find_bitstream
+from thorax.fpga.boards import find_board
+from thorax.fpga.card import list_cards, program
+from thorax.fpga.overlay import estimate
+from thorax.fpga.workload import describe
+from thorax.plan.inputs import changed, with_benchmark, with_overlay
+from thorax.plan.presets import find_preset
+from thorax.plan.server import Reading, capacity, card_rate
+
+BITSTREAM = "2019R1_RC_FP11_ResNet_SqueezeNet_VGG"
+
+
+def written(folder: Path, **changes: Any) -> Path:  # noqa: ANN401
+    path = folder / "benchmark.json"
+    document = {
+        "command": "benchmark", "scenario": "offline", "device": "CPU", "model": "mine",
+        "images_per_s": 80.0, "streams": 2, "power_w": None, "energy_source": "none",
+        "simulated": False,
+    }  # fmt: skip
+    path.write_text(json.dumps(document | changes), "utf-8")
+    return path
+
+
+def test_a_benchmark_gives_the_cpu_its_rate_and_unmeasured_watts_stay_unknown(
+    tmp_path: Path,
+) -> None:
+    made = with_benchmark(find_preset("r740"), written(tmp_path))
+    assert (made.cpu.images_per_s, made.cpu.streams, made.speedup) == (80.0, 2, None)
+    found = capacity(made, 2, Reading.ADDITIVE)
+    assert found.images_per_s == pytest.approx(80 + 2 * 104.92)
+    assert found.power_w is None
+    assert found.images_per_s_per_w is None
+    assert not [one for one in made.sources if one.startswith(("speedup", "cpu.power_w"))]
+
+
+def test_a_benchmark_with_a_meter_gives_watts(tmp_path: Path) -> None:
+    path = written(tmp_path, power_w=60.0, energy_source="rapl", power={"idle_w": 20.0})
+    made = with_benchmark(find_preset("r740-2019"), path)
+    assert capacity(made, 0, Reading.OFFLOAD).power_w == 60.0
+    assert "cpu.power_w: measured: benchmark.json, rapl" in made.sources
+    assert capacity(made, 1, Reading.OFFLOAD).power_w == 20.0 + 50.0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"command": "validate"}, {"scenario": "server"}, {"device": "GPU"},
+        {"simulated": True}, {"valid": False},
+    ],
+)  # fmt: skip
+def test_what_is_no_offline_benchmark_of_a_cpu_is_refused(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError, match="plan-measured"):
+        with_benchmark(find_preset("r740"), written(tmp_path, **changes))
+
+
+def test_a_file_that_is_no_json_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text("{", "utf-8")
+    with pytest.raises(DataError, match="plan-measured-unreadable"):
+        with_benchmark(find_preset("r740"), path)
+
+
+def test_a_card_of_a_bitstream_is_as_fast_as_its_forecast(
+    tiny_fp32: Artifact, tmp_path: Path
+) -> None:
+    path = tiny_fp32.path / "model.xml"
+    board, bitstream = find_board("pac-a10"), find_bitstream(BITSTREAM)
+    server = find_preset("r740-2019")
+    model = ov.Core().read_model(path)
+    made = with_overlay(server, "tiny", model, board, bitstream, tmp_path / "a.json")
+    state = tmp_path / "b.json"
+    program("FPGA.0", BITSTREAM, state=state)
+    graph = ov.Core().read_model(path)
+    split = partition(graph, "HETERO:FPGA.0,CPU", state=state)
+    cards = {card.name: card for card in list_cards(state)}
+    wanted = forecast(find_offloads(graph, split, cards))
+    assert made.card is not None
+    execute_s = next(one.time_s for one in wanted.stages if one.name == "FPGA.0 execute")
+    assert made.card.demand_s("card") == pytest.approx(execute_s)
+    assert made.card.alone_s() == pytest.approx(wanted.latency_s)
+    # One thread of the host does both its stages, which the forecast gives a thread each.
+    assert card_rate(made.card) <= wanted.images_per_s * (1 + 1e-9)
+    assert made.card.idle_w == pytest.approx(39.5, abs=0.1)
+    assert made.card.power_w > 39.6
+
+
+def test_a_card_of_an_architecture_computes_everything(tiny_fp32: Artifact, tmp_path: Path) -> None:
+    model = ov.Core().read_model(tiny_fp32.path / "model.xml")
+    architecture = find_architecture("8x48-fp11")
+    made = with_overlay(
+        find_preset("r740-2019"), "tiny", model, find_board("pac-a10"), architecture, tmp_path / "s"
+    )
+    assert made.card is not None
+    rate = estimate(tuple(describe(model)), architecture).images_per_s
+    assert made.card.demand_s("card") == pytest.approx(1 / rate)
+    assert made.network == "ResNet-50 on the CPU, tiny on cards"
+
+
+def test_a_card_cannot_change_under_a_ratio_that_was_published_of_another(
+    tiny_fp32: Artifact, tmp_path: Path
+) -> None:
+    model = ov.Core().read_model(tiny_fp32.path / "model.xml")
+    overlay = find_architecture("8x48-fp11")
+    board = find_board("pac-a10")
+    with pytest.raises(UsageError, match="plan-cpu-rate"):
+        with_overlay(find_preset("r740"), "tiny", model, board, overlay, tmp_path / "s")
+    free = changed(find_preset("r740"), ["cpu.images_per_s=300"])
+    made = with_overlay(free, "tiny", model, board, overlay, tmp_path / "s")
+    assert made.cpu.images_per_s == 300
+
+
+def test_a_board_of_unknown_watts_is_refused(tiny_fp32: Artifact, tmp_path: Path) -> None:
+    model = ov.Core().read_model(tiny_fp32.path / "model.xml")
+    overlay = find_architecture("8x48-fp11")
+    with pytest.raises(UsageError, match="plan-power"):
+        with_overlay(
+            find_preset("r740-2019"), "tiny", model, find_board("a10dk"), overlay, tmp_path / "s"
+        )
+
+
+def test_a_benchmark_of_a_card_gives_its_stages(tmp_path: Path) -> None:
+    stages = [
+        {"name": f"FPGA.0 {name}", "time_s": time_s, "origin": "modelled"}
+        for name, time_s in (("preprocess", 1e-4), ("to DDR", 2e-4), ("execute", 9e-3),
+                             ("from DDR", 5e-5), ("postprocess", 9e-6))
+    ]  # fmt: skip
+    stages.append({"name": "other devices", "time_s": 1e-3, "origin": "measured"})
+    modelled = {"stages": stages, "power_w": 43.0, "source": "as told"}
+    path = written(tmp_path, device="HETERO:FPGA.0,CPU", simulated=True, modelled=modelled)
+    made = with_benchmark(find_preset("r740-2019"), path)
+    assert made.card is not None
+    assert made.card.demand_s("card") == pytest.approx(9e-3)
+    assert made.card.demand_s("host") == pytest.approx(1.109e-3)
+    assert made.card.power_w == 43.0
