@@ -1,7 +1,7 @@
 """The commands that measure: accuracy, speed, and the page that shows both."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from typer import Argument, Option
@@ -20,6 +20,10 @@ from thorax.cli_power import (
     tell_energy,
 )
 from thorax.errors import UsageError
+
+if TYPE_CHECKING:
+    from thorax.artifact import Artifact
+    from thorax.devices.engine import Engine
 
 measure_app = typer.Typer()
 
@@ -115,6 +119,9 @@ def score(
     console.emit(document, as_json=json, show=show)
 
 
+_COMPARING: Final = "Comparing"
+
+
 @measure_app.command(
     epilog="Example:  thorax benchmark model-int8 -d CPU --duration 10 --json > int8.json"
 )
@@ -126,6 +133,20 @@ def benchmark(
         Path | None, Option(help="Folder of radiographs to feed; default: fixed noise.")
     ] = None,
     duration: Annotated[float, Option(help="Seconds to measure, after 1 s of warm-up.")] = 10.0,
+    baseline: Annotated[
+        Path | None,
+        Option(
+            help="JSON of an earlier run, or an artifact to take turns with: a sure loss fails.",
+            rich_help_panel=_COMPARING,
+        ),
+    ] = None,
+    max_loss: Annotated[
+        float,
+        Option(help="Fraction of speed that --baseline may lose.", rich_help_panel=_COMPARING),
+    ] = 0.05,
+    rounds: Annotated[
+        int, Option(help="Turns of each, beside an artifact.", rich_help_panel=_COMPARING)
+    ] = 15,
     power: Power = "none",
     power_interval: Interval = None,
     idle_s: Idle = 5.0,
@@ -140,6 +161,7 @@ def benchmark(
     from thorax.devices.engine import compile as compile_artifact
     from thorax.devices.extensions import add_extensions
     from thorax.measure import run
+    from thorax.measure.baseline import comparison_table, open_baseline, require_held
     from thorax.measure.forecast import forecast_engine
     from thorax.measure.modelled import modelled_table
     from thorax.measure.power_tables import power_table
@@ -151,8 +173,25 @@ def benchmark(
         allowed = ", ".join(run.SCENARIOS)
         raise UsageError("scenario", f"scenario is {scenario!r}; allowed are {allowed}")
     artifact = load(model)
-    engine = compile_artifact(
-        artifact, device, hint="throughput" if scenario == "offline" else "latency"
+
+    def prepare(one: "Artifact") -> "Engine":
+        return compile_artifact(
+            one, device, hint="throughput" if scenario == "offline" else "latency"
+        )
+
+    engine = prepare(artifact)
+    compare = (
+        open_baseline(
+            baseline,
+            engine,
+            scenario,
+            prepare=prepare,
+            duration_s=duration,
+            rounds=rounds,
+            max_loss=max_loss,
+        )
+        if baseline
+        else None
     )
     files = list(find_files([images])) if images else []
     prepared = run.read_images(files, artifact.card.input) if images else ()
@@ -167,12 +206,22 @@ def benchmark(
     energy = sampler.energy(measurement.begin_s, measurement.begin_s + measurement.window_s)
     document = run.document(engine, measurement, forecast_engine(engine, measure=True))
     document |= energy.document(measurement.images_per_s)
+    comparison = compare(document) if compare else None
+    if comparison:
+        document["baseline"] = comparison.document()
 
     def show() -> None:
-        console.show(speed_table([document]), power_table([document]), modelled_table([document]))
+        console.show(
+            speed_table([document]),
+            power_table([document]),
+            modelled_table([document]),
+            comparison_table(document["baseline"]) if comparison else None,
+        )
 
     console.emit(document, as_json=json, show=show)
     tell_energy(energy)
+    if comparison:
+        require_held(comparison)
 
 
 @measure_app.command(

@@ -5,16 +5,18 @@ counts when it is sure: when all of its interval lies beyond the limit.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 
+from thorax.artifact import Artifact, load
 from thorax.devices import timing
 from thorax.devices.engine import Engine
 from thorax.errors import DataError, ModelError, UsageError
+from thorax.measure.run import describe, environment
 from thorax.measure.spread import CONFIDENCE, Interval, median_of_turns, ratio_of_runs
 from thorax.measure.tables import Document, Table, number_text, rate_text
 
@@ -23,6 +25,9 @@ ROUNDS: Final = 15
 """Turns of each artifact: the interval of their median lies between the 4th and the 12th."""
 
 Verdict = Literal["loss", "held", "undecided"]
+
+_IN_TURNS: Final = ("offline", "single-stream")
+"""Scenarios that two artifacts can take turns in."""
 
 _SAME: Final = {
     "topology": "network",
@@ -166,12 +171,7 @@ def require_comparable(mine: Document, baseline: Document, *, name: str) -> None
         UsageError: `baseline-simulated`, `baseline-hardware` or `baseline-other`.
     """
     for document, whose in ((mine, "this run"), (baseline, name)):
-        if document.get("simulated"):
-            raise UsageError(
-                "baseline-simulated",
-                f"{whose} has a simulated card in it, whose time is that of its emulation; "
-                "compare what was measured",
-            )
+        _refuse_emulation(whose, simulated=bool(document.get("simulated")))
     here, there = hardware(mine), hardware(baseline)
     if here != there:
         raise UsageError(
@@ -193,6 +193,15 @@ def require_comparable(mine: Document, baseline: Document, *, name: str) -> None
         )
 
 
+def _refuse_emulation(whose: str, *, simulated: bool) -> None:
+    if simulated:
+        raise UsageError(
+            "baseline-simulated",
+            f"{whose} has a simulated card in it, whose time is that of its emulation; compare "
+            "what was measured",
+        )
+
+
 def hardware(document: Document) -> str:
     """Return the names of the devices that a document was measured on, and its processors."""
     environment = document.get("environment") or {}
@@ -201,6 +210,68 @@ def hardware(document: Document) -> str:
     told = [str(names[one]) for one in used if one in names]
     count = environment.get("processors")
     return ", ".join([*told, *([f"{count} processors"] if count else [])])
+
+
+Compare = Callable[[Document], Comparison]
+"""Takes the document of a run that was measured, and compares."""
+
+
+def open_baseline(
+    path: Path,
+    engine: Engine,
+    scenario: str,
+    *,
+    prepare: Callable[[Artifact], Engine],
+    duration_s: float,
+    rounds: int = ROUNDS,
+    max_loss: float = MAX_LOSS,
+) -> Compare:
+    """Return what compares a run with a baseline; what cannot be is refused before it is measured.
+
+    Args:
+        path: what `thorax benchmark --json` printed, or the folder of an artifact, which is then
+            measured in turns with this one.
+        engine: of this run.
+        scenario: that it is measured in.
+        prepare: compiles an artifact as `engine` was.
+        duration_s: that each artifact is measured for in all its turns.
+        rounds: turns of each artifact.
+        max_loss: fraction of speed that may be lost.
+
+    Raises:
+        UsageError: `baseline-scenario` for turns in another scenario than offline and
+            single-stream; as `require_limits` and `require_comparable`.
+        DataError: as `read_baseline`.
+        ModelError: as `thorax.artifact.load`.
+    """
+    require_limits(max_loss, rounds)
+    mine = {**describe(engine), "scenario": scenario, "environment": environment()}
+    if not path.is_dir():
+        earlier = read_baseline(path)
+        require_comparable(mine, earlier, name=path.name)
+
+        def compare(document: Document) -> Comparison:
+            require_comparable(document, earlier, name=path.name)
+            return compare_runs(document, earlier, name=path.name, max_loss=max_loss)
+
+        return compare
+    if scenario not in _IN_TURNS:
+        raise UsageError(
+            "baseline-scenario",
+            f"scenario is {scenario}; artifacts take turns in {' and '.join(_IN_TURNS)}: give the "
+            "document of an earlier run",
+        )
+    rival = prepare(load(path))
+    for one, name in ((engine, "this run"), (rival, path.name)):
+        _refuse_emulation(name, simulated=one.simulated)
+    return lambda _: compare_in_turns(
+        (engine, rival),
+        scenario,
+        name=path.name,
+        duration_s=duration_s,
+        rounds=rounds,
+        max_loss=max_loss,
+    )
 
 
 def compare_runs(

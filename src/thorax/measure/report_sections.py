@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from thorax.measure.baseline import comparison_table
 from thorax.measure.buyers_plot import power_plot
 from thorax.measure.buyers_table import buyers_csv, buyers_table, csv_link, offers
 from thorax.measure.cluster_tables import cluster_tables
@@ -24,6 +25,7 @@ from thorax.measure.plots import (
     speed_plot,
     training_plot,
 )
+from thorax.measure.power_tables import energy_table, power_table
 from thorax.measure.report_parts import Section
 from thorax.measure.roofline import analyze_tables, has_roofs, roofline_plot
 from thorax.measure.sharpness import sharpness_plots, sharpness_table
@@ -93,7 +95,9 @@ def speed_section(documents: Sequence[Document], optimized: Sequence[Document]) 
     plots = (Markup(speed_plot(bars)),) if bars else ()
     tables = [
         speed_table(documents) if documents else None,
+        power_table(documents),
         modelled_table(documents),
+        *(comparison_table(one["baseline"]) for one in documents if one.get("baseline")),
         artifact_table(optimized) if optimized else None,
         tried_table(optimized),
     ]
@@ -191,6 +195,13 @@ def cluster_section(documents: Sequence[Document]) -> Section | None:
         return None
     tables = [table for document in documents for table in cluster_tables(document)]
     return Section("cluster", "Cluster", tables=tuple(tables))
+
+
+def energy_section(documents: Sequence[Document]) -> Section | None:
+    """Return what meters said, of documents of `power watch` and `power energy`."""
+    if not documents:
+        return None
+    return Section("energy", "Energy", tables=tuple(map(energy_table, documents)))
 
 
 def plans_section(documents: Sequence[Document]) -> Section | None:
