@@ -118,13 +118,35 @@ def powered(document: dict[str, Any], power_w: float, idle_w: float) -> dict[str
     }  # fmt: skip
 
 
+def watched() -> dict[str, Any]:
+    """What `thorax power watch` prints when it ends."""
+    devices = {
+        name: {"energy_j": power_w * 60, "power_w": power_w, "counted": name != "dram"}
+        for name, power_w in (("package-0", 81.0), ("package-1", 79.0), ("dram", 22.0))
+    }
+    return {
+        "command": "power watch",
+        "energy_source": "rapl",
+        "quantity": "energy",
+        "modelled": False,
+        "readings": 600,
+        "duration_s": 60.0,
+        "energy_j": 9600.0,
+        "power_w": 160.0,
+        "least_w": 120.0,
+        "most_w": 190.0,
+        "devices": devices,
+    }
+
+
 def server_plan(cards: tuple[int, ...] = (0, 1, 2, 3, 4)) -> dict[str, Any]:
     """A plan of a server, as `thorax plan server` prints it."""
-    from thorax.plan.outlook import plan_server
+    from thorax.plan.outlook import Demand, plan_server
     from thorax.plan.presets import find_preset
     from thorax.plan.server import Reading
 
-    return plan_server(find_preset("r740"), cards, (Reading("additive"),))
+    demand = Demand(images=1000)
+    return plan_server(find_preset("r740"), cards, (Reading("additive"),), demand=demand)
 
 
 def optimization(precision: str, size_bytes: int, drop: float | None) -> dict[str, Any]:

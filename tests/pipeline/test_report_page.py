@@ -13,7 +13,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.fpga.networks import resnet18
 from tests.measure import (
     results,
+    test_baseline,
     test_cluster,
+    test_cluster_plan,
     test_noise,
     test_partition,
     test_roofline,
@@ -22,6 +24,7 @@ from tests.measure import (
 
 from thorax.fpga.bitstreams import find_bitstream
 from thorax.fpga.workload import describe
+from thorax.measure.baseline import compare_runs
 from thorax.measure.fpga_estimates import analyze
 from thorax.measure.report import write_report
 
@@ -32,7 +35,16 @@ FIGURES: Final = sorted((ROOT / "docs" / "figures").glob("*.svg"))
 BITSTREAM: Final = "2019R1_RC_FP11_ResNet_SqueezeNet_VGG"
 SECTIONS: Final = {
     *("runs", "accuracy", "speed", "roofline", "compare", "fpga", "roc", "reliability", "plans"),
-    *("training", "cluster", "sharpness", "samples", "pointing", "environment", "provenance"),
+    *(
+        "energy",
+        "training",
+        "cluster",
+        "sharpness",
+        "samples",
+        "pointing",
+        "environment",
+        "provenance",
+    ),
 }
 
 LEAST_CONTRAST: Final = 4.5
@@ -130,11 +142,19 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         program("all", BITSTREAM)
         split = test_partition.tell("HETERO:FPGA,CPU", ["FPGA.0", "CPU"])
     overlay = find_bitstream(BITSTREAM).architecture
+    now, then = test_baseline.run(90.0, seed=1), test_baseline.run(seed=2)
+    compared = {
+        **now,
+        "baseline": compare_runs(now, then, name="then.json").document(),
+    }
     documents: list[dict[str, Any]] = [
         *results.everything(folder),
         results.powered(results.benchmark("int8", 230.0, scenario="server"), 214.0, 120.0),
+        compared,
         {**results.benchmark("bf16", 99.0), "valid": False, "invalid_because": ["too few queries"]},
         results.server_plan(),
+        test_cluster_plan.planned(),
+        results.watched(),
         split,
         analyze("resnet18", describe(resnet18()), overlay),
         test_roofline.measured(),

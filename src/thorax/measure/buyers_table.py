@@ -277,7 +277,7 @@ def _planned(document: Document, row: Mapping[str, Any]) -> Offer:
         str(document["network"]),
         str(document.get("precision") or "").upper(),
         f"{count}, {row['reading']}",
-        "plan",
+        _asked(document),
         str(document.get("full_name") or document["server"]),
         float(row["images_per_s"]),
         latency.get("p50"),
@@ -289,6 +289,15 @@ def _planned(document: Document, row: Mapping[str, Any]) -> Offer:
         modelled=True,
         power_modelled=True,
     )
+
+
+def _asked(document: Document) -> str:
+    """Return at what load the latency of a plan holds, in words."""
+    load = document.get("latency_load")
+    rate = document.get("offered_images_per_s")
+    if document.get("arrivals") == "saturated" or (load is None and rate is None):
+        return "plan"
+    return f"plan, {rate:g} images/s" if rate is not None else f"plan, ms at {load:.0%} load"
 
 
 def _what(document: Document) -> tuple[str, str, str]:

@@ -11,7 +11,7 @@ from thorax.measure.training import LOG, read_run
 COMMANDS: Final = (
     *("train", "optimize", "validate", "score", "benchmark", "classify", "demo", "sharpness"),
     *("analyze", "compare", "partition", "fpga analyze", "fpga search", "fpga explore"),
-    *("power watch", "power energy", "plan server", "doctor cluster"),
+    *("power watch", "power energy", "plan server", "plan cluster", "doctor cluster"),
 )
 """Commands whose documents a report shows."""
 

@@ -100,7 +100,7 @@ def _render(by_command: Mapping[str, Sequence[Document]], title: str) -> str:
         roc_section(accuracy),
         reliability_section(accuracy),
         training_section(by_command["train"]),
-        plans_section(by_command["plan server"]),
+        plans_section(by_command["plan server"], by_command["plan cluster"]),
         cluster_section(by_command["doctor cluster"]),
         sharpness_section(by_command["sharpness"]),
         samples_section(by_command["classify"]),

@@ -9,13 +9,15 @@ from markupsafe import Markup
 from thorax.measure.baseline import comparison_table
 from thorax.measure.buyers_plot import power_plot
 from thorax.measure.buyers_table import buyers_csv, buyers_table, csv_link, offers
+from thorax.measure.cluster_plan_plots import cluster_plot
+from thorax.measure.cluster_plan_tables import cluster_plan_tables
 from thorax.measure.cluster_tables import cluster_tables
 from thorax.measure.fpga_report import fpga_tables, split_texts
 from thorax.measure.modelled import MODELLED, alone_and_against, modelled_table
 from thorax.measure.noise import compare_tables
 from thorax.measure.optimizer_tables import artifact_table, tried_table
 from thorax.measure.plan_plots import server_plot
-from thorax.measure.plan_tables import server_table
+from thorax.measure.plan_tables import server_tables
 from thorax.measure.plots import (
     auroc_plot,
     name_series,
@@ -204,15 +206,25 @@ def energy_section(documents: Sequence[Document]) -> Section | None:
     return Section("energy", "Energy", tables=tuple(map(energy_table, documents)))
 
 
-def plans_section(documents: Sequence[Document]) -> Section | None:
-    """Return what servers would do, of documents of `plan server`."""
-    if not documents:
+def plans_section(servers: Sequence[Document], clusters: Sequence[Document]) -> Section | None:
+    """Return what servers and clusters would do, of documents of `thorax plan`."""
+    if not servers and not clusters:
         return None
     text = (f"Everything here is {MODELLED}: computed from constants whose sources a plan names.",)
-    plots = tuple(
-        Markup(server_plot(document, number=place)) for place, document in enumerate(documents)
-    )
-    return Section("plans", "Servers", text, plots, tuple(map(server_table, documents)))
+    # Networks on one cluster stand beside each other.
+    alike: dict[tuple[object, ...], list[Document]] = {}
+    for document in clusters:
+        known = (document["rows"][0].get(key) is None for key in ("cost", "energy_kwh"))
+        alike.setdefault((document["title"], *known), []).append(document)
+    plots = [
+        *(server_plot(document, number=place) for place, document in enumerate(servers)),
+        *(cluster_plot(group, number=place) for place, group in enumerate(alike.values())),
+    ]
+    tables = [
+        *(table for document in servers for table in server_tables(document)),
+        *(table for document in clusters for table in cluster_plan_tables(document)),
+    ]
+    return Section("plans", "Plans", text, tuple(map(Markup, plots)), tuple(tables))
 
 
 def sharpness_section(documents: Sequence[Document]) -> Section | None:
