@@ -6,6 +6,7 @@ drivers/powercap/intel_rapl_msr.c). The counters wrap at `max_energy_range_uj`.
 """
 
 import errno
+import os
 import re
 import time
 from dataclasses import dataclass
@@ -19,6 +20,12 @@ ROOT: Final = Path("/sys/class/powercap")
 
 _ZONE: Final = re.compile(r"intel-rapl:\d+(:\d+)?")
 """Not intel-rapl-mmio: the same counters, shown again by another way."""
+
+_DIGITS: Final = 20
+"""Of the largest number of 64 bits."""
+
+_LONGEST_BYTES: Final = 4096
+"""Of an attribute of sysfs: a page."""
 
 _CEILING_W: Final = {"psys": 4000.0}
 _PACKAGE_CEILING_W: Final = 1000.0
@@ -35,7 +42,7 @@ class _Zone:
     """One counter and how far it has come.
 
     Attributes:
-        folder: in sysfs.
+        counter: its file in sysfs.
         name: of the channel.
         range_uj: at which it wraps to 0.
         ceiling_w: more than it can draw.
@@ -44,7 +51,7 @@ class _Zone:
         total_uj: since the meter was opened.
     """
 
-    folder: Path
+    counter: str
     name: str
     range_uj: int
     ceiling_w: float
@@ -94,7 +101,7 @@ class Rapl:
             counted = own == "psys" if platform else (not inner or own == "dram")
             self._zones.append(
                 _Zone(
-                    path,
+                    str(path / "energy_uj"),
                     name,
                     _number(path / "max_energy_range_uj"),
                     _CEILING_W.get(own, _PACKAGE_CEILING_W),
@@ -103,7 +110,7 @@ class Rapl:
             channels.append(Channel(name, counted))
         self.channels = tuple(channels)
         for zone in self._zones:
-            zone.last_uj, zone.at_s = _number(zone.folder / "energy_uj"), time.perf_counter()
+            zone.last_uj, zone.at_s = _number(zone.counter), time.perf_counter()
 
     def read(self) -> tuple[Reading, ...]:
         """Return joules since the meter was opened, wraps of the counters made good.
@@ -114,7 +121,7 @@ class Rapl:
                 where so much time went by that it may have wrapped twice.
         """
         begin_s = time.perf_counter()
-        raw = [_number(zone.folder / "energy_uj") for zone in self._zones]
+        raw = [_number(zone.counter) for zone in self._zones]
         at_s = (begin_s + time.perf_counter()) / 2
         # All are read before any is taken in: a failure leaves the whole meter where it was.
         for zone, now_uj in zip(self._zones, raw, strict=True):
@@ -130,7 +137,7 @@ def _advance(zone: _Zone, now_uj: int, at_s: float) -> None:
     if not 0 <= now_uj <= zone.range_uj:
         raise PeerError(
             "meter-answer",
-            f"RAPL: {zone.folder}/energy_uj is {now_uj}, allowed is 0 to {zone.range_uj}",
+            f"RAPL: {zone.counter} is {now_uj}, allowed is 0 to {zone.range_uj}",
         )
     elapsed_s = at_s - zone.at_s
     longest_s = zone.range_uj / 1e6 / zone.ceiling_w
@@ -146,9 +153,14 @@ def _advance(zone: _Zone, now_uj: int, at_s: float) -> None:
     zone.last_uj, zone.at_s = now_uj, at_s
 
 
-def _text(path: Path) -> str:
+def _text(path: Path | str) -> str:
     try:
-        return path.read_text("ascii").strip()
+        # A tenth of the time that Path.read_text takes, and this is done a hundred times a second.
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            return os.read(descriptor, _LONGEST_BYTES).decode("ascii").strip()
+        finally:
+            os.close(descriptor)
     except PermissionError as error:
         raise DeviceError(
             "meter-permission", f"RAPL: {path} may not be read; {_WHAT_TO_DO}"
@@ -164,8 +176,8 @@ def _text(path: Path) -> str:
         ) from error
 
 
-def _number(path: Path) -> int:
+def _number(path: Path | str) -> int:
     text = _text(path)
-    if not re.fullmatch(r"\d{1,20}", text):
+    if not (text.isdecimal() and len(text) <= _DIGITS):
         raise PeerError("meter-answer", f"RAPL: {path} holds {text[:40]!r}; a number is needed")
     return int(text)
