@@ -41,7 +41,7 @@ def test_list_says_of_every_meter_whether_it_answers() -> None:
 
 def test_watch_writes_a_log_whose_energy_is_what_it_said(model: Path, tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
-    words = ("power", "watch", f"modelled:{model}", "--power-interval", 0.05, "--duration", 0.4)
+    words = ("power", "watch", f"modelled:{model}", "--interval", 0.05, "--duration", 0.4)
     done = thorax(*words, "--log", log, "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -60,7 +60,7 @@ def test_watch_ends_with_its_log_written_when_it_is_interrupted(
     model: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "log.jsonl"
-    words = ["power", "watch", f"modelled:{model}", "--power-interval", "0.02", "--log", log]
+    words = ["power", "watch", f"modelled:{model}", "--interval", "0.02", "--log", log]
     with subprocess.Popen(
         [sys.executable, "-m", "thorax", *map(str, words), "--json"],
         stdout=subprocess.PIPE,
@@ -78,7 +78,7 @@ def test_watch_ends_with_its_log_written_when_it_is_interrupted(
 
 def test_a_replay_is_watched_to_its_end(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log.jsonl", [(0.0, 100.0), (0.1, 300.0), (0.3, 300.0)])
-    done = thorax("power", "watch", f"replay:{log}", "--power-interval", 0.02, "--json")
+    done = thorax("power", "watch", f"replay:{log}", "--interval", 0.02, "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["energy_j"] == pytest.approx(20 + 60, rel=1e-9)
@@ -91,7 +91,7 @@ def test_a_meter_that_dies_while_watched_ends_the_command_as_a_peer_does(
 ) -> None:
     tell = program(tmp_path, monkeypatch, "racadm")
     tell("#Realtime.Power=224 W\n", 0)
-    words = ["power", "watch", "racadm", "--power-interval", "0.05", "--json"]
+    words = ["power", "watch", "racadm", "--interval", "0.05", "--json"]
     with subprocess.Popen(
         [sys.executable, "-m", "thorax", *words],
         stdout=subprocess.PIPE,
@@ -202,7 +202,7 @@ def test_a_log_that_ends_too_early_gives_no_energy_and_status_6(
 
 def test_a_picture_on_a_terminal_shows_watts_and_their_course(model: Path) -> None:
     master, slave = os.openpty()
-    words = ["power", "watch", f"modelled:{model}", "--power-interval", "0.05", "--duration", "0.6"]
+    words = ["power", "watch", f"modelled:{model}", "--interval", "0.05", "--duration", "0.6"]
     with subprocess.Popen(
         [sys.executable, "-m", "thorax", *words],
         stdout=subprocess.DEVNULL,

@@ -154,7 +154,9 @@ def list_meters(json: Json = False) -> None:
 @power_app.command(epilog="Example:  thorax power watch rapl --duration 60 --log idle.jsonl")
 def watch(
     meter: Annotated[str, Argument(help=_METER)],
-    interval: Interval = None,
+    interval: Annotated[
+        float | None, Option(help="Seconds between two readings; default: what suits the meter.")
+    ] = None,
     duration: Annotated[float | None, Option(min=0, help="Seconds; default: until Ctrl-C.")] = None,
     log: Annotated[Path | None, Option(help="Also write the readings, for replay:FILE.")] = None,
     password_file: PasswordFile = None,
