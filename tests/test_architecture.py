@@ -29,6 +29,7 @@ COMMAND_TABLES = {
 TESTED_ELSEWHERE = {
     "__init__.py": "a docstring, a version and one line, shown to work in ir/test_quantize",
     "__main__.py": "two lines, run by test_cli",
+    "answers.py": "rows and tables of `thorax classify`, judged in test_classify",
     "refusals.py": "a table, checked by test_radiograph",
     "data/rows.py": "types alone",
     "importers/imported.py": "types, answered by every importer",

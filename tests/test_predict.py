@@ -20,7 +20,7 @@ from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.requests import Request
 from thorax.errors import ImageError
 from thorax.metrics import Platt
-from thorax.predict import Prediction, Predictor, calibrate, find_files
+from thorax.predict import Prediction, Predictor, calibrate, find_files, find_sources
 from thorax.preprocess import InputSpec, prepare
 from thorax.radiograph import Radiograph, read
 
@@ -334,6 +334,20 @@ def test_a_network_without_heat_maps_still_answers(
     answer = predictor.predict_file(files[0])
     assert answer.heatmap is None
     assert len(answer.findings) == 14
+
+
+def test_an_image_of_a_store_is_answered_as_the_file_it_was_made_of(
+    predictor: Predictor, tiny_store: Store, phantoms: Path
+) -> None:
+    sources = list(find_sources([tiny_store.path, phantoms / tiny_store.names[3]], 48))
+    assert [str(source) for source in sources[:-1]] == [
+        str(tiny_store.path / name) for name in tiny_store.names
+    ]
+    stored, read = predictor.predict_file(sources[3]), predictor.predict_file(sources[-1])
+    assert stored.findings == read.findings
+    assert stored.size == (48, 48)
+    answers = predictor.stream_async(sources[:5], requests=2)
+    assert [answer.findings for answer in answers][3] == read.findings
 
 
 # Finding files.

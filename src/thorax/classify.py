@@ -1,11 +1,7 @@
 """Files and folders to findings: what `thorax classify` runs."""
 
-import csv
-import errno
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -14,19 +10,20 @@ import cv2
 import numpy as np
 
 from thorax import artifact, durable
+from thorax.answers import csv_writer, to_row, writing
 from thorax.artifact import INTENDED_USE, Card
 from thorax.devices.counters import Counter, by_member, lines
 from thorax.devices.engine import Hint
 from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import DataError, UsageError
-from thorax.heatmap import COLOUR_MAPS, overlay, peak, to_source
+from thorax.heatmap import COLOUR_MAPS, overlay
 from thorax.measure.forecast import count_rows, forecast_engine
 from thorax.measure.modelled import modelled_table
 from thorax.measure.run import describe
 from thorax.measure.tables import Table, dense, plain_name, rate_text
-from thorax.predict import Prediction, Predictor, find_files
+from thorax.predict import Prediction, Predictor, find_sources
 
-_SHOWN: Final = 100
+SHOWN: Final = 100
 """Rows of the table for people; JSON and CSV have all."""
 _STEM: Final = 40
 """Characters of an image's name in that of its picture: file systems allow 255 bytes in all."""
@@ -44,6 +41,8 @@ class Classification:
         rows: one JSON object a file, in order; the first hundred unless all were asked for.
         counters: mean cost of each layer, and of each step of a card, with `counters`.
         modelled: what simulated cards would do, as `thorax.devices.modelled` has it.
+        cluster: who answered the shards of an archive; None where there are none.
+        answered: of an archive, images answered with findings in this run; the others were there.
     """
 
     engine: dict[str, Any]
@@ -53,11 +52,14 @@ class Classification:
     rows: list[dict[str, Any]] = field(default_factory=list)
     counters: list[Counter] = field(default_factory=list)
     modelled: dict[str, Any] | None = None
+    cluster: dict[str, Any] | None = None
+    answered: int = 0
 
     @property
     def images_per_s(self) -> float:
         """Files answered with findings / wall-clock window; a refusal costs next to nothing."""
-        return (self.images - self.failed) / self.window_s if self.window_s else 0.0
+        answered = self.images - self.failed if self.cluster is None else self.answered
+        return answered / self.window_s if self.window_s else 0.0
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document of `thorax classify`."""
@@ -69,6 +71,7 @@ class Classification:
             "window_s": self.window_s,
             "images_per_s": self.images_per_s,
             "modelled": self.modelled,
+            "cluster": self.cluster,
             "results": self.rows,
             "counters": [
                 {
@@ -103,12 +106,19 @@ class Classification:
         if self.failed:
             note += f"; {self.failed:,} could not be read"
         if self.images > len(self.rows):
-            note += f"; the first {len(self.rows)} shown, --csv or --json has all"
+            where = self.cluster["rows"] if self.cluster else "--csv or --json"
+            note += f"; the first {len(self.rows)} shown, {where} has all"
+        if self.cluster:
+            note += (
+                f"; {self.cluster['shards']:,} shards, {self.cluster['shards_resumed']:,} of them "
+                f"there before, on {self.cluster['actors']} actors of "
+                f"{self.cluster['threads_per_actor']} threads"
+            )
         tables = [
             Table(
                 "Findings at or above their operating point",
                 ("Image", "Findings"),
-                tuple((Path(row["image"]).name, _sentence(row)) for row in self.rows[:_SHOWN]),
+                tuple((Path(row["image"]).name, _sentence(row)) for row in self.rows[:SHOWN]),
                 note=f"{note}. {INTENDED_USE}",
             )
         ]
@@ -140,7 +150,7 @@ def classify(
 
     Args:
         model: artifact folder.
-        inputs: files, and folders of them.
+        inputs: files, folders of them, and stores.
         device: as `thorax.devices.engine.compile` takes it.
         counters: measure every layer; steps of a simulated card are modelled.
         layers: with `counters`, add the modelled time of each layer of a card.
@@ -167,15 +177,13 @@ def classify(
         raise UsageError(
             "heatmap-absent", f"{model} has no heat map: its network has no pooled linear head"
         )
-    files = list(find_files(inputs))
+    files = list(find_sources(inputs, loaded.card.input.side))
     if not files:
-        raise DataError(
-            "inputs-empty", f"no PNG, JPEG or DICOM file in {', '.join(map(str, inputs))}"
-        )
+        raise nothing_in(inputs)
     if heatmaps is not None:
-        with _writing(heatmaps):
+        with writing(heatmaps):
             heatmaps.mkdir(parents=True, exist_ok=True)
-    with _csv_writer(csv_path, loaded.card) as write:
+    with csv_writer(csv_path, loaded.card) as write:
         # One file is answered soonest by all processors together, many by one stream each.
         hint: Hint = "latency" if len(files) == 1 else "throughput"
         engine = compile_artifact(loaded, device, hint=hint, counters=counters)
@@ -189,13 +197,13 @@ def classify(
         else:
             answers = predictor.stream(files)
         for prediction in answers:
-            row = _row(prediction, loaded.card)
+            row = to_row(prediction, loaded.card)
             if heatmaps is not None and prediction.error is None:
                 row["heatmaps"] = _draw(prediction, loaded.card, heatmaps, result.images, colours)
-            write(prediction)
+            write(row)
             result.images += 1
             result.failed += prediction.error is not None
-            if keep_all or len(result.rows) < _SHOWN:
+            if keep_all or len(result.rows) < SHOWN:
                 result.rows.append(row)
             if on_progress:
                 on_progress(1)
@@ -206,30 +214,9 @@ def classify(
     return result
 
 
-def _row(prediction: Prediction, card: Card) -> dict[str, Any]:
-    if prediction.error is not None:
-        code, message = prediction.error
-        error = {"code": code, "message": message}
-        return {"image": prediction.image, "findings": {}, "positive": [], "error": error}
-    row: dict[str, Any] = {
-        "image": prediction.image,
-        "findings": {name: round(value, 6) for name, value in prediction.findings.items()},
-        "positive": list(prediction.positive),
-        "error": None,
-    }
-    if prediction.heatmap is not None and card.heatmap is not None and prediction.size is not None:
-        row["peaks"] = {
-            name: [
-                round(value, 1)
-                for value in to_source(
-                    peak(prediction.heatmap[card.labels.index(name)], card.heatmap),
-                    *prediction.size,
-                    card.input.side,
-                )
-            ]
-            for name in prediction.positive
-        }
-    return row
+def nothing_in(inputs: Sequence[Path]) -> DataError:
+    """Return the error of inputs among which there is no radiograph."""
+    return DataError("inputs-empty", f"no PNG, JPEG or DICOM file in {', '.join(map(str, inputs))}")
 
 
 def _draw(
@@ -256,61 +243,10 @@ def _draw(
             colours=colours,
         )
         path = folder / f"{number:06d}_{Path(prediction.image).stem[:_STEM]}_{name}.png"
-        with _writing(path):
+        with writing(path):
             durable.write_bytes(path, np.asarray(cv2.imencode(".png", picture)[1]).tobytes())
         written[name] = str(path)
     return written
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UsageError(
-            "output-unwritable",
-            f"{str(path)!r} cannot be written: {error.strerror or error}; name another place",
-        ) from error
-
-
-@contextmanager
-def _csv_writer(path: Path | None, card: Card) -> Iterator[Callable[[Prediction], None]]:
-    """Yield a function that adds a row; the file takes its name when the block succeeds."""
-    if path is None:
-        yield lambda _: None
-        return
-    with _writing(path):
-        if path.exists() and not path.is_file():
-            raise OSError(errno.EINVAL, "it is there and no regular file")
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        file = temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace")
-    try:
-        table = csv.writer(file)
-        table.writerow(["image", *card.labels, "positive", "error"])
-
-        def write(prediction: Prediction) -> None:
-            values = [f"{value:.6f}" for value in prediction.findings.values()]
-            with _writing(path):
-                table.writerow(
-                    [
-                        prediction.image,
-                        *(values or [""] * len(card.labels)),
-                        "|".join(prediction.positive),
-                        prediction.error[0] if prediction.error else "",
-                    ]
-                )
-
-        yield write
-        with _writing(path):
-            file.close()
-            durable.sync(temporary)
-            temporary.replace(path)
-            durable.sync(path.parent)
-    finally:
-        # A full disk fails the closing too; what made it fail has been told.
-        with suppress(OSError):
-            file.close()
-        temporary.unlink(missing_ok=True)
 
 
 def _sentence(row: dict[str, Any]) -> str:

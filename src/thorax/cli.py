@@ -8,6 +8,7 @@ import io
 import logging
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
@@ -137,11 +138,14 @@ class _Counted(TyperCommand):
 
 @app.command(
     cls=_Counted,
-    epilog="Example:  thorax classify model-int8 chest.png scans/ --heatmaps maps --csv all.csv",
+    epilog="Example:  thorax classify model-int8 chest.png scans/ --heatmaps maps --csv all.csv  "
+    "(or an archive, resumable:  archive/ --out answers --cluster auto)",
 )
 def classify(
     model: Model,
-    inputs: Annotated[list[Path], Argument(help="PNG, JPEG or DICOM files, or folders of them.")],
+    inputs: Annotated[
+        list[Path], Argument(help="PNG, JPEG or DICOM files, folders of them, or stores.")
+    ],
     device: Device = "CPU",
     counters: Annotated[
         str | None,
@@ -163,6 +167,26 @@ def classify(
             help="Keep N requests in flight, as classification_sample_async; same answers.",
         ),
     ] = None,
+    out: Annotated[
+        Path | None,
+        Option(help="Folder to write the answers to, shard by shard: the same again goes on."),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        Option(
+            metavar="auto|HOST:PORT",
+            help="Answer on actors of Ray, on this machine or a cluster; needs --out.",
+        ),
+    ] = None,
+    actors: Annotated[
+        int | None, Option(min=1, help="Actors of --cluster; as many as there is room for.")
+    ] = None,
+    threads_per_actor: Annotated[
+        int | None, Option(min=1, help="Processors of each actor of --cluster, 1.")
+    ] = None,
+    shard_size: Annotated[
+        int | None, Option(min=1, help="Images of a shard of --out, 256.")
+    ] = None,
     extension: Extensions = None,
     json: Json = False,
 ) -> None:
@@ -173,21 +197,45 @@ def classify(
     if counters is not None and counters not in _COUNTED:
         allowed = ", ".join(_COUNTED[1:])
         raise UsageError("option-choice", f"-pc is {counters!r}; allowed are {allowed}, or nothing")
+    _require_together("--out", {"--cluster": cluster, "--shard-size": shard_size}, out)
+    _require_together(
+        "--cluster", {"--actors": actors, "--threads-per-actor": threads_per_actor}, cluster
+    )
+    if out is not None:
+        _require_apart("--out", {"-pc": counters, "--heatmaps": heatmaps, "--async": requests})
     add_extensions(extension or ())
     with console.progress("classifying", None) as ticker:
-        result = run.classify(
-            model,
-            inputs,
-            device=device,
-            counters=counters is not None,
-            layers=counters == "layers",
-            heatmaps=heatmaps,
-            colours=colours,
-            csv_path=csv,
-            requests=requests,
-            keep_all=json,
-            on_progress=ticker.advance,
-        )
+        if out is not None:
+            from thorax.scale_out import classify_archive
+
+            result = classify_archive(
+                model,
+                inputs,
+                out,
+                device=device,
+                cluster=cluster,
+                actors=actors,
+                threads=threads_per_actor,
+                shard_size=shard_size or 256,
+                extensions=extension or (),
+                csv_path=csv,
+                keep_all=json,
+                on_progress=ticker.advance,
+            )
+        else:
+            result = run.classify(
+                model,
+                inputs,
+                device=device,
+                counters=counters is not None,
+                layers=counters == "layers",
+                heatmaps=heatmaps,
+                colours=colours,
+                csv_path=csv,
+                requests=requests,
+                keep_all=json,
+                on_progress=ticker.advance,
+            )
 
     def show() -> None:
         console.show(*result.tables(counters=counters != "lines"))
@@ -197,6 +245,22 @@ def classify(
     console.emit(result.document(), as_json=json, show=show)
     if result.failed:
         raise typer.Exit(3)
+
+
+def _require_together(needed: str, given: Mapping[str, object], there: object) -> None:
+    """Refuse options that say something of another one that is not given."""
+    for name, value in given.items():
+        if value is not None and there is None:
+            raise UsageError("option-together", f"{name} needs {needed}; give both or neither")
+
+
+def _require_apart(chosen: str, given: Mapping[str, object]) -> None:
+    """Refuse options that another one does not follow."""
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(
+                "option-apart", f"{chosen} and {name} do not go together; give one of them"
+            )
 
 
 @app.command(epilog="Example:  thorax devices --json")

@@ -1,5 +1,6 @@
 """Radiographs to findings through a compiled artifact: one way for every caller."""
 
+import functools
 import os
 import re
 from collections import deque
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.artifact import Card
+from thorax.data.store import Store, is_store, open_store
 from thorax.devices.engine import Engine, Outputs
 from thorax.devices.requests import Request
 from thorax.errors import ImageError
@@ -43,6 +45,28 @@ class Prediction:
     prepared: npt.NDArray[np.uint8] | None = None
     size: tuple[int, int] | None = None
     error: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """An image of a store, prepared already; its text is the store's path and its name there.
+
+    Attributes:
+        store: folder of the store.
+        number: row of its table.
+        name: that the image goes by in it.
+    """
+
+    store: Path
+    number: int
+    name: str
+
+    def __str__(self) -> str:
+        return str(self.store / self.name)
+
+
+Source = Path | StoredImage
+"""Where a radiograph is read from: a file, or a store."""
 
 
 class Predictor:
@@ -85,14 +109,16 @@ class Predictor:
             size=asked.size,
         )
 
-    def predict_file(self, path: Path) -> Prediction:
+    def predict_file(self, source: Source) -> Prediction:
         """Return the findings of one file; a file that cannot be read is an answer too."""
-        try:
-            return self.predict(read(path))
-        except ImageError as error:
-            return Prediction(str(path), {}, error=(error.code, error.message))
+        asked = self._read(source)
+        if isinstance(asked, Prediction):
+            return asked
+        return self._answer(asked, self.engine.infer(asked.prepared[None], profile=self.profile))
 
-    def stream(self, paths: Iterable[Path], *, workers: int | None = None) -> Iterator[Prediction]:
+    def stream(
+        self, paths: Iterable[Source], *, workers: int | None = None
+    ) -> Iterator[Prediction]:
         """Yield the findings of many files in their order, in bounded memory.
 
         Each worker decodes, prepares, starts its own request and waits for it, so decoding of one
@@ -100,7 +126,7 @@ class Predictor:
         workers.
 
         Args:
-            paths: any number of files.
+            paths: any number of files, and of images of stores.
             workers: files in work at once; None takes one more than there are streams or
                 processors, which keeps every processor busy while answers are collected.
         """
@@ -119,7 +145,7 @@ class Predictor:
                 for future in waiting:
                     future.cancel()
 
-    def stream_async(self, paths: Iterable[Path], *, requests: int) -> Iterator[Prediction]:
+    def stream_async(self, paths: Iterable[Source], *, requests: int) -> Iterator[Prediction]:
         """Yield the findings of many files in their order, some requests being in flight.
 
         The requests are started and waited for from the caller's thread alone, as OpenVINO's
@@ -127,7 +153,7 @@ class Predictor:
         processor. The answers are those of `stream`.
 
         Args:
-            paths: any number of files.
+            paths: any number of files, and of images of stores.
             requests: how many at most are started and not yet yielded.
         """
         processors = len(os.sched_getaffinity(0))
@@ -169,11 +195,14 @@ class Predictor:
                 for request in left:
                     request.wait()
 
-    def _read(self, path: Path) -> "_Asked | Prediction":
+    def _read(self, source: Source) -> "_Asked | Prediction":
+        if isinstance(source, StoredImage):
+            side = self._card.input.side
+            return _Asked(str(source), (side, side), _pixels(source)[None])
         try:
-            return _Asked.of(read(path), self._card)
+            return _Asked.of(read(source), self._card)
         except ImageError as error:
-            return Prediction(str(path), {}, error=(error.code, error.message))
+            return Prediction(str(source), {}, error=(error.code, error.message))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,6 +230,36 @@ def calibrate(probability: npt.NDArray[np.float32], card: Card) -> npt.NDArray[n
         if card.calibration and name in card.calibration:
             calibrated[:, column] = card.calibration[name].apply(calibrated[:, column])
     return calibrated
+
+
+def find_sources(inputs: Sequence[Path], side: int) -> Iterator[Source]:
+    """Yield what `find_files` does, and of each store named its images in the order of its table.
+
+    Args:
+        inputs: files, folders of them, and stores.
+        side: of the images that the network takes, pixels.
+
+    Raises:
+        DataError: as `thorax.data.store.open_store`.
+        UsageError: `store-side` for a store of images of another size.
+    """
+    for path in inputs:
+        if not is_store(path):
+            yield from find_files([path])
+            continue
+        store = _opened(path)
+        store.require_side(side)
+        yield from (StoredImage(path, number, name) for number, name in enumerate(store.names))
+
+
+@functools.lru_cache(maxsize=8)
+def _opened(path: Path) -> Store:
+    return open_store(path)
+
+
+def _pixels(source: StoredImage) -> npt.NDArray[np.uint8]:
+    """Return uint8 [S,S]."""
+    return np.ascontiguousarray(_opened(source.store).images[source.number])
 
 
 def find_files(inputs: Sequence[Path]) -> Iterator[Path]:

@@ -90,11 +90,11 @@ class Store:
             )
         return np.flatnonzero(np.array(self.splits) == split).astype(np.int64)
 
-    def require(self, side: int, labels: LabelSet) -> None:
-        """Refuse a model that was made for other images or findings.
+    def require_side(self, side: int) -> None:
+        """Refuse a model that was made for images of another size.
 
         Raises:
-            UsageError: `store-side` or `store-labels`.
+            UsageError: `store-side`.
         """
         if self.side != side:
             raise UsageError(
@@ -102,12 +102,25 @@ class Store:
                 f"{self.path} holds {self.side}-pixel images but the model takes {side}; "
                 f"import the images again with --size {side}",
             )
+
+    def require(self, side: int, labels: LabelSet) -> None:
+        """Refuse a model that was made for other images or findings.
+
+        Raises:
+            UsageError: `store-side` or `store-labels`.
+        """
+        self.require_side(side)
         if self.label_set.findings != labels.findings:
             raise UsageError(
                 "store-labels",
                 f"{self.path} is labelled {self.label_set.name} but the model answers "
                 f"{labels.name} ({', '.join(labels.findings)})",
             )
+
+
+def is_store(path: Path) -> bool:
+    """Return whether a folder is a finished store; `open_store` verifies it."""
+    return (path / "store.json").is_file()
 
 
 def open_store(path: Path) -> Store:

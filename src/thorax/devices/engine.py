@@ -273,6 +273,7 @@ def compile(
     *,
     hint: Hint = "latency",
     streams: int | None = None,
+    threads: int | None = None,
     batch: int = 1,
     counters: bool = False,
     numerics: Numerics = "bitstream",
@@ -290,6 +291,8 @@ def compile(
             loaded answer.
         hint: whether one answer soon or many answers a second matter.
         streams: inferences side by side; None lets the device choose for the hint.
+        threads: of a CPU, shared by its streams and bound to no processor, so that several engines
+            share a machine; None leaves both to the device. Other devices refuse it.
         batch: images of one inference.
         counters: measure every layer, at a small cost.
         numerics: "fp32" leaves the arithmetic of simulated cards out, to compare devices by.
@@ -311,6 +314,8 @@ def compile(
     shared: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper(), "PERF_COUNT": counters}
     if streams is not None:
         own["NUM_STREAMS"] = str(streams)
+    if threads is not None:
+        own |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
     if cache is not None:
         shared["CACHE_DIR"] = str(cache)
     engines = []

@@ -1,0 +1,320 @@
+"""An archive to findings, shard by shard: on this machine, or on a cluster of Ray.
+
+Both ways write the same shards, so that a run that was stopped goes on where it was, either way.
+"""
+
+import importlib.util
+import json
+import os
+import re
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any, Final
+
+from thorax import artifact
+from thorax.artifact import Artifact
+from thorax.classify import SHOWN, Classification, nothing_in
+from thorax.devices.core import simulates
+from thorax.errors import PeerError, UsageError
+from thorax.measure.forecast import forecast_engine
+from thorax.measure.run import describe
+from thorax.predict import find_sources
+from thorax.shard_worker import ATTEMPTS, Job, Report, answer, compile_pinned
+from thorax.shards import (
+    Advance,
+    Shard,
+    assemble,
+    log_path,
+    make_plan,
+    missing,
+    open_archive,
+    plan_digest,
+)
+
+AUTO: Final = "auto"
+"""Ray on this machine alone, started for the run."""
+
+_PROBE_S: Final = 5.0
+"""How long a host may take to accept a connection."""
+
+_CONNECT_S: Final = 60.0
+"""How long a cluster may take to be joined, or Ray to be started."""
+
+_END_S: Final = 30.0
+"""How long Ray may take to end."""
+
+_DRIVER: Final = "thorax.ray_driver"
+
+
+def classify_archive(
+    model: Path,
+    inputs: Sequence[Path],
+    out: Path,
+    *,
+    device: str = "CPU",
+    cluster: str | None = None,
+    actors: int | None = None,
+    threads: int | None = None,
+    shard_size: int = 256,
+    extensions: Sequence[str] = (),
+    csv_path: Path | None = None,
+    keep_all: bool = True,
+    on_progress: Advance | None = None,
+) -> Classification:
+    """Run an archive through an artifact; what is in `out` already is not asked again.
+
+    The rows are in the order of the inputs, each exactly once, and the same with and without a
+    cluster on processors of one kind: each image is computed by one thread.
+
+    Args:
+        model: artifact folder.
+        inputs: files, folders of them, and stores.
+        out: folder of the run, of its own; on a cluster all machines must see it.
+        device: as `thorax.devices.engine.compile` takes it; a cluster computes on CPUs.
+        cluster: None for this process, "auto" for actors on this machine, or host:port of Ray.
+        actors: how many on a cluster; None takes as many as there is room for.
+        threads: of each actor, or of this process: None takes 1, or a thread a processor.
+        shard_size: images of a shard, which is what a killed actor or run does again.
+        extensions: custom layers, as `thorax.devices.extensions.add_extension` takes them.
+        csv_path: file to write findings to.
+        keep_all: return the rows of all images, not of the first hundred.
+        on_progress: called with how many more images are answered.
+
+    Raises:
+        DataError: `inputs-empty`, or as `thorax.shards.open_archive`.
+        ModelError, DeviceError: as `thorax.artifact.load` and `thorax.devices.engine.compile`.
+        PeerError: `cluster-unreachable`, `cluster-refused`, `cluster-version`, `cluster-folder`,
+            `cluster-room`, `cluster-failed`, or `shard-failed` when shards were given up and all
+            others are done.
+        UsageError: as `thorax.shards.open_archive`; `cluster-device`, `cluster-address`.
+    """
+    if cluster is not None:
+        _require_cluster(cluster, device)
+    loaded = artifact.load(model)
+    sources = list(find_sources(inputs, loaded.card.input.side))
+    if not sources:
+        raise nothing_in(inputs)
+    plan, listed = make_plan(loaded.card, device, sources, shard_size)
+    processors = len(os.sched_getaffinity(0))
+    if threads is None:
+        threads = processors if cluster is None else 1
+    with open_archive(out, plan, listed) as shards:
+        left = missing(out, shards)
+        # The engine is what a document is about, and what cannot be run is refused before Ray.
+        engine = compile_pinned(loaded, device, threads)
+        result = Classification(describe(engine))
+        facts = {
+            "address": None,
+            "nodes": 1,
+            "actors": 1,
+            "threads_per_actor": threads,
+            "shards": len(shards),
+            "shards_resumed": len(shards) - len(left),
+            "retries": 0,
+        }
+        if cluster is None:
+            begin_s = time.perf_counter()
+            for shard in left:
+                head = answer(engine, out, shard, on_progress=on_progress)
+                result.answered += head.images - head.failed
+            result.window_s = time.perf_counter() - begin_s
+        elif left:
+            job = _job(loaded, out, threads, plan.folder, extensions)
+            if cluster == AUTO:
+                actors = actors or max(1, processors // threads)
+            with _driven(job, left, cluster, actors, log_path(out)) as events:
+                connected = next(events)
+                facts |= {name: connected[name] for name in ("address", "nodes", "actors")}
+                begin_s = time.perf_counter()
+                facts["retries"] = _collect(events, result, out, on_progress)
+                result.window_s = time.perf_counter() - begin_s
+        keep = None if keep_all else SHOWN
+        whole = assemble(out, shards, loaded.card, csv_path=csv_path, keep=keep)
+    result.images, result.failed, result.rows = whole.images, whole.failed, whole.rows
+    found = forecast_engine(engine) if simulates(device) else None
+    result.modelled = found.document() if found else None
+    result.cluster = {**facts, "processors": list(whole.processors), "rows": str(whole.path)}
+    return result
+
+
+def _require_cluster(cluster: str, device: str) -> None:
+    if importlib.util.find_spec("ray") is None:
+        raise ModuleNotFoundError("no module named 'ray'", name="ray")
+    if device != "CPU":
+        raise UsageError(
+            "cluster-device",
+            f"-d is {device!r}; actors of a cluster compute on CPU alone: leave --cluster away to "
+            "use other devices of this machine, with --out resumable too",
+        )
+    if cluster == AUTO:
+        return
+    found = re.fullmatch(r"(?:\[([0-9a-fA-F:]+)\]|([^\s:/\[\]]+)):(\d{1,5})", cluster)
+    if found is None or not 0 < int(found[3]) < 65536:
+        raise UsageError(
+            "cluster-address",
+            f"--cluster is {cluster!r}; allowed are {AUTO!r}, which starts Ray on this machine, "
+            "and host:port of the head that `ray start --head` named",
+        )
+    try:
+        socket.create_connection((found[1] or found[2], int(found[3])), _PROBE_S).close()
+    except OSError as error:
+        raise PeerError(
+            "cluster-unreachable",
+            f"{cluster}: {error.strerror or error}; start Ray there with `ray start --head`, or "
+            "use --cluster auto",
+        ) from error
+
+
+def _job(
+    loaded: Artifact, out: Path, threads: int, folder: str | None, extensions: Sequence[str]
+) -> Job:
+    digest = plan_digest(out)
+    assert digest is not None
+    return Job(
+        out=str(out.absolute()),
+        plan=digest,
+        model=str(loaded.path.absolute()),
+        card=loaded.card.card_sha256,
+        threads=threads,
+        folder=folder,
+        extensions=tuple(extensions),
+    )
+
+
+def _collect(
+    events: Iterator[dict[str, Any]],
+    result: Classification,
+    out: Path,
+    on_progress: Advance | None,
+) -> int:
+    """Wait for all shards and return how often one was begun again.
+
+    Raises:
+        PeerError: `shard-failed`.
+    """
+    retries = 0
+    lost: list[Report] = []
+    for event in events:
+        report = Report(**event)
+        retries += min(report.attempt, ATTEMPTS) - 1
+        if report.error:
+            lost.append(report)
+            continue
+        result.answered += report.images - report.failed
+        if on_progress:
+            on_progress(report.images)
+    if lost:
+        first = min(lost, key=lambda report: report.shard)
+        raise PeerError(
+            "shard-failed",
+            f"{len(lost)} shards were given up and all others are done; the first is shard "
+            f"{first.shard}: {first.error}; run the same again to try them once more, the answers "
+            f"so far are in {out}",
+        )
+    return retries
+
+
+@contextmanager
+def _driven(
+    job: Job, left: Sequence[Shard], cluster: str, actors: int | None, log: Path
+) -> Iterator[Iterator[dict[str, Any]]]:
+    """Start Ray's process and yield what it tells: first of the cluster, then of each shard.
+
+    Its log stays when something went wrong.
+
+    Raises:
+        PeerError: what it failed of.
+    """
+    asked = {
+        "job": asdict(job),
+        "shards": [(shard.number, shard.offset, shard.images) for shard in left],
+        "address": None if cluster == AUTO else cluster,
+        "actors": actors,
+    }
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    if cluster == AUTO:
+        # Whoever else is on this machine must not run anything there, nor need a file in ~/.ray.
+        token = secrets.token_hex(32)
+        environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+    with log.open("wb") as said:
+        driver = subprocess.Popen(
+            [sys.executable, "-m", _DRIVER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            # Ctrl-C is for this process, which ends that one in good order.
+            start_new_session=True,
+            env=environment,
+        )
+    assert driver.stdin is not None
+    assert driver.stdout is not None
+    late = threading.Event()
+
+    def give_up() -> None:
+        late.set()
+        driver.kill()
+
+    timer = threading.Timer(_CONNECT_S, give_up)
+    timer.start()
+    try:
+        driver.stdin.write(json.dumps(asked) + "\n")
+        driver.stdin.flush()
+        yield _events(driver.stdout, timer, late, cluster, log)
+        driver.stdin.close()
+        driver.wait(_END_S)
+        log.unlink()
+    finally:
+        timer.cancel()
+        _end(driver)
+
+
+def _events(
+    told: IO[str],
+    timer: threading.Timer,
+    late: threading.Event,
+    cluster: str,
+    log: Path,
+) -> Iterator[dict[str, Any]]:
+    for line in told:
+        event = json.loads(line)
+        kind = event.pop("event")
+        if kind == "done":
+            return
+        if kind == "failed":
+            raise PeerError(event["code"], event["message"])
+        timer.cancel()
+        yield event
+    if late.is_set():
+        raise PeerError(
+            "cluster-unreachable",
+            f"{cluster} accepts connections but did not answer as Ray does within "
+            f"{_CONNECT_S:.0f} s; name the port that `ray start --head` told, 6379 as a rule",
+        )
+    raise PeerError(
+        "cluster-failed",
+        f"Ray's process ended before its time; {log} says why, and the same command goes on where "
+        "this one stopped",
+    )
+
+
+def _end(driver: "subprocess.Popen[str]") -> None:
+    """Ask Ray's process to end, and make it."""
+    assert driver.stdin is not None
+    assert driver.stdout is not None
+    with suppress(OSError):
+        driver.stdin.close()
+    try:
+        driver.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        driver.kill()
+        driver.wait()
+    driver.stdout.close()

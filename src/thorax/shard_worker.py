@@ -1,0 +1,195 @@
+"""Who answers the shards of an archive: an engine of one thread a stream, here or in an actor.
+
+Every engine is compiled with as many threads as streams, so each image is computed by one thread
+whoever computes it: how many threads share a sum may change its last bits.
+"""
+
+import os
+import platform
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import openvino as ov
+
+from thorax import __version__, artifact
+from thorax.answers import to_row
+from thorax.artifact import Artifact
+from thorax.devices.core import open_core
+from thorax.devices.engine import Engine
+from thorax.devices.engine import compile as compile_artifact
+from thorax.devices.extensions import add_extensions
+from thorax.errors import ThoraxError
+from thorax.predict import Predictor
+from thorax.shards import Advance, Head, Shard, begin, plan_digest, read_head, read_inputs
+from thorax.shards import write_shard as write
+
+ATTEMPTS: Final = 3
+"""How often a shard is begun in one run before it is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What an actor is told. Paths are absolute.
+
+    Attributes:
+        out: folder of the run, on a file system that all machines share.
+        plan: SHA-256 of its plan.
+        model: artifact folder.
+        card: SHA-256 of its card.
+        threads: of each actor.
+        folder: that names of inputs are relative to; None where none is.
+        extensions: `--extension`, as the command took them.
+        thorax: version that must be there.
+        openvino: version that must be there.
+    """
+
+    out: str
+    plan: str
+    model: str
+    card: str
+    threads: int
+    folder: str | None
+    extensions: tuple[str, ...] = ()
+    thorax: str = __version__
+    openvino: str = ov.__version__
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a shard.
+
+    Attributes:
+        shard: its number.
+        images: answered now; 0 where its file was there already.
+        failed: of them, those that could not be read.
+        attempt: of this run, from 1.
+        error: why it was not answered, on one line; empty when it was.
+    """
+
+    shard: int
+    images: int = 0
+    failed: int = 0
+    attempt: int = 1
+    error: str = ""
+
+
+def compile_pinned(loaded: Artifact, device: str, threads: int) -> Engine:
+    """Compile for many answers a second; on a CPU by so many streams of one thread each."""
+    if device != "CPU":
+        return compile_artifact(loaded, device, hint="throughput")
+    return compile_artifact(loaded, device, hint="throughput", streams=threads, threads=threads)
+
+
+def answer(
+    engine: Engine,
+    out: Path,
+    shard: Shard,
+    *,
+    workers: int | None = None,
+    on_progress: Advance | None = None,
+) -> Head:
+    """Answer a shard and write it.
+
+    Args:
+        engine: compiled with batch 1.
+        out: folder of the run.
+        shard: which.
+        workers: files in work at once, as `Predictor.stream` takes it.
+        on_progress: called with 1 for each image.
+    """
+    rows = []
+    for prediction in Predictor(engine).stream(read_inputs(out, shard), workers=workers):
+        rows.append(to_row(prediction, engine.artifact.card))
+        if on_progress:
+            on_progress(1)
+    return write(out, shard, rows, processor())
+
+
+def processor() -> str:
+    """Return what the CPU calls itself."""
+    return str(open_core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a machine of a cluster has and sees.
+
+    Attributes:
+        host: its name.
+        thorax: version there.
+        openvino: version there.
+        plan: SHA-256 of the plan it sees in the folder of the run; None where it sees none.
+    """
+
+    host: str
+    thorax: str
+    openvino: str
+    plan: str | None
+
+
+def look(job: Job) -> Sight:
+    """Return what this machine has and sees."""
+    seen = plan_digest(Path(job.out))
+    return Sight(platform.node(), __version__, ov.__version__, seen)
+
+
+class Actor:
+    """One engine in a process of a cluster: a class for Ray Data's `map_batches`.
+
+    An image is decoded and inferred by one thread, as many at a time as the actor has threads: what
+    travels between processes is numbers of shards, not pixels. Nothing is raised: a refusal is
+    the answer to every shard.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._out = Path(job.out)
+        self._threads = job.threads
+        self._refusal = ""
+        cv2.setNumThreads(job.threads)
+        try:
+            if job.folder is not None:
+                os.chdir(job.folder)
+            if (__version__, ov.__version__) != (job.thorax, job.openvino):
+                self._refusal = f"{platform.node()} has Thorax {__version__}, not {job.thorax}"
+            add_extensions(job.extensions)
+            loaded = artifact.load(Path(job.model))
+            if loaded.card.card_sha256 != job.card:
+                self._refusal = f"{platform.node()} sees another model in {job.model}"
+            self._engine = compile_pinned(loaded, "CPU", job.threads)
+        except (ThoraxError, OSError) as error:
+            self._refusal = f"{platform.node()}: {error}"
+
+    def __call__(self, batch: dict[str, npt.NDArray[np.int64]]) -> dict[str, list[Any]]:
+        """Answer shards.
+
+        Args:
+            batch: int64 [N] of each of `number`, `offset` and `images`.
+        """
+        columns = (batch["number"], batch["offset"], batch["images"])
+        reports = [self._run(Shard(*map(int, row))) for row in zip(*columns, strict=True)]
+        return {
+            name: [getattr(report, name) for report in reports]
+            for name in ("shard", "images", "failed", "attempt", "error")
+        }
+
+    def _run(self, shard: Shard) -> Report:
+        report = Report(shard.number)
+        if self._refusal:
+            return replace(report, error=self._refusal)
+        if read_head(self._out, shard) is not None:
+            return report
+        try:
+            # Ray tries a shard again for as long as its actors die; how often is written down here.
+            attempt = begin(self._out, shard)
+            if attempt > ATTEMPTS:
+                died = f"its actor died {ATTEMPTS} times"
+                return replace(report, attempt=attempt, error=died)
+            head = answer(self._engine, self._out, shard, workers=self._threads)
+        except Exception as error:
+            said = " ".join(str(error).split())
+            return replace(report, error=f"{platform.node()}: {type(error).__name__}: {said}")
+        return Report(shard.number, head.images, head.failed, attempt)

@@ -1,0 +1,186 @@
+"""Archives in one process, and what is refused before Ray is asked. With Ray: test_ray_driver."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from tests.conftest import Thorax
+
+from thorax import scale_out
+from thorax.artifact import Artifact
+from thorax.classify import classify
+from thorax.data.store import Store
+from thorax.errors import PeerError, UsageError
+from thorax.scale_out import classify_archive
+
+
+@pytest.fixture(scope="module")
+def inputs(
+    phantoms: Path, tiny_store: Store, tmp_path_factory: pytest.TempPathFactory
+) -> list[Path]:
+    """Ten files, one of them a web page, and a store."""
+    folder = tmp_path_factory.mktemp("archive")
+    for path in sorted(phantoms.glob("*.png"))[:9]:
+        (folder / path.name).symlink_to(path)
+    (folder / "web.dcm").write_text("<html></html>")
+    return [folder, tiny_store.path]
+
+
+def test_the_answers_are_those_of_a_run_without_shards_bit_for_bit(
+    tiny_fp32: Artifact, inputs: list[Path], tmp_path: Path
+) -> None:
+    plain = classify(tiny_fp32.path, inputs, csv_path=tmp_path / "plain.csv")
+    assert plain.images == 10 + 64
+    seen = 0
+
+    def count(images: int) -> None:
+        nonlocal seen
+        seen += images
+
+    out = tmp_path / "out"
+    done = classify_archive(
+        tiny_fp32.path, inputs, out, shard_size=16, csv_path=tmp_path / "all.csv", on_progress=count
+    )
+    assert done.rows == plain.rows
+    assert (tmp_path / "all.csv").read_bytes() == (tmp_path / "plain.csv").read_bytes()
+    lines = (out / "results.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == plain.rows
+    assert (seen, done.images, done.failed, done.answered) == (74, 74, 1, 73)
+    assert done.cluster is not None
+    assert done.cluster["shards"] == 5
+    assert set(done.document()) == set(plain.document())
+
+
+def test_a_run_that_was_stopped_does_what_is_missing(
+    tiny_fp32: Artifact, inputs: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    answered = 0
+
+    def stop(images: int) -> None:
+        nonlocal answered
+        answered += images
+        if answered == 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        classify_archive(tiny_fp32.path, inputs, out, shard_size=16, on_progress=stop)
+    assert not (out / "results.jsonl").exists()
+    done = classify_archive(tiny_fp32.path, inputs, out, shard_size=16)
+    assert done.cluster is not None
+    assert done.cluster["shards_resumed"] == 2
+    assert done.rows == classify(tiny_fp32.path, inputs).rows
+    assert done.answered == 74 - 32
+    again = classify_archive(tiny_fp32.path, inputs, out, shard_size=16, keep_all=False)
+    assert (again.answered, again.images_per_s, again.rows) == (0, 0.0, done.rows)
+
+
+def test_the_document_has_the_first_hundred_unless_all_are_asked_for(
+    tiny_fp32: Artifact, phantoms: Path, tmp_path: Path
+) -> None:
+    done = classify_archive(tiny_fp32.path, [phantoms, phantoms], tmp_path / "out", keep_all=False)
+    assert (done.images, len(done.rows)) == (128, 100)
+    table, *_ = done.tables()
+    assert f"{tmp_path / 'out/results.jsonl'} has all" in table.note
+
+
+def test_the_command_goes_on_and_says_so(
+    thorax: Thorax, tiny_fp32: Artifact, inputs: list[Path], tmp_path: Path
+) -> None:
+    words = ["classify", tiny_fp32.path, *inputs, "--out", tmp_path / "out", "--shard-size", 30]
+    first = thorax(*words, "--json")
+    again = thorax(*words, "--json")
+    assert first.returncode == again.returncode == 3
+    assert json.loads(first.stdout)["results"] == json.loads(again.stdout)["results"]
+    assert json.loads(again.stdout)["cluster"]["shards_resumed"] == 3
+    other = thorax(*words[:-1], 31)
+    assert other.returncode == 2
+    assert other.stderr.startswith("thorax: archive-other: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--cluster", "auto"], "option-together: --cluster needs --out"),
+        (["--shard-size", "8"], "option-together: --shard-size needs --out"),
+        (["--out", "x", "--actors", "2"], "option-together: --actors needs --cluster"),
+        (["--out", "x", "--threads-per-actor", "2"], "option-together: --threads-per-actor"),
+        (["--out", "x", "-pc"], "option-apart: --out and -pc"),
+        (["--out", "x", "--cluster", "auto", "--heatmaps", "m"], "option-apart: --out and --heatm"),
+        (["--out", "x", "--async", "2"], "option-apart: --out and --async"),
+        (["--out", "x", "--cluster", "ray://head:10001"], "cluster-address: "),
+        (["--out", "x", "--cluster", "head:99999"], "cluster-address: "),
+        (["--out", "x", "--cluster", "auto", "-d", "MULTI:FPGA.0,CPU"], "cluster-device: "),
+    ],
+)
+def test_what_a_cluster_does_not_do_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], code: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    from thorax import cli
+
+    monkeypatch.chdir(tmp_path)
+    assert cli._run(["classify", "model", "scans", *words], debug=False) == 2
+    assert capsys.readouterr().err.startswith(f"thorax: {code}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_ray_the_extra_that_brings_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import sys
+
+    from thorax import cli
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    words = ["classify", "model", "scans", "--out", str(tmp_path), "--cluster", "auto"]
+    assert cli._run(words, debug=False) == 2
+    assert "thorax[cluster]" in capsys.readouterr().err
+
+
+def test_a_host_that_does_not_answer_is_told_at_once(tiny_fp32: Artifact, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(PeerError, match=r"cluster-unreachable: .*Connection refused"):
+        classify_archive(tiny_fp32.path, [tmp_path], tmp_path / "out", cluster=f"127.0.0.1:{port}")
+
+
+def test_a_host_that_is_not_ray_is_told_within_a_time(
+    tiny_fp32: Artifact, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setattr(scale_out, "_CONNECT_S", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(PeerError, match=r"cluster-unreachable: .*not answer as Ray"):
+            classify_archive(tiny_fp32.path, [phantoms], tmp_path / "out", cluster=address)
+
+
+def test_an_archive_may_be_answered_by_simulated_cards(
+    tiny_fp32: Artifact, phantoms: Path, tmp_path: Path, cards: Path
+) -> None:
+    device = "MULTI:FPGA.0,CPU"
+    plain = classify(tiny_fp32.path, sorted(phantoms.glob("*.png"))[:2], device=device)
+    files = sorted(phantoms.glob("*.png"))[:2]
+    done = classify_archive(tiny_fp32.path, files, tmp_path / "out", device=device)
+    assert plain.engine == done.engine
+    assert done.modelled is not None
+    assert done.engine["simulated"]
+
+
+def test_a_store_of_another_size_is_refused(
+    tiny_fp32: Artifact, tiny_store: Store, tmp_path: Path
+) -> None:
+    from thorax.data import folder, store
+    from thorax.labels import NIH14
+    from thorax.preprocess import InputSpec
+
+    source = tiny_store.path.parent / "phantoms"
+    rows = list(folder.rows(source, labels=source / "labels.csv"))[:2]
+    store.write(rows, tmp_path / "large", InputSpec(64), NIH14, splits=["train"] * 2, workers=1)
+    with pytest.raises(UsageError, match="store-side"):
+        classify(tiny_fp32.path, [tmp_path / "large"])
+    with pytest.raises(UsageError, match="store-side"):
+        classify_archive(tiny_fp32.path, [tmp_path / "large"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()

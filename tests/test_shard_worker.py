@@ -1,0 +1,112 @@
+"""An actor, without the cluster around it: what it answers, and that it never raises."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thorax.artifact import Artifact
+from thorax.predict import Source
+from thorax.shard_worker import ATTEMPTS, Actor, Job, compile_pinned, look
+from thorax.shards import Shard, begin, make_plan, open_archive, plan_digest, read_head
+
+
+@pytest.fixture
+def job(tiny_fp32: Artifact, phantoms: Path, tmp_path: Path) -> tuple[Job, list[Shard]]:
+    sources: list[Source] = [*sorted(phantoms.glob("*.png"))[:5], Path("/no/such/file.png")]
+    plan, listed = make_plan(tiny_fp32.card, "CPU", sources, 4)
+    with open_archive(tmp_path / "out", plan, listed) as shards:
+        digest = plan_digest(tmp_path / "out")
+        assert digest is not None
+        job = Job(
+            out=str(tmp_path / "out"),
+            plan=digest,
+            model=str(tiny_fp32.path),
+            card=tiny_fp32.card.card_sha256,
+            threads=1,
+            folder=None,
+        )
+        return job, shards
+
+
+def ask(job: Job, shard: Shard) -> dict[str, object]:
+    batch = {"number": [shard.number], "offset": [shard.offset], "images": [shard.images]}
+    answered = Actor(job)({name: np.array(column) for name, column in batch.items()})
+    return {name: column[0] for name, column in answered.items()}
+
+
+def test_an_actor_answers_a_shard_and_says_how_many_could_not_be_read(
+    job: tuple[Job, list[Shard]], tmp_path: Path
+) -> None:
+    told, shards = job
+    assert ask(told, shards[1]) == {
+        "shard": 1, "images": 2, "failed": 1, "attempt": 1, "error": "",
+    }  # fmt: skip
+    head = read_head(tmp_path / "out", shards[1])
+    assert head is not None
+    assert (head.images, head.failed) == (2, 1)
+    again = ask(told, shards[1])
+    assert (again["images"], again["error"]) == (0, "")
+
+
+def test_a_shard_that_killed_its_actors_is_given_up(
+    job: tuple[Job, list[Shard]], tmp_path: Path
+) -> None:
+    told, shards = job
+    for _ in range(ATTEMPTS):
+        begin(tmp_path / "out", shards[0])
+    answered = ask(told, shards[0])
+    assert answered["error"] == "its actor died 3 times"
+    assert read_head(tmp_path / "out", shards[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"thorax": "0.0.0"}, "has Thorax "),
+        ({"openvino": "2019.1"}, "has Thorax "),
+        ({"card": "0" * 64}, "sees another model"),
+        ({"model": "/no/such/model"}, "artifact-missing"),
+        ({"folder": "/no/such/folder"}, "No such file"),
+        ({"extensions": ("nothing",)}, "extension-missing"),
+    ],
+)
+def test_what_an_actor_cannot_do_is_its_answer(
+    job: tuple[Job, list[Shard]], change: dict[str, str], said: str
+) -> None:
+    told, shards = job
+    error = ask(replace(told, **change), shards[0])["error"]  # type: ignore[arg-type]
+    assert isinstance(error, str)
+    assert said in error
+    assert "\n" not in error
+
+
+def test_a_disk_that_refuses_is_an_answer(
+    job: tuple[Job, list[Shard]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from thorax import shard_worker
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shard_worker, "write", full)
+    told, shards = job
+    assert "No space left on device" in str(ask(told, shards[0])["error"])
+
+
+def test_each_stream_has_one_thread_that_is_bound_to_no_processor(tiny_fp32: Artifact) -> None:
+    engine = compile_pinned(tiny_fp32, "CPU", 2)
+    compiled = engine.members[0].compiled
+    assert int(compiled.get_property("NUM_STREAMS")) == engine.streams == 2
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == 2
+    assert compiled.get_property("ENABLE_CPU_PINNING") is False
+
+
+def test_a_machine_says_what_it_has_and_sees(job: tuple[Job, list[Shard]]) -> None:
+    told, _ = job
+    sight = look(told)
+    assert (sight.thorax, sight.openvino, sight.plan) == (told.thorax, told.openvino, told.plan)
+    assert sight.host == os.uname().nodename
+    assert look(replace(told, out="/no/such/folder")).plan is None
