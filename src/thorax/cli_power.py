@@ -25,30 +25,54 @@ power_app = typer.Typer(
     no_args_is_help=True, help="Power meters: which answer, what they say, what a log holds."
 )
 
+_PANEL: Final = "Power"
+
 Interval = Annotated[
     float | None,
-    Option("--power-interval", help="Seconds between two readings; default: what suits the meter."),
+    Option(
+        "--power-interval",
+        help="Seconds between two readings; default: what suits the meter.",
+        rich_help_panel=_PANEL,
+    ),
 ]
 PasswordFile = Annotated[
     Path | None,
-    Option("--power-password-file", help="File whose first line is the password of the BMC."),
+    Option(
+        "--power-password-file",
+        help="File whose first line is the password of the BMC.",
+        rich_help_panel=_PANEL,
+    ),
 ]
 Authority = Annotated[
     Path | None,
-    Option("--power-ca", help="PEM file of who signed the BMC's certificate."),
+    Option(
+        "--power-ca",
+        help="PEM file of who signed the BMC's certificate.",
+        rich_help_panel=_PANEL,
+    ),
 ]
 Insecure = Annotated[
     bool,
-    Option("--power-insecure", help="Believe any BMC, and send a password without TLS too."),
+    Option(
+        "--power-insecure",
+        help="Believe any BMC, and send a password without TLS too.",
+        rich_help_panel=_PANEL,
+    ),
 ]
 _METER: Final = (
     "rapl, nvml, redfish:https://USER@HOST, ipmi[:USER@HOST], racadm[:USER@HOST], "
     "modelled:FILE.toml, replay:FILE or none."
 )
-Power = Annotated[str, Option("--power", metavar="METER", help=f"Meter: {_METER}")]
+Power = Annotated[
+    str, Option("--power", metavar="METER", help=f"Meter: {_METER}", rich_help_panel=_PANEL)
+]
 Idle = Annotated[
     float,
-    Option("--idle-s", help="With --power: seconds before the load in which idle power is read."),
+    Option(
+        "--idle-s",
+        help="With --power: seconds before the load in which idle power is read.",
+        rich_help_panel=_PANEL,
+    ),
 ]
 
 _SHOWN_S: Final = 0.25

@@ -129,6 +129,15 @@ def test_an_interval_in_which_it_may_have_wrapped_twice_is_refused(
     assert "at least every 66 s" in refused.value.message
 
 
+def test_parts_without_a_package_are_no_meter(tmp_path: Path) -> None:
+    Zones(tmp_path).add("intel-rapl:0:0", "core")
+    Zones(tmp_path).add("intel-rapl:0:1", "dram")
+    with pytest.raises(DeviceError) as refused:
+        Rapl(tmp_path)
+    assert refused.value.code == "meter-absent"
+    assert "no package" in refused.value.message
+
+
 def test_no_zone_says_why_that_may_be(tmp_path: Path) -> None:
     with pytest.raises(DeviceError) as refused:
         Rapl(tmp_path / "none")
@@ -737,6 +746,13 @@ def test_every_meter_without_an_address_is_tried_and_answers_or_says_why() -> No
     for one in found:
         assert bool(one.channels) is (one.problem is None)
     assert {spec.partition("[")[0].partition(":")[0] for spec in SPECS} > set(HERE)
+
+
+def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    problem = {one.name: one.problem for one in probe()}["nvml"]
+    assert problem is not None
+    assert problem.code == "extra-missing"
 
 
 def test_a_program_is_given_no_input_and_its_output_is_read_whole() -> None:

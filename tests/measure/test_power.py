@@ -200,6 +200,20 @@ def test_idle_power_is_kept_apart_and_of_each_device_too(monkeypatch: pytest.Mon
     )
 
 
+def test_an_idle_window_with_too_few_readings_leaves_the_reason(work: Work) -> None:
+    meter = Fake([100.0] * 30, interval_s=0.005)
+    with Sampler(meter) as sampler:
+        begin_s, end_s = work(meter)
+    sampler._idle = (begin_s, begin_s + 1e-6)
+    energy = sampler.energy(begin_s, end_s)
+    assert energy.energy_j is not None
+    assert (energy.idle_w, energy.marginal_w) == (None, None)
+    assert "are needed" in energy.document(1.0)["power"]["idle_error"]
+    table = power_table([{"precision": "fp32", "device": "CPU", **energy.document(1.0)}])
+    assert table is not None
+    assert "No idle power of fp32 CPU" in table.note
+
+
 def test_without_a_meter_energy_is_null_and_nobody_is_asked() -> None:
     before = set(threading.enumerate())
     with Sampler(NoMeter()) as sampler:

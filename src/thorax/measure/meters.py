@@ -190,4 +190,7 @@ def probe() -> list[Found]:
                 found.append(Found(name, meter.channels, None))
         except ThoraxError as error:
             found.append(Found(name, (), error))
+        except ModuleNotFoundError:
+            needed = UsageError("extra-missing", f"{name} needs: pip install 'thorax[measure]'")
+            found.append(Found(name, (), needed))
     return found

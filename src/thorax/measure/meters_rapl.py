@@ -93,9 +93,9 @@ class Rapl:
         channels: list[Channel] = []
         for path in folders:
             own = names[path.name]
-            parent = names.get(path.name.rpartition(":")[0]) if path.name.count(":") > 1 else None
-            inner = parent is not None
-            name = f"{parent}/{own}" if inner else own
+            outer, _, _ = path.name.rpartition(":")
+            inner = ":" in outer
+            name = f"{names.get(outer, outer)}/{own}" if inner else own
             if any(name == known.name for known in channels):
                 name = f"{name} ({path.name})"
             counted = own == "psys" if platform else (not inner or own == "dram")
@@ -109,6 +109,12 @@ class Rapl:
             )
             channels.append(Channel(name, counted))
         self.channels = tuple(channels)
+        if not any(one.counted and "/" not in one.name for one in channels):
+            raise DeviceError(
+                "meter-absent",
+                f"RAPL: {root} has parts of packages, {', '.join(names)}, and no package; is the "
+                "driver whole?",
+            )
         for zone in self._zones:
             zone.last_uj, zone.at_s = _number(zone.counter), time.perf_counter()
 

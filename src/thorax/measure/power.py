@@ -162,6 +162,7 @@ class Energy:
         samples: readings within the window.
         interval_s: that the meter was asked in.
         error: why there is no figure, a line for a person; None where there is one or no meter.
+        idle_error: why there is no idle power though a window was kept for it.
     """
 
     source: str
@@ -173,6 +174,7 @@ class Energy:
     samples: int = 0
     interval_s: float | None = None
     error: str | None = None
+    idle_error: str | None = None
 
     @property
     def load_w(self) -> float | None:
@@ -198,6 +200,7 @@ class Energy:
                 "modelled": self.modelled,
                 "load_w": load,
                 "idle_w": idle,
+                **({"idle_error": self.idle_error} if self.idle_error else {}),
                 "marginal_w": marginal,
                 "images_per_s_per_w": _efficiency(images_per_s, load),
                 "marginal_images_per_s_per_w": _efficiency(images_per_s, marginal),
@@ -356,9 +359,9 @@ class Sampler:
             )
         load = joules(self._readings, meter.quantity, begin_s, end_s)
         idle: Sequence[float | None] = [None] * len(load)
-        if self._idle and not self._problem(*self._idle):
-            start, stop = self._idle
-            idle = [float(one) for one in self._mean(start, stop)]
+        idle_problem = self._problem(*self._idle) if self._idle else None
+        if self._idle and not idle_problem:
+            idle = [float(one) for one in self._mean(*self._idle)]
         devices = {
             channel.name: DevicePower(float(energy) / window_s, rest, channel.counted)
             for channel, energy, rest in zip(meter.channels, load, idle, strict=True)
@@ -378,6 +381,7 @@ class Sampler:
             devices,
             samples,
             self.interval_s,
+            idle_error=idle_problem,
         )
 
     def _mean(self, begin_s: float, end_s: float) -> npt.NDArray[np.float64]:

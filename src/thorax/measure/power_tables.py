@@ -52,6 +52,8 @@ def power_table(documents: Sequence[Document]) -> Table | None:
             missing[f"No energy of {name}: {document['energy_error']}."] = None
         if detail.get("load_w") is None:
             continue
+        if detail.get("idle_error"):
+            missing[f"No idle power of {name}: {detail['idle_error']}."] = None
         mark = f" ({MODELLED_POWER})" if detail["modelled"] else ""
         sources[f"{document['energy_source']}{mark}"] = None
         rows.append(
