@@ -95,6 +95,54 @@ def _summary(solved: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[d
     return kept
 
 
+def markdown(document: dict[str, Any]) -> list[str]:
+    """Return the lines of the table of docs/planning.md: the models that plans use, and those told.
+
+    A row a published figure, with the error of each model of its system that has no `variant:`.
+    """
+    plans = {one["system"]: one["model"] for one in document["models"] if one["plans_use_it"]}
+    plain = {
+        row["system"]: [
+            one["model"]
+            for one in document["models"]
+            if one["system"] == row["system"]
+            and not one["plans_use_it"]
+            and not one["model"].startswith("variant")
+        ]
+        for row in document["rows"]
+    }
+    errors = {(row["system"], row["model"], row["row"]): row for row in document["rows"]}
+    lines = []
+    for row in document["rows"]:
+        if row["model"] != plans[row["system"]]:
+            continue
+        others = [errors[row["system"], model, row["row"]] for model in plain[row["system"]]]
+        first = "; ".join(f"{_error(one)} ({one['free_numbers']})" for one in others)
+        batch = f"{row['batch']:,}{'*' if row['batch_assumed'] else ''}"
+        lines.append(
+            f"| {row['system']} | {row['topology']} | {row['workers']:,} | {batch} "
+            f"| {row['published']:,.6g} {_UNITS[row['quantity']]} | {_figure(row['modelled'])} "
+            f"| {_error(row)} ({row['free_numbers']}) | {first} |"
+        )
+    return lines
+
+
+_UNITS: Final = {
+    "time_to_train_s": "s", "epoch_s": "s/epoch", "images_per_s": "images/s",
+    "efficiency": "of perfect", "energy_kwh": "kWh",
+}  # fmt: skip
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
+def _error(row: dict[str, Any]) -> str:
+    if row["how"] == "calibrated":
+        return "fitted"
+    return f"{row['error']:+.1%}" + (" (identity)" if row["how"] == "identity" else "")
+
+
 def show(document: dict[str, Any]) -> None:
     """Print a table a model, then the summary."""
     apart = defaultdict(list)

@@ -125,3 +125,12 @@ def test_a_system_and_a_measurement_together_are_refused(
     status, _, err = typed(capfd, monkeypatch, "plan", "cluster", *words)
     assert status == 2
     assert "option-together" in err
+
+
+def test_a_report_shows_plans_of_clusters(tmp_path: Path) -> None:
+    from thorax.measure.report import write_report
+
+    page = write_report([planned(), planned(batch=8192)], tmp_path / "page.html", title="t")
+    text = page.read_text("utf-8")
+    assert "Training clusters" in text
+    assert text.count("Where the time goes") == 2

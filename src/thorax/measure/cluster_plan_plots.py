@@ -34,19 +34,34 @@ def cluster_plot(documents: Sequence[Document], *, number: int = 0) -> str:
     cost = _cost(first)
 
     def draw() -> Figure:
-        rows = 1 if cost is None else 2
-        width = WIDTH if len(documents) > 1 else WIDTH / 2
-        figure = Figure(figsize=(width, 2.1 + 2.2 * rows), layout="constrained")
-        panels = figure.subplots(rows, len(documents), sharex=True, sharey="row", squeeze=False)
+        count = len(documents)
+        kinds = 1 if cost is None else 2
+        # One network alone has its pictures beside each other, several have them in columns.
+        shape = (kinds, count) if count > 1 else (1, kinds)
+        figure = Figure(
+            figsize=(WIDTH, 3.0 + 2.2 * kinds if count > 1 else 4.4), layout="constrained"
+        )
+        panels = figure.subplots(
+            *shape,
+            sharex=True,
+            sharey="row" if count > 1 else False,
+            squeeze=False,
+            height_ratios=(1.5, 1.0)[: shape[0]],
+        )
         for place, document in enumerate(documents):
-            _time(panels[0][place], document)
-            panels[0][place].set_title(_NAMES.get(document["topology"], document["topology"]))
-            if cost is not None:
-                _curves(panels[1][place], document, cost[0])
-            panels[-1][place].set_xlabel("Workers")
-        panels[0][0].set_ylabel("Time to train")
-        if cost is not None:
-            panels[1][0].set_ylabel(cost[1])
+            times, *costs = (panels[:, place] if count > 1 else panels[0])[:kinds]
+            _time(times, document)
+            times.set_title(_NAMES.get(document["topology"], document["topology"]))
+            for axes in costs:
+                assert cost is not None
+                _curves(axes, document, cost[0])
+            if place == 0:
+                times.set_ylabel("Time to train")
+                for axes in costs:
+                    assert cost is not None
+                    axes.set_ylabel(cost[1])
+        for axes in panels[-1]:
+            axes.set_xlabel("Workers")
         _legend(figure, first)
         figure.suptitle(f"{first['title']}: modelled", fontsize=10)
         return figure
@@ -96,15 +111,15 @@ def _curves(axes: Axes, document: Document, key: str) -> None:
         for row in rows:
             if row["workers"] == stops[way]:
                 axes.plot(
-                    row["workers"], row[key], "X", ms=9, color=colour, markeredgecolor=INK,
-                    markeredgewidth=0.6, zorder=5,
+                    row["workers"], row[key], "X", ms=8, color=colour, markeredgecolor=INK,
+                    markeredgewidth=0.6, zorder=4,
                 )  # fmt: skip
     for point in document["published"]:
         if point.get(key) is not None:
             axes.plot(
-                point["workers"], point[key], "o", ms=5.5, zorder=4, color=COLOURS[3],
+                point["workers"], point[key], "o", ms=5.5, zorder=5, color=COLOURS[3],
                 markeredgewidth=1.3,
-                markerfacecolor=COLOURS[3] if point["how"] == "predicted" else "none",
+                markerfacecolor="none" if point["how"] == "calibrated" else COLOURS[3],
             )  # fmt: skip
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
@@ -140,6 +155,8 @@ def _legend(figure: Figure, document: Document) -> None:
     entry("ideal", ":", INK, lw=1.1)
     entry("doubling stops paying", "X", INK, ms=7)
     if document["published"]:
-        entry("published, the model fitted to it", "o", COLOURS[3], markerfacecolor="none")
-        entry("published, predicted", "o", COLOURS[3])
+        rates = any(point["computed"] for point in document["published"])
+        name = "published as a rate" if rates else "published"
+        entry(f"{name}, the model fitted to it", "o", COLOURS[3], markerfacecolor="none")
+        entry(f"{name}, predicted", "o", COLOURS[3])
     figure.legend(loc="outside lower center", ncols=3)

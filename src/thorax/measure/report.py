@@ -24,6 +24,7 @@ from thorax.measure.report_samples import samples_section
 from thorax.measure.report_sections import (
     accuracy_section,
     buyers_section,
+    cluster_plans_section,
     cluster_section,
     compared_section,
     energy_section,
@@ -102,6 +103,7 @@ def _render(by_command: Mapping[str, Sequence[Document]], title: str) -> str:
         training_section(by_command["train"]),
         plans_section(by_command["plan server"], by_command["plan cluster"]),
         cluster_section(by_command["doctor cluster"]),
+        cluster_plans_section(by_command["plan cluster"]),
         sharpness_section(by_command["sharpness"]),
         samples_section(by_command["classify"]),
         pointing_section(accuracy),

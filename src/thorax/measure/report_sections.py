@@ -227,6 +227,18 @@ def plans_section(servers: Sequence[Document], clusters: Sequence[Document]) -> 
     return Section("plans", "Plans", text, tuple(map(Markup, plots)), tuple(tables))
 
 
+def cluster_plans_section(documents: Sequence[Document]) -> Section | None:
+    """Return how long training would take, of documents of `plan cluster`."""
+    if not documents:
+        return None
+    text = (f"Everything here is {MODELLED}: computed from constants whose sources a plan names.",)
+    plots = tuple(
+        Markup(cluster_plot([document], number=place)) for place, document in enumerate(documents)
+    )
+    tables = [table for document in documents for table in cluster_plan_tables(document)]
+    return Section("cluster-plans", "Training clusters", text, plots, tuple(tables))
+
+
 def sharpness_section(documents: Sequence[Document]) -> Section | None:
     """Return loss around solutions, of documents of `sharpness`."""
     if not documents:
