@@ -25,7 +25,8 @@ from thorax import artifact
 from thorax.classify import classify
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
-from thorax.measure.run import describe, measure
+from thorax.measure.load import measure
+from thorax.measure.run import describe
 from thorax.predict import Predictor, find_files
 from thorax.preprocess import InputSpec, prepare
 from thorax.radiograph import Radiograph, read

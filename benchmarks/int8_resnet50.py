@@ -30,7 +30,7 @@ from thorax.artifact import Precision
 from thorax.data.store import Store, open_store
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.peak import measure_peak
-from thorax.measure import run
+from thorax.measure import load
 from thorax.preprocess import InputSpec
 from thorax.training import checkpoint, networks
 
@@ -143,7 +143,7 @@ def main() -> None:
     macs = engine.artifact.card.macs
 
     def ours(seconds: float) -> float:
-        return run.measure(engine, "offline", duration_s=seconds).images_per_s
+        return load.measure(engine, "offline", duration_s=seconds).images_per_s
 
     def peak(_: float) -> float:
         return measure_peak("int8") / (2 * macs)

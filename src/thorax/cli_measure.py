@@ -19,7 +19,6 @@ from thorax.cli_power import (
     metered,
     tell_energy,
 )
-from thorax.errors import UsageError
 
 if TYPE_CHECKING:
     from thorax.artifact import Artifact
@@ -119,20 +118,44 @@ def score(
     console.emit(document, as_json=json, show=show)
 
 
+_TRAFFIC: Final = "Traffic"
 _COMPARING: Final = "Comparing"
 
 
 @measure_app.command(
-    epilog="Example:  thorax benchmark model-int8 -d CPU --duration 10 --json > int8.json"
+    epilog="Example:  thorax benchmark model-int8 --scenario server --latency-limit-ms 50"
 )
 def benchmark(
     model: Model,
     device: Device = "CPU",
-    scenario: Annotated[str, Option(help="offline or single-stream.")] = "offline",
     images: Annotated[
         Path | None, Option(help="Folder of radiographs to feed; default: fixed noise.")
     ] = None,
     duration: Annotated[float, Option(help="Seconds to measure, after 1 s of warm-up.")] = 10.0,
+    scenario: Annotated[
+        str,
+        Option(
+            help="MLPerf's: offline, server, single-stream or multi-stream.",
+            rich_help_panel=_TRAFFIC,
+        ),
+    ] = "offline",
+    rate: Annotated[
+        float | None,
+        Option(
+            help="Server: images that arrive per second; default: the most that keeps the limit.",
+            rich_help_panel=_TRAFFIC,
+        ),
+    ] = None,
+    latency_limit_ms: Annotated[
+        float | None,
+        Option(help="Server: what 99 % of the answers are to keep; 100.", rich_help_panel=_TRAFFIC),
+    ] = None,
+    samples_per_query: Annotated[
+        int, Option(help="Multi-stream: images of a query.", rich_help_panel=_TRAFFIC)
+    ] = 8,
+    loadgen_logs: Annotated[
+        Path | None, Option(help="Folder to keep LoadGen's logs in.", rich_help_panel=_TRAFFIC)
+    ] = None,
     baseline: Annotated[
         Path | None,
         Option(
@@ -156,11 +179,11 @@ def benchmark(
     extension: Extensions = None,
     json: Json = False,
 ) -> None:
-    """Images per second, latency and, with a meter, energy."""
-    from thorax.artifact import load
+    """Images per second, latency and energy, under the traffic of MLPerf LoadGen."""
+    from thorax.artifact import load as load_artifact
     from thorax.devices.engine import compile as compile_artifact
     from thorax.devices.extensions import add_extensions
-    from thorax.measure import run
+    from thorax.measure import load, run
     from thorax.measure.baseline import comparison_table, open_baseline, require_held
     from thorax.measure.forecast import forecast_engine
     from thorax.measure.modelled import modelled_table
@@ -169,15 +192,11 @@ def benchmark(
     from thorax.predict import find_files
 
     add_extensions(extension or ())
-    if scenario not in run.SCENARIOS:
-        allowed = ", ".join(run.SCENARIOS)
-        raise UsageError("scenario", f"scenario is {scenario!r}; allowed are {allowed}")
-    artifact = load(model)
+    chosen = load.choose(scenario, rate=rate, latency_limit_ms=latency_limit_ms)
+    artifact = load_artifact(model)
 
     def prepare(one: "Artifact") -> "Engine":
-        return compile_artifact(
-            one, device, hint="throughput" if scenario == "offline" else "latency"
-        )
+        return compile_artifact(one, device, hint=load.HINTS[chosen])
 
     engine = prepare(artifact)
     compare = (
@@ -200,8 +219,16 @@ def benchmark(
         metered(power, power_interval, idle_s, asked) as sampler,
         console.progress(f"measuring {scenario}", None) as ticker,
     ):
-        measurement = run.measure(
-            engine, scenario, duration_s=duration, images=prepared, on_progress=ticker.advance
+        measurement = load.measure(
+            engine,
+            chosen,
+            duration_s=duration,
+            images=prepared,
+            samples_per_query=samples_per_query,
+            rate=rate,
+            latency_limit_s=None if latency_limit_ms is None else latency_limit_ms / 1e3,
+            logs=loadgen_logs,
+            on_progress=ticker.advance,
         )
     energy = sampler.energy(measurement.begin_s, measurement.begin_s + measurement.window_s)
     document = run.document(engine, measurement, forecast_engine(engine, measure=True))
@@ -218,6 +245,8 @@ def benchmark(
             comparison_table(document["baseline"]) if comparison else None,
         )
 
+    for reason in measurement.invalid_because:
+        console.say(f"not valid by LoadGen's rules: {reason}")
     console.emit(document, as_json=json, show=show)
     tell_energy(energy)
     if comparison:

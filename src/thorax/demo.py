@@ -19,7 +19,7 @@ from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import UsageError
 from thorax.ir.optimize import optimize
 from thorax.labels import NIH14
-from thorax.measure import accuracy, run
+from thorax.measure import accuracy, load, run
 from thorax.measure.report import write_report
 from thorax.measure.tables import rate_text
 from thorax.preprocess import InputSpec
@@ -230,11 +230,11 @@ def _benchmark(
     speed = 0.0
     for precision, made in artifacts.items():
         engine = compile_artifact(made, "CPU", hint="throughput")
-        measured = run.measure(engine, "offline", duration_s=BENCHMARK_S)
+        measured = load.measure(engine, "offline", duration_s=BENCHMARK_S)
         keep(f"benchmark-{precision}", run.document(engine, measured))
         console.say(f"   {precision}: {rate_text(measured.images_per_s)} images/s offline")
         speed = measured.images_per_s
     engine = compile_artifact(artifacts[Precision.INT8], "CPU", hint="latency")
-    measured = run.measure(engine, "single-stream", duration_s=BENCHMARK_S)
+    measured = load.measure(engine, "single-stream", duration_s=BENCHMARK_S)
     keep("benchmark-int8-single-stream", run.document(engine, measured))
     return speed

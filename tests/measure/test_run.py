@@ -1,8 +1,6 @@
-"""The two scenarios: what is counted, over which window, on which images."""
+"""What is said of a measurement, and artifacts beside each other."""
 
 import json
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -10,36 +8,21 @@ import numpy.typing as npt
 import pytest
 
 from thorax.artifact import Artifact
-from thorax.data.store import Store
 from thorax.devices import timing
-from thorax.devices.engine import Engine, Hint, Outputs, compile
-from thorax.errors import DataError, ImageError, UsageError
+from thorax.devices.engine import Engine, compile
+from thorax.errors import DataError, ImageError
 from thorax.measure import run
 from thorax.measure.run import (
-    SCENARIOS,
     Measurement,
+    Probe,
     Quantiles,
-    Scenario,
     Speed,
+    Traffic,
     document,
-    measure,
     side_by_side,
 )
 from thorax.preprocess import InputSpec, prepare
 from thorax.radiograph import read
-
-HINT: dict[Scenario, Hint] = {"offline": "throughput", "single-stream": "latency"}
-
-
-@pytest.fixture(autouse=True)
-def _short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "WARM_UP_S", 0.05)
-
-
-@pytest.fixture(params=SCENARIOS)
-def scenario(request: pytest.FixtureRequest) -> Scenario:
-    chosen: Scenario = request.param
-    return chosen
 
 
 def test_artifacts_side_by_side_are_compiled_for_each_way_to_be_asked(
@@ -61,101 +44,6 @@ def test_artifacts_side_by_side_are_compiled_for_each_way_to_be_asked(
     assert not set(map(id, quick)) & set(map(id, engines))
 
 
-def test_the_window_is_wall_clock_and_holds_all_that_was_asked(
-    scenario: Scenario, tiny_fp32: Artifact
-) -> None:
-    engine = compile(tiny_fp32, hint=HINT[scenario])
-    before = set(threading.enumerate())
-    begin = time.perf_counter()
-    made = measure(engine, scenario, duration_s=0.3)
-    outside = time.perf_counter() - begin
-    assert 0.3 <= made.window_s <= outside
-    assert begin < made.begin_s <= time.perf_counter() - made.window_s
-    assert made.images >= 1
-    assert made.images_per_s == made.images / made.window_s
-    assert 0 < made.latency_s.p50 <= made.latency_s.p90 <= made.latency_s.p99 <= outside
-    assert (made.scenario, made.simulated) == (scenario, False)
-    assert (made.energy_j, made.energy_source) == (None, "none")
-    assert (made.valid, made.invalid_because) == (True, ())
-    assert set(threading.enumerate()) == before
-
-
-@pytest.mark.parametrize("count", [1, 7])
-def test_offline_keeps_the_latency_of_every_inference(
-    tiny_fp32: Artifact, tiny_store: Store, count: int
-) -> None:
-    engine = compile(tiny_fp32, hint="throughput", streams=2)
-    batches = [tiny_store.images[number : number + 1, None] for number in range(count)]
-    before_s = time.perf_counter()
-    begin_s, window_s, latencies = run._offline(engine, batches, 0.1, None)
-    assert before_s <= begin_s <= time.perf_counter() - window_s
-    assert 0 < latencies.min() <= latencies.max() <= window_s
-    # Never more under way at once than there are requests.
-    assert latencies.sum() <= window_s * engine.streams
-
-
-def test_single_stream_has_one_image_under_way(
-    tiny_fp32: Artifact, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine = compile(tiny_fp32, streams=1)
-    spent: list[float] = []
-    real = Engine.infer
-
-    def timed(self: Engine, images: npt.NDArray[np.uint8], *, profile: bool = False) -> Outputs:
-        begin = time.perf_counter()
-        outputs = real(self, images, profile=profile)
-        spent.append(time.perf_counter() - begin)
-        return outputs
-
-    monkeypatch.setattr(Engine, "infer", timed)
-    made = measure(engine, "single-stream", duration_s=0.2)
-    counted = spent[-made.images :]
-    assert sum(counted) <= made.window_s
-    assert min(counted) <= made.latency_s.p50
-
-
-def test_a_batch_counts_each_of_its_images(scenario: Scenario, tiny_fp32: Artifact) -> None:
-    made = measure(compile(tiny_fp32, hint=HINT[scenario], batch=3), scenario, duration_s=0.1)
-    assert made.images % 3 == 0
-
-
-@pytest.mark.parametrize(("count", "batch"), [(1, 1), (5, 1), (1, 2), (3, 2), (4, 2), (2, 5)])
-def test_every_image_has_its_turn(
-    tiny_fp32: Artifact, monkeypatch: pytest.MonkeyPatch, count: int, batch: int
-) -> None:
-    side = tiny_fp32.card.input.side
-    images = [np.full((1, side, side), 10 * number, np.uint8) for number in range(count)]
-    engine = compile(tiny_fp32, batch=batch)
-    fed: list[list[int]] = []
-
-    def note(self: Engine, given: npt.NDArray[np.uint8], *, profile: bool = False) -> Outputs:
-        fed.append([int(image[0, 0, 0]) // 10 for image in given])
-        return Outputs(np.zeros((batch, 1), np.float32), None, None)
-
-    monkeypatch.setattr(Engine, "infer", note)
-    measure(engine, "single-stream", duration_s=0.05, images=images)
-    assert {number for numbers in fed for number in numbers} == set(range(count))
-    flat = [number for numbers in fed[: -(-count // batch)] for number in numbers]
-    assert flat == [number % count for number in range(len(flat))]
-
-
-def test_offline_runs_more_images_than_there_are_requests(
-    tiny_fp32: Artifact, tiny_store: Store
-) -> None:
-    engine = compile(tiny_fp32, hint="throughput", streams=2)
-    images = list(tiny_store.images[:5, None])
-    assert measure(engine, "offline", duration_s=0.1, images=images).images >= 1
-
-
-@pytest.mark.parametrize("duration", [0, -1.0, float("nan"), float("inf")])
-def test_a_window_of_no_length_or_without_end_is_refused(
-    scenario: Scenario, tiny_fp32: Artifact, duration: float
-) -> None:
-    with pytest.raises(UsageError) as refused:
-        measure(compile(tiny_fp32), scenario, duration_s=duration)
-    assert refused.value.code == "duration"
-
-
 def test_images_are_prepared_as_for_classifying(phantoms: Path) -> None:
     paths = sorted(phantoms.rglob("*.png"))[:2]
     spec = InputSpec(48)
@@ -170,14 +58,6 @@ def test_a_benchmark_leaves_no_image_out(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no picture")
     with pytest.raises(ImageError):
         run.read_images([tmp_path / "bad.png"], InputSpec(48))
-
-
-def test_progress_is_told_in_images_that_came_new(tiny_fp32: Artifact, scenario: Scenario) -> None:
-    told: list[int] = []
-    found = measure(compile(tiny_fp32), scenario, duration_s=0.8, on_progress=told.append)
-    assert told
-    assert min(told) > 0
-    assert sum(told) <= found.images
 
 
 def test_the_document_has_the_keys_of_the_contract(tiny_int8: Artifact) -> None:
@@ -198,3 +78,20 @@ def test_the_document_has_the_keys_of_the_contract(tiny_int8: Artifact) -> None:
     assert made["digest"] == tiny_int8.card.digest
     assert made["devices"] == ["CPU"]
     assert made["environment"]["processors"] >= 1
+
+
+def test_the_document_says_what_was_asked_and_what_loadgen_says(tiny_fp32: Artifact) -> None:
+    engine = compile(tiny_fp32, hint="throughput")
+    latency = Quantiles(0.001, 0.002, 0.003)
+    asked = Traffic("server", 5.0, 40.0, latency_limit_s=0.05)
+    one = Measurement(
+        "server", 200, 0.0, 5.0, latency, None, "none", False,
+        valid=False, invalid_because=("too late",), traffic=asked, scheduled_images_per_s=39.5,
+        probes=(Probe(80.0, 0.07, kept=False),), loadgen={"result_validity": "INVALID"},
+    )  # fmt: skip
+    made = json.loads(json.dumps(document(engine, one), allow_nan=False))
+    assert (made["images_per_s"], made["rate"], made["scheduled_images_per_s"]) == (40, 40, 39.5)
+    assert (made["valid"], made["invalid_because"]) == (False, ["too late"])
+    assert (made["latency_limit_ms"], made["samples_per_query"]) == (50, None)
+    assert made["probes"] == [{"rate": 80, "p99_ms": 70, "kept": False}]
+    assert made["loadgen"] == {"result_validity": "INVALID"}

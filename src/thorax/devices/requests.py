@@ -119,7 +119,7 @@ class Request(Generic[Answer]):
             if self.stopped and isinstance(error, RuntimeError):
                 self._settle(Status.CANCELLED, error=_cancelled())
             elif isinstance(error, RuntimeError):
-                self._settle(Status.FAILED, error=_failed(error))
+                self._settle(Status.FAILED, error=request_failed(error))
             else:
                 self._settle(Status.FAILED, error=error)
 
@@ -149,7 +149,8 @@ def _cancelled() -> DeviceError:
     return DeviceError("request-cancelled", "the request was cancelled; start another")
 
 
-def _failed(error: RuntimeError) -> DeviceError:
+def request_failed(error: RuntimeError) -> DeviceError:
+    """Return what to tell of a request that OpenVINO could not answer: `request-failed`."""
     said = DeviceError("request-failed", last_line(error))
     said.__cause__ = error
     return said

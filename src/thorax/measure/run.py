@@ -1,9 +1,7 @@
-"""How fast an artifact runs: offline and single-stream."""
+"""What is said of the speed of an artifact; artifacts beside each other."""
 
-import math
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -18,23 +16,61 @@ from thorax.devices.core import list_devices
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.modelled import Forecast
-from thorax.errors import DataError, UsageError
+from thorax.errors import DataError
 from thorax.measure.forecast import forecast_engine
 from thorax.preprocess import InputSpec, prepare
 from thorax.radiograph import read
 
-Scenario = Literal["offline", "single-stream"]
-SCENARIOS: Final[tuple[Scenario, ...]] = ("offline", "single-stream")
-WARM_UP_S: Final = 1.0
+Scenario = Literal["offline", "server", "single-stream", "multi-stream"]
+SCENARIOS: Final[tuple[Scenario, ...]] = ("offline", "server", "single-stream", "multi-stream")
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What is asked of an engine (MLPerf Inference, Reddi et al., ISCA 2020, table II).
+
+    Attributes:
+        scenario: "offline", all at once; "server", one image a query, at times of a Poisson
+            process; "single-stream" and "multi-stream", the next query, of one image and of
+            several, when the last is answered.
+        duration_s: length of the window at least, seconds.
+        images_per_s: in the server scenario the rate of arrivals; in the others no less than what
+            the engine can do, which settles how much is made ready for it.
+        samples_per_query: images of a query, multi-stream.
+        latency_limit_s: which 99 % of the answers are to keep, server.
+        most_waiting: images that may wait for an answer; beyond, a server run is ended early.
+    """
+
+    scenario: Scenario
+    duration_s: float
+    images_per_s: float
+    samples_per_query: int = 8
+    latency_limit_s: float = 0.1
+    most_waiting: int = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Quantiles:
-    """Of the time from starting one inference to its answer, seconds."""
+    """Of a latency, seconds."""
 
     p50: float
     p90: float
     p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A rate of arrivals that was tried.
+
+    Attributes:
+        images_per_s: the rate.
+        p99_s: the latency that 99 % of the answers kept, seconds.
+        kept: whether that is within the limit.
+    """
+
+    images_per_s: float
+    p99_s: float
+    kept: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +82,18 @@ class Measurement:
         images: answered within the window.
         begin_s: when the window began, by `time.perf_counter`: a meter's readings have the same.
         window_s: wall-clock length of the window, seconds.
-        latency_s: of one inference.
+        latency_s: single-stream of an image, multi-stream of a query, from the question to the
+            answer; server from the scheduled arrival to the answer; offline of one inference, from
+            its start.
         energy_j: over the window; None without a meter, never 0.
         energy_source: what measured it.
         simulated: whether a simulated device took part: its time is that of the emulation.
         valid: whether the run was long and steady enough to be told of.
         invalid_because: why not, one sentence each.
+        traffic: what was asked.
+        scheduled_images_per_s: how fast the images arrived, server.
+        probes: what was tried to find the rate, in order, server.
+        loadgen: figures of LoadGen's own log.
     """
 
     scenario: Scenario
@@ -64,54 +106,15 @@ class Measurement:
     simulated: bool
     valid: bool = True
     invalid_because: tuple[str, ...] = ()
+    traffic: Traffic | None = None
+    scheduled_images_per_s: float | None = None
+    probes: tuple[Probe, ...] = ()
+    loadgen: Mapping[str, Any] | None = None
 
     @property
     def images_per_s(self) -> float:
         """Images / wall-clock window: the one definition of speed."""
         return self.images / self.window_s
-
-
-def measure(
-    engine: Engine,
-    scenario: Scenario,
-    *,
-    duration_s: float = 10.0,
-    images: Sequence[npt.NDArray[np.uint8]] = (),
-    on_progress: Callable[[int], None] | None = None,
-) -> Measurement:
-    """Run an engine for a while and time it.
-
-    Offline keeps every stream busy; single-stream sends the next image when the answer to the
-    last one is in (MLPerf Inference, Reddi et al., ISCA 2020, table II). One second of warm-up is
-    not counted.
-
-    Args:
-        engine: compiled for throughput (offline) or latency (single-stream).
-        scenario: one of `SCENARIOS`.
-        duration_s: length of the window; offline runs on until what was started is answered.
-        images: uint8 [1,S,S] each, cycled; none means fixed noise of the right size.
-        on_progress: told now and then how many more images were started.
-
-    Raises:
-        UsageError: `duration` when it is not above 0 or without end.
-    """
-    if not 0 < duration_s < math.inf:
-        raise UsageError("duration", f"duration is {duration_s} s; it must be above 0 and end")
-    batches = _batches(engine, images)
-    run = _offline if scenario == "offline" else _single_stream
-    run(engine, batches, WARM_UP_S, None)
-    begin_s, window_s, latencies = run(engine, batches, duration_s, on_progress)
-    p50, p90, p99 = (float(value) for value in np.quantile(latencies, [0.5, 0.9, 0.99]))
-    return Measurement(
-        scenario=scenario,
-        images=len(latencies) * engine.batch,
-        begin_s=begin_s,
-        window_s=window_s,
-        latency_s=Quantiles(p50, p90, p99),
-        energy_j=None,
-        energy_source="none",
-        simulated=engine.simulated,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +135,8 @@ class Speed:
 def side_by_side(engines: Sequence[Engine]) -> list[Speed]:
     """Return the speed of each artifact, measured in turns on the device it was compiled for.
 
-    Medians over the rounds. Some two seconds an artifact: enough for a table, while `measure`
-    runs as long as it is told and gives quantiles.
+    Medians over the rounds. Some two seconds an artifact: enough for a table, while
+    `thorax.measure.load.measure` runs as long as it is told and gives quantiles.
 
     Args:
         engines: compiled for throughput; each is compiled for latency as well.
@@ -163,52 +166,6 @@ def read_images(paths: Sequence[Path], spec: InputSpec) -> list[npt.NDArray[np.u
     return [prepare(read(path), spec) for path in paths]
 
 
-def _batches(
-    engine: Engine, images: Sequence[npt.NDArray[np.uint8]]
-) -> list[npt.NDArray[np.uint8]]:
-    side = engine.artifact.card.input.side
-    if not images:
-        random = np.random.Generator(np.random.Philox(key=0))
-        images = [random.integers(0, 256, (1, side, side), np.uint8) for _ in range(engine.batch)]
-    return [
-        np.stack([images[(start + offset) % len(images)] for offset in range(engine.batch)])
-        for start in range(0, len(images), engine.batch)
-    ]
-
-
-def _offline(
-    engine: Engine,
-    batches: Sequence[npt.NDArray[np.uint8]],
-    duration_s: float,
-    on_progress: Callable[[int], None] | None,
-) -> tuple[float, float, npt.NDArray[np.float64]]:
-    def tell(inferences: int) -> None:
-        assert on_progress is not None
-        on_progress(inferences * engine.batch)
-
-    load = timing.keep_busy(engine, batches, duration_s, tell if on_progress else None)
-    return load.begin_s, load.window_s, load.latencies_s
-
-
-def _single_stream(
-    engine: Engine,
-    batches: Sequence[npt.NDArray[np.uint8]],
-    duration_s: float,
-    on_progress: Callable[[int], None] | None,
-) -> tuple[float, float, npt.NDArray[np.float64]]:
-    latencies: list[float] = []
-    told, told_s = 0, 0.0
-    begin = time.perf_counter()
-    while (elapsed := time.perf_counter() - begin) < duration_s:
-        start = time.perf_counter()
-        engine.infer(batches[len(latencies) % len(batches)])
-        latencies.append(time.perf_counter() - start)
-        if on_progress and elapsed - told_s > 0.25:
-            on_progress((len(latencies) - told) * engine.batch)
-            told, told_s = len(latencies), elapsed
-    return begin, time.perf_counter() - begin, np.array(latencies)
-
-
 def document(
     engine: Engine, measurement: Measurement, modelled: Forecast | None = None
 ) -> dict[str, Any]:
@@ -228,6 +185,7 @@ def document(
         "batch": engine.batch,
         "valid": measurement.valid,
         "invalid_because": list(measurement.invalid_because),
+        **(_asked(measurement.traffic, measurement) if measurement.traffic else {}),
         "images": measurement.images,
         "window_s": measurement.window_s,
         "images_per_s": measurement.images_per_s,
@@ -238,6 +196,24 @@ def document(
         "energy_source": measurement.energy_source,
         "modelled": modelled.document() if modelled else None,
         "environment": environment(),
+    }
+
+
+def _asked(traffic: Traffic, measurement: Measurement) -> dict[str, Any]:
+    server = traffic.scenario == "server"
+    return {
+        "duration_s": traffic.duration_s,
+        "samples_per_query": traffic.samples_per_query
+        if traffic.scenario == "multi-stream"
+        else None,
+        "rate": traffic.images_per_s if server else None,
+        "scheduled_images_per_s": measurement.scheduled_images_per_s,
+        "latency_limit_ms": traffic.latency_limit_s * 1e3 if server else None,
+        "probes": [
+            {"rate": one.images_per_s, "p99_ms": one.p99_s * 1e3, "kept": one.kept}
+            for one in measurement.probes
+        ],
+        "loadgen": dict(measurement.loadgen or {}),
     }
 
 

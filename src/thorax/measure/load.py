@@ -1,0 +1,315 @@
+"""How fast an engine is under the traffic of each scenario, and whether the run counts."""
+
+import math
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from thorax.devices import timing
+from thorax.devices.engine import Engine, Hint
+from thorax.errors import UsageError
+from thorax.measure.loadgen import DETAIL, Run, drive
+from thorax.measure.run import SCENARIOS, Measurement, Probe, Quantiles, Scenario, Traffic
+
+WARM_UP_S: Final = 1.0
+LATENCY_LIMIT_S: Final = 0.1
+"""LoadGen's own default for the server scenario."""
+
+_NOISE: Final = 8
+"""Images of noise, where none are given."""
+
+_READY: Final[Mapping[Scenario, float]] = {
+    "offline": 1.15,
+    "server": 1.0,
+    "single-stream": 2.0,
+    "multi-stream": 2.0,
+}
+"""How much faster than in its warm-up an engine may be without running out of what to answer.
+
+*Assumed*. LoadGen adds a tenth, offline, and makes twice as many queries as are expected, in the
+streams; offline it all has to be answered, in the streams it is only made."""
+
+_BEHIND_S: Final = 1.0
+_BEHIND_LIMITS: Final = 4
+"""A server run ends early once an engine never idle would take so many seconds, and so many limits,
+to answer all that wait: it will not catch up."""
+
+_PROBE_S: Final = 1.0
+_PROBE_IMAGES: Final = 300
+"""Length of the run of a rate that is tried: its 99th percentile is of three images or more."""
+
+_NEAR: Final = 0.03
+"""Relative distance of a rate that kept the limit from one that did not, to be content with."""
+
+_BACK_OFF: Final = 0.95
+_BACK_OFFS: Final = 4
+"""How far and how often the rate found is lowered when the whole run does not keep the limit."""
+
+
+HINTS: Final[Mapping[Scenario, Hint]] = {
+    "offline": "throughput",
+    "server": "throughput",
+    "single-stream": "latency",
+    "multi-stream": "throughput",
+}
+"""What to compile for."""
+
+
+def choose(
+    scenario: str, *, rate: float | None = None, latency_limit_ms: float | None = None
+) -> Scenario:
+    """Return the scenario of a name, if the options given are of it.
+
+    Raises:
+        UsageError: `scenario`, or `option-unused` for an option that another scenario has.
+    """
+    named = next((one for one in SCENARIOS if one == scenario), None)
+    if named is None:
+        allowed = ", ".join(SCENARIOS)
+        raise UsageError("scenario", f"scenario is {scenario!r}; allowed are {allowed}")
+    if named != "server" and not rate is latency_limit_ms is None:
+        raise UsageError(
+            "option-unused",
+            f"--rate and --latency-limit-ms are of the server scenario, not of {named}; leave them "
+            "out, or add --scenario server",
+        )
+    return named
+
+
+def measure(
+    engine: Engine,
+    scenario: Scenario,
+    *,
+    duration_s: float = 10.0,
+    images: Sequence[npt.NDArray[np.uint8]] = (),
+    samples_per_query: int = 8,
+    rate: float | None = None,
+    latency_limit_s: float | None = None,
+    logs: Path | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Measurement:
+    """Run an engine for a while under the traffic of MLPerf LoadGen and time it.
+
+    One second of warm-up is not counted. The verdict is LoadGen's, for the duration asked for:
+    enough images for the percentile it judges, the latency limit kept. That a run is too short for
+    MLPerf's rules, which ask for 600 s, is nobody's fault here.
+
+    Args:
+        engine: compiled for latency (single-stream) or throughput (the others).
+        scenario: one of `thorax.measure.run.SCENARIOS`.
+        duration_s: length of the window at least.
+        images: uint8 [1,S,S] each; none means fixed noise of the right size.
+        samples_per_query: images of a query, multi-stream.
+        rate: of arrivals, images per second, server; None looks for the highest that keeps the
+            limit, by halving, each in a short run, and measures that.
+        latency_limit_s: which 99 % of the answers are to keep, server; None is 0.1 s.
+        logs: folder for LoadGen's logs of the run that is counted; None keeps none.
+        on_progress: told now and then how many more images were answered.
+
+    Raises:
+        UsageError: `duration`, `rate`, `samples-per-query` or `latency-limit` when it is not above
+            0 or without end; `latency-limit` too when no rate keeps it; `output-unwritable`.
+        DeviceError: `request-failed`.
+    """
+    if latency_limit_s is None:
+        latency_limit_s = LATENCY_LIMIT_S
+    for code, value in (
+        ("duration", duration_s),
+        ("rate", 1.0 if rate is None else rate),
+        ("samples-per-query", samples_per_query),
+        ("latency-limit", latency_limit_s),
+    ):
+        if not 0 < value < math.inf:
+            raise UsageError(code, f"{code} is {value:g}; it must be above 0 and end")
+    stack = _stack(engine, images)
+    pace = _warm_up(engine, stack, scenario)
+    expected = pace.images_per_s * _READY[scenario]
+    behind_s = max(_BEHIND_S, _BEHIND_LIMITS * latency_limit_s)
+    traffic = Traffic(
+        scenario,
+        duration_s,
+        expected,
+        samples_per_query,
+        latency_limit_s,
+        most_waiting=engine.streams * engine.batch + math.ceil(behind_s * pace.images_per_s),
+    )
+    probes: list[Probe] = []
+    with _folder(logs) as folder:
+        if scenario == "server":
+            if rate is None:
+                _require_reach(pace, latency_limit_s)
+                rate = _highest_rate(engine, stack, traffic, probes)
+            traffic = replace(traffic, images_per_s=rate)
+        run = drive(engine, stack, traffic, logs=folder, on_progress=on_progress)
+        backed_off = 0
+        while probes and not _kept(run) and backed_off < _BACK_OFFS:
+            probes.append(_probe(run, traffic))
+            backed_off += 1
+            traffic = replace(traffic, images_per_s=_BACK_OFF * traffic.images_per_s)
+            run = drive(engine, stack, traffic, logs=folder, on_progress=on_progress)
+    return _measurement(engine, traffic, run, tuple(probes))
+
+
+def _stack(engine: Engine, images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+    """Return uint8 [N,1,S,S] to draw from."""
+    if images:
+        return np.stack(images)
+    side = engine.artifact.card.input.side
+    random = np.random.Generator(np.random.Philox(key=0))
+    return random.integers(0, 256, (_NOISE, 1, side, side), np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """What an engine did in its warm-up: the shortest time to an answer, and answers a second."""
+
+    images_per_s: float
+    shortest_s: float
+
+
+def _warm_up(engine: Engine, stack: npt.NDArray[np.uint8], scenario: Scenario) -> _Pace:
+    turns = np.arange(len(stack) * engine.batch).reshape(-1, engine.batch) % len(stack)
+    batches = [stack[turn] for turn in turns]
+    if scenario != "single-stream":
+        load = timing.keep_busy(engine, batches, WARM_UP_S)
+        images_per_s = load.inferences * engine.batch / load.window_s
+        return _Pace(images_per_s, float(load.latencies_s.min()))
+    begin, taken = time.perf_counter(), list[float]()
+    while (start := time.perf_counter()) - begin < WARM_UP_S:
+        engine.infer(batches[len(taken) % len(batches)])
+        taken.append(time.perf_counter() - start)
+    return _Pace(1 / min(taken), min(taken))
+
+
+def _require_reach(pace: _Pace, latency_limit_s: float) -> None:
+    if pace.shortest_s > latency_limit_s:
+        raise UsageError(
+            "latency-limit",
+            f"an answer takes {pace.shortest_s * 1e3:.3g} ms at the least on this device; the "
+            f"limit is {latency_limit_s * 1e3:g} ms; allow more",
+        )
+
+
+@contextmanager
+def _folder(logs: Path | None) -> Iterator[Path]:
+    if logs is None:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+        return
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+        (logs / DETAIL).write_bytes(b"")
+    except OSError as error:
+        raise UsageError(
+            "output-unwritable",
+            f"{str(logs)!r} cannot be written: {error.strerror or error}; name another place",
+        ) from error
+    yield logs
+
+
+def _highest_rate(
+    engine: Engine, stack: npt.NDArray[np.uint8], traffic: Traffic, probes: list[Probe]
+) -> float:
+    """Return the highest rate that keeps the latency limit in a short run, adding what was tried.
+
+    Args:
+        engine: answers.
+        stack: uint8 [N,1,S,S] to draw from.
+        traffic: at the rate that no queue would survive: that of an engine never idle.
+        probes: what was tried before, and what is tried here.
+
+    Raises:
+        UsageError: `latency-limit` when none does.
+    """
+    low, high = 0.0, traffic.images_per_s
+    rate = high / 2
+    while True:
+        length_s = min(traffic.duration_s, max(_PROBE_S, _PROBE_IMAGES / rate))
+        tried = replace(traffic, images_per_s=rate, duration_s=length_s)
+        with _folder(None) as folder:
+            probe = _probe(drive(engine, stack, tried, logs=folder), tried)
+        probes.append(probe)
+        low, high = (rate, high) if probe.kept else (low, rate)
+        if high - low <= _NEAR * high and low:
+            return low
+        if not low and rate < traffic.images_per_s / 50:
+            raise UsageError(
+                "latency-limit",
+                f"at {rate:.3g} images per second 99 % of the answers still took up to "
+                f"{probe.p99_s * 1e3:.3g} ms; the limit is {traffic.latency_limit_s * 1e3:g} ms; "
+                "allow more",
+            )
+        rate = (low + high) / 2 if low else high / 2
+
+
+def _kept(run: Run) -> bool:
+    return bool(run.figures["result_perf_constraints_met"])
+
+
+def _probe(run: Run, traffic: Traffic) -> Probe:
+    return Probe(traffic.images_per_s, run.percentile_s(99), _kept(run))
+
+
+def _measurement(
+    engine: Engine, traffic: Traffic, run: Run, probes: tuple[Probe, ...]
+) -> Measurement:
+    scheduled = run.figures.get("result_scheduled_samples_per_sec")
+    return Measurement(
+        scenario=traffic.scenario,
+        images=int(run.trace.images.sum()),
+        begin_s=run.trace.begin_s,
+        window_s=run.trace.window_s,
+        latency_s=_latency(traffic, run),
+        energy_j=None,
+        energy_source="none",
+        simulated=engine.simulated,
+        valid=run.valid,
+        invalid_because=() if run.valid else tuple(_reasons(traffic, run)),
+        traffic=traffic,
+        scheduled_images_per_s=None if scheduled is None else float(scheduled),
+        probes=probes,
+        loadgen=run.figures,
+    )
+
+
+def _latency(traffic: Traffic, run: Run) -> Quantiles:
+    if traffic.scenario == "offline":
+        # To LoadGen all images wait from the start: what one inference takes, only we know.
+        taken = run.trace.done_s - run.trace.begun_s
+        return Quantiles(*(float(value) for value in np.quantile(taken, [0.5, 0.9, 0.99])))
+    queries = traffic.scenario == "multi-stream"
+    return Quantiles(*(run.percentile_s(percent, queries=queries) for percent in (50, 90, 99)))
+
+
+def _reasons(traffic: Traffic, run: Run) -> Iterator[str]:
+    """Yield why LoadGen calls a run invalid."""
+    said = run.figures
+    if "Too many outstanding" in said.get("error_runtime", ""):
+        yield (
+            f"stopped early: at {traffic.images_per_s:.4g} images per second more and more images "
+            "waited for an answer; lower the rate"
+        )
+    elif not said["result_min_duration_met"]:
+        yield (
+            f"took {run.trace.window_s:.3g} s of {traffic.duration_s:.3g} s: the engine was faster "
+            "than in its warm-up; measure again"
+        )
+    if not said.get("result_perf_constraints_met", True):
+        yield (
+            f"99 % of the answers took up to {run.percentile_s(99) * 1e3:.3g} ms; the limit is "
+            f"{traffic.latency_limit_s * 1e3:g} ms"
+        )
+    elif not said["early_stopping_met"]:
+        found = re.search(r"at least (\d+) (more )?queries", said["early_stopping_result"])
+        count = said["result_query_count"]
+        needed = (int(found[1]) + (count if found[2] else 0)) if found else None
+        more = f"; {needed:,} are needed" if needed else ""
+        yield f"{count:,} queries are too few to be sure of the percentile{more}; measure longer"

@@ -1,0 +1,372 @@
+"""An engine under the traffic of MLPerf LoadGen: what it was asked, when it answered, the verdict.
+
+LoadGen (github.com/mlcommons/inference, folder loadgen) decides when what is asked, and judges. An
+exception that passes through it ends the process, and it cannot be told to stop: it runs on a
+thread of its own, and what goes wrong is kept until it is through.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Final, TypeAlias
+
+import mlperf_loadgen
+import numpy as np
+import numpy.typing as npt
+import openvino as ov
+
+from thorax.devices.engine import INPUT, Engine
+from thorax.devices.requests import request_failed
+from thorax.measure.run import Scenario, Traffic
+
+DETAIL: Final = "mlperf_log_detail.txt"
+SUMMARY: Final = "mlperf_log_summary.txt"
+
+_SCENARIOS: Final[Mapping[Scenario, str]] = {
+    "offline": "Offline",
+    "server": "Server",
+    "single-stream": "SingleStream",
+    "multi-stream": "MultiStream",
+}
+"""As LoadGen names them."""
+
+_LOOK_S: Final = 0.25
+"""How often progress is told and failures are looked for, seconds."""
+
+_Asked: TypeAlias = tuple[float, list[int], list[int]]
+"""When it was asked, LoadGen's number of each sample, and the index of its image."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trace:
+    """What the engine did, by its own clock: `time.perf_counter`, seconds.
+
+    One row for each part of a query that was answered together.
+
+    Attributes:
+        asked_s: float64 [M], when LoadGen asked.
+        begun_s: float64 [M], when the inference was started.
+        done_s: float64 [M], when it was answered.
+        images: int64 [M], of this part; others may have shared the inference.
+    """
+
+    asked_s: npt.NDArray[np.float64]
+    begun_s: npt.NDArray[np.float64]
+    done_s: npt.NDArray[np.float64]
+    images: npt.NDArray[np.int64]
+
+    @property
+    def begin_s(self) -> float:
+        """When the first image was asked for."""
+        return float(self.asked_s.min())
+
+    @property
+    def window_s(self) -> float:
+        """From the first question to the last answer, seconds."""
+        return float(self.done_s.max()) - self.begin_s
+
+    def latencies_s(self, *, queries: bool = False) -> npt.NDArray[np.float64]:
+        """Return float64 [images] from question to answer; with `queries`, of each whole query."""
+        if not queries:
+            return np.repeat(self.done_s - self.asked_s, self.images)
+        asked_s, query = np.unique(self.asked_s, return_inverse=True)
+        done_s = np.zeros(len(asked_s))
+        np.maximum.at(done_s, query, self.done_s)
+        return np.asarray(done_s - asked_s)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """One run of LoadGen.
+
+    Attributes:
+        trace: of the engine.
+        figures: what LoadGen's detailed log says under `result_*`, `early_stopping*`, and of
+            errors.
+    """
+
+    trace: Trace
+    figures: Mapping[str, Any]
+
+    @property
+    def valid(self) -> bool:
+        """LoadGen's verdict."""
+        return bool(self.figures["result_validity"] == "VALID")
+
+    def percentile_s(self, percent: float, *, queries: bool = False) -> float:
+        """Return the latency that so many percent of the answers kept, as LoadGen has it."""
+        of = "per_query_latency" if queries else "latency"
+        return float(self.figures[f"result_{percent:.2f}_percentile_{of}_ns"]) / 1e9
+
+
+def drive(
+    engine: Engine,
+    images: npt.NDArray[np.uint8],
+    traffic: Traffic,
+    *,
+    logs: Path,
+    on_progress: Callable[[int], None] | None = None,
+) -> Run:
+    """Let LoadGen ask an engine; return when the last answer is in.
+
+    Args:
+        engine: answers; a query of fewer images than its batch is filled up.
+        images: uint8 [N,1,S,S], which LoadGen draws from.
+        traffic: what is asked, for how long.
+        logs: folder that LoadGen writes its logs to, and reads an `audit.config` from.
+        on_progress: told now and then how many more images were answered.
+
+    Raises:
+        DeviceError: `request-failed` with what the device said of the first failure.
+    """
+    under_test = _UnderTest(engine, images, traffic.scenario)
+    ask = under_test.answer_at_once if under_test.alone else under_test.issue
+    system = mlperf_loadgen.ConstructFastSUT(ask, under_test.flush)
+    library = mlperf_loadgen.ConstructQSL(len(images), len(images), _nothing, _nothing)
+    through = threading.Event()
+
+    def ask_all() -> None:
+        try:
+            mlperf_loadgen.StartTestWithLogSettings(
+                system, library, _settings(traffic), _log_settings(logs), str(logs / "audit.config")
+            )
+        finally:
+            through.set()
+
+    thread = threading.Thread(target=ask_all, name="loadgen")
+    told = 0
+    try:
+        under_test.begin()
+        thread.start()
+        # Not by `join`: Python 3.11 takes a thread for ended when Ctrl-C comes in its midst.
+        while not through.wait(_LOOK_S) and under_test.error is None:
+            told = _tell(under_test, told, on_progress)
+        _tell(under_test, told, on_progress)
+    finally:
+        # Of no effect when LoadGen is through; after Ctrl-C or a failure it is led to its end.
+        under_test.end()
+        while not through.is_set():
+            under_test.give_up()
+            with suppress(KeyboardInterrupt):
+                through.wait(0.02)
+        thread.join()
+        under_test.join()
+        mlperf_loadgen.DestroyFastSUT(system)
+        mlperf_loadgen.DestroyQSL(library)
+    if under_test.error is not None:
+        raise under_test.error
+    return Run(under_test.trace(), _figures(logs / DETAIL))
+
+
+def _tell(under_test: "_UnderTest", told: int, on_progress: Callable[[int], None] | None) -> int:
+    """Tell of the records from a number on; return how many there are."""
+    new = under_test.records[told:]
+    if on_progress and new:
+        on_progress(sum(record[3] for record in new))
+    return told + len(new)
+
+
+class _UnderTest:
+    """What LoadGen asks: a line of questions, and as many threads as the engine has streams.
+
+    Attributes:
+        alone: whether one image is asked at a time, which the asking thread then answers itself.
+        records: of each part of a query when it was asked, begun and done, and its images.
+        error: what went wrong first.
+    """
+
+    def __init__(self, engine: Engine, images: npt.NDArray[np.uint8], scenario: Scenario) -> None:
+        self.alone = scenario == "single-stream"
+        self.records: list[tuple[float, float, float, int]] = []
+        self.error: Exception | None = None
+        self._engine = engine
+        self._images = images
+        # An array passed anew costs more than a tensor that stays.
+        self._tensors = [ov.Tensor(one[None]) for one in images] if engine.batch == 1 else []
+        self._timed = scenario == "server"
+        self._line: SimpleQueue[_Asked | None] = SimpleQueue()
+        self._ended = self._flushed = False
+        self._threads: list[threading.Thread] = []
+
+    def begin(self) -> None:
+        """Have threads wait for questions."""
+        if not self.alone:
+            self._threads = [
+                threading.Thread(target=self._work, name="answer")
+                for _ in range(self._engine.streams)
+            ]
+        for thread in self._threads:
+            thread.start()
+
+    def issue(self, ids: list[int], indices: list[int]) -> None:
+        """Take a query; LoadGen calls it, and goes on at once."""
+        now, batch = time.perf_counter(), self._engine.batch
+        if self._ended and not self._timed:
+            _complete(ids)
+        elif len(ids) <= batch:
+            self._line.put((now, ids, indices))
+        else:
+            for start in range(0, len(ids), batch):
+                end = start + batch
+                self._line.put((now, ids[start:end], indices[start:end]))
+
+    def answer_at_once(self, ids: list[int], indices: list[int]) -> None:
+        """Take a query and answer it."""
+        if not self._ended:
+            try:
+                self._answer([(time.perf_counter(), ids, indices)])
+            except Exception as error:
+                self._fail(error)
+            else:
+                return
+        _complete(ids)
+
+    def flush(self) -> None:
+        """Hear that no more queries come."""
+        self._flushed = True
+
+    def end(self) -> None:
+        """Begin nothing more."""
+        self._ended = True
+        for _ in self._threads:
+            self._line.put(None)
+
+    def give_up(self) -> None:
+        """Answer what waits with nothing, so that LoadGen comes to its end.
+
+        In the server scenario LoadGen sleeps until each arrival. What is withheld from it until the
+        last was issued makes it stop early: too much waits for an answer.
+        """
+        if self._timed and not self._flushed:
+            return
+        with suppress(Empty):
+            while True:
+                if (asked := self._line.get_nowait()) is not None:
+                    _complete(asked[1])
+
+    def join(self) -> None:
+        """Wait for the threads, which begin nothing more."""
+        # What told them may have been taken out of the line with what waited there.
+        self.end()
+        for thread in self._threads:
+            thread.join()
+
+    def trace(self) -> Trace:
+        """Return what was done."""
+        asked_s, begun_s, done_s, images = zip(*self.records, strict=True)
+        return Trace(np.array(asked_s), np.array(begun_s), np.array(done_s), np.array(images))
+
+    def _work(self) -> None:
+        while (first := self._line.get()) is not None:
+            asked = [first]
+            if not self._ended:
+                self._fill(asked)
+                try:
+                    self._answer(asked)
+                except Exception as error:
+                    self._fail(error)
+                else:
+                    continue
+            # Nobody answers these: `give_up` does.
+            for one in asked:
+                self._line.put(one)
+            return
+
+    def _fill(self, asked: list[_Asked]) -> None:
+        """Add what waits to a query as long as there is room in a batch; wait for nothing."""
+        room = self._engine.batch - len(asked[0][1])
+        with suppress(Empty):
+            # Queries of the server scenario are of one image each, others come cut to the batch.
+            while self._timed and room > 0:
+                if (more := self._line.get_nowait()) is None:
+                    self._line.put(None)
+                    return
+                asked.append(more)
+                room -= 1
+
+    def _answer(self, asked: list[_Asked]) -> None:
+        ids, indices = asked[0][1:]
+        for _, more_ids, more_indices in asked[1:]:
+            ids, indices = ids + more_ids, indices + more_indices
+        with self._engine.lend() as lane:
+            begun_s = time.perf_counter()
+            lane.request.set_tensor(INPUT, self._tensor(indices))
+            if self.alone:
+                lane.request.infer(share_outputs=True)
+            else:
+                lane.request.start_async()
+                lane.request.wait()
+        done_s = time.perf_counter()
+        for asked_s, own, _ in asked:
+            self.records.append((asked_s, begun_s, done_s, len(own)))
+        _complete(ids)
+
+    def _tensor(self, indices: list[int]) -> ov.Tensor:
+        if self._tensors:
+            return self._tensors[indices[0]]
+        filled = indices + [indices[0]] * (self._engine.batch - len(indices))
+        return ov.Tensor(self._images[filled], shared_memory=True)
+
+    def _fail(self, error: Exception) -> None:
+        if self.error is None:
+            self.error = request_failed(error) if isinstance(error, RuntimeError) else error
+        self.end()
+
+
+def _complete(ids: Sequence[int]) -> None:
+    mlperf_loadgen.QuerySamplesComplete(
+        [mlperf_loadgen.QuerySampleResponse(one, 0, 0) for one in ids]
+    )
+
+
+def _nothing(indices: list[int]) -> None:
+    """All images are in memory from the start."""
+
+
+def _settings(traffic: Traffic) -> Any:  # noqa: ANN401 - LoadGen has no types
+    made = mlperf_loadgen.TestSettings()
+    made.scenario = getattr(mlperf_loadgen.TestScenario, _SCENARIOS[traffic.scenario])
+    made.mode = mlperf_loadgen.TestMode.PerformanceOnly
+    made.min_duration_ms = max(1, round(traffic.duration_s * 1e3))
+    # Whether enough was asked to be sure of a percentile is judged all the same: early stopping.
+    made.min_query_count = 1
+    match traffic.scenario:
+        case "offline":
+            made.offline_expected_qps = traffic.images_per_s
+        case "single-stream":
+            made.single_stream_expected_latency_ns = max(1.0, 1e9 / traffic.images_per_s)
+        case "multi-stream":
+            made.multi_stream_samples_per_query = traffic.samples_per_query
+            query_s = traffic.samples_per_query / traffic.images_per_s
+            made.multi_stream_expected_latency_ns = max(1.0, query_s * 1e9)
+        case "server":
+            made.server_target_qps = traffic.images_per_s
+            made.server_target_latency_ns = round(traffic.latency_limit_s * 1e9)
+            made.server_max_async_queries = traffic.most_waiting
+    return made
+
+
+def _log_settings(logs: Path) -> Any:  # noqa: ANN401 - LoadGen has no types
+    output = mlperf_loadgen.LogOutputSettings()
+    output.outdir = str(logs)
+    made = mlperf_loadgen.LogSettings()
+    made.log_output = output
+    made.enable_trace = False
+    return made
+
+
+def _figures(log: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for line in log.read_text("utf-8").splitlines():
+        entry = json.loads(line.removeprefix(":::MLLOG "))
+        key = str(entry["key"])
+        if key == "error_runtime":
+            found.setdefault(key, str(entry["value"]))
+        elif key.startswith(("result_", "early_stopping", "loadgen_version")):
+            found[key] = entry["value"]
+    return found

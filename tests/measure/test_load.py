@@ -1,0 +1,200 @@
+"""The scenarios: what is counted, over which window, and what makes a run valid."""
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thorax.artifact import Artifact
+from thorax.data.store import Store
+from thorax.devices.engine import compile
+from thorax.errors import UsageError
+from thorax.measure import load
+from thorax.measure.load import HINTS, choose, measure
+from thorax.measure.loadgen import Run, Trace
+from thorax.measure.run import SCENARIOS, Scenario, Traffic
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "_BEHIND_S", 0.2)
+    monkeypatch.setattr(load, "WARM_UP_S", 0.05)
+    monkeypatch.setattr(load, "_PROBE_S", 0.05)
+    monkeypatch.setattr(load, "_PROBE_IMAGES", 5)
+
+
+@pytest.fixture(params=SCENARIOS)
+def scenario(request: pytest.FixtureRequest) -> Scenario:
+    chosen: Scenario = request.param
+    return chosen
+
+
+def rate_of(scenario: Scenario) -> float | None:
+    return 50.0 if scenario == "server" else None
+
+
+def test_the_window_is_wall_clock_and_holds_all_that_was_asked(
+    scenario: Scenario, tiny_fp32: Artifact
+) -> None:
+    engine = compile(tiny_fp32, hint=HINTS[scenario])
+    before = set(threading.enumerate())
+    begin = time.perf_counter()
+    made = measure(engine, scenario, duration_s=0.3, rate=rate_of(scenario))
+    outside = time.perf_counter() - begin
+    assert 0 < made.window_s <= outside
+    assert begin < made.begin_s <= time.perf_counter() - made.window_s
+    assert made.images >= 1
+    assert made.images_per_s == made.images / made.window_s
+    assert 0 < made.latency_s.p50 <= made.latency_s.p90 <= made.latency_s.p99 <= outside
+    assert (made.scenario, made.simulated) == (scenario, False)
+    assert (made.energy_j, made.energy_source) == (None, "none")
+    assert made.valid == (made.invalid_because == ())
+    assert made.loadgen is not None
+    assert made.loadgen["result_validity"] == ("VALID" if made.valid else "INVALID")
+    assert (made.scheduled_images_per_s is not None) == (scenario == "server")
+    assert set(threading.enumerate()) == before
+
+
+def test_multi_stream_answers_whole_queries(tiny_fp32: Artifact) -> None:
+    engine = compile(tiny_fp32, hint="throughput")
+    made = measure(engine, "multi-stream", duration_s=0.1, samples_per_query=5)
+    assert made.images % 5 == 0
+    assert made.traffic is not None
+    assert made.traffic.samples_per_query == 5
+
+
+def test_a_run_of_few_queries_is_not_valid_and_says_how_many_it_takes(tiny_fp32: Artifact) -> None:
+    engine = compile(tiny_fp32, hint="throughput")
+    made = measure(engine, "multi-stream", duration_s=0.05, samples_per_query=8)
+    assert not made.valid
+    # 662 = 661 + 1: the least n of which at most one may be late at 99 % of confidence.
+    assert "662 are needed; measure longer" in made.invalid_because[0]
+
+
+def test_a_rate_too_high_is_not_valid_and_said_so(tiny_fp32: Artifact) -> None:
+    engine = compile(tiny_fp32, hint="throughput", streams=1)
+    made = measure(engine, "server", duration_s=30, rate=30_000.0, latency_limit_s=0.001)
+    assert not made.valid
+    assert "stopped early" in made.invalid_because[0]
+    assert any("the limit is 1 ms" in reason for reason in made.invalid_because)
+    assert made.scheduled_images_per_s is not None
+    assert made.images_per_s < made.scheduled_images_per_s
+
+
+def test_without_a_rate_the_highest_that_keeps_the_limit_is_found(
+    tiny_fp32: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device whose answers are late above 40 images per second, in LoadGen's place."""
+    asked: list[Traffic] = []
+
+    def drive(engine: object, images: object, traffic: Traffic, **_: object) -> Run:
+        asked.append(traffic)
+        kept = traffic.images_per_s <= 40
+        one = np.array([0.0])
+        figures = {
+            "result_perf_constraints_met": kept,
+            "result_validity": "VALID" if kept else "INVALID",
+            "result_min_duration_met": True,
+            "early_stopping_met": kept,
+            **{f"result_{p}.00_percentile_latency_ns": 1e6 for p in (50, 90, 99)},
+        }
+        return Run(Trace(one, one, one + 1.0, np.array([1])), figures)
+
+    monkeypatch.setattr(load, "drive", drive)
+    monkeypatch.setattr(load, "_warm_up", lambda *_: load._Pace(100.0, 0.001))
+    engine = compile(tiny_fp32, hint="throughput")
+    made = measure(engine, "server", duration_s=3.0, latency_limit_s=0.02)
+    assert made.traffic is not None
+    assert 40 / (1 + 2 * load._NEAR) <= made.traffic.images_per_s <= 40
+    assert [one.kept for one in made.probes] == [one.images_per_s <= 40 for one in made.probes]
+    assert asked[-1] == made.traffic
+    assert (made.valid, asked[-1].duration_s, asked[-1].latency_limit_s) == (True, 3.0, 0.02)
+
+
+def test_a_limit_that_no_rate_keeps_is_refused(
+    tiny_fp32: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = compile(tiny_fp32, hint="throughput")
+    with pytest.raises(UsageError) as least:
+        measure(engine, "server", duration_s=0.1, latency_limit_s=1e-6)
+    assert least.value.code == "latency-limit"
+    assert "at the least" in least.value.message
+    monkeypatch.setattr(load, "_require_reach", lambda *_: None)
+    with pytest.raises(UsageError) as none:
+        measure(engine, "server", duration_s=0.1, latency_limit_s=1e-6)
+    assert none.value.code == "latency-limit"
+
+
+def test_a_search_and_its_run_keep_the_limit(tiny_fp32: Artifact) -> None:
+    engine = compile(tiny_fp32, hint="throughput", streams=1)
+    made = measure(engine, "server", duration_s=0.2, latency_limit_s=30.0)
+    assert made.probes
+    assert made.latency_s.p99 <= 30
+    assert made.traffic is not None
+    assert made.traffic.images_per_s >= max(p.images_per_s for p in made.probes if p.kept) * 0.8
+
+
+def test_real_images_are_what_is_fed(
+    tiny_fp32: Artifact, tiny_store: Store, scenario: Scenario
+) -> None:
+    engine = compile(tiny_fp32, hint=HINTS[scenario])
+    images = list(tiny_store.images[:5, None])
+    made = measure(engine, scenario, duration_s=0.1, images=images, rate=rate_of(scenario))
+    assert made.images >= 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [(name, value) for name in ("duration_s", "rate", "latency_limit_s")
+     for value in (0, -1.0, float("nan"), float("inf"))] + [("samples_per_query", 0)],
+)  # fmt: skip
+def test_what_has_no_size_or_no_end_is_refused(
+    tiny_fp32: Artifact, option: str, value: float
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        measure(compile(tiny_fp32), "server", **{option: value})  # type: ignore[arg-type]
+    assert refused.value.code == option.removesuffix("_s").replace("_", "-")
+
+
+def test_a_scenario_has_its_own_options() -> None:
+    assert choose("server", rate=3, latency_limit_ms=10) == "server"
+    assert [choose(one) for one in SCENARIOS] == list(SCENARIOS)
+    with pytest.raises(UsageError) as unknown:
+        choose("online")
+    assert "offline, server, single-stream, multi-stream" in unknown.value.message
+    for options in ({"rate": 3.0}, {"latency_limit_ms": 3.0}):
+        with pytest.raises(UsageError) as unused:
+            choose("offline", **options)
+        assert unused.value.code == "option-unused"
+
+
+def test_logs_are_kept_where_they_are_wanted(tiny_fp32: Artifact, tmp_path: Path) -> None:
+    kept = tmp_path / "a" / "logs"
+    engine = compile(tiny_fp32)
+    measure(engine, "single-stream", duration_s=0.05, logs=kept)
+    assert {"mlperf_log_summary.txt", "mlperf_log_detail.txt"} <= {
+        one.name for one in kept.iterdir()
+    }
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError) as refused:
+        measure(engine, "single-stream", duration_s=0.05, logs=tmp_path / "file")
+    assert refused.value.code == "output-unwritable"
+
+
+def test_progress_is_told_in_images_that_came_new(tiny_fp32: Artifact, scenario: Scenario) -> None:
+    told: list[int] = []
+    engine = compile(tiny_fp32, hint=HINTS[scenario])
+    found = measure(
+        engine, scenario, duration_s=0.8, rate=rate_of(scenario), on_progress=told.append
+    )
+    assert told
+    assert min(told) > 0
+    assert sum(told) == found.images
+
+
+def test_figures_of_loadgen_survive_json(tiny_fp32: Artifact) -> None:
+    made = measure(compile(tiny_fp32), "single-stream", duration_s=0.05)
+    assert made.loadgen == json.loads(json.dumps(made.loadgen, allow_nan=False))
