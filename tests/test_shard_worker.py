@@ -48,7 +48,7 @@ def test_an_actor_answers_a_shard_and_says_how_many_could_not_be_read(
     assert head is not None
     assert (head.images, head.failed) == (2, 1)
     again = ask(told, shards[1])
-    assert (again["images"], again["error"]) == (0, "")
+    assert (again["images"], again["failed"], again["error"]) == (2, 1, "")
 
 
 def test_a_shard_that_killed_its_actors_is_given_up(

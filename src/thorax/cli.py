@@ -138,8 +138,7 @@ class _Counted(TyperCommand):
 
 @app.command(
     cls=_Counted,
-    epilog="Example:  thorax classify model-int8 chest.png scans/ --heatmaps maps --csv all.csv  "
-    "(or an archive, resumable:  archive/ --out answers --cluster auto)",
+    epilog="Example:  thorax classify model-int8 chest.png scans/ --heatmaps maps --csv all.csv",
 )
 def classify(
     model: Model,

@@ -55,6 +55,8 @@ def main() -> None:
         tell({"event": "done"})
     except ThoraxError as error:
         tell({"event": "failed", "code": error.code, "message": error.message})
+    except KeyboardInterrupt:
+        return
     except Exception as error:
         logging.getLogger(__name__).exception("Ray")
         what = f"{type(error).__name__}: {last_line(error)}"

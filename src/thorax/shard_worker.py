@@ -64,7 +64,7 @@ class Report:
 
     Attributes:
         shard: its number.
-        images: answered now; 0 where its file was there already.
+        images: answered.
         failed: of them, those that could not be read.
         attempt: of this run, from 1.
         error: why it was not answered, on one line; empty when it was.
@@ -180,8 +180,9 @@ class Actor:
         report = Report(shard.number)
         if self._refusal:
             return replace(report, error=self._refusal)
-        if read_head(self._out, shard) is not None:
-            return report
+        if (there := read_head(self._out, shard)) is not None:
+            # An actor wrote it and died before it could say so.
+            return replace(report, images=there.images, failed=there.failed)
         try:
             # Ray tries a shard again for as long as its actors die; how often is written down here.
             attempt = begin(self._out, shard)

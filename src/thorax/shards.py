@@ -169,8 +169,7 @@ def open_archive(out: Path, plan: Plan, listed: bytes) -> Iterator[list[Shard]]:
             with writing(out):
                 write_bytes(out / _INPUTS, listed)
                 write_text(out / _PLAN, json.dumps(asdict(plan), indent=2) + "\n")
-        for old in (out / _SHARDS).glob("*.begun"):
-            old.unlink()
+        _forget_attempts(out)
         yield _cut(plan, listed)
 
 
@@ -278,6 +277,7 @@ def assemble(
             sync(temporary)
             temporary.replace(out / _RESULTS)
             sync(out)
+        _forget_attempts(out)
     finally:
         temporary.unlink(missing_ok=True)
     images = sum(shard.images for shard in shards)
@@ -329,6 +329,11 @@ def _read(out: Path, shard: Shard) -> tuple[Head, bytes] | None:
         return None
     sound = (head.shard, head.images) == (shard.number, shard.images)
     return (head, body) if sound and hashlib.sha256(body).hexdigest() == head.sha256 else None
+
+
+def _forget_attempts(out: Path) -> None:
+    for begun in (out / _SHARDS).glob("*.begun"):
+        begun.unlink()
 
 
 def _require_same(out: Path, plan: Plan) -> None:
