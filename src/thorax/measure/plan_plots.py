@@ -84,6 +84,8 @@ def efficiency_plot(document: Document, *, number: int = 0) -> str:
         _bars(panels[1], document, "marginal_images_per_s_per_w", None, ".2f")
         panels[1].set_ylabel("Images/s/W, marginal: what cards add")
         panels[1].tick_params(labelleft=True)
+        # Shared and begun at zero, the axis would end where the first panel does.
+        panels[0].set_ylim(0, 1.12 * _most(document))
         _finish(figure, document, _reading_keys(document))
         return figure
 
@@ -161,7 +163,7 @@ def _latency(axes: Axes, document: Document, curve: Sequence[Mapping[str, Any]])
     axes.set(xlabel="Images that arrive a second", xlim=(0, most * 1.03))
     axes.set_title(f"{_NAMES[reading]}, {cards} card{'' if cards == 1 else 's'}")
     axes.grid(which="both")
-    axes.tick_params(labelleft=True)
+    axes.tick_params(which="both", labelleft=True)
 
 
 def _throughput(axes: Axes, document: Document) -> None:
@@ -245,6 +247,12 @@ def _efficiency(axes: Axes, document: Document) -> None:
     axes.margins(x=0.08)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid()
+
+
+def _most(document: Document) -> float:
+    """Return the highest images/s/W of either kind, 1 without any."""
+    keys = ("images_per_s_per_w", "marginal_images_per_s_per_w")
+    return max((row[key] for row in document["rows"] for key in keys if row[key]), default=1.0)
 
 
 def _readings(document: Document) -> list[str]:

@@ -1,0 +1,127 @@
+"""Claim: figures 1 to 4 of 2018 follow from the constants of its text, as far as the text tells.
+
+    python -m benchmarks.figures_2018
+
+Writes docs/figures/figure-{1..4}-2018.svg, the table of claims into docs/figures-2018.md, and
+results/figures_2018_model_2026-11-23.json. Nothing is timed, so the result does not depend on the
+machine: a test computes it again.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.result import RESULTS
+from thorax.durable import write_text
+from thorax.measure.plan_plots import efficiency_plot, latency_plot, throughput_plot, write_picture
+from thorax.plan import claims
+from thorax.plan.outlook import Demand, latency_curve, plan_server
+from thorax.plan.presets import PRESETS, find_preset
+from thorax.plan.server import Reading
+
+RESULT: Final = RESULTS / "figures_2018_model_2026-11-23.json"
+_DOCS: Final = Path(__file__).parents[1] / "docs"
+PAGE: Final = _DOCS / "figures-2018.md"
+_DEMAND: Final = Demand(limit_s=0.05)
+_KEPT: Final = (
+    *("cards", "reading", "images_per_s", "cpu_images_per_s", "cards_images_per_s", "speedup"),
+    *("power_w", "cards_power_w", "images_per_s_per_w", "marginal_images_per_s_per_w"),
+)
+
+
+def plans() -> dict[str, dict[str, Any]]:
+    """Return the plan of every preset under both readings."""
+    made = {}
+    for name in PRESETS:
+        server = find_preset(name)
+        cards = tuple(range((server.max_cards or 0) + 1))
+        made[name] = plan_server(server, cards, tuple(Reading), demand=Demand(images=1000))
+    return made
+
+
+def latency(name: str) -> dict[str, Any]:
+    """Return the plan of a preset with all its cards, and with latency against load."""
+    server = find_preset(name)
+    cards = server.max_cards or 0
+    plan = plan_server(server, (cards,), tuple(Reading), demand=_DEMAND)
+    plan["curve"] = [
+        row for reading in Reading for row in latency_curve(server, cards, reading, _DEMAND)
+    ]
+    return plan
+
+
+def rows(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what the figures show of a plan."""
+    return [{key: _short(row[key]) for key in _KEPT} for row in plan["rows"]]
+
+
+def claims_text() -> str:
+    """Return the claims as a table in Markdown."""
+    lines = ["| text | claim | published | computed | reading | | how |", "|" + "---|" * 7]
+    for one in claims.claims():
+        digits = 0 if one.published >= 50 else 2
+        lines.append(
+            f"| {one.year} | {one.claim} | {one.published:g} {one.unit} | "
+            f"{one.computed:,.{digits}f} | {one.reading} | **{one.verdict}** | {one.how} |"
+        )
+    return "\n".join(lines)
+
+
+def servers_text(made: dict[str, dict[str, Any]]) -> str:
+    """Return what the servers do and draw as a table in Markdown."""
+    lines = [
+        "| server | reading | cards | images/s | W | images/s/W, whole server "
+        "| images/s/W, marginal |",
+        "|" + "---|" * 7,
+    ]
+    for name, plan in made.items():
+        for row in plan["rows"]:
+            marginal = row["marginal_images_per_s_per_w"]
+            lines.append(
+                f"| {name} | {row['reading']} | {row['cards']} | {row['images_per_s']:,.0f} | "
+                f"{row['power_w']:.0f} | {row['images_per_s_per_w']:.2f} | "
+                f"{'' if marginal is None else f'{marginal:.2f}'} |"
+            )
+    return "\n".join(lines)
+
+
+def put(page: str, mark: str, text: str) -> str:
+    """Return a page with the text between two marks."""
+    begin, end = f"<!-- {mark} -->", f"<!-- end of {mark} -->"
+    return re.sub(
+        f"{re.escape(begin)}.*?{re.escape(end)}",
+        lambda _: f"{begin}\n\n{text}\n\n{end}",
+        page,
+        flags=re.DOTALL,
+    )
+
+
+def _short(value: Any) -> Any:  # noqa: ANN401
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def main() -> None:
+    """Write figures, page and result."""
+    made = plans()
+    figures = _DOCS / "figures"
+    for place, name in enumerate(("r740", "r640")):
+        write_picture(throughput_plot(made[name]), figures / f"figure-{2 * place + 1}-2018.svg")
+        write_picture(efficiency_plot(made[name]), figures / f"figure-{2 * place + 2}-2018.svg")
+    write_picture(throughput_plot(made["r740-2019"]), figures / "r740-2019.svg")
+    for name in ("r740", "r740-2019"):
+        write_picture(latency_plot(latency(name)), figures / f"latency-{name}.svg")
+    page = PAGE.read_text("utf-8")
+    page = put(put(page, "claims", claims_text()), "servers", servers_text(made))
+    write_text(PAGE, page)
+    result = {
+        "claim": "figures 1 to 4 of 2018 follow from the constants of its text",
+        **claims.document(),
+        "servers": {name: rows(plan) for name, plan in made.items()},
+    }
+    write_text(RESULT, json.dumps(result, indent=2, allow_nan=False) + "\n")
+    print(claims_text())
+
+
+if __name__ == "__main__":
+    main()

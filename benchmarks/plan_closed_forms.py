@@ -1,0 +1,188 @@
+"""Claim: the simulator of `thorax plan server` meets closed forms, where there are any, to 1%.
+
+    python -m benchmarks.plan_closed_forms
+
+About 15 minutes on one core; nothing is timed, so the result does not depend on the machine.
+"""
+
+import json
+import math
+import statistics
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks.result import RESULTS, table
+from thorax.durable import write_text
+from thorax.plan.latency import lay_out, load
+from thorax.plan.presets import PRESETS, find_preset
+from thorax.plan.server import Reading, capacity
+from thorax.plan.simulation import Lane, Network, Visit, arrive, saturate, simulate
+
+RESULT: Final = RESULTS / "plan_closed_forms_model_2026-11-23.json"
+GOAL: Final = 0.01
+_RUNS: Final = 10
+_IMAGES: Final = {0.3: 100_000, 0.5: 200_000, 0.7: 400_000, 0.8: 800_000, 0.9: 1_500_000}
+"""Of a run, by load: waits of a busier queue depend on each other for longer."""
+_T95: Final = 2.262
+"""Student's t of 9 degrees of freedom: half a 95% interval in standard errors of ten runs."""
+
+
+def pollaczek_khinchine(load: float) -> float:
+    """Return the mean wait of an M/D/1 queue in service times (Pollaczek 1930, Khinchine 1932)."""
+    return load / (2 * (1 - load))
+
+
+def erlang_c(load: float, servers: int) -> float:
+    """Return the mean wait of an M/M/c queue in service times (Erlang 1917)."""
+    offered = load * servers
+    busy = offered**servers / math.factorial(servers) / (1 - load)
+    waits = busy / (busy + sum(offered**k / math.factorial(k) for k in range(servers)))
+    return waits / (servers * (1 - load))
+
+
+def queue(load: float, servers: int, *, exponential: bool, wanted: float) -> dict[str, Any]:
+    """Return the mean wait of one queue, simulated ten times, beside its closed form."""
+    network = Network((servers,), (Lane((Visit(0, 1.0, exponential=exponential),)),))
+    waits = []
+    for seed in range(_RUNS):
+        arrivals_s = arrive("poisson", load * servers, _IMAGES[load], seed=seed)
+        run = simulate(network, arrivals_s, seed=1000 + seed)
+        # The first find it empty.
+        waits.append(float(run.latencies_s[len(arrivals_s) // 50 :].mean()) - 1.0)
+    mean = statistics.mean(waits)
+    half = _T95 * statistics.stdev(waits) / math.sqrt(_RUNS)
+    return {
+        "queue": f"M/{'M' if exponential else 'D'}/{servers}",
+        "load": load,
+        "closed_form": wanted,
+        "simulated": mean,
+        "half_interval": half,
+        "error": mean / wanted - 1,
+        "images": _RUNS * _IMAGES[load],
+    }
+
+
+def lindley(load: float) -> float:
+    """Return the largest difference in seconds from Lindley's recursion, computed by numpy."""
+    network = Network((1,), (Lane((Visit(0, 1.0),)),))
+    arrivals_s = arrive("poisson", load, 200_000, seed=77)
+    run = simulate(network, arrivals_s)
+    steps = np.concatenate([[0.0], 1.0 - np.diff(arrivals_s)])
+    walk = np.cumsum(steps)
+    waits_s = walk - np.minimum.accumulate(walk)
+    return float(np.abs(run.latencies_s - 1.0 - waits_s).max())
+
+
+def saturated() -> list[dict[str, Any]]:
+    """Return throughputs of saturated servers beside the slowest of their stages."""
+    rows = []
+    bounds: dict[str, Callable[[float], dict[str, float]]] = {
+        "card": lambda _: {},
+        "link-in": lambda card_s: {"link-in": 1.5 * card_s},
+        "host": lambda card_s: {"host": 1.5 * card_s},
+    }
+    for name in PRESETS:
+        server = find_preset(name)
+        assert server.card is not None
+        card_s = server.card.demand_s("card")
+        for bound, change in bounds.items():
+            slower = change(card_s)
+            for batch in (1, 8):
+                steps = tuple(
+                    step.model_copy(update={"image_s": slower[step.place]})
+                    if step.place in slower and step.images_per_s is None
+                    else step
+                    for step in server.card.steps
+                )
+                card = server.card.model_copy(
+                    update={"steps": steps, "batch": batch, "requests": 8}
+                )
+                changed = server.model_copy(update={"card": card})
+                for cards in (1, server.max_cards or 1):
+                    wanted = capacity(changed, cards, Reading.OFFLOAD)
+                    run = saturate(lay_out(changed, cards, Reading.OFFLOAD).network, 40_000)
+                    rows.append(
+                        {
+                            "server": name,
+                            "bound_by": wanted.bound_by,
+                            "asked_bound": bound,
+                            "batch": batch,
+                            "cards": cards,
+                            "closed_form": wanted.images_per_s,
+                            "simulated": run.images_per_s(),
+                            "error": run.images_per_s() / wanted.images_per_s - 1,
+                        }
+                    )
+    return rows
+
+
+def additive() -> list[dict[str, Any]]:
+    """Return throughputs of every preset, CPU and all, beside the sum of both."""
+    rows = []
+    for name in PRESETS:
+        server = find_preset(name)
+        for cards in range((server.max_cards or 0) + 1):
+            wanted = capacity(server, cards, Reading.ADDITIVE).images_per_s
+            found = load(
+                server, cards, Reading.ADDITIVE, 0.0, arrivals="saturated", images=40_000
+            ).images_per_s
+            rows.append(
+                {
+                    "server": name,
+                    "cards": cards,
+                    "closed_form": wanted,
+                    "simulated": found,
+                    "error": found / wanted - 1,
+                }
+            )
+    return rows
+
+
+def main() -> None:
+    """Compute, show and write everything."""
+    queues = [
+        queue(load, 1, exponential=False, wanted=pollaczek_khinchine(load)) for load in _IMAGES
+    ]
+    queues += [
+        queue(0.7, servers, exponential=True, wanted=erlang_c(0.7, servers)) for servers in (1, 4)
+    ]
+    exact_s = {f"{load:g}": lindley(load) for load in _IMAGES}
+    pipelines, sums = saturated(), additive()
+    worst = {
+        "queues": max(abs(one["error"]) for one in queues),
+        "saturated": max(abs(one["error"]) for one in pipelines),
+        "additive": max(abs(one["error"]) for one in sums),
+    }
+    document = {
+        "claim": "the simulator meets closed forms to 1%",
+        "goal": GOAL,
+        "worst": worst,
+        "met": all(value <= GOAL for value in worst.values()),
+        "mean_wait_in_service_times": queues,
+        "largest_difference_from_lindley_s": exact_s,
+        "saturated": pipelines,
+        "additive": sums,
+    }
+    write_text(RESULT, json.dumps(document, indent=2, allow_nan=False) + "\n")
+    table(
+        "Mean wait, in service times",
+        ("queue", "load", "closed form", "simulated", "+-", "error"),
+        [
+            (
+                one["queue"],
+                f"{one['load']:g}",
+                f"{one['closed_form']:.4f}",
+                f"{one['simulated']:.4f}",
+                f"{one['half_interval']:.4f}",
+                f"{one['error']:+.2%}",
+            )
+            for one in queues
+        ],
+    )
+    print({key: f"{value:.3%}" for key, value in worst.items()}, exact_s)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""The claims of 2018 and 2019: each verdict, by hand, and the page that tells them."""
+
+import json
+
+import pytest
+from benchmarks import figures_2018
+
+from thorax.plan.claims import Claim, Verdict, claims
+from thorax.plan.outlook import Demand, plan_server
+from thorax.plan.presets import PRESETS, find_preset
+from thorax.plan.server import Reading
+
+FOUND = claims()
+
+
+def told(words: str) -> list[Claim]:
+    return [one for one in FOUND if words in one.claim]
+
+
+def test_a_gain_of_116_percent_is_met_by_three_assumptions_and_never_without_one() -> None:
+    gains = told("more images/s/W")
+    by_hand = [
+        100 * (2.3 * 300 / 472 - 1),
+        100 * (2.3 * 300 / 472 - 1),
+        100 * (1.3 * 300 / 172 - 1),
+        116.0,
+        100 * (1.25 * 300 / (4 * 43.4) - 1),
+        116.0,
+    ]
+    assert [one.computed for one in gains] == pytest.approx(by_hand, abs=0.01)
+    assert [one.verdict for one in gains] == [Verdict.MISSED] * 3 + [Verdict.ASSUMED] * 3
+    # The watts that each assumption needs, to a watt.
+    assert pytest.approx(286, abs=0.5) == 2.16 * 172 / 1.3
+    assert pytest.approx(147, abs=0.5) == 2.3 * 300 / 2.16 - 172
+    assert "286 W" in gains[3].how
+    assert "147 W" in gains[5].how
+
+
+def test_what_the_planner_takes_from_a_text_is_called_a_constant() -> None:
+    for words in ("times the images/s", "images/s/W of the cards", "watts of a card"):
+        kept = [one for one in told(words) if "of a CPU" not in one.claim]
+        assert kept
+        assert {one.verdict for one in kept} == {Verdict.CONSTANT}
+
+
+def test_a_card_makes_more_than_100_images_a_second_and_each_adds_as_many() -> None:
+    (card,) = told("more than")
+    assert card.verdict is Verdict.REPRODUCED
+    assert card.computed == pytest.approx(104.92)
+    assert {one.verdict for one in told("linear")} == {Verdict.REPRODUCED}
+
+
+def test_six_times_the_efficiency_is_of_another_server() -> None:
+    other, own = told("times the images/s/W of a CPU")
+    assert (other.verdict, own.verdict) == (Verdict.REPRODUCED, Verdict.MISSED)
+    assert other.computed == pytest.approx(1251 / 405 / (330 / 615))
+    assert own.computed == pytest.approx(1251 / 405 / (312.75 / 416))
+
+
+def test_the_latency_of_a_card_is_published_but_for_what_rounds_away() -> None:
+    (bare,) = told("without that rest")
+    assert bare.computed == pytest.approx(1e3 / 312.75 + 0.394)
+    assert bare.verdict == Verdict.REPRODUCED
+
+
+def test_the_page_and_the_result_are_what_the_planner_computes() -> None:
+    page = figures_2018.PAGE.read_text("utf-8")
+    assert figures_2018.claims_text() in page
+    result = json.loads(figures_2018.RESULT.read_text("utf-8"))
+    assert [one["verdict"] for one in result["claims"]] == [one.verdict.value for one in FOUND]
+    made = {}
+    for name in PRESETS:
+        server = find_preset(name)
+        cards = tuple(range((server.max_cards or 0) + 1))
+        made[name] = plan_server(server, cards, tuple(Reading), demand=Demand(images=1000))
+        assert result["servers"][name] == figures_2018.rows(made[name])
+    assert figures_2018.servers_text(made) in page
