@@ -74,8 +74,10 @@ def _note(document: Document) -> str:
         load = f"Images/s and W: all busy. Latency: {share} of that many images/s, {arrivals}."
     else:
         load = f"All of it: at {rate:g} images/s {arrivals}; never: more than it can answer."
+    mixed = ["The CPU's rate is of another network than the cards'."] if _is_mixed(document) else []
     return " ".join(
         (
+            *mixed,
             *told,
             load,
             "Server: images/s of the whole server over its watts. Marginal: what the cards add to "
@@ -83,6 +85,11 @@ def _note(document: Document) -> str:
             "constant.",
         )
     )
+
+
+def _is_mixed(document: Document) -> bool:
+    """Return whether the network that the cards were planned with is not known to be the CPU's."""
+    return " on the CPU, " in document["network"]
 
 
 def _cost_table(document: Document) -> Table | None:
