@@ -189,3 +189,11 @@ def test_a_system_without_a_rate_is_refused() -> None:
     with pytest.raises(UsageError, match="has no images_per_s") as caught:
         train(system(images_per_s=None), "resnet50", 2)
     assert caught.value.code == "plan-rate"
+
+
+def test_a_rate_of_a_network_that_cannot_be_counted_says_nothing_of_another() -> None:
+    one = system(reference="resnet18", gradient_bytes=45e6)
+    assert train(one, "resnet18", 1).images_per_s == pytest.approx(20)
+    with pytest.raises(UsageError, match="measure resnet50") as caught:
+        train(one, "resnet50", 2)
+    assert caught.value.code == "plan-rate"

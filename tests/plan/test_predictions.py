@@ -96,5 +96,15 @@ def test_the_committed_predictions_are_computed_again() -> None:
         assert old["modelled"] == pytest.approx(new["modelled"], rel=1e-4)
     told = (RESULT.parents[2] / "docs" / "planning.md").read_text("utf-8").splitlines()
     assert not set(markdown(committed)) - set(told)
+    planned = {(one["system"], one["model"]) for one in fresh["models"] if one["plans_use_it"]}
+    used = [one for one in fresh["summary"] if (one["system"], one["model"]) in planned]
+    assert sum(one["within_goal"] for one in used) == sum(one["predicted"] for one in used) == 12
+    single = [
+        one
+        for one in fresh["summary"]
+        if one["free_numbers"] == 1 and not one["model"].startswith("variant")
+    ]
+    assert sum(one["within_goal"] for one in single) == 7
+    assert sum(one["predicted"] for one in single) == 19
     for old, new in zip(committed["summary"], fresh["summary"], strict=True):
         assert old["within_goal"] == new["within_goal"]

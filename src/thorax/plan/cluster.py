@@ -134,7 +134,15 @@ def rank_images_per_s(system: System, topology: str) -> float:
         )
     if topology == system.reference:
         return system.images_per_s
-    return system.images_per_s * find_workload(system.reference).macs / find_workload(topology).macs
+    reference = _known(system.reference)
+    if reference is None:
+        raise UsageError(
+            "plan-rate",
+            f"{system.name} is known by its rate of {system.reference}, whose products are not "
+            f"counted, so nothing follows for {topology}; plan {system.reference}, or measure "
+            f"{topology}",
+        )
+    return system.images_per_s * reference.macs / find_workload(topology).macs
 
 
 def all_reduce_s(system: System, ranks: int, size_bytes: float) -> float:
