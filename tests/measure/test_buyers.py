@@ -115,14 +115,15 @@ def test_an_invalid_run_is_marked_with_its_reason() -> None:
         {**made_up.benchmark("fp32"), "valid": True, "invalid_because": []},
         {**made_up.benchmark("int8"), "valid": False, "invalid_because": ["too short"]},
     ]
-    assert sorted(_column(documents, "Run")) == ["INVALID: too short", "valid"]
+    told = sorted(_column(documents, "How"))
+    assert told == ["measured, INVALID: too short", "measured, valid"]
     table = buyers_table(offers(documents, ()))
     assert table is not None
     assert "do not quote it" in table.note
 
 
 def test_a_plan_is_a_modelled_row_of_a_whole_server() -> None:
-    (none, four) = offers([], (), [made_up.server_plan((0, 4))])[::-1]
+    (none, four) = offers([], (), [made_up.server_plan((0, 4))])
     assert four.modelled
     assert four.power_modelled
     assert (none.device, four.device) == ("no card, additive", "4 cards, additive")

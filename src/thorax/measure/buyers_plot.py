@@ -16,11 +16,15 @@ from thorax.measure.tables import PRECISIONS, rate_text
 _ROOM: Final = 1.18
 """Axes reach so far beyond the outermost point."""
 
-_RAYS: Final = 5
-"""Lines of equal efficiency that a panel has at most."""
+_APART: Final = 0.16
+"""Sides of a panel that the ends of two lines of equal efficiency lie apart at least."""
 
 _SIDES: Final = (((5, 4), "left"), ((-5, 4), "right"), ((5, -10), "left"), ((-5, -10), "right"))
 """Where the numbers of neighbouring points stand, in turn, so that they do not cover each other."""
+
+
+_MARKS: Final = {"measured": "o", "modelled": "D", "planned": "s"}
+"""Full what was measured, hollow what was computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +41,17 @@ class _Point:
         """Whether either of its figures was computed."""
         return self.row.modelled or self.row.power_modelled
 
+    @property
+    def kind(self) -> str:
+        """What the legend says of its mark."""
+        return "planned" if self.row.planned else "modelled" if self.modelled else "measured"
+
 
 def power_plot(rows: Sequence[Offer]) -> str:
     """Return the plot, a panel for all watts and one for marginal watts; "" where none has any.
 
     Points bear the numbers of the table's rows. On a dotted line images/s/W is equal. What was
-    modelled, speed or watts, is a hollow diamond.
+    modelled, speed or watts, is a hollow diamond; what was planned, a hollow square.
 
     Args:
         rows: as `buyers_table` takes them.
@@ -50,7 +59,7 @@ def power_plot(rows: Sequence[Offer]) -> str:
     panels = [
         (title, points)
         for title, points in (
-            ("All that the meter sees", _points(rows, "power_w")),
+            ("Whole: all that the meter sees, or the server", _points(rows, "power_w")),
             ("Marginal: of the load or the cards alone", _points(rows, "marginal_w")),
         )
         if points
@@ -93,7 +102,7 @@ def _panel(axes: Axes, points: Sequence[_Point]) -> None:
     right = _ROOM * max(one.power_w for one in points)
     top = _ROOM * max(one.images_per_s for one in points)
     axes.set(xlim=(0, right), ylim=(0, top), xlabel="Power, W", ylabel="Images per second")
-    for ray in _rays([one.images_per_s / one.power_w for one in points]):
+    for ray in _rays([one.images_per_s / one.power_w for one in points], top / right):
         end = min(right, top / ray)
         axes.plot([0, end], [0, ray * end], color=INK, lw=0.8, ls=":")
         inside = ray * right > top
@@ -112,7 +121,7 @@ def _panel(axes: Axes, points: Sequence[_Point]) -> None:
         axes.plot(
             one.power_w,
             one.images_per_s,
-            "D" if one.modelled else "o",
+            _MARKS[one.kind],
             color=colour,
             markerfacecolor="none" if one.modelled else colour,
             mew=1.6,
@@ -129,16 +138,27 @@ def _panel(axes: Axes, points: Sequence[_Point]) -> None:
         )
 
 
-def _rays(found: Sequence[float]) -> list[float]:
-    """Return round efficiencies, 1, 2 or 5 of a power of ten, around those that were found."""
+def _rays(found: Sequence[float], diagonal: float) -> list[float]:
+    """Return round efficiencies, 1, 2 or 5 of a power of ten, around those that were found.
+
+    Args:
+        found: of the points.
+        diagonal: the one whose line ends in the corner of the panel.
+    """
     low, high = min(found), max(found)
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     steps = [step * 10.0**decade for decade in decades for step in (1, 2, 5)]
     below = max((one for one in steps if one <= low), default=steps[0])
     above = min((one for one in steps if one >= high), default=steps[-1])
-    kept = [one for one in steps if below <= one <= above]
-    every = math.ceil(len(kept) / _RAYS)
-    return kept[::every]
+    kept: list[float] = []
+    last = -math.inf
+    for ray in (one for one in steps if below <= one <= above):
+        # Where its line leaves the panel, up the right side and then back along the top.
+        end = ray / diagonal if ray <= diagonal else 2 - diagonal / ray
+        if end - last >= _APART:
+            kept.append(ray)
+            last = end
+    return kept
 
 
 def _colour(row: Offer) -> str:
@@ -148,19 +168,23 @@ def _colour(row: Offer) -> str:
 
 def _handles(points: Sequence[_Point]) -> list[Line2D]:
     inks = {
-        one.row.precision.partition(" ")[0] or one.row.scenario: _colour(one.row) for one in points
+        one.row.precision.partition(" ")[0]: _colour(one.row) for one in points if one.row.precision
     }
-    marks = {
-        "modelled" if one.modelled else "measured": "D" if one.modelled else "o" for one in points
-    }
+    kinds = [kind for kind in _MARKS if any(one.kind == kind for one in points)]
     return [
         *(Line2D([], [], color=ink, lw=3, label=name) for name, ink in inks.items()),
         *(
-            Line2D([], [], color=INK, ls="", marker=mark, mew=1.6, ms=6.5, label=name)
-            if name == "measured"
-            else Line2D(
-                [], [], color=INK, ls="", marker=mark, mew=1.6, ms=6.5, mfc="none", label=name
+            Line2D(
+                [],
+                [],
+                color=INK,
+                ls="",
+                marker=_MARKS[kind],
+                mew=1.6,
+                ms=6.5,
+                mfc=INK if kind == "measured" else "none",
+                label=f"{kind}, modelled" if kind == "planned" else kind,
             )
-            for name, mark in sorted(marks.items())
+            for kind in kinds
         ),
     ]

@@ -24,7 +24,6 @@ from thorax.measure.tables import (
     rate_text,
 )
 
-MEASURED: Final = "measured"
 ABSENT: Final = "–"
 """Stands where a document says nothing."""
 
@@ -56,6 +55,7 @@ class Offer:
         power_modelled: whether the watts were.
         valid: the verdict on the run; None where nobody judged it.
         reasons: why it is not valid.
+        planned: whether it is of a plan, not of a run.
     """
 
     model: str
@@ -77,11 +77,12 @@ class Offer:
     power_modelled: bool = False
     valid: bool | None = None
     reasons: tuple[str, ...] = ()
+    planned: bool = False
 
     @property
     def origin(self) -> str:
         """How it is known, in words: a reader without colours must see it too."""
-        told = "modelled" if self.modelled else MEASURED
+        told = "modelled" if self.modelled else "measured"
         return f"{told}, W modelled" if self.power_modelled and not self.modelled else told
 
     @property
@@ -95,9 +96,9 @@ class Offer:
 def offers(
     speed: Sequence[Document], accuracy: Sequence[Document], plans: Sequence[Document] = ()
 ) -> list[Offer]:
-    """Return a row for each run and each modelled card, the measured ones first.
+    """Return a row for each run, each modelled card and each planned server, in this order.
 
-    Within each, by network and scenario, the fastest first.
+    Runs and cards by network and scenario, the fastest first; plans as their documents have them.
 
     Args:
         speed: documents of `benchmark`.
@@ -134,7 +135,8 @@ def buyers_table(rows: Sequence[Offer]) -> Table | None:
     ]
     if any(row.modelled for row in rows):
         notes.append(
-            f"Hatched rows in italics are {MODELLED}; ms of a modelled card: one image alone."
+            f"Hatched rows in italics are {MODELLED}; ms of a modelled card: one image alone; of a "
+            "plan: at the load that it names."
         )
     if any(row.valid is False for row in rows):
         notes.append("An INVALID run broke a rule of its scenario: do not quote it.")
@@ -157,8 +159,9 @@ _COLUMNS: Final[dict[str, Callable[[Offer], str]]] = {
     "Model": lambda row: row.model,
     "Precision": lambda row: row.precision,
     "Device": lambda row: row.device,
+    "Hardware": lambda row: row.hardware,
     "Scenario": lambda row: row.scenario,
-    "How": lambda row: row.origin,
+    "How": lambda row: ", ".join(filter(None, (row.origin, row.verdict))),
     "Images/s": lambda row: rate_text(row.images_per_s),
     "p50 ms": lambda row: number_text(row.p50_ms, ".1f"),
     "p99 ms": lambda row: number_text(row.p99_ms, ".1f"),
@@ -168,8 +171,6 @@ _COLUMNS: Final[dict[str, Callable[[Offer], str]]] = {
     "Img/s/W marginal": lambda row: number_text(row.marginal_efficiency, ".2f"),
     "Mean AUROC": lambda row: row.auroc,
     "W from": lambda row: "" if row.energy_source == "none" else row.energy_source,
-    "Run": lambda row: row.verdict,
-    "Hardware": lambda row: row.hardware,
 }
 
 _NOTES: Final = {
@@ -217,10 +218,13 @@ def _harmless(text: str) -> str:
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
-def _rank(row: Offer) -> tuple[bool, str, int, float]:
+def _rank(row: Offer) -> tuple[bool, bool, str, int, float]:
+    if row.planned:
+        # As the plan has them: by server, reading and number of cards.
+        return True, True, "", 0, 0.0
     known = row.scenario in _SCENARIOS
     place = _SCENARIOS.index(row.scenario) if known else len(_SCENARIOS)
-    return row.modelled, row.model.lower(), place, -row.images_per_s
+    return row.modelled, False, row.model.lower(), place, -row.images_per_s
 
 
 def _run(document: Document, judged: "_Judged") -> Offer:
@@ -288,6 +292,7 @@ def _planned(document: Document, row: Mapping[str, Any]) -> Offer:
         energy_source="plan",
         modelled=True,
         power_modelled=True,
+        planned=True,
     )
 
 
@@ -297,7 +302,7 @@ def _asked(document: Document) -> str:
     rate = document.get("offered_images_per_s")
     if document.get("arrivals") == "saturated" or (load is None and rate is None):
         return "plan"
-    return f"plan, {rate:g} images/s" if rate is not None else f"plan, ms at {load:.0%} load"
+    return f"plan, {rate:g} images/s" if rate is not None else f"plan, {load:.0%} load"
 
 
 def _what(document: Document) -> tuple[str, str, str]:

@@ -126,8 +126,9 @@ def _render(by_command: Mapping[str, Sequence[Document]], title: str) -> str:
 
 
 def _breakable(text: str) -> Markup:
-    """Return text that may be broken after the commas and colons of a device string."""
-    return Markup(re.sub(r"([,:])(?=\S)", r"\1<wbr>", str(escape(text))))
+    """Return text that breaks after the commas and colons of device strings, not in intervals."""
+    whole = re.sub(r"(\[[^\s\]]*) (?=[^\s\]]*\])", "\\1\N{NO-BREAK SPACE}", text)
+    return Markup(re.sub(r"([,:])(?=[^\s\d])", r"\1<wbr>", str(escape(whole))))
 
 
 def _alignment(table: Table) -> list[Markup]:
@@ -136,9 +137,13 @@ def _alignment(table: Table) -> list[Markup]:
     for place in range(len(table.columns)):
         cells = [row[place] for row in table.rows if row[place] not in ("", "–")]
         figures = sum(_FIGURE.fullmatch(cell) is not None for cell in cells)
-        found.append(Markup("" if 2 * figures >= len(cells) else ' class="text"'))
+        words = "text long" if max(map(len, cells), default=0) > _LONG else "text"
+        found.append(Markup("" if 2 * figures >= len(cells) else f' class="{words}"'))
     return found
 
+
+_LONG: Final = 24
+"""Letters of a cell from which its column is given more room."""
 
 _FIGURE: Final = re.compile(r"[+−-]?[\d.,]+[%×]?( [\[(].*)?")
 """A number, with its unit or interval where it has one."""
