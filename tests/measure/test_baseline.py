@@ -1,6 +1,8 @@
 """A loss of speed is told when it is sure, and never of what cannot be compared."""
 
 import json
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -278,3 +280,30 @@ def test_a_slower_artifact_is_found_in_turns(
     assert found.metrics[0].high == pytest.approx(0.8)
     with pytest.raises(ModelError, match="speed-loss"):
         require_held(found)
+
+
+def test_the_command_fails_for_a_sure_loss_and_keeps_its_document(
+    thorax: Callable[..., "subprocess.CompletedProcess[str]"], tiny_fp32: Artifact, tmp_path: Path
+) -> None:
+    words = ("benchmark", tiny_fp32.path, "--duration", 3, "--json")
+    first = thorax(*words)
+    assert first.returncode == 0, first.stderr
+    document = json.loads(first.stdout)
+    slices = document["slices"]
+    assert len(slices["images_per_s"]) >= 6
+    assert len(slices["images_per_s"]) == len(slices["latency_p99_ms"])
+    # Made a hundred times as fast, it is a baseline that nothing holds.
+    document["images_per_s"] *= 100
+    slices["images_per_s"] = [100 * one for one in slices["images_per_s"]]
+    baseline = tmp_path / "before.json"
+    baseline.write_text(json.dumps(document))
+    lost = thorax(*words, "--baseline", baseline)
+    assert lost.returncode == 4, lost.stderr
+    assert "thorax: speed-loss: Images/s: -9" in lost.stderr
+    told = json.loads(lost.stdout)["baseline"]
+    assert (told["verdict"], told["baseline"]) == ("loss", "before.json")
+    # What cannot be compared is refused before anything is measured.
+    baseline.write_text(json.dumps(document | {"device": "GPU"}))
+    refused = thorax(*words, "--baseline", baseline)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "baseline-other" in refused.stderr

@@ -34,17 +34,9 @@ ROOT: Final = Path(__file__).parents[2]
 FIGURES: Final = sorted((ROOT / "docs" / "figures").glob("*.svg"))
 BITSTREAM: Final = "2019R1_RC_FP11_ResNet_SqueezeNet_VGG"
 SECTIONS: Final = {
-    *("runs", "accuracy", "speed", "roofline", "compare", "fpga", "roc", "reliability", "plans"),
-    *(
-        "energy",
-        "training",
-        "cluster",
-        "sharpness",
-        "samples",
-        "pointing",
-        "environment",
-        "provenance",
-    ),
+    *("runs", "accuracy", "speed", "energy", "roofline", "compare", "fpga", "roc", "reliability"),
+    *("plans", "cluster-plans", "training", "cluster", "sharpness", "samples", "pointing"),
+    *("environment", "provenance"),
 }
 
 LEAST_CONTRAST: Final = 4.5

@@ -18,6 +18,7 @@ from thorax.devices.engine import Engine, Hint
 from thorax.errors import UsageError
 from thorax.measure.loadgen import DETAIL, Run, drive
 from thorax.measure.run import SCENARIOS, Measurement, Probe, Quantiles, Scenario, Traffic
+from thorax.measure.spread import Slices, cut
 
 WARM_UP_S: Final = 1.0
 LATENCY_LIMIT_S: Final = 0.1
@@ -277,7 +278,14 @@ def _measurement(
         scheduled_images_per_s=None if scheduled is None else float(scheduled),
         probes=probes,
         loadgen=run.figures,
+        slices=_slices(traffic, run),
     )
+
+
+def _slices(traffic: Traffic, run: Run) -> Slices:
+    trace = run.trace
+    since = trace.begun_s if traffic.scenario == "offline" else trace.asked_s
+    return cut(trace.begin_s, trace.done_s, trace.images, trace.done_s - since)
 
 
 def _latency(traffic: Traffic, run: Run) -> Quantiles:

@@ -101,7 +101,7 @@ def _render(by_command: Mapping[str, Sequence[Document]], title: str) -> str:
         roc_section(accuracy),
         reliability_section(accuracy),
         training_section(by_command["train"]),
-        plans_section(by_command["plan server"], by_command["plan cluster"]),
+        plans_section(by_command["plan server"]),
         cluster_section(by_command["doctor cluster"]),
         cluster_plans_section(by_command["plan cluster"]),
         sharpness_section(by_command["sharpness"]),
@@ -145,7 +145,7 @@ def _alignment(table: Table) -> list[Markup]:
 _LONG: Final = 24
 """Letters of a cell from which its column is given more room."""
 
-_FIGURE: Final = re.compile(r"[+−-]?[\d.,]+[%×]?( [\[(].*)?")
+_FIGURE: Final = re.compile(r"[+−-]?[\d.,]+[%×*]?( [\[(].*)?")
 """A number, with its unit or interval where it has one."""
 
 

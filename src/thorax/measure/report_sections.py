@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from markupsafe import Markup
 
@@ -71,7 +71,7 @@ def accuracy_section(documents: Sequence[Document]) -> Section | None:
     tables = [
         *(cost_table(document) for document in documents),
         auroc_table(documents),
-        *(difference_table(document) for document in documents),
+        *_differences(documents),
         modelled_table(alone_and_against(documents)),
     ]
     on: dict[str, list[str]] = {}
@@ -87,6 +87,17 @@ def accuracy_section(documents: Sequence[Document]) -> Section | None:
         (plot,),
         tuple(table for table in tables if table is not None),
     )
+
+
+def _differences(documents: Sequence[Document]) -> list[Table]:
+    """Return what was compared on the same images, by the name of the network where several are."""
+    found = [(str(one.get("model", "")), difference_table(one)) for one in documents]
+    several = len({name for name, table in found if table}) > 1
+    return [
+        replace(table, title=f"{name}: {table.title}") if several else table
+        for name, table in found
+        if table
+    ]
 
 
 def speed_section(documents: Sequence[Document], optimized: Sequence[Document]) -> Section | None:
@@ -206,37 +217,39 @@ def energy_section(documents: Sequence[Document]) -> Section | None:
     return Section("energy", "Energy", tables=tuple(map(energy_table, documents)))
 
 
-def plans_section(servers: Sequence[Document], clusters: Sequence[Document]) -> Section | None:
-    """Return what servers and clusters would do, of documents of `thorax plan`."""
-    if not servers and not clusters:
+def plans_section(documents: Sequence[Document]) -> Section | None:
+    """Return what servers would do, of documents of `plan server`."""
+    if not documents:
         return None
-    text = (f"Everything here is {MODELLED}: computed from constants whose sources a plan names.",)
-    # Networks on one cluster stand beside each other.
-    alike: dict[tuple[object, ...], list[Document]] = {}
-    for document in clusters:
-        known = (document["rows"][0].get(key) is None for key in ("cost", "energy_kwh"))
-        alike.setdefault((document["title"], *known), []).append(document)
-    plots = [
-        *(server_plot(document, number=place) for place, document in enumerate(servers)),
-        *(cluster_plot(group, number=place) for place, group in enumerate(alike.values())),
-    ]
-    tables = [
-        *(table for document in servers for table in server_tables(document)),
-        *(table for document in clusters for table in cluster_plan_tables(document)),
-    ]
-    return Section("plans", "Plans", text, tuple(map(Markup, plots)), tuple(tables))
+    plots = (server_plot(document, number=place) for place, document in enumerate(documents))
+    tables = [table for document in documents for table in server_tables(document)]
+    return Section("plans", "Servers", (_COMPUTED,), tuple(map(Markup, plots)), tuple(tables))
 
 
 def cluster_plans_section(documents: Sequence[Document]) -> Section | None:
     """Return how long training would take, of documents of `plan cluster`."""
     if not documents:
         return None
-    text = (f"Everything here is {MODELLED}: computed from constants whose sources a plan names.",)
-    plots = tuple(
-        Markup(cluster_plot([document], number=place)) for place, document in enumerate(documents)
+    # Networks on one cluster stand beside each other.
+    alike: dict[tuple[object, ...], list[Document]] = {}
+    for document in documents:
+        known = (document["rows"][0].get(key) is None for key in ("cost", "energy_kwh"))
+        alike.setdefault((document["title"], *known), []).append(document)
+    plots = (cluster_plot(group, number=place) for place, group in enumerate(alike.values()))
+    # How well a model meets what was published is the same for each of its networks.
+    tables = dict.fromkeys(table for one in documents for table in cluster_plan_tables(one))
+    return Section(
+        "cluster-plans",
+        "Training clusters",
+        (_COMPUTED,),
+        tuple(map(Markup, plots)),
+        tuple(tables),
     )
-    tables = [table for document in documents for table in cluster_plan_tables(document)]
-    return Section("cluster-plans", "Training clusters", text, plots, tuple(tables))
+
+
+_COMPUTED: Final = (
+    f"Everything here is {MODELLED}: computed from constants whose sources a plan names."
+)
 
 
 def sharpness_section(documents: Sequence[Document]) -> Section | None:

@@ -18,6 +18,7 @@ from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.modelled import Forecast
 from thorax.errors import DataError
 from thorax.measure.forecast import forecast_engine
+from thorax.measure.spread import UNCUT, Slices
 from thorax.preprocess import InputSpec, prepare
 from thorax.radiograph import read
 
@@ -94,6 +95,7 @@ class Measurement:
         scheduled_images_per_s: how fast the images arrived, server.
         probes: what was tried to find the rate, in order, server.
         loadgen: figures of LoadGen's own log.
+        slices: the window in parts, which tell how sure its rate is.
     """
 
     scenario: Scenario
@@ -110,6 +112,7 @@ class Measurement:
     scheduled_images_per_s: float | None = None
     probes: tuple[Probe, ...] = ()
     loadgen: Mapping[str, Any] | None = None
+    slices: Slices = UNCUT
 
     @property
     def images_per_s(self) -> float:
@@ -190,6 +193,10 @@ def document(
         "window_s": measurement.window_s,
         "images_per_s": measurement.images_per_s,
         "latency_ms": latency_ms,
+        "slices": {
+            "images_per_s": list(measurement.slices.images_per_s),
+            "latency_p99_ms": [value * 1e3 for value in measurement.slices.p99_s],
+        },
         "power_w": None,
         "energy_j": measurement.energy_j,
         "images_per_s_per_w": None,

@@ -34,6 +34,10 @@ class Slices:
     p99_s: tuple[float, ...]
 
 
+UNCUT: Final = Slices((), ())
+"""Of a window that was not cut."""
+
+
 def cut(
     begin_s: float,
     done_s: npt.NDArray[np.float64],
@@ -56,13 +60,13 @@ def cut(
     """
     count = min(count, len(done_s) // _ANSWERS)
     if count < FEWEST:
-        return Slices((), ())
+        return UNCUT
     order = np.argsort(done_s, kind="stable")
     parts = np.array_split(order, count)
     ends = np.array([begin_s, *(done_s[part[-1]] for part in parts)])
     took = np.diff(ends)
     if not (took > 0).all():
-        return Slices((), ())
+        return UNCUT
     return Slices(
         tuple(float(images[part].sum() / one) for part, one in zip(parts, took, strict=True)),
         tuple(float(np.quantile(latencies_s[part], 0.99)) for part in parts),
