@@ -35,6 +35,12 @@ _LEAST: Final = 3
 _GAP: Final = 5.0
 """Intervals that may lie between two readings of a power meter before the rest is a guess."""
 
+_SMOOTH_S: Final = 1.0
+"""A gap that is always allowed: meters of watts tell the mean of about so long (*assumed*)."""
+
+_POLL_S: Final = 0.02
+"""Between two looks for a reading that is awaited."""
+
 
 @dataclass(frozen=True, slots=True)
 class Channel:
@@ -330,8 +336,12 @@ class Sampler:
         if self.wait(settle_s):
             return
         begin_s = time.perf_counter()
-        self.wait(idle_s)
-        self._idle = (begin_s, begin_s + idle_s)
+        end_s = begin_s + idle_s
+        given_up = self.wait(idle_s)
+        # A reading under load would raise the last edge of the window, so that one comes first.
+        while not given_up and self._readings[-1].at_s < end_s:
+            given_up = self.wait(_POLL_S)
+        self._idle = (begin_s, end_s)
 
     def energy(self, begin_s: float, end_s: float) -> Energy:
         """Return the energy over exactly a window, after the sampler was left.
@@ -407,10 +417,11 @@ class Sampler:
             )
         edges = [begin_s, *inside, end_s]
         gap = max(b - a for a, b in itertools.pairwise(edges))
-        if gap > _GAP * self.interval_s:
+        allowed = max(_GAP * self.interval_s, _SMOOTH_S)
+        if gap > allowed:
             return (
-                f"the meter was silent for {gap:.2f} s of the window, and {_GAP:g} times its "
-                f"interval of {self.interval_s:g} s is allowed"
+                f"the meter was silent for {gap:.2f} s of the window, and {allowed:g} s is allowed "
+                f"when it is read every {self.interval_s:g} s"
             )
         return None
 
