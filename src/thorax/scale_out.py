@@ -46,7 +46,10 @@ _PROBE_S: Final = 5.0
 """How long a host may take to accept a connection."""
 
 _CONNECT_S: Final = 60.0
-"""How long a cluster may take to be joined, or Ray to be started."""
+"""How long a cluster may take to be joined."""
+
+_START_S: Final = 180.0
+"""How long Ray may take to start here: on a busy machine its processes are slow to come."""
 
 _END_S: Final = 30.0
 """How long Ray may take to end."""
@@ -92,8 +95,8 @@ def classify_archive(
         DataError: `inputs-empty`, or as `thorax.shards.open_archive`.
         ModelError, DeviceError: as `thorax.artifact.load` and `thorax.devices.engine.compile`.
         PeerError: `cluster-unreachable`, `cluster-refused`, `cluster-version`, `cluster-folder`,
-            `cluster-room`, `cluster-failed`, or `shard-failed` when shards were given up and all
-            others are done.
+            `cluster-room`, `cluster-start`, `cluster-failed`, or `shard-failed` when shards were
+            given up and all others are done.
         UsageError: as `thorax.shards.open_archive`; `cluster-device`, `cluster-address`.
     """
     if cluster is not None:
@@ -263,7 +266,7 @@ def _driven(
         late.set()
         driver.kill()
 
-    timer = threading.Timer(_CONNECT_S, give_up)
+    timer = threading.Timer(_START_S if cluster == AUTO else _CONNECT_S, give_up)
     timer.start()
     try:
         driver.stdin.write(json.dumps(asked) + "\n")
@@ -293,6 +296,12 @@ def _events(
             raise PeerError(event["code"], event["message"])
         timer.cancel()
         yield event
+    if late.is_set() and cluster == AUTO:
+        raise PeerError(
+            "cluster-start",
+            f"Ray did not start on this machine within {_START_S:.0f} s; {log} has what it said, "
+            "and without --cluster the same run needs no Ray",
+        )
     if late.is_set():
         raise PeerError(
             "cluster-unreachable",
