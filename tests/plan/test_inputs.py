@@ -17,7 +17,9 @@ from thorax.fpga.boards import find_board
 from thorax.fpga.card import list_cards, program
 from thorax.fpga.overlay import estimate
 from thorax.fpga.workload import describe
+from thorax.measure.plan_tables import server_table
 from thorax.plan.inputs import changed, with_benchmark, with_overlay
+from thorax.plan.outlook import Demand, plan_server
 from thorax.plan.presets import find_preset
 from thorax.plan.server import Reading, capacity, card_rate
 
@@ -110,6 +112,8 @@ def test_a_card_of_an_architecture_computes_everything(tiny_fp32: Artifact, tmp_
     rate = estimate(tuple(describe(model)), architecture).images_per_s
     assert made.card.demand_s("card") == pytest.approx(1 / rate)
     assert made.network == "ResNet-50 on the CPU, tiny on cards"
+    plan = plan_server(made, (0, 1), (Reading.ADDITIVE,), demand=Demand(images=1000))
+    assert server_table(plan).note.startswith("The CPU's rate is of another network")
 
 
 def test_a_card_cannot_change_under_a_ratio_that_was_published_of_another(

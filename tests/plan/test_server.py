@@ -3,8 +3,9 @@
 import pytest
 
 from thorax.errors import UsageError
+from thorax.plan.inputs import changed
 from thorax.plan.presets import find_preset
-from thorax.plan.server import Reading, capacity
+from thorax.plan.server import Reading, Server, Step, capacity, cards_rate
 
 R, W = 2.44 * 43, 43.0
 """Images/s and watts of a card of 2018."""
@@ -31,3 +32,37 @@ def test_a_published_ratio_is_met_under_both_readings(
 def test_more_cards_than_a_server_holds_are_refused() -> None:
     with pytest.raises(UsageError, match="holds 2 cards, not 3"):
         capacity(find_preset("r640"), 3, Reading.ADDITIVE)
+
+
+def test_feeding_cards_is_taken_from_a_cpu_whose_cores_are_known() -> None:
+    server = changed(find_preset("r740-2019"), ["cpu.cores=2"])
+    found = capacity(server, 4, Reading.ADDITIVE)
+    # 547 us of the host for each of 1,251 images a second, of two cores.
+    taken = 1251 * 547e-6 / 2
+    assert found.cpu_images_per_s == pytest.approx(312.75 * (1 - taken))
+    assert capacity(server, 4, Reading.OFFLOAD).power_w == pytest.approx(405 + taken * (416 - 205))
+    ratio = changed(find_preset("r740"), ["cpu.cores=2"])
+    with_cards, without = (capacity(ratio, count, Reading.ADDITIVE) for count in (4, 0))
+    assert with_cards.images_per_s / without.images_per_s == pytest.approx(2.3)
+
+
+def test_threads_that_all_cards_share_bind_them() -> None:
+    server = changed(find_preset("r740-2019"), ["host_threads=1"])
+    rate, bound = cards_rate(server, 4)
+    assert bound == "card"
+    assert rate == pytest.approx(1251)
+    slow = changed(server, ["host_threads=1", "card.requests=1"])
+    rate, bound = cards_rate(slow, 1)
+    assert bound == "requests"
+    assert rate == pytest.approx(1 / 4e-3, rel=1e-3)
+
+
+def test_a_server_that_says_its_rate_twice_or_not_at_all_is_refused() -> None:
+    table = find_preset("r740").model_dump(mode="json", exclude_none=True)
+    for rate in ({"images_per_s": 300.0}, {}):
+        cpu = table["cpu"] | rate
+        changes = {"cpu": cpu} if rate else {"speedup": None}
+        with pytest.raises(ValueError, match="either cpu"):
+            Server.model_validate(table | changes, strict=False)
+    with pytest.raises(ValueError, match="not both"):
+        Step(place="card", image_s=1.0, images_per_s=1.0)

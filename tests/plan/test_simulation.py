@@ -1,7 +1,10 @@
 """The simulator against what is known in closed form, and against itself."""
 
+import json
+
 import numpy as np
 import pytest
+from benchmarks import plan_closed_forms
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -137,3 +140,20 @@ def test_arrivals_of_two_rates_are_those_of_one_seed_stretched() -> None:
     slow, fast = (arrive("poisson", rate, 100, seed=4) for rate in (1.0, 4.0))
     assert np.allclose(slow, 4 * fast)
     assert np.diff(arrive("constant", 4.0, 5)).tolist() == [0.25] * 4
+
+
+def test_the_page_tells_what_closed_forms_and_the_simulator_gave_and_all_of_it_is_met() -> None:
+    document = json.loads(plan_closed_forms.RESULT.read_text("utf-8"))
+    assert document["met"] is True
+    assert max(document["worst"].values()) <= document["goal"] == 0.01
+    assert plan_closed_forms.waits_text(document) in plan_closed_forms.PAGE.read_text("utf-8")
+    for one in document["mean_wait_in_service_times"]:
+        load, servers = one["load"], int(one["queue"].split("/")[2])
+        wanted = (
+            plan_closed_forms.pollaczek_khinchine(load)
+            if "/D/" in one["queue"]
+            else plan_closed_forms.erlang_c(load, servers)
+        )
+        assert one["closed_form"] == wanted
+    # Erlang C of one server is the M/M/1 queue of the books.
+    assert plan_closed_forms.erlang_c(0.7, 1) == pytest.approx(0.7 / 0.3)
