@@ -184,7 +184,8 @@ def benchmark(
     from thorax.devices.engine import compile as compile_artifact
     from thorax.devices.extensions import add_extensions
     from thorax.measure import load, run
-    from thorax.measure.baseline import comparison_table, open_baseline, require_held
+    from thorax.measure.baseline import open_baseline, require_held
+    from thorax.measure.baseline_table import comparison_table
     from thorax.measure.forecast import forecast_engine
     from thorax.measure.modelled import modelled_table
     from thorax.measure.power_tables import power_table

@@ -15,13 +15,13 @@ from thorax.measure.baseline import (
     Comparison,
     compare_in_turns,
     compare_runs,
-    comparison_table,
     hardware,
     read_baseline,
     require_comparable,
     require_held,
     require_limits,
 )
+from thorax.measure.baseline_table import comparison_table
 
 
 def run(

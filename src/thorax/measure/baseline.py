@@ -5,7 +5,7 @@ counts when it is sure: when all of its interval lies beyond the limit.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -18,7 +18,7 @@ from thorax.devices.engine import Engine
 from thorax.errors import DataError, ModelError, UsageError
 from thorax.measure.run import describe, environment
 from thorax.measure.spread import CONFIDENCE, Interval, median_of_turns, ratio_of_runs
-from thorax.measure.tables import Document, Table, number_text, rate_text
+from thorax.measure.tables import Document
 
 MAX_LOSS: Final = 0.05
 ROUNDS: Final = 15
@@ -350,38 +350,10 @@ def require_held(comparison: Comparison) -> None:
     if judged.verdict == "loss":
         raise ModelError(
             "speed-loss",
-            f"{_NAMES[judged.name][0]}: {change_text(judged)} against {comparison.baseline}; "
+            f"{NAMES[judged.name][0]}: {change_text(judged)} against {comparison.baseline}; "
             f"allowed is a loss of {comparison.max_loss:.1%}; allow more with --max-loss, or see "
             "what changed",
         )
-
-
-def comparison_table(told: Mapping[str, Any]) -> Table:
-    """Return what `baseline` of a document says, a row a figure."""
-    rows = []
-    for one in told["metrics"]:
-        name, form = _NAMES[one["name"]]
-        metric = Metric(**one)
-        verdict = _VERDICTS[metric.verdict] if metric.judged else "told, not judged"
-        figures = [
-            number_text(value, form) if form else rate_text(value)
-            for value in (metric.value, metric.baseline)
-        ]
-        rows.append((name, *figures, change_text(metric), verdict))
-    how = (
-        f"In {told['rounds']} turns: median of the ratios of the turns, in brackets its "
-        f"{told['confidence']:.0%} interval."
-        if told["how"] == "in turns"
-        else f"In brackets: {told['confidence']:.0%} interval of the noise within both windows; "
-        "what differed between the days it cannot know."
-    )
-    differs = f" Not the same: {'; '.join(told['differences'])}." if told["differences"] else ""
-    return Table(
-        f"Against {told['baseline']}, a loss of {told['max_loss']:.1%} allowed",
-        ("", "Now", "Baseline", "Change", "Verdict"),
-        tuple(rows),
-        note=how + differs,
-    )
 
 
 def change_text(metric: Metric) -> str:
@@ -390,19 +362,13 @@ def change_text(metric: Metric) -> str:
     return parts[0] if len(parts) == 1 else f"{parts[0]} [{parts[1]}, {parts[2]}]"
 
 
-_NAMES: Final = {
+NAMES: Final = {
     "images_per_s": ("Images/s", ""),
     "answers_per_s": ("Answers/s, one at a time", ""),
     "latency_p99_ms": ("p99 latency, ms", ".1f"),
     "images_per_s_per_w": ("Images/s/W, whole", ".2f"),
 }
 """Of each figure its name, and its form where it is no rate."""
-
-_VERDICTS: Final = {
-    "loss": "sure loss",
-    "held": "held",
-    "undecided": "undecided: measure longer",
-}
 
 
 def _rate(

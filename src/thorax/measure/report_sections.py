@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from thorax.measure.baseline import comparison_table
+from thorax.measure.baseline_table import comparison_table
 from thorax.measure.buyers_plot import power_plot
 from thorax.measure.buyers_table import buyers_csv, buyers_table, csv_link, offers
 from thorax.measure.cluster_plan_plots import cluster_plot
