@@ -92,6 +92,30 @@ class Trial(_Frozen):
     """Why it was chosen or not, in a few words."""
 
 
+class Tuning(_Frozen):
+    """The setting that answered most images per second on a device; of one machine, not of all."""
+
+    device: str
+    """The device string it was compiled for."""
+    hardware: str
+    """Full names of the devices behind it."""
+    processors: int
+    """That the program could use."""
+    streams: int
+    batch: int
+    latency_limit_ms: float | None
+    """Which 99 % of the inferences kept; null where none was asked."""
+    images_per_s: float
+    p99_ms: float
+    """Latency that 99 % of the inferences kept, all streams busy, milliseconds."""
+    simulated: bool
+    """Whether these are times of an emulation."""
+    measured: str
+    """Day, ISO 8601, UTC."""
+    thorax: str
+    openvino: str
+
+
 class Card(_Frozen):
     """What travels from checkpoint to server beside the graph."""
 
@@ -118,6 +142,8 @@ class Card(_Frozen):
     """Layers of an int8 graph left in floating point on purpose."""
     tried: tuple[Trial, ...] = ()
     """What was judged against a budget of AUROC before this artifact was chosen."""
+    tuned: tuple[Tuning, ...] = ()
+    """What `thorax benchmark --tune` found, one entry a device and hardware."""
     parameters: int
     macs: int
     """Multiply-accumulates of one image."""
@@ -253,6 +279,24 @@ def seal(folder: Path, card: Card) -> Card:
             sync(folder / name)
         write_text(folder / CARD, card.model_dump_json(indent=2) + "\n")
     return card
+
+
+def keep_tuning(artifact: Artifact, tuning: Tuning) -> Artifact:
+    """Write a setting into the card of an artifact, in place of an earlier one of its key.
+
+    The key is the device string, the hardware and its processors. Graph, weights, digest and
+    operating points stay as they are.
+
+    Raises:
+        ModelError: `artifact-unwritable`.
+    """
+
+    def key(one: Tuning) -> tuple[str, str, int]:
+        return one.device, one.hardware, one.processors
+
+    others = tuple(one for one in artifact.card.tuned if key(one) != key(tuning))
+    card = artifact.card.model_copy(update={"tuned": (*others, tuning)})
+    return Artifact(artifact.path, seal(artifact.path, card))
 
 
 def require_place(out: Path) -> None:

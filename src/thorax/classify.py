@@ -15,6 +15,7 @@ from thorax.artifact import INTENDED_USE, Card
 from thorax.devices.counters import Counter, by_member, lines
 from thorax.devices.engine import Hint
 from thorax.devices.engine import compile as compile_artifact
+from thorax.devices.settings import Setting, find_setting
 from thorax.errors import DataError, UsageError
 from thorax.heatmap import COLOUR_MAPS, overlay
 from thorax.measure.forecast import count_rows, forecast_engine
@@ -103,6 +104,8 @@ class Classification:
         note += f"{self.engine['precision']} on {self.engine['device']}"
         if self.engine["simulated"]:
             note += f", emulated in {self.engine['compute']}"
+        if self.engine.get("tuned"):
+            note += f", {self.engine['streams']} streams of {self.engine['batch']} as tuned"
         if self.failed:
             note += f"; {self.failed:,} could not be read"
         if self.images > len(self.rows):
@@ -140,6 +143,7 @@ def classify(
     colours: str = "inferno",
     csv_path: Path | None = None,
     requests: int | None = None,
+    tuned: bool = True,
     keep_all: bool = True,
     on_progress: Callable[[int], None] | None = None,
 ) -> Classification:
@@ -159,6 +163,8 @@ def classify(
         csv_path: file to write findings to.
         requests: how many to keep in flight from one thread; None lets as many threads as there
             are streams ask.
+        tuned: use the streams and the batch that `thorax benchmark --tune` stored in the card, if
+            it was on this device and hardware.
         keep_all: keep the answers of all files, not of the first hundred.
         on_progress: called with 1 for each file that is answered.
 
@@ -186,9 +192,25 @@ def classify(
     with csv_writer(csv_path, loaded.card) as write:
         # One file is answered soonest by all processors together, many by one stream each.
         hint: Hint = "latency" if len(files) == 1 else "throughput"
-        engine = compile_artifact(loaded, device, hint=hint, counters=counters)
+        setting = _setting(loaded.card, device, len(files), requests, tuned=tuned)
+        engine = compile_artifact(
+            loaded,
+            device,
+            hint=hint,
+            streams=setting.tuning.streams if setting.tuning else None,
+            batch=setting.tuning.batch if setting.tuning else 1,
+            counters=counters,
+        )
         predictor = Predictor(engine, profile=counters)
-        result = Classification(describe(engine))
+        result = Classification(
+            {
+                **describe(engine),
+                "streams": engine.streams,
+                "batch": engine.batch,
+                "tuned": setting.tuning is not None,
+                "tuned_because": setting.reason,
+            }
+        )
         begin = time.perf_counter()
         if requests is not None:
             answers = predictor.stream_async(files, requests=requests)
@@ -212,6 +234,16 @@ def classify(
     found = forecast_engine(engine)
     result.modelled = found.document() if found else None
     return result
+
+
+def _setting(card: Card, device: str, files: int, requests: int | None, *, tuned: bool) -> Setting:
+    if not tuned:
+        return Setting(None, "--no-tuned")
+    if requests is not None:
+        return Setting(None, "--async says how many are in flight")
+    if files == 1:
+        return Setting(None, "one file is answered soonest by all processors")
+    return find_setting(card, device)
 
 
 def nothing_in(inputs: Sequence[Path]) -> DataError:

@@ -186,6 +186,9 @@ def classify(
     shard_size: Annotated[
         int | None, Option(min=1, help="Images of a shard of --out, 256.")
     ] = None,
+    tuned: Annotated[
+        bool, Option("--tuned/--no-tuned", help="Use the setting that benchmark --tune stored.")
+    ] = True,
     extension: Extensions = None,
     json: Json = False,
 ) -> None:
@@ -232,6 +235,7 @@ def classify(
                 colours=colours,
                 csv_path=csv,
                 requests=requests,
+                tuned=tuned,
                 keep_all=json,
                 on_progress=ticker.advance,
             )

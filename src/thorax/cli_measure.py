@@ -1,5 +1,6 @@
 """The commands that measure: accuracy, speed, and the page that shows both."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -19,6 +20,7 @@ from thorax.cli_power import (
     metered,
     tell_energy,
 )
+from thorax.errors import UsageError
 
 if TYPE_CHECKING:
     from thorax.artifact import Artifact
@@ -119,6 +121,7 @@ def score(
 
 
 _TRAFFIC: Final = "Traffic"
+_TUNING: Final = "Tuning"
 _COMPARING: Final = "Comparing"
 
 
@@ -148,13 +151,29 @@ def benchmark(
     ] = None,
     latency_limit_ms: Annotated[
         float | None,
-        Option(help="Server: what 99 % of the answers are to keep; 100.", rich_help_panel=_TRAFFIC),
+        Option(help="Server, --tune: what 99 % of the answers keep, ms.", rich_help_panel=_TRAFFIC),
     ] = None,
     samples_per_query: Annotated[
         int, Option(help="Multi-stream: images of a query.", rich_help_panel=_TRAFFIC)
     ] = 8,
     loadgen_logs: Annotated[
         Path | None, Option(help="Folder to keep LoadGen's logs in.", rich_help_panel=_TRAFFIC)
+    ] = None,
+    tune: Annotated[
+        bool,
+        Option(
+            "--tune",
+            help="Find the best streams and batch, and store them in the card for classify.",
+            rich_help_panel=_TUNING,
+        ),
+    ] = False,
+    against: Annotated[
+        list[Path] | None,
+        Option(help="Another artifact to tune beside it; repeatable.", rich_help_panel=_TUNING),
+    ] = None,
+    on: Annotated[
+        list[str] | None,
+        Option("--on", help="Another device to tune on; repeatable.", rich_help_panel=_TUNING),
     ] = None,
     baseline: Annotated[
         Path | None,
@@ -193,6 +212,24 @@ def benchmark(
     from thorax.predict import find_files
 
     add_extensions(extension or ())
+    if tune:
+        # A sweep has its own load and compares with itself.
+        given = {
+            "--scenario": scenario != "offline",
+            "--rate": rate is not None,
+            "--images": images is not None,
+            "--loadgen-logs": loadgen_logs is not None,
+            "--baseline": baseline is not None,
+            "--power": power != "none",
+        }
+        if wrong := [name for name, there in given.items() if there]:
+            raise UsageError(
+                "option-apart", f"--tune and {wrong[0]} do not go together; give one of them"
+            )
+        _tune([model, *(against or ())], [device, *(on or ())], latency_limit_ms, duration, json)
+        return
+    if against or on:
+        raise UsageError("option-together", "--against and --on need --tune; give both or neither")
     chosen = load.choose(scenario, rate=rate, latency_limit_ms=latency_limit_ms)
     artifact = load_artifact(model)
 
@@ -252,6 +289,31 @@ def benchmark(
     tell_energy(energy)
     if comparison:
         require_held(comparison)
+
+
+def _tune(
+    models: Sequence[Path],
+    devices: Sequence[str],
+    limit_ms: float | None,
+    duration_s: float,
+    as_json: bool,
+) -> None:
+    from thorax.artifact import load
+    from thorax.measure import tune
+
+    artifacts = [load(model) for model in models]
+    limit_s = None if limit_ms is None else limit_ms / 1e3
+    total = tune.settings(artifacts, devices) * tune.ROUNDS
+    with console.progress("tuning", total, "turns") as ticker:
+        tried = tune.tune(
+            artifacts,
+            devices,
+            latency_limit_s=limit_s,
+            duration_s=duration_s,
+            on_progress=ticker.advance,
+        )
+    document = tune.document(tried, limit_s)
+    console.emit(document, as_json=as_json, show=lambda: console.show(tune.tuning_table(document)))
 
 
 @measure_app.command(

@@ -1,6 +1,7 @@
 """Radiographs to findings through a compiled artifact: one way for every caller."""
 
 import functools
+import itertools
 import os
 import re
 from collections import deque
@@ -92,8 +93,8 @@ class Predictor:
         asked = _Asked.of(radiograph, self._card)
         return self._answer(asked, self.engine.infer(asked.prepared[None], profile=self.profile))
 
-    def _answer(self, asked: "_Asked", outputs: Outputs) -> Prediction:
-        values = calibrate(outputs.probability, self._card)[0]
+    def _answer(self, asked: "_Asked", outputs: Outputs, row: int = 0) -> Prediction:
+        values = calibrate(outputs.probability[row : row + 1], self._card)[0]
         findings = dict(zip(self._card.labels, map(float, values), strict=True))
         thresholds = self._card.thresholds or {}
         return Prediction(
@@ -104,7 +105,7 @@ class Predictor:
                 for name, value in findings.items()
                 if name in thresholds and value >= thresholds[name]
             ),
-            heatmap=None if outputs.heatmap is None else outputs.heatmap[0],
+            heatmap=None if outputs.heatmap is None else outputs.heatmap[row],
             prepared=asked.prepared,
             size=asked.size,
         )
@@ -123,7 +124,8 @@ class Predictor:
 
         Each worker decodes, prepares, starts its own request and waits for it, so decoding of one
         file overlaps inference of another and never more files are in memory than twice the
-        workers.
+        workers. Of an engine with a batch each worker takes so many files; the last batch is
+        filled up with an image that is not answered.
 
         Args:
             paths: any number of files, and of images of stores.
@@ -132,18 +134,37 @@ class Predictor:
         """
         processors = len(os.sched_getaffinity(0))
         count = workers or max(self.engine.streams, processors) + 1
-        waiting: deque[Future[Prediction]] = deque()
+        waiting: deque[Future[list[Prediction]]] = deque()
+        coming = iter(paths)
         with ThreadPoolExecutor(count, thread_name_prefix="predict") as pool:
             try:
-                for path in paths:
-                    waiting.append(pool.submit(self.predict_file, path))
+                while group := list(itertools.islice(coming, self.engine.batch)):
+                    waiting.append(pool.submit(self._predict_together, group))
                     if len(waiting) >= 2 * count:
-                        yield waiting.popleft().result()
+                        yield from waiting.popleft().result()
                 while waiting:
-                    yield waiting.popleft().result()
+                    yield from waiting.popleft().result()
             finally:
                 for future in waiting:
                     future.cancel()
+
+    def _predict_together(self, paths: Sequence[Source]) -> list[Prediction]:
+        """Return the findings of as many files as a batch has room for, in their order."""
+        if self.engine.batch == 1:
+            return [self.predict_file(path) for path in paths]
+        read_all = [self._read(path) for path in paths]
+        asked = [one for one in read_all if isinstance(one, _Asked)]
+        if not asked:
+            return [one for one in read_all if isinstance(one, Prediction)]
+        filled = asked + asked[-1:] * (self.engine.batch - len(asked))
+        outputs = self.engine.infer(
+            np.stack([one.prepared for one in filled]), profile=self.profile
+        )
+        rows = iter(range(len(asked)))
+        return [
+            one if isinstance(one, Prediction) else self._answer(one, outputs, next(rows))
+            for one in read_all
+        ]
 
     def stream_async(self, paths: Iterable[Source], *, requests: int) -> Iterator[Prediction]:
         """Yield the findings of many files in their order, some requests being in flight.

@@ -1,0 +1,154 @@
+"""The best setting is found in turns, kept in the card, and used to classify."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thorax.artifact import CARD, Artifact, keep_tuning, load
+from thorax.classify import classify
+from thorax.devices import settings
+from thorax.devices.engine import compile
+from thorax.errors import DeviceError, UsageError
+from thorax.measure import tune
+from thorax.measure.tables import Table
+from thorax.measure.tune import Tried, document, tuning_table
+from thorax.predict import Predictor
+
+
+@pytest.fixture
+def own(tiny_fp32: Artifact, tmp_path: Path) -> Artifact:
+    return load(Path(shutil.copytree(tiny_fp32.path, tmp_path / "own")))
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tune, "BATCHES", (1, 3))
+    monkeypatch.setattr(tune, "_streams", lambda: [1, 2])
+
+
+def tried(artifact: Artifact, streams: int, rate: float, p99_s: float) -> Tried:
+    one = Tried(artifact, "CPU", streams, 1, engine=compile(artifact, streams=streams))
+    one.rates, one.latencies_s, one.window_s = [rate], [np.full(9, p99_s)], 1.0
+    return one
+
+
+def test_every_setting_has_its_turns_and_one_is_chosen(own: Artifact) -> None:
+    told: list[int] = []
+    found = tune.tune([own], ["CPU"], duration_s=0.1, on_progress=told.append)
+    assert [(one.streams, one.batch) for one in found] == [(1, 1), (1, 3), (2, 1), (2, 3)]
+    assert len(found) == tune.settings([own], ["CPU"])
+    assert all(len(one.rates) == tune.ROUNDS for one in found)
+    assert sum(told) == len(found) * tune.ROUNDS
+    (best,) = [one for one in found if one.chosen]
+    made = json.loads(json.dumps(document(found, None), allow_nan=False))
+    assert made["command"] == "benchmark"
+    assert made["images_per_s"] == best.images_per_s
+    assert (made["tuned"]["streams"], made["tuned"]["batch"]) == (made["streams"], made["batch"])
+    assert [row["chosen"] for row in made["tried"]].count(True) == 1
+    assert all(row["reason"] for row in made["tried"])
+    assert isinstance(tuning_table(made), Table)
+
+
+def test_what_is_kept_changes_nothing_that_thresholds_belong_to(own: Artifact) -> None:
+    before = own.card
+    tune.tune([own], ["CPU"], duration_s=0.05)
+    after = load(own.path).card
+    assert len(after.tuned) == 1
+    assert (after.digest, after.thresholds, after.files) == (
+        before.digest, before.thresholds, before.files,
+    )  # fmt: skip
+    assert after.model_copy(update={"tuned": (), "card_sha256": before.card_sha256}) == before
+    # Again, and for another device: one entry a key.
+    tune.tune([load(own.path)], ["CPU", "HETERO:CPU"], duration_s=0.05)
+    assert [one.device for one in load(own.path).card.tuned] == ["CPU", "HETERO:CPU"]
+
+
+def test_a_card_from_before_has_no_settings_and_is_whole(own: Artifact) -> None:
+    from thorax.artifact import _card_digest
+
+    stored = json.loads((own.path / CARD).read_text("utf-8"))
+    del stored["tuned"]
+    stored["card_sha256"] = _card_digest(stored)
+    (own.path / CARD).write_text(json.dumps(stored), "utf-8")
+    assert load(own.path).card.tuned == ()
+
+
+def test_the_limit_of_latency_is_kept(own: Artifact) -> None:
+    quick, fast = tried(own, 1, 50.0, 0.02), tried(own, 2, 80.0, 0.06)
+    tune._judge([quick, fast], 0.03)
+    assert (quick.chosen, fast.chosen) == (True, False)
+    assert fast.reason == "above the limit of latency"
+    (kept,) = load(own.path).card.tuned
+    assert (kept.streams, kept.latency_limit_ms) == (1, 30)
+    with pytest.raises(UsageError) as none:
+        tune._judge([quick, fast], 0.01)
+    assert none.value.code == "latency-limit"
+    assert "20 ms" in none.value.message
+
+
+def test_of_settings_as_fast_the_soonest_is_chosen(own: Artifact) -> None:
+    quick, fast = tried(own, 1, 79.0, 0.02), tried(own, 2, 80.0, 0.06)
+    tune._judge([fast, quick], None)
+    assert quick.chosen
+    assert "to 2 %; answers sooner" in quick.reason
+
+
+def test_a_setting_that_cannot_be_compiled_is_listed(
+    own: Artifact, tiny_int8: Artifact, cards: Path
+) -> None:
+    found = tune.tune([own, tiny_int8], ["CPU"], duration_s=0.05)
+    assert {one.artifact.card.precision.value for one in found} == {"fp32", "int8"}
+    with pytest.raises(DeviceError) as refused:
+        tune.tune([tiny_int8], ["FPGA.0"], duration_s=0.05)
+    assert refused.value.code == "precision-unsupported"
+
+
+def test_classify_uses_what_was_kept_and_answers_the_same(own: Artifact, phantoms: Path) -> None:
+    files = sorted(phantoms.glob("*.png"))[:8]
+    plain = classify(own.path, files)
+    assert (plain.document()["tuned"], plain.document()["tuned_because"]) == (
+        False, "not tuned for CPU",
+    )  # fmt: skip
+    best = tried(own, 2, 80.0, 0.06)
+    best.batch = 3
+    keep_tuning(own, tune.to_tuning(best, None))
+    bad = phantoms / "labels.csv"
+    done = classify(own.path, [*files[:4], bad, *files[4:]])
+    made = done.document()
+    assert (made["tuned"], made["streams"], made["batch"]) == (True, 2, 3)
+    assert "as tuned" in done.tables()[0].note
+    assert [row["image"] for row in made["results"]] == [
+        str(one) for one in [*files[:4], bad, *files[4:]]
+    ]
+    assert made["results"][4]["error"] is not None
+    answered = [row for row in made["results"] if row["error"] is None]
+    for one, other in zip(answered, plain.rows, strict=True):
+        assert one["findings"] == pytest.approx(other["findings"], abs=2e-5)
+        assert one["positive"] == other["positive"]
+    for options in ({"tuned": False}, {"requests": 2}):
+        left_out = classify(own.path, files, **options).document()
+        assert (left_out["tuned"], left_out["batch"]) == (False, 1)
+    assert classify(own.path, files[:1]).document()["tuned"] is False
+
+
+def test_another_machine_ignores_it_and_says_so(
+    own: Artifact, phantoms: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_tuning(own, tune.to_tuning(tried(own, 2, 80.0, 0.06), None))
+    monkeypatch.setattr(settings, "processors", lambda: 1000)
+    made = classify(own.path, sorted(phantoms.glob("*.png"))[:2]).document()
+    assert made["tuned"] is False
+    assert "here is" in made["tuned_because"]
+
+
+def test_an_image_is_answered_alike_wherever_it_lies_in_a_batch(
+    own: Artifact, phantoms: Path
+) -> None:
+    predictor = Predictor(compile(own, hint="throughput", streams=1, batch=4))
+    files = sorted(phantoms.glob("*.png"))[:6]
+    first = [one.findings for one in predictor.stream(files)]
+    turned = [one.findings for one in predictor.stream([*files[3:], *files[:3]])]
+    assert first == turned[3:] + turned[:3]
