@@ -1,5 +1,6 @@
 """The commands that plan: what servers and clusters would do. Everything they say is modelled."""
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ from thorax.errors import UsageError
 
 if TYPE_CHECKING:
     from thorax.plan.latency import Arrivals
+    from thorax.plan.outlook import Demand
     from thorax.plan.server import Reading, Server
 
 plan_app = typer.Typer(
@@ -51,9 +53,13 @@ def server(
     ] = None,
     others_ms: Annotated[
         float | None,
-        Option(min=0, help="With --model: of an image in the layers that stay on the CPU."),
+        Option(
+            min=0, max=1e9, help="With --model: of an image in the layers that stay on the CPU."
+        ),
     ] = None,
-    batch: Annotated[int, Option(min=1, help="With --model: images of a batch.")] = 1,
+    batch: Annotated[
+        int | None, Option(min=1, max=65536, help="With --model: images of a batch; default: 1.")
+    ] = None,
     cards: Annotated[
         str | None, Option(help="How many: 4, 0,2,4 or 0..4; default: all that it holds.")
     ] = None,
@@ -62,23 +68,28 @@ def server(
         Option(help="What the CPU does meanwhile: additive (computes), offload (idles), both."),
     ] = "both",
     rate: Annotated[
-        float | None, Option(min=1e-9, help="Images/s that arrive; default: all that it can do.")
+        float | None,
+        Option(min=1e-9, max=1e12, help="Images/s that arrive; default: all that it can do."),
     ] = None,
     load: Annotated[
-        float, Option(min=0.01, max=0.99, help="Share of that, at which latency is told.")
-    ] = 0.8,
+        float | None,
+        Option(min=0.01, max=0.99, help="Share of that, at which latency is told; default: 0.8."),
+    ] = None,
     arrivals: Annotated[str, Option(help="poisson, constant or saturated.")] = "poisson",
     latency_limit_ms: Annotated[
-        float | None, Option(min=1e-6, help="Find the most images/s whose p99 stays within it.")
+        float | None,
+        Option(min=1e-6, max=1e9, help="Find the most images/s whose p99 stays within it."),
     ] = None,
     images: Annotated[int, Option(min=1000, help="Images simulated for a row.")] = 20000,
     seed: Annotated[int, Option(min=0, help="Of the arrivals.")] = 0,
-    energy_price: Annotated[float | None, Option(min=0, help="Of a kWh.")] = None,
+    energy_price: Annotated[float | None, Option(min=0, max=1e12, help="Of a kWh.")] = None,
     hardware_price: Annotated[
-        float | None, Option(min=0, help="Of the server without cards.")
+        float | None, Option(min=0, max=1e12, help="Of the server without cards.")
     ] = None,
-    card_price: Annotated[float | None, Option(min=0, help="Of one card.")] = None,
-    years: Annotated[float | None, Option(min=0.01, help="That the hardware is used for.")] = None,
+    card_price: Annotated[float | None, Option(min=0, max=1e12, help="Of one card.")] = None,
+    years: Annotated[
+        float | None, Option(min=0.01, max=100, help="That the hardware is used for.")
+    ] = None,
     utilization: Annotated[
         float | None, Option(min=0.001, max=1, help="Share of that time that it works.")
     ] = None,
@@ -95,14 +106,20 @@ def server(
     from thorax.config import write_effective
     from thorax.measure.plan_tables import server_tables
     from thorax.plan.costs import Prices
-    from thorax.plan.outlook import Demand, cards_in, latency_curve, plan_server
+    from thorax.plan.outlook import cards_in, latency_curve, plan_server
 
     readings = _readings(reading)
     limit_s = None if latency_limit_ms is None else latency_limit_ms / 1e3
-    demand = Demand(rate, load, _arrivals(arrivals), limit_s, images, seed)
+    demand = _demand(rate, load, _arrivals(arrivals), limit_s, images, seed)
+    if arrivals == "saturated" and curve is not None:
+        raise _saturated("--curve")
     prices = Prices(energy_price, hardware_price, card_price, years, utilization)
-    found = _server(preset, file, settings or (), measured or (), model, (bitstream, arch), batch,
-                    None if others_ms is None else others_ms / 1e3)  # fmt: skip
+    if model is None and (batch is not None or others_ms is not None):
+        raise UsageError(
+            "plan-overlay", "--batch and --others-ms are of a card of --model; give it too"
+        )
+    found = _server(preset, file, settings or (), measured or (), model, (bitstream, arch),
+                    batch or 1, None if others_ms is None else others_ms / 1e3)  # fmt: skip
     most = found.max_cards if found.max_cards is not None else int(found.card is not None)
     counts = cards_in(cards) if cards is not None else tuple(range(most + 1))
     if figure is not None or curve is not None:
@@ -111,6 +128,8 @@ def server(
 
         for path in filter(None, (figure, curve)):
             require_svg(path)
+    for path in filter(None, (figure, curve, write_file)):
+        _require_folder(path)
     with console.progress("planning", len(counts) * len(readings), "rows") as ticker:
         document = plan_server(
             found, counts, readings, demand=demand, prices=prices, on_row=ticker.advance
@@ -296,6 +315,46 @@ def _with_model(
             server, graph.name, graph.model, board, chosen, Path(folder) / "cards.json",
             batch=batch, others_s=others_s,
         )  # fmt: skip
+
+
+def _require_folder(path: Path) -> None:
+    """Refuse a file that cannot be written before anything is computed for it."""
+    folder = path.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(
+            "output-unwritable",
+            f"{str(path)!r} cannot be written: {str(folder)!r} is no folder that files can be"
+            " written to; name one that is",
+        )
+
+
+def _demand(
+    rate: float | None,
+    share: float | None,
+    arrivals: "Arrivals",
+    limit_s: float | None,
+    images: int,
+    seed: int,
+) -> "Demand":
+    """Return what is asked of a server; options that contradict each other are refused."""
+    from thorax.plan.outlook import LOAD, Demand
+
+    if rate is not None and share is not None:
+        raise UsageError("option-together", "--rate and --load both say how many arrive; give one")
+    if arrivals == "saturated":
+        given = {"--rate": rate, "--load": share, "--latency-limit-ms": limit_s}
+        for name, value in given.items():
+            if value is not None:
+                raise _saturated(name)
+    return Demand(rate, LOAD if share is None else share, arrivals, limit_s, images, seed)
+
+
+def _saturated(name: str) -> UsageError:
+    return UsageError(
+        "option-together",
+        f"{name} is of images that arrive at a rate, and saturated ones come whenever a request"
+        " is free; give --arrivals poisson or constant",
+    )
 
 
 def _arrivals(text: str) -> "Arrivals":

@@ -49,12 +49,122 @@ def test_a_benchmark_gives_the_cpu_its_rate_and_unmeasured_watts_stay_unknown(
     assert not [one for one in made.sources if one.startswith(("speedup", "cpu.power_w"))]
 
 
-def test_a_benchmark_with_a_meter_gives_watts(tmp_path: Path) -> None:
-    path = written(tmp_path, power_w=60.0, energy_source="rapl", power={"idle_w": 20.0})
+@pytest.mark.parametrize(
+    "meter",
+    ["redfish: Power of 10.0.0.2", "ipmi: DCMI", "racadm: root@x", "replay: a.jsonl (ipmi: DCMI)"],
+)
+def test_a_meter_at_the_supply_gives_the_watts_of_the_whole_server(
+    meter: str, tmp_path: Path
+) -> None:
+    path = written(tmp_path, power_w=60.0, energy_source=meter, power={"idle_w": 20.0})
     made = with_benchmark(find_preset("r740-2019"), path)
     assert capacity(made, 0, Reading.OFFLOAD).power_w == 60.0
-    assert "cpu.power_w: measured: benchmark.json, rapl" in made.sources
+    assert f"cpu.power_w: measured: benchmark.json, {meter}" in made.sources
     assert capacity(made, 1, Reading.OFFLOAD).power_w == 20.0 + 50.0
+
+
+@pytest.mark.parametrize("meter", ["rapl", "replay: a.jsonl (rapl)", "model: busy.toml"])
+def test_watts_of_processors_alone_are_never_those_of_a_server(meter: str, tmp_path: Path) -> None:
+    modelled = meter.startswith("model")
+    power = {"idle_w": 20.0, "modelled": modelled}
+    path = written(tmp_path, power_w=60.0, energy_source=meter, power=power)
+    made = with_benchmark(find_preset("r740-2019"), path)
+    for cards in (0, 1):
+        for reading in Reading:
+            found = capacity(made, cards, reading)
+            assert (found.power_w, found.images_per_s_per_w) == (None, None)
+    # What the cards add needs no watts of the rest.
+    assert found.marginal_images_per_s_per_w == pytest.approx(312.75 / 50)
+    assert not [one for one in made.sources if one.startswith("base_w")]
+    assert [one for one in made.sources if one.startswith("cpu.power_w")] == [
+        f"cpu.power_w: {'modelled' if modelled else 'measured'}: benchmark.json, {meter}"
+    ]
+    whole = changed(made, ["base_w=85"])
+    assert capacity(whole, 0, Reading.OFFLOAD).power_w == 60.0 + 85.0
+
+
+def test_watts_of_a_graphics_card_are_none_of_a_cpu(tmp_path: Path) -> None:
+    path = written(tmp_path, power_w=60.0, energy_source="nvml", power={"idle_w": 20.0})
+    made = with_benchmark(find_preset("r740-2019"), path)
+    assert (made.cpu.power_w, made.cpu.idle_w) == (None, None)
+
+
+def test_a_cpu_that_computes_another_network_than_the_cards_is_told_apart(tmp_path: Path) -> None:
+    server = find_preset("r740-2019")
+    path = written(tmp_path, model="densenet121-256px")
+    made = with_benchmark(server, path)
+    assert made.network == "densenet121-256px on the CPU, ResNet-50 on cards"
+    plan = plan_server(made, (0, 1), (Reading.ADDITIVE,), demand=Demand(images=1000))
+    assert server_table(plan).note.startswith("CPU and cards: rates of two networks")
+    again = with_benchmark(made, written(tmp_path, model="resnet50"))
+    assert again.network == "resnet50"
+    bare = server.model_copy(update={"card": None})
+    assert with_benchmark(bare, path).network == "resnet50"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"images_per_s": None}, {"images_per_s": 0}, {"images_per_s": "x"}, {"streams": "x"},
+        {"streams": 1e999}, {"energy_source": "ipmi", "power_w": "x"},
+        {"energy_source": "ipmi", "power": 3},
+        {"energy_source": "ipmi", "power_w": 20.0, "power": {"idle_w": 60.0}},
+        {"modelled": {}}, {"modelled": {"stages": [{"name": "FPGA.0 sleep", "time_s": 1}]}},
+    ],
+)  # fmt: skip
+def test_a_benchmark_with_a_value_that_cannot_be_is_refused(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(DataError, match="plan-measured-value"):
+        with_benchmark(find_preset("r740-2019"), written(tmp_path, **changes))
+
+
+def test_a_benchmark_without_a_rate_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text('{"command": "benchmark", "scenario": "offline", "device": "CPU"}', "utf-8")
+    with pytest.raises(DataError, match="no 'images_per_s'"):
+        with_benchmark(find_preset("r740"), path)
+
+
+def test_what_a_batch_costs_however_full_is_not_spread_over_its_images(
+    tiny_fp32: Artifact, tmp_path: Path
+) -> None:
+    model = ov.Core().read_model(tiny_fp32.path / "model.xml")
+    layers = tuple(describe(model))
+    architecture = find_architecture("8x48-fp11")
+    server, board = find_preset("r740-2019"), find_board("pac-a10")
+    for overlay in (architecture, find_bitstream(BITSTREAM)):
+        one, eight = (
+            with_overlay(
+                server, "tiny", ov.Core().read_model(tiny_fp32.path / "model.xml"), board,
+                overlay, tmp_path / "s", batch=batch,
+            ).card
+            for batch in (1, 8)
+        )  # fmt: skip
+        assert one is not None
+        assert eight is not None
+        # An image alone in a batch for eight takes what it takes in a batch of its own.
+        assert sum(step.time_s(1) for step in eight.steps) == pytest.approx(
+            sum(step.time_s(1) for step in one.steps)
+        )
+        assert eight.demand_s("card") < 8 * one.demand_s("card")
+        if overlay is architecture:
+            wanted = estimate(layers, architecture, batch=8).latency_s
+            assert eight.demand_s("card") == pytest.approx(wanted)
+
+
+def test_watts_that_are_given_leave_idle_watts_that_are_told_as_assumed() -> None:
+    made = changed(find_preset("r740"), ["cpu.power_w=400"])
+    assert [one for one in made.sources if one.startswith("cpu.idle_w")] == [
+        "cpu.idle_w: assumed: stays 147.44 W, although cpu.power_w is given"
+    ]
+    both = changed(find_preset("r740"), ["cpu.power_w=400", "cpu.idle_w=200"])
+    assert "cpu.idle_w: given: --set" in both.sources
+
+
+def test_a_rate_and_a_ratio_that_gives_it_are_not_both_set() -> None:
+    with pytest.raises(UsageError, match="plan-cpu-rate"):
+        changed(find_preset("r740"), ["cpu.images_per_s=400", "speedup.ratio=3"])
 
 
 @pytest.mark.parametrize(
@@ -113,7 +223,7 @@ def test_a_card_of_an_architecture_computes_everything(tiny_fp32: Artifact, tmp_
     assert made.card.demand_s("card") == pytest.approx(1 / rate)
     assert made.network == "ResNet-50 on the CPU, tiny on cards"
     plan = plan_server(made, (0, 1), (Reading.ADDITIVE,), demand=Demand(images=1000))
-    assert server_table(plan).note.startswith("The CPU's rate is of another network")
+    assert server_table(plan).note.startswith("CPU and cards: rates of two networks")
 
 
 def test_a_card_cannot_change_under_a_ratio_that_was_published_of_another(

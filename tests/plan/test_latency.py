@@ -39,6 +39,7 @@ def server(bound: str, batch: int = 1, **changes: Any) -> Server:  # noqa: ANN40
         name="s",
         full_name="S",
         network="n",
+        base_w=0.0,
         cpu=CpuModel(images_per_s=50.0, streams=2, power_w=200.0, idle_w=80.0),
         card=card,
         **changes,

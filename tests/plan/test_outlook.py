@@ -96,6 +96,18 @@ def test_a_server_that_was_written_is_read_back_the_same(
         (["--reading", "aloud"], "option-choice"),
         (["--figure", "x.png"], "plot-format"),
         (["--set", "cpu.watts=3"], "config-key"),
+        (["--cards", "0..900000000"], "plan-cards-many"),
+        (["--cards", "9" * 5000], "plan-cards-many"),
+        (["--cards", "0..100"], "plan-cards"),
+        (["--rate", "100", "--load", "0.5"], "option-together"),
+        (["--rate", "10", "--arrivals", "saturated"], "option-together"),
+        (["--load", "0.5", "--arrivals", "saturated"], "option-together"),
+        (["--latency-limit-ms", "9", "--arrivals", "saturated"], "option-together"),
+        (["--curve", "x.svg", "--arrivals", "saturated"], "option-together"),
+        (["--batch", "8"], "plan-overlay"),
+        (["--others-ms", "5"], "plan-overlay"),
+        (["--figure", "no/such/folder/x.svg"], "output-unwritable"),
+        (["--write-file", "no/such/folder/x.toml"], "output-unwritable"),
         (["--set", "cpu.power_w=-3"], "config-value"),
     ],
 )
@@ -105,6 +117,20 @@ def test_each_mistake_has_its_code(
     status, out, err = typed(capfd, monkeypatch, "plan", "server", *words)
     assert (status, out) == (2, "")
     assert err.startswith(f"thorax: {code}: ")
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--rate", "--energy-price", "--hardware-price", "--card-price", "--years", "--utilization",
+     "--latency-limit-ms", "--others-ms", "--load"],
+)  # fmt: skip
+@pytest.mark.parametrize("value", ["inf", "nan", "1e400"])
+def test_what_is_not_finite_is_refused(
+    option: str, value: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, out, err = typed(capfd, monkeypatch, "plan", "server", option, value, "--json")
+    assert (status, out) == (2, "")
+    assert "bug" not in err
 
 
 def test_the_table_says_modelled_and_names_both_efficiencies(

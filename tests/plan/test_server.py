@@ -4,6 +4,7 @@ import pytest
 
 from thorax.errors import UsageError
 from thorax.plan.inputs import changed
+from thorax.plan.latency import load
 from thorax.plan.presets import find_preset
 from thorax.plan.server import Reading, Server, Step, capacity, cards_rate
 
@@ -55,6 +56,32 @@ def test_threads_that_all_cards_share_bind_them() -> None:
     rate, bound = cards_rate(slow, 1)
     assert bound == "requests"
     assert rate == pytest.approx(1 / 4e-3, rel=1e-3)
+
+
+def test_cards_get_no_more_threads_than_the_host_has_cores() -> None:
+    steps = ["card.steps=[{place='host',image_s=2e-3},{place='card',image_s=3e-3}]"]
+    server = changed(find_preset("r740-2019"), [*steps, "cpu.cores=1"])
+
+    def check(server: Server, cards: int, wanted: float, bound: str) -> None:
+        rate, found = cards_rate(server, cards)
+        assert rate == pytest.approx(wanted)
+        assert found == bound
+
+    # Four cards would need 2.7 cores.
+    check(server, 4, 500.0, "host")
+    check(server, 1, 1000 / 3, "card")
+    many = changed(server, ["host_threads=8"])
+    check(many, 4, 500.0, "host")
+    simulated = load(server, 4, Reading.OFFLOAD, 0.0, arrivals="saturated", images=4000)
+    assert simulated.images_per_s == pytest.approx(500.0, rel=0.01)
+    free = changed(server, ["cpu.cores=4"])
+    check(free, 4, 4000 / 3, "card")
+
+
+def test_what_draws_more_when_idle_than_when_busy_is_refused() -> None:
+    for setting in ("cpu.idle_w=500", "card.idle_w=500"):
+        with pytest.raises(UsageError, match="idle_w that is not above power_w"):
+            changed(find_preset("r740"), [setting])
 
 
 def test_a_server_that_says_its_rate_twice_or_not_at_all_is_refused() -> None:

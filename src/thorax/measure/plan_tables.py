@@ -74,7 +74,11 @@ def _note(document: Document) -> str:
         load = f"Images/s and W: all busy. Latency: {share} of that many images/s, {arrivals}."
     else:
         load = f"All of it: at {rate:g} images/s {arrivals}; never: more than it can answer."
-    mixed = ["The CPU's rate is of another network than the cards'."] if _is_mixed(document) else []
+    mixed = (
+        ["CPU and cards: rates of two networks, whose sum is the rate of neither."]
+        if _is_mixed(document)
+        else []
+    )
     return " ".join(
         (
             *mixed,

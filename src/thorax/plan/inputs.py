@@ -1,12 +1,14 @@
 """What a plan is made from beside a file: benchmarks of this computer, and the model of a card."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import openvino as ov
+from pydantic import ValidationError
 
 from thorax.config import apply, check
 from thorax.devices.modelled import Offload, find_offloads, model_offload
@@ -37,16 +39,30 @@ _STEPS: Final[tuple[Place, ...]] = ("host", "link-in", "card", "link-out", "host
 
 _DEVICE: Final = "FPGA.0"
 
+_SEES: Final[Mapping[str, str]] = {
+    "redfish": "server",
+    "ipmi": "server",
+    "racadm": "server",
+    "rapl": "package",
+    "model": "model",
+}
+"""What meters measure, by the first word of what `thorax benchmark` says of them."""
+
+_REPLAYED: Final = re.compile(r"replay: .*? \((.*)\)")
+_MIXED: Final = re.compile(r"(.*) on the CPU, (.*) on cards")
+
 
 def with_benchmark(server: Server, path: Path) -> Server:
     """Return a server whose CPU or card is that of what `thorax benchmark --json` printed.
 
     A benchmark on the CPU gives rate and streams, and the watts of the whole computer if it had a
     meter; one with a simulated card gives the card's stages, as modelled, those of other devices as
-    measured.
+    measured. Watts of a meter at the supply are of the whole computer; those of any other leave
+    out what it does not see, so that `base_w` is not known.
 
     Raises:
-        DataError: `plan-measured-unreadable` for a file that is no JSON.
+        DataError: `plan-measured-unreadable` for a file that is no JSON, `plan-measured-value` for
+            a benchmark that lacks a value, or has one that cannot be.
         UsageError: `plan-measured` for what is no offline benchmark of a CPU or a card.
     """
     try:
@@ -62,11 +78,17 @@ def with_benchmark(server: Server, path: Path) -> Server:
         raise _refuse(path, f"is of the scenario {document.get('scenario')!r}")
     if document.get("valid") is False:
         raise _refuse(path, "says that it is not valid")
-    if isinstance(document.get("modelled"), Mapping):
-        return _with_card(server, document, path)
-    if document.get("device") != "CPU" or document.get("simulated"):
+    is_card = isinstance(document.get("modelled"), Mapping)
+    if not is_card and (document.get("device") != "CPU" or document.get("simulated")):
         raise _refuse(path, f"is of the device {document.get('device')!r}")
-    return _with_cpu(server, document, path)
+    try:
+        return (_with_card if is_card else _with_cpu)(server, document, path)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise DataError(
+            "plan-measured-value",
+            f"{path} lacks a value of a benchmark, or has one that cannot be: {_problem(error)};"
+            " measure again with thorax benchmark --json",
+        ) from error
 
 
 def _refuse(path: Path, why: str) -> UsageError:
@@ -77,10 +99,29 @@ def _refuse(path: Path, why: str) -> UsageError:
     )
 
 
+def _problem(error: Exception) -> str:
+    """Return what is wrong with a benchmark, on one line."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"])) or "it"
+        return f"{key} of {first['input']!r}: {first['msg']}"
+    return f"no {error}" if isinstance(error, KeyError) else str(error)
+
+
+def _sees(meter: str) -> str:
+    """Return what a meter measures: "server", "package", "other" or, of a model, "model"."""
+    kind = _REPLAYED.sub(r"\1", meter).partition(":")[0]
+    return _SEES.get(kind.strip(), "other")
+
+
 def _with_cpu(server: Server, document: Mapping[str, Any], path: Path) -> Server:
     """Return a server with the CPU of a benchmark; unmeasured watts are unknown."""
     power = document.get("power") or {}
-    watts, idle_w = document.get("power_w"), power.get("idle_w")
+    meter = str(document.get("energy_source") or "none")
+    sees = _sees(meter)
+    # The watts of a graphics card are none of a CPU.
+    kept = sees != "other"
+    watts, idle_w = (document.get("power_w"), power.get("idle_w")) if kept else (None, None)
     source = f"measured: {path.name}"
     cpu = CpuModel(
         images_per_s=float(document["images_per_s"]),
@@ -88,21 +129,36 @@ def _with_cpu(server: Server, document: Mapping[str, Any], path: Path) -> Server
         power_w=None if watts is None else float(watts),
         idle_w=None if idle_w is None else float(idle_w),
     )
-    meter = document.get("energy_source", "none")
     told = [f"cpu.images_per_s: {source}", f"cpu.streams: {source}"]
     if watts is not None:
-        # A meter's watts are of all that it measures: base power is in them.
-        kind = "modelled" if power.get("modelled") else "measured"
+        kind = "modelled" if power.get("modelled") or sees == "model" else "measured"
         told += [
             f"{key}: {kind}: {path.name}, {meter}"
             for key, value in (("cpu.power_w", watts), ("cpu.idle_w", idle_w))
             if value is not None
         ]
-        told.append(f"base_w: measured: within cpu.power_w, {path.name}")
+    whole = watts is not None and sees == "server"
+    if whole:
+        told.append(f"base_w: {kind}: within cpu.power_w, {path.name}, {meter}")
+    network = _mixed(server, cpu=str(document.get("model", server.network)))
     return _changed(
         server, told, ("cpu.", "base_w", "speedup"),
-        network=str(document.get("model", server.network)), cpu=cpu, speedup=None, base_w=0.0,
+        network=network, cpu=cpu, speedup=None, base_w=0.0 if whole else None,
     )  # fmt: skip
+
+
+def _mixed(server: Server, *, cpu: str | None = None, card: str | None = None) -> str:
+    """Return the name of a server's network where that of its CPU or of its cards changes.
+
+    Both are named where they differ, as the sum of their rates is then of neither.
+    """
+    told = _MIXED.fullmatch(server.network)
+    old_cpu, old_card = told.groups() if told else (server.network, server.network)
+    one, other = cpu or old_cpu, card or old_card
+    if server.card is None and card is None:
+        return one
+    plain_one, plain_other = ("".join(filter(str.isalnum, name)).lower() for name in (one, other))
+    return one if plain_one == plain_other else f"{one} on the CPU, {other} on cards"
 
 
 def _with_card(server: Server, document: Mapping[str, Any], path: Path) -> Server:
@@ -128,6 +184,8 @@ def _with_card(server: Server, document: Mapping[str, Any], path: Path) -> Serve
         f"card.steps: modelled: {path.name}; other devices measured",
         f"card.power_w: modelled: {path.name}: {modelled.get('source', '')}",
     ]
+    if batch > 1:
+        told.append("card.steps.batch_s: assumed: none, as only full batches were measured")
     return _with(server, card, told, str(document.get("model", server.network)))
 
 
@@ -164,14 +222,16 @@ def with_overlay(
     if isinstance(overlay, Bitstream):
         cards = {one.name: one for one in put(_DEVICE, overlay.name, board=board.name, state=state)}
         split = partition(model, f"HETERO:{_DEVICE},CPU", state=state)
-        parts = [model_offload(one, batch=batch) for one in find_offloads(model, split, cards)]
-        layers = tuple(layer for part in parts for layer in part.offload.layers)
+        offloads = find_offloads(model, split, cards)
+        layers = tuple(layer for one in offloads for layer in one.layers)
         architecture = overlay.architecture
-        for part in parts:
-            steps += _steps(part.steps_s, batch)
+        for one in offloads:
+            alone, full = (model_offload(one, batch=count).steps_s for count in (1, batch))
+            steps += _steps(alone, full, batch)
     else:
         layers, architecture = tuple(describe(model)), overlay
-        steps += _steps(_whole(model, layers, overlay, board, batch), batch)
+        alone, full = (_whole(model, layers, overlay, board, count) for count in (1, batch))
+        steps += _steps(alone, full, batch)
     if others_s:
         steps.append(Step(place="host", image_s=others_s))
     draft = CardModel(name=board.full_name, steps=tuple(steps), batch=batch,
@@ -199,11 +259,20 @@ def with_overlay(
     return _with(server, card, told, name)
 
 
-def _steps(steps_s: tuple[float, ...], batch: int) -> list[Step]:
-    return [
-        Step(place=place, image_s=time_s / batch)
-        for place, time_s in zip(_STEPS, steps_s, strict=True)
-    ]
+def _steps(alone_s: tuple[float, ...], full_s: tuple[float, ...], batch: int) -> list[Step]:
+    """Return steps whose times are those of one image and of a full batch.
+
+    Between both they are on a line: what is done once a batch, weights that are loaded and what a
+    start takes, costs a batch of one image as much. Where a full batch takes more than as many of
+    one image, or less than one of them, a line would begin or go below 0: then all of it is of
+    the images, or of the batch.
+    """
+    steps = []
+    for place, one_s, all_s in zip(_STEPS, alone_s, full_s, strict=True):
+        image_s = all_s if batch == 1 else max(0.0, (all_s - one_s) / (batch - 1))
+        image_s = min(image_s, all_s / batch)
+        steps.append(Step(place=place, image_s=image_s, batch_s=all_s - batch * image_s))
+    return steps
 
 
 def _whole(
@@ -234,9 +303,7 @@ def _with(server: Server, card: CardModel, told: list[str], network: str) -> Ser
             f"the CPU's rate of {server.name} follows from its own cards; measure it"
             " (--measured), or give --set cpu.images_per_s=N",
         )
-    if server.network != network:
-        network = f"{server.network} on the CPU, {network} on cards"
-    return _changed(server, told, ("card.",), card=card, network=network)
+    return _changed(server, told, ("card.",), card=card, network=_mixed(server, card=network))
 
 
 def changed(server: Server, settings: Sequence[str]) -> Server:
@@ -251,12 +318,24 @@ def changed(server: Server, settings: Sequence[str]) -> Server:
     for setting in settings:
         apply(table, setting)
     keys = tuple(setting.partition("=")[0].strip() for setting in settings)
+    if "cpu.images_per_s" in keys and any(key.partition(".")[0] == "speedup" for key in keys):
+        raise UsageError(
+            "plan-cpu-rate",
+            "cpu.images_per_s and speedup are both set, and the CPU's rate follows from a speedup;"
+            " set one of them",
+        )
     kept = [one for one in server.sources if not one.startswith(tuple(f"{key}:" for key in keys))]
     table["sources"] = [*kept, *(f"{key}: given: --set" for key in keys)]
     if "cpu.images_per_s" in keys:
         # A rate that is given takes the place of the ratio that it would follow from.
         table.pop("speedup", None)
         table["sources"] = [one for one in table["sources"] if not one.startswith("speedup:")]
+    idle_source = next((one for one in server.sources if one.startswith("cpu.idle_w:")), "")
+    if "cpu.power_w" in keys and "cpu.idle_w" not in keys and server.cpu.idle_w is not None:
+        # What was derived from other watts does not follow those that are given.
+        table["sources"] = [one for one in table["sources"] if one != idle_source] + [
+            f"cpu.idle_w: assumed: stays {server.cpu.idle_w:g} W, although cpu.power_w is given"
+        ]
     return check(table, Server, server.name)
 
 

@@ -5,7 +5,16 @@ from typing import Final, Literal
 
 import numpy as np
 
-from thorax.plan.server import Capacity, Reading, Server, capacity, cards_power_w, power_w
+from thorax.plan.server import (
+    Capacity,
+    Reading,
+    Server,
+    capacity,
+    cards_power_w,
+    parts_w,
+    power_w,
+    shared_threads,
+)
 from thorax.plan.simulation import Lane, Network, Run, Visit, arrive, saturate, simulate
 
 Arrivals = Literal["poisson", "constant", "saturated"]
@@ -37,8 +46,6 @@ class Outcome:
     Attributes:
         images_per_s: that arrive and are answered.
         latency: None where more arrive than it can answer.
-        cpu_load: share of the time that the processors compute, 0-1.
-        card_load: share of the time that a card computes, 0-1.
         batch: images of a batch on the cards and the CPU on average.
         power_w: of the whole server, None where the CPU's watts are not known.
         cards_power_w: of all cards.
@@ -48,8 +55,6 @@ class Outcome:
 
     images_per_s: float
     latency: Latency | None
-    cpu_load: float
-    card_load: float
     batch: float
     power_w: float | None
     cards_power_w: float
@@ -91,7 +96,8 @@ def lay_out(server: Server, cards: int, reading: Reading) -> Stations:
 
     if cards and server.card is not None:
         card = server.card
-        shared = None if server.host_threads is None else station(server.host_threads)
+        threads = shared_threads(server, cards)
+        shared = None if threads is None else station(threads)
         for _ in range(cards):
             places = {
                 "host": station(1) if shared is None else shared,
@@ -157,20 +163,21 @@ def load(
     computes = 0.0 if made.cpu is None else _share(run, (made.cpu,), made)
     cpu_load = min(1.0, taken + computes)
     watts = power_w(server, cards, cpu_load=cpu_load, card_load=card_load)
-    beside_w = power_w(server, 0, cpu_load=computes, card_load=0.0)
+    both_w = parts_w(server, cards, cpu_load=cpu_load, card_load=card_load)
+    beside_w = parts_w(server, 0, cpu_load=computes, card_load=0.0)
     marginal = None
-    if cards and watts is not None and beside_w is not None and watts > beside_w:
+    if cards and both_w is not None and beside_w is not None and both_w > beside_w:
         on_cards = float(np.count_nonzero(run.lanes < cards)) / len(run.lanes)
-        marginal = on_cards * images_per_s / (watts - beside_w)
+        marginal = on_cards * images_per_s / (both_w - beside_w)
     batch = len(run.arrivals_s) / run.batches
-    return Outcome(images_per_s, _latency(run), cpu_load, card_load, batch, watts,
+    return Outcome(images_per_s, _latency(run), batch, watts,
                    cards_power_w(server, cards, card_load), marginal)  # fmt: skip
 
 
 def _overloaded(found: Capacity) -> Outcome:
     """Return what a server does that more arrive at than it can answer: all that it can."""
     marginal = found.marginal_images_per_s_per_w
-    return Outcome(found.images_per_s, None, 1.0, 1.0, 1.0, found.power_w, found.cards_power_w,
+    return Outcome(found.images_per_s, None, 1.0, found.power_w, found.cards_power_w,
                    marginal)  # fmt: skip
 
 

@@ -7,7 +7,10 @@ from typing import Any, Final
 from thorax.errors import UsageError
 from thorax.plan.costs import Prices, cost
 from thorax.plan.latency import IMAGES, Arrivals, Latency, Outcome, highest_rate, load
-from thorax.plan.server import Capacity, Reading, Server, capacity
+from thorax.plan.server import Capacity, Reading, Server, capacity, check_cards
+
+LOAD: Final = 0.8
+"""Share of what a server can do that latency is told at, unless another is asked for."""
 
 _CURVE: Final = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97)
 """Shares of what a server can do that latency is drawn at."""
@@ -28,12 +31,14 @@ class Demand:
     """
 
     images_per_s: float | None = None
-    share: float = 0.8
+    share: float = LOAD
     arrivals: Arrivals = "poisson"
     limit_s: float | None = None
     images: int = IMAGES
     seed: int = 0
 
+
+_MOST_CARDS: Final = 1024
 
 _DEMAND: Final = Demand()
 _PRICES: Final = Prices()
@@ -43,7 +48,7 @@ def cards_in(text: str) -> tuple[int, ...]:
     """Return numbers of cards from `4`, `0,2,4` or `0..4`, ascending.
 
     Raises:
-        UsageError: `plan-cards-text` for anything else.
+        UsageError: `plan-cards-text` for anything else, `plan-cards-many` for more than 1024.
     """
     found: set[int] = set()
     for part in text.split(","):
@@ -52,6 +57,12 @@ def cards_in(text: str) -> tuple[int, ...]:
             raise UsageError(
                 "plan-cards-text", f"--cards is {text!r}; give a number, 0,2,4 or a range as 0..4"
             )
+        for end in filter(None, (first.strip(), last.strip())):
+            if len(end) > len(str(_MOST_CARDS)) or int(end) > _MOST_CARDS:
+                raise UsageError(
+                    "plan-cards-many",
+                    f"--cards asks for {end[:20]} cards; plans go up to {_MOST_CARDS}",
+                )
         found.update(range(int(first), int(last if dots else first) + 1))
     if not found:
         raise UsageError("plan-cards-text", f"--cards is {text!r}, which is empty; give 0..4")
@@ -80,6 +91,8 @@ def plan_server(
     Raises:
         UsageError: `plan-cards` for more cards than it holds.
     """
+    for count in cards:
+        check_cards(server, count)
     rows = []
     for reading in readings:
         for count in cards:

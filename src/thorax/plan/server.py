@@ -75,6 +75,8 @@ class CardModel(Settings):
     def _takes_time(self) -> "CardModel":
         if not self.alone_s():
             raise ValueError("steps that take more than 0 s")
+        if self.idle_w is not None and self.idle_w > self.power_w:
+            raise ValueError("an idle_w that is not above power_w")
         return self
 
     def demand_s(self, place: Place) -> float:
@@ -96,11 +98,18 @@ class CpuModel(Settings):
     streams: int = Field(default=1, ge=1)
     """Images that they compute at once."""
     cores: int | None = Field(default=None, ge=1)
-    """Cores; with them, what cards take of the host's time is taken from the rate."""
+    """Cores; with them, what cards take of the host's time is taken from the rate, and no more
+    threads than cores serve cards."""
     power_w: float | None = Field(default=None, gt=0)
     """Watts when they compute as fast as they can; without it no watts are told."""
     idle_w: float | None = Field(default=None, ge=0)
     """Watts when they do nothing; without it nothing is said of the watts of a partial load."""
+
+    @model_validator(mode="after")
+    def _idle_draws_less(self) -> "CpuModel":
+        if self.idle_w is not None and self.power_w is not None and self.idle_w > self.power_w:
+            raise ValueError("an idle_w that is not above power_w")
+        return self
 
 
 class Speedup(Settings):
@@ -126,8 +135,10 @@ class Server(Settings):
     """What it computes."""
     max_cards: int | None = Field(default=None, ge=0)
     """Cards that it holds; without it, any number."""
-    base_w: float = Field(default=0.0, ge=0)
-    """Watts of all but processors and cards: fans, memory, disks; drawn always."""
+    base_w: float | None = Field(default=None, ge=0)
+    """Watts of all but processors and cards: fans, memory, disks, losses of the supply; drawn
+    always. 0 where they are within the watts of the CPU; without it no watts of the server are
+    told."""
     host_threads: int | None = Field(default=None, ge=1)
     """Threads of the host that serve all cards; without it, each card has one of its own."""
     sources: tuple[str, ...] = ()
@@ -159,7 +170,7 @@ class Capacity:
         cpu_images_per_s: of the processors.
         cards_images_per_s: of all cards.
         bound_by: what limits the cards: a place, or "requests"; "cpu" without cards.
-        power_w: of the whole server; None where the CPU's watts are not known.
+        power_w: of the whole server; None where the watts of a part are not known.
         cards_power_w: of all cards.
         marginal_images_per_s_per_w: images/s over watts, both beyond the same host without cards:
             computing under the additive reading, idle under off-load. None without cards.
@@ -196,10 +207,22 @@ def cards_rate(server: Server, cards: int) -> tuple[float, str]:
     if not cards or card is None:
         return 0.0, "cpu"
     rates = {place: cards * rate for place, rate in _rates(card).items()}
-    if server.host_threads is not None and "host" in rates:
-        rates["host"] *= server.host_threads / cards
+    shared = shared_threads(server, cards)
+    if shared is not None and "host" in rates:
+        rates["host"] *= shared / cards
     bound = min(rates, key=lambda place: rates[place])
     return rates[bound], bound
+
+
+def shared_threads(server: Server, cards: int) -> int | None:
+    """Return how many threads of the host serve all of so many cards; None: each has its own.
+
+    There are never more of them than the host has cores.
+    """
+    threads, cores = server.host_threads, server.cpu.cores
+    if cores is not None and cores < (cards if threads is None else threads):
+        return cores
+    return threads
 
 
 def card_rate(card: CardModel) -> float:
@@ -244,10 +267,11 @@ def capacity(server: Server, cards: int, reading: Reading) -> Capacity:
     cpu_load = 1.0 if computes else taken
     card_load = _card_load(server, cards, added)
     watts = power_w(server, cards, cpu_load=cpu_load, card_load=card_load)
-    host_w = power_w(server, 0, cpu_load=1.0 if computes else 0.0, card_load=0.0)
+    both_w = parts_w(server, cards, cpu_load=cpu_load, card_load=card_load)
+    host_w = parts_w(server, 0, cpu_load=1.0 if computes else 0.0, card_load=0.0)
     marginal = None
-    if watts is not None and host_w is not None and watts > host_w:
-        marginal = (own + added - (alone if computes else 0.0)) / (watts - host_w)
+    if both_w is not None and host_w is not None and both_w > host_w:
+        marginal = (own + added - (alone if computes else 0.0)) / (both_w - host_w)
     return Capacity(
         cards,
         reading,
@@ -279,7 +303,17 @@ def check_cards(server: Server, cards: int) -> None:
 
 
 def power_w(server: Server, cards: int, *, cpu_load: float, card_load: float) -> float | None:
-    """Return the watts of a server, straight between idle and busy of each part.
+    """Return the watts of a whole server: of its parts, as `parts_w`, and of all else.
+
+    Returns:
+        None where `base_w` is not known, or a CPU's power is needed and not known.
+    """
+    watts = parts_w(server, cards, cpu_load=cpu_load, card_load=card_load)
+    return None if watts is None or server.base_w is None else server.base_w + watts
+
+
+def parts_w(server: Server, cards: int, *, cpu_load: float, card_load: float) -> float | None:
+    """Return the watts of processors and cards, straight between idle and busy of each.
 
     A straight line is how Fan, Weber and Barroso (Power provisioning for a warehouse-sized
     computer, ISCA 2007, s. 3.2) estimate a server's power from the load of its CPU.
@@ -297,7 +331,7 @@ def power_w(server: Server, cards: int, *, cpu_load: float, card_load: float) ->
     if cpu.power_w is None or (cpu.idle_w is None and cpu_load < 1):
         return None
     idle_w = cpu.power_w if cpu.idle_w is None else cpu.idle_w
-    watts = server.base_w + idle_w + cpu_load * (cpu.power_w - idle_w)
+    watts = idle_w + cpu_load * (cpu.power_w - idle_w)
     return watts + cards_power_w(server, cards, card_load)
 
 
