@@ -129,6 +129,7 @@ _COMPARING: Final = "Comparing"
     epilog="Example:  thorax benchmark model-int8 --scenario server --latency-limit-ms 50"
 )
 def benchmark(
+    context: typer.Context,
     model: Model,
     device: Device = "CPU",
     images: Annotated[
@@ -212,6 +213,7 @@ def benchmark(
     from thorax.predict import find_files
 
     add_extensions(extension or ())
+    _require_switches(context)
     if tune:
         # A sweep has its own load and compares with itself.
         given = {
@@ -228,8 +230,6 @@ def benchmark(
             )
         _tune([model, *(against or ())], [device, *(on or ())], latency_limit_ms, duration, json)
         return
-    if against or on:
-        raise UsageError("option-together", "--against and --on need --tune; give both or neither")
     chosen = load.choose(scenario, rate=rate, latency_limit_ms=latency_limit_ms)
     artifact = load_artifact(model)
 
@@ -286,9 +286,53 @@ def benchmark(
     for reason in measurement.invalid_because:
         console.say(f"not valid by LoadGen's rules: {reason}")
     console.emit(document, as_json=json, show=show)
-    tell_energy(energy)
-    if comparison:
+    if comparison and comparison.verdict == "loss":
+        if energy.error:
+            # The exit status can tell one of both: the loss is what the run was made for.
+            console.say(f"energy-missing: {energy.error}; the rest was measured and is kept")
         require_held(comparison)
+    tell_energy(energy)
+
+
+_SWITCHES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "tune": ("--tune", ("against", "on")),
+    "baseline": ("--baseline", ("max_loss", "rounds")),
+    "power": (
+        "--power METER",
+        ("power_interval", "idle_s", "power_password_file", "power_ca", "power_insecure"),
+    ),
+    "scenario": ("--scenario multi-stream", ("samples_per_query",)),
+}
+"""Of each switch how it is written, and the options that say nothing without it."""
+
+
+def _require_switches(context: typer.Context) -> None:
+    """Refuse options of `benchmark` without what they say something of."""
+    given = {
+        name
+        for name in context.params
+        if (source := context.get_parameter_source(name)) and source.name != "DEFAULT"
+    }
+    values = context.params
+    there = {
+        "tune": values["tune"],
+        "baseline": values["baseline"] is not None,
+        "power": values["power"] != "none",
+        "scenario": values["scenario"] == "multi-stream",
+    }
+    for switch, (written, options) in _SWITCHES.items():
+        for name in options:
+            if name in given and not there[switch]:
+                option = f"--{name.replace('_', '-')}"
+                raise UsageError(
+                    "option-together", f"{option} needs {written}; give both or neither"
+                )
+    if "rounds" in given and not values["baseline"].is_dir():
+        raise UsageError(
+            "option-together",
+            "--rounds needs an artifact as --baseline, for a document takes no turns; give both or"
+            " neither",
+        )
 
 
 def _tune(

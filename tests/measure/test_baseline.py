@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 
 from thorax.artifact import Artifact
-from thorax.errors import DataError, ModelError, UsageError
+from thorax.errors import ModelError, UsageError
 from thorax.measure.baseline import (
     Comparison,
     compare_in_turns,
     compare_runs,
     hardware,
-    read_baseline,
     require_comparable,
     require_held,
     require_limits,
@@ -110,8 +109,27 @@ def test_a_run_without_slices_has_no_interval_and_fails_nothing() -> None:
     found = compare(run(50.0), then)
     assert found.verdict == "undecided"
     assert found.metrics[0].low is None
-    assert "one of them has no slices, so that no interval is known" in found.differences
+    assert "one of them has too few slices, so that no interval is known" in found.differences
     require_held(found)
+
+
+def test_a_run_of_few_answers_is_told_how_long_it_must_be() -> None:
+    few: dict[str, Any] = {
+        "slices": {"images_per_s": [], "latency_p99_ms": []},
+        "images": 20, "batch": 2, "window_s": 10.0,
+    }  # fmt: skip
+    document = compare(run(2.0, few), run()).document()
+    # 50 answers are needed, and one came a second: a fifth more for luck.
+    assert document["advice"] == "this run had too few answers: give --duration 60"
+    (rate, *_) = comparison_table(document).rows
+    assert rate[4] == "undecided: this run had too few answers: give --duration 60"
+    assert compare(run(90.0, noise=0.3, seed=1), run()).advice == "measure longer"
+    assert compare(run(), run()).advice == ""
+
+
+def test_arrivals_at_another_rate_are_told_and_not_a_longer_run() -> None:
+    now, then = (run(80.0, {"scenario": "server", "rate": rate}) for rate in (80.0, 40.0))
+    assert compare(now, then).advice == "arrivals differ: give --rate 40.0"
 
 
 @pytest.mark.parametrize(
@@ -218,22 +236,6 @@ def test_the_document_and_the_table_say_all_of_it() -> None:
     assert "artifact: abc then" in table.note
 
 
-@pytest.mark.parametrize(
-    ("content", "code"),
-    [
-        ("{", "baseline-unreadable"),
-        ("[]", "baseline-not-a-benchmark"),
-        ('{"command": "validate", "images_per_s": 3}', "baseline-not-a-benchmark"),
-        ('{"command": "benchmark", "images_per_s": 0}', "baseline-not-a-benchmark"),
-    ],
-)
-def test_what_is_no_benchmark_is_no_baseline(tmp_path: Path, content: str, code: str) -> None:
-    path = tmp_path / "x.json"
-    path.write_text(content)
-    with pytest.raises(DataError, match=f"{code}: .*x.json"):
-        read_baseline(path)
-
-
 def test_limits_that_say_nothing_are_refused() -> None:
     require_limits(0.0, 6)
     for max_loss, rounds in ((-0.1, 15), (1.0, 15), (float("nan"), 15), (0.1, 5)):
@@ -256,7 +258,24 @@ def test_an_artifact_beside_itself_loses_nothing_for_sure(
     assert found.differences == ()
     assert found.rounds == 6
     require_held(found)
-    assert comparison_table(found.document()).title.startswith("Against itself")
+    table = comparison_table(found.document())
+    assert table.title.startswith("Against itself")
+    # The median of ratios is not the ratio of medians: the columns and the note say so.
+    assert table.columns[1:3] == ("Median now", "Of baseline")
+    assert "not the ratio of the two medians" in table.note
+
+
+def test_turns_tell_that_arithmetic_differs(
+    tiny_fp32: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from thorax.devices import timing
+    from thorax.devices.engine import compile as compile_artifact
+
+    engines = [compile_artifact(tiny_fp32, "CPU") for _ in range(2)]
+    monkeypatch.setattr(timing, "images_per_s", lambda *_: 100.0)
+    engines[1].compute = "bf16"
+    found = compare_in_turns(engines, "offline", name="rival", duration_s=1.0)
+    assert found.differences == (f"arithmetic: bf16 there, {engines[0].compute} here",)
 
 
 def test_a_slower_artifact_is_found_in_turns(
@@ -302,8 +321,71 @@ def test_the_command_fails_for_a_sure_loss_and_keeps_its_document(
     assert "thorax: speed-loss: Images/s: -9" in lost.stderr
     told = json.loads(lost.stdout)["baseline"]
     assert (told["verdict"], told["baseline"]) == ("loss", "before.json")
-    # What cannot be compared is refused before anything is measured.
+    # What cannot be compared is refused before anything is measured: so is what has no spread.
+    baseline.write_text(json.dumps({**document, "slices": None}))
+    refused = thorax(*words, "--baseline", baseline)
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert "baseline-no-slices" in refused.stderr
     baseline.write_text(json.dumps(document | {"device": "GPU"}))
     refused = thorax(*words, "--baseline", baseline)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "baseline-other" in refused.stderr
+
+
+def test_a_sure_loss_is_told_though_the_meter_died_too(
+    tiny_fp32: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from thorax.cli import app
+    from thorax.measure import power
+
+    baseline = tmp_path / "before.json"
+    words = ["benchmark", str(tiny_fp32.path), "--duration", "1", "--json"]
+    found = CliRunner().invoke(app, words)
+    document = json.loads(found.stdout)
+    document["images_per_s"] *= 100
+    document["slices"]["images_per_s"] = [100 * one for one in document["slices"]["images_per_s"]]
+    baseline.write_text(json.dumps(document))
+    real = power.Sampler.energy
+
+    def died(sampler: power.Sampler, begin_s: float, end_s: float) -> power.Energy:
+        from dataclasses import replace
+
+        return replace(real(sampler, begin_s, end_s), error="the meter died")
+
+    monkeypatch.setattr(power.Sampler, "energy", died)
+    lost = CliRunner().invoke(app, [*words, "--baseline", str(baseline)])
+    assert isinstance(lost.exception, ModelError)
+    assert lost.exception.code == "speed-loss"
+    assert "energy-missing: the meter died" in lost.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [
+        (("--max-loss", "0.07"), "--max-loss needs --baseline"),
+        (("--rounds", "9"), "--rounds needs --baseline"),
+        (("--rounds", "9", "--baseline", __file__), "--rounds needs an artifact as --baseline"),
+        (("--power-insecure",), "--power-insecure needs --power METER"),
+        (("--power-password-file", "nope"), "--power-password-file needs --power METER"),
+        (("--power-ca", "nope", "--power", "none"), "--power-ca needs --power METER"),
+        (("--power-interval", "1"), "--power-interval needs --power METER"),
+        (("--idle-s", "5"), "--idle-s needs --power METER"),
+        (("--samples-per-query", "8"), "--samples-per-query needs --scenario multi-stream"),
+        (("--on", "CPU"), "--on needs --tune"),
+        (("--against", "x"), "--against needs --tune"),
+        (("--tune", "--max-loss", "0.1"), "--max-loss needs --baseline"),
+    ],
+)
+def test_an_option_without_its_switch_is_refused_and_not_ignored(
+    options: tuple[str, ...], needed: str
+) -> None:
+    from typer.testing import CliRunner
+
+    from thorax.cli import app
+
+    found = CliRunner().invoke(app, ["benchmark", "nowhere", *options])
+    assert isinstance(found.exception, UsageError)
+    assert found.exception.code == "option-together"
+    assert found.exception.message.startswith(needed)

@@ -9,6 +9,8 @@ from scipy import stats
 
 from thorax.measure.spread import (
     FEWEST,
+    FEWEST_TURNS,
+    SLICES,
     Interval,
     cut,
     effective_count,
@@ -30,12 +32,12 @@ def _series(
     return 100 * np.exp(noise * found)
 
 
-def _coverage(correlation: float, tries: int = 1500) -> tuple[float, float]:
+def _coverage(correlation: float, tries: int = 1500, count: int = SLICES) -> tuple[float, float]:
     """Return how often the interval holds the truth, and how often one without memory does."""
     random = np.random.Generator(np.random.Philox(key=7))
     held = naive = 0
     for _ in range(tries):
-        a, b = _series(random, 20, correlation), _series(random, 20, correlation)
+        a, b = _series(random, count, correlation), _series(random, count, correlation)
         value = math.exp(np.log(a).mean() - np.log(b).mean())
         found = ratio_of_runs(value, a.tolist(), b.tolist())
         assert found is not None
@@ -53,6 +55,11 @@ def test_an_interval_holds_the_truth_as_often_as_it_says(correlation: float) -> 
         assert naive < 0.75
 
 
+@pytest.mark.parametrize("correlation", [0.0, 0.3, 0.6, 0.8])
+def test_of_the_fewest_slices_it_holds_too(correlation: float) -> None:
+    assert _coverage(correlation, 800, FEWEST)[0] >= 0.91
+
+
 def test_without_memory_it_is_the_interval_of_welch() -> None:
     # Alternating noise has no positive correlation: all slices count.
     a = 100 * np.exp(0.02 * np.resize([1.0, -1.0, 0.9, -1.1], 20))
@@ -66,9 +73,9 @@ def test_without_memory_it_is_the_interval_of_welch() -> None:
     assert found.high == pytest.approx(math.exp(peer.high), rel=1e-5)
 
 
-@pytest.mark.parametrize("freedom", [3, 4.5, 8, 19, 38, 1000])
+@pytest.mark.parametrize("freedom", [1, 1.4, 2, 3, 4.5, 8, 19, 38, 1000])
 def test_quantiles_of_t_are_those_of_scipy(freedom: float) -> None:
-    assert student_t(0.975, freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=0.01)
+    assert student_t(0.975, freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-9)
 
 
 @pytest.mark.parametrize("count", [6, 7, 9, 15, 30])
@@ -85,7 +92,7 @@ def test_the_median_of_turns_lies_between_the_ranks_of_the_sign_test(count: int)
 
 def test_too_little_says_nothing() -> None:
     few = [1.0] * (FEWEST - 1)
-    assert median_of_turns(few) is None
+    assert median_of_turns([1.0] * (FEWEST_TURNS - 1)) is None
     assert ratio_of_runs(1.0, few, [1.0] * 20) is None
     assert ratio_of_runs(1.0, [0.0] * 20, [1.0] * 20) is None
     even = ratio_of_runs(1.0, [1.0] * 20, [1.0] * 20)
@@ -113,6 +120,6 @@ def test_a_stall_shows_in_its_own_slice_alone() -> None:
 
 
 def test_a_handful_of_answers_is_not_cut() -> None:
-    assert cut(0.0, np.arange(1.0, 20.0), np.ones(19, np.int64), np.ones(19)).images_per_s == ()
+    assert cut(0.0, np.arange(1.0, 50.0), np.ones(49, np.int64), np.ones(49)).images_per_s == ()
     at_once = np.ones(200)
     assert cut(1.0, at_once, np.ones(200, np.int64), at_once).images_per_s == ()

@@ -4,9 +4,9 @@ Only what was measured is compared, and only with what was measured on the same 
 counts when it is sure: when all of its interval lies beyond the limit.
 """
 
-import json
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -15,9 +15,18 @@ import numpy as np
 from thorax.artifact import Artifact, load
 from thorax.devices import timing
 from thorax.devices.engine import Engine
-from thorax.errors import DataError, ModelError, UsageError
+from thorax.errors import ModelError, UsageError
+from thorax.measure.baseline_document import read_baseline
 from thorax.measure.run import describe, environment
-from thorax.measure.spread import CONFIDENCE, Interval, median_of_turns, ratio_of_runs
+from thorax.measure.spread import (
+    ANSWERS,
+    CONFIDENCE,
+    FEWEST,
+    FEWEST_TURNS,
+    Interval,
+    median_of_turns,
+    ratio_of_runs,
+)
 from thorax.measure.tables import Document
 
 MAX_LOSS: Final = 0.05
@@ -89,6 +98,7 @@ class Comparison:
         metrics: the judged one first.
         differences: what is not the same in both and may be the reason, a line each.
         rounds: turns of each artifact; None of an earlier run.
+        advice: what would decide it; "" where it is decided.
     """
 
     baseline: str
@@ -97,6 +107,7 @@ class Comparison:
     metrics: tuple[Metric, ...]
     differences: tuple[str, ...] = ()
     rounds: int | None = None
+    advice: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -125,38 +136,12 @@ def require_limits(max_loss: float, rounds: int) -> None:
         raise UsageError(
             "baseline-limit", f"--max-loss is {max_loss}; it takes a fraction from 0 to below 1"
         )
-    if rounds < 6:
+    if rounds < FEWEST_TURNS:
         raise UsageError(
             "baseline-rounds",
-            f"--rounds is {rounds}; fewer than 6 turns have no interval of {CONFIDENCE:.0%}",
+            f"--rounds is {rounds}; fewer than {FEWEST_TURNS} turns have no interval of "
+            f"{CONFIDENCE:.0%}",
         )
-
-
-def read_baseline(path: Path) -> dict[str, Any]:
-    """Return the document of an earlier `thorax benchmark --json`.
-
-    Raises:
-        DataError: `baseline-unreadable`, or `baseline-not-a-benchmark` for another document.
-    """
-    try:
-        document = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            "baseline-unreadable",
-            f"{path}: {error}; give what `thorax benchmark --json` printed, or an artifact",
-        ) from error
-    if (
-        not isinstance(document, dict)
-        or document.get("command") != "benchmark"
-        or not isinstance(document.get("images_per_s"), int | float)
-        or not document["images_per_s"] > 0
-    ):
-        raise DataError(
-            "baseline-not-a-benchmark",
-            f"{path} is no document of `thorax benchmark`; give what it printed with --json, or "
-            "an artifact",
-        )
-    return document
 
 
 def require_comparable(mine: Document, baseline: Document, *, name: str) -> None:
@@ -297,9 +282,31 @@ def compare_runs(
         _efficiency(document, baseline, max_loss),
     ]
     found = sorted((one for one in metrics if one), key=lambda one: not one.judged)
-    return Comparison(
-        name, "earlier run", max_loss, tuple(found), tuple(_differences(document, baseline))
-    )
+    differences = tuple(_differences(document, baseline))
+    made = Comparison(name, "earlier run", max_loss, tuple(found), differences)
+    if made.verdict != "undecided":
+        return made
+    return replace(made, advice=_advice(document, baseline))
+
+
+def _advice(document: Document, baseline: Document) -> str:
+    """Return what to do where an interval is missing or too wide."""
+    then, now = baseline.get("rate"), document.get("rate")
+    if document.get("scenario") == "server" and then != now:
+        return f"arrivals differ: give --rate {then}" if then else "the baseline names no rate"
+    if len((document.get("slices") or {}).get("images_per_s") or ()) >= FEWEST:
+        return "measure longer"
+    answers = document.get("images", 0) / (document.get("batch") or 1)
+    if not answers or not document.get("window_s"):
+        return "this run had too few answers: measure longer"
+    needed_s = document["window_s"] * FEWEST * ANSWERS / answers
+    return f"this run had too few answers: give --duration {_longer(needed_s):g}"
+
+
+def _longer(duration_s: float) -> float:
+    """Return a round duration, a fifth longer at least, for a rate is never the same twice."""
+    step = 10.0 ** math.floor(math.log10(1.2 * duration_s))
+    return float(math.ceil(1.2 * duration_s / step) * step)
 
 
 def compare_in_turns(
@@ -333,11 +340,13 @@ def compare_in_turns(
         "artifact": [card.name for card in cards],
         "network": [card.topology for card in cards],
         "precision": [one.precision.value for one in engines],
+        "arithmetic": [one.compute for one in engines],
         "streams": [one.streams for one in engines],
         "batch": [one.batch for one in engines],
     }
     differences = tuple(f"{what}: {b} there, {a} here" for what, (a, b) in told.items() if a != b)
-    return Comparison(name, "in turns", max_loss, (metric,), differences, rounds)
+    advice = "measure longer, or more --rounds" if metric.verdict == "undecided" else ""
+    return Comparison(name, "in turns", max_loss, (metric,), differences, rounds, advice)
 
 
 def require_held(comparison: Comparison) -> None:
@@ -465,7 +474,7 @@ def _differences(document: Document, baseline: Document) -> list[str]:
         if one.get("valid") is False
     ]
     if not all((one.get("slices") or {}).get("images_per_s") for one in (document, baseline)):
-        told.append("one of them has no slices, so that no interval is known")
+        told.append("one of them has too few slices, so that no interval is known")
     return told
 
 

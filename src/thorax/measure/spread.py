@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Final
 
 import numpy as np
@@ -12,12 +11,15 @@ import numpy.typing as npt
 SLICES: Final = 20
 """Slices that a window is cut into at most."""
 
-FEWEST: Final = 6
-"""Slices, or turns, below which nothing is said of the spread."""
+FEWEST: Final = 10
+"""Slices below which nothing is said of the spread: of fewer their likeness cannot be told."""
+
+FEWEST_TURNS: Final = 6
+"""Turns below which no two of their ratios have the median between them with `CONFIDENCE`."""
 
 CONFIDENCE: Final = 0.95
 
-_ANSWERS: Final = 5
+ANSWERS: Final = 5
 """Answers in a slice at least: what ends within one is no matter of chance alone."""
 
 
@@ -58,7 +60,7 @@ def cut(
         latencies_s: float64 [M], of each.
         count: of slices at most.
     """
-    count = min(count, len(done_s) // _ANSWERS)
+    count = min(count, len(done_s) // ANSWERS)
     if count < FEWEST:
         return UNCUT
     order = np.argsort(done_s, kind="stable")
@@ -123,30 +125,34 @@ def effective_count(series: npt.NDArray[np.float64]) -> float:
 
 
 def student_t(probability: float, freedom: float) -> float:
-    """Return the quantile of Student's t: the expansion of Abramowitz and Stegun, 26.7.5.
+    """Return the quantile of Student's t, 0.5 or above, of one degree of freedom or more.
 
-    Right to 1 % from three degrees of freedom on; fewer count as three.
+    With t = sqrt(nu) tan(a) the density becomes that of the angle, cos(a) ^ (nu - 1), which is
+    integrated (Abramowitz and Stegun, 26.7.3 and 26.7.4, for any nu) and solved by halving.
     """
-    x = NormalDist().inv_cdf(probability)
-    nu = max(freedom, 3.0)
-    terms = (
-        (x**3 + x) / 4,
-        (5 * x**5 + 16 * x**3 + 3 * x) / 96,
-        (3 * x**7 + 19 * x**5 + 17 * x**3 - 15 * x) / 384,
-        (79 * x**9 + 776 * x**7 + 1482 * x**5 - 1920 * x**3 - 945 * x) / 92160,
-    )
-    return x + sum(term / nu**power for power, term in enumerate(terms, 1))
+    nu = max(freedom, 1.0)
+    scale = math.exp(math.lgamma((nu + 1) / 2) - math.lgamma(nu / 2)) / math.sqrt(math.pi)
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        angle = (low + high) / 2
+        steps = angle / 2 * (_NODES + 1)
+        area = angle / 2 * float(_WEIGHTS @ np.cos(steps) ** (nu - 1))
+        low, high = (angle, high) if scale * area < probability - 0.5 else (low, angle)
+    return math.sqrt(nu) * math.tan(low)
+
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 
 
 def median_of_turns(ratios: Sequence[float]) -> Interval | None:
-    """Return the median of ratios, one a turn, and its interval; None of fewer than `FEWEST`.
+    """Return the median of ratios, one a turn, and its interval; None of fewer than `FEWEST_TURNS`.
 
     The interval lies between two of the ratios, the k-th from either end, with the largest k that
     the binomial distribution allows: it asks for no distribution, only for turns of which each is
     as likely above the median as below (David and Nagaraja, Order Statistics, 2003, s. 7.1).
     """
     count = len(ratios)
-    if count < FEWEST:
+    if count < FEWEST_TURNS:
         return None
     ordered = sorted(ratios)
     below, rank = 0.5**count, 0

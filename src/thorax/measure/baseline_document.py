@@ -1,0 +1,74 @@
+"""The document of an earlier benchmark, read to be compared with."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError
+
+from thorax.errors import DataError
+from thorax.measure.spread import FEWEST
+
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Slices(BaseModel):
+    images_per_s: list[_Positive]
+    latency_p99_ms: list[_Positive]
+
+
+class _Environment(BaseModel):
+    devices: dict[str, str] | None = None
+    processors: int | None = None
+
+
+class _Read(BaseModel):
+    """What is compared of an earlier document; keys that it lacks are not compared."""
+
+    command: Literal["benchmark"]
+    images_per_s: _Positive
+    scenario: str
+    device: str
+    devices: list[str] | None = None
+    latency_ms: dict[str, _Positive | None] | None = None
+    slices: _Slices | None = None
+    images_per_s_per_w: _Positive | None = None
+    power: dict[str, Any] | None = None
+    energy_source: str | None = None
+    invalid_because: list[str] | None = None
+    environment: _Environment | None = None
+
+
+def read_baseline(path: Path) -> dict[str, Any]:
+    """Return the document of an earlier `thorax benchmark --json`.
+
+    Raises:
+        DataError: `baseline-unreadable`, `baseline-not-a-benchmark` for another document or one
+            whose figures are none, or `baseline-no-slices` for one that tells no spread: whatever
+            were lost against it, no loss would be sure.
+    """
+    try:
+        document: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            "baseline-unreadable",
+            f"{path}: {error}; give what `thorax benchmark --json` printed, or an artifact",
+        ) from error
+    try:
+        read = _Read.model_validate(document, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DataError(
+            "baseline-not-a-benchmark",
+            f"{path} is no document of `thorax benchmark` ({where or 'all of it'}: {first['msg']});"
+            " give what it printed with --json, or an artifact",
+        ) from error
+    if read.slices is None or len(read.slices.images_per_s) < FEWEST:
+        raise DataError(
+            "baseline-no-slices",
+            f"{path} has fewer than {FEWEST} slices of its window, so that no loss against it is "
+            "ever sure; measure it anew, with a longer --duration where answers were few, or give "
+            "its artifact",
+        )
+    return document

@@ -1,0 +1,82 @@
+"""What is read as a baseline is a benchmark whose figures are figures, and can show a loss."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from thorax.errors import DataError
+from thorax.measure.baseline_document import read_baseline
+
+
+def _beside(name: str) -> ModuleType:
+    path = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+run = _beside("test_baseline").run
+
+
+def test_a_benchmark_is_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    document = run(100.0, {"more": "is kept"})
+    path.write_text(json.dumps(document))
+    assert read_baseline(path) == document
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        ("{", "baseline-unreadable"),
+        ("[]", "baseline-not-a-benchmark"),
+        ('{"command": "validate", "images_per_s": 3}', "baseline-not-a-benchmark"),
+    ],
+)
+def test_what_is_no_benchmark_is_no_baseline(tmp_path: Path, content: str, code: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(content)
+    with pytest.raises(DataError, match=f"{code}: .*x.json"):
+        read_baseline(path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "where"),
+    [
+        ({"images_per_s": 0}, "images_per_s"),
+        ({"images_per_s": True}, "images_per_s"),
+        ({"images_per_s": float("inf")}, "images_per_s"),
+        ({"images_per_s_per_w": float("nan")}, "images_per_s_per_w"),
+        ({"latency_ms": [1, 2]}, "latency_ms"),
+        ({"latency_ms": {"p99": float("inf")}}, "latency_ms.p99"),
+        ({"slices": {"images_per_s": ["90"] * 20, "latency_p99_ms": [1.0] * 20}}, "slices"),
+        ({"environment": {"devices": ["CPU"]}}, "environment.devices"),
+    ],
+)
+def test_a_figure_that_is_none_is_refused_by_its_name(
+    tmp_path: Path, changed: dict[str, Any], where: str
+) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(run(100.0, changed)))
+    with pytest.raises(DataError, match=rf"baseline-not-a-benchmark: .*\({where}"):
+        read_baseline(path)
+
+
+@pytest.mark.parametrize(
+    "slices", [None, {"images_per_s": [], "latency_p99_ms": []},
+               {"images_per_s": [1.0] * 9, "latency_p99_ms": [1.0] * 9}],
+)  # fmt: skip
+def test_a_document_without_a_spread_is_refused_for_no_loss_against_it_would_be_sure(
+    tmp_path: Path, slices: dict[str, Any] | None
+) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(run(100.0, {"slices": slices})))
+    with pytest.raises(DataError, match=r"baseline-no-slices: .*x\.json has fewer than 10 slices"):
+        read_baseline(path)
