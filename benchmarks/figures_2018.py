@@ -60,10 +60,11 @@ def claims_text() -> str:
     """Return the claims as a table in Markdown."""
     lines = ["| text | claim | published | computed | reading | | how |", "|" + "---|" * 7]
     for one in claims.claims():
-        digits = 0 if one.published >= 50 else 2
+        digits = 0 if one.published >= 50 or one.unit == "%" else 2
+        computed = "" if one.computed is None else f"{one.computed:,.{digits}f}"
         lines.append(
             f"| {one.year} | {one.claim} | {one.published:g} {one.unit} | "
-            f"{one.computed:,.{digits}f} | {one.reading} | **{one.verdict}** | {one.how} |"
+            f"{computed} | {one.reading} | **{one.verdict}** | {one.how} |"
         )
     return "\n".join(lines)
 

@@ -1,8 +1,8 @@
 """What was claimed of cards in servers in 2018 and 2019, each claim checked by the planner.
 
 A claim is met if the value that the planner computes rounds to what was published. Constants that
-the planner takes from the text are met by construction, and are told apart; so is what holds only
-with an assumption that the text does not make.
+the planner takes from the text are met by construction, and say nothing of the text; so is what was
+solved for: a number that the text does not give, chosen so that the claim comes out.
 """
 
 from collections.abc import Iterable
@@ -35,13 +35,15 @@ class Verdict(StrEnum):
     """What became of a claim."""
 
     CONSTANT = "constant"
-    """The planner takes it from the text: it holds by construction."""
+    """The planner takes it, or what it comes to, from the text: it holds by construction."""
     REPRODUCED = "reproduced"
     """What the planner computes from other constants rounds to it."""
-    ASSUMED = "reproduced, assuming"
-    """As reproduced, but with an assumption that the text does not make."""
+    SOLVED = "solved for"
+    """It holds by construction too: a number that the text does not give was chosen to meet it."""
     MISSED = "not reproduced"
     """What the planner computes is something else."""
+    OUTSIDE = "not modelled"
+    """The planner has no say in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Claim:
         claim: in words.
         published: the value.
         unit: of it.
-        computed: what the planner gets.
+        computed: what the planner gets; None where it has no say.
         reading: what the CPU does, or "both".
         verdict: what became of it.
         how: from what it is computed, what it assumes, or why it cannot be.
@@ -63,7 +65,7 @@ class Claim:
     claim: str
     published: float
     unit: str
-    computed: float
+    computed: float | None
     reading: str
     verdict: Verdict
     how: str
@@ -90,7 +92,7 @@ def _check(
     *,
     step: float,
     constant: bool = False,
-    assumes: bool = False,
+    solved: bool = False,
     least: bool = False,
 ) -> Claim:
     """Return a claim with its verdict.
@@ -98,7 +100,7 @@ def _check(
     It is met within half a step of the published figure's digits, or above it if it is a least.
     """
     met = computed > published if least else abs(computed - published) <= step / 2
-    verdict = Verdict.ASSUMED if assumes else Verdict.REPRODUCED
+    verdict = Verdict.SOLVED if solved else Verdict.REPRODUCED
     if constant:
         verdict = Verdict.CONSTANT
     if not met:
@@ -122,7 +124,8 @@ def _speed_2018() -> Iterable[Claim]:
     server = find_preset("r740")
     yield _check(
         2018, "a card: more than", 100.0, "images/s", capacity(server, 1, _B).images_per_s, "both",
-        "2.44 images/s/W x 43 W", step=0.0, least=True,
+        "2.44 images/s/W x 43 W, both of the text, is what the planner takes for the rate of a "
+        "card", step=0.0, least=True, constant=True,
     )  # fmt: skip
     for reading in (_A, _B):
         found = [
@@ -133,8 +136,8 @@ def _speed_2018() -> Iterable[Claim]:
         yield _check(
             2018, "R740: linear, least over most that a card adds", 1.0, "",
             min(steps) / max(steps), reading,
-            "simulated: a thread of the host and a link for each card, and nothing that they share",
-            step=0.02,
+            "simulated, but a thread of the host and a link for each card and nothing that they "
+            "share is what the planner assumes", step=0.02, constant=True,
         )  # fmt: skip
 
 
@@ -172,29 +175,27 @@ def _gain_2018() -> Iterable[Claim]:
     lean_w = (1 + _GAIN / 100) * 4 * 43.0 / 1.3
     lean = changed(server, [f"cpu.power_w={lean_w}"])
     yield _percent(
-        claim, _added(lean), _A, f"as above, if the CPUs draw {lean_w:.0f} W and not 300 W",
-        assumes=True,
+        claim, _added(lean), _A,
+        f"as above, would need CPUs that draw {lean_w:.0f} W and not 300 W", solved=True,
     )  # fmt: skip
     edge = changed(server, ["speedup.ratio=2.25", "card.power_w=43.4"])
     yield _percent(
         claim, _added(edge), _A,
-        "as above with 300 W, if 2.25x was rounded to 2.3x and 43.4 W to 43 W: the edge of what "
-        "rounding allows",
-        assumes=True,
+        "as above with 300 W, would need 2.25x that was rounded to 2.3x and 43.4 W to 43 W: the "
+        "edge of what rounding allows", solved=True,
     )  # fmt: skip
     idle_w = server.cpu.idle_w or 0.0
     yield _percent(
-        claim, _whole(server, _B), _B, f"whole server whose idle CPU draws {idle_w:.0f} W",
-        assumes=True,
+        claim, _whole(server, _B), _B,
+        f"whole server, would need an idle CPU that draws {idle_w:.0f} W, which the preset takes",
+        solved=True,
     )  # fmt: skip
 
 
 def _percent(
-    claim: str, ratio: float, reading: Reading, how: str, *, assumes: bool = False
+    claim: str, ratio: float, reading: Reading, how: str, *, solved: bool = False
 ) -> Claim:
-    return _check(
-        2018, claim, _GAIN, "%", 100 * (ratio - 1), reading, how, step=1.0, assumes=assumes
-    )
+    return _check(2018, claim, _GAIN, "%", 100 * (ratio - 1), reading, how, step=1.0, solved=solved)
 
 
 def _claims_2019() -> Iterable[Claim]:
@@ -238,7 +239,23 @@ def _claims_2019() -> Iterable[Claim]:
         2019, "R740, 4 cards", 405.0, "W", both.power_w or 0.0, _A,
         "a CPU that computes too draws its 416 W beside the cards", step=1.0,
     )  # fmt: skip
+    yield from _watts_2019(server)
     rate, watts = _R840
+    for what, sockets_rate, how in (
+        ("a server of two sockets", capacity(server, 0, _B).images_per_s,
+         "the text's words are what the planner takes for the rate of the two sockets"),
+        ("a server of two sockets", rate / 2,
+         "half of the 330 images/s that the same text measures on four sockets, an R840"),
+    ):  # fmt: skip
+        yield _check(
+            2019, f"a card: times the images/s of {what}", 1.0, "x",
+            capacity(server, 1, _B).images_per_s / sockets_rate, _B, how, step=0.1,
+            constant=sockets_rate != rate / 2,
+        )  # fmt: skip
+    yield Claim(
+        2019, "64 threads over 32: more images/s", 11.0, "%", None, "both", Verdict.OUTSIDE,
+        "of threads of the CPU; the planner knows one rate of all of them",
+    )  # fmt: skip
     yield _check(
         2019, "times the images/s/W of a CPU", 6.0, "x", per_w / (rate / watts), _B,
         f"{per_w:.2f} of the whole R740 over {rate / watts:.2f} of a whole R840 of four sockets",
@@ -246,13 +263,38 @@ def _claims_2019() -> Iterable[Claim]:
     )  # fmt: skip
     yield _check(
         2019, "times the images/s/W of a CPU", 6.0, "x", per_w / _per_w(without), _B,
-        f"{per_w:.2f} over {_per_w(without):.2f} of the same R740 without cards", step=1.0,
+        f"{per_w:.2f} over {_per_w(without):.2f} of the same R740 without cards, if two sockets "
+        "make 313 images/s", step=1.0,
     )  # fmt: skip
+    slow = changed(server, [f"cpu.images_per_s={rate / 2}"])
+    yield _check(
+        2019, "times the images/s/W of a CPU", 6.0, "x", per_w / _per_w(capacity(slow, 0, _B)), _B,
+        f"as above, if two sockets make half of what the four of the R840 do, {rate / 2:.0f}",
+        step=1.0,
+    )  # fmt: skip
+
+
+def _watts_2019(server: Server) -> Iterable[Claim]:
+    """+20 % watts of the server: with how many cards, and over what, the text does not tell."""
+    for reading in (_A, _B):
+        for cards in (1, 4):
+            ratio = _watts(capacity(server, cards, reading)) / _watts(capacity(server, 0, reading))
+            yield _check(
+                2019, "R740: more watts with cards", 20.0, "%", 100 * (ratio - 1), reading,
+                f"{cards} card{'s' if cards > 1 else ''} of 50 W over 416 W without cards"
+                + (", whose CPU then idles" if reading is _B else ""),
+                step=1.0,
+            )  # fmt: skip
 
 
 def _marginal(found: Capacity) -> float:
     assert found.marginal_images_per_s_per_w is not None
     return found.marginal_images_per_s_per_w
+
+
+def _watts(found: Capacity) -> float:
+    assert found.power_w is not None
+    return found.power_w
 
 
 def _per_w(found: Capacity) -> float:
