@@ -12,6 +12,7 @@ from thorax.collectives import (
     Link,
     bus_share,
     expected_lateness,
+    halving_doubling_nodes_s,
     hierarchical_s,
     lateness,
     send_buckets,
@@ -60,6 +61,44 @@ def test_a_ring_takes_what_its_messages_take(ranks: int) -> None:
 def test_halving_and_doubling_takes_what_its_messages_take(ranks: int) -> None:
     link = Link(3e-5, 1e9)
     assert link.halving_doubling_s(ranks, 1e6) == pytest.approx(played_halving(link, ranks, 1e6))
+
+
+def played_halving_nodes(
+    within: Link, between: Link, ranks: int, per_node: int, size: float
+) -> float:
+    """Swap with ever farther neighbours; each step as slow as its most used link."""
+    elapsed, distance, part = 0.0, 1, size / 2
+    while distance < ranks:
+        pairs = [(rank, rank ^ distance) for rank in range(ranks)]
+        leaving = [0] * math.ceil(ranks / per_node)
+        for here, there in pairs:
+            leaving[here // per_node] += here // per_node != there // per_node
+        link = between if any(leaving) else within
+        share = max(1, *leaving) if len(leaving) > 1 else 1
+        elapsed += 2 * (link.alpha_s + share * part / link.beta_bytes_per_s)
+        distance, part = distance * 2, part / 2
+    return elapsed
+
+
+@pytest.mark.parametrize("ranks", [2, 8, 64])
+@pytest.mark.parametrize("per_node", [1, 2, 4, 8, 64])
+def test_halving_and_doubling_between_nodes_takes_what_its_messages_take(
+    ranks: int, per_node: int
+) -> None:
+    within, between = Link(1e-6, 5e10), Link(2e-5, 1.25e10)
+    found = halving_doubling_nodes_s(
+        within, between, ranks=ranks, ranks_per_node=per_node, size_bytes=1e8
+    )
+    assert found == pytest.approx(played_halving_nodes(within, between, ranks, per_node, 1e8))
+
+
+@given(LINKS, st.integers(1, 300), SIZES)
+def test_one_rank_a_node_halves_and_doubles_over_one_kind_of_link(
+    link: Link, ranks: int, size: float
+) -> None:
+    unused = Link(1.0, 1.0)
+    found = halving_doubling_nodes_s(unused, link, ranks=ranks, ranks_per_node=1, size_bytes=size)
+    assert found == pytest.approx(link.halving_doubling_s(ranks, size))
 
 
 def test_a_number_that_is_no_power_of_two_sends_two_whole_messages_more() -> None:

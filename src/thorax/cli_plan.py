@@ -169,44 +169,61 @@ def cluster(
         str, Option(help="How many ranks: 64, 1,64,512 or 1..1024, which doubles.")
     ] = "1..1024",
     batch_per_worker: Annotated[
-        float | None, Option(min=1, help="Images of a rank; the batch grows with the ranks.")
+        float | None,
+        Option(min=1, max=1e9, help="Images of a rank; the batch grows with the ranks."),
     ] = None,
     batch: Annotated[
-        float | None, Option(min=1, help="Images of all ranks, which share them; may be both.")
+        float | None,
+        Option(min=1, max=1e9, help="Images of all ranks, which share them; may be both."),
     ] = None,
     images: Annotated[int | None, Option(min=1, help="Of an epoch.")] = None,
     evaluation_images: Annotated[
         int | None, Option(min=0, help="That are classified after each epoch.")
     ] = None,
     epochs: Annotated[
-        float | None, Option(min=0.01, help="Of the run, whatever the batch.")
+        float | None, Option(min=0.01, max=1e6, help="Of the run, whatever the batch.")
     ] = None,
     epochs_curve: Annotated[
         str | None,
         Option(help="How epochs follow the batch: constant, mlperf or mlperf-scaled."),
     ] = None,
+    epochs_batch: Annotated[
+        float | None, Option(min=1, max=1e9, help="For which the system's epochs hold.")
+    ] = None,
+    all_reduce: Annotated[
+        str | None, Option(help="ring, halving-doubling, hierarchical or tree.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        Option("--set", metavar="KEY=VALUE", help="Change a constant, as between.alpha_s=5e-6."),
+    ] = None,
     start_up: Annotated[
-        float | None, Option(min=0, help="Seconds before the first update.")
+        float | None, Option(min=0, max=1e9, help="Seconds before the first update.")
     ] = None,
     input_images_per_s: Annotated[
-        float | None, Option(min=0.001, help="That a node can read; default: no limit.")
+        float | None,
+        Option(min=0.001, max=1e9, help="That a node can read; default: no limit."),
     ] = None,
-    node_power: Annotated[float | None, Option(min=0.001, help="Watts of a node.")] = None,
+    node_power: Annotated[float | None, Option(min=0.001, max=1e9, help="Watts of a node.")] = None,
     price: Annotated[
-        float | None, Option(min=0, help="Of a node for an hour, in any currency.")
+        float | None, Option(min=0, max=1e9, help="Of a node for an hour, in any currency.")
     ] = None,
     worth: Annotated[
         float,
         Option(min=0, max=1, help="Share of the ideal that doubling must save, to pay."),
     ] = 0.5,
     figure: Figure = None,
+    write_file: Annotated[
+        Path | None, Option(help="Write the system that was planned as TOML for --system.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Time to train, energy and cost on a cluster, and where more workers stop paying."""
     from dataclasses import replace
 
+    from thorax.config import write_effective
     from thorax.measure.cluster_plan_tables import cluster_plan_tables
-    from thorax.plan.predictions import predict, ready
+    from thorax.plan.predictions import compare, ready
     from thorax.plan.scaling import Request, plan_cluster, workers_in
     from thorax.plan.systems import change, find_system, read_doctor
 
@@ -214,11 +231,22 @@ def cluster(
         raise UsageError(
             "option-together", "--system and --calibrate both say how fast ranks are; give one"
         )
+    if epochs is not None and (epochs_curve is not None or epochs_batch is not None):
+        raise UsageError(
+            "option-together",
+            "--epochs holds whatever the batch, so --epochs-curve and --epochs-batch would change "
+            "nothing; give them without it, or --set epochs=...",
+        )
+    if figure is not None:
+        from thorax.measure.partition_drawing import require_svg
+
+        require_svg(figure)
     found = find_system(system or "zenith") if calibrate is None else read_doctor(calibrate)
-    solved = ready(found)
-    predictions = predict(found, found.models[0]) if found.models else ()
     changed = change(
-        solved,
+        ready(found),
+        settings or (),
+        algorithm=all_reduce,
+        epochs_batch=epochs_batch,
         images=images,
         evaluation_images=evaluation_images,
         epochs_curve=epochs_curve,
@@ -226,6 +254,7 @@ def cluster(
         input_images_per_s=input_images_per_s,
         node_power_w=node_power,
     )
+    predictions, left_out = compare(found, changed, epochs)
     request = Request(
         topology=topology or found.reference,
         workers=workers_in(workers),
@@ -235,7 +264,10 @@ def cluster(
         price_per_node_hour=price,
         worth=worth,
     )
-    document = plan_cluster(changed, request, predictions)
+    document = plan_cluster(changed, request, predictions, left_out=left_out)
+    if write_file is not None:
+        alone = changed.model_copy(update={"models": (), "published": ()})
+        write_effective(alone, write_file)
     if figure is not None:
         from thorax.measure.cluster_plan_plots import FAMILY, cluster_plot
         from thorax.measure.plan_plots import write_picture
@@ -248,8 +280,9 @@ def cluster(
 
     def show() -> None:
         console.show(*cluster_plan_tables(document))
-        if figure is not None:
-            print(f"figure: {figure}")
+        for what, path in (("figure", figure), ("system", write_file)):
+            if path is not None:
+                print(f"{what}: {path}")
 
     console.emit(document, as_json=json, show=show)
 

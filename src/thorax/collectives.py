@@ -95,6 +95,35 @@ def hierarchical_s(
     return within.ring_s(ranks_per_node, size_bytes) + between.ring_s(nodes, size_bytes)
 
 
+def halving_doubling_nodes_s(
+    within: Link, between: Link, *, ranks: int, ranks_per_node: int, size_bytes: float
+) -> float:
+    """Return the seconds of recursive halving and doubling over ranks that fill node after node.
+
+    Ranks next to each other swap first, and distances double (Rabenseifner, Optimization of
+    Collective Reduction Operations, ICCS 2004, section 3: vector halving, distance doubling), so
+    that the large halves stay within nodes. The ranks of a node swap with other nodes all at once
+    and share its link. In the opposite order the largest halves would share it.
+
+    Where nodes hold no power of two of ranks every swap is taken to leave them; those that exceed a
+    power of two fold onto their neighbours first, two whole messages more as in
+    `Link.halving_doubling_s`.
+    """
+    if ranks == 1:
+        return 0.0
+    per_node = min(ranks, ranks_per_node)
+    shared = Link(between.alpha_s, between.beta_bytes_per_s / per_node)
+    core = 1 << (ranks.bit_length() - 1)
+    fold = within if ranks <= ranks_per_node or per_node % 2 == 0 else between
+    total_s = 0.0 if core == ranks else 2 * fold.message_s(size_bytes)
+    distance, part_bytes = 1, size_bytes / 2
+    while distance < core:
+        inside = ranks <= ranks_per_node or per_node % (2 * distance) == 0
+        total_s += 2 * (within if inside else shared).message_s(part_bytes)
+        distance, part_bytes = 2 * distance, part_bytes / 2
+    return total_s
+
+
 def bus_share(ranks: int) -> float:
     """Return bus over algorithm bandwidth of an all-reduce, 2 (p-1)/p (nccl-tests, PERFORMANCE)."""
     return 2 * (ranks - 1) / ranks

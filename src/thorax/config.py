@@ -228,6 +228,8 @@ def _toml_value(value: object) -> str:
         return repr(value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml_value, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{json.dumps(k)} = {_toml_value(v)}' for k, v in value.items())} }}"
     if isinstance(value, BaseModel):
         pairs = ((name, getattr(value, name)) for name in type(value).model_fields)
         inner = ", ".join(f"{name} = {_toml_value(v)}" for name, v in pairs if v is not None)

@@ -75,7 +75,7 @@ def test_published_and_calibrated_rows_are_told_from_predicted_ones() -> None:
     how = {row[-1] for row in table.rows}
     assert how == {"calibrated", "predicted", "identity"}
     for row in table.rows:
-        assert (row[-2] == "") is (row[-1] == "calibrated")
+        assert (row[-3] == "") is (row[-1] == "calibrated")
 
 
 def test_only_places_where_time_goes_have_a_column() -> None:
@@ -125,6 +125,104 @@ def test_a_system_and_a_measurement_together_are_refused(
     status, _, err = typed(capfd, monkeypatch, "plan", "cluster", *words)
     assert status == 2
     assert "option-together" in err
+
+
+def test_epochs_and_their_curve_together_are_refused(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("plan", "cluster", "--epochs", 10, "--epochs-curve", "mlperf")
+    status, _, err = typed(capfd, monkeypatch, *words)
+    assert status == 2
+    assert "option-together" in err
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--price", "--batch", "--batch-per-worker", "--epochs", "--start-up", "--node-power"],
+)
+def test_an_infinite_number_is_refused(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    status, _, err = typed(capfd, monkeypatch, "plan", "cluster", option, "inf", "--json")
+    assert status == 2
+    assert "thorax: bug" not in err
+
+
+def test_the_curve_of_a_small_set_of_images_runs(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("plan", "cluster", "--epochs-curve", "mlperf-scaled", "--workers", "8..256", "--json")
+    status, _, err = typed(capfd, monkeypatch, *words)
+    assert status == 2
+    assert "--epochs-batch" in err
+    status, out, _ = typed(capfd, monkeypatch, *words, "--epochs-batch", 128)
+    assert status == 0
+    epochs = [row["epochs"] for row in json.loads(out)["rows"]]
+    assert epochs[0] == 90 < epochs[-1]
+
+
+def test_algorithms_are_compared_and_what_was_planned_is_written(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    times = {}
+    words = ("plan", "cluster", "--topology", "vgg16", "--workers", 512, "--json")
+    for name in ("ring", "halving-doubling", "hierarchical"):
+        status, out, err = typed(
+            capfd, monkeypatch, *words, "--all-reduce", name, "--write-file", path,
+            "--set", "overlap=false",
+        )  # fmt: skip
+        assert (status, err) == (0, "")
+        document = json.loads(out)
+        assert document["inputs"]["algorithm"] == name
+        assert "algorithm: given, in place of the above" in document["sources"]
+        times[name] = document["rows"][0]["time_to_train_s"]
+        assert document["predictions"] == []
+    assert times["ring"] > times["hierarchical"]
+    status, out, _ = typed(capfd, monkeypatch, *words, "--system", path)
+    assert status == 0
+    assert json.loads(out)["rows"][0]["time_to_train_s"] == times["hierarchical"]
+    status, _, err = typed(capfd, monkeypatch, *words, "--all-reduce", "star")
+    assert status == 2
+    assert "halving-doubling" in err
+
+
+def test_published_figures_of_another_plan_are_left_out_and_told(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    picture = tmp_path / "cluster.svg"
+    words = ("plan", "cluster", "--workers", "1..1024", "--figure", picture)
+    status, out, _ = typed(capfd, monkeypatch, *words, "--epochs", 10)
+    assert status == 0
+    assert "ublished figures are left out" in out
+    assert "predicted" not in out
+    assert "published" not in picture.read_text("utf-8")
+    status, out, _ = typed(capfd, monkeypatch, *words)
+    assert "left out" not in out
+    assert "published, predicted" in picture.read_text("utf-8")
+
+
+def test_every_published_figure_of_a_picture_has_its_sign_explained() -> None:
+    found = find_system("c4140-v100")
+    rows = predict(found, found.models[0])
+    documents = [
+        plan_cluster(ready(found), Request(topology, (1, 4, 16)), rows)
+        for topology in ("resnet50", "densenet121")
+    ]
+    drawn = cluster_plot(documents)
+    assert "published as a rate, predicted" in drawn
+    assert "published as a rate, the model fitted to it" in drawn
+    assert "follows from another" not in drawn
+    assert "follows from another" in cluster_plot([planned()])
+
+
+def test_a_loss_that_was_fitted_is_no_measured_wait_for_the_slowest() -> None:
+    found = ready(find_system("c4140-v100"))
+    document = plan_cluster(found, Request("densenet121", (1, 16)))
+    plan, places = cluster_plan_tables(document)
+    assert "vary by 31%" in places.note
+    assert "any loss that grows" in places.note
+    assert "give --node-power" in plan.note
 
 
 def test_a_report_shows_plans_of_clusters(tmp_path: Path) -> None:

@@ -78,7 +78,8 @@ def test_free_messages_and_equal_ranks_scale_perfectly() -> None:
     free = {"alpha_s": 0.0, "beta_bytes_per_s": 1e300}
     run = train(system(within=free, between=free), "resnet50", 512)
     assert run.efficiency == pytest.approx(1)
-    assert run.time_to_train_s == pytest.approx(90 * 86_524 / (512 * 20))
+    # 950.6 updates of 0.8 s, the last of which is a whole one.
+    assert run.time_to_train_s == pytest.approx(951 * 16 / 20)
     assert run.energy_kwh == pytest.approx(128 * 0.4 * run.time_to_train_s / 3600)
 
 
@@ -86,7 +87,8 @@ def test_time_is_its_parts() -> None:
     run = train(system(**NUISANCES), "resnet50", 64)
     one = run.update
     parts = one.compute_s + one.communication_s + one.straggler_s + one.input_s
-    training_s = run.epochs * 86_524 / run.images_per_s
+    assert run.updates == math.ceil(90 * 86_524 / 1024)
+    training_s = run.updates * 1024 / run.images_per_s
     assert run.updates * parts == pytest.approx(training_s)
     assert run.time_to_train_s == pytest.approx(training_s + run.evaluation_s + 30)
     assert run.evaluation_s == pytest.approx(90 * 10_000 / 64 * (0.1 / 16 + 1 / 20) / 3)
@@ -183,6 +185,41 @@ def test_workers_without_an_image_each_are_refused() -> None:
     with pytest.raises(UsageError, match="take 100 workers at most") as caught:
         train(system(), "resnet50", 128, batch=100)
     assert caught.value.code == "plan-batch"
+
+
+def test_a_batch_beyond_an_epoch_is_refused() -> None:
+    with pytest.raises(UsageError, match="a batch of 262,144, and an epoch only 86,524") as caught:
+        train(system(), "resnet50", 16384, epochs=1)
+    assert caught.value.code == "plan-batch"
+    assert train(system(images=262_144), "resnet50", 16384, epochs=1).updates == 1
+
+
+@pytest.mark.parametrize(
+    ("last", "updates"), [("continues", 951), ("counts", 990), ("dropped", 900)]
+)
+def test_the_last_batch_of_an_epoch_is_filled_counted_or_dropped(last: str, updates: int) -> None:
+    run = train(system(last_batch=last), "resnet50", 512)
+    assert run.updates == updates
+    assert run.time_to_train_s == pytest.approx(updates * run.update.whole_s)
+
+
+def test_ranks_beyond_a_node_need_a_link_between_nodes() -> None:
+    alone = system(between=None)
+    assert train(alone, "resnet50", 4).workers == 4
+    for algorithm in ("ring", "halving-doubling", "tree", "hierarchical"):
+        with pytest.raises(UsageError, match=r"take 4 at most, or give --set between") as caught:
+            train(alone.model_copy(update={"algorithm": algorithm}), "resnet50", 5)
+        assert caught.value.code == "plan-link"
+
+
+def test_ranks_of_a_node_share_its_link_in_halving_and_doubling() -> None:
+    one = system(
+        algorithm="halving-doubling",
+        within={"alpha_s": 0.0, "beta_bytes_per_s": 1e300},
+        between={"alpha_s": 0.0, "beta_bytes_per_s": 12.5e9},
+    )
+    # What leaves a node is 4 n (1/4 - 1/p) twice, as in a ring of nodes, not n (1/4 - 1/p).
+    assert all_reduce_s(one, 1024, 94e6) == pytest.approx(2 * (1 - 4 / 1024) * 94e6 / 12.5e9)
 
 
 def test_a_system_without_a_rate_is_refused() -> None:

@@ -30,6 +30,17 @@ def test_nothing_is_said_beyond_the_last_point() -> None:
     assert caught.value.code == "plan-epochs-batch"
 
 
+def test_the_batch_that_has_no_published_epochs_is_named() -> None:
+    def found(batch: float, stated: float) -> float:
+        return epochs_for(90, batch, images=86_524, stated_batch=stated, curve=Curve.MLPERF_SCALED)
+
+    with pytest.raises(UsageError, match=r"stated for a batch of 8,192.*give --epochs-batch"):
+        found(128, 8192)
+    with pytest.raises(UsageError, match=r"up to a batch of 4,581 of 86,524 images, not for 8,192"):
+        found(8192, 128)
+    assert found(1024, 128) > 90
+
+
 def test_stated_epochs_hold_at_their_batch_whatever_the_curve() -> None:
     for curve in Curve:
         found = epochs_for(90, 4096, images=1_281_167, stated_batch=4096, curve=curve)

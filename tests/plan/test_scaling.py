@@ -25,7 +25,9 @@ def test_numbers_of_workers_are_read(text: str, workers: tuple[int, ...]) -> Non
     assert workers_in(text) == workers
 
 
-@pytest.mark.parametrize("text", ["", "0", "a", "1..", "..4", "-3", "8..4", "1;2"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "a", "1..", "..4", "-3", "8..4", "1;2", "9" * 400, "1..16777217"]
+)
 def test_what_is_no_number_of_workers_is_refused(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         workers_in(text)

@@ -87,6 +87,39 @@ def test_what_a_doctor_measured_gives_what_it_expects(tmp_path: Path) -> None:
         assert run.efficiency == pytest.approx(known.efficiency, rel=1e-9)
 
 
+def test_ranks_of_one_host_measured_no_link_between_hosts(tmp_path: Path) -> None:
+    path = tmp_path / "doctor.json"
+    path.write_text(json.dumps({**DOCTOR, "ranks": [{"host": "a"}] * 2}), "utf-8")
+    system = read_doctor(path)
+    assert system.between is None
+    assert any(one.startswith("between: assumed: none") for one in system.sources)
+    assert train(system, "resnet18", 2).workers == 2
+    with pytest.raises(UsageError, match="no link between nodes") as caught:
+        train(system, "resnet18", 4)
+    assert caught.value.code == "plan-link"
+    linked = change(system, ["between.alpha_s=5e-5", "between.beta_bytes_per_s=1e9"])
+    assert train(linked, "resnet18", 4).nodes == 2
+    assert linked.sources[-1] == "between.beta_bytes_per_s: given, in place of the above"
+
+
+def test_a_file_that_is_not_there_calibrates_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read: No such file or directory") as caught:
+        read_doctor(tmp_path / "none.json")
+    assert caught.value.code == "plan-calibration"
+    assert "Error" not in str(caught.value)
+
+
+def test_a_system_that_is_written_is_read_back(tmp_path: Path) -> None:
+    from thorax.config import write_effective
+
+    path = tmp_path / "mine.toml"
+    mine = change(find_system("zenith"), rates={"vgg16": 3.0}).model_copy(
+        update={"models": (), "published": ()}
+    )
+    write_effective(mine, path)
+    assert find_system(str(path)) == mine
+
+
 @pytest.mark.parametrize(
     ("broken", "told"),
     [

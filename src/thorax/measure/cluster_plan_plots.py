@@ -19,6 +19,11 @@ _WAYS: Final = {
     "batch grows": (COLOURS[0], "-", "batch grows with the workers"),
     "batch shared": (COLOURS[2], "--", "workers share a batch"),
 }
+_HOW: Final = {
+    "calibrated": "the model fitted to it",
+    "predicted": "predicted",
+    "identity": "follows from another",
+}
 _TIMES: Final = (
     1, 10, 60, 600, 3600, 36_000, 360_000, 3_600_000, 36_000_000,
 )  # fmt: skip
@@ -29,13 +34,13 @@ _SPOKEN: Final = {
 
 
 def cluster_plot(documents: Sequence[Document], *, number: int = 0) -> str:
-    """Return time, and energy or cost, against the number of workers, a column a document."""
+    """Return time, energy and cost, as known, against workers, a column a document."""
     first = documents[0]
-    cost = _cost(first)
+    known = _costs(first)
 
     def draw() -> Figure:
         count = len(documents)
-        kinds = 1 if cost is None else 2
+        kinds = 1 + len(known)
         # One network alone has its pictures beside each other, several have them in columns.
         shape = (kinds, count) if count > 1 else (1, kinds)
         figure = Figure(
@@ -46,23 +51,21 @@ def cluster_plot(documents: Sequence[Document], *, number: int = 0) -> str:
             sharex=True,
             sharey="row" if count > 1 else False,
             squeeze=False,
-            height_ratios=(1.5, 1.0)[: shape[0]],
+            height_ratios=(1.5, 1.0, 1.0)[: shape[0]],
         )
         for place, document in enumerate(documents):
             times, *costs = (panels[:, place] if count > 1 else panels[0])[:kinds]
             _time(times, document)
             times.set_title(_NAMES.get(document["topology"], document["topology"]))
-            for axes in costs:
-                assert cost is not None
-                _curves(axes, document, cost[0])
-            if place == 0:
+            if place == 0 or count == 1:
                 times.set_ylabel("Time to train")
-                for axes in costs:
-                    assert cost is not None
-                    axes.set_ylabel(cost[1])
+            for axes, (key, name) in zip(costs, known, strict=True):
+                _curves(axes, document, key)
+                if place == 0:
+                    axes.set_ylabel(name)
         for axes in panels[-1]:
             axes.set_xlabel("Workers")
-        _legend(figure, first)
+        _legend(figure, documents)
         figure.suptitle(f"{first['title']}: modelled", fontsize=10)
         return figure
 
@@ -74,12 +77,11 @@ def cluster_plot(documents: Sequence[Document], *, number: int = 0) -> str:
     return svg(f"plan-cluster{number}", f"Modelled, {first['title']}: {spoken}.", draw)
 
 
-def _cost(document: Document) -> tuple[str, str] | None:
-    """Return the key and the words of what a run costs, None where neither is known."""
+def _costs(document: Document) -> list[tuple[str, str]]:
+    """Return the keys and the words of what is known of the cost of a run."""
     row = document["rows"][0]
-    if row["cost"] is not None:
-        return "cost", "Cost"
-    return ("energy_kwh", "Energy, kWh") if row["energy_kwh"] is not None else None
+    kinds = (("energy_kwh", "Energy, kWh"), ("cost", "Cost"))
+    return [(key, name) for key, name in kinds if row[key] is not None]
 
 
 def _time(axes: Axes, document: Document) -> None:
@@ -116,11 +118,7 @@ def _curves(axes: Axes, document: Document, key: str) -> None:
                 )  # fmt: skip
     for point in document["published"]:
         if point.get(key) is not None:
-            axes.plot(
-                point["workers"], point[key], "o", ms=5.5, zorder=5, color=COLOURS[3],
-                markeredgewidth=1.3,
-                markerfacecolor="none" if point["how"] == "calibrated" else COLOURS[3],
-            )  # fmt: skip
+            axes.plot(point["workers"], point[key], zorder=5, **_marker(point["how"]))
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.xaxis.set_major_locator(LogLocator(base=8))
@@ -130,7 +128,21 @@ def _curves(axes: Axes, document: Document, key: str) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_minor_locator(NullLocator())
         axis.set_minor_formatter(NullFormatter())
+    # Room for the label of the last number of workers.
+    axes.margins(x=0.09)
     axes.grid()
+
+
+def _marker(how: str) -> dict[str, Any]:
+    """Return how a published figure is drawn that the model was fitted to, predicts, or implies."""
+    return {
+        "marker": "D" if how == "identity" else "o",
+        "linestyle": "none",
+        "ms": 5.5,
+        "color": COLOURS[3],
+        "markeredgewidth": 1.3,
+        "markerfacecolor": COLOURS[3] if how == "predicted" else "none",
+    }
 
 
 def _ways(document: Document) -> list[tuple[str, list[Mapping[str, Any]]]]:
@@ -141,8 +153,9 @@ def _ways(document: Document) -> list[tuple[str, list[Mapping[str, Any]]]]:
     ]
 
 
-def _legend(figure: Figure, document: Document) -> None:
+def _legend(figure: Figure, documents: Sequence[Document]) -> None:
     axes = figure.axes[0]
+    document = documents[0]
 
     def entry(name: str, line: str, colour: str, **style: Any) -> None:  # noqa: ANN401
         axes.plot([], [], line, color=colour, label=name, **style)
@@ -154,9 +167,10 @@ def _legend(figure: Figure, document: Document) -> None:
         entry(f"{name} ({batch:,.0f}{' each' if way == 'batch grows' else ''})", line, colour)
     entry("ideal", ":", INK, lw=1.1)
     entry("doubling stops paying", "X", INK, ms=7)
-    if document["published"]:
-        rates = any(point["computed"] for point in document["published"])
-        name = "published as a rate" if rates else "published"
-        entry(f"{name}, the model fitted to it", "o", COLOURS[3], markerfacecolor="none")
-        entry(f"{name}, predicted", "o", COLOURS[3])
+    points = [point for one in documents for point in one["published"]]
+    rates = any(point["computed"] for point in points)
+    name = "published as a rate" if rates else "published"
+    for how, words in _HOW.items():
+        if any(point["how"] == how for point in points):
+            axes.plot([], [], label=f"{name}, {words}", **_marker(how))
     figure.legend(loc="outside lower center", ncols=3)

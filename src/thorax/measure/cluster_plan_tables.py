@@ -56,6 +56,11 @@ def _plan(document: Document) -> Table:
     rows = document["rows"]
     epochs = next(text for text in reversed(document["sources"]) if text.startswith("epochs: "))
     told = [*map(stops_text, document["stops_paying"]), f"{epochs[0].upper()}{epochs[1:]}."]
+    if rows[0]["energy_kwh"] is None:
+        told.append("No energy: the watts of a node are not known; give --node-power.")
+    if document.get("predictions_left_out"):
+        left_out = str(document["predictions_left_out"])
+        told.append(f"{left_out[0].upper()}{left_out[1:]}.")
     return dense(
         Table(
             f"{document['topology']} on {document['title']}: {MODELLED}",
@@ -104,9 +109,21 @@ def _places(document: Document) -> Table:
                 for row in rows
             ),
             (True,) * len(rows),
+            _jitter_text(document),
             modelled=True,
         )
     )  # fmt: skip
+
+
+def _jitter_text(document: Document) -> str:
+    """Return what the column of stragglers rests on."""
+    jitter = float(document["inputs"]["jitter"])
+    if not jitter:
+        return ""
+    text = f"Stragglers: passes are taken to vary by {jitter:.0%} (one deviation)."
+    if any(one.startswith("jitter: calibrated") for one in document["sources"]):
+        text += " Found from a loss: it stands for any loss that grows like theirs."
+    return text
 
 
 def predictions_table(rows: Iterable[Mapping[str, Any]]) -> Table:
@@ -115,7 +132,7 @@ def predictions_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     free = sorted({int(row["free_numbers"]) for row in kept})
     return Table(
         f"Published and modelled, {' or '.join(map(str, free))} free numbers",
-        ("Network", "Workers", "Batch", "", "Published", "Modelled", "Error", "How"),
+        ("Network", "Workers", "Batch", "", "Published", "Modelled", "Error", "Linear", "How"),
         tuple(
             (
                 str(row["topology"]),
@@ -125,13 +142,15 @@ def predictions_table(rows: Iterable[Mapping[str, Any]]) -> Table:
                 _figure(row["published"]),
                 _figure(row["modelled"]),
                 "" if row["how"] == "calibrated" else f"{row['error']:+.1%}",
+                f"{row['linear_error']:+z.1%}",
                 str(row["how"]),
             )
             for row in kept
         ),
         tuple(row["how"] != "calibrated" for row in kept),
         "* assumed: the source gives no batch. A calibrated row is no prediction; an identity "
-        "follows from another row by arithmetic alone.",
+        "follows from another row by arithmetic alone. Linear: the error if ranks only added up "
+        "from the first calibrated row on.",
     )
 
 

@@ -15,6 +15,7 @@ from thorax.collectives import (
     ALGORITHMS,
     HIERARCHICAL,
     expected_lateness,
+    halving_doubling_nodes_s,
     hierarchical_s,
     lateness,
     send_buckets,
@@ -68,7 +69,7 @@ class Run:
         time_to_train_s: of the whole run.
         energy_kwh: of the nodes, None if their power is not known.
         update: one of its updates.
-        updates: how many.
+        updates: how many, whole ones.
     """
 
     topology: str
@@ -84,7 +85,7 @@ class Run:
     time_to_train_s: float
     energy_kwh: float | None
     update: Update
-    updates: float
+    updates: int
 
     @property
     def epoch_s(self) -> float:
@@ -146,8 +147,26 @@ def rank_images_per_s(system: System, topology: str) -> float:
 
 
 def all_reduce_s(system: System, ranks: int, size_bytes: float) -> float:
-    """Return the seconds of one all-reduce over ranks that fill node after node."""
-    within, between = system.within.link, system.between.link
+    """Return the seconds of one all-reduce over ranks that fill node after node.
+
+    A ring, or a tree, over several nodes takes every hop as one between nodes, each of whose links
+    then carries the message of one rank at a time.
+
+    Raises:
+        UsageError: `plan-link` for ranks on several nodes where no link between them is known.
+    """
+    within = system.within.link
+    if ranks <= system.ranks_per_node:
+        between = within
+    elif system.between is None:
+        raise UsageError(
+            "plan-link",
+            f"{system.name} has no link between nodes and {system.ranks_per_node} ranks a node, "
+            f"so nothing is known of {ranks:,} workers; take {system.ranks_per_node} at most, or "
+            "give --set between.alpha_s=... and --set between.beta_bytes_per_s=...",
+        )
+    else:
+        between = system.between.link
     per_node = min(ranks, system.ranks_per_node)
     if system.algorithm == HIERARCHICAL:
         return hierarchical_s(
@@ -157,8 +176,11 @@ def all_reduce_s(system: System, ranks: int, size_bytes: float) -> float:
             ranks_per_node=per_node,
             size_bytes=size_bytes,
         )
-    link = within if ranks <= system.ranks_per_node else between
-    return ALGORITHMS[system.algorithm](link, ranks, size_bytes)
+    if system.algorithm == "halving-doubling":
+        return halving_doubling_nodes_s(
+            within, between, ranks=ranks, ranks_per_node=per_node, size_bytes=size_bytes
+        )
+    return ALGORITHMS[system.algorithm](between, ranks, size_bytes)
 
 
 def update(system: System, topology: str, *, ranks: int, images: float) -> Update:
@@ -214,7 +236,8 @@ def train(
         epochs: exactly so many, instead of the system's and their curve.
 
     Raises:
-        UsageError: `plan-batch` for less than an image a worker; as `update` and `epochs_for`.
+        UsageError: `plan-batch` for less than an image a worker, or more than an epoch has; as
+            `update` and `epochs_for`.
     """
     each = system.batch_per_worker if batch_per_worker is None else batch_per_worker
     total = each * workers if batch is None else batch
@@ -224,6 +247,13 @@ def train(
             "plan-batch",
             f"a batch of {total:,.0f} leaves {workers:,} workers less than an image each; take "
             f"{total:,.0f} workers at most",
+        )
+    if total > system.images:
+        raise UsageError(
+            "plan-batch",
+            f"{workers:,} workers have a batch of {total:,.0f}, and an epoch only "
+            f"{system.images:,} images; take at most {system.images / workers:,.4g} images a "
+            "worker, or fewer workers",
         )
     one = update(system, topology, ranks=workers, images=images)
     alone_images = images if batch is None else total
@@ -241,7 +271,8 @@ def train(
         else epochs
     )
     evaluation_s = count * _evaluation_s(system, topology, workers, images)
-    time_s = count * system.images / rate + evaluation_s + system.start_up_s
+    updates = _updates(system, count, total)
+    time_s = updates * one.whole_s + evaluation_s + system.start_up_s
     nodes = math.ceil(workers / system.ranks_per_node)
     power_w = system.node_power_w
     return Run(
@@ -258,8 +289,19 @@ def train(
         time_to_train_s=time_s,
         energy_kwh=None if power_w is None else nodes * power_w * time_s / 3.6e6,
         update=one,
-        updates=count * system.images / total,
+        updates=updates,
     )
+
+
+def _updates(system: System, epochs: float, batch: float) -> int:
+    """Return the updates of a run; a run that is cut within one takes the whole of it."""
+    # Quotients may come out a hair above the whole number that they are.
+    an_epoch = system.images / batch
+    if system.last_batch == "counts":
+        an_epoch = math.ceil(an_epoch - 1e-9)
+    elif system.last_batch == "dropped":
+        an_epoch = math.floor(an_epoch + 1e-9)
+    return math.ceil(epochs * an_epoch - 1e-9)
 
 
 def _evaluation_s(system: System, topology: str, workers: int, images: float) -> float:

@@ -89,4 +89,18 @@ def epochs_for(
     if curve is Curve.CONSTANT:
         return epochs
     ratio = REFERENCE_IMAGES / images if curve is Curve.MLPERF_SCALED else 1.0
+    largest = math.floor(REFERENCE[-1][0] / ratio)
+    if stated_batch > largest:
+        raise UsageError(
+            "plan-epochs-batch",
+            f"the {epochs:g} epochs are stated for a batch of {stated_batch:,.0f}, and {curve} has "
+            f"points up to {largest:,.0f} of {images:,} images; give --epochs-batch, at most that, "
+            "for which they hold",
+        )
+    if batch > largest:
+        raise UsageError(
+            "plan-epochs-batch",
+            f"{curve} has points up to a batch of {largest:,.0f} of {images:,} images, not for "
+            f"{batch:,.0f}; take fewer workers, a smaller batch or --epochs-curve constant",
+        )
     return epochs * reference_epochs(batch * ratio) / reference_epochs(stated_batch * ratio)

@@ -12,7 +12,7 @@ from typing import Final
 from thorax.config import check
 from thorax.errors import UsageError
 from thorax.plan.cluster import train
-from thorax.plan.systems import Fit, Fitted, Model, Published, System
+from thorax.plan.systems import Fit, Fitted, Model, Published, System, Wire
 
 GOAL: Final = 0.1
 """Error of a prediction that is aimed at."""
@@ -39,6 +39,7 @@ class Prediction:
         row: what was published.
         modelled: the same quantity by the model.
         fitted: whether the model was fitted to this row.
+        linear: the same quantity if ranks only added up from the first fitted row on.
     """
 
     system: str
@@ -47,6 +48,7 @@ class Prediction:
     row: Published
     modelled: float
     fitted: bool
+    linear: float
 
     @property
     def error(self) -> float:
@@ -137,6 +139,65 @@ def quantity(system: System, model: Model, row: Published) -> float:
     return found
 
 
+def linear(system: System, model: Model, row: Published) -> float:
+    """Return what a published row would be if ranks only added up from the first fitted row on.
+
+    The naive baseline: no message, wait or cost of an update, and as many products a second for
+    every topology. An efficiency stays that of the fitted row.
+
+    Raises:
+        UsageError: as `solve`.
+    """
+    if not model.fits:
+        return quantity(_bare(system), model, row)
+    start = system.row(model.fits[0].row)
+    if start.quantity == row.quantity == "efficiency":
+        return start.value
+    alone = (Fit(field="images_per_s", row=start.name),)
+    return quantity(_fitted(_bare(system), model, alone), model, row)
+
+
+def _bare(system: System) -> System:
+    """Return a system whose ranks wait for nothing."""
+    free = Wire(alpha_s=0.0, beta_bytes_per_s=1e300)
+    return system.model_copy(
+        update={
+            "within": free, "between": free, "update_s": 0.0, "fixed_s": 0.0, "jitter": 0.0,
+            "input_images_per_s": None,
+        }
+    )  # fmt: skip
+
+
+def compare(
+    system: System, changed: System, epochs: float | None
+) -> tuple[tuple[Prediction, ...], str | None]:
+    """Return the rows to show beside a plan, and in words why any are left out.
+
+    What a model says of published rows holds for the system of these rows: nothing stands beside a
+    plan of another one, and no energy beside one whose nodes draw other watts.
+
+    Args:
+        system: as it was found.
+        changed: that is planned with.
+        epochs: that the plan is given.
+
+    Raises:
+        UsageError: as `solve`.
+    """
+    if not system.models:
+        return (), None
+    solved = ready(system)
+    power = {"node_power_w": solved.node_power_w, "sources": solved.sources}
+    if epochs is not None or changed.model_copy(update=power) != solved:
+        return (), "published figures are left out: options change what they were compared with"
+    rows = tuple(predict(system, system.models[0]))
+    if changed.node_power_w == solved.node_power_w:
+        return rows, None
+    kept = tuple(one for one in rows if one.row.quantity != "energy_kwh")
+    told = "published energies are left out: the watts of a node are others"
+    return kept, None if len(kept) == len(rows) else told
+
+
 def predict(system: System, model: Model) -> list[Prediction]:
     """Return every published row of a system beside what a model says of it.
 
@@ -153,6 +214,7 @@ def predict(system: System, model: Model) -> list[Prediction]:
             row,
             quantity(solved, model, row),
             row.name in fitted,
+            linear(system, model, row),
         )
         for row in system.published
     ]

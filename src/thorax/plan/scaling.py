@@ -15,6 +15,10 @@ WORTH: Final = 0.5
 """Least share of the ideal by which twice the workers must shorten a run to pay, by default."""
 
 
+_MOST_WORKERS: Final = 2**24
+"""That a plan is made for: a slip of the keyboard is no cluster."""
+
+
 def workers_in(text: str) -> tuple[int, ...]:
     """Return numbers of workers from `64`, `1,64,512` or `1..1024`, which doubles; ascending.
 
@@ -31,6 +35,10 @@ def workers_in(text: str) -> tuple[int, ...]:
                 "doubles",
             )
         count, end = int(first), int(last if dots else first)
+        if end > _MOST_WORKERS or count > _MOST_WORKERS:
+            raise UsageError(
+                "plan-workers", f"--workers is {text!r}; give {_MOST_WORKERS:,} at most"
+            )
         while count <= end:
             found.add(count)
             count *= 2
@@ -89,7 +97,11 @@ class Request:
 
 
 def plan_cluster(
-    system: System, request: Request, predictions: Sequence[Prediction] = ()
+    system: System,
+    request: Request,
+    predictions: Sequence[Prediction] = (),
+    *,
+    left_out: str | None = None,
 ) -> dict[str, Any]:
     """Return the JSON document of `thorax plan cluster`.
 
@@ -97,6 +109,7 @@ def plan_cluster(
         system: whose numbers are all known.
         request: what is asked.
         predictions: what its model says of published rows.
+        left_out: why some of these are not given, in words.
 
     Raises:
         UsageError: as `train`.
@@ -133,7 +146,6 @@ def plan_cluster(
             }
         )
         rows += found
-    curve = "epochs: as given" if request.epochs else f"epochs: {ASSUMED[system.epochs_curve]}"
     return {
         "command": "plan cluster",
         "modelled": True,
@@ -141,10 +153,11 @@ def plan_cluster(
         "title": system.title,
         "topology": request.topology,
         "images": system.images,
-        "sources": [*system.sources, curve],
+        "sources": [*system.sources, f"epochs: {_epochs_text(system, request)}"],
         "inputs": system.model_dump(mode="json", exclude={"sources", "models", "published"}),
         "rows": rows,
         "stops_paying": stops,
+        "predictions_left_out": left_out,
         "predictions": [prediction_row(one) for one in predictions],
         "published": [
             _point(system, one)
@@ -152,6 +165,16 @@ def plan_cluster(
             if one.row.topology == request.topology and one.row.quantity != "efficiency"
         ],
     }
+
+
+def _epochs_text(system: System, request: Request) -> str:
+    text = "as given" if request.epochs is not None else ASSUMED[system.epochs_curve]
+    said = tuple(system.sources)
+    if any(one.startswith("epochs: assumed") for one in said) and any(
+        one.startswith("images_per_s: calibrated") for one in said
+    ):
+        text += "; images/s hold if the published runs had the epochs that are assumed of them"
+    return text
 
 
 def _stop(rows: Sequence[dict[str, Any]], worth: float) -> int | None:
@@ -219,6 +242,8 @@ def prediction_row(one: Prediction) -> dict[str, Any]:
         "published": row.value,
         "modelled": one.modelled,
         "error": one.error,
+        "linear": one.linear,
+        "linear_error": one.linear / row.value - 1,
         "how": one.how,
         "source": row.source,
     }

@@ -7,13 +7,14 @@ row is left out of the file, and `thorax.plan.predictions` finds it.
 import difflib
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
 from thorax.collectives import Link
-from thorax.config import Settings, check, load
+from thorax.config import Settings, apply, check, load
 from thorax.errors import DataError, UsageError
 from thorax.plan.epochs import Curve
 
@@ -24,6 +25,10 @@ NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(gt=0)]
 Algorithm = Literal["ring", "halving-doubling", "tree", "hierarchical"]
 Quantity = Literal["time_to_train_s", "epoch_s", "images_per_s", "efficiency", "energy_kwh"]
+_NO_LINK: Final = (
+    "between: assumed: none; all ranks were of one host, so no link of it was measured"
+)
+
 Fitted = Literal["images_per_s", "update_s", "fixed_s", "jitter"]
 
 
@@ -59,6 +64,8 @@ class Model(Settings):
     """Free numbers, each with the row it is taken from, which then is no prediction."""
     note: str = ""
     """What else is taken for granted."""
+    choices: tuple[str, ...] = ()
+    """Decided with all rows known, and so free too, though no number was fitted."""
     changes: dict[str, Any] = Field(default_factory=dict)
     """Fields of the system that differ."""
     workers_batch: Positive | None = None
@@ -116,11 +123,11 @@ class System(Settings):
     forward_share: Annotated[float, Field(gt=0, lt=1)] = 1 / 3
     """Of a pass; the backward pass makes two products for each of the forward pass."""
     algorithm: Algorithm = "ring"
-    """Of the all-reduce; all but hierarchical take every hop as one between nodes."""
+    """Of the all-reduce; ring and tree take every hop as one between nodes."""
     within: Wire
     """Between ranks of a node."""
-    between: Wire
-    """Between nodes."""
+    between: Wire | None = None
+    """Between nodes; without it nothing is said of more ranks than a node has."""
     bucket_mb: Positive = 64.0
     """Of gradients that are exchanged together, MiB."""
     overlap: bool = True
@@ -137,6 +144,8 @@ class System(Settings):
     """Images of a rank in an update, where none are given."""
     images: Count = 86_524
     """Of an epoch."""
+    last_batch: Literal["continues", "counts", "dropped"] = "continues"
+    """Of an epoch: filled from the next epoch, an update like others however few, or left out."""
     evaluation_images: Annotated[int, Field(ge=0)] = 0
     """Forward passes after each epoch, shared by all ranks."""
     epochs: Positive = 90.0
@@ -190,14 +199,23 @@ def read_doctor(path: Path) -> System:
     """Return the system that `thorax doctor cluster --json` measured.
 
     Ranks and links are as fitted there: one kind of link, gradients in even buckets, as its own
-    model has them. It measured no power and no reading of images.
+    model has them. Ranks of one host measured no link between nodes, and the system has none. It
+    measured no power and no reading of images.
 
     Raises:
         DataError: `plan-calibration` for a file that is no such document, or one of one rank,
             which has measured no link.
     """
     try:
-        document = json.loads(path.read_bytes())
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            "plan-calibration",
+            f"{path} cannot be read: {error.strerror}; save what `thorax doctor cluster --json` "
+            "prints, and give that file",
+        ) from error
+    try:
+        document = json.loads(data)
         step = document["step"]
         link = {
             "alpha_s": document["alpha_s"],
@@ -205,6 +223,8 @@ def read_doctor(path: Path) -> System:
         }
         pass_s = step["forward_s"] + step["backward_s"]
         hosts = [rank["host"] for rank in document["ranks"]]
+        apart = len(set(hosts)) > 1
+        links = "within, between" if apart else "within"
         table: dict[str, Any] = {
             "name": path.name,
             "title": f"{len(hosts)} ranks as measured by thorax doctor cluster",
@@ -214,23 +234,24 @@ def read_doctor(path: Path) -> System:
             "jitter": step["jitter"],
             "ranks_per_node": max(hosts.count(host) for host in hosts),
             "within": link,
-            "between": link,
+            **({"between": link} if apart else {}),
             "gradient_bytes": float(step["gradient_bytes"]),
             "bucket_mb": step["gradient_bytes"] / step["buckets"] / 2**20,
             "even": True,
             "images_per_pass": step["images"],
             "batch_per_worker": float(document["images"]),
             "sources": [
-                f"images_per_s, forward_share, jitter, within, between: measured: {path.name}, "
+                f"images_per_s, forward_share, jitter, {links}: measured: {path.name}, "
                 f"{document['topology']} at {document['side']} px in {document['precision']}",
+                *(() if apart else (_NO_LINK,)),
                 "images, epochs: assumed",
             ],
         }
-    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         raise DataError(
             "plan-calibration",
-            f"{path} is no document of `thorax doctor cluster --json` of this version: {error!r}; "
-            "run it again and save what it prints",
+            f"{path} is no document of `thorax doctor cluster --json` of this version; run it "
+            "again and save what it prints",
         ) from error
     if link["alpha_s"] is None:
         raise DataError(
@@ -241,15 +262,30 @@ def read_doctor(path: Path) -> System:
     return check(table, System, str(path))
 
 
-def change(system: System, **given: object) -> System:
-    """Return a system with some fields changed; those that are None stay.
+def change(system: System, settings: Sequence[str] = (), **given: object) -> System:
+    """Return a system with some fields changed, whose sources then say so; those of None stay.
+
+    Args:
+        system: to change.
+        settings: each `key=value` or `table.key=value`, after the fields.
+        given: fields.
 
     Raises:
-        UsageError: `config-value` naming the field and what is allowed.
+        UsageError: `config-override`; `config-key` or `config-value` naming the field and what is
+            allowed.
     """
     fresh = {key: value for key, value in given.items() if value is not None}
-    table = {**system.model_dump(mode="json"), **fresh}
-    return check(table, System, system.name) if fresh else system
+    if not fresh and not settings:
+        return system
+    table = {**system.model_dump(mode="json", exclude_none=True), **fresh}
+    for setting in settings:
+        apply(table, setting)
+    keys = (*fresh, *(setting.partition("=")[0].strip() for setting in settings))
+    table["sources"] = [
+        *table["sources"],
+        *(f"{key}: given, in place of the above" for key in keys),
+    ]
+    return check(table, System, system.name)
 
 
 def buckets_of(system: System, gradient_bytes: float) -> int:
