@@ -80,7 +80,10 @@ def server(
         float | None,
         Option(min=1e-6, max=1e9, help="Find the most images/s whose p99 stays within it."),
     ] = None,
-    images: Annotated[int, Option(min=1000, help="Images simulated for a row.")] = 20000,
+    images: Annotated[int, Option(min=1000, help="Images simulated in a run.")] = 20000,
+    runs: Annotated[
+        int, Option(min=1, max=100, help="Of other arrivals each, whose spread is told.")
+    ] = 5,
     seed: Annotated[int, Option(min=0, help="Of the arrivals.")] = 0,
     energy_price: Annotated[float | None, Option(min=0, max=1e12, help="Of a kWh.")] = None,
     hardware_price: Annotated[
@@ -110,7 +113,7 @@ def server(
 
     readings = _readings(reading)
     limit_s = None if latency_limit_ms is None else latency_limit_ms / 1e3
-    demand = _demand(rate, load, _arrivals(arrivals), limit_s, images, seed)
+    demand = _demand(rate, load, _arrivals(arrivals), limit_s, (images, seed, runs))
     if arrivals == "saturated" and curve is not None:
         raise _saturated("--curve")
     prices = Prices(energy_price, hardware_price, card_price, years, utilization)
@@ -366,8 +369,7 @@ def _demand(
     share: float | None,
     arrivals: "Arrivals",
     limit_s: float | None,
-    images: int,
-    seed: int,
+    simulated: tuple[int, int, int],
 ) -> "Demand":
     """Return what is asked of a server; options that contradict each other are refused."""
     from thorax.plan.outlook import LOAD, Demand
@@ -379,7 +381,7 @@ def _demand(
         for name, value in given.items():
             if value is not None:
                 raise _saturated(name)
-    return Demand(rate, LOAD if share is None else share, arrivals, limit_s, images, seed)
+    return Demand(rate, LOAD if share is None else share, arrivals, limit_s, *simulated)
 
 
 def _saturated(name: str) -> UsageError:

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,34 @@ def test_a_load_gives_watts_and_latency_at_that_load_and_says_what_is_too_much(
     assert status == 0
     assert "never" in out
     assert max(map(len, out.splitlines())) <= 100
+
+
+def test_what_runs_of_other_arrivals_differ_by_is_told(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["plan", "server", "--preset", "r740", "--cards", 1, "--reading", "offload"]
+    words += ["--images", 2000, "--latency-limit-ms", 50]
+
+    def row(*more: object) -> dict[str, Any]:
+        status, out, _ = typed(capfd, monkeypatch, *words, *more, "--json")
+        assert status == 0
+        document = json.loads(out)
+        (found,) = document["rows"]
+        return {"runs": document["runs"], **found}
+
+    spread, alone = row("--runs", 3), [row("--runs", 1, "--seed", seed) for seed in range(3)]
+    assert (spread["runs"], alone[0]["runs"]) == (3, 1)
+    for key in ("p50", "p99"):
+        found = [one["latency_ms"][key] for one in alone]
+        assert spread["latency_ms_range"][key] == pytest.approx([min(found), max(found)])
+        assert spread["latency_ms"][key] == pytest.approx(sum(found) / 3)
+        assert min(found) < max(found)
+    rates = [one["images_per_s_within_limit"] for one in alone]
+    assert spread["images_per_s_within_limit_range"] == [min(rates), max(rates)]
+    assert spread["images_per_s_within_limit"] == pytest.approx(sum(rates) / 3)
+    even = row("--arrivals", "constant")
+    assert even["runs"] == 1
+    assert even["latency_ms_range"]["p99"] == [even["latency_ms"]["p99"]] * 2
 
 
 def test_a_server_that_was_written_is_read_back_the_same(

@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from thorax.durable import write_text
 from thorax.measure.partition_drawing import require_svg
+from thorax.measure.plan_tables import within_text
 from thorax.measure.plots import COLOURS, INK, WIDTH, svg
 from thorax.measure.tables import Document, rate_text
 
@@ -120,6 +121,15 @@ def _latency(axes: Axes, document: Document, curve: Sequence[Mapping[str, Any]])
     known = [row for row in curve if row["latency_ms"] is not None]
     reading, cards = str(curve[0]["reading"]), curve[0]["cards"]
     for key, colour in _QUANTILES:
+        spread = [row["latency_ms_range"][key] for row in known]
+        axes.fill_between(
+            [row["images_per_s"] for row in known],
+            [low for low, _ in spread],
+            [high for _, high in spread],
+            color=colour,
+            alpha=_PALE,
+            lw=0,
+        )
         axes.plot(
             [row["images_per_s"] for row in known],
             [row["latency_ms"][key] for row in known],
@@ -147,9 +157,11 @@ def _latency(axes: Axes, document: Document, curve: Sequence[Mapping[str, Any]])
     if limit is not None:
         axes.axhline(limit, color=INK, lw=0.8, ls=":")
         if within is not None:
+            ends = own["images_per_s_within_limit_range"]
+            axes.plot(ends, [limit] * 2, "-", color=INK, lw=3)
             axes.plot([within], [limit], "D", color=INK, ms=6)
             axes.annotate(
-                f"{rate_text(within)} with p99 within {limit:g} ms",
+                f"{within_text(own)} with p99 within {limit:g} ms",
                 (within, limit),
                 xytext=(-6, 6),
                 textcoords="offset points",

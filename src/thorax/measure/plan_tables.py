@@ -36,7 +36,7 @@ def server_table(document: Document) -> Table:
                     number_text(row["power_w"], ".0f"),
                     number_text(row["images_per_s_per_w"], ".2f"),
                     number_text(row["marginal_images_per_s_per_w"], ".2f"),
-                    *(_latency_text(row["latency_ms"], key) for key in ("p50", "p90", "p99")),
+                    *(_latency_text(row, key) for key in ("p50", "p90", "p99")),
                     str(row["bound_by"]),
                 )
                 for row in rows
@@ -48,11 +48,17 @@ def server_table(document: Document) -> Table:
     )
 
 
-def _latency_text(latency: Mapping[str, Any] | None, key: str) -> str:
+def _latency_text(row: Mapping[str, Any], key: str) -> str:
+    """Return milliseconds; the least and most of all runs where they differ by what is shown."""
+    latency, spread = row["latency_ms"], row.get("latency_ms_range")
     if latency is None:
         return "never"
-    value = float(latency[key])
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+    ends = [latency[key]] if spread is None else spread[key]
+    return "-".join(dict.fromkeys(_ms_text(float(value)) for value in ends))
+
+
+def _ms_text(value: float) -> str:
+    return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
 
 
 def _note(document: Document) -> str:
@@ -79,11 +85,13 @@ def _note(document: Document) -> str:
         if _is_mixed(document)
         else []
     )
+    runs = document.get("runs", 1)
     return " ".join(
         (
             *mixed,
             *told,
             load,
+            *([f"From-to: least and most of {runs} runs of other arrivals."] if runs > 1 else []),
             "Server: images/s of the whole server over its watts. Marginal: what the cards add to "
             "both. Times: full rate over that without cards. `--json` names the source of every "
             "constant.",
@@ -94,6 +102,12 @@ def _note(document: Document) -> str:
 def _is_mixed(document: Document) -> bool:
     """Return whether the network that the cards were planned with is not known to be the CPU's."""
     return " on the CPU, " in document["network"]
+
+
+def within_text(row: Mapping[str, Any]) -> str:
+    """Return images/s within the limit, from the least to the most of all runs."""
+    ends = row.get("images_per_s_within_limit_range") or [row["images_per_s_within_limit"]]
+    return "-".join(dict.fromkeys(rate_text(value) for value in ends))
 
 
 def _cost_table(document: Document) -> Table | None:
@@ -114,7 +128,7 @@ def _cost_table(document: Document) -> Table | None:
                     (
                         "none"
                         if row["images_per_s_within_limit"] is None and limit is not None
-                        else rate_text(row["images_per_s_within_limit"])
+                        else within_text(row)
                     ),
                     number_text(row["energy_kwh_per_million_images"], ".3f"),
                     *(

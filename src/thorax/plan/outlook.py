@@ -12,6 +12,9 @@ from thorax.plan.server import Capacity, Reading, Server, capacity, check_cards
 LOAD: Final = 0.8
 """Share of what a server can do that latency is told at, unless another is asked for."""
 
+RUNS: Final = 5
+"""Runs of one load, unless told otherwise."""
+
 _CURVE: Final = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97)
 """Shares of what a server can do that latency is drawn at."""
 
@@ -26,8 +29,10 @@ class Demand:
         share: of what it can do, 0-1.
         arrivals: how images come.
         limit_s: that p99 is to stay within, None if nobody asks.
-        images: simulated.
-        seed: of the arrivals.
+        images: simulated in a run.
+        seed: of the arrivals of the first run; each further one adds 1.
+        runs: with other arrivals each, whose spread is told; arrivals that are not at random are
+            the same in all, so that one is enough.
     """
 
     images_per_s: float | None = None
@@ -36,6 +41,12 @@ class Demand:
     limit_s: float | None = None
     images: int = IMAGES
     seed: int = 0
+    runs: int = RUNS
+
+    @property
+    def seeds(self) -> range:
+        """Of the runs that differ."""
+        return range(self.seed, self.seed + (self.runs if self.arrivals == "poisson" else 1))
 
 
 _MOST_CARDS: Final = 1024
@@ -111,6 +122,7 @@ def plan_server(
         "latency_limit_ms": None if demand.limit_s is None else 1e3 * demand.limit_s,
         "simulated_images": demand.images,
         "seed": demand.seed,
+        "runs": len(demand.seeds),
         "prices": {
             "energy": prices.energy,
             "hardware": prices.hardware,
@@ -135,15 +147,16 @@ def latency_curve(
     most = capacity(server, cards, reading).images_per_s
     rows = []
     for share in _CURVE:
-        found = _load(server, cards, reading, share * most, demand)
+        runs = _runs(server, cards, reading, share * most, demand)
         rows.append(
             {
                 "cards": cards,
                 "reading": reading.value,
                 "images_per_s": share * most,
                 "load": share,
-                "latency_ms": _latency(found.latency),
-                "power_w": found.power_w,
+                "latency_ms": _latency(runs),
+                "latency_ms_range": _latency_range(runs),
+                "power_w": runs[0].power_w,
             }
         )
     return rows
@@ -155,7 +168,8 @@ def _row(
     most = capacity(server, cards, reading)
     rate = demand.images_per_s
     asked = demand.share * most.images_per_s if rate is None else rate
-    found = _load(server, cards, reading, asked, demand)
+    runs = _runs(server, cards, reading, asked, demand)
+    found = runs[0]
     full = rate is None
     images_per_s = most.images_per_s if full else found.images_per_s
     watts = most.power_w if full else found.power_w
@@ -175,9 +189,10 @@ def _row(
         "bound_by": most.bound_by,
         "overloaded": found.latency is None,
         "latency_at_images_per_s": None if found.latency is None else found.images_per_s,
-        "latency_ms": _latency(found.latency),
+        "latency_ms": _latency(runs),
+        "latency_ms_range": _latency_range(runs),
         "mean_batch": None if found.latency is None else found.batch,
-        "images_per_s_within_limit": _within(server, cards, reading, demand),
+        **_within(server, cards, reading, demand),
         "energy_kwh_per_million_images": None if watts is None else watts / images_per_s / 3.6,
         "cost_per_million_images": {
             "energy": price.energy,
@@ -191,41 +206,69 @@ def _marginal(most: Capacity, found: Outcome, *, full: bool) -> float | None:
     return (most if full else found).marginal_images_per_s_per_w
 
 
-def _within(server: Server, cards: int, reading: Reading, demand: Demand) -> float | None:
+def _within(server: Server, cards: int, reading: Reading, demand: Demand) -> dict[str, Any]:
+    """Return the most images/s within the limit: the mean of all runs, and the least and most.
+
+    None if nobody asks, or if not every run has one.
+    """
+    key = "images_per_s_within_limit"
     if demand.limit_s is None:
-        return None
-    arrivals: Arrivals = "poisson" if demand.arrivals == "saturated" else demand.arrivals
-    return highest_rate(
-        server,
-        cards,
-        reading,
-        demand.limit_s,
-        arrivals=arrivals,
-        images=demand.images,
-        seed=demand.seed,
-    )
+        return {key: None, f"{key}_range": None}
+    found = [
+        highest_rate(
+            server,
+            cards,
+            reading,
+            demand.limit_s,
+            arrivals=demand.arrivals,
+            images=demand.images,
+            seed=seed,
+        )
+        for seed in demand.seeds
+    ]
+    known = [rate for rate in found if rate is not None]
+    if len(known) < len(found):
+        return {key: None, f"{key}_range": None}
+    return {key: sum(known) / len(known), f"{key}_range": [min(known), max(known)]}
 
 
-def _load(
+def _runs(
     server: Server, cards: int, reading: Reading, images_per_s: float, demand: Demand
-) -> Outcome:
-    return load(
-        server,
-        cards,
-        reading,
-        images_per_s,
-        arrivals=demand.arrivals,
-        images=demand.images,
-        seed=demand.seed,
-    )
+) -> list[Outcome]:
+    return [
+        load(
+            server,
+            cards,
+            reading,
+            images_per_s,
+            arrivals=demand.arrivals,
+            images=demand.images,
+            seed=seed,
+        )
+        for seed in demand.seeds
+    ]
 
 
-def _latency(latency: Latency | None) -> dict[str, float] | None:
-    if latency is None:
-        return None
+def _quantiles_ms(latency: Latency) -> dict[str, float]:
     return {
         "mean": 1e3 * latency.mean_s,
         "p50": 1e3 * latency.p50_s,
         "p90": 1e3 * latency.p90_s,
         "p99": 1e3 * latency.p99_s,
     }
+
+
+def _latency(runs: Sequence[Outcome]) -> dict[str, float] | None:
+    """Return the mean over runs of each quantile; None of a load that cannot be kept up."""
+    found = [_quantiles_ms(run.latency) for run in runs if run.latency is not None]
+    if not found:
+        return None
+    return {key: sum(one[key] for one in found) / len(found) for key in found[0]}
+
+
+def _latency_range(runs: Sequence[Outcome]) -> dict[str, list[float]] | None:
+    """Return the least and the most of each quantile over runs."""
+    found = [_quantiles_ms(run.latency) for run in runs if run.latency is not None]
+    if not found:
+        return None
+    return {key: [min(of), max(of)] for key in found[0] for of in [[one[key] for one in found]]}
