@@ -4,6 +4,8 @@ import base64
 import csv
 import importlib.util
 import io
+import itertools
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +14,16 @@ from typing import Any
 
 import pytest
 
-from thorax.measure.buyers_plot import power_plot
-from thorax.measure.buyers_table import ABSENT, buyers_csv, buyers_table, csv_link, offers
+from thorax.measure.buyers_plot import number_places, power_figure, power_plot
+from thorax.measure.buyers_table import (
+    ABSENT,
+    Offer,
+    buyers_csv,
+    buyers_table,
+    csv_link,
+    offers,
+    scopes,
+)
 from thorax.measure.report import write_report
 
 
@@ -128,6 +138,130 @@ def test_a_plan_is_a_modelled_row_of_a_whole_server() -> None:
     assert four.power_modelled
     assert (none.device, four.device) == ("no card, additive", "4 cards, additive")
     assert four.hardware.startswith("Dell EMC PowerEdge R740")
+
+
+def _r740() -> dict[str, Any]:
+    from thorax.plan.outlook import Demand, plan_server
+    from thorax.plan.presets import find_preset
+    from thorax.plan.server import Reading
+
+    readings = (Reading("additive"), Reading("offload"))
+    return plan_server(find_preset("r740"), range(5), readings, demand=Demand(images=300))
+
+
+def test_the_marginal_figure_of_a_plan_can_be_checked_in_its_row() -> None:
+    document = _r740()
+    rows = offers([], (), [document])
+    # Beside the host that computes too; and of cards beside an idle host, all that they answer.
+    alone = {row.device.partition(", ")[2]: row for row in rows if row.device.startswith("no card")}
+    for row in rows:
+        if row.device.startswith("no card"):
+            assert (row.marginal_w, row.marginal_efficiency) == (None, None)
+            continue
+        computes = row.device.endswith("additive")
+        added = row.images_per_s - (alone["additive"].images_per_s if computes else 0)
+        assert row.marginal_w is not None
+        assert added / row.marginal_w == pytest.approx(row.marginal_efficiency)
+        if computes:
+            assert row.power_w == pytest.approx(300 + row.marginal_w)
+    table = buyers_table(rows)
+    assert table is not None
+    for words in ("the CPU computes too", "the CPU only feeds the cards", "Marginal of a plan: "):
+        assert words in table.note
+    assert "Marginal of a run" not in table.note
+    # Its CPU's rate follows from the published ratio: without cards too it is another.
+    assert "by each reading, without cards too" in table.note
+    assert len(alone) == 2
+
+
+def test_without_cards_a_plan_has_one_row_where_all_readings_say_the_same() -> None:
+    document = _r740()
+    bare = [row for row in document["rows"] if not row["cards"]]
+    bare[1].update({key: bare[0][key] for key in ("images_per_s", "power_w")})
+    rows = offers([], (), [document])
+    assert [row.device for row in rows][:2] == ["no card", "1 card, additive"]
+    assert len(rows) == len(document["rows"]) - 1
+    table = buyers_table(rows)
+    assert table is not None
+    assert "without cards too" not in table.note
+
+
+def _metered(source: str, power_w: float) -> dict[str, Any]:
+    document: dict[str, Any] = made_up.powered(made_up.benchmark("int8", 200.0), power_w, 60.0)
+    return document | {"energy_source": source}
+
+
+def test_watts_of_unlike_meters_are_told_apart_and_not_compared() -> None:
+    documents = [
+        _metered("rapl", 90.0),
+        _metered("redfish: PowerControl of bmc", 210.0),
+        _metered("replay: old.jsonl (nvml)", 70.0),
+    ]
+    rows = offers(documents, (), [made_up.server_plan((0, 1))])
+    assert scopes(rows) == {
+        "the processors alone": [1],
+        "the whole machine": [2],
+        "the GPUs alone": [3],
+        "the whole server, planned": [4, 5],
+    }
+    table = buyers_table(rows)
+    assert table is not None
+    assert "W are not of the same: the processors alone in row 1; the whole machine" in table.note
+    assert "planned in rows 4-5. Do not compare W" in table.note
+    assert "meters that do not see the same" in power_plot(rows)
+    # A BMC and a plan both have the whole server.
+    alike = buyers_table(offers(documents[1:2], (), [made_up.server_plan((0, 1))]))
+    assert alike is not None
+    assert "W are" not in alike.note
+    alone = buyers_table(offers(documents[:1], ()))
+    assert alone is not None
+    assert "W are of the processors alone in row 1, not of the machine." in alone.note
+
+
+def _apart(rows: Sequence[Offer]) -> list[tuple[float, float]]:
+    """Return of each number how far it is from its own point and from the nearest other, pixels."""
+    figure = power_figure(rows)
+    figure.draw_without_rendering()
+    found = []
+    for axes in figure.axes:
+        numbers = [text for text in axes.texts if text.get_text().isdecimal()]
+        points = axes.transData.transform([text.xy for text in numbers])  # type: ignore[attr-defined]
+        for place, text in enumerate(numbers):
+            box = text.get_window_extent()
+            middle = ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
+            distances = [math.dist(middle, point) for point in points.tolist()]
+            own = distances.pop(place)
+            found.append((own, min(distances)))
+    return found
+
+
+def test_each_number_of_the_plot_is_nearest_to_its_own_point() -> None:
+    runs = [_metered("redfish: PowerControl of bmc", 310.0), _metered("redfish: a", 330.0)]
+    for plans in ([], [_r740()]):
+        found = _apart(offers(runs, (), plans))
+        assert len(found) == 4 + 18 * len(plans)
+        assert all(own < other for own, other in found)
+
+
+def test_numbers_of_points_on_one_another_do_not_cover_each_other() -> None:
+    points = [(50.0, 50.0), (50.5, 50.0), (51.0, 50.0)]
+    offsets = number_places(points, ["1", "2", "3"], (0, 0, 100, 100))
+    at = [(x + dx, y + dy) for (x, y), (dx, dy) in zip(points, offsets, strict=True)]
+    assert min(math.dist(a, b) for a, b in itertools.combinations(at, 2)) > 5
+    assert all(0 < x < 100 and 0 < y < 100 for x, y in at)
+
+
+def test_servers_and_readings_of_plans_have_colours_of_their_own() -> None:
+    drawn = power_plot(offers([], (), [_r740()]))
+    assert drawn.count("PowerEdge R740") == 2
+    assert "additive" in drawn
+    assert "offload" in drawn
+
+
+def test_a_run_without_images_has_watts_and_no_point() -> None:
+    stalled = {**_metered("rapl", 90.0), "images_per_s": 0.0}
+    assert power_plot(offers([stalled], ())) == ""
+    assert "row 1 200" in power_plot(offers([_metered("rapl", 90.0), stalled], ()))
 
 
 def test_what_all_rows_share_is_said_once() -> None:

@@ -549,3 +549,37 @@ def test_a_run_folder_shows_its_log_and_what_train_printed(tmp_path: Path) -> No
     page = _write(documents, tmp_path)
     assert "nih-run, vgg16_bn, 4 steps, 4 ranks, 250 images/s" in page.text
     assert "mean AUROC 0.810" in page.text
+
+
+def test_a_tuned_benchmark_shows_all_that_was_tried(tmp_path: Path) -> None:
+    tried = [
+        {
+            "model": "m", "precision": "int8", "device": "CPU", "streams": streams, "batch": 4,
+            "images_per_s": rate, "p50_ms": 9.0, "p99_ms": 12.0, "simulated": False,
+            "chosen": rate == 80.0, "reason": "most images per second",
+        }
+        for streams, rate in ((1, 61.5), (2, 80.0))
+    ]  # fmt: skip
+    failed = {**tried[0], "images_per_s": None, "p50_ms": None, "p99_ms": None, "simulated": None}
+    document = {
+        **made_up.benchmark("int8", 80.0),
+        "valid": None,
+        "tuned": {"latency_limit_ms": None},
+        "tried": [*tried, failed],
+    }
+    page = write_report([document], tmp_path / "r.html", title="T").read_text("utf-8")
+    assert "Settings tried in turns" in page
+    assert "chosen: most images per second" in page
+    # No rule of a scenario judged it.
+    assert "measured, valid" not in page
+
+
+def test_plans_of_clusters_stand_there_once_under_ids_of_their_own(tmp_path: Path) -> None:
+    from tests.measure import test_cluster_plan
+
+    plan = test_cluster_plan.planned()
+    documents = [plan, {**plan, "title": "another"}, made_up.server_plan(), made_up.server_plan()]
+    page = write_report(documents, tmp_path / "r.html", title="T").read_text("utf-8")
+    assert page.count(">Training clusters</h2>") == 1
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))

@@ -1,7 +1,7 @@
 """Images per second against watts: what every run of the buyer's table gets out of its power."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from thorax.measure.buyers_table import Offer
+from thorax.measure.buyers_table import Offer, are_alike
 from thorax.measure.plots import COLOURS, INK, WIDTH, svg
 from thorax.measure.tables import PRECISIONS, rate_text
 
@@ -19,8 +19,14 @@ _ROOM: Final = 1.18
 _APART: Final = 0.16
 """Sides of a panel that the ends of two lines of equal efficiency lie apart at least."""
 
-_SIDES: Final = (((5, 4), "left"), ((-5, 4), "right"), ((5, -10), "left"), ((-5, -10), "right"))
-"""Where the numbers of neighbouring points stand, in turn, so that they do not cover each other."""
+_RADII: Final = (9.0, 15.0, 22.0, 30.0)
+"""Printer's points between a point and its number: farther where others are in the way."""
+
+_NEARER: Final = 1.2
+"""So many times as far as its own is any other point from a number at least."""
+
+_DIGIT: Final = (5.2, 8.0)
+"""Width and height of a digit and of what is left free around it, printer's points."""
 
 
 _MARKS: Final = {"measured": "o", "modelled": "D", "planned": "s"}
@@ -56,28 +62,9 @@ def power_plot(rows: Sequence[Offer]) -> str:
     Args:
         rows: as `buyers_table` takes them.
     """
-    panels = [
-        (title, points)
-        for title, points in (
-            ("Whole: all that the meter sees, or the server", _points(rows, "power_w")),
-            ("Marginal: of the load or the cards alone", _points(rows, "marginal_w")),
-        )
-        if points
-    ]
+    panels = _panels(rows)
     if not panels:
         return ""
-
-    def draw() -> Figure:
-        width = WIDTH if len(panels) > 1 else 0.62 * WIDTH
-        figure = Figure(figsize=(width, 4.1), layout="constrained")
-        for place, (title, points) in enumerate(panels):
-            axes = figure.add_subplot(1, len(panels), place + 1)
-            _panel(axes, points)
-            axes.set_title(title, loc="left", pad=16)
-        handles = _handles([point for _, points in panels for point in points])
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)))
-        return figure
-
     spoken = "; ".join(
         f"{title}: "
         + ", ".join(
@@ -87,18 +74,54 @@ def power_plot(rows: Sequence[Offer]) -> str:
         )
         for title, points in panels
     )
-    return svg("power", f"Images per second against watts. {spoken}.", draw)
+    told = f"Images per second against watts. {spoken}."
+    return svg("power", told, lambda: power_figure(rows))
+
+
+def power_figure(rows: Sequence[Offer]) -> Figure:
+    """Return what `power_plot` makes an SVG of; some row has watts."""
+    panels = _panels(rows)
+    inks = _inks([point for _, points in panels for point in points])
+    width = WIDTH if len(panels) > 1 else 0.62 * WIDTH
+    figure = Figure(figsize=(width, 4.3), layout="constrained")
+    for place, (title, points) in enumerate(panels):
+        axes = figure.add_subplot(1, len(panels), place + 1)
+        _panel(axes, points, inks)
+        axes.set_title(title, loc="left", pad=16)
+    handles = _handles([point for _, points in panels for point in points], inks)
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
+    # Where points lie on the paper is known once the rest has its place.
+    figure.draw_without_rendering()
+    for axes, (_, points) in zip(figure.axes, panels, strict=True):
+        _number(axes, points)
+    return figure
+
+
+def _panels(rows: Sequence[Offer]) -> list[tuple[str, list["_Point"]]]:
+    whole = (
+        "Whole: all that the meter sees, or the server"
+        if are_alike(rows)
+        else "Whole: meters that do not see the same (note above)"
+    )
+    return [
+        (title, points)
+        for title, points in (
+            (whole, _points(rows, "power_w")),
+            ("Marginal: of the load or the cards alone", _points(rows, "marginal_w")),
+        )
+        if points
+    ]
 
 
 def _points(rows: Sequence[Offer], key: str) -> list[_Point]:
     return [
         _Point(number, power_w, row.images_per_s, row)
         for number, row in enumerate(rows, 1)
-        if (power_w := getattr(row, key)) is not None and power_w > 0
+        if (power_w := getattr(row, key)) is not None and power_w > 0 and row.images_per_s > 0
     ]
 
 
-def _panel(axes: Axes, points: Sequence[_Point]) -> None:
+def _panel(axes: Axes, points: Sequence[_Point], inks: Mapping[str, str]) -> None:
     right = _ROOM * max(one.power_w for one in points)
     top = _ROOM * max(one.images_per_s for one in points)
     axes.set(xlim=(0, right), ylim=(0, top), xlabel="Power, W", ylabel="Images per second")
@@ -116,8 +139,8 @@ def _panel(axes: Axes, points: Sequence[_Point]) -> None:
             fontsize=7.5,
             annotation_clip=False,
         )
-    for place, one in enumerate(points):
-        colour = _colour(one.row)
+    for one in points:
+        colour = inks[_series(one.row)]
         axes.plot(
             one.power_w,
             one.images_per_s,
@@ -127,15 +150,77 @@ def _panel(axes: Axes, points: Sequence[_Point]) -> None:
             mew=1.6,
             ms=6.5,
         )
-        offset, side = _SIDES[place % len(_SIDES)]
+
+
+def _number(axes: Axes, points: Sequence[_Point]) -> None:
+    """Write the number of each point beside it, nearer to it than to any other point."""
+    scale = 72 / axes.figure.dpi
+    data = [(one.power_w, one.images_per_s) for one in points]
+    where = [(scale * x, scale * y) for x, y in axes.transData.transform(data).tolist()]
+    low, high = axes.transAxes.transform([(0, 0), (1, 1)]).tolist()
+    inside = (scale * low[0], scale * low[1], scale * high[0], scale * high[1])
+    texts = [str(one.number) for one in points]
+    for text, at, offset in zip(texts, data, number_places(where, texts, inside), strict=True):
+        far = math.hypot(*offset) > 1.01 * _RADII[0]
         axes.annotate(
-            str(one.number),
-            (one.power_w, one.images_per_s),
+            text,
+            at,
             xytext=offset,
             textcoords="offset points",
-            ha=side,
+            ha="center",
+            va="center",
             fontsize=8,
+            arrowprops={"arrowstyle": "-", "lw": 0.6, "color": INK, "shrinkA": 0, "shrinkB": 3}
+            if far
+            else None,
         )
+
+
+def number_places(
+    points: Sequence[tuple[float, float]],
+    texts: Sequence[str],
+    inside: tuple[float, float, float, float],
+) -> list[tuple[float, float]]:
+    """Return how far from its point each number stands, all in printer's points.
+
+    Of all sides the one that is farthest from other points and numbers, on the nearest circle where
+    the number covers nothing and has its own point nearest; the best there is where none does.
+
+    Args:
+        points: where they lie.
+        texts: their numbers.
+        inside: left, bottom, right and top that numbers stay within.
+    """
+    taken: list[tuple[float, float, float]] = []
+    found = []
+    for place, (x, y) in enumerate(points):
+        others = [one for number, one in enumerate(points) if number != place]
+        half = _DIGIT[0] * len(texts[place]) / 2
+        best, chosen = (-1, -math.inf), (0.0, _RADII[0])
+        for radius in _RADII:
+            for step in range(16):
+                turn = math.tau * (step + 2) / 16
+                dx, dy = radius * math.cos(turn), radius * math.sin(turn)
+                at = (x + dx, y + dy)
+                apart = min((math.dist(at, one) for one in others), default=math.inf)
+                beside = min((math.dist(at, one[:2]) for one in taken), default=math.inf)
+                clear = all(
+                    abs(at[0] - other) >= half + wide or abs(at[1] - high) >= _DIGIT[1]
+                    for other, high, wide in taken
+                )
+                within = (
+                    inside[0] + half <= at[0] <= inside[2] - half
+                    and inside[1] + _DIGIT[1] / 2 <= at[1] <= inside[3] - _DIGIT[1] / 2
+                )
+                own = apart >= max(_NEARER * radius, half + 5)
+                rank = (2 * own + clear + within, min(apart, beside, 60.0) - radius)
+                if rank > best:
+                    best, chosen = rank, (dx, dy)
+            if best[0] == 4:
+                break
+        taken.append((x + chosen[0], y + chosen[1], half))
+        found.append(chosen)
+    return found
 
 
 def _rays(found: Sequence[float], diagonal: float) -> list[float]:
@@ -161,18 +246,35 @@ def _rays(found: Sequence[float], diagonal: float) -> list[float]:
     return kept
 
 
-def _colour(row: Offer) -> str:
-    stored = row.precision.lower().partition(" ")[0]
-    return COLOURS[PRECISIONS.index(stored) if stored in PRECISIONS else len(PRECISIONS)]
+def _series(row: Offer) -> str:
+    """Return what has a colour of its own: a precision, or a planned server by one reading."""
+    if not row.planned:
+        return row.precision.partition(" ")[0]
+    reading = row.device.partition(", ")[2]
+    return ", ".join(filter(None, (row.hardware, reading)))
 
 
-def _handles(points: Sequence[_Point]) -> list[Line2D]:
+def _inks(points: Sequence[_Point]) -> dict[str, str]:
+    """Return the colour of each series: of a precision its own, of plans what these leave."""
+    runs = {_series(one.row) for one in points if not one.row.planned}
     inks = {
-        one.row.precision.partition(" ")[0]: _colour(one.row) for one in points if one.row.precision
+        name: COLOURS[
+            PRECISIONS.index(name.lower()) if name.lower() in PRECISIONS else len(PRECISIONS)
+        ]
+        for name in dict.fromkeys(_series(one.row) for one in points)
+        if name in runs
     }
+    left = [ink for ink in COLOURS if ink not in inks.values()] or list(COLOURS)
+    plans = dict.fromkeys(_series(one.row) for one in points if one.row.planned)
+    for place, name in enumerate(plans):
+        inks.setdefault(name, left[place % len(left)])
+    return inks
+
+
+def _handles(points: Sequence[_Point], inks: Mapping[str, str]) -> list[Line2D]:
     kinds = [kind for kind in _MARKS if any(one.kind == kind for one in points)]
     return [
-        *(Line2D([], [], color=ink, lw=3, label=name) for name, ink in inks.items()),
+        *(Line2D([], [], color=ink, lw=3, label=name) for name, ink in inks.items() if name),
         *(
             Line2D(
                 [],

@@ -7,12 +7,14 @@ document says is left open, never filled in; how long an emulation takes is offe
 import base64
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from thorax.measure.documents import file_name
 from thorax.measure.modelled import MODELLED, has_model
+from thorax.measure.plan_tables import READINGS
 from thorax.measure.tables import (
     Document,
     Table,
@@ -110,7 +112,7 @@ def offers(
     for document in speed:
         found += [_run(document, judged)] if not document.get("simulated") else []
         found += [_card(document, judged)] if has_model(document) else []
-    found += [_planned(document, row) for document in plans for row in document["rows"]]
+    found += [one for document in plans for one in _planned_rows(document)]
     return sorted(found, key=_rank)
 
 
@@ -132,6 +134,9 @@ def buyers_table(rows: Sequence[Offer]) -> Table | None:
     notes = [
         *shared,
         *(_NOTES[name] for name in kept if name in _NOTES and any(map(kept[name], rows))),
+        *([_MARGINAL] if any(row.marginal_w for row in rows if not row.planned) else []),
+        *_scope_notes(rows),
+        *_plan_notes(rows),
     ]
     if any(row.modelled for row in rows):
         notes.append(
@@ -175,9 +180,89 @@ _COLUMNS: Final[dict[str, Callable[[Offer], str]]] = {
 
 _NOTES: Final = {
     "W": "W: of all that the meter sees, idle included; whole: images/s over these.",
-    "W marginal": "Marginal: what the load adds to idle, or what cards alone draw, without host.",
     "Mean AUROC": "AUROC is of the same artifact, by its digest, in the same arithmetic.",
 }
+
+
+_MARGINAL: Final = (
+    "Marginal of a run: what the load adds to idle; of a modelled card: what its board draws, "
+    "without host."
+)
+
+_SEES: Final = {
+    "rapl": "the processors alone",
+    "nvml": "the GPUs alone",
+    "redfish": "the whole machine",
+    "ipmi": "the whole machine",
+    "racadm": "the whole machine",
+    "plan": "the whole server, planned",
+    "model": "what the model file names",
+}
+"""What a meter sees, by the first word of what a document says of it."""
+
+_PARTS: Final = ("the processors alone", "the GPUs alone")
+_WHOLE: Final = ("the whole machine", "the whole server, planned")
+
+
+def scopes(rows: Sequence[Offer]) -> dict[str, list[int]]:
+    """Return what the watts of rows are of, and the numbers of the rows that have them."""
+    found: dict[str, list[int]] = {}
+    for number, row in enumerate(rows, 1):
+        if row.power_w is not None:
+            # A log has the scope of the meter that it was recorded from.
+            meter = re.sub(r"^replay: .*? \((.*)\)$", r"\1", row.energy_source)
+            name = re.split(r"[:\s]", meter, maxsplit=1)[0]
+            found.setdefault(_SEES.get(name, "what a meter sees that is not known"), []).append(
+                number
+            )
+    return found
+
+
+def are_alike(rows: Sequence[Offer]) -> bool:
+    """Return whether the watts of all rows are of the same, so that they may be compared."""
+    found = scopes(rows)
+    return len(found) < 2 or all(name in _WHOLE for name in found)
+
+
+def _scope_notes(rows: Sequence[Offer]) -> list[str]:
+    found = scopes(rows)
+    told = "; ".join(f"{name} in {_rows_text(numbers)}" for name, numbers in found.items())
+    if not are_alike(rows):
+        return [
+            f"W are not of the same: {told}. Do not compare W or Img/s/W whole between them: what "
+            "a meter does not see costs it nothing."
+        ]
+    return [f"W are of {told}, not of the machine." for name in found if name in _PARTS]
+
+
+def _rows_text(numbers: Sequence[int]) -> str:
+    """Return "row 2", or "rows 1, 4-6"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    told = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+    return f"row{'s' if len(numbers) > 1 else ''} {', '.join(told)}"
+
+
+def _plan_notes(rows: Sequence[Offer]) -> list[str]:
+    """Return what the rows of plans need to be read, where there are any."""
+    planned = [row for row in rows if row.planned]
+    readings = {row.device.partition(", ")[2] for row in planned}
+    notes = [f"{words}." for name, words in READINGS.items() if name in readings]
+    if any(row.marginal_w for row in planned):
+        notes.append(
+            "Marginal of a plan: what its cards add to the images/s and the watts of the same host "
+            "without them, which computes (additive) or idles (offload)."
+        )
+    if sum(row.device.startswith("no card, ") for row in planned) > 1:
+        notes.append(
+            "Where the rate of a CPU follows from a published ratio, it is another by each reading,"
+            " without cards too."
+        )
+    return notes
 
 
 def buyers_csv(rows: Sequence[Offer]) -> str:
@@ -272,6 +357,20 @@ def _card(document: Document, judged: "_Judged") -> Offer:
     )
 
 
+def _planned_rows(document: Document) -> list[Offer]:
+    """Return the rows of a plan; a server without cards once, where all readings say the same."""
+    bare = [row for row in document["rows"] if not row["cards"]]
+    figures = {(row["images_per_s"], row.get("power_w")) for row in bare}
+    same = len(bare) > 1 and len(figures) == 1
+    return [
+        replace(_planned(document, row), device="no card")
+        if same and not row["cards"]
+        else _planned(document, row)
+        for row in document["rows"]
+        if not same or row["cards"] or row is bare[0]
+    ]
+
+
 def _planned(document: Document, row: Mapping[str, Any]) -> Offer:
     """Return a row of a plan: a whole server with so many cards."""
     cards = row["cards"]
@@ -287,6 +386,7 @@ def _planned(document: Document, row: Mapping[str, Any]) -> Offer:
         latency.get("p50"),
         latency.get("p99"),
         row.get("power_w"),
+        row.get("marginal_power_w"),
         efficiency=row.get("images_per_s_per_w"),
         marginal_efficiency=row.get("marginal_images_per_s_per_w"),
         energy_source="plan",

@@ -6,7 +6,7 @@ from typing import Any, Final
 from thorax.measure.modelled import MODELLED
 from thorax.measure.tables import Document, Table, dense, number_text, rate_text
 
-_READINGS: Final = {
+READINGS: Final = {
     "additive": "Additive: the CPU computes too",
     "offload": "Off-load: the CPU only feeds the cards",
 }
@@ -64,7 +64,7 @@ def _ms_text(value: float) -> str:
 def _note(document: Document) -> str:
     told = [
         f"{words}."
-        for name, words in _READINGS.items()
+        for name, words in READINGS.items()
         if any(row["reading"] == name for row in document["rows"])
     ]
     rate = document["offered_images_per_s"]

@@ -43,6 +43,7 @@ from thorax.measure.tables import (
     speed_table,
 )
 from thorax.measure.training import run_line, schedule_table
+from thorax.measure.tune import tuning_table
 
 
 def buyers_section(
@@ -111,6 +112,7 @@ def speed_section(documents: Sequence[Document], optimized: Sequence[Document]) 
         power_table(documents),
         modelled_table(documents),
         *(comparison_table(one["baseline"]) for one in documents if one.get("baseline")),
+        *(tuning_table(one) for one in documents if one.get("tried")),
         artifact_table(optimized) if optimized else None,
         tried_table(optimized),
     ]

@@ -241,6 +241,8 @@ def document(tried: Sequence[Tried], limit_s: float | None) -> dict[str, Any]:
     return {
         **describe_run(best.engine, found),
         "images_per_s": best.images_per_s,
+        # No rule of LoadGen was asked for, and none was kept or broken.
+        "valid": None,
         "tuned": to_tuning(best, limit_s).model_dump(mode="json"),
         "tried": [one.row() for one in tried],
     }

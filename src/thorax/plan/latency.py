@@ -60,6 +60,7 @@ class Outcome:
     power_w: float | None
     cards_power_w: float
     marginal_images_per_s_per_w: float | None
+    marginal_w: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,20 +167,21 @@ def load(
     watts = power_w(server, cards, cpu_load=cpu_load, card_load=card_load)
     both_w = parts_w(server, cards, cpu_load=cpu_load, card_load=card_load)
     beside_w = parts_w(server, 0, cpu_load=computes, card_load=0.0)
-    marginal = None
+    marginal = marginal_w = None
     if cards and both_w is not None and beside_w is not None and both_w > beside_w:
         on_cards = float(np.count_nonzero(run.lanes < cards)) / len(run.lanes)
-        marginal = on_cards * images_per_s / (both_w - beside_w)
+        marginal_w = both_w - beside_w
+        marginal = on_cards * images_per_s / marginal_w
     batch = len(run.arrivals_s) / run.batches
     return Outcome(images_per_s, _latency(run), batch, watts,
-                   cards_power_w(server, cards, card_load), marginal)  # fmt: skip
+                   cards_power_w(server, cards, card_load), marginal, marginal_w)  # fmt: skip
 
 
 def _overloaded(found: Capacity) -> Outcome:
     """Return what a server does that more arrive at than it can answer: all that it can."""
     marginal = found.marginal_images_per_s_per_w
     return Outcome(found.images_per_s, None, 1.0, found.power_w, found.cards_power_w,
-                   marginal)  # fmt: skip
+                   marginal, found.marginal_w)  # fmt: skip
 
 
 def highest_rate(

@@ -186,6 +186,7 @@ def _row(
         "cards_power_w": (most if full else found).cards_power_w,
         "images_per_s_per_w": None if watts is None else images_per_s / watts,
         "marginal_images_per_s_per_w": _marginal(most, found, full=full),
+        "marginal_power_w": (most if full else found).marginal_w,
         "bound_by": most.bound_by,
         "overloaded": found.latency is None,
         "latency_at_images_per_s": None if found.latency is None else found.images_per_s,

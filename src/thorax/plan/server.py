@@ -174,6 +174,7 @@ class Capacity:
         cards_power_w: of all cards.
         marginal_images_per_s_per_w: images/s over watts, both beyond the same host without cards:
             computing under the additive reading, idle under off-load. None without cards.
+        marginal_w: those watts.
     """
 
     cards: int
@@ -184,6 +185,7 @@ class Capacity:
     power_w: float | None
     cards_power_w: float
     marginal_images_per_s_per_w: float | None
+    marginal_w: float | None = None
 
     @property
     def images_per_s(self) -> float:
@@ -281,6 +283,7 @@ def capacity(server: Server, cards: int, reading: Reading) -> Capacity:
         watts,
         cards_power_w(server, cards, card_load),
         marginal,
+        None if both_w is None or host_w is None else both_w - host_w,
     )
 
 
