@@ -258,6 +258,16 @@ def test_servers_and_readings_of_plans_have_colours_of_their_own() -> None:
     assert "offload" in drawn
 
 
+def test_the_legend_lies_within_the_plot() -> None:
+    runs = [_metered("rapl", 90.0), made_up.benchmark("fp11", 612.0, simulated=True)]
+    figure = power_figure(offers(runs, (), [_r740(), made_up.server_plan()]))
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert box.y0 >= 0
+
+
 def test_a_run_without_images_has_watts_and_no_point() -> None:
     stalled = {**_metered("rapl", 90.0), "images_per_s": 0.0}
     assert power_plot(offers([stalled], ())) == ""

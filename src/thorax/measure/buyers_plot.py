@@ -89,7 +89,10 @@ def power_figure(rows: Sequence[Offer]) -> Figure:
         _panel(axes, points, inks)
         axes.set_title(title, loc="left", pad=16)
     handles = _handles([point for _, points in panels for point in points], inks)
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
+    # A handle and its gap take some 50 points, a letter 5.
+    widest = 50 + 5 * max(len(str(one.get_label())) for one in handles)
+    ncols = max(1, min(len(handles), 5, int(72 * width / widest)))
+    figure.legend(handles=handles, loc="outside lower center", ncols=ncols)
     # Where points lie on the paper is known once the rest has its place.
     figure.draw_without_rendering()
     for axes, (_, points) in zip(figure.axes, panels, strict=True):
@@ -251,7 +254,7 @@ def _series(row: Offer) -> str:
     if not row.planned:
         return row.precision.partition(" ")[0]
     reading = row.device.partition(", ")[2]
-    return ", ".join(filter(None, (row.hardware, reading)))
+    return ", ".join(filter(None, (row.hardware or row.model, reading)))
 
 
 def _inks(points: Sequence[_Point]) -> dict[str, str]:
