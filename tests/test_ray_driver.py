@@ -219,7 +219,7 @@ def test_a_cluster_that_will_not_do_is_refused_before_the_first_image(
     with open_archive(tmp_path, *make_plan(tiny_fp32.card, "CPU", files, 16)) as shards:
         digest = plan_digest(tmp_path)
     assert digest is not None
-    card = tiny_fp32.card.card_sha256
+    card = tiny_fp32.card.answers_digest
     job = Job(str(tmp_path), digest, str(tiny_fp32.path), card, threads=1, folder=None)
     asked = {
         "job": asdict(replace(job, **change)),  # type: ignore[arg-type]

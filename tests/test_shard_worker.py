@@ -24,7 +24,7 @@ def job(tiny_fp32: Artifact, phantoms: Path, tmp_path: Path) -> tuple[Job, list[
             out=str(tmp_path / "out"),
             plan=digest,
             model=str(tiny_fp32.path),
-            card=tiny_fp32.card.card_sha256,
+            card=tiny_fp32.card.answers_digest,
             threads=1,
             folder=None,
         )

@@ -136,7 +136,7 @@ def test_another_run_is_told_from_the_one_that_is_there(
         pass
     assert "images (7 there, 6 here), the list of inputs (" in caught.value.message
     assert "--shard-size (3 there, 4 here)" in caught.value.message
-    card = tiny_fp32.card.model_copy(update={"card_sha256": "0" * 64})
+    card = tiny_fp32.card.model_copy(update={"name": "another"})
     with (
         pytest.raises(UsageError, match=r"differs in the model \("),
         open_archive(tmp_path / "out", *make_plan(card, "CPU", SOURCES, 3)),

@@ -165,6 +165,12 @@ class Card(_Frozen):
         parts.append(f"{spec.side} {spec.mean!r} {spec.std!r}")
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
+    @property
+    def answers_digest(self) -> str:
+        """SHA-256 of the card without what `keep_tuning` adds to it: one for the same answers."""
+        plain = self.model_dump(mode="json", exclude={"tuned", "card_sha256"})
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
     def labels_as_set(self) -> LabelSet:
         """Return the finding names as the set they came from."""
         return LabelSet(self.label_set, self.labels)

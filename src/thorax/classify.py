@@ -128,7 +128,8 @@ class Classification:
         if modelled := modelled_table([self.document()]):
             tables.append(modelled)
         if self.counters and counters:
-            tables += [_counter_table(rows) for rows in by_member(self.counters).values()]
+            batch = self.engine.get("batch", 1)
+            tables += [_counter_table(rows, batch) for rows in by_member(self.counters).values()]
         return tables
 
 
@@ -291,11 +292,12 @@ def _sentence(row: dict[str, Any]) -> str:
     return f"none (likeliest: {plain_name(likeliest)} {findings[likeliest]:.2f})"
 
 
-def _counter_table(counters: Sequence[Counter]) -> Table:
+def _counter_table(counters: Sequence[Counter], batch: int) -> Table:
     """Return what ran, in order; a share is that of the times of the same origin.
 
     Args:
         counters: of one engine, not of several that share the work; not empty.
+        batch: images of the inferences that were measured.
     """
     ran = [counter for counter in counters if counter.status == "EXECUTED"]
     totals = {
@@ -318,7 +320,11 @@ def _counter_table(counters: Sequence[Counter]) -> Table:
         (f"Total {origin}", "", "", "", f"{total * 1e3:.3f}", "", origin)
         for origin, total in totals.items()
     ]
-    modelled = "modelled" in totals
+    notes = []
+    if batch > 1:
+        notes.append(f"Measured on {batch} images at a time.")
+    if "modelled" in totals:
+        notes.append("Modelled: computed from the architecture of the card, not read from a clock.")
     whose = f" on {counters[0].member}" if counters[0].member else ""
     return dense(
         Table(
@@ -326,9 +332,7 @@ def _counter_table(counters: Sequence[Counter]) -> Table:
             ("Layer", "Device", "Type", "Kernel", "ms", "Share", "How"),
             tuple(rows),
             tuple(row[-1] == "modelled" for row in rows),
-            "Modelled: computed from the architecture of the card, not read from a clock."
-            if modelled
-            else "",
+            " ".join(notes),
         )
     )
 

@@ -187,8 +187,13 @@ def classify(
         int | None, Option(min=1, help="Images of a shard of --out, 256.")
     ] = None,
     tuned: Annotated[
-        bool, Option("--tuned/--no-tuned", help="Use the setting that benchmark --tune stored.")
-    ] = True,
+        bool | None,
+        Option(
+            "--tuned/--no-tuned",
+            help="Use the setting that benchmark --tune stored; with --out and --async no one is.",
+            show_default="tuned",
+        ),
+    ] = None,
     extension: Extensions = None,
     json: Json = False,
 ) -> None:
@@ -205,6 +210,8 @@ def classify(
     )
     if out is not None:
         _require_apart("--out", {"-pc": counters, "--heatmaps": heatmaps, "--async": requests})
+    asked = tuned or None
+    _require_apart("--tuned", {"--out": out and asked, "--async": requests and asked})
     add_extensions(extension or ())
     with console.progress("classifying", None) as ticker:
         if out is not None:
@@ -235,7 +242,7 @@ def classify(
                 colours=colours,
                 csv_path=csv,
                 requests=requests,
-                tuned=tuned,
+                tuned=tuned is not False,
                 keep_all=json,
                 on_progress=ticker.advance,
             )

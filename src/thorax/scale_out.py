@@ -113,7 +113,15 @@ def classify_archive(
         left = missing(out, shards)
         # The engine is what a document is about, and what cannot be run is refused before Ray.
         engine = compile_pinned(loaded, device, threads)
-        result = Classification(describe(engine))
+        result = Classification(
+            {
+                **describe(engine),
+                "streams": engine.streams,
+                "batch": engine.batch,
+                "tuned": None,
+                "tuned_because": "--out computes each image by one thread, in a batch of its own",
+            }
+        )
         facts = {
             "address": None,
             "nodes": 1,
@@ -185,7 +193,7 @@ def _job(
         out=str(out.absolute()),
         plan=digest,
         model=str(loaded.path.absolute()),
-        card=loaded.card.card_sha256,
+        card=loaded.card.answers_digest,
         threads=threads,
         folder=folder,
         extensions=tuple(extensions),

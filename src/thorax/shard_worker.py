@@ -39,7 +39,7 @@ class Job:
         out: folder of the run, on a file system that all machines share.
         plan: SHA-256 of its plan.
         model: artifact folder.
-        card: SHA-256 of its card.
+        card: `answers_digest` of its card.
         threads: of each actor.
         folder: that names of inputs are relative to; None where none is.
         extensions: `--extension`, as the command took them.
@@ -157,7 +157,7 @@ class Actor:
                 self._refusal = f"{platform.node()} has Thorax {__version__}, not {job.thorax}"
             add_extensions(job.extensions)
             loaded = artifact.load(Path(job.model))
-            if loaded.card.card_sha256 != job.card:
+            if loaded.card.answers_digest != job.card:
                 self._refusal = f"{platform.node()} sees another model in {job.model}"
             self._engine = compile_pinned(loaded, "CPU", job.threads)
         except (ThoraxError, OSError) as error:

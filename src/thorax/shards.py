@@ -49,7 +49,7 @@ class Plan:
     """What is run on what: two runs of the same plan have the same answers.
 
     Attributes:
-        card: SHA-256 of the artifact's card, which has those of its graph and weights.
+        card: `answers_digest` of the artifact's card, which has those of its graph and weights.
         precision: of the artifact.
         device: that computes.
         images: how many inputs there are.
@@ -124,7 +124,7 @@ def make_plan(
     places = (one.store if isinstance(one, StoredImage) else one for one in sources)
     relative = any(not place.is_absolute() for place in places)
     plan = Plan(
-        card=card.card_sha256,
+        card=card.answers_digest,
         precision=card.precision.value,
         device=device,
         images=len(sources),

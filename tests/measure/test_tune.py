@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,14 @@ import pytest
 from thorax.artifact import CARD, Artifact, keep_tuning, load
 from thorax.classify import classify
 from thorax.devices import settings
+from thorax.devices.counters import Counter, CounterTotals
 from thorax.devices.engine import compile
 from thorax.errors import DeviceError, UsageError
 from thorax.measure import tune
 from thorax.measure.tables import Table
 from thorax.measure.tune import Tried, document, tuning_table
 from thorax.predict import Predictor
+from thorax.scale_out import classify_archive
 
 
 @pytest.fixture
@@ -152,3 +155,62 @@ def test_an_image_is_answered_alike_wherever_it_lies_in_a_batch(
     first = [one.findings for one in predictor.stream(files)]
     turned = [one.findings for one in predictor.stream([*files[3:], *files[:3]])]
     assert first == turned[3:] + turned[:3]
+
+
+def test_what_a_layer_cost_is_told_for_one_image_of_a_batch(
+    own: Artifact, phantoms: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A clock by which each layer of each inference takes 12 us, whatever its batch.
+    def fixed(self: CounterTotals) -> list[Counter]:
+        return [Counter("conv", "Convolution", "jit", "EXECUTED", 12e-6, 24e-6, None)]
+
+    monkeypatch.setattr(CounterTotals, "mean", fixed)
+    best = tried(own, 1, 80.0, 0.06)
+    best.batch = 3
+    keep_tuning(own, tune.to_tuning(best, None))
+    files = sorted(phantoms.glob("*.png"))[:3]
+    done = classify(own.path, files, counters=True)
+    (row,) = done.document()["counters"]
+    assert (row["real_ms"], row["cpu_ms"]) == pytest.approx((0.004, 0.008))
+    assert "3 images at a time" in done.tables()[-1].note
+    (row,) = classify(own.path, files, counters=True, tuned=False).document()["counters"]
+    assert row["real_ms"] == pytest.approx(0.012)
+
+
+def test_other_networks_are_not_tuned_beside_each_other(own: Artifact) -> None:
+    for change in (
+        {"topology": "vgg16"},
+        {"labels": ("Nodule",)},
+        {"input": replace(own.card.input, side=96)},
+    ):
+        other = Artifact(own.path, own.card.model_copy(update=change))
+        with pytest.raises(UsageError, match="tune-other") as refused:
+            tune.tune([own, other], ["CPU"], duration_s=0.05)
+        assert next(iter(change)) in refused.value.message
+    made = document([_chosen(own)], None)
+    assert tuning_table(made).columns[0] == "Model"
+
+
+def _chosen(artifact: Artifact) -> Tried:
+    one = tried(artifact, 1, 80.0, 0.06)
+    one.chosen = True
+    return one
+
+
+def test_an_artifact_made_of_a_tuned_one_is_not_tuned(own: Artifact) -> None:
+    from thorax.ir.sealed import open_sealed
+
+    keep_tuning(own, tune.to_tuning(tried(own, 2, 80.0, 0.06), None))
+    assert open_sealed(own.path).card.tuned == ()
+
+
+def test_an_archive_goes_on_after_its_artifact_was_tuned(
+    own: Artifact, phantoms: Path, tmp_path: Path
+) -> None:
+    files = sorted(phantoms.glob("*.png"))[:4]
+    first = classify_archive(own.path, files, tmp_path / "out", shard_size=2)
+    keep_tuning(own, tune.to_tuning(tried(own, 2, 80.0, 0.06), None))
+    again = classify_archive(own.path, files, tmp_path / "out", shard_size=2)
+    assert again.cluster is not None
+    assert again.cluster["shards_resumed"] == 2
+    assert again.rows == first.rows

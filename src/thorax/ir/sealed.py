@@ -16,6 +16,18 @@ from thorax.importers.imported import UNREADABLE, unreadable
 
 _ROUNDED: Final = (Precision.INT8, Precision.BF16, Precision.FP11)
 
+_OF_THE_SOURCE: Final = (
+    "thresholds",
+    "calibration",
+    "accuracy",
+    "auroc_drop",
+    "tried",
+    "tuned",
+    "kept",
+    "files",
+)
+"""What a card says of its own graph alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
@@ -69,7 +81,7 @@ def open_sealed(path: Path, custom: tuple[str, ...] = ()) -> Sealed:
     fresh = {
         name: field.get_default(call_default_factory=True)
         for name, field in Card.model_fields.items()
-        if name in ("thresholds", "calibration", "accuracy", "auroc_drop", "tried", "kept", "files")
+        if name in _OF_THE_SOURCE
     }
     provenance = {**card.provenance, "from": {"digest": card.digest, "precision": card.precision}}
     card = card.model_copy(

@@ -17,14 +17,20 @@ _RUNS: Final = 5
 def count_rows(engine: Engine, *, layers: bool = False) -> list[Counter]:
     """Return the counters of an engine: of cards what is modelled, of others what was measured.
 
+    All times are of one image: those of an inference over the images of its batch.
+
     Args:
         engine: that was profiled; of several that share the work, rows have their member.
         layers: add what each layer of a card takes of its execute time.
     """
-    if engine.members == (engine,):
-        return _rows(engine, layers=layers)
+    alone = engine.members == (engine,)
     return [
-        replace(row, member=member.device)
+        replace(
+            row,
+            real_s=row.real_s / engine.batch,
+            cpu_s=row.cpu_s / engine.batch,
+            member=None if alone else member.device,
+        )
         for member in engine.members
         for row in _rows(member, layers=layers)
     ]

@@ -109,9 +109,11 @@ def tune(
         All that was tried; exactly one is chosen.
 
     Raises:
-        UsageError: `latency-limit` when no setting keeps it, `duration`.
+        UsageError: `latency-limit` when no setting keeps it, `duration`, `tune-other` when the
+            artifacts are not of one network.
         DeviceError, ModelError: when no setting compiles, as the first that does not.
     """
+    _require_one_network(artifacts)
     if not 0 < duration_s < float("inf"):
         raise UsageError("duration", f"duration is {duration_s:g}; it must be above 0 and end")
     if latency_limit_s is not None and not 0 < latency_limit_s < float("inf"):
@@ -126,6 +128,23 @@ def tune(
                 on_progress(1)
     _judge(runs, latency_limit_s)
     return tried
+
+
+def _require_one_network(artifacts: Sequence[Artifact]) -> None:
+    first = artifacts[0]
+    for other in artifacts[1:]:
+        differing = [
+            name
+            for name in ("topology", "labels", "input")
+            if getattr(first.card, name) != getattr(other.card, name)
+        ]
+        if differing:
+            raise UsageError(
+                "tune-other",
+                f"{other.path} ({other.card.topology}) is another network than {first.path} "
+                f"({first.card.topology}), with another {' and another '.join(differing)}; only "
+                "precisions of one network are tuned beside each other: tune each alone",
+            )
 
 
 def settings(artifacts: Sequence[Artifact], devices: Sequence[str]) -> int:
@@ -256,9 +275,20 @@ def tuning_table(document: Mapping[str, Any]) -> Table:
     return dense(
         Table(
             "Settings tried in turns",
-            ("Precision", "Device", "Streams", "Batch", "Images/s", "p50 ms", "p99 ms", "Why"),
+            (
+                "Model",
+                "Precision",
+                "Device",
+                "Streams",
+                "Batch",
+                "Images/s",
+                "p50 ms",
+                "p99 ms",
+                "Why",
+            ),
             tuple(
                 (
+                    row["model"],
                     row["precision"],
                     row["device"],
                     str(row["streams"]),
