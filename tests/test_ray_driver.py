@@ -226,6 +226,7 @@ def test_a_cluster_that_will_not_do_is_refused_before_the_first_image(
         "shards": [(shard.number, shard.offset, shard.images) for shard in shards],
         "address": head,
         "actors": actors,
+        "folder": None,
     }
     with subprocess.Popen(
         [sys.executable, "-m", "thorax.ray_driver"],

@@ -1,7 +1,12 @@
 """Archives in one process, and what is refused before Ray is asked. With Ray: test_ray_driver."""
 
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -159,6 +164,52 @@ def test_a_host_that_is_not_ray_is_told_within_a_time(
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(PeerError, match=r"cluster-unreachable: .*not answer as Ray"):
             classify_archive(tiny_fp32.path, [phantoms], tmp_path / "out", cluster=address)
+
+
+def test_nothing_of_the_folder_it_is_typed_in_is_run_and_a_dead_driver_is_told(
+    tiny_fp32: Artifact, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray")
+    (tmp_path / "driver_here.py").write_text("open('mark', 'w').write('run')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(scale_out, "_DRIVER", "driver_here")
+    before = set(Path("/tmp").glob("thorax-ray-*"))
+    made: list[str] = []
+    mkdtemp = tempfile.mkdtemp
+
+    def note(**options: str) -> str:
+        made.append(mkdtemp(**options))
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", note)
+    # A list of shards longer than a pipe: who writes it notices that nobody reads.
+    files = [sorted(phantoms.glob("*.png"))[0]] * 6000
+    with pytest.raises(PeerError, match="cluster-failed"):
+        classify_archive(tiny_fp32.path, files, tmp_path / "out", cluster="auto", shard_size=1)
+    assert not (tmp_path / "mark").exists()
+    assert made
+    assert Path(made[0]) not in before
+    assert not Path(made[0]).exists()
+
+
+def test_what_a_killed_ray_left_running_is_killed_and_other_processes_are_not(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "thorax-ray-1"
+    folder.mkdir()
+    wait = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    own = {**os.environ, "THORAX_RAY": str(folder)}
+    with (
+        subprocess.Popen([*wait, f"--temp-dir={folder}"], stdin=subprocess.PIPE) as agent,
+        subprocess.Popen(wait, stdin=subprocess.PIPE, env=own) as worker,
+        subprocess.Popen(wait, stdin=subprocess.PIPE) as other,
+    ):
+        scale_out._clear(folder)
+        assert [agent.wait(), worker.wait()] == [-signal.SIGKILL] * 2
+        assert other.poll() is None
+        other.communicate()
+    assert other.returncode == 0
+    assert not folder.exists()
 
 
 def test_an_archive_may_be_answered_by_simulated_cards(

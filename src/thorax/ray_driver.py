@@ -11,7 +11,6 @@ import logging
 import os
 import shutil
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -51,7 +50,14 @@ def main() -> None:
 
     try:
         job = Job(**{**asked["job"], "extensions": tuple(asked["job"]["extensions"])})
-        run(job, asked["shards"], address=asked["address"], actors=asked["actors"], tell=tell)
+        run(
+            job,
+            asked["shards"],
+            address=asked["address"],
+            actors=asked["actors"],
+            folder=asked["folder"],
+            tell=tell,
+        )
         tell({"event": "done"})
     except ThoraxError as error:
         tell({"event": "failed", "code": error.code, "message": error.message})
@@ -69,6 +75,7 @@ def run(
     *,
     address: str | None,
     actors: int | None,
+    folder: str | None,
     tell: Tell,
 ) -> None:
     """Answer shards on actors of a cluster.
@@ -78,6 +85,7 @@ def run(
         shards: number, offset and images of each.
         address: of the cluster; None starts one on this machine for `actors` actors.
         actors: how many; None takes as many as there is room for.
+        folder: empty, of a cluster started here; removed at the end.
         tell: told when the cluster is there, and of each shard.
 
     Raises:
@@ -86,7 +94,7 @@ def run(
     rows = [
         {"number": number, "offset": offset, "images": images} for number, offset, images in shards
     ]
-    with _connected(address, job.threads * (actors or 1)):
+    with _connected(address, job.threads * (actors or 1), folder):
         nodes = [node for node in _nodes() if node["Alive"]]
         room = sum(int(node["Resources"].get("CPU", 0)) // job.threads for node in nodes)
         if room < (actors or 1):
@@ -118,14 +126,13 @@ def run(
 
 
 @contextmanager
-def _connected(address: str | None, processors: int) -> Iterator[None]:
+def _connected(address: str | None, processors: int, folder: str | None) -> Iterator[None]:
     """Join a cluster, or start one on this machine alone and take it down again."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    folder = None
     try:
         if address is None:
-            # Sockets lie below it, and the name of a socket has 107 bytes at most.
-            folder = tempfile.mkdtemp(prefix="thorax-ray-", dir="/tmp")
+            # By this the parent knows all that was started, should this process be killed.
+            os.environ["THORAX_RAY"] = str(folder)
             ray.init(
                 address="local",
                 num_cpus=processors,

@@ -8,9 +8,12 @@ import json
 import os
 import re
 import secrets
+import shutil
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -249,15 +252,18 @@ def _driven(
         "shards": [(shard.number, shard.offset, shard.images) for shard in left],
         "address": None if cluster == AUTO else cluster,
         "actors": actors,
+        # Sockets lie below it, and the name of a socket has 107 bytes at most.
+        "folder": tempfile.mkdtemp(prefix="thorax-ray-", dir="/tmp") if cluster == AUTO else None,
     }
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONSAFEPATH": "1"}
     if cluster == AUTO:
         # Whoever else is on this machine must not run anything there, nor need a file in ~/.ray.
         token = secrets.token_hex(32)
         environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
     with log.open("wb") as said:
         driver = subprocess.Popen(
-            [sys.executable, "-m", _DRIVER],
+            # -P: nothing of the folder that the command was typed in is imported.
+            [sys.executable, "-P", "-m", _DRIVER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=said,
@@ -277,8 +283,10 @@ def _driven(
     timer = threading.Timer(_START_S if cluster == AUTO else _CONNECT_S, give_up)
     timer.start()
     try:
-        driver.stdin.write(json.dumps(asked) + "\n")
-        driver.stdin.flush()
+        # One that died already says so by telling nothing.
+        with suppress(BrokenPipeError):
+            driver.stdin.write(json.dumps(asked) + "\n")
+            driver.stdin.flush()
         yield _events(driver.stdout, timer, late, cluster, log)
         driver.stdin.close()
         driver.wait(_END_S)
@@ -286,6 +294,8 @@ def _driven(
     finally:
         timer.cancel()
         _end(driver)
+        if asked["folder"]:
+            _clear(Path(asked["folder"]))
 
 
 def _events(
@@ -321,6 +331,22 @@ def _events(
         f"Ray's process ended before its time; {log} says why, and the same command goes on where "
         "this one stopped",
     )
+
+
+def _clear(folder: Path) -> None:
+    """Kill what a Ray that was killed left running, and remove its folder.
+
+    Its processes are known by the folder, which all were told: other Rays here are left alone.
+    """
+    named = str(folder).encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if int(process.name) != os.getpid() and (
+                named in (process / "cmdline").read_bytes()
+                or b"THORAX_RAY=" + named in (process / "environ").read_bytes()
+            ):
+                os.kill(int(process.name), signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _end(driver: "subprocess.Popen[str]") -> None:
