@@ -1,17 +1,22 @@
 """Claim: under LoadGen, thorax is as fast as OpenVINO's own asynchronous queue used directly.
 
-    python -m benchmarks.scenarios_against_async_queue ARTIFACT... [--rounds 5] [--seconds 4]
+    python -m benchmarks.scenarios_against_async_queue ARTIFACT... [--rounds 5] [--seconds 3]
 
 The reference is LoadGen around `ov.AsyncInferQueue`, the way an MLPerf backend of OpenVINO is
 written: the query starts requests, their callback completes them. Both run the same compiled graph
 by turns, with the same settings of LoadGen, and its figures are compared: offline samples per
-second; server, at 60 % of the offline rate, completed samples per second and latencies; and by
-halving, the highest rate that keeps a limit of five inferences. Goals: offline 0.97; server within
-3 %.
+second; server, at 82 % of the queue's offline rate, with the same arrivals for both, completed
+samples per second and latencies, where a slower engine has a longer queue; and the highest rate of
+which 99 % keep a limit of five inferences, tried on a grid of 2 % of the offline rate, the same
+rates for both in turns. Goals, of the medians of the ratios of the rounds: offline 0.97; server
+completed and highest rate 0.97 or more, p99 at most 1.10 (*chosen*: the 99th percentile of a few
+hundred answers is no surer). Completed samples per second alone tell little: at a rate below that
+of the engine they are the arrivals.
 """
 
 import argparse
 import math
+import statistics
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,7 +37,11 @@ from thorax.measure.run import Traffic
 
 OFFLINE_GOAL: Final = 0.97
 SERVER_GOAL: Final = 0.03
-PART: Final = 0.6
+PART: Final = 0.82
+P99_GOAL: Final = 1.10
+GRID: Final = tuple(round(0.70 + 0.02 * step, 2) for step in range(16))
+"""Of the offline rate, the rates among which the highest is looked for."""
+PROBE_S: Final = 1.5
 PERCENTS: Final = (50, 90, 99)
 Drive = Callable[[Traffic], dict[str, float]]
 
@@ -84,13 +93,14 @@ def through_thorax(engine: Engine, images: Any) -> Drive:  # noqa: ANN401
 
 
 def highest(drive: Drive, traffic: Traffic) -> float:
-    """Return the highest rate that keeps the limit, to 5 %."""
-    low, high = 0.0, traffic.images_per_s
-    while high - low > 0.05 * high:
-        rate = (low + high) / 2
+    """Return the highest part of a rate that keeps the limit, one of the grid or the step below."""
+    low, high = -1, len(GRID)
+    while high - low > 1:
+        middle = (low + high) // 2
+        rate = GRID[middle] * traffic.images_per_s
         kept = drive(replace(traffic, images_per_s=rate))["result_perf_constraints_met"]
-        low, high = (rate, high) if kept else (low, rate)
-    return low
+        low, high = (middle, high) if kept else (low, middle)
+    return GRID[low] if low >= 0 else GRID[0] - (GRID[1] - GRID[0])
 
 
 def compare(path: Path, *, rounds: int, seconds: float) -> dict[str, Any]:
@@ -105,7 +115,6 @@ def compare(path: Path, *, rounds: int, seconds: float) -> dict[str, Any]:
     limit_s = 5 * float(np.median(busy.latencies_s))
     most = engine.streams + math.ceil(max(1.0, 4 * limit_s) * speed)
     offline = Traffic("offline", seconds, speed)
-    server = Traffic("server", seconds, PART * speed, latency_limit_s=limit_s, most_waiting=most)
     keys = {
         "offline": "result_samples_per_second",
         "completed": "result_completed_samples_per_sec",
@@ -116,12 +125,18 @@ def compare(path: Path, *, rounds: int, seconds: float) -> dict[str, Any]:
         for way in (0, 1) if number % 2 == 0 else (1, 0):
             figures = {**ways[way](offline)}
             found["offline"][way].append(figures[keys["offline"]])
+    queue_rate = statistics.median(found["offline"][1])
+    server = Traffic(
+        "server", seconds, PART * queue_rate, latency_limit_s=limit_s, most_waiting=most
+    )
+    for number in range(rounds):
+        for way in (0, 1) if number % 2 == 0 else (1, 0):
             figures = ways[way](server)
             for name in list(keys)[1:]:
                 found[name][way].append(figures[keys[name]])
-    for number in range(min(3, rounds)):
+    for number in range(rounds):
         for way in (0, 1) if number % 2 == 0 else (1, 0):
-            probe = replace(server, images_per_s=speed, duration_s=min(1.0, seconds))
+            probe = replace(server, images_per_s=queue_rate, duration_s=min(PROBE_S, seconds))
             found["highest"][way].append(highest(ways[way], probe))
     ratios = {name: result.median_ratio(*both) for name, both in found.items()}
     return {
@@ -136,7 +151,9 @@ def compare(path: Path, *, rounds: int, seconds: float) -> dict[str, Any]:
         "ratios": ratios,
         "reached": {
             "offline": ratios["offline"] >= OFFLINE_GOAL,
-            "server": abs(ratios["completed"] - 1) <= SERVER_GOAL,
+            "server": ratios["completed"] >= 1 - SERVER_GOAL
+            and ratios["highest"] >= 1 - SERVER_GOAL
+            and ratios["p99"] <= P99_GOAL,
         },
     }
 
@@ -146,7 +163,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("artifact", type=Path, nargs="+")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4, help="of each run")
+    parser.add_argument("--seconds", type=float, default=3, help="of each run")
     chosen = parser.parse_args()
     rows = [compare(path, rounds=chosen.rounds, seconds=chosen.seconds) for path in chosen.artifact]
     names = list(rows[0]["ratios"])

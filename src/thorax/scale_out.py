@@ -247,13 +247,14 @@ def _driven(
     Raises:
         PeerError: what it failed of.
     """
+    # Sockets lie below it, and the name of a socket has 107 bytes at most.
+    folder = tempfile.mkdtemp(prefix="thorax-ray-", dir="/tmp") if cluster == AUTO else None
     asked = {
         "job": asdict(job),
         "shards": [(shard.number, shard.offset, shard.images) for shard in left],
         "address": None if cluster == AUTO else cluster,
         "actors": actors,
-        # Sockets lie below it, and the name of a socket has 107 bytes at most.
-        "folder": tempfile.mkdtemp(prefix="thorax-ray-", dir="/tmp") if cluster == AUTO else None,
+        "folder": folder,
     }
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONSAFEPATH": "1"}
     if cluster == AUTO:
@@ -294,8 +295,8 @@ def _driven(
     finally:
         timer.cancel()
         _end(driver)
-        if asked["folder"]:
-            _clear(Path(asked["folder"]))
+        if folder:
+            _clear(Path(folder))
 
 
 def _events(
