@@ -49,6 +49,8 @@ def test_every_setting_has_its_turns_and_one_is_chosen(own: Artifact) -> None:
     made = json.loads(json.dumps(document(found, None), allow_nan=False))
     assert made["command"] == "benchmark"
     assert made["images_per_s"] == best.images_per_s
+    assert made["images"] == best.batch * sum(map(len, best.latencies_s))
+    assert made["window_s"] >= 0.1
     assert (made["tuned"]["streams"], made["tuned"]["batch"]) == (made["streams"], made["batch"])
     assert [row["chosen"] for row in made["tried"]].count(True) == 1
     assert all(row["reason"] for row in made["tried"])

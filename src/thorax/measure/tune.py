@@ -40,7 +40,9 @@ class Tried:
         engine: None where it could not be compiled.
         rates: images per second of each round.
         latencies_s: of each inference.
-        begin_s, window_s: of its last round, by `time.perf_counter`.
+        begin_s: of its last round, by `time.perf_counter`.
+        images: counted in all rounds.
+        window_s: of all rounds together, seconds.
         reason: why it was chosen or not.
         chosen: whether it is the best of all.
     """
@@ -53,6 +55,7 @@ class Tried:
     rates: list[float] = field(default_factory=list)
     latencies_s: list[npt.NDArray[np.float64]] = field(default_factory=list)
     begin_s: float = 0.0
+    images: int = 0
     window_s: float = 0.0
     reason: str = ""
     chosen: bool = False
@@ -186,7 +189,9 @@ def _turn(one: Tried, window_s: float) -> None:
     made = timing.keep_busy(one.engine, [noise], window_s)
     one.rates.append(made.inferences * one.batch / made.window_s)
     one.latencies_s.append(made.latencies_s)
-    one.begin_s, one.window_s = made.begin_s, made.window_s
+    one.begin_s = made.begin_s
+    one.images += made.inferences * one.batch
+    one.window_s += made.window_s
 
 
 def _judge(runs: Sequence[Tried], limit_s: float | None) -> None:
@@ -249,7 +254,7 @@ def document(tried: Sequence[Tried], limit_s: float | None) -> dict[str, Any]:
     assert best.engine is not None
     found = Measurement(
         scenario="offline",
-        images=round(best.images_per_s * best.window_s),
+        images=best.images,
         begin_s=best.begin_s,
         window_s=best.window_s,
         latency_s=Quantiles(*(best.quantile_s(part) for part in (0.5, 0.9, 0.99))),
