@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -303,6 +304,16 @@ def keep_tuning(artifact: Artifact, tuning: Tuning) -> Artifact:
     others = tuple(one for one in artifact.card.tuned if key(one) != key(tuning))
     card = artifact.card.model_copy(update={"tuned": (*others, tuning)})
     return Artifact(artifact.path, seal(artifact.path, card))
+
+
+def require_writable(artifact: Artifact) -> None:
+    """Refuse an artifact whose card cannot be written, by trying it in its folder.
+
+    Raises:
+        ModelError: `artifact-unwritable`.
+    """
+    with _writing(artifact.path), tempfile.TemporaryFile(dir=artifact.path):
+        pass
 
 
 def require_place(out: Path) -> None:

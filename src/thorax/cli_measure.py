@@ -357,7 +357,13 @@ def _tune(
             on_progress=ticker.advance,
         )
     document = tune.document(tried, limit_s)
-    console.emit(document, as_json=as_json, show=lambda: console.show(tune.tuning_table(document)))
+    try:
+        tune.keep(tried, limit_s)
+    finally:
+        # What took minutes to measure is shown, whatever becomes of it.
+        console.emit(
+            document, as_json=as_json, show=lambda: console.show(tune.tuning_table(document))
+        )
 
 
 @measure_app.command(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import pytest
 
 from thorax.artifact import CARD, Artifact, keep_tuning, load
 from thorax.classify import classify
+from thorax.cli import _run
 from thorax.devices import settings
 from thorax.devices.counters import Counter, CounterTotals
 from thorax.devices.engine import compile
-from thorax.errors import DeviceError, UsageError
+from thorax.errors import DeviceError, ModelError, UsageError
 from thorax.measure import tune
 from thorax.measure.tables import Table
 from thorax.measure.tune import Tried, document, tuning_table
@@ -59,7 +61,7 @@ def test_every_setting_has_its_turns_and_one_is_chosen(own: Artifact) -> None:
 
 def test_what_is_kept_changes_nothing_that_thresholds_belong_to(own: Artifact) -> None:
     before = own.card
-    tune.tune([own], ["CPU"], duration_s=0.05)
+    tune.keep(tune.tune([own], ["CPU"], duration_s=0.05), None)
     after = load(own.path).card
     assert len(after.tuned) == 1
     assert (after.digest, after.thresholds, after.files) == (
@@ -67,7 +69,7 @@ def test_what_is_kept_changes_nothing_that_thresholds_belong_to(own: Artifact) -
     )  # fmt: skip
     assert after.model_copy(update={"tuned": (), "card_sha256": before.card_sha256}) == before
     # Again, and for another device: one entry a key.
-    tune.tune([load(own.path)], ["CPU", "HETERO:CPU"], duration_s=0.05)
+    tune.keep(tune.tune([load(own.path)], ["CPU", "HETERO:CPU"], duration_s=0.05), None)
     assert [one.device for one in load(own.path).card.tuned] == ["CPU", "HETERO:CPU"]
 
 
@@ -84,14 +86,45 @@ def test_a_card_from_before_has_no_settings_and_is_whole(own: Artifact) -> None:
 def test_the_limit_of_latency_is_kept(own: Artifact) -> None:
     quick, fast = tried(own, 1, 50.0, 0.02), tried(own, 2, 80.0, 0.06)
     tune._judge([quick, fast], 0.03)
+    tune.keep([quick, fast], 0.03)
     assert (quick.chosen, fast.chosen) == (True, False)
     assert fast.reason == "above the limit of latency"
     (kept,) = load(own.path).card.tuned
     assert (kept.streams, kept.latency_limit_ms) == (1, 30)
     with pytest.raises(UsageError) as none:
-        tune._judge([quick, fast], 0.01)
+        tune.keep([quick, fast], 0.01)
     assert none.value.code == "latency-limit"
     assert "20 ms" in none.value.message
+
+
+def test_a_sweep_is_shown_though_no_setting_keeps_the_limit(
+    own: Artifact, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["benchmark", str(own.path), "--tune", "--latency-limit-ms", "1e-6"]
+    command += ["--duration", "0.05"]
+    assert _run([*command, "--json"], debug=False) == 2
+    told = capsys.readouterr()
+    made = json.loads(told.out)
+    assert (made["tuned"], made["valid"], made["latency_limit_ms"]) == (None, None, 1e-6)
+    assert {row["reason"] for row in made["tried"]} == {"above the limit of latency"}
+    assert all(row["images_per_s"] > 0 for row in made["tried"])
+    assert "latency-limit" in told.err
+    assert _run(command, debug=False) == 2
+    assert "nothing is stored" in capsys.readouterr().out
+    assert load(own.path).card.tuned == ()
+
+
+def test_an_artifact_that_cannot_be_written_is_refused_before_the_first_turn(
+    own: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    turns: list[int] = []
+    with pytest.raises(ModelError, match="artifact-unwritable"):
+        tune.tune([own], ["CPU"], duration_s=0.05, on_progress=turns.append)
+    assert not turns
 
 
 def test_of_settings_as_fast_the_soonest_is_chosen(own: Artifact) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import openvino as ov
 
 from thorax import __version__
-from thorax.artifact import Artifact, Tuning, keep_tuning, load
+from thorax.artifact import Artifact, Tuning, keep_tuning, load, require_writable
 from thorax.devices import timing
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
@@ -26,6 +26,10 @@ ROUNDS: Final = 5
 
 _ALIKE: Final = 0.98
 """Settings within 2 % of the fastest are as fast: of them the soonest to answer is chosen."""
+
+
+_STORED: Final = "The best of each artifact and device is in its card."
+_NOT_STORED: Final = "No setting keeps it, and nothing is stored."
 
 
 @dataclass(slots=True, eq=False)
@@ -95,7 +99,7 @@ def tune(
     duration_s: float = 10.0,
     on_progress: Callable[[int], None] | None = None,
 ) -> list[Tried]:
-    """Measure every setting in turns, and store the best of each artifact and device in its card.
+    """Measure every setting in turns, and choose the best; `keep` stores it.
 
     Streams are 1, 2, 4 and so on up to the processors; batches are `BATCHES`. All streams are kept
     busy; the latency is that of an inference from its start, so the limit bounds what an image
@@ -109,11 +113,12 @@ def tune(
         on_progress: called with 1 for each turn of a setting.
 
     Returns:
-        All that was tried; exactly one is chosen.
+        All that was tried; one is chosen, or none where none keeps the limit.
 
     Raises:
-        UsageError: `latency-limit` when no setting keeps it, `duration`, `tune-other` when the
-            artifacts are not of one network.
+        UsageError: `latency-limit` when it is not above 0 or without end, `duration`, `tune-other`
+            when the artifacts are not of one network.
+        ModelError: `artifact-unwritable`, before anything is measured.
         DeviceError, ModelError: when no setting compiles, as the first that does not.
     """
     _require_one_network(artifacts)
@@ -122,6 +127,8 @@ def tune(
     if latency_limit_s is not None and not 0 < latency_limit_s < float("inf"):
         limit_ms = latency_limit_s * 1e3
         raise UsageError("latency-limit", f"limit is {limit_ms:g} ms; it must be above 0 and end")
+    for artifact in artifacts:
+        require_writable(artifact)
     tried = _compile_all(artifacts, devices)
     runs = [one for one in tried if one.engine is not None]
     for number in range(ROUNDS):
@@ -195,27 +202,51 @@ def _turn(one: Tried, window_s: float) -> None:
 
 
 def _judge(runs: Sequence[Tried], limit_s: float | None) -> None:
-    within = [one for one in runs if limit_s is None or one.quantile_s(0.99) <= limit_s]
-    if not within:
-        soonest = min(runs, key=lambda one: one.quantile_s(0.99))
-        raise UsageError(
-            "latency-limit",
-            f"no setting keeps {(limit_s or 0) * 1e3:g} ms; the soonest, {soonest.streams} streams "
-            f"of {soonest.batch}, took {soonest.quantile_s(0.99) * 1e3:.3g} ms; allow more",
-        )
+    within = _within(runs, limit_s)
     for one in runs:
         late = one not in within
         one.reason = "above the limit of latency" if late else "fewer images per second"
+    if not within:
+        return
     best = _best(within)
     best.chosen, best.reason = True, "most images per second"
     if limit_s is not None:
         best.reason += " within the limit"
     if best.images_per_s < max(one.images_per_s for one in within):
         best.reason += ", to 2 %; answers sooner"
-    # Of each artifact and device what is best there is kept, as each may be asked alone.
+
+
+def keep(tried: Sequence[Tried], limit_s: float | None) -> None:
+    """Store the best setting of each artifact and device in its card, as each may be asked alone.
+
+    Args:
+        tried: what `tune` returned.
+        limit_s: as `tune` was told.
+
+    Raises:
+        UsageError: `latency-limit` when no setting keeps it.
+        ModelError: `artifact-unwritable`.
+    """
+    runs = [one for one in tried if one.rates]
+    within = _within(runs, limit_s)
+    if not within:
+        soonest = _soonest(runs)
+        raise UsageError(
+            "latency-limit",
+            f"no setting keeps {(limit_s or 0) * 1e3:g} ms; the soonest, {soonest.streams} streams "
+            f"of {soonest.batch}, took {soonest.quantile_s(0.99) * 1e3:.3g} ms; allow more",
+        )
     for artifact, device in dict.fromkeys((id(one.artifact), one.device) for one in within):
         own = [one for one in within if (id(one.artifact), one.device) == (artifact, device)]
         _keep(_best(own), limit_s)
+
+
+def _within(runs: Sequence[Tried], limit_s: float | None) -> list[Tried]:
+    return [one for one in runs if limit_s is None or one.quantile_s(0.99) <= limit_s]
+
+
+def _soonest(runs: Sequence[Tried]) -> Tried:
+    return min(runs, key=lambda one: one.quantile_s(0.99))
 
 
 def _best(runs: Sequence[Tried]) -> Tried:
@@ -249,8 +280,12 @@ def to_tuning(one: Tried, limit_s: float | None) -> Tuning:
 
 
 def document(tried: Sequence[Tried], limit_s: float | None) -> dict[str, Any]:
-    """Return the JSON document of `thorax benchmark --tune`: that of the chosen, and all tried."""
-    best = next(one for one in tried if one.chosen)
+    """Return the JSON document of `thorax benchmark --tune`: that of the chosen, and all tried.
+
+    Where none was chosen it is that of the soonest, and `tuned` is null.
+    """
+    chosen = next((one for one in tried if one.chosen), None)
+    best = chosen or _soonest([one for one in tried if one.rates])
     assert best.engine is not None
     found = Measurement(
         scenario="offline",
@@ -267,7 +302,8 @@ def document(tried: Sequence[Tried], limit_s: float | None) -> dict[str, Any]:
         "images_per_s": best.images_per_s,
         # No rule of LoadGen was asked for, and none was kept or broken.
         "valid": None,
-        "tuned": to_tuning(best, limit_s).model_dump(mode="json"),
+        "latency_limit_ms": None if limit_s is None else limit_s * 1e3,
+        "tuned": to_tuning(chosen, limit_s).model_dump(mode="json") if chosen else None,
         "tried": [one.row() for one in tried],
     }
 
@@ -275,7 +311,8 @@ def document(tried: Sequence[Tried], limit_s: float | None) -> dict[str, Any]:
 def tuning_table(document: Mapping[str, Any]) -> Table:
     """Return every setting that was tried, and which was chosen."""
     rows = document["tried"]
-    limit_ms = document["tuned"]["latency_limit_ms"]
+    tuned = document["tuned"]
+    limit_ms = (tuned or document)["latency_limit_ms"]
     limit = "no limit of latency" if limit_ms is None else f"99 % within {limit_ms:g} ms"
     return dense(
         Table(
@@ -306,6 +343,6 @@ def tuning_table(document: Mapping[str, Any]) -> Table:
                 for row in rows
             ),
             tuple(bool(row["simulated"]) for row in rows),
-            f"All streams busy, {limit}. The best of each artifact and device is in its card.",
+            f"All streams busy, {limit}. {_STORED if tuned else _NOT_STORED}",
         )
     )
