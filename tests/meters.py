@@ -185,6 +185,7 @@ class Source:
     channels: tuple[Channel, ...] = (Channel("system"),)
     source: str = "redfish: test"
     modelled: bool = False
+    replayed: bool = False
     interval_s: float = 1.0
     told: list[Reading] = field(default_factory=list)
 

@@ -1,25 +1,82 @@
 """`thorax power` and `thorax benchmark --power`, typed as a person types them."""
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import openvino as ov
+import openvino.opset13 as ops
 import pytest
 from tests.bmc import RedfishBmc, redfish_tree
 from tests.meters import program, write_log
 
-from thorax.artifact import Artifact
+from thorax import cli
+from thorax.artifact import XML, Card, Precision, new_folder, seal
+from thorax.measure import power, power_window
 from thorax.measure.meters_replay import Recording
+from thorax.preprocess import InputSpec
 
 MODEL = '[[devices]]\nname = "CPU"\nidle_w = 10.0\nbusy_w = 30.0\nsource = "assumed"\n'
 
 
-def thorax(*words: object) -> "subprocess.CompletedProcess[str]":
-    line = [sys.executable, "-m", "thorax", *map(str, words)]
-    return subprocess.run(line, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+@dataclass
+class Done:
+    """What came of a command."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Command = Callable[..., Done]
+
+
+@pytest.fixture
+def thorax(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run a command line in this process, which has imported everything already."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+
+    def run(*words: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["thorax", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert isinstance(ended.value.code, int)
+        return Done(ended.value.code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of random weights, as an artifact: no training stands before its speed."""
+    image = ops.parameter([-1, 1, 32, 32], np.uint8, name="image")
+    flat = ops.reshape(ops.convert(image, np.float32), ops.constant([0, -1]), True)
+    weights = np.random.default_rng(1).normal(0.0, 1e-4, (1024, 1024)).astype(np.float32)
+    for _ in range(8):
+        flat = ops.matmul(flat, ops.constant(weights), False, False)
+    last = ops.matmul(flat, ops.constant(weights[:, :2].copy()), False, False)
+    answer = ops.sigmoid(last)
+    answer.output(0).set_names({"probability"})
+    image.output(0).set_names({"image"})
+    out = tmp_path_factory.mktemp("network") / "fp32"
+    with new_folder(out) as folder:
+        ov.save_model(ov.Model([answer], [image], "network"), folder / XML, compress_to_fp16=False)
+        seal(
+            folder,
+            Card(
+                name="network-fp32", topology="matmul", label_set="pair",
+                labels=("Mass", "Edema"), input=InputSpec(32, 0.5, 0.25), precision=Precision.FP32,
+                parameters=1, macs=1, size_bytes=0, provenance={},
+            ),
+        )  # fmt: skip
+    return out
 
 
 @pytest.fixture
@@ -29,7 +86,7 @@ def model(tmp_path: Path) -> Path:
     return file
 
 
-def test_list_says_of_every_meter_whether_it_answers() -> None:
+def test_list_says_of_every_meter_whether_it_answers(thorax: Command) -> None:
     done = thorax("power", "list", "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -39,7 +96,9 @@ def test_list_says_of_every_meter_whether_it_answers() -> None:
     assert "replay:FILE" in thorax("power", "list").stdout
 
 
-def test_watch_writes_a_log_whose_energy_is_what_it_said(model: Path, tmp_path: Path) -> None:
+def test_watch_writes_a_log_whose_energy_is_what_it_said(
+    thorax: Command, model: Path, tmp_path: Path
+) -> None:
     log = tmp_path / "log.jsonl"
     words = ("power", "watch", f"modelled:{model}", "--interval", 0.05, "--duration", 0.4)
     done = thorax(*words, "--log", log, "--json")
@@ -76,13 +135,14 @@ def test_watch_ends_with_its_log_written_when_it_is_interrupted(
     assert json.loads(told)["readings"] == len(Recording.read(log).readings)
 
 
-def test_a_replay_is_watched_to_its_end(tmp_path: Path) -> None:
+def test_a_replay_is_watched_to_its_end(thorax: Command, tmp_path: Path) -> None:
     log = write_log(tmp_path / "log.jsonl", [(0.0, 100.0), (0.1, 300.0), (0.3, 300.0)])
     done = thorax("power", "watch", f"replay:{log}", "--interval", 0.02, "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["energy_j"] == pytest.approx(20 + 60, rel=1e-9)
     assert document["energy_source"] == "replay: log.jsonl (redfish: test)"
+    assert document["replayed"] is True
     assert (document["least_w"], document["most_w"]) == (100, 300)
 
 
@@ -107,27 +167,70 @@ def test_a_meter_that_dies_while_watched_ends_the_command_as_a_peer_does(
     assert json.loads(told)["most_w"] == 224
 
 
-def test_watching_nothing_and_an_unknown_meter_are_refused() -> None:
+def test_watching_nothing_and_an_unknown_meter_are_refused(thorax: Command) -> None:
     for meter in ("none", "abacus"):
         done = thorax("power", "watch", meter)
         assert done.returncode == 2
         assert "power-meter" in done.stderr
 
 
-def benchmark(artifact: Artifact, *words: object) -> "subprocess.CompletedProcess[str]":
-    metered = ("--idle-s", 0.3, "--power-interval", 0.02) if "--power" in words else ()
-    return thorax("benchmark", artifact.path, "--duration", 0.6, *metered, *words)
+@pytest.fixture
+def benchmark(thorax: Command, network: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Benchmark the network for a short while, with a meter that is asked often."""
+    monkeypatch.setattr(power, "SETTLE_S", 0.0)
+    # A machine that others use too may leave a meter alone for long.
+    monkeypatch.setattr(power_window, "_SMOOTH_S", 60.0)
+
+    def run(*words: object) -> Done:
+        metered = ("--idle-s", 0.3, "--power-interval", 0.02) if "--power" in words else ()
+        return thorax("benchmark", network, "--duration", 0.6, *metered, *words)
+
+    return run
 
 
-def test_a_benchmark_without_a_meter_has_no_energy(tiny_fp32: Artifact) -> None:
-    document = json.loads(benchmark(tiny_fp32, "--json").stdout)
+def test_a_benchmark_without_a_meter_has_no_energy(benchmark: Command) -> None:
+    document = json.loads(benchmark("--json").stdout)
     for key in ("power_w", "energy_j", "images_per_s_per_w", "power"):
         assert document[key] is None
     assert document["energy_source"] == "none"
 
 
-def test_a_benchmark_with_a_model_says_so_everywhere(tiny_fp32: Artifact, model: Path) -> None:
-    done = benchmark(tiny_fp32, "--power", f"modelled:{model}", "--json")
+def test_a_benchmark_over_a_recorded_log_says_that_it_is_replayed(
+    benchmark: Command, tmp_path: Path
+) -> None:
+    log = write_log(tmp_path / "log.jsonl", [(at / 50, 123.0) for at in range(3000)])
+    done = benchmark("--power", f"replay:{log}", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["power_w"] == pytest.approx(123)
+    assert (document["power"]["replayed"], document["power"]["modelled"]) == (True, False)
+
+
+def test_a_machine_that_tells_0_w_has_no_energy(
+    benchmark: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell = program(tmp_path, monkeypatch, "ipmitool")
+    tell("    Instantaneous power reading:   0 Watts\n", 0)
+    done = benchmark("--power", "ipmi", "--json")
+    assert (done.returncode, done.stdout) == (6, "")
+    assert "meter-answer: the BMC tells 0 W" in done.stderr
+
+
+def test_a_counter_that_stands_still_has_no_energy_and_the_speed_is_kept(
+    benchmark: Command, tmp_path: Path
+) -> None:
+    log = write_log(tmp_path / "log.jsonl", [(at / 50, 5.0) for at in range(3000)], "energy")
+    done = benchmark("--power", f"replay:{log}", "--json")
+    assert done.returncode == 6
+    assert "energy-missing" in done.stderr
+    document = json.loads(done.stdout)
+    assert document["images_per_s"] > 0
+    assert (document["energy_j"], document["power_w"]) == (None, None)
+    assert "did not move" in document["energy_error"]
+
+
+def test_a_benchmark_with_a_model_says_so_everywhere(benchmark: Command, model: Path) -> None:
+    done = benchmark("--power", f"modelled:{model}", "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["energy_source"] == "model: server.toml"
@@ -139,12 +242,12 @@ def test_a_benchmark_with_a_model_says_so_everywhere(tiny_fp32: Artifact, model:
     )
     assert power["marginal_w"] == pytest.approx(power["load_w"] - power["idle_w"])
     assert power["samples"] > 3
-    shown = benchmark(tiny_fp32, "--power", f"modelled:{model}").stdout
+    shown = benchmark("--power", f"modelled:{model}").stdout
     assert "modelled, not measured" in shown
 
 
 def test_a_benchmark_reads_a_bmc_with_its_password_from_a_file(
-    tiny_fp32: Artifact, tmp_path: Path
+    benchmark: Command, tmp_path: Path
 ) -> None:
     word = tmp_path / "word"
     word.write_text("s3cret\n", "utf-8")
@@ -152,13 +255,13 @@ def test_a_benchmark_reads_a_bmc_with_its_password_from_a_file(
     with RedfishBmc(tree, users={"reader": "s3cret"}) as bmc:
         spec = f"redfish:http://reader@{bmc.host}"
         common = ("--power", spec, "--power-insecure", "--json")
-        done = benchmark(tiny_fp32, *common, "--power-password-file", word)
+        done = benchmark(*common, "--power-password-file", word)
         assert done.returncode == 0, done.stderr
         assert not bmc.tokens
-        refused = benchmark(tiny_fp32, *common)
+        refused = benchmark(*common)
         assert (refused.returncode, "power-password" in refused.stderr) == (2, True)
         word.write_text("wrong\n", "utf-8")
-        wrong = benchmark(tiny_fp32, *common, "--power-password-file", word)
+        wrong = benchmark(*common, "--power-password-file", word)
         assert (wrong.returncode, "meter-refused" in wrong.stderr) == (6, True)
     document = json.loads(done.stdout)
     assert document["power_w"] == pytest.approx(150)
@@ -169,7 +272,7 @@ def test_a_benchmark_reads_a_bmc_with_its_password_from_a_file(
 
 
 def test_a_meter_that_dies_on_the_way_loses_the_energy_and_not_the_speed(
-    tiny_fp32: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    benchmark: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program(tmp_path, monkeypatch, "racadm")
     asked = tmp_path / "bin" / "racadm"
@@ -180,7 +283,7 @@ def test_a_meter_that_dies_on_the_way_loses_the_energy_and_not_the_speed(
         "echo '#Realtime.Power=224 W'\n",
         "utf-8",
     )
-    done = benchmark(tiny_fp32, "--power", "racadm", "--json")
+    done = benchmark("--power", "racadm", "--json")
     assert done.returncode == 6
     assert "energy-missing" in done.stderr
     document = json.loads(done.stdout)
@@ -192,10 +295,10 @@ def test_a_meter_that_dies_on_the_way_loses_the_energy_and_not_the_speed(
 
 
 def test_a_log_that_ends_too_early_gives_no_energy_and_status_6(
-    tiny_fp32: Artifact, tmp_path: Path
+    benchmark: Command, tmp_path: Path
 ) -> None:
     log = write_log(tmp_path / "log.jsonl", [(0.0, 100.0), (0.1, 100.0)])
-    done = benchmark(tiny_fp32, "--power", f"replay:{log}", "--json")
+    done = benchmark("--power", f"replay:{log}", "--json")
     assert done.returncode == 6
     assert "ends after 0.10 s" in json.loads(done.stdout)["energy_error"]
 

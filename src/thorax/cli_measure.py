@@ -269,8 +269,8 @@ def benchmark(
             on_progress=ticker.advance,
         )
     energy = sampler.energy(measurement.begin_s, measurement.begin_s + measurement.window_s)
-    document = run.document(engine, measurement, forecast_engine(engine, measure=True))
-    document |= energy.document(measurement.images_per_s)
+    forecast = forecast_engine(engine, measure=True)
+    document = run.document(engine, measurement, forecast, energy)
     comparison = compare(document) if compare else None
     if comparison:
         document["baseline"] = comparison.document()

@@ -216,10 +216,13 @@ def watch(
         finally:
             if written:
                 written.close()
-    document = {**seen.document(opened), "log": str(log) if log else None}
+    kept = written is not None and written.kept
+    document = {**seen.document(opened), "log": str(log) if kept else None}
     console.emit(document, as_json=json, show=lambda: _show(document))
     if sampler.failure and sampler.failure.code != "meter-ended":
         raise sampler.failure
+    if "energy_error" in document:
+        raise PeerError("energy-missing", str(document["energy_error"]))
 
 
 def _follow(

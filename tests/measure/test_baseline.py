@@ -216,7 +216,15 @@ def test_watts_are_compared_where_one_meter_measured_both() -> None:
     told = found.metrics[-1]
     assert (told.name, told.ratio, told.judged) == ("images_per_s_per_w", 0.5, False)
     assert found.verdict == "held"
-    for other in ({"power": {"modelled": True}}, {"energy_source": "redfish"}):
+    replayed = {"modelled": False, "replayed": True}
+    both = compare(run(100.0, power, {"power": replayed}), run(100.0, power, {"power": replayed}))
+    assert [one.name for one in both.metrics] == [one.name for one in found.metrics[:-1]]
+    assert "watts are replayed in one of them, and are not compared" in both.differences
+    for other in (
+        {"power": {"modelled": True}},
+        {"power": replayed},
+        {"energy_source": "redfish"},
+    ):
         found = compare(run(100.0, power), run(100.0, power, other))
         assert all(one.name != "images_per_s_per_w" for one in found.metrics)
         assert any("not compared" in one for one in found.differences)

@@ -90,6 +90,21 @@ def test_measured_speed_over_modelled_watts_is_told_apart() -> None:
     assert "1 200 images/s at 100 W modelled" in power_plot([row])
 
 
+def test_measured_speed_over_watts_of_another_time_is_told_apart() -> None:
+    documents = [made_up.powered(made_up.benchmark("int8", 200.0), 100.0, 60.0) for _ in range(2)]
+    documents[0]["power"]["replayed"] = True
+    rows = offers(documents, ())
+    assert [row.origin for row in rows] == ["measured, W replayed", "measured"]
+    drawn = power_plot(rows)
+    assert "1 200 images/s at 100 W replayed, row 2 200 images/s at 100 W;" in drawn
+    assert "measured, W replayed" in drawn
+
+
+def test_a_run_that_answered_nothing_is_no_point() -> None:
+    document = made_up.powered(made_up.benchmark("int8", 200.0), 100.0, 60.0)
+    assert power_plot(offers([document | {"images_per_s": 0.0}], ())) == ""
+
+
 def test_whole_and_marginal_efficiency_both_stand_there_by_name() -> None:
     documents = [made_up.powered(made_up.benchmark("int8", 200.0), 100.0, 60.0)]
     assert _column(documents, "W") == ["100.0"]

@@ -40,7 +40,7 @@ from thorax.measure.meters_nvml import Nvml
 from thorax.measure.meters_programs import Ipmi, Racadm, dcmi_watts, racadm_watts, run
 from thorax.measure.meters_rapl import Rapl
 from thorax.measure.meters_replay import Log, Recording, Replay
-from thorax.measure.power import Channel, Meter, Reading, Sampler, joules
+from thorax.measure.power import Channel, Meter, Quantity, Reading, Sampler, joules
 
 
 def counted(meter: Meter) -> list[str]:
@@ -88,9 +88,11 @@ def test_dies_of_one_package_that_share_a_name_are_told_apart(tmp_path: Path) ->
 def test_a_counter_that_wraps_between_two_reads_goes_on(tmp_path: Path) -> None:
     zones = Zones(tmp_path)
     zones.add("intel-rapl:0", "package-0", RANGE_UJ - 5_000_000)
-    meter = Rapl(tmp_path)
+    now = {"s": 0.0}
+    meter = Rapl(tmp_path, clock=lambda: now["s"])
     told: list[Reading] = []
     for _ in range(4):
+        now["s"] += 0.1
         zones.count("intel-rapl:0", 3.0)
         told += meter.read()
     assert [one.values[0] for one in told] == pytest.approx([3, 6, 9, 12])
@@ -105,28 +107,57 @@ def test_whatever_a_counter_goes_on_by_less_than_a_turn_is_counted(
     root = tmp_path / str(time.perf_counter_ns())
     zones = Zones(root)
     zones.add("intel-rapl:0", "package-0", start)
-    meter = Rapl(root)
+    now = {"s": 0.0}
+    meter = Rapl(root, clock=lambda: now["s"])
     for step in steps:
+        # As fast as a package may.
+        now["s"] += step / 1e6 / 1000.0
         zones.count("intel-rapl:0", step / 1e6)
         (reading,) = meter.read()
     assert reading.values[0] == pytest.approx(sum(steps) / 1e6, abs=1e-5)
 
 
-def test_an_interval_in_which_it_may_have_wrapped_twice_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interval_in_which_it_may_have_wrapped_twice_is_refused(tmp_path: Path) -> None:
     zones = Zones(tmp_path)
     zones.add("intel-rapl:0", "package-0")
-    meter = Rapl(tmp_path)
-    now_s = time.perf_counter()
-    monkeypatch.setattr(time, "perf_counter", lambda: now_s + 64.0)
+    now = {"s": 7.0}
+    meter = Rapl(tmp_path, clock=lambda: now["s"])
+    now["s"] += 64.0
     zones.count("intel-rapl:0", 10.0)
     assert meter.read()[0].values == pytest.approx((10,))
-    monkeypatch.setattr(time, "perf_counter", lambda: now_s + 64.0 + 66.0)
+    now["s"] += 66.0
     with pytest.raises(PeerError) as refused:
         meter.read()
     assert refused.value.code == "rapl-wrap"
     assert "at least every 66 s" in refused.value.message
+
+
+@pytest.mark.parametrize(("before", "after"), [(5_000_000_000, 1000), (1000, 5_000_000_000)])
+def test_a_counter_that_was_reset_is_no_wrap(tmp_path: Path, before: int, after: int) -> None:
+    zones = Zones(tmp_path, 262_143_328_850)
+    zones.add("intel-rapl:0", "package-0", before)
+    now = {"s": 7.0}
+    meter = Rapl(tmp_path, clock=lambda: now["s"])
+    now["s"] += 0.1
+    zones.set("intel-rapl:0", after)
+    with pytest.raises(PeerError) as refused:
+        meter.read()
+    assert refused.value.code == "rapl-reset"
+    assert f"from {before} to {after} uJ" in refused.value.message
+
+
+def test_a_counter_that_was_reset_ends_the_sampling_without_a_figure(tmp_path: Path) -> None:
+    zones = Zones(tmp_path, 262_143_328_850)
+    zones.add("intel-rapl:0", "package-0", 5_000_000_000)
+    meter = Rapl(tmp_path)
+    with Sampler(meter, 0.01) as sampler:
+        begin_s = time.perf_counter()
+        zones.set("intel-rapl:0", 1000)
+        assert sampler.wait(60)
+        end_s = time.perf_counter()
+    energy = sampler.energy(begin_s, end_s)
+    assert energy.energy_j is None
+    assert "was reset" in str(energy.error)
 
 
 def test_parts_without_a_package_are_no_meter(tmp_path: Path) -> None:
@@ -292,6 +323,7 @@ def test_the_instantaneous_power_of_dcmi_is_read_and_no_other() -> None:
         ("", "nothing"),
         ("Instantaneous power reading: n/a Watts", "n/a"),
         ("\x00\xff" * 5000, "no instantaneous power"),
+        (DCMI.format(state="activated").replace("212", "0"), "tells 0 W"),
     ],
 )
 def test_dcmi_without_a_figure_is_refused(printed: str, why: str) -> None:
@@ -315,6 +347,7 @@ def test_both_forms_of_racadm_are_read() -> None:
         "ERROR: RAC1159 : RACADM subcommand 'get' failed",
         RACADM_SENSORS.replace("224Watts", "NA"),
         RACADM_GET.replace("#Realtime.Power", "#Somewhen.Power"),
+        RACADM_GET.replace("224 W", "0 W"),
     ],
 )
 def test_racadm_without_a_figure_is_refused(printed: str) -> None:
@@ -678,6 +711,11 @@ def damaged(place: int, **changes: object) -> list[dict[str, object]]:
         (damaged(2, values=[-1.0]), "below 0"),
         (damaged(2, values=[1e300]), "without end"),
         (damaged(2, values=["1"]), "no reading"),
+        (damaged(3, energy_j=2.0), "says 2.0 J at its end, and its readings 1.0 J"),
+        (damaged(3, energy_j=-7), "at its end"),
+        (damaged(0, channels=[{"name": "a", "counted": False}]), "no channel that is counted"),
+        (damaged(0, channels=[{"name": "a", "counted": True}] * 2), "a name of their own"),
+        (damaged(0, channels=[{"name": "", "counted": True}]), "a name of their own"),
     ],
 )
 def test_a_log_that_is_damaged_or_goes_back_in_time_is_refused(
@@ -705,6 +743,35 @@ def test_a_count_that_goes_back_and_a_file_that_is_none_are_refused(tmp_path: Pa
         Replay(tmp_path / "none.jsonl")
 
 
+def test_blank_lines_at_the_end_of_a_log_are_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in GOOD) + "\n\n", "utf-8")
+    assert Recording.read(path).energy_j == 1.0
+
+
+def test_a_log_of_0_w_or_of_a_counter_that_stands_still_has_no_energy(tmp_path: Path) -> None:
+    cases = [
+        ("power", [(at, 0.0) for at in range(20)], "told 0 W"),
+        ("energy", [(at, 5.0) for at in range(20)], "did not move"),
+        ("energy", [(at, 3.6e3 * (at // 10)) for at in range(20)], "moved 1 times"),
+    ]
+    for kind, pairs, why in cases:
+        quantity: Quantity = "power" if kind == "power" else "energy"
+        log = write_log(tmp_path / "log.jsonl", [(float(a), b) for a, b in pairs], quantity)
+        with pytest.raises(DataError, match=why):
+            Recording.read(log).document("log.jsonl")
+    # Between two readings of a counter that goes on its energy is interpolated.
+    log = write_log(tmp_path / "log.jsonl", [(0.0, 0.0), (10.0, 1e3), (20.0, 2e3)], "energy")
+    assert Recording.read(log).document("log.jsonl", 2.0, 3.0)["energy_j"] == pytest.approx(100)
+
+
+def test_a_log_in_the_place_of_a_folder_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        Log(tmp_path, Source(), 1.0)
+    assert refused.value.code == "power-log-path"
+    assert not list(tmp_path.parent.glob(".*partial"))
+
+
 def test_a_window_beyond_a_log_is_refused(tmp_path: Path) -> None:
     recording = Recording.read(write_log(tmp_path / "log.jsonl", [(0.0, 1.0), (9.0, 1.0)]))
     for begin_s, end_s in ((-1.0, 2.0), (1.0, 10.0), (5.0, 5.0), (6.0, 5.0)):
@@ -717,7 +784,7 @@ def test_a_window_beyond_a_log_is_refused(tmp_path: Path) -> None:
     "spec",
     [
         "", "abacus", "rapl:0", "none:x", "redfish", "redfish:", "redfish:bmc", "redfish:ftp://bmc",
-        "modelled", "replay:", "ipmi:", "ipmi:a b", "ipmi:user:word@host", "ipmi:-H", "ipmi:h:9x",
+        "modelled", "replay:", "ipmi:", "ipmi:a b", "ipmi:-H", "ipmi:h:9x",
     ],
 )  # fmt: skip
 def test_what_is_no_meter_is_refused_with_what_is(spec: str) -> None:
@@ -726,11 +793,25 @@ def test_what_is_no_meter_is_refused_with_what_is(spec: str) -> None:
     assert refused.value.code in ("power-meter", "power-spec")
 
 
-def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "redfish:https://reader:s3cret@bmc.example", "redfish:https//reader:s3cret@bmc",
+        "redfish:reader:s3cret@bmc", "Redfish:https://reader:s3cret@bmc", "ipmi:root:s3cret@bmc",
+        "ipmi:lanplus://root:s3cret@bmc", "racadm:root:s3cret@idrac", "racadm:root:s3c@ret@idrac",
+    ],
+)  # fmt: skip
+def test_a_password_in_an_address_is_refused_and_not_repeated(spec: str) -> None:
     with pytest.raises(UsageError) as refused:
-        open_meter("redfish:https://reader:s3cret@bmc.example")
+        open_meter(spec)
     assert refused.value.code == "power-password"
-    assert "s3cret" not in refused.value.message
+    assert "s3c" not in refused.value.message
+
+
+def test_what_is_no_meter_is_repeated_by_its_name_alone() -> None:
+    with pytest.raises(UsageError) as refused:
+        open_meter("s3cret-free:x@s3cret")
+    assert "@s3cret" not in refused.value.message
 
 
 @pytest.mark.parametrize("spec", ["redfish:https://reader@bmc", "ipmi:reader@bmc"])

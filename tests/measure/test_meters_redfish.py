@@ -4,6 +4,7 @@ import itertools
 import json
 import logging
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ import pytest
 from tests.bmc import CHASSIS, RedfishBmc, Resources, certificate, link, redfish_tree
 
 from thorax.errors import DeviceError, PeerError, ThoraxError, UsageError
+from thorax.measure import meters_redfish
 from thorax.measure.meters import Access, open_meter
 from thorax.measure.meters_redfish import Account, Redfish, split_user
 from thorax.measure.power import Sampler
@@ -185,6 +187,79 @@ def test_of_the_old_resource_the_first_member_is_the_whole() -> None:
             ("CPU Sub-system Power", False),
         ]
         assert meter.read()[0].values == (300.0, 40.0)
+
+
+@pytest.mark.parametrize("kind", ["environment", "subsystem", "power"])
+def test_0_w_is_no_power_at_the_start_and_an_error_later(kind: str) -> None:
+    now = {"value": 0.0}
+    plain = redfish_tree(kind, lambda: now["value"])
+
+    def alone() -> Resources:
+        found = plain()
+        if kind == "environment":
+            # Neither the old resource nor the counter is to step in.
+            found[CHASSIS].pop("Power")
+            found[METRICS].pop("EnergykWh")
+        return found
+
+    absent = refusal(alone)
+    assert absent.code == "meter-absent"
+    assert "power above 0" in absent.message
+    now["value"] = 200.0
+    with RedfishBmc(alone) as server, closing(Redfish(server.url)) as meter:
+        now["value"] = 0.0
+        with pytest.raises(PeerError) as refused:
+            meter.read()
+    assert refused.value.code == "meter-answer"
+    assert "tells 0 W" in refused.value.message
+
+
+def test_a_counter_of_energy_that_goes_back_is_refused() -> None:
+    now = {"value": 7200.0}
+    tree = redfish_tree("joules", lambda: now["value"])
+    with RedfishBmc(tree) as server, closing(Redfish(server.url)) as meter:
+        now["value"] = 9000.0
+        assert meter.read()[0].values == (1800.0,)
+        now["value"] = 8000.0
+        with pytest.raises(PeerError) as refused:
+            meter.read()
+    assert refused.value.code == "meter-answer"
+    assert "went back" in refused.value.message
+
+
+def test_two_supplies_of_one_name_are_both_in_the_sum() -> None:
+    def change(found: Resources) -> None:
+        for resource in found.values():
+            if "Metrics" in resource:
+                resource["Id"] = "Bay"
+
+    with (
+        RedfishBmc(changed("subsystem", change)) as server,
+        closing(Redfish(server.url)) as meter,
+    ):
+        assert [one.name for one in meter.channels] == ["supply Bay", "supply Bay #2"]
+        assert sum(meter.read()[0].values) == 200.0
+
+
+@pytest.mark.parametrize("url", ["https://127.0.0.1:x", "https://[::1", "https://h:99999"])
+def test_what_is_no_host_or_port_is_refused(url: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        Redfish(url)
+    assert refused.value.code == "power-spec"
+
+
+def test_the_authorities_of_the_system_are_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    made = ssl.create_default_context()
+
+    def create(**options: object) -> ssl.SSLContext:
+        asked.append(options.get("cafile"))
+        return made
+
+    monkeypatch.setattr(ssl, "create_default_context", create)
+    assert meters_redfish._trust(Account()) is made
+    assert asked == [None]
+    assert meters_redfish._trust(Account(insecure=True)) is False
 
 
 def test_a_supply_that_tells_no_watts_sends_one_on_to_the_next_way() -> None:

@@ -37,6 +37,7 @@ class Fake:
     interval_s: float = 0.001
     source: str = "fake"
     modelled: bool = False
+    replayed: bool = False
     asked: int = 0
     reached: threading.Event = field(default_factory=threading.Event)
 
@@ -158,7 +159,6 @@ def test_the_window_lies_between_a_reading_before_and_one_after(work: Work) -> N
     # A minute's interval: the last one was made on leaving.
     assert [one.at_s <= begin_s for one in sampler.readings] == [True, False]
     assert sampler.readings[-1].at_s >= end_s
-    assert sampler.energy(begin_s, end_s).energy_j == 0
 
 
 def test_idle_power_is_kept_apart_and_of_each_device_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,14 +190,12 @@ def test_idle_power_is_kept_apart_and_of_each_device_too(monkeypatch: pytest.Mon
     assert energy.load_w == pytest.approx(109)
     assert energy.marginal_w == pytest.approx(85)
     assert energy.devices["core"].marginal_w == pytest.approx(65)
-    document = energy.document(218.0)
-    assert document["images_per_s_per_w"] == pytest.approx(2)
-    detail = document["power"]
-    assert detail["images_per_s_per_w"] == document["images_per_s_per_w"]
+    detail = energy.document(218.0)["power"]
+    assert detail["images_per_s_per_w"] == pytest.approx(2)
     assert detail["marginal_images_per_s_per_w"] == pytest.approx(218 / 85)
     assert detail["devices"]["core"]["counted"] is False
     assert sum(one["load_w"] for one in detail["devices"].values() if one["counted"]) == (
-        pytest.approx(document["power_w"])
+        pytest.approx(109)
     )
 
 
@@ -210,9 +208,9 @@ def test_an_idle_window_with_too_few_readings_leaves_the_reason(work: Work) -> N
     assert energy.energy_j is not None
     assert (energy.idle_w, energy.marginal_w) == (None, None)
     assert "are needed" in energy.document(1.0)["power"]["idle_error"]
-    table = power_table([{"precision": "fp32", "device": "CPU", **energy.document(1.0)}])
+    table = power_table([benchmark(energy)])
     assert table is not None
-    assert "No idle power of fp32 CPU" in table.note
+    assert "No idle power of FP32 CPU" in table.note
 
 
 def test_without_a_meter_energy_is_null_and_nobody_is_asked() -> None:
@@ -220,14 +218,9 @@ def test_without_a_meter_energy_is_null_and_nobody_is_asked() -> None:
     with Sampler(NoMeter()) as sampler:
         sampler.rest(3600.0)
         assert set(threading.enumerate()) == before
-    document = sampler.energy(0.0, 1.0).document(100.0)
-    assert document == {
-        "power_w": None,
-        "energy_j": None,
-        "images_per_s_per_w": None,
-        "energy_source": "none",
-        "power": None,
-    }
+    energy = sampler.energy(0.0, 1.0)
+    assert (energy.energy_j, energy.source) == (None, "none")
+    assert energy.document(100.0) == {"power": None}
 
 
 SILENT = PeerError("meter-unreachable", "no answer")
@@ -247,7 +240,6 @@ def test_a_meter_that_dies_leaves_the_reason_and_no_figure(work: Work) -> None:
     assert "no answer" in energy.error
     document = energy.document(50.0)
     assert document["energy_error"] == energy.error
-    assert document["energy_j"] is None
     assert document["power"]["images_per_s_per_w"] is None
 
 
@@ -273,9 +265,10 @@ def test_one_or_two_failures_are_tried_again(work: Work) -> None:
 def test_a_failure_at_the_end_is_tried_again_before_the_sampler_is_left() -> None:
     meter = Fake([0.0, SILENT, SILENT, 5.0], interval_s=60.0, quantity="energy")
     with Sampler(meter) as sampler:
-        begin_s = time.perf_counter()
-        end_s = begin_s + 1e-6
-    assert sampler.energy(begin_s, end_s).error is None
+        end_s = time.perf_counter()
+    assert sampler.failure is None
+    assert sampler.readings[-1].values == (5.0,)
+    assert sampler.readings[-1].at_s >= end_s
     assert meter.asked == 4
 
 
@@ -349,11 +342,22 @@ def test_an_idle_time_that_is_none_is_refused(idle_s: float) -> None:
 
 
 def test_efficiency_is_not_divided_by_nothing() -> None:
-    energy = Energy("fake", False, 10.0, 0.0, idle_w=0.0)
-    document = energy.document(100.0)
-    assert document["energy_j"] == 0.0
-    assert document["images_per_s_per_w"] is None
-    assert document["power"]["marginal_images_per_s_per_w"] is None
+    assert power.efficiency(100.0, 0.0) is None
+    assert power.efficiency(100.0, None) is None
+    same = Energy("fake", False, 10.0, 1000.0, idle_w=100.0).document(100.0)["power"]
+    assert same["marginal_w"] == 0
+    assert same["marginal_images_per_s_per_w"] is None
+
+
+def test_a_bug_of_a_meter_is_raised_by_who_measures_and_no_traceback_of_a_thread() -> None:
+    class Wrong(Fake):
+        def read(self) -> tuple[Reading, ...]:
+            if self.asked:
+                raise RuntimeError("a bug")
+            return super().read()
+
+    with pytest.raises(RuntimeError, match="a bug"), Sampler(Wrong([1.0])) as sampler:
+        assert sampler.wait(20)
 
 
 def test_a_sparkline_goes_from_the_least_to_the_most() -> None:
@@ -369,6 +373,10 @@ def benchmark(energy: Energy) -> dict[str, object]:
         "device": "CPU",
         "scenario": "offline",
         "images_per_s": 100.0,
+        "power_w": energy.load_w,
+        "energy_j": energy.energy_j,
+        "images_per_s_per_w": power.efficiency(100.0, energy.load_w),
+        "energy_source": energy.source,
         **energy.document(100.0),
     }
 
@@ -389,6 +397,45 @@ def test_modelled_power_is_marked_in_every_table() -> None:
     assert mixed is not None
     assert (mixed.modelled, mixed.simulated) == (False, (True, False))
     assert "model: m.toml (modelled, not measured)" in mixed.note
+
+
+def test_replayed_power_is_marked_in_every_table() -> None:
+    measured = benchmark(Energy("rapl", False, 10.0, 1000.0, 60.0))
+    replayed = benchmark(Energy("replay: a (rapl)", False, 10.0, 1000.0, 60.0, replayed=True))
+    assert replayed["power"]["replayed"] is True  # type: ignore[index]
+    both = speed_table([replayed, measured])
+    place = both.columns.index("W")
+    assert [row[place] for row in both.rows] == ["100.0†", "100.0"]
+    assert "† replayed" in both.note
+    assert "replayed" not in speed_table([measured]).note
+    table = power_table([replayed, measured])
+    assert table is not None
+    assert [row[1] for row in table.rows] == ["whole, W replayed", "whole"]
+    assert "replay: a (rapl) (replayed, read at another time)" in table.note
+    watched = Watch("power", SYSTEM)
+    for at_s in (0.0, 10.0):
+        watched.add(Reading(at_s, (100.0,)))
+    document = watched.document(Fake([1.0], replayed=True))
+    assert document["replayed"] is True
+    assert energy_table(document).title == "Energy, replayed"
+
+
+def test_a_counter_that_is_coarse_has_no_energy_in_a_watch_either() -> None:
+    for joules_told, why in (
+        ([0.0] * 20, "did not move"),
+        ([3600.0 * (at // 10) for at in range(20)], "moved 1 times within 19.00 s, by 3,600 J"),
+    ):
+        watch = Watch("energy", SYSTEM)
+        for at_s, value in enumerate(joules_told):
+            watch.add(Reading(float(at_s), (value,)))
+        document = watch.document(Fake([1.0], quantity="energy"))
+        assert why in document["energy_error"]
+        keys = ("energy_j", "power_w", "least_w", "most_w")
+        assert [document[key] for key in keys] == [None] * 4
+        assert document["devices"]["system"]["energy_j"] is None
+        assert why in energy_table(document).note
+        modelled = watch.document(Fake([1.0], quantity="energy", modelled=True))
+        assert "energy_error" not in modelled
 
 
 def test_a_table_of_power_names_both_efficiencies_and_why_one_is_missing() -> None:

@@ -12,6 +12,7 @@ from thorax.devices import timing
 from thorax.devices.engine import Engine, compile
 from thorax.errors import DataError, ImageError
 from thorax.measure import run
+from thorax.measure.power import Energy
 from thorax.measure.run import (
     Measurement,
     Probe,
@@ -74,6 +75,12 @@ def test_the_document_has_the_keys_of_the_contract(tiny_int8: Artifact) -> None:
     assert (made["valid"], made["invalid_because"]) == (True, [])
     assert made["latency_ms"] == {"p50": 1, "p90": 2, "p99": 3}
     assert made["power_w"] is made["energy_j"] is made["images_per_s_per_w"] is None
+    assert made["power"] is None
+    energy = Energy("rapl", False, 4.0, 400.0, 60.0)
+    powered = document(engine, one, energy=energy)
+    assert (powered["energy_j"], powered["energy_source"]) == (400, "rapl")
+    assert (powered["power_w"], powered["images_per_s_per_w"]) == (100, 0.5)
+    assert powered["power"]["marginal_w"] == 40
     assert (made["precision"], made["compute"]) == ("int8", "f32")
     assert made["digest"] == tiny_int8.card.digest
     assert made["devices"] == ["CPU"]

@@ -410,11 +410,19 @@ def _tail(
     return _metric("latency_p99_ms", value, other, found, max_loss, judged=judged, lower=True)
 
 
+_NOT_OF_RUN: Final = ("modelled", "replayed")
+"""Watts that no meter read during the run."""
+
+
+def _power_is(document: Document, kind: str) -> bool:
+    return bool((document.get("power") or {}).get(kind))
+
+
 def _efficiency(document: Document, baseline: Document, max_loss: float) -> Metric | None:
     value, other = (one.get("images_per_s_per_w") for one in (document, baseline))
-    modelled = any((one.get("power") or {}).get("modelled") for one in (document, baseline))
+    unsure = any(_power_is(one, kind) for one in (document, baseline) for kind in _NOT_OF_RUN)
     source = document.get("energy_source") == baseline.get("energy_source")
-    if not value or not other or modelled or not source:
+    if not value or not other or unsure or not source:
         return None
     return _metric("images_per_s_per_w", value, other, None, max_loss, judged=False)
 
@@ -466,8 +474,11 @@ def _differences(document: Document, baseline: Document) -> list[str]:
             f"meter: {baseline.get('energy_source')} then, {document.get('energy_source')} now, so "
             "that watts are not compared"
         )
-    if any((one.get("power") or {}).get("modelled") for one in (document, baseline)):
-        told.append("watts are modelled in one of them, and are not compared")
+    told += [
+        f"watts are {kind} in one of them, and are not compared"
+        for kind in _NOT_OF_RUN
+        if any(_power_is(one, kind) for one in (document, baseline))
+    ]
     told += [
         f"{whose} was not valid: {'; '.join(one.get('invalid_because') or ['no reason told'])}"
         for one, whose in ((document, "this run"), (baseline, "the baseline"))

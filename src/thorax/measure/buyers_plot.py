@@ -29,8 +29,11 @@ _DIGIT: Final = (5.2, 8.0)
 """Width and height of a digit and of what is left free around it, printer's points."""
 
 
-_MARKS: Final = {"measured": "o", "modelled": "D", "planned": "s"}
-"""Full what was measured, hollow what was computed."""
+_MARKS: Final = {"measured": "o", "replayed": "^", "modelled": "D", "planned": "s"}
+"""Full what was measured, hollow what was computed or put together from two times."""
+
+_LEGEND: Final = {"planned": "planned, modelled", "replayed": "measured, W replayed"}
+"""Where the legend says more than the kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +53,19 @@ class _Point:
     @property
     def kind(self) -> str:
         """What the legend says of its mark."""
-        return "planned" if self.row.planned else "modelled" if self.modelled else "measured"
+        if self.row.planned:
+            return "planned"
+        if self.modelled:
+            return "modelled"
+        return "replayed" if self.row.power_replayed else "measured"
 
 
 def power_plot(rows: Sequence[Offer]) -> str:
     """Return the plot, a panel for all watts and one for marginal watts; "" where none has any.
 
     Points bear the numbers of the table's rows. On a dotted line images/s/W is equal. What was
-    modelled, speed or watts, is a hollow diamond; what was planned, a hollow square.
+    modelled, speed or watts, is a hollow diamond; what was planned, a hollow square; what has watts
+    of another time, a hollow triangle.
 
     Args:
         rows: as `buyers_table` takes them.
@@ -70,6 +78,7 @@ def power_plot(rows: Sequence[Offer]) -> str:
         + ", ".join(
             f"row {one.number} {rate_text(one.images_per_s)} images/s at {one.power_w:.0f} W"
             + (" modelled" if one.modelled else "")
+            + (" replayed" if one.row.power_replayed else "")
             for one in points
         )
         for title, points in panels
@@ -149,7 +158,7 @@ def _panel(axes: Axes, points: Sequence[_Point], inks: Mapping[str, str]) -> Non
             one.images_per_s,
             _MARKS[one.kind],
             color=colour,
-            markerfacecolor="none" if one.modelled else colour,
+            markerfacecolor=colour if one.kind == "measured" else "none",
             mew=1.6,
             ms=6.5,
         )
@@ -288,7 +297,7 @@ def _handles(points: Sequence[_Point], inks: Mapping[str, str]) -> list[Line2D]:
                 mew=1.6,
                 ms=6.5,
                 mfc=INK if kind == "measured" else "none",
-                label=f"{kind}, modelled" if kind == "planned" else kind,
+                label=_LEGEND.get(kind, kind),
             )
             for kind in kinds
         ),

@@ -58,6 +58,7 @@ class Offer:
         valid: the verdict on the run; None where nobody judged it.
         reasons: why it is not valid.
         planned: whether it is of a plan, not of a run.
+        power_replayed: whether the watts were read at another time.
     """
 
     model: str
@@ -80,12 +81,15 @@ class Offer:
     valid: bool | None = None
     reasons: tuple[str, ...] = ()
     planned: bool = False
+    power_replayed: bool = False
 
     @property
     def origin(self) -> str:
         """How it is known, in words: a reader without colours must see it too."""
         told = "modelled" if self.modelled else "measured"
-        return f"{told}, W modelled" if self.power_modelled and not self.modelled else told
+        if self.power_modelled and not self.modelled:
+            told += ", W modelled"
+        return f"{told}, W replayed" if self.power_replayed else told
 
     @property
     def verdict(self) -> str:
@@ -331,6 +335,7 @@ def _run(document: Document, judged: "_Judged") -> Offer:
         value,
         str(document.get("energy_source") or "none"),
         power_modelled=bool(power.get("modelled")) and document.get("power_w") is not None,
+        power_replayed=bool(power.get("replayed")) and document.get("power_w") is not None,
         valid=document.get("valid"),
         reasons=tuple(map(str, document.get("invalid_because") or ())),
     )

@@ -37,6 +37,7 @@ class NoMeter:
     source = "none"
     quantity: Quantity = "power"
     modelled = False
+    replayed = False
     channels: tuple[Channel, ...] = ()
     interval_s = 1.0
 
@@ -98,6 +99,8 @@ def open_meter(spec: str, access: Access = NO_ACCESS) -> Meter:
         ...     meter.read()
     """
     kind, colon, rest = spec.partition(":")
+    if kind not in ("modelled", "replay"):
+        _refuse_password(rest)
     if colon and not rest:
         raise UsageError("power-spec", f"meter {spec!r} has nothing after the colon")
     if kind in ("none", "rapl", "nvml") and colon:
@@ -126,7 +129,26 @@ def open_meter(spec: str, access: Access = NO_ACCESS) -> Meter:
             return Modelled(Path(rest))
         case "replay":
             return Replay(Path(rest))
-    raise UsageError("power-meter", f"there is no meter {spec!r}; allowed are {', '.join(SPECS)}")
+    # No more of it than the name: somebody may have put a password into the rest.
+    name = re.split(r"[:/@]", spec)[0]
+    raise UsageError("power-meter", f"there is no meter {name!r}; allowed are {', '.join(SPECS)}")
+
+
+def _refuse_password(address: str) -> None:
+    """Refuse an address with a password, before anything repeats it.
+
+    Raises:
+        UsageError: `power-password`.
+    """
+    login, at, host = address.partition("://")[2].rpartition("@")
+    if not at:
+        login, at, host = address.rpartition("@")
+    if at and ":" in login:
+        raise UsageError(
+            "power-password",
+            f"the address of {host} holds a password, which every list of processes shows; leave "
+            "it out and give --power-password-file FILE, or type it when asked",
+        )
 
 
 def _redfish(address: str, access: Access) -> Meter:

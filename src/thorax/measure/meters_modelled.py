@@ -87,6 +87,7 @@ class Modelled:
 
     quantity: Quantity = "energy"
     modelled = True
+    replayed = False
     interval_s = 0.5
 
     def __init__(self, path: Path, *, busy_s: Callable[[], float] | None = None) -> None:

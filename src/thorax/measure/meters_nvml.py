@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from thorax.errors import DeviceError, PeerError, last_line
-from thorax.measure.power import Channel, Quantity, Reading
+from thorax.measure.power import Channel, Quantity, Reading, whole_watts
 
 _REFUSED: Final = ("NVMLError_NoPermission",)
 _ABSENT: Final = (
@@ -33,6 +33,7 @@ class Nvml:
 
     source = "nvml"
     modelled = False
+    replayed = False
     interval_s = 0.1
 
     def __init__(self, library: Any) -> None:  # noqa: ANN401 - a module without types
@@ -88,6 +89,9 @@ class Nvml:
                         f"{now} mJ; was the driver loaded anew?",
                     )
             self._last = raw
+        else:
+            for channel, milliwatts in zip(self.channels, raw, strict=True):
+                whole_watts(milliwatts, f"NVML: {channel.name}")
         values = tuple((now - start) / 1e3 for now, start in zip(raw, self._start, strict=True))
         return (Reading(at_s, values),)
 

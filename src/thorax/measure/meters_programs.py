@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from thorax.errors import DeviceError, PeerError
-from thorax.measure.power import Channel, Quantity, Reading
+from thorax.measure.power import Channel, Quantity, Reading, whole_watts
 
 _TIMEOUT_S: Final = 20.0
 """A BMC that is asked over a network takes some 0.2 to 5 s (*assumed*)."""
@@ -112,6 +112,7 @@ class Ipmi:
 
     quantity: Quantity = "power"
     modelled = False
+    replayed = False
     interval_s = 1.0
     channels = (Channel("system"),)
 
@@ -157,7 +158,7 @@ def dcmi_watts(printed: str) -> float:
     """Return the watts of what `ipmitool dcmi power reading` prints.
 
     Raises:
-        PeerError: `meter-answer` where there are none, or the BMC says that it does not measure.
+        PeerError: `meter-answer` where there are none or 0, or the BMC does not measure.
     """
     state = re.search(r"Power reading state is\s*:\s*(\S+)", printed)
     if state and state[1].lower() != "activated":
@@ -171,7 +172,7 @@ def dcmi_watts(printed: str) -> float:
             "meter-answer",
             f"ipmitool printed no instantaneous power but {_shown(printed)}; has this BMC DCMI?",
         )
-    return float(watts[1])
+    return whole_watts(float(watts[1]), "the BMC")
 
 
 class Racadm:
@@ -192,6 +193,7 @@ class Racadm:
 
     quantity: Quantity = "power"
     modelled = False
+    replayed = False
     interval_s = 2.0
     channels = (Channel("system"),)
 
@@ -245,7 +247,7 @@ def racadm_watts(printed: str) -> float:
     for form in _RACADM:
         watts = form.search(printed)
         if watts:
-            return float(watts[1])
+            return whole_watts(float(watts[1]), "racadm")
     raise PeerError(
         "meter-answer",
         f"racadm printed no Realtime.Power and no System Board Pwr Consumption but "

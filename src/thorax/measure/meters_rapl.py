@@ -9,6 +9,7 @@ import errno
 import os
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,6 +32,10 @@ _CEILING_W: Final = {"psys": 4000.0}
 _PACKAGE_CEILING_W: Final = 1000.0
 """More than a zone can draw (*assumed*; 500 W is the TDP of the largest packages of 2025)."""
 
+_UPDATE_S: Final = 0.01
+"""What a counter may be behind by: it goes on about once a millisecond (Intel SDM volume 3, section
+16.10), taken tenfold (*assumed*)."""
+
 _WHAT_TO_DO: Final = (
     "since Linux 5.10 only root may read it (CVE-2020-8694): run as root, or once "
     "`sudo chmod -R a+r /sys/class/powercap/intel-rapl/`, or let a udev rule do that at each start"
@@ -48,6 +53,7 @@ class _Zone:
         ceiling_w: more than it can draw.
         last_uj: what it stood at.
         at_s: when that was.
+        asked_s: since when it may have stood there.
         total_uj: since the meter was opened.
     """
 
@@ -57,6 +63,7 @@ class _Zone:
     ceiling_w: float
     last_uj: int = 0
     at_s: float = 0.0
+    asked_s: float = 0.0
     total_uj: int = 0
 
 
@@ -69,6 +76,7 @@ class Rapl:
 
     Args:
         root: of the zones; another one in tests.
+        clock: of the monotonic time; likewise.
 
     Raises:
         DeviceError: `meter-absent` without any zone, `meter-permission` without the right to read.
@@ -77,9 +85,13 @@ class Rapl:
     source = "rapl"
     quantity: Quantity = "energy"
     modelled = False
+    replayed = False
     interval_s = 0.1
 
-    def __init__(self, root: Path = ROOT) -> None:
+    def __init__(
+        self, root: Path = ROOT, *, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._clock = clock
         folders = sorted(path for path in root.glob("intel-rapl:*") if _ZONE.fullmatch(path.name))
         if not folders:
             raise DeviceError(
@@ -116,7 +128,8 @@ class Rapl:
                 "driver whole?",
             )
         for zone in self._zones:
-            zone.last_uj, zone.at_s = _number(zone.counter), time.perf_counter()
+            zone.asked_s = clock()
+            zone.last_uj, zone.at_s = _number(zone.counter), clock()
 
     def read(self) -> tuple[Reading, ...]:
         """Return joules since the meter was opened, wraps of the counters made good.
@@ -124,38 +137,58 @@ class Rapl:
         Raises:
             DeviceError: `meter-absent` or `meter-permission`.
             PeerError: `meter-answer` where a counter gives no number or a read fails, `rapl-wrap`
-                where so much time went by that it may have wrapped twice.
+                where so much time went by that it may have wrapped twice, `rapl-reset` where it
+                went on by more than can have been drawn.
         """
-        begin_s = time.perf_counter()
+        begin_s = self._clock()
         raw = [_number(zone.counter) for zone in self._zones]
-        at_s = (begin_s + time.perf_counter()) / 2
+        end_s = self._clock()
+        at_s = (begin_s + end_s) / 2
         # All are read before any is taken in: a failure leaves the whole meter where it was.
         for zone, now_uj in zip(self._zones, raw, strict=True):
-            _advance(zone, now_uj, at_s)
+            _advance(zone, now_uj, at_s, end_s - zone.asked_s)
+            zone.asked_s = begin_s
         return (Reading(at_s, tuple(zone.total_uj / 1e6 for zone in self._zones)),)
 
     def close(self) -> None:
         """Nothing is kept open."""
 
 
-def _advance(zone: _Zone, now_uj: int, at_s: float) -> None:
-    """Add what a counter went on, which is less than one turn."""
+def _advance(zone: _Zone, now_uj: int, at_s: float, longest_s: float) -> None:
+    """Add what a counter went on, which is less than one turn.
+
+    Args:
+        zone: of the counter.
+        now_uj: what it stands at.
+        at_s: when.
+        longest_s: time that may lie between this reading and the last.
+    """
     if not 0 <= now_uj <= zone.range_uj:
         raise PeerError(
             "meter-answer",
             f"RAPL: {zone.counter} is {now_uj}, allowed is 0 to {zone.range_uj}",
         )
     elapsed_s = at_s - zone.at_s
-    longest_s = zone.range_uj / 1e6 / zone.ceiling_w
-    if elapsed_s >= longest_s:
+    turn_s = zone.range_uj / 1e6 / zone.ceiling_w
+    if elapsed_s >= turn_s:
         raise PeerError(
             "rapl-wrap",
             f"RAPL: {zone.name} was not read for {elapsed_s:.0f} s, in which its counter may have "
-            f"wrapped twice; read it at least every {longest_s:.0f} s",
+            f"wrapped twice; read it at least every {turn_s:.0f} s",
         )
     step_uj = now_uj - zone.last_uj
-    # Linux tells the range to one unit of the counter, some 15 to 61 uJ that a wrap then lacks.
-    zone.total_uj += step_uj if step_uj >= 0 else step_uj + zone.range_uj
+    if step_uj < 0:
+        # Linux tells the range to one unit of the counter, some 15 to 61 uJ that a wrap then lacks.
+        step_uj += zone.range_uj
+    if step_uj / 1e6 > zone.ceiling_w * (longest_s + _UPDATE_S):
+        # A driver loaded anew, a package off line, or a suspension, in which no clock of ours runs.
+        raise PeerError(
+            "rapl-reset",
+            f"RAPL: {zone.name} would have drawn {step_uj / 1e6:,.0f} J within {elapsed_s:.2f} s "
+            f"(from {zone.last_uj} to {now_uj} uJ), more than {zone.ceiling_w:,.0f} W: its counter "
+            "was reset, so measure again",
+        )
+    zone.total_uj += step_uj
     zone.last_uj, zone.at_s = now_uj, at_s
 
 

@@ -4,19 +4,20 @@ DMTF DSP0266 (protocol: sessions in 13.3, links in 8), DSP0268 (schemas: Environ
 PowerSubsystem, PowerSupplyMetrics, and Power, which is deprecated since 2020.4).
 """
 
+import itertools
 import json
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import httpx
 
 from thorax.errors import DeviceError, PeerError, UsageError
-from thorax.measure.power import Channel, Quantity, Reading
+from thorax.measure.power import Channel, Quantity, Reading, whole_watts
 
 _SERVICE: Final = "/redfish/v1/"
 _LARGEST_BYTES: Final = 4 << 20
@@ -69,7 +70,8 @@ class _Way:
 class Redfish:
     """The chassis of a machine: all that its power supplies take in.
 
-    Of each chassis is tried in this order, and the first that has a figure is read from then on:
+    Of each chassis is tried in this order, and the first that has a figure, for watts one above 0,
+    is read from then on:
     EnvironmentMetrics PowerWatts; the input watts of all supplies of the PowerSubsystem; Power
     PowerControl (deprecated), whose further members are parts of the first; the energy counter of
     EnvironmentMetrics. `source` says which.
@@ -87,12 +89,13 @@ class Redfish:
     """
 
     modelled = False
+    replayed = False
     interval_s = 1.0
 
     def __init__(
         self, url: str, account: Account = Account(), *, answer_s: float = _ANSWER_S
     ) -> None:
-        parts = urlsplit(url)
+        parts = _parts(url)
         if parts.scheme not in ("https", "http") or not parts.hostname or parts.username:
             raise UsageError(
                 "power-spec", f"{url!r} is no address; write redfish:https://USER@HOST"
@@ -125,6 +128,7 @@ class Redfish:
             self.channels = self._way.channels
             self.source = f"redfish: {self._way.says} of {parts.hostname}"
             self._first: tuple[float, ...] | None = None
+            self._last: tuple[float, ...] | None = None
             self.read()
         except BaseException:
             self.close()
@@ -151,7 +155,17 @@ class Redfish:
             values.append(value * way.factor)
         if way.quantity == "energy":
             self._first = self._first or tuple(values)
+            if any(now < last for now, last in zip(values, self._last or self._first, strict=True)):
+                raise PeerError(
+                    "meter-answer",
+                    f"Redfish: the energy of {self._origin} went back from {self._last} to "
+                    f"{values} J; was its counter reset?",
+                )
+            self._last = tuple(values)
             values = [now - first for now, first in zip(values, self._first, strict=True)]
+        else:
+            counted = zip(values, self.channels, strict=True)
+            whole_watts(sum(value for value, one in counted if one.counted), self.source)
         return (Reading(at_s, tuple(values)),)
 
     def close(self) -> None:
@@ -274,7 +288,7 @@ class Redfish:
             way = self._way_of(wanted)
             if way is None:
                 raise DeviceError(
-                    "meter-absent", f"Redfish: {self._origin}{wanted} tells no power or energy"
+                    "meter-absent", f"Redfish: {self._origin}{wanted} tells no watts or joules"
                 )
             return way
         root = self._get(_SERVICE)
@@ -284,7 +298,7 @@ class Redfish:
         if not ways:
             raise DeviceError(
                 "meter-absent",
-                f"Redfish: none of the {len(paths)} chassis of {self._origin} tells its power",
+                f"Redfish: none of the {len(paths)} chassis of {self._origin} tells power above 0",
             )
         if len(ways) > 1:
             raise UsageError(
@@ -301,7 +315,7 @@ class Redfish:
         if environment:
             where, answer = environment
             keys = ("PowerWatts", "Reading")
-            if _at(answer, keys) is not None:
+            if _at(answer, keys):
                 says = f"EnvironmentMetrics {name}"
                 return _Way(says, "power", (where,), (keys,), (Channel("system"),))
         supplies = self._supplies(resource)
@@ -344,13 +358,16 @@ class Redfish:
         collection = self._linked(subsystem[1], "PowerSupplies") if subsystem else None
         members = collection[1].get("Members") if collection else None
         found: dict[str, str] = {}
+        whole_w = 0.0
         for link in members if isinstance(members, list) else []:
             supply = self._linked({"Member": link}, "Member")
             metrics = self._linked(supply[1], "Metrics") if supply else None
-            if not supply or not metrics or _at(metrics[1], ("InputPowerWatts", "Reading")) is None:
+            watts = _at(metrics[1], ("InputPowerWatts", "Reading")) if metrics else None
+            if not supply or not metrics or watts is None:
                 return {}
-            found[f"supply {supply[1].get('Id') or len(found)}"] = metrics[0]
-        return found
+            whole_w += watts
+            found[_unlike(f"supply {supply[1].get('Id') or len(found)}", found)] = metrics[0]
+        return found if whole_w > 0 else {}
 
 
 def _power_control(says: str, where: str, answer: Mapping[str, Any]) -> _Way | None:
@@ -361,16 +378,24 @@ def _power_control(says: str, where: str, answer: Mapping[str, Any]) -> _Way | N
     channels: list[Channel] = []
     for place in range(count):
         path = ("PowerControl", place, "PowerConsumedWatts")
-        if _at(answer, path) is None:
-            if not place:
-                return None
+        value = _at(answer, path)
+        if not place and not value:
+            return None
+        if value is None:
             continue
         name = str(_at_any(answer, ("PowerControl", place, "Name")) or f"part {place}")
-        channels.append(Channel(name if place else "system", counted=not place))
+        known = [one.name for one in channels]
+        channels.append(Channel(_unlike(name, known) if place else "system", counted=not place))
         keys.append(path)
     if not keys:
         return None
     return _Way(says, "power", (where,) * len(keys), tuple(keys), tuple(channels))
+
+
+def _unlike(name: str, known: Container[str]) -> str:
+    """Return a name, with a number where it is taken: BMCs give two things one name."""
+    names = itertools.chain([name], (f"{name} #{number}" for number in itertools.count(2)))
+    return next(one for one in names if one not in known)
 
 
 def _path(link: object) -> str:
@@ -420,11 +445,21 @@ def _at(answer: object, keys: Sequence[str | int]) -> float | None:
     return float(value)
 
 
+def _parts(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        httpx.URL(url, port=parts.port)
+    except (ValueError, httpx.InvalidURL) as error:
+        raise UsageError(
+            "power-spec", f"{url!r} is no address ({error}); write redfish:https://USER@HOST"
+        ) from error
+    return parts
+
+
 def _trust(account: Account) -> ssl.SSLContext | bool:
     if account.insecure:
         return False
-    if account.ca is None:
-        return True
+    # httpx alone would believe the authorities of certifi, and none that a hospital has put in.
     try:
         return ssl.create_default_context(cafile=account.ca)
     except (OSError, ssl.SSLError) as error:

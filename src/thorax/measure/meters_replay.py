@@ -17,9 +17,10 @@ from pydantic import Field, ValidationError
 
 from thorax.config import Settings
 from thorax.durable import sync
-from thorax.errors import DataError
+from thorax.errors import DataError, UsageError
 from thorax.measure.power import Channel, Meter, Quantity, Reading, joules
 from thorax.measure.power_watch import Watch
+from thorax.measure.power_window import doubt
 
 FORMAT: Final = "thorax power log 1"
 
@@ -57,9 +58,14 @@ class Log:
         path: where it will be.
         meter: whose readings follow.
         interval_s: that it is asked in.
+
+    Raises:
+        UsageError: `power-log-path` where a folder has the name.
     """
 
     def __init__(self, path: Path, meter: Meter, interval_s: float) -> None:
+        if path.is_dir():
+            raise UsageError("power-log-path", f"{path} is a folder; give the name of a file")
         self._path = path
         self._partial = path.with_name(f".{path.name}.partial")
         self._file = self._partial.open("w", encoding="utf-8")
@@ -77,6 +83,11 @@ class Log:
             }
         )
 
+    @property
+    def kept(self) -> bool:
+        """Whether there are readings enough for a log."""
+        return self._watch.readings >= _LEAST
+
     def add(self, reading: Reading) -> None:
         """Write one reading."""
         if self._first_s is None:
@@ -90,7 +101,7 @@ class Log:
         whole = self._watch
         self._write({"end": True, "energy_j": whole.energy_j, "readings": whole.readings})
         self._file.close()
-        if whole.readings < _LEAST:
+        if not self.kept:
             self._partial.unlink()
             return
         sync(self._partial)
@@ -131,11 +142,11 @@ class Recording:
         """Read a log.
 
         Raises:
-            DataError: `power-log` for a file that cannot be read, is not whole, or whose times go
-                back.
+            DataError: `power-log` for a file that cannot be read, is not whole, or contradicts
+                itself.
         """
         try:
-            lines = path.read_text("utf-8").splitlines()
+            lines = path.read_text("utf-8").rstrip().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise _damaged(path, f"cannot be read ({error})") from error
         if len(lines) < _LEAST + 2:
@@ -146,6 +157,11 @@ class Recording:
             header = _Header.model_validate_json(lines[0])
         except ValidationError as error:
             raise _damaged(path, f"does not begin with a header of {FORMAT!r}") from error
+        names = [one.name for one in header.channels]
+        if len(set(names)) < len(names) or not all(names):
+            raise _damaged(path, "has channels without a name of their own")
+        if not any(one.counted for one in header.channels):
+            raise _damaged(path, "has no channel that is counted")
         readings: list[Reading] = []
         for number, line in enumerate(lines[1:-1], start=2):
             try:
@@ -163,7 +179,7 @@ class Recording:
             if header.quantity == "energy" and readings and _falls(readings[-1].values, one.values):
                 raise _damaged(path, f"line {number} has a count that goes back")
             readings.append(Reading(one.at_s, one.values))
-        return cls(
+        made = cls(
             header.source,
             header.quantity,
             header.modelled,
@@ -173,6 +189,11 @@ class Recording:
             tuple(readings),
             _end(path, lines[-1], len(readings)),
         )
+        each = made.energy()
+        whole = math.fsum(each[one.name] for one in made.channels if one.counted)
+        if not math.isclose(whole, made.energy_j, rel_tol=1e-9, abs_tol=1e-6):
+            raise _damaged(path, f"says {made.energy_j} J at its end, and its readings {whole} J")
+        return made
 
     def document(
         self, name: str, begin_s: float | None = None, end_s: float | None = None
@@ -190,14 +211,23 @@ class Recording:
         each = self.energy(begin_s, end_s)
         begin = self.readings[0].at_s if begin_s is None else begin_s
         end = self.readings[-1].at_s if end_s is None else end_s
+        inside = [one for one in self.readings if begin <= one.at_s <= end]
+        # With the reading before and the one after, between which the edges lie.
+        after = next(place for place, one in enumerate(self.readings) if one.at_s >= end)
+        before = sum(one.at_s <= begin for one in self.readings) - 1
+        around = self.readings[before : after + 1]
+        why = None if self.modelled else doubt(self.quantity, self.channels, around, end - begin)
+        if why:
+            raise DataError("power-log-window", f"{name}, {begin} to {end} s: {why}")
         whole = math.fsum(each[one.name] for one in self.channels if one.counted)
         return {
             "command": "power energy",
             "energy_source": f"replay: {name} ({self.source})",
             "quantity": self.quantity,
             "modelled": self.modelled,
+            "replayed": True,
             "recorded": self.recorded,
-            "readings": sum(begin <= one.at_s <= end for one in self.readings),
+            "readings": len(inside),
             "begin_s": begin,
             "end_s": end,
             "duration_s": end - begin,
@@ -268,6 +298,7 @@ class Replay:
         self.source = f"replay: {path.name} ({recording.source})"
         self.quantity = recording.quantity
         self.modelled = recording.modelled
+        self.replayed = True
         self.channels = recording.channels
         self.interval_s = recording.interval_s
         self._clock = clock

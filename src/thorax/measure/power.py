@@ -3,7 +3,6 @@
 All times are of the monotonic clock (`time.perf_counter`): the wall clock may step in mid-run.
 """
 
-import itertools
 import math
 import threading
 import time
@@ -15,7 +14,8 @@ from typing import Any, Final, Literal, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from thorax.errors import ThoraxError, UsageError
+from thorax.errors import PeerError, ThoraxError, UsageError
+from thorax.measure import power_window
 
 Quantity = Literal["power", "energy"]
 
@@ -23,20 +23,11 @@ SETTLE_S: Final = 1.0
 """Let pass before the idle window: what came before, such as compiling, has cooled off (*assumed*).
 """
 
-_FINAL: Final = frozenset({"meter-refused", "meter-ended", "rapl-wrap"})
+_FINAL: Final = frozenset({"meter-refused", "meter-ended", "rapl-wrap", "rapl-reset"})
 """Mistakes that asking again does not mend; a refused password asked thrice may lock an account."""
 
 _TRIES: Final = 3
 """Failures in a row after which a meter is given up."""
-
-_LEAST: Final = 3
-"""Readings that a window of a power meter must hold: fewer say nothing of what lay between."""
-
-_GAP: Final = 5.0
-"""Intervals that may lie between two readings of a power meter before the rest is a guess."""
-
-_SMOOTH_S: Final = 1.0
-"""A gap that is always allowed: meters of watts tell the mean of about so long (*assumed*)."""
 
 _POLL_S: Final = 0.02
 """Between two looks for a reading that is awaited."""
@@ -76,6 +67,7 @@ class Meter(Protocol):
         source: what a document says of where its figures come from.
         quantity: what `values` are.
         modelled: whether its figures were computed and not measured.
+        replayed: whether its figures were read at another time than now.
         channels: what `values` are of, in their order.
         interval_s: between two readings where nobody says otherwise.
     """
@@ -86,6 +78,8 @@ class Meter(Protocol):
     def quantity(self) -> Quantity: ...  # noqa: D102
     @property
     def modelled(self) -> bool: ...  # noqa: D102
+    @property
+    def replayed(self) -> bool: ...  # noqa: D102
     @property
     def channels(self) -> tuple[Channel, ...]: ...  # noqa: D102
     @property
@@ -98,12 +92,26 @@ class Meter(Protocol):
 
         Raises:
             DeviceError: `meter-absent` or `meter-permission`.
-            PeerError: `meter-unreachable`, `meter-refused`, `meter-answer`, `meter-ended`, or
-                `rapl-wrap`.
+            PeerError: `meter-unreachable`, `meter-refused`, `meter-answer`, `meter-ended`,
+                `rapl-wrap`, or `rapl-reset`.
         """
 
     def close(self) -> None:
         """Give back what was opened; never fails, and may be called twice."""
+
+
+def whole_watts(watts: float, who: str) -> float:
+    """Return the watts of a whole machine; 0 is what a BMC without a sensor says.
+
+    Raises:
+        PeerError: `meter-answer`.
+    """
+    if watts <= 0:
+        raise PeerError(
+            "meter-answer",
+            f"{who} tells {watts:g} W, which no machine that runs draws; has it a power sensor?",
+        )
+    return watts
 
 
 def joules(
@@ -169,6 +177,7 @@ class Energy:
         interval_s: that the meter was asked in.
         error: why there is no figure, a line for a person; None where there is one or no meter.
         idle_error: why there is no idle power though a window was kept for it.
+        replayed: whether the readings were recorded at another time than the window.
     """
 
     source: str
@@ -181,6 +190,7 @@ class Energy:
     interval_s: float | None = None
     error: str | None = None
     idle_error: str | None = None
+    replayed: bool = False
 
     @property
     def load_w(self) -> float | None:
@@ -193,23 +203,26 @@ class Energy:
         return None if self.load_w is None or self.idle_w is None else self.load_w - self.idle_w
 
     def document(self, images_per_s: float) -> dict[str, Any]:
-        """Return what the document of a measurement says of energy.
+        """Return what the document of a measurement adds of energy to joules and their source.
 
-        `images_per_s_per_w` is of the whole; the detail under `power` names both, the whole and
-        the marginal, which leaves out what the machine draws when idle. The marginal one is None
-        where the load drew no more than idle did.
+        The detail under `power` names both efficiencies, the whole and the marginal, which leaves
+        out what the machine draws when idle. The marginal one is None where the load drew no more
+        than idle did.
         """
         load, idle, marginal = self.load_w, self.idle_w, self.marginal_w
-        detail: dict[str, Any] | None = None
-        if self.source != "none":
-            detail = {
+        if self.source == "none":
+            return {"power": None}
+        return {
+            **({"energy_error": self.error} if self.error else {}),
+            "power": {
                 "modelled": self.modelled,
+                "replayed": self.replayed,
                 "load_w": load,
                 "idle_w": idle,
                 **({"idle_error": self.idle_error} if self.idle_error else {}),
                 "marginal_w": marginal,
-                "images_per_s_per_w": _efficiency(images_per_s, load),
-                "marginal_images_per_s_per_w": _efficiency(images_per_s, marginal),
+                "images_per_s_per_w": efficiency(images_per_s, load),
+                "marginal_images_per_s_per_w": efficiency(images_per_s, marginal),
                 "samples": self.samples,
                 "interval_s": self.interval_s,
                 "devices": {
@@ -221,18 +234,12 @@ class Energy:
                     }
                     for name, one in self.devices.items()
                 },
-            }
-        return {
-            "power_w": load,
-            "energy_j": self.energy_j,
-            "images_per_s_per_w": _efficiency(images_per_s, load),
-            "energy_source": self.source,
-            **({"energy_error": self.error} if self.error else {}),
-            "power": detail,
+            },
         }
 
 
-def _efficiency(images_per_s: float, power_w: float | None) -> float | None:
+def efficiency(images_per_s: float, power_w: float | None) -> float | None:
+    """Return images per second and watt; None where there are no watts."""
     return images_per_s / power_w if power_w is not None and power_w > 0 else None
 
 
@@ -242,7 +249,8 @@ class Sampler:
     The first reading is made on entering, so that a meter that cannot be read is known before
     anything is measured; the last on leaving, so that the end of a window lies between two. A
     failure is tried again; the third in a row, or one that trying does not mend, ends the sampling
-    and not the measurement: `energy` then says why it has no figure.
+    and not the measurement: `energy` then says why it has no figure. What is no such failure but a
+    bug is raised on leaving.
 
     Args:
         meter: closed by whoever opened it.
@@ -281,6 +289,7 @@ class Sampler:
         self._kept = keep
         self._readings: list[Reading] = []
         self._failure: ThoraxError | None = None
+        self._bug: Exception | None = None
         self._idle: tuple[float, float] | None = None
         self._stop = threading.Event()
         self._ended = threading.Event()
@@ -304,6 +313,8 @@ class Sampler:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
+        if self._bug and not error:
+            raise self._bug
 
     @property
     def readings(self) -> tuple[Reading, ...]:
@@ -319,12 +330,12 @@ class Sampler:
         """Return whether the meter was given up within so long a time."""
         return self._ended.wait(timeout_s)
 
-    def rest(self, idle_s: float, *, settle_s: float = SETTLE_S) -> None:
+    def rest(self, idle_s: float, *, settle_s: float | None = None) -> None:
         """Keep still for a while: what the meter says meanwhile is idle power.
 
         Args:
             idle_s: length of the window; 0 keeps none.
-            settle_s: let pass before it.
+            settle_s: let pass before it; None means `SETTLE_S`.
 
         Raises:
             UsageError: `power-idle` when it is below 0 or without end.
@@ -333,7 +344,7 @@ class Sampler:
             raise UsageError("power-idle", f"idle time is {idle_s} s; it must be 0 or above")
         if not idle_s or not self.meter.channels:
             return
-        if self.wait(settle_s):
+        if self.wait(SETTLE_S if settle_s is None else settle_s):
             return
         begin_s = time.perf_counter()
         end_s = begin_s + idle_s
@@ -366,6 +377,7 @@ class Sampler:
                 samples=samples,
                 interval_s=self.interval_s,
                 error=problem + why,
+                replayed=meter.replayed,
             )
         load = joules(self._readings, meter.quantity, begin_s, end_s)
         idle: Sequence[float | None] = [None] * len(load)
@@ -392,6 +404,7 @@ class Sampler:
             samples,
             self.interval_s,
             idle_error=idle_problem,
+            replayed=meter.replayed,
         )
 
     def _mean(self, begin_s: float, end_s: float) -> npt.NDArray[np.float64]:
@@ -401,29 +414,7 @@ class Sampler:
         return sum(begin_s <= one.at_s <= end_s for one in self._readings)
 
     def _problem(self, begin_s: float, end_s: float) -> str | None:
-        """Return why the readings do not give the energy of a window; None where they do."""
-        times = [one.at_s for one in self._readings]
-        if not times or times[0] > begin_s:
-            return "the meter was first read after the window had begun"
-        if times[-1] < end_s:
-            return f"the meter was last read {end_s - times[-1]:.2f} s before the window ended"
-        if self.meter.quantity == "energy":
-            return None
-        inside = [at for at in times if begin_s <= at <= end_s]
-        if len(inside) < _LEAST:
-            return (
-                f"the meter was read {len(inside)} times within {end_s - begin_s:.2f} s, and "
-                f"{_LEAST} are needed: measure longer, or read it more often"
-            )
-        edges = [begin_s, *inside, end_s]
-        gap = max(b - a for a, b in itertools.pairwise(edges))
-        allowed = max(_GAP * self.interval_s, _SMOOTH_S)
-        if gap > allowed:
-            return (
-                f"the meter was silent for {gap:.2f} s of the window, and {allowed:g} s is allowed "
-                f"when it is read every {self.interval_s:g} s"
-            )
-        return None
+        return power_window.problem(self.meter, self._readings, begin_s, end_s, self.interval_s)
 
     def _keep(self, readings: Sequence[Reading]) -> None:
         for reading in readings:
@@ -453,5 +444,8 @@ class Sampler:
                     continue
                 if stopped:
                     return
+        except Exception as error:
+            # Raised on the thread of who measures.
+            self._bug = error
         finally:
             self._ended.set()

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from typing import Final
 
-from thorax.measure.tables import Document, Table, dense, number_text
+from thorax.measure.tables import Document, Table, dense, number_text, precision_text
 
 MODELLED_POWER: Final = "modelled, not measured"
 """What is said beside every figure of power that was computed."""
+
+REPLAYED_POWER: Final = "replayed, read at another time"
+"""What is said beside every figure of power that is not of the run it stands beside."""
 
 
 def energy_table(document: Document) -> Table:
@@ -24,11 +27,16 @@ def energy_table(document: Document) -> Table:
     modelled = bool(document["modelled"])
     span = f"{document['readings']:,} readings in {document['duration_s']:.1f} s"
     return Table(
-        f"Energy, {MODELLED_POWER}" if modelled else "Energy",
+        f"Energy, {MODELLED_POWER}"
+        if modelled
+        else "Energy, replayed"
+        if document.get("replayed")
+        else "Energy",
         ("Device", "J", "W (mean)"),
         tuple(rows),
         (modelled,) * len(rows),
-        f"From {document['energy_source']}: {span}.",
+        f"From {document['energy_source']}: {span}."
+        + (f" No energy: {document['energy_error']}." if document.get("energy_error") else ""),
         modelled=modelled,
     )
 
@@ -47,19 +55,21 @@ def power_table(documents: Sequence[Document]) -> Table | None:
         detail = document.get("power")
         if not detail:
             continue
-        name = f"{document.get('precision', '')} {document.get('device', '')}".strip()
+        name = f"{precision_text(document)} {document.get('device', '')}".strip()
         if document.get("energy_error"):
             missing[f"No energy of {name}: {document['energy_error']}."] = None
         if detail.get("load_w") is None:
             continue
         if detail.get("idle_error"):
             missing[f"No idle power of {name}: {detail['idle_error']}."] = None
-        mark = f" ({MODELLED_POWER})" if detail["modelled"] else ""
-        sources[f"{document['energy_source']}{mark}"] = None
+        marks = [MODELLED_POWER] if detail["modelled"] else []
+        marks += [REPLAYED_POWER] if detail.get("replayed") else []
+        told = f" ({'; '.join(marks)})" if marks else ""
+        sources[f"{document['energy_source']}{told}"] = None
         rows.append(
             (
                 name,
-                "whole",
+                "whole, W replayed" if detail.get("replayed") else "whole",
                 *(number_text(detail[key], ".1f") for key in ("idle_w", "load_w", "marginal_w")),
                 number_text(document.get("energy_j"), ",.1f"),
                 number_text(detail["images_per_s_per_w"], ".3g"),

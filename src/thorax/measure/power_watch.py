@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from thorax.measure.power import Channel, Meter, Quantity, Reading
+from thorax.measure.power_window import few_moves
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _HISTORY: Final = 60
@@ -31,6 +32,8 @@ class Watch:
         self._first: Reading | None = None
         self._last: Reading | None = None
         self._parts: list[list[float]] = [[] for _ in channels]
+        self._moves = [0 for _ in channels]
+        self._least_j = [math.inf for _ in channels]
         self.readings = 0
         self.now_w: float | None = None
         self.least_w = math.inf
@@ -48,6 +51,10 @@ class Watch:
             pairs = list(zip(last.values, reading.values, strict=True))
             if self._quantity == "energy":
                 self._tell([(after - before) / step_s for before, after in pairs])
+                for place, (before, after) in enumerate(pairs):
+                    if after > before:
+                        self._moves[place] += 1
+                        self._least_j[place] = min(self._least_j[place], after - before)
             else:
                 for parts, (before, after) in zip(self._parts, pairs, strict=True):
                     parts.append(step_s * (before + after) / 2)
@@ -94,24 +101,41 @@ class Watch:
         energy = self.energy_j
         return energy / self.duration_s if energy is not None and self.duration_s else None
 
+    def _problem(self) -> str | None:
+        """Return why a counter was watched for too short a time to tell its energy."""
+        if self._quantity == "power" or self.readings < 2:
+            return None
+        seen = zip(self._channels, self._moves, self._least_j, strict=True)
+        found = (
+            few_moves(one.name, moves, self.readings - 1, least_j, self.duration_s)
+            for one, moves, least_j in seen
+            if one.counted
+        )
+        return next((one for one in found if one), None)
+
     def document(self, meter: Meter) -> dict[str, Any]:
         """Return the JSON document of `thorax power watch`.
 
         Args:
             meter: that was watched.
         """
-        energies = self.device_energies_j or (None,) * len(self._channels)
+        why = None if meter.modelled else self._problem()
+        told = self.device_energies_j if not why else None
+        energies = told or (None,) * len(self._channels)
+        shown = bool(self.history_w) and not why
         return {
             "command": "power watch",
             "energy_source": meter.source,
             "quantity": meter.quantity,
             "modelled": meter.modelled,
+            "replayed": meter.replayed,
             "readings": self.readings,
             "duration_s": self.duration_s,
-            "energy_j": self.energy_j,
-            "power_w": self.mean_w,
-            "least_w": self.least_w if self.history_w else None,
-            "most_w": self.most_w if self.history_w else None,
+            "energy_j": None if why else self.energy_j,
+            **({"energy_error": why} if why else {}),
+            "power_w": None if why else self.mean_w,
+            "least_w": self.least_w if shown else None,
+            "most_w": self.most_w if shown else None,
             "devices": {
                 one.name: {
                     "energy_j": energy,

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -18,6 +18,7 @@ from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.modelled import Forecast
 from thorax.errors import DataError
 from thorax.measure.forecast import forecast_engine
+from thorax.measure.power import Energy, efficiency
 from thorax.measure.spread import UNCUT, Slices
 from thorax.preprocess import InputSpec, prepare
 from thorax.radiograph import read
@@ -86,8 +87,8 @@ class Measurement:
         latency_s: single-stream of an image, multi-stream of a query, from the question to the
             answer; server from the scheduled arrival to the answer; offline of one inference, from
             its start.
-        energy_j: over the window; None without a meter, never 0.
-        energy_source: what measured it.
+        energy_j: over the window, of a meter's `Energy`; None without one, never 0.
+        energy_source: the meter; "none" without one.
         simulated: whether a simulated device took part: its time is that of the emulation.
         valid: whether the run was long and steady enough to be told of.
         invalid_because: why not, one sentence each.
@@ -118,6 +119,11 @@ class Measurement:
     def images_per_s(self) -> float:
         """Images / wall-clock window: the one definition of speed."""
         return self.images / self.window_s
+
+    @property
+    def power_w(self) -> float | None:
+        """Mean power of the window; None without a meter."""
+        return None if self.energy_j is None else self.energy_j / self.window_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +176,10 @@ def read_images(paths: Sequence[Path], spec: InputSpec) -> list[npt.NDArray[np.u
 
 
 def document(
-    engine: Engine, measurement: Measurement, modelled: Forecast | None = None
+    engine: Engine,
+    measurement: Measurement,
+    modelled: Forecast | None = None,
+    energy: Energy | None = None,
 ) -> dict[str, Any]:
     """Return the JSON document of `thorax benchmark`.
 
@@ -178,7 +187,10 @@ def document(
         engine: what was measured.
         measurement: of it; of a simulated card, the time of the emulation.
         modelled: what simulated cards would do.
+        energy: what a meter says of the window of the measurement.
     """
+    if energy:
+        measurement = replace(measurement, energy_j=energy.energy_j, energy_source=energy.source)
     latency_ms = {key: value * 1e3 for key, value in asdict(measurement.latency_s).items()}
     return {
         "command": "benchmark",
@@ -197,10 +209,11 @@ def document(
             "images_per_s": list(measurement.slices.images_per_s),
             "latency_p99_ms": [value * 1e3 for value in measurement.slices.p99_s],
         },
-        "power_w": None,
+        "power_w": measurement.power_w,
         "energy_j": measurement.energy_j,
-        "images_per_s_per_w": None,
+        "images_per_s_per_w": efficiency(measurement.images_per_s, measurement.power_w),
         "energy_source": measurement.energy_source,
+        **(energy.document(measurement.images_per_s) if energy else {"power": None}),
         "modelled": modelled.document() if modelled else None,
         "environment": environment(),
     }

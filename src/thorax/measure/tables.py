@@ -148,10 +148,15 @@ def _power_is_modelled(document: Document) -> bool:
     return bool((document.get("power") or {}).get("modelled"))
 
 
+def _power_is_replayed(document: Document) -> bool:
+    return bool((document.get("power") or {}).get("replayed"))
+
+
 def _power_text(document: Document, key: str, form: str) -> str:
-    """Return a figure of power, marked where it was computed."""
+    """Return a figure of power, marked where it was computed or is of another time."""
     text = number_text(document.get(key), form)
-    return f"{text}*" if text and _power_is_modelled(document) else text
+    mark = "*" * _power_is_modelled(document) + "†" * _power_is_replayed(document)
+    return f"{text}{mark}" if text else text
 
 
 def in_order(documents: Iterable[Document]) -> list[Document]:
@@ -290,6 +295,8 @@ def speed_table(documents: Sequence[Document]) -> Table:
     power_note = f"Power from {', '.join(meters)}." if powered else "No power meter was read."
     if any(_power_is_modelled(document) for document in documents):
         power_note += " * modelled, not measured."
+    if any(_power_is_replayed(document) for document in documents):
+        power_note += " † replayed, read at another time."
     emulated = any(document.get("simulated") for document in documents)
     columns = ("Precision", "Device", "Scenario", "Streams", "Images/s", "× FP32")
     latencies = ("p50 ms", "p90 ms", "p99 ms")

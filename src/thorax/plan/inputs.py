@@ -132,6 +132,8 @@ def _with_cpu(server: Server, document: Mapping[str, Any], path: Path) -> Server
     told = [f"cpu.images_per_s: {source}", f"cpu.streams: {source}"]
     if watts is not None:
         kind = "modelled" if power.get("modelled") or sees == "model" else "measured"
+        if power.get("replayed") and kind == "measured":
+            kind = "replayed"
         told += [
             f"{key}: {kind}: {path.name}, {meter}"
             for key, value in (("cpu.power_w", watts), ("cpu.idle_w", idle_w))

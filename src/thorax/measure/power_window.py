@@ -1,0 +1,168 @@
+"""Whether readings of a meter tell the energy of a window: what they leave open is no figure."""
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from thorax.measure.power import Channel, Meter, Quantity, Reading
+
+_LEAST: Final = 3
+"""Readings that a window must hold: fewer say nothing of what lay between."""
+
+_GAP: Final = 5.0
+"""Intervals that may lie between two readings of a power meter before the rest is a guess."""
+
+_SMOOTH_S: Final = 1.0
+"""A gap that is always allowed: meters of watts tell the mean of about so long (*assumed*)."""
+
+MOVES: Final = 10
+"""Times that a coarse counter must go on: each edge is known to a step, so to a tenth (*assumed*).
+"""
+
+_STILL: Final = 0.25
+"""Part of a window that a counter may stand still: longer, and it no longer counts (*assumed*)."""
+
+
+def problem(
+    meter: "Meter",
+    readings: Sequence["Reading"],
+    begin_s: float,
+    end_s: float,
+    interval_s: float,
+) -> str | None:
+    """Return why readings do not give the energy of a window; None where they do.
+
+    They must reach beyond both edges, be three within it, and leave no long gap: anywhere of watts,
+    at the edges of an energy counter. No machine that runs draws 0 W. A counter must go on; one
+    that two readings found standing still is coarse, and must go on ten times. What a model says is
+    not doubted.
+
+    Args:
+        meter: whose readings they are.
+        readings: in the order of time.
+        begin_s: of the window.
+        end_s: after it.
+        interval_s: that the meter was asked in.
+    """
+    times = [one.at_s for one in readings]
+    if not times or times[0] > begin_s:
+        return "the meter was first read after the window had begun"
+    if times[-1] < end_s:
+        return f"the meter was last read {end_s - times[-1]:.2f} s before the window ended"
+    window_s = end_s - begin_s
+    inside = [one for one in readings if begin_s <= one.at_s <= end_s]
+    if len(inside) < _LEAST:
+        return (
+            f"the meter was read {len(inside)} times within {window_s:.2f} s, and {_LEAST} are "
+            "needed: measure longer, or read it more often"
+        )
+    before = max((one for one in readings if one.at_s <= begin_s), key=lambda one: one.at_s)
+    after = min((one for one in readings if one.at_s >= end_s), key=lambda one: one.at_s)
+    counts = meter.quantity == "energy"
+    if counts:
+        gap = max(inside[0].at_s - before.at_s, after.at_s - inside[-1].at_s)
+    else:
+        edges = [begin_s, *(one.at_s for one in inside), end_s]
+        gap = max(b - a for a, b in itertools.pairwise(edges))
+    allowed = max(_GAP * interval_s, _SMOOTH_S)
+    if gap > allowed:
+        return (
+            f"the meter was silent for {gap:.2f} s of the window, and {allowed:g} s is allowed "
+            f"when it is read every {interval_s:g} s: measure again, or read it less often"
+        )
+    if meter.modelled:
+        return None
+    around = [
+        *((before,) if before.at_s < inside[0].at_s else ()),
+        *inside,
+        *((after,) if after.at_s > inside[-1].at_s else ()),
+    ]
+    return doubt(meter.quantity, meter.channels, around if counts else inside, window_s)
+
+
+def doubt(
+    quantity: "Quantity",
+    channels: Sequence["Channel"],
+    readings: Sequence["Reading"],
+    window_s: float,
+) -> str | None:
+    """Return why what was read cannot be what a machine drew; None where it can.
+
+    Args:
+        quantity: what the values are.
+        channels: what they are of.
+        readings: in and around the window, in the order of time.
+        window_s: length of the window.
+    """
+    counted = [place for place, one in enumerate(channels) if one.counted]
+    if quantity == "power":
+        none = any(sum(one.values[place] for place in counted) <= 0 for one in readings)
+        return (
+            "the meter told 0 W, which nothing that runs draws: has it a sensor?" if none else None
+        )
+    found = (
+        counter_problem(
+            channels[place].name,
+            [one.at_s for one in readings],
+            [one.values[place] for one in readings],
+            window_s,
+        )
+        for place in counted
+    )
+    return next((one for one in found if one), None)
+
+
+def counter_problem(
+    name: str, times: Sequence[float], joules: Sequence[float], window_s: float
+) -> str | None:
+    """Return why a counter does not tell its energy: it went back, stands still or is coarse.
+
+    Args:
+        name: of the counter.
+        times: of its readings, seconds, around the window.
+        joules: what it stood at.
+        window_s: length of the window.
+    """
+    steps = [b - a for a, b in itertools.pairwise(joules)]
+    if any(step < 0 for step in steps):
+        return f"the energy counter of {name} went back: it was reset, so measure again"
+    moves = sum(step > 0 for step in steps)
+    least_j = min((step for step in steps if step), default=0.0)
+    if few := few_moves(name, moves, len(steps), least_j, window_s):
+        return few
+    since, still_s = times[0], 0.0
+    for at_s, step in zip(times[1:], steps, strict=True):
+        if step:
+            since = at_s
+        still_s = max(still_s, at_s - since)
+    if still_s > _STILL * window_s:
+        return (
+            f"the energy counter of {name} stood still for {still_s:.2f} s of {window_s:.2f} s: "
+            "measure longer, or take another meter"
+        )
+    return None
+
+
+def few_moves(name: str, moves: int, steps: int, least_j: float, window_s: float) -> str | None:
+    """Return why a counter that moved so often does not tell its energy; None where it does.
+
+    Args:
+        name: of the counter.
+        moves: between how many pairs of readings it went on.
+        steps: pairs of readings.
+        least_j: the smallest step that was seen, joules.
+        window_s: time in which it was watched.
+    """
+    if not moves:
+        return (
+            f"the energy counter of {name} did not move within {window_s:.2f} s: measure longer, "
+            "or take another meter"
+        )
+    if moves == steps or moves >= MOVES:
+        return None
+    return (
+        f"the energy counter of {name} moved {moves} times within {window_s:.2f} s, by "
+        f"{least_j:,.4g} J and more, and {MOVES} times are needed: measure longer, or take another "
+        "meter"
+    )
