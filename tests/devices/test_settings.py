@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import openvino as ov
 import pytest
 
 from thorax.artifact import Artifact, Tuning
@@ -14,7 +15,8 @@ def tuning(device: str = "CPU", **changes: object) -> Tuning:
     found = {
         "device": device, "hardware": hardware(device), "processors": processors(), "streams": 2,
         "batch": 4, "latency_limit_ms": 50.0, "images_per_s": 100.0, "p99_ms": 40.0,
-        "simulated": False, "measured": "2026-01-02", "thorax": "0", "openvino": "0",
+        "simulated": False, "measured": "2026-01-02", "thorax": "0",
+        "openvino": ov.get_version(),
     }  # fmt: skip
     return Tuning.model_validate({**found, **changes})
 
@@ -41,6 +43,29 @@ def test_elsewhere_it_does_not_and_why_is_said(
     found = find_setting(card, "CPU")
     assert found.tuning is None
     assert "with 1000" in found.reason
+
+
+def test_of_another_openvino_it_does_not_hold(tiny_fp32: Artifact) -> None:
+    found = find_setting(with_tuned(tiny_fp32, tuning(openvino="1999.1")).card, "CPU")
+    assert found.tuning is None
+    assert found.reason == f"tuned with OpenVINO 1999.1; here is {ov.get_version()}"
+
+
+def test_processors_of_one_name_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def told(text: str) -> str:
+        (tmp_path / "cpuinfo").write_text(text, "utf-8")
+        monkeypatch.setattr(settings, "CPUINFO", tmp_path / "cpuinfo")
+        return hardware("CPU")
+
+    zen = "cpu family\t: {}\nmodel\t\t: {}\nmodel name\t: AMD EPYC\nstepping\t: 1\n"
+    third = told(zen.format(25, 1) * 2)
+    assert third.endswith("(family 25, model 1, stepping 1)")
+    assert third != told(zen.format(26, 2))
+    assert "implementer 0x41, part 0xd40" in told("CPU implementer : 0x41\nCPU part : 0xd40\n")
+    # Where nothing is told, the capabilities that OpenVINO has found.
+    assert "FP32" in told("")
 
 
 def test_hardware_names_every_device_once(cards: Path) -> None:
