@@ -267,6 +267,7 @@ def benchmark(
             latency_limit_s=None if latency_limit_ms is None else latency_limit_ms / 1e3,
             logs=loadgen_logs,
             on_progress=ticker.advance,
+            on_longer=console.say,
         )
     energy = sampler.energy(measurement.begin_s, measurement.begin_s + measurement.window_s)
     forecast = forecast_engine(engine, measure=True)

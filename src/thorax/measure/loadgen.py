@@ -334,7 +334,7 @@ def _settings(traffic: Traffic) -> Any:  # noqa: ANN401 - LoadGen has no types
     made.mode = mlperf_loadgen.TestMode.PerformanceOnly
     made.min_duration_ms = max(1, round(traffic.duration_s * 1e3))
     # Whether enough was asked to be sure of a percentile is judged all the same: early stopping.
-    made.min_query_count = 1
+    made.min_query_count = traffic.fewest_queries
     match traffic.scenario:
         case "offline":
             made.offline_expected_qps = traffic.images_per_s

@@ -41,6 +41,7 @@ class Traffic:
         samples_per_query: images of a query, multi-stream.
         latency_limit_s: which 99 % of the answers are to keep, server.
         most_waiting: images that may wait for an answer; beyond, a server run is ended early.
+        fewest_queries: that are asked though the window is over.
     """
 
     scenario: Scenario
@@ -49,6 +50,7 @@ class Traffic:
     samples_per_query: int = 8
     latency_limit_s: float = 0.1
     most_waiting: int = 1000
+    fewest_queries: int = 1
 
 
 @dataclass(frozen=True, slots=True)
