@@ -115,8 +115,9 @@ def test_watch_writes_a_log_whose_energy_is_what_it_said(
     assert "modelled, not measured" in shown
 
 
-def test_watch_ends_with_its_log_written_when_it_is_interrupted(
-    model: Path, tmp_path: Path
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "kill"])
+def test_watch_ends_with_its_log_written_when_it_is_stopped(
+    model: Path, tmp_path: Path, sent: signal.Signals
 ) -> None:
     log = tmp_path / "log.jsonl"
     words = ["power", "watch", f"modelled:{model}", "--interval", "0.02", "--log", log]
@@ -129,7 +130,7 @@ def test_watch_ends_with_its_log_written_when_it_is_interrupted(
         assert running.stderr is not None
         # The first line says that it reads.
         assert " W " in running.stderr.readline()
-        running.send_signal(signal.SIGINT)
+        running.send_signal(sent)
         told, _ = running.communicate(timeout=60)
     assert running.returncode == 0
     assert json.loads(told)["readings"] == len(Recording.read(log).readings)

@@ -2,6 +2,7 @@
 
 import getpass
 import queue
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -232,7 +233,11 @@ def _follow(
     take: Callable[["Reading"], None],
     draw: Callable[[], None],
 ) -> None:
-    """Take readings as they come, until the time is over, the meter is given up, or Ctrl-C."""
+    """Take readings as they come, until the time is over, the meter is given up, or Ctrl-C.
+
+    SIGTERM, which batch systems and `kill` send, ends it as Ctrl-C does: the log is kept.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while True:
             left_s = _SHOWN_S if end_s is None else min(_SHOWN_S, end_s - time.perf_counter())
@@ -245,6 +250,8 @@ def _follow(
             draw()
     except KeyboardInterrupt:
         console.say("stopped")
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -573,6 +573,7 @@ def test_the_processors_say_how_busy_they_are(tmp_path: Path) -> None:
         '[[devices]]\nname = "a"\nboard = "pac-a10"\nidle_w = 1.0',
         '[[devices]]\nname = "a"\nboard = "abacus"',
         '[[devices]]\nname = "a"\nboard = "n6001"',
+        '[[devices]]\nname = "a"\nidle_w = 3.0\nbusy_w = 2.0\nsource = "x"',
         '[[devices]]\nname = "a"\nidle_w = -1.0\nbusy_w = 2.0\nsource = "x"',
         '[[devices]]\nname = "a"\nwatts = 1.0',
     ],

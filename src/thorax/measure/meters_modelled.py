@@ -42,8 +42,10 @@ class ModelledDevice(Settings):
     def _one_origin(self) -> Self:
         given = (self.idle_w, self.busy_w, self.source)
         if self.board is None:
-            if None in given:
+            if self.idle_w is None or self.busy_w is None or self.source is None:
                 raise ValueError("idle_w, busy_w and source, or else a board")
+            if self.busy_w < self.idle_w:
+                raise ValueError(f"busy_w is {self.busy_w:g}; no less than idle_w, {self.idle_w:g}")
         elif given != (None, None, None):
             raise ValueError("a board alone, or else idle_w, busy_w and source")
         elif self.board not in BOARDS or BOARDS[self.board].power_w is None:
