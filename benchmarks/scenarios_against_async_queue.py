@@ -69,11 +69,11 @@ def through_queue(engine: Engine, images: Any) -> Drive:  # noqa: ANN401
             mlperf_loadgen.StartTestWithLogSettings(
                 system,
                 library,
-                loadgen._settings(traffic),
-                loadgen._log_settings(Path(folder)),
+                loadgen.settings(traffic),
+                loadgen.log_settings(Path(folder)),
                 f"{folder}/audit.config",
             )
-            figures = loadgen._figures(Path(folder) / loadgen.DETAIL)
+            figures = loadgen.read_figures(Path(folder) / loadgen.DETAIL)
         queue.wait_all()
         mlperf_loadgen.DestroyFastSUT(system)
         mlperf_loadgen.DestroyQSL(library)

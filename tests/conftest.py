@@ -1,6 +1,7 @@
 """Fixtures that every test may ask for."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Tables are as wide as in a pipe, whatever terminal the tests were started from.
 os.environ.pop("COLUMNS", None)
+
+# Where tests run in the background of a shell, Ctrl-C is ignored, and commands would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples each time, and no judgement by the clock of a machine that others use too.
 settings.register_profile(

@@ -57,8 +57,13 @@ class Classification:
     answered: int = 0
 
     @property
-    def images_per_s(self) -> float:
-        """Files answered with findings / wall-clock window; a refusal costs next to nothing."""
+    def images_per_s(self) -> float | None:
+        """Files answered with findings / wall-clock window; a refusal costs next to nothing.
+
+        None where all was answered before, which leaves nothing to be timed.
+        """
+        if self.cluster is not None and not self.answered:
+            return None
         answered = self.images - self.failed if self.cluster is None else self.answered
         return answered / self.window_s if self.window_s else 0.0
 
@@ -100,7 +105,9 @@ class Classification:
     def tables(self, *, counters: bool = True) -> list[Table]:
         """Return what a person is shown; without `counters`, they are left out."""
         many = "" if self.images == 1 else "s"
-        note = f"{self.images:,} image{many}, {rate_text(self.images_per_s)} images/s, "
+        note = f"{self.images:,} image{many}, "
+        if self.images_per_s is not None:
+            note += f"{rate_text(self.images_per_s)} images/s, "
         note += f"{self.engine['precision']} on {self.engine['device']}"
         if self.engine["simulated"]:
             note += f", emulated in {self.engine['compute']}"
@@ -114,9 +121,13 @@ class Classification:
         if self.cluster:
             note += (
                 f"; {self.cluster['shards']:,} shards, {self.cluster['shards_resumed']:,} of them "
-                f"there before, on {self.cluster['actors']} actors of "
-                f"{self.cluster['threads_per_actor']} threads"
+                "there before"
             )
+            if self.cluster["address"]:
+                note += (
+                    f", actors: {self.cluster['actors']}, threads of each: "
+                    f"{self.cluster['threads_per_actor']}"
+                )
         tables = [
             Table(
                 "Findings at or above their operating point",

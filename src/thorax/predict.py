@@ -74,7 +74,7 @@ class Predictor:
     """Findings of radiographs through one engine.
 
     Args:
-        engine: compiled with batch 1.
+        engine: compiled with any batch; a last one that is not full is padded.
         profile: add up the counters of every layer; the engine must be compiled with counters.
 
     Example:
@@ -124,8 +124,8 @@ class Predictor:
 
         Each worker decodes, prepares, starts its own request and waits for it, so decoding of one
         file overlaps inference of another and never more files are in memory than twice the
-        workers. Of an engine with a batch each worker takes so many files; the last batch is
-        filled up with an image that is not answered.
+        workers, times the batch of the engine: each worker takes so many files, and the last batch
+        is filled up with an image that is not answered.
 
         Args:
             paths: any number of files, and of images of stores.

@@ -133,7 +133,7 @@ def drive(
     def ask_all() -> None:
         try:
             mlperf_loadgen.StartTestWithLogSettings(
-                system, library, _settings(traffic), _log_settings(logs), str(logs / "audit.config")
+                system, library, settings(traffic), log_settings(logs), str(logs / "audit.config")
             )
         finally:
             through.set()
@@ -160,7 +160,7 @@ def drive(
         mlperf_loadgen.DestroyQSL(library)
     if under_test.error is not None:
         raise under_test.error
-    return Run(under_test.trace(), _figures(logs / DETAIL))
+    return Run(under_test.trace(), read_figures(logs / DETAIL))
 
 
 def _tell(under_test: "_UnderTest", told: int, on_progress: Callable[[int], None] | None) -> int:
@@ -328,7 +328,8 @@ def _nothing(indices: list[int]) -> None:
     """All images are in memory from the start."""
 
 
-def _settings(traffic: Traffic) -> Any:  # noqa: ANN401 - LoadGen has no types
+def settings(traffic: Traffic) -> Any:  # noqa: ANN401 - LoadGen has no types
+    """Return what LoadGen is told of the traffic."""
     made = mlperf_loadgen.TestSettings()
     made.scenario = getattr(mlperf_loadgen.TestScenario, _SCENARIOS[traffic.scenario])
     made.mode = mlperf_loadgen.TestMode.PerformanceOnly
@@ -351,7 +352,8 @@ def _settings(traffic: Traffic) -> Any:  # noqa: ANN401 - LoadGen has no types
     return made
 
 
-def _log_settings(logs: Path) -> Any:  # noqa: ANN401 - LoadGen has no types
+def log_settings(logs: Path) -> Any:  # noqa: ANN401 - LoadGen has no types
+    """Return where LoadGen writes what it did."""
     output = mlperf_loadgen.LogOutputSettings()
     output.outdir = str(logs)
     made = mlperf_loadgen.LogSettings()
@@ -360,7 +362,8 @@ def _log_settings(logs: Path) -> Any:  # noqa: ANN401 - LoadGen has no types
     return made
 
 
-def _figures(log: Path) -> dict[str, Any]:
+def read_figures(log: Path) -> dict[str, Any]:
+    """Return what LoadGen found, by its own names, of its detail log."""
     found: dict[str, Any] = {}
     for line in log.read_text("utf-8").splitlines():
         entry = json.loads(line.removeprefix(":::MLLOG "))

@@ -29,7 +29,6 @@ _COLUMNS: Final = 100
 _AIRY: Final = 6
 """Columns up to which a table on the terminal is set with wide gaps."""
 
-
 _LEAST_PROSE: Final = 20
 """Columns that a cell of prose is left at least."""
 
@@ -274,7 +273,7 @@ def speed_table(documents: Sequence[Document]) -> Table:
             (
                 precision_text(document),
                 str(document.get("device", "")),
-                str(document.get("scenario", "")),
+                _scenario_text(document),
                 number_text(document.get("streams"), "d"),
                 rate_text(document.get("images_per_s")),
                 ""
@@ -289,7 +288,8 @@ def speed_table(documents: Sequence[Document]) -> Table:
                     if powered
                     else ()
                 ),
-                "emulated" if document.get("simulated") else "measured",
+                ("emulated" if document.get("simulated") else "measured")
+                + (", INVALID" if document.get("valid") is False else ""),
             )
         )
     power_note = f"Power from {', '.join(meters)}." if powered else "No power meter was read."
@@ -310,6 +310,11 @@ def speed_table(documents: Sequence[Document]) -> Table:
             " ".join([power_note, *([EMULATED] if emulated else [])]),
         )
     )
+
+
+def _scenario_text(document: Document) -> str:
+    rate = document.get("scheduled_images_per_s")
+    return str(document.get("scenario", "")) + (f" at {rate_text(rate)}/s" if rate else "")
 
 
 def pointing_table(documents: Sequence[Document]) -> Table:
