@@ -29,8 +29,8 @@ from benchmarks.large_batch_report import report
 from benchmarks.result import write
 from thorax.data.loader import batches
 from thorax.data.store import Store
-from thorax.durable import write_text
 from thorax.errors import UsageError
+from thorax.files import write_text
 from thorax.metrics import auroc
 from thorax.preprocess import InputSpec
 from thorax.training import checkpoint

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from thorax.durable import write_text
+from thorax.files import write_text
 
 RESULTS: Final = Path(__file__).parent / "results"
 _PACKAGES: Final = ("thorax", "openvino", "numpy", "opencv-python-headless", "kornia-rs")

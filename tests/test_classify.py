@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from thorax import durable, predict
+from thorax import files, predict
 from thorax.artifact import BIN, Artifact
 from thorax.classify import Classification, classify
 from thorax.errors import DataError, DeviceError, ModelError, ThoraxError, UsageError
@@ -141,7 +141,7 @@ def test_a_csv_appears_whole_or_the_old_one_stays(
     def full(_: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(durable, "sync", full)
+    monkeypatch.setattr(files, "sync", full)
     with pytest.raises(UsageError, match="No space left"):
         classify(tiny_fp32.path, [scans], csv_path=out)
     assert out.read_text() == "old\n"

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from thorax import durable
+from thorax import files
 from thorax.artifact import Card
 from thorax.errors import UsageError
 from thorax.heatmap import peak, to_source
@@ -99,9 +99,9 @@ def csv_writer(path: Path | None, card: Card) -> Iterator[Callable[[Mapping[str,
         yield write
         with writing(path):
             file.close()
-            durable.sync(temporary)
+            files.sync(temporary)
             temporary.replace(path)
-            durable.sync(path.parent)
+            files.sync(path.parent)
     finally:
         # A full disk fails the closing too; what made it fail has been told.
         with suppress(OSError):

@@ -2,11 +2,8 @@
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -14,9 +11,9 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from thorax import __version__
-from thorax.durable import sha256, sync, write_text
+from thorax import __version__, files
 from thorax.errors import ModelError, UsageError
+from thorax.files import document_digest, sha256, sync, write_text
 from thorax.labels import LabelSet
 from thorax.metrics import Platt
 from thorax.preprocess import InputSpec
@@ -195,17 +192,11 @@ class Artifact:
         return self.path / BIN
 
 
-def _card_digest(stored: dict[str, Any]) -> str:
-    """Return the digest of a card as it is stored: one that is older has fewer fields."""
-    plain = {**stored, "card_sha256": ""}
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-
-
 def is_artifact(path: Path) -> bool:
     """Return whether a folder holds a card and nothing foreign; `load` verifies the rest."""
     if not (path / CARD).is_file():
         return False
-    return all(file.name in (CARD, XML, BIN) for file in path.iterdir())
+    return all(file.name in (CARD, XML, BIN) or files.is_ours(file.name) for file in path.iterdir())
 
 
 def load(path: Path) -> Artifact:
@@ -216,6 +207,9 @@ def load(path: Path) -> Artifact:
             `artifact-card` or `artifact-tampered`.
     """
     folder = path.parent if path.name == XML else path
+    if not folder.exists():
+        with _writing(folder):
+            files.recover(folder)
     if not folder.is_dir():
         what = f"{path} is a file and no artifact" if path.exists() else f"no artifact at {path}"
         raise ModelError(
@@ -250,7 +244,7 @@ def load(path: Path) -> Artifact:
                 f"{folder / name} is not the file the card was written for (SHA-256 differs); "
                 "make the artifact again",
             )
-    if _card_digest(json.loads(content)) != card.card_sha256:
+    if document_digest(json.loads(content), "card_sha256") != card.card_sha256:
         raise ModelError(
             "artifact-tampered",
             f"{folder / CARD} was changed after it was written (SHA-256 differs); "
@@ -277,10 +271,10 @@ def seal(folder: Path, card: Card) -> Card:
         ModelError: `artifact-unwritable`.
     """
     with _writing(folder):
-        files = {name: sha256(folder / name) for name in (XML, BIN)}
+        digests = {name: sha256(folder / name) for name in (XML, BIN)}
         size = (folder / BIN).stat().st_size
-        card = card.model_copy(update={"files": files, "size_bytes": size})
-        digest = _card_digest(card.model_dump(mode="json"))
+        card = card.model_copy(update={"files": digests, "size_bytes": size})
+        digest = document_digest(card.model_dump(mode="json"), "card_sha256")
         card = card.model_copy(update={"card_sha256": digest})
         for name in (XML, BIN):
             sync(folder / name)
@@ -288,11 +282,31 @@ def seal(folder: Path, card: Card) -> Card:
     return card
 
 
+@contextmanager
+def hold(artifact: Artifact) -> Iterator[None]:
+    """Hold the card of an artifact for this process alone, to change it.
+
+    Raises:
+        ModelError: `artifact-locked` when another process holds it, `artifact-unwritable`.
+    """
+    with ExitStack() as stack:
+        with _writing(artifact.path):
+            try:
+                stack.enter_context(files.locked(artifact.path))
+            except files.LockedError as error:
+                raise ModelError(
+                    "artifact-locked",
+                    f"{artifact.path / CARD} is being changed by {error.holder}; wait for it or "
+                    "stop it",
+                ) from error
+        yield
+
+
 def keep_tuning(artifact: Artifact, tuning: Tuning) -> Artifact:
     """Write a setting into the card of an artifact, in place of an earlier one of its key.
 
     The key is the device string, the hardware and its processors. Graph, weights, digest and
-    operating points stay as they are.
+    operating points stay as they are. Within `hold` no setting of another process is lost.
 
     Raises:
         ModelError: `artifact-unwritable`.
@@ -304,16 +318,6 @@ def keep_tuning(artifact: Artifact, tuning: Tuning) -> Artifact:
     others = tuple(one for one in artifact.card.tuned if key(one) != key(tuning))
     card = artifact.card.model_copy(update={"tuned": (*others, tuning)})
     return Artifact(artifact.path, seal(artifact.path, card))
-
-
-def require_writable(artifact: Artifact) -> None:
-    """Refuse an artifact whose card cannot be written, by trying it in its folder.
-
-    Raises:
-        ModelError: `artifact-unwritable`.
-    """
-    with _writing(artifact.path), tempfile.TemporaryFile(dir=artifact.path):
-        pass
 
 
 def require_place(out: Path) -> None:
@@ -340,30 +344,9 @@ def new_folder(out: Path) -> Iterator[Path]:
             `artifact-unwritable` when the disk refuses.
     """
     require_place(out)
-    staging = out.parent / f".{out.name}.{os.getpid()}.partial"
-    with _writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir()
-    try:
+    with ExitStack() as stack:
+        with _writing(out):
+            staging = stack.enter_context(files.new_folder(out))
         yield staging
         with _writing(out):
-            _take_place(staging, out)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _take_place(staging: Path, out: Path) -> None:
-    sync(staging)
-    if not out.exists():
-        staging.rename(out)
-    else:
-        retired = out.parent / f".{out.name}.{os.getpid()}.old"
-        out.rename(retired)
-        try:
-            staging.rename(out)
-        except OSError:
-            retired.rename(out)
-            raise
-        shutil.rmtree(retired)
-    sync(out.parent)
+            stack.close()

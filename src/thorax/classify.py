@@ -9,7 +9,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
-from thorax import artifact, durable
+from thorax import artifact
 from thorax.answers import csv_writer, to_row, writing
 from thorax.artifact import INTENDED_USE, Card
 from thorax.devices.counters import Counter, by_member, lines
@@ -17,6 +17,7 @@ from thorax.devices.engine import Hint
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.settings import Setting, find_setting
 from thorax.errors import DataError, UsageError
+from thorax.files import write_bytes
 from thorax.heatmap import COLOUR_MAPS, overlay
 from thorax.measure.forecast import count_rows, forecast_engine
 from thorax.measure.modelled import modelled_table
@@ -288,7 +289,7 @@ def _draw(
         )
         path = folder / f"{number:06d}_{Path(prediction.image).stem[:_STEM]}_{name}.png"
         with writing(path):
-            durable.write_bytes(path, np.asarray(cv2.imencode(".png", picture)[1]).tobytes())
+            write_bytes(path, np.asarray(cv2.imencode(".png", picture)[1]).tobytes())
         written[name] = str(path)
     return written
 

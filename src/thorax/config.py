@@ -15,8 +15,8 @@ from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from thorax.durable import write_text
 from thorax.errors import UsageError
+from thorax.files import write_text
 
 _BARE_WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 

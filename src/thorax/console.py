@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from thorax.durable import write_text
+from thorax.files import write_text
 
 if TYPE_CHECKING:
     from thorax.measure.tables import Table

@@ -29,8 +29,8 @@ import openvino as ov
 from thorax import __version__
 from thorax.answers import Row, csv_writer, writing
 from thorax.artifact import Card
-from thorax.durable import sha256, sync, write_bytes, write_text
 from thorax.errors import DataError, UsageError
+from thorax.files import sha256, sync, write_bytes, write_text
 from thorax.predict import Source, StoredImage
 
 _FORMAT: Final = 1

@@ -14,8 +14,8 @@ from thorax.artifact import Artifact, Precision
 from thorax.data.store import Store
 from thorax.devices.core import supports
 from thorax.devices.engine import compile
-from thorax.durable import sha256
 from thorax.errors import UsageError
+from thorax.files import sha256
 from thorax.ir.quantize import calibration_images, quantize
 
 

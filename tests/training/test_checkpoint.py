@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from thorax.durable import sha256
 from thorax.errors import ModelError
+from thorax.files import sha256
 from thorax.labels import LabelSet
 from thorax.preprocess import InputSpec
 from thorax.training import checkpoint, networks, optimizers

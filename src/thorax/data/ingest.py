@@ -18,8 +18,8 @@ from typing import Final
 
 from thorax import radiograph
 from thorax.data.rows import Row, Skipped
-from thorax.durable import sha256
 from thorax.errors import ImageError
+from thorax.files import sha256
 from thorax.preprocess import InputSpec, prepare
 
 _SYNC_IMAGES: Final = 256

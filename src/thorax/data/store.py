@@ -27,8 +27,8 @@ from thorax.data.ingest import Decoded, decode
 from thorax.data.rows import Box, Images, Row, Skipped
 from thorax.data.split import SPLITS, by_patient
 from thorax.data.table import read_rows, write_rows
-from thorax.durable import sha256, sync, write_text
 from thorax.errors import DataError, UsageError
+from thorax.files import sha256, sync, write_text
 from thorax.labels import LabelSet
 from thorax.preprocess import InputSpec, placement
 

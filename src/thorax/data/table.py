@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from thorax.durable import sync
 from thorax.errors import DataError
+from thorax.files import sync
 
 _GZIP_MAGIC = b"\x1f\x8b"
 

@@ -16,8 +16,8 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from thorax.durable import write_text
 from thorax.errors import DataError, DeviceError, UsageError
+from thorax.files import write_text
 from thorax.fpga.bitstreams import Bitstream, bitstreams_for, find_bitstream
 from thorax.fpga.boards import DEFAULT_BOARD, Board, find_board
 

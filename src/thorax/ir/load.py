@@ -13,8 +13,8 @@ from thorax.artifact import Activation, Card
 from thorax.devices.core import open_core
 from thorax.devices.engine import PROBABILITY
 from thorax.devices.extensions import add_extensions
-from thorax.durable import sha256
 from thorax.errors import ModelError, UsageError
+from thorax.files import sha256
 from thorax.importers import formats
 from thorax.importers.imported import Asked, Imported, Layout, Run, unrunnable
 from thorax.ir import sealed

@@ -12,8 +12,8 @@ import openvino as ov
 import openvino.opset13 as ops
 
 from thorax import __version__
-from thorax.durable import sha256, sync
 from thorax.errors import ModelError, UsageError
+from thorax.files import sha256, sync
 from thorax.importers import formats
 from thorax.importers.imported import Imported
 from thorax.ir.analyze import count_macs, count_parameters

@@ -16,8 +16,8 @@ from typing import Any, Final, Literal, Self
 from pydantic import Field, ValidationError
 
 from thorax.config import Settings
-from thorax.durable import sync
 from thorax.errors import DataError, UsageError
+from thorax.files import sync
 from thorax.measure.power import Channel, Meter, Quantity, Reading, joules
 from thorax.measure.power_watch import Watch
 from thorax.measure.power_window import doubt

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from thorax.durable import write_text
 from thorax.errors import UsageError
+from thorax.files import write_text
 from thorax.measure.modelled import MODELLED
 from thorax.measure.partition import BYTES, bytes_text, crossed_text, types_text
 from thorax.measure.tables import Document

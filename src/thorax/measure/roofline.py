@@ -12,8 +12,8 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from thorax.durable import write_bytes, write_text
 from thorax.errors import UsageError
+from thorax.files import write_bytes, write_text
 from thorax.measure.plots import COLOURS, INK, STYLE, WIDTH, svg
 from thorax.measure.tables import Document, Table, dense, rate_text
 

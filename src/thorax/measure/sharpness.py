@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
 
-from thorax.durable import write_bytes
 from thorax.errors import UsageError
+from thorax.files import write_bytes
 from thorax.measure.plots import COLOURS, INK, STYLE, WIDTH, svg
 from thorax.measure.tables import Document, Table, interval_text
 

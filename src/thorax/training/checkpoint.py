@@ -28,8 +28,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
-from thorax.durable import sha256, sync
 from thorax.errors import ModelError, ThoraxError, UsageError
+from thorax.files import sha256, sync
 from thorax.labels import LabelSet
 from thorax.preprocess import InputSpec
 from thorax.training import networks

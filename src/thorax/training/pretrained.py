@@ -17,8 +17,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from thorax.durable import sha256
 from thorax.errors import ModelError
+from thorax.files import sha256
 from thorax.labels import LabelSet
 from thorax.training import checkpoint
 from thorax.training.networks import VGG, Classifier, DenseNet

@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from thorax import __version__
 from thorax.config import write_effective
 from thorax.data.store import Store
-from thorax.durable import write_text
 from thorax.errors import DataError, ModelError, PeerError, UsageError
+from thorax.files import write_text
 from thorax.labels import NEGATIVE, POSITIVE
 from thorax.preprocess import InputSpec
 from thorax.training import checkpoint

@@ -1,0 +1,502 @@
+"""Files and folders that are there whole or not at all, written by one process at a time.
+
+Whatever a person names as an output goes through `new_file`: a regular file is replaced by
+renaming, keeps its mode and owner, and is never seen half written; a terminal, a pipe or
+`/dev/null` is written to as the stream that it is; everything else is refused. Errors are those
+of the system, which a caller translates into its own code.
+"""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import hashlib
+import io
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Final, TextIO
+
+_PARTIAL: Final = ".partial"
+_RETIRED: Final = ".old"
+_TEMPORARY: Final = "thorax-"
+_LOCK: Final = ".lock"
+_LONGEST_HOLDER: Final = 300
+_AT_FDCWD: Final = -100
+_RENAME_EXCHANGE: Final = 2
+_NO_EXCHANGE: Final = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
+_NO_LOCKS: Final = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+_CHECK: Final = re.compile(rb', "check": "([0-9a-f]{16})"\}\s*\Z')
+
+
+class LockedError(BlockingIOError):
+    """A lock that another process holds.
+
+    Attributes:
+        holder: who, in words: process, host, command and since when, as far as is known.
+    """
+
+    def __init__(self, path: Path, holder: str) -> None:
+        super().__init__(errno.EWOULDBLOCK, f"{holder} is writing it", str(path))
+        self.holder = holder
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole and durably, or to a stream; see `new_file`."""
+    with new_file(path) as file:
+        file.write(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file whole and durably, or to a stream; see `new_file`."""
+    write_bytes(path, text.encode())
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a file to write, which takes its name only when the block succeeds.
+
+    A link is followed, and the file that it names is replaced; mode and owner of a file that is
+    there stay. Character devices, pipes with a reader and `/dev/stdout` are written to directly.
+
+    Raises:
+        OSError: `path` is a folder, a block device or a socket, a pipe that no one reads, a file
+            that may not be written or belongs to another user; or the disk refuses.
+    """
+    stream = _open_stream(path)
+    if stream is not None:
+        with os.fdopen(stream, "wb") as file:
+            yield file
+        return
+    target = _target(path)
+    partial, descriptor = _new_partial(target)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            _keep_mode_and_owner(target, descriptor)
+            yield file
+            file.flush()
+            os.fsync(descriptor)
+            partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    sync(target.parent)
+
+
+@contextmanager
+def new_text(path: Path, *, errors: str = "strict") -> Iterator[TextIO]:
+    """Yield a UTF-8 text file to write, line ends as they are given; see `new_file`.
+
+    Args:
+        path: of the file.
+        errors: what becomes of characters that UTF-8 has not, as `open` takes it.
+    """
+    with new_file(path) as file:
+        text = io.TextIOWrapper(file, "utf-8", errors=errors, newline="", write_through=True)
+        try:
+            yield text
+            text.flush()
+        finally:
+            text.detach()
+
+
+def require_place(path: Path) -> None:
+    """Refuse early what `new_file` would refuse late; nothing is written.
+
+    Raises:
+        OSError: as `new_file`.
+    """
+    stream = _open_stream(path)
+    if stream is not None:
+        os.close(stream)
+        return
+    target = _target(path)
+    partial, descriptor = _new_partial(target)
+    try:
+        _keep_mode_and_owner(target, descriptor)
+    finally:
+        os.close(descriptor)
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of `out` only when the block succeeds.
+
+    A folder that stands there is exchanged in one step, so that a kill at any moment leaves the
+    old one or the new one. What killed processes left beside it is removed first.
+
+    Raises:
+        OSError: when the disk refuses.
+    """
+    out = Path(os.path.realpath(out))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    recover(out)
+    with _held_folder(lambda: _made(out.parent / _partial_name(out.name))) as staging:
+        yield staging
+        sync(staging)
+        _take_place(staging, out)
+        sync(out.parent)
+
+
+def recover(out: Path) -> None:
+    """Put back a folder that a kill left under another name, and sweep what nobody works on.
+
+    Raises:
+        OSError: when the disk refuses.
+    """
+    out = Path(os.path.realpath(out))
+    for retired in _leftovers(out, _RETIRED):
+        with _abandoned(retired) as nobodys:
+            if nobodys and out.exists():
+                _remove(retired)
+            elif nobodys:
+                retired.rename(out)
+    sweep(out)
+
+
+def sweep(path: Path) -> None:
+    """Remove half-written files and folders for `path` whose process is gone."""
+    for partial in _leftovers(path, _PARTIAL):
+        with _abandoned(partial) as nobodys:
+            if nobodys:
+                _remove(partial)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a folder of this process alone that is removed afterwards, by a later one if killed."""
+    parent = Path(tempfile.gettempdir())
+    with contextlib.suppress(OSError):
+        for folder in parent.glob(f"{_TEMPORARY}*"):
+            if folder.lstat().st_uid == os.getuid():
+                with _abandoned(folder) as nobodys:
+                    if nobodys:
+                        _remove(folder)
+    with _held_folder(lambda: Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=parent))) as folder:
+        yield folder
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold a folder or file for this process alone; a killed process lets go of it.
+
+    The lock is a file, `.lock` in a folder and `.NAME.lock` beside a file, which says who holds
+    it and is removed afterwards; file systems of clusters lock files where they lock no folders.
+
+    Args:
+        path: of a folder that is there, or of a file that need not be.
+        wait: for the holder to let go; False refuses.
+
+    Raises:
+        LockedError: another process holds it.
+        OSError: the place cannot be written, or its file system has no locks.
+    """
+    lock = path / _LOCK if path.is_dir() else path.with_name(f".{path.name}{_LOCK}")
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, _LONGEST_HOLDER, 0).decode(errors="replace").strip()
+            os.close(descriptor)
+            raise LockedError(path, printable(holder) or "another process") from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+        # The holder before may have removed the file that this one waited for.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), lock.lstat()):
+                break
+        os.close(descriptor)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, _holder().encode(), 0)
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def is_ours(name: str) -> bool:
+    """Return whether a name within a folder is of a lock or of something half written."""
+    return name == _LOCK or (name.startswith(".") and name.endswith((_PARTIAL, _LOCK, _RETIRED)))
+
+
+def sync(path: Path) -> None:
+    """Force a file, or which files a folder has, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal text, without holding the file in memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def document_digest(document: Mapping[str, Any], field: str = "sha256") -> str:
+    """Return the SHA-256 of a JSON object, canonical, with the field that holds it empty."""
+    canonical = json.dumps({**document, field: ""}, sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def checked_line(document: Mapping[str, Any]) -> str:
+    """Return a JSON object as a line that `read_line` recognises damage in, line end included."""
+    text = json.dumps(document, allow_nan=False)
+    assert len(text) > len("{}")
+    return f'{text[:-1]}, "check": "{_check(text.encode())}"}}\n'
+
+
+def read_line(line: bytes) -> dict[str, Any]:
+    """Return the object of a line that `checked_line` made, without its check.
+
+    Raises:
+        ValueError: the line is not what was written.
+    """
+    match = _CHECK.search(line)
+    text = line[: match.start()] + b"}" if match else b""
+    if match is None or _check(text) != match[1].decode():
+        raise ValueError("the line is not what was written")
+    document = json.loads(text)
+    assert isinstance(document, dict)
+    return document
+
+
+def printable(text: str) -> str:
+    """Return text with what a terminal would obey, and line ends, written as escapes."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
+
+
+def _check(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:16]
+
+
+def _holder() -> str:
+    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:120]
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    return printable(f"process {os.getpid()} on {socket.gethostname()} ({command}, {since})")
+
+
+def _open_stream(path: Path) -> int | None:
+    """Return a descriptor of what is written to as a stream; None of a place for a file."""
+    own = _own_descriptor(path)
+    if own is not None:
+        return os.dup(own)
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISREG(mode):
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+    if not (stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)):
+        kind = "a block device" if stat.S_ISBLK(mode) else "a socket"
+        raise OSError(errno.EINVAL, f"it is {kind}", str(path))
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise OSError(errno.ENXIO, "it is a pipe that no program reads", str(path)) from error
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
+def _own_descriptor(path: Path) -> int | None:
+    """Return the number of this process's descriptor that a path such as /dev/stdout names."""
+    for _ in range(8):
+        place = Path(os.path.realpath(path.parent)) / path.name
+        match = re.fullmatch(
+            rf"/proc/{os.getpid()}(?:/task/\d+)?/fd/(\d+)|/dev/fd/(\d+)", str(place)
+        )
+        if match is not None:
+            return int(match[1] or match[2])
+        if not place.is_symlink():
+            return None
+        path = place.parent / place.readlink()
+    return None
+
+
+def _target(path: Path) -> Path:
+    """Return the regular file, there or to be, that a path leads to.
+
+    In a folder where everyone may write, a link of another user is not followed, as Linux does
+    with fs.protected_symlinks.
+    """
+    place = path.absolute()
+    if place.is_symlink():
+        folder = place.parent.stat()
+        shared = folder.st_mode & stat.S_ISVTX and folder.st_mode & stat.S_IWOTH
+        if shared and place.lstat().st_uid not in (os.geteuid(), folder.st_uid):
+            raise PermissionError(
+                errno.EACCES, "it is another user's link in a shared folder", str(path)
+            )
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, "its links lead nowhere", str(path))
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, "it may not be written", str(path))
+    return target
+
+
+def _partial_name(name: str) -> str:
+    # A long name must leave room for what is put around it.
+    return f".{name[:200]}.{os.getpid()}.{secrets.token_hex(8)}{_PARTIAL}"
+
+
+def _new_partial(target: Path) -> tuple[Path, int]:
+    """Return a new file beside a target, and its descriptor; a lock says that it is in use."""
+    sweep(target)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    while True:
+        partial = target.with_name(_partial_name(target.name))
+        descriptor = os.open(partial, flags, 0o666)
+        if _hold(descriptor, partial):
+            return partial, descriptor
+        os.close(descriptor)
+
+
+def _keep_mode_and_owner(target: Path, descriptor: int) -> None:
+    try:
+        old = target.stat()
+    except FileNotFoundError:
+        return
+    new = os.fstat(descriptor)
+    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+        try:
+            os.fchown(descriptor, old.st_uid, old.st_gid)
+        except PermissionError as error:
+            raise PermissionError(
+                errno.EPERM, "it belongs to another user or group", str(target)
+            ) from error
+    os.fchmod(descriptor, old.st_mode & 0o777)
+
+
+def _hold(descriptor: int, path: Path) -> bool:
+    """Lock what was just made; False when another process swept it before that.
+
+    A file system without locks keeps what is left until someone removes it by hand.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return True
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+@contextmanager
+def _held_folder(make: Callable[[], Path]) -> Iterator[Path]:
+    """Yield a new folder that nobody sweeps, and remove what is left of it."""
+    while True:
+        folder = make()
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            if _hold(descriptor, folder):
+                break
+            os.close(descriptor)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _leftovers(path: Path, ending: str) -> list[Path]:
+    """Return what stands beside a path under the names of its half-written forms, latest last."""
+    pattern = re.compile(rf"\.{re.escape(path.name[:200])}\.\d+\.[0-9a-f]{{16}}{re.escape(ending)}")
+    try:
+        found = [entry for entry in path.parent.iterdir() if pattern.fullmatch(entry.name)]
+        return sorted(found, key=lambda entry: entry.lstat().st_mtime_ns)
+    except OSError:
+        return []
+
+
+@contextmanager
+def _abandoned(path: Path) -> Iterator[bool]:
+    """Yield whether the process that wrote a file or folder is gone, and hold it if so."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _take_place(staging: Path, out: Path) -> None:
+    if not out.exists():
+        staging.rename(out)
+        return
+    if _exchange(staging, out):
+        return
+    retired = out.parent / (_partial_name(out.name).removesuffix(_PARTIAL) + _RETIRED)
+    held = os.open(out, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        out.rename(retired)
+        try:
+            staging.rename(out)
+        except OSError:
+            retired.rename(out)
+            raise
+        shutil.rmtree(retired, ignore_errors=True)
+    finally:
+        os.close(held)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange two names in one step; False where the system or file system cannot."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(library, "renameat2"):
+        return False
+    paths = os.fsencode(first), os.fsencode(second)
+    if library.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _NO_EXCHANGE:
+        return False
+    raise OSError(number, os.strerror(number), str(second))
