@@ -12,8 +12,9 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from thorax import __version__, files
+from thorax.documents import document_digest
 from thorax.errors import ModelError, UsageError
-from thorax.files import document_digest, sha256, sync, write_text
+from thorax.files import sha256, sync, write_text
 from thorax.labels import LabelSet
 from thorax.metrics import Platt
 from thorax.preprocess import InputSpec

@@ -21,7 +21,7 @@ class ThoraxError(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(code, message)
         self.code = code
-        self.message = " ".join(message.split())
+        self.message = printable(" ".join(message.split()))
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
@@ -76,3 +76,11 @@ def last_line(error: Exception) -> str:
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
+
+
+def printable(text: str) -> str:
+    """Return text with what a terminal would obey, and line ends, written as escapes."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )

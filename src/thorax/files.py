@@ -12,7 +12,6 @@ import errno
 import fcntl
 import hashlib
 import io
-import json
 import os
 import re
 import secrets
@@ -21,11 +20,11 @@ import socket
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Final, TextIO
+from typing import IO, Final, TextIO
 
 _PARTIAL: Final = ".partial"
 _RETIRED: Final = ".old"
@@ -36,7 +35,6 @@ _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
 _NO_EXCHANGE: Final = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 _NO_LOCKS: Final = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
-_CHECK: Final = re.compile(rb', "check": "([0-9a-f]{16})"\}\s*\Z')
 
 
 class LockedError(BlockingIOError):
@@ -209,7 +207,7 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
         except BlockingIOError as error:
             holder = os.pread(descriptor, _LONGEST_HOLDER, 0).decode(errors="replace").strip()
             os.close(descriptor)
-            raise LockedError(path, printable(holder) or "another process") from error
+            raise LockedError(path, holder or "another process") from error
         except BaseException:
             os.close(descriptor)
             raise
@@ -247,50 +245,10 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def document_digest(document: Mapping[str, Any], field: str = "sha256") -> str:
-    """Return the SHA-256 of a JSON object, canonical, with the field that holds it empty."""
-    canonical = json.dumps({**document, field: ""}, sort_keys=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def checked_line(document: Mapping[str, Any]) -> str:
-    """Return a JSON object as a line that `read_line` recognises damage in, line end included."""
-    text = json.dumps(document, allow_nan=False)
-    assert len(text) > len("{}")
-    return f'{text[:-1]}, "check": "{_check(text.encode())}"}}\n'
-
-
-def read_line(line: bytes) -> dict[str, Any]:
-    """Return the object of a line that `checked_line` made, without its check.
-
-    Raises:
-        ValueError: the line is not what was written.
-    """
-    match = _CHECK.search(line)
-    text = line[: match.start()] + b"}" if match else b""
-    if match is None or _check(text) != match[1].decode():
-        raise ValueError("the line is not what was written")
-    document = json.loads(text)
-    assert isinstance(document, dict)
-    return document
-
-
-def printable(text: str) -> str:
-    """Return text with what a terminal would obey, and line ends, written as escapes."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
-        for letter in text
-    )
-
-
-def _check(text: bytes) -> str:
-    return hashlib.sha256(text).hexdigest()[:16]
-
-
 def _holder() -> str:
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:120]
     since = datetime.now(UTC).isoformat(timespec="seconds")
-    return printable(f"process {os.getpid()} on {socket.gethostname()} ({command}, {since})")
+    return f"process {os.getpid()} on {socket.gethostname()} ({command}, {since})"
 
 
 def _open_stream(path: Path) -> int | None:

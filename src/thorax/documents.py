@@ -1,0 +1,84 @@
+"""JSON and TOML as they come from disks and strangers, and the digests that find damage in them.
+
+A parser of Python raises `RecursionError` for a text that is nested deeply, reads 1e999 as
+infinity, and takes NaN; here all that is a `ValueError`, which callers translate into their code.
+"""
+
+import hashlib
+import json
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from typing import Any, Final, NoReturn
+
+_CHECK: Final = re.compile(rb', "check": "([0-9a-f]{16})"\}\s*\Z')
+
+
+def parse_json(text: bytes | str) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """Return the value of a JSON text, with or without a byte order mark.
+
+    Raises:
+        ValueError: it is no JSON, is nested too deeply, or holds a number that is not finite.
+    """
+    try:
+        words = text.decode("utf-8-sig") if isinstance(text, bytes) else text
+        return json.loads(words, parse_float=_finite, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def parse_toml(text: bytes | str) -> dict[str, Any]:
+    """Return the table of a TOML text, with or without a byte order mark.
+
+    Raises:
+        ValueError: it is no TOML, is nested too deeply, or holds a number that is not finite.
+    """
+    try:
+        words = text.decode("utf-8-sig") if isinstance(text, bytes) else text
+        return tomllib.loads(words, parse_float=_finite)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is no finite number that a computer can hold")
+    return value
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")
+
+
+def document_digest(document: Mapping[str, Any], field: str = "sha256") -> str:
+    """Return the SHA-256 of a JSON object, canonical, with the field that holds it empty."""
+    canonical = json.dumps({**document, field: ""}, sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def checked_line(document: Mapping[str, Any]) -> str:
+    """Return a JSON object as a line that `read_line` recognises damage in, line end included."""
+    text = json.dumps(document, allow_nan=False)
+    assert len(text) > len("{}")
+    return f'{text[:-1]}, "check": "{_check(text.encode())}"}}\n'
+
+
+def read_line(line: bytes) -> dict[str, Any]:
+    """Return the object of a line that `checked_line` made, without its check.
+
+    Raises:
+        ValueError: the line is not what was written.
+    """
+    match = _CHECK.search(line)
+    text = line[: match.start()] + b"}" if match else b""
+    if match is None or _check(text) != match[1].decode():
+        raise ValueError("the line is not what was written")
+    document = json.loads(text)
+    assert isinstance(document, dict)
+    return document
+
+
+def _check(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:16]
