@@ -1,12 +1,22 @@
 """Texts of strangers are values or one kind of error, and damage in a line is found."""
 
 import json
+import os
+import socket
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thorax.documents import checked_line, document_digest, parse_json, parse_toml, read_line
+from thorax.documents import (
+    checked_line,
+    document_digest,
+    parse_json,
+    parse_toml,
+    read_limited,
+    read_line,
+)
 
 DEEP = 200_000
 
@@ -58,3 +68,36 @@ def test_a_line_is_read_back_and_any_flipped_bit_is_found(
     damaged[bit // 8] ^= 1 << bit % 8
     with pytest.raises(ValueError, match="not what was written"):
         read_line(bytes(damaged))
+
+
+def test_a_file_is_read_up_to_its_limit_and_not_a_byte_more(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    assert read_limited(path, 5) == b"12345"
+    with pytest.raises(OSError, match="it holds more than 4 bytes"):
+        read_limited(path, 4)
+    os.truncate(path, 1 << 40)
+    with pytest.raises(OSError, match="it holds more than 1,000 bytes"):
+        read_limited(path, 1000)
+
+
+def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    for name, reason in {
+        "pipe": "it is a pipe",
+        "folder": "it is a folder",
+        "loop": "symbolic links",
+        "missing": "No such file",
+        "x" * 300: "name too long",
+        "a\0b": "no file has such a name",
+    }.items():
+        with pytest.raises(OSError, match=reason):
+            read_limited(tmp_path / name)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(tmp_path / "socket"))
+        with pytest.raises(OSError, match="it is a socket"):
+            read_limited(tmp_path / "socket")
+    with pytest.raises(OSError, match="it is a device"):
+        read_limited(Path("/dev/zero"))

@@ -4,15 +4,53 @@ A parser of Python raises `RecursionError` for a text that is nested deeply, rea
 infinity, and takes NaN; here all that is a `ValueError`, which callers translate into their code.
 """
 
+import errno
 import hashlib
 import json
 import math
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
+MOST_BYTES: Final = 1 << 26
+"""Of a document that a person names, unless its reader knows better: 64 MiB."""
+
 _CHECK: Final = re.compile(rb', "check": "([0-9a-f]{16})"\}\s*\Z')
+
+
+def read_limited(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
+    """Return what a regular file holds, if that is not too much; nothing is waited for.
+
+    Raises:
+        OSError: there is no such file, it is a folder, pipe, socket or device, it may not be read,
+            or it holds more than `most_bytes`; `strerror` says which.
+    """
+    try:
+        _require_regular(path, path.stat().st_mode)
+        # What is another thing by now is opened without waiting, and refused all the same.
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        with os.fdopen(os.open(path, flags), "rb") as file:
+            _require_regular(path, os.fstat(file.fileno()).st_mode)
+            content = file.read(most_bytes + 1)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, f"no file has such a name: {error}", str(path)) from error
+    if len(content) > most_bytes:
+        raise OSError(errno.EFBIG, f"it holds more than {most_bytes:,} bytes", str(path))
+    return content
+
+
+def _require_regular(path: Path, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+    if not stat.S_ISREG(mode):
+        kind = (
+            "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+        )
+        raise OSError(errno.EINVAL, f"it is {kind}, and a regular file is needed", str(path))
 
 
 def parse_json(text: bytes | str) -> Any:  # noqa: ANN401 - whatever JSON holds
