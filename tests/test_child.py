@@ -1,0 +1,79 @@
+"""A child answers, and whatever becomes of it is one kind of error."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from thorax.child import Child, ChildError, ChildTimeoutError
+
+MODULE = """
+import os, sys, time
+from thorax.child import answer
+
+def handle(head, data):
+    what = head["what"]
+    if what == "echo":
+        return {"said": head["word"]}, [memoryview(data)]
+    if what == "die":
+        os._exit(7)
+    if what == "loop":
+        while True:
+            pass
+    if what == "print":
+        print("noise")
+        os.write(1, b"noise")
+        return {}, []
+    if what == "nonsense":
+        os.write(NOISE, b"\\xff" * 64)
+    if what == "raise":
+        raise RuntimeError
+    return {}, [memoryview(bytes(head["length"]))]
+
+def main():
+    global NOISE
+    NOISE = os.dup(1)
+    answer(handle)
+"""
+
+
+@pytest.fixture
+def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
+    (tmp_path / "answering.py").write_text(MODULE)
+    monkeypatch.setattr("thorax.child._ROOT", str(tmp_path))
+    one = Child("answering", {})
+    yield one
+    one.close()
+
+
+def test_it_answers_with_an_object_and_bytes(child: Child) -> None:
+    data = bytes(range(256)) * 20_000
+    for word in ("first", "grün"):
+        answer = child.ask({"what": "echo", "word": word}, data, 60, len(data))
+        assert (answer.head, bytes(answer.body)) == ({"said": word}, data)
+
+
+def test_what_it_prints_is_no_answer(child: Child) -> None:
+    assert child.ask({"what": "print"}, b"", 60, 0).head == {}
+
+
+@pytest.mark.parametrize("what", ["die", "nonsense", "raise"])
+def test_a_child_that_ends_or_babbles_is_an_error(child: Child, what: str) -> None:
+    with pytest.raises(ChildError):
+        child.ask({"what": what}, b"", 60, 0)
+
+
+def test_an_answer_that_is_too_long_is_an_error(child: Child) -> None:
+    with pytest.raises(ChildError, match="nonsense"):
+        child.ask({"what": "long", "length": 1001}, b"", 60, 1000)
+
+
+def test_processor_time_is_limited(child: Child) -> None:
+    with pytest.raises(ChildTimeoutError, match="processor time"):
+        child.ask({"what": "loop", "cpu_s": 0.2}, b"", 250, 0)
+
+
+def test_waiting_is_limited(child: Child) -> None:
+    child.ask({"what": "echo", "word": ""}, b"", 60, 0)
+    with pytest.raises(ChildTimeoutError, match="too long"):
+        child.ask({"what": "loop"}, b"", 0.2, 0)
