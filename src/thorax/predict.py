@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import os
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +19,7 @@ from thorax.devices.engine import Engine, Outputs
 from thorax.devices.requests import Request
 from thorax.errors import ImageError
 from thorax.preprocess import prepare
+from thorax.processors import processors
 from thorax.radiograph import Radiograph, read
 
 _SUFFIXES: Final = {".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".dic", ""}
@@ -132,8 +132,8 @@ class Predictor:
             workers: files in work at once; None takes one more than there are streams or
                 processors, which keeps every processor busy while answers are collected.
         """
-        processors = len(os.sched_getaffinity(0))
-        count = workers or max(self.engine.streams, processors) + 1
+        available = processors()
+        count = workers or max(self.engine.streams, available) + 1
         waiting: deque[Future[list[Prediction]]] = deque()
         coming = iter(paths)
         with ThreadPoolExecutor(count, thread_name_prefix="predict") as pool:
@@ -177,7 +177,7 @@ class Predictor:
             paths: any number of files, and of images of stores.
             requests: how many at most are started and not yet yielded.
         """
-        processors = len(os.sched_getaffinity(0))
+        available = processors()
         coming: deque[Future[_Asked | Prediction]] = deque()
         started: deque[tuple[_Asked, Request[Outputs]] | Prediction] = deque()
 
@@ -195,11 +195,11 @@ class Predictor:
             asked, request = first
             return self._answer(asked, request.result())
 
-        with ThreadPoolExecutor(processors, thread_name_prefix="predict") as pool:
+        with ThreadPoolExecutor(available, thread_name_prefix="predict") as pool:
             try:
                 for path in paths:
                     coming.append(pool.submit(self._read, path))
-                    if len(coming) > processors:
+                    if len(coming) > available:
                         if len(started) >= requests:
                             yield answer()
                         start()

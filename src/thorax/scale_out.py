@@ -30,6 +30,7 @@ from thorax.errors import PeerError, UsageError
 from thorax.measure.forecast import forecast_engine
 from thorax.measure.run import describe
 from thorax.predict import find_sources
+from thorax.processors import processors
 from thorax.shard_worker import ATTEMPTS, Job, Report, answer, compile_pinned
 from thorax.shards import (
     Advance,
@@ -109,9 +110,9 @@ def classify_archive(
     if not sources:
         raise nothing_in(inputs)
     plan, listed = make_plan(loaded.card, device, sources, shard_size)
-    processors = len(os.sched_getaffinity(0))
+    available = processors()
     if threads is None:
-        threads = processors if cluster is None else 1
+        threads = available if cluster is None else 1
     with open_archive(out, plan, listed) as shards:
         left = missing(out, shards)
         # The engine is what a document is about, and what cannot be run is refused before Ray.
@@ -143,7 +144,7 @@ def classify_archive(
         elif left:
             job = _job(loaded, out, threads, plan.folder, extensions)
             if cluster == AUTO:
-                actors = actors or max(1, processors // threads)
+                actors = actors or max(1, available // threads)
             with _driven(job, left, cluster, actors, log_path(out)) as events:
                 connected = next(events)
                 facts |= {name: connected[name] for name in ("address", "nodes", "actors")}

@@ -7,8 +7,9 @@ import pytest
 
 from thorax.artifact import Artifact, Tuning
 from thorax.devices import settings
-from thorax.devices.settings import find_setting, hardware, processors
+from thorax.devices.settings import find_setting, hardware
 from thorax.errors import DeviceError
+from thorax.processors import processors
 
 
 def tuning(device: str = "CPU", **changes: object) -> Tuning:

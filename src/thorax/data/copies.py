@@ -12,7 +12,6 @@ contrast, clipping included, 95 %; gamma 0.5 and 2 96 %; up to 2 % trimmed off e
 3 % 60 %, up to 5 % one in ten.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.data.rows import Images
+from thorax.processors import processors
 
 CANDIDATE_COSINE: Final = 0.65
 """Descriptors closer than this are looked at; about 4 of a million pairs of patients are."""
@@ -75,7 +75,7 @@ def find_copies(
     for row, head in enumerate(first.tolist()):
         if row != head:
             forest.join(row, head, 1.0)
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="copies") as pool:
+    with ThreadPoolExecutor(processors(), thread_name_prefix="copies") as pool:
         described = np.zeros((len(distinct), _FREQUENCIES**2 - 1), np.float32)
         for start in range(0, len(distinct), _TILE):
             rows = distinct[start : start + _TILE].tolist()

@@ -29,6 +29,7 @@ from thorax.data.phantom_plan import choose, plan, reshape, sign_stream
 from thorax.data.rows import Box
 from thorax.errors import UsageError
 from thorax.labels import NIH14, NO_FINDING
+from thorax.processors import processors
 
 _PATIENT, _POSE, _DEVICES, _PICTURE, _BLOCK = range(5)
 _SMALLEST, _LARGEST = 16, 4096
@@ -351,7 +352,7 @@ def write(
         ) from error
     chunks = [range(i, min(i + _CHUNK, count)) for i in range(0, count, _CHUNK)]
     # A process takes about a second to start: as long as a few hundred small images.
-    default = 1 if len(chunks) < 8 else (os.cpu_count() or 1)
+    default = 1 if len(chunks) < 8 else processors()
     task = partial(_write_some, out=out, side=side, seed=seed, dicom=dicom)
     entries: list[_Entry] = []
     for some in _written(task, chunks, min(workers or default, len(chunks))):

@@ -4,7 +4,6 @@ The two numbers of the roofline model (Williams, Waterman, Patterson, CACM 52(4)
 """
 
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from thorax.artifact import Precision
 from thorax.devices.core import physical_devices, supports
 from thorax.devices.graph import compile_graph
 from thorax.errors import UsageError
+from thorax.processors import processors
 
 ELEMENTS: Final = ("f32", "bf16", "int8")
 """Arithmetic that a peak is known of."""
@@ -110,7 +110,7 @@ def measure_peak(element: str) -> float:
 
 def measure_bandwidth(*, array_bytes: int | None = None) -> float:
     """Return the bytes a second of a triad over arrays too large for any cache."""
-    threads = len(os.sched_getaffinity(0))
+    threads = processors()
     values = (array_bytes or max(2**26, min(4 * _last_cache_bytes(), 2**28))) // 4
     a, b, c = (np.ones(values, np.float32) for _ in range(3))
     bounds = np.linspace(0, values, threads + 1).astype(int)

@@ -1,6 +1,5 @@
 """Which stored setting of an artifact holds on the device and the machine at hand."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +14,7 @@ from thorax.devices.core import (
     open_core,
     physical_devices,
 )
+from thorax.processors import processors
 
 CPUINFO: Final = Path("/proc/cpuinfo")
 
@@ -73,11 +73,6 @@ def _processor() -> str:
     if told:
         return ", ".join(f"{name} {value}" for name, value in told.items())
     return ", ".join(sorted(open_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")))
-
-
-def processors() -> int:
-    """Return how many processors this program may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def find_setting(card: Card, device: str) -> Setting:

@@ -1,6 +1,5 @@
 """What is said of the speed of an artifact; artifacts beside each other."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from thorax.measure.forecast import forecast_engine
 from thorax.measure.power import Energy, efficiency
 from thorax.measure.spread import UNCUT, Slices
 from thorax.preprocess import InputSpec, prepare
+from thorax.processors import processors
 from thorax.radiograph import read
 
 Scenario = Literal["offline", "server", "single-stream", "multi-stream"]
@@ -260,7 +260,7 @@ def environment() -> dict[str, Any]:
         "devices": {
             device.name: device.full_name for device in list_devices() if not device.simulated
         },
-        "processors": len(os.sched_getaffinity(0)),
+        "processors": processors(),
         "openvino": ov.get_version(),
         "thorax": __version__,
     }

@@ -15,11 +15,12 @@ from thorax.artifact import Artifact, Tuning, keep_tuning, load, require_writabl
 from thorax.devices import timing
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
-from thorax.devices.settings import hardware, processors
+from thorax.devices.settings import hardware
 from thorax.errors import DeviceError, ModelError, UsageError
 from thorax.measure.run import Measurement, Quantiles
 from thorax.measure.run import document as describe_run
 from thorax.measure.tables import Table, dense, number_text, rate_text
+from thorax.processors import processors
 
 BATCHES: Final = (1, 2, 4, 8)
 ROUNDS: Final = 5
