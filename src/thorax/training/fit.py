@@ -124,11 +124,11 @@ def fit(
     )
     about = {
         **facts(run),
-        **describe(ranks, processors),
+        **(described := describe(ranks, processors)),
         "init": built.init,
-        "warnings": warnings,
+        "warnings": [*warnings, *described["warnings"]],
     }
-    for line in (*run.schedule.lines(), *about["processors"], *warnings):
+    for line in (*run.schedule.lines(), *about["processors"], *about["warnings"]):
         tell(line)
     after = opened[1].step if opened else 0
     with open_log(out, after=after) if ranks.lead else nullcontext() as log:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from thorax.processors import group, processors, quota
 from thorax.training.parallel import Ranks
 
 
@@ -21,6 +22,8 @@ class Processors:
         cpus: processors it may run on, as Linux writes lists: "0-27".
         numa: NUMA nodes they belong to.
         threads: of one operation.
+        shared_by: ranks that the processors are shared by, 1 where each has its own.
+        limit: processors' worth of time that its control groups allow it, None without a limit.
     """
 
     rank: int
@@ -28,12 +31,26 @@ class Processors:
     cpus: str
     numa: str
     threads: int
+    shared_by: int = 1
+    limit: float | None = None
 
     def line(self) -> str:
         """Return one line for a person."""
+        shared = f", shared by {self.shared_by} ranks" if self.shared_by > 1 else ""
+        limit = "" if self.limit is None else f", held to {self.limit:.3g} by its container"
         return (
             f"rank {self.rank} on {self.host}: processors {self.cpus} (NUMA {self.numa}), "
-            f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+            f"{self.threads} thread{'s' if self.threads > 1 else ''}{shared}{limit}"
+        )
+
+    def warning(self) -> str | None:
+        """Return what is wrong with it, None if nothing is."""
+        if self.shared_by == 1:
+            return None
+        return (
+            f"{self.shared_by} ranks on {self.host} share processors {self.cpus}, each with "
+            f"{self.threads} thread{'s' if self.threads > 1 else ''}; a rank for each processor, "
+            "or fewer, is faster"
         )
 
 
@@ -41,30 +58,41 @@ def bind(ranks: Ranks, threads: int | None) -> Processors:
     """Give this rank its share of the host's processors, and as many threads.
 
     Ranks that share a host and were not bound by the launcher get equal, neighbouring shares,
-    whole NUMA nodes where that comes out even, and a thread for every core of theirs. A launcher
-    that has already given them different processors (Slurm's --cpu-bind, numactl) is left alone;
-    torchrun's OMP_NUM_THREADS=1 is not.
+    whole NUMA nodes where that comes out even, and a thread for every core of theirs; where they
+    are more than the processors, or held to less time than that, one thread for each processor's
+    worth that falls to them. A launcher that has already given them different processors (Slurm's
+    --cpu-bind, numactl) is left alone; torchrun's OMP_NUM_THREADS=1 is not.
 
     Args:
         ranks: who shares.
         threads: of one operation; None = as many as cores, torch's choice for one process.
     """
     mine, nodes = sorted(os.sched_getaffinity(0)), _numa_nodes()
-    host = os.uname().nodename
+    host, limit, shared_by = os.uname().nodename, quota(), 1
     if ranks.local_world > 1:
         # Network namespaces and containers may share a name: the launcher's host is the group.
-        everyone = ranks.gather((ranks.rank - ranks.local_rank, mine))
-        shared = [cpus for first, cpus in everyone if first == ranks.rank - ranks.local_rank]
-        if all(cpus == mine for cpus in shared) and len(mine) >= ranks.local_world:
+        own = (ranks.rank - ranks.local_rank, mine, group())
+        everyone = ranks.gather(own)
+        peers = [rank for rank, theirs in enumerate(everyone) if theirs[:2] == own[:2]]
+        if len(mine) >= len(peers):
             mine.sort(key=lambda cpu: (nodes.get(cpu, 0), _core(cpu), cpu))
-            count = len(mine) // ranks.local_world
-            mine = sorted(mine[ranks.local_rank * count :][:count])
+            count = len(mine) // len(peers)
+            mine = sorted(mine[peers.index(ranks.rank) * count :][:count])
             os.sched_setaffinity(0, mine)
-        torch.set_num_threads(threads or len({_core(cpu) for cpu in mine}))
-    elif threads is not None:
-        torch.set_num_threads(threads)
+        else:
+            shared_by = len(peers)
+        if limit is not None:
+            limit /= sum(theirs[::2] == own[::2] for theirs in everyone)
+            own_threads = min(len({_core(cpu) for cpu in mine}), int(limit))
+        else:
+            own_threads = len({_core(cpu) for cpu in mine}) // shared_by
+    else:
+        own_threads = min(torch.get_num_threads(), processors())
+    torch.set_num_threads(threads or max(1, own_threads))
     numa = sorted({nodes.get(cpu, 0) for cpu in mine})
-    return Processors(ranks.rank, host, _list(mine), _list(numa), torch.get_num_threads())
+    return Processors(
+        ranks.rank, host, _list(mine), _list(numa), torch.get_num_threads(), shared_by, limit
+    )
 
 
 def _numa_nodes() -> dict[int, int]:
@@ -101,11 +129,13 @@ def _list(numbers: Sequence[int]) -> str:
 
 
 def describe(ranks: Ranks, processors: Processors) -> dict[str, Any]:
-    """Return what a log says about the ranks: world, backend, and the processors of each."""
+    """Return what a log says about the ranks: world, backend, processors of each, and warnings."""
     everyone = ranks.gather(processors)
+    warnings = {warning: None for one in everyone if (warning := one.warning())}
     return {
         "ranks": ranks.world,
         "backend": ranks.backend,
         "restarts": ranks.restarts,
         "processors": [one.line() for one in everyone],
+        "warnings": list(warnings),
     }
