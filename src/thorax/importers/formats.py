@@ -1,11 +1,12 @@
-"""Which importer reads a file."""
+"""Which importer reads a file, in a process of its own."""
 
-import importlib
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from thorax.errors import ModelError
+from thorax.importers import confined
 from thorax.importers.imported import Asked, Imported, Layout
 
 Importer = Callable[[Path, Asked], Imported]
@@ -39,7 +40,7 @@ _CHANNELS_LAST: Final = (_SAVED_MODEL, ".pb", ".tflite", ".keras", ".h5", ".hdf5
 
 
 def importer(path: Path) -> Importer:
-    """Return what reads a file, known by its name.
+    """Return what reads a file, known by its name, in a child process.
 
     Raises:
         ModelError: `model-missing` or `model-format`.
@@ -53,7 +54,7 @@ def importer(path: Path) -> Importer:
             f"{path.name} is of no format that can be read; these can: a run or checkpoint "
             f"folder, {', '.join(_IMPORTERS)}",
         )
-    return cast("Importer", importlib.import_module(f"thorax.importers.{module}").read)
+    return functools.partial(confined.read, module)
 
 
 def read(path: Path, asked: Asked | None = None) -> Imported:

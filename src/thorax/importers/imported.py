@@ -17,10 +17,12 @@ from openvino.frontend import (
     OpValidationFailure,
 )
 
+from thorax.devices.core import open_core
 from thorax.errors import ModelError, last_line
 
 Layout = Literal["NCHW", "NHWC"]
 Run = Callable[[Sequence[npt.NDArray[Any]]], list[npt.NDArray[np.float32]]]
+"""Arrays for the inputs in order -> arrays of the outputs in order."""
 
 UNREADABLE: Final = (
     RuntimeError,
@@ -78,6 +80,28 @@ class Asked:
                 )
 
 
+def compile_here(model: ov.Model) -> Run:
+    """Return a graph as OpenVINO runs it on the CPU in FP32, in this process.
+
+    Raises:
+        ModelError: `model-unrunnable`, when it is compiled or when it is run.
+    """
+    name = model.get_friendly_name()
+    try:
+        compiled = open_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    except RuntimeError as error:
+        raise unrunnable(name, error) from error
+
+    def run(arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
+        try:
+            answers = compiled(list(arrays))
+        except RuntimeError as error:
+            raise unrunnable(name, error) from error
+        return [np.asarray(answers[port]) for port in compiled.outputs]
+
+    return run
+
+
 @dataclass(frozen=True, slots=True)
 class Imported:
     """A network as its framework describes it, nothing added and nothing folded.
@@ -89,6 +113,7 @@ class Imported:
         files: what it was read from.
         run: arrays for the inputs in order -> arrays of the outputs in order, computed by the
             framework itself where that is here; None where OpenVINO alone reads the format.
+        compile: a graph as OpenVINO runs it on the CPU in FP32, where the file was read.
     """
 
     model: ov.Model
@@ -96,6 +121,7 @@ class Imported:
     layout: Layout
     files: tuple[Path, ...]
     run: Run | None = None
+    compile: Callable[[ov.Model], Run] = compile_here
 
 
 def close(model: ov.Model, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:

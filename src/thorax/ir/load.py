@@ -16,7 +16,7 @@ from thorax.devices.extensions import add_extensions
 from thorax.errors import ModelError, UsageError
 from thorax.files import sha256
 from thorax.importers import formats
-from thorax.importers.imported import Asked, Imported, Layout, Run, unrunnable
+from thorax.importers.imported import Asked, Imported, Layout, Run
 from thorax.ir import sealed
 from thorax.ir.batch import open_batch
 from thorax.ir.corrections import correct
@@ -208,7 +208,6 @@ def _foreign(path: Path, described: Described) -> Source:
         ),
     )
     model, layout = imported.model, described.layout or imported.layout
-    hint = {"INFERENCE_PRECISION_HINT": "f32"}
     _require_one_image(model, path)
     if layout == "NHWC":
         take_channels_first(model)
@@ -230,15 +229,13 @@ def _foreign(path: Path, described: Described) -> Source:
     require_understood(model, path.name, own, described.activation)
     activation = own or described.activation or "sigmoid"
     logarithms = own is not None and answers_logarithms(model)
-    try:
-        untouched = open_core().compile_model(model.clone(), "CPU", hint)
-    except RuntimeError as error:
-        raise unrunnable(path.name, error) from error
+    model.set_friendly_name(path.name)
+    untouched = imported.compile(model)
     folded = _fold(model)
 
     def reference(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         if imported.run is None:
-            scores = np.asarray(untouched(images)[0][0], np.float32)
+            scores = np.asarray(untouched([images])[0][0], np.float32)
         else:
             scores = _ask(imported.run, images, layout)
         if logarithms:

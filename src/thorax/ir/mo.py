@@ -146,7 +146,7 @@ def convert(flags: Flags, *, on_progress: Callable[[str], None] | None = None) -
         _require_inputs(imported.model, plan)
     model = imported.model if whole else cut(imported.model, plan.entries, plan.outputs)
     shapes = wanted_shapes(plan, model, imported.layout)
-    reference = Reference.of(model, shapes, imported.run if whole else None)
+    reference = Reference.of(model, shapes, imported.run if whole else None, imported.compile)
     fix_shapes(model, shapes, plan.path.name)
     correct(model)
     steps = steps_of(plan, model, imported)

@@ -1,6 +1,6 @@
 """What a source answers, to be held against its conversion."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +10,8 @@ import numpy.typing as npt
 import openvino as ov
 
 from thorax.devices.core import open_core
-from thorax.importers.imported import Run, unrunnable
+from thorax.errors import ModelError
+from thorax.importers.imported import Run, compile_here, unrunnable
 from thorax.ir.corrections import correct
 from thorax.ir.preprocessing import Steps
 
@@ -26,24 +27,32 @@ class Reference:
 
     Attributes:
         who: computes it.
-        run: arrays in the framework's layout -> the outputs, in its layout too.
+        run: arrays in the framework's layout -> the outputs, in its layout too; None where no
+            size could be run.
         shapes: one an input that `run` was tried with; None where no size could be run.
         one_by_one: whether `run` takes one image, so that a batch is fed in turn.
     """
 
     who: str
-    run: Run
+    run: Run | None
     shapes: tuple[tuple[int, ...], ...] | None
     one_by_one: bool
 
     @classmethod
-    def of(cls, model: ov.Model, shapes: Sequence[ov.PartialShape], run: Run | None) -> "Reference":
+    def of(
+        cls,
+        model: ov.Model,
+        shapes: Sequence[ov.PartialShape],
+        run: Run | None,
+        compile_model: Callable[[ov.Model], Run] = compile_here,
+    ) -> "Reference":
         """Return the reference of a graph that nothing has been done to.
 
         Args:
             model: kept as it is.
             shapes: that its inputs are to have.
             run: the framework's own execution, where there is one.
+            compile_model: see `Imported.compile`.
 
         Raises:
             ModelError: `model-unrunnable` where shapes leave nothing else to try.
@@ -51,6 +60,7 @@ class Reference:
         own = [port.get_partial_shape() for port in model.inputs]
         one_by_one = _one_by_one(own, shapes)
         sizes = None
+        by_openvino: Run | None = None
         for side in _SIDES:
             concrete = [_concrete(shape, side) for shape in shapes]
             fed = [(1, *shape[1:]) if one_by_one and shape else shape for shape in concrete]
@@ -58,23 +68,20 @@ class Reference:
             try:
                 untouched.reshape({index: list(shape) for index, shape in enumerate(fed)})
                 correct(untouched)
-                compiled = open_core().compile_model(untouched, "CPU", _HINT)
-                compiled(
+                by_openvino = compile_model(untouched)
+                by_openvino(
                     [
                         np.zeros(shape, _kind(port))
-                        for shape, port in zip(fed, compiled.inputs, strict=True)
+                        for shape, port in zip(fed, untouched.inputs, strict=True)
                     ]
                 )
-            except RuntimeError as error:
-                if all(shape.is_static for shape in shapes):
-                    raise unrunnable(model.get_friendly_name(), error) from error
+            except (RuntimeError, ModelError) as error:
+                final = isinstance(error, ModelError) and error.code != "model-unrunnable"
+                if final or all(shape.is_static for shape in shapes):
+                    raise _translated(model, error) from error
                 continue
             sizes = tuple(concrete)
             break
-
-        def by_openvino(values: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
-            answers = compiled(list(values))
-            return [np.asarray(answers[port]) for port in compiled.outputs]
 
         if run is None:
             return cls("OpenVINO, before any rewriting", by_openvino, sizes, one_by_one)
@@ -82,6 +89,7 @@ class Reference:
 
     def __call__(self, values: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
         """Return the outputs for arrays in the framework's layout."""
+        assert self.run is not None
         if not self.one_by_one:
             return self.run(values)
         rows = [
@@ -89,6 +97,12 @@ class Reference:
             for index in range(max(len(one) for one in values if one.ndim))
         ]
         return [np.concatenate(parts) for parts in zip(*rows, strict=True)]
+
+
+def _translated(model: ov.Model, error: RuntimeError | ModelError) -> ModelError:
+    if isinstance(error, ModelError):
+        return error
+    return unrunnable(model.get_friendly_name(), error)
 
 
 def compare(

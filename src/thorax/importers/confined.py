@@ -1,0 +1,250 @@
+"""Foreign files read, compiled and run in a child process that can do nothing else.
+
+What comes back is an IR that OpenVINO itself wrote, and arrays. A file that makes its library
+crash, loop or eat memory ends the child, and is an error of one line here.
+"""
+
+import os
+import sys
+import weakref
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import openvino as ov
+
+from thorax import errors, files
+from thorax.child import Child, ChildError, ChildTimeoutError
+from thorax.devices.extensions import add_extensions
+from thorax.errors import ModelError, ThoraxError, last_line
+from thorax.importers.imported import UNREADABLE, Asked, Imported, Run
+
+MODULE: Final = "thorax.importers.reader"
+
+_BASE_BYTES: Final = 4 << 30
+_GROWTH: Final = 10
+"""A child may take so many bytes, and so many times the size of the files: they are held as the
+framework's weights, as OpenVINO's, as those that a second library runs, and packed by each."""
+_THREAD_BYTES: Final = 16 << 20
+_WRITTEN_BYTES, _WRITTEN_GROWTH = 64 << 20, 4
+"""What it may write of an IR; INT8 may become FP32."""
+
+_CPU_S: Final = 60.0
+_CPU_S_PER_BYTE: Final = 1 / (4 << 20)
+_WALL_S: Final = 300.0
+"""Of reading, compiling or running once, for a small file and two processors."""
+
+_MOST_ANSWER_BYTES: Final = 1 << 30
+_SINGLE: Final = frozenset(
+    (".pt", ".pth", ".ts", ".pt2", ".safetensors", ".keras", ".h5", ".hdf5", ".tflite")
+)
+"""Endings of formats that are one file; of others neighbours may be read too."""
+_MOST_NEIGHBOURS: Final = 1000
+_LIBRARIES: Final = frozenset(
+    ("torch", "safetensors", "keras", "h5py", "onnx", "tensorflow", "tf_keras")
+)
+
+
+class _Reader:
+    """A child that has read one file, and its folder; both go when nobody needs them."""
+
+    def __init__(self, path: Path, asked: Asked) -> None:
+        self._name = path.name
+        size = _size(path, asked)
+        processors = os.cpu_count() or 1
+        self._cpu_s = (_CPU_S + size * _CPU_S_PER_BYTE) * max(1.0, processors / 2)
+        self._wall_s = _WALL_S + size * _CPU_S_PER_BYTE
+        stack = ExitStack()
+        try:
+            self.folder = stack.enter_context(files.temporary_folder())
+            self._child = Child(MODULE, {"TF_CPP_MIN_LOG_LEVEL": "3"})
+            stack.callback(self._child.close)
+        except BaseException:
+            stack.close()
+            raise
+        self.close = weakref.finalize(self, stack.close)
+        self._limits = {
+            "data_bytes": _BASE_BYTES + _GROWTH * size + _THREAD_BYTES * processors,
+            "file_bytes": _WRITTEN_BYTES + _WRITTEN_GROWTH * size,
+        }
+
+    def read(self, module: str, path: Path, asked: Asked) -> dict[str, Any]:
+        """Have the file read, and return what the child says of it."""
+        head, _ = self._ask(
+            {
+                "do": "read",
+                "module": module,
+                "path": str(path.absolute()),
+                "asked": {
+                    "structure": str(asked.structure.absolute()) if asked.structure else None,
+                    "topology": asked.topology,
+                    "shapes": dict(asked.shapes),
+                    "side": asked.side,
+                    "extensions": asked.extensions,
+                    "begins": asked.begins,
+                    "ends": asked.ends,
+                },
+                "folder": str(self.folder),
+                "readable": [str(place) for place in _readable(path, asked)],
+                "path_of_python": [place for place in sys.path if place],
+                **self._limits,
+            },
+            "reading",
+        )
+        return head
+
+    def compile(self, model: ov.Model) -> Run:
+        """Have OpenVINO compile a graph for the CPU in FP32, and return what runs it there."""
+        xml = self.folder / "given.xml"
+        ov.serialize(model, xml)
+        head, _ = self._ask({"do": "compile", "xml": str(xml)}, "compiling")
+        return self.runner(int(head["number"]))
+
+    def runner(self, number: int) -> Run:
+        """Return what runs the network: 0 by its framework, others by OpenVINO."""
+
+        def run(arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
+            whole = [np.ascontiguousarray(array) for array in arrays]
+            head, body = self._ask(
+                {"do": "run", "number": number, "arrays": describe(whole)},
+                "running",
+                b"".join(array.tobytes() for array in whole),
+            )
+            return unpack(head["arrays"], body)
+
+        return run
+
+    def _ask(
+        self, head: dict[str, Any], doing: str, data: bytes = b""
+    ) -> tuple[dict[str, Any], bytearray]:
+        head["cpu_s"] = self._cpu_s
+        try:
+            answer = self._child.ask(head, data, self._wall_s, _MOST_ANSWER_BYTES)
+        except ChildTimeoutError as error:
+            self.close()
+            raise ModelError(
+                "model-timeout",
+                f"{doing} {self._name} {error} (allowed are {self._cpu_s:.0f} s of processor time "
+                f"and {self._wall_s:.0f} s in all); it is no network of a usual size, or loops",
+            ) from error
+        except ChildError as error:
+            self.close()
+            raise ModelError(
+                "model-crashed",
+                f"the process that was {doing} {self._name} {error}; the file is damaged or "
+                "made to harm, or the library of its format has a fault: export it again",
+            ) from error
+        refusal = answer.head.get("refusal")
+        if refusal is not None:
+            raise _refused(*refusal)
+        if "missing" in answer.head:
+            name = str(answer.head["missing"])
+            if name.split(".")[0] in _LIBRARIES:
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+            raise ModelError(
+                "model-unreadable", f"{self._name} needs the Python module {name!r}, not here"
+            )
+        return answer.head, answer.body
+
+
+def read(module: str, path: Path, asked: Asked) -> Imported:
+    """Read a file by a module of this package, in a child.
+
+    Args:
+        module: whose `read(path, asked)` reads it.
+        path: of the file, or of its folder.
+        asked: what the file leaves open.
+
+    Raises:
+        ModelError: what the module says; `model-timeout`, `model-memory` or `model-crashed` when
+            the limits or the file ended the child.
+        UsageError: what the module says.
+    """
+    reader = _Reader(path, asked)
+    try:
+        said = reader.read(module, path, asked)
+        model = _open(reader.folder / "model.xml", path, asked)
+    except BaseException:
+        reader.close()
+        raise
+    return Imported(
+        model=model,
+        framework=str(said["framework"]),
+        layout="NHWC" if said["layout"] == "NHWC" else "NCHW",
+        files=tuple(map(Path, said["files"])),
+        run=reader.runner(0) if said["runs"] else None,
+        compile=reader.compile,
+    )
+
+
+def describe(arrays: Sequence[npt.NDArray[Any]]) -> list[tuple[str, list[int]]]:
+    """Return element type and shape of arrays, for an answer's head."""
+    return [(array.dtype.str, list(array.shape)) for array in arrays]
+
+
+def unpack(
+    described: Sequence[tuple[str, list[int]]], data: bytes | bytearray
+) -> list[npt.NDArray[Any]]:
+    """Return the arrays whose bytes follow one another in an answer's body."""
+    arrays, offset = [], 0
+    for kind, shape in described:
+        element = np.dtype(kind)
+        count = int(np.prod(shape, dtype=np.int64))
+        arrays.append(np.frombuffer(data, element, count, offset).reshape(shape).copy())
+        offset += count * element.itemsize
+    return arrays
+
+
+def _open(xml: Path, path: Path, asked: Asked) -> ov.Model:
+    try:
+        # Not mapped: what is read must not change when the child changes its file.
+        core = ov.Core()
+        core.set_property({"ENABLE_MMAP": False})
+        for extension in add_extensions(asked.extensions):
+            core.add_extension(extension.library or extension.layer)
+        return core.read_model(xml)
+    except UNREADABLE as error:
+        raise ModelError(
+            "model-unreadable", f"{path.name} cannot be kept as IR: {last_line(error)}"
+        ) from error
+
+
+def _refused(kind: str, code: str, message: str) -> ThoraxError:
+    found = getattr(errors, kind, ModelError)
+    assert issubclass(found, ThoraxError)
+    return found(code, message)
+
+
+def _readable(path: Path, asked: Asked) -> list[Path]:
+    """Return what the reader of a file may need: the file, or also what lies beside it."""
+    if asked.extensions or ":" in (asked.topology or ""):
+        # Code that the user chose reads what it likes.
+        return [Path("/")]
+    places = [path.absolute(), path.resolve()]
+    for file in (path, asked.structure):
+        if file is None or file.is_dir():
+            continue
+        places += [file.absolute(), file.resolve()]
+        if file.suffix.lower() not in _SINGLE:
+            folder = file.absolute().parent
+            places.append(folder)
+            # Caches keep what belongs together under links.
+            links = [entry for entry in folder.iterdir() if entry.is_symlink()]
+            places += [link.resolve() for link in links[:_MOST_NEIGHBOURS]]
+    return places
+
+
+def _size(path: Path, asked: Asked) -> int:
+    """Return how many bytes the files of a network have, counting what may belong to it."""
+    if path.is_dir():
+        found = [file for file in path.rglob("*") if file.is_file()]
+    elif path.suffix.lower() in _SINGLE:
+        found = [path]
+    else:
+        found = [file for file in path.parent.iterdir() if file.name.startswith(path.stem)]
+    if asked.structure is not None:
+        found.append(asked.structure)
+    return sum(file.stat().st_size for file in {*found, path} if file.is_file())

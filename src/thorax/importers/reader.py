@@ -1,0 +1,87 @@
+"""The child that reads a foreign file; `thorax.importers.confined` asks it.
+
+It gives up network, other processes and all files but those of the model before it opens them.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+
+from thorax import child, confine
+from thorax.devices.core import open_core
+from thorax.errors import ThoraxError, UsageError, last_line
+from thorax.importers.confined import describe, unpack
+from thorax.importers.imported import Asked, Run, compile_here
+
+_REPLY = tuple[dict[str, Any], Sequence[memoryview]]
+
+
+class _Reading:
+    """What the child holds: the networks that it can run, that of the framework first."""
+
+    def __init__(self) -> None:
+        self._runs: list[Run | None] = [None]
+        self._name = ""
+
+    def answer(self, head: dict[str, Any], data: bytes) -> _REPLY:
+        """Answer a request; whatever a foreign network or library raises is a refusal."""
+        try:
+            if head["do"] == "read":
+                return self._read(head)
+            if head["do"] == "compile":
+                self._runs.append(compile_here(open_core().read_model(head["xml"])))
+                return {"number": len(self._runs) - 1}, []
+            return self._run(head, data)
+        except ThoraxError as error:
+            return {"refusal": [type(error).__name__, error.code, error.message]}, []
+        except ModuleNotFoundError as error:
+            return {"missing": error.name or str(error)}, []
+        except MemoryError:
+            code, what = "model-memory", "needs more memory than a network of its size may take"
+        except RecursionError:
+            code, what = "model-unreadable", "is nested too deeply"
+        except Exception as error:
+            code = "model-unreadable" if head["do"] == "read" else "model-unrunnable"
+            what = f"ends in {type(error).__name__}: {last_line(error)[:300]}"
+        return {"refusal": ["ModelError", code, f"{self._name} {what}"]}, []
+
+    def _read(self, head: dict[str, Any]) -> _REPLY:
+        path = Path(head["path"])
+        self._name = path.name
+        sys.path += [place for place in head["path_of_python"] if place not in sys.path]
+        confine.limit(data_bytes=head["data_bytes"], file_bytes=head["file_bytes"])
+        folder = Path(head["folder"])
+        confine.isolate(readable=map(Path, head["readable"]), writable=[folder])
+        asked = dict(head["asked"])
+        for name in ("extensions", "begins", "ends"):
+            asked[name] = tuple(asked[name])
+        asked["shapes"] = {name: tuple(shape) for name, shape in asked["shapes"].items()}
+        structure = asked["structure"]
+        asked["structure"] = Path(structure) if structure else None
+        module = importlib.import_module(f"thorax.importers.{head['module']}")
+        imported = module.read(path, Asked(**asked))
+        ov.serialize(imported.model, folder / "model.xml")
+        self._runs[0] = imported.run
+        return {
+            "framework": imported.framework,
+            "layout": imported.layout,
+            "files": [str(file) for file in imported.files],
+            "runs": imported.run is not None,
+        }, []
+
+    def _run(self, head: dict[str, Any], data: bytes) -> _REPLY:
+        run = self._runs[head["number"]]
+        if run is None:
+            raise UsageError("model-undescribed", f"{self._name} has no execution of its own")
+        answers = [np.ascontiguousarray(one) for one in run(unpack(head["arrays"], data))]
+        return {"arrays": describe(answers)}, [memoryview(one.tobytes()) for one in answers]
+
+
+def main() -> None:
+    """Be the child."""
+    child.answer(_Reading().answer)
