@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from thorax.errors import DeviceError, PeerError, last_line
-from thorax.measure.power import Channel, Quantity, Reading, whole_watts
+from thorax.measure.power import Channel, Quantity, Reading
+from thorax.measure.sentinels import whole_watts
 
 _REFUSED: Final = ("NVMLError_NoPermission",)
 _ABSENT: Final = (

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from thorax.errors import DeviceError, PeerError
-from thorax.measure.power import Channel, Quantity, Reading, whole_watts
+from thorax.measure.power import Channel, Quantity, Reading
+from thorax.measure.sentinels import whole_watts
 
 _TIMEOUT_S: Final = 20.0
 """A BMC that is asked over a network takes some 0.2 to 5 s (*assumed*)."""

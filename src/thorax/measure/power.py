@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from thorax.errors import PeerError, ThoraxError, UsageError
+from thorax.errors import ThoraxError, UsageError
 from thorax.measure import power_window
 
 Quantity = Literal["power", "energy"]
@@ -98,20 +98,6 @@ class Meter(Protocol):
 
     def close(self) -> None:
         """Give back what was opened; never fails, and may be called twice."""
-
-
-def whole_watts(watts: float, who: str) -> float:
-    """Return the watts of a whole machine; 0 is what a BMC without a sensor says.
-
-    Raises:
-        PeerError: `meter-answer`.
-    """
-    if watts <= 0:
-        raise PeerError(
-            "meter-answer",
-            f"{who} tells {watts:g} W, which no machine that runs draws; has it a power sensor?",
-        )
-    return watts
 
 
 def joules(
