@@ -1,7 +1,7 @@
 """Compile an artifact for a device, and run it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -14,6 +14,7 @@ import openvino as ov
 
 from thorax.artifact import Artifact, Precision
 from thorax.data.rows import Images
+from thorax.devices.arithmetic import card_arithmetic, computes_in
 from thorax.devices.core import (
     is_multi,
     list_members,
@@ -38,7 +39,6 @@ HEATMAP: Final = "heatmap"
 EMBEDDING: Final = "embedding"
 
 Hint = Literal["latency", "throughput"]
-_ELEMENT: Final = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,12 @@ class Engine(ABC):
         simulated: whether time on any of the devices is modelled.
         placement: what runs on which device, where a simulated card is named; None of `MULTI:`,
             whose members have their own.
+        cards: what each simulated card computes with that runs part of it, by name, as
+            `thorax.devices.arithmetic.arithmetic_of` words it, "f32" without their numerics; fixed
+            when the engine is compiled, whatever the cards are programmed with later.
     """
 
+    cards: Mapping[str, str]
     members: tuple["Single", ...]
     _pool: Pool[Outputs]
 
@@ -98,6 +102,7 @@ class Engine(ABC):
         self.batch = batch
         self.simulated = any(simulates(name) for name in self.devices)
         self.placement = placement
+        self.cards = {} if placement is None else _cards(placement)
 
     def _share(self, members: Sequence["Single"]) -> None:
         """Answer with the requests of these from now on."""
@@ -213,7 +218,7 @@ class Single(Engine):
             artifact,
             device,
             devices=devices,
-            arithmetic=_arithmetic(compiled, devices, placement),
+            arithmetic=computes_in(compiled, devices, placement.arithmetic if placement else {}),
             streams=int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")),
             batch=batch,
             placement=placement,
@@ -256,6 +261,7 @@ class Several(Engine):
             streams=sum(one.streams for one in members),
             batch=members[0].batch,
         )
+        self.cards = {name: told for one in members for name, told in one.cards.items()}
         self._share(members)
 
     def counters(self) -> list[Counter]:
@@ -361,25 +367,11 @@ def _read_model(artifact: Artifact, batch: int) -> ov.Model:
     return model
 
 
-def _arithmetic(
-    compiled: ov.CompiledModel, devices: Sequence[str], placement: Placement | None
-) -> list[str]:
-    """Return what each device computes floating-point layers in."""
-    key = "INFERENCE_PRECISION_HINT"
-    told = placement.arithmetic if placement else {}
-    if key in compiled.get_property("SUPPORTED_PROPERTIES"):
-        values = {devices[0]: compiled.get_property(key)}
-    else:
-        parts: dict[str, dict[str, Any]] = compiled.get_property("DEVICE_PROPERTIES")
-        values = {thorax_name(name): properties[key] for name, properties in parts.items()}
-    elements = {
-        name: _ELEMENT.get(value.to_dtype().name, str(value)) for name, value in values.items()
+def _cards(placement: Placement) -> dict[str, str]:
+    return {
+        name: "f32" if placement.arithmetic[name] == "f32" else card_arithmetic(card)
+        for name, card in placement.cards.items()
     }
-    # A card's format is put into a graph that float32 then computes exactly.
-    return [
-        told[name] if name in told and elements[name] == "f32" else elements[name]
-        for name in sorted(elements, key=lambda name: (*devices, name).index(name))
-    ]
 
 
 def require_precision(precision: Precision, device: str, parts: Sequence[str]) -> None:

@@ -1,14 +1,15 @@
 """The simulated cards of this machine, and what each is programmed with.
 
-State is one JSON file, as a real card's flash keeps what `aocl program` wrote to it.
+State is one JSON file, as a real card's flash keeps what `aocl program` wrote to it. Its digest is
+in it, so that damage is found. Who has no folder of their own to keep it in has cards as they come.
 """
 
 import difflib
-import fcntl
 import json
 import os
+import pwd
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,12 +17,17 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from thorax.documents import document_digest, parse_json, read_limited
 from thorax.errors import DataError, DeviceError, UsageError
-from thorax.files import write_text
+from thorax.files import locked, require_place, write_text
 from thorax.fpga.bitstreams import Bitstream, bitstreams_for, find_bitstream
 from thorax.fpga.boards import DEFAULT_BOARD, Board, find_board
 
 CARDS: Final = ("FPGA.0", "FPGA.1", "FPGA.2", "FPGA.3")
+
+_FORMAT: Final = 2
+_MOST_BYTES: Final = 1 << 16
+"""Of a state file; four cards take less than a hundredth of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +66,27 @@ class _Programmed(BaseModel):
 class _State(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
+    format: int = _FORMAT
     cards: dict[str, _Programmed] = {}
+    sha256: str = ""
 
 
-def state_path() -> Path:
-    """Return where state is kept unless a caller names a file: XDG's state folder."""
+def state_path() -> Path | None:
+    """Return where state is kept unless a caller names a file: XDG's state folder.
+
+    None where neither XDG_STATE_HOME nor the user's home is known.
+    """
     # The XDG base directory specification 0.8: relative paths are invalid and to be ignored.
-    named = os.environ.get("XDG_STATE_HOME", "")
-    home = Path(named) if Path(named).is_absolute() else Path.home() / ".local" / "state"
-    return home / "thorax" / "fpga.json"
+    named = Path(os.environ.get("XDG_STATE_HOME", ""))
+    if named.is_absolute():
+        return named / "thorax" / "fpga.json"
+    home = Path(os.environ.get("HOME", ""))
+    if not home.is_absolute():
+        try:
+            home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+        except KeyError:
+            return None
+    return home / ".local" / "state" / "thorax" / "fpga.json" if home.is_absolute() else None
 
 
 def list_cards(state: Path | None = None) -> tuple[Card, ...]:
@@ -77,7 +95,7 @@ def list_cards(state: Path | None = None) -> tuple[Card, ...]:
     Raises:
         DataError: `fpga-state` when the state file is damaged.
     """
-    found = _read(state or state_path())
+    found = _read(state)
     return tuple(_card(name, found) for name in CARDS)
 
 
@@ -91,7 +109,7 @@ def find_card(name: str, state: Path | None = None) -> Card:
     wanted = CARDS[0] if name == "FPGA" else name
     if wanted not in CARDS:
         raise DeviceError("fpga-card", f"card is {name!r}; the cards are {', '.join(CARDS)}")
-    return _card(wanted, _read(state or state_path()))
+    return _card(wanted, _read(state))
 
 
 def program(
@@ -106,14 +124,13 @@ def program(
         state: file of the cards' state; default: `state_path()`.
 
     Raises:
-        UsageError: `fpga-bitstream`, `fpga-board`, or `fpga-board-bitstream` for a bitstream
-            of another board, with the nearest of those that fit.
+        UsageError: `fpga-bitstream`, `fpga-board`, `fpga-board-bitstream` for a bitstream of
+            another board, with the nearest of those that fit, or `fpga-state-place`.
         DeviceError: `fpga-card`.
         DataError: `fpga-state`.
     """
     wanted = find_bitstream(bitstream)
-    path = state or state_path()
-    with _locked(path):
+    with _held(state) as path:
         cards = list_cards(path) if name == "all" else (find_card(name, path),)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         made = []
@@ -130,11 +147,11 @@ def erase(name: str, *, state: Path | None = None) -> tuple[Card, ...]:
     """Take the bitstream off a card, or off all, durably; return the cards as they are then.
 
     Raises:
+        UsageError: `fpga-state-place`.
         DeviceError: `fpga-card`.
         DataError: `fpga-state`.
     """
-    path = state or state_path()
-    with _locked(path):
+    with _held(state) as path:
         cards = list_cards(path) if name == "all" else (find_card(name, path),)
         made = [Card(card.name, card.board, None, None) for card in cards]
         _write(path, made)
@@ -159,26 +176,52 @@ def _card(name: str, state: _State) -> Card:
     return Card(name, find_board(entry.board), loaded, entry.programmed)
 
 
-def _read(path: Path) -> _State:
+def verify(state: Path) -> int:
+    """Check a state file from end to end; return how many cards are programmed by it.
+
+    Raises:
+        DataError: `fpga-state` when it is not there or is not what was written.
+    """
+    if not state.exists():
+        raise DataError("fpga-state", f"{state} is not there; `thorax fpga program` makes it")
+    return sum(entry.bitstream is not None for entry in _read(state).cards.values())
+
+
+def _read(state: Path | None) -> _State:
+    path = state or state_path()
+    if path is None:
+        return _State()
     try:
-        text = path.read_bytes()
+        text = read_limited(path, _MOST_BYTES)
     except FileNotFoundError:
         return _State()
     except OSError as error:
-        raise DataError("fpga-state", f"{path} cannot be read: {error.strerror}") from error
-    try:
-        state = _State.model_validate_json(text)
-        found = [_card(name, state) for name in state.cards]
-        sound = all(card.name in CARDS and _fits(card) for card in found)
-    except (ValidationError, UsageError):
-        sound = False
-    if not sound:
+        raise DataError(
+            "fpga-state",
+            f"{path} cannot be read: {error.strerror}; name a file by --state or a folder by "
+            "XDG_STATE_HOME",
+        ) from error
+    found = _sound(text)
+    if found is None:
         raise DataError(
             "fpga-state",
             f"{path} is damaged or was written by another version; remove it, and the cards are "
             "as they come: not programmed",
         )
-    return state
+    return found
+
+
+def _sound(text: bytes) -> _State | None:
+    """Return the state that a file holds, None if it is not one that was written here."""
+    try:
+        document = parse_json(text)
+        found = _State.model_validate(document)
+        cards = [_card(name, found) for name in found.cards]
+    except (ValueError, ValidationError, UsageError):
+        return None
+    whole = found.format == _FORMAT and found.sha256 == document_digest(document)
+    fit = all(card.name in CARDS and _fits(card) for card in cards)
+    return found if whole and fit else None
 
 
 def _fits(card: Card) -> bool:
@@ -188,6 +231,7 @@ def _fits(card: Card) -> bool:
 def _write(path: Path, cards: list[Card]) -> None:
     entries = {card.name: card for card in (*list_cards(path), *cards)}
     document = {
+        "format": _FORMAT,
         "cards": {
             card.name: {
                 "board": card.board.name,
@@ -195,15 +239,42 @@ def _write(path: Path, cards: list[Card]) -> None:
                 "programmed": card.programmed,
             }
             for card in entries.values()
-        }
+        },
     }
-    write_text(path, json.dumps(document, indent=2) + "\n")
+    document["sha256"] = document_digest(document)
+    with _refused(path):
+        write_text(path, json.dumps(document, indent=2) + "\n")
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the state against other programs; the lock is a file of its own, as state is renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def _held(state: Path | None) -> Iterator[Path]:
+    """Hold the file of the state, which a link may lead to, against other programs."""
+    path = state or state_path()
+    if path is None:
+        raise UsageError(
+            "fpga-state-place",
+            f"what cards are programmed with has no place to be kept: user {os.getuid()} has no "
+            "home here; set XDG_STATE_HOME to a folder, or name a file by --state",
+        )
+    # What cannot be read is refused as that, before anything is written beside it.
+    _read(path)
+    path = Path(os.path.realpath(path))
+    with ExitStack() as stack:
+        with _refused(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            require_place(path)
+            stack.enter_context(locked(path, wait=True))
+        yield path
+
+
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """Say of a disk that refuses what it refused."""
+    try:
         yield
+    except OSError as error:
+        raise UsageError(
+            "fpga-state-place",
+            f"{path} cannot be written: {error.strerror or error}; name a file by --state or a "
+            "folder by XDG_STATE_HOME",
+        ) from error

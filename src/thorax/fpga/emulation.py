@@ -19,6 +19,9 @@ from thorax.fpga.formats import Format, find_format
 from thorax.fpga.numerics import Rounding, quantize, require_rounding
 from thorax.fpga.quantizer import FlatMap, Quantizer
 
+VERSION: Final = 1
+"""Of the arithmetic: another one where any network may answer with other bits than before."""
+
 AFFINITY: Final = "affinity"
 """Key of rt_info that says which device of HETERO runs a node."""
 
