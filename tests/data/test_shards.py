@@ -11,6 +11,7 @@ from thorax.data.loader import Augmentation, batches
 from thorax.data.rows import Row
 from thorax.data.shards import ShardedImages, open_stores
 from thorax.data.store import Store, open_store, write
+from thorax.data.store_pixels import StoredPixels
 from thorax.errors import DataError
 from thorax.labels import NIH14, LabelSet
 from thorax.preprocess import InputSpec
@@ -75,7 +76,7 @@ def test_training_reads_the_same_batches_from_shards(
 def test_one_path_is_that_store(shards: list[Path]) -> None:
     alone = open_stores(shards[:1])
     assert alone.path == shards[0]
-    assert isinstance(alone.images, np.memmap)
+    assert isinstance(alone.images, StoredPixels)
 
 
 def test_rows_are_found_where_they_lie() -> None:

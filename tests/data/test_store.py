@@ -304,7 +304,7 @@ def test_a_disk_that_refuses_is_a_data_error(
         ("store.json", lambda data: b"[]"),
         ("store.json", lambda data: json.dumps({**json.loads(data), "count": 7}).encode()),
         ("store.json", lambda data: json.dumps({**json.loads(data), "side": None}).encode()),
-        ("store.json", lambda data: b'{"format": 1}'),
+        ("store.json", lambda data: b'{"format": 2}'),
     ],
 )
 def test_a_damaged_store_is_refused(

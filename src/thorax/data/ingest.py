@@ -1,30 +1,38 @@
 """Decode rows into one file of pixels: in parallel, resumable after any interruption.
 
 Pixels are written to their place and forced to disk before a line of the journal says so; a run
-that is killed loses the images since the last such moment, no more. `pwrite` and not a memory map:
-dirty mapped pages count as this process's memory, and a full disk is an error, not a bus error.
+that is killed loses the images since the last such moment, no more. What the journal says is
+believed where its line and the pixels behind it are those that were written; the rest is decoded
+again. `pwrite` and not a memory map: dirty mapped pages count as this process's memory, and a full
+disk is an error, not a bus error.
 """
 
-import json
+import hashlib
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from thorax import radiograph
 from thorax.data.rows import Row, Skipped
+from thorax.data.store_pixels import opened_pixels, read_pixels
+from thorax.documents import checked_line, read_line
 from thorax.errors import ImageError
-from thorax.files import sha256
+from thorax.files import sha256, write_bytes
 from thorax.preprocess import InputSpec, prepare
+from thorax.processors import processors
 
 _SYNC_IMAGES: Final = 256
 _SYNC_S: Final = 5.0
 _MOST_WORKERS: Final = 8
+_LONGEST_LINE: Final = 1024
+_UPDATED: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +44,14 @@ class Decoded:
         sha256: of the source file, hexadecimal.
         height: rows of the source image, pixels; 0 for a row without boxes.
         width: columns of it.
+        pixels_sha256: of the S*S bytes that were made of it, hexadecimal.
     """
 
     number: int
     sha256: str
     height: int
     width: int
+    pixels_sha256: str
 
 
 def decode(
@@ -59,19 +69,23 @@ def decode(
         rows: row n goes to bytes n*S*S of `pixels`; a file that cannot be read leaves zeros there.
         spec: only `side` matters.
         pixels: the file to fill.
-        journal: a JSON line for each image that is safely in it.
+        journal: a checked line for each image that is safely in it.
         workers: threads, None = one a processor, 8 at most; each holds one decoded image.
         on_progress: called with (images done, images in all) from the calling thread.
 
     Raises:
         OSError: when the disk refuses.
     """
-    done = _read_journal(journal)
     failed: dict[int, Skipped] = {}
-    count = workers or min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
-    size = spec.side * spec.side
-    with _opened(pixels) as target, _opened(journal) as log:
-        os.ftruncate(target, len(rows) * size)
+    count = workers or min(processors(), _MOST_WORKERS)
+    with opened_pixels(pixels, _UPDATED) as target, opened_pixels(journal, _UPDATED):
+        done = {
+            number: item
+            for number, item in read_journal(journal).items()
+            if holds(target, item, spec.side)
+        }
+    with opened_pixels(pixels, _UPDATED) as target, opened_pixels(journal, _UPDATED) as log:
+        os.ftruncate(target, len(rows) * spec.side * spec.side)
         os.lseek(log, 0, os.SEEK_END)
         unsaved: list[Decoded] = []
         saved_s = time.perf_counter()
@@ -117,11 +131,12 @@ def _decode(row: Row, number: int, spec: InputSpec, target: int) -> Decoded | Sk
     except ImageError as error:
         return Skipped(row.image, error.code, error.message)
     height, width = image.grey8.shape if row.boxes else (0, 0)
+    pixels = hashlib.sha256(square.data).hexdigest()
     view, offset = square.data.cast("B"), number * spec.side * spec.side
     while view:
         written = os.pwrite(target, view, offset)
         view, offset = view[written:], offset + written
-    return Decoded(number, digest, height, width)
+    return Decoded(number, digest, height, width, pixels)
 
 
 def _source_digest(path: Path) -> str:
@@ -131,21 +146,9 @@ def _source_digest(path: Path) -> str:
         raise ImageError("image-unreadable", f"{path.name}: {error.strerror}") from error
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    number = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        yield number
-    finally:
-        os.close(number)
-
-
 def _save(target: int, log: int, unsaved: list[Decoded], done: dict[int, Decoded]) -> None:
     os.fdatasync(target)
-    lines = "".join(
-        json.dumps([item.number, item.sha256, item.height, item.width]) + "\n" for item in unsaved
-    )
-    view = memoryview(lines.encode())
+    view = memoryview("".join(checked_line(asdict(item)) for item in unsaved).encode())
     while view:
         view = view[os.write(log, view) :]
     os.fsync(log)
@@ -153,22 +156,41 @@ def _save(target: int, log: int, unsaved: list[Decoded], done: dict[int, Decoded
     unsaved.clear()
 
 
-def _read_journal(path: Path) -> dict[int, Decoded]:
-    """Return what the journal holds, and cut off a last line that was torn."""
+def holds(pixels: int, item: Decoded, side: int) -> bool:
+    """Return whether an open file of pixels holds an image as the journal tells of it.
+
+    Raises:
+        OSError: when the disk refuses.
+    """
+    image = np.empty((side, side), np.uint8)
+    whole = read_pixels(pixels, item.number, image)
+    return whole and hashlib.sha256(image.data).hexdigest() == item.pixels_sha256
+
+
+def read_journal(path: Path) -> dict[int, Decoded]:
+    """Return what the sound lines of a journal say; lines that were damaged are dropped from it.
+
+    Raises:
+        OSError: when the disk refuses.
+    """
     done: dict[int, Decoded] = {}
-    if not path.exists():
-        return done
-    sound = 0
+    lines = []
+    dropped = False
     with path.open("rb") as file:
-        for line in file:
+        while line := file.readline(_LONGEST_LINE):
             try:
-                number, digest, height, width = json.loads(line)
-                item = Decoded(int(number), str(digest), int(height), int(width))
+                item = _item(line)
             except (ValueError, TypeError):
-                break
-            if not line.endswith(b"\n"):
-                break
+                dropped = True
+                continue
             done[item.number] = item
-            sound += len(line)
-    os.truncate(path, sound)
+            lines.append(line)
+    if dropped:
+        write_bytes(path, b"".join(lines))
     return done
+
+
+def _item(line: bytes) -> Decoded:
+    if not line.endswith(b"\n"):
+        raise ValueError("the line is torn")
+    return Decoded(**read_line(line))

@@ -1,16 +1,16 @@
-"""Decoded radiographs on disk: one uint8 memory map, an index, and what was left out.
+"""Decoded radiographs on disk: one file of uint8 pixels, an index, and what was left out.
 
 A finished store is a folder of
 
-    store.json    format, side, count, label set, source, SHA-256 of each other file
+    store.json    format, side, count, label set, source, SHA-256 of each table and of itself
     images.u8     uint8 [N,S,S], as `thorax.preprocess.prepare` made them
-    index.csv     image, patient, split, view, sha256 of the source file, one column a finding
+    index.csv     image, patient, split, view, sha256 of the source file and of the prepared
+                  pixels, one column a finding
     boxes.csv     image, finding, x, y, width, height in pixels of the prepared square
     skipped.csv   image, code, message of every file that could not be read
 """
 
 import csv
-import fcntl
 import hashlib
 import json
 import os
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -26,18 +26,33 @@ import numpy.typing as npt
 from thorax.data.ingest import Decoded, decode
 from thorax.data.rows import Box, Images, Row, Skipped
 from thorax.data.split import SPLITS, by_patient
-from thorax.data.table import read_rows, write_rows
+from thorax.data.store_facts import (
+    FACTS,
+    FORMAT,
+    PIXELS,
+    TABLES,
+    Facts,
+    damaged,
+    partial_of,
+    read_facts,
+    write_facts,
+)
+from thorax.data.store_pixels import StoredPixels
+from thorax.data.table import parse_rows, write_rows
+from thorax.documents import read_limited
 from thorax.errors import DataError, UsageError
-from thorax.files import sha256, sync, write_text
+from thorax.files import LockedError, is_ours, locked, sha256, sync, write_text
 from thorax.labels import LabelSet
 from thorax.preprocess import InputSpec, placement
 
-_FORMAT: Final = 1
-_HEAD: Final = ("image", "patient", "split", "view", "sha256")
+_HEAD: Final = ("image", "patient", "split", "view", "sha256", "pixels_sha256")
 _BOX_HEAD: Final = ("image", "finding", "x", "y", "width", "height")
 _SKIPPED_HEAD: Final = ("image", "code", "message")
-_TABLES: Final = ("index.csv", "boxes.csv", "skipped.csv")
-_BLOCK_BYTES: Final = 1 << 22
+_JOURNAL: Final = "progress.jsonl"
+_PLAN: Final = "plan"
+_SHOWN: Final = 5
+_LARGEST_TABLE: Final = 1 << 32
+_LONGEST_CELL: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +61,7 @@ class Store:
 
     Attributes:
         path: the folder; of joined stores, their folders joined by " + ".
-        images: uint8 [N,S,S], a memory map, or several.
+        images: uint8 [N,S,S], on disk; each is compared with its digest when it is read.
         labels: int8 [N,K], 1 / 0 / -1 (unknown).
         names: the image's name in the source, N.
         patients: opaque identifiers, N.
@@ -120,43 +135,37 @@ class Store:
 
 def is_store(path: Path) -> bool:
     """Return whether a folder is a finished store; `open_store` verifies it."""
-    return (path / "store.json").is_file()
+    return (path / FACTS).is_file()
 
 
 def open_store(path: Path) -> Store:
     """Open a finished store; the pixels stay on disk.
 
-    The tables are checked against their digests, the pixels by their size; `verify_images` reads
-    them all.
+    The tables are compared with their digests here, an image whenever it is read: `store.images`
+    raises `store-damaged` for one that is not what was written. `verify_images` reads them all.
 
     Raises:
         DataError: `store-missing`, `store-unfinished`, `store-format` or `store-damaged`.
     """
-    facts = _facts(path)
+    facts = read_facts(path)
     try:
-        label_set = LabelSet(str(facts["labels"]["name"]), tuple(facts["labels"]["findings"]))
-        side, count, source = int(facts["side"]), int(facts["count"]), str(facts["source"])
-        digests = dict(facts["sha256"])
-        for name in _TABLES:
-            if sha256(path / name) != digests[name]:
-                raise _damaged(path, f"{name} is not what was written")
-        if (path / "images.u8").stat().st_size != count * side * side:
-            raise _damaged(path, f"images.u8 does not hold {count} images of {side} x {side}")
-        index = read_rows(path / "index.csv", (*_HEAD, *label_set.findings))
-        boxes = _boxes(path / "boxes.csv")
-        images = np.memmap(path / "images.u8", np.uint8, "r", shape=(count, side, side))
-    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise _damaged(path, f"{type(error).__name__}: {error}") from error
-    if len(index) != count:
-        raise _damaged(path, f"index.csv has {len(index)} rows, store.json says {count}")
-    labels = np.array([row[len(_HEAD) :] for row in index], np.int8).reshape(count, len(label_set))
+        index = parse_rows(_table(path, facts, "index.csv"), (*_HEAD, *facts.label_set.findings))
+        boxes = _boxes(parse_rows(_table(path, facts, "boxes.csv"), _BOX_HEAD))
+        parse_rows(_table(path, facts, "skipped.csv"), _SKIPPED_HEAD)
+        if len(index) != facts.count:
+            raise damaged(path, f"index.csv has {len(index)} rows, {FACTS} says {facts.count}")
+        names, patients, splits, views, sources, pixels = zip(
+            *(row[: len(_HEAD)] for row in index), strict=True
+        )
+        shape = (facts.count, len(facts.label_set))
+        labels = np.array([row[len(_HEAD) :] for row in index], np.int8).reshape(shape)
+        digests = np.frombuffer(bytes.fromhex("".join(pixels)), np.uint8).reshape(facts.count, 32)
+    except (KeyError, TypeError, ValueError, OverflowError, csv.Error) as error:
+        raise damaged(path, f"{type(error).__name__}: {error}") from error
     labels.flags.writeable = False
-    names, patients, splits, views, sources = zip(
-        *(row[: len(_HEAD)] for row in index), strict=True
-    )
     return Store(
         path=path,
-        images=images,
+        images=StoredPixels(path, names, facts.side, digests),
         labels=labels,
         names=names,
         patients=patients,
@@ -164,20 +173,37 @@ def open_store(path: Path) -> Store:
         views=tuple(view or None for view in views),
         digests=sources,
         boxes=tuple(tuple(boxes.get(name, ())) for name in names),
-        label_set=label_set,
-        source=source,
+        label_set=facts.label_set,
+        source=facts.source,
     )
 
 
-def verify_images(store: Store) -> None:
-    """Read all pixels and compare their digest with the one written.
+def verify_images(store: Store, *, on_progress: Callable[[int, int], None] | None = None) -> None:
+    """Read all pixels and compare every image with its digest.
+
+    Args:
+        store: an open store, of one folder or of several.
+        on_progress: called with (images read, images in all).
 
     Raises:
-        DataError: `store-damaged`.
+        DataError: `store-damaged`, naming the images.
     """
-    found = _pixels_digest(store.path / "images.u8", store.images.nbytes)
-    if found != _facts(store.path)["sha256"]["images.u8"]:
-        raise _damaged(store.path, "images.u8 is not what was written")
+    bad = []
+    for row, name in enumerate(store.names):
+        try:
+            store.images[row]
+        except DataError as error:
+            bad.append((name, error))
+        if on_progress is not None:
+            on_progress(row + 1, len(store))
+    if len(bad) == 1:
+        raise bad[0][1]
+    if bad:
+        more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+        listed = ", ".join(repr(name) for name, _ in bad[:_SHOWN])
+        raise damaged(
+            store.path, f"{len(bad)} images of {PIXELS} are not what was written: {listed}{more}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,25 +250,28 @@ def write(
             `store-write` (the disk refuses), `image-twice` or `labels-width`.
     """
     chosen = list(by_patient(rows) if splits is None else splits)
-    plan = _plan(rows, chosen, out, spec, label_set, source, skipped)
+    plan = _plan(rows, chosen, spec, label_set, source, skipped)
     if out.exists():
         return _answer(out, plan)
-    partial = _partial(out)
+    partial = partial_of(out)
     try:
-        with _locked(partial):
+        with _held(out):
+            if out.exists():
+                return _answer(out, plan)
+            partial.mkdir(exist_ok=True)
             _begin(partial, plan)
-            if not (partial / "store.json").exists():
+            if not (partial / FACTS).exists():
                 done, failed = decode(
                     rows,
                     spec,
-                    pixels=partial / "images.u8",
-                    journal=partial / "progress.jsonl",
+                    pixels=partial / PIXELS,
+                    journal=partial / _JOURNAL,
                     workers=workers,
                     on_progress=on_progress,
                 )
                 if not done:
                     raise DataError("store-empty", _none_read(rows, failed))
-                order = _close_gaps(partial / "images.u8", done, spec.side)
+                order = _close_gaps(partial / PIXELS, done, spec.side)
                 _write_tables(partial, rows, chosen, order, (*skipped, *failed), spec, label_set)
                 _write_facts(partial, len(order), spec, label_set, source, plan)
             _publish(partial, out)
@@ -258,14 +287,13 @@ def write(
 def _plan(
     rows: Sequence[Row],
     splits: Sequence[str],
-    out: Path,
     spec: InputSpec,
     label_set: LabelSet,
     source: str,
     skipped: Sequence[Skipped],
 ) -> str:
     """Return a digest of everything that the store depends on, but for the files' content."""
-    facts = [_FORMAT, spec.side, label_set.name, label_set.findings, source]
+    facts = [FORMAT, spec.side, label_set.name, label_set.findings, source]
     digest = hashlib.sha256(json.dumps(facts).encode())
     for skip in skipped:
         digest.update(json.dumps([skip.image, skip.code, skip.message]).encode())
@@ -287,43 +315,34 @@ def _plan(
     return digest.hexdigest()
 
 
-def _partial(out: Path) -> Path:
-    return out.with_name(out.name + ".partial")
-
-
 @contextmanager
-def _locked(partial: Path) -> Iterator[None]:
-    """Hold the folder for this process alone; a killed process lets go of it."""
-    partial.mkdir(parents=True, exist_ok=True)
-    folder = os.open(partial, os.O_RDONLY)
+def _held(out: Path) -> Iterator[None]:
+    """Hold the name of a store for this process alone; a killed process lets go of it."""
+    out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataError(
-                "store-locked", f"another import is writing {partial}; wait for it or stop it"
-            ) from error
-        yield
-    finally:
-        os.close(folder)
+        with locked(out):
+            yield
+    except LockedError as error:
+        raise DataError(
+            "store-locked", f"{out} is being imported by {error.holder}; wait for it or stop it"
+        ) from error
 
 
 def _begin(partial: Path, plan: str) -> None:
     """Claim a new folder for this plan, or make sure that an old one is of it."""
-    if (partial / "store.json").exists():
-        found = _facts(partial).get("import")
-    elif (partial / "plan").exists():
-        found = (partial / "plan").read_text("ascii")
-    elif any(not path.name.startswith(".") for path in partial.iterdir()):
-        found = None
-    else:
-        write_text(partial / "plan", plan)
+    found: str | None = None
+    if (partial / FACTS).exists():
+        found = read_facts(partial).plan
+    elif (partial / _PLAN).exists():
+        found = read_limited(partial / _PLAN).decode(errors="replace")
+    elif not any(path.name for path in partial.iterdir() if not is_ours(path.name)):
+        write_text(partial / _PLAN, plan)
         return
     if found != plan:
         raise DataError(
             "store-other-import",
-            f"{partial} holds an unfinished import with other images, labels, splits or size; "
-            "repeat that one, or delete the folder to begin anew",
+            f"{partial} holds an unfinished import with other images, labels, splits or size, or "
+            "of another version of Thorax; repeat that one, or delete the folder to begin anew",
         )
 
 
@@ -372,7 +391,10 @@ def _write_tables(
         partial / "index.csv",
         (*_HEAD, *label_set.findings),
         (
-            (row.image, row.patient, split, row.view or "", item.sha256, *row.labels.tolist())
+            (
+                *(row.image, row.patient, split, row.view or ""),
+                *(item.sha256, item.pixels_sha256, *row.labels.tolist()),
+            )
             for row, split, item in placed
         ),
     )
@@ -388,8 +410,14 @@ def _write_tables(
     write_rows(
         partial / "skipped.csv",
         _SKIPPED_HEAD,
-        ((skip.image, skip.code, skip.message) for skip in skipped),
+        ((_short(skip.image), skip.code, _short(skip.message)) for skip in skipped),
     )
+
+
+def _short(cell: str) -> str:
+    """Return a name or message without its middle where a table could not be read with it."""
+    half = _LONGEST_CELL // 2
+    return cell if len(cell) <= _LONGEST_CELL else f"{cell[:half]} ... {cell[-half:]}"
 
 
 def _mapped(row: Row, item: Decoded, side: int) -> Iterator[Box]:
@@ -412,84 +440,52 @@ def _mapped(row: Row, item: Decoded, side: int) -> Iterator[Box]:
 def _write_facts(
     partial: Path, count: int, spec: InputSpec, label_set: LabelSet, source: str, plan: str
 ) -> None:
-    digests = {name: sha256(partial / name) for name in _TABLES}
-    digests["images.u8"] = _pixels_digest(partial / "images.u8", count * spec.side * spec.side)
-    facts = {
-        "format": _FORMAT,
-        "count": count,
-        "side": spec.side,
-        "labels": {"name": label_set.name, "findings": label_set.findings},
-        "source": source,
-        "import": plan,
-        "sha256": digests,
-    }
-    write_text(partial / "store.json", json.dumps(facts, indent=2) + "\n")
-
-
-def _pixels_digest(path: Path, size: int) -> str:
-    """Return the SHA-256 of the first `size` bytes of a file, hexadecimal."""
-    digest, done = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while done < size and (block := file.read(min(size - done, _BLOCK_BYTES))):
-            digest.update(block)
-            done += len(block)
-    return digest.hexdigest()
+    tables = {name: sha256(partial / name) for name in TABLES}
+    write_facts(partial, Facts(count, spec.side, label_set, source, plan, tables))
 
 
 def _publish(partial: Path, out: Path) -> None:
     """Drop what only the import needed and give the folder its name."""
-    facts = _facts(partial)
-    os.truncate(partial / "images.u8", facts["count"] * facts["side"] ** 2)
+    facts = read_facts(partial)
+    os.truncate(partial / PIXELS, facts.count * facts.side**2)
+    sync(partial / PIXELS)
     for path in partial.iterdir():
-        if path.name not in (*_TABLES, "images.u8", "store.json"):
+        if path.name in (_JOURNAL, _PLAN) or is_ours(path.name):
             path.unlink()
+    sync(partial)
     partial.rename(out)
     sync(out.parent)
 
 
 def _answer(out: Path, plan: str) -> Summary:
     """Return the summary of a finished store, if it is of this plan."""
-    store = open_store(out)
-    if _facts(out).get("import") != plan:
+    if not is_store(out):
+        raise DataError("store-exists", f"{out} is there and no store; choose another folder")
+    store, facts = open_store(out), read_facts(out)
+    if facts.plan != plan:
         raise DataError(
             "store-exists",
-            f"{out} is a store made of other images, labels, splits or size; choose another "
-            "folder or delete it",
+            f"{out} is a store made of other images, labels, splits or size, or by another version "
+            "of Thorax; choose another folder or delete it",
         )
-    skipped = tuple(Skipped(*row) for row in read_rows(out / "skipped.csv", _SKIPPED_HEAD))
-    return Summary(len(store), len(set(store.patients)), skipped)
+    skipped = parse_rows(_table(out, facts, "skipped.csv"), _SKIPPED_HEAD)
+    return Summary(len(store), len(set(store.patients)), tuple(Skipped(*row) for row in skipped))
 
 
-def _boxes(path: Path) -> dict[str, list[Box]]:
+def _table(path: Path, facts: Facts, name: str) -> bytes:
+    """Return the content of a table that is what was written."""
+    try:
+        content = read_limited(path / name, _LARGEST_TABLE)
+    except OSError as error:
+        raise damaged(path, f"{name} cannot be read: {error.strerror or error}") from error
+    if hashlib.sha256(content).hexdigest() != facts.tables[name]:
+        raise damaged(path, f"{name} is not what was written")
+    return content
+
+
+def _boxes(rows: Sequence[Sequence[str]]) -> dict[str, list[Box]]:
     found: dict[str, list[Box]] = {}
-    for image, finding, *edges in read_rows(path, _BOX_HEAD):
+    for image, finding, *edges in rows:
         x, y, width, height = map(float, edges)
         found.setdefault(image, []).append(Box(finding, x, y, width, height))
     return found
-
-
-def _facts(path: Path) -> dict[str, Any]:
-    if not (path / "store.json").is_file():
-        if _partial(path).is_dir():
-            raise DataError(
-                "store-unfinished",
-                f"the import into {path} was interrupted; run the same import again to finish it",
-            )
-        raise DataError(
-            "store-missing", f"{path} holds no store (no store.json); make one by `data import`"
-        )
-    try:
-        facts = json.loads((path / "store.json").read_text("utf-8"))
-        found = facts["format"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise _damaged(path, f"store.json cannot be read: {error}") from error
-    if found != _FORMAT:
-        raise DataError(
-            "store-format",
-            f"{path} has format {found!r}; this Thorax reads {_FORMAT}; import again",
-        )
-    return dict(facts)
-
-
-def _damaged(path: Path, what: str) -> DataError:
-    return DataError("store-damaged", f"{path}: {what}; delete it and import again")

@@ -1,19 +1,31 @@
 """CSV tables, plain or gzip, whose columns are found by any of the names people give them."""
 
 import csv
+import errno
 import gzip
 import io
 import math
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from thorax.documents import read_limited
 from thorax.errors import DataError
 from thorax.files import sync
 
-_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_SPECIAL: Final = re.compile(r'[",\r\n]')
+
+LARGEST_BYTES: Final = 256 << 20
+"""Of a table, as the file and as the text that it inflates to; the largest known has 60 MB."""
+LONGEST_LINE: Final = 4 << 20
+"""Characters."""
+MOST_CELLS: Final = 20_000_000
+"""Rows x columns: what Python takes about 1 GB for."""
 
 
 def _plain(name: str) -> str:
@@ -80,58 +92,118 @@ class Table:
         return value
 
 
-def read_table(path: Path) -> Table:
-    """Read a UTF-8 CSV with a header, gzip or not.
+class _Inflated(io.RawIOBase):
+    """The bytes of a table, which end in an error and not in all memory."""
 
-    Short rows are filled with empty cells, empty lines are dropped.
+    def __init__(self, file: io.BytesIO | gzip.GzipFile) -> None:
+        self._file, self._left = file, LARGEST_BYTES
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        content = self._file.read(len(buffer))
+        self._left -= len(content)
+        if self._left < 0:
+            raise OverflowError(f"it inflates to more than {LARGEST_BYTES >> 20} MiB")
+        if b"\0" in content:
+            raise csv.Error("it holds NUL bytes, as text in UTF-16 does")
+        buffer[: len(content)] = content
+        return len(content)
+
+
+@contextmanager
+def open_table(path: Path) -> Iterator[Iterator[str]]:
+    """Yield the lines of a UTF-8 text, gzip or not; what goes wrong meanwhile is told of the table.
 
     Raises:
-        DataError: `table-missing`, `table-damaged` or `table-empty`.
+        DataError: `table-missing` for what cannot be opened or is no regular file,
+            `table-too-large`, or `table-damaged`.
     """
     try:
-        data = path.read_bytes()
-        if data.startswith(_GZIP_MAGIC):
-            data = gzip.decompress(data)
-        lines = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")))
+        content = read_limited(path, LARGEST_BYTES)
+        packed = content.startswith(_GZIP_MAGIC)
+        file = io.BytesIO(content)
+        inflated = _Inflated(gzip.GzipFile(fileobj=file) if packed else file)
+        yield _lines(io.TextIOWrapper(io.BufferedReader(inflated), "utf-8-sig", newline=""))
+    except OverflowError as error:
+        raise _too_large(path, error) from error
     except (EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             "table-damaged",
             f"{path} cannot be read as CSV ({error}); give UTF-8 CSV with commas, plain or gzip",
         ) from error
     except OSError as error:
-        raise DataError("table-missing", f"{path} cannot be read: {error.strerror}") from error
-    if not lines or not any(cell.strip() for cell in lines[0]):
-        raise DataError("table-empty", f"{path} has no header; its first line must name columns")
-    columns = tuple(cell.strip() for cell in lines[0])
-    width = len(columns)
-    rows = tuple(
-        tuple(cell.strip() for cell in (line + [""] * (width - len(line)))[:width])
-        for line in lines[1:]
-        if any(cell.strip() for cell in line)
+        if error.errno == errno.EFBIG:
+            raise _too_large(path, error.strerror) from error
+        raise DataError(
+            "table-missing", f"{path} cannot be read: {error.strerror or error}"
+        ) from error
+
+
+def _too_large(path: Path, what: object) -> DataError:
+    return DataError(
+        "table-too-large",
+        f"{path}: {what}; allowed are {LARGEST_BYTES >> 20} MiB of text, {LONGEST_LINE:,} "
+        f"characters a line and {MOST_CELLS:,} cells: leave out columns, or divide it",
     )
-    return Table(path, columns, rows)
+
+
+def _lines(text: io.TextIOWrapper) -> Iterator[str]:
+    while line := text.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE and not line.endswith("\n"):
+            raise OverflowError("it has a line that is too long")
+        yield line
+
+
+def read_table(path: Path) -> Table:
+    """Read a UTF-8 CSV with a header, gzip or not.
+
+    Short rows are filled with empty cells, empty lines are dropped.
+
+    Raises:
+        DataError: `table-missing`, `table-damaged`, `table-too-large` or `table-empty`.
+    """
+    rows: list[tuple[str, ...]] = []
+    with open_table(path) as lines:
+        table = csv.reader(lines)
+        columns = tuple(cell.strip() for cell in next(table, []))
+        if not any(columns):
+            raise DataError(
+                "table-empty", f"{path} has no header; its first line must name columns"
+            )
+        width = len(columns)
+        for line in table:
+            cells = tuple(cell.strip() for cell in line[:width])
+            if any(cells) or any(cell.strip() for cell in line[width:]):
+                rows.append(cells + ("",) * (width - len(cells)))
+                if len(rows) * width > MOST_CELLS:
+                    raise OverflowError(f"it has more than {MOST_CELLS:,} cells")
+    return Table(path, columns, tuple(rows))
 
 
 def write_rows(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a CSV with a header and force it to disk."""
     # File names that are not UTF-8 reach here as surrogates; they are written escaped.
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(head)
-        table.writerows(rows)
+        file.writelines(",".join(map(_cell, row)) + "\n" for row in (head, *rows))
     sync(path)
 
 
-def read_rows(path: Path, head: Sequence[str]) -> list[list[str]]:
-    """Read a CSV that `write_rows` wrote, without its header.
+def _cell(value: object) -> str:
+    # csv.writer leaves a carriage return bare, which ends a line for csv.reader.
+    text = str(value)
+    return '"' + text.replace('"', '""') + '"' if _SPECIAL.search(text) else text
+
+
+def parse_rows(content: bytes, head: Sequence[str]) -> list[list[str]]:
+    """Return the rows of a CSV that `write_rows` wrote, without its header.
 
     Raises:
-        ValueError: when the header or the length of a row is another.
-        OSError: when there is no such file.
-        csv.Error: when it is no CSV.
+        ValueError: it is no UTF-8, or the header or the length of a row is another.
+        csv.Error: it is no CSV.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        found, *rows = csv.reader(file)
-    if found != list(head) or any(len(row) != len(head) for row in rows):
-        raise ValueError(f"{path.name} has other columns than {', '.join(head)}")
-    return rows
+    rows = list(csv.reader(io.StringIO(content.decode(), newline="")))
+    if not rows or rows[0] != list(head) or any(len(row) != len(head) for row in rows):
+        raise ValueError(f"a table has other columns than {', '.join(head)}")
+    return rows[1:]

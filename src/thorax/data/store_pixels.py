@@ -1,0 +1,128 @@
+"""The pixels of a store, read where they lie, each image against its digest each time it is read.
+
+`pread` and not a memory map: what is checked is what is used, pages read are not this process's
+memory, and a file that was cut short in use is an error and not a bus error.
+"""
+
+import errno
+import hashlib
+import os
+import stat
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thorax.data.store_facts import PIXELS, damaged
+from thorax.errors import DataError
+
+
+@contextmanager
+def opened_pixels(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
+    """Yield the descriptor of a regular file; a pipe is refused and not waited for.
+
+    Raises:
+        OSError: it is no regular file, or the disk refuses.
+    """
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def read_pixels(descriptor: int, row: int, out: npt.NDArray[np.uint8]) -> bool:
+    """Fill `out`, contiguous, with image `row` of a file of images; False where the file ends.
+
+    Raises:
+        OSError: when the disk refuses.
+    """
+    view, offset = out.data.cast("B"), row * out.nbytes
+    while view:
+        read = os.preadv(descriptor, [view], offset)
+        if not read:
+            return False
+        view, offset = view[read:], offset + read
+    return True
+
+
+class StoredPixels:
+    """The images of one store, uint8 [N,S,S], read-only; may be read from several threads."""
+
+    def __init__(
+        self, folder: Path, names: Sequence[str], side: int, digests: npt.NDArray[np.uint8]
+    ) -> None:
+        """Open images.u8 and compare its size; nothing of it is read.
+
+        Args:
+            folder: of the store.
+            names: of the images, for messages, N.
+            side: S, pixels.
+            digests: uint8 [N,32], the SHA-256 of each image.
+
+        Raises:
+            DataError: `store-damaged`.
+        """
+        self.shape = (len(names), side, side)
+        self._folder, self._names, self._digests = folder, names, digests
+        try:
+            with opened_pixels(folder / PIXELS) as descriptor:
+                size = os.fstat(descriptor).st_size
+                self._descriptor = os.dup(descriptor)
+        except OSError as error:
+            raise damaged(folder, f"{PIXELS} cannot be read: {error.strerror or error}") from error
+        weakref.finalize(self, os.close, self._descriptor)
+        if size != self.nbytes:
+            raise damaged(folder, f"{PIXELS} does not hold {len(names)} images of {side} x {side}")
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all pixels."""
+        count, height, width = self.shape
+        return count * height * width
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.uint8]]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[Any]:
+        whole = self[np.arange(len(self))]
+        whole.flags.writeable = False
+        return whole if dtype is None else whole.astype(dtype)
+
+    def __getitem__(self, rows: Any, /) -> npt.NDArray[np.uint8]:  # noqa: ANN401
+        if isinstance(rows, int | np.integer):
+            image = np.empty(self.shape[1:], np.uint8)
+            self._read(int(rows), image)
+            image.flags.writeable = False
+            return image
+        wanted = np.arange(len(self))[rows]
+        images = np.empty((len(wanted), *self.shape[1:]), np.uint8)
+        for row, image in zip(wanted.tolist(), images, strict=True):
+            self._read(row, image)
+        return images
+
+    def _read(self, row: int, out: npt.NDArray[np.uint8]) -> None:
+        if not 0 <= row < len(self):
+            raise IndexError(f"row {row} of {len(self)} images")
+        try:
+            whole = read_pixels(self._descriptor, row, out)
+        except OSError as error:
+            raise self._bad(row, f"cannot be read ({error.strerror})") from error
+        if not whole:
+            raise self._bad(row, "is cut off")
+        if hashlib.sha256(out.data).digest() != self._digests[row].tobytes():
+            raise self._bad(row, "is not what was written")
+
+    def _bad(self, row: int, what: str) -> DataError:
+        return damaged(self._folder, f"image {self._names[row]!r}, {row} of {PIXELS}, {what}")
