@@ -65,7 +65,10 @@ def test_labels_of_absent_images_are_ignored_and_images_without_labels_reported(
     skipped: list[Skipped] = []
     rows = nih.rows(source / "images", labels=source / "labels.csv", on_skip=skipped.append)
     assert len(rows) == 3
-    assert [(skip.image, skip.code) for skip in skipped] == [("stranger.png", "label-missing")]
+    assert [(skip.image, skip.code) for skip in skipped] == [
+        ("stranger.png", "label-missing"),
+        ("images_000/notes.txt", "file-unsupported"),
+    ]
 
 
 def test_a_copy_in_another_format_is_found_by_its_stem(source: Path) -> None:

@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -64,9 +64,9 @@ def rows(
             the patient, for a table without a patient column; `.*` states that no two images
             share a patient.
         label_set: what the labels are.
-        on_skip: told of every image left out: `label-missing` (a file the table does not have),
-            `image-missing` (no such file), `view-not-frontal`. Without it they are counted in
-            the log.
+        on_skip: told of everything left out: `label-missing` (a file the table does not have),
+            `image-missing` (no such file), `view-not-frontal`, and what `search` lists. Without
+            it they are counted in the log.
 
     Raises:
         DataError: when the table cannot be followed, names a file outside the folder, or leaves
@@ -74,8 +74,8 @@ def rows(
         UsageError: `patient-pattern` for a `patient_from` that is no regular expression.
     """
     table = read_table(labels)
-    files = find_images(images)
-    finder = _Finder(images, files)
+    place = search(images)
+    finder = _Finder(images, place.files)
     image_column = table.need(_IMAGE)
     patients = _patients(table, image_column, patient_from)
     values = _labels(table, label_set)
@@ -89,7 +89,7 @@ def rows(
         name = cells[image_column]
         path = finder.path(name)
         if path is None:
-            skipped.append(Skipped(name, "image-missing", f"{name} is not in {images.name}"))
+            skipped.append(_missing(name, place, images))
             continue
         if path in seen:
             raise DataError(
@@ -115,29 +115,102 @@ def rows(
         )
     skipped += [
         Skipped(path.relative_to(images).as_posix(), "label-missing", f"{labels.name} has no row")
-        for path in files
+        for path in place.files
         if path not in seen
     ]
+    skipped += place.left_out(seen, labels, boxes)
     return finish(found, skipped, images, labels, on_skip)
 
 
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What is below a folder; names that begin with a dot are left out.
+
+    Attributes:
+        root: the folder.
+        files: what is an image by its name, sorted.
+        others: all other files, sorted.
+        closed: folders that are not searched, with the reason: `folder-unreadable`, or
+            `folder-linked` for a link to a folder, which may lead anywhere, back to here too.
+    """
+
+    root: Path
+    files: tuple[Path, ...]
+    others: tuple[Path, ...]
+    closed: tuple[Skipped, ...]
+
+    def left_out(self, used: Collection[Path], *tables: Path | None) -> list[Skipped]:
+        """Return what no row can be of: `closed`, and `file-unsupported` for the other files.
+
+        Args:
+            used: files that are rows by whatever name.
+            tables: what the source was described by, which is no image that was left out.
+        """
+        known = {os.path.realpath(table) for table in tables if table is not None}
+        reason = f"by its name it is no image ({', '.join(sorted(IMAGE_SUFFIXES))})"
+        return [
+            *self.closed,
+            *(
+                Skipped(path.relative_to(self.root).as_posix(), "file-unsupported", reason)
+                for path in self.others
+                if path not in used and os.path.realpath(path) not in known
+            ),
+        ]
+
+
+def search(folder: Path) -> Search:
+    """Return what is below a folder, and which parts of it cannot be looked into.
+
+    Raises:
+        DataError: `folder-missing`, for a folder that cannot be read too.
+    """
+    if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises where it may not look
+        raise DataError("folder-missing", f"{folder} is no folder; give the folder of the images")
+    files: list[Path] = []
+    others: list[Path] = []
+    closed: list[Skipped] = []
+
+    def tell(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise DataError(
+                "folder-missing",
+                f"{folder} cannot be read: {error.strerror}; give a folder that can",
+            ) from error
+        name = Path(error.filename).relative_to(folder).as_posix()
+        closed.append(Skipped(name, "folder-unreadable", f"it cannot be read: {error.strerror}"))
+
+    for base, folders, names in os.walk(folder, onerror=tell):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for path in (Path(base, name) for name in folders):
+            if path.is_symlink():
+                reason = "links to folders are not followed; give the folder itself too"
+                closed.append(Skipped(path.relative_to(folder).as_posix(), "folder-linked", reason))
+        for path in (Path(base, name) for name in names if not name.startswith(".")):
+            (files if path.suffix.lower() in IMAGE_SUFFIXES else others).append(path)
+    closed.sort(key=lambda skip: skip.image)
+    return Search(folder, tuple(sorted(files)), tuple(sorted(others)), tuple(closed))
+
+
 def find_images(folder: Path) -> list[Path]:
-    """Return every image file under a folder, sorted; names that begin with a dot are left out.
+    """Return every image file under a folder, sorted; `search` says what else is there.
 
     Raises:
         DataError: `folder-missing`.
     """
-    if not folder.is_dir():
-        raise DataError("folder-missing", f"{folder} is no folder; give the folder of the images")
-    found = []
-    for base, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(base, name)
-            for name in names
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
-        ]
-    return sorted(found)
+    return list(search(folder).files)
+
+
+def _missing(name: str, place: Search, images: Path) -> Skipped:
+    """Say why there is no file for a row: for all that can be known, it may not be readable."""
+    unreadable = [skip for skip in place.closed if skip.code == "folder-unreadable"]
+    path = Path(os.path.normpath(name))
+    for skip in unreadable:
+        if any(
+            part.is_relative_to(skip.image) for part in (path, Path(*path.parts[1:])) if part.parts
+        ):
+            return Skipped(name, "folder-unreadable", f"its folder {skip.image}: {skip.message}")
+    note = f", of which {len(unreadable)} folders cannot be read" if unreadable else ""
+    return Skipped(name, "image-missing", f"{name} is not in {images.name}{note}")
 
 
 def finish(
@@ -194,7 +267,10 @@ class _Finder:
         # CheXpert's paths begin with the name of the folder that holds them.
         tail = Path(*relative.parts[1:]) if relative.parts[0] == root.name else relative
         for candidate in (self.root / relative, self.root / tail):
-            if candidate in self.files or (candidate != self.root and candidate.is_file()):
+            # Path.is_file raises for a name that is too long, or where it may not look.
+            if candidate in self.files or (
+                candidate != self.root and os.path.isfile(candidate)  # noqa: PTH113
+            ):
                 return candidate
         if len(relative.parts) > 1:
             return None

@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from thorax.data.folder import find_images, finish, make_box
+from thorax.data.folder import Search, finish, make_box, search
 from thorax.data.rows import Box, Row, Skipped
 from thorax.data.split import SPLITS, by_patient
-from thorax.data.table import Table, read_table
+from thorax.data.table import Table, open_table, read_table
 from thorax.errors import DataError
 from thorax.labels import NIH14, LabelSet
 
@@ -41,8 +41,9 @@ def rows(
             the folder of the two, which are then both read, and train_val is divided by patient.
         boxes: BBox_List_2017.csv, plain or gzip.
         label_set: what the labels are.
-        on_skip: told of every image left out: `label-missing` (no row in the table) and
-            `split-missing` (in no list). Without it they are counted in the log.
+        on_skip: told of everything left out: `label-missing` (no row in the table),
+            `split-missing` (in no list), and what `folder.search` lists. Without it they are
+            counted in the log.
 
     Raises:
         DataError: when a table cannot be followed or no image is left.
@@ -59,7 +60,8 @@ def rows(
     box_lists = {} if boxes is None else _boxes(boxes, label_set)
     found: list[Row] = []
     skipped: list[Skipped] = []
-    for stem, path in sorted(_by_stem(images).items()):
+    place = search(images)
+    for stem, path in sorted(_by_stem(place).items()):
         if stem not in labelled:
             skipped.append(Skipped(path.name, "label-missing", f"{labels.name} has no row for it"))
             continue
@@ -80,6 +82,7 @@ def rows(
                 box_frame=BOX_FRAME if stem in box_lists else None,
             )
         )
+    skipped += place.left_out((), labels, split, boxes, *_lists(split))
     if splits is not None:
         divided = by_patient(found, fractions=_TRAIN_VAL_FRACTIONS)
         found = [replace(row, split=name) for row, name in zip(found, divided, strict=True)]
@@ -90,9 +93,10 @@ def _stem(name: str) -> str:
     return name.rpartition(".")[0] or name
 
 
-def _by_stem(images: Path) -> dict[str, Path]:
+def _by_stem(place: Search) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in find_images(images):
+    images = place.root
+    for path in place.files:
         other = found.setdefault(path.stem, path)
         if other != path:
             raise DataError(
@@ -105,11 +109,8 @@ def _by_stem(images: Path) -> dict[str, Path]:
 
 def _splits(path: Path) -> dict[str, str | None]:
     """Return the split of each image name without its ending; None stands for train or val."""
-    if path.is_dir() or path.name in _LISTS:
-        folder = path if path.is_dir() else path.parent
-        return {
-            _stem(name): split for file, split in _LISTS.items() for name in _names(folder / file)
-        }
+    if lists := _lists(path):
+        return {_stem(name): _LISTS[file.name] for file in lists for name in _names(file)}
     table = read_table(path)
     image, split = table.need(("Image Index", "image")), table.need(("split",))
     found: dict[str, str | None] = {}
@@ -124,10 +125,21 @@ def _splits(path: Path) -> dict[str, str | None]:
     return found
 
 
+def _lists(path: Path | None) -> list[Path]:
+    """Return NIH's own two lists where a split is given by them."""
+    if path is None or not (path.is_dir() or path.name in _LISTS):
+        return []
+    folder = path if path.is_dir() else path.parent
+    return [folder / name for name in _LISTS]
+
+
 def _names(path: Path) -> list[str]:
     try:
-        return path.read_text("utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
+        with open_table(path) as lines:
+            return [name for line in lines for name in line.split()]
+    except DataError as error:
+        if error.code == "table-too-large":
+            raise
         raise DataError(
             "split-list-missing",
             f"{path} cannot be read; train_val_list.txt and test_list.txt must lie in one folder",
