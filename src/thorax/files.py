@@ -49,9 +49,9 @@ class LockedError(BlockingIOError):
         self.holder = holder
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, *, swept: bool = False) -> None:
     """Write a file whole and durably, or to a stream; see `new_file`."""
-    with new_file(path) as file:
+    with new_file(path, swept=swept) as file:
         file.write(content)
 
 
@@ -61,11 +61,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def new_file(path: Path) -> Iterator[IO[bytes]]:
+def new_file(path: Path, *, swept: bool = False) -> Iterator[IO[bytes]]:
     """Yield a file to write, which takes its name only when the block succeeds.
 
     A link is followed, and the file that it names is replaced; mode and owner of a file that is
     there stay. Character devices, pipes with a reader and `/dev/stdout` are written to directly.
+
+    Args:
+        path: of the file.
+        swept: the folder was swept already by `sweep_folder`; one of many files is not looked for
+            among all of them once more.
 
     Raises:
         OSError: `path` is a folder, a block device or a socket, a pipe that no one reads, a file
@@ -77,7 +82,7 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
             yield file
         return
     target = _target(path)
-    partial, descriptor = _new_partial(target)
+    partial, descriptor = _new_partial(target, swept=swept)
     try:
         with os.fdopen(descriptor, "wb") as file:
             _keep_mode_and_owner(target, descriptor)
@@ -168,6 +173,14 @@ def sweep(path: Path) -> None:
         with _abandoned(partial) as nobodys:
             if nobodys:
                 _remove(partial)
+
+
+def sweep_folder(folder: Path) -> None:
+    """Remove half-written files and folders within a folder whose process is gone."""
+    for entry in list(folder.iterdir()):
+        match = re.fullmatch(rf"\.(.+)\.\d+\.[0-9a-f]{{16}}{re.escape(_PARTIAL)}", entry.name)
+        if match is not None:
+            sweep(folder / match[1])
 
 
 @contextmanager
@@ -319,9 +332,10 @@ def _partial_name(name: str) -> str:
     return f".{name[:200]}.{os.getpid()}.{secrets.token_hex(8)}{_PARTIAL}"
 
 
-def _new_partial(target: Path) -> tuple[Path, int]:
+def _new_partial(target: Path, *, swept: bool = False) -> tuple[Path, int]:
     """Return a new file beside a target, and its descriptor; a lock says that it is in use."""
-    sweep(target)
+    if not swept:
+        sweep(target)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
         partial = target.with_name(_partial_name(target.name))
