@@ -81,7 +81,7 @@ def test_processors_of_amd_have_the_same_names_and_no_memory(tmp_path: Path) -> 
 def test_dies_of_one_package_that_share_a_name_are_told_apart(tmp_path: Path) -> None:
     zones = Zones(tmp_path)
     zones.add("intel-rapl:0", "psys")
-    zones.add("intel-rapl:1", "psys")
+    zones.add("intel-rapl:1", "psys", 30_000_000_000)
     assert counted(Rapl(tmp_path)) == ["psys", "psys (intel-rapl:1)"]
 
 

@@ -5,14 +5,20 @@ nvmlDeviceGetTotalEnergyConsumption, millijoules since the driver was loaded), e
 (nvmlDeviceGetPowerUsage, milliwatts, on recent devices the mean of a second).
 """
 
+import contextlib
+import queue
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
 from thorax.errors import DeviceError, PeerError, last_line
 from thorax.measure.power import Channel, Quantity, Reading
-from thorax.measure.sentinels import whole_watts
+from thorax.measure.sentinels import believed, whole_watts
 
+_ANSWER_S: Final = 10.0
+_MOST_DEVICES: Final = 1024
+_SHOWN: Final = 200
 _REFUSED: Final = ("NVMLError_NoPermission",)
 _ABSENT: Final = (
     "NVMLError_LibraryNotFound",
@@ -26,10 +32,12 @@ class Nvml:
 
     Args:
         library: the module `pynvml`, or what answers as it does.
+        answer_s: for each question to the driver.
 
     Raises:
         DeviceError: `meter-absent` without a driver or a GPU, `meter-permission`.
-        PeerError: `meter-answer` for what else the driver refuses.
+        PeerError: `meter-answer` for what else the driver refuses, `meter-unreachable` where it
+            hangs.
     """
 
     source = "nvml"
@@ -37,26 +45,35 @@ class Nvml:
     replayed = False
     interval_s = 0.1
 
-    def __init__(self, library: Any) -> None:  # noqa: ANN401 - a module without types
+    def __init__(
+        self,
+        library: Any,  # noqa: ANN401 - a module without types
+        *,
+        answer_s: float = _ANSWER_S,
+    ) -> None:
         self._library = library
+        self._answer_s = answer_s
+        self._hangs = False
         self._open = False
         self._call(library.nvmlInit)
         self._open = True
         try:
-            self._handles = [
-                self._call(library.nvmlDeviceGetHandleByIndex, index)
-                for index in range(self._call(library.nvmlDeviceGetCount))
-            ]
-            if not self._handles:
+            count = self._call(library.nvmlDeviceGetCount)
+            if not count:
                 raise DeviceError("meter-absent", "NVML: the driver shows no GPU; see nvidia-smi")
+            if not isinstance(count, int) or not 0 < count <= _MOST_DEVICES:
+                raise PeerError("meter-answer", f"NVML: {count!r:.40} GPUs; see nvidia-smi")
+            self._handles = [
+                self._call(library.nvmlDeviceGetHandleByIndex, index) for index in range(count)
+            ]
             self.channels = tuple(Channel(f"gpu{index}") for index in range(len(self._handles)))
             self.quantity: Quantity = "energy" if self._all_count() else "power"
             ask = "nvmlDeviceGetTotalEnergyConsumption"
-            self._ask: Callable[[Any], int] = getattr(
+            self._ask: Callable[[Any], float] = getattr(
                 library, ask if self.quantity == "energy" else "nvmlDeviceGetPowerUsage"
             )
-            start = [self._call(self._ask, handle) for handle in self._handles]
-            self._last = self._start = start if self.quantity == "energy" else [0] * len(start)
+            start = self._ask_all()
+            self._last = self._start = start if self.quantity == "energy" else [0.0] * len(start)
         except BaseException:
             self.close()
             raise
@@ -64,22 +81,36 @@ class Nvml:
     def _all_count(self) -> bool:
         for handle in self._handles:
             try:
-                self._library.nvmlDeviceGetTotalEnergyConsumption(handle)
-            except self._library.NVMLError as error:
+                self._in_time(self._library.nvmlDeviceGetTotalEnergyConsumption, handle)
+            except Exception as error:
                 if type(error).__name__ == "NVMLError_NotSupported":
                     return False
                 raise self._translated(error) from error
         return True
+
+    def _ask_all(self) -> list[float]:
+        """Return millijoules or milliwatts of each device."""
+        unit = "mJ" if self.quantity == "energy" else "mW"
+        values = []
+        for channel, handle in zip(self.channels, self._handles, strict=True):
+            value = self._call(self._ask, handle)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise PeerError(
+                    "meter-answer", f"NVML: {channel.name} tells {value!r:.40}; see nvidia-smi"
+                )
+            values.append(believed(value, "NVML", channel.name, unit))
+        return values
 
     def read(self) -> tuple[Reading, ...]:
         """Return joules since the meter was opened, or watts.
 
         Raises:
             DeviceError: `meter-absent` or `meter-permission`.
-            PeerError: `meter-answer` where the driver refuses, or a counter went back.
+            PeerError: `meter-answer` where the driver refuses, or a counter went back,
+                `meter-unreachable` where it hangs.
         """
         begin_s = time.perf_counter()
-        raw = [self._call(self._ask, handle) for handle in self._handles]
+        raw = self._ask_all()
         at_s = (begin_s + time.perf_counter()) / 2
         if self.quantity == "energy":
             for channel, last, now in zip(self.channels, self._last, raw, strict=True):
@@ -92,7 +123,7 @@ class Nvml:
             self._last = raw
         else:
             for channel, milliwatts in zip(self.channels, raw, strict=True):
-                whole_watts(milliwatts, f"NVML: {channel.name}")
+                whole_watts(milliwatts / 1e3, f"NVML: {channel.name}")
         values = tuple((now - start) / 1e3 for now, start in zip(raw, self._start, strict=True))
         return (Reading(at_s, values),)
 
@@ -100,19 +131,44 @@ class Nvml:
         """Let go of the driver."""
         if self._open:
             self._open = False
-            try:
-                self._library.nvmlShutdown()
-            except self._library.NVMLError:
-                return
+            # Whatever it says of that, nothing can be done about it.
+            with contextlib.suppress(Exception):
+                self._in_time(self._library.nvmlShutdown)
 
     def _call(self, ask: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401
         try:
-            return ask(*arguments)
-        except self._library.NVMLError as error:
+            return self._in_time(ask, *arguments)
+        except Exception as error:
             raise self._translated(error) from error
 
+    def _in_time(self, ask: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401
+        """Ask the driver on a thread of its own, for a driver that hangs cannot be interrupted."""
+        if self._hangs:
+            raise TimeoutError("it hangs since it was asked before")
+        answer: queue.SimpleQueue[tuple[Any, Exception | None]] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                answer.put((ask(*arguments), None))
+            except Exception as error:
+                answer.put((None, error))
+
+        threading.Thread(target=work, name="nvml", daemon=True).start()
+        try:
+            value, error = answer.get(timeout=self._answer_s)
+        except queue.Empty as late:
+            self._hangs = True
+            raise TimeoutError(f"no answer within {self._answer_s:g} s") from late
+        if error:
+            raise error
+        return value
+
     def _translated(self, error: Exception) -> DeviceError | PeerError:
-        kind, said = type(error).__name__, last_line(error)
+        kind, said = type(error).__name__, last_line(error)[:_SHOWN]
+        if isinstance(error, TimeoutError):
+            return PeerError(
+                "meter-unreachable", f"NVML: {said}; look at the driver, e.g. with nvidia-smi"
+            )
         if kind in _ABSENT:
             return DeviceError(
                 "meter-absent", f"NVML: {said}; NVIDIA's driver is needed, see nvidia-smi"

@@ -1,11 +1,15 @@
 """Meters that are other programs: what they print is parsed, what they refuse is translated."""
 
+import contextlib
 import os
 import re
+import selectors
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from thorax.errors import DeviceError, PeerError
@@ -15,6 +19,11 @@ from thorax.measure.sentinels import whole_watts
 _TIMEOUT_S: Final = 20.0
 """A BMC that is asked over a network takes some 0.2 to 5 s (*assumed*)."""
 
+_MOST_BYTES: Final = 1 << 20
+"""That a program may print; `racadm getsensorinfo` of a large server has some 20 kB (*assumed*)."""
+_PIECE_BYTES: Final = 1 << 16
+_SHOWN: Final = 200
+
 _REFUSALS: Final = re.compile(
     r"unauthori[sz]ed|permission denied|invalid user ?name|password|privilege|"
     r"host key verification|access denied|login failed",
@@ -22,12 +31,21 @@ _REFUSALS: Final = re.compile(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Printed:
+    """What a program said, and how it ended."""
+
+    status: int
+    out: str
+    error: str
+
+
 def run(words: Sequence[str], *, timeout_s: float = _TIMEOUT_S, secret: str | None = None) -> str:
     """Return what a program printed.
 
     Args:
         words: the program, looked for on the path, and what it is told; never a password.
-        timeout_s: after which it is ended.
+        timeout_s: after which it is ended, with all that it started.
         secret: a password, given as the content of the file whose name takes the place of the
             word `{secret}`; it is a pipe, so nothing is on disk, and nothing in a list of
             processes.
@@ -36,7 +54,7 @@ def run(words: Sequence[str], *, timeout_s: float = _TIMEOUT_S, secret: str | No
         DeviceError: `meter-absent` where there is no such program, `meter-permission` where it
             has no right to the hardware.
         PeerError: `meter-unreachable` after the time-out or where it fails, `meter-refused` where
-            that is for want of a right.
+            that is for want of a right, `meter-answer` where it prints without end.
     """
     program = shutil.which(words[0])
     if program is None:
@@ -48,46 +66,102 @@ def run(words: Sequence[str], *, timeout_s: float = _TIMEOUT_S, secret: str | No
         os.write(write_end, f"{secret or ''}\n".encode())
         os.close(write_end)
         line = [word.replace("{secret}", f"/dev/fd/{read_end}") for word in (program, *words[1:])]
-        done = subprocess.run(
-            line,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-            pass_fds=(read_end,),
-            env={**os.environ, "LC_ALL": "C"},
-        )
-    except subprocess.TimeoutExpired as error:
-        raise PeerError(
-            "meter-unreachable",
-            f"{words[0]} did not answer within {timeout_s:g} s; is the BMC up and in reach?",
-        ) from error
+        deadline_s = time.perf_counter() + timeout_s
+        done = _printed_by(line, read_end, deadline_s, words[0], timeout_s)
     except OSError as error:
         raise DeviceError(
             "meter-absent", f"{program} cannot be started: {error.strerror}; install it anew"
         ) from error
     finally:
         os.close(read_end)
-    printed = done.stdout.decode("utf-8", "replace")
-    if done.returncode == 0:
-        return printed
-    lines = [line.strip() for line in done.stderr.decode("utf-8", "replace").splitlines()]
-    said = next((line for line in reversed(lines) if line), printed.strip()[-200:])
-    told = " ".join(lines) + printed
-    why = f"{words[0]} failed with status {done.returncode}: {said or 'it said nothing'}"
+    if done.status:
+        raise _failure(words[0], done)
+    return done.out
+
+
+def _printed_by(
+    line: Sequence[str], passed: int, deadline_s: float, name: str, timeout_s: float
+) -> _Printed:
+    """Run a program in a group of its own, until it has said all, its time is over or it is much.
+
+    Raises:
+        PeerError: `meter-unreachable` or `meter-answer`.
+        OSError: it cannot be started.
+    """
+    process = subprocess.Popen(
+        line,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=(passed,),
+        start_new_session=True,
+        env={**os.environ, "LC_ALL": "C"},
+    )
+    try:
+        out, error = _read_both(process, deadline_s, name)
+        status = process.wait(max(0.0, deadline_s - time.perf_counter()))
+    except (TimeoutError, subprocess.TimeoutExpired) as late:
+        raise PeerError(
+            "meter-unreachable",
+            f"{name} did not answer within {timeout_s:g} s; is the BMC up and in reach?",
+        ) from late
+    finally:
+        # What it started and left behind holds its pipes and asks on.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+    return _Printed(status, out.decode("utf-8", "replace"), error.decode("utf-8", "replace"))
+
+
+def _read_both(
+    process: subprocess.Popen[bytes], deadline_s: float, name: str
+) -> tuple[bytes, bytes]:
+    assert process.stdout is not None
+    assert process.stderr is not None
+    said = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
+    with selectors.DefaultSelector() as waiting:
+        for descriptor in said:
+            waiting.register(descriptor, selectors.EVENT_READ)
+        while waiting.get_map():
+            left_s = deadline_s - time.perf_counter()
+            if left_s <= 0:
+                raise TimeoutError
+            for key, _ in waiting.select(left_s):
+                piece = os.read(key.fd, _PIECE_BYTES)
+                if not piece:
+                    waiting.unregister(key.fd)
+                said[key.fd] += piece
+            if sum(map(len, said.values())) > _MOST_BYTES:
+                raise PeerError(
+                    "meter-answer",
+                    f"{name} printed more than {_MOST_BYTES} bytes; is it that program?",
+                )
+    out, error = said.values()
+    return bytes(out), bytes(error)
+
+
+def _failure(name: str, done: _Printed) -> DeviceError | PeerError:
+    """Return what a program that failed means."""
+    lines = [line.strip() for line in done.error.splitlines()]
+    said = next((line for line in reversed(lines) if line), done.out.strip())[-_SHOWN:]
+    told = " ".join(lines) + done.out
+    why = f"{name} failed with status {done.status}: {said or 'it said nothing'}"
     if "Could not open device" in told:
-        raise DeviceError(
+        return DeviceError(
             "meter-permission",
             f"{why}; ask as root where the driver ipmi_devintf is loaded, or over the network: "
             "ipmi:USER@HOST",
         )
     if "Invalid command" in told:
-        raise DeviceError("meter-absent", f"{why}; this BMC does not tell power by DCMI")
+        return DeviceError("meter-absent", f"{why}; this BMC does not tell power by DCMI")
     if _REFUSALS.search(told):
-        raise PeerError(
+        return PeerError(
             "meter-refused", f"{why}; check the user, the password or key, and its rights"
         )
-    raise PeerError(
+    return PeerError(
         "meter-unreachable", f"{why}; is the BMC in reach, and are user and password right?"
     )
 
@@ -167,7 +241,9 @@ def dcmi_watts(printed: str) -> float:
             "meter-answer",
             f"the BMC's power reading is {state[1]}; activate it: ipmitool dcmi power activate",
         )
-    watts = re.search(r"Instantaneous power reading\s*:\s*(\d+(?:\.\d+)?)\s*Watts", printed)
+    watts = re.search(
+        r"Instantaneous power reading\s*:\s*(\d{1,20}(?:\.\d{1,20})?)\s*Watts", printed
+    )
     if not watts:
         raise PeerError(
             "meter-answer",
@@ -230,10 +306,13 @@ class Racadm:
 
 
 _RACADM: Final = (
-    re.compile(r"^#?(?:System\.Power\.)?Realtime\.Power\s*=\s*(\d+(?:\.\d+)?)\s*W?", re.MULTILINE),
     re.compile(
-        r"^.*(?:System Board Pwr Consumption|SystemBoardPwrConsumption).*?\b(?:Ok|OK)\s+"
-        r"(\d+(?:\.\d+)?)\s*Watts",
+        r"^#?(?:System\.Power\.)?Realtime\.Power\s*=\s*(\d{1,20}(?:\.\d{1,20})?)\s*W?", re.MULTILINE
+    ),
+    re.compile(
+        r"^[^\n]{0,80}?(?:System Board Pwr Consumption|SystemBoardPwrConsumption)"
+        r"[^\S\n]+(?!N/?A\b)[A-Za-z-]+(?: (?!N/?A\b)[A-Za-z-]+)?"
+        r"[^\S\n]+(\d{1,20}(?:\.\d{1,20})?)[^\S\n]*Watts",
         re.MULTILINE,
     ),
 )
@@ -241,6 +320,8 @@ _RACADM: Final = (
 
 def racadm_watts(printed: str) -> float:
     """Return the watts of what `racadm get System.Power` or `racadm getsensorinfo` prints.
+
+    The state of the sensor, Ok or Warning or what it is, is no part of its watts.
 
     Raises:
         PeerError: `meter-answer` where there are none.

@@ -6,13 +6,14 @@ drivers/powercap/intel_rapl_msr.c). The counters wrap at `max_energy_range_uj`.
 """
 
 import errno
+import itertools
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from thorax.errors import DeviceError, PeerError
 from thorax.measure.power import Channel, Quantity, Reading
@@ -28,13 +29,22 @@ _DIGITS: Final = 20
 _LONGEST_BYTES: Final = 4096
 """Of an attribute of sysfs: a page."""
 
-_CEILING_W: Final = {"psys": 4000.0}
+_LONGEST_NAME: Final = 80
+
+_PLATFORM: Final = re.compile(r"psys(-\d+)?")
+"""Linux gives it a number for every package but the first."""
+
+_PLATFORM_CEILING_W: Final = 4000.0
 _PACKAGE_CEILING_W: Final = 1000.0
 """More than a zone can draw (*assumed*; 500 W is the TDP of the largest packages of 2025)."""
 
 _UPDATE_S: Final = 0.01
 """What a counter may be behind by: it goes on about once a millisecond (Intel SDM volume 3, section
 16.10), taken tenfold (*assumed*)."""
+
+_LEAST_PLATFORM: Final = 0.95
+"""Of the energy of a package, that the platform with it draws at least: two counters of different
+units (*assumed*)."""
 
 _WHAT_TO_DO: Final = (
     "since Linux 5.10 only root may read it (CVE-2020-8694): run as root, or once "
@@ -51,6 +61,8 @@ class _Zone:
         name: of the channel.
         range_uj: at which it wraps to 0.
         ceiling_w: more than it can draw.
+        part: whether it is of a package or of the platform, or a part of one that they hold.
+        counted: whether it belongs to the sum.
         last_uj: what it stood at.
         at_s: when that was.
         asked_s: since when it may have stood there.
@@ -61,6 +73,8 @@ class _Zone:
     name: str
     range_uj: int
     ceiling_w: float
+    part: Literal["platform", "package", "memory", "within"]
+    counted: bool = False
     last_uj: int = 0
     at_s: float = 0.0
     asked_s: float = 0.0
@@ -71,7 +85,8 @@ class Rapl:
     """All packages, their memory where it has a counter, and the platform where it has one.
 
     The sum is that of the platform where psys is there, which holds the packages already, and else
-    of packages and memory; `core` and `uncore` are parts of a package and never counted twice.
+    of packages and memory; `core` and `uncore` are parts of a package and never counted twice, and
+    neither is a counter that is shown under two names.
     (Intel SDM volume 3, section 16.10: package, PP0, PP1, DRAM and platform domains.)
 
     Args:
@@ -92,41 +107,8 @@ class Rapl:
         self, root: Path = ROOT, *, clock: Callable[[], float] = time.perf_counter
     ) -> None:
         self._clock = clock
-        folders = sorted(path for path in root.glob("intel-rapl:*") if _ZONE.fullmatch(path.name))
-        if not folders:
-            raise DeviceError(
-                "meter-absent",
-                f"RAPL: {root} has no zone intel-rapl:N; a physical machine (in a virtual one the "
-                "counters are hidden), Linux and its module intel_rapl_msr are needed",
-            )
-        names = {path.name: _text(path / "name") for path in folders}
-        platform = "psys" in names.values()
-        self._zones: list[_Zone] = []
-        channels: list[Channel] = []
-        for path in folders:
-            own = names[path.name]
-            outer, _, _ = path.name.rpartition(":")
-            inner = ":" in outer
-            name = f"{names.get(outer, outer)}/{own}" if inner else own
-            if any(name == known.name for known in channels):
-                name = f"{name} ({path.name})"
-            counted = own == "psys" if platform else (not inner or own == "dram")
-            self._zones.append(
-                _Zone(
-                    str(path / "energy_uj"),
-                    name,
-                    _number(path / "max_energy_range_uj"),
-                    _CEILING_W.get(own, _PACKAGE_CEILING_W),
-                )
-            )
-            channels.append(Channel(name, counted))
-        self.channels = tuple(channels)
-        if not any(one.counted and "/" not in one.name for one in channels):
-            raise DeviceError(
-                "meter-absent",
-                f"RAPL: {root} has parts of packages, {', '.join(names)}, and no package; is the "
-                "driver whole?",
-            )
+        self._zones = _open_zones(root)
+        self.channels = tuple(Channel(zone.name, zone.counted) for zone in self._zones)
         for zone in self._zones:
             zone.asked_s = clock()
             zone.last_uj, zone.at_s = _number(zone.counter), clock()
@@ -138,7 +120,8 @@ class Rapl:
             DeviceError: `meter-absent` or `meter-permission`.
             PeerError: `meter-answer` where a counter gives no number or a read fails, `rapl-wrap`
                 where so much time went by that it may have wrapped twice, `rapl-reset` where it
-                went on by more than can have been drawn.
+                went on by more than can have been drawn; `meter-answer` too where the platform
+                drew less than its packages.
         """
         begin_s = self._clock()
         raw = [_number(zone.counter) for zone in self._zones]
@@ -148,10 +131,113 @@ class Rapl:
         for zone, now_uj in zip(self._zones, raw, strict=True):
             _advance(zone, now_uj, at_s, end_s - zone.asked_s)
             zone.asked_s = begin_s
+        _require_whole(self._zones)
         return (Reading(at_s, tuple(zone.total_uj / 1e6 for zone in self._zones)),)
 
     def close(self) -> None:
         """Nothing is kept open."""
+
+
+def _open_zones(root: Path) -> list[_Zone]:
+    """Return all counters, and which of them make the sum.
+
+    Raises:
+        DeviceError: `meter-absent` or `meter-permission`.
+        PeerError: `meter-answer`.
+    """
+    folders = sorted(path for path in root.glob("intel-rapl:*") if _ZONE.fullmatch(path.name))
+    if not folders:
+        raise DeviceError(
+            "meter-absent",
+            f"RAPL: {root} has no zone intel-rapl:N; a physical machine (in a virtual one the "
+            "counters are hidden), Linux and its module intel_rapl_msr are needed",
+        )
+    names = {path.name: _name(path / "name") for path in folders}
+    zones: dict[str, _Zone] = {}
+    for path in folders:
+        own = names[path.name]
+        outer, _, _ = path.name.rpartition(":")
+        inner = ":" in outer
+        platform = _PLATFORM.fullmatch(own) is not None
+        name = f"{names.get(outer, outer)}/{own}" if inner else own
+        if any(name == known.name for known in zones.values()):
+            name = f"{name} ({path.name})"
+        zones[path.name] = _Zone(
+            str(path / "energy_uj"),
+            name,
+            _number(path / "max_energy_range_uj"),
+            _PLATFORM_CEILING_W if platform else _PACKAGE_CEILING_W,
+            "platform"
+            if platform
+            else "package"
+            if not inner
+            else "memory"
+            if own == "dram"
+            else "within",
+        )
+    if not any(":" not in key.partition(":")[2] for key in zones):
+        raise DeviceError(
+            "meter-absent",
+            f"RAPL: {root} has parts of packages, {', '.join(names)}, and no package; is the "
+            "driver whole?",
+        )
+    mirrors = _mirrors({key: names[key] for key in zones if key.count(":") == 1}, zones)
+    summed = ("platform",) if any(one.part == "platform" for one in zones.values()) else None
+    for key, zone in zones.items():
+        if ":".join(key.split(":")[:2]) in mirrors:
+            zone.part = "within"
+        zone.counted = zone.part in (summed or ("package", "memory"))
+    return list(zones.values())
+
+
+def _mirrors(names: Mapping[str, str], zones: Mapping[str, _Zone]) -> set[str]:
+    """Return the zones that show the counter of another one once more.
+
+    A driver that knows more dies than there are counters shows one for each of them. A counter that
+    is read between two readings of the other, and lies between them, is the same; one of another
+    name of the same package must lie there exactly.
+
+    Args:
+        names: of packages and platforms, by zone.
+        zones: all.
+    """
+    mirrors: set[str] = set()
+    for key, other in itertools.permutations(sorted(names), 2):
+        known, own = names[key], names[other]
+        if other < key or key in mirrors or _package(known) != _package(own):
+            continue
+        slack_uj = round(zones[key].ceiling_w * _UPDATE_S * 1e6) if known == own else 0
+        range_uj = max(1, zones[key].range_uj)
+        before, between, after = (_number(zones[one].counter) for one in (key, other, key))
+        if (between - before + slack_uj) % range_uj <= (after - before) % range_uj + 2 * slack_uj:
+            mirrors.add(other)
+    return mirrors
+
+
+def _package(name: str) -> str:
+    """Return the package of a die, `package-0` of `package-0-die-1`."""
+    return name.partition("-die-")[0]
+
+
+def _require_whole(zones: Sequence[_Zone]) -> None:
+    """Refuse a platform that drew less than the packages in it: its counter is of something else.
+
+    Raises:
+        PeerError: `meter-answer`.
+    """
+    platform = [zone for zone in zones if zone.part == "platform"]
+    if not platform:
+        return
+    whole_j = sum(zone.total_uj for zone in platform) / 1e6
+    packages = [zone for zone in zones if zone.part == "package"]
+    parts_j = sum(zone.total_uj for zone in packages) / 1e6
+    slack_j = len(packages) * _PACKAGE_CEILING_W * _UPDATE_S
+    if whole_j + slack_j < _LEAST_PLATFORM * parts_j:
+        raise PeerError(
+            "meter-answer",
+            f"RAPL: psys drew {whole_j:,.0f} J and the packages in it {parts_j:,.0f} J, so that it "
+            "is not the platform; take another meter",
+        )
 
 
 def _advance(zone: _Zone, now_uj: int, at_s: float, longest_s: float) -> None:
@@ -195,7 +281,7 @@ def _advance(zone: _Zone, now_uj: int, at_s: float, longest_s: float) -> None:
 def _text(path: Path | str) -> str:
     try:
         # A tenth of the time that Path.read_text takes, and this is done a hundred times a second.
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             return os.read(descriptor, _LONGEST_BYTES).decode("ascii").strip()
         finally:
@@ -213,6 +299,13 @@ def _text(path: Path | str) -> str:
         raise PeerError(
             "meter-answer", f"RAPL: {path} cannot be read ({code}); is the driver at work?"
         ) from error
+
+
+def _name(path: Path) -> str:
+    text = _text(path)
+    if not (0 < len(text) <= _LONGEST_NAME and text.isprintable()):
+        raise PeerError("meter-answer", f"RAPL: {path} holds {text[:40]!r}; a name is needed")
+    return text
 
 
 def _number(path: Path | str) -> int:

@@ -14,13 +14,16 @@ _SENTINELS: Final = frozenset(
 them where a sensor is not read (IPMI 2.0, section 35.14: reading unavailable; *assumed* for the
 lengths)."""
 
+_ROUNDED: Final = frozenset((2.0**63, 2.0**64))
+"""What the largest of them are as floats."""
+
 _MOST_W: Final = 1e6
 """More than a machine, or a rack that has one meter, draws (*assumed*; 1 MW)."""
 
 
 def is_sentinel(value: float) -> bool:
     """Return whether a figure is one of those that mean "not available"."""
-    return value in _SENTINELS
+    return value in _SENTINELS or value in _ROUNDED
 
 
 def believed(value: float, who: str, what: str, unit: str) -> float:
