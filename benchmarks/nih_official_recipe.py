@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks import large_batch_data
 from benchmarks.nih_main_job import thorax
 from benchmarks.result import table, write
-from thorax.training import checkpoint
+from thorax.training.card import newest, read_card, resolve
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes/nih14_densenet121_official.toml"
 CHANGES = {
@@ -36,13 +36,13 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     store = large_batch_data.radiographs(options.work, options.data)
     run, model = options.work / "run", options.work / "model-fp32"
-    if checkpoint.newest(run) is None:
+    if newest(run) is None:
         changes = [word for key, value in CHANGES.items() for word in ("--set", f"{key}={value}")]
         thorax("train", RECIPE, "--data", store.path, "--out", run, *changes)
     if not model.exists():
         thorax("optimize", run, "--out", model, "--precision", "fp32", "--data", store.path)
     found = thorax("validate", model, store.path)
-    card = checkpoint.read_card(checkpoint.resolve(run))
+    card = read_card(resolve(run))
     path = write(
         "nih_official_recipe",
         {

@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from thorax import console
 from thorax.cli_data import Json, Out
-from thorax.errors import ThoraxError, UsageError
+from thorax.errors import ThoraxError, UsageError, printable
 
 training_app = typer.Typer()
 doctor_app = typer.Typer(no_args_is_help=True, help="Find out what is wrong before it costs time.")
@@ -37,31 +37,49 @@ def train(
     resume: Annotated[bool, Option("--resume", help="Go on where the run stopped.")] = False,
     json: Json = False,
 ) -> None:
-    """Train to a checkpoint, alone or by torchrun --nproc-per-node 2 -m thorax train ..."""
+    """Train to a checkpoint, alone or by torchrun --nproc-per-node 2 -m thorax train ...
+
+    SIGTERM or SIGUSR1 ends it after the update under way, with a checkpoint and exit status 75;
+    the same with --resume goes on. A second signal ends it at once.
+    """
     from thorax import config
     from thorax.data.shards import open_stores
+    from thorax.documents import document_digest
     from thorax.training import parallel
     from thorax.training.fit import fit
+    from thorax.training.preemption import PREEMPTED, PreemptedError, SignalStop
     from thorax.training.recipe import Recipe
 
     with _lead_speaks():
         made = config.load(recipe, Recipe, set_ or [])
         with parallel.join(made.training.device, made.parallel.timeout_s) as ranks:
             store = ranks.agree(lambda: open_stores(data))
-            with console.training(shown=ranks.lead) as tell:
-                result = fit(
-                    made,
-                    store,
-                    out,
-                    resume=resume,
-                    init=init,
-                    ranks=ranks,
-                    on_progress=tell,
-                    on_message=console.say,
-                )
+            say = console.say if ranks.lead else _say_nothing
+            try:
+                with console.training(shown=ranks.lead) as tell:
+                    result = fit(
+                        made,
+                        store,
+                        out,
+                        resume=resume,
+                        init=init,
+                        ranks=ranks,
+                        stop=SignalStop(say, launched=ranks.backend is not None),
+                        on_progress=tell,
+                        on_message=console.say,
+                    )
+            except PreemptedError as error:
+                if ranks.lead:
+                    _fail(
+                        "preempted",
+                        f"stopped after update {error.step:,} of {error.steps:,} "
+                        f"({error.reason}); {error.checkpoint} is written: go on with --resume",
+                    )
+                raise typer.Exit(PREEMPTED) from error
     if not ranks.lead:
         return
-    console.save(result.document(), out / "train.json")
+    document = result.document()
+    console.save({**document, "sha256": document_digest(document)}, out / "train.json")
     console.emit(
         result.document(),
         as_json=json,
@@ -123,6 +141,14 @@ def sharpness(
             print(f"written: {written}")
 
     console.emit(document, as_json=json, show=show)
+
+
+def _say_nothing(text: str) -> None:
+    pass
+
+
+def _fail(code: str, message: str) -> None:
+    console.say(f"thorax: {code}: {printable(message)}")
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from thorax.ir.optimize import optimize
 from thorax.labels import LabelSet
 from thorax.preprocess import InputSpec
 from thorax.training import checkpoint, networks
+from thorax.training.card import Card, epoch_name
 from thorax.training.networks import Classifier
 
 FINDINGS = ("Cardiomegaly", "Effusion", "Mass")
@@ -88,7 +89,7 @@ def lively(network: Classifier, side: int) -> Classifier:
 
 def save(run: Path, network: Classifier, topology: str, *, side: int, output_stride: int) -> Path:
     """Write a checkpoint of a network that was never trained."""
-    card = checkpoint.Card(
+    card = Card(
         topology=topology,
         output_stride=output_stride,
         label_set=LabelSet("three", FINDINGS),
@@ -100,7 +101,7 @@ def save(run: Path, network: Classifier, topology: str, *, side: int, output_str
         step=1,
         metrics={},
         history=(),
-        kept=checkpoint.epoch_name(1),
+        kept=epoch_name(1),
         software={},
     )
     return checkpoint.save(run, network, card, torch.optim.SGD(network.parameters()))

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from thorax.documents import document_digest
 from thorax.errors import ModelError
 from thorax.files import sha256
 from thorax.labels import LabelSet
 from thorax.preprocess import InputSpec
 from thorax.training import checkpoint, networks, optimizers
-from thorax.training.checkpoint import Card
+from thorax.training.card import Card, epoch_name, prune, read_card
 from thorax.training.networks import Classifier
 from thorax.training.optimizers import AdamW, Sgd
 
@@ -32,7 +33,7 @@ def card(epoch: int = 1, kept: int | None = None, topology: str = "vgg16_bn") ->
         step=7,
         metrics={"mean_auroc": 0.5, "auroc": {"Left": 0.5, "Right": None}},
         history=({"epoch": 1, "loss": 0.7},),
-        kept=checkpoint.epoch_name(kept or epoch),
+        kept=epoch_name(kept or epoch),
         software={"thorax": "0"},
     )
 
@@ -66,9 +67,9 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     network, optimizer = stepped(Sgd(kind="sgd"))
     folder = checkpoint.save(tmp_path, network, card(), optimizer)
     loaded = checkpoint.load(folder)
-    given = card().model_dump(exclude={"weights_sha256", "optimizer_sha256"})
-    assert loaded.card.model_dump(exclude={"weights_sha256", "optimizer_sha256"}) == given
-    assert len(loaded.card.weights_sha256) == 64
+    digests = {"weights_sha256", "optimizer_sha256", "sha256"}
+    assert loaded.card.model_dump(exclude=digests) == card().model_dump(exclude=digests)
+    assert len(loaded.card.weights_sha256) == len(loaded.card.sha256) == 64
     assert not loaded.network.training
     for name, value in network.state_dict().items():
         assert torch.equal(loaded.network.state_dict()[name], value), name
@@ -81,7 +82,7 @@ def test_optimizer_comes_back_with_values_and_layout(tmp_path: Path, settings: S
     twin = networks.build("vgg16_bn", classes=2, seed=9)
     twin.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     fresh = optimizers.build(twin, settings)
-    checkpoint.restore(folder, checkpoint.read_card(folder), twin, fresh)
+    checkpoint.restore(folder, read_card(folder), twin, fresh)
     for one, two in zip(network.parameters(), twin.parameters(), strict=True):
         assert torch.equal(one, two)
         assert optimizer.state[one].keys() == fresh.state[two].keys()
@@ -107,9 +108,10 @@ def test_a_run_is_its_kept_checkpoint_and_pruning_leaves_that_and_the_newest(
     optimizer = optimizers.build(network, Sgd(kind="sgd"))
     for epoch, kept in ((1, 1), (2, 2), (3, 2)):
         checkpoint.save(tmp_path, network, card(epoch, kept), optimizer)
-    (tmp_path / ".epoch-0004.99.partial").mkdir()
+    (tmp_path / ".epoch-0004.99.0123456789abcdef.partial").mkdir()
+    (tmp_path / ".epoch-0009-step-00000004.99.0123456789abcdef.partial").mkdir()
     (tmp_path / "notes.txt").touch()
-    checkpoint.prune(tmp_path)
+    prune(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "epoch-0002",
         "epoch-0003",
@@ -195,5 +197,7 @@ def test_unwritable_place_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def _edit(folder: Path, **changes: object) -> None:
+    """Change facts as one who forges the digest of the card, too."""
     path = folder / "checkpoint.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    document = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({**document, "sha256": document_digest(document)}))

@@ -19,6 +19,7 @@ from thorax.data.store import Store
 from thorax.errors import DataError, ThoraxError, UsageError
 from thorax.metrics import auroc
 from thorax.training import checkpoint
+from thorax.training.card import CARD, OPTIMIZER, WEIGHTS, newest, read_card
 from thorax.training.fit import FitResult, fit
 from thorax.training.networks import OutputStride, Topology, normalise
 from thorax.training.optimizers import AdamW
@@ -200,11 +201,11 @@ def test_stopped_at_any_update_a_run_resumes_to_the_bit(
 
 
 def digests(result: FitResult) -> tuple[str, str]:
-    card = checkpoint.read_card(result.checkpoint)
+    card = read_card(result.checkpoint)
     return card.weights_sha256, card.optimizer_sha256
 
 
-@pytest.mark.parametrize("file", [checkpoint.WEIGHTS, checkpoint.OPTIMIZER, checkpoint.CARD])
+@pytest.mark.parametrize("file", [WEIGHTS, OPTIMIZER, CARD])
 def test_a_truncated_checkpoint_is_passed_over_with_a_word(
     tiny: None, store: Store, tmp_path: Path, file: str
 ) -> None:
@@ -216,10 +217,10 @@ def test_a_truncated_checkpoint_is_passed_over_with_a_word(
 
     with pytest.raises(StoppedError):
         fit(variant("averaged"), store, tmp_path / "run", on_progress=interrupt)
-    newest = checkpoint.newest(tmp_path / "run")
-    assert newest is not None
-    assert newest.name == "epoch-0002-step-00000005"
-    os.truncate(newest / file, 100)
+    folder = newest(tmp_path / "run")
+    assert folder is not None
+    assert folder.name == "epoch-0002-step-00000005"
+    os.truncate(folder / file, 100)
     told: list[str] = []
     resumed = fit(variant("averaged"), store, tmp_path / "run", resume=True, on_message=told.append)
     assert any("passed over epoch-0002-step-00000005" in line for line in told)
@@ -262,9 +263,9 @@ def test_a_run_starts_from_another_and_resumes_only_so(
         fit(variant("lars"), store, tmp_path / "run", init=first.checkpoint, on_progress=interrupt)
     assert refused(variant("lars"), store, tmp_path / "run", resume=True) == "resume-init"
     done = fit(variant("lars"), store, tmp_path / "run", init=first.checkpoint, resume=True)
-    init = checkpoint.read_card(done.checkpoint).init
+    init = read_card(done.checkpoint).init
     assert init is not None
-    assert init["sha256"] == checkpoint.read_card(first.checkpoint).weights_sha256
+    assert init["sha256"] == read_card(first.checkpoint).weights_sha256
     assert init["head"] == []
 
 
@@ -277,7 +278,7 @@ def test_before_the_first_checkpoint_too_only_the_same_run_is_resumed(
     out = tmp_path / "run"
     with pytest.raises(StoppedError):
         fit(variant("best"), store, out, on_progress=interrupt)
-    assert checkpoint.newest(out) is None
+    assert newest(out) is None
     assert refused(variant("best", seed=9), store, out, resume=True) == "resume-recipe"
     other = dataclasses.replace(store, labels=1 - store.labels)
     assert refused(variant("best"), other, out, resume=True) == "resume-data"
@@ -315,9 +316,9 @@ def test_weights_that_are_no_numbers_reach_no_checkpoint(
 
     monkeypatch.setattr(Trainer, "update", poisoned)
     assert refused(variant("best"), store, tmp_path / "run") == "training-diverged"
-    newest = checkpoint.newest(tmp_path / "run")
-    assert newest is not None
-    assert newest.name == "epoch-0002-step-00000004"
+    folder = newest(tmp_path / "run")
+    assert folder is not None
+    assert folder.name == "epoch-0002-step-00000004"
 
 
 def test_the_schedule_is_told_before_training_and_stored(
@@ -326,7 +327,7 @@ def test_the_schedule_is_told_before_training_and_stored(
     told: list[str] = []
     result = fit(variant("lars"), store, tmp_path / "run", on_message=told.append)
     assert any("9" in line and "3 an epoch" in line for line in told)
-    card = checkpoint.read_card(result.checkpoint)
+    card = read_card(result.checkpoint)
     assert card.schedule["steps"] == 9
     start = json.loads((tmp_path / "run/train.jsonl").read_text().splitlines()[0])
     assert start["schedule"] == card.schedule
@@ -358,7 +359,7 @@ def test_killed_at_a_random_update_the_command_resumes_to_the_same_digest(
         assert done.returncode == 0, done.stderr
         return Path(json.loads(done.stdout)["checkpoint"])
 
-    straight = checkpoint.read_card(answer(tmp_path / "straight"))
+    straight = read_card(answer(tmp_path / "straight"))
     rng = np.random.default_rng()
     killed = tmp_path / "killed"
     running = subprocess.Popen(
@@ -372,7 +373,7 @@ def test_killed_at_a_random_update_the_command_resumes_to_the_same_digest(
     time.sleep(float(rng.random()) * 0.2)
     running.kill()
     running.wait()
-    resumed = checkpoint.read_card(answer(killed, "--resume"))
+    resumed = read_card(answer(killed, "--resume"))
     assert resumed.weights_sha256 == straight.weights_sha256
     assert resumed.optimizer_sha256 == straight.optimizer_sha256
 
@@ -441,7 +442,7 @@ def test_a_loss_that_is_no_number_ends_the_run(
         update={"schedule": Cosine(kind="cosine", peak=1e30, warmup_epochs=0.0)}
     )
     assert refused(wild, store, tmp_path / "run") == "training-diverged"
-    assert checkpoint.newest(tmp_path / "run") is None
+    assert newest(tmp_path / "run") is None
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from thorax.errors import PeerError, UsageError
-from thorax.training import checkpoint, parallel
+from thorax.training import parallel
+from thorax.training.card import WEIGHTS, read_card, resolve
 from thorax.training.parallel import Parallel, Ranks
 
 SCRIPT = Path(__file__).with_name("ranks.py")
@@ -31,12 +32,12 @@ def torchrun(task: str, folder: Path, *, count: int, restarts: int = 0) -> None:
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
-    state = safetensors.torch.load_file(checkpoint.resolve(folder) / checkpoint.WEIGHTS)
+    state = safetensors.torch.load_file(resolve(folder) / WEIGHTS)
     return {name: value for name, value in state.items() if value.is_floating_point()}
 
 
 def digests(folder: Path) -> tuple[str, str]:
-    card = checkpoint.read_card(checkpoint.resolve(folder))
+    card = read_card(resolve(folder))
     return card.weights_sha256, card.optimizer_sha256
 
 
@@ -64,7 +65,7 @@ def test_ranks_give_the_weights_of_one_process_to_float_rounding(
 ) -> None:
     one, many = trained / f"{name}-1", trained / f"{name}-{count}"
     assert furthest(weights(one), weights(many)) < 1e-4
-    alone, together = (checkpoint.read_card(checkpoint.resolve(run)) for run in (one, many))
+    alone, together = (read_card(resolve(run)) for run in (one, many))
     assert (alone.ranks, together.ranks) == (1, count)
     assert alone.metrics["auroc"] == together.metrics["auroc"]
     losses = [[entry["loss"] for entry in card.history] for card in (alone, together)]

@@ -12,7 +12,7 @@ import pytest
 from thorax.data.store import Store
 from thorax.errors import DataError, UsageError
 from thorax.training import checkpoint
-from thorax.training.checkpoint import Card
+from thorax.training.card import Card
 from thorax.training.fit import fit
 from thorax.training.optimizers import Sgd
 from thorax.training.recipe import Network, Recipe, Training

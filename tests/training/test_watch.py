@@ -13,10 +13,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from thorax.config import write_effective
 from thorax.data.store import Store
 from thorax.errors import ModelError
+from thorax.training.begun import RECIPE
 from thorax.training.fit import fit
 from thorax.training.recipe import Recipe
-from thorax.training.run import RECIPE
-from thorax.training.watch import EVENTS, LOG, Progress, open_log
+from thorax.training.verify import EVENTS, LOG
+from thorax.training.watch import Progress, open_log
 
 
 @pytest.fixture

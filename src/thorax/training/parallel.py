@@ -131,14 +131,14 @@ class Ranks:
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.copy_(part.view_as(tensor))
 
-    def total(self, value: float) -> float:
-        """Return the sum of what every rank holds, in float64."""
+    def totals(self, values: Sequence[float]) -> list[float]:
+        """Return the sums of what every rank holds, in float64, with one all-reduce."""
         if self.backend is None or self.world == 1:
-            return value
-        sum_ = torch.tensor(value, dtype=torch.float64, device=self._device)
+            return list(values)
+        sums = torch.tensor(values, dtype=torch.float64, device=self._device)
         with watched(self):
-            dist.all_reduce(sum_)
-        return sum_.item()
+            dist.all_reduce(sums)
+        return [float(value) for value in sums.tolist()]
 
     @property
     def _device(self) -> torch.device:

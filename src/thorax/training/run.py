@@ -7,29 +7,22 @@ import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from thorax import __version__
-from thorax.config import write_effective
 from thorax.data.store import Store
-from thorax.errors import DataError, ModelError, PeerError, UsageError
-from thorax.files import write_text
+from thorax.errors import DataError, PeerError, UsageError
 from thorax.labels import NEGATIVE, POSITIVE
 from thorax.preprocess import InputSpec
-from thorax.training import checkpoint
-from thorax.training.checkpoint import Card
+from thorax.training.begun import RECIPE, Begun, begin, read_begun, repair_recipe
+from thorax.training.card import Card, discard_after, newest, newest_whole
 from thorax.training.parallel import Ranks, require_gpu
 from thorax.training.recipe import Recipe
 from thorax.training.schedules import Resolved, resolve
-
-RECIPE: Final = "recipe.toml"
-BEGUN: Final = "begun.json"
-"""Beside the recipe, written last: what a resumption must have in common with the beginning."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +68,7 @@ class Run:
         return self.schedule.steps
 
     @property
-    def precision(self) -> str:
+    def precision(self) -> Literal["fp32", "bf16"]:
         """Arithmetic of convolutions, as cards and logs call it."""
         return "bf16" if self.bf16 else "fp32"
 
@@ -159,11 +152,16 @@ def uses_bf16(recipe: Recipe, device: torch.device) -> bool:
         case "bf16":
             return True
         case "auto":
-            if device.type == "cuda":
-                return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-            # Elsewhere oneDNN emulates bf16, on AVX2 15 times slower than fp32.
-            capabilities = torch.cpu.get_capabilities()
-            return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+            return _has_bf16(device)
+
+
+def _has_bf16(device: torch.device) -> bool:
+    """Tell whether a device computes in bfloat16 without emulating it."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # Elsewhere oneDNN emulates bf16, on AVX2 15 times slower than fp32.
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def same_everywhere(run: Run) -> None:
@@ -227,16 +225,16 @@ def open_run(
     Raises:
         UsageError: `run-exists`, `resume-missing`, `resume-recipe` or `resume-init`.
         DataError: `resume-data`.
-        ModelError: `checkpoint-unwritable`, or as `checkpoint.newest_whole`.
+        ModelError: `checkpoint-unwritable`, or as `begun.read_begun` and `card.newest_whole`.
     """
-    begun = _begun(out)
+    begun = read_begun(out)
     again = begun is not None and run.ranks.launch is not None and begun.launch == run.ranks.launch
     if not resume and not again:
-        if begun is not None or checkpoint.newest(out) is not None:
+        if begun is not None or newest(out) is not None:
             raise UsageError(
                 "run-exists", f"{out} holds a run already; add --resume, or choose another --out"
             )
-        _begin(run, out, init)
+        begin(out, run.recipe, _begun_of(run, init))
         return None
     if begun is None:
         raise UsageError(
@@ -249,6 +247,7 @@ def open_run(
             f"{out} was begun with another recipe: {changed}; resume with {out / RECIPE}, or "
             "choose another --out",
         )
+    _require_precision(run, begun.precision, out)
     changed = _difference(begun.data, run.data)
     if changed:
         raise DataError(
@@ -259,73 +258,49 @@ def open_run(
         raise UsageError(
             "resume-init", f"{out} was begun {how}; resume it with the same --init, or without"
         )
-    newest = checkpoint.newest_whole(out, on_message)
-    if newest is None:
+    if repair_recipe(out, run.recipe, begun):
+        on_message(f"{out / RECIPE} was not what was written; it is written anew")
+    found = newest_whole(out, on_message)
+    if found is None:
         return None
-    folder, card = newest
+    folder, card = found
     _compare(run, card, out, on_message)
-    checkpoint.discard_after(out, folder)
+    for line in discard_after(out, folder):
+        on_message(f"warning: {line}")
     on_message(f"going on after update {card.step:,} of {run.steps:,}")
     return folder, card
 
 
-class _Begun(BaseModel):
-    """What a run was begun with, to refuse another one at resume.
-
-    Attributes:
-        recipe: the effective one.
-        data: identity of the store.
-        init: what the weights started from, None = at random.
-        launch: the launcher's name for the job, None where it has none.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    recipe: dict[str, Any]
-    data: dict[str, Any]
-    init: dict[str, str] | None
-    launch: str | None
-
-
-def _begun(out: Path) -> _Begun | None:
-    try:
-        return _Begun.model_validate_json((out / BEGUN).read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValidationError) as error:
-        raise ModelError(
-            "checkpoint-unreadable",
-            f"{out / BEGUN} does not say what the run was begun with; choose another --out",
-        ) from error
-
-
-def _begin(run: Run, out: Path, init: dict[str, Any] | None) -> None:
-    """Make the folder of a run; only with the last file is it one."""
-    begun = _Begun(
+def _begun_of(run: Run, init: dict[str, Any] | None) -> Begun:
+    return Begun(
         recipe=run.recipe.model_dump(mode="json"),
+        precision=run.precision,
         data=run.data,
         init=init and {"file": init["path"], "sha256": init["sha256"]},
         launch=run.ranks.launch,
     )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_effective(run.recipe, out / RECIPE)
-        write_text(out / BEGUN, begun.model_dump_json(indent=2) + "\n")
-    except OSError as error:
-        raise ModelError(
-            "checkpoint-unwritable",
-            f"{out} cannot be written: {error.strerror}; choose another --out",
-        ) from error
+
+
+def _require_precision(run: Run, before: str, out: Path) -> None:
+    """Refuse another arithmetic than a run's, with the way to go on."""
+    if before == run.precision:
+        return
+    slow = (
+        " (emulated here, many times slower)"
+        if before == "bf16" and not _has_bf16(run.device)
+        else ""
+    )
+    raise UsageError(
+        "resume-recipe",
+        f"{out} is trained in {before}; training.precision is {run.recipe.training.precision}, "
+        f"which means {run.precision} here; add --set training.precision={before}{slow}, or choose "
+        "another --out",
+    )
 
 
 def _compare(run: Run, card: Card, out: Path, on_message: Callable[[str], None]) -> None:
     """Refuse another arithmetic than a checkpoint's, and tell what may change its rounding."""
-    if card.precision != run.precision:
-        raise UsageError(
-            "resume-recipe",
-            f"{out} was trained in {card.precision} and this processor would go on in "
-            f"{run.precision}; resume where it was begun, or choose another --out",
-        )
+    _require_precision(run, card.precision, out)
     if card.ranks != run.ranks.world:
         same = "" if run.recipe.training.micro_batch else ", but for the groups of batch norm"
         on_message(
@@ -347,7 +322,8 @@ def software() -> dict[str, str]:
 
 def _numeric(recipe: dict[str, Any]) -> dict[str, Any]:
     """Return a recipe without what only changes how fast it is followed, or how patiently."""
-    free = {"training": {"workers", "threads"}, "parallel": {"timeout_s"}}
+    # The precision is compared as what it comes to, which "auto" does not say.
+    free = {"training": {"workers", "threads", "precision"}, "parallel": {"timeout_s"}}
     return {
         section: {k: v for k, v in keys.items() if k not in free.get(section, ())}
         if isinstance(keys, dict)

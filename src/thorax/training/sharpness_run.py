@@ -9,7 +9,8 @@ from typing import Any, Final
 from thorax.data.store import Store
 from thorax.errors import DataError, UsageError
 from thorax.training import checkpoint
-from thorax.training.checkpoint import Card, Checkpoint
+from thorax.training.card import Card
+from thorax.training.checkpoint import Checkpoint
 from thorax.training.landscape import line, plane
 from thorax.training.run import identity
 from thorax.training.schedules import scaled_peak

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -16,6 +16,7 @@ from thorax.training.ema import Average
 from thorax.training.losses import masked_bce
 from thorax.training.networks import Classifier, normalise
 from thorax.training.parallel import Ranks
+from thorax.training.preemption import Stop
 from thorax.training.sam import Ascent
 
 
@@ -36,6 +37,7 @@ class Trainer:
         bf16: whether convolutions are computed in bfloat16.
         micro_batch: images that pass the network together.
         smoothing: of the labels.
+        stop: a wish to end early, which travels with the loss.
     """
 
     network: Classifier
@@ -50,6 +52,7 @@ class Trainer:
     bf16: bool
     micro_batch: int
     smoothing: float
+    stop: Stop = field(default_factory=Stop)
 
     def update(self, batch: Batch, rate: float, step: int) -> float:
         """Take a step and return the loss before it, nats.
@@ -74,7 +77,10 @@ class Trainer:
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.network, step)
-        return self.ranks.total(sum(loss.item() for loss in losses))
+        own = sum(loss.item() for loss in losses)
+        loss, wishes = self.ranks.totals([own, float(self.stop.reason is not None)])
+        self.stop.agreed = wishes > 0
+        return loss
 
     def finite(self) -> bool:
         """Tell whether all weights are numbers; the same on every rank."""
@@ -103,11 +109,15 @@ class Trainer:
 
     def merge(self) -> None:
         """Give all ranks the mean of their running statistics."""
-        self.ranks.average(self.statistics.tensors)
-        if self.average is not None:
-            averages = self.average.tensors()
-            names = [name for name, _ in self.network.named_buffers() if name in averages]
-            self.ranks.average([averages[name] for name in names])
+        self.ranks.average(self.own())
+
+    def own(self) -> list[Tensor]:
+        """Return what each rank has of its own: running statistics, and the averages of them."""
+        if self.average is None:
+            return self.statistics.tensors
+        averages = self.average.tensors()
+        names = [name for name, _ in self.network.named_buffers() if name in averages]
+        return [*self.statistics.tensors, *(averages[name] for name in names)]
 
     def _groups(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
         images, labels = torch.from_numpy(batch.images), torch.from_numpy(batch.labels)

@@ -15,11 +15,11 @@ from thorax.training.run import Run
 from thorax.training.step import Trainer
 
 
-def validate(run: Run, trainer: Trainer) -> npt.NDArray[np.float64]:
+def validate(run: Run, trainer: Trainer) -> npt.NDArray[np.float64] | None:
     """Return the AUROC of the validation split, float64 [K], the same on every rank.
 
     Each rank scores its own groups of the split, cut as one process would cut it; NaN stands where
-    the split lacks a class.
+    the split lacks a class. None is returned, on every rank, when one was asked to stop.
     """
     trainer.network.eval()
     size, ranks = run.micro_batch, run.ranks
@@ -30,9 +30,14 @@ def validate(run: Run, trainer: Trainer) -> npt.NDArray[np.float64]:
         for batch in batches(run.store, own, batch=size, workers=run.recipe.training.workers):
             logits = trainer.logits(torch.from_numpy(batch.images).to(run.device))
             scores.append(logits.float().cpu().numpy())
+            if trainer.stop.reason is not None:
+                break
     empty = np.empty((0, len(run.store.label_set)), np.float32)
-    parts = ranks.gather((own, np.concatenate([empty, *scores])))
-    indices, gathered = merge_scores(parts)
+    told = np.concatenate([empty, *scores])
+    parts = ranks.gather((own, told, len(told) < len(own)))
+    if any(part[2] for part in parts):
+        return None
+    indices, gathered = merge_scores([part[:2] for part in parts])
     if not np.array_equal(indices, np.sort(run.val)):
         raise AssertionError("the ranks together scored every validation image")
     return auroc(run.store.labels[indices], gathered)

@@ -5,7 +5,6 @@ logged seldom is an average and not a sample.
 """
 
 import errno
-import json
 import math
 import os
 import struct
@@ -17,11 +16,9 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Final
 
-from thorax.errors import ModelError
-from thorax.training.run import RECIPE
-
-LOG: Final = "train.jsonl"
-EVENTS: Final = "tensorboard"
+from thorax.documents import checked_line
+from thorax.training.begun import RECIPE, unwritable
+from thorax.training.verify import EVENTS, LOG
 
 EVERY_S: Final = 5.0
 """Seconds between two words about steps: under 2 MB of lines a day."""
@@ -99,6 +96,11 @@ class Log:
         # Validation and saving belong to no window of training.
         self._window = Window()
 
+    def stopped(self, facts: Mapping[str, Any]) -> None:
+        """Say that the run was asked to stop, and after which update it did."""
+        self._tell()
+        self._write("stopped", facts, durable=True)
+
     def end(self, facts: Mapping[str, Any]) -> None:
         """Say how the run ended."""
         self._write("end", facts, durable=True)
@@ -113,7 +115,7 @@ class Log:
 
     def _write(self, event: str, facts: Mapping[str, Any], *, durable: bool = False) -> None:
         entry = {"unix_s": round(time.time(), 3), "event": event, **facts}
-        _append(self._lines, (json.dumps(_finite(entry), allow_nan=False) + "\n").encode())
+        _append(self._lines, checked_line(_finite_entries(entry)).encode())
         if durable:
             os.fsync(self._lines.fileno())
 
@@ -237,7 +239,7 @@ def open_log(out: Path, *, after: int = 0, every_s: float = EVERY_S) -> Iterator
         lines = FileIO(out / LOG, "a")
         events = _EventFile(out / EVENTS, after=after)
     except OSError as error:
-        raise _unwritable(out, error) from error
+        raise unwritable(out, error) from error
     with lines:
         try:
             yield Log(lines, events, recipe=recipe, after=after, every_s=every_s)
@@ -251,14 +253,7 @@ def _append(file: FileIO, data: bytes) -> None:
         if file.write(data) != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as error:
-        raise _unwritable(Path(os.fsdecode(file.name)), error) from error
-
-
-def _unwritable(path: Path, error: OSError) -> ModelError:
-    return ModelError(
-        "checkpoint-unwritable",
-        f"{path} cannot be written: {error.strerror or error}; free space or choose another --out",
-    )
+        raise unwritable(Path(os.fsdecode(file.name)), error) from error
 
 
 def _drop_half_line(path: Path) -> None:
@@ -270,12 +265,16 @@ def _drop_half_line(path: Path) -> None:
             os.truncate(path, whole)
 
 
+def _finite_entries(entry: Mapping[str, Any]) -> dict[str, object]:
+    return {key: _finite(value) for key, value in entry.items()}
+
+
 def _finite(value: object) -> object:
     """Return a JSON value with null for each number that JSON does not have."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {key: _finite(part) for key, part in value.items()}
+        return _finite_entries(value)
     if isinstance(value, list | tuple):
         return [_finite(part) for part in value]
     return value

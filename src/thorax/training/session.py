@@ -1,0 +1,371 @@
+"""From one checkpoint of a run to its end: updates, validations, checkpoints and words.
+
+Everything here is a collective: all ranks take the same steps, the lead writes and speaks.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from thorax.data.loader import batches
+from thorax.errors import ModelError, PeerError, ThoraxError, UsageError
+from thorax.training import checkpoint, parallel
+from thorax.training.batch_norm import RunningStatistics
+from thorax.training.card import Card, Within, epoch_name, prune
+from thorax.training.ema import Average
+from thorax.training.networks import Classifier
+from thorax.training.preemption import PreemptedError, Stop
+from thorax.training.run import Run, software
+from thorax.training.sam import Ascent
+from thorax.training.step import Trainer
+from thorax.training.validate import validate
+from thorax.training.watch import Log, Progress
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Built:
+    """A network that has not been trained yet, or not yet been restored.
+
+    Attributes:
+        network: on the run's device.
+        optimizer: of its parameters.
+        average: of its weights, None = off.
+        init: what the weights started from, None = at random.
+    """
+
+    network: Classifier
+    optimizer: torch.optim.Optimizer
+    average: Average | None
+    init: dict[str, Any] | None
+
+
+@dataclass(slots=True)
+class _Window:
+    """An epoch as far as it has come.
+
+    Attributes:
+        losses: of its updates, nats.
+        elapsed_s: training time.
+        waited_s: of it, spent waiting for data.
+    """
+
+    losses: list[float]
+    elapsed_s: float
+    waited_s: float
+
+
+class Session:
+    """What trains from one checkpoint to the end of the run."""
+
+    def __init__(
+        self,
+        run: Run,
+        built: Built,
+        out: Path,
+        log: Log | None,
+        stop: Stop,
+        on_progress: Callable[[Progress], None],
+        on_message: Callable[[str], None],
+    ) -> None:
+        self._run = run
+        self._built = built
+        self._out = out
+        self._log = log
+        self._stop = stop
+        self._on_progress = on_progress
+        self._on_message = on_message
+        self._told: set[str] = set()
+        self._history: tuple[dict[str, float], ...] = ()
+
+    def train(self, opened: tuple[Path, Card] | None, about: dict[str, Any]) -> Card:
+        """Train to the end and return the last card.
+
+        Args:
+            opened: the checkpoint to go on from, None = from the beginning.
+            about: what the log says of the run.
+
+        Raises:
+            PreemptedError: the run was asked to stop.
+        """
+        run, recipe = self._run, self._run.recipe
+        trainer = self._trainer = self._restored(opened)
+        if self._log:
+            self._log.start(about)
+        card = opened[1] if opened else None
+        first = card.epoch if card else 0
+        if first < recipe.training.epochs:
+            trainer.rehearse(recipe.side(first, run.store.side))
+        with self._stop.heeded():
+            for epoch in range(first, recipe.training.epochs):
+                window = _Window([], 0.0, 0.0)
+                if card is not None and card.within is not None:
+                    within = card.within
+                    window = _Window(list(within.losses), within.elapsed_s, within.waited_s)
+                self._epoch(epoch, window)
+                card = self._judge(epoch, window)
+        if card is None:
+            raise AssertionError("a recipe has at least one epoch")
+        if self._log:
+            self._log.end({"kept": card.kept, "step": card.step})
+        return card
+
+    def _restored(self, opened: tuple[Path, Card] | None) -> Trainer:
+        run, recipe, built = self._run, self._run.recipe, self._built
+        if opened is not None:
+            folder, card = opened
+            restored = run.ranks.agree(
+                lambda: checkpoint.restore(folder, card, built.network, built.optimizer)
+            )
+            if built.average:
+                averages = restored.averages.items()
+                built.average.load({k: v for k, v in averages if v.is_floating_point()})
+            self._history = card.history
+        exchanged = parallel.wrap(
+            built.network, run.ranks, recipe.parallel, done=opened[1].step if opened else 0
+        )
+        if recipe.training.compile:
+            exchanged.compile()
+        trainer = Trainer(
+            network=built.network,
+            exchanged=exchanged,
+            optimizer=built.optimizer,
+            statistics=RunningStatistics(built.network),
+            ascent=Ascent(recipe.sam) if recipe.sam else None,
+            average=built.average,
+            ranks=run.ranks,
+            spec=run.spec,
+            device=run.device,
+            bf16=run.bf16,
+            micro_batch=run.micro_batch,
+            smoothing=recipe.loss.label_smoothing,
+            stop=self._stop,
+        )
+        if opened is not None and len(restored.own) == run.ranks.world:
+            run.ranks.agree(lambda: _give_back(trainer.own(), restored.own[run.ranks.rank]))
+        return trainer
+
+    def _epoch(self, epoch: int, window: _Window) -> None:
+        """Take the updates of an epoch that are left."""
+        run, training = self._run, self._run.recipe.training
+        done = len(window.losses)
+        self._trainer.network.train()
+        source = batches(
+            run.store,
+            run.train,
+            batch=training.batch,
+            seed=training.seed,
+            epoch=epoch,
+            shuffle=True,
+            augmentation=run.recipe.augmentation.augmentation(),
+            workers=training.workers,
+            drop_last=True,
+            rank=run.ranks.rank,
+            ranks=run.ranks.world,
+            skip=done,
+            side=run.recipe.side(epoch, run.store.side),
+        )
+        for step in range(epoch * run.steps_per_epoch + done, (epoch + 1) * run.steps_per_epoch):
+            asked = time.perf_counter()
+            batch = next(source)
+            waited = time.perf_counter() - asked
+            rate = run.schedule.rate(step)
+            with parallel.watched(run.ranks):
+                window.losses.append(self._trainer.update(batch, rate, step))
+            elapsed = time.perf_counter() - asked
+            window.elapsed_s += elapsed
+            window.waited_s += waited
+            if not math.isfinite(window.losses[-1]):
+                raise self._diverged(f"the loss is {window.losses[-1]}", step)
+            self._tell(epoch, step, window.losses[-1], rate, waited / elapsed)
+            left = (epoch + 1) * run.steps_per_epoch - step - 1
+            due = training.checkpoint_steps and left and (step + 1) % training.checkpoint_steps == 0
+            if due or self._stop.agreed:
+                self._require_finite(step)
+                folder = self._save_within(epoch, step + 1, window)
+            if self._stop.agreed:
+                raise self._preempted(step + 1, folder)
+        self._require_finite((epoch + 1) * run.steps_per_epoch - 1)
+
+    def _preempted(self, step: int, folder: Path) -> PreemptedError:
+        reason = self._stop.reason or "another rank was asked to"
+        if self._log:
+            self._log.stopped({"step": step, "reason": reason})
+        return PreemptedError(step, self._run.steps, reason, folder)
+
+    def _require_finite(self, step: int) -> None:
+        """Keep weights that are no numbers out of checkpoints."""
+        if not self._trainer.finite():
+            raise self._diverged("a weight is no number", step)
+
+    def _diverged(self, what: str, step: int) -> ThoraxError:
+        if not self._run.ranks.lead:
+            return PeerError("rank-refused", "rank 0 says why")
+        return UsageError(
+            "training-diverged",
+            f"{what} at update {step + 1} with learning rate "
+            f"{self._run.schedule.rate(step):.3g}; lower the schedule's peak or base_per_256, or "
+            "lengthen its warm-up",
+        )
+
+    def _tell(self, epoch: int, step: int, loss: float, rate: float, data_wait: float) -> None:
+        training = self._run.recipe.training
+        at = Progress(
+            epoch=epoch + 1,
+            epochs=training.epochs,
+            step=step + 1,
+            steps=self._run.steps,
+            images=training.batch,
+            loss=loss,
+            learning_rate=rate,
+            data_wait=data_wait,
+        )
+        if self._log:
+            self._log.step(at)
+        self._on_progress(at)
+
+    def _save_within(self, epoch: int, step: int, window: _Window) -> Path:
+        """Write a checkpoint within an epoch; training goes on as if there had been none."""
+        own = [tensor.clone() for tensor in self._trainer.own()]
+        everyone = self._run.ranks.gather(own)
+        self._trainer.merge()
+        kept = epoch_name(self._best()) if self._history else ""
+        card = Card(
+            **self._common(),
+            epoch=epoch,
+            step=step,
+            within=Within(
+                losses=tuple(window.losses),
+                elapsed_s=window.elapsed_s,
+                waited_s=window.waited_s,
+            ),
+            metrics={},
+            kept=kept,
+        )
+        folder = self._save(card, everyone)
+        _give_back(self._trainer.own(), own)
+        return folder
+
+    def _judge(self, epoch: int, window: _Window) -> Card:
+        """Validate, write the checkpoint of a whole epoch and return its card."""
+        run = self._run
+        rate = run.schedule.rate((epoch + 1) * run.steps_per_epoch - 1)
+        own = [tensor.clone() for tensor in self._trainer.own()]
+        self._trainer.merge()
+        begin = time.perf_counter()
+        average = self._trainer.average
+        with average.swapped(self._trainer.network) if average else nullcontext():
+            values = validate(run, self._trainer)
+        if values is None:
+            _give_back(self._trainer.own(), own)
+            step = (epoch + 1) * run.steps_per_epoch
+            raise self._preempted(step, self._save_within(epoch, step, window))
+        entry = {
+            "epoch": epoch + 1,
+            "loss": math.fsum(window.losses) / len(window.losses),
+            "val_mean_auroc": float(np.nanmean(values)),
+            "learning_rate": rate,
+            "images": run.steps_per_epoch * run.recipe.training.batch,
+            "train_s": window.elapsed_s,
+            "images_per_s": run.steps_per_epoch * run.recipe.training.batch / window.elapsed_s,
+            "data_wait": window.waited_s / window.elapsed_s,
+            "validate_s": time.perf_counter() - begin,
+        }
+        self._history = (*self._history, entry)
+        card = Card(
+            **self._common(),
+            epoch=epoch + 1,
+            step=(epoch + 1) * run.steps_per_epoch,
+            metrics={
+                "split": "val",
+                "mean_auroc": entry["val_mean_auroc"],
+                "auroc": {
+                    name: None if math.isnan(value) else float(value)
+                    for name, value in zip(run.store.label_set.findings, values, strict=True)
+                },
+            },
+            kept=epoch_name(self._best()),
+        )
+        self._save(card)
+        if self._log:
+            self._log.epoch({"step": card.step, **entry, "auroc": card.metrics["auroc"]})
+        self._on_progress(
+            Progress(
+                epoch=epoch + 1,
+                epochs=run.recipe.training.epochs,
+                step=card.step,
+                steps=run.steps,
+                images=0,
+                loss=entry["loss"],
+                learning_rate=rate,
+                val_mean_auroc=entry["val_mean_auroc"],
+            )
+        )
+        return card
+
+    def _best(self) -> int:
+        """Return the epoch that is the result so far."""
+        if self._run.recipe.training.keep == "last":
+            return len(self._history)
+        return int(max(self._history, key=lambda entry: entry["val_mean_auroc"])["epoch"])
+
+    def _save(self, card: Card, own: Sequence[Sequence[Tensor]] = ()) -> Path:
+        """Write a checkpoint on the lead; all ranks wait, and end if it cannot be written."""
+        trainer = self._trainer
+
+        def write() -> Path:
+            folder = checkpoint.save(
+                self._out,
+                trainer.network,
+                card,
+                trainer.optimizer,
+                average=trainer.average.tensors() if trainer.average else None,
+                own=own if len(own) > 1 else (),
+            )
+            for line in prune(self._out):
+                if line not in self._told:
+                    self._told.add(line)
+                    self._on_message(f"warning: {line}")
+            return folder
+
+        return self._run.ranks.from_lead(write)
+
+    def _common(self) -> dict[str, Any]:
+        """Return what every card of the run says."""
+        run = self._run
+        return {
+            "topology": run.recipe.network.topology,
+            "output_stride": run.recipe.network.output_stride,
+            "width": run.recipe.network.width,
+            "label_set": run.store.label_set,
+            "input": run.spec,
+            "precision": run.precision,
+            "recipe": run.recipe.model_dump(mode="json"),
+            "data": run.data,
+            "ranks": run.ranks.world,
+            "schedule": run.schedule.document(),
+            "init": self._built.init,
+            "history": self._history,
+            "software": software(),
+        }
+
+
+def _give_back(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    """Copy values that were put aside into their tensors.
+
+    Raises:
+        ModelError: `checkpoint-mismatch` for values of another network.
+    """
+    if [value.shape for value in values] != [tensor.shape for tensor in tensors]:
+        raise ModelError(
+            "checkpoint-mismatch", "running statistics within the epoch are of another network"
+        )
+    if tensors:
+        torch._foreach_copy_(list(tensors), list(values))

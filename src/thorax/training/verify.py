@@ -1,0 +1,193 @@
+"""Whether a checkpoint or the folder of a run is still what was written, without torch.
+
+Every file of a run knows its digest or has it told by a neighbour: `checkpoint.json` and
+`begun.json` hold their own, the weights' are in the card and the recipe's in `begun.json`, each
+line of the log ends in a check, and TensorBoard's records have checksums.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from thorax import files
+from thorax.documents import document_digest, parse_json, read_line
+from thorax.errors import ModelError
+from thorax.training.begun import BEGUN, RECIPE, read_begun
+from thorax.training.card import (
+    CARD,
+    OPTIMIZER,
+    WEIGHTS,
+    newest_first,
+    read_card,
+    require_digest,
+)
+
+LOG: Final = "train.jsonl"
+RESULT: Final = "train.json"
+EVENTS: Final = "tensorboard"
+
+_POLYNOMIAL: Final = 0x82F63B78
+"""Of CRC-32C, bits reversed (RFC 3720, section B.4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A file of a checkpoint or run.
+
+    Attributes:
+        name: within the folder.
+        size_bytes: its size, 0 of one that is missing.
+        damage: what is wrong with it and what to do, None when it is as written.
+    """
+
+    name: str
+    size_bytes: int
+    damage: str | None
+
+
+def is_run(path: Path) -> bool:
+    """Return whether a folder is that of a run, or a checkpoint."""
+    return any((path / name).is_file() for name in (CARD, BEGUN)) or bool(newest_first(path))
+
+
+def verify(path: Path) -> Iterator[Piece]:
+    """Yield every file of a checkpoint folder, or of a run's, with what is wrong with it.
+
+    Raises:
+        ModelError: `checkpoint-missing` for a folder that is neither.
+    """
+    if (path / CARD).is_file():
+        yield from _checkpoint(path, "")
+        return
+    if not is_run(path):
+        raise ModelError(
+            "checkpoint-missing", f"{path} holds no checkpoint ({CARD}), nor a run with one"
+        )
+    yield from _beginning(path)
+    if (path / LOG).is_file():
+        lines = damaged_lines(path / LOG)
+        shown = ", ".join(map(str, lines[:3])) + (" ..." if len(lines) > 3 else "")
+        damage = f"lines {shown} are not what was written; delete them, only curves lose by it"
+        yield _piece(path, LOG, damage if lines else None)
+    if (path / RESULT).is_file():
+        yield _piece(path, RESULT, _result_damage(path / RESULT))
+    for events in sorted((path / EVENTS).glob("events.out.tfevents.*")):
+        yield _piece(path, f"{EVENTS}/{events.name}", _events_damage(events))
+    kept: set[str] = set()
+    for folder in newest_first(path):
+        yield from _checkpoint(folder, f"{folder.name}/")
+        try:
+            kept.add(read_card(folder).kept)
+        except ModelError:
+            continue
+    for name in sorted(kept - {"", *(folder.name for folder in newest_first(path))}):
+        yield Piece(name, 0, "the run's result is missing; restore it, or train again")
+
+
+def damaged_lines(path: Path) -> list[int]:
+    """Return the numbers of the lines of a log, from 1, that are not what was written.
+
+    A last line without its end was cut off by a kill, and is left out.
+    """
+    damaged = []
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.endswith(b"\n"):
+                try:
+                    read_line(line)
+                except ValueError:
+                    damaged.append(number)
+    return damaged
+
+
+def _beginning(run: Path) -> Iterator[Piece]:
+    if not (run / BEGUN).is_file():
+        yield Piece(BEGUN, 0, "it is missing, so that the run cannot be resumed; restore it")
+        return
+    try:
+        begun = read_begun(run)
+    except ModelError as error:
+        yield _piece(run, BEGUN, error.message)
+        return
+    yield _piece(run, BEGUN, None)
+    assert begun is not None
+    same = (run / RECIPE).is_file() and files.sha256(run / RECIPE) == begun.recipe_sha256
+    yield _piece(run, RECIPE, None if same else "it is not what was written; --resume repairs it")
+
+
+def _checkpoint(folder: Path, prefix: str) -> Iterator[Piece]:
+    try:
+        card = read_card(folder)
+    except ModelError as error:
+        yield Piece(prefix + CARD, _size(folder / CARD), error.message)
+        for name in (WEIGHTS, OPTIMIZER):
+            yield Piece(prefix + name, _size(folder / name), f"{CARD}, which knows it, is damaged")
+        return
+    yield Piece(prefix + CARD, _size(folder / CARD), None)
+    for name, digest in ((WEIGHTS, card.weights_sha256), (OPTIMIZER, card.optimizer_sha256)):
+        try:
+            require_digest(folder / name, digest)
+        except ModelError as error:
+            yield Piece(prefix + name, _size(folder / name), error.message)
+        else:
+            yield Piece(prefix + name, _size(folder / name), None)
+
+
+def _result_damage(path: Path) -> str | None:
+    remedy = "`thorax train` with --resume writes it again"
+    try:
+        document = parse_json(path.read_bytes())
+    except ValueError as error:
+        return f"it cannot be read: {error}; {remedy}"
+    if isinstance(document, dict) and document.get("sha256") == document_digest(document):
+        return None
+    return f"it is not what was written; {remedy}"
+
+
+def _events_damage(path: Path) -> str | None:
+    """Return what is wrong with an event file; a last record that a kill cut off is not."""
+    content = memoryview(path.read_bytes())
+    place = 0
+    while place + 12 <= len(content):
+        length, check = struct.unpack_from("<QI", content, place)
+        if _masked_crc(content[place : place + 8]) != check:
+            return f"the record at byte {place} is not what was written; delete the file"
+        end = place + 12 + length + 4
+        if end > len(content):
+            return None
+        (check,) = struct.unpack_from("<I", content, end - 4)
+        if _masked_crc(content[place + 12 : end - 4]) != check:
+            return f"the record at byte {place} is not what was written; delete the file"
+        place = end
+    return None
+
+
+def _table() -> tuple[int, ...]:
+    table = []
+    for value in range(256):
+        for _ in range(8):
+            value = (value >> 1) ^ (_POLYNOMIAL if value & 1 else 0)
+        table.append(value)
+    return tuple(table)
+
+
+_TABLE: Final = _table()
+
+
+def _masked_crc(data: memoryview) -> int:
+    """Return the CRC-32C of bytes, masked as TensorFlow's record_writer does it."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = (crc >> 8) ^ _TABLE[(crc ^ byte) & 0xFF]
+    crc ^= 0xFFFFFFFF
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _piece(folder: Path, name: str, damage: str | None) -> Piece:
+    return Piece(name, _size(folder / name), damage)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
