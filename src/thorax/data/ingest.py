@@ -21,7 +21,7 @@ import numpy as np
 
 from thorax import radiograph
 from thorax.data.rows import Row, Skipped
-from thorax.data.store_pixels import opened_pixels, read_pixels
+from thorax.data.store_pixels import opened_regular, read_pixels
 from thorax.documents import checked_line, read_line
 from thorax.errors import ImageError
 from thorax.files import sha256, write_bytes
@@ -78,13 +78,14 @@ def decode(
     """
     failed: dict[int, Skipped] = {}
     count = workers or min(processors(), _MOST_WORKERS)
-    with opened_pixels(pixels, _UPDATED) as target, opened_pixels(journal, _UPDATED):
+    with opened_regular(pixels, _UPDATED) as target, opened_regular(journal, _UPDATED):
+        told = read_journal(journal)
+        if told.bad:
+            write_bytes(journal, b"".join(told.lines))
         done = {
-            number: item
-            for number, item in read_journal(journal).items()
-            if holds(target, item, spec.side)
+            number: item for number, item in told.done.items() if holds(target, item, spec.side)
         }
-    with opened_pixels(pixels, _UPDATED) as target, opened_pixels(journal, _UPDATED) as log:
+    with opened_regular(pixels, _UPDATED) as target, opened_regular(journal, _UPDATED) as log:
         os.ftruncate(target, len(rows) * spec.side * spec.side)
         os.lseek(log, 0, os.SEEK_END)
         unsaved: list[Decoded] = []
@@ -167,27 +168,42 @@ def holds(pixels: int, item: Decoded, side: int) -> bool:
     return whole and hashlib.sha256(image.data).hexdigest() == item.pixels_sha256
 
 
-def read_journal(path: Path) -> dict[int, Decoded]:
-    """Return what the sound lines of a journal say; lines that were damaged are dropped from it.
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What the sound lines of a journal say.
+
+    Attributes:
+        done: the images, by row; of two lines of a row the later.
+        lines: the sound lines.
+        bad: how many others there are.
+        torn: whether the last of those ends without a line end, as after a kill.
+    """
+
+    done: dict[int, Decoded]
+    lines: tuple[bytes, ...]
+    bad: int
+    torn: bool
+
+
+def read_journal(path: Path) -> Journal:
+    """Read a journal; nothing is changed.
 
     Raises:
         OSError: when the disk refuses.
     """
     done: dict[int, Decoded] = {}
     lines = []
-    dropped = False
-    with path.open("rb") as file:
+    bad, torn = 0, False
+    with opened_regular(path) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
         while line := file.readline(_LONGEST_LINE):
             try:
                 item = _item(line)
             except (ValueError, TypeError):
-                dropped = True
+                bad, torn = bad + 1, not line.endswith(b"\n")
                 continue
             done[item.number] = item
             lines.append(line)
-    if dropped:
-        write_bytes(path, b"".join(lines))
-    return done
+    return Journal(done, tuple(lines), bad, torn)
 
 
 def _item(line: bytes) -> Decoded:

@@ -5,7 +5,6 @@ A phantom is a pure function of (seed, index); its content does not depend on th
 
 import csv
 import io
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -27,7 +26,8 @@ from thorax.data.phantom_dicom import encode_dicom
 from thorax.data.phantom_findings import Sheet, draw_sign
 from thorax.data.phantom_plan import choose, plan, reshape, sign_stream
 from thorax.data.rows import Box
-from thorax.errors import UsageError
+from thorax.errors import DataError, UsageError
+from thorax.files import LockedError, is_ours, locked, sweep_folder, write_bytes
 from thorax.labels import NIH14, NO_FINDING
 from thorax.processors import processors
 
@@ -40,7 +40,7 @@ _HEADERS: Final = {
     "labels.csv": ("image", "patient", "view", "findings"),
     "boxes.csv": ("image", "finding", "x", "y", "width", "height"),
 }
-_IMAGE_NAME: Final = re.compile(r"\.?(phantom_\d+_\d+\.(png|dcm)|labels\.csv|boxes\.csv)(\.part)?")
+_IMAGE_NAME: Final = re.compile(r"phantom_\d+_\d+\.(png|dcm)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,26 +215,16 @@ def _check(seed: int, index: int, side: int) -> None:
         )
 
 
-def _save(path: Path, data: bytes) -> None:
-    """Write a file so that its name never shows half of it."""
-    temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
 def _refuse_strangers(folder: Path) -> None:
     """Leave a folder alone whose files, tables of labels above all, are somebody else's."""
     for path in sorted(folder.iterdir()):
-        if path.name in _HEADERS:
+        if path.name in _HEADERS and path.is_file():
             with path.open("rb") as file:
                 mine = file.readline(200).decode(errors="replace").strip() == ",".join(
                     _HEADERS[path.name]
                 )
         else:
-            mine = _IMAGE_NAME.fullmatch(path.name) is not None
+            mine = _IMAGE_NAME.fullmatch(path.name) is not None or is_ours(path.name)
         if not mine:
             raise UsageError(
                 "phantom-folder",
@@ -276,7 +266,7 @@ def _write_some(indices: range, *, out: Path, side: int, seed: int, dicom: bool)
             if dicom
             else _encode_png(phantom)
         )
-        _save(out / image, data)
+        write_bytes(out / image, data, swept=True)
         entries.append(
             _Entry(image, phantom.patient, phantom.view, phantom.findings, phantom.boxes)
         )
@@ -335,6 +325,7 @@ def write(
     Raises:
         UsageError: `phantom-count`, `phantom-workers`, `phantom-seed`, `phantom-side` or
             `phantom-folder`.
+        DataError: `phantom-locked` while another process draws there.
     """
     if count < 1:
         raise UsageError("phantom-count", f"count is {count} images; it must be at least 1")
@@ -343,28 +334,49 @@ def write(
     _check(seed, count - 1, side)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        _refuse_strangers(out)
-        # Images of another collection may follow: the old tables must not speak for them.
-        (out / "labels.csv").unlink(missing_ok=True)
+        with locked(out):
+            _refuse_strangers(out)
+            sweep_folder(out)
+            # Images of another collection may follow: the old tables must not speak for them.
+            (out / "labels.csv").unlink(missing_ok=True)
+            task = partial(_write_some, out=out, side=side, seed=seed, dicom=dicom)
+            entries = _all_written(task, count, workers, on_progress)
+            _write_tables(out, entries)
+    except LockedError as error:
+        raise DataError(
+            "phantom-locked", f"{out} is being drawn into by {error.holder}; wait for it or stop it"
+        ) from error
     except OSError as error:
         raise UsageError(
-            "phantom-folder", f"{out} cannot be written ({error.strerror}); name another folder"
+            "phantom-folder",
+            f"{out} cannot be written ({error.strerror or error}); name another folder",
         ) from error
+    return len(entries)
+
+
+def _all_written(
+    task: Callable[[range], list[_Entry]],
+    count: int,
+    workers: int | None,
+    on_progress: Callable[[int], None] | None,
+) -> list[_Entry]:
     chunks = [range(i, min(i + _CHUNK, count)) for i in range(0, count, _CHUNK)]
     # A process takes about a second to start: as long as a few hundred small images.
     default = 1 if len(chunks) < 8 else processors()
-    task = partial(_write_some, out=out, side=side, seed=seed, dicom=dicom)
     entries: list[_Entry] = []
     for some in _written(task, chunks, min(workers or default, len(chunks))):
         entries += some
         if on_progress is not None:
             on_progress(len(entries))
+    return entries
+
+
+def _write_tables(out: Path, entries: list[_Entry]) -> None:
     boxes = [
         (e.image, b.finding, *(f"{v:.2f}" for v in (b.x, b.y, b.width, b.height)))
         for e in entries
         for b in e.boxes
     ]
-    _save(out / "boxes.csv", _table(_HEADERS["boxes.csv"], boxes))
+    write_bytes(out / "boxes.csv", _table(_HEADERS["boxes.csv"], boxes))
     labels = [(e.image, e.patient, e.view, "|".join(e.findings) or NO_FINDING) for e in entries]
-    _save(out / "labels.csv", _table(_HEADERS["labels.csv"], labels))
-    return len(entries)
+    write_bytes(out / "labels.csv", _table(_HEADERS["labels.csv"], labels))

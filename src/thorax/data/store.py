@@ -10,7 +10,6 @@ A finished store is a folder of
     skipped.csv   image, code, message of every file that could not be read
 """
 
-import csv
 import hashlib
 import json
 import os
@@ -29,29 +28,28 @@ from thorax.data.split import SPLITS, by_patient
 from thorax.data.store_facts import (
     FACTS,
     FORMAT,
+    HEADS,
+    JOURNAL,
     PIXELS,
-    TABLES,
+    PLAN,
     Facts,
+    Plan,
     damaged,
+    head_of,
     partial_of,
     read_facts,
+    read_part,
+    read_plan,
     write_facts,
+    write_plan,
 )
-from thorax.data.store_pixels import StoredPixels
-from thorax.data.table import parse_rows, write_rows
-from thorax.documents import read_limited
+from thorax.data.store_pixels import find_damage, open_pixels
+from thorax.data.table import write_rows
 from thorax.errors import DataError, UsageError
-from thorax.files import LockedError, is_ours, locked, sha256, sync, write_text
+from thorax.files import LockedError, is_ours, locked, sha256, sync
 from thorax.labels import LabelSet
 from thorax.preprocess import InputSpec, placement
 
-_HEAD: Final = ("image", "patient", "split", "view", "sha256", "pixels_sha256")
-_BOX_HEAD: Final = ("image", "finding", "x", "y", "width", "height")
-_SKIPPED_HEAD: Final = ("image", "code", "message")
-_JOURNAL: Final = "progress.jsonl"
-_PLAN: Final = "plan"
-_SHOWN: Final = 5
-_LARGEST_TABLE: Final = 1 << 32
 _LONGEST_CELL: Final = 1000
 
 
@@ -148,31 +146,26 @@ def open_store(path: Path) -> Store:
         DataError: `store-missing`, `store-unfinished`, `store-format` or `store-damaged`.
     """
     facts = read_facts(path)
+    index, boxes = read_part(path, facts, "index.csv"), read_part(path, facts, "boxes.csv")
+    read_part(path, facts, "skipped.csv")
+    width = len(HEADS["index.csv"])
+    names, patients, splits, views, sources, _ = zip(*(row[:width] for row in index), strict=True)
     try:
-        index = parse_rows(_table(path, facts, "index.csv"), (*_HEAD, *facts.label_set.findings))
-        boxes = _boxes(parse_rows(_table(path, facts, "boxes.csv"), _BOX_HEAD))
-        parse_rows(_table(path, facts, "skipped.csv"), _SKIPPED_HEAD)
-        if len(index) != facts.count:
-            raise damaged(path, f"index.csv has {len(index)} rows, {FACTS} says {facts.count}")
-        names, patients, splits, views, sources, pixels = zip(
-            *(row[: len(_HEAD)] for row in index), strict=True
-        )
-        shape = (facts.count, len(facts.label_set))
-        labels = np.array([row[len(_HEAD) :] for row in index], np.int8).reshape(shape)
-        digests = np.frombuffer(bytes.fromhex("".join(pixels)), np.uint8).reshape(facts.count, 32)
-    except (KeyError, TypeError, ValueError, OverflowError, csv.Error) as error:
+        labels = np.array([row[width:] for row in index], np.int8)
+        lesions = _boxes(boxes)
+    except (ValueError, OverflowError) as error:
         raise damaged(path, f"{type(error).__name__}: {error}") from error
     labels.flags.writeable = False
     return Store(
         path=path,
-        images=StoredPixels(path, names, facts.side, digests),
+        images=open_pixels(path, facts, index),
         labels=labels,
         names=names,
         patients=patients,
         splits=splits,
         views=tuple(view or None for view in views),
         digests=sources,
-        boxes=tuple(tuple(boxes.get(name, ())) for name in names),
+        boxes=tuple(tuple(lesions.get(name, ())) for name in names),
         label_set=facts.label_set,
         source=facts.source,
     )
@@ -188,22 +181,9 @@ def verify_images(store: Store, *, on_progress: Callable[[int, int], None] | Non
     Raises:
         DataError: `store-damaged`, naming the images.
     """
-    bad = []
-    for row, name in enumerate(store.names):
-        try:
-            store.images[row]
-        except DataError as error:
-            bad.append((name, error))
-        if on_progress is not None:
-            on_progress(row + 1, len(store))
-    if len(bad) == 1:
-        raise bad[0][1]
-    if bad:
-        more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
-        listed = ", ".join(repr(name) for name, _ in bad[:_SHOWN])
-        raise damaged(
-            store.path, f"{len(bad)} images of {PIXELS} are not what was written: {listed}{more}"
-        )
+    error = find_damage(store.path, store.images, store.names, on_progress)
+    if error is not None:
+        raise error
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,13 +239,13 @@ def write(
             if out.exists():
                 return _answer(out, plan)
             partial.mkdir(exist_ok=True)
-            _begin(partial, plan)
+            _begin(partial, Plan(plan, spec.side))
             if not (partial / FACTS).exists():
                 done, failed = decode(
                     rows,
                     spec,
                     pixels=partial / PIXELS,
-                    journal=partial / _JOURNAL,
+                    journal=partial / JOURNAL,
                     workers=workers,
                     on_progress=on_progress,
                 )
@@ -328,17 +308,17 @@ def _held(out: Path) -> Iterator[None]:
         ) from error
 
 
-def _begin(partial: Path, plan: str) -> None:
+def _begin(partial: Path, plan: Plan) -> None:
     """Claim a new folder for this plan, or make sure that an old one is of it."""
     found: str | None = None
     if (partial / FACTS).exists():
         found = read_facts(partial).plan
-    elif (partial / _PLAN).exists():
-        found = read_limited(partial / _PLAN).decode(errors="replace")
+    elif (partial / PLAN).exists():
+        found = read_plan(partial).digest
     elif not any(path.name for path in partial.iterdir() if not is_ours(path.name)):
-        write_text(partial / _PLAN, plan)
+        write_plan(partial, plan)
         return
-    if found != plan:
+    if found != plan.digest:
         raise DataError(
             "store-other-import",
             f"{partial} holds an unfinished import with other images, labels, splits or size, or "
@@ -389,7 +369,7 @@ def _write_tables(
     placed = [(rows[item.number], splits[item.number], item) for item in order]
     write_rows(
         partial / "index.csv",
-        (*_HEAD, *label_set.findings),
+        head_of("index.csv", label_set),
         (
             (
                 *(row.image, row.patient, split, row.view or ""),
@@ -400,7 +380,7 @@ def _write_tables(
     )
     write_rows(
         partial / "boxes.csv",
-        _BOX_HEAD,
+        HEADS["boxes.csv"],
         (
             (row.image, box.finding, box.x, box.y, box.width, box.height)
             for row, _, item in placed
@@ -409,7 +389,7 @@ def _write_tables(
     )
     write_rows(
         partial / "skipped.csv",
-        _SKIPPED_HEAD,
+        HEADS["skipped.csv"],
         ((_short(skip.image), skip.code, _short(skip.message)) for skip in skipped),
     )
 
@@ -440,7 +420,7 @@ def _mapped(row: Row, item: Decoded, side: int) -> Iterator[Box]:
 def _write_facts(
     partial: Path, count: int, spec: InputSpec, label_set: LabelSet, source: str, plan: str
 ) -> None:
-    tables = {name: sha256(partial / name) for name in TABLES}
+    tables = {name: sha256(partial / name) for name in HEADS}
     write_facts(partial, Facts(count, spec.side, label_set, source, plan, tables))
 
 
@@ -450,7 +430,7 @@ def _publish(partial: Path, out: Path) -> None:
     os.truncate(partial / PIXELS, facts.count * facts.side**2)
     sync(partial / PIXELS)
     for path in partial.iterdir():
-        if path.name in (_JOURNAL, _PLAN) or is_ours(path.name):
+        if path.name in (JOURNAL, PLAN) or is_ours(path.name):
             path.unlink()
     sync(partial)
     partial.rename(out)
@@ -468,19 +448,8 @@ def _answer(out: Path, plan: str) -> Summary:
             f"{out} is a store made of other images, labels, splits or size, or by another version "
             "of Thorax; choose another folder or delete it",
         )
-    skipped = parse_rows(_table(out, facts, "skipped.csv"), _SKIPPED_HEAD)
+    skipped = read_part(out, facts, "skipped.csv")
     return Summary(len(store), len(set(store.patients)), tuple(Skipped(*row) for row in skipped))
-
-
-def _table(path: Path, facts: Facts, name: str) -> bytes:
-    """Return the content of a table that is what was written."""
-    try:
-        content = read_limited(path / name, _LARGEST_TABLE)
-    except OSError as error:
-        raise damaged(path, f"{name} cannot be read: {error.strerror or error}") from error
-    if hashlib.sha256(content).hexdigest() != facts.tables[name]:
-        raise damaged(path, f"{name} is not what was written")
-    return content
 
 
 def _boxes(rows: Sequence[Sequence[str]]) -> dict[str, list[Box]]:

@@ -1,12 +1,15 @@
-"""store.json: what a store is, under a digest of its own, and what is said of a damaged one."""
+"""store.json: what a store is, under a digest of its own, and the tables that it knows."""
 
+import csv
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from thorax.documents import document_digest, parse_json, read_limited
+from thorax.data.table import parse_rows
+from thorax.documents import checked_line, document_digest, parse_json, read_limited, read_line
 from thorax.errors import DataError
 from thorax.files import write_text
 from thorax.labels import LabelSet
@@ -14,8 +17,16 @@ from thorax.labels import LabelSet
 FORMAT: Final = 2
 FACTS: Final = "store.json"
 PIXELS: Final = "images.u8"
-TABLES: Final = ("index.csv", "boxes.csv", "skipped.csv")
+JOURNAL: Final = "progress.jsonl"
+PLAN: Final = "plan"
+HEADS: Final[Mapping[str, tuple[str, ...]]] = {
+    "index.csv": ("image", "patient", "split", "view", "sha256", "pixels_sha256"),
+    "boxes.csv": ("image", "finding", "x", "y", "width", "height"),
+    "skipped.csv": ("image", "code", "message"),
+}
+"""Columns of the tables; those of the findings follow in index.csv."""
 _LARGEST_FACTS: Final = 1 << 24
+_LARGEST_TABLE: Final = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +48,41 @@ class Facts:
     source: str
     plan: str
     tables: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an unfinished import is to become, as the file `plan` of its folder says.
+
+    Attributes:
+        digest: of everything that the store depends on, but for the content of the files.
+        side: of the images, pixels.
+    """
+
+    digest: str
+    side: int
+
+
+def read_plan(partial: Path) -> Plan:
+    """Read the plan of an unfinished import.
+
+    Raises:
+        DataError: `store-damaged`.
+    """
+    try:
+        document = read_line(read_limited(partial / PLAN))
+        return Plan(str(document["digest"]), int(document["side"]))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise damaged(partial, f"{PLAN} cannot be read: {error}") from error
+
+
+def write_plan(partial: Path, plan: Plan) -> None:
+    """Write the plan of an import that begins.
+
+    Raises:
+        OSError: when the disk refuses.
+    """
+    write_text(partial / PLAN, checked_line(asdict(plan)))
 
 
 def partial_of(path: Path) -> Path:
@@ -93,7 +139,7 @@ def _facts(document: Mapping[str, Any]) -> Facts:
         label_set=LabelSet(str(labels["name"]), tuple(map(str, labels["findings"]))),
         source=str(document["source"]),
         plan=str(document["import"]),
-        tables={name: str(tables[name]) for name in TABLES},
+        tables={name: str(tables[name]) for name in HEADS},
     )
 
 
@@ -114,3 +160,29 @@ def write_facts(folder: Path, facts: Facts) -> None:
     }
     document["sha256"] = document_digest(document)
     write_text(folder / FACTS, json.dumps(document, indent=2) + "\n")
+
+
+def head_of(name: str, label_set: LabelSet) -> tuple[str, ...]:
+    """Return the columns of a table, one of `HEADS`."""
+    return (*HEADS[name], *(label_set.findings if name == "index.csv" else ()))
+
+
+def read_part(path: Path, facts: Facts, name: str) -> list[list[str]]:
+    """Return the rows of a table, one of `HEADS`, that is what was written.
+
+    Raises:
+        DataError: `store-damaged`.
+    """
+    try:
+        content = read_limited(path / name, _LARGEST_TABLE)
+    except OSError as error:
+        raise damaged(path, f"{name} cannot be read: {error.strerror or error}") from error
+    if hashlib.sha256(content).hexdigest() != facts.tables[name]:
+        raise damaged(path, f"{name} is not what was written")
+    try:
+        rows = parse_rows(content, head_of(name, facts.label_set))
+    except (ValueError, csv.Error) as error:
+        raise damaged(path, f"{name}: {error}") from error
+    if name == "index.csv" and len(rows) != facts.count:
+        raise damaged(path, f"{name} has {len(rows)} rows, {FACTS} says {facts.count}")
+    return rows

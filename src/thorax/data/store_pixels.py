@@ -9,20 +9,23 @@ import hashlib
 import os
 import stat
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from thorax.data.store_facts import PIXELS, damaged
+from thorax.data.rows import Images
+from thorax.data.store_facts import HEADS, PIXELS, Facts, damaged
 from thorax.errors import DataError
+
+_SHOWN: Final = 5
 
 
 @contextmanager
-def opened_pixels(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
+def opened_regular(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
     """Yield the descriptor of a regular file; a pipe is refused and not waited for.
 
     Raises:
@@ -56,7 +59,13 @@ class StoredPixels:
     """The images of one store, uint8 [N,S,S], read-only; may be read from several threads."""
 
     def __init__(
-        self, folder: Path, names: Sequence[str], side: int, digests: npt.NDArray[np.uint8]
+        self,
+        folder: Path,
+        names: Sequence[str],
+        side: int,
+        digests: npt.NDArray[np.uint8],
+        *,
+        exact: bool = True,
     ) -> None:
         """Open images.u8 and compare its size; nothing of it is read.
 
@@ -65,6 +74,7 @@ class StoredPixels:
             names: of the images, for messages, N.
             side: S, pixels.
             digests: uint8 [N,32], the SHA-256 of each image.
+            exact: False where the file may go on after them, as that of an import may.
 
         Raises:
             DataError: `store-damaged`.
@@ -72,13 +82,13 @@ class StoredPixels:
         self.shape = (len(names), side, side)
         self._folder, self._names, self._digests = folder, names, digests
         try:
-            with opened_pixels(folder / PIXELS) as descriptor:
+            with opened_regular(folder / PIXELS) as descriptor:
                 size = os.fstat(descriptor).st_size
                 self._descriptor = os.dup(descriptor)
         except OSError as error:
             raise damaged(folder, f"{PIXELS} cannot be read: {error.strerror or error}") from error
         weakref.finalize(self, os.close, self._descriptor)
-        if size != self.nbytes:
+        if size < self.nbytes or (exact and size > self.nbytes):
             raise damaged(folder, f"{PIXELS} does not hold {len(names)} images of {side} x {side}")
 
     @property
@@ -126,3 +136,51 @@ class StoredPixels:
 
     def _bad(self, row: int, what: str) -> DataError:
         return damaged(self._folder, f"image {self._names[row]!r}, {row} of {PIXELS}, {what}")
+
+
+def open_pixels(
+    path: Path, facts: Facts, index: Sequence[Sequence[str]], *, exact: bool = True
+) -> StoredPixels:
+    """Open the images of a store by the rows of its index.csv; see `StoredPixels`.
+
+    Raises:
+        DataError: `store-damaged`.
+    """
+    column = HEADS["index.csv"].index("pixels_sha256")
+    try:
+        digests = np.frombuffer(bytes.fromhex("".join(row[column] for row in index)), np.uint8)
+        digests = digests.reshape(len(index), hashlib.sha256().digest_size)
+    except ValueError as error:
+        raise damaged(path, f"index.csv: {error}") from error
+    return StoredPixels(path, [row[0] for row in index], facts.side, digests, exact=exact)
+
+
+def find_damage(
+    path: Path,
+    images: Images,
+    names: Sequence[str],
+    on_progress: Callable[[int, int], None] | None = None,
+) -> DataError | None:
+    """Read all images and return the error that names those that are not what was written.
+
+    Args:
+        path: of the store, for the message.
+        images: of one store, or of several.
+        names: of the images.
+        on_progress: called with (images read, images in all).
+    """
+    bad = []
+    for row, name in enumerate(names):
+        try:
+            images[row]
+        except DataError as error:
+            bad.append((name, error))
+        if on_progress is not None:
+            on_progress(row + 1, len(names))
+    if len(bad) < 2:
+        return bad[0][1] if bad else None
+    more = f" and {len(bad) - _SHOWN:,} more" if len(bad) > _SHOWN else ""
+    listed = ", ".join(repr(name) for name, _ in bad[:_SHOWN])
+    return damaged(
+        path, f"{len(bad):,} images of {PIXELS} are not what was written: {listed}{more}"
+    )

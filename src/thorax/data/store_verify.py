@@ -1,0 +1,138 @@
+"""Whether a store, or an import that was interrupted, is still what was written, piece by piece."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from thorax.data.ingest import Decoded, holds, read_journal
+from thorax.data.store_facts import (
+    FACTS,
+    HEADS,
+    JOURNAL,
+    PIXELS,
+    PLAN,
+    Facts,
+    partial_of,
+    read_facts,
+    read_part,
+    read_plan,
+)
+from thorax.data.store_pixels import find_damage, open_pixels, opened_regular
+from thorax.errors import DataError
+
+_REPEAT: Final = "repeat the same import, which decodes anew what is damaged"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A file of a store or import.
+
+    Attributes:
+        name: within the folder.
+        size_bytes: its size, 0 of one that is missing.
+        damage: what is wrong with it and what to do, None when it is as written.
+    """
+
+    name: str
+    size_bytes: int
+    damage: str | None
+
+
+def is_import(path: Path) -> bool:
+    """Return whether a folder is that of an import that was interrupted."""
+    return path.name.endswith(partial_of(Path("x")).name[1:]) and any(
+        (path / name).is_file() for name in (PLAN, JOURNAL, FACTS)
+    )
+
+
+def verify(
+    path: Path, on_progress: Progress | None = None, *, exact: bool = True
+) -> Iterator[Piece]:
+    """Yield every file of a finished store, with what is wrong with it; all pixels are read.
+
+    Args:
+        path: the folder.
+        on_progress: called with (images read, images in all).
+        exact: False where images.u8 may be longer, before an import has cut it.
+    """
+    try:
+        facts = read_facts(path)
+    except DataError as error:
+        yield _piece(path, FACTS, error.message)
+        for name in (*HEADS, PIXELS):
+            yield _piece(path, name, f"{FACTS}, which knows it, is damaged")
+        return
+    yield _piece(path, FACTS, None)
+    index: list[list[str]] | None = None
+    for name in HEADS:
+        try:
+            rows = read_part(path, facts, name)
+        except DataError as error:
+            yield _piece(path, name, error.message)
+        else:
+            index = rows if name == "index.csv" else index
+            yield _piece(path, name, None)
+    if index is None:
+        yield _piece(path, PIXELS, "index.csv, which knows its images, is damaged")
+        return
+    names = [row[0] for row in index]
+    try:
+        images = open_pixels(path, facts, index, exact=exact)
+        damage = find_damage(path, images, names, on_progress)
+    except DataError as error:
+        damage = error
+    yield _piece(path, PIXELS, None if damage is None else damage.message)
+
+
+def verify_import(path: Path, on_progress: Progress | None = None) -> Iterator[Piece]:
+    """Yield every file of an interrupted import, with what is wrong with it.
+
+    A last line of the journal that a kill cut off is not; neither are images without a line.
+    """
+    if (path / FACTS).is_file():
+        yield from verify(path, on_progress, exact=False)
+        return
+    try:
+        side = read_plan(path).side
+    except DataError as error:
+        for name in (PLAN, JOURNAL, PIXELS):
+            yield _piece(path, name, error.message)
+        return
+    yield _piece(path, PLAN, None)
+    if not (path / JOURNAL).exists():
+        return
+    try:
+        told = read_journal(path / JOURNAL)
+    except OSError as error:
+        yield _piece(path, JOURNAL, f"it cannot be read: {error.strerror}; {_REPEAT}")
+        return
+    bad = told.bad - told.torn
+    damage = f"{bad:,} lines are not what was written; {_REPEAT}" if bad > 0 else None
+    yield _piece(path, JOURNAL, damage)
+    yield _piece(path, PIXELS, _import_damage(path, side, told.done, on_progress))
+
+
+def _import_damage(
+    path: Path, side: int, done: dict[int, Decoded], on_progress: Progress | None
+) -> str | None:
+    bad = []
+    try:
+        with opened_regular(path / PIXELS) as pixels:
+            for number, item in enumerate(done.values()):
+                if not holds(pixels, item, side):
+                    bad.append(item.number)
+                if on_progress is not None:
+                    on_progress(number + 1, len(done))
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}; {_REPEAT}"
+    if not bad:
+        return None
+    return f"{len(bad):,} of {len(done):,} images are not what was written; {_REPEAT}"
+
+
+def _piece(folder: Path, name: str, damage: str | None) -> Piece:
+    place = folder / name
+    return Piece(name, place.stat().st_size if place.is_file() else 0, damage)
