@@ -1,10 +1,16 @@
 """Files are there whole or not at all."""
 
+import errno
 import hashlib
 import os
+import shutil
 import signal
+import socket
+import stat
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -75,3 +81,318 @@ def test_the_digest_is_that_of_the_content(tmp_path: Path, size: int) -> None:
     content = bytes(range(256)) * (size // 256) + bytes(size % 256)
     (tmp_path / "a").write_bytes(content)
     assert files.sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def test_mode_and_owner_stay(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    path.chmod(0o600)
+    os.chown(path, 1234, 4321)
+    files.write_bytes(path, b"new")
+    found = path.stat()
+    assert (found.st_mode & 0o7777, found.st_uid, found.st_gid) == (0o600, 1234, 4321)
+    assert path.read_bytes() == b"new"
+
+
+def test_a_new_file_obeys_the_mask(tmp_path: Path) -> None:
+    mask = os.umask(0o027)
+    try:
+        files.write_bytes(tmp_path / "a", b"x")
+    finally:
+        os.umask(mask)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_is_followed_and_stays(tmp_path: Path, there: bool) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "near").mkdir()
+    target, link = tmp_path / "far" / "a", tmp_path / "near" / "b"
+    if there:
+        target.write_bytes(b"old")
+    link.symlink_to(Path("..") / "far" / "a")
+    (tmp_path / "c").symlink_to(link)
+    files.write_bytes(tmp_path / "c", b"new")
+    assert target.read_bytes() == b"new"
+    assert not target.is_symlink()
+    assert link.is_symlink()
+    assert names(tmp_path / "far") == ["a"]
+    assert names(tmp_path / "near") == ["b"]
+
+
+def test_links_that_lead_nowhere_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(OSError, match="links"):
+        files.write_bytes(tmp_path / "a", b"x")
+    assert names(tmp_path) == ["a", "b"]
+
+
+def test_a_strangers_link_in_a_shared_folder_is_not_followed(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"old")
+    (shared / "out").symlink_to(victim)
+    os.chown(shared / "out", 1234, 1234, follow_symlinks=False)
+    with pytest.raises(PermissionError, match="another user's link"):
+        files.write_bytes(shared / "out", b"new")
+    assert victim.read_bytes() == b"old"
+
+
+def test_a_planted_name_is_not_written_through(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"old")
+    for name in (f".a.{os.getpid()}.partial", ".a.partial"):
+        (tmp_path / name).symlink_to(victim)
+    files.write_bytes(tmp_path / "a", b"new")
+    assert victim.read_bytes() == b"old"
+    assert (tmp_path / "a").read_bytes() == b"new"
+
+
+def test_devices_take_what_is_written_and_stay_devices(tmp_path: Path) -> None:
+    files.write_bytes(Path("/dev/null"), b"x")
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+    with pytest.raises(OSError, match="No space"):
+        files.write_bytes(Path("/dev/full"), b"x" * (1 << 20))
+    os.mknod(tmp_path / "null", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    files.write_text(tmp_path / "null", "x")
+    (tmp_path / "link").symlink_to(tmp_path / "null")
+    files.write_text(tmp_path / "link", "x")
+    assert stat.S_ISCHR((tmp_path / "null").stat().st_mode)
+    assert names(tmp_path) == ["link", "null"]
+
+
+def make_block(path: Path) -> None:
+    os.mknod(path, stat.S_IFBLK | 0o600, os.makedev(7, 200))
+
+
+def make_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(path))
+
+
+@pytest.mark.parametrize(
+    ("make", "word"),
+    [
+        (Path.mkdir, "folder"),
+        (os.mkfifo, "no program reads"),
+        (make_socket, "socket"),
+        (make_block, "block device"),
+    ],
+)
+def test_what_cannot_hold_an_output_is_refused_and_left_alone(
+    tmp_path: Path, make: Callable[[Path], None], word: str
+) -> None:
+    path = tmp_path / "out"
+    make(path)
+    kind = stat.S_IFMT(path.stat().st_mode)
+    for refuse in (files.require_place, lambda one: files.write_bytes(one, b"x")):
+        with pytest.raises(OSError, match=word):
+            refuse(path)
+    assert stat.S_IFMT(path.stat().st_mode) == kind
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_pipe_gets_what_is_written(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE) as reader:
+        # Until the reader has opened it, nobody reads.
+        while True:
+            try:
+                files.write_bytes(tmp_path / "pipe", b"x" * 100_000)
+                break
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+        assert reader.communicate()[0] == b"x" * 100_000
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_standard_output_is_a_stream_whatever_it_is(tmp_path: Path, name: str) -> None:
+    script = (
+        "import sys; from pathlib import Path; from thorax import files\n"
+        "print('before', flush=True)\n"
+        "files.write_text(Path(sys.argv[1]), 'content\\n')\n"
+        "print('after', flush=True)\n"
+    )
+    command = [sys.executable, "-c", script, name]
+    piped = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    with (tmp_path / "log").open("wb") as log:
+        subprocess.run(command, stdout=log, check=True)
+    assert piped.stdout == (tmp_path / "log").read_bytes() == b"before\ncontent\nafter\n"
+    assert names(tmp_path) == ["log"]
+
+
+def test_what_may_not_be_written_is_not_replaced(tmp_path: Path) -> None:
+    script = (
+        "import os, sys; from pathlib import Path; from thorax import files\n"
+        "os.setgid(1234); os.setuid(1234)\n"
+        "try: files.write_bytes(Path(sys.argv[1]), b'new')\n"
+        "except OSError as error: print(error.strerror)\n"
+    )
+    folder = Path(tempfile.mkdtemp())
+    try:
+        folder.chmod(0o777)
+        for name, mode, owner in (("locked", 0o444, 1234), ("theirs", 0o666, 0)):
+            (folder / name).write_bytes(b"old")
+            (folder / name).chmod(mode)
+            os.chown(folder / name, owner, owner)
+            command = [sys.executable, "-c", script, str(folder / name)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            assert ("may not" in done.stdout) or ("another user" in done.stdout)
+            assert (folder / name).read_bytes() == b"old"
+        assert names(folder) == ["locked", "theirs"]
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_text_ends_lines_as_it_is_told(tmp_path: Path) -> None:
+    with files.new_text(tmp_path / "a", errors="backslashreplace") as file:
+        file.write("grün\r\n\udcff\n")
+    assert (tmp_path / "a").read_bytes() == b"gr\xc3\xbcn\r\n\\udcff\n"
+
+
+def fill(out: Path, content: str) -> None:
+    with files.new_folder(out) as folder:
+        (folder / "a").write_text(content)
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_a_folder_is_replaced_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool
+) -> None:
+    if not exchange:
+        monkeypatch.setattr(files, "_exchange", lambda first, second: False)
+    out = tmp_path / "out"
+    fill(out, "first")
+    (out / "b").write_text("old")
+    fill(out, "second")
+    assert names(tmp_path) == ["out"]
+    assert names(out) == ["a"]
+    assert (out / "a").read_text() == "second"
+
+    def fail() -> None:
+        with files.new_folder(out) as folder:
+            (folder / "a").write_text("third")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        fail()
+    assert (out / "a").read_text() == "second"
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_a_kill_between_any_two_calls_leaves_the_old_or_the_new_folder(
+    tmp_path: Path, exchange: bool
+) -> None:
+    script = (
+        "import os, signal, sys; from pathlib import Path; from thorax import files\n"
+        "left = int(sys.argv[2])\n"
+        "def counted(function):\n"
+        "    def call(*arguments, **named):\n"
+        "        global left\n"
+        "        left -= 1\n"
+        "        if left < 0: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        return function(*arguments, **named)\n"
+        "    return call\n"
+        "if sys.argv[3] == 'False': files._exchange = lambda first, second: False\n"
+        "for name in ('rename', 'replace', 'rmdir', 'mkdir', 'unlink', 'fsync', 'open'):\n"
+        "    setattr(os, name, counted(getattr(os, name)))\n"
+        "with files.new_folder(Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'a').write_text('new'); (folder / 'b').write_text('new')\n"
+    )
+    seen, calls = set(), 0
+    while True:
+        out = tmp_path / str(calls) / "out"
+        fill(out, "old")
+        command = [sys.executable, "-c", script, str(out), str(calls), str(exchange)]
+        done = subprocess.run(command, check=False)
+        files.recover(out)
+        assert names(out.parent) == ["out"], calls
+        content = (out / "a").read_text()
+        assert names(out) == (["a", "b"] if content == "new" else ["a"])
+        seen.add(content)
+        calls += 1
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL
+    assert seen == {"old", "new"}
+    assert calls > 8
+
+
+def test_a_live_writer_is_not_swept(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with files.new_folder(out) as first:
+        (first / "a").write_text("first")
+        fill(out, "second")
+        assert first.is_dir()
+    assert (out / "a").read_text() == "first"
+    with files.new_file(tmp_path / "x") as file:
+        files.write_bytes(tmp_path / "x", b"other")
+        file.write(b"mine")
+    assert (tmp_path / "x").read_bytes() == b"mine"
+
+
+def test_temporary_folders_of_killed_processes_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    script = (
+        "import os, signal; from thorax import files\n"
+        "with files.temporary_folder() as folder:\n"
+        "    (folder / 'a').write_text('x'); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=False)
+    assert len(names(tmp_path)) == 1
+    with files.temporary_folder() as first, files.temporary_folder() as second:
+        assert names(tmp_path) == sorted([first.name, second.name])
+    assert names(tmp_path) == []
+
+
+def test_the_second_writer_is_told_who_the_first_is(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from thorax import files\n"
+        "with files.locked(Path(sys.argv[1])):\n"
+        "    print('held', flush=True); sys.stdin.read()\n"
+    )
+    for path in (tmp_path, tmp_path / "file"):
+        with subprocess.Popen(
+            [sys.executable, "-c", script, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as first:
+            assert first.stdout is not None
+            first.stdout.readline()
+            with pytest.raises(files.LockedError) as caught, files.locked(path):
+                pass
+            assert f"process {first.pid} on {socket.gethostname()}" in caught.value.holder
+            first.kill()
+        with files.locked(path):
+            pass
+    assert names(tmp_path) == []
+
+
+def test_waiting_writers_follow_one_another(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from thorax import files\n"
+        "path = Path(sys.argv[1])\n"
+        "for _ in range(40):\n"
+        "    with files.locked(path, wait=True):\n"
+        "        path.write_text(str(int(path.read_text()) + 1))\n"
+    )
+    path = tmp_path / "count"
+    path.write_text("0")
+    command = [sys.executable, "-c", script, str(path)]
+    writers = [subprocess.Popen(command) for _ in range(4)]
+    assert [writer.wait() for writer in writers] == [0] * 4
+    assert path.read_text() == "160"
+    assert names(tmp_path) == ["count"]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
