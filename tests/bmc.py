@@ -1,8 +1,10 @@
 """Small BMCs that tests ask for power: Redfish over HTTP or HTTPS, and IPMI 1.5 over UDP."""
 
 import base64
+import contextlib
 import hashlib
 import json
+import re
 import shutil
 import socket
 import ssl
@@ -317,3 +319,142 @@ def _pong(ping: bytes) -> bytes:
 
 def _checksum(data: bytes) -> bytes:
     return bytes([-sum(data) & 0xFF])
+
+
+@dataclass
+class HostileBmc:
+    """A Redfish service that answers as it should until it is asked one thing, and then attacks.
+
+    Attributes:
+        attack: is given the connection once `method` and `path` were asked; what it sends is
+            counted, and it ends when the other side has gone or the service is left.
+        method: that is attacked; "" attacks whoever connects, before anything is read.
+        path: that is attacked.
+        sent: bytes that were sent in attacks.
+        attacks: how many.
+    """
+
+    attack: Callable[["Attack"], None]
+    method: str = "GET"
+    path: str = "/redfish/v1"
+    sent: int = 0
+    attacks: int = 0
+
+    def __enter__(self) -> Self:
+        tree = redfish_tree("environment", lambda: 212.5)
+        self._calm = RedfishBmc(tree, users={"reader": "secret"})
+        self.over = threading.Event()
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+        self._threads: list[threading.Thread] = []
+        self._accepting = threading.Thread(target=self._accept)
+        self._accepting.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        with socket.create_connection(self._socket.getsockname()):
+            self._accepting.join()
+        self._socket.close()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def _accept(self) -> None:
+        while True:
+            connection, _ = self._socket.accept()
+            if self.over.is_set():
+                connection.close()
+                return
+            connection.settimeout(0.05)
+            thread = threading.Thread(target=self._serve, args=(connection,))
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            if not self.method:
+                self._attack(connection)
+                return
+            while head := self._head(connection):
+                method, path, _ = head.split(b"\r\n")[0].decode("latin-1").split(" ", 2)
+                path = path.rstrip("/")
+                if (method, path) == (self.method, self.path):
+                    self._attack(connection)
+                    return
+                status, headers, body = self._calm_answer(method, path)
+                lines = [f"HTTP/1.1 {status} Fine", f"Content-Length: {len(body)}"]
+                lines += [f"{name}: {value}" for name, value in headers.items()]
+                connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+
+    def _attack(self, connection: socket.socket) -> None:
+        self.attacks += 1
+        with contextlib.suppress(OSError):
+            self.attack(Attack(self, connection))
+
+    def _calm_answer(self, method: str, path: str) -> tuple[int, dict[str, str], bytes]:
+        sessions = "/redfish/v1/SessionService/Sessions"
+        if method == "POST":
+            return 201, {"X-Auth-Token": "token-1", "Location": f"{sessions}/token-1"}, b"{}"
+        if method == "DELETE":
+            return 204, {}, b""
+        found = self._calm.tree()
+        return (200, {}, json.dumps(found[path]).encode()) if path in found else (404, {}, b"{}")
+
+    def _head(self, connection: socket.socket) -> bytes:
+        """Return a whole question; nothing when the other side has gone, or all is over."""
+        received = b""
+        while not self.over.is_set():
+            try:
+                piece = connection.recv(1 << 16)
+            except TimeoutError:
+                continue
+            except OSError:
+                return b""
+            received += piece
+            head, end, body = received.partition(b"\r\n\r\n")
+            length = re.search(rb"(?i)content-length: (\d+)", head)
+            if not piece:
+                return b""
+            if end and len(body) >= int(length[1] if length else 0):
+                return received
+        return b""
+
+
+@dataclass
+class Attack:
+    """One connection of a hostile BMC."""
+
+    bmc: HostileBmc
+    connection: socket.socket
+
+    def send(self, content: bytes) -> None:
+        """Send all of it, as long as somebody takes it."""
+        rest = memoryview(content)
+        while rest:
+            if self.bmc.over.is_set():
+                raise ConnectionAbortedError
+            try:
+                sent = self.connection.send(rest[: 1 << 16])
+            except TimeoutError:
+                continue
+            self.bmc.sent += sent
+            rest = rest[sent:]
+
+    def flood(self, piece: bytes, most_bytes: int = 1 << 30) -> None:
+        """Send a piece again and again, to a limit that no reader is to reach."""
+        block = piece * max(1, (1 << 16) // len(piece))
+        for _ in range(most_bytes // len(block)):
+            self.send(block)
+
+    def trickle(self, piece: bytes) -> None:
+        """Send a piece now and then, without end."""
+        while not self.bmc.over.wait(0.01):
+            self.send(piece)
+
+    def stall(self) -> None:
+        """Send nothing more."""
+        self.bmc.over.wait()
