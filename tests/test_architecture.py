@@ -22,7 +22,7 @@ SHOWN_BY = {
 
 COMMAND_TABLES = {
     "app", "data_app", "fpga_app", "import_app", "measure_app", "optimizer_app", "partition_app",
-    "plan_app", "power_app", "training_app",
+    "plan_app", "power_app", "training_app", "verify_app",
 }  # fmt: skip
 """What the commands of the command line are entered in."""
 

@@ -17,7 +17,17 @@ from typer import Argument, Option
 from typer.core import TyperCommand
 
 from thorax import __version__, console
-from thorax.cli_data import Device, Extensions, Json, Model, Out, Size, Workers, data_app
+from thorax.cli_data import (
+    Device,
+    Extensions,
+    Json,
+    Model,
+    Out,
+    Size,
+    Workers,
+    data_app,
+    verify_app,
+)
 from thorax.cli_fpga import fpga_app, partition_app
 from thorax.cli_measure import measure_app
 from thorax.cli_optimizer import optimizer_app
@@ -36,6 +46,7 @@ app = typer.Typer(
     "Every command takes --json (one JSON document on stdout) and --debug (traceback on error).\n\n"
     "Try first:  thorax demo",
 )
+app.add_typer(verify_app)
 app.add_typer(data_app, name="data")
 app.add_typer(training_app)
 app.add_typer(optimizer_app)

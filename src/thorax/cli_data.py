@@ -7,6 +7,7 @@ import typer
 from typer import Argument, Option
 
 from thorax import console
+from thorax.errors import printable
 
 if TYPE_CHECKING:
     from thorax.data.rows import Row, Skipped
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 data_app = typer.Typer(no_args_is_help=True, help="Import radiographs into a store, and check it.")
 import_app = typer.Typer(no_args_is_help=True, help="Decode a source of radiographs once.")
 data_app.add_typer(import_app, name="import")
+verify_app = typer.Typer()
 
 Json = Annotated[bool, Option("--json", help="Print one JSON document on stdout.")]
 Out = Annotated[Path, Option("--out", help="Where to write.")]
@@ -65,7 +67,7 @@ def _import(
     def show() -> None:
         print(f"{summary.images:,} images of {summary.patients:,} patients in {out}")
         for one in summary.skipped[:10]:
-            print(f"  left out {one.image}: {one.code}: {one.message}")
+            print(printable(f"  left out {one.image}: {one.code}: {one.message}"))
         if len(summary.skipped) > 10:
             print(f"  ... {len(summary.skipped) - 10:,} more in {out / 'skipped.csv'}")
         print(f"next: thorax data check {out}")
@@ -150,17 +152,25 @@ def import_phantom(
     """Import phantoms with their boxes."""
     from thorax.data import folder
 
-    rows = folder.rows(images, labels=images / "labels.csv", boxes=images / "boxes.csv")
-    _import(rows, [], "phantom", out, size=size, workers=workers, as_json=json)
+    skipped: list[Skipped] = []
+    rows = folder.rows(
+        images,
+        labels=images / "labels.csv",
+        boxes=images / "boxes.csv",
+        on_skip=skipped.append,
+    )
+    _import(rows, skipped, "phantom", out, size=size, workers=workers, as_json=json)
 
 
 @data_app.command("check", epilog="Example:  thorax data check nih.store")
 def data_check(store: StorePath, json: Json = False) -> None:
     """Look for patients in two splits and for duplicates; count labels. Exit status 3 on a leak."""
     from thorax.data.check import check
-    from thorax.data.store import open_store
+    from thorax.data.store import open_store, verify_images
 
     opened = open_store(store)
+    with console.steps("reading", len(opened)) as read:
+        verify_images(opened, on_progress=read)
     with console.steps("comparing", len(opened)) as tell:
         report = check(opened, on_progress=tell)
 
@@ -171,3 +181,27 @@ def data_check(store: StorePath, json: Json = False) -> None:
 
     console.emit(report.document(), as_json=json, show=show)
     report.require_clean()
+
+
+@verify_app.command("verify", epilog="Example:  thorax verify nih.store")
+def verify_command(
+    path: Annotated[
+        Path,
+        Argument(
+            help="A store, an interrupted import, an artifact, a checkpoint or run, or the state "
+            "of simulated cards."
+        ),
+    ],
+    json: Json = False,
+) -> None:
+    """Read everything of a path and compare it with its digests. Exit status 3 or 4 on damage."""
+    from thorax.verify import verify
+
+    with console.progress("reading", None) as ticker:
+        verification = verify(path, lambda done, total: ticker.advance(1))
+
+    def show() -> None:
+        console.show(verification.table())
+
+    console.emit(verification.document(), as_json=json, show=show)
+    verification.require_sound()

@@ -12,7 +12,6 @@ from thorax.data.store_facts import (
     JOURNAL,
     PIXELS,
     PLAN,
-    Facts,
     partial_of,
     read_facts,
     read_part,

@@ -1,0 +1,230 @@
+"""Is what lies on a disk still what was written: every file of a path read from end to end.
+
+Each kind of folder and document has its own digests; here they are told apart, read piece by piece
+and summed up. Nothing is changed, and nothing is taken for sound that could not be compared.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol
+
+from thorax import artifact
+from thorax.data import store_verify
+from thorax.data.store import is_store
+from thorax.data.store_facts import partial_of
+from thorax.documents import document_digest, parse_json, read_limited
+from thorax.errors import DataError, ModelError, ThoraxError, UsageError, printable
+from thorax.files import sha256
+from thorax.fpga import card as cards
+from thorax.measure.tables import Table
+from thorax.training import verify as runs
+
+Kind = Literal["store", "import", "artifact", "run", "fpga-state"]
+Progress = Callable[[int, int], None]
+
+_MODELS: Final = ("artifact", "run")
+"""Kinds whose damage is that of a model: status 4, and not 3."""
+
+
+class Found(Protocol):
+    """A file that was read, as the verifier of its kind tells of it."""
+
+    @property
+    def name(self) -> str:
+        """Within the folder."""
+
+    @property
+    def size_bytes(self) -> int:
+        """0 of one that is missing."""
+
+    @property
+    def damage(self) -> str | None:
+        """What is wrong with it and what to do; None when it is as written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A file that is as it was written, or what is wrong with it and what to do."""
+
+    name: str
+    size_bytes: int
+    damage: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was read of a path.
+
+    Attributes:
+        path: what was verified.
+        kind: what it is.
+        pieces: its files.
+    """
+
+    path: Path
+    kind: Kind
+    pieces: tuple[Found, ...]
+
+    @property
+    def damaged(self) -> tuple[Found, ...]:
+        """The pieces that are not what was written."""
+        return tuple(piece for piece in self.pieces if piece.damage is not None)
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document of `thorax verify`."""
+        return {
+            "command": "verify",
+            "path": str(self.path),
+            "kind": self.kind,
+            "pieces": [
+                {
+                    "name": piece.name,
+                    "bytes": piece.size_bytes,
+                    "status": "sound" if piece.damage is None else "damaged",
+                    "damage": None if piece.damage is None else printable(piece.damage),
+                }
+                for piece in self.pieces
+            ],
+            "damaged": [piece.name for piece in self.damaged],
+        }
+
+    def table(self) -> Table:
+        """Return what a person is shown."""
+        return Table(
+            f"{self.kind} {self.path}",
+            ("Piece", "MB", "Is it what was written?"),
+            tuple(
+                (
+                    printable(piece.name),
+                    f"{piece.size_bytes / 1e6:,.3f}",
+                    "yes" if piece.damage is None else printable(f"no: {piece.damage}"),
+                )
+                for piece in self.pieces
+            ),
+        )
+
+    def require_sound(self) -> None:
+        """Refuse a path of which a piece is damaged, naming the first.
+
+        Raises:
+            DataError: `verify-damaged`.
+            ModelError: `verify-damaged` for an artifact, a checkpoint or a run.
+        """
+        if not self.damaged:
+            return
+        first, count = self.damaged[0], len(self.damaged)
+        kind = ModelError if self.kind in _MODELS else DataError
+        raise kind(
+            "verify-damaged",
+            f"{self.path}: {count} of {len(self.pieces)} pieces are not what was written; "
+            f"{first.name}: {first.damage}",
+        )
+
+
+def verify(path: Path, on_progress: Progress | None = None) -> Verification:
+    """Read everything of a path and compare it with its digests.
+
+    Args:
+        path: a store or where an interrupted import was to make one, an artifact, a checkpoint or
+            the folder of a run, or the state file of simulated cards; a file within such a folder
+            stands for the folder.
+        on_progress: called with (images read, images in all) of a store or an import.
+
+    Raises:
+        UsageError: `verify-unknown` when it is nothing that can be verified.
+    """
+    for place in _places(path):
+        kind = _kind(place)
+        if kind is not None:
+            return Verification(place, kind, tuple(_VERIFIERS[kind](place, on_progress)))
+    what = "is nothing that Thorax wrote" if path.exists() else "is not there"
+    raise UsageError(
+        "verify-unknown",
+        f"{path} {what}; allowed are a store, an interrupted import, an artifact, a checkpoint, a "
+        "run and the state file of simulated cards",
+    )
+
+
+def _places(path: Path) -> Iterator[Path]:
+    """Yield where what is meant may lie: here, as an import that has not ended, or around it."""
+    yield path
+    if not path.exists() and path.name:
+        yield partial_of(path)
+    if path.is_file():
+        yield path.parent
+
+
+def _kind(path: Path) -> Kind | None:
+    if path.is_file():
+        return "fpga-state" if "cards" in _document(path) else None
+    if store_verify.is_import(path):
+        return "import"
+    if is_store(path):
+        return "store"
+    if (path / artifact.CARD).is_file():
+        return "artifact"
+    return "run" if runs.is_run(path) else None
+
+
+def _document(path: Path) -> Mapping[str, Any]:
+    try:
+        document = parse_json(read_limited(path))
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _artifact(path: Path, _: Progress | None) -> Iterator[Piece]:
+    """Yield the files of an artifact; what its card has to say of them cannot be had without it."""
+    card = _document(path / artifact.CARD)
+    remedy = "make the artifact again"
+    if document_digest(card, "card_sha256") != card.get("card_sha256"):
+        yield _piece(path, artifact.CARD, f"it is not what was written; {remedy}")
+        for name in (artifact.XML, artifact.BIN):
+            yield _piece(path, name, f"{artifact.CARD}, which knows it, is damaged")
+        return
+    bad = [
+        name
+        for name, digest in dict(card["files"]).items()
+        if not (path / name).is_file() or sha256(path / name) != digest
+    ]
+    # What is not of the bytes, such as a card of another version, is for the reader to say.
+    yield (
+        _piece(path, artifact.CARD, None)
+        if bad
+        else _checked(path, artifact.CARD, lambda: artifact.load(path))
+    )
+    for name in (artifact.XML, artifact.BIN):
+        damage = f"it is missing or not what was written; {remedy}"
+        yield _piece(path, name, damage if name in bad else None)
+
+
+def _cards(path: Path, _: Progress | None) -> Iterator[Piece]:
+    yield _checked(path.parent, path.name, lambda: cards.verify(path))
+
+
+def _runs(path: Path, _: Progress | None) -> Iterable[Found]:
+    return runs.verify(path)
+
+
+_VERIFIERS: Final[Mapping[Kind, Callable[[Path, Progress | None], Iterable[Found]]]] = {
+    "store": store_verify.verify,
+    "import": store_verify.verify_import,
+    "artifact": _artifact,
+    "run": _runs,
+    "fpga-state": _cards,
+}
+
+
+def _checked(folder: Path, name: str, check: Callable[[], object]) -> Piece:
+    try:
+        check()
+    except ThoraxError as error:
+        return _piece(folder, name, error.message)
+    return _piece(folder, name, None)
+
+
+def _piece(folder: Path, name: str, damage: str | None) -> Piece:
+    place = folder / name
+    return Piece(name, place.stat().st_size if place.is_file() else 0, damage)
