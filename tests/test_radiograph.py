@@ -1,6 +1,7 @@
 """Reading: what is told by content, what is refused before it is read, and what is never loaded."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,12 @@ def test_what_is_not_a_readable_file_is_refused_at_once(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     assert refusal(pipe) == "image-not-a-file"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+        assert refusal(tmp_path / "socket") == "image-not-a-file"
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(ImageError, match="is a folder, or a link to one; name it"):
+        read(tmp_path / "folder.png")
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
     assert refusal(loop) == "image-unreadable"

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Callable
 
@@ -260,6 +261,62 @@ def test_jpeg_kinds_and_bombs_are_refused_by_their_header() -> None:
     last = progressive.rindex(b"\xff\xda")
     bomb = progressive[:-2] + progressive[last:-2] * 200 + b"\xff\xd9"
     assert code_of(lambda: decode_jpeg(bomb, LIMIT)) == "image-too-large"
+
+
+@pytest.mark.parametrize("name", [b"tEXt", b"IDAT", b"zzZz"])
+def test_a_png_of_a_million_chunks_is_refused_in_little_memory(name: bytes) -> None:
+    header = struct.pack(">IIBBBBB", 9, 9, 8, 0, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(name, b"") * 1_000_000
+    tracemalloc.start()
+    try:
+        assert code_of(lambda: decode_png(bomb, LIMIT)) == "image-too-large"
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(bomb)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_png_of_many_small_chunks_is_read() -> None:
+    image = picture(200, 300)
+    packed = zlib.compress(b"".join(b"\0" + row.tobytes() for row in image), 0)
+    header = struct.pack(">IIBBBBB", 300, 200, 8, 0, 0, 0, 0)
+    data = b"".join(chunk(b"IDAT", packed[at : at + 2]) for at in range(0, len(packed), 2))
+    whole = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + data + chunk(b"IEND", b"")
+    assert np.array_equal(decode_png(whole, LIMIT).grey, image)
+
+
+def after_the_scan_header(image: npt.NDArray[np.uint8]) -> tuple[bytes, bytes]:
+    """Return a JPEG up to its pixels, and its pixels."""
+    data = saved(Image.fromarray(image), "JPEG")
+    scan = data.index(b"\xff\xda")
+    begin = scan + 2 + int.from_bytes(data[scan + 2 : scan + 4], "big")
+    return data[:begin], data[begin:-2]
+
+
+def test_jpegs_that_are_long_for_nothing_are_refused_by_a_look_at_each_byte() -> None:
+    head, _ = after_the_scan_header(picture())
+    many = b"\xff\xd8" + b"\xff\xe0\x00\x02" * 1_000_000
+    assert code_of(lambda: decode_jpeg(many, LIMIT)) == "image-too-large"
+    for fill in (b"\xff" * 2_000_000, b"\xff" * 2_000_000 + b"\0"):
+        for begin in (b"\xff\xd8\xff\xe0\x00\x02", head):
+            assert code_of(lambda b=begin + fill: decode_jpeg(b, LIMIT)) in {  # type: ignore[misc]
+                "image-truncated",
+                "image-corrupt",
+                "image-too-large",
+            }
+    for scan in (b"\xff\0" * 2_000_000, b"\xff\xd0" * 2_000_000, bytes(4_000_000)):
+        assert code_of(lambda s=head + scan + b"\xff\xd9": decode_jpeg(s, LIMIT)) == (  # type: ignore[misc]
+            "image-too-large"
+        )
+
+
+def test_a_jpeg_of_noise_with_restarts_and_fill_bytes_is_read() -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (300, 200, 3), np.uint8)
+    data = saved(
+        Image.fromarray(noise), "JPEG", quality=100, subsampling=0, restart_marker_blocks=1
+    )
+    assert decode_jpeg(data, LIMIT).grey.shape == (300, 200)
+    filled = data.replace(b"\xff\xdb", b"\xff\xff\xff\xdb")
+    assert np.array_equal(decode_jpeg(filled, LIMIT).grey, decode_jpeg(data, LIMIT).grey)
 
 
 def test_mutated_pictures_are_read_or_refused(capfd: pytest.CaptureFixture[str]) -> None:

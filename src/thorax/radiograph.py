@@ -178,8 +178,9 @@ def _check_length(length: int, limits: Limits) -> None:
 
 
 def _content(path: Path | str, limits: Limits) -> bytes:
-    """Read a regular file once; what is not one is never waited for."""
+    """Read a regular file once; what is not one is never opened, nor waited for."""
     try:
+        _require_file(path, Path(path).stat().st_mode)
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise refuse("image-missing", f"no file {_quoted(path)}") from error
@@ -189,8 +190,7 @@ def _content(path: Path | str, limits: Limits) -> bytes:
         ) from error
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise refuse("image-not-a-file", f"{_quoted(path)} is not a regular file")
+        _require_file(path, status.st_mode)
         _check_length(status.st_size, limits)
         with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
             data = file.read(status.st_size) or b""
@@ -204,6 +204,20 @@ def _content(path: Path | str, limits: Limits) -> bytes:
         os.close(descriptor)
     _check_length(len(data), limits)
     return data
+
+
+def _require_file(path: Path | str, mode: int) -> None:
+    """Refuse what is no regular file, and say of a folder why what is in it was not read."""
+    if stat.S_ISREG(mode):
+        return
+    if not stat.S_ISDIR(mode):
+        raise refuse("image-not-a-file", f"{_quoted(path)} is not a regular file")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise refuse("image-unreadable", f"the folder {_quoted(path)} must not be read")
+    raise refuse(
+        "image-not-a-file",
+        f"{_quoted(path)} is a folder, or a link to one; name it as an input of its own",
+    )
 
 
 def _quoted(path: Path | str) -> str:
@@ -237,7 +251,7 @@ def _decode_dicom(data: bytes, name: str, limits: Limits) -> Radiograph:
     )
     try:
         return _assembled(answer.head, answer.body, name, limits)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise refuse("dicom-decoder-crashed", "the decoding process answers nonsense") from error
 
 

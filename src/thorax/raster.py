@@ -27,10 +27,20 @@ _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS: Final = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _PICTURE: Final = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
 _LARGEST_ANCILLARY: Final = 65536
+_MOST_CHUNKS: Final = 1 << 16
+"""Of a PNG: encoders cut 36 million pixels of 16 bits into 9,000 chunks of 8 KiB."""
+_MOST_SEGMENTS: Final = 1 << 12
+"""Of a JPEG: a colour profile has 255, a hundred scans have 300."""
 _CHUNK_BYTES: Final = 1 << 20
 _MOST_SCANS: Final = 100
+_MOST_SCAN_BYTES: Final = 32
+"""Of a scan for each pixel: three components of 64 coefficients of 27 bits (T.81 F.1.2), and a zero
+after each byte of ones, are 21."""
 _SCANNED_PIXELS: Final = 400_000_000
-_MARKER: Final = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
+# Possessive, so that each byte is looked at once, however many fill bytes stand in a row.
+_MARKER: Final = re.compile(rb"\xff++([^\x00\xd0-\xd7\xff])")
+_SCAN: Final = re.compile(rb"[^\xff]*+(?:\xff++[\x00\xd0-\xd7][^\xff]*+)*+")
+"""Entropy-coded data: no marker but those that restart it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +130,8 @@ def _walk_png(data: bytes, limit: int) -> _Png:
         end = position + 12 + length
         if end > len(data):
             raise refuse("image-truncated", f"the PNG ends inside a chunk of {length} bytes")
+        if len(chunks) == _MOST_CHUNKS:
+            raise refuse("image-too-large", f"the PNG is cut into more than {_MOST_CHUNKS} chunks")
         chunks.append((name, position, end))
         position = end
     if not any(name == b"IDAT" for name, _, _ in chunks):
@@ -136,25 +148,37 @@ def _check_pixels(png: _Png, data: bytes) -> None:
     passes = list(png.passes())
     total = sum(rows * width for rows, width in passes)
     done = 0
+    view = memoryview(data)
     for name, start, end in png.chunks:
         if name not in _PICTURE:
             continue
-        if zlib.crc32(data[start + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+        if zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
             raise refuse("image-corrupt", "a check sum in the PNG is wrong")
-        rest = data[start + 8 : end - 4] if name == b"IDAT" else b""
-        while rest and done <= total:
-            try:
-                piece = inflate.decompress(rest, _CHUNK_BYTES)
-            except zlib.error as error:
-                raise refuse("image-corrupt", "the PNG's pixels do not inflate") from error
+        if name != b"IDAT":
+            continue
+        for piece in _inflated(inflate, view[start + 8 : end - 4]):
             if not png.interlaced and _bad_filter(piece, done, passes[0][1]):
                 raise refuse("image-corrupt", "the PNG uses an undefined row filter")
             done += len(piece)
-            rest = inflate.unconsumed_tail
+            if done > total:
+                break
     if done < total:
         raise refuse("image-truncated", f"the PNG holds {done} of {total} bytes of pixels")
     if done > total or not inflate.eof:
         raise refuse("image-corrupt", f"the PNG holds other than its {total} bytes of pixels")
+
+
+def _inflated(inflate: "zlib._Decompress", packed: memoryview) -> Iterator[bytes]:
+    """Yield what a chunk holds, a piece at a time; what is left of it is copied piece by piece."""
+    for start in range(0, len(packed), _CHUNK_BYTES):
+        rest: bytes | memoryview = packed[start : start + _CHUNK_BYTES]
+        while rest and not inflate.eof:
+            try:
+                piece = inflate.decompress(rest, _CHUNK_BYTES)
+            except zlib.error as error:
+                raise refuse("image-corrupt", "the PNG's pixels do not inflate") from error
+            yield piece
+            rest = inflate.unconsumed_tail
 
 
 def _bad_filter(piece: bytes, offset: int, row_bytes: int) -> bool:
@@ -242,16 +266,11 @@ def _walk_jpeg(data: bytes, limit: int) -> _Jpeg:
     height = width = scans = 0
     orientation = 1
     position = 2
-    while True:
-        found = _MARKER.search(data, position)
-        if found is None:
-            raise refuse("image-truncated", "the JPEG ends before its end-of-image marker")
-        if scans == 0 and found.start() != position:
-            raise refuse("image-corrupt", "the JPEG has bytes between its segments")
-        marker = found.group(1)[0]
+    for _ in range(_MOST_SEGMENTS):
+        most = _MOST_SCAN_BYTES * (height + 16) * (width + 16) if scans else 0
+        marker, position = _next_marker(data, position, most)
         if marker == 0xD9:
             break
-        position = found.end()
         if position + 2 > len(data):
             raise refuse("image-truncated", "the JPEG ends inside a segment")
         length = int.from_bytes(data[position : position + 2], "big")
@@ -268,11 +287,34 @@ def _walk_jpeg(data: bytes, limit: int) -> _Jpeg:
             scans += 1
         elif marker == 0xE1 and body.startswith(b"Exif\0\0"):
             orientation = _orientation(body[6:])
+    else:
+        raise refuse("image-too-large", f"the JPEG has more than {_MOST_SEGMENTS} segments")
     if not scans or not height:
         raise refuse("image-truncated", "the JPEG holds no pixels")
     if scans > _MOST_SCANS or scans * height * width > max(_SCANNED_PIXELS, height * width):
         raise refuse("image-too-large", f"the JPEG refines its pixels in {scans} scans")
     return _Jpeg(height, width, scans, orientation)
+
+
+def _next_marker(data: bytes, position: int, scan_bytes: int) -> tuple[int, int]:
+    """Return the next marker that has a segment or ends the image, and where its segment begins.
+
+    Args:
+        data: the file.
+        position: where the marker is, or the scan before it.
+        scan_bytes: longest scan; 0 where none is.
+    """
+    begin = position
+    if scan_bytes and (scan := _SCAN.match(data, begin, begin + scan_bytes + 2)):
+        position = scan.end()
+    if position - begin > scan_bytes:
+        raise refuse("image-too-large", f"the JPEG has more than {scan_bytes} bytes in a scan")
+    found = _MARKER.match(data, position)
+    if found is None:
+        if scan_bytes or not data[position : position + 2].strip(b"\xff"):
+            raise refuse("image-truncated", "the JPEG ends before its end-of-image marker")
+        raise refuse("image-corrupt", "the JPEG has bytes between its segments")
+    return found[1][0], found.end()
 
 
 def _frame_header(marker: int, body: bytes) -> tuple[int, int]:
