@@ -223,3 +223,17 @@ def test_published_predictions_give_the_published_table(realdata: Path) -> None:
         published = {row["label"]: float(row["auc"]) for row in csv.DictReader(text)}
     assert result.images == 22_433
     assert _values(result) == pytest.approx(published, abs=1e-5)
+
+
+def test_names_that_were_made_harmless_for_spreadsheets_are_still_found(tmp_path: Path) -> None:
+    from thorax.cells import harmless
+
+    names = ["=1+1.png", "-b.png", "@c.png", "x/+d.png", "\u202ee.png"]
+    labels = "image,Mass\n" + "".join(f"{name},{k % 2}\n" for k, name in enumerate(names))
+    told = [*map(harmless, names[:3]), "/scans/+d.png", harmless(names[4])]
+    rows = "".join(f"{name},0.{k}\n" for k, name in enumerate(told))
+    result = _score(tmp_path, f"image,Mass\n{rows}", labels)
+    assert (result.images, result.unused) == (5, 0)
+    formula = _score(tmp_path, f"image,'=1+1\n{rows}", labels.replace("Mass", "=1+1"))
+    assert [row.finding for row in formula.labels] == ["=1+1"]
+    assert formula.ignored == ()

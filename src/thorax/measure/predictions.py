@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from thorax.cells import harmless
 from thorax.errors import DataError
 from thorax.labels import NEGATIVE, POSITIVE, UNKNOWN, LabelSet
 
@@ -117,7 +118,7 @@ class _Truth:
         self.path = path
         for line, cells in table.rows():
             name = _image_name(path, line, cells[image])
-            if self.images.setdefault(name, len(self.names)) != len(self.names):
+            if self.images.setdefault(harmless(name), len(self.names)) != len(self.names):
                 raise DataError("image-duplicate", f"{path} line {line} repeats image {name!r}")
             self.names.append(name)
             if self.patients is not None and patient is not None:
@@ -137,7 +138,7 @@ class _Truth:
 
     def row_of(self, image: str) -> int | None:
         """Return the row of an image by its full name, else by its unambiguous last part."""
-        row = self.images.get(image)
+        row = self.images.get(harmless(image))
         return self._by_last_part.get(_last_part(image)) if row is None else row
 
     def labels(self, row: int, columns: list[int]) -> npt.NDArray[np.int8]:
@@ -231,10 +232,12 @@ def _finding_columns(table: _Table, findings: LabelSet) -> tuple[dict[int, int],
     """Return the predictions column of each label column, in label order, and what is neither."""
     prefixed = [k for k, name in enumerate(table.header) if name.lower().startswith("prob_")]
     candidates = prefixed or [k for k, name in enumerate(table.plain) if name not in _ABOUT]
+    written = {harmless(name).strip(): name for name in findings.findings}
     columns: dict[int, int] = {}
     ignored = []
     for k in candidates:
         name = re.sub("(?i)^prob_", "", table.header[k])
+        name = written.get(name, name)
         try:
             label = findings.index(name)
         except DataError:
@@ -305,7 +308,7 @@ def _image_name(path: Path, line: int, cell: str) -> str:
 
 
 def _last_part(name: str) -> str:
-    return name.replace("\\", "/").rsplit("/", 1)[-1]
+    return harmless(harmless(name).replace("\\", "/").rsplit("/", 1)[-1])
 
 
 def _plain(name: str) -> str:
