@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, Literal, TypeVar, cast
 
@@ -28,10 +28,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from thorax.config import Settings
 from thorax.errors import DeviceError, PeerError, ThoraxError, UsageError
+from thorax.training.launch import Launched, read_launcher, require_interfaces
 
 T = TypeVar("T")
 
-_LAUNCHED: Final = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 _PATIENCE: Final = timedelta(minutes=10)
 """How long the first rank of a group waits for the last: hosts do not start at once."""
 _LOOK_S: Final = 0.02
@@ -177,40 +177,34 @@ def join(device: str, timeout_s: float = 600.0) -> Iterator[Ranks]:
         timeout_s: how long one exchange may take, seconds; a group may take longer to form.
 
     Raises:
-        UsageError: `launcher` when only a part of its variables is set.
+        UsageError: `launcher` when its variables are missing in part, or cannot be.
         DeviceError: `device-absent` when a rank has no GPU.
         PeerError: `rank-lost` when the others cannot be reached.
     """
     # A single process under torchrun still joins, so that its restarts are counted.
-    present = [name for name in _LAUNCHED if name in os.environ]
-    if not present:
+    launched = read_launcher()
+    if launched is None:
         yield Ranks()
         return
-    if len(present) < len(_LAUNCHED):
-        missing = ", ".join(name for name in _LAUNCHED if name not in present)
-        raise UsageError(
-            "launcher",
-            f"{present[0]} is set but {missing} is not; start ranks by torchrun, or unset it",
-        )
-    rank, world, local_rank, local_world = (int(os.environ[name]) for name in _LAUNCHED)
+    rank, world = launched.rank, launched.world
     backend = "nccl" if device == "cuda" else "gloo"
+    require_interfaces(backend)
     if backend == "nccl":
-        require_gpu(rank, local_rank)
-        torch.cuda.set_device(local_rank)
-    ranks = Ranks(rank, world, local_rank, local_world, backend)
+        require_gpu(rank, launched.local_rank)
+        torch.cuda.set_device(launched.local_rank)
+    ranks = Ranks(rank, world, launched.local_rank, launched.local_world, backend)
     with watched(ranks):
-        store = _meet(rank, world)
+        store = _meet(launched)
         dist.init_process_group(
             backend, store=store, rank=rank, world_size=world, timeout=_PATIENCE
         )
         # No public way sets one timeout for joining and another for exchanging.
         _set_pg_timeout(timedelta(seconds=timeout_s), cast(ProcessGroup, dist.group.WORLD))
     try:
-        restarts = max(ranks.gather(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))))
+        restarts = max(ranks.gather(launched.restarts))
         # Without a name for the job there is but one host, and its launcher is our parent.
-        job = os.environ.get("TORCHELASTIC_RUN_ID", "none")
-        launch = f"launcher {os.getppid()}" if job == "none" else job
-        yield Ranks(rank, world, local_rank, local_world, backend, restarts, launch)
+        launch = launched.job or f"launcher {os.getppid()}"
+        yield replace(ranks, restarts=restarts, launch=launch)
     finally:
         dist.destroy_process_group()
 
@@ -230,7 +224,7 @@ def require_gpu(rank: int, local_rank: int) -> None:
         )
 
 
-def _meet(rank: int, world: int) -> Store:
+def _meet(launched: Launched) -> Store:
     """Return the launcher's store under a name that no earlier start of the ranks has used.
 
     torchrun keeps one store while it starts ranks anew, so that it still holds the addresses of
@@ -238,9 +232,20 @@ def _meet(rank: int, world: int) -> Store:
     it a new name, until each has come back under it.
 
     Raises:
+        UsageError: `launcher` when the port is in use.
         RuntimeError: when a rank does not come in time.
     """
-    store, _, _ = next(rendezvous("env://", timeout=_PATIENCE))
+    rank, world = launched.rank, launched.world
+    try:
+        store, _, _ = next(rendezvous("env://", timeout=_PATIENCE))
+    except dist.DistNetworkError as error:
+        if "EADDRINUSE" not in str(error):
+            raise
+        raise UsageError(
+            "launcher",
+            f"MASTER_PORT is {launched.port}, and port {launched.port} is in use on this host; "
+            "give another, or end the program that listens there",
+        ) from error
     own = uuid.uuid4().hex
     if rank:
         store.set(f"thorax/hello/{rank}", own)
