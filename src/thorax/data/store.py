@@ -44,6 +44,7 @@ from thorax.data.store_facts import (
     write_plan,
 )
 from thorax.data.store_pixels import find_damage, open_pixels
+from thorax.data.store_verify import verify
 from thorax.data.table import write_rows
 from thorax.errors import DataError, UsageError
 from thorax.files import LockedError, is_ours, locked, sha256, sync
@@ -240,7 +241,7 @@ def write(
                 return _answer(out, plan)
             partial.mkdir(exist_ok=True)
             _begin(partial, Plan(plan, spec.side))
-            if not (partial / FACTS).exists():
+            if not _is_whole(partial):
                 done, failed = decode(
                     rows,
                     spec,
@@ -311,10 +312,10 @@ def _held(out: Path) -> Iterator[None]:
 def _begin(partial: Path, plan: Plan) -> None:
     """Claim a new folder for this plan, or make sure that an old one is of it."""
     found: str | None = None
-    if (partial / FACTS).exists():
-        found = read_facts(partial).plan
-    elif (partial / PLAN).exists():
+    if (partial / PLAN).exists():
         found = read_plan(partial).digest
+    elif (partial / FACTS).exists():
+        found = read_facts(partial).plan
     elif not any(path.name for path in partial.iterdir() if not is_ours(path.name)):
         write_plan(partial, plan)
         return
@@ -324,6 +325,13 @@ def _begin(partial: Path, plan: Plan) -> None:
             f"{partial} holds an unfinished import with other images, labels, splits or size, or "
             "of another version of Thorax; repeat that one, or delete the folder to begin anew",
         )
+
+
+def _is_whole(partial: Path) -> bool:
+    """Return whether an import only lacks its name, all that it wrote being read once more."""
+    return (partial / FACTS).exists() and all(
+        piece.damage is None for piece in verify(partial, exact=False)
+    )
 
 
 def _none_read(rows: Sequence[Row], failed: Sequence[Skipped]) -> str:

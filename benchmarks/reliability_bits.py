@@ -1,0 +1,314 @@
+"""One changed bit in a file that Thorax wrote: found, harmless, or used without a word?
+
+Of every kind of folder and document a copy is made, one bit of one file is turned over, and what
+is made of the copy is compared with what is made of the original. A kind is added to `KINDS`.
+"""
+
+import argparse
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+from unittest import mock
+
+import cv2
+import numpy as np
+import openvino as ov
+from openvino import opset13 as ops
+
+from benchmarks import result
+from thorax import artifact
+from thorax.data import store
+from thorax.data.rows import Box, Row
+from thorax.data.store_facts import partial_of
+from thorax.errors import ThoraxError
+from thorax.fpga import card as cards
+from thorax.fpga.bitstreams import bitstreams_for
+from thorax.labels import NIH14
+from thorax.preprocess import InputSpec
+
+_SIDE: Final = 16
+_LINES: Final = 12
+"""Images that an interrupted import has a line for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of folder that is damaged on purpose.
+
+    Attributes:
+        name: what it is, for people.
+        make: fills a folder that is not there yet; the same each time.
+        use: returns all that a command would take from a copy of the folder, comparable by ==.
+            What it finds to be damaged it refuses with a `ThoraxError`. May change the copy.
+    """
+
+    name: str
+    make: Callable[[Path], None]
+    use: Callable[[Path], object]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the changed bits of a kind.
+
+    Attributes:
+        kind: its name.
+        files: whose bits were changed.
+        found: refused with a code.
+        harmless: the result was that of the original.
+        silent: another result and no word: file, byte and bit.
+        crashed: an error of another kind than `ThoraxError`: file, byte, bit and the error.
+        codes: how often each code was told.
+    """
+
+    kind: str
+    files: tuple[str, ...]
+    found: int = 0
+    harmless: int = 0
+    silent: list[str] = field(default_factory=list)
+    crashed: list[str] = field(default_factory=list)
+    codes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def flips(self) -> int:
+        """How many bits were changed."""
+        return self.found + self.harmless + len(self.silent) + len(self.crashed)
+
+
+def campaign(kind: Kind, scratch: Path, *, flips: int, seed: int = 0) -> Outcome:
+    """Change one bit at a time, all files of the kind by turns, at places that the seed chooses.
+
+    Args:
+        kind: what to damage.
+        scratch: an empty folder to work in.
+        flips: how many bits.
+        seed: same seed, same bits.
+    """
+    original, copy = scratch / "original" / "it", scratch / "copy" / "it"
+    original.parent.mkdir(parents=True)
+    kind.make(original)
+    files = sorted(path for path in original.rglob("*") if path.is_file() and path.stat().st_size)
+    names = tuple(path.relative_to(original).as_posix() for path in files)
+    outcome = Outcome(kind.name, names)
+
+    def renew() -> None:
+        shutil.rmtree(copy.parent, ignore_errors=True)
+        copy.parent.mkdir()
+        shutil.copytree(original, copy)
+
+    renew()
+    expected = kind.use(copy)
+    rng = random.Random(f"{kind.name} {seed}")
+    for number in range(flips):
+        name = names[number % len(names)]
+        renew()
+        content = bytearray((copy / name).read_bytes())
+        place, bit = rng.randrange(len(content)), rng.randrange(8)
+        content[place] ^= 1 << bit
+        (copy / name).write_bytes(content)
+        _judge(kind, copy, expected, f"{name}, byte {place}, bit {bit}", outcome)
+    return outcome
+
+
+def _judge(kind: Kind, copy: Path, expected: object, what: str, outcome: Outcome) -> None:
+    try:
+        value = kind.use(copy)
+    except ThoraxError as error:
+        outcome.found += 1
+        outcome.codes[error.code] = outcome.codes.get(error.code, 0) + 1
+    except Exception as error:
+        outcome.crashed.append(f"{what}: {type(error).__name__}: {error}")
+    else:
+        if value == expected:
+            outcome.harmless += 1
+        else:
+            outcome.silent.append(what)
+
+
+def _rows(folder: Path, count: int) -> list[Row]:
+    """Return rows with images of noise, which are drawn where they are not there yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number in range(count):
+        path = folder / f"{number:03d}.png"
+        if not path.exists():
+            pixels = np.random.default_rng(number).integers(0, 256, (_SIDE, _SIDE), np.uint8)
+            cv2.imwrite(str(path), pixels)
+        labels = np.zeros(len(NIH14), np.int8)
+        labels[number % len(NIH14)] = 1
+        boxes = (Box(NIH14.findings[number % len(NIH14)], 1.0, 2.0, 3.0, 4.5),)
+        rows.append(Row(path.name, path, f"p{number // 2}", labels, view="PA", boxes=boxes))
+    unreadable = folder / "unreadable.png"
+    unreadable.write_bytes(b"no image")
+    rows.insert(3, Row(unreadable.name, unreadable, "px", np.zeros(len(NIH14), np.int8)))
+    return rows
+
+
+def _import(sources: Path, out: Path) -> None:
+    rows = _rows(sources, _LINES)
+    store.write(rows, out, InputSpec(_SIDE), NIH14, source="noise", workers=1)
+
+
+def _interrupted(sources: Path, folder: Path, *, step: str) -> None:
+    """Make the folder of an import that ended at a step; `folder` takes the place of `.partial`."""
+    out = folder.parent / "store"
+    with mock.patch(f"thorax.data.store.{step}", side_effect=InterruptedError):
+        try:
+            _import(sources, out)
+        except ThoraxError:
+            partial_of(out).rename(folder)
+
+
+def _resumed(sources: Path, folder: Path) -> object:
+    """Return what a repeated import makes of its folder: the whole store."""
+    out = folder.parent / "store"
+    folder.rename(partial_of(out))
+    _import(sources, out)
+    return _content(out)
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def use_store(folder: Path) -> object:
+    """Return everything that a reader takes from a store."""
+    opened = store.open_store(folder)
+    return (
+        *(opened.names, opened.patients, opened.splits, opened.views, opened.digests),
+        *(opened.boxes, opened.label_set, opened.source, opened.labels.tobytes()),
+        *(image.tobytes() for image in opened.images),
+    )
+
+
+def make_artifact(folder: Path) -> None:
+    """Write an artifact of one dense layer over 16 x 16 pixels."""
+    rng = np.random.default_rng(0)
+    image = ops.parameter([1, 1, _SIDE, _SIDE], np.uint8, name="image")
+    flat = ops.reshape(ops.convert(image, "f32"), np.array([1, _SIDE**2]), special_zero=False)
+    weights = ops.constant(rng.normal(0, 0.01, (_SIDE**2, len(NIH14))).astype(np.float32))
+    answer = ops.sigmoid(ops.matmul(flat, weights, transpose_a=False, transpose_b=False))
+    model = ov.Model([ops.result(answer)], [image], "dense")
+    with artifact.new_folder(folder) as staging:
+        ov.save_model(model, staging / artifact.XML, compress_to_fp16=False)
+        card = artifact.Card(
+            name="dense",
+            topology="dense",
+            label_set=NIH14.name,
+            labels=NIH14.findings,
+            input=InputSpec(_SIDE),
+            precision=artifact.Precision.FP32,
+            thresholds=dict.fromkeys(NIH14.findings, 0.5),
+            parameters=weights.get_data().size,
+            macs=weights.get_data().size,
+            size_bytes=0,
+        )
+        artifact.seal(staging, card)
+
+
+def use_artifact(folder: Path) -> object:
+    """Return the card of an artifact and what its network answers."""
+    loaded = artifact.load(folder)
+    network = ov.Core().compile_model(ov.Core().read_model(loaded.xml), "CPU")
+    image = np.arange(_SIDE**2, dtype=np.uint8).reshape(1, 1, _SIDE, _SIDE)
+    return loaded.card, network(image)[0].tobytes()
+
+
+def make_cards(folder: Path) -> None:
+    """Write the state of two programmed cards."""
+    folder.mkdir()
+    path = folder / "cards.json"
+    for name in cards.CARDS[:2]:
+        board = cards.find_card(name, path).board.name
+        cards.program(name, bitstreams_for(board)[0].name, state=path)
+
+
+def use_cards(folder: Path) -> object:
+    """Return the cards of a state file."""
+    return cards.list_cards(folder / "cards.json")
+
+
+def kinds(sources: Path) -> tuple[Kind, ...]:
+    """Return every kind that is damaged.
+
+    Args:
+        sources: folder for the images that imports decode, which are never damaged.
+    """
+    unjournaled = partial(_interrupted, sources, step="_write_tables")
+    unnamed = partial(_interrupted, sources, step="_publish")
+    return (
+        Kind("store", lambda folder: _import(sources, folder), use_store),
+        Kind("import, its images decoded", unjournaled, partial(_resumed, sources)),
+        Kind("import, all but its name", unnamed, partial(_resumed, sources)),
+        Kind("artifact", make_artifact, use_artifact),
+        Kind("state of simulated cards", make_cards, use_cards),
+    )
+
+
+def show(outcomes: Sequence[Outcome]) -> None:
+    """Print a row for each kind."""
+    result.table(
+        "one changed bit at a time",
+        ("Kind", "files", "flips", "found", "harmless", "used silently", "other error"),
+        [
+            (
+                outcome.kind,
+                *(f"{len(outcome.files)}", f"{outcome.flips:,}", f"{outcome.found:,}"),
+                *(f"{outcome.harmless:,}", f"{len(outcome.silent)}", f"{len(outcome.crashed)}"),
+            )
+            for outcome in outcomes
+        ],
+    )
+    for outcome in outcomes:
+        for line in (*outcome.silent[:5], *outcome.crashed[:5]):
+            print(f"  {outcome.kind}: {line}")
+
+
+def main() -> None:
+    """Read argv, damage every kind, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--flips", type=int, default=600, help="of each kind")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kind", action="append", help="only kinds whose name has this in it")
+    chosen = parser.parse_args()
+    outcomes = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for number, kind in enumerate(kinds(Path(scratch) / "sources")):
+            if not chosen.kind or any(word in kind.name for word in chosen.kind):
+                place = Path(scratch) / str(number)
+                outcomes.append(campaign(kind, place, flips=chosen.flips, seed=chosen.seed))
+    show(outcomes)
+    if chosen.kind:
+        return
+    document: dict[str, Any] = {
+        "seed": chosen.seed,
+        "flips": sum(outcome.flips for outcome in outcomes),
+        "used_silently": sum(len(outcome.silent) for outcome in outcomes),
+        "kinds": [
+            {
+                "kind": outcome.kind,
+                "files": list(outcome.files),
+                "flips": outcome.flips,
+                "found": outcome.found,
+                "harmless": outcome.harmless,
+                "silent": outcome.silent,
+                "crashed": outcome.crashed,
+                "codes": outcome.codes,
+            }
+            for outcome in outcomes
+        ],
+    }
+    print(f"written: benchmarks/results/{result.write('reliability_bits', document).name}")
+
+
+if __name__ == "__main__":
+    main()
