@@ -19,6 +19,7 @@ from thorax.importers.caffe_inputs import Shape, inputs_of, is_input
 from thorax.importers.caffe_layer import Blob, Build, Layer, read_blob
 from thorax.importers.imported import UNREADABLE, Asked, Imported
 from thorax.importers.prototxt import Block, ProtoError, parse
+from thorax.importers.translation import translated
 from thorax.importers.wire import WireError, fields
 
 _V1, _V2 = 2, 100
@@ -57,6 +58,7 @@ _STAGES: Final = frozenset({"deploy"})
 """Stages of a description of several networks in one, of which the one to deploy is taken."""
 
 
+@translated
 def read(path: Path, asked: Asked) -> Imported:
     """Read a network from its .caffemodel or .prototxt; the other is found beside it.
 

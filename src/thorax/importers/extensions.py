@@ -34,8 +34,21 @@ def attach(frontend: FrontEnd, specs: Iterable[str]) -> None:
                 frontend.add_extension(rule)
 
 
-def _rules(framework: str, layer: type[Any]) -> list[Any]:
+def operators(specs: Iterable[str]) -> frozenset[str]:
+    """Return the operators of frameworks, `domain::type`, that Python classes compute."""
+    layers = (add_extension(spec).layer for spec in specs)
+    return frozenset(
+        name for layer in layers if layer is not None for name in _names(layer) if "::" in name
+    )
+
+
+def _names(layer: type[Any]) -> tuple[str, ...]:
     names: tuple[str, ...] = getattr(layer, FRAMEWORK_NAMES, (layer.__name__,))
+    return names
+
+
+def _rules(framework: str, layer: type[Any]) -> list[Any]:
+    names = _names(layer)
     if framework == "ir":
         return [ov.OpExtension(layer)]
     if framework == "onnx":

@@ -14,6 +14,7 @@ from thorax.importers.frontends_cut import cut_graph, name_inputs
 from thorax.importers.frontends_names import decoded_kernels, name_kernels
 from thorax.importers.imported import UNREADABLE, Asked, Imported, Layout, close, unreadable
 from thorax.importers.tensorflow_kernels import graph_kernels, saved_kernels
+from thorax.importers.translation import translated
 
 _FRONTENDS: Final[dict[str, tuple[str, str, Layout]]] = {
     ".onnx": ("onnx", "onnx", "NCHW"),
@@ -33,6 +34,7 @@ _DAMAGED: Final = re.compile(r"Model can't be parsed|corrupted or malformed")
 _UNSET: Final = re.compile(r"Variable or resource `(?P<name>[^`]+)` is not initialized")
 
 
+@translated
 def read(path: Path, asked: Asked) -> Imported:
     """Read a file with the frontend of its format, and with no other.
 

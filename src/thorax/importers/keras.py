@@ -23,6 +23,7 @@ from thorax.importers import legacy_keras
 from thorax.importers.imported import UNREADABLE, Asked, Imported, Layout, unreadable
 from thorax.importers.keras_file import KerasFile, as_inspected, inspect, layout_of
 from thorax.importers.keras_pooling import same_pooling
+from thorax.importers.translation import translated
 
 _BACKEND: Final = "torch"
 _LAYER: Final = "thorax_keras_layer"
@@ -38,6 +39,7 @@ _PLUMBING: Final = (
 )  # fmt: skip
 
 
+@translated
 def read(path: Path, asked: Asked) -> Imported:
     """Read a whole Keras network; nothing in the file is run.
 

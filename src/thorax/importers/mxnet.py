@@ -14,6 +14,7 @@ from thorax.importers.mxnet_kinds import ALIASES, WEIGHTED, builder
 from thorax.importers.mxnet_layer import Array, Layer
 from thorax.importers.mxnet_params import Parameters, read_parameters
 from thorax.importers.mxnet_symbol import VARIABLE, Attributes, Node, Symbol, read_symbol
+from thorax.importers.translation import translated
 
 _SYMBOL: Final = "-symbol.json"
 _EPOCH: Final = re.compile(r"-\d{4,}$")
@@ -25,6 +26,7 @@ _LABELLED: Final = (
 _SHAPE: Final = "__shape__"
 
 
+@translated
 def read(path: Path, asked: Asked) -> Imported:
     """Read a network from its weights or its symbol; each finds the other beside it.
 

@@ -22,9 +22,10 @@ from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from torch import Tensor, nn
 
 from thorax.devices.extensions import add_extensions
-from thorax.errors import ModelError, UsageError
+from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.importers import extensions, pytorch_archive, pytorch_export, pytorch_topologies
 from thorax.importers.imported import UNREADABLE, Asked, Imported, Run, close, unreadable
+from thorax.importers.translation import translated
 
 _LACKING: Final = re.compile(r"No conversion rule found for operations: ([^\n]+)")
 _WEIGHT: Final = re.compile(r"^self\.(?P<module>.+)\.\w+$")
@@ -32,6 +33,7 @@ _OPERATION: Final = re.compile(r"^(?P<operation>(?:aten|ov_ext)::\w+)(?P<rest>/.
 _FX: Final = re.compile(r"^(?P<node>\w+)/aten\.(?P<operation>\w+)\.\w+(?P<rest>/.*)?$")
 
 
+@translated
 def read(path: Path, asked: Asked) -> Imported:
     """Read a file of PyTorch, known by what it holds rather than by its name.
 
@@ -130,10 +132,11 @@ def _converted(decoder: object, custom: Sequence[str]) -> ov.Model:
 
 
 def _scripted(path: Path, custom: Sequence[str]) -> tuple[ov.Model, Run]:
-    pytorch_archive.require_harmless_script(path)
     try:
-        network = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+        network = pytorch_archive.load_script(path, extensions.operators(custom))
         network.eval()
+    except ThoraxError:
+        raise
     except Exception as error:
         # A damaged archive may raise anything at all.
         raise unreadable(path, error) from error

@@ -5,6 +5,7 @@ import pickle
 import pickletools
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Final, Literal
@@ -15,6 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from thorax.errors import ModelError
+from thorax.importers import pytorch_operators, pytorch_source
 
 Kind = Literal["state dict", "TorchScript", "exported program"]
 
@@ -27,8 +29,14 @@ _WRAPPERS: Final = ("state_dict", "model_state_dict", "model", "net")
 _PREFIX: Final = "module."
 """What DataParallel puts before every name."""
 
-_RUNS: Final = re.compile(rb"__setstate__|\b(?:from_file|save)\s*\(|\bops\.(?!prim\b|aten\b)\w+")
-"""TorchScript that runs while it is read, writes files, or calls code from outside."""
+_NEEDED: Final = re.compile(
+    r"data\.pkl|constants\.pkl|version|\.data/version|byteorder|(data|constants)/\d+"
+    r"|code/(\w+/)*\w+\.py",
+    re.ASCII,
+)
+"""Records that PyTorch makes a network of; others are extra files, traces and notes for people."""
+_NETWORK: Final = re.compile(r"__torch__\.(?!torch\.classes\b)[\w.]+|torch\.jit\._pickle\.\w+")
+"""What pickles of TorchScript name besides: classes of its own source code, and typed lists."""
 
 _HARMLESS: Final = re.compile(
     r"collections\.OrderedDict|torch\.(\w+Storage|Size|device|\w*float\d+|u?int\d+|bool)"
@@ -120,16 +128,19 @@ def state_dict(path: Path) -> dict[str, Tensor]:
                 f"{path.name} holds {name!r}, a {type(value).__name__} and no plain tensor",
             )
         tensors[name] = value
-    # A tensor may repeat one number without end (stride 0); a network is built of what it claims.
-    claimed = sum(value.numel() * value.element_size() for value in tensors.values())
+    _require_held(path, sum(value.numel() * value.element_size() for value in tensors.values()))
+    if all(name.startswith(_PREFIX) for name in tensors):
+        return {name.removeprefix(_PREFIX): value for name, value in tensors.items()}
+    return tensors
+
+
+def _require_held(path: Path, claimed: int) -> None:
+    """Refuse weights that repeat one number without end (stride 0): a network is built of them."""
     if claimed > _GROWTH * path.stat().st_size + _GROWTH_BYTES:
         raise ModelError(
             "model-unreadable",
             f"{path.name} has {path.stat().st_size} bytes and claims weights of {claimed}",
         )
-    if all(name.startswith(_PREFIX) for name in tensors):
-        return {name.removeprefix(_PREFIX): value for name, value in tensors.items()}
-    return tensors
 
 
 def _read(path: Path) -> object:
@@ -206,20 +217,70 @@ def _globals(stream: IO[bytes]) -> tuple[list[str], bool]:
     return named, True
 
 
-def require_harmless_script(path: Path) -> None:
-    """Refuse TorchScript whose source does more than compute.
+def load_script(path: Path, custom: frozenset[str]) -> torch.jit.ScriptModule:
+    """Return a network of TorchScript of which nothing has run and nothing can but arithmetic.
+
+    What PyTorch is given is another archive, of those records alone that a network needs, with
+    source code that was parsed and judged. Then every function that it made of it is judged.
+
+    Args:
+        path: of the file.
+        custom: operators that the user's own extensions compute.
 
     Raises:
-        ModelError: `model-unsafe`.
+        ModelError: `model-unsafe`, `model-layer` or `model-unreadable`.
     """
+    try:
+        archive = _needed_records(path, custom)
+        unit = torch._C.CompilationUnit()
+        found = torch._C.import_ir_module_from_buffer(unit, archive, torch.device("cpu"), {}, False)
+        del archive
+        pytorch_operators.require_computation(unit.get_functions(), custom)
+    except pytorch_operators.NotComputationError as error:
+        raise _not_computation(path, error) from error
+    network = torch.jit._recursive.wrap_cpp_module(found)
+    claimed = sum(one.numel() * one.element_size() for one in network.state_dict().values())
+    _require_held(path, claimed)
+    return network
+
+
+def _needed_records(path: Path, custom: frozenset[str]) -> bytes:
     reader = open_archive(path)
-    for record in reader.get_all_records():
-        if record.startswith("code/") and record.endswith(".py"):
-            found = _RUNS.search(reader.get_record(record))
-            if found is not None:
-                raise ModelError(
-                    "model-unsafe",
-                    f"{path.name} holds TorchScript that does more than compute "
-                    f"({found[0].decode(errors='replace')} in {record}), which is not run; save "
-                    "the float model's state_dict(), or torch.export it",
-                )
+    records = reader.get_all_records()
+    registered = pytorch_operators.registered()
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_STORED) as archive:
+        for record in sorted(set(records)):
+            if _NEEDED.fullmatch(record) is None:
+                continue
+            content = reader.get_record(record)
+            if record.endswith(".py"):
+                content = pytorch_source.canonical(content, custom, registered)
+            elif record.endswith(".pkl"):
+                _require_networks(content)
+            archive.writestr(f"archive/{record}", content)
+    return written.getvalue()
+
+
+def _require_networks(content: bytes) -> None:
+    """Refuse a pickle that names objects of C++, or is none to its end."""
+    named, ended = _globals(io.BytesIO(content))
+    for name in named:
+        if _HARMLESS.fullmatch(name) is None and _NETWORK.fullmatch(name) is None:
+            raise pytorch_operators.NotComputationError(f"{name} in a pickle")
+    if not ended:
+        raise pytorch_operators.NotComputationError("a pickle without an end")
+
+
+def _not_computation(path: Path, error: pytorch_operators.NotComputationError) -> ModelError:
+    if error.is_layer:
+        return ModelError(
+            "model-layer",
+            f"{path.name} has layers of a type that cannot be converted: {error.what}; build the "
+            "model without them, or say with --extension what computes them",
+        )
+    return ModelError(
+        "model-unsafe",
+        f"{path.name} holds TorchScript that does more than compute ({error.what}), which is not "
+        "run; save the float model's state_dict(), or torch.export it",
+    )

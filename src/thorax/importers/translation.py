@@ -1,0 +1,94 @@
+"""What every reader of a foreign format does around its own work."""
+
+import functools
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from thorax.errors import ModelError, ThoraxError
+from thorax.importers.imported import Asked, Imported, Run
+
+_LONGEST: Final = 300
+_INSTEAD: Final = "copy or export it again"
+
+
+def translated(read: Callable[[Path, Asked], Imported]) -> Callable[[Path, Asked], Imported]:
+    """Return a reader whose failures, and those of what it read, are errors of the model.
+
+    A library that is given damaged bytes may raise anything at all. A pipe, device or socket is
+    refused before anything waits for it.
+    """
+
+    @functools.wraps(read)
+    def translating(path: Path, asked: Asked) -> Imported:
+        for file in (path, asked.structure):
+            if file is not None:
+                require_stored(file)
+        try:
+            imported = read(path, asked)
+        except ThoraxError:
+            raise
+        except MemoryError as error:
+            raise ModelError(
+                "model-unreadable", f"{path.name} wants more memory than there is; {_INSTEAD}"
+            ) from error
+        except RecursionError as error:
+            raise ModelError(
+                "model-unreadable", f"{path.name} is nested too deeply; {_INSTEAD}"
+            ) from error
+        except Exception as error:
+            raise ModelError(
+                "model-unreadable", f"{path.name} is damaged: {_said(error)}; {_INSTEAD}"
+            ) from error
+        if imported.run is None:
+            return imported
+        return replace(imported, run=_runner(path, imported.run))
+
+    return translating
+
+
+def require_stored(path: Path) -> None:
+    """Refuse what is neither a regular file nor a folder; what is not there is for the caller.
+
+    Raises:
+        ModelError: `model-unreadable`.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise ModelError("model-unreadable", f"{path.name} cannot be read: {error}") from error
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ModelError(
+            "model-unreadable", f"{path.name} is a pipe, socket or device; give a regular file"
+        )
+
+
+def _runner(path: Path, run: Run) -> Run:
+    def running(arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
+        try:
+            return run(arrays)
+        except ThoraxError:
+            raise
+        # The network is a stranger's: it may raise what it likes.
+        except Exception as error:
+            raise ModelError(
+                "model-unrunnable",
+                f"{path.name} can be read but not run: {_said(error)}; repair the network, or say "
+                "a shape that it takes",
+            ) from error
+
+    return running
+
+
+def _said(error: Exception) -> str:
+    """Return the type of an error and the last line that it says, which tells why."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    name = type(error).__name__
+    return f"{name}: {lines[-1][:_LONGEST]}" if lines else name
