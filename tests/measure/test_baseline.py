@@ -20,6 +20,7 @@ from thorax.measure.baseline import (
     require_held,
     require_limits,
 )
+from thorax.measure.baseline_document import digested
 from thorax.measure.baseline_table import comparison_table
 
 
@@ -323,18 +324,18 @@ def test_the_command_fails_for_a_sure_loss_and_keeps_its_document(
     document["images_per_s"] *= 100
     slices["images_per_s"] = [100 * one for one in slices["images_per_s"]]
     baseline = tmp_path / "before.json"
-    baseline.write_text(json.dumps(document))
+    baseline.write_text(json.dumps(digested(document)))
     lost = thorax(*words, "--baseline", baseline)
     assert lost.returncode == 4, lost.stderr
     assert "thorax: speed-loss: Images/s: -9" in lost.stderr
     told = json.loads(lost.stdout)["baseline"]
     assert (told["verdict"], told["baseline"]) == ("loss", "before.json")
     # What cannot be compared is refused before anything is measured: so is what has no spread.
-    baseline.write_text(json.dumps({**document, "slices": None}))
+    baseline.write_text(json.dumps(digested({**document, "slices": None})))
     refused = thorax(*words, "--baseline", baseline)
     assert (refused.returncode, refused.stdout) == (3, "")
     assert "baseline-no-slices" in refused.stderr
-    baseline.write_text(json.dumps(document | {"device": "GPU"}))
+    baseline.write_text(json.dumps(digested(document | {"device": "GPU"})))
     refused = thorax(*words, "--baseline", baseline)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "baseline-other" in refused.stderr
@@ -354,7 +355,7 @@ def test_a_sure_loss_is_told_though_the_meter_died_too(
     document = json.loads(found.stdout)
     document["images_per_s"] *= 100
     document["slices"]["images_per_s"] = [100 * one for one in document["slices"]["images_per_s"]]
-    baseline.write_text(json.dumps(document))
+    baseline.write_text(json.dumps(digested(document)))
     real = power.Sampler.energy
 
     def died(sampler: power.Sampler, begin_s: float, end_s: float) -> power.Energy:

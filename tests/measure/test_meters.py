@@ -1,5 +1,6 @@
 """What each meter alone has to get right: wraps, rights, units, broken answers, damaged logs."""
 
+import hashlib
 import itertools
 import json
 import os
@@ -32,6 +33,7 @@ from tests.meters import (
     write_log,
 )
 
+from thorax.documents import checked_line
 from thorax.errors import DataError, DeviceError, PeerError, ThoraxError, UsageError
 from thorax.fpga import power as fpga_power
 from thorax.measure.meters import HERE, SPECS, Access, open_meter, probe
@@ -39,7 +41,7 @@ from thorax.measure.meters_modelled import Modelled
 from thorax.measure.meters_nvml import Nvml
 from thorax.measure.meters_programs import Ipmi, Racadm, dcmi_watts, racadm_watts, run
 from thorax.measure.meters_rapl import Rapl
-from thorax.measure.meters_replay import Log, Recording, Replay
+from thorax.measure.meters_replay import FORMAT, Log, Recording, Replay, verify
 from thorax.measure.power import Channel, Meter, Quantity, Reading, Sampler, joules
 
 
@@ -675,7 +677,7 @@ def test_a_log_keeps_which_channels_count_and_that_they_were_modelled(tmp_path: 
 
 
 HEADER = {
-    "format": "thorax power log 1",
+    "format": "thorax power log 2",
     "source": "rapl",
     "quantity": "power",
     "modelled": False,
@@ -691,6 +693,16 @@ GOOD: list[dict[str, object]] = [
 ]
 
 
+def written(path: Path, content: list[dict[str, object]]) -> Path:
+    """Write lines that are checked, and an end with the digest of what stands before it."""
+    text = b""
+    for line in content:
+        digest = {"sha256": hashlib.sha256(text).hexdigest()} if line.get("end") else {}
+        text += checked_line({**digest, **line}).encode()
+    path.write_bytes(text)
+    return path
+
+
 def damaged(place: int, **changes: object) -> list[dict[str, object]]:
     return [{**line, **changes} if at == place else dict(line) for at, line in enumerate(GOOD)]
 
@@ -702,6 +714,7 @@ def damaged(place: int, **changes: object) -> list[dict[str, object]]:
         (GOOD[:3], "has 3 lines"),
         ([*GOOD[:3], GOOD[2]], "does not end"),
         (damaged(3, readings=3), "not whole"),
+        (damaged(3, sha256="0" * 64), "not whole"),
         (damaged(3, energy_j="much"), "not whole"),
         (damaged(0, format="other"), "header"),
         (damaged(0, quantity="volume"), "header"),
@@ -720,10 +733,9 @@ def damaged(place: int, **changes: object) -> list[dict[str, object]]:
     ],
 )
 def test_a_log_that_is_damaged_or_goes_back_in_time_is_refused(
-    tmp_path: Path, content: list[object], why: str
+    tmp_path: Path, content: list[dict[str, object]], why: str
 ) -> None:
-    path = tmp_path / "log.jsonl"
-    path.write_text("".join(f"{json.dumps(line)}\n" for line in content), "utf-8")
+    path = written(tmp_path / "log.jsonl", content)
     with pytest.raises(DataError) as refused:
         Replay(path)
     assert refused.value.code == "power-log"
@@ -734,11 +746,14 @@ def test_a_count_that_goes_back_and_a_file_that_is_none_are_refused(tmp_path: Pa
     path = tmp_path / "log.jsonl"
     content = damaged(2, values=[0.5])
     content[0]["quantity"] = "energy"
-    path.write_text("".join(f"{json.dumps(line)}\n" for line in content), "utf-8")
+    written(path, content)
     with pytest.raises(DataError, match="goes back"):
         Replay(path)
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="has 1 lines"):
+        Replay(path)
+    path.write_bytes(b"\xff\xfe\x00\n" * 9)
+    with pytest.raises(DataError, match="line 1 is not what was written"):
         Replay(path)
     with pytest.raises(DataError, match="cannot be read"):
         Replay(tmp_path / "none.jsonl")
@@ -746,8 +761,130 @@ def test_a_count_that_goes_back_and_a_file_that_is_none_are_refused(tmp_path: Pa
 
 def test_blank_lines_at_the_end_of_a_log_are_no_damage(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
-    path.write_text("".join(f"{json.dumps(line)}\n" for line in GOOD) + "\n\n", "utf-8")
+    written(path, GOOD)
+    path.write_bytes(path.read_bytes() + b"\n\n")
     assert Recording.read(path).energy_j == 1.0
+
+
+def test_no_changed_bit_of_a_log_is_taken_for_a_reading(tmp_path: Path) -> None:
+    path = write_log(tmp_path / "log.jsonl", [(0.0, 100.5), (1.0, 101.25), (2.5, 99.0)])
+    assert verify(path) == 3
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << place * 5 % 8
+        path.write_bytes(changed)
+        with pytest.raises(DataError) as refused:
+            Recording.read(path)
+        assert refused.value.code == "power-log"
+
+
+@pytest.mark.parametrize("change", ["drop", "twice", "swap", "cut", "join", "other"])
+def test_lines_that_are_whole_and_not_in_their_place_are_no_log(
+    tmp_path: Path, change: str
+) -> None:
+    pairs = [(float(at), 100.0) for at in range(6)]
+    path = write_log(tmp_path / "log.jsonl", pairs)
+    other = write_log(tmp_path / "other.jsonl", [*pairs[:5], (5.0, 101.0)])
+    kept = path.read_bytes().splitlines(keepends=True)
+    rows = list(kept)
+    match change:
+        case "drop":
+            del rows[3]
+        case "twice":
+            rows.insert(3, rows[3])
+        case "swap":
+            rows[2], rows[3] = rows[3], rows[2]
+        case "cut":
+            rows = rows[:-2]
+        case "join":
+            rows[1:3] = [rows[1].rstrip(b"\n") + rows[2]]
+        case "other":
+            rows[-2] = other.read_bytes().splitlines(keepends=True)[-2]
+    path.write_bytes(b"".join(rows))
+    with pytest.raises(DataError) as refused:
+        verify(path)
+    assert refused.value.code == "power-log"
+
+
+def test_a_log_of_an_earlier_form_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    early = [{**HEADER, "format": "thorax power log 1"}, *GOOD[1:]]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in early), "utf-8")
+    with pytest.raises(DataError, match=r"earlier Thorax.*record it anew"):
+        Replay(path)
+    assert HEADER["format"] == FORMAT
+
+
+def _fifo(folder: Path) -> Path:
+    os.mkfifo(folder / "log.jsonl")
+    return folder / "log.jsonl"
+
+
+def test_a_log_that_is_no_file_is_neither_waited_for_nor_read_without_end(tmp_path: Path) -> None:
+    for path in (_fifo(tmp_path), Path("/dev/zero"), tmp_path):
+        with pytest.raises(DataError) as refused:
+            Replay(path)
+        assert refused.value.code == "power-log"
+        assert "cannot be read" in refused.value.message
+
+
+def test_one_log_has_one_writer_and_a_killed_one_lets_go(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    script = (
+        "import sys, time; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+        "from tests.meters import Source; from thorax.measure.meters_replay import Log\n"
+        "from thorax.measure.power import Reading\n"
+        "log = Log(Path(sys.argv[2]), Source(), 1.0)\n"
+        "for at_s in range(5): log.add(Reading(float(at_s), (100.0,)))\n"
+        "print('writing', flush=True); time.sleep(1000)\n"
+    )
+    root = str(Path(__file__).parents[2])
+    with subprocess.Popen(
+        [sys.executable, "-c", script, root, str(path)], stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"writing\n"
+        for name in ("log.jsonl", "link.jsonl"):
+            other = tmp_path / name
+            if name.startswith("link"):
+                other.symlink_to(path)
+            with pytest.raises(DataError) as refused:
+                Log(other, Source(), 1.0)
+            assert refused.value.code == "power-log-locked"
+            assert f"process {holder.pid} on" in refused.value.message
+        holder.kill()
+    write_log(path, [(0.0, 1.0), (1.0, 1.0)])
+    assert verify(path) == 2
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["link.jsonl", "log.jsonl"]
+
+
+def test_a_log_keeps_the_mode_of_its_file_follows_links_and_writes_to_streams(
+    tmp_path: Path,
+) -> None:
+    file, linked = tmp_path / "log.jsonl", tmp_path / "link.jsonl"
+    file.write_text("old")
+    file.chmod(0o640)
+    linked.symlink_to(file)
+    write_log(linked, [(0.0, 1.0), (1.0, 1.0)])
+    assert linked.is_symlink()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    assert verify(file) == 2
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_log(pipe, [(0.0, 1.0), (1.0, 1.0)])
+    received = os.read(reader, 1 << 20)
+    os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert len(received.splitlines()) == 4
+    (tmp_path / "copy.jsonl").write_bytes(received)
+    assert verify(tmp_path / "copy.jsonl") == 2
+    write_log(Path("/dev/null"), [(0.0, 1.0), (1.0, 1.0)])
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+    with pytest.raises(UsageError) as refused:
+        Log(pipe, Source(), 1.0)
+    assert refused.value.code == "power-log-path"
 
 
 def test_a_log_of_0_w_or_of_a_counter_that_stands_still_has_no_energy(tmp_path: Path) -> None:

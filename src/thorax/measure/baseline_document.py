@@ -1,11 +1,12 @@
 """The document of an earlier benchmark, read to be compared with."""
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
+from thorax.documents import document_digest, parse_json, read_limited
 from thorax.errors import DataError
 from thorax.measure.spread import FEWEST
 
@@ -39,21 +40,70 @@ class _Read(BaseModel):
     environment: _Environment | None = None
 
 
+def digested(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document of `thorax benchmark` with its SHA-256, by which damage to it is found."""
+    return {**document, "sha256": document_digest(document)}
+
+
+def verify(path: Path) -> dict[str, Any]:
+    """Return a document of `thorax benchmark`, if it is what was printed.
+
+    Raises:
+        DataError: `baseline-unreadable`, or `baseline-damaged`.
+    """
+    try:
+        document = parse_json(read_limited(path))
+    except (OSError, ValueError) as error:
+        said = error.strerror if isinstance(error, OSError) else error
+        raise DataError(
+            "baseline-unreadable",
+            f"{path}: {said}; give what `thorax benchmark --json` printed, or an artifact",
+        ) from error
+    require_undamaged(document, str(path))
+    return dict(document)
+
+
+def require_undamaged(document: object, name: str) -> None:
+    """Refuse what is no document of `thorax benchmark`, or not as it was printed.
+
+    Raises:
+        DataError: `baseline-not-a-benchmark`, or `baseline-damaged`.
+    """
+    if not isinstance(document, dict) or document.get("command") != "benchmark":
+        raise DataError(
+            "baseline-not-a-benchmark",
+            f"{name} is no document of `thorax benchmark` (command: it says another); give what it"
+            " printed with --json, or an artifact",
+        )
+    if "sha256" not in document:
+        raise DataError(
+            "baseline-damaged",
+            f"{name} has no sha256, so that nobody can tell whether it is what was measured; "
+            "measure it anew with this Thorax",
+        )
+    try:
+        sound = document_digest(document) == document["sha256"]
+    except RecursionError:
+        # Nothing that was printed is nested so deeply.
+        sound = False
+    if not sound:
+        raise DataError(
+            "baseline-damaged",
+            f"{name} was changed after it was printed (SHA-256 differs); take an unchanged copy, or"
+            " measure it anew",
+        )
+
+
 def read_baseline(path: Path) -> dict[str, Any]:
     """Return the document of an earlier `thorax benchmark --json`.
 
     Raises:
-        DataError: `baseline-unreadable`, `baseline-not-a-benchmark` for another document or one
-            whose figures are none, or `baseline-no-slices` for one that tells no spread: whatever
+        DataError: `baseline-unreadable`, `baseline-damaged` for one that is not as it was printed,
+            `baseline-not-a-benchmark` for another document or one whose figures are none, or
+            `baseline-no-slices` for one that tells no spread: whatever
             were lost against it, no loss would be sure.
     """
-    try:
-        document: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            "baseline-unreadable",
-            f"{path}: {error}; give what `thorax benchmark --json` printed, or an artifact",
-        ) from error
+    document = verify(path)
     try:
         read = _Read.model_validate(document, strict=True)
     except ValidationError as error:

@@ -1,13 +1,17 @@
 """Recorded readings: written by `thorax power watch --log`, read back as a meter.
 
-A log is JSON lines: a header, one line a reading, and an end with the energy of the whole. Times
-are seconds since its first reading, of the monotonic clock.
+A log is JSON lines: a header, one line a reading, and an end with the energy and the digest of the
+whole. Each line has a check of its own, so that no changed bit is taken for a reading. Times are
+seconds since its first reading, of the monotonic clock.
 """
 
+import hashlib
 import json
 import math
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,13 +20,19 @@ from typing import Any, Final, Literal, Self
 from pydantic import Field, ValidationError
 
 from thorax.config import Settings
+from thorax.documents import checked_line, read_limited, read_line
 from thorax.errors import DataError, UsageError
-from thorax.files import sync
+from thorax.files import LockedError, locked, new_file
 from thorax.measure.power import Channel, Meter, Quantity, Reading, joules
 from thorax.measure.power_watch import Watch
 from thorax.measure.power_window import doubt
 
-FORMAT: Final = "thorax power log 1"
+FORMAT: Final = "thorax power log 2"
+
+_EARLIER: Final = ("thorax power log 1",)
+
+_MOST_BYTES: Final = 1 << 28
+"""Of a log: some ten days of ten readings a second."""
 
 _LEAST: Final = 2
 """Readings that make an energy."""
@@ -37,7 +47,7 @@ class _LogChannel(Settings):
 
 
 class _Header(Settings):
-    format: Literal["thorax power log 1"]
+    format: Literal["thorax power log 2"]
     source: str
     quantity: Quantity
     modelled: bool
@@ -51,8 +61,19 @@ class _Line(Settings):
     values: tuple[float, ...]
 
 
+class _End(Settings):
+    end: Literal[True]
+    energy_j: float
+    readings: int
+    sha256: str
+
+
+class _TooFewError(Exception):
+    """There is nothing that a log could tell."""
+
+
 class Log:
-    """A log that is being written: under another name, until it is whole.
+    """A log that is being written: under another name, until it is whole, by one process.
 
     Args:
         path: where it will be.
@@ -60,17 +81,29 @@ class Log:
         interval_s: that it is asked in.
 
     Raises:
-        UsageError: `power-log-path` where a folder has the name.
+        UsageError: `power-log-path` for what cannot be written.
+        DataError: `power-log-locked` where another process writes it.
     """
 
     def __init__(self, path: Path, meter: Meter, interval_s: float) -> None:
-        if path.is_dir():
-            raise UsageError("power-log-path", f"{path} is a folder; give the name of a file")
-        self._path = path
-        self._partial = path.with_name(f".{path.name}.partial")
-        self._file = self._partial.open("w", encoding="utf-8")
+        with ExitStack() as opened:
+            try:
+                opened.enter_context(_held(path))
+                self._file = opened.enter_context(new_file(path))
+            except LockedError as error:
+                raise DataError(
+                    "power-log-locked",
+                    f"{path} is being written by {error.holder}; wait for it or name another file",
+                ) from error
+            except OSError as error:
+                raise UsageError(
+                    "power-log-path",
+                    f"{path} cannot be written: {error.strerror}; name another file",
+                ) from error
+            self._opened = opened.pop_all()
         self._first_s: float | None = None
         self._watch = Watch(meter.quantity, meter.channels)
+        self._digest = hashlib.sha256()
         self._write(
             {
                 "format": FORMAT,
@@ -99,18 +132,36 @@ class Log:
     def close(self) -> None:
         """Write the end, and give the log its name; one of a single reading is thrown away."""
         whole = self._watch
-        self._write({"end": True, "energy_j": whole.energy_j, "readings": whole.readings})
-        self._file.close()
-        if not self.kept:
-            self._partial.unlink()
-            return
-        sync(self._partial)
-        self._partial.replace(self._path)
-        sync(self._path.parent)
+        with self._opened as opened:
+            if not self.kept:
+                failed = _TooFewError()
+                opened.pop_all().__exit__(_TooFewError, failed, None)
+                return
+            self._write(
+                {
+                    "end": True,
+                    "energy_j": whole.energy_j,
+                    "readings": whole.readings,
+                    "sha256": self._digest.hexdigest(),
+                }
+            )
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(line, allow_nan=False) + "\n")
+        text = checked_line(line).encode()
+        self._digest.update(text)
+        self._file.write(text)
         self._file.flush()
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Hold the place of a log for this process; a stream has no place to hold."""
+    target = Path(os.path.realpath(path))
+    if path.exists() and not target.is_file():
+        yield
+        return
+    with locked(target):
+        yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,18 +196,8 @@ class Recording:
             DataError: `power-log` for a file that cannot be read, is not whole, or contradicts
                 itself.
         """
-        try:
-            lines = path.read_text("utf-8").rstrip().splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise _damaged(path, f"cannot be read ({error})") from error
-        if len(lines) < _LEAST + 2:
-            raise _damaged(
-                path, f"has {len(lines)} lines, and at least {_LEAST} readings are needed"
-            )
-        try:
-            header = _Header.model_validate_json(lines[0])
-        except ValidationError as error:
-            raise _damaged(path, f"does not begin with a header of {FORMAT!r}") from error
+        lines = _lines(path)
+        header = _header(path, lines[0])
         names = [one.name for one in header.channels]
         if len(set(names)) < len(names) or not all(names):
             raise _damaged(path, "has channels without a name of their own")
@@ -165,7 +206,7 @@ class Recording:
         readings: list[Reading] = []
         for number, line in enumerate(lines[1:-1], start=2):
             try:
-                one = _Line.model_validate_json(line)
+                one = _Line.model_validate_json(_read(path, number, line))
             except ValidationError as error:
                 raise _damaged(path, f"line {number} is no reading") from error
             if len(one.values) != len(header.channels):
@@ -187,7 +228,7 @@ class Recording:
             header.recorded,
             tuple(Channel(one.name, one.counted) for one in header.channels),
             tuple(readings),
-            _end(path, lines[-1], len(readings)),
+            _end(path, lines, len(readings)),
         )
         each = made.energy()
         whole = math.fsum(each[one.name] for one in made.channels if one.counted)
@@ -261,14 +302,61 @@ class Recording:
         return {one.name: float(value) for one, value in zip(self.channels, each, strict=True)}
 
 
-def _end(path: Path, line: str, readings: int) -> float:
+def verify(path: Path) -> int:
+    """Return how many readings a log holds, all of them as they were written.
+
+    Raises:
+        DataError: `power-log`.
+    """
+    return len(Recording.read(path).readings)
+
+
+def _lines(path: Path) -> list[bytes]:
+    """Return the lines of a log, without their ends.
+
+    Raises:
+        DataError: `power-log`.
+    """
     try:
-        end = json.loads(line)
-        if end["end"] is True and end["readings"] == readings:
-            return float(end["energy_j"])
-    except (ValueError, TypeError, KeyError):
-        pass
-    raise _damaged(path, f"does not end with its energy and {readings} readings: it is not whole")
+        content = read_limited(path, _MOST_BYTES)
+    except OSError as error:
+        raise _damaged(path, f"cannot be read ({error.strerror})") from error
+    lines = content.rstrip(b"\n").split(b"\n") if content else []
+    if len(lines) < _LEAST + 2:
+        raise _damaged(path, f"has {len(lines)} lines, and at least {_LEAST} readings are needed")
+    return lines
+
+
+def _header(path: Path, line: bytes) -> _Header:
+    if any(f'"{earlier}"'.encode() in line for earlier in _EARLIER):
+        raise _damaged(path, f"is of an earlier Thorax, which wrote no {FORMAT!r}; record it anew")
+    try:
+        return _Header.model_validate_json(_read(path, 1, line))
+    except ValidationError as error:
+        raise _damaged(path, f"does not begin with a header of {FORMAT!r}") from error
+
+
+def _read(path: Path, number: int, line: bytes) -> str:
+    """Return the JSON that a line holds beside its check, if none of its bits was changed."""
+    try:
+        if not line.endswith(b"}"):
+            raise ValueError("it does not end")
+        return json.dumps(read_line(line))
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"line {number} is not what was written") from error
+
+
+def _end(path: Path, lines: Sequence[bytes], readings: int) -> float:
+    try:
+        end = _End.model_validate_json(_read(path, len(lines), lines[-1]))
+    except ValidationError as error:
+        raise _damaged(path, "does not end with its energy: it is not whole") from error
+    before = hashlib.sha256(b"".join(line + b"\n" for line in lines[:-1])).hexdigest()
+    if end.readings != readings or end.sha256 != before:
+        raise _damaged(
+            path, f"ends as one of {end.readings} readings and has others: it is not whole"
+        )
+    return end.energy_j
 
 
 def _falls(before: Sequence[float], after: Sequence[float]) -> bool:
