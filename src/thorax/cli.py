@@ -7,7 +7,6 @@ by the command that needs them, so that `thorax --help` answers at once.
 import io
 import logging
 import sys
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
@@ -46,8 +45,8 @@ app = typer.Typer(
     "Every command takes --json (one JSON document on stdout) and --debug (traceback on error).\n\n"
     "Try first:  thorax demo",
 )
-app.add_typer(verify_app)
 app.add_typer(data_app, name="data")
+app.add_typer(verify_app)
 app.add_typer(training_app)
 app.add_typer(optimizer_app)
 app.add_typer(fpga_app, name="fpga")
@@ -325,13 +324,15 @@ def demo(
 
 def main() -> NoReturn:
     """Run the command line and exit with its status."""
+    console.open_standard_streams()
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A file name may hold bytes that no encoding has, a terminal may have no umlauts.
             stream.reconfigure(errors="backslashreplace")
-    logging.basicConfig(level=logging.WARNING, format="thorax: %(message)s", stream=sys.stderr)
+    log = console.Harmless(sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="thorax: %(message)s", stream=log)
     sys.exit(_run(arguments, debug=debug))
 
 
@@ -383,6 +384,6 @@ def _bug(error: Exception, *, debug: bool) -> int:
 
 def _fail(code: str, message: str, status: int, *, debug: bool) -> int:
     if debug:
-        traceback.print_exc()
+        console.say_traceback()
     console.say(f"thorax: {code}: {' '.join(message.split())}")
     return status

@@ -1,19 +1,28 @@
-"""What a person sees: tables, progress with rates, and nothing of it on a JSON run's stdout."""
+"""What a person sees: tables, progress with rates, and nothing of it on a JSON run's stdout.
 
+Names of files, labels and models come from strangers. Whatever is shown goes through here, where
+all that a terminal would obey, and what turns the direction of text, is written as an escape.
+"""
+
+import io
 import json
 import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from thorax.errors import printable
 from thorax.files import write_text
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from thorax.measure.tables import Table
     from thorax.training.watch import Progress
 
@@ -34,27 +43,97 @@ def emit(
     if as_json:
         sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
     else:
-        show()
+        with redirect_stdout(Harmless(sys.stdout)):
+            show()
+
+
+class Harmless(io.TextIOBase):
+    """A stream that passes on text as lines, and escapes all else that is no letter.
+
+    Attributes:
+        beneath: what it writes to.
+    """
+
+    def __init__(self, beneath: TextIO) -> None:
+        self.beneath = beneath
+
+    def write(self, text: str) -> int:
+        """Write text, its line ends as they are."""
+        self.beneath.write("\n".join(map(printable, text.split("\n"))))
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass on what was written."""
+        self.beneath.flush()
+
+    def isatty(self) -> bool:
+        """Return whether a terminal is beneath."""
+        return self.beneath.isatty()
+
+
+def open_standard_streams() -> None:
+    """Put /dev/null where a shell closed standard input, output or error (`>&-`).
+
+    Otherwise the next file that is opened would become that descriptor, and take what is printed.
+    """
+    opened = []
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free is given away first.
+            assert os.open(os.devnull, os.O_RDWR) == number
+            opened.append(number)
+    if 0 in opened or sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for the process
+    if 1 in opened or sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    if 2 in opened or sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
 def say(text: str) -> None:
     """Print a line for a person to stderr."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(printable(text) + "\n")
     sys.stderr.flush()
 
 
-def show(*tables: "Table | None") -> None:
-    """Print tables for a person to stdout; those that are absent or empty are left out."""
+def say_traceback() -> None:
+    """Print the exception that is being handled, and where it was raised, to stderr."""
+    for line in traceback.format_exc().splitlines():
+        say(line)
+
+
+def show(*tables: "Table | None", file: TextIO | None = None) -> None:
+    """Print tables for a person; those that are absent or empty are left out.
+
+    Args:
+        tables: what is shown.
+        file: where; stdout unless it is named.
+    """
     from rich.console import Console  # noqa: PLC0415 - only a person needs it
 
     from thorax.measure.tables import rich_table  # noqa: PLC0415
 
+    file = file or sys.stdout
+    # Cells are escaped one by one: what colours them is not to be.
+    beneath = file.beneath if isinstance(file, Harmless) else file
     # A pipe has no width of its own; the tables are made for this one.
-    fixed = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH
-    screen = Console(width=fixed)
+    fixed = None if beneath.isatty() or "COLUMNS" in os.environ else _WIDTH
+    screen = Console(width=fixed, file=beneath)
     for table in tables:
         if table is not None and table.rows:
-            screen.print(rich_table(table))
+            screen.print(rich_table(_printable(table)))
+
+
+def _printable(table: "Table") -> "Table":
+    return replace(
+        table,
+        title=printable(table.title),
+        columns=tuple(map(printable, table.columns)),
+        rows=tuple(tuple(map(printable, row)) for row in table.rows),
+        note=printable(table.note),
+    )
 
 
 def save(document: Mapping[str, Any], path: Path) -> None:
@@ -204,10 +283,14 @@ def _training_bar() -> Iterator[_Screen]:
         task = bars.add_task("training", total=None)
 
         def draw(at: "Progress", facts: str) -> None:
-            words = f"epoch {at.epoch}/{at.epochs}, step {at.step}/{at.steps}, {facts}"
+            words = f"epoch {at.epoch}/{at.epochs}, step {at.step}/{at.steps}, {printable(facts)}"
             bars.update(task, total=at.steps, completed=at.step, description=words)
 
-        yield _Screen(draw, lambda text: screen.print(text, markup=False, highlight=False))
+        yield _Screen(draw, lambda text: _print(screen, text))
+
+
+def _print(screen: "Console", text: str) -> None:
+    screen.print(printable(text), markup=False, highlight=False)
 
 
 def _rate(per_s: float) -> str:
@@ -241,7 +324,7 @@ def _bar(what: str, total: int | None, unit: str) -> Iterator[Ticker]:
             return Text("" if speed is None else f"{speed:,.0f} {unit}/s")
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         Rate(),
@@ -249,8 +332,8 @@ def _bar(what: str, total: int | None, unit: str) -> Iterator[Ticker]:
     )
     screen = Console(stderr=True)
     with Progress(*columns, console=screen) as bars:
-        task = bars.add_task(what, total=total)
+        task = bars.add_task(printable(what), total=total)
         yield Ticker(
             lambda count: bars.advance(task, count),
-            lambda text: screen.print(text, markup=False, highlight=False),
+            lambda text: _print(screen, text),
         )

@@ -120,7 +120,7 @@ def _walk_png(data: bytes, limit: int) -> _Png:
     check_size(height, width, limit)
     if depth not in _DEPTHS.get(colour, ()) or compression or filtering or interlace > 1:
         raise refuse("image-corrupt", f"PNG of colour type {colour} with {depth} bits is undefined")
-    chunks = []
+    chunks: list[tuple[bytes, int, int]] = []
     position = 8
     name = b""
     while name != b"IEND":
