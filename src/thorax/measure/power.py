@@ -29,6 +29,15 @@ _FINAL: Final = frozenset({"meter-refused", "meter-ended", "rapl-wrap", "rapl-re
 _TRIES: Final = 3
 """Failures in a row after which a meter is given up."""
 
+EMULATED_RATE: Final = (
+    "the rate is that of an emulation, which says nothing of what a card does with its watts"
+)
+"""Why a simulated card has no images per second and watt but modelled ones."""
+
+_TOLD: Final = 0.005
+"""Part of the load that a meter tells from none at best: those of servers are true to 1 to 5 %, and
+repeat themselves the better (*assumed*)."""
+
 _POLL_S: Final = 0.02
 """Between two looks for a reading that is awaited."""
 
@@ -164,6 +173,7 @@ class Energy:
         error: why there is no figure, a line for a person; None where there is one or no meter.
         idle_error: why there is no idle power though a window was kept for it.
         replayed: whether the readings were recorded at another time than the window.
+        resolution_w: difference of load and idle that the readings do not tell from none.
     """
 
     source: str
@@ -177,6 +187,7 @@ class Energy:
     error: str | None = None
     idle_error: str | None = None
     replayed: bool = False
+    resolution_w: float = 0.0
 
     @property
     def load_w(self) -> float | None:
@@ -188,16 +199,50 @@ class Energy:
         """Load less idle: what the work itself drew."""
         return None if self.load_w is None or self.idle_w is None else self.load_w - self.idle_w
 
-    def document(self, images_per_s: float) -> dict[str, Any]:
+    @property
+    def marginal_error(self) -> str | None:
+        """Why what the load added to idle is no figure to divide by; None where it is one."""
+        if self.marginal_w is None or self.load_w is None:
+            return None
+        least_w = 0.0 if self.modelled else max(self.resolution_w, _TOLD * self.load_w)
+        if self.marginal_w > least_w:
+            return None
+        return (
+            f"the load drew {self.load_w:,.2f} W and idle {self.idle_w:,.2f} W: a difference up to "
+            f"{least_w:,.2f} W cannot be told from none by this meter"
+        )
+
+    def efficiencies(
+        self, images_per_s: float, *, emulated: bool = False
+    ) -> tuple[float | None, float | None, str | None]:
+        """Return images per second and watt, whole and marginal, and why both are None.
+
+        Args:
+            images_per_s: of the window.
+            emulated: whether they were computed in the place of a card, which would have taken
+                another time: the watts are not of it.
+        """
+        if emulated:
+            return None, None, EMULATED_RATE
+        marginal_w = None if self.marginal_error else self.marginal_w
+        return efficiency(images_per_s, self.load_w), efficiency(images_per_s, marginal_w), None
+
+    def document(self, images_per_s: float, *, emulated: bool = False) -> dict[str, Any]:
         """Return what the document of a measurement adds of energy to joules and their source.
 
         The detail under `power` names both efficiencies, the whole and the marginal, which leaves
         out what the machine draws when idle. The marginal one is None where the load drew no more
-        than idle did.
+        than idle did, or no more that the meter could tell.
+
+        Args:
+            images_per_s: of the window.
+            emulated: as of `efficiencies`.
         """
         load, idle, marginal = self.load_w, self.idle_w, self.marginal_w
         if self.source == "none":
             return {"power": None}
+        per_w, marginal_per_w, why = self.efficiencies(images_per_s, emulated=emulated)
+        unclear = self.marginal_error
         return {
             **({"energy_error": self.error} if self.error else {}),
             "power": {
@@ -207,8 +252,10 @@ class Energy:
                 "idle_w": idle,
                 **({"idle_error": self.idle_error} if self.idle_error else {}),
                 "marginal_w": marginal,
-                "images_per_s_per_w": efficiency(images_per_s, load),
-                "marginal_images_per_s_per_w": efficiency(images_per_s, marginal),
+                "images_per_s_per_w": per_w,
+                "marginal_images_per_s_per_w": marginal_per_w,
+                **({"efficiency_error": why} if why else {}),
+                **({"marginal_error": unclear} if unclear else {}),
                 "samples": self.samples,
                 "interval_s": self.interval_s,
                 "devices": {
@@ -391,7 +438,17 @@ class Sampler:
             self.interval_s,
             idle_error=idle_problem,
             replayed=meter.replayed,
+            resolution_w=self._resolution_w((begin_s, end_s)),
         )
+
+    def _resolution_w(self, load: tuple[float, float]) -> float:
+        if self.meter.modelled or not self._idle:
+            return 0.0
+        windows = [
+            [one for one in self._readings if begin_s <= one.at_s <= end_s]
+            for begin_s, end_s in (self._idle, load)
+        ]
+        return power_window.resolution_w(self.meter, windows)
 
     def _mean(self, begin_s: float, end_s: float) -> npt.NDArray[np.float64]:
         return joules(self._readings, self.meter.quantity, begin_s, end_s) / (end_s - begin_s)

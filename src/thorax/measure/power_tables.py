@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from thorax.measure.power import EMULATED_RATE
 from thorax.measure.tables import Document, Table, dense, number_text, precision_text
 
 MODELLED_POWER: Final = "modelled, not measured"
@@ -60,6 +61,11 @@ def power_table(documents: Sequence[Document]) -> Table | None:
             missing[f"No energy of {name}: {document['energy_error']}."] = None
         if detail.get("load_w") is None:
             continue
+        emulated = bool(document.get("simulated"))
+        if emulated:
+            missing[f"No images/s/W of {name}: {EMULATED_RATE}."] = None
+        elif detail.get("marginal_error"):
+            missing[f"No marginal images/s/W of {name}: {detail['marginal_error']}."] = None
         if detail.get("idle_error"):
             missing[f"No idle power of {name}: {detail['idle_error']}."] = None
         marks = [MODELLED_POWER] if detail["modelled"] else []
@@ -72,8 +78,10 @@ def power_table(documents: Sequence[Document]) -> Table | None:
                 "whole, W replayed" if detail.get("replayed") else "whole",
                 *(number_text(detail[key], ".1f") for key in ("idle_w", "load_w", "marginal_w")),
                 number_text(document.get("energy_j"), ",.1f"),
-                number_text(detail["images_per_s_per_w"], ".3g"),
-                number_text(detail["marginal_images_per_s_per_w"], ".3g"),
+                *(
+                    "" if emulated else number_text(detail[key], ".3g")
+                    for key in ("images_per_s_per_w", "marginal_images_per_s_per_w")
+                ),
             )
         )
         devices = detail["devices"] if len(detail["devices"]) > 1 else {}

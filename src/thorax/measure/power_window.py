@@ -1,6 +1,8 @@
 """Whether readings of a meter tell the energy of a window: what they leave open is no figure."""
 
 import itertools
+import math
+import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +21,12 @@ _SMOOTH_S: Final = 1.0
 MOVES: Final = 10
 """Times that a coarse counter must go on: each edge is known to a step, so to a tenth (*assumed*).
 """
+
+_SIGMAS: Final = 3.0
+"""Standard errors beyond which a difference is one."""
+
+_WHOLE: Final = 1e-6
+"""How far a decimal fraction in a float is from a whole number of its last place."""
 
 _STILL: Final = 0.25
 """Part of a window that a counter may stand still: longer, and it no longer counts (*assumed*)."""
@@ -111,6 +119,46 @@ def doubt(
         for place in counted
     )
     return next((one for one in found if one), None)
+
+
+def resolution_w(meter: "Meter", windows: Sequence[Sequence["Reading"]]) -> float:
+    """Return how far the means of two windows may lie apart though nothing drew more.
+
+    That is three standard errors of their difference, or the step in which the meter tells watts,
+    where that is more.
+
+    Args:
+        meter: whose readings they are.
+        windows: readings within each.
+    """
+    counted = [place for place, one in enumerate(meter.channels) if one.counted]
+    variance = 0.0
+    step_w = 0.0
+    for readings in windows:
+        sums = [math.fsum(one.values[place] for place in counted) for one in readings]
+        if meter.quantity == "energy":
+            times = [one.at_s for one in readings]
+            watts = [
+                (b - a) / (after - before)
+                for (a, b), (before, after) in zip(
+                    itertools.pairwise(sums), itertools.pairwise(times), strict=True
+                )
+                if after > before
+            ]
+        else:
+            watts = sums
+            step_w = max(step_w, _step(sums))
+        if len(watts) > 1:
+            variance += statistics.variance(watts) / len(watts)
+    return max(_SIGMAS * math.sqrt(variance), step_w)
+
+
+def _step(values: Sequence[float]) -> float:
+    """Return the largest power of ten up to 1 that all values are whole numbers of; 0 of none."""
+    for step in (1.0, 0.1, 0.01, 0.001):
+        if all(abs(value / step - round(value / step)) < _WHOLE for value in values):
+            return step
+    return 0.0
 
 
 def counter_problem(

@@ -17,7 +17,7 @@ from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.modelled import Forecast
 from thorax.errors import DataError
 from thorax.measure.forecast import forecast_engine
-from thorax.measure.power import Energy, efficiency
+from thorax.measure.power import EMULATED_RATE, Energy, efficiency
 from thorax.measure.spread import UNCUT, Slices
 from thorax.preprocess import InputSpec, prepare
 from thorax.processors import processors
@@ -213,12 +213,23 @@ def document(
         },
         "power_w": measurement.power_w,
         "energy_j": measurement.energy_j,
-        "images_per_s_per_w": efficiency(measurement.images_per_s, measurement.power_w),
+        **_efficiency(measurement, emulated=engine.simulated),
         "energy_source": measurement.energy_source,
-        **(energy.document(measurement.images_per_s) if energy else {"power": None}),
+        **(
+            energy.document(measurement.images_per_s, emulated=engine.simulated)
+            if energy
+            else {"power": None}
+        ),
         "modelled": modelled.document() if modelled else None,
         "environment": environment(),
     }
+
+
+def _efficiency(measurement: Measurement, *, emulated: bool) -> dict[str, Any]:
+    """Return images per second and watt; of an emulation the reason why there are none."""
+    if measurement.power_w is None or not emulated:
+        return {"images_per_s_per_w": efficiency(measurement.images_per_s, measurement.power_w)}
+    return {"images_per_s_per_w": None, "efficiency_error": EMULATED_RATE}
 
 
 def _asked(traffic: Traffic, measurement: Measurement) -> dict[str, Any]:
