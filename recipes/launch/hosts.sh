@@ -5,7 +5,7 @@
 #   recipes/launch/hosts.sh node1,node2 train RECIPE.toml --data STORE --out RUN [--resume]
 #
 # All hosts see this folder and those of the command under the same path; the first one leads. A
-# host that ssh does not reach is called again. One that is lost later with its launcher ends the
+# host may be user@host: the user is ssh's alone. A host that ssh does not reach is called again. One that is lost later with its launcher ends the
 # job within `read_timeout`: run it again with --resume. Ctrl-C ends all.
 #
 #   RANKS=2                 ranks a host; otherwise one a socket of that host, alike on all
@@ -31,7 +31,7 @@ meeting="$(date +%s)-$$"
 
 # What a host's shell is to run: everything quoted here, sockets counted there.
 line_of() {
-    local host=$1 leads=$2 ranks environment=()
+    local host=${1##*@} leads=$2 first=${hosts[0]##*@} ranks environment=()
     shift 2
     # shellcheck disable=SC2016 # counted on the host
     ranks=${RANKS:-'$(lscpu --parse=SOCKET | grep -v "^#" | sort -u | wc -l)'}
@@ -40,7 +40,7 @@ line_of() {
     fi
     printf 'cd %q && exec' "$PWD"
     printf ' %q' "${environment[@]}" "$launcher" --nnodes "${#hosts[@]}" \
-        --rdzv-backend c10d --rdzv-id "$meeting" --rdzv-endpoint "${hosts[0]}:${PORT:-29400}" \
+        --rdzv-backend c10d --rdzv-id "$meeting" --rdzv-endpoint "$first:${PORT:-29400}" \
         --rdzv-conf "is_host=$leads,join_timeout=900,read_timeout=300" \
         --local-addr "$host" --max-restarts "${RESTARTS:-3}"
     printf ' --nproc-per-node %s' "$ranks"

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import yaml  # type: ignore[import-untyped]
 from torch.distributed.run import get_args_parser
 
 from thorax.cli import app
+from thorax.data.store import Store
 
 LAUNCH = Path(__file__).resolve().parents[2] / "recipes" / "launch"
 SHELL = (LAUNCH / "hosts.sh", LAUNCH / "slurm.sbatch")
@@ -277,6 +279,20 @@ def test_hosts_sh_calls_each_host_with_its_part(tmp_path: Path, reach: dict[str,
         assert "--nproc-per-node 2 -m thorax train my recipe.toml --data s" in line
 
 
+def test_hosts_sh_gives_the_user_of_a_host_to_ssh_alone(
+    tmp_path: Path, reach: dict[str, str]
+) -> None:
+    environment = {**reach, "LAUNCHER": "echo", "RANKS": "1"}
+    done = hosts_sh("root@node1,me@node2", "train", environment=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("--rdzv-endpoint node1:29400 ") == 2
+    assert "--local-addr node1 " in done.stdout
+    assert "--local-addr node2 " in done.stdout
+    assert "@" not in done.stdout
+    called = (tmp_path / "calls").read_text("utf-8").splitlines()
+    assert sorted(line.split()[0] for line in called) == ["me@node2", "root@node1"]
+
+
 def test_hosts_sh_counts_sockets_on_the_host(tmp_path: Path, reach: dict[str, str]) -> None:
     environment = {name: value for name, value in reach.items() if name != "RANKS"}
     done = hosts_sh("a", "train", environment={**environment, "LAUNCHER": "echo"})
@@ -300,6 +316,65 @@ def test_hosts_sh_stops_the_others_when_one_fails(tmp_path: Path, reach: dict[st
     launcher.chmod(0o755)
     environment = {**reach, "LAUNCHER": str(launcher), "RANKS": "1"}
     assert hosts_sh("a,b", "train", environment=environment).returncode == 6
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> dict[str, str]:
+    """Be a cluster of one host: srun runs what it is given, scontrol notes what it is asked."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    python = shlex.quote(sys.executable)
+    asked = shlex.quote(str(tmp_path / "asked"))
+    scripts = {
+        "srun": 'while [ "$1" != torchrun ]; do shift; done\nexec "$@"',
+        "torchrun": f'exec {python} -m torch.distributed.run "$@"',
+        "scontrol": f'if [ "$1" = show ]; then echo 127.0.0.1; else echo "$*" >>{asked}; fi',
+    }
+    for name, script in scripts.items():
+        (tools / name).write_text(f"#!/bin/bash\n{script}\n", "utf-8")
+        (tools / name).chmod(0o755)
+    return {
+        **os.environ,
+        "PATH": f"{tools}:{os.environ['PATH']}",
+        "SLURM_JOB_ID": str(free_port()),
+        "SLURM_JOB_NODELIST": "here",
+        "SLURM_JOB_NUM_NODES": "1",
+        "SLURM_CPUS_ON_NODE": "2",
+        "RANKS": "2",
+        "OMP_NUM_THREADS": "1",
+        "GLOO_SOCKET_IFNAME": "lo",
+    }
+
+
+@pytest.mark.slow
+def test_a_warned_slurm_job_writes_a_checkpoint_asks_for_another_turn_and_goes_on(
+    tmp_path: Path, slurm: dict[str, str], tiny_store: Store
+) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        '[network]\ntopology = "resnet18"\nwidth = 0.125\n[training]\nepochs = 30\nbatch = 8\n'
+        'threads = 1\nworkers = 1\n[optimizer]\nkind = "sgd"\n'
+        '[schedule]\nkind = "cosine"\npeak = 0.01\n',
+        "utf-8",
+    )
+    run = tmp_path / "run"
+    command = ["bash", str(LAUNCH / "slurm.sbatch"), str(recipe), str(tiny_store.path), str(run)]
+    with subprocess.Popen(command, env=slurm, stderr=subprocess.PIPE, text=True) as job:
+        assert job.stderr is not None
+        told = []
+        for line in job.stderr:
+            told.append(line)
+            if line.startswith("epoch 1 of 30: "):
+                job.send_signal(signal.SIGUSR1)
+                break
+        told += job.stderr.readlines()
+    assert any("thorax: preempted: stopped after update" in line for line in told), told
+    assert (tmp_path / "asked").read_text("utf-8") == f"requeue {slurm['SLURM_JOB_ID']}\n"
+    assert not (run / "train.json").exists()
+    done = subprocess.run(command, env=slurm, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "going on after update" in done.stderr
+    assert (run / "train.json").exists()
 
 
 def free_port() -> int:
