@@ -1,11 +1,18 @@
 """Tables are read whatever their packing, and refused with a reason."""
 
+import csv
 import gzip
+import io
+import os
+import zlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from thorax.data.table import read_table
+from thorax.data import table as tables
+from thorax.data.table import parse_rows, read_table, write_rows
 from thorax.errors import DataError
 
 
@@ -36,6 +43,12 @@ def test_columns_are_found_by_any_of_their_names(tmp_path: Path) -> None:
         (gzip.compress(b"a,b\n1,2\n", mtime=0)[:-9], "table-damaged"),
         (b"\x1f\x8bnot gzip", "table-damaged"),
         (b'a,b\n"' + b"x" * 200_000 + b'",1\n', "table-damaged"),
+        (b"image,patient\na.png,\0\n", "table-damaged"),
+        ("image,patient\na.png,1\n".encode("utf-16"), "table-damaged"),
+        ("image,patient\na.png,1\n".encode("utf-16-le"), "table-damaged"),
+        (b"image,patient\na.png," + b"7" * (5 << 20) + b"\n", "table-too-large"),
+        (b"image" + b"," * (5 << 20) + b"\n", "table-too-large"),
+        (gzip.compress(b"a,b\n", mtime=0) + b"more", "table-damaged"),
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path: Path, content: bytes, code: str) -> None:
@@ -55,3 +68,91 @@ def test_what_is_no_number_is_refused(tmp_path: Path, cell: str) -> None:
     (tmp_path / "t.csv").write_text(f"image,x\na,{cell}\n")
     with pytest.raises(DataError, match="table-number"):
         read_table(tmp_path / "t.csv").number(0, 1)
+
+
+def test_text_that_inflates_without_end_is_refused_before_it_fills_the_memory(
+    tmp_path: Path,
+) -> None:
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    piece = b"a.png,1,No Finding\n" * 60_000
+    parts = [packer.compress(b"image,patient,findings\n")]
+    parts += [packer.compress(piece) for _ in range(tables.LARGEST_BYTES // len(piece) + 1)]
+    parts.append(packer.flush())
+    bomb = b"".join(parts)
+    assert len(bomb) < 4 << 20
+    (tmp_path / "t.csv.gz").write_bytes(bomb)
+    with pytest.raises(DataError, match=r"table-too-large.*t\.csv\.gz.*128 MiB.*divide"):
+        read_table(tmp_path / "t.csv.gz")
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "t.csv").open("wb") as file:
+        file.truncate(tables.LARGEST_BYTES + 1)
+    with pytest.raises(DataError, match=r"table-too-large.*t\.csv.*allowed"):
+        read_table(tmp_path / "t.csv")
+
+
+def test_short_rows_below_a_wide_header_do_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "t.csv").write_text("image" + "," * 999 + "\n" + "x\n" * 30)
+    assert len(read_table(tmp_path / "t.csv").rows) == 30
+    monkeypatch.setattr(tables, "MOST_CELLS", 29_999)
+    with pytest.raises(DataError, match="table-too-large"):
+        read_table(tmp_path / "t.csv")
+
+
+def make_pipe(path: Path) -> Path:
+    os.mkfifo(path)
+    return path
+
+
+def make_loop(path: Path) -> Path:
+    path.symlink_to(path.name)
+    return path
+
+
+def make_folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        make_pipe,
+        make_loop,
+        make_folder,
+        lambda path: Path("/dev/zero"),
+        lambda path: Path("/dev/null"),
+        lambda path: Path("/proc/self/mem"),
+        lambda path: path.with_name("x" * 300),
+        lambda path: path / "below" / "nothing",
+    ],
+)
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, make: object) -> None:
+    assert callable(make)
+    with pytest.raises(DataError) as caught:
+        read_table(make(tmp_path / "labels.csv"))
+    assert caught.value.code == "table-missing"
+
+
+@given(st.lists(st.lists(st.text(), min_size=3, max_size=3), max_size=5))
+def test_whatever_is_written_is_read_back(rows: list[list[str]]) -> None:
+    head = ("image", 'say "x", a/b', "c\rd\ne")
+    text = io.StringIO(newline="")
+    text.writelines(tables.lines_of(head, rows))
+    content = text.getvalue().encode(errors="backslashreplace")
+    written = [[cell.encode(errors="backslashreplace").decode() for cell in row] for row in rows]
+    assert parse_rows(content, head) == written
+    # Other readers of CSV see the same.
+    assert list(csv.reader(io.StringIO(content.decode(), newline="")))[1:] == written
+
+
+@pytest.mark.parametrize(
+    "cell", ["a\rb", "a\nb", "a\r\nb", "\r", "\n", '"', "'", ",", " ", "\0", ""]
+)
+def test_a_line_end_in_a_cell_stays_one_cell(tmp_path: Path, cell: str) -> None:
+    write_rows(tmp_path / "t.csv", ("a", "b"), [(cell, 1), ("x", cell)])
+    content = (tmp_path / "t.csv").read_bytes()
+    assert parse_rows(content, ("a", "b")) == [[cell, "1"], ["x", cell]]
