@@ -1,8 +1,6 @@
 """The commands that plan: what servers and clusters would do. Everything they say is modelled."""
 
-import os
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -80,11 +78,13 @@ def server(
         float | None,
         Option(min=1e-6, max=1e9, help="Find the most images/s whose p99 stays within it."),
     ] = None,
-    images: Annotated[int, Option(min=1000, help="Images simulated in a run.")] = 20000,
+    images: Annotated[
+        int, Option(min=1000, max=10_000_000, help="Images simulated in a run.")
+    ] = 20000,
     runs: Annotated[
         int, Option(min=1, max=100, help="Of other arrivals each, whose spread is told.")
     ] = 5,
-    seed: Annotated[int, Option(min=0, help="Of the arrivals.")] = 0,
+    seed: Annotated[int, Option(min=0, max=2**63 - 1, help="Of the arrivals.")] = 0,
     energy_price: Annotated[float | None, Option(min=0, max=1e12, help="Of a kWh.")] = None,
     hardware_price: Annotated[
         float | None, Option(min=0, max=1e12, help="Of the server without cards.")
@@ -110,6 +110,7 @@ def server(
     from thorax.measure.plan_tables import server_tables
     from thorax.plan.costs import Prices
     from thorax.plan.outlook import cards_in, latency_curve, plan_server
+    from thorax.plan.ranges import computing, require_finite
 
     readings = _readings(reading)
     limit_s = None if latency_limit_ms is None else latency_limit_ms / 1e3
@@ -131,18 +132,22 @@ def server(
 
         for path in filter(None, (figure, curve)):
             require_svg(path)
-    for path in filter(None, (figure, curve, write_file)):
-        _require_folder(path)
-    with console.progress("planning", len(counts) * len(readings), "rows") as ticker:
+    _require_places(figure, curve, write_file)
+    with (
+        console.progress("planning", len(counts) * len(readings), "rows") as ticker,
+        computing(found.name),
+    ):
         document = plan_server(
             found, counts, readings, demand=demand, prices=prices, on_row=ticker.advance
         )
+        if curve is not None:
+            document["curve"] = [
+                row for one in readings for row in latency_curve(found, counts[-1], one, demand)
+            ]
+    require_finite(document, found.name)
     if figure is not None:
         write_picture(server_plot(document), figure)
     if curve is not None:
-        document["curve"] = [
-            row for one in readings for row in latency_curve(found, counts[-1], one, demand)
-        ]
         write_picture(latency_plot(document), curve)
     if write_file is not None:
         write_effective(found, write_file)
@@ -227,6 +232,7 @@ def cluster(
     from thorax.config import write_effective
     from thorax.measure.cluster_plan_tables import cluster_plan_tables
     from thorax.plan.predictions import compare, ready
+    from thorax.plan.ranges import computing, require_finite
     from thorax.plan.scaling import Request, plan_cluster, workers_in
     from thorax.plan.systems import change, find_system, read_doctor
 
@@ -244,9 +250,12 @@ def cluster(
         from thorax.measure.partition_drawing import require_svg
 
         require_svg(figure)
+    _require_places(figure, write_file)
     found = find_system(system or "zenith") if calibrate is None else read_doctor(calibrate)
+    with computing(found.name):
+        planned = ready(found)
     changed = change(
-        ready(found),
+        planned,
         settings or (),
         algorithm=all_reduce,
         epochs_batch=epochs_batch,
@@ -257,7 +266,6 @@ def cluster(
         input_images_per_s=input_images_per_s,
         node_power_w=node_power,
     )
-    predictions, left_out = compare(found, changed, epochs)
     request = Request(
         topology=topology or found.reference,
         workers=workers_in(workers),
@@ -267,7 +275,10 @@ def cluster(
         price_per_node_hour=price,
         worth=worth,
     )
-    document = plan_cluster(changed, request, predictions, left_out=left_out)
+    with computing(found.name):
+        predictions, left_out = compare(found, changed, epochs)
+        document = plan_cluster(changed, request, predictions, left_out=left_out)
+    require_finite(document, found.name)
     if write_file is not None:
         alone = changed.model_copy(update={"models": (), "published": ()})
         write_effective(alone, write_file)
@@ -276,9 +287,10 @@ def cluster(
         from thorax.measure.plan_plots import write_picture
 
         family = FAMILY if request.topology in FAMILY else (request.topology,)
-        documents = [
-            plan_cluster(changed, replace(request, topology=one), predictions) for one in family
-        ]
+        with computing(found.name):
+            documents = [
+                plan_cluster(changed, replace(request, topology=one), predictions) for one in family
+            ]
         write_picture(cluster_plot(documents), figure)
 
     def show() -> None:
@@ -328,6 +340,7 @@ def _with_model(
     others_s: float | None,
 ) -> "Server":
     from thorax.devices.core import require_simulated
+    from thorax.files import temporary_folder
     from thorax.fpga.architecture import Architecture, find_architecture
     from thorax.fpga.bitstreams import Bitstream, find_bitstream
     from thorax.fpga.boards import find_board
@@ -346,22 +359,25 @@ def _with_model(
         chosen = find_architecture(arch or "")
         board = find_board("pac-a10" if chosen.family == "arria10" else "de10-agilex")
     graph = open_graph(model)
-    with TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         return with_overlay(
-            server, graph.name, graph.model, board, chosen, Path(folder) / "cards.json",
+            server, graph.name, graph.model, board, chosen, folder / "cards.json",
             batch=batch, others_s=others_s,
         )  # fmt: skip
 
 
-def _require_folder(path: Path) -> None:
+def _require_places(*paths: Path | None) -> None:
     """Refuse a file that cannot be written before anything is computed for it."""
-    folder = path.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UsageError(
-            "output-unwritable",
-            f"{str(path)!r} cannot be written: {str(folder)!r} is no folder that files can be"
-            " written to; name one that is",
-        )
+    from thorax.files import require_place
+
+    for path in filter(None, paths):
+        try:
+            require_place(path)
+        except OSError as error:
+            raise UsageError(
+                "output-unwritable",
+                f"{str(path)!r} cannot be written: {error.strerror or error}; name another place",
+            ) from error
 
 
 def _demand(

@@ -106,7 +106,7 @@ def test_a_cpu_that_computes_another_network_than_the_cards_is_told_apart(tmp_pa
     "changes",
     [
         {"images_per_s": None}, {"images_per_s": 0}, {"images_per_s": "x"}, {"streams": "x"},
-        {"streams": 1e999}, {"energy_source": "ipmi", "power_w": "x"},
+        {"streams": 10**400}, {"energy_source": "ipmi", "power_w": "x"},
         {"energy_source": "ipmi", "power": 3},
         {"energy_source": "ipmi", "power_w": 20.0, "power": {"idle_w": 60.0}},
         {"modelled": {}}, {"modelled": {"stages": [{"name": "FPGA.0 sleep", "time_s": 1}]}},

@@ -1,6 +1,5 @@
 """What a plan is made from beside a file: benchmarks of this computer, and the model of a card."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 from thorax.config import apply, check
 from thorax.devices.modelled import Offload, find_offloads, model_offload
 from thorax.devices.partition import partition, set_apart
+from thorax.documents import parse_json, read_limited
 from thorax.errors import DataError, UsageError
 from thorax.fpga.architecture import Architecture
 from thorax.fpga.bitstreams import BITSTREAMS, Bitstream
@@ -22,6 +22,7 @@ from thorax.fpga.card import program as put
 from thorax.fpga.overlay import estimate
 from thorax.fpga.power import IDLE_W, board_power, draw
 from thorax.fpga.workload import Layer, describe
+from thorax.plan.ranges import require_no_sources
 from thorax.plan.server import CardModel, CpuModel, Place, Server, Step, card_rate
 
 _PLACES: Final[Mapping[str, Place]] = {
@@ -66,11 +67,12 @@ def with_benchmark(server: Server, path: Path) -> Server:
         UsageError: `plan-measured` for what is no offline benchmark of a CPU or a card.
     """
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document = parse_json(read_limited(path))
     except (OSError, ValueError) as error:
         raise DataError(
             "plan-measured-unreadable",
-            f"{path}: {error}; give a file that thorax benchmark --json wrote",
+            f"{path}: {getattr(error, 'strerror', None) or error}; give a file that thorax "
+            "benchmark --json wrote",
         ) from error
     if not isinstance(document, dict) or document.get("command") != "benchmark":
         raise _refuse(path, "is no benchmark")
@@ -83,7 +85,7 @@ def with_benchmark(server: Server, path: Path) -> Server:
         raise _refuse(path, f"is of the device {document.get('device')!r}")
     try:
         return (_with_card if is_card else _with_cpu)(server, document, path)
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             "plan-measured-value",
             f"{path} lacks a value of a benchmark, or has one that cannot be: {_problem(error)};"
@@ -320,6 +322,7 @@ def changed(server: Server, settings: Sequence[str]) -> Server:
     for setting in settings:
         apply(table, setting)
     keys = tuple(setting.partition("=")[0].strip() for setting in settings)
+    require_no_sources(keys)
     if "cpu.images_per_s" in keys and any(key.partition(".")[0] == "speedup" for key in keys):
         raise UsageError(
             "plan-cpu-rate",

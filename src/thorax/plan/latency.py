@@ -5,6 +5,8 @@ from typing import Final, Literal
 
 import numpy as np
 
+from thorax.errors import UsageError
+from thorax.plan.ranges import MOST_UNDER_WAY
 from thorax.plan.server import (
     Capacity,
     Reading,
@@ -148,14 +150,16 @@ def load(
         seed: of the arrivals.
 
     Raises:
-        UsageError: as `capacity`.
+        UsageError: as `capacity`; `plan-value` for more images on their way than are simulated.
     """
     found = capacity(server, cards, reading)
     if arrivals != "saturated" and images_per_s >= found.images_per_s:
         return _overloaded(found)
     made = lay_out(server, cards, reading)
     if arrivals == "saturated":
+        _require_room(server, made.network)
         run = saturate(made.network, images)
+        _require_time(server, run)
         images_per_s = run.images_per_s()
     else:
         run = simulate(made.network, arrive(arrivals, images_per_s, images, seed))
@@ -175,6 +179,29 @@ def load(
     batch = len(run.arrivals_s) / run.batches
     return Outcome(images_per_s, _latency(run), batch, watts,
                    cards_power_w(server, cards, card_load), marginal, marginal_w)  # fmt: skip
+
+
+def _require_room(server: Server, network: Network) -> None:
+    """Refuse more images on their way at once than are simulated."""
+    count = sum(lane.requests * lane.batch for lane in network.lanes)
+    if count > MOST_UNDER_WAY:
+        raise UsageError(
+            "plan-value",
+            f"{server.name} has {count:,} images on their way at once when it is kept busy, more "
+            f"than the {MOST_UNDER_WAY:,} that are simulated; give fewer cards, requests, streams "
+            "or a smaller batch",
+        )
+
+
+def _require_time(server: Server, run: Run) -> None:
+    """Refuse a rate of images that leave all at once."""
+    left = np.sort(run.departures_s)
+    if left[int(len(left) * _WARM_UP)] == left[-1]:
+        raise UsageError(
+            "plan-value",
+            f"the {len(left):,} images that were simulated leave {server.name} all at once, and so "
+            "have no rate; give --images of several batches, or a smaller batch",
+        )
 
 
 def _overloaded(found: Capacity) -> Outcome:

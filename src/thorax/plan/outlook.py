@@ -7,6 +7,7 @@ from typing import Any, Final
 from thorax.errors import UsageError
 from thorax.plan.costs import Prices, cost
 from thorax.plan.latency import IMAGES, Arrivals, Latency, Outcome, highest_rate, load
+from thorax.plan.ranges import MOST_CARDS
 from thorax.plan.server import Capacity, Reading, Server, capacity, check_cards
 
 LOAD: Final = 0.8
@@ -49,8 +50,6 @@ class Demand:
         return range(self.seed, self.seed + (self.runs if self.arrivals == "poisson" else 1))
 
 
-_MOST_CARDS: Final = 1024
-
 _DEMAND: Final = Demand()
 _PRICES: Final = Prices()
 
@@ -69,10 +68,10 @@ def cards_in(text: str) -> tuple[int, ...]:
                 "plan-cards-text", f"--cards is {text!r}; give a number, 0,2,4 or a range as 0..4"
             )
         for end in filter(None, (first.strip(), last.strip())):
-            if len(end) > len(str(_MOST_CARDS)) or int(end) > _MOST_CARDS:
+            if len(end) > len(str(MOST_CARDS)) or int(end) > MOST_CARDS:
                 raise UsageError(
                     "plan-cards-many",
-                    f"--cards asks for {end[:20]} cards; plans go up to {_MOST_CARDS}",
+                    f"--cards asks for {end[:20]} cards; plans go up to {MOST_CARDS}",
                 )
         found.update(range(int(first), int(last if dots else first) + 1))
     if not found:

@@ -9,14 +9,11 @@ from thorax.errors import UsageError
 from thorax.plan.cluster import Run, train
 from thorax.plan.epochs import ASSUMED
 from thorax.plan.predictions import Prediction
+from thorax.plan.ranges import MOST_WORKERS
 from thorax.plan.systems import System
 
 WORTH: Final = 0.5
 """Least share of the ideal by which twice the workers must shorten a run to pay, by default."""
-
-
-_MOST_WORKERS: Final = 2**24
-"""That a plan is made for: a slip of the keyboard is no cluster."""
 
 
 def workers_in(text: str) -> tuple[int, ...]:
@@ -28,23 +25,30 @@ def workers_in(text: str) -> tuple[int, ...]:
     found: set[int] = set()
     for part in text.split(","):
         first, dots, last = (word.strip() for word in part.partition(".."))
-        if not first.isdecimal() or not int(first) or (dots and not last.isdecimal()):
-            raise UsageError(
-                "plan-workers",
-                f"--workers is {text!r}; give numbers from 1 on, as 64, 1,64,512 or 1..1024, which "
-                "doubles",
-            )
-        count, end = int(first), int(last if dots else first)
-        if end > _MOST_WORKERS or count > _MOST_WORKERS:
-            raise UsageError(
-                "plan-workers", f"--workers is {text!r}; give {_MOST_WORKERS:,} at most"
-            )
+        count = _count(first, text)
+        end = _count(last, text) if dots else count
         while count <= end:
             found.add(count)
             count *= 2
     if not found:
         raise UsageError("plan-workers", f"--workers is {text!r}, which is empty; give 1..1024")
     return tuple(sorted(found))
+
+
+def _count(word: str, text: str) -> int:
+    """Return a number of workers, 1 or more."""
+    digits = word.lstrip("0")
+    if not (digits.isascii() and digits.isdecimal()):
+        raise UsageError(
+            "plan-workers",
+            f"--workers is {text!r}; give numbers from 1 on, as 64, 1,64,512 or 1..1024, which "
+            "doubles",
+        )
+    if len(digits) > len(str(MOST_WORKERS)) or int(digits) > MOST_WORKERS:
+        raise UsageError(
+            "plan-workers", f"--workers asks for {digits[:20]}; give {MOST_WORKERS:,} at most"
+        )
+    return int(digits)
 
 
 def saved_by_doubling(

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from thorax.config import Settings
 from thorax.errors import UsageError
+from thorax.plan.ranges import LEAST_S, MOST_CARDS, Batch, IdleWatts, Rate, Seconds, Threads, Watts
 
 Place = Literal["host", "link-in", "card", "link-out"]
 
@@ -34,11 +35,11 @@ class Step(Settings):
 
     place: Place
     """What it occupies: host, link-in, card or link-out."""
-    image_s: float = Field(default=0.0, ge=0)
+    image_s: Seconds = 0.0
     """Seconds for each image of the batch."""
-    images_per_s: float | None = Field(default=None, gt=0)
+    images_per_s: Rate | None = None
     """The same as a rate, in place of `image_s`."""
-    batch_s: float = Field(default=0.0, ge=0)
+    batch_s: Seconds = 0.0
     """Seconds once a batch, however full."""
 
     @model_validator(mode="after")
@@ -58,23 +59,23 @@ class CardModel(Settings):
 
     name: str
     """Of the card."""
-    steps: tuple[Step, ...] = Field(min_length=1)
+    steps: tuple[Step, ...] = Field(min_length=1, max_length=1000)
     """In order, some of them above 0 s; several subgraphs go to and fro between host and card."""
-    batch: int = Field(default=1, ge=1)
+    batch: Batch = 1
     """Images of a full batch."""
-    max_delay_s: float = Field(default=0.0, ge=0)
+    max_delay_s: Seconds = 0.0
     """Seconds that an image waits for its batch to fill; at 0 what is there leaves at once."""
-    requests: int = Field(default=4, ge=1)
+    requests: Batch = 4
     """Batches on their way through one card at once."""
-    power_w: float = Field(gt=0)
+    power_w: Watts
     """Watts of one card that is kept busy."""
-    idle_w: float | None = Field(default=None, ge=0)
+    idle_w: IdleWatts | None = None
     """Watts of one card that waits; without it, it always counts as busy."""
 
     @model_validator(mode="after")
     def _takes_time(self) -> "CardModel":
-        if not self.alone_s():
-            raise ValueError("steps that take more than 0 s")
+        if self.alone_s() < LEAST_S:
+            raise ValueError(f"steps that take more than 0 s, {LEAST_S:g} s at least together")
         if self.idle_w is not None and self.idle_w > self.power_w:
             raise ValueError("an idle_w that is not above power_w")
         return self
@@ -93,16 +94,16 @@ class CardModel(Settings):
 class CpuModel(Settings):
     """The processors of a server."""
 
-    images_per_s: float | None = Field(default=None, gt=0)
+    images_per_s: Rate | None = None
     """Rate of all of them without cards; left out where `speedup` gives it."""
-    streams: int = Field(default=1, ge=1)
+    streams: Batch = 1
     """Images that they compute at once."""
-    cores: int | None = Field(default=None, ge=1)
+    cores: Threads | None = None
     """Cores; with them, what cards take of the host's time is taken from the rate, and no more
     threads than cores serve cards."""
-    power_w: float | None = Field(default=None, gt=0)
+    power_w: Watts | None = None
     """Watts when they compute as fast as they can; without it no watts are told."""
-    idle_w: float | None = Field(default=None, ge=0)
+    idle_w: IdleWatts | None = None
     """Watts when they do nothing; without it nothing is said of the watts of a partial load."""
 
     @model_validator(mode="after")
@@ -118,9 +119,9 @@ class Speedup(Settings):
     Which rate that is depends on the reading.
     """
 
-    ratio: float = Field(gt=1)
+    ratio: float = Field(gt=1, le=1e6)
     """Throughput with cards over throughput without."""
-    cards: int = Field(ge=1)
+    cards: int = Field(ge=1, le=MOST_CARDS)
     """How many cards."""
 
 
@@ -133,13 +134,13 @@ class Server(Settings):
     """What its maker calls it."""
     network: str
     """What it computes."""
-    max_cards: int | None = Field(default=None, ge=0)
+    max_cards: int | None = Field(default=None, ge=0, le=MOST_CARDS)
     """Cards that it holds; without it, any number."""
-    base_w: float | None = Field(default=None, ge=0)
+    base_w: IdleWatts | None = None
     """Watts of all but processors and cards: fans, memory, disks, losses of the supply; drawn
     always. 0 where they are within the watts of the CPU; without it no watts of the server are
     told."""
-    host_threads: int | None = Field(default=None, ge=1)
+    host_threads: Threads | None = None
     """Threads of the host that serve all cards; without it, each card has one of its own."""
     sources: tuple[str, ...] = ()
     """`key: kind: source` of each value; a kind is published, measured, derived, assumed,

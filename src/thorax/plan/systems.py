@@ -5,7 +5,6 @@ row is left out of the file, and `thorax.plan.predictions` finds it.
 """
 
 import difflib
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,14 +14,26 @@ from pydantic import Field
 
 from thorax.collectives import Link
 from thorax.config import Settings, apply, check, load
+from thorax.documents import parse_json, read_limited
 from thorax.errors import DataError, UsageError
 from thorax.plan.epochs import Curve
+from thorax.plan.ranges import (
+    MOST_BUCKETS,
+    Bandwidth,
+    Bytes,
+    Count,
+    Epochs,
+    Images,
+    Ranks,
+    Rate,
+    Seconds,
+    Share,
+    Watts,
+    require_no_sources,
+)  # fmt: skip
 
 _FOLDER: Final = Path(__file__).parent / "systems"
 
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(gt=0)]
 Algorithm = Literal["ring", "halving-doubling", "tree", "hierarchical"]
 Quantity = Literal["time_to_train_s", "epoch_s", "images_per_s", "efficiency", "energy_kwh"]
 _NO_LINK: Final = (
@@ -35,9 +46,9 @@ Fitted = Literal["images_per_s", "update_s", "fixed_s", "jitter"]
 class Wire(Settings):
     """A kind of link."""
 
-    alpha_s: NotNegative
+    alpha_s: Seconds
     """Of a message of no bytes, with the software of a step of an all-reduce, seconds."""
-    beta_bytes_per_s: Positive
+    beta_bytes_per_s: Bandwidth
     """One way, bytes/s."""
 
     @property
@@ -68,7 +79,7 @@ class Model(Settings):
     """Decided with all rows known, and so free too, though no number was fitted."""
     changes: dict[str, Any] = Field(default_factory=dict)
     """Fields of the system that differ."""
-    workers_batch: Positive | None = None
+    workers_batch: Images | None = None
     """Images a worker of the rows whose batch is not published, instead of those rows' own."""
 
 
@@ -79,19 +90,19 @@ class Published(Settings):
     """Of the row."""
     topology: str
     """That was trained."""
-    workers: Count
+    workers: Ranks
     """Ranks."""
     batch: Count
     """Images an update over all ranks."""
     quantity: Quantity
     """What was published."""
-    value: Positive
+    value: Annotated[float, Field(ge=1e-12, le=1e15)]
     """The figure."""
     source: str
     """Where it stands."""
     batch_assumed: bool = False
     """Whether the source does not give the batch."""
-    epochs: Positive | None = None
+    epochs: Epochs | None = None
     """Where they differ from the system's."""
     identity: bool = False
     """Whether it follows from another row by arithmetic alone, and so tests nothing more."""
@@ -106,21 +117,21 @@ class System(Settings):
     """What it is."""
     reference: str
     """Topology of `images_per_s`."""
-    ranks_per_node: Count
+    ranks_per_node: Ranks
     """Ranks that share a node, its network link and its power."""
-    images_per_s: Positive | None = None
+    images_per_s: Rate | None = None
     """Of one rank in forward and backward passes of many images, without exchange."""
-    rates: dict[str, Positive] = Field(default_factory=dict)
+    rates: dict[str, Rate] = Field(default_factory=dict)
     """The same of other topologies; of those not named by the ratio of their products."""
-    fixed_s: NotNegative = 0.0
+    fixed_s: Seconds = 0.0
     """Of each pass, however few its images, seconds: why small local batches are slow."""
-    update_s: NotNegative = 0.0
+    update_s: Seconds = 0.0
     """Of each update of several ranks, however few bytes they exchange, seconds."""
-    jitter: NotNegative = 0.0
+    jitter: Annotated[float, Field(ge=0, le=1e3)] = 0.0
     """Standard deviation of the time of a pass, share of it."""
     lateness: Literal["bound", "expected"] = "bound"
     """Of the slowest of p ranks in deviations: sqrt(2 ln p), or the exact mean of the largest."""
-    forward_share: Annotated[float, Field(gt=0, lt=1)] = 1 / 3
+    forward_share: Share = 1 / 3
     """Of a pass; the backward pass makes two products for each of the forward pass."""
     algorithm: Algorithm = "ring"
     """Of the all-reduce; ring and tree take every hop as one between nodes."""
@@ -128,35 +139,35 @@ class System(Settings):
     """Between ranks of a node."""
     between: Wire | None = None
     """Between nodes; without it nothing is said of more ranks than a node has."""
-    bucket_mb: Positive = 64.0
+    bucket_mb: Annotated[float, Field(ge=1e-6, le=1e9)] = 64.0
     """Of gradients that are exchanged together, MiB."""
     overlap: bool = True
     """Whether buckets are exchanged during the backward pass, or all after it."""
-    gradient_bytes: Positive | None = None
+    gradient_bytes: Bytes | None = None
     """Where they are not those of the topology for 14 findings in fp32."""
     even: bool = False
     """Whether gradients are taken to come evenly over the backward pass, and not by layers."""
-    images_per_pass: Positive | None = None
+    images_per_pass: Images | None = None
     """Images that pass a rank together at most; more take several passes an update."""
-    input_images_per_s: Positive | None = None
+    input_images_per_s: Rate | None = None
     """That a node can read and prepare, None = never the limit."""
-    batch_per_worker: Positive = 16.0
+    batch_per_worker: Images = 16.0
     """Images of a rank in an update, where none are given."""
     images: Count = 86_524
     """Of an epoch."""
     last_batch: Literal["continues", "counts", "dropped"] = "continues"
     """Of an epoch: filled from the next epoch, an update like others however few, or left out."""
-    evaluation_images: Annotated[int, Field(ge=0)] = 0
+    evaluation_images: Annotated[int, Field(ge=0, le=10**12)] = 0
     """Forward passes after each epoch, shared by all ranks."""
-    epochs: Positive = 90.0
+    epochs: Epochs = 90.0
     """Of a training run, at `epochs_batch`."""
-    epochs_batch: Positive = 8192.0
+    epochs_batch: Images = 8192.0
     """Batch for which `epochs` is stated."""
     epochs_curve: Curve = Curve.CONSTANT
     """How epochs follow the batch."""
-    start_up_s: NotNegative = 0.0
+    start_up_s: Seconds = 0.0
     """Before the first update, seconds."""
-    node_power_w: Positive | None = None
+    node_power_w: Watts | None = None
     """Of a node at work, None = not known."""
     sources: tuple[str, ...] = ()
     """Field, published / assumed / calibrated / measured, and where it is from."""
@@ -207,7 +218,7 @@ def read_doctor(path: Path) -> System:
             which has measured no link.
     """
     try:
-        data = path.read_bytes()
+        data = read_limited(path)
     except OSError as error:
         raise DataError(
             "plan-calibration",
@@ -215,7 +226,7 @@ def read_doctor(path: Path) -> System:
             "prints, and give that file",
         ) from error
     try:
-        document = json.loads(data)
+        document = parse_json(data)
         step = document["step"]
         link = {
             "alpha_s": document["alpha_s"],
@@ -247,7 +258,7 @@ def read_doctor(path: Path) -> System:
                 "images, epochs: assumed",
             ],
         }
-    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             "plan-calibration",
             f"{path} is no document of `thorax doctor cluster --json` of this version; run it "
@@ -281,6 +292,7 @@ def change(system: System, settings: Sequence[str] = (), **given: object) -> Sys
     for setting in settings:
         apply(table, setting)
     keys = (*fresh, *(setting.partition("=")[0].strip() for setting in settings))
+    require_no_sources(keys)
     table["sources"] = [
         *table["sources"],
         *(f"{key}: given, in place of the above" for key in keys),
@@ -289,6 +301,18 @@ def change(system: System, settings: Sequence[str] = (), **given: object) -> Sys
 
 
 def buckets_of(system: System, gradient_bytes: float) -> int:
-    """Return the number of buckets of gradients, 1 or more."""
+    """Return the number of buckets of gradients, 1 or more.
+
+    Raises:
+        UsageError: `plan-value` for more than an update is computed for.
+    """
     # A quotient of bytes by themselves may come out a hair above a whole number.
-    return max(1, math.ceil(gradient_bytes / (system.bucket_mb * 2**20) - 1e-9))
+    count = max(1, math.ceil(gradient_bytes / (system.bucket_mb * 2**20) - 1e-9))
+    if count > MOST_BUCKETS:
+        raise UsageError(
+            "plan-value",
+            f"{system.name} exchanges {gradient_bytes:.4g} bytes in {count:.4g} buckets, more than "
+            f"the {MOST_BUCKETS:,} that are computed; give bucket_mb from "
+            f"{gradient_bytes / 2**20 / MOST_BUCKETS:.4g} on",
+        )
+    return count
