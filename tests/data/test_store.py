@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pickle
 import shutil
 import signal
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -19,10 +21,13 @@ from thorax import radiograph
 from thorax.data import nih, phantom
 from thorax.data.check import check
 from thorax.data.folder import rows as folder_rows
+from thorax.data.loader import batches
 from thorax.data.rows import Box, Row, Skipped
+from thorax.data.shards import open_stores
 from thorax.data.split import by_patient
 from thorax.data.store import Store, open_store, verify_images, write
 from thorax.errors import DataError, UsageError
+from thorax.files import locked
 from thorax.labels import NIH14, LabelSet
 from thorax.preprocess import InputSpec, prepare
 
@@ -274,6 +279,74 @@ def test_two_imports_at_once_are_refused(noise: Noise, make_rows: MakeRows, tmp_
     assert refused == [1, 2]
 
 
+def test_the_lock_of_a_killed_import_holds_nobody_up(
+    noise: Noise, make_rows: MakeRows, tmp_path: Path
+) -> None:
+    rows = make_rows(noise(4))
+    (tmp_path / "rows").write_bytes(pickle.dumps(rows))
+    out = tmp_path / "store"
+    call = [sys.executable, "-c", KILLED, str(tmp_path / "rows"), str(out), "2"]
+    assert subprocess.run(call, check=False, capture_output=True).returncode == -signal.SIGKILL
+    assert (tmp_path / ".store.lock").exists()
+    write(rows, out, SPEC, NIH14)
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("boxes.csv", "images.u8", "index.csv", "skipped.csv", "store.json")
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "rows", "store"]
+
+
+def test_who_holds_a_store_is_said(noise: Noise, make_rows: MakeRows, tmp_path: Path) -> None:
+    rows = make_rows(noise(1))
+    with (
+        locked(tmp_path / "store"),
+        pytest.raises(DataError, match=rf"store-locked.*process {os.getpid()} on "),
+    ):
+        write(rows, tmp_path / "store", SPEC, NIH14)
+
+
+def test_what_a_stranger_put_beside_an_import_is_not_deleted(
+    noise: Noise, make_rows: MakeRows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = make_rows(noise(2))
+    with monkeypatch.context() as patch:
+        patch.setattr("thorax.data.store._publish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write(rows, tmp_path / "store", SPEC, NIH14)
+    (tmp_path / "store.partial" / "thesis.txt").write_text("dear")
+    write(rows, tmp_path / "store", SPEC, NIH14)
+    assert (tmp_path / "store" / "thesis.txt").read_text() == "dear"
+
+
+def test_a_place_that_is_no_store_is_said_to_be_none(
+    noise: Noise, make_rows: MakeRows, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"store-exists.*no store; choose another"):
+        write(make_rows(noise(1)), tmp_path, SPEC, NIH14)
+
+
+def test_names_that_would_end_a_line_come_back(noise: Noise, tmp_path: Path) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    odd = LabelSet("odd", ("Mass/Tumour", "a,b", 'say "x"', "line\rend", "new\nline"))
+    names = ["a\rb.png", "c\nd.png", 'e"f.png', "g,h.png", "\x1b[31mred.png", "'; --.png"]
+    rows = []
+    for name, image in zip(names, noise(len(names)), strict=True):
+        (folder / name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
+        boxes = (Box("line\rend", 1.0, 2.0, 3.0, 4.0),)
+        labels = np.array([1, 0, -1, 1, 0], np.int8)
+        rows.append(Row(name, folder / name, f"p\r{name}", labels, view="PA", boxes=boxes))
+    bad = Row("bad\r.png", folder / "bad\r.png", "p", np.zeros(5, np.int8))
+    left_out = Skipped("x" * 200_000, "image-missing", "it is\rnot there " + "x" * 200_000)
+    summary = write([*rows, bad], tmp_path / "store", SPEC, odd, skipped=[left_out])
+    store = open_store(tmp_path / "store")
+    assert list(store.names) == names
+    assert list(store.patients) == [row.patient for row in rows]
+    assert store.label_set == odd
+    assert [boxes[0].finding for boxes in store.boxes] == ["line\rend"] * len(names)
+    assert [skip.image[:5] for skip in summary.skipped] == ["xxxxx", "bad\r."]
+    assert write([*rows, bad], tmp_path / "store", SPEC, odd, skipped=[left_out]) == summary
+
+
 def test_rows_that_contradict_each_other_are_refused(
     noise: Noise, make_rows: MakeRows, tmp_path: Path
 ) -> None:
@@ -335,6 +408,108 @@ def test_one_changed_pixel_is_found(noise: Noise, make_store: MakeStore) -> None
         verify_images(open_store(store.path))
 
 
+def flip(path: Path, place: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_changed_pixel_reaches_no_reader(noise: Noise, make_store: MakeStore) -> None:
+    store = make_store(noise(6), splits=("train",) * 6)
+    flip(store.path / "images.u8", 4 * 32 * 32 + 7)
+    message = r"store-damaged.*image '0004\.png'.*import again"
+    for read in (
+        lambda: store.images[4],
+        lambda: store.images[np.array([0, 4])],
+        lambda: store.images[2:],
+        lambda: list(store.images),
+        lambda: np.asarray(store.images),
+        lambda: list(batches(store, store.select("train"), batch=2)),
+        lambda: check(store),
+        lambda: verify_images(open_stores([store.path])),
+    ):
+        with pytest.raises(DataError, match=message):
+            read()
+    assert [int(image[0, 0]) for image in store.images[np.array([3, 5])]] == [
+        int(noise(6)[number][0, 0]) for number in (3, 5)
+    ]
+
+
+def test_a_change_after_the_first_reading_is_found_too(noise: Noise, make_store: MakeStore) -> None:
+    store = make_store(noise(2))
+    assert list(store.images)
+    flip(store.path / "images.u8", 0)
+    with pytest.raises(DataError, match=r"store-damaged.*'0000\.png'"):
+        store.images[0]
+
+
+def test_every_damaged_image_is_named_and_many_are_counted(
+    noise: Noise, make_store: MakeStore
+) -> None:
+    store = make_store(noise(12))
+    for row in (1, 3):
+        flip(store.path / "images.u8", row * 32 * 32)
+    with pytest.raises(DataError, match=r"2 images of .*: '0001\.png', '0003\.png'; delete"):
+        verify_images(store)
+    for row in range(4, 12):
+        flip(store.path / "images.u8", row * 32 * 32)
+    with pytest.raises(DataError, match=r"10 images of .*'0006\.png' and 5 more"):
+        verify_images(store)
+
+
+TRUNCATED = """
+import os, sys
+from pathlib import Path
+from thorax.data.store import open_store
+
+store = open_store(Path(sys.argv[1]))
+store.images[5]
+os.truncate(store.path / "images.u8", 100)
+store.images[5]
+"""
+
+
+def test_a_store_cut_short_in_use_is_an_error_and_no_signal(
+    noise: Noise, make_store: MakeStore
+) -> None:
+    store = make_store(noise(6, side=64))
+    call = [sys.executable, "-c", TRUNCATED, str(store.path)]
+    ended = subprocess.run(call, check=False, capture_output=True, text=True)
+    assert ended.returncode == 1, ended
+    assert "store-damaged" in ended.stderr.splitlines()[-1]
+    assert "'0005.png', 5 of images.u8, is cut off" in ended.stderr.splitlines()[-1]
+
+
+def test_a_store_that_is_deleted_in_use_is_read_to_its_end(
+    noise: Noise, make_store: MakeStore
+) -> None:
+    store = make_store(noise(3))
+    shutil.rmtree(store.path)
+    np.testing.assert_array_equal(np.asarray(store.images), noise(3))
+
+
+def test_what_a_reader_gets_is_its_own(noise: Noise, make_store: MakeStore) -> None:
+    store = make_store(noise(3))
+    several = store.images[np.array([0, 2])]
+    several[:] = 0
+    np.testing.assert_array_equal(np.asarray(store.images), noise(3))
+    with pytest.raises(IndexError, match="row 3 of 3"):
+        store.images[3]
+    with pytest.raises(IndexError):
+        store.images[np.array([0, 3])]
+
+
+def test_an_image_file_that_is_a_pipe_is_not_waited_for(
+    noise: Noise, make_store: MakeStore
+) -> None:
+    store = make_store(noise(2))
+    for name in ("images.u8", "index.csv"):
+        (store.path / name).unlink()
+        os.mkfifo(store.path / name)
+        with pytest.raises(DataError, match=rf"store-damaged.*{name}"):
+            open_store(store.path)
+
+
 def test_what_is_no_store_and_what_is_a_later_one_say_so(
     noise: Noise, make_store: MakeStore, tmp_path: Path
 ) -> None:
@@ -342,8 +517,37 @@ def test_what_is_no_store_and_what_is_a_later_one_say_so(
         open_store(tmp_path)
     store = make_store(noise(1))
     facts = json.loads((store.path / "store.json").read_text())
-    (store.path / "store.json").write_text(json.dumps({**facts, "format": 99}))
-    with pytest.raises(DataError, match="store-format"):
+    for other in (1, 99, None, "2"):
+        (store.path / "store.json").write_text(json.dumps({**facts, "format": other}))
+        with pytest.raises(DataError, match=r"store-format.*reads 2; import again"):
+            open_store(store.path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source": "elsewhere"},
+        {"count": 2},
+        {"side": 16},
+        {"labels": {"name": "nih14", "findings": list(NIH14.findings[::-1])}},
+        {"more": 1},
+    ],
+)
+def test_no_fact_of_a_store_can_be_changed_unseen(
+    noise: Noise, make_store: MakeStore, change: dict[str, object]
+) -> None:
+    store = make_store(noise(3))
+    facts = json.loads((store.path / "store.json").read_text())
+    (store.path / "store.json").write_text(json.dumps({**facts, **change}))
+    with pytest.raises(DataError, match=r"store-damaged.*store\.json is not what was written"):
+        open_store(store.path)
+
+
+@pytest.mark.parametrize("text", ["[" * 150_000, '{"format": 2, "count": 1e999}', "{}", "null"])
+def test_facts_that_are_no_facts_are_damage(noise: Noise, make_store: MakeStore, text: str) -> None:
+    store = make_store(noise(1))
+    (store.path / "store.json").write_text(text)
+    with pytest.raises(DataError, match="store-damaged"):
         open_store(store.path)
 
 
