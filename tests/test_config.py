@@ -1,5 +1,6 @@
 """Configuration: what is accepted, what is refused and in which words."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -156,3 +157,54 @@ def test_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 def test_settings_are_frozen(drawing: Path) -> None:
     with pytest.raises(ValueError, match="frozen"):
         load(drawing, Drawing).count = 1
+
+
+DEEP = 20_000
+EXTREMES = (
+    "1e999",
+    "inf",
+    "-inf",
+    "nan",
+    "1" + "0" * 5000,
+    "[" * DEEP + "]" * DEEP,
+    "0x" + "f" * 9000,
+)
+
+
+@pytest.mark.parametrize("value", EXTREMES, ids=lambda value: value[:5])
+@pytest.mark.parametrize("key", ["count", "shape.radius_mm", "look.weights"])
+def test_a_value_that_no_computer_holds_is_refused_in_a_file_and_as_an_override(
+    drawing: Path, key: str, value: str
+) -> None:
+    error = refusal(drawing, f"{key}={value}")
+    assert error.code == "config-value"
+    assert len(error.message) < 1000
+    table, _, name = key.rpartition(".")
+    text = f"[{table}]\n{name} = {value}\n" if table else f"{name} = {value}\n"
+    drawing.write_text(text)
+    assert refusal(drawing).code == "config-value"
+
+
+def test_tables_within_tables_without_end_are_refused(drawing: Path) -> None:
+    assert refusal(drawing, ".".join("a" * DEEP) + " = 1").code == "config-override"
+    drawing.write_text(".".join("a" * DEEP) + " = 1")
+    assert refusal(drawing).code == "config-value"
+    inner = "{ a = " * DEEP + "1" + " }" * DEEP
+    assert refusal(drawing, f"look={inner}").code == "config-value"
+
+
+def test_a_long_wrong_value_is_shown_in_part(drawing: Path) -> None:
+    error = refusal(drawing, f'count="{"x" * 100_000}"')
+    assert error.code == "config-value"
+    assert len(error.message) < 1000
+
+
+def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    for path in (tmp_path / "pipe.toml", tmp_path, Path("/dev/zero")):
+        assert refusal(path).code == "config-unreadable"
+
+
+def test_a_byte_order_mark_is_passed_over(drawing: Path) -> None:
+    drawing.write_bytes(b"\xef\xbb\xbf" + drawing.read_bytes())
+    assert load(drawing, Drawing).count == 3

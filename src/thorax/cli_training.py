@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from typer import Argument, Option
@@ -12,6 +12,10 @@ from typer import Argument, Option
 from thorax import console
 from thorax.cli_data import Json, Out
 from thorax.errors import ThoraxError, UsageError, printable
+
+_LONGEST_S: Final = 2_592_000
+"""30 days."""
+_DEVICES: Final = ("cpu", "cuda")
 
 training_app = typer.Typer()
 doctor_app = typer.Typer(no_args_is_help=True, help="Find out what is wrong before it costs time.")
@@ -143,6 +147,13 @@ def sharpness(
     console.emit(document, as_json=json, show=show)
 
 
+def _require_seconds(name: str, value: float, least: float) -> None:
+    if not least <= value <= _LONGEST_S:
+        raise UsageError(
+            "config-value", f"{name} is {value:g}; allowed are {least:g} to {_LONGEST_S:,} seconds"
+        )
+
+
 def _say_nothing(text: str) -> None:
     pass
 
@@ -176,12 +187,16 @@ def cluster(
     topology: Annotated[
         str | None, Option(help="Without a recipe: what to measure, else resnet50.")
     ] = None,
-    images: Annotated[int, Option(min=2, help="Images of one measured pass on a rank.")] = 4,
-    side: Annotated[int, Option(min=32, help="Side of images, px; --data has its own.")] = 224,
+    images: Annotated[
+        int, Option(min=2, max=65_536, help="Images of one measured pass on a rank.")
+    ] = 4,
+    side: Annotated[
+        int, Option(min=32, max=4096, help="Side of images, px; --data has its own.")
+    ] = 224,
     device: Annotated[str, Option(help="Without a recipe: cpu or cuda.")] = "cpu",
     duration: Annotated[float, Option(help="Seconds to measure; three turns at least.")] = 10.0,
     timeout: Annotated[
-        float, Option(min=1.0, help="Seconds after which a rank that is silent is given up.")
+        float, Option(help="Seconds after which a rank that is silent is given up, 1 or more.")
     ] = 60.0,
     json: Json = False,
 ) -> None:
@@ -197,6 +212,12 @@ def cluster(
     from thorax.training.recipe import Recipe
 
     with _lead_speaks():
+        _require_seconds("--duration", duration, 0.0)
+        _require_seconds("--timeout", timeout, 1.0)
+        if device not in _DEVICES:
+            raise UsageError(
+                "config-value", f"--device is {device!r}; allowed are {', '.join(_DEVICES)}"
+            )
         if recipe is None:
             work = Work(topology=topology or "resnet50", images=images, side=side, device=device)
         elif topology is None:

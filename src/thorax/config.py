@@ -15,9 +15,16 @@ from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from thorax.documents import parse_toml, read_limited
 from thorax.errors import UsageError
 from thorax.files import write_text
 
+_LONGEST: Final = 1 << 20
+"""Bytes of a configuration."""
+_DEEPEST: Final = 16
+"""Keys of an override, one within another."""
+_WIDEST: Final = 200
+"""Characters of a value that a message shows."""
 _BARE_WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 
 
@@ -52,7 +59,7 @@ def load(path: Path, model_type: type[SettingsT], overrides: Sequence[str] = ())
         >>> load(Path("recipes/phantom_small.toml"), Recipe, ["schedule.peak=0.1"])
     """
     try:
-        table = tomllib.loads(path.read_bytes().decode("utf-8"))
+        table = parse_toml(read_limited(path, _LONGEST))
     except OSError as error:
         raise UsageError(
             "config-unreadable", f"{path} cannot be read: {error.strerror}; give a TOML file"
@@ -61,6 +68,10 @@ def load(path: Path, model_type: type[SettingsT], overrides: Sequence[str] = ())
         raise UsageError("config-syntax", f"{path} is not UTF-8 text, as TOML must be") from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError("config-syntax", f"{path} is not TOML: {error}") from error
+    except ValueError as error:
+        raise UsageError(
+            "config-value", f"{path}: {error}; allowed are finite numbers and few levels"
+        ) from error
     for override in overrides:
         apply(table, override)
     return check(table, model_type, str(path))
@@ -74,7 +85,14 @@ def check(table: Mapping[str, Any], model_type: type[SettingsT], source: str) ->
     """
     try:
         # JSON mode: lists fill tuples, while a string is still no number and 1 no boolean.
-        return model_type.model_validate_json(json.dumps(table, default=str))
+        text = json.dumps(table, default=str)
+    except (RecursionError, ValueError) as error:
+        what = "nested too deeply" if isinstance(error, RecursionError) else "too long a number"
+        raise UsageError(
+            "config-value", f"{source}: a value is {what}; allowed is what the recipes here have"
+        ) from error
+    try:
+        return model_type.model_validate_json(text)
     except ValidationError as error:
         problems = error.errors(include_url=False)
         # A misspelt key leaves another one missing; the misspelling is what to correct.
@@ -98,40 +116,52 @@ def apply(table: dict[str, Any], override: str) -> None:
     """
     dotted, equals, text = override.partition("=")
     keys = [key.strip() for key in dotted.split(".")]
-    if not equals or not all(keys):
+    if not equals or not all(keys) or len(keys) > _DEEPEST:
         raise UsageError(
-            "config-override", f"{override!r} is no override; write key=value or table.key=value"
+            "config-override",
+            f"{_shown(override)} is no override; write key=value or table.key=value",
         )
     for depth, key in enumerate(keys[:-1], start=1):
         table = table.setdefault(key, {})
         if not isinstance(table, dict):
             raise UsageError(
                 "config-override",
-                f"{override!r}: {'.'.join(keys[:depth])} is a value, not a table of keys",
+                f"{_shown(override)}: {'.'.join(keys[:depth])} is a value, not a table of keys",
             )
     table[keys[-1]] = _value(text.strip(), override)
 
 
 def _value(text: str, override: str) -> object:
     try:
-        parsed = tomllib.loads(f"value = {text}")
+        parsed = parse_toml(f"value = {text}")
     except tomllib.TOMLDecodeError as error:
         if _BARE_WORD.fullmatch(text):
             return text
         raise UsageError(
             "config-override",
-            f"{override!r}: {text!r} is no TOML value; quote a text as '\"...\"'",
+            f"{_shown(override)}: {_shown(text)} is no TOML value; quote a text as '\"...\"'",
+        ) from error
+    except ValueError as error:
+        raise UsageError(
+            "config-value",
+            f"{_shown(override)}: {error}; allowed are finite numbers and few levels",
         ) from error
     if len(parsed) != 1:
-        raise UsageError("config-override", f"{override!r} sets more than one value")
+        raise UsageError("config-override", f"{_shown(override)} sets more than one value")
     return parsed["value"]
+
+
+def _shown(value: object) -> str:
+    """Return a value as it is written, the middle of a long one left out."""
+    text = repr(value)
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST // 2]}...{text[-9:]}"
 
 
 def _refusal(
     problem: ErrorDetails, others: int, model_type: type[BaseModel], source: str
 ) -> UsageError:
     models, keys = _walk(problem["loc"], model_type)
-    key = ".".join(keys)
+    key = ".".join(keys) or "the whole"
     more = f" ({others} more after this)" if others else ""
     if problem["type"] == "extra_forbidden":
         allowed = sorted({name for model in models for name in model.model_fields})
@@ -155,7 +185,7 @@ def _refusal(
         )
     message = problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     return UsageError(
-        "config-value", f"{source}: {key} is {problem['input']!r}; allowed is {message}{more}"
+        "config-value", f"{source}: {key} is {_shown(problem['input'])}; allowed is {message}{more}"
     )
 
 

@@ -25,8 +25,8 @@ class Sgd(Settings):
     """m, 0 to below 1."""
     nesterov: bool = True
     """Look one step ahead (Sutskever et al., ICML 2013)."""
-    weight_decay: float = Field(default=1e-4, ge=0)
-    """Added to the gradient as weight_decay * w, 0 or more."""
+    weight_decay: float = Field(default=1e-4, ge=0, le=1e6)
+    """Added to the gradient as weight_decay * w, 0 to 1e6."""
 
 
 class Adam(Settings):
@@ -38,8 +38,8 @@ class Adam(Settings):
     """Memory of the mean gradient, 0 to below 1."""
     beta2: float = Field(default=0.999, ge=0, lt=1)
     """Memory of the mean squared gradient, 0 to below 1."""
-    weight_decay: float = Field(default=0.0, ge=0)
-    """Added to the gradient as weight_decay * w, 0 or more."""
+    weight_decay: float = Field(default=0.0, ge=0, le=1e6)
+    """Added to the gradient as weight_decay * w, 0 to 1e6."""
 
 
 class AdamW(Settings):
@@ -51,8 +51,8 @@ class AdamW(Settings):
     """Memory of the mean gradient, 0 to below 1."""
     beta2: float = Field(default=0.999, ge=0, lt=1)
     """Memory of the mean squared gradient, 0 to below 1."""
-    weight_decay: float = Field(default=0.05, ge=0)
-    """Weights shrink by lr * weight_decay a step, 0 or more."""
+    weight_decay: float = Field(default=0.05, ge=0, le=1e6)
+    """Weights shrink by lr * weight_decay a step, 0 to 1e6."""
 
 
 class Lars(Settings):
@@ -64,12 +64,12 @@ class Lars(Settings):
     """m, 0 to below 1."""
     nesterov: bool = False
     """Look one step ahead."""
-    weight_decay: float = Field(default=1e-4, ge=0)
-    """Added to the gradient as weight_decay * w, 0 or more."""
-    trust_coefficient: float = Field(default=0.001, ge=0)
-    """Size of a layer's step relative to its weights, 0 or more; 0 = plain SGD."""
-    eps: float = Field(default=1e-7, ge=0)
-    """Keeps the ratio of weight to gradient finite, 0 or more."""
+    weight_decay: float = Field(default=1e-4, ge=0, le=1e6)
+    """Added to the gradient as weight_decay * w, 0 to 1e6."""
+    trust_coefficient: float = Field(default=0.001, ge=0, le=1e6)
+    """Size of a layer's step relative to its weights, 0 to 1e6; 0 = plain SGD."""
+    eps: float = Field(default=1e-7, ge=0, le=1e6)
+    """Keeps the ratio of weight to gradient finite, 0 to 1e6."""
     momentum_style: MomentumStyle = "paper"
     """Learning rate inside the momentum (paper) or outside (torch)."""
     momentum_correction: bool = False
@@ -85,10 +85,10 @@ class Lamb(Settings):
     """Memory of the mean gradient, 0 to below 1."""
     beta2: float = Field(default=0.999, ge=0, lt=1)
     """Memory of the mean squared gradient, 0 to below 1."""
-    eps: float = Field(default=1e-6, ge=0)
-    """Keeps the update finite, 0 or more."""
-    weight_decay: float = Field(default=0.01, ge=0)
-    """Added to the update as weight_decay * w, 0 or more."""
+    eps: float = Field(default=1e-6, ge=0, le=1e6)
+    """Keeps the update finite, 0 to 1e6."""
+    weight_decay: float = Field(default=0.01, ge=0, le=1e6)
+    """Added to the update as weight_decay * w, 0 to 1e6."""
     trust_ratio: bool = True
     """Scale each layer's step by its weights; false = AdamW."""
 

@@ -49,14 +49,14 @@ class Parallel(Settings):
 
     compression: Literal["none", "bf16", "fp16", "powersgd"] = "none"
     """What travels: the gradients as they are, rounded to 16 bits, or as low-rank factors."""
-    bucket_mb: float = Field(default=25.0, gt=0)
-    """Gradients sent together, MiB; small begins early, large wastes less on latency."""
-    powersgd_rank: int = Field(default=1, ge=1)
-    """Rank of the factors of PowerSGD (1905.13727), 1 or more."""
-    powersgd_start: int = Field(default=1000, ge=2)
-    """Updates sent whole before PowerSGD begins, 2 or more, and not fewer than the warm-up."""
-    timeout_s: float = Field(default=600.0, ge=1.0)
-    """Seconds a rank waits for the others in one exchange before it gives the run up, 1 or more:
+    bucket_mb: float = Field(default=25.0, ge=1e-3, le=65_536.0)
+    """Gradients sent together, 0.001 to 65,536 MiB; small begins early, large wastes less on latency."""
+    powersgd_rank: int = Field(default=1, ge=1, le=4096)
+    """Rank of the factors of PowerSGD (1905.13727), 1 to 4,096."""
+    powersgd_start: int = Field(default=1000, ge=2, le=1 << 31)
+    """Updates sent whole before PowerSGD begins, 2 to 2**31, and not fewer than the warm-up."""
+    timeout_s: float = Field(default=600.0, ge=1.0, le=2_592_000.0)
+    """Seconds a rank waits for the others in one exchange before it gives the run up, 1 to 30 days:
     longer than the slowest validation or checkpoint, shorter than a night lost to a dead cable."""
 
 

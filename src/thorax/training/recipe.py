@@ -1,6 +1,6 @@
 """What a training run is told: the model of a recipe file."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -39,12 +39,12 @@ class Input(Settings):
 class Training(Settings):
     """How long, how, and what is kept."""
 
-    epochs: int = Field(ge=1)
-    """Passes over the training split, 1 or more."""
-    batch: int = Field(ge=2)
-    """Images an update, over all ranks, 2 or more; what is left over at the end of an epoch is
+    epochs: int = Field(ge=1, le=1_000_000)
+    """Passes over the training split, 1 to 1,000,000."""
+    batch: int = Field(ge=2, le=1 << 24)
+    """Images an update, over all ranks, 2 to 2**24; what is left over at the end of an epoch is
     skipped. It stays the same whatever the number of ranks, and so does the learning rate."""
-    micro_batch: int | None = Field(default=None, ge=2)
+    micro_batch: int | None = Field(default=None, ge=2, le=1 << 24)
     """Images that pass the network together on a rank, for want of memory; batch normalisation
     sees as many. Absent = all of the rank's share. Gradients are added up over what remains."""
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -59,8 +59,8 @@ class Training(Settings):
     """Threads of a rank that read and augment images."""
     threads: int | None = Field(default=None, ge=1, le=1024)
     """Threads of a rank that compute; absent = its share of the host's processors."""
-    checkpoint_steps: int = Field(default=0, ge=0)
-    """Updates between checkpoints within an epoch; 0 = only after whole epochs."""
+    checkpoint_steps: int = Field(default=0, ge=0, le=1 << 31)
+    """Updates between checkpoints within an epoch, 0 to 2**31; 0 = only after whole epochs."""
     keep: Literal["best", "last"] = "best"
     """Result of the run: the epoch of the highest mean validation AUROC, or the last one."""
 
@@ -116,7 +116,7 @@ class Recipe(Settings):
     """Sharpness-aware minimisation; absent = off."""
     ema: Ema | None = None
     """Averaged weights as the result; absent = off."""
-    resize: tuple[Resize, ...] = ()
+    resize: Annotated[tuple[Resize, ...], Field(max_length=100)] = ()
     """Progressive resizing, in the order of `until`; after the last, images are as stored."""
     input: Input = Input()
     augmentation: Augment = Augment()

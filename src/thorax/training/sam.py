@@ -15,12 +15,12 @@ from thorax.training.trust import alike, gradients, norms
 class Sam(Settings):
     """Sharpness-aware minimisation; each update costs two passes."""
 
-    rho: float = Field(default=0.05, gt=0)
-    """Length of the climb, above 0; 0.05 for SAM (2010.01412), 0.5 to 2 for its adaptive form."""
+    rho: float = Field(default=0.05, gt=0, le=1e6)
+    """Length of the climb, above 0 to 1e6; 0.05 for SAM (2010.01412), 0.5 to 2 for its adaptive form."""
     adaptive: bool = False
     """Climb relative to the size of each weight (ASAM, 2102.11600)."""
-    eta: float = Field(default=0.01, ge=0)
-    """Added to the size of each weight in the adaptive form, 0 or more."""
+    eta: float = Field(default=0.01, ge=0, le=1e6)
+    """Added to the size of each weight in the adaptive form, 0 to 1e6."""
 
 
 class Ascent:

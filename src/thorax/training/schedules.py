@@ -83,17 +83,17 @@ class Schedule(Settings):
 
     kind: str
     """Form of the schedule."""
-    peak: float | None = Field(default=None, gt=0)
-    """Highest learning rate at the batch of this run, above 0; or give base_per_256."""
-    base_per_256: float | None = Field(default=None, gt=0)
-    """Learning rate for 256 images an update, above 0: the peak is this times batch / 256, and
+    peak: float | None = Field(default=None, gt=0, le=1e30)
+    """Highest learning rate at the batch of this run, above 0 to 1e30; or give base_per_256."""
+    base_per_256: float | None = Field(default=None, gt=0, le=1e6)
+    """Learning rate for 256 images an update, above 0 to 1e6: the peak is this times batch / 256, and
     warm-up begins here (1706.02677, section 2)."""
     scaling: Scaling = "linear"
     """How base_per_256 grows with the batch; sqrt is for Adam and LAMB (1904.00962, section 4)."""
-    warmup_epochs: float = Field(default=1.0, ge=0)
-    """Length of the straight climb to the peak, epochs, 0 or more."""
-    warmup_steps: int = Field(default=0, ge=0)
-    """Updates the climb takes at least, where warmup_epochs are fewer, 0 or more."""
+    warmup_epochs: float = Field(default=1.0, ge=0, le=1e6)
+    """Length of the straight climb to the peak, 0 to 1e6 epochs."""
+    warmup_steps: int = Field(default=0, ge=0, le=1 << 31)
+    """Updates the climb takes at least, where warmup_epochs are fewer, 0 to 2**31."""
 
     @model_validator(mode="after")
     def _one_rate(self) -> Self:
@@ -108,27 +108,31 @@ class Cosine(Schedule):
     """Half a cosine from the peak to the end."""
 
     kind: Literal["cosine"]
-    end: float = Field(default=0.0, ge=0)
-    """Learning rate at the end, 0 or more."""
+    end: float = Field(default=0.0, ge=0, le=1e30)
+    """Learning rate at the end, 0 to the peak."""
 
 
 class Polynomial(Schedule):
     """A power of the share that is left, as LARS runs use."""
 
     kind: Literal["polynomial"]
-    power: float = Field(default=2.0, gt=0)
-    """Exponent of the share of steps left, above 0."""
-    end: float = Field(default=1e-4, ge=0)
-    """Learning rate at the end, 0 or more."""
+    power: float = Field(default=2.0, gt=0, le=1000)
+    """Exponent of the share of steps left, above 0 to 1,000."""
+    end: float = Field(default=1e-4, ge=0, le=1e30)
+    """Learning rate at the end, 0 to the peak."""
 
 
 class Stepped(Schedule):
     """The peak, cut at fixed shares of the run."""
 
     kind: Literal["step"]
-    factor: float = Field(default=0.1, gt=0, le=1)
-    """What each cut multiplies the learning rate by, above 0 to 1."""
-    at: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (1 / 3, 2 / 3, 8 / 9)
+    factor: float = Field(default=0.1, ge=1e-12, le=1)
+    """What each cut multiplies the learning rate by, 1e-12 to 1."""
+    at: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(max_length=1000)] = (
+        1 / 3,
+        2 / 3,
+        8 / 9,
+    )
     """When to cut, shares of the run, each above 0 to below 1."""
 
 

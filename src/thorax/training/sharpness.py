@@ -34,32 +34,32 @@ CAVEAT: Final = (
 class SharpnessSettings(Settings):
     """What is measured, and how hard the maximum is looked for."""
 
-    images: int = Field(default=1024, ge=1)
+    images: int = Field(default=1024, ge=1, le=1 << 31)
     """Images of the training split, fewer when it is smaller."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Chooses the images and every random direction."""
-    batch: int = Field(default=128, ge=1)
+    batch: int = Field(default=128, ge=1, le=1 << 24)
     """Images a pass; bounds memory."""
     batch_norm: BatchNorm = "running"
     """Statistics to normalise by: running, as in an evaluation; estimated = those of the images
     under the weights, for networks of few updates; batch = those of each pass."""
     epsilons: tuple[float, ...] = (1e-3, 5e-4)
     """Sizes of Keskar's box, above 0."""
-    ascent_steps: int = Field(default=20, ge=1)
+    ascent_steps: int = Field(default=20, ge=1, le=1 << 20)
     """Evaluations of the gradient in each search for a maximum but that on the manifold."""
-    manifold_dimensions: int = Field(default=100, ge=0)
+    manifold_dimensions: int = Field(default=100, ge=0, le=1 << 16)
     """Columns of the random matrix of Keskar's manifold; 0 = leave it out."""
-    manifold_iterations: int = Field(default=10, ge=1)
+    manifold_iterations: int = Field(default=10, ge=1, le=1 << 20)
     """Iterations of L-BFGS-B on the manifold."""
-    rho: float = Field(default=0.5, gt=0)
+    rho: float = Field(default=0.5, gt=0, le=1e6)
     """Radius of the adaptive ball, as ASAM uses on CIFAR-10."""
-    eta: float = Field(default=0.01, ge=0)
+    eta: float = Field(default=0.01, ge=0, le=1e6)
     """Added to |w| in the adaptive ball, 0 or more."""
-    rho_box: float = Field(default=1e-3, gt=0)
+    rho_box: float = Field(default=1e-3, gt=0, le=1e6)
     """Size of the adaptive box relative to |w|."""
-    power_iterations: int = Field(default=100, ge=0)
+    power_iterations: int = Field(default=100, ge=0, le=1 << 20)
     """Most steps of power iteration; 0 = leave the largest eigenvalue out."""
-    tolerance: float = Field(default=1e-3, gt=0)
+    tolerance: float = Field(default=1e-3, gt=0, le=1)
     """Relative change of the eigenvalue below which the power iteration ends."""
 
 
