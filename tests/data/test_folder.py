@@ -1,14 +1,18 @@
 """Any folder with a CSV, however its columns are called."""
 
+import os
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from thorax.data import folder
 from thorax.data.rows import Box, Row, Skipped
+from thorax.data.store import open_store, write
 from thorax.errors import DataError, UsageError
 from thorax.labels import NIH14, LabelSet
+from thorax.preprocess import InputSpec
 
 TWO = LabelSet("two", ("Effusion", "Edema"))
 
@@ -157,3 +161,100 @@ def test_a_bare_name_that_is_there_twice_is_refused(images: Path) -> None:
 def test_an_absent_folder_is_named(images: Path) -> None:
     with pytest.raises(DataError, match="folder-missing"):
         folder.find_images(images / "absent")
+
+
+def too_deep(folder: Path) -> str:
+    """Make folders in each other until their path is longer than the system takes; return it.
+
+    So there is one that even the superuser cannot read by its path.
+    """
+    name, here = "d" * 250, Path.cwd()
+    try:
+        os.chdir(folder)
+        for _ in range(17):
+            Path(name).mkdir()
+            os.chdir(name)
+        Path("deep.png").touch()
+    finally:
+        os.chdir(here)
+    return "/".join([name] * 17)
+
+
+def test_a_folder_that_cannot_be_read_is_listed_and_what_is_in_it_said_to_be(images: Path) -> None:
+    deep = too_deep(images)
+    text = (
+        f"image,patient,findings\na.png,1,\n{deep}/deep.png,2,\ndeep.png,3,\nb.jpg,4,\nc.dcm,5,\n"
+    )
+    rows, skipped = read(images, text)
+    assert [row.image for row in rows] == ["a.png", "b.jpg", "c.dcm"]
+    closed = [skip for skip in skipped if skip.code == "folder-unreadable"]
+    # As far as the path could be followed; the row within and the folder itself.
+    assert len(closed) == 2
+    assert deep.startswith(closed[1].image)
+    assert closed[0].image == f"{deep}/deep.png"
+    assert "name too long" in closed[1].message
+    (missing,) = (skip for skip in skipped if skip.code == "image-missing")
+    assert missing.image == "deep.png"
+    assert "of which 1 folders cannot be read" in missing.message
+
+
+def test_links_to_folders_are_listed_and_not_followed(images: Path) -> None:
+    (images / "deep" / "loop").symlink_to("..")
+    (images / "itself").symlink_to("itself")
+    (images.parent / "elsewhere").mkdir()
+    (images.parent / "elsewhere" / "e.png").touch()
+    (images / "other").symlink_to(images.parent / "elsewhere")
+    text = "image,patient,findings\na.png,1,\nb.jpg,2,\nc.dcm,3,\ne.png,4,\n"
+    rows, skipped = read(images, text)
+    assert [row.image for row in rows] == ["a.png", "b.jpg", "c.dcm"]
+    assert [(skip.image, skip.code) for skip in skipped] == [
+        ("e.png", "image-missing"),
+        ("deep/loop", "folder-linked"),
+        ("other", "folder-linked"),
+        ("itself", "file-unsupported"),
+    ]
+    # A table that names the way through a link means it.
+    rows, _ = read(images, "image,patient,findings\nother/e.png,1,\n")
+    assert [row.path for row in rows] == [images / "other" / "e.png"]
+
+
+def test_files_of_other_kinds_are_listed_unless_a_row_or_a_table(images: Path) -> None:
+    for name in ("notes.txt", "scan.tiff", "deep/1.2.840.113619", "boxes.csv", "table.csv"):
+        (images / name).write_text("image,finding,x,y,width,height\n")
+    (images / "table.csv").write_text(
+        "image,patient,findings\na.png,1,\nb.jpg,2,\nc.dcm,3,\ndeep/1.2.840.113619,4,\n"
+    )
+    skipped: list[Skipped] = []
+    rows = folder.rows(
+        images,
+        labels=images / "deep" / ".." / "table.csv",
+        boxes=images / "boxes.csv",
+        on_skip=skipped.append,
+    )
+    assert [row.image for row in rows] == ["a.png", "b.jpg", "c.dcm", "deep/1.2.840.113619"]
+    assert [(skip.image, skip.code) for skip in skipped] == [
+        ("notes.txt", "file-unsupported"),
+        ("scan.tiff", "file-unsupported"),
+    ]
+
+
+def test_files_that_cannot_be_read_do_not_end_an_import(images: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(images / "a.png"), np.eye(64, dtype=np.uint8))
+    (images / "gone.png").symlink_to("nowhere.png")
+    (images / "loop.png").symlink_to("loop.png")
+    os.mkfifo(images / "pipe.png")
+    (images / "folder.png").mkdir()
+    names = ["a.png", "gone.png", "loop.png", "pipe.png", "folder.png", "b.jpg", "n" * 300]
+    text = "image,patient,findings\n" + "".join(f"{name},{name},\n" for name in names)
+    rows, skipped = read(images, text)
+    summary = write(rows, tmp_path / "store", InputSpec(64), NIH14, skipped=skipped)
+    assert open_store(tmp_path / "store").names == ("a.png",)
+    listed = {skip.image: skip.code for skip in summary.skipped}
+    assert set(listed) == {*names[1:], "deep/er/c.dcm"}
+    assert listed["folder.png"] == listed["n" * 300] == "image-missing"
+
+
+def test_a_name_that_no_file_can_have_is_missing(images: Path) -> None:
+    long = "x" * 5_000 + ".png"
+    _, skipped = read(images, f"image,patient,findings\na.png,1,\n{long},2,\nscans/{long},3,\n")
+    assert [skip.code for skip in skipped[:2]] == ["image-missing", "image-missing"]

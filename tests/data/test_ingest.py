@@ -67,3 +67,49 @@ def test_what_the_journal_has_is_not_decoded_again(
     for row in rows:
         row.path.unlink()
     assert run(rows, tmp_path) == first
+
+
+@pytest.mark.parametrize("row", [0, 3, 4])
+def test_pixels_that_changed_behind_the_journal_are_decoded_again(
+    noise: Noise, make_rows: MakeRows, tmp_path: Path, row: int
+) -> None:
+    rows = make_rows(noise(5))
+    first = run(rows, tmp_path)
+    whole = (tmp_path / "pixels").read_bytes()
+    changed = bytearray(whole)
+    changed[row * 32 * 32 + 17] ^= 64
+    (tmp_path / "pixels").write_bytes(changed)
+    told: list[int] = []
+    assert run(rows, tmp_path, told=told) == first
+    assert told == [5]
+    assert (tmp_path / "pixels").read_bytes() == whole
+
+
+def test_a_line_of_the_journal_that_changed_is_not_believed(
+    noise: Noise, make_rows: MakeRows, tmp_path: Path
+) -> None:
+    rows = make_rows(noise(5))
+    first = run(rows, tmp_path)
+    journal = tmp_path / "journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        place = line.index(b'"number": ') + len(b'"number": ')
+        changed = line[:place] + bytes([line[place] ^ 1]) + line[place + 1 :]
+        journal.write_bytes(b"".join([*lines[:number], changed, *lines[number + 1 :]]))
+        told: list[int] = []
+        assert run(rows, tmp_path, told=told) == first
+        assert told == [5], "the other lines are believed"
+        assert sorted(journal.read_bytes().splitlines(keepends=True)) == sorted(lines)
+
+
+def test_a_pixel_file_that_was_cut_costs_what_was_cut(
+    noise: Noise, make_rows: MakeRows, tmp_path: Path
+) -> None:
+    rows = make_rows(noise(5))
+    first = run(rows, tmp_path)
+    whole = (tmp_path / "pixels").read_bytes()
+    (tmp_path / "pixels").write_bytes(whole[: 3 * 32 * 32 + 5])
+    told: list[int] = []
+    assert run(rows, tmp_path, told=told) == first
+    assert told == [4, 5]
+    assert (tmp_path / "pixels").read_bytes() == whole

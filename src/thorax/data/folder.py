@@ -182,7 +182,8 @@ def search(folder: Path) -> Search:
     for base, folders, names in os.walk(folder, onerror=tell):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for path in (Path(base, name) for name in folders):
-            if path.is_symlink():
+            # Path.is_symlink raises where it may not look.
+            if os.path.islink(path):  # noqa: PTH114
                 reason = "links to folders are not followed; give the folder itself too"
                 closed.append(Skipped(path.relative_to(folder).as_posix(), "folder-linked", reason))
         for path in (Path(base, name) for name in names if not name.startswith(".")):
