@@ -13,13 +13,14 @@ import numpy as np
 import openvino as ov
 import openvino.opset13 as ops
 
+from thorax.documents import read_limited
 from thorax.errors import ModelError, UsageError
 from thorax.importers import caffe_axes, caffe_neurons, caffe_ssd, caffe_vision
 from thorax.importers.caffe_inputs import Shape, inputs_of, is_input
 from thorax.importers.caffe_layer import Blob, Build, Layer, read_blob
 from thorax.importers.imported import UNREADABLE, Asked, Imported
 from thorax.importers.prototxt import Block, ProtoError, parse
-from thorax.importers.translation import translated
+from thorax.importers.translation import require_stored, translated
 from thorax.importers.wire import WireError, fields
 
 _V1, _V2 = 2, 100
@@ -29,6 +30,8 @@ _NAME: Final = {_V1: 4, _V2: 1}
 _BLOBS: Final = {_V1: 6, _V2: 7}
 _MOST_VALUES: Final = 2**31 - 1
 """Caffe counts the values of a blob in 32 bits (blob.cpp: `Reshape`)."""
+_MOST_INPUT_VALUES: Final = 1 << 26
+"""Of an input: 8192 x 8192 pixels. What a network computes of more fills the memory."""
 
 _BUILD: Final[dict[str, Build]] = {
     **caffe_neurons.BUILD,
@@ -70,9 +73,11 @@ def read(path: Path, asked: Asked) -> Imported:
     # First, because junk is junk whatever stands beside it.
     blobs = _read_weights(path) if path.suffix.lower() == ".caffemodel" else None
     structure, weights = _pair(path, asked.structure)
+    for file in (structure, weights):
+        require_stored(file)
     blobs = _read_weights(weights) if blobs is None else blobs
     try:
-        net = parse(structure.read_text("utf-8-sig"))
+        net = parse(read_limited(structure).decode("utf-8-sig"))
         model = _Builder(net, blobs, asked).build()
     except (ProtoError, UnicodeDecodeError, OSError) as error:
         raise ModelError("model-unreadable", f"{structure.name}: {error}") from error
@@ -223,7 +228,9 @@ class _Builder:
                     f"the description does not say the shape of input {name!r}; say it with "
                     "--side, or --input_shape of `thorax mo`",
                 )
-            if min(wanted, default=1) < -1 or _values(ov.PartialShape(list(wanted))) > _MOST_VALUES:
+            if min(wanted, default=1) < -1 or (
+                _values(ov.PartialShape(list(wanted))) > _MOST_INPUT_VALUES
+            ):
                 raise ModelError("model-input", f"input {name!r} cannot be of shape {list(wanted)}")
             self._inputs[name] = ops.parameter(ov.PartialShape(list(wanted)), np.float32)
             self._inputs[name].set_friendly_name(name)

@@ -1,6 +1,7 @@
 """Caffe's layers that move, part, join and reduce axes."""
 
 import itertools
+import math
 from typing import Final
 
 import numpy as np
@@ -14,6 +15,8 @@ from thorax.importers.prototxt import Block
 
 _MOST: Final = 1 << 10
 """Blobs that a layer may take."""
+_MOST_FILLED: Final = 1 << 26
+"""Values of one level that a layer may make out of nothing."""
 
 
 def _rank(data: ov.Output) -> int:
@@ -174,6 +177,8 @@ def _dummy(layer: Layer, _: list[ov.Output]) -> list[ov.Output]:
     for index, shape in enumerate(said_shapes(layer, len(tops))):
         if shape is None or min(shape, default=1) < 1:
             raise layer.refuse("says no shape of what it makes")
+        if math.prod(shape) > _MOST_FILLED:
+            raise layer.refuse(f"fills {list(shape)}; {_MOST_FILLED} values are the most")
         level = levels[index] if index < len(levels) else levels[0]
         filled = ops.broadcast(constant(level), integers(*shape))
         values.append(named(filled, layer.name))

@@ -5,6 +5,7 @@ from typing import Final
 from xml.etree import ElementTree
 
 from thorax.errors import ModelError
+from thorax.importers.onnx_external import external_files
 from thorax.importers.wire import WireError, fields
 
 SAVED_MODEL: Final = "saved_model.pb"
@@ -29,6 +30,8 @@ def file(path: Path, kind: str) -> tuple[Path, ...]:
         _require_flatbuffer(path)
     elif kind == ".xml":
         return _ir(path)
+    elif kind == ".onnx":
+        return (path, *external_files(path))
     return (path,)
 
 

@@ -3,7 +3,6 @@
 import os
 import re
 import sys
-import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,13 +18,16 @@ from openvino.frontend import FrontEndManager
 from openvino.passes import ConstantFolding, Manager
 
 from thorax.errors import ModelError, UsageError
+from thorax.files import temporary_folder
 from thorax.importers import legacy_keras
 from thorax.importers.imported import UNREADABLE, Asked, Imported, Layout, unreadable
 from thorax.importers.keras_file import KerasFile, as_inspected, inspect, layout_of
 from thorax.importers.keras_pooling import same_pooling
+from thorax.importers.keras_weights import weights_within
 from thorax.importers.translation import translated
 
 _BACKEND: Final = "torch"
+_NOWHERE: Final = f"{os.devnull}/keras"
 _LAYER: Final = "thorax_keras_layer"
 _SCOPE: Final = re.compile(r"__module\.(?P<layer>.+)/(?:aten|prim|ov_ext)::\w+/\w+")
 
@@ -147,8 +149,10 @@ def _keras() -> ModuleType:
         UsageError: `keras-backend`.
     """
     if "keras" not in sys.modules:
-        # Keras reads this once, when it is imported.
+        # Keras reads these once, when it is imported: a person's keras.json would change what a
+        # file means, and a place where no folder can be keeps Keras from writing one.
         os.environ["KERAS_BACKEND"] = _BACKEND
+        os.environ["KERAS_HOME"] = _NOWHERE
     import keras  # noqa: PLC0415
 
     if keras.backend.backend() != _BACKEND:
@@ -162,14 +166,17 @@ def _keras() -> ModuleType:
 
 def _load(keras: ModuleType, found: KerasFile) -> Any:  # noqa: ANN401
     path = found.path
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with temporary_folder() as folder, warnings.catch_warnings():
         # Networks of old files give their first layer the shape of the input.
         warnings.filterwarnings("ignore", "Do not pass an `input_shape`", UserWarning)
-        whole = as_inspected(found, Path(folder))
+        whole = as_inspected(found, folder)
         try:
-            network = keras.saving.load_model(whole, compile=False, safe_mode=True)
+            with weights_within(keras.Layer, found):
+                network = keras.saving.load_model(whole, compile=False, safe_mode=True)
             # A network that was never built has no inputs.
             network.inputs[0], network.outputs[0]
+        except ModelError:
+            raise
         # Keras raises what its layers raise.
         except Exception as error:
             raise ModelError(

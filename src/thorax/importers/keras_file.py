@@ -18,6 +18,7 @@ from typing import IO, Any, Final
 
 import h5py
 
+from thorax.documents import parse_json
 from thorax.errors import ModelError
 from thorax.importers.imported import Layout
 
@@ -133,12 +134,14 @@ class KerasFile:
         config: the network as nested dictionaries, without how it was trained, all its layers
             computing in 32 bits.
         version: of the Keras that wrote it, "" where it does not say.
+        values: numbers that its datasets hold: no network of it has more weights.
         narrow: whether the file itself has layers compute in 16 bits.
     """
 
     path: Path
     config: dict[str, Any]
     version: str
+    values: int
     narrow: bool = False
 
     @property
@@ -254,13 +257,13 @@ def _inspect_zip(path: Path) -> KerasFile:
         if any(member.filename == "metadata.json" for member in members):
             version = str(_json(path, archive.read("metadata.json")).get("keras_version", ""))
         with archive.open(WEIGHTS) as stream:
-            _check_hdf5(path, stream)
-    return KerasFile(path, _untrained(config), version)
+            values = _check_hdf5(path, stream)
+    return KerasFile(path, _untrained(config), version, values)
 
 
 def _inspect_hdf5(path: Path) -> KerasFile:
     with path.open("rb") as stream:
-        _check_hdf5(path, stream)
+        values = _check_hdf5(path, stream)
     with h5py.File(path, "r") as file:
         text = file.attrs.get("model_config")
         if text is None:
@@ -271,13 +274,14 @@ def _inspect_hdf5(path: Path) -> KerasFile:
             )
         config = _json(path, text)
         version = file.attrs.get("keras_version", "")
-    return KerasFile(path, config, version.decode() if isinstance(version, bytes) else str(version))
+    words = version.decode() if isinstance(version, bytes) else str(version)
+    return KerasFile(path, config, words, values)
 
 
 def _json(path: Path, text: str | bytes) -> dict[str, Any]:
     if len(text) > _MOST_CONFIG_BYTES:
         raise ModelError("model-unsafe", f"{path.name}: a description of {len(text):,} bytes")
-    found = json.loads(text)
+    found = parse_json(text)
     if not isinstance(found, dict):
         raise ModelError("model-unreadable", f"{path.name}: its description names no network")
     return found
@@ -315,8 +319,11 @@ def _in_32_bits(value: Any) -> Any:  # noqa: ANN401
     return wide
 
 
-def _check_hdf5(path: Path, stream: IO[bytes]) -> None:
+def _check_hdf5(path: Path, stream: IO[bytes]) -> int:
     """Refuse links and datasets that lie in other files or are larger than the file explains.
+
+    Returns:
+        how many numbers the datasets hold.
 
     Raises:
         ModelError: `model-unsafe`.
@@ -326,7 +333,7 @@ def _check_hdf5(path: Path, stream: IO[bytes]) -> None:
         return ModelError("model-unsafe", f"{path.name}: {name} {why}")
 
     seen: set[int] = set()
-    total = 0
+    total = values = 0
     with h5py.File(stream, "r") as file:
         most = path.stat().st_size * _MOST_GROWTH + _SLACK_BYTES
         left: list[h5py.Group] = [file["/"]]
@@ -352,10 +359,12 @@ def _check_hdf5(path: Path, stream: IO[bytes]) -> None:
                 if member.dtype.kind not in "biufV" or member.dtype.hasobject:
                     raise refuse(where, f"holds {member.dtype}; weights are numbers")
                 total += int(member.nbytes)
+                values += int(member.size)
                 if total > most:
                     raise refuse(
                         where, f"unpacks to more than {_MOST_GROWTH} times the file's size"
                     )
+    return values
 
 
 def _check_objects(path: Path, config: dict[str, Any]) -> None:

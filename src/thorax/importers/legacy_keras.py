@@ -1,9 +1,7 @@
 """Networks of Keras 2 that Keras 3 cannot read, by tf_keras, which needs TensorFlow."""
 
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
@@ -13,9 +11,11 @@ import openvino as ov
 from openvino.frontend import FrontEndManager
 
 from thorax.errors import ModelError, UsageError
+from thorax.files import temporary_folder
 from thorax.importers.frontends_names import Kernel, name_kernels
 from thorax.importers.imported import UNREADABLE, Asked, Imported, close, unreadable
 from thorax.importers.keras_file import KerasFile, as_inspected, layout_of, objects
+from thorax.importers.keras_weights import weights_within
 
 _NETWORKS: Final = ("Functional", "Sequential", "Model")
 _TF_CALLS: Final = ("TFOpLambda", "SlicingOpLambda")
@@ -51,9 +51,12 @@ def read(found: KerasFile, asked: Asked, reason: str) -> Imported:
     path = found.path
     tensorflow, tf_keras = _libraries(found, reason)
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            whole = as_inspected(found, Path(folder))
-            network = tf_keras.models.load_model(whole, compile=False, safe_mode=True)
+        with temporary_folder() as folder:
+            whole = as_inspected(found, folder)
+            with weights_within(tf_keras.layers.Layer, found):
+                network = tf_keras.models.load_model(whole, compile=False, safe_mode=True)
+    except ModelError:
+        raise
     # tf_keras raises what its layers raise.
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -105,8 +108,8 @@ def _convert(tensorflow: ModuleType, network: Any) -> ov.Model:  # noqa: ANN401
 
     concrete = tensorflow.function(forward).get_concrete_function(*inputs)
     graph = convert_variables_to_constants_v2(concrete).graph.as_graph_def()
-    with tempfile.TemporaryDirectory() as folder:
-        frozen = Path(folder) / "frozen.pb"
+    with temporary_folder() as folder:
+        frozen = folder / "frozen.pb"
         frozen.write_bytes(graph.SerializeToString())
         frontend = FrontEndManager().load_by_framework("tf")
         model = frontend.convert(frontend.load(str(frozen)))

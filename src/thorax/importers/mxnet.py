@@ -14,7 +14,7 @@ from thorax.importers.mxnet_kinds import ALIASES, WEIGHTED, builder
 from thorax.importers.mxnet_layer import Array, Layer
 from thorax.importers.mxnet_params import Parameters, read_parameters
 from thorax.importers.mxnet_symbol import VARIABLE, Attributes, Node, Symbol, read_symbol
-from thorax.importers.translation import translated
+from thorax.importers.translation import require_stored, translated
 
 _SYMBOL: Final = "-symbol.json"
 _EPOCH: Final = re.compile(r"-\d{4,}$")
@@ -38,6 +38,8 @@ def read(path: Path, asked: Asked) -> Imported:
     # First, because junk is junk whatever stands beside it.
     weights = read_parameters(path) if path.suffix.lower() == ".params" else None
     symbol_path, params_path = _files(path, asked.structure)
+    for file in (symbol_path, params_path):
+        require_stored(file)
     symbol = read_symbol(symbol_path)
     weights = read_parameters(params_path) if weights is None else weights
     network = _Network(symbol, weights, asked, path)

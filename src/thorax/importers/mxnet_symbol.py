@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field, ValidationError
 
+from thorax.documents import read_limited
 from thorax.errors import ModelError
 
 VARIABLE: Final = "null"
@@ -51,7 +52,11 @@ def read_symbol(path: Path) -> Symbol:
         ModelError: `model-unreadable`.
     """
     try:
-        symbol = Symbol.model_validate_json(path.read_bytes())
+        symbol = Symbol.model_validate_json(read_limited(path))
+    except OSError as error:
+        raise ModelError(
+            "model-unreadable", f"{path.name} cannot be read: {error.strerror}"
+        ) from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -4,6 +4,7 @@ import io
 import pickle
 import pickletools
 import re
+import struct
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from thorax.documents import parse_json
 from thorax.errors import ModelError
 from thorax.importers import pytorch_operators, pytorch_source
 
@@ -24,6 +26,10 @@ _ZIP: Final = b"PK\x03\x04"
 _GROWTH, _GROWTH_BYTES = 4, 16 << 20
 """An archive may hold this many times its size, and so many bytes more. PyTorch compresses source
 code alone; what claims more is made to fill a disk or memory."""
+
+_MOST_TENSORS: Final = 100_000
+_LONGEST_ENTRY: Final = 400
+"""Bytes that describe a tensor in a header, its name among them."""
 
 _WRAPPERS: Final = ("state_dict", "model_state_dict", "model", "net")
 _PREFIX: Final = "module."
@@ -114,6 +120,8 @@ def state_dict(path: Path) -> dict[str, Tensor]:
             "model-unreadable",
             f"{path.name} holds a {type(content).__name__}, not a state dict",
         )
+    if len(content) > _MOST_TENSORS:
+        raise _too_many(path, len(content))
     tensors: dict[str, Tensor] = {}
     for name, value in content.items():
         if (
@@ -146,11 +154,14 @@ def _require_held(path: Path, claimed: int) -> None:
 def _read(path: Path) -> object:
     try:
         if path.suffix.lower() == ".safetensors":
+            _require_header(path)
             return safetensors.torch.load_file(path)
         with warnings.catch_warnings():
             # PyTorch warns of pickles that it then refuses.
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
+    except ModelError:
+        raise
     except SafetensorError as error:
         raise ModelError(
             "model-unreadable", f"{path.name} is no safetensors file, or is cut off: {error}"
@@ -170,6 +181,26 @@ def _read(path: Path) -> object:
             f"{path.name} is no file of PyTorch, or is damaged or cut off; copy it again, or "
             f"{_INSTEAD}",
         ) from error
+
+
+def _require_header(path: Path) -> None:
+    """Refuse a description of tensors that is made to take time rather than to say something."""
+    with path.open("rb") as file:
+        (size,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
+        if size > path.stat().st_size:
+            raise SafetensorError(f"it says a header of {size} bytes")
+        if size > _MOST_TENSORS * _LONGEST_ENTRY:
+            raise _too_many(path, size // _LONGEST_ENTRY)
+        header = parse_json(file.read(size))
+    if isinstance(header, dict) and len(header) > _MOST_TENSORS:
+        raise _too_many(path, len(header))
+
+
+def _too_many(path: Path, count: int) -> ModelError:
+    return ModelError(
+        "model-unreadable",
+        f"{path.name} holds {count} tensors; {_MOST_TENSORS} are the most: save the weights alone",
+    )
 
 
 def _asked_for(path: Path) -> str | None:

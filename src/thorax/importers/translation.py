@@ -31,12 +31,9 @@ def translated(read: Callable[[Path, Asked], Imported]) -> Callable[[Path, Asked
                 require_stored(file)
         try:
             imported = read(path, asked)
-        except ThoraxError:
+        # What is not installed is the user's to add, and memory is for the process to judge.
+        except (ThoraxError, ModuleNotFoundError, MemoryError):
             raise
-        except MemoryError as error:
-            raise ModelError(
-                "model-unreadable", f"{path.name} wants more memory than there is; {_INSTEAD}"
-            ) from error
         except RecursionError as error:
             raise ModelError(
                 "model-unreadable", f"{path.name} is nested too deeply; {_INSTEAD}"
@@ -74,7 +71,7 @@ def _runner(path: Path, run: Run) -> Run:
     def running(arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
         try:
             return run(arrays)
-        except ThoraxError:
+        except (ThoraxError, MemoryError):
             raise
         # The network is a stranger's: it may raise what it likes.
         except Exception as error:

@@ -1,0 +1,214 @@
+"""Damaged model files of every format: read, refused with a code, or the end of the process?
+
+Of one small model of each format, copies are made that each have one file damaged: bits turned,
+ends cut off, ranges deleted, doubled, moved and overwritten, words exchanged and numbers made huge,
+in archives also inside of the members. What is read must be a graph that can be walked and
+validated; what is not must be refused with a code of a model or of usage.
+
+With `--confined` each copy is read as `thorax optimize` reads it, in a child of its own, for
+seconds each. Without, the reader itself reads one copy after another in a process that starts anew
+after a crash; crashes, which that child would have contained, are counted.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Final
+
+from tests.importers.small_models import KINDS, Kind, damaged
+
+from benchmarks import result
+from thorax.errors import ModelError, ThoraxError, UsageError
+from thorax.importers import caffe, formats, frontends, keras, mxnet, pytorch
+from thorax.importers.imported import Imported
+
+_MOST_DATA: Final = 6 << 30
+_WALL_S: Final = 120.0
+_ANSWER: Final = "answer "
+READ: Final = "read"
+_READERS: Final = {
+    "caffe": caffe.read,
+    "frontends": frontends.read,
+    "keras": keras.read,
+    "mxnet": mxnet.read,
+    "pytorch": pytorch.read,
+}
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the damaged copies of one format.
+
+    Attributes:
+        answers: how many were read, or refused with a code.
+        crashed: seeds that ended the reading process, or ran too long.
+        lost: seeds after which something was raised that is no error of a model, or whose graph is
+            not sound.
+    """
+
+    answers: Counter[str] = field(default_factory=Counter)
+    crashed: dict[int, str] = field(default_factory=dict)
+    lost: dict[int, str] = field(default_factory=dict)
+
+
+def answer(kind: Kind, original: Path, model: str, seed: int, *, confined: bool) -> str:
+    """Return `read` or a code of what a damaged copy became; anything else is lost.
+
+    Args:
+        kind: the format.
+        original: folder of the model that is whole.
+        model: path within the folder of what is read.
+        seed: of the damage.
+        confined: whether the reader gets a child of its own.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy"
+        damaged(original, copy, seed)
+        try:
+            read = formats.read if confined else _READERS[kind.reader]
+            _require_sound(read(copy / model, kind.asked))
+        except (ModelError, UsageError) as error:
+            return error.code
+        except ThoraxError as error:
+            return f"lost: {type(error).__name__} {error}"
+        # Whatever else is raised is what is looked for.
+        except BaseException as error:
+            return f"lost: {type(error).__name__} {str(error)[-200:]}"
+        return READ
+
+
+def _require_sound(imported: Imported) -> None:
+    model = imported.model
+    model.validate_nodes_and_infer_types()
+    if not model.inputs or not model.outputs or not model.get_ordered_ops():
+        raise ValueError("a graph without inputs, outputs or layers was read")
+    for port in (*model.inputs, *model.outputs):
+        port.get_partial_shape()
+
+
+def run(
+    kinds: Sequence[Kind], seeds: Sequence[int], *, confined: bool = False
+) -> dict[str, Outcome]:
+    """Read damaged copies and return what became of them, by format."""
+    outcomes = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for number, kind in enumerate(kinds):
+            original = Path(folder) / str(number)
+            original.mkdir()
+            model = kind.make(original).relative_to(original).as_posix()
+            outcomes[kind.name] = _run(kind, original, model, seeds, confined=confined)
+    return outcomes
+
+
+def _run(
+    kind: Kind, original: Path, model: str, seeds: Sequence[int], *, confined: bool
+) -> Outcome:
+    outcome = Outcome()
+    remaining = list(seeds)
+    while remaining:
+        for seed, text in _process(kind, original, model, remaining, confined=confined):
+            remaining.remove(seed)
+            if text.startswith("crashed"):
+                outcome.crashed[seed] = text
+            elif text.startswith("lost"):
+                outcome.lost[seed] = text
+            else:
+                outcome.answers[text] += 1
+    return outcome
+
+
+def _process(
+    kind: Kind, original: Path, model: str, seeds: Sequence[int], *, confined: bool
+) -> Iterator[tuple[int, str]]:
+    """Yield what becomes of each seed in one process, until one ends it or all are done."""
+    command = [sys.executable, "-m", "benchmarks.reliability_models", "--worker", kind.name]
+    command += [str(original), model, str(int(confined)), *map(str, seeds)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        for seed in seeds:
+            text = _line(process, process.stdout)
+            if text is None:
+                process.kill()
+                yield seed, f"crashed: the process ended with {process.wait()}"
+                return
+            yield seed, text
+
+
+def _line(process: "subprocess.Popen[str]", stream: IO[str]) -> str | None:
+    """Return the next answer of a process; None when it ends or takes too long."""
+    timer = threading.Timer(_WALL_S, process.kill)
+    timer.start()
+    try:
+        for line in stream:
+            if line.startswith(_ANSWER):
+                return str(json.loads(line.removeprefix(_ANSWER)))
+        return None
+    finally:
+        timer.cancel()
+
+
+def _work(name: str, original: Path, model: str, seeds: Sequence[int], *, confined: bool) -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (_MOST_DATA, _MOST_DATA))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    kind = next(kind for kind in KINDS if kind.name == name)
+    for seed in seeds:
+        text = answer(kind, original, model, seed, confined=confined)
+        sys.stdout.write(f"\n{_ANSWER}{json.dumps(text)}\n")
+        sys.stdout.flush()
+
+
+def main() -> None:
+    """Read argv, damage and read, print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=1000, help="damaged copies of each format")
+    parser.add_argument("--first", type=int, default=0, help="first seed")
+    parser.add_argument("--only", default="", help="formats whose name contains this")
+    parser.add_argument("--confined", action="store_true", help="as the commands read")
+    parser.add_argument("--worker", nargs="+", help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.worker:
+        name, original, model, confined, *numbers = chosen.worker
+        seeds = [int(number) for number in numbers]
+        _work(name, Path(original), model, seeds, confined=confined == "1")
+        return
+    seeds = list(range(chosen.first, chosen.first + chosen.count))
+    kinds = [kind for kind in KINDS if chosen.only.lower() in kind.name.lower()]
+    rows, lost = [], []
+    for kind in kinds:
+        for name, outcome in run([kind], seeds, confined=chosen.confined).items():
+            codes = Counter(outcome.answers)
+            read = codes.pop(READ, 0)
+            rows.append(
+                (
+                    name,
+                    str(len(seeds)),
+                    str(read),
+                    str(codes.total()),
+                    str(len(outcome.crashed)),
+                    str(len(outcome.lost)),
+                    ", ".join(f"{code} {count}" for code, count in codes.most_common()),
+                )
+            )
+            ended = outcome.crashed | outcome.lost
+            lost += [f"{name}, seed {seed}: {text}" for seed, text in ended.items()]
+            sys.stderr.write(f"{rows[-1]}\n")
+    result.table(
+        "Damaged model files",
+        ("Format", "tried", "read", "refused", "crashed", "lost", "codes"),
+        rows,
+    )
+    sys.stdout.write("".join(f"{line}\n" for line in lost))
+
+
+if __name__ == "__main__":
+    main()
