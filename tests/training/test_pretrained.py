@@ -103,16 +103,20 @@ def test_a_grey_image_gets_the_features_that_three_equal_channels_got(
     torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("wrap", ["state_dict", "model", "module.", "safetensors", "half"])
+WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema")
+PREFIXES = ("module.", "_orig_mod.", "model.", "module._orig_mod.", "_orig_mod.module.model.")
+
+
+@pytest.mark.parametrize("wrap", [*WRAPPERS, *PREFIXES, "safetensors", "half"])
 def test_the_forms_that_files_come_in_give_the_same_weights(
     wrap: str, narrow_state: State, tmp_path: Path
 ) -> None:
     path = tmp_path / "weights.pth"
     content: Any = narrow_state
-    if wrap in ("state_dict", "model"):
-        content = {"epoch": 90, wrap: narrow_state}
-    elif wrap == "module.":
-        content = {"state_dict": {f"module.{name}": v for name, v in narrow_state.items()}}
+    if wrap in WRAPPERS:
+        content = {"epoch": 90, "optimizer": {"lr": 0.1}, wrap: narrow_state}
+    elif wrap in PREFIXES:
+        content = {"state_dict": {f"{wrap}{name}": v for name, v in narrow_state.items()}}
     elif wrap == "half":
         content = {name: value.bfloat16() for name, value in narrow_state.items()}
     if wrap == "safetensors":
@@ -125,6 +129,49 @@ def test_the_forms_that_files_come_in_give_the_same_weights(
     expected = narrow_state["layer4.1.conv2.weight"]
     found = network.get_parameter("layer4.1.conv2.weight")
     torch.testing.assert_close(found, expected, rtol=1e-2 if wrap == "half" else 0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "beside"), [("backbone.net.", None), ("model.", "criterion.weight"), ("ema.", "n")]
+)
+def test_a_prefix_that_is_not_known_is_named(
+    prefix: str, beside: str | None, narrow_state: State, tmp_path: Path
+) -> None:
+    state = {f"{prefix}{name}": value for name, value in narrow_state.items()}
+    if beside:
+        state[beside] = torch.ones(3)
+    torch.save({"state_dict": state}, tmp_path / "weights.pth")
+    with pytest.raises(ModelError, match=f"init-mismatch.* has {prefix} before") as caught:
+        load_imagenet(narrow(), tmp_path / "weights.pth")
+    assert (beside or "without it") in caught.value.message
+
+
+def header(text: bytes) -> bytes:
+    return len(text).to_bytes(8, "little") + text
+
+
+EMPTY = '"a{}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}'
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (header(f"{{{','.join(EMPTY.format(n) for n in range(30_000))}}}".encode()), "30000"),
+        ((1 << 40).to_bytes(8, "little") + b"{}", "claims 1099511627776 bytes"),
+        ((9 << 20).to_bytes(8, "little") + bytes(9 << 20), "claims 9437184 bytes"),
+        (header(b"[" * 100_000), "nested too deeply"),
+        (header(b"[]"), "no JSON object"),
+        (header(b'{"a": 1}'), ""),
+        (b"\x08\0\0", "cut off"),
+    ],
+    ids=["tensors", "length", "long", "deep", "list", "number", "cut"],
+)
+def test_a_safetensors_header_is_judged_before_it_is_read(
+    content: bytes, why: str, tmp_path: Path
+) -> None:
+    (tmp_path / "weights.safetensors").write_bytes(content)
+    with pytest.raises(ModelError, match=f"init-unreadable.*{why}"):
+        load_imagenet(narrow(), tmp_path / "weights.safetensors")
 
 
 def test_a_file_of_one_channel_is_taken_as_it_is(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Recipes: every number of theirs has two ends, and what lies between can be trained by."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,9 +46,8 @@ def numbers(model: BaseModel, place: str = "") -> Iterator[str]:
         value = getattr(model, name)
         if isinstance(value, BaseModel):
             yield from numbers(value, f"{place}{name}.")
-        elif "int" in str(field.annotation) or "float" in str(field.annotation):
-            if "tuple" not in str(field.annotation):
-                yield f"{place}{name}"
+        elif re.search(r"^(?!.*tuple).*\b(int|float)\b", str(field.annotation)):
+            yield f"{place}{name}"
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "polynomial", "step"])
@@ -62,23 +62,21 @@ def test_an_extreme_number_is_refused_by_its_name_or_can_be_trained_by(
     assert {"schedule.warmup_epochs", "parallel.timeout_s", "parallel.bucket_mb"} <= set(keys)
     for key in keys:
         for value in EXTREMES:
+            refusals = []
             try:
-                recipe = load(path, Recipe, [f"{key}={value}"])
+                try_it(load(path, Recipe, [f"{key}={value}"]), network)
             except UsageError as error:
-                assert error.code == "config-value", (key, value, error.message)
-                continue
-            try_it(recipe, network)
+                refusals.append(error.code)
+            assert set(refusals) <= {"config-value", "schedule-end"}, (key, value)
 
 
 def try_it(recipe: Recipe, network: Any) -> None:  # noqa: ANN401
-    try:
-        schedule = resolve(
-            recipe.schedule, batch=recipe.training.batch, steps_per_epoch=3,
-            epochs=recipe.training.epochs,
-        )  # fmt: skip
-    except UsageError as error:
-        assert error.code == "schedule-end"
-        return
+    schedule = resolve(
+        recipe.schedule,
+        batch=recipe.training.batch,
+        steps_per_epoch=3,
+        epochs=recipe.training.epochs,
+    )
     assert all(0 <= schedule.rate(step) < 1e31 for step in (0, 1, schedule.steps - 1))
     assert schedule.lines()
     optimizers.build(network, recipe.optimizer)

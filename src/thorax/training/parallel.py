@@ -50,7 +50,8 @@ class Parallel(Settings):
     compression: Literal["none", "bf16", "fp16", "powersgd"] = "none"
     """What travels: the gradients as they are, rounded to 16 bits, or as low-rank factors."""
     bucket_mb: float = Field(default=25.0, ge=1e-3, le=65_536.0)
-    """Gradients sent together, 0.001 to 65,536 MiB; small begins early, large wastes less on latency."""
+    """Gradients sent together, 0.001 to 65,536 MiB; small begins early, large wastes less on
+    latency."""
     powersgd_rank: int = Field(default=1, ge=1, le=4096)
     """Rank of the factors of PowerSGD (1905.13727), 1 to 4,096."""
     powersgd_start: int = Field(default=1000, ge=2, le=1 << 31)

@@ -17,19 +17,22 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from thorax.errors import ModelError
+from thorax.errors import ModelError, last_line
 from thorax.files import sha256
 from thorax.labels import LabelSet
 from thorax.training import checkpoint
 from thorax.training.networks import VGG, Classifier, DenseNet
+from thorax.training.tensors import require_header
 
 IMAGENET_MEAN: Final = (0.485 + 0.456 + 0.406) / 3
 """[input] mean for ImageNet weights: the mean of torchvision's three."""
 IMAGENET_STD: Final = (0.229 + 0.224 + 0.225) / 3
 """[input] std for ImageNet weights: the mean of torchvision's three."""
 
-_WRAPPERS: Final = ("state_dict", "model")
-_PREFIX: Final = "module."
+_WRAPPERS: Final = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema")
+"""Under which others keep a state dict among other things; the first that is there counts."""
+_PREFIXES: Final = ("module.", "_orig_mod.", "model.")
+"""Before every name: of data parallelism and averages, of torch.compile, of Lightning."""
 _DOTTED: Final = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12]\..+)")
 """DenseNet files older than torchvision 0.2 call `norm1` `norm.1`; so do those it still serves."""
 _COUNTER: Final = "num_batches_tracked"
@@ -94,8 +97,9 @@ def load_imagenet(network: Classifier, path: Path) -> Loaded:
     """Give a network everything but the head of a torchvision ImageNet file.
 
     Every tensor must be there and fit by name and shape; nothing is dropped silently. Allowed are
-    the names of old DenseNet files, counters of batches missing from all, a `module.` before
-    every name, and a state dict that stands inside another under `state_dict` or `model`. Pickle
+    the names of old DenseNet files, counters of batches missing from all, `module.`,
+    `_orig_mod.` and `model.` before every name, and a state dict that stands among other things
+    under `state_dict`, `model`, `model_state_dict`, `state_dict_ema` or `model_ema`. Pickle
     files are read by PyTorch's restricted reader, which runs none of their code.
 
     Args:
@@ -124,12 +128,13 @@ def _read(path: Path) -> object:
         )
     try:
         if path.suffix == ".safetensors":
+            require_header(path)
             return safetensors.torch.load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error)) from error
-    except SafetensorError as error:
-        raise _unreadable(path, str(error)) from error
+    except (SafetensorError, ValueError) as error:
+        raise _unreadable(path, last_line(error)) from error
     except Exception as error:
         # A damaged or hostile pickle may raise anything at all.
         text = str(error)
@@ -154,8 +159,8 @@ def _state_dict(content: object, path: Path) -> dict[str, Tensor]:
         if not isinstance(name, str) or not _is_plain(value):
             raise _unreadable(path, f"{name!r} is a {type(value).__name__}, not a plain tensor")
     tensors: dict[str, Tensor] = dict(content)
-    if all(name.startswith(_PREFIX) for name in tensors):
-        return {name.removeprefix(_PREFIX): value for name, value in tensors.items()}
+    while prefix := next((p for p in _PREFIXES if all(n.startswith(p) for n in tensors)), None):
+        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     return tensors
 
 
@@ -207,6 +212,7 @@ def _take(
         for name in own
         if name not in given and name not in head and not name.endswith(_COUNTER)
     ]
+    _refuse_prefix(path, missing, given)
     _refuse(path, "lacks", missing)
     _refuse(path, "holds, without a place in the network,", [*(given.keys() - own.keys())])
     _refuse(
@@ -240,6 +246,21 @@ def _needs_sum(stem: Tensor | None, own: Tensor) -> bool:
         and own.shape[1] == 1
         and stem.is_floating_point()
     )
+
+
+def _refuse_prefix(path: Path, missing: Sequence[str], given: Mapping[str, Tensor]) -> None:
+    """Name what stands before the names of a file that would have all that is missing."""
+    for name in given:
+        if missing and name.endswith(missing[0]):
+            prefix = name.removesuffix(missing[0])
+            if all(f"{prefix}{one}" in given for one in missing):
+                other = next((one for one in given if not one.startswith(prefix)), None)
+                beside = f", beside others such as {other}" if other else ""
+                raise ModelError(
+                    "init-mismatch",
+                    f"{path} has {prefix} before the network's names{beside}; save the tensors "
+                    f"that begin with {prefix} alone, without it",
+                )
 
 
 def _refuse(path: Path, what: str, names: Sequence[str]) -> None:

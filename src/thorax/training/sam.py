@@ -16,7 +16,8 @@ class Sam(Settings):
     """Sharpness-aware minimisation; each update costs two passes."""
 
     rho: float = Field(default=0.05, gt=0, le=1e6)
-    """Length of the climb, above 0 to 1e6; 0.05 for SAM (2010.01412), 0.5 to 2 for its adaptive form."""
+    """Length of the climb, above 0 to 1e6; 0.05 for SAM (2010.01412), 0.5 to 2 for its adaptive
+    form."""
     adaptive: bool = False
     """Climb relative to the size of each weight (ASAM, 2102.11600)."""
     eta: float = Field(default=0.01, ge=0, le=1e6)

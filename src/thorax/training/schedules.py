@@ -86,8 +86,8 @@ class Schedule(Settings):
     peak: float | None = Field(default=None, gt=0, le=1e30)
     """Highest learning rate at the batch of this run, above 0 to 1e30; or give base_per_256."""
     base_per_256: float | None = Field(default=None, gt=0, le=1e6)
-    """Learning rate for 256 images an update, above 0 to 1e6: the peak is this times batch / 256, and
-    warm-up begins here (1706.02677, section 2)."""
+    """Learning rate for 256 images an update, above 0 to 1e6: the peak is this times batch / 256,
+    and warm-up begins here (1706.02677, section 2)."""
     scaling: Scaling = "linear"
     """How base_per_256 grows with the batch; sqrt is for Adam and LAMB (1904.00962, section 4)."""
     warmup_epochs: float = Field(default=1.0, ge=0, le=1e6)
