@@ -20,6 +20,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Final
 
@@ -27,20 +28,13 @@ from tests.importers.small_models import KINDS, Kind, damaged
 
 from benchmarks import result
 from thorax.errors import ModelError, ThoraxError, UsageError
-from thorax.importers import caffe, formats, frontends, keras, mxnet, pytorch
+from thorax.importers import formats
 from thorax.importers.imported import Imported
 
 _MOST_DATA: Final = 6 << 30
 _WALL_S: Final = 120.0
 _ANSWER: Final = "answer "
 READ: Final = "read"
-_READERS: Final = {
-    "caffe": caffe.read,
-    "frontends": frontends.read,
-    "keras": keras.read,
-    "mxnet": mxnet.read,
-    "pytorch": pytorch.read,
-}
 
 
 @dataclass(slots=True)
@@ -73,8 +67,8 @@ def answer(kind: Kind, original: Path, model: str, seed: int, *, confined: bool)
         copy = Path(folder) / "copy"
         damaged(original, copy, seed)
         try:
-            read = formats.read if confined else _READERS[kind.reader]
-            _require_sound(read(copy / model, kind.asked))
+            reader = formats if confined else import_module(f"thorax.importers.{kind.reader}")
+            _require_sound(reader.read(copy / model, kind.asked))
         except (ModelError, UsageError) as error:
             return error.code
         except ThoraxError as error:
