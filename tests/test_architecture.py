@@ -33,6 +33,7 @@ TESTED_ELSEWHERE = {
     "refusals.py": "a table, checked by test_radiograph",
     "data/rows.py": "types alone",
     "importers/imported.py": "types, answered by every importer",
+    "importers/reader.py": "the child of `confined`, judged in importers/test_confined",
     "measure/documents.py": "read for the report, judged in test_report",
     "measure/fpga_plots.py": "drawn by `thorax fpga explore`, judged in test_explore",
     "measure/fpga_tables.py": "shown by `thorax fpga`, judged in fpga/test_card and test_explore",

@@ -60,7 +60,8 @@ class _Reader:
         stack = ExitStack()
         try:
             self.folder = stack.enter_context(files.temporary_folder())
-            self._child = Child(MODULE, {"TF_CPP_MIN_LOG_LEVEL": "3"})
+            environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "TMPDIR": str(self.folder)}
+            self._child = Child(MODULE, environment)
             stack.callback(self._child.close)
         except BaseException:
             stack.close()

@@ -1,6 +1,7 @@
 """What every importer answers, and what a person may have to tell it."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,12 @@ UNREADABLE: Final = (
     OpValidationFailure,
 )
 """What OpenVINO raises over a file that it cannot read."""
+
+NO_MEMORY: Final = re.compile(r"bad_alloc|[Ff]ailed to allocate|[Cc]an(?:no|')t allocate memory")
+"""What libraries say when they ask for more memory than there is."""
+
+MOST_LAYERS: Final = 20_000
+"""Of a network, constants counted; the largest in use have a third of them."""
 
 _MOST_VALUES: Final = 1 << 26
 """Of an input: 8192 x 8192 pixels. What a network computes of more fills the memory."""
@@ -173,8 +180,19 @@ def unreadable(path: Path, error: Exception) -> ModelError:
 
 def unrunnable(name: str, error: Exception) -> ModelError:
     """Return the error of a graph that was read and cannot be computed."""
+    if NO_MEMORY.search(str(error)):
+        return no_memory(name)
     return ModelError(
         "model-unrunnable",
         f"{name} can be read but not run: OpenVINO says {last_line(error)}; export "
         "it without that layer, or with another operator set; nothing was written",
+    )
+
+
+def no_memory(name: str) -> ModelError:
+    """Return the error of a network that takes more memory than one of its size may."""
+    return ModelError(
+        "model-memory",
+        f"{name} needs more memory than a network of its size may take; look for a layer whose "
+        "weights or output are huge (Dense, Expand, Tile, Resize), or say a smaller --side",
     )

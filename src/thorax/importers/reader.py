@@ -14,9 +14,16 @@ import openvino as ov
 
 from thorax import child, confine
 from thorax.devices.core import open_core
-from thorax.errors import ThoraxError, UsageError, last_line
+from thorax.errors import ModelError, ThoraxError, UsageError, last_line
 from thorax.importers.confined import describe, unpack
-from thorax.importers.imported import Asked, Run, compile_here
+from thorax.importers.imported import (
+    MOST_LAYERS,
+    NO_MEMORY,
+    Asked,
+    Run,
+    compile_here,
+    no_memory,
+)
 
 _REPLY = tuple[dict[str, Any], Sequence[memoryview]]
 
@@ -38,17 +45,22 @@ class _Reading:
                 return {"number": len(self._runs) - 1}, []
             return self._run(head, data)
         except ThoraxError as error:
+            if error.code != "model-memory" and NO_MEMORY.search(error.message):
+                error = no_memory(self._name)
             return {"refusal": [type(error).__name__, error.code, error.message]}, []
         except ModuleNotFoundError as error:
             return {"missing": error.name or str(error)}, []
-        except MemoryError:
-            code, what = "model-memory", "needs more memory than a network of its size may take"
         except RecursionError:
-            code, what = "model-unreadable", "is nested too deeply"
+            refused = ModelError("model-unreadable", f"{self._name} is nested too deeply")
+        # A foreign network or library may raise anything at all.
         except Exception as error:
-            code = "model-unreadable" if head["do"] == "read" else "model-unrunnable"
-            what = f"ends in {type(error).__name__}: {last_line(error)[:300]}"
-        return {"refusal": ["ModelError", code, f"{self._name} {what}"]}, []
+            if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+                refused = no_memory(self._name)
+            else:
+                code = "model-unreadable" if head["do"] == "read" else "model-unrunnable"
+                what = f"ends in {type(error).__name__}: {last_line(error)[:300]}"
+                refused = ModelError(code, f"{self._name} {what}; export it again, repaired")
+        return {"refusal": [type(refused).__name__, refused.code, refused.message]}, []
 
     def _read(self, head: dict[str, Any]) -> _REPLY:
         path = Path(head["path"])
@@ -65,6 +77,12 @@ class _Reading:
         asked["structure"] = Path(structure) if structure else None
         module = importlib.import_module(f"thorax.importers.{head['module']}")
         imported = module.read(path, Asked(**asked))
+        layers = len(imported.model.get_ops())
+        if layers > MOST_LAYERS:
+            raise ModelError(
+                "model-unreadable",
+                f"{path.name} has {layers:,} layers; at most {MOST_LAYERS:,} are read",
+            )
         ov.serialize(imported.model, folder / "model.xml")
         self._runs[0] = imported.run
         return {

@@ -17,6 +17,9 @@ from thorax.ir.preprocessing import Steps
 
 _HINT: Final = {"INFERENCE_PRECISION_HINT": "f32"}
 
+_TRY_SMALLER: Final = ("model-unrunnable", "model-memory")
+"""Of these a smaller size may be the cure."""
+
 _SIDES: Final = (224, 64, 32, 8, 1)
 """Sizes tried of an axis that is to stay open."""
 
@@ -76,7 +79,7 @@ class Reference:
                     ]
                 )
             except (RuntimeError, ModelError) as error:
-                final = isinstance(error, ModelError) and error.code != "model-unrunnable"
+                final = isinstance(error, ModelError) and error.code not in _TRY_SMALLER
                 if final or all(shape.is_static for shape in shapes):
                     raise _translated(model, error) from error
                 continue
