@@ -108,7 +108,7 @@ def _run(
     outcome = Outcome()
     remaining = list(seeds)
     while remaining:
-        for seed, text in _process(kind, original, model, remaining, confined=confined):
+        for seed, text in _process(kind, original, model, tuple(remaining), confined=confined):
             remaining.remove(seed)
             if text.startswith("crashed"):
                 outcome.crashed[seed] = text

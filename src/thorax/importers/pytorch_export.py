@@ -7,7 +7,6 @@ shared libraries. So the archive is read here record by record, everything but p
 plain operations is refused, and the rest goes to PyTorch's own deserialiser.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Any, Final
@@ -24,8 +23,10 @@ from torch.export.pt2_archive._package import (
 )
 from torch.fx import GraphModule
 
+from thorax.documents import parse_json
 from thorax.errors import ModelError
 from thorax.importers import pytorch_archive
+from thorax.importers.pytorch_operators import NotComputationError, require_operator
 
 _PROGRAM: Final = "models/model.json"
 _CONFIGS: Final = (
@@ -39,7 +40,7 @@ _IDENTIFIER: Final = re.compile(r"(?:[A-Za-z_]\w*)?", re.ASCII)
 _WORD: Final = re.compile(r"[\w.:+/@ -]*", re.ASCII)
 _STACK: Final = re.compile(r"[\w.,;@ \[\]()-]*", re.ASCII)
 _TARGET: Final = re.compile(
-    r"torch\.ops\.aten\.(?!from_file\b|save\b)\w+\.\w+"
+    r"torch\.ops\.aten\.(?P<operator>\w+)\.\w+"
     r"|_operator\.(?:getitem|add|sub|mul|floordiv|truediv|mod|neg|eq|ne|lt|le|gt|ge|and_|or_|pow)"
     r"|math\.(?:ceil|floor|trunc|sqrt)"
     r"|torch\.sym_(?:int|float|max|min|not|ite|sqrt|sum)",
@@ -74,9 +75,9 @@ def load(path: Path) -> GraphModule:
     if any(record.startswith(_LIBRARIES) for record in records) or records & set(_LEGACY):
         raise _unsafe(path, "machine code or pickled weights")
     try:
-        program = _plain(json.loads(reader.get_record(_PROGRAM)), path)
+        program = _plain(parse_json(reader.get_record(_PROGRAM)), path)
         for name in _CONFIGS:
-            _require_raw(json.loads(reader.get_record(name)), reader, Path(name).parent, path)
+            _require_raw(parse_json(reader.get_record(name)), reader, Path(name).parent, path)
         with PT2ArchiveReader(str(path)) as archive:
             weights = _load_state_dict(archive, "model")
             constants = _load_constants(archive, "model")
@@ -127,7 +128,25 @@ def _plain(value: Any, path: Path, key: str = "") -> Any:  # noqa: ANN401
         # Powers of powers would be worked out, digit by digit.
         if not _matches(pattern, value, path) or (key == "expr_str" and "**" in value):
             raise _unsafe(path, repr(value[:60]))
+        if key == "target":
+            _require_listed(value, path)
     return value
+
+
+def _require_listed(target: str, path: Path) -> None:
+    found = _TARGET.fullmatch(target)
+    if found is None or found["operator"] is None:
+        return
+    try:
+        require_operator(f"aten::{found['operator']}", frozenset())
+    except NotComputationError as error:
+        if not error.is_layer:
+            raise _unsafe(path, target) from error
+        raise ModelError(
+            "model-layer",
+            f"{path.name} has layers of a type that cannot be converted: {error.what}; build the "
+            "model without them",
+        ) from error
 
 
 def _matches(pattern: re.Pattern[str], text: str, path: Path) -> bool:
@@ -149,7 +168,7 @@ def _kept(name: str, value: Any, path: Path) -> Any:  # noqa: ANN401
         raise _unsafe(path, name)
     if name in ("in_spec", "out_spec") and isinstance(value, str):
         if value:
-            _require_tree(json.loads(value), path)
+            _require_tree(parse_json(value), path)
         return value
     return _plain(value, path, name)
 
@@ -166,7 +185,7 @@ def _require_tree(value: Any, path: Path) -> None:  # noqa: ANN401
         ):
             raise _unsafe(path, f"a tree of {one.get('type') if isinstance(one, dict) else one!r}")
         context = one["context"]
-        keys = json.loads(context) if isinstance(context, str) else context
+        keys = parse_json(context) if isinstance(context, str) else context
         for key in keys or []:
             _matches(_IDENTIFIER, key if isinstance(key, str) else repr(key), path)
         _require_tree(one["children_spec"], path)
