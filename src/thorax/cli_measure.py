@@ -205,6 +205,7 @@ def benchmark(
     from thorax.devices.extensions import add_extensions
     from thorax.measure import load, run
     from thorax.measure.baseline import open_baseline, require_held
+    from thorax.measure.baseline_document import digested
     from thorax.measure.baseline_table import comparison_table
     from thorax.measure.forecast import forecast_engine
     from thorax.measure.modelled import modelled_table
@@ -275,6 +276,7 @@ def benchmark(
     comparison = compare(document) if compare else None
     if comparison:
         document["baseline"] = comparison.document()
+    document = digested(document)
 
     def show() -> None:
         console.show(
@@ -345,26 +347,28 @@ def _tune(
 ) -> None:
     from thorax.artifact import load
     from thorax.measure import tune
+    from thorax.measure.baseline_document import digested
 
     artifacts = [load(model) for model in models]
     limit_s = None if limit_ms is None else limit_ms / 1e3
     total = tune.settings(artifacts, devices) * tune.ROUNDS
-    with console.progress("tuning", total, "turns") as ticker:
-        tried = tune.tune(
-            artifacts,
-            devices,
-            latency_limit_s=limit_s,
-            duration_s=duration_s,
-            on_progress=ticker.advance,
-        )
-    document = tune.document(tried, limit_s)
-    try:
-        tune.keep(tried, limit_s)
-    finally:
-        # What took minutes to measure is shown, whatever becomes of it.
-        console.emit(
-            document, as_json=as_json, show=lambda: console.show(tune.tuning_table(document))
-        )
+    with tune.held(artifacts):
+        with console.progress("tuning", total, "turns") as ticker:
+            tried = tune.tune(
+                artifacts,
+                devices,
+                latency_limit_s=limit_s,
+                duration_s=duration_s,
+                on_progress=ticker.advance,
+            )
+        document = digested(tune.document(tried, limit_s))
+        try:
+            tune.keep(tried, limit_s)
+        finally:
+            # What took minutes to measure is shown, whatever becomes of it.
+            console.emit(
+                document, as_json=as_json, show=lambda: console.show(tune.tuning_table(document))
+            )
 
 
 @measure_app.command(
@@ -380,8 +384,9 @@ def report(
 ) -> None:
     """One self-contained page with tables and plots."""
     from thorax.measure.documents import load
-    from thorax.measure.report import write_report
+    from thorax.measure.report import require_page, write_report
 
+    require_page(out)
     written = write_report(load(documents), out, title=title)
     console.emit(
         {"command": "report", "report": str(written)},

@@ -86,21 +86,14 @@ _LINE_S: Final = 1.0
 def access(password_file: Path | None, ca: Path | None, insecure: bool) -> "Access":
     """Return how a BMC is asked, by what was given on the command line."""
     from thorax.measure.meters import Access
+    from thorax.measure.passwords import first_line
 
     if insecure:
         console.say("thorax: --power-insecure: anybody in between can read the password")
 
     def password(account: str) -> str:
         if password_file is not None:
-            try:
-                lines = password_file.read_text("utf-8").splitlines()
-            except (OSError, UnicodeDecodeError) as error:
-                raise UsageError(
-                    "power-password", f"{password_file} cannot be read: {error}; give a text file"
-                ) from error
-            if not lines or not lines[0]:
-                raise UsageError("power-password", f"{password_file} has no first line to use")
-            return lines[0]
+            return first_line(password_file)
         if not sys.stdin.isatty():
             raise UsageError(
                 "power-password",

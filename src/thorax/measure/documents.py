@@ -1,11 +1,13 @@
 """Result documents read from files: what the commands print with `--json`, and logs of runs."""
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from thorax.documents import parse_json, read_limited
 from thorax.errors import DataError
+from thorax.measure.baseline_document import require_undamaged
+from thorax.measure.pictures import place_pictures
 from thorax.measure.training import LOG, read_run
 
 COMMANDS: Final = (
@@ -26,9 +28,11 @@ def load(paths: Iterable[Path]) -> list[dict[str, Any]]:
 
     Raises:
         DataError: `report-unreadable` or `report-not-a-result` for a file, `report-empty` for a
-            folder without results, or as `training.read_run`.
+            folder without results, `report-picture` for a heat map that is none of its document,
+            `baseline-damaged` for a benchmark that was changed, or as `training.read_run`.
     """
     documents = []
+    runs: list[tuple[dict[str, Any], Path]] = []
     for path in paths:
         if path.is_dir():
             found = [_read(file) for file in sorted(path.glob("*.json"))]
@@ -37,7 +41,9 @@ def load(paths: Iterable[Path]) -> list[dict[str, Any]]:
                 # What `train` printed says which checkpoint was kept and what it reached.
                 told: dict[str, Any] = next((one for one in kept if one["command"] == "train"), {})
                 rest = [one for one in kept if one is not told]
-                kept = [read_run(path) | told, *rest]
+                run = read_run(path) | told
+                runs.append((run, path.resolve()))
+                kept = [run, *rest]
             if not kept:
                 raise DataError(
                     "report-empty",
@@ -54,7 +60,19 @@ def load(paths: Iterable[Path]) -> list[dict[str, Any]]:
                 " --json",
             )
         documents.append(one)
+    _name_apart(runs)
     return documents
+
+
+def _name_apart(runs: Sequence[tuple[dict[str, Any], Path]]) -> None:
+    """Give runs of one name so much of where they lie that they differ."""
+    for depth in range(2, max((len(path.parts) for _, path in runs), default=0)):
+        names = [run["run"] for run, _ in runs]
+        alike = [(run, path) for run, path in runs if names.count(run["run"]) > 1]
+        if len({path for _, path in alike}) < 2:
+            return
+        for run, path in alike:
+            run["run"] = "/".join(path.parts[-depth:])
 
 
 def file_name(value: object) -> str:
@@ -77,29 +95,25 @@ def _what(document: object) -> str:
     return f"is of command {document['command']!r}"
 
 
+_MOST_BYTES: Final = 1 << 28
+"""Of a document: `classify` prints some 700 bytes an image."""
+
+_SHOWN: Final = 200
+
 _KINDS: Final = {list: "array", str: "string", int: "number", float: "number", bool: "boolean"}
 
 
 def _read(path: Path) -> Any:  # noqa: ANN401 - what a file holds is judged by its command
     """Return what a JSON file holds, heat maps named where they lie."""
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document = parse_json(read_limited(path, _MOST_BYTES))
     except (OSError, ValueError) as error:
+        said = error.strerror if isinstance(error, OSError) else str(error)[:_SHOWN]
         raise DataError(
-            "report-unreadable", f"{path}: {error}; a JSON file in UTF-8 is needed"
+            "report-unreadable", f"{path}: {said}; a JSON file in UTF-8 is needed"
         ) from error
-    if _command(document) != "classify":
-        return document
-    try:
-        for result in document.get("results") or ():
-            maps = result.get("heatmaps") or {}
-            if not maps.keys() <= result["findings"].keys():
-                raise TypeError
-            for finding, heatmap in maps.items():
-                beside = path.parent / heatmap
-                maps[finding] = str(beside if beside.exists() else heatmap)
-    except (TypeError, AttributeError, KeyError) as error:
-        raise DataError(
-            "report-damaged", f"{path}: 'results' is not what classify prints; run it again"
-        ) from error
+    if _command(document) == "benchmark" and "sha256" in document:
+        require_undamaged(document, str(path))
+    if _command(document) == "classify":
+        place_pictures(document, path)
     return document

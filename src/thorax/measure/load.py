@@ -1,8 +1,8 @@
 """How fast an engine is under the traffic of each scenario, and whether the run counts."""
 
+import errno
 import math
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from thorax.devices import timing
 from thorax.devices.engine import Engine, Hint
 from thorax.errors import UsageError
+from thorax.files import temporary_folder, write_bytes
 from thorax.measure.loadgen import DETAIL, Run, drive
 from thorax.measure.run import SCENARIOS, Measurement, Probe, Quantiles, Scenario, Traffic
 from thorax.measure.spread import Slices, cut
@@ -223,12 +224,15 @@ def _require_reach(pace: _Pace, latency_limit_s: float) -> None:
 @contextmanager
 def _folder(logs: Path | None) -> Iterator[Path]:
     if logs is None:
-        with tempfile.TemporaryDirectory() as folder:
-            yield Path(folder)
+        with temporary_folder() as folder:
+            yield folder
         return
     try:
         logs.mkdir(parents=True, exist_ok=True)
-        (logs / DETAIL).write_bytes(b"")
+        for entry in logs.glob("mlperf_log_*"):
+            if not entry.is_file():
+                raise OSError(errno.EINVAL, f"{entry.name} in it is no file")
+        write_bytes(logs / DETAIL, b"")
     except OSError as error:
         raise UsageError(
             "output-unwritable",

@@ -5,19 +5,15 @@ Drawn with `matplotlib.figure.Figure`, so no global figure state is touched. Axe
 palette, jfly.uni-koeln.de/color, 2008), so one SVG is legible in light and in dark.
 """
 
-import base64
 import html
 import io
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-import cv2
 import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -34,9 +30,6 @@ from thorax.measure.tables import (
 
 WIDTH: Final = 9.4
 """Inches of a plot as wide as the page."""
-
-_PICTURE_SIDE: Final = 1000
-"""Pixels; twice what a sample is shown at, for fine screens."""
 
 _Where: TypeAlias = Literal["outside upper center", "upper center"]
 INK: Final = "#767676"
@@ -357,23 +350,3 @@ def svg(name: str, spoken: str, draw: Callable[[], Figure]) -> str:
         drawn = drawn.replace(colour, f"var(--s{place}, {colour})")
     label = html.escape(spoken, quote=True)
     return drawn.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1).strip()
-
-
-def embed_image(path: Path) -> str:
-    """Return an image file, made small enough for a page, as a data URI; "" if it is none."""
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    except (OSError, cv2.error):
-        return ""
-    if pixels is None:
-        return ""
-    longest = max(pixels.shape[:2])
-    if longest > _PICTURE_SIDE:
-        scale = _PICTURE_SIDE / longest
-        size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    written, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 92])
-    if not written:
-        return ""
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode("ascii")

@@ -6,7 +6,8 @@ holds is left out. Beside the keys of docs/cli.md it shows, where a document has
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,7 @@ from markupsafe import Markup, escape
 from thorax import __version__
 from thorax.artifact import INTENDED_USE
 from thorax.errors import DataError, UsageError
-from thorax.files import write_text
+from thorax.files import require_place, write_text
 from thorax.measure.documents import COMMANDS, file_name
 from thorax.measure.fpga_report import FPGA_COMMANDS
 from thorax.measure.report_samples import samples_section
@@ -56,7 +57,7 @@ def write_report(documents: Sequence[Document], out: Path, *, title: str) -> Pat
     Raises:
         DataError: `report-not-a-result` for a document of another kind, `report-damaged` for one
             that lacks what its command always prints.
-        UsageError: `output-unwritable` when `out` is a folder.
+        UsageError: `output-unwritable` when `out` cannot be written.
     """
     by_command: dict[str, list[Document]] = {name: [] for name in COMMANDS}
     for document in documents:
@@ -69,20 +70,60 @@ def write_report(documents: Sequence[Document], out: Path, *, title: str) -> Pat
         by_command[name].append(document)
     try:
         page = _render(by_command, title)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except _GARBLED as error:
         raise DataError(
             "report-damaged",
-            f"a result lacks or garbles what its command prints: {type(error).__name__}: {error};"
-            " run that command again",
+            "a result lacks or garbles what its command prints: "
+            f"{type(error).__name__}: {str(error)[:_SHOWN]}; run that command again",
         ) from error
-    if out.is_dir():
+    with _writing(out):
+        write_text(out, page)
+    return out
+
+
+def require_page(out: Path) -> None:
+    """Refuse a place where no page can be written, before anything is read.
+
+    Raises:
+        UsageError: `output-unwritable`.
+    """
+    with _writing(out):
+        # Whoever reads a pipe would take its end for that of the page.
+        if not out.is_fifo():
+            require_place(out)
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except IsADirectoryError as error:
         raise UsageError(
             "output-unwritable",
             f"{str(out)!r} is a folder; name the page, e.g. {out / 'report.html'}",
-        )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(out, page)
-    return out
+        ) from error
+    except OSError as error:
+        raise UsageError(
+            "output-unwritable",
+            f"{str(out)!r} cannot be written: {error.strerror or error}; name another place",
+        ) from error
+
+
+_SHOWN: Final = 200
+
+_GARBLED: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    jinja2.TemplateError,
+)
+"""What drawing a page out of figures that no command prints ends in."""
 
 
 def _render(by_command: Mapping[str, Sequence[Document]], title: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from thorax.measure.documents import file_name
-from thorax.measure.plots import embed_image
+from thorax.measure.pictures import embed_image
 from thorax.measure.report_parts import Bar, Sample, Section
 from thorax.measure.tables import Document, Table, plain_name
 

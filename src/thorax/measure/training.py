@@ -3,16 +3,20 @@
 A run folder needs no torch to be reported on, and no checkpoint: its log says everything.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from thorax.documents import parse_json, parse_toml, read_limited
 from thorax.errors import DataError
 from thorax.measure.tables import Document, Table, interval_text, rate_text
 
 LOG: Final = "train.jsonl"
+RECIPE: Final = "recipe.toml"
+
+_MOST_BYTES: Final = 1 << 28
+_SHOWN_VALUE: Final = 40
 
 _POINTS: Final = 400
 """Of a curve; a plot shows no more."""
@@ -30,16 +34,22 @@ _SCHEDULE: Final = {
 }
 
 
+_ALWAYS: Final = ("optimizer.kind", "optimizer.weight_decay")
+"""Settings of a recipe that are shown though all runs have the same."""
+
+
 def read_run(run: Path) -> dict[str, Any]:
     """Return what the log of a run says, with the keys of a document of `train` and some more.
 
     `run` (name of the folder), `finished`, `starts` (1 and one for each time it was resumed),
-    `schedule` and `ranks` where it says so, and `curve`: means over stretches of updates, their
-    end in epochs as `epoch`. What an interrupted run logged past the update that it was resumed
-    from was trained again and is left out. A last line that is still being written is, too.
+    `recipe` (settings by dotted name), `schedule` and `ranks` where it says so, and `curve`: means
+    over stretches of updates, their end in epochs as `epoch`. What an interrupted run logged past
+    the update that it was resumed from was trained again and is left out. A last line that is still
+    being written is, too.
 
     Raises:
-        DataError: `training-log-damaged` for a line that is no event of a run.
+        DataError: `training-log-damaged` for a line that is no event of a run, or a recipe that
+            cannot be read.
     """
     start: dict[str, Any] = {}
     curve: list[dict[str, Any]] = []
@@ -47,7 +57,7 @@ def read_run(run: Path) -> dict[str, Any]:
     starts, finished = 0, False
     for number, line in _whole_lines(run / LOG):
         try:
-            event = json.loads(line)
+            event = parse_json(line)
             finished = event["event"] == "end"
             match event["event"]:
                 case "start":
@@ -58,7 +68,7 @@ def read_run(run: Path) -> dict[str, Any]:
                     curve.append(_numbers(event, "step", "loss", "learning_rate"))
                 case "epoch":
                     history.append(event | _numbers(event, "step", "epoch"))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise DataError(
                 "training-log-damaged",
                 f"{run / LOG}, line {number}: {type(error).__name__}: {error}; it is no event of a "
@@ -71,6 +81,7 @@ def read_run(run: Path) -> dict[str, Any]:
         "finished": finished,
         "starts": starts,
         **said,
+        **_recipe(run / RECIPE),
         **_speed(history),
         "history": history,
         "curve": _thinned(_in_epochs(curve, start, history)),
@@ -78,6 +89,29 @@ def read_run(run: Path) -> dict[str, Any]:
 
 
 _SAID: Final = ("topology", "precision", "device", "ranks", "threads", "steps", "schedule")
+
+
+def _recipe(path: Path) -> dict[str, Any]:
+    """Return the settings of a run by dotted name; nothing where it has no recipe."""
+    if not path.exists():
+        return {}
+    try:
+        return {"recipe": _dotted(parse_toml(read_limited(path)))}
+    except (OSError, ValueError) as error:
+        said = error.strerror if isinstance(error, OSError) else error
+        raise DataError(
+            "training-log-damaged", f"{path}: {said}; restore the file, or remove it"
+        ) from error
+
+
+def _dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            settings |= _dotted(value, f"{prefix}{key}.")
+        else:
+            settings[f"{prefix}{key}"] = value
+    return settings
 
 
 def run_line(document: Document) -> str:
@@ -110,7 +144,10 @@ def run_line(document: Document) -> str:
 
 
 def schedule_table(documents: Sequence[Document]) -> Table | None:
-    """Return the resolved schedules, a column a run; None when no document has one."""
+    """Return the resolved schedules, a column a run, and below them how else the runs differ.
+
+    None when no document has one.
+    """
     kept = [document for document in documents if document.get("schedule")]
     if not kept:
         return None
@@ -121,15 +158,27 @@ def schedule_table(documents: Sequence[Document]) -> Table | None:
         for key, label in _SCHEDULE.items()
         if any(schedule.get(key) is not None for schedule in schedules)
     ]
-    return Table("Resolved schedule", ("", *names), tuple(rows))
+    return Table("Resolved schedule", ("", *names), (*rows, *_settings(kept)))
+
+
+def _settings(documents: Sequence[Document]) -> list[tuple[str, ...]]:
+    """Return the optimizer and every setting that is not the same in all runs, a row each."""
+    recipes = [document.get("recipe") or {} for document in documents]
+    rows = []
+    for key in dict.fromkeys(key for recipe in recipes for key in recipe):
+        values = [str(recipe.get(key, "")) for recipe in recipes]
+        if key in _ALWAYS or len(set(values)) > 1:
+            rows.append((key, *(value[:_SHOWN_VALUE] for value in values)))
+    return rows
 
 
 def _whole_lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
-        text = path.read_text("utf-8")
+        text = read_limited(path, _MOST_BYTES).decode("utf-8")
     except (OSError, ValueError) as error:
+        said = error.strerror if isinstance(error, OSError) else error
         raise DataError(
-            "training-log-damaged", f"{path}: {error}; a log in UTF-8 is needed"
+            "training-log-damaged", f"{path}: {said}; a log in UTF-8 is needed"
         ) from error
     whole, _, _ = text.rpartition("\n")
     yield from enumerate(whole.split("\n") if whole else (), start=1)

@@ -1,7 +1,8 @@
 """Which streams, batch, precision and device answer most images within a limit of latency."""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import openvino as ov
 
 from thorax import __version__
-from thorax.artifact import Artifact, Tuning, keep_tuning, load, require_writable
+from thorax.artifact import Artifact, Tuning, hold, keep_tuning, load
 from thorax.devices import timing
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
@@ -119,7 +120,6 @@ def tune(
     Raises:
         UsageError: `latency-limit` when it is not above 0 or without end, `duration`, `tune-other`
             when the artifacts are not of one network.
-        ModelError: `artifact-unwritable`, before anything is measured.
         DeviceError, ModelError: when no setting compiles, as the first that does not.
     """
     _require_one_network(artifacts)
@@ -128,8 +128,6 @@ def tune(
     if latency_limit_s is not None and not 0 < latency_limit_s < float("inf"):
         limit_ms = latency_limit_s * 1e3
         raise UsageError("latency-limit", f"limit is {limit_ms:g} ms; it must be above 0 and end")
-    for artifact in artifacts:
-        require_writable(artifact)
     tried = _compile_all(artifacts, devices)
     runs = [one for one in tried if one.engine is not None]
     for number in range(ROUNDS):
@@ -139,6 +137,21 @@ def tune(
                 on_progress(1)
     _judge(runs, latency_limit_s)
     return tried
+
+
+@contextmanager
+def held(artifacts: Sequence[Artifact]) -> Iterator[None]:
+    """Hold the cards of artifacts for this process alone, from before the sweep to its result.
+
+    Raises:
+        ModelError: `artifact-locked` when another process tunes one of them, `artifact-unwritable`.
+    """
+    distinct = {one.path.resolve(): one for one in artifacts}
+    with ExitStack() as cards:
+        # In one order everywhere: of two sweeps over the same artifacts one gets them all.
+        for path in sorted(distinct):
+            cards.enter_context(hold(distinct[path]))
+        yield
 
 
 def _require_one_network(artifacts: Sequence[Artifact]) -> None:
@@ -219,6 +232,8 @@ def _judge(runs: Sequence[Tried], limit_s: float | None) -> None:
 
 def keep(tried: Sequence[Tried], limit_s: float | None) -> None:
     """Store the best setting of each artifact and device in its card, as each may be asked alone.
+
+    Within `held` nothing is lost that another process stores meanwhile.
 
     Args:
         tried: what `tune` returned.
