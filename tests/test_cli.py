@@ -382,8 +382,9 @@ def test_a_reader_that_leaves_early_is_no_failure(tiny_fp32: Artifact, phantoms:
     assert (process.returncode, "Traceback" in err, "bug" in err) == (0, False, False), err
 
 
-def test_ctrl_c_stops_at_once_with_status_130_and_leaves_nothing_half_written(
-    tiny_fp32: Artifact, phantoms: Path, tmp_path: Path
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_at_once_and_leaves_nothing_half_written(
+    tiny_fp32: Artifact, phantoms: Path, tmp_path: Path, sent: signal.Signals
 ) -> None:
     scans = [str(path) for path in sorted(phantoms.glob("*.png"))] * 150
     out, maps = tmp_path / "out.csv", tmp_path / "maps"
@@ -396,16 +397,17 @@ def test_ctrl_c_stops_at_once_with_status_130_and_leaves_nothing_half_written(
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         # A shell's background job ignores the signal, and so would what it starts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),
     ) as process:
         while not maps.is_dir() or not list(maps.iterdir()):
             assert process.poll() is None
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 128 + sent
     assert stdout == b""
-    assert stderr.decode().splitlines()[-1].startswith("thorax: interrupted: ")
+    code = "interrupted" if sent == signal.SIGINT else "ended"
+    assert stderr.decode().splitlines()[-1].startswith(f"thorax: {code}: ")
     assert b"Traceback" not in stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["maps"]
     assert not [path for path in maps.iterdir() if path.suffix != ".png"]

@@ -6,6 +6,7 @@ by the command that needs them, so that `thorax --help` answers at once.
 
 import io
 import logging
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,6 +77,23 @@ _COUNTED: Final = ("", "layers", "lines")
 
 _INTERRUPTED: Final = 130
 """128 + SIGINT, as shells say it."""
+
+_ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
+"""What asks a process to end; whoever needs it for something else sets a handler of its own."""
+
+
+class _EndedError(BaseException):
+    """A signal that ends this process once what is half written has been removed."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _end(number: int, _: object) -> NoReturn:
+    for one in _ENDING:
+        signal.signal(one, signal.SIG_IGN)
+    raise _EndedError(number)
 
 
 def _tell_version(wanted: bool) -> None:
@@ -333,6 +351,10 @@ def main() -> NoReturn:
             stream.reconfigure(errors="backslashreplace")
     log = console.Harmless(sys.stderr)
     logging.basicConfig(level=logging.WARNING, format="thorax: %(message)s", stream=log)
+    for number in _ENDING:
+        # Under nohup a terminal that closes ends nothing.
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _end)
     sys.exit(_run(arguments, debug=debug))
 
 
@@ -345,6 +367,12 @@ def _run(arguments: list[str], *, debug: bool) -> int:
         status = error.exit_code
     except (typer.Abort, KeyboardInterrupt):
         status = _INTERRUPTED
+    except _EndedError as error:
+        name = signal.Signals(error.number).name
+        status = 128 + error.number
+        return _fail(
+            "ended", f"stopped by {name}; no file is left half written", status, debug=debug
+        )
     except SystemExit:
         # Click's answer to a reader of stdout that has left, as `head` does.
         return 0
