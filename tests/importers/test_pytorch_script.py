@@ -60,7 +60,7 @@ def script(
 def archive(path: Path, records: Mapping[str, bytes]) -> Path:
     needed = {"data.pkl": DATA, "constants.pkl": EMPTY, "version": b"3\n", "byteorder": b"little"}
     with zipfile.ZipFile(path, "w") as written:
-        for name, content in (needed | records).items():
+        for name, content in {**needed, **records}.items():
             written.writestr(f"net/{name}", content)
     return path
 

@@ -9,7 +9,7 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Final, Literal
+from typing import IO, Any, Final, Literal
 
 import safetensors.torch
 import torch
@@ -261,15 +261,19 @@ def load_script(path: Path, custom: frozenset[str]) -> torch.jit.ScriptModule:
     Raises:
         ModelError: `model-unsafe`, `model-layer` or `model-unreadable`.
     """
+    # What `torch.jit.load` calls; its own stubs describe it otherwise.
+    library: Any = torch._C
     try:
         archive = _needed_records(path, custom)
-        unit = torch._C.CompilationUnit()
-        found = torch._C.import_ir_module_from_buffer(unit, archive, torch.device("cpu"), {}, False)
+        unit = library.CompilationUnit()
+        found = library.import_ir_module_from_buffer(unit, archive, torch.device("cpu"), {}, False)
         del archive
         pytorch_operators.require_computation(unit.get_functions(), custom)
     except pytorch_operators.NotComputationError as error:
         raise _not_computation(path, error) from error
-    network = torch.jit._recursive.wrap_cpp_module(found)
+    network: torch.jit.ScriptModule = torch.jit._recursive.wrap_cpp_module(  # type: ignore[no-untyped-call]
+        found
+    )
     claimed = sum(one.numel() * one.element_size() for one in network.state_dict().values())
     _require_held(path, claimed)
     return network

@@ -133,10 +133,10 @@ class _Judge:
             for one in value.elts:
                 self._require_plain(one)
         elif isinstance(value, ast.Dict):
-            for one in (*value.keys, *value.values):
-                self._require_plain(one)
+            for item in (*value.keys, *value.values):
+                self._require_plain(item)
         elif isinstance(value, ast.Call):
-            if _dotted(value.func) not in ("annotate", "torch.device"):
+            if _dotted(value.func) not in ("annotate", "torch.device") or value.keywords:
                 raise NotComputationError(f"a call as a default, {_said(value)}")
             for one in value.args[1 if _dotted(value.func) == "annotate" else 0 :]:
                 self._require_plain(one)
