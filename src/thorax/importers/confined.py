@@ -48,8 +48,11 @@ _LIBRARIES: Final = frozenset(
 )
 
 
-class _Reader:
-    """A child that has read one file, and its folder; both go when nobody needs them."""
+class Reader:
+    """A child that reads a file, and its folder; both go when nobody needs them.
+
+    It can read the same path again, with other content, for as long as no file ends it.
+    """
 
     def __init__(self, path: Path, asked: Asked) -> None:
         self._name = path.name
@@ -72,9 +75,9 @@ class _Reader:
             "file_bytes": _WRITTEN_BYTES + _WRITTEN_GROWTH * size,
         }
 
-    def read(self, module: str, path: Path, asked: Asked) -> dict[str, Any]:
-        """Have the file read, and return what the child says of it."""
-        head, _ = self._ask(
+    def read(self, module: str, path: Path, asked: Asked) -> Imported:
+        """Have a file read by a module of this package, whose `read(path, asked)` does it."""
+        said, _ = self._ask(
             {
                 "do": "read",
                 "module": module,
@@ -95,7 +98,14 @@ class _Reader:
             },
             "reading",
         )
-        return head
+        return Imported(
+            model=_open(self.folder / "model.xml", path, asked),
+            framework=str(said["framework"]),
+            layout="NHWC" if said["layout"] == "NHWC" else "NCHW",
+            files=tuple(map(Path, said["files"])),
+            run=self.runner(0) if said["runs"] else None,
+            compile=self.compile,
+        )
 
     def compile(self, model: ov.Model) -> Run:
         """Have OpenVINO compile a graph for the CPU in FP32, and return what runs it there."""
@@ -164,21 +174,12 @@ def read(module: str, path: Path, asked: Asked) -> Imported:
             the limits or the file ended the child.
         UsageError: what the module says.
     """
-    reader = _Reader(path, asked)
+    reader = Reader(path, asked)
     try:
-        said = reader.read(module, path, asked)
-        model = _open(reader.folder / "model.xml", path, asked)
+        return reader.read(module, path, asked)
     except BaseException:
         reader.close()
         raise
-    return Imported(
-        model=model,
-        framework=str(said["framework"]),
-        layout="NHWC" if said["layout"] == "NHWC" else "NCHW",
-        files=tuple(map(Path, said["files"])),
-        run=reader.runner(0) if said["runs"] else None,
-        compile=reader.compile,
-    )
 
 
 def describe(arrays: Sequence[npt.NDArray[Any]]) -> list[tuple[str, list[int]]]:

@@ -34,6 +34,7 @@ class _Reading:
     def __init__(self) -> None:
         self._runs: list[Run | None] = [None]
         self._name = ""
+        self._confined = False
 
     def answer(self, head: dict[str, Any], data: bytes) -> _REPLY:
         """Answer a request; whatever a foreign network or library raises is a refusal."""
@@ -66,9 +67,12 @@ class _Reading:
         path = Path(head["path"])
         self._name = path.name
         sys.path += [place for place in head["path_of_python"] if place not in sys.path]
-        confine.limit(data_bytes=head["data_bytes"], file_bytes=head["file_bytes"])
         folder = Path(head["folder"])
-        confine.isolate(readable=map(Path, head["readable"]), writable=[folder])
+        if not self._confined:
+            # What was given up once stays so for whatever is read later.
+            confine.limit(data_bytes=head["data_bytes"], file_bytes=head["file_bytes"])
+            confine.isolate(readable=map(Path, head["readable"]), writable=[folder])
+            self._confined = True
         asked = dict(head["asked"])
         for name in ("extensions", "begins", "ends"):
             asked[name] = tuple(asked[name])
@@ -84,7 +88,7 @@ class _Reading:
                 f"{path.name} has {layers:,} layers; at most {MOST_LAYERS:,} are read",
             )
         ov.serialize(imported.model, folder / "model.xml")
-        self._runs[0] = imported.run
+        self._runs = [imported.run]
         return {
             "framework": imported.framework,
             "layout": imported.layout,
