@@ -21,8 +21,9 @@ from thorax.artifact import Artifact
 from thorax.classify import classify
 from thorax.predict import Source
 from thorax.scale_out import classify_archive
-from thorax.shard_worker import Job
-from thorax.shards import make_plan, open_archive, plan_digest
+from thorax.shard_worker import Job, compile_pinned
+from thorax.shards import open_archive, plan_digest
+from thorax.shards_plan import arithmetic, make_plan
 
 pytest.importorskip("ray")
 
@@ -71,7 +72,7 @@ if any("default_worker.py" in word for word in sys.orig_argv):
 HEAD = """
 import shutil, sys, tempfile
 import ray
-folder = tempfile.mkdtemp(prefix="thorax-ray-", dir="/tmp")
+folder = tempfile.mkdtemp(prefix="ray-thorax-", dir="/tmp")
 ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False,
          object_store_memory=80 << 20, _temp_dir=folder)
 print(ray.get_runtime_context().gcs_address, flush=True)
@@ -216,14 +217,14 @@ def test_a_cluster_that_will_not_do_is_refused_before_the_first_image(
     change: dict[str, str], actors: int, code: str, said: str,
 ) -> None:  # fmt: skip
     files: list[Source] = [*phantoms.glob("*.png")]
-    with open_archive(tmp_path, *make_plan(tiny_fp32.card, "CPU", files, 16)) as shards:
+    with open_archive(tmp_path, *make_plan(arithmetic(compile_pinned(tiny_fp32, "CPU", 1)), files, 16)) as shards:
         digest = plan_digest(tmp_path)
     assert digest is not None
     card = tiny_fp32.card.answers_digest
-    job = Job(str(tmp_path), digest, str(tiny_fp32.path), card, threads=1, folder=None)
+    job = Job(str(tmp_path), digest, str(tiny_fp32.path), card, "f32", threads=1, folder=None)
     asked = {
         "job": asdict(replace(job, **change)),  # type: ignore[arg-type]
-        "shards": [(shard.number, shard.offset, shard.images) for shard in shards],
+        "shards": [asdict(shard) for shard in shards],
         "address": head,
         "actors": actors,
         "folder": None,

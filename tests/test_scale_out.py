@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from tests.conftest import Thorax
+from tests.conftest import BITSTREAM, Thorax
 
 from thorax import scale_out
 from thorax.artifact import Artifact
@@ -173,7 +173,7 @@ def test_nothing_of_the_folder_it_is_typed_in_is_run_and_a_dead_driver_is_told(
     (tmp_path / "driver_here.py").write_text("open('mark', 'w').write('run')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(scale_out, "_DRIVER", "driver_here")
-    before = set(Path("/tmp").glob("thorax-ray-*"))
+    before = set(Path("/tmp").glob("ray-thorax-*"))
     made: list[str] = []
     mkdtemp = tempfile.mkdtemp
 
@@ -195,7 +195,7 @@ def test_nothing_of_the_folder_it_is_typed_in_is_run_and_a_dead_driver_is_told(
 def test_what_a_killed_ray_left_running_is_killed_and_other_processes_are_not(
     tmp_path: Path,
 ) -> None:
-    folder = tmp_path / "thorax-ray-1"
+    folder = tmp_path / "ray-thorax-1"
     folder.mkdir()
     wait = [sys.executable, "-c", "import sys; sys.stdin.read()"]
     own = {**os.environ, "THORAX_RAY": str(folder)}
@@ -227,6 +227,38 @@ def test_an_archive_may_be_answered_by_simulated_cards(
     assert told[0] == told[1]
     assert done.modelled is not None
     assert done.engine["simulated"]
+    assert {(row["compute"], row["simulated"]) for row in done.rows} == {("fp11+f32", True)}
+
+
+def test_a_card_that_is_programmed_anew_ends_a_run_and_refuses_the_next(
+    tiny_fp32: Artifact, phantoms: Path, tmp_path: Path, cards: Path
+) -> None:
+    from thorax.fpga.card import program
+
+    first, other = BITSTREAM, BITSTREAM.replace("FP11", "FP16")
+    files, device = sorted(phantoms.glob("*.png"))[:4], "HETERO:FPGA.0,CPU"
+    answered = 0
+
+    def run() -> list[dict[str, object]]:
+        return classify_archive(
+            tiny_fp32.path, files, tmp_path / "out", device=device, shard_size=2, on_progress=count
+        ).rows
+
+    def count(images: int) -> None:
+        nonlocal answered
+        answered += images
+        if answered == 3:
+            program("FPGA.0", other)
+
+    with pytest.raises(UsageError) as caught:
+        run()
+    assert caught.value.code == "archive-other"
+    assert "FPGA.0 was programmed anew during the run" in caught.value.message
+    assert sorted(path.name for path in (tmp_path / "out/shards").iterdir()) == ["000000.jsonl"]
+    with pytest.raises(UsageError, match=r"what a card computes with \(FPGA.0: .*fp11.*fp16"):
+        run()
+    program("FPGA.0", first)
+    assert {row["compute"] for row in run()} == {"fp11+f32"}
 
 
 def test_a_store_of_another_size_is_refused(

@@ -1,7 +1,7 @@
 """An actor, without the cluster around it: what it answers, and that it never raises."""
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,21 +10,21 @@ import pytest
 from thorax.artifact import Artifact
 from thorax.predict import Source
 from thorax.shard_worker import ATTEMPTS, Actor, Job, compile_pinned, look
-from thorax.shards import Shard, begin, make_plan, open_archive, plan_digest, read_head
+from thorax.shards import Shard, begin, open_archive, read_head
+from thorax.shards_plan import arithmetic, make_plan
 
 
 @pytest.fixture
 def job(tiny_fp32: Artifact, phantoms: Path, tmp_path: Path) -> tuple[Job, list[Shard]]:
     sources: list[Source] = [*sorted(phantoms.glob("*.png"))[:5], Path("/no/such/file.png")]
-    plan, listed = make_plan(tiny_fp32.card, "CPU", sources, 4)
+    plan, listed = make_plan(arithmetic(compile_pinned(tiny_fp32, "CPU", 1)), sources, 4)
     with open_archive(tmp_path / "out", plan, listed) as shards:
-        digest = plan_digest(tmp_path / "out")
-        assert digest is not None
         job = Job(
             out=str(tmp_path / "out"),
-            plan=digest,
+            plan=plan.digest,
             model=str(tiny_fp32.path),
             card=tiny_fp32.card.answers_digest,
+            compute="f32",
             threads=1,
             folder=None,
         )
@@ -32,8 +32,8 @@ def job(tiny_fp32: Artifact, phantoms: Path, tmp_path: Path) -> tuple[Job, list[
 
 
 def ask(job: Job, shard: Shard) -> dict[str, object]:
-    batch = {"number": [shard.number], "offset": [shard.offset], "images": [shard.images]}
-    answered = Actor(job)({name: np.array(column) for name, column in batch.items()})
+    batch = {name: np.array([value]) for name, value in asdict(shard).items()}
+    answered = Actor(job)(batch)
     return {name: column[0] for name, column in answered.items()}
 
 
@@ -71,6 +71,8 @@ def test_a_shard_that_killed_its_actors_is_given_up(
         ({"model": "/no/such/model"}, "artifact-missing"),
         ({"folder": "/no/such/folder"}, "No such file"),
         ({"extensions": ("nothing",)}, "extension-missing"),
+        ({"extension_digests": ("0" * 64,)}, "sees another --extension"),
+        ({"compute": "bf16"}, "computes in f32"),
     ],
 )
 def test_what_an_actor_cannot_do_is_its_answer(
@@ -81,6 +83,17 @@ def test_what_an_actor_cannot_do_is_its_answer(
     assert isinstance(error, str)
     assert said in error
     assert "\n" not in error
+
+
+def test_inputs_that_were_changed_are_answered_by_no_one(
+    job: tuple[Job, list[Shard]], tmp_path: Path
+) -> None:
+    told, shards = job
+    path = tmp_path / "out/inputs.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"_000001.png", b"_000000.png"))
+    assert "archive-damaged" in str(ask(told, shards[0])["error"])
+    assert read_head(tmp_path / "out", shards[0]) is None
+    assert ask(told, shards[1])["error"] == ""
 
 
 def test_a_disk_that_refuses_is_an_answer(
@@ -110,3 +123,5 @@ def test_a_machine_says_what_it_has_and_sees(job: tuple[Job, list[Shard]]) -> No
     assert (sight.thorax, sight.openvino, sight.plan) == (told.thorax, told.openvino, told.plan)
     assert sight.host == os.uname().nodename
     assert look(replace(told, out="/no/such/folder")).plan is None
+    (Path(told.out) / "archive.json").write_text("{}")
+    assert look(told).plan is None

@@ -1,35 +1,42 @@
 """What is said of each radiograph: a JSON object, and a line of a table."""
 
 import csv
-import errno
-import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from thorax import files
 from thorax.artifact import Card
+from thorax.cells import harmless
+from thorax.devices.engine import Engine
 from thorax.errors import UsageError
 from thorax.heatmap import peak, to_source
 from thorax.predict import Prediction
 
 Row = dict[str, Any]
-"""`image`, `findings`, `positive`, `error` and, of a network with heat maps, `peaks`."""
+"""`image`, `findings`, `positive`, `error`, `compute`, `simulated` and, of a network with heat
+maps, `peaks`."""
 
 
-def to_row(prediction: Prediction, card: Card) -> Row:
-    """Return the JSON object of one radiograph: probabilities rounded to 1e-6, peaks to 0.1."""
-    if prediction.error is not None:
-        code, message = prediction.error
-        error = {"code": code, "message": message}
-        return {"image": prediction.image, "findings": {}, "positive": [], "error": error}
+def to_row(prediction: Prediction, engine: Engine) -> Row:
+    """Return the JSON object of one radiograph: probabilities rounded to 1e-6, peaks to 0.1.
+
+    It says what computed it too, so that rows of several runs can be told apart.
+    """
+    card = engine.artifact.card
     row: Row = {
         "image": prediction.image,
         "findings": {name: round(value, 6) for name, value in prediction.findings.items()},
         "positive": list(prediction.positive),
         "error": None,
+        "compute": engine.compute,
+        "simulated": engine.simulated,
     }
+    if prediction.error is not None:
+        code, message = prediction.error
+        return {**row, "error": {"code": code, "message": message}}
     if prediction.heatmap is not None and card.heatmap is not None and prediction.size is not None:
         row["peaks"] = {
             name: [
@@ -75,35 +82,35 @@ def csv_writer(path: Path | None, card: Card) -> Iterator[Callable[[Mapping[str,
     if path is None:
         yield lambda _: None
         return
-    with writing(path):
-        if path.exists() and not path.is_file():
-            raise OSError(errno.EINVAL, "it is there and no regular file")
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        file = temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace")
-    try:
-        table = csv.writer(file)
-        table.writerow(["image", *card.labels, "positive", "error"])
+    with ExitStack() as stack:
+        with writing(path):
+            file = stack.enter_context(files.new_text(path, errors="backslashreplace"))
+            table = csv.writer(file)
+            heads = ["image", *card.labels, "positive", "error", "compute", "simulated"]
+            table.writerow(map(harmless, heads))
 
         def write(row: Mapping[str, Any]) -> None:
-            values = [f"{value:.6f}" for value in row["findings"].values()]
             with writing(path):
-                table.writerow(
-                    [
-                        row["image"],
-                        *(values or [""] * len(card.labels)),
-                        "|".join(row["positive"]),
-                        row["error"]["code"] if row["error"] else "",
-                    ]
-                )
+                table.writerow(_cells(row, len(card.labels)))
 
-        yield write
+        try:
+            yield write
+        except BaseException:
+            # A full disk fails the closing too; what made it fail has been told.
+            with suppress(OSError):
+                stack.pop_all().__exit__(*sys.exc_info())
+            raise
         with writing(path):
-            file.close()
-            files.sync(temporary)
-            temporary.replace(path)
-            files.sync(path.parent)
-    finally:
-        # A full disk fails the closing too; what made it fail has been told.
-        with suppress(OSError):
-            file.close()
-        temporary.unlink(missing_ok=True)
+            stack.close()
+
+
+def _cells(row: Mapping[str, Any], labels: int) -> list[str]:
+    findings = [f"{value:.6f}" for value in row["findings"].values()]
+    return [
+        harmless(row["image"]),
+        *(findings or [""] * labels),
+        harmless("|".join(row["positive"])),
+        row["error"]["code"] if row["error"] else "",
+        row["compute"],
+        str(row["simulated"]).lower(),
+    ]

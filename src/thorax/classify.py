@@ -232,7 +232,7 @@ def classify(
         else:
             answers = predictor.stream(files)
         for prediction in answers:
-            row = to_row(prediction, loaded.card)
+            row = to_row(prediction, engine)
             if heatmaps is not None and prediction.error is None:
                 row["heatmaps"] = _draw(prediction, loaded.card, heatmaps, result.images, colours)
             write(row)

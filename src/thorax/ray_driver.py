@@ -49,7 +49,9 @@ def main() -> None:
         told.flush()
 
     try:
-        job = Job(**{**asked["job"], "extensions": tuple(asked["job"]["extensions"])})
+        told = asked["job"]
+        lists = ("extensions", "extension_digests")
+        job = Job(**{**told, **{name: tuple(told[name]) for name in lists}})
         run(
             job,
             asked["shards"],
@@ -71,7 +73,7 @@ def main() -> None:
 
 def run(
     job: Job,
-    shards: Iterable[tuple[int, int, int]],
+    shards: Iterable[dict[str, Any]],
     *,
     address: str | None,
     actors: int | None,
@@ -82,7 +84,7 @@ def run(
 
     Args:
         job: what the actors are told.
-        shards: number, offset and images of each.
+        shards: the fields of each, as `thorax.shards.Shard` has them.
         address: of the cluster; None starts one on this machine for `actors` actors.
         actors: how many; None takes as many as there is room for.
         folder: empty, of a cluster started here; removed at the end.
@@ -91,9 +93,7 @@ def run(
     Raises:
         PeerError: `cluster-refused`, `cluster-version`, `cluster-folder`, `cluster-room`.
     """
-    rows = [
-        {"number": number, "offset": offset, "images": images} for number, offset, images in shards
-    ]
+    rows = list(shards)
     with _connected(address, job.threads * (actors or 1), folder):
         nodes = [node for node in _nodes() if node["Alive"]]
         room = sum(int(node["Resources"].get("CPU", 0)) // job.threads for node in nodes)

@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from thorax import artifact
+from thorax.answers import csv_writer, writing
 from thorax.artifact import Artifact
 from thorax.classify import SHOWN, Classification, nothing_in
 from thorax.devices.core import simulates
+from thorax.devices.extensions import add_extensions
 from thorax.errors import PeerError, UsageError
 from thorax.measure.forecast import forecast_engine
 from thorax.measure.run import describe
@@ -37,11 +39,10 @@ from thorax.shards import (
     Shard,
     assemble,
     log_path,
-    make_plan,
     missing,
     open_archive,
-    plan_digest,
 )
+from thorax.shards_plan import Plan, arithmetic, make_plan
 
 AUTO: Final = "auto"
 """Ray on this machine alone, started for the run."""
@@ -109,14 +110,19 @@ def classify_archive(
     sources = list(find_sources(inputs, loaded.card.input.side))
     if not sources:
         raise nothing_in(inputs)
-    plan, listed = make_plan(loaded.card, device, sources, shard_size)
     available = processors()
     if threads is None:
         threads = available if cluster is None else 1
-    with open_archive(out, plan, listed) as shards:
+    # The engine is what a plan and a document are about, and what cannot be run is refused before
+    # Ray and before anything is written.
+    engine = compile_pinned(loaded, device, threads)
+    computes = arithmetic(engine, add_extensions(extensions))
+    plan, listed = make_plan(computes, sources, shard_size)
+    with (
+        open_archive(out, plan, listed) as shards,
+        csv_writer(csv_path, loaded.card) as write,
+    ):
         left = missing(out, shards)
-        # The engine is what a document is about, and what cannot be run is refused before Ray.
-        engine = compile_pinned(loaded, device, threads)
         result = Classification(
             {
                 **describe(engine),
@@ -142,7 +148,7 @@ def classify_archive(
                 result.answered += head.images - head.failed
             result.window_s = time.perf_counter() - begin_s
         elif left:
-            job = _job(loaded, out, threads, plan.folder, extensions)
+            job = _job(loaded, out, threads, plan, extensions)
             if cluster == AUTO:
                 actors = actors or max(1, available // threads)
             with _driven(job, left, cluster, actors, log_path(out)) as events:
@@ -152,7 +158,7 @@ def classify_archive(
                 facts["retries"] = _collect(events, result, out, on_progress)
                 result.window_s = time.perf_counter() - begin_s
         keep = None if keep_all else SHOWN
-        whole = assemble(out, shards, loaded.card, csv_path=csv_path, keep=keep)
+        whole = assemble(out, shards, write=write, keep=keep)
     result.images, result.failed, result.rows = whole.images, whole.failed, whole.rows
     found = forecast_engine(engine) if simulates(device) else None
     result.modelled = found.document() if found else None
@@ -188,19 +194,17 @@ def _require_cluster(cluster: str, device: str) -> None:
         ) from error
 
 
-def _job(
-    loaded: Artifact, out: Path, threads: int, folder: str | None, extensions: Sequence[str]
-) -> Job:
-    digest = plan_digest(out)
-    assert digest is not None
+def _job(loaded: Artifact, out: Path, threads: int, plan: Plan, extensions: Sequence[str]) -> Job:
     return Job(
         out=str(out.absolute()),
-        plan=digest,
+        plan=plan.digest,
         model=str(loaded.path.absolute()),
-        card=loaded.card.answers_digest,
+        card=plan.arithmetic.card,
+        compute=plan.arithmetic.compute,
         threads=threads,
-        folder=folder,
+        folder=plan.folder,
         extensions=tuple(extensions),
+        extension_digests=plan.arithmetic.extensions,
     )
 
 
@@ -249,10 +253,10 @@ def _driven(
         PeerError: what it failed of.
     """
     # Sockets lie below it, and the name of a socket has 107 bytes at most.
-    folder = tempfile.mkdtemp(prefix="thorax-ray-", dir="/tmp") if cluster == AUTO else None
+    folder = tempfile.mkdtemp(prefix="ray-thorax-", dir="/tmp") if cluster == AUTO else None
     asked = {
         "job": asdict(job),
-        "shards": [(shard.number, shard.offset, shard.images) for shard in left],
+        "shards": [asdict(shard) for shard in left],
         "address": None if cluster == AUTO else cluster,
         "actors": actors,
         "folder": folder,
@@ -262,13 +266,17 @@ def _driven(
         # Whoever else is on this machine must not run anything there, nor need a file in ~/.ray.
         token = secrets.token_hex(32)
         environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
-    with log.open("wb") as said:
+    with writing(log):
+        # A link that someone put there is not followed.
+        log.unlink(missing_ok=True)
+        said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    with os.fdopen(said, "wb") as said_there:
         driver = subprocess.Popen(
             # -P: nothing of the folder that the command was typed in is imported.
             [sys.executable, "-P", "-m", _DRIVER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=said,
+            stderr=said_there,
             text=True,
             # Ctrl-C is for this process, which ends that one in good order.
             start_new_session=True,

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import cv2
-import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
 from thorax import __version__, artifact
 from thorax.answers import to_row
 from thorax.artifact import Artifact
+from thorax.devices.arithmetic import arithmetic_of
 from thorax.devices.core import open_core
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
@@ -26,6 +26,7 @@ from thorax.errors import ThoraxError
 from thorax.predict import Predictor
 from thorax.shards import Advance, Head, Shard, begin, plan_digest, read_head, read_inputs
 from thorax.shards import write_shard as write
+from thorax.shards_plan import extension_digest, require_cards
 
 ATTEMPTS: Final = 3
 """How often a shard is begun in one run before it is given up."""
@@ -40,9 +41,11 @@ class Job:
         plan: SHA-256 of its plan.
         model: artifact folder.
         card: `answers_digest` of its card.
+        compute: what the engine of an actor must compute in.
         threads: of each actor.
         folder: that names of inputs are relative to; None where none is.
         extensions: `--extension`, as the command took them.
+        extension_digests: of their files, as `thorax.shards_plan.extension_digest` has them.
         thorax: version that must be there.
         openvino: version that must be there.
     """
@@ -51,9 +54,11 @@ class Job:
     plan: str
     model: str
     card: str
+    compute: str
     threads: int
     folder: str | None
     extensions: tuple[str, ...] = ()
+    extension_digests: tuple[str, ...] = ()
     thorax: str = __version__
     openvino: str = ov.__version__
 
@@ -100,12 +105,18 @@ def answer(
         shard: which.
         workers: files in work at once, as `Predictor.stream` takes it.
         on_progress: called with 1 for each image.
+
+    Raises:
+        DataError: `archive-damaged` when the list of inputs was changed.
+        UsageError: `archive-other` when a card was programmed anew meanwhile; nothing is written.
     """
     rows = []
     for prediction in Predictor(engine).stream(read_inputs(out, shard), workers=workers):
-        rows.append(to_row(prediction, engine.artifact.card))
+        rows.append(to_row(prediction, engine))
         if on_progress:
             on_progress(1)
+    if engine.cards:
+        require_cards(engine, arithmetic_of(engine.device))
     return write(out, shard, rows, processor())
 
 
@@ -133,7 +144,10 @@ class Sight:
 
 def look(job: Job) -> Sight:
     """Return what this machine has and sees."""
-    seen = plan_digest(Path(job.out))
+    try:
+        seen = plan_digest(Path(job.out))
+    except ThoraxError:
+        seen = None
     return Sight(platform.node(), __version__, ov.__version__, seen)
 
 
@@ -155,22 +169,29 @@ class Actor:
                 os.chdir(job.folder)
             if (__version__, ov.__version__) != (job.thorax, job.openvino):
                 self._refusal = f"{platform.node()} has Thorax {__version__}, not {job.thorax}"
-            add_extensions(job.extensions)
+            added = add_extensions(job.extensions)
+            if tuple(map(extension_digest, added)) != job.extension_digests:
+                self._refusal = f"{platform.node()} sees another --extension"
             loaded = artifact.load(Path(job.model))
             if loaded.card.answers_digest != job.card:
                 self._refusal = f"{platform.node()} sees another model in {job.model}"
             self._engine = compile_pinned(loaded, "CPU", job.threads)
+            if self._engine.compute != job.compute:
+                self._refusal = f"{platform.node()} computes in {self._engine.compute}"
         except (ThoraxError, OSError) as error:
             self._refusal = f"{platform.node()}: {error}"
 
-    def __call__(self, batch: dict[str, npt.NDArray[np.int64]]) -> dict[str, list[Any]]:
+    def __call__(self, batch: dict[str, npt.NDArray[Any]]) -> dict[str, list[Any]]:
         """Answer shards.
 
         Args:
-            batch: int64 [N] of each of `number`, `offset` and `images`.
+            batch: of `number`, `offset` and `images` int64 [N], of `sha256` and `plan` text [N].
         """
-        columns = (batch["number"], batch["offset"], batch["images"])
-        reports = [self._run(Shard(*map(int, row))) for row in zip(*columns, strict=True)]
+        columns = [batch[name] for name in ("number", "offset", "images", "sha256", "plan")]
+        reports = [
+            self._run(Shard(int(number), int(offset), int(images), str(sha256), str(plan)))
+            for number, offset, images, sha256, plan in zip(*columns, strict=True)
+        ]
         return {
             name: [getattr(report, name) for report in reports]
             for name in ("shard", "images", "failed", "attempt", "error")

@@ -2,80 +2,55 @@
 
 The folder of a run is
 
-    archive.json    what is run on what; another run is refused
+    archive.json    what is run on what (`thorax.shards_plan`); another run is refused
     inputs.jsonl    the inputs in order, one JSON object each
-    shards/         000000.jsonl, ...: a head {shard, images, failed, processor, sha256 of the rest}
-                    and a row an image; 000000.begun: who began it, a line an attempt
+    shards/         000000.jsonl, ...: a head {shard, images, failed, processor, plan, sha256 of the
+                    rest} and a row an image; 000000.begun: who began it, a line an attempt
     results.jsonl   the rows of all shards in the order of the inputs, once none is missing
+    results.sha256  its SHA-256, as `sha256sum -c` takes it
 
 A shard is a run of inputs. Its file appears whole, under its name, by renaming; who writes it a
 second time writes the same bytes. So every input is in the result exactly once, however often a
 process was killed and whoever answered twice.
+
+Every byte is under a digest: the plan holds its own and that of the inputs, a shard's lines are
+compared with its digest by whoever reads them, and a shard's head has a check of itself, the digest
+of the plan and that of the rows.
 """
 
-import fcntl
+import contextlib
 import hashlib
 import json
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import openvino as ov
-
-from thorax import __version__
-from thorax.answers import Row, csv_writer, writing
-from thorax.artifact import Card
+from thorax.answers import Row, writing
+from thorax.documents import checked_line, read_limited, read_line
 from thorax.errors import DataError, UsageError
-from thorax.files import sha256, sync, write_bytes, write_text
+from thorax.files import (
+    LockedError,
+    is_ours,
+    locked,
+    new_file,
+    sweep_folder,
+    write_bytes,
+    write_text,
+)
 from thorax.predict import Source, StoredImage
+from thorax.shards_plan import Plan, read_plan, require_same
 
-_FORMAT: Final = 1
-_PLAN: Final = "archive.json"
-_INPUTS: Final = "inputs.jsonl"
-_SHARDS: Final = "shards"
-_RESULTS: Final = "results.jsonl"
+PLAN: Final = "archive.json"
+INPUTS: Final = "inputs.jsonl"
+SHARDS: Final = "shards"
+RESULTS: Final = "results.jsonl"
+DIGEST: Final = "results.sha256"
 _LOG: Final = "ray.log"
-_OURS: Final = (_PLAN, _INPUTS, _SHARDS, _RESULTS, _LOG)
-_WORDS: Final = {"card": "the model", "inputs": "the list of inputs", "shard_size": "--shard-size"}
-"""What people call the fields of a plan whose names do not say it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is run on what: two runs of the same plan have the same answers.
-
-    Attributes:
-        card: `answers_digest` of the artifact's card, which has those of its graph and weights.
-        precision: of the artifact.
-        device: that computes.
-        images: how many inputs there are.
-        inputs: SHA-256 of their list, and of the tables of the stores in it.
-        folder: that relative names are relative to; None where there are none.
-        shard_size: inputs of a shard; the last may have fewer.
-        openvino: version of it.
-        thorax: version.
-        format: of the folder.
-    """
-
-    card: str
-    precision: str
-    device: str
-    images: int
-    inputs: str
-    folder: str | None
-    shard_size: int
-    openvino: str = ov.__version__
-    thorax: str = __version__
-    format: int = _FORMAT
-
-    @property
-    def shards(self) -> int:
-        """How many shards there are."""
-        return -(-self.images // self.shard_size)
+_OURS: Final = (PLAN, INPUTS, SHARDS, RESULTS, DIGEST, _LOG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +61,15 @@ class Shard:
         number: its place, from 0.
         offset: of its first line in the list of inputs, bytes.
         images: how many inputs it has.
+        sha256: of its lines there.
+        plan: SHA-256 of the plan.
     """
 
     number: int
     offset: int
     images: int
+    sha256: str
+    plan: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +81,7 @@ class Head:
         images: rows that follow.
         failed: those with an error.
         processor: what the CPU that answered calls itself.
+        plan: SHA-256 of the plan that it was answered by.
         sha256: of the rows.
     """
 
@@ -109,30 +89,8 @@ class Head:
     images: int
     failed: int
     processor: str
+    plan: str
     sha256: str
-
-
-def make_plan(
-    card: Card, device: str, sources: Sequence[Source], shard_size: int
-) -> tuple[Plan, bytes]:
-    """Return the plan of a run, and the list of inputs as it is written."""
-    lines = [json.dumps(_input(source)) for source in sources]
-    listed = ("\n".join(lines) + "\n").encode("ascii")
-    digest = hashlib.sha256(listed)
-    for store in dict.fromkeys(one.store for one in sources if isinstance(one, StoredImage)):
-        digest.update(sha256(store / "store.json").encode())
-    places = (one.store if isinstance(one, StoredImage) else one for one in sources)
-    relative = any(not place.is_absolute() for place in places)
-    plan = Plan(
-        card=card.answers_digest,
-        precision=card.precision.value,
-        device=device,
-        images=len(sources),
-        inputs=digest.hexdigest(),
-        folder=str(Path.cwd()) if relative else None,
-        shard_size=shard_size,
-    )
-    return plan, listed
 
 
 @contextmanager
@@ -149,28 +107,47 @@ def open_archive(out: Path, plan: Plan, listed: bytes) -> Iterator[list[Shard]]:
             `archive-foreign` when it holds something else; `output-unwritable`.
         DataError: `archive-locked`, `archive-damaged`.
     """
+    fresh = not any((out / SHARDS).glob("*.jsonl"))
     with writing(out):
-        (out / _SHARDS).mkdir(parents=True, exist_ok=True)
+        (out / SHARDS).mkdir(parents=True, exist_ok=True)
     with _locked(out):
-        if (out / _PLAN).exists():
-            _require_same(out, plan)
-        else:
-            foreign = [
-                one.name
-                for one in out.iterdir()
-                if one.name not in _OURS and not one.name.endswith(".partial")
-            ]
-            if foreign:
-                raise UsageError(
-                    "archive-foreign",
-                    f"{out} holds {min(foreign)!r}, which is no part of an archive's answers; "
-                    "give --out a folder of its own",
-                )
-            with writing(out):
-                write_bytes(out / _INPUTS, listed)
-                write_text(out / _PLAN, json.dumps(asdict(plan), indent=2) + "\n")
-        _forget_attempts(out)
-        yield _cut(plan, listed)
+        if (out / PLAN).exists():
+            require_same(out / PLAN, plan)
+        elif fresh:
+            _require_empty(out)
+        _require_inputs(out / INPUTS, listed)
+        with writing(out):
+            sweep_folder(out / SHARDS)
+            if not (out / INPUTS).exists():
+                write_bytes(out / INPUTS, listed)
+            if not (out / PLAN).exists():
+                write_text(out / PLAN, plan.text())
+            _forget_attempts(out)
+        yield cut(plan, listed)
+
+
+def _require_empty(out: Path) -> None:
+    foreign = [one.name for one in out.iterdir() if one.name not in _OURS and not is_ours(one.name)]
+    if foreign:
+        raise UsageError(
+            "archive-foreign",
+            f"{out} holds {min(foreign)!r}, which is no part of an archive's answers; "
+            "give --out a folder of its own",
+        )
+
+
+def _require_inputs(path: Path, listed: bytes) -> None:
+    """Refuse a list of inputs that is not what the plan says; one that is absent is written."""
+    with writing(path), contextlib.suppress(FileNotFoundError):
+        if whole(path) != listed:
+            raise _damaged_inputs(path)
+
+
+def _damaged_inputs(path: Path) -> DataError:
+    return DataError(
+        "archive-damaged",
+        f"{path} is not what was written; remove that file, and the same command writes it anew",
+    )
 
 
 def missing(out: Path, shards: Iterable[Shard]) -> list[Shard]:
@@ -179,21 +156,41 @@ def missing(out: Path, shards: Iterable[Shard]) -> list[Shard]:
 
 
 def read_inputs(out: Path, shard: Shard) -> list[Source]:
-    """Return the inputs of a shard."""
-    with (out / _INPUTS).open("rb") as file:
+    """Return the inputs of a shard.
+
+    Raises:
+        DataError: `archive-damaged` when they are not what the plan was made of.
+        OSError: when the list cannot be read.
+    """
+    if not (out / INPUTS).is_file():
+        raise _damaged_inputs(out / INPUTS)
+    with (out / INPUTS).open("rb") as file:
         file.seek(shard.offset)
-        return [_source(json.loads(file.readline())) for _ in range(shard.images)]
+        lines = [file.readline() for _ in range(shard.images)]
+    if hashlib.sha256(b"".join(lines)).hexdigest() != shard.sha256:
+        raise _damaged_inputs(out / INPUTS)
+    return [_source(json.loads(line)) for line in lines]
 
 
 def begin(out: Path, shard: Shard) -> int:
-    """Write down who begins a shard and return which attempt of this run it is, from 1."""
-    line = json.dumps({"host": socket.gethostname(), "process": os.getpid()}) + "\n"
+    """Write down who begins a shard and return which attempt of this run it is, from 1.
+
+    Raises:
+        DataError: `archive-damaged` when what others wrote down was changed.
+    """
+    line = checked_line({"host": socket.gethostname(), "process": os.getpid()})
     path = _path(out, shard.number).with_suffix(".begun")
     with path.open("a", encoding="ascii") as file:
         file.write(line)
         file.flush()
         os.fsync(file.fileno())
-    return len(path.read_bytes().splitlines())
+    try:
+        return len([read_line(line) for line in path.read_bytes().splitlines(keepends=True)])
+    except ValueError as error:
+        raise DataError(
+            "archive-damaged",
+            f"{path} is not what was written; repeat the command, which begins its shard anew",
+        ) from error
 
 
 def write_shard(out: Path, shard: Shard, rows: Sequence[Row], processor: str) -> Head:
@@ -202,16 +199,16 @@ def write_shard(out: Path, shard: Shard, rows: Sequence[Row], processor: str) ->
     body = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode("ascii")
     failed = sum(row["error"] is not None for row in rows)
     digest = hashlib.sha256(body).hexdigest()
-    head = Head(shard.number, len(rows), failed, processor, digest)
+    head = Head(shard.number, len(rows), failed, processor, shard.plan, digest)
     path = _path(out, shard.number)
-    write_bytes(path, json.dumps(asdict(head)).encode("ascii") + b"\n" + body)
+    write_bytes(path, checked_line(asdict(head)).encode("ascii") + body)
     path.with_suffix(".begun").unlink(missing_ok=True)
     return head
 
 
 def read_head(out: Path, shard: Shard) -> Head | None:
     """Return the head of a shard's file; None where it is missing or is not what was written."""
-    read = _read(out, shard)
+    read = read_shard(out, shard)
     return read[0] if read else None
 
 
@@ -235,15 +232,14 @@ class Assembled:
 
 
 def assemble(
-    out: Path, shards: Sequence[Shard], card: Card, *, csv_path: Path | None, keep: int | None
+    out: Path, shards: Sequence[Shard], *, write: Callable[[Row], None], keep: int | None
 ) -> Assembled:
-    """Write the rows of all shards in the order of the inputs, durably, and as a CSV if asked.
+    """Write the rows of all shards in the order of the inputs, durably.
 
     Args:
         out: folder of the run; no shard is missing.
         shards: all of them.
-        card: of the network that answered.
-        csv_path: file to write findings to.
+        write: called with each row.
         keep: rows to return; None returns all.
 
     Raises:
@@ -253,52 +249,51 @@ def assemble(
     failed = 0
     processors: set[str] = set()
     kept: list[Row] = []
-    temporary = out / f".{_RESULTS}.{os.getpid()}.partial"
-    try:
-        with csv_writer(csv_path, card) as write, writing(temporary), temporary.open("wb") as file:
+    whole = hashlib.sha256()
+    with writing(out / RESULTS):
+        (out / DIGEST).unlink(missing_ok=True)
+        with new_file(out / RESULTS) as file:
             for shard in shards:
-                read = _read(out, shard)
-                if read is None:
-                    raise DataError(
-                        "archive-damaged",
-                        f"{_path(out, shard.number)} was changed since it was written; "
-                        "run the same again to answer its images anew",
-                    )
-                head, body = read
+                head, body = _require_shard(out, shard)
                 failed += head.failed
                 processors.add(head.processor)
                 file.write(body)
-                if csv_path is not None or keep is None or len(kept) < keep:
-                    rows = [json.loads(line) for line in body.splitlines()]
-                    for row in rows:
-                        write(row)
-                    kept += rows if keep is None else rows[: max(0, keep - len(kept))]
-        with writing(temporary):
-            sync(temporary)
-            temporary.replace(out / _RESULTS)
-            sync(out)
+                whole.update(body)
+                for line in body.splitlines():
+                    row = json.loads(line)
+                    write(row)
+                    if keep is None or len(kept) < keep:
+                        kept.append(row)
+        write_text(out / DIGEST, f"{whole.hexdigest()}  {RESULTS}\n")
         _forget_attempts(out)
-    finally:
-        temporary.unlink(missing_ok=True)
     images = sum(shard.images for shard in shards)
-    return Assembled(out / _RESULTS, images, failed, tuple(sorted(processors)), kept)
+    return Assembled(out / RESULTS, images, failed, tuple(sorted(processors)), kept)
+
+
+def _require_shard(out: Path, shard: Shard) -> tuple[Head, bytes]:
+    read = read_shard(out, shard)
+    if read is None:
+        raise DataError(
+            "archive-damaged",
+            f"{_path(out, shard.number)} is not what was written; "
+            "run the same again to answer its images anew",
+        )
+    return read
 
 
 def plan_digest(out: Path) -> str | None:
-    """Return the SHA-256 of the plan that a machine sees in a folder; None where it sees none."""
-    path = out / _PLAN
-    return sha256(path) if path.is_file() else None
+    """Return the SHA-256 of the plan that a machine sees in a folder; None where it sees none.
+
+    Raises:
+        DataError: as `thorax.shards_plan.read_plan`.
+    """
+    path = out / PLAN
+    return str(read_plan(path)["sha256"]) if path.is_file() else None
 
 
 def log_path(out: Path) -> Path:
     """Return the file that a run's Ray writes what it says to."""
     return out / _LOG
-
-
-def _input(source: Source) -> dict[str, Any]:
-    if isinstance(source, StoredImage):
-        return {"store": str(source.store), "number": source.number, "name": source.name}
-    return {"file": str(source)}
 
 
 def _source(line: Mapping[str, Any]) -> Source:
@@ -308,76 +303,71 @@ def _source(line: Mapping[str, Any]) -> Source:
 
 
 def _path(out: Path, number: int) -> Path:
-    return out / _SHARDS / f"{number:06d}.jsonl"
+    return out / SHARDS / f"{number:06d}.jsonl"
 
 
-def _cut(plan: Plan, listed: bytes) -> list[Shard]:
+def cut(plan: Plan, listed: bytes) -> list[Shard]:
+    """Return all shards of a plan.
+
+    Args:
+        plan: of the run.
+        listed: the list of inputs, as `thorax.shards_plan.make_plan` returned it.
+    """
+    return cut_lines(listed, plan.shard_size, plan.digest)
+
+
+def cut_lines(listed: bytes, shard_size: int, plan: str) -> list[Shard]:
+    """Return all shards of a list of inputs, by the size of a shard and the digest of a plan."""
     shards, offset = [], 0
     lines = listed.splitlines(keepends=True)
-    for number in range(plan.shards):
-        part = lines[number * plan.shard_size : (number + 1) * plan.shard_size]
-        shards.append(Shard(number, offset, len(part)))
-        offset += sum(map(len, part))
+    for number, begin in enumerate(range(0, len(lines), shard_size)):
+        part = b"".join(lines[begin : begin + shard_size])
+        count = min(shard_size, len(lines) - begin)
+        shards.append(Shard(number, offset, count, hashlib.sha256(part).hexdigest(), plan))
+        offset += len(part)
     return shards
 
 
-def _read(out: Path, shard: Shard) -> tuple[Head, bytes] | None:
+def read_shard(out: Path, shard: Shard) -> tuple[Head, bytes] | None:
+    """Return a shard's head and rows; None where it is missing or is not what was written."""
     try:
-        first, _, body = _path(out, shard.number).read_bytes().partition(b"\n")
-        head = Head(**json.loads(first))
-    except (FileNotFoundError, ValueError, TypeError):
+        first, _, body = whole(_path(out, shard.number)).partition(b"\n")
+        head = Head(**read_line(first))
+    except (OSError, ValueError, TypeError):
         return None
-    sound = (head.shard, head.images) == (shard.number, shard.images)
-    return (head, body) if sound and hashlib.sha256(body).hexdigest() == head.sha256 else None
+    told, wanted = (head.shard, head.images, head.plan), (shard.number, shard.images, shard.plan)
+    sound = told == wanted and hashlib.sha256(body).hexdigest() == head.sha256
+    return (head, body) if sound else None
+
+
+def whole(path: Path) -> bytes:
+    """Return what a file of an archive holds; a pipe in its place is not waited for.
+
+    Raises:
+        OSError: as `thorax.documents.read_limited`.
+    """
+    return read_limited(path, path.stat().st_size)
 
 
 def _forget_attempts(out: Path) -> None:
-    for begun in (out / _SHARDS).glob("*.begun"):
+    for begun in (out / SHARDS).glob("*.begun"):
         begun.unlink()
-
-
-def _require_same(out: Path, plan: Plan) -> None:
-    try:
-        found = json.loads((out / _PLAN).read_text("utf-8"))
-        differing = [
-            field.name for field in fields(plan) if found[field.name] != getattr(plan, field.name)
-        ]
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError(
-            "archive-damaged", f"{out / _PLAN} cannot be read: {error}; remove the folder"
-        ) from error
-    if differing:
-        said = (
-            f"{_WORDS.get(name, name)} ({_short(found[name])} there, "
-            f"{_short(getattr(plan, name))} here)"
-            for name in differing
-        )
-        raise UsageError(
-            "archive-other",
-            f"{out} has answers of another run, which differs in {', '.join(said)}; "
-            "repeat that run, or give another --out",
-        )
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return f"{text[:12]}..." if len(text) == hashlib.sha256().digest_size * 2 else text
 
 
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
     """Hold the folder for this process alone; a killed process lets go of it."""
-    folder = os.open(out, os.O_RDONLY)
-    try:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            stack.enter_context(locked(out))
+        except LockedError as error:
             raise DataError(
-                "archive-locked", f"another run is writing {out}; wait for it or stop it"
+                "archive-locked", f"{error.holder} is writing {out}; wait for it or stop it"
             ) from error
+        except OSError as error:
+            with writing(out):
+                raise error
         yield
-    finally:
-        os.close(folder)
 
 
 Advance = Callable[[int], None]

@@ -1,0 +1,128 @@
+"""Is an archive's folder still what was written: every file of it read from end to end."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from thorax.documents import read_line
+from thorax.errors import DataError
+from thorax.files import sha256
+from thorax.shards import DIGEST, INPUTS, PLAN, RESULTS, SHARDS, Shard, cut_lines, read_shard, whole
+from thorax.shards_plan import read_plan
+
+_AGAIN = "repeat the command that wrote it, which answers its images anew"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A file of an archive that was read.
+
+    Attributes:
+        name: within the folder.
+        size_bytes: 0 of one that is missing.
+        damage: what is wrong with it and what to do; None when it is as written.
+    """
+
+    name: str
+    size_bytes: int
+    damage: str | None
+
+
+def is_archive(out: Path) -> bool:
+    """Return whether a folder is that of an archive, by the names in it."""
+    return (out / PLAN).is_file() and (out / SHARDS).is_dir()
+
+
+def verify(out: Path) -> Iterator[Piece]:
+    """Yield every file of an archive's folder; nothing is changed.
+
+    A shard that was not answered yet is no piece; a run that goes on may lack the results.
+
+    Args:
+        out: folder of the run.
+    """
+    try:
+        plan = read_plan(out / PLAN)
+    except DataError as error:
+        yield _piece(out, PLAN, error.message)
+        for path in _files(out):
+            yield _piece(out, path, f"{PLAN}, which knows it, is damaged")
+        return
+    yield _piece(out, PLAN, None)
+    listed = _content(out / INPUTS)
+    if listed is None or hashlib.sha256(listed).hexdigest() != plan["inputs"]:
+        yield _piece(out, INPUTS, "it is missing or not what was written; remove it, and repeat "
+                     "the command that wrote it, which writes it anew")  # fmt: skip
+        for path in _files(out)[1:]:
+            yield _piece(out, path, f"{INPUTS}, which says what it answers, is damaged")
+        return
+    yield _piece(out, INPUTS, None)
+    shards = cut_lines(listed, plan["shard_size"], plan["sha256"])
+    yield from _shards(out, shards)
+    yield from _results(out, shards)
+
+
+def _shards(out: Path, shards: list[Shard]) -> Iterator[Piece]:
+    for shard in shards:
+        name = f"{SHARDS}/{shard.number:06d}.jsonl"
+        if (out / name).exists():
+            yield _piece(out, name, None if read_shard(out, shard) else f"{_SHARD}; {_AGAIN}")
+        begun = f"{SHARDS}/{shard.number:06d}.begun"
+        if (content := _content(out / begun)) is not None:
+            yield _piece(out, begun, _damage_of_lines(content))
+    known = {f"{shard.number:06d}.jsonl" for shard in shards}
+    for path in sorted((out / SHARDS).glob("*.jsonl")):
+        if path.name not in known:
+            yield _piece(out, f"{SHARDS}/{path.name}", "it is no shard of this archive; remove it")
+
+
+_SHARD = "it is not what was written, or of another run"
+
+
+def _results(out: Path, shards: list[Shard]) -> Iterator[Piece]:
+    """Compare the results with the shards that they were put together of, and with their digest."""
+    if not (out / RESULTS).exists() and not (out / DIGEST).exists():
+        return
+    remedy = "repeat the command that wrote it, which puts it together anew"
+    joined = hashlib.sha256()
+    told = True
+    for shard in shards:
+        read = read_shard(out, shard)
+        told = told and read is not None
+        joined.update(read[1] if read else b"")
+    digest = sha256(out / RESULTS) if (out / RESULTS).is_file() else ""
+    line = f"{digest}  {RESULTS}\n".encode()
+    sound = digest == joined.hexdigest() if told else _content(out / DIGEST) == line
+    yield _piece(out, RESULTS, None if sound else f"it is not what was written; {remedy}")
+    wanted = f"{joined.hexdigest()}  {RESULTS}\n".encode() if told else line
+    same = _content(out / DIGEST) == wanted
+    yield _piece(out, DIGEST, None if same else f"it is missing or not what was written; {remedy}")
+
+
+def _damage_of_lines(content: bytes) -> str | None:
+    try:
+        for line in content.splitlines(keepends=True):
+            read_line(line)
+    except ValueError:
+        return "it is not what was written; repeat the command, which begins its shard anew"
+    return None
+
+
+def _files(out: Path) -> list[str]:
+    """Return the names of all files that a plan or a list of inputs knows."""
+    shards = sorted(path.name for path in (out / SHARDS).glob("*.jsonl"))
+    names = [INPUTS, *(f"{SHARDS}/{name}" for name in shards), RESULTS, DIGEST]
+    return [name for name in names if (out / name).exists()]
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return whole(path)
+    except OSError:
+        return None
+
+
+def _piece(out: Path, name: str, damage: str | None) -> Piece:
+    path = out / name
+    return Piece(name, path.stat().st_size if path.is_file() else 0, damage)
