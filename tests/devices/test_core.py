@@ -1,12 +1,14 @@
 """What is here, and what a device string means."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import openvino as ov
 import pytest
 from tests.devices.networks import Builder
 
 from thorax.artifact import Precision
+from thorax.devices import core as devices
 from thorax.devices.core import (
     list_devices,
     list_parts,
@@ -17,6 +19,7 @@ from thorax.devices.core import (
     takes,
     thorax_name,
 )
+from thorax.devices.engine import require_precision
 from thorax.devices.graph import compile_graph
 from thorax.errors import DataError, DeviceError
 from thorax.fpga.card import erase
@@ -34,6 +37,30 @@ def test_devices_are_those_openvino_sees() -> None:
         assert Precision.FP32 in device.precisions
         assert device.simulated is False
         assert device.arithmetic is None
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "narrow"),
+    [
+        (["FP32", "INT8", "BIN"], {Precision.INT8}),
+        (["FP32", "FP16", "BF16", "INT8", "BIN"], {Precision.INT8, Precision.BF16}),
+        (["FP32", "FP16"], set()),
+    ],
+    ids=["AVX2", "AVX512 or AMX", "no INT8"],
+)
+def test_any_processor_has_what_openvino_says_it_computes_natively(
+    monkeypatch: pytest.MonkeyPatch, capabilities: list[str], narrow: set[Precision]
+) -> None:
+    told = {"OPTIMIZATION_CAPABILITIES": capabilities, "FULL_DEVICE_NAME": "another processor"}
+    core = SimpleNamespace(available_devices=["CPU"], get_property=lambda name, key: told[key])
+    monkeypatch.setattr(devices, "open_core", lambda: core)
+    for precision in (Precision.BF16, Precision.INT8):
+        assert supports("CPU", precision) is (precision in narrow)
+        if precision in narrow:
+            require_precision(precision, "CPU", ("CPU",))
+        else:
+            with pytest.raises(DeviceError, match=r"^precision-unsupported: device CPU does not"):
+                require_precision(precision, "CPU", ("CPU",))
 
 
 def test_simulated_cards_are_listed_with_what_they_compute_in(cards: Path) -> None:

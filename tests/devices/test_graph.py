@@ -1,12 +1,13 @@
 """A bare graph on a device, in the arithmetic asked for or not at all."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import openvino as ov
 import openvino.opset13 as ops
 import pytest
 
-from thorax.artifact import Precision
-from thorax.devices.core import supports
+import thorax.devices.graph
 from thorax.devices.graph import compile_graph
 from thorax.errors import DeviceError
 
@@ -29,8 +30,25 @@ def test_a_device_that_is_not_here_is_refused() -> None:
     assert refused.value.code == "device-unknown"
 
 
-@pytest.mark.skipif(supports("CPU", Precision.BF16), reason="this CPU computes bf16")
-def test_bf16_is_refused_where_it_would_quietly_be_f32() -> None:
+@pytest.mark.parametrize("native", [False, True])
+def test_bf16_is_asked_for_or_refused_where_it_would_quietly_be_f32(
+    monkeypatch: pytest.MonkeyPatch, native: bool
+) -> None:
+    """Both kinds of processor, whichever this one is."""
+    asked: list[Mapping[str, object]] = []
+
+    def told(
+        model: ov.Model, device: str, own: Mapping[str, object], shared: Mapping[str, object]
+    ) -> None:
+        asked.append(own)
+
+    monkeypatch.setattr(thorax.devices.graph, "supports", lambda name, precision: native)
+    monkeypatch.setattr(thorax.devices.graph, "compile_real", told)
+    if native:
+        compile_graph(graph(), compute="bf16")
+        assert asked == [{"INFERENCE_PRECISION_HINT": "bf16"}]
+        return
     with pytest.raises(DeviceError) as refused:
         compile_graph(graph(), compute="bf16")
     assert refused.value.code == "precision-unsupported"
+    assert not asked
