@@ -18,6 +18,7 @@ from onnx import TensorProto, helper
 from tests.importers.tensorflow_files import FLOAT, Graph
 from typer.testing import CliRunner
 
+from thorax import files
 from thorax.cli import app
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.importers import formats
@@ -396,7 +397,7 @@ def test_a_disk_that_fails_leaves_the_old_pair(
     def full(file: Path) -> None:
         raise OSError(28, "No space left on device", str(file))
 
-    monkeypatch.setattr("thorax.ir.mo.sync", full)
+    monkeypatch.setattr(files, "sync", full)
     with pytest.raises(OSError, match="No space"):
         make(tmp_path, path, data_type="FP16")
     assert {file: file.read_bytes() for file in made.xml.parent.iterdir()} == kept

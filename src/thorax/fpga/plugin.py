@@ -8,7 +8,6 @@ arithmetic it computes them in) is put into the graph before.
 
 import functools
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ import openvino as ov
 import openvino.opset13 as ops
 
 from thorax.errors import DeviceError
+from thorax.files import temporary_folder
 from thorax.fpga.card import CARDS
 from thorax.fpga.emulation import AFFINITY
 
@@ -111,8 +111,8 @@ def listed_plugins() -> Iterator[Path]:
         "</properties></plugin>"
         for name in map(alias, CARDS)
     )
-    with tempfile.TemporaryDirectory() as folder:
-        listed = Path(folder) / "plugins.xml"
+    with temporary_folder() as folder:
+        listed = folder / "plugins.xml"
         listed.write_text(f"<ie><plugins>{plugins}</plugins></ie>", "utf-8")
         yield listed
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from thorax import pairs
 from thorax.errors import ModelError
 from thorax.importers import confined
 from thorax.importers.imported import Asked, Imported, Layout
@@ -45,6 +46,8 @@ def importer(path: Path) -> Importer:
     Raises:
         ModelError: `model-missing` or `model-format`.
     """
+    if not path.exists() and path.suffix.lower() == ".xml":
+        pairs.recover(path)
     if not path.exists():
         raise ModelError("model-missing", f"no model at {path}")
     module = _IMPORTERS.get(_kind(path))

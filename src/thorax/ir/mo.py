@@ -1,8 +1,7 @@
 """The classic Model Optimizer: a model of any framework to plain IR, by the flags of 2018."""
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +12,7 @@ import openvino.opset13 as ops
 
 from thorax import __version__
 from thorax.errors import ModelError, UsageError
-from thorax.files import sha256, sync
+from thorax.files import LockedError, sha256
 from thorax.importers import formats
 from thorax.importers.imported import Imported
 from thorax.ir.analyze import count_macs, count_parameters
@@ -25,6 +24,7 @@ from thorax.ir.mo_ports import end_orders, steps_of, wanted_shapes
 from thorax.ir.preprocessing import append_layout, prepend
 from thorax.ir.reference import Reference, compare
 from thorax.ir.reshape import fix_shapes
+from thorax.pairs import new_pair
 
 _TOLERANCE: Final = 1e-4
 """Largest difference, relative to the output's largest value, that reordered FP32 explains."""
@@ -299,31 +299,24 @@ def _sign(model: ov.Model, flags: Flags, imported: Imported) -> None:
 
 @contextmanager
 def _pair(folder: Path, name: str) -> Iterator[Path]:
-    """Yield a .xml to write, which with its .bin takes its place only when the block succeeds."""
+    """Yield a .xml to write, which with its .bin takes its place only when the block succeeds.
+
+    Raises:
+        UsageError: `mo-output-dir`, or `mo-locked` when another process writes the same pair.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
         raise UsageError(
             "mo-output-dir", f"--output_dir {folder} is a file; name a folder"
         ) from error
-    stem = f".{name}.{os.getpid()}"
-    staged, final = folder / f"{stem}.partial.xml", folder / f"{name}.xml"
-    retired = folder / f"{stem}.old.xml"
-    try:
-        yield staged
-        for ending in (".bin", ".xml"):
-            sync(staged.with_suffix(ending))
-        # A graph beside the weights of another is worse than no graph.
-        if final.exists():
-            final.replace(retired)
+    with ExitStack() as stack:
         try:
-            staged.with_suffix(".bin").replace(final.with_suffix(".bin"))
-            staged.replace(final)
-        except OSError:
-            if retired.exists() and staged.with_suffix(".bin").exists():
-                retired.replace(final)
-            raise
-        sync(folder)
-    finally:
-        for file in (staged, staged.with_suffix(".bin"), retired):
-            file.unlink(missing_ok=True)
+            staged = stack.enter_context(new_pair(folder / f"{name}.xml"))
+        except LockedError as error:
+            raise UsageError(
+                "mo-locked",
+                f"{folder / name}.xml is being written by {error.holder}; wait for it, or give "
+                "another --model_name",
+            ) from error
+        yield staged

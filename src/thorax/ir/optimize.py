@@ -2,7 +2,6 @@
 
 import difflib
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from thorax.devices.core import physical_devices, takes
 from thorax.devices.engine import HEATMAP
 from thorax.devices.extensions import custom_layers
 from thorax.errors import DataError, UsageError
+from thorax.files import temporary_folder
 from thorax.ir import fp11, rewrite
 from thorax.ir.analyze import count_macs, count_parameters
 from thorax.ir.candidate import Workshop
@@ -142,9 +142,9 @@ def optimize(
     watcher.say("comparing with the source")
     difference = largest_difference(model, loaded.reference, mean=loaded.mean, std=loaded.std)
     require_equal(difference, tolerance=FP32_TOLERANCE, what=f"fp32 graph of {source.name}")
-    with artifact.new_folder(out) as staging, tempfile.TemporaryDirectory() as folder:
+    with artifact.new_folder(out) as staging, temporary_folder() as folder:
         block = fp11.block_of(device)
-        workshop = Workshop(Path(folder), loaded, model, card, block=block)
+        workshop = Workshop(folder, loaded, model, card, block=block)
         guard = _guard(workshop, store, device, watcher, needed=budget is not None)
         chooser = Chooser(workshop, store, guard, watcher, asked=tuple(keep))
         if precision == AUTO:

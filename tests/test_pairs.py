@@ -1,0 +1,110 @@
+"""A graph and its weights change together, whenever the process is killed."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from thorax import files, pairs
+
+
+def write(xml: Path, content: str) -> None:
+    with pairs.new_pair(xml) as staged:
+        staged.write_text(f"graph {content}")
+        staged.with_suffix(".bin").write_text(f"weights {content}")
+
+
+def read(xml: Path) -> list[str]:
+    return [xml.read_text(), xml.with_suffix(".bin").read_text()]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_pair_is_replaced_and_its_neighbours_stay(tmp_path: Path) -> None:
+    (tmp_path / "other.xml").write_text("other")
+    for content in ("first", "second"):
+        write(tmp_path / "net.xml", content)
+        assert read(tmp_path / "net.xml") == [f"graph {content}", f"weights {content}"]
+    assert names(tmp_path) == ["net.bin", "net.xml", "other.xml"]
+
+
+def test_a_failure_leaves_the_old_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    xml = tmp_path / "net.xml"
+    write(xml, "first")
+    replace = Path.replace
+
+    def fail(self: Path, target: Path) -> Path:
+        if self.name.endswith(".partial.xml"):
+            raise OSError(5, "Input/output error")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        write(xml, "second")
+    assert read(xml) == ["graph first", "weights first"]
+    assert names(tmp_path) == ["net.bin", "net.xml"]
+
+
+SCRIPT = """
+import os, signal, sys
+from pathlib import Path
+from thorax import pairs
+left = int(sys.argv[2])
+def counted(function):
+    def call(*arguments, **named):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **named)
+    return call
+for name in ("rename", "replace", "unlink", "link", "fsync", "open"):
+    setattr(os, name, counted(getattr(os, name)))
+xml = Path(sys.argv[1])
+if sys.argv[3] == "recover":
+    pairs.recover(xml)
+else:
+    with pairs.new_pair(xml) as staged:
+        staged.write_text("graph second")
+        staged.with_suffix(".bin").write_text("weights second")
+"""
+
+
+def kill(xml: Path, calls: int, what: str) -> int:
+    """Return the status of a process that is killed at its n-th call, or ends before."""
+    command = [sys.executable, "-c", SCRIPT, str(xml), str(calls), what]
+    return subprocess.run(command, check=False).returncode
+
+
+def test_a_kill_at_any_call_leaves_the_old_pair_or_the_new_one(tmp_path: Path) -> None:
+    seen, calls, lost_name = [], 0, 0
+    while True:
+        xml = tmp_path / str(calls) / "net.xml"
+        xml.parent.mkdir()
+        write(xml, "first")
+        status = kill(xml, calls, "write")
+        if xml.exists():
+            words = [text.split()[1] for text in read(xml)]
+            assert len(set(words)) == 1, "a graph beside the weights of another"
+        else:
+            lost_name += 1
+            # The one that puts it back may be killed too.
+            kill(xml, 0, "recover")
+            kill(xml, 1, "recover")
+        pairs.recover(xml)
+        words = [text.split()[1] for text in read(xml)]
+        assert len(set(words)) == 1
+        with files.locked(xml):
+            pass
+        assert names(xml.parent) == ["net.bin", "net.xml"], calls
+        seen.append(words[0])
+        calls += 1
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL
+    assert set(seen) == {"first", "second"}
+    assert lost_name >= 2
