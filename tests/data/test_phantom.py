@@ -2,8 +2,11 @@
 
 import csv
 import io
+import os
 import shutil
+import signal
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -12,10 +15,11 @@ import numpy as np
 import pydicom
 import pytest
 
-from thorax.data import phantom_plan
+from thorax.data import phantom, phantom_plan
 from thorax.data.phantom import Phantom, draw, spacing_mm, write
 from thorax.data.rows import Box
 from thorax.errors import DataError, UsageError
+from thorax.files import locked
 from thorax.labels import NIH14, NO_FINDING
 from thorax.radiograph import read
 
@@ -372,3 +376,63 @@ def test_a_dicom_is_a_valid_dx_object(dicoms: Path) -> None:
         said = done.stdout + done.stderr
         assert "DXImageForPresentation" in said
         assert "Error" not in said, said
+
+
+def test_one_process_draws_into_a_folder(tmp_path: Path) -> None:
+    out = tmp_path / "phantoms"
+    out.mkdir()
+    with (
+        locked(out),
+        pytest.raises(DataError, match=rf"phantom-locked.*process {os.getpid()} on "),
+    ):
+        phantom.write(out, count=1, side=16, seed=0, workers=1)
+    phantom.write(out, count=1, side=16, seed=0, workers=1)
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("boxes.csv", "labels.csv", "phantom_0_000000.png")
+    ]
+
+
+DRAWN_AND_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from thorax import files
+from thorax.data import phantom
+
+whole = os.fsync
+def stop(descriptor):
+    whole(descriptor)
+    if not os.path.isdir(f"/proc/self/fd/{descriptor}"):
+        os.kill(os.getpid(), signal.SIGKILL)
+os.fsync = stop
+phantom.write(Path(sys.argv[1]), count=2, side=16, seed=0, workers=1)
+"""
+
+
+def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    out = tmp_path / "phantoms"
+    call = [sys.executable, "-c", DRAWN_AND_KILLED, str(out)]
+    assert subprocess.run(call, check=False).returncode == -signal.SIGKILL
+    left = [path.name for path in out.iterdir()]
+    assert any(name.endswith(".partial") for name in left), left
+    assert ".lock" in left
+    phantom.write(out, count=2, side=16, seed=0, workers=1)
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("boxes.csv", "labels.csv", "phantom_0_000000.png", "phantom_0_000001.png")
+    ]
+
+
+def test_a_planted_link_is_not_written_through(tmp_path: Path) -> None:
+    out = tmp_path / "phantoms"
+    phantom.write(out, count=1, side=16, seed=0, workers=1)
+    precious = tmp_path / "precious"
+    precious.write_text("dear")
+    (out / ".phantom_0_000000.png.part").symlink_to(precious)
+    with pytest.raises(UsageError, match="phantom-folder"):
+        phantom.write(out, count=1, side=16, seed=0, workers=1)
+    assert precious.read_text() == "dear"
+
+
+def test_a_table_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "labels.csv")
+    with pytest.raises(UsageError, match="phantom-folder"):
+        phantom.write(tmp_path, count=1, side=16, seed=0, workers=1)
