@@ -188,8 +188,8 @@ def verify_command(
     path: Annotated[
         Path,
         Argument(
-            help="A store, an interrupted import, an artifact, a checkpoint or run, or the state "
-            "of simulated cards."
+            help="A store, an interrupted import, an artifact, a checkpoint, a run, an archive, "
+            "the state of simulated cards, a power log, or a document with a digest."
         ),
     ],
     json: Json = False,

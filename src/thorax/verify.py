@@ -6,10 +6,11 @@ and summed up. Nothing is changed, and nothing is taken for sound that could not
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
-from thorax import artifact
+from thorax import artifact, shards_verify
 from thorax.data import store_verify
 from thorax.data.store import is_store
 from thorax.data.store_facts import partial_of
@@ -17,12 +18,24 @@ from thorax.documents import document_digest, parse_json, read_limited
 from thorax.errors import DataError, ModelError, ThoraxError, UsageError, printable
 from thorax.files import sha256
 from thorax.fpga import card as cards
+from thorax.measure import baseline_document, meters_replay
 from thorax.measure.tables import Table
 from thorax.training import verify as runs
 
-Kind = Literal["store", "import", "artifact", "run", "fpga-state"]
+Kind = Literal[
+    "store",
+    "import",
+    "artifact",
+    "run",
+    "archive",
+    "fpga-state",
+    "power-log",
+    "benchmark",
+    "document",
+]
 Progress = Callable[[int, int], None]
 
+_HEAD_BYTES: Final = 4096
 _MODELS: Final = ("artifact", "run")
 """Kinds whose damage is that of a model: status 4, and not 3."""
 
@@ -127,44 +140,59 @@ def verify(path: Path, on_progress: Progress | None = None) -> Verification:
 
     Args:
         path: a store or where an interrupted import was to make one, an artifact, a checkpoint or
-            the folder of a run, or the state file of simulated cards; a file within such a folder
-            stands for the folder.
+            the folder of a run, an archive's folder, the state file of simulated cards, a power
+            log, or a document with a digest; a file of such a folder stands for the folder.
         on_progress: called with (images read, images in all) of a store or an import.
 
     Raises:
         UsageError: `verify-unknown` when it is nothing that can be verified.
     """
-    for place in _places(path):
-        kind = _kind(place)
+    if path.is_file() and (kind := _kind_of_folder(path.parent)) is not None:
+        around = _verification(path.parent, kind, on_progress)
+        if path.name in (piece.name for piece in around.pieces):
+            return around
+    for place in (path, partial_of(path)) if path.name else (path,):
+        kind = _kind_of_file(place) if place.is_file() else _kind_of_folder(place)
         if kind is not None:
-            return Verification(place, kind, tuple(_VERIFIERS[kind](place, on_progress)))
+            return _verification(place, kind, on_progress)
     what = "is nothing that Thorax wrote" if path.exists() else "is not there"
     raise UsageError(
         "verify-unknown",
         f"{path} {what}; allowed are a store, an interrupted import, an artifact, a checkpoint, a "
-        "run and the state file of simulated cards",
+        "run, an archive, the state of simulated cards, a power log and a document with a digest",
     )
 
 
-def _places(path: Path) -> Iterator[Path]:
-    """Yield where what is meant may lie: here, as an import that has not ended, or around it."""
-    yield path
-    if not path.exists() and path.name:
-        yield partial_of(path)
-    if path.is_file():
-        yield path.parent
+def _verification(path: Path, kind: Kind, on_progress: Progress | None) -> Verification:
+    return Verification(path, kind, tuple(_VERIFIERS[kind](path, on_progress)))
 
 
-def _kind(path: Path) -> Kind | None:
-    if path.is_file():
-        return "fpga-state" if "cards" in _document(path) else None
+def _kind_of_folder(path: Path) -> Kind | None:
     if store_verify.is_import(path):
         return "import"
     if is_store(path):
         return "store"
     if (path / artifact.CARD).is_file():
         return "artifact"
+    if shards_verify.is_archive(path):
+        return "archive"
     return "run" if runs.is_run(path) else None
+
+
+def _kind_of_file(path: Path) -> Kind | None:
+    """Tell a document by what it holds; one that cannot be read any more is a document still."""
+    try:
+        content = read_limited(path)
+    except OSError:
+        return None
+    document = _document(path)
+    if "cards" in document:
+        return "fpga-state"
+    if document.get("command") == "benchmark":
+        return "benchmark"
+    if b'"check": "' in content[:_HEAD_BYTES]:
+        return "power-log"
+    return "document" if content.lstrip().startswith(b"{") else None
 
 
 def _document(path: Path) -> Mapping[str, Any]:
@@ -200,20 +228,30 @@ def _artifact(path: Path, _: Progress | None) -> Iterator[Piece]:
         yield _piece(path, name, damage if name in bad else None)
 
 
-def _cards(path: Path, _: Progress | None) -> Iterator[Piece]:
-    yield _checked(path.parent, path.name, lambda: cards.verify(path))
+def _file(check: Callable[[Path], object], path: Path, _: Progress | None) -> Iterator[Piece]:
+    yield _checked(path.parent, path.name, partial(check, path))
 
 
-def _runs(path: Path, _: Progress | None) -> Iterable[Found]:
-    return runs.verify(path)
+def _require_digest(path: Path) -> None:
+    document = _document(path)
+    if "sha256" not in document or document_digest(document) != document["sha256"]:
+        raise DataError(
+            "verify-undigested",
+            f"{path} has no digest of itself, or another: nobody can tell whether it is what was "
+            "written; take an unchanged copy",
+        )
 
 
 _VERIFIERS: Final[Mapping[Kind, Callable[[Path, Progress | None], Iterable[Found]]]] = {
     "store": store_verify.verify,
     "import": store_verify.verify_import,
     "artifact": _artifact,
-    "run": _runs,
-    "fpga-state": _cards,
+    "run": lambda path, _: runs.verify(path),
+    "archive": lambda path, _: shards_verify.verify(path),
+    "fpga-state": partial(_file, cards.verify),
+    "power-log": partial(_file, meters_replay.verify),
+    "benchmark": partial(_file, baseline_document.verify),
+    "document": partial(_file, _require_digest),
 }
 
 

@@ -1,6 +1,7 @@
 """ChestX-ray14 tables in all the forms that NIH gave them out."""
 
 import gzip
+import os
 from pathlib import Path
 
 import pytest
@@ -167,3 +168,20 @@ def test_the_real_tables_agree_with_what_is_known_of_them(realdata: Path) -> Non
             assert box.y >= 0
             assert box.x + box.width <= 1024
             assert box.y + box.height <= 1024
+
+
+def test_lists_and_tables_that_are_pipes_are_not_waited_for(source: Path) -> None:
+    for name in ("train_val_list.txt", "test_list.txt"):
+        (source / name).unlink(missing_ok=True)
+        os.mkfifo(source / name)
+    with pytest.raises(DataError, match="split-list-missing"):
+        nih.rows(source / "images", labels=source / "labels.csv", split=source)
+    os.mkfifo(source / "pipe.csv")
+    images, labels, pipe = source / "images", source / "labels.csv", source / "pipe.csv"
+    for read in (
+        lambda: nih.rows(images, labels=pipe),
+        lambda: nih.rows(images, labels=labels, split=pipe),
+        lambda: nih.rows(images, labels=labels, boxes=pipe),
+    ):
+        with pytest.raises(DataError, match=r"table-missing.*pipe\.csv"):
+            read()
