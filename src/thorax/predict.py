@@ -2,7 +2,9 @@
 
 import functools
 import itertools
+import os
 import re
+import stat
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -265,7 +267,7 @@ def find_sources(inputs: Sequence[Path], side: int) -> Iterator[Source]:
         UsageError: `store-side` for a store of images of another size.
     """
     for path in inputs:
-        if not is_store(path):
+        if not _is_store(path):
             yield from find_files([path])
             continue
         store = _opened(path)
@@ -283,28 +285,71 @@ def _pixels(source: StoredImage) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(_opened(source.store).images[source.number])
 
 
+def _is_store(path: Path) -> bool:
+    try:
+        return is_store(path)
+    except OSError:
+        # A folder that may not be looked into is told as an input that cannot be read.
+        return False
+
+
 def find_files(inputs: Sequence[Path]) -> Iterator[Path]:
     """Yield the files named, and below each folder named what may be a radiograph, sorted.
 
     In a folder a file counts by its name: PNG, JPEG and DICOM endings, none, or a number, as in
     files named by their UID; and under any other name when it begins as one of these formats does.
+    What cannot be looked at is yielded too, so that whoever reads it is told why: folders and files
+    that the system does not let be read, links to folders, which are not followed, and links in
+    circles. What is hidden, by a name that begins with a point, is left out.
     """
     for path in inputs:
-        if not path.is_dir():
-            yield path
-            continue
-        for file in sorted(path.rglob("*")):
-            suffix = file.suffix.lower()
-            named = suffix in _SUFFIXES or re.fullmatch(r"\.\d+", suffix)
-            hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
-            if not hidden and file.is_file() and (named or _begins_as_an_image(file)):
-                yield file
+        # The folders that are open, each with what is left of it.
+        waiting = [_entries(path) if _is_folder(path) else iter([path])]
+        while waiting:
+            entry = next(waiting[-1], None)
+            if entry is None:
+                waiting.pop()
+            elif isinstance(entry, Path):
+                yield entry
+            elif entry.is_dir(follow_symlinks=False):
+                waiting.append(_entries(Path(entry.path)))
+            elif _may_be_a_radiograph(Path(entry.path)):
+                yield Path(entry.path)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _entries(folder: Path) -> "Iterator[os.DirEntry[str] | Path]":
+    """Yield what is in a folder, sorted, or the folder itself when it cannot be read."""
+    try:
+        with os.scandir(folder) as scanned:
+            found = sorted(scanned, key=lambda entry: entry.name)
+    except OSError:
+        yield folder
+        return
+    yield from (entry for entry in found if not entry.name.startswith("."))
+
+
+def _may_be_a_radiograph(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    if suffix in _SUFFIXES or re.fullmatch(r"\.\d+", suffix):
+        return True
+    try:
+        mode = path.stat().st_mode
+        # Of a link to a folder nobody knows what is behind it; a pipe is no file.
+        return stat.S_ISDIR(mode) or (stat.S_ISREG(mode) and _begins_as_an_image(path))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def _begins_as_an_image(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            head = file.read(132)
-    except OSError:
-        return False
+    with path.open("rb") as file:
+        head = file.read(132)
     return head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")) or head[128:] == b"DICM"
