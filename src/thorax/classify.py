@@ -1,6 +1,8 @@
 """Files and folders to findings: what `thorax classify` runs."""
 
+import functools
 import time
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +19,7 @@ from thorax.devices.engine import Hint
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.settings import Setting, find_setting
 from thorax.errors import DataError, UsageError
-from thorax.files import write_bytes
+from thorax.files import require_place, sweep_folder, write_bytes
 from thorax.heatmap import COLOUR_MAPS, overlay
 from thorax.measure.forecast import count_rows, forecast_engine
 from thorax.measure.modelled import modelled_table
@@ -25,10 +27,13 @@ from thorax.measure.run import describe
 from thorax.measure.tables import Table, dense, plain_name, rate_text
 from thorax.predict import Prediction, Predictor, find_sources
 
+_NO_NAME: Final = frozenset('/\\:*?"<>|')
+"""What no name of a file may hold on one system or another."""
 SHOWN: Final = 100
 """Rows of the table for people; JSON and CSV have all."""
-_STEM: Final = 40
-"""Characters of an image's name in that of its picture: file systems allow 255 bytes in all."""
+_STEM: Final = 80
+"""Bytes of the name of an image, and of a label, in that of its picture: file systems allow 255 in
+all, of which 33 are for what stands around it while it is written."""
 
 
 @dataclass(slots=True)
@@ -202,6 +207,8 @@ def classify(
     if heatmaps is not None:
         with writing(heatmaps):
             heatmaps.mkdir(parents=True, exist_ok=True)
+            require_place(heatmaps / "000000.png")
+            sweep_folder(heatmaps)
     with csv_writer(csv_path, loaded.card) as write:
         # One file is answered soonest by all processors together, many by one stream each.
         hint: Hint = "latency" if len(files) == 1 else "throughput"
@@ -287,11 +294,37 @@ def _draw(
             title=title,
             colours=colours,
         )
-        path = folder / f"{number:06d}_{Path(prediction.image).stem[:_STEM]}_{name}.png"
+        stem = _file_part(Path(prediction.image).stem)
+        path = folder / f"{number:06d}_{stem}_{_label_parts(card.labels)[name]}.png"
         with writing(path):
-            write_bytes(path, np.asarray(cv2.imencode(".png", picture)[1]).tobytes())
+            encoded = np.asarray(cv2.imencode(".png", picture)[1]).tobytes()
+            write_bytes(path, encoded, swept=True)
         written[name] = str(path)
     return written
+
+
+@functools.lru_cache(maxsize=8)
+def _label_parts(labels: tuple[str, ...]) -> dict[str, str]:
+    """Return what stands for each label in the name of a file; no two of them are the same."""
+    parts: dict[str, str] = {}
+    taken: set[str] = set()
+    for number, label in enumerate(labels):
+        part = _file_part(label)
+        # There are file systems for which `mass` and `Mass` are one name.
+        while part.casefold() in taken:
+            part = f"{part}-{number}"
+        taken.add(part.casefold())
+        parts[label] = part
+    return parts
+
+
+def _file_part(text: str) -> str:
+    """Return text as a part of a file's name: nothing that leads elsewhere or is no letter."""
+    plain = "".join(
+        letter if letter.isprintable() and letter not in _NO_NAME else "_"
+        for letter in unicodedata.normalize("NFC", text)
+    )
+    return plain.encode()[:_STEM].decode(errors="ignore")
 
 
 def _sentence(row: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ import typer
 from typer import Argument, Option
 from typer.core import TyperCommand
 
-from thorax import __version__, console
+from thorax import __version__, console, files
 from thorax.cli_data import (
     Device,
     Extensions,
@@ -34,7 +34,7 @@ from thorax.cli_optimizer import optimizer_app
 from thorax.cli_plan import plan_app
 from thorax.cli_power import power_app
 from thorax.cli_training import training_app
-from thorax.errors import ThoraxError, UsageError
+from thorax.errors import ThoraxError, UsageError, printable
 
 app = typer.Typer(
     add_completion=False,
@@ -240,6 +240,10 @@ def classify(
         _require_apart("--out", {"-pc": counters, "--heatmaps": heatmaps, "--async": requests})
     asked = tuned or None
     _require_apart("--tuned", {"--out": out and asked, "--async": requests and asked})
+    # A table on stdout is the command's answer: what else there is to see goes to stderr.
+    taken = csv is not None and files.is_stdout(csv)
+    if taken and json:
+        _require_apart("--csv on stdout", {"--json": json})
     add_extensions(extension or ())
     with console.progress("classifying", None) as ticker:
         if out is not None:
@@ -276,9 +280,10 @@ def classify(
             )
 
     def show() -> None:
-        console.show(*result.tables(counters=counters != "lines"))
+        screen = sys.stderr if taken else sys.stdout
+        console.show(*result.tables(counters=counters != "lines"), file=screen)
         if counters == "lines":
-            print(*result.lines(), sep="\n")
+            print(*map(printable, result.lines()), sep="\n", file=screen)
 
     console.emit(result.document(), as_json=json, show=show)
     if result.failed:

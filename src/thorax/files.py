@@ -243,6 +243,11 @@ def is_ours(name: str) -> bool:
     return name == _LOCK or (name.startswith(".") and name.endswith((_PARTIAL, _LOCK, _RETIRED)))
 
 
+def is_stdout(path: Path) -> bool:
+    """Return whether a path, such as /dev/stdout, names this process's standard output."""
+    return _own_descriptor(path) == 1
+
+
 def sync(path: Path) -> None:
     """Force a file, or which files a folder has, to disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -201,7 +201,7 @@ def write_shard(out: Path, shard: Shard, rows: Sequence[Row], processor: str) ->
     digest = hashlib.sha256(body).hexdigest()
     head = Head(shard.number, len(rows), failed, processor, shard.plan, digest)
     path = _path(out, shard.number)
-    write_bytes(path, checked_line(asdict(head)).encode("ascii") + body)
+    write_bytes(path, checked_line(asdict(head)).encode("ascii") + body, swept=True)
     path.with_suffix(".begun").unlink(missing_ok=True)
     return head
 
