@@ -5,6 +5,7 @@ is made of the copy is compared with what is made of the original. A kind is add
 """
 
 import argparse
+import json
 import random
 import shutil
 import tempfile
@@ -29,6 +30,9 @@ from thorax.errors import ThoraxError
 from thorax.fpga import card as cards
 from thorax.fpga.bitstreams import bitstreams_for
 from thorax.labels import NIH14
+from thorax.measure.baseline_document import digested, read_baseline
+from thorax.measure.meters_replay import Log, Recording
+from thorax.measure.power import Channel, Quantity, Reading
 from thorax.preprocess import InputSpec
 
 _SIDE: Final = 16
@@ -237,6 +241,59 @@ def use_cards(folder: Path) -> object:
     return cards.list_cards(folder / "cards.json")
 
 
+def make_benchmark(folder: Path) -> None:
+    """Write what `thorax benchmark --json` prints, as far as it is compared."""
+    folder.mkdir()
+    slices = {"images_per_s": [11.5, 12.0, 12.5, 13.0] * 5, "latency_p99_ms": [90.25] * 20}
+    document = {
+        "command": "benchmark",
+        "images_per_s": 12.25,
+        "scenario": "offline",
+        "device": "CPU",
+        "latency_ms": {"p50": 80.5, "p90": 85.125, "p99": 90.25},
+        "slices": slices,
+    }
+    (folder / "baseline.json").write_text(json.dumps(digested(document), indent=2))
+
+
+def use_benchmark(folder: Path) -> object:
+    """Return what a later benchmark is compared with."""
+    return read_baseline(folder / "baseline.json")
+
+
+@dataclass(slots=True)
+class _Meter:
+    """A meter of one channel, which a log is written of."""
+
+    source: str = "none: made up"
+    quantity: Quantity = "power"
+    modelled: bool = False
+    replayed: bool = False
+    interval_s: float = 1.0
+    channels: tuple[Channel, ...] = (Channel("board", counted=True),)
+
+    def read(self) -> tuple[Reading, ...]:
+        return ()
+
+    def close(self) -> None:
+        return
+
+
+def make_log(folder: Path) -> None:
+    """Write a log of 20 readings of watts."""
+    folder.mkdir()
+    log = Log(folder / "watts.jsonl", _Meter(), 1.0)
+    for second in range(20):
+        log.add(Reading(float(second), (100.0 + second % 7,)))
+    log.close()
+
+
+def use_log(folder: Path) -> object:
+    """Return the readings of a log and what they come to."""
+    recording = Recording.read(folder / "watts.jsonl")
+    return recording.readings, recording.channels, recording.energy()
+
+
 def kinds(sources: Path) -> tuple[Kind, ...]:
     """Return every kind that is damaged.
 
@@ -251,6 +308,8 @@ def kinds(sources: Path) -> tuple[Kind, ...]:
         Kind("import, all but its name", unnamed, partial(_resumed, sources)),
         Kind("artifact", make_artifact, use_artifact),
         Kind("state of simulated cards", make_cards, use_cards),
+        Kind("document of a benchmark", make_benchmark, use_benchmark),
+        Kind("power log", make_log, use_log),
     )
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -179,9 +180,9 @@ def test_lists_and_tables_that_are_pipes_are_not_waited_for(source: Path) -> Non
     os.mkfifo(source / "pipe.csv")
     images, labels, pipe = source / "images", source / "labels.csv", source / "pipe.csv"
     for read in (
-        lambda: nih.rows(images, labels=pipe),
-        lambda: nih.rows(images, labels=labels, split=pipe),
-        lambda: nih.rows(images, labels=labels, boxes=pipe),
+        partial(nih.rows, images, labels=pipe),
+        partial(nih.rows, images, labels=labels, split=pipe),
+        partial(nih.rows, images, labels=labels, boxes=pipe),
     ):
         with pytest.raises(DataError, match=r"table-missing.*pipe\.csv"):
             read()

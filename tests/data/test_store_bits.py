@@ -14,6 +14,8 @@ FLIPS = {
     "import, all but its name": 105,
     "artifact": 60,
     "state of simulated cards": 60,
+    "document of a benchmark": 60,
+    "power log": 60,
 }
 """How many bits are changed here; the benchmark changes more."""
 
