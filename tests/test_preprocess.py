@@ -165,8 +165,15 @@ def test_a_side_out_of_bounds_is_refused(side: int, code: str) -> None:
     assert str(side) in caught.value.message
 
 
-@pytest.mark.parametrize("std", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("std", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_std_that_cannot_be_divided_by_is_refused(std: float) -> None:
     with pytest.raises(UsageError) as caught:
         InputSpec(64, 0.5, std)
     assert caught.value.code == "input-std"
+
+
+@pytest.mark.parametrize("mean", [float("nan"), float("inf"), float("-inf")])
+def test_a_mean_that_cannot_be_subtracted_is_refused(mean: float) -> None:
+    with pytest.raises(UsageError) as caught:
+        InputSpec(64, mean)
+    assert caught.value.code == "input-mean"

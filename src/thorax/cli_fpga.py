@@ -41,8 +41,12 @@ _Word = TypeVar("_Word", bound=str)
 AnyNetwork = Annotated[
     Path, Argument(metavar="MODEL", help="Artifact folder, OpenVINO IR, or any model file.")
 ]
-Batch = Annotated[int, Option(min=1, help="Images that share the weights of linear layers.")]
-Side = Annotated[int | None, Option(help="Input side where a file leaves it open.")]
+Batch = Annotated[
+    int, Option(min=1, max=65536, help="Images that share the weights of linear layers.")
+]
+Side = Annotated[
+    int | None, Option(min=1, max=65536, help="Input side where a file leaves it open.")
+]
 BoardName = Annotated[
     str | None,
     Option(help="Whose power counts; default: pac-a10 for Arria 10, none for others."),
@@ -230,6 +234,7 @@ def search(
     from typing import get_args
 
     from thorax.config import write_effective
+    from thorax.files import require_place
     from thorax.fpga.architecture import OverlayPrecision, Weights
     from thorax.fpga.search import FAMILIES
     from thorax.fpga.search import search as find
@@ -241,6 +246,8 @@ def search(
     number = _choice(precision, get_args(OverlayPrecision), "--precision")
     ways = _choice(weights, get_args(Weights), "--weights")
     there = _board_for(kind, board, "the search")
+    if out is not None:
+        require_place(out)
     graph = open_graph(model, side=side)
     layers = describe(graph.model)
     found = find(
@@ -302,13 +309,20 @@ def explore(
     board: Annotated[str, Option(help="Whose FPGA is filled; see docs/fpga.md.")] = "pac-a10",
     split: Annotated[str, Option(help="train, val or test.")] = "val",
     images: Annotated[
-        int | None, Option(min=1, help="How many of the split, evenly spaced; default: all.")
+        int | None,
+        Option(min=1, max=2**31, help="How many of the split, evenly spaced; default: all."),
     ] = None,
     side: Annotated[
         int | None,
-        Option(min=8, help="Of the images that speed is modelled for; default: the network's."),
+        Option(
+            min=8,
+            max=65536,
+            help="Of the images that speed is modelled for; default: the network's.",
+        ),
     ] = None,
-    samples: Annotated[int, Option(min=100, help="Bootstrap resamples of patients.")] = 1000,
+    samples: Annotated[
+        int, Option(min=100, max=1_000_000, help="Bootstrap resamples of patients.")
+    ] = 1000,
     json: Json = False,
 ) -> None:
     """AUROC in falling precision, computed, against images/s and images/s/W, modelled."""
@@ -373,6 +387,7 @@ def partition(
     from thorax.devices.modelled import find_offloads, forecast
     from thorax.devices.partition import partition as split
     from thorax.devices.partition import set_apart
+    from thorax.files import require_place
     from thorax.fpga.card import list_cards
     from thorax.ir.graphs import open_graph
     from thorax.measure.partition import TOP, document, partition_tables
@@ -380,6 +395,7 @@ def partition(
 
     if svg is not None:
         require_svg(svg)
+        require_place(svg)
     graph = open_graph(model, side=side)
     if graph.card is not None:
         require_precision(graph.card.precision, device, list_parts(device))

@@ -4,6 +4,7 @@ Training, calibration, the command line and every server call `prepare`; normali
 the network, so what `prepare` returns is what the network is fed, byte for byte.
 """
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -33,8 +34,10 @@ class InputSpec:
             raise UsageError(
                 "input-side", f"input side is {self.side} pixels; allowed is 16 to 2048"
             )
-        if not self.std > 0:
-            raise UsageError("input-std", f"input std is {self.std}; it must be above 0")
+        if not 0 < self.std < math.inf:
+            raise UsageError("input-std", f"input std is {self.std}; it must be above 0 and end")
+        if not math.isfinite(self.mean):
+            raise UsageError("input-mean", f"input mean is {self.mean}; it must be a finite number")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,13 @@ Family = Literal["arria10", "agilex5", "agilex7"]
 Weights = Literal["block", "ternary", "binary"]
 OverlayPrecision = Literal["fp8", "fp9", "fp11", "fp12agx", "fp13agx", "fp16"]
 
+_LONGEST: Final = 12
+"""Digits of a number in an old string."""
 _WEIGHT_BITS: Final = {"ternary": 2, "binary": 1}
 
-Count = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(gt=0, le=2**31)]
+Lanes = Annotated[int, Field(gt=0, le=4096)]
+Kernel = Annotated[int, Field(ge=0, le=4096)]
 
 
 class Auxiliary(Settings):
@@ -33,15 +37,15 @@ class Auxiliary(Settings):
     A width of 0 says that the kernel is absent.
     """
 
-    activation_k: Annotated[int, Field(ge=0)] = 4
+    activation_k: Kernel = 4
     """Channels a cycle of the activation kernel (`actk`)."""
-    pool_k: Annotated[int, Field(ge=0)] = 4
+    pool_k: Kernel = 4
     """Channels a cycle of the pooling kernel (`poolk`)."""
-    norm_k: Annotated[int, Field(ge=0)] = 0
+    norm_k: Kernel = 0
     """Channels a cycle of local response normalisation (`normk`)."""
-    depthwise_k: Annotated[int, Field(ge=0)] = 0
+    depthwise_k: Kernel = 0
     """Channels a cycle of the kernel for depthwise convolution; 0 sends it through the PEs."""
-    output_writer_k: Annotated[int, Field(ge=0)] = 4
+    output_writer_k: Kernel = 4
     """Channels a cycle of the output writer (`owk`)."""
     softmax: bool = False
     """Whether softmax runs on the card."""
@@ -50,15 +54,15 @@ class Auxiliary(Settings):
 class Memory(Settings):
     """The external memory of a card."""
 
-    filter_banks: Count = 1
+    filter_banks: Lanes = 1
     """DDR banks that filters are read from."""
-    feature_banks: Count = 1
+    feature_banks: Lanes = 1
     """DDR banks that feature maps are read from and written to."""
     shared: bool = False
     """Whether filters and feature maps come from the same banks (then `feature_banks` of them)."""
-    bank_bytes_per_s: Annotated[float, Field(gt=0)] = 2133e6 * 8
+    bank_bytes_per_s: Annotated[float, Field(ge=1, le=1e15)] = 2133e6 * 8
     """Peak of one bank, bytes/s: DDR4-2133 of 64 bits."""
-    efficiency: Annotated[float, Field(gt=0, le=1)] = 0.8
+    efficiency: Annotated[float, Field(ge=1e-6, le=1)] = 0.8
     """Share of the peak that long bursts attain, 0-1."""
 
 
@@ -116,19 +120,19 @@ class Architecture(Settings):
     """Format of the numbers that are multiplied; blocks share one exponent."""
     weights: Weights = "block"
     """Format of the filters: as `precision`, or three or two values (exploratory)."""
-    p_vector: Count = 1
+    p_vector: Lanes = 1
     """Output rows computed at once (P_vec)."""
-    q_vector: Count = 1
+    q_vector: Lanes = 1
     """Output columns computed at once (Q_vec)."""
-    c_vector: Count
+    c_vector: Lanes
     """Input channels in one dot product, and numbers in one block (C_vec)."""
-    k_vector: Count
+    k_vector: Lanes
     """Output channels computed at once (K_vec)."""
-    clock_hz: Annotated[float, Field(gt=0)] = 250e6
+    clock_hz: Annotated[float, Field(ge=1, le=1e12)] = 250e6
     """Of the overlay, Hz."""
     winograd: bool = False
     """Whether Q_vec columns of input make Q_vec - 2 outputs of 3 taps at once (F(4,3) of 6)."""
-    interleave: Count = 1
+    interleave: Lanes = 1
     """Output pixels that a PE takes in turn, so that its accumulator has time to add
     (`num_interleaved_features`); the last group of a map is filled up."""
     accumulator: Literal["fixed", "fp32"] = "fixed"
@@ -142,9 +146,9 @@ class Architecture(Settings):
     group_slicing: bool = True
     """What happens to maps that the stream buffer is too small for: several layers run slice by
     slice (the graph compiler of arXiv 1807.06434), or they go through external memory."""
-    overhead_cycles: Annotated[int, Field(ge=0)] = 500
+    overhead_cycles: Annotated[int, Field(ge=0, le=10**9)] = 500
     """Cycles a layer takes before and after its work: configuration, filling and draining."""
-    interfaces: Count = 1
+    interfaces: Lanes = 1
     """Input streams (`i`)."""
     auxiliary: Auxiliary = Auxiliary()
     """Kernels behind the crossbar."""
@@ -236,8 +240,9 @@ def find_architecture(text: str) -> Architecture:
         return parse_architecture(text)
     raise UsageError(
         "fpga-architecture",
-        f"{text!r} is no architecture; give a .toml file, one of {', '.join(list_architectures())}"
-        ", or a string such as 4x2x16x64_fp11_sb18823_actk8_poolk8_owk8_image224x224",
+        f"{text[:300]!r} is no architecture; give a .toml file, one of "
+        f"{', '.join(list_architectures())}, or a string such as "
+        "4x2x16x64_fp11_sb18823_actk8_poolk8_owk8_image224x224",
     )
 
 
@@ -281,7 +286,7 @@ def parse_architecture(text: str) -> Architecture:
         raise _misread(text, words[0], "sizes such as 4x2x16x64 or 8x48, then a precision")
     if words[1] not in FORMATS:
         raise _misread(text, words[1], f"one of {', '.join(FORMATS)}")
-    vectors = [int(size) for size in words[0].split("x")]
+    vectors = [_number(size, text) for size in words[0].split("x")]
     given = _given(text, words[2:])
     if "sb" not in given:
         raise _misread(text, "", "the depth of the stream buffer, as sb9408")
@@ -344,7 +349,7 @@ def _given(text: str, words: list[str]) -> dict[str, list[int]]:
         if parts is None:
             raise _misread(text, word, "letters and a number, as sb9408")
         letters, numbers = parts[1], parts[2]
-        values = [int(number) for number in (numbers or "").split("x") if number]
+        values = [_number(number, text) for number in (numbers or "").split("x") if number]
         count = (2, 3) if letters == "image" else (1,)
         if numbers and (letters not in _NUMBERED or len(values) not in count):
             raise _misread(text, word, f"{', '.join(_NUMBERED)} with their numbers")
@@ -356,11 +361,18 @@ def _given(text: str, words: list[str]) -> dict[str, list[int]]:
     return found
 
 
+def _number(digits: str, text: str) -> int:
+    """Return a number of a string; one that is too long for any field is no number."""
+    if len(digits) > _LONGEST or not digits.isascii():
+        raise _misread(text, digits, f"a number of at most {_LONGEST} digits")
+    return int(digits)
+
+
 def _misread(text: str, part: str, allowed: str) -> UsageError:
-    where = f"at {part!r}" if part else "at its end"
+    where = f"at {part[:100]!r}" if part else "at its end"
     return UsageError(
         "fpga-architecture",
-        f"{text!r} is not understood {where}; what can stand there is {allowed}",
+        f"{text[:300]!r} is not understood {where}; what can stand there is {allowed}",
     )
 
 
