@@ -63,8 +63,9 @@ class Reader:
         stack = ExitStack()
         try:
             self.folder = stack.enter_context(files.temporary_folder())
-            environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "TMPDIR": str(self.folder)}
-            self._child = Child(MODULE, environment)
+            # Libraries keep settings and caches at home, which is closed to them.
+            places = dict.fromkeys(("HOME", "KERAS_HOME", "TMPDIR"), str(self.folder))
+            self._child = Child(MODULE, {"TF_CPP_MIN_LOG_LEVEL": "3", **places})
             stack.callback(self._child.close)
         except BaseException:
             stack.close()
