@@ -63,8 +63,8 @@ def _place(document: Path, name: str, digest: object) -> str:
     """Return where a picture lies; that of a missing one as it is named."""
     try:
         beside = document.parent / name
-        picture = beside if beside.exists() else Path(name)
-        if not picture.exists():
+        picture = beside if os.path.lexists(beside) else Path(name)
+        if not os.path.lexists(picture):
             return name
         content = _read(picture)
         if digest is not None and hashlib.sha256(content).hexdigest() != digest:
@@ -73,8 +73,11 @@ def _place(document: Path, name: str, digest: object) -> str:
         within = os.path.commonpath([folder, os.path.realpath(picture)]) == folder
         if digest is None and not within:
             raise OSError(errno.EPERM, "it lies outside the folder of the document")
-    except (OSError, ValueError) as error:
-        said = error.strerror if isinstance(error, OSError) else "no file has such a name"
+    except ValueError:
+        # No file has such a name.
+        return name
+    except OSError as error:
+        said = error.strerror
         raise DataError(
             "report-picture",
             f"{document} names the heat map {name[:200]}: {said}; put the pictures that classify "
