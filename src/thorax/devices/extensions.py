@@ -3,6 +3,7 @@
 import functools
 import importlib
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -93,7 +94,7 @@ def _register(extension: Extension) -> None:
 
 def _find(spec: str) -> Extension:
     if Path(spec).suffix.lower() in _LIBRARIES:
-        library = Path(spec).resolve()
+        library = Path(os.path.realpath(spec))
         if not library.is_file():
             raise UsageError("extension-missing", f"--extension {spec}: there is no such library")
         return Extension(library=library)
@@ -104,7 +105,9 @@ def _find(spec: str) -> Extension:
             f"--extension is {spec!r}; give a library ({', '.join(_LIBRARIES)}), module:Class or "
             "file.py:Class",
         )
-    module = _from_file(Path(where).resolve()) if where.endswith(".py") else _from_name(where)
+    module = (
+        _from_file(Path(os.path.realpath(where))) if where.endswith(".py") else _from_name(where)
+    )
     layer = getattr(module, name, None)
     if layer is None:
         raise UsageError("extension-missing", f"--extension {spec}: {where} has no {name}")

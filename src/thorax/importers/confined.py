@@ -226,17 +226,17 @@ def _readable(path: Path, asked: Asked) -> list[Path]:
     if asked.extensions or ":" in (asked.topology or ""):
         # Code that the user chose reads what it likes.
         return [Path("/")]
-    places = [path.absolute(), path.resolve()]
+    places = [path.absolute(), Path(os.path.realpath(path))]
     for file in (path, asked.structure):
         if file is None or file.is_dir():
             continue
-        places += [file.absolute(), file.resolve()]
+        places += [file.absolute(), Path(os.path.realpath(file))]
         if file.suffix.lower() not in _SINGLE:
             folder = file.absolute().parent
             places.append(folder)
-            # Caches keep what belongs together under links.
+            # Caches keep what belongs together under links; one that leads nowhere is no matter.
             links = [entry for entry in folder.iterdir() if entry.is_symlink()]
-            places += [link.resolve() for link in links[:_MOST_NEIGHBOURS]]
+            places += [Path(os.path.realpath(link)) for link in links[:_MOST_NEIGHBOURS]]
     return places
 
 
