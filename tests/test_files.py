@@ -396,3 +396,15 @@ def test_waiting_writers_follow_one_another(tmp_path: Path) -> None:
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+def test_who_was_given_a_name_that_no_encoding_has_can_hold_a_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["thorax", "\udcff"])
+    with (
+        files.locked(tmp_path),
+        pytest.raises(files.LockedError, match=r"thorax \\udcff"),
+        files.locked(tmp_path),
+    ):
+        pass

@@ -231,7 +231,7 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
         os.close(descriptor)
     try:
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, _holder().encode(), 0)
+        os.pwrite(descriptor, _holder().encode(errors="backslashreplace"), 0)
         yield
     finally:
         lock.unlink(missing_ok=True)
