@@ -19,6 +19,7 @@ from thorax.errors import ThoraxError
 from thorax.training import networks, parallel
 from thorax.training.fit import fit
 from thorax.training.parallel import Ranks
+from thorax.training.preemption import PreemptedError, Stop
 from thorax.training.recipe import Recipe
 from thorax.training.watch import Progress
 
@@ -111,6 +112,32 @@ def killed(folder: Path, ranks: Ranks) -> None:
     _stepwise(folder, ranks, on_progress=kill)
     if ranks.lead:
         (folder / "restarts").write_text(str(ranks.restarts))
+
+
+def warned(folder: Path, ranks: Ranks) -> None:
+    """Train straight on; and in turns, in each of which another rank is asked to stop."""
+    recipe = Recipe.model_validate_json(json.dumps(RECIPE | VARIANTS["averaged"]))
+    fit(recipe, drawn(), folder / "straight", ranks=ranks)
+    for turn in (1, 2, 3):
+        stop = Stop()
+
+        def ask(at: Progress, turn: int = turn, stop: Stop = stop) -> None:
+            if ranks.lead and turn == 2 and at.images:
+                stop.ask("the lead")
+
+        if ranks.rank == ranks.world - 1 and turn != 2:
+            stop.ask("the last rank")
+        try:
+            fit(
+                recipe, drawn(), folder / "run", ranks=ranks, stop=stop, resume=turn > 1,
+                on_progress=ask,
+            )  # fmt: skip
+        except PreemptedError as error:
+            if ranks.gather(error.step) != [error.step] * ranks.world:
+                raise AssertionError("the ranks stopped after different updates") from error
+        else:
+            raise AssertionError("the ranks did not stop")
+    fit(recipe, drawn(), folder / "run", ranks=ranks, resume=True)
 
 
 def _stepwise(

@@ -109,6 +109,14 @@ def test_a_killed_rank_is_started_anew_and_the_run_ends_in_the_same_bits(
     assert digests(tmp_path / "killed/run") == digests(tmp_path / "straight/run")
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_one_warned_rank_stops_all_after_one_update_and_they_end_in_the_same_bits(
+    tmp_path: Path, count: int
+) -> None:
+    torchrun("warned", tmp_path, count=count)
+    assert digests(tmp_path / "run") == digests(tmp_path / "straight")
+
+
 def test_ranks_that_would_train_differently_are_refused_and_one_speaks_for_all(
     tmp_path: Path,
 ) -> None:
