@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thorax.errors import DeviceError, PeerError, ThoraxError, UsageError
-from thorax.measure import power
+from thorax.measure import power, power_window
 from thorax.measure.meters import NoMeter
 from thorax.measure.power import Channel, Energy, Quantity, Reading, Sampler, joules
 from thorax.measure.power_tables import energy_table, power_table
@@ -462,3 +462,54 @@ def test_a_watched_meter_is_shown_with_its_parts() -> None:
         ("core (part)", "600.0", "60.0"),
         ("sum", "1,000.0", "100.0"),
     )
+
+
+@pytest.mark.parametrize("load_w", [400.0, 400.1, 402.0, 399.0])
+def test_a_difference_within_what_a_meter_tells_is_no_marginal_rate(load_w: float) -> None:
+    detail = Energy("fake", False, 10.0, 10 * load_w, idle_w=400.0).document(4.05e3)["power"]
+    assert detail["marginal_images_per_s_per_w"] is None
+    assert "cannot be told from none" in detail["marginal_error"]
+    assert detail["images_per_s_per_w"] == pytest.approx(4.05e3 / load_w)
+    energy = Energy("fake", False, 10.0, 10 * load_w, idle_w=400.0)
+    table = power_table([benchmark(energy)])
+    assert table is not None
+    assert "No marginal images/s/W of FP32 CPU: the load drew" in table.note
+
+
+def test_the_step_and_the_noise_of_a_meter_bound_what_it_tells() -> None:
+    def bound(*windows: list[float], quantity: Quantity = "power") -> float:
+        meter = Fake([1.0])
+        meter.quantity = quantity
+        readings = [
+            [Reading(float(at_s), (value,)) for at_s, value in enumerate(window)]
+            for window in windows
+        ]
+        return power_window.resolution_w(meter, readings)
+
+    assert bound([400.0] * 9, [401.0] * 9) == 1.0
+    assert bound([400.2] * 9, [401.3] * 9) == pytest.approx(0.1)
+    assert bound([1 / 3] * 9, [2 / 3] * 9) == 0.0
+    # Readings of 10 W more or less, half of each: 3 * sqrt(2 * 10 ** 2 * (100 / 99) / 100).
+    noisy = [90.0, 110.0] * 50
+    assert bound(noisy, noisy) == pytest.approx(3 * math.sqrt(2 * 100 / 99))
+    assert bound([0.0, 100.0, 200.0, 300.0], [0.0, 90.0, 180.0], quantity="energy") == 0.0
+    precise = Energy("fake", False, 10.0, 4100.0, idle_w=400.0, resolution_w=9.0)
+    assert precise.document(100.0)["power"]["marginal_images_per_s_per_w"] == 10
+    coarse = Energy("fake", False, 10.0, 4100.0, idle_w=400.0, resolution_w=10.0)
+    assert coarse.document(100.0)["power"]["marginal_images_per_s_per_w"] is None
+
+
+@pytest.mark.parametrize("modelled", [True, False])
+def test_the_rate_of_an_emulation_is_divided_by_no_watts(modelled: bool) -> None:
+    energy = Energy("model: x" if modelled else "rapl", modelled, 10.0, 1000.0, idle_w=50.0)
+    told = energy.document(8.4e5, emulated=True)["power"]
+    assert (told["images_per_s_per_w"], told["marginal_images_per_s_per_w"]) == (None, None)
+    assert told["efficiency_error"] == power.EMULATED_RATE
+    assert (told["load_w"], told["marginal_w"]) == (100, 50)
+    # Not in a table either, be it of a document that has such a figure all the same.
+    document = {**benchmark(energy), "simulated": True, "device": "HETERO:FPGA,CPU"}
+    table = power_table([document])
+    assert table is not None
+    assert "Img/s/W, whole" not in table.columns
+    assert f"No images/s/W of FP32 HETERO:FPGA,CPU: {power.EMULATED_RATE}." in table.note
+    assert "Img/s/W" not in speed_table([document]).columns

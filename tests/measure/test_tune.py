@@ -1,20 +1,24 @@
 """The best setting is found in turns, kept in the card, and used to classify."""
 
 import json
+import os
 import shutil
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from thorax import files
 from thorax.artifact import CARD, Artifact, keep_tuning, load
 from thorax.classify import classify
 from thorax.cli import _run
 from thorax.devices import settings
 from thorax.devices.counters import Counter, CounterTotals
 from thorax.devices.engine import compile
+from thorax.documents import document_digest
 from thorax.errors import DeviceError, ModelError, UsageError
 from thorax.measure import tune
 from thorax.measure.tables import Table
@@ -74,11 +78,9 @@ def test_what_is_kept_changes_nothing_that_thresholds_belong_to(own: Artifact) -
 
 
 def test_a_card_from_before_has_no_settings_and_is_whole(own: Artifact) -> None:
-    from thorax.artifact import _card_digest
-
     stored = json.loads((own.path / CARD).read_text("utf-8"))
     del stored["tuned"]
-    stored["card_sha256"] = _card_digest(stored)
+    stored["card_sha256"] = document_digest(stored, "card_sha256")
     (own.path / CARD).write_text(json.dumps(stored), "utf-8")
     assert load(own.path).card.tuned == ()
 
@@ -117,14 +119,30 @@ def test_a_sweep_is_shown_though_no_setting_keeps_the_limit(
 def test_an_artifact_that_cannot_be_written_is_refused_before_the_first_turn(
     own: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(**_: object) -> None:
+    @contextmanager
+    def refuse(path: Path) -> Iterator[None]:
         raise PermissionError(13, "Permission denied")
+        yield
 
-    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
-    turns: list[int] = []
-    with pytest.raises(ModelError, match="artifact-unwritable"):
-        tune.tune([own], ["CPU"], duration_s=0.05, on_progress=turns.append)
-    assert not turns
+    monkeypatch.setattr(files, "locked", refuse)
+    with pytest.raises(ModelError, match="artifact-unwritable"), tune.held([own]):
+        pass
+
+
+def test_a_second_sweep_over_an_artifact_is_refused_at_once(
+    own: Artifact, tiny_int8: Artifact, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with tune.held([own, own]):
+        with pytest.raises(ModelError, match="artifact-locked"), tune.held([tiny_int8, own]):
+            pass
+        assert _run(["benchmark", str(own.path), "--tune", "--duration", "1000"], debug=False) == 4
+        told = capsys.readouterr()
+        assert "artifact-locked" in told.err
+        assert f"process {os.getpid()} on" in told.err
+        # What is kept meanwhile, under the lock, stays.
+        tune.keep([tried(own, 2, 80.0, 0.06)], None)
+    with tune.held([own]):
+        assert len(load(own.path).card.tuned) == 1
 
 
 def test_of_settings_as_fast_the_soonest_is_chosen(own: Artifact) -> None:
