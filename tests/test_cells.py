@@ -18,7 +18,9 @@ def test_a_cell_that_would_be_computed_is_text(first: str) -> None:
         assert harmless(text).startswith("'")
 
 
-@pytest.mark.parametrize("text", ["", "a.png", "ü\u00a0b.png", "0.123456", "a=b", "x|-y", "日本.dcm"])
+@pytest.mark.parametrize(
+    "text", ["", "a.png", "ü\u00a0b.png", "0.123456", "a=b", "x|-y", "日本.dcm"]
+)
 def test_other_text_is_as_it_was(text: str) -> None:
     assert harmless(text) == text
 

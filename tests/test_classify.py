@@ -3,6 +3,9 @@
 import csv
 import json
 import os
+import shutil
+import socket
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +13,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from tests.conftest import Thorax
 
-from thorax import files, predict
-from thorax.artifact import BIN, Artifact
+from thorax import predict
+from thorax.artifact import BIN, Artifact, seal
 from thorax.classify import Classification, classify
 from thorax.errors import DataError, DeviceError, ModelError, ThoraxError, UsageError
 from thorax.predict import Prediction
@@ -98,7 +102,9 @@ def test_the_csv_says_what_the_document_says(
     out = tmp_path / "findings.csv"
     classify(tiny_fp32.path, [scans], csv_path=out)
     rows = table(out)
-    assert list(rows[0]) == ["image", *tiny_fp32.card.labels, "positive", "error"]
+    heads = ["image", *tiny_fp32.card.labels, "positive", "error", "compute", "simulated"]
+    assert list(rows[0]) == heads
+    assert {(row["compute"], row["simulated"]) for row in rows} == {("f32", "false")}
     for row, wanted in zip(rows, answered.rows, strict=True):
         assert row["image"] == wanted["image"]
         assert row["error"] == (wanted["error"]["code"] if wanted["error"] else "")
@@ -138,10 +144,10 @@ def test_a_csv_appears_whole_or_the_old_one_stays(
     assert out.read_text() == "old\n"
     assert list(tmp_path.iterdir()) == [out]
 
-    def full(_: Path) -> None:
+    def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "sync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UsageError, match="No space left"):
         classify(tiny_fp32.path, [scans], csv_path=out)
     assert out.read_text() == "old\n"
@@ -162,15 +168,108 @@ def test_a_destination_that_cannot_be_written_is_told_before_any_file_is_read(
     refused(tiny_fp32.path, [scans], monkeypatch, **{option: tmp_path / place})
 
 
-def test_a_csv_takes_no_place_but_that_of_a_file(
+def test_a_csv_takes_no_place_but_that_of_a_file_or_a_stream(
     tiny_fp32: Artifact, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "folder").mkdir()
-    (tmp_path / "pipe").symlink_to("/dev/null")
-    for place in (tmp_path / "folder", tmp_path / "pipe", Path(), Path("/")):
-        refused(tiny_fp32.path, [scans], monkeypatch, csv_path=place)
+    (tmp_path / "circle").symlink_to("circle")
+    os.mkfifo(tmp_path / "unread")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+        for name in ("folder", "circle", "unread", "socket", ".", ".."):
+            refused(tiny_fp32.path, [scans], monkeypatch, csv_path=tmp_path / name)
+    refused(tiny_fp32.path, [scans], monkeypatch, csv_path=Path("/"))
     (tmp_path / "file").write_text("")
-    refused(tiny_fp32.path, [scans], monkeypatch, heatmaps=tmp_path / "file")
+    for place in (tmp_path / "file", tmp_path / "circle", Path("/dev/null"), Path("/proc/x")):
+        refused(tiny_fp32.path, [scans], monkeypatch, heatmaps=place)
+
+
+def test_a_csv_goes_down_a_pipe_that_is_read_and_through_a_link(
+    tiny_fp32: Artifact, scans: Path, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_bytes()))
+    reader.start()
+    # Opened for both, a pipe waits for nobody; then its reader is there.
+    both = os.open(tmp_path / "pipe", os.O_RDWR)
+    try:
+        classify(tiny_fp32.path, [scans], csv_path=tmp_path / "pipe")
+    finally:
+        os.close(both)
+    reader.join()
+    (tmp_path / "link.csv").symlink_to("real.csv")
+    (tmp_path / "real.csv").write_text("old")
+    (tmp_path / "real.csv").chmod(0o640)
+    classify(tiny_fp32.path, [scans], csv_path=tmp_path / "link.csv")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "real.csv").read_bytes() == read[0]
+    assert (tmp_path / "real.csv").stat().st_mode & 0o777 == 0o640
+
+
+HOSTILE = (
+    "Mass/Tumour", "..", ".", "=1+1", "@SUM(A1)", "a\x1b[31m\u202eb", "Mass_Tumour", "mass_tumour",
+    "x" * 300, "x" * 301, "ü" * 200, "a:b", "a*b", "-2",
+)  # fmt: skip
+"""Fourteen labels of which none can be the name of a file as it is, or only one of several."""
+
+
+@pytest.fixture(scope="module")
+def hostile(tiny_fp32: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """An artifact whose labels were chosen by somebody who means no good."""
+    folder = tmp_path_factory.mktemp("hostile") / "model"
+    shutil.copytree(tiny_fp32.path, folder)
+    thresholds = dict.fromkeys(HOSTILE, 0.0)
+    changed = {"labels": HOSTILE, "thresholds": thresholds, "calibration": None, "label_set": "it"}
+    return Artifact(folder, seal(folder, tiny_fp32.card.model_copy(update=changed)))
+
+
+def test_whatever_a_label_is_called_it_has_its_heat_map_in_the_folder(
+    hostile: Artifact, scans: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "maps"
+    (row,) = classify(hostile.path, [scans / "a.png"], heatmaps=folder).rows
+    assert tuple(row["heatmaps"]) == HOSTILE
+    assert sorted(row["heatmaps"].values()) == sorted(map(str, folder.iterdir()))
+    names = [Path(path).name for path in row["heatmaps"].values()]
+    assert len({name.casefold() for name in names}) == len(HOSTILE)
+    assert all(name.isprintable() and not set(name) & set('/\\:*?"<>|') for name in names)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["maps"]
+
+
+def test_no_cell_of_a_csv_is_a_formula_and_numbers_stay_numbers(
+    hostile: Artifact, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["=cmd|' '!A0.png", "+1.png", "-1.png", "@x.png", "\tx.png", "\rx.png", "a\rb\nc.png"]
+    for name in names:
+        (tmp_path / name).symlink_to(scans / "a.png")
+    monkeypatch.chdir(tmp_path)
+    classify(hostile.path, list(map(Path, names)), csv_path=tmp_path / "all.csv")
+    text = (tmp_path / "all.csv").read_bytes().decode()
+    assert text.count("\r") == text.count("\r\n") == text.count("\n") == 1 + len(names)
+    with (tmp_path / "all.csv").open(newline="", encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    cells = [cell for row in (head, *rows) for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    assert (head[4], rows[0][0]) == ("'=1+1", "'=cmd|' '!A0.png")
+    assert all(0 <= float(cell) <= 1 for row in rows for cell in row[1:15])
+
+
+def test_a_terminal_obeys_no_name(
+    hostile: Artifact, scans: Path, tmp_path: Path, thorax: Thorax
+) -> None:
+    name = "\x1b]0;owned\x07\x1b[2J\u202egnp.png"
+    (tmp_path / name).symlink_to(scans / "a.png")
+    (tmp_path / "\x1b[31m\nthorax: done.png").write_bytes(b"")
+    done = thorax("classify", hostile.path, tmp_path, "-pc", "--debug")
+    assert done.returncode == 3
+    for text in (done.stdout, done.stderr):
+        assert not [letter for letter in text if letter != "\n" and not letter.isprintable()]
+    assert not [line for line in done.stdout.split("\n") if line.startswith("thorax: done")]
+    assert r"\x1b]0;owned" in done.stdout
+    gone = thorax("classify", tmp_path / "\x1b[31mmodel\u202e", scans, "--debug")
+    assert gone.returncode == 4
+    assert not [one for one in gone.stderr if one != "\n" and not one.isprintable()]
 
 
 def refused(

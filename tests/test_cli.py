@@ -441,3 +441,46 @@ def test_the_table_of_devices_marks_simulated_cards(typed: Run, cards: Path) -> 
     assert status == 0
     assert out.count("(simulated)") == 4
     assert "fp11" in out
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1), (1, 2), (0, 1, 2)])
+@pytest.mark.parametrize("command", ["classify", "devices"])
+def test_closed_descriptors_are_no_bug_and_become_no_file(
+    tiny_fp32: Artifact, phantoms: Path, tmp_path: Path, command: str, closed: tuple[int, ...]
+) -> None:
+    image, table = phantoms / "phantom_11_000000.png", tmp_path / "all.csv"
+    words: dict[str, list[object]] = {
+        "classify": ["classify", tiny_fp32.path, image, "--csv", table, "--json"],
+        "devices": ["devices"],
+    }
+    script = (
+        "import os, sys\n"
+        "for number in map(int, sys.argv[1].split(',')): os.close(number)\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'thorax', *sys.argv[2:]])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, ",".join(map(str, closed)), *map(str, words[command])],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not [word for word in ("Traceback", "ignored", "bug") if word in done.stderr]
+    if command == "classify":
+        head, row = table.read_text().splitlines()
+        assert head.startswith("image,")
+        assert row.startswith(str(image))
+    assert bool(done.stdout) == (1 not in closed)
+
+
+def test_a_csv_on_stdout_is_alone_there(tiny_fp32: Artifact, phantoms: Path) -> None:
+    words = ["classify", tiny_fp32.path, phantoms / "phantom_11_000000.png", "--csv", "/dev/stdout"]
+    command = [sys.executable, "-m", "thorax", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    head, row = done.stdout.splitlines()
+    assert (head.split(",")[0], row.split(",")[0]) == ("image", str(words[2]))
+    assert "Findings at or above" in done.stderr
+    both = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+    assert (both.returncode, both.stdout) == (2, "")
+    assert both.stderr.startswith("thorax: option-apart: ")

@@ -208,3 +208,45 @@ def test_lines_said_beside_a_bar_are_not_taken_for_markup(tmp_path: Path) -> Non
     status, shown = on_terminal([sys.executable, "-c", script], tmp_path / "out")
     assert (status, (tmp_path / "out").read_text()) == (0, "")
     assert "epoch [bold]1[/bold] of 2" in shown
+
+
+HOSTILE = "a\x1b[31m\x07\u202eb\rc\x9bd\u2028e"
+
+
+def test_nothing_that_a_terminal_obeys_leaves_by_any_door(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from thorax.measure.tables import Table
+
+    table = Table(HOSTILE, (HOSTILE, "b"), ((HOSTILE, f"{HOSTILE}\n"),), note=HOSTILE)
+
+    def show() -> None:
+        print(HOSTILE)  # noqa: T201 - as commands do
+        console.show(table)
+
+    console.emit({}, as_json=False, show=show)
+    console.say(f"{HOSTILE}\nthorax: forged")
+    with console.progress(HOSTILE, 2) as ticker:
+        ticker.say(HOSTILE)
+        ticker.advance(2)
+    try:
+        raise ValueError(f"{HOSTILE}\nforged")
+    except ValueError:
+        console.say_traceback()
+    for text in capsys.readouterr():
+        assert text.count(r"a\x1b[31m\x07\u202eb\rc\x9bd\u2028e") >= 3
+        assert not [letter for letter in text if letter != "\n" and not letter.isprintable()]
+        assert "\nthorax: forged" not in text
+
+
+def test_a_bar_obeys_no_name(tmp_path: Path) -> None:
+    script = (
+        "from thorax import console\n"
+        f"with console.progress({HOSTILE + '[bold]'!r}, 2) as ticker:\n"
+        f"    ticker.say({HOSTILE!r}); ticker.advance(2)\n"
+    )
+    status, shown = on_terminal([sys.executable, "-c", script], tmp_path / "out")
+    assert status == 0
+    assert shown.count(r"a\x1b[31m\x07\u202eb\rc\x9bd") >= 2
+    assert not {"\x07", "\u202e", "\x9b", "\u2028"} & set(shown)
+    assert "[bold]" in shown

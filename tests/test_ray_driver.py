@@ -217,7 +217,9 @@ def test_a_cluster_that_will_not_do_is_refused_before_the_first_image(
     change: dict[str, str], actors: int, code: str, said: str,
 ) -> None:  # fmt: skip
     files: list[Source] = [*phantoms.glob("*.png")]
-    with open_archive(tmp_path, *make_plan(arithmetic(compile_pinned(tiny_fp32, "CPU", 1)), files, 16)) as shards:
+    with open_archive(
+        tmp_path, *make_plan(arithmetic(compile_pinned(tiny_fp32, "CPU", 1)), files, 16)
+    ) as shards:
         digest = plan_digest(tmp_path)
     assert digest is not None
     card = tiny_fp32.card.answers_digest

@@ -235,7 +235,7 @@ def test_a_card_that_is_programmed_anew_ends_a_run_and_refuses_the_next(
 ) -> None:
     from thorax.fpga.card import program
 
-    first, other = BITSTREAM, BITSTREAM.replace("FP11", "FP16")
+    first, other = BITSTREAM, "2-0-1_RC_FP16_Generic"
     files, device = sorted(phantoms.glob("*.png"))[:4], "HETERO:FPGA.0,CPU"
     answered = 0
 
