@@ -1,13 +1,16 @@
 import csv
 import gzip
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from thorax.data.table import LARGEST_BYTES
 from thorax.errors import DataError
 from thorax.labels import LabelSet
+from thorax.measure import predictions
 from thorax.measure.score import Score, score, tabulate
 from thorax.metrics import auroc
 
@@ -237,3 +240,20 @@ def test_names_that_were_made_harmless_for_spreadsheets_are_still_found(tmp_path
     formula = _score(tmp_path, f"image,'=1+1\n{rows}", labels.replace("Mass", "=1+1"))
     assert [row.finding for row in formula.labels] == ["=1+1"]
     assert formula.ignored == ()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "zero", "folder", "bomb"])
+def test_a_table_that_never_ends_or_is_none_is_refused_without_waiting(
+    tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "table.csv"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "zero":
+        path.symlink_to("/dev/zero")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes(gzip.compress(bytes(LARGEST_BYTES + 1), 1))
+    with pytest.raises(DataError, match=r"^table-unreadable: "):
+        list(predictions._read(path))

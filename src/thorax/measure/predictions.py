@@ -1,7 +1,9 @@
 """A predictions CSV and a labels CSV, matched image by image into arrays."""
 
 import csv
+import errno
 import gzip
+import io
 import math
 import re
 import zlib
@@ -14,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.cells import harmless
+from thorax.data.table import LARGEST_BYTES
+from thorax.documents import read_limited
 from thorax.errors import DataError
 from thorax.labels import NEGATIVE, POSITIVE, UNKNOWN, LabelSet
 
@@ -318,15 +322,18 @@ def _plain(name: str) -> str:
 def _read(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield line number and cells of each row that is not blank."""
     try:
-        with path.open("rb") as probe:
-            zipped = probe.read(2) == b"\x1f\x8b"
-        opened = gzip.open if zipped else open
-        with opened(path, "rt", encoding="utf-8-sig", newline="") as text:
-            reader = csv.reader(text, strict=True)
-            for cells in reader:
-                if cells:
-                    yield reader.line_num, cells
+        content = read_limited(path, LARGEST_BYTES)
+        if content.startswith(b"\x1f\x8b"):
+            content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(LARGEST_BYTES + 1)
+        if len(content) > LARGEST_BYTES:
+            raise OSError(errno.EFBIG, f"it inflates to more than {LARGEST_BYTES:,} bytes")
+        text = io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
+        reader = csv.reader(text, strict=True)
+        for cells in reader:
+            if cells:
+                yield reader.line_num, cells
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+        why = getattr(error, "strerror", None) or error
         raise DataError(
-            "table-unreadable", f"{path}: {error}; a CSV file in UTF-8, plain or gzipped, is needed"
+            "table-unreadable", f"{path}: {why}; a CSV file in UTF-8, plain or gzipped, is needed"
         ) from error
