@@ -46,7 +46,9 @@ def cli() -> str:
         "| status | means |\n|---|---|\n| 0 | done |\n| 1 | a bug in Thorax |\n"
         "| 2 | usage or configuration |\n| 3 | a bad image or bad data; the rest is done |\n"
         "| 4 | a bad artifact or model |\n| 5 | a device or an unsupported layer |\n"
-        "| 6 | a peer or the network |\n| 130 | stopped by Ctrl-C |\n",
+        "| 6 | a peer or the network |\n"
+        "| 75 | stopped by SIGTERM or SIGUSR1 with a checkpoint: go on with --resume |\n"
+        "| 130 | stopped by Ctrl-C |\n",
     ]
     for path, command in commands(root):
         parts.append(f"## {path}\n\n{command.help}\n")
