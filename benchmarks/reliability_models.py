@@ -5,21 +5,22 @@ ends cut off, ranges deleted, doubled, moved and overwritten, words exchanged an
 in archives also inside of the members. What is read must be a graph that can be walked and
 validated; what is not must be refused with a code of a model or of usage.
 
-With `--confined` each copy is read as `thorax optimize` reads it, in a child of its own, for
-seconds each. Without, the reader itself reads one copy after another in a process that starts anew
-after a crash; crashes, which that child would have contained, are counted.
+Copies are read as the commands read, in a child that can do nothing else; it takes one copy after
+another, and a new child takes over where one ended it. With `--bare` nothing is confined: the
+process that reads starts anew after a crash, and crashes are counted.
 """
 
 import argparse
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Final
@@ -28,7 +29,7 @@ from tests.importers.small_models import KINDS, Kind, damaged
 
 from benchmarks import result
 from thorax.errors import ModelError, ThoraxError, UsageError
-from thorax.importers import formats
+from thorax.importers.confined import Reader
 from thorax.importers.imported import Imported
 
 _MOST_DATA: Final = 6 << 30
@@ -53,7 +54,28 @@ class Outcome:
     lost: dict[int, str] = field(default_factory=dict)
 
 
-def answer(kind: Kind, original: Path, model: str, seed: int, *, confined: bool) -> str:
+class Confined:
+    """Children that read copies in one folder, one after another; a new one where one ended."""
+
+    def __init__(self) -> None:
+        self._reader: Reader | None = None
+
+    def read(self, kind: Kind, path: Path) -> Imported:
+        """Read a copy in the child that is there, or in a new one."""
+        if self._reader is None or not self._reader.close.alive:
+            self._reader = Reader(path, replace(kind.asked, structure=None), beside=True)
+        return self._reader.read(kind.reader, path, kind.asked)
+
+
+def read_bare(kind: Kind, path: Path) -> Imported:
+    """Read a copy in this process."""
+    imported: Imported = import_module(f"thorax.importers.{kind.reader}").read(path, kind.asked)
+    return imported
+
+
+def answer(
+    kind: Kind, original: Path, model: str, seed: int, copy: Path, read: Callable[..., Imported]
+) -> str:
     """Return `read` or a code of what a damaged copy became; anything else is lost.
 
     Args:
@@ -61,22 +83,21 @@ def answer(kind: Kind, original: Path, model: str, seed: int, *, confined: bool)
         original: folder of the model that is whole.
         model: path within the folder of what is read.
         seed: of the damage.
-        confined: whether the reader gets a child of its own.
+        copy: folder that is made anew.
+        read: reads a path.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "copy"
-        damaged(original, copy, seed)
-        try:
-            reader = formats if confined else import_module(f"thorax.importers.{kind.reader}")
-            _require_sound(reader.read(copy / model, kind.asked))
-        except (ModelError, UsageError) as error:
-            return error.code
-        except ThoraxError as error:
-            return f"lost: {type(error).__name__} {error}"
-        # Whatever else is raised is what is looked for.
-        except BaseException as error:
-            return f"lost: {type(error).__name__} {str(error)[-200:]}"
-        return READ
+    shutil.rmtree(copy, ignore_errors=True)
+    damaged(original, copy, seed)
+    try:
+        _require_sound(read(kind, copy / model))
+    except (ModelError, UsageError) as error:
+        return error.code
+    except ThoraxError as error:
+        return f"lost: {type(error).__name__} {error}"
+    # Whatever else is raised is what is looked for.
+    except BaseException as error:
+        return f"lost: {type(error).__name__} {str(error)[-200:]}"
+    return READ
 
 
 def _require_sound(imported: Imported) -> None:
@@ -89,7 +110,7 @@ def _require_sound(imported: Imported) -> None:
 
 
 def run(
-    kinds: Sequence[Kind], seeds: Sequence[int], *, confined: bool = False
+    kinds: Sequence[Kind], seeds: Sequence[int], *, confined: bool = True
 ) -> dict[str, Outcome]:
     """Read damaged copies and return what became of them, by format."""
     outcomes = {}
@@ -155,10 +176,12 @@ def _work(name: str, original: Path, model: str, seeds: Sequence[int], *, confin
     resource.setrlimit(resource.RLIMIT_DATA, (_MOST_DATA, _MOST_DATA))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     kind = next(kind for kind in KINDS if kind.name == name)
-    for seed in seeds:
-        text = answer(kind, original, model, seed, confined=confined)
-        sys.stdout.write(f"\n{_ANSWER}{json.dumps(text)}\n")
-        sys.stdout.flush()
+    read = Confined().read if confined else read_bare
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in seeds:
+            text = answer(kind, original, model, seed, Path(folder) / "copy", read)
+            sys.stdout.write(f"\n{_ANSWER}{json.dumps(text)}\n")
+            sys.stdout.flush()
 
 
 def main() -> None:
@@ -167,7 +190,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000, help="damaged copies of each format")
     parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--only", default="", help="formats whose name contains this")
-    parser.add_argument("--confined", action="store_true", help="as the commands read")
+    parser.add_argument("--bare", action="store_true", help="without a child")
     parser.add_argument("--worker", nargs="+", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.worker:
@@ -179,7 +202,7 @@ def main() -> None:
     kinds = [kind for kind in KINDS if chosen.only.lower() in kind.name.lower()]
     rows, lost = [], []
     for kind in kinds:
-        for name, outcome in run([kind], seeds, confined=chosen.confined).items():
+        for name, outcome in run([kind], seeds, confined=not chosen.bare).items():
             codes = Counter(outcome.answers)
             read = codes.pop(READ, 0)
             rows.append(

@@ -21,6 +21,7 @@ from thorax.child import Child, ChildError, ChildTimeoutError
 from thorax.devices.extensions import add_extensions
 from thorax.errors import ModelError, ThoraxError, last_line
 from thorax.importers.imported import UNREADABLE, Asked, Imported, Run
+from thorax.processors import processors
 
 MODULE: Final = "thorax.importers.reader"
 
@@ -51,14 +52,22 @@ _LIBRARIES: Final = frozenset(
 class Reader:
     """A child that reads a file, and its folder; both go when nobody needs them.
 
-    It can read the same path again, with other content, for as long as no file ends it.
+    It can read again, for as long as no file ends it, what it may read.
+
+    Args:
+        path: of the file, or of its folder.
+        asked: what the file leaves open.
+        beside: whether it may read the parent of the folder too, for more files like the first.
     """
 
-    def __init__(self, path: Path, asked: Asked) -> None:
+    def __init__(self, path: Path, asked: Asked, *, beside: bool = False) -> None:
         self._name = path.name
+        self._readable = _readable(path, asked)
+        if beside:
+            self._readable.append(path.absolute().parents[1])
         size = _size(path, asked)
-        processors = os.cpu_count() or 1
-        self._cpu_s = (_CPU_S + size * _CPU_S_PER_BYTE) * max(1.0, processors / 2)
+        available = processors()
+        self._cpu_s = (_CPU_S + size * _CPU_S_PER_BYTE) * max(1.0, available / 2)
         self._wall_s = _WALL_S + size * _CPU_S_PER_BYTE
         stack = ExitStack()
         try:
@@ -93,7 +102,7 @@ class Reader:
                     "ends": asked.ends,
                 },
                 "folder": str(self.folder),
-                "readable": [str(place) for place in _readable(path, asked)],
+                "readable": [str(place) for place in self._readable],
                 "path_of_python": [place for place in sys.path if place],
                 **self._limits,
             },
