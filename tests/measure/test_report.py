@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from thorax.artifact import Artifact
+from thorax.documents import checked_line
 from thorax.errors import DataError, UsageError
 from thorax.measure.documents import load
 from thorax.measure.modelled import modelled_table
@@ -530,7 +531,7 @@ def test_a_run_folder_shows_its_log_and_what_train_printed(tmp_path: Path) -> No
         if step % 2 == 0:
             entry = {"loss": 1 / step, "val_mean_auroc": 0.2 * step, "train_s": 5.0, "images": 1000}
             lines.append({"event": "epoch", "epoch": step // 2, "step": step, **entry})
-    (run / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (run / "train.jsonl").write_text("".join(map(checked_line, lines)))
     page = _write(load([run]), tmp_path)
     line = "nih-run, vgg16_bn, not finished, 4 of 4 steps, 4 ranks, 200 images/s"
     assert f"{line}, data wait 0.0%, mean AUROC 0.800 after epoch 2" in page.text
@@ -541,7 +542,7 @@ def test_a_run_folder_shows_its_log_and_what_train_printed(tmp_path: Path) -> No
     assert svg["aria-label"] == f"Over epochs: {panels}."
 
     with (run / "train.jsonl").open("a") as file:
-        file.write('{"event": "end"}\n')
+        file.write(checked_line({"event": "end"}))
     printed = {"command": "train", "mean_auroc": 0.81, "images_per_s": 250.0}
     (run / "train.json").write_text(json.dumps(printed))
     documents = load([run])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from thorax.documents import checked_line
 from thorax.errors import DataError
 from thorax.measure.training import read_run, run_line, schedule_table
 
@@ -33,7 +34,7 @@ def epoch(number: int, auroc: float = 0.8) -> dict[str, Any]:
 
 
 def written(folder: Path, *events: dict[str, Any]) -> Path:
-    text = "".join(json.dumps(event) + "\n" for event in events)
+    text = "".join(map(checked_line, events))
     (folder / "train.jsonl").write_text(text, "utf-8")
     return folder
 
@@ -94,11 +95,22 @@ def test_a_loss_that_was_not_finite_is_a_gap(tmp_path: Path) -> None:
         '{"event": "epoch", "step": 1}',
     ],
 )
-def test_a_line_that_is_no_event_is_named(tmp_path: Path, bad: str) -> None:
+@pytest.mark.parametrize("checked", [False, True])
+def test_a_line_that_is_no_event_is_named(tmp_path: Path, bad: str, checked: bool) -> None:
     run = written(tmp_path, start())
     with (run / "train.jsonl").open("a") as file:
-        file.write(bad + "\n")
+        # What a run would have written, and what no run has.
+        known = checked and bad.startswith('{"')
+        file.write(checked_line(json.loads(bad)) if known else bad + "\n")
     with pytest.raises(DataError, match=r"training-log-damaged: .*train\.jsonl, line 2: "):
+        read_run(run)
+
+
+def test_a_changed_line_is_named(tmp_path: Path) -> None:
+    run = written(tmp_path, start())
+    text = (run / "train.jsonl").read_text("utf-8")
+    (run / "train.jsonl").write_text(text.replace("start", "stert", 1), "utf-8")
+    with pytest.raises(DataError, match=r"training-log-damaged: .*line 1: .*not what was written"):
         read_run(run)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from thorax.documents import parse_json, parse_toml, read_limited
+from thorax.documents import parse_toml, read_limited, read_line
 from thorax.errors import DataError
 from thorax.measure.tables import Document, Table, interval_text, rate_text
 
@@ -57,7 +57,7 @@ def read_run(run: Path) -> dict[str, Any]:
     starts, finished = 0, False
     for number, line in _whole_lines(run / LOG):
         try:
-            event = parse_json(line)
+            event = read_line(line.encode())
             finished = event["event"] == "end"
             match event["event"]:
                 case "start":
