@@ -380,6 +380,16 @@ def test_a_folder_gives_what_may_be_a_radiograph_sorted(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_what_is_passed_over_is_listed_and_pictures_of_other_formats_are_not(
+    tmp_path: Path,
+) -> None:
+    touch(tmp_path, "a.png", "b.tif", "c.BMP", "sub/d.webp", "labels.csv", "sub/notes.txt")
+    passed_over: list[Path] = []
+    names = [path.name for path in find_files([tmp_path], passed_over)]
+    assert names == ["a.png", "b.tif", "c.BMP", "d.webp"]
+    assert [path.name for path in passed_over] == ["labels.csv", "notes.txt"]
+
+
 def test_an_image_under_a_strange_name_is_told_by_how_it_begins(tmp_path: Path) -> None:
     (tmp_path / "scan.bak").write_bytes(bytes(128) + b"DICM")
     (tmp_path / "scan.img").write_bytes(b"\x89PNG\r\n\x1a\n")

@@ -136,7 +136,7 @@ class Child:
             receive(memoryview(body))
         try:
             head = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ChildError("answers nonsense") from error
         if not isinstance(head, dict):
             raise ChildError("answers nonsense")

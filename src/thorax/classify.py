@@ -31,6 +31,8 @@ _NO_NAME: Final = frozenset('/\\:*?"<>|')
 """What no name of a file may hold on one system or another."""
 SHOWN: Final = 100
 """Rows of the table for people; JSON and CSV have all."""
+_NAMED: Final = 3
+"""Files passed over that the table names; JSON has all."""
 _STEM: Final = 80
 """Bytes of the name of an image, and of a label, in that of its picture: file systems allow 255 in
 all, of which 33 are for what stands around it while it is written."""
@@ -50,6 +52,7 @@ class Classification:
         modelled: what simulated cards would do, as `thorax.devices.modelled` has it.
         cluster: who answered the shards of an archive; None where there are none.
         answered: of an archive, images answered with findings in this run; the others were there.
+        passed_over: files of the folders that are no images by name and content.
     """
 
     engine: dict[str, Any]
@@ -61,6 +64,7 @@ class Classification:
     modelled: dict[str, Any] | None = None
     cluster: dict[str, Any] | None = None
     answered: int = 0
+    passed_over: tuple[str, ...] = ()
 
     @property
     def images_per_s(self) -> float | None:
@@ -80,6 +84,7 @@ class Classification:
             **self.engine,
             "images": self.images,
             "failed": self.failed,
+            "passed_over": list(self.passed_over),
             "window_s": self.window_s,
             "images_per_s": self.images_per_s,
             "modelled": self.modelled,
@@ -121,6 +126,11 @@ class Classification:
             note += f", {self.engine['streams']} streams of {self.engine['batch']} as tuned"
         if self.failed:
             note += f"; {self.failed:,} could not be read"
+        if self.passed_over:
+            names = [Path(name).name for name in self.passed_over[:_NAMED]]
+            more = ", ..." if len(self.passed_over) > _NAMED else ""
+            note += f"; {len(self.passed_over):,} that are no images passed over: "
+            note += ", ".join(names) + more
         if self.images > len(self.rows):
             where = self.cluster["rows"] if self.cluster else "--csv or --json"
             note += f"; the first {len(self.rows)} shown, {where} has all"
@@ -201,7 +211,8 @@ def classify(
         raise UsageError(
             "heatmap-absent", f"{model} has no heat map: its network has no pooled linear head"
         )
-    files = list(find_sources(inputs, loaded.card.input.side))
+    passed_over: list[Path] = []
+    files = list(find_sources(inputs, loaded.card.input.side, passed_over))
     if not files:
         raise nothing_in(inputs)
     if heatmaps is not None:
@@ -229,7 +240,8 @@ def classify(
                 "batch": engine.batch,
                 "tuned": setting.tuning is not None,
                 "tuned_because": setting.reason,
-            }
+            },
+            passed_over=tuple(map(str, passed_over)),
         )
         begin = time.perf_counter()
         if requests is not None:

@@ -25,6 +25,10 @@ from thorax.processors import processors
 from thorax.radiograph import Radiograph, read
 
 _SUFFIXES: Final = {".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".dic", ""}
+_PICTURES: Final = frozenset(
+    (".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".j2k", ".jls", ".jxl", ".heic", ".avif")
+)
+"""Endings of pictures of other formats: somebody expects an answer for them, and gets an error."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -255,12 +259,15 @@ def calibrate(probability: npt.NDArray[np.float32], card: Card) -> npt.NDArray[n
     return calibrated
 
 
-def find_sources(inputs: Sequence[Path], side: int) -> Iterator[Source]:
+def find_sources(
+    inputs: Sequence[Path], side: int, passed_over: list[Path] | None = None
+) -> Iterator[Source]:
     """Yield what `find_files` does, and of each store named its images in the order of its table.
 
     Args:
         inputs: files, folders of them, and stores.
         side: of the images that the network takes, pixels.
+        passed_over: see `find_files`.
 
     Raises:
         DataError: as `thorax.data.store.open_store`.
@@ -268,7 +275,7 @@ def find_sources(inputs: Sequence[Path], side: int) -> Iterator[Source]:
     """
     for path in inputs:
         if not _is_store(path):
-            yield from find_files([path])
+            yield from find_files([path], passed_over)
             continue
         store = _opened(path)
         store.require_side(side)
@@ -293,14 +300,19 @@ def _is_store(path: Path) -> bool:
         return False
 
 
-def find_files(inputs: Sequence[Path]) -> Iterator[Path]:
+def find_files(inputs: Sequence[Path], passed_over: list[Path] | None = None) -> Iterator[Path]:
     """Yield the files named, and below each folder named what may be a radiograph, sorted.
 
     In a folder a file counts by its name: PNG, JPEG and DICOM endings, none, or a number, as in
     files named by their UID; and under any other name when it begins as one of these formats does.
     What cannot be looked at is yielded too, so that whoever reads it is told why: folders and files
     that the system does not let be read, links to folders, which are not followed, and links in
-    circles. What is hidden, by a name that begins with a point, is left out.
+    circles; and pictures of formats that are not read. What is hidden, by a name that begins with
+    a point, is left out.
+
+    Args:
+        inputs: files and folders.
+        passed_over: gets the files of a folder that are nothing of all this, such as tables.
     """
     for path in inputs:
         # The folders that are open, each with what is left of it.
@@ -315,6 +327,8 @@ def find_files(inputs: Sequence[Path]) -> Iterator[Path]:
                 waiting.append(_entries(Path(entry.path)))
             elif _may_be_a_radiograph(Path(entry.path)):
                 yield Path(entry.path)
+            elif passed_over is not None:
+                passed_over.append(Path(entry.path))
 
 
 def _is_folder(path: Path) -> bool:
@@ -337,7 +351,7 @@ def _entries(folder: Path) -> "Iterator[os.DirEntry[str] | Path]":
 
 def _may_be_a_radiograph(path: Path) -> bool:
     suffix = path.suffix.lower()
-    if suffix in _SUFFIXES or re.fullmatch(r"\.\d+", suffix):
+    if suffix in _SUFFIXES or suffix in _PICTURES or re.fullmatch(r"\.\d+", suffix):
         return True
     try:
         mode = path.stat().st_mode

@@ -76,8 +76,8 @@ class Sandbox:
             self._give(worker)
         refusal = answer.head.get("refusal")
         if refusal is not None:
-            code, message = refusal
-            if code not in REFUSALS:
+            code, message = refusal if isinstance(refusal, list) and len(refusal) == 2 else ("", "")
+            if not isinstance(code, str) or code not in REFUSALS:
                 raise refuse("dicom-decoder-crashed", "the decoding process answers nonsense")
             raise refuse(code, str(message))
         return answer

@@ -107,7 +107,8 @@ def classify_archive(
     if cluster is not None:
         _require_cluster(cluster, device)
     loaded = artifact.load(model)
-    sources = list(find_sources(inputs, loaded.card.input.side))
+    passed_over: list[Path] = []
+    sources = list(find_sources(inputs, loaded.card.input.side, passed_over))
     if not sources:
         raise nothing_in(inputs)
     available = processors()
@@ -130,7 +131,8 @@ def classify_archive(
                 "batch": engine.batch,
                 "tuned": None,
                 "tuned_because": "--out computes each image by one thread, in a batch of its own",
-            }
+            },
+            passed_over=tuple(map(str, passed_over)),
         )
         facts = {
             "address": None,

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from thorax.artifact import Precision
 from thorax.errors import ModelError, ThoraxError
-from thorax.importers import pytorch_topologies
+from thorax.importers import pytorch, pytorch_topologies
 from thorax.importers.formats import read
 from thorax.importers.imported import Asked, Imported
 from thorax.ir.graphs import open_graph
@@ -291,7 +291,8 @@ def test_what_comes_before_any_weight_takes_floats(
     else:
         ways = {"traced": as_traced, "scripted": as_scripted, "exported": as_exported}
         path = ways[save](network, path)
-    imported = read(path, Asked(topology=topology, shapes={"": SHAPE}))
+    # Here, where the user's own module is.
+    imported = pytorch.read(path, Asked(topology=topology, shapes={"": SHAPE}))
     assert imported.model.inputs[0].get_element_type() == ov.Type.f32
     require_alike(imported, network)
 
