@@ -81,7 +81,7 @@ class Reader:
             raise
         self.close = weakref.finalize(self, stack.close)
         self._limits = {
-            "data_bytes": _BASE_BYTES + _GROWTH * size + _THREAD_BYTES * processors,
+            "data_bytes": _BASE_BYTES + _GROWTH * size + _THREAD_BYTES * available,
             "file_bytes": _WRITTEN_BYTES + _WRITTEN_GROWTH * size,
         }
 
