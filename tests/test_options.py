@@ -19,6 +19,8 @@ import typer
 from thorax.cli import app
 from thorax.documents import parse_json
 
+pytestmark = pytest.mark.timeout(1800)
+
 WORKER = Path(__file__).with_name("options_worker.py")
 DEEP = "[" * 10_000
 
