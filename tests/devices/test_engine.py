@@ -14,7 +14,7 @@ import pytest
 from thorax import artifact
 from thorax.artifact import Artifact, Card, Precision
 from thorax.data.store import Store
-from thorax.devices.engine import INPUT, PROBABILITY, Outputs, compile
+from thorax.devices.engine import INPUT, PROBABILITY, Outputs, Single, compile
 from thorax.devices.placement import Numerics
 from thorax.errors import DeviceError, ModelError
 from thorax.fpga.card import erase
@@ -284,3 +284,13 @@ def test_a_list_whose_first_device_runs_all_is_not_simulated(
 ) -> None:
     engine = compile(tiny_fp32, "HETERO:CPU,FPGA.1")
     assert (engine.devices, engine.compute, engine.simulated) == (("CPU",), "f32", False)
+
+
+def test_a_container_that_pays_for_one_processor_gets_one_thread(
+    tiny_fp32: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thorax.devices.engine.quota", lambda: 1.0)
+    monkeypatch.setattr("thorax.devices.engine.processors", lambda: 1)
+    engine = compile(tiny_fp32, "CPU")
+    assert isinstance(engine, Single)
+    assert engine.compiled.get_property("INFERENCE_NUM_THREADS") == 1

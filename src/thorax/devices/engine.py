@@ -32,6 +32,7 @@ from thorax.devices.pool import Lane, Pool
 from thorax.devices.requests import Request
 from thorax.errors import DeviceError, ModelError, last_line
 from thorax.fpga.plugin import is_fpga
+from thorax.processors import processors, quota
 
 INPUT: Final = "image"
 PROBABILITY: Final = "probability"
@@ -326,11 +327,14 @@ def compile(
         shared["CACHE_DIR"] = str(cache)
     engines = []
     for one in members:
+        held = threads is None and one == "CPU" and quota() is not None
+        # OpenVINO counts processors, and not what a container pays for.
+        part = own | ({"INFERENCE_NUM_THREADS": processors()} if held else {})
         placed = place(model, one, numerics=numerics) if simulates(one) else None
         if placed is not None:
-            compiled = compile_placed(placed, own, shared)
+            compiled = compile_placed(placed, part, shared)
         else:
-            compiled = compile_real(model, one, own, shared)
+            compiled = compile_real(model, one, part, shared)
         engines.append(Single(artifact, one, compiled, batch=batch, placement=placed))
     return Several(device, engines) if several else engines[0]
 
