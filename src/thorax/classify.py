@@ -19,7 +19,7 @@ from thorax.devices.engine import Hint
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.settings import Setting, find_setting
 from thorax.errors import DataError, UsageError
-from thorax.files import require_place, sweep_folder, write_bytes
+from thorax.files import require_place, sha256, sweep_folder, write_bytes
 from thorax.heatmap import COLOUR_MAPS, overlay
 from thorax.measure.forecast import count_rows, forecast_engine
 from thorax.measure.modelled import modelled_table
@@ -253,7 +253,9 @@ def classify(
         for prediction in answers:
             row = to_row(prediction, engine)
             if heatmaps is not None and prediction.error is None:
-                row["heatmaps"] = _draw(prediction, loaded.card, heatmaps, result.images, colours)
+                drawn = _draw(prediction, loaded.card, heatmaps, result.images, colours)
+                row["heatmaps"] = {name: str(path) for name, path in drawn.items()}
+                row["heatmaps_sha256"] = {name: sha256(path) for name, path in drawn.items()}
             write(row)
             result.images += 1
             result.failed += prediction.error is not None
@@ -285,7 +287,7 @@ def nothing_in(inputs: Sequence[Path]) -> DataError:
 
 def _draw(
     prediction: Prediction, card: Card, folder: Path, number: int, colours: str
-) -> dict[str, str]:
+) -> dict[str, Path]:
     """Write one picture for each positive finding, or for the likeliest when none is."""
     assert prediction.heatmap is not None
     assert prediction.prepared is not None
@@ -311,7 +313,7 @@ def _draw(
         with writing(path):
             encoded = np.asarray(cv2.imencode(".png", picture)[1]).tobytes()
             write_bytes(path, encoded, swept=True)
-        written[name] = str(path)
+        written[name] = path
     return written
 
 

@@ -67,7 +67,7 @@ _EXTRAS: Final = {
     "jinja2": "measure",
     "mlperf_loadgen": "measure",
     "pynvml": "measure",
-    "httpx": "measure",
+    "httpcore": "measure",
     "ray": "cluster",
 }
 """Packages that only some commands need, and the extra that brings each."""

@@ -115,9 +115,13 @@ def new_text(path: Path, *, errors: str = "strict") -> Iterator[TextIO]:
 def require_place(path: Path) -> None:
     """Refuse early what `new_file` would refuse late; nothing is written.
 
+    A pipe is not opened, as whoever reads it would see it end.
+
     Raises:
         OSError: as `new_file`.
     """
+    if path.is_fifo():
+        return
     stream = _open_stream(path)
     if stream is not None:
         os.close(stream)

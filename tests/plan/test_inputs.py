@@ -10,6 +10,7 @@ import pytest
 from thorax.artifact import Artifact
 from thorax.devices.modelled import find_offloads, forecast
 from thorax.devices.partition import partition
+from thorax.documents import document_digest
 from thorax.errors import DataError, UsageError
 from thorax.fpga.architecture import find_architecture
 from thorax.fpga.bitstreams import find_bitstream
@@ -33,8 +34,19 @@ def written(folder: Path, **changes: Any) -> Path:  # noqa: ANN401
         "images_per_s": 80.0, "streams": 2, "power_w": None, "energy_source": "none",
         "simulated": False,
     }  # fmt: skip
-    path.write_text(json.dumps(document | changes), "utf-8")
+    document |= changes
+    document["sha256"] = document_digest(document)
+    path.write_text(json.dumps(document), "utf-8")
     return path
+
+
+def test_a_benchmark_that_was_changed_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    for old, new in (("80.0", "88.0"), ("sha256", "sha257")):
+        changed = tmp_path / "changed.json"
+        changed.write_text(path.read_text("utf-8").replace(old, new, 1), "utf-8")
+        with pytest.raises(DataError, match="plan-measured-damaged"):
+            with_benchmark(find_preset("r740"), changed)
 
 
 def test_a_benchmark_gives_the_cpu_its_rate_and_unmeasured_watts_stay_unknown(
@@ -121,7 +133,8 @@ def test_a_benchmark_with_a_value_that_cannot_be_is_refused(
 
 def test_a_benchmark_without_a_rate_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
-    path.write_text('{"command": "benchmark", "scenario": "offline", "device": "CPU"}', "utf-8")
+    document = {"command": "benchmark", "scenario": "offline", "device": "CPU"}
+    path.write_text(json.dumps(document | {"sha256": document_digest(document)}), "utf-8")
     with pytest.raises(DataError, match="no 'images_per_s'"):
         with_benchmark(find_preset("r740"), path)
 

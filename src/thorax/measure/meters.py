@@ -152,7 +152,7 @@ def _refuse_password(address: str) -> None:
 
 
 def _redfish(address: str, access: Access) -> Meter:
-    from thorax.measure.meters_redfish import (  # noqa: PLC0415 - httpx is of the extra `measure`
+    from thorax.measure.meters_redfish import (  # noqa: PLC0415 - httpcore is of the extra `measure`
         Account,
         Redfish,
         split_user,

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from thorax.config import apply, check
 from thorax.devices.modelled import Offload, find_offloads, model_offload
 from thorax.devices.partition import partition, set_apart
-from thorax.documents import parse_json, read_limited
+from thorax.documents import document_digest, parse_json, read_limited
 from thorax.errors import DataError, UsageError
 from thorax.fpga.architecture import Architecture
 from thorax.fpga.bitstreams import BITSTREAMS, Bitstream
@@ -62,8 +62,9 @@ def with_benchmark(server: Server, path: Path) -> Server:
     out what it does not see, so that `base_w` is not known.
 
     Raises:
-        DataError: `plan-measured-unreadable` for a file that is no JSON, `plan-measured-value` for
-            a benchmark that lacks a value, or has one that cannot be.
+        DataError: `plan-measured-unreadable` for a file that is no JSON, `plan-measured-damaged`
+            for one that was changed since it was printed, `plan-measured-value` for a benchmark
+            that lacks a value, or has one that cannot be.
         UsageError: `plan-measured` for what is no offline benchmark of a CPU or a card.
     """
     try:
@@ -76,6 +77,12 @@ def with_benchmark(server: Server, path: Path) -> Server:
         ) from error
     if not isinstance(document, dict) or document.get("command") != "benchmark":
         raise _refuse(path, "is no benchmark")
+    if document.get("sha256") != document_digest(document):
+        raise DataError(
+            "plan-measured-damaged",
+            f"{path} is not what thorax benchmark --json printed (its sha256 is missing or "
+            "another); measure again",
+        )
     if document.get("scenario") != "offline":
         raise _refuse(path, f"is of the scenario {document.get('scenario')!r}")
     if document.get("valid") is False:
