@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -351,6 +352,22 @@ def test_an_image_of_a_store_is_answered_as_the_file_it_was_made_of(
     assert stored.size == (48, 48)
     answers = predictor.stream_async(sources[:5], requests=2)
     assert [answer.findings for answer in answers][3] == read.findings
+
+
+def test_a_damaged_image_of_a_store_is_one_answer_and_the_others_go_on(
+    predictor: Predictor, tiny_store: Store, tmp_path: Path
+) -> None:
+    damaged = tmp_path / "store"
+    shutil.copytree(tiny_store.path, damaged)
+    with (damaged / "images.u8").open("r+b") as file:
+        file.seek(2 * 48 * 48 + 100)
+        value = file.read(1)[0]
+        file.seek(-1, 1)
+        file.write(bytes([value ^ 1]))
+    answers = list(predictor.stream(list(find_sources([damaged], 48))[:4]))
+    assert [answer.error and answer.error[0] for answer in answers] == [
+        None, None, "store-damaged", None,
+    ]  # fmt: skip
 
 
 # Finding files.

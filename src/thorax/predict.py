@@ -19,7 +19,7 @@ from thorax.artifact import Card
 from thorax.data.store import Store, is_store, open_store
 from thorax.devices.engine import Engine, Outputs
 from thorax.devices.requests import Request
-from thorax.errors import ImageError
+from thorax.errors import DataError, ImageError
 from thorax.preprocess import prepare
 from thorax.processors import processors
 from thorax.radiograph import Radiograph, read
@@ -42,7 +42,7 @@ class Prediction:
         heatmap: float32 [K,h,w], logits a cell, where the network has such a head.
         prepared: uint8 [1,S,S], what the network was fed.
         size: (height, width) of the radiograph, pixels.
-        error: code and message of the ImageError, None when all is well.
+        error: code and message of what kept it from being read, None when all is well.
     """
 
     image: str
@@ -223,12 +223,12 @@ class Predictor:
                     request.wait()
 
     def _read(self, source: Source) -> "_Asked | Prediction":
-        if isinstance(source, StoredImage):
-            side = self._card.input.side
-            return _Asked(str(source), (side, side), _pixels(source)[None])
         try:
+            if isinstance(source, StoredImage):
+                side = self._card.input.side
+                return _Asked(str(source), (side, side), _pixels(source)[None])
             return _Asked.of(read(source), self._card)
-        except ImageError as error:
+        except (ImageError, DataError) as error:
             return Prediction(str(source), {}, error=(error.code, error.message))
 
 
