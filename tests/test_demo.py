@@ -6,8 +6,13 @@ from pathlib import Path
 import pytest
 
 from thorax import demo
+from thorax.artifact import Artifact
+from thorax.classify import classify
 from thorax.config import load
-from thorax.errors import UsageError
+from thorax.console import save
+from thorax.errors import DataError, UsageError
+from thorax.measure import documents
+from thorax.measure.report import write_report
 from thorax.training.recipe import Recipe
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
@@ -37,3 +42,41 @@ def test_what_no_demo_wrote_is_left_alone(tmp_path: Path, what: str) -> None:
         demo.make(out)
     assert caught.value.code == "demo-folder"
     assert (out / "thesis" if what == "a folder" else out).read_text() == "mine"
+
+
+def test_a_page_is_made_from_results_whose_heat_maps_lie_in_another_folder(
+    tiny_int8: Artifact, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As the demo lays them: results/classify.json and heatmaps/ beside one another.
+    monkeypatch.chdir(tmp_path)
+    for name in ("examples", "results"):
+        (tmp_path / name).mkdir()
+    for number in range(3):
+        name = f"phantom_11_{number:06d}.png"
+        (tmp_path / "examples" / name).symlink_to(phantoms / name)
+    maps = Path("heatmaps")
+    answers = classify(tiny_int8.path, [Path("examples")], heatmaps=maps)
+    save(answers.document(), Path("results/classify.json"))
+    read = documents.load([Path("results")])
+    page = write_report(read, Path("report.html"), title="T").read_text("utf-8")
+    assert page.count("data:image/jpeg;base64,") == 3
+    for picture in maps.iterdir():
+        picture.write_bytes(picture.read_bytes() + b"\0")
+    with pytest.raises(DataError, match=r"report-picture: .*not what the document was made with"):
+        documents.load([Path("results")])
+
+
+@pytest.mark.slow
+def test_the_results_of_a_demo_make_its_page_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"COUNT": 240, "SIDE": 48, "EXAMPLES": 3, "BENCHMARK_S": 0.2}
+    for name, value in small.items():
+        monkeypatch.setattr(demo, name, value)
+    training = {**demo.RECIPE["training"], "epochs": 1, "threads": 1}
+    monkeypatch.setattr(demo, "RECIPE", {**demo.RECIPE, "training": training})
+    made = demo.make(tmp_path / "demo")
+    read = documents.load([tmp_path / "demo" / "results"])
+    page = write_report(read, tmp_path / "again.html", title="T").read_text("utf-8")
+    pictures = made.report.read_text("utf-8").count("data:image/jpeg;base64,")
+    assert pictures == page.count("data:image/jpeg;base64,") > 0
