@@ -244,7 +244,7 @@ def test_a_file_that_changes_under_the_childs_feet_is_no_crash_here(tmp_path: Pa
 
 
 def test_arrays_cross_as_they_are() -> None:
-    arrays = [
+    arrays: list[npt.NDArray[Any]] = [
         np.arange(6, dtype=np.float32).reshape(2, 3),
         np.array(7, np.int64),
         np.zeros((0, 4), np.float16),

@@ -33,8 +33,8 @@ CALL = {"class_name": "TFOpLambda", "config": {"name": "t", "function": "nn.relu
     ],
 )
 def test_what_keras_3_cannot_read_is_known(config: dict[str, Any], reason: str | None) -> None:
-    assert legacy_keras.needed(KerasFile(Path("net.h5"), config, "2.15.0")) == reason
-    assert legacy_keras.needed(KerasFile(Path("net.h5"), config, "3.1.0")) is None
+    assert legacy_keras.needed(KerasFile(Path("net.h5"), config, "2.15.0", 0)) == reason
+    assert legacy_keras.needed(KerasFile(Path("net.h5"), config, "3.1.0", 0)) is None
 
 
 def write(path: Path, config: dict[str, Any]) -> Path:
