@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from thorax.documents import checked_line
 from thorax.errors import DataError, ThoraxError, UsageError
 from thorax.measure.baseline_document import digested
 from thorax.measure.documents import load
@@ -95,25 +96,43 @@ def _replaced(document: dict[str, Any], path: tuple[str | int, ...], value: obje
     return changed
 
 
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    return [*_made_up().everything(tmp_path_factory.mktemp("maps")), *_plans()]
+
+
 @pytest.mark.filterwarnings("ignore")
-def test_whatever_stands_in_a_document_ends_in_a_page_or_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "maps").mkdir()
-    documents = [*_made_up().everything(tmp_path / "maps"), *_plans()]
+@pytest.mark.parametrize(
+    ("command", "tries"),
+    [
+        ("train", 4),
+        ("optimize", 20),
+        ("validate", 3),
+        ("benchmark", 8),
+        ("classify", 8),
+        ("plan cluster", 3),
+        ("plan server", 2),
+    ],
+)
+def test_whatever_stands_in_a_document_ends_in_a_page_or_in_one_line(
+    everything: list[dict[str, Any]], tmp_path: Path, command: str, tries: int
+) -> None:
     choose = random.Random(3)
-    for document in documents:
-        places = [path for path in _places(document) if path != ("command",)]
-        for path in choose.sample(places, 1):
-            changed = _replaced(document, path, choose.choice([*ODD, ...]))
-            file = tmp_path / "x.json"
-            file.write_text(json.dumps(changed))
-            try:
-                write_report(load([file]), tmp_path / "r.html", title="T")
-            except ThoraxError as error:
-                refused = error
-            else:
-                continue
-            assert refused.exit_code == 3
-            assert len(refused.message) < 700
+    documents = [document for document in everything if document["command"] == command]
+    for number in range(tries):
+        document = documents[number % len(documents)]
+        path = choose.choice([path for path in _places(document) if path != ("command",)])
+        changed = _replaced(document, path, choose.choice([*ODD, ...]))
+        file = tmp_path / "x.json"
+        file.write_text(json.dumps(changed))
+        try:
+            write_report(load([file]), tmp_path / "r.html", title="T")
+        except ThoraxError as error:
+            refused = error
+        else:
+            continue
+        assert refused.exit_code == 3
+        assert len(refused.message) < 700
 
 
 @pytest.mark.parametrize(
@@ -176,7 +195,7 @@ def _run(folder: Path, weight_decay: float) -> Path:
     start = {"event": "start", "resumed_step": 0, "schedule": schedule, "steps": 1}
     step = {"event": "step", "step": 1, "loss": 0.5, "learning_rate": 0.1}
     epoch = {"event": "epoch", "step": 1, "epoch": 1, "loss": 0.5, "val_mean_auroc": 0.7}
-    text = "".join(f"{json.dumps(line)}\n" for line in (start, step, epoch))
+    text = "".join(map(checked_line, (start, step, epoch)))
     (folder / "train.jsonl").write_text(text)
     recipe = f'[optimizer]\nkind = "lars"\nweight_decay = {weight_decay}\n[training]\nbatch = 64\n'
     (folder / "recipe.toml").write_text(recipe)
