@@ -25,7 +25,7 @@ from thorax import __version__
 from thorax.collectives import Link, bus_share
 from thorax.data.store import Store
 from thorax.errors import PeerError
-from thorax.training import parallel
+from thorax.training import memory, parallel
 from thorax.training.cluster_bench import PING_BYTES, SIZES, Bench, Turn, Work
 from thorax.training.cluster_model import (
     Expected,
@@ -202,13 +202,15 @@ def diagnose(
     Raises:
         PeerError: `ranks-differ`, `rank-late`, `rank-lost` or `network-erratic`.
         DeviceError: `device-absent`.
-        UsageError: as `networks.build`.
+        UsageError: `training-memory`, or as `networks.build`.
     """
     if work.device == "cuda":
         require_gpu(ranks.rank, ranks.local_rank)
     meet(ranks, timeout_s)
     require_same(ranks, facts(recipe, store))
-    with parallel.watched(ranks):
+    passed = f"{work.images:,} images of {work.side:,} x {work.side:,} pixels in a pass"
+    remedy = "give fewer --images or a smaller --side"
+    with parallel.watched(ranks), memory.required(passed, remedy):
         spread_s = _clock_spread(ranks)
         processors = bind(ranks, work.threads)
         bench = Bench.prepare(work, ranks)

@@ -20,7 +20,7 @@ from thorax.data.store import Store
 from thorax.errors import DataError
 from thorax.files import LockedError, locked
 from thorax.labels import POSITIVE, UNKNOWN
-from thorax.training import networks, optimizers, parallel, pretrained
+from thorax.training import memory, networks, optimizers, parallel, pretrained
 from thorax.training.begun import unwritable
 from thorax.training.card import Card, read_card
 from thorax.training.ema import Average
@@ -100,7 +100,7 @@ def fit(
 
     Raises:
         UsageError: `run-exists`, `resume-missing`, `resume-recipe`, `resume-init`, `batch-ranks`,
-            `powersgd-start` or `training-diverged`.
+            `powersgd-start`, `training-memory` or `training-diverged`.
         DataError: `split-empty`, `split-small`, `val-one-class`, `resume-data` or `run-locked`.
         DeviceError: `device-absent`.
         PreemptedError: a checkpoint was written and the run ended, as `stop` asked.
@@ -146,7 +146,8 @@ def fit(
             on_progress if ranks.lead else lambda _: None,
             tell,
         )
-        card = session.train(opened, about)
+        with memory.required(*_needs(run)):
+            card = session.train(opened, about)
         return ranks.from_lead(lambda: _result(out, card))
 
 
@@ -191,7 +192,23 @@ def _result(out: Path, card: Card) -> FitResult:
     )
 
 
+def _needs(run: Run) -> tuple[str, str]:
+    """Return what training holds in memory at once, in words, and what makes that smaller."""
+    side = max(run.store.side, *(part.side for part in run.recipe.resize), 0)
+    return (
+        f"{run.micro_batch:,} images of {side:,} x {side:,} pixels that pass a network of width "
+        f"{run.recipe.network.width:g} together",
+        "set training.micro_batch smaller, or the sides of resize, network.width or the images of "
+        "the store",
+    )
+
+
 def _build(run: Run) -> Built:
+    with memory.required(*_needs(run)):
+        return _built(run)
+
+
+def _built(run: Run) -> Built:
     recipe = run.recipe
     network = networks.build(
         recipe.network.topology,

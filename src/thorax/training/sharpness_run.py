@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from thorax.data.store import Store
 from thorax.errors import DataError, UsageError
-from thorax.training import checkpoint
+from thorax.training import checkpoint, memory
 from thorax.training.card import Card
 from thorax.training.checkpoint import Checkpoint
 from thorax.training.landscape import line, plane
@@ -94,7 +94,17 @@ def execute(
     Args:
         task: from `prepare`.
         on_progress: told how many images were gone through since the last word.
+
+    Raises:
+        UsageError: `training-memory`.
     """
+    side = task.store.side
+    passed = f"{task.settings.batch:,} images of {side:,} x {side:,} pixels in a pass"
+    with memory.required(passed, "give a smaller --batch, or fewer --images"):
+        return _execute(task, on_progress)
+
+
+def _execute(task: Task, on_progress: Callable[[int], None]) -> dict[str, Any]:
     entries = [_entry(one, task, on_progress) for one in task.checkpoints]
     points = None
     if len(task.checkpoints) > 1:
