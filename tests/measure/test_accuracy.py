@@ -179,7 +179,7 @@ def test_an_empty_or_unknown_split_is_refused(tiny_fp32: Artifact, tiny_store: S
 
 def test_a_store_that_does_not_fit_is_refused(tiny_fp32: Artifact, tiny_store: Store) -> None:
     engine = compile(tiny_fp32)
-    small = dataclasses.replace(tiny_store, images=tiny_store.images[:, :32, :32])
+    small = dataclasses.replace(tiny_store, images=np.asarray(tiny_store.images)[:, :32, :32])
     other = dataclasses.replace(tiny_store, label_set=LabelSet("other", ("A", "B")))
     for store, code in ((small, "store-side"), (other, "store-labels")):
         with pytest.raises(UsageError) as refused:
