@@ -435,6 +435,16 @@ def test_a_changed_pixel_reaches_no_reader(noise: Noise, make_store: MakeStore) 
     ]
 
 
+def test_images_are_cut_as_an_array_is(noise: Noise, make_store: MakeStore) -> None:
+    store = make_store(noise(4))
+    whole = np.stack(noise(4))
+    for key in (
+        np.s_[2, :3], np.s_[1:3, None], np.s_[:, :5, 2:4], np.s_[3, 1, 2], np.s_[:2, None, None],
+        np.s_[1:, ..., 0], np.s_[(1,)],
+    ):  # fmt: skip
+        np.testing.assert_array_equal(store.images[key], whole[key])
+
+
 def test_a_change_after_the_first_reading_is_found_too(noise: Noise, make_store: MakeStore) -> None:
     store = make_store(noise(2))
     assert list(store.images)

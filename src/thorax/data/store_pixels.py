@@ -111,6 +111,11 @@ class StoredPixels:
         return whole if dtype is None else whole.astype(dtype)
 
     def __getitem__(self, rows: Any, /) -> npt.NDArray[np.uint8]:  # noqa: ANN401
+        if isinstance(rows, tuple):
+            # Whole images are read and judged; other axes are cut afterwards, as of an array.
+            first, *rest = rows
+            images = self[first]
+            return images[(*(slice(None),) * (images.ndim - 2), *rest)]
         if isinstance(rows, int | np.integer):
             image = np.empty(self.shape[1:], np.uint8)
             self._read(int(rows), image)
