@@ -82,6 +82,13 @@ def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
         yield ticker.advance
 
 
+def _begin_reading(path: Path) -> None:
+    """Start what reads a foreign model, so that it imports while this process does."""
+    from thorax.importers import standby
+
+    standby.begin(path)
+
+
 @optimizer_app.command(epilog="Example:  thorax optimize run --out model --precision auto --data s")
 def optimize(
     source: Annotated[Path, Argument(help="Run or checkpoint folder, or a model file.")],
@@ -118,6 +125,7 @@ def optimize(
     json: Json = False,
 ) -> None:
     """Convert a model to an artifact: OpenVINO IR with a card."""
+    _begin_reading(source)
     from thorax.data.store import open_store
     from thorax.devices.core import simulates
     from thorax.ir.guard import Watcher
@@ -227,6 +235,8 @@ def mo(
     json: Json = False,
 ) -> None:
     """The classic Model Optimizer: any model to IR, by the flags of 2018."""
+    if input_model is not None:
+        _begin_reading(input_model)
     from thorax.ir.mo import convert
     from thorax.ir.mo_flags import refuse_unknown
     from thorax.ir.mo_plan import Flags
@@ -340,6 +350,7 @@ def analyze(
     json: Json = False,
 ) -> None:
     """Work, memory and least time of each layer on a device, and what runs as one kernel."""
+    _begin_reading(model)
     from thorax.devices.extensions import add_extensions
     from thorax.devices.peak import find_peaks
     from thorax.ir.graphs import open_graph
@@ -401,6 +412,7 @@ def compare(
     json: Json = False,
 ) -> None:
     """Noise of each layer between two models of one network, worst first."""
+    _begin_reading(model)
     from thorax.devices.extensions import add_extensions
     from thorax.ir import noise
     from thorax.ir.graphs import open_pair

@@ -18,10 +18,10 @@ from thorax import __version__, artifact
 from thorax.answers import to_row
 from thorax.artifact import Artifact
 from thorax.devices.arithmetic import arithmetic_of
-from thorax.devices.core import open_core
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.extensions import add_extensions
+from thorax.devices.process_core import open_core
 from thorax.errors import ThoraxError
 from thorax.predict import Predictor
 from thorax.shards import Advance, Head, Shard, begin, plan_digest, read_head, read_inputs

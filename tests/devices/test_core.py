@@ -12,7 +12,6 @@ from thorax.devices import core as devices
 from thorax.devices.core import (
     list_devices,
     list_parts,
-    open_core,
     openvino_name,
     physical_devices,
     supports,
@@ -21,6 +20,7 @@ from thorax.devices.core import (
 )
 from thorax.devices.engine import require_precision
 from thorax.devices.graph import compile_graph
+from thorax.devices.process_core import open_core
 from thorax.errors import DataError, DeviceError
 from thorax.fpga.card import erase
 

@@ -10,8 +10,8 @@ import pytest
 
 from thorax.artifact import Artifact, Precision, load, new_folder, seal
 from thorax.devices import engine
-from thorax.devices.core import open_core
 from thorax.devices.extensions import add_extension, add_extensions, custom_layers
+from thorax.devices.process_core import open_core
 from thorax.errors import DeviceError, ThoraxError, UsageError
 
 SHIFT = """

@@ -15,9 +15,9 @@ import pytest
 from thorax import artifact
 from thorax.artifact import Artifact, Card, Precision
 from thorax.devices import timing
-from thorax.devices.core import open_core
 from thorax.devices.engine import INPUT, PROBABILITY, Engine, Outputs, compile
 from thorax.devices.pool import Lane, Pool
+from thorax.devices.process_core import open_core
 from thorax.devices.requests import Request, Status
 from thorax.errors import DeviceError
 from thorax.fpga import card

@@ -17,8 +17,8 @@ import torch
 from onnx import TensorProto, helper
 from openvino.frontend import FrontEndManager
 
-from thorax.devices.core import open_core
 from thorax.devices.extensions import add_extension
+from thorax.devices.process_core import open_core
 from thorax.errors import ModelError
 from thorax.importers import extensions, formats
 from thorax.importers.imported import Asked

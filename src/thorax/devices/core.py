@@ -1,12 +1,11 @@
-"""One `ov.Core` that knows every device."""
+"""Devices that are here: real ones and simulated cards, and what each takes."""
 
 import functools
 from dataclasses import dataclass
 from typing import Final
 
-import openvino as ov
-
 from thorax.artifact import Precision
+from thorax.devices.process_core import open_core
 from thorax.errors import DataError, DeviceError
 from thorax.fpga.card import CARDS, list_cards
 from thorax.fpga.plugin import FAMILY, alias, card_name, is_fpga
@@ -41,12 +40,6 @@ class Device:
     simulated: bool
     precisions: tuple[Precision, ...]
     arithmetic: str | None = None
-
-
-@functools.cache
-def open_core() -> ov.Core:
-    """Return the process's one core; of simulated cards it knows nothing."""
-    return ov.Core()
 
 
 @functools.cache

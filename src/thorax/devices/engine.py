@@ -18,7 +18,6 @@ from thorax.devices.arithmetic import card_arithmetic, computes_in
 from thorax.devices.core import (
     is_multi,
     list_members,
-    open_core,
     physical_devices,
     simulates,
     supports,
@@ -29,6 +28,7 @@ from thorax.devices.extensions import missing
 from thorax.devices.graph import compile_real
 from thorax.devices.placement import Numerics, Placement, compile_placed, place
 from thorax.devices.pool import Lane, Pool
+from thorax.devices.process_core import open_core
 from thorax.devices.requests import Request
 from thorax.errors import DeviceError, ModelError, last_line
 from thorax.fpga.plugin import is_fpga

@@ -10,13 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import openvino as ov
 
-from thorax.artifact import Artifact
-from thorax.devices.core import open_core
+from thorax.devices.process_core import open_core
 from thorax.errors import DeviceError, UsageError
+
+if TYPE_CHECKING:
+    from thorax.artifact import Artifact
 
 _LACKING: Final = re.compile(r"Cannot create \S+ layer")
 _LIBRARIES: Final = (".so", ".dll", ".dylib")
@@ -76,7 +78,7 @@ def custom_layers(model: ov.Model) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def missing(found: Artifact, error: Exception) -> DeviceError | None:
+def missing(found: "Artifact", error: Exception) -> DeviceError | None:
     """Return the error of an artifact whose graph was refused for a layer that nobody added."""
     if not found.card.extensions or not _LACKING.search(str(error)):
         return None

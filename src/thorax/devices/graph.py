@@ -6,8 +6,9 @@ from typing import Any
 import openvino as ov
 
 from thorax.artifact import Precision
-from thorax.devices.core import VIRTUAL, open_core, physical_devices, simulates, supports
+from thorax.devices.core import VIRTUAL, physical_devices, simulates, supports
 from thorax.devices.placement import Numerics, compile_placed, place
+from thorax.devices.process_core import open_core
 from thorax.errors import DeviceError, last_line
 
 

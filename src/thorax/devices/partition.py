@@ -8,7 +8,8 @@ from typing import Final
 import openvino as ov
 import openvino.opset13 as ops
 
-from thorax.devices.core import list_parts, open_core, openvino_name, simulates, thorax_name
+from thorax.devices.core import list_parts, openvino_name, simulates, thorax_name
+from thorax.devices.process_core import open_core
 from thorax.devices.subgraphs import Step, cut, steps
 from thorax.errors import DeviceError, ModelError
 from thorax.fpga.card import find_card

@@ -11,9 +11,9 @@ from thorax.devices.core import (
     is_multi,
     list_devices,
     list_members,
-    open_core,
     physical_devices,
 )
+from thorax.devices.process_core import open_core
 from thorax.processors import processors
 
 CPUINFO: Final = Path("/proc/cpuinfo")

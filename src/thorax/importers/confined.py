@@ -8,7 +8,6 @@ import os
 import sys
 import weakref
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,14 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
-from thorax import errors, files
-from thorax.child import Child, ChildError, ChildTimeoutError
+from thorax import errors
+from thorax.child import ChildError, ChildTimeoutError
 from thorax.devices.extensions import add_extensions
 from thorax.errors import ModelError, ThoraxError, last_line
+from thorax.importers import standby
 from thorax.importers.imported import UNREADABLE, Asked, Imported, Run
 from thorax.processors import processors
-
-MODULE: Final = "thorax.importers.reader"
 
 _BASE_BYTES: Final = 4 << 30
 _GROWTH: Final = 10
@@ -69,17 +67,9 @@ class Reader:
         available = processors()
         self._cpu_s = (_CPU_S + size * _CPU_S_PER_BYTE) * max(1.0, available / 2)
         self._wall_s = _WALL_S + size * _CPU_S_PER_BYTE
-        stack = ExitStack()
-        try:
-            self.folder = stack.enter_context(files.temporary_folder())
-            # Libraries keep settings and caches at home, which is closed to them.
-            places = dict.fromkeys(("HOME", "KERAS_HOME", "TMPDIR"), str(self.folder))
-            self._child = Child(MODULE, {"TF_CPP_MIN_LOG_LEVEL": "3", **places})
-            stack.callback(self._child.close)
-        except BaseException:
-            stack.close()
-            raise
-        self.close = weakref.finalize(self, stack.close)
+        started = standby.take()
+        self._child, self.folder = started.child, started.folder
+        self.close = weakref.finalize(self, started.stack.close)
         self._limits = {
             "data_bytes": _BASE_BYTES + _GROWTH * size + _THREAD_BYTES * available,
             "file_bytes": _WRITTEN_BYTES + _WRITTEN_GROWTH * size,

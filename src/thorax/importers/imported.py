@@ -18,7 +18,7 @@ from openvino.frontend import (
     OpValidationFailure,
 )
 
-from thorax.devices.core import open_core
+from thorax.devices.process_core import open_core
 from thorax.errors import ModelError, last_line
 
 Layout = Literal["NCHW", "NHWC"]

@@ -13,7 +13,7 @@ import numpy as np
 import openvino as ov
 
 from thorax import child, confine
-from thorax.devices.core import open_core
+from thorax.devices.process_core import open_core
 from thorax.errors import ModelError, ThoraxError, UsageError, last_line
 from thorax.importers.confined import describe, unpack
 from thorax.importers.imported import (

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
-from thorax.devices.core import open_core
 from thorax.devices.engine import PROBABILITY
+from thorax.devices.process_core import open_core
 from thorax.errors import ModelError
 
 FP32_TOLERANCE: Final = 1e-4

@@ -8,8 +8,8 @@ import openvino as ov
 
 from thorax import artifact
 from thorax.artifact import CARD, XML, Card
-from thorax.devices.core import open_core
 from thorax.devices.extensions import add_extensions, missing
+from thorax.devices.process_core import open_core
 from thorax.errors import ModelError, UsageError
 from thorax.importers import formats
 from thorax.importers.imported import UNREADABLE, Asked, Layout, unreadable

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import openvino as ov
 
 from thorax.artifact import Precision
-from thorax.devices.core import open_core
+from thorax.devices.process_core import open_core
 from thorax.ir.candidate import Candidate, Workshop
 from thorax.ir.guard import Guard, Verdict, Watcher
 from thorax.ir.layerwise import layer_sqnr

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import openvino as ov
 
 from thorax.artifact import Activation, Card
-from thorax.devices.core import open_core
 from thorax.devices.engine import PROBABILITY
 from thorax.devices.extensions import add_extensions
+from thorax.devices.process_core import open_core
 from thorax.errors import ModelError, UsageError
 from thorax.files import sha256
 from thorax.importers import formats

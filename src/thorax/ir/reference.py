@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
-from thorax.devices.core import open_core
+from thorax.devices.process_core import open_core
 from thorax.errors import ModelError
 from thorax.importers.imported import Run, compile_here, unrunnable
 from thorax.ir.corrections import correct

@@ -8,8 +8,8 @@ import numpy.typing as npt
 import openvino as ov
 import openvino.opset13 as ops
 
-from thorax.devices.core import open_core
 from thorax.devices.engine import INPUT
+from thorax.devices.process_core import open_core
 from thorax.ir.heads import constant
 
 BORDER: Final = "border"

@@ -16,9 +16,9 @@ import openvino as ov
 from thorax import metrics
 from thorax.artifact import Artifact, Precision
 from thorax.data.store import Store
-from thorax.devices.core import open_core
 from thorax.devices.engine import PROBABILITY
 from thorax.devices.graph import compile_graph
+from thorax.devices.process_core import open_core
 from thorax.errors import DataError, DeviceError, ModelError
 from thorax.fpga import power
 from thorax.fpga.architecture import Architecture, OverlayPrecision, Weights

@@ -1,0 +1,62 @@
+"""The reading child, started before its file is asked for, while its parent still imports."""
+
+import atexit
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from thorax import files
+from thorax.child import Child
+
+MODULE: Final = "thorax.importers.reader"
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A child that reads models and has been given none.
+
+    Attributes:
+        child: it.
+        folder: where alone it may write.
+        stack: ends the child and removes the folder.
+    """
+
+    child: Child
+    folder: Path
+    stack: ExitStack
+
+
+_waiting: list[Started] = []
+
+
+def begin(path: Path) -> None:
+    """Start a child if a path looks like a foreign model; `take` will have it."""
+    foreign = path.is_file() and path.suffix.lower() != ".xml"
+    if not _waiting and (foreign or (path / "saved_model.pb").is_file()):
+        started = _start()
+        _waiting.append(started)
+        atexit.register(started.stack.close)
+
+
+def take() -> Started:
+    """Return the child that was begun, or a new one; the caller closes it."""
+    if not _waiting:
+        return _start()
+    started = _waiting.pop()
+    atexit.unregister(started.stack.close)
+    return started
+
+
+def _start() -> Started:
+    stack = ExitStack()
+    try:
+        folder = stack.enter_context(files.temporary_folder())
+        # Libraries keep settings and caches at home, which is closed to them.
+        places = dict.fromkeys(("HOME", "KERAS_HOME", "TMPDIR"), str(folder))
+        child = Child(MODULE, {"TF_CPP_MIN_LOG_LEVEL": "3", **places})
+        stack.callback(child.close)
+    except BaseException:
+        stack.close()
+        raise
+    return Started(child, folder, stack)
