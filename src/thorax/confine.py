@@ -14,6 +14,7 @@ import resource
 import struct
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -107,6 +108,48 @@ _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
 _NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT = 0, 4, 16
 _FOREIGN_NUMBERS: Final = 0x40000000
 """Where the numbers of x32 begin, a second way to every call of x86-64."""
+
+
+BASE_BYTES: Final = 4 << 30
+GROWTH: Final = 10
+"""A reader of a model may take so many bytes, and so many times the size of the files: they are
+held as the framework's weights, as OpenVINO's, as those that a second library runs, and packed by
+each."""
+THREAD_BYTES: Final = 16 << 20
+WRITTEN_BYTES, WRITTEN_GROWTH = 64 << 20, 4
+"""What it may write of the same network; INT8 may become FP32."""
+
+CPU_S: Final = 60.0
+CPU_S_PER_BYTE: Final = 1 / (4 << 20)
+WALL_S: Final = 300.0
+"""Of reading, compiling or running once, for a small file and two processors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a process may take to read a model that a stranger wrote.
+
+    Attributes:
+        data_bytes: of memory that it writes to.
+        file_bytes: the longest file that it may write.
+        cpu_s: of processor time.
+        wall_s: of wall-clock time.
+    """
+
+    data_bytes: int
+    file_bytes: int
+    cpu_s: float
+    wall_s: float
+
+    @classmethod
+    def of(cls, size: int, processors: int) -> "Allowance":
+        """Return what files of so many bytes may take on so many processors."""
+        return cls(
+            data_bytes=BASE_BYTES + GROWTH * size + THREAD_BYTES * processors,
+            file_bytes=WRITTEN_BYTES + WRITTEN_GROWTH * size,
+            cpu_s=(CPU_S + size * CPU_S_PER_BYTE) * max(1.0, processors / 2),
+            wall_s=WALL_S + size * CPU_S_PER_BYTE,
+        )
 
 
 def limit(

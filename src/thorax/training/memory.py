@@ -29,12 +29,16 @@ def required(what: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        text = str(error)
-        if not isinstance(error, MemoryError) and not _REFUSED.search(text):
+        if not is_refusal(error):
             raise
-        match = _BYTES.search(text)
+        match = _BYTES.search(str(error))
         size = f" ({int(match[1]) / 2**30:,.1f} GiB at once)" if match else ""
         raise UsageError(
             "training-memory",
             f"{what} need more memory than this machine gives{size}; {remedy}",
         ) from error
+
+
+def is_refusal(error: Exception) -> bool:
+    """Return whether an error says that memory was asked for in vain."""
+    return isinstance(error, MemoryError) or _REFUSED.search(str(error)) is not None

@@ -6,7 +6,9 @@ to three equal channels; that holds for normalised input when mean and standard 
 same in all channels, which is what `IMAGENET_MEAN` and `IMAGENET_STD` are for.
 """
 
+import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +19,14 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from thorax import files
+from thorax.child import Child, ChildError, ChildTimeoutError
+from thorax.confine import Allowance
 from thorax.errors import ModelError, last_line
 from thorax.files import sha256
 from thorax.labels import LabelSet
-from thorax.training import checkpoint
+from thorax.processors import processors
+from thorax.training import checkpoint, weights_file
 from thorax.training.networks import VGG, Classifier, DenseNet
 from thorax.training.tensors import require_header
 
@@ -29,10 +35,7 @@ IMAGENET_MEAN: Final = (0.485 + 0.456 + 0.406) / 3
 IMAGENET_STD: Final = (0.229 + 0.224 + 0.225) / 3
 """[input] std for ImageNet weights: the mean of torchvision's three."""
 
-_WRAPPERS: Final = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema")
-"""Under which others keep a state dict among other things; the first that is there counts."""
-_PREFIXES: Final = ("module.", "_orig_mod.", "model.")
-"""Before every name: of data parallelism and averages, of torch.compile, of Lightning."""
+_READER: Final = "thorax.training.weights_reader"
 _DOTTED: Final = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12]\..+)")
 """DenseNet files older than torchvision 0.2 call `norm1` `norm.1`; so do those it still serves."""
 _COUNTER: Final = "num_batches_tracked"
@@ -99,8 +102,9 @@ def load_imagenet(network: Classifier, path: Path) -> Loaded:
     Every tensor must be there and fit by name and shape; nothing is dropped silently. Allowed are
     the names of old DenseNet files, counters of batches missing from all, `module.`,
     `_orig_mod.` and `model.` before every name, and a state dict that stands among other things
-    under `state_dict`, `model`, `model_state_dict`, `state_dict_ema` or `model_ema`. Pickle
-    files are read by PyTorch's restricted reader, which runs none of their code.
+    under `state_dict`, `model`, `model_state_dict`, `state_dict_ema` or `model_ema`. Files are
+    read in a child process that can reach nothing else, pickles by PyTorch's restricted reader,
+    which runs none of their code.
 
     Args:
         network: of the same topology and width, 1 for published weights, with one or three
@@ -108,68 +112,72 @@ def load_imagenet(network: Classifier, path: Path) -> Loaded:
         path: .pth or .pt (pickle) or .safetensors.
 
     Raises:
-        ModelError: `init-missing`, `init-unreadable` or `init-mismatch`.
+        ModelError: `init-missing`, `init-unreadable`, `init-mismatch`; `init-timeout` or
+            `init-crashed` when the file ended the child.
 
     Example:
         >>> network = build("resnet50", classes=14)  # doctest: +SKIP
         >>> load_imagenet(network, Path("resnet50-0676ba61.pth")).head  # doctest: +SKIP
         ('fc.weight', 'fc.bias')
     """
-    tensors = _named_as_ours(_state_dict(_read(path), path), network, path)
+    tensors = _named_as_ours(_read(path), network, path)
     return _take(network, tensors, path=path, digest=sha256(path), keep_head=False)
 
 
-def _read(path: Path) -> object:
+def _read(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a stranger's file, which a child reads that can do nothing else."""
     if not path.is_file():
         raise ModelError(
             "init-missing",
             f"{path} does not exist; --init takes a state dict (.pth, .pt, .safetensors) or a "
             "checkpoint folder",
         )
+    with files.temporary_folder() as folder:
+        _convert(path, folder)
+        written = folder / weights_file.NAME
+        try:
+            require_header(written)
+            return safetensors.torch.load_file(written)
+        except (OSError, ValueError, SafetensorError) as error:
+            raise _unreadable(path, last_line(error)) from error
+
+
+def _convert(path: Path, folder: Path) -> None:
+    """Have a child write the tensors of a file into a folder; it is gone afterwards."""
+    allowed = Allowance.of(path.stat().st_size, processors())
+    places = dict.fromkeys(("HOME", "TMPDIR"), str(folder))
+    child = Child(_READER, {"OMP_NUM_THREADS": "1", **places})
     try:
-        if path.suffix == ".safetensors":
-            require_header(path)
-            return safetensors.torch.load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from error
-    except (SafetensorError, ValueError) as error:
-        raise _unreadable(path, last_line(error)) from error
-    except Exception as error:
-        # A damaged or hostile pickle may raise anything at all.
-        text = str(error)
-        if "Unsupported" in text:
-            match = re.search(r"GLOBAL ([\w.]+)", text)
-            wanted = f" ({match[1]})" if match else ""
-            why = f"it asks for code{wanted}, which is not run; save a plain state dict"
-        else:
-            why = f"{type(error).__name__}: {text.splitlines()[0] if text else 'damaged'}"
-        raise _unreadable(path, why) from error
-
-
-def _state_dict(content: object, path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file, out of what they are wrapped in."""
-    for name in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
-            content = content[name]
-            break
-    if not isinstance(content, Mapping) or not content:
-        raise _unreadable(path, f"it holds a {type(content).__name__}, not a state dict")
-    for name, value in content.items():
-        if not isinstance(name, str) or not _is_plain(value):
-            raise _unreadable(path, f"{name!r} is a {type(value).__name__}, not a plain tensor")
-    tensors: dict[str, Tensor] = dict(content)
-    while prefix := next((p for p in _PREFIXES if all(n.startswith(p) for n in tensors)), None):
-        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
-    return tensors
-
-
-def _is_plain(value: object) -> bool:
-    return (
-        isinstance(value, Tensor)
-        and value.layout is torch.strided
-        and not (value.is_quantized or value.is_meta)
-    )
+        answer = child.ask(
+            {
+                "path": str(path.absolute()),
+                "readable": [str(path.absolute()), os.path.realpath(path)],
+                "folder": str(folder),
+                "path_of_python": [place for place in sys.path if place],
+                "data_bytes": allowed.data_bytes,
+                "file_bytes": allowed.file_bytes,
+                "cpu_s": allowed.cpu_s,
+            },
+            b"",
+            allowed.wall_s,
+            0,
+        )
+    except ChildTimeoutError as error:
+        raise ModelError(
+            "init-timeout",
+            f"reading {path} {error} (allowed are {allowed.cpu_s:.0f} s of processor time and "
+            f"{allowed.wall_s:.0f} s in all); save a plain state dict anew",
+        ) from error
+    except ChildError as error:
+        raise ModelError(
+            "init-crashed",
+            f"the process that was reading {path} {error}; the file is damaged or made to harm: "
+            "save a plain state dict anew",
+        ) from error
+    finally:
+        child.close()
+    if "refusal" in answer.head:
+        raise _unreadable(path, str(answer.head["refusal"]))
 
 
 def _named_as_ours(

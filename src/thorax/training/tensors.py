@@ -11,7 +11,7 @@ from thorax.documents import parse_json
 
 _LONGEST_HEADER: Final = 8 << 20
 """Bytes; that of a DenseNet-121 with its optimizer has 0.3 MB."""
-_MOST_TENSORS: Final = 20_000
+MOST_TENSORS: Final = 20_000
 """A DenseNet-121 with its optimizer and an average has 3,000."""
 
 
@@ -37,5 +37,5 @@ def require_header(path: Path) -> None:
     header = parse_json(text)
     if not isinstance(header, dict):
         raise ValueError("its header is no JSON object")
-    if len(header) > _MOST_TENSORS:
-        raise ValueError(f"it names {len(header)} tensors; {_MOST_TENSORS} are the most")
+    if len(header) > MOST_TENSORS:
+        raise ValueError(f"it names {len(header)} tensors; {MOST_TENSORS} are the most")
