@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from tests.meters import FakeNvml, Zones, program
 
-from thorax.errors import DeviceError, PeerError, ThoraxError
+from thorax.errors import DeviceError, PeerError, ThoraxError, UsageError
+from thorax.measure.meters_modelled import Modelled
 from thorax.measure.meters_nvml import Nvml
 from thorax.measure.meters_programs import Ipmi, Racadm, racadm_watts
 from thorax.measure.meters_rapl import Rapl
@@ -195,6 +196,25 @@ def test_a_counter_that_is_no_file_is_neither_waited_for_nor_believed(
         Rapl(tmp_path)
     assert refused.value.code in ("meter-answer", "meter-absent")
     assert len(refused.value.message) < 500
+
+
+@pytest.mark.parametrize("make", [_fifo, _zero, _folder, _nowhere, _binary, _long])
+def test_a_model_that_is_no_file_is_neither_waited_for_nor_believed(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "server.toml")
+    with pytest.raises(UsageError) as refused:
+        Modelled(tmp_path / "server.toml")
+    assert refused.value.code in ("config-unreadable", "config-syntax")
+    assert len(refused.value.message) < 500
+
+
+@pytest.mark.parametrize("watts", ["1e308", "1.1e9", "1e999", "nan", "-1"])
+def test_watts_that_nothing_draws_are_refused_in_a_model(tmp_path: Path, watts: str) -> None:
+    device = f'[[devices]]\nname = "a"\nidle_w = {watts}\nbusy_w = {watts}\nsource = "x"\n'
+    (tmp_path / "server.toml").write_text(device * 2)
+    with pytest.raises(UsageError, match="config-value"):
+        Modelled(tmp_path / "server.toml")
 
 
 def rapl(folder: Path, *packages: tuple[str, int]) -> tuple[Zones, list[str]]:

@@ -20,6 +20,9 @@ _WAITING: Final = (3, 4)
 _WITHIN_OTHERS: Final = 8
 """From this column on are guests, which user time holds already."""
 
+_MOST_W: Final = 1e9
+"""Of one device: more than any machine draws, and little enough to be added up."""
+
 
 class ModelledDevice(Settings):
     """What one device is taken to draw."""
@@ -28,10 +31,10 @@ class ModelledDevice(Settings):
     """As tables name it."""
     board: str | None = None
     """An FPGA board that Thorax knows (`thorax fpga list`): its published watts are taken."""
-    idle_w: float | None = Field(default=None, ge=0)
-    """Watts when it waits; not with `board`."""
-    busy_w: float | None = Field(default=None, ge=0)
-    """Watts under full load; not with `board`."""
+    idle_w: float | None = Field(default=None, ge=0, le=_MOST_W)
+    """Watts when it waits, 0 to 1e9; not with `board`."""
+    busy_w: float | None = Field(default=None, ge=0, le=_MOST_W)
+    """Watts under full load, 0 to 1e9; not with `board`."""
     source: str | None = Field(default=None, min_length=1)
     """Where the watts are published or how they were measured; not with `board`."""
     follows: Literal["processor", "nothing"] = "processor"
