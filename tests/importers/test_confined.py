@@ -3,6 +3,7 @@
 import gc
 import itertools
 import os
+import re
 import socket
 import warnings
 from contextlib import nullcontext
@@ -72,12 +73,13 @@ def test_a_child_reads_what_this_process_would(tmp_path: Path) -> None:
         {
             (node.get_friendly_name(), node.get_type_name())
             for node in one.model.get_ordered_ops()
-            # OpenVINO numbers constants as it meets them in a process.
-            if node.get_type_name() != "Constant"
+            # What the framework left without a name OpenVINO numbers as it meets it in a process.
+            if not re.search(r"_\d+$", node.get_friendly_name())
         }
         for one in (here, there)
     ]
     assert layers[0] == layers[1]
+    assert len(layers[0]) >= 3
     image = np.random.default_rng(2).standard_normal(IMAGE).astype(np.float32)
     assert here.run is not None
     assert there.run is not None
@@ -236,8 +238,9 @@ def test_code_that_runs_there_reaches_nothing(
 def test_a_file_that_changes_under_the_childs_feet_is_no_crash_here(tmp_path: Path) -> None:
     imported = formats.read(small(tmp_path / "a.onnx"))
     folder = imported.compile.__self__.folder  # type: ignore[attr-defined]
-    for file in folder.iterdir():
-        os.truncate(file, 0)
+    for file in folder.glob("*.*"):
+        if file.is_file():
+            os.truncate(file, 0)
     assert sum(op.get_type_name() == "Convolution" for op in imported.model.get_ops()) == 1
     answer = imported.compile(imported.model)([np.ones(IMAGE, np.float32)])
     assert np.isfinite(answer[0]).all()

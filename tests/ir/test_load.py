@@ -326,7 +326,7 @@ def test_a_missing_file_of_weights_is_named(tmp_path: Path) -> None:
     assert whole.difference < 1e-5
     (tmp_path / "weights.bin").unlink()
     error = refused(path, describe(*IMAGENET), tmp_path / "a")
-    assert (error.code, error.exit_code) == ("model-unreadable", 4)
+    assert (error.code, error.exit_code) == ("model-weights", 4)
     assert "weights.bin" in error.message
 
 

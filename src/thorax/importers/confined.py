@@ -105,6 +105,7 @@ class Reader:
             files=tuple(map(Path, said["files"])),
             run=self.runner(0) if said["runs"] else None,
             compile=self.compile,
+            attempt=self.attempt,
         )
 
     def compile(self, model: ov.Model) -> Run:
@@ -113,6 +114,10 @@ class Reader:
         ov.serialize(model, xml)
         head, _ = self._ask({"do": "compile", "xml": str(xml)}, "compiling")
         return self.runner(int(head["number"]))
+
+    def attempt(self, shape: Sequence[int]) -> None:
+        """Have OpenVINO compile the network itself for a shape, to see that it can."""
+        self._ask({"do": "attempt", "shape": list(shape)}, "compiling")
 
     def runner(self, number: int) -> Run:
         """Return what runs the network: 0 by its framework, others by OpenVINO."""

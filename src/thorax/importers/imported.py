@@ -121,6 +121,8 @@ class Imported:
         run: arrays for the inputs in order -> arrays of the outputs in order, computed by the
             framework itself where that is here; None where OpenVINO alone reads the format.
         compile: a graph as OpenVINO runs it on the CPU in FP32, where the file was read.
+        attempt: compiles the network for one shape of its only input, where it was read, and
+            raises what comes of it; None where this process read it.
     """
 
     model: ov.Model
@@ -129,6 +131,7 @@ class Imported:
     files: tuple[Path, ...]
     run: Run | None = None
     compile: Callable[[ov.Model], Run] = compile_here
+    attempt: Callable[[Sequence[int]], None] | None = None
 
 
 def close(model: ov.Model, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:

@@ -35,6 +35,7 @@ class _Reading:
         self._runs: list[Run | None] = [None]
         self._name = ""
         self._confined = False
+        self._model: ov.Model | None = None
 
     def answer(self, head: dict[str, Any], data: bytes) -> _REPLY:
         """Answer a request; whatever a foreign network or library raises is a refusal."""
@@ -44,6 +45,8 @@ class _Reading:
             if head["do"] == "compile":
                 self._runs.append(compile_here(open_core().read_model(head["xml"])))
                 return {"number": len(self._runs) - 1}, []
+            if head["do"] == "attempt":
+                return self._attempt(head)
             return self._run(head, data)
         except ThoraxError as error:
             if error.code != "model-memory" and NO_MEMORY.search(error.message):
@@ -88,13 +91,26 @@ class _Reading:
                 f"{path.name} has {layers:,} layers; at most {MOST_LAYERS:,} are read",
             )
         ov.serialize(imported.model, folder / "model.xml")
-        self._runs = [imported.run]
+        self._runs, self._model = [imported.run], imported.model
         return {
             "framework": imported.framework,
             "layout": imported.layout,
             "files": [str(file) for file in imported.files],
             "runs": imported.run is not None,
         }, []
+
+    def _attempt(self, head: dict[str, Any]) -> _REPLY:
+        assert self._model is not None
+        model = self._model.clone()
+        model.set_friendly_name(self._name)
+        try:
+            model.reshape(head["shape"])
+        except RuntimeError as error:
+            raise ModelError(
+                "model-input", f"{self._name} does not take {head['shape']}: {last_line(error)}"
+            ) from error
+        compile_here(model)
+        return {}, []
 
     def _run(self, head: dict[str, Any], data: bytes) -> _REPLY:
         run = self._runs[head["number"]]

@@ -1,5 +1,6 @@
 """A checkpoint or a foreign model file to a float graph that the passes of `rewrite` take."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -230,14 +231,19 @@ def _foreign(path: Path, described: Described) -> Source:
     activation = own or described.activation or "sigmoid"
     logarithms = own is not None and answers_logarithms(model)
     model.set_friendly_name(path.name)
-    untouched = imported.compile(model)
+    if imported.run is not None and imported.attempt is not None:
+        _, _, height, width = model.inputs[0].get_shape()
+        sides = (height, width)
+        imported.attempt((1, *sides, channels) if layout == "NHWC" else (1, channels, *sides))
+        ask = functools.partial(_ask, imported.run, layout)
+    else:
+        # OpenVINO's own is of the graph as it is here, channels first.
+        own_layout = "NCHW" if imported.run is None else layout
+        ask = functools.partial(_ask, imported.run or imported.compile(model), own_layout)
     folded = _fold(model)
 
     def reference(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        if imported.run is None:
-            scores = np.asarray(untouched([images])[0][0], np.float32)
-        else:
-            scores = _ask(imported.run, images, layout)
+        scores = ask(images)
         if logarithms:
             return np.asarray(np.exp(scores), np.float32)
         return scores if own else _probability(scores, activation)
@@ -271,8 +277,9 @@ def _topology(path: Path, described: Described) -> str:
     return said if said and ":" not in said else path.stem
 
 
-def _ask(run: Run, images: npt.NDArray[np.float32], layout: Layout) -> npt.NDArray[np.float32]:
-    return np.asarray(run([images if layout == "NCHW" else images.transpose(0, 2, 3, 1)])[0][0])
+def _ask(run: Run, layout: Layout, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    fed = images if layout == "NCHW" else images.transpose(0, 2, 3, 1)
+    return np.asarray(run([fed])[0][0], np.float32)
 
 
 def _probability(
