@@ -22,18 +22,24 @@ import openvino as ov
 from openvino import opset13 as ops
 
 from benchmarks import result
-from thorax import artifact
+from thorax import artifact, shards, shards_verify
+from thorax.answers import Row as Answer
 from thorax.data import store
 from thorax.data.rows import Box, Row
 from thorax.data.store_facts import partial_of
-from thorax.errors import ThoraxError
+from thorax.documents import checked_line, document_digest
+from thorax.errors import DataError, ModelError, ThoraxError
 from thorax.fpga import card as cards
 from thorax.fpga.bitstreams import bitstreams_for
 from thorax.labels import NIH14
 from thorax.measure.baseline_document import digested, read_baseline
 from thorax.measure.meters_replay import Log, Recording
 from thorax.measure.power import Channel, Quantity, Reading
+from thorax.predict import Source
 from thorax.preprocess import InputSpec
+from thorax.shards_plan import Arithmetic, make_plan
+from thorax.training import begun, verify
+from thorax.training import card as checkpoints
 
 _SIDE: Final = 16
 _LINES: Final = 12
@@ -294,6 +300,112 @@ def use_log(folder: Path) -> object:
     return recording.readings, recording.channels, recording.energy()
 
 
+_SOURCES: Final[list[Source]] = [Path(f"/scans/{number}.png") for number in range(10)]
+_COMPUTES: Final = Arithmetic(
+    card="5" * 64, precision="fp32", device="CPU", devices=("CPU",), compute="f32"
+)
+
+
+def answer(folder: Path, *, most: int) -> None:
+    """Begin an archive, or go on with it, and end when so many shards are answered."""
+    with shards.open_archive(folder, *make_plan(_COMPUTES, _SOURCES, 3)) as every:
+        for shard in shards.missing(folder, every)[:most]:
+            shards.begin(folder, shard)
+            rows: list[Answer] = [
+                {"image": str(source), "findings": {"Mass": 0.25}, "positive": [], "error": None}
+                for source in shards.read_inputs(folder, shard)
+            ]
+            shards.write_shard(folder, shard, rows, "a CPU")
+        if (remaining := shards.missing(folder, every)) == []:
+            shards.assemble(folder, every, write=lambda row: None, keep=0)
+        else:
+            shards.begin(folder, remaining[0])
+
+
+def use_archive(folder: Path) -> object:
+    """Return the answers of an archive that is sound."""
+    damaged = [piece.name for piece in shards_verify.verify(folder) if piece.damage]
+    if damaged:
+        raise DataError("archive-damaged", f"{damaged[0]} is not what was written")
+    return _content(folder)
+
+
+def resume_archive(folder: Path) -> object:
+    """Return the answers that an archive has once it was gone on with to its end."""
+    answer(folder, most=len(_SOURCES))
+    names = (shards.RESULTS, shards.DIGEST)
+    return [(folder / name).read_bytes() for name in names], use_archive(folder) is not None
+
+
+def make_run(folder: Path) -> None:
+    """Write the folder of a run of two epochs of a small network, which nothing was taught."""
+    import torch
+
+    from thorax.training import checkpoint, networks
+    from thorax.training.optimizers import Sgd
+    from thorax.training.recipe import Network, Recipe, Training
+    from thorax.training.schedules import Cosine
+
+    recipe = Recipe(
+        network=Network(topology="resnet18", width=0.0625),
+        training=Training(epochs=2, batch=8),
+        optimizer=Sgd(kind="sgd"),
+        schedule=Cosine(kind="cosine", peak=0.05),
+    )
+    facts = recipe.model_dump(mode="json")
+    folder.mkdir()
+    start = begun.Begun(recipe=facts, precision="fp32", data={}, init=None, launch=None)
+    begun.begin(folder, recipe, start)
+    network = networks.build("resnet18", classes=len(NIH14), output_stride=32, width=0.0625)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+    for parameter in network.parameters():
+        parameter.grad = torch.full_like(parameter, 0.125)
+    lines = []
+    for epoch in (1, 2):
+        optimizer.step()
+        card = checkpoints.Card(
+            **{"topology": "resnet18", "output_stride": 32, "width": 0.0625},  # type: ignore[arg-type]
+            **{"label_set": NIH14, "input": InputSpec(_SIDE), "precision": "fp32"},  # type: ignore[arg-type]
+            **{"recipe": facts, "data": {"labels": [5, 6]}, "epoch": epoch, "step": 3 * epoch},  # type: ignore[arg-type]
+            **{"metrics": {"mean_auroc": 0.75}, "history": ({"epoch": 1.0, "loss": 0.5},)},  # type: ignore[arg-type]
+            **{"kept": "epoch-0001", "software": {"thorax": "1"}},  # type: ignore[arg-type]
+        )
+        checkpoint.save(folder, network, card, optimizer)
+        lines.append(checked_line({"epoch": epoch, "loss": 0.5 / epoch}))
+    (folder / verify.LOG).write_text("".join(lines), "ascii")
+    document = {"command": "train", "steps": 6, "mean_auroc": 0.75}
+    document["sha256"] = document_digest(document)
+    (folder / verify.RESULT).write_text(json.dumps(document), "ascii")
+
+
+def use_run(folder: Path) -> object:
+    """Return what the folder of a sound run says, and the digests of its tensors."""
+    damaged = [piece.name for piece in verify.verify(folder) if piece.damage]
+    if damaged:
+        raise ModelError("checkpoint-damaged", f"{damaged[0]} is not what was written")
+    documents = (begun.read_begun(folder), json.loads((folder / verify.RESULT).read_bytes()))
+    exact = {
+        name: content for name, content in _content(folder).items() if not name.endswith(".json")
+    }
+    return documents, [checkpoints.read_card(one) for one in _epochs(folder)], exact
+
+
+def use_checkpoint(folder: Path) -> object:
+    """Return what a conversion and a resumption take from a run."""
+    taken: list[object] = [checkpoints.resolve(folder).name, begun.read_begun(folder)]
+    for one in _epochs(folder):
+        card = checkpoints.read_card(one)
+        checkpoints.require_digest(one / checkpoints.WEIGHTS, card.weights_sha256)
+        checkpoints.require_digest(one / checkpoints.OPTIMIZER, card.optimizer_sha256)
+        taken += [card, (one / checkpoints.WEIGHTS).read_bytes()]
+        taken.append((one / checkpoints.OPTIMIZER).read_bytes())
+    return taken
+
+
+def _epochs(folder: Path) -> list[Path]:
+    return checkpoints.newest_first(folder)
+
+
 def kinds(sources: Path) -> tuple[Kind, ...]:
     """Return every kind that is damaged.
 
@@ -310,6 +422,10 @@ def kinds(sources: Path) -> tuple[Kind, ...]:
         Kind("state of simulated cards", make_cards, use_cards),
         Kind("document of a benchmark", make_benchmark, use_benchmark),
         Kind("power log", make_log, use_log),
+        Kind("archive", partial(answer, most=len(_SOURCES)), use_archive),
+        Kind("archive, gone on with", partial(answer, most=2), resume_archive),
+        Kind("training run", make_run, use_run),
+        Kind("checkpoints of a run", make_run, use_checkpoint),
     )
 
 

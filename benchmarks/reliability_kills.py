@@ -1,16 +1,16 @@
 """Kill commands at random moments, run them again, and compare what comes of it.
 
-    .venv/bin/python benchmarks/reliability_kills.py train train-2 --kills 60 --out kills.json
+    .venv/bin/python -m benchmarks.reliability_kills archive optimize --kills 40
 
 Each kind of work is run undisturbed once. Then it is started again and again in another folder and
-killed, with all its processes, at a moment drawn evenly from the time that the undisturbed run
-took. A run that ends before its moment is compared and begun anew; so is the last one, which is
-left alone. What is compared is the value of `finish`, such as digests of weights; leftovers of
-killed processes must be gone from a finished folder.
+ended, with all its processes, at a moment drawn evenly from the time that the undisturbed run
+took, or from the part of it after its imports. A run that ends before its moment is compared and
+begun anew; so is the last one, which is left alone. What is compared is the value of `finish`, such
+as digests of weights. What a process that was asked to end leaves half written, in the folder or in
+that for temporary files, is counted at once; what a killed one leaves, after the next run.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import random
@@ -20,137 +20,148 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import cycle
 from pathlib import Path
 
-RECIPE = """
-[network]
-topology = "resnet18"
-width = 0.125
-[training]
-epochs = 6
-batch = 8
-micro_batch = 4
-checkpoint_steps = 2
-threads = 1
-workers = 1
-keep = "last"
-[optimizer]
-kind = "lars"
-[schedule]
-kind = "polynomial"
-base_per_256 = 8.0
-[augmentation]
-flip = 0.5
-rotation_deg = 10.0
-[ema]
-decay = 0.9
-"""
+from benchmarks import result
+from benchmarks.killed_work import KINDS, Kind
+from thorax.files import write_text
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """Work that can be killed and begun again.
-
-    Attributes:
-        name: on the command line.
-        prepare: makes in a folder what the work reads; done once.
-        start: begins the work in a folder, or goes on with it. Given that of the inputs, too.
-        finish: returns what the finished work is compared by.
-    """
-
-    name: str
-    prepare: Callable[[Path], None]
-    start: Callable[[Path, Path], "subprocess.Popen[bytes]"]
-    finish: Callable[[Path], str]
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """What a campaign of kills found.
 
     Attributes:
         kind: of work.
+        undisturbed_s: wall clock of the undisturbed run.
+        imports: share of it within which no process was ended.
         kills: that hit a running process.
+        signals: how many of each.
+        states: how often ended processes left what.
+        broken: what an ended process left that is not sound.
         finished: runs that came to an end, the last one included.
         different: of them, those with another value than the undisturbed run.
         failed: starts that ended by themselves with an error.
-        leftovers: names of half-written files in finished folders.
-        undisturbed_s: wall clock of the undisturbed run.
+        leftovers: half-written files of processes that were asked to end, and of killed ones after
+            a run that came to its end.
     """
 
     kind: str
-    kills: int
-    finished: int
-    different: int
-    failed: list[str]
-    leftovers: list[str]
     undisturbed_s: float
+    imports: float
+    kills: int = 0
+    signals: dict[str, int] = field(default_factory=dict)
+    states: dict[str, int] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+    finished: int = 0
+    different: int = 0
+    failed: list[str] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)
 
-
-KINDS: dict[str, Kind] = {}
-
-
-def register(kind: Kind) -> None:
-    """Add a kind of work."""
-    assert kind.name not in KINDS, kind.name
-    KINDS[kind.name] = kind
-
-
-def launch(words: list[str], log: Path, **environment: str) -> "subprocess.Popen[bytes]":
-    """Start a command whose words are kept in a file."""
-    with log.open("ab") as file:
-        return subprocess.Popen(
-            words,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        )
+    @property
+    def survived(self) -> bool:
+        """Whether nothing was lost, damaged, refused or left over."""
+        return not (self.broken or self.different or self.failed or self.leftovers)
 
 
 def campaign(kind: Kind, folder: Path, *, kills: int, seed: int) -> Outcome:
     """Kill a kind of work so often."""
-    chance = random.Random(seed)
-    inputs = folder / "inputs"
-    inputs.mkdir(parents=True)
+    chance = random.Random(f"{kind.name} {seed}")
+    inputs, undisturbed, work = folder / "inputs", folder / "undisturbed", folder / "work"
+    for place in (inputs, undisturbed, folder / "temporary"):
+        place.mkdir(parents=True)
     kind.prepare(inputs)
+    kind.begin(inputs, undisturbed)
     begin = time.perf_counter()
-    undisturbed = folder / "undisturbed"
-    undisturbed.mkdir()
     assert kind.start(inputs, undisturbed).wait() == 0, (folder / "undisturbed.log").read_text()
-    whole_s = time.perf_counter() - begin
+    outcome = Outcome(kind.name, time.perf_counter() - begin, kind.imports)
     wanted = kind.finish(undisturbed)
-    work = folder / "work"
-    work.mkdir()
-    done = finished = different = 0
-    failed: list[str] = []
-    leftovers: list[str] = []
+    signals = cycle(kind.signals)
     while True:
+        if not work.exists():
+            work.mkdir()
+            kind.begin(inputs, work)
+        before = half_written(work)
         process = kind.start(inputs, work)
-        if done < kills:
-            try:
-                process.wait(chance.uniform(0.0, whole_s))
-            except subprocess.TimeoutExpired:
-                kill_all(process)
-                done += 1
+        if outcome.kills < kills:
+            moment_s = chance.uniform(kind.imports, 1.0) * outcome.undisturbed_s
+            if end(process, moment_s, signals, outcome):
+                look(kind, work, before, process.returncode, outcome)
                 continue
-        if process.wait() != 0:
-            failed.append(f"status {process.returncode} after {done} kills")
-            print(f"{kind.name}: {failed[-1]}", file=sys.stderr)
-            if len(failed) > 3:
-                break
+        if not ended(process, max(60.0, 10 * outcome.undisturbed_s)):
+            kill_all(process)
+        if process.returncode != 0:
+            # -9 of one that did not end within ten times its time.
+            outcome.failed.append(f"status {process.returncode} after {outcome.kills} kills")
+            print(f"{kind.name}: {outcome.failed[-1]}", file=sys.stderr)
+            if len(outcome.failed) > 3:
+                return outcome
         else:
-            finished += 1
-            different += kind.finish(work) != wanted
-            leftovers += sorted(path.name for path in work.rglob(".*") if path.name != ".lock")
-            print(f"{kind.name}: {done} kills, {finished} finished, {different} differ", flush=True)
-            if done >= kills:
-                break
+            outcome.finished += 1
+            outcome.different += kind.finish(work) != wanted
+            outcome.leftovers += [f"finished: {name}" for name in sorted(half_written(work))]
+            print(f"{kind.name}: {outcome.kills} kills, {outcome.finished} finished", flush=True)
+            if outcome.kills >= kills:
+                return outcome
         shutil.rmtree(work)
-        work.mkdir()
-    return Outcome(kind.name, done, finished, different, failed, leftovers, whole_s)
+
+
+def ended(process: "subprocess.Popen[bytes]", most_s: float) -> bool:
+    """Wait for the end of a process; False when it does not come."""
+    try:
+        process.wait(most_s)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def end(
+    process: "subprocess.Popen[bytes]",
+    moment_s: float,
+    signals: Iterator[signal.Signals],
+    outcome: Outcome,
+) -> bool:
+    """End a process at a moment with the next signal; False when it ended by itself before."""
+    if ended(process, moment_s):
+        return False
+    number = next(signals)
+    if number == signal.SIGKILL:
+        kill_all(process)
+    elif number == signal.SIGHUP:
+        # As a terminal that is closed.
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    if not ended(process, 60.0):
+        kill_all(process)
+        outcome.failed.append(f"did not heed {number.name}")
+    outcome.kills += 1
+    outcome.signals[number.name] = outcome.signals.get(number.name, 0) + 1
+    return True
+
+
+def look(kind: Kind, work: Path, before: set[str], status: int, outcome: Outcome) -> None:
+    """Look at what an ended process left."""
+    try:
+        state = kind.state(work)
+    except Exception as error:
+        outcome.broken.append(f"after {outcome.kills} kills: {type(error).__name__}: {error}")
+        print(f"{kind.name}: {outcome.broken[-1]}", file=sys.stderr)
+    else:
+        outcome.states[state] = outcome.states.get(state, 0) + 1
+    if status != -signal.SIGKILL:
+        left = sorted(half_written(work) - before)
+        outcome.leftovers += [f"ended with {status}: {name}" for name in left]
+
+
+def half_written(work: Path) -> set[str]:
+    """Return the names of what processes left half written: beside outputs, and temporary."""
+    inside = {path for path in work.rglob(".*") if path.name != ".lock"}
+    temporary = set((work.parent / "temporary").glob("thorax-*"))
+    return {str(path.relative_to(work.parent)) for path in inside | temporary}
 
 
 def kill_all(process: "subprocess.Popen[bytes]") -> None:
@@ -170,95 +181,50 @@ def kill_all(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def thorax(*words: object) -> list[str]:
-    """Return the words of a command of Thorax."""
-    return [sys.executable, "-m", "thorax", *map(str, words)]
-
-
-def make_store(folder: Path) -> None:
-    """Draw and import radiographs."""
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": True}
-    drawn = folder / "drawn"
-    words = thorax("phantom", drawn, "--count", 64, "--size", 64, "--seed", 1)
-    subprocess.run(words, **quiet)  # type: ignore[call-overload]
-    labels = drawn / "labels.csv"
-    words = thorax("data", "import", "folder", drawn, "--labels", labels, "--size", 64)
-    subprocess.run([*words, "--out", str(folder / "store")], **quiet)  # type: ignore[call-overload]
-    (folder / "recipe.toml").write_text(RECIPE, "utf-8")
-
-
-def start_training(ranks: int) -> Callable[[Path, Path], "subprocess.Popen[bytes]"]:
-    """Return what trains with so many ranks."""
-
-    def start(inputs: Path, work: Path) -> "subprocess.Popen[bytes]":
-        run = work / "run"
-        words = ["-m", "thorax", "train", str(inputs / "recipe.toml")]
-        words += ["--data", str(inputs / "store"), "--out", str(run)]
-        words += ["--resume"] if (run / "begun.json").exists() else []
-        if ranks > 1:
-            torchrun = ["-m", "torch.distributed.run", "--standalone"]
-            words = [*torchrun, "--nproc-per-node", str(ranks), *words]
-        log = work.with_suffix(".log")
-        return launch([sys.executable, *words], log, GLOO_SOCKET_IFNAME="lo")
-
-    return start
-
-
-def trained(work: Path) -> str:
-    """Return the digests of weights and of what the optimizer remembers."""
-    from thorax.training.card import read_card, resolve
-    from thorax.training.verify import verify
-
-    run = work / "run"
-    damaged = [piece for piece in verify(run) if piece.damage]
-    assert not damaged, damaged
-    card = read_card(resolve(run))
-    return f"{card.weights_sha256} {card.optimizer_sha256}"
-
-
-register(Kind("train", make_store, start_training(1), trained))
-register(Kind("train-2", make_store, start_training(2), trained))
-
-
-def start_import(inputs: Path, work: Path) -> "subprocess.Popen[bytes]":
-    """Import what was drawn."""
-    drawn = inputs / "drawn"
-    words = thorax("data", "import", "folder", drawn, "--labels", drawn / "labels.csv")
-    words += ["--size", "64", "--out", str(work / "store")]
-    return launch(words, work.with_suffix(".log"))
-
-
-def imported(work: Path) -> str:
-    """Return the digest of the pixels and of the tables of a store."""
-    digest = hashlib.sha256()
-    for path in sorted((work / "store").iterdir()):
-        if path.suffix in (".u8", ".csv", ".npy"):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-register(Kind("import", make_store, start_import, imported))
+def show(outcomes: Sequence[Outcome]) -> None:
+    """Print a row for each kind."""
+    result.table(
+        "processes ended at random moments",
+        ("Kind", "kills", "finished", "different", "failed", "broken", "leftovers", "s"),
+        [
+            (
+                *(one.kind, f"{one.kills}", f"{one.finished}", f"{one.different}"),
+                *(f"{len(one.failed)}", f"{len(one.broken)}", f"{len(one.leftovers)}"),
+                f"{one.undisturbed_s:.1f}",
+            )
+            for one in outcomes
+        ],
+    )
 
 
 def main() -> None:
-    """Run the campaigns that are named."""
+    """Run the campaigns that are named, or put together the outcomes of earlier ones."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("kinds", nargs="+", choices=sorted(KINDS))
-    parser.add_argument("--kills", type=int, default=60)
+    parser.add_argument("kinds", nargs="*", choices=[*sorted(KINDS), []], help=", ".join(KINDS))
+    parser.add_argument("--kills", type=int, default=40, help="of each kind")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="file for the outcomes, to put together later")
+    parser.add_argument("--together", type=Path, nargs="+", help="such files; writes the result")
     options = parser.parse_args()
+    if options.together:
+        texts = [path.read_text("utf-8") for path in options.together]
+        outcomes = [Outcome(**one) for text in texts for one in json.loads(text)]
+        show(outcomes)
+        document = {
+            "kills": sum(one.kills for one in outcomes),
+            "lost": sum(not one.survived for one in outcomes),
+            "kinds": [asdict(one) for one in outcomes],
+        }
+        print(f"written: benchmarks/results/{result.write('reliability_kills', document).name}")
+        return
     outcomes = []
     with tempfile.TemporaryDirectory() as folder:
         for name in options.kinds:
             place = Path(folder) / name
-            outcomes.append(
-                asdict(campaign(KINDS[name], place, kills=options.kills, seed=options.seed))
-            )
-    text = json.dumps(outcomes, indent=2)
-    print(text)
+            outcomes.append(campaign(KINDS[name], place, kills=options.kills, seed=options.seed))
+    show(outcomes)
     if options.out:
-        options.out.write_text(text + "\n", "utf-8")
+        write_text(options.out, json.dumps([asdict(one) for one in outcomes], indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,10 @@ FLIPS = {
     "state of simulated cards": 60,
     "document of a benchmark": 60,
     "power log": 60,
+    "archive": 60,
+    "archive, gone on with": 60,
+    "training run": 60,
+    "checkpoints of a run": 60,
 }
 """How many bits are changed here; the benchmark changes more."""
 
