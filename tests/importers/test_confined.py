@@ -22,6 +22,8 @@ from thorax.errors import ModelError, ThoraxError
 from thorax.importers import confined, formats, frontends
 from thorax.importers.imported import MOST_LAYERS, Asked
 
+pytestmark = pytest.mark.child
+
 IMAGE = (1, 3, 32, 32)
 
 

@@ -23,6 +23,8 @@ from thorax.ir.names import WEIGHTED
 from thorax.ir.optimize import optimize
 from thorax.labels import LabelSet
 
+pytestmark = pytest.mark.child
+
 OWN = {"head/cells", "head/linear"}
 """Layers that the optimizer adds, or makes of a head's linear layers."""
 

@@ -23,6 +23,7 @@ _CONNECT_S: Final = 5.0
 _SHOWN: Final = 200
 """Letters of what a library says of an answer, which may quote it."""
 
+_CLOSED: Final = (httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError)
 _ERRORS: Final = (
     httpcore.TimeoutException,
     httpcore.NetworkError,
@@ -148,6 +149,7 @@ class Connection:
             network_backend=_Network(self._budget, self.origin),
         )
         self.closed = False
+        self._answered = False
 
     def ask(
         self,
@@ -180,17 +182,20 @@ class Connection:
             **headers,
         }
         target = quote(path, safe="/%:@!$&'()*+,;=~-._").encode("ascii")
+        fields = [(name.encode("ascii"), value.encode("latin-1")) for name, value in sent.items()]
+        url = httpcore.URL(scheme=self._scheme, host=self._host, port=self._port, target=target)
         try:
-            answer = self._pool.request(
-                method,
-                httpcore.URL(scheme=self._scheme, host=self._host, port=self._port, target=target),
-                headers=[
-                    (name.encode("ascii"), value.encode("latin-1")) for name, value in sent.items()
-                ],
-                content=content or None,
-            )
+            try:
+                answer = self._pool.request(method, url, headers=fields, content=content or None)
+            except _CLOSED:
+                # A service may close an idle connection just when it is asked again (RFC 9112,
+                # section 9.3.1): what changes nothing is asked once more.
+                if method != "GET" or not self._answered or self._budget.bytes_left < LARGEST_BYTES:
+                    raise
+                answer = self._pool.request(method, url, headers=fields)
         except _ERRORS as error:
             raise unreachable(self.origin, error) from error
+        self._answered = True
         told = {
             name.decode("latin-1").lower(): value.decode("latin-1")
             for name, value in answer.headers
