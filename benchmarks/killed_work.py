@@ -200,47 +200,53 @@ def run_quietly(words: Sequence[str]) -> None:
     subprocess.run(words, check=True, capture_output=True)
 
 
+NETWORKS: Final = ("first", "second")
+
+
 def convert(source: Path, out: Path) -> list[str]:
     """Return the command that converts a network."""
     return thorax("optimize", source, "--out", out, *("--labels", "nih14", "--mean", 0, "--std", 1))
 
 
 def make_networks(folder: Path) -> None:
-    """Write a network, and the artifact of another that it is to take the place of."""
-    write_onnx(folder / "old.onnx", 1)
-    write_onnx(folder / "new.onnx", 2)
-    run_quietly(convert(folder / "old.onnx", folder / "old"))
-    old = artifact.load(folder / "old").card.answers_digest
-    (folder / "old.digest").write_text(old, "ascii")
+    """Write two networks, and the artifact of each."""
+    for seed, name in enumerate(NETWORKS):
+        write_onnx(folder / f"{name}.onnx", seed)
+        run_quietly(convert(folder / f"{name}.onnx", folder / name))
 
 
-def place_old(inputs: Path, work: Path) -> None:
+def place_first(inputs: Path, work: Path) -> None:
     """Put the artifact there that stands before the command is given."""
-    shutil.copytree(inputs / "old", work / "model")
+    shutil.copytree(inputs / NETWORKS[0], work / "model")
 
 
 def start_optimize(inputs: Path, work: Path) -> "subprocess.Popen[bytes]":
-    """Convert the new network over the artifact that stands."""
-    return launch(convert(inputs / "new.onnx", work / "model"), work.with_suffix(".log"))
+    """Convert, over the artifact that stands, the network that it was not made of."""
+    wanted = NETWORKS[1] if standing(work) == NETWORKS[0] else NETWORKS[0]
+    (work.parent / "wanted").write_text(wanted, "ascii")
+    return launch(convert(inputs / f"{wanted}.onnx", work / "model"), work.with_suffix(".log"))
 
 
-def answers(work: Path) -> str:
-    """Return the digest of what the artifact answers, all of it verified."""
-    return artifact.load(work / "model").card.answers_digest
+def answers(folder: Path) -> str:
+    """Return the digest of what an artifact answers, all of it verified."""
+    return artifact.load(folder).card.answers_digest
+
+
+def standing(work: Path) -> str:
+    """Return of which network the artifact is that stands; another one is not sound."""
+    found, inputs = answers(work / "model"), work.parent / "inputs"
+    (name,) = (name for name in NETWORKS if answers(inputs / name) == found)
+    return name
 
 
 def old_or_new(work: Path) -> str:
-    """Return which of the two artifacts stands; another one is not sound."""
-    found = answers(work)
-    if found == (work.parent / "inputs" / "old.digest").read_text("ascii"):
-        return "old"
-    assert found == answers(work.parent / "undisturbed"), "neither the old artifact nor the new"
-    return "new"
+    """Return whether the artifact is as before the command or as after it."""
+    return "new" if standing(work) == (work.parent / "wanted").read_text("ascii") else "old"
 
 
 register(
     Kind(
-        *("optimize", make_networks, start_optimize, answers, place_old, old_or_new),
+        *("optimize", make_networks, start_optimize, old_or_new, place_first, old_or_new),
         signals=(signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGHUP),
         imports=0.3,
     )
@@ -256,8 +262,9 @@ def make_archive(folder: Path) -> None:
 
 def start_archive(inputs: Path, work: Path) -> "subprocess.Popen[bytes]":
     """Classify an archive, or go on with it."""
-    words = ["--out", work / "archive", "--csv", work / "all.csv", "--shard-size", 4]
-    words = thorax("classify", inputs / "model", *sorted((inputs / "drawn").glob("*.png")), *words)
+    images = sorted((inputs / "drawn").glob("*.png"))
+    words = thorax("classify", inputs / "model", *images, "--out", work / "archive")
+    words += ["--csv", str(work / "all.csv"), "--shard-size", "4"]
     return launch(words, work.with_suffix(".log"))
 
 
@@ -295,9 +302,18 @@ def make_tunable(folder: Path) -> None:
     write_onnx(folder / "net.onnx", 1)
     run_quietly(convert(folder / "net.onnx", folder / "model"))
     other = artifact.Tuning(
-        **{"device": "CPU", "hardware": "another", "processors": 1, "streams": 1, "batch": 1},
-        **{"latency_limit_ms": None, "images_per_s": 1.0, "p99_ms": 1.0, "simulated": False},
-        **{"measured": "2026-01-01", "thorax": "0", "openvino": "0"},
+        device="CPU",
+        hardware="another",
+        processors=1,
+        streams=1,
+        batch=1,
+        latency_limit_ms=None,
+        images_per_s=1.0,
+        p99_ms=1.0,
+        simulated=False,
+        measured="2026-01-01",
+        thorax="0",
+        openvino="0",
     )
     artifact.keep_tuning(artifact.load(folder / "model"), other)
 
@@ -308,7 +324,8 @@ def place_tunable(inputs: Path, work: Path) -> None:
 
 
 def start_tune(inputs: Path, work: Path) -> "subprocess.Popen[bytes]":
-    """Look for the best setting of an artifact."""
+    """Look for the best setting of an artifact whose card has none of this machine."""
+    shutil.copy(inputs / "model" / artifact.CARD, work / "model" / artifact.CARD)
     words = thorax("benchmark", work / "model", "--tune", "--duration", 0.05)
     return launch(words, work.with_suffix(".log"))
 
@@ -323,7 +340,7 @@ def settings(work: Path) -> str:
 
 def tuned(work: Path) -> str:
     """Return what the artifact answers and whether it has the setting, which is not compared."""
-    return f"{answers(work)} {settings(work)}"
+    return f"{answers(work / 'model')} {settings(work)}"
 
 
 register(Kind("tune", make_tunable, start_tune, tuned, place_tunable, settings, imports=0.3))

@@ -140,7 +140,7 @@ def _judge(kind: Kind, copy: Path, expected: object, what: str, outcome: Outcome
             outcome.silent.append(what)
 
 
-def _rows(folder: Path, count: int) -> list[Row]:
+def make_rows(folder: Path, count: int) -> list[Row]:
     """Return rows with images of noise, which are drawn where they are not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -160,7 +160,7 @@ def _rows(folder: Path, count: int) -> list[Row]:
 
 
 def _import(sources: Path, out: Path) -> None:
-    rows = _rows(sources, _LINES)
+    rows = make_rows(sources, _LINES)
     store.write(rows, out, InputSpec(_SIDE), NIH14, source="noise", workers=1)
 
 
