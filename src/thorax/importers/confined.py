@@ -4,7 +4,6 @@ What comes back is an IR that OpenVINO itself wrote, and arrays. A file that mak
 crash, loop or eat memory ends the child, and is an error of one line here.
 """
 
-import os
 import sys
 import weakref
 from collections.abc import Sequence
@@ -17,24 +16,12 @@ import openvino as ov
 
 from thorax import errors
 from thorax.child import ChildError, ChildTimeoutError
+from thorax.confine import Allowance
 from thorax.devices.extensions import add_extensions
 from thorax.errors import ModelError, ThoraxError, last_line
 from thorax.importers import standby
 from thorax.importers.imported import UNREADABLE, Asked, Imported, Run
 from thorax.processors import processors
-
-_BASE_BYTES: Final = 4 << 30
-_GROWTH: Final = 10
-"""A child may take so many bytes, and so many times the size of the files: they are held as the
-framework's weights, as OpenVINO's, as those that a second library runs, and packed by each."""
-_THREAD_BYTES: Final = 16 << 20
-_WRITTEN_BYTES, _WRITTEN_GROWTH = 64 << 20, 4
-"""What it may write of an IR; INT8 may become FP32."""
-
-_CPU_S: Final = 60.0
-_CPU_S_PER_BYTE: Final = 1 / (4 << 20)
-_WALL_S: Final = 300.0
-"""Of reading, compiling or running once, for a small file and two processors."""
 
 _MOST_ANSWER_BYTES: Final = 1 << 30
 _SINGLE: Final = frozenset(
@@ -63,17 +50,10 @@ class Reader:
         self._readable = _readable(path, asked)
         if beside:
             self._readable.append(path.absolute().parents[1])
-        size = _size(path, asked)
-        available = processors()
-        self._cpu_s = (_CPU_S + size * _CPU_S_PER_BYTE) * max(1.0, available / 2)
-        self._wall_s = _WALL_S + size * _CPU_S_PER_BYTE
+        self._allowance = Allowance.of(_size(path, asked), processors())
         started = standby.take()
         self._child, self.folder = started.child, started.folder
         self.close = weakref.finalize(self, started.stack.close)
-        self._limits = {
-            "data_bytes": _BASE_BYTES + _GROWTH * size + _THREAD_BYTES * available,
-            "file_bytes": _WRITTEN_BYTES + _WRITTEN_GROWTH * size,
-        }
 
     def read(self, module: str, path: Path, asked: Asked) -> Imported:
         """Have a file read by a module of this package, whose `read(path, asked)` does it."""
@@ -94,7 +74,8 @@ class Reader:
                 "folder": str(self.folder),
                 "readable": [str(place) for place in self._readable],
                 "path_of_python": [place for place in sys.path if place],
-                **self._limits,
+                "data_bytes": self._allowance.data_bytes,
+                "file_bytes": self._allowance.file_bytes,
             },
             "reading",
         )
@@ -136,15 +117,16 @@ class Reader:
     def _ask(
         self, head: dict[str, Any], doing: str, data: bytes = b""
     ) -> tuple[dict[str, Any], bytearray]:
-        head["cpu_s"] = self._cpu_s
+        allowed = self._allowance
+        head["cpu_s"] = allowed.cpu_s
         try:
-            answer = self._child.ask(head, data, self._wall_s, _MOST_ANSWER_BYTES)
+            answer = self._child.ask(head, data, allowed.wall_s, _MOST_ANSWER_BYTES)
         except ChildTimeoutError as error:
             self.close()
             raise ModelError(
                 "model-timeout",
-                f"{doing} {self._name} {error} (allowed are {self._cpu_s:.0f} s of processor time "
-                f"and {self._wall_s:.0f} s in all); it is no network of a usual size, or loops",
+                f"{doing} {self._name} {error} (allowed are {allowed.cpu_s:.0f} s of processor time "
+                f"and {allowed.wall_s:.0f} s in all); it is no network of a usual size, or loops",
             ) from error
         except ChildError as error:
             self.close()
