@@ -4,6 +4,7 @@ What comes back is an IR that OpenVINO itself wrote, and arrays. A file that mak
 crash, loop or eat memory ends the child, and is an error of one line here.
 """
 
+import os
 import sys
 import weakref
 from collections.abc import Sequence
@@ -125,8 +126,8 @@ class Reader:
             self.close()
             raise ModelError(
                 "model-timeout",
-                f"{doing} {self._name} {error} (allowed are {allowed.cpu_s:.0f} s of processor time "
-                f"and {allowed.wall_s:.0f} s in all); it is no network of a usual size, or loops",
+                f"{doing} {self._name} {error} (allowed are {allowed.cpu_s:.0f} s of processor "
+                f"time and {allowed.wall_s:.0f} s in all); it is no network of a usual size, or loops",
             ) from error
         except ChildError as error:
             self.close()
