@@ -160,7 +160,7 @@ def look(kind: Kind, work: Path, before: set[str], status: int, outcome: Outcome
 def half_written(work: Path) -> set[str]:
     """Return the names of what processes left half written: beside outputs, and temporary."""
     inside = {path for path in work.rglob(".*") if path.name != ".lock"}
-    temporary = set((work.parent / "temporary").glob("thorax-*"))
+    temporary = set((work.parent / "temporary").glob(".thorax.*.partial"))
     return {str(path.relative_to(work.parent)) for path in inside | temporary}
 
 

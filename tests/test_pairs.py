@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from thorax import files, pairs
+from thorax.errors import ModelError
+from thorax.importers import formats
 
 
 def write(xml: Path, content: str) -> None:
@@ -108,3 +110,12 @@ def test_a_kill_at_any_call_leaves_the_old_pair_or_the_new_one(tmp_path: Path) -
         assert status == -signal.SIGKILL
     assert set(seen) == {"first", "second"}
     assert lost_name >= 2
+
+
+def test_who_looks_for_a_graph_leaves_what_is_being_written(tmp_path: Path) -> None:
+    with pairs.new_pair(tmp_path / "net.xml") as staged:
+        staged.write_text("graph first")
+        staged.with_suffix(".bin").write_text("weights first")
+        with pytest.raises(ModelError, match="model-missing"):
+            formats.importer(tmp_path / "net.xml")
+    assert read(tmp_path / "net.xml") == ["graph first", "weights first"]

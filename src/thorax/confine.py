@@ -92,6 +92,27 @@ _DENIED: Final[Mapping[str, tuple[int | None, int | None]]] = MappingProxyType(
         "lsetxattr": (189, 6),
         "mknod": (133, None),
         "mknodat": (259, 33),
+        "fchmodat2": (452, 452),
+        "fsetxattr": (190, 7),
+        "setxattrat": (463, 463),
+        "removexattr": (197, 14),
+        "lremovexattr": (198, 15),
+        "fremovexattr": (199, 16),
+        "removexattrat": (466, 466),
+        "file_setattr": (469, 469),
+        "utime": (132, None),
+        "utimes": (235, None),
+        "futimesat": (261, None),
+        "utimensat": (280, 88),
+        "setpriority": (141, 140),
+        "ioprio_set": (251, 30),
+        "sched_setscheduler": (144, 119),
+        "sched_setparam": (142, 118),
+        "sched_setattr": (314, 274),
+        "shmget": (29, 194),
+        "msgget": (68, 186),
+        "semget": (64, 190),
+        "mq_open": (240, 180),
     }
 )
 """Calls that reading a file never needs, by their numbers on x86-64 and on 64-bit Arm."""
@@ -100,6 +121,7 @@ _CLONE: Final = (56, 220)
 _CLONE3: Final = 435
 _TGKILL: Final = (234, 131)
 _PRLIMIT: Final = (302, 261)
+_SET_AFFINITY: Final = (203, 122)
 _CLONE_THREAD: Final = 0x10000
 _SET_FILTER, _ALL_THREADS = 1, 1
 
@@ -287,6 +309,12 @@ def _filter(architecture: int, column: int, process: int) -> list[tuple[int, int
         (_EQUAL, 0, 4, _TGKILL[column]),
         argument(0),
         (_EQUAL, 0, 1, process),
+        allow,
+        refuse,
+        # Threads place themselves on processors; 0 is the caller.
+        (_EQUAL, 0, 4, _SET_AFFINITY[column]),
+        argument(0),
+        (_EQUAL, 0, 1, 0),
         allow,
         refuse,
         # Limits may be asked for and not set.

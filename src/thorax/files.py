@@ -28,7 +28,7 @@ from typing import IO, Final, TextIO
 
 _PARTIAL: Final = ".partial"
 _RETIRED: Final = ".old"
-_TEMPORARY: Final = "thorax-"
+_TEMPORARY: Final = "thorax"
 _LOCK: Final = ".lock"
 _LONGEST_HOLDER: Final = 300
 _AT_FDCWD: Final = -100
@@ -190,14 +190,14 @@ def sweep_folder(folder: Path) -> None:
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
     """Yield a folder of this process alone that is removed afterwards, by a later one if killed."""
-    parent = Path(tempfile.gettempdir())
-    with contextlib.suppress(OSError):
-        for folder in parent.glob(f"{_TEMPORARY}*"):
-            if folder.lstat().st_uid == os.getuid():
+    place = Path(tempfile.gettempdir()) / _TEMPORARY
+    for folder in _leftovers(place, _PARTIAL):
+        with contextlib.suppress(OSError):
+            if not folder.is_symlink() and folder.is_dir() and folder.lstat().st_uid == os.getuid():
                 with _abandoned(folder) as nobodys:
                     if nobodys:
                         _remove(folder)
-    with _held_folder(lambda: Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=parent))) as folder:
+    with _held_folder(lambda: _made(place.with_name(_partial_name(_TEMPORARY)), 0o700)) as folder:
         yield folder
 
 
@@ -389,8 +389,8 @@ def _hold(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir()
+def _made(folder: Path, mode: int = 0o777) -> Path:
+    folder.mkdir(mode)
     return folder
 
 

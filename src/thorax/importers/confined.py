@@ -127,7 +127,7 @@ class Reader:
             raise ModelError(
                 "model-timeout",
                 f"{doing} {self._name} {error} (allowed are {allowed.cpu_s:.0f} s of processor "
-                f"time and {allowed.wall_s:.0f} s in all); it is no network of a usual size, or loops",
+                f"time and {allowed.wall_s:.0f} s in all); it is of no usual size, or loops",
             ) from error
         except ChildError as error:
             self.close()

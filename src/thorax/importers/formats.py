@@ -2,10 +2,11 @@
 
 import functools
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from thorax import pairs
+from thorax import files, pairs
 from thorax.errors import ModelError
 from thorax.importers import confined
 from thorax.importers.imported import Asked, Imported, Layout
@@ -47,7 +48,9 @@ def importer(path: Path) -> Importer:
         ModelError: `model-missing` or `model-format`.
     """
     if not path.exists() and path.suffix.lower() == ".xml":
-        pairs.recover(path)
+        # Unless someone is writing it, or it lies where nothing may be written.
+        with suppress(OSError), files.locked(path):
+            pairs.recover(path)
     if not path.exists():
         raise ModelError("model-missing", f"no model at {path}")
     module = _IMPORTERS.get(_kind(path))

@@ -31,9 +31,11 @@ _MOST_TENSORS: Final = 100_000
 _LONGEST_ENTRY: Final = 400
 """Bytes that describe a tensor in a header, its name among them."""
 
-_WRAPPERS: Final = ("state_dict", "model_state_dict", "model", "net")
-_PREFIX: Final = "module."
-"""What DataParallel puts before every name."""
+_WRAPPERS: Final = (
+    "state_dict", "model_state_dict", "model", "net", "state_dict_ema", "model_ema",
+)  # fmt: skip
+_PREFIXES: Final = ("module.", "_orig_mod.", "model.")
+"""What DataParallel, torch.compile and Lightning put before every name."""
 
 _NEEDED: Final = re.compile(
     r"data\.pkl|constants\.pkl|version|\.data/version|byteorder|(data|constants)/\d+"
@@ -137,8 +139,8 @@ def state_dict(path: Path) -> dict[str, Tensor]:
             )
         tensors[name] = value
     _require_held(path, sum(value.numel() * value.element_size() for value in tensors.values()))
-    if all(name.startswith(_PREFIX) for name in tensors):
-        return {name.removeprefix(_PREFIX): value for name, value in tensors.items()}
+    while prefix := next((one for one in _PREFIXES if all(n.startswith(one) for n in tensors)), ""):
+        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     return tensors
 
 

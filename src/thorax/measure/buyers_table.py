@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from thorax.cells import harmless
 from thorax.measure.documents import file_name
 from thorax.measure.modelled import MODELLED, has_model
 from thorax.measure.plan_tables import READINGS
@@ -280,12 +281,12 @@ def buyers_csv(rows: Sequence[Offer]) -> str:
     for row in rows:
         writer.writerow(
             [
-                *map(_harmless, (row.model, row.precision, row.device, row.scenario, row.hardware)),
+                *map(harmless, (row.model, row.precision, row.device, row.scenario, row.hardware)),
                 row.images_per_s,
                 *(None if one is None else one / 1e3 for one in (row.p50_ms, row.p99_ms)),
                 *(row.power_w, row.marginal_w, row.efficiency, row.marginal_efficiency),
                 row.auroc_value,
-                *map(_harmless, (row.energy_source, row.origin, row.verdict)),
+                *map(harmless, (row.energy_source, row.origin, row.verdict)),
             ]
         )
     return text.getvalue()
@@ -301,10 +302,6 @@ _CSV: Final = (
 def csv_link(text: str) -> str:
     """Return CSV as an address that a page can offer for download without fetching anything."""
     return "data:text/csv;charset=utf-8;base64," + base64.b64encode(text.encode()).decode("ascii")
-
-
-def _harmless(text: str) -> str:
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def _rank(row: Offer) -> tuple[bool, bool, str, int, float]:
