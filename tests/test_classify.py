@@ -18,6 +18,7 @@ from tests.conftest import Thorax
 from thorax import predict
 from thorax.artifact import BIN, Artifact, seal
 from thorax.classify import Classification, classify
+from thorax.data.store import Store
 from thorax.errors import DataError, DeviceError, ModelError, ThoraxError, UsageError
 from thorax.predict import Prediction
 
@@ -449,3 +450,19 @@ def test_a_flipped_bit_of_the_weights_stops_everything(
     error = failure(tmp_path / "model", [scans], csv_path=tmp_path / "a.csv")
     assert (type(error), error.code) == (ModelError, "artifact-tampered")
     assert not (tmp_path / "a.csv").exists()
+
+
+def test_no_output_takes_the_place_of_what_it_is_made_of(
+    tiny_fp32: Artifact, tiny_store: Store, phantoms: Path, tmp_path: Path
+) -> None:
+    image = tmp_path / "a.png"
+    shutil.copy(next(iter(sorted(phantoms.glob("*.png")))), image)
+    (tmp_path / "link.csv").symlink_to(image)
+    model = tmp_path / "model"
+    shutil.copytree(tiny_fp32.path, model)
+    places = [image, tmp_path / "link.csv", model / "card.json", tiny_store.path / "index.csv"]
+    before = [place.read_bytes() for place in places]
+    for place in places:
+        with pytest.raises(UsageError, match="output-is-input"):
+            classify(model, [image, tiny_store.path], csv_path=place)
+    assert [place.read_bytes() for place in places] == before

@@ -197,14 +197,38 @@ def test_any_changed_bit_of_a_document_is_damage(
             assert json.loads(changed) == json.loads(content), "only blanks may change unseen"
 
 
-@pytest.mark.parametrize(
-    "text", ['{"command": "validate"}', "{", "{" + "[" * 150_000, '{"a": 1e999}']
-)
-def test_a_document_without_a_digest_is_not_called_sound(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("text", ["{", "{" + "[" * 150_000, '{"a": 1e999}', '{"sha256": ""}'])
+def test_a_document_that_cannot_be_what_was_written_is_damaged(tmp_path: Path, text: str) -> None:
     path = tmp_path / "result.json"
     path.write_text(text)
-    with pytest.raises(DataError, match=r"verify-damaged.*result\.json.*no digest of itself"):
+    with pytest.raises(DataError, match=r"verify-damaged.*result\.json"):
         verify(path).require_sound()
+
+
+def test_of_a_document_without_a_digest_nothing_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text('{"command": "validate"}')
+    with pytest.raises(UsageError, match=r"verify-undigested.*nothing can be said"):
+        verify(path)
+
+
+@pytest.mark.parametrize("known", [{"x": "y"}, [1, 2], None, {"model.xml": 3}])
+def test_a_card_that_knows_no_model_makes_no_artifact_sound(tmp_path: Path, known: object) -> None:
+    card = {"files": known, "card_sha256": ""}
+    card["card_sha256"] = document_digest(card, "card_sha256")
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    with pytest.raises(ModelError, match="verify-damaged"):
+        verify(tmp_path).require_sound()
+
+
+def test_a_run_of_pipes_and_holes_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "begun.json").write_text("{}")
+    (tmp_path / "tensorboard").mkdir()
+    os.mkfifo(tmp_path / "tensorboard" / "events.out.tfevents.1")
+    with (tmp_path / "train.jsonl").open("wb") as file:
+        file.truncate(3 << 30)
+    with pytest.raises(ModelError, match="verify-damaged"):
+        verify(tmp_path).require_sound()
 
 
 def test_what_is_nothing_of_ours_is_refused_and_not_waited_for(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """What is said of each radiograph: a JSON object, and a line of a table."""
 
 import csv
+import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from thorax.cells import harmless
 from thorax.devices.engine import Engine
 from thorax.errors import UsageError
 from thorax.heatmap import peak, to_source
-from thorax.predict import Prediction
+from thorax.predict import Prediction, Source, StoredImage
 
 Row = dict[str, Any]
 """`image`, `findings`, `positive`, `error`, `compute`, `simulated` and, of a network with heat
@@ -66,6 +67,47 @@ def writing(path: Path) -> Iterator[None]:
             "output-unwritable",
             f"{str(path)!r} cannot be written: {error.strerror or error}; name another place",
         ) from error
+
+
+def read_of(model: Path, sources: Iterable[Source]) -> tuple[list[Path], set[Path]]:
+    """Return the files that are read one by one, and the folders that are read whole."""
+    singles, folders = [], {model.parent if model.suffix else model}
+    for source in sources:
+        if isinstance(source, StoredImage):
+            folders.add(source.store)
+        else:
+            singles.append(source)
+    return singles, folders
+
+
+def require_apart(out: Path | None, inputs: Iterable[Path], folders: Iterable[Path]) -> None:
+    """Refuse an output that would take the place of what it is made of.
+
+    Args:
+        out: None, or what will not be replaced as it is not there, is no matter.
+        inputs: files that are read.
+        folders: an artifact and stores, all files of which are read.
+
+    Raises:
+        UsageError: `output-is-input`.
+    """
+    if out is None or not out.is_file():
+        return
+    place = out.stat()
+    for path in inputs:
+        with suppress(OSError):
+            if os.path.samestat(place, path.stat()):
+                raise UsageError(
+                    "output-is-input",
+                    f"{str(out)!r} is an input too, which would be lost; name another place",
+                )
+    for folder in folders:
+        if out.resolve().is_relative_to(folder.resolve()):
+            raise UsageError(
+                "output-is-input",
+                f"{str(out)!r} is a part of {str(folder)!r}, which would be damaged; name another "
+                "place",
+            )
 
 
 @contextmanager

@@ -209,7 +209,7 @@ def load(path: Path) -> Artifact:
     """
     folder = path.parent if path.name == XML else path
     if not folder.exists():
-        with _writing(folder):
+        with writing(folder):
             files.recover(folder)
     if not folder.is_dir():
         what = f"{path} is a file and no artifact" if path.exists() else f"no artifact at {path}"
@@ -255,7 +255,12 @@ def load(path: Path) -> Artifact:
 
 
 @contextmanager
-def _writing(out: Path) -> Iterator[None]:
+def writing(out: Path) -> Iterator[None]:
+    """Say of a disk that refuses an artifact what it refused.
+
+    Raises:
+        ModelError: `artifact-unwritable`.
+    """
     try:
         yield
     except OSError as error:
@@ -271,7 +276,7 @@ def seal(folder: Path, card: Card) -> Card:
     Raises:
         ModelError: `artifact-unwritable`.
     """
-    with _writing(folder):
+    with writing(folder):
         digests = {name: sha256(folder / name) for name in (XML, BIN)}
         size = (folder / BIN).stat().st_size
         card = card.model_copy(update={"files": digests, "size_bytes": size})
@@ -291,7 +296,7 @@ def hold(artifact: Artifact) -> Iterator[None]:
         ModelError: `artifact-locked` when another process holds it, `artifact-unwritable`.
     """
     with ExitStack() as stack:
-        with _writing(artifact.path):
+        with writing(artifact.path):
             try:
                 stack.enter_context(files.locked(artifact.path))
             except files.LockedError as error:
@@ -346,8 +351,8 @@ def new_folder(out: Path) -> Iterator[Path]:
     """
     require_place(out)
     with ExitStack() as stack:
-        with _writing(out):
+        with writing(out):
             staging = stack.enter_context(files.new_folder(out))
         yield staging
-        with _writing(out):
+        with writing(out):
             stack.close()

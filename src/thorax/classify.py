@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from thorax import artifact
-from thorax.answers import csv_writer, to_row, writing
+from thorax.answers import csv_writer, read_of, require_apart, to_row, writing
 from thorax.artifact import INTENDED_USE, Card
 from thorax.devices.counters import Counter, by_member, lines
 from thorax.devices.engine import Hint
@@ -215,6 +215,7 @@ def classify(
     files = list(find_sources(inputs, loaded.card.input.side, passed_over))
     if not files:
         raise nothing_in(inputs)
+    require_apart(csv_path, *read_of(model, files))
     if heatmaps is not None:
         with writing(heatmaps):
             heatmaps.mkdir(parents=True, exist_ok=True)

@@ -42,7 +42,9 @@ def validate(
     speed: Annotated[
         bool, Option("--speed/--no-speed", help="With --against, also time all of them in turns.")
     ] = True,
-    samples: Annotated[int, Option(min=100, help="Bootstrap resamples of patients.")] = 1000,
+    samples: Annotated[
+        int, Option(min=100, max=1_000_000, help="Bootstrap resamples of patients.")
+    ] = 1000,
     extension: Extensions = None,
     json: Json = False,
 ) -> None:
@@ -383,10 +385,14 @@ def report(
     json: Json = False,
 ) -> None:
     """One self-contained page with tables and plots."""
+    from thorax.answers import require_apart
     from thorax.measure.documents import load
     from thorax.measure.report import require_page, write_report
 
     require_page(out)
+    folders = [path for path in documents if path.is_dir()]
+    read = [*documents, *(one for folder in folders for one in folder.glob("*.json"))]
+    require_apart(out, read, ())
     written = write_report(load(documents), out, title=title)
     console.emit(
         {"command": "report", "report": str(written)},

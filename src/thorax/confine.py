@@ -109,6 +109,14 @@ _DENIED: Final[Mapping[str, tuple[int | None, int | None]]] = MappingProxyType(
         "sched_setscheduler": (144, 119),
         "sched_setparam": (142, 118),
         "sched_setattr": (314, 274),
+        "fsopen": (430, 430),
+        "fsmount": (432, 432),
+        "move_mount": (429, 429),
+        "open_tree": (428, 428),
+        "clock_settime": (227, 112),
+        "settimeofday": (164, 170),
+        "sethostname": (170, 161),
+        "syslog": (103, 116),
         "shmget": (29, 194),
         "msgget": (68, 186),
         "semget": (64, 190),
@@ -226,7 +234,8 @@ def _own_files() -> list[Path]:
     """Return what Python and native libraries read of the system."""
     places = [sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path]
     places += ["/usr", "/lib", "/lib64", "/bin", "/opt/lib", "/etc/ld.so.cache", "/etc/localtime"]
-    places += ["/etc/mime.types", "/etc/ssl/openssl.cnf", "/proc", "/sys", "/dev/urandom"]
+    places += [f"/proc/{name}" for name in ("self", "cpuinfo", "meminfo", "stat", "sys")]
+    places += ["/etc/mime.types", "/etc/ssl/openssl.cnf", "/sys", "/dev/urandom"]
     places += ["/dev/random", "/dev/zero", "/dev/null"]
     return [Path(place) for place in places if place]
 

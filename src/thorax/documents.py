@@ -22,17 +22,23 @@ MOST_BYTES: Final = 1 << 26
 _CHECK: Final = re.compile(rb', "check": "([0-9a-f]{16})"\}\s*\Z')
 
 
-def read_limited(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
+def read_limited(path: Path, most_bytes: int = MOST_BYTES, *, links: bool = True) -> bytes:
     """Return what a regular file holds, if that is not too much; nothing is waited for.
+
+    Args:
+        path: of the file.
+        most_bytes: that it may hold.
+        links: whether the path itself may be a link.
 
     Raises:
         OSError: there is no such file, it is a folder, pipe, socket or device, it may not be read,
             or it holds more than `most_bytes`; `strerror` says which.
     """
     try:
-        _require_regular(path, path.stat().st_mode)
+        _require_regular(path, path.stat(follow_symlinks=links).st_mode)
         # What is another thing by now is opened without waiting, and refused all the same.
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        flags |= 0 if links else os.O_NOFOLLOW
         with os.fdopen(os.open(path, flags), "rb") as file:
             _require_regular(path, os.fstat(file.fileno()).st_mode)
             content = file.read(most_bytes + 1)

@@ -56,8 +56,11 @@ def write_bytes(path: Path, content: bytes, *, swept: bool = False) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file whole and durably, or to a stream; see `new_file`."""
-    write_bytes(path, text.encode())
+    """Write a UTF-8 text file whole and durably, or to a stream; see `new_file`.
+
+    What UTF-8 has not, such as bytes of a file name that are none of it, is written escaped.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 @contextmanager
@@ -216,9 +219,15 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
         LockedError: another process holds it.
         OSError: the place cannot be written, or its file system has no locks.
     """
-    lock = path / _LOCK if path.is_dir() else path.with_name(f".{path.name}{_LOCK}")
+    lock = path / _LOCK if path.is_dir() else path.with_name(f".{_short(path.name)}{_LOCK}")
     while True:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(
+            lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666
+        )
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            os.close(descriptor)
+            raise OSError(errno.EEXIST, "it is no lock of Thorax; remove it", str(lock))
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
@@ -336,9 +345,13 @@ def _target(path: Path) -> Path:
     return target
 
 
+def _short(name: str) -> str:
+    """Return the beginning of a name that leaves room for what is put around it, in bytes."""
+    return os.fsdecode(os.fsencode(name)[:200])
+
+
 def _partial_name(name: str) -> str:
-    # A long name must leave room for what is put around it.
-    return f".{name[:200]}.{os.getpid()}.{secrets.token_hex(8)}{_PARTIAL}"
+    return f".{_short(name)}.{os.getpid()}.{secrets.token_hex(8)}{_PARTIAL}"
 
 
 def _new_partial(target: Path, *, swept: bool = False) -> tuple[Path, int]:
@@ -413,7 +426,9 @@ def _held_folder(make: Callable[[], Path]) -> Iterator[Path]:
 
 def _leftovers(path: Path, ending: str) -> list[Path]:
     """Return what stands beside a path under the names of its half-written forms, latest last."""
-    pattern = re.compile(rf"\.{re.escape(path.name[:200])}\.\d+\.[0-9a-f]{{16}}{re.escape(ending)}")
+    pattern = re.compile(
+        rf"\.{re.escape(_short(path.name))}\.\d+\.[0-9a-f]{{16}}{re.escape(ending)}"
+    )
     try:
         found = [entry for entry in path.parent.iterdir() if pattern.fullmatch(entry.name)]
         return sorted(found, key=lambda entry: entry.lstat().st_mtime_ns)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from thorax import artifact
-from thorax.answers import csv_writer, writing
+from thorax.answers import csv_writer, read_of, require_apart, writing
 from thorax.artifact import Artifact
 from thorax.classify import SHOWN, Classification, nothing_in
 from thorax.devices.core import simulates
@@ -111,6 +111,7 @@ def classify_archive(
     sources = list(find_sources(inputs, loaded.card.input.side, passed_over))
     if not sources:
         raise nothing_in(inputs)
+    require_apart(csv_path, *read_of(model, sources))
     available = processors()
     if threads is None:
         threads = available if cluster is None else 1

@@ -108,6 +108,8 @@ def open_archive(out: Path, plan: Plan, listed: bytes) -> Iterator[list[Shard]]:
         DataError: `archive-locked`, `archive-damaged`.
     """
     fresh = not any((out / SHARDS).glob("*.jsonl"))
+    if fresh and out.is_dir() and not (out / PLAN).exists():
+        _require_empty(out)
     with writing(out):
         (out / SHARDS).mkdir(parents=True, exist_ok=True)
     with _locked(out):

@@ -15,7 +15,7 @@ from thorax.data import store_verify
 from thorax.data.store import is_store
 from thorax.data.store_facts import partial_of
 from thorax.documents import document_digest, parse_json, read_limited
-from thorax.errors import DataError, ModelError, ThoraxError, UsageError, printable
+from thorax.errors import DataError, ModelError, UsageError, printable
 from thorax.files import sha256
 from thorax.fpga import card as cards
 from thorax.measure import baseline_document, meters_replay
@@ -36,6 +36,10 @@ Kind = Literal[
 Progress = Callable[[int, int], None]
 
 _HEAD_BYTES: Final = 4096
+_GARBLED: Final = (
+    OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, MemoryError,
+    RecursionError,
+)  # fmt: skip
 _MODELS: Final = ("artifact", "run")
 """Kinds whose damage is that of a model: status 4, and not 3."""
 
@@ -164,7 +168,13 @@ def verify(path: Path, on_progress: Progress | None = None) -> Verification:
 
 
 def _verification(path: Path, kind: Kind, on_progress: Progress | None) -> Verification:
-    return Verification(path, kind, tuple(_VERIFIERS[kind](path, on_progress)))
+    try:
+        pieces: tuple[Found, ...] = tuple(_VERIFIERS[kind](path, on_progress))
+    except _GARBLED as error:
+        # A stranger may seal anything with a digest of its own.
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        pieces = (Piece(path.name, 0, f"it holds what no {kind} has ({reason[:200]}); remove it"),)
+    return Verification(path, kind, pieces)
 
 
 def _kind_of_folder(path: Path) -> Kind | None:
@@ -212,10 +222,12 @@ def _artifact(path: Path, _: Progress | None) -> Iterator[Piece]:
         for name in (artifact.XML, artifact.BIN):
             yield _piece(path, name, f"{artifact.CARD}, which knows it, is damaged")
         return
+    digests = card.get("files")
+    known = digests if isinstance(digests, dict) else {}
     bad = [
         name
-        for name, digest in dict(card["files"]).items()
-        if not (path / name).is_file() or sha256(path / name) != digest
+        for name in (artifact.XML, artifact.BIN)
+        if not (path / name).is_file() or sha256(path / name) != known.get(name)
     ]
     # What is not of the bytes, such as a card of another version, is for the reader to say.
     yield (
@@ -234,12 +246,14 @@ def _file(check: Callable[[Path], object], path: Path, _: Progress | None) -> It
 
 def _require_digest(path: Path) -> None:
     document = _document(path)
-    if "sha256" not in document or document_digest(document) != document["sha256"]:
-        raise DataError(
+    if document and "sha256" not in document:
+        raise UsageError(
             "verify-undigested",
-            f"{path} has no digest of itself, or another: nobody can tell whether it is what was "
-            "written; take an unchanged copy",
+            f"{path} holds no digest of itself, so nothing can be said of it; those of "
+            "thorax benchmark hold one",
         )
+    if not document or document_digest(document) != document["sha256"]:
+        raise DataError("verify-damaged", f"{path} is not what was written; take an unchanged copy")
 
 
 _VERIFIERS: Final[Mapping[Kind, Callable[[Path, Progress | None], Iterable[Found]]]] = {
@@ -258,7 +272,7 @@ _VERIFIERS: Final[Mapping[Kind, Callable[[Path, Progress | None], Iterable[Found
 def _checked(folder: Path, name: str, check: Callable[[], object]) -> Piece:
     try:
         check()
-    except ThoraxError as error:
+    except (DataError, ModelError) as error:
         return _piece(folder, name, error.message)
     return _piece(folder, name, None)
 

@@ -156,3 +156,16 @@ def test_a_line_end_in_a_cell_stays_one_cell(tmp_path: Path, cell: str) -> None:
     write_rows(tmp_path / "t.csv", ("a", "b"), [(cell, 1), ("x", cell)])
     content = (tmp_path / "t.csv").read_bytes()
     assert parse_rows(content, ("a", "b")) == [[cell, "1"], ["x", cell]]
+
+
+def test_a_table_that_was_cut_off_is_refused_and_not_filled_up(tmp_path: Path) -> None:
+    whole = "Image,Patient,View,Finding\na.png,1,PA,Mass\nb.png,2,AP,Nodule\n"
+    (tmp_path / "whole.csv").write_text(whole)
+    assert len(read_table(tmp_path / "whole.csv").rows) == 2
+    for end in range(9, 15):
+        (tmp_path / "cut.csv").write_text(whole[:-end])
+        with pytest.raises(DataError, match=r"table-damaged.*line 3"):
+            read_table(tmp_path / "cut.csv")
+    # What spreadsheets leave out at the end of a line is empty.
+    (tmp_path / "short.csv").write_text(whole.replace(",AP,Nodule", ""))
+    assert read_table(tmp_path / "short.csv").rows[1] == ("b.png", "2", "", "")

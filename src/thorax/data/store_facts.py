@@ -87,7 +87,9 @@ def write_plan(partial: Path, plan: Plan) -> None:
 
 def partial_of(path: Path) -> Path:
     """Return the folder in which an import into `path` goes on."""
-    return path.with_name(path.name + ".partial")
+    # The current folder has no name of its own.
+    whole = path if path.name else path.absolute()
+    return whole.with_name(whole.name + ".partial")
 
 
 def damaged(path: Path, what: str) -> DataError:

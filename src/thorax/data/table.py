@@ -139,6 +139,21 @@ def _lines(text: io.TextIOWrapper) -> Iterator[str]:
         yield line
 
 
+class _Seen:
+    """Lines one after another, and the last that was taken."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = iter(lines)
+        self.last = ""
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        self.last = next(self._lines)
+        return self.last
+
+
 def read_table(path: Path) -> Table:
     """Read a UTF-8 CSV with a header, gzip or not.
 
@@ -149,16 +164,27 @@ def read_table(path: Path) -> Table:
     """
     rows: list[tuple[str, ...]] = []
     with open_table(path) as lines:
-        table = csv.reader(lines)
+        seen = _Seen(lines)
+        table = csv.reader(seen)
         columns = tuple(cell.strip() for cell in next(table, []))
         if not any(columns):
             raise DataError(
                 "table-empty", f"{path} has no header; its first line must name columns"
             )
         width = len(columns)
+        # A comma may end every line, and the last column then has no name.
+        needed = max(place for place, name in enumerate(columns, 1) if name)
         for line in table:
             cells = tuple(cell.strip() for cell in line[:width])
             if any(cells) or any(cell.strip() for cell in line[width:]):
+                # Spreadsheets leave out empty cells at the end of a line; whoever cuts a file off
+                # leaves out the end of the line too.
+                if len(line) < needed and not seen.last.endswith(("\n", "\r")):
+                    raise DataError(
+                        "table-damaged",
+                        f"{path} ends within line {table.line_num}, which has {len(line)} cells "
+                        f"where the header has {width}; copy it again",
+                    )
                 rows.append(cells + ("",) * (width - len(cells)))
                 if len(rows) * width > MOST_CELLS:
                     raise OverflowError(f"it has more than {MOST_CELLS:,} cells")

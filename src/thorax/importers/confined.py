@@ -19,6 +19,7 @@ from thorax import errors
 from thorax.child import ChildError, ChildTimeoutError
 from thorax.confine import Allowance
 from thorax.devices.extensions import add_extensions
+from thorax.documents import read_limited
 from thorax.errors import ModelError, ThoraxError, last_line
 from thorax.importers import standby
 from thorax.importers.imported import UNREADABLE, Asked, Imported, Run
@@ -53,7 +54,8 @@ class Reader:
             self._readable.append(path.absolute().parents[1])
         self._allowance = Allowance.of(_size(path, asked), processors())
         started = standby.take()
-        self._child, self.folder = started.child, started.folder
+        self._child, self.folder, self._given = started.child, started.folder, started.given
+        self._readable.append(self._given)
         self.close = weakref.finalize(self, started.stack.close)
 
     def read(self, module: str, path: Path, asked: Asked) -> Imported:
@@ -81,10 +83,10 @@ class Reader:
             "reading",
         )
         return Imported(
-            model=_open(self.folder / "model.xml", path, asked),
+            model=_open(self.folder, self._allowance.file_bytes, path, asked),
             framework=str(said["framework"]),
             layout="NHWC" if said["layout"] == "NHWC" else "NCHW",
-            files=tuple(map(Path, said["files"])),
+            files=_files(said["files"], self._readable, path),
             run=self.runner(0) if said["runs"] else None,
             compile=self.compile,
             attempt=self.attempt,
@@ -92,7 +94,7 @@ class Reader:
 
     def compile(self, model: ov.Model) -> Run:
         """Have OpenVINO compile a graph for the CPU in FP32, and return what runs it there."""
-        xml = self.folder / "given.xml"
+        xml = self._given / "given.xml"
         ov.serialize(model, xml)
         head, _ = self._ask({"do": "compile", "xml": str(xml)}, "compiling")
         return self.runner(int(head["number"]))
@@ -188,18 +190,33 @@ def unpack(
     return arrays
 
 
-def _open(xml: Path, path: Path, asked: Asked) -> ov.Model:
+def _open(folder: Path, most_bytes: int, path: Path, asked: Asked) -> ov.Model:
+    """Read the IR that a child left in its folder, where it may have left anything else too."""
     try:
-        # Not mapped: what is read must not change when the child changes its file.
         core = ov.Core()
-        core.set_property({"ENABLE_MMAP": False})
         for extension in add_extensions(asked.extensions):
             core.add_extension(extension.library or extension.layer)
-        return core.read_model(xml)
-    except UNREADABLE as error:
+        # Read whole and not mapped: the child may still change its files.
+        graph, weights = (
+            read_limited(folder / f"model.{ending}", most_bytes, links=False)
+            for ending in ("xml", "bin")
+        )
+        return core.read_model(graph, weights)
+    except (*UNREADABLE, OSError) as error:
         raise ModelError(
             "model-unreadable", f"{path.name} cannot be kept as IR: {last_line(error)}"
         ) from error
+
+
+def _files(named: Sequence[str], readable: Sequence[Path], path: Path) -> tuple[Path, ...]:
+    """Return the files of a model that a child names, if they are such."""
+    found = tuple(map(Path, named))
+    places = [Path(os.path.realpath(place)) for place in readable]
+    for file in found:
+        real = Path(os.path.realpath(file))
+        if not real.is_file() or not any(real.is_relative_to(place) for place in places):
+            raise ModelError("model-unreadable", f"{path.name} is read from no file of a model")
+    return found
 
 
 def _refused(kind: str, code: str, message: str) -> ThoraxError:
@@ -223,7 +240,8 @@ def _readable(path: Path, asked: Asked) -> list[Path]:
             places.append(folder)
             # Caches keep what belongs together under links; one that leads nowhere is no matter.
             links = [entry for entry in folder.iterdir() if entry.is_symlink()]
-            places += [Path(os.path.realpath(link)) for link in links[:_MOST_NEIGHBOURS]]
+            targets = [Path(os.path.realpath(link)) for link in links[:_MOST_NEIGHBOURS]]
+            places += [target for target in targets if target.is_file()]
     return places
 
 

@@ -19,11 +19,13 @@ class Started:
     Attributes:
         child: it.
         folder: where alone it may write.
+        given: what it is given to read besides the model; it may not write there.
         stack: ends the child and removes the folder.
     """
 
     child: Child
     folder: Path
+    given: Path
     stack: ExitStack
 
 
@@ -52,6 +54,7 @@ def _start() -> Started:
     stack = ExitStack()
     try:
         folder = stack.enter_context(files.temporary_folder())
+        given = stack.enter_context(files.temporary_folder())
         # Libraries keep settings and caches at home, which is closed to them.
         places = dict.fromkeys(("HOME", "KERAS_HOME", "TMPDIR"), str(folder))
         child = Child(MODULE, {"TF_CPP_MIN_LOG_LEVEL": "3", **places})
@@ -59,4 +62,4 @@ def _start() -> Started:
     except BaseException:
         stack.close()
         raise
-    return Started(child, folder, stack)
+    return Started(child, folder, given, stack)

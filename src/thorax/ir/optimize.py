@@ -154,8 +154,9 @@ def optimize(
             choice = chooser.named(Precision(precision), budget)
         made = choice.candidate.artifact
         facts = measured(guard, choice.verdict, made.card.labels) | {"tried": choice.tried}
-        for name in (artifact.XML, artifact.BIN):
-            shutil.copyfile(made.path / name, staging / name)
+        with artifact.writing(out):
+            for name in (artifact.XML, artifact.BIN):
+                shutil.copyfile(made.path / name, staging / name)
         artifact.seal(staging, made.card.model_copy(update=facts))
     return Optimized(
         artifact=artifact.load(out),

@@ -22,6 +22,7 @@ from thorax.measure.run import SCENARIOS, Measurement, Probe, Quantiles, Scenari
 from thorax.measure.spread import Slices, cut
 
 WARM_UP_S: Final = 1.0
+_MOST_SAMPLES: Final = 65_536
 LATENCY_LIMIT_S: Final = 0.1
 """LoadGen's own default for the server scenario."""
 
@@ -140,6 +141,11 @@ def measure(
     ):
         if not 0 < value < math.inf:
             raise UsageError(code, f"{code} is {value:g}; it must be above 0 and end")
+    if samples_per_query > _MOST_SAMPLES:
+        raise UsageError(
+            "samples-per-query",
+            f"samples-per-query is {samples_per_query}; at most {_MOST_SAMPLES} are asked at once",
+        )
     stack = _stack(engine, images)
     pace = _warm_up(engine, stack, scenario)
     expected = pace.images_per_s * _READY[scenario]

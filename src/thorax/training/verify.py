@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from thorax import files
-from thorax.documents import document_digest, parse_json, read_line
+from thorax.documents import document_digest, parse_json, read_limited, read_line
 from thorax.errors import ModelError
 from thorax.training.begun import BEGUN, RECIPE, read_begun
 from thorax.training.card import (
@@ -30,6 +30,9 @@ EVENTS: Final = "tensorboard"
 
 _POLYNOMIAL: Final = 0x82F63B78
 """Of CRC-32C, bits reversed (RFC 3720, section B.4)."""
+
+_MOST_BYTES: Final = 1 << 28
+"""Of a log or an event file; a run of a million updates writes less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +95,13 @@ def damaged_lines(path: Path) -> list[int]:
     A last line without its end was cut off by a kill, and is left out.
     """
     damaged = []
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if line.endswith(b"\n"):
-                try:
-                    read_line(line)
-                except ValueError:
-                    damaged.append(number)
+    lines = read_limited(path, _MOST_BYTES).splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        if line.endswith(b"\n"):
+            try:
+                read_line(line)
+            except ValueError:
+                damaged.append(number)
     return damaged
 
 
@@ -138,7 +141,7 @@ def _checkpoint(folder: Path, prefix: str) -> Iterator[Piece]:
 def _result_damage(path: Path) -> str | None:
     remedy = "`thorax train` with --resume writes it again"
     try:
-        document = parse_json(path.read_bytes())
+        document = parse_json(read_limited(path, _MOST_BYTES))
     except ValueError as error:
         return f"it cannot be read: {error}; {remedy}"
     if isinstance(document, dict) and document.get("sha256") == document_digest(document):
@@ -148,7 +151,7 @@ def _result_damage(path: Path) -> str | None:
 
 def _events_damage(path: Path) -> str | None:
     """Return what is wrong with an event file; a last record that a kill cut off is not."""
-    content = memoryview(path.read_bytes())
+    content = memoryview(read_limited(path, _MOST_BYTES))
     place = 0
     while place + 12 <= len(content):
         length, check = struct.unpack_from("<QI", content, place)
