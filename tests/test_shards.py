@@ -227,6 +227,8 @@ def test_a_folder_of_something_else_is_left_alone(plan: tuple[Plan, bytes], tmp_
     (tmp_path / "thesis.txt").write_text("x")
     with pytest.raises(UsageError, match="archive-foreign"), open_archive(tmp_path, *plan):
         pass
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    (tmp_path / "shards").mkdir()
     (tmp_path / "shards/train.tar").write_bytes(b"")
     with pytest.raises(UsageError, match="archive-foreign"), open_archive(tmp_path, *plan):
         pass
