@@ -13,6 +13,7 @@ import re
 import stat
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -20,6 +21,27 @@ MOST_BYTES: Final = 1 << 26
 """Of a document that a person names, unless its reader knows better: 64 MiB."""
 
 _CHECK: Final = re.compile(rb', "check": "([0-9a-f]{16})"\}\s*\Z')
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A file that was compared with its digest.
+
+    Attributes:
+        name: within the folder that is verified.
+        size_bytes: its size, 0 of one that is missing.
+        damage: what is wrong with it and what to do, None when it is as written.
+    """
+
+    name: str
+    size_bytes: int
+    damage: str | None
+
+    @classmethod
+    def of(cls, folder: Path, name: str, damage: str | None) -> "Piece":
+        """Return the piece of a folder that has this name, there or not."""
+        path = folder / name
+        return cls(name, path.stat().st_size if path.is_file() else 0, damage)
 
 
 def read_limited(path: Path, most_bytes: int = MOST_BYTES, *, links: bool = True) -> bytes:

@@ -2,31 +2,15 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from thorax.documents import read_line
+from thorax.documents import Piece, read_line
 from thorax.errors import DataError
 from thorax.files import sha256
 from thorax.shards import DIGEST, INPUTS, PLAN, RESULTS, SHARDS, Shard, cut_lines, read_shard, whole
 from thorax.shards_plan import read_plan
 
 _AGAIN = "repeat the command that wrote it, which answers its images anew"
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A file of an archive that was read.
-
-    Attributes:
-        name: within the folder.
-        size_bytes: 0 of one that is missing.
-        damage: what is wrong with it and what to do; None when it is as written.
-    """
-
-    name: str
-    size_bytes: int
-    damage: str | None
 
 
 def is_archive(out: Path) -> bool:
@@ -45,19 +29,19 @@ def verify(out: Path) -> Iterator[Piece]:
     try:
         plan = read_plan(out / PLAN)
     except DataError as error:
-        yield _piece(out, PLAN, error.message)
+        yield Piece.of(out, PLAN, error.message)
         for path in _files(out):
-            yield _piece(out, path, f"{PLAN}, which knows it, is damaged")
+            yield Piece.of(out, path, f"{PLAN}, which knows it, is damaged")
         return
-    yield _piece(out, PLAN, None)
+    yield Piece.of(out, PLAN, None)
     listed = _content(out / INPUTS)
     if listed is None or hashlib.sha256(listed).hexdigest() != plan["inputs"]:
-        yield _piece(out, INPUTS, "it is missing or not what was written; remove it, and repeat "
+        yield Piece.of(out, INPUTS, "it is missing or not what was written; remove it, and repeat "
                      "the command that wrote it, which writes it anew")  # fmt: skip
         for path in _files(out)[1:]:
-            yield _piece(out, path, f"{INPUTS}, which says what it answers, is damaged")
+            yield Piece.of(out, path, f"{INPUTS}, which says what it answers, is damaged")
         return
-    yield _piece(out, INPUTS, None)
+    yield Piece.of(out, INPUTS, None)
     shards = cut_lines(listed, plan["shard_size"], plan["sha256"])
     yield from _shards(out, shards)
     yield from _results(out, shards)
@@ -67,14 +51,16 @@ def _shards(out: Path, shards: list[Shard]) -> Iterator[Piece]:
     for shard in shards:
         name = f"{SHARDS}/{shard.number:06d}.jsonl"
         if (out / name).exists():
-            yield _piece(out, name, None if read_shard(out, shard) else f"{_SHARD}; {_AGAIN}")
+            yield Piece.of(out, name, None if read_shard(out, shard) else f"{_SHARD}; {_AGAIN}")
         begun = f"{SHARDS}/{shard.number:06d}.begun"
         if (content := _content(out / begun)) is not None:
-            yield _piece(out, begun, _damage_of_lines(content))
+            yield Piece.of(out, begun, _damage_of_lines(content))
     known = {f"{shard.number:06d}.jsonl" for shard in shards}
     for path in sorted((out / SHARDS).glob("*.jsonl")):
         if path.name not in known:
-            yield _piece(out, f"{SHARDS}/{path.name}", "it is no shard of this archive; remove it")
+            yield Piece.of(
+                out, f"{SHARDS}/{path.name}", "it is no shard of this archive; remove it"
+            )
 
 
 _SHARD = "it is not what was written, or of another run"
@@ -94,10 +80,12 @@ def _results(out: Path, shards: list[Shard]) -> Iterator[Piece]:
     digest = sha256(out / RESULTS) if (out / RESULTS).is_file() else ""
     line = f"{digest}  {RESULTS}\n".encode()
     sound = digest == joined.hexdigest() if told else _content(out / DIGEST) == line
-    yield _piece(out, RESULTS, None if sound else f"it is not what was written; {remedy}")
+    yield Piece.of(out, RESULTS, None if sound else f"it is not what was written; {remedy}")
     wanted = f"{joined.hexdigest()}  {RESULTS}\n".encode() if told else line
     same = _content(out / DIGEST) == wanted
-    yield _piece(out, DIGEST, None if same else f"it is missing or not what was written; {remedy}")
+    yield Piece.of(
+        out, DIGEST, None if same else f"it is missing or not what was written; {remedy}"
+    )
 
 
 def _damage_of_lines(content: bytes) -> str | None:
@@ -121,8 +109,3 @@ def _content(path: Path) -> bytes | None:
         return whole(path)
     except OSError:
         return None
-
-
-def _piece(out: Path, name: str, damage: str | None) -> Piece:
-    path = out / name
-    return Piece(name, path.stat().st_size if path.is_file() else 0, damage)

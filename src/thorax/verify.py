@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 from thorax import artifact, shards_verify
 from thorax.data import store_verify
 from thorax.data.store import is_store
 from thorax.data.store_facts import partial_of
-from thorax.documents import document_digest, parse_json, read_limited
+from thorax.documents import Piece, document_digest, parse_json, read_limited
 from thorax.errors import DataError, ModelError, UsageError, printable
 from thorax.files import sha256
 from thorax.fpga import card as cards
@@ -44,31 +44,6 @@ _MODELS: Final = ("artifact", "run")
 """Kinds whose damage is that of a model: status 4, and not 3."""
 
 
-class Found(Protocol):
-    """A file that was read, as the verifier of its kind tells of it."""
-
-    @property
-    def name(self) -> str:
-        """Within the folder."""
-
-    @property
-    def size_bytes(self) -> int:
-        """0 of one that is missing."""
-
-    @property
-    def damage(self) -> str | None:
-        """What is wrong with it and what to do; None when it is as written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A file that is as it was written, or what is wrong with it and what to do."""
-
-    name: str
-    size_bytes: int
-    damage: str | None
-
-
 @dataclass(frozen=True, slots=True)
 class Verification:
     """What was read of a path.
@@ -81,10 +56,10 @@ class Verification:
 
     path: Path
     kind: Kind
-    pieces: tuple[Found, ...]
+    pieces: tuple[Piece, ...]
 
     @property
-    def damaged(self) -> tuple[Found, ...]:
+    def damaged(self) -> tuple[Piece, ...]:
         """The pieces that are not what was written."""
         return tuple(piece for piece in self.pieces if piece.damage is not None)
 
@@ -169,7 +144,7 @@ def verify(path: Path, on_progress: Progress | None = None) -> Verification:
 
 def _verification(path: Path, kind: Kind, on_progress: Progress | None) -> Verification:
     try:
-        pieces: tuple[Found, ...] = tuple(_VERIFIERS[kind](path, on_progress))
+        pieces: tuple[Piece, ...] = tuple(_VERIFIERS[kind](path, on_progress))
     except _GARBLED as error:
         # A stranger may seal anything with a digest of its own.
         reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
@@ -218,9 +193,9 @@ def _artifact(path: Path, _: Progress | None) -> Iterator[Piece]:
     card = _document(path / artifact.CARD)
     remedy = "make the artifact again"
     if document_digest(card, "card_sha256") != card.get("card_sha256"):
-        yield _piece(path, artifact.CARD, f"it is not what was written; {remedy}")
+        yield Piece.of(path, artifact.CARD, f"it is not what was written; {remedy}")
         for name in (artifact.XML, artifact.BIN):
-            yield _piece(path, name, f"{artifact.CARD}, which knows it, is damaged")
+            yield Piece.of(path, name, f"{artifact.CARD}, which knows it, is damaged")
         return
     digests = card.get("files")
     known = digests if isinstance(digests, dict) else {}
@@ -231,13 +206,13 @@ def _artifact(path: Path, _: Progress | None) -> Iterator[Piece]:
     ]
     # What is not of the bytes, such as a card of another version, is for the reader to say.
     yield (
-        _piece(path, artifact.CARD, None)
+        Piece.of(path, artifact.CARD, None)
         if bad
         else _checked(path, artifact.CARD, lambda: artifact.load(path))
     )
     for name in (artifact.XML, artifact.BIN):
         damage = f"it is missing or not what was written; {remedy}"
-        yield _piece(path, name, damage if name in bad else None)
+        yield Piece.of(path, name, damage if name in bad else None)
 
 
 def _file(check: Callable[[Path], object], path: Path, _: Progress | None) -> Iterator[Piece]:
@@ -256,7 +231,7 @@ def _require_digest(path: Path) -> None:
         raise DataError("verify-damaged", f"{path} is not what was written; take an unchanged copy")
 
 
-_VERIFIERS: Final[Mapping[Kind, Callable[[Path, Progress | None], Iterable[Found]]]] = {
+_VERIFIERS: Final[Mapping[Kind, Callable[[Path, Progress | None], Iterable[Piece]]]] = {
     "store": store_verify.verify,
     "import": store_verify.verify_import,
     "artifact": _artifact,
@@ -273,10 +248,5 @@ def _checked(folder: Path, name: str, check: Callable[[], object]) -> Piece:
     try:
         check()
     except (DataError, ModelError) as error:
-        return _piece(folder, name, error.message)
-    return _piece(folder, name, None)
-
-
-def _piece(folder: Path, name: str, damage: str | None) -> Piece:
-    place = folder / name
-    return Piece(name, place.stat().st_size if place.is_file() else 0, damage)
+        return Piece.of(folder, name, error.message)
+    return Piece.of(folder, name, None)

@@ -1,7 +1,6 @@
 """Whether a store, or an import that was interrupted, is still what was written, piece by piece."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -18,26 +17,12 @@ from thorax.data.store_facts import (
     read_plan,
 )
 from thorax.data.store_pixels import find_damage, open_pixels, opened_regular
+from thorax.documents import Piece
 from thorax.errors import DataError
 
 _REPEAT: Final = "repeat the same import, which decodes anew what is damaged"
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A file of a store or import.
-
-    Attributes:
-        name: within the folder.
-        size_bytes: its size, 0 of one that is missing.
-        damage: what is wrong with it and what to do, None when it is as written.
-    """
-
-    name: str
-    size_bytes: int
-    damage: str | None
 
 
 def is_import(path: Path) -> bool:
@@ -60,22 +45,22 @@ def verify(
     try:
         facts = read_facts(path)
     except DataError as error:
-        yield _piece(path, FACTS, error.message)
+        yield Piece.of(path, FACTS, error.message)
         for name in (*HEADS, PIXELS):
-            yield _piece(path, name, f"{FACTS}, which knows it, is damaged")
+            yield Piece.of(path, name, f"{FACTS}, which knows it, is damaged")
         return
-    yield _piece(path, FACTS, None)
+    yield Piece.of(path, FACTS, None)
     index: list[list[str]] | None = None
     for name in HEADS:
         try:
             rows = read_part(path, facts, name)
         except DataError as error:
-            yield _piece(path, name, error.message)
+            yield Piece.of(path, name, error.message)
         else:
             index = rows if name == "index.csv" else index
-            yield _piece(path, name, None)
+            yield Piece.of(path, name, None)
     if index is None:
-        yield _piece(path, PIXELS, "index.csv, which knows its images, is damaged")
+        yield Piece.of(path, PIXELS, "index.csv, which knows its images, is damaged")
         return
     names = [row[0] for row in index]
     try:
@@ -83,7 +68,7 @@ def verify(
         damage = find_damage(path, images, names, on_progress)
     except DataError as error:
         damage = error
-    yield _piece(path, PIXELS, None if damage is None else damage.message)
+    yield Piece.of(path, PIXELS, None if damage is None else damage.message)
 
 
 def verify_import(path: Path, on_progress: Progress | None = None) -> Iterator[Piece]:
@@ -98,20 +83,20 @@ def verify_import(path: Path, on_progress: Progress | None = None) -> Iterator[P
         side = read_plan(path).side
     except DataError as error:
         for name in (PLAN, JOURNAL, PIXELS):
-            yield _piece(path, name, error.message)
+            yield Piece.of(path, name, error.message)
         return
-    yield _piece(path, PLAN, None)
+    yield Piece.of(path, PLAN, None)
     if not (path / JOURNAL).exists():
         return
     try:
         told = read_journal(path / JOURNAL)
     except OSError as error:
-        yield _piece(path, JOURNAL, f"it cannot be read: {error.strerror}; {_REPEAT}")
+        yield Piece.of(path, JOURNAL, f"it cannot be read: {error.strerror}; {_REPEAT}")
         return
     bad = told.bad - told.torn
     damage = f"{bad:,} lines are not what was written; {_REPEAT}" if bad > 0 else None
-    yield _piece(path, JOURNAL, damage)
-    yield _piece(path, PIXELS, _import_damage(path, side, told.done, on_progress))
+    yield Piece.of(path, JOURNAL, damage)
+    yield Piece.of(path, PIXELS, _import_damage(path, side, told.done, on_progress))
 
 
 def _import_damage(
@@ -130,8 +115,3 @@ def _import_damage(
     if not bad:
         return None
     return f"{len(bad):,} of {len(done):,} images are not what was written; {_REPEAT}"
-
-
-def _piece(folder: Path, name: str, damage: str | None) -> Piece:
-    place = folder / name
-    return Piece(name, place.stat().st_size if place.is_file() else 0, damage)

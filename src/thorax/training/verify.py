@@ -7,12 +7,11 @@ line of the log ends in a check, and TensorBoard's records have checksums.
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from thorax import files
-from thorax.documents import document_digest, parse_json, read_limited, read_line
+from thorax.documents import Piece, document_digest, parse_json, read_limited, read_line
 from thorax.errors import ModelError
 from thorax.training.begun import BEGUN, RECIPE, read_begun
 from thorax.training.card import (
@@ -33,21 +32,6 @@ _POLYNOMIAL: Final = 0x82F63B78
 
 _MOST_BYTES: Final = 1 << 28
 """Of a log or an event file; a run of a million updates writes less."""
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A file of a checkpoint or run.
-
-    Attributes:
-        name: within the folder.
-        size_bytes: its size, 0 of one that is missing.
-        damage: what is wrong with it and what to do, None when it is as written.
-    """
-
-    name: str
-    size_bytes: int
-    damage: str | None
 
 
 def is_run(path: Path) -> bool:
@@ -73,14 +57,14 @@ def verify(path: Path) -> Iterator[Piece]:
         lines = damaged_lines(path / LOG)
         shown = ", ".join(map(str, lines[:3])) + (" ..." if len(lines) > 3 else "")
         damage = f"lines {shown} are not what was written; delete them, only curves lose by it"
-        yield _piece(path, LOG, damage if lines else None)
+        yield Piece.of(path, LOG, damage if lines else None)
     if (path / RESULT).is_file():
-        yield _piece(path, RESULT, _result_damage(path / RESULT))
+        yield Piece.of(path, RESULT, _result_damage(path / RESULT))
     for events in sorted((path / EVENTS).glob("events.out.tfevents.*")):
-        yield _piece(path, f"{EVENTS}/{events.name}", _events_damage(events))
+        yield Piece.of(path, f"{EVENTS}/{events.name}", _events_damage(events))
     kept: set[str] = set()
     for folder in newest_first(path):
-        yield from _checkpoint(folder, f"{folder.name}/")
+        yield from _checkpoint(path, f"{folder.name}/")
         try:
             kept.add(read_card(folder).kept)
         except ModelError:
@@ -112,30 +96,31 @@ def _beginning(run: Path) -> Iterator[Piece]:
     try:
         begun = read_begun(run)
     except ModelError as error:
-        yield _piece(run, BEGUN, error.message)
+        yield Piece.of(run, BEGUN, error.message)
         return
-    yield _piece(run, BEGUN, None)
+    yield Piece.of(run, BEGUN, None)
     assert begun is not None
     same = (run / RECIPE).is_file() and files.sha256(run / RECIPE) == begun.recipe_sha256
-    yield _piece(run, RECIPE, None if same else "it is not what was written; --resume repairs it")
+    yield Piece.of(run, RECIPE, None if same else "it is not what was written; --resume repairs it")
 
 
-def _checkpoint(folder: Path, prefix: str) -> Iterator[Piece]:
+def _checkpoint(root: Path, prefix: str) -> Iterator[Piece]:
+    folder = root / prefix
     try:
         card = read_card(folder)
     except ModelError as error:
-        yield Piece(prefix + CARD, _size(folder / CARD), error.message)
+        yield Piece.of(root, prefix + CARD, error.message)
         for name in (WEIGHTS, OPTIMIZER):
-            yield Piece(prefix + name, _size(folder / name), f"{CARD}, which knows it, is damaged")
+            yield Piece.of(root, prefix + name, f"{CARD}, which knows it, is damaged")
         return
-    yield Piece(prefix + CARD, _size(folder / CARD), None)
+    yield Piece.of(root, prefix + CARD, None)
     for name, digest in ((WEIGHTS, card.weights_sha256), (OPTIMIZER, card.optimizer_sha256)):
         try:
             require_digest(folder / name, digest)
         except ModelError as error:
-            yield Piece(prefix + name, _size(folder / name), error.message)
+            yield Piece.of(root, prefix + name, error.message)
         else:
-            yield Piece(prefix + name, _size(folder / name), None)
+            yield Piece.of(root, prefix + name, None)
 
 
 def _result_damage(path: Path) -> str | None:
@@ -186,11 +171,3 @@ def _masked_crc(data: memoryview) -> int:
         crc = (crc >> 8) ^ _TABLE[(crc ^ byte) & 0xFF]
     crc ^= 0xFFFFFFFF
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-def _piece(folder: Path, name: str, damage: str | None) -> Piece:
-    return Piece(name, _size(folder / name), damage)
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
