@@ -20,17 +20,16 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from importlib import import_module
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
-from tests.importers.small_models import KINDS, Kind, damaged
+from tests.importers.small_models import KINDS, Kind, damaged, read_here
 
 from benchmarks import result
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.importers.confined import Reader
-from thorax.importers.imported import Imported
+from thorax.importers.imported import Asked, Imported
 
 _MOST_DATA: Final = 6 << 30
 _WALL_S: Final = 120.0
@@ -63,14 +62,13 @@ class Confined:
     def read(self, kind: Kind, path: Path) -> Imported:
         """Read a copy in the child that is there, or in a new one."""
         if self._reader is None or not self._reader.close.alive:
-            self._reader = Reader(path, replace(kind.asked, structure=None), beside=True)
+            self._reader = Reader(path.parents[1], Asked())
         return self._reader.read(kind.reader, path, kind.asked)
 
 
 def read_bare(kind: Kind, path: Path) -> Imported:
     """Read a copy in this process."""
-    imported: Imported = import_module(f"thorax.importers.{kind.reader}").read(path, kind.asked)
-    return imported
+    return read_here(kind.reader, path, kind.asked)
 
 
 def answer(

@@ -224,7 +224,7 @@ def pngs(work: Path, count: int) -> list[Path]:
     images = work / "png"
     if not (images / "labels.csv").is_file():
         phantom.write(images, count=count, side=PNG_SIDE, seed=6)
-    return folder.find_images(images)
+    return list(folder.search(images).files)
 
 
 def main() -> None:

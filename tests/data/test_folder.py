@@ -160,7 +160,7 @@ def test_a_bare_name_that_is_there_twice_is_refused(images: Path) -> None:
 
 def test_an_absent_folder_is_named(images: Path) -> None:
     with pytest.raises(DataError, match="folder-missing"):
-        folder.find_images(images / "absent")
+        folder.search(images / "absent")
 
 
 def too_deep(folder: Path) -> str:

@@ -192,15 +192,6 @@ def search(folder: Path) -> Search:
     return Search(folder, tuple(sorted(files)), tuple(sorted(others)), tuple(closed))
 
 
-def find_images(folder: Path) -> list[Path]:
-    """Return every image file under a folder, sorted; `search` says what else is there.
-
-    Raises:
-        DataError: `folder-missing`.
-    """
-    return list(search(folder).files)
-
-
 def _missing(name: str, place: Search, images: Path) -> Skipped:
     """Say why there is no file for a row: for all that can be known, it may not be readable."""
     unreadable = [skip for skip in place.closed if skip.code == "folder-unreadable"]

@@ -18,6 +18,7 @@ FORMAT: Final = 2
 FACTS: Final = "store.json"
 PIXELS: Final = "images.u8"
 JOURNAL: Final = "progress.jsonl"
+PARTIAL: Final = ".partial"
 PLAN: Final = "plan"
 HEADS: Final[Mapping[str, tuple[str, ...]]] = {
     "index.csv": ("image", "patient", "split", "view", "sha256", "pixels_sha256"),
@@ -89,7 +90,7 @@ def partial_of(path: Path) -> Path:
     """Return the folder in which an import into `path` goes on."""
     # The current folder has no name of its own.
     whole = path if path.name else path.absolute()
-    return whole.with_name(whole.name + ".partial")
+    return whole.with_name(whole.name + PARTIAL)
 
 
 def damaged(path: Path, what: str) -> DataError:

@@ -9,9 +9,9 @@ from thorax.data.store_facts import (
     FACTS,
     HEADS,
     JOURNAL,
+    PARTIAL,
     PIXELS,
     PLAN,
-    partial_of,
     read_facts,
     read_part,
     read_plan,
@@ -27,7 +27,7 @@ Progress = Callable[[int, int], None]
 
 def is_import(path: Path) -> bool:
     """Return whether a folder is that of an import that was interrupted."""
-    return path.name.endswith(partial_of(Path("x")).name[1:]) and any(
+    return path.name.endswith(PARTIAL) and any(
         (path / name).is_file() for name in (PLAN, JOURNAL, FACTS)
     )
 

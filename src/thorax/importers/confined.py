@@ -19,6 +19,7 @@ from thorax import errors
 from thorax.child import ChildError, ChildTimeoutError
 from thorax.confine import Allowance
 from thorax.devices.extensions import add_extensions
+from thorax.devices.process_core import open_core
 from thorax.documents import read_limited
 from thorax.errors import ModelError, ThoraxError, last_line
 from thorax.importers import standby
@@ -42,16 +43,13 @@ class Reader:
     It can read again, for as long as no file ends it, what it may read.
 
     Args:
-        path: of the file, or of its folder.
+        path: of the file, or of a folder in which all may be read.
         asked: what the file leaves open.
-        beside: whether it may read the parent of the folder too, for more files like the first.
     """
 
-    def __init__(self, path: Path, asked: Asked, *, beside: bool = False) -> None:
+    def __init__(self, path: Path, asked: Asked) -> None:
         self._name = path.name
         self._readable = _readable(path, asked)
-        if beside:
-            self._readable.append(path.absolute().parents[1])
         self._allowance = Allowance.of(_size(path, asked), processors())
         started = standby.take()
         self._child, self.folder, self._given = started.child, started.folder, started.given
@@ -193,15 +191,13 @@ def unpack(
 def _open(folder: Path, most_bytes: int, path: Path, asked: Asked) -> ov.Model:
     """Read the IR that a child left in its folder, where it may have left anything else too."""
     try:
-        core = ov.Core()
-        for extension in add_extensions(asked.extensions):
-            core.add_extension(extension.library or extension.layer)
+        add_extensions(asked.extensions)
         # Read whole and not mapped: the child may still change its files.
         graph, weights = (
             read_limited(folder / f"model.{ending}", most_bytes, links=False)
             for ending in ("xml", "bin")
         )
-        return core.read_model(graph, weights)
+        return open_core().read_model(graph, weights)
     except (*UNREADABLE, OSError) as error:
         raise ModelError(
             "model-unreadable", f"{path.name} cannot be kept as IR: {last_line(error)}"
