@@ -3,6 +3,8 @@
 import json
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,3 +103,23 @@ def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> N
             read_limited(tmp_path / "socket")
     with pytest.raises(OSError, match="it is a device"):
         read_limited(Path("/dev/zero"))
+
+
+def test_a_high_limit_takes_no_more_memory_than_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 100_000)
+    script = (
+        "import resource, sys; from pathlib import Path\n"
+        "from thorax.documents import read_limited\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
+        "assert len(read_limited(Path(sys.argv[1]), 1 << 40)) == 100_000\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "a")], check=True)
+
+
+def test_a_file_whose_size_is_not_known_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thorax.documents._PIECE_BYTES", 16)
+    status = Path("/proc/self/status")
+    assert status.stat().st_size == 0
+    assert read_limited(status).splitlines()[-1].startswith(b"nonvoluntary")
+    with pytest.raises(OSError, match="more than"):
+        read_limited(status, 20)

@@ -20,6 +20,7 @@ from typing import Any, Final, NoReturn
 MOST_BYTES: Final = 1 << 26
 """Of a document that a person names, unless its reader knows better: 64 MiB."""
 
+_PIECE_BYTES: Final = 1 << 16
 _CHECK: Final = re.compile(rb', "check": "([0-9a-f]{16})"\}\s*\Z')
 
 
@@ -62,8 +63,13 @@ def read_limited(path: Path, most_bytes: int = MOST_BYTES, *, links: bool = True
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         flags |= 0 if links else os.O_NOFOLLOW
         with os.fdopen(os.open(path, flags), "rb") as file:
-            _require_regular(path, os.fstat(file.fileno()).st_mode)
-            content = file.read(most_bytes + 1)
+            found = os.fstat(file.fileno())
+            _require_regular(path, found.st_mode)
+            # Room is made for what is asked for before any of it is there.
+            expected = min(most_bytes, max(found.st_size, _PIECE_BYTES))
+            content = file.read(expected + 1)
+            if len(content) > expected:
+                content += file.read(most_bytes - expected)
     except ValueError as error:
         raise OSError(errno.EINVAL, f"no file has such a name: {error}", str(path)) from error
     if len(content) > most_bytes:
