@@ -19,6 +19,7 @@ from torch import Tensor
 from thorax.documents import parse_json
 from thorax.errors import ModelError
 from thorax.importers import pytorch_operators, pytorch_source
+from thorax.training.weights_file import is_plain, without_prefixes
 
 Kind = Literal["state dict", "TorchScript", "exported program"]
 
@@ -34,8 +35,6 @@ _LONGEST_ENTRY: Final = 400
 _WRAPPERS: Final = (
     "state_dict", "model_state_dict", "model", "net", "state_dict_ema", "model_ema",
 )  # fmt: skip
-_PREFIXES: Final = ("module.", "_orig_mod.", "model.")
-"""What DataParallel, torch.compile and Lightning put before every name."""
 
 _NEEDED: Final = re.compile(
     r"data\.pkl|constants\.pkl|version|\.data/version|byteorder|(data|constants)/\d+"
@@ -126,22 +125,14 @@ def state_dict(path: Path) -> dict[str, Tensor]:
         raise _too_many(path, len(content))
     tensors: dict[str, Tensor] = {}
     for name, value in content.items():
-        if (
-            not isinstance(name, str)
-            or not isinstance(value, Tensor)
-            or value.layout is not torch.strided
-            or value.is_quantized
-            or value.is_meta
-        ):
+        if not isinstance(name, str) or not is_plain(value):
             raise ModelError(
                 "model-unreadable",
                 f"{path.name} holds {name!r}, a {type(value).__name__} and no plain tensor",
             )
         tensors[name] = value
     _require_held(path, sum(value.numel() * value.element_size() for value in tensors.values()))
-    while prefix := next((one for one in _PREFIXES if all(n.startswith(one) for n in tensors)), ""):
-        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
-    return tensors
+    return without_prefixes(tensors)
 
 
 def _require_held(path: Path, claimed: int) -> None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeGuard
 
 import safetensors.torch
 import torch
@@ -89,16 +89,23 @@ def _state_dict(content: object) -> dict[str, Tensor]:
     if len(content) > MOST_TENSORS:
         raise _RefusedError(f"it names {len(content)} tensors; {MOST_TENSORS} are the most")
     for name, value in content.items():
-        if not isinstance(name, str) or not _is_plain(value):
+        if not isinstance(name, str) or not is_plain(value):
             kind = type(value).__name__
             raise _RefusedError(f"{str(name)[:_SHOWN]!r} is a {kind}, not a plain tensor")
-    tensors: dict[str, Tensor] = dict(content)
-    while prefix := next((p for p in _PREFIXES if all(n.startswith(p) for n in tensors)), None):
-        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
-    return tensors
+    return without_prefixes(content)
 
 
-def _is_plain(value: object) -> bool:
+def without_prefixes(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors without what stands before every one of their names."""
+    named = dict(tensors)
+    assert named
+    while prefix := next((one for one in _PREFIXES if all(n.startswith(one) for n in named)), None):
+        named = {name.removeprefix(prefix): value for name, value in named.items()}
+    return named
+
+
+def is_plain(value: object) -> TypeGuard[Tensor]:
+    """Return whether a value is a tensor of numbers that lie in memory as they are."""
     return (
         isinstance(value, Tensor)
         and value.layout is torch.strided
