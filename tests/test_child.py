@@ -1,6 +1,7 @@
 """A child answers, and whatever becomes of it is one kind of error."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ def handle(head, data):
         os.write(NOISE, b"\\xff" * 64)
     if what == "raise":
         raise RuntimeError
+    if what == "environment":
+        return {"said": sorted(os.environ)}, []
     return {}, [memoryview(bytes(head["length"]))]
 
 def main():
@@ -51,6 +54,31 @@ def test_it_answers_with_an_object_and_bytes(child: Child) -> None:
     for word in ("first", "grün"):
         answer = child.ask({"what": "echo", "word": word}, data, 60, len(data))
         assert (answer.head, bytes(answer.body)) == ({"said": word}, data)
+
+
+def test_it_has_no_variable_but_what_libraries_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "answering.py").write_text(MODULE)
+    monkeypatch.setattr("thorax.child._ROOT", str(tmp_path))
+    for name in ("SECRET_TOKEN", "OMP_NUM_THREADS", "PATH"):
+        monkeypatch.setenv(name, "1")
+    with closing(Child("answering", {"HOME": "/nowhere"})) as child:
+        said = child.ask({"what": "environment"}, b"", 60, 0).head["said"]
+    assert {"HOME", "OMP_NUM_THREADS", "PATH"} <= set(said)
+    assert not {"SECRET_TOKEN", "PWD", "OLDPWD"} & set(said)
+
+
+def test_it_does_not_find_what_it_shall_be_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "answering.py").write_text("import sqlite3\n" + MODULE)
+    monkeypatch.setattr("thorax.child._ROOT", str(tmp_path))
+    with (
+        closing(Child("answering", {}, without=("sqlite3",))) as child,
+        pytest.raises(ChildError, match="ended with status 1"),
+    ):
+        child.ask({"what": "echo", "word": ""}, b"", 60, 0)
 
 
 def test_what_it_prints_is_no_answer(child: Child) -> None:

@@ -15,6 +15,9 @@ secret, model, scratch = map(pathlib.Path, sys.argv[1:4])
 confine.limit(data_bytes=1 << 30, file_bytes=1 << 16)
 given = confine.isolate(readable=[model], writable=[scratch])
 import ctypes
+def rights():
+    status = pathlib.Path('/proc/self/status').read_text()
+    return int(status.split('CapEff:')[1].split()[0], 16)
 def call(*arguments):
     return ctypes.CDLL(None).syscall(*arguments)
 {action}
@@ -52,6 +55,9 @@ REFUSED = {
     "raise a limit by prlimit": "resource.prlimit(0, resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))",
     "a long file": "(scratch / 'long').write_bytes(bytes(1 << 20))",
     "much memory": "bytearray(2 << 30)",
+    "memory without a limit": "import mmap; mmap.mmap(-1, 4096)",
+    "a file in memory": "os.memfd_create('x')",
+    "a right of root": "assert rights() > 6",
     "a new root": "os.chroot(scratch)",
     "a new name space": "os.unshare(os.CLONE_NEWUSER) if hasattr(os, 'unshare') else os.fork()",
     "a device": "os.mknod(scratch / 'device', 0o60600, os.makedev(8, 0))",
@@ -67,6 +73,7 @@ ALLOWED = {
     "place itself on processors": "os.sched_setaffinity(0, os.sched_getaffinity(0))",
     "ask for limits": "resource.getrlimit(resource.RLIMIT_AS)",
     "import": "import sqlite3, numpy, openvino; openvino.Core().available_devices",
+    "memory of its own": "import mmap; mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE)",
     "ask for time and chance": "os.urandom(8); import time; time.localtime()",
 }
 

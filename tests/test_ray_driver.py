@@ -263,13 +263,16 @@ def test_real_radiographs_on_two_actors_one_killed_are_answered_as_by_one_proces
     out = tmp_path / "out"
     words = ["classify", tiny_fp32.path, tmp_path / "store", "--out", out, "--shard-size", 64]
     command = [sys.executable, "-m", "thorax", *map(str, words), "--cluster", "auto"]
-    running = subprocess.Popen(
-        [*command, "--actors", "2", "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+    said = tmp_path / "said"
+    with said.open("wb") as errors:
+        running = subprocess.Popen(
+            [*command, "--actors", "2", "--json"],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
     wait_until(lambda: list(out.glob("shards/*.begun")) or running.poll() is not None)
+    assert running.poll() is None, said.read_text()
     begun = sorted(out.glob("shards/*.begun"))
     # The actor has written its number before it answers, and a shard takes it a while.
     actor = json.loads(begun[0].read_text().splitlines()[0])["process"]

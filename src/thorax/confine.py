@@ -20,6 +20,9 @@ from types import MappingProxyType
 from typing import Final
 
 _PR_SET_NO_NEW_PRIVS: Final = 38
+_CAPABILITY_VERSION_3: Final = 0x20080522
+_READ_ANY_FILE: Final = 1 << 1 | 1 << 2
+"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: root's files may be those of others."""
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _RULESET_VERSION: Final = 1
@@ -121,6 +124,11 @@ _DENIED: Final[Mapping[str, tuple[int | None, int | None]]] = MappingProxyType(
         "msgget": (68, 186),
         "semget": (64, 190),
         "mq_open": (240, 180),
+        # Memory that RLIMIT_DATA does not count.
+        "memfd_create": (319, 279),
+        "memfd_secret": (447, 447),
+        "shmat": (30, 196),
+        "capset": (126, 91),
     }
 )
 """Calls that reading a file never needs, by their numbers on x86-64 and on 64-bit Arm."""
@@ -130,7 +138,9 @@ _CLONE3: Final = 435
 _TGKILL: Final = (234, 131)
 _PRLIMIT: Final = (302, 261)
 _SET_AFFINITY: Final = (203, 122)
+_MMAP: Final = (9, 222)
 _CLONE_THREAD: Final = 0x10000
+_MAP_SHARED, _MAP_ANONYMOUS = 0x01, 0x20
 _SET_FILTER, _ALL_THREADS = 1, 1
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _ANSWER = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -222,12 +232,22 @@ def isolate(*, readable: Iterable[Path] = (), writable: Iterable[Path] = ()) -> 
     library = ctypes.CDLL(None, use_errno=True)
     if library.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         return ()
+    _keep_capabilities(library, _READ_ANY_FILE)
     given = []
     if _restrict_files(library, (*_own_files(), *readable), tuple(writable)):
         given.append("landlock")
     if _refuse_calls(library):
         given.append("seccomp")
     return tuple(given)
+
+
+def _keep_capabilities(library: ctypes.CDLL, kept: int) -> None:
+    """Give up what root may do and others may not, but for a set of capabilities."""
+    head, sets = struct.pack("<Ii", _CAPABILITY_VERSION_3, 0), ctypes.create_string_buffer(24)
+    if library.capget(head, sets) == 0:
+        # Effective, permitted and inheritable, 32 bits each; then the same for higher ones.
+        effective, permitted, *_ = struct.unpack("<6I", sets.raw)
+        library.capset(head, struct.pack("<6I", effective & kept, permitted & kept, 0, 0, 0, 0))
 
 
 def _own_files() -> list[Path]:
@@ -334,6 +354,15 @@ def _filter(architecture: int, column: int, process: int) -> list[tuple[int, int
         (_EQUAL, 0, 1, 0),
         allow,
         refuse,
+    ]
+    lines += [
+        # RLIMIT_DATA does not count memory that could be shared.
+        (_EQUAL, 0, 5, _MMAP[column]),
+        argument(3),
+        (_ANY_BIT, 0, 2, _MAP_ANONYMOUS),
+        (_ANY_BIT, 0, 1, _MAP_SHARED),
+        refuse,
+        allow,
     ]
     for numbers in _DENIED.values():
         if (number := numbers[column]) is not None:

@@ -39,19 +39,19 @@ Tell = Callable[[dict[str, Any]], None]
 
 def main() -> None:
     """Run the job on standard input."""
-    told = os.fdopen(os.dup(1), "w", encoding="ascii")
+    events = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
     asked = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with, args=(sys.stdin,), daemon=True).start()
 
     def tell(event: dict[str, Any]) -> None:
-        told.write(json.dumps(event) + "\n")
-        told.flush()
+        events.write(json.dumps(event) + "\n")
+        events.flush()
 
     try:
-        told = asked["job"]
+        fields = asked["job"]
         lists = ("extensions", "extension_digests")
-        job = Job(**{**told, **{name: tuple(told[name]) for name in lists}})
+        job = Job(**{**fields, **{name: tuple(fields[name]) for name in lists}})
         run(
             job,
             asked["shards"],

@@ -69,7 +69,12 @@ def test_a_store_holds_what_prepare_makes_of_each_file(
 def test_a_store_cannot_be_written_to(noise: Noise, make_store: MakeStore) -> None:
     store = make_store(noise(2))
     with pytest.raises(ValueError, match="read-only"):
-        np.asarray(store.images)[0] = 0
+        store.images[0][0] = 0
+    whole = np.array(store.images)
+    whole[0] += 1
+    assert (store.images[0] == whole[0] - 1).all()
+    with pytest.raises(ValueError, match="is a copy"):
+        np.array(store.images, copy=False)
     with pytest.raises(ValueError, match="read-only"):
         store.labels[0] = 0
 

@@ -106,8 +106,9 @@ class StoredPixels:
     def __array__(
         self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
     ) -> npt.NDArray[Any]:
+        if copy is False:
+            raise ValueError("the pixels of a store are on disk: an array of them is a copy")
         whole = self[np.arange(len(self))]
-        whole.flags.writeable = False
         return whole if dtype is None else whole.astype(dtype)
 
     def __getitem__(self, rows: Any, /) -> npt.NDArray[np.uint8]:  # noqa: ANN401
