@@ -12,6 +12,7 @@ process that reads starts anew after a crash, and crashes are counted.
 
 import argparse
 import json
+import re
 import resource
 import shutil
 import subprocess
@@ -198,31 +199,35 @@ def main() -> None:
         return
     seeds = list(range(chosen.first, chosen.first + chosen.count))
     kinds = [kind for kind in KINDS if chosen.only.lower() in kind.name.lower()]
-    rows, lost = [], []
+    documents, rows, lost = {}, [], []
     for kind in kinds:
-        for name, outcome in run([kind], seeds, confined=not chosen.bare).items():
-            codes = Counter(outcome.answers)
-            read = codes.pop(READ, 0)
-            rows.append(
-                (
-                    name,
-                    str(len(seeds)),
-                    str(read),
-                    str(codes.total()),
-                    str(len(outcome.crashed)),
-                    str(len(outcome.lost)),
-                    ", ".join(f"{code} {count}" for code, count in codes.most_common()),
-                )
-            )
-            ended = outcome.crashed | outcome.lost
-            lost += [f"{name}, seed {seed}: {text}" for seed, text in ended.items()]
-            sys.stderr.write(f"{rows[-1]}\n")
+        outcome = run([kind], seeds, confined=not chosen.bare)[kind.name]
+        codes = Counter(outcome.answers)
+        read = codes.pop(READ, 0)
+        documents[kind.name] = {
+            "tried": len(seeds),
+            "read": read,
+            "refused": codes.total(),
+            "codes": dict(codes.most_common()),
+            "crashed": outcome.crashed,
+            "lost": outcome.lost,
+        }
+        counts = (len(seeds), read, codes.total(), len(outcome.crashed), len(outcome.lost))
+        named = ", ".join(f"{code} {count}" for code, count in codes.most_common())
+        rows.append((kind.name, *map(str, counts), named))
+        ended = outcome.crashed | outcome.lost
+        lost += [f"{kind.name}, seed {seed}: {text}" for seed, text in ended.items()]
+        sys.stderr.write(f"{rows[-1]}\n")
     result.table(
         "Damaged model files",
         ("Format", "tried", "read", "refused", "crashed", "lost", "codes"),
         rows,
     )
     sys.stdout.write("".join(f"{line}\n" for line in lost))
+    words = ("reliability_models", *re.findall("[a-z0-9]+", chosen.only.lower()))
+    claim = "_".join(words) + ("_bare" if chosen.bare else "")
+    document = {"first_seed": chosen.first, "confined": not chosen.bare, "formats": documents}
+    print(f"written: benchmarks/results/{result.write(claim, document).name}")
 
 
 if __name__ == "__main__":
