@@ -47,8 +47,7 @@ def main() -> None:
         folder = Path(name)
         _write_onnx(folder / "resnet50.onnx")
         image = next(folder_of(1, folder / "images", None).iterdir())
-        # Chance of an experiment, not of a secret.
-        order = random.Random(chosen.seed)  # noqa: S311
+        order = random.Random(chosen.seed)
         turns: list[dict[tuple[str, str], tuple[float, float]]] = []
         for number in range(chosen.turns + 1):
             turn = {}

@@ -275,9 +275,10 @@ def test_a_killed_writer_leaves_the_old_artifact_and_no_new_one(tmp_path: Path) 
     done = subprocess.run([sys.executable, "-c", script, str(out)], check=False)
     assert done.returncode == -signal.SIGKILL
     assert artifact.load(out) == old
-    (staging,) = (path for path in tmp_path.iterdir() if path != out)
+    (staging,) = tmp_path.glob(".*.partial")
     assert refusal(staging).code == "artifact-incomplete"
     assert write(out, b"new").bin.read_bytes() == b"new"
+    assert names(tmp_path) == ["model"]
 
 
 @pytest.mark.parametrize("what", ["folder", "file", "store"])

@@ -1,5 +1,6 @@
 """What one process at a time may write: a second one is refused or waits, a killed one lets go."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -65,6 +66,23 @@ def change(folder: Path) -> None:
         artifact.seal(made.path, made.card)
 
 
+def replace(folder: Path) -> None:
+    with artifact.new_folder(folder / "model") as staging:
+        shutil.copytree(folder / "model", staging, dirs_exist_ok=True)
+        (staging / ".lock").unlink(missing_ok=True)
+
+
+def change_and_replace(folder: Path) -> None:
+    change(folder)
+    replace(folder)
+
+
+def make_new(folder: Path) -> None:
+    with artifact.new_folder(folder / "new") as staging:
+        shutil.copytree(folder / "model", staging, dirs_exist_ok=True)
+    shutil.rmtree(folder / "new")
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """Something that is written: by whom meanwhile, by us, and what we are told."""
@@ -93,6 +111,18 @@ OUTPUTS = {
     "card": Output(
         "from thorax import artifact\nwith artifact.hold(artifact.load(folder / 'model')): pause()",
         *(change, ModelError, "artifact-locked"),
+    ),
+    "artifact, its card changed": Output(
+        "from thorax import artifact\nwith artifact.hold(artifact.load(folder / 'model')): pause()",
+        *(replace, ModelError, "artifact-locked"),
+    ),
+    "card, its artifact replaced": Output(
+        "from thorax import artifact\nwith artifact.new_folder(folder / 'model'): pause()",
+        *(change_and_replace, ModelError, "artifact-locked"),
+    ),
+    "new artifact": Output(
+        "from thorax import artifact\nwith artifact.new_folder(folder / 'new'): pause()",
+        *(make_new, ModelError, "artifact-locked"),
     ),
 }
 
@@ -171,3 +201,16 @@ def test_two_processes_that_program_cards_at_once_lose_nothing_of_each_other(
     names = [card.bitstream.name if card.bitstream else None for card in list_cards(state)]
     assert names == [FP16, FP11, FP16, FP11]
     assert [path.name for path in tmp_path.iterdir()] == ["fpga.json"]
+
+
+def test_a_card_is_not_changed_of_an_artifact_that_was_replaced_since_it_was_read(
+    tmp_path: Path,
+) -> None:
+    make_artifact(tmp_path / "model")
+    read = artifact.load(tmp_path / "model")
+    graph = tmp_path / "model" / artifact.XML
+    graph.write_bytes(graph.read_bytes() + b"\n")
+    artifact.seal(tmp_path / "model", read.card)
+    with pytest.raises(ModelError) as refused, artifact.hold(read):
+        pass
+    assert refused.value.code == "artifact-changed"

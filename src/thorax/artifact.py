@@ -293,19 +293,28 @@ def hold(artifact: Artifact) -> Iterator[None]:
     """Hold the card of an artifact for this process alone, to change it.
 
     Raises:
-        ModelError: `artifact-locked` when another process holds it, `artifact-unwritable`.
+        ModelError: `artifact-locked` when another process holds it, `artifact-changed` when it was
+            replaced since it was read, `artifact-unwritable`.
     """
     with ExitStack() as stack:
-        with writing(artifact.path):
-            try:
-                stack.enter_context(files.locked(artifact.path))
-            except files.LockedError as error:
-                raise ModelError(
-                    "artifact-locked",
-                    f"{artifact.path / CARD} is being changed by {error.holder}; wait for it or "
-                    "stop it",
-                ) from error
+        _lock(stack, artifact.path)
+        if load(artifact.path).card.files != artifact.card.files:
+            raise ModelError(
+                "artifact-changed",
+                f"{artifact.path} was replaced by another since it was read; repeat the command",
+            )
         yield
+
+
+def _lock(stack: ExitStack, out: Path, *, beside: bool = False) -> None:
+    with writing(out):
+        try:
+            stack.enter_context(files.locked(out, beside=beside))
+        except files.LockedError as error:
+            raise ModelError(
+                "artifact-locked",
+                f"{out} is being changed by {error.holder}; wait for it or stop it",
+            ) from error
 
 
 def keep_tuning(artifact: Artifact, tuning: Tuning) -> Artifact:
@@ -347,10 +356,16 @@ def new_folder(out: Path) -> Iterator[Path]:
 
     Raises:
         ModelError: `artifact-exists` when `out` is something other than an artifact,
-            `artifact-unwritable` when the disk refuses.
+            `artifact-locked` when another process makes or changes it, `artifact-unwritable` when
+            the disk refuses.
     """
     require_place(out)
     with ExitStack() as stack:
+        with writing(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+        _lock(stack, out, beside=True)
+        if is_artifact(out):
+            _lock(stack, out)
         with writing(out):
             staging = stack.enter_context(files.new_folder(out))
         yield staging

@@ -205,7 +205,7 @@ def temporary_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
+def locked(path: Path, *, wait: bool = False, beside: bool = False) -> Iterator[None]:
     """Hold a folder or file for this process alone; a killed process lets go of it.
 
     The lock is a file, `.lock` in a folder and `.NAME.lock` beside a file, which says who holds
@@ -214,12 +214,16 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
     Args:
         path: of a folder that is there, or of a file that need not be.
         wait: for the holder to let go; False refuses.
+        beside: a folder too, as one that is about to be exchanged.
 
     Raises:
         LockedError: another process holds it.
         OSError: the place cannot be written, or its file system has no locks.
     """
-    lock = path / _LOCK if path.is_dir() else path.with_name(f".{_short(path.name)}{_LOCK}")
+    if beside:
+        path = Path(os.path.realpath(path))
+    inside = path.is_dir() and not beside
+    lock = path / _LOCK if inside else path.with_name(f".{_short(path.name)}{_LOCK}")
     while True:
         descriptor = os.open(
             lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666
