@@ -28,6 +28,7 @@ from typing import IO, Final, TextIO
 
 _PARTIAL: Final = ".partial"
 _RETIRED: Final = ".old"
+_HIDDEN: Final = re.compile(r"\.(.+)\.\d+\.[0-9a-f]{16}\.(?:partial|old)")
 _TEMPORARY: Final = "thorax"
 _LOCK: Final = ".lock"
 _LONGEST_HOLDER: Final = 300
@@ -185,9 +186,8 @@ def sweep(path: Path) -> None:
 def sweep_folder(folder: Path) -> None:
     """Remove half-written files and folders within a folder whose process is gone."""
     for entry in list(folder.iterdir()):
-        match = re.fullmatch(rf"\.(.+)\.\d+\.[0-9a-f]{{16}}{re.escape(_PARTIAL)}", entry.name)
-        if match is not None:
-            sweep(folder / match[1])
+        if entry.name.endswith(_PARTIAL) and (meant := meant_by(entry.name)) is not None:
+            sweep(folder / meant)
 
 
 @contextmanager
@@ -258,6 +258,12 @@ def locked(path: Path, *, wait: bool = False, beside: bool = False) -> Iterator[
 def is_ours(name: str) -> bool:
     """Return whether a name within a folder is of a lock or of something half written."""
     return name == _LOCK or (name.startswith(".") and name.endswith((_PARTIAL, _LOCK, _RETIRED)))
+
+
+def meant_by(name: str) -> str | None:
+    """Return whose place something half written or taken away was for, by its name; else None."""
+    match = _HIDDEN.fullmatch(name)
+    return match[1] if match else None
 
 
 def is_stdout(path: Path) -> bool:

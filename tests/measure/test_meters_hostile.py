@@ -56,8 +56,9 @@ def test_a_program_that_misbehaves_ends_in_one_line(
     for name, meter in (("ipmitool", Ipmi), ("racadm", Racadm)):
         script(tmp_path, monkeypatch, name, body)
         with pytest.raises(ThoraxError) as refused:
-            meter(timeout_s=WITHIN_S)
-        assert refused.value.code in (code, "meter-answer")
+            # Only what would never end is ended by the deadline.
+            meter(timeout_s=WITHIN_S if "sleep" in body else 60.0)
+        assert refused.value.code == code
         assert len(refused.value.message) < 500
         assert refused.value.message.isprintable()
 
@@ -68,7 +69,7 @@ def test_what_a_program_started_ends_with_it(
     note = tmp_path / "child"
     script(tmp_path, monkeypatch, "ipmitool", f"sleep 1000 & echo $! > '{note}'; wait")
     with pytest.raises(PeerError):
-        Ipmi(timeout_s=WITHIN_S)
+        Ipmi(timeout_s=5.0)
     status = Path(f"/proc/{int(note.read_text('ascii'))}/stat")
     # It is gone, or a zombie that only its new parent has to fetch.
     assert not status.exists() or status.read_text("ascii").rpartition(")")[2].split()[0] == "Z"

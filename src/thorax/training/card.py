@@ -30,7 +30,6 @@ FORMAT: Final = 2
 
 _EPOCH: Final = re.compile(r"epoch-(\d{4,})")
 _NAME: Final = re.compile(r"epoch-(\d{4,})(?:-step-(\d{8,}))?")
-_LEFTOVER: Final = re.compile(rf"\.({_NAME.pattern})\.\d+\.[0-9a-f]{{16}}\.(?:partial|old)")
 _LONGEST: Final = 16 << 20
 """Bytes of JSON beyond which a file is none of ours."""
 
@@ -287,9 +286,10 @@ def prune(run: Path) -> list[str]:
     refused: list[str] = []
     with contextlib.suppress(OSError):
         for entry in list(run.iterdir()):
-            if match := _LEFTOVER.fullmatch(entry.name):
+            meant = files.meant_by(entry.name)
+            if meant is not None and _NAME.fullmatch(meant):
                 # What a killed process left; one that stood in a checkpoint's place comes back.
-                files.recover(run / match[1])
+                files.recover(run / meant)
             elif _NAME.fullmatch(entry.name) and entry.name not in stay:
                 refused += delete(entry)
     return refused
