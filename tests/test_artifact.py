@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.killed import killed_at_every_call
 
 from thorax import artifact, files
 from thorax.artifact import BIN, CARD, XML, Accuracy, Artifact, Card, HeatmapGrid, Precision
@@ -341,3 +342,27 @@ def test_the_graph_alone_says_what_it_is_in_the_model_api_convention(tiny_int8: 
     assert told["thorax_precision"] == "int8"
     assert told["resize_type"] == "fit_to_window_letterbox"
     assert told["intended_use"] == artifact.INTENDED_USE
+
+
+def test_a_kill_between_any_two_calls_leaves_a_card_with_its_old_or_new_settings(
+    tmp_path: Path,
+) -> None:
+    script = (
+        "from thorax import artifact\n"
+        "from thorax.artifact import Tuning, hold, keep_tuning, load\n"
+        "found = Tuning(device='CPU', hardware='x', processors=2, streams=2, batch=1,\n"
+        "    latency_limit_ms=None, images_per_s=10.0, p99_ms=1.0, simulated=False,\n"
+        "    measured='2026-11-30', thorax='0.1.0', openvino='x')\n"
+        "made = load(folder / 'model'); count()\n"
+        "with hold(made): keep_tuning(load(folder / 'model'), found)\n"
+    )
+    seen = []
+    for place in killed_at_every_call(
+        script, tmp_path, lambda place: write(place / "model", b"weights")
+    ):
+        seen.append(len(artifact.load(place / "model").card.tuned))
+        with artifact.hold(artifact.load(place / "model")):
+            artifact.seal(place / "model", artifact.load(place / "model").card)
+        assert names(place / "model") == sorted((BIN, CARD, XML))
+    assert set(seen) == {0, 1}
+    assert len(seen) > 6

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.killed import killed_at_every_call
 
 from thorax import files
 
@@ -300,38 +301,33 @@ def test_a_kill_between_any_two_calls_leaves_the_old_or_the_new_folder(
     tmp_path: Path, exchange: bool
 ) -> None:
     script = (
-        "import os, signal, sys; from pathlib import Path; from thorax import files\n"
-        "left = int(sys.argv[2])\n"
-        "def counted(function):\n"
-        "    def call(*arguments, **named):\n"
-        "        global left\n"
-        "        left -= 1\n"
-        "        if left < 0: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "        return function(*arguments, **named)\n"
-        "    return call\n"
-        "if sys.argv[3] == 'False': files._exchange = lambda first, second: False\n"
-        "for name in ('rename', 'replace', 'rmdir', 'mkdir', 'unlink', 'fsync', 'open'):\n"
-        "    setattr(os, name, counted(getattr(os, name)))\n"
-        "with files.new_folder(Path(sys.argv[1])) as folder:\n"
-        "    (folder / 'a').write_text('new'); (folder / 'b').write_text('new')\n"
+        "from thorax import files; count()\n"
+        f"if not {exchange}: files._exchange = lambda first, second: False\n"
+        "with files.new_folder(folder / 'out') as out:\n"
+        "    (out / 'a').write_text('new'); (out / 'b').write_text('new')\n"
     )
-    seen, calls = set(), 0
-    while True:
-        out = tmp_path / str(calls) / "out"
-        fill(out, "old")
-        command = [sys.executable, "-c", script, str(out), str(calls), str(exchange)]
-        done = subprocess.run(command, check=False)
+    seen = []
+    for place in killed_at_every_call(script, tmp_path, lambda place: fill(place / "out", "old")):
+        out = place / "out"
         files.recover(out)
-        assert names(out.parent) == ["out"], calls
-        content = (out / "a").read_text()
-        assert names(out) == (["a", "b"] if content == "new" else ["a"])
-        seen.add(content)
-        calls += 1
-        if done.returncode == 0:
-            break
-        assert done.returncode == -signal.SIGKILL
-    assert seen == {"old", "new"}
-    assert calls > 8
+        assert names(place) == ["out"]
+        seen.append((out / "a").read_text())
+        assert names(out) == (["a", "b"] if seen[-1] == "new" else ["a"])
+    assert set(seen) == {"old", "new"}
+    assert len(seen) > 8
+
+
+def test_a_kill_between_any_two_calls_leaves_the_old_or_the_new_file(tmp_path: Path) -> None:
+    script = "from thorax import files; count()\nfiles.write_bytes(folder / 'a', b'new' * 1000)\n"
+    seen = []
+    for place in killed_at_every_call(
+        script, tmp_path, lambda place: (place / "a").write_bytes(b"old")
+    ):
+        files.sweep(place / "a")
+        assert names(place) == ["a"]
+        seen.append((place / "a").read_bytes())
+    assert set(seen) == {b"old", b"new" * 1000}
+    assert len(seen) > 4
 
 
 def test_a_live_writer_is_not_swept(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ The only reader of argv and the only place that configures logging. Heavy librar
 by the command that needs them, so that `thorax --help` answers at once.
 """
 
+import errno
 import io
 import logging
 import signal
@@ -16,7 +17,7 @@ import typer
 from typer import Argument, Option
 from typer.core import TyperCommand
 
-from thorax import __version__, console, files
+from thorax import CONVERTER, __version__, console, files
 from thorax.cli_data import (
     Device,
     Extensions,
@@ -347,6 +348,7 @@ def demo(
 
 def main() -> NoReturn:
     """Run the command line and exit with its status."""
+    sys.modules.setdefault(CONVERTER, None)  # type: ignore[arg-type]
     console.open_standard_streams()
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
@@ -393,7 +395,9 @@ def _run(arguments: list[str], *, debug: bool) -> int:
         )
     except OSError as error:
         where = f" ({str(error.filename)!r})" if error.filename else ""
-        what = f"{error.strerror or error}{where}; make room, or name a place that can be used"
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        remedy = "make room, or name another place" if full else "name a place that can be used"
+        what = f"{error.strerror or error}{where}; {remedy}"
         return _fail("system-refused", what, 2, debug=debug)
     except Exception as error:
         if hasattr(error, "format_message"):

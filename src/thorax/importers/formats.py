@@ -57,7 +57,7 @@ def importer(path: Path) -> Importer:
     if module is None:
         raise ModelError(
             "model-format",
-            f"{path.name} is of no format that can be read; these can: a run or checkpoint "
+            f"{str(path)!r} is of no format that can be read; these can: a run or checkpoint "
             f"folder, {', '.join(_IMPORTERS)}",
         )
     return functools.partial(confined.read, module)

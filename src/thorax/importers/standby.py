@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from thorax import files
+from thorax import CONVERTER, files
 from thorax.child import Child
 
 MODULE: Final = "thorax.importers.reader"
@@ -57,7 +57,7 @@ def _start() -> Started:
         given = stack.enter_context(files.temporary_folder())
         # Libraries keep settings and caches at home, which is closed to them.
         places = dict.fromkeys(("HOME", "KERAS_HOME", "TMPDIR"), str(folder))
-        child = Child(MODULE, {"TF_CPP_MIN_LOG_LEVEL": "3", **places})
+        child = Child(MODULE, {"TF_CPP_MIN_LOG_LEVEL": "3", **places}, without=(CONVERTER,))
         stack.callback(child.close)
     except BaseException:
         stack.close()

@@ -133,14 +133,14 @@ def measure(
     """
     if latency_limit_s is None:
         latency_limit_s = LATENCY_LIMIT_S
-    for code, value in (
-        ("duration", duration_s),
-        ("rate", 1.0 if rate is None else rate),
-        ("samples-per-query", samples_per_query),
-        ("latency-limit", latency_limit_s),
+    for code, value, unit in (
+        ("duration", duration_s, " s"),
+        ("rate", 1.0 if rate is None else rate, " queries/s"),
+        ("samples-per-query", samples_per_query, ""),
+        ("latency-limit", latency_limit_s * 1e3, " ms"),
     ):
         if not 0 < value < math.inf:
-            raise UsageError(code, f"{code} is {value:g}; it must be above 0 and end")
+            raise UsageError(code, f"{code} is {value:g}{unit}; it must be above 0 and end")
     if samples_per_query > _MOST_SAMPLES:
         raise UsageError(
             "samples-per-query",

@@ -127,9 +127,10 @@ def load_imagenet(network: Classifier, path: Path) -> Loaded:
 def _read(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a stranger's file, which a child reads that can do nothing else."""
     if not path.is_file():
+        what = "is no regular file" if path.exists() else "does not exist"
         raise ModelError(
             "init-missing",
-            f"{path} does not exist; --init takes a state dict (.pth, .pt, .safetensors) or a "
+            f"{path} {what}; --init takes a state dict (.pth, .pt, .safetensors) or a "
             "checkpoint folder",
         )
     with files.temporary_folder() as folder:

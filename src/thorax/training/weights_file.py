@@ -22,6 +22,8 @@ _PREFIXES: Final = ("module.", "_orig_mod.", "model.")
 """Before every name: of data parallelism and averages, of torch.compile, of Lightning."""
 _GROWTH, _GROWTH_BYTES = 4, 16 << 20
 """Files may be packed, and tensors share what they hold; more is none of a network's."""
+_BEGINNINGS: Final = (b"PK", b"\x80")
+"""Of a file of `torch.save`: an archive, and a pickle before PyTorch 1.6."""
 _CODE: Final = re.compile(r"GLOBAL ([\w.]+)")
 _PICKLE: Final = re.compile(r"WeightsUnpickler error:\s*([^\n]+)")
 _SHOWN: Final = 200
@@ -75,6 +77,9 @@ def _read(path: Path) -> object:
     if path.suffix == ".safetensors":
         require_header(path)
         return safetensors.torch.load_file(path)
+    with path.open("rb") as file:
+        if not file.read(len(max(_BEGINNINGS, key=len))).startswith(_BEGINNINGS):
+            raise _RefusedError("it does not begin as a file of torch.save does")
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
