@@ -1,5 +1,6 @@
 """The commands that plan: what servers and clusters would do. Everything they say is modelled."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -132,7 +133,7 @@ def server(
 
         for path in filter(None, (figure, curve)):
             require_svg(path)
-    _require_places(figure, curve, write_file)
+    _require_places((figure, curve, write_file), (*(measured or ()), model))
     with (
         console.progress("planning", len(counts) * len(readings), "rows") as ticker,
         computing(found.name),
@@ -250,7 +251,7 @@ def cluster(
         from thorax.measure.partition_drawing import require_svg
 
         require_svg(figure)
-    _require_places(figure, write_file)
+    _require_places((figure, write_file), (calibrate,))
     found = find_system(system or "zenith") if calibrate is None else read_doctor(calibrate)
     with computing(found.name):
         planned = ready(found)
@@ -366,11 +367,18 @@ def _with_model(
         )  # fmt: skip
 
 
-def _require_places(*paths: Path | None) -> None:
-    """Refuse a file that cannot be written before anything is computed for it."""
+def _require_places(outputs: Sequence[Path | None], inputs: Sequence[Path | None]) -> None:
+    """Refuse a file that cannot be written, or that is named twice, before anything is computed."""
+    from thorax.answers import require_apart
     from thorax.files import require_place
 
-    for path in filter(None, paths):
+    places = [path for path in outputs if path is not None]
+    for number, path in enumerate(places):
+        require_apart(path, [one for one in inputs if one is not None], ())
+        if path.resolve() in [other.resolve() for other in places[:number]]:
+            raise UsageError(
+                "option-together", f"{str(path)!r} is named for two outputs; name two places"
+            )
         try:
             require_place(path)
         except OSError as error:

@@ -138,6 +138,7 @@ def test_a_server_that_was_written_is_read_back_the_same(
         (["--figure", "no/such/folder/x.svg"], "output-unwritable"),
         (["--write-file", "no/such/folder/x.toml"], "output-unwritable"),
         (["--set", "cpu.power_w=-3"], "config-value"),
+        (["--figure", "x.svg", "--curve", "./x.svg"], "option-together"),
     ],
 )
 def test_each_mistake_has_its_code(
@@ -146,6 +147,18 @@ def test_each_mistake_has_its_code(
     status, out, err = typed(capfd, monkeypatch, "plan", "server", *words)
     assert (status, out) == (2, "")
     assert err.startswith(f"thorax: {code}: ")
+
+
+def test_what_is_read_is_not_written(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doctor = tmp_path / "doctor.json"
+    doctor.write_text("{}")
+    words = ("plan", "cluster", "--calibrate", doctor, "--write-file", doctor)
+    status, out, err = typed(capfd, monkeypatch, *map(str, words))
+    assert (status, out) == (2, "")
+    assert err.startswith("thorax: output-is-input: ")
+    assert doctor.read_text() == "{}"
 
 
 @pytest.mark.parametrize(
