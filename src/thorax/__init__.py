@@ -15,6 +15,3 @@ __version__ = "0.1.0"
 # OpenVINO posts to Google Analytics whenever it is imported, unless this package of its is missing.
 # Here, because this line alone runs before every module that imports OpenVINO.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-
-CONVERTER = "openvino.tools.ovc"
-"""OpenVINO's own converter, which importing OpenVINO imports too: 0.15 s that no command needs."""

@@ -26,6 +26,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final, TextIO
 
+from thorax.files_streams import open_stream, own_descriptor
+
 _PARTIAL: Final = ".partial"
 _RETIRED: Final = ".old"
 _HIDDEN: Final = re.compile(r"\.(.+)\.\d+\.[0-9a-f]{16}\.(?:partial|old)")
@@ -80,7 +82,7 @@ def new_file(path: Path, *, swept: bool = False) -> Iterator[IO[bytes]]:
         OSError: `path` is a folder, a block device or a socket, a pipe that no one reads, a file
             that may not be written or belongs to another user; or the disk refuses.
     """
-    stream = _open_stream(path)
+    stream = open_stream(path)
     if stream is not None:
         with os.fdopen(stream, "wb") as file:
             yield file
@@ -126,7 +128,7 @@ def require_place(path: Path) -> None:
     """
     if path.is_fifo():
         return
-    stream = _open_stream(path)
+    stream = open_stream(path)
     if stream is not None:
         os.close(stream)
         return
@@ -268,7 +270,7 @@ def meant_by(name: str) -> str | None:
 
 def is_stdout(path: Path) -> bool:
     """Return whether a path, such as /dev/stdout, names this process's standard output."""
-    return _own_descriptor(path) == 1
+    return own_descriptor(path) == 1
 
 
 def sync(path: Path) -> None:
@@ -290,47 +292,6 @@ def _holder() -> str:
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:120]
     since = datetime.now(UTC).isoformat(timespec="seconds")
     return f"process {os.getpid()} on {socket.gethostname()} ({command}, {since})"
-
-
-def _open_stream(path: Path) -> int | None:
-    """Return a descriptor of what is written to as a stream; None of a place for a file."""
-    own = _own_descriptor(path)
-    if own is not None:
-        return os.dup(own)
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        return None
-    if stat.S_ISREG(mode):
-        return None
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
-    if not (stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)):
-        kind = "a block device" if stat.S_ISBLK(mode) else "a socket"
-        raise OSError(errno.EINVAL, f"it is {kind}", str(path))
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno != errno.ENXIO:
-            raise
-        raise OSError(errno.ENXIO, "it is a pipe that no program reads", str(path)) from error
-    os.set_blocking(descriptor, True)
-    return descriptor
-
-
-def _own_descriptor(path: Path) -> int | None:
-    """Return the number of this process's descriptor that a path such as /dev/stdout names."""
-    for _ in range(8):
-        place = Path(os.path.realpath(path.parent)) / path.name
-        match = re.fullmatch(
-            rf"/proc/{os.getpid()}(?:/task/\d+)?/fd/(\d+)|/dev/fd/(\d+)", str(place)
-        )
-        if match is not None:
-            return int(match[1] or match[2])
-        if not place.is_symlink():
-            return None
-        path = place.parent / place.readlink()
-    return None
 
 
 def _target(path: Path) -> Path:

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from thorax.data.ingest import Decoded, decode
+from thorax.data.ingest import decode
+from thorax.data.ingest_journal import Decoded
 from thorax.data.rows import Row, Skipped
 from thorax.preprocess import InputSpec
 

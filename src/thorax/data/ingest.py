@@ -13,16 +13,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from thorax import radiograph
+from thorax.data.ingest_journal import Decoded, holds, read_journal
 from thorax.data.rows import Row, Skipped
-from thorax.data.store_pixels import opened_regular, read_pixels
-from thorax.documents import checked_line, read_line
+from thorax.data.store_pixels import opened_regular
+from thorax.documents import checked_line
 from thorax.errors import ImageError
 from thorax.files import sha256, write_bytes
 from thorax.preprocess import InputSpec, prepare
@@ -31,27 +30,7 @@ from thorax.processors import processors
 _SYNC_IMAGES: Final = 256
 _SYNC_S: Final = 5.0
 _MOST_WORKERS: Final = 8
-_LONGEST_LINE: Final = 1024
 _UPDATED: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """One image that is on disk.
-
-    Attributes:
-        number: its row.
-        sha256: of the source file, hexadecimal.
-        height: rows of the source image, pixels; 0 for a row without boxes.
-        width: columns of it.
-        pixels_sha256: of the S*S bytes that were made of it, hexadecimal.
-    """
-
-    number: int
-    sha256: str
-    height: int
-    width: int
-    pixels_sha256: str
 
 
 def decode(
@@ -155,58 +134,3 @@ def _save(target: int, log: int, unsaved: list[Decoded], done: dict[int, Decoded
     os.fsync(log)
     done.update((item.number, item) for item in unsaved)
     unsaved.clear()
-
-
-def holds(pixels: int, item: Decoded, side: int) -> bool:
-    """Return whether an open file of pixels holds an image as the journal tells of it.
-
-    Raises:
-        OSError: when the disk refuses.
-    """
-    image = np.empty((side, side), np.uint8)
-    whole = read_pixels(pixels, item.number, image)
-    return whole and hashlib.sha256(image.data).hexdigest() == item.pixels_sha256
-
-
-@dataclass(frozen=True, slots=True)
-class Journal:
-    """What the sound lines of a journal say.
-
-    Attributes:
-        done: the images, by row; of two lines of a row the later.
-        lines: the sound lines.
-        bad: how many others there are.
-        torn: whether the last of those ends without a line end, as after a kill.
-    """
-
-    done: dict[int, Decoded]
-    lines: tuple[bytes, ...]
-    bad: int
-    torn: bool
-
-
-def read_journal(path: Path) -> Journal:
-    """Read a journal; nothing is changed.
-
-    Raises:
-        OSError: when the disk refuses.
-    """
-    done: dict[int, Decoded] = {}
-    lines = []
-    bad, torn = 0, False
-    with opened_regular(path) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
-        while line := file.readline(_LONGEST_LINE):
-            try:
-                item = _item(line)
-            except (ValueError, TypeError):
-                bad, torn = bad + 1, not line.endswith(b"\n")
-                continue
-            done[item.number] = item
-            lines.append(line)
-    return Journal(done, tuple(lines), bad, torn)
-
-
-def _item(line: bytes) -> Decoded:
-    if not line.endswith(b"\n"):
-        raise ValueError("the line is torn")
-    return Decoded(**read_line(line))

@@ -22,7 +22,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from thorax.data.ingest import Decoded, decode
+from thorax.data.ingest_journal import Decoded
 from thorax.data.rows import Box, Images, Row, Skipped
 from thorax.data.split import SPLITS, by_patient
 from thorax.data.store_facts import (
@@ -242,6 +242,9 @@ def write(
             partial.mkdir(exist_ok=True)
             _begin(partial, Plan(plan, spec.side))
             if not _is_whole(partial):
+                # Only who writes a store decodes; readers are spared the decoders: 0.2 s.
+                from thorax.data.ingest import decode  # noqa: PLC0415
+
                 done, failed = decode(
                     rows,
                     spec,

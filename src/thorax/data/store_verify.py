@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from thorax.data.ingest import Decoded, holds, read_journal
+from thorax.data.ingest_journal import Decoded, holds, read_journal
 from thorax.data.store_facts import (
     FACTS,
     HEADS,
