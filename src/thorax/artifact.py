@@ -270,8 +270,13 @@ def writing(out: Path) -> Iterator[None]:
         ) from error
 
 
-def seal(folder: Path, card: Card) -> Card:
-    """Write card.json for the model.xml and model.bin of a folder, with all digests, durably.
+def seal(folder: Path, card: Card, *, durable: bool = True) -> Card:
+    """Write card.json for the model.xml and model.bin of a folder, with all digests.
+
+    Args:
+        folder: of the three files.
+        card: what is known of them.
+        durable: force graph and weights to disk, before the card says that they are there.
 
     Raises:
         ModelError: `artifact-unwritable`.
@@ -282,8 +287,9 @@ def seal(folder: Path, card: Card) -> Card:
         card = card.model_copy(update={"files": digests, "size_bytes": size})
         digest = document_digest(card.model_dump(mode="json"), "card_sha256")
         card = card.model_copy(update={"card_sha256": digest})
-        for name in (XML, BIN):
-            sync(folder / name)
+        if durable:
+            for name in (XML, BIN):
+                sync(folder / name)
         write_text(folder / CARD, card.model_dump_json(indent=2) + "\n")
     return card
 

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -42,3 +44,18 @@ def test_one_that_nobody_took_ends_with_its_parent(tmp_path: Path) -> None:
     command = [sys.executable, "-c", script, str(tmp_path / "net.onnx")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert not Path(done.stdout.strip()).exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["net.onnx", "net.caffemodel", "net.params", "net.pt", "net.keras"]
+)
+def test_no_thread_is_there_before_the_child_gives_up_its_files(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"")
+    standby.begin(tmp_path / name)
+    started = standby.take()
+    with closing(started.stack):
+        # It answers once it has imported all.
+        started.child._exchange([], time.perf_counter() + 60, 0)
+        assert len(list(Path(f"/proc/{started.child.pid}/task").iterdir())) == 1
+        told = Path(f"/proc/{started.child.pid}/maps").read_text()
+        assert ("libtorch" in told) == (name == "net.pt")

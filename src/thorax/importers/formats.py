@@ -9,35 +9,12 @@ from typing import Final
 from thorax import files, pairs
 from thorax.errors import ModelError
 from thorax.importers import confined
+from thorax.importers.formats_kinds import MODULES, SAVED_MODEL, kind_of
 from thorax.importers.imported import Asked, Imported, Layout
 
 Importer = Callable[[Path, Asked], Imported]
 
-_SAVED_MODEL: Final = "saved_model.pb"
-_SYMBOL: Final = "-symbol.json"
-
-_IMPORTERS: Final = {
-    ".caffemodel": "caffe",
-    ".prototxt": "caffe",
-    ".onnx": "frontends",
-    _SAVED_MODEL: "frontends",
-    ".pb": "frontends",
-    ".tflite": "frontends",
-    ".xml": "frontends",
-    ".params": "mxnet",
-    _SYMBOL: "mxnet",
-    ".pt": "pytorch",
-    ".pth": "pytorch",
-    ".ts": "pytorch",
-    ".pt2": "pytorch",
-    ".safetensors": "pytorch",
-    ".keras": "keras",
-    ".h5": "keras",
-    ".hdf5": "keras",
-}
-"""Module of this package whose `read(path, asked)` reads files that end so."""
-
-_CHANNELS_LAST: Final = (_SAVED_MODEL, ".pb", ".tflite", ".keras", ".h5", ".hdf5")
+_CHANNELS_LAST: Final = (SAVED_MODEL, ".pb", ".tflite", ".keras", ".h5", ".hdf5")
 """What frameworks write that take images as [N,H,W,C] unless told otherwise."""
 
 
@@ -53,12 +30,12 @@ def importer(path: Path) -> Importer:
             pairs.recover(path)
     if not path.exists():
         raise ModelError("model-missing", f"no model at {path}")
-    module = _IMPORTERS.get(_kind(path))
+    module = MODULES.get(kind_of(path))
     if module is None:
         raise ModelError(
             "model-format",
             f"{str(path)!r} is of no format that can be read; these can: a run or checkpoint "
-            f"folder, {', '.join(_IMPORTERS)}",
+            f"folder, {', '.join(MODULES)}",
         )
     return functools.partial(confined.read, module)
 
@@ -75,10 +52,4 @@ def read(path: Path, asked: Asked | None = None) -> Imported:
 
 def usual_layout(path: Path) -> Layout:
     """Return how the framework of a file takes images, where the file says nothing else."""
-    return "NHWC" if _kind(path) in _CHANNELS_LAST else "NCHW"
-
-
-def _kind(path: Path) -> str:
-    if path.name == _SAVED_MODEL or (path / _SAVED_MODEL).is_file():
-        return _SAVED_MODEL
-    return _SYMBOL if path.name.lower().endswith(_SYMBOL) else path.suffix.lower()
+    return "NHWC" if kind_of(path) in _CHANNELS_LAST else "NCHW"

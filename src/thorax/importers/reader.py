@@ -4,8 +4,10 @@ It gives up network, other processes and all files but those of the model before
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from thorax.importers.imported import (
     compile_here,
     no_memory,
 )
+from thorax.importers.standby import PRELOADED
 
 _REPLY = tuple[dict[str, Any], Sequence[memoryview]]
 
@@ -122,4 +125,7 @@ class _Reading:
 
 def main() -> None:
     """Be the child."""
+    if module := os.environ.get(PRELOADED):
+        with suppress(ImportError):
+            importlib.import_module(f"thorax.importers.{module}")
     child.answer(_Reading().answer)

@@ -8,8 +8,13 @@ from typing import Final
 
 from thorax import files
 from thorax.child import Child
+from thorax.importers.formats_kinds import MODULES, kind_of
 
 MODULE: Final = "thorax.importers.reader"
+PRELOADED: Final = "THORAX_READER"
+"""Variable that names the module of this package which the child imports while it waits."""
+_LIGHT: Final = ("frontends", "caffe", "mxnet", "pytorch")
+"""Modules whose libraries start no threads when they are imported."""
 _WITHOUT: Final = ("openvino.tools.ovc",)
 """What OpenVINO imports and no reader needs: its own converter, 0.15 s."""
 
@@ -36,9 +41,9 @@ _waiting: list[Started] = []
 
 def begin(path: Path) -> None:
     """Start a child if a path looks like a foreign model; `take` will have it."""
-    foreign = path.is_file() and path.suffix.lower() != ".xml"
-    if not _waiting and (foreign or (path / "saved_model.pb").is_file()):
-        started = _start()
+    kind = kind_of(path)
+    if not _waiting and kind in MODULES and kind != ".xml" and path.exists():
+        started = _start(MODULES[kind])
         _waiting.append(started)
         atexit.register(started.stack.close)
 
@@ -52,14 +57,17 @@ def take() -> Started:
     return started
 
 
-def _start() -> Started:
+def _start(module: str = "") -> Started:
     stack = ExitStack()
     try:
         folder = stack.enter_context(files.temporary_folder())
         given = stack.enter_context(files.temporary_folder())
         # Libraries keep settings and caches at home, which is closed to them.
-        places = dict.fromkeys(("HOME", "KERAS_HOME", "TMPDIR"), str(folder))
-        child = Child(MODULE, {"TF_CPP_MIN_LOG_LEVEL": "3", **places}, without=_WITHOUT)
+        environment = dict.fromkeys(("HOME", "KERAS_HOME", "TMPDIR"), str(folder))
+        # A thread that is there before the child gives up its files would keep them.
+        environment |= {"OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        environment[PRELOADED] = module if module in _LIGHT else ""
+        child = Child(MODULE, environment, without=_WITHOUT)
         stack.callback(child.close)
     except BaseException:
         stack.close()

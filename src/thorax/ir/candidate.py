@@ -125,4 +125,6 @@ class Workshop:
             std=self._source.std,
         )
         require_equal(difference, tolerance=_TOLERANCE[precision], what=f"{precision} graph")
-        return Candidate(Artifact(folder, artifact.seal(folder, card)), difference, kept)
+        return Candidate(
+            Artifact(folder, artifact.seal(folder, card, durable=False)), difference, kept
+        )

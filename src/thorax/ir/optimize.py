@@ -16,7 +16,6 @@ from thorax.devices.core import physical_devices, takes
 from thorax.devices.engine import HEATMAP
 from thorax.devices.extensions import custom_layers
 from thorax.errors import DataError, UsageError
-from thorax.files import temporary_folder
 from thorax.ir import fp11, rewrite
 from thorax.ir.analyze import count_macs, count_parameters
 from thorax.ir.candidate import Workshop
@@ -142,7 +141,11 @@ def optimize(
     watcher.say("comparing with the source")
     difference = largest_difference(model, loaded.reference, mean=loaded.mean, std=loaded.std)
     require_equal(difference, tolerance=FP32_TOLERANCE, what=f"fp32 graph of {source.name}")
-    with artifact.new_folder(out) as staging, temporary_folder() as folder:
+    with artifact.new_folder(out) as staging:
+        # Candidates are written where the artifact will be: the chosen one need not be copied.
+        folder = staging / "candidates"
+        with artifact.writing(out):
+            folder.mkdir()
         block = fp11.block_of(device)
         workshop = Workshop(folder, loaded, model, card, block=block)
         guard = _guard(workshop, store, device, watcher, needed=budget is not None)
@@ -156,7 +159,8 @@ def optimize(
         facts = measured(guard, choice.verdict, made.card.labels) | {"tried": choice.tried}
         with artifact.writing(out):
             for name in (artifact.XML, artifact.BIN):
-                shutil.copyfile(made.path / name, staging / name)
+                (made.path / name).replace(staging / name)
+            shutil.rmtree(folder)
         artifact.seal(staging, made.card.model_copy(update=facts))
     return Optimized(
         artifact=artifact.load(out),
