@@ -12,7 +12,6 @@ process that reads starts anew after a crash, and crashes are counted.
 
 import argparse
 import json
-import re
 import resource
 import shutil
 import subprocess
@@ -20,10 +19,11 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from tests.importers.small_models import KINDS, Kind, damaged, read_here
 
@@ -139,6 +139,13 @@ def _run(
     return outcome
 
 
+def _keep(formats: Mapping[str, Any]) -> None:
+    """Write what became of formats beside what earlier runs of the day found of others."""
+    known = list(result.RESULTS.glob(f"reliability_models_*_{datetime.now(UTC):%Y-%m-%d}.json"))
+    earlier = json.loads(known[0].read_text())["formats"] if known else {}
+    result.write("reliability_models", {"formats": {**earlier, **formats}})
+
+
 def _process(
     kind: Kind, original: Path, model: str, seeds: Sequence[int], *, confined: bool
 ) -> Iterator[tuple[int, str]]:
@@ -205,6 +212,7 @@ def main() -> None:
         codes = Counter(outcome.answers)
         read = codes.pop(READ, 0)
         documents[kind.name] = {
+            "seeds": [seeds[0], seeds[-1]],
             "tried": len(seeds),
             "read": read,
             "refused": codes.total(),
@@ -218,16 +226,14 @@ def main() -> None:
         ended = outcome.crashed | outcome.lost
         lost += [f"{kind.name}, seed {seed}: {text}" for seed, text in ended.items()]
         sys.stderr.write(f"{rows[-1]}\n")
+        if not chosen.bare:
+            _keep(documents)
     result.table(
         "Damaged model files",
         ("Format", "tried", "read", "refused", "crashed", "lost", "codes"),
         rows,
     )
     sys.stdout.write("".join(f"{line}\n" for line in lost))
-    words = ("reliability_models", *re.findall("[a-z0-9]+", chosen.only.lower()))
-    claim = "_".join(words) + ("_bare" if chosen.bare else "")
-    document = {"first_seed": chosen.first, "confined": not chosen.bare, "formats": documents}
-    print(f"written: benchmarks/results/{result.write(claim, document).name}")
 
 
 if __name__ == "__main__":
