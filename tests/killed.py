@@ -1,4 +1,4 @@
-"""Python code that is killed between any two of its calls to the system, in turn."""
+"""Python code that is ended before any of its calls to the system, one after another."""
 
 import signal
 import subprocess
@@ -9,41 +9,44 @@ from pathlib import Path
 _COUNTED = """
 import os, signal, sys
 from pathlib import Path
-left, folder = int(sys.argv[1]), Path(sys.argv[2])
+left, folder, end = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 def counted(function):
     def call(*arguments, **named):
         global left
         left -= 1
-        if left < 0:
+        if left == -1 and end == "Ctrl-C":
+            raise KeyboardInterrupt
+        if left < 0 and end == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         return function(*arguments, **named)
     return call
 def count():
-    for name in ("rename", "replace", "rmdir", "mkdir", "unlink", "fsync", "open"):
+    for name in ("rename", "replace", "rmdir", "mkdir", "unlink", "link", "fsync", "open"):
         setattr(os, name, counted(getattr(os, name)))
 """
 
 
-def killed_at_every_call(
-    script: str, folder: Path, prepare: Callable[[Path], object]
+def ended_at_every_call(
+    script: str, folder: Path, prepare: Callable[[Path], object], *, end: str = "kill"
 ) -> Iterator[Path]:
-    """Run a script on a new folder again and again, killed one call later each time.
+    """Run a script on a new folder again and again, ended one call later each time.
 
     Args:
         script: which calls `count()` when it has imported all, and knows its `folder`.
         folder: in which each run has its own.
         prepare: fills such a folder before the run.
+        end: "kill", or "Ctrl-C", after which the script cleans up.
 
     Yields:
         the folder of each run after it; the last one came to its end.
     """
     calls, status = 0, -signal.SIGKILL
-    while status == -signal.SIGKILL:
+    while status in (-signal.SIGKILL, -signal.SIGINT):
         place = folder / str(calls)
         place.mkdir()
         prepare(place)
-        command = [sys.executable, "-c", _COUNTED + script, str(calls), str(place)]
-        status = subprocess.run(command, check=False).returncode
+        command = [sys.executable, "-c", _COUNTED + script, str(calls), str(place), end]
+        status = subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode
         yield place
         calls += 1
     assert status == 0

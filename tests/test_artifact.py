@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.killed import killed_at_every_call
+from tests.killed import ended_at_every_call
 
 from thorax import artifact, files
 from thorax.artifact import BIN, CARD, XML, Accuracy, Artifact, Card, HeatmapGrid, Precision
@@ -357,7 +357,7 @@ def test_a_kill_between_any_two_calls_leaves_a_card_with_its_old_or_new_settings
         "with hold(made): keep_tuning(load(folder / 'model'), found)\n"
     )
     seen = []
-    for place in killed_at_every_call(
+    for place in ended_at_every_call(
         script, tmp_path, lambda place: write(place / "model", b"weights")
     ):
         seen.append(len(artifact.load(place / "model").card.tuned))

@@ -9,12 +9,16 @@ import pytest
 from thorax.confine import isolate
 
 SCRIPT = """
-import os, pathlib, resource, socket, subprocess, sys, threading
+import fcntl, os, pathlib, resource, socket, subprocess, sys, threading
 from thorax import confine
 secret, model, scratch = map(pathlib.Path, sys.argv[1:4])
 confine.limit(data_bytes=1 << 30, file_bytes=1 << 16)
 given = confine.isolate(readable=[model], writable=[scratch])
 import ctypes
+def mapped(flags):
+    library = ctypes.CDLL(None)
+    library.mmap.restype = ctypes.c_ssize_t
+    assert library.mmap(None, ctypes.c_size_t(1 << 20), 3, flags, -1, ctypes.c_ssize_t(0)) != -1
 def rights():
     status = pathlib.Path('/proc/self/status').read_text()
     return int(status.split('CapEff:')[1].split()[0], 16)
@@ -42,6 +46,12 @@ REFUSED = {
     "share memory with others": "assert call(29, 1234, 4096, 0o1600) >= 0",
     "change an owner": "os.chown(secret, 1, 1)",
     "truncate": "os.truncate(secret, 0)",
+    "truncate the model": "os.truncate(model / 'weights', 0)",
+    "truncate by opening for reading": "os.open(model / 'weights', os.O_RDONLY | os.O_TRUNC)",
+    "open by the newer call": "assert call(437, -100, os.fsencode(model), None, 0) >= 0",
+    "a pair of sockets": "socket.socketpair()",
+    "a signal by a pipe": "fcntl.fcntl(os.pipe()[0], fcntl.F_SETOWN, os.getppid())",
+    "another signal by a pipe": "fcntl.fcntl(os.pipe()[0], fcntl.F_SETSIG, 9)",
     "connect": "socket.create_connection(('127.0.0.1', 9))",
     "a datagram": "socket.socket(socket.AF_INET, socket.SOCK_DGRAM)",
     "a Unix socket": "socket.socket(socket.AF_UNIX)",
@@ -56,6 +66,7 @@ REFUSED = {
     "a long file": "(scratch / 'long').write_bytes(bytes(1 << 20))",
     "much memory": "bytearray(2 << 30)",
     "memory without a limit": "import mmap; mmap.mmap(-1, 4096)",
+    "memory that grows as a stack": "mapped(0x100 | 0x22)",
     "a file in memory": "os.memfd_create('x')",
     "a right of root": "assert rights() > 6",
     "a new root": "os.chroot(scratch)",
@@ -67,6 +78,9 @@ REFUSALS = ("PermissionError", "OSError", "ValueError", "MemoryError", "Assertio
 
 ALLOWED = {
     "read the model": "assert (model / 'weights').read_text() == 'weights'",
+    "memory as a library takes it": "mapped(0x22)",
+    "cut off a result": "open(scratch / 'r', 'wb').close(); open(scratch / 'r', 'r+b').truncate()",
+    "ask of a descriptor": "fcntl.fcntl(0, fcntl.F_GETFL)",
     "write a result": "(scratch / 'result').write_text('x')",
     "replace a result": "(scratch / 'a').write_text('x'); os.replace(scratch / 'a', scratch / 'b')",
     "threads": "t = threading.Thread(target=int); t.start(); t.join()",

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.killed import killed_at_every_call
+from tests.killed import ended_at_every_call
 
 from thorax import files
 
@@ -296,9 +296,10 @@ def test_a_folder_is_replaced_whole(
     assert names(tmp_path) == ["out"]
 
 
+@pytest.mark.parametrize("end", ["kill", "Ctrl-C"])
 @pytest.mark.parametrize("exchange", [True, False])
-def test_a_kill_between_any_two_calls_leaves_the_old_or_the_new_folder(
-    tmp_path: Path, exchange: bool
+def test_an_end_before_any_call_leaves_the_old_or_the_new_folder(
+    tmp_path: Path, exchange: bool, end: str
 ) -> None:
     script = (
         "from thorax import files; count()\n"
@@ -307,7 +308,9 @@ def test_a_kill_between_any_two_calls_leaves_the_old_or_the_new_folder(
         "    (out / 'a').write_text('new'); (out / 'b').write_text('new')\n"
     )
     seen = []
-    for place in killed_at_every_call(script, tmp_path, lambda place: fill(place / "out", "old")):
+    for place in ended_at_every_call(
+        script, tmp_path, lambda place: fill(place / "out", "old"), end=end
+    ):
         out = place / "out"
         files.recover(out)
         assert names(place) == ["out"]
@@ -317,17 +320,55 @@ def test_a_kill_between_any_two_calls_leaves_the_old_or_the_new_folder(
     assert len(seen) > 8
 
 
-def test_a_kill_between_any_two_calls_leaves_the_old_or_the_new_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["kill", "Ctrl-C"])
+def test_an_end_before_any_call_leaves_the_old_or_the_new_file(tmp_path: Path, end: str) -> None:
     script = "from thorax import files; count()\nfiles.write_bytes(folder / 'a', b'new' * 1000)\n"
     seen = []
-    for place in killed_at_every_call(
-        script, tmp_path, lambda place: (place / "a").write_bytes(b"old")
+    for place in ended_at_every_call(
+        script, tmp_path, lambda place: (place / "a").write_bytes(b"old"), end=end
     ):
         files.sweep(place / "a")
         assert names(place) == ["a"]
         seen.append((place / "a").read_bytes())
     assert set(seen) == {b"old", b"new" * 1000}
     assert len(seen) > 4
+
+
+def test_a_deep_leftover_is_removed_whole(tmp_path: Path) -> None:
+    deep = os.open(tmp_path, os.O_RDONLY)
+    name = ".out.1.0123456789abcdef.partial"
+    for _ in range(3000):
+        os.mkdir(name, dir_fd=deep)
+        inner = os.open(name, os.O_RDONLY, dir_fd=deep)
+        os.close(deep)
+        deep, name = inner, "d"
+    os.close(deep)
+    fill(tmp_path / "out", "new")
+    assert names(tmp_path) == ["out"]
+
+
+def test_the_lock_of_another_is_not_removed(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    (second / ".lock").write_text("theirs")
+    with files.locked(first):
+        first.rename(tmp_path / "old")
+        second.rename(first)
+    assert (first / ".lock").read_text() == "theirs"
+
+
+@pytest.mark.parametrize("what", ["folder", "link", "pipe"])
+def test_what_is_no_lock_is_named(tmp_path: Path, what: str) -> None:
+    lock = tmp_path / ".a.lock"
+    if what == "folder":
+        lock.mkdir()
+    elif what == "link":
+        lock.symlink_to("elsewhere")
+    else:
+        os.mkfifo(lock)
+    with pytest.raises(OSError, match="no lock of Thorax; remove it"), files.locked(tmp_path / "a"):
+        pass
 
 
 def test_a_live_writer_is_not_swept(tmp_path: Path) -> None:

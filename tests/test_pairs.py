@@ -1,11 +1,13 @@
 """A graph and its weights change together, whenever the process is killed."""
 
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.killed import ended_at_every_call
 
 from thorax import files, pairs
 from thorax.errors import ModelError
@@ -119,3 +121,51 @@ def test_who_looks_for_a_graph_leaves_what_is_being_written(tmp_path: Path) -> N
         with pytest.raises(ModelError, match="model-missing"):
             formats.importer(tmp_path / "net.xml")
     assert read(tmp_path / "net.xml") == ["graph first", "weights first"]
+
+
+def test_ctrl_c_before_any_call_leaves_the_old_pair_or_the_new_one(tmp_path: Path) -> None:
+    script = (
+        "from thorax import pairs; count()\n"
+        "with pairs.new_pair(folder / 'net.xml') as staged:\n"
+        "    staged.write_text('graph second')\n"
+        "    staged.with_suffix('.bin').write_text('weights second')\n"
+    )
+    seen = []
+    for place in ended_at_every_call(
+        script, tmp_path, lambda place: write(place / "net.xml", "first"), end="Ctrl-C"
+    ):
+        pairs.recover(place / "net.xml")
+        words = [text.split()[1] for text in read(place / "net.xml")]
+        assert len(set(words)) == 1
+        with files.locked(place / "net.xml"):
+            pass
+        assert names(place) == ["net.bin", "net.xml"]
+        seen.append(words[0])
+    assert set(seen) == {"first", "second"}
+
+
+@pytest.mark.parametrize("ending", [".xml", ".bin"])
+@pytest.mark.parametrize("what", ["link", "pipe", "device", "folder"])
+def test_what_is_no_file_is_not_replaced_by_a_pair(tmp_path: Path, ending: str, what: str) -> None:
+    place = tmp_path / f"net{ending}"
+    if what == "link":
+        place.symlink_to(tmp_path / "precious")
+    elif what == "pipe":
+        os.mkfifo(place)
+    elif what == "device":
+        place.symlink_to("/dev/null")
+    else:
+        place.mkdir()
+    before = place.lstat()
+    with pytest.raises(OSError, match="no regular file"):
+        write(tmp_path / "net.xml", "new")
+    assert place.lstat() == before
+    assert names(tmp_path) == [place.name]
+
+
+def test_a_pair_keeps_the_modes_of_the_old_one(tmp_path: Path) -> None:
+    write(tmp_path / "net.xml", "old")
+    (tmp_path / "net.bin").chmod(0o600)
+    write(tmp_path / "net.xml", "new")
+    assert (tmp_path / "net.bin").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "net.xml").stat().st_mode & 0o777 != 0o600

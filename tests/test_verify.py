@@ -1,5 +1,6 @@
 """`thorax verify` reads everything, names what is damaged, and changes nothing."""
 
+import errno
 import json
 import os
 import random
@@ -65,9 +66,29 @@ def test_damage_to_a_store_is_named_and_what_it_leaves_unknown(
 ) -> None:
     flip(store / name)
     found = verify(store)
-    assert [piece.name for piece in found.damaged] == damaged
-    with pytest.raises(DataError, match=rf"verify-damaged.*{len(damaged)} of 5 pieces.*{name}"):
+    assert [piece.name for piece in found.damaged] == damaged[:1]
+    assert [piece.name for piece in found.unknown] == damaged[1:]
+    beside = f", {len(damaged) - 1} cannot be compared" if len(damaged) > 1 else ""
+    with pytest.raises(DataError, match=rf"1 of 5 pieces is not what was written{beside}; {name}"):
         found.require_sound()
+
+
+def test_what_may_not_be_read_is_not_called_damaged(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def refuse(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if str(path).endswith("index.csv"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, flags, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", refuse)
+    damage = next(piece.damage for piece in verify(store).pieces if piece.name == "index.csv")
+    assert damage is not None
+    assert "cannot be read (Permission denied); see to its rights and its disk" in damage
+    assert "delete" not in damage
+    assert "remove" not in damage
 
 
 def test_a_missing_piece_and_a_cut_one_are_damage(store: Path) -> None:
@@ -124,7 +145,8 @@ def test_damage_to_an_artifact_is_that_of_a_model(
     assert (found.kind, len(found.pieces), found.damaged) == ("artifact", 3, ())
     flip(folder / name)
     assert verify(folder).damaged[0].name == name
-    assert len(verify(folder).damaged) == (3 if name == "card.json" else 1)
+    assert len(verify(folder).damaged) == 1
+    assert len(verify(folder).unknown) == (2 if name == "card.json" else 0)
     with pytest.raises(ModelError, match=rf"verify-damaged.*{name}"):
         verify(folder).require_sound()
     (folder / name).unlink()

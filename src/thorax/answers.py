@@ -102,7 +102,7 @@ def require_apart(out: Path | None, inputs: Iterable[Path], folders: Iterable[Pa
                     f"{str(out)!r} is an input too, which would be lost; name another place",
                 )
     for folder in folders:
-        if out.resolve().is_relative_to(folder.resolve()):
+        if Path(os.path.realpath(out)).is_relative_to(Path(os.path.realpath(folder))):
             raise UsageError(
                 "output-is-input",
                 f"{str(out)!r} is a part of {str(folder)!r}, which would be damaged; name another "

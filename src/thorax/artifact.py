@@ -197,7 +197,10 @@ def is_artifact(path: Path) -> bool:
     """Return whether a folder holds a card and nothing foreign; `load` verifies the rest."""
     if not (path / CARD).is_file():
         return False
-    return all(file.name in (CARD, XML, BIN) or files.is_ours(file.name) for file in path.iterdir())
+    return all(
+        files.is_ours(file.name) or (file.name in (CARD, XML, BIN) and file.is_file())
+        for file in path.iterdir()
+    )
 
 
 def load(path: Path) -> Artifact:

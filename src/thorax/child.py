@@ -22,7 +22,7 @@ from typing import IO, Any, Final
 
 _FRAME: Final = struct.Struct("<IQ")
 _LONGEST_HEAD: Final = 1 << 20
-_START_S: Final = 60.0
+_START_S: Final = 600.0
 _PIECE_BYTES: Final = 1 << 20
 _ROOT: Final = str(Path(__file__).resolve().parents[1])
 _START: Final = (
@@ -30,9 +30,10 @@ _START: Final = (
     "root in sys.path or sys.path.insert(0, root); "
     "from importlib import import_module; import_module(module).main()"
 )
-_KEPT: Final = frozenset(("PATH", "LD_LIBRARY_PATH", "LANG", "LANGUAGE", "TZ"))
+_KEPT: Final = frozenset(
+    ("PATH", "LD_LIBRARY_PATH", "LANG", "LANGUAGE", "TZ", "LC_ALL", "LC_CTYPE", "LC_NUMERIC")
+)
 _KEPT_BEGINNINGS: Final = (
-    "LC_",
     "OMP_",
     "KMP_",
     "MKL_",
@@ -40,13 +41,19 @@ _KEPT_BEGINNINGS: Final = (
     "ONEDNN_",
     "OV_",
     "TBB_",
-    "TF_",
+    "TF_CPP_",
+    "TF_ENABLE_",
+    "TF_NUM_",
 )
 """Variables of the environment that a child needs; others may be secrets."""
 
 
 class ChildError(Exception):
     """A child that is of no use any more; the message says what became of it."""
+
+
+class ChildStartError(ChildError):
+    """A child that did not even begin: of no file's doing."""
 
 
 class ChildTimeoutError(ChildError):
@@ -118,7 +125,10 @@ class Child:
             ChildError: what became of the child.
         """
         if not self._ready:
-            self._exchange([], time.perf_counter() + _START_S, 0)
+            try:
+                self._exchange([], time.perf_counter() + _START_S, 0)
+            except ChildError as error:
+                raise ChildStartError(f"did not start: it {error}") from error
             self._ready = True
         text = json.dumps(head).encode()
         pieces = [memoryview(_FRAME.pack(len(text), len(data)) + text), memoryview(data)]
@@ -178,6 +188,8 @@ class Child:
         status = self._process.wait()
         if status == -signal.SIGPROF:
             return ChildTimeoutError("used too much processor time")
+        if status == -signal.SIGKILL:
+            return ChildError("was killed, as the system does where memory runs out")
         return ChildError(f"ended with status {status}")
 
     def close(self) -> None:

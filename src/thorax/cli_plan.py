@@ -1,5 +1,6 @@
 """The commands that plan: what servers and clusters would do. Everything they say is modelled."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -375,7 +376,7 @@ def _require_places(outputs: Sequence[Path | None], inputs: Sequence[Path | None
     places = [path for path in outputs if path is not None]
     for number, path in enumerate(places):
         require_apart(path, [one for one in inputs if one is not None], ())
-        if path.resolve() in [other.resolve() for other in places[:number]]:
+        if os.path.realpath(path) in map(os.path.realpath, places[:number]):
             raise UsageError(
                 "option-together", f"{str(path)!r} is named for two outputs; name two places"
             )

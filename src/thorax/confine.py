@@ -124,6 +124,12 @@ _DENIED: Final[Mapping[str, tuple[int | None, int | None]]] = MappingProxyType(
         "msgget": (68, 186),
         "semget": (64, 190),
         "mq_open": (240, 180),
+        "socketpair": (53, 199),
+        "sendto": (44, 206),
+        "sendmsg": (46, 211),
+        "sendmmsg": (307, 269),
+        # Before its third version Landlock lets files be cut off that may only be read.
+        "truncate": (76, 45),
         # Memory that RLIMIT_DATA does not count.
         "memfd_create": (319, 279),
         "memfd_secret": (447, 447),
@@ -139,8 +145,14 @@ _TGKILL: Final = (234, 131)
 _PRLIMIT: Final = (302, 261)
 _SET_AFFINITY: Final = (203, 122)
 _MMAP: Final = (9, 222)
+_OPEN: Final[tuple[int | None, ...]] = (2, None)
+_OPENAT: Final[tuple[int | None, ...]] = (257, 56)
+_OPENAT2: Final = 437
+_FCNTL: Final = (72, 25)
+_SIGNAL_OTHERS: Final = (8, 10, 15)
+"""F_SETOWN, F_SETSIG and F_SETOWN_EX of fcntl: a signal to another process."""
 _CLONE_THREAD: Final = 0x10000
-_MAP_SHARED, _MAP_ANONYMOUS = 0x01, 0x20
+_MAP_SHARED, _MAP_ANONYMOUS, _MAP_GROWSDOWN = 0x01, 0x20, 0x100
 _SET_FILTER, _ALL_THREADS = 1, 1
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _ANSWER = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -161,6 +173,10 @@ WRITTEN_BYTES, WRITTEN_GROWTH = 64 << 20, 4
 
 CPU_S: Final = 60.0
 CPU_S_PER_BYTE: Final = 1 / (4 << 20)
+MOST_S: Final = 3600.0
+"""Of processor time and of waiting, however large a file is."""
+_BLOCK_BYTES: Final = 512
+"""In which st_blocks counts."""
 WALL_S: Final = 300.0
 """Of reading, compiling or running once, for a small file and two processors."""
 
@@ -187,9 +203,26 @@ class Allowance:
         return cls(
             data_bytes=BASE_BYTES + GROWTH * size + THREAD_BYTES * processors,
             file_bytes=WRITTEN_BYTES + WRITTEN_GROWTH * size,
-            cpu_s=(CPU_S + size * CPU_S_PER_BYTE) * max(1.0, processors / 2),
-            wall_s=WALL_S + size * CPU_S_PER_BYTE,
+            cpu_s=min(MOST_S, (CPU_S + size * CPU_S_PER_BYTE) * max(1.0, processors / 2)),
+            wall_s=min(MOST_S, WALL_S + size * CPU_S_PER_BYTE),
         )
+
+
+def occupied_bytes(path: Path) -> int:
+    """Return the bytes that a file holds, without those that it only claims to have."""
+    found = path.stat()
+    return min(found.st_size, found.st_blocks * _BLOCK_BYTES)
+
+
+def path_of_python(*, own_code: bool = False) -> list[str]:
+    """Return where this process finds modules, for a child that is to find the same libraries.
+
+    Args:
+        own_code: whether the user's own code is to be found too: the current folder, which is
+            otherwise left out, as all of what is returned may be read by the child.
+    """
+    here = os.path.realpath(Path.cwd())
+    return [place for place in sys.path if place and (own_code or os.path.realpath(place) != here)]
 
 
 def limit(
@@ -356,14 +389,34 @@ def _filter(architecture: int, column: int, process: int) -> list[tuple[int, int
         refuse,
     ]
     lines += [
-        # RLIMIT_DATA does not count memory that could be shared.
-        (_EQUAL, 0, 5, _MMAP[column]),
+        # RLIMIT_DATA does not count memory that could be shared, or grow as a stack does.
+        (_EQUAL, 0, 6, _MMAP[column]),
         argument(3),
+        (_ANY_BIT, 2, 0, _MAP_GROWSDOWN),
         (_ANY_BIT, 0, 2, _MAP_ANONYMOUS),
         (_ANY_BIT, 0, 1, _MAP_SHARED),
         refuse,
         allow,
-    ]
+        (_EQUAL, 0, 1, _OPENAT2),
+        (_ANSWER, 0, 0, _REFUSE | errno.ENOSYS),
+        (_EQUAL, 0, 6, _FCNTL[column]),
+        argument(1),
+        *((_EQUAL, len(_SIGNAL_OTHERS) - number, 0, which)
+          for number, which in enumerate(_SIGNAL_OTHERS)),
+        allow,
+        refuse,
+    ]  # fmt: skip
+    # To open for reading and cut off at once asks for no right to write.
+    for numbers, flags in ((_OPEN, 1), (_OPENAT, 2)):
+        if (opens := numbers[column]) is not None:
+            lines += [
+                (_EQUAL, 0, 5, opens),
+                argument(flags),
+                (_ANY_BIT, 0, 2, os.O_TRUNC),
+                (_ANY_BIT, 1, 0, os.O_WRONLY | os.O_RDWR),
+                refuse,
+                allow,
+            ]
     for numbers in _DENIED.values():
         if (number := numbers[column]) is not None:
             lines += [(_EQUAL, 0, 1, number), refuse]

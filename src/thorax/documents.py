@@ -13,7 +13,7 @@ import re
 import stat
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -22,6 +22,9 @@ MOST_BYTES: Final = 1 << 26
 
 _PIECE_BYTES: Final = 1 << 16
 _CHECK: Final = re.compile(rb', "check": "([0-9a-f]{16})"\}\s*\Z')
+_REFUSALS: Final = frozenset(
+    (errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ENOMEM)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +35,36 @@ class Piece:
         name: within the folder that is verified.
         size_bytes: its size, 0 of one that is missing.
         damage: what is wrong with it and what to do, None when it is as written.
+        compared: whether it could be; False where what knows its digest is damaged.
     """
 
     name: str
     size_bytes: int
     damage: str | None
+    compared: bool = True
 
     @classmethod
     def of(cls, folder: Path, name: str, damage: str | None) -> "Piece":
         """Return the piece of a folder that has this name, there or not."""
         path = folder / name
         return cls(name, path.stat().st_size if path.is_file() else 0, damage)
+
+    @classmethod
+    def unknown(cls, folder: Path, name: str, knows: str) -> "Piece":
+        """Return a piece that cannot be compared, as the file that knows it is damaged."""
+        piece = cls.of(folder, name, f"{knows}, which knows it, is damaged")
+        return replace(piece, compared=False)
+
+
+def is_refusal(error: OSError) -> bool:
+    """Return whether a disk or rights refuse a file, which says nothing of what it holds."""
+    return error.errno in _REFUSALS
+
+
+def cannot_be_read(error: OSError) -> str:
+    """Return in words that a file cannot be read, and what to do; it may well be sound."""
+    reason = error.strerror or str(error)
+    return f"cannot be read ({reason}); see to its rights and its disk, and try again"
 
 
 def read_limited(path: Path, most_bytes: int = MOST_BYTES, *, links: bool = True) -> bytes:

@@ -15,7 +15,6 @@ import io
 import os
 import re
 import secrets
-import shutil
 import socket
 import stat
 import sys
@@ -26,13 +25,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final, TextIO
 
-from thorax.files_streams import open_stream, own_descriptor
+from thorax.files_places import keep_mode_and_owner, open_stream, own_descriptor
 
 _PARTIAL: Final = ".partial"
 _RETIRED: Final = ".old"
 _HIDDEN: Final = re.compile(r"\.(.+)\.\d+\.[0-9a-f]{16}\.(?:partial|old)")
 _TEMPORARY: Final = "thorax"
 _LOCK: Final = ".lock"
+_NO_LOCK: Final = "what stands in the place of its lock is no lock of Thorax; remove it"
 _LONGEST_HOLDER: Final = 300
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
@@ -91,7 +91,7 @@ def new_file(path: Path, *, swept: bool = False) -> Iterator[IO[bytes]]:
     partial, descriptor = _new_partial(target, swept=swept)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            _keep_mode_and_owner(target, descriptor)
+            keep_mode_and_owner(target, descriptor)
             yield file
             file.flush()
             os.fsync(descriptor)
@@ -135,7 +135,7 @@ def require_place(path: Path) -> None:
     target = _target(path)
     partial, descriptor = _new_partial(target)
     try:
-        _keep_mode_and_owner(target, descriptor)
+        keep_mode_and_owner(target, descriptor)
     finally:
         os.close(descriptor)
         partial.unlink(missing_ok=True)
@@ -227,13 +227,17 @@ def locked(path: Path, *, wait: bool = False, beside: bool = False) -> Iterator[
     inside = path.is_dir() and not beside
     lock = path / _LOCK if inside else path.with_name(f".{_short(path.name)}{_LOCK}")
     while True:
-        descriptor = os.open(
-            lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666
-        )
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            descriptor = os.open(lock, flags, 0o666)
+        except OSError as error:
+            if error.errno in (errno.EISDIR, errno.ELOOP, errno.ENXIO):
+                raise OSError(errno.EEXIST, _NO_LOCK, str(lock)) from error
+            raise
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
             os.close(descriptor)
-            raise OSError(errno.EEXIST, "it is no lock of Thorax; remove it", str(lock))
+            raise OSError(errno.EEXIST, _NO_LOCK, str(lock))
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
@@ -253,13 +257,17 @@ def locked(path: Path, *, wait: bool = False, beside: bool = False) -> Iterator[
         os.pwrite(descriptor, _holder().encode(errors="backslashreplace"), 0)
         yield
     finally:
-        lock.unlink(missing_ok=True)
+        # A folder that was exchanged meanwhile may hold the lock of another process.
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(descriptor), lock.lstat()):
+                lock.unlink()
         os.close(descriptor)
 
 
 def is_ours(name: str) -> bool:
     """Return whether a name within a folder is of a lock or of something half written."""
-    return name == _LOCK or (name.startswith(".") and name.endswith((_PARTIAL, _LOCK, _RETIRED)))
+    lock = name.startswith(".") and name.endswith(_LOCK)
+    return lock or _HIDDEN.fullmatch(name) is not None
 
 
 def meant_by(name: str) -> str | None:
@@ -338,22 +346,6 @@ def _new_partial(target: Path, *, swept: bool = False) -> tuple[Path, int]:
         os.close(descriptor)
 
 
-def _keep_mode_and_owner(target: Path, descriptor: int) -> None:
-    try:
-        old = target.stat()
-    except FileNotFoundError:
-        return
-    new = os.fstat(descriptor)
-    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
-        try:
-            os.fchown(descriptor, old.st_uid, old.st_gid)
-        except PermissionError as error:
-            raise PermissionError(
-                errno.EPERM, "it belongs to another user or group", str(target)
-            ) from error
-    os.fchmod(descriptor, old.st_mode & 0o777)
-
-
 def _hold(descriptor: int, path: Path) -> bool:
     """Lock what was just made; False when another process swept it before that.
 
@@ -391,7 +383,7 @@ def _held_folder(make: Callable[[], Path]) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         os.close(descriptor)
 
 
@@ -427,10 +419,27 @@ def _abandoned(path: Path) -> Iterator[bool]:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
+    """Remove a file, or a folder however deep: what lies deeper is brought up to be removed.
+
+    What cannot be removed stays.
+    """
+    if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
+        return
+    folders = [path]
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            for entry in list(os.scandir(folder)):
+                with contextlib.suppress(OSError):
+                    if not entry.is_dir(follow_symlinks=False):
+                        Path(entry).unlink()
+                    elif folder == path:
+                        folders.append(folder / entry.name)
+                    else:
+                        folders.append(Path(entry).rename(path / secrets.token_hex(8)))
+    for folder in reversed(folders):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _take_place(staging: Path, out: Path) -> None:
@@ -450,7 +459,7 @@ def _take_place(staging: Path, out: Path) -> None:
         except OSError:
             retired.rename(out)
             raise
-        shutil.rmtree(retired, ignore_errors=True)
+        _remove(retired)
     finally:
         os.close(held)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from thorax import files
+from thorax.files_places import require_regular, take_mode_and_owner
 
 _ENDINGS: Final = (".bin", ".xml")
 """In the order in which they take their places: the graph is there only with its weights."""
@@ -28,6 +29,8 @@ def new_pair(xml: Path) -> Iterator[Path]:
         LockedError: another process replaces the same pair.
         OSError: the disk refuses.
     """
+    for ending in _ENDINGS:
+        require_regular(xml.with_suffix(ending))
     with files.locked(xml):
         recover(xml)
         stem = f".{xml.stem}.{os.getpid()}.{secrets.token_hex(8)}"
@@ -35,10 +38,12 @@ def new_pair(xml: Path) -> Iterator[Path]:
         try:
             yield staged
             for ending in _ENDINGS:
+                take_mode_and_owner(staged.with_suffix(ending), xml.with_suffix(ending))
                 files.sync(staged.with_suffix(ending))
             _take_place(staged, xml, retired)
         finally:
-            for path in (staged, retired):
+            # Without a graph in its place, the old pair is still to be put back.
+            for path in (staged, retired) if xml.exists() else (staged,):
                 for ending in _ENDINGS:
                     path.with_suffix(ending).unlink(missing_ok=True)
 
@@ -74,7 +79,8 @@ def _take_place(staged: Path, xml: Path, retired: Path) -> None:
         xml.unlink(missing_ok=True)
         for ending in _ENDINGS:
             staged.with_suffix(ending).replace(xml.with_suffix(ending))
-    except OSError:
+    except BaseException:
+        # Ctrl-C and SIGTERM come between any two calls too; `recover` does what is left.
         with contextlib.suppress(OSError):
             for ending in there:
                 retired.with_suffix(ending).replace(xml.with_suffix(ending))

@@ -20,6 +20,7 @@ from thorax.data.store import Store, is_store, open_store
 from thorax.devices.engine import Engine, Outputs
 from thorax.devices.requests import Request
 from thorax.errors import DataError, ImageError
+from thorax.files import is_ours
 from thorax.preprocess import prepare
 from thorax.processors import processors
 from thorax.radiograph import Radiograph, read
@@ -308,11 +309,12 @@ def find_files(inputs: Sequence[Path], passed_over: list[Path] | None = None) ->
     What cannot be looked at is yielded too, so that whoever reads it is told why: folders and files
     that the system does not let be read, links to folders, which are not followed, and links in
     circles; and pictures of formats that are not read. What is hidden, by a name that begins with
-    a point, is left out.
+    a point, is passed over.
 
     Args:
         inputs: files and folders.
-        passed_over: gets the files of a folder that are nothing of all this, such as tables.
+        passed_over: gets the files of a folder that are nothing of all this, such as tables, and
+            what is hidden, a folder as one.
     """
     for path in inputs:
         # The folders that are open, each with what is left of it.
@@ -323,6 +325,9 @@ def find_files(inputs: Sequence[Path], passed_over: list[Path] | None = None) ->
                 waiting.pop()
             elif isinstance(entry, Path):
                 yield entry
+            elif entry.name.startswith("."):
+                if passed_over is not None and not is_ours(entry.name):
+                    passed_over.append(Path(entry.path))
             elif entry.is_dir(follow_symlinks=False):
                 waiting.append(_entries(Path(entry.path)))
             elif _may_be_a_radiograph(Path(entry.path)):
@@ -346,7 +351,7 @@ def _entries(folder: Path) -> "Iterator[os.DirEntry[str] | Path]":
     except OSError:
         yield folder
         return
-    yield from (entry for entry in found if not entry.name.startswith("."))
+    yield from found
 
 
 def _may_be_a_radiograph(path: Path) -> bool:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from thorax.documents import Piece, read_line
+from thorax.documents import Piece, is_refusal, read_line
 from thorax.errors import DataError
 from thorax.files import sha256
 from thorax.shards import DIGEST, INPUTS, PLAN, RESULTS, SHARDS, Shard, cut_lines, read_shard, whole
@@ -31,7 +31,7 @@ def verify(out: Path) -> Iterator[Piece]:
     except DataError as error:
         yield Piece.of(out, PLAN, error.message)
         for path in _files(out):
-            yield Piece.of(out, path, f"{PLAN}, which knows it, is damaged")
+            yield Piece.unknown(out, path, PLAN)
         return
     yield Piece.of(out, PLAN, None)
     listed = _content(out / INPUTS)
@@ -39,7 +39,7 @@ def verify(out: Path) -> Iterator[Piece]:
         yield Piece.of(out, INPUTS, "it is missing or not what was written; remove it, and repeat "
                      "the command that wrote it, which writes it anew")  # fmt: skip
         for path in _files(out)[1:]:
-            yield Piece.of(out, path, f"{INPUTS}, which says what it answers, is damaged")
+            yield Piece.unknown(out, path, INPUTS)
         return
     yield Piece.of(out, INPUTS, None)
     shards = cut_lines(listed, plan["shard_size"], plan["sha256"])
@@ -107,5 +107,7 @@ def _files(out: Path) -> list[str]:
 def _content(path: Path) -> bytes | None:
     try:
         return whole(path)
-    except OSError:
+    except OSError as error:
+        if is_refusal(error):
+            raise
         return None

@@ -4,6 +4,7 @@ Each kind of folder and document has its own digests; here they are told apart, 
 and summed up. Nothing is changed, and nothing is taken for sound that could not be compared.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from thorax import artifact, shards_verify
 from thorax.data import store_verify
 from thorax.data.store import is_store
 from thorax.data.store_facts import partial_of
-from thorax.documents import Piece, document_digest, parse_json, read_limited
+from thorax.documents import Piece, cannot_be_read, document_digest, parse_json, read_limited
 from thorax.errors import DataError, ModelError, UsageError, printable
 from thorax.files import sha256
 from thorax.fpga import card as cards
@@ -37,9 +38,10 @@ Progress = Callable[[int, int], None]
 
 _HEAD_BYTES: Final = 4096
 _GARBLED: Final = (
-    OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, MemoryError,
+    ValueError, TypeError, KeyError, AttributeError, ArithmeticError, MemoryError,
     RecursionError,
 )  # fmt: skip
+_SHOWN: Final = {"sound": "yes", "damaged": "no: ", "unknown": "unknown: "}
 _MODELS: Final = ("artifact", "run")
 """Kinds whose damage is that of a model: status 4, and not 3."""
 
@@ -61,7 +63,12 @@ class Verification:
     @property
     def damaged(self) -> tuple[Piece, ...]:
         """The pieces that are not what was written."""
-        return tuple(piece for piece in self.pieces if piece.damage is not None)
+        return tuple(one for one in self.pieces if one.damage is not None and one.compared)
+
+    @property
+    def unknown(self) -> tuple[Piece, ...]:
+        """The pieces that cannot be compared, as what knows them is damaged."""
+        return tuple(piece for piece in self.pieces if not piece.compared)
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document of `thorax verify`."""
@@ -73,12 +80,13 @@ class Verification:
                 {
                     "name": piece.name,
                     "bytes": piece.size_bytes,
-                    "status": "sound" if piece.damage is None else "damaged",
+                    "status": _status(piece),
                     "damage": None if piece.damage is None else printable(piece.damage),
                 }
                 for piece in self.pieces
             ],
             "damaged": [piece.name for piece in self.damaged],
+            "unknown": [piece.name for piece in self.unknown],
         }
 
     def table(self) -> Table:
@@ -90,7 +98,7 @@ class Verification:
                 (
                     printable(piece.name),
                     f"{piece.size_bytes / 1e6:,.3f}",
-                    "yes" if piece.damage is None else printable(f"no: {piece.damage}"),
+                    printable(f"{_SHOWN[_status(piece)]}{piece.damage or ''}"),
                 )
                 for piece in self.pieces
             ),
@@ -105,13 +113,21 @@ class Verification:
         """
         if not self.damaged:
             return
-        first, count = self.damaged[0], len(self.damaged)
+        first, count, unknown = self.damaged[0], len(self.damaged), len(self.unknown)
+        beside = f", {unknown} cannot be compared" if unknown else ""
+        verb = "is" if count == 1 else "are"
         kind = ModelError if self.kind in _MODELS else DataError
         raise kind(
             "verify-damaged",
-            f"{self.path}: {count} of {len(self.pieces)} pieces are not what was written; "
-            f"{first.name}: {first.damage}",
+            f"{self.path}: {count} of {len(self.pieces)} pieces {verb} not what was "
+            f"written{beside}; {first.name}: {first.damage}",
         )
+
+
+def _status(piece: Piece) -> str:
+    if piece.damage is None:
+        return "sound"
+    return "damaged" if piece.compared else "unknown"
 
 
 def verify(path: Path, on_progress: Progress | None = None) -> Verification:
@@ -145,9 +161,12 @@ def verify(path: Path, on_progress: Progress | None = None) -> Verification:
 def _verification(path: Path, kind: Kind, on_progress: Progress | None) -> Verification:
     try:
         pieces: tuple[Piece, ...] = tuple(_VERIFIERS[kind](path, on_progress))
+    except OSError as error:
+        name = Path(os.fsdecode(error.filename)).name if error.filename else path.name
+        pieces = (Piece(name, 0, f"it {cannot_be_read(error)}"),)
     except _GARBLED as error:
         # A stranger may seal anything with a digest of its own.
-        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}"
         pieces = (Piece(path.name, 0, f"it holds what no {kind} has ({reason[:200]}); remove it"),)
     return Verification(path, kind, pieces)
 
@@ -167,17 +186,18 @@ def _kind_of_folder(path: Path) -> Kind | None:
 def _kind_of_file(path: Path) -> Kind | None:
     """Tell a document by what it holds; one that cannot be read any more is a document still."""
     try:
-        content = read_limited(path)
+        with path.open("rb") as file:
+            beginning = file.read(_HEAD_BYTES)
     except OSError:
         return None
+    if b'"format": "thorax power log' in beginning or b'"check": "' in beginning:
+        return "power-log"
     document = _document(path)
-    if "cards" in document:
+    if {"format", "cards", "sha256"} <= document.keys():
         return "fpga-state"
     if document.get("command") == "benchmark":
         return "benchmark"
-    if b'"check": "' in content[:_HEAD_BYTES]:
-        return "power-log"
-    return "document" if content.lstrip().startswith(b"{") else None
+    return "document" if beginning.lstrip().startswith(b"{") else None
 
 
 def _document(path: Path) -> Mapping[str, Any]:
@@ -195,7 +215,7 @@ def _artifact(path: Path, _: Progress | None) -> Iterator[Piece]:
     if document_digest(card, "card_sha256") != card.get("card_sha256"):
         yield Piece.of(path, artifact.CARD, f"it is not what was written; {remedy}")
         for name in (artifact.XML, artifact.BIN):
-            yield Piece.of(path, name, f"{artifact.CARD}, which knows it, is damaged")
+            yield Piece.unknown(path, name, artifact.CARD)
         return
     digests = card.get("files")
     known = digests if isinstance(digests, dict) else {}

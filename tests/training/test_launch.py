@@ -377,6 +377,34 @@ def test_a_warned_slurm_job_writes_a_checkpoint_asks_for_another_turn_and_goes_o
     assert (run / "train.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("ends", "asks"),
+    [
+        ("exit 0", False),
+        ("mkdir -p $run/epoch-0001; touch $run/epoch-0001/checkpoint.json; exit 0", False),
+        ("exit 1", False),
+        ("mkdir -p $run/epoch-0001; touch $run/epoch-0001/checkpoint.json; exit 1", True),
+    ],
+)
+def test_a_warned_job_asks_for_another_turn_only_where_it_has_something_to_go_on_from(
+    tmp_path: Path, slurm: dict[str, str], ends: str, asks: bool
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (tmp_path / "tools/torchrun").write_text(
+        f"#!/bin/bash\nrun={run}\ntrap 'sleep 0.1; {ends}' USR1\necho ready >&2\n"
+        "while :; do sleep 0.05; done\n"
+    )
+    command = ["bash", str(LAUNCH / "slurm.sbatch"), "recipe.toml", "store", str(run)]
+    with subprocess.Popen(command, env=slurm, stderr=subprocess.PIPE, text=True) as job:
+        assert job.stderr is not None
+        assert job.stderr.readline() == "ready\n"
+        job.send_signal(signal.SIGUSR1)
+        job.stderr.read()
+    assert job.returncode == int(ends[-1])
+    assert (tmp_path / "asked").exists() == asks
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])

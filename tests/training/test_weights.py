@@ -1,5 +1,6 @@
 """Weights of strangers are read where they can neither reach, run, fill nor hold up anything."""
 
+import os
 import re
 import tempfile
 import zipfile
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from thorax import confine
-from thorax.errors import ModelError
+from thorax.errors import ModelError, UsageError
 from thorax.training import pretrained, weights_file
 from thorax.training.networks import build
 
@@ -107,8 +108,42 @@ def test_a_reader_that_dies_is_an_error_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.save({"a": torch.zeros(1)}, tmp_path / "a.pth")
-    monkeypatch.setattr(pretrained, "_READER", "thorax.training.none")
+    (tmp_path / "dying.py").write_text(
+        "from thorax import child\ndef main(): child.answer(lambda head, data: 1 / 0)\n"
+    )
+    monkeypatch.setattr("thorax.child._ROOT", str(tmp_path))
+    monkeypatch.setattr(pretrained, "_READER", "dying")
     assert failure(tmp_path / "a.pth").code == "init-crashed"
+
+
+def test_a_reader_that_does_not_start_is_no_error_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save({"a": torch.zeros(1)}, tmp_path / "a.pth")
+    monkeypatch.setattr(pretrained, "_READER", "thorax.training.none")
+    with pytest.raises(UsageError) as refused:
+        pretrained._read(tmp_path / "a.pth")
+    assert refused.value.code == "child-start"
+
+
+@pytest.mark.parametrize("left", ["fifo", "link", "folder"])
+def test_what_a_child_leaves_in_the_place_of_weights_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    torch.save({"a": torch.zeros(1)}, tmp_path / "a.pth")
+    safetensors.torch.save_file({"secret": torch.ones(1)}, tmp_path / "secret.safetensors")
+
+    def convert(_: Path, folder: Path) -> None:
+        place = folder / weights_file.NAME
+        if left == "fifo":
+            os.mkfifo(place)
+        elif left == "link":
+            place.symlink_to(tmp_path / "secret.safetensors")
+        else:
+            place.mkdir()
+
+    monkeypatch.setattr(pretrained, "_convert", convert)
+    assert failure(tmp_path / "a.pth").code == "init-unreadable"
 
 
 def test_nothing_is_left_of_what_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,12 @@ import numpy.typing as npt
 from thorax.data.rows import Box, Row, Skipped
 from thorax.data.table import Table, read_table
 from thorax.errors import DataError, UsageError
+from thorax.files import is_ours
 from thorax.labels import NEGATIVE, NIH14, POSITIVE, UNKNOWN, LabelSet
 
 logger = logging.getLogger(__name__)
 
+_HIDDEN: Final = "names that begin with a point are hidden and not looked at; rename it"
 IMAGE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".dcm", ".dicom"})
 
 _IMAGE = ("image", "path", "Image Index", "filename", "file", "image path", "file path", "image id")
@@ -180,6 +182,11 @@ def search(folder: Path) -> Search:
         closed.append(Skipped(name, "folder-unreadable", f"it cannot be read: {error.strerror}"))
 
     for base, folders, names in os.walk(folder, onerror=tell):
+        for name in (*folders, *names):
+            seen = name in folders or Path(name).suffix.lower() in IMAGE_SUFFIXES
+            if name.startswith(".") and seen and not is_ours(name):
+                hidden = Path(base, name).relative_to(folder).as_posix()
+                closed.append(Skipped(hidden, "name-hidden", _HIDDEN))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for path in (Path(base, name) for name in folders):
             # Path.is_symlink raises where it may not look.

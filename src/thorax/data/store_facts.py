@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from thorax.data.table import parse_rows
-from thorax.documents import checked_line, document_digest, parse_json, read_limited, read_line
+from thorax.documents import (
+    cannot_be_read,
+    checked_line,
+    document_digest,
+    is_refusal,
+    parse_json,
+    read_limited,
+    read_line,
+)
 from thorax.errors import DataError
 from thorax.files import write_text
 from thorax.labels import LabelSet
@@ -73,7 +81,9 @@ def read_plan(partial: Path) -> Plan:
     try:
         document = read_line(read_limited(partial / PLAN))
         return Plan(str(document["digest"]), int(document["side"]))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except OSError as error:
+        raise unreadable(partial, PLAN, error) from error
+    except (ValueError, TypeError, KeyError) as error:
         raise damaged(partial, f"{PLAN} cannot be read: {error}") from error
 
 
@@ -98,11 +108,19 @@ def damaged(path: Path, what: str) -> DataError:
     return DataError("store-damaged", f"{path}: {what}; delete it and import again")
 
 
+def unreadable(path: Path, name: str, error: OSError) -> DataError:
+    """Return the error that says of a store why a file of it cannot be read."""
+    if is_refusal(error):
+        return DataError("store-unreadable", f"{path}: {name} {cannot_be_read(error)}")
+    return damaged(path, f"{name} cannot be read: {error.strerror or error}")
+
+
 def read_facts(path: Path) -> Facts:
     """Read store.json of a finished store, or of an import that only lacks its name.
 
     Raises:
-        DataError: `store-missing`, `store-unfinished`, `store-format` or `store-damaged`.
+        DataError: `store-missing`, `store-unfinished`, `store-format`, `store-unreadable` or
+            `store-damaged`.
     """
     if not (path / FACTS).is_file():
         if partial_of(path).is_dir():
@@ -116,7 +134,9 @@ def read_facts(path: Path) -> Facts:
     try:
         document = parse_json(read_limited(path / FACTS, _LARGEST_FACTS))
         found = document["format"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except OSError as error:
+        raise unreadable(path, FACTS, error) from error
+    except (ValueError, TypeError, KeyError) as error:
         raise damaged(path, f"{FACTS} cannot be read: {error}") from error
     if found != FORMAT:
         raise DataError(
@@ -179,7 +199,7 @@ def read_part(path: Path, facts: Facts, name: str) -> list[list[str]]:
     try:
         content = read_limited(path / name, _LARGEST_TABLE)
     except OSError as error:
-        raise damaged(path, f"{name} cannot be read: {error.strerror or error}") from error
+        raise unreadable(path, name, error) from error
     if hashlib.sha256(content).hexdigest() != facts.tables[name]:
         raise damaged(path, f"{name} is not what was written")
     try:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.data.rows import Images
-from thorax.data.store_facts import HEADS, PIXELS, Facts, damaged
+from thorax.data.store_facts import HEADS, PIXELS, Facts, damaged, unreadable
 from thorax.errors import DataError
 
 _SHOWN: Final = 5
@@ -86,7 +86,7 @@ class StoredPixels:
                 size = os.fstat(descriptor).st_size
                 self._descriptor = os.dup(descriptor)
         except OSError as error:
-            raise damaged(folder, f"{PIXELS} cannot be read: {error.strerror or error}") from error
+            raise unreadable(folder, PIXELS, error) from error
         weakref.finalize(self, os.close, self._descriptor)
         if size < self.nbytes or (exact and size > self.nbytes):
             raise damaged(folder, f"{PIXELS} does not hold {len(names)} images of {side} x {side}")
@@ -134,7 +134,8 @@ class StoredPixels:
         try:
             whole = read_pixels(self._descriptor, row, out)
         except OSError as error:
-            raise self._bad(row, f"cannot be read ({error.strerror})") from error
+            name = f"image {self._names[row]!r}, {row} of {PIXELS},"
+            raise unreadable(self._folder, name, error) from error
         if not whole:
             raise self._bad(row, "is cut off")
         if hashlib.sha256(out.data).digest() != self._digests[row].tobytes():

@@ -47,7 +47,7 @@ def verify(
     except DataError as error:
         yield Piece.of(path, FACTS, error.message)
         for name in (*HEADS, PIXELS):
-            yield Piece.of(path, name, f"{FACTS}, which knows it, is damaged")
+            yield Piece.unknown(path, name, FACTS)
         return
     yield Piece.of(path, FACTS, None)
     index: list[list[str]] | None = None
@@ -60,7 +60,7 @@ def verify(
             index = rows if name == "index.csv" else index
             yield Piece.of(path, name, None)
     if index is None:
-        yield Piece.of(path, PIXELS, "index.csv, which knows its images, is damaged")
+        yield Piece.unknown(path, PIXELS, "index.csv")
         return
     names = [row[0] for row in index]
     try:

@@ -4,10 +4,11 @@ What comes back is an IR that OpenVINO itself wrote, and arrays. A file that mak
 crash, loop or eat memory ends the child, and is an error of one line here.
 """
 
+import math
 import os
-import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,12 +17,12 @@ import numpy.typing as npt
 import openvino as ov
 
 from thorax import errors
-from thorax.child import ChildError, ChildTimeoutError
-from thorax.confine import Allowance
+from thorax.child import ChildError, ChildStartError, ChildTimeoutError
+from thorax.confine import Allowance, occupied_bytes, path_of_python
 from thorax.devices.extensions import add_extensions
 from thorax.devices.process_core import open_core
 from thorax.documents import read_limited
-from thorax.errors import ModelError, ThoraxError, last_line
+from thorax.errors import ModelError, ThoraxError, UsageError, last_line
 from thorax.importers import standby
 from thorax.importers.imported import UNREADABLE, Asked, Imported, Run
 from thorax.processors import processors
@@ -31,6 +32,8 @@ _SINGLE: Final = frozenset(
     (".pt", ".pth", ".ts", ".pt2", ".safetensors", ".keras", ".h5", ".hdf5", ".tflite")
 )
 """Endings of formats that are one file; of others neighbours may be read too."""
+_IR: Final = (b"<?xml", b"<net")
+_LONGEST_NAME: Final = 200
 _MOST_NEIGHBOURS: Final = 1000
 _LIBRARIES: Final = frozenset(
     ("torch", "safetensors", "keras", "h5py", "onnx", "tensorflow", "tf_keras")
@@ -74,18 +77,21 @@ class Reader:
                 },
                 "folder": str(self.folder),
                 "readable": [str(place) for place in self._readable],
-                "path_of_python": [place for place in sys.path if place],
+                "path_of_python": path_of_python(own_code=_runs_own_code(asked)),
                 "data_bytes": self._allowance.data_bytes,
                 "file_bytes": self._allowance.file_bytes,
             },
             "reading",
         )
+        with self._sense():
+            framework, layout, runs = str(said["framework"]), said["layout"], bool(said["runs"])
+            read_from = _files(said["files"], self._readable, path)
         return Imported(
             model=_open(self.folder, self._allowance.file_bytes, path, asked),
-            framework=str(said["framework"]),
-            layout="NHWC" if said["layout"] == "NHWC" else "NCHW",
-            files=_files(said["files"], self._readable, path),
-            run=self.runner(0) if said["runs"] else None,
+            framework=framework[:_LONGEST_NAME],
+            layout="NHWC" if layout == "NHWC" else "NCHW",
+            files=read_from,
+            run=self.runner(0) if runs else None,
             compile=self.compile,
             attempt=self.attempt,
         )
@@ -95,7 +101,8 @@ class Reader:
         xml = self._given / "given.xml"
         ov.serialize(model, xml)
         head, _ = self._ask({"do": "compile", "xml": str(xml)}, "compiling")
-        return self.runner(int(head["number"]))
+        with self._sense():
+            return self.runner(int(head["number"]))
 
     def attempt(self, shape: Sequence[int]) -> None:
         """Have OpenVINO compile the network itself for a shape, to see that it can."""
@@ -111,9 +118,26 @@ class Reader:
                 "running",
                 b"".join(array.tobytes() for array in whole),
             )
-            return unpack(head["arrays"], body)
+            with self._sense():
+                return unpack(head["arrays"], body)
 
         return run
+
+    @contextmanager
+    def _sense(self) -> Iterator[None]:
+        """Turn what cannot be made of an answer into the end of the child that gave it."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            self.close()
+            raise self._crashed("answers nonsense") from error
+
+    def _crashed(self, what: object) -> ModelError:
+        return ModelError(
+            "model-crashed",
+            f"the process that was reading or running {self._name} {what}; the file is damaged or "
+            "made to harm, or the library of its format has a fault: export it again",
+        )
 
     def _ask(
         self, head: dict[str, Any], doing: str, data: bytes = b""
@@ -129,16 +153,19 @@ class Reader:
                 f"{doing} {self._name} {error} (allowed are {allowed.cpu_s:.0f} s of processor "
                 f"time and {allowed.wall_s:.0f} s in all); it is of no usual size, or loops",
             ) from error
+        except ChildStartError as error:
+            self.close()
+            raise UsageError(
+                "child-start", f"the process that reads models {error}; make room, and repeat"
+            ) from error
         except ChildError as error:
             self.close()
-            raise ModelError(
-                "model-crashed",
-                f"the process that was {doing} {self._name} {error}; the file is damaged or "
-                "made to harm, or the library of its format has a fault: export it again",
-            ) from error
+            raise self._crashed(error) from error
         refusal = answer.head.get("refusal")
         if refusal is not None:
-            raise _refused(*refusal)
+            with self._sense():
+                kind, code, message = map(str, refusal)
+            raise _refused(kind, code, message)
         if "missing" in answer.head:
             name = str(answer.head["missing"])
             if name.split(".")[0] in _LIBRARIES:
@@ -181,8 +208,10 @@ def unpack(
     """Return the arrays whose bytes follow one another in an answer's body."""
     arrays, offset = [], 0
     for kind, shape in described:
-        element = np.dtype(kind)
-        count = int(np.prod(shape, dtype=np.int64))
+        element = np.dtype(str(kind))
+        count = math.prod(shape)
+        if element.hasobject or element.names or min(shape, default=0) < 0:
+            raise ValueError(f"arrays of {kind} {shape} are none of a network")
         arrays.append(np.frombuffer(data, element, count, offset).reshape(shape).copy())
         offset += count * element.itemsize
     return arrays
@@ -197,6 +226,9 @@ def _open(folder: Path, most_bytes: int, path: Path, asked: Asked) -> ov.Model:
             read_limited(folder / f"model.{ending}", most_bytes, links=False)
             for ending in ("xml", "bin")
         )
+        # Of all formats that OpenVINO knows by their content, IR alone names no other file.
+        if not graph.startswith(_IR):
+            raise RuntimeError("it is no IR")
         return open_core().read_model(graph, weights)
     except (*UNREADABLE, OSError) as error:
         raise ModelError(
@@ -217,13 +249,18 @@ def _files(named: Sequence[str], readable: Sequence[Path], path: Path) -> tuple[
 
 def _refused(kind: str, code: str, message: str) -> ThoraxError:
     found = getattr(errors, kind, ModelError)
-    assert issubclass(found, ThoraxError)
+    if not (isinstance(found, type) and issubclass(found, ThoraxError)):
+        found = ModelError
     return found(code, message)
+
+
+def _runs_own_code(asked: Asked) -> bool:
+    return bool(asked.extensions) or ":" in (asked.topology or "")
 
 
 def _readable(path: Path, asked: Asked) -> list[Path]:
     """Return what the reader of a file may need: the file, or also what lies beside it."""
-    if asked.extensions or ":" in (asked.topology or ""):
+    if _runs_own_code(asked):
         # Code that the user chose reads what it likes.
         return [Path("/")]
     places = [path.absolute(), Path(os.path.realpath(path))]
@@ -235,9 +272,12 @@ def _readable(path: Path, asked: Asked) -> list[Path]:
             folder = file.absolute().parent
             places.append(folder)
             # Caches keep what belongs together under links; one that leads nowhere is no matter.
-            links = [entry for entry in folder.iterdir() if entry.is_symlink()]
-            targets = [Path(os.path.realpath(link)) for link in links[:_MOST_NEIGHBOURS]]
-            places += [target for target in targets if target.is_file()]
+            # What lies elsewhere than the model itself is nothing of it.
+            real = Path(os.path.realpath(file)).parent
+            with suppress(OSError):
+                links = [entry for entry in folder.iterdir() if entry.is_symlink()]
+                targets = [Path(os.path.realpath(link)) for link in links[:_MOST_NEIGHBOURS]]
+                places += [target for target in targets if target.parent == real]
     return places
 
 
@@ -251,4 +291,4 @@ def _size(path: Path, asked: Asked) -> int:
         found = [file for file in path.parent.iterdir() if file.name.startswith(path.stem)]
     if asked.structure is not None:
         found.append(asked.structure)
-    return sum(file.stat().st_size for file in {*found, path} if file.is_file())
+    return sum(occupied_bytes(file) for file in {*found, path} if file.is_file())

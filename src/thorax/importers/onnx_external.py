@@ -1,5 +1,6 @@
 """Files beside an ONNX file that it keeps weights in, judged before a library opens them."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Final
@@ -86,10 +87,10 @@ def _inside(path: Path, name: str) -> Path:
             "model-weights",
             f"{path.name} keeps weights in {name}, which is no file beside it; copy both",
         )
-    resolved = file.resolve()
+    resolved = Path(os.path.realpath(file))
     # Caches keep a model and its weights as links into one other folder.
-    if not resolved.is_relative_to(path.parent.resolve()) and not (
-        resolved.parent == path.resolve().parent
+    if not resolved.is_relative_to(Path(os.path.realpath(path.parent))) and not (
+        resolved.parent == Path(os.path.realpath(path)).parent
     ):
         raise ModelError(
             "model-unsafe",

@@ -1,6 +1,7 @@
 """Any model to an artifact: rewrite, lower the precision, judge, choose, write."""
 
 import difflib
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -210,7 +211,8 @@ def _check_judge(precision: Wanted, store: Store | None, device: str) -> None:
 
 def _check_place(source: Path, out: Path) -> None:
     artifact.require_place(out)
-    if out.exists() and out.resolve() in (source.resolve(), source.resolve().parent):
+    real = Path(os.path.realpath(source))
+    if out.exists() and Path(os.path.realpath(out)) in (real, real.parent):
         raise UsageError(
             "optimize-place",
             f"--out {out} is where the source is, which would be lost; give another --out",
@@ -251,6 +253,9 @@ def _rewrite(source: Source) -> tuple[ov.Model, Card, rewrite.Rewritten]:
     side = int(model.inputs[0].get_shape()[-1])
     logits, _ = find_logits(model)
     head = find_head(logits)
+    if head is not None and head.features.get_node().get_type_name() == "Parameter":
+        # A mean of the image itself: there are no features that a heat map could be of.
+        head = None
     grid = heatmap_grid(head.features) if head else None
     grey_stem = rewrite.take_bytes(model, source.mean, source.std)
     rewritten = rewrite.Rewritten(source.folded, bool(grey_stem), head is not None)

@@ -1,5 +1,6 @@
 """Result documents read from files: what the commands print with `--json`, and logs of runs."""
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -42,7 +43,7 @@ def load(paths: Iterable[Path]) -> list[dict[str, Any]]:
                 told: dict[str, Any] = next((one for one in kept if one["command"] == "train"), {})
                 rest = [one for one in kept if one is not told]
                 run = read_run(path) | told
-                runs.append((run, path.resolve()))
+                runs.append((run, Path(os.path.realpath(path))))
                 kept = [run, *rest]
             if not kept:
                 raise DataError(

@@ -22,6 +22,9 @@ from thorax.measure.run import SCENARIOS, Measurement, Probe, Quantiles, Scenari
 from thorax.measure.spread import Slices, cut
 
 WARM_UP_S: Final = 1.0
+_MOST_S: Final = 86_400.0
+_MOST_QUERIES: Final = 20_000_000
+"""LoadGen keeps all of a run in memory, some hundred bytes each."""
 _MOST_SAMPLES: Final = 65_536
 LATENCY_LIMIT_S: Final = 0.1
 """LoadGen's own default for the server scenario."""
@@ -141,6 +144,11 @@ def measure(
     ):
         if not 0 < value < math.inf:
             raise UsageError(code, f"{code} is {value:g}{unit}; it must be above 0 and end")
+    if duration_s > _MOST_S:
+        raise UsageError(
+            "duration", f"duration is {duration_s:g} s; at most {_MOST_S:,.0f} is a day"
+        )
+    _require_bounded(scenario, rate, duration_s)
     if samples_per_query > _MOST_SAMPLES:
         raise UsageError(
             "samples-per-query",
@@ -185,6 +193,24 @@ def measure(
             traffic = replace(traffic, images_per_s=_BACK_OFF * traffic.images_per_s)
             run = drive(engine, stack, traffic, logs=folder, on_progress=on_progress)
     return _measurement(engine, traffic, run, tuple(probes))
+
+
+def _require_bounded(scenario: Scenario, rate: float | None, duration_s: float) -> None:
+    """Refuse a server run of more queries than memory holds, or that takes more than a day."""
+    if scenario != "server" or rate is None:
+        return
+    if rate * duration_s > _MOST_QUERIES:
+        raise UsageError(
+            "rate",
+            f"{rate:g} queries/s for {duration_s:g} s are more than the {_MOST_QUERIES:,} "
+            "queries of a run; give a lower --rate or a shorter --duration",
+        )
+    if rate * _MOST_S < SERVER_QUERIES:
+        raise UsageError(
+            "rate",
+            f"the {SERVER_QUERIES} queries that a verdict needs take more than a day at {rate:g} "
+            "queries/s; give a higher --rate",
+        )
 
 
 def _stack(engine: Engine, images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:

@@ -4,6 +4,7 @@ A run folder needs no torch to be reported on, and no checkpoint: its log says e
 """
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -77,7 +78,7 @@ def read_run(run: Path) -> dict[str, Any]:
     said = {key: start[key] for key in _SAID if start.get(key) is not None}
     return {
         "command": "train",
-        "run": run.resolve().name,
+        "run": Path(os.path.realpath(run)).name,
         "finished": finished,
         "starts": starts,
         **said,

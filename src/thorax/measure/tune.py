@@ -1,6 +1,7 @@
 """Which streams, batch, precision and device answer most images within a limit of latency."""
 
 import itertools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -146,7 +147,7 @@ def held(artifacts: Sequence[Artifact]) -> Iterator[None]:
     Raises:
         ModelError: `artifact-locked` when another process tunes one of them, `artifact-unwritable`.
     """
-    distinct = {one.path.resolve(): one for one in artifacts}
+    distinct = {os.path.realpath(one.path): one for one in artifacts}
     with ExitStack() as cards:
         # In one order everywhere: of two sweeps over the same artifacts one gets them all.
         for path in sorted(distinct):

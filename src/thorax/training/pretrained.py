@@ -8,7 +8,6 @@ same in all channels, which is what `IMAGENET_MEAN` and `IMAGENET_STD` are for.
 
 import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from thorax import files
-from thorax.child import Child, ChildError, ChildTimeoutError
-from thorax.confine import Allowance
-from thorax.errors import ModelError, last_line
+from thorax.child import Child, ChildError, ChildStartError, ChildTimeoutError
+from thorax.confine import Allowance, occupied_bytes, path_of_python
+from thorax.documents import read_limited
+from thorax.errors import ModelError, UsageError, last_line
 from thorax.files import sha256
 from thorax.labels import LabelSet
 from thorax.processors import processors
@@ -137,15 +137,17 @@ def _read(path: Path) -> dict[str, Tensor]:
         _convert(path, folder)
         written = folder / weights_file.NAME
         try:
+            # The child may have left anything there, and may still change it.
+            content = read_limited(written, _allowed(path).file_bytes, links=False)
             require_header(written)
-            return safetensors.torch.load_file(written)
+            return safetensors.torch.load(content)
         except (OSError, ValueError, SafetensorError) as error:
             raise _unreadable(path, last_line(error)) from error
 
 
 def _convert(path: Path, folder: Path) -> None:
     """Have a child write the tensors of a file into a folder; it is gone afterwards."""
-    allowed = Allowance.of(path.stat().st_size, processors())
+    allowed = _allowed(path)
     places = dict.fromkeys(("HOME", "TMPDIR"), str(folder))
     child = Child(_READER, {"OMP_NUM_THREADS": "1", **places})
     try:
@@ -154,7 +156,7 @@ def _convert(path: Path, folder: Path) -> None:
                 "path": str(path.absolute()),
                 "readable": [str(path.absolute()), os.path.realpath(path)],
                 "folder": str(folder),
-                "path_of_python": [place for place in sys.path if place],
+                "path_of_python": path_of_python(),
                 "data_bytes": allowed.data_bytes,
                 "file_bytes": allowed.file_bytes,
                 "cpu_s": allowed.cpu_s,
@@ -169,16 +171,24 @@ def _convert(path: Path, folder: Path) -> None:
             f"reading {path} {error} (allowed are {allowed.cpu_s:.0f} s of processor time and "
             f"{allowed.wall_s:.0f} s in all); save a plain state dict anew",
         ) from error
+    except ChildStartError as error:
+        raise UsageError(
+            "child-start", f"the process that reads weights {error}; make room, and repeat"
+        ) from error
     except ChildError as error:
         raise ModelError(
             "init-crashed",
-            f"the process that was reading {path} {error}; the file is damaged or made to harm: "
-            "save a plain state dict anew",
+            f"the process that was reading {path} {error}; the file is damaged or made to harm, "
+            "or memory ran out: save a plain state dict anew",
         ) from error
     finally:
         child.close()
     if "refusal" in answer.head:
         raise _unreadable(path, str(answer.head["refusal"]))
+
+
+def _allowed(path: Path) -> Allowance:
+    return Allowance.of(occupied_bytes(path), processors())
 
 
 def _named_as_ours(

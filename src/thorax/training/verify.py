@@ -111,7 +111,7 @@ def _checkpoint(root: Path, prefix: str) -> Iterator[Piece]:
     except ModelError as error:
         yield Piece.of(root, prefix + CARD, error.message)
         for name in (WEIGHTS, OPTIMIZER):
-            yield Piece.of(root, prefix + name, f"{CARD}, which knows it, is damaged")
+            yield Piece.unknown(root, prefix + name, CARD)
         return
     yield Piece.of(root, prefix + CARD, None)
     for name, digest in ((WEIGHTS, card.weights_sha256), (OPTIMIZER, card.optimizer_sha256)):
