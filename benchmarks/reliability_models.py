@@ -33,7 +33,7 @@ from thorax.importers.confined import Reader
 from thorax.importers.imported import Asked, Imported
 
 _MOST_DATA: Final = 6 << 30
-_WALL_S: Final = 120.0
+_WALL_S: Final = 300.0
 _ANSWER: Final = "answer "
 READ: Final = "read"
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import thorax
 
-LONGEST_S = 90.0
+LONGEST_S = 300.0
 """After which a command waits for something that will not come."""
 
 SIDE_BY_SIDE = 2

@@ -484,3 +484,21 @@ def test_a_csv_on_stdout_is_alone_there(tiny_fp32: Artifact, phantoms: Path) -> 
     both = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
     assert (both.returncode, both.stdout) == (2, "")
     assert both.stderr.startswith("thorax: option-apart: ")
+
+
+@pytest.mark.parametrize("command", ["phantom", "classify"])
+def test_messages_that_nobody_can_be_told_fail_no_work(
+    tiny_fp32: Artifact, phantoms: Path, tmp_path: Path, command: str
+) -> None:
+    words = {
+        "phantom": ["phantom", "--count", "2", "--size", "32", str(tmp_path / "drawn")],
+        "classify": ["classify", str(tiny_fp32.path), str(phantoms), "--csv", str(tmp_path / "c")],
+    }
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "thorax", *words[command]],
+            stdout=subprocess.PIPE, stderr=full, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0
+    assert done.stdout
+    assert (tmp_path / ("drawn" if command == "phantom" else "c")).exists()

@@ -71,10 +71,22 @@ class Harmless(io.TextIOBase):
         return self.beneath.isatty()
 
 
+class _Messages(io.FileIO):
+    """Standard error: what cannot be written, as nobody reads it, fails no work."""
+
+    def write(self, data: Any, /) -> int:  # noqa: ANN401 - as io.FileIO has it
+        """Write what can be written."""
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
 def open_standard_streams() -> None:
     """Put /dev/null where a shell closed standard input, output or error (`>&-`).
 
     Otherwise the next file that is opened would become that descriptor, and take what is printed.
+    Messages that cannot be written, to a full disk or a reader that is gone, are dropped.
     """
     opened = []
     for number in range(3):
@@ -88,8 +100,9 @@ def open_standard_streams() -> None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for the process
     if 1 in opened or sys.stdout is None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    if 2 in opened or sys.stderr is None:
-        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    messages = io.BufferedWriter(_Messages(2, "wb", closefd=False))
+    sys.stderr = io.TextIOWrapper(messages, encoding, "backslashreplace", line_buffering=True)
 
 
 def say(text: str) -> None:

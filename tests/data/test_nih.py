@@ -69,6 +69,7 @@ def test_labels_of_absent_images_are_ignored_and_images_without_labels_reported(
     assert len(rows) == 3
     assert [(skip.image, skip.code) for skip in skipped] == [
         ("stranger.png", "label-missing"),
+        ("images_000/._00000002_000.png", "name-hidden"),
         ("images_000/notes.txt", "file-unsupported"),
     ]
 

@@ -257,3 +257,16 @@ def test_progress_is_told_in_images_that_came_new(tiny_fp32: Artifact, scenario:
 def test_figures_of_loadgen_survive_json(tiny_fp32: Artifact) -> None:
     made = measure(compile(tiny_fp32), "single-stream", duration_s=0.05)
     assert made.loadgen == json.loads(json.dumps(made.loadgen, allow_nan=False))
+
+
+@pytest.mark.parametrize(
+    ("rate", "duration_s", "code"),
+    [(1e308, 1.0, "rate"), (1e-300, 1.0, "rate"), (1e6, 1e4, "rate"), (None, 1e308, "duration")],
+)
+def test_runs_without_bounds_are_refused_before_anything_is_compiled(
+    rate: float | None, duration_s: float, code: str, tiny_fp32: Artifact
+) -> None:
+    engine = compile(tiny_fp32)
+    with pytest.raises(UsageError) as refused:
+        load.measure(engine, "server", duration_s=duration_s, rate=rate)
+    assert refused.value.code == code

@@ -186,6 +186,7 @@ def refused(bmc: HostileBmc, answer_s: float) -> ThoraxError:
 
 def check(error: ThoraxError, bmc: HostileBmc, name: str) -> None:
     assert error.code in codes(name)
+    assert bmc.attacks >= 1
     assert error.exit_code == 6
     assert len(error.message) < 600
     assert error.message.isprintable()
