@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import typer
+from tests.conftest import Thorax
 
 from thorax import __version__, cli, console
 from thorax.artifact import CARD, Artifact
@@ -502,3 +503,17 @@ def test_messages_that_nobody_can_be_told_fail_no_work(
     assert done.returncode == 0
     assert done.stdout
     assert (tmp_path / ("drawn" if command == "phantom" else "c")).exists()
+
+
+def test_a_page_on_stdout_is_all_that_is_there(
+    thorax: Thorax, tiny_fp32: Artifact, phantoms: Path, tmp_path: Path
+) -> None:
+    words = ["classify", tiny_fp32.path, phantoms / "phantom_11_000000.png", "--json"]
+    document = tmp_path / "classify.json"
+    document.write_text(thorax(*words).stdout)
+    done = thorax("report", document, "--out", "/dev/stdout")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().endswith("</html>")
+    both = thorax("report", document, "--out", "/dev/stdout", "--json")
+    assert (both.returncode, both.stdout) == (2, "")
+    assert "option-together" in both.stderr

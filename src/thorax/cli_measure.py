@@ -386,6 +386,7 @@ def report(
 ) -> None:
     """One self-contained page with tables and plots."""
     from thorax.answers import require_apart
+    from thorax.files import is_stdout
     from thorax.measure.documents import load
     from thorax.measure.report import require_page, write_report
 
@@ -393,7 +394,14 @@ def report(
     folders = [path for path in documents if path.is_dir()]
     read = [*documents, *(one for folder in folders for one in folder.glob("*.json"))]
     require_apart(out, read, ())
+    taken = is_stdout(out)
+    if taken and json:
+        raise UsageError(
+            "option-together", "--out on stdout and --json would both be the answer; name a file"
+        )
     written = write_report(load(documents), out, title=title)
+    if taken:
+        return
     console.emit(
         {"command": "report", "report": str(written)},
         as_json=json,
