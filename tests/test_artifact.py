@@ -366,3 +366,12 @@ def test_a_kill_between_any_two_calls_leaves_a_card_with_its_old_or_new_settings
         assert names(place / "model") == sorted((BIN, CARD, XML))
     assert set(seen) == {0, 1}
     assert len(seen) > 6
+
+
+def test_a_link_that_leads_nowhere_is_no_place(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(ModelError) as caught, artifact.new_folder(tmp_path / "loop"):
+        pytest.fail("the block must not begin")
+    assert caught.value.code == "artifact-exists"
+    assert "leads nowhere" in caught.value.message
+    assert names(tmp_path) == ["loop"]

@@ -350,6 +350,10 @@ def require_place(out: Path) -> None:
     Raises:
         ModelError: `artifact-exists`.
     """
+    if out.is_symlink() and not out.exists():
+        raise ModelError(
+            "artifact-exists", f"{out} is a link that leads nowhere; give another --out"
+        )
     if out.exists() and not is_artifact(out) and not (out.is_dir() and not any(out.iterdir())):
         raise ModelError(
             "artifact-exists",

@@ -617,3 +617,11 @@ def test_the_real_radiographs_import_whole_and_clean(realdata: Path, tmp_path: P
     ]
     assert report.near_duplicates == ()
     shutil.rmtree(tmp_path / "store")
+
+
+def test_a_link_that_leads_nowhere_is_refused_before_anything_is_decoded(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    rows = [Row("a.png", tmp_path / "a.png", "a", np.zeros(14, np.int8))]
+    with pytest.raises(DataError, match=r"store-exists.*leads nowhere"):
+        write(rows, tmp_path / "loop", InputSpec(16), NIH14, source="noise")
+    assert not list(tmp_path.glob("*.partial"))

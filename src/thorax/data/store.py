@@ -230,6 +230,10 @@ def write(
         DataError: `store-exists`, `store-other-import`, `store-locked`, `store-empty`,
             `store-write` (the disk refuses), `image-twice` or `labels-width`.
     """
+    if out.is_symlink() and not out.exists():
+        raise DataError(
+            "store-exists", f"{out} is a link that leads nowhere; choose another folder"
+        )
     chosen = list(by_patient(rows) if splits is None else splits)
     plan = _plan(rows, chosen, spec, label_set, source, skipped)
     if out.exists():
