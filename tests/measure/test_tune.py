@@ -120,7 +120,7 @@ def test_an_artifact_that_cannot_be_written_is_refused_before_the_first_turn(
     own: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
-    def refuse(path: Path) -> Iterator[None]:
+    def refuse(path: Path, *, beside: bool) -> Iterator[None]:
         raise PermissionError(13, "Permission denied")
         yield
 
