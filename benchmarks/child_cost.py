@@ -7,17 +7,14 @@ random in each turn. One run of each before, which is not counted, lets Python k
 """
 
 import argparse
-import math
-import os
 import random
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +22,7 @@ import torch
 
 from benchmarks import result
 from benchmarks.images import folder_of
+from thorax.measure.spread import FEWEST_TURNS, median_of_turns
 from thorax.training.networks import build
 
 GOAL: Final = 1.05
@@ -66,19 +64,20 @@ def main() -> None:
         for kind, clock in enumerate(("wall", "cpu")):
             seconds = {side: [turn[command, side][kind] for turn in turns] for side in _SIDES}
             ratios = [a / b for a, b in zip(seconds["after"], seconds["before"], strict=True)]
-            low, high = _interval(ratios)
+            interval = median_of_turns(ratios)
+            assert interval is not None, f"at least {FEWEST_TURNS} turns make an interval"
             document[f"{command}_{clock}"] = {
                 "before_s": seconds["before"],
                 "after_s": seconds["after"],
-                "median_ratio": statistics.median(ratios),
-                "interval": [low, high],
+                "median_ratio": interval.value,
+                "interval": [interval.low, interval.high],
             }
             rows.append(
                 (
                     f"{command}, {clock}",
                     *(f"{statistics.median(seconds[side]):.2f}" for side in _SIDES),
-                    f"{statistics.median(ratios):.3f}",
-                    f"{low:.3f} to {high:.3f}",
+                    f"{interval.value:.3f}",
+                    f"{interval.low:.3f} to {interval.high:.3f}",
                 )
             )
     result.table(
@@ -106,35 +105,8 @@ def _write_onnx(path: Path) -> None:
 
 def _run(tree: Path, words: Sequence[str]) -> tuple[float, float]:
     """Return wall-clock and processor time, s, of a command of a tree and of its children."""
-    environment: Mapping[str, str] = {
-        **{key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"},
-        "PYTHONPATH": str(tree / "src"),
-    }
-    begin = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "thorax", *words],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=environment,
-    )
-    assert process.stderr is not None
-    said = process.stderr.read()
-    _, status, used = os.wait4(process.pid, 0)
-    elapsed_s = time.perf_counter() - begin
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{words[0]} of {tree.name}: {said.decode()}")
-    return elapsed_s, used.ru_utime + used.ru_stime
-
-
-def _interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return the 95 % interval of a median by order statistics; all values where they are few."""
-    ordered, count = sorted(values), len(values)
-    tail, cut = 0.0, 0
-    while (tail := tail + math.comb(count, cut) / 2**count) <= 0.025:
-        cut += 1
-    first = max(cut - 1, 0)
-    return ordered[first], ordered[count - 1 - first]
+    command = [sys.executable, "-m", "thorax", *words]
+    return result.timed(command, {"PYTHONPATH": str(tree / "src")})
 
 
 def _commit(tree: Path) -> str:

@@ -7,13 +7,9 @@ lets Python keep its byte code, as an installed program has it.
 """
 
 import argparse
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import result
@@ -31,21 +27,6 @@ model = core.read_model(sys.argv[1])
 compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": sys.argv[2]})
 print(compiled(numpy.zeros(model.inputs[0].shape, numpy.uint8))["probability"])
 """
-
-
-def _run(command: Sequence[str]) -> tuple[float, float]:
-    """Return wall clock and processor time of a process that must succeed, s."""
-    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    begin = time.perf_counter()
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=kept
-    )
-    _, status, used = os.wait4(process.pid, 0)
-    elapsed_s = time.perf_counter() - begin
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command[1:])} ended with {process.returncode}")
-    return elapsed_s, used.ru_utime + used.ru_stime
 
 
 def main() -> None:
@@ -67,9 +48,10 @@ def main() -> None:
             "help": [*thorax, "--help"],
         }
         for command in commands.values():
-            _run(command)
+            result.timed(command)
         turns = [
-            {name: _run(command) for name, command in commands.items()} for _ in range(chosen.turns)
+            {name: result.timed(command) for name, command in commands.items()}
+            for _ in range(chosen.turns)
         ]
     wall = {name: [turn[name][0] for turn in turns] for name in commands}
     cpu = {name: [turn[name][1] for turn in turns] for name in commands}

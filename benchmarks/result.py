@@ -9,10 +9,13 @@ import os
 import platform
 import re
 import statistics
+import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from thorax.files import write_text
@@ -39,6 +42,38 @@ def hardware() -> dict[str, Any]:
 def median_ratio(first: Sequence[float], second: Sequence[float]) -> float:
     """Return the median of first / second, turn by turn."""
     return statistics.median(a / b for a, b in zip(first, second, strict=True))
+
+
+def timed(
+    command: Sequence[str], environment: Mapping[str, str] = MappingProxyType({})
+) -> tuple[float, float]:
+    """Return wall clock and processor time, s, of a process that must succeed, and its children.
+
+    Python may keep its byte code, as that of an installed program does.
+
+    Args:
+        command: what is run.
+        environment: variables that it has beside those of this process.
+    """
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    begin = time.perf_counter()
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**kept, **environment},
+    )
+    assert process.stderr is not None
+    with process.stderr:
+        said = process.stderr.read()
+    _, status, used = os.wait4(process.pid, 0)
+    elapsed_s = time.perf_counter() - begin
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(
+            f"{' '.join(command[1:])} ended with {process.returncode}: {said.decode()}"
+        )
+    return elapsed_s, used.ru_utime + used.ru_stime
 
 
 def write(claim: str, document: Mapping[str, Any]) -> Path:

@@ -26,6 +26,12 @@ def count():
 """
 
 
+def end_at_call(script: str, folder: Path, calls: int, end: str = "kill") -> int:
+    """Run a script that is ended before the call after so many; return its status."""
+    command = [sys.executable, "-c", _COUNTED + script, str(calls), str(folder), end]
+    return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode
+
+
 def ended_at_every_call(
     script: str, folder: Path, prepare: Callable[[Path], object], *, end: str = "kill"
 ) -> Iterator[Path]:
@@ -45,8 +51,7 @@ def ended_at_every_call(
         place = folder / str(calls)
         place.mkdir()
         prepare(place)
-        command = [sys.executable, "-c", _COUNTED + script, str(calls), str(place), end]
-        status = subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode
+        status = end_at_call(script, place, calls, end)
         yield place
         calls += 1
     assert status == 0

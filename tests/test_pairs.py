@@ -2,12 +2,10 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from tests.killed import ended_at_every_call
+from tests.killed import end_at_call, ended_at_every_call
 
 from thorax import files, pairs
 from thorax.errors import ModelError
@@ -53,35 +51,13 @@ def test_a_failure_leaves_the_old_pair(tmp_path: Path, monkeypatch: pytest.Monke
     assert names(tmp_path) == ["net.bin", "net.xml"]
 
 
-SCRIPT = """
-import os, signal, sys
-from pathlib import Path
-from thorax import pairs
-left = int(sys.argv[2])
-def counted(function):
-    def call(*arguments, **named):
-        global left
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*arguments, **named)
-    return call
-for name in ("rename", "replace", "unlink", "link", "fsync", "open"):
-    setattr(os, name, counted(getattr(os, name)))
-xml = Path(sys.argv[1])
-if sys.argv[3] == "recover":
-    pairs.recover(xml)
-else:
-    with pairs.new_pair(xml) as staged:
-        staged.write_text("graph second")
-        staged.with_suffix(".bin").write_text("weights second")
+WRITE = """
+from thorax import pairs; count()
+with pairs.new_pair(folder / "net.xml") as staged:
+    staged.write_text("graph second")
+    staged.with_suffix(".bin").write_text("weights second")
 """
-
-
-def kill(xml: Path, calls: int, what: str) -> int:
-    """Return the status of a process that is killed at its n-th call, or ends before."""
-    command = [sys.executable, "-c", SCRIPT, str(xml), str(calls), what]
-    return subprocess.run(command, check=False).returncode
+RECOVER = "from thorax import pairs; count(); pairs.recover(folder / 'net.xml')"
 
 
 def test_a_kill_at_any_call_leaves_the_old_pair_or_the_new_one(tmp_path: Path) -> None:
@@ -90,15 +66,15 @@ def test_a_kill_at_any_call_leaves_the_old_pair_or_the_new_one(tmp_path: Path) -
         xml = tmp_path / str(calls) / "net.xml"
         xml.parent.mkdir()
         write(xml, "first")
-        status = kill(xml, calls, "write")
+        status = end_at_call(WRITE, xml.parent, calls)
         if xml.exists():
             words = [text.split()[1] for text in read(xml)]
             assert len(set(words)) == 1, "a graph beside the weights of another"
         else:
             lost_name += 1
             # The one that puts it back may be killed too.
-            kill(xml, 0, "recover")
-            kill(xml, 1, "recover")
+            end_at_call(RECOVER, xml.parent, 0)
+            end_at_call(RECOVER, xml.parent, 1)
         pairs.recover(xml)
         words = [text.split()[1] for text in read(xml)]
         assert len(set(words)) == 1
@@ -124,15 +100,9 @@ def test_who_looks_for_a_graph_leaves_what_is_being_written(tmp_path: Path) -> N
 
 
 def test_ctrl_c_before_any_call_leaves_the_old_pair_or_the_new_one(tmp_path: Path) -> None:
-    script = (
-        "from thorax import pairs; count()\n"
-        "with pairs.new_pair(folder / 'net.xml') as staged:\n"
-        "    staged.write_text('graph second')\n"
-        "    staged.with_suffix('.bin').write_text('weights second')\n"
-    )
     seen = []
     for place in ended_at_every_call(
-        script, tmp_path, lambda place: write(place / "net.xml", "first"), end="Ctrl-C"
+        WRITE, tmp_path, lambda place: write(place / "net.xml", "first"), end="Ctrl-C"
     ):
         pairs.recover(place / "net.xml")
         words = [text.split()[1] for text in read(place / "net.xml")]

@@ -182,9 +182,9 @@ def search(folder: Path) -> Search:
         closed.append(Skipped(name, "folder-unreadable", f"it cannot be read: {error.strerror}"))
 
     for base, folders, names in os.walk(folder, onerror=tell):
-        for name in (*folders, *names):
-            seen = name in folders or Path(name).suffix.lower() in IMAGE_SUFFIXES
-            if name.startswith(".") and seen and not is_ours(name):
+        images = [name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+        for name in (*folders, *images):
+            if name.startswith(".") and not is_ours(name):
                 hidden = Path(base, name).relative_to(folder).as_posix()
                 closed.append(Skipped(hidden, "name-hidden", _HIDDEN))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
