@@ -27,7 +27,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from benchmarks.result import RESULTS, table, write
-from thorax.files import write_text
+from thorax.files.atomic import write_text
 from thorax.plan.cluster import all_reduce_s, update, workload
 from thorax.plan.predictions import GOAL, predict, ready, solve
 from thorax.plan.scaling import prediction_row

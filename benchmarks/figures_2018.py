@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.result import RESULTS
-from thorax.files import write_text
+from thorax.files.atomic import write_text
 from thorax.measure.plan_plots import efficiency_plot, latency_plot, throughput_plot, write_picture
 from thorax.plan import claims
 from thorax.plan.outlook import Demand, latency_curve, plan_server

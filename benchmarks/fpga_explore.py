@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.result import table, write
-from thorax.files import write_bytes
+from thorax.files.atomic import write_bytes
 
 FIGURES: Final = Path(__file__).resolve().parents[1] / "docs" / "figures"
 

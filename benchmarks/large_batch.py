@@ -30,7 +30,7 @@ from benchmarks.result import write
 from thorax.data.loader import batches
 from thorax.data.store import Store
 from thorax.errors import UsageError
-from thorax.files import write_text
+from thorax.files.atomic import write_text
 from thorax.metrics import auroc
 from thorax.preprocess import InputSpec
 from thorax.training import checkpoint

@@ -7,7 +7,7 @@ from typing import Final
 
 from thorax.data import folder, nih, phantom
 from thorax.data.store import Store, open_store, write
-from thorax.files import write_text
+from thorax.files.atomic import write_text
 from thorax.labels import NIH14
 from thorax.preprocess import InputSpec
 

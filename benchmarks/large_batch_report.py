@@ -12,7 +12,7 @@ from benchmarks.large_batch_cells import SEEDS, SMALL, Arm, Cell, Knobs, Study, 
 from benchmarks.large_batch_plots import against_batch, against_each_other
 from benchmarks.result import table
 from thorax.data.store import Store
-from thorax.files import write_text
+from thorax.files.atomic import write_text
 from thorax.metrics import bootstrap_auroc, bootstrap_difference
 
 _DOCS: Final = Path(__file__).resolve().parents[1] / "docs"

@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.figures_2018 import put
 from benchmarks.result import RESULTS, table
-from thorax.files import write_text
+from thorax.files.atomic import write_text
 from thorax.plan.latency import lay_out, load
 from thorax.plan.presets import PRESETS, find_preset
 from thorax.plan.server import Reading, capacity

@@ -27,8 +27,8 @@ from thorax.answers import Row as Answer
 from thorax.data import store
 from thorax.data.rows import Box, Row
 from thorax.data.store_facts import partial_of
-from thorax.documents import checked_line, document_digest
 from thorax.errors import DataError, ModelError, ThoraxError
+from thorax.files.documents import checked_line, document_digest
 from thorax.fpga import card as cards
 from thorax.fpga.bitstreams import bitstreams_for
 from thorax.labels import NIH14

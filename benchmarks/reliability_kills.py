@@ -27,7 +27,7 @@ from pathlib import Path
 
 from benchmarks import result
 from benchmarks.killed_work import KINDS, Kind
-from thorax.files import write_text
+from thorax.files.atomic import write_text
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from thorax.files import write_text
+from thorax.files.atomic import write_text
 
 RESULTS: Final = Path(__file__).parent / "results"
 _PACKAGES: Final = ("thorax", "openvino", "numpy", "opencv-python-headless", "kornia-rs")

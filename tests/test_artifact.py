@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from tests.killed import ended_at_every_call
 
-from thorax import artifact, files
+from thorax import artifact
 from thorax.artifact import BIN, CARD, XML, Accuracy, Artifact, Card, HeatmapGrid, Precision
 from thorax.errors import ModelError
+from thorax.files import atomic
 from thorax.metrics import Platt
 from thorax.preprocess import InputSpec
 
@@ -250,7 +251,7 @@ def test_the_old_artifact_returns_when_the_new_cannot_take_its_place(
     out = tmp_path / "model"
     old = write(out, b"old")
     rename = Path.rename
-    monkeypatch.setattr(files, "_exchange", lambda first, second: False)
+    monkeypatch.setattr(atomic, "_exchange", lambda first, second: False)
 
     def fail(self: Path, target: Path) -> Path:
         if self.name.endswith(".partial"):

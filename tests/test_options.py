@@ -17,7 +17,7 @@ import pytest
 import typer
 
 from thorax.cli import app
-from thorax.documents import parse_json
+from thorax.files.documents import parse_json
 
 pytestmark = pytest.mark.timeout(1800)
 

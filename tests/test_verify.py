@@ -18,8 +18,8 @@ from tests.meters import write_log
 
 from thorax.artifact import Artifact
 from thorax.data.store import Store
-from thorax.documents import document_digest
 from thorax.errors import DataError, ModelError, UsageError
+from thorax.files.documents import document_digest
 from thorax.measure.baseline_document import digested
 from thorax.verify import verify
 

@@ -150,7 +150,7 @@ def test_of_two_commands_of_mo_on_one_pair_the_second_is_refused(
     out = tmp_path / "out"
     out.mkdir()
     words = ["mo", "--input_model", tmp_path / "net.onnx", "--output_dir", out]
-    script = "from thorax.pairs import new_pair\nwith new_pair(folder / 'net.xml'): pause()"
+    script = "from thorax.files.pairs import new_pair\nwith new_pair(folder / 'net.xml'): pause()"
     with holder(script, out) as first:
         refused = thorax(*words)
         assert refused.returncode == 2

@@ -8,11 +8,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from thorax import files
 from thorax.artifact import Card
-from thorax.cells import harmless
 from thorax.devices.engine import Engine
 from thorax.errors import UsageError
+from thorax.files import atomic
+from thorax.files.csv_cells import harmless
 from thorax.heatmap import peak, to_source
 from thorax.predict import Prediction, Source, StoredImage
 
@@ -126,7 +126,7 @@ def csv_writer(path: Path | None, card: Card) -> Iterator[Callable[[Mapping[str,
         return
     with ExitStack() as stack:
         with writing(path):
-            file = stack.enter_context(files.new_text(path, errors="backslashreplace"))
+            file = stack.enter_context(atomic.new_text(path, errors="backslashreplace"))
             table = csv.writer(file)
             heads = ["image", *card.labels, "positive", "error", "compute", "simulated"]
             table.writerow(map(harmless, heads))

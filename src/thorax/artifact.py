@@ -11,10 +11,11 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from thorax import __version__, files
-from thorax.documents import document_digest
+from thorax import __version__
 from thorax.errors import ModelError, UsageError
-from thorax.files import sha256, sync, write_text
+from thorax.files import atomic
+from thorax.files.atomic import sha256, sync, write_text
+from thorax.files.documents import document_digest
 from thorax.labels import LabelSet
 from thorax.metrics import Platt
 from thorax.preprocess import InputSpec
@@ -198,7 +199,7 @@ def is_artifact(path: Path) -> bool:
     if not (path / CARD).is_file():
         return False
     return all(
-        files.is_ours(file.name) or (file.name in (CARD, XML, BIN) and file.is_file())
+        atomic.is_ours(file.name) or (file.name in (CARD, XML, BIN) and file.is_file())
         for file in path.iterdir()
     )
 
@@ -213,7 +214,7 @@ def load(path: Path) -> Artifact:
     folder = path.parent if path.name == XML else path
     if not folder.exists():
         with writing(folder):
-            files.recover(folder)
+            atomic.recover(folder)
     if not folder.is_dir():
         what = f"{path} is a file and no artifact" if path.exists() else f"no artifact at {path}"
         raise ModelError(
@@ -318,8 +319,8 @@ def hold(artifact: Artifact) -> Iterator[None]:
 def _lock(stack: ExitStack, out: Path, *, beside: bool = False) -> None:
     with writing(out):
         try:
-            stack.enter_context(files.locked(out, beside=beside))
-        except files.LockedError as error:
+            stack.enter_context(atomic.locked(out, beside=beside))
+        except atomic.LockedError as error:
             raise ModelError(
                 "artifact-locked",
                 f"{out} is being changed by {error.holder}; wait for it or stop it",
@@ -380,7 +381,7 @@ def new_folder(out: Path) -> Iterator[Path]:
         if is_artifact(out):
             _lock(stack, out)
         with writing(out):
-            staging = stack.enter_context(files.new_folder(out))
+            staging = stack.enter_context(atomic.new_folder(out))
         yield staging
         with writing(out):
             stack.close()

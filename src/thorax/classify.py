@@ -19,7 +19,7 @@ from thorax.devices.engine import Hint
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.settings import Setting, find_setting
 from thorax.errors import DataError, UsageError
-from thorax.files import require_place, sha256, sweep_folder, write_bytes
+from thorax.files.atomic import require_place, sha256, sweep_folder, write_bytes
 from thorax.heatmap import COLOUR_MAPS, overlay
 from thorax.measure.forecast import count_rows, forecast_engine
 from thorax.measure.modelled import modelled_table

@@ -17,7 +17,7 @@ import typer
 from typer import Argument, Option
 from typer.core import TyperCommand
 
-from thorax import __version__, console, files
+from thorax import __version__, console
 from thorax.cli_data import (
     Device,
     Extensions,
@@ -36,6 +36,7 @@ from thorax.cli_plan import plan_app
 from thorax.cli_power import power_app
 from thorax.cli_training import training_app
 from thorax.errors import ThoraxError, UsageError, printable
+from thorax.files import atomic
 
 app = typer.Typer(
     add_completion=False,
@@ -245,7 +246,7 @@ def classify(
     asked = tuned or None
     _require_apart("--tuned", {"--out": out and asked, "--async": requests and asked})
     # A table on stdout is the command's answer: what else there is to see goes to stderr.
-    taken = csv is not None and files.is_stdout(csv)
+    taken = csv is not None and atomic.is_stdout(csv)
     if taken and json:
         _require_apart("--csv on stdout", {"--json": json})
     add_extensions(extension or ())

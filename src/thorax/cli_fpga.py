@@ -234,7 +234,7 @@ def search(
     from typing import get_args
 
     from thorax.config import write_effective
-    from thorax.files import require_place
+    from thorax.files.atomic import require_place
     from thorax.fpga.architecture import OverlayPrecision, Weights
     from thorax.fpga.search import FAMILIES
     from thorax.fpga.search import search as find
@@ -387,7 +387,7 @@ def partition(
     from thorax.devices.modelled import find_offloads, forecast
     from thorax.devices.partition import partition as split
     from thorax.devices.partition import set_apart
-    from thorax.files import require_place
+    from thorax.files.atomic import require_place
     from thorax.fpga.card import list_cards
     from thorax.ir.graphs import open_graph
     from thorax.measure.partition import TOP, document, partition_tables

@@ -386,7 +386,7 @@ def report(
 ) -> None:
     """One self-contained page with tables and plots."""
     from thorax.answers import require_apart
-    from thorax.files import is_stdout
+    from thorax.files.atomic import is_stdout
     from thorax.measure.documents import load
     from thorax.measure.report import require_page, write_report
 

@@ -342,7 +342,7 @@ def _with_model(
     others_s: float | None,
 ) -> "Server":
     from thorax.devices.core import require_simulated
-    from thorax.files import temporary_folder
+    from thorax.files.atomic import temporary_folder
     from thorax.fpga.architecture import Architecture, find_architecture
     from thorax.fpga.bitstreams import Bitstream, find_bitstream
     from thorax.fpga.boards import find_board
@@ -371,7 +371,7 @@ def _with_model(
 def _require_places(outputs: Sequence[Path | None], inputs: Sequence[Path | None]) -> None:
     """Refuse a file that cannot be written, or that is named twice, before anything is computed."""
     from thorax.answers import require_apart
-    from thorax.files import require_place
+    from thorax.files.atomic import require_place
 
     places = [path for path in outputs if path is not None]
     for number, path in enumerate(places):

@@ -48,7 +48,7 @@ def train(
     """
     from thorax import config
     from thorax.data.shards import open_stores
-    from thorax.documents import document_digest
+    from thorax.files.documents import document_digest
     from thorax.training import parallel
     from thorax.training.fit import fit
     from thorax.training.preemption import PREEMPTED, PreemptedError, SignalStop

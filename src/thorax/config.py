@@ -15,9 +15,9 @@ from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from thorax.documents import parse_toml, read_limited
 from thorax.errors import UsageError
-from thorax.files import write_text
+from thorax.files.atomic import write_text
+from thorax.files.documents import parse_toml, read_limited
 
 _LONGEST: Final = 1 << 20
 """Bytes of a configuration."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from thorax.errors import printable
-from thorax.files import write_text
+from thorax.files.atomic import write_text
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -20,7 +20,7 @@ from thorax.data.store import Store, is_store, open_store
 from thorax.devices.engine import Engine, Outputs
 from thorax.devices.requests import Request
 from thorax.errors import DataError, ImageError
-from thorax.files import is_ours
+from thorax.files.atomic import is_ours
 from thorax.preprocess import prepare
 from thorax.processors import processors
 from thorax.radiograph import Radiograph, read

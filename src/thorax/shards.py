@@ -30,9 +30,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from thorax.answers import Row, writing
-from thorax.documents import checked_line, read_limited, read_line
 from thorax.errors import DataError, UsageError
-from thorax.files import (
+from thorax.files.atomic import (
     LockedError,
     is_ours,
     locked,
@@ -41,6 +40,7 @@ from thorax.files import (
     write_bytes,
     write_text,
 )
+from thorax.files.documents import checked_line, read_limited, read_line
 from thorax.predict import Source, StoredImage
 from thorax.shards_plan import Plan, read_plan, require_same
 
@@ -346,7 +346,7 @@ def whole(path: Path) -> bytes:
     """Return what a file of an archive holds; a pipe in its place is not waited for.
 
     Raises:
-        OSError: as `thorax.documents.read_limited`.
+        OSError: as `thorax.files.documents.read_limited`.
     """
     return read_limited(path, path.stat().st_size)
 

@@ -16,9 +16,9 @@ import openvino as ov
 from thorax import __version__
 from thorax.devices.engine import Engine
 from thorax.devices.extensions import Extension
-from thorax.documents import document_digest, parse_json, read_limited
 from thorax.errors import DataError, UsageError
-from thorax.files import sha256
+from thorax.files.atomic import sha256
+from thorax.files.documents import document_digest, parse_json, read_limited
 from thorax.predict import Source, StoredImage
 
 FORMAT: Final = 2

@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from thorax.documents import Piece, is_refusal, read_line
 from thorax.errors import DataError
-from thorax.files import sha256
+from thorax.files.atomic import sha256
+from thorax.files.documents import Piece, is_refusal, read_line
 from thorax.shards import DIGEST, INPUTS, PLAN, RESULTS, SHARDS, Shard, cut_lines, read_shard, whole
 from thorax.shards_plan import read_plan
 

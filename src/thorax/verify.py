@@ -15,9 +15,9 @@ from thorax import artifact, shards_verify
 from thorax.data import store_verify
 from thorax.data.store import is_store
 from thorax.data.store_facts import partial_of
-from thorax.documents import Piece, cannot_be_read, document_digest, parse_json, read_limited
 from thorax.errors import DataError, ModelError, UsageError, printable
-from thorax.files import sha256
+from thorax.files.atomic import sha256
+from thorax.files.documents import Piece, cannot_be_read, document_digest, parse_json, read_limited
 from thorax.fpga import card as cards
 from thorax.measure import baseline_document, meters_replay
 from thorax.measure.tables import Table

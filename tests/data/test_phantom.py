@@ -19,7 +19,7 @@ from thorax.data import phantom, phantom_plan
 from thorax.data.phantom import Phantom, draw, spacing_mm, write
 from thorax.data.rows import Box
 from thorax.errors import DataError, UsageError
-from thorax.files import locked
+from thorax.files.atomic import locked
 from thorax.labels import NIH14, NO_FINDING
 from thorax.radiograph import read
 

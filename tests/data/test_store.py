@@ -27,7 +27,7 @@ from thorax.data.shards import open_stores
 from thorax.data.split import by_patient
 from thorax.data.store import Store, open_store, verify_images, write
 from thorax.errors import DataError, UsageError
-from thorax.files import locked
+from thorax.files.atomic import locked
 from thorax.labels import NIH14, LabelSet
 from thorax.preprocess import InputSpec, prepare
 

@@ -18,9 +18,9 @@ from onnx import TensorProto, helper
 from tests.importers.tensorflow_files import FLOAT, Graph
 from typer.testing import CliRunner
 
-from thorax import files
 from thorax.cli import app
 from thorax.errors import ModelError, ThoraxError, UsageError
+from thorax.files import atomic
 from thorax.importers import formats
 from thorax.importers.imported import Asked, Imported
 from thorax.ir import mo
@@ -397,7 +397,7 @@ def test_a_disk_that_fails_leaves_the_old_pair(
     def full(file: Path) -> None:
         raise OSError(28, "No space left on device", str(file))
 
-    monkeypatch.setattr(files, "sync", full)
+    monkeypatch.setattr(atomic, "sync", full)
     with pytest.raises(OSError, match="No space"):
         make(tmp_path, path, data_type="FP16")
     assert {file: file.read_bytes() for file in made.xml.parent.iterdir()} == kept

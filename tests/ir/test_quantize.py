@@ -15,7 +15,7 @@ from thorax.data.store import Store
 from thorax.devices.core import supports
 from thorax.devices.engine import compile
 from thorax.errors import UsageError
-from thorax.files import sha256
+from thorax.files.atomic import sha256
 from thorax.ir.quantize import calibration_images, quantize
 
 

@@ -33,8 +33,8 @@ from tests.meters import (
     write_log,
 )
 
-from thorax.documents import checked_line
 from thorax.errors import DataError, DeviceError, PeerError, ThoraxError, UsageError
+from thorax.files.documents import checked_line
 from thorax.fpga import power as fpga_power
 from thorax.measure.meters import HERE, SPECS, Access, open_meter, probe
 from thorax.measure.meters_modelled import Modelled

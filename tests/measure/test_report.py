@@ -13,8 +13,8 @@ import pytest
 from rich.console import Console
 
 from thorax.artifact import Artifact
-from thorax.documents import checked_line
 from thorax.errors import DataError, UsageError
+from thorax.files.documents import checked_line
 from thorax.measure.documents import load
 from thorax.measure.modelled import modelled_table
 from thorax.measure.optimizer_tables import artifact_table, tried_table

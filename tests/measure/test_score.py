@@ -229,7 +229,7 @@ def test_published_predictions_give_the_published_table(realdata: Path) -> None:
 
 
 def test_names_that_were_made_harmless_for_spreadsheets_are_still_found(tmp_path: Path) -> None:
-    from thorax.cells import harmless
+    from thorax.files.csv_cells import harmless
 
     names = ["=1+1.png", "-b.png", "@c.png", "x/+d.png", "\u202ee.png"]
     labels = "image,Mass\n" + "".join(f"{name},{k % 2}\n" for k, name in enumerate(names))

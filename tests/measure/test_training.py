@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from thorax.documents import checked_line
 from thorax.errors import DataError
+from thorax.files.documents import checked_line
 from thorax.measure.training import read_run, run_line, schedule_table
 
 SCHEDULE = {"kind": "cosine", "batch": 8192, "steps_per_epoch": 2, "steps": 6, "peak": 3.2}

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thorax import files
 from thorax.artifact import CARD, Artifact, keep_tuning, load
 from thorax.classify import classify
 from thorax.cli import _run
 from thorax.devices import settings
 from thorax.devices.counters import Counter, CounterTotals
 from thorax.devices.engine import compile
-from thorax.documents import document_digest
 from thorax.errors import DeviceError, ModelError, UsageError
+from thorax.files import atomic
+from thorax.files.documents import document_digest
 from thorax.measure import tune
 from thorax.measure.tables import Table
 from thorax.measure.tune import Tried, document, tuning_table
@@ -124,7 +124,7 @@ def test_an_artifact_that_cannot_be_written_is_refused_before_the_first_turn(
         raise PermissionError(13, "Permission denied")
         yield
 
-    monkeypatch.setattr(files, "locked", refuse)
+    monkeypatch.setattr(atomic, "locked", refuse)
     with pytest.raises(ModelError, match="artifact-unwritable"), tune.held([own]):
         pass
 

@@ -10,8 +10,8 @@ import pytest
 from thorax.artifact import Artifact
 from thorax.devices.modelled import find_offloads, forecast
 from thorax.devices.partition import partition
-from thorax.documents import document_digest
 from thorax.errors import DataError, UsageError
+from thorax.files.documents import document_digest
 from thorax.fpga.architecture import find_architecture
 from thorax.fpga.bitstreams import find_bitstream
 from thorax.fpga.boards import find_board

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from thorax import cli
 from thorax.config import check
-from thorax.documents import parse_json
 from thorax.errors import UsageError
+from thorax.files.documents import parse_json
 from thorax.plan.inputs import changed
 from thorax.plan.latency import Arrivals, load
 from thorax.plan.outlook import Demand, plan_server

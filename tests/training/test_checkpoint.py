@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from thorax.documents import document_digest
 from thorax.errors import ModelError
-from thorax.files import sha256
+from thorax.files.atomic import sha256
+from thorax.files.documents import document_digest
 from thorax.labels import LabelSet
 from thorax.preprocess import InputSpec
 from thorax.training import checkpoint, networks, optimizers

@@ -16,7 +16,7 @@ from tests.training.test_fit import digests, variant
 
 from thorax.data.store import Store
 from thorax.errors import ModelError, ThoraxError, UsageError
-from thorax.files import locked
+from thorax.files.atomic import locked
 from thorax.training.begun import BEGUN, RECIPE, read_begun
 from thorax.training.card import CARD, OPTIMIZER, WEIGHTS, newest, read_card
 from thorax.training.fit import fit
@@ -163,7 +163,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was asked to stop, and resumed to its end by the command's last word."""
     from tests.training.conftest import build_tiny, make_store
 
-    from thorax.documents import document_digest
+    from thorax.files.documents import document_digest
     from thorax.training import networks
 
     folder = tmp_path_factory.mktemp("finished")

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from thorax.data.rows import Box, Row, Skipped
 from thorax.data.table import Table, read_table
 from thorax.errors import DataError, UsageError
-from thorax.files import is_ours
+from thorax.files.atomic import is_ours
 from thorax.labels import NEGATIVE, NIH14, POSITIVE, UNKNOWN, LabelSet
 
 logger = logging.getLogger(__name__)

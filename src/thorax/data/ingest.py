@@ -21,9 +21,9 @@ from thorax import radiograph
 from thorax.data.ingest_journal import Decoded, holds, read_journal
 from thorax.data.rows import Row, Skipped
 from thorax.data.store_pixels import opened_regular
-from thorax.documents import checked_line
 from thorax.errors import ImageError
-from thorax.files import sha256, write_bytes
+from thorax.files.atomic import sha256, write_bytes
+from thorax.files.documents import checked_line
 from thorax.preprocess import InputSpec, prepare
 from thorax.processors import processors
 

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from thorax.data.store_pixels import opened_regular, read_pixels
-from thorax.documents import read_line
+from thorax.files.documents import read_line
 
 _LONGEST_LINE: Final = 1024
 

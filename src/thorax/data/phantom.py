@@ -27,7 +27,7 @@ from thorax.data.phantom_findings import Sheet, draw_sign
 from thorax.data.phantom_plan import choose, plan, reshape, sign_stream
 from thorax.data.rows import Box
 from thorax.errors import DataError, UsageError
-from thorax.files import LockedError, is_ours, locked, sweep_folder, write_bytes
+from thorax.files.atomic import LockedError, is_ours, locked, sweep_folder, write_bytes
 from thorax.labels import NIH14, NO_FINDING
 from thorax.processors import processors
 

@@ -47,7 +47,7 @@ from thorax.data.store_pixels import find_damage, open_pixels
 from thorax.data.store_verify import verify
 from thorax.data.table import write_rows
 from thorax.errors import DataError, UsageError
-from thorax.files import LockedError, is_ours, locked, sha256, sync
+from thorax.files.atomic import LockedError, is_ours, locked, sha256, sync
 from thorax.labels import LabelSet
 from thorax.preprocess import InputSpec, placement
 

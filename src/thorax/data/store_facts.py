@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from thorax.data.table import parse_rows
-from thorax.documents import (
+from thorax.errors import DataError
+from thorax.files.atomic import write_text
+from thorax.files.documents import (
     cannot_be_read,
     checked_line,
     document_digest,
@@ -18,8 +20,6 @@ from thorax.documents import (
     read_limited,
     read_line,
 )
-from thorax.errors import DataError
-from thorax.files import write_text
 from thorax.labels import LabelSet
 
 FORMAT: Final = 2

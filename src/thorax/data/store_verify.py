@@ -17,8 +17,8 @@ from thorax.data.store_facts import (
     read_plan,
 )
 from thorax.data.store_pixels import find_damage, open_pixels, opened_regular
-from thorax.documents import Piece
 from thorax.errors import DataError
+from thorax.files.documents import Piece
 
 _REPEAT: Final = "repeat the same import, which decodes anew what is damaged"
 

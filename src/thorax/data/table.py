@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from thorax.documents import read_limited
 from thorax.errors import DataError
-from thorax.files import sync
+from thorax.files.atomic import sync
+from thorax.files.documents import read_limited
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _SPECIAL: Final = re.compile(r'[",\r\n]')

@@ -17,9 +17,9 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from thorax.documents import document_digest, parse_json, read_limited
 from thorax.errors import DataError, DeviceError, UsageError
-from thorax.files import locked, require_place, write_text
+from thorax.files.atomic import locked, require_place, write_text
+from thorax.files.documents import document_digest, parse_json, read_limited
 from thorax.fpga.bitstreams import Bitstream, bitstreams_for, find_bitstream
 from thorax.fpga.boards import DEFAULT_BOARD, Board, find_board
 

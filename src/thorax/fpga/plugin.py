@@ -18,7 +18,7 @@ import openvino as ov
 import openvino.opset13 as ops
 
 from thorax.errors import DeviceError
-from thorax.files import temporary_folder
+from thorax.files.atomic import temporary_folder
 from thorax.fpga.card import CARDS
 from thorax.fpga.emulation import AFFINITY
 

@@ -13,8 +13,8 @@ import numpy as np
 import openvino as ov
 import openvino.opset13 as ops
 
-from thorax.documents import read_limited
 from thorax.errors import ModelError, UsageError
+from thorax.files.documents import read_limited
 from thorax.importers import caffe_axes, caffe_neurons, caffe_ssd, caffe_vision
 from thorax.importers.caffe_inputs import Shape, inputs_of, is_input
 from thorax.importers.caffe_layer import Blob, Build, Layer, read_blob

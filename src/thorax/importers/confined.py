@@ -21,8 +21,8 @@ from thorax.child import ChildError, ChildStartError, ChildTimeoutError
 from thorax.confine import Allowance, occupied_bytes, path_of_python
 from thorax.devices.extensions import add_extensions
 from thorax.devices.process_core import open_core
-from thorax.documents import read_limited
 from thorax.errors import ModelError, ThoraxError, UsageError, last_line
+from thorax.files.documents import read_limited
 from thorax.importers import standby
 from thorax.importers.imported import UNREADABLE, Asked, Imported, Run
 from thorax.processors import processors

@@ -6,8 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from thorax import files, pairs
 from thorax.errors import ModelError
+from thorax.files import atomic, pairs
 from thorax.importers import confined
 from thorax.importers.formats_kinds import MODULES, SAVED_MODEL, kind_of
 from thorax.importers.imported import Asked, Imported, Layout
@@ -26,7 +26,7 @@ def importer(path: Path) -> Importer:
     """
     if not path.exists() and path.suffix.lower() == ".xml":
         # Unless someone is writing it, or it lies where nothing may be written.
-        with suppress(OSError), files.locked(path):
+        with suppress(OSError), atomic.locked(path):
             pairs.recover(path)
     if not path.exists():
         raise ModelError("model-missing", f"no model at {path}")

@@ -18,7 +18,7 @@ from openvino.frontend import FrontEndManager
 from openvino.passes import ConstantFolding, Manager
 
 from thorax.errors import ModelError, UsageError
-from thorax.files import temporary_folder
+from thorax.files.atomic import temporary_folder
 from thorax.importers import legacy_keras
 from thorax.importers.imported import UNREADABLE, Asked, Imported, Layout, unreadable
 from thorax.importers.keras_file import KerasFile, as_inspected, inspect, layout_of

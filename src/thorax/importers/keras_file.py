@@ -18,8 +18,8 @@ from typing import IO, Any, Final
 
 import h5py
 
-from thorax.documents import parse_json
 from thorax.errors import ModelError
+from thorax.files.documents import parse_json
 from thorax.importers.imported import Layout
 
 CONFIG: Final = "config.json"

@@ -11,7 +11,7 @@ import openvino as ov
 from openvino.frontend import FrontEndManager
 
 from thorax.errors import ModelError, UsageError
-from thorax.files import temporary_folder
+from thorax.files.atomic import temporary_folder
 from thorax.importers.frontends_names import Kernel, name_kernels
 from thorax.importers.imported import UNREADABLE, Asked, Imported, close, unreadable
 from thorax.importers.keras_file import KerasFile, as_inspected, layout_of, objects

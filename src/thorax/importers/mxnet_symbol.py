@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field, ValidationError
 
-from thorax.documents import read_limited
 from thorax.errors import ModelError
+from thorax.files.documents import read_limited
 
 VARIABLE: Final = "null"
 """What MXNet calls the operator of an input or a parameter."""

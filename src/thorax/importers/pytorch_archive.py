@@ -16,8 +16,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from thorax.documents import parse_json
 from thorax.errors import ModelError
+from thorax.files.documents import parse_json
 from thorax.importers import pytorch_operators, pytorch_source
 from thorax.training.weights_file import is_plain, without_prefixes
 

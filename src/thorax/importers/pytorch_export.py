@@ -23,8 +23,8 @@ from torch.export.pt2_archive._package import (
 )
 from torch.fx import GraphModule
 
-from thorax.documents import parse_json
 from thorax.errors import ModelError
+from thorax.files.documents import parse_json
 from thorax.importers import pytorch_archive
 from thorax.importers.pytorch_operators import NotComputationError, require_operator
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from thorax import files
 from thorax.child import Child
+from thorax.files import atomic
 from thorax.importers.formats_kinds import MODULES, kind_of
 
 MODULE: Final = "thorax.importers.reader"
@@ -60,8 +60,8 @@ def take() -> Started:
 def _start(module: str = "") -> Started:
     stack = ExitStack()
     try:
-        folder = stack.enter_context(files.temporary_folder())
-        given = stack.enter_context(files.temporary_folder())
+        folder = stack.enter_context(atomic.temporary_folder())
+        given = stack.enter_context(atomic.temporary_folder())
         # Libraries keep settings and caches at home, which is closed to them.
         environment = dict.fromkeys(("HOME", "KERAS_HOME", "TMPDIR"), str(folder))
         # A thread that is there before the child gives up its files would keep them.

@@ -15,7 +15,7 @@ from thorax.devices.engine import PROBABILITY
 from thorax.devices.extensions import add_extensions
 from thorax.devices.process_core import open_core
 from thorax.errors import ModelError, UsageError
-from thorax.files import sha256
+from thorax.files.atomic import sha256
 from thorax.importers import formats
 from thorax.importers.imported import Asked, Imported, Layout, Run
 from thorax.ir import sealed

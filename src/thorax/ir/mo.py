@@ -12,7 +12,8 @@ import openvino.opset13 as ops
 
 from thorax import __version__
 from thorax.errors import ModelError, UsageError
-from thorax.files import LockedError, sha256
+from thorax.files.atomic import LockedError, sha256
+from thorax.files.pairs import new_pair
 from thorax.importers import formats
 from thorax.importers.imported import Imported
 from thorax.ir.analyze import count_macs, count_parameters
@@ -24,7 +25,6 @@ from thorax.ir.mo_ports import end_orders, steps_of, wanted_shapes
 from thorax.ir.preprocessing import append_layout, prepend
 from thorax.ir.reference import Reference, compare
 from thorax.ir.reshape import fix_shapes
-from thorax.pairs import new_pair
 
 _TOLERANCE: Final = 1e-4
 """Largest difference, relative to the output's largest value, that reordered FP32 explains."""

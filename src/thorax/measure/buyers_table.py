@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from thorax.cells import harmless
+from thorax.files.csv_cells import harmless
 from thorax.measure.documents import file_name
 from thorax.measure.modelled import MODELLED, has_model
 from thorax.measure.plan_tables import READINGS

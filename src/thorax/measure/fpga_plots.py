@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from thorax.files import write_bytes
+from thorax.files.atomic import write_bytes
 from thorax.measure.fpga_tables import sides_text
 from thorax.measure.plots import COLOURS, STYLE
 from thorax.measure.tables import Document

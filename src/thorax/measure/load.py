@@ -16,7 +16,7 @@ import numpy.typing as npt
 from thorax.devices import timing
 from thorax.devices.engine import Engine, Hint
 from thorax.errors import UsageError
-from thorax.files import temporary_folder, write_bytes
+from thorax.files.atomic import temporary_folder, write_bytes
 from thorax.measure.loadgen import DETAIL, Run, drive
 from thorax.measure.run import SCENARIOS, Measurement, Probe, Quantiles, Scenario, Traffic
 from thorax.measure.spread import Slices, cut

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
-from thorax.documents import parse_json, read_limited
 from thorax.errors import PeerError, UsageError
+from thorax.files.documents import parse_json, read_limited
 from thorax.measure.meters_redfish_chassis import LONGEST_PATH, SERVICE, at, find, path_of
 from thorax.measure.meters_redfish_http import Answer, Connection
 from thorax.measure.power import Quantity, Reading

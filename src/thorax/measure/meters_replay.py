@@ -20,9 +20,9 @@ from typing import Any, Final, Literal, Self
 from pydantic import Field, ValidationError
 
 from thorax.config import Settings
-from thorax.documents import checked_line, read_limited, read_line
 from thorax.errors import DataError, UsageError
-from thorax.files import LockedError, locked, new_file
+from thorax.files.atomic import LockedError, locked, new_file
+from thorax.files.documents import checked_line, read_limited, read_line
 from thorax.measure.power import Channel, Meter, Quantity, Reading, joules
 from thorax.measure.power_watch import Watch
 from thorax.measure.power_window import doubt

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from thorax.errors import UsageError
-from thorax.files import write_text
+from thorax.files.atomic import write_text
 from thorax.measure.modelled import MODELLED
 from thorax.measure.partition import BYTES, bytes_text, crossed_text, types_text
 from thorax.measure.tables import Document

@@ -16,8 +16,8 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
-from thorax.documents import read_limited
 from thorax.errors import DataError
+from thorax.files.documents import read_limited
 
 DIGESTS: Final = "heatmaps_sha256"
 """Key of a result that names the digests of its heat maps, by finding."""

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from thorax.files import write_text
+from thorax.files.atomic import write_text
 from thorax.measure.partition_drawing import require_svg
 from thorax.measure.plan_tables import within_text
 from thorax.measure.plots import COLOURS, INK, WIDTH, svg

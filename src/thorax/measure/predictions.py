@@ -15,10 +15,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from thorax.cells import harmless
 from thorax.data.table import LARGEST_BYTES
-from thorax.documents import read_limited
 from thorax.errors import DataError
+from thorax.files.csv_cells import harmless
+from thorax.files.documents import read_limited
 from thorax.labels import NEGATIVE, POSITIVE, UNKNOWN, LabelSet
 
 _IMAGE: Final = ("imageindex", "image", "imageid", "imagename", "imagepath", "filename", "file")

@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 from thorax import __version__
 from thorax.artifact import INTENDED_USE
 from thorax.errors import DataError, UsageError
-from thorax.files import require_place, write_text
+from thorax.files.atomic import require_place, write_text
 from thorax.measure.documents import COMMANDS, file_name
 from thorax.measure.fpga_report import FPGA_COMMANDS
 from thorax.measure.report_samples import samples_section

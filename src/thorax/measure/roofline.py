@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from thorax.errors import UsageError
-from thorax.files import write_bytes, write_text
+from thorax.files.atomic import write_bytes, write_text
 from thorax.measure.plots import COLOURS, INK, STYLE, WIDTH, svg
 from thorax.measure.tables import Document, Table, dense, rate_text
 

@@ -17,7 +17,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
 
 from thorax.errors import UsageError
-from thorax.files import write_bytes
+from thorax.files.atomic import write_bytes
 from thorax.measure.plots import COLOURS, INK, STYLE, WIDTH, svg
 from thorax.measure.tables import Document, Table, interval_text
 

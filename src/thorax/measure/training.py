@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from thorax.documents import parse_toml, read_limited, read_line
 from thorax.errors import DataError
+from thorax.files.documents import parse_toml, read_limited, read_line
 from thorax.measure.tables import Document, Table, interval_text, rate_text
 
 LOG: Final = "train.jsonl"

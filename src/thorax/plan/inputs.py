@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from thorax.config import apply, check
 from thorax.devices.modelled import Offload, find_offloads, model_offload
 from thorax.devices.partition import partition, set_apart
-from thorax.documents import document_digest, parse_json, read_limited
 from thorax.errors import DataError, UsageError
+from thorax.files.documents import document_digest, parse_json, read_limited
 from thorax.fpga.architecture import Architecture
 from thorax.fpga.bitstreams import BITSTREAMS, Bitstream
 from thorax.fpga.boards import Board

@@ -14,8 +14,8 @@ from pydantic import Field
 
 from thorax.collectives import Link
 from thorax.config import Settings, apply, check, load
-from thorax.documents import parse_json, read_limited
 from thorax.errors import DataError, UsageError
+from thorax.files.documents import parse_json, read_limited
 from thorax.plan.epochs import Curve
 from thorax.plan.ranges import (
     MOST_BUCKETS,

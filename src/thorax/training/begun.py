@@ -5,9 +5,9 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from thorax import files
 from thorax.config import write_effective
 from thorax.errors import ModelError
+from thorax.files import atomic
 from thorax.training.card import FORMAT, checked_text, read_checked
 
 RECIPE: Final = "recipe.toml"
@@ -62,8 +62,8 @@ def begin(out: Path, recipe: BaseModel, begun: Begun) -> None:
     """
     try:
         write_effective(recipe, out / RECIPE)
-        digest = files.sha256(out / RECIPE)
-        files.write_text(
+        digest = atomic.sha256(out / RECIPE)
+        atomic.write_text(
             out / BEGUN, checked_text(begun.model_copy(update={"recipe_sha256": digest}))
         )
     except OSError as error:
@@ -77,7 +77,7 @@ def repair_recipe(out: Path, recipe: BaseModel, begun: Begun) -> bool:
         ModelError: `checkpoint-unwritable`.
     """
     try:
-        if (out / RECIPE).is_file() and files.sha256(out / RECIPE) == begun.recipe_sha256:
+        if (out / RECIPE).is_file() and atomic.sha256(out / RECIPE) == begun.recipe_sha256:
             return False
     except OSError as error:
         raise unwritable(out, error) from error

@@ -15,10 +15,10 @@ from typing import Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from thorax import files
-from thorax.documents import document_digest, parse_json
 from thorax.errors import ModelError, ThoraxError
-from thorax.files import sha256
+from thorax.files import atomic
+from thorax.files.atomic import sha256
+from thorax.files.documents import document_digest, parse_json
 from thorax.labels import LabelSet
 from thorax.preprocess import InputSpec
 
@@ -286,10 +286,10 @@ def prune(run: Path) -> list[str]:
     refused: list[str] = []
     with contextlib.suppress(OSError):
         for entry in list(run.iterdir()):
-            meant = files.meant_by(entry.name)
+            meant = atomic.meant_by(entry.name)
             if meant is not None and _NAME.fullmatch(meant):
                 # What a killed process left; one that stood in a checkpoint's place comes back.
-                files.recover(run / meant)
+                atomic.recover(run / meant)
             elif _NAME.fullmatch(entry.name) and entry.name not in stay:
                 refused += delete(entry)
     return refused

@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from thorax.errors import ModelError, UsageError
-from thorax.files import new_folder, sha256, sync, write_text
+from thorax.files.atomic import new_folder, sha256, sync, write_text
 from thorax.training import networks
 from thorax.training.card import (
     CARD,

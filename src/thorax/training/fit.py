@@ -18,7 +18,7 @@ import torch
 
 from thorax.data.store import Store
 from thorax.errors import DataError
-from thorax.files import LockedError, locked
+from thorax.files.atomic import LockedError, locked
 from thorax.labels import POSITIVE, UNKNOWN
 from thorax.training import memory, networks, optimizers, parallel, pretrained
 from thorax.training.begun import unwritable

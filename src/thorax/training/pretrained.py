@@ -18,12 +18,12 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from thorax import files
 from thorax.child import Child, ChildError, ChildStartError, ChildTimeoutError
 from thorax.confine import Allowance, occupied_bytes, path_of_python
-from thorax.documents import read_limited
 from thorax.errors import ModelError, UsageError, last_line
-from thorax.files import sha256
+from thorax.files import atomic
+from thorax.files.atomic import sha256
+from thorax.files.documents import read_limited
 from thorax.labels import LabelSet
 from thorax.processors import processors
 from thorax.training import checkpoint, weights_file
@@ -133,7 +133,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"{path} {what}; --init takes a state dict (.pth, .pt, .safetensors) or a "
             "checkpoint folder",
         )
-    with files.temporary_folder() as folder:
+    with atomic.temporary_folder() as folder:
         _convert(path, folder)
         written = folder / weights_file.NAME
         try:

@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 from typing import Final
 
-from thorax.documents import parse_json
+from thorax.files.documents import parse_json
 
 _LONGEST_HEADER: Final = 8 << 20
 """Bytes; that of a DenseNet-121 with its optimizer has 0.3 MB."""

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from thorax import files
-from thorax.documents import Piece, document_digest, parse_json, read_limited, read_line
 from thorax.errors import ModelError
+from thorax.files import atomic
+from thorax.files.documents import Piece, document_digest, parse_json, read_limited, read_line
 from thorax.training.begun import BEGUN, RECIPE, read_begun
 from thorax.training.card import (
     CARD,
@@ -100,7 +100,7 @@ def _beginning(run: Path) -> Iterator[Piece]:
         return
     yield Piece.of(run, BEGUN, None)
     assert begun is not None
-    same = (run / RECIPE).is_file() and files.sha256(run / RECIPE) == begun.recipe_sha256
+    same = (run / RECIPE).is_file() and atomic.sha256(run / RECIPE) == begun.recipe_sha256
     yield Piece.of(run, RECIPE, None if same else "it is not what was written; --resume repairs it")
 
 

@@ -16,7 +16,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Final
 
-from thorax.documents import checked_line
+from thorax.files.documents import checked_line
 from thorax.training.begun import RECIPE, unwritable
 from thorax.training.verify import EVENTS, LOG
 

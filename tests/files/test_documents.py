@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thorax.documents import (
+from thorax.files.documents import (
     checked_line,
     document_digest,
     parse_json,
@@ -109,7 +109,7 @@ def test_a_high_limit_takes_no_more_memory_than_the_file(tmp_path: Path) -> None
     (tmp_path / "a").write_bytes(b"x" * 100_000)
     script = (
         "import resource, sys; from pathlib import Path\n"
-        "from thorax.documents import read_limited\n"
+        "from thorax.files.documents import read_limited\n"
         "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
         "assert len(read_limited(Path(sys.argv[1]), 1 << 40)) == 100_000\n"
     )
@@ -117,7 +117,7 @@ def test_a_high_limit_takes_no_more_memory_than_the_file(tmp_path: Path) -> None
 
 
 def test_a_file_whose_size_is_not_known_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thorax.documents._PIECE_BYTES", 16)
+    monkeypatch.setattr("thorax.files.documents._PIECE_BYTES", 16)
     status = Path("/proc/self/status")
     assert status.stat().st_size == 0
     assert read_limited(status).splitlines()[-1].startswith(b"nonvoluntary")

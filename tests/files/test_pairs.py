@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tests.killed import end_at_call, ended_at_every_call
 
-from thorax import files, pairs
 from thorax.errors import ModelError
+from thorax.files import atomic, pairs
 from thorax.importers import formats
 
 
@@ -78,7 +78,7 @@ def test_a_kill_at_any_call_leaves_the_old_pair_or_the_new_one(tmp_path: Path) -
         pairs.recover(xml)
         words = [text.split()[1] for text in read(xml)]
         assert len(set(words)) == 1
-        with files.locked(xml):
+        with atomic.locked(xml):
             pass
         assert names(xml.parent) == ["net.bin", "net.xml"], calls
         seen.append(words[0])
@@ -107,7 +107,7 @@ def test_ctrl_c_before_any_call_leaves_the_old_pair_or_the_new_one(tmp_path: Pat
         pairs.recover(place / "net.xml")
         words = [text.split()[1] for text in read(place / "net.xml")]
         assert len(set(words)) == 1
-        with files.locked(place / "net.xml"):
+        with atomic.locked(place / "net.xml"):
             pass
         assert names(place) == ["net.bin", "net.xml"]
         seen.append(words[0])

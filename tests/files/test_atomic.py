@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 from tests.killed import ended_at_every_call
 
-from thorax import files
+from thorax.files import atomic
 
 
 def test_what_is_written_is_there_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    files.write_text(path, "grün\n")
-    files.write_text(path, "second\n")
+    atomic.write_text(path, "grün\n")
+    atomic.write_text(path, "second\n")
     assert path.read_bytes() == b"second\n"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -38,7 +38,7 @@ def test_a_failure_leaves_the_old_file_and_no_other(
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="No space"):
-        files.write_bytes(path, b"new")
+        atomic.write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -59,7 +59,7 @@ def test_the_content_is_on_disk_before_it_has_its_name(
 
     monkeypatch.setattr(os, "fsync", spy_fsync)
     monkeypatch.setattr(Path, "replace", spy_replace)
-    files.write_bytes(path, b"x")
+    atomic.write_bytes(path, b"x")
     assert order[0].startswith(f".a.{os.getpid()}.")
     assert order[1:] == ["rename", tmp_path.name]
 
@@ -81,7 +81,7 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
 def test_the_digest_is_that_of_the_content(tmp_path: Path, size: int) -> None:
     content = bytes(range(256)) * (size // 256) + bytes(size % 256)
     (tmp_path / "a").write_bytes(content)
-    assert files.sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+    assert atomic.sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
@@ -93,7 +93,7 @@ def test_mode_and_owner_stay(tmp_path: Path) -> None:
     path.write_bytes(b"old")
     path.chmod(0o600)
     os.chown(path, 1234, 4321)
-    files.write_bytes(path, b"new")
+    atomic.write_bytes(path, b"new")
     found = path.stat()
     assert (found.st_mode & 0o7777, found.st_uid, found.st_gid) == (0o600, 1234, 4321)
     assert path.read_bytes() == b"new"
@@ -102,7 +102,7 @@ def test_mode_and_owner_stay(tmp_path: Path) -> None:
 def test_a_new_file_obeys_the_mask(tmp_path: Path) -> None:
     mask = os.umask(0o027)
     try:
-        files.write_bytes(tmp_path / "a", b"x")
+        atomic.write_bytes(tmp_path / "a", b"x")
     finally:
         os.umask(mask)
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
@@ -117,7 +117,7 @@ def test_a_link_is_followed_and_stays(tmp_path: Path, there: bool) -> None:
         target.write_bytes(b"old")
     link.symlink_to(Path("..") / "far" / "a")
     (tmp_path / "c").symlink_to(link)
-    files.write_bytes(tmp_path / "c", b"new")
+    atomic.write_bytes(tmp_path / "c", b"new")
     assert target.read_bytes() == b"new"
     assert not target.is_symlink()
     assert link.is_symlink()
@@ -129,7 +129,7 @@ def test_links_that_lead_nowhere_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").symlink_to(tmp_path / "a")
     with pytest.raises(OSError, match="links"):
-        files.write_bytes(tmp_path / "a", b"x")
+        atomic.write_bytes(tmp_path / "a", b"x")
     assert names(tmp_path) == ["a", "b"]
 
 
@@ -143,7 +143,7 @@ def test_a_strangers_link_in_a_shared_folder_is_not_followed(tmp_path: Path) -> 
     (shared / "out").symlink_to(victim)
     os.chown(shared / "out", 1234, 1234, follow_symlinks=False)
     with pytest.raises(PermissionError, match="another user's link"):
-        files.write_bytes(shared / "out", b"new")
+        atomic.write_bytes(shared / "out", b"new")
     assert victim.read_bytes() == b"old"
 
 
@@ -152,21 +152,21 @@ def test_a_planted_name_is_not_written_through(tmp_path: Path) -> None:
     victim.write_bytes(b"old")
     for name in (f".a.{os.getpid()}.partial", ".a.partial"):
         (tmp_path / name).symlink_to(victim)
-    files.write_bytes(tmp_path / "a", b"new")
+    atomic.write_bytes(tmp_path / "a", b"new")
     assert victim.read_bytes() == b"old"
     assert (tmp_path / "a").read_bytes() == b"new"
 
 
 @needs_root
 def test_devices_take_what_is_written_and_stay_devices(tmp_path: Path) -> None:
-    files.write_bytes(Path("/dev/null"), b"x")
+    atomic.write_bytes(Path("/dev/null"), b"x")
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
     with pytest.raises(OSError, match="No space"):
-        files.write_bytes(Path("/dev/full"), b"x" * (1 << 20))
+        atomic.write_bytes(Path("/dev/full"), b"x" * (1 << 20))
     os.mknod(tmp_path / "null", stat.S_IFCHR | 0o600, os.makedev(1, 3))
-    files.write_text(tmp_path / "null", "x")
+    atomic.write_text(tmp_path / "null", "x")
     (tmp_path / "link").symlink_to(tmp_path / "null")
-    files.write_text(tmp_path / "link", "x")
+    atomic.write_text(tmp_path / "link", "x")
     assert stat.S_ISCHR((tmp_path / "null").stat().st_mode)
     assert names(tmp_path) == ["link", "null"]
 
@@ -196,12 +196,12 @@ def test_what_cannot_hold_an_output_is_refused_and_left_alone(
     make(path)
     kind = stat.S_IFMT(path.stat().st_mode)
     with pytest.raises(OSError, match=word):
-        files.write_bytes(path, b"x")
+        atomic.write_bytes(path, b"x")
     if make is os.mkfifo:
-        files.require_place(path)
+        atomic.require_place(path)
     else:
         with pytest.raises(OSError, match=word):
-            files.require_place(path)
+            atomic.require_place(path)
     assert stat.S_IFMT(path.stat().st_mode) == kind
     assert names(tmp_path) == ["out"]
 
@@ -212,7 +212,7 @@ def test_a_pipe_gets_what_is_written(tmp_path: Path) -> None:
         # Until the reader has opened it, nobody reads.
         while True:
             try:
-                files.write_bytes(tmp_path / "pipe", b"x" * 100_000)
+                atomic.write_bytes(tmp_path / "pipe", b"x" * 100_000)
                 break
             except OSError as error:
                 if error.errno != errno.ENXIO:
@@ -261,13 +261,13 @@ def test_what_may_not_be_written_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_text_ends_lines_as_it_is_told(tmp_path: Path) -> None:
-    with files.new_text(tmp_path / "a", errors="backslashreplace") as file:
+    with atomic.new_text(tmp_path / "a", errors="backslashreplace") as file:
         file.write("grün\r\n\udcff\n")
     assert (tmp_path / "a").read_bytes() == b"gr\xc3\xbcn\r\n\\udcff\n"
 
 
 def fill(out: Path, content: str) -> None:
-    with files.new_folder(out) as folder:
+    with atomic.new_folder(out) as folder:
         (folder / "a").write_text(content)
 
 
@@ -276,7 +276,7 @@ def test_a_folder_is_replaced_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool
 ) -> None:
     if not exchange:
-        monkeypatch.setattr(files, "_exchange", lambda first, second: False)
+        monkeypatch.setattr(atomic, "_exchange", lambda first, second: False)
     out = tmp_path / "out"
     fill(out, "first")
     (out / "b").write_text("old")
@@ -286,7 +286,7 @@ def test_a_folder_is_replaced_whole(
     assert (out / "a").read_text() == "second"
 
     def fail() -> None:
-        with files.new_folder(out) as folder:
+        with atomic.new_folder(out) as folder:
             (folder / "a").write_text("third")
             raise RuntimeError("half way")
 
@@ -312,7 +312,7 @@ def test_an_end_before_any_call_leaves_the_old_or_the_new_folder(
         script, tmp_path, lambda place: fill(place / "out", "old"), end=end
     ):
         out = place / "out"
-        files.recover(out)
+        atomic.recover(out)
         assert names(place) == ["out"]
         seen.append((out / "a").read_text())
         assert names(out) == (["a", "b"] if seen[-1] == "new" else ["a"])
@@ -327,7 +327,7 @@ def test_an_end_before_any_call_leaves_the_old_or_the_new_file(tmp_path: Path, e
     for place in ended_at_every_call(
         script, tmp_path, lambda place: (place / "a").write_bytes(b"old"), end=end
     ):
-        files.sweep(place / "a")
+        atomic.sweep(place / "a")
         assert names(place) == ["a"]
         seen.append((place / "a").read_bytes())
     assert set(seen) == {b"old", b"new" * 1000}
@@ -352,7 +352,7 @@ def test_the_lock_of_another_is_not_removed(tmp_path: Path) -> None:
     first.mkdir()
     second.mkdir()
     (second / ".lock").write_text("theirs")
-    with files.locked(first):
+    with atomic.locked(first):
         first.rename(tmp_path / "old")
         second.rename(first)
     assert (first / ".lock").read_text() == "theirs"
@@ -367,19 +367,22 @@ def test_what_is_no_lock_is_named(tmp_path: Path, what: str) -> None:
         lock.symlink_to("elsewhere")
     else:
         os.mkfifo(lock)
-    with pytest.raises(OSError, match="no lock of Thorax; remove it"), files.locked(tmp_path / "a"):
+    with (
+        pytest.raises(OSError, match="no lock of Thorax; remove it"),
+        atomic.locked(tmp_path / "a"),
+    ):
         pass
 
 
 def test_a_live_writer_is_not_swept(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with files.new_folder(out) as first:
+    with atomic.new_folder(out) as first:
         (first / "a").write_text("first")
         fill(out, "second")
         assert first.is_dir()
     assert (out / "a").read_text() == "first"
-    with files.new_file(tmp_path / "x") as file:
-        files.write_bytes(tmp_path / "x", b"other")
+    with atomic.new_file(tmp_path / "x") as file:
+        atomic.write_bytes(tmp_path / "x", b"other")
         file.write(b"mine")
     assert (tmp_path / "x").read_bytes() == b"mine"
 
@@ -401,7 +404,7 @@ def test_temporary_folders_of_killed_processes_are_removed(
     (tmp_path / own[0]).write_text("x")
     (tmp_path / own[1]).mkdir()
     (tmp_path / own[2]).write_text("x")
-    with files.temporary_folder() as first, files.temporary_folder() as second:
+    with atomic.temporary_folder() as first, atomic.temporary_folder() as second:
         assert names(tmp_path) == sorted([first.name, second.name, *own])
         assert first.stat().st_mode & 0o777 == 0o700
     assert names(tmp_path) == sorted(own)
@@ -422,11 +425,11 @@ def test_the_second_writer_is_told_who_the_first_is(tmp_path: Path) -> None:
         ) as first:
             assert first.stdout is not None
             first.stdout.readline()
-            with pytest.raises(files.LockedError) as caught, files.locked(path):
+            with pytest.raises(atomic.LockedError) as caught, atomic.locked(path):
                 pass
             assert f"process {first.pid} on {socket.gethostname()}" in caught.value.holder
             first.kill()
-        with files.locked(path):
+        with atomic.locked(path):
             pass
     assert names(tmp_path) == []
 
@@ -457,8 +460,8 @@ def test_who_was_given_a_name_that_no_encoding_has_can_hold_a_lock(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["thorax", "\udcff"])
     with (
-        files.locked(tmp_path),
-        pytest.raises(files.LockedError, match=r"thorax \\udcff"),
-        files.locked(tmp_path),
+        atomic.locked(tmp_path),
+        pytest.raises(atomic.LockedError, match=r"thorax \\udcff"),
+        atomic.locked(tmp_path),
     ):
         pass

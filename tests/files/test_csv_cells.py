@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thorax.cells import harmless
+from thorax.files.csv_cells import harmless
 
 FORMULAS = "=+-@\t\r\n＝＋－＠"
 

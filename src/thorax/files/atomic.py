@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final, TextIO
 
-from thorax.files_places import keep_mode_and_owner, open_stream, own_descriptor
+from thorax.files.places import keep_mode_and_owner, open_stream, own_descriptor
 
 _PARTIAL: Final = ".partial"
 _RETIRED: Final = ".old"

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from thorax import files
-from thorax.files_places import require_regular, take_mode_and_owner
+from thorax.files import atomic
+from thorax.files.places import require_regular, take_mode_and_owner
 
 _ENDINGS: Final = (".bin", ".xml")
 """In the order in which they take their places: the graph is there only with its weights."""
@@ -31,7 +31,7 @@ def new_pair(xml: Path) -> Iterator[Path]:
     """
     for ending in _ENDINGS:
         require_regular(xml.with_suffix(ending))
-    with files.locked(xml):
+    with atomic.locked(xml):
         recover(xml)
         stem = f".{xml.stem}.{os.getpid()}.{secrets.token_hex(8)}"
         staged, retired = xml.with_name(f"{stem}.partial.xml"), xml.with_name(f"{stem}.old.xml")
@@ -39,7 +39,7 @@ def new_pair(xml: Path) -> Iterator[Path]:
             yield staged
             for ending in _ENDINGS:
                 take_mode_and_owner(staged.with_suffix(ending), xml.with_suffix(ending))
-                files.sync(staged.with_suffix(ending))
+                atomic.sync(staged.with_suffix(ending))
             _take_place(staged, xml, retired)
         finally:
             # Without a graph in its place, the old pair is still to be put back.
@@ -75,7 +75,7 @@ def _take_place(staged: Path, xml: Path, retired: Path) -> None:
     try:
         for ending in there:
             os.link(xml.with_suffix(ending), retired.with_suffix(ending))
-        files.sync(xml.parent)
+        atomic.sync(xml.parent)
         xml.unlink(missing_ok=True)
         for ending in _ENDINGS:
             staged.with_suffix(ending).replace(xml.with_suffix(ending))
@@ -85,4 +85,4 @@ def _take_place(staged: Path, xml: Path, retired: Path) -> None:
             for ending in there:
                 retired.with_suffix(ending).replace(xml.with_suffix(ending))
         raise
-    files.sync(xml.parent)
+    atomic.sync(xml.parent)
