@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from thorax import child, confine
-from thorax.child import Answer, Child, ChildError, ChildTimeoutError, Handler
 from thorax.errors import ImageError
+from thorax.isolation import child, confinement
+from thorax.isolation.child import Answer, Child, ChildError, ChildTimeoutError, Handler
 from thorax.refusals import REFUSALS, refuse
 
 ADDRESS_SPACE_BYTES: Final = 1536 << 20
@@ -122,8 +122,8 @@ def serve(handler: Handler) -> None:
     The request may hold `cpu_s`: the kernel kills the child when one answer takes longer than
     that in processor time, which a loaded machine does not use up.
     """
-    confine.limit(space_bytes=ADDRESS_SPACE_BYTES)
-    confine.isolate()
+    confinement.limit(space_bytes=ADDRESS_SPACE_BYTES)
+    confinement.isolate()
 
     def guarded(head: dict[str, Any], data: bytes) -> tuple[dict[str, Any], Sequence[memoryview]]:
         reply: dict[str, Any]

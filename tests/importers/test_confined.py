@@ -18,10 +18,10 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from thorax import confine
 from thorax.errors import ModelError, ThoraxError
 from thorax.importers import confined, formats, frontends
 from thorax.importers.imported import MOST_LAYERS, Asked
+from thorax.isolation import confinement
 
 pytestmark = pytest.mark.child
 
@@ -186,7 +186,7 @@ def test_what_a_foreign_network_raises_is_the_models_error(tmp_path: Path) -> No
 def test_a_network_that_never_ends_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(confine, "CPU_S", 12.0)
+    monkeypatch.setattr(confinement, "CPU_S", 12.0)
     script(Looping(), tmp_path / "a.pt")
     assert failure(tmp_path / "a.pt").code == "model-timeout"
 

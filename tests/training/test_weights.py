@@ -12,8 +12,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from thorax import confine
 from thorax.errors import ModelError, UsageError
+from thorax.isolation import confinement
 from thorax.training import pretrained, weights_file
 from thorax.training.networks import build
 
@@ -96,7 +96,7 @@ def test_a_hostile_file_is_refused_in_one_line(
 
 
 def test_a_file_that_never_ends_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(confine, "CPU_S", 8.0)
+    monkeypatch.setattr(confinement, "CPU_S", 8.0)
     # A tuple that holds the one before twice, 60 deep: to hash it, as the key of a dict, takes
     # 2**60 steps.
     deep = b")" + b"q\x00h\x00\x86" * 60
@@ -111,7 +111,7 @@ def test_a_reader_that_dies_is_an_error_of_the_file(
     (tmp_path / "dying.py").write_text(
         "from thorax import child\ndef main(): child.answer(lambda head, data: 1 / 0)\n"
     )
-    monkeypatch.setattr("thorax.child._ROOT", str(tmp_path))
+    monkeypatch.setattr("thorax.isolation.child._ROOT", str(tmp_path))
     monkeypatch.setattr(pretrained, "_READER", "dying")
     assert failure(tmp_path / "a.pth").code == "init-crashed"
 

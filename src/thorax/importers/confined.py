@@ -17,14 +17,14 @@ import numpy.typing as npt
 import openvino as ov
 
 from thorax import errors
-from thorax.child import ChildError, ChildStartError, ChildTimeoutError
-from thorax.confine import Allowance, occupied_bytes, path_of_python
 from thorax.devices.extensions import add_extensions
 from thorax.devices.process_core import open_core
 from thorax.errors import ModelError, ThoraxError, UsageError, last_line
 from thorax.files.documents import read_limited
 from thorax.importers import standby
 from thorax.importers.imported import UNREADABLE, Asked, Imported, Run
+from thorax.isolation.child import ChildError, ChildStartError, ChildTimeoutError
+from thorax.isolation.confinement import Allowance, occupied_bytes, path_of_python
 from thorax.processors import processors
 
 _MOST_ANSWER_BYTES: Final = 1 << 30

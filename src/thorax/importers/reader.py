@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import openvino as ov
 
-from thorax import child, confine
 from thorax.devices.process_core import open_core
 from thorax.errors import ModelError, ThoraxError, UsageError, last_line
 from thorax.importers.confined import describe, unpack
@@ -27,6 +26,7 @@ from thorax.importers.imported import (
     no_memory,
 )
 from thorax.importers.standby import PRELOADED
+from thorax.isolation import child, confinement
 
 _REPLY = tuple[dict[str, Any], Sequence[memoryview]]
 
@@ -76,8 +76,8 @@ class _Reading:
         folder = Path(head["folder"])
         if not self._confined:
             # What was given up once stays so for whatever is read later.
-            confine.limit(data_bytes=head["data_bytes"], file_bytes=head["file_bytes"])
-            confine.isolate(readable=map(Path, head["readable"]), writable=[folder])
+            confinement.limit(data_bytes=head["data_bytes"], file_bytes=head["file_bytes"])
+            confinement.isolate(readable=map(Path, head["readable"]), writable=[folder])
             self._confined = True
         asked = dict(head["asked"])
         for name in ("extensions", "begins", "ends"):

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from thorax.child import Child
 from thorax.files import atomic
 from thorax.importers.formats_kinds import MODULES, kind_of
+from thorax.isolation.child import Child
 
 MODULE: Final = "thorax.importers.reader"
 PRELOADED: Final = "THORAX_READER"

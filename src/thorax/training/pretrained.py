@@ -18,12 +18,12 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from thorax.child import Child, ChildError, ChildStartError, ChildTimeoutError
-from thorax.confine import Allowance, occupied_bytes, path_of_python
 from thorax.errors import ModelError, UsageError, last_line
 from thorax.files import atomic
 from thorax.files.atomic import sha256
 from thorax.files.documents import read_limited
+from thorax.isolation.child import Child, ChildError, ChildStartError, ChildTimeoutError
+from thorax.isolation.confinement import Allowance, occupied_bytes, path_of_python
 from thorax.labels import LabelSet
 from thorax.processors import processors
 from thorax.training import checkpoint, weights_file

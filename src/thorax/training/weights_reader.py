@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from thorax import child, confine
+from thorax.isolation import child, confinement
 
 
 def _answer(head: dict[str, Any], data: bytes) -> tuple[dict[str, Any], Sequence[memoryview]]:
     """Write the tensors of a file into the folder, or say why they are none."""
     assert not data
     sys.path += [place for place in head["path_of_python"] if place not in sys.path]
-    confine.limit(data_bytes=head["data_bytes"], file_bytes=head["file_bytes"])
+    confinement.limit(data_bytes=head["data_bytes"], file_bytes=head["file_bytes"])
     path, folder = Path(head["path"]), Path(head["folder"])
-    confine.isolate(readable=map(Path, head["readable"]), writable=[folder])
+    confinement.isolate(readable=map(Path, head["readable"]), writable=[folder])
     # Imported here: on a busy machine it takes longer than a child may take to start.
     from thorax.training import weights_file  # noqa: PLC0415
 

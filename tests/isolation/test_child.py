@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from thorax.child import Child, ChildError, ChildTimeoutError
+from thorax.isolation.child import Child, ChildError, ChildTimeoutError
 
 MODULE = """
 import os, sys, time
-from thorax.child import answer
+from thorax.isolation.child import answer
 
 def handle(head, data):
     what = head["what"]
@@ -43,7 +43,7 @@ def main():
 @pytest.fixture
 def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
     (tmp_path / "answering.py").write_text(MODULE)
-    monkeypatch.setattr("thorax.child._ROOT", str(tmp_path))
+    monkeypatch.setattr("thorax.isolation.child._ROOT", str(tmp_path))
     one = Child("answering", {})
     yield one
     one.close()
@@ -60,7 +60,7 @@ def test_it_has_no_variable_but_what_libraries_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "answering.py").write_text(MODULE)
-    monkeypatch.setattr("thorax.child._ROOT", str(tmp_path))
+    monkeypatch.setattr("thorax.isolation.child._ROOT", str(tmp_path))
     for name in ("SECRET_TOKEN", "OMP_NUM_THREADS", "PATH"):
         monkeypatch.setenv(name, "1")
     with closing(Child("answering", {"HOME": "/nowhere"})) as child:
@@ -73,7 +73,7 @@ def test_it_does_not_find_what_it_shall_be_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "answering.py").write_text("import sqlite3\n" + MODULE)
-    monkeypatch.setattr("thorax.child._ROOT", str(tmp_path))
+    monkeypatch.setattr("thorax.isolation.child._ROOT", str(tmp_path))
     with (
         closing(Child("answering", {}, without=("sqlite3",))) as child,
         pytest.raises(ChildError, match="ended with status 1"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from thorax.confine import isolate
+from thorax.isolation.confinement import isolate
 
 SCRIPT = """
 import fcntl, os, pathlib, resource, socket, subprocess, sys, threading

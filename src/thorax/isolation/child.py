@@ -2,7 +2,7 @@
 
 A child imports one module, says that it is ready, and answers one request after another. It ends
 when its standard input closes, as it does when its parent dies. What a child may do is its own
-business (`thorax.confine`); how long a parent waits is the parent's. POSIX.
+business (`thorax.isolation.confinement`); how long a parent waits is the parent's. POSIX.
 """
 
 import contextlib
