@@ -25,11 +25,11 @@ from thorax import artifact
 from thorax.classify import classify
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
+from thorax.images.preprocess import InputSpec, prepare
+from thorax.images.radiograph import Radiograph, read
 from thorax.measure.load import measure
 from thorax.measure.run import describe
 from thorax.predict import Predictor, find_files
-from thorax.preprocess import InputSpec, prepare
-from thorax.radiograph import Radiograph, read
 
 GOAL = 0.90
 _CPU_IMAGES = 64

@@ -21,8 +21,8 @@ from benchmarks import result
 from thorax import artifact
 from thorax.classify import Classification
 from thorax.data import folder, phantom, store
+from thorax.images.preprocess import InputSpec
 from thorax.labels import NIH14
-from thorax.preprocess import InputSpec
 from thorax.scale_out import classify_archive
 
 

@@ -1,4 +1,4 @@
-"""Every file of a folder of malformed files through `thorax.radiograph.read`.
+"""Every file of a folder of malformed files through `thorax.images.radiograph.read`.
 
 Each must be answered, with a radiograph or an error code, in two seconds, and the process with its
 children must stay under 2 GB, libraries included.
@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks import result
 from benchmarks.memory import Sampler
 from thorax.errors import ImageError
-from thorax.radiograph import read
+from thorax.images.radiograph import read
 
 DEFAULT = Path("../shared/data/dicom/hostile")
 GOAL_S = 2.0

@@ -30,8 +30,8 @@ from thorax.artifact import Precision
 from thorax.data.store import Store, open_store
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.peak import measure_peak
+from thorax.images.preprocess import InputSpec
 from thorax.measure import load
-from thorax.preprocess import InputSpec
 from thorax.training import checkpoint, networks
 
 SIDE: Final = 224

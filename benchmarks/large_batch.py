@@ -31,8 +31,8 @@ from thorax.data.loader import batches
 from thorax.data.store import Store
 from thorax.errors import UsageError
 from thorax.files.atomic import write_text
+from thorax.images.preprocess import InputSpec
 from thorax.metrics import auroc
-from thorax.preprocess import InputSpec
 from thorax.training import checkpoint
 from thorax.training.fit import fit
 from thorax.training.networks import Classifier, normalise

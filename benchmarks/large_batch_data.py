@@ -8,8 +8,8 @@ from typing import Final
 from thorax.data import folder, nih, phantom
 from thorax.data.store import Store, open_store, write
 from thorax.files.atomic import write_text
+from thorax.images.preprocess import InputSpec
 from thorax.labels import NIH14
-from thorax.preprocess import InputSpec
 
 SIDES: Final = {"phantoms": 32, "nih": 64}
 """Pixels. Phantoms of 32 pixels train fast enough for the updates that a large batch needs."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from thorax.artifact import Precision
 from thorax.data import folder, phantom, store
+from thorax.images.preprocess import InputSpec
 from thorax.ir.optimize import optimize
 from thorax.labels import NIH14
-from thorax.preprocess import InputSpec
 from thorax.training.fit import fit
 from thorax.training.optimizers import Sgd
 from thorax.training.recipe import Network, Recipe, Training

@@ -31,12 +31,12 @@ from thorax.errors import DataError, ModelError, ThoraxError
 from thorax.files.documents import checked_line, document_digest
 from thorax.fpga import card as cards
 from thorax.fpga.bitstreams import bitstreams_for
+from thorax.images.preprocess import InputSpec
 from thorax.labels import NIH14
 from thorax.measure.baseline_document import digested, read_baseline
 from thorax.measure.meters_replay import Log, Recording
 from thorax.measure.power import Channel, Quantity, Reading
 from thorax.predict import Source
-from thorax.preprocess import InputSpec
 from thorax.shards_plan import Arithmetic, make_plan
 from thorax.training import begun, verify
 from thorax.training import card as checkpoints

@@ -32,8 +32,8 @@ from thorax.data.store import Store, open_store
 from thorax.data.store import write as write_store
 from thorax.data.store_facts import PIXELS, read_facts, read_part
 from thorax.data.store_pixels import StoredPixels, open_pixels, read_pixels
+from thorax.images.preprocess import InputSpec
 from thorax.labels import NIH14
-from thorax.preprocess import InputSpec
 from thorax.training.fit import fit
 
 SIDE: Final = 256

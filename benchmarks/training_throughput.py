@@ -39,8 +39,8 @@ from thorax.config import write_effective
 from thorax.data import folder, phantom
 from thorax.data.store import Store, open_store
 from thorax.data.store import write as write_store
+from thorax.images.preprocess import InputSpec
 from thorax.labels import NIH14
-from thorax.preprocess import InputSpec
 from thorax.training import networks
 from thorax.training.fit import fit
 from thorax.training.networks import normalise

@@ -13,7 +13,7 @@ import typer
 import thorax
 from thorax import errors
 from thorax.cli import app
-from thorax.refusals import REFUSALS
+from thorax.images.error_codes import REFUSALS
 
 DOCS = Path(__file__).parent
 SOURCE = Path(thorax.__file__).parent

@@ -96,8 +96,8 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_store(phantoms: Path) -> Store:
     """The phantoms, imported at 48 x 48: 44 to train, 12 to validate, 8 to test."""
     from thorax.data import folder, store
+    from thorax.images.preprocess import InputSpec
     from thorax.labels import NIH14
-    from thorax.preprocess import InputSpec
 
     out = phantoms.parent / "store"
     rows = folder.rows(phantoms, labels=phantoms / "labels.csv", boxes=phantoms / "boxes.csv")

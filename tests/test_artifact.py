@@ -16,8 +16,8 @@ from thorax import artifact
 from thorax.artifact import BIN, CARD, XML, Accuracy, Artifact, Card, HeatmapGrid, Precision
 from thorax.errors import ModelError
 from thorax.files import atomic
+from thorax.images.preprocess import InputSpec
 from thorax.metrics import Platt
-from thorax.preprocess import InputSpec
 
 FULL = Card(
     name="resnet18-fp32",

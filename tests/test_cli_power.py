@@ -19,9 +19,9 @@ from tests.meters import program, write_log
 
 from thorax import cli
 from thorax.artifact import XML, Card, Precision, new_folder, seal
+from thorax.images.preprocess import InputSpec
 from thorax.measure import power, power_window
 from thorax.measure.meters_replay import Recording
-from thorax.preprocess import InputSpec
 
 MODEL = '[[devices]]\nname = "CPU"\nidle_w = 10.0\nbusy_w = 30.0\nsource = "assumed"\n'
 

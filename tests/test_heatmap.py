@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 
 from thorax.artifact import HeatmapGrid
 from thorax.heatmap import COLOUR_MAPS, overlay, peak, to_source
-from thorax.preprocess import letterbox, placement
+from thorax.images.preprocess import letterbox, placement
 
 GRID = HeatmapGrid(stride=16, offset=7.5)
 

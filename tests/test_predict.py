@@ -23,10 +23,10 @@ from thorax.devices.engine import Engine, Outputs
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.requests import Request
 from thorax.errors import ImageError
+from thorax.images.preprocess import InputSpec, prepare
+from thorax.images.radiograph import Radiograph, read
 from thorax.metrics import Platt
 from thorax.predict import Prediction, Predictor, calibrate, find_files, find_sources
-from thorax.preprocess import InputSpec, prepare
-from thorax.radiograph import Radiograph, read
 
 
 @pytest.fixture(scope="module")
@@ -473,7 +473,7 @@ def test_a_folder_that_cannot_be_read_is_an_answer_and_never_left_out(
         "from pathlib import Path\n"
         "from thorax.errors import ImageError\n"
         "from thorax.predict import find_sources\n"
-        "from thorax.radiograph import read\n"
+        "from thorax.images.radiograph import read\n"
         # Whoever may read everything is no judge of permissions.
         "if os.getuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "os.chdir('/')\n"

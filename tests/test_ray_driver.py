@@ -254,8 +254,8 @@ def test_real_radiographs_on_two_actors_one_killed_are_answered_as_by_one_proces
     realdata: Path, tiny_fp32: Artifact, tmp_path: Path
 ) -> None:
     from thorax.data import nih, store
+    from thorax.images.preprocess import InputSpec
     from thorax.labels import NIH14
-    from thorax.preprocess import InputSpec
 
     folder = realdata / "nih"
     rows = nih.rows(folder / "images-256", labels=folder / "Data_Entry_2017_v2020.csv.gz")

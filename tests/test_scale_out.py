@@ -265,8 +265,8 @@ def test_a_store_of_another_size_is_refused(
     tiny_fp32: Artifact, tiny_store: Store, tmp_path: Path
 ) -> None:
     from thorax.data import folder, store
+    from thorax.images.preprocess import InputSpec
     from thorax.labels import NIH14
-    from thorax.preprocess import InputSpec
 
     source = tiny_store.path.parent / "phantoms"
     rows = list(folder.rows(source, labels=source / "labels.csv"))[:2]

@@ -18,8 +18,8 @@ from thorax.data import phantom, store
 from thorax.data.store_verify import verify
 from thorax.errors import DataError, ModelError, ThoraxError
 from thorax.fpga.card import list_cards
+from thorax.images.preprocess import InputSpec
 from thorax.labels import NIH14
-from thorax.preprocess import InputSpec
 
 ROOT = Path(__file__).parents[1]
 
@@ -103,7 +103,7 @@ OUTPUTS = {
         "from benchmarks.reliability_bits import make_rows\n"
         "from thorax.data import store\n"
         "from thorax.labels import NIH14\n"
-        "from thorax.preprocess import InputSpec\n"
+        "from thorax.images.preprocess import InputSpec\n"
         "store.write(make_rows(folder / 'images', 4), folder / 'store', InputSpec(16), NIH14,\n"
         "            source='noise', workers=1, on_progress=pause)",
         *(bring_in, DataError, "store-locked"),

@@ -16,9 +16,9 @@ from thorax.errors import ModelError, UsageError
 from thorax.files import atomic
 from thorax.files.atomic import sha256, sync, write_text
 from thorax.files.documents import document_digest
+from thorax.images.preprocess import InputSpec
 from thorax.labels import LabelSet
 from thorax.metrics import Platt
-from thorax.preprocess import InputSpec
 
 XML: Final = "model.xml"
 BIN: Final = "model.bin"

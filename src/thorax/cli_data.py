@@ -49,8 +49,8 @@ def _import(
     as_json: bool,
 ) -> None:
     from thorax.data import store
+    from thorax.images.preprocess import InputSpec
     from thorax.labels import NIH14
-    from thorax.preprocess import InputSpec
 
     with console.steps("importing", len(rows)) as tell:
         summary = store.write(

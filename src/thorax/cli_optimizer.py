@@ -452,9 +452,9 @@ def _chosen(
     from thorax.ir.feeds import image_side
 
     if folder is not None:
+        from thorax.images.preprocess import InputSpec
         from thorax.measure.run import read_images
         from thorax.predict import find_files
-        from thorax.preprocess import InputSpec
 
         files = list(find_files([folder]))
         return np.stack(read_images(files[:count], InputSpec(image_side(graph))))

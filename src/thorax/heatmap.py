@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.artifact import INTENDED_USE, HeatmapGrid
-from thorax.preprocess import placement
+from thorax.images.preprocess import placement
 
 _COLOURS: Final = {"inferno": cv2.COLORMAP_INFERNO, "viridis": cv2.COLORMAP_VIRIDIS}
 COLOUR_MAPS: Final = tuple(_COLOURS)

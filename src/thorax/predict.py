@@ -21,9 +21,9 @@ from thorax.devices.engine import Engine, Outputs
 from thorax.devices.requests import Request
 from thorax.errors import DataError, ImageError
 from thorax.files.atomic import is_ours
-from thorax.preprocess import prepare
+from thorax.images.preprocess import prepare
+from thorax.images.radiograph import Radiograph, read
 from thorax.processors import processors
-from thorax.radiograph import Radiograph, read
 
 _SUFFIXES: Final = {".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".dic", ""}
 _PICTURES: Final = frozenset(

@@ -10,8 +10,8 @@ import pytest
 
 from thorax.data.rows import Row
 from thorax.data.store import Store, open_store, write
+from thorax.images.preprocess import InputSpec
 from thorax.labels import NIH14
-from thorax.preprocess import InputSpec
 
 Image = npt.NDArray[np.uint8]
 MakeRows = Callable[..., list[Row]]

@@ -11,8 +11,8 @@ from thorax.data import folder
 from thorax.data.rows import Box, Row, Skipped
 from thorax.data.store import open_store, write
 from thorax.errors import DataError, UsageError
+from thorax.images.preprocess import InputSpec
 from thorax.labels import NIH14, LabelSet
-from thorax.preprocess import InputSpec
 
 TWO = LabelSet("two", ("Effusion", "Edema"))
 

@@ -20,8 +20,8 @@ from thorax.data.phantom import Phantom, draw, spacing_mm, write
 from thorax.data.rows import Box
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import locked
+from thorax.images.radiograph import read
 from thorax.labels import NIH14, NO_FINDING
-from thorax.radiograph import read
 
 LOCAL = (
     "Infiltration",

@@ -13,8 +13,8 @@ from thorax.data.shards import ShardedImages, open_stores
 from thorax.data.store import Store, open_store, write
 from thorax.data.store_pixels import StoredPixels
 from thorax.errors import DataError
+from thorax.images.preprocess import InputSpec
 from thorax.labels import NIH14, LabelSet
-from thorax.preprocess import InputSpec
 
 Image = npt.NDArray[np.uint8]
 Noise = Callable[..., list[Image]]

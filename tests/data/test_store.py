@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from thorax import radiograph
 from thorax.data import nih, phantom
 from thorax.data.check import check
 from thorax.data.folder import rows as folder_rows
@@ -28,8 +27,9 @@ from thorax.data.split import by_patient
 from thorax.data.store import Store, open_store, verify_images, write
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import locked
+from thorax.images import radiograph
+from thorax.images.preprocess import InputSpec, prepare
 from thorax.labels import NIH14, LabelSet
-from thorax.preprocess import InputSpec, prepare
 
 Image = npt.NDArray[np.uint8]
 Noise = Callable[..., list[Image]]
@@ -160,7 +160,7 @@ import os, pickle, signal, sys
 from pathlib import Path
 from thorax.data import store
 from thorax.labels import NIH14
-from thorax.preprocess import InputSpec
+from thorax.images.preprocess import InputSpec
 
 def stop(done, total):
     if done == int(sys.argv[3]):

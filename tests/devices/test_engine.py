@@ -19,7 +19,7 @@ from thorax.devices.placement import Numerics
 from thorax.errors import DeviceError, ModelError
 from thorax.fpga.card import erase
 from thorax.fpga.emulation import emulate, round_outputs
-from thorax.preprocess import InputSpec
+from thorax.images.preprocess import InputSpec
 
 
 def arrays(outputs: Outputs) -> tuple[npt.NDArray[np.float32], ...]:

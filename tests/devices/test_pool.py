@@ -21,8 +21,8 @@ from thorax.devices.process_core import open_core
 from thorax.devices.requests import Request, Status
 from thorax.errors import DeviceError
 from thorax.fpga import card
+from thorax.images.preprocess import InputSpec
 from thorax.predict import Predictor
-from thorax.preprocess import InputSpec
 
 BITSTREAM = "2019R1_RC_FP11_ResNet_SqueezeNet_VGG"
 FOUR = "MULTI:" + ",".join(f"HETERO:FPGA.{number},CPU" for number in range(4))

@@ -139,7 +139,7 @@ pooled = ops.reduce_mean(ops.convert(image, np.float32), ops.constant(np.array([
 pooled.output(0).set_names({"probability"})
 from thorax import artifact
 ov.save_model(ov.Model([pooled], [image]), artifact.XML, compress_to_fp16=False)
-from thorax.preprocess import InputSpec
+from thorax.images.preprocess import InputSpec
 told = artifact.Card(
     name="mean", topology="mean", label_set="one", labels=("A",), input=InputSpec(16),
     precision=artifact.Precision.FP32, parameters=1, macs=1, size_bytes=0,

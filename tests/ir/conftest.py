@@ -18,10 +18,10 @@ from torch import nn
 
 from thorax.artifact import Artifact, Precision
 from thorax.data.store import Store
+from thorax.images.preprocess import InputSpec
 from thorax.ir.load import Described
 from thorax.ir.optimize import optimize
 from thorax.labels import LabelSet
-from thorax.preprocess import InputSpec
 from thorax.training import checkpoint, networks
 from thorax.training.card import Card, epoch_name
 from thorax.training.networks import Classifier

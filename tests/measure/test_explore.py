@@ -25,13 +25,13 @@ from thorax.fpga.boards import find_board
 from thorax.fpga.overlay import estimate
 from thorax.fpga.search import budget_of
 from thorax.fpga.workload import describe
+from thorax.images.preprocess import InputSpec
 from thorax.measure import explore as module
 from thorax.measure.explore import VARIANTS, Exploration, Trial, Variant, document, explore
 from thorax.measure.fpga_plots import write_explore_plot
 from thorax.measure.fpga_report import fpga_tables
 from thorax.measure.fpga_tables import explore_table
 from thorax.measure.tables import rich_table
-from thorax.preprocess import InputSpec
 
 PAC = find_board("pac-a10")
 

@@ -11,6 +11,8 @@ from thorax.artifact import Artifact
 from thorax.devices import timing
 from thorax.devices.engine import Engine, compile
 from thorax.errors import DataError, ImageError
+from thorax.images.preprocess import InputSpec, prepare
+from thorax.images.radiograph import read
 from thorax.measure import run
 from thorax.measure.power import Energy
 from thorax.measure.run import (
@@ -22,8 +24,6 @@ from thorax.measure.run import (
     document,
     side_by_side,
 )
-from thorax.preprocess import InputSpec, prepare
-from thorax.radiograph import read
 
 
 def test_artifacts_side_by_side_are_compiled_for_each_way_to_be_asked(

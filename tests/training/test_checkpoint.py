@@ -10,8 +10,8 @@ import torch
 from thorax.errors import ModelError
 from thorax.files.atomic import sha256
 from thorax.files.documents import document_digest
+from thorax.images.preprocess import InputSpec
 from thorax.labels import LabelSet
-from thorax.preprocess import InputSpec
 from thorax.training import checkpoint, networks, optimizers
 from thorax.training.card import Card, epoch_name, prune, read_card
 from thorax.training.networks import Classifier

@@ -7,7 +7,7 @@ import torch
 
 from thorax.data.store import Store
 from thorax.errors import UsageError
-from thorax.preprocess import InputSpec
+from thorax.images.preprocess import InputSpec
 from thorax.training.landscape import filter_direction, line, plane
 from thorax.training.networks import Classifier, build
 from thorax.training.surface import draw, estimate_batch_norm, judge

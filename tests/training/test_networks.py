@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from thorax.errors import UsageError
-from thorax.preprocess import InputSpec
+from thorax.images.preprocess import InputSpec
 from thorax.training.networks import TOPOLOGIES, Classifier, Topology, build, normalise
 
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from thorax.data.store import Store
 from thorax.errors import ModelError
+from thorax.images.preprocess import InputSpec
 from thorax.labels import NIH14
-from thorax.preprocess import InputSpec
 from thorax.training.fit import fit
 from thorax.training.networks import TOPOLOGIES, Classifier, Topology, build, normalise
 from thorax.training.pretrained import IMAGENET_MEAN, IMAGENET_STD, initialise, load_imagenet

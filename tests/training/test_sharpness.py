@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from thorax.data.store import Store
-from thorax.preprocess import InputSpec
+from thorax.images.preprocess import InputSpec
 from thorax.training.networks import Classifier, build
 from thorax.training.sharpness import (
     QUICK,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from thorax.data.loader import Batch
-from thorax.preprocess import InputSpec
+from thorax.images.preprocess import InputSpec
 from thorax.training.batch_norm import RunningStatistics
 from thorax.training.losses import masked_bce
 from thorax.training.networks import VGG, Classifier, normalise

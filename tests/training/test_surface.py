@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from thorax.data.store import Store
 from thorax.errors import DataError
-from thorax.preprocess import InputSpec
+from thorax.images.preprocess import InputSpec
 from thorax.training.losses import masked_bce
 from thorax.training.networks import build, normalise
 from thorax.training.surface import Subset, Surface, draw, estimate_batch_norm, judge, passes

@@ -17,14 +17,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from thorax import radiograph
 from thorax.data.ingest_journal import Decoded, holds, read_journal
 from thorax.data.rows import Row, Skipped
 from thorax.data.store_pixels import opened_regular
 from thorax.errors import ImageError
 from thorax.files.atomic import sha256, write_bytes
 from thorax.files.documents import checked_line
-from thorax.preprocess import InputSpec, prepare
+from thorax.images import radiograph
+from thorax.images.preprocess import InputSpec, prepare
 from thorax.processors import processors
 
 _SYNC_IMAGES: Final = 256

@@ -3,7 +3,7 @@
 A finished store is a folder of
 
     store.json    format, side, count, label set, source, SHA-256 of each table and of itself
-    images.u8     uint8 [N,S,S], as `thorax.preprocess.prepare` made them
+    images.u8     uint8 [N,S,S], as `thorax.images.preprocess.prepare` made them
     index.csv     image, patient, split, view, sha256 of the source file and of the prepared
                   pixels, one column a finding
     boxes.csv     image, finding, x, y, width, height in pixels of the prepared square
@@ -48,8 +48,8 @@ from thorax.data.store_verify import verify
 from thorax.data.table import write_rows
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import LockedError, is_ours, locked, sha256, sync
+from thorax.images.preprocess import InputSpec, placement
 from thorax.labels import LabelSet
-from thorax.preprocess import InputSpec, placement
 
 _LONGEST_CELL: Final = 1000
 

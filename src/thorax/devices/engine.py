@@ -122,7 +122,7 @@ class Engine(ABC):
         """Run `batch` images and return copies of the outputs.
 
         Args:
-            images: uint8 [N,1,S,S] as `thorax.preprocess.prepare` makes them, N = `batch`.
+            images: uint8 [N,1,S,S] as `thorax.images.preprocess.prepare` makes them, N = `batch`.
             profile: add the counters of this run to `counters`; needs `compile(counters=True)`.
         """
         with self.lend() as lane:

@@ -17,6 +17,7 @@ from thorax.devices.core import physical_devices, takes
 from thorax.devices.engine import HEATMAP
 from thorax.devices.extensions import custom_layers
 from thorax.errors import DataError, UsageError
+from thorax.images.preprocess import InputSpec
 from thorax.ir import fp11, rewrite
 from thorax.ir.analyze import count_macs, count_parameters
 from thorax.ir.candidate import Workshop
@@ -29,7 +30,6 @@ from thorax.ir.keep import kernel_layers
 from thorax.ir.load import Described, Source, load
 from thorax.ir.record import interval_document, measured
 from thorax.metrics import Intervals
-from thorax.preprocess import InputSpec
 
 Wanted = Precision | Literal["auto"]
 

@@ -16,12 +16,12 @@ from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.modelled import Forecast
 from thorax.errors import DataError
+from thorax.images.preprocess import InputSpec, prepare
+from thorax.images.radiograph import read
 from thorax.measure.forecast import forecast_engine
 from thorax.measure.power import EMULATED_RATE, Energy, efficiency
 from thorax.measure.spread import UNCUT, Slices
-from thorax.preprocess import InputSpec, prepare
 from thorax.processors import processors
-from thorax.radiograph import read
 
 Scenario = Literal["offline", "server", "single-stream", "multi-stream"]
 SCENARIOS: Final[tuple[Scenario, ...]] = ("offline", "server", "single-stream", "multi-stream")

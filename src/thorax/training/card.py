@@ -19,8 +19,8 @@ from thorax.errors import ModelError, ThoraxError
 from thorax.files import atomic
 from thorax.files.atomic import sha256
 from thorax.files.documents import document_digest, parse_json
+from thorax.images.preprocess import InputSpec
 from thorax.labels import LabelSet
-from thorax.preprocess import InputSpec
 
 CARD: Final = "checkpoint.json"
 WEIGHTS: Final = "model.safetensors"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from thorax.errors import UsageError
-from thorax.preprocess import InputSpec
+from thorax.images.preprocess import InputSpec
 from thorax.training.surface import Quality, Subset, estimate_batch_norm, judge
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from thorax.errors import UsageError
-from thorax.preprocess import InputSpec
+from thorax.images.preprocess import InputSpec
 
 Topology = Literal["resnet18", "resnet50", "densenet121", "vgg16_bn"]
 OutputStride = Literal[32, 16]
@@ -28,7 +28,7 @@ def normalise(images: Tensor, spec: InputSpec) -> Tensor:
     The only place this formula is written; training calls it and the exporter traces it.
 
     Args:
-        images: uint8 [N,C,S,S], as `thorax.preprocess.prepare` makes them.
+        images: uint8 [N,C,S,S], as `thorax.images.preprocess.prepare` makes them.
         spec: the mean and std the network is trained with.
     """
     return (images.to(torch.float32) / 255.0 - spec.mean) / spec.std

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from thorax.config import Settings
 from thorax.data.loader import Augmentation
-from thorax.preprocess import InputSpec
+from thorax.images.preprocess import InputSpec
 from thorax.training.ema import Ema
 from thorax.training.losses import Loss
 from thorax.training.optimizers import OptimizerSettings

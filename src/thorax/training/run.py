@@ -16,8 +16,8 @@ import torch
 from thorax import __version__
 from thorax.data.store import Store
 from thorax.errors import DataError, PeerError, UsageError
+from thorax.images.preprocess import InputSpec
 from thorax.labels import NEGATIVE, POSITIVE
-from thorax.preprocess import InputSpec
 from thorax.training.begun import RECIPE, Begun, begin, read_begun, repair_recipe
 from thorax.training.card import Card, discard_after, newest, newest_whole
 from thorax.training.parallel import Ranks, require_gpu

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from thorax.config import Settings
-from thorax.preprocess import InputSpec
+from thorax.images.preprocess import InputSpec
 from thorax.training.surface import BatchNorm, Subset, Surface
 from thorax.training.surface_search import (
     Eigenvalue,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from thorax.data.loader import Batch
-from thorax.preprocess import InputSpec
+from thorax.images.preprocess import InputSpec
 from thorax.training import parallel
 from thorax.training.batch_norm import RunningStatistics
 from thorax.training.ema import Average

@@ -20,9 +20,9 @@ from torch.func import functional_call
 
 from thorax.data.store import Store
 from thorax.errors import DataError
+from thorax.images.preprocess import InputSpec
 from thorax.labels import UNKNOWN
 from thorax.metrics import auroc
-from thorax.preprocess import InputSpec
 from thorax.training.losses import masked_bce
 from thorax.training.networks import normalise
 

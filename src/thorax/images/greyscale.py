@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from thorax.refusals import refuse
+from thorax.images.error_codes import refuse
 
 Codes = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 _ROWS_AT_ONCE: Final = 1 << 20

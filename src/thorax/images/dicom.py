@@ -1,6 +1,6 @@
 """DICOM bytes to stored values, a grey-scale table and a few harmless attributes.
 
-Runs in a child process (`thorax.sandbox`); nothing else imports it. Whatever leaves this module
+Runs in a child process (`thorax.images.sandbox`); nothing else imports it. Whatever leaves this module
 says nothing of the patient: attributes are numbers or short codes, messages name attributes only.
 """
 
@@ -20,11 +20,11 @@ from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_color_lut
 
-from thorax.dicom_frame import Layout, check_syntax, stored_values
 from thorax.errors import ImageError
-from thorax.greyscale import Chain, Lut, Window, patterns_seen
-from thorax.refusals import refuse
-from thorax.sandbox import serve
+from thorax.images.dicom_frame import Layout, check_syntax, stored_values
+from thorax.images.error_codes import refuse
+from thorax.images.greyscale import Chain, Lut, Window, patterns_seen
+from thorax.images.sandbox import serve
 
 SOP_CLASSES: Final = frozenset(
     (
@@ -80,7 +80,7 @@ _VIEW_CODES: Final[Mapping[str, str]] = MappingProxyType(
 
 
 def main() -> None:
-    """Answer requests until standard input ends; see `thorax.sandbox.serve`."""
+    """Answer requests until standard input ends; see `thorax.images.sandbox.serve`."""
     # Values are judged where they are used; validation of the rest costs time and says nothing.
     config.settings.reading_validation_mode = config.IGNORE
     serve(answer)
@@ -90,7 +90,7 @@ def answer(head: dict[str, Any], data: bytes) -> tuple[dict[str, Any], list[memo
     """Decode one DICOM file.
 
     Args:
-        head: `file_bytes`, `pixels` and `frames`, as in `thorax.radiograph.Limits`.
+        head: `file_bytes`, `pixels` and `frames`, as in `thorax.images.radiograph.Limits`.
         data: the file.
 
     Returns:

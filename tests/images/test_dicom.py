@@ -17,8 +17,8 @@ from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
 from thorax.errors import ImageError
-from thorax.radiograph import Limits, Radiograph, read
-from thorax.refusals import REFUSALS
+from thorax.images.error_codes import REFUSALS
+from thorax.images.radiograph import Limits, Radiograph, read
 
 SECRET = "DOE^SECRET"
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pytest
 
 from thorax.errors import ImageError, UsageError
-from thorax.radiograph import Limits, read
-from thorax.refusals import REFUSALS, refuse
+from thorax.images.error_codes import REFUSALS, refuse
+from thorax.images.radiograph import Limits, read
 
 
 def encoded(kind: str, image: npt.NDArray[np.uint8]) -> bytes:
@@ -147,7 +147,7 @@ def test_pictures_load_no_dicom_and_start_no_process(
     path.write_bytes(encoded(".png", image))
     script = f"""
 import os, sys
-from thorax.radiograph import read
+from thorax.images.radiograph import read
 read({str(path)!r})
 loaded = {{"pydicom", "gdcm", "openjpeg", "jpeg_ls", "torch", "openvino"}} & set(sys.modules)
 assert not loaded, loaded

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from thorax.errors import UsageError
 
 if TYPE_CHECKING:
-    from thorax.radiograph import Radiograph
+    from thorax.images.radiograph import Radiograph
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from kornia_rs import io as kornia
 
-from thorax.refusals import refuse
+from thorax.images.error_codes import refuse
 
 Grey = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 

@@ -15,8 +15,8 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 from thorax.data.loader import batches
 from thorax.data.store import Store
 from thorax.errors import UsageError
-from thorax.preprocess import InputSpec, letterbox, placement, prepare
-from thorax.radiograph import Meaning, Radiograph, read
+from thorax.images.preprocess import InputSpec, letterbox, placement, prepare
+from thorax.images.radiograph import Meaning, Radiograph, read
 
 Image = npt.NDArray[np.uint8]
 

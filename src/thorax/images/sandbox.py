@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from thorax.errors import ImageError
+from thorax.images.error_codes import REFUSALS, refuse
 from thorax.isolation import child, confinement
 from thorax.isolation.child import Answer, Child, ChildError, ChildTimeoutError, Handler
-from thorax.refusals import REFUSALS, refuse
 
 ADDRESS_SPACE_BYTES: Final = 1536 << 20
 """Limit on a child's address space; about 300 MB of it are libraries."""
@@ -32,7 +32,7 @@ class Sandbox:
     """Children of one module, as many as threads that ask at the same time; started when needed.
 
     Example:
-        >>> sandbox = Sandbox("thorax.dicom")
+        >>> sandbox = Sandbox("thorax.images.dicom")
         >>> sandbox.children
         ()
     """

@@ -6,7 +6,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_voi_lut
 
 from thorax.errors import ImageError
-from thorax.greyscale import Chain, Lut, Window, look_up, patterns_seen
+from thorax.images.greyscale import Chain, Lut, Window, look_up, patterns_seen
 
 EVERY12 = np.ones(4096, np.bool_)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from thorax.errors import ImageError
-from thorax.sandbox import Sandbox
+from thorax.images.sandbox import Sandbox
 
 HEAD = {"file_bytes": 1 << 20, "pixels": 1 << 20, "frames": 1, "cpu_s": 5.0}
 SOMETHING = b"\0" * 128 + b"DICM" + b"\0" * 100
@@ -20,7 +20,7 @@ SOMETHING = b"\0" * 128 + b"DICM" + b"\0" * 100
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    sandbox = Sandbox("thorax.dicom")
+    sandbox = Sandbox("thorax.images.dicom")
     yield sandbox
     sandbox.close()
 
@@ -111,7 +111,7 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
 
 START = """
 import os, sys
-from thorax.sandbox import Sandbox
+from thorax.images.sandbox import Sandbox
 from thorax.errors import ImageError
 def ask(sandbox):
     try:
@@ -119,7 +119,7 @@ def ask(sandbox):
                     wall_s=60, most_bytes=9)
     except ImageError as error:
         return error.code
-sandbox = Sandbox("thorax.dicom")
+sandbox = Sandbox("thorax.images.dicom")
 code = ask(sandbox)
 print(*sandbox.children, flush=True)
 """

@@ -12,8 +12,8 @@ from pydicom import Dataset, uid
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 
-from thorax.greyscale import Codes
-from thorax.refusals import refuse
+from thorax.images.error_codes import refuse
+from thorax.images.greyscale import Codes
 
 _NATIVE: Final = frozenset(
     (

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.errors import UsageError
-from thorax.greyscale import look_up
-from thorax.raster import (
+from thorax.images.error_codes import refuse
+from thorax.images.greyscale import look_up
+from thorax.images.raster import (
     JPEG_SIGNATURE,
     PNG_SIGNATURE,
     Grey,
@@ -23,8 +24,7 @@ from thorax.raster import (
     decode_png,
     luma,
 )
-from thorax.refusals import refuse
-from thorax.sandbox import Sandbox
+from thorax.images.sandbox import Sandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class Limits:
 
 
 _DEFAULT_LIMITS: Final = Limits()
-_SANDBOX: Final = Sandbox("thorax.dicom")
+_SANDBOX: Final = Sandbox("thorax.images.dicom")
 _CPU_S: Final = 1.2
 _CPU_S_PER_BYTE: Final = 0.5e-6
 _MOST_UNSQUARE: Final = 4.0
@@ -145,7 +145,7 @@ def read(
         limits: what is refused before it is decoded.
 
     Raises:
-        ImageError: any code of `thorax.refusals.REFUSALS`.
+        ImageError: any code of `thorax.images.error_codes.REFUSALS`.
 
     Example:
         >>> import cv2, numpy

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from thorax.errors import ImageError
-from thorax.raster import decode_jpeg, decode_png, luma
+from thorax.images.raster import decode_jpeg, decode_png, luma
 
 LIMIT = 1_000_000
 

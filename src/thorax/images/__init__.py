@@ -1,0 +1,1 @@
+"""PNG, JPEG and DICOM bytes to the array a network takes."""
