@@ -20,9 +20,10 @@ from typing import Any
 from benchmarks import result
 from thorax import artifact
 from thorax.classify import Classification
-from thorax.data import folder, phantom, store
+from thorax.data import folder, store
 from thorax.images.preprocess import InputSpec
 from thorax.labels import NIH14
+from thorax.phantoms import dataset
 from thorax.scale_out import classify_archive
 
 
@@ -76,7 +77,7 @@ def _kill_one(out: Path, ended: threading.Event) -> None:
 
 def _store(size: int, count: int, scratch: Path) -> Path:
     drawn = scratch / "drawn"
-    phantom.write(drawn, count=count, side=size, seed=1)
+    dataset.write(drawn, count=count, side=size, seed=1)
     rows = folder.rows(drawn, labels=drawn / "labels.csv")
     store.write(rows, scratch / "store", InputSpec(size), NIH14, source="phantom")
     return scratch / "store"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from thorax.data import phantom
+from thorax.phantoms import dataset
 from thorax.predict import find_files
 
 PHANTOMS = 64
@@ -19,7 +19,7 @@ def folder_of(count: int, out: Path, images: Path | None) -> Path:
     if images is None:
         images = out.parent / "phantoms-1024"
         if not (images / "labels.csv").exists():
-            phantom.write(images, count=PHANTOMS, side=1024, seed=1)
+            dataset.write(images, count=PHANTOMS, side=1024, seed=1)
     files = list(find_files([images.resolve()]))
     out.mkdir(parents=True)
     for number in range(count):

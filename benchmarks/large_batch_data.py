@@ -5,11 +5,12 @@ import io
 from pathlib import Path
 from typing import Final
 
-from thorax.data import folder, nih, phantom
+from thorax.data import folder, nih
 from thorax.data.store import Store, open_store, write
 from thorax.files.atomic import write_text
 from thorax.images.preprocess import InputSpec
 from thorax.labels import NIH14
+from thorax.phantoms import dataset
 
 SIDES: Final = {"phantoms": 32, "nih": 64}
 """Pixels. Phantoms of 32 pixels train fast enough for the updates that a large batch needs."""
@@ -25,7 +26,7 @@ def phantoms(work: Path) -> Store:
     out, drawn = work / "phantoms.store", work / "drawn"
     if not out.exists():
         if not (drawn / "labels.csv").is_file():
-            phantom.write(drawn, count=sum(PHANTOMS.values()), side=DRAWN_SIDE, seed=PHANTOM_SEED)
+            dataset.write(drawn, count=sum(PHANTOMS.values()), side=DRAWN_SIDE, seed=PHANTOM_SEED)
         table = work / "phantoms.csv"
         write_text(table, _with_splits((drawn / "labels.csv").read_text("utf-8")))
         rows = folder.rows(drawn, labels=table)

@@ -8,10 +8,11 @@ import argparse
 from pathlib import Path
 
 from thorax.artifact import Precision
-from thorax.data import folder, phantom, store
+from thorax.data import folder, store
 from thorax.images.preprocess import InputSpec
 from thorax.ir.optimize import optimize
 from thorax.labels import NIH14
+from thorax.phantoms import dataset
 from thorax.training.fit import fit
 from thorax.training.optimizers import Sgd
 from thorax.training.recipe import Network, Recipe, Training
@@ -33,7 +34,7 @@ def make(
     images, data, run = out / "phantoms", out / f"store-{side}", out / f"run-{topology}-{side}"
     out.mkdir(parents=True, exist_ok=True)
     if not data.exists():
-        phantom.write(images, count=count, side=side, seed=0)
+        dataset.write(images, count=count, side=side, seed=0)
         rows = folder.rows(
             images, labels=images / "labels.csv", boxes=images / "boxes.csv", on_skip=print
         )

@@ -11,7 +11,7 @@ import time
 import cv2
 
 from benchmarks import result
-from thorax.data import phantom
+from thorax.phantoms import dataset
 
 GOAL = 200.0
 
@@ -27,12 +27,12 @@ def main() -> None:
     processors = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(processors)})
     cv2.setNumThreads(1)
-    phantom.draw(0, 0, side=chosen.size)
+    dataset.draw(0, 0, side=chosen.size)
     wall, cpu = [], []
     for turn in range(chosen.turns):
         begin, cpu_begin = time.perf_counter(), time.process_time()
         for index in range(turn * chosen.count, (turn + 1) * chosen.count):
-            phantom.draw(1, index, side=chosen.size)
+            dataset.draw(1, index, side=chosen.size)
         wall.append(chosen.count / (time.perf_counter() - begin))
         cpu.append(chosen.count / (time.process_time() - cpu_begin))
     os.sched_setaffinity(0, processors)

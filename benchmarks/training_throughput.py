@@ -36,11 +36,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.result import median_ratio, table, write
 from thorax.config import write_effective
-from thorax.data import folder, phantom
+from thorax.data import folder
 from thorax.data.store import Store, open_store
 from thorax.data.store import write as write_store
 from thorax.images.preprocess import InputSpec
 from thorax.labels import NIH14
+from thorax.phantoms import dataset
 from thorax.training import networks
 from thorax.training.fit import fit
 from thorax.training.networks import normalise
@@ -212,7 +213,7 @@ def drawn(work: Path, shape: Shape) -> Store:
     out = work / f"{shape.side}.store"
     if not out.exists():
         images = work / f"{shape.side}px"
-        phantom.write(images, count=shape.images + 128, side=shape.side, seed=5)
+        dataset.write(images, count=shape.images + 128, side=shape.side, seed=5)
         rows = folder.rows(images, labels=images / "labels.csv")
         splits = ["train"] * shape.images + ["val"] * 128
         write_store(rows[: len(splits)], out, InputSpec(shape.side), NIH14, splits=splits)
@@ -223,7 +224,7 @@ def pngs(work: Path, count: int) -> list[Path]:
     """Draw radiographs of the size hospitals send and return their files."""
     images = work / "png"
     if not (images / "labels.csv").is_file():
-        phantom.write(images, count=count, side=PNG_SIDE, seed=6)
+        dataset.write(images, count=count, side=PNG_SIDE, seed=6)
     return list(folder.search(images).files)
 
 

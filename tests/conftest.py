@@ -85,10 +85,10 @@ def thorax() -> Thorax:
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 64 phantoms of 64 x 64 pixels with labels.csv and boxes.csv."""
-    from thorax.data import phantom
+    from thorax.phantoms import dataset
 
     out = tmp_path_factory.mktemp("phantoms") / "phantoms"
-    phantom.write(out, count=64, side=64, seed=11, workers=1)
+    dataset.write(out, count=64, side=64, seed=11, workers=1)
     return out
 
 

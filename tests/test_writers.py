@@ -14,12 +14,13 @@ from benchmarks.reliability_bits import make_artifact, make_rows
 from tests.conftest import Thorax
 
 from thorax import artifact
-from thorax.data import phantom, store
+from thorax.data import store
 from thorax.data.store_verify import verify
 from thorax.errors import DataError, ModelError, ThoraxError
 from thorax.fpga.card import list_cards
 from thorax.images.preprocess import InputSpec
 from thorax.labels import NIH14
+from thorax.phantoms import dataset
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,7 +52,7 @@ def holder(script: str, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 def draw(folder: Path) -> None:
-    phantom.write(folder / "drawn", count=4, side=16, seed=0, workers=1)
+    dataset.write(folder / "drawn", count=4, side=16, seed=0, workers=1)
 
 
 def bring_in(folder: Path) -> None:

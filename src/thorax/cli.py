@@ -128,7 +128,7 @@ def phantom(
     json: Json = False,
 ) -> None:
     """Draw labelled synthetic radiographs with lesion boxes."""
-    from thorax.data import phantom as source
+    from thorax.phantoms import dataset as source
 
     with console.steps("drawing", count) as tell:
         images = source.write(

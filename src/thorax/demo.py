@@ -11,7 +11,7 @@ from typing import Any, Final
 from thorax import console
 from thorax.artifact import INTENDED_USE, Artifact, Precision
 from thorax.classify import classify
-from thorax.data import folder, phantom, store
+from thorax.data import folder, store
 from thorax.data.check import check
 from thorax.data.store import Store, open_store
 from thorax.devices.core import supports
@@ -23,6 +23,7 @@ from thorax.labels import NIH14
 from thorax.measure import accuracy, load, run
 from thorax.measure.report import write_report
 from thorax.measure.tables import rate_text
+from thorax.phantoms import dataset
 from thorax.training.fit import fit
 from thorax.training.recipe import Recipe
 
@@ -159,7 +160,7 @@ def _data(out: Path, seed: int) -> Store:
     with _stage(f"1. draw {COUNT:,} radiographs and import them"):
         images = out / "phantoms"
         with console.steps("drawing", COUNT) as tell:
-            phantom.write(images, count=COUNT, side=SIDE, seed=seed, on_progress=tell)
+            dataset.write(images, count=COUNT, side=SIDE, seed=seed, on_progress=tell)
         rows = folder.rows(images, labels=images / "labels.csv", boxes=images / "boxes.csv")
         store.write(rows, out / "store", InputSpec(SIDE), NIH14, source="phantom")
         data = open_store(out / "store")

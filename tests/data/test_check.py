@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from thorax.data import phantom
 from thorax.data.check import check
 from thorax.data.store import Store
 from thorax.errors import DataError
+from thorax.phantoms import dataset
 
 Image = npt.NDArray[np.uint8]
 Noise = Callable[..., list[Image]]
@@ -23,7 +23,7 @@ SIDE = 128
 
 @pytest.fixture(scope="module")
 def chests() -> list[Image]:
-    return [phantom.draw(1, index, side=SIDE).pixels for index in range(10)]
+    return [dataset.draw(1, index, side=SIDE).pixels for index in range(10)]
 
 
 def recompressed(image: Image) -> Image:

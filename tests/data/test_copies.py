@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from thorax.data import phantom
 from thorax.data.copies import correlation, find_copies
+from thorax.phantoms import dataset
 
 Image = npt.NDArray[np.uint8]
 
@@ -17,7 +17,7 @@ SIDE = 128
 
 @pytest.fixture(scope="module")
 def chests() -> list[Image]:
-    return [phantom.draw(1, index, side=SIDE).pixels for index in range(40)]
+    return [dataset.draw(1, index, side=SIDE).pixels for index in range(40)]
 
 
 def recompressed(image: Image) -> Image:

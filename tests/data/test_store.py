@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from thorax.data import nih, phantom
+from thorax.data import nih
 from thorax.data.check import check
 from thorax.data.folder import rows as folder_rows
 from thorax.data.loader import batches
@@ -30,6 +30,7 @@ from thorax.files.atomic import locked
 from thorax.images import radiograph
 from thorax.images.preprocess import InputSpec, prepare
 from thorax.labels import NIH14, LabelSet
+from thorax.phantoms import dataset
 
 Image = npt.NDArray[np.uint8]
 Noise = Callable[..., list[Image]]
@@ -578,7 +579,7 @@ def test_a_model_for_other_images_or_findings_is_refused(
 
 
 def test_phantoms_keep_their_labels_patients_and_boxes(tmp_path: Path) -> None:
-    phantom.write(tmp_path / "phantoms", count=12, side=128, seed=3, workers=1)
+    dataset.write(tmp_path / "phantoms", count=12, side=128, seed=3, workers=1)
     rows = folder_rows(
         tmp_path / "phantoms",
         labels=tmp_path / "phantoms" / "labels.csv",
@@ -587,7 +588,7 @@ def test_phantoms_keep_their_labels_patients_and_boxes(tmp_path: Path) -> None:
     write(rows, tmp_path / "store", InputSpec(64), NIH14, source="phantom")
     store = open_store(tmp_path / "store")
     for index in range(12):
-        drawn = phantom.draw(3, index, side=128)
+        drawn = dataset.draw(3, index, side=128)
         assert store.patients[index] == drawn.patient
         assert store.views[index] == drawn.view
         np.testing.assert_array_equal(store.labels[index], NIH14.row(drawn.findings))

@@ -11,7 +11,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from thorax.data.phantom_canvas import (
+from thorax.phantoms.canvas import (
     SOFT,
     SOFT_SIDE,
     Canvas,
@@ -28,7 +28,7 @@ from thorax.data.phantom_canvas import (
     upsampled,
     window,
 )
-from thorax.data.phantom_chest import SIDES, SIGN, Chest, x_of
+from thorax.phantoms.chest import SIDES, SIGN, Chest, x_of
 
 # What one part adds to the optical density picture, soft tissue of a chest being about 0.5.
 _AIR: Final = 0.33

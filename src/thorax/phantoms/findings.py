@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from thorax.data.phantom_anatomy import Signs
-from thorax.data.phantom_canvas import (
+from thorax.data.rows import Box
+from thorax.phantoms.anatomy import Signs
+from thorax.phantoms.canvas import (
     SOFT,
     SOFT_SIDE,
     Canvas,
@@ -27,9 +28,8 @@ from thorax.data.phantom_canvas import (
     texture,
     window,
 )
-from thorax.data.phantom_chest import FIELD_CM, SIDES, SIGN, Chest, x_of
-from thorax.data.phantom_plan import LOWER, MIDDLE, UPPER, Lesion, Site
-from thorax.data.rows import Box
+from thorax.phantoms.chest import FIELD_CM, SIDES, SIGN, Chest, x_of
+from thorax.phantoms.sampling import LOWER, MIDDLE, UPPER, Lesion, Site
 
 _LEVELS: Final = {UPPER: (0.16, 0.36), MIDDLE: (0.40, 0.62), LOWER: (0.66, 0.86)}
 """Where the centre of a lesion may lie in each zone, 0 = apex, 1 = costophrenic angle."""

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from thorax.data.phantom_canvas import Points, curve, ramp, spline
+from thorax.phantoms.canvas import Points, curve, ramp, spline
 
 FIELD_CM: Final = 38.0
 SIDES: Final = (0, 1)

@@ -6,9 +6,9 @@ from typing import Final
 
 import numpy as np
 
-from thorax.data.phantom_canvas import stream
-from thorax.data.phantom_chest import SIDES, Chest
 from thorax.labels import NIH14
+from thorax.phantoms.canvas import stream
+from thorax.phantoms.chest import SIDES, Chest
 
 NORMAL_SHARE: Final = 0.28
 """Share of phantoms drawn healthy outright; chance adds about 0.06 to it."""

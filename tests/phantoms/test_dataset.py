@@ -15,13 +15,13 @@ import numpy as np
 import pydicom
 import pytest
 
-from thorax.data import phantom, phantom_plan
-from thorax.data.phantom import Phantom, draw, spacing_mm, write
 from thorax.data.rows import Box
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import locked
 from thorax.images.radiograph import read
 from thorax.labels import NIH14, NO_FINDING
+from thorax.phantoms import dataset, sampling
+from thorax.phantoms.dataset import Phantom, draw, spacing_mm, write
 
 LOCAL = (
     "Infiltration",
@@ -120,7 +120,7 @@ def test_every_finding_has_boxes_inside_the_image_and_no_other_finding_has() -> 
 
 
 def test_findings_are_as_frequent_as_the_plan_says() -> None:
-    drawn = [phantom_plan.choose(4, index) for index in range(4000)]
+    drawn = [sampling.choose(4, index) for index in range(4000)]
     count = Counter(name for names in drawn for name in names)
     for name in NIH14.findings:
         assert 0.08 <= count[name] / len(drawn) <= 0.20, name
@@ -258,7 +258,7 @@ def test_consolidation_is_one_sided_and_edema_and_infiltration_are_not() -> None
 
 
 def test_severity_spreads_from_subtle_to_plain() -> None:
-    severity = [phantom_plan.plan(1, i, ["Nodule"])[0].severity for i in range(400)]
+    severity = [sampling.plan(1, i, ["Nodule"])[0].severity for i in range(400)]
     assert min(severity) < 0.35
     assert np.mean(severity) > 0.6
     assert max(severity) <= 1
@@ -385,8 +385,8 @@ def test_one_process_draws_into_a_folder(tmp_path: Path) -> None:
         locked(out),
         pytest.raises(DataError, match=rf"phantom-locked.*process {os.getpid()} on "),
     ):
-        phantom.write(out, count=1, side=16, seed=0, workers=1)
-    phantom.write(out, count=1, side=16, seed=0, workers=1)
+        dataset.write(out, count=1, side=16, seed=0, workers=1)
+    dataset.write(out, count=1, side=16, seed=0, workers=1)
     assert sorted(path.name for path in out.iterdir()) == [
         *("boxes.csv", "labels.csv", "phantom_0_000000.png")
     ]
@@ -415,7 +415,7 @@ def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path: Path) ->
     left = [path.name for path in out.iterdir()]
     assert any(name.endswith(".partial") for name in left), left
     assert ".lock" in left
-    phantom.write(out, count=2, side=16, seed=0, workers=1)
+    dataset.write(out, count=2, side=16, seed=0, workers=1)
     assert sorted(path.name for path in out.iterdir()) == [
         *("boxes.csv", "labels.csv", "phantom_0_000000.png", "phantom_0_000001.png")
     ]
@@ -423,16 +423,16 @@ def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path: Path) ->
 
 def test_a_planted_link_is_not_written_through(tmp_path: Path) -> None:
     out = tmp_path / "phantoms"
-    phantom.write(out, count=1, side=16, seed=0, workers=1)
+    dataset.write(out, count=1, side=16, seed=0, workers=1)
     precious = tmp_path / "precious"
     precious.write_text("dear")
     (out / ".phantom_0_000000.png.part").symlink_to(precious)
     with pytest.raises(UsageError, match="phantom-folder"):
-        phantom.write(out, count=1, side=16, seed=0, workers=1)
+        dataset.write(out, count=1, side=16, seed=0, workers=1)
     assert precious.read_text() == "dear"
 
 
 def test_a_table_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "labels.csv")
     with pytest.raises(UsageError, match="phantom-folder"):
-        phantom.write(tmp_path, count=1, side=16, seed=0, workers=1)
+        dataset.write(tmp_path, count=1, side=16, seed=0, workers=1)

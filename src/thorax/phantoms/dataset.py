@@ -19,16 +19,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from thorax.data.phantom_anatomy import density, develop
-from thorax.data.phantom_canvas import SOFT_SIDE, Canvas, Points, spline, stream
-from thorax.data.phantom_chest import FIELD_CM, SIDES, Chest, sample_chest, x_of
-from thorax.data.phantom_dicom import encode_dicom
-from thorax.data.phantom_findings import Sheet, draw_sign
-from thorax.data.phantom_plan import choose, plan, reshape, sign_stream
 from thorax.data.rows import Box
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import LockedError, is_ours, locked, sweep_folder, write_bytes
 from thorax.labels import NIH14, NO_FINDING
+from thorax.phantoms.anatomy import density, develop
+from thorax.phantoms.canvas import SOFT_SIDE, Canvas, Points, spline, stream
+from thorax.phantoms.chest import FIELD_CM, SIDES, Chest, sample_chest, x_of
+from thorax.phantoms.dicom import encode_dicom
+from thorax.phantoms.findings import Sheet, draw_sign
+from thorax.phantoms.sampling import choose, plan, reshape, sign_stream
 from thorax.processors import processors
 
 _PATIENT, _POSE, _DEVICES, _PICTURE, _BLOCK = range(5)
