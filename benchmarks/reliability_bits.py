@@ -25,7 +25,7 @@ from benchmarks import result
 from thorax import artifact, shards, shards_verify
 from thorax.answers import Row as Answer
 from thorax.data import store
-from thorax.data.rows import Box, Row
+from thorax.data.samples import Box, Row
 from thorax.data.store_facts import partial_of
 from thorax.errors import DataError, ModelError, ThoraxError
 from thorax.files.documents import checked_line, document_digest

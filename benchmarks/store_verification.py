@@ -27,7 +27,7 @@ import numpy.typing as npt
 from benchmarks.result import median_ratio, table, write
 from benchmarks.training_throughput import Shape, recipe
 from thorax.data.loader import Augmentation, batches
-from thorax.data.rows import Images, Row
+from thorax.data.samples import Images, Row
 from thorax.data.store import Store, open_store
 from thorax.data.store import write as write_store
 from thorax.data.store_facts import PIXELS, read_facts, read_part

@@ -10,7 +10,7 @@ from thorax import console
 from thorax.errors import printable
 
 if TYPE_CHECKING:
-    from thorax.data.rows import Row, Skipped
+    from thorax.data.samples import Row, Skipped
 
 data_app = typer.Typer(no_args_is_help=True, help="Import radiographs into a store, and check it.")
 import_app = typer.Typer(no_args_is_help=True, help="Decode a source of radiographs once.")

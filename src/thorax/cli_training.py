@@ -47,7 +47,7 @@ def train(
     the same with --resume goes on. A second signal ends it at once.
     """
     from thorax import config
-    from thorax.data.shards import open_stores
+    from thorax.data.store_set import open_stores
     from thorax.files.documents import document_digest
     from thorax.training import parallel
     from thorax.training.fit import fit
@@ -120,7 +120,7 @@ def sharpness(
 ) -> None:
     """How sharp the minimum is: Keskar's, adaptive and spectral sharpness."""
     from thorax import config
-    from thorax.data.shards import open_stores
+    from thorax.data.store_set import open_stores
     from thorax.measure.sharpness import check_output, sharpness_table, write_pictures
     from thorax.training import sharpness_run
     from thorax.training.sharpness import QUICK, SharpnessSettings
@@ -204,7 +204,7 @@ def cluster(
     from dataclasses import replace
 
     from thorax import config
-    from thorax.data.shards import open_stores
+    from thorax.data.store_set import open_stores
     from thorax.measure.cluster_tables import cluster_tables
     from thorax.training import parallel
     from thorax.training.cluster import diagnose, meet

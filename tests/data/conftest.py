@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from thorax.data.rows import Row
+from thorax.data.samples import Row
 from thorax.data.store import Store, open_store, write
 from thorax.images.preprocess import InputSpec
 from thorax.labels import NIH14

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from thorax.data import folder
-from thorax.data.rows import Box, Row, Skipped
+from thorax.data.samples import Box, Row, Skipped
 from thorax.data.store import open_store, write
 from thorax.errors import DataError, UsageError
 from thorax.images.preprocess import InputSpec

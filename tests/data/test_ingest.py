@@ -9,7 +9,7 @@ import pytest
 
 from thorax.data.ingest import decode
 from thorax.data.ingest_journal import Decoded
-from thorax.data.rows import Row, Skipped
+from thorax.data.samples import Row, Skipped
 from thorax.images.preprocess import InputSpec
 
 Image = npt.NDArray[np.uint8]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from thorax.data import nih
-from thorax.data.rows import Skipped
+from thorax.data.samples import Skipped
 from thorax.errors import DataError
 from thorax.labels import NIH14
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thorax.data.rows import Row
+from thorax.data.samples import Row
 from thorax.data.split import by_patient
 from thorax.errors import DataError, UsageError
 

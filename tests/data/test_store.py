@@ -21,10 +21,10 @@ from thorax.data import nih
 from thorax.data.check import check
 from thorax.data.folder import rows as folder_rows
 from thorax.data.loader import batches
-from thorax.data.rows import Box, Row, Skipped
-from thorax.data.shards import open_stores
+from thorax.data.samples import Box, Row, Skipped
 from thorax.data.split import by_patient
 from thorax.data.store import Store, open_store, verify_images, write
+from thorax.data.store_set import open_stores
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import locked
 from thorax.images import radiograph

@@ -9,7 +9,7 @@ import pytest
 
 from thorax import metrics
 from thorax.artifact import Artifact
-from thorax.data.rows import Box
+from thorax.data.samples import Box
 from thorax.data.store import Store
 from thorax.devices.engine import compile
 from thorax.errors import DataError, UsageError

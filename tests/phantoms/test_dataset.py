@@ -15,7 +15,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from thorax.data.rows import Box
+from thorax.data.samples import Box
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import locked
 from thorax.images.radiograph import read

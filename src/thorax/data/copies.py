@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from thorax.data.rows import Images
+from thorax.data.samples import Images
 from thorax.processors import processors
 
 CANDIDATE_COSINE: Final = 0.65

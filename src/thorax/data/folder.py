@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from thorax.data.rows import Box, Row, Skipped
+from thorax.data.samples import Box, Row, Skipped
 from thorax.data.table import Table, read_table
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import is_ours

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from thorax.data.ingest_journal import Decoded, holds, read_journal
-from thorax.data.rows import Row, Skipped
+from thorax.data.samples import Row, Skipped
 from thorax.data.store_pixels import opened_regular
 from thorax.errors import ImageError
 from thorax.files.atomic import sha256, write_bytes

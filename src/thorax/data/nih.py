@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from thorax.data.folder import Search, finish, make_box, search
-from thorax.data.rows import Box, Row, Skipped
+from thorax.data.samples import Box, Row, Skipped
 from thorax.data.split import SPLITS, by_patient
 from thorax.data.table import Table, open_table, read_table
 from thorax.errors import DataError

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
-from thorax.data.rows import Row
+from thorax.data.samples import Row
 from thorax.errors import DataError, UsageError
 
 SPLITS: Final = ("train", "val", "test")

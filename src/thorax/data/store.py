@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.data.ingest_journal import Decoded
-from thorax.data.rows import Box, Images, Row, Skipped
+from thorax.data.samples import Box, Images, Row, Skipped
 from thorax.data.split import SPLITS, by_patient
 from thorax.data.store_facts import (
     FACTS,

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from thorax.data.rows import Images
+from thorax.data.samples import Images
 from thorax.data.store_facts import HEADS, PIXELS, Facts, damaged, unreadable
 from thorax.errors import DataError
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import openvino as ov
 
 from thorax.artifact import Artifact, Precision
-from thorax.data.rows import Images
+from thorax.data.samples import Images
 from thorax.devices.arithmetic import card_arithmetic, computes_in
 from thorax.devices.core import (
     is_multi,

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from thorax.data.rows import Box
+from thorax.data.samples import Box
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import LockedError, is_ours, locked, sweep_folder, write_bytes
 from thorax.labels import NIH14, NO_FINDING

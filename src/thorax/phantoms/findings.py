@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from thorax.data.rows import Box
+from thorax.data.samples import Box
 from thorax.phantoms.anatomy import Signs
 from thorax.phantoms.canvas import (
     SOFT,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thorax.data.rows import Images
+from thorax.data.samples import Images
 from thorax.data.store import Store, open_store
 from thorax.errors import DataError
 

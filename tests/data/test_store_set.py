@@ -8,10 +8,10 @@ import numpy.typing as npt
 import pytest
 
 from thorax.data.loader import Augmentation, batches
-from thorax.data.rows import Row
-from thorax.data.shards import ShardedImages, open_stores
+from thorax.data.samples import Row
 from thorax.data.store import Store, open_store, write
 from thorax.data.store_pixels import StoredPixels
+from thorax.data.store_set import ShardedImages, open_stores
 from thorax.errors import DataError
 from thorax.images.preprocess import InputSpec
 from thorax.labels import NIH14, LabelSet
