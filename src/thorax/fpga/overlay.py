@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final
 
 from thorax.fpga.architecture import Architecture
-from thorax.fpga.residency import place, trace
+from thorax.fpga.stream_buffer import place, trace
 from thorax.fpga.workload import Layer, LayerKind
 
 FEATURE_BYTES: Final = 2

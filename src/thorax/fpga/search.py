@@ -20,7 +20,7 @@ from thorax.fpga.architecture import (
 )
 from thorax.fpga.area import area, stream_buffer_m20k
 from thorax.fpga.overlay import estimate, work
-from thorax.fpga.residency import Flow, largest, trace
+from thorax.fpga.stream_buffer import Flow, largest, trace
 from thorax.fpga.workload import Layer, LayerKind
 
 FAMILIES: Final[Mapping[Family, Mapping[str, Any]]] = {

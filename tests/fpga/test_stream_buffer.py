@@ -5,7 +5,7 @@ import openvino.opset13 as ops
 from tests.fpga.networks import Stack, googlenet
 
 from thorax.fpga.architecture import Architecture
-from thorax.fpga.residency import capacity, largest, place, trace
+from thorax.fpga.stream_buffer import capacity, largest, place, trace
 from thorax.fpga.workload import LayerKind, describe
 
 SIZE = 8 * 16 * 16
