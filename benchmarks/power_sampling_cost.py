@@ -28,9 +28,9 @@ from thorax import artifact
 from thorax.devices import timing
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
-from thorax.measure.meters_rapl import Rapl
-from thorax.measure.meters_redfish import Redfish
-from thorax.measure.power import Meter, Sampler
+from thorax.power.rapl import Rapl
+from thorax.power.redfish import Redfish
+from thorax.power.sampler import Meter, Sampler
 
 GOAL: Final = 0.99
 ALONE: Final = "alone"

@@ -34,8 +34,8 @@ from thorax.fpga.bitstreams import bitstreams_for
 from thorax.images.preprocess import InputSpec
 from thorax.labels import NIH14
 from thorax.measure.baseline_document import digested, read_baseline
-from thorax.measure.meters_replay import Log, Recording
-from thorax.measure.power import Channel, Quantity, Reading
+from thorax.power.log import Log, Recording
+from thorax.power.sampler import Channel, Quantity, Reading
 from thorax.predict import Source
 from thorax.shards_plan import Arithmetic, make_plan
 from thorax.training import begun, verify

@@ -14,14 +14,14 @@ import numpy as np
 import openvino as ov
 import openvino.opset13 as ops
 import pytest
-from tests.bmc import RedfishBmc, redfish_tree
-from tests.meters import program, write_log
+from tests.power.bmc import RedfishBmc, redfish_tree
+from tests.power.meters import program, write_log
 
 from thorax import cli
 from thorax.artifact import XML, Card, Precision, new_folder, seal
 from thorax.images.preprocess import InputSpec
-from thorax.measure import power, power_window
-from thorax.measure.meters_replay import Recording
+from thorax.power import sampler, window
+from thorax.power.log import Recording
 
 MODEL = '[[devices]]\nname = "CPU"\nidle_w = 10.0\nbusy_w = 30.0\nsource = "assumed"\n'
 
@@ -178,9 +178,9 @@ def test_watching_nothing_and_an_unknown_meter_are_refused(thorax: Command) -> N
 @pytest.fixture
 def benchmark(thorax: Command, network: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Benchmark the network for a short while, with a meter that is asked often."""
-    monkeypatch.setattr(power, "SETTLE_S", 0.0)
+    monkeypatch.setattr(sampler, "SETTLE_S", 0.0)
     # A machine that others use too may leave a meter alone for long.
-    monkeypatch.setattr(power_window, "_SMOOTH_S", 60.0)
+    monkeypatch.setattr(window, "_SMOOTH_S", 60.0)
 
     def run(*words: object) -> Done:
         metered = ("--idle-s", 0.3, "--power-interval", 0.02) if "--power" in words else ()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from benchmarks.reliability_bits import Kind, kinds, make_cards
 from tests.conftest import Thorax
-from tests.meters import write_log
+from tests.power.meters import write_log
 
 from thorax.artifact import Artifact
 from thorax.data.store import Store

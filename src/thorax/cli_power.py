@@ -18,9 +18,9 @@ from thorax.cli_data import Json
 from thorax.errors import PeerError, UsageError
 
 if TYPE_CHECKING:
-    from thorax.measure.meters import Access
-    from thorax.measure.power import Energy, Meter, Reading, Sampler
-    from thorax.measure.power_watch import Watch
+    from thorax.power.meters import Access
+    from thorax.power.sampler import Energy, Meter, Reading, Sampler
+    from thorax.power.watch import Watch
 
 power_app = typer.Typer(
     no_args_is_help=True, help="Power meters: which answer, what they say, what a log holds."
@@ -85,8 +85,8 @@ _LINE_S: Final = 1.0
 
 def access(password_file: Path | None, ca: Path | None, insecure: bool) -> "Access":
     """Return how a BMC is asked, by what was given on the command line."""
-    from thorax.measure.meters import Access
-    from thorax.measure.passwords import first_line
+    from thorax.power.meters import Access
+    from thorax.power.passwords import first_line
 
     if insecure:
         console.say("thorax: --power-insecure: anybody in between can read the password")
@@ -109,8 +109,8 @@ def metered(
     spec: str, interval_s: float | None, idle_s: float, access: "Access"
 ) -> "Iterator[Sampler]":
     """Sample a meter around what is measured, after a time of rest that tells idle power."""
-    from thorax.measure.meters import open_meter
-    from thorax.measure.power import Sampler
+    from thorax.power.meters import open_meter
+    from thorax.power.sampler import Sampler
 
     with closing(open_meter(spec, access)) as meter, Sampler(meter, interval_s) as sampler:
         if meter.channels and idle_s:
@@ -132,8 +132,8 @@ def tell_energy(energy: "Energy") -> None:
 @power_app.command("list", epilog="Example:  thorax power list")
 def list_meters(json: Json = False) -> None:
     """Which meters answer on this computer, and why the others do not."""
-    from thorax.measure.meters import SPECS, probe
     from thorax.measure.tables import Table
+    from thorax.power.meters import SPECS, probe
 
     found = probe()
     document = {
@@ -183,10 +183,10 @@ def watch(
     json: Json = False,
 ) -> None:
     """Watts now, their mean and range, and joules since the start, until Ctrl-C."""
-    from thorax.measure.meters import open_meter
-    from thorax.measure.meters_replay import Log
-    from thorax.measure.power import Sampler
-    from thorax.measure.power_watch import Watch
+    from thorax.power.log import Log
+    from thorax.power.meters import open_meter
+    from thorax.power.sampler import Sampler
+    from thorax.power.watch import Watch
 
     told: queue.SimpleQueue[Reading] = queue.SimpleQueue()
     with closing(open_meter(meter, access(password_file, ca, insecure))) as opened:
@@ -266,7 +266,7 @@ def _screen(meter: "Meter", seen: "Watch") -> "Iterator[Callable[[], None]]":
     from rich.live import Live
     from rich.text import Text
 
-    from thorax.measure.power_watch import sparkline
+    from thorax.power.watch import sparkline
 
     def picture() -> Text:
         mark = ", modelled" if meter.modelled else ""
@@ -301,7 +301,7 @@ def energy(
     json: Json = False,
 ) -> None:
     """The energy of a recorded log, or of any part of it."""
-    from thorax.measure.meters_replay import Recording
+    from thorax.power.log import Recording
 
     recording = Recording.read(log)
     document = recording.document(log.name, begin, end)

@@ -19,8 +19,9 @@ from thorax.errors import DataError, ModelError, UsageError, printable
 from thorax.files.atomic import sha256
 from thorax.files.documents import Piece, cannot_be_read, document_digest, parse_json, read_limited
 from thorax.fpga import card as cards
-from thorax.measure import baseline_document, meters_replay
+from thorax.measure import baseline_document
 from thorax.measure.tables import Table
+from thorax.power import log
 from thorax.training import verify as runs
 
 Kind = Literal[
@@ -258,7 +259,7 @@ _VERIFIERS: Final[Mapping[Kind, Callable[[Path, Progress | None], Iterable[Piece
     "run": lambda path, _: runs.verify(path),
     "archive": lambda path, _: shards_verify.verify(path),
     "fpga-state": partial(_file, cards.verify),
-    "power-log": partial(_file, meters_replay.verify),
+    "power-log": partial(_file, log.verify),
     "benchmark": partial(_file, baseline_document.verify),
     "document": partial(_file, _require_digest),
 }

@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.bmc import RedfishBmc, redfish_tree
-from tests.meters import RACADM_GET, RACADM_SENSORS, FakeNvml, Zones, program, write_log
+from tests.power.bmc import RedfishBmc, redfish_tree
+from tests.power.meters import RACADM_GET, RACADM_SENSORS, FakeNvml, Zones, program, write_log
 
 from thorax.errors import DeviceError, PeerError, ThoraxError
-from thorax.measure import meters_rapl
-from thorax.measure.meters import NoMeter
-from thorax.measure.meters_modelled import Modelled
-from thorax.measure.meters_nvml import Nvml
-from thorax.measure.meters_programs import Ipmi, Racadm
-from thorax.measure.meters_rapl import Rapl
-from thorax.measure.meters_redfish import Account, Redfish
-from thorax.measure.meters_replay import Replay
-from thorax.measure.power import Meter, Reading, Sampler, joules
+from thorax.power import rapl as meters_rapl
+from thorax.power.log import Replay
+from thorax.power.meters import NoMeter
+from thorax.power.modelled import Modelled
+from thorax.power.nvml import Nvml
+from thorax.power.programs import Ipmi, Racadm
+from thorax.power.rapl import Rapl
+from thorax.power.redfish import Account, Redfish
+from thorax.power.sampler import Meter, Reading, Sampler, joules
 
 
 @dataclass

@@ -352,7 +352,7 @@ def test_a_sure_loss_is_told_though_the_meter_died_too(
     from typer.testing import CliRunner
 
     from thorax.cli import app
-    from thorax.measure import power
+    from thorax.power import sampler as power
 
     baseline = tmp_path / "before.json"
     words = ["benchmark", str(tiny_fp32.path), "--duration", "1", "--json"]

@@ -14,7 +14,6 @@ from thorax.errors import DataError, ImageError
 from thorax.images.preprocess import InputSpec, prepare
 from thorax.images.radiograph import read
 from thorax.measure import run
-from thorax.measure.power import Energy
 from thorax.measure.run import (
     Measurement,
     Probe,
@@ -24,6 +23,7 @@ from thorax.measure.run import (
     document,
     side_by_side,
 )
+from thorax.power.sampler import Energy
 
 
 def test_artifacts_side_by_side_are_compiled_for_each_way_to_be_asked(

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from thorax.measure.power import EMULATED_RATE
 from thorax.measure.tables import Document, Table, dense, number_text, precision_text
+from thorax.power.sampler import EMULATED_RATE
 
 MODELLED_POWER: Final = "modelled, not measured"
 """What is said beside every figure of power that was computed."""

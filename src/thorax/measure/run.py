@@ -19,8 +19,8 @@ from thorax.errors import DataError
 from thorax.images.preprocess import InputSpec, prepare
 from thorax.images.radiograph import read
 from thorax.measure.forecast import forecast_engine
-from thorax.measure.power import EMULATED_RATE, Energy, efficiency
 from thorax.measure.spread import UNCUT, Slices
+from thorax.power.sampler import EMULATED_RATE, Energy, efficiency
 from thorax.processors import processors
 
 Scenario = Literal["offline", "server", "single-stream", "multi-stream"]

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from thorax.errors import DeviceError, PeerError
-from thorax.measure.power import Channel, Quantity, Reading
-from thorax.measure.sentinels import whole_watts
+from thorax.power.sampler import Channel, Quantity, Reading
+from thorax.power.sentinels import whole_watts
 
 _TIMEOUT_S: Final = 20.0
 """A BMC that is asked over a network takes some 0.2 to 5 s (*assumed*)."""

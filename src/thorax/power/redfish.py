@@ -17,10 +17,10 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from thorax.errors import PeerError, UsageError
 from thorax.files.documents import parse_json, read_limited
-from thorax.measure.meters_redfish_chassis import LONGEST_PATH, SERVICE, at, find, path_of
-from thorax.measure.meters_redfish_http import Answer, Connection
-from thorax.measure.power import Quantity, Reading
-from thorax.measure.sentinels import believed, whole_watts
+from thorax.power.redfish_chassis import LONGEST_PATH, SERVICE, at, find, path_of
+from thorax.power.redfish_http import Answer, Connection
+from thorax.power.sampler import Quantity, Reading
+from thorax.power.sentinels import believed, whole_watts
 
 _ANSWER_S: Final = 10.0
 _OPENING: Final = 6

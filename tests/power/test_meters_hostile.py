@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.meters import FakeNvml, Zones, program
+from tests.power.meters import FakeNvml, Zones, program
 
 from thorax.errors import DeviceError, PeerError, ThoraxError, UsageError
-from thorax.measure.meters_modelled import Modelled
-from thorax.measure.meters_nvml import Nvml
-from thorax.measure.meters_programs import Ipmi, Racadm, racadm_watts
-from thorax.measure.meters_rapl import Rapl
+from thorax.power.modelled import Modelled
+from thorax.power.nvml import Nvml
+from thorax.power.programs import Ipmi, Racadm, racadm_watts
+from thorax.power.rapl import Rapl
 
 WITHIN_S = 1.0
 

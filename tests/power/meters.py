@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from thorax.measure.meters_replay import Log
-from thorax.measure.power import Channel, Quantity, Reading
+from thorax.power.log import Log
+from thorax.power.sampler import Channel, Quantity, Reading
 
 RANGE_UJ = 65_532_610_987
 """Of AMD's counters of 15.3 uJ in 32 bits; those of Intel have 262,143,328,850."""

@@ -23,9 +23,9 @@ from thorax.config import Settings
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import LockedError, locked, new_file
 from thorax.files.documents import checked_line, read_limited, read_line
-from thorax.measure.power import Channel, Meter, Quantity, Reading, joules
-from thorax.measure.power_watch import Watch
-from thorax.measure.power_window import doubt
+from thorax.power.sampler import Channel, Meter, Quantity, Reading, joules
+from thorax.power.watch import Watch
+from thorax.power.window import doubt
 
 FORMAT: Final = "thorax power log 2"
 

@@ -12,8 +12,8 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from thorax.errors import DeviceError, PeerError, UsageError
-from thorax.measure.power import Channel, Quantity
-from thorax.measure.sentinels import is_sentinel
+from thorax.power.sampler import Channel, Quantity
+from thorax.power.sentinels import is_sentinel
 
 Get: TypeAlias = Callable[[str], dict[str, Any]]
 """Answers with the resource of a path."""

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.bmc import CHASSIS, RedfishBmc, Resources, certificate, link, redfish_tree
+from tests.power.bmc import CHASSIS, RedfishBmc, Resources, certificate, link, redfish_tree
 
 from thorax.errors import DeviceError, PeerError, ThoraxError, UsageError
-from thorax.measure import meters_redfish
-from thorax.measure.meters import Access, open_meter
-from thorax.measure.meters_redfish import Account, Redfish, split_user
-from thorax.measure.power import Sampler
+from thorax.power import redfish
+from thorax.power.meters import Access, open_meter
+from thorax.power.redfish import Account, Redfish, split_user
+from thorax.power.sampler import Sampler
 
 READER = {"reader": "secret"}
 ACCOUNT = Account("reader", "secret", insecure=True)
@@ -257,9 +257,9 @@ def test_the_authorities_of_the_system_are_believed(monkeypatch: pytest.MonkeyPa
         return made
 
     monkeypatch.setattr(ssl, "create_default_context", create)
-    assert meters_redfish._trust(Account()) is made
+    assert redfish._trust(Account()) is made
     assert asked == [None]
-    assert meters_redfish._trust(Account(insecure=True)) is False
+    assert redfish._trust(Account(insecure=True)) is False
 
 
 def test_a_supply_that_tells_no_watts_sends_one_on_to_the_next_way() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from thorax.errors import DeviceError, PeerError
-from thorax.measure.power import Channel, Quantity, Reading
+from thorax.power.sampler import Channel, Quantity, Reading
 
 ROOT: Final = Path("/sys/class/powercap")
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import pytest
-from tests.meters import Source
+from tests.power.meters import Source
 
-from thorax.measure.power import Channel, Energy, Quantity, Reading, Sampler
-from thorax.measure.power_window import doubt, few_moves, problem
+from thorax.power.sampler import Channel, Energy, Quantity, Reading, Sampler
+from thorax.power.window import doubt, few_moves, problem
 
 WINDOW_S = 10.0
 

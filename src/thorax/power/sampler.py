@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.errors import ThoraxError, UsageError
-from thorax.measure import power_window
+from thorax.power import window
 
 Quantity = Literal["power", "energy"]
 
@@ -448,7 +448,7 @@ class Sampler:
             [one for one in self._readings if begin_s <= one.at_s <= end_s]
             for begin_s, end_s in (self._idle, load)
         ]
-        return power_window.resolution_w(self.meter, windows)
+        return window.resolution_w(self.meter, windows)
 
     def _mean(self, begin_s: float, end_s: float) -> npt.NDArray[np.float64]:
         return joules(self._readings, self.meter.quantity, begin_s, end_s) / (end_s - begin_s)
@@ -457,7 +457,7 @@ class Sampler:
         return sum(begin_s <= one.at_s <= end_s for one in self._readings)
 
     def _problem(self, begin_s: float, end_s: float) -> str | None:
-        return power_window.problem(self.meter, self._readings, begin_s, end_s, self.interval_s)
+        return window.problem(self.meter, self._readings, begin_s, end_s, self.interval_s)
 
     def _keep(self, readings: Sequence[Reading]) -> None:
         for reading in readings:

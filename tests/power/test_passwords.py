@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from thorax.errors import UsageError
-from thorax.measure.passwords import first_line
+from thorax.power.passwords import first_line
 
 
 @pytest.mark.parametrize(

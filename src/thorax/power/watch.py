@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
-from thorax.measure.power import Channel, Meter, Quantity, Reading
-from thorax.measure.power_window import few_moves
+from thorax.power.sampler import Channel, Meter, Quantity, Reading
+from thorax.power.window import few_moves
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _HISTORY: Final = 60
@@ -18,7 +18,7 @@ _HELD: Final = 1 << 12
 class Watch:
     """What a meter has told so far.
 
-    Energy is that of `thorax.measure.power.joules` from the first reading to the last. Watts now
+    Energy is that of `thorax.power.sampler.joules` from the first reading to the last. Watts now
     are those of the last reading; of an energy counter, the mean since the reading before.
 
     Args:

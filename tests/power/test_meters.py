@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.bmc import IpmiBmc
-from tests.meters import (
+from tests.power.bmc import IpmiBmc
+from tests.power.meters import (
     RACADM_GET,
     RACADM_SENSORS,
     RANGE_UJ,
@@ -36,13 +36,13 @@ from tests.meters import (
 from thorax.errors import DataError, DeviceError, PeerError, ThoraxError, UsageError
 from thorax.files.documents import checked_line
 from thorax.fpga import power as fpga_power
-from thorax.measure.meters import HERE, SPECS, Access, open_meter, probe
-from thorax.measure.meters_modelled import Modelled
-from thorax.measure.meters_nvml import Nvml
-from thorax.measure.meters_programs import Ipmi, Racadm, dcmi_watts, racadm_watts, run
-from thorax.measure.meters_rapl import Rapl
-from thorax.measure.meters_replay import FORMAT, Log, Recording, Replay, verify
-from thorax.measure.power import Channel, Meter, Quantity, Reading, Sampler, joules
+from thorax.power.log import FORMAT, Log, Recording, Replay, verify
+from thorax.power.meters import HERE, SPECS, Access, open_meter, probe
+from thorax.power.modelled import Modelled
+from thorax.power.nvml import Nvml
+from thorax.power.programs import Ipmi, Racadm, dcmi_watts, racadm_watts, run
+from thorax.power.rapl import Rapl
+from thorax.power.sampler import Channel, Meter, Quantity, Reading, Sampler, joules
 
 
 def counted(meter: Meter) -> list[str]:
@@ -833,8 +833,8 @@ def test_one_log_has_one_writer_and_a_killed_one_lets_go(tmp_path: Path) -> None
     path = tmp_path / "log.jsonl"
     script = (
         "import sys, time; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
-        "from tests.meters import Source; from thorax.measure.meters_replay import Log\n"
-        "from thorax.measure.power import Reading\n"
+        "from tests.power.meters import Source; from thorax.power.log import Log\n"
+        "from thorax.power.sampler import Reading\n"
         "log = Log(Path(sys.argv[2]), Source(), 1.0)\n"
         "for at_s in range(5): log.add(Reading(float(at_s), (100.0,)))\n"
         "print('writing', flush=True); time.sleep(1000)\n"

@@ -9,11 +9,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.bmc import CHASSIS, Attack, HostileBmc, certificate, link
+from tests.power.bmc import CHASSIS, Attack, HostileBmc, certificate, link
 
 from thorax.errors import ThoraxError
-from thorax.measure.meters_redfish import Account, Redfish
-from thorax.measure.meters_redfish_http import LARGEST_BYTES
+from thorax.power.redfish import Account, Redfish
+from thorax.power.redfish_http import LARGEST_BYTES
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from thorax.errors import DeviceError, PeerError, last_line
-from thorax.measure.power import Channel, Quantity, Reading
-from thorax.measure.sentinels import believed, whole_watts
+from thorax.power.sampler import Channel, Quantity, Reading
+from thorax.power.sentinels import believed, whole_watts
 
 _ANSWER_S: Final = 10.0
 _MOST_DEVICES: Final = 1024

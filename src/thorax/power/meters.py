@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from thorax.errors import ThoraxError, UsageError
-from thorax.measure.meters_modelled import Modelled
-from thorax.measure.meters_nvml import Nvml
-from thorax.measure.meters_programs import Ipmi, Racadm
-from thorax.measure.meters_rapl import Rapl
-from thorax.measure.meters_replay import Replay
-from thorax.measure.power import Channel, Meter, Quantity, Reading
+from thorax.power.log import Replay
+from thorax.power.modelled import Modelled
+from thorax.power.nvml import Nvml
+from thorax.power.programs import Ipmi, Racadm
+from thorax.power.rapl import Rapl
+from thorax.power.sampler import Channel, Meter, Quantity, Reading
 
 SPECS: Final = (
     "none",
@@ -152,7 +152,7 @@ def _refuse_password(address: str) -> None:
 
 
 def _redfish(address: str, access: Access) -> Meter:
-    from thorax.measure.meters_redfish import (  # noqa: PLC0415 - httpcore is of the extra `measure`
+    from thorax.power.redfish import (  # noqa: PLC0415 - httpcore is of the extra `measure`
         Account,
         Redfish,
         split_user,

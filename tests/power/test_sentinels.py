@@ -3,7 +3,7 @@
 import pytest
 
 from thorax.errors import PeerError
-from thorax.measure.sentinels import is_sentinel, whole_watts
+from thorax.power.sentinels import is_sentinel, whole_watts
 
 SENTINELS = (32767, 65534, 65535, 2**31 - 1, 2**32 - 2, 2**32 - 1, 2**63 - 1, 2**64 - 2, 2**64 - 1)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from thorax.measure.power import Channel, Meter, Quantity, Reading
+    from thorax.power.sampler import Channel, Meter, Quantity, Reading
 
 _LEAST: Final = 3
 """Readings that a window must hold: fewer say nothing of what lay between."""

@@ -12,7 +12,7 @@ from thorax.config import Settings, load
 from thorax.errors import DeviceError
 from thorax.fpga import power
 from thorax.fpga.boards import BOARDS
-from thorax.measure.power import Channel, Quantity, Reading
+from thorax.power.sampler import Channel, Quantity, Reading
 
 _STAT: Final = Path("/proc/stat")
 _WAITING: Final = (3, 4)

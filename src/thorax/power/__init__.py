@@ -1,0 +1,1 @@
+"""Watts and joules: meters, sampling, logs."""
