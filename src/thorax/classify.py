@@ -17,11 +17,11 @@ from thorax.artifact import INTENDED_USE, Card
 from thorax.devices.counters import Counter, by_member, lines
 from thorax.devices.engine import Hint
 from thorax.devices.engine import compile as compile_artifact
+from thorax.devices.forecast import count_rows, forecast_engine
 from thorax.devices.settings import Setting, find_setting
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import require_place, sha256, sweep_folder, write_bytes
 from thorax.heatmap import COLOUR_MAPS, overlay
-from thorax.measure.forecast import count_rows, forecast_engine
 from thorax.measure.modelled import modelled_table
 from thorax.measure.run import describe
 from thorax.measure.tables import Table, dense, plain_name, rate_text
@@ -49,7 +49,7 @@ class Classification:
         window_s: wall clock from the first file to the last answer, seconds.
         rows: one JSON object a file, in order; the first hundred unless all were asked for.
         counters: mean cost of each layer, and of each step of a card, with `counters`.
-        modelled: what simulated cards would do, as `thorax.devices.modelled` has it.
+        modelled: what simulated cards would do, as `thorax.devices.card_model` has it.
         cluster: who answered the shards of an archive; None where there are none.
         answered: of an archive, images answered with findings in this run; the others were there.
         passed_over: files of the folders that are no images by name and content.

@@ -382,9 +382,9 @@ def partition(
     json: Json = False,
 ) -> None:
     """Who runs what of a network, why, what crosses, and the cards' time, which is modelled."""
+    from thorax.devices.card_model import find_offloads, forecast
     from thorax.devices.core import list_parts, simulates
     from thorax.devices.engine import require_precision
-    from thorax.devices.modelled import find_offloads, forecast
     from thorax.devices.partition import partition as split
     from thorax.devices.partition import set_apart
     from thorax.files.atomic import require_place

@@ -205,11 +205,11 @@ def benchmark(
     from thorax.artifact import load as load_artifact
     from thorax.devices.engine import compile as compile_artifact
     from thorax.devices.extensions import add_extensions
+    from thorax.devices.forecast import forecast_engine
     from thorax.measure import load, run
     from thorax.measure.baseline import open_baseline, require_held
     from thorax.measure.baseline_document import digested
     from thorax.measure.baseline_table import comparison_table
-    from thorax.measure.forecast import forecast_engine
     from thorax.measure.modelled import modelled_table
     from thorax.measure.power_tables import power_table
     from thorax.measure.tables import speed_table

@@ -28,8 +28,8 @@ from thorax.artifact import Artifact
 from thorax.classify import SHOWN, Classification, nothing_in
 from thorax.devices.core import simulates
 from thorax.devices.extensions import add_extensions
+from thorax.devices.forecast import forecast_engine
 from thorax.errors import PeerError, UsageError
-from thorax.measure.forecast import forecast_engine
 from thorax.measure.run import describe
 from thorax.predict import find_sources
 from thorax.processors import processors

@@ -131,7 +131,7 @@ model = ov.Model([ops.sigmoid(image)], [image])
 for device in ("FPGA", "HETERO:FPGA,CPU"):
     answer = compile_graph(model, device)(np.zeros((1, 2, 4, 4), np.float32))[0]
     assert np.allclose(answer, 0.5)
-from thorax.devices.dropin import DropInCore
+from thorax.devices.hetero_core import DropInCore
 assert "FPGA" in DropInCore().available_devices
 assert DropInCore().query_model(model, "FPGA")
 image = ops.parameter([1, 1, 16, 16], np.uint8, name="image")

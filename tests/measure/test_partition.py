@@ -10,7 +10,7 @@ import openvino as ov
 import openvino.opset13 as ops
 import pytest
 
-from thorax.devices.modelled import find_offloads, forecast
+from thorax.devices.card_model import find_offloads, forecast
 from thorax.devices.partition import partition
 from thorax.errors import UsageError
 from thorax.fpga.card import list_cards

@@ -8,7 +8,7 @@ import openvino as ov
 import pytest
 
 from thorax.artifact import Artifact
-from thorax.devices.modelled import find_offloads, forecast
+from thorax.devices.card_model import find_offloads, forecast
 from thorax.devices.partition import partition
 from thorax.errors import DataError, UsageError
 from thorax.files.documents import document_digest

@@ -17,7 +17,7 @@ class Counter:
     """What one executed layer, or one step of a card, cost.
 
     What is measured is the mean over the inferences that were run: of an engine of a batch, of so
-    many images; `thorax.measure.forecast.count_rows` has that of one image.
+    many images; `thorax.devices.forecast.count_rows` has that of one image.
 
     Attributes:
         name: layer name in the graph; `subgraph` says the part of a HETERO graph it belongs to.

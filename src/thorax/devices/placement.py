@@ -7,8 +7,8 @@ from typing import Any, Final, Literal
 
 import openvino as ov
 
+from thorax.devices.card_model import Offload, find_offloads
 from thorax.devices.core import list_parts, openvino_name, simulates, thorax_name
-from thorax.devices.modelled import Offload, find_offloads
 from thorax.devices.partition import Partition, assign, partition, read_split, set_apart
 from thorax.errors import DeviceError, last_line
 from thorax.fpga.card import Card, find_card

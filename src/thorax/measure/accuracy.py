@@ -13,9 +13,9 @@ from thorax.data.store import Store
 from thorax.devices.core import simulates
 from thorax.devices.engine import Engine, Outputs
 from thorax.devices.engine import compile as compile_artifact
+from thorax.devices.forecast import forecast_engine
 from thorax.errors import DataError
 from thorax.heatmap import peak
-from thorax.measure.forecast import forecast_engine
 from thorax.measure.run import Speed, describe, environment
 from thorax.measure.score import Score, interval_document, tabulate
 from thorax.predict import calibrate

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from thorax.devices.modelled import LINK_BYTES, Forecast
+from thorax.devices.card_model import LINK_BYTES, Forecast
 from thorax.devices.partition import Partition
 from thorax.measure.modelled import modelled_table
 from thorax.measure.tables import Document, Table, dense, scaled_text

@@ -11,14 +11,14 @@ import openvino as ov
 
 from thorax import __version__
 from thorax.devices import timing
+from thorax.devices.card_model import Forecast
 from thorax.devices.core import list_devices
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
-from thorax.devices.modelled import Forecast
+from thorax.devices.forecast import forecast_engine
 from thorax.errors import DataError
 from thorax.images.preprocess import InputSpec, prepare
 from thorax.images.radiograph import read
-from thorax.measure.forecast import forecast_engine
 from thorax.measure.spread import UNCUT, Slices
 from thorax.power.sampler import EMULATED_RATE, Energy, efficiency
 from thorax.processors import processors

@@ -10,7 +10,7 @@ import openvino as ov
 from pydantic import ValidationError
 
 from thorax.config import apply, check
-from thorax.devices.modelled import Offload, find_offloads, model_offload
+from thorax.devices.card_model import Offload, find_offloads, model_offload
 from thorax.devices.partition import partition, set_apart
 from thorax.errors import DataError, UsageError
 from thorax.files.documents import document_digest, parse_json, read_limited
@@ -33,7 +33,7 @@ _PLACES: Final[Mapping[str, Place]] = {
     "postprocess": "host",
     "other devices": "host",
 }
-"""Where the stages of `thorax.devices.modelled` happen."""
+"""Where the stages of `thorax.devices.card_model` happen."""
 
 _STEPS: Final[tuple[Place, ...]] = ("host", "link-in", "card", "link-out", "host", "host")
 """Where the six steps of a subgraph on a card happen."""

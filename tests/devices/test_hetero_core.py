@@ -10,8 +10,8 @@ import openvino as ov
 import pytest
 from tests.devices.networks import interrupted
 
-from thorax.devices.dropin import DropInCore
 from thorax.devices.graph import compile_graph
+from thorax.devices.hetero_core import DropInCore
 from thorax.errors import DeviceError
 from thorax.fpga.card import erase
 

@@ -7,9 +7,8 @@ import openvino as ov
 import openvino.opset13 as ops
 import pytest
 
-from thorax.devices import modelled
-from thorax.devices.counters import Counter
-from thorax.devices.modelled import (
+from thorax.devices import card_model
+from thorax.devices.card_model import (
     STEPS,
     Offload,
     count,
@@ -18,6 +17,7 @@ from thorax.devices.modelled import (
     join,
     model_offload,
 )
+from thorax.devices.counters import Counter
 from thorax.devices.partition import Partition, Subgraph, partition
 from thorax.fpga.bitstreams import find_bitstream
 from thorax.fpga.boards import find_board
@@ -74,8 +74,8 @@ def test_steps_are_those_of_the_counters_that_they_are_calibrated_on(
 
 def test_no_transfer_is_faster_than_its_link() -> None:
     gen3_x8_bytes_per_s = 63e9 / 8
-    assert gen3_x8_bytes_per_s > modelled._LINK_BYTES_PER_S
-    assert min(modelled._TRANSFER_S, modelled._POSTPROCESS_S, modelled._COPY_S) > 0
+    assert gen3_x8_bytes_per_s > card_model._LINK_BYTES_PER_S
+    assert min(card_model._TRANSFER_S, card_model._POSTPROCESS_S, card_model._COPY_S) > 0
 
 
 def test_a_tensor_crosses_once_however_many_layers_take_it(offloads: tuple[Offload, ...]) -> None:

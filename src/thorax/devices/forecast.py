@@ -5,10 +5,10 @@ from typing import Final
 
 import numpy as np
 
+from thorax.devices.card_model import Forecast, count, forecast, join, model_offload
 from thorax.devices.counters import Counter
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
-from thorax.devices.modelled import Forecast, count, forecast, join, model_offload
 
 _RUNS: Final = 5
 """Inferences that the layers of other devices are counted over."""
