@@ -46,8 +46,8 @@ from thorax.training import networks
 from thorax.training.fit import fit
 from thorax.training.networks import normalise
 from thorax.training.parallel import Ranks
+from thorax.training.prepare import prepare
 from thorax.training.recipe import Recipe
-from thorax.training.run import prepare
 
 PNG_SIDE: Final = 1024
 WIDTH: Final = 0.25

@@ -13,7 +13,7 @@ import pytest
 
 from thorax import console
 from thorax.artifact import Artifact
-from thorax.training.watch import Progress
+from thorax.training.log import Progress
 
 
 def test_json_is_one_document_and_shows_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,7 +140,7 @@ def test_ranks_that_show_nothing_say_nothing(
 def test_a_terminal_shows_training_as_a_bar_with_its_facts(tmp_path: Path) -> None:
     script = (
         "from thorax import console\n"
-        "from thorax.training.watch import Progress\n"
+        "from thorax.training.log import Progress\n"
         "with console.training() as tell:\n"
         "    tell(Progress(2, 2, 8, 8, 64, 0.25, 0.032, data_wait=0.5))\n"
         "    tell(Progress(2, 2, 8, 8, 0, 0.25, 0.032, 0.75))\n"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from thorax.measure.tables import Table
-    from thorax.training.watch import Progress
+    from thorax.training.log import Progress
 
 _WIDTH: Final = 100
 """Columns that tables are made for."""
@@ -217,7 +217,7 @@ def training(*, shown: bool = True) -> Iterator[Callable[["Progress"], None]]:
     Args:
         shown: False on all ranks but the first, which then say nothing.
     """
-    from thorax.training.watch import Window  # noqa: PLC0415 - a hospital has no torch
+    from thorax.training.log import Window  # noqa: PLC0415 - a hospital has no torch
 
     if not shown:
         yield lambda at: None

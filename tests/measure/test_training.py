@@ -133,7 +133,7 @@ def test_schedules_stand_side_by_side(tmp_path: Path) -> None:
 
 
 def test_what_training_logs_is_what_is_read(tmp_path: Path) -> None:
-    from thorax.training.watch import Progress, open_log
+    from thorax.training.log import Progress, open_log
 
     (tmp_path / "recipe.toml").write_text("")
     for after in (0, 2):

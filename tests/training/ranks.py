@@ -18,10 +18,10 @@ from thorax.data.store import Store
 from thorax.errors import ThoraxError
 from thorax.training import networks, parallel
 from thorax.training.fit import fit
+from thorax.training.log import Progress
 from thorax.training.parallel import Ranks
 from thorax.training.preemption import PreemptedError, Stop
 from thorax.training.recipe import Recipe
-from thorax.training.watch import Progress
 
 networks.build = build_tiny
 

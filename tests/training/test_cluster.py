@@ -26,7 +26,7 @@ from thorax.training.cluster_model import (
     step_s,
 )
 from thorax.training.parallel import Parallel, Ranks
-from thorax.training.run import require_same
+from thorax.training.prepare import require_same
 
 RECIPE = """
 [network]

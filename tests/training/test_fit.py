@@ -21,13 +21,13 @@ from thorax.metrics import auroc
 from thorax.training import checkpoint
 from thorax.training.card import CARD, OPTIMIZER, WEIGHTS, newest, read_card
 from thorax.training.fit import FitResult, fit
+from thorax.training.log import Progress
 from thorax.training.networks import OutputStride, Topology, normalise
 from thorax.training.optimizers import AdamW
 from thorax.training.parallel import Ranks
 from thorax.training.recipe import Augment, Network, Recipe
 from thorax.training.schedules import Cosine
 from thorax.training.step import Trainer
-from thorax.training.watch import Progress
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 

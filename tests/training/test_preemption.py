@@ -11,9 +11,9 @@ from tests.training.test_fit import digests, variant
 from thorax.data.store import Store
 from thorax.training.card import newest, read_card
 from thorax.training.fit import fit
+from thorax.training.log import Progress
 from thorax.training.preemption import PreemptedError, Stop
 from thorax.training.session import Session
-from thorax.training.watch import Progress
 
 
 def stopped(name: str, store: Store, out: Path, at: int) -> PreemptedError:

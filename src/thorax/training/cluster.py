@@ -37,8 +37,8 @@ from thorax.training.cluster_model import (
     step_s,
 )
 from thorax.training.parallel import Ranks, require_gpu
+from thorax.training.prepare import identity, require_same, software
 from thorax.training.processors import Processors, bind
-from thorax.training.run import identity, require_same, software
 
 WORLDS: Final = tuple(2**power for power in range(10))
 """Numbers of ranks that are modelled, 1 to 512."""

@@ -14,8 +14,8 @@ from thorax.labels import NIH14
 from thorax.training import networks, parallel
 from thorax.training.losses import masked_bce
 from thorax.training.parallel import Parallel, Ranks
+from thorax.training.prepare import uses_bf16
 from thorax.training.recipe import Recipe
-from thorax.training.run import uses_bf16
 
 SIZES: Final = tuple(4**power for power in range(1, 14))
 """Bytes of the all-reduces, 4 B to 64 MiB."""

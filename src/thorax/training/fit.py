@@ -24,15 +24,15 @@ from thorax.training import memory, networks, optimizers, parallel, pretrained
 from thorax.training.begun import unwritable
 from thorax.training.card import Card, read_card
 from thorax.training.ema import Average
+from thorax.training.log import Progress, open_log
 from thorax.training.networks import Classifier
 from thorax.training.parallel import Ranks
 from thorax.training.preemption import Stop
+from thorax.training.prepare import Run, facts, open_run, prepare, same_everywhere
 from thorax.training.processors import bind, describe
 from thorax.training.recipe import Recipe
-from thorax.training.run import Run, facts, open_run, prepare, same_everywhere
 from thorax.training.session import Built, Session
 from thorax.training.verify import LOG, damaged_lines
-from thorax.training.watch import Progress, open_log
 
 
 @dataclass(frozen=True, slots=True)

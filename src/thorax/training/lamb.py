@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thorax.training.trust import LayerWise, gradients, norms, ratio_or_one, require_number
+from thorax.training.trust_ratio import LayerWise, gradients, norms, ratio_or_one, require_number
 
 
 class LAMB(LayerWise):

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from thorax.training.trust import (
+from thorax.training.trust_ratio import (
     LayerWise,
     gradients,
     norms,

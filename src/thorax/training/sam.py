@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from thorax.config import Settings
-from thorax.training.trust import alike, gradients, norms
+from thorax.training.trust_ratio import alike, gradients, norms
 
 
 class Sam(Settings):

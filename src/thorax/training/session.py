@@ -21,13 +21,13 @@ from thorax.training import checkpoint, parallel
 from thorax.training.batch_norm import RunningStatistics
 from thorax.training.card import Card, Within, epoch_name, prune
 from thorax.training.ema import Average
+from thorax.training.log import Log, Progress
 from thorax.training.networks import Classifier
 from thorax.training.preemption import PreemptedError, Stop
-from thorax.training.run import Run, software
+from thorax.training.prepare import Run, software
 from thorax.training.sam import Ascent
 from thorax.training.step import Trainer
 from thorax.training.validate import validate
-from thorax.training.watch import Log, Progress
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,7 +12,7 @@ from thorax.training import checkpoint, memory
 from thorax.training.card import Card
 from thorax.training.checkpoint import Checkpoint
 from thorax.training.landscape import line, plane
-from thorax.training.run import identity
+from thorax.training.prepare import identity
 from thorax.training.schedules import scaled_peak
 from thorax.training.sharpness import CAVEAT, SharpnessSettings, evaluations, measure
 from thorax.training.surface import Subset, draw

@@ -11,7 +11,7 @@ import torch
 
 from thorax.data.loader import batches
 from thorax.metrics import auroc
-from thorax.training.run import Run
+from thorax.training.prepare import Run
 from thorax.training.step import Trainer
 
 

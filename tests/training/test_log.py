@@ -15,9 +15,9 @@ from thorax.data.store import Store
 from thorax.errors import ModelError
 from thorax.training.begun import RECIPE
 from thorax.training.fit import fit
+from thorax.training.log import Progress, open_log
 from thorax.training.recipe import Recipe
 from thorax.training.verify import EVENTS, LOG
-from thorax.training.watch import Progress, open_log
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_event_files_are_read_in_the_order_they_were_written(run: Path) -> None:
 def test_what_a_killed_process_logged_is_there_and_a_half_line_is_cut_off(run: Path) -> None:
     program = (
         "import os, pathlib, sys\n"
-        "from thorax.training.watch import Progress, open_log\n"
+        "from thorax.training.log import Progress, open_log\n"
         "with open_log(pathlib.Path(sys.argv[1]), every_s=0) as log:\n"
         "    log.start({})\n"
         "    log.step(Progress(1, 2, 1, 20, 64, 0.5, 0.1))\n"

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from thorax.errors import UsageError
-from thorax.training.trust import alike, norms, ratio_or_one
+from thorax.training.trust_ratio import alike, norms, ratio_or_one
 
 
 def test_norms_are_the_same_for_any_memory_layout() -> None:
