@@ -32,12 +32,12 @@ from thorax.data.store import Store
 from thorax.errors import UsageError
 from thorax.files.atomic import write_text
 from thorax.images.preprocess import InputSpec
+from thorax.landscape.sharpness import SharpnessSettings, measure
+from thorax.landscape.surface import draw
 from thorax.metrics import auroc
 from thorax.training import checkpoint
 from thorax.training.fit import fit
 from thorax.training.networks import Classifier, normalise
-from thorax.training.sharpness import SharpnessSettings, measure
-from thorax.training.surface import draw
 
 WAIT_S: Final = 5.0
 """Between two looks at what another process is working on."""

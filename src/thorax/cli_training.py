@@ -121,20 +121,18 @@ def sharpness(
     """How sharp the minimum is: Keskar's, adaptive and spectral sharpness."""
     from thorax import config
     from thorax.data.store_set import open_stores
+    from thorax.landscape import runs
+    from thorax.landscape.sharpness import QUICK, SharpnessSettings
     from thorax.measure.sharpness import check_output, sharpness_table, write_pictures
-    from thorax.training import sharpness_run
-    from thorax.training.sharpness import QUICK, SharpnessSettings
 
     start = QUICK if quick else SharpnessSettings()
     given = {"images": images or start.images, "seed": seed, "batch": batch}
     table = {**start.model_dump(mode="json"), **given, "batch_norm": batch_norm}
     settings = config.check(table, SharpnessSettings, "the command line")
     check_output(out)
-    task = sharpness_run.prepare(
-        run, open_stores(data), settings, against=against, landscape=landscape
-    )
+    task = runs.prepare(run, open_stores(data), settings, against=against, landscape=landscape)
     with console.progress("sharpness", task.images) as ticker:
-        document = sharpness_run.execute(task, on_progress=ticker.advance)
+        document = runs.execute(task, on_progress=ticker.advance)
     out.parent.mkdir(parents=True, exist_ok=True)
     console.save(document, out)
     pictures = write_pictures(document, out)

@@ -11,10 +11,11 @@ import torch
 
 from thorax.data.store import Store
 from thorax.errors import UsageError
-from thorax.training import memory, sharpness_run
+from thorax.landscape import runs
+from thorax.landscape.sharpness import QUICK
+from thorax.training import memory
 from thorax.training.fit import fit
 from thorax.training.recipe import Recipe
-from thorax.training.sharpness import QUICK
 
 LIMIT: str = "import resource; resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30)); "
 
@@ -81,7 +82,7 @@ def test_a_pass_that_does_not_fit_is_refused_by_sharpness(
     store: Store, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fit(recipe, store, tmp_path / "run")
-    task = sharpness_run.prepare(tmp_path / "run", store, QUICK)
-    monkeypatch.setattr(sharpness_run, "measure", lambda *_, **__: torch.empty(1 << 50))
+    task = runs.prepare(tmp_path / "run", store, QUICK)
+    monkeypatch.setattr(runs, "measure", lambda *_, **__: torch.empty(1 << 50))
     with pytest.raises(UsageError, match=r"training-memory: .* a smaller --batch"):
-        sharpness_run.execute(task)
+        runs.execute(task)

@@ -8,14 +8,14 @@ from typing import Any, Final
 
 from thorax.data.store import Store
 from thorax.errors import DataError, UsageError
+from thorax.landscape.paths import line, plane
+from thorax.landscape.sharpness import CAVEAT, SharpnessSettings, evaluations, measure
+from thorax.landscape.surface import Subset, draw
 from thorax.training import checkpoint, memory
 from thorax.training.card import Card
 from thorax.training.checkpoint import Checkpoint
-from thorax.training.landscape import line, plane
 from thorax.training.prepare import identity
 from thorax.training.schedules import scaled_peak
-from thorax.training.sharpness import CAVEAT, SharpnessSettings, evaluations, measure
-from thorax.training.surface import Subset, draw
 
 _LINE_POINTS: Final = 25
 _PLANE_POINTS: Final = 21

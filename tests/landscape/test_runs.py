@@ -11,14 +11,14 @@ import pytest
 
 from thorax.data.store import Store
 from thorax.errors import DataError, UsageError
+from thorax.landscape.runs import execute, learning_rates, prepare
+from thorax.landscape.sharpness import CAVEAT, SharpnessSettings
 from thorax.training import checkpoint
 from thorax.training.card import Card
 from thorax.training.fit import fit
 from thorax.training.optimizers import Sgd
 from thorax.training.recipe import Network, Recipe, Training
 from thorax.training.schedules import Cosine
-from thorax.training.sharpness import CAVEAT, SharpnessSettings
-from thorax.training.sharpness_run import execute, learning_rates, prepare
 
 QUICK = SharpnessSettings(
     images=8, ascent_steps=1, epsilons=(1e-3,), manifold_dimensions=0, power_iterations=2
@@ -120,7 +120,7 @@ def test_the_rate_is_not_set_against_curvature_where_the_optimizer_scales_gradie
 def test_the_plane_around_a_run_is_part_of_its_answer(
     runs: tuple[Path, Path], tiny_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("thorax.training.sharpness_run._PLANE_POINTS", 3)
+    monkeypatch.setattr("thorax.landscape.runs._PLANE_POINTS", 3)
     settings = QUICK.model_copy(update={"batch_norm": "estimated", "power_iterations": 0})
     document = execute(prepare(runs[0], tiny_store, settings, landscape=True))
     assert document["against"] is document["path"] is document["lambda_max"] is None

@@ -7,15 +7,15 @@ import torch
 
 from thorax.data.store import Store
 from thorax.images.preprocess import InputSpec
-from thorax.training.networks import Classifier, build
-from thorax.training.sharpness import (
+from thorax.landscape.sharpness import (
     QUICK,
     SharpnessSettings,
     evaluations,
     measure,
     phi,
 )
-from thorax.training.surface import draw
+from thorax.landscape.surface import draw
+from thorax.training.networks import Classifier, build
 
 SPEC = InputSpec(32)
 SETTINGS = SharpnessSettings(

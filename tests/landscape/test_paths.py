@@ -8,9 +8,9 @@ import torch
 from thorax.data.store import Store
 from thorax.errors import UsageError
 from thorax.images.preprocess import InputSpec
-from thorax.training.landscape import filter_direction, line, plane
+from thorax.landscape.paths import filter_direction, line, plane
+from thorax.landscape.surface import draw, estimate_batch_norm, judge
 from thorax.training.networks import Classifier, build
-from thorax.training.surface import draw, estimate_batch_norm, judge
 
 SPEC = InputSpec(32)
 

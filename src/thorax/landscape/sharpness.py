@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from thorax.config import Settings
 from thorax.images.preprocess import InputSpec
-from thorax.training.surface import BatchNorm, Subset, Surface
-from thorax.training.surface_search import (
+from thorax.landscape.search import (
     Eigenvalue,
     RandomMatrix,
     ascend,
     climb_manifold,
     largest_eigenvalue,
 )
+from thorax.landscape.surface import BatchNorm, Subset, Surface
 
 CAVEAT: Final = (
     "Sharpness follows the learning rate and often not generalisation (Andriushchenko et al., "

@@ -10,7 +10,7 @@ import torch
 from scipy import optimize
 from torch import Tensor
 
-from thorax.training.surface import Surface
+from thorax.landscape.surface import Surface
 
 Norm = Literal["l2", "linf"]
 

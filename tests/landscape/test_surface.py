@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from thorax.data.store import Store
 from thorax.errors import DataError
 from thorax.images.preprocess import InputSpec
-from thorax.training.losses import masked_bce
-from thorax.training.networks import build, normalise
-from thorax.training.surface import Subset, Surface, draw, estimate_batch_norm, judge, passes
-from thorax.training.surface_search import (
+from thorax.landscape.search import (
     RandomMatrix,
     ascend,
     climb_manifold,
     largest_eigenvalue,
 )
+from thorax.landscape.surface import Subset, Surface, draw, estimate_batch_norm, judge, passes
+from thorax.training.losses import masked_bce
+from thorax.training.networks import build, normalise
 
 SPEC = InputSpec(16)
 
@@ -223,12 +223,12 @@ def test_the_manifold_of_a_bowl_is_climbed_to_a_corner_of_its_box() -> None:
 
 
 def test_a_random_matrix_is_the_same_kept_or_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    from thorax.training import surface_search
+    from thorax.landscape import search
 
-    monkeypatch.setattr(surface_search, "_BLOCK", 16)
+    monkeypatch.setattr(search, "_BLOCK", 16)
     weights = torch.linspace(-1, 1, 50)
     kept = RandomMatrix(weights, 4, seed=2)
-    monkeypatch.setattr(surface_search, "_KEPT_BYTES", 0)
+    monkeypatch.setattr(search, "_KEPT_BYTES", 0)
     drawn = RandomMatrix(weights, 4, seed=2)
     point = torch.tensor([1.0, -2, 3, 0.5])
     assert torch.equal(kept.times(point), drawn.times(point))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from thorax.errors import UsageError
 from thorax.images.preprocess import InputSpec
-from thorax.training.surface import Quality, Subset, estimate_batch_norm, judge
+from thorax.landscape.surface import Quality, Subset, estimate_batch_norm, judge
 
 
 @dataclass(frozen=True, slots=True)
