@@ -202,11 +202,11 @@ def cluster(
     from dataclasses import replace
 
     from thorax import config
+    from thorax.cluster.bench import Work, work_of
+    from thorax.cluster.diagnosis import diagnose, meet
     from thorax.data.store_set import open_stores
     from thorax.measure.cluster_tables import cluster_tables
     from thorax.training import parallel
-    from thorax.training.cluster import diagnose, meet
-    from thorax.training.cluster_bench import Work, work_of
     from thorax.training.recipe import Recipe
 
     with _lead_speaks():

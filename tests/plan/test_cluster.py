@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thorax.collectives import Link, expected_lateness, lateness
+from thorax.cluster.collectives import Link, expected_lateness, lateness
 from thorax.config import check
 from thorax.errors import UsageError
 from thorax.plan.cluster import all_reduce_s, train, update
@@ -124,7 +124,7 @@ def test_buckets_that_come_evenly_end_as_in_closed_form() -> None:
 
 
 def test_it_agrees_with_the_model_of_the_doctor() -> None:
-    from thorax.training.cluster_model import Step, expect
+    from thorax.cluster.link_model import Step, expect
 
     step = Step(0.01, 0.03, jitter=0.07, images=8, gradient_bytes=94_146_872, buckets=4)
     link = Link(30e-6, 2e9)

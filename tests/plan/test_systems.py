@@ -73,8 +73,8 @@ def test_a_changed_field_is_checked_and_others_stay() -> None:
 
 
 def test_what_a_doctor_measured_gives_what_it_expects(tmp_path: Path) -> None:
-    from thorax.collectives import Link
-    from thorax.training.cluster_model import Step, expect
+    from thorax.cluster.collectives import Link
+    from thorax.cluster.link_model import Step, expect
 
     path = tmp_path / "doctor.json"
     path.write_text(json.dumps(DOCTOR), "utf-8")

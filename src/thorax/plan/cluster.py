@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final
 
-from thorax.collectives import (
+from thorax.cluster.collectives import (
     ALGORITHMS,
     HIERARCHICAL,
     expected_lateness,

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from thorax.collectives import Link
+from thorax.cluster.collectives import Link
 from thorax.config import Settings, apply, check, load
 from thorax.errors import DataError, UsageError
 from thorax.files.documents import parse_json, read_limited

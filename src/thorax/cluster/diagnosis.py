@@ -22,12 +22,9 @@ import torch
 import torch.distributed as dist
 
 from thorax import __version__
-from thorax.collectives import Link, bus_share
-from thorax.data.store import Store
-from thorax.errors import PeerError
-from thorax.training import memory, parallel
-from thorax.training.cluster_bench import PING_BYTES, SIZES, Bench, Turn, Work
-from thorax.training.cluster_model import (
+from thorax.cluster.bench import PING_BYTES, SIZES, Bench, Turn, Work
+from thorax.cluster.collectives import Link, bus_share
+from thorax.cluster.link_model import (
     Expected,
     Step,
     expect,
@@ -36,6 +33,9 @@ from thorax.training.cluster_model import (
     slow_ranks,
     step_s,
 )
+from thorax.data.store import Store
+from thorax.errors import PeerError
+from thorax.training import memory, parallel
 from thorax.training.parallel import Ranks, require_gpu
 from thorax.training.prepare import identity, require_same, software
 from thorax.training.processors import Processors, bind

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thorax.collectives import (
+from thorax.cluster.collectives import (
     ALGORITHMS,
     Link,
     bus_share,

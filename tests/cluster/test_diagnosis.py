@@ -13,11 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thorax.collectives import Link
-from thorax.errors import PeerError, UsageError
-from thorax.training import cluster
-from thorax.training.cluster_bench import SIZES, Work, rounds
-from thorax.training.cluster_model import (
+from thorax.cluster import diagnosis
+from thorax.cluster.bench import SIZES, Work, rounds
+from thorax.cluster.collectives import Link
+from thorax.cluster.link_model import (
     Step,
     expect,
     fit_link,
@@ -25,6 +24,7 @@ from thorax.training.cluster_model import (
     slow_ranks,
     step_s,
 )
+from thorax.errors import PeerError, UsageError
 from thorax.training.parallel import Parallel, Ranks
 from thorax.training.prepare import require_same
 
@@ -190,14 +190,14 @@ def test_ranks_that_differ_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) 
 def test_a_recipe_and_a_store_are_told_apart_by_content(recipe: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.toml"
     other.write_text(RECIPE, "utf-8")
-    assert cluster.facts(recipe, None) == cluster.facts(other, None)
+    assert diagnosis.facts(recipe, None) == diagnosis.facts(other, None)
     other.write_text(RECIPE + "\n", "utf-8")
-    assert cluster.facts(recipe, None) != cluster.facts(other, None)
+    assert diagnosis.facts(recipe, None) != diagnosis.facts(other, None)
 
 
 def test_one_process_measures_itself_and_models_no_other() -> None:
     work = Work(topology="resnet18", width=0.125, images=2, side=32)
-    found = cluster.diagnose(work, Ranks(), duration_s=0.0)
+    found = diagnosis.diagnose(work, Ranks(), duration_s=0.0)
     document = found.document()
     assert document["turns"] == 3
     assert [rank["rank"] for rank in document["ranks"]] == [0]
@@ -210,20 +210,20 @@ def test_one_process_measures_itself_and_models_no_other() -> None:
 
 
 def test_savings_that_are_not_modelled_are_told() -> None:
-    def rank(number: int) -> cluster.Rank:
-        return cluster.Rank(number, "node", "0", "0", 1, 5.0, 0.0, None, None, slow=False)
+    def rank(number: int) -> diagnosis.Rank:
+        return diagnosis.Rank(number, "node", "0", "0", 1, 5.0, 0.0, None, None, slow=False)
 
     work = Work(parallel=Parallel(compression="powersgd", powersgd_start=50))
     both = (rank(0), rank(1))
-    [told] = cluster._warnings(work, both, (), 0.0)
+    [told] = diagnosis._warnings(work, both, (), 0.0)
     assert "before parallel.powersgd_start (50)" in told
-    assert not list(cluster._warnings(work, both[:1], (), 0.0))
-    assert not list(cluster._warnings(Work(), both, (), 0.0))
+    assert not list(diagnosis._warnings(work, both[:1], (), 0.0))
+    assert not list(diagnosis._warnings(Work(), both, (), 0.0))
 
 
 def test_a_topology_that_does_not_exist_is_refused() -> None:
     with pytest.raises(UsageError, match="allowed are resnet18"):
-        cluster.diagnose(Work(topology="alexnet"), Ranks())
+        diagnosis.diagnose(Work(topology="alexnet"), Ranks())
 
 
 # With real ranks.

@@ -1,6 +1,6 @@
 """What measured links and ranks lead one to expect of more ranks: a model, never a measurement.
 
-The all-reduces are those of `thorax.collectives`. Gradients leave in buckets while the backward
+The all-reduces are those of `thorax.cluster.collectives`. Gradients leave in buckets while the backward
 pass goes on (Li et al., 2006.15704, section 3.2.3).
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from thorax.collectives import Link, bus_share, lateness
+from thorax.cluster.collectives import Link, bus_share, lateness
 from thorax.errors import PeerError
 
 SLOW_RANK: Final = 0.9
@@ -108,7 +108,7 @@ def step_s(step: Step, link: Link, *, ranks: int, images: int) -> float:
 
     Several passes add up their gradients, which leave during the last one: bucket i of k when i/k
     of its backward pass is done, one after the other. The slowest of p ranks is late by
-    `thorax.collectives.lateness`.
+    `thorax.cluster.collectives.lateness`.
     """
     passes = math.ceil(images / (step.images or images))
     forward, backward = step.forward_s * images / passes, step.backward_s * images / passes

@@ -1,0 +1,1 @@
+"""Whether ranks and links are fit to train together."""
