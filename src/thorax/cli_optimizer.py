@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from thorax.importers.imported import Asked
+    from thorax.importers.options import Asked
     from thorax.ir.graphs import Graph
     from thorax.ir.optimize import Wanted
     from thorax.labels import LabelSet
@@ -298,7 +298,7 @@ def _asked(
     input_shape: str | None,
     extension: list[str] | None,
 ) -> "Asked":
-    from thorax.importers.imported import Asked
+    from thorax.importers.options import Asked
 
     return Asked(
         structure=structure,

@@ -25,7 +25,7 @@ from tests.importers import caffe_files
 from tests.importers.tensorflow_files import FLOAT, INT32, Graph
 from torch import nn
 
-from thorax.importers.imported import Asked, Imported
+from thorax.importers.options import Asked, Imported
 from thorax.training import networks
 
 SIDE: Final = 32

@@ -18,7 +18,7 @@ from tests.importers.caffe_files import Twin
 
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.importers import formats
-from thorax.importers.imported import Asked
+from thorax.importers.options import Asked
 
 Array = npt.NDArray[np.float32]
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from thorax.errors import ModelError
 from thorax.importers.caffe import read
-from thorax.importers.imported import Asked
+from thorax.importers.options import Asked
 
 Array = npt.NDArray[np.float32]
 RANDOM = np.random.default_rng(12)

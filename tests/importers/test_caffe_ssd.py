@@ -9,7 +9,7 @@ from tests.importers import caffe_files as files
 
 from thorax.errors import ModelError
 from thorax.importers.caffe import read
-from thorax.importers.imported import Asked
+from thorax.importers.options import Asked
 
 Array = npt.NDArray[np.float32]
 RANDOM = np.random.default_rng(6)

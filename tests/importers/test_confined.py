@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from thorax.errors import ModelError, ThoraxError
 from thorax.importers import confined, formats, frontends
-from thorax.importers.imported import MOST_LAYERS, Asked
+from thorax.importers.options import MOST_LAYERS, Asked
 from thorax.isolation import confinement
 
 pytestmark = pytest.mark.child

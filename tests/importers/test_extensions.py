@@ -21,7 +21,7 @@ from thorax.devices.extensions import add_extension
 from thorax.devices.process_core import open_core
 from thorax.errors import ModelError
 from thorax.importers import extensions, formats
-from thorax.importers.imported import Asked
+from thorax.importers.options import Asked
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "custom_layer"

@@ -18,7 +18,7 @@ from tests.importers.tensorflow_files import FLOAT, INT32, Graph
 from thorax.artifact import Precision
 from thorax.errors import ModelError, ThoraxError
 from thorax.importers.formats import read, usual_layout
-from thorax.importers.imported import Asked, Imported
+from thorax.importers.options import Asked, Imported
 from thorax.ir.load import Described
 from thorax.ir.optimize import optimize
 from thorax.labels import LabelSet

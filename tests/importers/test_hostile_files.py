@@ -13,7 +13,7 @@ from tests.importers.small_models import KINDS, NCHW, PROTOTXT, Kind
 
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.importers import caffe, frontends, keras, mxnet, pytorch
-from thorax.importers.imported import Asked, Imported
+from thorax.importers.options import Asked, Imported
 
 READERS: dict[str, Callable[[Path, Asked], Imported]] = {
     "caffe": caffe.read,

@@ -19,7 +19,7 @@ from thorax.artifact import Precision
 from thorax.errors import ModelError, UsageError
 from thorax.importers import formats, keras_file
 from thorax.importers import keras as importer
-from thorax.importers.imported import Asked, Imported
+from thorax.importers.options import Asked, Imported
 
 HINT = {"INFERENCE_PRECISION_HINT": "f32"}
 

@@ -11,8 +11,8 @@ import pytest
 
 from thorax.importers import formats
 from thorax.importers import keras as importer
-from thorax.importers.imported import Asked
 from thorax.importers.keras_pooling import same_pooling
+from thorax.importers.options import Asked
 
 HINT = {"INFERENCE_PRECISION_HINT": "f32"}
 CASES = [(9, 3, 2), (9, 2, 2), (10, 3, 2), (11, 4, 3), (7, 3, 1), (8, 2, 1), (10, 2, 2)]

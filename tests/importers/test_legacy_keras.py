@@ -77,7 +77,7 @@ import sys
 from pathlib import Path
 import numpy as np, openvino as ov, tf_keras as keras
 from thorax.importers import formats
-from thorax.importers.imported import Asked
+from thorax.importers.options import Asked
 
 keras.utils.set_random_seed(0)
 out = Path(sys.argv[1])

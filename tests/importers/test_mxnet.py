@@ -18,8 +18,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.importers import formats, mxnet
-from thorax.importers.imported import Asked, Imported
 from thorax.importers.mxnet_params import read_parameters
+from thorax.importers.options import Asked, Imported
 
 Array = npt.NDArray[Any]
 Reference = Callable[..., Tensor]

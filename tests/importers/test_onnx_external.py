@@ -11,8 +11,8 @@ from tests.importers.small_models import NCHW
 
 from thorax.errors import ThoraxError
 from thorax.importers.frontends import read
-from thorax.importers.imported import Asked
 from thorax.importers.onnx_external import external_files
+from thorax.importers.options import Asked
 
 
 def refused(path: Path) -> ThoraxError:

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from thorax.errors import ModelError
 from thorax.importers import onnx_runtime
 from thorax.importers.formats import read
-from thorax.importers.imported import Asked
+from thorax.importers.options import Asked
 from thorax.ir.preprocessing import Steps
 from thorax.ir.reference import Reference, compare
 

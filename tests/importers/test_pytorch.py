@@ -28,7 +28,7 @@ from thorax.artifact import Precision
 from thorax.errors import ModelError, ThoraxError
 from thorax.importers import pytorch, pytorch_topologies
 from thorax.importers.formats import read
-from thorax.importers.imported import Asked, Imported
+from thorax.importers.options import Asked, Imported
 from thorax.ir.graphs import open_graph
 from thorax.ir.load import Described
 from thorax.ir.optimize import optimize

@@ -8,7 +8,7 @@ import pytest
 from tests.importers import small_models
 
 from thorax.errors import ThoraxError
-from thorax.importers.imported import Asked
+from thorax.importers.options import Asked
 from thorax.importers.pytorch import read
 
 PROGRAM = "models/model.json"

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from thorax.errors import ModelError, ThoraxError
-from thorax.importers.imported import Asked
+from thorax.importers.options import Asked
 from thorax.importers.pytorch import read
 from thorax.importers.pytorch_operators import ATEN, NotComputationError, registered
 from thorax.importers.pytorch_source import canonical

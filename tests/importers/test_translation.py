@@ -12,7 +12,7 @@ import openvino.opset13 as ops
 import pytest
 
 from thorax.errors import ModelError, UsageError
-from thorax.importers.imported import Asked, Imported
+from thorax.importers.options import Asked, Imported
 from thorax.importers.translation import require_stored, translated
 
 RAISED = [

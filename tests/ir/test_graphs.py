@@ -10,7 +10,7 @@ import pytest
 
 from thorax.artifact import Artifact
 from thorax.errors import ModelError, ThoraxError, UsageError
-from thorax.importers.imported import Asked
+from thorax.importers.options import Asked
 from thorax.ir.graphs import open_graph
 
 

@@ -22,7 +22,7 @@ from thorax.cli import app
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.files import atomic
 from thorax.importers import formats
-from thorax.importers.imported import Asked, Imported
+from thorax.importers.options import Asked, Imported
 from thorax.ir import mo
 from thorax.ir.mo import Generated, convert
 from thorax.ir.mo_plan import Flags

@@ -18,7 +18,7 @@ from thorax.files.documents import read_limited
 from thorax.importers import caffe_axes, caffe_neurons, caffe_ssd, caffe_vision
 from thorax.importers.caffe_inputs import Shape, inputs_of, is_input
 from thorax.importers.caffe_layer import Blob, Build, Layer, read_blob
-from thorax.importers.imported import UNREADABLE, Asked, Imported
+from thorax.importers.options import UNREADABLE, Asked, Imported
 from thorax.importers.prototxt import Block, ProtoError, parse
 from thorax.importers.translation import require_stored, translated
 from thorax.importers.wire import WireError, fields

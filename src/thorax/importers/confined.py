@@ -22,7 +22,7 @@ from thorax.devices.process_core import open_core
 from thorax.errors import ModelError, ThoraxError, UsageError, last_line
 from thorax.files.documents import read_limited
 from thorax.importers import standby
-from thorax.importers.imported import UNREADABLE, Asked, Imported, Run
+from thorax.importers.options import UNREADABLE, Asked, Imported, Run
 from thorax.isolation.child import ChildError, ChildStartError, ChildTimeoutError
 from thorax.isolation.confinement import Allowance, occupied_bytes, path_of_python
 from thorax.processors import processors

@@ -10,7 +10,7 @@ from thorax.errors import ModelError
 from thorax.files import atomic, pairs
 from thorax.importers import confined
 from thorax.importers.formats_kinds import MODULES, SAVED_MODEL, kind_of
-from thorax.importers.imported import Asked, Imported, Layout
+from thorax.importers.options import Asked, Imported, Layout
 
 Importer = Callable[[Path, Asked], Imported]
 

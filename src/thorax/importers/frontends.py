@@ -12,7 +12,7 @@ from thorax.errors import ModelError
 from thorax.importers import extensions, frontends_checks, onnx_runtime, onnx_softmax
 from thorax.importers.frontends_cut import cut_graph, name_inputs
 from thorax.importers.frontends_names import decoded_kernels, name_kernels
-from thorax.importers.imported import UNREADABLE, Asked, Imported, Layout, close, unreadable
+from thorax.importers.options import UNREADABLE, Asked, Imported, Layout, close, unreadable
 from thorax.importers.tensorflow_kernels import graph_kernels, saved_kernels
 from thorax.importers.translation import translated
 

@@ -10,7 +10,7 @@ import openvino as ov
 from openvino.frontend import InputModel
 
 from thorax.errors import UsageError
-from thorax.importers.imported import Asked
+from thorax.importers.options import Asked
 from thorax.importers.wire import fields
 
 

@@ -20,10 +20,10 @@ from openvino.passes import ConstantFolding, Manager
 from thorax.errors import ModelError, UsageError
 from thorax.files.atomic import temporary_folder
 from thorax.importers import legacy_keras
-from thorax.importers.imported import UNREADABLE, Asked, Imported, Layout, unreadable
 from thorax.importers.keras_file import KerasFile, as_inspected, inspect, layout_of
 from thorax.importers.keras_pooling import same_pooling
 from thorax.importers.keras_weights import weights_within
+from thorax.importers.options import UNREADABLE, Asked, Imported, Layout, unreadable
 from thorax.importers.translation import translated
 
 _BACKEND: Final = "torch"

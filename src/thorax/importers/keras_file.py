@@ -20,7 +20,7 @@ import h5py
 
 from thorax.errors import ModelError
 from thorax.files.documents import parse_json
-from thorax.importers.imported import Layout
+from thorax.importers.options import Layout
 
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.weights.h5"

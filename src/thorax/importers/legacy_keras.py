@@ -13,9 +13,9 @@ from openvino.frontend import FrontEndManager
 from thorax.errors import ModelError, UsageError
 from thorax.files.atomic import temporary_folder
 from thorax.importers.frontends_names import Kernel, name_kernels
-from thorax.importers.imported import UNREADABLE, Asked, Imported, close, unreadable
 from thorax.importers.keras_file import KerasFile, as_inspected, layout_of, objects
 from thorax.importers.keras_weights import weights_within
+from thorax.importers.options import UNREADABLE, Asked, Imported, close, unreadable
 
 _NETWORKS: Final = ("Functional", "Sequential", "Model")
 _TF_CALLS: Final = ("TFOpLambda", "SlicingOpLambda")

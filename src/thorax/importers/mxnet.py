@@ -9,11 +9,11 @@ import openvino as ov
 import openvino.opset13 as ops
 
 from thorax.errors import ModelError, UsageError
-from thorax.importers.imported import Asked, Imported
 from thorax.importers.mxnet_kinds import ALIASES, WEIGHTED, builder
 from thorax.importers.mxnet_layer import Array, Layer
 from thorax.importers.mxnet_params import Parameters, read_parameters
 from thorax.importers.mxnet_symbol import VARIABLE, Attributes, Node, Symbol, read_symbol
+from thorax.importers.options import Asked, Imported
 from thorax.importers.translation import require_stored, translated
 
 _SYMBOL: Final = "-symbol.json"

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.errors import ModelError, last_line
-from thorax.importers.imported import Run
+from thorax.importers.options import Run
 
 _QUIET = 4
 """Only what ends the process is said aloud."""

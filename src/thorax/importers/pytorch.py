@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from thorax.devices.extensions import add_extensions
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.importers import extensions, pytorch_archive, pytorch_export, pytorch_topologies
-from thorax.importers.imported import UNREADABLE, Asked, Imported, Run, close, unreadable
+from thorax.importers.options import UNREADABLE, Asked, Imported, Run, close, unreadable
 from thorax.importers.translation import translated
 
 _LACKING: Final = re.compile(r"No conversion rule found for operations: ([^\n]+)")

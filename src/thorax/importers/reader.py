@@ -17,7 +17,7 @@ import openvino as ov
 from thorax.devices.process_core import open_core
 from thorax.errors import ModelError, ThoraxError, UsageError, last_line
 from thorax.importers.confined import describe, unpack
-from thorax.importers.imported import (
+from thorax.importers.options import (
     MOST_LAYERS,
     NO_MEMORY,
     Asked,

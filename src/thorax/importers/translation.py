@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.errors import ModelError, ThoraxError
-from thorax.importers.imported import Asked, Imported, Run
+from thorax.importers.options import Asked, Imported, Run
 
 _LONGEST: Final = 300
 _INSTEAD: Final = "copy or export it again"

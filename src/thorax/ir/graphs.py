@@ -12,7 +12,7 @@ from thorax.devices.extensions import add_extensions, missing
 from thorax.devices.process_core import open_core
 from thorax.errors import ModelError, UsageError
 from thorax.importers import formats
-from thorax.importers.imported import UNREADABLE, Asked, Layout, unreadable
+from thorax.importers.options import UNREADABLE, Asked, Layout, unreadable
 from thorax.ir.corrections import correct
 from thorax.ir.layouts import TO_CHANNELS_FIRST, TO_CHANNELS_LAST
 

@@ -17,7 +17,7 @@ from thorax.devices.process_core import open_core
 from thorax.errors import ModelError, UsageError
 from thorax.files.atomic import sha256
 from thorax.importers import formats
-from thorax.importers.imported import Asked, Imported, Layout, Run
+from thorax.importers.options import Asked, Imported, Layout, Run
 from thorax.ir import sealed
 from thorax.ir.batch import open_batch
 from thorax.ir.corrections import correct

@@ -15,7 +15,7 @@ from thorax.errors import ModelError, UsageError
 from thorax.files.atomic import LockedError, sha256
 from thorax.files.pairs import new_pair
 from thorax.importers import formats
-from thorax.importers.imported import Imported
+from thorax.importers.options import Imported
 from thorax.ir.analyze import count_macs, count_parameters
 from thorax.ir.corrections import correct
 from thorax.ir.cut import cut, is_called

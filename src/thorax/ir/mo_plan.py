@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from thorax.errors import UsageError
-from thorax.importers.imported import Asked, Imported
+from thorax.importers.options import Asked, Imported
 from thorax.ir import mo_flags
 from thorax.ir.mo_flags import Axes, Entry, Values
 

@@ -7,7 +7,7 @@ from typing import Final
 import openvino as ov
 
 from thorax.errors import UsageError
-from thorax.importers.imported import Imported, Layout
+from thorax.importers.options import Imported, Layout
 from thorax.ir.cut import channels_first, find_input
 from thorax.ir.mo_flags import Axes, Entry, Values
 from thorax.ir.mo_plan import Plan

@@ -11,7 +11,7 @@ import openvino as ov
 
 from thorax.devices.process_core import open_core
 from thorax.errors import ModelError
-from thorax.importers.imported import Run, compile_here, unrunnable
+from thorax.importers.options import Run, compile_here, unrunnable
 from thorax.ir.corrections import correct
 from thorax.ir.preprocessing import Steps
 

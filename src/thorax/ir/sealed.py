@@ -12,7 +12,7 @@ from thorax import artifact
 from thorax.artifact import Card, Precision
 from thorax.devices.extensions import add_extensions, missing
 from thorax.errors import ModelError
-from thorax.importers.imported import UNREADABLE, unreadable
+from thorax.importers.options import UNREADABLE, unreadable
 
 _ROUNDED: Final = (Precision.INT8, Precision.BF16, Precision.FP11)
 
