@@ -351,10 +351,10 @@ def analyze(
 ) -> None:
     """Work, memory and least time of each layer on a device, and what runs as one kernel."""
     _begin_reading(model)
+    from thorax.analysis.roofline import analyze as look
     from thorax.devices.extensions import add_extensions
     from thorax.devices.peak import find_peaks
     from thorax.ir.graphs import open_graph
-    from thorax.ir.roofline import analyze as look
 
     if plot is not None:
         from thorax.measure.roofline import require_plot_format
@@ -413,8 +413,8 @@ def compare(
 ) -> None:
     """Noise of each layer between two models of one network, worst first."""
     _begin_reading(model)
+    from thorax.analysis import difference
     from thorax.devices.extensions import add_extensions
-    from thorax.ir import noise
     from thorax.ir.graphs import open_pair
 
     if images is not None and data is not None:
@@ -424,7 +424,7 @@ def compare(
     first, second = open_pair(model, model2, asked, side=side)
     chosen = _chosen(images, data, first, count)
     with console.progress("comparing", None) as ticker:
-        document = noise.compare(
+        document = difference.compare(
             first,
             second,
             chosen,
@@ -449,7 +449,7 @@ def _chosen(
     """Return uint8 [N,1,S,S] of a folder or a store; None of neither."""
     import numpy as np
 
-    from thorax.ir.feeds import image_side
+    from thorax.analysis.inputs import image_side
 
     if folder is not None:
         from thorax.images.preprocess import InputSpec

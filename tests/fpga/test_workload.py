@@ -7,10 +7,10 @@ import openvino.opset13 as ops
 import pytest
 from tests.fpga.networks import NETWORKS, Stack, mobilenet, resnet18, resnet50
 
+from thorax.analysis.cost import count_macs
 from thorax.artifact import Artifact
 from thorax.errors import ModelError
 from thorax.fpga.workload import LayerKind, describe
-from thorax.ir.analyze import count_macs
 
 ARRAY = (LayerKind.CONVOLUTION, LayerKind.DECONVOLUTION, LayerKind.FULLY_CONNECTED)
 

@@ -7,10 +7,10 @@ from typing import Final
 import openvino as ov
 
 from thorax import artifact
+from thorax.analysis.compare import FP32_TOLERANCE, largest_difference, require_equal
 from thorax.artifact import Artifact, Card, Precision
 from thorax.devices.process_core import open_core
 from thorax.ir import fp11, rewrite
-from thorax.ir.compare import FP32_TOLERANCE, largest_difference, require_equal
 from thorax.ir.load import Source
 
 _TOLERANCE: Final = {

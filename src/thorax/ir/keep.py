@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
+from thorax.analysis.layerwise import layer_sqnr
 from thorax.artifact import Precision
 from thorax.devices.process_core import open_core
 from thorax.ir.candidate import Candidate, Workshop
 from thorax.ir.guard import Guard, Verdict, Watcher
-from thorax.ir.layerwise import layer_sqnr
 from thorax.ir.quantize import calibration_images, quantize, restore_accuracy
 
 MOST_KEPT: Final = 16

@@ -11,12 +11,12 @@ import openvino as ov
 import openvino.opset13 as ops
 
 from thorax import __version__
+from thorax.analysis.cost import count_macs, count_parameters
 from thorax.errors import ModelError, UsageError
 from thorax.files.atomic import LockedError, sha256
 from thorax.files.pairs import new_pair
 from thorax.importers import formats
 from thorax.importers.options import Imported
-from thorax.ir.analyze import count_macs, count_parameters
 from thorax.ir.corrections import correct
 from thorax.ir.cut import cut, is_called
 from thorax.ir.fold import fold

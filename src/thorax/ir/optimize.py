@@ -11,6 +11,8 @@ from typing import Any, Final, Literal
 import openvino as ov
 
 from thorax import artifact
+from thorax.analysis.compare import FP32_TOLERANCE, largest_difference, require_equal
+from thorax.analysis.cost import count_macs, count_parameters
 from thorax.artifact import Artifact, Card, Precision
 from thorax.data.store import Store
 from thorax.devices.core import physical_devices, takes
@@ -19,10 +21,8 @@ from thorax.devices.extensions import custom_layers
 from thorax.errors import DataError, UsageError
 from thorax.images.preprocess import InputSpec
 from thorax.ir import fp11, rewrite
-from thorax.ir.analyze import count_macs, count_parameters
 from thorax.ir.candidate import Workshop
 from thorax.ir.choose import Chooser
-from thorax.ir.compare import FP32_TOLERANCE, largest_difference, require_equal
 from thorax.ir.grid import heatmap_grid
 from thorax.ir.guard import Guard, Watcher, check_budget
 from thorax.ir.heads import find_head, find_logits

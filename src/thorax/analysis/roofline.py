@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from thorax.analysis.cost import GraphCost, LayerCost, cost_graph
+from thorax.analysis.inputs import patterns
 from thorax.artifact import Precision
 from thorax.devices.core import list_devices, physical_devices
 from thorax.devices.graph import compile_graph
 from thorax.devices.kernels import Kernel, list_kernels
 from thorax.devices.peak import Peaks
 from thorax.devices.profile import Profile, profile
-from thorax.ir.analyze import GraphCost, LayerCost, cost_graph
-from thorax.ir.feeds import patterns
 from thorax.ir.graphs import Graph
 
 _COMPUTE_BYTES: Final = {"f32": 4, "bf16": 2, "f16": 2}

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from thorax import cli
+from thorax.analysis.roofline import analyze, bound, intensity
 from thorax.artifact import Artifact
 from thorax.devices.peak import Peaks
 from thorax.ir.graphs import open_graph
-from thorax.ir.roofline import analyze, bound, intensity
 
 Thorax = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -10,11 +10,11 @@ import openvino as ov
 import openvino.opset13 as ops
 import pytest
 
+from thorax.analysis.difference import compare
+from thorax.analysis.inputs import aligned, feed, feeds
 from thorax.artifact import Artifact
 from thorax.errors import ModelError
-from thorax.ir.feeds import aligned, feed, feeds
 from thorax.ir.graphs import Graph
-from thorax.ir.noise import compare
 
 Thorax = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from thorax.analysis.cost import cost_graph, count_macs, count_parameters, node_macs
 from thorax.artifact import Artifact
 from thorax.devices.kernels import Kernel
-from thorax.ir.analyze import cost_graph, count_macs, count_parameters, node_macs
 from thorax.training.networks import TOPOLOGIES, Topology, build
 
 Convert = Callable[..., Any]

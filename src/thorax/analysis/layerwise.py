@@ -13,9 +13,9 @@ import numpy.typing as npt
 import openvino as ov
 import openvino.opset13 as ops
 
+from thorax.analysis.layers import Layer, group_layers, live_names
 from thorax.devices.graph import compile_graph
 from thorax.errors import ModelError
-from thorax.ir.grouping import Layer, group_layers, live_names
 
 Feed = tuple[npt.NDArray[Any], ...]
 """One array for each input of a graph, in order."""

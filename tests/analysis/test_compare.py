@@ -5,9 +5,9 @@ import openvino as ov
 import openvino.opset13 as ops
 import pytest
 
+from thorax.analysis.compare import largest_difference, probe_images, require_equal
 from thorax.devices.engine import PROBABILITY
 from thorax.errors import ModelError
-from thorax.ir.compare import largest_difference, probe_images, require_equal
 
 SIDE = 16
 MEAN = np.array([0.4], np.float32)

@@ -11,12 +11,12 @@ import openvino as ov
 import openvino.opset13 as ops
 import pytest
 
+from thorax.analysis.difference import compare, suggested_ignore, worst_first
+from thorax.analysis.layerwise import LayerError
 from thorax.artifact import Artifact
 from thorax.data.store import Store
 from thorax.errors import ModelError, UsageError
 from thorax.ir.graphs import Graph, open_graph
-from thorax.ir.layerwise import LayerError
-from thorax.ir.noise import compare, suggested_ignore, worst_first
 
 Thorax = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -7,10 +7,10 @@ import openvino as ov
 import openvino.opset13 as ops
 import pytest
 
+from thorax.analysis.layerwise import compare_layers, layer_sqnr
 from thorax.artifact import Artifact
 from thorax.data.store import Store
 from thorax.errors import ModelError
-from thorax.ir.layerwise import compare_layers, layer_sqnr
 
 SIDE = 8
 IMAGES = np.random.default_rng(3).integers(0, 256, (3, 1, SIDE, SIDE), np.uint8)

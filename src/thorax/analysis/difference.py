@@ -7,12 +7,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from thorax.analysis.inputs import aligned, feeds
+from thorax.analysis.layerwise import Comparison, LayerError, Place, compare_layers
 from thorax.artifact import Precision
 from thorax.devices.core import physical_devices, supports
 from thorax.errors import DeviceError
-from thorax.ir.feeds import aligned, feeds
 from thorax.ir.graphs import Graph
-from thorax.ir.layerwise import Comparison, LayerError, Place, compare_layers
 
 BLAMED: Final = ("Convolution", "GroupConvolution", "MatMul")
 """Layers that `thorax optimize --keep` takes: those that INT8 gives 8-bit weights."""

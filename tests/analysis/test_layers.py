@@ -4,7 +4,7 @@ import numpy as np
 import openvino as ov
 import openvino.opset13 as ops
 
-from thorax.ir.grouping import VIEWS, group_layers, live_names
+from thorax.analysis.layers import VIEWS, group_layers, live_names
 
 
 def model(*, shared: bool = False, moving: bool = False) -> ov.Model:

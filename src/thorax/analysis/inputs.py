@@ -9,10 +9,10 @@ import numpy.typing as npt
 import openvino as ov
 import openvino.opset13 as ops
 
+from thorax.analysis.compare import probe_images
+from thorax.analysis.layerwise import Feed
 from thorax.errors import ModelError, UsageError
-from thorax.ir.compare import probe_images
 from thorax.ir.graphs import Graph
-from thorax.ir.layerwise import Feed
 from thorax.ir.layouts import TO_CHANNELS_FIRST, cancel_transposes, take_channels_first
 
 _SHADES: Final = 256

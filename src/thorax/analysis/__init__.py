@@ -1,0 +1,1 @@
+"""What a graph costs, layer by layer, and where two graphs part."""
