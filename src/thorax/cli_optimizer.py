@@ -237,9 +237,9 @@ def mo(
     """The classic Model Optimizer: any model to IR, by the flags of 2018."""
     if input_model is not None:
         _begin_reading(input_model)
-    from thorax.ir.mo import convert
-    from thorax.ir.mo_flags import refuse_unknown
-    from thorax.ir.mo_plan import Flags
+    from thorax.mo.arguments import Flags
+    from thorax.mo.convert import convert
+    from thorax.mo.flags import refuse_unknown
 
     known = [word for one in context.command.params for word in one.opts]
     refuse_unknown(context.args, known)

@@ -11,8 +11,8 @@ from thorax.errors import ModelError
 from thorax.importers import onnx_runtime
 from thorax.importers.formats import read
 from thorax.importers.options import Asked
-from thorax.ir.preprocessing import Steps
-from thorax.ir.reference import Reference, compare
+from thorax.mo.preprocessing import Steps
+from thorax.mo.reference import Reference, compare
 
 
 def saved(path: Path, nodes: list[onnx.NodeProto], shape: list[int | str]) -> Path:

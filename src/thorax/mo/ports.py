@@ -8,10 +8,10 @@ import openvino as ov
 
 from thorax.errors import UsageError
 from thorax.importers.options import Imported, Layout
-from thorax.ir.cut import channels_first, find_input
-from thorax.ir.mo_flags import Axes, Entry, Values
-from thorax.ir.mo_plan import Plan
-from thorax.ir.preprocessing import Steps
+from thorax.mo.arguments import Plan
+from thorax.mo.cut import channels_first, find_input
+from thorax.mo.flags import Axes, Entry, Values
+from thorax.mo.preprocessing import Steps
 
 _LAYOUTS: Final = {4: ("NCHW", "NHWC"), 5: ("NCDHW", "NDHWC")}
 """By number of axes: what images of that many are called, channels first and last."""

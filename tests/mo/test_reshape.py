@@ -9,7 +9,7 @@ import pytest
 
 from thorax.errors import ModelError
 from thorax.importers.formats import read
-from thorax.ir.reshape import fix_shapes
+from thorax.mo.reshape import fix_shapes
 
 
 def test_a_reshape_that_names_the_batch_follows_it(

@@ -13,7 +13,7 @@ from thorax.devices.process_core import open_core
 from thorax.errors import ModelError
 from thorax.importers.options import Run, compile_here, unrunnable
 from thorax.ir.corrections import correct
-from thorax.ir.preprocessing import Steps
+from thorax.mo.preprocessing import Steps
 
 _HINT: Final = {"INFERENCE_PRECISION_HINT": "f32"}
 

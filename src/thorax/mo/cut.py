@@ -11,7 +11,7 @@ import openvino as ov
 import openvino.opset13 as ops
 
 from thorax.errors import ModelError, UsageError
-from thorax.ir.mo_flags import Entry
+from thorax.mo.flags import Entry
 
 _CHANNELS_FIRST: Final = (
     "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData",

@@ -10,8 +10,8 @@ import pytest
 
 from thorax.errors import ModelError, UsageError
 from thorax.importers.formats import read
-from thorax.ir.cut import cut, find_input, find_output
-from thorax.ir.mo_flags import Entry
+from thorax.mo.cut import cut, find_input, find_output
+from thorax.mo.flags import Entry
 
 Arrays = list[npt.NDArray[np.float32]]
 

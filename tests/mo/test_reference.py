@@ -6,8 +6,8 @@ import openvino.opset13 as ops
 import pytest
 
 from thorax.errors import ModelError
-from thorax.ir.preprocessing import Steps, prepend
-from thorax.ir.reference import Reference, compare
+from thorax.mo.preprocessing import Steps, prepend
+from thorax.mo.reference import Reference, compare
 
 
 def double(shape: list[int]) -> ov.Model:

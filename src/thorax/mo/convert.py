@@ -18,13 +18,13 @@ from thorax.files.pairs import new_pair
 from thorax.importers import formats
 from thorax.importers.options import Imported
 from thorax.ir.corrections import correct
-from thorax.ir.cut import cut, is_called
 from thorax.ir.fold import fold
-from thorax.ir.mo_plan import Flags, Plan, asked, check_framework, understand
-from thorax.ir.mo_ports import end_orders, steps_of, wanted_shapes
-from thorax.ir.preprocessing import append_layout, prepend
-from thorax.ir.reference import Reference, compare
-from thorax.ir.reshape import fix_shapes
+from thorax.mo.arguments import Flags, Plan, asked, check_framework, understand
+from thorax.mo.cut import cut, is_called
+from thorax.mo.ports import end_orders, steps_of, wanted_shapes
+from thorax.mo.preprocessing import append_layout, prepend
+from thorax.mo.reference import Reference, compare
+from thorax.mo.reshape import fix_shapes
 
 _TOLERANCE: Final = 1e-4
 """Largest difference, relative to the output's largest value, that reordered FP32 explains."""

@@ -8,8 +8,8 @@ import numpy as np
 
 from thorax.errors import UsageError
 from thorax.importers.options import Asked, Imported
-from thorax.ir import mo_flags
-from thorax.ir.mo_flags import Axes, Entry, Values
+from thorax.mo import flags as mo_flags
+from thorax.mo.flags import Axes, Entry, Values
 
 _FRAMEWORKS: Final = {
     "tf": ("tensorflow", "keras", "tf_keras"), "tensorflow": ("tensorflow", "keras", "tf_keras"),

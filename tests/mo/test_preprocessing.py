@@ -8,7 +8,7 @@ import openvino as ov
 import openvino.opset13 as ops
 import pytest
 
-from thorax.ir.preprocessing import Steps, append_layout, prepend
+from thorax.mo.preprocessing import Steps, append_layout, prepend
 
 NHWC_OF_NCHW = (0, 2, 3, 1)
 

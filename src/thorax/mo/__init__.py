@@ -1,0 +1,1 @@
+"""The classic Model Optimizer, by the flags of 2018."""
