@@ -10,9 +10,9 @@ from pathlib import Path
 from thorax.artifact import Precision
 from thorax.data import folder, store
 from thorax.images.preprocess import InputSpec
-from thorax.ir.optimize import optimize
 from thorax.labels import NIH14
 from thorax.phantoms import dataset
+from thorax.quantization.optimize import optimize
 from thorax.training.fit import fit
 from thorax.training.optimizers import Sgd
 from thorax.training.recipe import Network, Recipe, Training

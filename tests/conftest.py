@@ -133,7 +133,7 @@ def tiny_run(tiny_store: Store) -> Path:
 @pytest.fixture(scope="session")
 def tiny_fp32(tiny_run: Path, tiny_store: Store) -> Artifact:
     """The run as an fp32 artifact, with operating points. Not to be changed: copy it."""
-    from thorax.ir.optimize import optimize
+    from thorax.quantization.optimize import optimize
 
     return optimize(tiny_run, tiny_run.parent / "fp32", Precision.FP32, store=tiny_store).artifact
 
@@ -141,6 +141,6 @@ def tiny_fp32(tiny_run: Path, tiny_store: Store) -> Artifact:
 @pytest.fixture(scope="session")
 def tiny_int8(tiny_run: Path, tiny_store: Store) -> Artifact:
     """The run as an int8 artifact, calibrated on its store. Not to be changed: copy it."""
-    from thorax.ir.optimize import optimize
+    from thorax.quantization.optimize import optimize
 
     return optimize(tiny_run, tiny_run.parent / "int8", Precision.INT8, store=tiny_store).artifact

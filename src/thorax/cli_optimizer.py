@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from thorax.importers.options import Asked
     from thorax.ir.graphs import Graph
-    from thorax.ir.optimize import Wanted
     from thorax.labels import LabelSet
+    from thorax.quantization.optimize import Wanted
 
 optimizer_app = typer.Typer()
 
@@ -128,9 +128,9 @@ def optimize(
     _begin_reading(source)
     from thorax.data.store import open_store
     from thorax.devices.core import simulates
-    from thorax.ir.guard import Watcher
     from thorax.ir.load import Described
-    from thorax.ir.optimize import optimize as make
+    from thorax.quantization.accuracy_budget import Watcher
+    from thorax.quantization.optimize import optimize as make
 
     made = make(
         source,

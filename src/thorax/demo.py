@@ -18,12 +18,12 @@ from thorax.devices.core import supports
 from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import UsageError
 from thorax.images.preprocess import InputSpec
-from thorax.ir.optimize import optimize
 from thorax.labels import NIH14
 from thorax.measure import accuracy, load, run
 from thorax.measure.report import write_report
 from thorax.measure.tables import rate_text
 from thorax.phantoms import dataset
+from thorax.quantization.optimize import optimize
 from thorax.training.fit import fit
 from thorax.training.recipe import Recipe
 

@@ -20,8 +20,8 @@ from thorax.errors import ModelError, ThoraxError
 from thorax.importers.formats import read, usual_layout
 from thorax.importers.options import Asked, Imported
 from thorax.ir.load import Described
-from thorax.ir.optimize import optimize
 from thorax.labels import LabelSet
+from thorax.quantization.optimize import optimize
 
 SIDE = 16
 LABELS = LabelSet("three", ("Cardiomegaly", "Effusion", "Mass"))

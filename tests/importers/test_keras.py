@@ -277,8 +277,8 @@ def test_open_axes_are_closed_as_asked_and_never_guessed(keras: ModuleType, tmp_
 
 def test_a_network_becomes_an_artifact(keras: ModuleType, tmp_path: Path) -> None:
     from thorax.ir.load import Described
-    from thorax.ir.optimize import optimize
     from thorax.labels import LabelSet
+    from thorax.quantization.optimize import optimize
 
     path = tmp_path / "net.keras"
     save(lively(keras, small(keras, shape=(16, 16, 3))), path)

@@ -31,8 +31,8 @@ from thorax.importers.formats import read
 from thorax.importers.options import Asked, Imported
 from thorax.ir.graphs import open_graph
 from thorax.ir.load import Described
-from thorax.ir.optimize import optimize
 from thorax.labels import LabelSet
+from thorax.quantization.optimize import optimize
 from thorax.training import networks
 
 SIDE = 24

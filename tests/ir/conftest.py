@@ -20,8 +20,8 @@ from thorax.artifact import Artifact, Precision
 from thorax.data.store import Store
 from thorax.images.preprocess import InputSpec
 from thorax.ir.load import Described
-from thorax.ir.optimize import optimize
 from thorax.labels import LabelSet
+from thorax.quantization.optimize import optimize
 from thorax.training import checkpoint, networks
 from thorax.training.card import Card, epoch_name
 from thorax.training.networks import Classifier

@@ -20,8 +20,8 @@ from thorax.importers import keras as keras_importer
 from thorax.importers.frontends_names import decoded_kernels
 from thorax.ir.load import Described
 from thorax.ir.names import WEIGHTED
-from thorax.ir.optimize import optimize
 from thorax.labels import LabelSet
+from thorax.quantization.optimize import optimize
 
 pytestmark = pytest.mark.child
 

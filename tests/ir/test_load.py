@@ -15,8 +15,8 @@ from thorax.artifact import Activation, Precision
 from thorax.devices.engine import EMBEDDING, HEATMAP, PROBABILITY, Outputs, compile
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.ir.load import Described, load
-from thorax.ir.optimize import Optimized, optimize
 from thorax.labels import LabelSet
+from thorax.quantization.optimize import Optimized, optimize
 
 SIDE = 24
 LABELS = LabelSet("three", ("Cardiomegaly", "Effusion", "Mass"))

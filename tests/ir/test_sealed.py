@@ -13,7 +13,7 @@ from thorax.data.store import Store
 from thorax.devices.engine import compile
 from thorax.errors import ModelError, UsageError
 from thorax.ir.load import Described, load
-from thorax.ir.optimize import optimize
+from thorax.quantization.optimize import optimize
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from thorax import metrics
-from thorax.ir.record import bounds, interval_document, measured, operating_points
 from thorax.metrics import Interval
+from thorax.quantization.card_accuracy import bounds, interval_document, measured, operating_points
 
 
 def test_without_a_verdict_a_card_says_nothing() -> None:

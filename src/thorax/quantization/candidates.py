@@ -10,8 +10,9 @@ from thorax import artifact
 from thorax.analysis.compare import FP32_TOLERANCE, largest_difference, require_equal
 from thorax.artifact import Artifact, Card, Precision
 from thorax.devices.process_core import open_core
-from thorax.ir import fp11, rewrite
+from thorax.ir import rewrite
 from thorax.ir.load import Source
+from thorax.quantization import fp11
 
 _TOLERANCE: Final = {
     Precision.FP32: FP32_TOLERANCE,

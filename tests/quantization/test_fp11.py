@@ -14,9 +14,9 @@ from thorax.errors import DeviceError, ModelError, UsageError
 from thorax.fpga.card import program
 from thorax.fpga.emulation import array_layers
 from thorax.fpga.numerics import quantize
-from thorax.ir.fp11 import BLOCK, block_of
-from thorax.ir.guard import Guard, Watcher
-from thorax.ir.optimize import optimize
+from thorax.quantization.accuracy_budget import Guard, Watcher
+from thorax.quantization.fp11 import BLOCK, block_of
+from thorax.quantization.optimize import optimize
 
 HETERO = "HETERO:FPGA,CPU"
 

@@ -13,11 +13,11 @@ from thorax.devices import core, timing
 from thorax.devices.core import Device
 from thorax.devices.engine import Engine
 from thorax.errors import ModelError, UsageError
-from thorax.ir import keep
-from thorax.ir.guard import Watcher
-from thorax.ir.keep import quantised_layers
-from thorax.ir.optimize import Optimized, optimize
-from thorax.ir.quantize import quantize
+from thorax.quantization import mixed_precision
+from thorax.quantization.accuracy_budget import Watcher
+from thorax.quantization.mixed_precision import quantised_layers
+from thorax.quantization.optimize import Optimized, optimize
+from thorax.quantization.quantize import quantize
 
 Make = Callable[..., Optimized]
 
@@ -70,7 +70,7 @@ def test_layers_that_the_user_names_are_kept(make: Make) -> None:
 def test_where_noise_names_no_layer_accuracy_control_does(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keep, "noisiest", lambda *_: ())
+    monkeypatch.setattr(mixed_precision, "noisiest", lambda *_: ())
     made = make(Precision.INT8, max_auroc_drop=0.05)
     assert {"hurt", "loud"} <= set(made.artifact.card.kept)
     assert made.auroc_drop is not None
@@ -80,8 +80,10 @@ def test_where_noise_names_no_layer_accuracy_control_does(
 def test_a_budget_that_nothing_keeps_is_refused_and_nothing_is_written(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keep, "MOST_KEPT", 1)
-    monkeypatch.setattr(keep, "restore_accuracy", lambda model, store, **_: quantize(model, store))
+    monkeypatch.setattr(mixed_precision, "MOST_KEPT", 1)
+    monkeypatch.setattr(
+        mixed_precision, "restore_accuracy", lambda model, store, **_: quantize(model, store)
+    )
     with pytest.raises(ModelError) as refused:
         make(Precision.INT8, max_auroc_drop=0.05)
     assert refused.value.code == "auroc-budget"

@@ -10,10 +10,10 @@ import pytest
 
 from thorax.artifact import Artifact, Precision, load
 from thorax.errors import ModelError
-from thorax.ir import candidate
-from thorax.ir.candidate import Workshop
 from thorax.ir.load import Described
 from thorax.ir.load import load as load_source
+from thorax.quantization import candidates
+from thorax.quantization.candidates import Workshop
 
 Convert = Callable[..., Any]
 
@@ -59,7 +59,7 @@ def test_a_candidate_says_what_was_kept(workshop: Workshop) -> None:
 def test_a_candidate_that_strays_is_refused(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(candidate, "largest_difference", lambda *_, **__: 0.5)
+    monkeypatch.setattr(candidates, "largest_difference", lambda *_, **__: 0.5)
     with pytest.raises(ModelError) as refused:
         workshop.fp32()
     assert refused.value.code == "model-differs"

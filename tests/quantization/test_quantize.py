@@ -16,7 +16,7 @@ from thorax.devices.core import supports
 from thorax.devices.engine import compile
 from thorax.errors import UsageError
 from thorax.files.atomic import sha256
-from thorax.ir.quantize import calibration_images, quantize
+from thorax.quantization.quantize import calibration_images, quantize
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +173,7 @@ if len(sys.argv) == 2:
     raise SystemExit
 from thorax.artifact import Precision
 from thorax.data.store import open_store
-from thorax.ir.optimize import optimize
+from thorax.quantization.optimize import optimize
 
 optimize(Path(sys.argv[1]), Path(sys.argv[3]), Precision.INT8, store=open_store(Path(sys.argv[2])))
 """

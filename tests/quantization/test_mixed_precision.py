@@ -9,8 +9,8 @@ import pytest
 
 from thorax.artifact import Artifact
 from thorax.data.store import Store
-from thorax.ir.guard import Verdict
-from thorax.ir.keep import (
+from thorax.quantization.accuracy_budget import Verdict
+from thorax.quantization.mixed_precision import (
     Judged,
     kernel_layers,
     noisiest,

@@ -10,12 +10,12 @@ from thorax.devices import timing
 from thorax.devices.core import simulates, takes
 from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import ModelError
-from thorax.ir.candidate import Candidate, Workshop
-from thorax.ir.guard import SPLIT, Guard, Verdict, Watcher, doubt
-from thorax.ir.keep import Int8, Judged
-from thorax.ir.quantize import quantize
-from thorax.ir.record import bounds
 from thorax.metrics import Intervals
+from thorax.quantization.accuracy_budget import SPLIT, Guard, Verdict, Watcher, doubt
+from thorax.quantization.candidates import Candidate, Workshop
+from thorax.quantization.card_accuracy import bounds
+from thorax.quantization.mixed_precision import Int8, Judged
+from thorax.quantization.quantize import quantize
 
 TIE: Final = 0.03
 """Share of the fastest's speed that timing on a busy machine does not tell apart."""

@@ -11,9 +11,9 @@ import openvino as ov
 from thorax.analysis.layerwise import layer_sqnr
 from thorax.artifact import Precision
 from thorax.devices.process_core import open_core
-from thorax.ir.candidate import Candidate, Workshop
-from thorax.ir.guard import Guard, Verdict, Watcher
-from thorax.ir.quantize import calibration_images, quantize, restore_accuracy
+from thorax.quantization.accuracy_budget import Guard, Verdict, Watcher
+from thorax.quantization.candidates import Candidate, Workshop
+from thorax.quantization.quantize import calibration_images, quantize, restore_accuracy
 
 MOST_KEPT: Final = 16
 """Layers after which the search by SQNR gives up: more of them leave little of INT8."""

@@ -18,8 +18,8 @@ from thorax.devices.core import supports
 from thorax.devices.engine import compile
 from thorax.errors import DeviceError, ModelError, UsageError
 from thorax.ir import rewrite
-from thorax.ir.optimize import optimize
 from thorax.labels import LabelSet
+from thorax.quantization.optimize import optimize
 
 Convert = Callable[..., Any]
 

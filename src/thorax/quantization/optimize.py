@@ -20,16 +20,17 @@ from thorax.devices.engine import HEATMAP
 from thorax.devices.extensions import custom_layers
 from thorax.errors import DataError, UsageError
 from thorax.images.preprocess import InputSpec
-from thorax.ir import fp11, rewrite
-from thorax.ir.candidate import Workshop
-from thorax.ir.choose import Chooser
+from thorax.ir import rewrite
 from thorax.ir.grid import heatmap_grid
-from thorax.ir.guard import Guard, Watcher, check_budget
 from thorax.ir.heads import find_head, find_logits
-from thorax.ir.keep import kernel_layers
 from thorax.ir.load import Described, Source, load
-from thorax.ir.record import interval_document, measured
 from thorax.metrics import Intervals
+from thorax.quantization import fp11
+from thorax.quantization.accuracy_budget import Guard, Watcher, check_budget
+from thorax.quantization.candidates import Workshop
+from thorax.quantization.card_accuracy import interval_document, measured
+from thorax.quantization.choose import Chooser
+from thorax.quantization.mixed_precision import kernel_layers
 
 Wanted = Precision | Literal["auto"]
 

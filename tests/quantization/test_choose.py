@@ -6,7 +6,7 @@ from thorax.artifact import Precision
 from thorax.devices import core
 from thorax.devices.core import Device
 from thorax.errors import DeviceError
-from thorax.ir.choose import Timed, pick, precisions, reasons, sentence
+from thorax.quantization.choose import Timed, pick, precisions, reasons, sentence
 
 FP32 = Timed(Precision.FP32, (), 0.0, 1.0, 94_000_000)
 FP16 = Timed(Precision.FP16, (), 0.0000, 1.01, 47_000_000)

@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from thorax import metrics
 from thorax.artifact import Accuracy
-from thorax.ir.guard import SPLIT, Guard, Verdict
 from thorax.metrics import Interval
+from thorax.quantization.accuracy_budget import SPLIT, Guard, Verdict
 
 
 def measured(

@@ -11,8 +11,8 @@ from thorax.artifact import Artifact
 from thorax.data.store import Store
 from thorax.devices.engine import compile
 from thorax.errors import DataError, DeviceError, UsageError
-from thorax.ir.guard import Guard, Verdict, check_budget, doubt
 from thorax.metrics import Interval
+from thorax.quantization.accuracy_budget import Guard, Verdict, check_budget, doubt
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Any model to an artifact of the precision that keeps its AUROC."""
