@@ -128,7 +128,7 @@ def optimize(
     _begin_reading(source)
     from thorax.data.store import open_store
     from thorax.devices.core import simulates
-    from thorax.ir.load import Described
+    from thorax.ir.open import Described
     from thorax.quantization.accuracy_budget import Watcher
     from thorax.quantization.optimize import optimize as make
 

@@ -19,7 +19,7 @@ from thorax.artifact import Precision
 from thorax.errors import ModelError, ThoraxError
 from thorax.importers.formats import read, usual_layout
 from thorax.importers.options import Asked, Imported
-from thorax.ir.load import Described
+from thorax.ir.open import Described
 from thorax.labels import LabelSet
 from thorax.quantization.optimize import optimize
 

@@ -276,7 +276,7 @@ def test_open_axes_are_closed_as_asked_and_never_guessed(keras: ModuleType, tmp_
 
 
 def test_a_network_becomes_an_artifact(keras: ModuleType, tmp_path: Path) -> None:
-    from thorax.ir.load import Described
+    from thorax.ir.open import Described
     from thorax.labels import LabelSet
     from thorax.quantization.optimize import optimize
 

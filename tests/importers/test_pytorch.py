@@ -30,7 +30,7 @@ from thorax.importers import pytorch, pytorch_topologies
 from thorax.importers.formats import read
 from thorax.importers.options import Asked, Imported
 from thorax.ir.graphs import open_graph
-from thorax.ir.load import Described
+from thorax.ir.open import Described
 from thorax.labels import LabelSet
 from thorax.quantization.optimize import optimize
 from thorax.training import networks

@@ -19,7 +19,7 @@ from torch import nn
 from thorax.artifact import Artifact, Precision
 from thorax.data.store import Store
 from thorax.images.preprocess import InputSpec
-from thorax.ir.load import Described
+from thorax.ir.open import Described
 from thorax.labels import LabelSet
 from thorax.quantization.optimize import optimize
 from thorax.training import checkpoint, networks

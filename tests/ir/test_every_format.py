@@ -18,8 +18,8 @@ from thorax.artifact import Artifact, Precision
 from thorax.devices.engine import compile
 from thorax.importers import keras as keras_importer
 from thorax.importers.frontends_names import decoded_kernels
-from thorax.ir.load import Described
 from thorax.ir.names import WEIGHTED
+from thorax.ir.open import Described
 from thorax.labels import LabelSet
 from thorax.quantization.optimize import optimize
 

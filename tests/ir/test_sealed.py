@@ -12,7 +12,7 @@ from thorax.artifact import Artifact, Precision
 from thorax.data.store import Store
 from thorax.devices.engine import compile
 from thorax.errors import ModelError, UsageError
-from thorax.ir.load import Described, load
+from thorax.ir.open import Described, load
 from thorax.quantization.optimize import optimize
 
 

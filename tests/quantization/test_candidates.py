@@ -10,8 +10,8 @@ import pytest
 
 from thorax.artifact import Artifact, Precision, load
 from thorax.errors import ModelError
-from thorax.ir.load import Described
-from thorax.ir.load import load as load_source
+from thorax.ir.open import Described
+from thorax.ir.open import load as load_source
 from thorax.quantization import candidates
 from thorax.quantization.candidates import Workshop
 

@@ -11,7 +11,7 @@ from thorax.analysis.compare import FP32_TOLERANCE, largest_difference, require_
 from thorax.artifact import Artifact, Card, Precision
 from thorax.devices.process_core import open_core
 from thorax.ir import rewrite
-from thorax.ir.load import Source
+from thorax.ir.open import Source
 from thorax.quantization import fp11
 
 _TOLERANCE: Final = {

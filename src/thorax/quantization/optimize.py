@@ -23,7 +23,7 @@ from thorax.images.preprocess import InputSpec
 from thorax.ir import rewrite
 from thorax.ir.grid import heatmap_grid
 from thorax.ir.heads import find_head, find_logits
-from thorax.ir.load import Described, Source, load
+from thorax.ir.open import Described, Source, load
 from thorax.metrics import Intervals
 from thorax.quantization import fp11
 from thorax.quantization.accuracy_budget import Guard, Watcher, check_budget

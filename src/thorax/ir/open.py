@@ -21,10 +21,10 @@ from thorax.importers.options import Asked, Imported, Layout, Run
 from thorax.ir import sealed
 from thorax.ir.batch import open_batch
 from thorax.ir.corrections import correct
-from thorax.ir.endings import answers_logarithms, require_understood
 from thorax.ir.fold import Folded, fold, unchanged
 from thorax.ir.heads import find_logits
 from thorax.ir.layouts import take_channels_first
+from thorax.ir.output import answers_logarithms, require_understood
 from thorax.ir.rows import as_rows
 from thorax.labels import LabelSet
 

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from thorax.artifact import Activation, Precision
 from thorax.devices.engine import EMBEDDING, HEATMAP, PROBABILITY, Outputs, compile
 from thorax.errors import ModelError, ThoraxError, UsageError
-from thorax.ir.load import Described, load
+from thorax.ir.open import Described, load
 from thorax.labels import LabelSet
 from thorax.quantization.optimize import Optimized, optimize
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from thorax.errors import ThoraxError
-from thorax.ir.load import Described, Source, load
+from thorax.ir.open import Described, Source, load
 from thorax.labels import LabelSet
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
