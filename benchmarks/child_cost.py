@@ -22,7 +22,7 @@ import torch
 
 from benchmarks import result
 from benchmarks.images import folder_of
-from thorax.measure.spread import FEWEST_TURNS, median_of_turns
+from thorax.benchmark.confidence import FEWEST_TURNS, median_of_turns
 from thorax.training.networks import build
 
 GOAL: Final = 1.05

@@ -22,13 +22,13 @@ import numpy as np
 from benchmarks import result
 from benchmarks.images import folder_of
 from thorax import artifact
+from thorax.benchmark.run import describe
+from thorax.benchmark.scenarios import measure
 from thorax.classify import classify
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
 from thorax.images.preprocess import InputSpec, prepare
 from thorax.images.radiograph import Radiograph, read
-from thorax.measure.load import measure
-from thorax.measure.run import describe
 from thorax.predict import Predictor, find_files
 
 GOAL = 0.90

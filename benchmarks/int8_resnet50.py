@@ -27,11 +27,11 @@ from benchmarks import make_artifact
 from benchmarks.result import median_ratio, table, write
 from thorax import artifact
 from thorax.artifact import Precision
+from thorax.benchmark import scenarios
 from thorax.data.store import Store, open_store
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.peak import measure_peak
 from thorax.images.preprocess import InputSpec
-from thorax.measure import load
 from thorax.training import checkpoint, networks
 
 SIDE: Final = 224
@@ -143,7 +143,7 @@ def main() -> None:
     macs = engine.artifact.card.macs
 
     def ours(seconds: float) -> float:
-        return load.measure(engine, "offline", duration_s=seconds).images_per_s
+        return scenarios.measure(engine, "offline", duration_s=seconds).images_per_s
 
     def peak(_: float) -> float:
         return measure_peak("int8") / (2 * macs)

@@ -24,6 +24,7 @@ from openvino import opset13 as ops
 from benchmarks import result
 from thorax import artifact, shards, shards_verify
 from thorax.answers import Row as Answer
+from thorax.benchmark.baseline_file import digested, read_baseline
 from thorax.data import store
 from thorax.data.samples import Box, Row
 from thorax.data.store_facts import partial_of
@@ -33,7 +34,6 @@ from thorax.fpga import card as cards
 from thorax.fpga.bitstreams import bitstreams_for
 from thorax.images.preprocess import InputSpec
 from thorax.labels import NIH14
-from thorax.measure.baseline_document import digested, read_baseline
 from thorax.power.log import Log, Recording
 from thorax.power.sampler import Channel, Quantity, Reading
 from thorax.predict import Source

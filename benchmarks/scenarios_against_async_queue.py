@@ -29,11 +29,11 @@ import openvino as ov
 
 from benchmarks import result
 from thorax import artifact
+from thorax.benchmark import loadgen
+from thorax.benchmark.run import Traffic
 from thorax.devices import timing
 from thorax.devices.engine import Engine, Single
 from thorax.devices.engine import compile as compile_artifact
-from thorax.measure import loadgen
-from thorax.measure.run import Traffic
 
 OFFLINE_GOAL: Final = 0.97
 SERVER_GOAL: Final = 0.03

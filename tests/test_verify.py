@@ -17,10 +17,10 @@ from tests.conftest import Thorax
 from tests.power.meters import write_log
 
 from thorax.artifact import Artifact
+from thorax.benchmark.baseline_file import digested
 from thorax.data.store import Store
 from thorax.errors import DataError, ModelError, UsageError
 from thorax.files.documents import document_digest
-from thorax.measure.baseline_document import digested
 from thorax.verify import verify
 
 

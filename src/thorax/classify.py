@@ -14,6 +14,7 @@ import numpy as np
 from thorax import artifact
 from thorax.answers import csv_writer, read_of, require_apart, to_row, writing
 from thorax.artifact import INTENDED_USE, Card
+from thorax.benchmark.run import describe
 from thorax.devices.counters import Counter, by_member, lines
 from thorax.devices.engine import Hint
 from thorax.devices.engine import compile as compile_artifact
@@ -23,7 +24,6 @@ from thorax.errors import DataError, UsageError
 from thorax.files.atomic import require_place, sha256, sweep_folder, write_bytes
 from thorax.heatmap import COLOUR_MAPS, overlay
 from thorax.measure.modelled import modelled_table
-from thorax.measure.run import describe
 from thorax.measure.tables import Table, dense, plain_name, rate_text
 from thorax.predict import Prediction, Predictor, find_sources
 

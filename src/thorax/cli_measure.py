@@ -49,18 +49,17 @@ def validate(
     json: Json = False,
 ) -> None:
     """AUROC of each finding with intervals; what each of several artifacts costs and brings."""
-    from thorax.artifact import load
+    from thorax.benchmark.run import side_by_side
     from thorax.data.store import open_store
     from thorax.devices.extensions import add_extensions
     from thorax.measure import accuracy
-    from thorax.measure.run import side_by_side
 
     add_extensions(extension or ())
     opened = open_store(store)
     count = len(opened.select(split))
     # All are compiled before the first is asked, which takes long.
-    others = [load(path) for path in against or ()]
-    engines = accuracy.open_engines(load(model), others, device)
+    others = [scenarios(path) for path in against or ()]
+    engines = accuracy.open_engines(scenarios(model), others, device)
     runs = []
     for engine in engines:
         with console.progress(f"validating {engine.artifact.card.name}", count) as ticker:
@@ -203,12 +202,12 @@ def benchmark(
 ) -> None:
     """Images per second, latency and energy, under the traffic of MLPerf LoadGen."""
     from thorax.artifact import load as load_artifact
+    from thorax.benchmark import run, scenarios
+    from thorax.benchmark.baseline import open_baseline, require_held
+    from thorax.benchmark.baseline_file import digested
     from thorax.devices.engine import compile as compile_artifact
     from thorax.devices.extensions import add_extensions
     from thorax.devices.forecast import forecast_engine
-    from thorax.measure import load, run
-    from thorax.measure.baseline import open_baseline, require_held
-    from thorax.measure.baseline_document import digested
     from thorax.measure.baseline_table import comparison_table
     from thorax.measure.modelled import modelled_table
     from thorax.measure.power_tables import power_table
@@ -233,11 +232,11 @@ def benchmark(
             )
         _tune([model, *(against or ())], [device, *(on or ())], latency_limit_ms, duration, json)
         return
-    chosen = load.choose(scenario, rate=rate, latency_limit_ms=latency_limit_ms)
+    chosen = scenarios.choose(scenario, rate=rate, latency_limit_ms=latency_limit_ms)
     artifact = load_artifact(model)
 
     def prepare(one: "Artifact") -> "Engine":
-        return compile_artifact(one, device, hint=load.HINTS[chosen])
+        return compile_artifact(one, device, hint=scenarios.HINTS[chosen])
 
     engine = prepare(artifact)
     compare = (
@@ -260,7 +259,7 @@ def benchmark(
         metered(power, power_interval, idle_s, asked) as sampler,
         console.progress(f"measuring {scenario}", None) as ticker,
     ):
-        measurement = load.measure(
+        measurement = scenarios.measure(
             engine,
             chosen,
             duration_s=duration,
@@ -347,11 +346,10 @@ def _tune(
     duration_s: float,
     as_json: bool,
 ) -> None:
-    from thorax.artifact import load
-    from thorax.measure import tune
-    from thorax.measure.baseline_document import digested
+    from thorax.benchmark import tune
+    from thorax.benchmark.baseline_file import digested
 
-    artifacts = [load(model) for model in models]
+    artifacts = [scenarios(model) for model in models]
     limit_s = None if limit_ms is None else limit_ms / 1e3
     total = tune.settings(artifacts, devices) * tune.ROUNDS
     with tune.held(artifacts):
@@ -387,7 +385,6 @@ def report(
     """One self-contained page with tables and plots."""
     from thorax.answers import require_apart
     from thorax.files.atomic import is_stdout
-    from thorax.measure.documents import load
     from thorax.measure.report import require_page, write_report
 
     require_page(out)
@@ -399,7 +396,7 @@ def report(
         raise UsageError(
             "option-together", "--out on stdout and --json would both be the answer; name a file"
         )
-    written = write_report(load(documents), out, title=title)
+    written = write_report(scenarios(documents), out, title=title)
     if taken:
         return
     console.emit(

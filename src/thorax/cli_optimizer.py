@@ -452,8 +452,8 @@ def _chosen(
     from thorax.analysis.inputs import image_side
 
     if folder is not None:
+        from thorax.benchmark.run import read_images
         from thorax.images.preprocess import InputSpec
-        from thorax.measure.run import read_images
         from thorax.predict import find_files
 
         files = list(find_files([folder]))

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from thorax import console
 from thorax.artifact import INTENDED_USE, Artifact, Precision
+from thorax.benchmark import run, scenarios
 from thorax.classify import classify
 from thorax.data import folder, store
 from thorax.data.check import check
@@ -19,7 +20,7 @@ from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import UsageError
 from thorax.images.preprocess import InputSpec
 from thorax.labels import NIH14
-from thorax.measure import accuracy, load, run
+from thorax.measure import accuracy
 from thorax.measure.report import write_report
 from thorax.measure.tables import rate_text
 from thorax.phantoms import dataset
@@ -231,11 +232,11 @@ def _benchmark(
     speed = 0.0
     for precision, made in artifacts.items():
         engine = compile_artifact(made, "CPU", hint="throughput")
-        measured = load.measure(engine, "offline", duration_s=BENCHMARK_S)
+        measured = scenarios.measure(engine, "offline", duration_s=BENCHMARK_S)
         keep(f"benchmark-{precision}", run.document(engine, measured))
         console.say(f"   {precision}: {rate_text(measured.images_per_s)} images/s offline")
         speed = measured.images_per_s
     engine = compile_artifact(artifacts[Precision.INT8], "CPU", hint="latency")
-    measured = load.measure(engine, "single-stream", duration_s=BENCHMARK_S)
+    measured = scenarios.measure(engine, "single-stream", duration_s=BENCHMARK_S)
     keep("benchmark-int8-single-stream", run.document(engine, measured))
     return speed

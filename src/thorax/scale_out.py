@@ -25,12 +25,12 @@ from typing import IO, Any, Final
 from thorax import artifact
 from thorax.answers import csv_writer, read_of, require_apart, writing
 from thorax.artifact import Artifact
+from thorax.benchmark.run import describe
 from thorax.classify import SHOWN, Classification, nothing_in
 from thorax.devices.core import simulates
 from thorax.devices.extensions import add_extensions
 from thorax.devices.forecast import forecast_engine
 from thorax.errors import PeerError, UsageError
-from thorax.measure.run import describe
 from thorax.predict import find_sources
 from thorax.processors import processors
 from thorax.shard_worker import ATTEMPTS, Job, Report, answer, compile_pinned

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from thorax import artifact, shards_verify
+from thorax.benchmark import baseline_file
 from thorax.data import store_verify
 from thorax.data.store import is_store
 from thorax.data.store_facts import partial_of
@@ -19,7 +20,6 @@ from thorax.errors import DataError, ModelError, UsageError, printable
 from thorax.files.atomic import sha256
 from thorax.files.documents import Piece, cannot_be_read, document_digest, parse_json, read_limited
 from thorax.fpga import card as cards
-from thorax.measure import baseline_document
 from thorax.measure.tables import Table
 from thorax.power import log
 from thorax.training import verify as runs
@@ -260,7 +260,7 @@ _VERIFIERS: Final[Mapping[Kind, Callable[[Path, Progress | None], Iterable[Piece
     "archive": lambda path, _: shards_verify.verify(path),
     "fpga-state": partial(_file, cards.verify),
     "power-log": partial(_file, log.verify),
-    "benchmark": partial(_file, baseline_document.verify),
+    "benchmark": partial(_file, baseline_file.verify),
     "document": partial(_file, _require_digest),
 }
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from thorax.artifact import Artifact
+from thorax.benchmark.run import Measurement, Quantiles, describe, document, side_by_side
 from thorax.classify import Classification, classify
 from thorax.data.store import Store
 from thorax.devices.card_model import STEPS
@@ -14,7 +15,6 @@ from thorax.devices.engine import compile
 from thorax.devices.forecast import count_rows, forecast_engine
 from thorax.fpga.power import IDLE_W
 from thorax.measure import accuracy
-from thorax.measure.run import Measurement, Quantiles, describe, document, side_by_side
 
 HETERO = "HETERO:FPGA,CPU"
 

@@ -9,6 +9,7 @@ import pytest
 
 from thorax import metrics
 from thorax.artifact import Artifact
+from thorax.benchmark.run import Speed
 from thorax.data.samples import Box
 from thorax.data.store import Store
 from thorax.devices.engine import compile
@@ -16,7 +17,6 @@ from thorax.errors import DataError, UsageError
 from thorax.heatmap import peak
 from thorax.labels import LabelSet
 from thorax.measure.accuracy import Validation, document, open_engines, validate
-from thorax.measure.run import Speed
 from thorax.measure.score import interval_document
 from thorax.measure.tables import cost_table
 from thorax.metrics import bootstrap_difference

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from thorax.benchmark.baseline_file import digested
 from thorax.errors import DataError, ThoraxError, UsageError
 from thorax.files.documents import checked_line
-from thorax.measure.baseline_document import digested
 from thorax.measure.documents import load
 from thorax.measure.report import require_page, write_report
 

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+from tests.benchmark import test_baseline
 from tests.fpga.networks import resnet18
 from tests.measure import (
     results,
-    test_baseline,
     test_cluster,
     test_cluster_plan,
     test_noise,
@@ -22,9 +22,9 @@ from tests.measure import (
     test_sharpness,
 )
 
+from thorax.benchmark.baseline import compare_runs
 from thorax.fpga.bitstreams import find_bitstream
 from thorax.fpga.workload import describe
-from thorax.measure.baseline import compare_runs
 from thorax.measure.fpga_estimates import analyze
 from thorax.measure.report import write_report
 

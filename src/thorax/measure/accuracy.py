@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from thorax import metrics
 from thorax.artifact import Artifact, Precision
+from thorax.benchmark.run import Speed, describe, environment
 from thorax.data.store import Store
 from thorax.devices.core import simulates
 from thorax.devices.engine import Engine, Outputs
@@ -16,7 +17,6 @@ from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.forecast import forecast_engine
 from thorax.errors import DataError
 from thorax.heatmap import peak
-from thorax.measure.run import Speed, describe, environment
 from thorax.measure.score import Score, interval_document, tabulate
 from thorax.predict import calibrate
 

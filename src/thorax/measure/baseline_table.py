@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from thorax.measure.baseline import NAMES, Metric, change_text
+from thorax.benchmark.baseline import NAMES, Metric, change_text
 from thorax.measure.tables import Table, number_text, rate_text
 
 

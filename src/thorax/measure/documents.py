@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from thorax.benchmark.baseline_file import require_undamaged
 from thorax.errors import DataError
 from thorax.files.documents import parse_json, read_limited
-from thorax.measure.baseline_document import require_undamaged
 from thorax.measure.pictures import place_pictures
 from thorax.measure.training import LOG, read_run
 

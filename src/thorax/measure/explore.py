@@ -15,6 +15,7 @@ import openvino as ov
 
 from thorax import metrics
 from thorax.artifact import Artifact, Precision
+from thorax.benchmark.run import environment
 from thorax.data.store import Store
 from thorax.devices.engine import PROBABILITY
 from thorax.devices.graph import compile_graph
@@ -30,7 +31,6 @@ from thorax.fpga.overlay import Estimate, estimate
 from thorax.fpga.search import search
 from thorax.fpga.weights import coarsen, replace_weights
 from thorax.fpga.workload import Layer, LayerKind, describe
-from thorax.measure.run import environment
 from thorax.measure.score import interval_document
 from thorax.metrics import Intervals
 

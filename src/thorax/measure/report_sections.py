@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
+from thorax.benchmark.tune import tuning_table
 from thorax.measure.baseline_table import comparison_table
 from thorax.measure.buyers_plot import power_plot
 from thorax.measure.buyers_table import buyers_csv, buyers_table, csv_link, offers
@@ -43,7 +44,6 @@ from thorax.measure.tables import (
     speed_table,
 )
 from thorax.measure.training import run_line, schedule_table
-from thorax.measure.tune import tuning_table
 
 
 def buyers_section(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import openvino as ov
 
 from thorax import __version__
+from thorax.benchmark.confidence import UNCUT, Slices
 from thorax.devices import timing
 from thorax.devices.card_model import Forecast
 from thorax.devices.core import list_devices
@@ -19,7 +20,6 @@ from thorax.devices.forecast import forecast_engine
 from thorax.errors import DataError
 from thorax.images.preprocess import InputSpec, prepare
 from thorax.images.radiograph import read
-from thorax.measure.spread import UNCUT, Slices
 from thorax.power.sampler import EMULATED_RATE, Energy, efficiency
 from thorax.processors import processors
 
@@ -147,7 +147,7 @@ def side_by_side(engines: Sequence[Engine]) -> list[Speed]:
     """Return the speed of each artifact, measured in turns on the device it was compiled for.
 
     Medians over the rounds. Some two seconds an artifact: enough for a table, while
-    `thorax.measure.load.measure` runs as long as it is told and gives quantiles.
+    `thorax.benchmark.scenarios.measure` runs as long as it is told and gives quantiles.
 
     Args:
         engines: compiled for throughput; each is compiled for latency as well.

@@ -13,13 +13,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from thorax.benchmark.confidence import Slices, cut
+from thorax.benchmark.loadgen import DETAIL, Run, drive
+from thorax.benchmark.run import SCENARIOS, Measurement, Probe, Quantiles, Scenario, Traffic
 from thorax.devices import timing
 from thorax.devices.engine import Engine, Hint
 from thorax.errors import UsageError
 from thorax.files.atomic import temporary_folder, write_bytes
-from thorax.measure.loadgen import DETAIL, Run, drive
-from thorax.measure.run import SCENARIOS, Measurement, Probe, Quantiles, Scenario, Traffic
-from thorax.measure.spread import Slices, cut
 
 WARM_UP_S: Final = 1.0
 _MOST_S: Final = 86_400.0
@@ -118,7 +118,7 @@ def measure(
 
     Args:
         engine: compiled for latency (single-stream) or throughput (the others).
-        scenario: one of `thorax.measure.run.SCENARIOS`.
+        scenario: one of `thorax.benchmark.run.SCENARIOS`.
         duration_s: length of the window at least.
         images: uint8 [1,S,S] each; none means fixed noise of the right size.
         samples_per_query: images of a query, multi-stream.

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from thorax.measure.spread import (
+from thorax.benchmark.confidence import (
     FEWEST,
     FEWEST_TURNS,
     SLICES,

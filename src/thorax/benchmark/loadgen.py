@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
+from thorax.benchmark.run import Scenario, Traffic
 from thorax.devices.engine import INPUT, Engine
 from thorax.devices.requests import request_failed
-from thorax.measure.run import Scenario, Traffic
 
 DETAIL: Final = "mlperf_log_detail.txt"
 SUMMARY: Final = "mlperf_log_summary.txt"

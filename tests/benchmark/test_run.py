@@ -8,13 +8,8 @@ import numpy.typing as npt
 import pytest
 
 from thorax.artifact import Artifact
-from thorax.devices import timing
-from thorax.devices.engine import Engine, compile
-from thorax.errors import DataError, ImageError
-from thorax.images.preprocess import InputSpec, prepare
-from thorax.images.radiograph import read
-from thorax.measure import run
-from thorax.measure.run import (
+from thorax.benchmark import run
+from thorax.benchmark.run import (
     Measurement,
     Probe,
     Quantiles,
@@ -23,6 +18,11 @@ from thorax.measure.run import (
     document,
     side_by_side,
 )
+from thorax.devices import timing
+from thorax.devices.engine import Engine, compile
+from thorax.errors import DataError, ImageError
+from thorax.images.preprocess import InputSpec, prepare
+from thorax.images.radiograph import read
 from thorax.power.sampler import Energy
 
 

@@ -13,12 +13,8 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from thorax.artifact import Artifact, load
-from thorax.devices import timing
-from thorax.devices.engine import Engine
-from thorax.errors import ModelError, UsageError
-from thorax.measure.baseline_document import read_baseline
-from thorax.measure.run import describe, environment
-from thorax.measure.spread import (
+from thorax.benchmark.baseline_file import read_baseline
+from thorax.benchmark.confidence import (
     ANSWERS,
     CONFIDENCE,
     FEWEST,
@@ -27,6 +23,10 @@ from thorax.measure.spread import (
     median_of_turns,
     ratio_of_runs,
 )
+from thorax.benchmark.run import describe, environment
+from thorax.devices import timing
+from thorax.devices.engine import Engine
+from thorax.errors import ModelError, UsageError
 from thorax.measure.tables import Document
 
 MAX_LOSS: Final = 0.05

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
+from thorax.benchmark.confidence import FEWEST
 from thorax.errors import DataError
 from thorax.files.documents import document_digest, parse_json, read_limited
-from thorax.measure.spread import FEWEST
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from thorax.artifact import Artifact
-from thorax.errors import ModelError, UsageError
-from thorax.measure.baseline import (
+from thorax.benchmark.baseline import (
     Comparison,
     compare_in_turns,
     compare_runs,
@@ -20,7 +19,8 @@ from thorax.measure.baseline import (
     require_held,
     require_limits,
 )
-from thorax.measure.baseline_document import digested
+from thorax.benchmark.baseline_file import digested
+from thorax.errors import ModelError, UsageError
 from thorax.measure.baseline_table import comparison_table
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from thorax.benchmark.baseline_file import digested, read_baseline, verify
 from thorax.errors import DataError
-from thorax.measure.baseline_document import digested, read_baseline, verify
 
 
 def _beside(name: str) -> ModuleType:

@@ -14,13 +14,13 @@ import openvino as ov
 
 from thorax import __version__
 from thorax.artifact import Artifact, Tuning, hold, keep_tuning, load
+from thorax.benchmark.run import Measurement, Quantiles
+from thorax.benchmark.run import document as describe_run
 from thorax.devices import timing
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.settings import hardware
 from thorax.errors import DeviceError, ModelError, UsageError
-from thorax.measure.run import Measurement, Quantiles
-from thorax.measure.run import document as describe_run
 from thorax.measure.tables import Table, dense, number_text, rate_text
 from thorax.processors import processors
 

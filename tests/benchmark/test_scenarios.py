@@ -9,22 +9,22 @@ import numpy as np
 import pytest
 
 from thorax.artifact import Artifact
+from thorax.benchmark import scenarios
+from thorax.benchmark.loadgen import Run, Trace
+from thorax.benchmark.run import SCENARIOS, Scenario, Traffic
+from thorax.benchmark.scenarios import HINTS, SERVER_QUERIES, choose, measure
 from thorax.data.store import Store
 from thorax.devices.engine import compile
 from thorax.errors import UsageError
-from thorax.measure import load
-from thorax.measure.load import HINTS, SERVER_QUERIES, choose, measure
-from thorax.measure.loadgen import Run, Trace
-from thorax.measure.run import SCENARIOS, Scenario, Traffic
 
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "_BEHIND_S", 0.2)
-    monkeypatch.setattr(load, "WARM_UP_S", 0.05)
-    monkeypatch.setattr(load, "_PROBE_S", 0.05)
-    monkeypatch.setattr(load, "_PROBE_IMAGES", 5)
-    monkeypatch.setattr(load, "SERVER_QUERIES", 5)
+    monkeypatch.setattr(scenarios, "_BEHIND_S", 0.2)
+    monkeypatch.setattr(scenarios, "WARM_UP_S", 0.05)
+    monkeypatch.setattr(scenarios, "_PROBE_S", 0.05)
+    monkeypatch.setattr(scenarios, "_PROBE_IMAGES", 5)
+    monkeypatch.setattr(scenarios, "SERVER_QUERIES", 5)
 
 
 @pytest.fixture(params=SCENARIOS)
@@ -103,18 +103,18 @@ def test_a_run_that_ended_too_soon_is_made_once_more_at_the_rate_measured(
         start, end = np.zeros(1), np.array([ready / 100.0])
         return Run(Trace(start, start, end, np.array([ready])), figures)
 
-    monkeypatch.setattr(load, "drive", drive)
-    monkeypatch.setattr(load, "_warm_up", lambda *_: load._Pace(50.0, 0.001))
+    monkeypatch.setattr(scenarios, "drive", drive)
+    monkeypatch.setattr(scenarios, "_warm_up", lambda *_: scenarios._Pace(50.0, 0.001))
     told: list[str] = []
     engine = compile(tiny_fp32, hint="throughput")
     made = measure(engine, "offline", duration_s=2.0, on_longer=told.append)
-    ready = load._READY["offline"]
+    ready = scenarios._READY["offline"]
     assert [one.images_per_s for one in asked] == pytest.approx([50.0 * ready, 100.0 * ready])
     assert made.valid
     assert made.images == 230
     assert len(told) == 1
     # Only once: an engine that is faster each time is not measured for ever.
-    monkeypatch.setattr(load, "_READY", dict.fromkeys(SCENARIOS, 0.5))
+    monkeypatch.setattr(scenarios, "_READY", dict.fromkeys(SCENARIOS, 0.5))
     asked.clear()
     made = measure(engine, "offline", duration_s=2.0)
     assert (len(asked), made.valid) == (2, False)
@@ -124,9 +124,9 @@ def test_a_run_that_ended_too_soon_is_made_once_more_at_the_rate_measured(
 def test_a_server_run_is_as_long_as_its_verdict_takes(
     tiny_fp32: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(load, "SERVER_QUERIES", 60)
+    monkeypatch.setattr(scenarios, "SERVER_QUERIES", 60)
     # However slow the machine is just now, more may wait than are asked: none ends the run early.
-    monkeypatch.setattr(load, "_warm_up", lambda *_: load._Pace(1e6, 0.001))
+    monkeypatch.setattr(scenarios, "_warm_up", lambda *_: scenarios._Pace(1e6, 0.001))
     told: list[str] = []
     engine = compile(tiny_fp32, hint="throughput")
     made = measure(engine, "server", duration_s=0.05, rate=200.0, on_longer=told.append)
@@ -161,12 +161,12 @@ def test_without_a_rate_the_highest_that_keeps_the_limit_is_found(
         }
         return Run(Trace(one, one, one + 1.0, np.array([1])), figures)
 
-    monkeypatch.setattr(load, "drive", drive)
-    monkeypatch.setattr(load, "_warm_up", lambda *_: load._Pace(100.0, 0.001))
+    monkeypatch.setattr(scenarios, "drive", drive)
+    monkeypatch.setattr(scenarios, "_warm_up", lambda *_: scenarios._Pace(100.0, 0.001))
     engine = compile(tiny_fp32, hint="throughput")
     made = measure(engine, "server", duration_s=3.0, latency_limit_s=0.02)
     assert made.traffic is not None
-    assert 40 / (1 + 2 * load._NEAR) <= made.traffic.images_per_s <= 40
+    assert 40 / (1 + 2 * scenarios._NEAR) <= made.traffic.images_per_s <= 40
     assert [one.kept for one in made.probes] == [one.images_per_s <= 40 for one in made.probes]
     assert asked[-1] == made.traffic
     assert (made.valid, asked[-1].duration_s, asked[-1].latency_limit_s) == (True, 3.0, 0.02)
@@ -180,7 +180,7 @@ def test_a_limit_that_no_rate_keeps_is_refused(
         measure(engine, "server", duration_s=0.1, latency_limit_s=1e-6)
     assert least.value.code == "latency-limit"
     assert "at the least" in least.value.message
-    monkeypatch.setattr(load, "_require_reach", lambda *_: None)
+    monkeypatch.setattr(scenarios, "_require_reach", lambda *_: None)
     with pytest.raises(UsageError) as none:
         measure(engine, "server", duration_s=0.1, latency_limit_s=1e-6)
     assert none.value.code == "latency-limit"
@@ -268,5 +268,5 @@ def test_runs_without_bounds_are_refused_before_anything_is_compiled(
 ) -> None:
     engine = compile(tiny_fp32)
     with pytest.raises(UsageError) as refused:
-        load.measure(engine, "server", duration_s=duration_s, rate=rate)
+        scenarios.measure(engine, "server", duration_s=duration_s, rate=rate)
     assert refused.value.code == code

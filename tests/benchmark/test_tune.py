@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from thorax.artifact import CARD, Artifact, keep_tuning, load
+from thorax.benchmark import tune
+from thorax.benchmark.tune import Tried, document, tuning_table
 from thorax.classify import classify
 from thorax.cli import _run
 from thorax.devices import settings
@@ -20,9 +22,7 @@ from thorax.devices.engine import compile
 from thorax.errors import DeviceError, ModelError, UsageError
 from thorax.files import atomic
 from thorax.files.documents import document_digest
-from thorax.measure import tune
 from thorax.measure.tables import Table
-from thorax.measure.tune import Tried, document, tuning_table
 from thorax.predict import Predictor
 from thorax.scale_out import classify_archive
 

@@ -15,11 +15,11 @@ import openvino as ov
 import pytest
 
 from thorax.artifact import Artifact
+from thorax.benchmark.loadgen import DETAIL, SUMMARY, drive
+from thorax.benchmark.run import SCENARIOS, Scenario, Traffic
 from thorax.devices.engine import Engine, Outputs, compile
 from thorax.devices.pool import Lane, Pool
 from thorax.errors import DeviceError
-from thorax.measure.loadgen import DETAIL, SUMMARY, drive
-from thorax.measure.run import SCENARIOS, Scenario, Traffic
 
 TRAFFIC: dict[Scenario, Traffic] = {
     "offline": Traffic("offline", 0.1, 300.0),
@@ -117,7 +117,7 @@ def test_each_image_is_answered_with_itself(
         fed.append([int(one[0, 0, 0]) for one in array])
         return real(array, shared_memory=shared_memory)
 
-    monkeypatch.setattr("thorax.measure.loadgen.ov.Tensor", note)
+    monkeypatch.setattr("thorax.benchmark.loadgen.ov.Tensor", note)
     drive(engine, images, Traffic("offline", 0.1, 64.0), logs=tmp_path)
     flat = [one for batch in fed for one in batch]
     # LoadGen repeats the images in its own order; the last batch is filled with its first image.

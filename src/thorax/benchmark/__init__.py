@@ -1,0 +1,1 @@
+"""Images a second and latency under MLPerf's scenarios."""
