@@ -119,7 +119,7 @@ def test_the_csv_says_what_the_document_says(
 def test_the_csv_can_be_scored_as_it_is(
     tiny_fp32: Artifact, phantoms: Path, tmp_path: Path
 ) -> None:
-    from thorax.measure.score import score
+    from thorax.evaluate.score import score
 
     out = tmp_path / "findings.csv"
     classify(tiny_fp32.path, [phantoms], csv_path=out)

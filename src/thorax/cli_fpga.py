@@ -328,8 +328,8 @@ def explore(
     """AUROC in falling precision, computed, against images/s and images/s/W, modelled."""
     from thorax.artifact import load
     from thorax.data.store import open_store
+    from thorax.evaluate import low_precision as run
     from thorax.fpga.boards import find_board
-    from thorax.measure import explore as run
     from thorax.measure.fpga_tables import explore_table
 
     wanted = find_board(board)

@@ -52,7 +52,7 @@ def validate(
     from thorax.benchmark.run import side_by_side
     from thorax.data.store import open_store
     from thorax.devices.extensions import add_extensions
-    from thorax.measure import accuracy
+    from thorax.evaluate import validate as accuracy
 
     add_extensions(extension or ())
     opened = open_store(store)
@@ -105,7 +105,7 @@ def score(
     json: Json = False,
 ) -> None:
     """The same AUROC table for anybody's predictions."""
-    from thorax.measure.score import score as run
+    from thorax.evaluate.score import score as run
 
     document = {
         "command": "score",

@@ -18,9 +18,9 @@ from thorax.data.store import Store, open_store
 from thorax.devices.core import supports
 from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import UsageError
+from thorax.evaluate import validate
 from thorax.images.preprocess import InputSpec
 from thorax.labels import NIH14
-from thorax.measure import accuracy
 from thorax.measure.report import write_report
 from thorax.measure.tables import rate_text
 from thorax.phantoms import dataset
@@ -204,11 +204,11 @@ def _validate(
     reference = None
     for precision, made in artifacts.items():
         engine = compile_artifact(made, "CPU", hint="throughput")
-        found = accuracy.validate(engine, data)
+        found = validate.validate(engine, data)
         reference = reference or found
         keep(
             f"validate-{precision}",
-            accuracy.document(found, () if found is reference else (reference,)),
+            validate.document(found, () if found is reference else (reference,)),
         )
         means[precision] = found.score.mean.value
         console.say(f"   {precision}: mean AUROC {means[precision]:.4f}")

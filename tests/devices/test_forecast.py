@@ -13,8 +13,8 @@ from thorax.data.store import Store
 from thorax.devices.card_model import STEPS
 from thorax.devices.engine import compile
 from thorax.devices.forecast import count_rows, forecast_engine
+from thorax.evaluate import validate
 from thorax.fpga.power import IDLE_W
-from thorax.measure import accuracy
 
 HETERO = "HETERO:FPGA,CPU"
 
@@ -88,16 +88,16 @@ def test_a_validation_has_the_forecast_beside_the_emulation(
     tiny_fp32: Artifact, tiny_store: Store, cards: Path
 ) -> None:
     engine = compile(tiny_fp32, HETERO)
-    run = accuracy.validate(engine, tiny_store, split="test", samples=100)
-    made = accuracy.document(run)
+    run = validate.validate(engine, tiny_store, split="test", samples=100)
+    made = validate.document(run)
     assert made["modelled"]["images_per_s"] > 0
     assert "images_per_s" not in made
     (speed,) = side_by_side([engine])
-    timed = accuracy.document(run, speeds=[speed])
+    timed = validate.document(run, speeds=[speed])
     assert timed["modelled"]["stages"][-1]["origin"] == "measured"
     assert timed["images_per_s"] == speed.images_per_s != timed["modelled"]["images_per_s"]
-    plain = accuracy.validate(compile(tiny_fp32), tiny_store, split="test", samples=100)
-    assert accuracy.document(plain)["modelled"] is None
+    plain = validate.validate(compile(tiny_fp32), tiny_store, split="test", samples=100)
+    assert validate.document(plain)["modelled"] is None
 
 
 def test_cards_side_by_side_are_added_and_the_cpu_beside_them_is_not_counted(

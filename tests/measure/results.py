@@ -6,8 +6,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from thorax.evaluate.score import tabulate
 from thorax.labels import NIH14
-from thorax.measure.score import tabulate
 
 PRECISIONS = {"fp32": 0.0, "bf16": 0.02, "int8": 0.12}
 

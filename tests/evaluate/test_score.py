@@ -9,9 +9,9 @@ import pytest
 
 from thorax.data.table import LARGEST_BYTES
 from thorax.errors import DataError
+from thorax.evaluate import predictions
+from thorax.evaluate.score import Score, score, tabulate
 from thorax.labels import LabelSet
-from thorax.measure import predictions
-from thorax.measure.score import Score, score, tabulate
 from thorax.metrics import auroc
 
 LABELS = """Image Index,Finding Labels,Patient ID,Patient Age

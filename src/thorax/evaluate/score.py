@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from thorax.evaluate.predictions import match
 from thorax.labels import NIH14, LabelSet
-from thorax.measure.predictions import match
 from thorax.metrics import (
     Interval,
     Intervals,

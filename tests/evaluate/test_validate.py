@@ -14,10 +14,10 @@ from thorax.data.samples import Box
 from thorax.data.store import Store
 from thorax.devices.engine import compile
 from thorax.errors import DataError, UsageError
+from thorax.evaluate.score import interval_document
+from thorax.evaluate.validate import Validation, document, open_engines, validate
 from thorax.heatmap import peak
 from thorax.labels import LabelSet
-from thorax.measure.accuracy import Validation, document, open_engines, validate
-from thorax.measure.score import interval_document
 from thorax.measure.tables import cost_table
 from thorax.metrics import bootstrap_difference
 from thorax.predict import calibrate

@@ -16,8 +16,8 @@ from thorax.devices.engine import Engine, Outputs
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.forecast import forecast_engine
 from thorax.errors import DataError
+from thorax.evaluate.score import Score, interval_document, tabulate
 from thorax.heatmap import peak
-from thorax.measure.score import Score, interval_document, tabulate
 from thorax.predict import calibrate
 
 

@@ -21,6 +21,7 @@ from thorax.devices.engine import PROBABILITY
 from thorax.devices.graph import compile_graph
 from thorax.devices.process_core import open_core
 from thorax.errors import DataError, DeviceError, ModelError
+from thorax.evaluate.score import interval_document
 from thorax.fpga import power
 from thorax.fpga.architecture import Architecture, OverlayPrecision, Weights
 from thorax.fpga.area import Area, area
@@ -31,7 +32,6 @@ from thorax.fpga.overlay import Estimate, estimate
 from thorax.fpga.search import search
 from thorax.fpga.weights import coarsen, replace_weights
 from thorax.fpga.workload import Layer, LayerKind, describe
-from thorax.measure.score import interval_document
 from thorax.metrics import Intervals
 
 Scores = npt.NDArray[np.float32]

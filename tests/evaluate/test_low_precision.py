@@ -20,14 +20,14 @@ from thorax.data.store import Store
 from thorax.devices.engine import INPUT, PROBABILITY
 from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import DataError, DeviceError, ModelError, UsageError
+from thorax.evaluate import low_precision as module
+from thorax.evaluate.low_precision import VARIANTS, Exploration, Trial, Variant, document, explore
 from thorax.fpga.area import area
 from thorax.fpga.boards import find_board
 from thorax.fpga.overlay import estimate
 from thorax.fpga.search import budget_of
 from thorax.fpga.workload import describe
 from thorax.images.preprocess import InputSpec
-from thorax.measure import explore as module
-from thorax.measure.explore import VARIANTS, Exploration, Trial, Variant, document, explore
 from thorax.measure.fpga_plots import write_explore_plot
 from thorax.measure.fpga_report import fpga_tables
 from thorax.measure.fpga_tables import explore_table

@@ -1,0 +1,1 @@
+"""AUROC of an artifact or of anybody's predictions."""
