@@ -24,12 +24,12 @@ from benchmarks.images import folder_of
 from thorax import artifact
 from thorax.benchmark.run import describe
 from thorax.benchmark.scenarios import measure
-from thorax.classify import classify
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
 from thorax.images.preprocess import InputSpec, prepare
 from thorax.images.radiograph import Radiograph, read
-from thorax.predict import Predictor, find_files
+from thorax.inference.classify import classify
+from thorax.inference.predictor import Predictor, find_files
 
 GOAL = 0.90
 _CPU_IMAGES = 64

@@ -19,12 +19,12 @@ from typing import Any
 
 from benchmarks import result
 from thorax import artifact
-from thorax.classify import Classification
 from thorax.data import folder, store
 from thorax.images.preprocess import InputSpec
+from thorax.inference.archive import classify_archive
+from thorax.inference.classify import Classification
 from thorax.labels import NIH14
 from thorax.phantoms import dataset
-from thorax.scale_out import classify_archive
 
 
 def _steady_images_per_s(out: Path, ways: int) -> float:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from thorax.inference.predictor import find_files
 from thorax.phantoms import dataset
-from thorax.predict import find_files
 
 PHANTOMS = 64
 

@@ -276,7 +276,7 @@ def start_archive(inputs: Path, work: Path) -> "subprocess.Popen[bytes]":
 
 def archived(work: Path) -> str:
     """Return the digest of the rows and of the table, the whole folder verified."""
-    from thorax.shards_verify import verify
+    from thorax.inference.archive_verify import verify
 
     damaged = [piece for piece in verify(work / "archive") if piece.damage]
     assert not damaged, damaged
@@ -287,7 +287,7 @@ def archived(work: Path) -> str:
 
 def shards_so_far(work: Path) -> str:
     """Return whether an ended run left shards; each file that is there must be sound."""
-    from thorax.shards_verify import is_archive, verify
+    from thorax.inference.archive_verify import is_archive, verify
 
     out = work / "archive"
     if not is_archive(out):

@@ -22,8 +22,7 @@ import openvino as ov
 from openvino import opset13 as ops
 
 from benchmarks import result
-from thorax import artifact, shards, shards_verify
-from thorax.answers import Row as Answer
+from thorax import artifact
 from thorax.benchmark.baseline_file import digested, read_baseline
 from thorax.data import store
 from thorax.data.samples import Box, Row
@@ -33,11 +32,13 @@ from thorax.files.documents import checked_line, document_digest
 from thorax.fpga import card as cards
 from thorax.fpga.bitstreams import bitstreams_for
 from thorax.images.preprocess import InputSpec
+from thorax.inference import archive_files, archive_verify
+from thorax.inference.archive_plan import Arithmetic, make_plan
+from thorax.inference.findings import Row as Answer
+from thorax.inference.predictor import Source
 from thorax.labels import NIH14
 from thorax.power.log import Log, Recording
 from thorax.power.sampler import Channel, Quantity, Reading
-from thorax.predict import Source
-from thorax.shards_plan import Arithmetic, make_plan
 from thorax.training import begun, verify
 from thorax.training import card as checkpoints
 
@@ -308,23 +309,23 @@ _COMPUTES: Final = Arithmetic(
 
 def answer(folder: Path, *, most: int) -> None:
     """Begin an archive, or go on with it, and end when so many shards are answered."""
-    with shards.open_archive(folder, *make_plan(_COMPUTES, _SOURCES, 3)) as every:
-        for shard in shards.missing(folder, every)[:most]:
-            shards.begin(folder, shard)
+    with archive_files.open_archive(folder, *make_plan(_COMPUTES, _SOURCES, 3)) as every:
+        for shard in archive_files.missing(folder, every)[:most]:
+            archive_files.begin(folder, shard)
             rows: list[Answer] = [
                 {"image": str(source), "findings": {"Mass": 0.25}, "positive": [], "error": None}
-                for source in shards.read_inputs(folder, shard)
+                for source in archive_files.read_inputs(folder, shard)
             ]
-            shards.write_shard(folder, shard, rows, "a CPU")
-        if (remaining := shards.missing(folder, every)) == []:
-            shards.assemble(folder, every, write=lambda row: None, keep=0)
+            archive_files.write_shard(folder, shard, rows, "a CPU")
+        if (remaining := archive_files.missing(folder, every)) == []:
+            archive_files.assemble(folder, every, write=lambda row: None, keep=0)
         else:
-            shards.begin(folder, remaining[0])
+            archive_files.begin(folder, remaining[0])
 
 
 def use_archive(folder: Path) -> object:
     """Return the answers of an archive that is sound."""
-    damaged = [piece.name for piece in shards_verify.verify(folder) if piece.damage]
+    damaged = [piece.name for piece in archive_verify.verify(folder) if piece.damage]
     if damaged:
         raise DataError("archive-damaged", f"{damaged[0]} is not what was written")
     return _content(folder)
@@ -333,7 +334,7 @@ def use_archive(folder: Path) -> object:
 def resume_archive(folder: Path) -> object:
     """Return the answers that an archive has once it was gone on with to its end."""
     answer(folder, most=len(_SOURCES))
-    names = (shards.RESULTS, shards.DIGEST)
+    names = (archive_files.RESULTS, archive_files.DIGEST)
     return [(folder / name).read_bytes() for name in names], use_archive(folder) is not None
 
 

@@ -7,10 +7,10 @@ import pytest
 
 from thorax import demo
 from thorax.artifact import Artifact
-from thorax.classify import classify
 from thorax.config import load
 from thorax.console import save
 from thorax.errors import DataError, UsageError
+from thorax.inference.classify import classify
 from thorax.measure import documents
 from thorax.measure.report import write_report
 from thorax.training.recipe import Recipe

@@ -231,8 +231,8 @@ def classify(
     json: Json = False,
 ) -> None:
     """Find the findings in radiographs. Exit status 3 if any file could not be read."""
-    from thorax import classify as run
     from thorax.devices.extensions import add_extensions
+    from thorax.inference import classify as run
 
     if counters is not None and counters not in _COUNTED:
         allowed = ", ".join(_COUNTED[1:])
@@ -252,7 +252,7 @@ def classify(
     add_extensions(extension or ())
     with console.progress("classifying", None) as ticker:
         if out is not None:
-            from thorax.scale_out import classify_archive
+            from thorax.inference.archive import classify_archive
 
             result = classify_archive(
                 model,

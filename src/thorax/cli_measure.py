@@ -208,11 +208,11 @@ def benchmark(
     from thorax.devices.engine import compile as compile_artifact
     from thorax.devices.extensions import add_extensions
     from thorax.devices.forecast import forecast_engine
+    from thorax.inference.predictor import find_files
     from thorax.measure.baseline_table import comparison_table
     from thorax.measure.modelled import modelled_table
     from thorax.measure.power_tables import power_table
     from thorax.measure.tables import speed_table
-    from thorax.predict import find_files
 
     add_extensions(extension or ())
     _require_switches(context)
@@ -383,8 +383,8 @@ def report(
     json: Json = False,
 ) -> None:
     """One self-contained page with tables and plots."""
-    from thorax.answers import require_apart
     from thorax.files.atomic import is_stdout
+    from thorax.inference.findings import require_apart
     from thorax.measure.report import require_page, write_report
 
     require_page(out)

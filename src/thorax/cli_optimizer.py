@@ -454,7 +454,7 @@ def _chosen(
     if folder is not None:
         from thorax.benchmark.run import read_images
         from thorax.images.preprocess import InputSpec
-        from thorax.predict import find_files
+        from thorax.inference.predictor import find_files
 
         files = list(find_files([folder]))
         return np.stack(read_images(files[:count], InputSpec(image_side(graph))))

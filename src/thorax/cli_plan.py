@@ -370,8 +370,8 @@ def _with_model(
 
 def _require_places(outputs: Sequence[Path | None], inputs: Sequence[Path | None]) -> None:
     """Refuse a file that cannot be written, or that is named twice, before anything is computed."""
-    from thorax.answers import require_apart
     from thorax.files.atomic import require_place
+    from thorax.inference.findings import require_apart
 
     places = [path for path in outputs if path is not None]
     for number, path in enumerate(places):

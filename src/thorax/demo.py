@@ -11,7 +11,6 @@ from typing import Any, Final
 from thorax import console
 from thorax.artifact import INTENDED_USE, Artifact, Precision
 from thorax.benchmark import run, scenarios
-from thorax.classify import classify
 from thorax.data import folder, store
 from thorax.data.check import check
 from thorax.data.store import Store, open_store
@@ -20,6 +19,7 @@ from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import UsageError
 from thorax.evaluate import validate
 from thorax.images.preprocess import InputSpec
+from thorax.inference.classify import classify
 from thorax.labels import NIH14
 from thorax.measure.report import write_report
 from thorax.measure.tables import rate_text

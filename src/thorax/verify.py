@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from thorax import artifact, shards_verify
+from thorax import artifact
 from thorax.benchmark import baseline_file
 from thorax.data import store_verify
 from thorax.data.store import is_store
@@ -20,6 +20,7 @@ from thorax.errors import DataError, ModelError, UsageError, printable
 from thorax.files.atomic import sha256
 from thorax.files.documents import Piece, cannot_be_read, document_digest, parse_json, read_limited
 from thorax.fpga import card as cards
+from thorax.inference import archive_verify
 from thorax.measure.tables import Table
 from thorax.power import log
 from thorax.training import verify as runs
@@ -179,7 +180,7 @@ def _kind_of_folder(path: Path) -> Kind | None:
         return "store"
     if (path / artifact.CARD).is_file():
         return "artifact"
-    if shards_verify.is_archive(path):
+    if archive_verify.is_archive(path):
         return "archive"
     return "run" if runs.is_run(path) else None
 
@@ -257,7 +258,7 @@ _VERIFIERS: Final[Mapping[Kind, Callable[[Path, Progress | None], Iterable[Piece
     "import": store_verify.verify_import,
     "artifact": _artifact,
     "run": lambda path, _: runs.verify(path),
-    "archive": lambda path, _: shards_verify.verify(path),
+    "archive": lambda path, _: archive_verify.verify(path),
     "fpga-state": partial(_file, cards.verify),
     "power-log": partial(_file, log.verify),
     "benchmark": partial(_file, baseline_file.verify),

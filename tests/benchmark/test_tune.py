@@ -14,7 +14,6 @@ import pytest
 from thorax.artifact import CARD, Artifact, keep_tuning, load
 from thorax.benchmark import tune
 from thorax.benchmark.tune import Tried, document, tuning_table
-from thorax.classify import classify
 from thorax.cli import _run
 from thorax.devices import settings
 from thorax.devices.counters import Counter, CounterTotals
@@ -22,9 +21,10 @@ from thorax.devices.engine import compile
 from thorax.errors import DeviceError, ModelError, UsageError
 from thorax.files import atomic
 from thorax.files.documents import document_digest
+from thorax.inference.archive import classify_archive
+from thorax.inference.classify import classify
+from thorax.inference.predictor import Predictor
 from thorax.measure.tables import Table
-from thorax.predict import Predictor
-from thorax.scale_out import classify_archive
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import pytest
 
 from thorax.artifact import Artifact
 from thorax.benchmark.run import Measurement, Quantiles, describe, document, side_by_side
-from thorax.classify import Classification, classify
 from thorax.data.store import Store
 from thorax.devices.card_model import STEPS
 from thorax.devices.engine import compile
 from thorax.devices.forecast import count_rows, forecast_engine
 from thorax.evaluate import validate
 from thorax.fpga.power import IDLE_W
+from thorax.inference.classify import Classification, classify
 
 HETERO = "HETERO:FPGA,CPU"
 

@@ -22,7 +22,7 @@ from thorax.devices.requests import Request, Status
 from thorax.errors import DeviceError
 from thorax.fpga import card
 from thorax.images.preprocess import InputSpec
-from thorax.predict import Predictor
+from thorax.inference.predictor import Predictor
 
 BITSTREAM = "2019R1_RC_FP11_ResNet_SqueezeNet_VGG"
 FOUR = "MULTI:" + ",".join(f"HETERO:FPGA.{number},CPU" for number in range(4))

@@ -16,11 +16,11 @@ from thorax.devices.engine import compile
 from thorax.errors import DataError, UsageError
 from thorax.evaluate.score import interval_document
 from thorax.evaluate.validate import Validation, document, open_engines, validate
-from thorax.heatmap import peak
+from thorax.inference.heatmap import peak
+from thorax.inference.predictor import calibrate
 from thorax.labels import LabelSet
 from thorax.measure.tables import cost_table
 from thorax.metrics import bootstrap_difference
-from thorax.predict import calibrate
 
 
 @pytest.fixture(scope="module")

@@ -507,7 +507,7 @@ def test_interval_without_bounds_is_a_number() -> None:
 def test_the_heat_maps_that_classify_drew_are_on_the_page(
     tiny_fp32: Artifact, phantoms: Path, tmp_path: Path
 ) -> None:
-    from thorax.classify import classify
+    from thorax.inference.classify import classify
 
     images = sorted(phantoms.glob("*.png"))[:3]
     document = classify(tiny_fp32.path, images, heatmaps=tmp_path / "maps").document()

@@ -17,8 +17,8 @@ from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.forecast import forecast_engine
 from thorax.errors import DataError
 from thorax.evaluate.score import Score, interval_document, tabulate
-from thorax.heatmap import peak
-from thorax.predict import calibrate
+from thorax.inference.heatmap import peak
+from thorax.inference.predictor import calibrate
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,8 +7,18 @@ from pathlib import Path
 from thorax.errors import DataError
 from thorax.files.atomic import sha256
 from thorax.files.documents import Piece, is_refusal, read_line
-from thorax.shards import DIGEST, INPUTS, PLAN, RESULTS, SHARDS, Shard, cut_lines, read_shard, whole
-from thorax.shards_plan import read_plan
+from thorax.inference.archive_files import (
+    DIGEST,
+    INPUTS,
+    PLAN,
+    RESULTS,
+    SHARDS,
+    Shard,
+    cut_lines,
+    read_shard,
+    whole,
+)
+from thorax.inference.archive_plan import read_plan
 
 _AGAIN = "repeat the command that wrote it, which answers its images anew"
 

@@ -18,12 +18,12 @@ import pytest
 from tests.conftest import Thorax
 
 from thorax.artifact import Artifact
-from thorax.classify import classify
-from thorax.predict import Source
-from thorax.scale_out import classify_archive
-from thorax.shard_worker import Job, compile_pinned
-from thorax.shards import open_archive, plan_digest
-from thorax.shards_plan import arithmetic, make_plan
+from thorax.inference.archive import classify_archive
+from thorax.inference.archive_files import open_archive, plan_digest
+from thorax.inference.archive_plan import arithmetic, make_plan
+from thorax.inference.archive_worker import Job, compile_pinned
+from thorax.inference.classify import classify
+from thorax.inference.predictor import Source
 
 pytest.importorskip("ray")
 
@@ -56,7 +56,7 @@ def arm(worker):
 
 class Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name != "thorax.shard_worker":
+        if name != "thorax.inference.archive_worker":
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
@@ -232,7 +232,7 @@ def test_a_cluster_that_will_not_do_is_refused_before_the_first_image(
         "folder": None,
     }
     with subprocess.Popen(
-        [sys.executable, "-m", "thorax.ray_driver"],
+        [sys.executable, "-m", "thorax.inference.ray_driver"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from tests.conftest import Thorax
 
-from thorax import predict
 from thorax.artifact import BIN, Artifact, seal
-from thorax.classify import Classification, classify
 from thorax.data.store import Store
 from thorax.errors import DataError, DeviceError, ModelError, ThoraxError, UsageError
-from thorax.predict import Prediction
+from thorax.inference import predictor
+from thorax.inference.classify import Classification, classify
+from thorax.inference.predictor import Prediction
 
 Row = dict[str, Any]
 
@@ -279,7 +279,7 @@ def refused(
     def read(path: Path) -> None:
         pytest.fail(f"{path} was read")
 
-    monkeypatch.setattr(predict, "read", read)
+    monkeypatch.setattr(predictor, "read", read)
     with pytest.raises(UsageError) as caught:
         classify(model, inputs, **options)  # type: ignore[arg-type]
     assert caught.value.code == "output-unwritable"
@@ -392,7 +392,7 @@ def test_answers_are_not_kept_when_nobody_asks_for_all(
     def plenty(self: object, paths: Sequence[Path]) -> list[Prediction]:
         return [Prediction(str(number), {}, error=("image-empty", "")) for number in range(1000)]
 
-    monkeypatch.setattr(predict.Predictor, "stream", plenty)
+    monkeypatch.setattr(predictor.Predictor, "stream", plenty)
     few = classify(tiny_fp32.path, [scans], keep_all=False)
     assert (few.images, len(few.rows)) == (1000, 100)
     assert "first 100 shown" in few.tables()[0].note

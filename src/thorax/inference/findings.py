@@ -13,8 +13,8 @@ from thorax.devices.engine import Engine
 from thorax.errors import UsageError
 from thorax.files import atomic
 from thorax.files.csv_cells import harmless
-from thorax.heatmap import peak, to_source
-from thorax.predict import Prediction, Source, StoredImage
+from thorax.inference.heatmap import peak, to_source
+from thorax.inference.predictor import Prediction, Source, StoredImage
 
 Row = dict[str, Any]
 """`image`, `findings`, `positive`, `error`, `compute`, `simulated` and, of a network with heat

@@ -1,6 +1,6 @@
 """Ray, in a process of its own: the only module that imports it.
 
-`thorax.scale_out` starts it and gives it a job on standard input. It answers on standard output,
+`thorax.inference.archive` starts it and gives it a job on standard input. It answers on standard output,
 one JSON object a line; what Ray itself prints goes to standard error. It ends when its standard
 input closes, as it does when its parent dies, and takes down with it what it started.
 """
@@ -23,7 +23,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from thorax.errors import PeerError, ThoraxError, last_line
-from thorax.shard_worker import Actor, Job, Report, Sight, look
+from thorax.inference.archive_worker import Actor, Job, Report, Sight, look
 
 _STORE_BYTES: Final = 80 << 20
 """Of a Ray started here. Numbers of shards are all that it holds."""
@@ -84,7 +84,7 @@ def run(
 
     Args:
         job: what the actors are told.
-        shards: the fields of each, as `thorax.shards.Shard` has them.
+        shards: the fields of each, as `thorax.inference.archive_files.Shard` has them.
         address: of the cluster; None starts one on this machine for `actors` actors.
         actors: how many; None takes as many as there is room for.
         folder: empty, of a cluster started here; removed at the end.

@@ -15,7 +15,6 @@ import numpy.typing as npt
 import openvino as ov
 
 from thorax import __version__, artifact
-from thorax.answers import to_row
 from thorax.artifact import Artifact
 from thorax.devices.arithmetic import arithmetic_of
 from thorax.devices.engine import Engine
@@ -23,10 +22,19 @@ from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.extensions import add_extensions
 from thorax.devices.process_core import open_core
 from thorax.errors import ThoraxError
-from thorax.predict import Predictor
-from thorax.shards import Advance, Head, Shard, begin, plan_digest, read_head, read_inputs
-from thorax.shards import write_shard as write
-from thorax.shards_plan import extension_digest, require_cards
+from thorax.inference.archive_files import (
+    Advance,
+    Head,
+    Shard,
+    begin,
+    plan_digest,
+    read_head,
+    read_inputs,
+)
+from thorax.inference.archive_files import write_shard as write
+from thorax.inference.archive_plan import extension_digest, require_cards
+from thorax.inference.findings import to_row
+from thorax.inference.predictor import Predictor
 
 ATTEMPTS: Final = 3
 """How often a shard is begun in one run before it is given up."""
@@ -45,7 +53,7 @@ class Job:
         threads: of each actor.
         folder: that names of inputs are relative to; None where none is.
         extensions: `--extension`, as the command took them.
-        extension_digests: of their files, as `thorax.shards_plan.extension_digest` has them.
+        extension_digests: of their files, as `thorax.inference.archive_plan.extension_digest` has them.
         thorax: version that must be there.
         openvino: version that must be there.
     """

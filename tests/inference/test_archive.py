@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from tests.conftest import BITSTREAM, Thorax
 
-from thorax import scale_out
 from thorax.artifact import Artifact
-from thorax.classify import classify
 from thorax.data.store import Store
 from thorax.errors import PeerError, UsageError
-from thorax.scale_out import classify_archive
+from thorax.inference import archive
+from thorax.inference.archive import classify_archive
+from thorax.inference.classify import classify
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def test_a_host_that_is_not_ray_is_told_within_a_time(
     tiny_fp32: Artifact, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("ray")
-    monkeypatch.setattr(scale_out, "_CONNECT_S", 1.0)
+    monkeypatch.setattr(archive, "_CONNECT_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(PeerError, match=r"cluster-unreachable: .*not answer as Ray"):
@@ -172,7 +172,7 @@ def test_nothing_of_the_folder_it_is_typed_in_is_run_and_a_dead_driver_is_told(
     pytest.importorskip("ray")
     (tmp_path / "driver_here.py").write_text("open('mark', 'w').write('run')")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(scale_out, "_DRIVER", "driver_here")
+    monkeypatch.setattr(archive, "_DRIVER", "driver_here")
     before = set(Path("/tmp").glob("ray-thorax-*"))
     made: list[str] = []
     mkdtemp = tempfile.mkdtemp
@@ -204,7 +204,7 @@ def test_what_a_killed_ray_left_running_is_killed_and_other_processes_are_not(
         subprocess.Popen(wait, stdin=subprocess.PIPE, env=own) as worker,
         subprocess.Popen(wait, stdin=subprocess.PIPE) as other,
     ):
-        scale_out._clear(folder)
+        archive._clear(folder)
         assert [agent.wait(), worker.wait()] == [-signal.SIGKILL] * 2
         assert other.poll() is None
         other.communicate()

@@ -16,7 +16,6 @@ import numpy.typing as npt
 import openvino as ov
 import pytest
 
-from thorax import predict
 from thorax.artifact import Artifact
 from thorax.data.store import Store
 from thorax.devices.engine import Engine, Outputs
@@ -25,8 +24,9 @@ from thorax.devices.requests import Request
 from thorax.errors import ImageError
 from thorax.images.preprocess import InputSpec, prepare
 from thorax.images.radiograph import Radiograph, read
+from thorax.inference import predictor as predict
+from thorax.inference.predictor import Prediction, Predictor, calibrate, find_files, find_sources
 from thorax.metrics import Platt
-from thorax.predict import Prediction, Predictor, calibrate, find_files, find_sources
 
 
 @pytest.fixture(scope="module")
@@ -472,7 +472,7 @@ def test_a_folder_that_cannot_be_read_is_an_answer_and_never_left_out(
         "import os, sys\n"
         "from pathlib import Path\n"
         "from thorax.errors import ImageError\n"
-        "from thorax.predict import find_sources\n"
+        "from thorax.inference.predictor import find_sources\n"
         "from thorax.images.radiograph import read\n"
         # Whoever may read everything is no judge of permissions.
         "if os.getuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"

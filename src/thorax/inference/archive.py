@@ -23,18 +23,13 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from thorax import artifact
-from thorax.answers import csv_writer, read_of, require_apart, writing
 from thorax.artifact import Artifact
 from thorax.benchmark.run import describe
-from thorax.classify import SHOWN, Classification, nothing_in
 from thorax.devices.core import simulates
 from thorax.devices.extensions import add_extensions
 from thorax.devices.forecast import forecast_engine
 from thorax.errors import PeerError, UsageError
-from thorax.predict import find_sources
-from thorax.processors import processors
-from thorax.shard_worker import ATTEMPTS, Job, Report, answer, compile_pinned
-from thorax.shards import (
+from thorax.inference.archive_files import (
     Advance,
     Shard,
     assemble,
@@ -42,7 +37,12 @@ from thorax.shards import (
     missing,
     open_archive,
 )
-from thorax.shards_plan import Plan, arithmetic, make_plan
+from thorax.inference.archive_plan import Plan, arithmetic, make_plan
+from thorax.inference.archive_worker import ATTEMPTS, Job, Report, answer, compile_pinned
+from thorax.inference.classify import SHOWN, Classification, nothing_in
+from thorax.inference.findings import csv_writer, read_of, require_apart, writing
+from thorax.inference.predictor import find_sources
+from thorax.processors import processors
 
 AUTO: Final = "auto"
 """Ray on this machine alone, started for the run."""
@@ -59,7 +59,7 @@ _START_S: Final = 180.0
 _END_S: Final = 30.0
 """How long Ray may take to end."""
 
-_DRIVER: Final = "thorax.ray_driver"
+_DRIVER: Final = "thorax.inference.ray_driver"
 
 
 def classify_archive(
@@ -97,12 +97,12 @@ def classify_archive(
         on_progress: called with how many more images are answered.
 
     Raises:
-        DataError: `inputs-empty`, or as `thorax.shards.open_archive`.
+        DataError: `inputs-empty`, or as `thorax.inference.archive_files.open_archive`.
         ModelError, DeviceError: as `thorax.artifact.load` and `thorax.devices.engine.compile`.
         PeerError: `cluster-unreachable`, `cluster-refused`, `cluster-version`, `cluster-folder`,
             `cluster-room`, `cluster-start`, `cluster-failed`, or `shard-failed` when shards were
             given up and all others are done.
-        UsageError: as `thorax.shards.open_archive`; `cluster-device`, `cluster-address`.
+        UsageError: as `thorax.inference.archive_files.open_archive`; `cluster-device`, `cluster-address`.
     """
     if cluster is not None:
         _require_cluster(cluster, device)

@@ -2,7 +2,7 @@
 
 The folder of a run is
 
-    archive.json    what is run on what (`thorax.shards_plan`); another run is refused
+    archive.json    what is run on what (`thorax.inference.archive_plan`); another run is refused
     inputs.jsonl    the inputs in order, one JSON object each
     shards/         000000.jsonl, ...: a head {shard, images, failed, processor, plan, sha256 of the
                     rest} and a row an image; 000000.begun: who began it, a line an attempt
@@ -29,7 +29,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from thorax.answers import Row, writing
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import (
     LockedError,
@@ -41,8 +40,9 @@ from thorax.files.atomic import (
     write_text,
 )
 from thorax.files.documents import checked_line, read_limited, read_line
-from thorax.predict import Source, StoredImage
-from thorax.shards_plan import Plan, read_plan, require_same
+from thorax.inference.archive_plan import Plan, read_plan, require_same
+from thorax.inference.findings import Row, writing
+from thorax.inference.predictor import Source, StoredImage
 
 PLAN: Final = "archive.json"
 INPUTS: Final = "inputs.jsonl"
@@ -287,7 +287,7 @@ def plan_digest(out: Path) -> str | None:
     """Return the SHA-256 of the plan that a machine sees in a folder; None where it sees none.
 
     Raises:
-        DataError: as `thorax.shards_plan.read_plan`.
+        DataError: as `thorax.inference.archive_plan.read_plan`.
     """
     path = out / PLAN
     return str(read_plan(path)["sha256"]) if path.is_file() else None
@@ -313,7 +313,7 @@ def cut(plan: Plan, listed: bytes) -> list[Shard]:
 
     Args:
         plan: of the run.
-        listed: the list of inputs, as `thorax.shards_plan.make_plan` returned it.
+        listed: the list of inputs, as `thorax.inference.archive_plan.make_plan` returned it.
     """
     return cut_lines(listed, plan.shard_size, plan.digest)
 

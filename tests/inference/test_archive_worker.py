@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from thorax.artifact import Artifact
-from thorax.predict import Source
-from thorax.shard_worker import ATTEMPTS, Actor, Job, compile_pinned, look
-from thorax.shards import Shard, begin, open_archive, read_head
-from thorax.shards_plan import arithmetic, make_plan
+from thorax.inference.archive_files import Shard, begin, open_archive, read_head
+from thorax.inference.archive_plan import arithmetic, make_plan
+from thorax.inference.archive_worker import ATTEMPTS, Actor, Job, compile_pinned, look
+from thorax.inference.predictor import Source
 
 
 @pytest.fixture
@@ -99,12 +99,12 @@ def test_inputs_that_were_changed_are_answered_by_no_one(
 def test_a_disk_that_refuses_is_an_answer(
     job: tuple[Job, list[Shard]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from thorax import shard_worker
+    from thorax.inference import archive_worker
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(shard_worker, "write", full)
+    monkeypatch.setattr(archive_worker, "write", full)
     told, shards = job
     assert "No space left on device" in str(ask(told, shards[0])["error"])
 

@@ -19,7 +19,7 @@ from thorax.devices.extensions import Extension
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import sha256
 from thorax.files.documents import document_digest, parse_json, read_limited
-from thorax.predict import Source, StoredImage
+from thorax.inference.predictor import Source, StoredImage
 
 FORMAT: Final = 2
 _DIGEST: Final = "sha256"

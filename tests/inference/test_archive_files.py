@@ -14,11 +14,9 @@ from pathlib import Path
 import openvino as ov
 import pytest
 
-from thorax.answers import Row
 from thorax.devices.extensions import Extension
 from thorax.errors import DataError, ThoraxError, UsageError
-from thorax.predict import Source, StoredImage
-from thorax.shards import (
+from thorax.inference.archive_files import (
     Shard,
     assemble,
     begin,
@@ -29,8 +27,10 @@ from thorax.shards import (
     read_inputs,
     write_shard,
 )
-from thorax.shards_plan import Arithmetic, Plan, extension_digest, make_plan
-from thorax.shards_verify import is_archive, verify
+from thorax.inference.archive_plan import Arithmetic, Plan, extension_digest, make_plan
+from thorax.inference.archive_verify import is_archive, verify
+from thorax.inference.findings import Row
+from thorax.inference.predictor import Source, StoredImage
 
 SOURCES: list[Source] = [Path(f"/scans/{number}.png") for number in range(7)]
 
@@ -248,9 +248,9 @@ def test_two_runs_do_not_write_one_folder_and_the_other_is_named(
 HOLDER = """
 import sys
 from pathlib import Path
-from tests.test_shards import COMPUTES, SOURCES
-from thorax.shards import open_archive
-from thorax.shards_plan import make_plan
+from tests.inference.test_archive_files import COMPUTES, SOURCES
+from thorax.inference.archive_files import open_archive
+from thorax.inference.archive_plan import make_plan
 with open_archive(Path(sys.argv[1]), *make_plan(COMPUTES, SOURCES, 3)):
     print("held", flush=True)
     sys.stdin.read()

@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 
 from thorax import artifact
-from thorax.answers import csv_writer, read_of, require_apart, to_row, writing
 from thorax.artifact import INTENDED_USE, Card
 from thorax.benchmark.run import describe
 from thorax.devices.counters import Counter, by_member, lines
@@ -22,10 +21,11 @@ from thorax.devices.forecast import count_rows, forecast_engine
 from thorax.devices.settings import Setting, find_setting
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import require_place, sha256, sweep_folder, write_bytes
-from thorax.heatmap import COLOUR_MAPS, overlay
+from thorax.inference.findings import csv_writer, read_of, require_apart, to_row, writing
+from thorax.inference.heatmap import COLOUR_MAPS, overlay
+from thorax.inference.predictor import Prediction, Predictor, find_sources
 from thorax.measure.modelled import modelled_table
 from thorax.measure.tables import Table, dense, plain_name, rate_text
-from thorax.predict import Prediction, Predictor, find_sources
 
 _NO_NAME: Final = frozenset('/\\:*?"<>|')
 """What no name of a file may hold on one system or another."""

@@ -1,0 +1,1 @@
+"""Radiographs to findings: one image, a folder, an archive."""
