@@ -28,10 +28,10 @@ from typing import Any, Final
 
 from benchmarks.result import RESULTS, table, write
 from thorax.files.atomic import write_text
-from thorax.plan.cluster import all_reduce_s, update, workload
-from thorax.plan.predictions import GOAL, predict, ready, solve
-from thorax.plan.scaling import prediction_row
+from thorax.plan.cluster_plan import prediction_row
+from thorax.plan.published import GOAL, predict, ready, solve
 from thorax.plan.systems import find_system, list_systems, read_doctor
+from thorax.plan.training_time import all_reduce_s, update, workload
 
 RESULT: Final = RESULTS / "cluster_predictions_model_2026-11-23.json"
 

@@ -14,8 +14,8 @@ from thorax.errors import UsageError
 
 if TYPE_CHECKING:
     from thorax.plan.latency import Arrivals
-    from thorax.plan.outlook import Demand
     from thorax.plan.server import Reading, Server
+    from thorax.plan.server_plan import Demand
 
 plan_app = typer.Typer(
     no_args_is_help=True,
@@ -111,8 +111,8 @@ def server(
     from thorax.config import write_effective
     from thorax.measure.plan_tables import server_tables
     from thorax.plan.costs import Prices
-    from thorax.plan.outlook import cards_in, latency_curve, plan_server
     from thorax.plan.ranges import computing, require_finite
+    from thorax.plan.server_plan import cards_in, latency_curve, plan_server
 
     readings = _readings(reading)
     limit_s = None if latency_limit_ms is None else latency_limit_ms / 1e3
@@ -233,9 +233,9 @@ def cluster(
 
     from thorax.config import write_effective
     from thorax.measure.cluster_plan_tables import cluster_plan_tables
-    from thorax.plan.predictions import compare, ready
+    from thorax.plan.cluster_plan import Request, plan_cluster, workers_in
+    from thorax.plan.published import compare, ready
     from thorax.plan.ranges import computing, require_finite
-    from thorax.plan.scaling import Request, plan_cluster, workers_in
     from thorax.plan.systems import change, find_system, read_doctor
 
     if system is not None and calibrate is not None:
@@ -397,7 +397,7 @@ def _demand(
     simulated: tuple[int, int, int],
 ) -> "Demand":
     """Return what is asked of a server; options that contradict each other are refused."""
-    from thorax.plan.outlook import LOAD, Demand
+    from thorax.plan.server_plan import LOAD, Demand
 
     if rate is not None and share is not None:
         raise UsageError("option-together", "--rate and --load both say how many arrive; give one")

@@ -11,8 +11,8 @@ import pytest
 from thorax import cli
 from thorax.measure.cluster_plan_plots import cluster_plot
 from thorax.measure.cluster_plan_tables import cluster_plan_tables, duration_text, stops_text
-from thorax.plan.predictions import predict, ready
-from thorax.plan.scaling import Request, plan_cluster
+from thorax.plan.cluster_plan import Request, plan_cluster
+from thorax.plan.published import predict, ready
 from thorax.plan.systems import find_system
 
 CONTRACT = {

@@ -6,9 +6,9 @@ import pytest
 from benchmarks import figures_2018
 
 from thorax.plan.claims import Claim, Verdict, claims
-from thorax.plan.outlook import Demand, plan_server
 from thorax.plan.presets import PRESETS, find_preset
 from thorax.plan.server import Reading
+from thorax.plan.server_plan import Demand, plan_server
 
 FOUND = claims()
 

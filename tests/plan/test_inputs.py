@@ -20,9 +20,9 @@ from thorax.fpga.overlay import estimate
 from thorax.fpga.workload import describe
 from thorax.measure.plan_tables import server_table
 from thorax.plan.inputs import changed, with_benchmark, with_overlay
-from thorax.plan.outlook import Demand, plan_server
 from thorax.plan.presets import find_preset
 from thorax.plan.server import Reading, capacity, card_rate
+from thorax.plan.server_plan import Demand, plan_server
 
 BITSTREAM = "2019R1_RC_FP11_ResNet_SqueezeNet_VGG"
 

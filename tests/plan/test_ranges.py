@@ -15,13 +15,13 @@ from thorax import cli
 from thorax.config import check
 from thorax.errors import UsageError
 from thorax.files.documents import parse_json
+from thorax.plan.cluster_plan import Request, plan_cluster, workers_in
 from thorax.plan.inputs import changed
 from thorax.plan.latency import Arrivals, load
-from thorax.plan.outlook import Demand, plan_server
 from thorax.plan.presets import find_preset
 from thorax.plan.ranges import computing, require_finite
-from thorax.plan.scaling import Request, plan_cluster, workers_in
 from thorax.plan.server import Reading
+from thorax.plan.server_plan import Demand, plan_server
 from thorax.plan.systems import System, change
 
 SERVER = (

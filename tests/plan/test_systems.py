@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from thorax.errors import DataError, UsageError
-from thorax.plan.cluster import train
 from thorax.plan.systems import System, change, find_system, list_systems, read_doctor
+from thorax.plan.training_time import train
 
 KINDS = ("published", "derived", "assumed", "calibrated", "measured")
 

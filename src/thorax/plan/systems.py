@@ -1,7 +1,7 @@
 """Clusters as TOML: what their ranks and links do, from where it is known, and what was published.
 
 A field that no source gives is listed as assumed in `sources`; one that is fitted to a published
-row is left out of the file, and `thorax.plan.predictions` finds it.
+row is left out of the file, and `thorax.plan.published` finds it.
 """
 
 import difflib

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from thorax.cluster.collectives import Link, expected_lateness, lateness
 from thorax.config import check
 from thorax.errors import UsageError
-from thorax.plan.cluster import all_reduce_s, train, update
 from thorax.plan.systems import System, buckets_of
-from thorax.plan.topologies import find_workload
+from thorax.plan.training_time import all_reduce_s, train, update
+from thorax.plan.workloads import find_workload
 
 
 def system(**fields: Any) -> System:  # noqa: ANN401 - of any field

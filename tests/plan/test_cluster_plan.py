@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from thorax.errors import UsageError
-from thorax.plan.cluster import train
-from thorax.plan.predictions import predict, ready
-from thorax.plan.scaling import Request, plan_cluster, workers_in
+from thorax.plan.cluster_plan import Request, plan_cluster, workers_in
+from thorax.plan.published import predict, ready
 from thorax.plan.systems import change, find_system
+from thorax.plan.training_time import train
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from benchmarks.cluster_predictions import RESULT, all_reduce_markdown, markdown
 
 from thorax.config import check
 from thorax.errors import UsageError
-from thorax.plan.predictions import GOAL, compare, predict, ready, solve
+from thorax.plan.published import GOAL, compare, predict, ready, solve
 from thorax.plan.systems import Fit, Model, System, change, find_system, list_systems
 
 FIGURES = ("modelled", "error", "linear", "linear_error")
@@ -94,7 +94,7 @@ def test_numbers_come_back_from_the_rows_they_made() -> None:
         "topology": "resnet50", "quantity": "images_per_s", "source": "made", "workers": 64,
     }  # fmt: skip
     known = check(table, System, "made")
-    from thorax.plan.cluster import train
+    from thorax.plan.training_time import train
 
     rows = [
         {**row, "name": str(each), "batch": 64 * each,

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from thorax.errors import UsageError
-from thorax.plan.cluster import Run, train
 from thorax.plan.epochs import ASSUMED
-from thorax.plan.predictions import Prediction
+from thorax.plan.published import Prediction
 from thorax.plan.ranges import MOST_WORKERS
 from thorax.plan.systems import System
+from thorax.plan.training_time import Run, train
 
 WORTH: Final = 0.5
 """Least share of the ideal by which twice the workers must shorten a run to pay, by default."""

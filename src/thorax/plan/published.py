@@ -11,8 +11,8 @@ from typing import Final
 
 from thorax.config import check
 from thorax.errors import UsageError
-from thorax.plan.cluster import train
 from thorax.plan.systems import Fit, Fitted, Model, Published, System, Wire
+from thorax.plan.training_time import train
 
 GOAL: Final = 0.1
 """Error of a prediction that is aimed at."""

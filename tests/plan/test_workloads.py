@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thorax.errors import UsageError
-from thorax.plan.topologies import TOPOLOGIES, Layer, find_workload, workload_of
+from thorax.plan.workloads import TOPOLOGIES, Layer, find_workload, workload_of
 
 
 @pytest.mark.parametrize("name", ["resnet50", "densenet121", "vgg16_bn"])

@@ -23,7 +23,7 @@ from thorax.cluster.collectives import (
 from thorax.errors import UsageError
 from thorax.plan.epochs import epochs_for
 from thorax.plan.systems import System, buckets_of
-from thorax.plan.topologies import Workload, find_workload
+from thorax.plan.workloads import Workload, find_workload
 
 _LEAST_IMAGES: Final = 1.0
 

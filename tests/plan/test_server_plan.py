@@ -9,7 +9,7 @@ import pytest
 
 from thorax import cli
 from thorax.errors import UsageError
-from thorax.plan.outlook import cards_in
+from thorax.plan.server_plan import cards_in
 
 
 def typed(
