@@ -14,11 +14,16 @@ from typing import Any, Final
 
 from benchmarks.result import RESULTS
 from thorax.files.atomic import write_text
-from thorax.measure.plan_plots import efficiency_plot, latency_plot, throughput_plot, write_picture
 from thorax.plan import claims
 from thorax.plan.presets import PRESETS, find_preset
 from thorax.plan.server import Reading
 from thorax.plan.server_plan import Demand, latency_curve, plan_server
+from thorax.report.plan_server_plots import (
+    efficiency_plot,
+    latency_plot,
+    throughput_plot,
+    write_picture,
+)
 
 RESULT: Final = RESULTS / "figures_2018_model_2026-11-23.json"
 _DOCS: Final = Path(__file__).parents[1] / "docs"

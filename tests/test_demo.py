@@ -11,8 +11,8 @@ from thorax.config import load
 from thorax.console import save
 from thorax.errors import DataError, UsageError
 from thorax.inference.classify import classify
-from thorax.measure import documents
-from thorax.measure.report import write_report
+from thorax.report import documents
+from thorax.report.page import write_report
 from thorax.training.recipe import Recipe
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"

@@ -317,7 +317,7 @@ def devices(json: Json = False) -> None:
     from dataclasses import asdict
 
     from thorax.devices.core import list_devices
-    from thorax.measure.tables import Table
+    from thorax.report.tables import Table
 
     found = list_devices()
     document = [asdict(device) for device in found]

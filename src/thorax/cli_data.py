@@ -175,7 +175,7 @@ def data_check(store: StorePath, json: Json = False) -> None:
         report = check(opened, on_progress=tell)
 
     def show() -> None:
-        from thorax.measure.tables import check_tables
+        from thorax.report.tables import check_tables
 
         console.show(*check_tables(report.document()))
 

@@ -114,7 +114,7 @@ def list_(
     from thorax.fpga.bitstreams import BITSTREAMS, bitstreams_for
     from thorax.fpga.boards import find_board
     from thorax.fpga.card import list_cards
-    from thorax.measure.fpga_tables import bitstreams_table, cards_table
+    from thorax.report.fpga import bitstreams_table, cards_table
 
     there = None if board is None else find_board(board)
     if bitstreams or there is not None:
@@ -200,7 +200,7 @@ def analyze(
     from thorax.fpga.bitstreams import named_bitstream
     from thorax.fpga.workload import describe
     from thorax.ir.graphs import open_graph
-    from thorax.measure.fpga_estimates import analyze as look
+    from thorax.report.fpga_estimates import analyze as look
 
     known = named_bitstream(arch)
     architecture = find_architecture(arch) if known is None else known.architecture
@@ -209,7 +209,7 @@ def analyze(
     document = look(graph.name, describe(graph.model), architecture, batch=batch, board=there)
 
     def show() -> None:
-        from thorax.measure.fpga_estimates import TOP, analyze_tables
+        from thorax.report.fpga_estimates import TOP, analyze_tables
 
         console.show(*analyze_tables(document, top=None if all_layers else TOP))
 
@@ -240,7 +240,7 @@ def search(
     from thorax.fpga.search import search as find
     from thorax.fpga.workload import describe
     from thorax.ir.graphs import open_graph
-    from thorax.measure.fpga_estimates import analyze as look
+    from thorax.report.fpga_estimates import analyze as look
 
     kind = _choice(family, tuple(FAMILIES), "--family")
     number = _choice(precision, get_args(OverlayPrecision), "--precision")
@@ -267,7 +267,7 @@ def search(
     }
 
     def show() -> None:
-        from thorax.measure.fpga_estimates import area_table, totals_table
+        from thorax.report.fpga_estimates import area_table, totals_table
 
         console.show(totals_table(document), area_table(document))
         if out is not None:
@@ -330,13 +330,13 @@ def explore(
     from thorax.data.store import open_store
     from thorax.evaluate import low_precision as run
     from thorax.fpga.boards import find_board
-    from thorax.measure.fpga_tables import explore_table
+    from thorax.report.fpga import explore_table
 
     wanted = find_board(board)
     artifact, store = load(model), open_store(data)
     if out is not None:
         # Before what takes long: the folder and the library that draws are there.
-        from thorax.measure.fpga_plots import write_explore_plot
+        from thorax.report.fpga_plots import write_explore_plot
 
         out.mkdir(parents=True, exist_ok=True)
     found = run.explore(
@@ -390,8 +390,8 @@ def partition(
     from thorax.files.atomic import require_place
     from thorax.fpga.card import list_cards
     from thorax.ir.graphs import open_graph
-    from thorax.measure.partition import TOP, document, partition_tables
-    from thorax.measure.partition_drawing import require_svg, write_drawing
+    from thorax.report.partition import TOP, document, partition_tables
+    from thorax.report.partition_drawing import require_svg, write_drawing
 
     if svg is not None:
         require_svg(svg)

@@ -75,8 +75,8 @@ def validate(
     document = accuracy.document(runs[0], runs[1:], speeds)
 
     def show() -> None:
-        from thorax.measure.modelled import alone_and_against, modelled_table
-        from thorax.measure.tables import (
+        from thorax.report.modelled import alone_and_against, modelled_table
+        from thorax.report.tables import (
             auroc_table,
             cost_table,
             difference_table,
@@ -114,7 +114,7 @@ def score(
     }
 
     def show() -> None:
-        from thorax.measure.tables import auroc_table
+        from thorax.report.tables import auroc_table
 
         console.show(auroc_table([document]))
 
@@ -209,10 +209,10 @@ def benchmark(
     from thorax.devices.extensions import add_extensions
     from thorax.devices.forecast import forecast_engine
     from thorax.inference.predictor import find_files
-    from thorax.measure.baseline_table import comparison_table
-    from thorax.measure.modelled import modelled_table
-    from thorax.measure.power_tables import power_table
-    from thorax.measure.tables import speed_table
+    from thorax.report.baseline import comparison_table
+    from thorax.report.modelled import modelled_table
+    from thorax.report.power import power_table
+    from thorax.report.tables import speed_table
 
     add_extensions(extension or ())
     _require_switches(context)
@@ -385,7 +385,7 @@ def report(
     """One self-contained page with tables and plots."""
     from thorax.files.atomic import is_stdout
     from thorax.inference.findings import require_apart
-    from thorax.measure.report import require_page, write_report
+    from thorax.report.page import require_page, write_report
 
     require_page(out)
     folders = [path for path in documents if path.is_dir()]

@@ -156,7 +156,7 @@ def optimize(
     document = made.document()
 
     def show() -> None:
-        from thorax.measure.optimizer_tables import artifact_table, drop_table, tried_table
+        from thorax.report.optimize import artifact_table, drop_table, tried_table
 
         console.show(artifact_table([document]), drop_table(document), tried_table([document]))
         on = device if document["precision"] != "fp11" or simulates(device) else "HETERO:FPGA,CPU"
@@ -272,7 +272,7 @@ def mo(
     document = made.document()
 
     def show() -> None:
-        from thorax.measure.optimizer_tables import artifact_table, ports_table
+        from thorax.report.optimize import artifact_table, ports_table
 
         console.show(ports_table(document), artifact_table([document]))
         print(f"made: {made.xml} and {made.xml.with_suffix('.bin').name}")
@@ -357,7 +357,7 @@ def analyze(
     from thorax.ir.graphs import open_graph
 
     if plot is not None:
-        from thorax.measure.roofline import require_plot_format
+        from thorax.report.roofline import require_plot_format
 
         require_plot_format(plot)
     add_extensions(extension or ())
@@ -375,12 +375,12 @@ def analyze(
         console.say(f"measuring the kernels of {graph.name}")
     document = look(graph, device, peaks, measure=measure)
     if plot is not None:
-        from thorax.measure.roofline import write_plot
+        from thorax.report.roofline import write_plot
 
         write_plot(document, plot)
 
     def show() -> None:
-        from thorax.measure.roofline import TOP, analyze_tables
+        from thorax.report.roofline import TOP, analyze_tables
 
         console.show(*analyze_tables(document, top=None if all_layers else TOP))
         if plot is not None:
@@ -435,7 +435,7 @@ def compare(
         )
 
     def show() -> None:
-        from thorax.measure.noise import TOP, compare_tables
+        from thorax.report.difference import TOP, compare_tables
 
         console.show(*compare_tables(document, top=None if all_layers else TOP))
         print(document["verdict"])

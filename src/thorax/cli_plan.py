@@ -109,10 +109,10 @@ def server(
 ) -> None:
     """Images/s, watts, images/s/W and latency of a server with cards: modelled."""
     from thorax.config import write_effective
-    from thorax.measure.plan_tables import server_tables
     from thorax.plan.costs import Prices
     from thorax.plan.ranges import computing, require_finite
     from thorax.plan.server_plan import cards_in, latency_curve, plan_server
+    from thorax.report.plan_server import server_tables
 
     readings = _readings(reading)
     limit_s = None if latency_limit_ms is None else latency_limit_ms / 1e3
@@ -129,8 +129,8 @@ def server(
     most = found.max_cards if found.max_cards is not None else int(found.card is not None)
     counts = cards_in(cards) if cards is not None else tuple(range(most + 1))
     if figure is not None or curve is not None:
-        from thorax.measure.partition_drawing import require_svg
-        from thorax.measure.plan_plots import latency_plot, server_plot, write_picture
+        from thorax.report.partition_drawing import require_svg
+        from thorax.report.plan_server_plots import latency_plot, server_plot, write_picture
 
         for path in filter(None, (figure, curve)):
             require_svg(path)
@@ -232,11 +232,11 @@ def cluster(
     from dataclasses import replace
 
     from thorax.config import write_effective
-    from thorax.measure.cluster_plan_tables import cluster_plan_tables
     from thorax.plan.cluster_plan import Request, plan_cluster, workers_in
     from thorax.plan.published import compare, ready
     from thorax.plan.ranges import computing, require_finite
     from thorax.plan.systems import change, find_system, read_doctor
+    from thorax.report.plan_cluster import cluster_plan_tables
 
     if system is not None and calibrate is not None:
         raise UsageError(
@@ -249,7 +249,7 @@ def cluster(
             "nothing; give them without it, or --set epochs=...",
         )
     if figure is not None:
-        from thorax.measure.partition_drawing import require_svg
+        from thorax.report.partition_drawing import require_svg
 
         require_svg(figure)
     _require_places((figure, write_file), (calibrate,))
@@ -285,8 +285,8 @@ def cluster(
         alone = changed.model_copy(update={"models": (), "published": ()})
         write_effective(alone, write_file)
     if figure is not None:
-        from thorax.measure.cluster_plan_plots import FAMILY, cluster_plot
-        from thorax.measure.plan_plots import write_picture
+        from thorax.report.plan_cluster_plots import FAMILY, cluster_plot
+        from thorax.report.plan_server_plots import write_picture
 
         family = FAMILY if request.topology in FAMILY else (request.topology,)
         with computing(found.name):

@@ -132,8 +132,8 @@ def tell_energy(energy: "Energy") -> None:
 @power_app.command("list", epilog="Example:  thorax power list")
 def list_meters(json: Json = False) -> None:
     """Which meters answer on this computer, and why the others do not."""
-    from thorax.measure.tables import Table
     from thorax.power.meters import SPECS, probe
+    from thorax.report.tables import Table
 
     found = probe()
     document = {
@@ -309,6 +309,6 @@ def energy(
 
 
 def _show(document: dict[str, Any]) -> None:
-    from thorax.measure.power_tables import energy_table
+    from thorax.report.power import energy_table
 
     console.show(energy_table(document))

@@ -123,7 +123,7 @@ def sharpness(
     from thorax.data.store_set import open_stores
     from thorax.landscape import runs
     from thorax.landscape.sharpness import QUICK, SharpnessSettings
-    from thorax.measure.sharpness import check_output, sharpness_table, write_pictures
+    from thorax.report.sharpness import check_output, sharpness_table, write_pictures
 
     start = QUICK if quick else SharpnessSettings()
     given = {"images": images or start.images, "seed": seed, "batch": batch}
@@ -205,7 +205,7 @@ def cluster(
     from thorax.cluster.bench import Work, work_of
     from thorax.cluster.diagnosis import diagnose, meet
     from thorax.data.store_set import open_stores
-    from thorax.measure.cluster_tables import cluster_tables
+    from thorax.report.cluster import cluster_tables
     from thorax.training import parallel
     from thorax.training.recipe import Recipe
 

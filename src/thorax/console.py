@@ -23,7 +23,7 @@ from thorax.files.atomic import write_text
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from thorax.measure.tables import Table
+    from thorax.report.tables import Table
     from thorax.training.log import Progress
 
 _WIDTH: Final = 100
@@ -126,7 +126,7 @@ def show(*tables: "Table | None", file: TextIO | None = None) -> None:
     """
     from rich.console import Console  # noqa: PLC0415 - only a person needs it
 
-    from thorax.measure.tables import rich_table  # noqa: PLC0415
+    from thorax.report.tables import rich_table  # noqa: PLC0415
 
     file = file or sys.stdout
     # Cells are escaped one by one: what colours them is not to be.

@@ -21,10 +21,10 @@ from thorax.evaluate import validate
 from thorax.images.preprocess import InputSpec
 from thorax.inference.classify import classify
 from thorax.labels import NIH14
-from thorax.measure.report import write_report
-from thorax.measure.tables import rate_text
 from thorax.phantoms import dataset
 from thorax.quantization.optimize import optimize
+from thorax.report.page import write_report
+from thorax.report.tables import rate_text
 from thorax.training.fit import fit
 from thorax.training.recipe import Recipe
 

@@ -21,8 +21,8 @@ from thorax.files.atomic import sha256
 from thorax.files.documents import Piece, cannot_be_read, document_digest, parse_json, read_limited
 from thorax.fpga import card as cards
 from thorax.inference import archive_verify
-from thorax.measure.tables import Table
 from thorax.power import log
+from thorax.report.tables import Table
 from thorax.training import verify as runs
 
 Kind = Literal[

@@ -21,7 +21,7 @@ from thorax.benchmark.baseline import (
 )
 from thorax.benchmark.baseline_file import digested
 from thorax.errors import ModelError, UsageError
-from thorax.measure.baseline_table import comparison_table
+from thorax.report.baseline import comparison_table
 
 
 def run(

@@ -24,7 +24,7 @@ from thorax.files.documents import document_digest
 from thorax.inference.archive import classify_archive
 from thorax.inference.classify import classify
 from thorax.inference.predictor import Predictor
-from thorax.measure.tables import Table
+from thorax.report.tables import Table
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from thorax.fpga.card import CARDS, Card
 from thorax.fpga.overlay import estimate
 from thorax.fpga.power import IDLE_W, SOURCE, board_power
 from thorax.fpga.workload import describe
-from thorax.measure.fpga_estimates import analyze
+from thorax.report.fpga_estimates import analyze
 
 BITSTREAM = find_bitstream("2019R1_RC_FP11_ResNet_SqueezeNet_VGG")
 LOADED = {name: Card(name, find_board("pac-a10"), BITSTREAM, None) for name in CARDS}

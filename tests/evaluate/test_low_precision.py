@@ -28,10 +28,10 @@ from thorax.fpga.overlay import estimate
 from thorax.fpga.search import budget_of
 from thorax.fpga.workload import describe
 from thorax.images.preprocess import InputSpec
-from thorax.measure.fpga_plots import write_explore_plot
-from thorax.measure.fpga_report import fpga_tables
-from thorax.measure.fpga_tables import explore_table
-from thorax.measure.tables import rich_table
+from thorax.report.fpga import explore_table
+from thorax.report.fpga_plots import write_explore_plot
+from thorax.report.fpga_report import fpga_tables
+from thorax.report.tables import rich_table
 
 PAC = find_board("pac-a10")
 

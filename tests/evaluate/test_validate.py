@@ -19,8 +19,8 @@ from thorax.evaluate.validate import Validation, document, open_engines, validat
 from thorax.inference.heatmap import peak
 from thorax.inference.predictor import calibrate
 from thorax.labels import LabelSet
-from thorax.measure.tables import cost_table
 from thorax.metrics import bootstrap_difference
+from thorax.report.tables import cost_table
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from thorax.config import check
 from thorax.errors import UsageError
 from thorax.fpga.architecture import Architecture, find_architecture
 from thorax.fpga.workload import describe
-from thorax.measure.fpga_estimates import analyze
+from thorax.report.fpga_estimates import analyze
 
 BASE: dict[str, Any] = find_architecture("4x2x16x64-fp11").model_dump(
     mode="json", exclude_none=True

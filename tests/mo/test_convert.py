@@ -23,10 +23,10 @@ from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.files import atomic
 from thorax.importers import formats
 from thorax.importers.options import Asked, Imported
-from thorax.measure.optimizer_tables import ports_table
 from thorax.mo import convert as mo
 from thorax.mo.arguments import Flags
 from thorax.mo.convert import Generated, convert
+from thorax.report.optimize import ports_table
 
 Save = Callable[..., Path]
 

@@ -12,12 +12,12 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from tests.benchmark import test_baseline
 from tests.fpga.networks import resnet18
-from tests.measure import (
+from tests.report import (
     results,
     test_cluster,
-    test_cluster_plan,
-    test_noise,
+    test_difference,
     test_partition,
+    test_plan_cluster,
     test_roofline,
     test_sharpness,
 )
@@ -25,8 +25,8 @@ from tests.measure import (
 from thorax.benchmark.baseline import compare_runs
 from thorax.fpga.bitstreams import find_bitstream
 from thorax.fpga.workload import describe
-from thorax.measure.fpga_estimates import analyze
-from thorax.measure.report import write_report
+from thorax.report.fpga_estimates import analyze
+from thorax.report.page import write_report
 
 Scheme = Literal["light", "dark"]
 
@@ -145,12 +145,12 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         compared,
         {**results.benchmark("bf16", 99.0), "valid": False, "invalid_because": ["too few queries"]},
         results.server_plan(),
-        test_cluster_plan.planned(),
+        test_plan_cluster.planned(),
         results.watched(),
         split,
         analyze("resnet18", describe(resnet18()), overlay),
         test_roofline.measured(),
-        test_noise.document(),
+        test_difference.document(),
         test_cluster.document(4),
         test_sharpness.two_runs(),
     ]

@@ -18,11 +18,11 @@ from thorax.fpga.boards import find_board
 from thorax.fpga.card import list_cards, program
 from thorax.fpga.overlay import estimate
 from thorax.fpga.workload import describe
-from thorax.measure.plan_tables import server_table
 from thorax.plan.inputs import changed, with_benchmark, with_overlay
 from thorax.plan.presets import find_preset
 from thorax.plan.server import Reading, capacity, card_rate
 from thorax.plan.server_plan import Demand, plan_server
+from thorax.report.plan_server import server_table
 
 BITSTREAM = "2019R1_RC_FP11_ResNet_SqueezeNet_VGG"
 

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thorax.errors import DeviceError, PeerError, ThoraxError, UsageError
-from thorax.measure.power_tables import energy_table, power_table
-from thorax.measure.tables import speed_table
 from thorax.power import sampler as power
 from thorax.power import window as power_window
 from thorax.power.meters import NoMeter
 from thorax.power.sampler import Channel, Energy, Quantity, Reading, Sampler, joules
 from thorax.power.watch import Watch, sparkline
+from thorax.report.power import energy_table, power_table
+from thorax.report.tables import speed_table
 
 SYSTEM = (Channel("system"),)
 

@@ -27,7 +27,7 @@ from thorax.benchmark.run import describe, environment
 from thorax.devices import timing
 from thorax.devices.engine import Engine
 from thorax.errors import ModelError, UsageError
-from thorax.measure.tables import Document
+from thorax.report.tables import Document
 
 MAX_LOSS: Final = 0.05
 ROUNDS: Final = 15

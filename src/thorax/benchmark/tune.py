@@ -21,8 +21,8 @@ from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.settings import hardware
 from thorax.errors import DeviceError, ModelError, UsageError
-from thorax.measure.tables import Table, dense, number_text, rate_text
 from thorax.processors import processors
+from thorax.report.tables import Table, dense, number_text, rate_text
 
 BATCHES: Final = (1, 2, 4, 8)
 ROUNDS: Final = 5

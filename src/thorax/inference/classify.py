@@ -24,8 +24,8 @@ from thorax.files.atomic import require_place, sha256, sweep_folder, write_bytes
 from thorax.inference.findings import csv_writer, read_of, require_apart, to_row, writing
 from thorax.inference.heatmap import COLOUR_MAPS, overlay
 from thorax.inference.predictor import Prediction, Predictor, find_sources
-from thorax.measure.modelled import modelled_table
-from thorax.measure.tables import Table, dense, plain_name, rate_text
+from thorax.report.modelled import modelled_table
+from thorax.report.tables import Table, dense, plain_name, rate_text
 
 _NO_NAME: Final = frozenset('/\\:*?"<>|')
 """What no name of a file may hold on one system or another."""

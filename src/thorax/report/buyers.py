@@ -1,0 +1,484 @@
+"""The one table that a buyer needs: every run and plan side by side, measured told from modelled.
+
+A row is a run: what answers, on what, how fast, for how many watts and how well it judges. What no
+document says is left open, never filled in; how long an emulation takes is offered as no speed.
+"""
+
+import base64
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from thorax.files.csv_cells import harmless
+from thorax.report.documents import file_name
+from thorax.report.modelled import MODELLED, has_model
+from thorax.report.plan_server import READINGS
+from thorax.report.tables import (
+    Document,
+    Table,
+    dense,
+    interval_text,
+    mean_interval,
+    number_text,
+    precision_text,
+    rate_text,
+)
+
+ABSENT: Final = "–"
+"""Stands where a document says nothing."""
+
+_SCENARIOS: Final = ("offline", "server", "multi-stream", "single-stream")
+"""The order of rows of one network: what a batch of work needs first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One row: what a buyer would get.
+
+    Attributes:
+        model: name of the network, or of the server of a plan.
+        precision: how weights are stored, and what a card computes in.
+        device: what it ran on, or would.
+        scenario: how images arrive.
+        hardware: names of the processors and boards behind `device`.
+        images_per_s: throughput.
+        p50_ms: median latency; of a modelled card that of one image alone.
+        p99_ms: latency that one in a hundred exceeds.
+        power_w: of the whole machine, or of all that the meter sees.
+        marginal_w: what the load adds, or what the cards alone draw.
+        efficiency: images/s over `power_w`.
+        marginal_efficiency: images/s over `marginal_w`, or as its document defines it.
+        auroc: mean, in words, with what it was judged on where rows differ.
+        auroc_value: mean AUROC, where there is exactly one.
+        energy_source: what the watts are from; "none" without a meter.
+        modelled: whether speed was computed and not measured.
+        power_modelled: whether the watts were.
+        valid: the verdict on the run; None where nobody judged it.
+        reasons: why it is not valid.
+        planned: whether it is of a plan, not of a run.
+        power_replayed: whether the watts were read at another time.
+    """
+
+    model: str
+    precision: str
+    device: str
+    scenario: str
+    hardware: str
+    images_per_s: float
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    power_w: float | None = None
+    marginal_w: float | None = None
+    efficiency: float | None = None
+    marginal_efficiency: float | None = None
+    auroc: str = ""
+    auroc_value: float | None = None
+    energy_source: str = "none"
+    modelled: bool = False
+    power_modelled: bool = False
+    valid: bool | None = None
+    reasons: tuple[str, ...] = ()
+    planned: bool = False
+    power_replayed: bool = False
+
+    @property
+    def origin(self) -> str:
+        """How it is known, in words: a reader without colours must see it too."""
+        told = "modelled" if self.modelled else "measured"
+        if self.power_modelled and not self.modelled:
+            told += ", W modelled"
+        return f"{told}, W replayed" if self.power_replayed else told
+
+    @property
+    def verdict(self) -> str:
+        """Whether the run may be quoted, in words."""
+        if self.valid is None:
+            return ""
+        return "valid" if self.valid else f"INVALID: {'; '.join(self.reasons) or 'no reason told'}"
+
+
+def offers(
+    speed: Sequence[Document], accuracy: Sequence[Document], plans: Sequence[Document] = ()
+) -> list[Offer]:
+    """Return a row for each run, each modelled card and each planned server, in this order.
+
+    Runs and cards by network and scenario, the fastest first; plans as their documents have them.
+
+    Args:
+        speed: documents of `benchmark`.
+        accuracy: of `validate`; joined by the digest of the artifact and what it computes in.
+        plans: of `plan server`.
+    """
+    found = []
+    judged = _judged(accuracy)
+    for document in speed:
+        found += [_run(document, judged)] if not document.get("simulated") else []
+        found += [_card(document, judged)] if has_model(document) else []
+    found += [one for document in plans for one in _planned_rows(document)]
+    return sorted(found, key=_rank)
+
+
+def buyers_table(rows: Sequence[Offer]) -> Table | None:
+    """Return the table, or None of no rows.
+
+    What all rows share of hardware and meter is said once, below it.
+    """
+    if not rows:
+        return None
+    shared, kept = [], dict(_COLUMNS)
+    for heading in ("Hardware", "W from", "Scenario"):
+        values = {kept[heading](row) for row in rows}
+        if len(rows) > 1 and len(values) == 1:
+            told = values.pop()
+            del kept[heading]
+            if told:
+                shared.append(f"{heading} in all rows: {told}.")
+    notes = [
+        *shared,
+        *(_NOTES[name] for name in kept if name in _NOTES and any(map(kept[name], rows))),
+        *([_MARGINAL] if any(row.marginal_w for row in rows if not row.planned) else []),
+        *_scope_notes(rows),
+        *_plan_notes(rows),
+    ]
+    if any(row.modelled for row in rows):
+        notes.append(
+            f"Hatched rows in italics are {MODELLED}; ms of a modelled card: one image alone; of a "
+            "plan: at the load that it names."
+        )
+    if any(row.valid is False for row in rows):
+        notes.append("An INVALID run broke a rule of its scenario: do not quote it.")
+    table = dense(
+        Table(
+            "Every run side by side",
+            ("#", *kept),
+            tuple(
+                (str(place), *(cell(row) for cell in kept.values()))
+                for place, row in enumerate(rows, 1)
+            ),
+            tuple(row.modelled for row in rows),
+            " ".join(notes),
+        )
+    )
+    return replace(table, rows=tuple(tuple(cell or ABSENT for cell in row) for row in table.rows))
+
+
+_COLUMNS: Final[dict[str, Callable[[Offer], str]]] = {
+    "Model": lambda row: row.model,
+    "Precision": lambda row: row.precision,
+    "Device": lambda row: row.device,
+    "Hardware": lambda row: row.hardware,
+    "Scenario": lambda row: row.scenario,
+    "How": lambda row: ", ".join(filter(None, (row.origin, row.verdict))),
+    "Images/s": lambda row: rate_text(row.images_per_s),
+    "p50 ms": lambda row: number_text(row.p50_ms, ".1f"),
+    "p99 ms": lambda row: number_text(row.p99_ms, ".1f"),
+    "W": lambda row: number_text(row.power_w, ".1f"),
+    "W marginal": lambda row: number_text(row.marginal_w, ".1f"),
+    "Img/s/W whole": lambda row: number_text(row.efficiency, ".2f"),
+    "Img/s/W marginal": lambda row: number_text(row.marginal_efficiency, ".2f"),
+    "Mean AUROC": lambda row: row.auroc,
+    "W from": lambda row: "" if row.energy_source == "none" else row.energy_source,
+}
+
+_NOTES: Final = {
+    "W": "W: of all that the meter sees, idle included; whole: images/s over these.",
+    "Mean AUROC": "AUROC is of the same artifact, by its digest, in the same arithmetic.",
+}
+
+
+_MARGINAL: Final = (
+    "Marginal of a run: what the load adds to idle; of a modelled card: what its board draws, "
+    "without host."
+)
+
+_SEES: Final = {
+    "rapl": "the processors alone",
+    "nvml": "the GPUs alone",
+    "redfish": "the whole machine",
+    "ipmi": "the whole machine",
+    "racadm": "the whole machine",
+    "plan": "the whole server, planned",
+    "model": "what the model file names",
+}
+"""What a meter sees, by the first word of what a document says of it."""
+
+_PARTS: Final = ("the processors alone", "the GPUs alone")
+_WHOLE: Final = ("the whole machine", "the whole server, planned")
+
+
+def scopes(rows: Sequence[Offer]) -> dict[str, list[int]]:
+    """Return what the watts of rows are of, and the numbers of the rows that have them."""
+    found: dict[str, list[int]] = {}
+    for number, row in enumerate(rows, 1):
+        if row.power_w is not None:
+            # A log has the scope of the meter that it was recorded from.
+            meter = re.sub(r"^replay: .*? \((.*)\)$", r"\1", row.energy_source)
+            name = re.split(r"[:\s]", meter, maxsplit=1)[0]
+            found.setdefault(_SEES.get(name, "what a meter sees that is not known"), []).append(
+                number
+            )
+    return found
+
+
+def are_alike(rows: Sequence[Offer]) -> bool:
+    """Return whether the watts of all rows are of the same, so that they may be compared."""
+    found = scopes(rows)
+    return len(found) < 2 or all(name in _WHOLE for name in found)
+
+
+def _scope_notes(rows: Sequence[Offer]) -> list[str]:
+    found = scopes(rows)
+    told = "; ".join(f"{name} in {_rows_text(numbers)}" for name, numbers in found.items())
+    if not are_alike(rows):
+        return [
+            f"W are not of the same: {told}. Do not compare W or Img/s/W whole between them: what "
+            "a meter does not see costs it nothing."
+        ]
+    return [f"W are of {told}, not of the machine." for name in found if name in _PARTS]
+
+
+def _rows_text(numbers: Sequence[int]) -> str:
+    """Return "row 2", or "rows 1, 4-6"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    told = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+    return f"row{'s' if len(numbers) > 1 else ''} {', '.join(told)}"
+
+
+def _plan_notes(rows: Sequence[Offer]) -> list[str]:
+    """Return what the rows of plans need to be read, where there are any."""
+    planned = [row for row in rows if row.planned]
+    readings = {row.device.partition(", ")[2] for row in planned}
+    notes = [f"{words}." for name, words in READINGS.items() if name in readings]
+    if any(row.marginal_w for row in planned):
+        notes.append(
+            "Marginal of a plan: what its cards add to the images/s and the watts of the same host "
+            "without them, which computes (additive) or idles (offload)."
+        )
+    if sum(row.device.startswith("no card, ") for row in planned) > 1:
+        notes.append(
+            "Where the rate of a CPU follows from a published ratio, it is another by each reading,"
+            " without cards too."
+        )
+    return notes
+
+
+def buyers_csv(rows: Sequence[Offer]) -> str:
+    """Return the rows as CSV (RFC 4180), figures unrounded in SI units, empty where not known.
+
+    Text that a spreadsheet would take for a formula is quoted with an apostrophe.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(_CSV)
+    for row in rows:
+        writer.writerow(
+            [
+                *map(harmless, (row.model, row.precision, row.device, row.scenario, row.hardware)),
+                row.images_per_s,
+                *(None if one is None else one / 1e3 for one in (row.p50_ms, row.p99_ms)),
+                *(row.power_w, row.marginal_w, row.efficiency, row.marginal_efficiency),
+                row.auroc_value,
+                *map(harmless, (row.energy_source, row.origin, row.verdict)),
+            ]
+        )
+    return text.getvalue()
+
+
+_CSV: Final = (
+    *("model", "precision", "device", "scenario", "hardware", "images_per_s", "latency_p50_s"),
+    *("latency_p99_s", "power_w", "marginal_power_w", "images_per_s_per_w"),
+    *("marginal_images_per_s_per_w", "mean_auroc", "energy_source", "origin", "verdict"),
+)
+
+
+def csv_link(text: str) -> str:
+    """Return CSV as an address that a page can offer for download without fetching anything."""
+    return "data:text/csv;charset=utf-8;base64," + base64.b64encode(text.encode()).decode("ascii")
+
+
+def _rank(row: Offer) -> tuple[bool, bool, str, int, float]:
+    if row.planned:
+        # As the plan has them: by server, reading and number of cards.
+        return True, True, "", 0, 0.0
+    known = row.scenario in _SCENARIOS
+    place = _SCENARIOS.index(row.scenario) if known else len(_SCENARIOS)
+    return row.modelled, False, row.model.lower(), place, -row.images_per_s
+
+
+def _run(document: Document, judged: "_Judged") -> Offer:
+    latency = document.get("latency_ms") or {}
+    power: Mapping[str, Any] = document.get("power") or {}
+    auroc, value = _auroc(document, judged)
+    return Offer(
+        *_what(document),
+        str(document.get("scenario", "")),
+        _hardware(document),
+        float(document["images_per_s"]),
+        latency.get("p50"),
+        latency.get("p99"),
+        document.get("power_w"),
+        power.get("marginal_w"),
+        document.get("images_per_s_per_w"),
+        power.get("marginal_images_per_s_per_w"),
+        auroc,
+        value,
+        str(document.get("energy_source") or "none"),
+        power_modelled=bool(power.get("modelled")) and document.get("power_w") is not None,
+        power_replayed=bool(power.get("replayed")) and document.get("power_w") is not None,
+        valid=document.get("valid"),
+        reasons=tuple(map(str, document.get("invalid_because") or ())),
+    )
+
+
+def _card(document: Document, judged: "_Judged") -> Offer:
+    """Return what the cards of a run would do; their watts are without the host: marginal."""
+    told: Mapping[str, Any] = document["modelled"]
+    auroc, value = _auroc(document, judged)
+    latency_s, power_w = told.get("latency_s"), told.get("power_w")
+    return Offer(
+        *_what(document),
+        "offline",
+        _hardware(document),
+        float(told["images_per_s"]),
+        None if latency_s is None else 1e3 * latency_s,
+        marginal_w=power_w,
+        marginal_efficiency=told.get("images_per_s_per_w"),
+        auroc=auroc,
+        auroc_value=value,
+        energy_source="none" if power_w is None else "card model",
+        modelled=True,
+        power_modelled=power_w is not None,
+    )
+
+
+def _planned_rows(document: Document) -> list[Offer]:
+    """Return the rows of a plan; a server without cards once, where all readings say the same."""
+    bare = [row for row in document["rows"] if not row["cards"]]
+    figures = {(row["images_per_s"], row.get("power_w")) for row in bare}
+    same = len(bare) > 1 and len(figures) == 1
+    return [
+        replace(_planned(document, row), device="no card")
+        if same and not row["cards"]
+        else _planned(document, row)
+        for row in document["rows"]
+        if not same or row["cards"] or row is bare[0]
+    ]
+
+
+def _planned(document: Document, row: Mapping[str, Any]) -> Offer:
+    """Return a row of a plan: a whole server with so many cards."""
+    cards = row["cards"]
+    count = f"{cards} card{'' if cards == 1 else 's'}" if cards else "no card"
+    latency = row.get("latency_ms") or {}
+    return Offer(
+        str(document["network"]),
+        str(document.get("precision") or "").upper(),
+        f"{count}, {row['reading']}",
+        _asked(document),
+        str(document.get("full_name") or document["server"]),
+        float(row["images_per_s"]),
+        latency.get("p50"),
+        latency.get("p99"),
+        row.get("power_w"),
+        row.get("marginal_power_w"),
+        efficiency=row.get("images_per_s_per_w"),
+        marginal_efficiency=row.get("marginal_images_per_s_per_w"),
+        energy_source="plan",
+        modelled=True,
+        power_modelled=True,
+        planned=True,
+    )
+
+
+def _asked(document: Document) -> str:
+    """Return at what load the latency of a plan holds, in words."""
+    load = document.get("latency_load")
+    rate = document.get("offered_images_per_s")
+    if document.get("arrivals") == "saturated" or (load is None and rate is None):
+        return "plan"
+    return f"plan, {rate:g} images/s" if rate is not None else f"plan, {load:.0%} load"
+
+
+def _what(document: Document) -> tuple[str, str, str]:
+    device = str(document.get("device", ""))
+    streams, batch = document.get("streams"), document.get("batch")
+    told = [f"{streams} stream{'s' if streams > 1 else ''}"] if streams else []
+    told += [f"batch {batch}"] if batch and batch > 1 else []
+    measured = not document.get("simulated")
+    precision = str(document.get("precision", ""))
+    return (
+        # The column beside it says the precision.
+        file_name(document.get("model", "")).removesuffix(f"-{precision}"),
+        precision_text(document),
+        ", ".join([device, *told]) if measured else device,
+    )
+
+
+def _hardware(document: Document) -> str:
+    """Return the names of what a run was on, and how many processors it had."""
+    environment = document.get("environment") or {}
+    names = environment.get("devices") or {}
+    used = document.get("devices") or str(document.get("device", "")).split(",")
+    told = [str(names[name]) for name in dict.fromkeys(used) if names.get(name)]
+    count = environment.get("processors")
+    if count and told:
+        told.append(f"{count} processor{'s' if count > 1 else ''}")
+    cards = len({name for name in used if "FPGA" in name}) if document.get("simulated") else 0
+    if cards:
+        told.append(f"{cards} FPGA card{'s' if cards > 1 else ''}, simulated")
+    return ", ".join(told)
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """Mean AUROC of one artifact on one set of images."""
+
+    compute: frozenset[str]
+    store: str
+    text: str
+    value: float | None
+
+
+_Judged = Mapping[str, Sequence[_Verdict]]
+
+
+def _judged(accuracy: Iterable[Document]) -> _Judged:
+    """Return mean AUROC by digest, of what was validated and what it was compared with."""
+    found: dict[str, list[_Verdict]] = {}
+    for document in accuracy:
+        store = " ".join(file_name(document[key]) for key in ("store", "split") if key in document)
+        for one in (document, *(document.get("against") or ())):
+            if not one.get("digest") or one.get("mean_auroc") is None:
+                continue
+            verdict = _Verdict(
+                _floats(one), store, interval_text(mean_interval(one)), one["mean_auroc"]
+            )
+            known = found.setdefault(one["digest"], [])
+            if verdict not in known:
+                known.append(verdict)
+    return found
+
+
+def _floats(document: Document) -> frozenset[str]:
+    """Return what a document was computed in: AUROC of FP11 is not that of FP32."""
+    return frozenset(str(document.get("compute") or "").split("+")) - {""}
+
+
+def _auroc(document: Document, judged: _Judged) -> tuple[str, float | None]:
+    digest, floats = document.get("digest"), _floats(document)
+    same = [
+        one
+        for one in judged.get(str(digest), ())
+        if not floats or not one.compute or one.compute == floats
+    ]
+    if len(same) == 1:
+        return same[0].text, same[0].value
+    return "; ".join(f"{one.text} {one.store}" for one in same), None

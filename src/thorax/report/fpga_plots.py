@@ -1,0 +1,146 @@
+"""A plot of what falling precision leaves of a network against what it brings."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from thorax.files.atomic import write_bytes
+from thorax.report.figure import COLOURS, STYLE
+from thorax.report.fpga import sides_text
+from thorax.report.tables import Document
+
+_FRONT, _BEHIND = COLOURS[0], COLOURS[2]
+_MARKS: Final = {"block": "o", "ternary": "^", "binary": "s"}
+_DARK: Final = "#333333"
+_INKED: Final = (
+    "axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color", "grid.color",
+    "legend.labelcolor",
+)  # fmt: skip
+_ON_WHITE: Final[dict[Any, Any]] = {
+    **STYLE,
+    **dict.fromkeys(_INKED, _DARK),
+    "figure.facecolor": "white",
+}
+"""The plots of the report stand on a page of any colour, a picture of its own on white."""
+
+
+def write_explore_plot(document: Document, folder: Path) -> tuple[Path, Path]:
+    """Write `explore.svg` and `explore.png` into a folder that is there, and return them."""
+    written = []
+    with mpl.rc_context(_ON_WHITE):
+        figure = _draw(document)
+        for kind in ("svg", "png"):
+            path = folder / f"explore.{kind}"
+            buffer = io.BytesIO()
+            metadata = {"Date": None} if kind == "svg" else {"Software": None}
+            figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
+            write_bytes(path, buffer.getvalue())
+            written.append(path)
+    return written[0], written[1]
+
+
+def _draw(document: Document) -> Figure:
+    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    variants = document["variants"]
+    key, unit = _across(variants)
+    front = sorted((one for one in variants if one["pareto"]), key=lambda one: one["modelled"][key])
+    axes.step(
+        [one["modelled"][key] for one in front],
+        [one["mean_auroc"]["value"] for one in front],
+        where="pre",
+        color=_FRONT,
+        lw=1.0,
+        alpha=0.5,
+        zorder=1,
+    )
+    for one in variants:
+        _mark(axes, one, key)
+    reference = document["reference"]["mean_auroc"]["value"]
+    axes.axhline(reference, color=_DARK, lw=0.9, ls="--")
+    axes.annotate(
+        f"FP32, {reference:.3f}",
+        (1, reference),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 4),
+        textcoords="offset points",
+        ha="right",
+    )
+    values = [one["mean_auroc"]["value"] for one in variants]
+    if min(values) < 0.6:
+        axes.axhline(0.5, color=_DARK, lw=0.9, ls=":")
+        axes.annotate(
+            "chance",
+            (1, 0.5),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 4),
+            textcoords="offset points",
+            ha="right",
+        )
+    axes.set_xlabel(f"{unit}, modelled, logarithmic")
+    axes.set_ylabel(f"Mean AUROC, {document['images']:,} images, 95% intervals")
+    axes.set_title(
+        f"{document['model']}, {sides_text(document)}, on {document['board_full_name']} (simulated)"
+    )
+    axes.set_xscale("log")
+    axes.margins(x=0.1, y=0.12)
+    low, high = axes.get_ylim()
+    # Room for the slanted names of the best.
+    axes.set_ylim(low, high + 0.1 * (high - low))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.grid()
+    axes.set_axisbelow(True)
+    _legend(figure, axes)
+    return figure
+
+
+def _across(variants: Sequence[Document]) -> tuple[str, str]:
+    """Return the key and the words of what a variant brings."""
+    if all(one["modelled"]["images_per_s_per_w"] for one in variants):
+        return "images_per_s_per_w", "Images per second per watt of the board"
+    return "images_per_s", "Images per second"
+
+
+def _mark(axes: Axes, one: Document, key: str) -> None:
+    auroc, x = one["mean_auroc"], one["modelled"][key]
+    colour = _FRONT if one["pareto"] else _BEHIND
+    if auroc["low"] is not None:
+        axes.plot([x, x], [auroc["low"], auroc["high"]], color=colour, lw=1.3, zorder=2)
+    axes.plot(
+        x,
+        auroc["value"],
+        _MARKS[one["weights"]],
+        ms=7,
+        color=colour if one["pareto"] else "white",
+        markeredgecolor=colour,
+        markeredgewidth=1.5,
+        zorder=3,
+    )
+    # Slanted, as neighbours may stand closer together than a name is long.
+    axes.annotate(
+        one["name"],
+        (x, auroc["value"]),
+        xytext=(5, 6),
+        textcoords="offset points",
+        rotation=45,
+        rotation_mode="anchor",
+    )
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    def entry(name: str, **style: Any) -> None:  # noqa: ANN401
+        axes.plot([], [], linestyle="none", ms=7, markeredgewidth=1.5, label=name, **style)
+
+    entry("on the Pareto front", marker="o", color=_FRONT)
+    entry("beaten in both", marker="o", color="white", markeredgecolor=_BEHIND)
+    entry("ternary filters", marker="^", color="white", markeredgecolor=_DARK)
+    entry("binary filters", marker="s", color="white", markeredgecolor=_DARK)
+    figure.legend(loc="outside upper center", ncols=4)

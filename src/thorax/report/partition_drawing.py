@@ -1,0 +1,247 @@
+"""A drawing of how a network is split between devices, as SVG without any library."""
+
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from thorax.errors import UsageError
+from thorax.files.atomic import write_text
+from thorax.report.modelled import MODELLED
+from thorax.report.partition import BYTES, bytes_text, crossed_text, types_text
+from thorax.report.tables import Document
+
+_COLOURS: Final = {
+    "CPU": "#d55e00",
+    "FPGA": "#0072b2",
+    "FPGA.0": "#0072b2",
+    "FPGA.1": "#009e73",
+    "FPGA.2": "#cc79a7",
+    "FPGA.3": "#e69f00",
+    "GPU": "#56b4e9",
+}
+"""Okabe and Ito's palette (jfly.uni-koeln.de/color, 2008), which colour-blind people tell apart."""
+
+_OTHER: Final = "#767676"
+
+_PAGE: Final = 700
+"""Pixels that a drawing is wide at least."""
+
+_WIDTH, _HEIGHT, _GAP = 400, 84, 52
+"""Of a box, at least, and of what lies between two, pixels."""
+
+_LEFT, _TOP = 28, 118
+_LANE: Final = 104
+"""Pixels between two arrows that pass boxes by."""
+
+_WRAP: Final = 92
+"""Characters of a line of the small print."""
+
+_STYLE: Final = """
+:root { --paper: #ffffff; --ink: #1b2027; --soft: #5b6470; }
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #14181d; --ink: #e6e9ed; --soft: #a3acb8; }
+}
+svg { font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif; font-size: 13px; }
+.paper { fill: var(--paper); }
+text { fill: var(--ink); font-variant-numeric: tabular-nums; }
+.title { font-size: 17px; font-weight: 600; }
+.name { font-size: 15px; font-weight: 600; }
+.soft { fill: var(--soft); font-size: 12px; }
+.halo { stroke: var(--paper); stroke-width: 4px; paint-order: stroke; }
+.edge { fill: none; stroke: var(--soft); stroke-width: 1.5px; }
+.tip { fill: var(--soft); }
+"""
+
+
+def write_drawing(document: Document, path: Path) -> None:
+    """Write the subgraphs of a document as a picture.
+
+    Raises:
+        UsageError: `plot-format` for a name that does not end in .svg, `output-unwritable` when
+            it is a folder.
+    """
+    require_svg(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, draw(document))
+
+
+def require_svg(path: Path) -> None:
+    """Refuse a file that no drawing can be written to.
+
+    Raises:
+        UsageError: as `write_drawing`.
+    """
+    if path.suffix.lower() != ".svg":
+        raise UsageError("plot-format", f"{str(path)!r} is no name of a drawing; end it in .svg")
+    if path.is_dir():
+        raise UsageError(
+            "output-unwritable",
+            f"{str(path)!r} is a folder; name the drawing, e.g. {path / 'partition.svg'}",
+        )
+
+
+def draw(document: Document) -> str:
+    """Return subgraphs from top to bottom as SVG; it follows the reader's light or dark.
+
+    A box is a subgraph, in the colour of its device, with layers and modelled time; an arrow is
+    what crosses, with its bytes. Arrows that pass other subgraphs by run on the right.
+    """
+    subgraphs: Sequence[Mapping[str, Any]] = document["subgraphs"]
+    edges = _edges(document)
+    beside = [edge for edge in edges if edge[1] != edge[0] + 1]
+    lanes = _lanes(beside)
+    room = 40 + _LANE * (max(lanes) + 1) if lanes else 0
+    width = max(_PAGE, 2 * _LEFT + _WIDTH + room)
+    wide = width - 2 * _LEFT - room
+    below = _TOP + len(subgraphs) * (_HEIGHT + _GAP)
+    print_ = _small_print(document)
+    height = below + 18 * len(print_) + 8
+    parts = [_heading(document)]
+    parts += [_box(one, place, wide) for place, one in enumerate(subgraphs)]
+    parts += [_down(edge, wide) for edge in edges if edge not in beside]
+    parts += [_past(edge, lane, wide) for edge, lane in zip(beside, lanes, strict=True)]
+    parts += [
+        f'<text class="soft" x="{_LEFT}" y="{below + 18 * place}">{html.escape(line)}</text>'
+        for place, line in enumerate(print_)
+    ]
+    spoken = html.escape(f"{_title(document)}. {crossed_text(document)}", quote=True)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
+        f'height="{height}" role="img" aria-label="{spoken}">\n<style>{_STYLE}</style>\n'
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" '
+        'markerHeight="8" orient="auto"><path class="tip" d="M0 0L8 4L0 8z"/></marker></defs>\n'
+        f'<rect class="paper" width="{width}" height="{height}"/>\n'
+        + "\n".join(parts)
+        + "\n</svg>\n"
+    )
+
+
+_Edge = tuple[int, int, int, int]
+"""Source, target, tensors, bytes."""
+
+
+def _edges(document: Document) -> list[_Edge]:
+    found: dict[tuple[int, int], tuple[int, int]] = {}
+    for one in document["crossings"]["tensors"]:
+        ends = one["source"], one["target"]
+        tensors, size = found.get(ends, (0, 0))
+        found[ends] = (tensors + 1, size + one["size_bytes"])
+    return [(*ends, *load) for ends, load in sorted(found.items())]
+
+
+def _lanes(edges: Sequence[_Edge]) -> list[int]:
+    """Return for each edge the nearest lane that is free along it, the shortest edges first."""
+    taken: list[list[_Edge]] = []
+    lanes: dict[_Edge, int] = {}
+    for edge in sorted(edges, key=lambda one: (abs(one[1] - one[0]), one)):
+        low, high = sorted(edge[:2])
+        lane = 0
+        while lane < len(taken) and any(
+            low < max(other[:2]) and min(other[:2]) < high for other in taken[lane]
+        ):
+            lane += 1
+        if lane == len(taken):
+            taken.append([])
+        taken[lane].append(edge)
+        lanes[edge] = lane
+    return [lanes[edge] for edge in edges]
+
+
+def _title(document: Document) -> str:
+    count = len(document["subgraphs"])
+    return f"{document['model']} on {document['device']}: {count} subgraph{'s' * (count != 1)}"
+
+
+def _heading(document: Document) -> str:
+    parts = [
+        f'<text class="title" x="{_LEFT}" y="34">{html.escape(_title(document))}</text>',
+        f'<text class="soft" x="{_LEFT}" y="56">{html.escape(crossed_text(document))}</text>',
+    ]
+    x = _LEFT
+    devices = dict.fromkeys(str(one["device"]) for one in document["subgraphs"])
+    for device in devices:
+        own = [one for one in document["subgraphs"] if one["device"] == device]
+        told = f"{device}: {_layers(sum(one['layers'] for one in own))}"
+        times = [one["modelled_s"] for one in own if one["modelled_s"] is not None]
+        if times:
+            told += f", {sum(times) * 1e3:.2f} ms modelled"
+        parts.append(
+            f'<rect x="{x}" y="74" width="13" height="13" rx="3" fill="{_colour(device)}"/>'
+            f'<text x="{x + 20}" y="85">{html.escape(told)}</text>'
+        )
+        x += 48 + 7 * len(told)
+    return "\n".join(parts)
+
+
+def _colour(device: str) -> str:
+    return _COLOURS.get(device, _COLOURS.get(device.partition(".")[0], _OTHER))
+
+
+def _layers(count: int) -> str:
+    return "1 layer" if count == 1 else f"{count:,} layers"
+
+
+def _y(place: int) -> int:
+    return _TOP + place * (_HEIGHT + _GAP)
+
+
+def _box(one: Mapping[str, Any], place: int, wide: int) -> str:
+    y, colour = _y(place), _colour(one["device"])
+    time = "" if one["modelled_s"] is None else f"{one['modelled_s'] * 1e3:.3g} ms modelled"
+    ends = [*(f"takes {name}" for name in one["inputs"])]
+    ends += [f"gives {', '.join(one['outputs'])}"] if one["outputs"] else []
+    lines = (f"{_layers(one['layers'])}: {types_text(one['types'])}", "; ".join(ends))
+    return (
+        f'<g><rect x="{_LEFT}" y="{y}" width="{wide}" height="{_HEIGHT}" rx="8" fill="{colour}" '
+        f'fill-opacity=".13" stroke="{colour}" stroke-width="1.5"/>'
+        f'<rect x="{_LEFT + 7}" y="{y + 11}" width="5" height="{_HEIGHT - 22}" rx="2.5" '
+        f'fill="{colour}"/>'
+        f'<text class="name" x="{_LEFT + 22}" y="{y + 25}">{one["number"]}: '
+        f"{html.escape(one['device'])}</text>"
+        f'<text x="{_LEFT + wide - 14}" y="{y + 25}" text-anchor="end">{time}</text>'
+        f'<text x="{_LEFT + 22}" y="{y + 48}">{html.escape(lines[0])}</text>'
+        f'<text class="soft" x="{_LEFT + 22}" y="{y + 69}">{html.escape(lines[1])}</text></g>'
+    )
+
+
+def _load(edge: _Edge) -> str:
+    return bytes_text(edge[3]) + (f" in {edge[2]}" if edge[2] > 1 else "")
+
+
+def _down(edge: _Edge, wide: int) -> str:
+    """Return the arrow from a subgraph to the next."""
+    x, y = _LEFT + wide // 2, _y(edge[0]) + _HEIGHT
+    return (
+        f'<path class="edge" d="M{x} {y}V{y + _GAP - 2}" marker-end="url(#tip)"/>'
+        f'<text class="soft" x="{x + 10}" y="{y + _GAP // 2 + 4}">{_load(edge)}</text>'
+    )
+
+
+def _past(edge: _Edge, lane: int, wide: int) -> str:
+    """Return the arrow from a subgraph to one that is not the next."""
+    right = _LEFT + wide
+    # Arrows of several lanes meet a box side by side.
+    inset = 14 + 9 * min(lane, 5)
+    begin, end = _y(edge[0]) + _HEIGHT - inset, _y(edge[1]) + inset
+    x = right + 40 + _LANE * lane
+    middle = (begin + end) // 2
+    step = 14 if end > begin else -14
+    return (
+        f'<path class="edge" d="M{right} {begin}H{x - 14}Q{x} {begin} {x} {begin + step}'
+        f'V{end - step}Q{x} {end} {x - 14} {end}H{right + 2}" marker-end="url(#tip)"/>'
+        f'<text class="soft halo" x="{x + 8}" y="{middle}">{_load(edge)}</text>'
+    )
+
+
+def _small_print(document: Document) -> list[str]:
+    figures = document.get("modelled")
+    if not figures:
+        return []
+    words = f"Times are {MODELLED}. {figures['source']} {BYTES}".split()
+    lines = [""]
+    for word in words:
+        if len(lines[-1]) + len(word) > _WRAP:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines

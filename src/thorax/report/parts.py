@@ -1,0 +1,69 @@
+"""What a report page is made of: tiles, sections, and the samples in them."""
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from thorax.report.tables import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One figure of the summary; one that was computed and not measured is marked."""
+
+    name: str
+    value: str
+    detail: str = ""
+    modelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One finding of a sample."""
+
+    finding: str
+    value: str
+    percent: int
+    positive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One classified image; `picture` is a data URI, or "" and `missing` says why."""
+
+    image: str
+    picture: str
+    missing: str
+    bars: tuple[Bar, ...]
+
+    @property
+    def spoken(self) -> str:
+        """What the bars show, in words."""
+        return ", ".join(f"{bar.finding} {bar.value}" for bar in self.bars)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading with what belongs under it.
+
+    Attributes:
+        anchor: its name in links.
+        title: its heading.
+        text: paragraphs.
+        plots: drawn as SVG.
+        tables: below the plots.
+        samples: classified images.
+        prose: whether the tables hold words and not figures.
+        leads: whether the tables come before the plots and may be as wide as the page.
+        download: data URI of the table as CSV, or "".
+    """
+
+    anchor: str
+    title: str
+    text: tuple[str, ...] = ()
+    plots: tuple[Markup, ...] = ()
+    tables: tuple[Table, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    prose: bool = False
+    leads: bool = False
+    download: str = ""

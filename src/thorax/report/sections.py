@@ -1,0 +1,304 @@
+"""The sections of a report page, each made from the documents of its commands."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from markupsafe import Markup
+
+from thorax.benchmark.tune import tuning_table
+from thorax.report.baseline import comparison_table
+from thorax.report.buyers import buyers_csv, buyers_table, csv_link, offers
+from thorax.report.buyers_plot import power_plot
+from thorax.report.cluster import cluster_tables
+from thorax.report.difference import compare_tables
+from thorax.report.figure import (
+    auroc_plot,
+    name_series,
+    reliability_plot,
+    roc_plot,
+    speed_bars,
+    speed_plot,
+    training_plot,
+)
+from thorax.report.fpga_report import fpga_tables, split_texts
+from thorax.report.modelled import MODELLED, alone_and_against, modelled_table
+from thorax.report.optimize import artifact_table, tried_table
+from thorax.report.parts import Section
+from thorax.report.plan_cluster import cluster_plan_tables
+from thorax.report.plan_cluster_plots import cluster_plot
+from thorax.report.plan_server import server_tables
+from thorax.report.plan_server_plots import server_plot
+from thorax.report.power import energy_table, power_table
+from thorax.report.roofline import analyze_tables, has_roofs, roofline_plot
+from thorax.report.sharpness import sharpness_plots, sharpness_table
+from thorax.report.tables import (
+    Document,
+    Table,
+    auroc_table,
+    cost_table,
+    difference_table,
+    images_text,
+    pointing_table,
+    series_names,
+    speed_table,
+)
+from thorax.report.training import run_line, schedule_table
+
+
+def buyers_section(
+    speed: Sequence[Document], accuracy: Sequence[Document], plans: Sequence[Document]
+) -> Section | None:
+    """Return all runs side by side: speed, watts and AUROC in one table, to be downloaded too."""
+    rows = offers(speed, accuracy, plans)
+    table = buyers_table(rows)
+    if table is None:
+        return None
+    plot = power_plot(rows)
+    return Section(
+        "runs",
+        "Side by side",
+        plots=(Markup(plot),) if plot else (),
+        tables=(table,),
+        download=csv_link(buyers_csv(rows)),
+        leads=True,
+    )
+
+
+def accuracy_section(documents: Sequence[Document]) -> Section | None:
+    """Return AUROC and what each artifact costs, of documents of `validate` and `score`."""
+    if not documents:
+        return None
+    tables = [
+        *(cost_table(document) for document in documents),
+        auroc_table(documents),
+        *_differences(documents),
+        modelled_table(alone_and_against(documents)),
+    ]
+    on: dict[str, list[str]] = {}
+    for name, document in zip(series_names(documents), documents, strict=True):
+        if document.get("images"):
+            on.setdefault(images_text(document), []).append(name)
+    text = tuple(f"{', '.join(names)}: {images}." for images, names in on.items())
+    plot = Markup(auroc_plot(name_series(documents)))
+    return Section(
+        "accuracy",
+        "Accuracy",
+        text,
+        (plot,),
+        tuple(table for table in tables if table is not None),
+    )
+
+
+def _differences(documents: Sequence[Document]) -> list[Table]:
+    """Return what was compared on the same images, by the name of the network where several are."""
+    found = [(str(one.get("model", "")), difference_table(one)) for one in documents]
+    several = len({name for name, table in found if table}) > 1
+    return [
+        replace(table, title=f"{name}: {table.title}") if several else table
+        for name, table in found
+        if table
+    ]
+
+
+def speed_section(documents: Sequence[Document], optimized: Sequence[Document]) -> Section | None:
+    """Return speed and size, of documents of `benchmark` and `optimize`."""
+    bars = speed_bars(documents)
+    if not documents and not optimized:
+        return None
+    plots = (Markup(speed_plot(bars)),) if bars else ()
+    tables = [
+        speed_table(documents) if documents else None,
+        power_table(documents),
+        modelled_table(documents),
+        *(comparison_table(one["baseline"]) for one in documents if one.get("baseline")),
+        *(tuning_table(one) for one in documents if one.get("tried")),
+        artifact_table(optimized) if optimized else None,
+        tried_table(optimized),
+    ]
+    text: tuple[str, ...] = ()
+    if any(document.get("simulated") for document in documents):
+        text = (
+            f"Hatched bars and tables are {MODELLED}: time and power of a simulated card are"
+            " computed from its architecture, not read from a clock or a meter. Rows in italics,"
+            " marked emulated, are the wall time of the computer that emulates its arithmetic.",
+        )
+    kept = tuple(table for table in tables if table is not None)
+    return Section("speed", "Speed and size", text, plots, kept)
+
+
+def roofline_section(documents: Sequence[Document]) -> Section | None:
+    """Return layers under the roof of a device, of documents of `analyze`."""
+    if not documents:
+        return None
+    plots = [
+        Markup(roofline_plot(document, number=place))
+        for place, document in enumerate(documents)
+        if has_roofs(document)
+    ]
+    text = (
+        "The roof is the most that the device can compute, or feed from memory, at a layer's"
+        " operations a byte; marks are layers, larger the longer they must take.",
+    )
+    tables = [table for document in documents for table in analyze_tables(document)]
+    return Section(
+        "roofline", "Work and memory", text if plots else (), tuple(plots), tuple(tables)
+    )
+
+
+def compared_section(documents: Sequence[Document]) -> Section | None:
+    """Return what each layer adds in noise, of documents of `compare`."""
+    if not documents:
+        return None
+    tables = [table for document in documents for table in compare_tables(document)]
+    verdicts = tuple(str(document["verdict"]) for document in documents)
+    return Section("compare", "Layer by layer", verdicts, tables=tuple(tables))
+
+
+def fpga_section(by_command: Mapping[str, Sequence[Document]]) -> Section | None:
+    """Return splits, overlays and falling precision, of the documents of `FPGA_COMMANDS`."""
+    if not any(by_command.values()):
+        return None
+    text = split_texts(by_command["partition"])
+    return Section("fpga", "FPGA", tuple(text), tables=tuple(fpga_tables(by_command)))
+
+
+def roc_section(documents: Sequence[Document]) -> Section | None:
+    """Return ROC curves of documents that have them."""
+    kept = [document for document in documents if document.get("roc")]
+    return Section("roc", "ROC", (), (Markup(roc_plot(name_series(kept))),)) if kept else None
+
+
+def reliability_section(documents: Sequence[Document]) -> Section | None:
+    """Return promised against true frequency, of documents that have it."""
+    kept = [document for document in documents if document.get("reliability")]
+    if not kept:
+        return None
+    text = (
+        "On the dotted line a probability means what it says. All findings are pooled; ECE is the"
+        " expected calibration error. It holds for images with the prevalence of these only.",
+    )
+    plot = Markup(reliability_plot(name_series(kept)))
+    return Section("reliability", "Reliability", text, (plot,))
+
+
+def training_section(documents: Sequence[Document]) -> Section | None:
+    """Return how runs went, of documents of `train`."""
+    if not documents:
+        return None
+    lines = [run_line(document) for document in documents]
+    for document in documents:
+        lines += (document.get("schedule") or {}).get("warnings", ())
+    plots = tuple(
+        Markup(training_plot(document["history"], document.get("curve", ()), number=place))
+        for place, document in enumerate(documents)
+        if document.get("history") or document.get("curve")
+    )
+    table = schedule_table(documents)
+    return Section(
+        "training",
+        "Training",
+        tuple(line for line in lines if line),
+        plots,
+        (table,) if table else (),
+    )
+
+
+def cluster_section(documents: Sequence[Document]) -> Section | None:
+    """Return ranks, messages and links, of documents of `doctor cluster`."""
+    if not documents:
+        return None
+    tables = [table for document in documents for table in cluster_tables(document)]
+    return Section("cluster", "Cluster", tables=tuple(tables))
+
+
+def energy_section(documents: Sequence[Document]) -> Section | None:
+    """Return what meters said, of documents of `power watch` and `power energy`."""
+    if not documents:
+        return None
+    return Section("energy", "Energy", tables=tuple(map(energy_table, documents)))
+
+
+def plans_section(documents: Sequence[Document]) -> Section | None:
+    """Return what servers would do, of documents of `plan server`."""
+    if not documents:
+        return None
+    plots = (server_plot(document, number=place) for place, document in enumerate(documents))
+    tables = [table for document in documents for table in server_tables(document)]
+    return Section("plans", "Servers", (_COMPUTED,), tuple(map(Markup, plots)), tuple(tables))
+
+
+def cluster_plans_section(documents: Sequence[Document]) -> Section | None:
+    """Return how long training would take, of documents of `plan cluster`."""
+    if not documents:
+        return None
+    # Networks on one cluster stand beside each other.
+    alike: dict[tuple[object, ...], list[Document]] = {}
+    for document in documents:
+        known = (document["rows"][0].get(key) is None for key in ("cost", "energy_kwh"))
+        alike.setdefault((document["title"], *known), []).append(document)
+    plots = (cluster_plot(group, number=place) for place, group in enumerate(alike.values()))
+    # How well a model meets what was published is the same for each of its networks.
+    tables = dict.fromkeys(table for one in documents for table in cluster_plan_tables(one))
+    return Section(
+        "cluster-plans",
+        "Training clusters",
+        (_COMPUTED,),
+        tuple(map(Markup, plots)),
+        tuple(tables),
+    )
+
+
+_COMPUTED: Final = (
+    f"Everything here is {MODELLED}: computed from constants whose sources a plan names."
+)
+
+
+def sharpness_section(documents: Sequence[Document]) -> Section | None:
+    """Return loss around solutions, of documents of `sharpness`."""
+    if not documents:
+        return None
+    plots = tuple(Markup(plot) for plot in sharpness_plots(documents))
+    return Section(
+        "sharpness",
+        "Sharpness",
+        tuple(dict.fromkeys(document["caveat"] for document in documents)),
+        plots,
+        # The page says the caveat first, above the plots.
+        (replace(sharpness_table(documents), note=""),),
+    )
+
+
+def pointing_section(documents: Sequence[Document]) -> Section | None:
+    """Return how often heat maps point into lesion boxes, of documents that say so."""
+    kept = [document for document in documents if document.get("pointing")]
+    return Section("pointing", "Where it looks", (), (), (pointing_table(kept),)) if kept else None
+
+
+def facts_section(everything: Sequence[Document], key: str, heading: str) -> Section | None:
+    """Return what all documents say under `key`; differing values stand side by side."""
+    facts: dict[str, list[str]] = {}
+    for document in everything:
+        own = dict(document.get(key) or {})
+        if key == "provenance" and document.get("digest"):
+            own[f"digest of {series_names([document])[0]}"] = document["digest"]
+        for name, value in _flat(own):
+            values = facts.setdefault(name, [])
+            if value not in values:
+                values.append(value)
+    if not facts:
+        return None
+    rows = tuple((name, "; ".join(values)) for name, values in facts.items())
+    return Section(key, heading, tables=(Table("", ("What", "Value"), rows),), prose=True)
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for key, part in value.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(part, Mapping):
+            found += _flat(part, f"{name}: ")
+        elif part is not None:
+            text = ", ".join(map(str, part)) if isinstance(part, list | tuple) else str(part)
+            found.append((name, text))
+    return found

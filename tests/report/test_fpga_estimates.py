@@ -1,0 +1,201 @@
+"""Documents and tables of `thorax fpga analyze` and `thorax fpga search`, as typed."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+import pytest
+from tests.fpga.networks import resnet18, resnet50
+
+from thorax import cli
+from thorax.artifact import Artifact
+from thorax.fpga.architecture import find_architecture, read_architecture
+from thorax.fpga.area import area
+from thorax.fpga.bitstreams import BITSTREAMS
+from thorax.fpga.boards import find_board
+from thorax.fpga.overlay import estimate
+from thorax.fpga.search import budget_of
+from thorax.fpga.workload import describe
+from thorax.report.fpga_estimates import TOP, analyze, analyze_tables
+
+BITSTREAM = "2019R1_RC_FP11_ResNet_SqueezeNet_VGG"
+STRING = "4x2x16x64_fp11_sb18823_i1_actk8_poolk8_owk8_image224x224"
+
+
+class Typed:
+    """The command line in this process."""
+
+    def __init__(self, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.capfd, self.monkeypatch = capfd, monkeypatch
+
+    def __call__(self, *words: object) -> tuple[int, str, str]:
+        self.monkeypatch.setattr(sys, "argv", ["thorax", "fpga", *map(str, words)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        assert isinstance(caught.value.code, int)
+        return caught.value.code, *self.capfd.readouterr()
+
+    def json(self, *words: object) -> dict[str, Any]:
+        status, out, err = self(*words, "--json")
+        assert (status, err) == (0, "")
+        document: dict[str, Any] = json.loads(out)
+        return document
+
+
+@pytest.fixture
+def typed(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Typed:
+    return Typed(capfd, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return analyze(
+        "ResNet-18", describe(resnet18()), find_architecture("8x48-fp11"),
+        board=find_board("pac-a10"),
+    )  # fmt: skip
+
+
+def test_the_document_is_that_of_the_model(document: dict[str, Any]) -> None:
+    architecture = find_architecture("8x48-fp11")
+    found = estimate(describe(resnet18()), architecture)
+    assert (document["simulated"], document["origin"]) == (True, "modelled")
+    assert "modelled" not in document
+    assert document["images_per_s"] == found.images_per_s
+    assert document["cycles"] == sum(layer["cycles"] for layer in document["layers"])
+    assert sum(layer["time_s"] for layer in document["layers"]) == pytest.approx(
+        document["latency_s"]
+    )
+    assert sum(document["bounds"].values()) == pytest.approx(1)
+    assert document["area"]["dsp"] == area(architecture).dsp
+    assert document["images_per_s_per_w"] == document["images_per_s"] / document["power_w"]
+    assert document["calibrated"] == ["clock_hz"]
+    json.dumps(document, allow_nan=False)
+
+
+def test_the_cards_of_both_papers_draw_what_was_published() -> None:
+    layers = describe(resnet50())
+    for name, images_per_s, power_w in (("8x48-fp11", 104.9, 43), ("4x2x16x64-fp11", 312.75, 50)):
+        found = analyze("n", layers, find_architecture(name), board=find_board("pac-a10"))
+        assert found["images_per_s"] == pytest.approx(images_per_s, rel=0.003)
+        # The line was drawn for a ResNet-50 of 4.09e9 products; this one has 3.86e9.
+        assert found["power_w"] == pytest.approx(power_w, rel=0.02)
+
+
+def test_a_bitstream_stands_for_its_architecture(typed: Typed, tiny_fp32: Artifact) -> None:
+    for name in (BITSTREAM, BITSTREAM.lower(), f"{BITSTREAM}.aocx"):
+        found = typed.json("analyze", tiny_fp32.path, "--arch", name)
+        assert found["architecture"]["name"] == BITSTREAMS[BITSTREAM].architecture.name
+
+
+def test_without_a_board_power_is_unknown_and_nothing_is_divided_by_it() -> None:
+    document = analyze("n", describe(resnet18()), find_architecture("agx7-generic-fp13"))
+    assert document["power_w"] is document["images_per_s_per_w"] is None
+
+
+def test_tables_say_modelled_and_name_the_slowest_first(document: dict[str, Any]) -> None:
+    layers, totals, resources = analyze_tables(document)
+    for table in (layers, totals, resources):
+        assert table.title.endswith("modelled")
+        assert all(table.simulated)
+    assert len(layers.rows) == TOP
+    cycles = [float(row[3].replace(",", "")) for row in layers.rows]
+    assert cycles == sorted(cycles, reverse=True)
+    everything = analyze_tables(document, top=None)[0]
+    assert [row[0] for row in everything.rows] == [one["name"] for one in document["layers"]]
+
+
+def test_an_artifact_is_analysed_from_a_shell(typed: Typed, tiny_fp32: Artifact) -> None:
+    status, out, err = typed("analyze", tiny_fp32.path, "--arch", "8x48-fp11")
+    assert (status, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 100
+    assert "Images/s/W" in out
+    found = typed.json("analyze", tiny_fp32.path, "--arch", STRING, "--batch", "4")
+    assert found["command"] == "fpga analyze"
+    assert {"images_per_s", "cycles", "layers", "latency_s", "area", "power_w"} <= set(found)
+    assert found["batch"] == 4
+    assert found["architecture_string"] == STRING
+
+
+def test_a_bare_graph_is_searched_and_the_file_is_what_was_found(
+    typed: Typed, tmp_path: Path
+) -> None:
+    file, out = tmp_path / "net.xml", tmp_path / "arch.toml"
+    ov.save_model(resnet18(), file)
+    found = typed.json("search", file, "--family", "arria10", "--out", out)
+    assert found["command"] == "fpga search"
+    assert found["fits"] is True
+    architecture = read_architecture(out)
+    assert area(architecture).fits(budget_of("arria10"))
+    again = typed.json("analyze", file, "--arch", out)
+    assert again["images_per_s"] == found["images_per_s"]
+    status, told, _ = typed("search", file, "--precision", "fp9")
+    assert status == 0
+    assert "modelled" in told
+    # What may be taken is less than there is.
+    assert "Allowed" in told
+    assert "There is" not in told
+    assert "2,713 M20K blocks" in told
+    assert "There is" in typed("analyze", file, "--arch", "8x48-fp11")[1]
+
+
+def test_mistakes_are_answered_with_what_is_allowed(typed: Typed, tmp_path: Path) -> None:
+    model = tmp_path / "net.xml"
+    ov.save_model(resnet18(), model)
+    for words, status, code in (
+        (["analyze", model, "--arch", "quick"], 2, "fpga-architecture"),
+        (["analyze", model, "--arch", "8x48_fp11"], 2, "fpga-architecture"),
+        (["analyze", model, "--arch", tmp_path / "no.toml"], 2, "config-unreadable"),
+        (["analyze", model, "--arch", "8x48-fp11", "--board", "n6001"], 2, "fpga-board-family"),
+        (["analyze", tmp_path / "none.xml", "--arch", "8x48-fp11"], 4, "model-missing"),
+        (["search", model, "--family", "stratix10"], 2, "option-choice"),
+        (["search", model, "--precision", "fp12"], 2, "option-choice"),
+        (["search", model, "--weights", "octal"], 2, "option-choice"),
+    ):
+        found, _, err = typed(*words)
+        assert (found, err.splitlines()[-1].split(": ")[1]) == (status, code), err
+
+
+def test_a_file_that_cannot_be_written_is_no_bug(typed: Typed, tmp_path: Path) -> None:
+    model = tmp_path / "net.xml"
+    ov.save_model(resnet18(), model)
+    status, _, err = typed("search", model, "--out", tmp_path / "absent" / "arch.toml")
+    assert status in (2, 3)
+    assert "Traceback" not in err
+
+
+def test_a_board_of_another_family_is_refused_before_anything_is_written(
+    typed: Typed, tmp_path: Path
+) -> None:
+    model, out = tmp_path / "net.xml", tmp_path / "arch.toml"
+    ov.save_model(resnet18(), model)
+    words = ("search", model, "--family", "agilex7", "--board", "pac-a10", "--out", out)
+    status, _, err = typed(*words)
+    assert status == 2
+    assert "fpga-board-family" in err
+    assert not out.exists()
+
+
+def test_every_bitstream_is_told_by_its_whole_name(typed: Typed, tmp_path: Path) -> None:
+    state = tmp_path / "fpga.json"
+    for number, name in enumerate(sorted(BITSTREAMS, key=len)[-4:]):
+        board = BITSTREAMS[name].board
+        put = typed("program", f"FPGA.{number}", name, "--board", board, "--state", state)
+        assert put[0] == 0
+    for words in (["--state", state], ["--bitstreams"]):
+        status, out, err = typed("list", *words)
+        assert (status, err) == (0, "")
+        assert "…" not in out
+        assert max(map(len, out.splitlines())) <= 100
+    assert all(name in out for name in BITSTREAMS)
+
+
+@pytest.mark.parametrize("board", ["de10-agilex", "n6001"])
+def test_a_board_without_bitstreams_is_told_what_designs_one(typed: Typed, board: str) -> None:
+    status, out, err = typed("list", "--bitstreams", "--board", board)
+    assert (status, err) == (0, "")
+    assert f"no bitstream of 2018 to 2020 is for {board}" in out
+    assert "thorax fpga search MODEL --family agilex7" in out
+    found: list[str] = json.loads(typed("list", "--board", board, "--json")[1])
+    assert found == []

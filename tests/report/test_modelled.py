@@ -1,0 +1,52 @@
+"""Modelled figures stand in tables of their own and say where they come from."""
+
+from typing import Any
+
+from thorax.report.modelled import alone_and_against, modelled_table
+
+FIGURES: dict[str, Any] = {
+    "images_per_s": 1234.4,
+    "latency_s": 0.00321,
+    "power_w": 43.0,
+    "images_per_s_per_w": 28.706,
+    "bound_by": "FPGA.0 execute",
+    "source": "Cycles of an overlay (assumed).",
+}
+
+
+def benchmark(**figures: object) -> dict[str, Any]:
+    return {
+        "command": "benchmark",
+        "precision": "fp32",
+        "device": "HETERO:FPGA,CPU",
+        "simulated": True,
+        "images_per_s": 20.0,
+        "modelled": {**FIGURES, **figures},
+    }
+
+
+def test_a_modelled_table_says_so_and_never_shows_the_emulation() -> None:
+    table = modelled_table([benchmark()])
+    assert table is not None
+    assert table.title.endswith("modelled, not measured")
+    assert table.note == FIGURES["source"]
+    assert table.simulated == (True,)
+    assert table.rows[0][1:] == (
+        "HETERO:FPGA,CPU", "1,234", "3.21", "43.0", "28.71", "FPGA.0 execute",
+    )  # fmt: skip
+
+
+def test_a_board_without_published_power_has_no_watts() -> None:
+    table = modelled_table([benchmark(power_w=None, images_per_s_per_w=None)])
+    assert table is not None
+    assert "W" not in table.columns
+
+
+def test_what_was_measured_has_no_modelled_table() -> None:
+    measured = {"command": "benchmark", "precision": "fp32", "images_per_s": 100.0}
+    assert modelled_table([measured, {**measured, "modelled": None}]) is None
+
+
+def test_a_validation_is_followed_by_those_it_was_compared_with() -> None:
+    first, second = {"against": [{"device": "CPU"}]}, {"device": "FPGA"}
+    assert alone_and_against([first, second]) == [first, {"device": "CPU"}, second]

@@ -1,0 +1,234 @@
+"""`thorax plan cluster`: its document, tables and picture."""
+
+import json
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thorax import cli
+from thorax.plan.cluster_plan import Request, plan_cluster
+from thorax.plan.published import predict, ready
+from thorax.plan.systems import find_system
+from thorax.report.plan_cluster import cluster_plan_tables, duration_text, stops_text
+from thorax.report.plan_cluster_plots import cluster_plot
+
+CONTRACT = {
+    "workers", "global_batch", "images_per_s", "efficiency", "epochs", "time_to_train_s",
+    "energy_kwh",
+}  # fmt: skip
+
+
+def typed(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object
+) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["thorax", *map(str, words)])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    out, err = capfd.readouterr()
+    assert isinstance(caught.value.code, int)
+    return caught.value.code, out, err
+
+
+def planned(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - of a request
+    found = find_system("zenith")
+    request = Request(**{"topology": "resnet50", "workers": (1, 512, 1024), **fields})
+    return plan_cluster(ready(found), request, predict(found, found.models[0]))
+
+
+def test_the_document_has_what_was_promised_and_draws_three_networks(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    picture = tmp_path / "cluster.svg"
+    words = (
+        "plan", "cluster", "--system", "zenith", "--topology", "resnet50", "--workers",
+        "1,64,512,1024", "--images", 86524, "--figure", picture, "--json",
+    )  # fmt: skip
+    status, out, err = typed(capfd, monkeypatch, *words)
+    assert (status, err) == (0, "")
+    document = json.loads(out)
+    assert document["command"] == "plan cluster"
+    assert document["modelled"] is True
+    assert [row["workers"] for row in document["rows"]] == [1, 64, 512, 1024]
+    assert all(row.keys() >= CONTRACT for row in document["rows"])
+    drawn = picture.read_text("utf-8")
+    ET.fromstring(drawn)
+    for words_in in ("modelled", "ResNet-50", "DenseNet-121", "VGG-16", "prefers-color-scheme"):
+        assert words_in in drawn
+
+
+def test_the_tables_fit_a_terminal_and_say_modelled(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--batch", 8192, "--batch-per-worker", 16, "--price", 2, "--workers", "1..4096")
+    status, out, _ = typed(capfd, monkeypatch, "plan", "cluster", *words)
+    assert status == 0
+    assert max(map(len, out.splitlines())) <= 100
+    for text in ("modelled, not", "Cost", "no longer pays", "2 free numbers", "calibrated"):
+        assert text in out
+
+
+def test_published_and_calibrated_rows_are_told_from_predicted_ones() -> None:
+    table = cluster_plan_tables(planned())[-1]
+    how = {row[-1] for row in table.rows}
+    assert how == {"calibrated", "predicted", "identity"}
+    for row in table.rows:
+        assert (row[-3] == "") is (row[-1] == "calibrated")
+
+
+def test_only_places_where_time_goes_have_a_column() -> None:
+    places = cluster_plan_tables(planned())[1]
+    assert places.columns == ("Workers", "Batch", "Compute", "Exchange")
+    found = ready(find_system("zenith")).model_copy(
+        update={"jitter": 0.1, "evaluation_images": 9000, "start_up_s": 60.0}
+    )
+    document = plan_cluster(found, Request("resnet50", (64,)))
+    assert cluster_plan_tables(document)[1].columns[2:] == (
+        "Compute", "Exchange", "Stragglers", "Evaluation", "Start-up",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(90, "90 s"), (675, "11.2 min"), (8319, "2.31 h"), (7.2e6, "2,000 h")]
+)
+def test_durations_are_told_in_what_they_are_counted_in(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+
+
+def test_where_scaling_stops_paying_is_told_with_what_it_costs() -> None:
+    stop = {"scaling": "batch shared", "workers": 1024, "worth": 0.5}
+    assert stops_text(stop) == (
+        "With a shared batch doubling 1,024 workers no longer pays: it saves less than 29% of the "
+        "time and costs over 41% more energy."
+    )
+    assert "pays throughout" in stops_text({**stop, "workers": None})
+
+
+def test_a_cluster_of_unknown_power_draws_time_alone() -> None:
+    found = find_system("c4140-v100")
+    document = plan_cluster(ready(found), Request("densenet121", (1, 4, 16)))
+    assert "Energy" not in cluster_plot([document])
+    assert "Energy, kWh" in cluster_plot([planned()])
+    assert "Cost" in cluster_plot([planned(price_per_node_hour=1.0)])
+
+
+def test_a_picture_is_the_same_each_time() -> None:
+    assert cluster_plot([planned()]) == cluster_plot([planned()])
+
+
+def test_a_system_and_a_measurement_together_are_refused(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = ("--system", "zenith", "--calibrate", tmp_path / "a.json")
+    status, _, err = typed(capfd, monkeypatch, "plan", "cluster", *words)
+    assert status == 2
+    assert "option-together" in err
+
+
+def test_epochs_and_their_curve_together_are_refused(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("plan", "cluster", "--epochs", 10, "--epochs-curve", "mlperf")
+    status, _, err = typed(capfd, monkeypatch, *words)
+    assert status == 2
+    assert "option-together" in err
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--price", "--batch", "--batch-per-worker", "--epochs", "--start-up", "--node-power"],
+)
+def test_an_infinite_number_is_refused(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    status, _, err = typed(capfd, monkeypatch, "plan", "cluster", option, "inf", "--json")
+    assert status == 2
+    assert "thorax: bug" not in err
+
+
+def test_the_curve_of_a_small_set_of_images_runs(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("plan", "cluster", "--epochs-curve", "mlperf-scaled", "--workers", "8..256", "--json")
+    status, _, err = typed(capfd, monkeypatch, *words)
+    assert status == 2
+    assert "--epochs-batch" in err
+    status, out, _ = typed(capfd, monkeypatch, *words, "--epochs-batch", 128)
+    assert status == 0
+    epochs = [row["epochs"] for row in json.loads(out)["rows"]]
+    assert epochs[0] == 90 < epochs[-1]
+
+
+def test_algorithms_are_compared_and_what_was_planned_is_written(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    times = {}
+    words = ("plan", "cluster", "--topology", "vgg16", "--workers", 512, "--json")
+    for name in ("ring", "halving-doubling", "hierarchical"):
+        status, out, err = typed(
+            capfd, monkeypatch, *words, "--all-reduce", name, "--write-file", path,
+            "--set", "overlap=false",
+        )  # fmt: skip
+        assert (status, err) == (0, "")
+        document = json.loads(out)
+        assert document["inputs"]["algorithm"] == name
+        assert "algorithm: given, in place of the above" in document["sources"]
+        times[name] = document["rows"][0]["time_to_train_s"]
+        assert document["predictions"] == []
+    assert times["ring"] > times["hierarchical"]
+    status, out, _ = typed(capfd, monkeypatch, *words, "--system", path)
+    assert status == 0
+    assert json.loads(out)["rows"][0]["time_to_train_s"] == times["hierarchical"]
+    status, _, err = typed(capfd, monkeypatch, *words, "--all-reduce", "star")
+    assert status == 2
+    assert "halving-doubling" in err
+
+
+def test_published_figures_of_another_plan_are_left_out_and_told(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    picture = tmp_path / "cluster.svg"
+    words = ("plan", "cluster", "--workers", "1..1024", "--figure", picture)
+    status, out, _ = typed(capfd, monkeypatch, *words, "--epochs", 10)
+    assert status == 0
+    assert "ublished figures are left out" in out
+    assert "predicted" not in out
+    assert "published" not in picture.read_text("utf-8")
+    status, out, _ = typed(capfd, monkeypatch, *words)
+    assert "left out" not in out
+    assert "published, predicted" in picture.read_text("utf-8")
+
+
+def test_every_published_figure_of_a_picture_has_its_sign_explained() -> None:
+    found = find_system("c4140-v100")
+    rows = predict(found, found.models[0])
+    documents = [
+        plan_cluster(ready(found), Request(topology, (1, 4, 16)), rows)
+        for topology in ("resnet50", "densenet121")
+    ]
+    drawn = cluster_plot(documents)
+    assert "published as a rate, predicted" in drawn
+    assert "published as a rate, the model fitted to it" in drawn
+    assert "follows from another" not in drawn
+    assert "follows from another" in cluster_plot([planned()])
+
+
+def test_a_loss_that_was_fitted_is_no_measured_wait_for_the_slowest() -> None:
+    found = ready(find_system("c4140-v100"))
+    document = plan_cluster(found, Request("densenet121", (1, 16)))
+    plan, places = cluster_plan_tables(document)
+    assert "vary by 31%" in places.note
+    assert "any loss that grows" in places.note
+    assert "give --node-power" in plan.note
+
+
+def test_a_report_shows_plans_of_clusters(tmp_path: Path) -> None:
+    from thorax.report.page import write_report
+
+    page = write_report([planned(), planned(batch=8192)], tmp_path / "page.html", title="t")
+    text = page.read_text("utf-8")
+    assert "Training clusters" in text
+    assert text.count("Where the time goes") == 2
