@@ -12,7 +12,7 @@ import typer
 
 import thorax
 from thorax import errors
-from thorax.cli import app
+from thorax.cli.app import app
 from thorax.images.error_codes import REFUSALS
 
 DOCS = Path(__file__).parent

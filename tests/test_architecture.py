@@ -146,7 +146,7 @@ def test_a_hospital_machine_classifies_without_the_libraries_of_training(
     script = (
         "import sys\n"
         f"for name in {HOSPITAL!r}: sys.modules[name] = None\n"
-        "from thorax.cli import main\n"
+        "from thorax.cli.app import main\n"
         "main()\n"
     )
     image = phantoms / "phantom_11_000000.png"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import typer
 
-from thorax.cli import app
+from thorax.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [

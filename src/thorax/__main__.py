@@ -1,6 +1,6 @@
 """`python -m thorax`."""
 
-from thorax.cli import main
+from thorax.cli.app import main
 
 if __name__ == "__main__":
     main()

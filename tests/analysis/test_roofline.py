@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from thorax import cli
 from thorax.analysis.roofline import analyze, bound, intensity
 from thorax.artifact import Artifact
+from thorax.cli import app
 from thorax.devices.peak import Peaks
 from thorax.ir.graphs import open_graph
 
@@ -169,7 +169,7 @@ def test_what_cannot_be_analyzed_is_refused_in_one_line(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["thorax", "analyze", str(tiny_int8.path), *words])
     with pytest.raises(SystemExit) as left:
-        cli.main()
+        app.main()
     assert left.value.code == (5 if code == "device-unknown" else 2)
     out, err = capfd.readouterr()
     assert (out, err.startswith(f"thorax: {code}: ")) == ("", True), err
@@ -180,6 +180,6 @@ def test_without_peaks_the_command_shows_costs(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["thorax", "analyze", str(tiny_int8.path), "--no-measure"])
     with pytest.raises(SystemExit) as left:
-        cli.main()
+        app.main()
     assert left.value.code == 0
     assert "layer4.1.conv2 + layer4.1.bn2/batch_norm" in capfd.readouterr().out

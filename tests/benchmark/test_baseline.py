@@ -351,7 +351,7 @@ def test_a_sure_loss_is_told_though_the_meter_died_too(
 ) -> None:
     from typer.testing import CliRunner
 
-    from thorax.cli import app
+    from thorax.cli.app import app
     from thorax.power import sampler as power
 
     baseline = tmp_path / "before.json"
@@ -396,7 +396,7 @@ def test_an_option_without_its_switch_is_refused_and_not_ignored(
 ) -> None:
     from typer.testing import CliRunner
 
-    from thorax.cli import app
+    from thorax.cli.app import app
 
     found = CliRunner().invoke(app, ["benchmark", "nowhere", *options])
     assert isinstance(found.exception, UsageError)

@@ -14,7 +14,7 @@ import pytest
 from thorax.artifact import CARD, Artifact, keep_tuning, load
 from thorax.benchmark import tune
 from thorax.benchmark.tune import Tried, document, tuning_table
-from thorax.cli import _run
+from thorax.cli.app import _run
 from thorax.devices import settings
 from thorax.devices.counters import Counter, CounterTotals
 from thorax.devices.engine import compile

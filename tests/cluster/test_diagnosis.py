@@ -235,7 +235,7 @@ from types import SimpleNamespace
 
 import torch.distributed as dist
 
-from thorax.cli import main
+from thorax.cli.app import main
 from thorax.training import cluster_bench
 from thorax.training.parallel import Ranks
 
@@ -325,7 +325,7 @@ def test_a_rank_that_joins_and_says_nothing_is_named(recipe: Path, tmp_path: Pat
     script = tmp_path / "silent.py"
     script.write_text(
         "import os, signal, sys\n"
-        "from thorax.cli import main\n"
+        "from thorax.cli.app import main\n"
         "from thorax.training import parallel\n"
         "if os.environ['RANK'] == '1':\n"
         "    with parallel.join('cpu'):\n"

@@ -14,8 +14,9 @@ import openvino as ov
 import openvino.opset13 as ops
 import pytest
 
-from thorax import artifact, cli, metrics
+from thorax import artifact, metrics
 from thorax.artifact import Artifact, Card, Precision
+from thorax.cli import app
 from thorax.data.store import Store
 from thorax.devices.engine import INPUT, PROBABILITY
 from thorax.devices.engine import compile as compile_artifact
@@ -362,7 +363,7 @@ def test_the_command_writes_document_and_plots(
     words += ["--images", "6", "--samples", "100", "--out", out]
     monkeypatch.setattr(sys, "argv", ["thorax", *map(str, words), "--json"])
     with pytest.raises(SystemExit) as caught:
-        cli.main()
+        app.main()
     assert caught.value.code == 0
     printed = json.loads(capfd.readouterr().out)
     assert printed == json.loads((out / "explore.json").read_text())

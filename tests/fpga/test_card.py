@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from thorax import cli
+from thorax.cli import app
 from thorax.errors import DataError, DeviceError, ThoraxError, UsageError
 from thorax.fpga import card as cards_module
 from thorax.fpga.card import CARDS, erase, find_card, list_cards, program, state_path, verify
@@ -32,7 +32,7 @@ def typed(
 ) -> tuple[int, str, str]:
     monkeypatch.setattr(sys, "argv", ["thorax", "fpga", *map(str, words)])
     with pytest.raises(SystemExit) as caught:
-        cli.main()
+        app.main()
     assert isinstance(caught.value.code, int)
     return caught.value.code, *capfd.readouterr()
 

@@ -127,10 +127,10 @@ def test_what_a_cluster_does_not_do_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], code: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    from thorax import cli
+    from thorax.cli import app
 
     monkeypatch.chdir(tmp_path)
-    assert cli._run(["classify", "model", "scans", *words], debug=False) == 2
+    assert app._run(["classify", "model", "scans", *words], debug=False) == 2
     assert capsys.readouterr().err.startswith(f"thorax: {code}")
     assert not list(tmp_path.iterdir())
 
@@ -140,11 +140,11 @@ def test_without_ray_the_extra_that_brings_it_is_named(
 ) -> None:
     import sys
 
-    from thorax import cli
+    from thorax.cli import app
 
     monkeypatch.setitem(sys.modules, "ray", None)
     words = ["classify", "model", "scans", "--out", str(tmp_path), "--cluster", "auto"]
-    assert cli._run(words, debug=False) == 2
+    assert app._run(words, debug=False) == 2
     assert "thorax[cluster]" in capsys.readouterr().err
 
 

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 from tests.importers.tensorflow_files import FLOAT, Graph
 from typer.testing import CliRunner
 
-from thorax.cli import app
+from thorax.cli.app import app
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.files import atomic
 from thorax.importers import formats

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thorax import cli
+from thorax.cli import app
 from thorax.config import check
 from thorax.errors import UsageError
 from thorax.files.documents import parse_json
@@ -82,7 +82,7 @@ def numbers(value: object) -> Iterator[float]:
 
 
 def typed(capfd: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    status = cli._run([str(word) for word in words], debug=False)
+    status = app._run([str(word) for word in words], debug=False)
     return status, *capfd.readouterr()
 
 

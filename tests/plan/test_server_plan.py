@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from thorax import cli
+from thorax.cli import app
 from thorax.errors import UsageError
 from thorax.plan.server_plan import cards_in
 
@@ -17,7 +17,7 @@ def typed(
 ) -> tuple[int, str, str]:
     monkeypatch.setattr(sys, "argv", ["thorax", *map(str, words)])
     with pytest.raises(SystemExit) as caught:
-        cli.main()
+        app.main()
     out, err = capfd.readouterr()
     assert isinstance(caught.value.code, int)
     return caught.value.code, out, err

@@ -9,8 +9,8 @@ import openvino as ov
 import pytest
 from tests.fpga.networks import resnet18, resnet50
 
-from thorax import cli
 from thorax.artifact import Artifact
+from thorax.cli import app
 from thorax.fpga.architecture import find_architecture, read_architecture
 from thorax.fpga.area import area
 from thorax.fpga.bitstreams import BITSTREAMS
@@ -33,7 +33,7 @@ class Typed:
     def __call__(self, *words: object) -> tuple[int, str, str]:
         self.monkeypatch.setattr(sys, "argv", ["thorax", "fpga", *map(str, words)])
         with pytest.raises(SystemExit) as caught:
-            cli.main()
+            app.main()
         assert isinstance(caught.value.code, int)
         return caught.value.code, *self.capfd.readouterr()
 

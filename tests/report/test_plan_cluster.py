@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from thorax import cli
+from thorax.cli import app
 from thorax.plan.cluster_plan import Request, plan_cluster
 from thorax.plan.published import predict, ready
 from thorax.plan.systems import find_system
@@ -26,7 +26,7 @@ def typed(
 ) -> tuple[int, str, str]:
     monkeypatch.setattr(sys, "argv", ["thorax", *map(str, words)])
     with pytest.raises(SystemExit) as caught:
-        cli.main()
+        app.main()
     out, err = capfd.readouterr()
     assert isinstance(caught.value.code, int)
     return caught.value.code, out, err

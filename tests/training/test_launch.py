@@ -19,7 +19,7 @@ import typer
 import yaml  # type: ignore[import-untyped]
 from torch.distributed.run import get_args_parser
 
-from thorax.cli import app
+from thorax.cli.app import app
 from thorax.data.store import Store
 
 LAUNCH = Path(__file__).resolve().parents[2] / "recipes" / "launch"

@@ -69,7 +69,7 @@ except ThoraxError as error:
 
 
 def test_a_pass_that_does_not_fit_is_refused_by_the_doctor() -> None:
-    script = f"{LIMIT}from thorax.cli import main; main()"
+    script = f"{LIMIT}from thorax.cli.app import main; main()"
     words = ["doctor", "cluster", "--images", "65536", "--side", "4096", "--topology", "resnet18"]
     done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True)
     assert done.returncode == 2

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from thorax import demo
 from thorax.artifact import Artifact
+from thorax.cli import demo
+from thorax.cli.console import save
 from thorax.config import load
-from thorax.console import save
 from thorax.errors import DataError, UsageError
 from thorax.inference.classify import classify
 from thorax.report import documents

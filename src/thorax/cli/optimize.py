@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 from typer import Argument, Option
 
-from thorax import console
-from thorax.cli_data import Extensions, Json, Out
+from thorax.cli import console
+from thorax.cli.data import Extensions, Json, Out
 from thorax.errors import UsageError
 
 if TYPE_CHECKING:

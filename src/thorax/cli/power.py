@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from typer import Argument, Option
 
-from thorax import console
-from thorax.cli_data import Json
+from thorax.cli import console
+from thorax.cli.data import Json
 from thorax.errors import PeerError, UsageError
 
 if TYPE_CHECKING:

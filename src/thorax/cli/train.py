@@ -9,8 +9,8 @@ from typing import Annotated, Final
 import typer
 from typer import Argument, Option
 
-from thorax import console
-from thorax.cli_data import Json, Out
+from thorax.cli import console
+from thorax.cli.data import Json, Out
 from thorax.errors import ThoraxError, UsageError, printable
 
 _LONGEST_S: Final = 2_592_000

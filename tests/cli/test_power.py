@@ -17,8 +17,8 @@ import pytest
 from tests.power.bmc import RedfishBmc, redfish_tree
 from tests.power.meters import program, write_log
 
-from thorax import cli
 from thorax.artifact import XML, Card, Precision, new_folder, seal
+from thorax.cli import app
 from thorax.images.preprocess import InputSpec
 from thorax.power import sampler, window
 from thorax.power.log import Recording
@@ -46,7 +46,7 @@ def thorax(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
     def run(*words: object) -> Done:
         monkeypatch.setattr(sys, "argv", ["thorax", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            app.main()
         assert isinstance(ended.value.code, int)
         return Done(ended.value.code, *capfd.readouterr())
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from thorax import console
+from thorax.cli import console
 from thorax.errors import printable
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def verify_command(
     json: Json = False,
 ) -> None:
     """Read everything of a path and compare it with its digests. Exit status 3 or 4 on damage."""
-    from thorax.verify import verify
+    from thorax.cli.verify import verify
 
     with console.progress("reading", None) as ticker:
         verification = verify(path, lambda done, total: ticker.advance(1))

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import typer
 
-from thorax.cli import app
+from thorax.cli.app import app
 from thorax.files.documents import parse_json
 
 pytestmark = pytest.mark.timeout(1800)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from typer import Argument, Option
 
-from thorax import console
-from thorax.cli_data import Device, Extensions, Json, Model, Out, StorePath
-from thorax.cli_power import (
+from thorax.cli import console
+from thorax.cli.data import Device, Extensions, Json, Model, Out, StorePath
+from thorax.cli.power import (
     Authority,
     Idle,
     Insecure,

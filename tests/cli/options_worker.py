@@ -53,9 +53,9 @@ def _become(words: list[str], out: Path, err: Path) -> None:
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         sys.argv = ["thorax", *words]
-        from thorax import cli
+        from thorax.cli import app
 
-        cli.main()
+        app.main()
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 71
     except BaseException:

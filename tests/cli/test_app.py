@@ -16,9 +16,11 @@ import pytest
 import typer
 from tests.conftest import Thorax
 
-from thorax import __version__, cli, console
+from thorax import __version__
 from thorax.artifact import CARD, Artifact
-from thorax.cli import app
+from thorax.cli import app as cli
+from thorax.cli import console
+from thorax.cli.app import app
 
 
 def commands(
@@ -122,7 +124,7 @@ def test_groups_have_help(typed: Run, words: list[str]) -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     script = (
-        "import sys\nsys.argv = ['thorax', '--help']\nfrom thorax.cli import main\n"
+        "import sys\nsys.argv = ['thorax', '--help']\nfrom thorax.cli.app import main\n"
         "try: main()\nexcept SystemExit: pass\n"
         "heavy = {'numpy', 'cv2', 'openvino', 'torch', 'pydicom', 'pydantic', 'nncf'}\n"
         "sys.exit(' '.join(heavy & set(sys.modules)) or 0)"

@@ -18,10 +18,10 @@ from tests.power.meters import write_log
 
 from thorax.artifact import Artifact
 from thorax.benchmark.baseline_file import digested
+from thorax.cli.verify import verify
 from thorax.data.store import Store
 from thorax.errors import DataError, ModelError, UsageError
 from thorax.files.documents import document_digest
-from thorax.verify import verify
 
 
 def flip(path: Path, place: int = -1) -> None:
@@ -295,7 +295,7 @@ def test_a_machine_without_torch_verifies_all_of_it(
         "for name in ('torch', 'safetensors', 'nncf', 'matplotlib', 'onnx', 'ray'):\n"
         "    sys.modules[name] = None\n"
         "from pathlib import Path\n"
-        "from thorax.verify import verify\n"
+        "from thorax.cli.verify import verify\n"
         "for path in sys.argv[1:]: verify(Path(path)).require_sound()\n"
     )
     paths = [str(path) for path in (store, tiny_run, tiny_fp32.path)]

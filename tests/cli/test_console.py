@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from thorax import console
 from thorax.artifact import Artifact
+from thorax.cli import console
 from thorax.training.log import Progress
 
 

@@ -124,9 +124,9 @@ def show(*tables: "Table | None", file: TextIO | None = None) -> None:
         tables: what is shown.
         file: where; stdout unless it is named.
     """
-    from rich.console import Console  # noqa: PLC0415 - only a person needs it
+    from rich.console import Console
 
-    from thorax.report.tables import rich_table  # noqa: PLC0415
+    from thorax.report.tables import rich_table
 
     file = file or sys.stdout
     # Cells are escaped one by one: what colours them is not to be.
@@ -217,7 +217,7 @@ def training(*, shown: bool = True) -> Iterator[Callable[["Progress"], None]]:
     Args:
         shown: False on all ranks but the first, which then say nothing.
     """
-    from thorax.training.log import Window  # noqa: PLC0415 - a hospital has no torch
+    from thorax.training.log import Window
 
     if not shown:
         yield lambda at: None
@@ -282,9 +282,9 @@ def _plain(at: "Progress", facts: str) -> None:
 
 @contextmanager
 def _training_bar() -> Iterator[_Screen]:
-    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
-    from rich.progress import BarColumn, TextColumn  # noqa: PLC0415
-    from rich.progress import Progress as Bars  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bars
 
     screen = Console(stderr=True)
     # The words come first where a terminal is too narrow for both.
@@ -319,8 +319,8 @@ def _duration(duration_s: float) -> str:
 
 @contextmanager
 def _bar(what: str, total: int | None, unit: str) -> Iterator[Ticker]:
-    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
-    from rich.progress import (  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
@@ -329,7 +329,7 @@ def _bar(what: str, total: int | None, unit: str) -> Iterator[Ticker]:
         TextColumn,
         TimeRemainingColumn,
     )
-    from rich.text import Text  # noqa: PLC0415
+    from rich.text import Text
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from thorax import console
 from thorax.artifact import INTENDED_USE, Artifact, Precision
 from thorax.benchmark import run, scenarios
+from thorax.cli import console
 from thorax.data import folder, store
 from thorax.data.check import check
 from thorax.data.store import Store, open_store

@@ -17,8 +17,10 @@ import typer
 from typer import Argument, Option
 from typer.core import TyperCommand
 
-from thorax import __version__, console
-from thorax.cli_data import (
+from thorax import __version__
+from thorax.cli import console
+from thorax.cli.benchmark import measure_app
+from thorax.cli.data import (
     Device,
     Extensions,
     Json,
@@ -29,12 +31,11 @@ from thorax.cli_data import (
     data_app,
     verify_app,
 )
-from thorax.cli_fpga import fpga_app, partition_app
-from thorax.cli_measure import measure_app
-from thorax.cli_optimizer import optimizer_app
-from thorax.cli_plan import plan_app
-from thorax.cli_power import power_app
-from thorax.cli_training import training_app
+from thorax.cli.fpga import fpga_app, partition_app
+from thorax.cli.optimize import optimizer_app
+from thorax.cli.plan import plan_app
+from thorax.cli.power import power_app
+from thorax.cli.train import training_app
 from thorax.errors import ThoraxError, UsageError, printable
 from thorax.files import atomic
 
@@ -344,7 +345,7 @@ def demo(
     json: Json = False,
 ) -> None:
     """Phantoms -> train -> fp32, bf16, int8 -> validate -> classify -> benchmark -> report."""
-    from thorax import demo as story
+    from thorax.cli import demo as story
 
     result = story.make(out, seed=seed)
     console.emit(result.document(), as_json=json, show=lambda: print(result.summary()))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer import Argument, Option
 
-from thorax import console
-from thorax.cli_data import Json
+from thorax.cli import console
+from thorax.cli.data import Json
 from thorax.errors import UsageError
 
 if TYPE_CHECKING:

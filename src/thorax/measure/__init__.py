@@ -1,1 +1,0 @@
-"""What an artifact costs and how good it is."""
