@@ -101,3 +101,8 @@ NIH14: Final = LabelSet(
     ),
 )
 """ChestX-ray14 in the order of Wang et al., CVPR 2017, Table 1 plus the six added in release 2."""
+
+
+def plain_name(finding: str) -> str:
+    """Return a finding as people write it."""
+    return finding.replace("_", " ")

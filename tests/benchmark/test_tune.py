@@ -13,7 +13,7 @@ import pytest
 
 from thorax.artifact import CARD, Artifact, keep_tuning, load
 from thorax.benchmark import tune
-from thorax.benchmark.tune import Tried, document, tuning_table
+from thorax.benchmark.tune import Tried, document
 from thorax.cli.app import _run
 from thorax.devices import settings
 from thorax.devices.counters import Counter, CounterTotals
@@ -24,7 +24,9 @@ from thorax.files.documents import document_digest
 from thorax.inference.archive import classify_archive
 from thorax.inference.classify import classify
 from thorax.inference.predictor import Predictor
+from thorax.report.findings import findings_tables
 from thorax.report.tables import Table
+from thorax.report.tune import tuning_table
 
 
 @pytest.fixture
@@ -175,7 +177,7 @@ def test_classify_uses_what_was_kept_and_answers_the_same(own: Artifact, phantom
     done = classify(own.path, [*files[:4], bad, *files[4:]])
     made = done.document()
     assert (made["tuned"], made["streams"], made["batch"]) == (True, 2, 3)
-    assert "as tuned" in done.tables()[0].note
+    assert "as tuned" in findings_tables(done.document())[0].note
     assert [row["image"] for row in made["results"]] == [
         str(one) for one in [*files[:4], bad, *files[4:]]
     ]
@@ -225,7 +227,7 @@ def test_what_a_layer_cost_is_told_for_one_image_of_a_batch(
     done = classify(own.path, files, counters=True)
     (row,) = done.document()["counters"]
     assert (row["real_ms"], row["cpu_ms"]) == pytest.approx((0.004, 0.008))
-    assert "3 images at a time" in done.tables()[-1].note
+    assert "3 images at a time" in findings_tables(done.document())[-1].note
     (row,) = classify(own.path, files, counters=True, tuned=False).document()["counters"]
     assert row["real_ms"] == pytest.approx(0.012)
 

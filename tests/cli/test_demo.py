@@ -15,7 +15,7 @@ from thorax.report import documents
 from thorax.report.page import write_report
 from thorax.training.recipe import Recipe
 
-RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
 
 def test_the_recipe_in_the_folder_is_the_one_the_demo_runs() -> None:

@@ -15,6 +15,7 @@ from thorax.devices.forecast import count_rows, forecast_engine
 from thorax.evaluate import validate
 from thorax.fpga.power import IDLE_W
 from thorax.inference.classify import Classification, classify
+from thorax.report.findings import findings_tables
 
 HETERO = "HETERO:FPGA,CPU"
 
@@ -75,7 +76,7 @@ def test_classify_counts_steps_of_cards_and_layers_of_the_rest(
     assert any(row["layer"] == "probability" for row in measured)
     assert not any("layer1" in row["layer"] for row in rows)
     assert result.document()["modelled"]["images_per_s"] > 0
-    table = result.tables()[-1]
+    table = findings_tables(result.document())[-1]
     assert [row[-1] for row in table.rows[-2:]] == ["modelled", "measured"]
     detailed = classify(tiny_fp32.path, [image], device=HETERO, counters=True, layers=True)
     layers = [row for row in detailed.document()["counters"] if row["part_of"]]
@@ -122,7 +123,7 @@ def test_cards_side_by_side_are_added_and_the_cpu_beside_them_is_not_counted(
     assert members <= {"HETERO:FPGA.0,CPU", "HETERO:FPGA.1,CPU", "CPU"}
     assert len(members) > 1
     result = Classification(describe(engine), counters=rows)
-    tables = result.tables()[1:]
+    tables = findings_tables(result.document())[1:]
     assert {table.title for table in tables} == {
         f"What every layer cost on {member}, mean per image" for member in members
     }

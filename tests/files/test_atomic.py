@@ -68,9 +68,9 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"old")
     script = (
-        "import os, signal, sys; from pathlib import Path; from thorax import files\n"
+        "import os, signal, sys; from pathlib import Path; from thorax.files import atomic\n"
         "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "files.write_bytes(Path(sys.argv[1]), b'new' * 1000)\n"
+        "atomic.write_bytes(Path(sys.argv[1]), b'new' * 1000)\n"
     )
     done = subprocess.run([sys.executable, "-c", script, str(path)], check=False)
     assert done.returncode == -signal.SIGKILL
@@ -223,9 +223,9 @@ def test_a_pipe_gets_what_is_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
 def test_standard_output_is_a_stream_whatever_it_is(tmp_path: Path, name: str) -> None:
     script = (
-        "import sys; from pathlib import Path; from thorax import files\n"
+        "import sys; from pathlib import Path; from thorax.files import atomic\n"
         "print('before', flush=True)\n"
-        "files.write_text(Path(sys.argv[1]), 'content\\n')\n"
+        "atomic.write_text(Path(sys.argv[1]), 'content\\n')\n"
         "print('after', flush=True)\n"
     )
     command = [sys.executable, "-c", script, name]
@@ -239,9 +239,9 @@ def test_standard_output_is_a_stream_whatever_it_is(tmp_path: Path, name: str) -
 @needs_root
 def test_what_may_not_be_written_is_not_replaced(tmp_path: Path) -> None:
     script = (
-        "import os, sys; from pathlib import Path; from thorax import files\n"
+        "import os, sys; from pathlib import Path; from thorax.files import atomic\n"
         "os.setgid(1234); os.setuid(1234)\n"
-        "try: files.write_bytes(Path(sys.argv[1]), b'new')\n"
+        "try: atomic.write_bytes(Path(sys.argv[1]), b'new')\n"
         "except OSError as error: print(error.strerror)\n"
     )
     folder = Path(tempfile.mkdtemp())
@@ -302,9 +302,9 @@ def test_an_end_before_any_call_leaves_the_old_or_the_new_folder(
     tmp_path: Path, exchange: bool, end: str
 ) -> None:
     script = (
-        "from thorax import files; count()\n"
-        f"if not {exchange}: files._exchange = lambda first, second: False\n"
-        "with files.new_folder(folder / 'out') as out:\n"
+        "from thorax.files import atomic; count()\n"
+        f"if not {exchange}: atomic._exchange = lambda first, second: False\n"
+        "with atomic.new_folder(folder / 'out') as out:\n"
         "    (out / 'a').write_text('new'); (out / 'b').write_text('new')\n"
     )
     seen = []
@@ -322,7 +322,10 @@ def test_an_end_before_any_call_leaves_the_old_or_the_new_folder(
 
 @pytest.mark.parametrize("end", ["kill", "Ctrl-C"])
 def test_an_end_before_any_call_leaves_the_old_or_the_new_file(tmp_path: Path, end: str) -> None:
-    script = "from thorax import files; count()\nfiles.write_bytes(folder / 'a', b'new' * 1000)\n"
+    script = (
+        "from thorax.files import atomic; count()\n"
+        "atomic.write_bytes(folder / 'a', b'new' * 1000)\n"
+    )
     seen = []
     for place in ended_at_every_call(
         script, tmp_path, lambda place: (place / "a").write_bytes(b"old"), end=end
@@ -393,8 +396,8 @@ def test_temporary_folders_of_killed_processes_are_removed(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
     script = (
-        "import os, signal; from thorax import files\n"
-        "with files.temporary_folder() as folder:\n"
+        "import os, signal; from thorax.files import atomic\n"
+        "with atomic.temporary_folder() as folder:\n"
         "    (folder / 'a').write_text('x'); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     subprocess.run([sys.executable, "-c", script], check=False)
@@ -412,8 +415,8 @@ def test_temporary_folders_of_killed_processes_are_removed(
 
 def test_the_second_writer_is_told_who_the_first_is(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from thorax import files\n"
-        "with files.locked(Path(sys.argv[1])):\n"
+        "import sys; from pathlib import Path; from thorax.files import atomic\n"
+        "with atomic.locked(Path(sys.argv[1])):\n"
         "    print('held', flush=True); sys.stdin.read()\n"
     )
     for path in (tmp_path, tmp_path / "file"):
@@ -436,10 +439,10 @@ def test_the_second_writer_is_told_who_the_first_is(tmp_path: Path) -> None:
 
 def test_waiting_writers_follow_one_another(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from thorax import files\n"
+        "import sys; from pathlib import Path; from thorax.files import atomic\n"
         "path = Path(sys.argv[1])\n"
         "for _ in range(40):\n"
-        "    with files.locked(path, wait=True):\n"
+        "    with atomic.locked(path, wait=True):\n"
         "        path.write_text(str(int(path.read_text()) + 1))\n"
     )
     path = tmp_path / "count"

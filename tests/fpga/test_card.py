@@ -270,7 +270,7 @@ def test_a_killed_programming_leaves_the_state_before_or_after_and_no_lock(
     script = f"""
 import os, signal, sys
 from pathlib import Path
-from thorax import files
+from thorax.files import atomic
 from thorax.fpga import card
 count = int(sys.argv[1])
 def trace(event, arguments):

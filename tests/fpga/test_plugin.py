@@ -160,13 +160,13 @@ try:
 except DeviceError as error:
     assert error.code == "device-multi"
 import os, sys
-from thorax import cli
+from thorax.cli import app
 os.environ["XDG_STATE_HOME"] = str(Path.cwd())
 name = "2019R1_RC_FP11_ResNet_SqueezeNet_VGG"
 for words in (["list"], ["program", "FPGA.0", name], ["erase", "all"], ["list", "--bitstreams"]):
     sys.argv = ["thorax", "fpga", *words]
     try:
-        cli.main()
+        app.main()
     except SystemExit as end:
         assert end.code == (0 if words[1:] == ["--bitstreams"] else 5), words
 assert not Path("thorax").exists()

@@ -18,6 +18,7 @@ from thorax.errors import PeerError, UsageError
 from thorax.inference import archive
 from thorax.inference.archive import classify_archive
 from thorax.inference.classify import classify
+from thorax.report.findings import findings_tables
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def test_the_document_has_the_first_hundred_unless_all_are_asked_for(
 ) -> None:
     done = classify_archive(tiny_fp32.path, [phantoms, phantoms], tmp_path / "out", keep_all=False)
     assert (done.images, len(done.rows)) == (128, 100)
-    table, *_ = done.tables()
+    table, *_ = findings_tables(done.document())
     assert f"{tmp_path / 'out/results.jsonl'} has all" in table.note
 
 

@@ -263,7 +263,7 @@ def test_a_killed_run_lets_go_of_its_folder(plan: tuple[Plan, bytes], tmp_path: 
         [sys.executable, "-c", HOLDER, str(out)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"

@@ -21,6 +21,7 @@ from thorax.errors import DataError, DeviceError, ModelError, ThoraxError, Usage
 from thorax.inference import predictor
 from thorax.inference.classify import Classification, classify
 from thorax.inference.predictor import Prediction
+from thorax.report.findings import findings_tables
 
 Row = dict[str, Any]
 
@@ -353,8 +354,8 @@ def test_counters_name_layers_and_add_up(tiny_fp32: Artifact, scans: Path) -> No
     assert any("layer1.0.conv1" in row["layer"] for row in executed)
     assert sum(row["real_ms"] for row in executed) > 0
     assert classify(tiny_fp32.path, [scans]).document()["counters"] == []
-    assert len(result.tables(counters=False)) == 1
-    costs = result.tables()[1]
+    assert len(findings_tables(result.document(), counters=False)) == 1
+    costs = findings_tables(result.document())[1]
     place = costs.columns.index("ms")
     assert costs.rows[-1][0] == "Total measured"
     total = float(costs.rows[-1][place])
@@ -383,7 +384,7 @@ def test_one_file_that_cannot_be_read_is_an_answer_too(tiny_fp32: Artifact, scan
         result = classify(tiny_fp32.path, [scans / name])
         assert (result.images, result.failed) == (1, 1)
         assert result.rows[0]["error"]["code"] == code
-        assert code in result.tables()[0].rows[0][1]
+        assert code in findings_tables(result.document())[0].rows[0][1]
 
 
 def test_answers_are_not_kept_when_nobody_asks_for_all(
@@ -395,7 +396,7 @@ def test_answers_are_not_kept_when_nobody_asks_for_all(
     monkeypatch.setattr(predictor.Predictor, "stream", plenty)
     few = classify(tiny_fp32.path, [scans], keep_all=False)
     assert (few.images, len(few.rows)) == (1000, 100)
-    assert "first 100 shown" in few.tables()[0].note
+    assert "first 100 shown" in findings_tables(few.document())[0].note
     assert len(classify(tiny_fp32.path, [scans]).rows) == 1000
 
 

@@ -10,8 +10,8 @@ import onnx
 import openvino as ov
 import pytest
 from openvino.frontend import FrontEndManager
+from tests.converted import Convert, Fragile, classic
 from tests.importers import caffe_files, test_frontends, test_keras, test_mxnet, test_pytorch
-from tests.ir.conftest import Convert, Fragile, classic
 from torch import nn
 
 from thorax.artifact import Artifact, Precision

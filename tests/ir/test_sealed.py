@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.ir.conftest import Convert, Converted
+from tests.converted import Convert, Converted
 
 from thorax import artifact
 from thorax.artifact import Artifact, Precision

@@ -10,10 +10,10 @@ from thorax.isolation.confinement import isolate
 
 SCRIPT = """
 import fcntl, os, pathlib, resource, socket, subprocess, sys, threading
-from thorax import confine
+from thorax.isolation import confinement
 secret, model, scratch = map(pathlib.Path, sys.argv[1:4])
-confine.limit(data_bytes=1 << 30, file_bytes=1 << 16)
-given = confine.isolate(readable=[model], writable=[scratch])
+confinement.limit(data_bytes=1 << 30, file_bytes=1 << 16)
+given = confinement.isolate(readable=[model], writable=[scratch])
 import ctypes
 def mapped(flags):
     library = ctypes.CDLL(None)
@@ -108,7 +108,7 @@ def run(tmp_path: Path, action: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_this_kernel_can_isolate() -> None:
-    script = "from thorax import confine; print(*confine.isolate())"
+    script = "from thorax.isolation import confinement; print(*confinement.isolate())"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )

@@ -395,7 +395,7 @@ def test_one_process_draws_into_a_folder(tmp_path: Path) -> None:
 DRAWN_AND_KILLED = """
 import os, signal, sys
 from pathlib import Path
-from thorax import files
+from thorax.files import atomic
 from thorax.data import phantom
 
 whole = os.fsync

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from conftest import build_tiny, make_store  # type: ignore[import-not-found]
+from tests.tiny_training import build_tiny, make_store
+
 from thorax.data.store import Store
 from thorax.errors import ThoraxError
 from thorax.training import networks, parallel
@@ -23,7 +24,7 @@ from thorax.training.parallel import Ranks
 from thorax.training.preemption import PreemptedError, Stop
 from thorax.training.recipe import Recipe
 
-networks.build = build_tiny
+networks.build = build_tiny  # type: ignore[assignment]
 
 RECIPE: dict[str, dict[str, Any]] = {
     "network": {"topology": "vgg16_bn"},

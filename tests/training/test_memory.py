@@ -44,9 +44,9 @@ def test_another_failure_is_left_as_it_is() -> None:
 def test_a_batch_that_does_not_fit_is_refused_by_training(tmp_path: Path) -> None:
     script = f"""{LIMIT}
 import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from pathlib import Path
-from conftest import make_store
+from tests.tiny_training import make_store
 from thorax.errors import ThoraxError
 from thorax.training.fit import fit
 from thorax.training.recipe import Recipe

@@ -161,7 +161,7 @@ def test_a_folder_has_one_writer(tiny: None, store: Store, tmp_path: Path) -> No
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was asked to stop, and resumed to its end by the command's last word."""
-    from tests.training.conftest import build_tiny, make_store
+    from tests.tiny_training import build_tiny, make_store
 
     from thorax.files.documents import document_digest
     from thorax.training import networks

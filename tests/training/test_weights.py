@@ -109,7 +109,7 @@ def test_a_reader_that_dies_is_an_error_of_the_file(
 ) -> None:
     torch.save({"a": torch.zeros(1)}, tmp_path / "a.pth")
     (tmp_path / "dying.py").write_text(
-        "from thorax import child\ndef main(): child.answer(lambda head, data: 1 / 0)\n"
+        "from thorax.isolation import child\ndef main(): child.answer(lambda head, data: 1 / 0)\n"
     )
     monkeypatch.setattr("thorax.isolation.child._ROOT", str(tmp_path))
     monkeypatch.setattr(pretrained, "_READER", "dying")

@@ -5,7 +5,7 @@ counts when it is sure: when all of its interval lies beyond the limit.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -27,7 +27,8 @@ from thorax.benchmark.run import describe, environment
 from thorax.devices import timing
 from thorax.devices.engine import Engine
 from thorax.errors import ModelError, UsageError
-from thorax.report.tables import Document
+
+Document = Mapping[str, Any]
 
 MAX_LOSS: Final = 0.05
 ROUNDS: Final = 15

@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,17 +22,12 @@ from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.settings import hardware
 from thorax.errors import DeviceError, ModelError, UsageError
 from thorax.processors import processors
-from thorax.report.tables import Table, dense, number_text, rate_text
 
 BATCHES: Final = (1, 2, 4, 8)
 ROUNDS: Final = 5
 
 _ALIKE: Final = 0.98
 """Settings within 2 % of the fastest are as fast: of them the soonest to answer is chosen."""
-
-
-_STORED: Final = "The best of each artifact and device is in its card."
-_NOT_STORED: Final = "No setting keeps it, and nothing is stored."
 
 
 @dataclass(slots=True, eq=False)
@@ -323,43 +318,3 @@ def document(tried: Sequence[Tried], limit_s: float | None) -> dict[str, Any]:
         "tuned": to_tuning(chosen, limit_s).model_dump(mode="json") if chosen else None,
         "tried": [one.row() for one in tried],
     }
-
-
-def tuning_table(document: Mapping[str, Any]) -> Table:
-    """Return every setting that was tried, and which was chosen."""
-    rows = document["tried"]
-    tuned = document["tuned"]
-    limit_ms = (tuned or document)["latency_limit_ms"]
-    limit = "no limit of latency" if limit_ms is None else f"99 % within {limit_ms:g} ms"
-    return dense(
-        Table(
-            "Settings tried in turns",
-            (
-                "Model",
-                "Precision",
-                "Device",
-                "Streams",
-                "Batch",
-                "Images/s",
-                "p50 ms",
-                "p99 ms",
-                "Why",
-            ),
-            tuple(
-                (
-                    row["model"],
-                    row["precision"],
-                    row["device"],
-                    str(row["streams"]),
-                    str(row["batch"]),
-                    rate_text(row["images_per_s"]) if row["images_per_s"] is not None else "",
-                    number_text(row["p50_ms"], ".1f"),
-                    number_text(row["p99_ms"], ".1f"),
-                    ("chosen: " if row["chosen"] else "") + row["reason"],
-                )
-                for row in rows
-            ),
-            tuple(bool(row["simulated"]) for row in rows),
-            f"All streams busy, {limit}. {_STORED if tuned else _NOT_STORED}",
-        )
-    )

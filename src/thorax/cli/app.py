@@ -285,13 +285,17 @@ def classify(
                 on_progress=ticker.advance,
             )
 
+    document = result.document()
+
     def show() -> None:
+        from thorax.report.findings import findings_tables
+
         screen = sys.stderr if taken else sys.stdout
-        console.show(*result.tables(counters=counters != "lines"), file=screen)
+        console.show(*findings_tables(document, counters=counters != "lines"), file=screen)
         if counters == "lines":
             print(*map(printable, result.lines()), sep="\n", file=screen)
 
-    console.emit(result.document(), as_json=json, show=show)
+    console.emit(document, as_json=json, show=show)
     if result.failed:
         raise typer.Exit(3)
 

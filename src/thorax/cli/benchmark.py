@@ -49,6 +49,7 @@ def validate(
     json: Json = False,
 ) -> None:
     """AUROC of each finding with intervals; what each of several artifacts costs and brings."""
+    from thorax.artifact import load
     from thorax.benchmark.run import side_by_side
     from thorax.data.store import open_store
     from thorax.devices.extensions import add_extensions
@@ -58,8 +59,8 @@ def validate(
     opened = open_store(store)
     count = len(opened.select(split))
     # All are compiled before the first is asked, which takes long.
-    others = [scenarios(path) for path in against or ()]
-    engines = accuracy.open_engines(scenarios(model), others, device)
+    others = [load(path) for path in against or ()]
+    engines = accuracy.open_engines(load(model), others, device)
     runs = []
     for engine in engines:
         with console.progress(f"validating {engine.artifact.card.name}", count) as ticker:
@@ -346,10 +347,12 @@ def _tune(
     duration_s: float,
     as_json: bool,
 ) -> None:
+    from thorax.artifact import load
     from thorax.benchmark import tune
     from thorax.benchmark.baseline_file import digested
+    from thorax.report.tune import tuning_table
 
-    artifacts = [scenarios(model) for model in models]
+    artifacts = [load(model) for model in models]
     limit_s = None if limit_ms is None else limit_ms / 1e3
     total = tune.settings(artifacts, devices) * tune.ROUNDS
     with tune.held(artifacts):
@@ -367,7 +370,7 @@ def _tune(
         finally:
             # What took minutes to measure is shown, whatever becomes of it.
             console.emit(
-                document, as_json=as_json, show=lambda: console.show(tune.tuning_table(document))
+                document, as_json=as_json, show=lambda: console.show(tuning_table(document))
             )
 
 
@@ -385,6 +388,7 @@ def report(
     """One self-contained page with tables and plots."""
     from thorax.files.atomic import is_stdout
     from thorax.inference.findings import require_apart
+    from thorax.report.documents import load
     from thorax.report.page import require_page, write_report
 
     require_page(out)
@@ -396,7 +400,7 @@ def report(
         raise UsageError(
             "option-together", "--out on stdout and --json would both be the answer; name a file"
         )
-    written = write_report(scenarios(documents), out, title=title)
+    written = write_report(load(documents), out, title=title)
     if taken:
         return
     console.emit(

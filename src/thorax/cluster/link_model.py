@@ -1,7 +1,7 @@
 """What measured links and ranks lead one to expect of more ranks: a model, never a measurement.
 
-The all-reduces are those of `thorax.cluster.collectives`. Gradients leave in buckets while the backward
-pass goes on (Li et al., 2006.15704, section 3.2.3).
+The all-reduces are those of `thorax.cluster.collectives`. Gradients leave in buckets while the
+backward pass goes on (Li et al., 2006.15704, section 3.2.3).
 """
 
 import math

@@ -1,7 +1,8 @@
 """DICOM bytes to stored values, a grey-scale table and a few harmless attributes.
 
-Runs in a child process (`thorax.images.sandbox`); nothing else imports it. Whatever leaves this module
-says nothing of the patient: attributes are numbers or short codes, messages name attributes only.
+Runs in a child process (`thorax.images.sandbox`); nothing else imports it. Whatever leaves this
+module says nothing of the patient: attributes are numbers or short codes, messages name attributes
+only.
 """
 
 import io

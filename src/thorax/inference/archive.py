@@ -102,7 +102,8 @@ def classify_archive(
         PeerError: `cluster-unreachable`, `cluster-refused`, `cluster-version`, `cluster-folder`,
             `cluster-room`, `cluster-start`, `cluster-failed`, or `shard-failed` when shards were
             given up and all others are done.
-        UsageError: as `thorax.inference.archive_files.open_archive`; `cluster-device`, `cluster-address`.
+        UsageError: as `thorax.inference.archive_files.open_archive`; `cluster-device`,
+            `cluster-address`.
     """
     if cluster is not None:
         _require_cluster(cluster, device)

@@ -53,7 +53,8 @@ class Job:
         threads: of each actor.
         folder: that names of inputs are relative to; None where none is.
         extensions: `--extension`, as the command took them.
-        extension_digests: of their files, as `thorax.inference.archive_plan.extension_digest` has them.
+        extension_digests: of their files, as `thorax.inference.archive_plan.extension_digest` has
+            them.
         thorax: version that must be there.
         openvino: version that must be there.
     """

@@ -14,7 +14,7 @@ import numpy as np
 from thorax import artifact
 from thorax.artifact import INTENDED_USE, Card
 from thorax.benchmark.run import describe
-from thorax.devices.counters import Counter, by_member, lines
+from thorax.devices.counters import Counter, lines
 from thorax.devices.engine import Hint
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.forecast import count_rows, forecast_engine
@@ -24,15 +24,12 @@ from thorax.files.atomic import require_place, sha256, sweep_folder, write_bytes
 from thorax.inference.findings import csv_writer, read_of, require_apart, to_row, writing
 from thorax.inference.heatmap import COLOUR_MAPS, overlay
 from thorax.inference.predictor import Prediction, Predictor, find_sources
-from thorax.report.modelled import modelled_table
-from thorax.report.tables import Table, dense, plain_name, rate_text
+from thorax.labels import plain_name
 
 _NO_NAME: Final = frozenset('/\\:*?"<>|')
 """What no name of a file may hold on one system or another."""
 SHOWN: Final = 100
 """Rows of the table for people; JSON and CSV have all."""
-_NAMED: Final = 3
-"""Files passed over that the table names; JSON has all."""
 _STEM: Final = 80
 """Bytes of the name of an image, and of a label, in that of its picture: file systems allow 255 in
 all, of which 33 are for what stands around it while it is written."""
@@ -112,52 +109,6 @@ class Classification:
     def lines(self) -> list[str]:
         """Return the counters as the samples of 2018 printed them."""
         return lines(self.counters) if self.counters else []
-
-    def tables(self, *, counters: bool = True) -> list[Table]:
-        """Return what a person is shown; without `counters`, they are left out."""
-        many = "" if self.images == 1 else "s"
-        note = f"{self.images:,} image{many}, "
-        if self.images_per_s is not None:
-            note += f"{rate_text(self.images_per_s)} images/s, "
-        note += f"{self.engine['precision']} on {self.engine['device']}"
-        if self.engine["simulated"]:
-            note += f", emulated in {self.engine['compute']}"
-        if self.engine.get("tuned"):
-            note += f", {self.engine['streams']} streams of {self.engine['batch']} as tuned"
-        if self.failed:
-            note += f"; {self.failed:,} could not be read"
-        if self.passed_over:
-            names = [Path(name).name for name in self.passed_over[:_NAMED]]
-            more = ", ..." if len(self.passed_over) > _NAMED else ""
-            note += f"; {len(self.passed_over):,} that are no images passed over: "
-            note += ", ".join(names) + more
-        if self.images > len(self.rows):
-            where = self.cluster["rows"] if self.cluster else "--csv or --json"
-            note += f"; the first {len(self.rows)} shown, {where} has all"
-        if self.cluster:
-            note += (
-                f"; {self.cluster['shards']:,} shards, {self.cluster['shards_resumed']:,} of them "
-                "there before"
-            )
-            if self.cluster["address"]:
-                note += (
-                    f", actors: {self.cluster['actors']}, threads of each: "
-                    f"{self.cluster['threads_per_actor']}"
-                )
-        tables = [
-            Table(
-                "Findings at or above their operating point",
-                ("Image", "Findings"),
-                tuple((Path(row["image"]).name, _sentence(row)) for row in self.rows[:SHOWN]),
-                note=f"{note}. {INTENDED_USE}",
-            )
-        ]
-        if modelled := modelled_table([self.document()]):
-            tables.append(modelled)
-        if self.counters and counters:
-            batch = self.engine.get("batch", 1)
-            tables += [_counter_table(rows, batch) for rows in by_member(self.counters).values()]
-        return tables
 
 
 def classify(
@@ -340,64 +291,3 @@ def _file_part(text: str) -> str:
         for letter in unicodedata.normalize("NFC", text)
     )
     return plain.encode()[:_STEM].decode(errors="ignore")
-
-
-def _sentence(row: dict[str, Any]) -> str:
-    if row["error"]:
-        return f"could not be read: {row['error']['code']}"
-    findings = row["findings"]
-    if row["positive"]:
-        return ", ".join(f"{plain_name(name)} {findings[name]:.2f}" for name in row["positive"])
-    likeliest = max(findings, key=findings.__getitem__)
-    return f"none (likeliest: {plain_name(likeliest)} {findings[likeliest]:.2f})"
-
-
-def _counter_table(counters: Sequence[Counter], batch: int) -> Table:
-    """Return what ran, in order; a share is that of the times of the same origin.
-
-    Args:
-        counters: of one engine, not of several that share the work; not empty.
-        batch: images of the inferences that were measured.
-    """
-    ran = [counter for counter in counters if counter.status == "EXECUTED"]
-    totals = {
-        origin: sum(one.real_s for one in ran if one.origin == origin and one.counts)
-        for origin in dict.fromkeys(one.origin for one in ran)
-    }
-    rows = [
-        (
-            _row_name(one),
-            one.device or "",
-            one.type,
-            one.kernel,
-            f"{one.real_s * 1e3:.3f}",
-            f"{one.real_s / totals[one.origin]:.1%}" if totals[one.origin] else "",
-            one.origin,
-        )
-        for one in ran
-    ]
-    rows += [
-        (f"Total {origin}", "", "", "", f"{total * 1e3:.3f}", "", origin)
-        for origin, total in totals.items()
-    ]
-    notes = []
-    if batch > 1:
-        notes.append(f"Measured on {batch} images at a time.")
-    if "modelled" in totals:
-        notes.append("Modelled: computed from the architecture of the card, not read from a clock.")
-    whose = f" on {counters[0].member}" if counters[0].member else ""
-    return dense(
-        Table(
-            f"What every layer cost{whose}, mean per image",
-            ("Layer", "Device", "Type", "Kernel", "ms", "Share", "How"),
-            tuple(rows),
-            tuple(row[-1] == "modelled" for row in rows),
-            " ".join(notes),
-        )
-    )
-
-
-def _row_name(counter: Counter) -> str:
-    if counter.part_of is not None:
-        return f"   {counter.name}"
-    return counter.name if counter.subgraph is None else f"{counter.subgraph}: {counter.name}"

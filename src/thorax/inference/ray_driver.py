@@ -1,8 +1,8 @@
 """Ray, in a process of its own: the only module that imports it.
 
-`thorax.inference.archive` starts it and gives it a job on standard input. It answers on standard output,
-one JSON object a line; what Ray itself prints goes to standard error. It ends when its standard
-input closes, as it does when its parent dies, and takes down with it what it started.
+`thorax.inference.archive` starts it and gives it a job on standard input. It answers on standard
+output, one JSON object a line; what Ray itself prints goes to standard error. It ends when its
+standard input closes, as it does when its parent dies, and takes down with it what it started.
 """
 
 import _thread

@@ -18,12 +18,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from thorax.labels import plain_name
 from thorax.report.modelled import has_model
 from thorax.report.tables import (
     PRECISIONS,
     Document,
     mean_interval,
-    plain_name,
     rate_text,
     series_names,
 )

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
+from thorax.labels import plain_name
 from thorax.report.tables import (
     Document,
     Table,
     dense,
     interval_text,
     number_text,
-    plain_name,
     scaled_text,
 )
 

@@ -153,7 +153,7 @@ def _render(by_command: Mapping[str, Sequence[Document]], title: str) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    template = resources.files("thorax.measure").joinpath("report.html").read_text("utf-8")
+    template = resources.files("thorax.report").joinpath("page.html").read_text("utf-8")
     return environment.from_string(template).render(
         title=title,
         subject=_subject(everything),

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from thorax.labels import plain_name
 from thorax.report.documents import file_name
 from thorax.report.parts import Bar, Sample, Section
 from thorax.report.pictures import embed_image
-from thorax.report.tables import Document, Table, plain_name
+from thorax.report.tables import Document, Table
 
 _SAMPLES: Final = 12
 _BARS: Final = 4

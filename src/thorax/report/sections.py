@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from thorax.benchmark.tune import tuning_table
 from thorax.report.baseline import comparison_table
 from thorax.report.buyers import buyers_csv, buyers_table, csv_link, offers
 from thorax.report.buyers_plot import power_plot
@@ -44,6 +43,7 @@ from thorax.report.tables import (
     speed_table,
 )
 from thorax.report.training import run_line, schedule_table
+from thorax.report.tune import tuning_table
 
 
 def buyers_section(

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from thorax.labels import plain_name
+
 if TYPE_CHECKING:
     from rich.console import Group
 
@@ -391,11 +393,6 @@ def check_tables(document: Document) -> list[Table]:
 def mean_interval(document: Document) -> Any:  # noqa: ANN401 - a mapping or a number
     """Return the mean AUROC of a document, with its bounds where it has them."""
     return document.get("mean_auroc_interval") or document.get("mean_auroc")
-
-
-def plain_name(finding: str) -> str:
-    """Return a finding as people write it."""
-    return finding.replace("_", " ")
 
 
 def interval_text(value: object, *, sign: bool = False) -> str:
