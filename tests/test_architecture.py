@@ -19,8 +19,9 @@ SHOWN_BY = "cli/"
 """The room that may print."""
 
 COMMAND_TABLES = {
-    "app", "data_app", "fpga_app", "import_app", "measure_app", "optimizer_app", "partition_app",
-    "plan_app", "power_app", "training_app", "verify_app",
+    "app", "benchmark_app", "classify_app", "data_app", "doctor_app", "evaluate_app",
+    "fpga_app", "import_app", "landscape_app", "mo_app", "optimize_app", "partition_app",
+    "phantom_app", "plan_app", "power_app", "report_app", "train_app", "verify_app",
 }  # fmt: skip
 """What the commands of the command line are entered in."""
 
@@ -29,15 +30,15 @@ LONGEST, WIDEST = 60, 8
 
 STILL_LONG = {
     "benchmark/scenarios.py:measure",
-    "cli/app.py:classify",
-    "cli/benchmark.py:validate",
     "cli/benchmark.py:benchmark",
+    "cli/classify.py:classify",
+    "cli/doctor.py:cluster",
+    "cli/mo.py:mo",
     "cli/optimize.py:optimize",
-    "cli/optimize.py:mo",
     "cli/plan.py:server",
     "cli/plan.py:cluster",
     "cli/train.py:train",
-    "cli/train.py:cluster",
+    "cluster/diagnosis.py:_conclude",
     "data/folder.py:rows",
     "data/nih.py:rows",
     "data/store.py:write",
@@ -70,19 +71,19 @@ STILL_LONG = {
 }
 STILL_WIDE = {
     "benchmark/scenarios.py:measure",
-    "cli/app.py:classify",
-    "cli/benchmark.py:validate",
     "cli/benchmark.py:benchmark",
+    "cli/classify.py:classify",
+    "cli/doctor.py:cluster",
+    "cli/evaluate.py:validate",
     "cli/fpga.py:search",
     "cli/fpga.py:explore",
+    "cli/landscape.py:sharpness",
+    "cli/mo.py:mo",
     "cli/optimize.py:optimize",
-    "cli/optimize.py:mo",
     "cli/optimize.py:analyze",
     "cli/optimize.py:compare",
     "cli/plan.py:server",
     "cli/plan.py:cluster",
-    "cli/train.py:sharpness",
-    "cli/train.py:cluster",
     "data/loader.py:batches",
     "data/store.py:write",
     "devices/engine.py:compile",

@@ -25,7 +25,7 @@ from thorax.inference.archive import classify_archive
 from thorax.inference.classify import classify
 from thorax.inference.predictor import Predictor
 from thorax.report.findings import findings_tables
-from thorax.report.tables import Table
+from thorax.report.table import Table
 from thorax.report.tune import tuning_table
 
 

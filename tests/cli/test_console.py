@@ -216,7 +216,7 @@ HOSTILE = "a\x1b[31m\x07\u202eb\rc\x9bd\u2028e"
 def test_nothing_that_a_terminal_obeys_leaves_by_any_door(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from thorax.report.tables import Table
+    from thorax.report.table import Table
 
     table = Table(HOSTILE, (HOSTILE, "b"), ((HOSTILE, f"{HOSTILE}\n"),), note=HOSTILE)
 

@@ -25,6 +25,7 @@ from thorax.cluster.link_model import (
     step_s,
 )
 from thorax.errors import PeerError, UsageError
+from thorax.results.cluster import Rank
 from thorax.training.parallel import Parallel, Ranks
 from thorax.training.prepare import require_same
 
@@ -210,8 +211,10 @@ def test_one_process_measures_itself_and_models_no_other() -> None:
 
 
 def test_savings_that_are_not_modelled_are_told() -> None:
-    def rank(number: int) -> diagnosis.Rank:
-        return diagnosis.Rank(number, "node", "0", "0", 1, 5.0, 0.0, None, None, slow=False)
+    def rank(number: int) -> Rank:
+        place = {"rank": number, "host": "node", "cpus": "0", "numa": "0", "threads": 1}
+        measured = {"images_per_s": 5.0, "wait": 0.0, "interface": None, "mtu": None}
+        return Rank.model_validate({**place, **measured, "slow": False})
 
     work = Work(parallel=Parallel(compression="powersgd", powersgd_start=50))
     both = (rank(0), rank(1))

@@ -32,7 +32,7 @@ from thorax.images.preprocess import InputSpec
 from thorax.report.fpga import explore_table
 from thorax.report.fpga_plots import write_explore_plot
 from thorax.report.fpga_report import fpga_tables
-from thorax.report.tables import rich_table
+from thorax.report.table import rich_table
 
 PAC = find_board("pac-a10")
 

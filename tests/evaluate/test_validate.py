@@ -20,7 +20,7 @@ from thorax.inference.heatmap import peak
 from thorax.inference.predictor import calibrate
 from thorax.labels import LabelSet
 from thorax.metrics import bootstrap_difference
-from thorax.report.tables import cost_table
+from thorax.report.accuracy import cost_table
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,7 @@ from thorax.fpga.bitstreams import find_bitstream
 from thorax.fpga.workload import describe
 from thorax.report.fpga_estimates import analyze
 from thorax.report.page import write_report
+from thorax.results.schema import Result
 
 Scheme = Literal["light", "dark"]
 
@@ -139,7 +140,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         **now,
         "baseline": compare_runs(now, then, name="then.json").document(),
     }
-    documents: list[dict[str, Any]] = [
+    documents: list[Result | dict[str, Any]] = [
         *results.everything(folder),
         results.powered(results.benchmark("int8", 230.0, scenario="server"), 214.0, 120.0),
         compared,
@@ -151,7 +152,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         analyze("resnet18", describe(resnet18()), overlay),
         test_roofline.measured(),
         test_difference.document(),
-        test_cluster.document(4),
+        test_cluster.diagnosis(4),
         test_sharpness.two_runs(),
     ]
     return write_report(documents, folder / "report.html", title="Everything that there is")

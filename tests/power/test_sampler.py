@@ -18,8 +18,8 @@ from thorax.power import window as power_window
 from thorax.power.meters import NoMeter
 from thorax.power.sampler import Channel, Energy, Quantity, Reading, Sampler, joules
 from thorax.power.watch import Watch, sparkline
+from thorax.report.benchmark import speed_table
 from thorax.report.power import energy_table, power_table
-from thorax.report.tables import speed_table
 
 SYSTEM = (Channel("system"),)
 

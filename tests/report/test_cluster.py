@@ -1,23 +1,36 @@
 """The tables of `thorax doctor cluster`."""
 
 import io
-from typing import Any
 
 import pytest
 from rich.console import Console
 
 from thorax.report.cluster import cluster_tables
-from thorax.report.tables import Table, rich_table
+from thorax.report.table import Table, rich_table
+from thorax.results.cluster import ClusterDiagnosis
+
+STEP = {"forward_s": 0.1, "backward_s": 0.2, "jitter": 0.0, "images": None}
+STEP |= {"gradient_bytes": 27_800_000, "buckets": 2}
 
 
-def document(ranks: int) -> dict[str, Any]:
-    """Return what the command prints for so many ranks, each slower than the one before."""
-    return {
+def diagnosis(ranks: int) -> ClusterDiagnosis:
+    """Return what the command answers for so many ranks, each slower than the one before."""
+    document = {
         "command": "doctor cluster",
         "topology": "densenet121",
         "images": 4,
         "side": 224,
         "precision": "fp32",
+        "device": "cpu",
+        "compression": "none",
+        "software": {"thorax": "1", "torch": "2"},
+        "turns": 3,
+        "slow_ranks": [rank for rank in range(ranks) if rank > 1],
+        "slow_links": [],
+        "step": STEP,
+        "batch": None,
+        "clock_spread_s": 0.0,
+        "warnings": [],
         "backend": "gloo" if ranks > 1 else None,
         "gradient_bytes": 27_800_000,
         "ranks": [
@@ -27,6 +40,8 @@ def document(ranks: int) -> dict[str, Any]:
                 "cpus": "0-27,56-83,112-139",
                 "numa": "0,2,4,6,8,10",
                 "threads": 56,
+                "interface": None,
+                "mtu": None,
                 "images_per_s": 20_000.0 / (1 + rank),
                 "wait": 0.5,
                 "slow": rank > 1,
@@ -60,6 +75,7 @@ def document(ranks: int) -> dict[str, Any]:
             {"ranks": 1, "batch": 4, "step_s": 0.3, "images_per_s": 13.3, "efficiency": 1.0}
         ],
     }
+    return ClusterDiagnosis.model_validate(document)
 
 
 def drawn(table: Table) -> str:
@@ -71,7 +87,7 @@ def drawn(table: Table) -> str:
 
 @pytest.mark.parametrize("ranks", [1, 2, 512])
 def test_the_tables_fit_100_columns_and_lose_no_figure(ranks: int) -> None:
-    for table in cluster_tables(document(ranks)):
+    for table in cluster_tables(diagnosis(ranks)):
         text = drawn(table)
         assert "…" not in text
         assert max(map(len, text.splitlines())) <= 100
@@ -81,17 +97,17 @@ def test_the_tables_fit_100_columns_and_lose_no_figure(ranks: int) -> None:
 
 
 def test_of_many_ranks_the_slowest_are_shown_and_the_rest_counted() -> None:
-    ranks, _, links, _ = cluster_tables(document(512))
+    ranks, _, links, _ = cluster_tables(diagnosis(512))
     assert [row[0] for row in ranks.rows[:2]] == ["511", "510"]
     assert len(ranks.rows) == len(links.rows) == 16
     assert "slowest 16 of 512 ranks" in ranks.note
 
 
 def test_what_a_model_says_is_called_so_in_every_row() -> None:
-    expected = cluster_tables(document(2))[-1]
+    expected = cluster_tables(diagnosis(2))[-1]
     assert "model, not measured" in expected.title
     assert expected.simulated == (True,) * len(expected.rows)
 
 
 def test_one_rank_has_no_messages() -> None:
-    assert len(cluster_tables(document(1))) == 2
+    assert len(cluster_tables(diagnosis(1))) == 2

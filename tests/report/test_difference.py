@@ -8,7 +8,7 @@ from rich.console import Console
 
 from thorax.report.difference import TOP, compare_tables
 from thorax.report.page import write_report
-from thorax.report.tables import rich_table
+from thorax.report.table import rich_table
 
 
 def document(layers: int = 30) -> dict[str, Any]:

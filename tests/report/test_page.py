@@ -15,22 +15,15 @@ from rich.console import Console
 from thorax.artifact import Artifact
 from thorax.errors import DataError, UsageError
 from thorax.files.documents import checked_line
+from thorax.report.accuracy import auroc_table, cost_table, difference_table, pointing_table
+from thorax.report.benchmark import speed_table
 from thorax.report.documents import load
 from thorax.report.modelled import modelled_table
 from thorax.report.optimize import artifact_table, tried_table
 from thorax.report.page import write_report
-from thorax.report.tables import (
-    auroc_table,
-    cost_table,
-    difference_table,
-    in_order,
-    interval_text,
-    pointing_table,
-    precision_text,
-    rich_table,
-    series_names,
-    speed_table,
-)
+from thorax.report.series import in_order, precision_text, series_names
+from thorax.report.table import rich_table
+from thorax.report.text import interval_text
 
 
 def _beside(name: str) -> ModuleType:
@@ -363,7 +356,7 @@ def test_a_result_with_garbled_images_is_refused(tmp_path: Path) -> None:
 
 def test_matplotlib_is_not_used_through_its_global_state() -> None:
     program = (
-        "import sys, thorax.report.figure as p;"
+        "import sys, thorax.report.training_plots as p;"
         "p.training_plot([{'epoch': 1, 'loss': 0.5}]);"
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )

@@ -14,7 +14,7 @@ from thorax.errors import UsageError
 from thorax.report.documents import COMMANDS
 from thorax.report.page import write_report
 from thorax.report.roofline import TOP, analyze_tables, has_roofs, roofline_plot, write_plot
-from thorax.report.tables import rich_table
+from thorax.report.table import rich_table
 
 
 def layer(name: str, kind: str = "Convolution", *, macs: int = 10**9) -> dict[str, Any]:

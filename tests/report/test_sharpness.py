@@ -19,7 +19,7 @@ from thorax.report.sharpness import (
     sharpness_table,
     write_pictures,
 )
-from thorax.report.tables import rich_table
+from thorax.report.table import rich_table
 
 
 def quality(loss: float | None, auroc: float | None) -> dict[str, float | None]:

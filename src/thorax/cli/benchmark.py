@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from typer import Argument, Option
+from typer import Option
 
 from thorax.cli import console
-from thorax.cli.data import Device, Extensions, Json, Model, Out, StorePath
+from thorax.cli.options import Device, Extensions, Json, Model
 from thorax.cli.power import (
     Authority,
     Idle,
@@ -26,100 +26,7 @@ if TYPE_CHECKING:
     from thorax.artifact import Artifact
     from thorax.devices.engine import Engine
 
-measure_app = typer.Typer()
-
-
-@measure_app.command(epilog="Example:  thorax validate fp32 store --against fp16 --against int8")
-def validate(
-    model: Model,
-    store: StorePath,
-    device: Device = "CPU",
-    split: Annotated[str, Option(help="train, val or test.")] = "test",
-    against: Annotated[
-        list[Path] | None,
-        Option(help="Another artifact: adds the paired difference; may be given several times."),
-    ] = None,
-    speed: Annotated[
-        bool, Option("--speed/--no-speed", help="With --against, also time all of them in turns.")
-    ] = True,
-    samples: Annotated[
-        int, Option(min=100, max=1_000_000, help="Bootstrap resamples of patients.")
-    ] = 1000,
-    extension: Extensions = None,
-    json: Json = False,
-) -> None:
-    """AUROC of each finding with intervals; what each of several artifacts costs and brings."""
-    from thorax.artifact import load
-    from thorax.benchmark.run import side_by_side
-    from thorax.data.store import open_store
-    from thorax.devices.extensions import add_extensions
-    from thorax.evaluate import validate as accuracy
-
-    add_extensions(extension or ())
-    opened = open_store(store)
-    count = len(opened.select(split))
-    # All are compiled before the first is asked, which takes long.
-    others = [load(path) for path in against or ()]
-    engines = accuracy.open_engines(load(model), others, device)
-    runs = []
-    for engine in engines:
-        with console.progress(f"validating {engine.artifact.card.name}", count) as ticker:
-            runs.append(
-                accuracy.validate(
-                    engine, opened, split=split, samples=samples, on_progress=ticker.advance
-                )
-            )
-    speeds = []
-    if against and speed:
-        console.say(f"timing {len(runs)} artifacts in turns on {device}")
-        speeds = side_by_side([one.engine for one in runs])
-    document = accuracy.document(runs[0], runs[1:], speeds)
-
-    def show() -> None:
-        from thorax.report.modelled import alone_and_against, modelled_table
-        from thorax.report.tables import (
-            auroc_table,
-            cost_table,
-            difference_table,
-            pointing_table,
-        )
-
-        console.show(
-            cost_table(document),
-            modelled_table(alone_and_against([document])),
-            auroc_table([document]),
-            difference_table(document),
-            pointing_table([document]),
-        )
-
-    console.emit(document, as_json=json, show=show)
-
-
-@measure_app.command(
-    epilog="Example:  thorax score predictions.csv --labels Data_Entry_2017_v2020.csv.gz"
-)
-def score(
-    predictions: Annotated[Path, Argument(help="CSV: an image column and one a finding.")],
-    labels: Annotated[Path, Option(help="CSV of labels, NIH's or one column a finding.")],
-    split: Annotated[Path | None, Option(help="CSV of Image Index,split.")] = None,
-    subset: Annotated[str, Option(help="With --split: which part to score.")] = "test",
-    json: Json = False,
-) -> None:
-    """The same AUROC table for anybody's predictions."""
-    from thorax.evaluate.score import score as run
-
-    document = {
-        "command": "score",
-        "predictions": predictions.name,
-        **run(predictions, labels, split=split, subset=subset).document(),
-    }
-
-    def show() -> None:
-        from thorax.report.tables import auroc_table
-
-        console.show(auroc_table([document]))
-
-    console.emit(document, as_json=json, show=show)
+benchmark_app = typer.Typer()
 
 
 _TRAFFIC: Final = "Traffic"
@@ -127,7 +34,7 @@ _TUNING: Final = "Tuning"
 _COMPARING: Final = "Comparing"
 
 
-@measure_app.command(
+@benchmark_app.command(
     epilog="Example:  thorax benchmark model-int8 --scenario server --latency-limit-ms 50"
 )
 def benchmark(
@@ -211,9 +118,9 @@ def benchmark(
     from thorax.devices.forecast import forecast_engine
     from thorax.inference.predictor import find_files
     from thorax.report.baseline import comparison_table
+    from thorax.report.benchmark import speed_table
     from thorax.report.modelled import modelled_table
     from thorax.report.power import power_table
-    from thorax.report.tables import speed_table
 
     add_extensions(extension or ())
     _require_switches(context)
@@ -372,39 +279,3 @@ def _tune(
             console.emit(
                 document, as_json=as_json, show=lambda: console.show(tuning_table(document))
             )
-
-
-@measure_app.command(
-    epilog="Example:  thorax report validate.json benchmark.json --out report.html"
-)
-def report(
-    documents: Annotated[
-        list[Path], Argument(help="JSON documents, folders of them, and training runs.")
-    ],
-    out: Out,
-    title: Annotated[str, Option(help="Heading of the page.")] = "Thorax report",
-    json: Json = False,
-) -> None:
-    """One self-contained page with tables and plots."""
-    from thorax.files.atomic import is_stdout
-    from thorax.inference.findings import require_apart
-    from thorax.report.documents import load
-    from thorax.report.page import require_page, write_report
-
-    require_page(out)
-    folders = [path for path in documents if path.is_dir()]
-    read = [*documents, *(one for folder in folders for one in folder.glob("*.json"))]
-    require_apart(out, read, ())
-    taken = is_stdout(out)
-    if taken and json:
-        raise UsageError(
-            "option-together", "--out on stdout and --json would both be the answer; name a file"
-        )
-    written = write_report(load(documents), out, title=title)
-    if taken:
-        return
-    console.emit(
-        {"command": "report", "report": str(written)},
-        as_json=json,
-        show=lambda: print(f"report: {written}"),
-    )

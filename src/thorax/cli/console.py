@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from thorax.errors import printable
 from thorax.files.atomic import write_text
+from thorax.results.schema import Result
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from thorax.report.tables import Table
+    from thorax.report.table import Table
     from thorax.training.log import Progress
 
 _WIDTH: Final = 100
@@ -37,10 +38,11 @@ _REDRAWN_S: Final = 0.5
 
 
 def emit(
-    document: Mapping[str, Any] | list[Any], *, as_json: bool, show: Callable[[], None]
+    answer: Result | Mapping[str, Any] | list[Any], *, as_json: bool, show: Callable[[], None]
 ) -> None:
     """Answer a command: one JSON document on stdout, or what `show` prints for a person."""
     if as_json:
+        document = answer.document() if isinstance(answer, Result) else answer
         sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
     else:
         with redirect_stdout(Harmless(sys.stdout)):
@@ -126,7 +128,7 @@ def show(*tables: "Table | None", file: TextIO | None = None) -> None:
     """
     from rich.console import Console
 
-    from thorax.report.tables import rich_table
+    from thorax.report.table import rich_table
 
     file = file or sys.stdout
     # Cells are escaped one by one: what colours them is not to be.

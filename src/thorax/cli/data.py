@@ -7,6 +7,7 @@ import typer
 from typer import Argument, Option
 
 from thorax.cli import console
+from thorax.cli.options import Boxes, Json, Out, Size, StorePath, Workers
 from thorax.errors import printable
 
 if TYPE_CHECKING:
@@ -15,27 +16,8 @@ if TYPE_CHECKING:
 data_app = typer.Typer(no_args_is_help=True, help="Import radiographs into a store, and check it.")
 import_app = typer.Typer(no_args_is_help=True, help="Decode a source of radiographs once.")
 data_app.add_typer(import_app, name="import")
+phantom_app = typer.Typer()
 verify_app = typer.Typer()
-
-Json = Annotated[bool, Option("--json", help="Print one JSON document on stdout.")]
-Out = Annotated[Path, Option("--out", help="Where to write.")]
-StorePath = Annotated[Path, Argument(help="Store that `thorax data import` wrote.")]
-Size = Annotated[int, Option("--size", min=16, max=2048, help="Side of the stored square, pixels.")]
-Boxes = Annotated[Path | None, Option(help="CSV of lesion boxes.")]
-Extensions = Annotated[
-    list[str] | None,
-    Option("--extension", help="Custom layers: a library, module:Class or file.py:Class."),
-]
-Device = Annotated[
-    str,
-    Option(
-        "-d",
-        "--device",
-        help="CPU, GPU, AUTO, HETERO:FPGA,CPU, MULTI:FPGA.0,FPGA.1,CPU; see `thorax devices`.",
-    ),
-]
-Model = Annotated[Path, Argument(help="Artifact folder that `thorax optimize` wrote.")]
-Workers = Annotated[int | None, Option(min=1, help="Decoding threads; default: one a processor.")]
 
 
 def _import(
@@ -175,7 +157,7 @@ def data_check(store: StorePath, json: Json = False) -> None:
         report = check(opened, on_progress=tell)
 
     def show() -> None:
-        from thorax.report.tables import check_tables
+        from thorax.report.data import check_tables
 
         console.show(*check_tables(report.document()))
 
@@ -205,3 +187,38 @@ def verify_command(
 
     console.emit(verification.document(), as_json=json, show=show)
     verification.require_sound()
+
+
+@phantom_app.command(epilog="Example:  thorax phantom phantoms --count 2000 --size 256 --seed 1")
+def phantom(
+    out: Annotated[Path, Argument(help="Folder to write images, labels.csv and boxes.csv to.")],
+    count: Annotated[int, Option(min=1, help="How many radiographs.")] = 100,
+    size: Size = 256,
+    seed: Annotated[int, Option(min=0, help="Same seed, same images.")] = 0,
+    dicom: Annotated[bool, Option("--dicom", help="DX DICOM in place of PNG.")] = False,
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Draw labelled synthetic radiographs with lesion boxes."""
+    from thorax.phantoms import dataset as source
+
+    with console.steps("drawing", count) as tell:
+        images = source.write(
+            out,
+            count=count,
+            side=size,
+            seed=seed,
+            dicom=dicom,
+            workers=workers,
+            on_progress=tell,
+        )
+    labels = str(out / "labels.csv")
+    console.emit(
+        {"command": "phantom", "images": images, "labels": labels, "boxes": str(out / "boxes.csv")},
+        as_json=json,
+        show=lambda: print(
+            f"{images:,} radiographs in {out}\n"
+            f"next: thorax data import folder {out} --labels {labels} "
+            f"--boxes {out / 'boxes.csv'} --size {size} --out {out}.store"
+        ),
+    )

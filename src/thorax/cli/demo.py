@@ -24,7 +24,7 @@ from thorax.labels import NIH14
 from thorax.phantoms import dataset
 from thorax.quantization.optimize import optimize
 from thorax.report.page import write_report
-from thorax.report.tables import rate_text
+from thorax.report.text import rate_text
 from thorax.training.fit import fit
 from thorax.training.recipe import Recipe
 

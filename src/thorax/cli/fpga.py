@@ -10,7 +10,7 @@ import typer
 from typer import Argument, Option
 
 from thorax.cli import console
-from thorax.cli.data import Json
+from thorax.cli.options import Json
 from thorax.errors import UsageError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import typer
 from typer import Argument, Option
 
 from thorax.cli import console
-from thorax.cli.data import Extensions, Json, Out
+from thorax.cli.options import Extensions, Json, Out
 from thorax.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from thorax.labels import LabelSet
     from thorax.quantization.optimize import Wanted
 
-optimizer_app = typer.Typer()
+optimize_app = typer.Typer()
 
 _Word = TypeVar("_Word", bound=str)
 
@@ -82,14 +82,14 @@ def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
         yield ticker.advance
 
 
-def _begin_reading(path: Path) -> None:
+def begin_reading(path: Path) -> None:
     """Start what reads a foreign model, so that it imports while this process does."""
     from thorax.importers import standby
 
     standby.begin(path)
 
 
-@optimizer_app.command(epilog="Example:  thorax optimize run --out model --precision auto --data s")
+@optimize_app.command(epilog="Example:  thorax optimize run --out model --precision auto --data s")
 def optimize(
     source: Annotated[Path, Argument(help="Run or checkpoint folder, or a model file.")],
     out: Out,
@@ -125,7 +125,7 @@ def optimize(
     json: Json = False,
 ) -> None:
     """Convert a model to an artifact: OpenVINO IR with a card."""
-    _begin_reading(source)
+    begin_reading(source)
     from thorax.data.store import open_store
     from thorax.devices.core import simulates
     from thorax.ir.open import Described
@@ -161,122 +161,6 @@ def optimize(
         console.show(artifact_table([document]), drop_table(document), tried_table([document]))
         on = device if document["precision"] != "fp11" or simulates(device) else "HETERO:FPGA,CPU"
         print(f"next: thorax classify {out} IMAGE..." + (f" -d {on}" if on != "CPU" else ""))
-
-    console.emit(document, as_json=json, show=show)
-
-
-@optimizer_app.command(
-    epilog="Example:  thorax mo --input_model net.onnx --data_type FP16 --output_dir ir",
-    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-)
-def mo(
-    context: typer.Context,
-    input_model: Annotated[
-        Path | None, Option("--input_model", "-m", "-w", help="Model file, or its weights.")
-    ] = None,
-    model_name: Annotated[
-        str | None, Option("--model_name", "-n", help="Of the files; default: as the input.")
-    ] = None,
-    output_dir: Annotated[
-        Path, Option("--output_dir", "-o", help="Where NAME.xml and NAME.bin go.")
-    ] = Path(),
-    input_shape: Annotated[
-        str | None,
-        Option("--input_shape", help="[1,3,224,224],... in the framework's own layout."),
-    ] = None,
-    batch: Annotated[int | None, Option("--batch", "-b", help="First axis of every input.")] = None,
-    data_type: Annotated[
-        str, Option("--data_type", help="FP16, half, FP32; float is as the model has it.")
-    ] = "float",
-    mean_values: Annotated[
-        str | None, Option("--mean_values", help="(123.68,116.78,103.94) or data(...),...")
-    ] = None,
-    scale_values: Annotated[
-        str | None, Option("--scale_values", help="Divide by, after the mean; as --mean_values.")
-    ] = None,
-    scale: Annotated[
-        float | None, Option("--scale", "-s", help="Divide every input by this.")
-    ] = None,
-    reverse_input_channels: Annotated[
-        bool, Option("--reverse_input_channels", help="Swap RGB and BGR, before the mean.")
-    ] = False,
-    inputs: Annotated[
-        str | None,
-        Option("--input", help="Begin here: data[1,3,64,64]{u8},0:conv,flag->False."),
-    ] = None,
-    outputs: Annotated[
-        str | None, Option("--output", help="End here: layers or tensors, prob,conv5:0.")
-    ] = None,
-    layout: Annotated[
-        str | None, Option("--layout", help="nchw, nhwc->nchw or data(nhwc->nchw),...")
-    ] = None,
-    disable_nhwc_to_nchw: Annotated[
-        bool, Option("--disable_nhwc_to_nchw", help="Leave TensorFlow's channels last.")
-    ] = False,
-    input_proto: Annotated[
-        Path | None, Option("--input_proto", "-d", help="Caffe's deploy.prototxt.")
-    ] = None,
-    input_symbol: Annotated[
-        Path | None, Option("--input_symbol", help="MXNet's -symbol.json.")
-    ] = None,
-    saved_model_dir: Annotated[
-        Path | None, Option("--saved_model_dir", help="TensorFlow SavedModel folder.")
-    ] = None,
-    freeze_placeholder_with_value: Annotated[
-        str | None, Option("--freeze_placeholder_with_value", help="As name->value of --input.")
-    ] = None,
-    framework: Annotated[
-        str | None, Option("--framework", help="tf, caffe, mxnet, onnx, keras: to be checked.")
-    ] = None,
-    topology: Annotated[
-        str | None, Option("--topology", help="Of a PyTorch state dict: a name, module:function.")
-    ] = None,
-    extension: Extensions = None,
-    json: Json = False,
-) -> None:
-    """The classic Model Optimizer: any model to IR, by the flags of 2018."""
-    if input_model is not None:
-        _begin_reading(input_model)
-    from thorax.mo.arguments import Flags
-    from thorax.mo.convert import convert
-    from thorax.mo.flags import refuse_unknown
-
-    known = [word for one in context.command.params for word in one.opts]
-    refuse_unknown(context.args, known)
-    made = convert(
-        Flags(
-            input_model=input_model,
-            saved_model_dir=saved_model_dir,
-            input_proto=input_proto,
-            input_symbol=input_symbol,
-            framework=framework,
-            topology=topology,
-            extensions=tuple(extension or ()),
-            model_name=model_name,
-            output_dir=output_dir,
-            data_type=data_type,
-            input=inputs,
-            output=outputs,
-            input_shape=input_shape,
-            batch=batch,
-            mean_values=mean_values,
-            scale_values=scale_values,
-            scale=scale,
-            reverse_input_channels=reverse_input_channels,
-            layout=layout,
-            disable_nhwc_to_nchw=disable_nhwc_to_nchw,
-            freeze_placeholder_with_value=freeze_placeholder_with_value,
-        ),
-        on_progress=console.say,
-    )
-    document = made.document()
-
-    def show() -> None:
-        from thorax.report.optimize import artifact_table, ports_table
-
-        console.show(ports_table(document), artifact_table([document]))
-        print(f"made: {made.xml} and {made.xml.with_suffix('.bin').name}")
-        print(f"next: thorax optimize {made.xml} {made.hint()} --out {made.xml.stem}.artifact")
 
     console.emit(document, as_json=json, show=show)
 
@@ -327,7 +211,7 @@ def _gops(text: str | None, element: str) -> dict[str, float]:
     return found
 
 
-@optimizer_app.command(epilog="Example:  thorax analyze model-int8 -d CPU --plot roofline.svg")
+@optimize_app.command(epilog="Example:  thorax analyze model-int8 -d CPU --plot roofline.svg")
 def analyze(
     model: AnyModel,
     device: Annotated[str, Option("-d", "--device", help="Whose roofs, and whose fusion.")] = "CPU",
@@ -350,7 +234,7 @@ def analyze(
     json: Json = False,
 ) -> None:
     """Work, memory and least time of each layer on a device, and what runs as one kernel."""
-    _begin_reading(model)
+    begin_reading(model)
     from thorax.analysis.roofline import analyze as look
     from thorax.devices.extensions import add_extensions
     from thorax.devices.peak import find_peaks
@@ -389,7 +273,7 @@ def analyze(
     console.emit(document, as_json=json, show=show)
 
 
-@optimizer_app.command(epilog="Example:  thorax compare model-fp32 model-int8 --data store")
+@optimize_app.command(epilog="Example:  thorax compare model-fp32 model-int8 --data store")
 def compare(
     model: AnyModel,
     model2: Annotated[Path, Argument(help="Of the same network: what is compared with it.")],
@@ -412,7 +296,7 @@ def compare(
     json: Json = False,
 ) -> None:
     """Noise of each layer between two models of one network, worst first."""
-    _begin_reading(model)
+    begin_reading(model)
     from thorax.analysis import difference
     from thorax.devices.extensions import add_extensions
     from thorax.ir.graphs import open_pair

@@ -9,7 +9,7 @@ import typer
 from typer import Option
 
 from thorax.cli import console
-from thorax.cli.data import Json
+from thorax.cli.options import Json
 from thorax.errors import UsageError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import typer
 from typer import Argument, Option
 
 from thorax.cli import console
-from thorax.cli.data import Json
+from thorax.cli.options import Json
 from thorax.errors import PeerError, UsageError
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def tell_energy(energy: "Energy") -> None:
 def list_meters(json: Json = False) -> None:
     """Which meters answer on this computer, and why the others do not."""
     from thorax.power.meters import SPECS, probe
-    from thorax.report.tables import Table
+    from thorax.report.table import Table
 
     found = probe()
     document = {

@@ -22,7 +22,7 @@ from thorax.files.documents import Piece, cannot_be_read, document_digest, parse
 from thorax.fpga import card as cards
 from thorax.inference import archive_verify
 from thorax.power import log
-from thorax.report.tables import Table
+from thorax.report.table import Table
 from thorax.training import verify as runs
 
 Kind = Literal[

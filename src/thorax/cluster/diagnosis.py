@@ -13,10 +13,10 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 import torch.distributed as dist
@@ -25,7 +25,6 @@ from thorax import __version__
 from thorax.cluster.bench import PING_BYTES, SIZES, Bench, Turn, Work
 from thorax.cluster.collectives import Link, bus_share
 from thorax.cluster.link_model import (
-    Expected,
     Step,
     expect,
     fit_link,
@@ -35,6 +34,15 @@ from thorax.cluster.link_model import (
 )
 from thorax.data.store import Store
 from thorax.errors import PeerError
+from thorax.results.cluster import (
+    AllReduce,
+    ClusterDiagnosis,
+    ExpectedStep,
+    Rank,
+    RankLink,
+    Software,
+    StepParts,
+)
 from thorax.training import memory, parallel
 from thorax.training.parallel import Ranks, require_gpu
 from thorax.training.prepare import identity, require_same, software
@@ -48,138 +56,6 @@ _CLOCKS_S: Final = 1.0
 _INTERFACE: Final = "GLOO_SOCKET_IFNAME"
 
 
-@dataclass(frozen=True, slots=True)
-class Rank:
-    """One rank, as it was measured.
-
-    Attributes:
-        rank: its number.
-        host: its host.
-        cpus: processors it may run on, "0-27".
-        numa: NUMA nodes they belong to.
-        threads: of one operation.
-        images_per_s: forward and backward passes, no exchange.
-        wait: share of its time that it waits for the slowest, 0-1.
-        interface: that gloo was told to use, None = the one of the host's name.
-        mtu: of that interface, bytes.
-        slow: whether it computes below 0.9 of the median.
-    """
-
-    rank: int
-    host: str
-    cpus: str
-    numa: str
-    threads: int
-    images_per_s: float
-    wait: float
-    interface: str | None
-    mtu: int | None
-    slow: bool
-
-
-@dataclass(frozen=True, slots=True)
-class AllReduce:
-    """One size of message, summed over all ranks.
-
-    Attributes:
-        bytes: of the message.
-        latency_s: until the last rank has the sum.
-        algorithm_bytes_per_s: bytes / latency.
-        bus_bytes_per_s: that times 2 (p-1)/p: what a link carries (nccl-tests, PERFORMANCE).
-    """
-
-    bytes: int
-    latency_s: float
-    algorithm_bytes_per_s: float
-    bus_bytes_per_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbours:
-    """Two ranks that send to each other in a ring.
-
-    Attributes:
-        ranks: their numbers.
-        hosts: their hosts.
-        latency_s: of 4 bytes one way.
-        bytes_per_s: of 1 MiB one way.
-        slow: whether it carries less than half of the median of links of its kind.
-    """
-
-    ranks: tuple[int, int]
-    hosts: tuple[str, str]
-    latency_s: float
-    bytes_per_s: float
-    slow: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """What was found.
-
-    Attributes:
-        work: what was measured.
-        backend: "gloo", "nccl", or None for one process that nobody launched.
-        turns: measurements of each figure.
-        gradient_bytes: that every rank sends an update; PowerSGD's until it begins.
-        ranks: one entry a rank.
-        all_reduce: one entry a size; empty for one rank.
-        links: one entry for each two neighbours; empty for one rank.
-        link: what explains the all-reduces; None for one rank.
-        step_s: of an update of one pass a rank with its exchange, measured.
-        modelled_step_s: the same by the model.
-        step: what the model makes of it.
-        clock_spread_s: between the earliest and the latest clock.
-        expected: by the model; for one rank that rank alone.
-        warnings: what a person should look at.
-    """
-
-    work: Work
-    backend: str | None
-    turns: int
-    gradient_bytes: int
-    ranks: tuple[Rank, ...]
-    all_reduce: tuple[AllReduce, ...]
-    links: tuple[Neighbours, ...]
-    link: Link | None
-    step_s: float
-    modelled_step_s: float
-    step: Step
-    clock_spread_s: float
-    expected: tuple[Expected, ...]
-    warnings: tuple[str, ...]
-
-    def document(self) -> dict[str, Any]:
-        """Return the JSON document of `thorax doctor cluster`."""
-        return {
-            "command": "doctor cluster",
-            "topology": self.work.topology,
-            "images": self.work.images,
-            "side": self.work.side,
-            "precision": "bf16" if self.work.bf16 else "fp32",
-            "device": self.work.device,
-            "compression": self.work.parallel.compression,
-            "backend": self.backend,
-            "software": {"thorax": __version__, "torch": torch.__version__},
-            "turns": self.turns,
-            "gradient_bytes": self.gradient_bytes,
-            "ranks": [asdict(rank) for rank in self.ranks],
-            "all_reduce": [asdict(one) for one in self.all_reduce],
-            "links": [asdict(one) for one in self.links],
-            "alpha_s": self.link.alpha_s if self.link else None,
-            "beta_bytes_per_s": self.link.beta_bytes_per_s if self.link else None,
-            "slow_ranks": [rank.rank for rank in self.ranks if rank.slow],
-            "slow_links": [list(one.ranks) for one in self.links if one.slow],
-            "step_s": self.step_s,
-            "modelled_step_s": self.modelled_step_s,
-            "step": asdict(self.step),
-            "batch": self.work.batch,
-            "clock_spread_s": self.clock_spread_s,
-            "expected": [asdict(one) for one in self.expected],
-            "warnings": list(self.warnings),
-        }
-
-
 def diagnose(
     work: Work,
     ranks: Ranks,
@@ -188,7 +64,7 @@ def diagnose(
     store: Store | None = None,
     duration_s: float = 10.0,
     timeout_s: float = 60.0,
-) -> Diagnosis:
+) -> ClusterDiagnosis:
     """Measure all ranks and the links between them.
 
     Args:
@@ -279,57 +155,75 @@ def _conclude(
     gradient_bytes: int,
     everyone: list[tuple[Processors, tuple[str | None, int | None], list[Turn]]],
     spread_s: float,
-) -> Diagnosis:
+) -> ClusterDiagnosis:
     seen = [turns for _, _, turns in everyone]
     passes_s = [
         statistics.median(turn.forward_s + turn.backward_s for turn in turns) for turns in seen
     ]
     rates = [work.images / seconds for seconds in passes_s]
     slow = slow_ranks(rates)
-    found = tuple(
+    measured = tuple(
         Rank(
-            one.rank, one.host, one.cpus, one.numa, one.threads, rates[place],
-            statistics.median(
+            rank=bound.rank,
+            host=bound.host,
+            cpus=bound.cpus,
+            numa=bound.numa,
+            threads=bound.threads,
+            images_per_s=rates[index],
+            wait=statistics.median(
                 turn.wait_s / (turn.wait_s + turn.forward_s + turn.backward_s) for turn in turns
             ),
-            interface, mtu, place in slow,
+            interface=interface,
+            mtu=mtu,
+            slow=index in slow,
         )
-        for place, (one, (interface, mtu), turns) in enumerate(everyone)
-    )  # fmt: skip
-    reduced = _all_reduces(ranks.world, seen)
-    links = _links(found, seen)
-    link = (
-        fit_link(ranks.world, [one.bytes for one in reduced], [one.latency_s for one in reduced])
-        if reduced
-        else None
+        for index, (bound, (interface, mtu), turns) in enumerate(everyone)
     )
+    reduced = _all_reduces(ranks.world, seen)
+    links = _links(measured, seen)
+    sizes, latencies_s = [row.bytes for row in reduced], [row.latency_s for row in reduced]
+    link = fit_link(ranks.world, sizes, latencies_s) if reduced else None
+    step = _step(work, seen, passes_s, gradient_bytes)
+    known = link or Link(0.0, math.inf)
+    expected = expect(step, known, WORLDS if link else (1,), images=work.images, batch=work.batch)
+    return ClusterDiagnosis(
+        topology=work.topology,
+        images=work.images,
+        side=work.side,
+        precision="bf16" if work.bf16 else "fp32",
+        device=work.device,
+        compression=work.parallel.compression,
+        backend=ranks.backend,
+        software=Software(thorax=__version__, torch=torch.__version__),
+        turns=len(seen[0]),
+        gradient_bytes=gradient_bytes,
+        ranks=measured,
+        all_reduce=reduced,
+        links=links,
+        alpha_s=link.alpha_s if link else None,
+        beta_bytes_per_s=link.beta_bytes_per_s if link else None,
+        slow_ranks=tuple(rank.rank for rank in measured if rank.slow),
+        slow_links=tuple(neighbours.ranks for neighbours in links if neighbours.slow),
+        step_s=_worst(seen, lambda turn: turn.step_s),
+        modelled_step_s=step_s(step, known, ranks=ranks.world, images=work.images),
+        step=StepParts(**asdict(step)),
+        batch=work.batch,
+        clock_spread_s=spread_s,
+        expected=tuple(ExpectedStep(**asdict(world)) for world in expected),
+        warnings=tuple(_warnings(work, measured, links, spread_s)),
+    )
+
+
+def _step(work: Work, seen: list[list[Turn]], passes_s: list[float], gradient_bytes: int) -> Step:
+    """Return what an update consists of, from the turns of the rank of median speed."""
     middle = seen[sorted(range(len(seen)), key=passes_s.__getitem__)[len(seen) // 2]]
-    step = Step(
+    return Step(
         forward_s=statistics.median(turn.forward_s for turn in middle) / work.images,
         backward_s=statistics.median(turn.backward_s for turn in middle) / work.images,
         jitter=statistics.median(map(_jitter, seen)),
         images=work.micro_batch,
         gradient_bytes=gradient_bytes,
         buckets=max(1, math.ceil(gradient_bytes / (work.parallel.bucket_mb * 2**20))),
-    )
-    known = link or Link(0.0, math.inf)
-    return Diagnosis(
-        work=work,
-        backend=ranks.backend,
-        turns=len(seen[0]),
-        gradient_bytes=gradient_bytes,
-        ranks=found,
-        all_reduce=reduced,
-        links=links,
-        link=link,
-        step_s=_worst(seen, lambda turn: turn.step_s),
-        modelled_step_s=step_s(step, known, ranks=ranks.world, images=work.images),
-        step=step,
-        clock_spread_s=spread_s,
-        expected=tuple(
-            expect(step, known, WORLDS if link else (1,), images=work.images, batch=work.batch)
-        ),
-        warnings=tuple(_warnings(work, found, links, spread_s)),
     )
 
 
@@ -354,11 +248,18 @@ def _all_reduces(world: int, seen: list[list[Turn]]) -> tuple[AllReduce, ...]:
     for place, size in enumerate(SIZES if world > 1 else ()):
         seconds = _worst(seen, lambda turn, place=place: turn.all_reduce_s[place])  # type: ignore[misc]
         rate = size / seconds
-        reduced.append(AllReduce(size, seconds, rate, rate * bus_share(world)))
+        reduced.append(
+            AllReduce(
+                bytes=size,
+                latency_s=seconds,
+                algorithm_bytes_per_s=rate,
+                bus_bytes_per_s=rate * bus_share(world),
+            )
+        )
     return tuple(reduced)
 
 
-def _links(found: tuple[Rank, ...], seen: list[list[Turn]]) -> tuple[Neighbours, ...]:
+def _links(found: tuple[Rank, ...], seen: list[list[Turn]]) -> tuple[RankLink, ...]:
     measured = []
     for rank, turns in enumerate(seen):
         for pair in zip(*(turn.pings for turn in turns), strict=True):
@@ -369,13 +270,19 @@ def _links(found: tuple[Rank, ...], seen: list[list[Turn]]) -> tuple[Neighbours,
     kinds = [found[low].host == found[high].host for low, high, _, _ in measured]
     slow = slow_links([rate for *_, rate in measured], kinds)
     return tuple(
-        Neighbours((low, high), (found[low].host, found[high].host), short, rate, place in slow)
+        RankLink(
+            ranks=(low, high),
+            hosts=(found[low].host, found[high].host),
+            latency_s=short,
+            bytes_per_s=rate,
+            slow=place in slow,
+        )
         for place, (low, high, short, rate) in enumerate(measured)
     )
 
 
 def _warnings(
-    work: Work, found: tuple[Rank, ...], links: tuple[Neighbours, ...], spread_s: float
+    work: Work, found: tuple[Rank, ...], links: tuple[RankLink, ...], spread_s: float
 ) -> Iterator[str]:
     median = statistics.median_high(rank.images_per_s for rank in found)
     for rank in found:

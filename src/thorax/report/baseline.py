@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from thorax.benchmark.baseline import NAMES, Metric, change_text
-from thorax.report.tables import Table, number_text, rate_text
+from thorax.report.table import Table
+from thorax.report.text import number_text, rate_text
 
 
 def comparison_table(told: Mapping[str, Any]) -> Table:

@@ -16,16 +16,9 @@ from thorax.files.csv_cells import harmless
 from thorax.report.documents import file_name
 from thorax.report.modelled import MODELLED, has_model
 from thorax.report.plan_server import READINGS
-from thorax.report.tables import (
-    Document,
-    Table,
-    dense,
-    interval_text,
-    mean_interval,
-    number_text,
-    precision_text,
-    rate_text,
-)
+from thorax.report.series import Document, mean_interval, precision_text
+from thorax.report.table import Table, dense
+from thorax.report.text import interval_text, number_text, rate_text
 
 ABSENT: Final = "–"
 """Stands where a document says nothing."""

@@ -11,7 +11,8 @@ from matplotlib.lines import Line2D
 
 from thorax.report.buyers import Offer, are_alike
 from thorax.report.figure import COLOURS, INK, WIDTH, svg
-from thorax.report.tables import PRECISIONS, rate_text
+from thorax.report.series import PRECISIONS
+from thorax.report.text import rate_text
 
 _ROOM: Final = 1.18
 """Axes reach so far beyond the outermost point."""

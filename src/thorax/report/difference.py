@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from thorax.report.tables import Document, Table
+from thorax.report.series import Document
+from thorax.report.table import Table
 
 TOP: Final = 20
 """Layers that a table shows unless all are asked for."""

@@ -7,7 +7,9 @@ from typing import Final
 from thorax.artifact import INTENDED_USE
 from thorax.labels import plain_name
 from thorax.report.modelled import modelled_table
-from thorax.report.tables import Document, Table, dense, rate_text
+from thorax.report.series import Document
+from thorax.report.table import Table, dense
+from thorax.report.text import rate_text
 
 SHOWN: Final = 100
 """Rows of the table for people; JSON and CSV have all."""

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
-from thorax.report.tables import Document, Table, images_text, number_text
+from thorax.report.series import Document, images_text
+from thorax.report.table import Table
+from thorax.report.text import number_text
 
 
 def cards_table(cards: Sequence[Document]) -> Table:

@@ -12,7 +12,9 @@ from thorax.fpga.boards import Board
 from thorax.fpga.overlay import Bound, Estimate, LayerEstimate, estimate
 from thorax.fpga.power import Draw, draw
 from thorax.fpga.workload import Layer
-from thorax.report.tables import Document, Table, dense, number_text, rate_text
+from thorax.report.series import Document
+from thorax.report.table import Table, dense
+from thorax.report.text import number_text, rate_text
 
 TOP: Final = 12
 """Layers that a table shows unless all are asked for."""

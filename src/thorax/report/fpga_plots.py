@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from thorax.files.atomic import write_bytes
 from thorax.report.figure import COLOURS, STYLE
 from thorax.report.fpga import sides_text
-from thorax.report.tables import Document
+from thorax.report.series import Document
 
 _FRONT, _BEHIND = COLOURS[0], COLOURS[2]
 _MARKS: Final = {"block": "o", "ternary": "^", "binary": "s"}

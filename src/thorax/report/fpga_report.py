@@ -7,7 +7,8 @@ from typing import Final
 from thorax.report.fpga import explore_table
 from thorax.report.fpga_estimates import analyze_tables, area_table, totals_table
 from thorax.report.partition import partition_tables
-from thorax.report.tables import Document, Table
+from thorax.report.series import Document
+from thorax.report.table import Table
 
 FPGA_COMMANDS: Final = ("partition", "fpga analyze", "fpga search", "fpga explore")
 """Commands whose documents have tables here."""

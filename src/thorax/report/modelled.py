@@ -3,15 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from thorax.report.tables import (
-    Document,
-    Table,
-    dense,
-    number_text,
-    rate_text,
-    scaled_text,
-    series_names,
-)
+from thorax.report.series import Document, series_names
+from thorax.report.table import Table, dense
+from thorax.report.text import number_text, rate_text, scaled_text
 
 MODELLED: Final = "modelled, not measured"
 

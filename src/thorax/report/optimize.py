@@ -3,14 +3,9 @@
 from collections.abc import Sequence
 
 from thorax.labels import plain_name
-from thorax.report.tables import (
-    Document,
-    Table,
-    dense,
-    interval_text,
-    number_text,
-    scaled_text,
-)
+from thorax.report.series import Document
+from thorax.report.table import Table, dense
+from thorax.report.text import interval_text, number_text, scaled_text
 
 
 def artifact_table(documents: Sequence[Document]) -> Table:

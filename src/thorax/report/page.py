@@ -6,11 +6,11 @@ holds is left out. Beside the keys of docs/cli.md it shows, where a document has
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import jinja2
 from markupsafe import Markup, escape
@@ -40,11 +40,17 @@ from thorax.report.sections import (
     speed_section,
     training_section,
 )
-from thorax.report.tables import Document, Table, in_order
+from thorax.report.series import Document, in_order
+from thorax.report.table import Table
 from thorax.report.tiles import summary_tiles
+from thorax.results.cluster import ClusterDiagnosis
+from thorax.results.read import RESULTS, parse_result
+from thorax.results.schema import Result
+
+ResultT = TypeVar("ResultT", bound=Result)
 
 
-def write_report(documents: Sequence[Document], out: Path, *, title: str) -> Path:
+def write_report(documents: Sequence[Result | Document], out: Path, *, title: str) -> Path:
     """Write the page and return where it is; it appears whole or not at all.
 
     The same documents give the same bytes.
@@ -59,7 +65,7 @@ def write_report(documents: Sequence[Document], out: Path, *, title: str) -> Pat
             that lacks what its command always prints.
         UsageError: `output-unwritable` when `out` cannot be written.
     """
-    by_command: dict[str, list[Document]] = {name: [] for name in COMMANDS}
+    by_command: dict[str, list[Any]] = {name: [] for name in COMMANDS}
     for document in documents:
         name = document.get("command")
         if name not in by_command:
@@ -67,6 +73,8 @@ def write_report(documents: Sequence[Document], out: Path, *, title: str) -> Pat
                 "report-not-a-result",
                 f"a document has command {name!r}; allowed are {', '.join(COMMANDS)}",
             )
+        if not isinstance(document, Result) and name in RESULTS:
+            document = parse_result(document)
         by_command[name].append(document)
     try:
         page = _render(by_command, title)
@@ -126,7 +134,11 @@ _GARBLED: Final = (
 """What drawing a page out of figures that no command prints ends in."""
 
 
-def _render(by_command: Mapping[str, Sequence[Document]], title: str) -> str:
+def _of(kind: type[ResultT], everything: Iterable[object]) -> list[ResultT]:
+    return [result for result in everything if isinstance(result, kind)]
+
+
+def _render(by_command: Mapping[str, Sequence[Any]], title: str) -> str:
     accuracy = in_order([*by_command["validate"], *by_command["score"]])
     speed = in_order(by_command["benchmark"])
     optimized = in_order(by_command["optimize"])
@@ -143,7 +155,7 @@ def _render(by_command: Mapping[str, Sequence[Document]], title: str) -> str:
         reliability_section(accuracy),
         training_section(by_command["train"]),
         plans_section(by_command["plan server"]),
-        cluster_section(by_command["doctor cluster"]),
+        cluster_section(_of(ClusterDiagnosis, everything)),
         cluster_plans_section(by_command["plan cluster"]),
         sharpness_section(by_command["sharpness"]),
         samples_section(by_command["classify"]),

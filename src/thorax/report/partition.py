@@ -7,7 +7,9 @@ from typing import Any, Final
 from thorax.devices.card_model import LINK_BYTES, Forecast
 from thorax.devices.partition import Partition
 from thorax.report.modelled import modelled_table
-from thorax.report.tables import Document, Table, dense, scaled_text
+from thorax.report.series import Document
+from thorax.report.table import Table, dense
+from thorax.report.text import scaled_text
 
 BYTES: Final = (
     "Bytes are those of tensors as the host has them; over the link of a card, which the modelled "

@@ -9,7 +9,7 @@ from thorax.errors import UsageError
 from thorax.files.atomic import write_text
 from thorax.report.modelled import MODELLED
 from thorax.report.partition import BYTES, bytes_text, crossed_text, types_text
-from thorax.report.tables import Document
+from thorax.report.series import Document
 
 _COLOURS: Final = {
     "CPU": "#d55e00",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from thorax.report.tables import Table
+from thorax.report.table import Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from thorax.report.modelled import MODELLED
-from thorax.report.tables import Document, Table, dense, number_text, rate_text
+from thorax.report.series import Document
+from thorax.report.table import Table, dense
+from thorax.report.text import number_text, rate_text
 
 _PLACES: Final = {
     "compute": "Compute",

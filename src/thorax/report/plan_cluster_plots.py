@@ -9,7 +9,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 
 from thorax.report.figure import COLOURS, INK, WIDTH, svg
 from thorax.report.plan_cluster import duration_text
-from thorax.report.tables import Document
+from thorax.report.series import Document
 
 FAMILY: Final = ("resnet50", "densenet121", "vgg16")
 """Topologies that are drawn beside each other."""

@@ -15,7 +15,8 @@ from thorax.files.atomic import write_text
 from thorax.report.figure import COLOURS, INK, WIDTH, svg
 from thorax.report.partition_drawing import require_svg
 from thorax.report.plan_server import within_text
-from thorax.report.tables import Document, rate_text
+from thorax.report.series import Document
+from thorax.report.text import rate_text
 
 _INKS: Final = (
     "<style>svg{color:#3d3d3d;background:#fff}"

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from thorax.power.sampler import EMULATED_RATE
-from thorax.report.tables import Document, Table, dense, number_text, precision_text
+from thorax.report.series import Document, precision_text
+from thorax.report.table import Table, dense
+from thorax.report.text import number_text
 
 MODELLED_POWER: Final = "modelled, not measured"
 """What is said beside every figure of power that was computed."""

@@ -15,7 +15,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from thorax.errors import UsageError
 from thorax.files.atomic import write_bytes, write_text
 from thorax.report.figure import COLOURS, INK, STYLE, WIDTH, svg
-from thorax.report.tables import Document, Table, dense, rate_text
+from thorax.report.series import Document
+from thorax.report.table import Table, dense
+from thorax.report.text import rate_text
 
 TOP: Final = 12
 """Layers that a table shows unless all are asked for."""

@@ -8,7 +8,8 @@ from thorax.labels import plain_name
 from thorax.report.documents import file_name
 from thorax.report.parts import Bar, Sample, Section
 from thorax.report.pictures import embed_image
-from thorax.report.tables import Document, Table
+from thorax.report.series import Document
+from thorax.report.table import Table
 
 _SAMPLES: Final = 12
 _BARS: Final = 4

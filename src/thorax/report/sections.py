@@ -6,20 +6,15 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
+from thorax.report.accuracy import auroc_table, cost_table, difference_table, pointing_table
+from thorax.report.accuracy_plots import auroc_plot, reliability_plot, roc_plot
 from thorax.report.baseline import comparison_table
+from thorax.report.benchmark import speed_table
+from thorax.report.benchmark_plots import speed_bars, speed_plot
 from thorax.report.buyers import buyers_csv, buyers_table, csv_link, offers
 from thorax.report.buyers_plot import power_plot
 from thorax.report.cluster import cluster_tables
 from thorax.report.difference import compare_tables
-from thorax.report.figure import (
-    auroc_plot,
-    name_series,
-    reliability_plot,
-    roc_plot,
-    speed_bars,
-    speed_plot,
-    training_plot,
-)
 from thorax.report.fpga_report import fpga_tables, split_texts
 from thorax.report.modelled import MODELLED, alone_and_against, modelled_table
 from thorax.report.optimize import artifact_table, tried_table
@@ -30,20 +25,13 @@ from thorax.report.plan_server import server_tables
 from thorax.report.plan_server_plots import server_plot
 from thorax.report.power import energy_table, power_table
 from thorax.report.roofline import analyze_tables, has_roofs, roofline_plot
+from thorax.report.series import Document, images_text, name_series, series_names
 from thorax.report.sharpness import sharpness_plots, sharpness_table
-from thorax.report.tables import (
-    Document,
-    Table,
-    auroc_table,
-    cost_table,
-    difference_table,
-    images_text,
-    pointing_table,
-    series_names,
-    speed_table,
-)
+from thorax.report.table import Table
 from thorax.report.training import run_line, schedule_table
+from thorax.report.training_plots import training_plot
 from thorax.report.tune import tuning_table
+from thorax.results.cluster import ClusterDiagnosis
 
 
 def buyers_section(
@@ -204,11 +192,11 @@ def training_section(documents: Sequence[Document]) -> Section | None:
     )
 
 
-def cluster_section(documents: Sequence[Document]) -> Section | None:
-    """Return ranks, messages and links, of documents of `doctor cluster`."""
-    if not documents:
+def cluster_section(diagnoses: Sequence[ClusterDiagnosis]) -> Section | None:
+    """Return ranks, messages and links, of `doctor cluster`."""
+    if not diagnoses:
         return None
-    tables = [table for document in documents for table in cluster_tables(document)]
+    tables = [table for diagnosis in diagnoses for table in cluster_tables(diagnosis)]
     return Section("cluster", "Cluster", tables=tuple(tables))
 
 

@@ -19,7 +19,9 @@ from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
 from thorax.errors import UsageError
 from thorax.files.atomic import write_bytes
 from thorax.report.figure import COLOURS, INK, STYLE, WIDTH, svg
-from thorax.report.tables import Document, Table, interval_text
+from thorax.report.series import Document
+from thorax.report.table import Table
+from thorax.report.text import interval_text
 
 _PICTURES: Final = (".png", ".svg")
 _DPI: Final = 160

@@ -2,17 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+from thorax.report.benchmark_plots import speed_bars
 from thorax.report.documents import file_name
-from thorax.report.figure import speed_bars
 from thorax.report.parts import Tile
-from thorax.report.tables import (
-    Document,
-    interval_text,
-    mean_interval,
-    precision_text,
-    rate_text,
-    series_names,
-)
+from thorax.report.series import Document, mean_interval, precision_text, series_names
+from thorax.report.text import interval_text, rate_text
 
 
 def summary_tiles(

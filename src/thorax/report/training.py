@@ -11,7 +11,9 @@ from typing import Any, Final
 
 from thorax.errors import DataError
 from thorax.files.documents import parse_toml, read_limited, read_line
-from thorax.report.tables import Document, Table, interval_text, rate_text
+from thorax.report.series import Document
+from thorax.report.table import Table
+from thorax.report.text import interval_text, rate_text
 
 LOG: Final = "train.jsonl"
 RECIPE: Final = "recipe.toml"

@@ -2,7 +2,9 @@
 
 from typing import Final
 
-from thorax.report.tables import Document, Table, dense, number_text, rate_text
+from thorax.report.series import Document
+from thorax.report.table import Table, dense
+from thorax.report.text import number_text, rate_text
 
 _STORED: Final = "The best of each artifact and device is in its card."
 _NOT_STORED: Final = "No setting keeps it, and nothing is stored."

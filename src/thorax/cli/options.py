@@ -1,0 +1,89 @@
+"""Options that several commands take, and values made of many options."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+from typer import Argument, Option
+
+Json = Annotated[bool, Option("--json", help="Print one JSON document on stdout.")]
+Out = Annotated[Path, Option("--out", help="Where to write.")]
+StorePath = Annotated[Path, Argument(help="Store that `thorax data import` wrote.")]
+Size = Annotated[int, Option("--size", min=16, max=2048, help="Side of the stored square, pixels.")]
+Boxes = Annotated[Path | None, Option(help="CSV of lesion boxes.")]
+Extensions = Annotated[
+    list[str] | None,
+    Option("--extension", help="Custom layers: a library, module:Class or file.py:Class."),
+]
+Device = Annotated[
+    str,
+    Option(
+        "-d",
+        "--device",
+        help="CPU, GPU, AUTO, HETERO:FPGA,CPU, MULTI:FPGA.0,FPGA.1,CPU; see `thorax devices`.",
+    ),
+]
+Model = Annotated[Path, Argument(help="Artifact folder that `thorax optimize` wrote.")]
+Workers = Annotated[int | None, Option(min=1, help="Decoding threads; default: one a processor.")]
+
+
+def one_by_one(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command whose parameters of a dataclass are given field by field, as options.
+
+    Typer reads the options of a command from its parameters. A command that takes many takes them
+    as one value: each field of the dataclass, annotated as a parameter would be, becomes an option
+    at the place of that parameter.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Traffic:
+        ...     duration: Annotated[float, Option(help="Seconds.")] = 10.0
+        >>> @app.command()
+        ... @one_by_one
+        ... def benchmark(model: Model, traffic: Traffic, json: Json = False) -> None: ...
+    """
+    hints = get_type_hints(command, include_extras=True)
+    signature = inspect.signature(command)
+    values: dict[str, Any] = {
+        name: hint
+        for name, hint in hints.items()
+        if name in signature.parameters and is_dataclass(hint)
+    }
+
+    @functools.wraps(command)
+    def typed(**given: Any) -> None:  # noqa: ANN401 - as they were typed
+        for name, kind in values.items():
+            given[name] = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
+        command(**given)
+
+    parameters = [
+        flat
+        for parameter in signature.parameters.values()
+        for flat in (
+            _fields(values[parameter.name])
+            if parameter.name in values
+            else [
+                parameter.replace(
+                    kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[parameter.name]
+                )
+            ]
+        )
+    ]
+    typed.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    typed.__annotations__ = {flat.name: flat.annotation for flat in parameters} | {"return": None}
+    return typed
+
+
+def _fields(kind: Any) -> Iterator[inspect.Parameter]:  # noqa: ANN401 - a dataclass
+    hints = get_type_hints(kind, include_extras=True)
+    for field in fields(kind):
+        default = inspect.Parameter.empty if field.default is MISSING else field.default
+        yield inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=default,
+            annotation=hints[field.name],
+        )

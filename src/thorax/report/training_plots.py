@@ -1,0 +1,62 @@
+"""How runs went over epochs: loss, AUROC, learning rate and speed."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from thorax.report.figure import COLOURS, WIDTH, svg
+
+
+def training_plot(
+    history: Sequence[Mapping[str, Any]],
+    curve: Sequence[Mapping[str, Any]] = (),
+    *,
+    number: int = 0,
+) -> str:
+    """Return loss, validation AUROC, learning rate and speed over epochs, those that there are.
+
+    A dot is an epoch of `history`, a line runs through the stretches of `curve` or, without any,
+    through the dots. `number` tells several on one page apart.
+    """
+    wanted = (
+        ("loss", "Training loss"),
+        ("val_mean_auroc", "Validation mean AUROC"),
+        ("learning_rate", "Learning rate"),
+        ("images_per_s", "Images per second"),
+    )
+    panels: list[tuple[str, str, list[tuple[Any, Any]], list[tuple[Any, Any]]]] = []
+    for key, label in wanted:
+        along, dots = (
+            [(entry["epoch"], entry[key]) for entry in source if entry.get(key) is not None]
+            for source in (curve, history)
+        )
+        if along or dots:
+            panels.append((key, label, along, dots))
+    across = min(2, len(panels) or 1)
+    down = math.ceil(len(panels) / across)
+
+    def draw() -> Figure:
+        figure = Figure(figsize=(WIDTH / 2 * across, 2.7 * down), layout="constrained")
+        for place, (key, label, along, dots) in enumerate(panels):
+            axes = figure.add_subplot(down, across, place + 1)
+            colour = COLOURS[(0, 2, 3, 1)[place]]
+            if along:
+                x, y = zip(*along, strict=True)
+                axes.plot(x, y, color=colour, lw=1.2, alpha=0.6)
+            # The rate of an epoch is that of its last update, which the line has already.
+            if dots and not (along and key == "learning_rate"):
+                x, y = zip(*dots, strict=True)
+                axes.plot(x, y, "o" if along else "o-", color=colour, lw=1.5, ms=3.5)
+            axes.set(xlabel="Epoch", ylabel=label)
+            if key in {"learning_rate", "images_per_s"}:
+                axes.set_ylim(0, 1.08 * max(value for _, value in [*along, *dots]) or None)
+                axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.grid()
+        return figure
+
+    names = ", ".join(label for _, label, _, _ in panels)
+    return svg(f"training{number}", f"Over epochs: {names}.", draw)

@@ -1,0 +1,37 @@
+"""Results read from JSON: which model a document is of, by the command that printed it."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from thorax.errors import DataError
+from thorax.results.cluster import ClusterDiagnosis
+from thorax.results.schema import Result
+
+RESULTS: Final[Mapping[str, type[Result]]] = {
+    "doctor cluster": ClusterDiagnosis,
+}
+"""The model of what each command answers."""
+
+
+def parse_result(document: Mapping[str, Any]) -> Result:
+    """Return the result that a document is.
+
+    Args:
+        document: whose `command` is one of `RESULTS`.
+
+    Raises:
+        DataError: `report-damaged` when it lacks or garbles what its command prints.
+    """
+    model = RESULTS[document["command"]]
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise DataError(
+            "report-damaged",
+            f"a result of {document['command']} lacks or garbles what it prints: {where}: "
+            f"{problem['msg']}; run that command again",
+        ) from error

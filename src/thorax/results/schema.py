@@ -1,0 +1,48 @@
+"""What all results have in common: how they become JSON, and are read from it again."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+
+class Part(BaseModel):
+    """A part of a result: an object of its JSON document, its fields in the order of the keys.
+
+    A field that is given None is null in the document; one that is not given is absent from it.
+    What a newer version adds is passed over when it is read.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+
+class Result(Part):
+    """What a command answers."""
+
+    command: str
+    """The command that answered, as it is typed after `thorax`."""
+
+    @model_validator(mode="after")
+    def _names_its_command(self) -> Self:
+        self.__pydantic_fields_set__.add("command")
+        return self
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document of this result as Python has it."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    def to_json(self) -> str:
+        """Return the JSON document as the command prints it."""
+        return json.dumps(self.document(), indent=2, allow_nan=False) + "\n"
+
+    def keys(self) -> Iterator[str]:
+        """Return the keys of the document."""
+        return iter(self.document())
+
+    def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - whatever the document has there
+        return self.document()[key]
+
+    def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401 - as of a mapping
+        """Return what the document has under a key, or `default`."""
+        return self.document().get(key, default)

@@ -1,0 +1,46 @@
+"""Options of a dataclass are typed one by one."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+from typer import Option
+from typer.testing import CliRunner
+
+from thorax.cli.options import Json, one_by_one
+
+app = typer.Typer()
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What is asked."""
+
+    name: Annotated[str, Option(help="Whose.")]
+    duration: Annotated[float, Option("--duration", "-t", help="Seconds.")] = 10.0
+    words: Annotated[list[str] | None, Option("--word", help="Some.")] = None
+
+
+@app.command()
+@one_by_one
+def ask(count: int, traffic: Traffic, json: Json = False) -> None:
+    """Ask."""
+    typer.echo(f"{count} {traffic.name} {traffic.duration} {traffic.words} {json}")
+
+
+def test_fields_are_options_with_their_defaults() -> None:
+    done = CliRunner().invoke(app, ["3", "--name", "a"])
+    assert done.output.split() == ["3", "a", "10.0", "None", "False"]
+    done = CliRunner().invoke(app, ["3", "--name", "a", "-t", "2", "--word", "b", "--json"])
+    assert done.output.split() == ["3", "a", "2.0", "['b']", "True"]
+
+
+def test_a_field_without_default_must_be_given() -> None:
+    done = CliRunner().invoke(app, ["3"])
+    assert done.exit_code == 2
+
+
+def test_options_stand_where_their_value_stands() -> None:
+    told = CliRunner().invoke(app, ["--help"]).output
+    places = [told.index(option) for option in ("--name", "--duration", "--word", "--json")]
+    assert places == sorted(places)
