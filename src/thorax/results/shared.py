@@ -1,0 +1,87 @@
+"""Parts that the results of several commands have: intervals, engines, machines, cards."""
+
+import math
+from typing import Protocol, Self
+
+from thorax.results.schema import Part, Result
+
+
+class _Bounds(Protocol):
+    @property
+    def value(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+
+
+class Interval(Part):
+    """An estimate with the bounds of its confidence interval; null where it is undefined."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def of(cls, bounds: _Bounds) -> Self:
+        """Return what was computed, NaN as null."""
+        parts = {"value": bounds.value, "low": bounds.low, "high": bounds.high}
+        return cls(**{key: None if math.isnan(part) else part for key, part in parts.items()})
+
+
+class Stage(Part):
+    """What every inference passes, one after the other."""
+
+    name: str
+    time_s: float
+    origin: str
+    """"measured" or "modelled"."""
+
+
+class Modelled(Part):
+    """What simulated cards would do: computed from their architecture, never measured."""
+
+    images_per_s: float
+    """With as many inferences on their way as keep the slowest stage busy."""
+    latency_s: float
+    """Of one inference alone: the sum of all stages."""
+    power_w: float | None
+    """Of the boards of all cards at that rate; null where no source gives one of them."""
+    images_per_s_per_w: float | None
+    """Per watt of the boards; the host is not in it."""
+    bound_by: str
+    """The slowest stage, which all others wait for."""
+    stages: tuple[Stage, ...]
+    source: str
+    """Where all of it comes from, in words."""
+
+
+class EngineResult(Result):
+    """What every result says of the engine that it was measured on."""
+
+    model: str
+    """Name of the artifact."""
+    topology: str
+    digest: str
+    """SHA-256 of the graph and its weights."""
+    device: str
+    """As it was asked for."""
+    devices: tuple[str, ...]
+    """That take part."""
+    precision: str
+    """That weights are stored in."""
+    compute: str
+    """Floating-point arithmetic that the devices compute in."""
+    simulated: bool
+    """Whether a simulated device takes part."""
+
+
+class Environment(Part):
+    """What a reader needs to know of the machine and the software."""
+
+    devices: dict[str, str]
+    """Full names of the devices that are there, by name."""
+    processors: int
+    """That this program may use."""
+    openvino: str
+    thorax: str
