@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from thorax.errors import ModelError
 from thorax.importers.caffe import read
-from thorax.importers.options import Asked
+from thorax.importers.options import ImportOptions
 
 Array = npt.NDArray[np.float32]
 RANDOM = np.random.default_rng(12)
@@ -44,7 +44,7 @@ def answer(tmp_path: Path) -> Callable[..., Any]:
         layer = f'name: "x" {bottoms} {ends} {body}'
         text = described([layer], [image.shape for image in images])
         path = files.write(tmp_path, text, {"x": weights})
-        imported = read(path, Asked())
+        imported = read(path, ImportOptions())
         names = {node.get_friendly_name() for node in imported.model.get_ops()}
         assert "x" in names, "the last node of the layer has its name"
         found = files.run(imported.model, *images[: len(imported.model.inputs)])
@@ -445,7 +445,7 @@ def test_constants_join_in(tmp_path: Path) -> None:
     )
     path = files.write(tmp_path, text, {"p": [learned]})
     image = noise(1, 2, 3, 3)
-    close(files.run(read(path, Asked()).model, image)["y"], image + learned + 3)
+    close(files.run(read(path, ImportOptions()).model, image)["y"], image + learned + 3)
 
 
 WRONG = {
@@ -493,7 +493,7 @@ def test_what_cannot_be_converted_is_told_with_line_layer_and_type(
         [(1, 4, 6, 6)],
     )
     with pytest.raises(ModelError) as caught:
-        read(files.write(tmp_path, text, {}), Asked())
+        read(files.write(tmp_path, text, {}), ImportOptions())
     assert caught.value.code == "model-layer"
     kind = body.split('"')[1]
     for part in ("net.prototxt", "line 3", "'x7'", kind):

@@ -9,7 +9,7 @@ from tests.importers import caffe_files as files
 
 from thorax.errors import ModelError
 from thorax.importers.caffe import read
-from thorax.importers.options import Asked
+from thorax.importers.options import ImportOptions
 
 Array = npt.NDArray[np.float32]
 RANDOM = np.random.default_rng(6)
@@ -56,7 +56,7 @@ def test_boxes_stand_around_every_cell(
       prior_box_param {{ {PRIOR} {body} }} }}
     layer {{ name: "n" type: "AbsVal" bottom: "cells" top: "n" }}
     """
-    model = read(files.write(tmp_path, text, {}), Asked()).model
+    model = read(files.write(tmp_path, text, {}), ImportOptions()).model
     found = files.run(model, np.zeros((1, 4, 2, 3), np.float32))["p"]
     assert found.shape == (1, 2, 8 * 2 * 3 * 4)
     np.testing.assert_allclose(found[0, 0].reshape(-1, 4), priors(step=step, clip=clip), atol=1e-6)
@@ -104,7 +104,7 @@ def test_detections_are_those_of_the_equations(tmp_path: Path) -> None:
         confidence_threshold: 0.1 nms_param {{ nms_threshold: 0.45 top_k: 20 }}
         save_output_param {{ output_directory: "x" }} }} }}
     """
-    model = read(files.write(tmp_path, text, {}), Asked()).model
+    model = read(files.write(tmp_path, text, {}), ImportOptions()).model
     places = RANDOM.normal(size=(count, 4)).astype(np.float32)
     scores = RANDOM.dirichlet(np.ones(CLASSES), count).astype(np.float32)
     (found,) = files.run(model, places.reshape(1, -1), scores.reshape(1, -1)).values()
@@ -129,5 +129,5 @@ def test_detections_are_those_of_the_equations(tmp_path: Path) -> None:
 def test_detectors_that_cannot_be_are_refused(tmp_path: Path, body: str) -> None:
     text = f'input: "a" input_shape {{ dim: [1, 2, 4, 4] }} layer {{ name: "x" {body} top: "y" }}'
     with pytest.raises(ModelError) as caught:
-        read(files.write(tmp_path, text, {}), Asked())
+        read(files.write(tmp_path, text, {}), ImportOptions())
     assert caught.value.code == "model-layer"

@@ -19,7 +19,7 @@ from thorax.artifact import Precision
 from thorax.errors import ModelError, UsageError
 from thorax.importers import formats, keras_file
 from thorax.importers import keras as importer
-from thorax.importers.options import Asked, Imported
+from thorax.importers.options import Imported, ImportOptions
 
 HINT = {"INFERENCE_PRECISION_HINT": "f32"}
 
@@ -264,14 +264,14 @@ def test_open_axes_are_closed_as_asked_and_never_guessed(keras: ModuleType, tmp_
     with pytest.raises(UsageError) as caught:
         formats.read(path)
     assert caught.value.code == "model-undescribed"
-    imported = formats.read(path, Asked(shapes={"": (1, 20, 20, 3)}))
+    imported = formats.read(path, ImportOptions(shapes={"": (1, 20, 20, 3)}))
     assert list(imported.model.inputs[0].shape) == [1, 20, 20, 3]
     assert difference(imported, noise(1, 20, 20, 3)) <= 1e-5
-    by_side = formats.read(path, Asked(side=24)).model
+    by_side = formats.read(path, ImportOptions(side=24)).model
     assert str(by_side.inputs[0].get_partial_shape()) == "[?,24,24,3]"
     for wrong in ((1, 20, 20, 4), (1, 20, 20)):
         with pytest.raises(ModelError) as refused:
-            formats.read(path, Asked(shapes={"": wrong}))
+            formats.read(path, ImportOptions(shapes={"": wrong}))
         assert refused.value.code == "model-input"
 
 
@@ -317,7 +317,7 @@ def test_the_cifar_network_of_keras_2_equals_keras_and_its_twin(
     # It was trained on bytes as they are.
     assert difference(imported, images) <= 1e-4
     assert imported.run is not None
-    twin = formats.read(folder / "resnet8.tflite", Asked(shapes={"": images.shape}))
+    twin = formats.read(folder / "resnet8.tflite", ImportOptions(shapes={"": images.shape}))
     answers = ov.Core().compile_model(twin.model, "CPU", HINT)(images)[0]
     assert np.abs(answers - imported.run([images])[0]).max() <= 1e-4
     assert {"conv2d", "batch_normalization_6", "dense"} <= set(names(imported.model))

@@ -12,7 +12,7 @@ import pytest
 from thorax.importers import formats
 from thorax.importers import keras as importer
 from thorax.importers.keras_pooling import same_pooling
-from thorax.importers.options import Asked
+from thorax.importers.options import ImportOptions
 
 HINT = {"INFERENCE_PRECISION_HINT": "f32"}
 CASES = [(9, 3, 2), (9, 2, 2), (10, 3, 2), (11, 4, 3), (7, 3, 1), (8, 2, 1), (10, 2, 2)]
@@ -63,7 +63,7 @@ def test_windows_hold_the_cells_of_the_image_alone(
     )
     path = tmp_path / "net.keras"
     keras.Sequential([keras.Input(given.shape[1:]), layer]).save(path)
-    imported = formats.read(path, Asked(shapes={"": given.shape}))
+    imported = formats.read(path, ImportOptions(shapes={"": given.shape}))
     assert imported.run is not None
     converted = ov.Core().compile_model(imported.model, "CPU", HINT)(given)[0]
     for answer in (imported.run([given])[0], converted):

@@ -77,7 +77,7 @@ import sys
 from pathlib import Path
 import numpy as np, openvino as ov, tf_keras as keras
 from thorax.importers import formats
-from thorax.importers.options import Asked
+from thorax.importers.options import ImportOptions
 
 keras.utils.set_random_seed(0)
 out = Path(sys.argv[1])
@@ -96,7 +96,7 @@ for number, network in enumerate((machine, calls)):
     path = out / f"net{number}.h5"
     network.save(path)
     images = np.random.default_rng(0).standard_normal((2, 32, 32, 3)).astype(np.float32)
-    imported = formats.read(path, Asked(shapes={"": (2, 32, 32, 3)}))
+    imported = formats.read(path, ImportOptions(shapes={"": (2, 32, 32, 3)}))
     assert imported.framework == f"tf_keras {keras.__version__}", imported.framework
     assert imported.layout == "NHWC"
     compiled = ov.Core().compile_model(imported.model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

@@ -12,12 +12,12 @@ from tests.importers.small_models import NCHW
 from thorax.errors import ThoraxError
 from thorax.importers.frontends import read
 from thorax.importers.onnx_external import external_files
-from thorax.importers.options import Asked
+from thorax.importers.options import ImportOptions
 
 
 def refused(path: Path) -> ThoraxError:
     with pytest.raises(ThoraxError) as caught:
-        read(path, Asked())
+        read(path, ImportOptions())
     return caught.value
 
 

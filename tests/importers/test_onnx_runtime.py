@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from thorax.errors import ModelError
 from thorax.importers import onnx_runtime
 from thorax.importers.formats import read
-from thorax.importers.options import Asked
+from thorax.importers.options import ImportOptions
 from thorax.mo.preprocessing import Steps
 from thorax.mo.reference import Reference, compare
 
@@ -69,7 +69,7 @@ def test_what_openvino_computes_otherwise_shows(tmp_path: Path) -> None:
         "ConvTranspose", ["x", "kernel"], ["y"],
         strides=[2, 2], auto_pad="SAME_UPPER", output_shape=[14, 14],
     )  # fmt: skip
-    imported = read(saved(tmp_path / "net.onnx", [node], [1, 3, 7, 7]), Asked())
+    imported = read(saved(tmp_path / "net.onnx", [node], [1, 3, 7, 7]), ImportOptions())
     shapes = [imported.model.inputs[0].partial_shape]
     reference = Reference.of(imported.model, shapes, imported.run)
     difference = compare(imported.model, reference, [Steps()], [()])

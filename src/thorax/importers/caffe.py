@@ -18,7 +18,7 @@ from thorax.files.documents import read_limited
 from thorax.importers import caffe_axes, caffe_neurons, caffe_ssd, caffe_vision
 from thorax.importers.caffe_inputs import Shape, inputs_of, is_input
 from thorax.importers.caffe_layer import Blob, Build, Layer, read_blob
-from thorax.importers.options import UNREADABLE, Asked, Imported
+from thorax.importers.options import UNREADABLE, Imported, ImportOptions
 from thorax.importers.prototxt import Block, ProtoError, parse
 from thorax.importers.translation import require_stored, translated
 from thorax.importers.wire import WireError, fields
@@ -62,7 +62,7 @@ _STAGES: Final = frozenset({"deploy"})
 
 
 @translated
-def read(path: Path, asked: Asked) -> Imported:
+def read(path: Path, asked: ImportOptions) -> Imported:
     """Read a network from its .caffemodel or .prototxt; the other is found beside it.
 
     Raises:
@@ -165,7 +165,9 @@ def _weights(net: memoryview) -> dict[str, tuple[Blob, ...]]:
 class _Builder:
     """Makes the graph, layer by layer in the order of the file, as Caffe does."""
 
-    def __init__(self, net: Block, weights: dict[str, tuple[Blob, ...]], asked: Asked) -> None:
+    def __init__(
+        self, net: Block, weights: dict[str, tuple[Blob, ...]], asked: ImportOptions
+    ) -> None:
         self._layers = [
             Layer(name, block.text("type"), block, weights.get(name, ()))
             for block, name in _deployed(net)

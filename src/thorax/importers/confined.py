@@ -22,7 +22,7 @@ from thorax.devices.process_core import open_core
 from thorax.errors import ModelError, ThoraxError, UsageError, last_line
 from thorax.files.documents import read_limited
 from thorax.importers import standby
-from thorax.importers.options import UNREADABLE, Asked, Imported, Run
+from thorax.importers.options import UNREADABLE, Imported, ImportOptions, Run
 from thorax.isolation.child import ChildError, ChildStartError, ChildTimeoutError
 from thorax.isolation.confinement import Allowance, occupied_bytes, path_of_python
 from thorax.processors import processors
@@ -50,7 +50,7 @@ class Reader:
         asked: what the file leaves open.
     """
 
-    def __init__(self, path: Path, asked: Asked) -> None:
+    def __init__(self, path: Path, asked: ImportOptions) -> None:
         self._name = path.name
         self._readable = _readable(path, asked)
         self._allowance = Allowance.of(_size(path, asked), processors())
@@ -59,7 +59,7 @@ class Reader:
         self._readable.append(self._given)
         self.close = weakref.finalize(self, started.stack.close)
 
-    def read(self, module: str, path: Path, asked: Asked) -> Imported:
+    def read(self, module: str, path: Path, asked: ImportOptions) -> Imported:
         """Have a file read by a module of this package, whose `read(path, asked)` does it."""
         said, _ = self._ask(
             {
@@ -176,7 +176,7 @@ class Reader:
         return answer.head, answer.body
 
 
-def read(module: str, path: Path, asked: Asked) -> Imported:
+def read(module: str, path: Path, asked: ImportOptions) -> Imported:
     """Read a file by a module of this package, in a child.
 
     Args:
@@ -217,7 +217,7 @@ def unpack(
     return arrays
 
 
-def _open(folder: Path, most_bytes: int, path: Path, asked: Asked) -> ov.Model:
+def _open(folder: Path, most_bytes: int, path: Path, asked: ImportOptions) -> ov.Model:
     """Read the IR that a child left in its folder, where it may have left anything else too."""
     try:
         add_extensions(asked.extensions)
@@ -254,11 +254,11 @@ def _refused(kind: str, code: str, message: str) -> ThoraxError:
     return found(code, message)
 
 
-def _runs_own_code(asked: Asked) -> bool:
+def _runs_own_code(asked: ImportOptions) -> bool:
     return bool(asked.extensions) or ":" in (asked.topology or "")
 
 
-def _readable(path: Path, asked: Asked) -> list[Path]:
+def _readable(path: Path, asked: ImportOptions) -> list[Path]:
     """Return what the reader of a file may need: the file, or also what lies beside it."""
     if _runs_own_code(asked):
         # Code that the user chose reads what it likes.
@@ -281,7 +281,7 @@ def _readable(path: Path, asked: Asked) -> list[Path]:
     return places
 
 
-def _size(path: Path, asked: Asked) -> int:
+def _size(path: Path, asked: ImportOptions) -> int:
     """Return how many bytes the files of a network have, counting what may belong to it."""
     if path.is_dir():
         found = [file for file in path.rglob("*") if file.is_file()]

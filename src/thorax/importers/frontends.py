@@ -12,7 +12,7 @@ from thorax.errors import ModelError
 from thorax.importers import extensions, frontends_checks, onnx_runtime, onnx_softmax
 from thorax.importers.frontends_cut import cut_graph, name_inputs
 from thorax.importers.frontends_names import decoded_kernels, name_kernels
-from thorax.importers.options import UNREADABLE, Asked, Imported, Layout, close, unreadable
+from thorax.importers.options import UNREADABLE, Imported, ImportOptions, Layout, close, unreadable
 from thorax.importers.tensorflow_kernels import graph_kernels, saved_kernels
 from thorax.importers.translation import translated
 
@@ -35,7 +35,7 @@ _UNSET: Final = re.compile(r"Variable or resource `(?P<name>[^`]+)` is not initi
 
 
 @translated
-def read(path: Path, asked: Asked) -> Imported:
+def read(path: Path, asked: ImportOptions) -> Imported:
     """Read a file with the frontend of its format, and with no other.
 
     A TensorFlow SavedModel is its folder, or the saved_model.pb inside. TensorFlow itself is not
@@ -66,7 +66,7 @@ def read(path: Path, asked: Asked) -> Imported:
     return Imported(model, framework, layout, files, run)
 
 
-def _convert(frontend: FrontEnd, path: Path, asked: Asked) -> ov.Model:
+def _convert(frontend: FrontEnd, path: Path, asked: ImportOptions) -> ov.Model:
     try:
         loaded = frontend.load(str(path))
         graph = frontend.get_name() == "tf" and path.is_file()

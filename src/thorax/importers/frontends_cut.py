@@ -10,7 +10,7 @@ import openvino as ov
 from openvino.frontend import InputModel
 
 from thorax.errors import UsageError
-from thorax.importers.options import Asked
+from thorax.importers.options import ImportOptions
 from thorax.importers.wire import fields
 
 
@@ -22,7 +22,7 @@ class _Node:
     inputs: tuple[str, ...]
 
 
-def cut_graph(model: InputModel, path: Path, asked: Asked) -> dict[str, str]:
+def cut_graph(model: InputModel, path: Path, asked: ImportOptions) -> dict[str, str]:
     """Let a graph begin and end where it was asked to.
 
     Args:

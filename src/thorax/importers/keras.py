@@ -23,7 +23,7 @@ from thorax.importers import legacy_keras
 from thorax.importers.keras_file import KerasFile, as_inspected, inspect, layout_of
 from thorax.importers.keras_pooling import same_pooling
 from thorax.importers.keras_weights import weights_within
-from thorax.importers.options import UNREADABLE, Asked, Imported, Layout, unreadable
+from thorax.importers.options import UNREADABLE, Imported, ImportOptions, Layout, unreadable
 from thorax.importers.translation import translated
 
 _BACKEND: Final = "torch"
@@ -42,7 +42,7 @@ _PLUMBING: Final = (
 
 
 @translated
-def read(path: Path, asked: Asked) -> Imported:
+def read(path: Path, asked: ImportOptions) -> Imported:
     """Read a whole Keras network; nothing in the file is run.
 
     A file of Keras 2 that Keras 3 cannot read is read by tf_keras, and the framework says so.
@@ -100,7 +100,7 @@ def input_shapes(
     Args:
         path: of the file, for messages.
         inputs: name and shape of each; None is an open axis.
-        asked: see `Asked.shapes`.
+        asked: see `ImportOptions.shapes`.
 
     Returns:
         of each input; only the first axis, of images, may be open: -1.

@@ -15,7 +15,7 @@ from thorax.files.atomic import temporary_folder
 from thorax.importers.frontends_names import Kernel, name_kernels
 from thorax.importers.keras_file import KerasFile, as_inspected, layout_of, objects
 from thorax.importers.keras_weights import weights_within
-from thorax.importers.options import UNREADABLE, Asked, Imported, close, unreadable
+from thorax.importers.options import UNREADABLE, Imported, ImportOptions, close, unreadable
 
 _NETWORKS: Final = ("Functional", "Sequential", "Model")
 _TF_CALLS: Final = ("TFOpLambda", "SlicingOpLambda")
@@ -36,7 +36,7 @@ def needed(found: KerasFile) -> str | None:
     return None
 
 
-def read(found: KerasFile, asked: Asked, reason: str) -> Imported:
+def read(found: KerasFile, asked: ImportOptions, reason: str) -> Imported:
     """Read an inspected file with tf_keras and convert the frozen graph.
 
     Args:

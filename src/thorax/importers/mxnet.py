@@ -13,7 +13,7 @@ from thorax.importers.mxnet_kinds import ALIASES, WEIGHTED, builder
 from thorax.importers.mxnet_layer import Array, Layer
 from thorax.importers.mxnet_params import Parameters, read_parameters
 from thorax.importers.mxnet_symbol import VARIABLE, Attributes, Node, Symbol, read_symbol
-from thorax.importers.options import Asked, Imported
+from thorax.importers.options import Imported, ImportOptions
 from thorax.importers.translation import require_stored, translated
 
 _SYMBOL: Final = "-symbol.json"
@@ -27,7 +27,7 @@ _SHAPE: Final = "__shape__"
 
 
 @translated
-def read(path: Path, asked: Asked) -> Imported:
+def read(path: Path, asked: ImportOptions) -> Imported:
     """Read a network from its weights or its symbol; each finds the other beside it.
 
     Raises:
@@ -82,7 +82,7 @@ class _Network:
         self,
         symbol: Symbol,
         weights: Parameters,
-        asked: Asked,
+        asked: ImportOptions,
         path: Path,
     ) -> None:
         self._symbol = symbol

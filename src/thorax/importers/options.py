@@ -46,7 +46,7 @@ _MOST_VALUES: Final = 1 << 26
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ImportOptions:
     """What a file may leave open of itself.
 
     Attributes:

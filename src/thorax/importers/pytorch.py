@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from thorax.devices.extensions import add_extensions
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.importers import extensions, pytorch_archive, pytorch_export, pytorch_topologies
-from thorax.importers.options import UNREADABLE, Asked, Imported, Run, close, unreadable
+from thorax.importers.options import UNREADABLE, Imported, ImportOptions, Run, close, unreadable
 from thorax.importers.translation import translated
 
 _LACKING: Final = re.compile(r"No conversion rule found for operations: ([^\n]+)")
@@ -34,7 +34,7 @@ _FX: Final = re.compile(r"^(?P<node>\w+)/aten\.(?P<operation>\w+)\.\w+(?P<rest>/
 
 
 @translated
-def read(path: Path, asked: Asked) -> Imported:
+def read(path: Path, asked: ImportOptions) -> Imported:
     """Read a file of PyTorch, known by what it holds rather than by its name.
 
     Args:
@@ -84,7 +84,7 @@ def convert(network: nn.Module, example: Tensor, custom: Sequence[str] = ()) -> 
     Args:
         network: in eval mode.
         example: float32, of the shape that the network is traced with.
-        custom: extensions, see `Asked`.
+        custom: extensions, see `ImportOptions`.
     """
     with _quietly():
         decoder = TorchScriptPythonDecoder(
@@ -218,7 +218,7 @@ def _translated(path: Path, error: Exception) -> ModelError:
     )
 
 
-def _shape(asked: Asked, network: nn.Module, path: Path) -> tuple[int, ...]:
+def _shape(asked: ImportOptions, network: nn.Module, path: Path) -> tuple[int, ...]:
     shapes = list(asked.shapes.values())
     stem = next((one for one in network.modules() if isinstance(one, nn.Conv2d)), None)
     if not shapes and asked.side is not None and stem is not None:

@@ -20,7 +20,7 @@ from thorax.importers.confined import describe, unpack
 from thorax.importers.options import (
     MOST_LAYERS,
     NO_MEMORY,
-    Asked,
+    ImportOptions,
     Run,
     compile_here,
     no_memory,
@@ -86,7 +86,7 @@ class _Reading:
         structure = asked["structure"]
         asked["structure"] = Path(structure) if structure else None
         module = importlib.import_module(f"thorax.importers.{head['module']}")
-        imported = module.read(path, Asked(**asked))
+        imported = module.read(path, ImportOptions(**asked))
         layers = len(imported.model.get_ops())
         if layers > MOST_LAYERS:
             raise ModelError(

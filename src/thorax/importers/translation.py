@@ -11,13 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.errors import ModelError, ThoraxError
-from thorax.importers.options import Asked, Imported, Run
+from thorax.importers.options import Imported, ImportOptions, Run
 
 _LONGEST: Final = 300
 _INSTEAD: Final = "copy or export it again"
 
 
-def translated(read: Callable[[Path, Asked], Imported]) -> Callable[[Path, Asked], Imported]:
+def translated(
+    read: Callable[[Path, ImportOptions], Imported],
+) -> Callable[[Path, ImportOptions], Imported]:
     """Return a reader whose failures, and those of what it read, are errors of the model.
 
     A library that is given damaged bytes may raise anything at all. A pipe, device or socket is
@@ -25,7 +27,7 @@ def translated(read: Callable[[Path, Asked], Imported]) -> Callable[[Path, Asked
     """
 
     @functools.wraps(read)
-    def translating(path: Path, asked: Asked) -> Imported:
+    def translating(path: Path, asked: ImportOptions) -> Imported:
         for file in (path, asked.structure):
             if file is not None:
                 require_stored(file)
