@@ -180,7 +180,9 @@ def measure_sharpness(work: Path, study: Study, store: Store) -> None:
             if mine and not target.exists():
                 kept = checkpoint.load(work / record["checkpoint"])
                 found = measure(kept.network, subset, kept.card.input, SHARPNESS)
-                write_text(target, json.dumps(found.document(), indent=2) + "\n")
+                write_text(
+                    target, json.dumps(found.model_dump(exclude_unset=True), indent=2) + "\n"
+                )
                 print(f"{study.name} {path.stem}: {found.lambda_max}", flush=True)
 
 

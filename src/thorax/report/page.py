@@ -44,6 +44,7 @@ from thorax.report.series import Document, in_order
 from thorax.report.table import Table
 from thorax.report.tiles import summary_tiles
 from thorax.results.cluster import ClusterDiagnosis
+from thorax.results.landscape import SharpnessResult
 from thorax.results.read import RESULTS, parse_result
 from thorax.results.schema import Result
 
@@ -157,7 +158,7 @@ def _render(by_command: Mapping[str, Sequence[Any]], title: str) -> str:
         plans_section(by_command["plan server"]),
         cluster_section(_of(ClusterDiagnosis, everything)),
         cluster_plans_section(by_command["plan cluster"]),
-        sharpness_section(by_command["sharpness"]),
+        sharpness_section(_of(SharpnessResult, everything)),
         samples_section(by_command["classify"]),
         pointing_section(accuracy),
         *(facts_section(everything, key, heading) for key, heading in _FACTS),

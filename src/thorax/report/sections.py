@@ -32,6 +32,7 @@ from thorax.report.training import run_line, schedule_table
 from thorax.report.training_plots import training_plot
 from thorax.report.tune import tuning_table
 from thorax.results.cluster import ClusterDiagnosis
+from thorax.results.landscape import SharpnessResult
 
 
 def buyers_section(
@@ -242,18 +243,18 @@ _COMPUTED: Final = (
 )
 
 
-def sharpness_section(documents: Sequence[Document]) -> Section | None:
-    """Return loss around solutions, of documents of `sharpness`."""
-    if not documents:
+def sharpness_section(results: Sequence[SharpnessResult]) -> Section | None:
+    """Return loss around solutions, of `sharpness`."""
+    if not results:
         return None
-    plots = tuple(Markup(plot) for plot in sharpness_plots(documents))
+    plots = tuple(Markup(plot) for plot in sharpness_plots(results))
     return Section(
         "sharpness",
         "Sharpness",
-        tuple(dict.fromkeys(document["caveat"] for document in documents)),
+        tuple(dict.fromkeys(result.caveat for result in results)),
         plots,
         # The page says the caveat first, above the plots.
-        (replace(sharpness_table(documents), note=""),),
+        (replace(sharpness_table(results), note=""),),
     )
 
 

@@ -7,10 +7,12 @@ from pydantic import ValidationError
 
 from thorax.errors import DataError
 from thorax.results.cluster import ClusterDiagnosis
+from thorax.results.landscape import SharpnessResult
 from thorax.results.schema import Result
 
 RESULTS: Final[Mapping[str, type[Result]]] = {
     "doctor cluster": ClusterDiagnosis,
+    "sharpness": SharpnessResult,
 }
 """The model of what each command answers."""
 
