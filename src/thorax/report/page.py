@@ -47,6 +47,7 @@ from thorax.results.cluster import ClusterDiagnosis
 from thorax.results.landscape import SharpnessResult
 from thorax.results.read import RESULTS, parse_result
 from thorax.results.schema import Result
+from thorax.results.training import TrainingRecord
 
 ResultT = TypeVar("ResultT", bound=Result)
 
@@ -154,7 +155,7 @@ def _render(by_command: Mapping[str, Sequence[Any]], title: str) -> str:
         fpga_section({name: by_command[name] for name in FPGA_COMMANDS}),
         roc_section(accuracy),
         reliability_section(accuracy),
-        training_section(by_command["train"]),
+        training_section(_of(TrainingRecord, everything)),
         plans_section(by_command["plan server"]),
         cluster_section(_of(ClusterDiagnosis, everything)),
         cluster_plans_section(by_command["plan cluster"]),

@@ -33,6 +33,7 @@ from thorax.report.training_plots import training_plot
 from thorax.report.tune import tuning_table
 from thorax.results.cluster import ClusterDiagnosis
 from thorax.results.landscape import SharpnessResult
+from thorax.results.training import TrainingRecord
 
 
 def buyers_section(
@@ -171,19 +172,19 @@ def reliability_section(documents: Sequence[Document]) -> Section | None:
     return Section("reliability", "Reliability", text, (plot,))
 
 
-def training_section(documents: Sequence[Document]) -> Section | None:
-    """Return how runs went, of documents of `train`."""
-    if not documents:
+def training_section(records: Sequence[TrainingRecord]) -> Section | None:
+    """Return how runs went, of `train`."""
+    if not records:
         return None
-    lines = [run_line(document) for document in documents]
-    for document in documents:
-        lines += (document.get("schedule") or {}).get("warnings", ())
+    lines = [run_line(record) for record in records]
+    for record in records:
+        lines += record.schedule.warnings if record.schedule else ()
     plots = tuple(
-        Markup(training_plot(document["history"], document.get("curve", ()), number=place))
-        for place, document in enumerate(documents)
-        if document.get("history") or document.get("curve")
+        Markup(training_plot(record.history, record.curve, number=index))
+        for index, record in enumerate(records)
+        if record.history or record.curve
     )
-    table = schedule_table(documents)
+    table = schedule_table(records)
     return Section(
         "training",
         "Training",
