@@ -13,11 +13,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from thorax.config import write_effective
 from thorax.data.store import Store
 from thorax.errors import ModelError
-from thorax.training.begun import RECIPE
+from thorax.results.training import LOG, RECIPE
 from thorax.training.fit import fit
 from thorax.training.log import Progress, open_log
 from thorax.training.recipe import Recipe
-from thorax.training.verify import EVENTS, LOG
+from thorax.training.verify import EVENTS
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def test_neither_tensorflow_nor_a_server_is_imported() -> None:
 def test_a_training_run_is_watched(recipe: Recipe, store: Store, tmp_path: Path) -> None:
     out = tmp_path / "run"
     result = fit(recipe, store, out)
-    mean = [pytest.approx(entry["val_mean_auroc"]) for entry in result.history]
+    mean = [pytest.approx(entry.val_mean_auroc) for entry in result.history]
     assert [value for _, value in scalars(out, "val/mean_auroc")] == mean
     assert scalars(out, "train/loss")[-1][0] == result.steps
     write_effective(recipe, tmp_path / "again.toml")
