@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from thorax.devices.extensions import add_extensions
 from thorax.errors import ModelError, ThoraxError, UsageError
-from thorax.importers import extensions, pytorch_archive, pytorch_export, pytorch_topologies
+from thorax.importers import extensions, pytorch_archive, pytorch_export, pytorch_networks
 from thorax.importers.options import UNREADABLE, Asked, Imported, Run, close, unreadable
 from thorax.importers.translation import translated
 
@@ -57,7 +57,7 @@ def read(path: Path, asked: Asked) -> Imported:
             model, run = _scripted(path, asked.extensions)
     else:
         tensors = pytorch_archive.state_dict(path)
-        network = pytorch_topologies.build(asked.topology, tensors, path).eval()
+        network = pytorch_networks.build(asked.topology, tensors, path).eval()
         example = torch.zeros(_shape(asked, network, path))
         run = runner(network)
         try:
