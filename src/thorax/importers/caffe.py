@@ -17,7 +17,7 @@ from thorax.errors import ModelError, UsageError
 from thorax.files.documents import read_limited
 from thorax.importers.caffe_layer import Blob, CaffeLayer, read_blob
 from thorax.importers.caffe_layers import BOTTOMS, BUILD, Shape, inputs_of, is_input
-from thorax.importers.options import UNREADABLE, Asked, Imported
+from thorax.importers.options import MOST_INPUT_VALUES, UNREADABLE, Asked, Imported
 from thorax.importers.prototxt import Block, ProtoError, parse
 from thorax.importers.translation import require_stored, translated
 from thorax.importers.wire import WireError, fields
@@ -29,8 +29,6 @@ _NAME: Final = {_V1: 4, _V2: 1}
 _BLOBS: Final = {_V1: 6, _V2: 7}
 _MOST_VALUES: Final = 2**31 - 1
 """Caffe counts the values of a blob in 32 bits (blob.cpp: `Reshape`)."""
-_MOST_INPUT_VALUES: Final = 1 << 26
-"""Of an input: 8192 x 8192 pixels. What a network computes of more fills the memory."""
 
 _LEFT_OUT: Final = {
     "SILENCE", "ACCURACY", "HDF5OUTPUT", "EUCLIDEANLOSS", "HINGELOSS", "CONTRASTIVELOSS",
@@ -216,7 +214,7 @@ class _Builder:
                     "--side, or --input_shape of `thorax mo`",
                 )
             closed = ov.PartialShape(list(sides))
-            if min(sides, default=1) < -1 or _values(closed) > _MOST_INPUT_VALUES:
+            if min(sides, default=1) < -1 or _values(closed) > MOST_INPUT_VALUES:
                 raise ModelError("model-input", f"input {name!r} cannot be of shape {list(sides)}")
             self._inputs[name] = ops.parameter(closed, np.float32)
             self._inputs[name].set_friendly_name(name)

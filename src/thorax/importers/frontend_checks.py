@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 from thorax.errors import ModelError
 from thorax.importers.onnx import external_files
 from thorax.importers.standby import SAVED_MODEL
+from thorax.importers.translation import require_file
 from thorax.importers.wire import WireError, fields
 
 _IR_VERSIONS: Final = (10, 11)
@@ -19,10 +20,7 @@ def file(path: Path, kind: str) -> tuple[Path, ...]:
     Raises:
         ModelError: `model-unreadable` or `ir-version`.
     """
-    if not path.is_file():
-        raise ModelError("model-unreadable", f"{path.name} is a folder where a file is expected")
-    if not path.stat().st_size:
-        raise ModelError("model-unreadable", f"{path.name} is empty; copy or export it again")
+    require_file(path)
     if kind == ".pb":
         _require_graph(path)
     elif kind == ".tflite":

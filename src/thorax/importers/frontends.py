@@ -10,7 +10,15 @@ from openvino.frontend import FrontEnd, FrontEndManager
 
 from thorax.errors import ModelError
 from thorax.importers import extensions, frontend_checks, onnx, tensorflow
-from thorax.importers.options import UNREADABLE, Asked, Imported, Layout, close, unreadable
+from thorax.importers.options import (
+    UNREADABLE,
+    Asked,
+    Imported,
+    Layout,
+    close,
+    unconvertible,
+    unreadable,
+)
 from thorax.importers.standby import SAVED_MODEL
 from thorax.importers.translation import translated
 
@@ -80,20 +88,16 @@ def _convert(frontend: FrontEnd, path: Path, asked: Asked) -> ov.Model:
                 kernels = tensorflow.graph_kernels if graph else tensorflow.saved_kernels
                 tensorflow.name_kernels(model, kernels(path))
     except UNREADABLE as error:
-        raise _translated(path, error) from error
+        raise _conversion_error(path, error) from error
     return model
 
 
-def _translated(path: Path, error: Exception) -> ModelError:
+def _conversion_error(path: Path, error: Exception) -> ModelError:
     text = str(error)
     lacking = _LACKING.search(text)
     if lacking is not None:
         layers = next(name for name in lacking.groups() if name is not None)
-        return ModelError(
-            "model-layer",
-            f"{path.name} has layers of a type that cannot be converted: {layers}; export the "
-            "model without them, or say with --extension what computes them",
-        )
+        return unconvertible(path, layers)
     unset = _UNSET.search(text)
     if unset is not None:
         return ModelError(

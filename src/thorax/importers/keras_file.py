@@ -23,6 +23,7 @@ import h5py
 from thorax.errors import ModelError
 from thorax.files.documents import parse_json
 from thorax.importers.options import Layout
+from thorax.importers.translation import require_file
 
 _CONFIG: Final = "config.json"
 _WEIGHTS: Final = "model.weights.h5"
@@ -160,10 +161,7 @@ def inspect(path: Path) -> KerasFile:
     Raises:
         ModelError: `model-unreadable`, `model-unsafe` or `model-layer`.
     """
-    if not path.is_file():
-        raise ModelError("model-unreadable", f"{path.name} is a folder where a file is expected")
-    if not path.stat().st_size:
-        raise ModelError("model-unreadable", f"{path.name} is empty; copy or save it again")
+    require_file(path)
     reader = _inspect_zip if path.suffix.lower() == ".keras" else _inspect_hdf5
     try:
         file = reader(path)
@@ -403,8 +401,8 @@ class _Named:
 
     def unknown(self) -> ModelError:
         """Return the error of a class that nothing is known of."""
-        known = isinstance(self.kind, str) and isinstance(self.module, str | None)
-        if known and (self.is_keras or self.is_registered):
+        well_formed = isinstance(self.kind, str) and isinstance(self.module, str | None)
+        if well_formed and (self.is_keras or self.is_registered):
             home = f" of {self.module}" if self.module else ""
             return ModelError(
                 "model-layer",
