@@ -87,7 +87,6 @@ STILL_WIDE = {
     "data/store.py:write",
     "devices/engine.py:compile",
     "evaluate/low_precision.py:explore",
-    "importers/layers.py:deconvolution",
     "inference/archive.py:classify_archive",
     "inference/classify.py:classify",
     "phantoms/findings.py:field",
