@@ -142,11 +142,11 @@ def watched() -> dict[str, Any]:
 def server_plan(cards: tuple[int, ...] = (0, 1, 2, 3, 4)) -> dict[str, Any]:
     """A plan of a server, as `thorax plan server` prints it."""
     from thorax.plan.presets import find_preset
-    from thorax.plan.server import Reading
-    from thorax.plan.server_plan import Demand, plan_server
+    from thorax.plan.server_plan import Demand, ServerQuestion, plan_server
+    from thorax.results.plan import CpuRole
 
-    demand = Demand(images=1000)
-    return plan_server(find_preset("r740"), cards, (Reading("additive"),), demand=demand)
+    question = ServerQuestion(cards, (CpuRole.ADDITIVE,), Demand(images=1000))
+    return plan_server(find_preset("r740"), question).document()
 
 
 def optimization(precision: str, size_bytes: int, drop: float | None) -> dict[str, Any]:

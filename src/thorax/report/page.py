@@ -19,19 +19,18 @@ from thorax import __version__
 from thorax.artifact import INTENDED_USE
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import require_place, write_text
+from thorax.report import plan_cluster_plots, plan_server_plots
 from thorax.report.documents import COMMANDS, file_name
 from thorax.report.fpga_report import FPGA_COMMANDS
 from thorax.report.samples import samples_section
 from thorax.report.sections import (
     accuracy_section,
     buyers_section,
-    cluster_plans_section,
     cluster_section,
     compared_section,
     energy_section,
     facts_section,
     fpga_section,
-    plans_section,
     pointing_section,
     reliability_section,
     roc_section,
@@ -44,6 +43,7 @@ from thorax.report.series import Document, in_order
 from thorax.report.table import Table
 from thorax.report.tiles import summary_tiles
 from thorax.results.cluster import ClusterDiagnosis
+from thorax.results.plan import ClusterPlan, ServerPlan
 from thorax.results.read import RESULTS, parse_result
 from thorax.results.schema import Result
 
@@ -154,9 +154,9 @@ def _render(by_command: Mapping[str, Sequence[Any]], title: str) -> str:
         roc_section(accuracy),
         reliability_section(accuracy),
         training_section(by_command["train"]),
-        plans_section(by_command["plan server"]),
+        plan_server_plots.section(_of(ServerPlan, everything)),
         cluster_section(_of(ClusterDiagnosis, everything)),
-        cluster_plans_section(by_command["plan cluster"]),
+        plan_cluster_plots.section(_of(ClusterPlan, everything)),
         sharpness_section(by_command["sharpness"]),
         samples_section(by_command["classify"]),
         pointing_section(accuracy),

@@ -1,10 +1,17 @@
 """What a report page is made of: tiles, sections, and the samples in them."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from markupsafe import Markup
 
+from thorax.report.modelled import MODELLED
 from thorax.report.table import Table
+
+COMPUTED: Final = (
+    f"Everything here is {MODELLED}: computed from constants whose sources a plan names."
+)
+"""Paragraph of a section of plans."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from markupsafe import Markup
 
@@ -19,10 +19,6 @@ from thorax.report.fpga_report import fpga_tables, split_texts
 from thorax.report.modelled import MODELLED, alone_and_against, modelled_table
 from thorax.report.optimize import artifact_table, tried_table
 from thorax.report.parts import Section
-from thorax.report.plan_cluster import cluster_plan_tables
-from thorax.report.plan_cluster_plots import cluster_plot
-from thorax.report.plan_server import server_tables
-from thorax.report.plan_server_plots import server_plot
 from thorax.report.power import energy_table, power_table
 from thorax.report.roofline import analyze_tables, has_roofs, roofline_plot
 from thorax.report.series import Document, images_text, name_series, series_names
@@ -205,41 +201,6 @@ def energy_section(documents: Sequence[Document]) -> Section | None:
     if not documents:
         return None
     return Section("energy", "Energy", tables=tuple(map(energy_table, documents)))
-
-
-def plans_section(documents: Sequence[Document]) -> Section | None:
-    """Return what servers would do, of documents of `plan server`."""
-    if not documents:
-        return None
-    plots = (server_plot(document, number=place) for place, document in enumerate(documents))
-    tables = [table for document in documents for table in server_tables(document)]
-    return Section("plans", "Servers", (_COMPUTED,), tuple(map(Markup, plots)), tuple(tables))
-
-
-def cluster_plans_section(documents: Sequence[Document]) -> Section | None:
-    """Return how long training would take, of documents of `plan cluster`."""
-    if not documents:
-        return None
-    # Networks on one cluster stand beside each other.
-    alike: dict[tuple[object, ...], list[Document]] = {}
-    for document in documents:
-        known = (document["rows"][0].get(key) is None for key in ("cost", "energy_kwh"))
-        alike.setdefault((document["title"], *known), []).append(document)
-    plots = (cluster_plot(group, number=place) for place, group in enumerate(alike.values()))
-    # How well a model meets what was published is the same for each of its networks.
-    tables = dict.fromkeys(table for one in documents for table in cluster_plan_tables(one))
-    return Section(
-        "cluster-plans",
-        "Training clusters",
-        (_COMPUTED,),
-        tuple(map(Markup, plots)),
-        tuple(tables),
-    )
-
-
-_COMPUTED: Final = (
-    f"Everything here is {MODELLED}: computed from constants whose sources a plan names."
-)
 
 
 def sharpness_section(documents: Sequence[Document]) -> Section | None:

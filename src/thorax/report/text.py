@@ -1,7 +1,10 @@
 """Numbers as text: the one place for rates, units and intervals."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+ValueT = TypeVar("ValueT")
 
 
 def number_text(value: object, form: str) -> str:
@@ -30,3 +33,22 @@ def interval_text(value: object, *, sign: bool = False) -> str:
         return "–"
     low, high = number_text(parts.get("low"), form), number_text(parts.get("high"), form)
     return f"{middle} [{low}, {high}]" if low and high else middle
+
+
+def range_text(values: Iterable[ValueT], text: Callable[[ValueT], str]) -> str:
+    """Return "12-15" of the least and the most, "12" where both read the same."""
+    return "-".join(dict.fromkeys(map(text, values)))
+
+
+def duration_text(duration_s: float) -> str:
+    """Return a duration in seconds, minutes or hours, three figures."""
+    if duration_s < 120:
+        return f"{duration_s:.3g} s"
+    if duration_s < 7200:
+        return f"{duration_s / 60:.3g} min"
+    return f"{duration_s / 3600:,.3g} h" if duration_s < 3.6e6 else f"{duration_s / 3600:,.0f} h"
+
+
+def sentence(text: str) -> str:
+    """Return text that begins with a capital and ends in a full stop."""
+    return f"{text[:1].upper()}{text[1:]}."

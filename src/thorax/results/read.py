@@ -7,10 +7,13 @@ from pydantic import ValidationError
 
 from thorax.errors import DataError
 from thorax.results.cluster import ClusterDiagnosis
+from thorax.results.plan import ClusterPlan, ServerPlan
 from thorax.results.schema import Result
 
 RESULTS: Final[Mapping[str, type[Result]]] = {
     "doctor cluster": ClusterDiagnosis,
+    "plan server": ServerPlan,
+    "plan cluster": ClusterPlan,
 }
 """The model of what each command answers."""
 
