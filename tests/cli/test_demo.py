@@ -78,5 +78,5 @@ def test_the_results_of_a_demo_make_its_page_again(
     made = demo.make(tmp_path / "demo")
     read = documents.load([tmp_path / "demo" / "results"])
     page = write_report(read, tmp_path / "again.html", title="T").read_text("utf-8")
-    pictures = made.report.read_text("utf-8").count("data:image/jpeg;base64,")
+    pictures = Path(made.result.report).read_text("utf-8").count("data:image/jpeg;base64,")
     assert pictures == page.count("data:image/jpeg;base64,") > 0

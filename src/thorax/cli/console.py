@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from thorax.errors import printable
 from thorax.files.atomic import write_text
-from thorax.results.schema import Result
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from thorax.report.table import Table
+    from thorax.results.schema import Result
     from thorax.training.log import Progress
 
 _WIDTH: Final = 100
@@ -38,11 +38,11 @@ _REDRAWN_S: Final = 0.5
 
 
 def emit(
-    answer: Result | Mapping[str, Any] | list[Any], *, as_json: bool, show: Callable[[], None]
+    answer: "Result | Mapping[str, Any] | list[Any]", *, as_json: bool, show: Callable[[], None]
 ) -> None:
     """Answer a command: one JSON document on stdout, or what `show` prints for a person."""
     if as_json:
-        document = answer.document() if isinstance(answer, Result) else answer
+        document = answer if isinstance(answer, Mapping | list) else answer.document()
         sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
     else:
         with redirect_stdout(Harmless(sys.stdout)):

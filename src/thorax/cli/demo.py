@@ -25,6 +25,7 @@ from thorax.phantoms import dataset
 from thorax.quantization.optimize import optimize
 from thorax.report.page import write_report
 from thorax.report.text import rate_text
+from thorax.results.demo import DemoResult
 from thorax.results.training import TrainResult
 from thorax.training.fit import fit
 from thorax.training.recipe import Recipe
@@ -50,42 +51,23 @@ class Demo:
     """What the demo made.
 
     Attributes:
-        report: the page.
-        mean_auroc: of the fp32 artifact on the test split.
-        int8_drop: mean AUROC of fp32 minus that of int8, same test images.
-        images_per_s: offline, int8.
-        elapsed_s: wall clock of the whole demo, seconds.
+        result: the page and the figures.
         artifact: the int8 artifact.
         examples: folder of the radiographs that were classified.
     """
 
-    report: Path
-    mean_auroc: float
-    int8_drop: float
-    images_per_s: float
-    elapsed_s: float
+    result: DemoResult
     artifact: Path
     examples: Path
-
-    def document(self) -> dict[str, Any]:
-        """Return the JSON document of `thorax demo`."""
-        return {
-            "command": "demo",
-            "report": str(self.report),
-            "mean_auroc": self.mean_auroc,
-            "int8_drop": self.int8_drop,
-            "images_per_s": self.images_per_s,
-            "elapsed_s": self.elapsed_s,
-        }
 
     def summary(self) -> str:
         """Return the last words on a terminal."""
         return (
-            f"\nmean AUROC {self.mean_auroc:.4f} on phantoms the network never saw; "
-            f"int8 costs {self.int8_drop:+.4f}\n"
-            f"int8: {rate_text(self.images_per_s)} images/s on this machine; "
-            f"all of it took {self.elapsed_s:.0f} s\n\n"
-            f"report: {self.report}   (open it in a browser; it needs no network)\n\n"
+            f"\nmean AUROC {self.result.mean_auroc:.4f} on phantoms the network never saw; "
+            f"int8 costs {self.result.int8_drop:+.4f}\n"
+            f"int8: {rate_text(self.result.images_per_s)} images/s on this machine; "
+            f"all of it took {self.result.elapsed_s:.0f} s\n\n"
+            f"report: {self.result.report}   (open it in a browser; it needs no network)\n\n"
             "try next:\n"
             f"  thorax classify {self.artifact} {self.examples} --heatmaps maps\n"
             f"  thorax classify {self.artifact} YOUR_IMAGE.png -pc\n"
@@ -125,17 +107,15 @@ def make(out: Path, *, seed: int = 0) -> Demo:
         speed = _benchmark(artifacts, keep)
     with _stage("7. report"):
         report = write_report(documents, out / "report.html", title="Thorax demo on phantoms")
-    result = Demo(
-        report=report,
+    result = DemoResult(
+        report=str(report),
         mean_auroc=auroc[Precision.FP32],
         int8_drop=auroc[Precision.FP32] - auroc[Precision.INT8],
         images_per_s=speed,
         elapsed_s=time.perf_counter() - begin,
-        artifact=artifacts[Precision.INT8].path,
-        examples=examples,
     )
     console.save(result.document(), out / "results" / "demo.json")
-    return result
+    return Demo(result, artifacts[Precision.INT8].path, examples)
 
 
 @contextmanager
