@@ -19,14 +19,13 @@ from thorax import __version__
 from thorax.artifact import INTENDED_USE
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import require_place, write_text
-from thorax.report import plan_cluster_plots, plan_server_plots
+from thorax.report import cluster, plan_cluster_plots, plan_server_plots
 from thorax.report.documents import COMMANDS, file_name
 from thorax.report.fpga_report import FPGA_COMMANDS
 from thorax.report.samples import samples_section
 from thorax.report.sections import (
     accuracy_section,
     buyers_section,
-    cluster_section,
     compared_section,
     energy_section,
     facts_section,
@@ -157,7 +156,7 @@ def _render(by_command: Mapping[str, Sequence[Any]], title: str) -> str:
         reliability_section(accuracy),
         training_section(_of(TrainingRecord, everything)),
         plan_server_plots.section(_of(ServerPlan, everything)),
-        cluster_section(_of(ClusterDiagnosis, everything)),
+        cluster.section(_of(ClusterDiagnosis, everything)),
         plan_cluster_plots.section(_of(ClusterPlan, everything)),
         sharpness_section(_of(SharpnessResult, everything)),
         samples_section(by_command["classify"]),

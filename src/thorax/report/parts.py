@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Final
 
-from markupsafe import Markup
-
 from thorax.report.modelled import MODELLED
 from thorax.report.table import Table
 
@@ -57,7 +55,7 @@ class Section:
         anchor: its name in links.
         title: its heading.
         text: paragraphs.
-        plots: drawn as SVG.
+        plots: `<svg>` elements, which are shown as they are.
         tables: below the plots.
         samples: classified images.
         prose: whether the tables hold words and not figures.
@@ -68,7 +66,7 @@ class Section:
     anchor: str
     title: str
     text: tuple[str, ...] = ()
-    plots: tuple[Markup, ...] = ()
+    plots: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     samples: tuple[Sample, ...] = ()
     prose: bool = False

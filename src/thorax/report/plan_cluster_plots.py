@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
@@ -204,6 +203,6 @@ def section(plans: Sequence[ClusterPlan]) -> Section | None:
         "cluster-plans",
         "Training clusters",
         (COMPUTED,),
-        tuple(map(Markup, plots)),
+        tuple(plots),
         tuple(tables),
     )

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -295,4 +294,4 @@ def section(plans: Sequence[ServerPlan]) -> Section | None:
         return None
     plots = (server_plot(plan, number=index) for index, plan in enumerate(plans))
     tables = [table for plan in plans for table in server_tables(plan)]
-    return Section("plans", "Servers", (COMPUTED,), tuple(map(Markup, plots)), tuple(tables))
+    return Section("plans", "Servers", (COMPUTED,), tuple(plots), tuple(tables))

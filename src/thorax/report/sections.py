@@ -13,7 +13,6 @@ from thorax.report.benchmark import speed_table
 from thorax.report.benchmark_plots import speed_bars, speed_plot
 from thorax.report.buyers import buyers_csv, buyers_table, csv_link, offers
 from thorax.report.buyers_plot import power_plot
-from thorax.report.cluster import cluster_tables
 from thorax.report.difference import compare_tables
 from thorax.report.fpga_report import fpga_tables, split_texts
 from thorax.report.modelled import MODELLED, alone_and_against, modelled_table
@@ -27,7 +26,6 @@ from thorax.report.table import Table
 from thorax.report.training import run_line, schedule_table
 from thorax.report.training_plots import training_plot
 from thorax.report.tune import tuning_table
-from thorax.results.cluster import ClusterDiagnosis
 from thorax.results.landscape import SharpnessResult
 from thorax.results.training import TrainingRecord
 
@@ -188,14 +186,6 @@ def training_section(records: Sequence[TrainingRecord]) -> Section | None:
         plots,
         (table,) if table else (),
     )
-
-
-def cluster_section(diagnoses: Sequence[ClusterDiagnosis]) -> Section | None:
-    """Return ranks, messages and links, of `doctor cluster`."""
-    if not diagnoses:
-        return None
-    tables = [table for diagnosis in diagnoses for table in cluster_tables(diagnosis)]
-    return Section("cluster", "Cluster", tables=tuple(tables))
 
 
 def energy_section(documents: Sequence[Document]) -> Section | None:

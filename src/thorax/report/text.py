@@ -49,6 +49,15 @@ def duration_text(duration_s: float) -> str:
     return f"{duration_s / 3600:,.3g} h" if duration_s < 3.6e6 else f"{duration_s / 3600:,.0f} h"
 
 
+def whole_bytes_text(size: int) -> str:
+    """Return a number of bytes as "64 MiB", a fraction of the unit left out."""
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size} {unit}"
+        size //= 1024
+    return f"{size} GiB"
+
+
 def sentence(text: str) -> str:
     """Return text that begins with a capital and ends in a full stop."""
     return f"{text[:1].upper()}{text[1:]}."
