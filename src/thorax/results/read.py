@@ -6,11 +6,16 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from thorax.errors import DataError
+from thorax.results.accuracy import ScoreResult, ValidationResult
 from thorax.results.cluster import ClusterDiagnosis
+from thorax.results.findings import ClassifyResult
 from thorax.results.schema import Result
 
 RESULTS: Final[Mapping[str, type[Result]]] = {
+    "classify": ClassifyResult,
     "doctor cluster": ClusterDiagnosis,
+    "score": ScoreResult,
+    "validate": ValidationResult,
 }
 """The model of what each command answers."""
 
