@@ -347,7 +347,8 @@ def test_a_result_with_garbled_images_is_refused(tmp_path: Path) -> None:
 def test_matplotlib_is_not_used_through_its_global_state() -> None:
     program = (
         "import sys, thorax.report.training_plots as p;"
-        "p.training_plot([{'epoch': 1, 'loss': 0.5}]);"
+        "from thorax.results.training import EpochRecord;"
+        "p.training_plot([EpochRecord(epoch=1, loss=0.5)]);"
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

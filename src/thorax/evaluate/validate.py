@@ -162,7 +162,7 @@ def _measured(validation: Validation, speeds: Sequence[Speed]) -> dict[str, Any]
     fields = {
         **describe(engine),
         "size_bytes": engine.artifact.card.size_bytes,
-        "modelled": modelled.document() if modelled else None,
+        "modelled": modelled.result() if modelled else None,
     }
     for speed in speeds:
         fields["latency_ms"] = {"p50": speed.latency_s * 1e3}

@@ -231,7 +231,7 @@ def list_sources(inputs: Sequence[Path], side: int) -> tuple[list[Source], tuple
 def modelled_of(engine: Engine) -> Modelled | None:
     """Return what the simulated cards of an engine would do; None without any."""
     forecast = forecast_engine(engine)
-    return Modelled.model_validate(forecast.document()) if forecast else None
+    return forecast.result() if forecast else None
 
 
 def layer_costs(counters: Iterable[Counter]) -> tuple[LayerCost, ...]:

@@ -1,4 +1,4 @@
-"""What the cards of a document would do: tables apart from everything that was measured."""
+"""Time and power that simulated cards would have: tables apart from everything measured."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -18,11 +18,6 @@ def modelled_part(result: Part | Document) -> Modelled | None:
     return Modelled.model_validate(part) if isinstance(part, Modelled | Mapping) else None
 
 
-def has_model(result: Part | Document) -> bool:
-    """Return whether a result says what cards would do."""
-    return modelled_part(result) is not None
-
-
 def modelled_table(results: Sequence[Part | Document]) -> Table | None:
     """Return time and power that were computed, a row a result that has any; None of none."""
     parts = [(result, part) for result in results if (part := modelled_part(result)) is not None]
@@ -31,7 +26,7 @@ def modelled_table(results: Sequence[Part | Document]) -> Table | None:
     shown = [result for result, _ in parts]
     named = all(fact(result, "precision") for result in shown)
     names = series_names(shown) if named else [str(fact(result, "model")) for result in shown]
-    rows = [
+    rows = tuple(
         (
             name,
             str(fact(result, "device") or ""),
@@ -42,16 +37,15 @@ def modelled_table(results: Sequence[Part | Document]) -> Table | None:
             part.bound_by,
         )
         for name, (result, part) in zip(names, parts, strict=True)
-    ]
-    sources = dict.fromkeys(part.source for _, part in parts)
+    )
     columns = ("Network", "Device", "Images/s", "Latency ms", "W", "Img/s/W", "Slowest stage")
     return dense(
         Table(
             f"What the cards would do: {MODELLED}",
             columns,
-            tuple(rows),
+            rows,
             (True,) * len(rows),
-            " ".join(sources),
+            " ".join(dict.fromkeys(part.source for _, part in parts)),
             modelled=True,
         )
     )
