@@ -25,13 +25,16 @@ def validation(
     return {
         "command": "validate",
         "model": "phantoms-resnet18",
+        "topology": "resnet18",
         "digest": f"{precision}-9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "device": "FPGA" if simulated else "CPU",
+        "devices": ["FPGA" if simulated else "CPU"],
         "precision": precision,
+        "compute": "fp11+f32" if simulated else "f32",
         "simulated": simulated,
         "store": "/somewhere/phantoms.store",
         "split": "test",
-        **table.document(),
+        **table.model_dump(mode="json"),
         "pointing": {
             "Mass": {"hits": 61, "total": 80, "rate": 61 / 80},
             "Effusion": {"hits": 70, "total": 90, "rate": 70 / 90},
@@ -41,8 +44,8 @@ def validation(
             "devices": {"CPU": "Intel(R) Xeon(R) Processor @ 2.10GHz"},
             "processors": 2,
             "openvino": "2026.4.1",
+            "thorax": "1.0",
         },
-        "provenance": {"seed": 0, "recipe": "recipes/phantoms_resnet18_cpu.toml"},
     }
 
 
@@ -212,9 +215,16 @@ def classification(folder: Path, *, count: int = 5) -> dict[str, Any]:
     return {
         "command": "classify",
         "model": "phantoms-resnet18",
+        "topology": "resnet18",
+        "digest": "int8-9f86",
         "device": "CPU",
+        "devices": ["CPU"],
         "precision": "int8",
+        "compute": "f32",
         "simulated": False,
+        "images": count + 1,
+        "failed": 1,
+        "window_s": count / 118,
         "images_per_s": 118.0,
         "results": results,
     }

@@ -1,5 +1,6 @@
 """The whole sentence on phantoms: draw, train, compile, validate, classify, benchmark, report."""
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +20,7 @@ from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import UsageError
 from thorax.evaluate import validate
 from thorax.images.preprocess import InputSpec
-from thorax.inference.classify import classify
+from thorax.inference.classify import ClassifyOptions, classify
 from thorax.labels import NIH14
 from thorax.phantoms import dataset
 from thorax.quantization.optimize import optimize
@@ -101,7 +102,9 @@ def make(out: Path, *, seed: int = 0) -> Demo:
         auroc = _validate(artifacts, data, keep)
     with _stage("5. classify"):
         examples = _examples(out, data)
-        answers = classify(artifacts[Precision.INT8].path, [examples], heatmaps=out / "heatmaps")
+        answers = classify(
+            artifacts[Precision.INT8].path, [examples], ClassifyOptions(heatmaps=out / "heatmaps")
+        )
         keep("classify", answers.document())
     with _stage("6. benchmark"):
         speed = _benchmark(artifacts, keep)
@@ -187,11 +190,9 @@ def _validate(
         engine = compile_artifact(made, "CPU", hint="throughput")
         found = validate.validate(engine, data)
         reference = reference or found
-        keep(
-            f"validate-{precision}",
-            validate.document(found, () if found is reference else (reference,)),
-        )
-        means[precision] = found.score.mean.value
+        result = validate.result_of(found, () if found is reference else (reference,))
+        keep(f"validate-{precision}", result.document())
+        means[precision] = found.score.mean_auroc or math.nan
         console.say(f"   {precision}: mean AUROC {means[precision]:.4f}")
     return means
 

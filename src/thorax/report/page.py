@@ -140,7 +140,7 @@ def _of(kind: type[ResultT], everything: Iterable[object]) -> list[ResultT]:
 
 
 def _render(by_command: Mapping[str, Sequence[Any]], title: str) -> str:
-    accuracy = in_order([*by_command["validate"], *by_command["score"]])
+    accuracy: list[Any] = in_order([*by_command["validate"], *by_command["score"]])
     speed = in_order(by_command["benchmark"])
     optimized = in_order(by_command["optimize"])
     everything = [document for group in by_command.values() for document in group]

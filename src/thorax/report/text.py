@@ -6,6 +6,8 @@ from typing import TypeVar
 
 ValueT = TypeVar("ValueT")
 
+from thorax.results.shared import Interval
+
 
 def number_text(value: object, form: str) -> str:
     """Return a finite number in a form, "" for anything else."""
@@ -25,7 +27,9 @@ def rate_text(value: float | None) -> str:
 
 
 def interval_text(value: object, *, sign: bool = False) -> str:
-    """Return "0.838 [0.832, 0.844]" of a mapping or a number; a dash where it is undefined."""
+    """Return "0.838 [0.832, 0.844]" of an interval or a number; a dash where it is undefined."""
+    if isinstance(value, Interval):
+        value = dict(value)
     parts = value if isinstance(value, Mapping) else {"value": value}
     form = "+.4f" if sign else ".3f"
     middle = number_text(parts.get("value"), form)

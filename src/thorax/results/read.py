@@ -8,20 +8,25 @@ from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from thorax.errors import DataError, UsageError
+from thorax.results.accuracy import ScoreResult, ValidationResult
 from thorax.results.cluster import ClusterDiagnosis
 from thorax.results.demo import DemoResult, ReportResult, SchemaList
+from thorax.results.findings import ClassifyResult
 from thorax.results.landscape import SharpnessResult
 from thorax.results.plan import ClusterPlan, ServerPlan
 from thorax.results.schema import Result, first_problem
 from thorax.results.training import TrainingRecord
 
 RESULTS: Final[Mapping[str, type[Result]]] = {
+    "classify": ClassifyResult,
     "demo": DemoResult,
     "doctor cluster": ClusterDiagnosis,
     "plan cluster": ClusterPlan,
     "plan server": ServerPlan,
     "report": ReportResult,
     "schema": SchemaList,
+    "score": ScoreResult,
+    "validate": ValidationResult,
     "sharpness": SharpnessResult,
     "train": TrainingRecord,
 }
