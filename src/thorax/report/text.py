@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-ValueT = TypeVar("ValueT")
-
 from thorax.results.shared import Interval
+
+ValueT = TypeVar("ValueT")
 
 
 def number_text(value: object, form: str) -> str:
