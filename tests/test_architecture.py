@@ -29,8 +29,6 @@ LONGEST, WIDEST = 60, 8
 """Lines and parameters of a function at most."""
 
 STILL_LONG = {
-    "benchmark/scenarios.py:measure",
-    "cli/benchmark.py:benchmark",
     "cli/classify.py:classify",
     "cli/doctor.py:cluster",
     "cli/mo.py:mo",
@@ -64,14 +62,11 @@ STILL_LONG = {
     "plan/training_time.py:train",
     "quantization/optimize.py:optimize",
     "report/partition.py:document",
-    "report/power.py:power_table",
     "training/fit.py:fit",
     "training/networks.py:build",
     "training/prepare.py:open_run",
 }
 STILL_WIDE = {
-    "benchmark/scenarios.py:measure",
-    "cli/benchmark.py:benchmark",
     "cli/classify.py:classify",
     "cli/doctor.py:cluster",
     "cli/evaluate.py:validate",

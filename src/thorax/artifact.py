@@ -143,7 +143,7 @@ class Card(_Frozen):
     tried: tuple[Trial, ...] = ()
     """What was judged against a budget of AUROC before this artifact was chosen."""
     tuned: tuple[Tuning, ...] = ()
-    """What `thorax benchmark --tune` found, one entry a device and hardware."""
+    """What `thorax tune` found, one entry a device and hardware."""
     parameters: int
     macs: int
     """Multiply-accumulates of one image."""

@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from thorax import metrics
 from thorax.artifact import Artifact, Precision
-from thorax.benchmark.run import Speed, describe, environment
+from thorax.benchmark.run import Speed
 from thorax.data.store import Store
 from thorax.devices.core import simulates
+from thorax.devices.describe import describe, environment
 from thorax.devices.engine import Engine, Outputs
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.forecast import forecast_engine
@@ -145,7 +146,7 @@ def document(
             name: {"hits": one.hits, "total": one.total, "rate": one.rate}
             for name, one in validation.pointing.items()
         },
-        "environment": environment(),
+        "environment": environment().model_dump(),
     }
     if against:
         answer["against"] = [

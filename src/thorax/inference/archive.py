@@ -24,8 +24,8 @@ from typing import IO, Any, Final
 
 from thorax import artifact
 from thorax.artifact import Artifact
-from thorax.benchmark.run import describe
 from thorax.devices.core import simulates
+from thorax.devices.describe import describe
 from thorax.devices.extensions import add_extensions
 from thorax.devices.forecast import forecast_engine
 from thorax.errors import PeerError, UsageError

@@ -13,8 +13,8 @@ import numpy as np
 
 from thorax import artifact
 from thorax.artifact import INTENDED_USE, Card
-from thorax.benchmark.run import describe
 from thorax.devices.counters import Counter, lines
+from thorax.devices.describe import describe
 from thorax.devices.engine import Hint
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.forecast import count_rows, forecast_engine
@@ -142,7 +142,7 @@ def classify(
         csv_path: file to write findings to.
         requests: how many to keep in flight from one thread; None lets as many threads as there
             are streams ask.
-        tuned: use the streams and the batch that `thorax benchmark --tune` stored in the card, if
+        tuned: use the streams and the batch that `thorax tune` stored in the card, if
             it was on this device and hardware.
         keep_all: keep the answers of all files, not of the first hundred.
         on_progress: called with 1 for each file that is answered.

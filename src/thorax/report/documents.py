@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from thorax.benchmark.baseline_file import require_undamaged
 from thorax.errors import DataError
 from thorax.files.documents import parse_json, read_limited
 from thorax.report.pictures import place_pictures
 from thorax.report.training import LOG, read_run
+from thorax.results.benchmark import require_undamaged
 
 COMMANDS: Final = (
     *("train", "optimize", "validate", "score", "benchmark", "classify", "demo", "sharpness"),

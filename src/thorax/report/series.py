@@ -6,9 +6,12 @@ absent or null are left out of a table, never filled in.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-Document = Mapping[str, Any]
+from thorax.results.schema import Result
+
+Document = Mapping[str, Any] | Result
+DocumentT = TypeVar("DocumentT", bound=Document)
 
 PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8", "fp11")
 """From the reference to the boldest shortcut; tables keep this order."""
@@ -27,7 +30,7 @@ class Series:
     name: str
     precision: str
     simulated: bool
-    document: Mapping[str, Any]
+    document: Document
 
 
 def name_series(documents: Sequence[Document]) -> list[Series]:
@@ -67,10 +70,10 @@ def _joined(document: Document, keys: Sequence[str]) -> str:
     return " ".join(parts)
 
 
-def in_order(documents: Iterable[Document]) -> list[Document]:
+def in_order(documents: Iterable[DocumentT]) -> list[DocumentT]:
     """Return documents by precision, measured before simulated, otherwise as given."""
 
-    def rank(document: Document) -> tuple[bool, int]:
+    def rank(document: DocumentT) -> tuple[bool, int]:
         precision = str(document.get("precision", "")).lower()
         place = PRECISIONS.index(precision) if precision in PRECISIONS else len(PRECISIONS)
         return bool(document.get("simulated")), place
@@ -100,13 +103,19 @@ def precision_text(document: Document) -> str:
 
     Of a pool in which a device without a card answers too, "FP32 as FP11 or FP32".
     """
-    stored = str(document.get("precision", "")).upper()
-    parts = str(document.get("compute", "")).split("+")
-    told = "/".join(part for part in parts if part[:2] == "fp").upper()
-    if told and _answers_without_card(str(document.get("device", ""))):
+    keys = ("precision", "compute", "device")
+    return arithmetic_text(*(str(document.get(key, "")) for key in keys))
+
+
+def arithmetic_text(precision: str, compute: str, device: str) -> str:
+    """Return what `precision_text` says, of these fields of a result."""
+    stored = precision.upper()
+    parts = compute.split("+")
+    card = "/".join(part for part in parts if part[:2] == "fp").upper()
+    if card and _answers_without_card(device):
         others = (_FLOATS.get(part, part.upper()) for part in parts if part[:2] != "fp")
-        return f"{stored} as {' or '.join([told, *others])}"
-    return f"{stored} as {told}" if told and told != stored else stored
+        return f"{stored} as {' or '.join([card, *others])}"
+    return f"{stored} as {card}" if card and card != stored else stored
 
 
 _FLOATS: Final = {"f32": "FP32", "f16": "FP16"}

@@ -6,11 +6,18 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from thorax.errors import DataError
+from thorax.results.benchmark import BenchmarkResult, TuningResult
 from thorax.results.cluster import ClusterDiagnosis
+from thorax.results.energy import LogEnergy, MeterList, WatchResult
 from thorax.results.schema import Result
 
 RESULTS: Final[Mapping[str, type[Result]]] = {
+    "benchmark": BenchmarkResult,
     "doctor cluster": ClusterDiagnosis,
+    "power energy": LogEnergy,
+    "power list": MeterList,
+    "power watch": WatchResult,
+    "tune": TuningResult,
 }
 """The model of what each command answers."""
 
@@ -24,7 +31,9 @@ def parse_result(document: Mapping[str, Any]) -> Result:
     Raises:
         DataError: `report-damaged` when it lacks or garbles what its command prints.
     """
-    model = RESULTS[document["command"]]
+    # Tuning has always called itself a benchmark.
+    tuned = document["command"] == "benchmark" and "tried" in document
+    model = RESULTS["tune" if tuned else document["command"]]
     try:
         return model.model_validate(document)
     except ValidationError as error:
