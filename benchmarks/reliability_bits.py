@@ -41,6 +41,7 @@ from thorax.power.log import Log, Recording
 from thorax.power.meter import Channel, Reading
 from thorax.results.benchmark import BenchmarkResult
 from thorax.results.energy import Quantity
+from thorax.results.training import LOG
 from thorax.training import begun, verify
 from thorax.training import card as checkpoints
 
@@ -383,7 +384,7 @@ def make_run(folder: Path) -> None:
         )
         checkpoint.save(folder, network, card, optimizer)
         lines.append(checked_line({"epoch": epoch, "loss": 0.5 / epoch}))
-    (folder / verify.LOG).write_text("".join(lines), "ascii")
+    (folder / LOG).write_text("".join(lines), "ascii")
     document = {"command": "train", "steps": 6, "mean_auroc": 0.75}
     document["sha256"] = document_digest(document)
     (folder / verify.RESULT).write_text(json.dumps(document), "ascii")

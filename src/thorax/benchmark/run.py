@@ -22,7 +22,6 @@ from thorax.power.sampler import Energy, efficiency
 from thorax.results import benchmark as results
 from thorax.results.benchmark import BenchmarkResult, Probe, Scenario
 from thorax.results.energy import EMULATED_RATE
-from thorax.results.shared import Modelled
 
 SCENARIOS: Final[tuple[Scenario, ...]] = ("offline", "server", "single-stream", "multi-stream")
 
@@ -190,7 +189,7 @@ def benchmark_result(
         images_per_s_per_w=None if emulated else efficiency(rate, energy.load_w),
         energy_source=energy.source,
         power=energy.power_result(rate, emulated=engine.simulated),
-        modelled=Modelled.model_validate(modelled.document()) if modelled else None,
+        modelled=modelled.result() if modelled else None,
         environment=environment(),
     )
     reasons = {
