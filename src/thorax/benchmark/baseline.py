@@ -37,6 +37,7 @@ from thorax.results.benchmark import (
     Verdict,
     read_undamaged,
 )
+from thorax.results.schema import first_problem
 
 MAX_LOSS: Final = 0.05
 ROUNDS: Final = 15
@@ -97,12 +98,10 @@ def read_baseline(path: Path) -> BenchmarkResult:
     try:
         baseline = Baseline.model_validate_json(content, strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
         raise DataError(
             "baseline-not-a-benchmark",
-            f"{path} is no document of `thorax benchmark` ({where or 'all of it'}: {first['msg']});"
-            " give what it printed with --json, or an artifact",
+            f"{path} is no document of `thorax benchmark` ({first_problem(error)}); give what it "
+            "printed with --json, or an artifact",
         ) from error
     if baseline.slices is None or len(baseline.slices.images_per_s) < FEWEST:
         raise DataError(

@@ -21,7 +21,7 @@ from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import DeviceError, ModelError, UsageError
 from thorax.processors import processors
-from thorax.results.benchmark import StoredSetting, TriedSetting, TuningResult
+from thorax.results.benchmark import TriedSetting, TuningResult
 
 BATCHES: Final = (1, 2, 4, 8)
 ROUNDS: Final = 5
@@ -307,7 +307,6 @@ def tuning_result(settings: Sequence[TuningTrial], limit_s: float | None) -> Tun
         window_s=best.window_s,
         latency_s=Quantiles(*(best.quantile_s(part) for part in (0.5, 0.9, 0.99))),
     )
-    stored = to_tuning(chosen, limit_s) if chosen else None
     fields = benchmark_result(best.engine, measurement).model_dump(exclude_unset=True)
     return TuningResult.model_validate(
         {
@@ -316,7 +315,7 @@ def tuning_result(settings: Sequence[TuningTrial], limit_s: float | None) -> Tun
             # No rule of LoadGen was asked for, and none was kept or broken.
             "valid": None,
             "latency_limit_ms": None if limit_s is None else limit_s * 1e3,
-            "tuned": StoredSetting(**stored.model_dump()) if stored else None,
+            "tuned": to_tuning(chosen, limit_s) if chosen else None,
             "tried": tuple(setting.result() for setting in settings),
         }
     )

@@ -89,21 +89,6 @@ class Energy:
             f"{least_w:,.2f} W cannot be told from none by this meter"
         )
 
-    def efficiencies(
-        self, images_per_s: float, *, emulated: bool = False
-    ) -> tuple[float | None, float | None, str | None]:
-        """Return images per second and watt, whole and marginal, and why both are None.
-
-        Args:
-            images_per_s: of the window.
-            emulated: whether they were computed in the place of a card, which would have taken
-                another time: the watts are not of it.
-        """
-        if emulated:
-            return None, None, EMULATED_RATE
-        marginal_w = None if self.marginal_error else self.marginal_w
-        return efficiency(images_per_s, self.load_w), efficiency(images_per_s, marginal_w), None
-
     def power_result(self, images_per_s: float, *, emulated: bool = False) -> PowerResult | None:
         """Return what a result says of energy beside joules and their source; None without a meter.
 
@@ -112,26 +97,27 @@ class Energy:
 
         Args:
             images_per_s: of the window.
-            emulated: as of `efficiencies`.
+            emulated: whether they were computed in the place of a card, which would have taken
+                another time: the watts are not of it, and neither efficiency is a figure.
         """
         if self.source == "none":
             return None
-        whole, marginal, why = self.efficiencies(images_per_s, emulated=emulated)
+        marginal_w = None if self.marginal_error else self.marginal_w
         result = PowerResult(
             modelled=self.modelled,
             replayed=self.replayed,
             load_w=self.load_w,
             idle_w=self.idle_w,
             marginal_w=self.marginal_w,
-            images_per_s_per_w=whole,
-            marginal_images_per_s_per_w=marginal,
+            images_per_s_per_w=None if emulated else efficiency(images_per_s, self.load_w),
+            marginal_images_per_s_per_w=None if emulated else efficiency(images_per_s, marginal_w),
             samples=self.samples,
             interval_s=self.interval_s,
             devices=self.devices,
         )
         reasons = {
             "idle_error": self.idle_error,
-            "efficiency_error": why,
+            "efficiency_error": EMULATED_RATE if emulated else None,
             "marginal_error": self.marginal_error,
         }
         return result.model_copy(update={key: text for key, text in reasons.items() if text})

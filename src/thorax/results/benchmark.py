@@ -214,7 +214,7 @@ class StoredSetting(Part):
     device: str
     """The device string it was compiled for."""
     hardware: str
-    """Full names of the devices behind it."""
+    """Full names of the devices behind it, a CPU with its family, model and stepping."""
     processors: int
     """That the program could use."""
     streams: int
