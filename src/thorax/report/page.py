@@ -41,6 +41,7 @@ from thorax.report.sections import (
 from thorax.report.series import Document, in_order
 from thorax.report.table import Table
 from thorax.report.tiles import summary_tiles
+from thorax.results.benchmark import BenchmarkResult
 from thorax.results.cluster import ClusterDiagnosis
 from thorax.results.landscape import SharpnessResult
 from thorax.results.plan import ClusterPlan, ServerPlan
@@ -141,7 +142,7 @@ def _of(kind: type[ResultT], everything: Iterable[object]) -> list[ResultT]:
 
 def _render(by_command: Mapping[str, Sequence[Any]], title: str) -> str:
     accuracy: list[Any] = in_order([*by_command["validate"], *by_command["score"]])
-    speed = in_order(by_command["benchmark"])
+    speed = in_order(_of(BenchmarkResult, by_command["benchmark"]))
     optimized = in_order(by_command["optimize"])
     everything = [document for group in by_command.values() for document in group]
     sections = [

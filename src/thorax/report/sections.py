@@ -34,12 +34,14 @@ from thorax.report.training import run_line, schedule_table
 from thorax.report.training_plots import training_plot
 from thorax.report.tune import tuning_table
 from thorax.results.accuracy import ValidationResult
+from thorax.results.benchmark import BenchmarkResult, TuningResult
+from thorax.results.energy import LogEnergy, WatchResult
 from thorax.results.landscape import SharpnessResult
 from thorax.results.training import TrainingRecord
 
 
 def buyers_section(
-    speed: Sequence[Document], accuracy: Sequence[Document], plans: Sequence[Document]
+    speed: Sequence[BenchmarkResult], accuracy: Sequence[Document], plans: Sequence[Document]
 ) -> Section | None:
     """Return all runs side by side: speed, watts and AUROC in one table, to be downloaded too."""
     rows = offers(speed, accuracy, plans)
@@ -95,23 +97,25 @@ def _differences(validations: Sequence[ValidationResult]) -> list[Table]:
     ]
 
 
-def speed_section(documents: Sequence[Document], optimized: Sequence[Document]) -> Section | None:
-    """Return speed and size, of documents of `benchmark` and `optimize`."""
-    bars = speed_bars(documents)
-    if not documents and not optimized:
+def speed_section(
+    results: Sequence[BenchmarkResult], optimized: Sequence[Document]
+) -> Section | None:
+    """Return speed and size, of `benchmark` and `optimize`."""
+    bars = speed_bars(results)
+    if not results and not optimized:
         return None
     plots = (Markup(speed_plot(bars)),) if bars else ()
     tables = [
-        speed_table(documents) if documents else None,
-        power_table(documents),
-        modelled_table(documents),
-        *(comparison_table(one["baseline"]) for one in documents if one.get("baseline")),
-        *(tuning_table(one) for one in documents if one.get("tried")),
+        speed_table(results) if results else None,
+        power_table(results),
+        modelled_table(results),
+        *(comparison_table(result.baseline) for result in results if result.baseline),
+        *(tuning_table(result) for result in results if isinstance(result, TuningResult)),
         artifact_table(optimized) if optimized else None,
         tried_table(optimized),
     ]
     text: tuple[str, ...] = ()
-    if any(document.get("simulated") for document in documents):
+    if any(result.simulated for result in results):
         text = (
             f"Hatched bars and tables are {MODELLED}: time and power of a simulated card are"
             " computed from its architecture, not read from a clock or a meter. Rows in italics,"
@@ -197,11 +201,11 @@ def training_section(records: Sequence[TrainingRecord]) -> Section | None:
     )
 
 
-def energy_section(documents: Sequence[Document]) -> Section | None:
-    """Return what meters said, of documents of `power watch` and `power energy`."""
-    if not documents:
-        return None
-    return Section("energy", "Energy", tables=tuple(map(energy_table, documents)))
+def energy_section(results: Sequence[WatchResult | LogEnergy]) -> Section | None:
+    """Return what meters read, of `power watch` and `power energy`."""
+    return (
+        Section("energy", "Energy", tables=tuple(map(energy_table, results))) if results else None
+    )
 
 
 def sharpness_section(results: Sequence[SharpnessResult]) -> Section | None:
