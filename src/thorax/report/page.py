@@ -188,13 +188,13 @@ def _breakable(text: str) -> Markup:
 
 def _alignment(table: Table) -> list[Markup]:
     """Return the attribute of each column's cells: words to the left, figures to the right."""
-    found = []
-    for place in range(len(table.columns)):
-        cells = [row[place] for row in table.rows if row[place] not in ("", "–")]
+    attributes = []
+    for column in range(len(table.columns)):
+        cells = [row[column] for row in table.rows if row[column] not in ("", "–")]
         figures = sum(_FIGURE.fullmatch(cell) is not None for cell in cells)
         words = "text long" if max(map(len, cells), default=0) > _LONG else "text"
-        found.append(Markup("" if 2 * figures >= len(cells) else f' class="{words}"'))
-    return found
+        attributes.append(Markup("" if 2 * figures >= len(cells) else f' class="{words}"'))
+    return attributes
 
 
 _LONG: Final = 24
