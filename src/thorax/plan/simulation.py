@@ -158,7 +158,7 @@ def saturate(network: Network, images: int, *, seed: int = 0) -> Run:
         for _ in range(lane.lane.requests):
             loop.refill(lane, 0.0)
     loop.run(float("inf"), until=images)
-    return loop.result(loop.left)
+    return loop.result(loop.answered)
 
 
 @dataclass(slots=True)
