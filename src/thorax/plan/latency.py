@@ -90,7 +90,7 @@ def lay_out(server: Server, cards: int, role: CpuRole) -> Stations:
     servers: list[int] = []
     lanes: list[Lane] = []
     hosts: list[int] = []
-    own: list[int] = []
+    card_stations: list[int] = []
 
     def station(count: int) -> int:
         servers.append(count)
@@ -108,7 +108,7 @@ def lay_out(server: Server, cards: int, role: CpuRole) -> Stations:
                 "link-out": station(1),
             }
             hosts.append(places["host"])
-            own.append(places["card"])
+            card_stations.append(places["card"])
             route = tuple(
                 Visit(places[step.place], step.time_s(1) - step.batch_s, step.batch_s)
                 for step in card.steps
@@ -122,7 +122,10 @@ def lay_out(server: Server, cards: int, role: CpuRole) -> Stations:
         visit = Visit(cpu, streams / full.cpu_images_per_s)
         lanes.append(Lane((visit,), full.cpu_images_per_s, requests=streams))
     return Stations(
-        Network(tuple(servers), tuple(lanes)), tuple(dict.fromkeys(hosts)), tuple(own), cpu
+        Network(tuple(servers), tuple(lanes)),
+        tuple(dict.fromkeys(hosts)),
+        tuple(card_stations),
+        cpu,
     )
 
 

@@ -266,28 +266,26 @@ def _runs(
 def _quantiles_ms(runs: Sequence[Outcome]) -> list[tuple[float, ...]]:
     """Return mean, p50, p90 and p99 of each, over the runs that keep up with the load."""
     known: list[Latency] = [run.latency for run in runs if run.latency is not None]
-    seconds = ((one.mean_s, one.p50_s, one.p90_s, one.p99_s) for one in known)
+    seconds = ((run.mean_s, run.p50_s, run.p90_s, run.p99_s) for run in known)
     return list(zip(*([1e3 * time_s for time_s in times] for times in seconds), strict=True))
 
 
 def _latency(runs: Sequence[Outcome]) -> Quantiles | None:
     """Return the mean over runs of each quantile; None of a load that cannot be kept up."""
-    known = _quantiles_ms(runs)
-    if not known:
+    quantiles = _quantiles_ms(runs)
+    if not quantiles:
         return None
-    return Quantiles(
-        **{key: sum(values) / len(values) for key, values in zip(_QUANTILES, known, strict=True)}
-    )
+    means = (sum(values) / len(values) for values in quantiles)
+    return Quantiles(**dict(zip(_QUANTILES, means, strict=True)))
 
 
 def _latency_range(runs: Sequence[Outcome]) -> QuantileRanges | None:
     """Return the least and the most of each quantile over runs."""
-    known = _quantiles_ms(runs)
-    if not known:
+    quantiles = _quantiles_ms(runs)
+    if not quantiles:
         return None
-    return QuantileRanges(
-        **{key: (min(values), max(values)) for key, values in zip(_QUANTILES, known, strict=True)}
-    )
+    ends = ((min(values), max(values)) for values in quantiles)
+    return QuantileRanges(**dict(zip(_QUANTILES, ends, strict=True)))
 
 
 _QUANTILES: Final = tuple(Quantiles.model_fields)

@@ -2,16 +2,28 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from thorax.labels import plain_name
-from thorax.report.accuracy import Accuracy
+from thorax.report.accuracy import (
+    Accuracy,
+    auroc_table,
+    cost_table,
+    difference_table,
+    pointing_table,
+    validated_artifacts,
+)
 from thorax.report.figure import INK, WIDTH, draw_legend, dressed, line_width, svg, wide_figure
-from thorax.report.series import name_series
+from thorax.report.modelled import modelled_table
+from thorax.report.parts import Section
+from thorax.report.series import images_text, name_series, series_names
+from thorax.report.table import Table
 from thorax.report.text import number_text
+from thorax.results.accuracy import ValidationResult
 
 _MARKS: Final = "os^Dv"
 
@@ -143,3 +155,69 @@ def reliability_plot(results: Sequence[Accuracy]) -> str:
         if result.ece is not None
     )
     return svg("reliability", f"Reliability diagram over all findings. {spoken}.", draw)
+
+
+def section(results: Sequence[Accuracy]) -> Section | None:
+    """Return AUROC and what each artifact costs, of `validate` and `score`."""
+    if not results:
+        return None
+    validations = [result for result in results if isinstance(result, ValidationResult)]
+    tables = [
+        *map(cost_table, validations),
+        auroc_table(results),
+        *_differences(validations),
+        modelled_table(validated_artifacts(results)),
+    ]
+    on: dict[str, list[str]] = {}
+    for name, result in zip(series_names(results), results, strict=True):
+        if result.images:
+            on.setdefault(images_text(result), []).append(name)
+    return Section(
+        "accuracy",
+        "Accuracy",
+        tuple(f"{', '.join(names)}: {images}." for images, names in on.items()),
+        (auroc_plot(results),),
+        tuple(table for table in tables if table is not None),
+    )
+
+
+def _differences(validations: Sequence[ValidationResult]) -> list[Table]:
+    """Return what was compared on the same images, by the name of the network where several are."""
+    tables = [
+        (result.model, table)
+        for result in validations
+        if (table := difference_table(result)) is not None
+    ]
+    several = len({name for name, _ in tables}) > 1
+    return [
+        replace(table, title=f"{name}: {table.title}") if several else table
+        for name, table in tables
+    ]
+
+
+def roc_section(results: Sequence[Accuracy]) -> Section | None:
+    """Return ROC curves of results that have them."""
+    curved = [result for result in results if result.roc]
+    return Section("roc", "ROC", (), (roc_plot(curved),)) if curved else None
+
+
+def reliability_section(results: Sequence[Accuracy]) -> Section | None:
+    """Return promised against true frequency, of results that have it."""
+    binned = [result for result in results if result.reliability]
+    if not binned:
+        return None
+    text = (
+        "On the dotted line a probability means what it says. All findings are pooled; ECE is the"
+        " expected calibration error. It holds for images with the prevalence of these only.",
+    )
+    return Section("reliability", "Reliability", text, (reliability_plot(binned),))
+
+
+def pointing_section(results: Sequence[Accuracy]) -> Section | None:
+    """Return how often heat maps point into lesion boxes, of results that say so."""
+    pointed = [
+        result for result in results if isinstance(result, ValidationResult) and result.pointing
+    ]
+    if not pointed:
+        return None
+    return Section("pointing", "Where it looks", tables=(pointing_table(pointed),))

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from thorax.errors import DataError
 from thorax.files.documents import parse_json, read_limited
-from thorax.report.pictures import place_pictures
 from thorax.results.benchmark import require_undamaged
 from thorax.results.findings import ClassifyResult
+from thorax.results.pictures import place_pictures
 from thorax.results.read import parse_result
 from thorax.results.schema import Result
 from thorax.results.training import LOG, TrainingRecord, read_run

@@ -17,7 +17,7 @@ _UNREAD: Final = 20
 """Files that could not be read that are named."""
 
 
-def samples_section(results: Sequence[ClassifyResult]) -> Section | None:
+def section(results: Sequence[ClassifyResult]) -> Section | None:
     """Return heat maps and what could not be read, of `classify`."""
     rows = [row for result in results for row in result.results]
     shown = _varied([row for row in rows if row.heatmaps])

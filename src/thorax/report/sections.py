@@ -1,20 +1,10 @@
 """The sections of a report page, each made from the documents of its commands."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from markupsafe import Markup
 
-from thorax.report.accuracy import (
-    Accuracy,
-    auroc_table,
-    cost_table,
-    difference_table,
-    pointing_table,
-    validated_artifacts,
-)
-from thorax.report.accuracy_plots import auroc_plot, reliability_plot, roc_plot
 from thorax.report.baseline import comparison_table
 from thorax.report.benchmark import speed_table
 from thorax.report.benchmark_plots import speed_bars, speed_plot
@@ -27,17 +17,11 @@ from thorax.report.optimize import artifact_table, tried_table
 from thorax.report.parts import Section
 from thorax.report.power import energy_table, power_table
 from thorax.report.roofline import analyze_tables, has_roofs, roofline_plot
-from thorax.report.series import Document, images_text, series_names
-from thorax.report.sharpness import sharpness_plots, sharpness_table
+from thorax.report.series import Document, series_names
 from thorax.report.table import Table
-from thorax.report.training import run_line, schedule_table
-from thorax.report.training_plots import training_plot
 from thorax.report.tune import tuning_table
-from thorax.results.accuracy import ValidationResult
 from thorax.results.benchmark import BenchmarkResult, TuningResult
 from thorax.results.energy import LogEnergy, WatchResult
-from thorax.results.landscape import SharpnessResult
-from thorax.results.training import TrainingRecord
 
 
 def buyers_section(
@@ -57,44 +41,6 @@ def buyers_section(
         download=csv_link(buyers_csv(rows)),
         leads=True,
     )
-
-
-def accuracy_section(results: Sequence[Accuracy]) -> Section | None:
-    """Return AUROC and what each artifact costs, of `validate` and `score`."""
-    if not results:
-        return None
-    validations = [result for result in results if isinstance(result, ValidationResult)]
-    tables = [
-        *map(cost_table, validations),
-        auroc_table(results),
-        *_differences(validations),
-        modelled_table(validated_artifacts(results)),
-    ]
-    on: dict[str, list[str]] = {}
-    for name, result in zip(series_names(results), results, strict=True):
-        if result.images:
-            on.setdefault(images_text(result), []).append(name)
-    return Section(
-        "accuracy",
-        "Accuracy",
-        tuple(f"{', '.join(names)}: {images}." for images, names in on.items()),
-        (Markup(auroc_plot(results)),),
-        tuple(table for table in tables if table is not None),
-    )
-
-
-def _differences(validations: Sequence[ValidationResult]) -> list[Table]:
-    """Return what was compared on the same images, by the name of the network where several are."""
-    tables = [
-        (result.model, table)
-        for result in validations
-        if (table := difference_table(result)) is not None
-    ]
-    several = len({name for name, _ in tables}) > 1
-    return [
-        replace(table, title=f"{name}: {table.title}") if several else table
-        for name, table in tables
-    ]
 
 
 def speed_section(
@@ -161,76 +107,11 @@ def fpga_section(by_command: Mapping[str, Sequence[Document]]) -> Section | None
     return Section("fpga", "FPGA", tuple(text), tables=tuple(fpga_tables(by_command)))
 
 
-def roc_section(results: Sequence[Accuracy]) -> Section | None:
-    """Return ROC curves of results that have them."""
-    curved = [result for result in results if result.roc]
-    return Section("roc", "ROC", (), (Markup(roc_plot(curved)),)) if curved else None
-
-
-def reliability_section(results: Sequence[Accuracy]) -> Section | None:
-    """Return promised against true frequency, of results that have it."""
-    binned = [result for result in results if result.reliability]
-    if not binned:
-        return None
-    text = (
-        "On the dotted line a probability means what it says. All findings are pooled; ECE is the"
-        " expected calibration error. It holds for images with the prevalence of these only.",
-    )
-    return Section("reliability", "Reliability", text, (Markup(reliability_plot(binned)),))
-
-
-def training_section(records: Sequence[TrainingRecord]) -> Section | None:
-    """Return how runs went, of `train`."""
-    if not records:
-        return None
-    lines = [run_line(record) for record in records]
-    for record in records:
-        lines += record.schedule.warnings if record.schedule else ()
-    plots = tuple(
-        Markup(training_plot(record.history, record.curve, number=index))
-        for index, record in enumerate(records)
-        if record.history or record.curve
-    )
-    table = schedule_table(records)
-    return Section(
-        "training",
-        "Training",
-        tuple(line for line in lines if line),
-        plots,
-        (table,) if table else (),
-    )
-
-
 def energy_section(results: Sequence[WatchResult | LogEnergy]) -> Section | None:
     """Return what meters read, of `power watch` and `power energy`."""
     return (
         Section("energy", "Energy", tables=tuple(map(energy_table, results))) if results else None
     )
-
-
-def sharpness_section(results: Sequence[SharpnessResult]) -> Section | None:
-    """Return loss around solutions, of `sharpness`."""
-    if not results:
-        return None
-    plots = tuple(Markup(plot) for plot in sharpness_plots(results))
-    return Section(
-        "sharpness",
-        "Sharpness",
-        tuple(dict.fromkeys(result.caveat for result in results)),
-        plots,
-        # The page says the caveat first, above the plots.
-        (replace(sharpness_table(results), note=""),),
-    )
-
-
-def pointing_section(results: Sequence[Accuracy]) -> Section | None:
-    """Return how often heat maps point into lesion boxes, of results that say so."""
-    pointed = [
-        result for result in results if isinstance(result, ValidationResult) and result.pointing
-    ]
-    if not pointed:
-        return None
-    return Section("pointing", "Where it looks", tables=(pointing_table(pointed),))
 
 
 def facts_section(everything: Sequence[Document], key: str, heading: str) -> Section | None:
