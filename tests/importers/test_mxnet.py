@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from tests.importers.conftest import refused
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -111,9 +112,7 @@ def answer(path: Path, image: Array) -> Array:
 
 
 def refusal(path: Path, asked: Asked | None = None) -> ThoraxError:
-    with pytest.raises(ThoraxError) as caught:
-        formats.read(path, asked or Asked(shapes={"": SHAPE}))
-    return caught.value
+    return refused(path, asked or Asked(shapes={"": SHAPE}))
 
 
 @dataclass
