@@ -77,7 +77,6 @@ STILL_WIDE = {
     "cli/evaluate.py:validate",
     "cli/fpga.py:search",
     "cli/fpga.py:explore",
-    "cli/landscape.py:sharpness",
     "cli/mo.py:mo",
     "cli/optimize.py:optimize",
     "cli/optimize.py:analyze",

@@ -8,7 +8,7 @@ from tests.importers.small_models import read_here
 
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.importers import formats
-from thorax.importers.options import Asked
+from thorax.importers.options import ImportOptions
 
 
 @pytest.fixture(autouse=True)
@@ -18,11 +18,11 @@ def here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setattr("thorax.importers.confined.read", read_here)
 
 
-def refused(path: Path, asked: Asked | None = None) -> ThoraxError:
+def refused(path: Path, options: ImportOptions | None = None) -> ThoraxError:
     """Return the error, one short line, of a file that is read; no file beside it changes."""
     before = {file: file.lstat().st_size for file in path.parent.rglob("*")}
     with pytest.raises((ModelError, UsageError)) as caught:
-        formats.read(path, asked)
+        formats.read(path, options)
     assert {file: file.lstat().st_size for file in path.parent.rglob("*")} == before
     assert len(caught.value.message) < 500
     assert not re.search(r"src/|\.cpp|Check '|\n", caught.value.message)

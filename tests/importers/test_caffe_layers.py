@@ -13,7 +13,7 @@ from tests.importers.conftest import refused
 from torch.nn import functional
 
 from thorax.importers.caffe import read
-from thorax.importers.options import Asked
+from thorax.importers.options import ImportOptions
 
 Array = npt.NDArray[np.float32]
 RANDOM = np.random.default_rng(12)
@@ -44,7 +44,7 @@ def answer(tmp_path: Path) -> Callable[..., Any]:
         layer = f'name: "x" {bottoms} {ends} {body}'
         text = described([layer], [image.shape for image in images])
         path = files.write(tmp_path, text, {"x": weights})
-        imported = read(path, Asked())
+        imported = read(path, ImportOptions())
         names = {node.get_friendly_name() for node in imported.model.get_ops()}
         assert "x" in names, "the last node of the layer has its name"
         found = files.run(imported.model, *images[: len(imported.model.inputs)])
@@ -445,7 +445,7 @@ def test_constants_join_in(tmp_path: Path) -> None:
     )
     path = files.write(tmp_path, text, {"p": [learned]})
     image = noise(1, 2, 3, 3)
-    close(files.run(read(path, Asked()).model, image)["y"], image + learned + 3)
+    close(files.run(read(path, ImportOptions()).model, image)["y"], image + learned + 3)
 
 
 WRONG = {
@@ -542,7 +542,7 @@ def test_boxes_stand_around_every_cell(
       prior_box_param {{ {PRIOR} {body} }} }}
     layer {{ name: "n" type: "AbsVal" bottom: "cells" top: "n" }}
     """
-    model = read(files.write(tmp_path, text, {}), Asked()).model
+    model = read(files.write(tmp_path, text, {}), ImportOptions()).model
     found = files.run(model, np.zeros((1, 4, 2, 3), np.float32))["p"]
     assert found.shape == (1, 2, 8 * 2 * 3 * 4)
     np.testing.assert_allclose(found[0, 0].reshape(-1, 4), priors(step=step, clip=clip), atol=1e-6)
@@ -590,7 +590,7 @@ def test_detections_are_those_of_the_equations(tmp_path: Path) -> None:
         confidence_threshold: 0.1 nms_param {{ nms_threshold: 0.45 top_k: 20 }}
         save_output_param {{ output_directory: "x" }} }} }}
     """
-    model = read(files.write(tmp_path, text, {}), Asked()).model
+    model = read(files.write(tmp_path, text, {}), ImportOptions()).model
     random = np.random.default_rng(6)
     places = random.normal(size=(count, 4)).astype(np.float32)
     scores = random.dirichlet(np.ones(CLASSES), count).astype(np.float32)

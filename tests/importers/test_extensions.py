@@ -20,7 +20,7 @@ from tests.importers.conftest import refused
 
 from thorax.devices.extensions import add_extension
 from thorax.importers import extensions, formats
-from thorax.importers.options import Asked, compile_here
+from thorax.importers.options import ImportOptions, compile_here
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "custom_layer"
@@ -54,19 +54,19 @@ def answer(model: ov.Model) -> np.ndarray:
 @pytest.mark.parametrize("r", [None, 3.0])
 def test_an_onnx_layer_is_computed_by_a_python_class(r: float | None, tmp_path: Path) -> None:
     path = write(tmp_path / "net.onnx", r=r)
-    model = formats.read(path, Asked(extensions=(SPEC,))).model
+    model = formats.read(path, ImportOptions(extensions=(SPEC,))).model
     assert "LogSumExpPool" in {node.get_type_name() for node in model.get_ops()}
     wanted = pooled(r or 10.0)
     np.testing.assert_allclose(answer(model), wanted, rtol=1e-5, atol=1e-5)
     ov.save_model(model, tmp_path / "net.xml", compress_to_fp16=False)
-    again = formats.read(tmp_path / "net.xml", Asked(extensions=(SPEC,))).model
+    again = formats.read(tmp_path / "net.xml", ImportOptions(extensions=(SPEC,))).model
     np.testing.assert_allclose(answer(again), wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("domain", ["example", "other"])
 def test_a_layer_that_nobody_named_is_refused(domain: str, tmp_path: Path) -> None:
-    asked = Asked(extensions=() if domain == "example" else (SPEC,))
-    error = refused(write(tmp_path / "net.onnx", domain), asked)
+    options = ImportOptions(extensions=() if domain == "example" else (SPEC,))
+    error = refused(write(tmp_path / "net.onnx", domain), options)
     assert error.code == "model-layer"
     assert "LogSumExpPool" in error.message
     assert "--extension" in error.message

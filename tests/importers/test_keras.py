@@ -25,7 +25,7 @@ from thorax.importers import formats, keras_file
 from thorax.importers import keras as importer
 from thorax.importers.keras import same_pooling, why_legacy
 from thorax.importers.keras_file import KerasFile
-from thorax.importers.options import Asked, Imported, compile_here
+from thorax.importers.options import Imported, ImportOptions, compile_here
 
 
 @pytest.fixture(scope="session")
@@ -261,13 +261,13 @@ def test_open_axes_are_closed_as_asked_and_never_guessed(keras: ModuleType, tmp_
     path = tmp_path / "net.keras"
     save(small(keras, shape=(None, None, 3)), path)
     assert refused(path).code == "model-undescribed"
-    imported = formats.read(path, Asked(shapes={"": (1, 20, 20, 3)}))
+    imported = formats.read(path, ImportOptions(shapes={"": (1, 20, 20, 3)}))
     assert list(imported.model.inputs[0].shape) == [1, 20, 20, 3]
     assert difference(imported, noise(1, 20, 20, 3)) <= 1e-5
-    by_side = formats.read(path, Asked(side=24)).model
+    by_side = formats.read(path, ImportOptions(side=24)).model
     assert str(by_side.inputs[0].get_partial_shape()) == "[?,24,24,3]"
     for wrong in ((1, 20, 20, 4), (1, 20, 20)):
-        assert refused(path, Asked(shapes={"": wrong})).code == "model-input"
+        assert refused(path, ImportOptions(shapes={"": wrong})).code == "model-input"
 
 
 def test_a_network_becomes_an_artifact(keras: ModuleType, tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ def test_the_cifar_network_of_keras_2_equals_keras_and_its_twin(
     # It was trained on bytes as they are.
     assert difference(imported, images) <= 1e-4
     assert imported.run is not None
-    twin = formats.read(folder / "resnet8.tflite", Asked(shapes={"": images.shape}))
+    twin = formats.read(folder / "resnet8.tflite", ImportOptions(shapes={"": images.shape}))
     (answers,) = compile_here(twin.model)([images])
     assert np.abs(answers - imported.run([images])[0]).max() <= 1e-4
     assert {"conv2d", "batch_normalization_6", "dense"} <= set(names(imported.model))
@@ -572,7 +572,7 @@ def test_windows_of_same_pooling_hold_the_cells_of_the_image_alone(
     )
     path = tmp_path / "net.keras"
     keras.Sequential([keras.Input(given.shape[1:]), layer]).save(path)
-    imported = formats.read(path, Asked(shapes={"": given.shape}))
+    imported = formats.read(path, ImportOptions(shapes={"": given.shape}))
     assert imported.run is not None
     (converted,) = compile_here(imported.model)([given])
     for answer in (imported.run([given])[0], converted):
@@ -657,7 +657,7 @@ import sys
 from pathlib import Path
 import numpy as np, openvino as ov, tf_keras as keras
 from thorax.importers import formats
-from thorax.importers.options import Asked
+from thorax.importers.options import ImportOptions
 
 keras.utils.set_random_seed(0)
 out = Path(sys.argv[1])
@@ -676,7 +676,7 @@ for number, network in enumerate((machine, calls)):
     path = out / f"net{number}.h5"
     network.save(path)
     images = np.random.default_rng(0).standard_normal((2, 32, 32, 3)).astype(np.float32)
-    imported = formats.read(path, Asked(shapes={"": (2, 32, 32, 3)}))
+    imported = formats.read(path, ImportOptions(shapes={"": (2, 32, 32, 3)}))
     assert imported.framework == f"tf_keras {keras.__version__}", imported.framework
     assert imported.layout == "NHWC"
     compiled = ov.Core().compile_model(imported.model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

@@ -18,7 +18,7 @@ from tests.importers.conftest import refused
 from torch import Tensor, nn
 
 from thorax.errors import ModelError, ThoraxError
-from thorax.importers.options import Asked
+from thorax.importers.options import ImportOptions
 from thorax.importers.pytorch import read
 from thorax.importers.pytorch_operators import ATEN, NotComputationError, registered
 from thorax.importers.pytorch_source import canonical
@@ -26,7 +26,7 @@ from thorax.importers.pytorch_source import canonical
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 
 SHAPE = (1, 3, 8, 8)
-OPTIONS = Asked(shapes={"": SHAPE})
+OPTIONS = ImportOptions(shapes={"": SHAPE})
 CLASS = "__torch__.Net"
 NET = """\
 class Net(Module):

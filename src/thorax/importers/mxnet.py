@@ -21,7 +21,7 @@ from thorax.importers.mxnet_files import (
     read_symbol,
 )
 from thorax.importers.mxnet_layers import ALIASES, WEIGHTED, builder
-from thorax.importers.options import Asked, Imported
+from thorax.importers.options import Imported, ImportOptions
 from thorax.importers.translation import require_stored, translated
 
 _SYMBOL: Final = "-symbol.json"
@@ -35,7 +35,7 @@ _SHAPE: Final = "__shape__"
 
 
 @translated
-def read(path: Path, asked: Asked) -> Imported:
+def read(path: Path, options: ImportOptions) -> Imported:
     """Read a network from its weights or its symbol; each finds the other beside it.
 
     Raises:
@@ -45,12 +45,12 @@ def read(path: Path, asked: Asked) -> Imported:
     """
     # First, because junk is junk whatever stands beside it.
     weights = read_parameters(path) if path.suffix.lower() == ".params" else None
-    symbol_path, params_path = _files(path, asked.structure)
+    symbol_path, params_path = _files(path, options.structure)
     for file in (symbol_path, params_path):
         require_stored(file)
     symbol = read_symbol(symbol_path)
     weights = read_parameters(params_path) if weights is None else weights
-    network = _Network(symbol, weights, asked, path)
+    network = _Network(symbol, weights, options, path)
     return Imported(network.build(), "mxnet", "NCHW", (symbol_path, params_path))
 
 
@@ -86,11 +86,13 @@ def _files(path: Path, structure: Path | None) -> tuple[Path, Path]:
 class _Network:
     """Builds the graph of a symbol, node by node in its order."""
 
-    def __init__(self, symbol: Symbol, weights: Parameters, asked: Asked, path: Path) -> None:
+    def __init__(
+        self, symbol: Symbol, weights: Parameters, options: ImportOptions, path: Path
+    ) -> None:
         self._symbol = symbol
         self._weights = weights
-        self._shapes = asked.shapes
-        self._side = asked.side
+        self._shapes = options.shapes
+        self._side = options.side
         self._path = path
         self._values: dict[tuple[int, int], ov.Output] = {}
         self._needed = self._reachable()

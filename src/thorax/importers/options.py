@@ -46,7 +46,7 @@ MOST_INPUT_VALUES: Final = 1 << 26
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ImportOptions:
     """Options of an import: what a file may leave open of itself.
 
     Attributes:

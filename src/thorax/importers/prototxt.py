@@ -21,7 +21,7 @@ _INT32: Final = range(-(2**31), 2**31)
 
 
 class ProtoError(ValueError):
-    """Text that is no message, or a field whose value is of another kind than asked for.
+    """Text that is no message, or a field whose value is of another kind than it is read as.
 
     Attributes:
         line: of the text, from 1.
@@ -54,7 +54,7 @@ class Block:
     Attributes:
         line: where it begins, from 1.
         fields: values by name.
-        read: names of the fields that were asked for.
+        read: names of the fields that were read.
     """
 
     line: int
@@ -65,7 +65,7 @@ class Block:
         return name in self.fields
 
     def unread(self) -> list[str]:
-        """Return the names of the fields that nobody asked for."""
+        """Return the names of the fields that were not read."""
         return [name for name in self.fields if name not in self.read]
 
     def blocks(self, name: str) -> list["Block"]:

@@ -11,13 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.errors import ModelError, ThoraxError
-from thorax.importers.options import Asked, Imported, Run
+from thorax.importers.options import Imported, ImportOptions, Run
 
 _LONGEST: Final = 300
 _INSTEAD: Final = "copy or export it again"
 
 
-def translated(read: Callable[[Path, Asked], Imported]) -> Callable[[Path, Asked], Imported]:
+def translated(
+    read: Callable[[Path, ImportOptions], Imported],
+) -> Callable[[Path, ImportOptions], Imported]:
     """Return a reader whose failures, and those of what it read, are errors of the model.
 
     A library that is given damaged bytes may raise anything at all. A pipe, device or socket is
@@ -25,12 +27,12 @@ def translated(read: Callable[[Path, Asked], Imported]) -> Callable[[Path, Asked
     """
 
     @functools.wraps(read)
-    def translating(path: Path, asked: Asked) -> Imported:
-        for file in (path, asked.structure):
+    def translating(path: Path, options: ImportOptions) -> Imported:
+        for file in (path, options.structure):
             if file is not None:
                 require_stored(file)
         try:
-            imported = read(path, asked)
+            imported = read(path, options)
         # What is not installed is the user's to add, and memory is for the process to judge.
         except (ThoraxError, ModuleNotFoundError, MemoryError):
             raise
