@@ -13,7 +13,7 @@ from thorax.devices.card_model import STEPS
 from thorax.devices.engine import compile
 from thorax.devices.forecast import count_rows, forecast_engine
 from thorax.evaluate import validate
-from thorax.fpga.power import IDLE_W
+from thorax.fpga.boards import IDLE_W
 from thorax.inference.classify import Classification, classify
 from thorax.report.findings import findings_tables
 

@@ -14,11 +14,12 @@ import openvino as ov
 from thorax.devices.counters import Counter
 from thorax.devices.partition import Partition
 from thorax.fpga.architecture import Architecture
-from thorax.fpga.card import Card
+from thorax.fpga.boards import Draw, draw
+from thorax.fpga.card import FpgaCard
 from thorax.fpga.overlay import Bound, Estimate, estimate
 from thorax.fpga.plugin import is_fpga
-from thorax.fpga.power import Draw, draw
-from thorax.fpga.workload import Layer, describe
+from thorax.fpga.workload import WorkloadLayer, describe
+from thorax.results.partition import LINK_BYTES
 from thorax.results.shared import Modelled, Stage
 
 STEPS: Final = (
@@ -46,9 +47,6 @@ Guide, "Infer Request class")."""
 _INPUT, _OUTPUT = 3 * 224 * 224, 1000
 """Values that GoogLeNet v1 takes and answers, whose counters the Optimization Guide prints:
 129, 201, 3808, 55, 7 and 2 us. But for the third, all constants below are *calibrated* on them."""
-
-LINK_BYTES: Final = 2
-"""Of a value between host and card, which is fp16 there: *assumed*."""
 
 _LINK_BYTES_PER_S: Final = LINK_BYTES * (_INPUT - _OUTPUT) / (201e-6 - 55e-6)
 """Of a transfer, 2.0e9 bytes/s: *calibrated*. A quarter of the 7.9e9 bytes/s of the PAC's PCIe Gen3
@@ -84,8 +82,8 @@ class Offload:
     """
 
     number: int
-    card: Card
-    layers: tuple[Layer, ...]
+    card: FpgaCard
+    layers: tuple[WorkloadLayer, ...]
     input_values: tuple[int, ...]
     output_values: tuple[int, ...]
 
@@ -161,7 +159,7 @@ class Forecast:
 
 
 def find_offloads(
-    model: ov.Model, split: Partition, cards: Mapping[str, Card]
+    model: ov.Model, split: Partition, cards: Mapping[str, FpgaCard]
 ) -> tuple[Offload, ...]:
     """Return what simulated cards run of a network.
 
@@ -399,7 +397,7 @@ def _transfer_s(values: int) -> float:
     return _TRANSFER_S + LINK_BYTES * values / _LINK_BYTES_PER_S
 
 
-def _of(card: Card) -> str:
+def _of(card: FpgaCard) -> str:
     return f", bitstream {card.bitstream.name}," if card.bitstream else ""
 
 

@@ -1,4 +1,4 @@
-"""Performance counters: what was measured of each layer, beside what is modelled of a card."""
+"""Performance counters and kernels: what ran each layer, and what it cost."""
 
 import re
 import threading
@@ -93,19 +93,19 @@ class CounterTotals:
         return counters
 
 
-_NAME: Final = 30
-_STATUS: Final = 15
-_TYPE: Final = 30
-_TIME: Final = 20
+_NAME_WIDTH: Final = 30
+_STATUS_WIDTH: Final = 15
+_TYPE_WIDTH: Final = 30
+_TIME_WIDTH: Final = 20
 """Widths of the columns that the samples of 2018 printed."""
 
 
 def by_member(counters: Iterable[Counter]) -> dict[str | None, list[Counter]]:
     """Return the rows of each of several that share the work: no sum goes over two of them."""
-    found: dict[str | None, list[Counter]] = {}
+    members: dict[str | None, list[Counter]] = {}
     for row in counters:
-        found.setdefault(row.member, []).append(row)
-    return found
+        members.setdefault(row.member, []).append(row)
+    return members
 
 
 def lines(counters: Iterable[Counter]) -> list[str]:
@@ -115,23 +115,74 @@ def lines(counters: Iterable[Counter]) -> list[str]:
     of what executed last. Name and status stand together where the name is long. Of several that
     share the work each has its lines, and its total, below its device string.
     """
-    made = []
+    text = []
     for member, rows in by_member(counters).items():
-        made += [f"{member}:"] if member else []
-        made += _lines(rows)
-    return made
+        text += [f"{member}:"] if member else []
+        text += _lines(rows)
+    return text
 
 
 def _lines(counters: Iterable[Counter]) -> list[str]:
-    made = []
+    text = []
     total_us = 0
     for row in counters:
         name = row.name if row.subgraph is None else f"subgraph{row.subgraph}: {row.name}"
         real_us, cpu_us = round(row.real_s * 1e6), round(row.cpu_s * 1e6)
         total_us += real_us if row.counts else 0
-        made.append(
-            f"{name + ':':<{_NAME}}{row.status:<{_STATUS}}"
-            f"{'layerType: ' + row.type:<{_TYPE}} {f'realTime: {real_us}':<{_TIME}}"
-            f"{f'cpu: {cpu_us}':<{_TIME}}execType: {row.kernel:<24} origin: {row.origin}"
+        text.append(
+            f"{name + ':':<{_NAME_WIDTH}}{row.status:<{_STATUS_WIDTH}}"
+            f"{'layerType: ' + row.type:<{_TYPE_WIDTH}} {f'realTime: {real_us}':<{_TIME_WIDTH}}"
+            f"{f'cpu: {cpu_us}':<{_TIME_WIDTH}}execType: {row.kernel:<24} origin: {row.origin}"
         )
-    return [*made, f"{'Total time: ' + str(total_us):<{_TIME}} microseconds"]
+    return [*text, f"{'Total time: ' + str(total_us):<{_TIME_WIDTH}} microseconds"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One step of a compiled graph.
+
+    Attributes:
+        name: as the counters of a run call it.
+        type: what the device calls the operation.
+        implementation: of the operation, and its precision: "jit_avx2_I8".
+        precision: element type that it runs in: "f32", "u8", ...
+        layers: names of the operations of the graph that it does at once.
+    """
+
+    name: str
+    type: str
+    implementation: str
+    precision: str
+    layers: tuple[str, ...]
+
+
+def list_kernels(compiled: ov.CompiledModel) -> list[Kernel]:
+    """Return the kernels in the order of execution; inputs and constants are none.
+
+    Empty where a device does not tell.
+    """
+    try:
+        runtime = compiled.get_runtime_model()
+    except RuntimeError:
+        return []
+    kernels = []
+    for node in runtime.get_ordered_ops():
+        tags = node.get_rt_info()
+        words = {key: tags[key].astype(str) for key in _KERNEL_FACTS if key in tags}
+        kind = words.get("layerType", node.get_type_name())
+        if kind in ("Const", "Input", "Output", "Parameter", "Result", "Constant"):
+            continue
+        layers = words.get("originalLayersNames", "")
+        kernels.append(
+            Kernel(
+                node.get_friendly_name(),
+                kind,
+                words.get("primitiveType", ""),
+                words.get("runtimePrecision", ""),
+                tuple(name for name in layers.split(",") if name),
+            )
+        )
+    return kernels
+
+
+_KERNEL_FACTS: Final = ("layerType", "originalLayersNames", "primitiveType", "runtimePrecision")

@@ -9,8 +9,8 @@ import openvino as ov
 import openvino.opset13 as ops
 
 from thorax.devices.core import list_parts, openvino_name, simulates, thorax_name
+from thorax.devices.hetero import Step, cut, steps
 from thorax.devices.process_core import open_core
-from thorax.devices.subgraphs import Step, cut, steps
 from thorax.errors import DeviceError, ModelError
 from thorax.fpga.card import find_card
 from thorax.fpga.emulation import AFFINITY

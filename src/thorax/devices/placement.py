@@ -11,7 +11,7 @@ from thorax.devices.card_model import Offload, find_offloads
 from thorax.devices.core import list_parts, openvino_name, simulates, thorax_name
 from thorax.devices.partition import Partition, assign, partition, read_split, set_apart
 from thorax.errors import DeviceError, last_line
-from thorax.fpga.card import Card, find_card
+from thorax.fpga.card import FpgaCard, find_card
 from thorax.fpga.emulation import emulate, round_outputs
 from thorax.fpga.plugin import open_cards
 
@@ -40,7 +40,7 @@ class Placement:
     device: str
     partition: Partition
     network: Partition
-    cards: Mapping[str, Card]
+    cards: Mapping[str, FpgaCard]
     arithmetic: Mapping[str, str]
     offloads: tuple[Offload, ...]
 
@@ -70,7 +70,7 @@ def place(
     split = partition(plain, device, merge=merge, state=state)
     ready = plain.clone()
     assign(ready, split)
-    cards: dict[str, Card] = {}
+    cards: dict[str, FpgaCard] = {}
     arithmetic: dict[str, str] = {}
     for part in dict.fromkeys(one.device for one in split.subgraphs):
         arithmetic[part] = "f32"

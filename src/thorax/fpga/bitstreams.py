@@ -14,6 +14,7 @@ from typing import Final
 
 from thorax.errors import UsageError
 from thorax.fpga.architecture import Architecture, find_architecture
+from thorax.results.fpga import BitstreamFeatures
 
 _RELEASES: Final = {
     "2-0-1": "2018 R3",
@@ -67,6 +68,29 @@ class Bitstream:
     def block(self) -> int:
         """Channels that share an exponent, the overlay's C_vec."""
         return self.architecture.c_vector
+
+    def features(self) -> BitstreamFeatures:
+        """Return what `thorax fpga list --bitstreams` says of it."""
+        ranges = self.architecture.ranges
+        return BitstreamFeatures(
+            name=self.name,
+            release=self.release,
+            board=self.board,
+            precision=self.precision,
+            topologies=self.topologies,
+            activations=self.activations,
+            normalisation=self.normalisation,
+            architecture=self.architecture.name,
+            vectors=self.architecture.vectors,
+            max_kernel=ranges.max_kernel,
+            max_stride=ranges.max_stride,
+            max_dilation=ranges.max_dilation,
+            max_pool_window=ranges.max_pool_window,
+            max_channels=ranges.max_channels,
+            max_height=ranges.max_height,
+            max_width=ranges.max_width,
+            assumed=self.assumed,
+        )
 
 
 def _told(name: str, flags: str) -> Bitstream:

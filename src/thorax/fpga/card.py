@@ -10,7 +10,7 @@ import os
 import pwd
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from thorax.files.atomic import locked, require_place, write_text
 from thorax.files.documents import document_digest, parse_json, read_limited
 from thorax.fpga.bitstreams import Bitstream, bitstreams_for, find_bitstream
 from thorax.fpga.boards import DEFAULT_BOARD, Board, find_board
+from thorax.results.fpga import BoardPower, CardStatus
 
 CARDS: Final = ("FPGA.0", "FPGA.1", "FPGA.2", "FPGA.3")
 
@@ -31,7 +32,7 @@ _MOST_BYTES: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class FpgaCard:
     """A simulated card.
 
     Attributes:
@@ -53,6 +54,21 @@ class Card:
         """Board and bitstream, for lists of devices."""
         loaded = self.bitstream.name if self.bitstream else "not programmed"
         return f"{self.board.full_name} (simulated), {loaded}"
+
+    def status(self) -> CardStatus:
+        """Return what `thorax fpga list` says of it."""
+        return CardStatus(
+            name=self.name,
+            full_name=self.full_name,
+            board=self.board.name,
+            bitstream=self.bitstream.name if self.bitstream else None,
+            precision=self.bitstream.precision if self.bitstream else None,
+            programmed=self.programmed,
+            power_w=self.board.power_w,
+            power_source=self.board.power_source,
+            power=tuple(BoardPower(**asdict(figure)) for figure in self.board.power),
+            simulated=self.simulated,
+        )
 
 
 class _Programmed(BaseModel):
@@ -89,7 +105,7 @@ def state_path() -> Path | None:
     return home / ".local" / "state" / "thorax" / "fpga.json" if home.is_absolute() else None
 
 
-def list_cards(state: Path | None = None) -> tuple[Card, ...]:
+def list_cards(state: Path | None = None) -> tuple[FpgaCard, ...]:
     """Return every card, in order.
 
     Raises:
@@ -99,7 +115,7 @@ def list_cards(state: Path | None = None) -> tuple[Card, ...]:
     return tuple(_card(name, found) for name in CARDS)
 
 
-def find_card(name: str, state: Path | None = None) -> Card:
+def find_card(name: str, state: Path | None = None) -> FpgaCard:
     """Return a card by name; `FPGA` is the first.
 
     Raises:
@@ -114,7 +130,7 @@ def find_card(name: str, state: Path | None = None) -> Card:
 
 def program(
     name: str, bitstream: str, *, board: str | None = None, state: Path | None = None
-) -> tuple[Card, ...]:
+) -> tuple[FpgaCard, ...]:
     """Put a bitstream on a card, or on all, durably; return the cards as they are then.
 
     Args:
@@ -138,12 +154,12 @@ def program(
             own = card.board if board is None else find_board(board)
             if wanted.board != own.name:
                 raise _misfit(wanted, card.name, own)
-            made.append(Card(card.name, own, wanted, now))
+            made.append(FpgaCard(card.name, own, wanted, now))
         _write(path, made)
     return tuple(made)
 
 
-def erase(name: str, *, state: Path | None = None) -> tuple[Card, ...]:
+def erase(name: str, *, state: Path | None = None) -> tuple[FpgaCard, ...]:
     """Take the bitstream off a card, or off all, durably; return the cards as they are then.
 
     Raises:
@@ -153,7 +169,7 @@ def erase(name: str, *, state: Path | None = None) -> tuple[Card, ...]:
     """
     with _held(state) as path:
         cards = list_cards(path) if name == "all" else (find_card(name, path),)
-        made = [Card(card.name, card.board, None, None) for card in cards]
+        made = [FpgaCard(card.name, card.board, None, None) for card in cards]
         _write(path, made)
     return tuple(made)
 
@@ -170,10 +186,10 @@ def _misfit(bitstream: Bitstream, card: str, board: Board) -> UsageError:
     )
 
 
-def _card(name: str, state: _State) -> Card:
+def _card(name: str, state: _State) -> FpgaCard:
     entry = state.cards.get(name, _Programmed(board=DEFAULT_BOARD))
     loaded = None if entry.bitstream is None else find_bitstream(entry.bitstream)
-    return Card(name, find_board(entry.board), loaded, entry.programmed)
+    return FpgaCard(name, find_board(entry.board), loaded, entry.programmed)
 
 
 def verify(state: Path) -> int:
@@ -224,11 +240,11 @@ def _sound(text: bytes) -> _State | None:
     return found if whole and fit else None
 
 
-def _fits(card: Card) -> bool:
+def _fits(card: FpgaCard) -> bool:
     return card.bitstream is None or card.bitstream.board == card.board.name
 
 
-def _write(path: Path, cards: list[Card]) -> None:
+def _write(path: Path, cards: list[FpgaCard]) -> None:
     entries = {card.name: card for card in (*list_cards(path), *cards)}
     document = {
         "format": _FORMAT,

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from thorax.errors import UsageError
 from thorax.fpga.architecture import (
-    DEVICES,
     Architecture,
     Auxiliary,
     Budget,
@@ -21,7 +20,8 @@ from thorax.fpga.architecture import (
 from thorax.fpga.area import area, stream_buffer_m20k
 from thorax.fpga.overlay import estimate, work
 from thorax.fpga.stream_buffer import Flow, largest, trace
-from thorax.fpga.workload import Layer, LayerKind
+from thorax.fpga.workload import LayerKind, WorkloadLayer
+from thorax.results.fpga import DEVICES
 
 FAMILIES: Final[Mapping[Family, Mapping[str, Any]]] = {
     "arria10": {
@@ -67,7 +67,7 @@ def budget_of(family: Family) -> Budget:
 
 
 def search(
-    layers: Sequence[Layer],
+    layers: Sequence[WorkloadLayer],
     family: Family,
     *,
     precision: OverlayPrecision | None = None,
@@ -178,7 +178,7 @@ def _fit(architecture: Architecture, wanted: int, room: Budget) -> Architecture 
     return made if area(made).fits(room) else None
 
 
-def filter_cache(layers: Sequence[Layer], c_vector: int) -> int:
+def filter_cache(layers: Sequence[WorkloadLayer], c_vector: int) -> int:
     """Return a depth that holds two sets of filters of every convolution, a power of two."""
     needed = max(
         (
@@ -209,7 +209,7 @@ def auxiliary_of(family: Family, k_vector: int, *, depthwise: bool) -> Auxiliary
     )  # fmt: skip
 
 
-def _ranges(layers: Sequence[Layer]) -> Ranges:
+def _ranges(layers: Sequence[WorkloadLayer]) -> Ranges:
     """Return ranges that the layers lie in."""
     standard = Ranges()
     sides = [size for layer in layers for size in (layer.input_size, layer.output_size)]

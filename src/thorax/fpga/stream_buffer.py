@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from thorax.fpga.architecture import Architecture
-from thorax.fpga.workload import Layer, LayerKind
+from thorax.fpga.workload import LayerKind, WorkloadLayer
 
 _ARRAY = (LayerKind.CONVOLUTION, LayerKind.DECONVOLUTION, LayerKind.FULLY_CONNECTED)
 _BEHIND = (LayerKind.POOL, LayerKind.NORM)
@@ -30,7 +30,7 @@ class Flow:
         left: whether the host reads it.
     """
 
-    layers: tuple[Layer, ...]
+    layers: tuple[WorkloadLayer, ...]
     inline: tuple[bool, ...]
     pooled: tuple[bool, ...]
     normed: tuple[bool, ...]
@@ -72,7 +72,7 @@ class Placed:
     slices: tuple[int, ...]
 
 
-def trace(layers: Sequence[Layer]) -> Flow:
+def trace(layers: Sequence[WorkloadLayer]) -> Flow:
     """Return what flows between the layers of a network.
 
     A pool or normalisation that alone reads a layer runs on its way out, and one that alone
@@ -108,8 +108,8 @@ def trace(layers: Sequence[Layer]) -> Flow:
 
 
 def _alone(
-    layer: Layer,
-    layers: Sequence[Layer],
+    layer: WorkloadLayer,
+    layers: Sequence[WorkloadLayer],
     at: dict[str, int],
     readers: Counter[str],
     inline: Sequence[bool],
@@ -127,7 +127,7 @@ def _alone(
 
 
 def _flow(
-    layers: tuple[Layer, ...],
+    layers: tuple[WorkloadLayer, ...],
     at: dict[str, int],
     makers: Sequence[tuple[int, ...]],
     inline: Sequence[bool],

@@ -9,7 +9,7 @@ import openvino as ov
 from thorax.errors import DeviceError
 from thorax.fpga.architecture import Architecture
 from thorax.fpga.bitstreams import BITSTREAMS, Bitstream, bitstreams_for
-from thorax.fpga.card import Card
+from thorax.fpga.card import FpgaCard
 
 _PORTS: Final = ("Parameter", "Constant", "Result")
 _ARRAY: Final = (
@@ -80,7 +80,7 @@ def fitting(
     return tuple(one for _, one in sorted(ranked, key=lambda pair: pair[0], reverse=True))
 
 
-def loaded_bitstream(card: Card, model: ov.Model, *, alone: bool = False) -> Bitstream:
+def loaded_bitstream(card: FpgaCard, model: ov.Model, *, alone: bool = False) -> Bitstream:
     """Return the bitstream that a card is programmed with, to run a model.
 
     Args:
@@ -100,7 +100,7 @@ def loaded_bitstream(card: Card, model: ov.Model, *, alone: bool = False) -> Bit
     )
 
 
-def require_layers(model: ov.Model, card: Card, answer: Mapping[str, Support]) -> None:
+def require_layers(model: ov.Model, card: FpgaCard, answer: Mapping[str, Support]) -> None:
     """Refuse a model of which a card alone does not run every layer.
 
     Args:
@@ -129,7 +129,7 @@ def require_layers(model: ov.Model, card: Card, answer: Mapping[str, Support]) -
     )
 
 
-def _advice(card: Card, model: ov.Model, alone: bool) -> str:
+def _advice(card: FpgaCard, model: ov.Model, alone: bool) -> str:
     """Return what to do with a card that does not run a network as it is programmed."""
     board, advice = card.board.name, ""
     found = fitting(model, board, every=alone)

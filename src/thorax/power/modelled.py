@@ -10,8 +10,7 @@ from pydantic import Field, model_validator
 
 from thorax.config import Settings, load
 from thorax.errors import DeviceError
-from thorax.fpga import power
-from thorax.fpga.boards import BOARDS
+from thorax.fpga.boards import BOARDS, IDLE_W
 from thorax.power.sampler import Channel, Quantity, Reading
 
 _STAT: Final = Path("/proc/stat")
@@ -64,7 +63,7 @@ class ModelledDevice(Settings):
             return self.idle_w, self.busy_w
         busy_w = BOARDS[self.board].power_w
         assert busy_w is not None
-        return min(power.IDLE_W, busy_w), busy_w
+        return min(IDLE_W, busy_w), busy_w
 
 
 class PowerModel(Settings):

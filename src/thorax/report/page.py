@@ -20,7 +20,7 @@ from thorax.artifact import INTENDED_USE
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import require_place, write_text
 from thorax.report.documents import COMMANDS, file_name
-from thorax.report.fpga_report import FPGA_COMMANDS
+from thorax.report.fpga import FPGA_COMMANDS
 from thorax.report.samples import samples_section
 from thorax.report.sections import (
     accuracy_section,
@@ -150,7 +150,7 @@ def _render(by_command: Mapping[str, Sequence[Any]], title: str) -> str:
         energy_section([*by_command["power watch"], *by_command["power energy"]]),
         roofline_section(by_command["analyze"]),
         compared_section(by_command["compare"]),
-        fpga_section({name: by_command[name] for name in FPGA_COMMANDS}),
+        fpga_section([result for name in FPGA_COMMANDS for result in by_command[name]]),
         roc_section(accuracy),
         reliability_section(accuracy),
         training_section(by_command["train"]),

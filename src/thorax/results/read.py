@@ -7,10 +7,24 @@ from pydantic import ValidationError
 
 from thorax.errors import DataError
 from thorax.results.cluster import ClusterDiagnosis
+from thorax.results.fpga import (
+    EraseResult,
+    OverlayEstimate,
+    OverlaySearch,
+    PrecisionLadder,
+    ProgramResult,
+)
+from thorax.results.partition import PartitionResult
 from thorax.results.schema import Result
 
 RESULTS: Final[Mapping[str, type[Result]]] = {
     "doctor cluster": ClusterDiagnosis,
+    "fpga analyze": OverlayEstimate,
+    "fpga erase": EraseResult,
+    "fpga explore": PrecisionLadder,
+    "fpga program": ProgramResult,
+    "fpga search": OverlaySearch,
+    "partition": PartitionResult,
 }
 """The model of what each command answers."""
 
