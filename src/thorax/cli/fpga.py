@@ -173,7 +173,7 @@ def analyze(
 
 @dataclass(frozen=True)
 class Searched:
-    """What kind of overlay is searched for."""
+    """Kind of overlay that is searched for."""
 
     family: Annotated[str, Option(help="arria10 (GX 1150) or agilex7 (F 014).")] = "arria10"
     precision: Annotated[
@@ -258,7 +258,7 @@ def _choice(text: str, allowed: tuple[_Word, ...], option: str) -> _Word:
 
 @dataclass(frozen=True)
 class Explored:
-    """What a network is asked about in falling precision."""
+    """Radiographs and image side of an exploration."""
 
     split: Annotated[str, Option(help="train, val or test.")] = "val"
     images: Annotated[

@@ -1,4 +1,4 @@
-"""What the devices of a string compute in: read back from OpenVINO, of simulated cards told."""
+"""Arithmetic of the devices of a string: read back from OpenVINO, of simulated cards as set."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -14,7 +14,7 @@ Origin = Literal["measured", "modelled"]
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """What one executed layer, or one step of a card, cost.
+    """Time of one executed layer, or of one step of a card.
 
     What is measured is the mean over the inferences that were run: of an engine of a batch, of so
     many images; `thorax.devices.forecast.count_rows` has that of one image.

@@ -43,7 +43,7 @@ Hint = Literal["latency", "throughput"]
 
 @dataclass(frozen=True, slots=True)
 class HostResources:
-    """What an engine may use of the machine that it runs on.
+    """Processor threads and cache that an engine may use.
 
     Attributes:
         threads: of a CPU, shared by its streams and bound to no processor, so that several engines
@@ -57,7 +57,7 @@ class HostResources:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What a network says of N images.
+    """Output tensors of a network for N images.
 
     Attributes:
         probability: float32 [N,K], 0-1, uncalibrated.

@@ -1,4 +1,4 @@
-"""What the simulated cards of an engine would do, beside what was measured of other devices."""
+"""Counters and forecast of an engine: cards as modelled, other devices as measured."""
 
 from dataclasses import replace
 from typing import Final

@@ -1,4 +1,4 @@
-"""A split of a network, with what its cards would do, as the result of `thorax partition`."""
+"""Result of `thorax partition`: a split of a network with the modelled time of its cards."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

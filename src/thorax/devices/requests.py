@@ -23,14 +23,14 @@ logger = logging.getLogger(__name__)
 
 
 class Stoppable(Protocol):
-    """What runs a request and can be told to stop, as `ov.InferRequest` can."""
+    """Runner of a request that can be stopped, as `ov.InferRequest` can."""
 
     def cancel(self) -> None:
         """Stop at the next layer, if it is still running."""
 
 
 class Status(StrEnum):
-    """Where a request stands; the last three are answers, and final."""
+    """State of a request; the last three are answers, and final."""
 
     WAITING = "waiting"
     RUNNING = "running"

@@ -1,4 +1,4 @@
-"""Which stored setting of an artifact holds on the device and the machine at hand."""
+"""Tuned settings of an artifact, and whether they hold on this device and machine."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ _KIND: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What was found in a card.
+    """Setting found in an artifact's card.
 
     Attributes:
         tuning: what holds here; None where nothing does.
@@ -52,11 +52,11 @@ def hardware(device: str) -> str:
         DeviceError: as `thorax.devices.core.physical_devices`.
     """
     members = list_members(device) if is_multi(device) else (device,)
-    names = {one.name: one.full_name for one in list_devices()}
+    names = {entry.name: entry.full_name for entry in list_devices()}
     if "CPU" in names:
         names["CPU"] += f" ({_processor()})"
-    found = [names.get(part, part) for member in members for part in physical_devices(member)]
-    return " + ".join(dict.fromkeys(found))
+    parts = [names.get(part, part) for member in members for part in physical_devices(member)]
+    return " + ".join(dict.fromkeys(parts))
 
 
 def _processor() -> str:
@@ -65,13 +65,13 @@ def _processor() -> str:
         lines = CPUINFO.read_text("utf-8", "replace").splitlines()
     except OSError:
         lines = []
-    told: dict[str, str] = {}
+    facts: dict[str, str] = {}
     for line in lines:
         key, _, value = line.partition(":")
         if name := _KIND.get(key.strip()):
-            told.setdefault(name, value.strip())
-    if told:
-        return ", ".join(f"{name} {value}" for name, value in told.items())
+            facts.setdefault(name, value.strip())
+    if facts:
+        return ", ".join(f"{name} {value}" for name, value in facts.items())
     return ", ".join(sorted(open_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")))
 
 
@@ -84,19 +84,19 @@ def find_setting(card: Card, device: str) -> Setting:
     Raises:
         DeviceError: as `hardware`.
     """
-    tuned = [one for one in card.tuned if one.device == device]
+    tuned = [tuning for tuning in card.tuned if tuning.device == device]
     if not tuned:
         return Setting(None, f"not tuned for {device}")
-    here, count, version = hardware(device), processors(), ov.get_version()
-    for one in tuned:
-        if (one.hardware, one.processors) == (here, count):
-            if one.openvino != version:
-                reason = f"tuned with OpenVINO {one.openvino}; here is {version}"
+    machine, count, version = hardware(device), processors(), ov.get_version()
+    for tuning in tuned:
+        if (tuning.hardware, tuning.processors) == (machine, count):
+            if tuning.openvino != version:
+                reason = f"tuned with OpenVINO {tuning.openvino}; here is {version}"
                 return Setting(None, reason)
-            return Setting(one, f"tuned on {one.measured}")
+            return Setting(tuning, f"tuned on {tuning.measured}")
     other = tuned[-1]
     return Setting(
         None,
-        f"tuned on {other.hardware} with {other.processors} processors; here is {here} with "
+        f"tuned on {other.hardware} with {other.processors} processors; here is {machine} with "
         f"{count}",
     )

@@ -1,4 +1,4 @@
-"""How fast compiled artifacts are beside each other: in turns, under the same conditions."""
+"""Speed of compiled artifacts beside each other: in turns, under the same conditions."""
 
 import itertools
 import threading
@@ -64,7 +64,7 @@ def relative_rates(engines: Sequence[Engine]) -> tuple[float, ...]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Load:
-    """What an engine did while all of its streams were kept busy.
+    """Inferences of an engine all of whose streams were kept busy.
 
     Attributes:
         begin_s: the first start, by `time.perf_counter`.

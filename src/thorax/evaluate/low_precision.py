@@ -1,7 +1,7 @@
-"""The promise of falling precision, tried: what is left of a network, and what it would bring.
+"""AUROC and modelled speed of a network in falling precision on an FPGA overlay.
 
-What is left is computed: the network with the overlay's arithmetic, on radiographs. What it would
-bring is modelled: the fastest overlay of that precision that a board has room for.
+AUROC is computed: the network with the overlay's arithmetic, on radiographs. Speed is modelled: of
+the fastest overlay of that precision that a board has room for.
 """
 
 from collections.abc import Callable, Sequence
@@ -88,7 +88,7 @@ VARIANTS: Final = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trial:
-    """What one variant leaves of a network, computed, and what it would bring, modelled.
+    """AUROC of one variant, computed, and the speed of its overlay, modelled.
 
     Attributes:
         variant: which.
@@ -224,7 +224,7 @@ class Exploration:
 
 @dataclass(frozen=True, slots=True)
 class ExploreOptions:
-    """What an exploration asks a network about.
+    """Radiographs, image side and resamples of an exploration.
 
     Attributes:
         split: of the store.
@@ -241,7 +241,7 @@ class ExploreOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Subject:
-    """A network, the radiographs that judge it, and the layers that an overlay would compute."""
+    """A network with the radiographs that judge it and the layers that an overlay computes."""
 
     artifact: Artifact
     store: Store

@@ -1,4 +1,4 @@
-"""What an overlay is built of: the configuration of an FPGA AI Suite IP, and the old strings.
+"""Architecture of an overlay: the configuration of an FPGA AI Suite IP, and the old strings.
 
 The words are those of the vendor's architecture files (Altera, FPGA AI Suite Handbook, document
 863373, and IP Reference Manual, document 768974; before that the names of the bitstreams of
@@ -66,7 +66,7 @@ class Memory(Settings):
 
 
 class Ranges(Settings):
-    """What layers a configuration can be programmed for."""
+    """Largest layers that a configuration can be programmed for."""
 
     max_kernel: Count = 14
     """Largest side of a filter, pixels; 28 at most (handbook 863373)."""
@@ -89,7 +89,7 @@ class Ranges(Settings):
 
 
 class Budget(Settings):
-    """What a device has, or what of it a design may take."""
+    """Resources of a device, or those of them that a design may take."""
 
     dsp: Count
     """DSP blocks."""
@@ -330,7 +330,7 @@ def _numbers(text: str, words: list[str]) -> dict[str, list[int]]:
     Raises:
         UsageError: `fpga-architecture`.
     """
-    found: dict[str, list[int]] = {}
+    parts_by_letters: dict[str, list[int]] = {}
     for word in words:
         parts = _PART.fullmatch(word)
         if parts is None:
@@ -342,10 +342,10 @@ def _numbers(text: str, words: list[str]) -> dict[str, list[int]]:
             raise _misread(text, word, f"{', '.join(_NUMBERED)} with their numbers")
         if letters in _NUMBERED and not numbers:
             raise _misread(text, word, f"{letters} with its number")
-        if letters in found:
+        if letters in parts_by_letters:
             raise _misread(text, word, f"{letters} once")
-        found[letters] = values
-    return found
+        parts_by_letters[letters] = values
+    return parts_by_letters
 
 
 def _number(digits: str, text: str) -> int:

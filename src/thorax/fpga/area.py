@@ -1,4 +1,4 @@
-"""How much of an FPGA an overlay takes: fitted to published designs, never synthesised.
+"""Area of an overlay: modelled, fitted to published designs, never synthesised.
 
 Fitted to the six designs for Arria 10 of the FPGA AI Suite IP Reference Manual (768974, 2023.1,
 s. 2.2). Their vector sizes are deduced from their DSP blocks, the depths of their stream buffers

@@ -139,7 +139,7 @@ SOURCE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """What a board is taken to draw.
+    """Power of a board under load, with its source.
 
     Attributes:
         power_w: watts of the board alone, None where nothing is known.

@@ -111,8 +111,8 @@ def list_cards(state: Path | None = None) -> tuple[FpgaCard, ...]:
     Raises:
         DataError: `fpga-state` when the state file is damaged.
     """
-    found = _read(state)
-    return tuple(_card(name, found) for name in CARDS)
+    saved = _read(state)
+    return tuple(_card(name, saved) for name in CARDS)
 
 
 def find_card(name: str, state: Path | None = None) -> FpgaCard:
@@ -122,10 +122,10 @@ def find_card(name: str, state: Path | None = None) -> FpgaCard:
         DeviceError: `fpga-card` for a card that is not here, listing those that are.
         DataError: `fpga-state`.
     """
-    wanted = CARDS[0] if name == "FPGA" else name
-    if wanted not in CARDS:
+    full_name = CARDS[0] if name == "FPGA" else name
+    if full_name not in CARDS:
         raise DeviceError("fpga-card", f"card is {name!r}; the cards are {', '.join(CARDS)}")
-    return _card(wanted, _read(state))
+    return _card(full_name, _read(state))
 
 
 def program(
@@ -145,18 +145,18 @@ def program(
         DeviceError: `fpga-card`.
         DataError: `fpga-state`.
     """
-    wanted = find_bitstream(bitstream)
+    loaded = find_bitstream(bitstream)
     with _held(state) as path:
         cards = list_cards(path) if name == "all" else (find_card(name, path),)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        made = []
+        programmed = []
         for card in cards:
-            own = card.board if board is None else find_board(board)
-            if wanted.board != own.name:
-                raise _misfit(wanted, card.name, own)
-            made.append(FpgaCard(card.name, own, wanted, now))
-        _write(path, made)
-    return tuple(made)
+            carrier = card.board if board is None else find_board(board)
+            if loaded.board != carrier.name:
+                raise _misfit(loaded, card.name, carrier)
+            programmed.append(FpgaCard(card.name, carrier, loaded, now))
+        _write(path, programmed)
+    return tuple(programmed)
 
 
 def erase(name: str, *, state: Path | None = None) -> tuple[FpgaCard, ...]:
@@ -169,13 +169,13 @@ def erase(name: str, *, state: Path | None = None) -> tuple[FpgaCard, ...]:
     """
     with _held(state) as path:
         cards = list_cards(path) if name == "all" else (find_card(name, path),)
-        made = [FpgaCard(card.name, card.board, None, None) for card in cards]
-        _write(path, made)
-    return tuple(made)
+        erased = [FpgaCard(card.name, card.board, None, None) for card in cards]
+        _write(path, erased)
+    return tuple(erased)
 
 
 def _misfit(bitstream: Bitstream, card: str, board: Board) -> UsageError:
-    fitting = [one.name for one in bitstreams_for(board.name)]
+    fitting = [candidate.name for candidate in bitstreams_for(board.name)]
     near = difflib.get_close_matches(bitstream.name, fitting, n=3, cutoff=0.0)
     those = f"the nearest of its {len(fitting)} are {', '.join(near)}" if near else "it has none"
     return UsageError(
@@ -217,27 +217,27 @@ def _read(state: Path | None) -> _State:
             f"{path} cannot be read: {error.strerror}; name a file by --state or a folder by "
             "XDG_STATE_HOME",
         ) from error
-    found = _sound(text)
-    if found is None:
+    saved = _sound(text)
+    if saved is None:
         raise DataError(
             "fpga-state",
             f"{path} is damaged or was written by another version; remove it, and the cards are "
             "as they come: not programmed",
         )
-    return found
+    return saved
 
 
 def _sound(text: bytes) -> _State | None:
     """Return the state that a file holds, None if it is not one that was written here."""
     try:
         document = parse_json(text)
-        found = _State.model_validate(document)
-        cards = [_card(name, found) for name in found.cards]
+        saved = _State.model_validate(document)
+        cards = [_card(name, saved) for name in saved.cards]
     except (ValueError, ValidationError, UsageError):
         return None
-    whole = found.format == _FORMAT and found.sha256 == document_digest(document)
+    whole = saved.format == _FORMAT and saved.sha256 == document_digest(document)
     fit = all(card.name in CARDS and _fits(card) for card in cards)
-    return found if whole and fit else None
+    return saved if whole and fit else None
 
 
 def _fits(card: FpgaCard) -> bool:

@@ -1,4 +1,4 @@
-"""What an overlay would do for a network: cycles, area and power in one result, all modelled."""
+"""Cycles, area and power of a network on an overlay in one result, all modelled."""
 
 from collections.abc import Sequence
 from typing import Final

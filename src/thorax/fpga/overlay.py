@@ -1,4 +1,4 @@
-"""How many clock cycles an overlay takes for each layer of a network: modelled, never measured.
+"""Clock cycles of an overlay for each layer of a network: modelled, never measured.
 
 The array of processing elements makes P_vec x Q_vec x C_vec x K_vec products a cycle (Abdelfattah
 et al., arXiv 1807.06434; Aydonat et al., arXiv 1701.03534). A layer takes the longest of what its
@@ -23,7 +23,7 @@ FEATURE_BYTES: Final = 2
 
 
 class Bound(StrEnum):
-    """What a layer waits for."""
+    """Part of an overlay that a layer waits for."""
 
     COMPUTE = "compute"
     """The PE array."""
@@ -111,19 +111,19 @@ def estimate(
     """
     flow = _trace(tuple(layers))
     placed = place(flow, architecture)
-    found = tuple(
+    estimates = tuple(
         _estimate(layer, architecture, batch, flow.width(at, architecture), placed.slices[at],
                   placed.values[at] * FEATURE_BYTES, on_its_way=flow.inline[at])
         for at, layer in enumerate(flow.layers)
     )  # fmt: skip
-    cycles = sum(layer.cycles for layer in found)
+    cycles = sum(layer.cycles for layer in estimates)
     images_per_s = architecture.clock_hz / cycles if cycles else math.inf
-    ddr_bytes = sum(layer.ddr_bytes for layer in found)
+    ddr_bytes = sum(layer.ddr_bytes for layer in estimates)
     macs = sum(layer.macs for layer in flow.layers)
     return Estimate(
         architecture=architecture,
         batch=batch,
-        layers=found,
+        layers=estimates,
         cycles=cycles,
         images_per_s=images_per_s,
         latency_s=batch / images_per_s,

@@ -1,4 +1,4 @@
-"""What an overlay has to compute: the layers of a graph, each with its sizes."""
+"""Workload of an overlay: the layers of a graph, each with its sizes."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from thorax.errors import ModelError
 
 
 class LayerKind(StrEnum):
-    """Which part of an overlay a layer occupies."""
+    """Part of an overlay that a layer occupies."""
 
     CONVOLUTION = "convolution"
     """Plain, grouped and depthwise: `groups` tells them apart."""
