@@ -44,8 +44,10 @@ from thorax.report.series import Document, in_order
 from thorax.report.table import Table
 from thorax.report.tiles import summary_tiles
 from thorax.results.cluster import ClusterDiagnosis
+from thorax.results.landscape import SharpnessResult
 from thorax.results.read import RESULTS, parse_result
 from thorax.results.schema import Result
+from thorax.results.training import TrainingRecord
 
 ResultT = TypeVar("ResultT", bound=Result)
 
@@ -153,11 +155,11 @@ def _render(by_command: Mapping[str, Sequence[Any]], title: str) -> str:
         fpga_section([result for name in FPGA_COMMANDS for result in by_command[name]]),
         roc_section(accuracy),
         reliability_section(accuracy),
-        training_section(by_command["train"]),
+        training_section(_of(TrainingRecord, everything)),
         plans_section(by_command["plan server"]),
         cluster_section(_of(ClusterDiagnosis, everything)),
         cluster_plans_section(by_command["plan cluster"]),
-        sharpness_section(by_command["sharpness"]),
+        sharpness_section(_of(SharpnessResult, everything)),
         samples_section(by_command["classify"]),
         pointing_section(accuracy),
         *(facts_section(everything, key, heading) for key, heading in _FACTS),

@@ -14,8 +14,10 @@ from thorax.results.fpga import (
     PrecisionLadder,
     ProgramResult,
 )
+from thorax.results.landscape import SharpnessResult
 from thorax.results.partition import PartitionResult
-from thorax.results.schema import Result
+from thorax.results.schema import Result, first_problem
+from thorax.results.training import TrainingRecord
 
 RESULTS: Final[Mapping[str, type[Result]]] = {
     "doctor cluster": ClusterDiagnosis,
@@ -25,6 +27,8 @@ RESULTS: Final[Mapping[str, type[Result]]] = {
     "fpga program": ProgramResult,
     "fpga search": OverlaySearch,
     "partition": PartitionResult,
+    "sharpness": SharpnessResult,
+    "train": TrainingRecord,
 }
 """The model of what each command answers."""
 
@@ -42,10 +46,8 @@ def parse_result(document: Mapping[str, Any]) -> Result:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, problem["loc"]))
         raise DataError(
             "report-damaged",
-            f"a result of {document['command']} lacks or garbles what it prints: {where}: "
-            f"{problem['msg']}; run that command again",
+            f"a result of {document['command']} lacks or garbles what it prints: "
+            f"{first_problem(error)}; run that command again",
         ) from error
