@@ -327,19 +327,19 @@ def compile(
     for member in members:
         require_precision(artifact.card.precision, member, physical_devices(member))
     model = _read_model(artifact, batch)
-    own: dict[str, Any] = {"INFERENCE_PRECISION_HINT": artifact.card.precision.compute}
+    common: dict[str, Any] = {"INFERENCE_PRECISION_HINT": artifact.card.precision.compute}
     shared: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper(), "PERF_COUNT": counters}
     if streams is not None:
-        own["NUM_STREAMS"] = str(streams)
+        common["NUM_STREAMS"] = str(streams)
     if host.threads is not None:
-        own |= {"INFERENCE_NUM_THREADS": host.threads, "ENABLE_CPU_PINNING": False}
+        common |= {"INFERENCE_NUM_THREADS": host.threads, "ENABLE_CPU_PINNING": False}
     if host.cache is not None:
         shared["CACHE_DIR"] = str(host.cache)
     engines = []
     for member in members:
         limited = host.threads is None and member == "CPU" and quota() is not None
         # OpenVINO counts processors, and not what a container pays for.
-        config = own | ({"INFERENCE_NUM_THREADS": processors()} if limited else {})
+        config = common | ({"INFERENCE_NUM_THREADS": processors()} if limited else {})
         placed = place(model, member, numerics=numerics) if simulates(member) else None
         if placed is not None:
             compiled = compile_placed(placed, config, shared)

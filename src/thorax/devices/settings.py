@@ -52,11 +52,11 @@ def hardware(device: str) -> str:
         DeviceError: as `thorax.devices.core.physical_devices`.
     """
     members = list_members(device) if is_multi(device) else (device,)
-    names = {entry.name: entry.full_name for entry in list_devices()}
+    names = {one.name: one.full_name for one in list_devices()}
     if "CPU" in names:
         names["CPU"] += f" ({_processor()})"
-    parts = [names.get(part, part) for member in members for part in physical_devices(member)]
-    return " + ".join(dict.fromkeys(parts))
+    found = [names.get(part, part) for member in members for part in physical_devices(member)]
+    return " + ".join(dict.fromkeys(found))
 
 
 def _processor() -> str:
@@ -65,13 +65,13 @@ def _processor() -> str:
         lines = CPUINFO.read_text("utf-8", "replace").splitlines()
     except OSError:
         lines = []
-    facts: dict[str, str] = {}
+    told: dict[str, str] = {}
     for line in lines:
         key, _, value = line.partition(":")
         if name := _KIND.get(key.strip()):
-            facts.setdefault(name, value.strip())
-    if facts:
-        return ", ".join(f"{name} {value}" for name, value in facts.items())
+            told.setdefault(name, value.strip())
+    if told:
+        return ", ".join(f"{name} {value}" for name, value in told.items())
     return ", ".join(sorted(open_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")))
 
 
