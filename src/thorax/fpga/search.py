@@ -101,28 +101,18 @@ def search(
     room = budget or budget_of(family)
     flow = trace(layers)
     shapes = _shapes(flow)
+    designs = tuple(candidates(flow, family, precision or "fp11", weights, room))
     bounded = sorted(
-        (
-            (
-                _least(flow, shapes, candidate, batch),
-                area(candidate).dsp,
-                candidate.macs_per_cycle,
-                at,
-                candidate,
-            )
-            for at, candidate in enumerate(
-                candidates(flow, family, precision or "fp11", weights, room)
-            )
-        ),
-        key=lambda entry: entry[:4],
+        (_least(flow, shapes, design, batch), area(design).dsp, design.macs_per_cycle, at)
+        for at, design in enumerate(designs)
     )
     best: tuple[tuple[float, int, int, int], Architecture] | None = None
-    for least, dsp, products, at, candidate in bounded:
+    for least, dsp, products, at in bounded:
         if best is not None and least > best[0][0]:
             break
-        rank = (estimate(layers, candidate, batch=batch).cycles, dsp, products, at)
+        rank = (estimate(layers, designs[at], batch=batch).cycles, dsp, products, at)
         if best is None or rank < best[0]:
-            best = rank, candidate
+            best = rank, designs[at]
     if best is None:
         raise UsageError(
             "fpga-search",
