@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from thorax.analysis.cost import cost_graph, count_macs, count_parameters, node_macs
 from thorax.artifact import Artifact
-from thorax.devices.kernels import Kernel
+from thorax.devices.counters import Kernel
 from thorax.training.networks import TOPOLOGIES, Topology, build
 
 Convert = Callable[..., Any]

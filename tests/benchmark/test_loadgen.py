@@ -18,7 +18,7 @@ from thorax.artifact import Artifact
 from thorax.benchmark.loadgen import DETAIL, SUMMARY, drive
 from thorax.benchmark.run import SCENARIOS, Traffic
 from thorax.devices.engine import Engine, Outputs, compile
-from thorax.devices.pool import Lane, Pool
+from thorax.devices.requests import Lane, Pool
 from thorax.errors import DeviceError
 from thorax.results.benchmark import Scenario
 

@@ -20,15 +20,14 @@ from thorax.devices.card_model import (
 from thorax.devices.counters import Counter
 from thorax.devices.partition import Partition, Subgraph, partition
 from thorax.fpga.bitstreams import find_bitstream
-from thorax.fpga.boards import find_board
-from thorax.fpga.card import CARDS, Card
+from thorax.fpga.boards import IDLE_W, SOURCE, board_power, find_board
+from thorax.fpga.card import CARDS, FpgaCard
+from thorax.fpga.estimate import analyze
 from thorax.fpga.overlay import estimate
-from thorax.fpga.power import IDLE_W, SOURCE, board_power
 from thorax.fpga.workload import describe
-from thorax.report.fpga_estimates import analyze
 
 BITSTREAM = find_bitstream("2019R1_RC_FP11_ResNet_SqueezeNet_VGG")
-LOADED = {name: Card(name, find_board("pac-a10"), BITSTREAM, None) for name in CARDS}
+LOADED = {name: FpgaCard(name, find_board("pac-a10"), BITSTREAM, None) for name in CARDS}
 HETERO = "HETERO:FPGA,CPU"
 
 
@@ -164,9 +163,9 @@ def test_a_card_that_is_busy_draws_what_an_analysis_says_of_the_same_layers(
     found = forecast(find_offloads(model, partition(model, "FPGA"), LOADED))
     assert found.bound_by.name == "FPGA.0 execute"
     told = analyze("deep", describe(model), BITSTREAM.architecture, board=LOADED["FPGA.0"].board)
-    assert told["images_per_s"] == pytest.approx(found.images_per_s)
-    assert told["power_w"] == pytest.approx(found.power_w)
-    assert told["power_source"] == SOURCE
+    assert told.images_per_s == pytest.approx(found.images_per_s)
+    assert told.power_w == pytest.approx(found.power_w)
+    assert told.power_source == SOURCE
     assert SOURCE in found.source
 
 

@@ -14,7 +14,7 @@ import pytest
 from thorax import artifact
 from thorax.artifact import Artifact, Card, Precision
 from thorax.data.store import Store
-from thorax.devices.engine import INPUT, PROBABILITY, Outputs, Single, compile
+from thorax.devices.engine import INPUT, PROBABILITY, HostResources, Outputs, Single, compile
 from thorax.devices.placement import Numerics
 from thorax.errors import DeviceError, ModelError
 from thorax.fpga.card import erase
@@ -234,7 +234,7 @@ def test_a_card_keeps_compiled_models_where_it_is_told(
     image, found = tiny_store.images[:1, None], []
     asked: tuple[Numerics, ...] = ("bitstream", "bitstream", "fp32")
     for numerics in asked:
-        engine = compile(tiny_fp32, HETERO, cache=tmp_path, numerics=numerics)
+        engine = compile(tiny_fp32, HETERO, host=HostResources(cache=tmp_path), numerics=numerics)
         kept = engine.members[0].compiled.get_property("LOADED_FROM_CACHE")
         found.append((kept, engine.infer(image).probability, engine.compute))
     assert [kept for kept, _, _ in found] == [False, True, False]

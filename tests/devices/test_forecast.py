@@ -14,7 +14,7 @@ from thorax.devices.describe import describe
 from thorax.devices.engine import compile
 from thorax.devices.forecast import count_rows, forecast_engine
 from thorax.evaluate import validate
-from thorax.fpga.power import IDLE_W
+from thorax.fpga.boards import IDLE_W
 from thorax.inference.classify import ClassifyOptions, classify, layer_costs
 from thorax.report.findings import cost_lines, findings_tables
 from thorax.results.findings import ClassifyResult

@@ -4,8 +4,8 @@ import numpy as np
 import openvino as ov
 import openvino.opset13 as ops
 
+from thorax.devices.counters import list_kernels
 from thorax.devices.graph import compile_graph
-from thorax.devices.kernels import list_kernels
 
 
 def test_a_convolution_runs_with_its_bias_and_activation_and_constants_are_no_kernels() -> None:

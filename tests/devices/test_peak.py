@@ -5,8 +5,8 @@ import pytest
 from thorax.artifact import Precision
 from thorax.devices import peak
 from thorax.devices.core import supports
+from thorax.devices.counters import list_kernels
 from thorax.devices.graph import compile_graph
-from thorax.devices.kernels import list_kernels
 from thorax.devices.peak import Peaks, find_peaks, measure_bandwidth
 from thorax.errors import DeviceError, UsageError
 

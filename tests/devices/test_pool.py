@@ -16,9 +16,8 @@ from thorax import artifact
 from thorax.artifact import Artifact, Card, Precision
 from thorax.devices import timing
 from thorax.devices.engine import INPUT, PROBABILITY, Engine, Outputs, compile
-from thorax.devices.pool import Lane, Pool
 from thorax.devices.process_core import open_core
-from thorax.devices.requests import Request, Status
+from thorax.devices.requests import Lane, Pool, Request, Status
 from thorax.errors import DeviceError
 from thorax.fpga import card
 from thorax.images.preprocess import InputSpec
@@ -144,7 +143,7 @@ def test_no_thread_stays_when_the_line_is_empty(small: Artifact) -> None:
 
 def test_a_program_that_ends_has_answered_what_it_started() -> None:
     program = (
-        "from thorax.devices.pool import Pool\n"
+        "from thorax.devices.requests import Pool\n"
         "pool = Pool([[None, None], [None]])\n"
         "for number in range(50):\n"
         "    pool.start(lambda lane, request: lane.member, lambda request: print(request.status))\n"

@@ -4,8 +4,8 @@ import numpy as np
 import openvino as ov
 
 from thorax.artifact import Artifact
+from thorax.devices.counters import list_kernels
 from thorax.devices.graph import compile_graph
-from thorax.devices.kernels import list_kernels
 from thorax.devices.profile import profile
 
 

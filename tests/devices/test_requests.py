@@ -5,8 +5,7 @@ import threading
 
 import pytest
 
-from thorax.devices.pool import Lane, Pool
-from thorax.devices.requests import Request, Status
+from thorax.devices.requests import Lane, Pool, Request, Status
 from thorax.errors import DeviceError
 
 

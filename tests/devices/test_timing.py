@@ -10,7 +10,7 @@ from thorax.artifact import Artifact
 from thorax.data.store import Store
 from thorax.devices import timing
 from thorax.devices.engine import Engine, compile
-from thorax.devices.pool import Lane
+from thorax.devices.requests import Lane
 
 
 @pytest.fixture(scope="module")

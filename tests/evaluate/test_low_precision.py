@@ -22,17 +22,24 @@ from thorax.devices.engine import INPUT, PROBABILITY
 from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import DataError, DeviceError, ModelError, UsageError
 from thorax.evaluate import low_precision as module
-from thorax.evaluate.low_precision import VARIANTS, Exploration, Trial, Variant, document, explore
+from thorax.evaluate.low_precision import (
+    VARIANTS,
+    Exploration,
+    ExploreOptions,
+    Trial,
+    Variant,
+    explore,
+)
 from thorax.fpga.area import area
 from thorax.fpga.boards import find_board
 from thorax.fpga.overlay import estimate
 from thorax.fpga.search import budget_of
 from thorax.fpga.workload import describe
 from thorax.images.preprocess import InputSpec
-from thorax.report.fpga import explore_table
+from thorax.report.fpga import explore_table, fpga_tables
 from thorax.report.fpga_plots import write_explore_plot
-from thorax.report.fpga_report import fpga_tables
 from thorax.report.table import rich_table
+from thorax.results.fpga import PrecisionLadder
 
 PAC = find_board("pac-a10")
 
@@ -44,9 +51,9 @@ def silent(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 def tried(network: Artifact, store: Store, *names: str, **more: Any) -> Exploration:  # noqa: ANN401
     chosen = [one for one in VARIANTS if one.name in names] or VARIANTS
-    return explore(
-        network, store, more.pop("board", PAC), variants=chosen, samples=100, bar=silent, **more
-    )
+    board = more.pop("board", PAC)
+    options = ExploreOptions(samples=100, **more)
+    return explore(network, store, board, options, variants=chosen, bar=silent)
 
 
 @pytest.fixture(scope="module")
@@ -187,22 +194,19 @@ def test_a_part_of_the_split_is_evenly_spaced(small: Artifact, tiny_store: Store
     assert len(set(np.diff(np.searchsorted(whole, part)))) <= 2
     assert np.array_equal(module._spread(whole, 10**6), whole)
     found = tried(small, tiny_store, "FP11", split="train", images=5)
-    assert document(found)["images"] == 5
+    assert found.result().images == 5
 
 
 def test_a_document_keeps_what_is_modelled_apart(explored: Exploration) -> None:
-    found = document(explored)
-    assert fpga_tables({"fpga explore": [found]}) == [explore_table(found)]
-    text = json.dumps(found, allow_nan=False)
-    assert json.loads(text) == found
-    assert found["simulated"] is True
-    for one in found["variants"]:
-        assert "images_per_s" not in one
-        figures = one["modelled"]
-        assert {"images_per_s", "latency_s", "power_w", "images_per_s_per_w"} <= set(figures)
-        assert "calibrated" in figures["source"]
-        assert "assumed" in figures["source"]
-    assert any(one["pareto"] for one in found["variants"])
+    found = explored.result()
+    assert fpga_tables([found]) == [explore_table(found)]
+    assert PrecisionLadder.model_validate_json(found.to_json()) == found
+    assert found.simulated is True
+    for variant in found.variants:
+        assert "images_per_s" not in variant.model_dump()
+        assert "calibrated" in variant.modelled.source
+        assert "assumed" in variant.modelled.source
+    assert any(variant.pareto for variant in found.variants)
 
 
 def test_speed_can_be_that_of_larger_images(small: Artifact, tiny_store: Store) -> None:
@@ -213,8 +217,8 @@ def test_speed_can_be_that_of_larger_images(small: Artifact, tiny_store: Store) 
     assert 2 < slower < (224 / 48) ** 2 * 1.5
     # The images that are asked about stay those of the store.
     assert own.reference.mean.value == large.reference.mean.value
-    found = document(large)
-    assert (found["side"], found["modelled_side"]) == (48, 224)
+    found = large.result()
+    assert (found.side, found.modelled_side) == (48, 224)
     assert "48 px, speed at 224 px" in explore_table(found).title
 
 
@@ -235,11 +239,11 @@ def test_where_no_power_is_published_none_is_told(
     small: Artifact, tiny_store: Store, tmp_path: Path
 ) -> None:
     board = find_board("de10-agilex")
-    found = document(tried(small, tiny_store, "FP11", "FP8", board=board, split="train"))
-    for one in found["variants"]:
-        assert one["modelled"]["power_w"] is None
-        assert one["modelled"]["images_per_s_per_w"] is None
-        assert one["modelled"]["images_per_s"] > 0
+    found = tried(small, tiny_store, "FP11", "FP8", board=board, split="train").result()
+    for variant in found.variants:
+        assert variant.modelled.power_w is None
+        assert variant.modelled.images_per_s_per_w is None
+        assert variant.modelled.images_per_s > 0
     table = explore_table(found)
     assert "Img/s/W" not in table.columns
     assert "no power is published" in table.note
@@ -248,7 +252,7 @@ def test_where_no_power_is_published_none_is_told(
     assert "per watt" not in (tmp_path / "explore.svg").read_text()
 
 
-def shown(found: dict[str, Any]) -> str:
+def shown(found: PrecisionLadder) -> str:
     from rich.console import Console
 
     screen = Console(width=200, no_color=True)
@@ -258,7 +262,7 @@ def shown(found: dict[str, Any]) -> str:
 
 
 def test_the_table_fits_100_columns_and_says_what_is_destroyed(explored: Exploration) -> None:
-    found = document(explored)
+    found = explored.result().document()
     found["board_full_name"] = PAC.full_name
     found["doubt"] = None
     for one in found["variants"]:
@@ -268,7 +272,7 @@ def test_the_table_fits_100_columns_and_says_what_is_destroyed(explored: Explora
         one["mean_difference"] = {"value": -0.001, "low": -0.002, "high": 0.001}
     found["variants"][-1]["mean_auroc"] = {"value": 0.52, "low": 0.49, "high": 0.55}
     found["variants"][-2]["mean_difference"] = {"value": -0.1, "low": -0.2, "high": -0.05}
-    lines = shown(found).splitlines()
+    lines = shown(PrecisionLadder.model_validate(found)).splitlines()
     assert max(map(len, lines)) <= 100
     told = " ".join(" ".join(lines).split())
     assert "Binary: destroyed, no better than chance." in told
@@ -278,18 +282,18 @@ def test_the_table_fits_100_columns_and_says_what_is_destroyed(explored: Explora
 
 
 def test_too_few_radiographs_give_no_verdict(small: Artifact, tiny_store: Store) -> None:
-    found = document(tried(small, tiny_store, split="train", images=3))
+    found = tried(small, tiny_store, split="train", images=3).result()
     told = explore_table(found).note
     assert "No verdict on the differences: 3 patients, fewer than 30." in told
     assert "chance" not in told
 
 
 def test_an_interval_of_one_value_gives_no_verdict(explored: Exploration) -> None:
-    found = {**document(explored), "doubt": None}
+    found = explored.result().document() | {"doubt": None}
     for one in found["variants"]:
         one["mean_auroc"] = {"value": 0.4, "low": 0.4, "high": 0.4}
         one["mean_difference"] = {"value": -0.5, "low": -0.5, "high": -0.5}
-    assert "chance" not in explore_table(found).note
+    assert "chance" not in explore_table(PrecisionLadder.model_validate(found)).note
 
 
 def test_a_finding_of_one_patient_is_doubted_and_one_of_nobody_does_not_count() -> None:
@@ -319,14 +323,14 @@ def test_an_answer_that_is_missing_moves_no_other(
 def test_the_plot_says_that_it_is_modelled_and_names_every_variant(
     explored: Exploration, tmp_path: Path
 ) -> None:
-    svg, png = write_explore_plot(document(explored), tmp_path)
+    svg, png = write_explore_plot(explored.result(), tmp_path)
     text = svg.read_text()
     assert "Images per second per watt of the board, modelled" in text
     assert all(one.name in text for one in VARIANTS)
     assert png.read_bytes().startswith(b"\x89PNG")
     again = tmp_path / "again"
     again.mkdir()
-    assert write_explore_plot(document(explored), again)[0].read_text() == text
+    assert write_explore_plot(explored.result(), again)[0].read_text() == text
 
 
 @pytest.mark.parametrize("precision", [Precision.BF16, Precision.INT8])

@@ -4,8 +4,9 @@ import itertools
 
 import pytest
 
-from thorax.fpga.architecture import DEVICES, find_architecture
+from thorax.fpga.architecture import find_architecture
 from thorax.fpga.area import Area, area
+from thorax.results.fpga import DEVICES
 
 PUBLISHED = {
     "a10-generic-fp16": Area(162, 485, 25_600),

@@ -8,7 +8,7 @@ from tests.fpga.networks import NETWORKS, Stack
 
 from thorax.fpga.architecture import Architecture, Auxiliary, Memory, find_architecture
 from thorax.fpga.overlay import Bound, Estimate, estimate
-from thorax.fpga.workload import Layer, LayerKind, describe
+from thorax.fpga.workload import LayerKind, WorkloadLayer, describe
 
 ARRAY = (LayerKind.CONVOLUTION, LayerKind.FULLY_CONNECTED)
 
@@ -42,7 +42,7 @@ PLAIN = Architecture(
 
 
 @functools.cache
-def layers_of(name: str) -> tuple[Layer, ...]:
+def layers_of(name: str) -> tuple[WorkloadLayer, ...]:
     return describe(NETWORKS[name]())
 
 
@@ -116,7 +116,9 @@ def test_layers_wait_for_what_that_calculation_says(
         assert waited / found.cycles == pytest.approx(share, abs=0.006)
 
 
-def one(channels: int, filters: int, kernel: int, *, side: int = 8, groups: int = 1) -> Layer:
+def one(
+    channels: int, filters: int, kernel: int, *, side: int = 8, groups: int = 1
+) -> WorkloadLayer:
     net = Stack(channels, side)
     # A convolution before it, so that it is no stem.
     before = net.conv(net.image, channels, 1)

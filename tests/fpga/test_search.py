@@ -20,13 +20,15 @@ from thorax.fpga.search import (
     filter_cache,
     search,
 )
-from thorax.fpga.workload import Layer, describe
+from thorax.fpga.workload import WorkloadLayer, describe
 
 SAMPLE = 150
 """Architectures that fit."""
 
 
-def drawn(draw: random.Random, found: Architecture, layers: tuple[Layer, ...]) -> Architecture:
+def drawn(
+    draw: random.Random, found: Architecture, layers: tuple[WorkloadLayer, ...]
+) -> Architecture:
     """Return an architecture of random legal sizes, in the style of the one that was found."""
     p_vector, q_vector = draw.choice(LANES[found.family])
     c_vector = draw.choice(C_VECTORS)

@@ -24,8 +24,8 @@ from tests.report import (
 
 from thorax.benchmark.baseline import compare_runs
 from thorax.fpga.bitstreams import find_bitstream
+from thorax.fpga.estimate import analyze
 from thorax.fpga.workload import describe
-from thorax.report.fpga_estimates import analyze
 from thorax.report.page import write_report
 from thorax.results.benchmark import BenchmarkResult
 from thorax.results.schema import Result

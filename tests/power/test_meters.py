@@ -35,7 +35,7 @@ from tests.power.meters import (
 
 from thorax.errors import DataError, DeviceError, PeerError, ThoraxError, UsageError
 from thorax.files.documents import checked_line
-from thorax.fpga import power as fpga_power
+from thorax.fpga import boards as fpga_power
 from thorax.power.log import FORMAT, Log, Recording, Replay, verify
 from thorax.power.meter import Channel, Meter, Reading, joules
 from thorax.power.meters import HERE, SPECS, Access, open_meter, probe_meters

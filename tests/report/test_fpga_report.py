@@ -1,44 +1,45 @@
 """A report page takes what was said of splits and overlays, and marks what nobody measured."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.fpga.networks import resnet18
 from tests.report.test_partition import tell
 
 from thorax.fpga.bitstreams import find_bitstream
+from thorax.fpga.estimate import analyze
 from thorax.fpga.workload import describe
 from thorax.report.documents import COMMANDS, load
-from thorax.report.fpga_estimates import analyze
-from thorax.report.fpga_report import FPGA_COMMANDS, fpga_tables
+from thorax.report.fpga import FPGA_COMMANDS, fpga_tables
 from thorax.report.page import write_report
+from thorax.results.fpga import OverlayEstimate, OverlaySearch
+from thorax.results.partition import PartitionResult
+from thorax.results.read import RESULTS
 
 
 @pytest.fixture
-def split(cards: object) -> dict[str, Any]:
+def split(cards: object) -> PartitionResult:
     return tell("HETERO:FPGA,CPU", ["FPGA.0", "CPU"])
 
 
 @pytest.fixture(scope="module")
-def analyzed() -> dict[str, Any]:
+def analyzed() -> OverlayEstimate:
     bitstream = find_bitstream("2019R1_RC_FP11_ResNet_SqueezeNet_VGG")
     return analyze("resnet18", describe(resnet18()), bitstream.architecture)
 
 
 def test_every_command_with_tables_here_is_one_of_the_page() -> None:
     assert set(FPGA_COMMANDS) < set(COMMANDS)
-    assert fpga_tables({}) == []
+    assert set(FPGA_COMMANDS) < set(RESULTS)
+    assert fpga_tables([]) == []
 
 
 def test_tables_name_their_network_and_those_of_overlays_are_marked(
-    split: dict[str, Any], analyzed: dict[str, Any]
+    split: PartitionResult, analyzed: OverlayEstimate
 ) -> None:
-    searched = {**analyzed, "command": "fpga search"}
-    tables = fpga_tables(
-        {"partition": [split], "fpga analyze": [analyzed], "fpga search": [searched]}
-    )
+    searched = OverlaySearch.of(analyzed, family="arria10", out=None)
+    assert list(searched.document()) == [*analyzed.document(), "family", "out"]
+    tables = fpga_tables([split, analyzed, searched])
     splits, overlays = tables[:3], tables[3:]
     assert all(table.title.startswith("net <x> on HETERO:FPGA,CPU: ") for table in splits)
     assert [table.modelled for table in splits] == [False, True, False]
@@ -47,10 +48,10 @@ def test_tables_name_their_network_and_those_of_overlays_are_marked(
 
 
 def test_a_page_shows_files_of_both(
-    split: dict[str, Any], analyzed: dict[str, Any], tmp_path: Path
+    split: PartitionResult, analyzed: OverlayEstimate, tmp_path: Path
 ) -> None:
-    (tmp_path / "partition.json").write_text(json.dumps(split))
-    (tmp_path / "analyze.json").write_text(json.dumps(analyzed))
+    (tmp_path / "partition.json").write_text(split.to_json())
+    (tmp_path / "analyze.json").write_text(analyzed.to_json())
     page = write_report(load([tmp_path]), tmp_path / "report.html", title="T").read_text("utf-8")
     assert "net &lt;x&gt; on HETERO:FPGA,CPU: Subgraphs" in page
     assert "Layers of resnet18 on 4x2x16x64-fp11, modelled" in page

@@ -3,7 +3,6 @@
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -12,10 +11,12 @@ import pytest
 
 from thorax.devices.card_model import find_offloads, forecast
 from thorax.devices.partition import partition
+from thorax.devices.partition_result import partition_result
 from thorax.errors import UsageError
 from thorax.fpga.card import list_cards
-from thorax.report.partition import bytes_text, document, partition_tables
+from thorax.report.partition import bytes_text, partition_tables
 from thorax.report.partition_drawing import _lanes, draw, write_drawing
+from thorax.results.partition import PartitionResult
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -35,36 +36,42 @@ def network(side: int = 64) -> ov.Model:
 
 
 @pytest.fixture
-def told(cards: object) -> dict[str, Any]:
+def told(cards: object) -> PartitionResult:
     return tell("HETERO:FPGA,CPU", ["FPGA.0", "CPU"])
 
 
-def tell(device: str, devices: list[str]) -> dict[str, Any]:
+def tell(device: str, devices: list[str]) -> PartitionResult:
     model = network()
     split = partition(model, device)
     offloads = find_offloads(model, split, {card.name: card for card in list_cards()})
     found = forecast(offloads) if offloads else None
-    return document("net <x>", devices, split, found, answers={"end": "probability"})
+    return partition_result("net <x>", devices, split, found, outputs={"end": "probability"})
 
 
-def test_a_document_adds_up(told: dict[str, Any]) -> None:
-    subgraphs, layers = told["subgraphs"], told["layers"]
-    assert [one["device"] for one in subgraphs] == ["FPGA.0", "CPU", "FPGA.0", "CPU", "FPGA.0"]
-    assert sum(one["layers"] for one in subgraphs) == len(layers)
-    assert {one["reason"] for one in layers} != {""}
-    tensors = told["crossings"]["tensors"]
-    assert told["crossings"]["after"] == len(tensors) == 5
-    assert told["crossings"]["bytes"] == 5 * 32 * 64 * 64 * 4
-    assert (subgraphs[0]["inputs"], subgraphs[-1]["outputs"]) == (["image"], ["probability"])
-    assert told["simulated"] is True
-    times = [one["modelled_s"] for one in subgraphs]
+def test_a_document_adds_up(told: PartitionResult) -> None:
+    subgraphs, layers = told.subgraphs, told.layers
+    assert told.modelled is not None
+    assert [subgraph.device for subgraph in subgraphs] == [
+        "FPGA.0",
+        "CPU",
+        "FPGA.0",
+        "CPU",
+        "FPGA.0",
+    ]
+    assert sum(subgraph.layers for subgraph in subgraphs) == len(layers)
+    assert {layer.reason for layer in layers} != {""}
+    assert told.crossings.after == len(told.crossings.tensors) == 5
+    assert told.crossings.bytes == 5 * 32 * 64 * 64 * 4
+    assert (subgraphs[0].inputs, subgraphs[-1].outputs) == (("image",), ("probability",))
+    assert told.simulated is True
+    times = [subgraph.modelled_s for subgraph in subgraphs]
     assert [one is None for one in times] == [False, True, False, True, False]
-    assert sum(one for one in times if one) == pytest.approx(told["modelled"]["latency_s"])
-    assert sum(one["modelled_s"] or 0 for one in layers) < told["modelled"]["latency_s"]
-    assert [one["runs_with"] for one in layers if one["type"] == "Add"] == [layers[-2]["name"]]
+    assert sum(one for one in times if one) == pytest.approx(told.modelled.latency_s)
+    assert sum(layer.modelled_s or 0 for layer in layers) < told.modelled.latency_s
+    assert [layer.runs_with for layer in layers if layer.type == "Add"] == [layers[-2].name]
 
 
-def test_tables_show_what_is_off_the_first_device_or_everything(told: dict[str, Any]) -> None:
+def test_tables_show_what_is_off_the_first_device_or_everything(told: PartitionResult) -> None:
     subgraphs, cards, off = partition_tables(told)
     assert subgraphs is not None
     assert cards is not None
@@ -74,19 +81,19 @@ def test_tables_show_what_is_off_the_first_device_or_everything(told: dict[str, 
     assert {row[1] for row in off.rows} == {"SoftPlus"}
     every = partition_tables(told, top=None)[2]
     assert every is not None
-    assert len(every.rows) == len(told["layers"])
+    assert len(every.rows) == len(told.layers)
 
 
 def test_a_device_of_the_list_that_runs_nothing_is_told(cards: object) -> None:
     equal = tell("HETERO:FPGA.0,FPGA.1,CPU", ["FPGA.0", "FPGA.1", "CPU"])
-    assert equal["idle"] == ["FPGA.1"]
+    assert equal.idle == ("FPGA.1",)
     table = partition_tables(equal)[0]
     assert table is not None
     assert "FPGA.1 runs nothing" in table.note
-    assert tell("HETERO:FPGA.0,CPU", ["FPGA.0", "CPU"])["idle"] == []
+    assert tell("HETERO:FPGA.0,CPU", ["FPGA.0", "CPU"]).idle == ()
 
 
-def test_a_drawing_has_a_box_a_subgraph_and_an_arrow_a_crossing(told: dict[str, Any]) -> None:
+def test_a_drawing_has_a_box_a_subgraph_and_an_arrow_a_crossing(told: PartitionResult) -> None:
     drawn = ET.fromstring(draw(told))
     assert len(drawn.findall(f"{SVG}g")) == 5
     assert len(drawn.findall(f"{SVG}path[@class='edge']")) == 5
@@ -114,7 +121,7 @@ def test_a_drawing_has_no_empty_side(device: str, cards: object) -> None:
 
 
 def test_bytes_beside_modelled_times_are_told_apart_from_those_of_the_link(
-    told: dict[str, Any],
+    told: PartitionResult,
 ) -> None:
     tables = partition_tables(told)
     assert tables[0] is not None
@@ -127,7 +134,7 @@ def test_bytes_beside_modelled_times_are_told_apart_from_those_of_the_link(
     assert "link" not in alone.note
 
 
-def test_a_drawing_follows_light_and_dark_and_fetches_nothing(told: dict[str, Any]) -> None:
+def test_a_drawing_follows_light_and_dark_and_fetches_nothing(told: PartitionResult) -> None:
     text = draw(told)
     assert "prefers-color-scheme: dark" in text
     assert not re.search(r"href|@import|<script|url\((?!#)", text)
@@ -137,8 +144,8 @@ def test_a_drawing_follows_light_and_dark_and_fetches_nothing(told: dict[str, An
 
 def test_one_device_is_one_box_without_times() -> None:
     told = tell("CPU", ["CPU"])
-    assert told["modelled"] is None
-    assert told["simulated"] is False
+    assert told.modelled is None
+    assert told.simulated is False
     drawn = ET.fromstring(draw(told))
     assert len(drawn.findall(f"{SVG}g")) == 1
     assert "modelled" not in draw(told)
@@ -162,7 +169,7 @@ def test_bytes_are_told_in_three_figures(size: int, text: str) -> None:
     assert bytes_text(size) == text
 
 
-def test_a_drawing_is_an_svg_and_no_folder(told: dict[str, Any], tmp_path: Path) -> None:
+def test_a_drawing_is_an_svg_and_no_folder(told: PartitionResult, tmp_path: Path) -> None:
     write_drawing(told, tmp_path / "new" / "split.svg")
     assert ET.parse(tmp_path / "new" / "split.svg").getroot().tag == f"{SVG}svg"
     for name, code in (("split.png", "plot-format"), ("folder.svg", "output-unwritable")):

@@ -8,8 +8,8 @@ import numpy as np
 import openvino as ov
 
 from thorax.analysis.layers import PASSING, VIEWS, group_layers, live_names
+from thorax.devices.counters import Kernel
 from thorax.devices.engine import HEATMAP
-from thorax.devices.kernels import Kernel
 from thorax.ir.rewrite import CELLS, NORMALISE
 from thorax.ir.stem import BORDER
 

@@ -13,8 +13,8 @@ from thorax.analysis.cost import GraphCost, LayerCost, cost_graph
 from thorax.analysis.inputs import patterns
 from thorax.artifact import Precision
 from thorax.devices.core import list_devices, physical_devices
+from thorax.devices.counters import Kernel, list_kernels
 from thorax.devices.graph import compile_graph
-from thorax.devices.kernels import Kernel, list_kernels
 from thorax.devices.peak import Peaks
 from thorax.devices.profile import Profile, profile
 from thorax.ir.graphs import Graph

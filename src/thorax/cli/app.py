@@ -22,11 +22,12 @@ from thorax.cli.classify import classify_app
 from thorax.cli.data import data_app, phantom_app, verify_app
 from thorax.cli.doctor import doctor_app
 from thorax.cli.evaluate import evaluate_app
-from thorax.cli.fpga import fpga_app, partition_app
+from thorax.cli.fpga import fpga_app
 from thorax.cli.landscape import landscape_app
 from thorax.cli.mo import mo_app
 from thorax.cli.optimize import optimize_app
 from thorax.cli.options import Json, Out
+from thorax.cli.partition import partition_app
 from thorax.cli.plan import plan_app
 from thorax.cli.power import power_app
 from thorax.cli.report import report_app

@@ -1,1 +1,1 @@
-"""Where an artifact runs."""
+"""Devices: compiled artifacts, splits between devices, counters, modelled time of cards."""

@@ -1,4 +1,4 @@
-"""What the devices of a string compute in: read back from OpenVINO, of simulated cards told."""
+"""Arithmetic of the devices of a string: read back from OpenVINO, of simulated cards as set."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any, Final
 import openvino as ov
 
 from thorax.devices.core import is_multi, list_members, list_parts, simulates, thorax_name
-from thorax.fpga.card import Card, find_card
+from thorax.fpga.card import FpgaCard, find_card
 from thorax.fpga.emulation import VERSION
 
 _KEY: Final = "INFERENCE_PRECISION_HINT"
@@ -36,7 +36,7 @@ def arithmetic_of(device: str, state: Path | None = None) -> dict[str, str]:
     return {part: card_arithmetic(find_card(part, state)) for part in parts if simulates(part)}
 
 
-def card_arithmetic(card: Card) -> str:
+def card_arithmetic(card: FpgaCard) -> str:
     """Return what a card computes with, in words: whatever may change a bit of its answers."""
     if card.bitstream is None:
         return "not programmed"

@@ -14,11 +14,12 @@ import openvino as ov
 from thorax.devices.counters import Counter
 from thorax.devices.partition import Partition
 from thorax.fpga.architecture import Architecture
-from thorax.fpga.card import Card
+from thorax.fpga.boards import Draw, draw
+from thorax.fpga.card import FpgaCard
 from thorax.fpga.overlay import Bound, Estimate, estimate
 from thorax.fpga.plugin import is_fpga
-from thorax.fpga.power import Draw, draw
-from thorax.fpga.workload import Layer, describe
+from thorax.fpga.workload import WorkloadLayer, describe
+from thorax.results.partition import LINK_BYTES
 from thorax.results.shared import Modelled, Stage
 
 STEPS: Final = (
@@ -47,9 +48,6 @@ _INPUT, _OUTPUT = 3 * 224 * 224, 1000
 """Values that GoogLeNet v1 takes and answers, whose counters the Optimization Guide prints:
 129, 201, 3808, 55, 7 and 2 us. But for the third, all constants below are *calibrated* on them."""
 
-LINK_BYTES: Final = 2
-"""Of a value between host and card, which is fp16 there: *assumed*."""
-
 _LINK_BYTES_PER_S: Final = LINK_BYTES * (_INPUT - _OUTPUT) / (201e-6 - 55e-6)
 """Of a transfer, 2.0e9 bytes/s: *calibrated*. A quarter of the 7.9e9 bytes/s of the PAC's PCIe Gen3
 x8 (Arria 10 Avalon-ST Interface for PCIe, document 683647), and *assumed* of every board."""
@@ -73,7 +71,7 @@ _COPY_S: Final = 2e-6 - 4 * _OUTPUT / _COPY_BYTES_PER_S
 
 @dataclass(frozen=True, slots=True)
 class Offload:
-    """What a card runs in one go: one subgraph of a network.
+    """One subgraph of a network, which a card runs in one go.
 
     Attributes:
         number: of the subgraph, as counters give it.
@@ -84,8 +82,8 @@ class Offload:
     """
 
     number: int
-    card: Card
-    layers: tuple[Layer, ...]
+    card: FpgaCard
+    layers: tuple[WorkloadLayer, ...]
     input_values: tuple[int, ...]
     output_values: tuple[int, ...]
 
@@ -118,7 +116,7 @@ class OffloadTime:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What an engine would do if its cards were there: modelled, not measured.
+    """Modelled rate, latency and power of an engine whose cards are simulated.
 
     Attributes:
         parts: what cards run, in order.
@@ -161,7 +159,7 @@ class Forecast:
 
 
 def find_offloads(
-    model: ov.Model, split: Partition, cards: Mapping[str, Card]
+    model: ov.Model, split: Partition, cards: Mapping[str, FpgaCard]
 ) -> tuple[Offload, ...]:
     """Return what simulated cards run of a network.
 
@@ -177,14 +175,14 @@ def find_offloads(
     given, answered = _tensors(model, {row.name: row.subgraph for row in split.rows})
     return tuple(
         Offload(
-            one.number,
-            cards[one.device],
-            describe(model, one.layers),
-            tuple(given.get(one.number, {}).values()),
-            tuple(answered.get(one.number, {}).values()),
+            subgraph.number,
+            cards[subgraph.device],
+            describe(model, subgraph.layers),
+            tuple(given.get(subgraph.number, {}).values()),
+            tuple(answered.get(subgraph.number, {}).values()),
         )
-        for one in split.subgraphs
-        if one.device in cards and one.layers
+        for subgraph in split.subgraphs
+        if subgraph.device in cards and subgraph.layers
     )
 
 
@@ -197,22 +195,22 @@ def _tensors(model: ov.Model, numbers: Mapping[str, int]) -> tuple[_Tensors, _Te
     given: _Tensors = {}
     answered: _Tensors = {}
     for node in model.get_ordered_ops():
-        here = numbers.get(node.get_friendly_name())
+        taker = numbers.get(node.get_friendly_name())
         for port in node.input_values():
             source = port.get_node()
-            there = numbers.get(source.get_friendly_name())
-            if here is None or there is None:
+            maker = numbers.get(source.get_friendly_name())
+            if taker is None or maker is None:
                 continue
             key = source.get_friendly_name(), port.get_index()
             values = int(np.prod(list(port.get_shape())[1:]))
             outside = source.get_type_name() == "Parameter"
             if node.get_type_name() == "Result":
                 if not outside:
-                    answered.setdefault(there, {})[key] = values
-            elif outside or there != here:
-                given.setdefault(here, {})[key] = values
+                    answered.setdefault(maker, {})[key] = values
+            elif outside or maker != taker:
+                given.setdefault(taker, {})[key] = values
                 if not outside:
-                    answered.setdefault(there, {})[key] = values
+                    answered.setdefault(maker, {})[key] = values
     return given, answered
 
 
@@ -251,18 +249,18 @@ def forecast(
             says so.
         side_by_side: how many inferences the other devices ran at once when that was measured.
     """
-    parts = tuple(model_offload(one, batch=batch) for one in offloads)
+    parts = tuple(model_offload(offload, batch=batch) for offload in offloads)
     stages = []
     cards = {part.offload.card.name: part.offload.card for part in parts}
     for name in cards:
         steps_s = [
-            sum(part.steps_s[place] for part in parts if part.offload.card.name == name)
-            for place in range(len(STEPS))
+            sum(part.steps_s[step] for part in parts if part.offload.card.name == name)
+            for step in range(len(STEPS))
         ]
         stages += [
             Stage(
                 name=f"{name} {stage}",
-                time_s=sum(steps_s[place] for place in places),
+                time_s=sum(steps_s[step] for step in places),
                 origin="modelled",
             )
             for stage, places in _STAGES.items()
@@ -278,22 +276,22 @@ def forecast(
         tuple(stages),
         images_per_s,
         sum(part.total_s for part in parts) + (others_s or 0.0),
-        _total_w([one.power_w for one in drawn.values()]),
+        _total_w([power.power_w for power in drawn.values()]),
         _source(parts, drawn, others_s),
     )
 
 
 def _draw(parts: Sequence[OffloadTime], card: str, images_per_s: float) -> Draw:
     """Return what the board of a card draws while it computes its layers of so many images."""
-    own = [part.offload for part in parts if part.offload.card.name == card]
-    macs = sum(layer.macs for one in own for layer in one.layers)
-    return draw(own[0].card.board, own[0].architecture, macs * images_per_s)
+    offloads = [part.offload for part in parts if part.offload.card.name == card]
+    macs = sum(layer.macs for offload in offloads for layer in offload.layers)
+    return draw(offloads[0].card.board, offloads[0].architecture, macs * images_per_s)
 
 
 def _total_w(watts: Sequence[float | None]) -> float | None:
     """Return the sum, None where one is unknown."""
-    known = [one for one in watts if one is not None]
-    return sum(known) if len(known) == len(watts) else None
+    published = [power_w for power_w in watts if power_w is not None]
+    return sum(published) if len(published) == len(watts) else None
 
 
 def join(forecasts: Sequence[Forecast], *, left_out: Sequence[str] = ()) -> Forecast:
@@ -305,14 +303,14 @@ def join(forecasts: Sequence[Forecast], *, left_out: Sequence[str] = ()) -> Fore
     """
     if len(forecasts) == 1 and not left_out:
         return forecasts[0]
-    sentences = dict.fromkeys(one.source for one in forecasts)
+    sentences = dict.fromkeys(single.source for single in forecasts)
     beside = f" What {', '.join(left_out)} would add is not counted." if left_out else ""
     return Forecast(
-        tuple(part for one in forecasts for part in one.parts),
-        tuple(stage for one in forecasts for stage in one.stages),
-        sum(one.images_per_s for one in forecasts),
-        max(one.latency_s for one in forecasts),
-        _total_w([one.power_w for one in forecasts]),
+        tuple(part for single in forecasts for part in single.parts),
+        tuple(stage for single in forecasts for stage in single.stages),
+        sum(single.images_per_s for single in forecasts),
+        max(single.latency_s for single in forecasts),
+        _total_w([single.power_w for single in forecasts]),
         f"{' '.join(sentences)} Rates of {len(forecasts)} added.{beside}",
     )
 
@@ -320,7 +318,7 @@ def join(forecasts: Sequence[Forecast], *, left_out: Sequence[str] = ()) -> Fore
 def count(
     parts: Sequence[OffloadTime],
     network: Partition,
-    made: Partition,
+    measured_split: Partition,
     measured: Sequence[Counter],
     *,
     layers: bool = False,
@@ -332,13 +330,13 @@ def count(
     Args:
         parts: of every subgraph that a card runs.
         network: who runs what; rows are in the order of its subgraphs, and have their numbers.
-        made: the same in the subgraphs that were measured.
+        measured_split: the same in the subgraphs that were measured.
         measured: as the engine counted them.
         layers: add what each layer of a card takes of its execute time.
     """
-    devices = {one.number: one.device for one in made.subgraphs}
+    devices = {subgraph.number: subgraph.device for subgraph in measured_split.subgraphs}
     numbers = {row.name: row.subgraph for row in network.rows}
-    among = {row.subgraph: numbers[row.name] for row in made.rows if row.name in numbers}
+    among = {row.subgraph: numbers[row.name] for row in measured_split.rows if row.name in numbers}
     others: dict[int, list[Counter]] = {}
     for row in measured:
         # Without HETERO there is one subgraph, which no counter names.
@@ -374,19 +372,19 @@ def _steps(part: OffloadTime, *, layers: bool) -> list[Counter]:
         )
 
     rows = []
-    for place, (name, real_s) in enumerate(zip(STEPS, part.steps_s, strict=True)):
-        kernel = architecture.name if place == _EXECUTE else ""
-        rows.append(row(name, real_s, host=place in _HOST, kernel=kernel))
-        if layers and place == _EXECUTE:
+    for step, (name, real_s) in enumerate(zip(STEPS, part.steps_s, strict=True)):
+        kernel = architecture.name if step == _EXECUTE else ""
+        rows.append(row(name, real_s, host=step in _HOST, kernel=kernel))
+        if layers and step == _EXECUTE:
             rows += [
                 row(
-                    one.layer.name,
-                    one.cycles * part.estimate.batch / architecture.clock_hz,
-                    type=one.layer.type,
-                    kernel=_kernel(architecture.precision, one.bound),
+                    estimate.layer.name,
+                    estimate.cycles * part.estimate.batch / architecture.clock_hz,
+                    type=estimate.layer.type,
+                    kernel=_kernel(architecture.precision, estimate.bound),
                     part_of=name,
                 )
-                for one in part.estimate.layers
+                for estimate in part.estimate.layers
             ]
     return rows
 
@@ -399,13 +397,13 @@ def _transfer_s(values: int) -> float:
     return _TRANSFER_S + LINK_BYTES * values / _LINK_BYTES_PER_S
 
 
-def _of(card: Card) -> str:
+def _of(card: FpgaCard) -> str:
     return f", bitstream {card.bitstream.name}," if card.bitstream else ""
 
 
 def _source(parts: Sequence[OffloadTime], drawn: Mapping[str, Draw], others_s: float | None) -> str:
     """Return what the figures rest on, a sentence each."""
-    told = []
+    sentences = []
     for part in parts:
         card, architecture = part.offload.card, part.offload.architecture
         marks = [
@@ -417,16 +415,16 @@ def _source(parts: Sequence[OffloadTime], drawn: Mapping[str, Draw], others_s: f
             if fields
         ]
         power = drawn[card.name].source or "power of the board not published"
-        told.append(
+        sentences.append(
             f"Cycles of {architecture.name}{_of(card)} at {architecture.clock_hz / 1e6:g} MHz"
             f"{' (' + '; '.join(marks) + ')' if marks else ''} on {card.board.full_name}; {power}."
         )
-    told.append(
+    sentences.append(
         "Transfers and the host's steps calibrated on the counters of GoogLeNet v1 in OpenVINO's"
         " Optimization Guide (2018-2020)."
     )
     if others_s is None:
-        told.append("Layers of other devices are not counted.")
+        sentences.append("Layers of other devices are not counted.")
     elif others_s:
-        told.append("Layers of other devices count as measured here.")
-    return " ".join(dict.fromkeys(told))
+        sentences.append("Layers of other devices count as measured here.")
+    return " ".join(dict.fromkeys(sentences))

@@ -17,13 +17,13 @@ MULTI: Final = "MULTI"
 """Hands each image to one of several devices. OpenVINO's own takes no simulated card and hands out
 nothing among them: the engine does it."""
 
-_TAKEN_BY_CARDS: Final = tuple(one for one in Precision if one in ("fp32", "fp16", "fp11"))
+_TAKEN_BY_CARDS: Final = (Precision.FP32, Precision.FP16, Precision.FP11)
 """A card computes in the format of its bitstream whatever floating point the artifact stores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device that is here.
+    """A device of this machine, real or simulated.
 
     Attributes:
         name: what `-d` takes.
@@ -88,7 +88,7 @@ def list_devices() -> list[Device]:
 
 def _list_cards() -> list[Device]:
     try:
-        found = list_cards()
+        cards = list_cards()
     except DataError:
         damaged = "FPGA card (simulated), state damaged: see `thorax fpga list`"
         return [Device(name, damaged, True, _TAKEN_BY_CARDS) for name in CARDS]
@@ -100,7 +100,7 @@ def _list_cards() -> list[Device]:
             _TAKEN_BY_CARDS,
             card.bitstream.precision if card.bitstream else None,
         )
-        for card in found
+        for card in cards
     ]
 
 
@@ -138,14 +138,14 @@ def physical_devices(device: str) -> tuple[str, ...]:
             f"device is {device!r}: MULTI hands out whole images, to classify, validate or "
             "benchmark an artifact with; name one device here, or HETERO over several",
         )
-    found = list_devices()
-    available = [one.name for one in found]
+    present = list_devices()
+    available = [entry.name for entry in present]
     head, _, rest = device.partition(":")
     parts = [part.strip() for part in rest.split(",") if part.strip()] if rest else []
     if head not in VIRTUAL or (not parts and head != device):
         parts = [device]
     elif not parts:
-        parts = [one.name for one in found if not one.simulated]
+        parts = [entry.name for entry in present if not entry.simulated]
     if head == "AUTO" and simulates(device):
         raise DeviceError(
             "device-auto",
@@ -195,7 +195,7 @@ def list_members(device: str) -> tuple[str, ...]:
             members.append(part)
     if "CPU" in members:
         members = [
-            f"HETERO:{one},CPU" if is_fpga(one) and ":" not in one else one for one in members
+            f"HETERO:{name},CPU" if is_fpga(name) and ":" not in name else name for name in members
         ]
     if not members:
         raise DeviceError(
@@ -204,14 +204,14 @@ def list_members(device: str) -> tuple[str, ...]:
     taken: set[str] = set()
     for member in members:
         parts = list_parts(member)
-        own = {member} if ":" not in member and not simulates(member) else set()
-        own |= {part for part in parts if is_fpga(part)}
-        if twice := taken & own:
+        exclusive = {member} if ":" not in member and not simulates(member) else set()
+        exclusive |= {part for part in parts if is_fpga(part)}
+        if twice := taken & exclusive:
             raise DeviceError(
                 "device-multi",
                 f"device is {device!r}: {min(twice)} is in it twice; name each member once",
             )
-        taken |= own
+        taken |= exclusive
     return tuple(members)
 
 

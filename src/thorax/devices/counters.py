@@ -1,10 +1,10 @@
-"""Performance counters: what was measured of each layer, beside what is modelled of a card."""
+"""Performance counters and kernels: what ran each layer, and what it cost."""
 
 import re
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import openvino as ov
 
@@ -14,7 +14,7 @@ Origin = Literal["measured", "modelled"]
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """What one executed layer, or one step of a card, cost.
+    """Time of one executed layer, or of one step of a card.
 
     What is measured is the mean over the inferences that were run: of an engine of a batch, of so
     many images; `thorax.devices.forecast.count_rows` has that of one image.
@@ -91,3 +91,54 @@ class CounterTotals:
                 )
             )
         return counters
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One step of a compiled graph.
+
+    Attributes:
+        name: as the counters of a run call it.
+        type: what the device calls the operation.
+        implementation: of the operation, and its precision: "jit_avx2_I8".
+        precision: element type that it runs in: "f32", "u8", ...
+        layers: names of the operations of the graph that it does at once.
+    """
+
+    name: str
+    type: str
+    implementation: str
+    precision: str
+    layers: tuple[str, ...]
+
+
+def list_kernels(compiled: ov.CompiledModel) -> list[Kernel]:
+    """Return the kernels in the order of execution; inputs and constants are none.
+
+    Empty where a device does not tell.
+    """
+    try:
+        runtime = compiled.get_runtime_model()
+    except RuntimeError:
+        return []
+    kernels = []
+    for node in runtime.get_ordered_ops():
+        tags = node.get_rt_info()
+        words = {key: tags[key].astype(str) for key in _KERNEL_FACTS if key in tags}
+        kind = words.get("layerType", node.get_type_name())
+        if kind in ("Const", "Input", "Output", "Parameter", "Result", "Constant"):
+            continue
+        layers = words.get("originalLayersNames", "")
+        kernels.append(
+            Kernel(
+                node.get_friendly_name(),
+                kind,
+                words.get("primitiveType", ""),
+                words.get("runtimePrecision", ""),
+                tuple(name for name in layers.split(",") if name),
+            )
+        )
+    return kernels
+
+
+_KERNEL_FACTS: Final = ("layerType", "originalLayersNames", "primitiveType", "runtimePrecision")

@@ -27,9 +27,8 @@ from thorax.devices.counters import Counter, CounterTotals
 from thorax.devices.extensions import missing
 from thorax.devices.graph import compile_real
 from thorax.devices.placement import Numerics, Placement, compile_placed, place
-from thorax.devices.pool import Lane, Pool
 from thorax.devices.process_core import open_core
-from thorax.devices.requests import Request
+from thorax.devices.requests import Lane, Pool, Request
 from thorax.errors import DeviceError, ModelError, last_line
 from thorax.fpga.plugin import is_fpga
 from thorax.processors import processors, quota
@@ -43,8 +42,22 @@ Hint = Literal["latency", "throughput"]
 
 
 @dataclass(frozen=True, slots=True)
+class HostResources:
+    """Processor threads and cache that an engine may use.
+
+    Attributes:
+        threads: of a CPU, shared by its streams and bound to no processor, so that several engines
+            share a machine; None leaves both to the device. Other devices refuse it.
+        cache: folder in which OpenVINO keeps compiled models; None keeps none.
+    """
+
+    threads: int | None = None
+    cache: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Outputs:
-    """What a network says of N images.
+    """Output tensors of a network for N images.
 
     Attributes:
         probability: float32 [N,K], 0-1, uncalibrated.
@@ -108,7 +121,7 @@ class Engine(ABC):
     def _share(self, members: Sequence["Single"]) -> None:
         """Answer with the requests of these from now on."""
         self.members = tuple(members)
-        self._pool = Pool([one.requests for one in members])
+        self._pool = Pool([member.requests for member in members])
 
     @abstractmethod
     def counters(self) -> list[Counter]:
@@ -156,10 +169,10 @@ class Engine(ABC):
             (1, 14)
         """
 
-        def run(lane: Lane, asked: Request[Outputs]) -> Outputs:
+        def run(lane: Lane, request: Request[Outputs]) -> Outputs:
             # OpenVINO cancels what `start_async` started, not what `infer` runs or will start.
             lane.request.start_async({0: images}, share_inputs=True)
-            if asked.stopped:
+            if request.stopped:
                 lane.request.cancel()
             lane.request.wait()
             return self.members[lane.member].read(lane.request, profile=profile)
@@ -180,14 +193,14 @@ class Engine(ABC):
             on_progress: called with 1 for each image done, from several threads.
         """
 
-        def one(index: np.int64) -> Outputs:
+        def infer(index: np.int64) -> Outputs:
             outputs = self.infer(images[index][None, None])
             if on_progress:
                 on_progress(1)
             return outputs
 
         with ThreadPoolExecutor(self.streams) as pool:
-            rows = list(pool.map(one, indices))
+            rows = list(pool.map(infer, indices))
         return Outputs(
             np.concatenate([row.probability for row in rows]),
             _joined([row.heatmap for row in rows]),
@@ -257,12 +270,12 @@ class Several(Engine):
         super().__init__(
             members[0].artifact,
             device,
-            devices=[name for one in members for name in one.devices],
-            arithmetic=[part for one in members for part in one.compute.split("+")],
-            streams=sum(one.streams for one in members),
+            devices=[name for member in members for name in member.devices],
+            arithmetic=[part for member in members for part in member.compute.split("+")],
+            streams=sum(member.streams for member in members),
             batch=members[0].batch,
         )
-        self.cards = {name: told for one in members for name, told in one.cards.items()}
+        self.cards = {name: text for member in members for name, text in member.cards.items()}
         self._share(members)
 
     def counters(self) -> list[Counter]:
@@ -280,11 +293,10 @@ def compile(
     *,
     hint: Hint = "latency",
     streams: int | None = None,
-    threads: int | None = None,
     batch: int = 1,
     counters: bool = False,
     numerics: Numerics = "bitstream",
-    cache: Path | None = None,
+    host: HostResources = HostResources(),
 ) -> Engine:
     """Compile a verified artifact.
 
@@ -298,12 +310,10 @@ def compile(
             loaded answer.
         hint: whether one answer soon or many answers a second matter.
         streams: inferences side by side; None lets the device choose for the hint.
-        threads: of a CPU, shared by its streams and bound to no processor, so that several engines
-            share a machine; None leaves both to the device. Other devices refuse it.
         batch: images of one inference.
         counters: measure every layer, at a small cost.
         numerics: "fp32" leaves the arithmetic of simulated cards out, to compare devices by.
-        cache: folder in which OpenVINO keeps compiled models.
+        host: what it may use of the machine.
 
     Raises:
         DeviceError: `device-unknown`, `device-multi`, `precision-unsupported`, `device-compile`,
@@ -314,28 +324,28 @@ def compile(
     """
     several = is_multi(device)
     members = list_members(device) if several else (device,)
-    for one in members:
-        require_precision(artifact.card.precision, one, physical_devices(one))
+    for member in members:
+        require_precision(artifact.card.precision, member, physical_devices(member))
     model = _read_model(artifact, batch)
-    own: dict[str, Any] = {"INFERENCE_PRECISION_HINT": artifact.card.precision.compute}
+    common: dict[str, Any] = {"INFERENCE_PRECISION_HINT": artifact.card.precision.compute}
     shared: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper(), "PERF_COUNT": counters}
     if streams is not None:
-        own["NUM_STREAMS"] = str(streams)
-    if threads is not None:
-        own |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
-    if cache is not None:
-        shared["CACHE_DIR"] = str(cache)
+        common["NUM_STREAMS"] = str(streams)
+    if host.threads is not None:
+        common |= {"INFERENCE_NUM_THREADS": host.threads, "ENABLE_CPU_PINNING": False}
+    if host.cache is not None:
+        shared["CACHE_DIR"] = str(host.cache)
     engines = []
-    for one in members:
-        held = threads is None and one == "CPU" and quota() is not None
+    for member in members:
+        limited = host.threads is None and member == "CPU" and quota() is not None
         # OpenVINO counts processors, and not what a container pays for.
-        part = own | ({"INFERENCE_NUM_THREADS": processors()} if held else {})
-        placed = place(model, one, numerics=numerics) if simulates(one) else None
+        config = common | ({"INFERENCE_NUM_THREADS": processors()} if limited else {})
+        placed = place(model, member, numerics=numerics) if simulates(member) else None
         if placed is not None:
-            compiled = compile_placed(placed, part, shared)
+            compiled = compile_placed(placed, config, shared)
         else:
-            compiled = compile_real(model, one, part, shared)
-        engines.append(Single(artifact, one, compiled, batch=batch, placement=placed))
+            compiled = compile_real(model, member, config, shared)
+        engines.append(Single(artifact, member, compiled, batch=batch, placement=placed))
     return Several(device, engines) if several else engines[0]
 
 
@@ -413,5 +423,5 @@ def require_precision(precision: Precision, device: str, parts: Sequence[str]) -
 
 
 def _joined(parts: list[npt.NDArray[np.float32] | None]) -> npt.NDArray[np.float32] | None:
-    known = [part for part in parts if part is not None]
-    return np.concatenate(known) if known else None
+    arrays = [part for part in parts if part is not None]
+    return np.concatenate(arrays) if arrays else None

@@ -26,7 +26,7 @@ _LIBRARIES: Final = (".so", ".dll", ".dylib")
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """A custom layer that the process's core knows: one of the two is there.
+    """A custom layer that the process's core knows, from a library or a Python class.
 
     Attributes:
         library: file of C++ layers.
@@ -70,21 +70,22 @@ def add_extensions(specs: Iterable[str]) -> tuple[Extension, ...]:
 
 def custom_layers(model: ov.Model) -> tuple[str, ...]:
     """Return the kinds of layers that OpenVINO itself lacks, `version::type`, sorted."""
-    found = set()
+    operations = set()
     for node in model.get_ops():
         kind = node.get_type_info()
         if not kind.version_id.startswith(("opset", "ie_internal", "util")):
-            found.add(f"{kind.version_id}::{kind.name}")
-    return tuple(sorted(found))
+            operations.add(f"{kind.version_id}::{kind.name}")
+    return tuple(sorted(operations))
 
 
-def missing(found: "Artifact", error: Exception) -> DeviceError | None:
+def missing(artifact: "Artifact", error: Exception) -> DeviceError | None:
     """Return the error of an artifact whose graph was refused for a layer that nobody added."""
-    if not found.card.extensions or not _LACKING.search(str(error)):
+    if not artifact.card.extensions or not _LACKING.search(str(error)):
         return None
     return DeviceError(
         "device-extension",
-        f"{found.path.name} has layers that OpenVINO lacks, {', '.join(found.card.extensions)}; "
+        f"{artifact.path.name} has layers that OpenVINO lacks, "
+        f"{', '.join(artifact.card.extensions)}; "
         "say with --extension which library or class computes them",
     )
 
@@ -144,11 +145,11 @@ def look_here() -> str | None:
     Returns:
         what was put on Python's path, None where it was there.
     """
-    here = str(Path.cwd())
-    if here in sys.path:
+    folder = str(Path.cwd())
+    if folder in sys.path:
         return None
-    sys.path.append(here)
-    return here
+    sys.path.append(folder)
+    return folder
 
 
 def _from_name(name: str) -> ModuleType:
@@ -175,5 +176,5 @@ def _failed(where: str, error: Exception) -> UsageError:
 
 def _reason(error: RuntimeError) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith(("Exception from", "At:", "/"))]
-    return (told or lines or [type(error).__name__])[0]
+    messages = [line for line in lines if not line.startswith(("Exception from", "At:", "/"))]
+    return (messages or lines or [type(error).__name__])[0]

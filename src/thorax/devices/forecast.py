@@ -1,14 +1,13 @@
-"""What the simulated cards of an engine would do, beside what was measured of other devices."""
+"""Counters and forecast of an engine: cards as modelled, other devices as measured."""
 
 from dataclasses import replace
 from typing import Final
-
-import numpy as np
 
 from thorax.devices.card_model import Forecast, count, forecast, join, model_offload
 from thorax.devices.counters import Counter
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
+from thorax.devices.timing import noise_batch
 
 _RUNS: Final = 5
 """Inferences that the layers of other devices are counted over."""
@@ -40,7 +39,7 @@ def _rows(engine: Engine, *, layers: bool = False) -> list[Counter]:
     measured, placed = engine.counters(), engine.placement
     if placed is None or not measured:
         return measured
-    parts = [model_offload(one, batch=engine.batch) for one in placed.offloads]
+    parts = [model_offload(offload, batch=engine.batch) for offload in placed.offloads]
     return count(parts, placed.network, placed.partition, measured, layers=layers)
 
 
@@ -54,14 +53,14 @@ def forecast_engine(engine: Engine, *, measure: bool = False) -> Forecast | None
         measure: compile once more and measure the layers of other devices, one inference at a
             time: a second or two.
     """
-    made, left_out = [], []
+    forecasts, left_out = [], []
     for member in engine.members:
         placed = member.placement
         if placed is None or not placed.offloads:
             left_out.append(member.device)
             continue
         counted = _profile(member) if measure else member
-        made.append(
+        forecasts.append(
             forecast(
                 placed.offloads,
                 batch=member.batch,
@@ -69,7 +68,7 @@ def forecast_engine(engine: Engine, *, measure: bool = False) -> Forecast | None
                 side_by_side=counted.streams,
             )
         )
-    return join(made, left_out=left_out) if made else None
+    return join(forecasts, left_out=left_out) if forecasts else None
 
 
 def _others_s(engine: Engine) -> float | None:
@@ -85,7 +84,7 @@ def _others_s(engine: Engine) -> float | None:
 def _has_others(engine: Engine) -> bool:
     assert engine.placement is not None
     split, cards = engine.placement.network, engine.placement.cards
-    return any(one.layers and one.device not in cards for one in split.subgraphs)
+    return any(part.layers and part.device not in cards for part in split.subgraphs)
 
 
 def _profile(engine: Engine) -> Engine:
@@ -95,10 +94,8 @@ def _profile(engine: Engine) -> Engine:
     counted = compile_artifact(
         engine.artifact, engine.device, hint="latency", batch=engine.batch, counters=True
     )
-    side = engine.artifact.card.input.side
-    random = np.random.Generator(np.random.Philox(key=0))
-    image = random.integers(0, 256, (engine.batch, 1, side, side), np.uint8)
-    counted.infer(image)
+    images = noise_batch(engine.batch, engine.artifact.card.input.side)
+    counted.infer(images)
     for _ in range(_RUNS):
-        counted.infer(image, profile=True)
+        counted.infer(images, profile=True)
     return counted

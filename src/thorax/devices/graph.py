@@ -44,22 +44,22 @@ def compile_graph(
                 f"device {part} does not compute bf16 natively; name a device that does "
                 "(`thorax devices` lists what each has)",
             )
-    own = {"INFERENCE_PRECISION_HINT": compute}
+    common = {"INFERENCE_PRECISION_HINT": compute}
     shared: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper(), "PERF_COUNT": counters}
     if simulates(device):
-        return compile_placed(place(model, device, numerics=numerics), own, shared)
-    return compile_real(model, device, own, shared)
+        return compile_placed(place(model, device, numerics=numerics), common, shared)
+    return compile_real(model, device, common, shared)
 
 
 def compile_real(
-    model: ov.Model, device: str, own: Mapping[str, Any], shared: Mapping[str, Any]
+    model: ov.Model, device: str, common: Mapping[str, Any], shared: Mapping[str, Any]
 ) -> ov.CompiledModel:
     """Compile a graph for devices none of which is simulated.
 
     Args:
         model: of static shapes; it is not changed.
         device: as `physical_devices` takes it.
-        own: configuration of every device.
+        common: configuration of every device.
         shared: configuration of the whole.
 
     Raises:
@@ -68,9 +68,9 @@ def compile_real(
     parts = physical_devices(device)
     if device.partition(":")[0] in VIRTUAL:
         target = f"HETERO:{','.join(parts)}" if device == "HETERO" else device
-        config = {**shared, "DEVICE_PROPERTIES": dict.fromkeys(parts, own)}
+        config = {**shared, "DEVICE_PROPERTIES": dict.fromkeys(parts, common)}
     else:
-        target, config = device, {**shared, **own}
+        target, config = device, {**shared, **common}
     try:
         return open_core().compile_model(model, target, config)
     except RuntimeError as error:

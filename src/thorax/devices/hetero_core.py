@@ -89,29 +89,31 @@ class DropInCore(ov.Core):  # type: ignore[misc]  # OpenVINO has no types
 
     def get_property(self, *words: str) -> object:
         """Return a property of a device; a card's full name says that it is simulated."""
-        if not words or not simulates(own := _own_names(words[0])):
+        if not words or not simulates(device := _own_names(words[0])):
             return super().get_property(*words)
-        if words[1:] == (_FULL_NAME,) and ":" not in own:
-            return next(one.full_name for one in list_devices() if one.name in (own, f"{own}.0"))
-        return super().get_property(target(own), *words[1:])
+        if words[1:] == (_FULL_NAME,) and ":" not in device:
+            return next(
+                entry.full_name for entry in list_devices() if entry.name in (device, f"{device}.0")
+            )
+        return super().get_property(target(device), *words[1:])
 
     def set_property(self, *words: object) -> None:
         """Set a property of all devices or of one."""
-        if words and isinstance(words[0], str) and simulates(own := _own_names(words[0])):
-            words = (target(own), *words[1:])
+        if words and isinstance(words[0], str) and simulates(device := _own_names(words[0])):
+            words = (target(device), *words[1:])
         super().set_property(*words)
 
     def get_versions(self, device_name: str) -> dict[str, Any]:
         """Return the version of each device of a string."""
-        own = _own_names(device_name)
-        return dict(super().get_versions(target(own) if simulates(own) else own))
+        device = _own_names(device_name)
+        return dict(super().get_versions(target(device) if simulates(device) else device))
 
     def import_model(
         self, model_stream: object, device_name: str, config: Mapping[str, Any] | None = None
     ) -> ov.CompiledModel:
         """Return a model that was exported after it was compiled."""
-        own = _own_names(device_name)
-        named = target(own) if simulates(own) else own
+        device = _own_names(device_name)
+        named = target(device) if simulates(device) else device
         return super().import_model(model_stream, named, dict(config or {}))
 
 

@@ -1,4 +1,4 @@
-"""Who runs what of a network, why, and what crosses between devices."""
+"""Split of a network between devices: each layer's device, the reason, and what crosses."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ import openvino as ov
 import openvino.opset13 as ops
 
 from thorax.devices.core import list_parts, openvino_name, simulates, thorax_name
+from thorax.devices.hetero import Step, cut, steps
 from thorax.devices.process_core import open_core
-from thorax.devices.subgraphs import Step, cut, steps
 from thorax.errors import DeviceError, ModelError
 from thorax.fpga.card import find_card
 from thorax.fpga.emulation import AFFINITY
@@ -50,7 +50,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Subgraph:
-    """What a device runs in one go.
+    """Layers that a device runs in one go.
 
     Attributes:
         number: place in the order of execution.
@@ -127,7 +127,7 @@ def partition(
     model = model.clone()
     set_apart(model)
     parts = list_parts(device)
-    asked = {part: _ask(model, part, state, alone=len(parts) == 1) for part in parts}
+    support = {part: _ask(model, part, state, alone=len(parts) == 1) for part in parts}
     layers = live_layers(model)
     if not layers:
         raise ModelError(
@@ -139,19 +139,19 @@ def partition(
     reasons: dict[str, str] = {}
     missing: dict[str, str] = {}
     for name in layers:
-        answers = [asked[part][name] for part in parts]
-        place = next((at for at, answer in enumerate(answers) if answer.supported), None)
-        if place is None:
+        answers = [support[part][name] for part in parts]
+        first = next((index for index, answer in enumerate(answers) if answer.supported), None)
+        if first is None:
             missing[name] = answers[0].reason
             continue
-        chosen[name] = parts[place]
+        chosen[name] = parts[first]
         reasons[name] = answers[0].reason
     if missing:
-        _refuse(model, device, parts, asked, missing, state)
+        _refuse(model, device, parts, support, missing, state)
     before = len(_Cut.of(model, chosen).crossings())
     # Without a card OpenVINO itself splits the graph, and moves nothing.
     if merge and simulates(device):
-        _move_islands(model, chosen, reasons, asked)
+        _move_islands(model, chosen, reasons, support)
     return _describe(_Cut.of(model, chosen), device, reasons, before)
 
 
@@ -168,9 +168,9 @@ def assign(model: ov.Model, split: Partition) -> None:
         split: as `partition` returned it.
     """
     set_apart(model)
-    told = {row.name: row.device for row in split.rows if row.type not in _PORTS}
-    told = {**_tags(model), **told}
-    for node, device in zip(model.get_ordered_ops(), _fill(steps(model), told), strict=True):
+    devices = {row.name: row.device for row in split.rows if row.type not in _PORTS}
+    devices = {**_tags(model), **devices}
+    for node, device in zip(model.get_ordered_ops(), _fill(steps(model), devices), strict=True):
         node.get_rt_info()[AFFINITY] = openvino_name(device)
 
 
@@ -180,8 +180,8 @@ def read_split(model: ov.Model, split: Partition) -> Partition:
     Layers that were put in since may join what nothing else joins.
     """
     reasons = {row.name: row.reason for row in split.rows if row.type not in _PORTS}
-    made = _Cut.of(model, _tags(model))
-    return _describe(made, split.device, reasons, split.crossings_before)
+    graph_cut = _Cut.of(model, _tags(model))
+    return _describe(graph_cut, split.device, reasons, split.crossings_before)
 
 
 def set_apart(model: ov.Model) -> None:
@@ -226,7 +226,7 @@ def _copied(node: ov.Node) -> ov.Node:
 def live_layers(model: ov.Model) -> tuple[str, ...]:
     """Return the layers that an image reaches, in order; inputs and outputs are none."""
     reached: set[str] = set()
-    found = []
+    names = []
     for node in model.get_ordered_ops():
         kind = node.get_type_name()
         if kind == "Parameter" or any(
@@ -234,8 +234,8 @@ def live_layers(model: ov.Model) -> tuple[str, ...]:
         ):
             reached.add(node.get_name())
             if kind not in _PORTS:
-                found.append(node.get_friendly_name())
-    return tuple(found)
+                names.append(node.get_friendly_name())
+    return tuple(names)
 
 
 def _ask(model: ov.Model, part: str, state: Path | None, *, alone: bool) -> Mapping[str, Support]:
@@ -254,7 +254,7 @@ def _refuse(
     model: ov.Model,
     device: str,
     parts: Sequence[str],
-    asked: Mapping[str, Mapping[str, Support]],
+    support: Mapping[str, Mapping[str, Support]],
     missing: Mapping[str, str],
     state: Path | None,
 ) -> None:
@@ -264,7 +264,7 @@ def _refuse(
         DeviceError: `fpga-layer`.
     """
     if len(parts) == 1 and simulates(parts[0]):
-        require_layers(model, find_card(parts[0], state), asked[parts[0]])
+        require_layers(model, find_card(parts[0], state), support[parts[0]])
     shown = [f"{name} ({reason})" for name, reason in list(missing.items())[:_SHOWN]]
     more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
     raise DeviceError(
@@ -293,19 +293,19 @@ class _Cut:
 
     def crossings(self) -> list[Crossing]:
         """Return each tensor that a subgraph takes of another, once."""
-        found: dict[tuple[tuple[int, int], int], Crossing] = {}
-        for place, step in enumerate(self.graph):
+        tensors: dict[tuple[tuple[int, int], int], Crossing] = {}
+        for index, step in enumerate(self.graph):
             for source in step.sources:
-                made, taken = self.numbers[source[0]], self.numbers[place]
-                if made != taken:
-                    found.setdefault(
-                        (source, taken),
+                maker, taker = self.numbers[source[0]], self.numbers[index]
+                if maker != taker:
+                    tensors.setdefault(
+                        (source, taker),
                         Crossing(
-                            self.graph[source[0]].name, made, taken,
+                            self.graph[source[0]].name, maker, taker,
                             self.sizes[source[0]][source[1]],
                         ),
                     )  # fmt: skip
-        return list(found.values())
+        return list(tensors.values())
 
 
 def _sizes(model: ov.Model) -> Iterator[tuple[int, ...]]:
@@ -326,85 +326,89 @@ def _tags(model: ov.Model) -> dict[str, str]:
     }
 
 
-def _fill(graph: Sequence[Step], told: Mapping[str, str]) -> list[str]:
+def _fill(graph: Sequence[Step], named: Mapping[str, str]) -> list[str]:
     """Return a device for every node: what is not told follows what takes it, or what it gives."""
     users: dict[int, int] = {}
-    for place, step in enumerate(graph):
+    for index, step in enumerate(graph):
         for source, _ in step.sources:
-            users.setdefault(source, place)
-    found = [told.get(step.name, "") if step.type not in _PORTS else "" for step in graph]
-    for place in reversed(range(len(graph))):
-        if not found[place] and place in users:
-            found[place] = found[users[place]]
-    for place, step in enumerate(graph):
+            users.setdefault(source, index)
+    devices = [named.get(step.name, "") if step.type not in _PORTS else "" for step in graph]
+    for index in reversed(range(len(graph))):
+        if not devices[index] and index in users:
+            devices[index] = devices[users[index]]
+    for index, step in enumerate(graph):
         if step.type == "Result":
-            found[place] = found[step.sources[0][0]]
-    first = next((one for one in found if one), "")
-    return [one or first for one in found]
+            devices[index] = devices[step.sources[0][0]]
+    first = next((device for device in devices if device), "")
+    return [device or first for device in devices]
 
 
 def _describe(
-    made: _Cut, device: str, reasons: Mapping[str, str], crossings_before: int
+    graph_cut: _Cut, device: str, reasons: Mapping[str, str], crossings_before: int
 ) -> Partition:
-    crossings = made.crossings()
+    crossings = graph_cut.crossings()
     rows = []
-    taken = _taken_from_outside(made, reasons)
+    taken = _taken_from_outside(graph_cut, reasons)
     entered: set[tuple[tuple[int, int], int]] = set()
-    for place, (step, number) in enumerate(zip(made.graph, made.numbers, strict=True)):
+    for index, (step, number) in enumerate(zip(graph_cut.graph, graph_cut.numbers, strict=True)):
         if step.name not in reasons and step.type not in ("Parameter", "Result"):
             continue
         size = 0
-        for source in taken[place]:
+        for source in taken[index]:
             if (source, number) not in entered:
                 entered.add((source, number))
-                size += made.sizes[source[0]][source[1]]
-        own = "follows what takes it" if step.type == "Parameter" else "follows what it gives"
-        reason = own if step.type in _PORTS else reasons[step.name]
+                size += graph_cut.sizes[source[0]][source[1]]
+        follows = "follows what takes it" if step.type == "Parameter" else "follows what it gives"
+        reason = follows if step.type in _PORTS else reasons[step.name]
         rows.append(Row(step.name, step.type, step.device, reason, number, size))
     leaving = {
         source
-        for step, number in zip(made.graph, made.numbers, strict=True)
+        for step, number in zip(graph_cut.graph, graph_cut.numbers, strict=True)
         for source in step.sources
-        if made.numbers[source[0]] != number
+        if graph_cut.numbers[source[0]] != number
     }
     subgraphs = []
-    for number in range(max(made.numbers) + 1):
-        inside = [place for place, one in enumerate(made.numbers) if one == number]
-        own_rows = [row for row in rows if row.subgraph == number]
-        given = {source for source in leaving if made.numbers[source[0]] == number}
+    for number in range(max(graph_cut.numbers) + 1):
+        inside = [index for index, at in enumerate(graph_cut.numbers) if at == number]
+        inner_rows = [row for row in rows if row.subgraph == number]
+        given = {source for source in leaving if graph_cut.numbers[source[0]] == number}
         subgraphs.append(
             Subgraph(
                 number,
-                made.graph[inside[0]].device,
-                tuple(row.name for row in own_rows if row.type not in _PORTS),
-                sum(one.size_bytes for one in crossings if one.target == number)
+                graph_cut.graph[inside[0]].device,
+                tuple(row.name for row in inner_rows if row.type not in _PORTS),
+                sum(crossing.size_bytes for crossing in crossings if crossing.target == number)
                 + sum(
-                    made.sizes[place][0]
-                    for place in inside
-                    if made.graph[place].type == "Parameter"
+                    graph_cut.sizes[index][0]
+                    for index in inside
+                    if graph_cut.graph[index].type == "Parameter"
                 ),
-                sum(made.sizes[place][port] for place, port in given)
+                sum(graph_cut.sizes[index][port] for index, port in given)
                 + sum(
-                    made.sizes[made.graph[place].sources[0][0]][made.graph[place].sources[0][1]]
-                    for place in inside
-                    if made.graph[place].type == "Result"
+                    graph_cut.sizes[graph_cut.graph[index].sources[0][0]][
+                        graph_cut.graph[index].sources[0][1]
+                    ]
+                    for index in inside
+                    if graph_cut.graph[index].type == "Result"
                 ),
             )
         )
     return Partition(device, tuple(rows), tuple(subgraphs), tuple(crossings), crossings_before)
 
 
-def _taken_from_outside(made: _Cut, rows: Mapping[str, str]) -> list[dict[tuple[int, int], None]]:
+def _taken_from_outside(
+    graph_cut: _Cut, rows: Mapping[str, str]
+) -> list[dict[tuple[int, int], None]]:
     """Return what each node takes of other subgraphs, itself or through what was put before it."""
     taken: list[dict[tuple[int, int], None]] = []
-    for step, number in zip(made.graph, made.numbers, strict=True):
-        own: dict[tuple[int, int], None] = {}
+    for step, number in zip(graph_cut.graph, graph_cut.numbers, strict=True):
+        outside: dict[tuple[int, int], None] = {}
         for source in step.sources:
-            if made.numbers[source[0]] != number:
-                own[source] = None
-            elif made.graph[source[0]].name not in rows:
-                own.update(taken[source[0]])
-        taken.append(own)
+            if graph_cut.numbers[source[0]] != number:
+                outside[source] = None
+            elif graph_cut.graph[source[0]].name not in rows:
+                outside.update(taken[source[0]])
+        taken.append(outside)
     return taken
 
 
@@ -412,11 +416,11 @@ def _move_islands(
     model: ov.Model,
     chosen: dict[str, str],
     reasons: dict[str, str],
-    asked: Mapping[str, Mapping[str, Support]],
+    support: Mapping[str, Mapping[str, Support]],
 ) -> None:
     """Move islands while that takes crossings away that cost more than the island; in place."""
     macs = {layer.name: layer.macs for layer in describe(model)}
-    while (move := _best_move(model, chosen, asked, macs)) is not None:
+    while (move := _best_move(model, chosen, support, macs)) is not None:
         layers, device, saved = move
         for name in layers:
             reasons[name] = (
@@ -429,25 +433,28 @@ def _move_islands(
 def _best_move(
     model: ov.Model,
     chosen: Mapping[str, str],
-    asked: Mapping[str, Mapping[str, Support]],
+    support: Mapping[str, Mapping[str, Support]],
     macs: Mapping[str, int],
 ) -> tuple[tuple[str, ...], str, int] | None:
-    made = _Cut.of(model, chosen)
-    count = len(made.crossings())
+    graph_cut = _Cut.of(model, chosen)
+    count = len(graph_cut.crossings())
     islands: dict[int, list[str]] = {}
-    for step, number in zip(made.graph, made.numbers, strict=True):
+    for step, number in zip(graph_cut.graph, graph_cut.numbers, strict=True):
         if step.name in chosen:
             islands.setdefault(number, []).append(step.name)
-    work = {one: sum(macs.get(name, 0) for name in names) for one, names in islands.items()}
+    work = {island: sum(macs.get(name, 0) for name in names) for island, names in islands.items()}
     most = {
-        max((one for one in islands if chosen[islands[one][0]] == part), key=work.__getitem__)
+        max(
+            (island for island in islands if chosen[islands[island][0]] == part),
+            key=work.__getitem__,
+        )
         for part in set(chosen.values())
     }
     best = None
     for number, names in islands.items():
         if number in most:
             continue
-        for part, answer in asked.items():
+        for part, answer in support.items():
             if part == chosen[names[0]] or not all(answer[name].supported for name in names):
                 continue
             trial = _Cut.of(model, {**chosen, **dict.fromkeys(names, part)})

@@ -115,8 +115,8 @@ def measure_bandwidth(*, array_bytes: int | None = None) -> float:
     a, b, c = (np.ones(values, np.float32) for _ in range(3))
     bounds = np.linspace(0, values, threads + 1).astype(int)
 
-    def triad(place: int) -> None:
-        part = slice(bounds[place], bounds[place + 1])
+    def triad(index: int) -> None:
+        part = slice(bounds[index], bounds[index + 1])
         # NumPy has no fused triad; an addition moves as many bytes and never waits for its sum.
         np.add(b[part], c[part], out=a[part])
 
@@ -155,8 +155,8 @@ class _Work:
 def _convolutions(element: str, *, channels: int = 512, side: int = 28, length: int = 4) -> _Work:
     """Return a chain of 1x1 convolutions [1,C,S,S] -> [1,C,S,S]."""
     value = image = ops.parameter([1, channels, side, side], np.float32)
-    for place in range(length):
-        weights = _weights((channels, channels, 1, 1), place, element)
+    for index in range(length):
+        weights = _weights((channels, channels, 1, 1), index, element)
         value = ops.convolution(_rounded(value, element), weights, [1, 1], [0, 0], [0, 0], [1, 1])
     model = ov.Model([_rounded(value, element)], [image])
     return _Work(model, 2 * length * channels**2 * side**2)
@@ -164,11 +164,11 @@ def _convolutions(element: str, *, channels: int = 512, side: int = 28, length: 
 
 def _products(element: str, *, size: int = 1024, length: int = 2) -> _Work:
     """Return a chain of matrix products [N,N] x [N,N]."""
-    value = left = ops.parameter([size, size], np.float32)
-    for place in range(length):
-        right = _weights((size, size), place, element)
+    value = matrix = ops.parameter([size, size], np.float32)
+    for index in range(length):
+        right = _weights((size, size), index, element)
         value = ops.matmul(_rounded(value, element), right, False, True)
-    return _Work(ov.Model([_rounded(value, element)], [left]), 2 * length * size**3)
+    return _Work(ov.Model([_rounded(value, element)], [matrix]), 2 * length * size**3)
 
 
 def _weights(shape: tuple[int, ...], seed: int, element: str) -> ov.Node:

@@ -11,7 +11,7 @@ from thorax.devices.card_model import Offload, find_offloads
 from thorax.devices.core import list_parts, openvino_name, simulates, thorax_name
 from thorax.devices.partition import Partition, assign, partition, read_split, set_apart
 from thorax.errors import DeviceError, last_line
-from thorax.fpga.card import Card, find_card
+from thorax.fpga.card import FpgaCard, find_card
 from thorax.fpga.emulation import emulate, round_outputs
 from thorax.fpga.plugin import open_cards
 
@@ -40,7 +40,7 @@ class Placement:
     device: str
     partition: Partition
     network: Partition
-    cards: Mapping[str, Card]
+    cards: Mapping[str, FpgaCard]
     arithmetic: Mapping[str, str]
     offloads: tuple[Offload, ...]
 
@@ -70,9 +70,9 @@ def place(
     split = partition(plain, device, merge=merge, state=state)
     ready = plain.clone()
     assign(ready, split)
-    cards: dict[str, Card] = {}
+    cards: dict[str, FpgaCard] = {}
     arithmetic: dict[str, str] = {}
-    for part in dict.fromkeys(one.device for one in split.subgraphs):
+    for part in dict.fromkeys(subgraph.device for subgraph in split.subgraphs):
         arithmetic[part] = "f32"
         if not simulates(part):
             continue
@@ -100,7 +100,7 @@ def target(device: str) -> str:
 
 def compile_placed(
     placed: Placement,
-    own: Mapping[str, Any],
+    common: Mapping[str, Any],
     shared: Mapping[str, Any],
     *,
     each: Mapping[str, Mapping[str, Any]] | None = None,
@@ -110,7 +110,7 @@ def compile_placed(
 
     Args:
         placed: as `place` returned it.
-        own: configuration of every device.
+        common: configuration of every device.
         shared: configuration of the whole.
         each: configuration of single devices, by name.
         core: that compiles; None takes the process's core of the cards.
@@ -123,7 +123,7 @@ def compile_placed(
     # A card's format is put into a graph that float32 computes exactly.
     properties = {
         openvino_name(part): {
-            **own, **_of(part, each or {}), "INFERENCE_PRECISION_HINT": "f32"
+            **common, **_of(part, each or {}), "INFERENCE_PRECISION_HINT": "f32"
         }
         for part in list_parts(placed.device)
     }  # fmt: skip
@@ -135,20 +135,20 @@ def compile_placed(
         compiled = core.compile_model(placed.model, named, config)
     except RuntimeError as error:
         raise DeviceError("device-compile", f"{placed.device}: {last_line(error)}") from error
-    made, told = compiled.get_property(_COUNT), len(placed.partition.subgraphs)
-    if made != told:
+    count, expected = compiled.get_property(_COUNT), len(placed.partition.subgraphs)
+    if count != expected:
         raise DeviceError(
             "fpga-subgraphs",
-            f"{placed.device}: HETERO made {made} subgraphs where {told} were worked out; report "
-            "this, with the network",
+            f"{placed.device}: HETERO made {count} subgraphs where {expected} were worked out; "
+            "report this, with the network",
         )
     return compiled
 
 
 def _of(part: str, each: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
     """Return what is configured of one device, whichever of its names that was done by."""
-    found: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
     for name, properties in each.items():
         if list_parts(thorax_name(name)) == (part,):
-            found.update(properties)
-    return found
+            chosen.update(properties)
+    return chosen

@@ -1,4 +1,4 @@
-"""How long each kernel of a compiled graph takes, by the device's own counters."""
+"""Time of each kernel of a compiled graph, by the device's own counters."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ _FEWEST: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a graph took, one inference at a time.
+    """Times of a graph and its kernels, one inference at a time.
 
     Attributes:
         inference_s: of one inference with no counters on, median, seconds.
@@ -70,8 +70,10 @@ def profile(
         )
 
     runs = len(_times(run, window_s))
-    kept = rows[-runs:]
-    kernels_s = {name: float(np.median([row.get(name, 0.0) for row in kept])) for name in kept[0]}
+    steady = rows[-runs:]
+    kernels_s = {
+        name: float(np.median([row.get(name, 0.0) for row in steady])) for name in steady[0]
+    }
     return Profile(float(np.median(whole_s)), kernels_s, runs)
 
 

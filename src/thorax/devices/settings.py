@@ -1,4 +1,4 @@
-"""Which stored setting of an artifact holds on the device and the machine at hand."""
+"""Tuned settings of an artifact, and whether they hold on this device and machine."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from thorax.processors import processors
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What was found in a card.
+    """Setting found in an artifact's card.
 
     Attributes:
         tuning: what holds here; None where nothing does.
@@ -31,19 +31,19 @@ def find_setting(card: Card, device: str) -> Setting:
     Raises:
         DeviceError: as `hardware`.
     """
-    tuned = [one for one in card.tuned if one.device == device]
+    tuned = [tuning for tuning in card.tuned if tuning.device == device]
     if not tuned:
         return Setting(None, f"not tuned for {device}")
-    here, count, version = hardware(device), processors(), ov.get_version()
-    for one in tuned:
-        if (one.hardware, one.processors) == (here, count):
-            if one.openvino != version:
-                reason = f"tuned with OpenVINO {one.openvino}; here is {version}"
+    machine, count, version = hardware(device), processors(), ov.get_version()
+    for tuning in tuned:
+        if (tuning.hardware, tuning.processors) == (machine, count):
+            if tuning.openvino != version:
+                reason = f"tuned with OpenVINO {tuning.openvino}; here is {version}"
                 return Setting(None, reason)
-            return Setting(one, f"tuned on {one.measured}")
+            return Setting(tuning, f"tuned on {tuning.measured}")
     other = tuned[-1]
     return Setting(
         None,
-        f"tuned on {other.hardware} with {other.processors} processors; here is {here} with "
+        f"tuned on {other.hardware} with {other.processors} processors; here is {machine} with "
         f"{count}",
     )

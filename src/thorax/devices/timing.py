@@ -1,4 +1,4 @@
-"""How fast compiled artifacts are beside each other: in turns, under the same conditions."""
+"""Speed of compiled artifacts beside each other: in turns, under the same conditions."""
 
 import itertools
 import threading
@@ -44,12 +44,12 @@ def in_turns(
     """
     for engine in engines:
         rate(engine, WARM_UP_S)
-    found = np.empty((rounds, len(engines)))
+    rates = np.empty((rounds, len(engines)))
     for number in range(rounds):
-        for place in range(len(engines)):
-            turn = (place + number) % len(engines)
-            found[number, turn] = rate(engines[turn], window_s)
-    return found
+        for index in range(len(engines)):
+            turn = (index + number) % len(engines)
+            rates[number, turn] = rate(engines[turn], window_s)
+    return rates
 
 
 def relative_rates(engines: Sequence[Engine]) -> tuple[float, ...]:
@@ -64,7 +64,7 @@ def relative_rates(engines: Sequence[Engine]) -> tuple[float, ...]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Load:
-    """What an engine did while all of its streams were kept busy.
+    """Inferences of an engine all of whose streams were kept busy.
 
     Attributes:
         begin_s: the first start, by `time.perf_counter`.
@@ -119,14 +119,14 @@ def keep_busy(
 
     with ThreadPoolExecutor(engine.streams) as pool:
         running = [pool.submit(drive, stream) for stream in range(engine.streams)]
-        told = 0
+        reported = 0
         while on_progress and wait(running, _TELL_S).not_done:
             done = sum(map(len, latencies_s))
-            if done > told:
-                on_progress(done - told)
-            told = done
-        ends = [one.result() for one in running]
-    latencies = np.array([one for own in latencies_s for one in own])
+            if done > reported:
+                on_progress(done - reported)
+            reported = done
+        ends = [future.result() for future in running]
+    latencies = np.array([latency_s for stream in latencies_s for latency_s in stream])
     return Load(begun[0], max(ends) - begun[0], latencies)
 
 
@@ -138,15 +138,19 @@ def images_per_s(engine: Engine, window_s: float) -> float:
 
 def answers_per_s(engine: Engine, window_s: float) -> float:
     """Ask an engine one thing at a time; return 1 / the median time to an answer."""
-    batch, taken = _noise(engine), []
+    batch, times_s = _noise(engine), []
     begin = time.perf_counter()
     while (start := time.perf_counter()) - begin < window_s:
         engine.infer(batch)
-        taken.append(time.perf_counter() - start)
-    return float(1 / np.median(taken))
+        times_s.append(time.perf_counter() - start)
+    return float(1 / np.median(times_s))
+
+
+def noise_batch(images: int, side: int) -> npt.NDArray[np.uint8]:
+    """Return uint8 [images,1,side,side] of noise, always the same, to time an engine by."""
+    random = np.random.Generator(np.random.Philox(key=0))
+    return random.integers(0, 256, (images, 1, side, side), np.uint8)
 
 
 def _noise(engine: Engine) -> npt.NDArray[np.uint8]:
-    side = engine.artifact.card.input.side
-    random = np.random.Generator(np.random.Philox(key=0))
-    return random.integers(0, 256, (engine.batch, 1, side, side), np.uint8)
+    return noise_batch(engine.batch, engine.artifact.card.input.side)

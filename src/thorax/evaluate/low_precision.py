@@ -1,13 +1,13 @@
-"""The promise of falling precision, tried: what is left of a network, and what it would bring.
+"""AUROC and modelled speed of a network in falling precision on an FPGA overlay.
 
-What is left is computed: the network with the overlay's arithmetic, on radiographs. What it would
-bring is modelled: the fastest overlay of that precision that a board has room for.
+AUROC is computed: the network with the overlay's arithmetic, on radiographs. Speed is modelled: of
+the fastest overlay of that precision that a board has room for.
 """
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,18 +21,24 @@ from thorax.devices.engine import PROBABILITY
 from thorax.devices.graph import compile_graph
 from thorax.devices.process_core import open_core
 from thorax.errors import DataError, DeviceError, ModelError
-from thorax.evaluate.score import interval_document
-from thorax.fpga import power
 from thorax.fpga.architecture import Architecture, OverlayPrecision, Weights
 from thorax.fpga.area import Area, area
-from thorax.fpga.boards import Board
+from thorax.fpga.boards import SOURCE, Board, board_power
 from thorax.fpga.emulation import emulate
 from thorax.fpga.formats import FORMATS
 from thorax.fpga.overlay import Estimate, estimate
 from thorax.fpga.search import search
 from thorax.fpga.weights import coarsen, replace_weights
-from thorax.fpga.workload import Layer, LayerKind, describe
+from thorax.fpga.workload import LayerKind, WorkloadLayer, describe
 from thorax.metrics import Intervals
+from thorax.results.fpga import (
+    PrecisionLadder,
+    Reference,
+    Resources,
+    VariantOverlay,
+    VariantResult,
+)
+from thorax.results.shared import Environment, Interval
 
 Scores = npt.NDArray[np.float32]
 Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
@@ -82,7 +88,7 @@ VARIANTS: Final = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trial:
-    """What one variant leaves of a network, computed, and what it would bring, modelled.
+    """AUROC of one variant, computed, and the speed of its overlay, modelled.
 
     Attributes:
         variant: which.
@@ -111,6 +117,45 @@ class Trial:
     def worth(self) -> float:
         """What a variant brings: images/s/W, or images/s where power is unknown."""
         return self.images_per_s_per_w or self.estimate.images_per_s
+
+    def result(self, findings: Sequence[str], *, pareto: bool) -> VariantResult:
+        """Return its part of the answer of `thorax fpga explore`.
+
+        Args:
+            findings: names of the labels, as `auroc` has them.
+            pareto: whether no other variant beats it.
+        """
+        return VariantResult(
+            name=self.variant.name,
+            precision=self.variant.precision,
+            weights=self.variant.weights,
+            exploratory=self.variant.exploratory,
+            mean_auroc=Interval.of(self.auroc.mean),
+            mean_difference=Interval.of(self.difference.mean),
+            difference_is="variant minus FP32",
+            auroc={
+                finding: Interval.of(bounds)
+                for finding, bounds in zip(findings, self.auroc.labels, strict=True)
+            },
+            pareto=pareto,
+            modelled=self._overlay(),
+        )
+
+    def _overlay(self) -> VariantOverlay:
+        design = self.architecture
+        return VariantOverlay(
+            images_per_s=self.estimate.images_per_s,
+            latency_s=self.estimate.latency_s,
+            power_w=self.power_w,
+            images_per_s_per_w=self.images_per_s_per_w,
+            utilization=self.estimate.utilization,
+            vectors=design.vectors,
+            clock_hz=design.clock_hz,
+            area=Resources(**asdict(self.area)),
+            architecture=design.model_dump(mode="json", exclude_defaults=True),
+            source="cycles and area of the overlay as modelled, for one image at a time; host and "
+            "transfers not counted; " + (SOURCE if self.power_w else "power not published"),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,21 +191,110 @@ class Exploration:
     def pareto(self) -> tuple[Trial, ...]:
         """Return the trials that none beats in both AUROC and worth, the most worth last."""
         front: list[Trial] = []
-        for trial in sorted(self.trials, key=lambda one: (-one.worth, -one.auroc.mean.value)):
+        ranked = sorted(self.trials, key=lambda trial: (-trial.worth, -trial.auroc.mean.value))
+        for trial in ranked:
             if not front or trial.auroc.mean.value > front[-1].auroc.mean.value:
                 front.append(trial)
         return tuple(reversed(front))
+
+    def result(self) -> PrecisionLadder:
+        """Return what `thorax fpga explore` answers."""
+        front = self.pareto()
+        findings = self.store.label_set.findings
+        card = self.artifact.card
+        return PrecisionLadder(
+            model=card.name,
+            precision=card.precision.value,
+            store=self.store.path.name,
+            split=self.split,
+            images=self.images,
+            patients=self.patients,
+            samples=self.samples,
+            doubt=self.doubt,
+            side=card.input.side,
+            modelled_side=self.side,
+            board=self.board.name,
+            board_full_name=self.board.full_name,
+            simulated=True,
+            reference=Reference(precision="fp32", mean_auroc=Interval.of(self.reference.mean)),
+            variants=tuple(trial.result(findings, pareto=trial in front) for trial in self.trials),
+            environment=Environment.model_validate(environment()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ExploreOptions:
+    """Radiographs, image side and resamples of an exploration.
+
+    Attributes:
+        split: of the store.
+        images: how many of the split, evenly spaced; None takes all.
+        side: of the images that speed is modelled for, pixels; None: that of the network.
+        samples: bootstrap resamples of patients.
+    """
+
+    split: str = "val"
+    images: int | None = None
+    side: int | None = None
+    samples: int = 1000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Subject:
+    """A network with the radiographs that judge it and the layers that an overlay computes."""
+
+    artifact: Artifact
+    store: Store
+    indices: npt.NDArray[np.int64]
+    layers: Sequence[WorkloadLayer]
+    samples: int
+    bar: Bar
+
+    @property
+    def labels(self) -> npt.NDArray[np.int8]:
+        """Labels of the radiographs, int8 [N,K]."""
+        return self.store.labels[self.indices]
+
+    @property
+    def patients(self) -> list[str]:
+        """The patient of each radiograph."""
+        return [self.store.patients[index] for index in self.indices]
+
+    def scores(self, model: ov.Model, name: str) -> Scores:
+        """Return the probabilities that a variant of the network answers."""
+        with self.bar(f"asking {name}", len(self.indices)) as advance:
+            return _answers(model, self.store, self.indices, advance)
+
+    def trial(self, variant: Variant, board: Board, reference: Scores) -> Trial:
+        """Return what a variant leaves of the network, and what it would bring on a board."""
+        best = search(
+            self.layers, board.family, precision=variant.precision, weights=variant.weights
+        )
+        scores = self.scores(
+            _imitate(self.artifact, self.layers, variant, best.c_vector), variant.name
+        )
+        judged = self.labels, self.patients
+        speed = estimate(self.layers, best)
+        macs = sum(layer.macs for layer in self.layers if layer.kind in _ARRAY)
+        return Trial(
+            variant,
+            metrics.bootstrap_auroc(judged[0], scores, judged[1], samples=self.samples),
+            metrics.bootstrap_difference(
+                judged[0], reference, scores, judged[1], samples=self.samples
+            ),
+            best,
+            area(best),
+            speed,
+            board_power(board, best, speed.images_per_s * macs),
+        )
 
 
 def explore(
     artifact: Artifact,
     store: Store,
     board: Board,
+    options: ExploreOptions = ExploreOptions(),
     *,
-    split: str = "val",
-    images: int | None = None,
-    side: int | None = None,
-    samples: int = 1000,
     variants: Sequence[Variant] = VARIANTS,
     bar: Bar,
 ) -> Exploration:
@@ -173,12 +307,9 @@ def explore(
         artifact: of fp32 or fp16.
         store: radiographs with labels.
         board: gives the device to fill, and power.
-        split: of the store.
-        images: how many of the split, evenly spaced; None takes all.
-        side: of the images that speed is modelled for, pixels; None: that of the network.
-        samples: bootstrap resamples of patients.
+        options: what is asked.
         variants: what to try.
-        bar: shows progress, as `thorax.quantization.accuracy_budget.Watcher.bar`.
+        bar: shows progress: of what, over how many images.
 
     Raises:
         DeviceError: `precision-unsupported` for an artifact of another precision.
@@ -195,110 +326,28 @@ def explore(
             "from floating point: give an artifact of fp32 or fp16",
         )
     store.require(card.input.side, card.labels_as_set())
-    indices = _spread(store.select(split), images)
+    indices = _spread(store.select(options.split), options.images)
     if not len(indices):
-        raise DataError("split-empty", f"{store.path} has no images in its {split} split")
-    labels = store.labels[indices]
-    patients = [store.patients[index] for index in indices]
-    layers = describe(_resized(artifact, side or card.input.side))
-    macs = sum(layer.macs for layer in layers if layer.kind in _ARRAY)
-
-    def ask(model: ov.Model, name: str) -> Scores:
-        with bar(f"asking {name}", len(indices)) as advance:
-            return _answers(model, store, indices, advance)
-
-    reference = ask(_read(artifact), "FP32")
-    trials = []
-    for variant in variants:
-        best = search(layers, board.family, precision=variant.precision, weights=variant.weights)
-        scores = ask(_imitate(artifact, layers, variant, best.c_vector), variant.name)
-        modelled = estimate(layers, best)
-        trials.append(
-            Trial(
-                variant,
-                metrics.bootstrap_auroc(labels, scores, patients, samples=samples),
-                metrics.bootstrap_difference(labels, reference, scores, patients, samples=samples),
-                best,
-                area(best),
-                modelled,
-                power.board_power(board, best, modelled.images_per_s * macs),
-            )
-        )
+        raise DataError("split-empty", f"{store.path} has no images in its {options.split} split")
+    side = options.side or card.input.side
+    layers = describe(_resized(artifact, side))
+    subject = _Subject(artifact, store, indices, layers, options.samples, bar)
+    labels, patients = subject.labels, subject.patients
+    reference = subject.scores(_read(artifact), "FP32")
+    trials = tuple(subject.trial(variant, board, reference) for variant in variants)
     return Exploration(
         artifact,
         store,
-        split,
+        options.split,
         len(indices),
         len(set(patients)),
-        samples,
-        side or card.input.side,
+        options.samples,
+        side,
         board,
-        metrics.bootstrap_auroc(labels, reference, patients, samples=samples),
-        tuple(trials),
+        metrics.bootstrap_auroc(labels, reference, patients, samples=options.samples),
+        trials,
         _doubt(labels, patients, store.label_set.findings),
     )
-
-
-def document(found: Exploration) -> dict[str, Any]:
-    """Return the JSON document of `thorax fpga explore`."""
-    front = found.pareto()
-    findings = found.store.label_set.findings
-    return {
-        "command": "fpga explore",
-        "model": found.artifact.card.name,
-        "precision": found.artifact.card.precision.value,
-        "store": found.store.path.name,
-        "split": found.split,
-        "images": found.images,
-        "patients": found.patients,
-        "samples": found.samples,
-        "doubt": found.doubt,
-        "side": found.artifact.card.input.side,
-        "modelled_side": found.side,
-        "board": found.board.name,
-        "board_full_name": found.board.full_name,
-        "simulated": True,
-        "reference": {
-            "precision": "fp32",
-            "mean_auroc": interval_document(found.reference.mean),
-        },
-        "variants": [
-            {
-                "name": trial.variant.name,
-                "precision": trial.variant.precision,
-                "weights": trial.variant.weights,
-                "exploratory": trial.variant.exploratory,
-                "mean_auroc": interval_document(trial.auroc.mean),
-                "mean_difference": interval_document(trial.difference.mean),
-                "difference_is": "variant minus FP32",
-                "auroc": {
-                    name: interval_document(one)
-                    for name, one in zip(findings, trial.auroc.labels, strict=True)
-                },
-                "pareto": trial in front,
-                "modelled": _modelled(trial),
-            }
-            for trial in found.trials
-        ],
-        "environment": environment().model_dump(),
-    }
-
-
-def _modelled(trial: Trial) -> dict[str, Any]:
-    one = trial.architecture
-    return {
-        "images_per_s": trial.estimate.images_per_s,
-        "latency_s": trial.estimate.latency_s,
-        "power_w": trial.power_w,
-        "images_per_s_per_w": trial.images_per_s_per_w,
-        "utilization": trial.estimate.utilization,
-        "vectors": [one.p_vector, one.q_vector, one.c_vector, one.k_vector],
-        "clock_hz": one.clock_hz,
-        "area": asdict(trial.area),
-        "architecture": one.model_dump(mode="json", exclude_defaults=True),
-        "source": "cycles and area of the overlay as modelled, for one image at a time; host and "
-        "transfers not counted; " + (power.SOURCE if trial.power_w else "power not published"),
-    }
 
 
 def _read(artifact: Artifact) -> ov.Model:
@@ -354,7 +403,9 @@ def _doubt(
     return None
 
 
-def _imitate(artifact: Artifact, layers: Sequence[Layer], variant: Variant, block: int) -> ov.Model:
+def _imitate(
+    artifact: Artifact, layers: Sequence[WorkloadLayer], variant: Variant, block: int
+) -> ov.Model:
     """Return the network with the arithmetic of an overlay."""
     model = _read(artifact)
     names = [layer.name for layer in layers if layer.kind in _ARRAY]

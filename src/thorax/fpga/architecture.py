@@ -1,4 +1,4 @@
-"""What an overlay is built of: the configuration of an FPGA AI Suite IP, and the old strings.
+"""Architecture of an overlay: the configuration of an FPGA AI Suite IP, and the old strings.
 
 The words are those of the vendor's architecture files (Altera, FPGA AI Suite Handbook, document
 863373, and IP Reference Manual, document 768974; before that the names of the bitstreams of
@@ -7,7 +7,6 @@ to a published figure as calibrated.
 """
 
 import re
-from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -67,7 +66,7 @@ class Memory(Settings):
 
 
 class Ranges(Settings):
-    """What layers a configuration can be programmed for."""
+    """Largest layers that a configuration can be programmed for."""
 
     max_kernel: Count = 14
     """Largest side of a filter, pixels; 28 at most (handbook 863373)."""
@@ -90,7 +89,7 @@ class Ranges(Settings):
 
 
 class Budget(Settings):
-    """What a device has, or what of it a design may take."""
+    """Resources of a device, or those of them that a design may take."""
 
     dsp: Count
     """DSP blocks."""
@@ -98,15 +97,6 @@ class Budget(Settings):
     """Memory blocks of 20 kbit."""
     alm: Count
     """Adaptive logic modules."""
-
-
-DEVICES: Final[Mapping[str, Budget]] = {
-    "arria10": Budget(dsp=1518, m20k=2713, alm=427_200),
-    "agilex5": Budget(dsp=376, m20k=1611, alm=222_400),
-    "agilex7": Budget(dsp=4510, m20k=7110, alm=487_200),
-}
-"""Arria 10 GX 1150 (Intel, A10-OVERVIEW); Agilex 5 E 065B and Agilex 7 F 014 (Altera, product
-tables)."""
 
 
 class Architecture(Settings):
@@ -178,6 +168,11 @@ class Architecture(Settings):
                     raise ValueError(f"names of fields in assumed and calibrated, not {dotted!r}")
                 part = getattr(part, key)
         return self
+
+    @property
+    def vectors(self) -> tuple[int, int, int, int]:
+        """P_vec, Q_vec, C_vec and K_vec."""
+        return self.p_vector, self.q_vector, self.c_vector, self.k_vector
 
     @property
     def macs_per_cycle(self) -> int:
@@ -286,64 +281,56 @@ def parse_architecture(text: str) -> Architecture:
         raise _misread(text, words[0], "sizes such as 4x2x16x64 or 8x48, then a precision")
     if words[1] not in FORMATS:
         raise _misread(text, words[1], f"one of {', '.join(FORMATS)}")
-    vectors = [_number(size, text) for size in words[0].split("x")]
-    given = _given(text, words[2:])
-    if "sb" not in given:
+    numbers = _numbers(text, words[2:])
+    if "sb" not in numbers:
         raise _misread(text, "", "the depth of the stream buffer, as sb9408")
+    vectors = [_number(size, text) for size in words[0].split("x")]
     assumed = ["clock_hz"]
-    table: dict[str, Any] = {"name": "_".join(words), "precision": words[1]}
-    names = ("p_vector", "q_vector", "c_vector", "k_vector")
     if len(vectors) == 2:
         vectors = [1, 1, *vectors]
         assumed += ["p_vector", "q_vector"]
-    table.update(zip(names, vectors, strict=True))
-    for key, name in (
-        ("sb", "stream_buffer_depth"), ("fcd", "filter_cache_depth"), ("i", "interfaces"),
-    ):  # fmt: skip
-        if key in given:
-            table[name] = given[key][0]
-        else:
-            assumed.append(name)
-    auxiliary: dict[str, Any] = {}
-    for key, name in (
-        ("actk", "activation_k"), ("poolk", "pool_k"), ("normk", "norm_k"),
-        ("owk", "output_writer_k"),
-    ):  # fmt: skip
-        if key in given:
-            auxiliary[name] = given[key][0]
-        elif key != "normk":
-            assumed.append(f"auxiliary.{name}")
-    ranges: dict[str, Any] = {}
-    if "image" in given:
-        ranges.update(
-            zip(("max_height", "max_width", "max_channels"), given["image"], strict=False)
-        )
-    else:
-        assumed += ["ranges.max_height", "ranges.max_width"]
-    if "max_channels" not in ranges:
-        assumed.append("ranges.max_channels")
-    ranges["activations"] = ["Relu", *(_FLAGS[flag] for flag in given if flag in _FLAGS)]
-    flags = [word for word in words[2:] if _PART.fullmatch(word) and word.isalpha()]
+    sizes = {field: numbers[letters][0] for letters, field in _SIZES.items() if letters in numbers}
+    assumed += [field for field in _SIZES.values() if field not in sizes]
+    widths = {field: numbers[word][0] for word, field in _WIDTHS.items() if word in numbers}
+    assumed += [f"auxiliary.{field}" for field in _WIDTHS.values() if field not in widths | _ABSENT]
+    image = dict(zip(_IMAGE, numbers.get("image", ()), strict=False))
+    assumed += [f"ranges.{field}" for field in _IMAGE if field not in image]
+    activations = ["Relu", *(_FLAGS[flag] for flag in numbers if flag in _FLAGS)]
     return check(
         {
-            **table, "auxiliary": auxiliary, "ranges": ranges, "flags": flags,
-            "assumed": assumed, "source": "its string",
+            "name": "_".join(words),
+            "precision": words[1],
+            **dict(zip(_VECTOR_FIELDS, vectors, strict=True)),
+            **sizes,
+            "auxiliary": widths,
+            "ranges": {**image, "activations": activations},
+            "flags": [word for word in words[2:] if _PART.fullmatch(word) and word.isalpha()],
+            "assumed": assumed,
+            "source": "its string",
         },
         Architecture,
         text,
-    )  # fmt: skip
+    )
 
 
-_NUMBERED: Final = ("sb", "fcd", "i", "actk", "poolk", "normk", "owk", "image")
+_VECTOR_FIELDS: Final = ("p_vector", "q_vector", "c_vector", "k_vector")
+_SIZES: Final = {"sb": "stream_buffer_depth", "fcd": "filter_cache_depth", "i": "interfaces"}
+_WIDTHS: Final = {
+    "actk": "activation_k", "poolk": "pool_k", "normk": "norm_k", "owk": "output_writer_k",
+}  # fmt: skip
+_ABSENT: Final = {"norm_k": 0}
+"""A kernel that is not there where a string does not name it."""
+_IMAGE: Final = ("max_height", "max_width", "max_channels")
+_NUMBERED: Final = (*_SIZES, *_WIDTHS, "image")
 
 
-def _given(text: str, words: list[str]) -> dict[str, list[int]]:
+def _numbers(text: str, words: list[str]) -> dict[str, list[int]]:
     """Return the numbers of each part by its letters; words without numbers have none.
 
     Raises:
         UsageError: `fpga-architecture`.
     """
-    found: dict[str, list[int]] = {}
+    parts_by_letters: dict[str, list[int]] = {}
     for word in words:
         parts = _PART.fullmatch(word)
         if parts is None:
@@ -355,10 +342,10 @@ def _given(text: str, words: list[str]) -> dict[str, list[int]]:
             raise _misread(text, word, f"{', '.join(_NUMBERED)} with their numbers")
         if letters in _NUMBERED and not numbers:
             raise _misread(text, word, f"{letters} with its number")
-        if letters in found:
+        if letters in parts_by_letters:
             raise _misread(text, word, f"{letters} once")
-        found[letters] = values
-    return found
+        parts_by_letters[letters] = values
+    return parts_by_letters
 
 
 def _number(digits: str, text: str) -> int:

@@ -1,4 +1,4 @@
-"""How much of an FPGA an overlay takes: fitted to published designs, never synthesised.
+"""Area of an overlay: modelled, fitted to published designs, never synthesised.
 
 Fitted to the six designs for Arria 10 of the FPGA AI Suite IP Reference Manual (768974, 2023.1,
 s. 2.2). Their vector sizes are deduced from their DSP blocks, the depths of their stream buffers
@@ -12,6 +12,7 @@ from typing import Final
 
 from thorax.fpga.architecture import Architecture, Budget
 from thorax.fpga.formats import EXPONENT_BITS, FORMATS
+from thorax.results.fpga import Resources
 
 _M20K_WIDTH: Final = 40
 _M20K_WORDS: Final = 512
@@ -48,7 +49,7 @@ class Area:
     m20k: int
     alm: int
 
-    def fits(self, budget: Budget) -> bool:
+    def fits(self, budget: Budget | Resources) -> bool:
         """Return whether a device has that much."""
         return self.dsp <= budget.dsp and self.m20k <= budget.m20k and self.alm <= budget.alm
 

@@ -9,11 +9,12 @@ which architecture a bitstream holds: that is assumed, and said so.
 import difflib
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from thorax.errors import UsageError
 from thorax.fpga.architecture import Architecture, find_architecture
+from thorax.results.fpga import BitstreamFeatures
 
 _RELEASES: Final = {
     "2-0-1": "2018 R3",
@@ -68,6 +69,29 @@ class Bitstream:
         """Channels that share an exponent, the overlay's C_vec."""
         return self.architecture.c_vector
 
+    def features(self) -> BitstreamFeatures:
+        """Return what `thorax fpga list --bitstreams` says of it."""
+        ranges = self.architecture.ranges
+        return BitstreamFeatures(
+            name=self.name,
+            release=self.release,
+            board=self.board,
+            precision=self.precision,
+            topologies=self.topologies,
+            activations=self.activations,
+            normalisation=self.normalisation,
+            architecture=self.architecture.name,
+            vectors=self.architecture.vectors,
+            max_kernel=ranges.max_kernel,
+            max_stride=ranges.max_stride,
+            max_dilation=ranges.max_dilation,
+            max_pool_window=ranges.max_pool_window,
+            max_channels=ranges.max_channels,
+            max_height=ranges.max_height,
+            max_width=ranges.max_width,
+            assumed=self.assumed,
+        )
+
 
 def _told(name: str, flags: str) -> Bitstream:
     """Return a bitstream whose activations a source tells.
@@ -104,16 +128,13 @@ def _named(name: str) -> Bitstream:
     flags += "P" if any("Yolo" in word for word in words) else ""
     flags += "C" if "Clamp" in words else ""
     flags += "E" if {"RMNet", "ELU"} & set(words) else ""
-    told = _told(name, flags)
-    return Bitstream(
-        told.name, told.release, told.board, told.precision, told.topologies, told.activations,
-        told.normalisation, ("architecture", "activations", "normalisation"),
-    )  # fmt: skip
+    bitstream = _told(name, flags)
+    return replace(bitstream, assumed=("architecture", "activations", "normalisation"))
 
 
 BITSTREAMS: Final[Mapping[str, Bitstream]] = {
-    one.name: one
-    for one in (
+    bitstream.name: bitstream
+    for bitstream in (
         *map(
             _named,
             (
@@ -182,7 +203,9 @@ BITSTREAMS: Final[Mapping[str, Bitstream]] = {
 """In order of release. The two of 2020.4 that were for internal use only are left out."""
 
 
-_FOLDED: Final[Mapping[str, Bitstream]] = {name.lower(): one for name, one in BITSTREAMS.items()}
+_FOLDED: Final[Mapping[str, Bitstream]] = {
+    name.lower(): bitstream for name, bitstream in BITSTREAMS.items()
+}
 
 
 def named_bitstream(name: str) -> Bitstream | None:
@@ -196,23 +219,24 @@ def find_bitstream(name: str) -> Bitstream:
     Raises:
         UsageError: `fpga-bitstream` for a name that is none, with the nearest there are.
     """
-    found = named_bitstream(name)
-    if found is None:
-        wanted = name.lower().removesuffix(".aocx")
+    bitstream = named_bitstream(name)
+    if bitstream is None:
+        folded = name.lower().removesuffix(".aocx")
         near = [
-            _FOLDED[one].name for one in difflib.get_close_matches(wanted, _FOLDED, n=3, cutoff=0.0)
+            _FOLDED[match].name
+            for match in difflib.get_close_matches(folded, _FOLDED, n=3, cutoff=0.0)
         ]
         raise UsageError(
             "fpga-bitstream",
             f"there is no bitstream {name!r}; the nearest are {', '.join(near)}; "
             "`thorax fpga list --bitstreams` has all",
         )
-    return found
+    return bitstream
 
 
 def bitstreams_for(board: str) -> tuple[Bitstream, ...]:
     """Return the bitstreams that were built for a board, in order of release."""
-    return tuple(one for one in BITSTREAMS.values() if one.board == board)
+    return tuple(bitstream for bitstream in BITSTREAMS.values() if bitstream.board == board)
 
 
 @functools.cache
@@ -222,19 +246,19 @@ def _architecture(bitstream: Bitstream) -> Architecture:
     The speed of the PAC of 2018 is that of the latter, the speed of 2019 that of 4x2x16x64.
     """
     if bitstream.release.startswith("2018"):
-        found = find_architecture("8x48-fp11")
+        base = find_architecture("8x48-fp11")
     elif bitstream.precision == "fp16":
-        found = find_architecture("4x2x16x32-fp16")
+        base = find_architecture("4x2x16x32-fp16")
     else:
-        found = find_architecture("4x2x16x64-fp11")
-    ranges = found.ranges.model_copy(update={"activations": bitstream.activations})
-    auxiliary = found.auxiliary
+        base = find_architecture("4x2x16x64-fp11")
+    ranges = base.ranges.model_copy(update={"activations": bitstream.activations})
+    auxiliary = base.auxiliary
     if bitstream.normalisation != bool(auxiliary.norm_k):
         width = 1 if bitstream.normalisation else 0
         auxiliary = auxiliary.model_copy(update={"norm_k": width})
-    return found.model_copy(
+    return base.model_copy(
         update={
-            "name": found.name.rpartition("-")[0] + f"-{bitstream.precision}",
+            "name": base.name.rpartition("-")[0] + f"-{bitstream.precision}",
             "precision": bitstream.precision,
             "ranges": ranges,
             "auxiliary": auxiliary,

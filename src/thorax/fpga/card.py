@@ -10,7 +10,7 @@ import os
 import pwd
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from thorax.files.atomic import locked, require_place, write_text
 from thorax.files.documents import document_digest, parse_json, read_limited
 from thorax.fpga.bitstreams import Bitstream, bitstreams_for, find_bitstream
 from thorax.fpga.boards import DEFAULT_BOARD, Board, find_board
+from thorax.results.fpga import BoardPower, CardStatus
 
 CARDS: Final = ("FPGA.0", "FPGA.1", "FPGA.2", "FPGA.3")
 
@@ -31,7 +32,7 @@ _MOST_BYTES: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class FpgaCard:
     """A simulated card.
 
     Attributes:
@@ -53,6 +54,21 @@ class Card:
         """Board and bitstream, for lists of devices."""
         loaded = self.bitstream.name if self.bitstream else "not programmed"
         return f"{self.board.full_name} (simulated), {loaded}"
+
+    def status(self) -> CardStatus:
+        """Return what `thorax fpga list` says of it."""
+        return CardStatus(
+            name=self.name,
+            full_name=self.full_name,
+            board=self.board.name,
+            bitstream=self.bitstream.name if self.bitstream else None,
+            precision=self.bitstream.precision if self.bitstream else None,
+            programmed=self.programmed,
+            power_w=self.board.power_w,
+            power_source=self.board.power_source,
+            power=tuple(BoardPower(**asdict(figure)) for figure in self.board.power),
+            simulated=self.simulated,
+        )
 
 
 class _Programmed(BaseModel):
@@ -89,32 +105,32 @@ def state_path() -> Path | None:
     return home / ".local" / "state" / "thorax" / "fpga.json" if home.is_absolute() else None
 
 
-def list_cards(state: Path | None = None) -> tuple[Card, ...]:
+def list_cards(state: Path | None = None) -> tuple[FpgaCard, ...]:
     """Return every card, in order.
 
     Raises:
         DataError: `fpga-state` when the state file is damaged.
     """
-    found = _read(state)
-    return tuple(_card(name, found) for name in CARDS)
+    saved = _read(state)
+    return tuple(_card(name, saved) for name in CARDS)
 
 
-def find_card(name: str, state: Path | None = None) -> Card:
+def find_card(name: str, state: Path | None = None) -> FpgaCard:
     """Return a card by name; `FPGA` is the first.
 
     Raises:
         DeviceError: `fpga-card` for a card that is not here, listing those that are.
         DataError: `fpga-state`.
     """
-    wanted = CARDS[0] if name == "FPGA" else name
-    if wanted not in CARDS:
+    full_name = CARDS[0] if name == "FPGA" else name
+    if full_name not in CARDS:
         raise DeviceError("fpga-card", f"card is {name!r}; the cards are {', '.join(CARDS)}")
-    return _card(wanted, _read(state))
+    return _card(full_name, _read(state))
 
 
 def program(
     name: str, bitstream: str, *, board: str | None = None, state: Path | None = None
-) -> tuple[Card, ...]:
+) -> tuple[FpgaCard, ...]:
     """Put a bitstream on a card, or on all, durably; return the cards as they are then.
 
     Args:
@@ -129,21 +145,21 @@ def program(
         DeviceError: `fpga-card`.
         DataError: `fpga-state`.
     """
-    wanted = find_bitstream(bitstream)
+    loaded = find_bitstream(bitstream)
     with _held(state) as path:
         cards = list_cards(path) if name == "all" else (find_card(name, path),)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        made = []
+        programmed = []
         for card in cards:
-            own = card.board if board is None else find_board(board)
-            if wanted.board != own.name:
-                raise _misfit(wanted, card.name, own)
-            made.append(Card(card.name, own, wanted, now))
-        _write(path, made)
-    return tuple(made)
+            carrier = card.board if board is None else find_board(board)
+            if loaded.board != carrier.name:
+                raise _misfit(loaded, card.name, carrier)
+            programmed.append(FpgaCard(card.name, carrier, loaded, now))
+        _write(path, programmed)
+    return tuple(programmed)
 
 
-def erase(name: str, *, state: Path | None = None) -> tuple[Card, ...]:
+def erase(name: str, *, state: Path | None = None) -> tuple[FpgaCard, ...]:
     """Take the bitstream off a card, or off all, durably; return the cards as they are then.
 
     Raises:
@@ -153,13 +169,13 @@ def erase(name: str, *, state: Path | None = None) -> tuple[Card, ...]:
     """
     with _held(state) as path:
         cards = list_cards(path) if name == "all" else (find_card(name, path),)
-        made = [Card(card.name, card.board, None, None) for card in cards]
-        _write(path, made)
-    return tuple(made)
+        erased = [FpgaCard(card.name, card.board, None, None) for card in cards]
+        _write(path, erased)
+    return tuple(erased)
 
 
 def _misfit(bitstream: Bitstream, card: str, board: Board) -> UsageError:
-    fitting = [one.name for one in bitstreams_for(board.name)]
+    fitting = [candidate.name for candidate in bitstreams_for(board.name)]
     near = difflib.get_close_matches(bitstream.name, fitting, n=3, cutoff=0.0)
     those = f"the nearest of its {len(fitting)} are {', '.join(near)}" if near else "it has none"
     return UsageError(
@@ -170,10 +186,10 @@ def _misfit(bitstream: Bitstream, card: str, board: Board) -> UsageError:
     )
 
 
-def _card(name: str, state: _State) -> Card:
+def _card(name: str, state: _State) -> FpgaCard:
     entry = state.cards.get(name, _Programmed(board=DEFAULT_BOARD))
     loaded = None if entry.bitstream is None else find_bitstream(entry.bitstream)
-    return Card(name, find_board(entry.board), loaded, entry.programmed)
+    return FpgaCard(name, find_board(entry.board), loaded, entry.programmed)
 
 
 def verify(state: Path) -> int:
@@ -201,34 +217,34 @@ def _read(state: Path | None) -> _State:
             f"{path} cannot be read: {error.strerror}; name a file by --state or a folder by "
             "XDG_STATE_HOME",
         ) from error
-    found = _sound(text)
-    if found is None:
+    saved = _sound(text)
+    if saved is None:
         raise DataError(
             "fpga-state",
             f"{path} is damaged or was written by another version; remove it, and the cards are "
             "as they come: not programmed",
         )
-    return found
+    return saved
 
 
 def _sound(text: bytes) -> _State | None:
     """Return the state that a file holds, None if it is not one that was written here."""
     try:
         document = parse_json(text)
-        found = _State.model_validate(document)
-        cards = [_card(name, found) for name in found.cards]
+        saved = _State.model_validate(document)
+        cards = [_card(name, saved) for name in saved.cards]
     except (ValueError, ValidationError, UsageError):
         return None
-    whole = found.format == _FORMAT and found.sha256 == document_digest(document)
+    whole = saved.format == _FORMAT and saved.sha256 == document_digest(document)
     fit = all(card.name in CARDS and _fits(card) for card in cards)
-    return found if whole and fit else None
+    return saved if whole and fit else None
 
 
-def _fits(card: Card) -> bool:
+def _fits(card: FpgaCard) -> bool:
     return card.bitstream is None or card.bitstream.board == card.board.name
 
 
-def _write(path: Path, cards: list[Card]) -> None:
+def _write(path: Path, cards: list[FpgaCard]) -> None:
     entries = {card.name: card for card in (*list_cards(path), *cards)}
     document = {
         "format": _FORMAT,

@@ -107,10 +107,10 @@ def emulate(
     form = precision if isinstance(precision, Format) else find_format(precision)
     added = list(fold_weights(model, layers, precision=form, block=block, rounding=rounding))
     names = {node.get_friendly_name() for node in model.get_ops()}
-    known: dict[tuple[str, int, int, FlatMap | None, str | None], ov.Output] = {}
+    inserted: dict[tuple[str, int, int, FlatMap | None, str | None], ov.Output] = {}
     for entry in _entries(model, layers):
         source = entry.port.get_source_output()
-        if entry.key not in known:
+        if entry.key not in inserted:
             _require_shape(source)
             quantizer = Quantizer(
                 _unused(f"{source.get_node().get_friendly_name()}/{form.name}", names),
@@ -120,11 +120,11 @@ def emulate(
                 image=_is_image(source),
                 signed=not _has_no_sign(source),
             )
-            known[entry.key] = quantizer.insert(
+            inserted[entry.key] = quantizer.insert(
                 source, block=block, groups=entry.groups, flat=entry.flat
             )
             added += quantizer.names
-        entry.port.replace_source_output(known[entry.key])
+        entry.port.replace_source_output(inserted[entry.key])
     return tuple(added)
 
 
@@ -169,9 +169,9 @@ def round_outputs(
             )
             half = quantizer.insert_half(source)
             if any(port.get_node().get_type_name() == "Result" for port in leaving):
-                told = source.get_names()
+                tensor_names = source.get_names()
                 source.set_names(set())
-                half.set_names(told)
+                half.set_names(tensor_names)
             for port in leaving:
                 port.replace_source_output(half)
             added += quantizer.names
@@ -255,14 +255,14 @@ def read_weights(layer: ov.Node) -> npt.NDArray[np.float32]:
     Raises:
         ModelError: `fpga-weights` where they are no such constant.
     """
-    found = _constant(layer.input_value(1).get_node())
-    if found is None or found.get_element_type() not in (ov.Type.f32, ov.Type.f16):
+    constant = _constant(layer.input_value(1).get_node())
+    if constant is None or constant.get_element_type() not in (ov.Type.f32, ov.Type.f16):
         raise ModelError(
             "fpga-weights",
             f"the weights of {layer.get_friendly_name()} are no fp32 or fp16 constant; give an "
             "artifact of fp32, fp16 or fp11",
         )
-    return np.asarray(found.data, np.float32)
+    return np.asarray(constant.data, np.float32)
 
 
 def _channel_axis(node: ov.Node) -> int | None:
@@ -288,7 +288,7 @@ def _entries(model: ov.Model, layers: Collection[str]) -> list[_Entry]:
     """Return every input that the processing elements read, in the order of execution."""
     entries = []
     ordered = model.get_ordered_ops()
-    place = {name: number for number, name in enumerate(_by_depth(ordered))}
+    order = {name: number for number, name in enumerate(_by_depth(ordered))}
     for node in ordered:
         if node.get_friendly_name() not in layers:
             continue
@@ -298,7 +298,7 @@ def _entries(model: ov.Model, layers: Collection[str]) -> list[_Entry]:
         if _channel_axis(node) is not None:
             entries.append(_Entry(node.input(0), groups, _flat_map(node), _affinity(node)))
         elif node.get_type_name() == "Add":
-            ports = _bypassed(node, layers, place)
+            ports = _bypassed(node, layers, order)
             entries += [_Entry(port, 1, None, _affinity(node)) for port in ports]
     return entries
 
@@ -330,22 +330,22 @@ def _by_depth(ordered: Sequence[ov.Node]) -> list[str]:
     depths: dict[str, int] = {}
     for node in ordered:
         before = [depths[value.get_node().get_friendly_name()] for value in node.input_values()]
-        own = node.get_type_name() in _KERNELS
-        depths[node.get_friendly_name()] = max(before, default=0) + own
+        counted = node.get_type_name() in _KERNELS
+        depths[node.get_friendly_name()] = max(before, default=0) + counted
     return sorted(depths, key=depths.__getitem__)
 
 
-def _bypassed(add: ov.Node, layers: Collection[str], place: Mapping[str, int]) -> list[ov.Input]:
+def _bypassed(add: ov.Node, layers: Collection[str], order: Mapping[str, int]) -> list[ov.Input]:
     """Return the operands of a sum that are not the accumulators of the layer just before."""
     if not _is_sum(add):
         return []
     ports = list(add.inputs())
     kernels = [_accumulated(port, layers) for port in ports]
-    last = max((place[name] for name in kernels if name is not None), default=None)
+    last = max((order[name] for name in kernels if name is not None), default=None)
     return [
         port
         for port, name in zip(ports, kernels, strict=True)
-        if name is None or place[name] != last
+        if name is None or order[name] != last
     ]
 
 
@@ -412,9 +412,9 @@ def _affinity(node: ov.Node) -> str | None:
 
 def _unused(name: str, names: set[str]) -> str:
     """Return a prefix that no other quantizer has."""
-    found, number = name, 1
-    while found in names:
+    unused, number = name, 1
+    while unused in names:
         number += 1
-        found = f"{name}.{number}"
-    names.add(found)
-    return found
+        unused = f"{name}.{number}"
+    names.add(unused)
+    return unused

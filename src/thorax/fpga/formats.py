@@ -51,8 +51,8 @@ class Format:
 
 FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
     {
-        one.name: one
-        for one in (
+        form.name: form
+        for form in (
             Format("fp16", 12, 11, False),
             Format("fp13agx", 9, 8, True),
             Format("fp12agx", 8, 7, True),
@@ -71,9 +71,9 @@ def find_format(name: str) -> Format:
     Raises:
         UsageError: `fpga-format`.
     """
-    found = FORMATS.get(name.lower())
-    if found is None:
+    form = FORMATS.get(name.lower())
+    if form is None:
         raise UsageError(
             "fpga-format", f"number format {name!r} is not known; allowed: {', '.join(FORMATS)}"
         )
-    return found
+    return form

@@ -121,8 +121,8 @@ def _scalars(halves: _Doubles, form: Format, *, cut: bool) -> _Doubles:
     """Return what lies between layers: as many bits as a magnitude has, each its own exponent."""
     fraction, exponent = np.frexp(halves)
     magnitude = np.ldexp(np.abs(fraction), form.magnitude_bits)
-    kept = np.floor(magnitude if cut else magnitude + 0.5)
-    scalars = np.copysign(np.ldexp(kept, exponent - form.magnitude_bits), halves)
+    rounded = np.floor(magnitude if cut else magnitude + 0.5)
+    scalars = np.copysign(np.ldexp(rounded, exponent - form.magnitude_bits), halves)
     bounded: _Doubles = np.clip(scalars, -form.largest, form.largest)
     return bounded
 

@@ -1,4 +1,4 @@
-"""How many clock cycles an overlay takes for each layer of a network: modelled, never measured.
+"""Clock cycles of an overlay for each layer of a network: modelled, never measured.
 
 The array of processing elements makes P_vec x Q_vec x C_vec x K_vec products a cycle (Abdelfattah
 et al., arXiv 1807.06434; Aydonat et al., arXiv 1701.03534). A layer takes the longest of what its
@@ -16,14 +16,14 @@ from typing import Final
 
 from thorax.fpga.architecture import Architecture
 from thorax.fpga.stream_buffer import place, trace
-from thorax.fpga.workload import Layer, LayerKind
+from thorax.fpga.workload import LayerKind, WorkloadLayer
 
 FEATURE_BYTES: Final = 2
 """Of one number of a feature map in external memory: FP16 (handbook 863373)."""
 
 
 class Bound(StrEnum):
-    """What a layer waits for."""
+    """Part of an overlay that a layer waits for."""
 
     COMPUTE = "compute"
     """The PE array."""
@@ -54,7 +54,7 @@ class LayerEstimate:
             by Winograd.
     """
 
-    layer: Layer
+    layer: WorkloadLayer
     cycles: float
     compute_cycles: float
     drain_cycles: float
@@ -93,7 +93,9 @@ class Estimate:
     utilization: float
 
 
-def estimate(layers: Sequence[Layer], architecture: Architecture, *, batch: int = 1) -> Estimate:
+def estimate(
+    layers: Sequence[WorkloadLayer], architecture: Architecture, *, batch: int = 1
+) -> Estimate:
     """Return the modelled speed of a network.
 
     Layers that the card does not compute (normalisation of the image, a softmax without its
@@ -109,19 +111,19 @@ def estimate(layers: Sequence[Layer], architecture: Architecture, *, batch: int 
     """
     flow = _trace(tuple(layers))
     placed = place(flow, architecture)
-    found = tuple(
+    estimates = tuple(
         _estimate(layer, architecture, batch, flow.width(at, architecture), placed.slices[at],
                   placed.values[at] * FEATURE_BYTES, on_its_way=flow.inline[at])
         for at, layer in enumerate(flow.layers)
     )  # fmt: skip
-    cycles = sum(layer.cycles for layer in found)
+    cycles = sum(layer.cycles for layer in estimates)
     images_per_s = architecture.clock_hz / cycles if cycles else math.inf
-    ddr_bytes = sum(layer.ddr_bytes for layer in found)
+    ddr_bytes = sum(layer.ddr_bytes for layer in estimates)
     macs = sum(layer.macs for layer in flow.layers)
     return Estimate(
         architecture=architecture,
         batch=batch,
-        layers=found,
+        layers=estimates,
         cycles=cycles,
         images_per_s=images_per_s,
         latency_s=batch / images_per_s,
@@ -136,7 +138,7 @@ _trace = lru_cache(maxsize=8)(trace)
 
 
 def _estimate(
-    layer: Layer,
+    layer: WorkloadLayer,
     architecture: Architecture,
     batch: int,
     width: int,
@@ -186,7 +188,7 @@ def _estimate(
 
 
 def work(
-    layer: Layer, architecture: Architecture, batch: int, width: int
+    layer: WorkloadLayer, architecture: Architecture, batch: int, width: int
 ) -> tuple[float, float, float]:
     """Return the cycles of the PE array, of the kernels behind it and of the filters' arrival.
 
@@ -229,7 +231,7 @@ def work(
     return float(operands * _taps(channels, size, architecture)), values / (width * lanes), 0.0
 
 
-def _blocks(layer: Layer, architecture: Architecture, channels: int | None = None) -> int:
+def _blocks(layer: WorkloadLayer, architecture: Architecture, channels: int | None = None) -> int:
     """Return how often the array's K_vec x C_vec products cover one tap of all channels."""
     groups = layer.groups
     inputs = layer.input_channels if channels is None else channels
@@ -237,7 +239,7 @@ def _blocks(layer: Layer, architecture: Architecture, channels: int | None = Non
     return groups * per_group * math.ceil(inputs / groups / architecture.c_vector)
 
 
-def _convolution(layer: Layer, architecture: Architecture) -> int:
+def _convolution(layer: WorkloadLayer, architecture: Architecture) -> int:
     """Return G ceil(K/G/Kv) ceil(C/G/Cv) R S ceil(P/Pv) ceil(Q/Qv)."""
     (height, width), (down, right) = layer.kernel, layer.strides
     if layer.kind is LayerKind.DECONVOLUTION:
@@ -256,7 +258,10 @@ def _convolution(layer: Layer, architecture: Architecture) -> int:
 
 
 def _steps(
-    layer: Layer, kernel: tuple[int, int], strides: tuple[int, int], architecture: Architecture
+    layer: WorkloadLayer,
+    kernel: tuple[int, int],
+    strides: tuple[int, int],
+    architecture: Architecture,
 ) -> int:
     """Return R S ceil(P/Pv) ceil(Q/Qv), or R ceil(S/3) ceil(P/Pv) ceil(Q/(Qv-2)) by Winograd."""
     plain = kernel[0] * kernel[1] * _pixels(layer.output_size, architecture)
@@ -289,7 +294,7 @@ def _filled(steps: int, interleave: int) -> int:
     return math.ceil(steps / interleave) * interleave
 
 
-def _filter_bytes(layer: Layer, architecture: Architecture, batch: int) -> float:
+def _filter_bytes(layer: WorkloadLayer, architecture: Architecture, batch: int) -> float:
     shared_by = batch if layer.kind is LayerKind.FULLY_CONNECTED else 1
     return layer.weights * architecture.weight_bytes / shared_by
 
@@ -300,7 +305,7 @@ def _cycles_a_byte(architecture: Architecture) -> float:
     return architecture.clock_hz / (banks * memory.bank_bytes_per_s * memory.efficiency)
 
 
-def _overlap(layer: Layer, slices: int) -> float:
+def _overlap(layer: WorkloadLayer, slices: int) -> float:
     """Return how much longer a layer takes in slices, whose edges are computed twice (assumed)."""
     rows = layer.output_size[0]
     twice = max(0, math.ceil(layer.kernel[0] / layer.strides[0]) - 1)

@@ -43,10 +43,10 @@ def alias(card: str) -> str:
 
 def card_name(device: str) -> str:
     """Return a card's name of OpenVINO's: FPGA2 and FPGA2_CPU are `FPGA.2`; others are as given."""
-    found = _NAME.fullmatch(device)
-    if found is None:
+    match = _NAME.fullmatch(device)
+    if match is None:
         return device
-    return f"{FAMILY}.{found[1] or found[2] or 0}"
+    return f"{FAMILY}.{match[1] or match[2] or 0}"
 
 
 def require_version(version: str) -> None:
@@ -55,10 +55,10 @@ def require_version(version: str) -> None:
     Raises:
         DeviceError: `fpga-openvino`.
     """
-    found = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    release = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
     lowest, below = OPENVINO
-    if not lowest <= found < below:
-        names = [".".join(map(str, one)) for one in OPENVINO]
+    if not lowest <= release < below:
+        names = [".".join(map(str, limit)) for limit in OPENVINO]
         raise DeviceError(
             "fpga-openvino",
             f"OpenVINO is {version}; simulated FPGA cards are known to work from {names[0]} to "
@@ -130,12 +130,12 @@ def self_test(core: ov.Core) -> None:
     absent = sorted({*names} - {*core.available_devices})
     if absent:
         raise _failed(f"OpenVINO does not list {', '.join(absent)}")
-    wanted = [*names, "CPU"]
-    model, factor = _probe(wanted)
-    own = {"INFERENCE_PRECISION_HINT": "f32"}
-    config = {"DEVICE_PROPERTIES": dict.fromkeys(wanted, own), "PERF_COUNT": True}
+    devices = [*names, "CPU"]
+    model, factor = _probe(devices)
+    float32 = {"INFERENCE_PRECISION_HINT": "f32"}
+    config = {"DEVICE_PROPERTIES": dict.fromkeys(devices, float32), "PERF_COUNT": True}
     try:
-        compiled = core.compile_model(model, f"HETERO:{','.join(wanted)}", config)
+        compiled = core.compile_model(model, f"HETERO:{','.join(devices)}", config)
         request = compiled.create_infer_request()
         image = np.linspace(-1, 1, 32, dtype=np.float32).reshape(1, 2, 4, 4)
         request.infer({0: image})
@@ -144,10 +144,12 @@ def self_test(core: ov.Core) -> None:
         kinds = compiled.get_property("DEVICE_PROPERTIES")
     except RuntimeError as error:
         raise _failed(str(error).strip().splitlines()[-1]) from error
-    if list(compiled.get_property("EXECUTION_DEVICES")) != wanted:
-        raise _failed(f"{wanted} were to run, but {compiled.get_property('EXECUTION_DEVICES')} did")
-    for place, name in enumerate(wanted):
-        if f"subgraph{place}: layer-{name}" not in rows:
+    if list(compiled.get_property("EXECUTION_DEVICES")) != devices:
+        raise _failed(
+            f"{devices} were to run, but {compiled.get_property('EXECUTION_DEVICES')} did"
+        )
+    for index, name in enumerate(devices):
+        if f"subgraph{index}: layer-{name}" not in rows:
             raise _failed(f"the layer meant for {name} did not run there")
         if kinds[name]["INFERENCE_PRECISION_HINT"] != ov.Type.f32:
             raise _failed(f"{name} does not compute in float32 when told to")

@@ -112,8 +112,8 @@ class Quantizer:
         view = [rows * flat.pixels, channels]
         if not flat.channels_last:
             view = [rows, channels, flat.pixels, 1]
-        found = self._blocks(self._reshaped(x, view), block, groups)
-        return self._reshaped(found, [rows, values])
+        rounded = self._blocks(self._reshaped(x, view), block, groups)
+        return self._reshaped(rounded, [rows, values])
 
     def insert_half(self, x: ov.Output) -> ov.Output:
         """Return x in binary16 for the format fp16, and each value alone in that of another."""
@@ -276,5 +276,5 @@ class Quantizer:
 def _widths(channels: int, block: int, groups: int) -> list[int]:
     """Return the channels of each block, in order."""
     group = channels // groups
-    one = [block] * (group // block) + [group % block] * (group % block > 0)
-    return one * groups
+    widths = [block] * (group // block) + [group % block] * (group % block > 0)
+    return widths * groups

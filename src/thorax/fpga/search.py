@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from thorax.errors import UsageError
 from thorax.fpga.architecture import (
-    DEVICES,
     Architecture,
     Auxiliary,
     Budget,
@@ -21,7 +20,8 @@ from thorax.fpga.architecture import (
 from thorax.fpga.area import area, stream_buffer_m20k
 from thorax.fpga.overlay import estimate, work
 from thorax.fpga.stream_buffer import Flow, largest, trace
-from thorax.fpga.workload import Layer, LayerKind
+from thorax.fpga.workload import LayerKind, WorkloadLayer
+from thorax.results.fpga import DEVICES
 
 FAMILIES: Final[Mapping[Family, Mapping[str, Any]]] = {
     "arria10": {
@@ -67,7 +67,7 @@ def budget_of(family: Family) -> Budget:
 
 
 def search(
-    layers: Sequence[Layer],
+    layers: Sequence[WorkloadLayer],
     family: Family,
     *,
     precision: OverlayPrecision | None = None,
@@ -101,20 +101,18 @@ def search(
     room = budget or budget_of(family)
     flow = trace(layers)
     shapes = _shapes(flow)
+    designs = tuple(candidates(flow, family, precision or "fp11", weights, room))
     bounded = sorted(
-        (
-            (_least(flow, shapes, one, batch), area(one).dsp, one.macs_per_cycle, at, one)
-            for at, one in enumerate(candidates(flow, family, precision or "fp11", weights, room))
-        ),
-        key=lambda entry: entry[:4],
+        (_least(flow, shapes, design, batch), area(design).dsp, design.macs_per_cycle, at)
+        for at, design in enumerate(designs)
     )
     best: tuple[tuple[float, int, int, int], Architecture] | None = None
-    for least, dsp, products, at, one in bounded:
+    for least, dsp, products, at in bounded:
         if best is not None and least > best[0][0]:
             break
-        rank = (estimate(layers, one, batch=batch).cycles, dsp, products, at)
+        rank = (estimate(layers, designs[at], batch=batch).cycles, dsp, products, at)
         if best is None or rank < best[0]:
-            best = rank, one
+            best = rank, designs[at]
     if best is None:
         raise UsageError(
             "fpga-search",
@@ -129,12 +127,12 @@ def candidates(
 ) -> Iterator[Architecture]:
     """Yield an architecture that fits for each legal combination of vector sizes."""
     ranges = _ranges(flow.layers)
-    wanted = largest(flow)
+    values = largest(flow)
     depthwise = any(layer.depthwise for layer in flow.layers)
     for p_vector, q_vector in LANES[family]:
         for c_vector in C_VECTORS:
             for k_vector in range(c_vector, K_MOST + 1, c_vector):
-                made = Architecture(
+                candidate = Architecture(
                     name=f"{p_vector}x{q_vector}x{c_vector}x{k_vector}-{precision}-{family}",
                     family=family,
                     precision=precision,
@@ -154,12 +152,12 @@ def candidates(
                     assumed=("auxiliary", "filter_cache_depth", "interleave", "accumulator"),
                     **FAMILIES[family],
                 )
-                fitted = _fit(made, wanted, room)
+                fitted = _fit(candidate, values, room)
                 if fitted is not None:
                     yield fitted
 
 
-def _fit(architecture: Architecture, wanted: int, room: Budget) -> Architecture | None:
+def _fit(architecture: Architecture, values: int, room: Budget) -> Architecture | None:
     """Return it with the deepest stream buffer that is of use and fits, or None."""
     if architecture.weights == "block":
         whole = area(architecture)
@@ -171,14 +169,14 @@ def _fit(architecture: Architecture, wanted: int, room: Budget) -> Architecture 
     word = architecture.p_vector * architecture.q_vector * architecture.c_vector
     row = stream_buffer_m20k(architecture)
     free = (room.m20k - area(architecture).m20k + row) // row
-    rows = min(math.ceil(wanted / word / 512), free)
+    rows = min(math.ceil(values / word / 512), free)
     if rows < 1:
         return None
-    made = architecture.model_copy(update={"stream_buffer_depth": 512 * rows})
-    return made if area(made).fits(room) else None
+    deepened = architecture.model_copy(update={"stream_buffer_depth": 512 * rows})
+    return deepened if area(deepened).fits(room) else None
 
 
-def filter_cache(layers: Sequence[Layer], c_vector: int) -> int:
+def filter_cache(layers: Sequence[WorkloadLayer], c_vector: int) -> int:
     """Return a depth that holds two sets of filters of every convolution, a power of two."""
     needed = max(
         (
@@ -209,11 +207,13 @@ def auxiliary_of(family: Family, k_vector: int, *, depthwise: bool) -> Auxiliary
     )  # fmt: skip
 
 
-def _ranges(layers: Sequence[Layer]) -> Ranges:
+def _ranges(layers: Sequence[WorkloadLayer]) -> Ranges:
     """Return ranges that the layers lie in."""
     standard = Ranges()
     sides = [size for layer in layers for size in (layer.input_size, layer.output_size)]
-    channels = [one for layer in layers for one in (layer.input_channels, layer.output_channels)]
+    channels = [
+        count for layer in layers for count in (layer.input_channels, layer.output_channels)
+    ]
     return Ranges(
         max_height=max([standard.max_height, *(size[0] for size in sides)]),
         max_width=max([standard.max_width, *(size[1] for size in sides)]),

@@ -1,4 +1,4 @@
-"""Where feature maps lie while a network runs: in the stream buffer or in external memory."""
+"""Feature maps of a running network: which lie in the stream buffer, which in external memory."""
 
 import math
 from collections import Counter
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from thorax.fpga.architecture import Architecture
-from thorax.fpga.workload import Layer, LayerKind
+from thorax.fpga.workload import LayerKind, WorkloadLayer
 
 _ARRAY = (LayerKind.CONVOLUTION, LayerKind.DECONVOLUTION, LayerKind.FULLY_CONNECTED)
 _BEHIND = (LayerKind.POOL, LayerKind.NORM)
@@ -15,7 +15,7 @@ _HOST = (LayerKind.NORMALISE, LayerKind.OTHER)
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What each layer reads and answers once those that run on another's way are taken in.
+    """Data flow between layers, those that run on another's way taken in.
 
     Attributes:
         layers: in the order of execution.
@@ -30,7 +30,7 @@ class Flow:
         left: whether the host reads it.
     """
 
-    layers: tuple[Layer, ...]
+    layers: tuple[WorkloadLayer, ...]
     inline: tuple[bool, ...]
     pooled: tuple[bool, ...]
     normed: tuple[bool, ...]
@@ -61,7 +61,7 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """What the size of the stream buffer does to each layer.
+    """Slices and external traffic of each layer, by the size of the stream buffer.
 
     Attributes:
         values: numbers of feature maps that the layer moves from and to external memory.
@@ -72,30 +72,30 @@ class Placed:
     slices: tuple[int, ...]
 
 
-def trace(layers: Sequence[Layer]) -> Flow:
+def trace(layers: Sequence[WorkloadLayer]) -> Flow:
     """Return what flows between the layers of a network.
 
     A pool or normalisation that alone reads a layer runs on its way out, and one that alone
     reads a concatenation on the way out of each of its parts.
     """
-    at = {layer.name: place for place, layer in enumerate(layers)}
+    at = {layer.name: index for index, layer in enumerate(layers)}
     count = len(layers)
     readers = Counter(source for layer in layers for source in layer.sources if source in at)
     inline, pooled, normed = [False] * count, [False] * count, [False] * count
     answers = [layer.output_values for layer in layers]
     makers: list[tuple[int, ...]] = []
-    for place, layer in enumerate(layers):
+    for index, layer in enumerate(layers):
         sources = tuple(
             maker
             for source in layer.sources if source in at
             for maker in makers[at[source]]
         )  # fmt: skip
         if layer.kind is LayerKind.CONCAT:
-            inline[place] = True
+            inline[index] = True
             makers.append(sources)
             continue
         if layer.kind in _BEHIND and _alone(layer, layers, at, readers, inline):
-            inline[place] = True
+            inline[index] = True
             whole = sum(answers[source] for source in sources)
             for source in sources:
                 answers[source] = math.ceil(answers[source] * layer.output_values / whole)
@@ -103,13 +103,13 @@ def trace(layers: Sequence[Layer]) -> Flow:
                 normed[source] = normed[source] or layer.kind is LayerKind.NORM
             makers.append(sources)
             continue
-        makers.append((place,))
+        makers.append((index,))
     return _flow(tuple(layers), at, makers, inline, pooled, normed, answers)
 
 
 def _alone(
-    layer: Layer,
-    layers: Sequence[Layer],
+    layer: WorkloadLayer,
+    layers: Sequence[WorkloadLayer],
     at: dict[str, int],
     readers: Counter[str],
     inline: Sequence[bool],
@@ -127,7 +127,7 @@ def _alone(
 
 
 def _flow(
-    layers: tuple[Layer, ...],
+    layers: tuple[WorkloadLayer, ...],
     at: dict[str, int],
     makers: Sequence[tuple[int, ...]],
     inline: Sequence[bool],
@@ -138,25 +138,25 @@ def _flow(
     reads: list[tuple[int, ...]] = []
     given = []
     last = list(range(len(layers)))
-    left = [True] * len(layers)
-    for place, layer in enumerate(layers):
+    read_by_host = [True] * len(layers)
+    for index, layer in enumerate(layers):
         mine: list[int] = []
         outside = 0
         for order, source in enumerate(layer.sources):
-            known = makers[at[source]] if source in at else ()
-            card = [maker for maker in known if layers[maker].kind not in _HOST]
+            sources = makers[at[source]] if source in at else ()
+            card = [maker for maker in sources if layers[maker].kind not in _HOST]
             if not card:
                 outside += layer.input_values if order == 0 else layer.output_values
             mine += card
-        reads.append(() if inline[place] else tuple(mine))
-        given.append(0 if inline[place] or layer.kind in _HOST else outside)
+        reads.append(() if inline[index] else tuple(mine))
+        given.append(0 if inline[index] or layer.kind in _HOST else outside)
         for maker in mine:
-            if not inline[place]:
-                last[maker] = max(last[maker], place)
-                left[maker] = layer.kind in _HOST
+            if not inline[index]:
+                last[maker] = max(last[maker], index)
+                read_by_host[maker] = layer.kind in _HOST
     return Flow(
         layers, tuple(inline), tuple(pooled), tuple(normed), tuple(reads), tuple(given),
-        tuple(answers), tuple(last), tuple(left),
+        tuple(answers), tuple(last), tuple(read_by_host),
     )  # fmt: skip
 
 
@@ -175,7 +175,7 @@ def largest(flow: Flow) -> int:
             continue
         held[at] = flow.answers[at]
         most = max(most, sum(held.values()))
-        held = {one: size for one, size in held.items() if flow.last[one] > at}
+        held = {maker: size for maker, size in held.items() if flow.last[maker] > at}
     return most
 
 
@@ -212,5 +212,5 @@ def place(flow: Flow, architecture: Architecture) -> Placed:
             moved += flow.answers[at]
         values.append(moved)
         slices.append(parts)
-        held = {one: size for one, size in held.items() if flow.last[one] > at}
+        held = {maker: size for maker, size in held.items() if flow.last[maker] > at}
     return Placed(tuple(values), tuple(slices))

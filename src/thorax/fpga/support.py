@@ -1,4 +1,4 @@
-"""Which layers of a network a bitstream runs, and why it does not run the others."""
+"""Layers of a network that a bitstream runs, and why it does not run the others."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import openvino as ov
 from thorax.errors import DeviceError
 from thorax.fpga.architecture import Architecture
 from thorax.fpga.bitstreams import BITSTREAMS, Bitstream, bitstreams_for
-from thorax.fpga.card import Card
+from thorax.fpga.card import FpgaCard
 
 _PORTS: Final = ("Parameter", "Constant", "Result")
 _ARRAY: Final = (
@@ -33,7 +33,7 @@ _NAMED: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """Whether an overlay runs a layer.
+    """Answer whether an overlay runs a layer, with the reason.
 
     Attributes:
         supported: that it does.
@@ -72,15 +72,17 @@ def fitting(
         name for name, kind in kinds.items() if kind in _ARRAY or (every and kind not in _PORTS)
     ]
     ranked = []
-    for place, (one, answer) in enumerate(_answers(model, board)):
+    for index, (bitstream, answer) in enumerate(_answers(model, board)):
         if all(answer[name].supported for name in needed):
             count = sum(support.supported for support in answer.values())
-            speed = one.architecture.macs_per_cycle * one.architecture.clock_hz
-            ranked.append(((count, speed, len(one.topologies), place), one))
-    return tuple(one for _, one in sorted(ranked, key=lambda pair: pair[0], reverse=True))
+            speed = bitstream.architecture.macs_per_cycle * bitstream.architecture.clock_hz
+            ranked.append(((count, speed, len(bitstream.topologies), index), bitstream))
+    return tuple(
+        bitstream for _, bitstream in sorted(ranked, key=lambda pair: pair[0], reverse=True)
+    )
 
 
-def loaded_bitstream(card: Card, model: ov.Model, *, alone: bool = False) -> Bitstream:
+def loaded_bitstream(card: FpgaCard, model: ov.Model, *, alone: bool = False) -> Bitstream:
     """Return the bitstream that a card is programmed with, to run a model.
 
     Args:
@@ -100,7 +102,7 @@ def loaded_bitstream(card: Card, model: ov.Model, *, alone: bool = False) -> Bit
     )
 
 
-def require_layers(model: ov.Model, card: Card, answer: Mapping[str, Support]) -> None:
+def require_layers(model: ov.Model, card: FpgaCard, answer: Mapping[str, Support]) -> None:
     """Refuse a model of which a card alone does not run every layer.
 
     Args:
@@ -129,20 +131,20 @@ def require_layers(model: ov.Model, card: Card, answer: Mapping[str, Support]) -
     )
 
 
-def _advice(card: Card, model: ov.Model, alone: bool) -> str:
+def _advice(card: FpgaCard, model: ov.Model, alone: bool) -> str:
     """Return what to do with a card that does not run a network as it is programmed."""
     board, advice = card.board.name, ""
-    found = fitting(model, board, every=alone)
-    if alone and not found:
+    able = fitting(model, board, every=alone)
+    if alone and not able:
         advice = f"{_lacking(model, board)}; use -d HETERO:{card.name},CPU"
         if card.bitstream is not None:
             return advice
         # It has to be programmed for that too.
         advice += "; "
-        found = fitting(model, board)
-    if not found:
+        able = fitting(model, board)
+    if not able:
         return f"{advice}no bitstream of a {board} runs all convolutions of this network"
-    names = [one.name for one in found[:_NAMED]]
+    names = [bitstream.name for bitstream in able[:_NAMED]]
     what = "every layer" if alone and not advice else "its convolutions"
     return (
         f"{advice}bitstreams of a {board} that run {what}, the best first: "
@@ -166,17 +168,17 @@ def _answers(
     model: ov.Model, board: str | None
 ) -> Iterator[tuple[Bitstream, Mapping[str, Support]]]:
     """Yield each bitstream of a board, None for all, with its answers; equals answer once."""
-    asked: dict[Architecture, dict[str, Support]] = {}
-    for one in BITSTREAMS.values() if board is None else bitstreams_for(board):
-        key = one.architecture.model_copy(update={"precision": "fp11", "name": ""})
-        if key not in asked:
-            asked[key] = _query(model, key)
-        yield one, asked[key]
+    answers: dict[Architecture, dict[str, Support]] = {}
+    for bitstream in BITSTREAMS.values() if board is None else bitstreams_for(board):
+        key = bitstream.architecture.model_copy(update={"precision": "fp11", "name": ""})
+        if key not in answers:
+            answers[key] = _query(model, key)
+        yield bitstream, answers[key]
 
 
 def _query(model: ov.Model, architecture: Architecture) -> dict[str, Support]:
     ordered = model.get_ordered_ops()
-    place = {node.get_friendly_name(): number for number, node in enumerate(ordered)}
+    order = {node.get_friendly_name(): number for number, node in enumerate(ordered)}
     constant = _constant_parts(ordered)
     pixels = _pixel_parts(ordered, constant)
     answer: dict[str, Support] = {}
@@ -199,13 +201,13 @@ def _query(model: ov.Model, architecture: Architecture) -> dict[str, Support]:
         if name in answer:
             continue
         users = [
-            one.get_node().get_friendly_name()
+            port.get_node().get_friendly_name()
             for output in node.outputs()
-            for one in output.get_target_inputs()
+            for port in output.get_target_inputs()
         ]
         followed = [user for user in users if user in answer]
         if followed:
-            first = min(followed, key=place.__getitem__)
+            first = min(followed, key=order.__getitem__)
             answer[name] = Support(answer[first].supported, f"follows {first}")
         else:
             answer[name] = Support(False, "no layer uses it")
@@ -214,18 +216,18 @@ def _query(model: ov.Model, architecture: Architecture) -> dict[str, Support]:
 
 def _constant_parts(ordered: list[ov.Node]) -> set[str]:
     """Return the constants and what is computed of nothing else, as weights that are widened."""
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ordered:
         sources = [value.get_node().get_friendly_name() for value in node.input_values()]
-        inner = bool(sources) and all(source in found for source in sources)
+        inner = bool(sources) and all(source in names for source in sources)
         if node.get_type_name() == "Constant" or (inner and node.get_type_name() != "Result"):
-            found.add(node.get_friendly_name())
-    return found
+            names.add(node.get_friendly_name())
+    return names
 
 
 def _pixel_parts(ordered: list[ov.Node], constant: Collection[str]) -> set[str]:
     """Return what only converts, scales and shifts the pixels of an input."""
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ordered:
         kind = node.get_type_name()
         sources = [
@@ -235,9 +237,9 @@ def _pixel_parts(ordered: list[ov.Node], constant: Collection[str]) -> set[str]:
         ]
         if kind in ("Convert", *_SCALES) and len(sources) == 1:
             (source,) = sources
-            if source.get_type_name() == "Parameter" or source.get_friendly_name() in found:
-                found.add(node.get_friendly_name())
-    return found
+            if source.get_type_name() == "Parameter" or source.get_friendly_name() in names:
+                names.add(node.get_friendly_name())
+    return names
 
 
 def _part(node: ov.Node) -> str:
@@ -370,14 +372,14 @@ def _arithmetic_faults(node: ov.Node, constant: Collection[str]) -> Iterator[str
     kind, shape = node.get_type_name(), list(node.get_output_shape(0))
     yield from _rank_faults(node)
     constants = [
-        place
-        for place, value in enumerate(node.input_values())
+        index
+        for index, value in enumerate(node.input_values())
         if value.get_node().get_friendly_name() in constant
     ]
     if not constants:
         if kind != "Add":
             yield f"{kind} of two maps: not in this bitstream"
-        elif any(list(node.get_input_shape(place)) != shape for place in (0, 1)):
+        elif any(list(node.get_input_shape(index)) != shape for index in (0, 1)):
             yield "sum of maps of unlike sizes"
         elif len(shape) != 4:
             yield "not 4 dimensions"

@@ -33,8 +33,8 @@ def ternarize(weights: Floats, axes: tuple[int, ...]) -> Floats:
     counts = magnitude > _THRESHOLD * magnitude.mean(axis=axes, keepdims=True)
     number = np.maximum(counts.sum(axis=axes, keepdims=True), 1)
     scale = (magnitude * counts).sum(axis=axes, keepdims=True) / number
-    found: Floats = (np.sign(weights) * counts * scale).astype(np.float32)
-    return found
+    ternary: Floats = (np.sign(weights) * counts * scale).astype(np.float32)
+    return ternary
 
 
 def binarize(weights: Floats, axes: tuple[int, ...]) -> Floats:
@@ -47,8 +47,8 @@ def binarize(weights: Floats, axes: tuple[int, ...]) -> Floats:
         axes: that together are one filter; each filter has its own a.
     """
     scale = np.abs(weights).astype(np.float64).mean(axis=axes, keepdims=True)
-    found: Floats = (np.where(weights < 0, -1.0, 1.0) * scale).astype(np.float32)
-    return found
+    binary: Floats = (np.where(weights < 0, -1.0, 1.0) * scale).astype(np.float32)
+    return binary
 
 
 _MAKERS: Final = {"ternary": ternarize, "binary": binarize}
@@ -76,9 +76,9 @@ def coarsen(model: ov.Model, layers: Collection[str], kind: str) -> dict[str, Fl
 def replace_weights(model: ov.Model, filters: dict[str, Floats]) -> None:
     """Put filters in the place of those that layers have, by friendly name."""
     for node in model.get_ordered_ops():
-        found = filters.get(node.get_friendly_name())
-        if found is not None:
-            constant = ov.op.Constant(found)
+        values = filters.get(node.get_friendly_name())
+        if values is not None:
+            constant = ov.op.Constant(values)
             constant.set_friendly_name(f"{node.get_friendly_name()}/filters")
             node.input(1).replace_source_output(constant.output(0))
     model.validate_nodes_and_infer_types()

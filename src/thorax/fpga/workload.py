@@ -1,4 +1,4 @@
-"""What an overlay has to compute: the layers of a graph, each with its sizes."""
+"""Workload of an overlay: the layers of a graph, each with its sizes."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from thorax.errors import ModelError
 
 
 class LayerKind(StrEnum):
-    """Which part of an overlay a layer occupies."""
+    """Part of an overlay that a layer occupies."""
 
     CONVOLUTION = "convolution"
     """Plain, grouped and depthwise: `groups` tells them apart."""
@@ -35,7 +35,7 @@ class LayerKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class WorkloadLayer:
     """One layer for one image: an operation, and those that run with it on its way out.
 
     Pairs are (height, width). What has no height and width, as a fully connected layer, has 1 x 1.
@@ -138,7 +138,7 @@ class _Building:
     residual: bool = False
 
 
-def describe(model: ov.Model, among: Collection[str] | None = None) -> tuple[Layer, ...]:
+def describe(model: ov.Model, among: Collection[str] | None = None) -> tuple[WorkloadLayer, ...]:
     """Return the layers of a graph in the order of execution.
 
     A layer takes in what follows it and nothing else reads: bias, scale and activation; and of
@@ -159,7 +159,7 @@ def describe(model: ov.Model, among: Collection[str] | None = None) -> tuple[Lay
     made_by: dict[str, _Building] = {}
     before: dict[str, str] = {}
     image: set[str] = set()
-    for place, node in enumerate(model.get_ordered_ops()):
+    for index, node in enumerate(model.get_ordered_ops()):
         key, type_name = node.get_name(), node.get_type_name()
         live = [value for value in node.input_values() if value.get_node().get_name() in before]
         if type_name == "Parameter":
@@ -185,20 +185,18 @@ def describe(model: ov.Model, among: Collection[str] | None = None) -> tuple[Lay
         into = _takes(node, live, made_by)
         if into is None:
             kind = _kind(node, len(live), in_image=source in image)
-            into = _Building(node, kind, node, place, _names(live, before), source in image)
+            into = _Building(node, kind, node, index, _names(live, before), source in image)
             built.append(into)
-            if kind is LayerKind.NORMALISE:
-                image.add(key)
         else:
             into.fused.append(node.get_friendly_name())
             into.residual = into.residual or len(live) > 1
             into.sources += [name for name in _names(live, before) if name != _name(into)]
-            if into.kind is LayerKind.NORMALISE:
-                image.add(key)
-        into.end, into.last = node, place
+        if into.kind is LayerKind.NORMALISE:
+            image.add(key)
+        into.end, into.last = node, index
         before[key], made_by[key] = _name(into), into
-    built.sort(key=lambda one: one.last)
-    return tuple(_measure(one) for one in built)
+    built.sort(key=lambda layer: layer.last)
+    return tuple(map(_measure, built))
 
 
 def _readers(value: ov.Output) -> int:
@@ -236,7 +234,7 @@ def _takes(
     type_name = node.get_type_name()
     if type_name not in (*_ACTIVATIONS, *_ARITHMETIC):
         return None
-    open_ones = [
+    open_layers = [
         made_by[value.get_node().get_name()]
         for value in live
         if value.get_node().get_name() in made_by
@@ -245,14 +243,15 @@ def _takes(
     ]
     if len(live) == 1:
         able = [
-            one for one in open_ones if one.kind not in (LayerKind.CONCAT, LayerKind.OTHER)
-            and not (one.kind is LayerKind.NORMALISE and type_name in _ACTIVATIONS)
+            layer for layer in open_layers
+            if layer.kind not in (LayerKind.CONCAT, LayerKind.OTHER)
+            and not (layer.kind is LayerKind.NORMALISE and type_name in _ACTIVATIONS)
         ]  # fmt: skip
         return able[0] if able else None
     if type_name != "Add" or len({tuple(value.get_shape()) for value in live}) > 1:
         return None
-    closing = [one for one in open_ones if one.kind in _CLOSES and not one.residual]
-    return max(closing, key=lambda one: one.last, default=None)
+    closing = [layer for layer in open_layers if layer.kind in _CLOSES and not layer.residual]
+    return max(closing, key=lambda layer: layer.last, default=None)
 
 
 def _kind(node: ov.Node, live: int, *, in_image: bool) -> LayerKind:
@@ -277,7 +276,7 @@ def _kind(node: ov.Node, live: int, *, in_image: bool) -> LayerKind:
     return others.get(type_name, LayerKind.OTHER)
 
 
-def _measure(building: _Building) -> Layer:
+def _measure(building: _Building) -> WorkloadLayer:
     """Return a layer with its sizes, read off the shapes of its operation."""
     node, kind = building.node, building.kind
     inputs, outputs = _sizes(node.get_input_shape(0)), _sizes(node.get_output_shape(0))
@@ -300,7 +299,7 @@ def _measure(building: _Building) -> Layer:
     steps = attributes.get("strides") if kind in (*_CLOSES, LayerKind.POOL) else None
     strides = _pair(steps) if steps else (kernel if kind is LayerKind.POOL else (1, 1))
     spread = attributes.get("dilations") if kind in _CLOSES else None
-    return Layer(
+    return WorkloadLayer(
         name=_name(building),
         kind=kind,
         type=str(node.get_type_name()),
@@ -346,5 +345,5 @@ def _covering(inputs: tuple[int, int, int], outputs: tuple[int, int, int]) -> tu
 
 
 def _pair(values: Sequence[int]) -> tuple[int, int]:
-    found = [int(value) for value in values]
-    return (found[0], found[1]) if len(found) > 1 else (1, found[0])
+    sizes = [int(value) for value in values]
+    return (sizes[0], sizes[1]) if len(sizes) > 1 else (1, sizes[0])

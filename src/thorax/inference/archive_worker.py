@@ -17,7 +17,7 @@ import openvino as ov
 from thorax import __version__, artifact
 from thorax.artifact import Artifact
 from thorax.devices.arithmetic import arithmetic_of
-from thorax.devices.engine import Engine
+from thorax.devices.engine import Engine, HostResources
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.extensions import add_extensions
 from thorax.devices.process_core import open_core
@@ -95,7 +95,8 @@ def compile_pinned(loaded: Artifact, device: str, threads: int) -> Engine:
     """Compile for many answers a second; on a CPU by so many streams of one thread each."""
     if device != "CPU":
         return compile_artifact(loaded, device, hint="throughput")
-    return compile_artifact(loaded, device, hint="throughput", streams=threads, threads=threads)
+    host = HostResources(threads)
+    return compile_artifact(loaded, device, hint="throughput", streams=threads, host=host)
 
 
 def answer(

@@ -16,12 +16,11 @@ from thorax.errors import DataError, UsageError
 from thorax.files.documents import document_digest, parse_json, read_limited
 from thorax.fpga.architecture import Architecture
 from thorax.fpga.bitstreams import BITSTREAMS, Bitstream
-from thorax.fpga.boards import Board
-from thorax.fpga.card import Card
+from thorax.fpga.boards import IDLE_W, Board, board_power, draw
+from thorax.fpga.card import FpgaCard
 from thorax.fpga.card import program as put
 from thorax.fpga.overlay import estimate
-from thorax.fpga.power import IDLE_W, board_power, draw
-from thorax.fpga.workload import Layer, describe
+from thorax.fpga.workload import WorkloadLayer, describe
 from thorax.plan.ranges import require_no_sources
 from thorax.plan.server import CardModel, CpuModel, Place, Server, Step, card_rate
 
@@ -301,7 +300,7 @@ def with_overlay(
 
 def _offloaded(
     model: ov.Model, board: Board, bitstream: Bitstream, state: Path, batch: int
-) -> tuple[tuple[Layer, ...], list[Step]]:
+) -> tuple[tuple[WorkloadLayer, ...], list[Step]]:
     """Return the layers that a card computes, and the steps of all its subgraphs in turn."""
     cards = {
         card.name: card for card in put(_DEVICE, bitstream.name, board=board.name, state=state)
@@ -318,7 +317,7 @@ def _offloaded(
 def _card(
     board: Board,
     architecture: Architecture,
-    layers: Sequence[Layer],
+    layers: Sequence[WorkloadLayer],
     steps: list[Step],
     batch: int,
 ) -> tuple[CardModel, str | None]:
@@ -353,11 +352,15 @@ def _steps(alone_s: tuple[float, ...], full_s: tuple[float, ...], batch: int) ->
 
 
 def _whole(
-    model: ov.Model, layers: tuple[Layer, ...], overlay: Architecture, board: Board, batch: int
+    model: ov.Model,
+    layers: tuple[WorkloadLayer, ...],
+    overlay: Architecture,
+    board: Board,
+    batch: int,
 ) -> tuple[float, ...]:
     """Return the six steps of a whole network on an architecture, seconds of a batch."""
     # Host and link are the same under any bitstream; one stands in where none holds this overlay.
-    holder = Card(_DEVICE, board, next(iter(BITSTREAMS.values())), None)
+    holder = FpgaCard(_DEVICE, board, next(iter(BITSTREAMS.values())), None)
     given, answered = (
         tuple(int(np.prod(list(port.get_shape())[1:])) for port in ports)
         for ports in (model.inputs, model.outputs)

@@ -10,8 +10,7 @@ from pydantic import Field, model_validator
 
 from thorax.config import Settings, load
 from thorax.errors import DeviceError
-from thorax.fpga import power
-from thorax.fpga.boards import BOARDS
+from thorax.fpga.boards import BOARDS, IDLE_W
 from thorax.power.meter import Channel, Reading
 from thorax.results.energy import Quantity
 
@@ -67,7 +66,7 @@ class ModelledDevice(Settings):
             return self.idle_w, self.busy_w
         busy_w = BOARDS[self.board].power_w
         assert busy_w is not None
-        return min(power.IDLE_W, busy_w), busy_w
+        return min(IDLE_W, busy_w), busy_w
 
 
 class PowerModel(Settings):

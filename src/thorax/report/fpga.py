@@ -1,24 +1,83 @@
-"""Tables of simulated cards and their bitstreams."""
+"""Tables of simulated cards, their bitstreams, overlays and falling precision."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
-from thorax.report.series import Document, images_text
-from thorax.report.table import Table
-from thorax.report.text import number_text
+from thorax.report.partition import partition_tables
+from thorax.report.series import images_text
+from thorax.report.table import Table, dense
+from thorax.report.text import number_text, rate_text, scaled_text
+from thorax.results.fpga import (
+    DEVICES,
+    BitstreamFeatures,
+    CardStatus,
+    OverlayEstimate,
+    OverlayLayer,
+    OverlayResult,
+    PrecisionLadder,
+    Vectors,
+)
+from thorax.results.partition import PartitionResult
+from thorax.results.schema import Result
+from thorax.results.shared import Interval
+
+FPGA_COMMANDS: Final = ("partition", "fpga analyze", "fpga search", "fpga explore")
+"""Commands whose results have tables in the section of a page."""
+
+TOP: Final = 12
+"""Layers that a table shows unless all are asked for."""
+
+_LONGEST_NAME: Final = 34
+"""Characters of a layer's name that a table shows."""
+
+_ACTIVATIONS: Final = {"PRelu": "PReLU", "Clamp": "Clamp", "Elu": "ELU"}
 
 
-def cards_table(cards: Sequence[Document]) -> Table:
+def fpga_tables(results: Sequence[Result]) -> list[Table]:
+    """Return the tables of results, those in which nothing was measured marked as such.
+
+    Args:
+        results: of `FPGA_COMMANDS`; splits come first, then overlays, then falling precision.
+    """
+    splits = [
+        replace(table, title=f"{result.model} on {result.device}: {table.title}")
+        for result in results
+        if isinstance(result, PartitionResult)
+        for table in partition_tables(result)
+        if table is not None
+    ]
+    overlays = [
+        replace(table, modelled=True)
+        for result in results
+        if isinstance(result, OverlayResult)
+        for table in overlay_tables(result)
+    ]
+    ladders = [explore_table(result) for result in results if isinstance(result, PrecisionLadder)]
+    return [*splits, *overlays, *ladders]
+
+
+def split_texts(results: Sequence[Result]) -> list[str]:
+    """Return a line a result of `partition`: what it is of, and how much is simulated."""
+    return [
+        f"{result.model} on {result.device}, "
+        + ("cards simulated: their times are modelled." if result.simulated else "no card in it.")
+        for result in results
+        if isinstance(result, PartitionResult)
+    ]
+
+
+def cards_table(cards: Sequence[CardStatus]) -> Table:
     """Return the cards of `thorax fpga list`, a row each."""
     return Table(
         "FPGA cards",
         ("Card", "Board", "Bitstream", "Published load, W"),
         tuple(
             (
-                str(card["name"]),
-                str(card["board"]),
-                str(card["bitstream"] or "not programmed"),
-                "unknown" if card["power_w"] is None else f"{card['power_w']:g}",
+                card.name,
+                card.board,
+                card.bitstream or "not programmed",
+                "unknown" if card.power_w is None else f"{card.power_w:g}",
             )
             for card in cards
         ),
@@ -28,14 +87,14 @@ def cards_table(cards: Sequence[Document]) -> Table:
     )
 
 
-def bitstreams_table(bitstreams: Sequence[Document]) -> Table:
+def bitstreams_table(bitstreams: Sequence[BitstreamFeatures]) -> Table:
     """Return the registry of bitstreams, a row each, in order of release."""
     return Table(
         "Bitstreams",
         ("Name", "Board", "Has", "Vectors"),
         tuple(
-            (str(one["name"]), str(one["board"]), _features(one), _vectors(one))
-            for one in bitstreams
+            (bitstream.name, bitstream.board, _features(bitstream), _vectors(bitstream.vectors))
+            for bitstream in bitstreams
         ),
         note="A name says release, board (RC, A10DK, PL1, PL2), precision and networks. Has: "
         "beside the ReLU. Vectors: rows x columns x input x output channels a cycle, assumed. "
@@ -43,111 +102,228 @@ def bitstreams_table(bitstreams: Sequence[Document]) -> Table:
     )
 
 
-_FEATURES: Final = {"PRelu": "PReLU", "Clamp": "Clamp", "Elu": "ELU"}
+def _features(bitstream: BitstreamFeatures) -> str:
+    names = ["LRN"] if bitstream.normalisation else []
+    names += [name for kind, name in _ACTIVATIONS.items() if kind in bitstream.activations]
+    return "+".join(names) or "-"
 
 
-def _features(one: Document) -> str:
-    found = ["LRN"] if one["normalisation"] else []
-    found += [name for kind, name in _FEATURES.items() if kind in one["activations"]]
-    return "+".join(found) or "-"
+def _vectors(sizes: Vectors) -> str:
+    return "x".join(map(str, sizes))
 
 
-def _vectors(one: Document) -> str:
-    return "x".join(str(size) for size in one["vectors"])
+def overlay_tables(result: OverlayResult, *, top: int | None = TOP) -> list[Table]:
+    """Return the layers of an overlay that was named, the whole, and its area.
+
+    Args:
+        result: of `fpga analyze`, or of `fpga search`, whose layers are left out.
+        top: how many layers are shown, those that take longest first; None: all, in order.
+    """
+    tables = [totals_table(result), area_table(result)]
+    if not isinstance(result, OverlayEstimate):
+        return tables
+    layers = list(result.layers)
+    if top is not None:
+        working = [layer for layer in layers if layer.cycles]
+        layers = sorted(working, key=lambda layer: -layer.cycles)[:top]
+    return [_layer_table(layers, result), *tables]
 
 
-def explore_table(document: Document) -> Table:
-    """Return what each precision leaves and brings, a row a variant, FP32 first."""
-    unit = any(one["modelled"]["power_w"] for one in document["variants"])
-    rows = [
-        ("FP32, CPU", number_text(document["reference"]["mean_auroc"]["value"], ".3f"))
-        + ("",) * (8 if unit else 6)
-    ]
-    for one in document["variants"]:
-        figures = one["modelled"]
-        size = figures["area"]
-        rows.append(
-            (
-                one["name"] + (" *" if one["pareto"] else ""),
-                number_text(one["mean_auroc"]["value"], ".3f"),
-                _interval_text(one["mean_difference"]),
-                _vectors(figures),
-                f"{size['dsp']:,}",
-                f"{size['m20k']:,}",
-                f"{size['alm'] / 1e3:.0f}",
-                f"{figures['images_per_s']:,.0f}",
-                *(
-                    (f"{figures['power_w']:.1f}", f"{figures['images_per_s_per_w']:.2f}")
-                    if unit
-                    else ()
-                ),
-            )
+def _layer_table(layers: Sequence[OverlayLayer], result: OverlayEstimate) -> Table:
+    rows = tuple(
+        (
+            _short(layer.name),
+            _shape(layer),
+            number_text(layer.macs / 1e6, ",.1f") if layer.macs else "",
+            number_text(layer.cycles / 1e3, ",.1f"),
+            number_text(layer.cycles / result.cycles, ".1%") if layer.cycles else "",
+            "" if layer.bound == "none" else layer.bound,
+            number_text(layer.utilization, ".0%") if layer.macs and layer.cycles else "",
+            number_text(layer.ddr_bytes / 1e3, ",.0f"),
         )
-    power = ("W", "Img/s/W") if unit else ()
+        for layer in layers
+    )
+    remaining = len(result.layers) - len(layers)
+    more = f" {remaining} more layers: --all shows them in order." if remaining else ""
     return Table(
-        f"{document['model']}, {sides_text(document)}, falling precision on "
-        f"{document['board_full_name']}",
-        ("", "AUROC", "minus FP32 [95%]", "Vectors", "DSP", "M20K", "kALM", "Img/s", *power),
-        tuple(rows),
-        (False, *(True for _ in document["variants"])),
-        _explore_note(document),
+        f"Layers of {result.model} on {result.design.name}, modelled",
+        ("Layer", "Shape", "MMAC", "kcycles", "Share", "Waits for", "Used", "DDR kB"),
+        rows,
+        (True,) * len(rows),
+        "Used: of the products that the array could make meanwhile. A layer without cycles runs "
+        f"on another's way, or on the host.{more}",
     )
 
 
-def sides_text(document: Document) -> str:
-    """Return what sides of images an exploration is about."""
-    if document["modelled_side"] == document["side"]:
-        return f"{document['side']} px"
-    return f"{document['side']} px, speed at {document['modelled_side']} px"
+def _shape(layer: OverlayLayer) -> str:
+    """Return "64→256 1x1" with what is not 1: step, groups, sum."""
+    text = f"{layer.input_channels}→{layer.output_channels}"
+    if layer.kind in ("convolution", "deconvolution", "pool"):
+        text += f" {layer.kernel[0]}x{layer.kernel[1]}"
+        text += f"/{layer.strides[0]}" if max(layer.strides) > 1 else ""
+    else:
+        text = f"{layer.kind.replace('_', ' ')} {text}"
+    text += f" g{layer.groups}" if layer.groups > 1 else ""
+    return text + (" +" if layer.residual else "")
 
 
-def _interval_text(interval: Document) -> str:
-    value, low, high = (interval[key] for key in ("value", "low", "high"))
-    if low is None or high is None:
-        return f"{value:+.3f}"
-    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
-
-
-def _explore_note(document: Document) -> str:
-    judged = () if document["doubt"] else document["variants"]
-    lost = [one["name"] for one in judged if _is_chance(one["mean_auroc"])]
-    worse = [
-        one["name"]
-        for one in judged
-        if one["name"] not in lost and _is_worse(one["mean_difference"])
+def totals_table(result: OverlayResult) -> Table:
+    """Return speed, memory and power of a network on an overlay, a row each."""
+    design = result.design
+    sizes = _vectors((design.p_vector, design.q_vector, design.c_vector, design.k_vector))
+    bounds = ", ".join(
+        f"{share:.0%} {name}" for name, share in result.bounds.items() if share >= 0.005
+    )
+    of_batch = "" if result.batch == 1 else f" of {result.batch} images"
+    rows = [
+        ("Images/s", rate_text(result.images_per_s)),
+        (f"Latency{of_batch}, ms", scaled_text(result.latency_s, 1e-3, ",.2f")),
+        ("Cycles of an image", number_text(result.cycles, ",.0f")),
+        ("that wait for", bounds),
+        ("Products used", number_text(result.utilization, ".0%")),
+        ("DDR, MB an image", number_text(result.ddr_bytes / 1e6, ",.1f")),
+        ("DDR, MB/s", number_text(result.ddr_bytes_per_s / 1e6, ",.0f")),
+        ("Power of the board, W", number_text(result.power_w, ".1f") or "unknown"),
+        ("Images/s/W", number_text(result.images_per_s_per_w, ".2f")),
+        ("Vectors, rows x columns x in x out", f"{sizes} {design.precision.upper()}"),
+        ("Clock, MHz", number_text(design.clock_hz / 1e6, "g")),
     ]
-    watts = any(one["modelled"]["power_w"] for one in document["variants"])
-    rest = "its area, and the board's power" if watts else "and its area; no power is published"
-    told = [
-        f"Mean AUROC of {images_text({**document, 'simulated': False})}, computed with the "
+    filled = tuple(row for row in rows if row[1])
+    source = result.power_source
+    notes = [
+        f"Calibrated: {', '.join(result.calibrated)}." if result.calibrated else "",
+        f"Assumed: {', '.join(result.assumed)}." if result.assumed else "",
+        f"{source[0].upper()}{source[1:]}." if source else "",
+        "Host and PCIe are left out.",
+    ]
+    return Table(
+        f"{result.model} on {design.name}, modelled",
+        ("", "Modelled"),
+        filled,
+        (True,) * len(filled),
+        " ".join(filter(None, notes)),
+    )
+
+
+def area_table(result: OverlayResult) -> Table:
+    """Return what an overlay takes of its device, or of the part that it may take."""
+    design = result.design
+    device = DEVICES[design.family]
+    allowance = (
+        f"Allowed: of {device.dsp:,} DSP blocks, {device.m20k:,} M20K blocks and "
+        f"{device.alm:,} ALM that the device has."
+    )
+    notes = (allowance if design.budget else "", "" if result.fits else "It does not fit.")
+    area, budget = result.area, result.budget
+    rows = tuple(
+        (name, f"{taken:,}", f"{allowed:,}", number_text(taken / allowed, ".0%"))
+        for name, taken, allowed in (
+            ("DSP blocks", area.dsp, budget.dsp),
+            ("M20K blocks", area.m20k, budget.m20k),
+            ("ALM", area.alm, budget.alm),
+        )
+    )
+    return dense(
+        Table(
+            f"Area of {design.name}, modelled",
+            ("Resource", "Taken", "Allowed" if design.budget else "There is", "Share"),
+            rows,
+            (True,) * len(rows),
+            " ".join(filter(None, notes)),
+        )
+    )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}"
+
+
+def explore_table(result: PrecisionLadder) -> Table:
+    """Return what each precision leaves and brings, a row a variant, FP32 first."""
+    has_watts = any(variant.modelled.power_w for variant in result.variants)
+    rows = [
+        ("FP32, CPU", number_text(result.reference.mean_auroc.value, ".3f"))
+        + ("",) * (8 if has_watts else 6)
+    ]
+    for variant in result.variants:
+        overlay = variant.modelled
+        watts = (f"{overlay.power_w:.1f}", f"{overlay.images_per_s_per_w:.2f}") if has_watts else ()
+        rows.append(
+            (
+                variant.name + (" *" if variant.pareto else ""),
+                number_text(variant.mean_auroc.value, ".3f"),
+                _interval_text(variant.mean_difference),
+                _vectors(overlay.vectors),
+                f"{overlay.area.dsp:,}",
+                f"{overlay.area.m20k:,}",
+                f"{overlay.area.alm / 1e3:.0f}",
+                f"{overlay.images_per_s:,.0f}",
+                *watts,
+            )
+        )
+    power = ("W", "Img/s/W") if has_watts else ()
+    return Table(
+        f"{result.model}, {sides_text(result)}, falling precision on {result.board_full_name}",
+        ("", "AUROC", "minus FP32 [95%]", "Vectors", "DSP", "M20K", "kALM", "Img/s", *power),
+        tuple(rows),
+        (False, *(True for _ in result.variants)),
+        _explore_note(result, has_watts=has_watts),
+    )
+
+
+def sides_text(result: PrecisionLadder) -> str:
+    """Return what sides of images an exploration is about."""
+    if result.modelled_side == result.side:
+        return f"{result.side} px"
+    return f"{result.side} px, speed at {result.modelled_side} px"
+
+
+def _interval_text(interval: Interval) -> str:
+    if interval.low is None or interval.high is None:
+        return f"{interval.value:+.3f}"
+    return f"{interval.value:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
+
+
+def _explore_note(result: PrecisionLadder, *, has_watts: bool) -> str:
+    judged = () if result.doubt else result.variants
+    lost = [variant.name for variant in judged if _is_chance(variant.mean_auroc)]
+    worse = [
+        variant.name
+        for variant in judged
+        if variant.name not in lost and _is_worse(variant.mean_difference)
+    ]
+    rest = "its area, and the board's power" if has_watts else "and its area; no power is published"
+    subject = images_text({**result.document(), "simulated": False})
+    sentences = [
+        f"Mean AUROC of {subject}, computed with the "
         "overlay's arithmetic, nothing trained after rounding. All else is modelled: the fastest "
         "overlay of rows x columns x input x output channels a cycle that the device has room "
         f"for, {rest}. * none is better in both."
     ]
-    if document["doubt"]:
-        told.append(f"No verdict on the differences: {document['doubt']}.")
+    if result.doubt:
+        sentences.append(f"No verdict on the differences: {result.doubt}.")
     if lost:
-        told.append(f"{_and(lost)}: destroyed, no better than chance.")
+        sentences.append(f"{_and(lost)}: destroyed, no better than chance.")
     if worse:
-        told.append(f"{_and(worse)}: worse than FP32 beyond chance.")
-    told.append(
+        sentences.append(f"{_and(worse)}: worse than FP32 beyond chance.")
+    sentences.append(
         "No vendor has FP9, FP8 or filters of two and three values, nor the AGX formats but for "
         "Agilex: their overlays go on from the model."
     )
-    return " ".join(told)
+    return " ".join(sentences)
 
 
-def _is_chance(interval: Document) -> bool:
-    return _is_spread(interval) and bool(interval["low"] <= 0.5)
+def _is_chance(auroc: Interval) -> bool:
+    return _is_spread(auroc) and auroc.low is not None and auroc.low <= 0.5
 
 
-def _is_worse(interval: Document) -> bool:
-    return _is_spread(interval) and bool(interval["high"] < 0)
+def _is_worse(difference: Interval) -> bool:
+    return _is_spread(difference) and difference.high is not None and difference.high < 0
 
 
-def _is_spread(interval: Document) -> bool:
+def _is_spread(interval: Interval) -> bool:
     """Return whether resampling found an interval, and not one value over and over."""
-    low, high = interval["low"], interval["high"]
+    low, high = interval.low, interval.high
     return low is not None and high is not None and low < high
 
 

@@ -1,7 +1,8 @@
 """A plot of what falling precision leaves of a network against what it brings."""
 
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from thorax.files.atomic import write_bytes
 from thorax.report.figure import COLOURS, STYLE
 from thorax.report.fpga import sides_text
-from thorax.report.series import Document
+from thorax.results.fpga import PrecisionLadder, VariantOverlay, VariantResult
+from thorax.results.shared import Interval
 
 _FRONT, _BEHIND = COLOURS[0], COLOURS[2]
 _MARKS: Final = {"block": "o", "ternary": "^", "binary": "s"}
@@ -30,11 +32,11 @@ _ON_WHITE: Final[dict[Any, Any]] = {
 """The plots of the report stand on a page of any colour, a picture of its own on white."""
 
 
-def write_explore_plot(document: Document, folder: Path) -> tuple[Path, Path]:
+def write_explore_plot(result: PrecisionLadder, folder: Path) -> tuple[Path, Path]:
     """Write `explore.svg` and `explore.png` into a folder that is there, and return them."""
     written = []
     with mpl.rc_context(_ON_WHITE):
-        figure = _draw(document)
+        figure = _draw(result)
         for kind in ("svg", "png"):
             path = folder / f"explore.{kind}"
             buffer = io.BytesIO()
@@ -45,24 +47,26 @@ def write_explore_plot(document: Document, folder: Path) -> tuple[Path, Path]:
     return written[0], written[1]
 
 
-def _draw(document: Document) -> Figure:
+def _draw(result: PrecisionLadder) -> Figure:
     figure = Figure(figsize=(7.2, 4.6), layout="constrained")
     axes = figure.add_subplot()
-    variants = document["variants"]
-    key, unit = _across(variants)
-    front = sorted((one for one in variants if one["pareto"]), key=lambda one: one["modelled"][key])
+    brings, unit = _across(result.variants)
+    front = sorted(
+        (variant for variant in result.variants if variant.pareto),
+        key=lambda variant: brings(variant.modelled),
+    )
     axes.step(
-        [one["modelled"][key] for one in front],
-        [one["mean_auroc"]["value"] for one in front],
+        [brings(variant.modelled) for variant in front],
+        [_auroc(variant.mean_auroc) for variant in front],
         where="pre",
         color=_FRONT,
         lw=1.0,
         alpha=0.5,
         zorder=1,
     )
-    for one in variants:
-        _mark(axes, one, key)
-    reference = document["reference"]["mean_auroc"]["value"]
+    for variant in result.variants:
+        _mark(axes, variant, brings(variant.modelled))
+    reference = _auroc(result.reference.mean_auroc)
     axes.axhline(reference, color=_DARK, lw=0.9, ls="--")
     axes.annotate(
         f"FP32, {reference:.3f}",
@@ -72,8 +76,7 @@ def _draw(document: Document) -> Figure:
         textcoords="offset points",
         ha="right",
     )
-    values = [one["mean_auroc"]["value"] for one in variants]
-    if min(values) < 0.6:
+    if min(_auroc(variant.mean_auroc) for variant in result.variants) < 0.6:
         axes.axhline(0.5, color=_DARK, lw=0.9, ls=":")
         axes.annotate(
             "chance",
@@ -84,10 +87,8 @@ def _draw(document: Document) -> Figure:
             ha="right",
         )
     axes.set_xlabel(f"{unit}, modelled, logarithmic")
-    axes.set_ylabel(f"Mean AUROC, {document['images']:,} images, 95% intervals")
-    axes.set_title(
-        f"{document['model']}, {sides_text(document)}, on {document['board_full_name']} (simulated)"
-    )
+    axes.set_ylabel(f"Mean AUROC, {result.images:,} images, 95% intervals")
+    axes.set_title(f"{result.model}, {sides_text(result)}, on {result.board_full_name} (simulated)")
     axes.set_xscale("log")
     axes.margins(x=0.1, y=0.12)
     low, high = axes.get_ylim()
@@ -102,32 +103,41 @@ def _draw(document: Document) -> Figure:
     return figure
 
 
-def _across(variants: Sequence[Document]) -> tuple[str, str]:
-    """Return the key and the words of what a variant brings."""
-    if all(one["modelled"]["images_per_s_per_w"] for one in variants):
-        return "images_per_s_per_w", "Images per second per watt of the board"
-    return "images_per_s", "Images per second"
+def _across(
+    variants: Sequence[VariantResult],
+) -> tuple[Callable[[VariantOverlay], float], str]:
+    """Return what a variant brings, and what that is in words."""
+    if all(variant.modelled.images_per_s_per_w for variant in variants):
+        return (
+            lambda overlay: overlay.images_per_s_per_w or 0.0,
+            "Images per second per watt of the board",
+        )
+    return lambda overlay: overlay.images_per_s, "Images per second"
 
 
-def _mark(axes: Axes, one: Document, key: str) -> None:
-    auroc, x = one["mean_auroc"], one["modelled"][key]
-    colour = _FRONT if one["pareto"] else _BEHIND
-    if auroc["low"] is not None:
-        axes.plot([x, x], [auroc["low"], auroc["high"]], color=colour, lw=1.3, zorder=2)
+def _auroc(interval: Interval) -> float:
+    return math.nan if interval.value is None else interval.value
+
+
+def _mark(axes: Axes, variant: VariantResult, x: float) -> None:
+    auroc = variant.mean_auroc
+    colour = _FRONT if variant.pareto else _BEHIND
+    if auroc.low is not None and auroc.high is not None:
+        axes.plot([x, x], [auroc.low, auroc.high], color=colour, lw=1.3, zorder=2)
     axes.plot(
         x,
-        auroc["value"],
-        _MARKS[one["weights"]],
+        _auroc(auroc),
+        _MARKS[variant.weights],
         ms=7,
-        color=colour if one["pareto"] else "white",
+        color=colour if variant.pareto else "white",
         markeredgecolor=colour,
         markeredgewidth=1.5,
         zorder=3,
     )
     # Slanted, as neighbours may stand closer together than a name is long.
     axes.annotate(
-        one["name"],
-        (x, auroc["value"]),
+        variant.name,
+        (x, _auroc(auroc)),
         xytext=(5, 6),
         textcoords="offset points",
         rotation=45,

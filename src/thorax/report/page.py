@@ -29,7 +29,7 @@ from thorax.report import (
     training_plots,
 )
 from thorax.report.documents import COMMANDS, file_name
-from thorax.report.fpga_report import FPGA_COMMANDS
+from thorax.report.fpga import FPGA_COMMANDS
 from thorax.report.sections import (
     buyers_section,
     compared_section,
@@ -153,7 +153,7 @@ def _render(by_command: Mapping[str, Sequence[Any]], title: str) -> str:
         energy_section([*by_command["power watch"], *by_command["power energy"]]),
         roofline_section(by_command["analyze"]),
         compared_section(by_command["compare"]),
-        fpga_section({name: by_command[name] for name in FPGA_COMMANDS}),
+        fpga_section([result for name in FPGA_COMMANDS for result in by_command[name]]),
         accuracy_plots.roc_section(accuracy),
         accuracy_plots.reliability_section(accuracy),
         training_plots.section(_of(TrainingRecord, everything)),

@@ -1,15 +1,15 @@
 """A drawing of how a network is split between devices, as SVG without any library."""
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from thorax.errors import UsageError
 from thorax.files.atomic import write_text
 from thorax.report.modelled import MODELLED
 from thorax.report.partition import BYTES, bytes_text, crossed_text, types_text
-from thorax.report.series import Document
+from thorax.results.partition import PartitionResult, SubgraphSummary
 
 _COLOURS: Final = {
     "CPU": "#d55e00",
@@ -54,8 +54,8 @@ text { fill: var(--ink); font-variant-numeric: tabular-nums; }
 """
 
 
-def write_drawing(document: Document, path: Path) -> None:
-    """Write the subgraphs of a document as a picture.
+def write_drawing(result: PartitionResult, path: Path) -> None:
+    """Write the subgraphs of a split as a picture.
 
     Raises:
         UsageError: `plot-format` for a name that does not end in .svg, `output-unwritable` when
@@ -63,7 +63,7 @@ def write_drawing(document: Document, path: Path) -> None:
     """
     require_svg(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, draw(document))
+    write_text(path, draw(result))
 
 
 def require_svg(path: Path) -> None:
@@ -81,31 +81,30 @@ def require_svg(path: Path) -> None:
         )
 
 
-def draw(document: Document) -> str:
+def draw(result: PartitionResult) -> str:
     """Return subgraphs from top to bottom as SVG; it follows the reader's light or dark.
 
     A box is a subgraph, in the colour of its device, with layers and modelled time; an arrow is
     what crosses, with its bytes. Arrows that pass other subgraphs by run on the right.
     """
-    subgraphs: Sequence[Mapping[str, Any]] = document["subgraphs"]
-    edges = _edges(document)
+    edges = _edges(result)
     beside = [edge for edge in edges if edge[1] != edge[0] + 1]
     lanes = _lanes(beside)
     room = 40 + _LANE * (max(lanes) + 1) if lanes else 0
     width = max(_PAGE, 2 * _LEFT + _WIDTH + room)
     wide = width - 2 * _LEFT - room
-    below = _TOP + len(subgraphs) * (_HEIGHT + _GAP)
-    print_ = _small_print(document)
-    height = below + 18 * len(print_) + 8
-    parts = [_heading(document)]
-    parts += [_box(one, place, wide) for place, one in enumerate(subgraphs)]
+    below = _TOP + len(result.subgraphs) * (_HEIGHT + _GAP)
+    small_print = _small_print(result)
+    height = below + 18 * len(small_print) + 8
+    parts = [_heading(result)]
+    parts += [_box(subgraph, index, wide) for index, subgraph in enumerate(result.subgraphs)]
     parts += [_down(edge, wide) for edge in edges if edge not in beside]
     parts += [_past(edge, lane, wide) for edge, lane in zip(beside, lanes, strict=True)]
     parts += [
-        f'<text class="soft" x="{_LEFT}" y="{below + 18 * place}">{html.escape(line)}</text>'
-        for place, line in enumerate(print_)
+        f'<text class="soft" x="{_LEFT}" y="{below + 18 * index}">{html.escape(line)}</text>'
+        for index, line in enumerate(small_print)
     ]
-    spoken = html.escape(f"{_title(document)}. {crossed_text(document)}", quote=True)
+    spoken = html.escape(f"{_title(result)}. {crossed_text(result)}", quote=True)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" role="img" aria-label="{spoken}">\n<style>{_STYLE}</style>\n'
@@ -121,20 +120,20 @@ _Edge = tuple[int, int, int, int]
 """Source, target, tensors, bytes."""
 
 
-def _edges(document: Document) -> list[_Edge]:
-    found: dict[tuple[int, int], tuple[int, int]] = {}
-    for one in document["crossings"]["tensors"]:
-        ends = one["source"], one["target"]
-        tensors, size = found.get(ends, (0, 0))
-        found[ends] = (tensors + 1, size + one["size_bytes"])
-    return [(*ends, *load) for ends, load in sorted(found.items())]
+def _edges(result: PartitionResult) -> list[_Edge]:
+    loads: dict[tuple[int, int], tuple[int, int]] = {}
+    for tensor in result.crossings.tensors:
+        ends = tensor.source, tensor.target
+        count, size = loads.get(ends, (0, 0))
+        loads[ends] = (count + 1, size + tensor.size_bytes)
+    return [(*ends, *load) for ends, load in sorted(loads.items())]
 
 
 def _lanes(edges: Sequence[_Edge]) -> list[int]:
     """Return for each edge the nearest lane that is free along it, the shortest edges first."""
     taken: list[list[_Edge]] = []
     lanes: dict[_Edge, int] = {}
-    for edge in sorted(edges, key=lambda one: (abs(one[1] - one[0]), one)):
+    for edge in sorted(edges, key=lambda edge: (abs(edge[1] - edge[0]), edge)):
         low, high = sorted(edge[:2])
         lane = 0
         while lane < len(taken) and any(
@@ -148,29 +147,28 @@ def _lanes(edges: Sequence[_Edge]) -> list[int]:
     return [lanes[edge] for edge in edges]
 
 
-def _title(document: Document) -> str:
-    count = len(document["subgraphs"])
-    return f"{document['model']} on {document['device']}: {count} subgraph{'s' * (count != 1)}"
+def _title(result: PartitionResult) -> str:
+    count = len(result.subgraphs)
+    return f"{result.model} on {result.device}: {count} subgraph{'s' * (count != 1)}"
 
 
-def _heading(document: Document) -> str:
+def _heading(result: PartitionResult) -> str:
     parts = [
-        f'<text class="title" x="{_LEFT}" y="34">{html.escape(_title(document))}</text>',
-        f'<text class="soft" x="{_LEFT}" y="56">{html.escape(crossed_text(document))}</text>',
+        f'<text class="title" x="{_LEFT}" y="34">{html.escape(_title(result))}</text>',
+        f'<text class="soft" x="{_LEFT}" y="56">{html.escape(crossed_text(result))}</text>',
     ]
     x = _LEFT
-    devices = dict.fromkeys(str(one["device"]) for one in document["subgraphs"])
-    for device in devices:
-        own = [one for one in document["subgraphs"] if one["device"] == device]
-        told = f"{device}: {_layers(sum(one['layers'] for one in own))}"
-        times = [one["modelled_s"] for one in own if one["modelled_s"] is not None]
-        if times:
-            told += f", {sum(times) * 1e3:.2f} ms modelled"
+    for device in dict.fromkeys(subgraph.device for subgraph in result.subgraphs):
+        subgraphs = [subgraph for subgraph in result.subgraphs if subgraph.device == device]
+        text = f"{device}: {_layers(sum(subgraph.layers for subgraph in subgraphs))}"
+        times_s = [subgraph.modelled_s for subgraph in subgraphs if subgraph.modelled_s is not None]
+        if times_s:
+            text += f", {sum(times_s) * 1e3:.2f} ms modelled"
         parts.append(
             f'<rect x="{x}" y="74" width="13" height="13" rx="3" fill="{_colour(device)}"/>'
-            f'<text x="{x + 20}" y="85">{html.escape(told)}</text>'
+            f'<text x="{x + 20}" y="85">{html.escape(text)}</text>'
         )
-        x += 48 + 7 * len(told)
+        x += 48 + 7 * len(text)
     return "\n".join(parts)
 
 
@@ -182,23 +180,24 @@ def _layers(count: int) -> str:
     return "1 layer" if count == 1 else f"{count:,} layers"
 
 
-def _y(place: int) -> int:
-    return _TOP + place * (_HEIGHT + _GAP)
+def _y(index: int) -> int:
+    return _TOP + index * (_HEIGHT + _GAP)
 
 
-def _box(one: Mapping[str, Any], place: int, wide: int) -> str:
-    y, colour = _y(place), _colour(one["device"])
-    time = "" if one["modelled_s"] is None else f"{one['modelled_s'] * 1e3:.3g} ms modelled"
-    ends = [*(f"takes {name}" for name in one["inputs"])]
-    ends += [f"gives {', '.join(one['outputs'])}"] if one["outputs"] else []
-    lines = (f"{_layers(one['layers'])}: {types_text(one['types'])}", "; ".join(ends))
+def _box(subgraph: SubgraphSummary, index: int, wide: int) -> str:
+    y, colour = _y(index), _colour(subgraph.device)
+    time_s = subgraph.modelled_s
+    time = "" if time_s is None else f"{time_s * 1e3:.3g} ms modelled"
+    ends = [f"takes {name}" for name in subgraph.inputs]
+    ends += [f"gives {', '.join(subgraph.outputs)}"] if subgraph.outputs else []
+    lines = (f"{_layers(subgraph.layers)}: {types_text(subgraph.types)}", "; ".join(ends))
     return (
         f'<g><rect x="{_LEFT}" y="{y}" width="{wide}" height="{_HEIGHT}" rx="8" fill="{colour}" '
         f'fill-opacity=".13" stroke="{colour}" stroke-width="1.5"/>'
         f'<rect x="{_LEFT + 7}" y="{y + 11}" width="5" height="{_HEIGHT - 22}" rx="2.5" '
         f'fill="{colour}"/>'
-        f'<text class="name" x="{_LEFT + 22}" y="{y + 25}">{one["number"]}: '
-        f"{html.escape(one['device'])}</text>"
+        f'<text class="name" x="{_LEFT + 22}" y="{y + 25}">{subgraph.number}: '
+        f"{html.escape(subgraph.device)}</text>"
         f'<text x="{_LEFT + wide - 14}" y="{y + 25}" text-anchor="end">{time}</text>'
         f'<text x="{_LEFT + 22}" y="{y + 48}">{html.escape(lines[0])}</text>'
         f'<text class="soft" x="{_LEFT + 22}" y="{y + 69}">{html.escape(lines[1])}</text></g>'
@@ -234,11 +233,10 @@ def _past(edge: _Edge, lane: int, wide: int) -> str:
     )
 
 
-def _small_print(document: Document) -> list[str]:
-    figures = document.get("modelled")
-    if not figures:
+def _small_print(result: PartitionResult) -> list[str]:
+    if result.modelled is None:
         return []
-    words = f"Times are {MODELLED}. {figures['source']} {BYTES}".split()
+    words = f"Times are {MODELLED}. {result.modelled.source} {BYTES}".split()
     lines = [""]
     for word in words:
         if len(lines[-1]) + len(word) > _WRAP:

@@ -11,7 +11,7 @@ from thorax.report.benchmark_plots import speed_bars, speed_plot
 from thorax.report.buyers import buyers_csv, buyers_table, csv_link, offers
 from thorax.report.buyers_plot import power_plot
 from thorax.report.difference import compare_tables
-from thorax.report.fpga_report import fpga_tables, split_texts
+from thorax.report.fpga import fpga_tables, split_texts
 from thorax.report.modelled import MODELLED, modelled_table
 from thorax.report.optimize import artifact_table, tried_table
 from thorax.report.parts import Section
@@ -22,6 +22,7 @@ from thorax.report.table import Table
 from thorax.report.tune import tuning_table
 from thorax.results.benchmark import BenchmarkResult, TuningResult
 from thorax.results.energy import LogEnergy, WatchResult
+from thorax.results.schema import Result
 
 
 def buyers_section(
@@ -99,12 +100,12 @@ def compared_section(documents: Sequence[Document]) -> Section | None:
     return Section("compare", "Layer by layer", verdicts, tables=tuple(tables))
 
 
-def fpga_section(by_command: Mapping[str, Sequence[Document]]) -> Section | None:
-    """Return splits, overlays and falling precision, of the documents of `FPGA_COMMANDS`."""
-    if not any(by_command.values()):
+def fpga_section(results: Sequence[Result]) -> Section | None:
+    """Return splits, overlays and falling precision, of results of `FPGA_COMMANDS`."""
+    if not results:
         return None
-    text = split_texts(by_command["partition"])
-    return Section("fpga", "FPGA", tuple(text), tables=tuple(fpga_tables(by_command)))
+    text = tuple(split_texts(results))
+    return Section("fpga", "FPGA", text, tables=tuple(fpga_tables(results)))
 
 
 def energy_section(results: Sequence[WatchResult | LogEnergy]) -> Section | None:

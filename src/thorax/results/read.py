@@ -14,7 +14,15 @@ from thorax.results.cluster import ClusterDiagnosis
 from thorax.results.demo import DemoResult, ReportResult, SchemaList
 from thorax.results.energy import LogEnergy, MeterList, WatchResult
 from thorax.results.findings import ClassifyResult
+from thorax.results.fpga import (
+    EraseResult,
+    OverlayEstimate,
+    OverlaySearch,
+    PrecisionLadder,
+    ProgramResult,
+)
 from thorax.results.landscape import SharpnessResult
+from thorax.results.partition import PartitionResult
 from thorax.results.plan import ClusterPlan, ServerPlan
 from thorax.results.schema import Result, first_problem
 from thorax.results.training import TrainingRecord
@@ -34,6 +42,12 @@ RESULTS: Final[Mapping[str, type[Result]]] = {
     "power list": MeterList,
     "power watch": WatchResult,
     "tune": TuningResult,
+    "fpga analyze": OverlayEstimate,
+    "fpga erase": EraseResult,
+    "fpga explore": PrecisionLadder,
+    "fpga program": ProgramResult,
+    "fpga search": OverlaySearch,
+    "partition": PartitionResult,
     "sharpness": SharpnessResult,
     "train": TrainingRecord,
 }

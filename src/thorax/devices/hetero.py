@@ -1,4 +1,4 @@
-"""Where OpenVINO's HETERO cuts a graph whose every node names its device.
+"""Subgraphs that OpenVINO's HETERO makes of a graph whose every node names its device.
 
 HETERO joins neighbours on one device, cuts what would make a subgraph wait for itself, and runs
 the parts in turns. What it makes is not told before a graph is compiled; here it is worked out, and
@@ -41,15 +41,15 @@ class Step:
 def steps(model: ov.Model) -> list[Step]:
     """Return the nodes of a graph in OpenVINO's order, on no device yet."""
     places: dict[str, int] = {}
-    found = []
-    for place, node in enumerate(model.get_ordered_ops()):
+    nodes = []
+    for index, node in enumerate(model.get_ordered_ops()):
         sources = tuple(
             (places[value.get_node().get_name()], value.get_index())
             for value in node.input_values()
         )
-        places[node.get_name()] = place
-        found.append(Step(node.get_friendly_name(), node.get_type_name(), "", sources))
-    return found
+        places[node.get_name()] = index
+        nodes.append(Step(node.get_friendly_name(), node.get_type_name(), "", sources))
+    return nodes
 
 
 def cut(graph: Sequence[Step], inputs: Sequence[str] = ()) -> list[int]:
@@ -75,39 +75,39 @@ class _Cutter:
     """Inputs (node, which) at which a subgraph begins; a leaf begins at itself."""
 
     def __post_init__(self) -> None:
-        for place, step in enumerate(self.graph):
+        for index, step in enumerate(self.graph):
             if step.is_leaf:
-                self.borders[place, 0] = None
+                self.borders[index, 0] = None
             elif step.type != "Result":
                 for port, (source, _) in enumerate(step.sources):
                     if step.device != self.graph[source].device:
-                        self.borders[place, port] = None
+                        self.borders[index, port] = None
 
     def subgraphs(self) -> list[int]:
         """Return an id for each node: neighbours with no border between share one."""
         parents = list(range(len(self.graph)))
         ids = [-1] * len(self.graph)
 
-        def root(place: int) -> int:
-            while parents[place] != place:
-                parents[place] = parents[parents[place]]
-                place = parents[place]
-            return place
+        def root(index: int) -> int:
+            while parents[index] != index:
+                parents[index] = parents[parents[index]]
+                index = parents[index]
+            return index
 
         count = 0
-        for place, step in enumerate(self.graph):
+        for index, step in enumerate(self.graph):
             joined = [
                 source
                 for port, (source, _) in enumerate(step.sources)
-                if (place, port) not in self.borders
+                if (index, port) not in self.borders
             ]
             if not joined:
-                ids[place], count = count, count + 1
+                ids[index], count = count, count + 1
                 continue
             first = root(joined[0])
-            for other in (place, *joined[1:]):
+            for other in (index, *joined[1:]):
                 parents[root(other)] = first
-        return [ids[root(place)] for place in range(len(self.graph))]
+        return [ids[root(index)] for index in range(len(self.graph))]
 
     def split_cycles(self) -> None:
         """Add borders until no subgraph waits for one that waits for it."""
@@ -124,29 +124,29 @@ class _Cutter:
         enters: dict[int, int] = {}  # by subgraph: borders of it
         leaves: dict[int, int] = {}  # by subgraph: borders whose data it makes
         owner: list[tuple[int, int, bool]] = []  # by border: node, maker, re-entry
-        for (place, port), bit in bits.items():
-            enters[ids[place]] = enters.get(ids[place], 0) | bit
-            if graph[place].is_leaf:
-                owner.append((place, place, False))
+        for (index, port), bit in bits.items():
+            enters[ids[index]] = enters.get(ids[index], 0) | bit
+            if graph[index].is_leaf:
+                owner.append((index, index, False))
                 continue
-            maker = graph[place].sources[port][0]
+            maker = graph[index].sources[port][0]
             leaves[ids[maker]] = leaves.get(ids[maker], 0) | bit
-            owner.append((place, maker, ids[place] != ids[maker]))
+            owner.append((index, maker, ids[index] != ids[maker]))
         behind = self._borders_behind(bits)
-        own = [behind[place] & enters.get(ids[place], 0) for place in range(len(graph))]
-        back = [behind[place] & leaves.get(ids[place], 0) for place in range(len(graph))]
+        entered = [behind[index] & enters.get(ids[index], 0) for index in range(len(graph))]
+        back = [behind[index] & leaves.get(ids[index], 0) for index in range(len(graph))]
         uses = self._uses()
-        for place, step in enumerate(graph):
-            if not back[place]:
+        for index, step in enumerate(graph):
+            if not back[index]:
                 continue
             reached = 0
-            for number in _ones(back[place]):
-                reached |= own[owner[number][1]]
-            for number in _ones(own[place]):
+            for number in _ones(back[index]):
+                reached |= entered[owner[number][1]]
+            for number in _ones(entered[index]):
                 if owner[number][2]:
-                    reached |= own[owner[number][0]]
+                    reached |= entered[owner[number][0]]
             for port, (source, output) in enumerate(step.sources):
-                if back[place] & back[source] or not reached & own[source]:
+                if back[index] & back[source] or not reached & entered[source]:
                     continue
                 lone = (
                     uses[source, output] == 1
@@ -154,24 +154,24 @@ class _Cutter:
                     and not back[source]
                     and all(
                         graph[owner[number][0]].is_leaf or graph[owner[number][1]].is_leaf
-                        for number in _ones(own[source])
+                        for number in _ones(entered[source])
                     )
                 )
                 if not lone:
-                    self.borders[place, port] = None
+                    self.borders[index, port] = None
 
     def _waiting_for_each_other(self, ids: list[int]) -> set[int]:
         """Return the subgraphs that wait, through others, for themselves."""
-        waits: dict[int, set[int]] = {one: set() for one in ids}
-        for place, step in enumerate(self.graph):
-            waits[ids[place]].update(ids[source] for source, _ in step.sources)
-        for one, wanted in waits.items():
-            wanted.discard(one)
+        waits: dict[int, set[int]] = {subgraph: set() for subgraph in ids}
+        for index, step in enumerate(self.graph):
+            waits[ids[index]].update(ids[source] for source, _ in step.sources)
+        for subgraph, needed in waits.items():
+            needed.discard(subgraph)
         for between in waits:
-            for wanted in waits.values():
-                if between in wanted:
-                    wanted |= waits[between]
-        return {one for one, wanted in waits.items() if one in wanted}
+            for needed in waits.values():
+                if between in needed:
+                    needed |= waits[between]
+        return {subgraph for subgraph, needed in waits.items() if subgraph in needed}
 
     def _isolate_one(self, ids: list[int], waiting: set[int]) -> None:
         """Cut one layer off what is before it in its subgraph; at best where a cycle enters."""
@@ -180,35 +180,37 @@ class _Cutter:
             for source, _ in step.sources:
                 takers[source] += step.type != "Result"
         ranked = []
-        for place, step in enumerate(self.graph):
+        for index, step in enumerate(self.graph):
             inside = [
                 source
                 for port, (source, _) in enumerate(step.sources)
-                if (place, port) not in self.borders
+                if (index, port) not in self.borders
             ]
-            if ids[place] not in waiting or not inside:
+            if ids[index] not in waiting or not inside:
                 continue
-            entered = any(ids[one] != ids[place] and ids[one] in waiting for one, _ in step.sources)
-            lone = any(
-                takers[one] == 1
-                and not self.graph[one].is_leaf
-                and all(self.graph[other].is_leaf for other, _ in self.graph[one].sources)
-                for one in inside
+            entered = any(
+                ids[maker] != ids[index] and ids[maker] in waiting for maker, _ in step.sources
             )
-            shared = any(takers[one] > 1 for one in inside)
-            in_line = len(inside) == 1 and takers[place] <= 1
-            ranked.append((not entered, not shared, lone, in_line, len(inside), place))
-        place = min(ranked)[-1]
-        for port in range(len(self.graph[place].sources)):
-            self.borders[place, port] = None
+            lone = any(
+                takers[maker] == 1
+                and not self.graph[maker].is_leaf
+                and all(self.graph[other].is_leaf for other, _ in self.graph[maker].sources)
+                for maker in inside
+            )
+            shared = any(takers[maker] > 1 for maker in inside)
+            in_line = len(inside) == 1 and takers[index] <= 1
+            ranked.append((not entered, not shared, lone, in_line, len(inside), index))
+        index = min(ranked)[-1]
+        for port in range(len(self.graph[index].sources)):
+            self.borders[index, port] = None
 
     def _borders_behind(self, bits: dict[tuple[int, int], int]) -> list[int]:
         """Return for each node the borders that data passed on its way to it, as bits."""
         behind: list[int] = []
-        for place, step in enumerate(self.graph):
-            passed = bits.get((place, 0), 0) if step.is_leaf else 0
+        for index, step in enumerate(self.graph):
+            passed = bits.get((index, 0), 0) if step.is_leaf else 0
             for port, (source, _) in enumerate(step.sources):
-                passed |= behind[source] | bits.get((place, port), 0)
+                passed |= behind[source] | bits.get((index, port), 0)
             behind.append(passed)
         return behind
 
@@ -223,48 +225,50 @@ class _Cutter:
         """Return the subgraphs' numbers in the order in which they run."""
         ids = self.subgraphs()
         # A constant that was cut off all the same goes where it is used.
-        for place, step in reversed(list(enumerate(self.graph))):
+        for index, step in reversed(list(enumerate(self.graph))):
             for source, _ in step.sources:
                 if self.graph[source].type == "Constant":
-                    ids[source] = ids[place]
-        needs: dict[int, set[int]] = {one: set() for one in _as_in_a_hash_table(self._listed(ids))}
-        for place, step in enumerate(self.graph):
-            needs[ids[place]].update(ids[source] for source, _ in step.sources)
+                    ids[source] = ids[index]
+        needs: dict[int, set[int]] = {
+            subgraph: set() for subgraph in _as_in_a_hash_table(self._listed(ids))
+        }
+        for index, step in enumerate(self.graph):
+            needs[ids[index]].update(ids[source] for source, _ in step.sources)
         numbers: dict[int, int] = {}
         while len(numbers) < len(needs):
             ready = [
-                one
-                for one, wanted in needs.items()
-                if one not in numbers and not wanted - {one} - numbers.keys()
+                subgraph
+                for subgraph, needed in needs.items()
+                if subgraph not in numbers and not needed - {subgraph} - numbers.keys()
             ]
             assert ready, "subgraphs wait for each other"
-            for one in ready:
-                numbers[one] = len(numbers)
-        return [numbers[one] for one in ids]
+            for subgraph in ready:
+                numbers[subgraph] = len(numbers)
+        return [numbers[subgraph] for subgraph in ids]
 
     def _listed(self, ids: list[int]) -> list[int]:
         """Return the subgraphs in the order in which OpenVINO lists their inputs and outputs."""
         images = {step.name: i for i, step in enumerate(self.graph) if step.type == "Parameter"}
         listed = [ids[images[name]] for name in dict.fromkeys([*self.inputs, *images])]
         taken: dict[tuple[int, int], set[int]] = {}
-        for place, step in enumerate(self.graph):
+        for index, step in enumerate(self.graph):
             for source in step.sources:
-                if ids[place] != ids[source[0]]:
-                    taken.setdefault(source, set()).add(ids[place])
-        for place, step in enumerate(self.graph):
+                if ids[index] != ids[source[0]]:
+                    taken.setdefault(source, set()).add(ids[index])
+        for index, step in enumerate(self.graph):
             for port, source in enumerate(step.sources):
-                if (place, port) in self.borders and self.graph[source[0]].type != "Constant":
+                if (index, port) in self.borders and self.graph[source[0]].type != "Constant":
                     listed.extend(sorted(taken.pop(source, ())))
         return list(dict.fromkeys([*listed, *ids]))
 
 
 def _ones(bits: int) -> list[int]:
-    found = []
+    positions = []
     while bits:
         lowest = bits & -bits
-        found.append(lowest.bit_length() - 1)
+        positions.append(lowest.bit_length() - 1)
         bits ^= lowest
-    return found
+    return positions
 
 
 _BUCKETS = (13, 29, 59, 127, 257, 541, 1109, 2357, 5087)
@@ -280,7 +284,7 @@ def _as_in_a_hash_table(keys: Sequence[int]) -> list[int]:
     size, order = 1, list[int]()
     for count, key in enumerate(keys, 1):
         if count > size:
-            size = next(one for one in _BUCKETS if one >= count)
+            size = next(buckets for buckets in _BUCKETS if buckets >= count)
             again, order = order, []
             for old in again:
                 _put(order, old, size)
@@ -289,5 +293,5 @@ def _as_in_a_hash_table(keys: Sequence[int]) -> list[int]:
 
 
 def _put(order: list[int], key: int, size: int) -> None:
-    place = next((at for at, one in enumerate(order) if one % size == key % size), 0)
-    order.insert(place, key)
+    index = next((at for at, other in enumerate(order) if other % size == key % size), 0)
+    order.insert(index, key)

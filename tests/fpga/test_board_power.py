@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from thorax.fpga.architecture import find_architecture
-from thorax.fpga.boards import find_board
-from thorax.fpga.power import IDLE_W, PRODUCT_J, SOURCE, Draw, board_power, draw
+from thorax.fpga.boards import IDLE_W, PRODUCT_J, SOURCE, Draw, board_power, draw, find_board
 
 FP11 = find_architecture("4x2x16x64-fp11")
 PAC = find_board("pac-a10")

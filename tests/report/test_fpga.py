@@ -15,10 +15,12 @@ from thorax.fpga.architecture import find_architecture, read_architecture
 from thorax.fpga.area import area
 from thorax.fpga.bitstreams import BITSTREAMS
 from thorax.fpga.boards import find_board
+from thorax.fpga.estimate import analyze
 from thorax.fpga.overlay import estimate
 from thorax.fpga.search import budget_of
 from thorax.fpga.workload import describe
-from thorax.report.fpga_estimates import TOP, analyze, analyze_tables
+from thorax.report.fpga import TOP, overlay_tables
+from thorax.results.fpga import OverlayEstimate
 
 BITSTREAM = "2019R1_RC_FP11_ResNet_SqueezeNet_VGG"
 STRING = "4x2x16x64_fp11_sb18823_i1_actk8_poolk8_owk8_image224x224"
@@ -50,37 +52,37 @@ def typed(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture(scope="module")
-def document() -> dict[str, Any]:
+def result() -> OverlayEstimate:
     return analyze(
         "ResNet-18", describe(resnet18()), find_architecture("8x48-fp11"),
         board=find_board("pac-a10"),
     )  # fmt: skip
 
 
-def test_the_document_is_that_of_the_model(document: dict[str, Any]) -> None:
+def test_the_result_is_that_of_the_model(result: OverlayEstimate) -> None:
     architecture = find_architecture("8x48-fp11")
-    found = estimate(describe(resnet18()), architecture)
-    assert (document["simulated"], document["origin"]) == (True, "modelled")
-    assert "modelled" not in document
-    assert document["images_per_s"] == found.images_per_s
-    assert document["cycles"] == sum(layer["cycles"] for layer in document["layers"])
-    assert sum(layer["time_s"] for layer in document["layers"]) == pytest.approx(
-        document["latency_s"]
-    )
-    assert sum(document["bounds"].values()) == pytest.approx(1)
-    assert document["area"]["dsp"] == area(architecture).dsp
-    assert document["images_per_s_per_w"] == document["images_per_s"] / document["power_w"]
-    assert document["calibrated"] == ["clock_hz"]
-    json.dumps(document, allow_nan=False)
+    speed = estimate(describe(resnet18()), architecture)
+    assert (result.simulated, result.origin) == (True, "modelled")
+    assert "modelled" not in result.document()
+    assert result.images_per_s == speed.images_per_s
+    assert result.cycles == sum(layer.cycles for layer in result.layers)
+    assert sum(layer.time_s for layer in result.layers) == pytest.approx(result.latency_s)
+    assert sum(result.bounds.values()) == pytest.approx(1)
+    assert result.area.dsp == area(architecture).dsp
+    assert result.power_w is not None
+    assert result.images_per_s_per_w == speed.images_per_s / result.power_w
+    assert result.calibrated == ("clock_hz",)
+    assert result.design.c_vector == architecture.c_vector
+    assert OverlayEstimate.model_validate_json(result.to_json()) == result
 
 
 def test_the_cards_of_both_papers_draw_what_was_published() -> None:
     layers = describe(resnet50())
     for name, images_per_s, power_w in (("8x48-fp11", 104.9, 43), ("4x2x16x64-fp11", 312.75, 50)):
         found = analyze("n", layers, find_architecture(name), board=find_board("pac-a10"))
-        assert found["images_per_s"] == pytest.approx(images_per_s, rel=0.003)
+        assert found.images_per_s == pytest.approx(images_per_s, rel=0.003)
         # The line was drawn for a ResNet-50 of 4.09e9 products; this one has 3.86e9.
-        assert found["power_w"] == pytest.approx(power_w, rel=0.02)
+        assert found.power_w == pytest.approx(power_w, rel=0.02)
 
 
 def test_a_bitstream_stands_for_its_architecture(typed: Typed, tiny_fp32: Artifact) -> None:
@@ -90,20 +92,20 @@ def test_a_bitstream_stands_for_its_architecture(typed: Typed, tiny_fp32: Artifa
 
 
 def test_without_a_board_power_is_unknown_and_nothing_is_divided_by_it() -> None:
-    document = analyze("n", describe(resnet18()), find_architecture("agx7-generic-fp13"))
-    assert document["power_w"] is document["images_per_s_per_w"] is None
+    result = analyze("n", describe(resnet18()), find_architecture("agx7-generic-fp13"))
+    assert result.power_w is result.images_per_s_per_w is None
 
 
-def test_tables_say_modelled_and_name_the_slowest_first(document: dict[str, Any]) -> None:
-    layers, totals, resources = analyze_tables(document)
+def test_tables_say_modelled_and_name_the_slowest_first(result: OverlayEstimate) -> None:
+    layers, totals, resources = overlay_tables(result)
     for table in (layers, totals, resources):
         assert table.title.endswith("modelled")
         assert all(table.simulated)
     assert len(layers.rows) == TOP
     cycles = [float(row[3].replace(",", "")) for row in layers.rows]
     assert cycles == sorted(cycles, reverse=True)
-    everything = analyze_tables(document, top=None)[0]
-    assert [row[0] for row in everything.rows] == [one["name"] for one in document["layers"]]
+    everything = overlay_tables(result, top=None)[0]
+    assert [row[0] for row in everything.rows] == [layer.name for layer in result.layers]
 
 
 def test_an_artifact_is_analysed_from_a_shell(typed: Typed, tiny_fp32: Artifact) -> None:

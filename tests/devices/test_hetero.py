@@ -8,7 +8,7 @@ import openvino as ov
 import openvino.opset13 as ops
 import pytest
 
-from thorax.devices.subgraphs import cut, steps
+from thorax.devices.hetero import cut, steps
 from thorax.fpga.emulation import AFFINITY
 from thorax.fpga.plugin import open_cards
 

@@ -1,0 +1,108 @@
+"""Result of `thorax partition`: a split of a network with the modelled time of its cards."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from thorax.devices.card_model import Forecast
+from thorax.devices.partition import Partition
+from thorax.results.partition import (
+    Crossings,
+    CrossingTensor,
+    PartitionResult,
+    PlacedLayer,
+    SubgraphSummary,
+)
+
+_PORTS: Final = ("Parameter", "Result")
+
+
+def partition_result(
+    model: str,
+    devices: Sequence[str],
+    split: Partition,
+    cards: Forecast | None,
+    *,
+    outputs: Mapping[str, str],
+) -> PartitionResult:
+    """Return what `thorax partition` answers.
+
+    Args:
+        model: what to call the network.
+        devices: that were asked for, the first preferred.
+        split: of it.
+        cards: what simulated cards would do with their part; None where none takes part.
+        outputs: what the network calls each of its results, by the name of its node.
+    """
+    busy = {subgraph.device for subgraph in split.subgraphs}
+    return PartitionResult(
+        model=model,
+        device=split.device,
+        devices=tuple(devices),
+        idle=tuple(device for device in devices if device not in busy),
+        simulated=cards is not None,
+        subgraphs=_subgraphs(split, cards, outputs),
+        layers=_layers(split, cards),
+        crossings=Crossings(
+            before=split.crossings_before,
+            after=len(split.crossings),
+            bytes=sum(crossing.size_bytes for crossing in split.crossings),
+            tensors=tuple(
+                CrossingTensor(
+                    layer=crossing.layer,
+                    source=crossing.source,
+                    target=crossing.target,
+                    size_bytes=crossing.size_bytes,
+                )
+                for crossing in split.crossings
+            ),
+        ),
+        modelled=cards.result() if cards else None,
+    )
+
+
+def _subgraphs(
+    split: Partition, cards: Forecast | None, outputs: Mapping[str, str]
+) -> tuple[SubgraphSummary, ...]:
+    times_s = {part.offload.number: part.total_s for part in cards.parts} if cards else {}
+    summaries = []
+    for subgraph in split.subgraphs:
+        rows = [row for row in split.rows if row.subgraph == subgraph.number]
+        summaries.append(
+            SubgraphSummary(
+                number=subgraph.number,
+                device=subgraph.device,
+                layers=len(subgraph.layers),
+                types=dict(Counter(row.type for row in rows if row.type not in _PORTS)),
+                inputs=tuple(row.name for row in rows if row.type == "Parameter"),
+                outputs=tuple(outputs[row.name] for row in rows if row.type == "Result"),
+                input_bytes=subgraph.input_bytes,
+                output_bytes=subgraph.output_bytes,
+                modelled_s=times_s.get(subgraph.number),
+            )
+        )
+    return tuple(summaries)
+
+
+def _layers(split: Partition, cards: Forecast | None) -> tuple[PlacedLayer, ...]:
+    times_s: dict[str, float] = {}
+    runs_with: dict[str, str] = {}
+    for part in cards.parts if cards else ():
+        for estimate in part.estimate.layers:
+            layer = estimate.layer
+            times_s[layer.name] = estimate.cycles / part.estimate.architecture.clock_hz
+            runs_with.update(dict.fromkeys(layer.fused, layer.name))
+    return tuple(
+        PlacedLayer(
+            name=row.name,
+            type=row.type,
+            device=row.device,
+            reason=row.reason,
+            subgraph=row.subgraph,
+            input_bytes=row.input_bytes,
+            runs_with=runs_with.get(row.name),
+            modelled_s=times_s.get(row.name),
+        )
+        for row in split.rows
+        if row.type not in _PORTS
+    )
