@@ -29,8 +29,6 @@ LONGEST, WIDEST = 60, 8
 """Lines and parameters of a function at most."""
 
 STILL_LONG = {
-    "benchmark/scenarios.py:measure",
-    "cli/benchmark.py:benchmark",
     "cli/doctor.py:cluster",
     "cli/mo.py:mo",
     "cli/optimize.py:optimize",
@@ -51,14 +49,11 @@ STILL_LONG = {
     "phantoms/dicom.py:encode_dicom",
     "quantization/optimize.py:optimize",
     "report/partition.py:document",
-    "report/power.py:power_table",
     "training/fit.py:fit",
     "training/networks.py:build",
     "training/prepare.py:open_run",
 }
 STILL_WIDE = {
-    "benchmark/scenarios.py:measure",
-    "cli/benchmark.py:benchmark",
     "cli/doctor.py:cluster",
     "cli/fpga.py:search",
     "cli/fpga.py:explore",

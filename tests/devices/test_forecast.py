@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from thorax.artifact import Artifact
-from thorax.benchmark.run import Measurement, Quantiles, describe, document, side_by_side
+from thorax.benchmark.run import Measurement, Quantiles, benchmark_result, side_by_side
 from thorax.data.store import Store
 from thorax.devices.card_model import STEPS
+from thorax.devices.describe import describe
 from thorax.devices.engine import compile
 from thorax.devices.forecast import count_rows, forecast_engine
 from thorax.evaluate import validate
@@ -49,8 +50,8 @@ def test_a_benchmark_keeps_the_emulation_and_the_forecast_apart(
 ) -> None:
     engine = compile(tiny_fp32, HETERO)
     latency = Quantiles(0.001, 0.002, 0.003)
-    measured = Measurement("offline", 200, 0.0, 4.0, latency, None, "none", engine.simulated)
-    made = json.loads(json.dumps(document(engine, measured, forecast_engine(engine))))
+    measured = Measurement("offline", 200, 0.0, 4.0, latency)
+    made = json.loads(benchmark_result(engine, measured, forecast_engine(engine)).to_json())
     assert made["simulated"] is True
     assert made["images_per_s"] == 50
     assert made["power_w"] is made["images_per_s_per_w"] is None
@@ -60,7 +61,7 @@ def test_a_benchmark_keeps_the_emulation_and_the_forecast_apart(
         modelled["images_per_s"] / modelled["power_w"]
     )
     assert modelled["bound_by"] in {stage["name"] for stage in modelled["stages"]}
-    assert document(engine, measured)["modelled"] is None
+    assert benchmark_result(engine, measured).modelled is None
 
 
 def test_classify_counts_steps_of_cards_and_layers_of_the_rest(

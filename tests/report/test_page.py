@@ -198,8 +198,7 @@ def test_an_emulation_is_compared_with_no_reference() -> None:
 
 def test_an_emulation_has_no_bar_and_no_tile(tmp_path: Path) -> None:
     emulated = made_up.benchmark("fp11", 612.0, simulated=True)
-    del emulated["modelled"]
-    page = _write([emulated], tmp_path)
+    page = _write([emulated.model_copy(update={"modelled": None})], tmp_path)
     assert page.all("svg") == []
     assert "Images/s, modelled" not in page.text
     assert "emulated" in page.text
@@ -298,7 +297,7 @@ def test_results_are_loaded_from_files_and_folders(tmp_path: Path) -> None:
     (finding,) = classified["results"][0]["heatmaps"]
     classified["results"][0]["heatmaps"] = {finding: "maps/000.png"}
     (tmp_path / "b.json").write_text(json.dumps(classified))
-    (tmp_path / "a.json").write_text(json.dumps(made_up.benchmark()))
+    (tmp_path / "a.json").write_text(made_up.benchmark().to_json())
     (tmp_path / "card.json").write_text('{"name": "not a result"}')
     documents = load([tmp_path])
     assert [document["command"] for document in documents] == ["benchmark", "classify"]
@@ -499,7 +498,12 @@ def test_a_tuned_benchmark_shows_all_that_was_tried(tmp_path: Path) -> None:
     document = {
         **made_up.benchmark("int8", 80.0),
         "valid": None,
-        "tuned": {"latency_limit_ms": None},
+        "tuned": {
+            **{key: tried[1][key] for key in ("device", "streams", "batch", "images_per_s")},
+            **{"hardware": "A Processor", "processors": 2, "latency_limit_ms": None},
+            **{"p99_ms": 12.0, "simulated": False, "measured": "2026-01-02"},
+            **{"thorax": "0.1.0", "openvino": "2026.4.1"},
+        },
         "tried": [*tried, failed],
     }
     page = write_report([document], tmp_path / "r.html", title="T").read_text("utf-8")
@@ -513,7 +517,8 @@ def test_plans_of_clusters_stand_there_once_under_ids_of_their_own(tmp_path: Pat
     from tests.report import test_plan_cluster
 
     plan = test_plan_cluster.planned()
-    documents = [plan, {**plan, "title": "another"}, made_up.server_plan(), made_up.server_plan()]
+    another = plan.model_copy(update={"title": "another"})
+    documents = [plan, another, made_up.server_plan(), made_up.server_plan()]
     page = write_report(documents, tmp_path / "r.html", title="T").read_text("utf-8")
     assert page.count(">Training clusters</h2>") == 1
     ids = re.findall(r'\bid="([^"]+)"', page)

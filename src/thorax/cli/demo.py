@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from thorax.artifact import INTENDED_USE, Artifact, Precision
-from thorax.benchmark import run, scenarios
+from thorax.benchmark.run import benchmark_result
+from thorax.benchmark.scenarios import ScenarioOptions, run_scenario
 from thorax.cli import console
 from thorax.data import folder, store
 from thorax.data.check import check
@@ -214,11 +215,11 @@ def _benchmark(
     speed = 0.0
     for precision, made in artifacts.items():
         engine = compile_artifact(made, "CPU", hint="throughput")
-        measured = scenarios.measure(engine, "offline", duration_s=BENCHMARK_S)
-        keep(f"benchmark-{precision}", run.document(engine, measured))
+        measured = run_scenario(engine, ScenarioOptions("offline", BENCHMARK_S))
+        keep(f"benchmark-{precision}", benchmark_result(engine, measured).document())
         console.say(f"   {precision}: {rate_text(measured.images_per_s)} images/s offline")
         speed = measured.images_per_s
     engine = compile_artifact(artifacts[Precision.INT8], "CPU", hint="latency")
-    measured = scenarios.measure(engine, "single-stream", duration_s=BENCHMARK_S)
-    keep("benchmark-int8-single-stream", run.document(engine, measured))
+    measured = run_scenario(engine, ScenarioOptions("single-stream", BENCHMARK_S))
+    keep("benchmark-int8-single-stream", benchmark_result(engine, measured).document())
     return speed

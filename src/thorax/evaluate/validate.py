@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from thorax import metrics
 from thorax.artifact import Artifact, Precision
-from thorax.benchmark.run import Speed, describe, environment
+from thorax.benchmark.run import Speed
 from thorax.data.store import Store
 from thorax.devices.core import simulates
+from thorax.devices.describe import describe, environment
 from thorax.devices.engine import Engine, Outputs
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.forecast import forecast_engine
@@ -20,7 +21,7 @@ from thorax.evaluate.score import tabulate
 from thorax.inference.heatmap import peak
 from thorax.inference.predictor import calibrate
 from thorax.results.accuracy import Comparison, Pointing, Score, ValidationResult
-from thorax.results.shared import Environment, Interval
+from thorax.results.shared import Interval
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,7 +151,7 @@ def result_of(
             name: Pointing(hits=game.hits, total=game.total, rate=game.rate)
             for name, game in validation.pointing.items()
         },
-        environment=Environment(**environment()),
+        environment=environment(),
     )
     return result.model_copy(update={"against": comparisons}) if comparisons else result
 

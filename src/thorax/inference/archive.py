@@ -14,8 +14,8 @@ from typing import Final
 
 from thorax import artifact
 from thorax.artifact import INTENDED_USE, Artifact
-from thorax.benchmark.run import describe
 from thorax.devices.core import simulates
+from thorax.devices.describe import describe
 from thorax.devices.engine import Engine
 from thorax.devices.extensions import add_extensions
 from thorax.errors import PeerError, UsageError

@@ -8,8 +8,8 @@ from typing import Final
 
 from thorax import artifact
 from thorax.artifact import INTENDED_USE, Artifact, Card
-from thorax.benchmark.run import describe
 from thorax.devices.counters import Counter
+from thorax.devices.describe import describe
 from thorax.devices.engine import Engine, Hint
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.forecast import count_rows, forecast_engine

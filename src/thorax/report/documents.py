@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from thorax.benchmark.baseline_file import require_undamaged
 from thorax.errors import DataError
 from thorax.files.documents import parse_json, read_limited
+from thorax.results.benchmark import require_undamaged
 from thorax.results.findings import ClassifyResult
 from thorax.results.pictures import place_pictures
 from thorax.results.read import parse_result

@@ -21,9 +21,11 @@ from thorax.errors import DataError, UsageError
 from thorax.files.atomic import require_place, write_text
 from thorax.report import (
     accuracy_plots,
+    buyers_plot,
     cluster,
     plan_cluster_plots,
     plan_server_plots,
+    power,
     samples,
     sharpness,
     training_plots,
@@ -31,9 +33,7 @@ from thorax.report import (
 from thorax.report.documents import COMMANDS, file_name
 from thorax.report.fpga_report import FPGA_COMMANDS
 from thorax.report.sections import (
-    buyers_section,
     compared_section,
-    energy_section,
     facts_section,
     fpga_section,
     roofline_section,
@@ -42,6 +42,7 @@ from thorax.report.sections import (
 from thorax.report.series import Document, in_order
 from thorax.report.table import Table
 from thorax.report.tiles import summary_tiles
+from thorax.results.benchmark import BenchmarkResult
 from thorax.results.cluster import ClusterDiagnosis
 from thorax.results.landscape import SharpnessResult
 from thorax.results.plan import ClusterPlan, ServerPlan
@@ -142,14 +143,14 @@ def _of(kind: type[ResultT], everything: Iterable[object]) -> list[ResultT]:
 
 def _render(by_command: Mapping[str, Sequence[Any]], title: str) -> str:
     accuracy: list[Any] = in_order([*by_command["validate"], *by_command["score"]])
-    speed = in_order(by_command["benchmark"])
+    speed = in_order(_of(BenchmarkResult, by_command["benchmark"]))
     optimized = in_order(by_command["optimize"])
     everything = [document for group in by_command.values() for document in group]
     sections = [
-        buyers_section(speed, accuracy, by_command["plan server"]),
+        buyers_plot.section(speed, accuracy, _of(ServerPlan, everything)),
         accuracy_plots.section(accuracy),
         speed_section(speed, optimized),
-        energy_section([*by_command["power watch"], *by_command["power energy"]]),
+        power.section([*by_command["power watch"], *by_command["power energy"]]),
         roofline_section(by_command["analyze"]),
         compared_section(by_command["compare"]),
         fpga_section({name: by_command[name] for name in FPGA_COMMANDS}),

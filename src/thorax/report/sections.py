@@ -8,56 +8,38 @@ from markupsafe import Markup
 from thorax.report.baseline import comparison_table
 from thorax.report.benchmark import speed_table
 from thorax.report.benchmark_plots import speed_bars, speed_plot
-from thorax.report.buyers import buyers_csv, buyers_table, csv_link, offers
-from thorax.report.buyers_plot import power_plot
 from thorax.report.difference import compare_tables
 from thorax.report.fpga_report import fpga_tables, split_texts
 from thorax.report.modelled import MODELLED, modelled_table
 from thorax.report.optimize import artifact_table, tried_table
 from thorax.report.parts import Section
-from thorax.report.power import energy_table, power_table
+from thorax.report.power import power_table
 from thorax.report.roofline import analyze_tables, has_roofs, roofline_plot
 from thorax.report.series import Document, series_names
 from thorax.report.table import Table
 from thorax.report.tune import tuning_table
+from thorax.results.benchmark import BenchmarkResult, TuningResult
 
 
-def buyers_section(
-    speed: Sequence[Document], accuracy: Sequence[Document], plans: Sequence[Document]
+def speed_section(
+    results: Sequence[BenchmarkResult], optimized: Sequence[Document]
 ) -> Section | None:
-    """Return all runs side by side: speed, watts and AUROC in one table, to be downloaded too."""
-    rows = offers(speed, accuracy, plans)
-    table = buyers_table(rows)
-    if table is None:
-        return None
-    plot = power_plot(rows)
-    return Section(
-        "runs",
-        "Side by side",
-        plots=(Markup(plot),) if plot else (),
-        tables=(table,),
-        download=csv_link(buyers_csv(rows)),
-        leads=True,
-    )
-
-
-def speed_section(documents: Sequence[Document], optimized: Sequence[Document]) -> Section | None:
-    """Return speed and size, of documents of `benchmark` and `optimize`."""
-    bars = speed_bars(documents)
-    if not documents and not optimized:
+    """Return speed and size, of `benchmark` and `optimize`."""
+    bars = speed_bars(results)
+    if not results and not optimized:
         return None
     plots = (Markup(speed_plot(bars)),) if bars else ()
     tables = [
-        speed_table(documents) if documents else None,
-        power_table(documents),
-        modelled_table(documents),
-        *(comparison_table(one["baseline"]) for one in documents if one.get("baseline")),
-        *(tuning_table(one) for one in documents if one.get("tried")),
+        speed_table(results) if results else None,
+        power_table(results),
+        modelled_table(results),
+        *(comparison_table(result.baseline) for result in results if result.baseline),
+        *(tuning_table(result) for result in results if isinstance(result, TuningResult)),
         artifact_table(optimized) if optimized else None,
         tried_table(optimized),
     ]
     text: tuple[str, ...] = ()
-    if any(document.get("simulated") for document in documents):
+    if any(result.simulated for result in results):
         text = (
             f"Hatched bars and tables are {MODELLED}: time and power of a simulated card are"
             " computed from its architecture, not read from a clock or a meter. Rows in italics,"
@@ -101,13 +83,6 @@ def fpga_section(by_command: Mapping[str, Sequence[Document]]) -> Section | None
         return None
     text = split_texts(by_command["partition"])
     return Section("fpga", "FPGA", tuple(text), tables=tuple(fpga_tables(by_command)))
-
-
-def energy_section(documents: Sequence[Document]) -> Section | None:
-    """Return what meters said, of documents of `power watch` and `power energy`."""
-    if not documents:
-        return None
-    return Section("energy", "Energy", tables=tuple(map(energy_table, documents)))
 
 
 def facts_section(everything: Sequence[Document], key: str, heading: str) -> Section | None:

@@ -105,13 +105,19 @@ def precision_text(result: Part | Document) -> str:
 
     Of a pool in which a device without a card answers too, "FP32 as FP11 or FP32".
     """
-    stored = str(fact(result, "precision") or "").upper()
-    parts = str(fact(result, "compute") or "").split("+")
-    computed = "/".join(part for part in parts if part[:2] == "fp").upper()
-    if computed and _answers_without_card(str(fact(result, "device") or "")):
+    keys = ("precision", "compute", "device")
+    return arithmetic_text(*(str(fact(result, key) or "") for key in keys))
+
+
+def arithmetic_text(precision: str, compute: str, device: str) -> str:
+    """Return what `precision_text` says, of these fields of a result."""
+    stored = precision.upper()
+    parts = compute.split("+")
+    card = "/".join(part for part in parts if part[:2] == "fp").upper()
+    if card and _answers_without_card(device):
         others = (_FLOATS.get(part, part.upper()) for part in parts if part[:2] != "fp")
-        return f"{stored} as {' or '.join([computed, *others])}"
-    return f"{stored} as {computed}" if computed and computed != stored else stored
+        return f"{stored} as {' or '.join([card, *others])}"
+    return f"{stored} as {card}" if card and card != stored else stored
 
 
 _FLOATS: Final = {"f32": "FP32", "f16": "FP16"}

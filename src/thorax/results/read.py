@@ -9,8 +9,10 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from thorax.errors import DataError, UsageError
 from thorax.results.accuracy import ScoreResult, ValidationResult
+from thorax.results.benchmark import BenchmarkResult, TuningResult
 from thorax.results.cluster import ClusterDiagnosis
 from thorax.results.demo import DemoResult, ReportResult, SchemaList
+from thorax.results.energy import LogEnergy, MeterList, WatchResult
 from thorax.results.findings import ClassifyResult
 from thorax.results.landscape import SharpnessResult
 from thorax.results.plan import ClusterPlan, ServerPlan
@@ -27,6 +29,11 @@ RESULTS: Final[Mapping[str, type[Result]]] = {
     "schema": SchemaList,
     "score": ScoreResult,
     "validate": ValidationResult,
+    "benchmark": BenchmarkResult,
+    "power energy": LogEnergy,
+    "power list": MeterList,
+    "power watch": WatchResult,
+    "tune": TuningResult,
     "sharpness": SharpnessResult,
     "train": TrainingRecord,
 }
@@ -66,7 +73,9 @@ def parse_result(document: Mapping[str, Any]) -> Result:
     Raises:
         DataError: `report-damaged` when it lacks or garbles what its command prints.
     """
-    model = RESULTS[document["command"]]
+    # Tuning has always called itself a benchmark.
+    tuned = document["command"] == "benchmark" and "tried" in document
+    model = RESULTS["tune" if tuned else document["command"]]
     try:
         return model.model_validate(document)
     except ValidationError as error:
