@@ -11,6 +11,7 @@ from thorax.labels import NIH14
 from thorax.power.sampler import Energy
 from thorax.results.benchmark import BenchmarkResult
 from thorax.results.energy import DeviceEnergy, WatchResult
+from thorax.results.plan import CpuRole, ServerPlan
 
 PRECISIONS = {"fp32": 0.0, "bf16": 0.02, "int8": 0.12}
 
@@ -132,14 +133,13 @@ def watched() -> WatchResult:
     )
 
 
-def server_plan(cards: tuple[int, ...] = (0, 1, 2, 3, 4)) -> dict[str, Any]:
+def server_plan(cards: tuple[int, ...] = (0, 1, 2, 3, 4)) -> ServerPlan:
     """A plan of a server, as `thorax plan server` prints it."""
     from thorax.plan.presets import find_preset
     from thorax.plan.server_plan import Demand, ServerQuestion, plan_server
-    from thorax.results.plan import CpuRole
 
     question = ServerQuestion(cards, (CpuRole.ADDITIVE,), Demand(images=1000))
-    return plan_server(find_preset("r740"), question).document()
+    return plan_server(find_preset("r740"), question)
 
 
 def optimization(precision: str, size_bytes: int, drop: float | None) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from thorax.report.buyers import (
 from thorax.report.buyers_plot import number_places, power_figure, power_plot
 from thorax.report.page import write_report
 from thorax.results.benchmark import BenchmarkResult
+from thorax.results.plan import ServerPlan
 
 
 def _beside(name: str) -> ModuleType:
@@ -157,12 +158,12 @@ def test_a_plan_is_a_modelled_row_of_a_whole_server() -> None:
     assert four.hardware.startswith("Dell EMC PowerEdge R740")
 
 
-def _r740() -> dict[str, Any]:
+def _r740() -> ServerPlan:
     from thorax.plan.presets import find_preset
     from thorax.plan.server_plan import Demand, ServerQuestion, plan_server
 
     question = ServerQuestion(range(5), demand=Demand(images=300))
-    return plan_server(find_preset("r740"), question).document()
+    return plan_server(find_preset("r740"), question)
 
 
 def test_the_marginal_figure_of_a_plan_can_be_checked_in_its_row() -> None:
@@ -191,12 +192,13 @@ def test_the_marginal_figure_of_a_plan_can_be_checked_in_its_row() -> None:
 
 
 def test_without_cards_a_plan_has_one_row_where_all_readings_say_the_same() -> None:
-    document = _r740()
-    bare = [row for row in document["rows"] if not row["cards"]]
-    bare[1].update({key: bare[0][key] for key in ("images_per_s", "power_w")})
-    rows = offers([], (), [document])
+    plan = _r740()
+    bare = next(row for row in plan.rows if not row.cards)
+    alike = {"images_per_s": bare.images_per_s, "power_w": bare.power_w}
+    plan_rows = tuple(row if row.cards else row.model_copy(update=alike) for row in plan.rows)
+    rows = offers([], (), [plan.model_copy(update={"rows": plan_rows})])
     assert [row.device for row in rows][:2] == ["no card", "1 card, additive"]
-    assert len(rows) == len(document["rows"]) - 1
+    assert len(rows) == len(plan.rows) - 1
     table = buyers_table(rows)
     assert table is not None
     assert "without cards too" not in table.note

@@ -36,7 +36,7 @@ def written(tmp_path: Path) -> Callable[[bytes | str], Path]:
 def _plans() -> list[dict[str, Any]]:
     from tests.report import test_plan_cluster
 
-    return [test_plan_cluster.planned().document(), _made_up().server_plan()]
+    return [test_plan_cluster.planned().document(), _made_up().server_plan().document()]
 
 
 @pytest.mark.parametrize("rows", [[], None, {}, [None], [{}], [[]], "rows", 5])

@@ -517,7 +517,8 @@ def test_plans_of_clusters_stand_there_once_under_ids_of_their_own(tmp_path: Pat
     from tests.report import test_plan_cluster
 
     plan = test_plan_cluster.planned()
-    documents = [plan, {**plan, "title": "another"}, made_up.server_plan(), made_up.server_plan()]
+    another = plan.model_copy(update={"title": "another"})
+    documents = [plan, another, made_up.server_plan(), made_up.server_plan()]
     page = write_report(documents, tmp_path / "r.html", title="T").read_text("utf-8")
     assert page.count(">Training clusters</h2>") == 1
     ids = re.findall(r'\bid="([^"]+)"', page)

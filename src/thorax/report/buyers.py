@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from thorax.files.csv_cells import harmless
 from thorax.report.benchmark import network_text
@@ -21,6 +21,7 @@ from thorax.report.series import Document, mean_interval
 from thorax.report.table import Table, dense
 from thorax.report.text import interval_text, number_text, rate_text
 from thorax.results.benchmark import BenchmarkResult
+from thorax.results.plan import ServerPlan, ServerRow
 from thorax.results.shared import Modelled
 
 ABSENT: Final = "–"
@@ -97,7 +98,7 @@ class Offer:
 
 
 def offers(
-    speed: Sequence[BenchmarkResult], accuracy: Sequence[Document], plans: Sequence[Document] = ()
+    speed: Sequence[BenchmarkResult], accuracy: Sequence[Document], plans: Sequence[ServerPlan] = ()
 ) -> list[Offer]:
     """Return a row for each run, each modelled card and each planned server, in this order.
 
@@ -111,7 +112,7 @@ def offers(
     judged = _judged(accuracy)
     rows = [_run(result, judged) for result in speed if not result.simulated]
     rows += [_card(result, result.modelled, judged) for result in speed if result.modelled]
-    rows += [row for document in plans for row in _planned_rows(document)]
+    rows += [row for plan in plans for row in _planned_rows(plan)]
     return sorted(rows, key=_rank)
 
 
@@ -348,38 +349,35 @@ def _card(result: BenchmarkResult, modelled: Modelled, judged: "_Judged") -> Off
     )
 
 
-def _planned_rows(document: Document) -> list[Offer]:
-    """Return the rows of a plan; a server without cards once, where all readings say the same."""
-    bare = [row for row in document["rows"] if not row["cards"]]
-    figures = {(row["images_per_s"], row.get("power_w")) for row in bare}
-    same = len(bare) > 1 and len(figures) == 1
+def _planned_rows(plan: ServerPlan) -> list[Offer]:
+    """Return the rows of a plan; a server without cards once, where all roles say the same."""
+    bare = [row for row in plan.rows if not row.cards]
+    same = len(bare) > 1 and len({(row.images_per_s, row.power_w) for row in bare}) == 1
     return [
-        replace(_planned(document, row), device="no card")
-        if same and not row["cards"]
-        else _planned(document, row)
-        for row in document["rows"]
-        if not same or row["cards"] or row is bare[0]
+        replace(_planned(plan, row), device="no card")
+        if same and not row.cards
+        else _planned(plan, row)
+        for row in plan.rows
+        if not same or row.cards or row is bare[0]
     ]
 
 
-def _planned(document: Document, row: Mapping[str, Any]) -> Offer:
+def _planned(plan: ServerPlan, row: ServerRow) -> Offer:
     """Return a row of a plan: a whole server with so many cards."""
-    cards = row["cards"]
-    count = f"{cards} card{'' if cards == 1 else 's'}" if cards else "no card"
-    latency = row.get("latency_ms") or {}
+    count = f"{row.cards} card{'' if row.cards == 1 else 's'}" if row.cards else "no card"
     return Offer(
-        str(document["network"]),
-        str(document.get("precision") or "").upper(),
-        f"{count}, {row['reading']}",
-        _asked(document),
-        str(document.get("full_name") or document["server"]),
-        float(row["images_per_s"]),
-        latency.get("p50"),
-        latency.get("p99"),
-        row.get("power_w"),
-        row.get("marginal_power_w"),
-        efficiency=row.get("images_per_s_per_w"),
-        marginal_efficiency=row.get("marginal_images_per_s_per_w"),
+        plan.network,
+        "",
+        f"{count}, {row.reading}",
+        _load_text(plan),
+        plan.full_name,
+        row.images_per_s,
+        row.latency_ms.p50 if row.latency_ms else None,
+        row.latency_ms.p99 if row.latency_ms else None,
+        row.power_w,
+        row.marginal_power_w,
+        efficiency=row.images_per_s_per_w,
+        marginal_efficiency=row.marginal_images_per_s_per_w,
         energy_source="plan",
         modelled=True,
         power_modelled=True,
@@ -387,13 +385,13 @@ def _planned(document: Document, row: Mapping[str, Any]) -> Offer:
     )
 
 
-def _asked(document: Document) -> str:
+def _load_text(plan: ServerPlan) -> str:
     """Return at what load the latency of a plan holds, in words."""
-    load = document.get("latency_load")
-    rate = document.get("offered_images_per_s")
-    if document.get("arrivals") == "saturated" or (load is None and rate is None):
+    if plan.offered_images_per_s is not None and plan.arrivals != "saturated":
+        return f"plan, {plan.offered_images_per_s:g} images/s"
+    if plan.latency_load is None or plan.arrivals == "saturated":
         return "plan"
-    return f"plan, {rate:g} images/s" if rate is not None else f"plan, {load:.0%} load"
+    return f"plan, {plan.latency_load:.0%} load"
 
 
 def _what(result: BenchmarkResult) -> tuple[str, str, str]:

@@ -9,10 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from thorax.report.buyers import Offer, are_alike
+from thorax.report.buyers import Offer, are_alike, buyers_csv, buyers_table, csv_link, offers
 from thorax.report.figure import COLOURS, INK, WIDTH, svg
-from thorax.report.series import PRECISIONS
+from thorax.report.parts import Section
+from thorax.report.series import PRECISIONS, Document
 from thorax.report.text import rate_text
+from thorax.results.benchmark import BenchmarkResult
+from thorax.results.plan import ServerPlan
 
 _ROOM: Final = 1.18
 """Axes reach so far beyond the outermost point."""
@@ -302,3 +305,22 @@ def _handles(points: Sequence[_Point], inks: Mapping[str, str]) -> list[Line2D]:
             for kind in kinds
         ),
     ]
+
+
+def section(
+    speed: Sequence[BenchmarkResult], accuracy: Sequence[Document], plans: Sequence[ServerPlan]
+) -> Section | None:
+    """Return all runs side by side: speed, watts and AUROC in one table, to be downloaded too."""
+    rows = offers(speed, accuracy, plans)
+    table = buyers_table(rows)
+    if table is None:
+        return None
+    plot = power_plot(rows)
+    return Section(
+        "runs",
+        "Side by side",
+        plots=(plot,) if plot else (),
+        tables=(table,),
+        download=csv_link(buyers_csv(rows)),
+        leads=True,
+    )

@@ -21,9 +21,11 @@ from thorax.errors import DataError, UsageError
 from thorax.files.atomic import require_place, write_text
 from thorax.report import (
     accuracy_plots,
+    buyers_plot,
     cluster,
     plan_cluster_plots,
     plan_server_plots,
+    power,
     samples,
     sharpness,
     training_plots,
@@ -31,9 +33,7 @@ from thorax.report import (
 from thorax.report.documents import COMMANDS, file_name
 from thorax.report.fpga import FPGA_COMMANDS
 from thorax.report.sections import (
-    buyers_section,
     compared_section,
-    energy_section,
     facts_section,
     fpga_section,
     roofline_section,
@@ -147,10 +147,10 @@ def _render(by_command: Mapping[str, Sequence[Any]], title: str) -> str:
     optimized = in_order(by_command["optimize"])
     everything = [document for group in by_command.values() for document in group]
     sections = [
-        buyers_section(speed, accuracy, by_command["plan server"]),
+        buyers_plot.section(speed, accuracy, _of(ServerPlan, everything)),
         accuracy_plots.section(accuracy),
         speed_section(speed, optimized),
-        energy_section([*by_command["power watch"], *by_command["power energy"]]),
+        power.section([*by_command["power watch"], *by_command["power energy"]]),
         roofline_section(by_command["analyze"]),
         compared_section(by_command["compare"]),
         fpga_section([result for name in FPGA_COMMANDS for result in by_command[name]]),

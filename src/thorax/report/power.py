@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from thorax.report.benchmark import network_text
+from thorax.report.parts import Section
 from thorax.report.table import Table, dense
 from thorax.report.text import number_text
 from thorax.results.benchmark import BenchmarkResult
@@ -155,3 +156,10 @@ def _watts(power: PowerResult | DevicePower) -> tuple[str, str, str]:
         number_text(value, ".1f") for value in (power.idle_w, power.load_w, power.marginal_w)
     )
     return idle, load, marginal
+
+
+def section(results: Sequence[WatchResult | LogEnergy]) -> Section | None:
+    """Return what meters read, of `power watch` and `power energy`."""
+    if not results:
+        return None
+    return Section("energy", "Energy", tables=tuple(map(energy_table, results)))

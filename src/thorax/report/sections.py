@@ -8,40 +8,18 @@ from markupsafe import Markup
 from thorax.report.baseline import comparison_table
 from thorax.report.benchmark import speed_table
 from thorax.report.benchmark_plots import speed_bars, speed_plot
-from thorax.report.buyers import buyers_csv, buyers_table, csv_link, offers
-from thorax.report.buyers_plot import power_plot
 from thorax.report.difference import compare_tables
 from thorax.report.fpga import fpga_tables, split_texts
 from thorax.report.modelled import MODELLED, modelled_table
 from thorax.report.optimize import artifact_table, tried_table
 from thorax.report.parts import Section
-from thorax.report.power import energy_table, power_table
+from thorax.report.power import power_table
 from thorax.report.roofline import analyze_tables, has_roofs, roofline_plot
 from thorax.report.series import Document, series_names
 from thorax.report.table import Table
 from thorax.report.tune import tuning_table
 from thorax.results.benchmark import BenchmarkResult, TuningResult
-from thorax.results.energy import LogEnergy, WatchResult
 from thorax.results.schema import Result
-
-
-def buyers_section(
-    speed: Sequence[BenchmarkResult], accuracy: Sequence[Document], plans: Sequence[Document]
-) -> Section | None:
-    """Return all runs side by side: speed, watts and AUROC in one table, to be downloaded too."""
-    rows = offers(speed, accuracy, plans)
-    table = buyers_table(rows)
-    if table is None:
-        return None
-    plot = power_plot(rows)
-    return Section(
-        "runs",
-        "Side by side",
-        plots=(Markup(plot),) if plot else (),
-        tables=(table,),
-        download=csv_link(buyers_csv(rows)),
-        leads=True,
-    )
 
 
 def speed_section(
@@ -106,13 +84,6 @@ def fpga_section(results: Sequence[Result]) -> Section | None:
         return None
     text = tuple(split_texts(results))
     return Section("fpga", "FPGA", text, tables=tuple(fpga_tables(results)))
-
-
-def energy_section(results: Sequence[WatchResult | LogEnergy]) -> Section | None:
-    """Return what meters read, of `power watch` and `power energy`."""
-    return (
-        Section("energy", "Energy", tables=tuple(map(energy_table, results))) if results else None
-    )
 
 
 def facts_section(everything: Sequence[Document], key: str, heading: str) -> Section | None:
