@@ -215,7 +215,7 @@ def load(path: Path) -> Artifact:
     try:
         content = (folder / CARD).read_bytes()
         card = Card.model_validate_json(content)
-        found = {name: sha256(folder / name) for name in (XML, BIN)}
+        digests = {name: sha256(folder / name) for name in (XML, BIN)}
     except OSError as error:
         raise ModelError(
             "artifact-unreadable", f"{folder} cannot be read: {error.strerror or error}"
@@ -225,7 +225,7 @@ def load(path: Path) -> Artifact:
         raise ModelError("artifact-card", f"{folder / CARD} cannot be read: {reason}") from error
     except UsageError as error:
         raise ModelError("artifact-card", f"{folder / CARD}: {error.message}") from error
-    for name, digest in found.items():
+    for name, digest in digests.items():
         if digest != card.files.get(name):
             raise ModelError(
                 "artifact-tampered",
@@ -323,7 +323,7 @@ def keep_tuning(artifact: Artifact, tuning: Tuning) -> Artifact:
     def key(one: Tuning) -> tuple[str, str, int]:
         return one.device, one.hardware, one.processors
 
-    others = tuple(one for one in artifact.card.tuned if key(one) != key(tuning))
+    others = tuple(other for other in artifact.card.tuned if key(other) != key(tuning))
     card = artifact.card.model_copy(update={"tuned": (*others, tuning)})
     return Artifact(artifact.path, seal(artifact.path, card))
 

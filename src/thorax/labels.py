@@ -57,9 +57,9 @@ class LabelSet:
         Raises:
             DataError: `label-unknown` when the set has no such finding.
         """
-        wanted = _canonical(finding)
+        canonical = _canonical(finding)
         for column, name in enumerate(self.findings):
-            if _canonical(name) == wanted:
+            if _canonical(name) == canonical:
                 return column
         raise DataError(
             "label-unknown",

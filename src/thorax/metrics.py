@@ -219,8 +219,8 @@ def thin(curve: Roc, points: int = 200) -> Roc:
     if len(curve.threshold) <= points or np.isnan(curve.true_positive_rate).any():
         return curve
     along = np.cumsum(np.diff(curve.false_positive_rate) + np.diff(curve.true_positive_rate))
-    wanted = np.linspace(0.0, along[-1], points)
-    keep = np.unique(np.searchsorted(np.append(0.0, along), wanted))
+    positions = np.linspace(0.0, along[-1], points)
+    keep = np.unique(np.searchsorted(np.append(0.0, along), positions))
     return Roc(
         curve.false_positive_rate[keep], curve.true_positive_rate[keep], curve.threshold[keep]
     )
@@ -265,10 +265,10 @@ def reliability(
         bins: number of bins over 0-1; those without entries are left out.
     """
     present, promised = _known(labels, probability)
-    place = np.minimum((promised * bins).astype(np.int64), bins - 1)
-    count = np.bincount(place, minlength=bins)
-    total = np.bincount(place, promised, minlength=bins)
-    true = np.bincount(place, present, minlength=bins)
+    bin_index = np.minimum((promised * bins).astype(np.int64), bins - 1)
+    count = np.bincount(bin_index, minlength=bins)
+    total = np.bincount(bin_index, promised, minlength=bins)
+    true = np.bincount(bin_index, present, minlength=bins)
     return tuple(
         ReliabilityBin(
             k / bins,
@@ -362,16 +362,16 @@ def pointing_game(
         >>> pointing_game([(5, 5), (50, 5)], [[(0, 0, 10, 10)], [(0, 0, 10, 10)]])
         Pointing(hits=1, total=2)
     """
-    asked = [(peak, found) for peak, found in zip(peaks, boxes, strict=True) if found]
+    pairs = [(peak, lesions) for peak, lesions in zip(peaks, boxes, strict=True) if lesions]
     hits = sum(
         any(
             left - tolerance <= x <= left + width + tolerance
             and top - tolerance <= y <= top + height + tolerance
-            for left, top, width, height in found
+            for left, top, width, height in lesions
         )
-        for (x, y), found in asked
+        for (x, y), lesions in pairs
     )
-    return Pointing(hits, len(asked))
+    return Pointing(hits, len(pairs))
 
 
 def _check(labels: Labels, scores: Scores, dimensions: Literal[1, 2]) -> None:

@@ -8,7 +8,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -119,7 +119,8 @@ def classify_archive(
     ):
         remaining = missing(out, shards)
         job = _job(loaded, out, plan, options)
-        run = _answer_missing(engine, job, out, remaining, options, on_progress)
+        run = _Run(out, on_progress)
+        run.answer(engine, job, remaining, options)
         archive = assemble(out, shards, [*csv, memory])
     return ClassifyResult(
         **describe(engine),
@@ -152,19 +153,65 @@ def _open(
     return loaded, sources, passed_over
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Run:
-    """Who answered the shards that were missing, and what became of them."""
+    """Answers shards, here or on a cluster, and counts what comes of them."""
 
-    tally: Tally
-    connected: Connected
+    out: Path
+    on_progress: OnProgress | None
+    tally: Tally = field(default_factory=Tally)
+    connected: Connected = field(default_factory=Connected)
     retries: int = 0
 
     @property
     def images_per_s(self) -> float | None:
         """None where all was answered before, which leaves nothing to be timed."""
-        answered = self.tally.images - self.tally.failed
-        return self.tally.images_per_s if answered else None
+        return self.tally.images_per_s if self.tally.images > self.tally.failed else None
+
+    def answer(
+        self, engine: Engine, job: Job, shards: Sequence[Shard], options: ArchiveOptions
+    ) -> None:
+        """Answer shards.
+
+        Raises:
+            PeerError: `shard-failed`, or as `drive`.
+        """
+        if options.cluster is None or not shards:
+            begin_s = time.perf_counter()
+            for shard in shards:
+                head = answer(engine, self.out, shard, on_progress=self.on_progress)
+                self._count(head.images, head.failed)
+            self.tally.window_s = time.perf_counter() - begin_s
+            return
+        log = log_path(self.out)
+        with drive(job, shards, options.cluster, options.wanted_actors, log) as driven:
+            self.connected, reports = driven
+            begin_s = time.perf_counter()
+            self._collect(reports)
+            self.tally.window_s = time.perf_counter() - begin_s
+
+    def _count(self, images: int, failed: int) -> None:
+        self.tally.images += images
+        self.tally.failed += failed
+
+    def _collect(self, reports: Iterator[Report]) -> None:
+        lost: list[Report] = []
+        for report in reports:
+            self.retries += min(report.attempt, ATTEMPTS) - 1
+            if report.error:
+                lost.append(report)
+                continue
+            self._count(report.images, report.failed)
+            if self.on_progress:
+                self.on_progress(report.images)
+        if lost:
+            first = min(lost, key=lambda report: report.shard)
+            raise PeerError(
+                "shard-failed",
+                f"{len(lost)} shards were given up and all others are done; the first is shard "
+                f"{first.shard}: {first.error}; run the same again to try them once more, the "
+                f"answers so far are in {self.out}",
+            )
 
 
 def _archive_run(
@@ -181,86 +228,6 @@ def _archive_run(
         processors=archive.processors,
         rows=str(archive.path),
     )
-
-
-def _answer_missing(
-    engine: Engine,
-    job: Job,
-    out: Path,
-    shards: Sequence[Shard],
-    options: ArchiveOptions,
-    on_progress: OnProgress | None,
-) -> _Run:
-    if options.cluster is None or not shards:
-        return _run_here(engine, out, shards, on_progress)
-    return _run_actors(job, out, shards, options, on_progress)
-
-
-def _run_here(
-    engine: Engine, out: Path, shards: Sequence[Shard], on_progress: OnProgress | None
-) -> _Run:
-    tally = Tally()
-    begin_s = time.perf_counter()
-    for shard in shards:
-        head = answer(engine, out, shard, on_progress=on_progress)
-        tally.images += head.images
-        tally.failed += head.failed
-    tally.window_s = time.perf_counter() - begin_s
-    return _Run(tally, Connected())
-
-
-def _run_actors(
-    job: Job,
-    out: Path,
-    shards: Sequence[Shard],
-    options: ArchiveOptions,
-    on_progress: OnProgress | None,
-) -> _Run:
-    """Have actors answer shards.
-
-    Raises:
-        PeerError: `shard-failed`, or as `drive`.
-    """
-    assert options.cluster is not None
-    tally = Tally()
-    with drive(job, shards, options.cluster, options.wanted_actors, log_path(out)) as (
-        connected,
-        reports,
-    ):
-        begin_s = time.perf_counter()
-        retries = _collect(reports, tally, out, on_progress)
-        tally.window_s = time.perf_counter() - begin_s
-    return _Run(tally, connected, retries)
-
-
-def _collect(
-    reports: Iterator[Report], tally: Tally, out: Path, on_progress: OnProgress | None
-) -> int:
-    """Wait for all shards and return how often one was begun again.
-
-    Raises:
-        PeerError: `shard-failed`.
-    """
-    retries = 0
-    lost: list[Report] = []
-    for report in reports:
-        retries += min(report.attempt, ATTEMPTS) - 1
-        if report.error:
-            lost.append(report)
-            continue
-        tally.images += report.images
-        tally.failed += report.failed
-        if on_progress:
-            on_progress(report.images)
-    if lost:
-        first = min(lost, key=lambda report: report.shard)
-        raise PeerError(
-            "shard-failed",
-            f"{len(lost)} shards were given up and all others are done; the first is shard "
-            f"{first.shard}: {first.error}; run the same again to try them once more, the answers "
-            f"so far are in {out}",
-        )
-    return retries
 
 
 def _job(loaded: Artifact, out: Path, plan: Plan, options: ArchiveOptions) -> Job:

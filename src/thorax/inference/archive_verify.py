@@ -1,4 +1,4 @@
-"""Is an archive's folder still what was written: every file of it read from end to end."""
+"""Verification of an archive's folder: every file of it read from end to end."""
 
 import hashlib
 from collections.abc import Iterator
@@ -65,9 +65,9 @@ def _shards(out: Path, shards: list[Shard]) -> Iterator[Piece]:
         begun = f"{SHARDS}/{shard.number:06d}.begun"
         if (content := _content(out / begun)) is not None:
             yield Piece.of(out, begun, _damage_of_lines(content))
-    known = {f"{shard.number:06d}.jsonl" for shard in shards}
+    names = {f"{shard.number:06d}.jsonl" for shard in shards}
     for path in sorted((out / SHARDS).glob("*.jsonl")):
-        if path.name not in known:
+        if path.name not in names:
             yield Piece.of(
                 out, f"{SHARDS}/{path.name}", "it is no shard of this archive; remove it"
             )
@@ -82,19 +82,21 @@ def _results(out: Path, shards: list[Shard]) -> Iterator[Piece]:
         return
     remedy = "repeat the command that wrote it, which puts it together anew"
     joined = hashlib.sha256()
-    told = True
+    whole_shards = True
     for shard in shards:
-        read = read_shard(out, shard)
-        told = told and read is not None
-        joined.update(read[1] if read else b"")
+        content = read_shard(out, shard)
+        whole_shards = whole_shards and content is not None
+        joined.update(content[1] if content else b"")
     digest = sha256(out / RESULTS) if (out / RESULTS).is_file() else ""
-    line = f"{digest}  {RESULTS}\n".encode()
-    sound = digest == joined.hexdigest() if told else _content(out / DIGEST) == line
+    stated = _content(out / DIGEST)
+    expected = joined.hexdigest() if whole_shards else digest
+    line = f"{expected}  {RESULTS}\n".encode()
+    sound = digest == expected if whole_shards else stated == line
     yield Piece.of(out, RESULTS, None if sound else f"it is not what was written; {remedy}")
-    wanted = f"{joined.hexdigest()}  {RESULTS}\n".encode() if told else line
-    same = _content(out / DIGEST) == wanted
     yield Piece.of(
-        out, DIGEST, None if same else f"it is missing or not what was written; {remedy}"
+        out,
+        DIGEST,
+        None if stated == line else f"it is missing or not what was written; {remedy}",
     )
 
 

@@ -124,10 +124,10 @@ def require_apart(out: Path | None, inputs: Iterable[Path], folders: Iterable[Pa
     """
     if out is None or not out.is_file():
         return
-    place = out.stat()
+    status = out.stat()
     for path in inputs:
         with suppress(OSError):
-            if os.path.samestat(place, path.stat()):
+            if os.path.samestat(status, path.stat()):
                 raise UsageError(
                     "output-is-input",
                     f"{str(out)!r} is an input too, which would be lost; name another place",

@@ -1,8 +1,8 @@
 """Ray, in a process of its own: the only module that imports it.
 
-`thorax.inference.archive` starts it and gives it a job on standard input. It answers on standard
-output, one JSON object a line; what Ray itself prints goes to standard error. It ends when its
-standard input closes, as it does when its parent dies, and takes down with it what it started.
+`thorax.inference.ray_process` starts it and gives it a job on standard input. It answers on
+standard output, one JSON object a line; what Ray itself prints goes to standard error. It ends when
+its standard input closes, as it does when its parent dies, and takes down with it what it started.
 """
 
 import _thread
@@ -41,7 +41,7 @@ def main() -> None:
     """Run the job on standard input."""
     events = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
-    asked = json.loads(sys.stdin.readline())
+    request = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with, args=(sys.stdin,), daemon=True).start()
 
     def tell(event: dict[str, Any]) -> None:
@@ -49,15 +49,15 @@ def main() -> None:
         events.flush()
 
     try:
-        fields = asked["job"]
+        fields = request["job"]
         lists = ("extensions", "extension_digests")
         job = Job(**{**fields, **{name: tuple(fields[name]) for name in lists}})
         run(
             job,
-            asked["shards"],
-            address=asked["address"],
-            actors=asked["actors"],
-            folder=asked["folder"],
+            request["shards"],
+            address=request["address"],
+            actors=request["actors"],
+            folder=request["folder"],
             tell=tell,
         )
         tell({"event": "done"})
@@ -67,8 +67,8 @@ def main() -> None:
         return
     except Exception as error:
         logging.getLogger(__name__).exception("Ray")
-        what = f"{type(error).__name__}: {last_line(error)}"
-        tell({"event": "failed", "code": "cluster-failed", "message": what})
+        message = f"{type(error).__name__}: {last_line(error)}"
+        tell({"event": "failed", "code": "cluster-failed", "message": message})
 
 
 def run(
@@ -145,10 +145,10 @@ def _connected(address: str | None, processors: int, folder: str | None) -> Iter
             ray.init(address=address, **quiet)
     except (RuntimeError, ConnectionError, ValueError, RayError) as error:
         code = "cluster-version" if "ersion mismatch" in str(error) else "cluster-refused"
-        said = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+        message = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
         if address is not None and code == "cluster-refused":
-            said += "; a cluster with tokens wants RAY_AUTH_MODE=token and its token in ~/.ray"
-        raise PeerError(code, f"{address or 'Ray on this machine'}: {said}") from error
+            message += "; a cluster with tokens wants RAY_AUTH_MODE=token and its token in ~/.ray"
+        raise PeerError(code, f"{address or 'Ray on this machine'}: {message}") from error
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
         yield
@@ -159,16 +159,16 @@ def _connected(address: str | None, processors: int, folder: str | None) -> Iter
 
 
 def _nodes() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return found
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return nodes
 
 
 def _ask(job: Job, node: dict[str, Any]) -> Sight:
     """Return what a machine has and sees."""
     where = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)
-    asked = ray.remote(look).options(num_cpus=0, scheduling_strategy=where).remote(job)
+    answer = ray.remote(look).options(num_cpus=0, scheduling_strategy=where).remote(job)
     try:
-        sight = ray.get(asked, timeout=_LOOK_S)
+        sight = ray.get(answer, timeout=_LOOK_S)
     except RayError as error:
         raise PeerError(
             "cluster-version",

@@ -36,7 +36,7 @@ def auroc_plot(results: Sequence[Accuracy]) -> str:
 
     def draw() -> Figure:
         figure, axes = wide_figure(0.8 + len(rows) * max(0.27, 0.13 * len(series)))
-        for number, (result, (one, colour, _)) in enumerate(
+        for number, (result, (share, colour, _)) in enumerate(
             zip(results, dressed(series), strict=True)
         ):
             shift = (number - (len(series) - 1) / 2) * min(0.22, 0.7 / len(series))
@@ -52,7 +52,7 @@ def auroc_plot(results: Sequence[Accuracy]) -> str:
                     _MARKS[number % len(_MARKS)],
                     color=colour,
                     ms=4.5,
-                    label=one.name if row == len(rows) - 1 else "_",
+                    label=share.name if row == len(rows) - 1 else "_",
                 )
         axes.axvline(0.5, color=INK, lw=0.8, ls=":")
         axes.axhline(len(findings) - 0.5, color=INK, lw=0.6)
@@ -64,8 +64,8 @@ def auroc_plot(results: Sequence[Accuracy]) -> str:
         return figure
 
     spoken = "; ".join(
-        f"{name.name} mean {number_text(result.mean.value, '.3f') or 'undefined'}"
-        for name, result in zip(series, results, strict=True)
+        f"{share.name} mean {number_text(result.mean.value, '.3f') or 'undefined'}"
+        for share, result in zip(series, results, strict=True)
     )
     return svg("auroc", f"AUROC per finding with intervals. {spoken}.", draw)
 
@@ -91,10 +91,12 @@ def roc_plot(results: Sequence[Accuracy]) -> str:
                 continue
             finding = findings[number]
             axes.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=":")
-            for result, (one, colour, line) in zip(results, dressed(series), strict=True):
+            for result, (share, colour, line) in zip(results, dressed(series), strict=True):
                 if points := result.roc.get(finding):
                     x, y = zip(*points, strict=True)
-                    axes.plot(x, y, line, color=colour, lw=line_width(one, series), label=one.name)
+                    axes.plot(
+                        x, y, line, color=colour, lw=line_width(share, series), label=share.name
+                    )
             axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", xticks=(0, 0.5, 1))
             axes.set_yticks((0, 0.5, 1))
             axes.set_title(plain_name(finding))
@@ -118,7 +120,7 @@ def reliability_plot(results: Sequence[Accuracy]) -> str:
         figure = Figure(figsize=(WIDTH * 0.6, 5.4), layout="constrained")
         axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
         axes.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=":")
-        for number, (result, (one, colour, line)) in enumerate(
+        for number, (result, (share, colour, line)) in enumerate(
             zip(results, dressed(series), strict=True)
         ):
             bins = result.reliability
@@ -128,9 +130,9 @@ def reliability_plot(results: Sequence[Accuracy]) -> str:
                 [row.fraction_positive for row in bins],
                 style,
                 color=colour,
-                lw=line_width(one, series),
+                lw=line_width(share, series),
                 ms=4.5,
-                label=one.name if result.ece is None else f"{one.name} (ECE {result.ece:.3f})",
+                label=share.name if result.ece is None else f"{share.name} (ECE {result.ece:.3f})",
             )
             counts.plot(
                 [(row.low + row.high) / 2 for row in bins],
@@ -150,8 +152,8 @@ def reliability_plot(results: Sequence[Accuracy]) -> str:
         return figure
 
     spoken = "; ".join(
-        f"{name.name} ECE {result.ece:.3f}"
-        for name, result in zip(series, results, strict=True)
+        f"{share.name} ECE {result.ece:.3f}"
+        for share, result in zip(series, results, strict=True)
         if result.ece is not None
     )
     return svg("reliability", f"Reliability diagram over all findings. {spoken}.", draw)
