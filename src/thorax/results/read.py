@@ -7,14 +7,20 @@ from pydantic import ValidationError
 
 from thorax.errors import DataError
 from thorax.results.cluster import ClusterDiagnosis
+from thorax.results.data import CheckResult, ImportResult, PhantomResult
 from thorax.results.landscape import SharpnessResult
 from thorax.results.schema import Result, first_problem
 from thorax.results.training import TrainingRecord
+from thorax.results.verification import VerificationResult
 
 RESULTS: Final[Mapping[str, type[Result]]] = {
+    "data check": CheckResult,
+    "data import": ImportResult,
     "doctor cluster": ClusterDiagnosis,
+    "phantom": PhantomResult,
     "sharpness": SharpnessResult,
     "train": TrainingRecord,
+    "verify": VerificationResult,
 }
 """The model of what each command answers."""
 
