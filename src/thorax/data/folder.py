@@ -39,6 +39,7 @@ _SPLIT_NAMES = {
     "testing": "test",
     "": None,
 }
+_LATERAL: Final = "its table calls it a lateral view; only frontal views are learned from"
 _SIDE_VIEWS = frozenset({"LATERAL", "L", "LL", "RL", "LLO", "RLO"})
 
 
@@ -76,52 +77,56 @@ def rows(
         UsageError: `patient-pattern` for a `patient_from` that is no regular expression.
     """
     table = read_table(labels)
-    place = search(images)
-    finder = _Finder(images, place.files)
+    listing = search(images)
+    finder = _Finder(images, listing.files)
     image_column = table.need(_IMAGE)
     patients = _patients(table, image_column, patient_from)
     values = _labels(table, label_set)
-    split_column, view_column = table.find(_SPLIT), table.find(_VIEW)
-    projection_column = table.find(_PROJECTION)
+    split_column = table.find(_SPLIT)
+    views = _views(table)
     box_lists = {} if boxes is None else _boxes(boxes, label_set)
-    found: list[Row] = []
+    frontal: list[Row] = []
     skipped: list[Skipped] = []
     seen: set[Path] = set()
     for number, cells in enumerate(table.rows):
         name = cells[image_column]
         path = finder.path(name)
         if path is None:
-            skipped.append(_missing(name, place, images))
+            skipped.append(_missing(name, listing, images))
             continue
         if path in seen:
             raise DataError(
                 "label-twice", f"{labels.name} has {name!r} twice; keep one row an image"
             )
         seen.add(path)
-        view = cells[view_column].upper() if view_column is not None else ""
-        projection = cells[projection_column].upper() if projection_column is not None else ""
-        if view in _SIDE_VIEWS or projection == "LATERAL":
-            reason = "its table calls it a lateral view; only frontal views are learned from"
-            skipped.append(Skipped(name, "view-not-frontal", reason))
+        if views[number] in _SIDE_VIEWS:
+            skipped.append(Skipped(name, "view-not-frontal", _LATERAL))
             continue
-        found.append(
+        frontal.append(
             Row(
                 image=name,
                 path=path,
                 patient=patients[number],
                 labels=values[number],
                 split=_split(table, number, split_column),
-                view=view if view in ("PA", "AP") else None,
+                view=views[number] if views[number] in ("PA", "AP") else None,
                 boxes=tuple(box_lists.get(name, ())),
             )
         )
-    skipped += [
-        Skipped(path.relative_to(images).as_posix(), "label-missing", f"{labels.name} has no row")
-        for path in place.files
-        if path not in seen
-    ]
-    skipped += place.left_out(seen, labels, boxes)
-    return finish(found, skipped, images, labels, on_skip)
+    skipped += listing.without_row(seen, labels, boxes)
+    return finish(frontal, skipped, images, labels, on_skip)
+
+
+def _views(table: Table) -> list[str]:
+    """Return the view of each row; LATERAL where its projection is."""
+    view_column, projection_column = table.find(_VIEW), table.find(_PROJECTION)
+    views = []
+    for cells in table.rows:
+        view = cells[view_column].upper() if view_column is not None else ""
+        if projection_column is not None and cells[projection_column].upper() == "LATERAL":
+            view = "LATERAL"
+        views.append(view)
+    return views
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +145,23 @@ class Search:
     files: tuple[Path, ...]
     others: tuple[Path, ...]
     closed: tuple[Skipped, ...]
+
+    def without_row(
+        self, used: Collection[Path], labels: Path, boxes: Path | None
+    ) -> list[Skipped]:
+        """Return the images that no row of a table names, and what no row can be of."""
+        return [
+            *(
+                Skipped(
+                    path.relative_to(self.root).as_posix(),
+                    "label-missing",
+                    f"{labels.name} has no row",
+                )
+                for path in self.files
+                if path not in used
+            ),
+            *self.left_out(used, labels, boxes),
+        ]
 
     def left_out(self, used: Collection[Path], *tables: Path | None) -> list[Skipped]:
         """Return what no row can be of: `closed`, and `file-unsupported` for the other files.
@@ -199,9 +221,9 @@ def search(folder: Path) -> Search:
     return Search(folder, tuple(sorted(files)), tuple(sorted(others)), tuple(closed))
 
 
-def _missing(name: str, place: Search, images: Path) -> Skipped:
+def _missing(name: str, listing: Search, images: Path) -> Skipped:
     """Say why there is no file for a row: for all that can be known, it may not be readable."""
-    unreadable = [skip for skip in place.closed if skip.code == "folder-unreadable"]
+    unreadable = [skip for skip in listing.closed if skip.code == "folder-unreadable"]
     path = Path(os.path.normpath(name))
     for skip in unreadable:
         if any(

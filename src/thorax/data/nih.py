@@ -58,19 +58,19 @@ def rows(
         raise DataError("label-twice", f"{labels.name} names an image twice; keep one row an image")
     splits = None if split is None else _splits(split)
     box_lists = {} if boxes is None else _boxes(boxes, label_set)
-    found: list[Row] = []
+    listed: list[Row] = []
     skipped: list[Skipped] = []
-    place = search(images)
-    for stem, path in sorted(_by_stem(place).items()):
-        if stem not in labelled:
+    listing = search(images)
+    for stem, path in sorted(_by_stem(listing).items()):
+        cells = labelled.get(stem)
+        if cells is None:
             skipped.append(Skipped(path.name, "label-missing", f"{labels.name} has no row for it"))
             continue
-        cells = labelled[stem]
         if splits is not None and stem not in splits:
             skipped.append(Skipped(cells[image], "split-missing", "it is in none of the splits"))
             continue
         position = "" if view is None else cells[view].upper()
-        found.append(
+        listed.append(
             Row(
                 image=cells[image],
                 path=path,
@@ -82,29 +82,33 @@ def rows(
                 box_frame=BOX_FRAME if stem in box_lists else None,
             )
         )
-    skipped += place.left_out((), labels, split, boxes, *_lists(split))
-    if splits is not None:
-        divided = by_patient(found, fractions=_TRAIN_VAL_FRACTIONS)
-        found = [replace(row, split=name) for row, name in zip(found, divided, strict=True)]
-    return finish(found, skipped, images, labels, on_skip)
+    skipped += listing.left_out((), labels, split, boxes, *_lists(split))
+    divided = listed if splits is None else _divided(listed)
+    return finish(divided, skipped, images, labels, on_skip)
+
+
+def _divided(rows: list[Row]) -> list[Row]:
+    """Return rows with a split each: those that NIH lists as train and val are divided."""
+    splits = by_patient(rows, fractions=_TRAIN_VAL_FRACTIONS)
+    return [replace(row, split=split) for row, split in zip(rows, splits, strict=True)]
 
 
 def _stem(name: str) -> str:
     return name.rpartition(".")[0] or name
 
 
-def _by_stem(place: Search) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    images = place.root
-    for path in place.files:
-        other = found.setdefault(path.stem, path)
+def _by_stem(listing: Search) -> dict[str, Path]:
+    paths: dict[str, Path] = {}
+    images = listing.root
+    for path in listing.files:
+        other = paths.setdefault(path.stem, path)
         if other != path:
             raise DataError(
                 "image-ambiguous",
                 f"{path.stem} is there twice, as {other.relative_to(images)} and "
                 f"{path.relative_to(images)}; give the folder that holds one of them",
             )
-    return found
+    return paths
 
 
 def _splits(path: Path) -> dict[str, str | None]:
@@ -113,7 +117,7 @@ def _splits(path: Path) -> dict[str, str | None]:
         return {_stem(name): _LISTS[file.name] for file in lists for name in _names(file)}
     table = read_table(path)
     image, split = table.need(("Image Index", "image")), table.need(("split",))
-    found: dict[str, str | None] = {}
+    splits: dict[str, str | None] = {}
     for cells in table.rows:
         if cells[split] not in SPLITS:
             raise DataError(
@@ -121,8 +125,8 @@ def _splits(path: Path) -> dict[str, str | None]:
                 f"{path.name} puts {cells[image]} into {cells[split]!r}; allowed are "
                 f"{', '.join(SPLITS)}",
             )
-        found[_stem(cells[image])] = cells[split]
-    return found
+        splits[_stem(cells[image])] = cells[split]
+    return splits
 
 
 def _lists(path: Path | None) -> list[Path]:
@@ -150,13 +154,13 @@ def _boxes(path: Path, label_set: LabelSet) -> dict[str, list[Box]]:
     table = read_table(path)
     image, finding = table.need(("Image Index",)), table.need(("Finding Label",))
     edges = _edges(table)
-    found: dict[str, list[Box]] = {}
+    boxes: dict[str, list[Box]] = {}
     for number, cells in enumerate(table.rows):
         x, y, width, height = (table.number(number, column) for column in edges)
-        found.setdefault(_stem(cells[image]), []).append(
+        boxes.setdefault(_stem(cells[image]), []).append(
             make_box(table, label_set, cells[finding], x, y, width, height)
         )
-    return found
+    return boxes
 
 
 def _edges(table: Table) -> tuple[int, int, int, int]:
