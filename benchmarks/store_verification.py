@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from benchmarks.result import median_ratio, table, write
 from benchmarks.training_throughput import Shape, recipe
-from thorax.data.loader import Augmentation, batches
+from thorax.data.loader import Augmentation, BatchOrder, batches
 from thorax.data.samples import Images, Row
 from thorax.data.store import Store, open_store
 from thorax.data.store import write as write_store
@@ -112,7 +112,9 @@ def load_all(store: Store) -> None:
     """Make every batch of an epoch."""
     train = store.select("train")
     changes = Augmentation(flip=0.5)
-    for _ in batches(store, train, batch=BATCH, shuffle=True, augmentation=changes, workers=1):
+    for _ in batches(
+        store, train, BatchOrder(batch=BATCH, shuffle=True), augmentation=changes, workers=1
+    ):
         pass
 
 

@@ -77,7 +77,6 @@ STILL_WIDE = {
     "cli/optimize.py:compare",
     "cli/plan.py:server",
     "cli/plan.py:cluster",
-    "data/loader.py:batches",
     "devices/engine.py:compile",
     "evaluate/low_precision.py:explore",
     "importers/layers.py:deconvolution",

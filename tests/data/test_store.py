@@ -20,7 +20,7 @@ import pytest
 from thorax.data import nih
 from thorax.data.check import check
 from thorax.data.folder import rows as folder_rows
-from thorax.data.loader import batches
+from thorax.data.loader import BatchOrder, batches
 from thorax.data.samples import Box, Row, Skipped
 from thorax.data.split import by_patient
 from thorax.data.store import Store, open_store, verify_images, write
@@ -430,7 +430,7 @@ def test_a_changed_pixel_reaches_no_reader(noise: Noise, make_store: MakeStore) 
         lambda: store.images[2:],
         lambda: list(store.images),
         lambda: np.asarray(store.images),
-        lambda: list(batches(store, store.select("train"), batch=2)),
+        lambda: list(batches(store, store.select("train"), BatchOrder(batch=2))),
         lambda: check(store),
         lambda: verify_images(open_stores([store.path])),
     ):

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from thorax.data.loader import Augmentation, batches
+from thorax.data.loader import Augmentation, BatchOrder, batches
 from thorax.data.samples import Row
 from thorax.data.store import Store, open_store, write
 from thorax.data.store_pixels import StoredPixels
@@ -64,7 +64,10 @@ def test_training_reads_the_same_batches_from_shards(
         return [
             batch.images
             for batch in batches(
-                store, store.select("train"), batch=4, shuffle=True, augmentation=changes
+                store,
+                store.select("train"),
+                BatchOrder(batch=4, shuffle=True),
+                augmentation=changes,
             )
         ]
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thorax.data.loader import batches
+from thorax.data.loader import BatchOrder, batches
 from thorax.errors import ModelError, PeerError, ThoraxError, UsageError
 from thorax.training import checkpoint, parallel
 from thorax.training.batch_norm import RunningStatistics
@@ -160,16 +160,18 @@ class Session:
         source = batches(
             run.store,
             run.train,
-            batch=training.batch,
-            seed=training.seed,
-            epoch=epoch,
-            shuffle=True,
+            BatchOrder(
+                batch=training.batch,
+                seed=training.seed,
+                epoch=epoch,
+                shuffle=True,
+                drop_last=True,
+                rank=run.ranks.rank,
+                ranks=run.ranks.world,
+                skip=done,
+            ),
             augmentation=run.recipe.augmentation.augmentation(),
             workers=training.workers,
-            drop_last=True,
-            rank=run.ranks.rank,
-            ranks=run.ranks.world,
-            skip=done,
             side=run.recipe.side(epoch, run.store.side),
         )
         for step in range(epoch * run.steps_per_epoch + done, (epoch + 1) * run.steps_per_epoch):
