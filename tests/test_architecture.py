@@ -37,7 +37,6 @@ STILL_LONG = {
     "cli/optimize.py:optimize",
     "cli/plan.py:server",
     "cli/plan.py:cluster",
-    "cli/train.py:train",
     "cluster/diagnosis.py:_conclude",
     "devices/engine.py:compile",
     "evaluate/low_precision.py:explore",
@@ -60,8 +59,6 @@ STILL_LONG = {
     "quantization/optimize.py:optimize",
     "report/partition.py:document",
     "report/power.py:power_table",
-    "training/fit.py:fit",
-    "training/prepare.py:open_run",
 }
 STILL_WIDE = {
     "benchmark/scenarios.py:measure",
@@ -84,8 +81,6 @@ STILL_WIDE = {
     "inference/classify.py:classify",
     "plan/claims.py:_check",
     "quantization/optimize.py:optimize",
-    "training/fit.py:fit",
-    "training/lars.py:__init__",
 }
 """Functions from before the rule. Nothing is added here."""
 

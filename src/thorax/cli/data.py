@@ -11,7 +11,7 @@ from thorax.cli.options import Boxes, Json, Out, Size, StorePath, Workers
 from thorax.errors import printable
 
 if TYPE_CHECKING:
-    from thorax.data.samples import Row, Skipped
+    from thorax.data.samples import Sample, Skipped
 
 data_app = typer.Typer(no_args_is_help=True, help="Import radiographs into a store, and check it.")
 import_app = typer.Typer(no_args_is_help=True, help="Decode a source of radiographs once.")
@@ -23,7 +23,7 @@ _SHOWN: Final = 10
 
 
 def _import(
-    rows: "list[Row]",
+    rows: "list[Sample]",
     skipped: "list[Skipped]",
     source: str,
     out: Path,

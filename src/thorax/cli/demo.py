@@ -27,6 +27,7 @@ from thorax.report.page import write_report
 from thorax.report.text import rate_text
 from thorax.results.training import TrainResult
 from thorax.training.fit import fit
+from thorax.training.loop import Callbacks
 from thorax.training.recipe import Recipe
 
 COUNT: Final = 5000
@@ -178,7 +179,7 @@ def _train(data: Store, run_folder: Path, seed: int) -> TrainResult:
     training = recipe.training.model_copy(update={"seed": seed})
     recipe = recipe.model_copy(update={"training": training})
     with console.training() as tell:
-        return fit(recipe, data, run_folder, on_progress=tell)
+        return fit(recipe, data, run_folder, callbacks=Callbacks(on_progress=tell))
 
 
 def _compile(

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from thorax.data.samples import Box, Row, Skipped
+from thorax.data.samples import Box, Sample, Skipped
 from thorax.data.table import Table, read_table
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import is_ours
@@ -51,7 +51,7 @@ def rows(
     patient_from: str | None = None,
     label_set: LabelSet = NIH14,
     on_skip: Callable[[Skipped], None] | None = None,
-) -> list[Row]:
+) -> list[Sample]:
     """Return the labelled radiographs of a folder, in the order of the table.
 
     Columns are found by their names: image (image, path, Image Index, filename, ...), patient,
@@ -85,7 +85,7 @@ def rows(
     split_column = table.find(_SPLIT)
     views = _views(table)
     box_lists = {} if boxes is None else _boxes(boxes, label_set)
-    frontal: list[Row] = []
+    frontal: list[Sample] = []
     skipped: list[Skipped] = []
     seen: set[Path] = set()
     for number, cells in enumerate(table.rows):
@@ -103,7 +103,7 @@ def rows(
             skipped.append(Skipped(name, "view-not-frontal", _LATERAL))
             continue
         frontal.append(
-            Row(
+            Sample(
                 image=name,
                 path=path,
                 patient=patients[number],
@@ -235,12 +235,12 @@ def _missing(name: str, listing: Search, images: Path) -> Skipped:
 
 
 def finish(
-    found: list[Row],
+    found: list[Sample],
     skipped: list[Skipped],
     images: Path,
     labels: Path,
     on_skip: Callable[[Skipped], None] | None,
-) -> list[Row]:
+) -> list[Sample]:
     """Report what a source left out and return what it found.
 
     Raises:

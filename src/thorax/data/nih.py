@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from thorax.data.folder import Search, finish, make_box, search
-from thorax.data.samples import Box, Row, Skipped
+from thorax.data.samples import Box, Sample, Skipped
 from thorax.data.split import SPLITS, by_patient
 from thorax.data.table import Table, open_table, read_table
 from thorax.errors import DataError
@@ -28,7 +28,7 @@ def rows(
     boxes: Path | None = None,
     label_set: LabelSet = NIH14,
     on_skip: Callable[[Skipped], None] | None = None,
-) -> list[Row]:
+) -> list[Sample]:
     """Return the radiographs under a folder that the NIH table labels, sorted by name.
 
     The table may name more images than are there. An image is found by its name without the
@@ -58,7 +58,7 @@ def rows(
         raise DataError("label-twice", f"{labels.name} names an image twice; keep one row an image")
     splits = None if split is None else _splits(split)
     box_lists = {} if boxes is None else _boxes(boxes, label_set)
-    listed: list[Row] = []
+    listed: list[Sample] = []
     skipped: list[Skipped] = []
     listing = search(images)
     for stem, path in sorted(_by_stem(listing).items()):
@@ -71,7 +71,7 @@ def rows(
             continue
         position = "" if view is None else cells[view].upper()
         listed.append(
-            Row(
+            Sample(
                 image=cells[image],
                 path=path,
                 patient=cells[patient],
@@ -87,7 +87,7 @@ def rows(
     return finish(divided, skipped, images, labels, on_skip)
 
 
-def _divided(rows: list[Row]) -> list[Row]:
+def _divided(rows: list[Sample]) -> list[Sample]:
     """Return rows with a split each: those that NIH lists as train and val are divided."""
     splits = by_patient(rows, fractions=_TRAIN_VAL_FRACTIONS)
     return [replace(row, split=split) for row, split in zip(rows, splits, strict=True)]

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.data.ingest_journal import Decoded
-from thorax.data.samples import Box, Images, Row, Skipped
+from thorax.data.samples import Box, Images, Sample, Skipped
 from thorax.data.split import SPLITS, by_patient
 from thorax.data.store_facts import (
     FACTS,
@@ -201,7 +201,7 @@ class _Import:
         source: what kind of source it is.
     """
 
-    rows: Sequence[Row]
+    rows: Sequence[Sample]
     splits: Sequence[str]
     skipped: Sequence[Skipped]
     side: int
@@ -210,7 +210,7 @@ class _Import:
 
 
 def write(
-    rows: Sequence[Row],
+    rows: Sequence[Sample],
     out: Path,
     spec: InputSpec,
     label_set: LabelSet,
@@ -358,7 +358,7 @@ def _is_whole(partial: Path) -> bool:
     )
 
 
-def _none_read(rows: Sequence[Row], failed: Sequence[Skipped]) -> str:
+def _none_read(rows: Sequence[Sample], failed: Sequence[Skipped]) -> str:
     if not failed:
         return "there are no rows to import; check the source"
     first = failed[0]
@@ -426,7 +426,7 @@ def _short(cell: str) -> str:
     return cell if len(cell) <= _LONGEST_CELL else f"{cell[:half]} ... {cell[-half:]}"
 
 
-def _mapped(row: Row, item: Decoded, side: int) -> Iterator[Box]:
+def _mapped(row: Sample, item: Decoded, side: int) -> Iterator[Box]:
     """Yield the row's boxes in pixels of the prepared square."""
     if not row.boxes:
         return

@@ -11,11 +11,11 @@ import torch
 
 from thorax.data.loader import BatchOrder, batches
 from thorax.metrics import auroc
-from thorax.training.prepare import Run
+from thorax.training.prepare import TrainingRun
 from thorax.training.step import Trainer
 
 
-def validate(run: Run, trainer: Trainer) -> npt.NDArray[np.float64] | None:
+def validate(run: TrainingRun, trainer: Trainer) -> npt.NDArray[np.float64] | None:
     """Return the AUROC of the validation split, float64 [K], the same on every rank.
 
     Each rank scores its own groups of the split, cut as one process would cut it; NaN stands where
