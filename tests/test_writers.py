@@ -96,7 +96,7 @@ class Output:
 
 OUTPUTS = {
     "phantoms": Output(
-        "from thorax.data import phantom\n"
+        "from thorax.phantoms import dataset as phantom\n"
         "phantom.write(folder / 'drawn', count=4, side=16, seed=0, workers=1, on_progress=pause)",
         *(draw, DataError, "phantom-locked"),
     ),

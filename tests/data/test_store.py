@@ -209,7 +209,7 @@ def test_a_kill_during_the_last_steps_is_recovered_from(
         raise KilledError
 
     out = tmp_path / "killed"
-    for step in ("_write_tables", "_write_facts", "_publish"):
+    for step in ("_write_tables", "write_facts", "_publish"):
         with monkeypatch.context() as patch:
             patch.setattr(f"thorax.data.store.{step}", killed)
             with pytest.raises(KilledError):

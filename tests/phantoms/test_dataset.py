@@ -396,7 +396,7 @@ DRAWN_AND_KILLED = """
 import os, signal, sys
 from pathlib import Path
 from thorax.files import atomic
-from thorax.data import phantom
+from thorax.phantoms import dataset as phantom
 
 whole = os.fsync
 def stop(descriptor):

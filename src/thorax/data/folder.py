@@ -3,8 +3,8 @@
 import logging
 import os
 import re
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -78,43 +78,54 @@ def rows(
     """
     table = read_table(labels)
     listing = search(images)
-    finder = _Finder(images, listing.files)
-    image_column = table.need(_IMAGE)
-    patients = _patients(table, image_column, patient_from)
+    patients = _patients(table, table.need(_IMAGE), patient_from)
     values = _labels(table, label_set)
-    split_column = table.find(_SPLIT)
-    views = _views(table)
     box_lists = {} if boxes is None else _boxes(boxes, label_set)
-    frontal: list[Sample] = []
-    skipped: list[Skipped] = []
     seen: set[Path] = set()
+    outcomes = list(_outcomes(table, listing, patients, values, seen))
+    frontal = [
+        replace(sample, boxes=tuple(box_lists.get(sample.image, ())))
+        for sample in outcomes
+        if isinstance(sample, Sample)
+    ]
+    skipped = [skip for skip in outcomes if isinstance(skip, Skipped)]
+    skipped += listing.without_row(seen, labels, boxes)
+    return finish(frontal, skipped, images, labels, on_skip)
+
+
+def _outcomes(
+    table: Table,
+    listing: "Search",
+    patients: Sequence[str],
+    values: Sequence[npt.NDArray[np.int8]],
+    seen: set[Path],
+) -> Iterator[Sample | Skipped]:
+    """Yield what becomes of each row of a table; the files that rows name are added to `seen`."""
+    finder = _Finder(listing.root, listing.files)
+    image_column, split_column = table.need(_IMAGE), table.find(_SPLIT)
+    views = _views(table)
     for number, cells in enumerate(table.rows):
         name = cells[image_column]
         path = finder.path(name)
         if path is None:
-            skipped.append(_missing(name, listing, images))
+            yield _missing(name, listing, listing.root)
             continue
         if path in seen:
             raise DataError(
-                "label-twice", f"{labels.name} has {name!r} twice; keep one row an image"
+                "label-twice", f"{table.path.name} has {name!r} twice; keep one row an image"
             )
         seen.add(path)
         if views[number] in _SIDE_VIEWS:
-            skipped.append(Skipped(name, "view-not-frontal", _LATERAL))
+            yield Skipped(name, "view-not-frontal", _LATERAL)
             continue
-        frontal.append(
-            Sample(
-                image=name,
-                path=path,
-                patient=patients[number],
-                labels=values[number],
-                split=_split(table, number, split_column),
-                view=views[number] if views[number] in ("PA", "AP") else None,
-                boxes=tuple(box_lists.get(name, ())),
-            )
+        yield Sample(
+            image=name,
+            path=path,
+            patient=patients[number],
+            labels=values[number],
+            split=_split(table, number, split_column),
+            view=views[number] if views[number] in ("PA", "AP") else None,
         )
-    skipped += listing.without_row(seen, labels, boxes)
-    return finish(frontal, skipped, images, labels, on_skip)
 
 
 def _views(table: Table) -> list[str]:

@@ -1,6 +1,6 @@
 """ChestX-ray14 as the NIH Clinical Center gives it out (Wang et al., CVPR 2017)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -49,13 +49,10 @@ def rows(
         DataError: when a table cannot be followed or no image is left.
     """
     table = read_table(labels)
-    image = table.need(("Image Index",))
-    findings = table.need(("Finding Labels",))
-    patient = table.need(("Patient ID",))
+    needed = ("Image Index", "Finding Labels", "Patient ID")
+    image, findings, patient = (table.need((name,)) for name in needed)
     view = table.find(("View Position",))
-    labelled = {_stem(cells[image]): cells for cells in table.rows}
-    if len(labelled) != len(table.rows):
-        raise DataError("label-twice", f"{labels.name} names an image twice; keep one row an image")
+    labelled = _row_of_each(table, image)
     splits = None if split is None else _splits(split)
     box_lists = {} if boxes is None else _boxes(boxes, label_set)
     listed: list[Sample] = []
@@ -69,7 +66,7 @@ def rows(
         if splits is not None and stem not in splits:
             skipped.append(Skipped(cells[image], "split-missing", "it is in none of the splits"))
             continue
-        position = "" if view is None else cells[view].upper()
+        position = cells[view].upper() if view is not None else ""
         listed.append(
             Sample(
                 image=cells[image],
@@ -83,8 +80,18 @@ def rows(
             )
         )
     skipped += listing.left_out((), labels, split, boxes, *_lists(split))
-    divided = listed if splits is None else _divided(listed)
-    return finish(divided, skipped, images, labels, on_skip)
+    listed = listed if splits is None else _divided(listed)
+    return finish(listed, skipped, images, labels, on_skip)
+
+
+def _row_of_each(table: Table, image: int) -> Mapping[str, Sequence[str]]:
+    """Return the row of each image by its name without the ending."""
+    labelled = {_stem(cells[image]): cells for cells in table.rows}
+    if len(labelled) != len(table.rows):
+        raise DataError(
+            "label-twice", f"{table.path.name} names an image twice; keep one row an image"
+        )
+    return labelled
 
 
 def _divided(rows: list[Sample]) -> list[Sample]:

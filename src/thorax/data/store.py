@@ -260,8 +260,7 @@ def write(
                 order, failed = _decoded(job, partial, workers, on_progress)
                 _write_tables(partial, job, order, failed)
                 tables = {name: sha256(partial / name) for name in HEADS}
-                facts = Facts(len(order), spec.side, label_set, source, plan, tables)
-                write_facts(partial, facts)
+                write_facts(partial, Facts(len(order), spec.side, label_set, source, plan, tables))
             _publish(partial, out)
     except OSError as error:
         raise DataError(

@@ -6,10 +6,11 @@ those of one that was not (GPU kernels may add up in another order each time). A
 ranks gives the same to the rounding of sums, where the recipe fixes `training.micro_batch`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -76,11 +77,7 @@ def fit(
     ranks = ranks or Ranks()
     run = ranks.agree(lambda: prepare(recipe, store, ranks, init))
     same_everywhere(run)
-    warnings = ranks.agree(
-        lambda: parallel.check(
-            recipe.parallel, ranks, warmup_steps=run.schedule.warmup_steps, steps=run.steps
-        )
-    )
+    warnings = ranks.agree(lambda: _warnings(run))
     processors = bind(ranks, recipe.training.threads)
     # All that can be refused is refused before the folder of the run is made.
     built = ranks.agree(lambda: _build(run))
@@ -91,12 +88,7 @@ def fit(
         opened = ranks.from_lead(
             lambda: resume_or_create(run, out, init=built.init, resume=resume, on_message=tell)
         )
-        about = {
-            **facts(run),
-            **(described := describe(ranks, processors)),
-            "init": built.init,
-            "warnings": [*warnings, *described["warnings"]],
-        }
+        about = _about(run, built, describe(ranks, processors), warnings)
         for line in (*run.schedule.lines(), *about["processors"], *about["warnings"]):
             tell(line)
         log = held.enter_context(_log(out, opened, tell)) if ranks.lead else None
@@ -104,6 +96,25 @@ def fit(
         with memory.required(*_needs(run)):
             card = loop.train(opened, about)
         return ranks.from_lead(lambda: _result(out, card))
+
+
+def _warnings(run: TrainingRun) -> Sequence[str]:
+    schedule, settings = run.schedule, run.recipe.parallel
+    return parallel.check(
+        settings, run.ranks, warmup_steps=schedule.warmup_steps, steps=schedule.steps
+    )
+
+
+def _about(
+    run: TrainingRun, built: Built, processors: Mapping[str, Any], warnings: Sequence[str]
+) -> dict[str, Any]:
+    """Return what the log says of a run before its first update."""
+    return {
+        **facts(run),
+        **processors,
+        "init": built.init,
+        "warnings": [*warnings, *processors["warnings"]],
+    }
 
 
 @contextmanager

@@ -206,11 +206,7 @@ class TrainingLoop:
             self._report(epoch, step, window.losses[-1], rate, waited / elapsed)
             every = training.checkpoint_steps
             remaining = (epoch + 1) * run.steps_per_epoch - step - 1
-            due = (
-                training.checkpoint_steps
-                and remaining
-                and (step + 1) % training.checkpoint_steps == 0
-            )
+            due = every and remaining and (step + 1) % every == 0
             if due or self._stop.agreed:
                 self._require_finite(step)
                 folder = self._save_within(epoch, step + 1, window)
