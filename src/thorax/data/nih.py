@@ -15,6 +15,7 @@ from thorax.labels import NIH14, LabelSet
 BOX_FRAME: Final = (1024, 1024)
 """The 984 boxes were drawn on the released 1024 x 1024 images (README_ChestXray.pdf)."""
 
+_FRONTAL: Final = {"PA": "PA", "AP": "AP"}
 _LISTS: Final = {"train_val_list.txt": None, "test_list.txt": "test"}
 _TRAIN_VAL_FRACTIONS: Final = (0.875, 0.125, 0.0)
 """NIH lists train and val together; val is an eighth, as 10 % is of the usual 80 %."""
@@ -66,7 +67,6 @@ def rows(
         if splits is not None and stem not in splits:
             skipped.append(Skipped(cells[image], "split-missing", "it is in none of the splits"))
             continue
-        position = cells[view].upper() if view is not None else ""
         listed.append(
             Sample(
                 image=cells[image],
@@ -74,7 +74,7 @@ def rows(
                 patient=cells[patient],
                 labels=label_set.row(cells[findings].split("|")),
                 split=None if splits is None else splits[stem],
-                view=position if position in ("PA", "AP") else None,
+                view=None if view is None else _FRONTAL.get(cells[view].upper()),
                 boxes=tuple(box_lists.get(stem, ())),
                 box_frame=BOX_FRAME if stem in box_lists else None,
             )
