@@ -97,7 +97,7 @@ def work_off(
     work: Path, study: Study, store: Store, names: Sequence[str], sizes: Sequence[int]
 ) -> None:
     """Make every run of some arms and batches that is missing, together with other processes."""
-    # Asked once: the files may be another version's by the time a run ends.
+    # ImportOptions once: the files may be another version's by the time a run ends.
     commit = _commit()
     while True:
         cells, more = runnable(work, study, names, sizes)

@@ -30,7 +30,7 @@ from tests.importers.small_models import KINDS, Kind, damaged, read_here
 from benchmarks import result
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.importers.confined import Reader
-from thorax.importers.options import Asked, Imported
+from thorax.importers.options import Imported, ImportOptions
 
 _MOST_DATA: Final = 6 << 30
 _WALL_S: Final = 300.0
@@ -63,7 +63,7 @@ class Confined:
     def read(self, kind: Kind, path: Path) -> Imported:
         """Read a copy in the child that is there, or in a new one."""
         if self._reader is None or not self._reader.close.alive:
-            self._reader = Reader(path.parents[1], Asked())
+            self._reader = Reader(path.parents[1], ImportOptions())
         return self._reader.read(kind.reader, path, kind.asked)
 
 

@@ -25,7 +25,7 @@ from tests.importers import caffe_files
 from tests.importers.tensorflow_files import FLOAT, INT32, Graph
 from torch import nn
 
-from thorax.importers.options import Asked, Imported
+from thorax.importers.options import Imported, ImportOptions
 from thorax.training import networks
 
 SIDE: Final = 32
@@ -51,7 +51,7 @@ class Kind:
     name: str
     reader: str
     make: Callable[[Path], Path]
-    asked: Asked = field(default_factory=Asked)
+    asked: ImportOptions = field(default_factory=ImportOptions)
 
 
 def _network() -> nn.Module:
@@ -289,7 +289,7 @@ def ir(folder: Path) -> Path:
     return folder / "net.xml"
 
 
-_WEIGHTS_ALONE: Final = Asked(topology="resnet18", shapes={"": NCHW})
+_WEIGHTS_ALONE: Final = ImportOptions(topology="resnet18", shapes={"": NCHW})
 KINDS: Final = (
     Kind("ONNX", "frontends", onnx_file),
     Kind("TensorFlow, frozen", "frontends", frozen_graph),
@@ -299,7 +299,7 @@ KINDS: Final = (
     Kind("Keras, HDF5", "keras", keras_hdf5),
     Kind("Caffe", "caffe", caffe),
     Kind("MXNet", "mxnet", mxnet),
-    Kind("TorchScript", "pytorch", traced, Asked(shapes={"": NCHW})),
+    Kind("TorchScript", "pytorch", traced, ImportOptions(shapes={"": NCHW})),
     Kind("PyTorch, exported", "pytorch", exported),
     Kind("PyTorch, state dict", "pytorch", state_dict, _WEIGHTS_ALONE),
     Kind("safetensors", "pytorch", safe_tensors, _WEIGHTS_ALONE),
@@ -387,7 +387,7 @@ def _words(content: bytes, chosen: random.Random) -> bytes:
     return "".join(parts).encode()
 
 
-def read_here(module: str, path: Path, asked: Asked) -> Imported:
+def read_here(module: str, path: Path, asked: ImportOptions) -> Imported:
     """Read a file by a module of the importers in this process, as `confined.read` does in its."""
     imported: Imported = importlib.import_module(f"thorax.importers.{module}").read(path, asked)
     return imported

@@ -18,7 +18,7 @@ from tests.importers.caffe_files import Twin
 
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.importers import formats
-from thorax.importers.options import Asked
+from thorax.importers.options import ImportOptions
 
 Array = npt.NDArray[np.float32]
 
@@ -120,7 +120,7 @@ def test_either_file_finds_the_other(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     moved = both[1].rename(elsewhere / "layers.txt")
-    assert formats.read(path, Asked(structure=moved)).files == (path, moved)
+    assert formats.read(path, ImportOptions(structure=moved)).files == (path, moved)
     deploy = moved.rename(tmp_path / "deploy.prototxt")
     assert formats.read(path).files == formats.read(deploy).files == (path, deploy)
 
@@ -147,7 +147,9 @@ def test_weights_that_are_not_found_are_asked_for(tmp_path: Path) -> None:
         formats.read(tmp_path / "net.prototxt")
     assert caught.value.code == "model-undescribed"
     with pytest.raises(UsageError) as both:
-        formats.read(tmp_path / "net.prototxt", Asked(structure=tmp_path / "other.prototxt"))
+        formats.read(
+            tmp_path / "net.prototxt", ImportOptions(structure=tmp_path / "other.prototxt")
+        )
     assert both.value.code == "model-undescribed"
 
 
@@ -185,7 +187,7 @@ def test_a_network_to_train_is_read_as_the_one_to_deploy(
         formats.read(path)
     assert caught.value.code == "model-undescribed"
     image = np.random.default_rng(2).normal(size=(2, 5, 1, 1)).astype(np.float32)
-    got = files.run(formats.read(path, Asked(shapes={"": (2, 5, 1, 1)})).model, image)
+    got = files.run(formats.read(path, ImportOptions(shapes={"": (2, 5, 1, 1)})).model, image)
     (values,) = got.values()
     np.testing.assert_allclose(values, wanted(np.maximum(image, 0)), atol=1e-6)
 
@@ -200,14 +202,14 @@ def test_a_side_is_enough_where_the_weights_say_the_channels(tmp_path: Path) -> 
     with pytest.raises(UsageError) as caught:
         formats.read(path)
     assert caught.value.code == "model-undescribed"
-    model = formats.read(path, Asked(side=7)).model
+    model = formats.read(path, ImportOptions(side=7)).model
     assert list(model.inputs[0].shape) == [1, 6, 7, 7]
 
 
 def test_labels_are_not_to_be_had(tmp_path: Path) -> None:
     text = TRAINING + 'layer { name: "odd" type: "Concat" bottom: "data" bottom: "l1" top: "y" }'
     with pytest.raises(ModelError) as caught:
-        formats.read(files.write(tmp_path, text, {}), Asked(shapes={"data": (1, 5, 1, 1)}))
+        formats.read(files.write(tmp_path, text, {}), ImportOptions(shapes={"data": (1, 5, 1, 1)}))
     assert caught.value.code == "model-layer"
     assert "labels" in caught.value.message
 
@@ -217,7 +219,7 @@ def test_shapes_that_were_asked_for_stand_above_those_described(tmp_path: Path) 
     net.global_mean("prob", net.conv("conv", "data", 4, 3))
     path = files.write(tmp_path, net.text, net.weights)
     for name in ("", "data"):
-        model = formats.read(path, Asked(shapes={name: (1, 3, 15, 12)})).model
+        model = formats.read(path, ImportOptions(shapes={name: (1, 3, 15, 12)})).model
         assert list(model.inputs[0].shape) == [1, 3, 15, 12]
     model = formats.read(path).model
     model.reshape([1, 3, 9, 9])
@@ -225,7 +227,7 @@ def test_shapes_that_were_asked_for_stand_above_those_described(tmp_path: Path) 
         files.run(model, net.image[:1])["prob"], net.values["prob"].numpy()[:1], atol=1e-6
     )
     with pytest.raises(ModelError) as caught:
-        formats.read(path, Asked(shapes={"image": (1, 3, 9, 9)}))
+        formats.read(path, ImportOptions(shapes={"image": (1, 3, 9, 9)}))
     assert caught.value.code == "model-input"
 
 
@@ -244,7 +246,7 @@ def test_several_inputs_and_outputs_keep_their_order_and_names(tmp_path: Path) -
     got = files.run(model, b, a)
     assert {name: value.tolist() for name, value in got.items()} == {"n": [[-1, -2]], "e": [[4, 6]]}
     with pytest.raises(UsageError) as caught:
-        formats.read(path, Asked(shapes={"": (1, 2)}))
+        formats.read(path, ImportOptions(shapes={"": (1, 2)}))
     assert caught.value.code == "model-undescribed"
 
 

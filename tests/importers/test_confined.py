@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from thorax.errors import ModelError, ThoraxError
 from thorax.importers import confined, formats, frontends
-from thorax.importers.options import MOST_LAYERS, Asked
+from thorax.importers.options import MOST_LAYERS, ImportOptions
 from thorax.isolation import confinement
 
 pytestmark = pytest.mark.child
@@ -53,7 +53,7 @@ def small(path: Path) -> Path:
     return write_onnx(path, nodes, k=random.standard_normal((4, 3, 3, 3)).astype(np.float32))
 
 
-def failure(path: Path, asked: Asked | None = None) -> ThoraxError:
+def failure(path: Path, asked: ImportOptions | None = None) -> ThoraxError:
     """Read and run a file in every way, and return what it was refused with."""
     with pytest.raises(ThoraxError) as caught:  # noqa: PT012 - whichever step refuses
         imported = formats.read(path, asked)
@@ -69,7 +69,7 @@ def failure(path: Path, asked: Asked | None = None) -> ThoraxError:
 
 def test_a_child_reads_what_this_process_would(tmp_path: Path) -> None:
     path = small(tmp_path / "a.onnx")
-    here, there = frontends.read(path, Asked()), formats.read(path)
+    here, there = frontends.read(path, ImportOptions()), formats.read(path)
     for name in ("framework", "layout", "files"):
         assert getattr(here, name) == getattr(there, name)
     layers = [
@@ -229,7 +229,7 @@ def test_code_that_runs_there_reaches_nothing(
         (tmp_path / f"{module}.py").write_text(USER.format(action=action))
         tensors = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3)).state_dict()
         torch.save(tensors, tmp_path / "a.pth")
-        asked = Asked(topology=f"{module}:build", shapes={"": IMAGE})
+        asked = ImportOptions(topology=f"{module}:build", shapes={"": IMAGE})
         with pytest.raises(ThoraxError) if code else nullcontext() as caught:
             formats.read(tmp_path / "a.pth", asked)
         assert caught is None or caught.value.code == code

@@ -18,10 +18,9 @@ from onnx import TensorProto, helper
 from openvino.frontend import FrontEndManager
 
 from thorax.devices.extensions import add_extension
-from thorax.devices.process_core import open_core
 from thorax.errors import ModelError
 from thorax.importers import extensions, formats
-from thorax.importers.options import Asked
+from thorax.importers.options import ImportOptions, compile_here
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "custom_layer"
@@ -49,25 +48,24 @@ def write(path: Path, domain: str = "example", r: float | None = None) -> Path:
 
 
 def answer(model: ov.Model) -> np.ndarray:
-    hint = {"INFERENCE_PRECISION_HINT": "f32"}
-    return np.asarray(open_core().compile_model(model, "CPU", hint)(IMAGE)[0]).reshape(2, 3)
+    return compile_here(model)([IMAGE])[0].reshape(2, 3)
 
 
 @pytest.mark.parametrize("r", [None, 3.0])
 def test_an_onnx_layer_is_computed_by_a_python_class(r: float | None, tmp_path: Path) -> None:
     path = write(tmp_path / "net.onnx", r=r)
-    model = formats.read(path, Asked(extensions=(SPEC,))).model
+    model = formats.read(path, ImportOptions(extensions=(SPEC,))).model
     assert "LogSumExpPool" in {node.get_type_name() for node in model.get_ops()}
     wanted = pooled(r or 10.0)
     np.testing.assert_allclose(answer(model), wanted, rtol=1e-5, atol=1e-5)
     ov.save_model(model, tmp_path / "net.xml", compress_to_fp16=False)
-    again = formats.read(tmp_path / "net.xml", Asked(extensions=(SPEC,))).model
+    again = formats.read(tmp_path / "net.xml", ImportOptions(extensions=(SPEC,))).model
     np.testing.assert_allclose(answer(again), wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("domain", ["example", "other"])
 def test_a_layer_that_nobody_named_is_refused(domain: str, tmp_path: Path) -> None:
-    asked = Asked(extensions=() if domain == "example" else (SPEC,))
+    asked = ImportOptions(extensions=() if domain == "example" else (SPEC,))
     with pytest.raises(ModelError) as caught:
         formats.read(write(tmp_path / "net.onnx", domain), asked)
     assert caught.value.code == "model-layer"

@@ -18,7 +18,7 @@ from tests.importers.tensorflow_files import FLOAT, INT32, Graph
 from thorax.artifact import Precision
 from thorax.errors import ModelError, ThoraxError
 from thorax.importers.formats import read, usual_layout
-from thorax.importers.options import Asked, Imported
+from thorax.importers.options import Imported, ImportOptions, compile_here
 from thorax.ir.open import Described
 from thorax.labels import LabelSet
 from thorax.quantization.optimize import optimize
@@ -32,10 +32,7 @@ HEAD = RANDOM.normal(0, 1, (6, 3)).astype(np.float32)
 
 
 def run(imported: Imported, images: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
-    hint = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = ov.Core().compile_model(imported.model, "CPU", hint)
-    found = compiled(images)
-    return [np.asarray(found[port]) for port in range(len(compiled.outputs))]
+    return compile_here(imported.model)([images])
 
 
 def peer(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -140,7 +137,7 @@ def test_an_onnx_file_keeps_its_input_as_it_is(tmp_path: Path) -> None:
 def test_a_frozen_graph_answers_as_its_layers_do_in_torch(
     frozen: Callable[..., Path], shape: list[int] | None
 ) -> None:
-    imported = read(frozen(shape), Asked(shapes={"": (2, SIDE, SIDE, 3)}))
+    imported = read(frozen(shape), ImportOptions(shapes={"": (2, SIDE, SIDE, 3)}))
     assert (imported.framework, imported.layout) == ("tensorflow", "NHWC")
     assert list(imported.model.inputs[0].shape) == [2, SIDE, SIDE, 3]
     np.testing.assert_allclose(run(imported, images())[0], peer(images()), rtol=0, atol=1e-5)
@@ -209,7 +206,7 @@ def test_a_shape_that_no_input_takes_is_refused(
     frozen: Callable[..., Path], shapes: dict[str, tuple[int, ...]], words: str
 ) -> None:
     with pytest.raises(ModelError, match=words) as caught:
-        read(frozen([-1, -1, -1, -1]), Asked(shapes=shapes))
+        read(frozen([-1, -1, -1, -1]), ImportOptions(shapes=shapes))
     assert caught.value.code == "model-input"
 
 
@@ -403,7 +400,7 @@ def test_a_face_detector_from_onnx_and_tflite_answers_alike(realdata: Path) -> N
 
     models = realdata / "models" / "slim320"
     onnx_net = read(models / "slim320.onnx")
-    lite = read(models / "slim320.tflite", Asked(shapes={"": (1, 240, 320, 3)}))
+    lite = read(models / "slim320.tflite", ImportOptions(shapes={"": (1, 240, 320, 3)}))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(models / "slim320.onnx", options)
@@ -428,7 +425,7 @@ def test_a_face_detector_from_onnx_and_tflite_answers_alike(realdata: Path) -> N
 @pytest.mark.realdata
 def test_a_tflite_classifier_runs_and_its_layers_have_their_names(realdata: Path) -> None:
     path = realdata / "models" / "resnet8_cifar" / "resnet8.tflite"
-    imported = read(path, Asked(shapes={"": (4, 32, 32, 3)}))
+    imported = read(path, ImportOptions(shapes={"": (4, 32, 32, 3)}))
     noise = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype(np.float32)
     (scores,) = run(imported, noise)
     np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)

@@ -13,9 +13,9 @@ from tests.importers.small_models import KINDS, NCHW, PROTOTXT, Kind
 
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.importers import caffe, frontends, keras, mxnet, pytorch
-from thorax.importers.options import Asked, Imported
+from thorax.importers.options import Imported, ImportOptions
 
-READERS: dict[str, Callable[[Path, Asked], Imported]] = {
+READERS: dict[str, Callable[[Path, ImportOptions], Imported]] = {
     "caffe": caffe.read,
     "frontends": frontends.read,
     "keras": keras.read,
@@ -34,10 +34,10 @@ READER_OF = {
 }  # fmt: skip
 
 
-def refused(path: Path, asked: Asked | None = None) -> ThoraxError:
+def refused(path: Path, asked: ImportOptions | None = None) -> ThoraxError:
     read = READERS[READER_OF.get(path.suffix, "pytorch")]
     with pytest.raises(ThoraxError) as caught:
-        read(path, asked or Asked())
+        read(path, asked or ImportOptions())
     assert caught.value.exit_code in (2, 4)
     return caught.value
 
@@ -83,7 +83,7 @@ def test_a_file_beside_is_not_waited_for(tmp_path: Path, beside: str, what: str)
     refused(path)
     if beside == "net.prototxt":
         # Named by the user, it is no more waited for.
-        refused(path, Asked(structure=there))
+        refused(path, ImportOptions(structure=there))
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_name_of_tflite_that_is_not_utf_8_is_no_bug(tmp_path: Path) -> None:
     assert content.count(b"kernel") == 1
     path.write_bytes(content.replace(b"kernel", b"\xff\xfe\xc0\xaf\x80\x81"))
     try:
-        frontends.read(path, Asked())
+        frontends.read(path, ImportOptions())
     except ModelError as error:
         assert error.code.startswith("model-")  # noqa: PT017
 
@@ -161,7 +161,7 @@ def test_a_header_of_a_million_empty_tensors_is_refused(tmp_path: Path) -> None:
     header = json.dumps({f"t{index}": entry for index in range(150_000)}).encode()
     path = tmp_path / "net.safetensors"
     path.write_bytes(struct.pack("<Q", len(header)) + header)
-    error = refused(path, Asked(topology="resnet18", shapes={"": NCHW}))
+    error = refused(path, ImportOptions(topology="resnet18", shapes={"": NCHW}))
     assert (error.code, "150000" in error.message) == ("model-unreadable", True)
 
 
@@ -169,7 +169,7 @@ def test_a_header_of_a_million_empty_tensors_is_refused(tmp_path: Path) -> None:
 def test_a_header_that_is_not_there_is_refused(tmp_path: Path, size: int) -> None:
     path = tmp_path / "net.safetensors"
     path.write_bytes(struct.pack("<Q", size) + b"{}")
-    error = refused(path, Asked(topology="resnet18", shapes={"": NCHW}))
+    error = refused(path, ImportOptions(topology="resnet18", shapes={"": NCHW}))
     assert error.code == "model-unreadable"
 
 

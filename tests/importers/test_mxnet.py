@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import openvino as ov
 import pytest
 import torch
 from torch import Tensor
@@ -18,8 +17,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.importers import formats, mxnet
-from thorax.importers.mxnet_params import read_parameters
-from thorax.importers.options import Asked, Imported
+from thorax.importers.mxnet_files import read_parameters
+from thorax.importers.options import Imported, ImportOptions, compile_here
 
 Array = npt.NDArray[Any]
 Reference = Callable[..., Tensor]
@@ -104,19 +103,16 @@ def one(op: str, weights: tuple[Array, ...] = (), **attrs: object) -> Net:
 
 
 def run(imported: Imported, *images: Array) -> list[Array]:
-    hint = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = ov.Core().compile_model(imported.model, "CPU", hint)
-    found = compiled(list(images))
-    return [np.asarray(found[port]) for port in range(len(compiled.outputs))]
+    return compile_here(imported.model)(images)
 
 
 def answer(path: Path, image: Array) -> Array:
-    return run(formats.read(path, Asked(shapes={"": image.shape})), image)[0]
+    return run(formats.read(path, ImportOptions(shapes={"": image.shape})), image)[0]
 
 
-def refusal(path: Path, asked: Asked | None = None) -> ThoraxError:
+def refusal(path: Path, asked: ImportOptions | None = None) -> ThoraxError:
     with pytest.raises(ThoraxError) as caught:
-        formats.read(path, asked or Asked(shapes={"": SHAPE}))
+        formats.read(path, asked or ImportOptions(shapes={"": SHAPE}))
     return caught.value
 
 
@@ -510,7 +506,7 @@ def test_a_layer_computes_what_torch_computes(name: str, tmp_path: Path) -> None
     case = CASES[name]
     image = case.data(*case.shape)
     path = one(case.op, case.weights, **case.attrs).save(tmp_path)
-    imported = formats.read(path, Asked(shapes={"data": image.shape}))
+    imported = formats.read(path, ImportOptions(shapes={"data": image.shape}))
     wanted = case.reference(torch.tensor(image), *map(torch.tensor, case.weights)).numpy()
     found = run(imported, image)[0]
     assert found.shape == wanted.shape
@@ -524,7 +520,7 @@ def test_the_parts_of_a_split_go_their_ways(tmp_path: Path) -> None:
     rows = net.layer("split", "rows", [data], num_outputs=9, axis=2, squeeze_axis=True)[0]
     cut = net.layer("_split_v2", "cut", [data], indices="(0, 2, 5)", axis=1)[0]
     path = net.save(tmp_path, [parts, 2, 0], [rows, 4, 0], [cut, 1, 0])
-    imported = formats.read(path, Asked(shapes={"": SHAPE}))
+    imported = formats.read(path, ImportOptions(shapes={"": SHAPE}))
     image = noise(*SHAPE)
     last, fifth, middle = run(imported, image)
     assert np.array_equal(last, image[:, 4:])
@@ -568,7 +564,7 @@ def small() -> Net:
 
 def test_names_and_shapes_are_the_files_and_labels_are_left_out(tmp_path: Path) -> None:
     path = small().save(tmp_path)
-    imported = mxnet.read(path, Asked())
+    imported = mxnet.read(path, ImportOptions())
     assert imported.framework == "mxnet"
     assert imported.layout == "NCHW"
     assert imported.files == (tmp_path / "net-symbol.json", path)
@@ -584,7 +580,7 @@ def test_a_batch_of_one_follows_through_every_reshape(tmp_path: Path) -> None:
     value = net.layer("Reshape", "split", [net.variable("data")], shape="(0, -4, 2, 3, -2)")
     value = net.layer("SwapAxis", "swap", [value], dim1=1, dim2=2)
     net.layer("Reshape", "join", [value], shape="(0, -3, -2)")
-    model = formats.read(net.save(tmp_path), Asked(shapes={"": SHAPE})).model
+    model = formats.read(net.save(tmp_path), ImportOptions(shapes={"": SHAPE})).model
     model.reshape([1, *SHAPE[1:]])
     assert list(model.outputs[0].shape) == [1, *SHAPE[1:]]
 
@@ -641,11 +637,11 @@ def test_truth_values_brain_floats_scalars_and_nothing_are_read(tmp_path: Path) 
 def test_weights_and_symbol_find_each_other(tmp_path: Path) -> None:
     path = small().save(tmp_path)
     symbol = tmp_path / "net-symbol.json"
-    assert mxnet.read(symbol, Asked()).files == (symbol, path)
+    assert mxnet.read(symbol, ImportOptions()).files == (symbol, path)
     later = path.rename(tmp_path / "net-0012.params")
-    assert mxnet.read(symbol, Asked()).files == (symbol, later)
+    assert mxnet.read(symbol, ImportOptions()).files == (symbol, later)
     elsewhere = symbol.rename(tmp_path / "layers.json")
-    assert mxnet.read(later, Asked(structure=elsewhere)).files == (elsewhere, later)
+    assert mxnet.read(later, ImportOptions(structure=elsewhere)).files == (elsewhere, later)
     assert "--structure" in str(refusal(later))
 
 
@@ -676,13 +672,13 @@ def test_a_side_is_enough_where_the_weights_say_the_channels(
         if node["name"] == "data":
             node["attrs"] = {} if written is None else {"__shape__": written}
     symbol.write_text(json.dumps(graph), "utf-8")
-    assert refusal(path, Asked()).code == "model-undescribed"
-    model = mxnet.read(path, Asked(side=8)).model
+    assert refusal(path, ImportOptions()).code == "model-undescribed"
+    model = mxnet.read(path, ImportOptions(side=8)).model
     assert str(model.inputs[0].get_partial_shape()) == wanted
 
 
 def test_an_input_of_unknown_shape_is_asked(tmp_path: Path) -> None:
-    error = refusal(one("relu").save(tmp_path), Asked())
+    error = refusal(one("relu").save(tmp_path), ImportOptions())
     assert error.code == "model-undescribed"
     assert "--side" in error.message
     assert "--input_shape" in error.message
@@ -796,4 +792,4 @@ def test_a_damaged_symbol_is_read_or_refused(tmp_path: Path) -> None:
 
 def _read_or_refuse(path: Path) -> None:
     with contextlib.suppress(ThoraxError):
-        formats.read(path, Asked(shapes={"": (1, 3, 8, 8)}))
+        formats.read(path, ImportOptions(shapes={"": (1, 3, 8, 8)}))

@@ -26,9 +26,9 @@ from torch import Tensor, nn
 
 from thorax.artifact import Precision
 from thorax.errors import ModelError, ThoraxError
-from thorax.importers import pytorch, pytorch_topologies
+from thorax.importers import pytorch, pytorch_networks
 from thorax.importers.formats import read
-from thorax.importers.options import Asked, Imported
+from thorax.importers.options import Imported, ImportOptions, compile_here
 from thorax.ir.graphs import open_graph
 from thorax.ir.open import Described
 from thorax.labels import LabelSet
@@ -100,8 +100,7 @@ def noise(shape: tuple[int, ...] = SHAPE) -> npt.NDArray[np.float32]:
 
 
 def ours(imported: Imported, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    hint = {"INFERENCE_PRECISION_HINT": "f32"}
-    return np.asarray(ov.Core().compile_model(imported.model, "CPU", hint)(images)[0])
+    return compile_here(imported.model)([images])[0]
 
 
 def peer(network: nn.Module, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -161,7 +160,7 @@ def test_a_saved_graph_answers_as_the_network_and_keeps_its_names(
 ) -> None:
     network = small()
     path = save(network, tmp_path / "net.pt")
-    imported = read(path, Asked(shapes={"": SHAPE}))
+    imported = read(path, ImportOptions(shapes={"": SHAPE}))
     assert (imported.framework, imported.layout, imported.files) == ("pytorch", "NCHW", (path,))
     require_alike(imported, network)
     found = {name.split("/")[0].removeprefix("__module.") for name in names(imported)}
@@ -184,7 +183,7 @@ def test_scripted_code_answers_as_the_network(own: nn.Module, tmp_path: Path) ->
     network = own_net.Net()
     network.load_state_dict(own.state_dict())
     path = as_scripted(network.eval(), tmp_path / "net.ts")
-    imported = read(path, Asked(shapes={"": SHAPE}))
+    imported = read(path, ImportOptions(shapes={"": SHAPE}))
     require_alike(imported, own)
     assert {"__module.stem/aten::conv2d/Convolution"} <= names(imported)
 
@@ -206,14 +205,14 @@ def test_a_state_dict_and_a_name_are_the_network(
     else:
         torch.save(OrderedDict(tensors), path)
     shape = (1, 3, 32, 32)
-    require_alike(read(path, Asked(topology=topology, shapes={"": shape})), network, shape)
+    require_alike(read(path, ImportOptions(topology=topology, shapes={"": shape})), network, shape)
 
 
 def test_one_channel_and_a_narrow_network_are_seen_in_the_weights(tmp_path: Path) -> None:
     network = lively(networks.build("resnet50", classes=2, channels=1, width=0.25, seed=5))
     torch.save(network.state_dict(), tmp_path / "net.pth")
     shape = (1, 1, 32, 32)
-    asked = Asked(topology="resnet50", shapes={"": shape})
+    asked = ImportOptions(topology="resnet50", shapes={"": shape})
     require_alike(read(tmp_path / "net.pth", asked), network, shape)
 
 
@@ -228,14 +227,14 @@ def test_old_names_and_old_files_are_read(tmp_path: Path) -> None:
     }  # fmt: skip
     torch.save(old, tmp_path / "net.pth", _use_new_zipfile_serialization=False)
     shape = (1, 3, 32, 32)
-    asked = Asked(topology="densenet121", shapes={"": shape})
+    asked = ImportOptions(topology="densenet121", shapes={"": shape})
     require_alike(read(tmp_path / "net.pth", asked), network, shape)
 
 
 def test_the_users_own_code_builds_the_network(own: nn.Module, tmp_path: Path) -> None:
     torch.save(own.state_dict(), tmp_path / "net.pth")
     path_before = list(sys.path)
-    imported = read(tmp_path / "net.pth", Asked(topology="own_net:Net", shapes={"": SHAPE}))
+    imported = read(tmp_path / "net.pth", ImportOptions(topology="own_net:Net", shapes={"": SHAPE}))
     require_alike(imported, own)
     assert sys.path == path_before
 
@@ -248,7 +247,7 @@ def test_a_file_here_does_not_stand_for_a_library(
     monkeypatch.delitem(sys.modules, "colorsys", raising=False)
     monkeypatch.setattr(sys, "path", [one for one in sys.path if one])
     torch.save(own.state_dict(), tmp_path / "net.pth")
-    asked = Asked(topology="own_net:Net", shapes={"": SHAPE})
+    asked = ImportOptions(topology="own_net:Net", shapes={"": SHAPE})
     require_alike(read(tmp_path / "net.pth", asked), own)
 
 
@@ -292,7 +291,7 @@ def test_what_comes_before_any_weight_takes_floats(
         ways = {"traced": as_traced, "scripted": as_scripted, "exported": as_exported}
         path = ways[save](network, path)
     # Here, where the user's own module is.
-    imported = pytorch.read(path, Asked(topology=topology, shapes={"": SHAPE}))
+    imported = pytorch.read(path, ImportOptions(topology=topology, shapes={"": SHAPE}))
     assert imported.model.inputs[0].get_element_type() == ov.Type.f32
     require_alike(imported, network)
 
@@ -305,11 +304,11 @@ def test_a_side_is_enough_for_a_script_and_a_state_dict(
     body = [nn.MaxPool2d(2), nn.Conv2d(3, 6, 3, groups=groups), nn.AdaptiveAvgPool2d(1)]
     network = nn.Sequential(*body, nn.Flatten(), nn.Linear(6, 2)).eval()
     path = {"traced": as_traced, "scripted": as_scripted}[save](network, tmp_path / "net.ts")
-    asked = Asked(side=SIDE)
+    asked = ImportOptions(side=SIDE)
     assert list(read(path, asked).model.inputs[0].shape) == list(SHAPE)
     assert list(open_graph(path, side=SIDE).model.inputs[0].shape) == list(SHAPE)
     torch.save(networks.build("resnet18", classes=2, channels=1, width=0.25).state_dict(), path)
-    weights = read(path, Asked(topology="resnet18", side=SIDE))
+    weights = read(path, ImportOptions(topology="resnet18", side=SIDE))
     assert list(weights.model.inputs[0].shape) == [1, 1, SIDE, SIDE]
 
 
@@ -317,11 +316,14 @@ def test_a_side_is_enough_for_a_script_and_a_state_dict(
 def test_a_side_that_fills_the_memory_is_refused(tmp_path: Path, side: int) -> None:
     torch.save({}, tmp_path / "net.pth")
     with pytest.raises(ModelError) as caught:
-        read(tmp_path / "net.pth", Asked(topology="resnet18", shapes={"": (1, 3, side, side)}))
+        read(
+            tmp_path / "net.pth",
+            ImportOptions(topology="resnet18", shapes={"": (1, 3, side, side)}),
+        )
     assert caught.value.code == "model-input"
     assert str(side) in caught.value.message
     with pytest.raises(ModelError):
-        Asked(side=side)
+        ImportOptions(side=side)
 
 
 def test_a_state_dict_becomes_an_artifact(resnet: nn.Module, tmp_path: Path) -> None:
@@ -334,10 +336,10 @@ def test_a_state_dict_becomes_an_artifact(resnet: nn.Module, tmp_path: Path) -> 
     assert "layer1.0.conv1" in {node.get_friendly_name() for node in model.get_ops()}
 
 
-def refused(path: Path, asked: Asked | None = None) -> ThoraxError:
+def refused(path: Path, asked: ImportOptions | None = None) -> ThoraxError:
     before = sorted(path.parent.rglob("*"))
     with pytest.raises(ThoraxError) as caught:
-        read(path, asked or Asked(topology="resnet18", shapes={"": SHAPE}))
+        read(path, asked or ImportOptions(topology="resnet18", shapes={"": SHAPE}))
     assert sorted(path.parent.rglob("*")) == before
     assert len(caught.value.message) < 500
     return caught.value
@@ -372,7 +374,7 @@ def test_what_a_state_dict_leaves_open_is_asked_for(
 ) -> None:
     assert own
     torch.save(resnet.state_dict(), tmp_path / "net.pth")
-    error = refused(tmp_path / "net.pth", Asked(topology=topology, shapes=shapes))
+    error = refused(tmp_path / "net.pth", ImportOptions(topology=topology, shapes=shapes))
     assert error.code == code
     assert words in error.message
     assert error.exit_code == (4 if code in ("model-input", "model-weights") else 2)
@@ -480,7 +482,7 @@ def test_a_pickle_in_torchscript_is_not_run(
     bomb = pickle.dumps(Bomb(mark), protocol=2)
     path = repacked(whole, tmp_path / "net.pt", {record: bomb})
     with contextlib.suppress(ModelError):
-        read(path, Asked(shapes={"": SHAPE}))
+        read(path, ImportOptions(shapes={"": SHAPE}))
     assert not mark.exists()
 
 
@@ -593,9 +595,9 @@ def test_an_exported_program_runs_nothing(
     path = repacked(exported, tmp_path / "net.pt2", attack(exported, way, mark))
     if way in ("example inputs", "guard"):
         # Neither is needed, so neither is read.
-        read(path, Asked(shapes={"": SHAPE}))
+        read(path, ImportOptions(shapes={"": SHAPE}))
     else:
-        error = refused(path, Asked(shapes={"": SHAPE}))
+        error = refused(path, ImportOptions(shapes={"": SHAPE}))
         assert (error.code, error.exit_code) == ("model-unsafe", 4)
     assert not mark.exists()
 
@@ -749,7 +751,7 @@ class _Peer(nn.Module):
 def test_a_published_resnet20_runs_and_tells_images_apart(realdata: Path, tmp_path: Path) -> None:
     path = realdata / "models" / "resnet20_cifar_state_dict.pth"
     shape = (6, 3, 32, 32)
-    imported = read(path, Asked(topology="resnet20-cifar", shapes={"": shape}))
+    imported = read(path, ImportOptions(topology="resnet20-cifar", shapes={"": shape}))
     tensors = torch.load(path, map_location="cpu", weights_only=True)
     tensors = tensors.get("state_dict", tensors)
     tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
@@ -775,7 +777,7 @@ def test_a_published_resnet20_runs_and_tells_images_apart(realdata: Path, tmp_pa
 
 @pytest.mark.parametrize("depth", [20, 32, 44, 56, 110])
 def test_depths_of_the_paper_have_the_weights_of_the_paper(depth: int) -> None:
-    network = pytorch_topologies.CifarResNet(depth, classes=10, channels=3)
+    network = pytorch_networks.CifarResNet(depth, classes=10, channels=3)
     counted = sum(one.numel() for one in network.parameters())
     # He et al., CVPR 2016, table 6.
     wanted = {20: 0.27e6, 32: 0.46e6, 44: 0.66e6, 56: 0.85e6, 110: 1.7e6}[depth]

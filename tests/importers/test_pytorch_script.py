@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from thorax.errors import ModelError, ThoraxError
-from thorax.importers.options import Asked
+from thorax.importers.options import ImportOptions
 from thorax.importers.pytorch import read
 from thorax.importers.pytorch_operators import ATEN, NotComputationError, registered
 from thorax.importers.pytorch_source import canonical
@@ -67,12 +67,12 @@ def archive(path: Path, records: Mapping[str, bytes]) -> Path:
 
 def refused(path: Path) -> ThoraxError:
     with pytest.raises(ThoraxError) as caught:
-        read(path, Asked(shapes={"": SHAPE}))
+        read(path, ImportOptions(shapes={"": SHAPE}))
     return caught.value
 
 
 def test_the_plain_archive_is_read(tmp_path: Path) -> None:
-    imported = read(script(tmp_path / "net.pt"), Asked(shapes={"": SHAPE}))
+    imported = read(script(tmp_path / "net.pt"), ImportOptions(shapes={"": SHAPE}))
     assert imported.run is not None
     x = np.linspace(-1, 1, 192, dtype=np.float32).reshape(SHAPE)
     np.testing.assert_array_equal(imported.run([x])[0], np.maximum(x, 0))
@@ -266,7 +266,9 @@ def test_records_that_no_network_needs_are_not_given_to_pytorch(
 ) -> None:
     mark = tmp_path / "mark"
     bomb = pickle.dumps(Bomb(mark), protocol=2)
-    imported = read(script(tmp_path / "net.pt", more={record: bomb}), Asked(shapes={"": SHAPE}))
+    imported = read(
+        script(tmp_path / "net.pt", more={record: bomb}), ImportOptions(shapes={"": SHAPE})
+    )
     assert imported.run is not None
     imported.run([np.zeros(SHAPE, np.float32)])
     assert not mark.exists()
@@ -287,7 +289,7 @@ def test_a_record_that_is_there_twice_is_judged_as_it_is_read(tmp_path: Path, fi
         for name, content in records + twice:
             written.writestr(f"net/{name}", content)
     with contextlib.suppress(ModelError):
-        imported = read(path, Asked(shapes={"": SHAPE}))
+        imported = read(path, ImportOptions(shapes={"": SHAPE}))
         assert imported.run is not None
         imported.run([np.zeros(SHAPE, np.float32)])
     assert not mark.exists()
@@ -327,7 +329,7 @@ def test_a_forward_that_raises_is_refused_with_what_it_says(tmp_path: Path) -> N
     line = 'ops.prim.RaiseException("no such luck")'
     path = script(tmp_path / "net.pt", line=f"if True:\n      {line}\n    else:\n      pass")
     try:
-        imported = read(path, Asked(shapes={"": SHAPE}))
+        imported = read(path, ImportOptions(shapes={"": SHAPE}))
     except ThoraxError as error:
         assert error.exit_code == 4  # noqa: PT017
     else:
@@ -434,7 +436,7 @@ def test_source_code_that_no_parser_ends_with_is_refused(source: bytes) -> None:
 def test_what_is_a_comment_stays_one(tmp_path: Path, line: str) -> None:
     mark = tmp_path / "mark"
     line = f"{line.format(mark=mark)}\n    pass"
-    imported = read(script(tmp_path / "net.pt", line=line), Asked(shapes={"": SHAPE}))
+    imported = read(script(tmp_path / "net.pt", line=line), ImportOptions(shapes={"": SHAPE}))
     assert imported.run is not None
     imported.run([np.zeros(SHAPE, np.float32)])
     assert not mark.exists()

@@ -12,7 +12,7 @@ import openvino.opset13 as ops
 import pytest
 
 from thorax.errors import ModelError, UsageError
-from thorax.importers.options import Asked, Imported
+from thorax.importers.options import Imported, ImportOptions
 from thorax.importers.translation import require_stored, translated
 
 RAISED = [
@@ -33,19 +33,19 @@ def raising(error: Exception) -> Any:  # noqa: ANN401
 def test_what_a_reader_raises_is_the_files_fault(tmp_path: Path, error: Exception) -> None:
     (tmp_path / "net.x").touch()
     with pytest.raises(ModelError) as caught:
-        translated(raising(error))(tmp_path / "net.x", Asked())
+        translated(raising(error))(tmp_path / "net.x", ImportOptions())
     assert caught.value.code == "model-unreadable"
     assert caught.value.__cause__ is error
 
 
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
 def test_what_a_network_raises_is_the_networks_fault(tmp_path: Path, error: Exception) -> None:
-    def read(path: Path, asked: Asked) -> Imported:
+    def read(path: Path, asked: ImportOptions) -> Imported:
         x = ops.parameter([1], np.float32)
         return Imported(ov.Model([ops.relu(x)], [x]), "x", "NCHW", (path,), raising(error))
 
     (tmp_path / "net.x").touch()
-    run = translated(read)(tmp_path / "net.x", Asked()).run
+    run = translated(read)(tmp_path / "net.x", ImportOptions()).run
     assert run is not None
     nothing: Sequence[npt.NDArray[Any]] = []
     with pytest.raises(ModelError) as caught:
@@ -58,7 +58,7 @@ def test_what_a_network_raises_is_the_networks_fault(tmp_path: Path, error: Exce
 )
 def test_what_is_another_matter_passes(tmp_path: Path, error: Exception) -> None:
     with pytest.raises(type(error)) as caught:
-        translated(raising(error))(tmp_path / "net.x", Asked())
+        translated(raising(error))(tmp_path / "net.x", ImportOptions())
     assert caught.value is error
 
 
@@ -67,5 +67,5 @@ def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="pipe"):
         require_stored(tmp_path / "net.x")
     with pytest.raises(ModelError, match="pipe"):
-        translated(raising(KeyError()))(tmp_path, Asked(structure=tmp_path / "net.x"))
+        translated(raising(KeyError()))(tmp_path, ImportOptions(structure=tmp_path / "net.x"))
     require_stored(tmp_path / "nothing")

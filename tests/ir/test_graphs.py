@@ -10,7 +10,7 @@ import pytest
 
 from thorax.artifact import Artifact
 from thorax.errors import ModelError, ThoraxError, UsageError
-from thorax.importers.options import Asked
+from thorax.importers.options import ImportOptions
 from thorax.ir.graphs import open_graph
 
 
@@ -39,7 +39,7 @@ def test_an_open_shape_is_asked_for_and_then_fixed(tmp_path: Path) -> None:
     assert refused.value.code == "model-undescribed"
     assert "--side" in refused.value.message
     assert list(open_graph(path, side=20).model.inputs[0].get_shape()) == [1, 3, 20, 20]
-    asked = Asked(shapes={"": (2, 3, 8, 12)})
+    asked = ImportOptions(shapes={"": (2, 3, 8, 12)})
     assert list(open_graph(path, asked).model.inputs[0].get_shape()) == [2, 3, 8, 12]
 
 
@@ -57,7 +57,7 @@ def refusal(call: Callable[[], object]) -> str:
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, [1, 3, -1, -1])
-    wrong = Asked(shapes={"": (1, 4, 8, 8)})
+    wrong = ImportOptions(shapes={"": (1, 4, 8, 8)})
     assert refusal(lambda: open_graph(path, wrong)) == "model-input"
     assert refusal(lambda: open_graph(tmp_path / "none.xml")) == "model-missing"
     path.write_text("<net>")

@@ -22,7 +22,7 @@ from thorax.cli.app import app
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.files import atomic
 from thorax.importers import formats
-from thorax.importers.options import Asked, Imported
+from thorax.importers.options import Imported, ImportOptions
 from thorax.mo import convert as mo
 from thorax.mo.arguments import Flags
 from thorax.mo.convert import Generated, convert
@@ -379,7 +379,7 @@ def test_an_importer_that_is_wrong_is_found_out(
 ) -> None:
     right = formats.read
 
-    def wrong(path: Path, asked: Asked) -> Imported:
+    def wrong(path: Path, asked: ImportOptions) -> Imported:
         read = right(path, asked)
         return replace(read, run=lambda values: [np.ones((1, 2), np.float32)])
 

@@ -167,11 +167,11 @@ def test_a_full_disk_is_said_so(run: Path) -> None:
 
 def test_neither_tensorflow_nor_a_server_is_imported() -> None:
     program = (
-        "import sys; from thorax.training import log; import pathlib, tempfile\n"
+        "import sys; from thorax.training import log as training_log; import pathlib, tempfile\n"
         "assert 'tensorboard' not in sys.modules\n"
         "with tempfile.TemporaryDirectory() as name:\n"
         "    out = pathlib.Path(name); (out / 'recipe.toml').write_text('')\n"
-        "    with log.open_log(out) as log: log.start({})\n"
+        "    with training_log.open_log(out) as log: log.start({})\n"
         "sys.exit(bool({'tensorflow', 'grpc', 'werkzeug'} & sys.modules.keys()))\n"
     )
     assert subprocess.run([sys.executable, "-W", "error", "-c", program]).returncode == 0

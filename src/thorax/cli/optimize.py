@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from thorax.importers.options import Asked
+    from thorax.importers.options import ImportOptions
     from thorax.ir.graphs import Graph
     from thorax.labels import LabelSet
     from thorax.quantization.optimize import Wanted
@@ -181,10 +181,10 @@ def _asked(
     topology: str | None,
     input_shape: str | None,
     extension: list[str] | None,
-) -> "Asked":
-    from thorax.importers.options import Asked
+) -> "ImportOptions":
+    from thorax.importers.options import ImportOptions
 
-    return Asked(
+    return ImportOptions(
         structure=structure,
         topology=topology,
         shapes=_shape(input_shape),

@@ -15,6 +15,7 @@ from thorax.labels import NIH14, LabelSet
 BOX_FRAME: Final = (1024, 1024)
 """The 984 boxes were drawn on the released 1024 x 1024 images (README_ChestXray.pdf)."""
 
+_NEEDED: Final = ("Image Index", "Finding Labels", "Patient ID")
 _FRONTAL: Final = {"PA": "PA", "AP": "AP"}
 _LISTS: Final = {"train_val_list.txt": None, "test_list.txt": "test"}
 _TRAIN_VAL_FRACTIONS: Final = (0.875, 0.125, 0.0)
@@ -50,8 +51,7 @@ def rows(
         DataError: when a table cannot be followed or no image is left.
     """
     table = read_table(labels)
-    needed = ("Image Index", "Finding Labels", "Patient ID")
-    image, findings, patient = (table.need((name,)) for name in needed)
+    image, findings, patient = (table.need((name,)) for name in _NEEDED)
     view = table.find(("View Position",))
     labelled = _row_of_each(table, image)
     splits = None if split is None else _splits(split)

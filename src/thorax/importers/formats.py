@@ -9,10 +9,10 @@ from typing import Final
 from thorax.errors import ModelError
 from thorax.files import atomic, pairs
 from thorax.importers import confined
-from thorax.importers.formats_kinds import MODULES, SAVED_MODEL, kind_of
-from thorax.importers.options import Asked, Imported, Layout
+from thorax.importers.options import Imported, ImportOptions, Layout
+from thorax.importers.standby import MODULES, SAVED_MODEL, kind_of
 
-Importer = Callable[[Path, Asked], Imported]
+Importer = Callable[[Path, ImportOptions], Imported]
 
 _CHANNELS_LAST: Final = (SAVED_MODEL, ".pb", ".tflite", ".keras", ".h5", ".hdf5")
 """What frameworks write that take images as [N,H,W,C] unless told otherwise."""
@@ -40,14 +40,14 @@ def importer(path: Path) -> Importer:
     return functools.partial(confined.read, module)
 
 
-def read(path: Path, asked: Asked | None = None) -> Imported:
+def read(path: Path, asked: ImportOptions | None = None) -> Imported:
     """Read a network of any framework that is known by the file's name.
 
     Raises:
         ModelError: `model-missing`, `model-format`, `model-unreadable` and what the importer says.
         UsageError: what the file leaves open and was not said.
     """
-    return importer(path)(path, asked or Asked())
+    return importer(path)(path, asked or ImportOptions())
 
 
 def usual_layout(path: Path) -> Layout:

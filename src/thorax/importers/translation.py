@@ -1,4 +1,4 @@
-"""What every reader of a foreign format does around its own work."""
+"""Refusals that every reader of a foreign format shares."""
 
 import functools
 import stat
@@ -11,13 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.errors import ModelError, ThoraxError
-from thorax.importers.options import Asked, Imported, Run
+from thorax.importers.options import Imported, ImportOptions, Run
 
 _LONGEST: Final = 300
 _INSTEAD: Final = "copy or export it again"
 
 
-def translated(read: Callable[[Path, Asked], Imported]) -> Callable[[Path, Asked], Imported]:
+def translated(
+    read: Callable[[Path, ImportOptions], Imported],
+) -> Callable[[Path, ImportOptions], Imported]:
     """Return a reader whose failures, and those of what it read, are errors of the model.
 
     A library that is given damaged bytes may raise anything at all. A pipe, device or socket is
@@ -25,7 +27,7 @@ def translated(read: Callable[[Path, Asked], Imported]) -> Callable[[Path, Asked
     """
 
     @functools.wraps(read)
-    def translating(path: Path, asked: Asked) -> Imported:
+    def translating(path: Path, asked: ImportOptions) -> Imported:
         for file in (path, asked.structure):
             if file is not None:
                 require_stored(file)
@@ -40,7 +42,7 @@ def translated(read: Callable[[Path, Asked], Imported]) -> Callable[[Path, Asked
             ) from error
         except Exception as error:
             raise ModelError(
-                "model-unreadable", f"{path.name} is damaged: {_said(error)}; {_INSTEAD}"
+                "model-unreadable", f"{path.name} is damaged: {_cause(error)}; {_INSTEAD}"
             ) from error
         if imported.run is None:
             return imported
@@ -67,6 +69,18 @@ def require_stored(path: Path) -> None:
         )
 
 
+def require_file(path: Path) -> None:
+    """Refuse a folder and an empty file.
+
+    Raises:
+        ModelError: `model-unreadable`.
+    """
+    if not path.is_file():
+        raise ModelError("model-unreadable", f"{path.name} is a folder where a file is expected")
+    if not path.stat().st_size:
+        raise ModelError("model-unreadable", f"{path.name} is empty; {_INSTEAD}")
+
+
 def _runner(path: Path, run: Run) -> Run:
     def running(arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
         try:
@@ -77,15 +91,15 @@ def _runner(path: Path, run: Run) -> Run:
         except Exception as error:
             raise ModelError(
                 "model-unrunnable",
-                f"{path.name} can be read but not run: {_said(error)}; repair the network, or say "
+                f"{path.name} can be read but not run: {_cause(error)}; repair the network, or say "
                 "a shape that it takes",
             ) from error
 
     return running
 
 
-def _said(error: Exception) -> str:
-    """Return the type of an error and the last line that it says, which tells why."""
+def _cause(error: Exception) -> str:
+    """Return the type of an error and the last line of its message, which tells why."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     name = type(error).__name__
     return f"{name}: {lines[-1][:_LONGEST]}" if lines else name

@@ -12,7 +12,7 @@ from thorax.devices.extensions import add_extensions, missing
 from thorax.devices.process_core import open_core
 from thorax.errors import ModelError, UsageError
 from thorax.importers import formats
-from thorax.importers.options import UNREADABLE, Asked, Layout, unreadable
+from thorax.importers.options import UNREADABLE, ImportOptions, Layout, unreadable
 from thorax.ir.corrections import correct
 from thorax.ir.layouts import TO_CHANNELS_FIRST, TO_CHANNELS_LAST
 
@@ -46,7 +46,7 @@ class Graph:
         return self.card.precision.value if self.card else _stored(self.model)
 
 
-def open_graph(path: Path, asked: Asked | None = None, *, side: int | None = None) -> Graph:
+def open_graph(path: Path, asked: ImportOptions | None = None, *, side: int | None = None) -> Graph:
     """Read a model to look at it; what only a classifier needs is not asked for.
 
     Args:
@@ -60,9 +60,9 @@ def open_graph(path: Path, asked: Asked | None = None, *, side: int | None = Non
         UsageError: `model-undescribed` when the file leaves a shape open, `model-described` when
             an artifact is given one.
     """
-    asked = asked or Asked()
+    asked = asked or ImportOptions()
     if _is_artifact(path):
-        if replace(asked, extensions=()) != Asked() or side is not None:
+        if replace(asked, extensions=()) != ImportOptions() or side is not None:
             raise UsageError(
                 "model-described",
                 f"{path} is an artifact, which says its input itself; leave out --side, "
@@ -80,7 +80,7 @@ def open_graph(path: Path, asked: Asked | None = None, *, side: int | None = Non
 
 
 def open_pair(
-    path: Path, path2: Path, asked: Asked, *, side: int | None = None
+    path: Path, path2: Path, asked: ImportOptions, *, side: int | None = None
 ) -> tuple[Graph, Graph]:
     """Read two models to compare them; what is asked for an artifact alone does not need.
 
@@ -92,7 +92,7 @@ def open_pair(
         UsageError: as `open_graph`, `model-described` only where both are artifacts.
     """
     paths = (path, path2)
-    bare = Asked(extensions=asked.extensions)
+    bare = ImportOptions(extensions=asked.extensions)
     if len({_is_artifact(one) for one in paths}) == 1:
         wanted = [asked, replace(asked, shapes=_as_laid_out(asked, path, path2))]
         sides = [side, side]
@@ -106,7 +106,7 @@ def open_pair(
     return first, second
 
 
-def _as_laid_out(asked: Asked, path: Path, path2: Path) -> Mapping[str, tuple[int, ...]]:
+def _as_laid_out(asked: ImportOptions, path: Path, path2: Path) -> Mapping[str, tuple[int, ...]]:
     """Return shapes of the first model as the framework of the second puts channels."""
     layouts = [formats.usual_layout(one) for one in (path, path2)]
     if layouts[0] == layouts[1]:
@@ -133,7 +133,9 @@ def _read_ir(made: artifact.Artifact) -> ov.Model:
         raise missing(made, error) or unreadable(made.xml, error) from error
 
 
-def _fix(model: ov.Model, path: Path, asked: Asked, side: int | None, layout: Layout) -> None:
+def _fix(
+    model: ov.Model, path: Path, asked: ImportOptions, side: int | None, layout: Layout
+) -> None:
     """Give every input one shape: what was asked for, one image, and a square of this side."""
     shapes = {}
     for port in model.inputs:

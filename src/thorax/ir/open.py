@@ -17,7 +17,7 @@ from thorax.devices.process_core import open_core
 from thorax.errors import ModelError, UsageError
 from thorax.files.atomic import sha256
 from thorax.importers import formats
-from thorax.importers.options import Asked, Imported, Layout, Run
+from thorax.importers.options import Imported, ImportOptions, Layout, Run
 from thorax.ir import sealed
 from thorax.ir.batch import open_batch
 from thorax.ir.corrections import correct
@@ -71,9 +71,9 @@ class Described:
         layout: of the input, where it is not the framework's usual one.
         activation: what makes probabilities of the outputs of a file that ends without; None
             takes them for the logits of findings that may occur together, each with its sigmoid.
-        structure: see `Asked`.
-        topology: see `Asked`.
-        extensions: see `Asked`.
+        structure: see `ImportOptions`.
+        topology: see `ImportOptions`.
+        extensions: see `ImportOptions`.
     """
 
     labels: LabelSet | None = None
@@ -201,7 +201,7 @@ def _foreign(path: Path, described: Described) -> Source:
     usual = described.layout or formats.usual_layout(path)
     imported = read(
         path,
-        Asked(
+        ImportOptions(
             structure=described.structure,
             topology=described.topology,
             shapes={} if side is None else {"": _shape(channels, side, usual)},

@@ -54,7 +54,7 @@ def open_sealed(path: Path, custom: tuple[str, ...] = ()) -> Sealed:
 
     Args:
         path: the folder, or the model.xml inside.
-        custom: extensions, see `Asked`.
+        custom: extensions, see `ImportOptions`.
 
     Raises:
         ModelError: what `thorax.artifact.load` says, `artifact-rounded` for one of int8,

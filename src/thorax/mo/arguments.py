@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from thorax.errors import UsageError
-from thorax.importers.options import Asked, Imported
+from thorax.importers.options import Imported, ImportOptions
 from thorax.mo import flags as mo_flags
 from thorax.mo.flags import Axes, Entry, Values
 
@@ -33,8 +33,8 @@ class Flags:
         input_proto: Caffe's .prototxt.
         input_symbol: MXNet's -symbol.json.
         framework: what the file is said to come from; checked.
-        topology: see `Asked`.
-        extensions: see `Asked`.
+        topology: see `ImportOptions`.
+        extensions: see `ImportOptions`.
         model_name: stem of the files to write; None is that of the input.
         output_dir: where to write; made if it is not there.
         data_type: FP16, half: weights stored so; FP32: widened; float: as the model has them.
@@ -186,7 +186,7 @@ def understand(flags: Flags) -> Plan:
     )
 
 
-def asked(flags: Flags, plan: Plan) -> Asked:
+def asked(flags: Flags, plan: Plan) -> ImportOptions:
     """Return what the importer is told."""
     fed = [entry for entry in plan.entries if entry.value is None]
     shapes = {entry.name: entry.shape for entry in fed if entry.shape is not None}
@@ -194,7 +194,7 @@ def asked(flags: Flags, plan: Plan) -> Asked:
         shapes = {entry.name: shape for entry, shape in zip(fed, plan.shapes, strict=True)}
     elif len(plan.shapes) == 1 and not fed:
         shapes = {"": plan.shapes[0]}
-    return Asked(
+    return ImportOptions(
         structure=flags.input_proto or flags.input_symbol,
         topology=flags.topology,
         shapes=shapes,

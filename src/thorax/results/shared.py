@@ -1,7 +1,7 @@
 """Parts that the results of several commands have: intervals, engines, machines, cards."""
 
 import math
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 from thorax.results.schema import Part, Result
 
@@ -34,8 +34,7 @@ class Stage(Part):
 
     name: str
     time_s: float
-    origin: str
-    """"measured" or "modelled"."""
+    origin: Literal["measured", "modelled"]
 
 
 class Modelled(Part):
@@ -56,7 +55,7 @@ class Modelled(Part):
     """Where all of it comes from, in words."""
 
 
-class EngineResult(Result):
+class Engine(Part):
     """What every result says of the engine that it was measured on."""
 
     model: str
@@ -74,6 +73,10 @@ class EngineResult(Result):
     """Floating-point arithmetic that the devices compute in."""
     simulated: bool
     """Whether a simulated device takes part."""
+
+
+class EngineResult(Engine, Result):
+    """A result that was measured on one engine."""
 
 
 class Environment(Part):

@@ -8,7 +8,7 @@ import pytest
 from tests.importers import small_models
 
 from thorax.errors import ThoraxError
-from thorax.importers.options import Asked
+from thorax.importers.options import ImportOptions
 from thorax.importers.pytorch import read
 
 PROGRAM = "models/model.json"
@@ -26,7 +26,7 @@ def changed(whole: Path, path: Path, program: bytes) -> ThoraxError:
             content = program if name.endswith(PROGRAM) else source.read(name)
             target.writestr(name, content)
     with pytest.raises(ThoraxError) as caught:
-        read(path, Asked())
+        read(path, ImportOptions())
     assert caught.value.exit_code == 4
     return caught.value
 
