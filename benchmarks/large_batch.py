@@ -27,7 +27,7 @@ from benchmarks import large_batch_data
 from benchmarks.large_batch_cells import SEEDS, STUDIES, Cell, Knobs, Study, recipe, results, tuning
 from benchmarks.large_batch_report import report
 from benchmarks.result import write
-from thorax.data.loader import batches
+from thorax.data.loader import BatchOrder, batches
 from thorax.data.store import Store
 from thorax.errors import UsageError
 from thorax.files.atomic import write_text
@@ -192,7 +192,7 @@ def score(
     """Return the logits float32 [N,K] of some images of a store."""
     found = []
     with torch.inference_mode():
-        for batch in batches(store, indices, batch=256, workers=1):
+        for batch in batches(store, indices, BatchOrder(batch=256), workers=1):
             images = normalise(torch.from_numpy(batch.images), spec)
             found.append(network(images.contiguous(memory_format=torch.channels_last)).numpy())
     return np.concatenate(found)

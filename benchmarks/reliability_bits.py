@@ -25,7 +25,7 @@ from benchmarks import result
 from thorax import artifact
 from thorax.benchmark.baseline import read_baseline
 from thorax.data import store
-from thorax.data.samples import Box, Row
+from thorax.data.samples import Box, Sample
 from thorax.data.store_facts import partial_of
 from thorax.errors import DataError, ModelError, ThoraxError
 from thorax.files.documents import checked_line, document_digest
@@ -144,7 +144,7 @@ def _judge(kind: Kind, copy: Path, expected: object, what: str, outcome: Outcome
             outcome.silent.append(what)
 
 
-def make_rows(folder: Path, count: int) -> list[Row]:
+def make_rows(folder: Path, count: int) -> list[Sample]:
     """Return rows with images of noise, which are drawn where they are not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -156,10 +156,10 @@ def make_rows(folder: Path, count: int) -> list[Row]:
         labels = np.zeros(len(NIH14), np.int8)
         labels[number % len(NIH14)] = 1
         boxes = (Box(NIH14.findings[number % len(NIH14)], 1.0, 2.0, 3.0, 4.5),)
-        rows.append(Row(path.name, path, f"p{number // 2}", labels, view="PA", boxes=boxes))
+        rows.append(Sample(path.name, path, f"p{number // 2}", labels, view="PA", boxes=boxes))
     unreadable = folder / "unreadable.png"
     unreadable.write_bytes(b"no image")
-    rows.insert(3, Row(unreadable.name, unreadable, "px", np.zeros(len(NIH14), np.int8)))
+    rows.insert(3, Sample(unreadable.name, unreadable, "px", np.zeros(len(NIH14), np.int8)))
     return rows
 
 
@@ -375,7 +375,7 @@ def make_run(folder: Path) -> None:
     lines = []
     for epoch in (1, 2):
         optimizer.step()
-        card = checkpoints.Card(
+        card = checkpoints.CheckpointCard(
             **{"topology": "resnet18", "output_stride": 32, "width": 0.0625},  # type: ignore[arg-type]
             **{"label_set": NIH14, "input": InputSpec(_SIDE), "precision": "fp32"},  # type: ignore[arg-type]
             **{"recipe": facts, "data": {"labels": [5, 6]}, "epoch": epoch, "step": 3 * epoch},  # type: ignore[arg-type]

@@ -26,8 +26,8 @@ import numpy.typing as npt
 
 from benchmarks.result import median_ratio, table, write
 from benchmarks.training_throughput import Shape, recipe
-from thorax.data.loader import Augmentation, batches
-from thorax.data.samples import Images, Row
+from thorax.data.loader import Augmentation, BatchOrder, batches
+from thorax.data.samples import Images, Sample
 from thorax.data.store import Store, open_store
 from thorax.data.store import write as write_store
 from thorax.data.store_facts import PIXELS, read_facts, read_part
@@ -78,7 +78,7 @@ def make_store(work: Path, count: int) -> Path:
         labels = np.zeros(len(NIH14), np.int8)
         labels[number % len(NIH14)] = 1
         split = "val" if number % 16 == 15 else "train"
-        rows.append(Row(path.name, path, f"p{number}", labels, split=split))
+        rows.append(Sample(path.name, path, f"p{number}", labels, split=split))
     write_store(rows, out, InputSpec(SIDE), NIH14, source="noise")
     shutil.rmtree(folder)
     return out
@@ -112,7 +112,9 @@ def load_all(store: Store) -> None:
     """Make every batch of an epoch."""
     train = store.select("train")
     changes = Augmentation(flip=0.5)
-    for _ in batches(store, train, batch=BATCH, shuffle=True, augmentation=changes, workers=1):
+    for _ in batches(
+        store, train, BatchOrder(batch=BATCH, shuffle=True), augmentation=changes, workers=1
+    ):
         pass
 
 

@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -216,7 +216,8 @@ def drawn(work: Path, shape: Shape) -> Store:
         dataset.write(images, count=shape.images + 128, side=shape.side, seed=5)
         rows = folder.rows(images, labels=images / "labels.csv")
         splits = ["train"] * shape.images + ["val"] * 128
-        write_store(rows[: len(splits)], out, InputSpec(shape.side), NIH14, splits=splits)
+        placed = [replace(row, split=split) for row, split in zip(rows, splits, strict=False)]
+        write_store(placed, out, InputSpec(shape.side), NIH14)
     return open_store(out)
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,11 +104,9 @@ def tiny_store(phantoms: Path) -> Store:
     rows = folder.rows(phantoms, labels=phantoms / "labels.csv", boxes=phantoms / "boxes.csv")
     patients = list(dict.fromkeys(row.patient for row in rows))
     turn = {patient: number % 16 for number, patient in enumerate(patients)}
-    splits = [
-        "train" if turn[row.patient] < 11 else "val" if turn[row.patient] < 14 else "test"
-        for row in rows
-    ]
-    store.write(rows, out, InputSpec(SIDE), NIH14, source="phantom", splits=splits, workers=1)
+    splits = ["train"] * 11 + ["val"] * 3 + ["test"] * 2
+    placed = [replace(row, split=splits[turn[row.patient]]) for row in rows]
+    store.write(placed, out, InputSpec(SIDE), NIH14, source="phantom", workers=1)
     return store.open_store(out)
 
 

@@ -22,7 +22,7 @@ from thorax.ir.open import Described
 from thorax.labels import LabelSet
 from thorax.quantization.optimize import optimize
 from thorax.training import checkpoint, networks
-from thorax.training.card import Card, epoch_name
+from thorax.training.card import CheckpointCard, epoch_name
 from thorax.training.networks import Classifier
 
 FINDINGS = ("Cardiomegaly", "Effusion", "Mass")
@@ -89,7 +89,7 @@ def lively(network: Classifier, side: int) -> Classifier:
 
 def save(run: Path, network: Classifier, topology: str, *, side: int, output_stride: int) -> Path:
     """Write a checkpoint of a network that was never trained."""
-    card = Card(
+    card = CheckpointCard(
         topology=topology,
         output_stride=output_stride,
         label_set=LabelSet("three", FINDINGS),

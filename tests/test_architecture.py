@@ -29,37 +29,20 @@ LONGEST, WIDEST = 60, 8
 """Lines and parameters of a function at most."""
 
 STILL_LONG = {
-    "cli/doctor.py:cluster",
     "cli/mo.py:mo",
     "cli/optimize.py:optimize",
-    "cli/train.py:train",
-    "cluster/diagnosis.py:_conclude",
-    "data/folder.py:rows",
-    "data/nih.py:rows",
-    "data/store.py:write",
     "ir/open.py:_foreign",
-    "isolation/confinement.py:_filter",
     "mo/arguments.py:understand",
     "mo/convert.py:convert",
     "mo/ports.py:steps_of",
-    "phantoms/dicom.py:encode_dicom",
     "quantization/optimize.py:optimize",
-    "training/fit.py:fit",
-    "training/networks.py:build",
-    "training/prepare.py:open_run",
 }
 STILL_WIDE = {
-    "cli/doctor.py:cluster",
     "cli/mo.py:mo",
     "cli/optimize.py:optimize",
     "cli/optimize.py:analyze",
     "cli/optimize.py:compare",
-    "data/loader.py:batches",
-    "data/store.py:write",
-    "phantoms/findings.py:field",
     "quantization/optimize.py:optimize",
-    "training/fit.py:fit",
-    "training/lars.py:__init__",
 }
 """Functions from before the rule. Nothing is added here."""
 

@@ -17,7 +17,7 @@ from tests.conftest import Thorax
 from tests.power.meters import write_log
 
 from thorax.artifact import Artifact
-from thorax.cli.verify import verify
+from thorax.cli.verification import verify
 from thorax.data.store import Store
 from thorax.errors import DataError, ModelError, UsageError
 from thorax.files.documents import document_digest
@@ -65,8 +65,8 @@ def test_damage_to_a_store_is_named_and_what_it_leaves_unknown(
 ) -> None:
     flip(store / name)
     found = verify(store)
-    assert [piece.name for piece in found.damaged] == damaged[:1]
-    assert [piece.name for piece in found.unknown] == damaged[1:]
+    assert list(found.damaged) == damaged[:1]
+    assert list(found.unknown) == damaged[1:]
     beside = f", {len(damaged) - 1} cannot be compared" if len(damaged) > 1 else ""
     with pytest.raises(DataError, match=rf"1 of 5 pieces is not what was written{beside}; {name}"):
         found.require_sound()
@@ -93,7 +93,7 @@ def test_what_may_not_be_read_is_not_called_damaged(
 def test_a_missing_piece_and_a_cut_one_are_damage(store: Path) -> None:
     (store / "boxes.csv").unlink()
     os.truncate(store / "images.u8", 5)
-    assert [(piece.name, piece.size_bytes) for piece in verify(store).damaged] == [
+    assert [(piece.name, piece.bytes) for piece in verify(store).pieces if piece.damage] == [
         ("boxes.csv", 0),
         ("images.u8", 5),
     ]
@@ -125,7 +125,7 @@ def test_an_interrupted_import_is_verified_where_it_lies(name: str, tmp_path: Pa
     found = verify(tmp_path / "store")
     assert (found.kind, found.path, found.damaged) == ("import", partial, ())
     flip(partial / "images.u8", 5)
-    (piece,) = verify(partial).damaged
+    (piece,) = (piece for piece in verify(partial).pieces if piece.status == "damaged")
     assert piece.name == "images.u8"
     assert piece.damage is not None
     assert "import" in piece.damage
@@ -143,14 +143,14 @@ def test_damage_to_an_artifact_is_that_of_a_model(
     found = verify(folder)
     assert (found.kind, len(found.pieces), found.damaged) == ("artifact", 3, ())
     flip(folder / name)
-    assert verify(folder).damaged[0].name == name
+    assert verify(folder).damaged[0] == name
     assert len(verify(folder).damaged) == 1
     assert len(verify(folder).unknown) == (2 if name == "card.json" else 0)
     with pytest.raises(ModelError, match=rf"verify-damaged.*{name}"):
         verify(folder).require_sound()
     (folder / name).unlink()
     if name != "card.json":
-        assert [piece.name for piece in verify(folder).damaged] == [name]
+        assert verify(folder).damaged == (name,)
 
 
 def test_a_run_is_verified_with_its_checkpoints(tiny_run: Path, tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_a_machine_without_torch_verifies_all_of_it(
         "for name in ('torch', 'safetensors', 'nncf', 'matplotlib', 'onnx', 'ray'):\n"
         "    sys.modules[name] = None\n"
         "from pathlib import Path\n"
-        "from thorax.cli.verify import verify\n"
+        "from thorax.cli.verification import verify\n"
         "for path in sys.argv[1:]: verify(Path(path)).require_sound()\n"
     )
     paths = [str(path) for path in (store, tiny_run, tiny_fp32.path)]

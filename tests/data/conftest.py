@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from thorax.data.samples import Row
+from thorax.data.samples import Sample
 from thorax.data.store import Store, open_store, write
 from thorax.images.preprocess import InputSpec
 from thorax.labels import NIH14
 
 Image = npt.NDArray[np.uint8]
-MakeRows = Callable[..., list[Row]]
+MakeRows = Callable[..., list[Sample]]
 MakeStore = Callable[..., Store]
 
 
@@ -38,7 +38,7 @@ def make_rows(tmp_path: Path) -> MakeRows:
         *,
         patients: Sequence[str] | None = None,
         splits: Sequence[str] | None = None,
-    ) -> list[Row]:
+    ) -> list[Sample]:
         folder = tmp_path / "images"
         folder.mkdir(exist_ok=True)
         rows = []
@@ -52,7 +52,7 @@ def make_rows(tmp_path: Path) -> MakeRows:
             labels[number % len(NIH14)] = 1
             labels[(number + 1) % len(NIH14)] = -1
             rows.append(
-                Row(
+                Sample(
                     image=path.name,
                     path=path,
                     patient=patients[number] if patients else f"p{number}",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from thorax.data import folder
-from thorax.data.samples import Box, Row, Skipped
+from thorax.data.samples import Box, Sample, Skipped
 from thorax.data.store import open_store, write
 from thorax.errors import DataError, UsageError
 from thorax.images.preprocess import InputSpec
@@ -28,7 +28,7 @@ def images(tmp_path: Path) -> Path:
 
 def read(
     images: Path, text: str, *, patient_from: str | None = None, label_set: LabelSet = NIH14
-) -> tuple[list[Row], list[Skipped]]:
+) -> tuple[list[Sample], list[Skipped]]:
     table = images.parent / "labels.csv"
     table.write_text(text)
     skipped: list[Skipped] = []

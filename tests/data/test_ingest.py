@@ -9,16 +9,16 @@ import pytest
 
 from thorax.data.ingest import decode
 from thorax.data.ingest_journal import Decoded
-from thorax.data.samples import Row, Skipped
+from thorax.data.samples import Sample, Skipped
 from thorax.images.preprocess import InputSpec
 
 Image = npt.NDArray[np.uint8]
 Noise = Callable[..., list[Image]]
-MakeRows = Callable[..., list[Row]]
+MakeRows = Callable[..., list[Sample]]
 
 
 def run(
-    rows: list[Row], folder: Path, *, workers: int = 2, told: list[int] | None = None
+    rows: list[Sample], folder: Path, *, workers: int = 2, told: list[int] | None = None
 ) -> tuple[dict[int, Decoded], list[Skipped]]:
     folder.mkdir(exist_ok=True)
     return decode(

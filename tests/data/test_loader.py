@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from thorax.data.loader import Augmentation, Batch, augment, batches
+from thorax.data.loader import Augmentation, Batch, BatchOrder, augment, batches
 from thorax.data.store import Store
 from thorax.errors import UsageError
 
@@ -38,7 +38,7 @@ def order(found: list[Batch]) -> list[int]:
 
 def test_untouched_batches_are_the_store(store: Store) -> None:
     indices = np.array([5, 2, 9, 2], np.int64)
-    found = list(batches(store, indices, batch=3))
+    found = list(batches(store, indices, BatchOrder(batch=3)))
     assert [batch.images.shape for batch in found] == [(3, 1, 32, 32), (1, 1, 32, 32)]
     assert order(found) == indices.tolist()
     for batch in found:
@@ -54,10 +54,16 @@ def test_batch_size_and_threads_change_neither_order_nor_pixels(
     store: Store, batch: int, workers: int
 ) -> None:
     indices = np.arange(30)
-    reference = list(batches(store, indices, batch=4, seed=3, shuffle=True, augmentation=ALL))
+    reference = list(
+        batches(store, indices, BatchOrder(batch=4, seed=3, shuffle=True), augmentation=ALL)
+    )
     found = list(
         batches(
-            store, indices, batch=batch, workers=workers, seed=3, shuffle=True, augmentation=ALL
+            store,
+            indices,
+            BatchOrder(batch=batch, seed=3, shuffle=True),
+            workers=workers,
+            augmentation=ALL,
         )
     )
     assert order(found) == order(reference)
@@ -67,8 +73,10 @@ def test_batch_size_and_threads_change_neither_order_nor_pixels(
 
 
 def test_which_other_images_take_part_changes_nothing_for_an_image(store: Store) -> None:
-    every = list(batches(store, np.arange(30), batch=8, shuffle=True, augmentation=ALL))
-    some = list(batches(store, np.arange(0, 30, 3), batch=8, shuffle=True, augmentation=ALL))
+    every = list(batches(store, np.arange(30), BatchOrder(batch=8, shuffle=True), augmentation=ALL))
+    some = list(
+        batches(store, np.arange(0, 30, 3), BatchOrder(batch=8, shuffle=True), augmentation=ALL)
+    )
     assert order(some) == [index for index in order(every) if index % 3 == 0]
     expected = by_index(every)
     for index, image in by_index(some).items():
@@ -79,7 +87,15 @@ def test_a_shuffle_is_a_permutation_and_another_in_each_epoch_and_for_each_seed(
     store: Store,
 ) -> None:
     orders = {
-        tuple(order(list(batches(store, np.arange(30), batch=8, seed=s, epoch=e, shuffle=True))))
+        tuple(
+            order(
+                list(
+                    batches(
+                        store, np.arange(30), BatchOrder(batch=8, seed=s, epoch=e, shuffle=True)
+                    )
+                )
+            )
+        )
         for s in range(3)
         for e in range(3)
     }
@@ -89,7 +105,7 @@ def test_a_shuffle_is_a_permutation_and_another_in_each_epoch_and_for_each_seed(
 
 def test_the_random_words_of_an_image_can_be_had_by_counting_to_it(store: Store) -> None:
     found = by_index(
-        list(batches(store, np.arange(30), batch=30, seed=5, epoch=2, augmentation=ALL))
+        list(batches(store, np.arange(30), BatchOrder(batch=30, seed=5, epoch=2), augmentation=ALL))
     )
     for index in (0, 17):
         philox = np.random.Philox(key=np.array([5, 2], np.uint64)).advance(2 * index)
@@ -100,33 +116,30 @@ def test_the_random_words_of_an_image_can_be_had_by_counting_to_it(store: Store)
 
 
 def test_drop_last_leaves_out_what_does_not_fill_a_batch(store: Store) -> None:
-    found = list(batches(store, np.arange(30), batch=8, drop_last=True))
+    found = list(batches(store, np.arange(30), BatchOrder(batch=8, drop_last=True)))
     assert [len(batch.indices) for batch in found] == [8, 8, 8]
-    assert list(batches(store, np.arange(0), batch=8)) == []
+    assert list(batches(store, np.arange(0), BatchOrder(batch=8))) == []
 
 
 def test_leaving_early_ends_the_threads(store: Store) -> None:
     import threading
 
     before = threading.active_count()
-    some = batches(store, np.arange(30), batch=2)
+    some = batches(store, np.arange(30), BatchOrder(batch=2))
     next(some)
     some.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before
 
 
 def test_the_ranks_of_any_number_see_the_global_batches_of_one(store: Store) -> None:
-    def ask(**how: int) -> list[Batch]:
+    def ask(workers: int = 2, **how: int) -> list[Batch]:
         return list(
             batches(
                 store,
                 np.arange(30),
-                batch=12,
-                seed=3,
-                shuffle=True,
+                BatchOrder(batch=12, seed=3, shuffle=True, drop_last=True, **how),
                 augmentation=ALL,
-                drop_last=True,
-                **how,
+                workers=workers,
             )
         )
 
@@ -143,7 +156,9 @@ def test_the_ranks_of_any_number_see_the_global_batches_of_one(store: Store) -> 
 
 
 def test_known_counts_the_labels_of_the_global_batch(store: Store) -> None:
-    (first, *_) = batches(store, np.arange(30), batch=10, drop_last=True, rank=1, ranks=5)
+    (first, *_) = batches(
+        store, np.arange(30), BatchOrder(batch=10, drop_last=True, rank=1, ranks=5)
+    )
     assert first.known == int((store.labels[:10] != -1).sum())
     assert len(first.labels) == 2
 
@@ -152,7 +167,10 @@ def test_skipping_batches_leaves_the_others_as_they_are(store: Store) -> None:
     def ask(skip: int) -> list[Batch]:
         return list(
             batches(
-                store, np.arange(30), batch=8, seed=3, shuffle=True, augmentation=ALL, skip=skip
+                store,
+                np.arange(30),
+                BatchOrder(batch=8, seed=3, shuffle=True, skip=skip),
+                augmentation=ALL,
             )
         )
 
@@ -175,20 +193,22 @@ def test_skipped_batches_are_not_read(store: Store) -> None:
             return found
 
     watched = replace(store, images=np.asarray(store.images).view(Watched))
-    (last,) = batches(watched, np.arange(30), batch=8, shuffle=True, skip=3, workers=1)
+    (last,) = batches(watched, np.arange(30), BatchOrder(batch=8, shuffle=True, skip=3), workers=1)
     assert read == last.indices.tolist()
 
 
 @pytest.mark.parametrize(("side", "how"), [(16, cv2.INTER_AREA), (40, cv2.INTER_LINEAR)])
 def test_images_are_resized_after_they_are_changed(store: Store, side: int, how: int) -> None:
     for augmentation in (None, ALL):
-        (whole,) = batches(store, np.arange(30), batch=30, augmentation=augmentation)
-        (found,) = batches(store, np.arange(30), batch=30, augmentation=augmentation, side=side)
+        (whole,) = batches(store, np.arange(30), BatchOrder(batch=30), augmentation=augmentation)
+        (found,) = batches(
+            store, np.arange(30), BatchOrder(batch=30), augmentation=augmentation, side=side
+        )
         assert found.images.shape == (30, 1, side, side)
         for image, original in zip(found.images, whole.images, strict=True):
             expected = cv2.resize(original[0], (side, side), interpolation=how)
             np.testing.assert_array_equal(image[0], expected)
-    (same,) = batches(store, np.arange(30), batch=30, side=32)
+    (same,) = batches(store, np.arange(30), BatchOrder(batch=30), side=32)
     np.testing.assert_array_equal(same.images[:, 0], store.images)
 
 
@@ -284,17 +304,17 @@ def test_an_augmentation_out_of_range_is_refused(change: dict[str, float]) -> No
 
 def test_what_cannot_be_loaded_is_refused(store: Store) -> None:
     with pytest.raises(UsageError, match="batch-size"):
-        next(batches(store, np.arange(3), batch=0))
+        next(batches(store, np.arange(3), BatchOrder(batch=0)))
     with pytest.raises(UsageError, match="loader-workers"):
-        next(batches(store, np.arange(3), batch=1, workers=0))
+        next(batches(store, np.arange(3), BatchOrder(batch=1), workers=0))
     with pytest.raises(UsageError, match=r"loader-indices.*0 to 30.*has 30"):
-        next(batches(store, np.arange(31), batch=1))
+        next(batches(store, np.arange(31), BatchOrder(batch=1)))
     with pytest.raises(UsageError, match="loader-seed"):
-        next(batches(store, np.arange(3), batch=1, seed=-1))
+        next(batches(store, np.arange(3), BatchOrder(batch=1, seed=-1)))
     with pytest.raises(UsageError, match=r"loader-skip.*has 2"):
-        next(batches(store, np.arange(3), batch=2, skip=3))
+        next(batches(store, np.arange(3), BatchOrder(batch=2, skip=3)))
     with pytest.raises(UsageError, match="loader-side"):
-        next(batches(store, np.arange(3), batch=2, side=0))
+        next(batches(store, np.arange(3), BatchOrder(batch=2), side=0))
 
 
 @pytest.mark.parametrize(
@@ -309,7 +329,7 @@ def test_what_cannot_be_loaded_is_refused(store: Store) -> None:
 )
 def test_ranks_that_cannot_share_a_batch_are_refused(store: Store, how: dict[str, int]) -> None:
     with pytest.raises(UsageError, match="batch-ranks"):
-        next(batches(store, np.arange(30), batch=4, **how))  # type: ignore[arg-type]
+        next(batches(store, np.arange(30), BatchOrder(batch=4, **how)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("other", [{"scale": 0.1}, {"shift": 0.1}])

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thorax.data.samples import Row
+from thorax.data.samples import Sample
 from thorax.data.split import by_patient
 from thorax.errors import DataError, UsageError
 
 
-def row(patient: str, split: str | None = None) -> Row:
-    return Row(f"{patient}.png", Path("x"), patient, np.zeros(14, np.int8), split)
+def row(patient: str, split: str | None = None) -> Sample:
+    return Sample(f"{patient}.png", Path("x"), patient, np.zeros(14, np.int8), split)
 
 
 def test_adding_images_and_patients_moves_nobody() -> None:

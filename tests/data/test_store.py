@@ -20,8 +20,8 @@ import pytest
 from thorax.data import nih
 from thorax.data.check import check
 from thorax.data.folder import rows as folder_rows
-from thorax.data.loader import batches
-from thorax.data.samples import Box, Row, Skipped
+from thorax.data.loader import BatchOrder, batches
+from thorax.data.samples import Box, Sample, Skipped
 from thorax.data.split import by_patient
 from thorax.data.store import Store, open_store, verify_images, write
 from thorax.data.store_set import open_stores
@@ -34,7 +34,7 @@ from thorax.phantoms import dataset
 
 Image = npt.NDArray[np.uint8]
 Noise = Callable[..., list[Image]]
-MakeRows = Callable[..., list[Row]]
+MakeRows = Callable[..., list[Sample]]
 MakeStore = Callable[..., Store]
 
 SPEC = InputSpec(32)
@@ -209,7 +209,7 @@ def test_a_kill_during_the_last_steps_is_recovered_from(
         raise KilledError
 
     out = tmp_path / "killed"
-    for step in ("_write_tables", "_write_facts", "_publish"):
+    for step in ("_write_tables", "write_facts", "_publish"):
         with monkeypatch.context() as patch:
             patch.setattr(f"thorax.data.store.{step}", killed)
             with pytest.raises(KilledError):
@@ -340,8 +340,8 @@ def test_names_that_would_end_a_line_come_back(noise: Noise, tmp_path: Path) -> 
         (folder / name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
         boxes = (Box("line\rend", 1.0, 2.0, 3.0, 4.0),)
         labels = np.array([1, 0, -1, 1, 0], np.int8)
-        rows.append(Row(name, folder / name, f"p\r{name}", labels, view="PA", boxes=boxes))
-    bad = Row("bad\r.png", folder / "bad\r.png", "p", np.zeros(5, np.int8))
+        rows.append(Sample(name, folder / name, f"p\r{name}", labels, view="PA", boxes=boxes))
+    bad = Sample("bad\r.png", folder / "bad\r.png", "p", np.zeros(5, np.int8))
     left_out = Skipped("x" * 200_000, "image-missing", "it is\rnot there " + "x" * 200_000)
     summary = write([*rows, bad], tmp_path / "store", SPEC, odd, skipped=[left_out])
     store = open_store(tmp_path / "store")
@@ -430,7 +430,7 @@ def test_a_changed_pixel_reaches_no_reader(noise: Noise, make_store: MakeStore) 
         lambda: store.images[2:],
         lambda: list(store.images),
         lambda: np.asarray(store.images),
-        lambda: list(batches(store, store.select("train"), batch=2)),
+        lambda: list(batches(store, store.select("train"), BatchOrder(batch=2))),
         lambda: check(store),
         lambda: verify_images(open_stores([store.path])),
     ):
@@ -622,7 +622,7 @@ def test_the_real_radiographs_import_whole_and_clean(realdata: Path, tmp_path: P
 
 def test_a_link_that_leads_nowhere_is_refused_before_anything_is_decoded(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
-    rows = [Row("a.png", tmp_path / "a.png", "a", np.zeros(14, np.int8))]
+    rows = [Sample("a.png", tmp_path / "a.png", "a", np.zeros(14, np.int8))]
     with pytest.raises(DataError, match=r"store-exists.*leads nowhere"):
         write(rows, tmp_path / "loop", InputSpec(16), NIH14, source="noise")
     assert not list(tmp_path.glob("*.partial"))

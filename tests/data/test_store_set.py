@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from thorax.data.loader import Augmentation, batches
-from thorax.data.samples import Row
+from thorax.data.loader import Augmentation, BatchOrder, batches
+from thorax.data.samples import Sample
 from thorax.data.store import Store, open_store, write
 from thorax.data.store_pixels import StoredPixels
 from thorax.data.store_set import ShardedImages, open_stores
@@ -18,16 +18,16 @@ from thorax.labels import NIH14, LabelSet
 
 Image = npt.NDArray[np.uint8]
 Noise = Callable[..., list[Image]]
-MakeRows = Callable[..., list[Row]]
+MakeRows = Callable[..., list[Sample]]
 
 
-def put(rows: list[Row], out: Path, *, side: int = 32, labels: LabelSet = NIH14) -> Path:
+def put(rows: list[Sample], out: Path, *, side: int = 32, labels: LabelSet = NIH14) -> Path:
     write(rows, out, InputSpec(side), labels)
     return out
 
 
 @pytest.fixture
-def rows(noise: Noise, make_rows: MakeRows) -> list[Row]:
+def rows(noise: Noise, make_rows: MakeRows) -> list[Sample]:
     """Twelve images of six patients, each patient in one split."""
     patients = [f"p{number // 2}" for number in range(12)]
     splits = [("train", "train", "val")[number // 2 % 3] for number in range(12)]
@@ -35,14 +35,14 @@ def rows(noise: Noise, make_rows: MakeRows) -> list[Row]:
 
 
 @pytest.fixture
-def shards(rows: list[Row], tmp_path: Path) -> list[Path]:
+def shards(rows: list[Sample], tmp_path: Path) -> list[Path]:
     """The same images in three stores."""
     cuts = ((0, 3), (3, 4), (4, 12))
     return [put(rows[a:b], tmp_path / f"shard{number}") for number, (a, b) in enumerate(cuts)]
 
 
 def test_shards_are_the_store_they_were_cut_from(
-    rows: list[Row], shards: list[Path], tmp_path: Path
+    rows: list[Sample], shards: list[Path], tmp_path: Path
 ) -> None:
     whole, joined = open_store(put(rows, tmp_path / "whole")), open_stores(shards)
     assert len(joined) == 12
@@ -57,14 +57,17 @@ def test_shards_are_the_store_they_were_cut_from(
 
 
 def test_training_reads_the_same_batches_from_shards(
-    rows: list[Row], shards: list[Path], tmp_path: Path
+    rows: list[Sample], shards: list[Path], tmp_path: Path
 ) -> None:
     def read(store: Store) -> list[Image]:
         changes = Augmentation(flip=0.5, rotation_deg=5)
         return [
             batch.images
             for batch in batches(
-                store, store.select("train"), batch=4, shuffle=True, augmentation=changes
+                store,
+                store.select("train"),
+                BatchOrder(batch=4, shuffle=True),
+                augmentation=changes,
             )
         ]
 
@@ -90,20 +93,20 @@ def test_rows_are_found_where_they_lie() -> None:
             images[row]
 
 
-def test_another_side_is_refused(rows: list[Row], tmp_path: Path) -> None:
+def test_another_side_is_refused(rows: list[Sample], tmp_path: Path) -> None:
     paths = [put(rows[:6], tmp_path / "a"), put(rows[6:], tmp_path / "b", side=16)]
     with pytest.raises(DataError, match=r"shard-side.*32.*16"):
         open_stores(paths)
 
 
-def test_other_labels_are_refused(rows: list[Row], tmp_path: Path) -> None:
+def test_other_labels_are_refused(rows: list[Sample], tmp_path: Path) -> None:
     turned = LabelSet("turned", NIH14.findings[::-1])
     paths = [put(rows[:6], tmp_path / "a"), put(rows[6:], tmp_path / "b", labels=turned)]
     with pytest.raises(DataError, match=r"shard-labels.*turned"):
         open_stores(paths)
 
 
-def test_an_image_in_two_shards_is_refused_by_its_name(rows: list[Row], tmp_path: Path) -> None:
+def test_an_image_in_two_shards_is_refused_by_its_name(rows: list[Sample], tmp_path: Path) -> None:
     paths = [put(rows[:7], tmp_path / "a"), put(rows[6:], tmp_path / "b")]
     with pytest.raises(DataError, match=r"shard-twice.*0006\.png"):
         open_stores(paths)

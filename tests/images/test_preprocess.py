@@ -12,7 +12,7 @@ from hypothesis import strategies as some
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
-from thorax.data.loader import batches
+from thorax.data.loader import BatchOrder, batches
 from thorax.data.store import Store
 from thorax.errors import UsageError
 from thorax.images.preprocess import InputSpec, letterbox, placement, prepare
@@ -80,7 +80,7 @@ def test_training_without_augmentation_is_fed_what_prepare_makes(
     spec = InputSpec(tiny_store.side)
     seen = 0
     indices = tiny_store.select("train")
-    for batch in batches(tiny_store, indices, batch=8, seed=1, shuffle=True, workers=1):
+    for batch in batches(tiny_store, indices, BatchOrder(batch=8, seed=1, shuffle=True), workers=1):
         for index, image in zip(batch.indices, batch.images, strict=True):
             file = phantoms / tiny_store.names[int(index)]
             assert np.array_equal(np.asarray(image), prepare(read(file), spec))

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -302,7 +303,8 @@ def test_a_store_of_another_size_is_refused(
 
     source = tiny_store.path.parent / "phantoms"
     rows = list(folder.rows(source, labels=source / "labels.csv"))[:2]
-    store.write(rows, tmp_path / "large", InputSpec(64), NIH14, splits=["train"] * 2, workers=1)
+    rows = [replace(row, split="train") for row in rows]
+    store.write(rows, tmp_path / "large", InputSpec(64), NIH14, workers=1)
     with pytest.raises(UsageError, match="store-side"):
         classify(tiny_fp32.path, [tmp_path / "large"])
     with pytest.raises(UsageError, match="store-side"):

@@ -15,7 +15,7 @@ from thorax.landscape.runs import execute, learning_rates, prepare
 from thorax.landscape.sharpness import CAVEAT, SharpnessSettings
 from thorax.results.landscape import LearningRates, SharpnessResult
 from thorax.training import checkpoint
-from thorax.training.card import Card
+from thorax.training.card import CheckpointCard
 from thorax.training.fit import fit
 from thorax.training.optimizers import Sgd
 from thorax.training.recipe import Network, Recipe, Training
@@ -102,7 +102,7 @@ def test_rates_are_the_peak_of_the_schedule_and_the_last_one_used(runs: tuple[Pa
     for scaling, peak in (("linear", 0.4), ("sqrt", 0.2)):
         schedule = {"peak": None, "base_per_256": 0.1, "scaling": scaling}
         recipe = {"schedule": schedule, "training": {"batch": 1024}}
-        scaled = cast(Card, SimpleNamespace(recipe=recipe, history=()))
+        scaled = cast(CheckpointCard, SimpleNamespace(recipe=recipe, history=()))
         assert learning_rates(scaled) == LearningRates(peak=peak, last=None)
 
 

@@ -306,7 +306,7 @@ def test_writing_again_gives_the_same_bytes_whatever_the_workers(
 ) -> None:
     told: list[int] = []
     for name, workers in (("one", 1), ("two", 2)):
-        done = write(
+        result = write(
             tmp_path / name,
             count=40,
             side=64,
@@ -315,7 +315,7 @@ def test_writing_again_gives_the_same_bytes_whatever_the_workers(
             workers=workers,
             on_progress=told.append,
         )
-        assert done == 40
+        assert result.images == 40
     assert told == [32, 40, 32, 40]
     first = _contents(tmp_path / "one")
     assert first == _contents(tmp_path / "two")

@@ -20,6 +20,7 @@ from thorax.errors import ThoraxError
 from thorax.training import networks, parallel
 from thorax.training.fit import fit
 from thorax.training.log import Progress
+from thorax.training.loop import Callbacks
 from thorax.training.parallel import Ranks
 from thorax.training.preemption import PreemptedError, Stop
 from thorax.training.recipe import Recipe
@@ -63,7 +64,7 @@ def train(folder: Path, name: str, ranks: Ranks, messages: list[str]) -> None:
     """Train a variant into a folder of its name."""
     recipe = Recipe.model_validate_json(json.dumps(RECIPE | VARIANTS[name]))
     out = folder / f"{name}-{ranks.world}"
-    fit(recipe, drawn(), out, ranks=ranks, on_message=messages.append)
+    fit(recipe, drawn(), out, ranks=ranks, callbacks=Callbacks(on_message=messages.append))
 
 
 def everything(folder: Path, ranks: Ranks) -> None:
@@ -130,9 +131,14 @@ def warned(folder: Path, ranks: Ranks) -> None:
             stop.ask("the last rank")
         try:
             fit(
-                recipe, drawn(), folder / "run", ranks=ranks, stop=stop, resume=turn > 1,
-                on_progress=ask,
-            )  # fmt: skip
+                recipe,
+                drawn(),
+                folder / "run",
+                ranks=ranks,
+                stop=stop,
+                resume=turn > 1,
+                callbacks=Callbacks(on_progress=ask),
+            )
         except PreemptedError as error:
             if ranks.gather(error.step) != [error.step] * ranks.world:
                 raise AssertionError("the ranks stopped after different updates") from error
@@ -150,7 +156,7 @@ def _stepwise(
         "training": {**RECIPE["training"], "checkpoint_steps": 1},
     }
     recipe = Recipe.model_validate_json(json.dumps(changed))
-    fit(recipe, drawn(), folder / "run", ranks=ranks, on_progress=on_progress)
+    fit(recipe, drawn(), folder / "run", ranks=ranks, callbacks=Callbacks(on_progress=on_progress))
 
 
 def unlike(folder: Path, ranks: Ranks) -> None:

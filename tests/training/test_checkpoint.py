@@ -13,15 +13,15 @@ from thorax.files.documents import document_digest
 from thorax.images.preprocess import InputSpec
 from thorax.labels import LabelSet
 from thorax.training import checkpoint, networks, optimizers
-from thorax.training.card import Card, epoch_name, prune, read_card
+from thorax.training.card import CheckpointCard, epoch_name, prune, read_card
 from thorax.training.networks import Classifier
 from thorax.training.optimizers import AdamW, Sgd
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
 
-def card(epoch: int = 1, kept: int | None = None, topology: str = "vgg16_bn") -> Card:
-    return Card(
+def card(epoch: int = 1, kept: int | None = None, topology: str = "vgg16_bn") -> CheckpointCard:
+    return CheckpointCard(
         topology=topology,
         output_stride=32,
         label_set=LabelSet("pair", ("Left", "Right")),

@@ -24,6 +24,7 @@ from thorax.training import checkpoint
 from thorax.training.card import CARD, OPTIMIZER, WEIGHTS, newest, read_card
 from thorax.training.fit import fit
 from thorax.training.log import Progress
+from thorax.training.loop import Callbacks
 from thorax.training.networks import OutputStride, Topology, normalise
 from thorax.training.optimizers import AdamW
 from thorax.training.parallel import Ranks
@@ -58,7 +59,12 @@ def refused(recipe: Recipe, store: Store, out: Path, *, resume: bool = False) ->
 
 def test_training_learns_and_says_how_it_went(recipe: Recipe, store: Store, tmp_path: Path) -> None:
     seen: list[Progress] = []
-    result = fit(varied(recipe, epochs=8), store, tmp_path / "run", on_progress=seen.append)
+    result = fit(
+        varied(recipe, epochs=8),
+        store,
+        tmp_path / "run",
+        callbacks=Callbacks(on_progress=seen.append),
+    )
     assert result.mean_auroc > 0.9
     assert result.auroc["Ghost"] is None
     assert result.mean_auroc == pytest.approx(
@@ -146,7 +152,7 @@ def test_resume_after_an_interruption_is_bit_exact(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(recipe, store, tmp_path / "run", on_progress=interrupt)
+        fit(recipe, store, tmp_path / "run", callbacks=Callbacks(on_progress=interrupt))
     assert checkpoint.load(tmp_path / "run").card.epoch == 1
     resumed = fit(recipe, store, tmp_path / "run", resume=True)
     assert same(weights(straight), weights(resumed))
@@ -196,7 +202,7 @@ def test_stopped_at_any_update_a_run_resumes_to_the_bit(
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        fit(variant(name), store, tmp_path / "run", on_progress=interrupt)
+        fit(variant(name), store, tmp_path / "run", callbacks=Callbacks(on_progress=interrupt))
     resumed = fit(variant(name), store, tmp_path / "run", resume=True)
     assert digests(resumed) == digests(straight)
     assert straight.auroc == resumed.auroc
@@ -219,13 +225,21 @@ def test_a_truncated_checkpoint_is_passed_over_with_a_word(
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        fit(variant("averaged"), store, tmp_path / "run", on_progress=interrupt)
+        fit(
+            variant("averaged"), store, tmp_path / "run", callbacks=Callbacks(on_progress=interrupt)
+        )
     folder = newest(tmp_path / "run")
     assert folder is not None
     assert folder.name == "epoch-0002-step-00000005"
     os.truncate(folder / file, 100)
     told: list[str] = []
-    resumed = fit(variant("averaged"), store, tmp_path / "run", resume=True, on_message=told.append)
+    resumed = fit(
+        variant("averaged"),
+        store,
+        tmp_path / "run",
+        resume=True,
+        callbacks=Callbacks(on_message=told.append),
+    )
     assert any("passed over epoch-0002-step-00000005" in line for line in told)
     assert digests(resumed) == digests(straight)
 
@@ -263,7 +277,13 @@ def test_a_run_starts_from_another_and_resumes_only_so(
         raise StoppedError
 
     with pytest.raises(StoppedError):
-        fit(variant("lars"), store, tmp_path / "run", init=first.checkpoint, on_progress=interrupt)
+        fit(
+            variant("lars"),
+            store,
+            tmp_path / "run",
+            init=first.checkpoint,
+            callbacks=Callbacks(on_progress=interrupt),
+        )
     assert refused(variant("lars"), store, tmp_path / "run", resume=True) == "resume-init"
     done = fit(variant("lars"), store, tmp_path / "run", init=first.checkpoint, resume=True)
     init = read_card(done.checkpoint).init
@@ -280,7 +300,7 @@ def test_before_the_first_checkpoint_too_only_the_same_run_is_resumed(
 
     out = tmp_path / "run"
     with pytest.raises(StoppedError):
-        fit(variant("best"), store, out, on_progress=interrupt)
+        fit(variant("best"), store, out, callbacks=Callbacks(on_progress=interrupt))
     assert newest(out) is None
     assert refused(variant("best", seed=9), store, out, resume=True) == "resume-recipe"
     other = dataclasses.replace(store, labels=1 - store.labels)
@@ -328,7 +348,9 @@ def test_the_schedule_is_told_before_training_and_stored(
     tiny: None, store: Store, tmp_path: Path
 ) -> None:
     told: list[str] = []
-    result = fit(variant("lars"), store, tmp_path / "run", on_message=told.append)
+    result = fit(
+        variant("lars"), store, tmp_path / "run", callbacks=Callbacks(on_message=told.append)
+    )
     assert any("9" in line and "3 an epoch" in line for line in told)
     card = read_card(result.checkpoint)
     assert card.schedule["steps"] == 9
@@ -395,7 +417,7 @@ def test_a_run_stopped_in_its_first_epoch_resumes_from_the_beginning(
         raise StoppedError
 
     with pytest.raises(StoppedError):
-        fit(recipe, store, tmp_path / "run", on_progress=interrupt)
+        fit(recipe, store, tmp_path / "run", callbacks=Callbacks(on_progress=interrupt))
     resumed = fit(recipe, store, tmp_path / "run", resume=True)
     assert same(weights(resumed), weights(fit(recipe, store, tmp_path / "straight")))
 

@@ -12,8 +12,8 @@ from thorax.data.store import Store
 from thorax.training.card import newest, read_card
 from thorax.training.fit import fit
 from thorax.training.log import Progress
+from thorax.training.loop import Callbacks, TrainingLoop
 from thorax.training.preemption import PreemptedError, Stop
-from thorax.training.session import Session
 
 
 def stopped(name: str, store: Store, out: Path, at: int) -> PreemptedError:
@@ -26,7 +26,7 @@ def stopped(name: str, store: Store, out: Path, at: int) -> PreemptedError:
     if at == 1:
         stop.ask("a test")
     with pytest.raises(PreemptedError) as caught:
-        fit(recipe, store, out, stop=stop, on_progress=ask)
+        fit(recipe, store, out, stop=stop, callbacks=Callbacks(on_progress=ask))
     return caught.value
 
 
@@ -63,7 +63,12 @@ def test_a_run_whose_every_turn_is_two_updates_ends_all_the_same(
 
         try:
             resumed = fit(
-                recipe, store, tmp_path / "run", stop=stop, resume=bool(steps), on_progress=ask
+                recipe,
+                store,
+                tmp_path / "run",
+                stop=stop,
+                resume=bool(steps),
+                callbacks=Callbacks(on_progress=ask),
             )
         except PreemptedError as error:
             steps.append(error.step)
@@ -77,16 +82,16 @@ def test_a_stop_during_a_validation_is_not_put_off_until_its_end(
 ) -> None:
     straight = fit(variant("averaged", checkpoint_steps=0), store, tmp_path / "straight")
     stop = Stop()
-    judge = Session._judge
+    judge = TrainingLoop._judge
 
-    def judged(self: Session, epoch: int, window: object) -> object:
+    def judged(self: TrainingLoop, epoch: int, window: object) -> object:
         if epoch == 1:
             stop.ask("a test")
         return judge(self, epoch, window)  # type: ignore[arg-type]
 
     recipe = variant("averaged", checkpoint_steps=0)
     with monkeypatch.context() as patched:
-        patched.setattr(Session, "_judge", judged)
+        patched.setattr(TrainingLoop, "_judge", judged)
         with pytest.raises(PreemptedError) as caught:
             fit(recipe, store, tmp_path / "run", stop=stop)
     assert caught.value.step == 6

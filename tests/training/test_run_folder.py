@@ -21,6 +21,7 @@ from thorax.results.training import LOG, RECIPE
 from thorax.training.begun import BEGUN, read_begun
 from thorax.training.card import CARD, OPTIMIZER, WEIGHTS, newest, read_card
 from thorax.training.fit import fit
+from thorax.training.loop import Callbacks
 from thorax.training.preemption import PreemptedError, Stop
 from thorax.training.verify import damaged_lines, verify
 
@@ -117,7 +118,7 @@ def test_an_old_checkpoint_that_cannot_be_deleted_is_said_once_and_training_goes
     monkeypatch.setattr(shutil, "rmtree", rmtree)
     told: list[str] = []
     out = tmp_path / "run"
-    done = fit(variant("lars"), store, out, on_message=told.append)
+    done = fit(variant("lars"), store, out, callbacks=Callbacks(on_message=told.append))
     assert digests(done) == digests(straight)
     [line] = [line for line in told if "cannot be deleted" in line]
     assert "epoch-0001" in line
@@ -131,7 +132,7 @@ def test_an_old_checkpoint_that_cannot_be_deleted_is_said_once_and_training_goes
 def test_what_a_killed_process_left_is_swept(tiny: None, store: Store, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        fit(variant("best"), store, out, on_progress=_interrupt)
+        fit(variant("best"), store, out, callbacks=Callbacks(on_progress=_interrupt))
     left = out / ".epoch-0001-step-00000002.4194304.0123456789abcdef.partial"
     left.mkdir()
     (left / WEIGHTS).write_bytes(b"half")
@@ -292,7 +293,10 @@ def test_a_changed_recipe_is_repaired_and_a_changed_log_is_told(
     log = (out / LOG).read_text()
     (out / LOG).write_text(log.replace('"loss"', '"lose"', 1))
     told: list[str] = []
-    assert fit(variant("best"), store, out, resume=True, on_message=told.append) == done
+    assert (
+        fit(variant("best"), store, out, resume=True, callbacks=Callbacks(on_message=told.append))
+        == done
+    )
     assert (out / RECIPE).read_text() == recipe
     assert any("recipe.toml was not what was written" in line for line in told)
     assert any("train.jsonl: line " in line for line in told)
@@ -347,7 +351,12 @@ def test_before_the_first_checkpoint_too_the_precision_is_known(
     bf16_here["avx512_bf16"] = False
     out = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        fit(variant("best", precision="auto"), store, out, on_progress=_interrupt)
+        fit(
+            variant("best", precision="auto"),
+            store,
+            out,
+            callbacks=Callbacks(on_progress=_interrupt),
+        )
     bf16_here["avx512_bf16"] = True
     error = refused(store, out, resume=True, precision="auto")
     assert "add --set training.precision=fp32, or" in error.message

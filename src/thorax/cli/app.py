@@ -19,7 +19,7 @@ from thorax import __version__
 from thorax.cli import console
 from thorax.cli.benchmark import benchmark_app
 from thorax.cli.classify import classify_app
-from thorax.cli.data import data_app, phantom_app, verify_app
+from thorax.cli.data import data_app, phantom_app
 from thorax.cli.doctor import doctor_app
 from thorax.cli.evaluate import evaluate_app
 from thorax.cli.fpga import fpga_app
@@ -32,6 +32,7 @@ from thorax.cli.plan import plan_app
 from thorax.cli.power import power_app
 from thorax.cli.report import report_app
 from thorax.cli.train import train_app
+from thorax.cli.verify import verify_app
 from thorax.errors import ThoraxError
 
 app = typer.Typer(

@@ -1,7 +1,7 @@
 """The commands below `thorax data`: radiographs into a store, and what is in it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from typer import Argument, Option
@@ -11,17 +11,19 @@ from thorax.cli.options import Boxes, Json, Out, Size, StorePath, Workers
 from thorax.errors import printable
 
 if TYPE_CHECKING:
-    from thorax.data.samples import Row, Skipped
+    from thorax.data.samples import Sample, Skipped
 
 data_app = typer.Typer(no_args_is_help=True, help="Import radiographs into a store, and check it.")
 import_app = typer.Typer(no_args_is_help=True, help="Decode a source of radiographs once.")
 data_app.add_typer(import_app, name="import")
 phantom_app = typer.Typer()
-verify_app = typer.Typer()
+
+_SHOWN: Final = 10
+"""Images that were left out and are named to a person."""
 
 
 def _import(
-    rows: "list[Row]",
+    rows: "list[Sample]",
     skipped: "list[Skipped]",
     source: str,
     out: Path,
@@ -35,7 +37,7 @@ def _import(
     from thorax.labels import NIH14
 
     with console.steps("importing", len(rows)) as tell:
-        summary = store.write(
+        result = store.write(
             rows,
             out,
             InputSpec(size),
@@ -47,27 +49,14 @@ def _import(
         )
 
     def show() -> None:
-        print(f"{summary.images:,} images of {summary.patients:,} patients in {out}")
-        for one in summary.skipped[:10]:
-            print(printable(f"  left out {one.image}: {one.code}: {one.message}"))
-        if len(summary.skipped) > 10:
-            print(f"  ... {len(summary.skipped) - 10:,} more in {out / 'skipped.csv'}")
+        print(f"{result.images:,} images of {result.patients:,} patients in {out}")
+        for skip in result.skipped[:_SHOWN]:
+            print(printable(f"  left out {skip.image}: {skip.code}: {skip.message}"))
+        if len(result.skipped) > _SHOWN:
+            print(f"  ... {len(result.skipped) - _SHOWN:,} more in {out / 'skipped.csv'}")
         print(f"next: thorax data check {out}")
 
-    console.emit(
-        {
-            "command": "data import",
-            "store": str(out),
-            "images": summary.images,
-            "patients": summary.patients,
-            "skipped": [
-                {"image": one.image, "code": one.code, "message": one.message}
-                for one in summary.skipped
-            ],
-        },
-        as_json=as_json,
-        show=show,
-    )
+    console.emit(result, as_json=as_json, show=show)
 
 
 @import_app.command(
@@ -149,44 +138,15 @@ def data_check(store: StorePath, json: Json = False) -> None:
     """Look for patients in two splits and for duplicates; count labels. Exit status 3 on a leak."""
     from thorax.data.check import check
     from thorax.data.store import open_store, verify_images
+    from thorax.report.data import check_tables
 
     opened = open_store(store)
     with console.steps("reading", len(opened)) as read:
         verify_images(opened, on_progress=read)
     with console.steps("comparing", len(opened)) as tell:
-        report = check(opened, on_progress=tell)
-
-    def show() -> None:
-        from thorax.report.data import check_tables
-
-        console.show(*check_tables(report.document()))
-
-    console.emit(report.document(), as_json=json, show=show)
-    report.require_clean()
-
-
-@verify_app.command("verify", epilog="Example:  thorax verify nih.store")
-def verify_command(
-    path: Annotated[
-        Path,
-        Argument(
-            help="A store, an interrupted import, an artifact, a checkpoint, a run, an archive, "
-            "the state of simulated cards, a power log, or a document with a digest."
-        ),
-    ],
-    json: Json = False,
-) -> None:
-    """Read everything of a path and compare it with its digests. Exit status 3 or 4 on damage."""
-    from thorax.cli.verify import verify
-
-    with console.progress("reading", None) as ticker:
-        verification = verify(path, lambda done, total: ticker.advance(1))
-
-    def show() -> None:
-        console.show(verification.table())
-
-    console.emit(verification.document(), as_json=json, show=show)
-    verification.require_sound()
+        result = check(opened, on_progress=tell)
+    console.emit(result, as_json=json, show=lambda: console.show(*check_tables(result)))
+    result.require_clean()
 
 
 @phantom_app.command(epilog="Example:  thorax phantom phantoms --count 2000 --size 256 --seed 1")
@@ -203,7 +163,7 @@ def phantom(
     from thorax.phantoms import dataset as source
 
     with console.steps("drawing", count) as tell:
-        images = source.write(
+        result = source.write(
             out,
             count=count,
             side=size,
@@ -212,13 +172,12 @@ def phantom(
             workers=workers,
             on_progress=tell,
         )
-    labels = str(out / "labels.csv")
     console.emit(
-        {"command": "phantom", "images": images, "labels": labels, "boxes": str(out / "boxes.csv")},
+        result,
         as_json=json,
         show=lambda: print(
-            f"{images:,} radiographs in {out}\n"
-            f"next: thorax data import folder {out} --labels {labels} "
-            f"--boxes {out / 'boxes.csv'} --size {size} --out {out}.store"
+            f"{result.images:,} radiographs in {out}\n"
+            f"next: thorax data import folder {out} --labels {result.labels} "
+            f"--boxes {result.boxes} --size {size} --out {out}.store"
         ),
     )

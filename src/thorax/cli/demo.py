@@ -30,6 +30,7 @@ from thorax.report.text import rate_text
 from thorax.results.demo import DemoResult
 from thorax.results.training import TrainResult
 from thorax.training.fit import fit
+from thorax.training.loop import Callbacks
 from thorax.training.recipe import Recipe
 
 COUNT: Final = 5000
@@ -162,7 +163,7 @@ def _train(data: Store, run_folder: Path, seed: int) -> TrainResult:
     training = recipe.training.model_copy(update={"seed": seed})
     recipe = recipe.model_copy(update={"training": training})
     with console.training() as tell:
-        return fit(recipe, data, run_folder, on_progress=tell)
+        return fit(recipe, data, run_folder, callbacks=Callbacks(on_progress=tell))
 
 
 def _compile(

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from typer import Argument, Option
@@ -12,6 +12,11 @@ from typer import Argument, Option
 from thorax.cli import console
 from thorax.cli.options import Json, Out
 from thorax.errors import ThoraxError, UsageError, printable
+
+if TYPE_CHECKING:
+    from thorax.results.training import TrainResult
+    from thorax.training.parallel import Ranks
+    from thorax.training.recipe import Recipe
 
 _LONGEST_S: Final = 2_592_000
 """30 days."""
@@ -45,39 +50,14 @@ def train(
     the same with --resume goes on. A second signal ends it at once.
     """
     from thorax import config
-    from thorax.data.store_set import open_stores
     from thorax.files.documents import document_digest
     from thorax.training import parallel
-    from thorax.training.fit import fit
-    from thorax.training.preemption import PREEMPTED, PreemptedError, SignalStop
     from thorax.training.recipe import Recipe
 
     with lead_speaks():
-        made = config.load(recipe, Recipe, set_ or [])
-        with parallel.join(made.training.device, made.parallel.timeout_s) as ranks:
-            store = ranks.agree(lambda: open_stores(data))
-            say = console.say if ranks.lead else _say_nothing
-            try:
-                with console.training(shown=ranks.lead) as tell:
-                    result = fit(
-                        made,
-                        store,
-                        out,
-                        resume=resume,
-                        init=init,
-                        ranks=ranks,
-                        stop=SignalStop(say, launched=ranks.backend is not None),
-                        on_progress=tell,
-                        on_message=console.say,
-                    )
-            except PreemptedError as error:
-                if ranks.lead:
-                    _fail(
-                        "preempted",
-                        f"stopped after update {error.step:,} of {error.steps:,} "
-                        f"({error.reason}); {error.checkpoint} is written: go on with --resume",
-                    )
-                raise typer.Exit(PREEMPTED) from error
+        settings = config.load(recipe, Recipe, set_ or [])
+        with parallel.join(settings.training.device, settings.parallel.timeout_s) as ranks:
+            result = _fit(settings, data, out, ranks, init=init, resume=resume)
     if not ranks.lead:
         return
     document = result.document()
@@ -90,6 +70,45 @@ def train(
             f"next: thorax optimize {out} --out model-int8 --precision int8 --data {data[0]}"
         ),
     )
+
+
+def _fit(
+    recipe: "Recipe",
+    data: list[Path],
+    out: Path,
+    ranks: "Ranks",
+    *,
+    init: Path | None,
+    resume: bool,
+) -> "TrainResult":
+    """Train on these ranks; exit with status 75 where somebody asked to stop."""
+    from thorax.data.store_set import open_stores
+    from thorax.training.fit import fit
+    from thorax.training.loop import Callbacks
+    from thorax.training.preemption import PREEMPTED, PreemptedError, SignalStop
+
+    store = ranks.agree(lambda: open_stores(data))
+    say = console.say if ranks.lead else _say_nothing
+    try:
+        with console.training(shown=ranks.lead) as tell:
+            return fit(
+                recipe,
+                store,
+                out,
+                resume=resume,
+                init=init,
+                ranks=ranks,
+                stop=SignalStop(say, launched=ranks.backend is not None),
+                callbacks=Callbacks(on_progress=tell, on_message=console.say),
+            )
+    except PreemptedError as error:
+        if ranks.lead:
+            _fail(
+                "preempted",
+                f"stopped after update {error.step:,} of {error.steps:,} "
+                f"({error.reason}); {error.checkpoint} is written: go on with --resume",
+            )
+        raise typer.Exit(PREEMPTED) from error
 
 
 def require_seconds(name: str, value: float, least: float) -> None:

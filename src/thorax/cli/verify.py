@@ -1,274 +1,33 @@
-"""Is what lies on a disk still what was written: every file of a path read from end to end.
+"""The command that reads whatever Thorax wrote and compares it with its digests."""
 
-Each kind of folder and document has its own digests; here they are told apart, read piece by piece
-and summed up. Nothing is changed, and nothing is taken for sound that could not be compared.
-"""
-
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated
 
-from thorax import artifact
-from thorax.data import store_verify
-from thorax.data.store import is_store
-from thorax.data.store_facts import partial_of
-from thorax.errors import DataError, ModelError, UsageError, printable
-from thorax.files.atomic import sha256
-from thorax.files.documents import Piece, cannot_be_read, document_digest, parse_json, read_limited
-from thorax.fpga import card as cards
-from thorax.inference import archive_verify
-from thorax.power import log
-from thorax.report.table import Table
-from thorax.results.benchmark import read_undamaged
-from thorax.training import verify as runs
+import typer
+from typer import Argument
 
-Kind = Literal[
-    "store",
-    "import",
-    "artifact",
-    "run",
-    "archive",
-    "fpga-state",
-    "power-log",
-    "benchmark",
-    "document",
-]
-Progress = Callable[[int, int], None]
+from thorax.cli import console
+from thorax.cli.options import Json
 
-_HEAD_BYTES: Final = 4096
-_GARBLED: Final = (
-    ValueError, TypeError, KeyError, AttributeError, ArithmeticError, MemoryError,
-    RecursionError,
-)  # fmt: skip
-_SHOWN: Final = {"sound": "yes", "damaged": "no: ", "unknown": "unknown: "}
-_MODELS: Final = ("artifact", "run")
-"""Kinds whose damage is that of a model: status 4, and not 3."""
+verify_app = typer.Typer()
 
 
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """What was read of a path.
+@verify_app.command("verify", epilog="Example:  thorax verify nih.store")
+def verify_command(
+    path: Annotated[
+        Path,
+        Argument(
+            help="A store, an interrupted import, an artifact, a checkpoint, a run, an archive, "
+            "the state of simulated cards, a power log, or a document with a digest."
+        ),
+    ],
+    json: Json = False,
+) -> None:
+    """Read everything of a path and compare it with its digests. Exit status 3 or 4 on damage."""
+    from thorax.cli.verification import verify
+    from thorax.report.data import verification_table
 
-    Attributes:
-        path: what was verified.
-        kind: what it is.
-        pieces: its files.
-    """
-
-    path: Path
-    kind: Kind
-    pieces: tuple[Piece, ...]
-
-    @property
-    def damaged(self) -> tuple[Piece, ...]:
-        """The pieces that are not what was written."""
-        return tuple(one for one in self.pieces if one.damage is not None and one.compared)
-
-    @property
-    def unknown(self) -> tuple[Piece, ...]:
-        """The pieces that cannot be compared, as what knows them is damaged."""
-        return tuple(piece for piece in self.pieces if not piece.compared)
-
-    def document(self) -> dict[str, Any]:
-        """Return the JSON document of `thorax verify`."""
-        return {
-            "command": "verify",
-            "path": str(self.path),
-            "kind": self.kind,
-            "pieces": [
-                {
-                    "name": piece.name,
-                    "bytes": piece.size_bytes,
-                    "status": _status(piece),
-                    "damage": None if piece.damage is None else printable(piece.damage),
-                }
-                for piece in self.pieces
-            ],
-            "damaged": [piece.name for piece in self.damaged],
-            "unknown": [piece.name for piece in self.unknown],
-        }
-
-    def table(self) -> Table:
-        """Return what a person is shown."""
-        return Table(
-            f"{self.kind} {self.path}",
-            ("Piece", "MB", "Is it what was written?"),
-            tuple(
-                (
-                    printable(piece.name),
-                    f"{piece.size_bytes / 1e6:,.3f}",
-                    printable(f"{_SHOWN[_status(piece)]}{piece.damage or ''}"),
-                )
-                for piece in self.pieces
-            ),
-        )
-
-    def require_sound(self) -> None:
-        """Refuse a path of which a piece is damaged, naming the first.
-
-        Raises:
-            DataError: `verify-damaged`.
-            ModelError: `verify-damaged` for an artifact, a checkpoint or a run.
-        """
-        if not self.damaged:
-            return
-        first, count, unknown = self.damaged[0], len(self.damaged), len(self.unknown)
-        beside = f", {unknown} cannot be compared" if unknown else ""
-        verb = "is" if count == 1 else "are"
-        kind = ModelError if self.kind in _MODELS else DataError
-        raise kind(
-            "verify-damaged",
-            f"{self.path}: {count} of {len(self.pieces)} pieces {verb} not what was "
-            f"written{beside}; {first.name}: {first.damage}",
-        )
-
-
-def _status(piece: Piece) -> str:
-    if piece.damage is None:
-        return "sound"
-    return "damaged" if piece.compared else "unknown"
-
-
-def verify(path: Path, on_progress: Progress | None = None) -> Verification:
-    """Read everything of a path and compare it with its digests.
-
-    Args:
-        path: a store or where an interrupted import was to make one, an artifact, a checkpoint or
-            the folder of a run, an archive's folder, the state file of simulated cards, a power
-            log, or a document with a digest; a file of such a folder stands for the folder.
-        on_progress: called with (images read, images in all) of a store or an import.
-
-    Raises:
-        UsageError: `verify-unknown` when it is nothing that can be verified.
-    """
-    if path.is_file() and (kind := _kind_of_folder(path.parent)) is not None:
-        around = _verification(path.parent, kind, on_progress)
-        if path.name in (piece.name for piece in around.pieces):
-            return around
-    for place in (path, partial_of(path)) if path.name else (path,):
-        kind = _kind_of_file(place) if place.is_file() else _kind_of_folder(place)
-        if kind is not None:
-            return _verification(place, kind, on_progress)
-    what = "is nothing that Thorax wrote" if path.exists() else "is not there"
-    raise UsageError(
-        "verify-unknown",
-        f"{path} {what}; allowed are a store, an interrupted import, an artifact, a checkpoint, a "
-        "run, an archive, the state of simulated cards, a power log and a document with a digest",
-    )
-
-
-def _verification(path: Path, kind: Kind, on_progress: Progress | None) -> Verification:
-    try:
-        pieces: tuple[Piece, ...] = tuple(_VERIFIERS[kind](path, on_progress))
-    except OSError as error:
-        name = Path(os.fsdecode(error.filename)).name if error.filename else path.name
-        pieces = (Piece(name, 0, f"it {cannot_be_read(error)}"),)
-    except _GARBLED as error:
-        # A stranger may seal anything with a digest of its own.
-        reason = f"{type(error).__name__}: {error}"
-        pieces = (Piece(path.name, 0, f"it holds what no {kind} has ({reason[:200]}); remove it"),)
-    return Verification(path, kind, pieces)
-
-
-def _kind_of_folder(path: Path) -> Kind | None:
-    if store_verify.is_import(path):
-        return "import"
-    if is_store(path):
-        return "store"
-    if (path / artifact.CARD).is_file():
-        return "artifact"
-    if archive_verify.is_archive(path):
-        return "archive"
-    return "run" if runs.is_run(path) else None
-
-
-def _kind_of_file(path: Path) -> Kind | None:
-    """Tell a document by what it holds; one that cannot be read any more is a document still."""
-    try:
-        with path.open("rb") as file:
-            beginning = file.read(_HEAD_BYTES)
-    except OSError:
-        return None
-    if b'"format": "thorax power log' in beginning or b'"check": "' in beginning:
-        return "power-log"
-    document = _document(path)
-    if {"format", "cards", "sha256"} <= document.keys():
-        return "fpga-state"
-    if document.get("command") == "benchmark":
-        return "benchmark"
-    return "document" if beginning.lstrip().startswith(b"{") else None
-
-
-def _document(path: Path) -> Mapping[str, Any]:
-    try:
-        document = parse_json(read_limited(path))
-    except (OSError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _artifact(path: Path, _: Progress | None) -> Iterator[Piece]:
-    """Yield the files of an artifact; what its card has to say of them cannot be had without it."""
-    card = _document(path / artifact.CARD)
-    remedy = "make the artifact again"
-    if document_digest(card, "card_sha256") != card.get("card_sha256"):
-        yield Piece.of(path, artifact.CARD, f"it is not what was written; {remedy}")
-        for name in (artifact.XML, artifact.BIN):
-            yield Piece.unknown(path, name, artifact.CARD)
-        return
-    digests = card.get("files")
-    known = digests if isinstance(digests, dict) else {}
-    bad = [
-        name
-        for name in (artifact.XML, artifact.BIN)
-        if not (path / name).is_file() or sha256(path / name) != known.get(name)
-    ]
-    # What is not of the bytes, such as a card of another version, is for the reader to say.
-    yield (
-        Piece.of(path, artifact.CARD, None)
-        if bad
-        else _checked(path, artifact.CARD, lambda: artifact.load(path))
-    )
-    for name in (artifact.XML, artifact.BIN):
-        damage = f"it is missing or not what was written; {remedy}"
-        yield Piece.of(path, name, damage if name in bad else None)
-
-
-def _file(check: Callable[[Path], object], path: Path, _: Progress | None) -> Iterator[Piece]:
-    yield _checked(path.parent, path.name, partial(check, path))
-
-
-def _require_digest(path: Path) -> None:
-    document = _document(path)
-    if document and "sha256" not in document:
-        raise UsageError(
-            "verify-undigested",
-            f"{path} holds no digest of itself, so nothing can be said of it; those of "
-            "thorax benchmark hold one",
-        )
-    if not document or document_digest(document) != document["sha256"]:
-        raise DataError("verify-damaged", f"{path} is not what was written; take an unchanged copy")
-
-
-_VERIFIERS: Final[Mapping[Kind, Callable[[Path, Progress | None], Iterable[Piece]]]] = {
-    "store": store_verify.verify,
-    "import": store_verify.verify_import,
-    "artifact": _artifact,
-    "run": lambda path, _: runs.verify(path),
-    "archive": lambda path, _: archive_verify.verify(path),
-    "fpga-state": partial(_file, cards.verify),
-    "power-log": partial(_file, log.verify),
-    "benchmark": partial(_file, read_undamaged),
-    "document": partial(_file, _require_digest),
-}
-
-
-def _checked(folder: Path, name: str, check: Callable[[], object]) -> Piece:
-    try:
-        check()
-    except (DataError, ModelError) as error:
-        return Piece.of(folder, name, error.message)
-    return Piece.of(folder, name, None)
+    with console.progress("reading", None) as ticker:
+        result = verify(path, lambda done, total: ticker.advance(1))
+    console.emit(result, as_json=json, show=lambda: console.show(verification_table(result)))
+    result.require_sound()

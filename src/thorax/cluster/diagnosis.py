@@ -149,20 +149,57 @@ def _interface() -> tuple[str | None, int | None]:
     return name, int(mtu.read_text("ascii")) if mtu.is_file() else None
 
 
+_Measured = tuple[Processors, tuple[str | None, int | None], list[Turn]]
+"""Of a rank: where it runs, the interface and packet of its network, and its turns."""
+
+
 def _conclude(
-    work: Work,
-    ranks: Ranks,
-    gradient_bytes: int,
-    everyone: list[tuple[Processors, tuple[str | None, int | None], list[Turn]]],
-    spread_s: float,
+    work: Work, ranks: Ranks, gradient_bytes: int, everyone: list[_Measured], spread_s: float
 ) -> ClusterDiagnosis:
-    seen = [turns for _, _, turns in everyone]
+    turns = [turns for _, _, turns in everyone]
     passes_s = [
-        statistics.median(turn.forward_s + turn.backward_s for turn in turns) for turns in seen
+        statistics.median(turn.forward_s + turn.backward_s for turn in own) for own in turns
     ]
-    rates = [work.images / seconds for seconds in passes_s]
+    measured = _ranks(everyone, [work.images / seconds for seconds in passes_s])
+    reduced = _all_reduces(ranks.world, turns)
+    links = _links(measured, turns)
+    sizes, latencies_s = [row.bytes for row in reduced], [row.latency_s for row in reduced]
+    link = fit_link(ranks.world, sizes, latencies_s) if reduced else None
+    step = _step(work, turns, passes_s, gradient_bytes)
+    ring = link or Link(0.0, math.inf)
+    expected = expect(step, ring, WORLDS if link else (1,), images=work.images, batch=work.batch)
+    return ClusterDiagnosis(
+        topology=work.topology,
+        images=work.images,
+        side=work.side,
+        precision="bf16" if work.bf16 else "fp32",
+        device=work.device,
+        compression=work.parallel.compression,
+        backend=ranks.backend,
+        software=Software(thorax=__version__, torch=torch.__version__),
+        turns=len(turns[0]),
+        gradient_bytes=gradient_bytes,
+        ranks=measured,
+        all_reduce=reduced,
+        links=links,
+        alpha_s=link.alpha_s if link else None,
+        beta_bytes_per_s=link.beta_bytes_per_s if link else None,
+        slow_ranks=tuple(rank.rank for rank in measured if rank.slow),
+        slow_links=tuple(neighbours.ranks for neighbours in links if neighbours.slow),
+        step_s=_worst(turns, lambda turn: turn.step_s),
+        modelled_step_s=step_s(step, ring, ranks=ranks.world, images=work.images),
+        step=StepParts(**asdict(step)),
+        batch=work.batch,
+        clock_spread_s=spread_s,
+        expected=tuple(ExpectedStep(**asdict(world)) for world in expected),
+        warnings=tuple(_warnings(work, measured, links, spread_s)),
+    )
+
+
+def _ranks(everyone: list[_Measured], rates: list[float]) -> tuple[Rank, ...]:
+    """Return each rank with its images per second and how long it waits."""
     slow = slow_ranks(rates)
-    measured = tuple(
+    return tuple(
         Rank(
             rank=bound.rank,
             host=bound.host,
@@ -178,39 +215,6 @@ def _conclude(
             slow=index in slow,
         )
         for index, (bound, (interface, mtu), turns) in enumerate(everyone)
-    )
-    reduced = _all_reduces(ranks.world, seen)
-    links = _links(measured, seen)
-    sizes, latencies_s = [row.bytes for row in reduced], [row.latency_s for row in reduced]
-    link = fit_link(ranks.world, sizes, latencies_s) if reduced else None
-    step = _step(work, seen, passes_s, gradient_bytes)
-    known = link or Link(0.0, math.inf)
-    expected = expect(step, known, WORLDS if link else (1,), images=work.images, batch=work.batch)
-    return ClusterDiagnosis(
-        topology=work.topology,
-        images=work.images,
-        side=work.side,
-        precision="bf16" if work.bf16 else "fp32",
-        device=work.device,
-        compression=work.parallel.compression,
-        backend=ranks.backend,
-        software=Software(thorax=__version__, torch=torch.__version__),
-        turns=len(seen[0]),
-        gradient_bytes=gradient_bytes,
-        ranks=measured,
-        all_reduce=reduced,
-        links=links,
-        alpha_s=link.alpha_s if link else None,
-        beta_bytes_per_s=link.beta_bytes_per_s if link else None,
-        slow_ranks=tuple(rank.rank for rank in measured if rank.slow),
-        slow_links=tuple(neighbours.ranks for neighbours in links if neighbours.slow),
-        step_s=_worst(seen, lambda turn: turn.step_s),
-        modelled_step_s=step_s(step, known, ranks=ranks.world, images=work.images),
-        step=StepParts(**asdict(step)),
-        batch=work.batch,
-        clock_spread_s=spread_s,
-        expected=tuple(ExpectedStep(**asdict(world)) for world in expected),
-        warnings=tuple(_warnings(work, measured, links, spread_s)),
     )
 
 

@@ -3,15 +3,15 @@
 import logging
 import os
 import re
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from thorax.data.samples import Box, Row, Skipped
+from thorax.data.samples import Box, Sample, Skipped
 from thorax.data.table import Table, read_table
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import is_ours
@@ -39,6 +39,7 @@ _SPLIT_NAMES = {
     "testing": "test",
     "": None,
 }
+_LATERAL: Final = "its table calls it a lateral view; only frontal views are learned from"
 _SIDE_VIEWS = frozenset({"LATERAL", "L", "LL", "RL", "LLO", "RLO"})
 
 
@@ -50,7 +51,7 @@ def rows(
     patient_from: str | None = None,
     label_set: LabelSet = NIH14,
     on_skip: Callable[[Skipped], None] | None = None,
-) -> list[Row]:
+) -> list[Sample]:
     """Return the labelled radiographs of a folder, in the order of the table.
 
     Columns are found by their names: image (image, path, Image Index, filename, ...), patient,
@@ -76,52 +77,67 @@ def rows(
         UsageError: `patient-pattern` for a `patient_from` that is no regular expression.
     """
     table = read_table(labels)
-    place = search(images)
-    finder = _Finder(images, place.files)
-    image_column = table.need(_IMAGE)
-    patients = _patients(table, image_column, patient_from)
+    listing = search(images)
+    patients = _patients(table, table.need(_IMAGE), patient_from)
     values = _labels(table, label_set)
-    split_column, view_column = table.find(_SPLIT), table.find(_VIEW)
-    projection_column = table.find(_PROJECTION)
     box_lists = {} if boxes is None else _boxes(boxes, label_set)
-    found: list[Row] = []
-    skipped: list[Skipped] = []
     seen: set[Path] = set()
+    outcomes = list(_outcomes(table, listing, patients, values, seen))
+    frontal = [
+        replace(sample, boxes=tuple(box_lists.get(sample.image, ())))
+        for sample in outcomes
+        if isinstance(sample, Sample)
+    ]
+    skipped = [skip for skip in outcomes if isinstance(skip, Skipped)]
+    skipped += listing.without_row(seen, labels, boxes)
+    return finish(frontal, skipped, images, labels, on_skip)
+
+
+def _outcomes(
+    table: Table,
+    listing: "Search",
+    patients: Sequence[str],
+    values: Sequence[npt.NDArray[np.int8]],
+    seen: set[Path],
+) -> Iterator[Sample | Skipped]:
+    """Yield what becomes of each row of a table; the files that rows name are added to `seen`."""
+    finder = _Finder(listing.root, listing.files)
+    image_column, split_column = table.need(_IMAGE), table.find(_SPLIT)
+    views = _views(table)
     for number, cells in enumerate(table.rows):
         name = cells[image_column]
         path = finder.path(name)
         if path is None:
-            skipped.append(_missing(name, place, images))
+            yield _missing(name, listing, listing.root)
             continue
         if path in seen:
             raise DataError(
-                "label-twice", f"{labels.name} has {name!r} twice; keep one row an image"
+                "label-twice", f"{table.path.name} has {name!r} twice; keep one row an image"
             )
         seen.add(path)
-        view = cells[view_column].upper() if view_column is not None else ""
-        projection = cells[projection_column].upper() if projection_column is not None else ""
-        if view in _SIDE_VIEWS or projection == "LATERAL":
-            reason = "its table calls it a lateral view; only frontal views are learned from"
-            skipped.append(Skipped(name, "view-not-frontal", reason))
+        if views[number] in _SIDE_VIEWS:
+            yield Skipped(name, "view-not-frontal", _LATERAL)
             continue
-        found.append(
-            Row(
-                image=name,
-                path=path,
-                patient=patients[number],
-                labels=values[number],
-                split=_split(table, number, split_column),
-                view=view if view in ("PA", "AP") else None,
-                boxes=tuple(box_lists.get(name, ())),
-            )
+        yield Sample(
+            image=name,
+            path=path,
+            patient=patients[number],
+            labels=values[number],
+            split=_split(table, number, split_column),
+            view=views[number] if views[number] in ("PA", "AP") else None,
         )
-    skipped += [
-        Skipped(path.relative_to(images).as_posix(), "label-missing", f"{labels.name} has no row")
-        for path in place.files
-        if path not in seen
-    ]
-    skipped += place.left_out(seen, labels, boxes)
-    return finish(found, skipped, images, labels, on_skip)
+
+
+def _views(table: Table) -> list[str]:
+    """Return the view of each row; LATERAL where its projection is."""
+    view_column, projection_column = table.find(_VIEW), table.find(_PROJECTION)
+    views = []
+    for cells in table.rows:
+        view = cells[view_column].upper() if view_column is not None else ""
+        if projection_column is not None and cells[projection_column].upper() == "LATERAL":
+            view = "LATERAL"
+        views.append(view)
+    return views
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +156,23 @@ class Search:
     files: tuple[Path, ...]
     others: tuple[Path, ...]
     closed: tuple[Skipped, ...]
+
+    def without_row(
+        self, used: Collection[Path], labels: Path, boxes: Path | None
+    ) -> list[Skipped]:
+        """Return the images that no row of a table names, and what no row can be of."""
+        return [
+            *(
+                Skipped(
+                    path.relative_to(self.root).as_posix(),
+                    "label-missing",
+                    f"{labels.name} has no row",
+                )
+                for path in self.files
+                if path not in used
+            ),
+            *self.left_out(used, labels, boxes),
+        ]
 
     def left_out(self, used: Collection[Path], *tables: Path | None) -> list[Skipped]:
         """Return what no row can be of: `closed`, and `file-unsupported` for the other files.
@@ -199,9 +232,9 @@ def search(folder: Path) -> Search:
     return Search(folder, tuple(sorted(files)), tuple(sorted(others)), tuple(closed))
 
 
-def _missing(name: str, place: Search, images: Path) -> Skipped:
+def _missing(name: str, listing: Search, images: Path) -> Skipped:
     """Say why there is no file for a row: for all that can be known, it may not be readable."""
-    unreadable = [skip for skip in place.closed if skip.code == "folder-unreadable"]
+    unreadable = [skip for skip in listing.closed if skip.code == "folder-unreadable"]
     path = Path(os.path.normpath(name))
     for skip in unreadable:
         if any(
@@ -213,12 +246,12 @@ def _missing(name: str, place: Search, images: Path) -> Skipped:
 
 
 def finish(
-    found: list[Row],
+    found: list[Sample],
     skipped: list[Skipped],
     images: Path,
     labels: Path,
     on_skip: Callable[[Skipped], None] | None,
-) -> list[Row]:
+) -> list[Sample]:
     """Report what a source left out and return what it found.
 
     Raises:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from thorax.data.ingest_journal import Decoded, holds, read_journal
-from thorax.data.samples import Row, Skipped
+from thorax.data.samples import Sample, Skipped
 from thorax.data.store_pixels import opened_regular
 from thorax.errors import ImageError
 from thorax.files.atomic import sha256, write_bytes
@@ -34,7 +34,7 @@ _UPDATED: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
 
 
 def decode(
-    rows: Sequence[Row],
+    rows: Sequence[Sample],
     spec: InputSpec,
     *,
     pixels: Path,
@@ -84,7 +84,7 @@ def decode(
 
 
 def _each(
-    rows: Sequence[Row], done: Mapping[int, Decoded], spec: InputSpec, target: int, workers: int
+    rows: Sequence[Sample], done: Mapping[int, Decoded], spec: InputSpec, target: int, workers: int
 ) -> Iterator[tuple[int, Decoded | Skipped]]:
     """Yield the outcome of each row that is not done, in order, few of them in flight."""
     # A copy: the caller adds to `done` while this runs.
@@ -103,7 +103,7 @@ def _each(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _decode(row: Row, number: int, spec: InputSpec, target: int) -> Decoded | Skipped:
+def _decode(row: Sample, number: int, spec: InputSpec, target: int) -> Decoded | Skipped:
     try:
         image = radiograph.read(row.path)
         square = prepare(image, spec)

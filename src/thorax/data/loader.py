@@ -94,61 +94,105 @@ class Batch:
     known: int
 
 
-def batches(
-    store: Store,
-    indices: npt.NDArray[np.int64],
-    *,
-    batch: int,
-    seed: int = 0,
-    epoch: int = 0,
-    shuffle: bool = False,
-    augmentation: Augmentation | None = None,
-    workers: int = 2,
-    drop_last: bool = False,
-    rank: int = 0,
-    ranks: int = 1,
-    skip: int = 0,
-    side: int | None = None,
-) -> Iterator[Batch]:
-    """Yield the images of one epoch, two batches being prepared ahead.
+@dataclass(frozen=True, slots=True)
+class BatchOrder:
+    """Which image of an epoch is in which batch, and which of them a rank takes.
 
     Which image is where in a global batch does not depend on the number of ranks: rank r of R
-    yields places r B / R up to (r + 1) B / R of every global batch.
+    takes places r B / R up to (r + 1) B / R of every global batch.
 
-    Args:
-        store: where the images are.
-        indices: int64 rows of the store, for example `store.select("train")`.
+    Attributes:
         batch: images a global batch, B, those of all ranks together.
         seed: chooses the shuffles and changes of a whole run, 0 to 2**64 - 1.
         epoch: chooses those of one epoch.
-        shuffle: in an order of this epoch instead of that of `indices`.
-        augmentation: None leaves every image as it is.
-        workers: threads that read and change images.
+        shuffle: in an order of this epoch instead of that of the indices.
         drop_last: leave out a last batch that is not full; several ranks need it.
         rank: which of them this is, 0 to ranks - 1.
         ranks: how many share a global batch; B must be a multiple.
         skip: global batches left out at the start, unread: those done before an interruption.
+
+    Raises:
+        UsageError: `batch-size`, `batch-ranks` or `loader-seed`.
+    """
+
+    batch: int
+    seed: int = 0
+    epoch: int = 0
+    shuffle: bool = False
+    drop_last: bool = False
+    rank: int = 0
+    ranks: int = 1
+    skip: int = 0
+
+    def __post_init__(self) -> None:
+        batch, rank, ranks = self.batch, self.rank, self.ranks
+        if batch < 1:
+            raise UsageError("batch-size", f"batch size is {batch}; it must be 1 or more")
+        if not (0 <= self.seed < 2**64 and 0 <= self.epoch < 2**64):
+            raise UsageError(
+                "loader-seed",
+                f"seed {self.seed} and epoch {self.epoch} must be 0 to 2**64 - 1",
+            )
+        if not 0 <= rank < ranks:
+            raise UsageError("batch-ranks", f"rank is {rank} of {ranks}; ranks count from 0")
+        if ranks > 1 and (batch % ranks or not self.drop_last):
+            raise UsageError(
+                "batch-ranks",
+                f"a global batch of {batch} images, the last "
+                f"{'left out' if self.drop_last else 'kept'}, cannot be shared by {ranks} ranks; "
+                "it must be a multiple of them, and a last batch that is not full be left out",
+            )
+
+    def share(self, whole: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the part of a global batch that this rank takes."""
+        size = len(whole) // self.ranks
+        return whole[self.rank * size : (self.rank + 1) * size]
+
+
+def batches(
+    store: Store,
+    indices: npt.NDArray[np.int64],
+    order: BatchOrder,
+    *,
+    augmentation: Augmentation | None = None,
+    workers: int = 2,
+    side: int | None = None,
+) -> Iterator[Batch]:
+    """Yield the images of one epoch, two batches being prepared ahead.
+
+    Args:
+        store: where the images are.
+        indices: int64 rows of the store, for example `store.select("train")`.
+        order: which of them come when.
+        augmentation: None leaves every image as it is.
+        workers: threads that read and change images.
         side: pixels that images are resized to after their changes, by area when they shrink and
             bilinearly when they grow; None = the store's.
 
     Raises:
-        UsageError: `batch-size`, `batch-ranks`, `loader-workers`, `loader-seed`, `loader-skip`,
-            `loader-side` or `loader-indices`.
+        UsageError: `loader-workers`, `loader-skip`, `loader-side` or `loader-indices`.
     """
-    _check(store, indices, batch, seed, epoch, workers)
-    _check_ranks(batch, rank, ranks, drop_last)
-    count = len(indices) // batch if drop_last else math.ceil(len(indices) / batch)
-    if not 0 <= skip <= count:
-        raise UsageError("loader-skip", f"skip is {skip}; an epoch has {count} batches")
+    batch = order.batch
+    count = len(indices) // batch if order.drop_last else math.ceil(len(indices) / batch)
+    if workers < 1:
+        raise UsageError("loader-workers", f"loader workers are {workers}; 1 or more are needed")
+    if len(indices) and not (indices.min() >= 0 and indices.max() < len(store)):
+        raise UsageError(
+            "loader-indices",
+            f"indices run from {indices.min()} to {indices.max()}; the store has {len(store)}",
+        )
+    if not 0 <= order.skip <= count:
+        raise UsageError("loader-skip", f"skip is {order.skip}; an epoch has {count} batches")
     if side is not None and side < 1:
         raise UsageError("loader-side", f"side is {side} pixels; 1 or more are needed")
-    draws = _draws(seed, epoch, len(store)) if shuffle or augmentation else None
-    order = np.asarray(indices, np.int64)
-    if shuffle and draws is not None:
-        order = order[np.argsort(draws[order, 0], kind="stable")]
+    drawn = order.shuffle or augmentation
+    draws = _draws(order.seed, order.epoch, len(store)) if drawn else None
+    rows = np.asarray(indices, np.int64)
+    if order.shuffle and draws is not None:
+        rows = rows[np.argsort(draws[rows, 0], kind="stable")]
     work = _Work(store, draws if augmentation else None, augmentation, side or store.side)
-    parts = (order[number * batch : (number + 1) * batch] for number in range(skip, count))
-    return _prefetched(work, parts, rank, ranks, workers)
+    parts = (rows[number * batch : (number + 1) * batch] for number in range(order.skip, count))
+    return _prefetched(work, parts, order, workers)
 
 
 def augment(
@@ -194,34 +238,6 @@ def augment(
         cv2.LUT(out, np.clip(np.rint(table), 0, 255).astype(np.uint8), dst=out)
 
 
-def _check(
-    store: Store, indices: npt.NDArray[np.int64], batch: int, seed: int, epoch: int, workers: int
-) -> None:
-    if batch < 1:
-        raise UsageError("batch-size", f"batch size is {batch}; it must be 1 or more")
-    if workers < 1:
-        raise UsageError("loader-workers", f"loader workers are {workers}; 1 or more are needed")
-    if not (0 <= seed < 2**64 and 0 <= epoch < 2**64):
-        raise UsageError("loader-seed", f"seed {seed} and epoch {epoch} must be 0 to 2**64 - 1")
-    if len(indices) and not (indices.min() >= 0 and indices.max() < len(store)):
-        raise UsageError(
-            "loader-indices",
-            f"indices run from {indices.min()} to {indices.max()}; the store has {len(store)}",
-        )
-
-
-def _check_ranks(batch: int, rank: int, ranks: int, drop_last: bool) -> None:
-    if not 0 <= rank < ranks:
-        raise UsageError("batch-ranks", f"rank is {rank} of {ranks}; ranks count from 0")
-    if ranks > 1 and (batch % ranks or not drop_last):
-        raise UsageError(
-            "batch-ranks",
-            f"a global batch of {batch} images, the last {'left out' if drop_last else 'kept'}, "
-            f"cannot be shared by {ranks} ranks; it must be a multiple of them, and a last batch "
-            "that is not full be left out",
-        )
-
-
 def _draws(seed: int, epoch: int, count: int) -> npt.NDArray[np.uint64]:
     """Return uint64 [N,8], row i the words of image i."""
     words = np.random.Philox(key=np.array([seed, epoch], np.uint64)).random_raw(count * _WORDS)
@@ -239,18 +255,17 @@ class _Work:
 
 
 def _prefetched(
-    work: _Work, parts: Iterator[npt.NDArray[np.int64]], rank: int, ranks: int, workers: int
+    work: _Work, parts: Iterator[npt.NDArray[np.int64]], order: BatchOrder, workers: int
 ) -> Iterator[Batch]:
     pool = ThreadPoolExecutor(workers, thread_name_prefix="loader")
 
     def begin(whole: npt.NDArray[np.int64]) -> tuple[Batch, list[Future[None]]]:
-        share = len(whole) // ranks
-        order = whole[rank * share : (rank + 1) * share]
-        images = np.empty((len(order), 1, work.side, work.side), np.uint8)
-        pieces = np.array_split(np.arange(len(order)), min(workers, len(order)))
-        jobs = [pool.submit(_fill, work, order, piece, images) for piece in pieces]
+        rows = order.share(whole)
+        images = np.empty((len(rows), 1, work.side, work.side), np.uint8)
+        pieces = np.array_split(np.arange(len(rows)), min(workers, len(rows)))
+        jobs = [pool.submit(_fill, work, rows, piece, images) for piece in pieces]
         known = int(np.count_nonzero(work.store.labels[whole] != UNKNOWN))
-        return Batch(images, work.store.labels[order], order, known), jobs
+        return Batch(images, work.store.labels[rows], rows, known), jobs
 
     waiting: deque[tuple[Batch, list[Future[None]]]] = deque()
     try:
@@ -272,18 +287,18 @@ def _ended(batch: Batch, jobs: list[Future[None]]) -> Batch:
 
 def _fill(
     work: _Work,
-    order: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int64],
     piece: npt.NDArray[np.int64],
     images: npt.NDArray[np.uint8],
 ) -> None:
     resized = work.side != work.store.side
     between = np.empty((work.store.side, work.store.side), np.uint8)
     how = cv2.INTER_AREA if work.side < work.store.side else cv2.INTER_LINEAR
-    for place in piece:
-        image, out = work.store.images[order[place]], images[place, 0]
+    for index in piece:
+        image, out = work.store.images[rows[index]], images[index, 0]
         if work.augmentation is not None and work.draws is not None:
             changed = between if resized else out
-            augment(image, work.augmentation, work.draws[order[place]], changed)
+            augment(image, work.augmentation, work.draws[rows[index]], changed)
             image = changed
         if resized:
             cv2.resize(image, (work.side, work.side), dst=out, interpolation=how)

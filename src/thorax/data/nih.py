@@ -1,12 +1,12 @@
 """ChestX-ray14 as the NIH Clinical Center gives it out (Wang et al., CVPR 2017)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from thorax.data.folder import Search, finish, make_box, search
-from thorax.data.samples import Box, Row, Skipped
+from thorax.data.samples import Box, Sample, Skipped
 from thorax.data.split import SPLITS, by_patient
 from thorax.data.table import Table, open_table, read_table
 from thorax.errors import DataError
@@ -15,6 +15,8 @@ from thorax.labels import NIH14, LabelSet
 BOX_FRAME: Final = (1024, 1024)
 """The 984 boxes were drawn on the released 1024 x 1024 images (README_ChestXray.pdf)."""
 
+_NEEDED: Final = ("Image Index", "Finding Labels", "Patient ID")
+_FRONTAL: Final = {"PA": "PA", "AP": "AP"}
 _LISTS: Final = {"train_val_list.txt": None, "test_list.txt": "test"}
 _TRAIN_VAL_FRACTIONS: Final = (0.875, 0.125, 0.0)
 """NIH lists train and val together; val is an eighth, as 10 % is of the usual 80 %."""
@@ -28,7 +30,7 @@ def rows(
     boxes: Path | None = None,
     label_set: LabelSet = NIH14,
     on_skip: Callable[[Skipped], None] | None = None,
-) -> list[Row]:
+) -> list[Sample]:
     """Return the radiographs under a folder that the NIH table labels, sorted by name.
 
     The table may name more images than are there. An image is found by its name without the
@@ -49,62 +51,71 @@ def rows(
         DataError: when a table cannot be followed or no image is left.
     """
     table = read_table(labels)
-    image = table.need(("Image Index",))
-    findings = table.need(("Finding Labels",))
-    patient = table.need(("Patient ID",))
+    image, findings, patient = (table.need((name,)) for name in _NEEDED)
     view = table.find(("View Position",))
-    labelled = {_stem(cells[image]): cells for cells in table.rows}
-    if len(labelled) != len(table.rows):
-        raise DataError("label-twice", f"{labels.name} names an image twice; keep one row an image")
+    labelled = _row_of_each(table, image)
     splits = None if split is None else _splits(split)
     box_lists = {} if boxes is None else _boxes(boxes, label_set)
-    found: list[Row] = []
+    listed: list[Sample] = []
     skipped: list[Skipped] = []
-    place = search(images)
-    for stem, path in sorted(_by_stem(place).items()):
-        if stem not in labelled:
+    listing = search(images)
+    for stem, path in sorted(_by_stem(listing).items()):
+        cells = labelled.get(stem)
+        if cells is None:
             skipped.append(Skipped(path.name, "label-missing", f"{labels.name} has no row for it"))
             continue
-        cells = labelled[stem]
         if splits is not None and stem not in splits:
             skipped.append(Skipped(cells[image], "split-missing", "it is in none of the splits"))
             continue
-        position = "" if view is None else cells[view].upper()
-        found.append(
-            Row(
+        listed.append(
+            Sample(
                 image=cells[image],
                 path=path,
                 patient=cells[patient],
                 labels=label_set.row(cells[findings].split("|")),
                 split=None if splits is None else splits[stem],
-                view=position if position in ("PA", "AP") else None,
+                view=None if view is None else _FRONTAL.get(cells[view].upper()),
                 boxes=tuple(box_lists.get(stem, ())),
                 box_frame=BOX_FRAME if stem in box_lists else None,
             )
         )
-    skipped += place.left_out((), labels, split, boxes, *_lists(split))
-    if splits is not None:
-        divided = by_patient(found, fractions=_TRAIN_VAL_FRACTIONS)
-        found = [replace(row, split=name) for row, name in zip(found, divided, strict=True)]
-    return finish(found, skipped, images, labels, on_skip)
+    skipped += listing.left_out((), labels, split, boxes, *_lists(split))
+    listed = listed if splits is None else _divided(listed)
+    return finish(listed, skipped, images, labels, on_skip)
+
+
+def _row_of_each(table: Table, image: int) -> Mapping[str, Sequence[str]]:
+    """Return the row of each image by its name without the ending."""
+    labelled = {_stem(cells[image]): cells for cells in table.rows}
+    if len(labelled) != len(table.rows):
+        raise DataError(
+            "label-twice", f"{table.path.name} names an image twice; keep one row an image"
+        )
+    return labelled
+
+
+def _divided(rows: list[Sample]) -> list[Sample]:
+    """Return rows with a split each: those that NIH lists as train and val are divided."""
+    splits = by_patient(rows, fractions=_TRAIN_VAL_FRACTIONS)
+    return [replace(row, split=split) for row, split in zip(rows, splits, strict=True)]
 
 
 def _stem(name: str) -> str:
     return name.rpartition(".")[0] or name
 
 
-def _by_stem(place: Search) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    images = place.root
-    for path in place.files:
-        other = found.setdefault(path.stem, path)
+def _by_stem(listing: Search) -> dict[str, Path]:
+    paths: dict[str, Path] = {}
+    images = listing.root
+    for path in listing.files:
+        other = paths.setdefault(path.stem, path)
         if other != path:
             raise DataError(
                 "image-ambiguous",
                 f"{path.stem} is there twice, as {other.relative_to(images)} and "
                 f"{path.relative_to(images)}; give the folder that holds one of them",
             )
-    return found
+    return paths
 
 
 def _splits(path: Path) -> dict[str, str | None]:
@@ -113,7 +124,7 @@ def _splits(path: Path) -> dict[str, str | None]:
         return {_stem(name): _LISTS[file.name] for file in lists for name in _names(file)}
     table = read_table(path)
     image, split = table.need(("Image Index", "image")), table.need(("split",))
-    found: dict[str, str | None] = {}
+    splits: dict[str, str | None] = {}
     for cells in table.rows:
         if cells[split] not in SPLITS:
             raise DataError(
@@ -121,8 +132,8 @@ def _splits(path: Path) -> dict[str, str | None]:
                 f"{path.name} puts {cells[image]} into {cells[split]!r}; allowed are "
                 f"{', '.join(SPLITS)}",
             )
-        found[_stem(cells[image])] = cells[split]
-    return found
+        splits[_stem(cells[image])] = cells[split]
+    return splits
 
 
 def _lists(path: Path | None) -> list[Path]:
@@ -150,13 +161,13 @@ def _boxes(path: Path, label_set: LabelSet) -> dict[str, list[Box]]:
     table = read_table(path)
     image, finding = table.need(("Image Index",)), table.need(("Finding Label",))
     edges = _edges(table)
-    found: dict[str, list[Box]] = {}
+    boxes: dict[str, list[Box]] = {}
     for number, cells in enumerate(table.rows):
         x, y, width, height = (table.number(number, column) for column in edges)
-        found.setdefault(_stem(cells[image]), []).append(
+        boxes.setdefault(_stem(cells[image]), []).append(
             make_box(table, label_set, cells[finding], x, y, width, height)
         )
-    return found
+    return boxes
 
 
 def _edges(table: Table) -> tuple[int, int, int, int]:

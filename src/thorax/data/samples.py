@@ -40,7 +40,7 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Sample:
     """One labelled radiograph of a source.
 
     Attributes:

@@ -4,14 +4,17 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
-from thorax.data.samples import Row
+from thorax.data.samples import Sample
 from thorax.errors import DataError, UsageError
 
 SPLITS: Final = ("train", "val", "test")
 
 
 def by_patient(
-    rows: Sequence[Row], *, seed: int = 0, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
+    rows: Sequence[Sample],
+    *,
+    seed: int = 0,
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
 ) -> list[str]:
     """Return the split of each row.
 
@@ -31,7 +34,7 @@ def by_patient(
     Example:
         >>> from pathlib import Path
         >>> import numpy as np
-        >>> row = Row("a.png", Path("a.png"), "17", np.zeros(14, np.int8))
+        >>> row = Sample("a.png", Path("a.png"), "17", np.zeros(14, np.int8))
         >>> by_patient([row, row]) == by_patient([row]) * 2
         True
     """

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.data.ingest_journal import Decoded
-from thorax.data.samples import Box, Images, Row, Skipped
+from thorax.data.samples import Box, Images, Sample, Skipped
 from thorax.data.split import SPLITS, by_patient
 from thorax.data.store_facts import (
     FACTS,
@@ -50,6 +50,7 @@ from thorax.errors import DataError, UsageError
 from thorax.files.atomic import LockedError, is_ours, locked, sha256, sync
 from thorax.images.preprocess import InputSpec, placement
 from thorax.labels import LabelSet
+from thorax.results.data import ImportResult, SkippedImage
 
 _LONGEST_CELL: Final = 1000
 
@@ -188,26 +189,37 @@ def verify_images(store: Store, *, on_progress: Callable[[int, int], None] | Non
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """What an import made: counts of the finished store, and every file that was left out."""
+class _Import:
+    """What is written into a store.
 
-    images: int
-    patients: int
-    skipped: tuple[Skipped, ...]
+    Attributes:
+        rows: what to decode.
+        splits: one a row.
+        skipped: what the source left out.
+        side: of the prepared square, pixels.
+        label_set: what the labels are.
+        source: what kind of source it is.
+    """
+
+    rows: Sequence[Sample]
+    splits: Sequence[str]
+    skipped: Sequence[Skipped]
+    side: int
+    label_set: LabelSet
+    source: str
 
 
 def write(
-    rows: Sequence[Row],
+    rows: Sequence[Sample],
     out: Path,
     spec: InputSpec,
     label_set: LabelSet,
     *,
     source: str = "rows",
-    splits: Sequence[str] | None = None,
     skipped: Sequence[Skipped] = (),
     workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
-) -> Summary:
+) -> ImportResult:
     """Decode every row and write the store `out`, which appears only when it is complete.
 
     Work goes on in `<out>.partial`. The same call after an interruption goes on where that
@@ -216,12 +228,11 @@ def write(
     takes its place; but for those the order is that of `rows`.
 
     Args:
-        rows: what to decode, names unique.
+        rows: what to decode, names unique; what has no split is given one by `split.by_patient`.
         out: the folder to make.
         spec: only `side` matters here.
         label_set: what the labels are.
         source: what kind of source the rows are of, for the record.
-        splits: one a row; None asks `split.by_patient` with its defaults.
         skipped: what the source left out already, listed with the rest.
         workers: decoding threads, None = one a processor, 8 at most; each holds one image.
         on_progress: called with (images done, images in all) from the calling thread.
@@ -234,8 +245,8 @@ def write(
         raise DataError(
             "store-exists", f"{out} is a link that leads nowhere; choose another folder"
         )
-    chosen = list(by_patient(rows) if splits is None else splits)
-    plan = _plan(rows, chosen, spec, label_set, source, skipped)
+    job = _Import(rows, by_patient(rows), skipped, spec.side, label_set, source)
+    plan = _plan(job)
     if out.exists():
         return _answer(out, plan)
     partial = partial_of(out)
@@ -246,22 +257,10 @@ def write(
             partial.mkdir(exist_ok=True)
             _begin(partial, Plan(plan, spec.side))
             if not _is_whole(partial):
-                # Only who writes a store decodes; readers are spared the decoders: 0.2 s.
-                from thorax.data.ingest import decode  # noqa: PLC0415
-
-                done, failed = decode(
-                    rows,
-                    spec,
-                    pixels=partial / PIXELS,
-                    journal=partial / JOURNAL,
-                    workers=workers,
-                    on_progress=on_progress,
-                )
-                if not done:
-                    raise DataError("store-empty", _none_read(rows, failed))
-                order = _close_gaps(partial / PIXELS, done, spec.side)
-                _write_tables(partial, rows, chosen, order, (*skipped, *failed), spec, label_set)
-                _write_facts(partial, len(order), spec, label_set, source, plan)
+                order, failed = _decoded(job, partial, workers, on_progress)
+                _write_tables(partial, job, order, failed)
+                tables = {name: sha256(partial / name) for name in HEADS}
+                write_facts(partial, Facts(len(order), spec.side, label_set, source, plan, tables))
             _publish(partial, out)
     except OSError as error:
         raise DataError(
@@ -272,21 +271,38 @@ def write(
     return _answer(out, plan)
 
 
-def _plan(
-    rows: Sequence[Row],
-    splits: Sequence[str],
-    spec: InputSpec,
-    label_set: LabelSet,
-    source: str,
-    skipped: Sequence[Skipped],
-) -> str:
+def _decoded(
+    job: _Import,
+    partial: Path,
+    workers: int | None,
+    on_progress: Callable[[int, int], None] | None,
+) -> tuple[list[Decoded], list[Skipped]]:
+    """Decode all rows and return the images in their order, and the failures."""
+    # Only who writes a store decodes; readers are spared the decoders: 0.2 s.
+    from thorax.data.ingest import decode  # noqa: PLC0415
+
+    done, failed = decode(
+        job.rows,
+        InputSpec(job.side),
+        pixels=partial / PIXELS,
+        journal=partial / JOURNAL,
+        workers=workers,
+        on_progress=on_progress,
+    )
+    if not done:
+        raise DataError("store-empty", _none_read(job.rows, failed))
+    return _close_gaps(partial / PIXELS, done, job.side), failed
+
+
+def _plan(job: _Import) -> str:
     """Return a digest of everything that the store depends on, but for the files' content."""
-    facts = [FORMAT, spec.side, label_set.name, label_set.findings, source]
+    label_set = job.label_set
+    facts = [FORMAT, job.side, label_set.name, label_set.findings, job.source]
     digest = hashlib.sha256(json.dumps(facts).encode())
-    for skip in skipped:
+    for skip in job.skipped:
         digest.update(json.dumps([skip.image, skip.code, skip.message]).encode())
     names: set[str] = set()
-    for row, split in zip(rows, splits, strict=True):
+    for row, split in zip(job.rows, job.splits, strict=True):
         if row.image in names:
             raise DataError("image-twice", f"two rows are named {row.image!r}; names are unique")
         if row.labels.shape != (len(label_set),):
@@ -341,7 +357,7 @@ def _is_whole(partial: Path) -> bool:
     )
 
 
-def _none_read(rows: Sequence[Row], failed: Sequence[Skipped]) -> str:
+def _none_read(rows: Sequence[Sample], failed: Sequence[Skipped]) -> str:
     if not failed:
         return "there are no rows to import; check the source"
     first = failed[0]
@@ -373,18 +389,12 @@ def _close_gaps(pixels: Path, done: Mapping[int, Decoded], side: int) -> list[De
 
 
 def _write_tables(
-    partial: Path,
-    rows: Sequence[Row],
-    splits: Sequence[str],
-    order: Sequence[Decoded],
-    skipped: Sequence[Skipped],
-    spec: InputSpec,
-    label_set: LabelSet,
+    partial: Path, job: _Import, order: Sequence[Decoded], failed: Sequence[Skipped]
 ) -> None:
-    placed = [(rows[item.number], splits[item.number], item) for item in order]
+    placed = [(job.rows[item.number], job.splits[item.number], item) for item in order]
     write_rows(
         partial / "index.csv",
-        head_of("index.csv", label_set),
+        head_of("index.csv", job.label_set),
         (
             (
                 *(row.image, row.patient, split, row.view or ""),
@@ -399,13 +409,13 @@ def _write_tables(
         (
             (row.image, box.finding, box.x, box.y, box.width, box.height)
             for row, _, item in placed
-            for box in _mapped(row, item, spec.side)
+            for box in _mapped(row, item, job.side)
         ),
     )
     write_rows(
         partial / "skipped.csv",
         HEADS["skipped.csv"],
-        ((_short(skip.image), skip.code, _short(skip.message)) for skip in skipped),
+        ((_short(skip.image), skip.code, _short(skip.message)) for skip in (*job.skipped, *failed)),
     )
 
 
@@ -415,7 +425,7 @@ def _short(cell: str) -> str:
     return cell if len(cell) <= _LONGEST_CELL else f"{cell[:half]} ... {cell[-half:]}"
 
 
-def _mapped(row: Row, item: Decoded, side: int) -> Iterator[Box]:
+def _mapped(row: Sample, item: Decoded, side: int) -> Iterator[Box]:
     """Yield the row's boxes in pixels of the prepared square."""
     if not row.boxes:
         return
@@ -432,13 +442,6 @@ def _mapped(row: Row, item: Decoded, side: int) -> Iterator[Box]:
         )
 
 
-def _write_facts(
-    partial: Path, count: int, spec: InputSpec, label_set: LabelSet, source: str, plan: str
-) -> None:
-    tables = {name: sha256(partial / name) for name in HEADS}
-    write_facts(partial, Facts(count, spec.side, label_set, source, plan, tables))
-
-
 def _publish(partial: Path, out: Path) -> None:
     """Drop what only the import needed and give the folder its name."""
     facts = read_facts(partial)
@@ -452,8 +455,8 @@ def _publish(partial: Path, out: Path) -> None:
     sync(out.parent)
 
 
-def _answer(out: Path, plan: str) -> Summary:
-    """Return the summary of a finished store, if it is of this plan."""
+def _answer(out: Path, plan: str) -> ImportResult:
+    """Return the counts of a finished store, if it is of this plan."""
     if not is_store(out):
         raise DataError("store-exists", f"{out} is there and no store; choose another folder")
     store, facts = open_store(out), read_facts(out)
@@ -464,7 +467,15 @@ def _answer(out: Path, plan: str) -> Summary:
             "of Thorax; choose another folder or delete it",
         )
     skipped = read_part(out, facts, "skipped.csv")
-    return Summary(len(store), len(set(store.patients)), tuple(Skipped(*row) for row in skipped))
+    return ImportResult(
+        store=str(out),
+        images=len(store),
+        patients=len(set(store.patients)),
+        skipped=tuple(
+            SkippedImage(image=image, code=code, message=message)
+            for image, code, message in skipped
+        ),
+    )
 
 
 def _boxes(rows: Sequence[Sequence[str]]) -> dict[str, list[Box]]:

@@ -344,80 +344,101 @@ def _refuse_calls(library: ctypes.CDLL) -> bool:
     return bool(library.syscall(_SECCOMP[machine[1]], _SET_FILTER, _ALL_THREADS, head) == 0)
 
 
-def _filter(architecture: int, column: int, process: int) -> list[tuple[int, int, int, int]]:
-    """Return the filter of calls as instructions of classic BPF: code, jump if, if not, operand."""
-    refuse = (_ANSWER, 0, 0, _REFUSE | errno.EPERM)
-    allow = (_ANSWER, 0, 0, _ALLOW)
+_Instruction = tuple[int, int, int, int]
+"""Of classic BPF: code, jump if, jump if not, operand."""
+_REFUSED: Final[_Instruction] = (_ANSWER, 0, 0, _REFUSE | errno.EPERM)
+_ABSENT: Final[_Instruction] = (_ANSWER, 0, 0, _REFUSE | errno.ENOSYS)
+_ALLOWED: Final[_Instruction] = (_ANSWER, 0, 0, _ALLOW)
 
-    def argument(index: int, high: bool = False) -> tuple[int, int, int, int]:
-        return (_LOAD, 0, 0, _ARGUMENTS_AT + 8 * index + 4 * high)
 
-    lines = [
+def _argument(index: int, high: bool = False) -> _Instruction:
+    return (_LOAD, 0, 0, _ARGUMENTS_AT + 8 * index + 4 * high)
+
+
+def _filter(architecture: int, column: int, process: int) -> list[_Instruction]:
+    """Return the filter of system calls of a process on an architecture."""
+    return [
         (_LOAD, 0, 0, _ARCHITECTURE_AT),
         (_EQUAL, 1, 0, architecture),
-        refuse,
+        _REFUSED,
         (_LOAD, 0, 0, _NUMBER_AT),
         (_AT_LEAST, 0, 1, _FOREIGN_NUMBERS),
-        refuse,
+        _REFUSED,
+        *_processes(column, process),
+        *_memory_and_files(column),
+        *(
+            line
+            for numbers in _DENIED.values()
+            if (number := numbers[column]) is not None
+            for line in ((_EQUAL, 0, 1, number), _REFUSED)
+        ),
+        _ALLOWED,
+    ]
+
+
+def _processes(column: int, process: int) -> list[_Instruction]:
+    """Return the filter of calls that make, end, place and limit processes."""
+    return [
         # Threads are made by clone where there is no clone3; processes by neither.
         (_EQUAL, 0, 1, _CLONE3),
-        (_ANSWER, 0, 0, _REFUSE | errno.ENOSYS),
+        _ABSENT,
         (_EQUAL, 0, 4, _CLONE[column]),
-        argument(0),
+        _argument(0),
         (_ANY_BIT, 0, 1, _CLONE_THREAD),
-        allow,
-        refuse,
+        _ALLOWED,
+        _REFUSED,
         # A process may end itself, as abort() does.
         (_EQUAL, 0, 4, _TGKILL[column]),
-        argument(0),
+        _argument(0),
         (_EQUAL, 0, 1, process),
-        allow,
-        refuse,
+        _ALLOWED,
+        _REFUSED,
         # Threads place themselves on processors; 0 is the caller.
         (_EQUAL, 0, 4, _SET_AFFINITY[column]),
-        argument(0),
+        _argument(0),
         (_EQUAL, 0, 1, 0),
-        allow,
-        refuse,
+        _ALLOWED,
+        _REFUSED,
         # Limits may be asked for and not set.
         (_EQUAL, 0, 6, _PRLIMIT[column]),
-        argument(2),
+        _argument(2),
         (_EQUAL, 0, 3, 0),
-        argument(2, high=True),
+        _argument(2, high=True),
         (_EQUAL, 0, 1, 0),
-        allow,
-        refuse,
+        _ALLOWED,
+        _REFUSED,
     ]
-    lines += [
+
+
+def _memory_and_files(column: int) -> list[_Instruction]:
+    """Return the filter of calls that map memory, open files and change what is open."""
+    lines = [
         # RLIMIT_DATA does not count memory that could be shared, or grow as a stack does.
         (_EQUAL, 0, 6, _MMAP[column]),
-        argument(3),
+        _argument(3),
         (_ANY_BIT, 2, 0, _MAP_GROWSDOWN),
         (_ANY_BIT, 0, 2, _MAP_ANONYMOUS),
         (_ANY_BIT, 0, 1, _MAP_SHARED),
-        refuse,
-        allow,
+        _REFUSED,
+        _ALLOWED,
         (_EQUAL, 0, 1, _OPENAT2),
-        (_ANSWER, 0, 0, _REFUSE | errno.ENOSYS),
+        _ABSENT,
         (_EQUAL, 0, 6, _FCNTL[column]),
-        argument(1),
+        _argument(1),
         *((_EQUAL, len(_SIGNAL_OTHERS) - number, 0, which)
           for number, which in enumerate(_SIGNAL_OTHERS)),
-        allow,
-        refuse,
+        _ALLOWED,
+        _REFUSED,
     ]  # fmt: skip
     # To open for reading and cut off at once asks for no right to write.
     for numbers, flags in ((_OPEN, 1), (_OPENAT, 2)):
         if (opens := numbers[column]) is not None:
             lines += [
                 (_EQUAL, 0, 5, opens),
-                argument(flags),
+                _argument(flags),
                 (_ANY_BIT, 0, 2, os.O_TRUNC),
                 (_ANY_BIT, 1, 0, os.O_WRONLY | os.O_RDWR),
-                refuse,
-                allow,
+                _REFUSED,
+                _ALLOWED,
             ]
-    for numbers in _DENIED.values():
-        if (number := numbers[column]) is not None:
-            lines += [(_EQUAL, 0, 1, number), refuse]
-    return [*lines, allow]
+    return lines

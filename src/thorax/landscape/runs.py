@@ -19,7 +19,7 @@ from thorax.results.landscape import (
     SharpnessResult,
 )
 from thorax.training import checkpoint, memory
-from thorax.training.card import Card
+from thorax.training.card import CheckpointCard
 from thorax.training.checkpoint import Checkpoint
 from thorax.training.prepare import identity
 from thorax.training.schedules import scaled_peak
@@ -183,7 +183,7 @@ def _times(value: float, rates: LearningRates) -> LearningRates:
     return LearningRates(peak=peak, last=last)
 
 
-def learning_rates(card: Card) -> LearningRates:
+def learning_rates(card: CheckpointCard) -> LearningRates:
     """Return the highest learning rate of the schedule, and the last before the checkpoint."""
     schedule: Mapping[str, Any] = card.recipe["schedule"]
     peak = schedule.get("peak")

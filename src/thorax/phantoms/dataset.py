@@ -30,6 +30,7 @@ from thorax.phantoms.dicom import encode_dicom
 from thorax.phantoms.findings import Sheet, draw_sign
 from thorax.phantoms.sampling import choose, plan, reshape, sign_stream
 from thorax.processors import processors
+from thorax.results.data import PhantomResult
 
 _PATIENT, _POSE, _DEVICES, _PICTURE, _BLOCK = range(5)
 _SMALLEST, _LARGEST = 16, 4096
@@ -307,8 +308,8 @@ def write(
     dicom: bool = False,
     workers: int | None = None,
     on_progress: Callable[[int], None] | None = None,
-) -> int:
-    """Write phantoms 0 to count - 1 with `labels.csv` and `boxes.csv`; return how many.
+) -> PhantomResult:
+    """Write phantoms 0 to count - 1 with `labels.csv` and `boxes.csv`.
 
     Written again with the same arguments, every file is byte-identical. The tables come last and
     whole, so a folder with `labels.csv` is complete.
@@ -351,7 +352,9 @@ def write(
             "phantom-folder",
             f"{out} cannot be written ({error.strerror or error}); name another folder",
         ) from error
-    return len(entries)
+    return PhantomResult(
+        images=len(entries), labels=str(out / "labels.csv"), boxes=str(out / "boxes.csv")
+    )
 
 
 def _all_written(

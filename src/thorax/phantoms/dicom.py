@@ -1,6 +1,7 @@
 """A phantom as a DICOM object: Digital X-Ray Image Storage - For Presentation, PS3.3 A.26."""
 
 import io
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -20,6 +21,47 @@ _ROOT: Final = "1.2.826.0.1.3680043.8.498."
 """The UID root that pydicom lends to its users."""
 
 _DATE, _TIME = "20000101", "120000"
+
+
+_ALWAYS: Final[Mapping[str, str | int | list[str]]] = {
+    "AccessionNumber": "",
+    "StudyID": "1",
+    "ReferringPhysicianName": "",
+    "PatientName": "Phantom^Synthetic",
+    "PatientBirthDate": "",
+    "PatientSex": "",
+    "Modality": "DX",
+    "PresentationIntentType": "FOR PRESENTATION",
+    "SeriesNumber": 1,
+    "InstanceNumber": 1,
+    "Manufacturer": "Thorax",
+    "ManufacturerModelName": "phantom",
+    "ImageType": ["ORIGINAL", "PRIMARY", ""],
+    "SeriesDescription": "Synthetic chest radiograph",
+    "BodyPartExamined": "CHEST",
+    "ImageLaterality": "U",
+    "PatientOrientation": ["L", "F"],
+    "PositionerType": "NONE",
+    "DetectorType": "DIRECT",
+    "DetectorConditionsNominalFlag": "YES",
+    "PixelIntensityRelationship": "LOG",
+    "PixelIntensityRelationshipSign": -1,
+    "RescaleIntercept": 0,
+    "RescaleSlope": 1,
+    "RescaleType": "US",
+    "PresentationLUTShape": "IDENTITY",
+    "LossyImageCompression": "00",
+    "BurnedInAnnotation": "NO",
+    "WindowCenter": 2048,
+    "WindowWidth": 4096,
+    "SamplesPerPixel": 1,
+    "PhotometricInterpretation": "MONOCHROME2",
+    "BitsAllocated": 16,
+    "BitsStored": 12,
+    "HighBit": 11,
+    "PixelRepresentation": 0,
+}
+"""What every phantom says of itself."""
 
 
 def _code(value: str, scheme: str, meaning: str) -> Dataset:
@@ -65,51 +107,19 @@ def encode_dicom(
     for name in ("Study", "Series", "Content", "Acquisition"):
         setattr(image, f"{name}Date", _DATE)
         setattr(image, f"{name}Time", _TIME)
-    image.AccessionNumber = ""
-    image.StudyID = "1"
-    image.ReferringPhysicianName = ""
-    image.PatientName = "Phantom^Synthetic"
     image.PatientID = patient
-    image.PatientBirthDate = ""
-    image.PatientSex = ""
-    image.Modality = "DX"
-    image.PresentationIntentType = "FOR PRESENTATION"
-    image.SeriesNumber = 1
-    image.InstanceNumber = 1
-    image.Manufacturer = "Thorax"
-    image.ManufacturerModelName = "phantom"
-    image.ImageType = ["ORIGINAL", "PRIMARY", ""]
-    image.SeriesDescription = "Synthetic chest radiograph"
-    image.BodyPartExamined = "CHEST"
+    for name, value in _ALWAYS.items():
+        setattr(image, name, value)
     image.ViewPosition = view
-    image.ImageLaterality = "U"
-    image.PatientOrientation = ["L", "F"]
     image.AnatomicRegionSequence = Sequence([_code("43799004", "SCT", "Chest")])
     projection = {
         "PA": _code("272479007", "SCT", "postero-anterior"),
         "AP": _code("399348003", "SCT", "antero-posterior"),
     }[view]
     image.ViewCodeSequence = Sequence([projection])
-    image.PositionerType = "NONE"
-    image.DetectorType = "DIRECT"
-    image.DetectorConditionsNominalFlag = "YES"
     image.ImagerPixelSpacing = [f"{spacing_mm:.6f}"] * 2
-    image.PixelIntensityRelationship = "LOG"
-    image.PixelIntensityRelationshipSign = -1
-    image.RescaleIntercept = 0
-    image.RescaleSlope = 1
-    image.RescaleType = "US"
-    image.PresentationLUTShape = "IDENTITY"
-    image.LossyImageCompression = "00"
-    image.BurnedInAnnotation = "NO"
-    image.WindowCenter = 2048
-    image.WindowWidth = 4096
     image.AcquisitionContextSequence = Sequence([])
-    image.SamplesPerPixel = 1
-    image.PhotometricInterpretation = "MONOCHROME2"
     image.Rows, image.Columns = pixels.shape
-    image.BitsAllocated, image.BitsStored, image.HighBit = 16, 12, 11
-    image.PixelRepresentation = 0
     wide = (pixels.astype(np.uint32) * (2 * _FULL_SCALE) + 255) // 510
     image.PixelData = wide.astype("<u2").tobytes()
     image["PixelData"].VR = "OW"

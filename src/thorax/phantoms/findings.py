@@ -5,7 +5,8 @@ Radiology 246 (2008), and Goodman, "Felson's Principles of Chest Roentgenology".
 """
 
 from collections.abc import Callable
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Self
 
 import cv2
 import numpy as np
@@ -310,44 +311,62 @@ def _infiltration(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> Non
         sheet.box_of(lesion.finding, patch > 0.35 * patch.max())
 
 
+@dataclass(frozen=True, slots=True)
+class Opacity:
+    """A dense lobe of one lung, cut straight by a fissure.
+
+    Attributes:
+        sign: which way its lung lies from the middle, -1 or 1.
+        tilt: slope of the fissure.
+        fissure: height of the fissure at the middle of the lung.
+        upward: whether the lobe lies above its fissure.
+        end: height at which the lobe ends.
+        spread: over which it ends.
+        edge: distance from the middle at which it ends.
+    """
+
+    sign: float
+    tilt: float
+    fissure: float
+    upward: bool
+    end: float
+    spread: float
+    edge: float
+
+    @classmethod
+    def drawn(cls, chest: Chest, site: Site, rng: np.random.Generator) -> Self:
+        """Draw the lobe of a zone of a lung."""
+        tilt = rng.uniform(-0.06, 0.06) + (0.18 if site.zone == LOWER else 0.0)
+        share = {UPPER: 0.40, MIDDLE: 0.42, LOWER: 0.60}[site.zone] + rng.uniform(-0.03, 0.03)
+        return cls(
+            sign=SIGN[site.side],
+            tilt=tilt,
+            fissure=chest.height(site.side, share),
+            upward=site.zone == UPPER,
+            end=chest.height(site.side, {UPPER: 0.02, MIDDLE: 0.66, LOWER: 0.97}[site.zone]),
+            spread=0.03 if site.zone != LOWER else 0.02,
+            edge=rng.uniform(0.8, 1.0) * chest.half_width,
+        )
+
+    def field(self, x: Plane, y: Plane) -> Plane:
+        """Return how dense it is at points of the chest, 0-1."""
+        u = np.float32(self.sign) * (x - np.float32(0.5))
+        below = y - np.float32(self.fissure) - np.float32(self.tilt) * (u - np.float32(0.15))
+        cut = np.clip((-below if self.upward else below) * np.float32(220) + 0.5, 0, 1)
+        far = (y - np.float32(self.end)) if self.upward else (np.float32(self.end) - y)
+        cut *= np.clip(far / np.float32(self.spread) * 0.5 + 0.5, 0, 1)
+        cut *= np.clip((np.float32(self.edge) - u) / np.float32(0.03) + 0.5, 0, 1)
+        return np.asarray(cut * (u > 0), np.float32)
+
+
 def _consolidation(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
     """Dense lobe cut straight by a fissure, with dark air bronchograms running through it."""
     chest = sheet.chest
     for site in lesion.sites:
         side = site.side
-        sign = SIGN[side]
-        tilt = rng.uniform(-0.06, 0.06) + (0.18 if site.zone == LOWER else 0.0)
-        fissure = chest.height(
-            side, {UPPER: 0.40, MIDDLE: 0.42, LOWER: 0.60}[site.zone] + rng.uniform(-0.03, 0.03)
-        )
-        upward = site.zone == UPPER
-        end = chest.height(side, {UPPER: 0.02, MIDDLE: 0.66, LOWER: 0.97}[site.zone])
-        spread = 0.03 if site.zone != LOWER else 0.02
-        edge = rng.uniform(0.8, 1.0) * chest.half_width
-        opacity = 0.62 + 0.33 * lesion.severity
-
-        def field(
-            x: Plane,
-            y: Plane,
-            *,
-            sign: float = sign,
-            tilt: float = tilt,
-            fissure: float = fissure,
-            upward: bool = upward,
-            end: float = end,
-            spread: float = spread,
-            edge: float = edge,
-        ) -> Plane:
-            u = np.float32(sign) * (x - np.float32(0.5))
-            below = y - np.float32(fissure) - np.float32(tilt) * (u - np.float32(0.15))
-            cut = np.clip((-below if upward else below) * np.float32(220) + 0.5, 0, 1)
-            far = (y - np.float32(end)) if upward else (np.float32(end) - y)
-            cut *= np.clip(far / np.float32(spread) * 0.5 + 0.5, 0, 1)
-            cut *= np.clip((np.float32(edge) - u) / np.float32(0.03) + 0.5, 0, 1)
-            return np.asarray(cut * (u > 0), np.float32)
-
+        opacity = Opacity.drawn(chest, site, rng)
         x, y = sheet.canvas.coordinates()
-        lobe = field(x, y) * np.float32(opacity)
+        lobe = opacity.field(x, y) * np.float32(0.62 + 0.33 * lesion.severity)
         tubes = sheet.canvas.blank()
         q = ramp(0, 1, 8)
         target = chest.height(side, {UPPER: 0.2, MIDDLE: 0.55, LOWER: 0.82}[site.zone])
@@ -355,7 +374,9 @@ def _consolidation(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> No
         for share in (0.2, 0.5, 0.8):
             goal = (
                 chest.half_width * (0.35 + 0.5 * share),
-                target + (0.5 - share) * 0.14 * (1 if upward else -1) + rng.uniform(-0.02, 0.02),
+                target
+                + (0.5 - share) * 0.14 * (1 if opacity.upward else -1)
+                + rng.uniform(-0.02, 0.02),
             )
             u = start[0] + (goal[0] - start[0]) * q
             v = start[1] + (goal[1] - start[1]) * q + rng.uniform(-0.03, 0.03) * np.sin(np.pi * q)
@@ -366,7 +387,7 @@ def _consolidation(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> No
             sheet.canvas.stroke(tubes, fork, 0.006, 230)
         lobe *= 1 - np.float32(0.75) * sheet.canvas.plane(tubes, 0.0015)
         sheet.block(lobe)
-        sheet.box_of(lesion.finding, (field(sheet.x, sheet.y) > 0.3) & sheet.visible(side))
+        sheet.box_of(lesion.finding, (opacity.field(sheet.x, sheet.y) > 0.3) & sheet.visible(side))
 
 
 def _atelectasis(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:

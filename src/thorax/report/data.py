@@ -1,35 +1,36 @@
-"""What `thorax data check` finds in a store."""
+"""Tables of what `thorax data check` found in a store, and of what `thorax verify` read."""
 
+from thorax.errors import printable
 from thorax.labels import plain_name
-from thorax.report.series import Document
 from thorax.report.table import Table
+from thorax.results.data import CheckResult
+from thorax.results.verification import VerificationResult
 
 
-def check_tables(document: Document) -> list[Table]:
+def check_tables(result: CheckResult) -> list[Table]:
     """Return what `data check` found: leaks and copies where there are any, and label counts."""
     copies = [
-        (kind, group)
-        for kind, key in (("same file", "duplicates"), ("near copy", "near_duplicates"))
-        for group in document[key]
+        *(("same file", group) for group in result.duplicates),
+        *(("near copy", group) for group in result.near_duplicates),
     ]
-    splits = list(document["splits"])
-    findings = list(document["labels"][splits[0]]) if splits else []
-    images = ", ".join(f"{count:,} {split}" for split, count in document["splits"].items())
+    splits = list(result.splits)
+    findings = list(result.labels[splits[0]]) if splits else []
+    images = ", ".join(f"{count:,} {split}" for split, count in result.splits.items())
     return [
         Table(
             "Patients in more than one split",
             ("Patient", "Splits"),
-            tuple((leak["patient"], ", ".join(leak["splits"])) for leak in document["leaks"]),
+            tuple((leak.patient, ", ".join(leak.splits)) for leak in result.leaks),
         ),
         Table(
             "Images that are copies of each other",
             ("Images", "How alike", "Splits", "Across splits"),
             tuple(
                 (
-                    ", ".join(group["images"]),
+                    ", ".join(group.images),
                     kind,
-                    ", ".join(sorted(set(group["splits"]))),
-                    "yes" if group["across"] else "no",
+                    ", ".join(sorted(set(group.splits))),
+                    "yes" if group.across else "no",
                 )
                 for kind, group in copies
             ),
@@ -40,11 +41,28 @@ def check_tables(document: Document) -> list[Table]:
             tuple(
                 (
                     plain_name(finding),
-                    *(f"{document['labels'][split][finding]['positive']:,}" for split in splits),
+                    *(f"{result.labels[split][finding].positive:,}" for split in splits),
                 )
                 for finding in findings
             ),
-            note=f"{document['images']:,} images of {document['patients']:,} patients: {images}. "
-            + ("No leak between splits." if document["clean"] else "The splits leak."),
+            note=f"{result.images:,} images of {result.patients:,} patients: {images}. "
+            + ("No leak between splits." if result.clean else "The splits leak."),
         ),
     ]
+
+
+def verification_table(result: VerificationResult) -> Table:
+    """Return the files of what was verified, and what is wrong with each."""
+    verdicts = {"sound": "yes", "damaged": "no: ", "unknown": "unknown: "}
+    return Table(
+        f"{result.kind} {result.path}",
+        ("Piece", "MB", "Is it what was written?"),
+        tuple(
+            (
+                printable(piece.name),
+                f"{piece.bytes / 1e6:,.3f}",
+                f"{verdicts[piece.status]}{piece.damage or ''}",
+            )
+            for piece in result.pieces
+        ),
+    )

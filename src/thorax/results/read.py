@@ -11,6 +11,7 @@ from thorax.errors import DataError, UsageError
 from thorax.results.accuracy import ScoreResult, ValidationResult
 from thorax.results.benchmark import BenchmarkResult, TuningResult
 from thorax.results.cluster import ClusterDiagnosis
+from thorax.results.data import CheckResult, ImportResult, PhantomResult
 from thorax.results.demo import DemoResult, ReportResult, SchemaList
 from thorax.results.energy import LogEnergy, MeterList, WatchResult
 from thorax.results.findings import ClassifyResult
@@ -26,8 +27,12 @@ from thorax.results.partition import PartitionResult
 from thorax.results.plan import ClusterPlan, ServerPlan
 from thorax.results.schema import Result, first_problem
 from thorax.results.training import TrainingRecord
+from thorax.results.verification import VerificationResult
 
 RESULTS: Final[Mapping[str, type[Result]]] = {
+    "data check": CheckResult,
+    "data import": ImportResult,
+    "phantom": PhantomResult,
     "classify": ClassifyResult,
     "demo": DemoResult,
     "doctor cluster": ClusterDiagnosis,
@@ -50,6 +55,7 @@ RESULTS: Final[Mapping[str, type[Result]]] = {
     "partition": PartitionResult,
     "sharpness": SharpnessResult,
     "train": TrainingRecord,
+    "verify": VerificationResult,
 }
 """The model of what each command answers."""
 

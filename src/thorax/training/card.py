@@ -52,7 +52,7 @@ class Within(BaseModel):
     waited_s: float
 
 
-class Card(BaseModel):
+class CheckpointCard(BaseModel):
     """The facts of a checkpoint.
 
     Attributes:
@@ -111,20 +111,20 @@ def epoch_name(epoch: int) -> str:
     return f"epoch-{epoch:04d}"
 
 
-def name(card: Card) -> str:
+def name(card: CheckpointCard) -> str:
     """Return the folder name of a checkpoint."""
     if card.within is None:
         return epoch_name(card.epoch)
     return f"{epoch_name(card.epoch + 1)}-step-{card.step:08d}"
 
 
-def read_card(folder: Path) -> Card:
+def read_card(folder: Path) -> CheckpointCard:
     """Read the facts of a checkpoint folder.
 
     Raises:
         ModelError: `checkpoint-missing`, `checkpoint-unreadable` or `checkpoint-damaged`.
     """
-    card = read_checked(folder / CARD, Card, "restore it, or train again")
+    card = read_checked(folder / CARD, CheckpointCard, "restore it, or train again")
     try:
         if not card.label_set.findings:
             raise ValueError("it has no labels")
@@ -203,7 +203,9 @@ def newest(run: Path) -> Path | None:
     return next(iter(newest_first(run)), None)
 
 
-def newest_whole(run: Path, on_message: Callable[[str], None]) -> tuple[Path, Card] | None:
+def newest_whole(
+    run: Path, on_message: Callable[[str], None]
+) -> tuple[Path, CheckpointCard] | None:
     """Return the newest checkpoint that is as it was written, None if the run has none at all.
 
     Args:

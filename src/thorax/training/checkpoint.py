@@ -2,7 +2,7 @@
 
 A checkpoint is a folder that appears whole, by one rename, and is never changed afterwards:
 
-    checkpoint.json        `Card`: topology, labels, input, recipe, metrics, digests
+    checkpoint.json        `CheckpointCard`: topology, labels, input, recipe, metrics, digests
     model.safetensors      weights under torchvision's names
     optimizer.safetensors  what the optimizer remembers of each weight, for `--resume`, and the
                            weights themselves where `model.safetensors` holds their average
@@ -29,7 +29,7 @@ from thorax.training.card import (
     CARD,
     OPTIMIZER,
     WEIGHTS,
-    Card,
+    CheckpointCard,
     checked_text,
     name,
     read_card,
@@ -37,7 +37,7 @@ from thorax.training.card import (
     resolve,
 )
 from thorax.training.networks import Classifier
-from thorax.training.tensors import require_header
+from thorax.training.weights_file import require_header
 
 _RAW: Final = "raw/"
 """Before the names of weights and buffers that training goes on from when an average is kept."""
@@ -56,7 +56,7 @@ class Checkpoint:
     """
 
     path: Path
-    card: Card
+    card: CheckpointCard
     network: Classifier = field(repr=False)
 
 
@@ -76,7 +76,7 @@ class Restored:
 def save(
     run: Path,
     network: Classifier,
-    card: Card,
+    card: CheckpointCard,
     optimizer: torch.optim.Optimizer,
     *,
     average: Mapping[str, Tensor] | None = None,
@@ -155,7 +155,7 @@ def load(path: Path) -> Checkpoint:
 
 
 def restore(
-    folder: Path, card: Card, network: Classifier, optimizer: torch.optim.Optimizer
+    folder: Path, card: CheckpointCard, network: Classifier, optimizer: torch.optim.Optimizer
 ) -> Restored:
     """Give a network and its optimizer the state they were saved in, and return the rest.
 

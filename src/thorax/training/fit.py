@@ -6,10 +6,11 @@ those of one that was not (GPU kernels may add up in another order each time). A
 ranks gives the same to the rounding of sums, where the recipe fixes `training.micro_batch`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,16 +23,16 @@ from thorax.labels import POSITIVE, UNKNOWN
 from thorax.results.training import LOG, EpochRecord, TrainResult
 from thorax.training import memory, networks, optimizers, parallel, pretrained
 from thorax.training.begun import unwritable
-from thorax.training.card import Card, read_card
+from thorax.training.card import CheckpointCard, read_card
 from thorax.training.ema import Average
-from thorax.training.log import Progress, open_log
+from thorax.training.log import Log, open_log
+from thorax.training.loop import Built, Callbacks, TrainingLoop
 from thorax.training.networks import Classifier
 from thorax.training.parallel import Ranks
 from thorax.training.preemption import Stop
-from thorax.training.prepare import Run, facts, open_run, prepare, same_everywhere
+from thorax.training.prepare import TrainingRun, facts, prepare, resume_or_create, same_everywhere
 from thorax.training.processors import bind, describe
 from thorax.training.recipe import Recipe
-from thorax.training.session import Built, Session
 from thorax.training.verify import damaged_lines
 
 
@@ -44,8 +45,7 @@ def fit(
     init: Path | None = None,
     ranks: Ranks | None = None,
     stop: Stop | None = None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-    on_message: Callable[[str], None] = lambda text: None,
+    callbacks: Callbacks | None = None,
 ) -> TrainResult:
     """Train on the train split, judge every epoch on the validation split, leave the test split.
 
@@ -62,8 +62,7 @@ def fit(
         init: weights to start from, as `thorax.training.pretrained.initialise`.
         ranks: the group as `parallel.join` gives it, None = this process alone.
         stop: a wish to end early, heeded at the next update; None = nobody has one.
-        on_progress: told on the lead after every update and epoch.
-        on_message: told on the lead what a person should know before and about the run.
+        callbacks: who hears of it on the lead; None = nobody.
 
     Raises:
         UsageError: `run-exists`, `resume-missing`, `resume-recipe`, `resume-init`, `batch-ranks`,
@@ -78,44 +77,55 @@ def fit(
     ranks = ranks or Ranks()
     run = ranks.agree(lambda: prepare(recipe, store, ranks, init))
     same_everywhere(run)
-    warnings = ranks.agree(
-        lambda: parallel.check(
-            recipe.parallel, ranks, warmup_steps=run.schedule.warmup_steps, steps=run.steps
-        )
-    )
+    warnings = ranks.agree(lambda: _warnings(run))
     processors = bind(ranks, recipe.training.threads)
     # All that can be refused is refused before the folder of the run is made.
     built = ranks.agree(lambda: _build(run))
-    tell = on_message if ranks.lead else lambda text: None
+    callbacks = callbacks if callbacks and ranks.lead else Callbacks()
+    tell = callbacks.on_message
     with ExitStack() as held:
         ranks.from_lead(lambda: held.enter_context(_locked(out, ranks)))
         opened = ranks.from_lead(
-            lambda: open_run(run, out, init=built.init, resume=resume, on_message=tell)
+            lambda: resume_or_create(run, out, init=built.init, resume=resume, on_message=tell)
         )
-        about = {
-            **facts(run),
-            **(described := describe(ranks, processors)),
-            "init": built.init,
-            "warnings": [*warnings, *described["warnings"]],
-        }
+        about = _about(run, built, describe(ranks, processors), warnings)
         for line in (*run.schedule.lines(), *about["processors"], *about["warnings"]):
             tell(line)
-        if ranks.lead and (out / LOG).is_file() and (lines := damaged_lines(out / LOG)):
-            tell(f"warning: {out / LOG}: line {lines[0]} is not what was written; curves may lie")
-        after = opened[1].step if opened else 0
-        log = held.enter_context(open_log(out, after=after)) if ranks.lead else None
-        session = Session(
-            run,
-            built,
-            out,
-            log,
-            stop or Stop(),
-            on_progress if ranks.lead else lambda _: None,
-            tell,
-        )
+        log = held.enter_context(_log(out, opened, tell)) if ranks.lead else None
+        loop = TrainingLoop(run, built, out, log, stop or Stop(), callbacks)
         with memory.required(*_needs(run)):
-            card = session.train(opened, about)
+            card = loop.train(opened, about)
         return ranks.from_lead(lambda: _result(out, card))
+
+
+def _warnings(run: TrainingRun) -> Sequence[str]:
+    schedule, settings = run.schedule, run.recipe.parallel
+    return parallel.check(
+        settings, run.ranks, warmup_steps=schedule.warmup_steps, steps=schedule.steps
+    )
+
+
+def _about(
+    run: TrainingRun, built: Built, processors: Mapping[str, Any], warnings: Sequence[str]
+) -> dict[str, Any]:
+    """Return what the log says of a run before its first update."""
+    return {
+        **facts(run),
+        **processors,
+        "init": built.init,
+        "warnings": [*warnings, *processors["warnings"]],
+    }
+
+
+@contextmanager
+def _log(
+    out: Path, opened: tuple[Path, CheckpointCard] | None, on_message: Callable[[str], None]
+) -> Iterator[Log]:
+    """Open the log of a run after the checkpoint it goes on from."""
+    if (out / LOG).is_file() and (lines := damaged_lines(out / LOG)):
+        on_message(f"warning: {out / LOG}: line {lines[0]} is not what was written; curves may lie")
+    with open_log(out, after=opened[1].step if opened else 0) as log:
+        yield log
 
 
 @contextmanager
@@ -142,7 +152,7 @@ def _locked(out: Path, ranks: Ranks) -> Iterator[None]:
         yield
 
 
-def _result(out: Path, card: Card) -> TrainResult:
+def _result(out: Path, card: CheckpointCard) -> TrainResult:
     folder = out / card.kept
     kept = read_card(folder)
     return TrainResult(
@@ -159,7 +169,7 @@ def _result(out: Path, card: Card) -> TrainResult:
     )
 
 
-def _needs(run: Run) -> tuple[str, str]:
+def _needs(run: TrainingRun) -> tuple[str, str]:
     """Return what training holds in memory at once, in words, and what makes that smaller."""
     side = max(run.store.side, *(part.side for part in run.recipe.resize), 0)
     return (
@@ -170,12 +180,12 @@ def _needs(run: Run) -> tuple[str, str]:
     )
 
 
-def _build(run: Run) -> Built:
+def _build(run: TrainingRun) -> Built:
     with memory.required(*_needs(run)):
         return _built(run)
 
 
-def _built(run: Run) -> Built:
+def _built(run: TrainingRun) -> Built:
     recipe = run.recipe
     network = networks.build(
         recipe.network.topology,

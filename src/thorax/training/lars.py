@@ -1,7 +1,7 @@
 """LARS: stochastic gradient descent whose every layer moves in proportion to its weights."""
 
 from collections.abc import Iterable
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, TypedDict, Unpack, get_args
 
 import torch
 from torch import Tensor
@@ -16,6 +16,41 @@ from thorax.training.trust_ratio import (
 )
 
 MomentumStyle = Literal["paper", "torch"]
+
+
+class LarsArguments(TypedDict, total=False):
+    """What LARS takes beside parameters and learning rate."""
+
+    momentum: float
+    """m, 0 to below 1; 0.9."""
+    weight_decay: float
+    """d, 0 or more; 0."""
+    trust_coefficient: float
+    """c, 0 or more; 0 = off; 0.001."""
+    eps: float
+    """Keeps the ratio finite, 0 or more; 1e-7."""
+    nesterov: bool
+    """Look one step ahead; False."""
+    momentum_style: MomentumStyle
+    """`paper` keeps the learning rate inside v, as below; `torch` outside:
+    v = m v + t (g + d w); w -= lr v. They differ while the rate changes."""
+    exclude_1d: bool
+    """Parameters of one dimension or none (biases, batch normalisation) get t = 1 and d = 0."""
+    momentum_correction: bool
+    """With the paper's style, multiply v by lr_new / lr_old whenever the rate changes (Goyal et
+    al., 1706.02677, section 3, remark 2); False."""
+
+
+_DEFAULTS: Final[LarsArguments] = {
+    "momentum": 0.9,
+    "weight_decay": 0.0,
+    "trust_coefficient": 0.001,
+    "eps": 1e-7,
+    "nesterov": False,
+    "momentum_style": "paper",
+    "exclude_1d": True,
+    "momentum_correction": False,
+}
 
 
 class LARS(LayerWise):
@@ -36,53 +71,19 @@ class LARS(LayerWise):
     """
 
     def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        trust_coefficient: float = 0.001,
-        eps: float = 1e-7,
-        nesterov: bool = False,
-        momentum_style: MomentumStyle = "paper",
-        exclude_1d: bool = True,
-        *,
-        momentum_correction: bool = False,
+        self, params: Iterable[Any], lr: float, **arguments: Unpack[LarsArguments]
     ) -> None:
         """Take parameters, or groups of them with arguments of their own.
 
         Args:
             params: tensors, named tensors or dicts, as any optimizer of torch.
             lr: learning rate, 0 or more.
-            momentum: m, 0 to below 1.
-            weight_decay: d, 0 or more.
-            trust_coefficient: c, 0 or more; 0 = off.
-            eps: keeps the ratio finite, 0 or more.
-            nesterov: look one step ahead.
-            momentum_style: `paper` keeps the learning rate inside v, as above; `torch` outside:
-                v = m v + t (g + d w); w -= lr v. They differ while the rate changes.
-            exclude_1d: parameters of one dimension or none (biases, batch normalisation) get
-                t = 1 and d = 0.
-            momentum_correction: with the paper's style, multiply v by lr_new / lr_old whenever
-                the rate changes (Goyal et al., 1706.02677, section 3, remark 2).
+            arguments: what else is not as in `LarsArguments`.
 
         Raises:
             UsageError: `optimizer-argument`.
         """
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "momentum": momentum,
-                "weight_decay": weight_decay,
-                "trust_coefficient": trust_coefficient,
-                "eps": eps,
-                "nesterov": nesterov,
-                "momentum_style": momentum_style,
-                "exclude_1d": exclude_1d,
-                "momentum_correction": momentum_correction,
-            },
-        )
+        super().__init__(params, {"lr": lr, **_DEFAULTS, **arguments})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with arguments of their own.

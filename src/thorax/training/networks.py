@@ -302,42 +302,18 @@ def build(
             "network-width",
             f"width is {width:g} for {topology}; allowed is 1, or above 0 to 1 for a ResNet",
         )
+    size = {"classes": classes, "channels": channels, "output_stride": output_stride}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         match topology:
             case "resnet18":
-                return ResNet(
-                    _BasicBlock,
-                    (2, 2, 2, 2),
-                    classes=classes,
-                    channels=channels,
-                    output_stride=output_stride,
-                    width=width,
-                )
+                return ResNet(_BasicBlock, (2, 2, 2, 2), **size, width=width)
             case "resnet50":
-                return ResNet(
-                    _Bottleneck,
-                    (3, 4, 6, 3),
-                    classes=classes,
-                    channels=channels,
-                    output_stride=output_stride,
-                    width=width,
-                )
+                return ResNet(_Bottleneck, (3, 4, 6, 3), **size, width=width)
             case "densenet121":
-                return DenseNet(
-                    (6, 12, 24, 16),
-                    growth=32,
-                    classes=classes,
-                    channels=channels,
-                    output_stride=output_stride,
-                )
+                return DenseNet((6, 12, 24, 16), growth=32, **size)
             case "vgg16_bn":
-                return VGG(
-                    ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3),
-                    classes=classes,
-                    channels=channels,
-                    output_stride=output_stride,
-                )
+                return VGG(((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3), **size)
     raise UsageError("topology", f"topology is {topology!r}; allowed are {', '.join(TOPOLOGIES)}")
 
 

@@ -20,14 +20,14 @@ from thorax.images.preprocess import InputSpec
 from thorax.labels import NEGATIVE, POSITIVE
 from thorax.results.training import RECIPE
 from thorax.training.begun import Begun, begin, read_begun, repair_recipe
-from thorax.training.card import Card, discard_after, newest, newest_whole
+from thorax.training.card import CheckpointCard, discard_after, newest, newest_whole
 from thorax.training.parallel import Ranks, require_gpu
 from thorax.training.recipe import Recipe
 from thorax.training.schedules import Resolved, resolve
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Run:
+class TrainingRun:
     """A recipe and its data, checked against each other.
 
     Attributes:
@@ -74,7 +74,7 @@ class Run:
         return "bf16" if self.bf16 else "fp32"
 
 
-def prepare(recipe: Recipe, store: Store, ranks: Ranks, init: Path | None = None) -> Run:
+def prepare(recipe: Recipe, store: Store, ranks: Ranks, init: Path | None = None) -> TrainingRun:
     """Check everything that can be checked before the first batch.
 
     Raises:
@@ -106,7 +106,7 @@ def prepare(recipe: Recipe, store: Store, ranks: Ranks, init: Path | None = None
     if device.type == "cuda":
         require_gpu(ranks.rank, ranks.local_rank)
         device = torch.device("cuda", ranks.local_rank)
-    return Run(
+    return TrainingRun(
         recipe=recipe,
         store=store,
         train=train,
@@ -165,7 +165,7 @@ def _has_bf16(device: torch.device) -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-def same_everywhere(run: Run) -> None:
+def same_everywhere(run: TrainingRun) -> None:
     """Refuse ranks that would not train the same: other recipe, data, arithmetic or versions.
 
     Raises:
@@ -193,25 +193,25 @@ def require_same(ranks: Ranks, known: dict[str, Any]) -> None:
 
     def compare() -> None:
         for rank, (host, theirs) in enumerate(everyone):
-            found = _difference(known, theirs)
-            if found:
+            differs = _difference(known, theirs)
+            if differs:
                 raise PeerError(
                     "ranks-differ",
-                    f"rank {rank} on {host} has {found.key} {found.now}, rank 0 on "
-                    f"{everyone[0][0]} has {found.before}; give all hosts the same",
+                    f"rank {rank} on {host} has {differs.key} {differs.now}, rank 0 on "
+                    f"{everyone[0][0]} has {differs.before}; give all hosts the same",
                 )
 
     ranks.agree(compare if ranks.lead else lambda: None)
 
 
-def open_run(
-    run: Run,
+def resume_or_create(
+    run: TrainingRun,
     out: Path,
     *,
     init: dict[str, Any] | None,
     resume: bool,
     on_message: Callable[[str], None],
-) -> tuple[Path, Card] | None:
+) -> tuple[Path, CheckpointCard] | None:
     """Return the checkpoint to go on from, None for a run from the beginning.
 
     A run that its own launcher started anew after a loss resumes unasked.
@@ -241,6 +241,24 @@ def open_run(
         raise UsageError(
             "resume-missing", f"{out} holds no run to resume; drop --resume to begin one there"
         )
+    _require_same_run(run, out, begun, init)
+    if repair_recipe(out, run.recipe, begun):
+        on_message(f"{out / RECIPE} was not what was written; it is written anew")
+    checkpoint = newest_whole(out, on_message)
+    if checkpoint is None:
+        return None
+    folder, card = checkpoint
+    _compare(run, card, out, on_message)
+    for line in discard_after(out, folder):
+        on_message(f"warning: {line}")
+    on_message(f"going on after update {card.step:,} of {run.steps:,}")
+    return checkpoint
+
+
+def _require_same_run(
+    run: TrainingRun, out: Path, begun: Begun, init: dict[str, Any] | None
+) -> None:
+    """Refuse to resume a run with another recipe, arithmetic, store or beginning."""
     changed = _difference(_numeric(begun.recipe), _numeric(run.recipe.model_dump(mode="json")))
     if changed:
         raise UsageError(
@@ -259,20 +277,9 @@ def open_run(
         raise UsageError(
             "resume-init", f"{out} was begun {how}; resume it with the same --init, or without"
         )
-    if repair_recipe(out, run.recipe, begun):
-        on_message(f"{out / RECIPE} was not what was written; it is written anew")
-    found = newest_whole(out, on_message)
-    if found is None:
-        return None
-    folder, card = found
-    _compare(run, card, out, on_message)
-    for line in discard_after(out, folder):
-        on_message(f"warning: {line}")
-    on_message(f"going on after update {card.step:,} of {run.steps:,}")
-    return folder, card
 
 
-def _begun_of(run: Run, init: dict[str, Any] | None) -> Begun:
+def _begun_of(run: TrainingRun, init: dict[str, Any] | None) -> Begun:
     return Begun(
         recipe=run.recipe.model_dump(mode="json"),
         precision=run.precision,
@@ -282,7 +289,7 @@ def _begun_of(run: Run, init: dict[str, Any] | None) -> Begun:
     )
 
 
-def _require_precision(run: Run, before: str, out: Path) -> None:
+def _require_precision(run: TrainingRun, before: str, out: Path) -> None:
     """Refuse another arithmetic than a run's, with the way to go on."""
     if before == run.precision:
         return
@@ -299,7 +306,9 @@ def _require_precision(run: Run, before: str, out: Path) -> None:
     )
 
 
-def _compare(run: Run, card: Card, out: Path, on_message: Callable[[str], None]) -> None:
+def _compare(
+    run: TrainingRun, card: CheckpointCard, out: Path, on_message: Callable[[str], None]
+) -> None:
     """Refuse another arithmetic than a checkpoint's, and tell what may change its rounding."""
     _require_precision(run, card.precision, out)
     if card.ranks != run.ranks.world:
@@ -346,7 +355,7 @@ def identity(store: Store) -> dict[str, Any]:
     }
 
 
-def facts(run: Run) -> dict[str, Any]:
+def facts(run: TrainingRun) -> dict[str, Any]:
     """Return what the first line of a run's log says."""
     return {
         "topology": run.recipe.network.topology,

@@ -28,7 +28,7 @@ from thorax.labels import LabelSet
 from thorax.processors import processors
 from thorax.training import checkpoint, weights_file
 from thorax.training.networks import VGG, Classifier, DenseNet
-from thorax.training.tensors import require_header
+from thorax.training.weights_file import require_header
 
 IMAGENET_MEAN: Final = (0.485 + 0.456 + 0.406) / 3
 """[input] mean for ImageNet weights: the mean of torchvision's three."""

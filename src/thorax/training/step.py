@@ -93,7 +93,7 @@ class Trainer:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             return cast(Tensor, (network or self.network)(prepared))
 
-    def rehearse(self, side: int) -> None:
+    def warm_up(self, side: int) -> None:
         """Pass nothing through forwards and backwards, and change nothing.
 
         After its first backward pass DDP orders its buckets anew, and with them the order of its

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from thorax.data.loader import batches
+from thorax.data.loader import BatchOrder, batches
 from thorax.metrics import auroc
-from thorax.training.prepare import Run
+from thorax.training.prepare import TrainingRun
 from thorax.training.step import Trainer
 
 
-def validate(run: Run, trainer: Trainer) -> npt.NDArray[np.float64] | None:
+def validate(run: TrainingRun, trainer: Trainer) -> npt.NDArray[np.float64] | None:
     """Return the AUROC of the validation split, float64 [K], the same on every rank.
 
     Each rank scores its own groups of the split, cut as one process would cut it; NaN stands where
@@ -27,7 +27,9 @@ def validate(run: Run, trainer: Trainer) -> npt.NDArray[np.float64] | None:
     own = np.concatenate([run.val[:0], *groups[ranks.rank :: ranks.world]])
     scores = []
     with torch.inference_mode():
-        for batch in batches(run.store, own, batch=size, workers=run.recipe.training.workers):
+        for batch in batches(
+            run.store, own, BatchOrder(batch=size), workers=run.recipe.training.workers
+        ):
             logits = trainer.logits(torch.from_numpy(batch.images).to(run.device))
             scores.append(logits.float().cpu().numpy())
             if trainer.stop.reason is not None:

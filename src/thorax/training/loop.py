@@ -1,4 +1,4 @@
-"""From one checkpoint of a run to its end: updates, validations, checkpoints and words.
+"""The training loop: from one checkpoint of a run to its end, with validations and checkpoints.
 
 Everything here is a collective: all ranks take the same steps, the lead writes and speaks.
 """
@@ -15,16 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thorax.data.loader import batches
+from thorax.data.loader import BatchOrder, batches
 from thorax.errors import ModelError, PeerError, ThoraxError, UsageError
 from thorax.training import checkpoint, parallel
 from thorax.training.batch_norm import RunningStatistics
-from thorax.training.card import Card, Within, epoch_name, prune
+from thorax.training.card import CheckpointCard, Within, epoch_name, prune
 from thorax.training.ema import Average
 from thorax.training.log import Log, Progress
 from thorax.training.networks import Classifier
 from thorax.training.preemption import PreemptedError, Stop
-from thorax.training.prepare import Run, software
+from thorax.training.prepare import TrainingRun, software
 from thorax.training.sam import Ascent
 from thorax.training.step import Trainer
 from thorax.training.validate import validate
@@ -62,30 +62,47 @@ class _Window:
     waited_s: float
 
 
-class Session:
-    """What trains from one checkpoint to the end of the run."""
+def _ignore(_: object) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """Who hears of a run.
+
+    Attributes:
+        on_progress: told after every update and epoch.
+        on_message: told what a person should know before and about the run.
+    """
+
+    on_progress: Callable[[Progress], None] = _ignore
+    on_message: Callable[[str], None] = _ignore
+
+
+class TrainingLoop:
+    """Trains from one checkpoint to the end of the run."""
 
     def __init__(
         self,
-        run: Run,
+        run: TrainingRun,
         built: Built,
         out: Path,
         log: Log | None,
         stop: Stop,
-        on_progress: Callable[[Progress], None],
-        on_message: Callable[[str], None],
+        callbacks: Callbacks,
     ) -> None:
         self._run = run
         self._built = built
         self._out = out
         self._log = log
         self._stop = stop
-        self._on_progress = on_progress
-        self._on_message = on_message
-        self._told: set[str] = set()
+        self._callbacks = callbacks
+        self._warned: set[str] = set()
         self._history: tuple[dict[str, float], ...] = ()
 
-    def train(self, opened: tuple[Path, Card] | None, about: dict[str, Any]) -> Card:
+    def train(
+        self, opened: tuple[Path, CheckpointCard] | None, about: dict[str, Any]
+    ) -> CheckpointCard:
         """Train to the end and return the last card.
 
         Args:
@@ -102,7 +119,7 @@ class Session:
         card = opened[1] if opened else None
         first = card.epoch if card else 0
         if first < recipe.training.epochs:
-            trainer.rehearse(recipe.side(first, run.store.side))
+            trainer.warm_up(recipe.side(first, run.store.side))
         with self._stop.heeded():
             for epoch in range(first, recipe.training.epochs):
                 window = _Window([], 0.0, 0.0)
@@ -117,7 +134,7 @@ class Session:
             self._log.end({"kept": card.kept, "step": card.step})
         return card
 
-    def _restored(self, opened: tuple[Path, Card] | None) -> Trainer:
+    def _restored(self, opened: tuple[Path, CheckpointCard] | None) -> Trainer:
         run, recipe, built = self._run, self._run.recipe, self._built
         if opened is not None:
             folder, card = opened
@@ -149,7 +166,7 @@ class Session:
             stop=self._stop,
         )
         if opened is not None and len(restored.own) == run.ranks.world:
-            run.ranks.agree(lambda: _give_back(trainer.own(), restored.own[run.ranks.rank]))
+            run.ranks.agree(lambda: _put_back(trainer.own(), restored.own[run.ranks.rank]))
         return trainer
 
     def _epoch(self, epoch: int, window: _Window) -> None:
@@ -160,33 +177,36 @@ class Session:
         source = batches(
             run.store,
             run.train,
-            batch=training.batch,
-            seed=training.seed,
-            epoch=epoch,
-            shuffle=True,
+            BatchOrder(
+                batch=training.batch,
+                seed=training.seed,
+                epoch=epoch,
+                shuffle=True,
+                drop_last=True,
+                rank=run.ranks.rank,
+                ranks=run.ranks.world,
+                skip=done,
+            ),
             augmentation=run.recipe.augmentation.augmentation(),
             workers=training.workers,
-            drop_last=True,
-            rank=run.ranks.rank,
-            ranks=run.ranks.world,
-            skip=done,
             side=run.recipe.side(epoch, run.store.side),
         )
         for step in range(epoch * run.steps_per_epoch + done, (epoch + 1) * run.steps_per_epoch):
-            asked = time.perf_counter()
+            begin = time.perf_counter()
             batch = next(source)
-            waited = time.perf_counter() - asked
+            waited = time.perf_counter() - begin
             rate = run.schedule.rate(step)
             with parallel.watched(run.ranks):
                 window.losses.append(self._trainer.update(batch, rate, step))
-            elapsed = time.perf_counter() - asked
+            elapsed = time.perf_counter() - begin
             window.elapsed_s += elapsed
             window.waited_s += waited
             if not math.isfinite(window.losses[-1]):
                 raise self._diverged(f"the loss is {window.losses[-1]}", step)
-            self._tell(epoch, step, window.losses[-1], rate, waited / elapsed)
-            left = (epoch + 1) * run.steps_per_epoch - step - 1
-            due = training.checkpoint_steps and left and (step + 1) % training.checkpoint_steps == 0
+            self._report(epoch, step, window.losses[-1], rate, waited / elapsed)
+            every = training.checkpoint_steps
+            remaining = (epoch + 1) * run.steps_per_epoch - step - 1
+            due = every and remaining and (step + 1) % every == 0
             if due or self._stop.agreed:
                 self._require_finite(step)
                 folder = self._save_within(epoch, step + 1, window)
@@ -215,7 +235,7 @@ class Session:
             "lengthen its warm-up",
         )
 
-    def _tell(self, epoch: int, step: int, loss: float, rate: float, data_wait: float) -> None:
+    def _report(self, epoch: int, step: int, loss: float, rate: float, data_wait: float) -> None:
         training = self._run.recipe.training
         at = Progress(
             epoch=epoch + 1,
@@ -229,7 +249,7 @@ class Session:
         )
         if self._log:
             self._log.step(at)
-        self._on_progress(at)
+        self._callbacks.on_progress(at)
 
     def _save_within(self, epoch: int, step: int, window: _Window) -> Path:
         """Write a checkpoint within an epoch; training goes on as if there had been none."""
@@ -237,7 +257,7 @@ class Session:
         everyone = self._run.ranks.gather(own)
         self._trainer.merge()
         kept = epoch_name(self._best()) if self._history else ""
-        card = Card(
+        card = CheckpointCard(
             **self._common(),
             epoch=epoch,
             step=step,
@@ -250,10 +270,10 @@ class Session:
             kept=kept,
         )
         folder = self._save(card, everyone)
-        _give_back(self._trainer.own(), own)
+        _put_back(self._trainer.own(), own)
         return folder
 
-    def _judge(self, epoch: int, window: _Window) -> Card:
+    def _judge(self, epoch: int, window: _Window) -> CheckpointCard:
         """Validate, write the checkpoint of a whole epoch and return its card."""
         run = self._run
         rate = run.schedule.rate((epoch + 1) * run.steps_per_epoch - 1)
@@ -264,7 +284,7 @@ class Session:
         with average.swapped(self._trainer.network) if average else nullcontext():
             values = validate(run, self._trainer)
         if values is None:
-            _give_back(self._trainer.own(), own)
+            _put_back(self._trainer.own(), own)
             step = (epoch + 1) * run.steps_per_epoch
             raise self._preempted(step, self._save_within(epoch, step, window))
         entry = {
@@ -279,7 +299,7 @@ class Session:
             "validate_s": time.perf_counter() - begin,
         }
         self._history = (*self._history, entry)
-        card = Card(
+        card = CheckpointCard(
             **self._common(),
             epoch=epoch + 1,
             step=(epoch + 1) * run.steps_per_epoch,
@@ -296,7 +316,7 @@ class Session:
         self._save(card)
         if self._log:
             self._log.epoch({"step": card.step, **entry, "auroc": card.metrics["auroc"]})
-        self._on_progress(
+        self._callbacks.on_progress(
             Progress(
                 epoch=epoch + 1,
                 epochs=run.recipe.training.epochs,
@@ -316,7 +336,7 @@ class Session:
             return len(self._history)
         return int(max(self._history, key=lambda entry: entry["val_mean_auroc"])["epoch"])
 
-    def _save(self, card: Card, own: Sequence[Sequence[Tensor]] = ()) -> Path:
+    def _save(self, card: CheckpointCard, own: Sequence[Sequence[Tensor]] = ()) -> Path:
         """Write a checkpoint on the lead; all ranks wait, and end if it cannot be written."""
         trainer = self._trainer
 
@@ -330,9 +350,9 @@ class Session:
                 own=own if len(own) > 1 else (),
             )
             for line in prune(self._out):
-                if line not in self._told:
-                    self._told.add(line)
-                    self._on_message(f"warning: {line}")
+                if line not in self._warned:
+                    self._warned.add(line)
+                    self._callbacks.on_message(f"warning: {line}")
             return folder
 
         return self._run.ranks.from_lead(write)
@@ -357,7 +377,7 @@ class Session:
         }
 
 
-def _give_back(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+def _put_back(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     """Copy values that were put aside into their tensors.
 
     Raises:
