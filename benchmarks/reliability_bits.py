@@ -34,13 +34,13 @@ from thorax.fpga.bitstreams import bitstreams_for
 from thorax.images.preprocess import InputSpec
 from thorax.inference import archive_files, archive_verify
 from thorax.inference.archive_plan import Arithmetic, make_plan
-from thorax.inference.findings import Row as Answer
 from thorax.inference.predictor import Source
 from thorax.labels import NIH14
 from thorax.power.log import Log, Recording
 from thorax.power.meter import Channel, Reading
 from thorax.results.benchmark import BenchmarkResult
 from thorax.results.energy import Quantity
+from thorax.results.findings import Findings
 from thorax.results.training import LOG
 from thorax.training import begun, verify
 from thorax.training import card as checkpoints
@@ -323,13 +323,13 @@ def answer(folder: Path, *, most: int) -> None:
     with archive_files.open_archive(folder, *make_plan(_COMPUTES, _SOURCES, 3)) as every:
         for shard in archive_files.missing(folder, every)[:most]:
             archive_files.begin(folder, shard)
-            rows: list[Answer] = [
-                {"image": str(source), "findings": {"Mass": 0.25}, "positive": [], "error": None}
+            rows = [
+                Findings(image=str(source), findings={"Mass": 0.25}, positive=(), error=None)
                 for source in archive_files.read_inputs(folder, shard)
             ]
             archive_files.write_shard(folder, shard, rows, "a CPU")
         if (remaining := archive_files.missing(folder, every)) == []:
-            archive_files.assemble(folder, every, write=lambda row: None, keep=0)
+            archive_files.assemble(folder, every, [])
         else:
             archive_files.begin(folder, remaining[0])
 

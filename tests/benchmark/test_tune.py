@@ -21,8 +21,8 @@ from thorax.devices.engine import compile
 from thorax.errors import DeviceError, ModelError, UsageError
 from thorax.files import atomic
 from thorax.files.documents import document_digest
-from thorax.inference.archive import classify_archive
-from thorax.inference.classify import classify
+from thorax.inference.archive import ArchiveOptions, classify_archive
+from thorax.inference.classify import ClassifyOptions, classify
 from thorax.inference.predictor import Predictor
 from thorax.report.findings import findings_tables
 from thorax.report.table import Table
@@ -197,17 +197,17 @@ def test_classify_uses_what_was_kept_and_answers_the_same(own: Artifact, phantom
     done = classify(own.path, [*files[:4], bad, *files[4:]])
     made = done.document()
     assert (made["tuned"], made["streams"], made["batch"]) == (True, 2, 3)
-    assert "as tuned" in findings_tables(done.document())[0].note
+    assert "as tuned" in findings_tables(done)[0].note
     assert [row["image"] for row in made["results"]] == [
         str(one) for one in [*files[:4], bad, *files[4:]]
     ]
     assert made["results"][4]["error"] is not None
     answered = [row for row in made["results"] if row["error"] is None]
-    for one, other in zip(answered, plain.rows, strict=True):
+    for one, other in zip(answered, plain.document()["results"], strict=True):
         assert one["findings"] == pytest.approx(other["findings"], abs=2e-5)
         assert one["positive"] == other["positive"]
-    for options in ({"tuned": False}, {"requests": 2}):
-        left_out = classify(own.path, files, **options).document()
+    for options in (ClassifyOptions(tuned=False), ClassifyOptions(requests=2)):
+        left_out = classify(own.path, files, options).document()
         assert (left_out["tuned"], left_out["batch"]) == (False, 1)
     assert classify(own.path, files[:1]).document()["tuned"] is False
 
@@ -244,11 +244,13 @@ def test_what_a_layer_cost_is_told_for_one_image_of_a_batch(
     best.batch = 3
     keep_tuning(own, tune.to_tuning(best, None))
     files = sorted(phantoms.glob("*.png"))[:3]
-    done = classify(own.path, files, counters=True)
+    done = classify(own.path, files, ClassifyOptions(counters=True))
     (row,) = done.document()["counters"]
     assert (row["real_ms"], row["cpu_ms"]) == pytest.approx((0.004, 0.008))
-    assert "3 images at a time" in findings_tables(done.document())[-1].note
-    (row,) = classify(own.path, files, counters=True, tuned=False).document()["counters"]
+    assert "3 images at a time" in findings_tables(done)[-1].note
+    (row,) = classify(own.path, files, ClassifyOptions(counters=True, tuned=False)).document()[
+        "counters"
+    ]
     assert row["real_ms"] == pytest.approx(0.012)
 
 
@@ -283,9 +285,9 @@ def test_an_archive_goes_on_after_its_artifact_was_tuned(
     own: Artifact, phantoms: Path, tmp_path: Path
 ) -> None:
     files = sorted(phantoms.glob("*.png"))[:4]
-    first = classify_archive(own.path, files, tmp_path / "out", shard_size=2)
+    first = classify_archive(own.path, files, tmp_path / "out", ArchiveOptions(shard_size=2))
     keep_tuning(own, tune.to_tuning(tried(own, 2, 80.0, 0.06), None))
-    again = classify_archive(own.path, files, tmp_path / "out", shard_size=2)
+    again = classify_archive(own.path, files, tmp_path / "out", ArchiveOptions(shard_size=2))
     assert again.cluster is not None
-    assert again.cluster["shards_resumed"] == 2
-    assert again.rows == first.rows
+    assert again.cluster.shards_resumed == 2
+    assert again.results == first.results

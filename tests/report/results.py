@@ -28,13 +28,16 @@ def validation(
     return {
         "command": "validate",
         "model": "phantoms-resnet18",
+        "topology": "resnet18",
         "digest": f"{precision}-9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "device": "FPGA" if simulated else "CPU",
+        "devices": ["FPGA" if simulated else "CPU"],
         "precision": precision,
+        "compute": "fp11+f32" if simulated else "f32",
         "simulated": simulated,
         "store": "/somewhere/phantoms.store",
         "split": "test",
-        **table.document(),
+        **table.model_dump(mode="json"),
         "pointing": {
             "Mass": {"hits": 61, "total": 80, "rate": 61 / 80},
             "Effusion": {"hits": 70, "total": 90, "rate": 70 / 90},
@@ -44,8 +47,8 @@ def validation(
             "devices": {"CPU": "Intel(R) Xeon(R) Processor @ 2.10GHz"},
             "processors": 2,
             "openvino": "2026.4.1",
+            "thorax": "1.0",
         },
-        "provenance": {"seed": 0, "recipe": "recipes/phantoms_resnet18_cpu.toml"},
     }
 
 
@@ -132,11 +135,11 @@ def watched() -> WatchResult:
 def server_plan(cards: tuple[int, ...] = (0, 1, 2, 3, 4)) -> dict[str, Any]:
     """A plan of a server, as `thorax plan server` prints it."""
     from thorax.plan.presets import find_preset
-    from thorax.plan.server import Reading
-    from thorax.plan.server_plan import Demand, plan_server
+    from thorax.plan.server_plan import Demand, ServerQuestion, plan_server
+    from thorax.results.plan import CpuRole
 
-    demand = Demand(images=1000)
-    return plan_server(find_preset("r740"), cards, (Reading("additive"),), demand=demand)
+    question = ServerQuestion(cards, (CpuRole.ADDITIVE,), Demand(images=1000))
+    return plan_server(find_preset("r740"), question).document()
 
 
 def optimization(precision: str, size_bytes: int, drop: float | None) -> dict[str, Any]:
@@ -202,9 +205,16 @@ def classification(folder: Path, *, count: int = 5) -> dict[str, Any]:
     return {
         "command": "classify",
         "model": "phantoms-resnet18",
+        "topology": "resnet18",
+        "digest": "int8-9f86",
         "device": "CPU",
+        "devices": ["CPU"],
         "precision": "int8",
+        "compute": "f32",
         "simulated": False,
+        "images": count + 1,
+        "failed": 1,
+        "window_s": count / 118,
         "images_per_s": 118.0,
         "results": results,
     }

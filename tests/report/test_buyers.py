@@ -159,11 +159,10 @@ def test_a_plan_is_a_modelled_row_of_a_whole_server() -> None:
 
 def _r740() -> dict[str, Any]:
     from thorax.plan.presets import find_preset
-    from thorax.plan.server import Reading
-    from thorax.plan.server_plan import Demand, plan_server
+    from thorax.plan.server_plan import Demand, ServerQuestion, plan_server
 
-    readings = (Reading("additive"), Reading("offload"))
-    return plan_server(find_preset("r740"), range(5), readings, demand=Demand(images=300))
+    question = ServerQuestion(range(5), demand=Demand(images=300))
+    return plan_server(find_preset("r740"), question).document()
 
 
 def test_the_marginal_figure_of_a_plan_can_be_checked_in_its_row() -> None:

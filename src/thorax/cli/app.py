@@ -126,8 +126,8 @@ def demo(
     """Phantoms -> train -> fp32, bf16, int8 -> validate -> classify -> benchmark -> report."""
     from thorax.cli import demo as story
 
-    result = story.make(out, seed=seed)
-    console.emit(result.document(), as_json=json, show=lambda: print(result.summary()))
+    made = story.make(out, seed=seed)
+    console.emit(made.result, as_json=json, show=lambda: print(made.summary()))
 
 
 def main() -> NoReturn:

@@ -19,19 +19,17 @@ from thorax import __version__
 from thorax.artifact import INTENDED_USE
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import require_place, write_text
+from thorax.report import cluster, plan_cluster_plots, plan_server_plots
 from thorax.report.documents import COMMANDS, file_name
 from thorax.report.fpga_report import FPGA_COMMANDS
 from thorax.report.samples import samples_section
 from thorax.report.sections import (
     accuracy_section,
     buyers_section,
-    cluster_plans_section,
-    cluster_section,
     compared_section,
     energy_section,
     facts_section,
     fpga_section,
-    plans_section,
     pointing_section,
     reliability_section,
     roc_section,
@@ -46,6 +44,7 @@ from thorax.report.tiles import summary_tiles
 from thorax.results.benchmark import BenchmarkResult
 from thorax.results.cluster import ClusterDiagnosis
 from thorax.results.landscape import SharpnessResult
+from thorax.results.plan import ClusterPlan, ServerPlan
 from thorax.results.read import RESULTS, parse_result
 from thorax.results.schema import Result
 from thorax.results.training import TrainingRecord
@@ -142,8 +141,8 @@ def _of(kind: type[ResultT], everything: Iterable[object]) -> list[ResultT]:
 
 
 def _render(by_command: Mapping[str, Sequence[Any]], title: str) -> str:
-    accuracy = in_order([*by_command["validate"], *by_command["score"]])
     speed = in_order(_of(BenchmarkResult, by_command["benchmark"]))
+    accuracy: list[Any] = in_order([*by_command["validate"], *by_command["score"]])
     optimized = in_order(by_command["optimize"])
     everything = [document for group in by_command.values() for document in group]
     sections = [
@@ -157,9 +156,9 @@ def _render(by_command: Mapping[str, Sequence[Any]], title: str) -> str:
         roc_section(accuracy),
         reliability_section(accuracy),
         training_section(_of(TrainingRecord, everything)),
-        plans_section(by_command["plan server"]),
-        cluster_section(_of(ClusterDiagnosis, everything)),
-        cluster_plans_section(by_command["plan cluster"]),
+        plan_server_plots.section(_of(ServerPlan, everything)),
+        cluster.section(_of(ClusterDiagnosis, everything)),
+        plan_cluster_plots.section(_of(ClusterPlan, everything)),
         sharpness_section(_of(SharpnessResult, everything)),
         samples_section(by_command["classify"]),
         pointing_section(accuracy),

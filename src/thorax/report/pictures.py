@@ -1,4 +1,4 @@
-"""Heat maps that a document of `classify` names: which of them a page may show, and their pixels.
+"""Heat maps that a result of `classify` names: which of them a page may show, and their pixels.
 
 A document comes from a stranger, and the page that is made of it goes to others. So a picture that
 it names is shown only if it is one that its maker had: beside the document, or with its digest in
@@ -11,16 +11,14 @@ import hashlib
 import os
 import struct
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
 
 from thorax.errors import DataError
 from thorax.files.documents import read_limited
-
-DIGESTS: Final = "heatmaps_sha256"
-"""Key of a result that names the digests of its heat maps, by finding."""
+from thorax.results.findings import ClassifyResult, Findings
 
 _SIDE: Final = 1000
 """Pixels of a picture on a page; twice what it is shown at, for fine screens."""
@@ -35,31 +33,38 @@ _HEAD: Final = struct.Struct(">8s4s4sII")
 """
 
 
-def place_pictures(document: dict[str, Any], path: Path) -> None:
-    """Name the heat maps of a document of `classify` by where they lie, each of them judged.
+def place_pictures(result: ClassifyResult, path: Path) -> ClassifyResult:
+    """Return a result of `classify` with its heat maps named by where they lie, each judged.
 
     Args:
-        document: of `classify`; changed in place.
-        path: that it was read from.
+        result: as it was read.
+        path: file that it was read from.
 
     Raises:
         DataError: `report-damaged`, or `report-picture` for one that is no heat map of it.
     """
-    try:
-        for result in document.get("results") or ():
-            maps = result.get("heatmaps") or {}
-            digests = result.get(DIGESTS) or {}
-            if not maps.keys() <= result["findings"].keys():
-                raise TypeError
-            for finding, heatmap in maps.items():
-                maps[finding] = _place(path, str(heatmap), digests.get(finding))
-    except (TypeError, AttributeError, KeyError) as error:
+    return result.model_copy(
+        update={"results": tuple(_with_pictures(row, path) for row in result.results)}
+    )
+
+
+def _with_pictures(row: Findings, path: Path) -> Findings:
+    if not row.heatmaps.keys() <= row.findings.keys():
         raise DataError(
-            "report-damaged", f"{path}: 'results' is not what classify prints; run it again"
-        ) from error
+            "report-damaged",
+            f"{path}: a heat map is of no finding of its image, as classify prints none; run it "
+            "again",
+        )
+    if not row.heatmaps:
+        return row
+    places = {
+        finding: _place(path, name, row.heatmaps_sha256.get(finding))
+        for finding, name in row.heatmaps.items()
+    }
+    return row.model_copy(update={"heatmaps": places})
 
 
-def _place(document: Path, name: str, digest: object) -> str:
+def _place(document: Path, name: str, digest: str | None) -> str:
     """Return where a picture lies; that of a missing one as it is named."""
     try:
         beside = document.parent / name
@@ -77,11 +82,10 @@ def _place(document: Path, name: str, digest: object) -> str:
         # No file has such a name.
         return name
     except OSError as error:
-        said = error.strerror
         raise DataError(
             "report-picture",
-            f"{document} names the heat map {name[:200]}: {said}; put the pictures that classify "
-            "drew beside the document that it printed",
+            f"{document} names the heat map {name[:200]}: {error.strerror}; put the pictures that "
+            "classify drew beside the document that it printed",
         ) from error
     return str(picture)
 

@@ -2,37 +2,39 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from markupsafe import Markup
 
-from thorax.report.accuracy import auroc_table, cost_table, difference_table, pointing_table
+from thorax.report.accuracy import (
+    Accuracy,
+    auroc_table,
+    cost_table,
+    difference_table,
+    pointing_table,
+    validated_artifacts,
+)
 from thorax.report.accuracy_plots import auroc_plot, reliability_plot, roc_plot
 from thorax.report.baseline import comparison_table
 from thorax.report.benchmark import speed_table
 from thorax.report.benchmark_plots import speed_bars, speed_plot
 from thorax.report.buyers import buyers_csv, buyers_table, csv_link, offers
 from thorax.report.buyers_plot import power_plot
-from thorax.report.cluster import cluster_tables
 from thorax.report.difference import compare_tables
 from thorax.report.fpga_report import fpga_tables, split_texts
-from thorax.report.modelled import MODELLED, alone_and_against, modelled_table
+from thorax.report.modelled import MODELLED, modelled_table
 from thorax.report.optimize import artifact_table, tried_table
 from thorax.report.parts import Section
-from thorax.report.plan_cluster import cluster_plan_tables
-from thorax.report.plan_cluster_plots import cluster_plot
-from thorax.report.plan_server import server_tables
-from thorax.report.plan_server_plots import server_plot
 from thorax.report.power import energy_table, power_table
 from thorax.report.roofline import analyze_tables, has_roofs, roofline_plot
-from thorax.report.series import Document, images_text, name_series, series_names
+from thorax.report.series import Document, images_text, series_names
 from thorax.report.sharpness import sharpness_plots, sharpness_table
 from thorax.report.table import Table
 from thorax.report.training import run_line, schedule_table
 from thorax.report.training_plots import training_plot
 from thorax.report.tune import tuning_table
+from thorax.results.accuracy import ValidationResult
 from thorax.results.benchmark import BenchmarkResult, TuningResult
-from thorax.results.cluster import ClusterDiagnosis
 from thorax.results.energy import LogEnergy, WatchResult
 from thorax.results.landscape import SharpnessResult
 from thorax.results.training import TrainingRecord
@@ -57,39 +59,41 @@ def buyers_section(
     )
 
 
-def accuracy_section(documents: Sequence[Document]) -> Section | None:
-    """Return AUROC and what each artifact costs, of documents of `validate` and `score`."""
-    if not documents:
+def accuracy_section(results: Sequence[Accuracy]) -> Section | None:
+    """Return AUROC and what each artifact costs, of `validate` and `score`."""
+    if not results:
         return None
+    validations = [result for result in results if isinstance(result, ValidationResult)]
     tables = [
-        *(cost_table(document) for document in documents),
-        auroc_table(documents),
-        *_differences(documents),
-        modelled_table(alone_and_against(documents)),
+        *map(cost_table, validations),
+        auroc_table(results),
+        *_differences(validations),
+        modelled_table(validated_artifacts(results)),
     ]
     on: dict[str, list[str]] = {}
-    for name, document in zip(series_names(documents), documents, strict=True):
-        if document.get("images"):
-            on.setdefault(images_text(document), []).append(name)
-    text = tuple(f"{', '.join(names)}: {images}." for images, names in on.items())
-    plot = Markup(auroc_plot(name_series(documents)))
+    for name, result in zip(series_names(results), results, strict=True):
+        if result.images:
+            on.setdefault(images_text(result), []).append(name)
     return Section(
         "accuracy",
         "Accuracy",
-        text,
-        (plot,),
+        tuple(f"{', '.join(names)}: {images}." for images, names in on.items()),
+        (Markup(auroc_plot(results)),),
         tuple(table for table in tables if table is not None),
     )
 
 
-def _differences(documents: Sequence[Document]) -> list[Table]:
+def _differences(validations: Sequence[ValidationResult]) -> list[Table]:
     """Return what was compared on the same images, by the name of the network where several are."""
-    found = [(str(one.get("model", "")), difference_table(one)) for one in documents]
-    several = len({name for name, table in found if table}) > 1
+    tables = [
+        (result.model, table)
+        for result in validations
+        if (table := difference_table(result)) is not None
+    ]
+    several = len({name for name, _ in tables}) > 1
     return [
         replace(table, title=f"{name}: {table.title}") if several else table
-        for name, table in found
-        if table
+        for name, table in tables
     ]
 
 
@@ -157,23 +161,22 @@ def fpga_section(by_command: Mapping[str, Sequence[Document]]) -> Section | None
     return Section("fpga", "FPGA", tuple(text), tables=tuple(fpga_tables(by_command)))
 
 
-def roc_section(documents: Sequence[Document]) -> Section | None:
-    """Return ROC curves of documents that have them."""
-    kept = [document for document in documents if document.get("roc")]
-    return Section("roc", "ROC", (), (Markup(roc_plot(name_series(kept))),)) if kept else None
+def roc_section(results: Sequence[Accuracy]) -> Section | None:
+    """Return ROC curves of results that have them."""
+    curved = [result for result in results if result.roc]
+    return Section("roc", "ROC", (), (Markup(roc_plot(curved)),)) if curved else None
 
 
-def reliability_section(documents: Sequence[Document]) -> Section | None:
-    """Return promised against true frequency, of documents that have it."""
-    kept = [document for document in documents if document.get("reliability")]
-    if not kept:
+def reliability_section(results: Sequence[Accuracy]) -> Section | None:
+    """Return promised against true frequency, of results that have it."""
+    binned = [result for result in results if result.reliability]
+    if not binned:
         return None
     text = (
         "On the dotted line a probability means what it says. All findings are pooled; ECE is the"
         " expected calibration error. It holds for images with the prevalence of these only.",
     )
-    plot = Markup(reliability_plot(name_series(kept)))
-    return Section("reliability", "Reliability", text, (plot,))
+    return Section("reliability", "Reliability", text, (Markup(reliability_plot(binned)),))
 
 
 def training_section(records: Sequence[TrainingRecord]) -> Section | None:
@@ -198,54 +201,11 @@ def training_section(records: Sequence[TrainingRecord]) -> Section | None:
     )
 
 
-def cluster_section(diagnoses: Sequence[ClusterDiagnosis]) -> Section | None:
-    """Return ranks, messages and links, of `doctor cluster`."""
-    if not diagnoses:
-        return None
-    tables = [table for diagnosis in diagnoses for table in cluster_tables(diagnosis)]
-    return Section("cluster", "Cluster", tables=tuple(tables))
-
-
 def energy_section(results: Sequence[WatchResult | LogEnergy]) -> Section | None:
     """Return what meters read, of `power watch` and `power energy`."""
-    return (
-        Section("energy", "Energy", tables=tuple(map(energy_table, results))) if results else None
-    )
-
-
-def plans_section(documents: Sequence[Document]) -> Section | None:
-    """Return what servers would do, of documents of `plan server`."""
-    if not documents:
+    if not results:
         return None
-    plots = (server_plot(document, number=place) for place, document in enumerate(documents))
-    tables = [table for document in documents for table in server_tables(document)]
-    return Section("plans", "Servers", (_COMPUTED,), tuple(map(Markup, plots)), tuple(tables))
-
-
-def cluster_plans_section(documents: Sequence[Document]) -> Section | None:
-    """Return how long training would take, of documents of `plan cluster`."""
-    if not documents:
-        return None
-    # Networks on one cluster stand beside each other.
-    alike: dict[tuple[object, ...], list[Document]] = {}
-    for document in documents:
-        known = (document["rows"][0].get(key) is None for key in ("cost", "energy_kwh"))
-        alike.setdefault((document["title"], *known), []).append(document)
-    plots = (cluster_plot(group, number=place) for place, group in enumerate(alike.values()))
-    # How well a model meets what was published is the same for each of its networks.
-    tables = dict.fromkeys(table for one in documents for table in cluster_plan_tables(one))
-    return Section(
-        "cluster-plans",
-        "Training clusters",
-        (_COMPUTED,),
-        tuple(map(Markup, plots)),
-        tuple(tables),
-    )
-
-
-_COMPUTED: Final = (
-    f"Everything here is {MODELLED}: computed from constants whose sources a plan names."
-)
+    return Section("energy", "Energy", tables=tuple(map(energy_table, results)))
 
 
 def sharpness_section(results: Sequence[SharpnessResult]) -> Section | None:
@@ -263,10 +223,14 @@ def sharpness_section(results: Sequence[SharpnessResult]) -> Section | None:
     )
 
 
-def pointing_section(documents: Sequence[Document]) -> Section | None:
-    """Return how often heat maps point into lesion boxes, of documents that say so."""
-    kept = [document for document in documents if document.get("pointing")]
-    return Section("pointing", "Where it looks", (), (), (pointing_table(kept),)) if kept else None
+def pointing_section(results: Sequence[Accuracy]) -> Section | None:
+    """Return how often heat maps point into lesion boxes, of results that say so."""
+    pointed = [
+        result for result in results if isinstance(result, ValidationResult) and result.pointing
+    ]
+    if not pointed:
+        return None
+    return Section("pointing", "Where it looks", tables=(pointing_table(pointed),))
 
 
 def facts_section(everything: Sequence[Document], key: str, heading: str) -> Section | None:
