@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Final, Self
 
@@ -246,23 +246,18 @@ class Sampler:
             end_s: after it, and before the sampler was left.
         """
         meter = self.meter
-        window_s = end_s - begin_s
+        energy = Energy(meter.source, meter.modelled, end_s - begin_s, None)
         if not meter.channels:
-            return Energy(meter.source, meter.modelled, window_s, None)
-        problem = self._problem(begin_s, end_s)
-        samples = self._within(begin_s, end_s)
-        if problem:
+            return energy
+        energy = replace(
+            energy,
+            samples=self._within(begin_s, end_s),
+            interval_s=self.interval_s,
+            replayed=meter.replayed,
+        )
+        if problem := self._problem(begin_s, end_s):
             why = f"; {self._failure.message}" if self._failure else ""
-            return Energy(
-                meter.source,
-                meter.modelled,
-                window_s,
-                None,
-                samples=samples,
-                interval_s=self.interval_s,
-                error=problem + why,
-                replayed=meter.replayed,
-            )
+            return replace(energy, error=problem + why)
         load_w = self._mean_w(begin_s, end_s)
         idle_problem = self._problem(*self._idle) if self._idle else None
         idle_w = self._mean_w(*self._idle) if self._idle and not idle_problem else None
@@ -279,17 +274,12 @@ class Sampler:
         }
         counted = [index for index, channel in enumerate(meter.channels) if channel.counted]
         energies_j = joules(self._readings, meter.quantity, begin_s, end_s)
-        return Energy(
-            meter.source,
-            meter.modelled,
-            window_s,
-            math.fsum(energies_j[index] for index in counted),
-            math.fsum(idle_w[index] for index in counted) if idle_w else None,
-            devices,
-            samples,
-            self.interval_s,
+        return replace(
+            energy,
+            energy_j=math.fsum(energies_j[index] for index in counted),
+            idle_w=math.fsum(idle_w[index] for index in counted) if idle_w else None,
+            devices=devices,
             idle_error=idle_problem,
-            replayed=meter.replayed,
             resolution_w=self._resolution_w((begin_s, end_s)),
         )
 

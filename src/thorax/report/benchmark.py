@@ -2,15 +2,10 @@
 
 from collections.abc import Sequence
 
-from thorax.report.series import EMULATED, arithmetic_text
+from thorax.report.series import EMULATED, precision_text
 from thorax.report.table import Table, dense
 from thorax.report.text import number_text, rate_text
 from thorax.results.benchmark import BenchmarkResult
-
-
-def network_text(result: BenchmarkResult) -> str:
-    """Return how weights are stored and what a card computes in, as `precision_text`."""
-    return arithmetic_text(result.precision, result.compute, result.device)
 
 
 def speed_table(results: Sequence[BenchmarkResult]) -> Table:
@@ -32,7 +27,7 @@ def speed_table(results: Sequence[BenchmarkResult]) -> Table:
             (*columns, "p50 ms", "p90 ms", "p99 ms", *power, "How"),
             tuple(
                 (
-                    network_text(result),
+                    precision_text(result),
                     result.device,
                     _scenario_text(result),
                     number_text(result.streams, "d"),

@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from thorax.files.csv_cells import harmless
-from thorax.report.benchmark import network_text
 from thorax.report.documents import file_name
 from thorax.report.modelled import MODELLED
 from thorax.report.plan_server import READINGS
-from thorax.report.series import Document, mean_interval
+from thorax.report.series import Document, mean_interval, precision_text
 from thorax.report.table import Table, dense
 from thorax.report.text import interval_text, number_text, rate_text
 from thorax.results.benchmark import BenchmarkResult
@@ -402,7 +401,7 @@ def _what(result: BenchmarkResult) -> tuple[str, str, str]:
     return (
         # The column beside it says the precision.
         file_name(result.model).removesuffix(f"-{result.precision}"),
-        network_text(result),
+        precision_text(result),
         result.device if result.simulated else ", ".join([result.device, *setting]),
     )
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from thorax.report.benchmark import network_text
 from thorax.report.parts import Section
+from thorax.report.series import precision_text
 from thorax.report.table import Table, dense
 from thorax.report.text import number_text
 from thorax.results.benchmark import BenchmarkResult
@@ -109,7 +109,7 @@ def power_table(results: Sequence[BenchmarkResult]) -> Table | None:
 
 
 def _name(result: BenchmarkResult) -> str:
-    return f"{network_text(result)} {result.device}".strip()
+    return f"{precision_text(result)} {result.device}".strip()
 
 
 def _missing(result: BenchmarkResult, power: PowerResult) -> list[str]:

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from thorax.report.benchmark import network_text
 from thorax.report.benchmark_plots import speed_bars
 from thorax.report.documents import file_name
 from thorax.report.parts import Tile
-from thorax.report.series import Document, mean_interval, series_names
+from thorax.report.series import Document, mean_interval, precision_text, series_names
 from thorax.report.text import interval_text, rate_text
 from thorax.results.benchmark import BenchmarkResult
 
@@ -48,7 +47,7 @@ def summary_tiles(
         if group:
             best = max(group, key=lambda bar: bar.images_per_s)
             run = best.result
-            network = [file_name(run.model), network_text(run), run.device, run.scenario]
+            network = [file_name(run.model), precision_text(run), run.device, run.scenario]
             detail = ", ".join(network).removeprefix(", ")
             tiles.append(Tile(name, rate_text(best.images_per_s), detail, modelled=simulated))
     return tiles

@@ -93,9 +93,10 @@ def parse_result(document: Mapping[str, Any]) -> Result:
     Raises:
         DataError: `report-damaged` when it lacks or garbles what its command prints.
     """
-    # Tuning has always called itself a benchmark.
-    tuned = document["command"] == "benchmark" and "tried" in document
-    model = RESULTS["tune" if tuned else document["command"]]
+    model = RESULTS[document["command"]]
+    if model is BenchmarkResult and "tried" in document:
+        # Tuning has always called itself a benchmark.
+        model = TuningResult
     try:
         return model.model_validate(document)
     except ValidationError as error:
