@@ -128,11 +128,6 @@ def _defined(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def interval_document(interval: Interval) -> dict[str, float | None]:
-    """Return an interval for JSON; what is undefined is null."""
-    return dict(Bounds.of(interval))
-
-
 def _points(curve: Roc) -> tuple[tuple[float, float], ...]:
     pairs = zip(curve.false_positive_rate, curve.true_positive_rate, strict=True)
     return tuple((round(float(x), 6), round(float(y), 6)) for x, y in pairs)
