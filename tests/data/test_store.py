@@ -225,7 +225,7 @@ def test_a_file_repaired_after_an_interruption_is_taken(
     images = noise(4)
     rows = make_rows([images[0], b"bad", *images[2:]])
     with monkeypatch.context() as patch:
-        patch.setattr("thorax.data.store._write_facts", lambda *_: 1 / 0)
+        patch.setattr("thorax.data.store.write_facts", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             write(rows, tmp_path / "store", SPEC, NIH14)
     make_rows(images)
