@@ -260,13 +260,21 @@ def _part(node: ov.Node) -> str:
 
 def _faults(node: ov.Node, architecture: Architecture, constant: Collection[str]) -> Iterator[str]:
     """Yield each reason for which an overlay does not run a layer."""
-    kind = node.get_type_name()
     if node.get_output_partial_shape(0).is_dynamic:
         yield "size not fixed"
         return
     if not node.get_output_element_type(0).is_real():
         yield f"{node.get_output_element_type(0).to_string()}: not floating point"
         return
+    yield from _kind_faults(node, architecture, constant)
+    yield from _size_faults(node, architecture)
+
+
+def _kind_faults(
+    node: ov.Node, architecture: Architecture, constant: Collection[str]
+) -> Iterator[str]:
+    """Yield what the kernel for a layer of this kind lacks."""
+    kind = node.get_type_name()
     if kind in _ARRAY:
         yield from _array_faults(node, architecture, constant)
     elif kind in _ACTIVATIONS:
@@ -278,10 +286,7 @@ def _faults(node: ov.Node, architecture: Architecture, constant: Collection[str]
     elif kind in _SCALES:
         yield from _arithmetic_faults(node, constant)
     elif kind == "Concat":
-        if len(node.get_output_shape(0)) != 4:
-            yield "not 4 dimensions"
-        elif node.get_attributes()["axis"] not in (1, -3):
-            yield "joins along an axis that is not the channels"
+        yield from _concat_faults(node)
     elif kind in _VIEWS:
         yield from _view_faults(node)
     elif kind == "LRN":
@@ -294,7 +299,13 @@ def _faults(node: ov.Node, architecture: Architecture, constant: Collection[str]
         yield f"{kind}: not in this bitstream"
     else:
         yield f"{kind}: custom or unknown layer"
-    yield from _size_faults(node, architecture)
+
+
+def _concat_faults(node: ov.Node) -> Iterator[str]:
+    if len(node.get_output_shape(0)) != 4:
+        yield "not 4 dimensions"
+    elif node.get_attributes()["axis"] not in (1, -3):
+        yield "joins along an axis that is not the channels"
 
 
 def _rank_faults(node: ov.Node) -> Iterator[str]:
