@@ -12,7 +12,7 @@ from thorax.importers import onnx_runtime
 from thorax.importers.formats import read
 from thorax.importers.options import ImportOptions
 from thorax.mo.preprocessing import Steps
-from thorax.mo.reference import Reference, compare
+from thorax.mo.verify import Reference, compare
 
 
 def saved(path: Path, nodes: list[onnx.NodeProto], shape: list[int | str]) -> Path:

@@ -199,13 +199,14 @@ def analyze(
     from thorax.fpga.architecture import find_architecture
     from thorax.fpga.bitstreams import named_bitstream
     from thorax.fpga.workload import describe
-    from thorax.ir.graphs import open_graph
+    from thorax.importers.options import ImportOptions
+    from thorax.ir.open import open_model
     from thorax.report.fpga_estimates import analyze as look
 
     known = named_bitstream(arch)
     architecture = find_architecture(arch) if known is None else known.architecture
     there = _board_for(architecture.family, board, architecture.name)
-    graph = open_graph(model, side=side)
+    graph = open_model(model, ImportOptions(side=side))
     document = look(graph.name, describe(graph.model), architecture, batch=batch, board=there)
 
     def show() -> None:
@@ -239,7 +240,8 @@ def search(
     from thorax.fpga.search import FAMILIES
     from thorax.fpga.search import search as find
     from thorax.fpga.workload import describe
-    from thorax.ir.graphs import open_graph
+    from thorax.importers.options import ImportOptions
+    from thorax.ir.open import open_model
     from thorax.report.fpga_estimates import analyze as look
 
     kind = _choice(family, tuple(FAMILIES), "--family")
@@ -248,7 +250,7 @@ def search(
     there = _board_for(kind, board, "the search")
     if out is not None:
         require_place(out)
-    graph = open_graph(model, side=side)
+    graph = open_model(model, ImportOptions(side=side))
     layers = describe(graph.model)
     found = find(
         layers,
@@ -389,14 +391,15 @@ def partition(
     from thorax.devices.partition import set_apart
     from thorax.files.atomic import require_place
     from thorax.fpga.card import list_cards
-    from thorax.ir.graphs import open_graph
+    from thorax.importers.options import ImportOptions
+    from thorax.ir.open import open_model
     from thorax.report.partition import TOP, document, partition_tables
     from thorax.report.partition_drawing import require_svg, write_drawing
 
     if svg is not None:
         require_svg(svg)
         require_place(svg)
-    graph = open_graph(model, side=side)
+    graph = open_model(model, ImportOptions(side=side))
     if graph.card is not None:
         require_precision(graph.card.precision, device, list_parts(device))
     set_apart(graph.model)

@@ -346,7 +346,7 @@ def _with_model(
     from thorax.fpga.architecture import Architecture, find_architecture
     from thorax.fpga.bitstreams import Bitstream, find_bitstream
     from thorax.fpga.boards import find_board
-    from thorax.ir.graphs import open_graph
+    from thorax.ir.open import open_model
     from thorax.plan.inputs import with_overlay
 
     bitstream, arch = overlay
@@ -360,7 +360,7 @@ def _with_model(
     else:
         chosen = find_architecture(arch or "")
         board = find_board("pac-a10" if chosen.family == "arria10" else "de10-agilex")
-    graph = open_graph(model)
+    graph = open_model(model)
     with temporary_folder() as folder:
         return with_overlay(
             server, graph.name, graph.model, board, chosen, folder / "cards.json",

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import openvino as ov
@@ -13,6 +13,7 @@ from openvino._offline_transformations import apply_moc_transformations
 
 from thorax.ir.layouts import cancel_transposes, count_transposes
 from thorax.ir.names import WEIGHTED, layers_of, module_name, readable_names
+from thorax.results.optimize import Normalisation
 
 ORIGINAL_NAME: Final = "thorax_original_name"
 _KERNEL_NAME: Final = "thorax_kernel_name"
@@ -22,19 +23,6 @@ _SCALE: Final = "thorax_scale_"
 _SHIFTS: Final = ("Add", "Subtract")
 _SCALES: Final = ("Multiply", "Divide")
 _ARITHMETIC: Final = (*_SHIFTS, *_SCALES)
-
-
-@dataclass(frozen=True, slots=True)
-class Normalisation:
-    """A batch normalisation, or another scale for each channel.
-
-    Attributes:
-        name: the framework's.
-        into: the layer whose kernel took its scale; None where it stays a layer of its own.
-    """
-
-    name: str
-    into: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,31 +51,7 @@ class Folded:
     @property
     def folded(self) -> int:
         """How many normalisations are inside the kernel of another layer."""
-        return sum(one.into is not None for one in self.normalisations)
-
-    def counts(self) -> dict[str, int]:
-        """Return the figures alone, for a card."""
-        return {
-            "layers_before": sum(self.layers_before.values()),
-            "layers_after": sum(self.layers_after.values()),
-            "normalisations": len(self.normalisations),
-            "normalisations_folded": self.folded,
-            "constants_folded": self.constants,
-            "dead_layers_removed": self.dead,
-            "transposes_removed": self.transposes_before - self.transposes_after,
-            "transposes_left": self.transposes_after,
-        }
-
-    def document(self) -> dict[str, Any]:
-        """Return `counts`, and of each normalisation where it went, for JSON."""
-        return {
-            **self.counts(),
-            "layers_before_by_type": self.layers_before,
-            "layers_after_by_type": self.layers_after,
-            "normalisation_layers": [
-                {"name": one.name, "into": one.into} for one in self.normalisations
-            ],
-        }
+        return sum(each.into is not None for each in self.normalisations)
 
 
 def fold(model: ov.Model) -> Folded:
@@ -291,7 +255,7 @@ def _where_they_went(model: ov.Model, scales: list[_Scale]) -> Iterator[Normalis
     for group, name in enumerate(one.name for one in scales):
         # A scale by one all over is in neither.
         if group in into or group in stays:
-            yield Normalisation(name, None if group in stays else into[group])
+            yield Normalisation(name=name, into=None if group in stays else into[group])
 
 
 def _groups(node: ov.Node) -> list[int]:

@@ -10,7 +10,7 @@ import openvino.opset13 as ops
 
 from thorax.devices.engine import INPUT
 from thorax.devices.process_core import open_core
-from thorax.ir.heads import constant
+from thorax.ir.head import constant
 
 BORDER: Final = "border"
 """Added to a convolution's name: the map that shifts before it add to its answer."""

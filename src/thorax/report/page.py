@@ -43,7 +43,9 @@ from thorax.report.sections import (
 from thorax.report.series import Document, in_order
 from thorax.report.table import Table
 from thorax.report.tiles import summary_tiles
+from thorax.results.analysis import AnalyzeResult
 from thorax.results.cluster import ClusterDiagnosis
+from thorax.results.optimize import CompareResult, OptimizeResult
 from thorax.results.read import RESULTS, parse_result
 from thorax.results.schema import Result
 
@@ -141,15 +143,15 @@ def _of(kind: type[ResultT], everything: Iterable[object]) -> list[ResultT]:
 def _render(by_command: Mapping[str, Sequence[Any]], title: str) -> str:
     accuracy = in_order([*by_command["validate"], *by_command["score"]])
     speed = in_order(by_command["benchmark"])
-    optimized = in_order(by_command["optimize"])
+    optimized = _of(OptimizeResult, in_order(by_command["optimize"]))
     everything = [document for group in by_command.values() for document in group]
     sections = [
         buyers_section(speed, accuracy, by_command["plan server"]),
         accuracy_section(accuracy),
         speed_section(speed, optimized),
         energy_section([*by_command["power watch"], *by_command["power energy"]]),
-        roofline_section(by_command["analyze"]),
-        compared_section(by_command["compare"]),
+        roofline_section(_of(AnalyzeResult, everything)),
+        compared_section(_of(CompareResult, everything)),
         fpga_section({name: by_command[name] for name in FPGA_COMMANDS}),
         roc_section(accuracy),
         reliability_section(accuracy),

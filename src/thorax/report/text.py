@@ -30,3 +30,19 @@ def interval_text(value: object, *, sign: bool = False) -> str:
         return "–"
     low, high = number_text(parts.get("low"), form), number_text(parts.get("high"), form)
     return f"{middle} [{low}, {high}]" if low and high else middle
+
+
+def name_text(name: str, width: int) -> str:
+    """Return a name that fits, without its beginning where it is too long: ends differ."""
+    return name if len(name) <= width else f"…{name[1 - width :]}"
+
+
+def three_figures(value: float | None, unit: float) -> str:
+    """Return a number in a unit, with three figures or all before the point; "" of None."""
+    if value is None:
+        return ""
+    scaled = value / unit
+    if scaled == 0:
+        return "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(scaled))))
+    return f"{scaled:,.{min(digits, 3)}f}"

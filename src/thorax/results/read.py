@@ -6,10 +6,16 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from thorax.errors import DataError
+from thorax.results.analysis import AnalyzeResult
 from thorax.results.cluster import ClusterDiagnosis
+from thorax.results.optimize import CompareResult, ConvertResult, OptimizeResult
 from thorax.results.schema import Result
 
 RESULTS: Final[Mapping[str, type[Result]]] = {
+    "optimize": OptimizeResult,
+    "mo": ConvertResult,
+    "analyze": AnalyzeResult,
+    "compare": CompareResult,
     "doctor cluster": ClusterDiagnosis,
 }
 """The model of what each command answers."""
