@@ -97,7 +97,7 @@ def work_off(
     work: Path, study: Study, store: Store, names: Sequence[str], sizes: Sequence[int]
 ) -> None:
     """Make every run of some arms and batches that is missing, together with other processes."""
-    # Asked once: the files may be another version's by the time a run ends.
+    # ImportOptions once: the files may be another version's by the time a run ends.
     commit = _commit()
     while True:
         cells, more = runnable(work, study, names, sizes)
@@ -147,11 +147,11 @@ def run(work: Path, study: Study, store: Store, cell: Cell, commit: str) -> None
                 for name, area in zip(store.label_set.findings, areas, strict=True)
             },
             "steps": done.steps,
-            "images": int(sum(entry["images"] for entry in done.history)),
+            "images": int(sum(entry.images for entry in done.history)),
             "images_per_s": done.images_per_s,
-            "train_loss": done.history[-1]["loss"],
+            "train_loss": done.history[-1].loss,
             "history": [
-                {key: entry[key] for key in ("epoch", "loss", "val_mean_auroc")}
+                entry.model_dump(include={"epoch", "loss", "val_mean_auroc"})
                 for entry in done.history
             ],
             "checkpoint": str(done.checkpoint.relative_to(work)),
@@ -180,7 +180,9 @@ def measure_sharpness(work: Path, study: Study, store: Store) -> None:
             if mine and not target.exists():
                 kept = checkpoint.load(work / record["checkpoint"])
                 found = measure(kept.network, subset, kept.card.input, SHARPNESS)
-                write_text(target, json.dumps(found.document(), indent=2) + "\n")
+                write_text(
+                    target, json.dumps(found.model_dump(exclude_unset=True), indent=2) + "\n"
+                )
                 print(f"{study.name} {path.stem}: {found.lambda_max}", flush=True)
 
 

@@ -39,6 +39,7 @@ from thorax.inference.predictor import Source
 from thorax.labels import NIH14
 from thorax.power.log import Log, Recording
 from thorax.power.sampler import Channel, Quantity, Reading
+from thorax.results.training import LOG
 from thorax.training import begun, verify
 from thorax.training import card as checkpoints
 
@@ -373,7 +374,7 @@ def make_run(folder: Path) -> None:
         )
         checkpoint.save(folder, network, card, optimizer)
         lines.append(checked_line({"epoch": epoch, "loss": 0.5 / epoch}))
-    (folder / verify.LOG).write_text("".join(lines), "ascii")
+    (folder / LOG).write_text("".join(lines), "ascii")
     document = {"command": "train", "steps": 6, "mean_auroc": 0.75}
     document["sha256"] = document_digest(document)
     (folder / verify.RESULT).write_text(json.dumps(document), "ascii")

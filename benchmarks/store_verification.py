@@ -135,7 +135,7 @@ def measure(ways: dict[str, Store], work: Path, turns: int) -> Rates:
             cpu = time.process_time()
             history = fit(chosen, ways[name], out).history
             rates.trained_cpu_s[name].append((time.process_time() - cpu) / (2 * train))
-            rates.trained[name].append(history[-1]["images_per_s"])
+            rates.trained[name].append(history[-1].images_per_s)
     return rates
 
 

@@ -96,7 +96,7 @@ def trained(shape: Shape, store: Store, work: Path) -> float:
     """Return images per second of the second epoch of `fit`."""
     out = work / "run"
     shutil.rmtree(out, ignore_errors=True)
-    return fit(recipe(shape), store, out).history[-1]["images_per_s"]
+    return fit(recipe(shape), store, out).history[-1].images_per_s
 
 
 def launched(shape: Shape, store: Store, work: Path, *, ranks: int) -> float:

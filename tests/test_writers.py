@@ -96,8 +96,8 @@ class Output:
 
 OUTPUTS = {
     "phantoms": Output(
-        "from thorax.data import phantom\n"
-        "phantom.write(folder / 'drawn', count=4, side=16, seed=0, workers=1, on_progress=pause)",
+        "from thorax.phantoms import dataset\n"
+        "dataset.write(folder / 'drawn', count=4, side=16, seed=0, workers=1, on_progress=pause)",
         *(draw, DataError, "phantom-locked"),
     ),
     "store": Output(

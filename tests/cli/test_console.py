@@ -139,7 +139,7 @@ def test_ranks_that_show_nothing_say_nothing(
 
 def test_a_terminal_shows_training_as_a_bar_with_its_facts(tmp_path: Path) -> None:
     script = (
-        "from thorax import console\n"
+        "from thorax.cli import console\n"
         "from thorax.training.log import Progress\n"
         "with console.training() as tell:\n"
         "    tell(Progress(2, 2, 8, 8, 64, 0.25, 0.032, data_wait=0.5))\n"
@@ -201,7 +201,7 @@ def test_a_terminal_shows_a_bar_and_stdout_stays_clean(
 
 def test_lines_said_beside_a_bar_are_not_taken_for_markup(tmp_path: Path) -> None:
     script = (
-        "from thorax import console\n"
+        "from thorax.cli import console\n"
         "with console.progress('x', 2) as ticker:\n"
         "    ticker.say('epoch [bold]1[/bold] of 2'); ticker.advance(2)\n"
     )
@@ -241,7 +241,7 @@ def test_nothing_that_a_terminal_obeys_leaves_by_any_door(
 
 def test_a_bar_obeys_no_name(tmp_path: Path) -> None:
     script = (
-        "from thorax import console\n"
+        "from thorax.cli import console\n"
         f"with console.progress({HOSTILE + '[bold]'!r}, 2) as ticker:\n"
         f"    ticker.say({HOSTILE!r}); ticker.advance(2)\n"
     )

@@ -52,12 +52,12 @@ def test_a_failure_leaves_the_old_pair(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 WRITE = """
-from thorax import pairs; count()
+from thorax.files import pairs; count()
 with pairs.new_pair(folder / "net.xml") as staged:
     staged.write_text("graph second")
     staged.with_suffix(".bin").write_text("weights second")
 """
-RECOVER = "from thorax import pairs; count(); pairs.recover(folder / 'net.xml')"
+RECOVER = "from thorax.files import pairs; count(); pairs.recover(folder / 'net.xml')"
 
 
 def test_a_kill_at_any_call_leaves_the_old_pair_or_the_new_one(tmp_path: Path) -> None:

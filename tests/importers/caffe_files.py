@@ -15,6 +15,8 @@ import openvino as ov
 import torch
 from torch.nn import functional
 
+from thorax.importers.options import compile_here
+
 Array = npt.NDArray[np.float32]
 Weights = Mapping[str, Sequence[Array]]
 
@@ -48,7 +50,7 @@ def blob(
     numbers = [struct.pack(code, value) for value in values.ravel().tolist()]
     if packed:
         return out + chunk(number, b"".join(numbers))
-    return out + b"".join(varint(number << 3 | wire) + one for one in numbers)
+    return out + b"".join(varint(number << 3 | wire) + value for value in numbers)
 
 
 def caffemodel(weights: Weights, *, v1: bool = False, **kind: bool) -> bytes:
@@ -59,7 +61,7 @@ def caffemodel(weights: Weights, *, v1: bool = False, **kind: bool) -> bytes:
         inner = chunk(name, key.encode())
         if v1:
             inner += varint(5 << 3) + varint(4)
-        inner += b"".join(chunk(blobs, blob(one, **kind)) for one in values)
+        inner += b"".join(chunk(blobs, blob(value, **kind)) for value in values)
         out += chunk(layer, inner)
     return out
 
@@ -74,10 +76,8 @@ def write(folder: Path, text: str, weights: Weights, **kind: bool) -> Path:
 
 def run(model: ov.Model, *images: Array) -> dict[str, Array]:
     """Return the outputs by name, computed in f32."""
-    hint = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = ov.Core().compile_model(model, "CPU", hint)
-    found = compiled(list(images))
-    return {port.any_name: np.asarray(found[port]) for port in compiled.outputs}
+    names = [port.any_name for port in model.outputs]
+    return dict(zip(names, compile_here(model)(images), strict=True))
 
 
 @dataclass(slots=True)
@@ -121,12 +121,12 @@ class Twin:
     ) -> str:
         """Add a layer whose answer is known; return the blob that it makes."""
         bottoms = [bottoms] if isinstance(bottoms, str) else bottoms
-        ends = " ".join(f'bottom: "{one}"' for one in bottoms)
+        ends = " ".join(f'bottom: "{name}"' for name in bottoms)
         self.text += (
             f'layer {{ name: "{name}" type: "{kind}" {ends} top: "{top or name}" {body} }}\n'
         )
         if weights:
-            self.weights[name] = [np.asarray(one.numpy()) for one in weights]
+            self.weights[name] = [np.asarray(weight.numpy()) for weight in weights]
         self.values[top or name] = value
         return top or name
 
@@ -211,7 +211,7 @@ class Twin:
 
     def concat(self, name: str, bottoms: Sequence[str]) -> str:
         return self.layer(
-            "Concat", name, bottoms, torch.cat([self.values[one] for one in bottoms], 1)
+            "Concat", name, bottoms, torch.cat([self.values[name] for name in bottoms], 1)
         )
 
     def sum(self, name: str, bottoms: Sequence[str]) -> str:

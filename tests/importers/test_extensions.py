@@ -18,10 +18,9 @@ from onnx import TensorProto, helper
 from openvino.frontend import FrontEndManager
 
 from thorax.devices.extensions import add_extension
-from thorax.devices.process_core import open_core
 from thorax.errors import ModelError
 from thorax.importers import extensions, formats
-from thorax.importers.options import ImportOptions
+from thorax.importers.options import ImportOptions, compile_here
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "custom_layer"
@@ -49,8 +48,7 @@ def write(path: Path, domain: str = "example", r: float | None = None) -> Path:
 
 
 def answer(model: ov.Model) -> np.ndarray:
-    hint = {"INFERENCE_PRECISION_HINT": "f32"}
-    return np.asarray(open_core().compile_model(model, "CPU", hint)(IMAGE)[0]).reshape(2, 3)
+    return compile_here(model)([IMAGE])[0].reshape(2, 3)
 
 
 @pytest.mark.parametrize("r", [None, 3.0])

@@ -18,7 +18,7 @@ from tests.importers.tensorflow_files import FLOAT, INT32, Graph
 from thorax.artifact import Precision
 from thorax.errors import ModelError, ThoraxError
 from thorax.importers.formats import read, usual_layout
-from thorax.importers.options import Imported, ImportOptions
+from thorax.importers.options import Imported, ImportOptions, compile_here
 from thorax.ir.classifier import Description
 from thorax.labels import LabelSet
 from thorax.quantization.optimize import optimize
@@ -32,10 +32,7 @@ HEAD = RANDOM.normal(0, 1, (6, 3)).astype(np.float32)
 
 
 def run(imported: Imported, images: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
-    hint = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = ov.Core().compile_model(imported.model, "CPU", hint)
-    found = compiled(images)
-    return [np.asarray(found[port]) for port in range(len(compiled.outputs))]
+    return compile_here(imported.model)([images])
 
 
 def peer(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

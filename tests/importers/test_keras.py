@@ -1,5 +1,6 @@
-"""Keras 3 networks without TensorFlow: equal to Keras itself, layers under their names."""
+"""Keras networks: of Keras 3 without TensorFlow, of Keras 2 by tf_keras, equal to Keras itself."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -11,7 +12,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import h5py
 import numpy as np
+import numpy.typing as npt
 import openvino as ov
 import pytest
 
@@ -19,9 +22,9 @@ from thorax.artifact import Precision
 from thorax.errors import ModelError, UsageError
 from thorax.importers import formats, keras_file
 from thorax.importers import keras as importer
-from thorax.importers.options import Imported, ImportOptions
-
-HINT = {"INFERENCE_PRECISION_HINT": "f32"}
+from thorax.importers.keras import same_pooling, why_legacy
+from thorax.importers.keras_file import KerasFile
+from thorax.importers.options import Imported, ImportOptions, compile_here
 
 
 @pytest.fixture(scope="session")
@@ -64,14 +67,9 @@ def small(keras: ModuleType, **first: Any) -> Any:  # noqa: ANN401
 
 def difference(imported: Imported, *images: np.ndarray) -> float:
     """Return how far OpenVINO is from Keras, relative to the largest output."""
-    compiled = ov.Core().compile_model(imported.model, "CPU", HINT)
     assert imported.run is not None
-    wanted = imported.run(images)
-    answers = compiled(list(images))
-    return max(
-        float(np.abs(answers[place] - one).max() / np.abs(one).max())
-        for place, one in enumerate(wanted)
-    )
+    pairs = zip(compile_here(imported.model)(images), imported.run(images), strict=True)
+    return max(float(np.abs(ours - theirs).max() / np.abs(theirs).max()) for ours, theirs in pairs)
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -318,7 +316,7 @@ def test_the_cifar_network_of_keras_2_equals_keras_and_its_twin(
     assert difference(imported, images) <= 1e-4
     assert imported.run is not None
     twin = formats.read(folder / "resnet8.tflite", ImportOptions(shapes={"": images.shape}))
-    answers = ov.Core().compile_model(twin.model, "CPU", HINT)(images)[0]
+    (answers,) = compile_here(twin.model)([images])
     assert np.abs(answers - imported.run([images])[0]).max() <= 1e-4
     assert {"conv2d", "batch_normalization_6", "dense"} <= set(names(imported.model))
 
@@ -467,8 +465,6 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path: Path) -> None:
 
 
 def hdf5_attacks() -> dict[str, Callable[[Any, Path], None]]:
-    import h5py
-
     def virtual(file: Any, other: Path) -> None:  # noqa: ANN401
         source = h5py.VirtualSource(str(other), "x", shape=(2,))
         layout = h5py.VirtualLayout(shape=(2,), dtype="f4")
@@ -492,8 +488,6 @@ def hdf5_attacks() -> dict[str, Callable[[Any, Path], None]]:
 
 @pytest.mark.parametrize("attack", hdf5_attacks())
 def test_hdf5_reads_no_other_file(whole: Path, tmp_path: Path, attack: str) -> None:
-    import h5py
-
     path, other = tmp_path / "net.h5", tmp_path / "secret"
     other.write_bytes(b"secret")
     path.write_bytes(whole.with_suffix(".h5").read_bytes())
@@ -546,3 +540,174 @@ def test_a_description_nested_without_end_is_refused(whole: Path, tmp_path: Path
     with pytest.raises(ModelError) as caught:
         keras_file.inspect(path)
     assert caught.value.code in ("model-unsafe", "model-unreadable")
+
+
+POOLINGS = [(9, 3, 2), (9, 2, 2), (10, 3, 2), (11, 4, 3), (7, 3, 1), (8, 2, 1), (10, 2, 2)]
+"""Side, window, stride: padded alike on both sides, more behind, or not at all."""
+
+
+def pooled(
+    image: npt.NDArray[np.float32], size: int, stride: int, *, largest: bool
+) -> npt.NDArray[np.float32]:
+    """Pool [H,W,C] window by window over the cells that the image has."""
+    side = len(image)
+    cells = -(-side // stride)
+    before = max(0, (cells - 1) * stride + size - side) // 2
+    pooled = np.empty((cells, cells, image.shape[2]), np.float32)
+    for y, x in itertools.product(range(cells), repeat=2):
+        top, left = y * stride - before, x * stride - before
+        window = image[max(0, top) : top + size, max(0, left) : left + size]
+        pooled[y, x] = window.max((0, 1)) if largest else window.mean((0, 1))
+    return pooled
+
+
+@pytest.mark.parametrize("channels_first", [False, True])
+@pytest.mark.parametrize("kind", ["MaxPooling2D", "AveragePooling2D"])
+@pytest.mark.parametrize(("side", "size", "stride"), POOLINGS)
+def test_windows_of_same_pooling_hold_the_cells_of_the_image_alone(
+    keras: ModuleType,
+    tmp_path: Path,
+    kind: str,
+    side: int,
+    size: int,
+    stride: int,
+    channels_first: bool,
+) -> None:
+    given = np.random.default_rng(0).standard_normal((side, side, 2)).astype(np.float32)
+    wanted = pooled(given, size, stride, largest=kind.startswith("Max"))
+    order = (2, 0, 1) if channels_first else (0, 1, 2)
+    given, wanted = given.transpose(order)[None], wanted.transpose(order)[None]
+    layer = getattr(keras.layers, kind)(
+        size,
+        strides=stride,
+        padding="same",
+        data_format="channels_first" if channels_first else "channels_last",
+    )
+    path = tmp_path / "net.keras"
+    keras.Sequential([keras.Input(given.shape[1:]), layer]).save(path)
+    imported = formats.read(path, ImportOptions(shapes={"": given.shape}))
+    assert imported.run is not None
+    (converted,) = compile_here(imported.model)([given])
+    for answer in (imported.run([given])[0], converted):
+        assert answer.shape == wanted.shape
+        assert np.abs(answer - wanted).max() <= 1e-6
+
+
+def test_same_pooling_with_padding_alike_is_one_layer(keras: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "net.keras"
+    pool = keras.layers.AveragePooling2D(3, strides=2, padding="same")
+    keras.Sequential([keras.Input((9, 9, 1)), pool]).save(path)
+    kinds = [node.get_type_name() for node in formats.read(path).model.get_ops()]
+    assert "AvgPool" in kinds
+    assert "Pad" not in kinds
+
+
+def test_same_pooling_leaves_other_layers_alone(keras: ModuleType) -> None:
+    assert same_pooling(keras.layers.Conv2D(1, 3, padding="same")) is None
+    assert same_pooling(keras.layers.MaxPooling2D(2, padding="valid")) is None
+    assert same_pooling(keras.layers.GlobalAveragePooling2D()) is None
+
+
+LEGACY = Path(__file__).resolve().parents[2] / ".venv-legacy/bin/python"
+
+
+def described(*layers: dict[str, Any]) -> dict[str, Any]:
+    return {"class_name": "Sequential", "config": {"name": "net", "layers": list(layers)}}
+
+
+CONVOLUTION = {"class_name": "Conv2D", "config": {"name": "c", "groups": 1}}
+DEPTHWISE = {"class_name": "DepthwiseConv2D", "config": {"name": "d", "groups": 1}}
+CALL = {"class_name": "TFOpLambda", "config": {"name": "t", "function": "nn.relu"}}
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (described(CONVOLUTION), None),
+        (described(CONVOLUTION, DEPTHWISE), "says groups of its DepthwiseConv2D"),
+        (described(described(CONVOLUTION)), "holds a network in a network"),
+        (described(CALL), "calls TensorFlow by name"),
+    ],
+)
+def test_what_keras_3_cannot_read_is_known(config: dict[str, Any], reason: str | None) -> None:
+    assert why_legacy(KerasFile(Path("net.h5"), config, "2.15.0", 0)) == reason
+    assert why_legacy(KerasFile(Path("net.h5"), config, "3.1.0", 0)) is None
+
+
+def keras_2_file(path: Path, config: dict[str, Any]) -> Path:
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = json.dumps(config)
+        file.attrs["keras_version"] = "2.15.0"
+        file.create_group("model_weights")
+    return path
+
+
+def test_the_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "tensorflow", None)
+    path = keras_2_file(tmp_path / "net.h5", described(DEPTHWISE))
+    with pytest.raises(UsageError) as caught:
+        formats.read(path)
+    assert caught.value.code == "extra-missing"
+    assert "thorax[legacy-keras]" in caught.value.message
+    assert "groups of its DepthwiseConv2D" in caught.value.message
+
+
+@pytest.mark.parametrize("function", ["io.write_file", "io.read_file", "py_function", "raw_ops.X"])
+def test_tensorflow_is_called_for_arithmetic_alone(tmp_path: Path, function: str) -> None:
+    call = {"class_name": "TFOpLambda", "config": {"name": "t", "function": function}}
+    with pytest.raises(ModelError) as caught:
+        formats.read(keras_2_file(tmp_path / "net.h5", described(call)))
+    assert caught.value.code == "model-unsafe"
+
+
+def test_a_lambda_of_keras_2_is_refused(tmp_path: Path) -> None:
+    layer = {"class_name": "Lambda", "config": {"name": "l", "function": ["4wAAAA==", None, None]}}
+    with pytest.raises(ModelError) as caught:
+        formats.read(keras_2_file(tmp_path / "net.h5", described(described(layer))))
+    assert caught.value.code == "model-unsafe"
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import numpy as np, openvino as ov, tf_keras as keras
+from thorax.importers import formats
+from thorax.importers.options import ImportOptions
+
+keras.utils.set_random_seed(0)
+out = Path(sys.argv[1])
+# As Teachable Machine exports: a network without its head and a head, each sequential.
+body = keras.applications.MobileNetV2(weights=None, include_top=False, alpha=0.35,
+                                      input_shape=(32, 32, 3))
+top = keras.Sequential([keras.layers.Dense(8, activation="relu"),
+                        keras.layers.Dense(3, use_bias=False, activation="softmax")])
+first = keras.Sequential([body, keras.layers.GlobalAveragePooling2D()])
+machine = keras.Sequential([first, top])
+machine.build((None, 32, 32, 3))
+image = keras.Input((32, 32, 3))
+value = keras.layers.DepthwiseConv2D(3, name="depth")(image) * 2.0
+calls = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(value)))
+for number, network in enumerate((machine, calls)):
+    path = out / f"net{number}.h5"
+    network.save(path)
+    images = np.random.default_rng(0).standard_normal((2, 32, 32, 3)).astype(np.float32)
+    imported = formats.read(path, ImportOptions(shapes={"": (2, 32, 32, 3)}))
+    assert imported.framework == f"tf_keras {keras.__version__}", imported.framework
+    assert imported.layout == "NHWC"
+    compiled = ov.Core().compile_model(imported.model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    wanted = network.predict(images, verbose=0)
+    for answer in (compiled(images)[0], imported.run([images])[0]):
+        assert np.abs(answer - wanted).max() <= 1e-5 * np.abs(wanted).max()
+    names = {node.get_friendly_name() for node in imported.model.get_ops()}
+    assert ({"Conv1", "block_1_depthwise"} if network is machine else {"depth"}) <= names
+"""
+
+
+@pytest.mark.slow
+def test_tf_keras_reads_what_keras_3_cannot(tmp_path: Path) -> None:
+    if not LEGACY.is_file():
+        pytest.skip("no environment with TensorFlow: `make test` makes it in .venv-legacy")
+    done = subprocess.run(
+        [LEGACY, "-c", SCRIPT, tmp_path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,8 @@ from torch.nn import functional
 
 from thorax.errors import ModelError
 from thorax.importers import layers
-from thorax.importers.layers import Rounding
+from thorax.importers.layers import Geometry, Rounding, Windows
+from thorax.importers.options import compile_here
 
 Array = npt.NDArray[np.float32]
 Pool = Callable[..., ov.Output]
@@ -26,10 +27,7 @@ def noise(*shape: int) -> Array:
 
 
 def compute(results: list[ov.Output], inputs: dict[ov.Node, Array]) -> list[Array]:
-    hint = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = ov.Core().compile_model(ov.Model(results, list(inputs)), "CPU", hint)
-    found = compiled(list(inputs.values()))
-    return [np.asarray(found[index]) for index in range(len(results))]
+    return compile_here(ov.Model(results, list(inputs)))(list(inputs.values()))
 
 
 def once(build: Callable[[ov.Output], ov.Output], image: Array) -> Array:
@@ -45,8 +43,8 @@ def caffe_pool(
 
     def count(side: int) -> int:
         steps = (side + 2 * pad - kernel) / stride
-        found = int(np.ceil(steps) if rounding == "ceil" else np.floor(steps)) + 1
-        return found - 1 if pad and (found - 1) * stride >= side + pad else found
+        windows = int(np.ceil(steps) if rounding == "ceil" else np.floor(steps)) + 1
+        return windows - 1 if pad and (windows - 1) * stride >= side + pad else windows
 
     answer = np.zeros((*image.shape[:2], count(height), count(width)), np.float32)
     for row, column in itertools.product(range(answer.shape[2]), range(answer.shape[3])):
@@ -78,16 +76,8 @@ def test_pooling_equals_the_loops_of_caffe_for_every_window(mean: bool, rounding
         image = noise(1, 2, height, width)
         node = ops.parameter(list(image.shape), np.float32)
         inputs[node] = image
-        results.append(
-            pool(
-                node.output(0),
-                kernel=(kernel, kernel),
-                stride=(stride, stride),
-                pad=(pad, pad),
-                rounding=rounding,
-                name="pool",
-            )
-        )
+        windows = Windows((kernel, kernel), (stride, stride), (pad, pad), rounding)
+        results.append(pool(node.output(0), windows, name="pool"))
         wanted.append(caffe_pool(image, kernel, stride, pad, mean=mean, rounding=rounding))
     for case, got, reference in zip(CASES, compute(results, inputs), wanted, strict=True):
         assert got.shape == reference.shape, case
@@ -97,17 +87,9 @@ def test_pooling_equals_the_loops_of_caffe_for_every_window(mean: bool, rounding
 @pytest.mark.parametrize("ceil", [False, True])
 def test_an_average_that_leaves_padding_out_is_that_of_torch(ceil: bool) -> None:
     image = noise(1, 3, 7, 10)
+    windows = Windows((3, 2), (2, 2), (1, 0), "ceil" if ceil else "floor")
     got = once(
-        lambda data: layers.average_pool(
-            data,
-            kernel=(3, 2),
-            stride=(2, 2),
-            pad=(1, 0),
-            rounding="ceil" if ceil else "floor",
-            count_padding=False,
-            name="pool",
-        ),
-        image,
+        lambda data: layers.average_pool(data, windows, count_padding=False, name="pool"), image
     )
     wanted = functional.avg_pool2d(
         torch.from_numpy(image), (3, 2), 2, (1, 0), ceil_mode=ceil, count_include_pad=False
@@ -116,19 +98,16 @@ def test_an_average_that_leaves_padding_out_is_that_of_torch(ceil: bool) -> None
 
 
 @pytest.mark.parametrize(
-    ("shape", "window"),
-    [
-        ((1, 1, 5, 5), {"kernel": (1, 1), "stride": (3, 3), "pad": (0, 0)}),
-        ((1, 1, 4, 4), {"kernel": (6, 6), "stride": (1, 1), "pad": (0, 0)}),
-        ((1, 1, 4, 4), {"kernel": (0, 0), "stride": (1, 1), "pad": (0, 0)}),
-        ((1, 1, 4, 4), {"kernel": (2, 2), "stride": (0, 0), "pad": (0, 0)}),
-        ((1, 1, 4, 4), {"kernel": (2, 2), "stride": (1, 1), "pad": (2, 2)}),
-    ],
+    ("side", "kernel", "stride", "pad"),
+    [(5, 1, 3, 0), (4, 6, 1, 0), (4, 0, 1, 0), (4, 2, 0, 0), (4, 2, 1, 2)],
 )
-def test_a_window_that_sees_nothing_is_refused(shape: list[int], window: dict[str, Any]) -> None:
-    data = ops.parameter(list(shape), np.float32).output(0)
+def test_a_window_that_sees_nothing_is_refused(
+    side: int, kernel: int, stride: int, pad: int
+) -> None:
+    data = ops.parameter([1, 1, side, side], np.float32).output(0)
+    windows = Windows((kernel, kernel), (stride, stride), (pad, pad), "ceil")
     with pytest.raises(ModelError) as caught:
-        layers.max_pool(data, **window, rounding="ceil", name="pool7")
+        layers.max_pool(data, windows, name="pool7")
     assert caught.value.code == "model-layer"
     assert "pool7" in caught.value.message
 
@@ -136,18 +115,14 @@ def test_a_window_that_sees_nothing_is_refused(shape: list[int], window: dict[st
 def test_a_map_that_no_memory_holds_is_refused_before_it_is_counted_out() -> None:
     data = ops.parameter([1, 1, 1 << 13, 1 << 13], np.float32).output(0)
     with pytest.raises(ModelError) as caught:
-        layers.average_pool(
-            data, kernel=(3, 3), stride=(1, 1), pad=(1, 1), rounding="ceil", name="pool7"
-        )
+        layers.average_pool(data, Windows((3, 3), (1, 1), (1, 1), "ceil"), name="pool7")
     assert caught.value.code == "model-layer"
 
 
 def test_pooling_an_input_of_open_size_is_refused() -> None:
     data = ops.parameter(ov.PartialShape([1, 1, -1, 8]), np.float32).output(0)
     with pytest.raises(ModelError) as caught:
-        layers.max_pool(
-            data, kernel=(2, 2), stride=(2, 2), pad=(0, 0), rounding="ceil", name="pool7"
-        )
+        layers.max_pool(data, Windows((2, 2), (2, 2), (0, 0), "ceil"), name="pool7")
     assert caught.value.code == "model-input"
 
 
@@ -166,20 +141,16 @@ def test_global_pooling_keeps_its_axes(kind: Literal["max", "average"]) -> None:
 def test_convolutions_equal_those_of_torch(groups: int, biased: bool) -> None:
     image, weight = noise(2, 6, 9, 11), noise(12, 6 // groups, 3, 2)
     bias = noise(12) if biased else None
-    geometry = {"stride": (2, 1), "dilation": (1, 3)}
-    got = once(
-        lambda data: layers.convolution(
-            data, weight, bias, pad=(1, 2), groups=groups, name="c", **geometry
-        ),
-        image,
-    )
+    geometry = Geometry((2, 1), (1, 2), (1, 3), groups)
+    got = once(lambda data: layers.convolution(data, weight, bias, geometry, name="c"), image)
     wanted = functional.conv2d(
         torch.from_numpy(image),
         torch.from_numpy(weight),
         None if bias is None else torch.from_numpy(bias),
+        stride=(2, 1),
         padding=(1, 2),
+        dilation=(1, 3),
         groups=groups,
-        **geometry,
     )
     np.testing.assert_allclose(got, wanted.numpy(), atol=1e-5)
 
@@ -188,20 +159,8 @@ def test_convolutions_equal_those_of_torch(groups: int, biased: bool) -> None:
 @pytest.mark.parametrize("extra", [(0, 0), (1, 0)])
 def test_deconvolutions_equal_those_of_torch(groups: int, extra: tuple[int, int]) -> None:
     image, weight, bias = noise(1, 6, 4, 5), noise(6, 12 // groups, 3, 2), noise(12)
-    got = once(
-        lambda data: layers.deconvolution(
-            data,
-            weight,
-            bias,
-            stride=(2, 1),
-            pad=(1, 0),
-            dilation=(1, 2),
-            groups=groups,
-            extra=extra,
-            name="d",
-        ),
-        image,
-    )
+    geometry = Geometry((2, 1), (1, 0), (1, 2), groups, extra)
+    got = once(lambda data: layers.deconvolution(data, weight, bias, geometry, name="d"), image)
     wanted = functional.conv_transpose2d(
         torch.from_numpy(image),
         torch.from_numpy(weight),
@@ -217,13 +176,9 @@ def test_deconvolutions_equal_those_of_torch(groups: int, extra: tuple[int, int]
 
 def test_the_last_node_of_a_layer_has_its_name() -> None:
     data = ops.parameter([1, 2, 4, 4], np.float32).output(0)
-    square = {"stride": (1, 1), "pad": (0, 0)}
-    conv = layers.convolution(
-        data, noise(2, 2, 1, 1), noise(2), dilation=(1, 1), groups=1, name="conv", **square
-    )
-    pool = layers.average_pool(
-        conv, kernel=(3, 3), stride=(2, 2), pad=(1, 1), rounding="ceil", name="pool"
-    )
+    geometry = Geometry((1, 1), (0, 0), (1, 1))
+    conv = layers.convolution(data, noise(2, 2, 1, 1), noise(2), geometry, name="conv")
+    pool = layers.average_pool(conv, Windows((3, 3), (2, 2), (1, 1), "ceil"), name="pool")
     flat = layers.fully_connected(pool, noise(3, 18), noise(3), name="fc")
     assert [part.get_node().get_friendly_name() for part in (conv, pool, flat)] == [
         "conv",

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import openvino as ov
 import pytest
 import torch
 from torch import Tensor
@@ -18,8 +17,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.importers import formats, mxnet
-from thorax.importers.mxnet_params import read_parameters
-from thorax.importers.options import Imported, ImportOptions
+from thorax.importers.mxnet_files import read_parameters
+from thorax.importers.options import Imported, ImportOptions, compile_here
 
 Array = npt.NDArray[Any]
 Reference = Callable[..., Tensor]
@@ -104,10 +103,7 @@ def one(op: str, weights: tuple[Array, ...] = (), **attrs: object) -> Net:
 
 
 def run(imported: Imported, *images: Array) -> list[Array]:
-    hint = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = ov.Core().compile_model(imported.model, "CPU", hint)
-    found = compiled(list(images))
-    return [np.asarray(found[port]) for port in range(len(compiled.outputs))]
+    return compile_here(imported.model)(images)
 
 
 def answer(path: Path, image: Array) -> Array:

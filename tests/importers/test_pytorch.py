@@ -26,9 +26,9 @@ from torch import Tensor, nn
 
 from thorax.artifact import Precision
 from thorax.errors import ModelError, ThoraxError
-from thorax.importers import pytorch, pytorch_topologies
+from thorax.importers import pytorch, pytorch_networks
 from thorax.importers.formats import read
-from thorax.importers.options import Imported, ImportOptions
+from thorax.importers.options import Imported, ImportOptions, compile_here
 from thorax.ir.classifier import Description
 from thorax.ir.open import open_model
 from thorax.labels import LabelSet
@@ -100,8 +100,7 @@ def noise(shape: tuple[int, ...] = SHAPE) -> npt.NDArray[np.float32]:
 
 
 def ours(imported: Imported, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    hint = {"INFERENCE_PRECISION_HINT": "f32"}
-    return np.asarray(ov.Core().compile_model(imported.model, "CPU", hint)(images)[0])
+    return compile_here(imported.model)([images])[0]
 
 
 def peer(network: nn.Module, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -778,7 +777,7 @@ def test_a_published_resnet20_runs_and_tells_images_apart(realdata: Path, tmp_pa
 
 @pytest.mark.parametrize("depth", [20, 32, 44, 56, 110])
 def test_depths_of_the_paper_have_the_weights_of_the_paper(depth: int) -> None:
-    network = pytorch_topologies.CifarResNet(depth, classes=10, channels=3)
+    network = pytorch_networks.CifarResNet(depth, classes=10, channels=3)
     counted = sum(one.numel() for one in network.parameters())
     # He et al., CVPR 2016, table 6.
     wanted = {20: 0.27e6, 32: 0.46e6, 44: 0.66e6, 56: 0.85e6, 110: 1.7e6}[depth]

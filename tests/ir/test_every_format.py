@@ -17,7 +17,7 @@ from torch import nn
 from thorax.artifact import Artifact, Precision
 from thorax.devices.engine import compile
 from thorax.importers import keras as keras_importer
-from thorax.importers.frontends_names import decoded_kernels
+from thorax.importers.tensorflow import lite_kernels
 from thorax.ir.classifier import Description
 from thorax.ir.names import WEIGHTED
 from thorax.labels import LabelSet
@@ -169,7 +169,7 @@ def test_layers_of_a_checkpoint_keep_their_names(convert: Convert) -> None:
 def test_layers_of_tensorflow_lite_keep_their_names(realdata: Path, tmp_path: Path) -> None:
     path = realdata / "models/resnet8_cifar/resnet8.tflite"
     frontend = FrontEndManager().load_by_framework("tflite")
-    layers = {name for name, _ in decoded_kernels(frontend.decode(frontend.load(str(path))))}
+    layers = {name for name, _ in lite_kernels(frontend.decode(frontend.load(str(path))))}
     made = optimize(path, tmp_path / "out", Precision.FP32, description=describe(10)).artifact
     require_names(made, layers, least=10)
     require_batch(made)

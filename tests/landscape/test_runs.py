@@ -13,6 +13,7 @@ from thorax.data.store import Store
 from thorax.errors import DataError, UsageError
 from thorax.landscape.runs import execute, learning_rates, prepare
 from thorax.landscape.sharpness import CAVEAT, SharpnessSettings
+from thorax.results.landscape import LearningRates, SharpnessResult
 from thorax.training import checkpoint
 from thorax.training.card import Card
 from thorax.training.fit import fit
@@ -74,14 +75,14 @@ def test_the_ends_of_the_path_are_the_runs_and_work_is_told(
 ) -> None:
     task = prepare(runs[0], tiny_store, QUICK, against=runs[1])
     told: list[int] = []
-    document = execute(task, on_progress=told.append)
+    result = execute(task, on_progress=told.append)
     assert sum(told) <= task.images
-    first, second = document["path"][8], document["path"][16]
-    assert first["train_interpolated"]["loss"] == pytest.approx(document["loss"], rel=1e-5)
-    assert second["train_interpolated"]["loss"] == pytest.approx(
-        document["against"]["loss"], rel=1e-5
-    )
-    json.dumps(document, allow_nan=False)
+    assert result.path is not None
+    assert result.against is not None
+    first, second = result.path[8], result.path[16]
+    assert first.train_interpolated.loss == pytest.approx(result.loss, rel=1e-5)
+    assert second.train_interpolated.loss == pytest.approx(result.against.loss, rel=1e-5)
+    assert SharpnessResult.model_validate_json(result.to_json()).path == result.path
 
 
 def test_runs_that_cannot_be_compared_are_refused(
@@ -97,12 +98,12 @@ def test_runs_that_cannot_be_compared_are_refused(
 
 def test_rates_are_the_peak_of_the_schedule_and_the_last_one_used(runs: tuple[Path, Path]) -> None:
     card = checkpoint.load(runs[0]).card
-    assert learning_rates(card) == {"peak": 0.05, "last": card.history[-1]["learning_rate"]}
+    assert learning_rates(card) == LearningRates(peak=0.05, last=card.history[-1]["learning_rate"])
     for scaling, peak in (("linear", 0.4), ("sqrt", 0.2)):
         schedule = {"peak": None, "base_per_256": 0.1, "scaling": scaling}
         recipe = {"schedule": schedule, "training": {"batch": 1024}}
         scaled = cast(Card, SimpleNamespace(recipe=recipe, history=()))
-        assert learning_rates(scaled) == {"peak": pytest.approx(peak), "last": None}
+        assert learning_rates(scaled) == LearningRates(peak=peak, last=None)
 
 
 def test_the_rate_is_not_set_against_curvature_where_the_optimizer_scales_gradients(
@@ -112,9 +113,9 @@ def test_the_rate_is_not_set_against_curvature_where_the_optimizer_scales_gradie
     [one] = task.checkpoints
     changed = {**one.card.recipe, "optimizer": {"kind": "lars"}}
     card = one.card.model_copy(update={"recipe": changed})
-    found = execute(replace(task, checkpoints=(replace(one, card=card),)))
-    assert found["lambda_max"]["times_learning_rate"] is None
-    assert found["learning_rate"]["peak"] == 0.05
+    result = execute(replace(task, checkpoints=(replace(one, card=card),)))
+    assert result.document()["lambda_max"]["times_learning_rate"] is None
+    assert result.learning_rate.peak == 0.05
 
 
 def test_the_plane_around_a_run_is_part_of_its_answer(
@@ -122,7 +123,8 @@ def test_the_plane_around_a_run_is_part_of_its_answer(
 ) -> None:
     monkeypatch.setattr("thorax.landscape.runs._PLANE_POINTS", 3)
     settings = QUICK.model_copy(update={"batch_norm": "estimated", "power_iterations": 0})
-    document = execute(prepare(runs[0], tiny_store, settings, landscape=True))
-    assert document["against"] is document["path"] is document["lambda_max"] is None
-    assert document["landscape"]["offsets"] == [-1, 0, 1]
-    assert document["landscape"]["loss"][1][1] == pytest.approx(document["loss"], rel=1e-5)
+    result = execute(prepare(runs[0], tiny_store, settings, landscape=True))
+    assert (result.against, result.path, result.lambda_max) == (None, None, None)
+    assert result.landscape is not None
+    assert result.landscape.offsets == (-1, 0, 1)
+    assert result.landscape.loss[1][1] == pytest.approx(result.loss, rel=1e-5)

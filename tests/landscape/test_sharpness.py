@@ -59,7 +59,6 @@ def test_what_is_left_out_is_absent(store: Store) -> None:
     found = measure(network(), draw(store, "train", 8), SPEC, settings)
     assert [one.dimensions for one in found.keskar] == [None, None]
     assert found.lambda_max is None
-    assert found.document()["lambda_max"] is None
 
 
 def test_phi_is_the_rise_in_percent_of_one_plus_the_loss() -> None:

@@ -396,7 +396,7 @@ DRAWN_AND_KILLED = """
 import os, signal, sys
 from pathlib import Path
 from thorax.files import atomic
-from thorax.data import phantom
+from thorax.phantoms import dataset
 
 whole = os.fsync
 def stop(descriptor):
@@ -404,7 +404,7 @@ def stop(descriptor):
     if not os.path.isdir(f"/proc/self/fd/{descriptor}"):
         os.kill(os.getpid(), signal.SIGKILL)
 os.fsync = stop
-phantom.write(Path(sys.argv[1]), count=2, side=16, seed=0, workers=1)
+dataset.write(Path(sys.argv[1]), count=2, side=16, seed=0, workers=1)
 """
 
 

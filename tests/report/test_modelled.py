@@ -10,6 +10,7 @@ FIGURES: dict[str, Any] = {
     "power_w": 43.0,
     "images_per_s_per_w": 28.706,
     "bound_by": "FPGA.0 execute",
+    "stages": [{"name": "FPGA.0 execute", "time_s": 1 / 1234.4, "origin": "modelled"}],
     "source": "Cycles of an overlay (assumed).",
 }
 

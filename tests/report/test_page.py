@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +26,7 @@ from thorax.report.series import in_order, precision_text, series_names
 from thorax.report.table import rich_table
 from thorax.report.text import interval_text
 from thorax.results.optimize import OptimizeResult
+from thorax.results.schema import Result
 
 
 def _beside(name: str) -> ModuleType:
@@ -74,7 +76,7 @@ class _Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def _write(documents: list[dict[str, Any]], folder: Path) -> _Page:
+def _write(documents: Sequence[Result | dict[str, Any]], folder: Path) -> _Page:
     out = write_report(documents, folder / "report.html", title="Thorax on phantoms")
     return _Page(out.read_text("utf-8"))
 
@@ -358,7 +360,8 @@ def test_a_result_with_garbled_images_is_refused(tmp_path: Path) -> None:
 def test_matplotlib_is_not_used_through_its_global_state() -> None:
     program = (
         "import sys, thorax.report.training_plots as p;"
-        "p.training_plot([{'epoch': 1, 'loss': 0.5}]);"
+        "from thorax.results.training import EpochRecord;"
+        "p.training_plot([EpochRecord(epoch=1, loss=0.5)]);"
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

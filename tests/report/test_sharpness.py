@@ -20,6 +20,7 @@ from thorax.report.sharpness import (
     write_pictures,
 )
 from thorax.report.table import rich_table
+from thorax.results.landscape import SharpnessResult
 
 
 def quality(loss: float | None, auroc: float | None) -> dict[str, float | None]:
@@ -77,7 +78,12 @@ def two_runs() -> dict[str, Any]:
     return {
         "command": "sharpness",
         **entry("runs/small/epoch-0003", 4.0),
-        "settings": {"batch_norm": "running"},
+        "settings": {
+            **{"images": 1024, "seed": 0, "batch": 128, "batch_norm": "running"},
+            **{"epsilons": [1e-3], "ascent_steps": 20, "manifold_dimensions": 100},
+            **{"manifold_iterations": 10, "rho": 0.5, "eta": 0.01, "rho_box": 1e-3},
+            **{"power_iterations": 100, "tolerance": 1e-3},
+        },
         "images": 1024,
         "val_images": 200,
         "subset": {"split": "train", "seed": 0, "sha256": "ab", "val_sha256": "cd"},
@@ -87,10 +93,14 @@ def two_runs() -> dict[str, Any]:
     }
 
 
+def parsed(document: dict[str, Any]) -> SharpnessResult:
+    return SharpnessResult.model_validate(document)
+
+
 def test_the_table_has_a_column_a_run_and_the_caveat_and_fits_a_terminal(
     document: dict[str, Any],
 ) -> None:
-    table = sharpness_table([document])
+    table = sharpness_table([parsed(document)])
     assert table.columns == ("Measure", "small epoch 3", "large epoch 10")
     rows = {row[0]: row[1:] for row in table.rows}
     assert rows["Keskar φ, ε 0.001, full space"] == ("4", "40")
@@ -126,24 +136,25 @@ def test_pictures_lie_beside_the_document_and_are_the_same_every_time(
 ) -> None:
     out = tmp_path / "sharp.json"
     names = ["sharp.png", "sharp.svg", "sharp-landscape.png", "sharp-landscape.svg"]
-    assert [path.name for path in write_pictures(document, out)] == names
+    assert [path.name for path in write_pictures(parsed(document), out)] == names
     before = [(tmp_path / name).read_bytes() for name in names]
-    write_pictures(document, out)
+    write_pictures(parsed(document), out)
     assert [(tmp_path / name).read_bytes() for name in names] == before
     picture = cv2.imread(str(tmp_path / "sharp.png"))
     assert picture is not None
     assert picture.shape[1] > 1200
-    assert write_pictures({**document, "path": None, "landscape": None}, out) == []
+    alone = {**document, "path": None, "landscape": None, "against": None}
+    assert write_pictures(parsed(alone), out) == []
 
 
 def test_what_was_not_finite_is_a_dash_and_no_landscape(document: dict[str, Any]) -> None:
     document["keskar"][0]["phi"] = None
     for run in (document, document["against"]):
         run["landscape"]["loss"] = [[None] * 5] * 5
-    plots = sharpness_plots([document])
+    plots = sharpness_plots([parsed(document)])
     assert len(plots) == 2
     assert ">nan<" not in "".join(plots)
-    assert ("Keskar φ, ε 0.001, full space", "–", "40") in sharpness_table([document]).rows
+    assert ("Keskar φ, ε 0.001, full space", "–", "40") in sharpness_table([parsed(document)]).rows
 
 
 def test_a_name_that_a_picture_needs_is_refused(tmp_path: Path) -> None:

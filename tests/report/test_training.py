@@ -8,7 +8,8 @@ import pytest
 
 from thorax.errors import DataError
 from thorax.files.documents import checked_line
-from thorax.report.training import read_run, run_line, schedule_table
+from thorax.report.training import run_line, schedule_table
+from thorax.results.training import TrainingRecord, read_run
 
 SCHEDULE = {"kind": "cosine", "batch": 8192, "steps_per_epoch": 2, "steps": 6, "peak": 3.2}
 
@@ -41,23 +42,23 @@ def written(folder: Path, *events: dict[str, Any]) -> Path:
 
 def test_a_run_is_read_with_its_speed_over_all_epochs(tmp_path: Path) -> None:
     run = written(tmp_path, start(ranks=8), step(1), step(2), epoch(1), epoch(2), {"event": "end"})
-    document = read_run(run)
-    assert (document["command"], document["run"]) == ("train", tmp_path.name)
-    assert (document["finished"], document["starts"], document["ranks"]) == (True, 1, 8)
-    assert (document["images_per_s"], document["data_wait"]) == (50.0, 0.25)
-    assert [entry["epoch"] for entry in document["curve"]] == [0.5, 1.0]
-    assert [entry["epoch"] for entry in document["history"]] == [1, 2]
+    record = read_run(run)
+    assert (record.command, record.run) == ("train", tmp_path.name)
+    assert (record.finished, record.starts, record.ranks) == (True, 1, 8)
+    assert (record.images_per_s, record.data_wait) == (50.0, 0.25)
+    assert [point.epoch for point in record.curve] == [0.5, 1.0]
+    assert [epoch.epoch for epoch in record.history] == [1, 2]
 
 
 def test_what_was_trained_again_after_a_kill_counts_once(tmp_path: Path) -> None:
     before = [start(), step(1), step(2), epoch(1), step(3, 9.0), step(4, 9.0), epoch(2, 0.1)]
     again = [start(3), step(4), epoch(2), step(5), step(6), epoch(3), {"event": "end"}]
-    document = read_run(written(tmp_path, *before, *again))
-    assert [entry["step"] for entry in document["curve"]] == [1, 2, 3, 4, 5, 6]
-    assert [entry["loss"] for entry in document["curve"]] == [0.5, 0.5, 9.0, 0.5, 0.5, 0.5]
-    assert [entry["val_mean_auroc"] for entry in document["history"]] == [0.8] * 3
-    assert document["starts"] == 2
-    assert "resumed once" in run_line(document)
+    record = read_run(written(tmp_path, *before, *again))
+    assert [point.step for point in record.curve] == [1, 2, 3, 4, 5, 6]
+    assert [point.loss for point in record.curve] == [0.5, 0.5, 9.0, 0.5, 0.5, 0.5]
+    assert [epoch.val_mean_auroc for epoch in record.history] == [0.8] * 3
+    assert record.starts == 2
+    assert "resumed once" in run_line(record)
 
 
 def test_a_run_under_way_says_how_far_it_is_whatever_its_last_half_line(tmp_path: Path) -> None:
@@ -71,15 +72,15 @@ def test_a_run_under_way_says_how_far_it_is_whatever_its_last_half_line(tmp_path
 
 def test_a_long_curve_is_thinned_to_means(tmp_path: Path) -> None:
     steps = [step(number, float(number % 3)) for number in range(1, 1201)]
-    curve = read_run(written(tmp_path, start(), *steps))["curve"]
+    curve = read_run(written(tmp_path, start(), *steps)).curve
     assert len(curve) == 400
-    assert {entry["loss"] for entry in curve} == {1.0}
-    assert curve[-1]["step"] == 1200
+    assert {point.loss for point in curve} == {1.0}
+    assert curve[-1].step == 1200
 
 
 def test_a_loss_that_was_not_finite_is_a_gap(tmp_path: Path) -> None:
-    curve = read_run(written(tmp_path, start(), step(1, None), step(2)))["curve"]
-    assert [entry["loss"] for entry in curve] == [None, 0.5]
+    curve = read_run(written(tmp_path, start(), step(1, None), step(2))).curve
+    assert [point.loss for point in curve] == [None, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -122,14 +123,13 @@ def test_a_log_in_another_encoding_is_refused(tmp_path: Path) -> None:
 
 def test_schedules_stand_side_by_side(tmp_path: Path) -> None:
     small = {**SCHEDULE, "batch": 32, "warmup_steps": 1000}
-    table = schedule_table(
-        [{"run": "large", "schedule": SCHEDULE}, {"run": "s", "schedule": small}]
-    )
+    records = [{"run": "large", "schedule": SCHEDULE}, {"run": "s", "schedule": small}]
+    table = schedule_table([TrainingRecord.model_validate(record) for record in records])
     assert table is not None
     assert table.columns == ("", "large", "s")
     assert ("Global batch", "8,192", "32") in table.rows
     assert ("Updates of warm-up", "", "1,000") in table.rows
-    assert schedule_table([{"run": "old"}]) is None
+    assert schedule_table([TrainingRecord(run="old")]) is None
 
 
 def test_what_training_logs_is_what_is_read(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_what_training_logs_is_what_is_read(tmp_path: Path) -> None:
                     entry = {"epoch": number // 2, "images": 128, "train_s": 1.0, "data_wait": 0.0}
                     log.epoch({**entry, "step": number, "auroc": {"Mass": None}})
             log.end({"step": 4})
-    document = read_run(tmp_path)
-    assert [entry["step"] for entry in document["curve"]] == [1, 2, 3, 4]
-    assert [entry["epoch"] for entry in document["history"]] == [1, 2]
-    assert (document["images_per_s"], document["starts"], document["finished"]) == (128.0, 2, True)
+    record = read_run(tmp_path)
+    assert [point.step for point in record.curve] == [1, 2, 3, 4]
+    assert [epoch.epoch for epoch in record.history] == [1, 2]
+    assert (record.images_per_s, record.starts, record.finished) == (128.0, 2, True)

@@ -57,9 +57,10 @@ def test_no_number_that_json_does_not_know_is_printed() -> None:
 
 
 @pytest.mark.parametrize("command", RESULTS)
-def test_a_document_that_lacks_everything_is_damaged(command: str) -> None:
+def test_a_document_that_garbles_everything_is_damaged(command: str) -> None:
+    garbled: dict[str, object] = {key: [[[]]] for key in RESULTS[command].model_fields}
     with pytest.raises(DataError) as refused:
-        parse_result({"command": command})
+        parse_result({**garbled, "command": command})
     assert refused.value.code == "report-damaged"
     assert command in str(refused.value)
 

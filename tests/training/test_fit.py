@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import subprocess
 import sys
@@ -18,9 +19,10 @@ from thorax.data.loader import Batch
 from thorax.data.store import Store
 from thorax.errors import DataError, ThoraxError, UsageError
 from thorax.metrics import auroc
+from thorax.results.training import TrainResult
 from thorax.training import checkpoint
 from thorax.training.card import CARD, OPTIMIZER, WEIGHTS, newest, read_card
-from thorax.training.fit import FitResult, fit
+from thorax.training.fit import fit
 from thorax.training.log import Progress
 from thorax.training.networks import OutputStride, Topology, normalise
 from thorax.training.optimizers import AdamW
@@ -36,7 +38,7 @@ class StoppedError(Exception):
     """Raised by a test in the middle of a run."""
 
 
-def weights(result: FitResult) -> dict[str, Tensor]:
+def weights(result: TrainResult) -> dict[str, Tensor]:
     return checkpoint.load(result.checkpoint).network.state_dict()
 
 
@@ -62,11 +64,12 @@ def test_training_learns_and_says_how_it_went(recipe: Recipe, store: Store, tmp_
     assert result.mean_auroc == pytest.approx(
         np.mean([value for value in result.auroc.values() if value is not None])
     )
-    assert result.mean_auroc == max(entry["val_mean_auroc"] for entry in result.history)
+    assert result.mean_auroc == max(entry.val_mean_auroc or 0 for entry in result.history)
     assert result.steps == 8 * 3
     assert sum(word.images for word in seen) == 8 * 24
     assert [word.epoch for word in seen if word.val_mean_auroc is not None] == list(range(1, 9))
-    assert result.history[-1]["loss"] < result.history[0]["loss"]
+    first, *_, last = (entry.loss or math.inf for entry in result.history)
+    assert last < first
     lines = [json.loads(line) for line in (tmp_path / "run/train.jsonl").read_text().splitlines()]
     # How many windows of steps an epoch takes is a matter of time.
     events = [line["event"] for line in lines if line["event"] != "step"]
@@ -147,7 +150,7 @@ def test_resume_after_an_interruption_is_bit_exact(
     assert checkpoint.load(tmp_path / "run").card.epoch == 1
     resumed = fit(recipe, store, tmp_path / "run", resume=True)
     assert same(weights(straight), weights(resumed))
-    assert [e["loss"] for e in straight.history] == [e["loss"] for e in resumed.history]
+    assert [e.loss for e in straight.history] == [e.loss for e in resumed.history]
     assert straight.auroc == resumed.auroc
 
 
@@ -197,10 +200,10 @@ def test_stopped_at_any_update_a_run_resumes_to_the_bit(
     resumed = fit(variant(name), store, tmp_path / "run", resume=True)
     assert digests(resumed) == digests(straight)
     assert straight.auroc == resumed.auroc
-    assert [e["loss"] for e in straight.history] == [e["loss"] for e in resumed.history]
+    assert [e.loss for e in straight.history] == [e.loss for e in resumed.history]
 
 
-def digests(result: FitResult) -> tuple[str, str]:
+def digests(result: TrainResult) -> tuple[str, str]:
     card = read_card(result.checkpoint)
     return card.weights_sha256, card.optimizer_sha256
 

@@ -13,11 +13,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from thorax.config import write_effective
 from thorax.data.store import Store
 from thorax.errors import ModelError
-from thorax.training.begun import RECIPE
+from thorax.results.training import LOG, RECIPE
 from thorax.training.fit import fit
 from thorax.training.log import Progress, open_log
 from thorax.training.recipe import Recipe
-from thorax.training.verify import EVENTS, LOG
+from thorax.training.verify import EVENTS
 
 
 @pytest.fixture
@@ -167,11 +167,11 @@ def test_a_full_disk_is_said_so(run: Path) -> None:
 
 def test_neither_tensorflow_nor_a_server_is_imported() -> None:
     program = (
-        "import sys; from thorax.training import watch; import pathlib, tempfile\n"
+        "import sys; from thorax.training import log as training_log; import pathlib, tempfile\n"
         "assert 'tensorboard' not in sys.modules\n"
         "with tempfile.TemporaryDirectory() as name:\n"
         "    out = pathlib.Path(name); (out / 'recipe.toml').write_text('')\n"
-        "    with watch.open_log(out) as log: log.start({})\n"
+        "    with training_log.open_log(out) as log: log.start({})\n"
         "sys.exit(bool({'tensorflow', 'grpc', 'werkzeug'} & sys.modules.keys()))\n"
     )
     assert subprocess.run([sys.executable, "-W", "error", "-c", program]).returncode == 0
@@ -180,7 +180,7 @@ def test_neither_tensorflow_nor_a_server_is_imported() -> None:
 def test_a_training_run_is_watched(recipe: Recipe, store: Store, tmp_path: Path) -> None:
     out = tmp_path / "run"
     result = fit(recipe, store, out)
-    mean = [pytest.approx(entry["val_mean_auroc"]) for entry in result.history]
+    mean = [pytest.approx(entry.val_mean_auroc) for entry in result.history]
     assert [value for _, value in scalars(out, "val/mean_auroc")] == mean
     assert scalars(out, "train/loss")[-1][0] == result.steps
     write_effective(recipe, tmp_path / "again.toml")

@@ -17,11 +17,12 @@ from tests.training.test_fit import digests, variant
 from thorax.data.store import Store
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.files.atomic import locked
-from thorax.training.begun import BEGUN, RECIPE, read_begun
+from thorax.results.training import LOG, RECIPE
+from thorax.training.begun import BEGUN, read_begun
 from thorax.training.card import CARD, OPTIMIZER, WEIGHTS, newest, read_card
 from thorax.training.fit import fit
 from thorax.training.preemption import PreemptedError, Stop
-from thorax.training.verify import LOG, damaged_lines, verify
+from thorax.training.verify import damaged_lines, verify
 
 
 def refused(store: Store, out: Path, *, resume: bool = False, **training: object) -> ThoraxError:

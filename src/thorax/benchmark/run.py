@@ -220,7 +220,7 @@ def document(
             if energy
             else {"power": None}
         ),
-        "modelled": modelled.document() if modelled else None,
+        "modelled": modelled.result().model_dump(mode="json") if modelled else None,
         "environment": environment(),
     }
 

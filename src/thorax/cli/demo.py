@@ -25,6 +25,7 @@ from thorax.phantoms import dataset
 from thorax.quantization.optimize import optimize
 from thorax.report.page import write_report
 from thorax.report.text import rate_text
+from thorax.results.training import TrainResult
 from thorax.training.fit import fit
 from thorax.training.recipe import Recipe
 
@@ -111,7 +112,7 @@ def make(out: Path, *, seed: int = 0) -> Demo:
 
     data = _data(out, seed)
     with _stage("2. train a ResNet-18 of a quarter of the width"):
-        keep("train", _train(data, out / "run", seed))
+        keep("train", _train(data, out / "run", seed).document())
     with _stage("3. compile"):
         artifacts = _compile(out, data, keep)
     with _stage("4. validate on the test split"):
@@ -172,12 +173,12 @@ def _data(out: Path, seed: int) -> Store:
     return data
 
 
-def _train(data: Store, run_folder: Path, seed: int) -> dict[str, Any]:
+def _train(data: Store, run_folder: Path, seed: int) -> TrainResult:
     recipe = Recipe.model_validate(RECIPE)
     training = recipe.training.model_copy(update={"seed": seed})
     recipe = recipe.model_copy(update={"training": training})
     with console.training() as tell:
-        return fit(recipe, data, run_folder, on_progress=tell).document()
+        return fit(recipe, data, run_folder, on_progress=tell)
 
 
 def _compile(

@@ -83,7 +83,7 @@ def train(
     document = result.document()
     console.save({**document, "sha256": document_digest(document)}, out / "train.json")
     console.emit(
-        result.document(),
+        result,
         as_json=json,
         show=lambda: print(
             f"mean AUROC {result.mean_auroc:.4f} on val, {result.images_per_s:,.0f} images/s\n"

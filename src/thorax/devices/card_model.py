@@ -6,12 +6,12 @@ plug-in counted in 2018: the host converts, a link carries, the overlay executes
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import openvino as ov
 
-from thorax.devices.counters import Counter, Origin
+from thorax.devices.counters import Counter
 from thorax.devices.partition import Partition
 from thorax.fpga.architecture import Architecture
 from thorax.fpga.card import Card
@@ -19,6 +19,7 @@ from thorax.fpga.overlay import Bound, Estimate, estimate
 from thorax.fpga.plugin import is_fpga
 from thorax.fpga.power import Draw, draw
 from thorax.fpga.workload import Layer, describe
+from thorax.results.shared import Modelled, Stage
 
 STEPS: Final = (
     "1. input preprocessing (mean data/FPGA)",
@@ -96,7 +97,7 @@ class Offload:
 
 
 @dataclass(frozen=True, slots=True)
-class Modelled:
+class OffloadTime:
     """Modelled time of one subgraph on a card, for one inference.
 
     Attributes:
@@ -116,21 +117,6 @@ class Modelled:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """What inferences pass one after another, while others are in other stages.
-
-    Attributes:
-        name: of the stage.
-        time_s: that an inference holds it for.
-        origin: whether that was measured or modelled.
-    """
-
-    name: str
-    time_s: float
-    origin: Origin
-
-
-@dataclass(frozen=True, slots=True)
 class Forecast:
     """What an engine would do if its cards were there: modelled, not measured.
 
@@ -144,7 +130,7 @@ class Forecast:
         source: where all of it comes from, in words.
     """
 
-    parts: tuple[Modelled, ...]
+    parts: tuple[OffloadTime, ...]
     stages: tuple[Stage, ...]
     images_per_s: float
     latency_s: float
@@ -161,20 +147,17 @@ class Forecast:
         """Per watt of the boards."""
         return self.images_per_s / self.power_w if self.power_w else None
 
-    def document(self) -> dict[str, Any]:
-        """Return what JSON documents hold under `modelled`."""
-        return {
-            "images_per_s": self.images_per_s,
-            "latency_s": self.latency_s,
-            "power_w": self.power_w,
-            "images_per_s_per_w": self.images_per_s_per_w,
-            "bound_by": self.bound_by.name,
-            "stages": [
-                {"name": stage.name, "time_s": stage.time_s, "origin": stage.origin}
-                for stage in self.stages
-            ],
-            "source": self.source,
-        }
+    def result(self) -> Modelled:
+        """Return the part of a result that holds it."""
+        return Modelled(
+            images_per_s=self.images_per_s,
+            latency_s=self.latency_s,
+            power_w=self.power_w,
+            images_per_s_per_w=self.images_per_s_per_w,
+            bound_by=self.bound_by.name,
+            stages=self.stages,
+            source=self.source,
+        )
 
 
 def find_offloads(
@@ -233,7 +216,7 @@ def _tensors(model: ov.Model, numbers: Mapping[str, int]) -> tuple[_Tensors, _Te
     return given, answered
 
 
-def model_offload(offload: Offload, *, batch: int = 1) -> Modelled:
+def model_offload(offload: Offload, *, batch: int = 1) -> OffloadTime:
     """Return the modelled time of a subgraph, for one inference of `batch` images."""
     overlay = estimate(offload.layers, offload.architecture, batch=batch)
     given, answered = (
@@ -248,7 +231,7 @@ def model_offload(offload: Offload, *, batch: int = 1) -> Modelled:
         sum(_POSTPROCESS_S + _CONVERT_S * count for count in answered),
         sum(_COPY_S + 4 * count / _COPY_BYTES_PER_S for count in answered),
     )
-    return Modelled(offload, steps_s, overlay)
+    return OffloadTime(offload, steps_s, overlay)
 
 
 def forecast(
@@ -277,11 +260,17 @@ def forecast(
             for place in range(len(STEPS))
         ]
         stages += [
-            Stage(f"{name} {stage}", sum(steps_s[place] for place in places), "modelled")
+            Stage(
+                name=f"{name} {stage}",
+                time_s=sum(steps_s[place] for place in places),
+                origin="modelled",
+            )
             for stage, places in _STAGES.items()
         ]
     if others_s:
-        stages.append(Stage("other devices", others_s / side_by_side, "measured"))
+        stages.append(
+            Stage(name="other devices", time_s=others_s / side_by_side, origin="measured")
+        )
     images_per_s = batch / max(stage.time_s for stage in stages)
     drawn = {name: _draw(parts, name, images_per_s) for name in cards}
     return Forecast(
@@ -294,7 +283,7 @@ def forecast(
     )
 
 
-def _draw(parts: Sequence[Modelled], card: str, images_per_s: float) -> Draw:
+def _draw(parts: Sequence[OffloadTime], card: str, images_per_s: float) -> Draw:
     """Return what the board of a card draws while it computes its layers of so many images."""
     own = [part.offload for part in parts if part.offload.card.name == card]
     macs = sum(layer.macs for one in own for layer in one.layers)
@@ -329,7 +318,7 @@ def join(forecasts: Sequence[Forecast], *, left_out: Sequence[str] = ()) -> Fore
 
 
 def count(
-    parts: Sequence[Modelled],
+    parts: Sequence[OffloadTime],
     network: Partition,
     made: Partition,
     measured: Sequence[Counter],
@@ -366,7 +355,7 @@ def count(
     return rows
 
 
-def _steps(part: Modelled, *, layers: bool) -> list[Counter]:
+def _steps(part: OffloadTime, *, layers: bool) -> list[Counter]:
     """Return the six rows of a subgraph, the layers after the one that they share."""
     offload, architecture = part.offload, part.offload.architecture
 
@@ -414,7 +403,7 @@ def _of(card: Card) -> str:
     return f", bitstream {card.bitstream.name}," if card.bitstream else ""
 
 
-def _source(parts: Sequence[Modelled], drawn: Mapping[str, Draw], others_s: float | None) -> str:
+def _source(parts: Sequence[OffloadTime], drawn: Mapping[str, Draw], others_s: float | None) -> str:
     """Return what the figures rest on, a sentence each."""
     told = []
     for part in parts:

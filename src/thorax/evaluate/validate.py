@@ -160,7 +160,7 @@ def _engine(validation: Validation, speeds: Sequence[Speed]) -> dict[str, Any]:
     engine = validation.engine
     own = {**describe(engine), "size_bytes": engine.artifact.card.size_bytes}
     modelled = speeds[0].modelled if speeds else forecast_engine(engine)
-    own["modelled"] = modelled.document() if modelled else None
+    own["modelled"] = modelled.result().model_dump(mode="json") if modelled else None
     for speed in speeds:
         own["latency_ms"] = {"p50": speed.latency_s * 1e3}
         own["images_per_s"] = speed.images_per_s

@@ -15,10 +15,9 @@ import openvino.opset13 as ops
 
 from thorax.errors import ModelError, UsageError
 from thorax.files.documents import read_limited
-from thorax.importers import caffe_axes, caffe_neurons, caffe_ssd, caffe_vision
-from thorax.importers.caffe_inputs import Shape, inputs_of, is_input
-from thorax.importers.caffe_layer import Blob, Build, Layer, read_blob
-from thorax.importers.options import UNREADABLE, Imported, ImportOptions
+from thorax.importers.caffe_layer import Blob, CaffeLayer, read_blob
+from thorax.importers.caffe_layers import BOTTOMS, BUILD, Shape, inputs_of, is_input
+from thorax.importers.options import MOST_INPUT_VALUES, UNREADABLE, Imported, ImportOptions
 from thorax.importers.prototxt import Block, ProtoError, parse
 from thorax.importers.translation import require_stored, translated
 from thorax.importers.wire import WireError, fields
@@ -30,21 +29,7 @@ _NAME: Final = {_V1: 4, _V2: 1}
 _BLOBS: Final = {_V1: 6, _V2: 7}
 _MOST_VALUES: Final = 2**31 - 1
 """Caffe counts the values of a blob in 32 bits (blob.cpp: `Reshape`)."""
-_MOST_INPUT_VALUES: Final = 1 << 26
-"""Of an input: 8192 x 8192 pixels. What a network computes of more fills the memory."""
 
-_BUILD: Final[dict[str, Build]] = {
-    **caffe_neurons.BUILD,
-    **caffe_vision.BUILD,
-    **caffe_axes.BUILD,
-    **caffe_ssd.BUILD,
-}
-_BOTTOMS: Final = {
-    **caffe_neurons.BOTTOMS,
-    **caffe_vision.BOTTOMS,
-    **caffe_axes.BOTTOMS,
-    **caffe_ssd.BOTTOMS,
-}
 _LEFT_OUT: Final = {
     "SILENCE", "ACCURACY", "HDF5OUTPUT", "EUCLIDEANLOSS", "HINGELOSS", "CONTRASTIVELOSS",
     "INFOGAINLOSS", "MULTINOMIALLOGISTICLOSS",
@@ -120,16 +105,16 @@ def _pair(path: Path, structure: Path | None) -> tuple[Path, Path]:
 
 def _alike(key: str) -> str:
     """Return the types that are written nearly so, as part of a message."""
-    near = difflib.get_close_matches(key, list(_BUILD), n=3)
+    near = difflib.get_close_matches(key, list(BUILD), n=3)
     return f" (near it: {', '.join(near).lower()})" if near else ""
 
 
 def _only(path: Path, pattern: str, advice: str) -> Path:
     """Return the one file beside another whose name is of a pattern."""
-    found = sorted(path.parent.glob(pattern))
-    if len(found) == 1:
-        return found[0]
-    beside = ", ".join(one.name for one in found) or "none"
+    files = sorted(path.parent.glob(pattern))
+    if len(files) == 1:
+        return files[0]
+    beside = ", ".join(file.name for file in files) or "none"
     raise UsageError("model-undescribed", f"{path.name} {advice} (beside it: {beside})")
 
 
@@ -169,7 +154,7 @@ class _Builder:
         self, net: Block, weights: dict[str, tuple[Blob, ...]], asked: ImportOptions
     ) -> None:
         self._layers = [
-            Layer(name, block.text("type"), block, weights.get(name, ()))
+            CaffeLayer(name, block.text("type"), block, weights.get(name, ()))
             for block, name in _deployed(net)
         ]
         self._net = net
@@ -204,10 +189,10 @@ class _Builder:
         declared: dict[str, Shape | None] = dict(_declared(self._net))
         for layer in self._layers:
             if is_input(layer):
-                found = inputs_of(layer)
-                declared |= found
+                inputs = inputs_of(layer)
+                declared |= inputs
                 for top in layer.block.texts("top"):
-                    if top not in found:
+                    if top not in inputs:
                         self._absent[top] = _LABEL
         for name in self._shapes:
             if name and name not in declared:
@@ -221,20 +206,19 @@ class _Builder:
                 f"{', '.join(declared)} it is of",
             )
         for name, shape in declared.items():
-            wanted = self._shapes.get(name) or self._shapes.get("") or shape
-            if wanted is None and self._side is not None and len(declared) == 1:
-                wanted = self._square(self._side)
-            if wanted is None:
+            sides = self._shapes.get(name) or self._shapes.get("") or shape
+            if sides is None and self._side is not None and len(declared) == 1:
+                sides = self._square(self._side)
+            if sides is None:
                 raise UsageError(
                     "model-undescribed",
                     f"the description does not say the shape of input {name!r}; say it with "
                     "--side, or --input_shape of `thorax mo`",
                 )
-            if min(wanted, default=1) < -1 or (
-                _values(ov.PartialShape(list(wanted))) > _MOST_INPUT_VALUES
-            ):
-                raise ModelError("model-input", f"input {name!r} cannot be of shape {list(wanted)}")
-            self._inputs[name] = ops.parameter(ov.PartialShape(list(wanted)), np.float32)
+            closed = ov.PartialShape(list(sides))
+            if min(sides, default=1) < -1 or _values(closed) > MOST_INPUT_VALUES:
+                raise ModelError("model-input", f"input {name!r} cannot be of shape {list(sides)}")
+            self._inputs[name] = ops.parameter(closed, np.float32)
             self._inputs[name].set_friendly_name(name)
             self._blobs[name] = self._inputs[name].output(0)
 
@@ -249,7 +233,7 @@ class _Builder:
                 return 1, kernel[1] * groups, side, side
         return None
 
-    def _add(self, layer: Layer) -> None:
+    def _add(self, layer: CaffeLayer) -> None:
         bottoms, tops = layer.block.texts("bottom"), layer.block.texts("top")
         if bottoms and all(self._absent.get(name) == _LABEL for name in bottoms):
             self._absent |= dict.fromkeys(tops, _LABEL)
@@ -262,18 +246,18 @@ class _Builder:
         key = _PROBABILITY.get(layer.key, layer.key)
         if key != layer.key:
             bottoms, tops = bottoms[:1], tops[:1]
-        build = _BUILD.get(key)
+        build = BUILD.get(key)
         if build is None:
             raise layer.refuse(
                 f"is none of Caffe's that can be converted{_alike(layer.key)}; convert the network "
                 "to ONNX with the Caffe that it was made for, or end the .prototxt before it "
                 "(docs/optimizer.md, Formats)"
             )
-        least, most = _BOTTOMS.get(key, (1, 1))
+        least, most = BOTTOMS.get(key, (1, 1))
         if not least <= len(bottoms) <= most:
             raise layer.refuse(f"takes {len(bottoms)} blobs; {least} to {most} can be converted")
-        made = build(layer, [self._blob(layer, name) for name in bottoms])
-        values = [made] if isinstance(made, ov.Output) else list(made)
+        outputs = build(layer, [self._blob(layer, name) for name in bottoms])
+        values = [outputs] if isinstance(outputs, ov.Output) else list(outputs)
         layer.check_all_read()
         self._take(bottoms)
         for top, value in zip(tops, values, strict=False):
@@ -284,7 +268,7 @@ class _Builder:
         for top in tops[len(values) :]:
             self._absent[top] = f"layer {layer.name!r} makes it in training alone, or as positions"
 
-    def _blob(self, layer: Layer, name: str) -> ov.Output:
+    def _blob(self, layer: CaffeLayer, name: str) -> ov.Output:
         if name in self._absent:
             raise layer.refuse(f"takes blob {name!r}, which cannot be had: {self._absent[name]}")
         if name not in self._blobs:
@@ -305,7 +289,7 @@ class _Builder:
         return ov.Model(results, inputs, self._net.text("name", "network"))
 
 
-def _require_countable(layer: Layer, value: ov.Output) -> None:
+def _require_countable(layer: CaffeLayer, value: ov.Output) -> None:
     total = _values(value.get_partial_shape())
     if total > _MOST_VALUES:
         raise layer.refuse(f"makes a blob of {total} values; {_MOST_VALUES} is Caffe's most")

@@ -1,4 +1,4 @@
-"""One layer of a Caffe network: what describes it, and what it learned."""
+"""A layer of a Caffe network: its description and its learned values."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -70,16 +70,16 @@ def read_blob(message: memoryview) -> Blob:
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
-    """A layer as the prototxt describes it.
+class CaffeLayer:
+    """A layer as the .prototxt describes it.
 
     Attributes:
         name: of the layer.
         kind: its type as written.
-        block: all that is said of it.
+        block: its description.
         blobs: what it learned, in the order of the file.
-        settings: the parts of `block` that were asked for.
-        used: indices of the blobs that were asked for.
+        settings: the parts of `block` that were read.
+        used: indices of the blobs that were read.
     """
 
     name: str
@@ -137,10 +137,10 @@ class Layer:
         Raises:
             ModelError: `model-layer`.
         """
-        found = value + rank if value < 0 else value
-        if not 0 <= found < rank + beyond:
+        axis = value + rank if value < 0 else value
+        if not 0 <= axis < rank + beyond:
             raise self.refuse(f"has axis {value}, its input has {rank} axes")
-        return found
+        return axis
 
     def spatial(self, param: Block, name: str, pair: tuple[str, str], default: int) -> list[int]:
         """Return a setting of both spatial axes: one value, one per axis, or a named pair.
@@ -148,11 +148,11 @@ class Layer:
         Raises:
             ModelError: `model-layer`.
         """
-        given = param.integers(name)
+        values = param.integers(name)
         if any(part in param for part in pair):
-            fallback = given[-1] if given else default
-            given = [param.integer(part, fallback) for part in pair]
-        values = given * 2 if len(given) == 1 else given or [default, default]
+            fallback = values[-1] if values else default
+            values = [param.integer(part, fallback) for part in pair]
+        values = values * 2 if len(values) == 1 else values or [default, default]
         if len(values) != 2:
             raise self.refuse(f"has {len(values)} values of {name}; images have two axes")
         if min(values) < 0 or max(values) > 1 << 15:
@@ -172,15 +172,15 @@ class Layer:
                 f"{len(self.blobs)} for it; are the two files of one network?",
             )
         self.used.add(index)
-        blob, wanted = self.blobs[index], tuple(shape)
+        blob = self.blobs[index]
         values = blob.values()
-        if _squeezed(blob.shape) != _squeezed(wanted) or len(values) != math.prod(wanted):
+        if _squeezed(blob.shape) != _squeezed(shape) or len(values) != math.prod(shape):
             raise ModelError(
                 "model-weights",
-                f"{self.title} wants weights of {list(wanted)} and the .caffemodel has "
+                f"{self.title} wants weights of {list(shape)} and the .caffemodel has "
                 f"{len(values)} values as {list(blob.shape)}; are the two files of one network?",
             )
-        return values.reshape(wanted)
+        return values.reshape(tuple(shape))
 
     def check_all_read(self) -> None:
         """Refuse a layer of which something was not understood.
@@ -203,11 +203,13 @@ class Layer:
             )
 
 
-Build = Callable[[Layer, list[ov.Output]], ov.Output | list[ov.Output]]
+Build = Callable[[CaffeLayer, list[ov.Output]], ov.Output | list[ov.Output]]
 """What makes the tops of a layer of its bottoms."""
 
 
-def inner_shape(layer: Layer, data: ov.Output, begin: int, end: int | None = None) -> list[int]:
+def inner_shape(
+    layer: CaffeLayer, data: ov.Output, begin: int, end: int | None = None
+) -> list[int]:
     """Return the sides of some axes of a blob.
 
     Raises:
@@ -217,7 +219,7 @@ def inner_shape(layer: Layer, data: ov.Output, begin: int, end: int | None = Non
     return [channels(layer, data, axis) for axis in range(begin, rank if end is None else end)]
 
 
-def channels(layer: Layer, data: ov.Output, axis: int = 1) -> int:
+def channels(layer: CaffeLayer, data: ov.Output, axis: int = 1) -> int:
     """Return how many values stand along an axis.
 
     Raises:

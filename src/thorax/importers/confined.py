@@ -1,4 +1,4 @@
-"""Foreign files read, compiled and run in a child process that can do nothing else.
+"""Reading, compiling and running of foreign files in a child process that can do nothing else.
 
 What comes back is an IR that OpenVINO itself wrote, and arrays. A file that makes its library
 crash, loop or eat memory ends the child, and is an error of one line here.
@@ -7,8 +7,9 @@ crash, loop or eat memory ends the child, and is an error of one line here.
 import math
 import os
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from thorax.devices.process_core import open_core
 from thorax.errors import ModelError, ThoraxError, UsageError, last_line
 from thorax.files.documents import read_limited
 from thorax.importers import standby
-from thorax.importers.options import UNREADABLE, Imported, ImportOptions, Run
+from thorax.importers.options import UNREADABLE, Imported, ImportOptions, Layout, Run
 from thorax.isolation.child import ChildError, ChildStartError, ChildTimeoutError
 from thorax.isolation.confinement import Allowance, occupied_bytes, path_of_python
 from thorax.processors import processors
@@ -61,22 +62,14 @@ class Reader:
 
     def read(self, module: str, path: Path, asked: ImportOptions) -> Imported:
         """Have a file read by a module of this package, whose `read(path, asked)` does it."""
-        said, _ = self._ask(
+        answer, _ = self._ask(
             {
                 "do": "read",
                 "module": module,
                 "path": str(path.absolute()),
-                "asked": {
-                    "structure": str(asked.structure.absolute()) if asked.structure else None,
-                    "topology": asked.topology,
-                    "shapes": dict(asked.shapes),
-                    "side": asked.side,
-                    "extensions": asked.extensions,
-                    "begins": asked.begins,
-                    "ends": asked.ends,
-                },
+                "asked": pack_options(asked),
                 "folder": str(self.folder),
-                "readable": [str(place) for place in self._readable],
+                "readable": list(map(str, self._readable)),
                 "path_of_python": path_of_python(own_code=_runs_own_code(asked)),
                 "data_bytes": self._allowance.data_bytes,
                 "file_bytes": self._allowance.file_bytes,
@@ -84,13 +77,14 @@ class Reader:
             "reading",
         )
         with self._sense():
-            framework, layout, runs = str(said["framework"]), said["layout"], bool(said["runs"])
-            read_from = _files(said["files"], self._readable, path)
+            framework, runs = str(answer["framework"])[:_LONGEST_NAME], bool(answer["runs"])
+            layout: Layout = "NHWC" if answer["layout"] == "NHWC" else "NCHW"
+            files = _files(answer["files"], self._readable, path)
         return Imported(
             model=_open(self.folder, self._allowance.file_bytes, path, asked),
-            framework=framework[:_LONGEST_NAME],
-            layout="NHWC" if layout == "NHWC" else "NCHW",
-            files=read_from,
+            framework=framework,
+            layout=layout,
+            files=files,
             run=self.runner(0) if runs else None,
             compile=self.compile,
             attempt=self.attempt,
@@ -197,6 +191,21 @@ def read(module: str, path: Path, asked: ImportOptions) -> Imported:
         raise
 
 
+def pack_options(options: ImportOptions) -> dict[str, object]:
+    """Return options as JSON has them."""
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
+    structure = options.structure and str(options.structure.absolute())
+    return values | {"structure": structure, "shapes": dict(options.shapes)}
+
+
+def unpack_options(packed: Mapping[str, Any]) -> ImportOptions:
+    """Return the options that `pack_options` packed."""
+    lists = {name: tuple(packed[name]) for name in ("extensions", "begins", "ends")}
+    shapes = {name: tuple(shape) for name, shape in packed["shapes"].items()}
+    structure = packed["structure"] and Path(packed["structure"])
+    return ImportOptions(**{**packed, **lists, "shapes": shapes, "structure": structure})
+
+
 def describe(arrays: Sequence[npt.NDArray[Any]]) -> list[tuple[str, list[int]]]:
     """Return element type and shape of arrays, for an answer's head."""
     return [(array.dtype.str, list(array.shape)) for array in arrays]
@@ -238,20 +247,20 @@ def _open(folder: Path, most_bytes: int, path: Path, asked: ImportOptions) -> ov
 
 def _files(named: Sequence[str], readable: Sequence[Path], path: Path) -> tuple[Path, ...]:
     """Return the files of a model that a child names, if they are such."""
-    found = tuple(map(Path, named))
-    places = [Path(os.path.realpath(place)) for place in readable]
-    for file in found:
+    files = tuple(map(Path, named))
+    roots = [Path(os.path.realpath(root)) for root in readable]
+    for file in files:
         real = Path(os.path.realpath(file))
-        if not real.is_file() or not any(real.is_relative_to(place) for place in places):
+        if not real.is_file() or not any(real.is_relative_to(root) for root in roots):
             raise ModelError("model-unreadable", f"{path.name} is read from no file of a model")
-    return found
+    return files
 
 
 def _refused(kind: str, code: str, message: str) -> ThoraxError:
-    found = getattr(errors, kind, ModelError)
-    if not (isinstance(found, type) and issubclass(found, ThoraxError)):
-        found = ModelError
-    return found(code, message)
+    error = getattr(errors, kind, ModelError)
+    if not (isinstance(error, type) and issubclass(error, ThoraxError)):
+        error = ModelError
+    return error(code, message)
 
 
 def _runs_own_code(asked: ImportOptions) -> bool:
@@ -259,36 +268,36 @@ def _runs_own_code(asked: ImportOptions) -> bool:
 
 
 def _readable(path: Path, asked: ImportOptions) -> list[Path]:
-    """Return what the reader of a file may need: the file, or also what lies beside it."""
+    """Return the paths that the reader of a file may need: the file, or also those beside it."""
     if _runs_own_code(asked):
         # Code that the user chose reads what it likes.
         return [Path("/")]
-    places = [path.absolute(), Path(os.path.realpath(path))]
+    paths = [path.absolute(), Path(os.path.realpath(path))]
     for file in (path, asked.structure):
         if file is None or file.is_dir():
             continue
-        places += [file.absolute(), Path(os.path.realpath(file))]
+        paths += [file.absolute(), Path(os.path.realpath(file))]
         if file.suffix.lower() not in _SINGLE:
             folder = file.absolute().parent
-            places.append(folder)
+            paths.append(folder)
             # Caches keep what belongs together under links; one that leads nowhere is no matter.
             # What lies elsewhere than the model itself is nothing of it.
             real = Path(os.path.realpath(file)).parent
             with suppress(OSError):
                 links = [entry for entry in folder.iterdir() if entry.is_symlink()]
                 targets = [Path(os.path.realpath(link)) for link in links[:_MOST_NEIGHBOURS]]
-                places += [target for target in targets if target.parent == real]
-    return places
+                paths += [target for target in targets if target.parent == real]
+    return paths
 
 
 def _size(path: Path, asked: ImportOptions) -> int:
     """Return how many bytes the files of a network have, counting what may belong to it."""
     if path.is_dir():
-        found = [file for file in path.rglob("*") if file.is_file()]
+        files = [file for file in path.rglob("*") if file.is_file()]
     elif path.suffix.lower() in _SINGLE:
-        found = [path]
+        files = [path]
     else:
-        found = [file for file in path.parent.iterdir() if file.name.startswith(path.stem)]
+        files = [file for file in path.parent.iterdir() if file.name.startswith(path.stem)]
     if asked.structure is not None:
-        found.append(asked.structure)
-    return sum(occupied_bytes(file) for file in {*found, path} if file.is_file())
+        files.append(asked.structure)
+    return sum(occupied_bytes(file) for file in {*files, path} if file.is_file())

@@ -1,4 +1,4 @@
-"""Custom layers, told to the frontends that read foreign formats."""
+"""Custom layers for the frontends that read foreign formats."""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -74,7 +74,11 @@ def _rules(framework: str, layer: type[Any]) -> list[Any]:
 
 def _defaults(layer: type[Any]) -> dict[str, Any]:
     parameters = inspect.signature(layer).parameters.values()
-    return {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
+    return {
+        parameter.name: parameter.default
+        for parameter in parameters
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
 
 
 def _by_name(layer: type[Any]) -> _Convert:

@@ -9,8 +9,8 @@ from typing import Final
 from thorax.errors import ModelError
 from thorax.files import atomic, pairs
 from thorax.importers import confined
-from thorax.importers.formats_kinds import MODULES, SAVED_MODEL, kind_of
 from thorax.importers.options import Imported, ImportOptions, Layout
+from thorax.importers.standby import MODULES, SAVED_MODEL, kind_of
 
 Importer = Callable[[Path, ImportOptions], Imported]
 

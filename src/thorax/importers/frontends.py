@@ -9,11 +9,17 @@ import openvino as ov
 from openvino.frontend import FrontEnd, FrontEndManager
 
 from thorax.errors import ModelError
-from thorax.importers import extensions, frontends_checks, onnx_runtime, onnx_softmax
-from thorax.importers.frontends_cut import cut_graph, name_inputs
-from thorax.importers.frontends_names import decoded_kernels, name_kernels
-from thorax.importers.options import UNREADABLE, Imported, ImportOptions, Layout, close, unreadable
-from thorax.importers.tensorflow_kernels import graph_kernels, saved_kernels
+from thorax.importers import extensions, frontend_checks, onnx, tensorflow
+from thorax.importers.options import (
+    UNREADABLE,
+    Imported,
+    ImportOptions,
+    Layout,
+    close,
+    unconvertible,
+    unreadable,
+)
+from thorax.importers.standby import SAVED_MODEL
 from thorax.importers.translation import translated
 
 _FRONTENDS: Final[dict[str, tuple[str, str, Layout]]] = {
@@ -45,12 +51,12 @@ def read(path: Path, asked: ImportOptions) -> Imported:
         ModelError: `model-unreadable`, `model-layer`, `model-weights`, `model-input` or
             `ir-version`.
     """
-    if path.is_dir() or path.name == frontends_checks.SAVED_MODEL:
+    if path.is_dir() or path.name == SAVED_MODEL:
         folder = path if path.is_dir() else path.parent
-        files, kind, opened = frontends_checks.saved_model(folder), ".pb", folder
+        files, kind, opened = frontend_checks.saved_model(folder), ".pb", folder
     else:
         kind, opened = path.suffix.lower(), path
-        files = frontends_checks.file(path, kind)
+        files = frontend_checks.file(path, kind)
     name, framework, layout = _FRONTENDS[kind]
     # Only this frontend: `Core.read_model` lets each in turn guess, and some complain aloud.
     frontend = FrontEndManager().load_by_framework(name)
@@ -60,8 +66,8 @@ def read(path: Path, asked: ImportOptions) -> Imported:
         raise ModelError("model-unreadable", f"{opened.name} holds no network")
     run = None
     if kind == ".onnx":
-        onnx_softmax.flatten(model, path)
-        run = onnx_runtime.runner(path, asked.extensions)
+        onnx.flatten_softmax(model, path)
+        run = onnx.runner(path, asked.extensions)
     close(model, asked.shapes, opened)
     return Imported(model, framework, layout, files, run)
 
@@ -70,31 +76,28 @@ def _convert(frontend: FrontEnd, path: Path, asked: ImportOptions) -> ov.Model:
     try:
         loaded = frontend.load(str(path))
         graph = frontend.get_name() == "tf" and path.is_file()
-        begins = cut_graph(loaded, path, asked) if graph else {}
+        begins = tensorflow.cut_graph(loaded, path, asked) if graph else {}
         model = frontend.convert(loaded)
-        name_inputs(model, begins)
+        tensorflow.name_inputs(model, begins)
         if frontend.get_name() == "tflite":
-            name_kernels(model, decoded_kernels(frontend.decode(loaded)))
+            tensorflow.name_kernels(model, tensorflow.lite_kernels(frontend.decode(loaded)))
         elif frontend.get_name() == "tf":
             # Names are for people: the frontend, which has read the file, judges what is damaged,
             # and it reads indices that are compressed.
             with suppress(ValueError, LookupError, OSError):
-                name_kernels(model, graph_kernels(path) if graph else saved_kernels(path))
+                kernels = tensorflow.graph_kernels if graph else tensorflow.saved_kernels
+                tensorflow.name_kernels(model, kernels(path))
     except UNREADABLE as error:
-        raise _translated(path, error) from error
+        raise _conversion_error(path, error) from error
     return model
 
 
-def _translated(path: Path, error: Exception) -> ModelError:
+def _conversion_error(path: Path, error: Exception) -> ModelError:
     text = str(error)
     lacking = _LACKING.search(text)
     if lacking is not None:
-        layers = next(found for found in lacking.groups() if found is not None)
-        return ModelError(
-            "model-layer",
-            f"{path.name} has layers of a type that cannot be converted: {layers}; export the "
-            "model without them, or say with --extension what computes them",
-        )
+        layers = next(name for name in lacking.groups() if name is not None)
+        return unconvertible(path, layers)
     unset = _UNSET.search(text)
     if unset is not None:
         return ModelError(

@@ -1,4 +1,7 @@
-"""Keras networks, .keras and .h5, without TensorFlow: Keras 3 traces them in PyTorch."""
+"""Keras networks, .keras and .h5: by Keras 3, which traces them in PyTorch, else by tf_keras.
+
+tf_keras, with TensorFlow, reads the networks of Keras 2 that Keras 3 cannot.
+"""
 
 import os
 import re
@@ -19,11 +22,18 @@ from openvino.passes import ConstantFolding, Manager
 
 from thorax.errors import ModelError, UsageError
 from thorax.files.atomic import temporary_folder
-from thorax.importers import legacy_keras
-from thorax.importers.keras_file import KerasFile, as_inspected, inspect, layout_of
-from thorax.importers.keras_pooling import same_pooling
-from thorax.importers.keras_weights import weights_within
-from thorax.importers.options import UNREADABLE, Imported, ImportOptions, Layout, unreadable
+from thorax.importers.keras_file import (
+    NETWORKS,
+    TENSORFLOW_CALLS,
+    KerasFile,
+    as_inspected,
+    inspect,
+    layout_of,
+    objects,
+    weights_within,
+)
+from thorax.importers.options import UNREADABLE, Imported, ImportOptions, Layout, close, unreadable
+from thorax.importers.tensorflow import Kernel, name_kernels
 from thorax.importers.translation import translated
 
 _BACKEND: Final = "torch"
@@ -52,28 +62,28 @@ def read(path: Path, asked: ImportOptions) -> Imported:
         UsageError: `model-undescribed` where an axis is open that nobody closed, or
             `keras-backend`.
     """
-    found = inspect(path)
-    if (reason := legacy_keras.needed(found)) is not None:
-        return legacy_keras.read(found, asked, reason)
+    file = inspect(path)
+    if (reason := why_legacy(file)) is not None:
+        return _read_legacy(file, asked, reason)
     keras = _keras()
     try:
-        network = _load(keras, found)
+        network = _load(keras, file)
     except ModelError as error:
-        if not found.is_keras_2:
+        if not file.is_keras_2:
             raise
-        return legacy_keras.read(found, asked, f"is not read ({error.message})")
-    inputs = [(one.name, tuple(one.shape)) for one in network.inputs]
+        return _read_legacy(file, asked, f"is not read ({error.message})")
+    inputs = [(tensor.name, tuple(tensor.shape)) for tensor in network.inputs]
     if asked.side is not None:
-        inputs = [(name, _square(shape, asked.side, layout_of(found))) for name, shape in inputs]
+        inputs = [(name, _square(shape, asked.side, layout_of(file))) for name, shape in inputs]
     shapes = input_shapes(path, inputs, asked.shapes)
     try:
         model = _trace(keras, network, [tuple(max(1, n) for n in shape) for shape in shapes])
     except UNREADABLE as error:
         raise unreadable(path, error) from error
     _name_layers(model)
-    for port, inside, shape in zip(model.inputs, network.inputs, shapes, strict=True):
-        port.get_node().set_friendly_name(inside.name)
-        port.get_tensor().set_names({inside.name})
+    for port, (name, _), shape in zip(model.inputs, inputs, shapes, strict=True):
+        port.get_node().set_friendly_name(name)
+        port.get_tensor().set_names({name})
         port.get_node().set_partial_shape(ov.PartialShape(list(shape)))
     model.validate_nodes_and_infer_types()
     _sink_transposes(model)
@@ -85,9 +95,9 @@ def read(path: Path, asked: ImportOptions) -> Imported:
 
         with torch.inference_mode():
             outputs = _call(keras, network, [torch.from_numpy(np.asarray(x)) for x in images])
-        return [np.asarray(one.numpy(), np.float32) for one in outputs]
+        return [np.asarray(output.numpy(), np.float32) for output in outputs]
 
-    return Imported(model, f"keras {keras.__version__}", layout_of(found), (path,), run)
+    return Imported(model, f"keras {keras.__version__}", layout_of(file), (path,), run)
 
 
 def input_shapes(
@@ -95,7 +105,7 @@ def input_shapes(
     inputs: Sequence[tuple[str, tuple[int | None, ...]]],
     asked: Mapping[str, tuple[int, ...]],
 ) -> list[tuple[int, ...]]:
-    """Return the shape of each input, the axes that the file leaves open closed as asked.
+    """Return the shape of each input, open axes closed by the options.
 
     Args:
         path: of the file, for messages.
@@ -111,23 +121,22 @@ def input_shapes(
     """
     shapes = []
     for name, shape in inputs:
-        wanted = asked.get(name, asked.get("", ()) if len(inputs) == 1 else ())
-        if wanted and len(wanted) != len(shape):
-            raise ModelError("model-input", f"{path.name} takes {list(shape)}, not {list(wanted)}")
+        option = asked.get(name, asked.get("", ()) if len(inputs) == 1 else ())
+        misfit = ModelError("model-input", f"{path.name} takes {list(shape)}, not {list(option)}")
+        if option and len(option) != len(shape):
+            raise misfit
         closed = []
         for axis, length in enumerate(shape):
-            said = wanted[axis] if wanted else -1
-            if length is None and said < 0 and axis > 0:
+            size = option[axis] if option else -1
+            if length is None and size < 0 and axis > 0:
                 raise UsageError(
                     "model-undescribed",
                     f"{path.name} leaves input {name!r} open as {list(shape)}; say --side, "
                     "or --input_shape of `thorax mo`",
                 )
-            if length is not None and said >= 0 and said != length:
-                raise ModelError(
-                    "model-input", f"{path.name} takes {list(shape)}, not {list(wanted)}"
-                )
-            closed.append(said if length is None else length)
+            if length is not None and size >= 0 and size != length:
+                raise misfit
+            closed.append(size if length is None else length)
         shapes.append(tuple(closed))
     return shapes
 
@@ -164,24 +173,11 @@ def _keras() -> ModuleType:
     return keras  # type: ignore[no-any-return]
 
 
-def _load(keras: ModuleType, found: KerasFile) -> Any:  # noqa: ANN401
-    path = found.path
-    with temporary_folder() as folder, warnings.catch_warnings():
+def _load(keras: ModuleType, file: KerasFile) -> Any:  # noqa: ANN401
+    with warnings.catch_warnings():
         # Networks of old files give their first layer the shape of the input.
         warnings.filterwarnings("ignore", "Do not pass an `input_shape`", UserWarning)
-        whole = as_inspected(found, folder)
-        try:
-            with weights_within(keras.Layer, found):
-                network = keras.saving.load_model(whole, compile=False, safe_mode=True)
-            # A network that was never built has no inputs.
-            network.inputs[0], network.outputs[0]
-        except ModelError:
-            raise
-        # Keras raises what its layers raise.
-        except Exception as error:
-            raise ModelError(
-                "model-unreadable", f"{path.name}: Keras says {_first_line(error)}"
-            ) from error
+        network = _built(file, "Keras", keras.Layer, keras.saving.load_model)
     for _, layer in _layers(network):
         if (pool := same_pooling(layer)) is not None:
             # Past `Layer.__setattr__`, which would track it.
@@ -190,9 +186,32 @@ def _load(keras: ModuleType, found: KerasFile) -> Any:  # noqa: ANN401
     return network
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]
+def _built(file: KerasFile, library: str, layer: Any, load: Callable[..., Any]) -> Any:  # noqa: ANN401
+    """Return the network that a library builds from an inspected file.
+
+    Args:
+        file: as inspected.
+        library: its name in messages.
+        layer: its class whose `add_weight` makes every weight.
+        load: its `load_model`.
+
+    Raises:
+        ModelError: `model-unreadable`.
+    """
+    try:
+        with temporary_folder() as folder, weights_within(layer, file):
+            network = load(as_inspected(file, folder), compile=False, safe_mode=True)
+        # A network that was never built has no inputs.
+        network.inputs[0], network.outputs[0]
+    except ModelError:
+        raise
+    # A library raises what its layers raise.
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(
+            "model-unreadable", f"{file.path.name}: {library} says {lines[0][:200]}"
+        ) from error
+    return network
 
 
 def _call(keras: ModuleType, network: Any, images: Sequence[Any]) -> list[Any]:  # noqa: ANN401
@@ -210,8 +229,8 @@ def _trace(keras: ModuleType, network: Any, shapes: list[tuple[int, ...]]) -> ov
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     examples = tuple(
-        torch.zeros(shape, dtype=getattr(torch, str(one.dtype)))
-        for shape, one in zip(shapes, network.inputs, strict=True)
+        torch.zeros(shape, dtype=getattr(torch, str(tensor.dtype)))
+        for shape, tensor in zip(shapes, network.inputs, strict=True)
     )
     for parameter in network.parameters():
         # A trace of a function holds weights as constants, which have no gradient.
@@ -265,8 +284,8 @@ def _batch_normalization(layer: Any) -> Callable[..., Any]:  # noqa: ANN401
     """Return what a layer does as one operation, where Keras subtracts, multiplies and adds."""
     from torch.nn.functional import batch_norm  # noqa: PLC0415
 
-    given = (layer.moving_mean, layer.moving_variance, layer.gamma, layer.beta)
-    mean, variance, scale, shift = (None if one is None else one.value for one in given)
+    weights = (layer.moving_mean, layer.moving_variance, layer.gamma, layer.beta)
+    mean, variance, scale, shift = (None if weight is None else weight.value for weight in weights)
 
     def run(values: Any, training: bool | None = None, mask: Any = None) -> Any:  # noqa: ANN401
         first = values.movedim(layer.axis, 1)
@@ -286,12 +305,12 @@ def _layers(network: Any, within: str = "") -> Iterator[tuple[str, Any]]:  # noq
 
 
 def _name_layers(model: ov.Model) -> None:
-    """Call the operation that a layer is after the layer, its others `layer/operation`."""
+    """Name the main operation of each layer after it, the others `layer/operation`."""
     members: dict[str, list[ov.Node]] = {}
     for node in model.get_ordered_ops():
-        found = _SCOPE.match(node.get_friendly_name())
-        if found is not None and node.get_type_name() != "Constant":
-            members.setdefault(found["layer"], []).append(node)
+        match = _SCOPE.match(node.get_friendly_name())
+        if match is not None and node.get_type_name() != "Constant":
+            members.setdefault(match["layer"], []).append(node)
     taken: Counter[str] = Counter()
     for layer, nodes in members.items():
         working = [node for node in nodes if node.get_type_name() not in _PLUMBING] or nodes
@@ -334,8 +353,172 @@ def _output_names(network: Any) -> list[str]:  # noqa: ANN401
 
 def _unique(names: list[str]) -> list[str]:
     uses: Counter[str] = Counter()
-    answer = []
+    unique = []
     for name in names:
         uses[name] += 1
-        answer.append(name if uses[name] == 1 else f"{name}_{uses[name]}")
-    return answer
+        unique.append(name if uses[name] == 1 else f"{name}_{uses[name]}")
+    return unique
+
+
+def same_pooling(layer: Any) -> Callable[..., Any] | None:  # noqa: ANN401
+    """Return the call of a pooling layer with padding "same"; None for any other layer.
+
+    Padding counts for nothing: a mean is over the cells of the image alone (TensorFlow,
+    tf.nn.avg_pool). On PyTorch, Keras 3.15 repeats the edge where one side is padded more than
+    the other, and counts it; the network was trained without. Its padding is no number either
+    while a network is traced, which OpenVINO does not convert.
+
+    Args:
+        layer: of Keras, or an operation of `keras.ops`.
+    """
+    if getattr(layer, "padding", None) != "same" or not hasattr(layer, "pool_size"):
+        return None
+    largest = "Max" in type(layer).__name__
+
+    def run(values: Any, training: bool | None = None) -> Any:  # noqa: ANN401
+        first = layer.data_format == "channels_first"
+        moved = values if first else values.movedim(-1, 1)
+        axes = moved.ndim - 2
+        sizes = _each(layer.pool_size, axes)
+        pooled = _pool(moved, sizes, _each(layer.strides or sizes, axes), largest=largest)
+        return pooled if first else pooled.movedim(1, -1)
+
+    return run
+
+
+def _each(sizes: int | Sequence[int], axes: int) -> tuple[int, ...]:
+    return (sizes,) * axes if isinstance(sizes, int) else tuple(sizes)
+
+
+def _pool(values: Any, sizes: tuple[int, ...], strides: tuple[int, ...], *, largest: bool) -> Any:  # noqa: ANN401
+    import torch  # noqa: PLC0415
+    from torch.nn import functional  # noqa: PLC0415
+
+    # A traced length is a tensor; the operation takes a number.
+    lengths = [int(length) for length in values.shape[2:]]
+    pads = [
+        _same(length, size, stride)
+        for length, size, stride in zip(lengths, sizes, strides, strict=True)
+    ]
+    kind = f"{'max' if largest else 'avg'}_pool{len(sizes)}d"
+    pool = getattr(functional, kind)
+    if all(before == after for before, after in pads):
+        padding = tuple(before for before, _ in pads)
+        more = {} if largest else {"count_include_pad": False}
+        return pool(values, sizes, strides, padding, **more)
+    flat = [pad for both in reversed(pads) for pad in both]
+    if largest:
+        # The edge is in every window that reaches beyond it.
+        return pool(functional.pad(values, flat, mode="replicate"), sizes, strides)
+    # Through NumPy, so that a trace takes it for the constant that it is.
+    correction = np.ones((1, 1), np.float32)
+    for length, size, stride, (before, _) in zip(lengths, sizes, strides, pads, strict=True):
+        starts = np.arange(-before, length - before, stride)
+        inside = np.minimum(starts + size, length) - np.maximum(starts, 0)
+        correction = correction[..., None] * (size / inside).astype(np.float32)
+    return pool(functional.pad(values, flat), sizes, strides) * torch.from_numpy(correction)
+
+
+def _same(length: int, size: int, stride: int) -> tuple[int, int]:
+    """Return the padding before and after an axis (TensorFlow, padding "SAME")."""
+    total = max(0, (-(-length // stride) - 1) * stride + size - length)
+    return total // 2, total - total // 2
+
+
+def why_legacy(file: KerasFile) -> str | None:
+    """Return why Keras 3 cannot read a file of Keras 2, None where nothing is known against it."""
+    if not file.is_keras_2:
+        return None
+    for depth, named in enumerate(objects(file.config)):
+        kind, settings = named["class_name"], named.get("config")
+        if depth and kind in NETWORKS:
+            return "holds a network in a network"
+        if kind in TENSORFLOW_CALLS:
+            return "calls TensorFlow by name"
+        if kind.startswith("DepthwiseConv") and isinstance(settings, dict) and "groups" in settings:
+            return f"says groups of its {kind}"
+    return None
+
+
+def _read_legacy(file: KerasFile, asked: ImportOptions, reason: str) -> Imported:
+    """Read an inspected file with tf_keras and convert the frozen graph.
+
+    Args:
+        file: as inspected.
+        asked: shapes of inputs that are open.
+        reason: why Keras 3 does not do it, as a predicate of the file.
+
+    Raises:
+        ModelError: `model-unreadable` or `model-input`.
+        UsageError: `extra-missing`.
+    """
+    path = file.path
+    tensorflow, tf_keras = _legacy_libraries(file, reason)
+    network = _built(file, "tf_keras", tf_keras.layers.Layer, tf_keras.models.load_model)
+    try:
+        model = _freeze(tensorflow, network)
+    except UNREADABLE as error:
+        raise unreadable(path, error) from error
+    close(model, asked.shapes, path)
+
+    def run(images: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
+        inputs = list(images)
+        outputs = network(inputs[0] if len(inputs) == 1 else inputs, training=False)
+        return [np.asarray(output, np.float32) for output in tensorflow.nest.flatten(outputs)]
+
+    return Imported(model, f"tf_keras {tf_keras.__version__}", layout_of(file), (path,), run)
+
+
+def _legacy_libraries(file: KerasFile, reason: str) -> tuple[ModuleType, ModuleType]:
+    # TensorFlow tells at length what the processor could do.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        import tensorflow  # noqa: PLC0415
+        import tf_keras  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            "extra-missing",
+            f"{file.path.name} of Keras {file.version} {reason}, which Keras 3 cannot read; "
+            "tf_keras can: pip install 'thorax[legacy-keras]', in an environment of its own",
+        ) from error
+    return tensorflow, tf_keras
+
+
+def _freeze(tensorflow: ModuleType, network: Any) -> ov.Model:  # noqa: ANN401
+    """Freeze a network and convert the graph, inputs and outputs under the network's names."""
+    from tensorflow.python.framework.convert_to_constants import (  # noqa: PLC0415
+        convert_variables_to_constants_v2,
+    )
+
+    inputs = [
+        tensorflow.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name.split(":")[0])
+        for tensor in network.inputs
+    ]
+
+    def forward(*images: Any) -> Any:  # noqa: ANN401
+        return network(images[0] if len(images) == 1 else list(images), training=False)
+
+    concrete = tensorflow.function(forward).get_concrete_function(*inputs)
+    graph = convert_variables_to_constants_v2(concrete).graph.as_graph_def()
+    with temporary_folder() as folder:
+        frozen = folder / "frozen.pb"
+        frozen.write_bytes(graph.SerializeToString())
+        frontend = FrontEndManager().load_by_framework("tf")
+        model = frontend.convert(frontend.load(str(frozen)))
+        # Weights may lie in the file until they are copied.
+        model = model.clone()
+    name_kernels(model, _kernels(network))
+    for port, spec in zip(model.inputs, inputs, strict=True):
+        port.get_tensor().set_names({spec.name})
+        port.get_node().set_friendly_name(spec.name)
+    for port, name in zip(model.outputs, network.output_names, strict=True):
+        port.get_tensor().set_names({name})
+    return model
+
+
+def _kernels(network: Any) -> Iterator[Kernel]:  # noqa: ANN401
+    """Yield the kernel of each layer that has one, under the layer's name."""
+    for layer in network.submodules:
+        kernel = getattr(layer, "kernel", getattr(layer, "depthwise_kernel", None))
+        if kernel is not None and hasattr(kernel, "numpy"):
+            yield layer.name, kernel.numpy()

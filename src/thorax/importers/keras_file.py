@@ -1,4 +1,4 @@
-"""What a Keras file says of itself, read without Keras, and whether reading more could do harm.
+"""Inspection of a Keras file, read without Keras, for what could do harm.
 
 Keras builds objects that a file names: safe mode has been got round more than once
 (CVE-2024-3660, CVE-2025-1550, -8747, -9905, -9906, -12058), so that here only what is known to
@@ -7,11 +7,13 @@ links, datasets or filters say so.
 """
 
 import json
+import math
 import re
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final
@@ -21,10 +23,11 @@ import h5py
 from thorax.errors import ModelError
 from thorax.files.documents import parse_json
 from thorax.importers.options import Layout
+from thorax.importers.translation import require_file
 
-CONFIG: Final = "config.json"
-WEIGHTS: Final = "model.weights.h5"
-_MEMBERS: Final = ("metadata.json", CONFIG, WEIGHTS)
+_CONFIG: Final = "config.json"
+_WEIGHTS: Final = "model.weights.h5"
+_MEMBERS: Final = ("metadata.json", _CONFIG, _WEIGHTS)
 """All that Keras writes into a .keras file whose layers bring no files of their own."""
 
 _MOST_GROWTH: Final = 100
@@ -32,6 +35,8 @@ _MOST_GROWTH: Final = 100
 
 _MOST_CONFIG_BYTES: Final = 64 << 20
 _SLACK_BYTES: Final = 1 << 20
+_SLACK_VALUES: Final = 4096
+"""Numbers that a layer may have and not keep: counters and the like."""
 
 _HOME: Final = re.compile(
     r"(tf_)?keras(\.(layers|models|initializers|regularizers|constraints|dtype_policies"
@@ -39,7 +44,7 @@ _HOME: Final = re.compile(
 )
 """Modules whose allowed classes are Keras's own."""
 
-_NETWORKS: Final = frozenset({"Functional", "Sequential", "Model"})
+NETWORKS: Final = frozenset({"Functional", "Sequential", "Model"})
 
 _LAYERS: Final = frozenset(
     """
@@ -112,7 +117,7 @@ _TENSORFLOW: Final = re.compile(
 )
 """Functions of TensorFlow that a Keras 2 network may call by name; those of `io` write files."""
 
-_TF_CALLS: Final = frozenset({"TFOpLambda", "SlicingOpLambda"})
+TENSORFLOW_CALLS: Final = frozenset({"TFOpLambda", "SlicingOpLambda"})
 
 _REASONS: Final = {
     "Lambda": "it holds Python code",
@@ -156,16 +161,13 @@ def inspect(path: Path) -> KerasFile:
     Raises:
         ModelError: `model-unreadable`, `model-unsafe` or `model-layer`.
     """
-    if not path.is_file():
-        raise ModelError("model-unreadable", f"{path.name} is a folder where a file is expected")
-    if not path.stat().st_size:
-        raise ModelError("model-unreadable", f"{path.name} is empty; copy or save it again")
+    require_file(path)
     reader = _inspect_zip if path.suffix.lower() == ".keras" else _inspect_hdf5
     try:
-        found = reader(path)
-        _check_objects(path, found.config)
-        wide = _in_32_bits(found.config)
-        found = replace(found, config=wide, narrow=wide != found.config)
+        file = reader(path)
+        _check_objects(path, file.config)
+        wide = _in_32_bits(file.config)
+        return replace(file, config=wide, narrow=wide != file.config)
     # HDF5 and zip say at which byte they gave up, and not what to do.
     except (
         OSError,
@@ -183,32 +185,31 @@ def inspect(path: Path) -> KerasFile:
     except RecursionError as error:
         raise ModelError(
             "model-unsafe", f"{path.name}: its description is nested without end"
-        ) from (error)
-    return found
+        ) from error
 
 
-def as_inspected(found: KerasFile, folder: Path) -> Path:
+def as_inspected(file: KerasFile, folder: Path) -> Path:
     """Return a file with the description that was inspected, made in a folder where it differs.
 
     Byte for byte it has nothing else of a .keras file.
     """
-    if found.path.suffix.lower() == ".keras":
+    if file.path.suffix.lower() == ".keras":
         to = folder / "inspected.keras"
-        with zipfile.ZipFile(found.path) as source, zipfile.ZipFile(to, "w") as target:
-            target.writestr("metadata.json", json.dumps({"keras_version": found.version}))
-            target.writestr(CONFIG, json.dumps(found.config))
+        with zipfile.ZipFile(file.path) as source, zipfile.ZipFile(to, "w") as target:
+            target.writestr("metadata.json", json.dumps({"keras_version": file.version}))
+            target.writestr(_CONFIG, json.dumps(file.config))
             with (
-                source.open(WEIGHTS) as weights,
-                target.open(WEIGHTS, "w", force_zip64=True) as out,
+                source.open(_WEIGHTS) as weights,
+                target.open(_WEIGHTS, "w", force_zip64=True) as out,
             ):
                 shutil.copyfileobj(weights, out)
         return to
-    if not found.narrow:
-        return found.path
+    if not file.narrow:
+        return file.path
     to = folder / "inspected.h5"
-    shutil.copyfile(found.path, to)
-    with h5py.File(to, "r+") as file:
-        file.attrs["model_config"] = json.dumps(found.config).encode()
+    shutil.copyfile(file.path, to)
+    with h5py.File(to, "r+") as copy:
+        copy.attrs["model_config"] = json.dumps(file.config).encode()
     return to
 
 
@@ -224,9 +225,9 @@ def objects(config: object) -> Iterator[dict[str, Any]]:
             yield from objects(value)
 
 
-def layout_of(found: KerasFile) -> Layout:
+def layout_of(file: KerasFile) -> Layout:
     """Return the layout that a network's layers say, Keras's own where none says any."""
-    for named in objects(found.config):
+    for named in objects(file.config):
         settings = named.get("config")
         if isinstance(settings, dict) and settings.get("data_format") == "channels_first":
             return "NCHW"
@@ -252,11 +253,11 @@ def _inspect_zip(path: Path) -> KerasFile:
             raise ModelError(
                 "model-unsafe", f"{path.name} unpacks to more than {_MOST_GROWTH} times its size"
             )
-        config = _json(path, archive.read(CONFIG))
+        config = _json(path, archive.read(_CONFIG))
         version = ""
         if any(member.filename == "metadata.json" for member in members):
             version = str(_json(path, archive.read("metadata.json")).get("keras_version", ""))
-        with archive.open(WEIGHTS) as stream:
+        with archive.open(_WEIGHTS) as stream:
             values = _check_hdf5(path, stream)
     return KerasFile(path, _untrained(config), version, values)
 
@@ -281,10 +282,10 @@ def _inspect_hdf5(path: Path) -> KerasFile:
 def _json(path: Path, text: str | bytes) -> dict[str, Any]:
     if len(text) > _MOST_CONFIG_BYTES:
         raise ModelError("model-unsafe", f"{path.name}: a description of {len(text):,} bytes")
-    found = parse_json(text)
-    if not isinstance(found, dict):
+    description = parse_json(text)
+    if not isinstance(description, dict):
         raise ModelError("model-unreadable", f"{path.name}: its description names no network")
-    return found
+    return description
 
 
 def _untrained(config: dict[str, Any]) -> dict[str, Any]:
@@ -292,8 +293,8 @@ def _untrained(config: dict[str, Any]) -> dict[str, Any]:
 
     def clean(value: object) -> object:
         if isinstance(value, dict):
-            return {key: clean(one) for key, one in value.items() if key != "compile_config"}
-        return [clean(one) for one in value] if isinstance(value, list) else value
+            return {key: clean(part) for key, part in value.items() if key != "compile_config"}
+        return [clean(part) for part in value] if isinstance(value, list) else value
 
     cleaned = clean(config)
     assert isinstance(cleaned, dict)
@@ -306,10 +307,10 @@ def _in_32_bits(value: Any) -> Any:  # noqa: ANN401
     What a network answers in 16 bits depends on where it runs; its weights are what was trained.
     """
     if isinstance(value, list):
-        return [_in_32_bits(one) for one in value]
+        return [_in_32_bits(part) for part in value]
     if not isinstance(value, dict):
         return value
-    wide = {key: _in_32_bits(one) for key, one in value.items()}
+    wide = {key: _in_32_bits(part) for key, part in value.items()}
     settings = wide.get("config")
     if value.get("class_name") in _POLICIES and isinstance(settings, dict):
         name = str(settings.get("name"))
@@ -336,9 +337,9 @@ def _check_hdf5(path: Path, stream: IO[bytes]) -> int:
     total = values = 0
     with h5py.File(stream, "r") as file:
         most = path.stat().st_size * _MOST_GROWTH + _SLACK_BYTES
-        left: list[h5py.Group] = [file["/"]]
-        while left:
-            group = left.pop()
+        groups: list[h5py.Group] = [file["/"]]
+        while groups:
+            group = groups.pop()
             for name in group:
                 link = group.get(name, getlink=True)
                 where = f"{group.name.rstrip('/')}/{name}"
@@ -350,7 +351,7 @@ def _check_hdf5(path: Path, stream: IO[bytes]) -> int:
                     raise refuse(where, "is there twice")
                 seen.add(address)
                 if isinstance(member, h5py.Group):
-                    left.append(member)
+                    groups.append(member)
                     continue
                 if not isinstance(member, h5py.Dataset):
                     continue
@@ -367,50 +368,153 @@ def _check_hdf5(path: Path, stream: IO[bytes]) -> int:
     return values
 
 
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """An object that a description names, in types as a stranger wrote them.
+
+    Attributes:
+        file: name of the file, for messages.
+        kind: name of its class.
+        module: that has the class; None of plain values and in files of Keras 2.
+        settings: what the object is made with.
+        is_registered: whether the class is said to be one that a person registered.
+    """
+
+    file: str
+    kind: object
+    module: object
+    settings: object
+    is_registered: bool
+
+    @property
+    def is_keras(self) -> bool:
+        """Whether it is said to come from a module of Keras whose classes are harmless."""
+        return self.module is None or (
+            isinstance(self.module, str) and _HOME.fullmatch(self.module) is not None
+        )
+
+    @property
+    def title(self) -> str:
+        """The layer, in an error."""
+        name = self.settings.get("name") if isinstance(self.settings, dict) else None
+        return f"layer {name!r} of type {self.kind}" if name else f"{self.kind}"
+
+    def unknown(self) -> ModelError:
+        """Return the error of a class that nothing is known of."""
+        well_formed = isinstance(self.kind, str) and isinstance(self.module, str | None)
+        if well_formed and (self.is_keras or self.is_registered):
+            home = f" of {self.module}" if self.module else ""
+            return ModelError(
+                "model-layer",
+                f"{self.file}: {self.title}{home} is not known here; build the network of Keras's "
+                "own layers, or export it to ONNX",
+            )
+        return ModelError(
+            "model-unsafe",
+            f"{self.file} names {self.kind} of {self.module}, which is no part of Keras",
+        )
+
+
+def _is_value(named: _Named) -> bool:
+    return named.module is None
+
+
+def _is_kept_out(named: _Named) -> bool:
+    if named.module and not named.is_keras:
+        return False
+    raise ModelError(
+        "model-unsafe",
+        f"{named.file}: {named.title} is refused, because {_REASONS[str(named.kind)]}; replace it "
+        "by layers of Keras and save again",
+    )
+
+
+def _is_activation(named: _Named) -> bool:
+    function, home = named.settings, named.is_keras or named.module == "builtins"
+    if home and isinstance(function, str) and function in _ACTIVATIONS:
+        return True
+    raise ModelError(
+        "model-unsafe",
+        f"{named.file} calls the function {function!r} of {named.module}; it is not an activation "
+        "of Keras",
+    )
+
+
+def _is_arithmetic_call(named: _Named) -> bool:
+    settings = named.settings if isinstance(named.settings, dict) else {}
+    function = str(settings.get("function", "__operators__.getitem"))
+    if named.is_keras and _TENSORFLOW.fullmatch(function) is None:
+        raise ModelError(
+            "model-unsafe",
+            f"{named.file}: {named.title} calls tf.{function}, which is not arithmetic",
+        )
+    return named.is_keras
+
+
+def _is_part_of_keras(named: _Named) -> bool:
+    return named.is_keras
+
+
+_CHECKS: Final[Mapping[str, Callable[[_Named], bool]]] = {
+    **dict.fromkeys(_VALUES, _is_value),
+    **dict.fromkeys(_REASONS, _is_kept_out),
+    "function": _is_activation,
+    **dict.fromkeys(TENSORFLOW_CALLS, _is_arithmetic_call),
+    **dict.fromkeys(_LAYERS | NETWORKS | _OPERATIONS | _SETTINGS, _is_part_of_keras),
+}
+"""By class: whether an object of it is harmless; raises `model-unsafe` where it is known not to."""
+
+
 def _check_objects(path: Path, config: dict[str, Any]) -> None:
     """Refuse a description that names anything but arithmetic of Keras itself.
 
     Raises:
         ModelError: `model-unsafe` or `model-layer`.
     """
-    for named in objects(config):
-        kind, module = named["class_name"], named.get("module")
-        settings = named.get("config")
-        known = isinstance(kind, str) and isinstance(module, str | None)
-        if known and kind in _VALUES and module is None:
-            continue
-        label = settings.get("name") if isinstance(settings, dict) else None
-        who = f"layer {label!r} of type {kind}" if label else f"{kind}"
-        ours = known and (module is None or _HOME.fullmatch(module) is not None)
-        if kind in _REASONS and (ours or not module):
-            raise ModelError(
-                "model-unsafe",
-                f"{path.name}: {who} is refused, because {_REASONS[kind]}; replace it by layers "
-                "of Keras and save again",
-            )
-        if kind == "function":
-            if settings in _ACTIVATIONS and (ours or module == "builtins"):
-                continue
-            raise ModelError(
-                "model-unsafe",
-                f"{path.name} calls the function {settings!r} of {module}; it is not an "
-                "activation of Keras",
-            )
-        if ours and kind in _TF_CALLS:
-            called = str((settings or {}).get("function", "__operators__.getitem"))
-            if _TENSORFLOW.fullmatch(called) is None:
-                raise ModelError(
-                    "model-unsafe", f"{path.name}: {who} calls tf.{called}, which is not arithmetic"
-                )
-            continue
-        if ours and kind in _LAYERS | _NETWORKS | _OPERATIONS | _SETTINGS:
-            continue
-        if known and (module is None or named.get("registered_name") or ours):
-            raise ModelError(
-                "model-layer",
-                f"{path.name}: {who}{f' of {module}' if module else ''} is not known here; "
-                "build the network of Keras's own layers, or export it to ONNX",
-            )
-        raise ModelError(
-            "model-unsafe", f"{path.name} names {kind} of {module}, which is no part of Keras"
+    for entry in objects(config):
+        named = _Named(
+            path.name,
+            kind=entry["class_name"],
+            module=entry.get("module"),
+            settings=entry.get("config"),
+            is_registered=bool(entry.get("registered_name")),
         )
+        check = _CHECKS.get(named.kind) if isinstance(named.kind, str) else None
+        if check is None or not check(named):
+            raise named.unknown()
+
+
+@contextmanager
+def weights_within(layer: Any, file: KerasFile) -> Iterator[None]:  # noqa: ANN401
+    """Refuse a network with more weights than its file has numbers, before it takes their memory.
+
+    Args:
+        layer: class of Keras whose `add_weight` makes every weight.
+        file: what the network is built from.
+
+    Raises:
+        ModelError: `model-unreadable`.
+    """
+    count = 0
+    add_weight = layer.add_weight
+
+    def counting(self: Any, *values: Any, **named: Any) -> Any:  # noqa: ANN401
+        nonlocal count
+        # Keras 2 takes the name first, Keras 3 the shape.
+        shape = named.get("shape") or next(
+            (value for value in values[:2] if isinstance(value, tuple | list)), ()
+        )
+        count += math.prod(size for size in shape if isinstance(size, int))
+        if count > file.values + _SLACK_VALUES:
+            raise ModelError(
+                "model-unreadable",
+                f"{file.path.name} describes more than {count:,} weights and holds "
+                f"{file.values:,}; it is damaged, save it again",
+            )
+        return add_weight(self, *values, **named)
+
+    layer.add_weight = counting
+    try:
+        yield
+    finally:
+        layer.add_weight = add_weight

@@ -6,7 +6,7 @@ product that a bias follows is called as OpenVINO's ONNX frontend calls it, `nam
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -42,16 +42,27 @@ def named(node: ov.Node, name: str) -> ov.Output:
     return node.output(0)
 
 
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How the kernels of a convolution lie over its spatial axes.
+
+    Attributes:
+        stride: per axis.
+        pad: per axis, on both sides: zeros added, or cells that a transposed one cuts off.
+        dilation: per axis.
+        groups: G.
+        extra: per axis, cells that a transposed convolution adds at the end; empty adds none.
+    """
+
+    stride: Sequence[int]
+    pad: Sequence[int]
+    dilation: Sequence[int]
+    groups: int = 1
+    extra: Sequence[int] = ()
+
+
 def convolution(
-    data: ov.Output,
-    weight: Array,
-    bias: Array | None,
-    *,
-    stride: Sequence[int],
-    pad: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-    name: str,
+    data: ov.Output, weight: Array, bias: Array | None, geometry: Geometry, *, name: str
 ) -> ov.Output:
     """Return a convolution over any number of spatial axes.
 
@@ -59,32 +70,19 @@ def convolution(
         data: [N,C,...].
         weight: float32 [O,C/G,...].
         bias: float32 [O] or None.
-        stride: per spatial axis.
-        pad: per spatial axis, zeros on both sides.
-        dilation: per spatial axis.
-        groups: G.
+        geometry: of the kernels.
         name: of the layer.
     """
-    geometry = (list(stride), list(pad), list(pad), list(dilation))
-    if groups == 1:
-        node = ops.convolution(data, constant(weight), *geometry)
-    else:
-        parted = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
-        node = ops.group_convolution(data, constant(parted), *geometry)
+    stride, pad, dilation = (
+        list(values) for values in (geometry.stride, geometry.pad, geometry.dilation)
+    )
+    convolve = ops.convolution if geometry.groups == 1 else ops.group_convolution
+    node = convolve(data, _grouped(weight, geometry.groups), stride, pad, pad, dilation)
     return _biased(node, bias, axis=1, rank=weight.ndim, name=name)
 
 
 def deconvolution(
-    data: ov.Output,
-    weight: Array,
-    bias: Array | None,
-    *,
-    stride: Sequence[int],
-    pad: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-    name: str,
-    extra: Sequence[int] | None = None,
+    data: ov.Output, weight: Array, bias: Array | None, geometry: Geometry, *, name: str
 ) -> ov.Output:
     """Return a transposed convolution: side (H-1)s + (k-1)d + 1 - 2p, plus `extra`.
 
@@ -92,26 +90,27 @@ def deconvolution(
         data: [N,C,...].
         weight: float32 [C,O/G,...].
         bias: float32 [O] or None.
-        stride: per spatial axis.
-        pad: per spatial axis, cut off on both sides.
-        dilation: per spatial axis.
-        groups: G.
+        geometry: of the kernels.
         name: of the layer.
-        extra: per spatial axis, cells added at the end.
     """
-    geometry: dict[str, Any] = {
-        "strides": list(stride),
-        "pads_begin": list(pad),
-        "pads_end": list(pad),
-        "dilations": list(dilation),
-        "output_padding": list(extra or [0] * len(stride)),
-    }
-    if groups == 1:
-        node = ops.convolution_backprop_data(data, constant(weight), **geometry)
-    else:
-        parted = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
-        node = ops.group_convolution_backprop_data(data, constant(parted), **geometry)
+    single = geometry.groups == 1
+    deconvolve = ops.convolution_backprop_data if single else ops.group_convolution_backprop_data
+    node = deconvolve(
+        data,
+        _grouped(weight, geometry.groups),
+        strides=list(geometry.stride),
+        pads_begin=list(geometry.pad),
+        pads_end=list(geometry.pad),
+        dilations=list(geometry.dilation),
+        output_padding=list(geometry.extra or [0] * len(geometry.stride)),
+    )
     return _biased(node, bias, axis=1, rank=weight.ndim, name=name)
+
+
+def _grouped(weight: Array, groups: int) -> ov.Output:
+    if groups == 1:
+        return constant(weight)
+    return constant(weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:]))
 
 
 def fully_connected(
@@ -198,40 +197,42 @@ def local_response_norm(
     return named(ops.multiply(node, constant(k**-beta)), name)
 
 
-def max_pool(
-    data: ov.Output,
-    *,
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    pad: Sequence[int],
-    rounding: Rounding,
-    name: str,
-    drop_outside: bool = True,
-) -> ov.Output:
-    """Return the maximum of each window; see `pooled` for how many there are.
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """The windows of a pooling layer.
+
+    Attributes:
+        kernel: sides of a window, per spatial axis.
+        stride: per axis.
+        pad: per axis, on both sides.
+        rounding: of the number of windows; rounded up, a last one may reach over the end.
+        drop_outside: leave a last window out that begins beyond the input and its first padding
+            (Caffe, pooling_layer.cpp: `pooled_height_`).
+    """
+
+    kernel: Sequence[int]
+    stride: Sequence[int]
+    pad: Sequence[int]
+    rounding: Rounding
+    drop_outside: bool = True
+
+
+def max_pool(data: ov.Output, windows: Windows, *, name: str) -> ov.Output:
+    """Return the maximum of each window.
 
     Raises:
         ModelError: `model-layer`.
     """
-    places = _places(data, kernel, stride, pad, rounding, drop_outside=drop_outside, name=name)
-    ends = [place.end for place in places]
+    ends = [axis.end for axis in _window_axes(data, windows, name)]
+    stride, pad, kernel = map(list, (windows.stride, windows.pad, windows.kernel))
     # Opset 1, because the later ones answer the positions as well.
-    node = first_ops.max_pool(data, list(stride), list(pad), ends, list(kernel), "floor")
-    return named(node, name)
+    return named(first_ops.max_pool(data, stride, pad, ends, kernel, "floor"), name)
 
 
 def average_pool(
-    data: ov.Output,
-    *,
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    pad: Sequence[int],
-    rounding: Rounding,
-    name: str,
-    count_padding: bool = True,
-    drop_outside: bool = True,
+    data: ov.Output, windows: Windows, *, name: str, count_padding: bool = True
 ) -> ov.Output:
-    """Return the mean of each window, as Caffe and MXNet divide; see `pooled` for how many.
+    """Return the mean of each window, as Caffe and MXNet divide.
 
     Where padding counts, a window is divided by its cells that lie in the input and its padding,
     never by those that lie beyond both (Caffe, pooling_layer.cpp: `pool_size`). OpenVINO's
@@ -240,16 +241,17 @@ def average_pool(
     Raises:
         ModelError: `model-layer`.
     """
-    places = _places(data, kernel, stride, pad, rounding, drop_outside=drop_outside, name=name)
-    ends = [place.end for place in places]
-    whole = all(np.all(place.cells == size) for place, size in zip(places, kernel, strict=True))
+    axes = _window_axes(data, windows, name)
+    ends = [axis.end for axis in axes]
+    stride, pad, kernel = map(list, (windows.stride, windows.pad, windows.kernel))
+    whole = all(np.all(axis.cells == size) for axis, size in zip(axes, kernel, strict=True))
     exclude = not count_padding or (not any(pad) and any(ends))
-    node = ops.avg_pool(data, list(stride), list(pad), ends, list(kernel), exclude, "floor")
+    node = ops.avg_pool(data, stride, pad, ends, kernel, exclude, "floor")
     if exclude or whole:
         return named(node, name)
-    divisor = places[0].cells.astype(np.float64)
-    for place in places[1:]:
-        divisor = divisor[..., None] * place.cells
+    divisor = axes[0].cells.astype(np.float64)
+    for axis in axes[1:]:
+        divisor = divisor[..., None] * axis.cells
     correction = constant((np.prod(kernel) / divisor)[None, None])
     node.set_friendly_name(f"{name}/pool")
     return named(ops.multiply(node, correction), name)
@@ -262,23 +264,18 @@ def global_pool(data: ov.Output, kind: Literal["max", "average"], *, name: str) 
     return named(reduce(data, axes, True), name)
 
 
-def pooled(
-    side: int, kernel: int, stride: int, pad: int, rounding: Rounding, *, drop_outside: bool
-) -> int:
-    """Return how many windows stand along an axis.
-
-    Rounded up, a last window may reach over the end; with `drop_outside` one that begins beyond
-    the input and its first padding is left out (Caffe, pooling_layer.cpp: `pooled_height_`).
-    """
-    room = side + 2 * pad - kernel
-    count = (-(-room // stride) if rounding == "ceil" else room // stride) + 1
-    if drop_outside and (count - 1) * stride >= side + pad:
+def window_count(side: int, windows: Windows, axis: int) -> int:
+    """Return how many windows stand along a spatial axis, counted from 0."""
+    stride, pad = windows.stride[axis], windows.pad[axis]
+    room = side + 2 * pad - windows.kernel[axis]
+    count = (-(-room // stride) if windows.rounding == "ceil" else room // stride) + 1
+    if windows.drop_outside and any(windows.pad) and (count - 1) * stride >= side + pad:
         count -= 1
     return count
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _WindowAxis:
     """Where the windows of one axis end.
 
     Attributes:
@@ -290,44 +287,35 @@ class _Place:
     cells: npt.NDArray[np.int64]
 
 
-def _places(
-    data: ov.Output,
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    pad: Sequence[int],
-    rounding: Rounding,
-    *,
-    drop_outside: bool,
-    name: str,
-) -> list[_Place]:
+def _window_axes(data: ov.Output, windows: Windows, name: str) -> list[_WindowAxis]:
     shape = data.get_partial_shape()
-    places: list[_Place] = []
-    windows = 1
-    for axis, (size, step, border) in enumerate(zip(kernel, stride, pad, strict=True), 2):
-        if shape[axis].is_dynamic:
+    axes: list[_WindowAxis] = []
+    total = 1
+    geometry = zip(windows.kernel, windows.stride, windows.pad, strict=True)
+    for axis, (size, step, border) in enumerate(geometry):
+        if shape[axis + 2].is_dynamic:
             raise ModelError(
                 "model-input", f"layer {name} pools {shape}; give the input a fixed shape"
             )
-        side = shape[axis].get_length()
-        clip = drop_outside and any(pad)
+        side = shape[axis + 2].get_length()
         sensible = size > border >= 0 and step > 0
-        count = pooled(side, size, step, border, rounding, drop_outside=clip) if sensible else 0
+        count = window_count(side, windows, axis) if sensible else 0
         if count < 1 or (count - 1) * step >= side + border:
             raise ModelError(
                 "model-layer",
                 f"layer {name} pools windows of {size} by steps of {step} with padding {border} "
                 f"over {side} cells: a window would lie wholly outside",
             )
-        windows *= count
-        if windows > _MOST_WINDOWS:
+        total *= count
+        if total > _MOST_WINDOWS:
             raise ModelError(
                 "model-layer",
-                f"layer {name} pools {windows} windows of {shape}; {_MOST_WINDOWS} is the most",
+                f"layer {name} pools {total} windows of {shape}; {_MOST_WINDOWS} is the most",
             )
         begin = np.arange(count) * step - border
         cells = np.minimum(begin + size, side + border) - begin
-        places.append(_Place(max(0, int(begin[-1]) + size - side), cells))
-    return places
+        axes.append(_WindowAxis(max(0, int(begin[-1]) + size - side), cells))
+    return axes
 
 
 def _biased(node: ov.Node, bias: Array | None, *, axis: int, rank: int, name: str) -> ov.Output:

@@ -9,10 +9,18 @@ import openvino as ov
 import openvino.opset13 as ops
 
 from thorax.errors import ModelError, UsageError
-from thorax.importers.mxnet_kinds import ALIASES, WEIGHTED, builder
-from thorax.importers.mxnet_layer import Array, Layer
-from thorax.importers.mxnet_params import Parameters, read_parameters
-from thorax.importers.mxnet_symbol import VARIABLE, Attributes, Node, Symbol, read_symbol
+from thorax.importers.layers import Array, named
+from thorax.importers.mxnet_files import (
+    VARIABLE,
+    Attributes,
+    MxnetLayer,
+    Node,
+    Parameters,
+    Symbol,
+    read_parameters,
+    read_symbol,
+)
+from thorax.importers.mxnet_layers import ALIASES, WEIGHTED, builder
 from thorax.importers.options import Imported, ImportOptions
 from thorax.importers.translation import require_stored, translated
 
@@ -49,22 +57,22 @@ def read(path: Path, asked: ImportOptions) -> Imported:
 def _files(path: Path, structure: Path | None) -> tuple[Path, Path]:
     if path.name.lower().endswith(_SYMBOL):
         name = path.name[: -len(_SYMBOL)]
-        found = sorted(
+        files = sorted(
             file
             for file in path.parent.glob("*.params")
             if file.stem == name or _EPOCH.sub("", file.stem) == name
         )
-        if not found:
+        if not files:
             raise ModelError(
                 "model-weights", f"no {name}-0000.params stands beside {path.name}; put it there"
             )
-        if len(found) > 1:
+        if len(files) > 1:
             raise UsageError(
                 "model-undescribed",
-                f"beside {path.name} stand {', '.join(file.name for file in found)}; give the one "
+                f"beside {path.name} stand {', '.join(file.name for file in files)}; give the one "
                 "that is meant in place of it",
             )
-        return path, found[0]
+        return path, files[0]
     symbol = structure or path.with_name(_EPOCH.sub("", path.stem) + _SYMBOL)
     if not symbol.is_file():
         raise UsageError(
@@ -79,11 +87,7 @@ class _Network:
     """Builds the graph of a symbol, node by node in its order."""
 
     def __init__(
-        self,
-        symbol: Symbol,
-        weights: Parameters,
-        asked: ImportOptions,
-        path: Path,
+        self, symbol: Symbol, weights: Parameters, asked: ImportOptions, path: Path
     ) -> None:
         self._symbol = symbol
         self._weights = weights
@@ -111,8 +115,8 @@ class _Network:
         self._require_weights()
         for index, node in enumerate(self._symbol.nodes):
             if index in self._needed:
-                made = self._variable(node) if node.op == VARIABLE else self._layer(node)
-                for slot, value in enumerate(made):
+                values = self._variable(node) if node.op == VARIABLE else self._layer(node)
+                for slot, value in enumerate(values):
                     self._values[index, slot] = value
         if not self._parameters:
             raise ModelError("model-unreadable", f"{self._path.name} takes no input")
@@ -151,9 +155,7 @@ class _Network:
     def _variable(self, node: Node) -> list[ov.Output]:
         array = self._weights.get(node.name)
         if array is not None:
-            made = ops.constant(array)
-            made.set_friendly_name(node.name)
-            return [made.output(0)]
+            return [named(ops.constant(array), node.name)]
         parameter = ops.parameter(self._shape(node), np.float32)
         parameter.set_friendly_name(node.name)
         parameter.output(0).set_names({node.name})
@@ -213,20 +215,20 @@ class _Network:
             for part in ("moving_mean", "moving_var"):
                 weights.append(self._weight(f"{node.name}_{part}"))
                 values.append(values[-1])
-        layer = Layer(
+        layer = MxnetLayer(
             node.name,
             Attributes(node.words(), node.name, node.op),
             tuple(values),
             tuple(weights),
         )
         try:
-            made = build(layer)
+            outputs = build(layer)
         # What OpenVINO raises over values that no layer of the kind can have.
         except (RuntimeError, TypeError, ValueError, OverflowError) as error:
             raise layer.damaged(
                 f"({node.op}) cannot be: {str(error).strip().splitlines()[-1]}"
             ) from error
-        return list(made) if isinstance(made, list) else [made]
+        return list(outputs) if isinstance(outputs, list) else [outputs]
 
     def _weight(self, name: str) -> Array | None:
         array = self._weights.get(name)

@@ -1,4 +1,4 @@
-"""What every importer answers, and what a person may have to tell it."""
+"""Options of every importer, and the network that it returns."""
 
 import math
 import re
@@ -41,13 +41,13 @@ NO_MEMORY: Final = re.compile(r"bad_alloc|[Ff]ailed to allocate|[Cc]an(?:no|')t 
 MOST_LAYERS: Final = 20_000
 """Of a network, constants counted; the largest in use have a third of them."""
 
-_MOST_VALUES: Final = 1 << 26
+MOST_INPUT_VALUES: Final = 1 << 26
 """Of an input: 8192 x 8192 pixels. What a network computes of more fills the memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """What a file may leave open of itself.
+    """Options of an import: what a file may leave open of itself.
 
     Attributes:
         structure: the file that names the layers, of formats that part them from the weights:
@@ -79,11 +79,11 @@ class ImportOptions:
         """
         square = () if self.side is None else ((self.side, self.side),)
         for shape in (*self.shapes.values(), *square):
-            if math.prod(max(1, axis) for axis in shape) > _MOST_VALUES:
+            if math.prod(max(1, axis) for axis in shape) > MOST_INPUT_VALUES:
                 raise ModelError(
                     "model-input",
-                    f"an input of {list(shape)} has more than {_MOST_VALUES:,} values; say the "
-                    "side or the shape of the images that the network was trained with",
+                    f"an input of {list(shape)} has more than {MOST_INPUT_VALUES:,} values; say "
+                    "the side or the shape of the images that the network was trained with",
                 )
 
 
@@ -135,15 +135,15 @@ class Imported:
 
 
 def close(model: ov.Model, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
-    """Close the open axes of inputs with the shapes that were asked for.
+    """Close the open axes of inputs with the shapes of the options.
 
-    What the file says of an axis itself stays, and is for the caller to judge.
+    An axis that the file itself fixes stays, and is for the caller to judge.
 
     Raises:
         ModelError: `model-input` for an input that is not there, or a shape that it cannot take.
     """
     names = {name: port for port in model.inputs for name in port.get_names()}
-    wanted = {}
+    closed = {}
     for name, shape in shapes.items():
         port = names.get(name) if name else (model.inputs[0] if len(model.inputs) == 1 else None)
         if port is None:
@@ -151,29 +151,43 @@ def close(model: ov.Model, shapes: Mapping[str, tuple[int, ...]], path: Path) ->
                 "model-input",
                 f"{path.name} has no single input {name!r}; it has {', '.join(sorted(names))}",
             )
-        own = port.get_partial_shape()
-        if own.rank.is_dynamic:
-            wanted[port] = ov.PartialShape(list(shape))
-        elif len(own) == len(shape):
-            wanted[port] = ov.PartialShape(
-                [
-                    ov.Dimension(one) if axis.is_dynamic else axis
-                    for axis, one in zip(own, shape, strict=True)
-                ]
+        sides = port.get_partial_shape()
+        if sides.rank.is_dynamic:
+            closed[port] = ov.PartialShape(list(shape))
+        elif len(sides) == len(shape):
+            pairs = zip(sides, shape, strict=True)
+            closed[port] = ov.PartialShape(
+                [ov.Dimension(size) if side.is_dynamic else side for side, size in pairs]
             )
         else:
             raise ModelError(
-                "model-input", f"{path.name} takes {own}; {list(shape)} has other axes"
+                "model-input", f"{path.name} takes {sides}; {list(shape)} has other axes"
             )
-    if not wanted:
+    if not closed:
         return
     try:
-        model.reshape(wanted)
+        model.reshape(closed)
     except RuntimeError as error:
-        asked = ", ".join(str(shape) for shape in wanted.values())
+        words = ", ".join(map(str, closed.values()))
         raise ModelError(
-            "model-input", f"{path.name} does not take {asked}: {last_line(error)}"
+            "model-input", f"{path.name} does not take {words}: {last_line(error)}"
         ) from error
+
+
+def unconvertible(path: Path, layers: str, *, extensible: bool = True) -> ModelError:
+    """Return the error of layers that OpenVINO has no conversion of.
+
+    Args:
+        path: of the file.
+        layers: their types.
+        extensible: whether an extension may compute them.
+    """
+    advice = ", or say with --extension what computes them" if extensible else ""
+    return ModelError(
+        "model-layer",
+        f"{path.name} has layers of a type that cannot be converted: {layers}; build the model "
+        f"without them{advice}",
+    )
 
 
 def unreadable(path: Path, error: Exception) -> ModelError:

@@ -1,4 +1,4 @@
-"""Protobuf's text format, which Caffe describes its networks in."""
+"""Parser of Protobuf's text format, which describes Caffe's networks."""
 
 import re
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ class Word:
 class Block:
     """A message: fields by name, each with all its values in order.
 
-    Whatever reads a field leaves its name in `read`, so that what nobody understood can be found.
+    Whatever reads a field leaves its name in `read`, so that unread fields can be told.
 
     Attributes:
         line: where it begins, from 1.
@@ -82,8 +82,8 @@ class Block:
         Raises:
             ProtoError: it is no message.
         """
-        found = self.blocks(name)
-        return found[-1] if found else Block(self.line)
+        values = self.blocks(name)
+        return values[-1] if values else Block(self.line)
 
     def texts(self, name: str) -> list[str]:
         """Return every text or enumerated value of a repeated field.
@@ -99,8 +99,8 @@ class Block:
         Raises:
             ProtoError: it is a message.
         """
-        found = self.texts(name)
-        return found[-1] if found else default
+        values = self.texts(name)
+        return values[-1] if values else default
 
     def integers(self, name: str) -> list[int]:
         """Return every integer of a repeated field.
@@ -116,8 +116,8 @@ class Block:
         Raises:
             ProtoError: it is no integer of 32 bits.
         """
-        found = self.integers(name)
-        return found[-1] if found else default
+        values = self.integers(name)
+        return values[-1] if values else default
 
     def numbers(self, name: str) -> list[float]:
         """Return every number of a repeated field.
@@ -133,8 +133,8 @@ class Block:
         Raises:
             ProtoError: it is no number.
         """
-        found = self.numbers(name)
-        return found[-1] if found else default
+        values = self.numbers(name)
+        return values[-1] if values else default
 
     def flag(self, name: str, default: bool) -> bool:
         """Return whether a field is true.
@@ -188,15 +188,15 @@ class _Token:
 def _tokens(text: str) -> Iterator[_Token]:
     at, line = 0, 1
     while at < len(text):
-        found = _TOKEN.match(text, at)
-        if found is None:
+        match = _TOKEN.match(text, at)
+        if match is None:
             raise ProtoError(line, f"a text that begins with {text[at : at + 20]!r} has no end")
-        kind = str(found.lastgroup)
+        kind = str(match.lastgroup)
         if kind == "line":
             line += 1
         elif kind != "blank":
-            yield _Token(kind, found.group(), line)
-        at = found.end()
+            yield _Token(kind, match.group(), line)
+        at = match.end()
     yield _Token("end", "", line)
 
 
@@ -248,8 +248,8 @@ def _value(tokens: Iterator[_Token], token: _Token, *, depth: int) -> Word | Blo
     raise ProtoError(token.line, f"{what} stands where a value should")
 
 
-def _unescape(found: re.Match[str]) -> str:
-    escape = found[1]
+def _unescape(match: re.Match[str]) -> str:
+    escape = match[1]
     if escape[0] == "x" and len(escape) > 1:
         return chr(int(escape[1:], 16))
     if escape[0] in "01234567":

@@ -23,8 +23,16 @@ from torch import Tensor, nn
 
 from thorax.devices.extensions import add_extensions
 from thorax.errors import ModelError, ThoraxError, UsageError
-from thorax.importers import extensions, pytorch_archive, pytorch_export, pytorch_topologies
-from thorax.importers.options import UNREADABLE, Imported, ImportOptions, Run, close, unreadable
+from thorax.importers import extensions, pytorch_archive, pytorch_export, pytorch_networks
+from thorax.importers.options import (
+    UNREADABLE,
+    Imported,
+    ImportOptions,
+    Run,
+    close,
+    unconvertible,
+    unreadable,
+)
 from thorax.importers.translation import translated
 
 _LACKING: Final = re.compile(r"No conversion rule found for operations: ([^\n]+)")
@@ -57,7 +65,7 @@ def read(path: Path, asked: ImportOptions) -> Imported:
             model, run = _scripted(path, asked.extensions)
     else:
         tensors = pytorch_archive.state_dict(path)
-        network = pytorch_topologies.build(asked.topology, tensors, path).eval()
+        network = pytorch_networks.build(asked.topology, tensors, path).eval()
         example = torch.zeros(_shape(asked, network, path))
         run = runner(network)
         try:
@@ -102,7 +110,7 @@ def runner(network: Callable[..., object]) -> Run:
     def run(arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
         inputs = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
         with torch.inference_mode():
-            return [np.asarray(one.numpy(), np.float32) for one in _tensors(network(*inputs))]
+            return [np.asarray(part.numpy(), np.float32) for part in _tensors(network(*inputs))]
 
     return run
 
@@ -143,7 +151,7 @@ def _scripted(path: Path, custom: Sequence[str]) -> tuple[ov.Model, Run]:
     try:
         model = _converted(TorchScriptPythonDecoder(network), custom)
     except UNREADABLE as error:
-        raise _translated(path, error) from error
+        raise _conversion_error(path, error) from error
     _name_by_weights(model)
     return model, runner(network)
 
@@ -153,7 +161,7 @@ def _exported(path: Path, custom: Sequence[str]) -> tuple[ov.Model, Run]:
     try:
         model = _converted(TorchFXPythonDecoder(network, dynamic_shapes=False), custom)
     except UNREADABLE as error:
-        raise _translated(path, error) from error
+        raise _conversion_error(path, error) from error
     modules = {
         node.name: stack[-1][0]
         for node in network.graph.nodes
@@ -207,20 +215,14 @@ def _close_square(model: ov.Model, side: int, path: Path) -> None:
             return
 
 
-def _translated(path: Path, error: Exception) -> ModelError:
+def _conversion_error(path: Path, error: Exception) -> ModelError:
     lacking = _LACKING.search(str(error))
-    if lacking is None:
-        return unreadable(path, error)
-    return ModelError(
-        "model-layer",
-        f"{path.name} has layers of a type that cannot be converted: {lacking[1]}; build the "
-        "model without them, or say with --extension what computes them",
-    )
+    return unreadable(path, error) if lacking is None else unconvertible(path, lacking[1])
 
 
 def _shape(asked: ImportOptions, network: nn.Module, path: Path) -> tuple[int, ...]:
     shapes = list(asked.shapes.values())
-    stem = next((one for one in network.modules() if isinstance(one, nn.Conv2d)), None)
+    stem = next((layer for layer in network.modules() if isinstance(layer, nn.Conv2d)), None)
     if not shapes and asked.side is not None and stem is not None:
         return 1, stem.in_channels, asked.side, asked.side
     if len(shapes) != 1 or min(shapes[0][1:], default=-1) < 1:

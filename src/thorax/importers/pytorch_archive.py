@@ -1,4 +1,4 @@
-"""What a file of PyTorch holds, found out without running any of it."""
+"""Content of a file of PyTorch, read without running any of it."""
 
 import io
 import pickle
@@ -7,7 +7,7 @@ import re
 import struct
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
@@ -19,6 +19,8 @@ from torch import Tensor
 from thorax.errors import ModelError
 from thorax.files.documents import parse_json
 from thorax.importers import pytorch_operators, pytorch_source
+from thorax.importers.options import unconvertible
+from thorax.importers.translation import require_file
 from thorax.training.weights_file import is_plain, without_prefixes
 
 Kind = Literal["state dict", "TorchScript", "exported program"]
@@ -67,12 +69,9 @@ def kind(path: Path) -> Kind:
         ModelError: `model-unreadable` for a folder, an empty file, or an archive that is damaged or
             claims more than it can hold.
     """
-    if not path.is_file():
-        raise ModelError("model-unreadable", f"{path.name} is a folder where a file is expected")
+    require_file(path)
     with path.open("rb") as stream:
         start = stream.read(4)
-    if not start:
-        raise ModelError("model-unreadable", f"{path.name} is empty; copy or export it again")
     if path.suffix.lower() == ".safetensors" or start != _ZIP:
         return "state dict"
     records = open_archive(path).get_all_records()
@@ -131,12 +130,13 @@ def state_dict(path: Path) -> dict[str, Tensor]:
                 f"{path.name} holds {name!r}, a {type(value).__name__} and no plain tensor",
             )
         tensors[name] = value
-    _require_held(path, sum(value.numel() * value.element_size() for value in tensors.values()))
+    _require_held(path, tensors.values())
     return without_prefixes(tensors)
 
 
-def _require_held(path: Path, claimed: int) -> None:
+def _require_held(path: Path, tensors: Iterable[Tensor]) -> None:
     """Refuse weights that repeat one number without end (stride 0): a network is built of them."""
+    claimed = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     if claimed > _GROWTH * path.stat().st_size + _GROWTH_BYTES:
         raise ModelError(
             "model-unreadable",
@@ -161,12 +161,12 @@ def _read(path: Path) -> object:
         ) from error
     except Exception as error:
         # A damaged or hostile pickle may raise anything at all.
-        wanted = _asked_for(path)
-        if wanted is not None or ".tar format" in str(error):
-            asks = f" ({wanted})" if wanted else ""
+        code = _foreign_code(path)
+        if code is not None or ".tar format" in str(error):
+            name = f" ({code})" if code else ""
             raise ModelError(
                 "model-unsafe",
-                f"{path.name} is a pickle that asks for code{asks}, which is not run; {_INSTEAD}",
+                f"{path.name} is a pickle that asks for code{name}, which is not run; {_INSTEAD}",
             ) from error
         # What PyTorch says here is how to run the file.
         raise ModelError(
@@ -196,7 +196,7 @@ def _too_many(path: Path, count: int) -> ModelError:
     )
 
 
-def _asked_for(path: Path) -> str | None:
+def _foreign_code(path: Path) -> str | None:
     """Return the first thing that a pickle names beyond tensors and what they lie in.
 
     Nothing is run: the instructions are listed, of a damaged pickle as far as they go.
@@ -259,16 +259,15 @@ def load_script(path: Path, custom: frozenset[str]) -> torch.jit.ScriptModule:
     try:
         archive = _needed_records(path, custom)
         unit = library.CompilationUnit()
-        found = library.import_ir_module_from_buffer(unit, archive, torch.device("cpu"), {}, False)
+        module = library.import_ir_module_from_buffer(unit, archive, torch.device("cpu"), {}, False)
         del archive
         pytorch_operators.require_computation(unit.get_functions(), custom)
     except pytorch_operators.NotComputationError as error:
         raise _not_computation(path, error) from error
     network: torch.jit.ScriptModule = torch.jit._recursive.wrap_cpp_module(  # type: ignore[no-untyped-call]
-        found
+        module
     )
-    claimed = sum(one.numel() * one.element_size() for one in network.state_dict().values())
-    _require_held(path, claimed)
+    _require_held(path, network.state_dict().values())
     return network
 
 
@@ -302,11 +301,7 @@ def _require_networks(content: bytes) -> None:
 
 def _not_computation(path: Path, error: pytorch_operators.NotComputationError) -> ModelError:
     if error.is_layer:
-        return ModelError(
-            "model-layer",
-            f"{path.name} has layers of a type that cannot be converted: {error.what}; build the "
-            "model without them, or say with --extension what computes them",
-        )
+        return unconvertible(path, error.what)
     return ModelError(
         "model-unsafe",
         f"{path.name} holds TorchScript that does more than compute ({error.what}), which is not "

@@ -26,6 +26,7 @@ from torch.fx import GraphModule
 from thorax.errors import ModelError
 from thorax.files.documents import parse_json
 from thorax.importers import pytorch_archive
+from thorax.importers.options import unconvertible
 from thorax.importers.pytorch_operators import NotComputationError, require_operator
 
 _PROGRAM: Final = "models/model.json"
@@ -117,12 +118,12 @@ def _plain(value: Any, path: Path, key: str = "") -> Any:  # noqa: ANN401
     """Return a JSON value of the program without what is not needed, every word of it looked at."""
     if isinstance(value, dict):
         return {
-            name: _kept(name, one, path)
-            for name, one in value.items()
+            name: _plain_member(name, member, path)
+            for name, member in value.items()
             if _matches(_WORD, name, path)
         }
     if isinstance(value, list):
-        return [_plain(one, path, key) for one in value]
+        return [_plain(part, path, key) for part in value]
     if isinstance(value, str):
         pattern = {"name": _IDENTIFIER, "target": _TARGET, "expr_str": _EXPRESSION}.get(key, _WORD)
         # Powers of powers would be worked out, digit by digit.
@@ -134,19 +135,15 @@ def _plain(value: Any, path: Path, key: str = "") -> Any:  # noqa: ANN401
 
 
 def _require_listed(target: str, path: Path) -> None:
-    found = _TARGET.fullmatch(target)
-    if found is None or found["operator"] is None:
+    match = _TARGET.fullmatch(target)
+    if match is None or match["operator"] is None:
         return
     try:
-        require_operator(f"aten::{found['operator']}", frozenset())
+        require_operator(f"aten::{match['operator']}", frozenset())
     except NotComputationError as error:
         if not error.is_layer:
             raise _unsafe(path, target) from error
-        raise ModelError(
-            "model-layer",
-            f"{path.name} has layers of a type that cannot be converted: {error.what}; build the "
-            "model without them",
-        ) from error
+        raise unconvertible(path, error.what, extensible=False) from error
 
 
 def _matches(pattern: re.Pattern[str], text: str, path: Path) -> bool:
@@ -155,7 +152,7 @@ def _matches(pattern: re.Pattern[str], text: str, path: Path) -> bool:
     return True
 
 
-def _kept(name: str, value: Any, path: Path) -> Any:  # noqa: ANN401
+def _plain_member(name: str, value: Any, path: Path) -> Any:  # noqa: ANN401
     if name == "metadata":
         stack = value.get("nn_module_stack", "") if isinstance(value, dict) else ""
         named = isinstance(stack, str) and stack and _STACK.fullmatch(stack)
@@ -175,20 +172,21 @@ def _kept(name: str, value: Any, path: Path) -> Any:  # noqa: ANN401
 
 def _require_tree(value: Any, path: Path) -> None:  # noqa: ANN401
     """Refuse a tree of inputs that is more than tuples, lists and dicts of tensors."""
-    for one in value if isinstance(value, list) else [value]:
-        if isinstance(one, int):
+    for tree in value if isinstance(value, list) else [value]:
+        if isinstance(tree, int):
             continue
         if (
-            not isinstance(one, dict)
-            or set(one) != {"type", "context", "children_spec"}
-            or one["type"] not in _TREES
+            not isinstance(tree, dict)
+            or set(tree) != {"type", "context", "children_spec"}
+            or tree["type"] not in _TREES
         ):
-            raise _unsafe(path, f"a tree of {one.get('type') if isinstance(one, dict) else one!r}")
-        context = one["context"]
+            kind = tree.get("type") if isinstance(tree, dict) else repr(tree)
+            raise _unsafe(path, f"a tree of {kind}")
+        context = tree["context"]
         keys = parse_json(context) if isinstance(context, str) else context
         for key in keys or []:
             _matches(_IDENTIFIER, key if isinstance(key, str) else repr(key), path)
-        _require_tree(one["children_spec"], path)
+        _require_tree(tree["children_spec"], path)
 
 
 def _require_raw(

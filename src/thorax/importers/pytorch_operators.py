@@ -166,7 +166,8 @@ def require_operator(name: str, custom: frozenset[str]) -> None:
     if base in {"aten": ATEN, "prim": PRIM}.get(space, frozenset()) or name in custom:
         return
     schemas = torch._C._jit_get_schemas_for_operator(name) if space == "aten" else []
-    plain = all(str(one.type) in _PLAIN for schema in schemas for one in schema.arguments)
+    arguments = [argument for schema in schemas for argument in schema.arguments]
+    plain = all(str(argument.type) in _PLAIN for argument in arguments)
     raise NotComputationError(name, is_layer=bool(schemas) and plain)
 
 

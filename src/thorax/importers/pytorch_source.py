@@ -1,4 +1,4 @@
-"""The source code in a TorchScript archive, judged before PyTorch compiles any of it.
+"""Judgement of the source code in a TorchScript archive, before PyTorch compiles any of it.
 
 Compiling runs code: default values of parameters, fields and constants are evaluated, and objects
 with `__setstate__` are given their state. So the text is parsed here, every construct and name in
@@ -94,34 +94,34 @@ class _Judge:
             elif isinstance(statement, ast.FunctionDef):
                 self._require_function(statement)
             elif not _is_header(statement):
-                raise NotComputationError(f"code outside of functions, {_said(statement)}")
+                raise NotComputationError(f"code outside of functions, {_excerpt(statement)}")
         self._require_names()
 
-    def _require_class(self, found: ast.ClassDef) -> None:
-        bases = [base.id if isinstance(base, ast.Name) else "" for base in found.bases]
-        if found.decorator_list or found.keywords or not _BASES.issuperset(bases):
-            raise NotComputationError(f"a class {found.name} of an unknown kind")
-        for statement in found.body:
+    def _require_class(self, definition: ast.ClassDef) -> None:
+        bases = [base.id if isinstance(base, ast.Name) else "" for base in definition.bases]
+        if definition.decorator_list or definition.keywords or not _BASES.issuperset(bases):
+            raise NotComputationError(f"a class {definition.name} of an unknown kind")
+        for statement in definition.body:
             if isinstance(statement, ast.FunctionDef):
                 self._require_function(statement)
             elif isinstance(statement, ast.AnnAssign | ast.Assign):
                 self._require_plain(statement.value)
             elif not isinstance(statement, ast.Pass):
-                raise NotComputationError(f"code outside of functions, {_said(statement)}")
+                raise NotComputationError(f"code outside of functions, {_excerpt(statement)}")
 
-    def _require_function(self, found: ast.FunctionDef) -> None:
-        if found.name.startswith("__") and found.name not in _OWN_METHODS:
-            raise NotComputationError(f"{found.name}")
-        for name in _defined(found) & _RESERVED:
+    def _require_function(self, function: ast.FunctionDef) -> None:
+        if function.name.startswith("__") and function.name not in _OWN_METHODS:
+            raise NotComputationError(f"{function.name}")
+        for name in _defined(function) & _RESERVED:
             raise NotComputationError(f"another meaning of {name}")
-        arguments = found.args
-        if found.decorator_list or arguments.vararg or arguments.kwarg:
-            raise NotComputationError(f"a function {found.name} of an unknown kind")
+        arguments = function.args
+        if function.decorator_list or arguments.vararg or arguments.kwarg:
+            raise NotComputationError(f"a function {function.name} of an unknown kind")
         for default in (*arguments.defaults, *arguments.kw_defaults):
             self._require_plain(default)
-        for statement in ast.walk(found):
-            if isinstance(statement, ast.ClassDef | ast.FunctionDef) and statement is not found:
-                raise NotComputationError(f"{statement.name} inside of {found.name}")
+        for statement in ast.walk(function):
+            if isinstance(statement, ast.ClassDef | ast.FunctionDef) and statement is not function:
+                raise NotComputationError(f"{statement.name} inside of {function.name}")
 
     def _require_plain(self, value: ast.expr | None) -> None:
         """Refuse a value that PyTorch evaluates while it reads, unless it is written out."""
@@ -130,25 +130,25 @@ class _Judge:
         if isinstance(value, ast.UnaryOp):
             self._require_plain(value.operand)
         elif isinstance(value, ast.Tuple | ast.List):
-            for one in value.elts:
-                self._require_plain(one)
+            for element in value.elts:
+                self._require_plain(element)
         elif isinstance(value, ast.Dict):
             for item in (*value.keys, *value.values):
                 self._require_plain(item)
         elif isinstance(value, ast.Call):
             if _dotted(value.func) not in ("annotate", "torch.device") or value.keywords:
-                raise NotComputationError(f"a call as a default, {_said(value)}")
-            for one in value.args[1 if _dotted(value.func) == "annotate" else 0 :]:
-                self._require_plain(one)
+                raise NotComputationError(f"a call as a default, {_excerpt(value)}")
+            for argument in value.args[1 if _dotted(value.func) == "annotate" else 0 :]:
+                self._require_plain(argument)
         elif not (
             (dotted := _dotted(value)) in _VALUES
             or dotted in _TYPES
             or dotted.partition(".")[0] in ("CONSTANTS", "__torch__")
             or isinstance(value, ast.Subscript)
         ):
-            raise NotComputationError(f"a computed default, {_said(value)}")
+            raise NotComputationError(f"a computed default, {_excerpt(value)}")
         if isinstance(value, ast.Subscript) and not _is_type(value):
-            raise NotComputationError(f"a computed default, {_said(value)}")
+            raise NotComputationError(f"a computed default, {_excerpt(value)}")
 
     def _require_names(self) -> None:
         inner = set()
@@ -206,14 +206,14 @@ class _Judge:
             raise NotComputationError(name)
 
     def _require_name(self, node: ast.Name) -> None:
-        known = _FUNCTIONS | _VALUES | _TYPES | _BASES | {_HEADER}
-        if node.id not in self._defined and node.id not in known:
+        names = _FUNCTIONS | _VALUES | _TYPES | _BASES | {_HEADER}
+        if node.id not in self._defined and node.id not in names:
             raise NotComputationError(node.id)
 
     def _require_literal_attribute(self, call: ast.Call) -> None:
         name = call.args[1] if len(call.args) > 1 else None
         if not isinstance(name, ast.Constant) or not isinstance(name.value, str):
-            raise NotComputationError(_said(call))
+            raise NotComputationError(_excerpt(call))
         self._require_member(name.value)
 
 
@@ -241,7 +241,7 @@ def _is_type(value: ast.expr) -> bool:
     if isinstance(value, ast.Subscript):
         return _dotted(value.value) in _TYPES and _is_type(value.slice)
     if isinstance(value, ast.Tuple):
-        return all(_is_type(one) for one in value.elts)
+        return all(map(_is_type, value.elts))
     return _dotted(value) in _TYPES or _dotted(value).startswith("__torch__.")
 
 
@@ -256,5 +256,5 @@ def _dotted(node: ast.expr) -> str:
     return ".".join([node.id, *reversed(parts)])
 
 
-def _said(node: ast.AST) -> str:
+def _excerpt(node: ast.AST) -> str:
     return ast.unparse(node)[:60]

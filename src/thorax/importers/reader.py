@@ -16,11 +16,10 @@ import openvino as ov
 
 from thorax.devices.process_core import open_core
 from thorax.errors import ModelError, ThoraxError, UsageError, last_line
-from thorax.importers.confined import describe, unpack
+from thorax.importers.confined import describe, unpack, unpack_options
 from thorax.importers.options import (
     MOST_LAYERS,
     NO_MEMORY,
-    ImportOptions,
     Run,
     compile_here,
     no_memory,
@@ -32,7 +31,7 @@ _REPLY = tuple[dict[str, Any], Sequence[memoryview]]
 
 
 class _Reading:
-    """What the child holds: the networks that it can run, that of the framework first."""
+    """State of the child: the networks that it can run, that of the framework first."""
 
     def __init__(self) -> None:
         self._runs: list[Run | None] = [None]
@@ -72,21 +71,15 @@ class _Reading:
     def _read(self, head: dict[str, Any]) -> _REPLY:
         path = Path(head["path"])
         self._name = path.name
-        sys.path += [place for place in head["path_of_python"] if place not in sys.path]
+        sys.path += [folder for folder in head["path_of_python"] if folder not in sys.path]
         folder = Path(head["folder"])
         if not self._confined:
             # What was given up once stays so for whatever is read later.
             confinement.limit(data_bytes=head["data_bytes"], file_bytes=head["file_bytes"])
             confinement.isolate(readable=map(Path, head["readable"]), writable=[folder])
             self._confined = True
-        asked = dict(head["asked"])
-        for name in ("extensions", "begins", "ends"):
-            asked[name] = tuple(asked[name])
-        asked["shapes"] = {name: tuple(shape) for name, shape in asked["shapes"].items()}
-        structure = asked["structure"]
-        asked["structure"] = Path(structure) if structure else None
         module = importlib.import_module(f"thorax.importers.{head['module']}")
-        imported = module.read(path, ImportOptions(**asked))
+        imported = module.read(path, unpack_options(head["asked"]))
         layers = len(imported.model.get_ops())
         if layers > MOST_LAYERS:
             raise ModelError(
@@ -119,8 +112,8 @@ class _Reading:
         run = self._runs[head["number"]]
         if run is None:
             raise UsageError("model-undescribed", f"{self._name} has no execution of its own")
-        answers = [np.ascontiguousarray(one) for one in run(unpack(head["arrays"], data))]
-        return {"arrays": describe(answers)}, [memoryview(one.tobytes()) for one in answers]
+        answers = [np.ascontiguousarray(array) for array in run(unpack(head["arrays"], data))]
+        return {"arrays": describe(answers)}, [memoryview(array.tobytes()) for array in answers]
 
 
 def main() -> None:

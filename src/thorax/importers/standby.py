@@ -1,16 +1,46 @@
-"""The reading child, started before its file is asked for, while its parent still imports."""
+"""The reading child and the module that it reads a file with, known before the parent imports.
+
+Imports nothing that takes long: the child is started while its parent still imports.
+"""
 
 import atexit
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from thorax.files import atomic
-from thorax.importers.formats_kinds import MODULES, kind_of
 from thorax.isolation.child import Child
 
-MODULE: Final = "thorax.importers.reader"
+SAVED_MODEL: Final = "saved_model.pb"
+_SYMBOL: Final = "-symbol.json"
+
+MODULES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        ".caffemodel": "caffe",
+        ".prototxt": "caffe",
+        ".onnx": "frontends",
+        SAVED_MODEL: "frontends",
+        ".pb": "frontends",
+        ".tflite": "frontends",
+        ".xml": "frontends",
+        ".params": "mxnet",
+        _SYMBOL: "mxnet",
+        ".pt": "pytorch",
+        ".pth": "pytorch",
+        ".ts": "pytorch",
+        ".pt2": "pytorch",
+        ".safetensors": "pytorch",
+        ".keras": "keras",
+        ".h5": "keras",
+        ".hdf5": "keras",
+    }
+)
+"""Module of this package whose `read(path, asked)` reads files that end so."""
+
+READER: Final = "thorax.importers.reader"
 PRELOADED: Final = "THORAX_READER"
 """Variable that names the module of this package which the child imports while it waits."""
 _LIGHT: Final = ("frontends", "caffe", "mxnet", "pytorch")
@@ -37,6 +67,13 @@ class Started:
 
 
 _waiting: list[Started] = []
+
+
+def kind_of(path: Path) -> str:
+    """Return the key of `MODULES` that a file or folder would have, be it there or not."""
+    if path.name == SAVED_MODEL or (path / SAVED_MODEL).is_file():
+        return SAVED_MODEL
+    return _SYMBOL if path.name.lower().endswith(_SYMBOL) else path.suffix.lower()
 
 
 def begin(path: Path) -> None:
@@ -67,7 +104,7 @@ def _start(module: str = "") -> Started:
         # A thread that is there before the child gives up its files would keep them.
         environment |= {"OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
         environment[PRELOADED] = module if module in _LIGHT else ""
-        child = Child(MODULE, environment, without=_WITHOUT)
+        child = Child(READER, environment, without=_WITHOUT)
         stack.callback(child.close)
     except BaseException:
         stack.close()

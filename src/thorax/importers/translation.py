@@ -1,4 +1,4 @@
-"""What every reader of a foreign format does around its own work."""
+"""Refusals that every reader of a foreign format shares."""
 
 import functools
 import stat
@@ -42,7 +42,7 @@ def translated(
             ) from error
         except Exception as error:
             raise ModelError(
-                "model-unreadable", f"{path.name} is damaged: {_said(error)}; {_INSTEAD}"
+                "model-unreadable", f"{path.name} is damaged: {_cause(error)}; {_INSTEAD}"
             ) from error
         if imported.run is None:
             return imported
@@ -69,6 +69,18 @@ def require_stored(path: Path) -> None:
         )
 
 
+def require_file(path: Path) -> None:
+    """Refuse a folder and an empty file.
+
+    Raises:
+        ModelError: `model-unreadable`.
+    """
+    if not path.is_file():
+        raise ModelError("model-unreadable", f"{path.name} is a folder where a file is expected")
+    if not path.stat().st_size:
+        raise ModelError("model-unreadable", f"{path.name} is empty; {_INSTEAD}")
+
+
 def _runner(path: Path, run: Run) -> Run:
     def running(arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
         try:
@@ -79,15 +91,15 @@ def _runner(path: Path, run: Run) -> Run:
         except Exception as error:
             raise ModelError(
                 "model-unrunnable",
-                f"{path.name} can be read but not run: {_said(error)}; repair the network, or say "
+                f"{path.name} can be read but not run: {_cause(error)}; repair the network, or say "
                 "a shape that it takes",
             ) from error
 
     return running
 
 
-def _said(error: Exception) -> str:
-    """Return the type of an error and the last line that it says, which tells why."""
+def _cause(error: Exception) -> str:
+    """Return the type of an error and the last line of its message, which tells why."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     name = type(error).__name__
     return f"{name}: {lines[-1][:_LONGEST]}" if lines else name

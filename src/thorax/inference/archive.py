@@ -165,7 +165,7 @@ def classify_archive(
         whole = assemble(out, shards, write=write, keep=keep)
     result.images, result.failed, result.rows = whole.images, whole.failed, whole.rows
     found = forecast_engine(engine) if simulates(device) else None
-    result.modelled = found.document() if found else None
+    result.modelled = found.result().model_dump(mode="json") if found else None
     result.cluster = {**facts, "processors": list(whole.processors), "rows": str(whole.path)}
     return result
 

@@ -218,7 +218,7 @@ def classify(
         result.window_s = time.perf_counter() - begin
     result.counters = count_rows(engine, layers=layers) if counters else []
     found = forecast_engine(engine)
-    result.modelled = found.document() if found else None
+    result.modelled = found.result().model_dump(mode="json") if found else None
     return result
 
 

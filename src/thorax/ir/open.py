@@ -15,8 +15,8 @@ from thorax.devices.extensions import add_extensions, missing
 from thorax.devices.process_core import open_core
 from thorax.errors import ModelError, UsageError
 from thorax.importers import formats
-from thorax.importers.formats_kinds import SAVED_MODEL
 from thorax.importers.options import UNREADABLE, ImportOptions, Layout, unreadable
+from thorax.importers.standby import SAVED_MODEL
 from thorax.ir.corrections import correct
 from thorax.ir.layouts import TO_CHANNELS_FIRST, TO_CHANNELS_LAST
 from thorax.ir.shapes import close_shapes

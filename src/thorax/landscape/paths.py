@@ -7,7 +7,6 @@ they are estimated again at every point.
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,39 +14,8 @@ from torch import Tensor, nn
 
 from thorax.errors import UsageError
 from thorax.images.preprocess import InputSpec
-from thorax.landscape.surface import Quality, Subset, estimate_batch_norm, judge
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One point of the line.
-
-    Attributes:
-        a: 0 at the first network, 1 at the second.
-        train: on the training images, batch-norm statistics estimated again on them.
-        val: on the validation images, with the same statistics.
-        train_interpolated: statistics interpolated as weights are, variances not below 0.
-        val_interpolated: the same on the validation images.
-    """
-
-    a: float
-    train: Quality
-    val: Quality
-    train_interpolated: Quality
-    val_interpolated: Quality
-
-
-@dataclass(frozen=True, slots=True)
-class Plane:
-    """The training loss on a grid in the plane of two random directions.
-
-    Attributes:
-        offsets: along either direction, in lengths of the filters themselves.
-        loss: nats, a row an offset along the first direction, a column one along the second.
-    """
-
-    offsets: tuple[float, ...]
-    loss: tuple[tuple[float, ...], ...]
+from thorax.landscape.surface import Subset, estimate_batch_norm, judge
+from thorax.results.landscape import LinePoint, Plane
 
 
 def line(
@@ -60,7 +28,7 @@ def line(
     points: int = 25,
     batch: int = 128,
     on_progress: Callable[[int], None] = lambda images: None,
-) -> tuple[Point, ...]:
+) -> tuple[LinePoint, ...]:
     """Return the quality at a x2 + (1 - a) x1, a evenly from -1 to 2 (1609.04836, Figure 3).
 
     Neither network is changed.
@@ -78,7 +46,7 @@ def line(
     Raises:
         UsageError: `sharpness-topology`.
     """
-    ends = [one.state_dict() for one in (first, second)]
+    ends = [network.state_dict() for network in (first, second)]
     shapes = [{name: value.shape for name, value in end.items()} for end in ends]
     if shapes[0] != shapes[1]:
         raise UsageError(
@@ -87,15 +55,22 @@ def line(
             "topology, output stride, width and label set",
         )
     moved = copy.deepcopy(first)
-    found = []
+    passed: list[LinePoint] = []
     for a in np.linspace(-1.0, 2.0, points):
         moved.load_state_dict(_between(ends[0], ends[1], float(a)))
         interpolated = [judge(moved, subset, spec, batch=batch) for subset in (train, val)]
         estimate_batch_norm(moved, train, spec, batch=batch)
-        estimated = [judge(moved, subset, spec, batch=batch) for subset in (train, val)]
-        found.append(Point(float(a), *estimated, *interpolated))
+        passed.append(
+            LinePoint(
+                a=float(a),
+                train=judge(moved, train, spec, batch=batch),
+                val=judge(moved, val, spec, batch=batch),
+                train_interpolated=interpolated[0],
+                val_interpolated=interpolated[1],
+            )
+        )
         on_progress(3 * len(train) + 2 * len(val))
-    return tuple(found)
+    return tuple(passed)
 
 
 def plane(
@@ -136,7 +111,7 @@ def plane(
             row.append(judge(moved, subset, spec, batch=batch).loss)
             on_progress(2 * len(subset))
         rows.append(tuple(row))
-    return Plane(tuple(map(float, offsets)), tuple(rows))
+    return Plane(offsets=tuple(map(float, offsets)), loss=tuple(rows))
 
 
 def filter_direction(network: nn.Module, *, seed: int) -> dict[str, Tensor]:
@@ -150,27 +125,27 @@ def filter_direction(network: nn.Module, *, seed: int) -> dict[str, Tensor]:
         seed: of the direction; drawn on the CPU.
     """
     generator = torch.Generator().manual_seed(seed)
-    found = {}
+    direction = {}
     for name, weight in network.named_parameters():
         drawn = torch.randn(weight.shape, generator=generator).to(weight.device)
         if weight.ndim <= 1:
-            found[name] = torch.zeros_like(drawn)
+            direction[name] = torch.zeros_like(drawn)
             continue
         inner = tuple(range(1, weight.ndim))
         lengths = torch.linalg.vector_norm(weight.detach(), dim=inner, keepdim=True)
-        found[name] = drawn / torch.linalg.vector_norm(drawn, dim=inner, keepdim=True) * lengths
-    return found
+        size = torch.linalg.vector_norm(drawn, dim=inner, keepdim=True)
+        direction[name] = drawn / size * lengths
+    return direction
 
 
 def _between(first: dict[str, Tensor], second: dict[str, Tensor], a: float) -> dict[str, Tensor]:
-    found = {}
-    for name, one in first.items():
-        other = second[name]
-        if not one.is_floating_point():
-            found[name] = one
+    mixed = {}
+    for name, value in first.items():
+        if not value.is_floating_point():
+            mixed[name] = value
             continue
-        found[name] = a * other + (1.0 - a) * one
+        mixed[name] = a * second[name] + (1.0 - a) * value
         if name.endswith("running_var"):
             # Beyond the ends a variance may come out negative.
-            found[name] = found[name].clamp(min=0.0)
-    return found
+            mixed[name] = mixed[name].clamp(min=0.0)
+    return mixed

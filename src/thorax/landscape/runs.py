@@ -1,8 +1,7 @@
-"""Sharpness of finished runs: which images, which checkpoints, and the document of the command."""
+"""Sharpness of finished runs: which images and which checkpoints, measured one after another."""
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +10,14 @@ from thorax.errors import DataError, UsageError
 from thorax.landscape.paths import line, plane
 from thorax.landscape.sharpness import CAVEAT, SharpnessSettings, evaluations, measure
 from thorax.landscape.surface import Subset, draw
+from thorax.results.landscape import (
+    LearningRates,
+    LinePoint,
+    MeasuredImages,
+    MeasuringSettings,
+    RunSharpness,
+    SharpnessResult,
+)
 from thorax.training import checkpoint, memory
 from thorax.training.card import Card
 from thorax.training.checkpoint import Checkpoint
@@ -67,15 +74,15 @@ def prepare(
     """
     checkpoints = tuple(checkpoint.load(path) for path in (run, against) if path is not None)
     digest = identity(store)["sha256"]
-    for one in checkpoints:
-        store.require(one.card.input.side, one.card.label_set)
-        if one.card.data.get("sha256") != digest:
+    for each in checkpoints:
+        store.require(each.card.input.side, each.card.label_set)
+        if each.card.data.get("sha256") != digest:
             raise DataError(
                 "sharpness-data",
-                f"{one.path} was trained on another store than {store.path}; sharpness is that of "
+                f"{each.path} was trained on another store than {store.path}; sharpness is that of "
                 "the training loss: give the store it was trained on",
             )
-    if len({one.card.input for one in checkpoints}) > 1 or len(set(map(_form, checkpoints))) > 1:
+    if len({each.card.input for each in checkpoints}) > 1 or len(set(map(_form, checkpoints))) > 1:
         raise UsageError(
             "sharpness-topology",
             f"{run} and {against} differ in topology, output stride, width or input; sharpness "
@@ -88,8 +95,8 @@ def prepare(
 
 def execute(
     task: Task, *, on_progress: Callable[[int], None] = lambda images: None
-) -> dict[str, Any]:
-    """Return the JSON document of `thorax sharpness`; what is not finite in it is null.
+) -> SharpnessResult:
+    """Measure the runs of a task, and the line between two.
 
     Args:
         task: from `prepare`.
@@ -101,86 +108,82 @@ def execute(
     side = task.store.side
     passed = f"{task.settings.batch:,} images of {side:,} x {side:,} pixels in a pass"
     with memory.required(passed, "give a smaller --batch, or fewer --images"):
-        return _execute(task, on_progress)
+        run, *others = (_measure(each, task, on_progress) for each in task.checkpoints)
+        return SharpnessResult(
+            **dict(run),
+            store=str(task.store.path),
+            images=len(task.train),
+            val_images=len(task.val),
+            subset=MeasuredImages(
+                split=task.train.split,
+                seed=task.train.seed,
+                sha256=task.train.sha256,
+                val_sha256=task.val.sha256,
+            ),
+            settings=MeasuringSettings(**dict(task.settings)),
+            against=others[0] if others else None,
+            path=_line(task, on_progress) if others else None,
+            caveat=CAVEAT,
+        )
 
 
-def _execute(task: Task, on_progress: Callable[[int], None]) -> dict[str, Any]:
-    entries = [_entry(one, task, on_progress) for one in task.checkpoints]
-    points = None
-    if len(task.checkpoints) > 1:
-        first, second = (one.network for one in task.checkpoints)
-        points = line(
-            first,
-            second,
+def _line(task: Task, on_progress: Callable[[int], None]) -> tuple[LinePoint, ...]:
+    first, second = (each.network for each in task.checkpoints)
+    return line(
+        first,
+        second,
+        task.train,
+        task.val,
+        task.checkpoints[0].card.input,
+        points=_LINE_POINTS,
+        batch=task.settings.batch,
+        on_progress=on_progress,
+    )
+
+
+def _measure(run: Checkpoint, task: Task, on_progress: Callable[[int], None]) -> RunSharpness:
+    card = run.card
+    sharpness = measure(run.network, task.train, card.input, task.settings, on_progress=on_progress)
+    rates = learning_rates(card)
+    top = sharpness.lambda_max
+    if top is not None:
+        # Others scale the gradient first: the product would say nothing.
+        plain = card.recipe["optimizer"]["kind"] == "sgd"
+        product = _times(top.value, rates) if plain else None
+        top = top.model_copy(update={"times_learning_rate": product})
+    surroundings = None
+    if task.landscape:
+        surroundings = plane(
+            run.network,
             task.train,
-            task.val,
-            task.checkpoints[0].card.input,
-            points=_LINE_POINTS,
+            card.input,
+            points=_PLANE_POINTS,
+            seed=task.settings.seed,
             batch=task.settings.batch,
             on_progress=on_progress,
         )
-    document = {
-        "command": "sharpness",
-        **entries[0],
-        "store": str(task.store.path),
-        "images": len(task.train),
-        "val_images": len(task.val),
-        "subset": {
-            "split": task.train.split,
-            "seed": task.train.seed,
-            "sha256": task.train.sha256,
-            "val_sha256": task.val.sha256,
-        },
-        "settings": task.settings.model_dump(mode="json"),
-        "against": entries[1] if len(entries) > 1 else None,
-        "path": None if points is None else [asdict(point) for point in points],
-        "caveat": CAVEAT,
-    }
-    found: dict[str, Any] = _finite(document)
-    return found
+    return RunSharpness(
+        run=str(run.path),
+        topology=card.topology,
+        epoch=card.epoch,
+        weights_sha256=card.weights_sha256,
+        val_mean_auroc=card.metrics.get("mean_auroc"),
+        learning_rate=rates,
+        loss=sharpness.loss,
+        parameters=sharpness.parameters,
+        keskar=sharpness.keskar,
+        adaptive=sharpness.adaptive,
+        lambda_max=top,
+        landscape=surroundings,
+    )
 
 
-def _entry(one: Checkpoint, task: Task, on_progress: Callable[[int], None]) -> dict[str, Any]:
-    card = one.card
-    found = measure(one.network, task.train, card.input, task.settings, on_progress=on_progress)
-    rates = learning_rates(card)
-    document = found.document()
-    if found.lambda_max is not None:
-        document["lambda_max"]["times_learning_rate"] = (
-            {
-                name: None if rate is None else rate * found.lambda_max.value
-                for name, rate in rates.items()
-            }
-            if card.recipe["optimizer"]["kind"] == "sgd"
-            # Others scale the gradient first: the product would say nothing.
-            else None
-        )
-    surroundings = None
-    if task.landscape:
-        surroundings = asdict(
-            plane(
-                one.network,
-                task.train,
-                card.input,
-                points=_PLANE_POINTS,
-                seed=task.settings.seed,
-                batch=task.settings.batch,
-                on_progress=on_progress,
-            )
-        )
-    return {
-        "run": str(one.path),
-        "topology": card.topology,
-        "epoch": card.epoch,
-        "weights_sha256": card.weights_sha256,
-        "val_mean_auroc": card.metrics.get("mean_auroc"),
-        "learning_rate": rates,
-        **document,
-        "landscape": surroundings,
-    }
+def _times(value: float, rates: LearningRates) -> LearningRates:
+    peak, last = (None if rate is None else rate * value for rate in (rates.peak, rates.last))
+    return LearningRates(peak=peak, last=last)
 
 
-def learning_rates(card: Card) -> dict[str, float | None]:
+def learning_rates(card: Card) -> LearningRates:
     """Return the highest learning rate of the schedule, and the last before the checkpoint."""
     schedule: Mapping[str, Any] = card.recipe["schedule"]
     peak = schedule.get("peak")
@@ -188,18 +191,9 @@ def learning_rates(card: Card) -> dict[str, float | None]:
         batch = card.recipe["training"]["batch"]
         peak = scaled_peak(schedule["base_per_256"], batch, schedule["scaling"])
     last = card.history[-1]["learning_rate"] if card.history else None
-    return {"peak": peak, "last": last}
+    return LearningRates(peak=peak, last=last)
 
 
-def _form(one: Checkpoint) -> tuple[str, int, float]:
-    return (one.card.topology, one.card.output_stride, one.card.width)
-
-
-def _finite(value: Any) -> Any:  # noqa: ANN401 - JSON
-    if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+def _form(checkpoint: Checkpoint) -> tuple[str, int, float]:
+    card = checkpoint.card
+    return (card.topology, card.output_stride, card.width)

@@ -1,7 +1,6 @@
 """Searches on a `Surface`: the highest point near the weights, the largest curvature at them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
@@ -11,6 +10,7 @@ from scipy import optimize
 from torch import Tensor
 
 from thorax.landscape.surface import Surface
+from thorax.results.landscape import Eigenvalue
 
 Norm = Literal["l2", "linf"]
 
@@ -19,23 +19,6 @@ _BLOCK: Final = 1 << 16
 
 _KEPT_BYTES: Final = 512 << 20
 """A random matrix up to this is kept; a larger one is drawn again for every product."""
-
-
-@dataclass(frozen=True, slots=True)
-class Eigenvalue:
-    """The largest eigenvalue of the Hessian.
-
-    Attributes:
-        value: of the loss in nats.
-        iterations: products with the Hessian.
-        converged: whether the relative change fell below the tolerance.
-        residual: |Hv - value v| / |value|; an eigenvalue of H lies within it, relatively.
-    """
-
-    value: float
-    iterations: int
-    converged: bool
-    residual: float
 
 
 def ascend(
@@ -219,7 +202,7 @@ def largest_eigenvalue(
         residual = float((product - value * vector).norm()) / max(abs(value), 1e-30)
         settled = abs(value - before) <= tolerance * abs(value - shift)
         if settled and (value >= 0 or shift):
-            return Eigenvalue(value, count, converged=True, residual=residual)
+            return Eigenvalue(value=value, iterations=count, converged=True, residual=residual)
         if settled:
             shift, value = value, np.nan
             vector = torch.randn(len(vector), generator=generator).to(vector)
@@ -227,7 +210,7 @@ def largest_eigenvalue(
             vector = product - shift * vector
         size = vector.norm()
         if not size:
-            return Eigenvalue(value, count, converged=True, residual=0.0)
+            return Eigenvalue(value=value, iterations=count, converged=True, residual=0.0)
         vector = vector / size
     last = shift if np.isnan(value) else value
-    return Eigenvalue(last, iterations, converged=False, residual=residual)
+    return Eigenvalue(value=last, iterations=iterations, converged=False, residual=residual)

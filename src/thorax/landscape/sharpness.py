@@ -6,8 +6,7 @@ topology on the same images and settings, and little else: see `CAVEAT`.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal
+from typing import Final
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -15,13 +14,13 @@ from torch import Tensor, nn
 from thorax.config import Settings
 from thorax.images.preprocess import InputSpec
 from thorax.landscape.search import (
-    Eigenvalue,
     RandomMatrix,
     ascend,
     climb_manifold,
     largest_eigenvalue,
 )
 from thorax.landscape.surface import BatchNorm, Subset, Surface
+from thorax.results.landscape import Adaptive, Keskar, Sharpness
 
 CAVEAT: Final = (
     "Sharpness follows the learning rate and often not generalisation (Andriushchenko et al., "
@@ -67,62 +66,6 @@ QUICK: Final = SharpnessSettings(
     images=512, epsilons=(1e-3,), ascent_steps=10, manifold_dimensions=0, power_iterations=20
 )
 """For many networks in a row: 31 gradients and at most 20 Hessian products of 512 images."""
-
-
-@dataclass(frozen=True, slots=True)
-class Keskar:
-    """Keskar et al. (1609.04836), Metric 2.1, of one box.
-
-    Attributes:
-        epsilon: size of the box.
-        dimensions: of the manifold; None is the full space.
-        phi: 100 (max f - f(x)) / (1 + f(x)).
-        highest_loss: the maximum that was found, nats; the true one is no lower.
-    """
-
-    epsilon: float
-    dimensions: int | None
-    phi: float
-    highest_loss: float
-
-
-@dataclass(frozen=True, slots=True)
-class Adaptive:
-    """The largest rise of the loss within a neighbourhood that scales with the weights.
-
-    Attributes:
-        norm: "l2" of T^-1 e with T = |w| + eta (ASAM, 2102.11600, Eq. 4), or "linf" of e / |w|
-            (2302.07011, section 2), whose logits are not normalised here.
-        rho: its size.
-        rise: max L(w + e) - L(w), nats.
-    """
-
-    norm: Literal["l2", "linf"]
-    rho: float
-    rise: float
-
-
-@dataclass(frozen=True, slots=True)
-class Sharpness:
-    """All numbers of one network.
-
-    Attributes:
-        loss: f(x) on the subset, nats.
-        parameters: n.
-        keskar: full space first, then the manifold, each in the order of the epsilons.
-        adaptive: the ball of ASAM, then the box.
-        lambda_max: None when it was left out.
-    """
-
-    loss: float
-    parameters: int
-    keskar: tuple[Keskar, ...]
-    adaptive: tuple[Adaptive, ...]
-    lambda_max: Eigenvalue | None
-
-    def document(self) -> dict[str, Any]:
-        """Return what JSON takes."""
-        return asdict(self)
 
 
 def evaluations(settings: SharpnessSettings) -> int:
@@ -196,7 +139,9 @@ def _full(
             steps=settings.ascent_steps,
             seed=settings.seed,
         )
-        yield Keskar(epsilon, None, phi(start[0], highest), highest)
+        yield Keskar(
+            epsilon=epsilon, dimensions=None, phi=phi(start[0], highest), highest_loss=highest
+        )
 
 
 def _manifold(surface: Surface, loss: float, settings: SharpnessSettings) -> Iterator[Keskar]:
@@ -206,7 +151,9 @@ def _manifold(surface: Surface, loss: float, settings: SharpnessSettings) -> Ite
     matrix = RandomMatrix(surface.weights, columns, seed=settings.seed)
     for epsilon in settings.epsilons:
         highest = climb_manifold(surface, matrix, epsilon, iterations=settings.manifold_iterations)
-        yield Keskar(epsilon, columns, phi(loss, highest), highest)
+        yield Keskar(
+            epsilon=epsilon, dimensions=columns, phi=phi(loss, highest), highest_loss=highest
+        )
 
 
 def _adaptive(
@@ -230,8 +177,8 @@ def _adaptive(
         seed=settings.seed,
     )
     return (
-        Adaptive("l2", settings.rho, ball - start[0]),
-        Adaptive("linf", settings.rho_box, box - start[0]),
+        Adaptive(norm="l2", rho=settings.rho, rise=ball - start[0]),
+        Adaptive(norm="linf", rho=settings.rho_box, rise=box - start[0]),
     )
 
 

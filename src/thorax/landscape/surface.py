@@ -23,6 +23,7 @@ from thorax.errors import DataError
 from thorax.images.preprocess import InputSpec
 from thorax.labels import UNKNOWN
 from thorax.metrics import auroc
+from thorax.results.landscape import Quality
 from thorax.training.losses import masked_bce
 from thorax.training.networks import normalise
 
@@ -199,20 +200,6 @@ class Surface:
         return masked_bce(logits, labels)
 
 
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """How good weights are on a subset.
-
-    Attributes:
-        loss: mean masked cross-entropy, nats.
-        mean_auroc: over the labels with both classes, 0-1; None without any, or where the
-            weights are so far off that a logit is not finite.
-    """
-
-    loss: float
-    mean_auroc: float | None
-
-
 def judge(network: nn.Module, subset: Subset, spec: InputSpec, *, batch: int = 128) -> Quality:
     """Return loss and AUROC of a network in eval mode; its mode is left in eval."""
     network.eval()
@@ -225,10 +212,10 @@ def judge(network: nn.Module, subset: Subset, spec: InputSpec, *, batch: int = 1
     scores = torch.cat(logits)
     loss = masked_bce(scores, torch.from_numpy(subset.labels)).item()
     if not scores.isfinite().all():
-        return Quality(loss, None)
+        return Quality(loss=loss, mean_auroc=None)
     values = auroc(subset.labels, scores.numpy())
     values = values[~np.isnan(values)]
-    return Quality(loss, float(values.mean()) if len(values) else None)
+    return Quality(loss=loss, mean_auroc=float(values.mean()) if len(values) else None)
 
 
 def estimate_batch_norm(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from matplotlib.figure import Figure
 
 from thorax.report.figure import dressed, svg, wide_figure
-from thorax.report.modelled import has_model
+from thorax.report.modelled import modelled_part
 from thorax.report.series import Document, Series, name_series
 from thorax.report.text import rate_text
 
@@ -21,7 +21,7 @@ def speed_bars(documents: Sequence[Document]) -> list[Series]:
     modelled = [
         replace(one, simulated=True, document=one.document["modelled"])
         for one in named
-        if has_model(one.document)
+        if modelled_part(one.document)
     ]
     return measured + modelled
 

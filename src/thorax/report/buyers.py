@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from thorax.files.csv_cells import harmless
 from thorax.report.documents import file_name
-from thorax.report.modelled import MODELLED, has_model
+from thorax.report.modelled import MODELLED, modelled_part
 from thorax.report.plan_server import READINGS
 from thorax.report.series import Document, mean_interval, precision_text
 from thorax.report.table import Table, dense
@@ -109,7 +109,7 @@ def offers(
     judged = _judged(accuracy)
     for document in speed:
         found += [_run(document, judged)] if not document.get("simulated") else []
-        found += [_card(document, judged)] if has_model(document) else []
+        found += [_card(document, judged)] if modelled_part(document) else []
     found += [one for document in plans for one in _planned_rows(document)]
     return sorted(found, key=_rank)
 

@@ -1,7 +1,8 @@
 """Result documents read from files: what the commands print with `--json`, and logs of runs."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,7 +10,9 @@ from thorax.benchmark.baseline_file import require_undamaged
 from thorax.errors import DataError
 from thorax.files.documents import parse_json, read_limited
 from thorax.report.pictures import place_pictures
-from thorax.report.training import LOG, read_run
+from thorax.results.read import parse_result
+from thorax.results.schema import Result
+from thorax.results.training import LOG, TrainingRecord, read_run
 
 COMMANDS: Final = (
     *("train", "optimize", "validate", "score", "benchmark", "classify", "demo", "sharpness"),
@@ -19,7 +22,7 @@ COMMANDS: Final = (
 """Commands whose documents a report shows."""
 
 
-def load(paths: Iterable[Path]) -> list[dict[str, Any]]:
+def load(paths: Iterable[Path]) -> list[Result | dict[str, Any]]:
     """Read result documents.
 
     Args:
@@ -30,21 +33,19 @@ def load(paths: Iterable[Path]) -> list[dict[str, Any]]:
     Raises:
         DataError: `report-unreadable` or `report-not-a-result` for a file, `report-empty` for a
             folder without results, `report-picture` for a heat map that is none of its document,
-            `baseline-damaged` for a benchmark that was changed, or as `training.read_run`.
+            `baseline-damaged` for a benchmark that was changed, or as `results.training.read_run`.
     """
-    documents = []
-    runs: list[tuple[dict[str, Any], Path]] = []
+    documents: list[Result | dict[str, Any]] = []
+    runs: dict[int, Path] = {}
     for path in paths:
         if path.is_dir():
             found = [_read(file) for file in sorted(path.glob("*.json"))]
             kept = [one for one in found if _command(one) in COMMANDS]
             if (path / LOG).is_file():
                 # What `train` printed says which checkpoint was kept and what it reached.
-                told: dict[str, Any] = next((one for one in kept if one["command"] == "train"), {})
-                rest = [one for one in kept if one is not told]
-                run = read_run(path) | told
-                runs.append((run, Path(os.path.realpath(path))))
-                kept = [run, *rest]
+                printed = next((one for one in kept if one["command"] == "train"), None)
+                runs[len(documents)] = Path(os.path.realpath(path))
+                kept = [_run(path, printed), *(one for one in kept if one is not printed)]
             if not kept:
                 raise DataError(
                     "report-empty",
@@ -61,19 +62,38 @@ def load(paths: Iterable[Path]) -> list[dict[str, Any]]:
                 " --json",
             )
         documents.append(one)
-    _name_apart(runs)
+    _name_apart(documents, runs)
     return documents
 
 
-def _name_apart(runs: Sequence[tuple[dict[str, Any], Path]]) -> None:
-    """Give runs of one name so much of where they lie that they differ."""
-    for depth in range(2, max((len(path.parts) for _, path in runs), default=0)):
-        names = [run["run"] for run, _ in runs]
-        alike = [(run, path) for run, path in runs if names.count(run["run"]) > 1]
-        if len({path for _, path in alike}) < 2:
+def _run(folder: Path, printed: dict[str, Any] | None) -> TrainingRecord:
+    """Return what the log of a run says, and over it what `train` printed of it."""
+    record = read_run(folder)
+    if printed is None:
+        return record
+    result = parse_result(printed)
+    return record.model_copy(
+        update={name: getattr(result, name) for name in result.model_fields_set}
+    )
+
+
+def _name_apart(documents: list[Result | dict[str, Any]], runs: Mapping[int, Path]) -> None:
+    """Give runs of one name so much of where they lie that they differ.
+
+    Args:
+        documents: in which the runs are replaced.
+        runs: folder of each document that is a run, by its place.
+    """
+    for depth in range(2, max((len(path.parts) for path in runs.values()), default=0)):
+        names = {place: documents[place]["run"] for place in runs}
+        shared = Counter(names.values())
+        alike = {place: path for place, path in runs.items() if shared[names[place]] > 1}
+        if len(set(alike.values())) < 2:
             return
-        for run, path in alike:
-            run["run"] = "/".join(path.parts[-depth:])
+        for place, path in alike.items():
+            record = documents[place]
+            assert isinstance(record, TrainingRecord)
+            documents[place] = record.model_copy(update={"run": "/".join(path.parts[-depth:])})
 
 
 def file_name(value: object) -> str:

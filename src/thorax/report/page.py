@@ -45,9 +45,11 @@ from thorax.report.table import Table
 from thorax.report.tiles import summary_tiles
 from thorax.results.analysis import AnalyzeResult
 from thorax.results.cluster import ClusterDiagnosis
+from thorax.results.landscape import SharpnessResult
 from thorax.results.optimize import CompareResult, OptimizeResult
 from thorax.results.read import RESULTS, parse_result
 from thorax.results.schema import Result
+from thorax.results.training import TrainingRecord
 
 ResultT = TypeVar("ResultT", bound=Result)
 
@@ -155,11 +157,11 @@ def _render(by_command: Mapping[str, Sequence[Any]], title: str) -> str:
         fpga_section({name: by_command[name] for name in FPGA_COMMANDS}),
         roc_section(accuracy),
         reliability_section(accuracy),
-        training_section(by_command["train"]),
+        training_section(_of(TrainingRecord, everything)),
         plans_section(by_command["plan server"]),
         cluster_section(_of(ClusterDiagnosis, everything)),
         cluster_plans_section(by_command["plan cluster"]),
-        sharpness_section(by_command["sharpness"]),
+        sharpness_section(_of(SharpnessResult, everything)),
         samples_section(by_command["classify"]),
         pointing_section(accuracy),
         *(facts_section(everything, key, heading) for key, heading in _FACTS),

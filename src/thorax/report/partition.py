@@ -99,7 +99,7 @@ def document(
                 for one in split.crossings
             ],
         },
-        "modelled": cards.document() if cards else None,
+        "modelled": cards.result().model_dump(mode="json") if cards else None,
     }
 
 

@@ -32,7 +32,9 @@ from thorax.report.training_plots import training_plot
 from thorax.report.tune import tuning_table
 from thorax.results.analysis import AnalyzeResult
 from thorax.results.cluster import ClusterDiagnosis
+from thorax.results.landscape import SharpnessResult
 from thorax.results.optimize import CompareResult, OptimizeResult
+from thorax.results.training import TrainingRecord
 
 
 def buyers_section(
@@ -173,19 +175,19 @@ def reliability_section(documents: Sequence[Document]) -> Section | None:
     return Section("reliability", "Reliability", text, (plot,))
 
 
-def training_section(documents: Sequence[Document]) -> Section | None:
-    """Return how runs went, of documents of `train`."""
-    if not documents:
+def training_section(records: Sequence[TrainingRecord]) -> Section | None:
+    """Return how runs went, of `train`."""
+    if not records:
         return None
-    lines = [run_line(document) for document in documents]
-    for document in documents:
-        lines += (document.get("schedule") or {}).get("warnings", ())
+    lines = [run_line(record) for record in records]
+    for record in records:
+        lines += record.schedule.warnings if record.schedule else ()
     plots = tuple(
-        Markup(training_plot(document["history"], document.get("curve", ()), number=place))
-        for place, document in enumerate(documents)
-        if document.get("history") or document.get("curve")
+        Markup(training_plot(record.history, record.curve, number=index))
+        for index, record in enumerate(records)
+        if record.history or record.curve
     )
-    table = schedule_table(documents)
+    table = schedule_table(records)
     return Section(
         "training",
         "Training",
@@ -245,18 +247,18 @@ _COMPUTED: Final = (
 )
 
 
-def sharpness_section(documents: Sequence[Document]) -> Section | None:
-    """Return loss around solutions, of documents of `sharpness`."""
-    if not documents:
+def sharpness_section(results: Sequence[SharpnessResult]) -> Section | None:
+    """Return loss around solutions, of `sharpness`."""
+    if not results:
         return None
-    plots = tuple(Markup(plot) for plot in sharpness_plots(documents))
+    plots = tuple(Markup(plot) for plot in sharpness_plots(results))
     return Section(
         "sharpness",
         "Sharpness",
-        tuple(dict.fromkeys(document["caveat"] for document in documents)),
+        tuple(dict.fromkeys(result.caveat for result in results)),
         plots,
         # The page says the caveat first, above the plots.
-        (replace(sharpness_table(documents), note=""),),
+        (replace(sharpness_table(results), note=""),),
     )
 
 

@@ -1,8 +1,8 @@
-"""Sharpness documents as a table, as plots of the page, and as pictures beside the document."""
+"""Sharpness of runs as a table, as plots of the page, and as pictures beside the document."""
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -19,9 +19,16 @@ from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
 from thorax.errors import UsageError
 from thorax.files.atomic import write_bytes
 from thorax.report.figure import COLOURS, INK, STYLE, WIDTH, svg
-from thorax.report.series import Document
 from thorax.report.table import Table
-from thorax.report.text import interval_text
+from thorax.report.text import interval_text, number_text
+from thorax.results.landscape import (
+    Keskar,
+    LinePoint,
+    Plane,
+    Quality,
+    RunSharpness,
+    SharpnessResult,
+)
 
 _PICTURES: Final = (".png", ".svg")
 _DPI: Final = 160
@@ -62,53 +69,50 @@ def check_output(out: Path) -> None:
         )
 
 
-def sharpness_table(documents: Sequence[Document]) -> Table:
+def sharpness_table(results: Sequence[SharpnessResult]) -> Table:
     """Return a row a measure and a column a run, the run compared against beside its own."""
-    runs = _runs(documents)
+    runs = _runs(results)
     columns = [dict(_figures(run)) for run in runs]
     measures = list(dict.fromkeys(name for column in columns for name in column))
-    images = ", ".join(dict.fromkeys(f"{one['images']:,}" for one in documents))
-    norms = ", ".join(dict.fromkeys(one["settings"]["batch_norm"] for one in documents))
-    first = documents[0]
+    images = ", ".join(dict.fromkeys(f"{result.images:,}" for result in results))
+    norms = ", ".join(dict.fromkeys(result.settings.batch_norm for result in results))
     return Table(
-        f"On {images} images of the {first['subset']['split']} split, not augmented; {norms} "
+        f"On {images} images of the {results[0].subset.split} split, not augmented; {norms} "
         "batch-norm statistics",
         ("Measure", *_names(runs)),
         tuple((name, *(column.get(name, "–") for column in columns)) for name in measures),
-        note=" ".join(dict.fromkeys(str(one["caveat"]) for one in documents)),
+        note=" ".join(dict.fromkeys(result.caveat for result in results)),
     )
 
 
-def sharpness_plots(documents: Sequence[Document]) -> list[str]:
+def sharpness_plots(results: Sequence[SharpnessResult]) -> list[str]:
     """Return `<svg>` elements: all runs side by side, every line, every landscape."""
-    runs = _runs(documents)
+    runs = _runs(results)
     plots = []
     if len(runs) > 1:
         spoken = "; ".join(
-            f"{name} {_number(run['keskar'][0]['phi'])}"
+            f"{name} {_number(run.keskar[0].phi)}"
             for name, run in zip(_names(runs), runs, strict=True)
         )
         plots.append(svg("sharpness", f"Sharpness of each run. Phi {spoken}.", lambda: _bars(runs)))
-    for place, document in enumerate(documents):
-        pair = _names(_runs([document]))
-        if document.get("path"):
+    for index, result in enumerate(results):
+        pair = _names(result.runs)
+        if result.path:
             spoken = f"Loss and mean AUROC on the line from {pair[0]} to {pair[1]}."
-            plots.append(svg(f"path{place}", spoken, partial(_line, document)))
-        if _landscapes(document):
+            plots.append(svg(f"path{index}", spoken, partial(_line, result)))
+        if _landscapes(result):
             spoken = f"Training loss in a random plane around {' and '.join(pair)}."
-            plots.append(svg(f"plane{place}", spoken, partial(_planes, document)))
+            plots.append(svg(f"plane{index}", spoken, partial(_planes, result)))
     return plots
 
 
-def write_pictures(document: Document, beside: Path) -> list[Path]:
+def write_pictures(result: SharpnessResult, beside: Path) -> list[Path]:
     """Write line and landscape as PNG and SVG under the name of the document.
 
-    Nothing is written, and nothing returned, of a document that has neither.
+    Nothing is written, and nothing returned, of a result that has neither.
     """
     drawings = [
-        draw
-        for there, draw in ((document.get("path"), _line), (_landscapes(document), _planes))
-        if there
+        draw for there, draw in ((result.path, _line), (_landscapes(result), _planes)) if there
     ]
     written = []
     for number, draw in enumerate(drawings):
@@ -117,7 +121,7 @@ def write_pictures(document: Document, beside: Path) -> list[Path]:
             path = beside.with_name(stem + suffix)
             content = io.BytesIO()
             with mpl.rc_context(_ON_PAPER):
-                draw(document).savefig(
+                draw(result).savefig(
                     content,
                     format=suffix[1:],
                     dpi=_DPI,
@@ -128,111 +132,124 @@ def write_pictures(document: Document, beside: Path) -> list[Path]:
     return written
 
 
-def _runs(documents: Sequence[Document]) -> list[Document]:
-    return [run for one in documents for run in (one, one.get("against")) if run is not None]
+def _runs(results: Sequence[SharpnessResult]) -> list[RunSharpness]:
+    return [run for result in results for run in result.runs]
 
 
-def _names(runs: Sequence[Document]) -> list[str]:
+def _names(runs: Sequence[RunSharpness]) -> list[str]:
     names = []
     for run in runs:
-        parts = re.split(r"[\\/]", str(run["run"]).rstrip("\\/"))
+        parts = re.split(r"[\\/]", run.run.rstrip("\\/"))
         epoch = re.fullmatch(r"epoch-0*(\d+)", parts[-1])
         names.append(f"{parts[-2]} epoch {epoch[1]}" if epoch and parts[1:] else parts[-1])
     return [
-        name if names.count(name) == 1 else f"{name} #{names[: place + 1].count(name)}"
-        for place, name in enumerate(names)
+        name if names.count(name) == 1 else f"{name} #{names[: index + 1].count(name)}"
+        for index, name in enumerate(names)
     ]
 
 
-def _figures(run: Document) -> Iterator[tuple[str, str]]:
-    yield "Training loss, nats", _number(run["loss"])
-    if run.get("val_mean_auroc") is not None:
-        yield "Validation mean AUROC", interval_text(run["val_mean_auroc"])
-    for one in run["keskar"]:
-        yield _keskar_name(one), _number(one["phi"])
-    for one in run["adaptive"]:
-        where = "ball (ASAM)" if one["norm"] == "l2" else "box"
-        yield f"Rise in the adaptive {where}, ρ {one['rho']:g}, nats", _number(one["rise"])
-    top = run.get("lambda_max")
+def _figures(run: RunSharpness) -> Iterator[tuple[str, str]]:
+    yield "Training loss, nats", _number(run.loss)
+    if run.val_mean_auroc is not None:
+        yield "Validation mean AUROC", interval_text(run.val_mean_auroc)
+    for box in run.keskar:
+        yield _keskar_name(box), _number(box.phi)
+    for around in run.adaptive:
+        where = "ball (ASAM)" if around.norm == "l2" else "box"
+        yield f"Rise in the adaptive {where}, ρ {around.rho:g}, nats", _number(around.rise)
+    top = run.lambda_max
     if top is None:
         return
-    mark = "" if top["converged"] else " (not settled)"
-    yield "Largest Hessian eigenvalue λ", _number(top["value"]) + mark
-    for name, value in (top.get("times_learning_rate") or {}).items():
-        yield f"λ × {name} learning rate", _number(value)
+    yield (
+        "Largest Hessian eigenvalue λ",
+        _number(top.value) + ("" if top.converged else " (not settled)"),
+    )
+    if top.times_learning_rate is not None:
+        yield "λ × peak learning rate", _number(top.times_learning_rate.peak)
+        yield "λ × last learning rate", _number(top.times_learning_rate.last)
 
 
-def _keskar_name(one: Document) -> str:
-    where = "full space" if one["dimensions"] is None else f"{one['dimensions']} directions"
-    return f"Keskar φ, ε {one['epsilon']:g}, {where}"
+def _keskar_name(box: Keskar) -> str:
+    where = "full space" if box.dimensions is None else f"{box.dimensions} directions"
+    return f"Keskar φ, ε {box.epsilon:g}, {where}"
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
+    return number_text(value, ".4g") or "–"
 
 
-def _bars(runs: Sequence[Document]) -> Figure:
+def _bars(runs: Sequence[RunSharpness]) -> Figure:
     """Return a panel a measure and a bar a run."""
     panels: list[tuple[str, list[float]]] = []
-    for dimensions in (False, True):
-        found = [
-            [one for one in run["keskar"] if (one["dimensions"] is not None) == dimensions]
+    for in_manifold in (False, True):
+        boxes = [
+            [box for box in run.keskar if (box.dimensions is not None) == in_manifold]
             for run in runs
         ]
-        if all(found):
-            panels.append((_keskar_name(found[0][0]), [_value(one[0]["phi"]) for one in found]))
-    panels.append(("ASAM rise, nats", [_value(run["adaptive"][0]["rise"]) for run in runs]))
-    if all(run.get("lambda_max") for run in runs):
-        panels.append(("Hessian λ", [_value(run["lambda_max"]["value"]) for run in runs]))
+        if all(boxes):
+            panels.append((_keskar_name(boxes[0][0]), [of_run[0].phi for of_run in boxes]))
+    panels.append(("ASAM rise, nats", [run.adaptive[0].rise for run in runs]))
+    tops = [run.lambda_max.value for run in runs if run.lambda_max is not None]
+    if len(tops) == len(runs):
+        panels.append(("Hessian λ", tops))
     figure = Figure(figsize=(WIDTH, 0.8 + 0.3 * len(runs)), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for place, (here, (title, values)) in enumerate(zip(axes, panels, strict=True)):
-        here.barh(range(len(runs)), values, height=0.66, color=COLOURS[0])
-        for row, value in enumerate(values):
-            here.annotate(
-                f"{value:.3g}" if np.isfinite(value) else "–",
-                (max(0.0, np.nan_to_num(value)), row),
-                xytext=(3, 0),
-                textcoords="offset points",
-                va="center",
-            )
-        here.set_title(title, loc="left")
-        top = max([one for one in values if np.isfinite(one)], default=1.0)
-        here.set(ylim=(len(runs) - 0.5, -0.5), xlim=(0, max(top, 1e-12) * 1.3))
-        here.xaxis.set_major_locator(MaxNLocator(3))
-        here.tick_params(axis="y", length=0)
-        here.grid(axis="x")
-        here.set_axisbelow(True)
-        if not place:
-            here.set_yticks(range(len(runs)), _names(runs))
+    for here, (title, values) in zip(axes, panels, strict=True):
+        _panel(here, title, values)
+    axes[0].set_yticks(range(len(runs)), _names(runs))
     return figure
 
 
-def _line(document: Document) -> Figure:
+def _panel(axes: Axes, title: str, values: Sequence[float]) -> None:
+    axes.barh(range(len(values)), values, height=0.66, color=COLOURS[0])
+    for row, value in enumerate(values):
+        axes.annotate(
+            f"{value:.3g}" if np.isfinite(value) else "–",
+            (max(0.0, np.nan_to_num(value)), row),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+        )
+    axes.set_title(title, loc="left")
+    top = max([value for value in values if np.isfinite(value)], default=1.0)
+    axes.set(ylim=(len(values) - 0.5, -0.5), xlim=(0, max(top, 1e-12) * 1.3))
+    axes.xaxis.set_major_locator(MaxNLocator(3))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+
+
+def _line(result: SharpnessResult) -> Figure:
     """Return loss and AUROC along the line, both kinds of statistics."""
-    points = document["path"]
-    names = _names(_runs([document]))
-    x = [point["a"] for point in points]
+    points = result.path or ()
+    x = [point.a for point in points]
+    estimated, interpolated = "statistics estimated again", "statistics interpolated"
+    lines = (
+        (f"train, {estimated}", [point.train for point in points]),
+        (f"train, {interpolated}", [point.train_interpolated for point in points]),
+        (f"validation, {estimated}", [point.val for point in points]),
+        (f"validation, {interpolated}", [point.val_interpolated for point in points]),
+    )
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     panels = figure.subplots(1, 2)
-    wanted = (("loss", "Loss, nats"), ("mean_auroc", "Mean AUROC"))
-    for axes, (key, label) in zip(panels, wanted, strict=True):
-        for place, (split, said) in enumerate((("train", "train"), ("val", "validation"))):
-            for tail, line, kind in (
-                ("", "-", "statistics estimated again"),
-                ("_interpolated", "--", "statistics interpolated"),
-            ):
-                axes.plot(
-                    x,
-                    [_value(point[split + tail][key]) for point in points],
-                    line,
-                    color=COLOURS[2 * place],
-                    lw=1.8 if line == "-" else 1.2,
-                    marker="os"[place] if line == "-" else None,
-                    ms=3,
-                    label=f"{said}, {kind}",
-                )
-        for at, name in zip((0, 1), names, strict=True):
+    loss, auroc = "Loss, nats", "Mean AUROC"
+    for axes, label in zip(panels, (loss, auroc), strict=True):
+        for index, (name, qualities) in enumerate(lines):
+            again = index % 2 == 0
+            axes.plot(
+                x,
+                [
+                    quality.loss if label == loss else _or_gap(quality.mean_auroc)
+                    for quality in qualities
+                ],
+                "-" if again else "--",
+                color=COLOURS[2 * (index // 2)],
+                lw=1.8 if again else 1.2,
+                marker="os"[index // 2] if again else None,
+                ms=3,
+                label=name,
+            )
+        for at, name in zip((0, 1), _names(result.runs), strict=True):
             axes.axvline(at, color=INK, lw=0.8, ls=":")
             axes.annotate(
                 name,
@@ -250,13 +267,18 @@ def _line(document: Document) -> Figure:
     return figure
 
 
-def _scale(axes: Axes, points: Sequence[Document]) -> None:
+def _scale(axes: Axes, points: Sequence[LinePoint]) -> None:
     """Follow what leaps out of sight on a logarithmic axis, and not further than there is room."""
-    kept = _losses(points, ("train", "val"))
-    every = _losses(points, ("train", "val", "train_interpolated", "val_interpolated"))
-    if not len(kept):
+    estimated = _losses(quality for point in points for quality in (point.train, point.val))
+    if not len(estimated):
         return
-    top = min(every.max(), _ROOM * kept.max())
+    interpolated = _losses(
+        quality
+        for point in points
+        for quality in (point.train_interpolated, point.val_interpolated)
+    )
+    every = np.concatenate([estimated, interpolated])
+    top = min(every.max(), _ROOM * estimated.max())
     if top > _LOG_FROM * every.min():
         axes.set(yscale="log", ylim=(every.min() * 0.8, top * 1.2))
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -264,22 +286,27 @@ def _scale(axes: Axes, points: Sequence[Document]) -> None:
         axes.minorticks_off()
 
 
-def _losses(points: Sequence[Document], keys: Sequence[str]) -> npt.NDArray[np.float64]:
-    values = [_value(point[key]["loss"]) for point in points for key in keys]
+def _losses(qualities: Iterable[Quality]) -> npt.NDArray[np.float64]:
+    values = [quality.loss for quality in qualities]
     return np.array([value for value in values if np.isfinite(value) and value > 0])
 
 
-def _planes(document: Document) -> Figure:
+def _or_gap(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _planes(result: SharpnessResult) -> Figure:
     """Return contours of the loss, a panel a run, on one scale."""
-    runs = _landscapes(document)
-    losses = [_grid(run["landscape"]["loss"]) for run in runs]
+    planes = _landscapes(result)
+    losses = [np.array(plane.loss) for _, plane in planes]
     finite = np.concatenate([loss[np.isfinite(loss)] for loss in losses])
     low, high = max(float(finite.min()), 1e-6), float(finite.max())
     levels = np.geomspace(low, max(high, low * 1.01), _LEVELS)
-    figure = Figure(figsize=(1.0 + 4.2 * len(runs), 4.2), layout="constrained")
-    panels = figure.subplots(1, len(runs), squeeze=False, sharey=True)[0]
-    for axes, name, run, loss in zip(panels, _names(runs), runs, losses, strict=True):
-        at = run["landscape"]["offsets"]
+    figure = Figure(figsize=(1.0 + 4.2 * len(planes), 4.2), layout="constrained")
+    panels = figure.subplots(1, len(planes), squeeze=False, sharey=True)[0]
+    names = _names([run for run, _ in planes])
+    for axes, name, (_, plane), loss in zip(panels, names, planes, losses, strict=True):
+        at = plane.offsets
         shown = np.clip(np.where(np.isfinite(loss), loss, levels[-1]), levels[0], levels[-1])
         norm = LogNorm(levels[0], levels[-1])
         # Columns are along x: the second direction.
@@ -300,15 +327,10 @@ def _planes(document: Document) -> Figure:
     return figure
 
 
-def _landscapes(document: Document) -> list[Document]:
+def _landscapes(result: SharpnessResult) -> list[tuple[RunSharpness, Plane]]:
     """Return the runs with a landscape of which something can be drawn."""
-    runs = _runs([document]) if document.get("landscape") else []
-    return [run for run in runs if np.isfinite(_grid(run["landscape"]["loss"])).any()]
-
-
-def _grid(rows: Sequence[Sequence[float | None]]) -> npt.NDArray[np.float64]:
-    return np.array([[_value(one) for one in row] for row in rows])
-
-
-def _value(number: float | None) -> float:
-    return float("nan") if number is None else float(number)
+    return [
+        (run, run.landscape)
+        for run in result.runs
+        if run.landscape is not None and np.isfinite(np.array(run.landscape.loss)).any()
+    ]

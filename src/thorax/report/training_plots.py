@@ -1,48 +1,43 @@
 """How runs went over epochs: loss, AUROC, learning rate and speed."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from thorax.report.figure import COLOURS, WIDTH, svg
+from thorax.results.training import CurvePoint, EpochRecord
+
+_PANELS = (
+    ("loss", "Training loss"),
+    ("val_mean_auroc", "Validation mean AUROC"),
+    ("learning_rate", "Learning rate"),
+    ("images_per_s", "Images per second"),
+)
 
 
 def training_plot(
-    history: Sequence[Mapping[str, Any]],
-    curve: Sequence[Mapping[str, Any]] = (),
-    *,
-    number: int = 0,
+    history: Sequence[EpochRecord], curve: Sequence[CurvePoint] = (), *, number: int = 0
 ) -> str:
     """Return loss, validation AUROC, learning rate and speed over epochs, those that there are.
 
     A dot is an epoch of `history`, a line runs through the stretches of `curve` or, without any,
     through the dots. `number` tells several on one page apart.
     """
-    wanted = (
-        ("loss", "Training loss"),
-        ("val_mean_auroc", "Validation mean AUROC"),
-        ("learning_rate", "Learning rate"),
-        ("images_per_s", "Images per second"),
-    )
-    panels: list[tuple[str, str, list[tuple[Any, Any]], list[tuple[Any, Any]]]] = []
-    for key, label in wanted:
-        along, dots = (
-            [(entry["epoch"], entry[key]) for entry in source if entry.get(key) is not None]
-            for source in (curve, history)
-        )
-        if along or dots:
-            panels.append((key, label, along, dots))
+    panels = [
+        (key, label, along, dots)
+        for key, label in _PANELS
+        if [*(along := _points(curve, key)), *(dots := _points(history, key))]
+    ]
     across = min(2, len(panels) or 1)
     down = math.ceil(len(panels) / across)
 
     def draw() -> Figure:
         figure = Figure(figsize=(WIDTH / 2 * across, 2.7 * down), layout="constrained")
-        for place, (key, label, along, dots) in enumerate(panels):
-            axes = figure.add_subplot(down, across, place + 1)
-            colour = COLOURS[(0, 2, 3, 1)[place]]
+        for index, (key, label, along, dots) in enumerate(panels):
+            axes = figure.add_subplot(down, across, index + 1)
+            colour = COLOURS[(0, 2, 3, 1)[index]]
             if along:
                 x, y = zip(*along, strict=True)
                 axes.plot(x, y, color=colour, lw=1.2, alpha=0.6)
@@ -60,3 +55,11 @@ def training_plot(
 
     names = ", ".join(label for _, label, _, _ in panels)
     return svg(f"training{number}", f"Over epochs: {names}.", draw)
+
+
+def _points(
+    entries: Sequence[EpochRecord] | Sequence[CurvePoint], key: str
+) -> list[tuple[float, float]]:
+    """Return a figure over epochs, where there is one."""
+    figures = [(entry.epoch, getattr(entry, key, None)) for entry in entries]
+    return [(epoch, value) for epoch, value in figures if value is not None]

@@ -8,8 +8,10 @@ from pydantic import ValidationError
 from thorax.errors import DataError
 from thorax.results.analysis import AnalyzeResult
 from thorax.results.cluster import ClusterDiagnosis
+from thorax.results.landscape import SharpnessResult
 from thorax.results.optimize import CompareResult, ConvertResult, OptimizeResult
-from thorax.results.schema import Result
+from thorax.results.schema import Result, first_problem
+from thorax.results.training import TrainingRecord
 
 RESULTS: Final[Mapping[str, type[Result]]] = {
     "optimize": OptimizeResult,
@@ -17,6 +19,8 @@ RESULTS: Final[Mapping[str, type[Result]]] = {
     "analyze": AnalyzeResult,
     "compare": CompareResult,
     "doctor cluster": ClusterDiagnosis,
+    "sharpness": SharpnessResult,
+    "train": TrainingRecord,
 }
 """The model of what each command answers."""
 
@@ -34,10 +38,8 @@ def parse_result(document: Mapping[str, Any]) -> Result:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, problem["loc"]))
         raise DataError(
             "report-damaged",
-            f"a result of {document['command']} lacks or garbles what it prints: {where}: "
-            f"{problem['msg']}; run that command again",
+            f"a result of {document['command']} lacks or garbles what it prints: "
+            f"{first_problem(error)}; run that command again",
         ) from error

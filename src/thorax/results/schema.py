@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 
 class Part(BaseModel):
@@ -46,3 +46,9 @@ class Result(Part):
     def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401 - as of a mapping
         """Return what the document has under a key, or `default`."""
         return self.document().get(key, default)
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return the first thing that is wrong with a document: where, and what."""
+    problem = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"

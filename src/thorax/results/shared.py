@@ -1,7 +1,7 @@
 """Parts that the results of several commands have: intervals, engines, machines, cards."""
 
 import math
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 from thorax.results.schema import Part, Result
 
@@ -34,8 +34,7 @@ class Stage(Part):
 
     name: str
     time_s: float
-    origin: str
-    """"measured" or "modelled"."""
+    origin: Literal["measured", "modelled"]
 
 
 class Modelled(Part):

@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict
 from thorax.config import write_effective
 from thorax.errors import ModelError
 from thorax.files import atomic
+from thorax.results.training import RECIPE
 from thorax.training.card import FORMAT, checked_text, read_checked
 
-RECIPE: Final = "recipe.toml"
 BEGUN: Final = "begun.json"
 """Beside the recipe, written last: what a resumption must have in common with the beginning."""
 

@@ -8,9 +8,8 @@ ranks gives the same to the rounding of sums, where the recipe fixes `training.m
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,7 @@ from thorax.data.store import Store
 from thorax.errors import DataError
 from thorax.files.atomic import LockedError, locked
 from thorax.labels import POSITIVE, UNKNOWN
+from thorax.results.training import LOG, EpochRecord, TrainResult
 from thorax.training import memory, networks, optimizers, parallel, pretrained
 from thorax.training.begun import unwritable
 from thorax.training.card import Card, read_card
@@ -32,40 +32,7 @@ from thorax.training.prepare import Run, facts, open_run, prepare, same_everywhe
 from thorax.training.processors import bind, describe
 from thorax.training.recipe import Recipe
 from thorax.training.session import Built, Session
-from thorax.training.verify import LOG, damaged_lines
-
-
-@dataclass(frozen=True, slots=True)
-class FitResult:
-    """What a run gave.
-
-    Attributes:
-        checkpoint: folder of the kept checkpoint.
-        topology: of the network.
-        epoch: the epoch it was written after.
-        steps: updates of the whole run.
-        ranks: that trained, at the end.
-        images_per_s: images / wall-clock of the training windows: loading, forward, backward and
-            update, without validation and saving; of all epochs, resumed or not, and all ranks.
-        mean_auroc: of the kept checkpoint on the validation split, over the labels defined. With
-            keep = "best" it was chosen by this number, which is therefore optimistic.
-        auroc: by label; None where the validation split lacks a class.
-        history: one entry an epoch, as in the checkpoint's card.
-    """
-
-    checkpoint: Path
-    topology: str
-    epoch: int
-    steps: int
-    ranks: int
-    images_per_s: float
-    mean_auroc: float
-    auroc: dict[str, float | None]
-    history: tuple[dict[str, float], ...]
-
-    def document(self) -> dict[str, Any]:
-        """Return the JSON document of `thorax train`."""
-        return {"command": "train", **asdict(self), "checkpoint": str(self.checkpoint)}
+from thorax.training.verify import damaged_lines
 
 
 def fit(
@@ -79,7 +46,7 @@ def fit(
     stop: Stop | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_message: Callable[[str], None] = lambda text: None,
-) -> FitResult:
+) -> TrainResult:
     """Train on the train split, judge every epoch on the validation split, leave the test split.
 
     After every epoch a checkpoint is written, and within one as often as the recipe says; an
@@ -175,10 +142,10 @@ def _locked(out: Path, ranks: Ranks) -> Iterator[None]:
         yield
 
 
-def _result(out: Path, card: Card) -> FitResult:
+def _result(out: Path, card: Card) -> TrainResult:
     folder = out / card.kept
     kept = read_card(folder)
-    return FitResult(
+    return TrainResult(
         checkpoint=folder,
         topology=kept.topology,
         epoch=kept.epoch,
@@ -188,7 +155,7 @@ def _result(out: Path, card: Card) -> FitResult:
         / sum(entry["train_s"] for entry in card.history),
         mean_auroc=kept.metrics["mean_auroc"],
         auroc=kept.metrics["auroc"],
-        history=card.history,
+        history=tuple(map(EpochRecord.model_validate, card.history)),
     )
 
 

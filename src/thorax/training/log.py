@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from thorax.files.documents import checked_line
-from thorax.training.begun import RECIPE, unwritable
-from thorax.training.verify import EVENTS, LOG
+from thorax.results.training import LOG, RECIPE
+from thorax.training.begun import unwritable
+from thorax.training.verify import EVENTS
 
 EVERY_S: Final = 5.0
 """Seconds between two words about steps: under 2 MB of lines a day."""

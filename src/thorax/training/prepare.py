@@ -18,7 +18,8 @@ from thorax.data.store import Store
 from thorax.errors import DataError, PeerError, UsageError
 from thorax.images.preprocess import InputSpec
 from thorax.labels import NEGATIVE, POSITIVE
-from thorax.training.begun import RECIPE, Begun, begin, read_begun, repair_recipe
+from thorax.results.training import RECIPE
+from thorax.training.begun import Begun, begin, read_begun, repair_recipe
 from thorax.training.card import Card, discard_after, newest, newest_whole
 from thorax.training.parallel import Ranks, require_gpu
 from thorax.training.recipe import Recipe

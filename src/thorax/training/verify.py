@@ -13,7 +13,8 @@ from typing import Final
 from thorax.errors import ModelError
 from thorax.files import atomic
 from thorax.files.documents import Piece, document_digest, parse_json, read_limited, read_line
-from thorax.training.begun import BEGUN, RECIPE, read_begun
+from thorax.results.training import LOG, RECIPE
+from thorax.training.begun import BEGUN, read_begun
 from thorax.training.card import (
     CARD,
     OPTIMIZER,
@@ -23,7 +24,6 @@ from thorax.training.card import (
     require_digest,
 )
 
-LOG: Final = "train.jsonl"
 RESULT: Final = "train.json"
 EVENTS: Final = "tensorboard"
 

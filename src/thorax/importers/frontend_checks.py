@@ -1,14 +1,14 @@
-"""What is looked at before OpenVINO reads a file; its reader says too little, or too much."""
+"""Checks of a file before OpenVINO reads it, whose own reader says too little, or too much."""
 
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
 
 from thorax.errors import ModelError
-from thorax.importers.onnx_external import external_files
+from thorax.importers.onnx import external_files
+from thorax.importers.standby import SAVED_MODEL
+from thorax.importers.translation import require_file
 from thorax.importers.wire import WireError, fields
-
-SAVED_MODEL: Final = "saved_model.pb"
 
 _IR_VERSIONS: Final = (10, 11)
 """Of OpenVINO 2020.1 and since. Version 7 and older came from the Model Optimizer of 2018-2019."""
@@ -20,10 +20,7 @@ def file(path: Path, kind: str) -> tuple[Path, ...]:
     Raises:
         ModelError: `model-unreadable` or `ir-version`.
     """
-    if not path.is_file():
-        raise ModelError("model-unreadable", f"{path.name} is a folder where a file is expected")
-    if not path.stat().st_size:
-        raise ModelError("model-unreadable", f"{path.name} is empty; copy or export it again")
+    require_file(path)
     if kind == ".pb":
         _require_graph(path)
     elif kind == ".tflite":

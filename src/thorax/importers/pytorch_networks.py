@@ -1,4 +1,4 @@
-"""The networks whose layers a state dict may be given to, by name."""
+"""Networks of PyTorch that a state dict is loaded into, by name."""
 
 import importlib
 import re
@@ -65,8 +65,8 @@ class CifarResNet(nn.Module):
         stages, inputs = [], width
         for stage in range(3):
             blocks = []
-            for place in range((depth - 2) // 6):
-                stride = 2 if stage and not place else 1
+            for block in range((depth - 2) // 6):
+                stride = 2 if stage and not block else 1
                 blocks.append(_CifarBlock(inputs, width << stage, stride))
                 inputs = width << stage
             stages.append(nn.Sequential(*blocks))
@@ -104,7 +104,7 @@ def build(topology: str | None, tensors: Mapping[str, Tensor], path: Path) -> nn
             f"{', '.join(NAMES)}, or module:function of your own code",
         )
     if ":" in topology:
-        network = _own(topology)
+        network = _build_own(topology)
     else:
         network, tensors = _named(topology, tensors, path)
     _fill(network, tensors, path)
@@ -118,10 +118,8 @@ def _named(
     if cifar is not None:
         stem = _weight(tensors, "conv1.weight", 4, topology, path)
         head = _weight(tensors, "linear.weight", 2, topology, path)
-        made = CifarResNet(
-            int(cifar[1]), classes=len(head), channels=stem.shape[1], width=len(stem)
-        )
-        return made, tensors
+        depth, channels = int(cifar[1]), stem.shape[1]
+        return CifarResNet(depth, classes=len(head), channels=channels, width=len(stem)), tensors
     if topology not in networks.TOPOLOGIES:
         raise UsageError(
             "model-topology",
@@ -140,8 +138,8 @@ def _named(
     width = len(stem) / 64 if family == "resnet" else 1.0
     if not 0 < width <= 1:
         raise _misfit(path, "holds, wider than the topology,", ["conv1.weight"])
-    made_of_ours = networks.build(topology, classes=len(head), channels=stem.shape[1], width=width)
-    return made_of_ours, tensors
+    network = networks.build(topology, classes=len(head), channels=stem.shape[1], width=width)
+    return network, tensors
 
 
 def _weight(
@@ -165,7 +163,7 @@ def _current_folder() -> Iterator[None]:
             sys.path.remove(added)
 
 
-def _own(topology: str) -> nn.Module:
+def _build_own(topology: str) -> nn.Module:
     module, _, function = topology.partition(":")
     try:
         with _current_folder():
@@ -186,29 +184,29 @@ def _own(topology: str) -> nn.Module:
 
 
 def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    own = network.state_dict()
-    missing = [name for name in own if name not in tensors and not name.endswith(_COUNTER)]
+    state = network.state_dict()
+    missing = [name for name in state if name not in tensors and not name.endswith(_COUNTER)]
     if missing:
         raise _misfit(path, "lacks", missing)
-    strange = [name for name in tensors if name not in own]
+    strange = [name for name in tensors if name not in state]
     if strange:
         raise _misfit(path, "holds, without a place in the network,", strange)
     other = [
-        f"{name} {tuple(value.shape)} for {tuple(own[name].shape)}"
+        f"{name} {tuple(value.shape)} for {tuple(state[name].shape)}"
         for name, value in tensors.items()
-        if value.shape != own[name].shape
+        if value.shape != state[name].shape
     ]
     if other:
         raise _misfit(path, "holds, in another shape than the network,", other)
     odd = [
         name
         for name, value in tensors.items()
-        if value.is_floating_point() != own[name].is_floating_point()
+        if value.is_floating_point() != state[name].is_floating_point()
         or not bool(torch.isfinite(value).all())
     ]
     if odd:
         raise _misfit(path, "holds, without finite numbers,", odd)
-    network.load_state_dict(own | dict(tensors))
+    network.load_state_dict(state | dict(tensors))
 
 
 def _misfit(path: Path, what: str, names: Sequence[str]) -> ModelError:

@@ -1,0 +1,258 @@
+"""What ONNX files need beside OpenVINO's frontend.
+
+Files beside them that hold weights are judged before a library opens them, the softmax of older
+operator sets is put right, and ONNX Runtime, where it is installed, judges the converted network.
+"""
+
+import importlib.util
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import openvino as ov
+import openvino.opset13 as ops
+
+from thorax.errors import ModelError, last_line
+from thorax.importers.options import Run
+from thorax.importers.wire import Field, WireError, fields
+
+_PARTS: Final = {
+    "model": {7: "graph", 25: "function"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {
+        5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse",
+    },
+    "sparse": {1: "tensor", 2: "tensor"},
+}  # fmt: skip
+"""Fields of onnx.proto (ONNX 1.19) that lead to tensors, by message."""
+_EXTERNAL_DATA, _KEY, _VALUE = 13, 1, 2
+_DEEPEST: Final = 100
+
+_OPSET_IMPORT: Final = 8
+"""ModelProto: opset_import = 8 (OperatorSetIdProto: domain = 1, version = 2)."""
+
+_ONE_AXIS: Final = 13
+"""The first operator set whose Softmax, LogSoftmax and Hardmax run over one axis."""
+
+_QUIET: Final = 4
+"""Level of ONNX Runtime's log that tells only what ends the process."""
+
+
+def external_files(path: Path) -> tuple[Path, ...]:
+    """Return the files that hold weights of an ONNX file, each once.
+
+    Raises:
+        ModelError: `model-unreadable` for what is no ONNX, `model-unsafe` for a file that does not
+            lie in the folder of the ONNX file or below, `model-weights` for one that is not there.
+    """
+    try:
+        message = memoryview(path.read_bytes())
+        names = sorted(set(_locations(message, "model", 0)))
+    except WireError as error:
+        raise ModelError(
+            "model-unreadable",
+            f"{path.name} is no onnx model, or is damaged or cut off ({error}); copy or export it "
+            "again",
+        ) from error
+    return tuple(_inside(path, name) for name in names)
+
+
+def _locations(message: memoryview, kind: str, depth: int) -> Iterator[str]:
+    if depth > _DEEPEST:
+        raise WireError(f"graphs are nested more than {_DEEPEST} deep")
+    parts = _PARTS.get(kind, {})
+    for field in fields(message):
+        if field.number in parts and not isinstance(field.value, int):
+            part = parts[field.number]
+            if part == "tensor":
+                yield from _of_tensor(field)
+            else:
+                yield from _locations(field.data(), part, depth + 1)
+
+
+def _of_tensor(tensor: Field) -> Iterator[str]:
+    for field in fields(tensor.data()):
+        if field.number != _EXTERNAL_DATA or isinstance(field.value, int):
+            continue
+        entry = {part.number: part for part in fields(field.data())}
+        if _KEY in entry and entry[_KEY].text() == "location":
+            yield entry[_VALUE].text() if _VALUE in entry else ""
+
+
+def _inside(path: Path, name: str) -> Path:
+    """Return a file by the name that the model gives it, which must lead to a place beside it."""
+    parts = PurePosixPath(name).parts
+    if (
+        not parts
+        or ".." in parts
+        or "\\" in name
+        or "\0" in name
+        or PurePosixPath(name).is_absolute()
+        or PureWindowsPath(name).drive
+    ):
+        raise ModelError(
+            "model-unsafe",
+            f"{path.name} keeps weights in {name!r}, which is no place beside it; export it with "
+            "its weights in one file, or in one beside it",
+        )
+    file = path.parent / name
+    if not file.is_file():
+        raise ModelError(
+            "model-weights",
+            f"{path.name} keeps weights in {name}, which is no file beside it; copy both",
+        )
+    resolved = Path(os.path.realpath(file))
+    # Caches keep a model and its weights as links into one other folder.
+    if not resolved.is_relative_to(Path(os.path.realpath(path.parent))) and not (
+        resolved.parent == Path(os.path.realpath(path)).parent
+    ):
+        raise ModelError(
+            "model-unsafe",
+            f"{path.name} keeps weights in {name}, a link to {resolved}, which is elsewhere; copy "
+            "that file beside it",
+        )
+    return file
+
+
+def flatten_softmax(model: ov.Model, path: Path) -> None:
+    """Let the softmax of an older file run over all axes from its own on (ONNX, Softmax-11).
+
+    From operator set 11 on OpenVINO's frontend runs it over its own axis alone, as ONNX itself does
+    from 13 on.
+
+    Args:
+        model: as OpenVINO's frontend read it; changed in place.
+        path: .onnx.
+    """
+    old = [
+        node
+        for node in model.get_ordered_ops()
+        if node.get_type_name() in ("Softmax", "LogSoftmax") and _more_than_one_axis(node)
+    ]
+    if not old or _operator_set(path) >= _ONE_AXIS:
+        return
+    for node in old:
+        data = node.input_value(0)
+        axis = node.get_attributes()["axis"] % len(data.get_partial_shape())
+        flat = ops.reshape(data, ops.constant(np.array([0] * axis + [-1])), special_zero=True)
+        flat.set_friendly_name(f"{node.get_friendly_name()}/flat")
+        kind = ops.softmax if node.get_type_name() == "Softmax" else ops.log_softmax
+        answer = kind(flat, axis)
+        answer.set_friendly_name(node.get_friendly_name())
+        shaped = ops.reshape(answer, ops.shape_of(data), special_zero=False)
+        shaped.set_friendly_name(f"{node.get_friendly_name()}/shaped")
+        shaped.output(0).set_names(node.output(0).get_names())
+        for user in node.output(0).get_target_inputs():
+            user.replace_source_output(shaped.output(0))
+    model.validate_nodes_and_infer_types()
+
+
+def _more_than_one_axis(node: ov.Node) -> bool:
+    shape = node.get_input_partial_shape(0)
+    if shape.rank.is_dynamic:
+        return False
+    axis = node.get_attributes()["axis"] % len(shape)
+    return any(side.is_dynamic or side.get_length() != 1 for side in list(shape)[axis + 1 :])
+
+
+def _operator_set(path: Path) -> int:
+    """Return the version of ONNX's own operators that a file is written in."""
+    version = 1
+    try:
+        for part in fields(memoryview(path.read_bytes())):
+            if part.number != _OPSET_IMPORT:
+                continue
+            imported = {field.number: field for field in fields(part.data())}
+            if 2 in imported and (1 not in imported or imported[1].text() in ("", "ai.onnx")):
+                version = imported[2].integer()
+    except WireError:
+        # What the frontend read is no file of ours to refuse.
+        return _ONE_AXIS
+    return version
+
+
+def runner(path: Path, extensions: Sequence[str] = ()) -> Run | None:
+    """Return the network as ONNX Runtime runs it: arrays in, arrays out, float32.
+
+    A file that fixes its shapes is run with others too, as OpenVINO can.
+
+    Args:
+        path: .onnx; weights that it keeps in other files are beside it.
+        extensions: layers of them are not known to ONNX Runtime.
+
+    Returns:
+        None where ONNX Runtime is not installed or knows no layer of such a type.
+    """
+    if extensions or importlib.util.find_spec("onnxruntime") is None:
+        return None
+    # The optional judge; a file is read without it.
+    import onnxruntime  # noqa: PLC0415
+    from onnxruntime.capi.onnxruntime_pybind11_state import (  # noqa: PLC0415
+        Fail,
+        InvalidArgument,
+        InvalidGraph,
+        NotImplemented,
+        RuntimeException,
+    )
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _QUIET
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", str(path.parent)
+    )
+    cannot = (Fail, InvalidArgument, InvalidGraph, NotImplemented, RuntimeException)
+
+    def open_session(model: Path | bytes) -> Any:  # noqa: ANN401
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    try:
+        session = open_session(path)
+    except cannot:
+        return None
+    fixed = [tuple(port.shape) for port in session.get_inputs()]
+
+    def run(arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
+        nonlocal session, fixed
+        try:
+            if not all(_takes(*pair) for pair in zip(fixed, arrays, strict=True)):
+                session = open_session(_without_shapes(path))
+                fixed = [tuple(port.shape) for port in session.get_inputs()]
+            names = [port.name for port in session.get_inputs()]
+            answers = session.run(None, dict(zip(names, arrays, strict=True)))
+        except cannot as error:
+            raise ModelError(
+                "model-unrunnable",
+                f"{path.name}: ONNX Runtime, which the IR is compared with, does not run it with "
+                f"{', '.join(str(list(array.shape)) for array in arrays)}: {last_line(error)}; "
+                "repair the file, or say a shape that it takes",
+            ) from error
+        return [np.asarray(answer, np.float32) for answer in answers]
+
+    return run
+
+
+def _takes(shape: tuple[object, ...], array: npt.NDArray[Any]) -> bool:
+    return len(shape) != array.ndim or all(
+        not isinstance(axis, int) or axis == length
+        for axis, length in zip(shape, array.shape, strict=True)
+    )
+
+
+def _without_shapes(path: Path) -> bytes:
+    """Return a model whose inputs, outputs and inner values may have any shape."""
+    import onnx  # noqa: PLC0415
+
+    model = onnx.load(path, load_external_data=False)
+    del model.graph.value_info[:]
+    weights = {tensor.name for tensor in model.graph.initializer}
+    for port in (*model.graph.input, *model.graph.output):
+        if port.name not in weights and port.type.HasField("tensor_type"):
+            for index, axis in enumerate(port.type.tensor_type.shape.dim):
+                axis.dim_param = f"{port.name}_{index}"
+    return bytes(model.SerializeToString())
