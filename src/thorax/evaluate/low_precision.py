@@ -178,7 +178,7 @@ def explore(
         side: of the images that speed is modelled for, pixels; None: that of the network.
         samples: bootstrap resamples of patients.
         variants: what to try.
-        bar: shows progress, as `thorax.quantization.accuracy_budget.Watcher.bar`.
+        bar: shows progress, as `thorax.quantization.accuracy_budget.OnProgress.bar`.
 
     Raises:
         DeviceError: `precision-unsupported` for an artifact of another precision.

@@ -105,9 +105,9 @@ def _over_classes(node: ov.Node) -> bool:
         return False
     axis = node.get_attributes()["axis"] % len(shape)
     return axis > 0 and all(
-        one.is_static and one.get_length() == 1
-        for place, one in enumerate(shape)
-        if place not in (0, axis)
+        each.is_static and each.get_length() == 1
+        for index, each in enumerate(shape)
+        if index not in (0, axis)
     )
 
 
@@ -174,7 +174,7 @@ def _softmax_of(node: ov.Node) -> ov.Output | None:
         return None
     inner = grown.get_node().input_value(0)
     if inner.get_node().get_type_name() == "Subtract":
-        left, right = (inner.get_node().input_value(place) for place in (0, 1))
+        left, right = (inner.get_node().input_value(index) for index in (0, 1))
         if right.get_node().get_type_name() == "ReduceMax":
             return left if right.get_node().input_value(0) == left else None
     return inner
@@ -383,11 +383,11 @@ def heatmap_grid(features: ov.Output) -> HeatmapGrid | None:
     meet it is the union of theirs. Rows stand for columns, whose geometry is the same. None where
     the graph has a layer whose geometry is not of this kind.
     """
-    known: dict[str, _Field | None] = {}
+    by_name: dict[str, _Field | None] = {}
     needed = _ancestors(features.get_node())
     for node in reversed(needed):
-        known[node.get_friendly_name()] = _field(node, known)
-    last = known[features.get_node().get_friendly_name()]
+        by_name[node.get_friendly_name()] = _field(node, by_name)
+    last = by_name[features.get_node().get_friendly_name()]
     if last is None or last.height != 2:
         return None
     return HeatmapGrid(stride=last.step, offset=(last.low + last.high) / 2)
@@ -415,7 +415,7 @@ def _sources(node: ov.Node) -> list[ov.Output]:
     return [value for value in values if constant(value) is None]
 
 
-def _field(node: ov.Node, known: dict[str, _Field | None]) -> _Field | None:
+def _field(node: ov.Node, by_name: dict[str, _Field | None]) -> _Field | None:
     kind = node.get_type_name()
     if kind == "Parameter":
         shape = node.get_output_partial_shape(0)
@@ -425,15 +425,15 @@ def _field(node: ov.Node, known: dict[str, _Field | None]) -> _Field | None:
         # A gate of one number a channel weighs cells, it does not place them.
         gates = [value for value in sources if _is_one_cell(value)]
         sources = [value for value in sources if value not in gates] or sources
-    fields = [known[value.get_node().get_friendly_name()] for value in sources]
+    fields = [by_name[value.get_node().get_friendly_name()] for value in sources]
     if not fields or any(field is None for field in fields):
         return None
     paths = [field for field in fields if field is not None]
     first = paths[0]
     if kind in _POINTWISE:
-        if any((one.step, one.height) != (first.step, first.height) for one in paths):
+        if any((each.step, each.height) != (first.step, first.height) for each in paths):
             return None
-        low, high = min(one.low for one in paths), max(one.high for one in paths)
+        low, high = min(each.low for each in paths), max(each.high for each in paths)
         return _Field(low, high, first.step, first.height)
     if kind in ("Convolution", "GroupConvolution", "MaxPool", "AvgPool"):
         return _windowed(node, first)
@@ -476,11 +476,11 @@ def _turned(field: _Field, order: list[int]) -> _Field | None:
 
 def _sliced(node: ov.Node, field: _Field) -> _Field | None:
     """Return the field after every s-th row from row b on was taken."""
-    bounds = [constant(node.input_value(place)) for place in range(1, len(node.inputs()))]
-    if len(bounds) < 3 or any(one is None for one in bounds):
+    bounds = [constant(node.input_value(index)) for index in range(1, len(node.inputs()))]
+    if len(bounds) < 3 or any(each is None for each in bounds):
         return None
     # The end is not looked at: "to the last" is a number that floats round beyond integers.
-    begin, step = (np.asarray(bounds[place]).ravel().astype(int) for place in (0, 2))
+    begin, step = (np.asarray(bounds[index]).ravel().astype(int) for index in (0, 2))
     axes = list(range(len(begin)))
     if node.get_type_name() == "Slice" and len(bounds) > 3:
         axes = [int(axis) % 4 for axis in np.asarray(bounds[3]).ravel()]
@@ -489,10 +489,10 @@ def _sliced(node: ov.Node, field: _Field) -> _Field | None:
     mask = node.get_attributes().get("begin_mask", [0] * len(begin))
     if any(node.get_attributes().get("ellipsis_mask", [])):
         return None
-    for place, axis in enumerate(axes):
+    for index, axis in enumerate(axes):
         if axis == field.height:
-            start = 0 if place < len(mask) and mask[place] else int(begin[place])
-            if start < 0 or step[place] < 1:
+            start = 0 if index < len(mask) and mask[index] else int(begin[index])
+            if start < 0 or step[index] < 1:
                 return None
-            return field.seen_by(reach=0, stride=int(step[place]), pad=-start)
+            return field.seen_by(reach=0, stride=int(step[index]), pad=-start)
     return field
