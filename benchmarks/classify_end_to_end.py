@@ -22,13 +22,13 @@ import numpy as np
 from benchmarks import result
 from benchmarks.images import folder_of
 from thorax import artifact
-from thorax.benchmark.run import describe
-from thorax.benchmark.scenarios import measure
+from thorax.benchmark.scenarios import ScenarioOptions, run_scenario
+from thorax.devices.describe import describe
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
 from thorax.images.preprocess import InputSpec, prepare
 from thorax.images.radiograph import Radiograph, read
-from thorax.inference.classify import classify
+from thorax.inference.classify import ClassifyOptions, classify
 from thorax.inference.predictor import Predictor, find_files
 
 GOAL = 0.90
@@ -64,8 +64,8 @@ def _turn(
     files = list(find_files([folder]))
     images = [prepare(one, spec) for one in decoded]
     decode = _rate(_forget, files[: max(len(files) // 2, 1)], processors)
-    infer = measure(engine, "offline", duration_s=seconds, images=images).images_per_s
-    whole = classify(model, [folder], keep_all=False).images_per_s
+    infer = run_scenario(engine, ScenarioOptions("offline", seconds), images=images).images_per_s
+    whole = classify(model, [folder], ClassifyOptions(keep_all=False)).images_per_s
     preparing = _rate(lambda one: prepare(one, spec), decoded * 20, processors)
     parts = 1 / (1 / decode + 1 / infer)
     some, stack = files[:_CPU_IMAGES], np.concatenate(images)

@@ -21,10 +21,10 @@ from benchmarks import result
 from thorax import artifact
 from thorax.data import folder, store
 from thorax.images.preprocess import InputSpec
-from thorax.inference.archive import classify_archive
-from thorax.inference.classify import Classification
+from thorax.inference.archive import ArchiveOptions, classify_archive
 from thorax.labels import NIH14
 from thorax.phantoms import dataset
+from thorax.results.findings import ClassifyResult
 
 
 def _steady_images_per_s(out: Path, ways: int) -> float:
@@ -41,17 +41,19 @@ def _steady_images_per_s(out: Path, ways: int) -> float:
 
 def _run(
     model: Path, images: Path, out: Path, shard_size: int, actors: int | None
-) -> tuple[Classification, dict[str, float], bytes]:
+) -> tuple[ClassifyResult, dict[str, float], bytes]:
     begin = time.perf_counter()
     done = classify_archive(
         model,
         [images],
         out,
-        cluster=None if actors is None else "auto",
-        actors=actors,
-        threads=None if actors is None else 1,
-        shard_size=shard_size,
-        keep_all=False,
+        ArchiveOptions(
+            cluster=None if actors is None else "auto",
+            actors=actors,
+            threads=None if actors is None else 1,
+            shard_size=shard_size,
+            keep_all=False,
+        ),
     )
     rates = {
         "images_per_s": done.images_per_s,

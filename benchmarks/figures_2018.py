@@ -9,21 +9,31 @@ machine: a test computes it again.
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks import claims_2018 as claims
 from benchmarks.result import RESULTS
 from thorax.files.atomic import write_text
-from thorax.plan import claims
 from thorax.plan.presets import PRESETS, find_preset
-from thorax.plan.server import Reading
-from thorax.plan.server_plan import Demand, latency_curve, plan_server
+from thorax.plan.server_plan import Demand, ServerQuestion, plan_server
+from thorax.report.figure import WIDTH, svg
 from thorax.report.plan_server_plots import (
-    efficiency_plot,
+    add_title_and_legend,
+    draw_bars,
+    draw_throughput,
+    draw_watts,
     latency_plot,
-    throughput_plot,
+    part_handle,
+    role_handles,
+    spoken,
     write_picture,
 )
+from thorax.results.plan import ServerPlan
 
 RESULT: Final = RESULTS / "figures_2018_model_2026-11-23.json"
 _DOCS: Final = Path(__file__).parents[1] / "docs"
@@ -35,30 +45,26 @@ _KEPT: Final = (
 )
 
 
-def plans() -> dict[str, dict[str, Any]]:
-    """Return the plan of every preset under both readings."""
+def plans() -> dict[str, ServerPlan]:
+    """Return the plan of every preset in both roles of the CPU."""
     made = {}
     for name in PRESETS:
         server = find_preset(name)
         cards = tuple(range((server.max_cards or 0) + 1))
-        made[name] = plan_server(server, cards, tuple(Reading), demand=Demand(images=1000, runs=1))
+        made[name] = plan_server(server, ServerQuestion(cards, demand=Demand(images=1000, runs=1)))
     return made
 
 
-def latency(name: str) -> dict[str, Any]:
+def latency(name: str) -> ServerPlan:
     """Return the plan of a preset with all its cards, and with latency against load."""
     server = find_preset(name)
     cards = server.max_cards or 0
-    plan = plan_server(server, (cards,), tuple(Reading), demand=_DEMAND)
-    plan["curve"] = [
-        row for reading in Reading for row in latency_curve(server, cards, reading, _DEMAND)
-    ]
-    return plan
+    return plan_server(server, ServerQuestion((cards,), demand=_DEMAND, curve=True))
 
 
-def rows(plan: dict[str, Any]) -> list[dict[str, Any]]:
+def rows(plan: ServerPlan) -> list[dict[str, Any]]:
     """Return what the figures show of a plan."""
-    return [{key: _short(row[key]) for key in _KEPT} for row in plan["rows"]]
+    return [{key: _short(row[key]) for key in _KEPT} for row in plan.document()["rows"]]
 
 
 def claims_text() -> str:
@@ -74,7 +80,7 @@ def claims_text() -> str:
     return "\n".join(lines)
 
 
-def servers_text(made: dict[str, dict[str, Any]]) -> str:
+def servers_text(made: dict[str, ServerPlan]) -> str:
     """Return what the servers do and draw as a table in Markdown."""
     lines = [
         "| server | reading | cards | images/s | W | images/s/W, whole server "
@@ -82,11 +88,11 @@ def servers_text(made: dict[str, dict[str, Any]]) -> str:
         "|" + "---|" * 7,
     ]
     for name, plan in made.items():
-        for row in plan["rows"]:
-            marginal = row["marginal_images_per_s_per_w"]
+        for row in plan.rows:
+            marginal = row.marginal_images_per_s_per_w
             lines.append(
-                f"| {name} | {row['reading']} | {row['cards']} | {row['images_per_s']:,.0f} | "
-                f"{row['power_w']:.0f} | {row['images_per_s_per_w']:.2f} | "
+                f"| {name} | {row.reading} | {row.cards} | {row.images_per_s:,.0f} | "
+                f"{row.power_w:.0f} | {row.images_per_s_per_w:.2f} | "
                 f"{'' if marginal is None else f'{marginal:.2f}'} |"
             )
     return "\n".join(lines)
@@ -105,6 +111,45 @@ def put(page: str, mark: str, text: str) -> str:
 
 def _short(value: Any) -> Any:  # noqa: ANN401
     return round(value, 6) if isinstance(value, float) else value
+
+
+def throughput_plot(plan: ServerPlan) -> str:
+    """Return throughput and watts of a server, side by side, against the number of cards."""
+
+    def draw() -> Figure:
+        figure = Figure(figsize=(WIDTH, 3.7), layout="constrained")
+        panels: Sequence[Axes] = figure.subplots(1, 2)
+        draw_throughput(panels[0], plan)
+        draw_watts(panels[1], plan)
+        add_title_and_legend(figure, plan, (*role_handles(plan), part_handle()))
+        return figure
+
+    return svg("plan-throughput0", spoken(plan), draw)
+
+
+def efficiency_plot(plan: ServerPlan) -> str:
+    """Return images/s/W of the whole server and of what the cards add, side by side."""
+    rates = [
+        rate
+        for row in plan.rows
+        for rate in (row.images_per_s_per_w, row.marginal_images_per_s_per_w)
+        if rate
+    ]
+
+    def draw() -> Figure:
+        figure = Figure(figsize=(WIDTH, 3.5), layout="constrained")
+        whole, marginal = figure.subplots(1, 2, sharey=True)
+        draw_bars(whole, plan, lambda row: row.images_per_s_per_w, lambda _: 0.0, ".2f")
+        whole.set_ylabel("Images/s/W of the whole server")
+        draw_bars(marginal, plan, lambda row: row.marginal_images_per_s_per_w, lambda _: 0.0, ".2f")
+        marginal.set_ylabel("Images/s/W, marginal: what cards add")
+        marginal.tick_params(labelleft=True)
+        # Shared and begun at zero, the axis would end where the first panel does.
+        whole.set_ylim(0, 1.12 * max(rates, default=1.0))
+        add_title_and_legend(figure, plan, role_handles(plan))
+        return figure
+
+    return svg("plan-efficiency0", spoken(plan), draw)
 
 
 def main() -> None:

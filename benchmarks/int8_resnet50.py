@@ -27,7 +27,7 @@ from benchmarks import make_artifact
 from benchmarks.result import median_ratio, table, write
 from thorax import artifact
 from thorax.artifact import Precision
-from thorax.benchmark import scenarios
+from thorax.benchmark.scenarios import ScenarioOptions, run_scenario
 from thorax.data.store import Store, open_store
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.peak import measure_peak
@@ -143,7 +143,7 @@ def main() -> None:
     macs = engine.artifact.card.macs
 
     def ours(seconds: float) -> float:
-        return scenarios.measure(engine, "offline", duration_s=seconds).images_per_s
+        return run_scenario(engine, ScenarioOptions("offline", seconds)).images_per_s
 
     def peak(_: float) -> float:
         return measure_peak("int8") / (2 * macs)

@@ -332,7 +332,7 @@ def place_tunable(inputs: Path, work: Path) -> None:
 def start_tune(inputs: Path, work: Path) -> "subprocess.Popen[bytes]":
     """Look for the best setting of an artifact whose card has none of this machine."""
     shutil.copy(inputs / "model" / artifact.CARD, work / "model" / artifact.CARD)
-    words = thorax("benchmark", work / "model", "--tune", "--duration", 0.05)
+    words = thorax("tune", work / "model", "--duration", 0.05)
     return launch(words, work.with_suffix(".log"))
 
 

@@ -18,10 +18,11 @@ import numpy as np
 from benchmarks.figures_2018 import put
 from benchmarks.result import RESULTS, table
 from thorax.files.atomic import write_text
-from thorax.plan.latency import lay_out, load
+from thorax.plan.latency import lay_out, simulate_load
 from thorax.plan.presets import PRESETS, find_preset
-from thorax.plan.server import Reading, capacity
+from thorax.plan.server import capacity
 from thorax.plan.simulation import Lane, Network, Visit, arrive, saturate, simulate
+from thorax.results.plan import CpuRole
 
 RESULT: Final = RESULTS / "plan_closed_forms_model_2026-11-23.json"
 PAGE: Final = Path(__file__).parents[1] / "docs" / "planning.md"
@@ -110,8 +111,8 @@ def saturated() -> list[dict[str, Any]]:
                 threads = (server.max_cards or 2) // 2 if bound == "shared host threads" else None
                 changed = server.model_copy(update={"card": card, "host_threads": threads})
                 for cards in (1, server.max_cards or 1):
-                    wanted = capacity(changed, cards, Reading.OFFLOAD)
-                    run = saturate(lay_out(changed, cards, Reading.OFFLOAD).network, 40_000)
+                    wanted = capacity(changed, cards, CpuRole.OFFLOAD)
+                    run = saturate(lay_out(changed, cards, CpuRole.OFFLOAD).network, 40_000)
                     rows.append(
                         {
                             "server": name,
@@ -134,9 +135,9 @@ def additive() -> list[dict[str, Any]]:
     for name in PRESETS:
         server = find_preset(name)
         for cards in range((server.max_cards or 0) + 1):
-            wanted = capacity(server, cards, Reading.ADDITIVE).images_per_s
-            found = load(
-                server, cards, Reading.ADDITIVE, 0.0, arrivals="saturated", images=40_000
+            wanted = capacity(server, cards, CpuRole.ADDITIVE).images_per_s
+            found = simulate_load(
+                server, cards, CpuRole.ADDITIVE, 0.0, arrivals="saturated", images=40_000
             ).images_per_s
             rows.append(
                 {

@@ -28,9 +28,10 @@ from thorax import artifact
 from thorax.devices import timing
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
+from thorax.power.meter import Meter
 from thorax.power.rapl import Rapl
 from thorax.power.redfish import Redfish
-from thorax.power.sampler import Meter, Sampler
+from thorax.power.sampler import Sampler
 
 GOAL: Final = 0.99
 ALONE: Final = "alone"

@@ -24,7 +24,7 @@ from benchmarks.nih_main_job import thorax
 from benchmarks.result import median_ratio, table, write
 from thorax import artifact
 from thorax.artifact import Precision
-from thorax.benchmark import scenarios
+from thorax.benchmark.scenarios import ScenarioOptions, run_scenario
 from thorax.devices.core import supports
 from thorax.devices.engine import compile as compile_artifact
 from thorax.training import networks
@@ -144,7 +144,7 @@ def speeds(made: Mapping[str, Path], *, turns: int, seconds: float) -> dict[str,
     for turn in range(turns):
         order = list(engines.items())
         for name, engine in order if turn % 2 == 0 else reversed(order):
-            measured = scenarios.measure(engine, "offline", duration_s=seconds)
+            measured = run_scenario(engine, ScenarioOptions("offline", seconds))
             found[name].append(measured.images_per_s)
     return found
 

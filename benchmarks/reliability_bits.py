@@ -23,7 +23,7 @@ from openvino import opset13 as ops
 
 from benchmarks import result
 from thorax import artifact
-from thorax.benchmark.baseline_file import digested, read_baseline
+from thorax.benchmark.baseline import read_baseline
 from thorax.data import store
 from thorax.data.samples import Box, Row
 from thorax.data.store_facts import partial_of
@@ -34,11 +34,13 @@ from thorax.fpga.bitstreams import bitstreams_for
 from thorax.images.preprocess import InputSpec
 from thorax.inference import archive_files, archive_verify
 from thorax.inference.archive_plan import Arithmetic, make_plan
-from thorax.inference.findings import Row as Answer
 from thorax.inference.predictor import Source
 from thorax.labels import NIH14
 from thorax.power.log import Log, Recording
-from thorax.power.sampler import Channel, Quantity, Reading
+from thorax.power.meter import Channel, Reading
+from thorax.results.benchmark import BenchmarkResult
+from thorax.results.energy import Quantity
+from thorax.results.findings import Findings
 from thorax.results.training import LOG
 from thorax.training import begun, verify
 from thorax.training import card as checkpoints
@@ -253,15 +255,23 @@ def make_benchmark(folder: Path) -> None:
     """Write what `thorax benchmark --json` prints, as far as it is compared."""
     folder.mkdir()
     slices = {"images_per_s": [11.5, 12.0, 12.5, 13.0] * 5, "latency_p99_ms": [90.25] * 20}
-    document = {
-        "command": "benchmark",
-        "images_per_s": 12.25,
-        "scenario": "offline",
-        "device": "CPU",
-        "latency_ms": {"p50": 80.5, "p90": 85.125, "p99": 90.25},
-        "slices": slices,
-    }
-    (folder / "baseline.json").write_text(json.dumps(digested(document), indent=2))
+    result = BenchmarkResult.model_validate(
+        {
+            "model": "resnet18-int8",
+            "topology": "resnet18",
+            "digest": "9f86d081",
+            "device": "CPU",
+            "devices": ["CPU"],
+            "precision": "int8",
+            "compute": "f32",
+            "simulated": False,
+            "scenario": "offline",
+            "images_per_s": 12.25,
+            "latency_ms": {"p50": 80.5, "p90": 85.125, "p99": 90.25},
+            "slices": slices,
+        }
+    )
+    (folder / "baseline.json").write_text(result.digested().to_json())
 
 
 def use_benchmark(folder: Path) -> object:
@@ -313,13 +323,13 @@ def answer(folder: Path, *, most: int) -> None:
     with archive_files.open_archive(folder, *make_plan(_COMPUTES, _SOURCES, 3)) as every:
         for shard in archive_files.missing(folder, every)[:most]:
             archive_files.begin(folder, shard)
-            rows: list[Answer] = [
-                {"image": str(source), "findings": {"Mass": 0.25}, "positive": [], "error": None}
+            rows = [
+                Findings(image=str(source), findings={"Mass": 0.25}, positive=(), error=None)
                 for source in archive_files.read_inputs(folder, shard)
             ]
             archive_files.write_shard(folder, shard, rows, "a CPU")
         if (remaining := archive_files.missing(folder, every)) == []:
-            archive_files.assemble(folder, every, write=lambda row: None, keep=0)
+            archive_files.assemble(folder, every, [])
         else:
             archive_files.begin(folder, remaining[0])
 

@@ -11,6 +11,7 @@ process that reads starts anew after a crash, and crashes are counted.
 """
 
 import argparse
+import itertools
 import json
 import resource
 import shutil
@@ -20,7 +21,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final
@@ -64,12 +65,12 @@ class Confined:
         """Read a copy in the child that is there, or in a new one."""
         if self._reader is None or not self._reader.close.alive:
             self._reader = Reader(path.parents[1], ImportOptions())
-        return self._reader.read(kind.reader, path, kind.asked)
+        return self._reader.read(kind.reader, path, kind.options)
 
 
 def read_bare(kind: Kind, path: Path) -> Imported:
     """Read a copy in this process."""
-    return read_here(kind.reader, path, kind.asked)
+    return read_here(kind.reader, path, kind.options)
 
 
 def answer(
@@ -108,35 +109,49 @@ def _require_sound(imported: Imported) -> None:
         port.get_partial_shape()
 
 
-def run(
-    kinds: Sequence[Kind], seeds: Sequence[int], *, confined: bool = True
-) -> dict[str, Outcome]:
-    """Read damaged copies and return what became of them, by format."""
-    outcomes = {}
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A damaged copy that is to be read.
+
+    Attributes:
+        kind: name of the format.
+        original: folder of the model that is whole.
+        model: path within the folder of what is read.
+        seed: of the damage.
+    """
+
+    kind: str
+    original: str
+    model: str
+    seed: int
+
+
+def run(plan: Sequence[tuple[Kind, Sequence[int]]], *, confined: bool = True) -> dict[str, Outcome]:
+    """Read damaged copies and return what became of them, by format.
+
+    Args:
+        plan: formats, and the seeds of each.
+        confined: read in children, see `Confined`.
+    """
+    outcomes = {kind.name: Outcome() for kind, _ in plan}
+    remaining: list[Copy] = []
     with tempfile.TemporaryDirectory() as folder:
-        for number, kind in enumerate(kinds):
+        for number, (kind, seeds) in enumerate(plan):
             original = Path(folder) / str(number)
             original.mkdir()
             model = kind.make(original).relative_to(original).as_posix()
-            outcomes[kind.name] = _run(kind, original, model, seeds, confined=confined)
+            remaining += [Copy(kind.name, str(original), model, seed) for seed in seeds]
+        while remaining:
+            for copy, text in _process(tuple(remaining), confined=confined):
+                remaining.remove(copy)
+                outcome = outcomes[copy.kind]
+                if text.startswith("crashed"):
+                    outcome.crashed[copy.seed] = text
+                elif text.startswith("lost"):
+                    outcome.lost[copy.seed] = text
+                else:
+                    outcome.answers[text] += 1
     return outcomes
-
-
-def _run(
-    kind: Kind, original: Path, model: str, seeds: Sequence[int], *, confined: bool
-) -> Outcome:
-    outcome = Outcome()
-    remaining = list(seeds)
-    while remaining:
-        for seed, text in _process(kind, original, model, tuple(remaining), confined=confined):
-            remaining.remove(seed)
-            if text.startswith("crashed"):
-                outcome.crashed[seed] = text
-            elif text.startswith("lost"):
-                outcome.lost[seed] = text
-            else:
-                outcome.answers[text] += 1
-    return outcome
 
 
 def _keep(formats: Mapping[str, Any]) -> None:
@@ -146,23 +161,27 @@ def _keep(formats: Mapping[str, Any]) -> None:
     result.write("reliability_models", {"formats": {**earlier, **formats}})
 
 
-def _process(
-    kind: Kind, original: Path, model: str, seeds: Sequence[int], *, confined: bool
-) -> Iterator[tuple[int, str]]:
-    """Yield what becomes of each seed in one process, until one ends it or all are done."""
-    command = [sys.executable, "-m", "benchmarks.reliability_models", "--worker", kind.name]
-    command += [str(original), model, str(int(confined)), *map(str, seeds)]
+def _process(copies: Sequence[Copy], *, confined: bool) -> Iterator[tuple[Copy, str]]:
+    """Yield what becomes of each copy in one process, until one ends it or all are done."""
+    command = [sys.executable, "-m", "benchmarks.reliability_models", "--worker"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command + ([] if confined else ["--bare"]),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     ) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
-        for seed in seeds:
+        with process.stdin as stream:
+            json.dump([asdict(copy) for copy in copies], stream)
+        for copy in copies:
             text = _line(process, process.stdout)
             if text is None:
                 process.kill()
-                yield seed, f"crashed: the process ended with {process.wait()}"
+                yield copy, f"crashed: the process ended with {process.wait()}"
                 return
-            yield seed, text
+            yield copy, text
 
 
 def _line(process: "subprocess.Popen[str]", stream: IO[str]) -> str | None:
@@ -178,16 +197,20 @@ def _line(process: "subprocess.Popen[str]", stream: IO[str]) -> str | None:
         timer.cancel()
 
 
-def _work(name: str, original: Path, model: str, seeds: Sequence[int], *, confined: bool) -> None:
+def _work(copies: Sequence[Copy], *, confined: bool) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (_MOST_DATA, _MOST_DATA))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    kind = next(kind for kind in KINDS if kind.name == name)
-    read = Confined().read if confined else read_bare
+    kinds = {kind.name: kind for kind in KINDS}
     with tempfile.TemporaryDirectory() as folder:
-        for seed in seeds:
-            text = answer(kind, original, model, seed, Path(folder) / "copy", read)
-            sys.stdout.write(f"\n{_ANSWER}{json.dumps(text)}\n")
-            sys.stdout.flush()
+        for name, group in itertools.groupby(copies, key=lambda copy: copy.kind):
+            # Of each format by children of its own, which hold no other library.
+            read = Confined().read if confined else read_bare
+            for copy in group:
+                damaged_copy = Path(folder) / "copy"
+                original = Path(copy.original)
+                text = answer(kinds[name], original, copy.model, copy.seed, damaged_copy, read)
+                sys.stdout.write(f"\n{_ANSWER}{json.dumps(text)}\n")
+                sys.stdout.flush()
 
 
 def main() -> None:
@@ -197,18 +220,16 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--only", default="", help="formats whose name contains this")
     parser.add_argument("--bare", action="store_true", help="without a child")
-    parser.add_argument("--worker", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.worker:
-        name, original, model, confined, *numbers = chosen.worker
-        seeds = [int(number) for number in numbers]
-        _work(name, Path(original), model, seeds, confined=confined == "1")
+        _work([Copy(**copy) for copy in json.load(sys.stdin)], confined=not chosen.bare)
         return
     seeds = list(range(chosen.first, chosen.first + chosen.count))
     kinds = [kind for kind in KINDS if chosen.only.lower() in kind.name.lower()]
     documents, rows, lost = {}, [], []
     for kind in kinds:
-        outcome = run([kind], seeds, confined=not chosen.bare)[kind.name]
+        outcome = run([(kind, seeds)], confined=not chosen.bare)[kind.name]
         codes = Counter(outcome.answers)
         read = codes.pop(READ, 0)
         documents[kind.name] = {

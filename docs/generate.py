@@ -1,9 +1,10 @@
-"""Write docs/cli.md and docs/errors.md from the program: `.venv/bin/python docs/generate.py`.
+"""Write cli.md, results.md and errors.md of docs/: `.venv/bin/python docs/generate.py`.
 
 A test fails while they differ from what this writes.
 """
 
 import ast
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import thorax
 from thorax import errors
 from thorax.cli.app import app
 from thorax.images.error_codes import REFUSALS
+from thorax.results.read import RESULTS, json_schema
 
 DOCS = Path(__file__).parent
 SOURCE = Path(thorax.__file__).parent
@@ -41,8 +43,8 @@ def cli() -> str:
         "<!-- Written by docs/generate.py; do not edit. -->\n",
         "Every command takes `--json`: stdout then holds exactly one JSON document and nothing "
         "else. Errors are one line on stderr, `thorax: <code>: what, the value, what is allowed, "
-        "what to do`; `--debug`, anywhere, adds the traceback. [errors.md](errors.md) lists the "
-        "codes.\n",
+        "what to do`; `--debug`, anywhere, adds the traceback. [results.md](results.md) lists "
+        "the keys of the documents, [errors.md](errors.md) the codes.\n",
         "| status | means |\n|---|---|\n| 0 | done |\n| 1 | a bug in Thorax |\n"
         "| 2 | usage or configuration |\n| 3 | a bad image or bad data; the rest is done |\n"
         "| 4 | a bad artifact or model |\n| 5 | a device or an unsupported layer |\n"
@@ -114,7 +116,82 @@ def errors_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"cli.md": cli, "errors.md": errors_page}
+def results_page() -> str:
+    """Return the keys of every result."""
+    parts = [
+        "# Results\n",
+        "<!-- Written by docs/generate.py; do not edit. -->\n",
+        "What a command prints with `--json`. `a.b` is the key `b` of the object `a`, `a[]` an "
+        "entry of the array `a`, `a.*` whatever is named there; `or null` where a figure is not "
+        "known, `absent` where a key may be missing. Times are in seconds, sizes in bytes and "
+        "shares from 0 to 1, where a key does not say otherwise. `thorax schema COMMAND` prints "
+        "the same as a JSON Schema.\n",
+    ]
+    for command in sorted(RESULTS):
+        schema = json_schema(command)
+        parts.append(f"## thorax {command}\n\n{' '.join(schema['description'].split())}\n")
+        rows = "".join(
+            f"| `{key}` | {kind} | {meaning} |\n" for key, kind, meaning in _keys(schema, schema)
+        )
+        parts.append(f"| key | type | meaning |\n|---|---|---|\n{rows}".replace("|  |", "||"))
+    return "\n".join(parts)
+
+
+def _keys(
+    part: dict[str, Any], schema: dict[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, str, str]]:
+    """Yield every key of an object with its type and its meaning, those within it after it."""
+    required = part.get("required", ())
+    for name, described in part["properties"].items():
+        kinds, inner = _kinds(described, schema)
+        optional = name not in required and "const" not in described
+        text = described.get("description") or _meaning(described, schema)
+        meaning = " ".join(text.split()).replace("|", "\\|")
+        yield f"{prefix}{name}", " or ".join(kinds) + (", absent" if optional else ""), meaning
+        for suffix, within in inner:
+            yield from _keys(within, schema, f"{prefix}{name}{suffix}.")
+
+
+def _meaning(described: dict[str, Any], schema: dict[str, Any]) -> str:
+    """Return what the objects are that a key without a meaning of its own holds."""
+    reference = described.get("$ref") or described.get("items", {}).get("$ref", "")
+    part = schema["$defs"].get(reference.rpartition("/")[2], {}) if reference else {}
+    return str(part.get("description", ""))
+
+
+def _kinds(
+    described: dict[str, Any], schema: dict[str, Any]
+) -> tuple[list[str], list[tuple[str, dict[str, Any]]]]:
+    """Return the types of a value in words, and the objects in it, with what leads to them."""
+    if "$ref" in described:
+        return _kinds(schema["$defs"][described["$ref"].rpartition("/")[2]], schema)
+    choices = described.get("anyOf") or described.get("oneOf")
+    if choices:
+        found = [_kinds(choice, schema) for choice in choices]
+        kinds = dict.fromkeys(kind for some, _ in found for kind in some)
+        return list(kinds), [within for _, inner in found for within in inner]
+    if "const" in described or "enum" in described:
+        words = described.get("enum") or [described["const"]]
+        return [f"`{json.dumps(word)}`" for word in words], []
+    kind = described.get("type", "any")
+    if kind == "array":
+        items = described.get("items") or (described.get("prefixItems") or [{}])[0]
+        kinds, inner = _kinds(items, schema)
+        what = " or ".join(kinds)
+        size = f"{described['minItems']} " if "prefixItems" in described else ""
+        return [f"array of {size}{what}"], [(f"[]{suffix}", within) for suffix, within in inner]
+    if "properties" in described:
+        return ["object"], [("", described)]
+    values = described.get("additionalProperties")
+    if kind == "object" and isinstance(values, dict):
+        kinds, inner = _kinds(values, schema)
+        return [f"object of {' or '.join(kinds)}"], [
+            (f".*{suffix}", part) for suffix, part in inner
+        ]
+    return [kind], []
+
+
+PAGES = {"cli.md": cli, "results.md": results_page, "errors.md": errors_page}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

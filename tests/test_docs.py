@@ -146,7 +146,7 @@ def generate() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["cli.md", "errors.md"])
+@pytest.mark.parametrize("page", ["cli.md", "results.md", "errors.md"])
 def test_a_generated_page_is_what_the_program_says(generate: ModuleType, page: str) -> None:
     written = (ROOT / "docs" / page).read_text("utf-8")
     assert written == generate.PAGES[page](), "run .venv/bin/python docs/generate.py"
@@ -161,6 +161,17 @@ def test_the_reference_has_every_command_and_option() -> None:
     assert text.count("\n## ") == sum(
         not any(other.startswith(f"{command} ") for other in COMMANDS) for command in COMMANDS
     )
+
+
+def test_keys_within_keys_are_described_where_they_lie(generate: ModuleType) -> None:
+    page = generate.results_page()
+    for line in (
+        "| `rows[].latency_ms.p99` | number |",
+        '| `rows[].reading` | `"additive"` or `"offload"` |',
+        "| `curve` | array of object, absent |",
+        "| `inputs` | object",
+    ):
+        assert line in page, line
 
 
 def test_every_code_is_in_kebab_case(generate: ModuleType) -> None:

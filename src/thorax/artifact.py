@@ -19,6 +19,7 @@ from thorax.files.documents import document_digest
 from thorax.images.preprocess import InputSpec
 from thorax.labels import LabelSet
 from thorax.metrics import Platt
+from thorax.results.benchmark import StoredSetting
 
 XML: Final = "model.xml"
 BIN: Final = "model.bin"
@@ -92,28 +93,10 @@ class Trial(_Frozen):
     """Why it was chosen or not, in a few words."""
 
 
-class Tuning(_Frozen):
+class Tuning(StoredSetting):
     """The setting that answered most images per second on a device; of one machine, not of all."""
 
-    device: str
-    """The device string it was compiled for."""
-    hardware: str
-    """Full names of the devices behind it, a CPU with its family, model and stepping."""
-    processors: int
-    """That the program could use."""
-    streams: int
-    batch: int
-    latency_limit_ms: float | None
-    """Which 99 % of the inferences kept; null where none was asked."""
-    images_per_s: float
-    p99_ms: float
-    """Latency that 99 % of the inferences kept, all streams busy, milliseconds."""
-    simulated: bool
-    """Whether these are times of an emulation."""
-    measured: str
-    """Day, ISO 8601, UTC."""
-    thorax: str
-    openvino: str
+    model_config = ConfigDict(extra="forbid")
 
 
 class Card(_Frozen):
@@ -143,7 +126,7 @@ class Card(_Frozen):
     tried: tuple[Trial, ...] = ()
     """What was judged against a budget of AUROC before this artifact was chosen."""
     tuned: tuple[Tuning, ...] = ()
-    """What `thorax benchmark --tune` found, one entry a device and hardware."""
+    """What `thorax tune` found, one entry a device and hardware."""
     parameters: int
     macs: int
     """Multiply-accumulates of one image."""

@@ -11,17 +11,16 @@ import pytest
 
 from thorax.artifact import Artifact
 from thorax.benchmark.baseline import (
-    Comparison,
     compare_in_turns,
     compare_runs,
-    hardware,
     require_comparable,
     require_held,
     require_limits,
 )
-from thorax.benchmark.baseline_file import digested
 from thorax.errors import ModelError, UsageError
+from thorax.files.documents import document_digest
 from thorax.report.baseline import comparison_table
+from thorax.results.benchmark import BaselineComparison, BenchmarkResult
 
 
 def run(
@@ -64,9 +63,16 @@ def run(
     }
 
 
-def compare(now: dict[str, Any], then: dict[str, Any], max_loss: float = 0.05) -> Comparison:
-    require_comparable(now, then, name="then.json")
-    return compare_runs(now, then, name="then.json", max_loss=max_loss)
+def compare(
+    now: dict[str, Any], then: dict[str, Any], max_loss: float = 0.05
+) -> BaselineComparison:
+    run, baseline = map(BenchmarkResult.model_validate, (now, then))
+    require_comparable(run, baseline, name="then.json")
+    return compare_runs(run, baseline, name="then.json", max_loss=max_loss)
+
+
+def digested(document: dict[str, Any]) -> dict[str, Any]:
+    return {**document, "sha256": document_digest(document)}
 
 
 @pytest.mark.parametrize(
@@ -119,10 +125,10 @@ def test_a_run_of_few_answers_is_told_how_long_it_must_be() -> None:
         "slices": {"images_per_s": [], "latency_p99_ms": []},
         "images": 20, "batch": 2, "window_s": 10.0,
     }  # fmt: skip
-    document = compare(run(2.0, few), run()).document()
+    comparison = compare(run(2.0, few), run())
     # 50 answers are needed, and one came a second: a fifth more for luck.
-    assert document["advice"] == "this run had too few answers: give --duration 60"
-    (rate, *_) = comparison_table(document).rows
+    assert comparison.advice == "this run had too few answers: give --duration 60"
+    (rate, *_) = comparison_table(comparison).rows
     assert rate[4] == "undecided: this run had too few answers: give --duration 60"
     assert compare(run(90.0, noise=0.3, seed=1), run()).advice == "measure longer"
     assert compare(run(), run()).advice == ""
@@ -149,16 +155,20 @@ def test_what_was_measured_another_way_is_refused(key: str, value: str, told: st
 
 
 def test_another_machine_is_refused_by_name() -> None:
+    here = run()["environment"]
     for environment in (
-        {"devices": {"CPU": "Another Processor"}, "processors": 2},
-        {"devices": {"CPU": "A Processor"}, "processors": 4},
-        {},
+        {**here, "devices": {"CPU": "Another Processor"}},
+        {**here, "processors": 4},
+        None,
     ):
         with pytest.raises(UsageError, match=r"baseline-hardware: .*this is A Processor, 2 proc"):
             compare(run(), run(100.0, {"environment": environment}))
     # A device that took no part is no matter.
-    other = run()["environment"] | {"devices": {"CPU": "A Processor"}}
-    assert hardware(run(100.0, {"environment": other})) == hardware(run())
+    other = here | {"devices": {"CPU": "A Processor"}}
+    alone, beside = (
+        BenchmarkResult.model_validate(run(1.0, {"environment": e})) for e in (other, here)
+    )
+    assert alone.hardware == beside.hardware == "A Processor, 2 processors"
 
 
 @pytest.mark.parametrize("which", ["this run", "then.json"])
@@ -233,11 +243,12 @@ def test_watts_are_compared_where_one_meter_measured_both() -> None:
 
 def test_the_document_and_the_table_say_all_of_it() -> None:
     now = run(90.0, seed=1)
-    document = compare(now, run(100.0, {"digest": "abc"}, seed=2)).document()
-    json.dumps(document, allow_nan=False)
+    comparison = compare(now, run(100.0, {"digest": "abc"}, seed=2))
+    document = json.loads(json.dumps(comparison.model_dump(exclude_unset=True), allow_nan=False))
+    assert list(document)[-2:] == ["confidence", "verdict"]
     assert document["verdict"] == "loss"
     assert (document["how"], document["confidence"]) == ("earlier run", 0.95)
-    table = comparison_table(document)
+    table = comparison_table(comparison)
     assert table.rows[0][:3] == ("Images/s", "90", "100")
     assert table.rows[0][3].startswith("-10.0% [-1")
     assert table.rows[0][4] == "sure loss"
@@ -267,7 +278,7 @@ def test_an_artifact_beside_itself_loses_nothing_for_sure(
     assert found.differences == ()
     assert found.rounds == 6
     require_held(found)
-    table = comparison_table(found.document())
+    table = comparison_table(found)
     assert table.title.startswith("Against itself")
     # The median of ratios is not the ratio of medians: the columns and the note say so.
     assert table.columns[1:3] == ("Median now", "Of baseline")

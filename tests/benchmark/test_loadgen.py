@@ -16,10 +16,11 @@ import pytest
 
 from thorax.artifact import Artifact
 from thorax.benchmark.loadgen import DETAIL, SUMMARY, drive
-from thorax.benchmark.run import SCENARIOS, Scenario, Traffic
+from thorax.benchmark.run import SCENARIOS, Traffic
 from thorax.devices.engine import Engine, Outputs, compile
 from thorax.devices.pool import Lane, Pool
 from thorax.errors import DeviceError
+from thorax.results.benchmark import Scenario
 
 TRAFFIC: dict[Scenario, Traffic] = {
     "offline": Traffic("offline", 0.1, 300.0),

@@ -11,11 +11,10 @@ from thorax.artifact import Artifact
 from thorax.benchmark import run
 from thorax.benchmark.run import (
     Measurement,
-    Probe,
     Quantiles,
     Speed,
     Traffic,
-    document,
+    benchmark_result,
     side_by_side,
 )
 from thorax.devices import timing
@@ -24,6 +23,7 @@ from thorax.errors import DataError, ImageError
 from thorax.images.preprocess import InputSpec, prepare
 from thorax.images.radiograph import read
 from thorax.power.sampler import Energy
+from thorax.results.benchmark import Probe
 
 
 def test_artifacts_side_by_side_are_compiled_for_each_way_to_be_asked(
@@ -64,8 +64,8 @@ def test_a_benchmark_leaves_no_image_out(tmp_path: Path) -> None:
 def test_the_document_has_the_keys_of_the_contract(tiny_int8: Artifact) -> None:
     engine = compile(tiny_int8, hint="throughput")
     latency = Quantiles(0.001, 0.002, 0.003)
-    one = Measurement("offline", 200, 0.0, 4.0, latency, None, "none", False)
-    made = json.loads(json.dumps(document(engine, one), allow_nan=False))
+    measurement = Measurement("offline", 200, 0.0, 4.0, latency)
+    made = json.loads(benchmark_result(engine, measurement).to_json())
     # docs/architecture.md, the command line.
     assert {
         "images_per_s", "latency_ms", "power_w", "energy_j", "images_per_s_per_w",
@@ -77,10 +77,11 @@ def test_the_document_has_the_keys_of_the_contract(tiny_int8: Artifact) -> None:
     assert made["power_w"] is made["energy_j"] is made["images_per_s_per_w"] is None
     assert made["power"] is None
     energy = Energy("rapl", False, 4.0, 400.0, 60.0)
-    powered = document(engine, one, energy=energy)
-    assert (powered["energy_j"], powered["energy_source"]) == (400, "rapl")
-    assert (powered["power_w"], powered["images_per_s_per_w"]) == (100, 0.5)
-    assert powered["power"]["marginal_w"] == 40
+    powered = benchmark_result(engine, measurement, energy=energy)
+    assert (powered.energy_j, powered.energy_source) == (400, "rapl")
+    assert (powered.power_w, powered.images_per_s_per_w) == (100, 0.5)
+    assert powered.power is not None
+    assert powered.power.marginal_w == 40
     assert (made["precision"], made["compute"]) == ("int8", "f32")
     assert made["digest"] == tiny_int8.card.digest
     assert made["devices"] == ["CPU"]
@@ -92,11 +93,11 @@ def test_the_document_says_what_was_asked_and_what_loadgen_says(tiny_fp32: Artif
     latency = Quantiles(0.001, 0.002, 0.003)
     asked = Traffic("server", 5.0, 40.0, latency_limit_s=0.05)
     one = Measurement(
-        "server", 200, 0.0, 5.0, latency, None, "none", False,
+        "server", 200, 0.0, 5.0, latency,
         valid=False, invalid_because=("too late",), traffic=asked, scheduled_images_per_s=39.5,
-        probes=(Probe(80.0, 0.07, kept=False),), loadgen={"result_validity": "INVALID"},
+        probes=(Probe(rate=80.0, p99_ms=70.0, kept=False),), loadgen={"result_validity": "INVALID"},
     )  # fmt: skip
-    made = json.loads(json.dumps(document(engine, one), allow_nan=False))
+    made = json.loads(benchmark_result(engine, one).to_json())
     assert (made["images_per_s"], made["rate"], made["scheduled_images_per_s"]) == (40, 40, 39.5)
     assert (made["valid"], made["invalid_because"]) == (False, ["too late"])
     assert (made["latency_limit_ms"], made["samples_per_query"]) == (50, None)

@@ -3,19 +3,29 @@
 import json
 import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from thorax.artifact import Artifact
 from thorax.benchmark import scenarios
 from thorax.benchmark.loadgen import Run, Trace
-from thorax.benchmark.run import SCENARIOS, Scenario, Traffic
-from thorax.benchmark.scenarios import HINTS, SERVER_QUERIES, choose, measure
+from thorax.benchmark.run import SCENARIOS, Measurement, Traffic
+from thorax.benchmark.scenarios import (
+    HINTS,
+    SERVER_QUERIES,
+    ScenarioOptions,
+    parse_scenario,
+    run_scenario,
+)
 from thorax.data.store import Store
-from thorax.devices.engine import compile
+from thorax.devices.engine import Engine, compile
 from thorax.errors import UsageError
+from thorax.results.benchmark import Scenario
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +35,24 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scenarios, "_PROBE_S", 0.05)
     monkeypatch.setattr(scenarios, "_PROBE_IMAGES", 5)
     monkeypatch.setattr(scenarios, "SERVER_QUERIES", 5)
+
+
+def measure(
+    engine: Engine,
+    scenario: Scenario,
+    *,
+    images: Sequence[npt.NDArray[np.uint8]] = (),
+    on_progress: Callable[[int], None] | None = None,
+    on_longer: Callable[[str], None] | None = None,
+    **options: Any,  # noqa: ANN401 - fields of the options
+) -> Measurement:
+    return run_scenario(
+        engine,
+        ScenarioOptions(scenario, **options),
+        images=images,
+        on_progress=on_progress,
+        on_longer=on_longer,
+    )
 
 
 @pytest.fixture(params=SCENARIOS)
@@ -50,8 +78,7 @@ def test_the_window_is_wall_clock_and_holds_all_that_was_asked(
     assert made.images >= 1
     assert made.images_per_s == made.images / made.window_s
     assert 0 < made.latency_s.p50 <= made.latency_s.p90 <= made.latency_s.p99 <= outside
-    assert (made.scenario, made.simulated) == (scenario, False)
-    assert (made.energy_j, made.energy_source) == (None, "none")
+    assert made.scenario == scenario
     assert made.valid == (made.invalid_because == ())
     assert made.loadgen is not None
     assert made.loadgen["result_validity"] == ("VALID" if made.valid else "INVALID")
@@ -167,7 +194,7 @@ def test_without_a_rate_the_highest_that_keeps_the_limit_is_found(
     made = measure(engine, "server", duration_s=3.0, latency_limit_s=0.02)
     assert made.traffic is not None
     assert 40 / (1 + 2 * scenarios._NEAR) <= made.traffic.images_per_s <= 40
-    assert [one.kept for one in made.probes] == [one.images_per_s <= 40 for one in made.probes]
+    assert [one.kept for one in made.probes] == [one.rate <= 40 for one in made.probes]
     assert asked[-1] == made.traffic
     assert (made.valid, asked[-1].duration_s, asked[-1].latency_limit_s) == (True, 3.0, 0.02)
 
@@ -192,7 +219,7 @@ def test_a_search_and_its_run_keep_the_limit(tiny_fp32: Artifact) -> None:
     assert made.probes
     assert made.latency_s.p99 <= 30
     assert made.traffic is not None
-    assert made.traffic.images_per_s >= max(p.images_per_s for p in made.probes if p.kept) * 0.8
+    assert made.traffic.images_per_s >= max(p.rate for p in made.probes if p.kept) * 0.8
 
 
 def test_real_images_are_what_is_fed(
@@ -218,14 +245,14 @@ def test_what_has_no_size_or_no_end_is_refused(
 
 
 def test_a_scenario_has_its_own_options() -> None:
-    assert choose("server", rate=3, latency_limit_ms=10) == "server"
-    assert [choose(one) for one in SCENARIOS] == list(SCENARIOS)
+    assert parse_scenario("server", rate=3, latency_limit_ms=10) == "server"
+    assert [parse_scenario(one) for one in SCENARIOS] == list(SCENARIOS)
     with pytest.raises(UsageError) as unknown:
-        choose("online")
+        parse_scenario("online")
     assert "offline, server, single-stream, multi-stream" in unknown.value.message
     for options in ({"rate": 3.0}, {"latency_limit_ms": 3.0}):
         with pytest.raises(UsageError) as unused:
-            choose("offline", **options)
+            parse_scenario("offline", **options)
         assert unused.value.code == "option-unused"
 
 
@@ -268,5 +295,5 @@ def test_runs_without_bounds_are_refused_before_anything_is_compiled(
 ) -> None:
     engine = compile(tiny_fp32)
     with pytest.raises(UsageError) as refused:
-        scenarios.measure(engine, "server", duration_s=duration_s, rate=rate)
+        measure(engine, "server", duration_s=duration_s, rate=rate)
     assert refused.value.code == code

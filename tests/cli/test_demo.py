@@ -10,7 +10,7 @@ from thorax.cli import demo
 from thorax.cli.console import save
 from thorax.config import load
 from thorax.errors import DataError, UsageError
-from thorax.inference.classify import classify
+from thorax.inference.classify import ClassifyOptions, classify
 from thorax.report import documents
 from thorax.report.page import write_report
 from thorax.training.recipe import Recipe
@@ -55,7 +55,7 @@ def test_a_page_is_made_from_results_whose_heat_maps_lie_in_another_folder(
         name = f"phantom_11_{number:06d}.png"
         (tmp_path / "examples" / name).symlink_to(phantoms / name)
     maps = Path("heatmaps")
-    answers = classify(tiny_int8.path, [Path("examples")], heatmaps=maps)
+    answers = classify(tiny_int8.path, [Path("examples")], ClassifyOptions(heatmaps=maps))
     save(answers.document(), Path("results/classify.json"))
     read = documents.load([Path("results")])
     page = write_report(read, Path("report.html"), title="T").read_text("utf-8")
@@ -78,5 +78,5 @@ def test_the_results_of_a_demo_make_its_page_again(
     made = demo.make(tmp_path / "demo")
     read = documents.load([tmp_path / "demo" / "results"])
     page = write_report(read, tmp_path / "again.html", title="T").read_text("utf-8")
-    pictures = made.report.read_text("utf-8").count("data:image/jpeg;base64,")
+    pictures = Path(made.result.report).read_text("utf-8").count("data:image/jpeg;base64,")
     assert pictures == page.count("data:image/jpeg;base64,") > 0

@@ -17,7 +17,6 @@ from tests.conftest import Thorax
 from tests.power.meters import write_log
 
 from thorax.artifact import Artifact
-from thorax.benchmark.baseline_file import digested
 from thorax.cli.verify import verify
 from thorax.data.store import Store
 from thorax.errors import DataError, ModelError, UsageError
@@ -167,7 +166,8 @@ def test_a_run_is_verified_with_its_checkpoints(tiny_run: Path, tmp_path: Path) 
 
 def make_benchmark(folder: Path) -> Path:
     path = folder / "baseline.json"
-    path.write_text(json.dumps(digested({"command": "benchmark", "images_per_s": 12.5})))
+    document = {"command": "benchmark", "images_per_s": 12.5}
+    path.write_text(json.dumps({**document, "sha256": document_digest(document)}))
     return path
 
 

@@ -17,13 +17,14 @@ from tests.power.meters import RACADM_GET, RACADM_SENSORS, FakeNvml, Zones, prog
 from thorax.errors import DeviceError, PeerError, ThoraxError
 from thorax.power import rapl as meters_rapl
 from thorax.power.log import Replay
+from thorax.power.meter import Meter, Reading, joules
 from thorax.power.meters import NoMeter
 from thorax.power.modelled import Modelled
 from thorax.power.nvml import Nvml
 from thorax.power.programs import Ipmi, Racadm
 from thorax.power.rapl import Rapl
 from thorax.power.redfish import Account, Redfish
-from thorax.power.sampler import Meter, Reading, Sampler, joules
+from thorax.power.sampler import Sampler
 
 
 @dataclass
@@ -257,7 +258,9 @@ def test_one_that_dies_in_mid_run_leaves_the_measurement_and_a_reason(case: Case
     assert energy.error is not None
     assert sampler.failure is not None
     assert sampler.failure.message in energy.error
-    assert energy.document(10.0)["power"]["load_w"] is None
+    power = energy.power_result(10.0)
+    assert power is not None
+    assert power.load_w is None
 
 
 def test_it_is_closed_as_often_as_one_likes(case: Case) -> None:

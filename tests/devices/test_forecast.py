@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 
 from thorax.artifact import Artifact
-from thorax.benchmark.run import Measurement, Quantiles, describe, document, side_by_side
+from thorax.benchmark.run import Measurement, Quantiles, benchmark_result, side_by_side
 from thorax.data.store import Store
 from thorax.devices.card_model import STEPS
+from thorax.devices.describe import describe
 from thorax.devices.engine import compile
 from thorax.devices.forecast import count_rows, forecast_engine
 from thorax.evaluate import validate
 from thorax.fpga.power import IDLE_W
-from thorax.inference.classify import Classification, classify
-from thorax.report.findings import findings_tables
+from thorax.inference.classify import ClassifyOptions, classify, layer_costs
+from thorax.report.findings import cost_lines, findings_tables
+from thorax.results.findings import ClassifyResult
 
 HETERO = "HETERO:FPGA,CPU"
 
@@ -48,8 +50,8 @@ def test_a_benchmark_keeps_the_emulation_and_the_forecast_apart(
 ) -> None:
     engine = compile(tiny_fp32, HETERO)
     latency = Quantiles(0.001, 0.002, 0.003)
-    measured = Measurement("offline", 200, 0.0, 4.0, latency, None, "none", engine.simulated)
-    made = json.loads(json.dumps(document(engine, measured, forecast_engine(engine))))
+    measured = Measurement("offline", 200, 0.0, 4.0, latency)
+    made = json.loads(benchmark_result(engine, measured, forecast_engine(engine)).to_json())
     assert made["simulated"] is True
     assert made["images_per_s"] == 50
     assert made["power_w"] is made["images_per_s_per_w"] is None
@@ -59,14 +61,14 @@ def test_a_benchmark_keeps_the_emulation_and_the_forecast_apart(
         modelled["images_per_s"] / modelled["power_w"]
     )
     assert modelled["bound_by"] in {stage["name"] for stage in modelled["stages"]}
-    assert document(engine, measured)["modelled"] is None
+    assert benchmark_result(engine, measured).modelled is None
 
 
 def test_classify_counts_steps_of_cards_and_layers_of_the_rest(
     tiny_fp32: Artifact, phantoms: Path, cards: Path
 ) -> None:
     image = phantoms / "phantom_11_000000.png"
-    result = classify(tiny_fp32.path, [image], device=HETERO, counters=True)
+    result = classify(tiny_fp32.path, [image], ClassifyOptions(device=HETERO, counters=True))
     rows = result.document()["counters"]
     modelled = [row for row in rows if row["origin"] == "modelled"]
     assert [row["layer"] for row in modelled] == list(STEPS)
@@ -76,13 +78,15 @@ def test_classify_counts_steps_of_cards_and_layers_of_the_rest(
     assert any(row["layer"] == "probability" for row in measured)
     assert not any("layer1" in row["layer"] for row in rows)
     assert result.document()["modelled"]["images_per_s"] > 0
-    table = findings_tables(result.document())[-1]
+    table = findings_tables(result)[-1]
     assert [row[-1] for row in table.rows[-2:]] == ["modelled", "measured"]
-    detailed = classify(tiny_fp32.path, [image], device=HETERO, counters=True, layers=True)
+    detailed = classify(
+        tiny_fp32.path, [image], ClassifyOptions(device=HETERO, counters=True, layers=True)
+    )
     layers = [row for row in detailed.document()["counters"] if row["part_of"]]
     assert {"layer1.0.conv1"} < {row["layer"] for row in layers}
     assert {row["part_of"] for row in layers} == {STEPS[2]}
-    assert detailed.lines()[-1].startswith("Total time: ")
+    assert cost_lines(detailed.counters)[-1].startswith("Total time: ")
 
 
 def test_a_validation_has_the_forecast_beside_the_emulation(
@@ -90,15 +94,15 @@ def test_a_validation_has_the_forecast_beside_the_emulation(
 ) -> None:
     engine = compile(tiny_fp32, HETERO)
     run = validate.validate(engine, tiny_store, split="test", samples=100)
-    made = validate.document(run)
+    made = validate.result_of(run).document()
     assert made["modelled"]["images_per_s"] > 0
     assert "images_per_s" not in made
     (speed,) = side_by_side([engine])
-    timed = validate.document(run, speeds=[speed])
+    timed = validate.result_of(run, speeds=[speed]).document()
     assert timed["modelled"]["stages"][-1]["origin"] == "measured"
     assert timed["images_per_s"] == speed.images_per_s != timed["modelled"]["images_per_s"]
     plain = validate.validate(compile(tiny_fp32), tiny_store, split="test", samples=100)
-    assert validate.document(plain)["modelled"] is None
+    assert validate.result_of(plain).modelled is None
 
 
 def test_cards_side_by_side_are_added_and_the_cpu_beside_them_is_not_counted(
@@ -122,8 +126,16 @@ def test_cards_side_by_side_are_added_and_the_cpu_beside_them_is_not_counted(
     members = {row.member for row in rows}
     assert members <= {"HETERO:FPGA.0,CPU", "HETERO:FPGA.1,CPU", "CPU"}
     assert len(members) > 1
-    result = Classification(describe(engine), counters=rows)
-    tables = findings_tables(result.document())[1:]
+    result = ClassifyResult(
+        **describe(engine),
+        images=0,
+        failed=0,
+        window_s=0.0,
+        images_per_s=0.0,
+        results=(),
+        counters=layer_costs(rows),
+    )
+    tables = findings_tables(result)[1:]
     assert {table.title for table in tables} == {
         f"What every layer cost on {member}, mean per image" for member in members
     }

@@ -6,8 +6,9 @@ import openvino as ov
 import pytest
 
 from thorax.artifact import Artifact, Tuning
-from thorax.devices import settings
-from thorax.devices.settings import find_setting, hardware
+from thorax.devices import describe, settings
+from thorax.devices.describe import hardware
+from thorax.devices.settings import find_setting
 from thorax.errors import DeviceError
 from thorax.processors import processors
 
@@ -57,7 +58,7 @@ def test_processors_of_one_name_are_told_apart(
 ) -> None:
     def told(text: str) -> str:
         (tmp_path / "cpuinfo").write_text(text, "utf-8")
-        monkeypatch.setattr(settings, "CPUINFO", tmp_path / "cpuinfo")
+        monkeypatch.setattr(describe, "CPUINFO", tmp_path / "cpuinfo")
         return hardware("CPU")
 
     zen = "cpu family\t: {}\nmodel\t\t: {}\nmodel name\t: AMD EPYC\nstepping\t: 1\n"

@@ -10,9 +10,10 @@ import pytest
 from thorax.data.table import LARGEST_BYTES
 from thorax.errors import DataError
 from thorax.evaluate import predictions
-from thorax.evaluate.score import Score, score, tabulate
+from thorax.evaluate.score import score, tabulate
 from thorax.labels import LabelSet
 from thorax.metrics import auroc
+from thorax.results.accuracy import LabelScore, ScoreResult
 
 LABELS = """Image Index,Finding Labels,Patient ID,Patient Age
 a.png,Mass|Effusion,1,58
@@ -36,12 +37,16 @@ def _write(folder: Path, name: str, text: str) -> Path:
     return path
 
 
-def _score(folder: Path, predictions: str = PREDICTIONS, labels: str = LABELS) -> Score:
+def _score(folder: Path, predictions: str = PREDICTIONS, labels: str = LABELS) -> ScoreResult:
     return score(_write(folder, "p.csv", predictions), _write(folder, "l.csv", labels), samples=50)
 
 
-def _values(result: Score) -> dict[str, float]:
-    return {row.finding: row.auroc.value for row in result.labels}
+def _values(result: ScoreResult) -> dict[str, float | None]:
+    return {finding: area.value for finding, area in result.auroc.items()}
+
+
+def _counts(areas: dict[str, LabelScore]) -> list[tuple[int, int]]:
+    return [(area.positives, area.images) for area in areas.values()]
 
 
 def test_images_are_matched_by_name_and_findings_ordered_as_the_label_set(tmp_path: Path) -> None:
@@ -51,7 +56,7 @@ def test_images_are_matched_by_name_and_findings_ordered_as_the_label_set(tmp_pa
     given = np.array([[0.1, 0.3], [0.8, 0.9], [0.2, 0.4], [0.3, 0.3], [0.3, 0.2]])
     assert list(_values(result).values()) == auroc(truth, given).tolist()
     assert (result.images, result.patients) == (5, 4)
-    assert [(row.positives, row.images) for row in result.labels] == [(2, 5), (2, 5)]
+    assert _counts(result.auroc) == [(2, 5), (2, 5)]
 
 
 def test_plain_columns_and_synonyms_and_folders_name_the_same_things(tmp_path: Path) -> None:
@@ -76,7 +81,7 @@ def test_one_column_a_finding_may_hold_unknown_labels(tmp_path: Path) -> None:
     ).replace("Other,.5", "Other")
     result = _score(tmp_path, given, labels)
     assert _values(result) == {"Tumour": 1.0, "Mass": 1.0}
-    assert [(row.positives, row.images) for row in result.labels] == [(2, 4), (2, 4)]
+    assert _counts(result.auroc) == [(2, 4), (2, 4)]
     assert result.ignored == ("Other",)
 
 
@@ -93,7 +98,7 @@ def test_without_patients_there_are_no_intervals(tmp_path: Path) -> None:
     result = _score(tmp_path, PREDICTIONS, labels)
     assert result.patients is None
     assert _values(result) == _values(_score(tmp_path))
-    assert result.document()["mean_auroc_interval"]["low"] is None
+    assert result.mean.low is None
 
 
 def test_gzip_and_byte_order_mark_are_read(tmp_path: Path) -> None:
@@ -200,7 +205,7 @@ def test_other_label_sets_are_scored(tmp_path: Path) -> None:
 def test_document_is_json_with_null_for_what_is_undefined() -> None:
     truth = np.array([[1, 0], [0, 0], [1, 0]], np.int8)
     table = tabulate(("Mass", "Hernia"), truth, truth * 0.5 + 0.2, ["1", "2", "3"], samples=50)
-    document = json.loads(json.dumps(table.document(), allow_nan=False))
+    document = json.loads(table.model_dump_json())
     assert document["auroc"]["Hernia"] == {
         "value": None,
         "low": None,
@@ -238,7 +243,7 @@ def test_names_that_were_made_harmless_for_spreadsheets_are_still_found(tmp_path
     result = _score(tmp_path, f"image,Mass\n{rows}", labels)
     assert (result.images, result.unused) == (5, 0)
     formula = _score(tmp_path, f"image,'=1+1\n{rows}", labels.replace("Mass", "=1+1"))
-    assert [row.finding for row in formula.labels] == ["=1+1"]
+    assert list(formula.auroc) == ["=1+1"]
     assert formula.ignored == ()
 
 

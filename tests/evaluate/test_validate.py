@@ -14,13 +14,14 @@ from thorax.data.samples import Box
 from thorax.data.store import Store
 from thorax.devices.engine import compile
 from thorax.errors import DataError, UsageError
-from thorax.evaluate.score import interval_document
-from thorax.evaluate.validate import Validation, document, open_engines, validate
+from thorax.evaluate.validate import Validation, open_engines, result_of, validate
 from thorax.inference.heatmap import peak
 from thorax.inference.predictor import calibrate
 from thorax.labels import LabelSet
 from thorax.metrics import bootstrap_difference
 from thorax.report.accuracy import cost_table
+from thorax.results.accuracy import ValidationResult
+from thorax.results.shared import Interval
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +34,9 @@ def small(tiny_int8: Artifact, tiny_store: Store) -> Validation:
     return validate(compile(tiny_int8), tiny_store, split="train", samples=200)
 
 
-def checked(made: dict[str, Any]) -> dict[str, Any]:
+def checked(result: ValidationResult) -> dict[str, Any]:
     """Return a document as a reader of strict JSON gets it."""
-    return dict(json.loads(json.dumps(made, allow_nan=False)))
+    return dict(json.loads(result.to_json()))
 
 
 def test_auroc_is_that_of_the_calibrated_answers_and_lies_in_its_interval(
@@ -47,7 +48,7 @@ def test_auroc_is_that_of_the_calibrated_answers_and_lies_in_its_interval(
     probability = calibrate(outputs.probability, tiny_fp32.card)
     np.testing.assert_allclose(whole.probability, probability, rtol=0, atol=1e-6)
     wanted = metrics.auroc(tiny_store.labels[indices], probability)
-    made = checked(document(whole))
+    made = checked(result_of(whole))
     assert set(made["auroc"]) == set(tiny_store.label_set.findings)
     for name, value in zip(tiny_store.label_set.findings, wanted, strict=True):
         row = made["auroc"][name]
@@ -68,7 +69,7 @@ def test_a_split_with_findings_nobody_has_is_still_strict_json(
     labels[:, 0] = 0
     labels[:, 1] = -1
     store = dataclasses.replace(tiny_store, labels=labels)
-    made = checked(document(validate(compile(tiny_fp32), store, samples=50)))
+    made = checked(result_of(validate(compile(tiny_fp32), store, samples=50)))
     first, second = tiny_store.label_set.findings[:2]
     assert made["auroc"][first]["value"] is None
     assert made["auroc"][second]["images"] == 0
@@ -78,7 +79,7 @@ def test_a_split_with_findings_nobody_has_is_still_strict_json(
 def test_two_artifacts_are_compared_on_the_same_images(
     whole: Validation, small: Validation
 ) -> None:
-    made = checked(document(small, [whole]))
+    made = checked(result_of(small, [whole]))
     assert made["precision"] == "int8"
     (other,) = made["against"]
     assert other["precision"] == "fp32"
@@ -93,7 +94,7 @@ def test_two_artifacts_are_compared_on_the_same_images(
 
 
 def test_an_artifact_does_not_differ_from_itself(whole: Validation) -> None:
-    difference = checked(document(whole, [whole]))["against"][0]["mean_difference"]
+    difference = checked(result_of(whole, [whole]))["against"][0]["mean_difference"]
     assert (difference["low"], difference["value"], difference["high"]) == (0, 0, 0)
 
 
@@ -101,13 +102,14 @@ def test_each_artifact_has_its_own_difference_and_speed(
     whole: Validation, small: Validation
 ) -> None:
     speeds = [Speed(0.001 * n, 1000.0 / n) for n in (1, 2, 4)]
-    made = checked(document(whole, [small, whole], speeds))
+    result = result_of(whole, [small, whole], speeds)
+    made = checked(result)
     everyone = [made, *made["against"]]
     assert [one["precision"] for one in everyone] == ["fp32", "int8", "fp32"]
     assert [one["latency_ms"]["p50"] for one in everyone] == pytest.approx([1, 2, 4])
     assert [one["images_per_s"] for one in everyone] == [1000, 500, 250]
     assert made["against"][1]["mean_difference"]["value"] == 0
-    table = cost_table(made)
+    table = cost_table(result)
     assert table is not None
     assert [row[0].split()[0] for row in table.rows] == ["FP32", "INT8", "FP32"]
     assert len({row[0] for row in table.rows}) == 3
@@ -143,7 +145,7 @@ def test_a_box_around_everything_is_hit_and_one_outside_never(
 ) -> None:
     boxes = ((Box("Mass", *box),),) * len(tiny_store)
     store = dataclasses.replace(tiny_store, boxes=boxes)
-    made = checked(document(validate(compile(tiny_fp32), store, samples=20)))
+    made = checked(result_of(validate(compile(tiny_fp32), store, samples=20)))
     total = len(tiny_store.select("test"))
     assert made["pointing"] == {"Mass": {"hits": rate * total, "total": total, "rate": rate}}
 
@@ -162,8 +164,7 @@ def test_a_difference_rests_on_as_many_resamples_as_the_table(
         [tiny_store.patients[index] for index in one.indices],
         samples=150,
     )
-    made = document(one, [other])["against"][0]["mean_difference"]
-    assert made == interval_document(expected.mean)
+    assert result_of(one, [other]).against[0].mean_difference == Interval.of(expected.mean)
 
 
 def test_an_empty_or_unknown_split_is_refused(tiny_fp32: Artifact, tiny_store: Store) -> None:
@@ -201,7 +202,7 @@ def test_what_runs_on_a_simulated_card_is_compared_with_fp32_on_the_cpu(
     alone = open_engines(tiny_fp32, [], device)
     assert [(one.device, one.compute) for one in alone] == [(device, "fp11+f32"), ("CPU", "f32")]
     runs = [validate(one, tiny_store, split="val", samples=200) for one in alone]
-    told = checked(document(runs[0], runs[1:]))
+    told = checked(result_of(runs[0], runs[1:]))
     assert (told["compute"], told["simulated"]) == ("fp11+f32", True)
     (other,) = told["against"]
     assert (other["compute"], other["simulated"]) == ("f32", False)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from thorax.errors import ImageError, UsageError
-from thorax.images.error_codes import REFUSALS, refuse
+from thorax.images.error_codes import REFUSALS, image_error
 from thorax.images.radiograph import Limits, read
 
 
@@ -137,7 +137,7 @@ def test_every_code_is_known_and_kebab_case() -> None:
         assert code.replace("-", "").isalpha()
         assert code == code.lower()
     with pytest.raises(AssertionError):
-        refuse("image-surprise", "no such code")
+        image_error("image-surprise", "no such code")
 
 
 def test_pictures_load_no_dicom_and_start_no_process(

@@ -45,13 +45,13 @@ class Kind:
         name: what it is, for people.
         reader: module of `thorax.importers` that reads it.
         make: writes a model into an empty folder and returns what is to be read.
-        asked: what the file leaves open.
+        options: what the file leaves open.
     """
 
     name: str
     reader: str
     make: Callable[[Path], Path]
-    asked: ImportOptions = field(default_factory=ImportOptions)
+    options: ImportOptions = field(default_factory=ImportOptions)
 
 
 def _network() -> nn.Module:
@@ -387,7 +387,7 @@ def _words(content: bytes, chosen: random.Random) -> bytes:
     return "".join(parts).encode()
 
 
-def read_here(module: str, path: Path, asked: ImportOptions) -> Imported:
+def read_here(module: str, path: Path, options: ImportOptions) -> Imported:
     """Read a file by a module of the importers in this process, as `confined.read` does in its."""
-    imported: Imported = importlib.import_module(f"thorax.importers.{module}").read(path, asked)
+    imported: Imported = importlib.import_module(f"thorax.importers.{module}").read(path, options)
     return imported

@@ -53,10 +53,10 @@ def small(path: Path) -> Path:
     return write_onnx(path, nodes, k=random.standard_normal((4, 3, 3, 3)).astype(np.float32))
 
 
-def failure(path: Path, asked: ImportOptions | None = None) -> ThoraxError:
+def failure(path: Path, options: ImportOptions | None = None) -> ThoraxError:
     """Read and run a file in every way, and return what it was refused with."""
     with pytest.raises(ThoraxError) as caught:  # noqa: PT012 - whichever step refuses
-        imported = formats.read(path, asked)
+        imported = formats.read(path, options)
         model = imported.model
         model.reshape(list(IMAGE))
         image = np.zeros(IMAGE, np.float32)
@@ -229,9 +229,9 @@ def test_code_that_runs_there_reaches_nothing(
         (tmp_path / f"{module}.py").write_text(USER.format(action=action))
         tensors = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3)).state_dict()
         torch.save(tensors, tmp_path / "a.pth")
-        asked = ImportOptions(topology=f"{module}:build", shapes={"": IMAGE})
+        options = ImportOptions(topology=f"{module}:build", shapes={"": IMAGE})
         with pytest.raises(ThoraxError) if code else nullcontext() as caught:
-            formats.read(tmp_path / "a.pth", asked)
+            formats.read(tmp_path / "a.pth", options)
         assert caught is None or caught.value.code == code
         with pytest.raises(BlockingIOError):
             server.accept()

@@ -34,10 +34,10 @@ READER_OF = {
 }  # fmt: skip
 
 
-def refused(path: Path, asked: ImportOptions | None = None) -> ThoraxError:
+def refused(path: Path, options: ImportOptions | None = None) -> ThoraxError:
     read = READERS[READER_OF.get(path.suffix, "pytorch")]
     with pytest.raises(ThoraxError) as caught:
-        read(path, asked or ImportOptions())
+        read(path, options or ImportOptions())
     assert caught.value.exit_code in (2, 4)
     return caught.value
 
@@ -194,4 +194,4 @@ def test_what_is_no_model_at_all_is_refused(tmp_path: Path, kind: Kind, content:
         if file.is_file():
             file.write_bytes(content)
     with pytest.raises((ModelError, UsageError)):
-        READERS[kind.reader](path, kind.asked)
+        READERS[kind.reader](path, kind.options)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from tests.importers.conftest import refused
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -110,10 +111,8 @@ def answer(path: Path, image: Array) -> Array:
     return run(formats.read(path, ImportOptions(shapes={"": image.shape})), image)[0]
 
 
-def refusal(path: Path, asked: ImportOptions | None = None) -> ThoraxError:
-    with pytest.raises(ThoraxError) as caught:
-        formats.read(path, asked or ImportOptions(shapes={"": SHAPE}))
-    return caught.value
+def refusal(path: Path, options: ImportOptions | None = None) -> ThoraxError:
+    return refused(path, options or ImportOptions(shapes={"": SHAPE}))
 
 
 @dataclass

@@ -22,6 +22,7 @@ import openvino as ov
 import pytest
 import safetensors.torch
 import torch
+from tests.importers.conftest import refused
 from torch import Tensor, nn
 
 from thorax.artifact import Precision
@@ -212,8 +213,8 @@ def test_one_channel_and_a_narrow_network_are_seen_in_the_weights(tmp_path: Path
     network = lively(networks.build("resnet50", classes=2, channels=1, width=0.25, seed=5))
     torch.save(network.state_dict(), tmp_path / "net.pth")
     shape = (1, 1, 32, 32)
-    asked = ImportOptions(topology="resnet50", shapes={"": shape})
-    require_alike(read(tmp_path / "net.pth", asked), network, shape)
+    options = ImportOptions(topology="resnet50", shapes={"": shape})
+    require_alike(read(tmp_path / "net.pth", options), network, shape)
 
 
 @pytest.mark.slow
@@ -227,8 +228,8 @@ def test_old_names_and_old_files_are_read(tmp_path: Path) -> None:
     }  # fmt: skip
     torch.save(old, tmp_path / "net.pth", _use_new_zipfile_serialization=False)
     shape = (1, 3, 32, 32)
-    asked = ImportOptions(topology="densenet121", shapes={"": shape})
-    require_alike(read(tmp_path / "net.pth", asked), network, shape)
+    options = ImportOptions(topology="densenet121", shapes={"": shape})
+    require_alike(read(tmp_path / "net.pth", options), network, shape)
 
 
 def test_the_users_own_code_builds_the_network(own: nn.Module, tmp_path: Path) -> None:
@@ -247,8 +248,8 @@ def test_a_file_here_does_not_stand_for_a_library(
     monkeypatch.delitem(sys.modules, "colorsys", raising=False)
     monkeypatch.setattr(sys, "path", [one for one in sys.path if one])
     torch.save(own.state_dict(), tmp_path / "net.pth")
-    asked = ImportOptions(topology="own_net:Net", shapes={"": SHAPE})
-    require_alike(read(tmp_path / "net.pth", asked), own)
+    options = ImportOptions(topology="own_net:Net", shapes={"": SHAPE})
+    require_alike(read(tmp_path / "net.pth", options), own)
 
 
 def plain() -> nn.Module:
@@ -304,9 +305,9 @@ def test_a_side_is_enough_for_a_script_and_a_state_dict(
     body = [nn.MaxPool2d(2), nn.Conv2d(3, 6, 3, groups=groups), nn.AdaptiveAvgPool2d(1)]
     network = nn.Sequential(*body, nn.Flatten(), nn.Linear(6, 2)).eval()
     path = {"traced": as_traced, "scripted": as_scripted}[save](network, tmp_path / "net.ts")
-    asked = ImportOptions(side=SIDE)
-    assert list(read(path, asked).model.inputs[0].shape) == list(SHAPE)
-    assert list(open_model(path, asked).model.inputs[0].shape) == list(SHAPE)
+    options = ImportOptions(side=SIDE)
+    assert list(read(path, options).model.inputs[0].shape) == list(SHAPE)
+    assert list(open_model(path, options).model.inputs[0].shape) == list(SHAPE)
     torch.save(networks.build("resnet18", classes=2, channels=1, width=0.25).state_dict(), path)
     weights = read(path, ImportOptions(topology="resnet18", side=SIDE))
     assert list(weights.model.inputs[0].shape) == [1, 1, SIDE, SIDE]
@@ -336,13 +337,8 @@ def test_a_state_dict_becomes_an_artifact(resnet: nn.Module, tmp_path: Path) -> 
     assert "layer1.0.conv1" in {node.get_friendly_name() for node in model.get_ops()}
 
 
-def refused(path: Path, asked: ImportOptions | None = None) -> ThoraxError:
-    before = sorted(path.parent.rglob("*"))
-    with pytest.raises(ThoraxError) as caught:
-        read(path, asked or ImportOptions(topology="resnet18", shapes={"": SHAPE}))
-    assert sorted(path.parent.rglob("*")) == before
-    assert len(caught.value.message) < 500
-    return caught.value
+def refusal(path: Path, options: ImportOptions | None = None) -> ThoraxError:
+    return refused(path, options or ImportOptions(topology="resnet18", shapes={"": SHAPE}))
 
 
 @pytest.mark.parametrize(
@@ -374,7 +370,7 @@ def test_what_a_state_dict_leaves_open_is_asked_for(
 ) -> None:
     assert own
     torch.save(resnet.state_dict(), tmp_path / "net.pth")
-    error = refused(tmp_path / "net.pth", ImportOptions(topology=topology, shapes=shapes))
+    error = refusal(tmp_path / "net.pth", ImportOptions(topology=topology, shapes=shapes))
     assert error.code == code
     assert words in error.message
     assert error.exit_code == (4 if code in ("model-input", "model-weights") else 2)
@@ -397,7 +393,7 @@ def test_weights_that_do_not_fit_are_named(
     tensors = dict(resnet.state_dict())
     change(tensors)
     torch.save(tensors, tmp_path / "net.pth")
-    error = refused(tmp_path / "net.pth")
+    error = refusal(tmp_path / "net.pth")
     assert (error.code, error.exit_code) == ("model-weights", 4)
     assert words in error.message
 
@@ -445,7 +441,7 @@ def test_a_pickle_that_asks_for_code_is_refused_and_not_run(
                 entry = tarfile.TarInfo(name)
                 entry.size = len(content)
                 archive.addfile(entry, io.BytesIO(content))
-    error = refused(path)
+    error = refusal(path)
     assert not mark.exists()
     assert error.exit_code == 4
     if ending != ".safetensors":
@@ -503,7 +499,7 @@ def test_torchscript_that_does_more_than_compute_is_refused(
     record = next(name for name in reader.get_all_records() if name.endswith(".py"))
     code = reader.get_record(record) + b"\n    " + line.encode()
     path = repacked(whole, tmp_path / "net.pt", {record: code})
-    assert refused(path).code == "model-unsafe"
+    assert refusal(path).code == "model-unsafe"
 
 
 PROGRAM = "models/model.json"
@@ -597,7 +593,7 @@ def test_an_exported_program_runs_nothing(
         # Neither is needed, so neither is read.
         read(path, ImportOptions(shapes={"": SHAPE}))
     else:
-        error = refused(path, ImportOptions(shapes={"": SHAPE}))
+        error = refusal(path, ImportOptions(shapes={"": SHAPE}))
         assert (error.code, error.exit_code) == ("model-unsafe", 4)
     assert not mark.exists()
 
@@ -618,7 +614,7 @@ def test_an_archive_that_grows_is_refused(tmp_path: Path) -> None:
         archive.writestr("net/data.pkl", b"\x80\x02}q\x00.")
         archive.writestr("net/data/0", bytes(64 << 20))
     assert path.stat().st_size < 1 << 20
-    error = refused(path)
+    error = refusal(path)
     assert error.code == "model-unreadable"
     assert "claims" in error.message
 
@@ -626,7 +622,7 @@ def test_an_archive_that_grows_is_refused(tmp_path: Path) -> None:
 def test_a_weight_that_repeats_itself_is_refused(tmp_path: Path) -> None:
     endless = torch.zeros(1).expand(1 << 40, 512)
     torch.save({"conv1.weight": torch.zeros(8, 3, 7, 7), "fc.weight": endless}, tmp_path / "n.pth")
-    error = refused(tmp_path / "n.pth")
+    error = refusal(tmp_path / "n.pth")
     assert error.code == "model-unreadable"
     assert "claims" in error.message
 
@@ -638,7 +634,7 @@ def test_a_file_that_only_has_the_name_is_refused_in_silence(
 ) -> None:
     path = tmp_path / f"net{ending}"
     path.write_bytes(content)
-    error = refused(path)
+    error = refusal(path)
     assert (error.code, error.exit_code) == ("model-unreadable", 4)
     assert "weights_only" not in error.message
     assert capfd.readouterr() == ("", "")
@@ -662,7 +658,7 @@ def test_no_protocol_of_pickle_is_run_or_advised_to_be(
         path.write_bytes(pickle.dumps(Bomb(mark), protocol=protocol))
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        error = refused(path)
+        error = refusal(path)
     assert told == []
     assert not mark.exists()
     assert (error.code, error.exit_code) == ("model-unsafe", 4)
@@ -692,7 +688,7 @@ def test_a_file_that_is_cut_off_is_refused_in_silence(
     else:
         torch.save(resnet.state_dict(), path, _use_new_zipfile_serialization=kind == "zip")
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    error = refused(path)
+    error = refusal(path)
     assert (error.code, error.exit_code) == ("model-unreadable", 4)
     assert capfd.readouterr() == ("", "")
 
@@ -700,12 +696,12 @@ def test_a_file_that_is_cut_off_is_refused_in_silence(
 @pytest.mark.parametrize("content", [[1, 2], {}, {"a": 1}, {1: torch.zeros(1)}, torch.zeros(3)])
 def test_a_file_of_something_else_is_refused(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "net.pth")
-    assert refused(tmp_path / "net.pth").code == "model-unreadable"
+    assert refusal(tmp_path / "net.pth").code == "model-unreadable"
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "net.pth").mkdir()
-    assert refused(tmp_path / "net.pth").code == "model-unreadable"
+    assert refusal(tmp_path / "net.pth").code == "model-unreadable"
 
 
 def test_a_layer_that_openvino_lacks_is_named(tmp_path: Path) -> None:
@@ -713,7 +709,7 @@ def test_a_layer_that_openvino_lacks_is_named(tmp_path: Path) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return torch.special.bessel_j0(x)  # type: ignore[no-any-return]
 
-    error = refused(as_traced(Odd(), tmp_path / "net.pt"))
+    error = refusal(as_traced(Odd(), tmp_path / "net.pt"))
     assert (error.code, error.exit_code) == ("model-layer", 4)
     assert "bessel_j0" in error.message
 

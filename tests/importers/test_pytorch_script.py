@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.importers.conftest import refused
 from torch import Tensor, nn
 
 from thorax.errors import ModelError, ThoraxError
@@ -25,6 +26,7 @@ from thorax.importers.pytorch_source import canonical
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 
 SHAPE = (1, 3, 8, 8)
+OPTIONS = ImportOptions(shapes={"": SHAPE})
 CLASS = "__torch__.Net"
 NET = """\
 class Net(Module):
@@ -65,14 +67,8 @@ def archive(path: Path, records: Mapping[str, bytes]) -> Path:
     return path
 
 
-def refused(path: Path) -> ThoraxError:
-    with pytest.raises(ThoraxError) as caught:
-        read(path, ImportOptions(shapes={"": SHAPE}))
-    return caught.value
-
-
 def test_the_plain_archive_is_read(tmp_path: Path) -> None:
-    imported = read(script(tmp_path / "net.pt"), ImportOptions(shapes={"": SHAPE}))
+    imported = read(script(tmp_path / "net.pt"), OPTIONS)
     assert imported.run is not None
     x = np.linspace(-1, 1, 192, dtype=np.float32).reshape(SHAPE)
     np.testing.assert_array_equal(imported.run([x])[0], np.maximum(x, 0))
@@ -191,7 +187,7 @@ def test_a_script_that_does_more_than_compute_is_refused_in_every_disguise(
 ) -> None:
     mark = tmp_path / "mark"
     path = script(tmp_path / "net.pt", line=LINES[disguise].format(mark=mark))
-    error = refused(path)
+    error = refused(path, OPTIONS)
     assert (error.code, error.exit_code) == ("model-unsafe", 4), error.message
     assert not mark.exists()
 
@@ -200,7 +196,7 @@ def test_a_script_that_does_more_than_compute_is_refused_in_every_disguise(
 def test_code_that_runs_while_a_script_is_read_is_refused(tmp_path: Path, place: str) -> None:
     mark = tmp_path / "mark"
     parts = {key: text.format(mark=mark) for key, text in PLACES[place].items()}
-    error = refused(script(tmp_path / "net.pt", **parts))  # type: ignore[arg-type]
+    error = refused(script(tmp_path / "net.pt", **parts), OPTIONS)  # type: ignore[arg-type]
     assert (error.code, error.exit_code) == ("model-unsafe", 4), error.message
     assert not mark.exists()
 
@@ -248,7 +244,7 @@ def test_a_pickle_of_a_script_names_its_own_classes_alone(
         "cut off": DATA[:-1],
         "nothing": b"",
     }[what]
-    error = refused(script(tmp_path / "net.pt", more={record: content}))
+    error = refused(script(tmp_path / "net.pt", more={record: content}), OPTIONS)
     assert error.code in ("model-unsafe", "model-unreadable")
     assert not mark.exists()
 
@@ -266,9 +262,7 @@ def test_records_that_no_network_needs_are_not_given_to_pytorch(
 ) -> None:
     mark = tmp_path / "mark"
     bomb = pickle.dumps(Bomb(mark), protocol=2)
-    imported = read(
-        script(tmp_path / "net.pt", more={record: bomb}), ImportOptions(shapes={"": SHAPE})
-    )
+    imported = read(script(tmp_path / "net.pt", more={record: bomb}), OPTIONS)
     assert imported.run is not None
     imported.run([np.zeros(SHAPE, np.float32)])
     assert not mark.exists()
@@ -289,7 +283,7 @@ def test_a_record_that_is_there_twice_is_judged_as_it_is_read(tmp_path: Path, fi
         for name, content in records + twice:
             written.writestr(f"net/{name}", content)
     with contextlib.suppress(ModelError):
-        imported = read(path, ImportOptions(shapes={"": SHAPE}))
+        imported = read(path, OPTIONS)
         assert imported.run is not None
         imported.run([np.zeros(SHAPE, np.float32)])
     assert not mark.exists()
@@ -302,12 +296,12 @@ def test_names_that_the_two_lists_of_a_zip_tell_apart_hide_nothing(tmp_path: Pat
     content = path.read_bytes()
     at = content.index(b"net/code/__torch__.py")
     path.write_bytes(content[:at] + b"net/code/__torch__.tx" + content[at + 21 :])
-    error = refused(path)
+    error = refused(path, OPTIONS)
     assert error.code in ("model-unsafe", "model-unreadable")
     path.write_bytes(content.replace(b"net/code/__torch__.py", b"net/code/__torch__.tx", 2))
     with zipfile.ZipFile(path) as archive:
         assert "net/code/__torch__.tx" in archive.namelist()
-    assert refused(path).code in ("model-unsafe", "model-unreadable")
+    assert refused(path, OPTIONS).code in ("model-unsafe", "model-unreadable")
     assert not mark.exists()
 
 
@@ -317,11 +311,11 @@ def test_a_claim_of_size_in_a_zip_is_not_believed(tmp_path: Path) -> None:
     at = content.index(b"PK\x01\x02", content.rindex(b"net/data/0") - 60)
     struct.pack_into("<I", content, at + 24, 1 << 30)
     path.write_bytes(content)
-    assert refused(path).code == "model-unreadable"
+    assert refused(path, OPTIONS).code == "model-unreadable"
 
 
 def test_arithmetic_that_openvino_lacks_is_a_layer_and_no_threat(tmp_path: Path) -> None:
-    error = refused(script(tmp_path / "net.pt", line="x = torch.special_bessel_j0(x)"))
+    error = refused(script(tmp_path / "net.pt", line="x = torch.special_bessel_j0(x)"), OPTIONS)
     assert (error.code, "special_bessel_j0" in error.message) == ("model-layer", True)
 
 
@@ -329,7 +323,7 @@ def test_a_forward_that_raises_is_refused_with_what_it_says(tmp_path: Path) -> N
     line = 'ops.prim.RaiseException("no such luck")'
     path = script(tmp_path / "net.pt", line=f"if True:\n      {line}\n    else:\n      pass")
     try:
-        imported = read(path, ImportOptions(shapes={"": SHAPE}))
+        imported = read(path, OPTIONS)
     except ThoraxError as error:
         assert error.exit_code == 4  # noqa: PT017
     else:
@@ -436,7 +430,7 @@ def test_source_code_that_no_parser_ends_with_is_refused(source: bytes) -> None:
 def test_what_is_a_comment_stays_one(tmp_path: Path, line: str) -> None:
     mark = tmp_path / "mark"
     line = f"{line.format(mark=mark)}\n    pass"
-    imported = read(script(tmp_path / "net.pt", line=line), ImportOptions(shapes={"": SHAPE}))
+    imported = read(script(tmp_path / "net.pt", line=line), OPTIONS)
     assert imported.run is not None
     imported.run([np.zeros(SHAPE, np.float32)])
     assert not mark.exists()

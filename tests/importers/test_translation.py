@@ -40,7 +40,7 @@ def test_what_a_reader_raises_is_the_files_fault(tmp_path: Path, error: Exceptio
 
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
 def test_what_a_network_raises_is_the_networks_fault(tmp_path: Path, error: Exception) -> None:
-    def read(path: Path, asked: ImportOptions) -> Imported:
+    def read(path: Path, options: ImportOptions) -> Imported:
         x = ops.parameter([1], np.float32)
         return Imported(ov.Model([ops.relu(x)], [x]), "x", "NCHW", (path,), raising(error))
 

@@ -15,10 +15,18 @@ from tests.conftest import BITSTREAM, Thorax
 from thorax.artifact import Artifact
 from thorax.data.store import Store
 from thorax.errors import PeerError, UsageError
-from thorax.inference import archive
-from thorax.inference.archive import classify_archive
-from thorax.inference.classify import classify
+from thorax.inference import ray_process
+from thorax.inference.archive import ArchiveOptions, classify_archive
+from thorax.inference.classify import ClassifyOptions, classify
 from thorax.report.findings import findings_tables
+from thorax.results.findings import ClassifyResult, Findings
+from thorax.results.shared import Engine
+
+
+def _answered(result: ClassifyResult) -> int:
+    """Return how many images a run answered with findings."""
+    assert result.images_per_s is not None
+    return round(result.images_per_s * result.window_s)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +44,7 @@ def inputs(
 def test_the_answers_are_those_of_a_run_without_shards_bit_for_bit(
     tiny_fp32: Artifact, inputs: list[Path], tmp_path: Path
 ) -> None:
-    plain = classify(tiny_fp32.path, inputs, csv_path=tmp_path / "plain.csv")
+    plain = classify(tiny_fp32.path, inputs, ClassifyOptions(csv=tmp_path / "plain.csv"))
     assert plain.images == 10 + 64
     seen = 0
 
@@ -46,18 +54,22 @@ def test_the_answers_are_those_of_a_run_without_shards_bit_for_bit(
 
     out = tmp_path / "out"
     done = classify_archive(
-        tiny_fp32.path, inputs, out, shard_size=16, csv_path=tmp_path / "all.csv", on_progress=count
+        tiny_fp32.path,
+        inputs,
+        out,
+        ArchiveOptions(shard_size=16, csv=tmp_path / "all.csv"),
+        on_progress=count,
     )
-    assert done.rows == plain.rows
+    assert done.results == plain.results
     assert (tmp_path / "all.csv").read_bytes() == (tmp_path / "plain.csv").read_bytes()
     lines = (out / "results.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == plain.rows
-    assert (seen, done.images, done.failed, done.answered) == (74, 74, 1, 73)
+    assert [json.loads(line) for line in lines] == plain.document()["results"]
+    assert (seen, done.images, done.failed, _answered(done)) == (74, 74, 1, 73)
     assert done.cluster is not None
-    assert done.cluster["shards"] == 5
+    assert done.cluster.shards == 5
     assert set(done.document()) == set(plain.document())
-    assert (done.engine["tuned"], done.engine["batch"]) == (None, 1)
-    assert "one thread" in done.engine["tuned_because"]
+    assert (done.tuned, done.batch) == (None, 1)
+    assert "one thread" in done.tuned_because
 
 
 def test_a_run_that_was_stopped_does_what_is_missing(
@@ -73,23 +85,29 @@ def test_a_run_that_was_stopped_does_what_is_missing(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        classify_archive(tiny_fp32.path, inputs, out, shard_size=16, on_progress=stop)
+        classify_archive(
+            tiny_fp32.path, inputs, out, ArchiveOptions(shard_size=16), on_progress=stop
+        )
     assert not (out / "results.jsonl").exists()
-    done = classify_archive(tiny_fp32.path, inputs, out, shard_size=16)
+    done = classify_archive(tiny_fp32.path, inputs, out, ArchiveOptions(shard_size=16))
     assert done.cluster is not None
-    assert done.cluster["shards_resumed"] == 2
-    assert done.rows == classify(tiny_fp32.path, inputs).rows
-    assert done.answered == 74 - 32
-    again = classify_archive(tiny_fp32.path, inputs, out, shard_size=16, keep_all=False)
-    assert (again.answered, again.images_per_s, again.rows) == (0, None, done.rows)
+    assert done.cluster.shards_resumed == 2
+    assert done.results == classify(tiny_fp32.path, inputs).results
+    assert _answered(done) == 74 - 32
+    again = classify_archive(
+        tiny_fp32.path, inputs, out, ArchiveOptions(shard_size=16, keep_all=False)
+    )
+    assert (again.images_per_s, again.results) == (None, done.results)
 
 
 def test_the_document_has_the_first_hundred_unless_all_are_asked_for(
     tiny_fp32: Artifact, phantoms: Path, tmp_path: Path
 ) -> None:
-    done = classify_archive(tiny_fp32.path, [phantoms, phantoms], tmp_path / "out", keep_all=False)
-    assert (done.images, len(done.rows)) == (128, 100)
-    table, *_ = findings_tables(done.document())
+    done = classify_archive(
+        tiny_fp32.path, [phantoms, phantoms], tmp_path / "out", ArchiveOptions(keep_all=False)
+    )
+    assert (done.images, len(done.results)) == (128, 100)
+    table, *_ = findings_tables(done)
     assert f"{tmp_path / 'out/results.jsonl'} has all" in table.note
 
 
@@ -153,18 +171,25 @@ def test_a_host_that_does_not_answer_is_told_at_once(tiny_fp32: Artifact, tmp_pa
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     with pytest.raises(PeerError, match=r"cluster-unreachable: .*Connection refused"):
-        classify_archive(tiny_fp32.path, [tmp_path], tmp_path / "out", cluster=f"127.0.0.1:{port}")
+        classify_archive(
+            tiny_fp32.path,
+            [tmp_path],
+            tmp_path / "out",
+            ArchiveOptions(cluster=f"127.0.0.1:{port}"),
+        )
 
 
 def test_a_host_that_is_not_ray_is_told_within_a_time(
     tiny_fp32: Artifact, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("ray")
-    monkeypatch.setattr(archive, "_CONNECT_S", 1.0)
+    monkeypatch.setattr(ray_process, "_CONNECT_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(PeerError, match=r"cluster-unreachable: .*not answer as Ray"):
-            classify_archive(tiny_fp32.path, [phantoms], tmp_path / "out", cluster=address)
+            classify_archive(
+                tiny_fp32.path, [phantoms], tmp_path / "out", ArchiveOptions(cluster=address)
+            )
 
 
 def test_nothing_of_the_folder_it_is_typed_in_is_run_and_a_dead_driver_is_told(
@@ -173,7 +198,7 @@ def test_nothing_of_the_folder_it_is_typed_in_is_run_and_a_dead_driver_is_told(
     pytest.importorskip("ray")
     (tmp_path / "driver_here.py").write_text("open('mark', 'w').write('run')")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(archive, "_DRIVER", "driver_here")
+    monkeypatch.setattr(ray_process, "_DRIVER", "driver_here")
     before = set(Path("/tmp").glob("ray-thorax-*"))
     made: list[str] = []
     mkdtemp = tempfile.mkdtemp
@@ -186,7 +211,9 @@ def test_nothing_of_the_folder_it_is_typed_in_is_run_and_a_dead_driver_is_told(
     # A list of shards longer than a pipe: who writes it notices that nobody reads.
     files = [sorted(phantoms.glob("*.png"))[0]] * 6000
     with pytest.raises(PeerError, match="cluster-failed"):
-        classify_archive(tiny_fp32.path, files, tmp_path / "out", cluster="auto", shard_size=1)
+        classify_archive(
+            tiny_fp32.path, files, tmp_path / "out", ArchiveOptions(cluster="auto", shard_size=1)
+        )
     assert not (tmp_path / "mark").exists()
     assert made
     assert Path(made[0]) not in before
@@ -205,7 +232,7 @@ def test_what_a_killed_ray_left_running_is_killed_and_other_processes_are_not(
         subprocess.Popen(wait, stdin=subprocess.PIPE, env=own) as worker,
         subprocess.Popen(wait, stdin=subprocess.PIPE) as other,
     ):
-        archive._clear(folder)
+        ray_process._clear(folder)
         assert [agent.wait(), worker.wait()] == [-signal.SIGKILL] * 2
         assert other.poll() is None
         other.communicate()
@@ -217,18 +244,18 @@ def test_an_archive_may_be_answered_by_simulated_cards(
     tiny_fp32: Artifact, phantoms: Path, tmp_path: Path, cards: Path
 ) -> None:
     device = "MULTI:FPGA.0,CPU"
-    plain = classify(tiny_fp32.path, sorted(phantoms.glob("*.png"))[:2], device=device)
+    plain = classify(
+        tiny_fp32.path, sorted(phantoms.glob("*.png"))[:2], ClassifyOptions(device=device)
+    )
     files = sorted(phantoms.glob("*.png"))[:2]
-    done = classify_archive(tiny_fp32.path, files, tmp_path / "out", device=device)
-    apart = {"streams", "tuned", "tuned_because"}
-    told = [
-        {name: value for name, value in one.engine.items() if name not in apart}
-        for one in (plain, done)
+    done = classify_archive(tiny_fp32.path, files, tmp_path / "out", ArchiveOptions(device=device))
+    engines = [
+        {name: getattr(result, name) for name in Engine.model_fields} for result in (plain, done)
     ]
-    assert told[0] == told[1]
+    assert engines[0] == engines[1]
     assert done.modelled is not None
-    assert done.engine["simulated"]
-    assert {(row["compute"], row["simulated"]) for row in done.rows} == {("fp11+f32", True)}
+    assert done.simulated
+    assert {(row.compute, row.simulated) for row in done.results} == {("fp11+f32", True)}
 
 
 def test_a_card_that_is_programmed_anew_ends_a_run_and_refuses_the_next(
@@ -240,10 +267,14 @@ def test_a_card_that_is_programmed_anew_ends_a_run_and_refuses_the_next(
     files, device = sorted(phantoms.glob("*.png"))[:4], "HETERO:FPGA.0,CPU"
     answered = 0
 
-    def run() -> list[dict[str, object]]:
+    def run() -> tuple[Findings, ...]:
         return classify_archive(
-            tiny_fp32.path, files, tmp_path / "out", device=device, shard_size=2, on_progress=count
-        ).rows
+            tiny_fp32.path,
+            files,
+            tmp_path / "out",
+            ArchiveOptions(device=device, shard_size=2),
+            on_progress=count,
+        ).results
 
     def count(images: int) -> None:
         nonlocal answered
@@ -259,7 +290,7 @@ def test_a_card_that_is_programmed_anew_ends_a_run_and_refuses_the_next(
     with pytest.raises(UsageError, match=r"what a card computes with \(FPGA.0: .*fp11.*fp16"):
         run()
     program("FPGA.0", first)
-    assert {row["compute"] for row in run()} == {"fp11+f32"}
+    assert {row.compute for row in run()} == {"fp11+f32"}
 
 
 def test_a_store_of_another_size_is_refused(

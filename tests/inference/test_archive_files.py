@@ -29,8 +29,9 @@ from thorax.inference.archive_files import (
 )
 from thorax.inference.archive_plan import Arithmetic, Plan, extension_digest, make_plan
 from thorax.inference.archive_verify import is_archive, verify
-from thorax.inference.findings import Row
+from thorax.inference.findings import Memory
 from thorax.inference.predictor import Source, StoredImage
+from thorax.results.findings import Findings
 
 SOURCES: list[Source] = [Path(f"/scans/{number}.png") for number in range(7)]
 
@@ -40,8 +41,8 @@ COMPUTES = Arithmetic(
 )  # fmt: skip
 
 
-def row(name: object) -> Row:
-    return {"image": str(name), "findings": {}, "positive": [], "error": None}
+def row(name: object) -> Findings:
+    return Findings(image=str(name), findings={}, positive=(), error=None)
 
 
 @pytest.fixture
@@ -60,8 +61,8 @@ def answer_all(out: Path, shards: list[Shard]) -> None:
         write_shard(out, shard, [row(source) for source in read_inputs(out, shard)], "a CPU")
 
 
-def put_together(out: Path, shards: list[Shard]) -> list[Row]:
-    return assemble(out, shards, write=lambda _: None, keep=None).rows
+def put_together(out: Path, shards: list[Shard]) -> None:
+    assemble(out, shards, [])
 
 
 def test_shards_are_runs_of_the_inputs_and_have_all_of_them(
@@ -98,11 +99,11 @@ def test_rows_are_put_together_in_the_order_of_the_inputs_whoever_came_first(
     out = tmp_path / "out"
     answer_all(out, shards[::-1])
     answer_all(out, shards[:1])
-    written: list[Row] = []
-    done = assemble(out, shards, write=written.append, keep=2)
+    written, first = Memory(None), Memory(2)
+    done = assemble(out, shards, [written, first])
     lines = [json.loads(line)["image"] for line in done.path.read_text().splitlines()]
-    assert lines == list(map(str, SOURCES)) == [one["image"] for one in written]
-    assert [one["image"] for one in done.rows] == lines[:2]
+    assert lines == list(map(str, SOURCES)) == [findings.image for findings in written.findings]
+    assert [findings.image for findings in first.findings] == lines[:2]
     assert (done.images, done.failed, done.processors) == (7, 0, ("a CPU",))
     assert not list(out.rglob("*.partial"))
     told, name = (out / "results.sha256").read_text().split()

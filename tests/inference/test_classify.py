@@ -19,9 +19,10 @@ from thorax.artifact import BIN, Artifact, seal
 from thorax.data.store import Store
 from thorax.errors import DataError, DeviceError, ModelError, ThoraxError, UsageError
 from thorax.inference import predictor
-from thorax.inference.classify import Classification, classify
+from thorax.inference.classify import ClassifyOptions, classify
 from thorax.inference.predictor import Prediction
 from thorax.report.findings import findings_tables
+from thorax.results.findings import ClassifyResult
 
 Row = dict[str, Any]
 
@@ -41,11 +42,11 @@ def scans(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def answered(tiny_fp32: Artifact, scans: Path) -> Classification:
+def answered(tiny_fp32: Artifact, scans: Path) -> ClassifyResult:
     return classify(tiny_fp32.path, [scans])
 
 
-def test_the_document_has_the_keys_of_the_contract(answered: Classification) -> None:
+def test_the_document_has_the_keys_of_the_contract(answered: ClassifyResult) -> None:
     document = json.loads(json.dumps(answered.document(), allow_nan=False))
     assert {"device", "precision", "simulated", "images_per_s", "results", "counters"} <= set(
         document
@@ -59,38 +60,38 @@ def test_the_document_has_the_keys_of_the_contract(answered: Classification) -> 
 
 
 def test_every_file_is_answered_in_order_and_those_that_fail_say_why(
-    answered: Classification, scans: Path
+    answered: ClassifyResult, scans: Path
 ) -> None:
-    names = [str(Path(row["image"]).relative_to(scans)) for row in answered.rows]
+    names = [str(Path(row.image).relative_to(scans)) for row in answered.results]
     assert names == sorted(names)
     assert len(names) == answered.images == 8
-    errors = {name: row["error"] for name, row in zip(names, answered.rows, strict=True)}
-    bad = {name: error["code"] for name, error in errors.items() if error}
+    errors = {name: row.error for name, row in zip(names, answered.results, strict=True)}
+    bad = {name: error.code for name, error in errors.items() if error}
     assert bad == {"empty.png": "image-empty", "web.dcm": "image-format"}
     assert answered.failed == 2
-    assert all("\n" not in error["message"] for error in errors.values() if error)
+    assert all("\n" not in error.message for error in errors.values() if error)
 
 
 def test_findings_have_every_label_in_order_and_lie_between_0_and_1(
-    answered: Classification, tiny_fp32: Artifact
+    answered: ClassifyResult, tiny_fp32: Artifact
 ) -> None:
-    for row in answered.rows:
-        if row["error"]:
-            assert (row["findings"], row["positive"]) == ({}, [])
+    for row in answered.results:
+        if row.error:
+            assert (row.findings, row.positive) == ({}, ())
         else:
-            assert tuple(row["findings"]) == tiny_fp32.card.labels
-            assert all(0 <= value <= 1 for value in row["findings"].values())
-            assert set(row["positive"]) <= set(row["findings"])
+            assert tuple(row.findings) == tiny_fp32.card.labels
+            assert all(0 <= value <= 1 for value in row.findings.values())
+            assert set(row.positive) <= set(row.findings)
 
 
 def test_a_peak_is_a_pixel_of_the_image_for_every_positive_finding(
-    answered: Classification,
+    answered: ClassifyResult,
 ) -> None:
-    sound = [row for row in answered.rows if not row["error"]]
-    assert any(row["peaks"] for row in sound)
+    sound = [row for row in answered.results if not row.error]
+    assert any(row.peaks for row in sound)
     for row in sound:
-        assert set(row["peaks"]) == set(row["positive"])
-        assert all(0 <= value <= 63 for point in row["peaks"].values() for value in point)
+        assert set(row.peaks) == set(row.positive)
+        assert all(0 <= value <= 63 for point in row.peaks.values() for value in point)
 
 
 def table(path: Path) -> list[Row]:
@@ -99,20 +100,20 @@ def table(path: Path) -> list[Row]:
 
 
 def test_the_csv_says_what_the_document_says(
-    tiny_fp32: Artifact, scans: Path, answered: Classification, tmp_path: Path
+    tiny_fp32: Artifact, scans: Path, answered: ClassifyResult, tmp_path: Path
 ) -> None:
     out = tmp_path / "findings.csv"
-    classify(tiny_fp32.path, [scans], csv_path=out)
+    classify(tiny_fp32.path, [scans], ClassifyOptions(csv=out))
     rows = table(out)
     heads = ["image", *tiny_fp32.card.labels, "positive", "error", "compute", "simulated"]
     assert list(rows[0]) == heads
     assert {(row["compute"], row["simulated"]) for row in rows} == {("f32", "false")}
-    for row, wanted in zip(rows, answered.rows, strict=True):
-        assert row["image"] == wanted["image"]
-        assert row["error"] == (wanted["error"]["code"] if wanted["error"] else "")
-        assert row["positive"].split("|") == (wanted["positive"] or [""])
+    for row, wanted in zip(rows, answered.results, strict=True):
+        assert row["image"] == wanted.image
+        assert row["error"] == (wanted.error.code if wanted.error else "")
+        assert row["positive"].split("|") == list(wanted.positive or [""])
         for name in tiny_fp32.card.labels:
-            value = wanted["findings"].get(name)
+            value = wanted.findings.get(name)
             assert (float(row[name]) if row[name] else None) == value
     assert [path.name for path in tmp_path.iterdir()] == ["findings.csv"]
 
@@ -123,7 +124,7 @@ def test_the_csv_can_be_scored_as_it_is(
     from thorax.evaluate.score import score
 
     out = tmp_path / "findings.csv"
-    classify(tiny_fp32.path, [phantoms], csv_path=out)
+    classify(tiny_fp32.path, [phantoms], ClassifyOptions(csv=out))
     assert score(out, phantoms / "labels.csv").document()["mean_auroc"] is not None
 
 
@@ -142,7 +143,7 @@ def test_a_csv_appears_whole_or_the_old_one_stays(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        classify(tiny_fp32.path, [scans], csv_path=out, on_progress=stop)
+        classify(tiny_fp32.path, [scans], ClassifyOptions(csv=out), on_progress=stop)
     assert out.read_text() == "old\n"
     assert list(tmp_path.iterdir()) == [out]
 
@@ -151,12 +152,12 @@ def test_a_csv_appears_whole_or_the_old_one_stays(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UsageError, match="No space left"):
-        classify(tiny_fp32.path, [scans], csv_path=out)
+        classify(tiny_fp32.path, [scans], ClassifyOptions(csv=out))
     assert out.read_text() == "old\n"
     assert list(tmp_path.iterdir()) == [out]
 
 
-@pytest.mark.parametrize("option", ["csv_path", "heatmaps"])
+@pytest.mark.parametrize("option", ["csv", "heatmaps"])
 @pytest.mark.parametrize("place", ["file/x", "file/x/y", "/proc/nothing/x", "/dev/null/x"])
 def test_a_destination_that_cannot_be_written_is_told_before_any_file_is_read(
     tiny_fp32: Artifact,
@@ -179,8 +180,8 @@ def test_a_csv_takes_no_place_but_that_of_a_file_or_a_stream(
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "socket"))
         for name in ("folder", "circle", "unread", "socket", ".", ".."):
-            refused(tiny_fp32.path, [scans], monkeypatch, csv_path=tmp_path / name)
-    refused(tiny_fp32.path, [scans], monkeypatch, csv_path=Path("/"))
+            refused(tiny_fp32.path, [scans], monkeypatch, csv=tmp_path / name)
+    refused(tiny_fp32.path, [scans], monkeypatch, csv=Path("/"))
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file", tmp_path / "circle", Path("/dev/null"), Path("/proc/x")):
         refused(tiny_fp32.path, [scans], monkeypatch, heatmaps=place)
@@ -196,14 +197,14 @@ def test_a_csv_goes_down_a_pipe_that_is_read_and_through_a_link(
     # Opened for both, a pipe waits for nobody; then its reader is there.
     both = os.open(tmp_path / "pipe", os.O_RDWR)
     try:
-        classify(tiny_fp32.path, [scans], csv_path=tmp_path / "pipe")
+        classify(tiny_fp32.path, [scans], ClassifyOptions(csv=tmp_path / "pipe"))
     finally:
         os.close(both)
     reader.join()
     (tmp_path / "link.csv").symlink_to("real.csv")
     (tmp_path / "real.csv").write_text("old")
     (tmp_path / "real.csv").chmod(0o640)
-    classify(tiny_fp32.path, [scans], csv_path=tmp_path / "link.csv")
+    classify(tiny_fp32.path, [scans], ClassifyOptions(csv=tmp_path / "link.csv"))
     assert (tmp_path / "link.csv").is_symlink()
     assert (tmp_path / "real.csv").read_bytes() == read[0]
     assert (tmp_path / "real.csv").stat().st_mode & 0o777 == 0o640
@@ -230,10 +231,10 @@ def test_whatever_a_label_is_called_it_has_its_heat_map_in_the_folder(
     hostile: Artifact, scans: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "maps"
-    (row,) = classify(hostile.path, [scans / "a.png"], heatmaps=folder).rows
-    assert tuple(row["heatmaps"]) == HOSTILE
-    assert sorted(row["heatmaps"].values()) == sorted(map(str, folder.iterdir()))
-    names = [Path(path).name for path in row["heatmaps"].values()]
+    (row,) = classify(hostile.path, [scans / "a.png"], ClassifyOptions(heatmaps=folder)).results
+    assert tuple(row.heatmaps) == HOSTILE
+    assert sorted(row.heatmaps.values()) == sorted(map(str, folder.iterdir()))
+    names = [Path(path).name for path in row.heatmaps.values()]
     assert len({name.casefold() for name in names}) == len(HOSTILE)
     assert all(name.isprintable() and not set(name) & set('/\\:*?"<>|') for name in names)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["maps"]
@@ -246,7 +247,7 @@ def test_no_cell_of_a_csv_is_a_formula_and_numbers_stay_numbers(
     for name in names:
         (tmp_path / name).symlink_to(scans / "a.png")
     monkeypatch.chdir(tmp_path)
-    classify(hostile.path, list(map(Path, names)), csv_path=tmp_path / "all.csv")
+    classify(hostile.path, list(map(Path, names)), ClassifyOptions(csv=tmp_path / "all.csv"))
     text = (tmp_path / "all.csv").read_bytes().decode()
     assert text.count("\r") == text.count("\r\n") == text.count("\n") == 1 + len(names)
     with (tmp_path / "all.csv").open(newline="", encoding="utf-8") as file:
@@ -282,7 +283,7 @@ def refused(
 
     monkeypatch.setattr(predictor, "read", read)
     with pytest.raises(UsageError) as caught:
-        classify(model, inputs, **options)  # type: ignore[arg-type]
+        classify(model, inputs, ClassifyOptions(**options))  # type: ignore[arg-type]
     assert caught.value.code == "output-unwritable"
     assert "\n" not in caught.value.message
 
@@ -292,16 +293,16 @@ def test_heat_maps_are_written_for_positive_findings_or_the_likeliest(
     tiny_fp32: Artifact, scans: Path, tmp_path: Path, colours: str
 ) -> None:
     folder = tmp_path / "deep" / "maps"
-    result = classify(tiny_fp32.path, [scans], heatmaps=folder, colours=colours)
-    listed = []
-    for row in result.rows:
-        if row["error"]:
-            assert "heatmaps" not in row
+    result = classify(tiny_fp32.path, [scans], ClassifyOptions(heatmaps=folder, colours=colours))
+    listed: list[str] = []
+    for row in result.results:
+        if row.error:
+            assert not row.heatmaps
             continue
-        findings = row["findings"]
+        findings = row.findings
         likeliest = max(findings, key=lambda name: float(findings[name]))
-        assert list(row["heatmaps"]) == (row["positive"] or [likeliest])
-        listed += row["heatmaps"].values()
+        assert tuple(row.heatmaps) == (row.positive or (likeliest,))
+        listed += row.heatmaps.values()
     assert sorted(listed) == sorted(map(str, folder.iterdir()))
     assert {np.asarray(cv2.imread(path)).shape for path in listed} == {(574, 1110, 3)}
 
@@ -313,8 +314,10 @@ def test_images_of_one_name_do_not_overwrite_each_others_heat_maps(
         folder = tmp_path / "scans" / str(number)
         folder.mkdir(parents=True)
         (folder / "same.png").symlink_to(phantoms / f"phantom_11_{number:06d}.png")
-    result = classify(tiny_fp32.path, [tmp_path / "scans"], heatmaps=tmp_path / "maps")
-    listed = [path for row in result.rows for path in row["heatmaps"].values()]
+    result = classify(
+        tiny_fp32.path, [tmp_path / "scans"], ClassifyOptions(heatmaps=tmp_path / "maps")
+    )
+    listed = [path for row in result.results for path in row.heatmaps.values()]
     assert len(set(listed)) == len(listed) == len(list((tmp_path / "maps").iterdir()))
 
 
@@ -325,9 +328,9 @@ def test_a_name_as_long_as_the_file_system_allows_has_its_heat_map(
     names = ["x" * 251 + ".png", "ü" * 125 + ".png"]
     for name in names:
         (tmp_path / name).write_bytes(source)
-    result = classify(tiny_fp32.path, [tmp_path], heatmaps=tmp_path / "maps")
+    result = classify(tiny_fp32.path, [tmp_path], ClassifyOptions(heatmaps=tmp_path / "maps"))
     assert result.failed == 0
-    assert all(Path(path).is_file() for row in result.rows for path in row["heatmaps"].values())
+    assert all(Path(path).is_file() for row in result.results for path in row.heatmaps.values())
 
 
 def test_a_name_that_is_no_text_is_answered_everywhere(
@@ -337,15 +340,17 @@ def test_a_name_that_is_no_text_is_answered_everywhere(
     (tmp_path / name).write_bytes((phantoms / "phantom_11_000000.png").read_bytes())
     (tmp_path / os.fsdecode(b"\xfe.png")).write_bytes(b"")
     out = tmp_path / "out.csv"
-    result = classify(tiny_fp32.path, [tmp_path], heatmaps=tmp_path / "maps", csv_path=out)
-    assert [Path(row["image"]).name for row in result.rows] == [name, os.fsdecode(b"\xfe.png")]
+    result = classify(
+        tiny_fp32.path, [tmp_path], ClassifyOptions(heatmaps=tmp_path / "maps", csv=out)
+    )
+    assert [Path(row.image).name for row in result.results] == [name, os.fsdecode(b"\xfe.png")]
     json.dumps(result.document()).encode("ascii")
     assert len(table(out)) == 2
-    assert all(Path(path).is_file() for path in result.rows[0]["heatmaps"].values())
+    assert all(Path(path).is_file() for path in result.results[0].heatmaps.values())
 
 
 def test_counters_name_layers_and_add_up(tiny_fp32: Artifact, scans: Path) -> None:
-    result = classify(tiny_fp32.path, [scans], counters=True)
+    result = classify(tiny_fp32.path, [scans], ClassifyOptions(counters=True))
     rows = result.document()["counters"]
     keys = {"layer", "type", "kernel", "status", "real_ms", "cpu_ms", "subgraph", "device"}
     assert all(set(row) == {*keys, "origin", "part_of", "member"} for row in rows)
@@ -354,8 +359,8 @@ def test_counters_name_layers_and_add_up(tiny_fp32: Artifact, scans: Path) -> No
     assert any("layer1.0.conv1" in row["layer"] for row in executed)
     assert sum(row["real_ms"] for row in executed) > 0
     assert classify(tiny_fp32.path, [scans]).document()["counters"] == []
-    assert len(findings_tables(result.document(), counters=False)) == 1
-    costs = findings_tables(result.document())[1]
+    assert len(findings_tables(result, counters=False)) == 1
+    costs = findings_tables(result)[1]
     place = costs.columns.index("ms")
     assert costs.rows[-1][0] == "Total measured"
     total = float(costs.rows[-1][place])
@@ -363,28 +368,29 @@ def test_counters_name_layers_and_add_up(tiny_fp32: Artifact, scans: Path) -> No
 
 
 def test_int8_layers_are_computed_in_int8(tiny_int8: Artifact, scans: Path) -> None:
-    result = classify(tiny_int8.path, [scans], counters=True)
+    result = classify(tiny_int8.path, [scans], ClassifyOptions(counters=True))
     kernels = {
-        row.kernel for row in result.counters if row.type == "Convolution" and "layer1" in row.name
+        row.kernel for row in result.counters if row.type == "Convolution" and "layer1" in row.layer
     }
     assert kernels
     assert all(kernel.lower().endswith(("_i8", "_u8")) for kernel in kernels)
 
 
 def test_one_file_and_many_say_the_same_of_it(tiny_fp32: Artifact, scans: Path) -> None:
-    many = classify(tiny_fp32.path, [scans / "a.png", scans / "b.png"]).rows
+    many = classify(tiny_fp32.path, [scans / "a.png", scans / "b.png"]).results
     for name, row in zip(("a.png", "b.png"), many, strict=True):
-        (alone,) = classify(tiny_fp32.path, [scans / name]).rows
-        assert alone["positive"] == row["positive"]
-        assert alone["findings"] == pytest.approx(row["findings"], abs=1e-5)
+        (alone,) = classify(tiny_fp32.path, [scans / name]).results
+        assert alone.positive == row.positive
+        assert alone.findings == pytest.approx(row.findings, abs=1e-5)
 
 
 def test_one_file_that_cannot_be_read_is_an_answer_too(tiny_fp32: Artifact, scans: Path) -> None:
     for name, code in (("empty.png", "image-empty"), ("none.png", "image-missing")):
         result = classify(tiny_fp32.path, [scans / name])
         assert (result.images, result.failed) == (1, 1)
-        assert result.rows[0]["error"]["code"] == code
-        assert code in findings_tables(result.document())[0].rows[0][1]
+        assert result.results[0].error is not None
+        assert result.results[0].error.code == code
+        assert code in findings_tables(result)[0].rows[0][1]
 
 
 def test_answers_are_not_kept_when_nobody_asks_for_all(
@@ -394,29 +400,33 @@ def test_answers_are_not_kept_when_nobody_asks_for_all(
         return [Prediction(str(number), {}, error=("image-empty", "")) for number in range(1000)]
 
     monkeypatch.setattr(predictor.Predictor, "stream", plenty)
-    few = classify(tiny_fp32.path, [scans], keep_all=False)
-    assert (few.images, len(few.rows)) == (1000, 100)
-    assert "first 100 shown" in findings_tables(few.document())[0].note
-    assert len(classify(tiny_fp32.path, [scans]).rows) == 1000
+    few = classify(tiny_fp32.path, [scans], ClassifyOptions(keep_all=False))
+    assert (few.images, len(few.results)) == (1000, 100)
+    assert "first 100 shown" in findings_tables(few)[0].note
+    assert len(classify(tiny_fp32.path, [scans]).results) == 1000
 
 
 @pytest.mark.parametrize("device", ["CPU", "MULTI:CPU,HETERO:CPU"])
 def test_requests_in_flight_change_no_answer(
-    tiny_fp32: Artifact, scans: Path, answered: Classification, device: str
+    tiny_fp32: Artifact, scans: Path, answered: ClassifyResult, device: str
 ) -> None:
-    result = classify(tiny_fp32.path, [scans], device=device, requests=3, counters=True)
+    result = classify(
+        tiny_fp32.path, [scans], ClassifyOptions(device=device, requests=3, counters=True)
+    )
     assert (result.images, result.failed) == (answered.images, answered.failed)
-    for got, wanted in zip(result.rows, answered.rows, strict=True):
-        assert (got["image"], got["error"]) == (wanted["image"], wanted["error"])
-        assert got["findings"] == pytest.approx(wanted["findings"], abs=1e-5)
-    assert any(row.real_s > 0 for row in result.counters)
-    (alone,) = classify(tiny_fp32.path, [scans / "a.png"], device=device, requests=3).rows
-    assert alone["findings"] == pytest.approx(answered.rows[0]["findings"], abs=1e-5)
+    for got, wanted in zip(result.results, answered.results, strict=True):
+        assert (got.image, got.error) == (wanted.image, wanted.error)
+        assert got.findings == pytest.approx(wanted.findings, abs=1e-5)
+    assert any(row.real_ms > 0 for row in result.counters)
+    (alone,) = classify(
+        tiny_fp32.path, [scans / "a.png"], ClassifyOptions(device=device, requests=3)
+    ).results
+    assert alone.findings == pytest.approx(answered.results[0].findings, abs=1e-5)
 
 
-def failure(*arguments: object, **options: object) -> ThoraxError:
+def failure(model: Path, inputs: Sequence[Path], **options: object) -> ThoraxError:
     with pytest.raises(ThoraxError) as caught:
-        classify(*arguments, **options)  # type: ignore[arg-type]
+        classify(model, inputs, ClassifyOptions(**options))  # type: ignore[arg-type]
     return caught.value
 
 
@@ -431,7 +441,7 @@ def test_what_is_asked_for_wrongly_is_told_before_anything_runs(
     error = failure(tiny_fp32.path, [scans], colours="jet")
     assert (type(error), error.code) == (UsageError, "heatmap-colours")
     assert "viridis" in error.message
-    error = failure(tiny_fp32.path, [scans], device="FPGAX", csv_path=tmp_path / "a.csv")
+    error = failure(tiny_fp32.path, [scans], device="FPGAX", csv=tmp_path / "a.csv")
     assert (type(error), error.code) == (DeviceError, "device-unknown")
     assert "CPU" in error.message
     assert list(tmp_path.iterdir()) == []
@@ -448,7 +458,7 @@ def test_a_flipped_bit_of_the_weights_stops_everything(
     weights = np.memmap(tmp_path / "model" / BIN, np.uint8, "r+")
     weights[len(weights) // 2] ^= 1
     weights.flush()
-    error = failure(tmp_path / "model", [scans], csv_path=tmp_path / "a.csv")
+    error = failure(tmp_path / "model", [scans], csv=tmp_path / "a.csv")
     assert (type(error), error.code) == (ModelError, "artifact-tampered")
     assert not (tmp_path / "a.csv").exists()
 
@@ -465,5 +475,5 @@ def test_no_output_takes_the_place_of_what_it_is_made_of(
     before = [place.read_bytes() for place in places]
     for place in places:
         with pytest.raises(UsageError, match="output-is-input"):
-            classify(model, [image, tiny_store.path], csv_path=place)
+            classify(model, [image, tiny_store.path], ClassifyOptions(csv=place))
     assert [place.read_bytes() for place in places] == before

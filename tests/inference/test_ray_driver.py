@@ -18,11 +18,11 @@ import pytest
 from tests.conftest import Thorax
 
 from thorax.artifact import Artifact
-from thorax.inference.archive import classify_archive
+from thorax.inference.archive import ArchiveOptions, classify_archive
 from thorax.inference.archive_files import open_archive, plan_digest
 from thorax.inference.archive_plan import arithmetic, make_plan
 from thorax.inference.archive_worker import Job, compile_pinned
-from thorax.inference.classify import classify
+from thorax.inference.classify import ClassifyOptions, classify
 from thorax.inference.predictor import Source
 
 pytest.importorskip("ray")
@@ -169,8 +169,8 @@ def test_a_killed_run_leaves_nothing_running_and_goes_on_though_an_actor_is_kill
     done = thorax(*words, "--cluster", head, "--csv", tmp_path / "all.csv", env=deadly, timeout=250)
     assert done.returncode == 3, done.stderr
     document = json.loads(done.stdout)
-    plain = classify(tiny_fp32.path, [phantoms, bad], csv_path=tmp_path / "plain.csv")
-    assert document["results"] == rows_of(out) == plain.rows
+    plain = classify(tiny_fp32.path, [phantoms, bad], ClassifyOptions(csv=tmp_path / "plain.csv"))
+    assert document["results"] == rows_of(out) == plain.document()["results"]
     assert (tmp_path / "all.csv").read_bytes() == (tmp_path / "plain.csv").read_bytes()
     assert document["failed"] == 1
     assert document["cluster"] == {
@@ -198,10 +198,12 @@ def test_a_shard_that_kills_its_actors_is_given_up_and_all_others_are_done(
     assert names == ["000000.jsonl", "000002.jsonl", "000003.jsonl"]
     assert not (out / "results.jsonl").exists()
     # The same run goes on without Ray.
-    again = classify_archive(tiny_fp32.path, [phantoms], out, shard_size=16)
+    again = classify_archive(tiny_fp32.path, [phantoms], out, ArchiveOptions(shard_size=16))
     assert again.cluster is not None
-    assert again.cluster["shards_resumed"] == 3
-    assert rows_of(out) == again.rows == classify(tiny_fp32.path, [phantoms]).rows
+    assert again.cluster.shards_resumed == 3
+    plain = classify(tiny_fp32.path, [phantoms])
+    assert again.results == plain.results
+    assert rows_of(out) == plain.document()["results"]
 
 
 @pytest.mark.parametrize(
@@ -282,5 +284,5 @@ def test_real_radiographs_on_two_actors_one_killed_are_answered_as_by_one_proces
     assert running.returncode == 0
     plain = classify(tiny_fp32.path, [tmp_path / "store"])
     assert plain.images == 1285
-    assert document["results"] == rows_of(out) == plain.rows
+    assert document["results"] == rows_of(out) == plain.document()["results"]
     assert (document["cluster"]["actors"], document["cluster"]["retries"]) == (2, 1)

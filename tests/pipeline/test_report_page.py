@@ -27,6 +27,7 @@ from thorax.fpga.bitstreams import find_bitstream
 from thorax.fpga.workload import describe
 from thorax.report.fpga_estimates import analyze
 from thorax.report.page import write_report
+from thorax.results.benchmark import BenchmarkResult
 from thorax.results.schema import Result
 
 Scheme = Literal["light", "dark"]
@@ -135,16 +136,16 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         program("all", BITSTREAM)
         split = test_partition.tell("HETERO:FPGA,CPU", ["FPGA.0", "CPU"])
     overlay = find_bitstream(BITSTREAM).architecture
-    now, then = test_baseline.run(90.0, seed=1), test_baseline.run(seed=2)
-    compared = {
-        **now,
-        "baseline": compare_runs(now, then, name="then.json").document(),
-    }
+    now, then = (
+        BenchmarkResult.model_validate(run)
+        for run in (test_baseline.run(90.0, seed=1), test_baseline.run(seed=2))
+    )
+    compared = now.model_copy(update={"baseline": compare_runs(now, then, name="then.json")})
     documents: list[Result | dict[str, Any]] = [
         *results.everything(folder),
         results.powered(results.benchmark("int8", 230.0, scenario="server"), 214.0, 120.0),
         compared,
-        {**results.benchmark("bf16", 99.0), "valid": False, "invalid_because": ["too few queries"]},
+        results.benchmark("bf16", 99.0, valid=False, invalid_because=["too few queries"]),
         results.server_plan(),
         test_plan_cluster.planned(),
         results.watched(),

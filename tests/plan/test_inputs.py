@@ -20,9 +20,10 @@ from thorax.fpga.overlay import estimate
 from thorax.fpga.workload import describe
 from thorax.plan.inputs import changed, with_benchmark, with_overlay
 from thorax.plan.presets import find_preset
-from thorax.plan.server import Reading, capacity, card_rate
-from thorax.plan.server_plan import Demand, plan_server
+from thorax.plan.server import capacity, card_rate
+from thorax.plan.server_plan import Demand, ServerQuestion, plan_server
 from thorax.report.plan_server import server_table
+from thorax.results.plan import CpuRole
 
 BITSTREAM = "2019R1_RC_FP11_ResNet_SqueezeNet_VGG"
 
@@ -54,7 +55,7 @@ def test_a_benchmark_gives_the_cpu_its_rate_and_unmeasured_watts_stay_unknown(
 ) -> None:
     made = with_benchmark(find_preset("r740"), written(tmp_path))
     assert (made.cpu.images_per_s, made.cpu.streams, made.speedup) == (80.0, 2, None)
-    found = capacity(made, 2, Reading.ADDITIVE)
+    found = capacity(made, 2, CpuRole.ADDITIVE)
     assert found.images_per_s == pytest.approx(80 + 2 * 104.92)
     assert found.power_w is None
     assert found.images_per_s_per_w is None
@@ -70,9 +71,9 @@ def test_a_meter_at_the_supply_gives_the_watts_of_the_whole_server(
 ) -> None:
     path = written(tmp_path, power_w=60.0, energy_source=meter, power={"idle_w": 20.0})
     made = with_benchmark(find_preset("r740-2019"), path)
-    assert capacity(made, 0, Reading.OFFLOAD).power_w == 60.0
+    assert capacity(made, 0, CpuRole.OFFLOAD).power_w == 60.0
     assert f"cpu.power_w: measured: benchmark.json, {meter}" in made.sources
-    assert capacity(made, 1, Reading.OFFLOAD).power_w == 20.0 + 50.0
+    assert capacity(made, 1, CpuRole.OFFLOAD).power_w == 20.0 + 50.0
 
 
 @pytest.mark.parametrize("meter", ["rapl", "replay: a.jsonl (rapl)", "model: busy.toml"])
@@ -82,8 +83,8 @@ def test_watts_of_processors_alone_are_never_those_of_a_server(meter: str, tmp_p
     path = written(tmp_path, power_w=60.0, energy_source=meter, power=power)
     made = with_benchmark(find_preset("r740-2019"), path)
     for cards in (0, 1):
-        for reading in Reading:
-            found = capacity(made, cards, reading)
+        for role in CpuRole:
+            found = capacity(made, cards, role)
             assert (found.power_w, found.images_per_s_per_w) == (None, None)
     # What the cards add needs no watts of the rest.
     assert found.marginal_images_per_s_per_w == pytest.approx(312.75 / 50)
@@ -92,7 +93,7 @@ def test_watts_of_processors_alone_are_never_those_of_a_server(meter: str, tmp_p
         f"cpu.power_w: {'modelled' if modelled else 'measured'}: benchmark.json, {meter}"
     ]
     whole = changed(made, ["base_w=85"])
-    assert capacity(whole, 0, Reading.OFFLOAD).power_w == 60.0 + 85.0
+    assert capacity(whole, 0, CpuRole.OFFLOAD).power_w == 60.0 + 85.0
 
 
 def test_watts_of_a_graphics_card_are_none_of_a_cpu(tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_a_cpu_that_computes_another_network_than_the_cards_is_told_apart(tmp_pa
     path = written(tmp_path, model="densenet121-256px")
     made = with_benchmark(server, path)
     assert made.network == "densenet121-256px on the CPU, ResNet-50 on cards"
-    plan = plan_server(made, (0, 1), (Reading.ADDITIVE,), demand=Demand(images=1000))
+    plan = plan_server(made, ServerQuestion((0, 1), (CpuRole.ADDITIVE,), Demand(images=1000)))
     assert server_table(plan).note.startswith("CPU and cards: rates of two networks")
     again = with_benchmark(made, written(tmp_path, model="resnet50"))
     assert again.network == "resnet50"
@@ -235,7 +236,7 @@ def test_a_card_of_an_architecture_computes_everything(tiny_fp32: Artifact, tmp_
     rate = estimate(tuple(describe(model)), architecture).images_per_s
     assert made.card.demand_s("card") == pytest.approx(1 / rate)
     assert made.network == "ResNet-50 on the CPU, tiny on cards"
-    plan = plan_server(made, (0, 1), (Reading.ADDITIVE,), demand=Demand(images=1000))
+    plan = plan_server(made, ServerQuestion((0, 1), (CpuRole.ADDITIVE,), Demand(images=1000)))
     assert server_table(plan).note.startswith("CPU and cards: rates of two networks")
 
 

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from thorax.plan.latency import highest_rate, load
+from thorax.plan.latency import highest_rate, simulate_load
 from thorax.plan.presets import find_preset
-from thorax.plan.server import CardModel, CpuModel, Reading, Server, Step, capacity
+from thorax.plan.server import CardModel, CpuModel, Server, Step, capacity
+from thorax.results.plan import CpuRole
 
 BOUND: dict[str, dict[str, float]] = {
     "card": {"card": 10e-3},
@@ -49,27 +50,27 @@ def server(bound: str, batch: int = 1, **changes: Any) -> Server:  # noqa: ANN40
 @pytest.mark.parametrize("bound", BOUND)
 @pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize(("cards", "threads"), [(1, None), (3, None), (3, 2)])
-@pytest.mark.parametrize("reading", Reading)
+@pytest.mark.parametrize("role", CpuRole)
 def test_a_saturated_server_does_what_its_closed_form_says(
-    bound: str, batch: int, cards: int, threads: int | None, reading: Reading
+    bound: str, batch: int, cards: int, threads: int | None, role: CpuRole
 ) -> None:
     one = server(bound, batch, host_threads=threads)
-    wanted = capacity(one, cards, reading)
+    wanted = capacity(one, cards, role)
     if threads is None or cards <= threads:
         assert wanted.bound_by == bound
     # Threads that all cards share see their batches in bursts, which a longer run averages out.
     images = 12_000 if threads else 4_000
-    found = load(one, cards, reading, 0.0, arrivals="saturated", images=images)
+    found = simulate_load(one, cards, role, 0.0, arrivals="saturated", images=images)
     assert found.images_per_s == pytest.approx(wanted.images_per_s, rel=0.01)
 
 
 def test_watts_follow_the_load_between_idle_and_busy() -> None:
     one = server("card")
-    full = capacity(one, 2, Reading.ADDITIVE)
+    full = capacity(one, 2, CpuRole.ADDITIVE)
     assert full.power_w == 200 + 2 * 40
-    idle = load(one, 2, Reading.ADDITIVE, 0.1, images=1000)
+    idle = simulate_load(one, 2, CpuRole.ADDITIVE, 0.1, images=1000)
     assert idle.power_w == pytest.approx(80 + 2 * 30, abs=0.5)
-    half = load(one, 2, Reading.OFFLOAD, full.cards_images_per_s / 2, arrivals="constant")
+    half = simulate_load(one, 2, CpuRole.OFFLOAD, full.cards_images_per_s / 2, arrivals="constant")
     assert half.power_w == pytest.approx(80 + 2 * 35, rel=0.01)
     assert half.marginal_images_per_s_per_w == pytest.approx(full.cards_images_per_s / 2 / 70, 0.01)
 
@@ -78,27 +79,27 @@ def test_an_image_that_meets_nobody_takes_the_sum_of_its_steps() -> None:
     one = find_preset("r740-2019")
     assert one.card is not None
     assert one.card.alone_s() == pytest.approx(4e-3, rel=1e-3)
-    found = load(one, 4, Reading.OFFLOAD, 1.0, arrivals="constant", images=1000)
+    found = simulate_load(one, 4, CpuRole.OFFLOAD, 1.0, arrivals="constant", images=1000)
     assert found.latency is not None
     assert found.latency.p99_s == pytest.approx(one.card.alone_s())
 
 
 def test_what_a_server_cannot_answer_has_no_latency() -> None:
     one = server("card")
-    most = capacity(one, 1, Reading.OFFLOAD).images_per_s
-    found = load(one, 1, Reading.OFFLOAD, most * 1.01)
+    most = capacity(one, 1, CpuRole.OFFLOAD).images_per_s
+    found = simulate_load(one, 1, CpuRole.OFFLOAD, most * 1.01)
     assert (found.latency, found.images_per_s) == (None, most)
 
 
 def test_the_highest_rate_keeps_its_limit_and_hardly_more_does_not() -> None:
     one = server("card")
     limit_s = 0.04
-    found = highest_rate(one, 2, Reading.OFFLOAD, limit_s, images=3000)
+    found = highest_rate(one, 2, CpuRole.OFFLOAD, limit_s, images=3000)
     assert found is not None
 
     def p99_s(rate: float) -> float:
-        latency = load(one, 2, Reading.OFFLOAD, rate, images=3000).latency
+        latency = simulate_load(one, 2, CpuRole.OFFLOAD, rate, images=3000).latency
         return float("inf") if latency is None else latency.p99_s
 
     assert p99_s(found) <= limit_s < p99_s(found * 1.01)
-    assert highest_rate(one, 2, Reading.OFFLOAD, 1e-3, images=1000) is None
+    assert highest_rate(one, 2, CpuRole.OFFLOAD, 1e-3, images=1000) is None

@@ -15,14 +15,15 @@ from thorax.cli import app
 from thorax.config import check
 from thorax.errors import UsageError
 from thorax.files.documents import parse_json
-from thorax.plan.cluster_plan import Request, plan_cluster, workers_in
+from thorax.plan.cluster_plan import ClusterQuestion, plan_cluster, workers_in
 from thorax.plan.inputs import changed
-from thorax.plan.latency import Arrivals, load
+from thorax.plan.latency import simulate_load
 from thorax.plan.presets import find_preset
 from thorax.plan.ranges import computing, require_finite
-from thorax.plan.server import Reading
-from thorax.plan.server_plan import Demand, plan_server
+from thorax.plan.server_plan import Demand, ServerQuestion, plan_server
 from thorax.plan.systems import System, change
+from thorax.results.plan import Arrivals, CpuRole
+from thorax.results.schema import Result
 
 SERVER = (
     "max_cards", "base_w", "host_threads", "speedup.ratio", "speedup.cards", "cpu.images_per_s",
@@ -92,13 +93,13 @@ def settings_of(keys: tuple[str, ...]) -> st.SearchStrategy[list[str]]:
 
 
 def plan_of(
-    described: Callable[[], Described], plan: Callable[[Described], dict[str, Any]]
+    described: Callable[[], Described], plan: Callable[[Described], Result]
 ) -> dict[str, Any] | str:
     """Return a plan, or the code that it is refused with."""
     try:
         subject = described()
         with computing("it"):
-            document = plan(subject)
+            document = plan(subject).document()
         require_finite(document, "it")
     except UsageError as error:
         return error.code
@@ -113,7 +114,7 @@ def test_a_server_of_extremes_is_refused_or_its_plan_is_of_numbers(
     demand = Demand(arrivals=arrivals, images=50, runs=1)
     plan = plan_of(
         lambda: changed(PRESET, changes),
-        lambda server: plan_server(server, (0, 1, 4), tuple(Reading), demand=demand),
+        lambda server: plan_server(server, ServerQuestion((0, 1, 4), demand=demand)),
     )
     if isinstance(plan, str):
         assert plan.startswith(("config-", "plan-"))
@@ -126,7 +127,7 @@ def test_a_server_of_extremes_is_refused_or_its_plan_is_of_numbers(
 def test_a_cluster_of_extremes_is_refused_or_its_plan_is_of_numbers(
     changes: list[str], batch: float | None
 ) -> None:
-    request = Request("resnet50", (1, 2, 3, 512), batch=batch, price_per_node_hour=1e9)
+    request = ClusterQuestion("resnet50", (1, 2, 3, 512), batch=batch, price_per_node_hour=1e9)
     plan = plan_of(lambda: change(tiny(), changes), lambda system: plan_cluster(system, request))
     if isinstance(plan, str):
         assert plan.startswith(("config-", "plan-"))
@@ -170,21 +171,21 @@ def test_a_slip_of_the_keyboard_is_one_line(
 def test_a_gradient_in_more_buckets_than_are_computed_is_refused_with_what_is_allowed() -> None:
     small = change(tiny(), ["bucket_mb=1e-6"])
     with pytest.raises(UsageError, match=r"^plan-value: .* give bucket_mb from 0\.008979 on"):
-        plan_cluster(small, Request("resnet50", (2,)))
+        plan_cluster(small, ClusterQuestion("resnet50", (2,)))
     enough = change(tiny(), ["bucket_mb=0.009"])
-    assert plan_cluster(enough, Request("resnet50", (2,)))["rows"]
+    assert plan_cluster(enough, ClusterQuestion("resnet50", (2,))).rows
 
 
 def test_images_that_leave_all_at_once_have_no_rate() -> None:
     server = changed(find_preset("r740"), ["card.batch=4096"])
     with pytest.raises(UsageError, match=r"plan-value: .* all at once"):
-        load(server, 1, Reading.OFFLOAD, 0.0, arrivals="saturated", images=1000)
+        simulate_load(server, 1, CpuRole.OFFLOAD, 0.0, arrivals="saturated", images=1000)
 
 
 def test_more_images_on_their_way_than_are_simulated_are_refused() -> None:
     server = changed(find_preset("r740"), ["card.batch=65536", "card.requests=65536"])
     with pytest.raises(UsageError, match=r"plan-value: .* 4,294,967,296 images on their way"):
-        load(server, 1, Reading.OFFLOAD, 0.0, arrivals="saturated", images=1000)
+        simulate_load(server, 1, CpuRole.OFFLOAD, 0.0, arrivals="saturated", images=1000)
 
 
 def test_numbers_of_workers_are_read_as_they_are_meant() -> None:

@@ -4,9 +4,10 @@ import pytest
 
 from thorax.errors import UsageError
 from thorax.plan.inputs import changed
-from thorax.plan.latency import load
+from thorax.plan.latency import simulate_load
 from thorax.plan.presets import find_preset
-from thorax.plan.server import Reading, Server, Step, capacity, cards_rate
+from thorax.plan.server import Server, Step, capacity, cards_rate
+from thorax.results.plan import CpuRole
 
 R, W = 2.44 * 43, 43.0
 """Images/s and watts of a card of 2018."""
@@ -19,31 +20,31 @@ def test_a_published_ratio_is_met_under_both_readings(
     name: str, ratio: float, cards: int, cpu_w: float
 ) -> None:
     server = find_preset(name)
-    for reading in Reading:
-        without, full = capacity(server, 0, reading), capacity(server, cards, reading)
+    for role in CpuRole:
+        without, full = capacity(server, 0, role), capacity(server, cards, role)
         assert full.images_per_s / without.images_per_s == pytest.approx(ratio)
         assert without.power_w == cpu_w
         assert full.marginal_images_per_s_per_w == pytest.approx(2.44)
-    additive = capacity(server, cards, Reading.ADDITIVE)
+    additive = capacity(server, cards, CpuRole.ADDITIVE)
     assert additive.images_per_s == pytest.approx(ratio * cards * R / (ratio - 1))
     assert additive.power_w == cpu_w + cards * W
-    assert capacity(server, cards, Reading.OFFLOAD).images_per_s == pytest.approx(cards * R)
+    assert capacity(server, cards, CpuRole.OFFLOAD).images_per_s == pytest.approx(cards * R)
 
 
 def test_more_cards_than_a_server_holds_are_refused() -> None:
     with pytest.raises(UsageError, match="holds 2 cards, not 3"):
-        capacity(find_preset("r640"), 3, Reading.ADDITIVE)
+        capacity(find_preset("r640"), 3, CpuRole.ADDITIVE)
 
 
 def test_feeding_cards_is_taken_from_a_cpu_whose_cores_are_known() -> None:
     server = changed(find_preset("r740-2019"), ["cpu.cores=2"])
-    found = capacity(server, 4, Reading.ADDITIVE)
+    found = capacity(server, 4, CpuRole.ADDITIVE)
     # 547 us of the host for each of 1,251 images a second, of two cores.
     taken = 1251 * 547e-6 / 2
     assert found.cpu_images_per_s == pytest.approx(312.75 * (1 - taken))
-    assert capacity(server, 4, Reading.OFFLOAD).power_w == pytest.approx(405 + taken * (416 - 205))
+    assert capacity(server, 4, CpuRole.OFFLOAD).power_w == pytest.approx(405 + taken * (416 - 205))
     ratio = changed(find_preset("r740"), ["cpu.cores=2"])
-    with_cards, without = (capacity(ratio, count, Reading.ADDITIVE) for count in (4, 0))
+    with_cards, without = (capacity(ratio, count, CpuRole.ADDITIVE) for count in (4, 0))
     assert with_cards.images_per_s / without.images_per_s == pytest.approx(2.3)
 
 
@@ -72,7 +73,7 @@ def test_cards_get_no_more_threads_than_the_host_has_cores() -> None:
     check(server, 1, 1000 / 3, "card")
     many = changed(server, ["host_threads=8"])
     check(many, 4, 500.0, "host")
-    simulated = load(server, 4, Reading.OFFLOAD, 0.0, arrivals="saturated", images=4000)
+    simulated = simulate_load(server, 4, CpuRole.OFFLOAD, 0.0, arrivals="saturated", images=4000)
     assert simulated.images_per_s == pytest.approx(500.0, rel=0.01)
     free = changed(server, ["cpu.cores=4"])
     check(free, 4, 4000 / 3, "card")

@@ -12,14 +12,39 @@ from thorax.plan.training_time import train
 
 KINDS = ("published", "derived", "assumed", "calibrated", "measured")
 
+
+def rank(host: str) -> dict[str, Any]:
+    return {
+        "rank": 0, "host": host, "cpus": "0-3", "numa": "0", "threads": 4, "images_per_s": 66.0,
+        "wait": 0.1, "interface": None, "mtu": None, "slow": False,
+    }  # fmt: skip
+
+
 DOCTOR: dict[str, Any] = {
+    "command": "doctor cluster",
     "topology": "resnet18",
     "images": 8,
     "side": 64,
     "precision": "fp32",
     "alpha_s": 4e-5,
     "beta_bytes_per_s": 3e8,
-    "ranks": [{"host": "a"}, {"host": "a"}, {"host": "b"}, {"host": "b"}],
+    "ranks": [rank("a"), rank("a"), rank("b"), rank("b")],
+    "device": "cpu",
+    "compression": "none",
+    "backend": "gloo",
+    "software": {"thorax": "1", "torch": "2"},
+    "turns": 3,
+    "gradient_bytes": 700_000,
+    "all_reduce": [],
+    "links": [],
+    "slow_ranks": [],
+    "slow_links": [],
+    "step_s": 0.2,
+    "modelled_step_s": 0.2,
+    "batch": None,
+    "clock_spread_s": 0.0,
+    "expected": [],
+    "warnings": [],
     "step": {
         "forward_s": 0.004, "backward_s": 0.011, "jitter": 0.03, "images": None,
         "gradient_bytes": 700_000, "buckets": 3,
@@ -89,7 +114,7 @@ def test_what_a_doctor_measured_gives_what_it_expects(tmp_path: Path) -> None:
 
 def test_ranks_of_one_host_measured_no_link_between_hosts(tmp_path: Path) -> None:
     path = tmp_path / "doctor.json"
-    path.write_text(json.dumps({**DOCTOR, "ranks": [{"host": "a"}] * 2}), "utf-8")
+    path.write_text(json.dumps({**DOCTOR, "ranks": [rank("a")] * 2}), "utf-8")
     system = read_doctor(path)
     assert system.between is None
     assert any(one.startswith("between: assumed: none") for one in system.sources)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thorax.errors import UsageError
-from thorax.plan.workloads import TOPOLOGIES, Layer, find_workload, workload_of
+from thorax.plan.workloads import TOPOLOGIES, GradientLayer, find_workload, workload_of
 
 
 @pytest.mark.parametrize("name", ["resnet50", "densenet121", "vgg16_bn"])
@@ -48,7 +48,7 @@ def test_the_linear_layers_of_a_classic_vgg_come_first_and_are_most_of_it() -> N
 
 @given(st.floats(0, 1))
 def test_equal_layers_come_evenly(share: float) -> None:
-    assert workload_of("even", [Layer(10, 7)] * 5).ready(share) == pytest.approx(share)
+    assert workload_of("even", [GradientLayer(10, 7)] * 5).ready(share) == pytest.approx(share)
 
 
 def test_a_misspelt_topology_is_answered_with_the_nearest() -> None:

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from thorax.power.log import Log
-from thorax.power.sampler import Channel, Quantity, Reading
+from thorax.power.meter import Channel, Reading
+from thorax.results.energy import Quantity
 
 RANGE_UJ = 65_532_610_987
 """Of AMD's counters of 15.3 uJ in 32 bits; those of Intel have 262,143,328,850."""

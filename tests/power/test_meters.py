@@ -37,12 +37,14 @@ from thorax.errors import DataError, DeviceError, PeerError, ThoraxError, UsageE
 from thorax.files.documents import checked_line
 from thorax.fpga import power as fpga_power
 from thorax.power.log import FORMAT, Log, Recording, Replay, verify
-from thorax.power.meters import HERE, SPECS, Access, open_meter, probe
+from thorax.power.meter import Channel, Meter, Reading, joules
+from thorax.power.meters import HERE, SPECS, Access, open_meter, probe_meters
 from thorax.power.modelled import Modelled
 from thorax.power.nvml import Nvml
 from thorax.power.programs import Ipmi, Racadm, dcmi_watts, racadm_watts, run
 from thorax.power.rapl import Rapl
-from thorax.power.sampler import Channel, Meter, Quantity, Reading, Sampler, joules
+from thorax.power.sampler import Sampler
+from thorax.results.energy import Quantity
 
 
 def counted(meter: Meter) -> list[str]:
@@ -671,7 +673,7 @@ def test_a_log_keeps_which_channels_count_and_that_they_were_modelled(tmp_path: 
     log.close()
     meter = Replay(path)
     assert (meter.channels, meter.modelled) == (channels, True)
-    document = meter.recording.document("log.jsonl", 2.0, 7.0)
+    document = meter.recording.result("log.jsonl", 2.0, 7.0).document()
     assert (document["energy_j"], document["power_w"]) == (500, 100)
     assert document["devices"]["core"] == {"energy_j": 300, "power_w": 60, "counted": False}
 
@@ -897,10 +899,10 @@ def test_a_log_of_0_w_or_of_a_counter_that_stands_still_has_no_energy(tmp_path: 
         quantity: Quantity = "power" if kind == "power" else "energy"
         log = write_log(tmp_path / "log.jsonl", [(float(a), b) for a, b in pairs], quantity)
         with pytest.raises(DataError, match=why):
-            Recording.read(log).document("log.jsonl")
+            Recording.read(log).result("log.jsonl")
     # Between two readings of a counter that goes on its energy is interpolated.
     log = write_log(tmp_path / "log.jsonl", [(0.0, 0.0), (10.0, 1e3), (20.0, 2e3)], "energy")
-    assert Recording.read(log).document("log.jsonl", 2.0, 3.0)["energy_j"] == pytest.approx(100)
+    assert Recording.read(log).result("log.jsonl", 2.0, 3.0).energy_j == pytest.approx(100)
 
 
 def test_a_log_in_the_place_of_a_folder_is_refused_before_anything_is_read(tmp_path: Path) -> None:
@@ -960,16 +962,16 @@ def test_a_user_without_a_password_is_refused_where_nobody_can_be_asked(spec: st
 
 
 def test_every_meter_without_an_address_is_tried_and_answers_or_says_why() -> None:
-    found = probe()
-    assert [one.name for one in found] == list(HERE)
-    for one in found:
-        assert bool(one.channels) is (one.problem is None)
+    meters = probe_meters().meters
+    assert [meter.name for meter in meters] == list(HERE)
+    for meter in meters:
+        assert bool(meter.devices) is meter.available is (meter.problem is None)
     assert {spec.partition("[")[0].partition(":")[0] for spec in SPECS} > set(HERE)
 
 
 def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    problem = {one.name: one.problem for one in probe()}["nvml"]
+    problem = {meter.name: meter.problem for meter in probe_meters().meters}["nvml"]
     assert problem is not None
     assert problem.code == "extra-missing"
 

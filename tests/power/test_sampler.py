@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 from thorax.errors import DeviceError, PeerError, ThoraxError, UsageError
 from thorax.power import sampler as power
 from thorax.power import window as power_window
+from thorax.power.meter import Channel, Reading, joules
 from thorax.power.meters import NoMeter
-from thorax.power.sampler import Channel, Energy, Quantity, Reading, Sampler, joules
+from thorax.power.sampler import Energy, Sampler
 from thorax.power.watch import Watch, sparkline
 from thorax.report.benchmark import speed_table
 from thorax.report.power import energy_table, power_table
+from thorax.results.benchmark import BenchmarkResult
+from thorax.results.energy import EMULATED_RATE, PowerResult, Quantity
 
 SYSTEM = (Channel("system"),)
 
@@ -191,13 +194,11 @@ def test_idle_power_is_kept_apart_and_of_each_device_too(monkeypatch: pytest.Mon
     assert energy.load_w == pytest.approx(109)
     assert energy.marginal_w == pytest.approx(85)
     assert energy.devices["core"].marginal_w == pytest.approx(65)
-    detail = energy.document(218.0)["power"]
-    assert detail["images_per_s_per_w"] == pytest.approx(2)
-    assert detail["marginal_images_per_s_per_w"] == pytest.approx(218 / 85)
-    assert detail["devices"]["core"]["counted"] is False
-    assert sum(one["load_w"] for one in detail["devices"].values() if one["counted"]) == (
-        pytest.approx(109)
-    )
+    detail = powered(energy, 218.0)
+    assert detail.images_per_s_per_w == pytest.approx(2)
+    assert detail.marginal_images_per_s_per_w == pytest.approx(218 / 85)
+    assert detail.devices["core"].counted is False
+    assert sum(one.load_w for one in detail.devices.values() if one.counted) == (pytest.approx(109))
 
 
 def test_an_idle_window_with_too_few_readings_leaves_the_reason(work: Work) -> None:
@@ -208,7 +209,7 @@ def test_an_idle_window_with_too_few_readings_leaves_the_reason(work: Work) -> N
     energy = sampler.energy(begin_s, end_s)
     assert energy.energy_j is not None
     assert (energy.idle_w, energy.marginal_w) == (None, None)
-    assert "are needed" in energy.document(1.0)["power"]["idle_error"]
+    assert "are needed" in str(powered(energy, 1.0).idle_error)
     table = power_table([benchmark(energy)])
     assert table is not None
     assert "No idle power of FP32 CPU" in table.note
@@ -221,7 +222,7 @@ def test_without_a_meter_energy_is_null_and_nobody_is_asked() -> None:
         assert set(threading.enumerate()) == before
     energy = sampler.energy(0.0, 1.0)
     assert (energy.energy_j, energy.source) == (None, "none")
-    assert energy.document(100.0) == {"power": None}
+    assert energy.power_result(100.0) is None
 
 
 SILENT = PeerError("meter-unreachable", "no answer")
@@ -239,9 +240,7 @@ def test_a_meter_that_dies_leaves_the_reason_and_no_figure(work: Work) -> None:
     assert energy.error is not None
     assert "before the window ended" in energy.error
     assert "no answer" in energy.error
-    document = energy.document(50.0)
-    assert document["energy_error"] == energy.error
-    assert document["power"]["images_per_s_per_w"] is None
+    assert powered(energy, 50.0).images_per_s_per_w is None
 
 
 def test_what_was_measured_before_a_meter_died_is_kept(work: Work) -> None:
@@ -345,9 +344,9 @@ def test_an_idle_time_that_is_none_is_refused(idle_s: float) -> None:
 def test_efficiency_is_not_divided_by_nothing() -> None:
     assert power.efficiency(100.0, 0.0) is None
     assert power.efficiency(100.0, None) is None
-    same = Energy("fake", False, 10.0, 1000.0, idle_w=100.0).document(100.0)["power"]
-    assert same["marginal_w"] == 0
-    assert same["marginal_images_per_s_per_w"] is None
+    same = powered(Energy("fake", False, 10.0, 1000.0, idle_w=100.0), 100.0)
+    assert same.marginal_w == 0
+    assert same.marginal_images_per_s_per_w is None
 
 
 def test_a_bug_of_a_meter_is_raised_by_who_measures_and_no_traceback_of_a_thread() -> None:
@@ -367,19 +366,32 @@ def test_a_sparkline_goes_from_the_least_to_the_most() -> None:
     assert sparkline([0, 50, 100]) == "▁▅█"
 
 
-def benchmark(energy: Energy) -> dict[str, object]:
-    return {
-        "command": "benchmark",
-        "precision": "fp32",
-        "device": "CPU",
-        "scenario": "offline",
-        "images_per_s": 100.0,
-        "power_w": energy.load_w,
-        "energy_j": energy.energy_j,
-        "images_per_s_per_w": power.efficiency(100.0, energy.load_w),
-        "energy_source": energy.source,
-        **energy.document(100.0),
-    }
+def powered(energy: Energy, images_per_s: float, *, emulated: bool = False) -> PowerResult:
+    power = energy.power_result(images_per_s, emulated=emulated)
+    assert power is not None
+    return power
+
+
+def benchmark(energy: Energy, **fields: object) -> BenchmarkResult:
+    result = BenchmarkResult(
+        model="a",
+        topology="resnet18",
+        digest="9f86",
+        device="CPU",
+        devices=("CPU",),
+        precision="fp32",
+        compute="f32",
+        simulated=False,
+        scenario="offline",
+        images_per_s=100.0,
+        power_w=energy.load_w,
+        energy_j=energy.energy_j,
+        images_per_s_per_w=power.efficiency(100.0, energy.load_w),
+        energy_source=energy.source,
+        energy_error=energy.error,
+        power=energy.power_result(100.0),
+    )
+    return result.model_copy(update=fields)
 
 
 def test_modelled_power_is_marked_in_every_table() -> None:
@@ -403,7 +415,8 @@ def test_modelled_power_is_marked_in_every_table() -> None:
 def test_replayed_power_is_marked_in_every_table() -> None:
     measured = benchmark(Energy("rapl", False, 10.0, 1000.0, 60.0))
     replayed = benchmark(Energy("replay: a (rapl)", False, 10.0, 1000.0, 60.0, replayed=True))
-    assert replayed["power"]["replayed"] is True  # type: ignore[index]
+    assert replayed.power is not None
+    assert replayed.power.replayed is True
     both = speed_table([replayed, measured])
     place = both.columns.index("W")
     assert [row[place] for row in both.rows] == ["100.0†", "100.0"]
@@ -416,9 +429,9 @@ def test_replayed_power_is_marked_in_every_table() -> None:
     watched = Watch("power", SYSTEM)
     for at_s in (0.0, 10.0):
         watched.add(Reading(at_s, (100.0,)))
-    document = watched.document(Fake([1.0], replayed=True))
-    assert document["replayed"] is True
-    assert energy_table(document).title == "Energy, replayed"
+    result = watched.result(Fake([1.0], replayed=True))
+    assert result.replayed is True
+    assert energy_table(result).title == "Energy, replayed"
 
 
 def test_a_counter_that_is_coarse_has_no_energy_in_a_watch_either() -> None:
@@ -429,14 +442,14 @@ def test_a_counter_that_is_coarse_has_no_energy_in_a_watch_either() -> None:
         watch = Watch("energy", SYSTEM)
         for at_s, value in enumerate(joules_told):
             watch.add(Reading(float(at_s), (value,)))
-        document = watch.document(Fake([1.0], quantity="energy"))
-        assert why in document["energy_error"]
-        keys = ("energy_j", "power_w", "least_w", "most_w")
-        assert [document[key] for key in keys] == [None] * 4
-        assert document["devices"]["system"]["energy_j"] is None
-        assert why in energy_table(document).note
-        modelled = watch.document(Fake([1.0], quantity="energy", modelled=True))
-        assert "energy_error" not in modelled
+        result = watch.result(Fake([1.0], quantity="energy"))
+        assert why in str(result.energy_error)
+        figures = (result.energy_j, result.power_w, result.least_w, result.most_w)
+        assert figures == (None,) * 4
+        assert result.devices["system"].energy_j is None
+        assert why in energy_table(result).note
+        modelled = watch.result(Fake([1.0], quantity="energy", modelled=True))
+        assert "energy_error" not in modelled.document()
 
 
 def test_a_table_of_power_names_both_efficiencies_and_why_one_is_missing() -> None:
@@ -447,7 +460,7 @@ def test_a_table_of_power_names_both_efficiencies_and_why_one_is_missing() -> No
     failed = power_table([benchmark(Energy("rapl", False, 10.0, None, error="it died"))])
     assert failed is not None
     assert "it died" in failed.note
-    assert power_table([{"command": "benchmark"}]) is None
+    assert power_table([benchmark(Energy("none", False, 10.0, None))]) is None
 
 
 def test_a_watched_meter_is_shown_with_its_parts() -> None:
@@ -455,9 +468,9 @@ def test_a_watched_meter_is_shown_with_its_parts() -> None:
     watch = Watch("power", meter.channels)
     for at_s in (0.0, 10.0):
         watch.add(Reading(at_s, (100.0, 60.0)))
-    document = watch.document(meter)
-    assert document["energy_j"] == 1000
-    table = energy_table(document)
+    result = watch.result(meter)
+    assert result.energy_j == 1000
+    table = energy_table(result)
     assert table.rows == (
         ("package", "1,000.0", "100.0"),
         ("core (part)", "600.0", "60.0"),
@@ -467,10 +480,10 @@ def test_a_watched_meter_is_shown_with_its_parts() -> None:
 
 @pytest.mark.parametrize("load_w", [400.0, 400.1, 402.0, 399.0])
 def test_a_difference_within_what_a_meter_tells_is_no_marginal_rate(load_w: float) -> None:
-    detail = Energy("fake", False, 10.0, 10 * load_w, idle_w=400.0).document(4.05e3)["power"]
-    assert detail["marginal_images_per_s_per_w"] is None
-    assert "cannot be told from none" in detail["marginal_error"]
-    assert detail["images_per_s_per_w"] == pytest.approx(4.05e3 / load_w)
+    detail = powered(Energy("fake", False, 10.0, 10 * load_w, idle_w=400.0), 4.05e3)
+    assert detail.marginal_images_per_s_per_w is None
+    assert "cannot be told from none" in str(detail.marginal_error)
+    assert detail.images_per_s_per_w == pytest.approx(4.05e3 / load_w)
     energy = Energy("fake", False, 10.0, 10 * load_w, idle_w=400.0)
     table = power_table([benchmark(energy)])
     assert table is not None
@@ -495,22 +508,22 @@ def test_the_step_and_the_noise_of_a_meter_bound_what_it_tells() -> None:
     assert bound(noisy, noisy) == pytest.approx(3 * math.sqrt(2 * 100 / 99))
     assert bound([0.0, 100.0, 200.0, 300.0], [0.0, 90.0, 180.0], quantity="energy") == 0.0
     precise = Energy("fake", False, 10.0, 4100.0, idle_w=400.0, resolution_w=9.0)
-    assert precise.document(100.0)["power"]["marginal_images_per_s_per_w"] == 10
+    assert powered(precise, 100.0).marginal_images_per_s_per_w == 10
     coarse = Energy("fake", False, 10.0, 4100.0, idle_w=400.0, resolution_w=10.0)
-    assert coarse.document(100.0)["power"]["marginal_images_per_s_per_w"] is None
+    assert powered(coarse, 100.0).marginal_images_per_s_per_w is None
 
 
 @pytest.mark.parametrize("modelled", [True, False])
 def test_the_rate_of_an_emulation_is_divided_by_no_watts(modelled: bool) -> None:
     energy = Energy("model: x" if modelled else "rapl", modelled, 10.0, 1000.0, idle_w=50.0)
-    told = energy.document(8.4e5, emulated=True)["power"]
-    assert (told["images_per_s_per_w"], told["marginal_images_per_s_per_w"]) == (None, None)
-    assert told["efficiency_error"] == power.EMULATED_RATE
-    assert (told["load_w"], told["marginal_w"]) == (100, 50)
+    detail = powered(energy, 8.4e5, emulated=True)
+    assert (detail.images_per_s_per_w, detail.marginal_images_per_s_per_w) == (None, None)
+    assert detail.efficiency_error == EMULATED_RATE
+    assert (detail.load_w, detail.marginal_w) == (100, 50)
     # Not in a table either, be it of a document that has such a figure all the same.
-    document = {**benchmark(energy), "simulated": True, "device": "HETERO:FPGA,CPU"}
-    table = power_table([document])
+    result = benchmark(energy, simulated=True, device="HETERO:FPGA,CPU")
+    table = power_table([result])
     assert table is not None
     assert "Img/s/W, whole" not in table.columns
-    assert f"No images/s/W of FP32 HETERO:FPGA,CPU: {power.EMULATED_RATE}." in table.note
-    assert "Img/s/W" not in speed_table([document]).columns
+    assert f"No images/s/W of FP32 HETERO:FPGA,CPU: {EMULATED_RATE}." in table.note
+    assert "Img/s/W" not in speed_table([result]).columns

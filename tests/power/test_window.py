@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import pytest
 from tests.power.meters import Source
 
-from thorax.power.sampler import Channel, Energy, Quantity, Reading, Sampler
-from thorax.power.window import doubt, few_moves, problem
+from thorax.power.meter import Channel, Reading
+from thorax.power.sampler import Energy, Sampler
+from thorax.power.window import few_moves, implausible, problem
+from thorax.results.energy import Quantity
 
 WINDOW_S = 10.0
 
@@ -67,7 +69,7 @@ def test_one_frozen_counter_of_several_is_named() -> None:
     told = problem(Source("energy", channels), readings, 0.0, 10.0, 1.0)
     assert told is not None
     assert "package-1 did not move" in told
-    assert doubt("energy", channels[:2], readings, 10.0) is None
+    assert implausible("energy", channels[:2], readings, 10.0) is None
 
 
 def test_watts_of_0_are_no_power() -> None:
@@ -78,7 +80,7 @@ def test_watts_of_0_are_no_power() -> None:
 
 def test_one_supply_of_two_may_tell_0_w() -> None:
     readings = [Reading(float(at), (200.0, 0.0)) for at in range(10)]
-    assert doubt("power", (Channel("supply 1"), Channel("supply 2")), readings, 10.0) is None
+    assert implausible("power", (Channel("supply 1"), Channel("supply 2")), readings, 10.0) is None
 
 
 def test_what_a_model_says_is_not_doubted() -> None:

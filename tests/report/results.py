@@ -8,6 +8,9 @@ import numpy as np
 
 from thorax.evaluate.score import tabulate
 from thorax.labels import NIH14
+from thorax.power.sampler import Energy
+from thorax.results.benchmark import BenchmarkResult
+from thorax.results.energy import DeviceEnergy, WatchResult
 
 PRECISIONS = {"fp32": 0.0, "bf16": 0.02, "int8": 0.12}
 
@@ -25,13 +28,16 @@ def validation(
     return {
         "command": "validate",
         "model": "phantoms-resnet18",
+        "topology": "resnet18",
         "digest": f"{precision}-9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "device": "FPGA" if simulated else "CPU",
+        "devices": ["FPGA" if simulated else "CPU"],
         "precision": precision,
+        "compute": "fp11+f32" if simulated else "f32",
         "simulated": simulated,
         "store": "/somewhere/phantoms.store",
         "split": "test",
-        **table.document(),
+        **table.model_dump(mode="json"),
         "pointing": {
             "Mass": {"hits": 61, "total": 80, "rate": 61 / 80},
             "Effusion": {"hits": 70, "total": 90, "rate": 70 / 90},
@@ -41,112 +47,99 @@ def validation(
             "devices": {"CPU": "Intel(R) Xeon(R) Processor @ 2.10GHz"},
             "processors": 2,
             "openvino": "2026.4.1",
+            "thorax": "1.0",
         },
-        "provenance": {"seed": 0, "recipe": "recipes/phantoms_resnet18_cpu.toml"},
     }
 
 
 def benchmark(
-    precision: str = "fp32",
-    rate: float = 74.2,
-    *,
-    simulated: bool = False,
-    scenario: str = "offline",
-) -> dict[str, Any]:
+    precision: str = "fp32", rate: float = 74.2, *, simulated: bool = False, **fields: object
+) -> BenchmarkResult:
     """A benchmark; of a simulated card, `rate` is the modelled one, its emulation's is 20."""
-    if simulated:
-        return {
-            **benchmark(precision, 20.0, scenario=scenario),
-            "device": "HETERO:FPGA,CPU",
-            "simulated": True,
-            "modelled": {
-                "images_per_s": rate,
-                "latency_s": 1.2 / rate,
-                "power_w": 43.0,
-                "images_per_s_per_w": rate / 43,
-                "bound_by": "FPGA.0 execute",
-                "stages": [
-                    {"name": "FPGA.0 execute", "time_s": 1 / rate, "origin": "modelled"},
-                    {"name": "other devices", "time_s": 0.2 / rate, "origin": "measured"},
-                ],
-                "source": "Cycles of 4x2x16x64_fp11 at 243 MHz (calibrated); power of pac-a10.",
-            },
-        }
-    return {
-        "command": "benchmark",
+    measured = 20.0 if simulated else rate
+    device = "HETERO:FPGA,CPU" if simulated else "CPU"
+    document: dict[str, object] = {
         "model": "phantoms-resnet18",
-        "device": "CPU",
+        "topology": "resnet18",
+        "digest": "9f86d081",
+        "device": device,
+        "devices": [device],
         "precision": precision,
-        "simulated": False,
-        "scenario": scenario,
-        "streams": 1 if scenario == "single-stream" else 2,
-        "images": round(rate * 10),
+        "compute": precision if simulated else "f32",
+        "simulated": simulated,
+        "scenario": "offline",
+        "streams": 1 if fields.get("scenario") == "single-stream" else 2,
+        "images": round(measured * 10),
         "window_s": 10.02,
-        "images_per_s": rate,
-        "latency_ms": {"p50": 1e3 / rate, "p90": 1.2e3 / rate, "p99": 1.6e3 / rate},
+        "images_per_s": measured,
+        "latency_ms": {"p50": 1e3 / measured, "p90": 1.2e3 / measured, "p99": 1.6e3 / measured},
         "power_w": None,
         "energy_j": None,
         "images_per_s_per_w": None,
         "energy_source": "none",
     }
+    if simulated:
+        document["modelled"] = {
+            "images_per_s": rate,
+            "latency_s": 1.2 / rate,
+            "power_w": 43.0,
+            "images_per_s_per_w": rate / 43,
+            "bound_by": "FPGA.0 execute",
+            "stages": [
+                {"name": "FPGA.0 execute", "time_s": 1 / rate, "origin": "modelled"},
+                {"name": "other devices", "time_s": 0.2 / rate, "origin": "measured"},
+            ],
+            "source": "Cycles of 4x2x16x64_fp11 at 243 MHz (calibrated); power of pac-a10.",
+        }
+    return BenchmarkResult.model_validate(document | fields)
 
 
-def powered(document: dict[str, Any], power_w: float, idle_w: float) -> dict[str, Any]:
+def powered(
+    result: BenchmarkResult, power_w: float, idle_w: float, **power: object
+) -> BenchmarkResult:
     """The same benchmark under a meter."""
-    rate, marginal_w = document["images_per_s"], power_w - idle_w
-    return {
-        **document,
-        "power_w": power_w,
-        "energy_j": power_w * document["window_s"],
-        "images_per_s_per_w": rate / power_w,
-        "energy_source": "rapl",
-        "power": {
-            "modelled": False,
-            "load_w": power_w,
-            "idle_w": idle_w,
-            "marginal_w": marginal_w,
-            "images_per_s_per_w": rate / power_w,
-            "marginal_images_per_s_per_w": rate / marginal_w,
-            "samples": 100,
-            "interval_s": 0.1,
-            "devices": {
-                "package-0": {
-                    "load_w": power_w, "idle_w": idle_w, "marginal_w": marginal_w, "counted": True,
-                },
-            },
-        },
-    }  # fmt: skip
+    assert result.window_s
+    energy = Energy("rapl", False, result.window_s, power_w * result.window_s, idle_w)
+    detail = energy.power_result(result.images_per_s)
+    assert detail is not None
+    return result.model_copy(
+        update={
+            "power_w": power_w,
+            "energy_j": energy.energy_j,
+            "images_per_s_per_w": result.images_per_s / power_w,
+            "energy_source": "rapl",
+            "power": detail.model_copy(update=power),
+        }
+    )
 
 
-def watched() -> dict[str, Any]:
+def watched() -> WatchResult:
     """What `thorax power watch` prints when it ends."""
-    devices = {
-        name: {"energy_j": power_w * 60, "power_w": power_w, "counted": name != "dram"}
-        for name, power_w in (("package-0", 81.0), ("package-1", 79.0), ("dram", 22.0))
-    }
-    return {
-        "command": "power watch",
-        "energy_source": "rapl",
-        "quantity": "energy",
-        "modelled": False,
-        "readings": 600,
-        "duration_s": 60.0,
-        "energy_j": 9600.0,
-        "power_w": 160.0,
-        "least_w": 120.0,
-        "most_w": 190.0,
-        "devices": devices,
-    }
+    return WatchResult(
+        energy_source="rapl",
+        quantity="energy",
+        modelled=False,
+        readings=600,
+        duration_s=60.0,
+        energy_j=9600.0,
+        power_w=160.0,
+        least_w=120.0,
+        most_w=190.0,
+        devices={
+            name: DeviceEnergy(energy_j=watts * 60, power_w=watts, counted=name != "dram")
+            for name, watts in (("package-0", 81.0), ("package-1", 79.0), ("dram", 22.0))
+        },
+    )
 
 
 def server_plan(cards: tuple[int, ...] = (0, 1, 2, 3, 4)) -> dict[str, Any]:
     """A plan of a server, as `thorax plan server` prints it."""
     from thorax.plan.presets import find_preset
-    from thorax.plan.server import Reading
-    from thorax.plan.server_plan import Demand, plan_server
+    from thorax.plan.server_plan import Demand, ServerQuestion, plan_server
+    from thorax.results.plan import CpuRole
 
-    demand = Demand(images=1000)
-    return plan_server(find_preset("r740"), cards, (Reading("additive"),), demand=demand)
+    question = ServerQuestion(cards, (CpuRole.ADDITIVE,), Demand(images=1000))
+    return plan_server(find_preset("r740"), question).document()
 
 
 def optimization(precision: str, size_bytes: int, drop: float | None) -> dict[str, Any]:
@@ -213,9 +206,16 @@ def classification(folder: Path, *, count: int = 5) -> dict[str, Any]:
     return {
         "command": "classify",
         "model": "phantoms-resnet18",
+        "topology": "resnet18",
+        "digest": "int8-9f86",
         "device": "CPU",
+        "devices": ["CPU"],
         "precision": "int8",
+        "compute": "f32",
         "simulated": False,
+        "images": count + 1,
+        "failed": 1,
+        "window_s": count / 118,
         "images_per_s": 118.0,
         "results": results,
     }
@@ -234,9 +234,10 @@ def everything(folder: Path) -> list[dict[str, Any]]:
     ]
     documents += [validation(name, noise=noise) for name, noise in PRECISIONS.items()]
     documents += [
-        benchmark(name, rate) for name, rate in (("fp32", 74.2), ("bf16", 131.0), ("int8", 243.7))
+        benchmark(name, rate).document()
+        for name, rate in (("fp32", 74.2), ("bf16", 131.0), ("int8", 243.7))
     ]
-    documents.append(benchmark("int8", 151.0, scenario="single-stream"))
-    documents.append(benchmark("fp11", 612.0, simulated=True))
+    documents.append(benchmark("int8", 151.0, scenario="single-stream").document())
+    documents.append(benchmark("fp11", 612.0, simulated=True).document())
     documents.append(classification(folder))
     return documents

@@ -25,6 +25,7 @@ from thorax.report.buyers import (
 )
 from thorax.report.buyers_plot import number_places, power_figure, power_plot
 from thorax.report.page import write_report
+from thorax.results.benchmark import BenchmarkResult
 
 
 def _beside(name: str) -> ModuleType:
@@ -41,7 +42,7 @@ made_up = _beside("results")
 
 
 def _column(
-    documents: list[dict[str, Any]], heading: str, accuracy: Sequence[dict[str, Any]] = ()
+    documents: list[BenchmarkResult], heading: str, accuracy: Sequence[dict[str, Any]] = ()
 ) -> list[str]:
     table = buyers_table(offers(documents, accuracy))
     assert table is not None
@@ -55,8 +56,7 @@ def test_the_speed_of_an_emulation_is_offered_as_no_speed() -> None:
     assert row.images_per_s == 612.0
     assert row.modelled
     assert row.origin == "modelled"
-    del emulated["modelled"]
-    assert offers([emulated], ()) == []
+    assert offers([emulated.model_copy(update={"modelled": None})], ()) == []
     assert buyers_table([]) is None
 
 
@@ -82,8 +82,7 @@ def test_modelled_rows_come_last_and_say_so_in_words_and_by_their_looks() -> Non
 
 
 def test_measured_speed_over_modelled_watts_is_told_apart() -> None:
-    document = made_up.powered(made_up.benchmark("int8", 200.0), 100.0, 60.0)
-    document["power"]["modelled"] = True
+    document = made_up.powered(made_up.benchmark("int8", 200.0), 100.0, 60.0, modelled=True)
     (row,) = offers([document], ())
     assert not row.modelled
     assert row.origin == "measured, W modelled"
@@ -91,8 +90,10 @@ def test_measured_speed_over_modelled_watts_is_told_apart() -> None:
 
 
 def test_measured_speed_over_watts_of_another_time_is_told_apart() -> None:
-    documents = [made_up.powered(made_up.benchmark("int8", 200.0), 100.0, 60.0) for _ in range(2)]
-    documents[0]["power"]["replayed"] = True
+    documents = [
+        made_up.powered(made_up.benchmark("int8", 200.0), 100.0, 60.0, replayed=replayed)
+        for replayed in (True, False)
+    ]
     rows = offers(documents, ())
     assert [row.origin for row in rows] == ["measured, W replayed", "measured"]
     drawn = power_plot(rows)
@@ -102,7 +103,8 @@ def test_measured_speed_over_watts_of_another_time_is_told_apart() -> None:
 
 def test_a_run_that_answered_nothing_is_no_point() -> None:
     document = made_up.powered(made_up.benchmark("int8", 200.0), 100.0, 60.0)
-    assert power_plot(offers([document | {"images_per_s": 0.0}], ())) == ""
+    nothing = document.model_copy(update={"images_per_s": 0.0})
+    assert power_plot(offers([nothing], ())) == ""
 
 
 def test_whole_and_marginal_efficiency_both_stand_there_by_name() -> None:
@@ -116,9 +118,9 @@ def test_whole_and_marginal_efficiency_both_stand_there_by_name() -> None:
 
 def test_auroc_is_that_of_the_same_artifact_in_the_same_arithmetic() -> None:
     speed = [
-        {**made_up.benchmark("fp32"), "digest": "a", "compute": "f32"},
-        {**made_up.benchmark("fp16"), "digest": "b", "compute": "f32"},
-        {**made_up.benchmark("fp32", 300.0, simulated=True), "digest": "a", "compute": "fp11+f32"},
+        made_up.benchmark("fp32", digest="a", compute="f32"),
+        made_up.benchmark("fp16", digest="b", compute="f32"),
+        made_up.benchmark("fp32", 300.0, simulated=True, digest="a", compute="fp11+f32"),
     ]
     judged = {**made_up.validation(), "digest": "a", "compute": "f32"}
     card = {**made_up.validation(noise=0.3), "digest": "a", "compute": "f32+fp11"}
@@ -137,8 +139,8 @@ def test_auroc_is_that_of_the_same_artifact_in_the_same_arithmetic() -> None:
 
 def test_an_invalid_run_is_marked_with_its_reason() -> None:
     documents = [
-        {**made_up.benchmark("fp32"), "valid": True, "invalid_because": []},
-        {**made_up.benchmark("int8"), "valid": False, "invalid_because": ["too short"]},
+        made_up.benchmark("fp32", valid=True, invalid_because=[]),
+        made_up.benchmark("int8", valid=False, invalid_because=["too short"]),
     ]
     told = sorted(_column(documents, "How"))
     assert told == ["measured, INVALID: too short", "measured, valid"]
@@ -157,11 +159,10 @@ def test_a_plan_is_a_modelled_row_of_a_whole_server() -> None:
 
 def _r740() -> dict[str, Any]:
     from thorax.plan.presets import find_preset
-    from thorax.plan.server import Reading
-    from thorax.plan.server_plan import Demand, plan_server
+    from thorax.plan.server_plan import Demand, ServerQuestion, plan_server
 
-    readings = (Reading("additive"), Reading("offload"))
-    return plan_server(find_preset("r740"), range(5), readings, demand=Demand(images=300))
+    question = ServerQuestion(range(5), demand=Demand(images=300))
+    return plan_server(find_preset("r740"), question).document()
 
 
 def test_the_marginal_figure_of_a_plan_can_be_checked_in_its_row() -> None:
@@ -201,9 +202,9 @@ def test_without_cards_a_plan_has_one_row_where_all_readings_say_the_same() -> N
     assert "without cards too" not in table.note
 
 
-def _metered(source: str, power_w: float) -> dict[str, Any]:
-    document: dict[str, Any] = made_up.powered(made_up.benchmark("int8", 200.0), power_w, 60.0)
-    return document | {"energy_source": source}
+def _metered(source: str, power_w: float, rate: float = 200.0) -> BenchmarkResult:
+    result: BenchmarkResult = made_up.powered(made_up.benchmark("int8", 200.0), power_w, 60.0)
+    return result.model_copy(update={"energy_source": source, "images_per_s": rate})
 
 
 def test_watts_of_unlike_meters_are_told_apart_and_not_compared() -> None:
@@ -284,18 +285,22 @@ def test_the_legend_lies_within_the_plot() -> None:
 
 
 def test_a_run_without_images_has_watts_and_no_point() -> None:
-    stalled = {**_metered("rapl", 90.0), "images_per_s": 0.0}
+    stalled = _metered("rapl", 90.0, 0.0)
     assert power_plot(offers([stalled], ())) == ""
     assert "row 1 200" in power_plot(offers([_metered("rapl", 90.0), stalled], ()))
 
 
 def test_what_all_rows_share_is_said_once() -> None:
     documents = [
-        {
-            **made_up.benchmark(name),
-            "devices": ["CPU"],
-            "environment": {"devices": {"CPU": "A Processor"}, "processors": 2},
-        }
+        made_up.benchmark(
+            name,
+            environment={
+                "devices": {"CPU": "A Processor"},
+                "processors": 2,
+                "openvino": "2026.4.1",
+                "thorax": "0.1.0",
+            },
+        )
         for name in ("fp32", "int8")
     ]
     table = buyers_table(offers(documents, ()))
@@ -339,8 +344,8 @@ def test_the_csv_holds_unrounded_figures_in_si_units_and_leaves_open_what_is_not
 
 
 def test_a_name_cannot_become_a_formula_in_a_spreadsheet() -> None:
-    document = {**made_up.benchmark(), "model": '=HYPERLINK("evil")'}
-    (row,) = csv.DictReader(io.StringIO(buyers_csv(offers([document], ()))))
+    result = made_up.benchmark(model='=HYPERLINK("evil")')
+    (row,) = csv.DictReader(io.StringIO(buyers_csv(offers([result], ()))))
     assert row["model"] == '\'=HYPERLINK("evil")'
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from thorax.benchmark.baseline_file import digested
 from thorax.errors import DataError, ThoraxError, UsageError
 from thorax.files.documents import checked_line
 from thorax.report.documents import load
@@ -37,7 +36,7 @@ def written(tmp_path: Path) -> Callable[[bytes | str], Path]:
 def _plans() -> list[dict[str, Any]]:
     from tests.report import test_plan_cluster
 
-    return [test_plan_cluster.planned(), _made_up().server_plan()]
+    return [test_plan_cluster.planned().document(), _made_up().server_plan()]
 
 
 @pytest.mark.parametrize("rows", [[], None, {}, [None], [{}], [[]], "rows", 5])
@@ -182,7 +181,7 @@ def test_what_is_no_file_is_neither_waited_for_nor_read_without_end(tmp_path: Pa
 def test_a_benchmark_that_was_changed_is_on_no_page(
     written: Callable[[bytes | str], Path],
 ) -> None:
-    document = digested(_made_up().benchmark())
+    document = _made_up().benchmark().digested().document()
     assert load([written(json.dumps(document))]) == [document]
     document["images_per_s"] *= 2
     with pytest.raises(DataError, match="baseline-damaged"):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from thorax.report.modelled import alone_and_against, modelled_table
+from thorax.report.modelled import modelled_table
 
 FIGURES: dict[str, Any] = {
     "images_per_s": 1234.4,
@@ -46,8 +46,3 @@ def test_a_board_without_published_power_has_no_watts() -> None:
 def test_what_was_measured_has_no_modelled_table() -> None:
     measured = {"command": "benchmark", "precision": "fp32", "images_per_s": 100.0}
     assert modelled_table([measured, {**measured, "modelled": None}]) is None
-
-
-def test_a_validation_is_followed_by_those_it_was_compared_with() -> None:
-    first, second = {"against": [{"device": "CPU"}]}, {"device": "FPGA"}
-    assert alone_and_against([first, second]) == [first, {"device": "CPU"}, second]

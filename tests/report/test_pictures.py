@@ -16,7 +16,7 @@ import pytest
 from thorax.errors import DataError
 from thorax.report.documents import load
 from thorax.report.page import write_report
-from thorax.report.pictures import DIGESTS, embed_image
+from thorax.report.pictures import embed_image
 
 
 def png(path: Path, level: int = 128) -> Path:
@@ -33,7 +33,11 @@ def naming(folder: Path, name: object, **more: object) -> Path:
     }  # fmt: skip
     folder.mkdir(exist_ok=True)
     path = folder / "classify.json"
-    document = {"command": "classify", "model": "m", "device": "CPU", "results": [result]}
+    document = {
+        "command": "classify", "model": "m", "topology": "t", "digest": "d", "device": "CPU",
+        "devices": ["CPU"], "precision": "fp32", "compute": "f32", "simulated": False, "images": 1,
+        "failed": 0, "window_s": 1.0, "images_per_s": 1.0, "results": [result],
+    }  # fmt: skip
     path.write_text(json.dumps(document), "utf-8")
     return path
 
@@ -52,7 +56,7 @@ def test_a_picture_beside_its_document_is_shown(tmp_path: Path, absolute: bool) 
 def test_a_picture_elsewhere_is_shown_if_the_document_has_its_digest(tmp_path: Path) -> None:
     picture = png(tmp_path / "elsewhere" / "x.png")
     digest = hashlib.sha256(picture.read_bytes()).hexdigest()
-    document = naming(tmp_path / "results", str(picture), **{DIGESTS: {"Mass": digest}})
+    document = naming(tmp_path / "results", str(picture), heatmaps_sha256={"Mass": digest})
     assert page(document, tmp_path).count("data:image/jpeg;base64,") == 1
     png(picture, 129)
     with pytest.raises(DataError, match=r"report-picture: .*not what the document was made with"):
@@ -134,8 +138,14 @@ def test_what_is_no_heat_map_of_a_document_is_refused(tmp_path: Path, name: str)
 
 
 @pytest.mark.parametrize("name", [5, None, ["x.png"], {"a": 1}])
-def test_a_name_that_is_none_shows_nothing(tmp_path: Path, name: object) -> None:
-    assert "data:image" not in page(naming(tmp_path, name), tmp_path)
+def test_a_name_that_is_none_is_refused(tmp_path: Path, name: object) -> None:
+    with pytest.raises(DataError, match=r"report-damaged: .*classify\.json: .*heatmaps\.Mass"):
+        load([naming(tmp_path, name)])
+
+
+def test_a_heat_map_of_no_finding_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"report-damaged: .*classify\.json"):
+        load([naming(tmp_path, "x.png", findings={})])
 
 
 def test_of_a_file_nothing_but_its_pixels_reaches_a_page(tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from thorax.cli import app
-from thorax.plan.cluster_plan import Request, plan_cluster
+from thorax.plan.cluster_plan import ClusterQuestion, plan_cluster
 from thorax.plan.published import predict, ready
 from thorax.plan.systems import find_system
-from thorax.report.plan_cluster import cluster_plan_tables, duration_text, stops_text
+from thorax.report.plan_cluster import cluster_plan_tables, stops_text
 from thorax.report.plan_cluster_plots import cluster_plot
+from thorax.report.text import duration_text
+from thorax.results.plan import ClusterPlan, ScalingStop
 
 CONTRACT = {
     "workers", "global_batch", "images_per_s", "efficiency", "epochs", "time_to_train_s",
@@ -32,10 +34,10 @@ def typed(
     return caught.value.code, out, err
 
 
-def planned(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - of a request
+def planned(**fields: Any) -> ClusterPlan:  # noqa: ANN401 - of a question
     found = find_system("zenith")
-    request = Request(**{"topology": "resnet50", "workers": (1, 512, 1024), **fields})
-    return plan_cluster(ready(found), request, predict(found, found.models[0]))
+    question = ClusterQuestion(**{"topology": "resnet50", "workers": (1, 512, 1024), **fields})
+    return plan_cluster(ready(found), question, predict(found, found.models[0]))
 
 
 def test_the_document_has_what_was_promised_and_draws_three_networks(
@@ -84,8 +86,8 @@ def test_only_places_where_time_goes_have_a_column() -> None:
     found = ready(find_system("zenith")).model_copy(
         update={"jitter": 0.1, "evaluation_images": 9000, "start_up_s": 60.0}
     )
-    document = plan_cluster(found, Request("resnet50", (64,)))
-    assert cluster_plan_tables(document)[1].columns[2:] == (
+    cluster_plan = plan_cluster(found, ClusterQuestion("resnet50", (64,)))
+    assert cluster_plan_tables(cluster_plan)[1].columns[2:] == (
         "Compute", "Exchange", "Stragglers", "Evaluation", "Start-up",
     )  # fmt: skip
 
@@ -98,18 +100,18 @@ def test_durations_are_told_in_what_they_are_counted_in(seconds: float, text: st
 
 
 def test_where_scaling_stops_paying_is_told_with_what_it_costs() -> None:
-    stop = {"scaling": "batch shared", "workers": 1024, "worth": 0.5}
+    stop = ScalingStop(scaling="batch shared", workers=1024, worth=0.5)
     assert stops_text(stop) == (
         "With a shared batch doubling 1,024 workers no longer pays: it saves less than 29% of the "
         "time and costs over 41% more energy."
     )
-    assert "pays throughout" in stops_text({**stop, "workers": None})
+    assert "pays throughout" in stops_text(stop.model_copy(update={"workers": None}))
 
 
 def test_a_cluster_of_unknown_power_draws_time_alone() -> None:
     found = find_system("c4140-v100")
-    document = plan_cluster(ready(found), Request("densenet121", (1, 4, 16)))
-    assert "Energy" not in cluster_plot([document])
+    cluster_plan = plan_cluster(ready(found), ClusterQuestion("densenet121", (1, 4, 16)))
+    assert "Energy" not in cluster_plot([cluster_plan])
     assert "Energy, kWh" in cluster_plot([planned()])
     assert "Cost" in cluster_plot([planned(price_per_node_hour=1.0)])
 
@@ -205,11 +207,11 @@ def test_published_figures_of_another_plan_are_left_out_and_told(
 def test_every_published_figure_of_a_picture_has_its_sign_explained() -> None:
     found = find_system("c4140-v100")
     rows = predict(found, found.models[0])
-    documents = [
-        plan_cluster(ready(found), Request(topology, (1, 4, 16)), rows)
+    plans = [
+        plan_cluster(ready(found), ClusterQuestion(topology, (1, 4, 16)), rows)
         for topology in ("resnet50", "densenet121")
     ]
-    drawn = cluster_plot(documents)
+    drawn = cluster_plot(plans)
     assert "published as a rate, predicted" in drawn
     assert "published as a rate, the model fitted to it" in drawn
     assert "follows from another" not in drawn
@@ -218,8 +220,8 @@ def test_every_published_figure_of_a_picture_has_its_sign_explained() -> None:
 
 def test_a_loss_that_was_fitted_is_no_measured_wait_for_the_slowest() -> None:
     found = ready(find_system("c4140-v100"))
-    document = plan_cluster(found, Request("densenet121", (1, 16)))
-    plan, places = cluster_plan_tables(document)
+    cluster_plan = plan_cluster(found, ClusterQuestion("densenet121", (1, 16)))
+    plan, places = cluster_plan_tables(cluster_plan)
     assert "vary by 31%" in places.note
     assert "any loss that grows" in places.note
     assert "give --node-power" in plan.note

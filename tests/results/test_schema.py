@@ -6,8 +6,8 @@ from typing import Literal
 import pytest
 from pydantic import ValidationError
 
-from thorax.errors import DataError
-from thorax.results.read import RESULTS, parse_result
+from thorax.errors import DataError, UsageError
+from thorax.results.read import RESULTS, json_schema, parse_result
 from thorax.results.schema import Part, Result
 
 
@@ -69,3 +69,19 @@ def test_a_document_that_garbles_everything_is_damaged(command: str) -> None:
 def test_every_field_of_a_result_is_its_key(command: str) -> None:
     assert RESULTS[command].model_fields["command"].default == command
     assert next(iter(RESULTS[command].model_fields)) == "command"
+
+
+@pytest.mark.parametrize("command", RESULTS)
+def test_the_schema_of_a_result_names_its_command_and_its_keys(command: str) -> None:
+    schema = json_schema(command)
+    assert schema["title"] == f"thorax {command}"
+    assert schema["description"]
+    assert list(schema["properties"]) == list(RESULTS[command].model_fields)
+    assert "title" not in schema["properties"]["command"]
+    assert json_schema(command) == schema
+
+
+def test_a_command_without_a_schema_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="the nearest is plan server") as caught:
+        json_schema("plan serv")
+    assert caught.value.code == "schema-command"

@@ -4,16 +4,17 @@ Only what was measured is compared, and only with what was measured on the same 
 counts when it is sure: when all of its interval lies beyond the limit.
 """
 
+import codecs
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final
 
 import numpy as np
+from pydantic import ValidationError
 
 from thorax.artifact import Artifact, load
-from thorax.benchmark.baseline_file import read_baseline
 from thorax.benchmark.confidence import (
     ANSWERS,
     CONFIDENCE,
@@ -23,18 +24,24 @@ from thorax.benchmark.confidence import (
     median_of_turns,
     ratio_of_runs,
 )
-from thorax.benchmark.run import describe, environment
 from thorax.devices import timing
+from thorax.devices.describe import describe, environment
 from thorax.devices.engine import Engine
-from thorax.errors import ModelError, UsageError
-
-Document = Mapping[str, Any]
+from thorax.errors import DataError, ModelError, UsageError
+from thorax.results.benchmark import (
+    Baseline,
+    BaselineComparison,
+    BenchmarkResult,
+    MetricChange,
+    Scenario,
+    Verdict,
+    read_undamaged,
+)
+from thorax.results.schema import first_problem
 
 MAX_LOSS: Final = 0.05
 ROUNDS: Final = 15
 """Turns of each artifact: the interval of their median lies between the 4th and the 12th."""
-
-Verdict = Literal["loss", "held", "undecided"]
 
 _IN_TURNS: Final = ("offline", "single-stream")
 """Scenarios that two artifacts can take turns in."""
@@ -48,83 +55,17 @@ _SAME: Final = {
     "samples_per_query": "images of a query",
     "latency_limit_ms": "latency limit",
 }
-"""What must be the same in both documents, or their ratio says nothing of a loss."""
+"""What must be the same in both results, or their ratio says nothing of a loss."""
 
-_TOLD: Final = {
+_MAY_DIFFER: Final = {
     "digest": "artifact",
     "streams": "streams",
     "batch": "batch",
     "rate": "rate of arrivals",
 }
-"""What may differ, and is told: weights, and what a version chooses for itself."""
+"""What may differ, and is reported: weights, and what a version chooses for itself."""
 
 _SOFTWARE: Final = {"openvino": "OpenVINO", "thorax": "Thorax"}
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One figure of both.
-
-    Attributes:
-        name: key of the figure in a document, such as `images_per_s`.
-        value: now.
-        baseline: then, or of the other artifact.
-        ratio: value / baseline.
-        low: its interval; None where the spread of either is not known.
-        high: of the interval.
-        better: which way is an improvement.
-        judged: whether a sure loss of it fails the run; the others are told.
-        verdict: of this figure; "undecided" without an interval.
-    """
-
-    name: str
-    value: float
-    baseline: float
-    ratio: float
-    low: float | None
-    high: float | None
-    better: Literal["higher", "lower"]
-    judged: bool
-    verdict: Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """What came of comparing.
-
-    Attributes:
-        baseline: name of what was compared with.
-        how: "earlier run" or "in turns".
-        max_loss: fraction that may be lost.
-        metrics: the judged one first.
-        differences: what is not the same in both and may be the reason, a line each.
-        rounds: turns of each artifact; None of an earlier run.
-        advice: what would decide it; "" where it is decided.
-    """
-
-    baseline: str
-    how: Literal["earlier run", "in turns"]
-    max_loss: float
-    metrics: tuple[Metric, ...]
-    differences: tuple[str, ...] = ()
-    rounds: int | None = None
-    advice: str = ""
-
-    @property
-    def verdict(self) -> Verdict:
-        """Of the figure that is judged."""
-        return next(one.verdict for one in self.metrics if one.judged)
-
-    def document(self) -> dict[str, Any]:
-        """Return what the document of `thorax benchmark` holds under `baseline`."""
-        told = asdict(self)
-        return {
-            **told,
-            "metrics": list(told["metrics"]),
-            "differences": list(self.differences),
-            "confidence": CONFIDENCE,
-            "verdict": self.verdict,
-        }
 
 
 def require_limits(max_loss: float, rounds: int) -> None:
@@ -145,20 +86,47 @@ def require_limits(max_loss: float, rounds: int) -> None:
         )
 
 
-def require_comparable(mine: Document, baseline: Document, *, name: str) -> None:
+def read_baseline(path: Path) -> BenchmarkResult:
+    """Return the result of an earlier `thorax benchmark --json`.
+
+    Raises:
+        DataError: as `read_undamaged`, `baseline-not-a-benchmark` for another document or one
+            whose figures are none, or `baseline-no-slices` for one that tells no spread: whatever
+            were lost against it, no loss would be sure.
+    """
+    content = read_undamaged(path).removeprefix(codecs.BOM_UTF8)
+    try:
+        baseline = Baseline.model_validate_json(content, strict=True)
+    except ValidationError as error:
+        raise DataError(
+            "baseline-not-a-benchmark",
+            f"{path} is no document of `thorax benchmark` ({first_problem(error)}); give what it "
+            "printed with --json, or an artifact",
+        ) from error
+    if baseline.slices is None or len(baseline.slices.images_per_s) < FEWEST:
+        raise DataError(
+            "baseline-no-slices",
+            f"{path} has fewer than {FEWEST} slices of its window, so that no loss against it is "
+            "ever sure; measure it anew, with a longer --duration where answers were few, or give "
+            "its artifact",
+        )
+    return baseline
+
+
+def require_comparable(run: BenchmarkResult, baseline: BenchmarkResult, *, name: str) -> None:
     """Refuse a baseline of other hardware, another network or another way of measuring.
 
     Args:
-        mine: of this run; it may lack what only measuring tells.
-        baseline: earlier document.
+        run: of now; it may lack what only measuring tells.
+        baseline: earlier result.
         name: of the baseline, for the message.
 
     Raises:
         UsageError: `baseline-simulated`, `baseline-hardware` or `baseline-other`.
     """
-    for document, whose in ((mine, "this run"), (baseline, name)):
-        _refuse_emulation(whose, simulated=bool(document.get("simulated")))
-    here, there = hardware(mine), hardware(baseline)
+    for result, whose in ((run, "this run"), (baseline, name)):
+        _refuse_emulation(whose, simulated=result.simulated)
+    here, there = run.hardware, baseline.hardware
     if here != there:
         raise UsageError(
             "baseline-hardware",
@@ -166,17 +134,26 @@ def require_comparable(mine: Document, baseline: Document, *, name: str) -> None
             f"{here or 'unnamed'}: speeds of different machines say nothing of a loss; measure the "
             "baseline here, or give its artifact",
         )
-    other = [
-        f"{told} {baseline.get(key)} and not {mine[key]}"
-        for key, told in _SAME.items()
-        if key in mine and key in baseline and baseline[key] != mine[key]
-    ]
+    other = [f"{what} {then} and not {now}" for what, now, then in _unlike(run, baseline, _SAME)]
     if other:
         raise UsageError(
             "baseline-other",
             f"{name} has {', '.join(other)}; give a baseline that was measured the same way, or an "
             "artifact to measure in turns with this one",
         )
+
+
+def _unlike(
+    run: BenchmarkResult, baseline: BenchmarkResult, fields: Mapping[str, str]
+) -> list[tuple[str, object, object]]:
+    """Return name, value now and value then of the fields that both results give and differ in."""
+    both = run.model_fields_set & baseline.model_fields_set
+    values = [
+        (what, getattr(run, field), getattr(baseline, field))
+        for field, what in fields.items()
+        if field in both
+    ]
+    return [(what, now, then) for what, now, then in values if now != then]
 
 
 def _refuse_emulation(whose: str, *, simulated: bool) -> None:
@@ -188,24 +165,14 @@ def _refuse_emulation(whose: str, *, simulated: bool) -> None:
         )
 
 
-def hardware(document: Document) -> str:
-    """Return the names of the devices that a document was measured on, and its processors."""
-    environment = document.get("environment") or {}
-    names = environment.get("devices") or {}
-    used = document.get("devices") or [document.get("device")]
-    told = [str(names[one]) for one in used if one in names]
-    count = environment.get("processors")
-    return ", ".join([*told, *([f"{count} processors"] if count else [])])
-
-
-Compare = Callable[[Document], Comparison]
-"""Takes the document of a run that was measured, and compares."""
+Compare = Callable[[BenchmarkResult], BaselineComparison]
+"""Takes the result of a run, and compares."""
 
 
 def open_baseline(
     path: Path,
     engine: Engine,
-    scenario: str,
+    scenario: Scenario,
     *,
     prepare: Callable[[Artifact], Engine],
     duration_s: float,
@@ -231,14 +198,17 @@ def open_baseline(
         ModelError: as `thorax.artifact.load`.
     """
     require_limits(max_loss, rounds)
-    mine = {**describe(engine), "scenario": scenario, "environment": environment()}
     if not path.is_dir():
         earlier = read_baseline(path)
-        require_comparable(mine, earlier, name=path.name)
+        # What is known before anything is measured.
+        expected = BenchmarkResult(
+            **describe(engine), scenario=scenario, images_per_s=0, environment=environment()
+        )
+        require_comparable(expected, earlier, name=path.name)
 
-        def compare(document: Document) -> Comparison:
-            require_comparable(document, earlier, name=path.name)
-            return compare_runs(document, earlier, name=path.name, max_loss=max_loss)
+        def compare(result: BenchmarkResult) -> BaselineComparison:
+            require_comparable(result, earlier, name=path.name)
+            return compare_runs(result, earlier, name=path.name, max_loss=max_loss)
 
         return compare
     if scenario not in _IN_TURNS:
@@ -248,8 +218,8 @@ def open_baseline(
             "document of an earlier run",
         )
     rival = prepare(load(path))
-    for one, name in ((engine, "this run"), (rival, path.name)):
-        _refuse_emulation(name, simulated=one.simulated)
+    for compared, name in ((engine, "this run"), (rival, path.name)):
+        _refuse_emulation(name, simulated=compared.simulated)
     return lambda _: compare_in_turns(
         (engine, rival),
         scenario,
@@ -261,8 +231,8 @@ def open_baseline(
 
 
 def compare_runs(
-    document: Document, baseline: Document, *, name: str, max_loss: float = MAX_LOSS
-) -> Comparison:
+    run: BenchmarkResult, baseline: BenchmarkResult, *, name: str, max_loss: float = MAX_LOSS
+) -> BaselineComparison:
     """Compare a run with an earlier one.
 
     Images per second are judged; in the server scenario, where images come at a given rate, the
@@ -270,44 +240,28 @@ def compare_runs(
     windows; what differs from one day to another it cannot know.
 
     Args:
-        document: of this run.
+        run: of now.
         baseline: comparable, as `require_comparable` has it.
         name: of the baseline.
         max_loss: fraction of speed that may be lost.
     """
-    server = document.get("scenario") == "server"
-    tail = _tail(document, baseline, max_loss, judged=server)
-    metrics = [
-        _rate(document, baseline, max_loss, judged=not (server and tail)),
-        tail,
-        _efficiency(document, baseline, max_loss),
-    ]
-    found = sorted((one for one in metrics if one), key=lambda one: not one.judged)
-    differences = tuple(_differences(document, baseline))
-    made = Comparison(name, "earlier run", max_loss, tuple(found), differences)
-    if made.verdict != "undecided":
-        return made
-    return replace(made, advice=_advice(document, baseline))
-
-
-def _advice(document: Document, baseline: Document) -> str:
-    """Return what to do where an interval is missing or too wide."""
-    then, now = baseline.get("rate"), document.get("rate")
-    if document.get("scenario") == "server" and then != now:
-        return f"arrivals differ: give --rate {then}" if then else "the baseline names no rate"
-    if len((document.get("slices") or {}).get("images_per_s") or ()) >= FEWEST:
-        return "measure longer"
-    answers = document.get("images", 0) / (document.get("batch") or 1)
-    if not answers or not document.get("window_s"):
-        return "this run had too few answers: measure longer"
-    needed_s = document["window_s"] * FEWEST * ANSWERS / answers
-    return f"this run had too few answers: give --duration {_longer(needed_s):g}"
-
-
-def _longer(duration_s: float) -> float:
-    """Return a round duration, a fifth longer at least, for a rate is never the same twice."""
-    step = 10.0 ** math.floor(math.log10(1.2 * duration_s))
-    return float(math.ceil(1.2 * duration_s / step) * step)
+    pair = _Pair(run, baseline, max_loss)
+    server = run.scenario == "server"
+    tail = pair.tail(judged=server)
+    metrics = [pair.rate(judged=not (server and tail)), tail, pair.efficiency()]
+    judged_first = sorted(filter(None, metrics), key=lambda metric: not metric.judged)
+    verdict = judged_first[0].verdict
+    return BaselineComparison(
+        baseline=name,
+        how="earlier run",
+        max_loss=max_loss,
+        metrics=tuple(judged_first),
+        differences=tuple(pair.differences()),
+        rounds=None,
+        advice=pair.advice() if verdict == "undecided" else "",
+        confidence=CONFIDENCE,
+        verdict=verdict,
+    )
 
 
 def compare_in_turns(
@@ -318,7 +272,7 @@ def compare_in_turns(
     duration_s: float,
     rounds: int = ROUNDS,
     max_loss: float = MAX_LOSS,
-) -> Comparison:
+) -> BaselineComparison:
     """Compare two artifacts in one run, turn by turn: what else the machine does slows both alike.
 
     Args:
@@ -331,165 +285,184 @@ def compare_in_turns(
     """
     rate = timing.images_per_s if scenario == "offline" else timing.answers_per_s
     rates = timing.in_turns(engines, rate, rounds=rounds, window_s=duration_s / rounds)
-    mine, other = (float(value) for value in np.median(rates, axis=0))
-    found = median_of_turns((rates[:, 0] / rates[:, 1]).tolist())
-    assert found is not None
+    now, other = (float(value) for value in np.median(rates, axis=0))
+    interval = median_of_turns((rates[:, 0] / rates[:, 1]).tolist())
+    assert interval is not None
     key = "images_per_s" if scenario == "offline" else "answers_per_s"
-    metric = _metric(key, mine, other, found, max_loss, judged=True)
-    cards = [one.artifact.card for one in engines]
-    told: dict[str, list[object]] = {
+    metric = _metric(key, now, other, interval, max_loss, judged=True)
+    cards = [engine.artifact.card for engine in engines]
+    facts: dict[str, list[object]] = {
         "artifact": [card.name for card in cards],
         "network": [card.topology for card in cards],
-        "precision": [one.precision.value for one in engines],
-        "arithmetic": [one.compute for one in engines],
-        "streams": [one.streams for one in engines],
-        "batch": [one.batch for one in engines],
+        "precision": [engine.precision.value for engine in engines],
+        "arithmetic": [engine.compute for engine in engines],
+        "streams": [engine.streams for engine in engines],
+        "batch": [engine.batch for engine in engines],
     }
-    differences = tuple(f"{what}: {b} there, {a} here" for what, (a, b) in told.items() if a != b)
-    advice = "measure longer, or more --rounds" if metric.verdict == "undecided" else ""
-    return Comparison(name, "in turns", max_loss, (metric,), differences, rounds, advice)
+    return BaselineComparison(
+        baseline=name,
+        how="in turns",
+        max_loss=max_loss,
+        metrics=(metric,),
+        differences=tuple(
+            f"{what}: {there} there, {here} here"
+            for what, (here, there) in facts.items()
+            if here != there
+        ),
+        rounds=rounds,
+        advice="measure longer, or more --rounds" if metric.verdict == "undecided" else "",
+        confidence=CONFIDENCE,
+        verdict=metric.verdict,
+    )
 
 
-def require_held(comparison: Comparison) -> None:
+def require_held(comparison: BaselineComparison) -> None:
     """Fail for a loss that is sure.
 
     Raises:
         ModelError: `speed-loss` when all of the interval lies beyond the limit.
     """
-    judged = next(one for one in comparison.metrics if one.judged)
+    judged = comparison.judged
     if judged.verdict == "loss":
         raise ModelError(
             "speed-loss",
-            f"{NAMES[judged.name][0]}: {change_text(judged)} against {comparison.baseline}; "
+            f"{judged.title}: {judged.change} against {comparison.baseline}; "
             f"allowed is a loss of {comparison.max_loss:.1%}; allow more with --max-loss, or see "
             "what changed",
         )
-
-
-def change_text(metric: Metric) -> str:
-    """Return "-7.1% [-8.0%, -6.2%]"; without brackets where the spread is not known."""
-    parts = [f"{value - 1:+.1%}" for value in (metric.ratio, metric.low, metric.high) if value]
-    return parts[0] if len(parts) == 1 else f"{parts[0]} [{parts[1]}, {parts[2]}]"
-
-
-NAMES: Final = {
-    "images_per_s": ("Images/s", ""),
-    "answers_per_s": ("Answers/s, one at a time", ""),
-    "latency_p99_ms": ("p99 latency, ms", ".1f"),
-    "images_per_s_per_w": ("Images/s/W, whole", ".2f"),
-}
-"""Of each figure its name, and its form where it is no rate."""
-
-
-def _rate(
-    document: Document, baseline: Document, max_loss: float, *, judged: bool
-) -> Metric | None:
-    value, other = document["images_per_s"], baseline["images_per_s"]
-    # Where images come at a given rate, their spread is that of the arrivals.
-    given = document.get("scenario") == "server"
-    mine, theirs = (
-        () if given else (one.get("slices") or {}).get("images_per_s") or ()
-        for one in (document, baseline)
-    )
-    found = ratio_of_runs(value / other, mine, theirs) if mine and theirs else None
-    return _metric("images_per_s", value, other, found, max_loss, judged=judged)
-
-
-def _tail(
-    document: Document, baseline: Document, max_loss: float, *, judged: bool
-) -> Metric | None:
-    value, other = ((one.get("latency_ms") or {}).get("p99") for one in (document, baseline))
-    # Offline a latency is that of a batch beside others; under arrivals it follows their rate.
-    keys = {"offline": ("batch", "streams"), "server": ("rate",)}.get(str(document["scenario"]), ())
-    alike = all(document.get(key) == baseline.get(key) for key in keys)
-    if not value or not other or not alike:
-        return None
-    mine, theirs = (
-        (one.get("slices") or {}).get("latency_p99_ms") or () for one in (document, baseline)
-    )
-    found = ratio_of_runs(value / other, mine, theirs) if mine and theirs else None
-    return _metric("latency_p99_ms", value, other, found, max_loss, judged=judged, lower=True)
 
 
 _NOT_OF_RUN: Final = ("modelled", "replayed")
 """Watts that no meter read during the run."""
 
 
-def _power_is(document: Document, kind: str) -> bool:
-    return bool((document.get("power") or {}).get(kind))
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A run and an earlier one that it is compared with."""
+
+    run: BenchmarkResult
+    baseline: BenchmarkResult
+    max_loss: float
+
+    @property
+    def both(self) -> tuple[BenchmarkResult, BenchmarkResult]:
+        return self.run, self.baseline
+
+    def rate(self, *, judged: bool) -> MetricChange:
+        """Return how images per second changed."""
+        now, then = self.run.images_per_s, self.baseline.images_per_s
+        # Where images come at a given rate, their spread is that of the arrivals.
+        slices = [] if self.run.scenario == "server" else [r.slices for r in self.both if r.slices]
+        interval = _interval(now / then, [parts.images_per_s for parts in slices])
+        return _metric("images_per_s", now, then, interval, self.max_loss, judged=judged)
+
+    def tail(self, *, judged: bool) -> MetricChange | None:
+        """Return how the 99th percentile of latency changed; None where it is not comparable."""
+        now, then = self.run.latency_ms.p99, self.baseline.latency_ms.p99
+        # Offline a latency is that of a batch beside others; under arrivals it follows their rate.
+        fields = {"offline": ("batch", "streams"), "server": ("rate",)}.get(self.run.scenario, ())
+        alike = all(getattr(self.run, key) == getattr(self.baseline, key) for key in fields)
+        if not now or not then or not alike:
+            return None
+        slices = [result.slices.latency_p99_ms for result in self.both if result.slices]
+        interval = _interval(now / then, slices)
+        return _metric(
+            "latency_p99_ms", now, then, interval, self.max_loss, judged=judged, lower=True
+        )
+
+    def efficiency(self) -> MetricChange | None:
+        """Return how images per second and watt changed; None without one meter of both."""
+        now, then = self.run.images_per_s_per_w, self.baseline.images_per_s_per_w
+        unsure = any(map(self._watts_are, _NOT_OF_RUN))
+        one_meter = self.run.energy_source == self.baseline.energy_source
+        if not now or not then or unsure or not one_meter:
+            return None
+        return _metric("images_per_s_per_w", now, then, None, self.max_loss, judged=False)
+
+    def _watts_are(self, kind: str) -> bool:
+        return any(getattr(result.power, kind, False) for result in self.both)
+
+    def advice(self) -> str:
+        """Return what to do where an interval is missing or too wide."""
+        run, then = self.run, self.baseline.rate
+        if run.scenario == "server" and then != run.rate:
+            return f"arrivals differ: give --rate {then}" if then else "the baseline names no rate"
+        if run.slices and len(run.slices.images_per_s) >= FEWEST:
+            return "measure longer"
+        answers = (run.images or 0) / (run.batch or 1)
+        if not answers or not run.window_s:
+            return "this run had too few answers: measure longer"
+        needed_s = run.window_s * FEWEST * ANSWERS / answers
+        return f"this run had too few answers: give --duration {_longer(needed_s):g}"
+
+    def differences(self) -> Iterator[str]:
+        """Yield what is not the same in both and may be the reason of a change."""
+        run, baseline = self.run, self.baseline
+        for what, now, then in _unlike(run, baseline, _MAY_DIFFER):
+            yield f"{what}: {_shortened(then)} then, {_shortened(now)} now"
+        for field, what in _SOFTWARE.items():
+            now, then = (getattr(result.environment, field, None) for result in self.both)
+            if now != then:
+                yield f"{what}: {then} then, {now} now"
+        if run.energy_source != baseline.energy_source:
+            yield (
+                f"meter: {baseline.energy_source} then, {run.energy_source} now, so that watts are "
+                "not compared"
+            )
+        for kind in filter(self._watts_are, _NOT_OF_RUN):
+            yield f"watts are {kind} in one of them, and are not compared"
+        for result, whose in ((run, "this run"), (baseline, "the baseline")):
+            if result.valid is False:
+                yield f"{whose} was not valid: {'; '.join(result.invalid_because) or _NO_REASON}"
+        if not all(result.slices and result.slices.images_per_s for result in self.both):
+            yield "one of them has too few slices, so that no interval is known"
 
 
-def _efficiency(document: Document, baseline: Document, max_loss: float) -> Metric | None:
-    value, other = (one.get("images_per_s_per_w") for one in (document, baseline))
-    unsure = any(_power_is(one, kind) for one in (document, baseline) for kind in _NOT_OF_RUN)
-    source = document.get("energy_source") == baseline.get("energy_source")
-    if not value or not other or unsure or not source:
+_NO_REASON: Final = "no reason told"
+
+
+def _longer(duration_s: float) -> float:
+    """Return a round duration, a fifth longer at least, for a rate is never the same twice."""
+    step = 10.0 ** math.floor(math.log10(1.2 * duration_s))
+    return float(math.ceil(1.2 * duration_s / step) * step)
+
+
+def _interval(ratio: float, slices: Sequence[Sequence[float]]) -> Interval | None:
+    """Return the interval of a ratio; None unless both runs have slices."""
+    if len(slices) < 2 or not all(slices):
         return None
-    return _metric("images_per_s_per_w", value, other, None, max_loss, judged=False)
+    return ratio_of_runs(ratio, *slices)
 
 
 def _metric(
     name: str,
     value: float,
     baseline: float,
-    found: Interval | None,
+    interval: Interval | None,
     max_loss: float,
     *,
     judged: bool,
     lower: bool = False,
-) -> Metric:
-    ratio = found.value if found else value / baseline
+) -> MetricChange:
     verdict: Verdict = "undecided"
-    if found:
+    if interval:
         limit = 1 + max_loss if lower else 1 - max_loss
-        worst, best = (found.high, found.low) if lower else (found.low, found.high)
+        worst, best = (interval.high, interval.low) if lower else (interval.low, interval.high)
         beyond, within = (best > limit, worst <= limit) if lower else (best < limit, worst >= limit)
         verdict = "loss" if beyond else "held" if within else "undecided"
-    return Metric(
-        name,
-        value,
-        baseline,
-        ratio,
-        found.low if found else None,
-        found.high if found else None,
-        "lower" if lower else "higher",
-        judged,
-        verdict,
+    return MetricChange(
+        name=name,
+        value=value,
+        baseline=baseline,
+        ratio=interval.value if interval else value / baseline,
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+        better="lower" if lower else "higher",
+        judged=judged,
+        verdict=verdict,
     )
 
 
-def _differences(document: Document, baseline: Document) -> list[str]:
-    told = [
-        f"{what}: {_short(baseline[key])} then, {_short(document[key])} now"
-        for key, what in _TOLD.items()
-        if key in document and key in baseline and document[key] != baseline[key]
-    ]
-    now, then = (one.get("environment") or {} for one in (document, baseline))
-    told += [
-        f"{what}: {then.get(key)} then, {now.get(key)} now"
-        for key, what in _SOFTWARE.items()
-        if now.get(key) != then.get(key)
-    ]
-    if document.get("energy_source") != baseline.get("energy_source"):
-        told.append(
-            f"meter: {baseline.get('energy_source')} then, {document.get('energy_source')} now, so "
-            "that watts are not compared"
-        )
-    told += [
-        f"watts are {kind} in one of them, and are not compared"
-        for kind in _NOT_OF_RUN
-        if any(_power_is(one, kind) for one in (document, baseline))
-    ]
-    told += [
-        f"{whose} was not valid: {'; '.join(one.get('invalid_because') or ['no reason told'])}"
-        for one, whose in ((document, "this run"), (baseline, "the baseline"))
-        if one.get("valid") is False
-    ]
-    if not all((one.get("slices") or {}).get("images_per_s") for one in (document, baseline)):
-        told.append("one of them has too few slices, so that no interval is known")
-    return told
-
-
-def _short(value: object) -> str:
+def _shortened(value: object) -> str:
     text = str(value)
     return text if len(text) <= 24 else f"{text[:12]}…"

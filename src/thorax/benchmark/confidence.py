@@ -70,7 +70,7 @@ def cut(
     if not (took > 0).all():
         return UNCUT
     return Slices(
-        tuple(float(images[part].sum() / one) for part, one in zip(parts, took, strict=True)),
+        tuple(float(images[part].sum() / time) for part, time in zip(parts, took, strict=True)),
         tuple(float(np.quantile(latencies_s[part], 0.99)) for part in parts),
     )
 
@@ -100,14 +100,14 @@ def ratio_of_runs(value: float, first: Sequence[float], second: Sequence[float])
     if min(len(first), len(second)) < FEWEST or min(*first, *second) <= 0:
         return None
     variances, degrees = [], []
-    for own in (np.log(first), np.log(second)):
-        independent = effective_count(own)
-        variances.append(float(own.var(ddof=1)) / independent)
+    for series in (np.log(first), np.log(second)):
+        independent = effective_count(series)
+        variances.append(float(series.var(ddof=1)) / independent)
         degrees.append(independent - 1)
     total = sum(variances)
     if total == 0:
         return Interval(value, value, value)
-    freedom = total**2 / sum(one**2 / nu for one, nu in zip(variances, degrees, strict=True))
+    freedom = total**2 / sum(part**2 / nu for part, nu in zip(variances, degrees, strict=True))
     reach = student_t(0.5 + CONFIDENCE / 2, freedom) * math.sqrt(total)
     return Interval(value, value * math.exp(-reach), value * math.exp(reach))
 
@@ -119,8 +119,8 @@ def effective_count(series: npt.NDArray[np.float64]) -> float:
     square = float(apart @ apart)
     if square == 0:
         return float(count)
-    found = float(apart[:-1] @ apart[1:]) / square
-    correlation = min(max((count * found + 1) / (count - 3), 0.0), 0.95)
+    following = float(apart[:-1] @ apart[1:]) / square
+    correlation = min(max((count * following + 1) / (count - 3), 0.0), 0.95)
     return max(2.0, count * (1 - correlation) / (1 + correlation))
 
 

@@ -1,4 +1,4 @@
-"""An engine under the traffic of MLPerf LoadGen: what it was asked, when it answered, the verdict.
+"""An engine driven by MLPerf LoadGen: the times of its answers, and LoadGen's verdict.
 
 LoadGen (github.com/mlcommons/inference, folder loadgen) decides when what is asked, and judges. An
 exception that passes through it ends the process, and it cannot be told to stop: it runs on a
@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
-from thorax.benchmark.run import Scenario, Traffic
+from thorax.benchmark.run import Traffic
 from thorax.devices.engine import INPUT, Engine
 from thorax.devices.requests import request_failed
+from thorax.results.benchmark import Scenario
 
 DETAIL: Final = "mlperf_log_detail.txt"
 SUMMARY: Final = "mlperf_log_summary.txt"
@@ -38,7 +39,7 @@ _SCENARIOS: Final[Mapping[Scenario, str]] = {
 _LOOK_S: Final = 0.25
 """How often progress is told and failures are looked for, seconds."""
 
-_Asked: TypeAlias = tuple[float, list[int], list[int]]
+_Query: TypeAlias = tuple[float, list[int], list[int]]
 """When it was asked, LoadGen's number of each sample, and the index of its image."""
 
 
@@ -139,14 +140,14 @@ def drive(
             through.set()
 
     thread = threading.Thread(target=ask_all, name="loadgen")
-    told = 0
+    counted = 0
     try:
         under_test.begin()
         thread.start()
         # Not by `join`: Python 3.11 takes a thread for ended when Ctrl-C comes in its midst.
         while not through.wait(_LOOK_S) and under_test.error is None:
-            told = _tell(under_test, told, on_progress)
-        _tell(under_test, told, on_progress)
+            counted = _count_new(under_test, counted, on_progress)
+        _count_new(under_test, counted, on_progress)
     finally:
         # Of no effect when LoadGen is through; after Ctrl-C or a failure it is led to its end.
         under_test.end()
@@ -163,12 +164,14 @@ def drive(
     return Run(under_test.trace(), read_figures(logs / DETAIL))
 
 
-def _tell(under_test: "_UnderTest", told: int, on_progress: Callable[[int], None] | None) -> int:
-    """Tell of the records from a number on; return how many there are."""
-    new = under_test.records[told:]
+def _count_new(
+    under_test: "_UnderTest", counted: int, on_progress: Callable[[int], None] | None
+) -> int:
+    """Report the images of the records from a number on; return how many records there are."""
+    new = under_test.records[counted:]
     if on_progress and new:
         on_progress(sum(record[3] for record in new))
-    return told + len(new)
+    return counted + len(new)
 
 
 class _UnderTest:
@@ -187,9 +190,9 @@ class _UnderTest:
         self._engine = engine
         self._images = images
         # An array passed anew costs more than a tensor that stays.
-        self._tensors = [ov.Tensor(one[None]) for one in images] if engine.batch == 1 else []
+        self._tensors = [ov.Tensor(image[None]) for image in images] if engine.batch == 1 else []
         self._timed = scenario == "server"
-        self._line: SimpleQueue[_Asked | None] = SimpleQueue()
+        self._line: SimpleQueue[_Query | None] = SimpleQueue()
         self._ended = self._flushed = False
         self._threads: list[threading.Thread] = []
 
@@ -246,8 +249,8 @@ class _UnderTest:
             return
         with suppress(Empty):
             while True:
-                if (asked := self._line.get_nowait()) is not None:
-                    _complete(asked[1])
+                if (query := self._line.get_nowait()) is not None:
+                    _complete(query[1])
 
     def join(self) -> None:
         """Wait for the threads, which begin nothing more."""
@@ -263,35 +266,35 @@ class _UnderTest:
 
     def _work(self) -> None:
         while (first := self._line.get()) is not None:
-            asked = [first]
+            queries = [first]
             if not self._ended:
-                self._fill(asked)
+                self._fill(queries)
                 try:
-                    self._answer(asked)
+                    self._answer(queries)
                 except Exception as error:
                     self._fail(error)
                 else:
                     continue
             # Nobody answers these: `give_up` does.
-            for one in asked:
-                self._line.put(one)
+            for query in queries:
+                self._line.put(query)
             return
 
-    def _fill(self, asked: list[_Asked]) -> None:
+    def _fill(self, queries: list[_Query]) -> None:
         """Add what waits to a query as long as there is room in a batch; wait for nothing."""
-        room = self._engine.batch - len(asked[0][1])
+        room = self._engine.batch - len(queries[0][1])
         with suppress(Empty):
             # Queries of the server scenario are of one image each, others come cut to the batch.
             while self._timed and room > 0:
                 if (more := self._line.get_nowait()) is None:
                     self._line.put(None)
                     return
-                asked.append(more)
+                queries.append(more)
                 room -= 1
 
-    def _answer(self, asked: list[_Asked]) -> None:
-        ids, indices = asked[0][1:]
-        for _, more_ids, more_indices in asked[1:]:
+    def _answer(self, queries: list[_Query]) -> None:
+        ids, indices = queries[0][1:]
+        for _, more_ids, more_indices in queries[1:]:
             ids, indices = ids + more_ids, indices + more_indices
         with self._engine.lend() as lane:
             begun_s = time.perf_counter()
@@ -302,8 +305,8 @@ class _UnderTest:
                 lane.request.start_async()
                 lane.request.wait()
         done_s = time.perf_counter()
-        for asked_s, own, _ in asked:
-            self.records.append((asked_s, begun_s, done_s, len(own)))
+        for asked_s, part, _ in queries:
+            self.records.append((asked_s, begun_s, done_s, len(part)))
         _complete(ids)
 
     def _tensor(self, indices: list[int]) -> ov.Tensor:
@@ -320,7 +323,7 @@ class _UnderTest:
 
 def _complete(ids: Sequence[int]) -> None:
     mlperf_loadgen.QuerySamplesComplete(
-        [mlperf_loadgen.QuerySampleResponse(one, 0, 0) for one in ids]
+        [mlperf_loadgen.QuerySampleResponse(sample, 0, 0) for sample in ids]
     )
 
 
@@ -330,46 +333,46 @@ def _nothing(indices: list[int]) -> None:
 
 def settings(traffic: Traffic) -> Any:  # noqa: ANN401 - LoadGen has no types
     """Return what LoadGen is told of the traffic."""
-    made = mlperf_loadgen.TestSettings()
-    made.scenario = getattr(mlperf_loadgen.TestScenario, _SCENARIOS[traffic.scenario])
-    made.mode = mlperf_loadgen.TestMode.PerformanceOnly
-    made.min_duration_ms = max(1, round(traffic.duration_s * 1e3))
+    test = mlperf_loadgen.TestSettings()
+    test.scenario = getattr(mlperf_loadgen.TestScenario, _SCENARIOS[traffic.scenario])
+    test.mode = mlperf_loadgen.TestMode.PerformanceOnly
+    test.min_duration_ms = max(1, round(traffic.duration_s * 1e3))
     # Whether enough was asked to be sure of a percentile is judged all the same: early stopping.
-    made.min_query_count = traffic.fewest_queries
+    test.min_query_count = traffic.fewest_queries
     match traffic.scenario:
         case "offline":
-            made.offline_expected_qps = traffic.images_per_s
+            test.offline_expected_qps = traffic.images_per_s
         case "single-stream":
-            made.single_stream_expected_latency_ns = max(1.0, 1e9 / traffic.images_per_s)
+            test.single_stream_expected_latency_ns = max(1.0, 1e9 / traffic.images_per_s)
         case "multi-stream":
-            made.multi_stream_samples_per_query = traffic.samples_per_query
+            test.multi_stream_samples_per_query = traffic.samples_per_query
             query_s = traffic.samples_per_query / traffic.images_per_s
-            made.multi_stream_expected_latency_ns = max(1.0, query_s * 1e9)
+            test.multi_stream_expected_latency_ns = max(1.0, query_s * 1e9)
         case "server":
-            made.server_target_qps = traffic.images_per_s
-            made.server_target_latency_ns = round(traffic.latency_limit_s * 1e9)
-            made.server_max_async_queries = traffic.most_waiting
-    return made
+            test.server_target_qps = traffic.images_per_s
+            test.server_target_latency_ns = round(traffic.latency_limit_s * 1e9)
+            test.server_max_async_queries = traffic.most_waiting
+    return test
 
 
 def log_settings(logs: Path) -> Any:  # noqa: ANN401 - LoadGen has no types
     """Return where LoadGen writes what it did."""
     output = mlperf_loadgen.LogOutputSettings()
     output.outdir = str(logs)
-    made = mlperf_loadgen.LogSettings()
-    made.log_output = output
-    made.enable_trace = False
-    return made
+    log = mlperf_loadgen.LogSettings()
+    log.log_output = output
+    log.enable_trace = False
+    return log
 
 
 def read_figures(log: Path) -> dict[str, Any]:
     """Return what LoadGen found, by its own names, of its detail log."""
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for line in log.read_text("utf-8").splitlines():
         entry = json.loads(line.removeprefix(":::MLLOG "))
         key = str(entry["key"])
         if key == "error_runtime":
-            found.setdefault(key, str(entry["value"]))
+            figures.setdefault(key, str(entry["value"]))
         elif key.startswith(("result_", "early_stopping", "loadgen_version")):
-            found[key] = entry["value"]
-    return found
+            figures[key] = entry["value"]
+    return figures

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +16,12 @@ import numpy.typing as npt
 
 from thorax.benchmark.confidence import Slices, cut
 from thorax.benchmark.loadgen import DETAIL, Run, drive
-from thorax.benchmark.run import SCENARIOS, Measurement, Probe, Quantiles, Scenario, Traffic
+from thorax.benchmark.run import SCENARIOS, Measurement, Quantiles, Traffic
 from thorax.devices import timing
 from thorax.devices.engine import Engine, Hint
 from thorax.errors import UsageError
 from thorax.files.atomic import temporary_folder, write_bytes
+from thorax.results.benchmark import Probe, Scenario
 
 WARM_UP_S: Final = 1.0
 _MOST_S: Final = 86_400.0
@@ -73,37 +75,96 @@ HINTS: Final[Mapping[Scenario, Hint]] = {
 """What to compile for."""
 
 
-def choose(
-    scenario: str, *, rate: float | None = None, latency_limit_ms: float | None = None
+@dataclass(frozen=True, slots=True)
+class ScenarioOptions:
+    """What an engine is measured under.
+
+    Attributes:
+        scenario: one of `thorax.benchmark.run.SCENARIOS`.
+        duration_s: length of the window at least.
+        samples_per_query: images of a query, multi-stream.
+        rate: of arrivals, images per second, server; None looks for the highest that keeps the
+            limit, by halving, each in a short run, and measures that.
+        latency_limit_s: which 99 % of the answers are to keep, server.
+        logs: folder for LoadGen's logs of the run that is counted; None keeps none.
+
+    Raises:
+        UsageError: `duration`, `rate`, `samples-per-query` or `latency-limit` when it is not above
+            0 or without end, or more than a run can be of.
+    """
+
+    scenario: Scenario
+    duration_s: float = 10.0
+    samples_per_query: int = 8
+    rate: float | None = None
+    latency_limit_s: float = LATENCY_LIMIT_S
+    logs: Path | None = None
+
+    def __post_init__(self) -> None:
+        for code, value, unit in (
+            ("duration", self.duration_s, " s"),
+            ("rate", 1.0 if self.rate is None else self.rate, " queries/s"),
+            ("samples-per-query", self.samples_per_query, ""),
+            ("latency-limit", self.latency_limit_s * 1e3, " ms"),
+        ):
+            if not 0 < value < math.inf:
+                raise UsageError(code, f"{code} is {value:g}{unit}; it must be above 0 and end")
+        if self.duration_s > _MOST_S:
+            raise UsageError(
+                "duration", f"duration is {self.duration_s:g} s; at most {_MOST_S:,.0f} is a day"
+            )
+        if self.samples_per_query > _MOST_SAMPLES:
+            raise UsageError(
+                "samples-per-query",
+                f"samples-per-query is {self.samples_per_query}; at most {_MOST_SAMPLES} are asked "
+                "at once",
+            )
+        if self.scenario == "server" and self.rate is not None:
+            _require_bounded(self.rate, self.duration_s)
+
+
+def _require_bounded(rate: float, duration_s: float) -> None:
+    """Refuse a server run of more queries than memory holds, or that takes more than a day."""
+    if rate * duration_s > _MOST_QUERIES:
+        raise UsageError(
+            "rate",
+            f"{rate:g} queries/s for {duration_s:g} s are more than the {_MOST_QUERIES:,} "
+            "queries of a run; give a lower --rate or a shorter --duration",
+        )
+    if rate * _MOST_S < SERVER_QUERIES:
+        raise UsageError(
+            "rate",
+            f"the {SERVER_QUERIES} queries that a verdict needs take more than a day at {rate:g} "
+            "queries/s; give a higher --rate",
+        )
+
+
+def parse_scenario(
+    name: str, *, rate: float | None = None, latency_limit_ms: float | None = None
 ) -> Scenario:
     """Return the scenario of a name, if the options given are of it.
 
     Raises:
         UsageError: `scenario`, or `option-unused` for an option that another scenario has.
     """
-    named = next((one for one in SCENARIOS if one == scenario), None)
-    if named is None:
+    scenario = next((scenario for scenario in SCENARIOS if scenario == name), None)
+    if scenario is None:
         allowed = ", ".join(SCENARIOS)
-        raise UsageError("scenario", f"scenario is {scenario!r}; allowed are {allowed}")
-    if named != "server" and not rate is latency_limit_ms is None:
+        raise UsageError("scenario", f"scenario is {name!r}; allowed are {allowed}")
+    if scenario != "server" and not rate is latency_limit_ms is None:
         raise UsageError(
             "option-unused",
-            f"--rate and --latency-limit-ms are of the server scenario, not of {named}; leave them "
-            "out, or add --scenario server",
+            f"--rate and --latency-limit-ms are of the server scenario, not of {scenario}; leave "
+            "them out, or add --scenario server",
         )
-    return named
+    return scenario
 
 
-def measure(
+def run_scenario(
     engine: Engine,
-    scenario: Scenario,
+    options: ScenarioOptions,
     *,
-    duration_s: float = 10.0,
     images: Sequence[npt.NDArray[np.uint8]] = (),
-    samples_per_query: int = 8,
-    rate: float | None = None,
-    latency_limit_s: float | None = None,
-    logs: Path | None = None,
     on_progress: Callable[[int], None] | None = None,
     on_longer: Callable[[str], None] | None = None,
 ) -> Measurement:
@@ -118,99 +179,81 @@ def measure(
 
     Args:
         engine: compiled for latency (single-stream) or throughput (the others).
-        scenario: one of `thorax.benchmark.run.SCENARIOS`.
-        duration_s: length of the window at least.
+        options: the traffic.
         images: uint8 [1,S,S] each; none means fixed noise of the right size.
-        samples_per_query: images of a query, multi-stream.
-        rate: of arrivals, images per second, server; None looks for the highest that keeps the
-            limit, by halving, each in a short run, and measures that.
-        latency_limit_s: which 99 % of the answers are to keep, server; None is 0.1 s.
-        logs: folder for LoadGen's logs of the run that is counted; None keeps none.
         on_progress: told now and then how many more images were answered.
         on_longer: told, in a line, what takes longer than was asked for.
 
     Raises:
-        UsageError: `duration`, `rate`, `samples-per-query` or `latency-limit` when it is not above
-            0 or without end; `latency-limit` too when no rate keeps it; `output-unwritable`.
+        UsageError: `latency-limit` when no rate keeps it; `output-unwritable`.
         DeviceError: `request-failed`.
     """
-    if latency_limit_s is None:
-        latency_limit_s = LATENCY_LIMIT_S
-    for code, value, unit in (
-        ("duration", duration_s, " s"),
-        ("rate", 1.0 if rate is None else rate, " queries/s"),
-        ("samples-per-query", samples_per_query, ""),
-        ("latency-limit", latency_limit_s * 1e3, " ms"),
-    ):
-        if not 0 < value < math.inf:
-            raise UsageError(code, f"{code} is {value:g}{unit}; it must be above 0 and end")
-    if duration_s > _MOST_S:
-        raise UsageError(
-            "duration", f"duration is {duration_s:g} s; at most {_MOST_S:,.0f} is a day"
-        )
-    _require_bounded(scenario, rate, duration_s)
-    if samples_per_query > _MOST_SAMPLES:
-        raise UsageError(
-            "samples-per-query",
-            f"samples-per-query is {samples_per_query}; at most {_MOST_SAMPLES} are asked at once",
-        )
     stack = _stack(engine, images)
-    pace = _warm_up(engine, stack, scenario)
-    expected = pace.images_per_s * _READY[scenario]
-    behind_s = max(_BEHIND_S, _BEHIND_LIMITS * latency_limit_s)
-    traffic = Traffic(
-        scenario,
-        duration_s,
-        expected,
-        samples_per_query,
-        latency_limit_s,
+    pace = _warm_up(engine, stack, options.scenario)
+    traffic = _traffic(engine, options, pace)
+    notify = on_longer or (lambda _: None)
+    with _folder(options.logs) as folder:
+        run_traffic = partial(drive, engine, stack, logs=folder, on_progress=on_progress)
+        if options.scenario != "server":
+            traffic, run = _run_once_more(run_traffic, traffic, notify)
+            return _measurement(traffic, run, ())
+        probes: list[Probe] = []
+        rate = options.rate
+        if rate is None:
+            _require_reach(pace, options.latency_limit_s)
+            rate = _highest_rate(engine, stack, traffic, probes)
+        traffic = replace(traffic, images_per_s=rate, fewest_queries=SERVER_QUERIES)
+        if rate * options.duration_s < SERVER_QUERIES:
+            notify(
+                f"{SERVER_QUERIES} queries, which LoadGen needs for its verdict, take "
+                f"{SERVER_QUERIES / rate:.3g} s at {rate:.4g} images per second, longer than "
+                f"the {options.duration_s:g} s asked for"
+            )
+        traffic, run = _run_backing_off(run_traffic, traffic, probes)
+    return _measurement(traffic, run, tuple(probes))
+
+
+def _traffic(engine: Engine, options: ScenarioOptions, pace: "_Pace") -> Traffic:
+    """Return what is asked of an engine that did so much in its warm-up."""
+    behind_s = max(_BEHIND_S, _BEHIND_LIMITS * options.latency_limit_s)
+    return Traffic(
+        options.scenario,
+        options.duration_s,
+        pace.images_per_s * _READY[options.scenario],
+        options.samples_per_query,
+        options.latency_limit_s,
         most_waiting=engine.streams * engine.batch + math.ceil(behind_s * pace.images_per_s),
     )
-    probes: list[Probe] = []
-    with _folder(logs) as folder:
-        if scenario == "server":
-            if rate is None:
-                _require_reach(pace, latency_limit_s)
-                rate = _highest_rate(engine, stack, traffic, probes)
-            traffic = replace(traffic, images_per_s=rate, fewest_queries=SERVER_QUERIES)
-            if on_longer and rate * duration_s < SERVER_QUERIES:
-                on_longer(
-                    f"{SERVER_QUERIES} queries, which LoadGen needs for its verdict, take "
-                    f"{SERVER_QUERIES / rate:.3g} s at {rate:.4g} images per second, longer than "
-                    f"the {duration_s:g} s asked for"
-                )
-        run = drive(engine, stack, traffic, logs=folder, on_progress=on_progress)
-        if scenario != "server" and not run.figures["result_min_duration_met"]:
-            if on_longer:
-                on_longer("the engine was faster than in its warm-up: measuring once more")
-            made = float(run.trace.images.sum()) / run.trace.window_s
-            traffic = replace(traffic, images_per_s=made * _READY[scenario])
-            run = drive(engine, stack, traffic, logs=folder, on_progress=on_progress)
-        backed_off = 0
-        while probes and not _kept(run) and backed_off < _BACK_OFFS:
-            probes.append(_probe(run, traffic))
-            backed_off += 1
-            traffic = replace(traffic, images_per_s=_BACK_OFF * traffic.images_per_s)
-            run = drive(engine, stack, traffic, logs=folder, on_progress=on_progress)
-    return _measurement(engine, traffic, run, tuple(probes))
 
 
-def _require_bounded(scenario: Scenario, rate: float | None, duration_s: float) -> None:
-    """Refuse a server run of more queries than memory holds, or that takes more than a day."""
-    if scenario != "server" or rate is None:
-        return
-    if rate * duration_s > _MOST_QUERIES:
-        raise UsageError(
-            "rate",
-            f"{rate:g} queries/s for {duration_s:g} s are more than the {_MOST_QUERIES:,} "
-            "queries of a run; give a lower --rate or a shorter --duration",
-        )
-    if rate * _MOST_S < SERVER_QUERIES:
-        raise UsageError(
-            "rate",
-            f"the {SERVER_QUERIES} queries that a verdict needs take more than a day at {rate:g} "
-            "queries/s; give a higher --rate",
-        )
+_RunTraffic = Callable[[Traffic], Run]
+
+
+def _run_once_more(
+    run_traffic: _RunTraffic, traffic: Traffic, notify: Callable[[str], None]
+) -> tuple[Traffic, Run]:
+    """Run a scenario, and again should the engine be through before the time is over."""
+    run = run_traffic(traffic)
+    if run.figures["result_min_duration_met"]:
+        return traffic, run
+    notify("the engine was faster than in its warm-up: measuring once more")
+    rate = float(run.trace.images.sum()) / run.trace.window_s
+    traffic = replace(traffic, images_per_s=rate * _READY[traffic.scenario])
+    return traffic, run_traffic(traffic)
+
+
+def _run_backing_off(
+    run_traffic: _RunTraffic, traffic: Traffic, probes: list[Probe]
+) -> tuple[Traffic, Run]:
+    """Run the server scenario, slower where a rate that was found does not keep the limit."""
+    run = run_traffic(traffic)
+    for _ in range(_BACK_OFFS if probes else 0):
+        if _keeps_limit(run):
+            break
+        probes.append(_probe(run, traffic))
+        traffic = replace(traffic, images_per_s=_BACK_OFF * traffic.images_per_s)
+        run = run_traffic(traffic)
+    return traffic, run
 
 
 def _stack(engine: Engine, images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
@@ -291,9 +334,9 @@ def _highest_rate(
     rate = high / 2
     while True:
         length_s = min(traffic.duration_s, max(_PROBE_S, _PROBE_IMAGES / rate))
-        tried = replace(traffic, images_per_s=rate, duration_s=length_s)
+        attempt = replace(traffic, images_per_s=rate, duration_s=length_s)
         with _folder(None) as folder:
-            probe = _probe(drive(engine, stack, tried, logs=folder), tried)
+            probe = _probe(drive(engine, stack, attempt, logs=folder), attempt)
         probes.append(probe)
         low, high = (rate, high) if probe.kept else (low, rate)
         if high - low <= _NEAR * high and low:
@@ -302,23 +345,23 @@ def _highest_rate(
             raise UsageError(
                 "latency-limit",
                 f"at {rate:.3g} images per second 99 % of the answers still took up to "
-                f"{probe.p99_s * 1e3:.3g} ms; the limit is {traffic.latency_limit_s * 1e3:g} ms; "
+                f"{probe.p99_ms:.3g} ms; the limit is {traffic.latency_limit_s * 1e3:g} ms; "
                 "allow more",
             )
         rate = (low + high) / 2 if low else high / 2
 
 
-def _kept(run: Run) -> bool:
+def _keeps_limit(run: Run) -> bool:
     return bool(run.figures["result_perf_constraints_met"])
 
 
 def _probe(run: Run, traffic: Traffic) -> Probe:
-    return Probe(traffic.images_per_s, run.percentile_s(99), _kept(run))
+    return Probe(
+        rate=traffic.images_per_s, p99_ms=run.percentile_s(99) * 1e3, kept=_keeps_limit(run)
+    )
 
 
-def _measurement(
-    engine: Engine, traffic: Traffic, run: Run, probes: tuple[Probe, ...]
-) -> Measurement:
+def _measurement(traffic: Traffic, run: Run, probes: tuple[Probe, ...]) -> Measurement:
     scheduled = run.figures.get("result_scheduled_samples_per_sec")
     return Measurement(
         scenario=traffic.scenario,
@@ -326,9 +369,6 @@ def _measurement(
         begin_s=run.trace.begin_s,
         window_s=run.trace.window_s,
         latency_s=_latency(traffic, run),
-        energy_j=None,
-        energy_source="none",
-        simulated=engine.simulated,
         valid=run.valid,
         invalid_because=() if run.valid else tuple(_reasons(traffic, run)),
         traffic=traffic,
@@ -356,25 +396,25 @@ def _latency(traffic: Traffic, run: Run) -> Quantiles:
 
 def _reasons(traffic: Traffic, run: Run) -> Iterator[str]:
     """Yield why LoadGen calls a run invalid."""
-    said = run.figures
-    if "Too many outstanding" in said.get("error_runtime", ""):
+    figures = run.figures
+    if "Too many outstanding" in figures.get("error_runtime", ""):
         yield (
             f"stopped early: at {traffic.images_per_s:.4g} images per second more and more images "
             "waited for an answer; lower the rate"
         )
-    elif not said["result_min_duration_met"]:
+    elif not figures["result_min_duration_met"]:
         yield (
             f"took {run.trace.window_s:.3g} s of {traffic.duration_s:.3g} s: the engine was faster "
             "each time than the time before; measure longer"
         )
-    if not said.get("result_perf_constraints_met", True):
+    if not figures.get("result_perf_constraints_met", True):
         yield (
             f"99 % of the answers took up to {run.percentile_s(99) * 1e3:.3g} ms; the limit is "
             f"{traffic.latency_limit_s * 1e3:g} ms"
         )
-    elif not said["early_stopping_met"]:
-        found = re.search(r"at least (\d+) (more )?queries", said["early_stopping_result"])
-        count = said["result_query_count"]
-        needed = (int(found[1]) + (count if found[2] else 0)) if found else None
+    elif not figures["early_stopping_met"]:
+        match = re.search(r"at least (\d+) (more )?queries", figures["early_stopping_result"])
+        count = figures["result_query_count"]
+        needed = (int(match[1]) + (count if match[2] else 0)) if match else None
         more = f"; {needed:,} are needed" if needed else ""
         yield f"{count:,} queries are too few to be sure of the percentile{more}; measure longer"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,14 +14,14 @@ import openvino as ov
 
 from thorax import __version__
 from thorax.artifact import Artifact, Tuning, hold, keep_tuning, load
-from thorax.benchmark.run import Measurement, Quantiles
-from thorax.benchmark.run import document as describe_run
+from thorax.benchmark.run import Measurement, Quantiles, benchmark_result
 from thorax.devices import timing
+from thorax.devices.describe import hardware
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
-from thorax.devices.settings import hardware
 from thorax.errors import DeviceError, ModelError, UsageError
 from thorax.processors import processors
+from thorax.results.benchmark import TriedSetting, TuningResult
 
 BATCHES: Final = (1, 2, 4, 8)
 ROUNDS: Final = 5
@@ -31,8 +31,8 @@ _ALIKE: Final = 0.98
 
 
 @dataclass(slots=True, eq=False)
-class Tried:
-    """One setting.
+class TuningTrial:
+    """One setting and what it answered.
 
     Attributes:
         artifact: what was compiled.
@@ -71,22 +71,22 @@ class Tried:
         """Return the latency that a part of the inferences kept, seconds."""
         return float(np.quantile(np.concatenate(self.latencies_s), part))
 
-    def row(self) -> dict[str, Any]:
-        """Return what the document says of it."""
+    def result(self) -> TriedSetting:
+        """Return what the result says of it."""
         ran = bool(self.rates)
-        return {
-            "model": self.artifact.card.name,
-            "precision": self.artifact.card.precision.value,
-            "device": self.device,
-            "streams": self.streams,
-            "batch": self.batch,
-            "images_per_s": self.images_per_s if ran else None,
-            "p50_ms": self.quantile_s(0.5) * 1e3 if ran else None,
-            "p99_ms": self.quantile_s(0.99) * 1e3 if ran else None,
-            "simulated": self.engine.simulated if self.engine else None,
-            "chosen": self.chosen,
-            "reason": self.reason,
-        }
+        return TriedSetting(
+            model=self.artifact.card.name,
+            precision=self.artifact.card.precision.value,
+            device=self.device,
+            streams=self.streams,
+            batch=self.batch,
+            images_per_s=self.images_per_s if ran else None,
+            p50_ms=self.quantile_s(0.5) * 1e3 if ran else None,
+            p99_ms=self.quantile_s(0.99) * 1e3 if ran else None,
+            simulated=self.engine.simulated if self.engine else None,
+            chosen=self.chosen,
+            reason=self.reason,
+        )
 
 
 def tune(
@@ -96,8 +96,8 @@ def tune(
     latency_limit_s: float | None = None,
     duration_s: float = 10.0,
     on_progress: Callable[[int], None] | None = None,
-) -> list[Tried]:
-    """Measure every setting in turns, and choose the best; `keep` stores it.
+) -> list[TuningTrial]:
+    """Measure every setting in turns, and choose the best; `store` keeps it in the cards.
 
     Streams are 1, 2, 4 and so on up to the processors; batches are `BATCHES`. All streams are kept
     busy; the latency is that of an inference from its start, so the limit bounds what an image
@@ -111,7 +111,7 @@ def tune(
         on_progress: called with 1 for each turn of a setting.
 
     Returns:
-        All that was tried; one is chosen, or none where none keeps the limit.
+        All settings; one is chosen, or none where none keeps the limit.
 
     Raises:
         UsageError: `latency-limit` when it is not above 0 or without end, `duration`, `tune-other`
@@ -124,25 +124,25 @@ def tune(
     if latency_limit_s is not None and not 0 < latency_limit_s < float("inf"):
         limit_ms = latency_limit_s * 1e3
         raise UsageError("latency-limit", f"limit is {limit_ms:g} ms; it must be above 0 and end")
-    tried = _compile_all(artifacts, devices)
-    runs = [one for one in tried if one.engine is not None]
-    for number in range(ROUNDS):
-        for place in range(len(runs)):
-            _turn(runs[(place + number) % len(runs)], duration_s / ROUNDS)
+    settings = _compile_all(artifacts, devices)
+    compiled = [setting for setting in settings if setting.engine is not None]
+    for round_number in range(ROUNDS):
+        for index in range(len(compiled)):
+            _turn(compiled[(index + round_number) % len(compiled)], duration_s / ROUNDS)
             if on_progress:
                 on_progress(1)
-    _judge(runs, latency_limit_s)
-    return tried
+    _judge(compiled, latency_limit_s)
+    return settings
 
 
 @contextmanager
-def held(artifacts: Sequence[Artifact]) -> Iterator[None]:
-    """Hold the cards of artifacts for this process alone, from before the sweep to its result.
+def locked(artifacts: Sequence[Artifact]) -> Iterator[None]:
+    """Lock the cards of artifacts for this process alone, from before the sweep to its result.
 
     Raises:
         ModelError: `artifact-locked` when another process tunes one of them, `artifact-unwritable`.
     """
-    distinct = {os.path.realpath(one.path): one for one in artifacts}
+    distinct = {os.path.realpath(artifact.path): artifact for artifact in artifacts}
     with ExitStack() as cards:
         # In one order everywhere: of two sweeps over the same artifacts one gets them all.
         for path in sorted(distinct):
@@ -167,7 +167,7 @@ def _require_one_network(artifacts: Sequence[Artifact]) -> None:
             )
 
 
-def settings(artifacts: Sequence[Artifact], devices: Sequence[str]) -> int:
+def count_settings(artifacts: Sequence[Artifact], devices: Sequence[str]) -> int:
     """Return how many settings there are to try."""
     return len(artifacts) * len(devices) * len(_streams()) * len(BATCHES)
 
@@ -177,144 +177,145 @@ def _streams() -> list[int]:
     return sorted({1 << power for power in range(count.bit_length())} | {count})
 
 
-def _compile_all(artifacts: Sequence[Artifact], devices: Sequence[str]) -> list[Tried]:
-    tried, first = [], None
+def _compile_all(artifacts: Sequence[Artifact], devices: Sequence[str]) -> list[TuningTrial]:
+    settings, first = [], None
     for artifact, device, streams, batch in itertools.product(
         artifacts, devices, _streams(), BATCHES
     ):
-        one = Tried(artifact, device, streams, batch)
+        setting = TuningTrial(artifact, device, streams, batch)
         try:
-            one.engine = compile_artifact(
+            setting.engine = compile_artifact(
                 artifact, device, hint="throughput", streams=streams, batch=batch
             )
         except (DeviceError, ModelError) as error:
-            one.reason = f"{error.code}: {error.message}"
+            setting.reason = f"{error.code}: {error.message}"
             first = first or error
-        tried.append(one)
-    if first and not any(one.engine for one in tried):
+        settings.append(setting)
+    if first and not any(setting.engine for setting in settings):
         raise first
-    return tried
+    return settings
 
 
-def _turn(one: Tried, window_s: float) -> None:
-    assert one.engine is not None
-    side = one.artifact.card.input.side
+def _turn(setting: TuningTrial, window_s: float) -> None:
+    """Keep a setting busy for a while, and add what it answered."""
+    assert setting.engine is not None
+    side = setting.artifact.card.input.side
     random = np.random.Generator(np.random.Philox(key=0))
-    noise = random.integers(0, 256, (one.batch, 1, side, side), np.uint8)
-    if not one.rates:
-        timing.keep_busy(one.engine, [noise], min(timing.WARM_UP_S, window_s))
-    made = timing.keep_busy(one.engine, [noise], window_s)
-    one.rates.append(made.inferences * one.batch / made.window_s)
-    one.latencies_s.append(made.latencies_s)
-    one.begin_s = made.begin_s
-    one.images += made.inferences * one.batch
-    one.window_s += made.window_s
+    noise = random.integers(0, 256, (setting.batch, 1, side, side), np.uint8)
+    if not setting.rates:
+        timing.keep_busy(setting.engine, [noise], min(timing.WARM_UP_S, window_s))
+    load = timing.keep_busy(setting.engine, [noise], window_s)
+    setting.rates.append(load.inferences * setting.batch / load.window_s)
+    setting.latencies_s.append(load.latencies_s)
+    setting.begin_s = load.begin_s
+    setting.images += load.inferences * setting.batch
+    setting.window_s += load.window_s
 
 
-def _judge(runs: Sequence[Tried], limit_s: float | None) -> None:
-    within = _within(runs, limit_s)
-    for one in runs:
-        late = one not in within
-        one.reason = "above the limit of latency" if late else "fewer images per second"
+def _judge(settings: Sequence[TuningTrial], limit_s: float | None) -> None:
+    within = _within(settings, limit_s)
+    for setting in settings:
+        late = setting not in within
+        setting.reason = "above the limit of latency" if late else "fewer images per second"
     if not within:
         return
     best = _best(within)
     best.chosen, best.reason = True, "most images per second"
     if limit_s is not None:
         best.reason += " within the limit"
-    if best.images_per_s < max(one.images_per_s for one in within):
+    if best.images_per_s < max(setting.images_per_s for setting in within):
         best.reason += ", to 2 %; answers sooner"
 
 
-def keep(tried: Sequence[Tried], limit_s: float | None) -> None:
+def store(settings: Sequence[TuningTrial], limit_s: float | None) -> None:
     """Store the best setting of each artifact and device in its card, as each may be asked alone.
 
-    Within `held` nothing is lost that another process stores meanwhile.
+    Within `locked` nothing is lost that another process stores meanwhile.
 
     Args:
-        tried: what `tune` returned.
+        settings: what `tune` returned.
         limit_s: as `tune` was told.
 
     Raises:
         UsageError: `latency-limit` when no setting keeps it.
         ModelError: `artifact-unwritable`.
     """
-    runs = [one for one in tried if one.rates]
-    within = _within(runs, limit_s)
+    measured = [setting for setting in settings if setting.rates]
+    within = _within(measured, limit_s)
     if not within:
-        soonest = _soonest(runs)
+        soonest = _soonest(measured)
         raise UsageError(
             "latency-limit",
             f"no setting keeps {(limit_s or 0) * 1e3:g} ms; the soonest, {soonest.streams} streams "
             f"of {soonest.batch}, took {soonest.quantile_s(0.99) * 1e3:.3g} ms; allow more",
         )
-    for artifact, device in dict.fromkeys((id(one.artifact), one.device) for one in within):
-        own = [one for one in within if (id(one.artifact), one.device) == (artifact, device)]
-        _keep(_best(own), limit_s)
+    groups: dict[tuple[int, str], list[TuningTrial]] = {}
+    for setting in within:
+        groups.setdefault((id(setting.artifact), setting.device), []).append(setting)
+    for alike in groups.values():
+        best = _best(alike)
+        # Read anew: the card may hold what was found for another device a moment ago.
+        keep_tuning(load(best.artifact.path), to_tuning(best, limit_s))
 
 
-def _within(runs: Sequence[Tried], limit_s: float | None) -> list[Tried]:
-    return [one for one in runs if limit_s is None or one.quantile_s(0.99) <= limit_s]
+def _within(settings: Sequence[TuningTrial], limit_s: float | None) -> list[TuningTrial]:
+    return [
+        setting for setting in settings if limit_s is None or setting.quantile_s(0.99) <= limit_s
+    ]
 
 
-def _soonest(runs: Sequence[Tried]) -> Tried:
-    return min(runs, key=lambda one: one.quantile_s(0.99))
+def _soonest(settings: Sequence[TuningTrial]) -> TuningTrial:
+    return min(settings, key=lambda setting: setting.quantile_s(0.99))
 
 
-def _best(runs: Sequence[Tried]) -> Tried:
-    fastest = max(one.images_per_s for one in runs)
-    alike = [one for one in runs if one.images_per_s >= _ALIKE * fastest]
-    return min(alike, key=lambda one: one.quantile_s(0.99))
+def _best(settings: Sequence[TuningTrial]) -> TuningTrial:
+    fastest = max(setting.images_per_s for setting in settings)
+    return _soonest([s for s in settings if s.images_per_s >= _ALIKE * fastest])
 
 
-def _keep(one: Tried, limit_s: float | None) -> None:
-    # Read anew: the card may hold what was found for another device a moment ago.
-    keep_tuning(load(one.artifact.path), to_tuning(one, limit_s))
-
-
-def to_tuning(one: Tried, limit_s: float | None) -> Tuning:
+def to_tuning(setting: TuningTrial, limit_s: float | None) -> Tuning:
     """Return what a card keeps of a setting."""
-    assert one.engine is not None
+    assert setting.engine is not None
     return Tuning(
-        device=one.device,
-        hardware=hardware(one.device),
+        device=setting.device,
+        hardware=hardware(setting.device),
         processors=processors(),
-        streams=one.streams,
-        batch=one.batch,
+        streams=setting.streams,
+        batch=setting.batch,
         latency_limit_ms=None if limit_s is None else limit_s * 1e3,
-        images_per_s=one.images_per_s,
-        p99_ms=one.quantile_s(0.99) * 1e3,
-        simulated=one.engine.simulated,
+        images_per_s=setting.images_per_s,
+        p99_ms=setting.quantile_s(0.99) * 1e3,
+        simulated=setting.engine.simulated,
         measured=f"{datetime.now(UTC):%Y-%m-%d}",
         thorax=__version__,
         openvino=ov.get_version(),
     )
 
 
-def document(tried: Sequence[Tried], limit_s: float | None) -> dict[str, Any]:
-    """Return the JSON document of `thorax benchmark --tune`: that of the chosen, and all tried.
+def tuning_result(settings: Sequence[TuningTrial], limit_s: float | None) -> TuningResult:
+    """Return the result of `thorax tune`: the measurement of the chosen setting, and all settings.
 
     Where none was chosen it is that of the soonest, and `tuned` is null.
     """
-    chosen = next((one for one in tried if one.chosen), None)
-    best = chosen or _soonest([one for one in tried if one.rates])
+    chosen = next((setting for setting in settings if setting.chosen), None)
+    best = chosen or _soonest([setting for setting in settings if setting.rates])
     assert best.engine is not None
-    found = Measurement(
+    measurement = Measurement(
         scenario="offline",
         images=best.images,
         begin_s=best.begin_s,
         window_s=best.window_s,
         latency_s=Quantiles(*(best.quantile_s(part) for part in (0.5, 0.9, 0.99))),
-        energy_j=None,
-        energy_source="none",
-        simulated=best.engine.simulated,
     )
-    return {
-        **describe_run(best.engine, found),
-        "images_per_s": best.images_per_s,
-        # No rule of LoadGen was asked for, and none was kept or broken.
-        "valid": None,
-        "latency_limit_ms": None if limit_s is None else limit_s * 1e3,
-        "tuned": to_tuning(chosen, limit_s).model_dump(mode="json") if chosen else None,
-        "tried": [one.row() for one in tried],
-    }
+    fields = benchmark_result(best.engine, measurement).model_dump(exclude_unset=True)
+    return TuningResult.model_validate(
+        {
+            **fields,
+            "images_per_s": best.images_per_s,
+            # No rule of LoadGen was asked for, and none was kept or broken.
+            "valid": None,
+            "latency_limit_ms": None if limit_s is None else limit_s * 1e3,
+            "tuned": to_tuning(chosen, limit_s) if chosen else None,
+            "tried": tuple(setting.result() for setting in settings),
+        }
+    )

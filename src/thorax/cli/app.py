@@ -96,8 +96,8 @@ class _EndedError(BaseException):
 
 
 def _end(number: int, _: object) -> NoReturn:
-    for one in _ENDING:
-        signal.signal(one, signal.SIG_IGN)
+    for ending in _ENDING:
+        signal.signal(ending, signal.SIG_IGN)
     raise _EndedError(number)
 
 
@@ -126,8 +126,8 @@ def demo(
     """Phantoms -> train -> fp32, bf16, int8 -> validate -> classify -> benchmark -> report."""
     from thorax.cli import demo as story
 
-    result = story.make(out, seed=seed)
-    console.emit(result.document(), as_json=json, show=lambda: print(result.summary()))
+    demonstration = story.make(out, seed=seed)
+    console.emit(demonstration.result, as_json=json, show=lambda: print(demonstration.summary()))
 
 
 def main() -> NoReturn:

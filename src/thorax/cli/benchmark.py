@@ -1,30 +1,26 @@
-"""The commands that measure: accuracy, speed, and the page that shows both."""
+"""The commands that measure speed and find the fastest settings."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from typer import Option
+from typer import Argument, Option
 
 from thorax.cli import console
-from thorax.cli.options import Device, Extensions, Json, Model
-from thorax.cli.power import (
-    Authority,
-    Idle,
-    Insecure,
-    Interval,
-    PasswordFile,
-    Power,
-    access,
-    metered,
-    tell_energy,
-)
+from thorax.cli.options import Device, Extensions, Json, Model, one_by_one
+from thorax.cli.power import Metering, require_energy
 from thorax.errors import UsageError
 
 if TYPE_CHECKING:
     from thorax.artifact import Artifact
+    from thorax.benchmark.baseline import Compare
+    from thorax.benchmark.run import Measurement
+    from thorax.benchmark.scenarios import ScenarioOptions
     from thorax.devices.engine import Engine
+    from thorax.power.sampler import Energy
+    from thorax.results.benchmark import BenchmarkResult
 
 benchmark_app = typer.Typer()
 
@@ -34,41 +30,70 @@ _TUNING: Final = "Tuning"
 _COMPARING: Final = "Comparing"
 
 
-@benchmark_app.command(
-    epilog="Example:  thorax benchmark model-int8 --scenario server --latency-limit-ms 50"
-)
-def benchmark(
-    context: typer.Context,
-    model: Model,
-    device: Device = "CPU",
+@dataclass(frozen=True)
+class Network:
+    """What is measured, and on what."""
+
+    model: Model
+    device: Device = "CPU"
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What an engine is asked, for how long."""
+
     images: Annotated[
         Path | None, Option(help="Folder of radiographs to feed; default: fixed noise.")
-    ] = None,
-    duration: Annotated[float, Option(help="Seconds to measure, after 1 s of warm-up.")] = 10.0,
+    ] = None
+    duration: Annotated[float, Option(help="Seconds to measure, after 1 s of warm-up.")] = 10.0
     scenario: Annotated[
         str,
         Option(
             help="MLPerf's: offline, server, single-stream or multi-stream.",
             rich_help_panel=_TRAFFIC,
         ),
-    ] = "offline",
+    ] = "offline"
     rate: Annotated[
         float | None,
         Option(
             help="Server: images that arrive per second; default: the most that keeps the limit.",
             rich_help_panel=_TRAFFIC,
         ),
-    ] = None,
+    ] = None
     latency_limit_ms: Annotated[
         float | None,
         Option(help="Server, --tune: what 99 % of the answers keep, ms.", rich_help_panel=_TRAFFIC),
-    ] = None,
+    ] = None
     samples_per_query: Annotated[
         int, Option(help="Multi-stream: images of a query.", rich_help_panel=_TRAFFIC)
-    ] = 8,
+    ] = 8
     loadgen_logs: Annotated[
         Path | None, Option(help="Folder to keep LoadGen's logs in.", rich_help_panel=_TRAFFIC)
-    ] = None,
+    ] = None
+
+    def options(self) -> "ScenarioOptions":
+        """Return what is measured.
+
+        Raises:
+            UsageError: as `parse_scenario` and `ScenarioOptions`.
+        """
+        from thorax.benchmark.scenarios import LATENCY_LIMIT_S, ScenarioOptions, parse_scenario
+
+        limit_ms = self.latency_limit_ms
+        return ScenarioOptions(
+            parse_scenario(self.scenario, rate=self.rate, latency_limit_ms=limit_ms),
+            self.duration,
+            self.samples_per_query,
+            self.rate,
+            LATENCY_LIMIT_S if limit_ms is None else limit_ms / 1e3,
+            self.loadgen_logs,
+        )
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Whether settings are tried instead, and of what else."""
+
     tune: Annotated[
         bool,
         Option(
@@ -76,134 +101,179 @@ def benchmark(
             help="Find the best streams and batch, and store them in the card for classify.",
             rich_help_panel=_TUNING,
         ),
-    ] = False,
+    ] = False
     against: Annotated[
         list[Path] | None,
         Option(help="Another artifact to tune beside it; repeatable.", rich_help_panel=_TUNING),
-    ] = None,
+    ] = None
     on: Annotated[
         list[str] | None,
         Option("--on", help="Another device to tune on; repeatable.", rich_help_panel=_TUNING),
-    ] = None,
+    ] = None
+
+
+@dataclass(frozen=True)
+class Comparing:
+    """What the run is compared with, and what it may lose."""
+
     baseline: Annotated[
         Path | None,
         Option(
             help="JSON of an earlier run, or an artifact to take turns with: a sure loss fails.",
             rich_help_panel=_COMPARING,
         ),
-    ] = None,
+    ] = None
     max_loss: Annotated[
         float,
         Option(help="Fraction of speed that --baseline may lose.", rich_help_panel=_COMPARING),
-    ] = 0.05,
+    ] = 0.05
     rounds: Annotated[
         int, Option(help="Turns of each, beside an artifact.", rich_help_panel=_COMPARING)
-    ] = 15,
-    power: Power = "none",
-    power_interval: Interval = None,
-    idle_s: Idle = 5.0,
-    power_password_file: PasswordFile = None,
-    power_ca: Authority = None,
-    power_insecure: Insecure = False,
+    ] = 15
+
+
+@benchmark_app.command(
+    epilog="Example:  thorax benchmark model-int8 --scenario server --latency-limit-ms 50"
+)
+@one_by_one
+def benchmark(
+    context: typer.Context,
+    network: Network,
+    traffic: Traffic,
+    tuning: Tuning,
+    comparing: Comparing,
+    metering: Metering,
     extension: Extensions = None,
     json: Json = False,
 ) -> None:
     """Images per second, latency and energy, under the traffic of MLPerf LoadGen."""
-    from thorax.artifact import load as load_artifact
-    from thorax.benchmark import run, scenarios
-    from thorax.benchmark.baseline import open_baseline, require_held
-    from thorax.benchmark.baseline_file import digested
+    from thorax.artifact import load
+    from thorax.benchmark.scenarios import HINTS
     from thorax.devices.engine import compile as compile_artifact
     from thorax.devices.extensions import add_extensions
-    from thorax.devices.forecast import forecast_engine
-    from thorax.inference.predictor import find_files
-    from thorax.report.baseline import comparison_table
-    from thorax.report.benchmark import speed_table
-    from thorax.report.modelled import modelled_table
-    from thorax.report.power import power_table
 
     add_extensions(extension or ())
     _require_switches(context)
-    if tune:
-        # A sweep has its own load and compares with itself.
-        given = {
-            "--scenario": scenario != "offline",
-            "--rate": rate is not None,
-            "--images": images is not None,
-            "--loadgen-logs": loadgen_logs is not None,
-            "--baseline": baseline is not None,
-            "--power": power != "none",
-        }
-        if wrong := [name for name, there in given.items() if there]:
-            raise UsageError(
-                "option-apart", f"--tune and {wrong[0]} do not go together; give one of them"
-            )
-        _tune([model, *(against or ())], [device, *(on or ())], latency_limit_ms, duration, json)
+    if tuning.tune:
+        _require_no_traffic(traffic, comparing, metering)
+        models = [network.model, *(tuning.against or ())]
+        devices = [network.device, *(tuning.on or ())]
+        _tune(models, devices, traffic.latency_limit_ms, traffic.duration, json)
         return
-    chosen = scenarios.choose(scenario, rate=rate, latency_limit_ms=latency_limit_ms)
-    artifact = load_artifact(model)
+    options = traffic.options()
 
-    def prepare(one: "Artifact") -> "Engine":
-        return compile_artifact(one, device, hint=scenarios.HINTS[chosen])
+    def prepare(artifact: "Artifact") -> "Engine":
+        return compile_artifact(artifact, network.device, hint=HINTS[options.scenario])
 
-    engine = prepare(artifact)
-    compare = (
-        open_baseline(
-            baseline,
-            engine,
-            scenario,
-            prepare=prepare,
-            duration_s=duration,
-            rounds=rounds,
-            max_loss=max_loss,
-        )
-        if baseline
-        else None
+    engine = prepare(load(network.model))
+    compare = _open_baseline(comparing, engine, options, prepare)
+    measurement, energy = _measure(engine, options, traffic.images, metering)
+    _answer(engine, measurement, energy, compare, as_json=json)
+
+
+def _open_baseline(
+    comparing: Comparing,
+    engine: "Engine",
+    options: "ScenarioOptions",
+    prepare: Callable[["Artifact"], "Engine"],
+) -> "Compare | None":
+    from thorax.benchmark.baseline import open_baseline
+
+    if comparing.baseline is None:
+        return None
+    return open_baseline(
+        comparing.baseline,
+        engine,
+        options.scenario,
+        prepare=prepare,
+        duration_s=options.duration_s,
+        rounds=comparing.rounds,
+        max_loss=comparing.max_loss,
     )
+
+
+def _measure(
+    engine: "Engine", options: "ScenarioOptions", images: Path | None, metering: Metering
+) -> "tuple[Measurement, Energy]":
+    """Measure an engine while a meter is read."""
+    from thorax.benchmark.run import read_images
+    from thorax.benchmark.scenarios import run_scenario
+    from thorax.inference.predictor import find_files
+
     files = list(find_files([images])) if images else []
-    prepared = run.read_images(files, artifact.card.input) if images else ()
-    asked = access(power_password_file, power_ca, power_insecure)
+    prepared = read_images(files, engine.artifact.card.input) if images else ()
     with (
-        metered(power, power_interval, idle_s, asked) as sampler,
-        console.progress(f"measuring {scenario}", None) as ticker,
+        metering.sampler() as sampler,
+        console.progress(f"measuring {options.scenario}", None) as ticker,
     ):
-        measurement = scenarios.measure(
+        measurement = run_scenario(
             engine,
-            chosen,
-            duration_s=duration,
+            options,
             images=prepared,
-            samples_per_query=samples_per_query,
-            rate=rate,
-            latency_limit_s=None if latency_limit_ms is None else latency_limit_ms / 1e3,
-            logs=loadgen_logs,
             on_progress=ticker.advance,
             on_longer=console.say,
         )
-    energy = sampler.energy(measurement.begin_s, measurement.begin_s + measurement.window_s)
-    forecast = forecast_engine(engine, measure=True)
-    document = run.document(engine, measurement, forecast, energy)
-    comparison = compare(document) if compare else None
+    begin_s = measurement.begin_s
+    return measurement, sampler.energy(begin_s, begin_s + measurement.window_s)
+
+
+def _answer(
+    engine: "Engine",
+    measurement: "Measurement",
+    energy: "Energy",
+    compare: "Compare | None",
+    *,
+    as_json: bool,
+) -> None:
+    """Show what was measured; fail for a sure loss, or for a meter that told nothing."""
+    from thorax.benchmark.baseline import require_held
+    from thorax.benchmark.run import benchmark_result
+    from thorax.devices.forecast import forecast_engine
+
+    result = benchmark_result(engine, measurement, forecast_engine(engine, measure=True), energy)
+    comparison = compare(result) if compare else None
     if comparison:
-        document["baseline"] = comparison.document()
-    document = digested(document)
-
-    def show() -> None:
-        console.show(
-            speed_table([document]),
-            power_table([document]),
-            modelled_table([document]),
-            comparison_table(document["baseline"]) if comparison else None,
-        )
-
-    for reason in measurement.invalid_because:
+        result = result.model_copy(update={"baseline": comparison})
+    result = result.digested()
+    for reason in result.invalid_because:
         console.say(f"not valid by LoadGen's rules: {reason}")
-    console.emit(document, as_json=json, show=show)
+    console.emit(result, as_json=as_json, show=lambda: _show(result))
     if comparison and comparison.verdict == "loss":
         if energy.error:
             # The exit status can tell one of both: the loss is what the run was made for.
             console.say(f"energy-missing: {energy.error}; the rest was measured and is kept")
         require_held(comparison)
-    tell_energy(energy)
+    require_energy(energy)
+
+
+def _show(result: "BenchmarkResult") -> None:
+    from thorax.report.baseline import comparison_table
+    from thorax.report.benchmark import speed_table
+    from thorax.report.modelled import modelled_table
+    from thorax.report.power import power_table
+
+    console.show(
+        speed_table([result]),
+        power_table([result]),
+        modelled_table([result]),
+        comparison_table(result.baseline) if result.baseline else None,
+    )
+
+
+def _require_no_traffic(traffic: Traffic, comparing: Comparing, metering: Metering) -> None:
+    """Refuse --tune beside what it has none of: a sweep has its own load, compared with itself."""
+    given = {
+        "--scenario": traffic.scenario != "offline",
+        "--rate": traffic.rate is not None,
+        "--images": traffic.images is not None,
+        "--loadgen-logs": traffic.loadgen_logs is not None,
+        "--baseline": comparing.baseline is not None,
+        "--power": metering.power != "none",
+    }
+    if refused := [option for option, is_given in given.items() if is_given]:
+        raise UsageError(
+            "option-apart", f"--tune and {refused[0]} do not go together; give one of them"
+        )
 
 
 _SWITCHES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
@@ -226,7 +296,7 @@ def _require_switches(context: typer.Context) -> None:
         if (source := context.get_parameter_source(name)) and source.name != "DEFAULT"
     }
     values = context.params
-    there = {
+    switched_on = {
         "tune": values["tune"],
         "baseline": values["baseline"] is not None,
         "power": values["power"] != "none",
@@ -234,7 +304,7 @@ def _require_switches(context: typer.Context) -> None:
     }
     for switch, (written, options) in _SWITCHES.items():
         for name in options:
-            if name in given and not there[switch]:
+            if name in given and not switched_on[switch]:
                 option = f"--{name.replace('_', '-')}"
                 raise UsageError(
                     "option-together", f"{option} needs {written}; give both or neither"
@@ -247,6 +317,30 @@ def _require_switches(context: typer.Context) -> None:
         )
 
 
+@benchmark_app.command(epilog="Example:  thorax tune model-fp32 model-int8 --latency-limit-ms 50")
+def tune(
+    models: Annotated[
+        list[Path],
+        Argument(metavar="MODEL...", help="Artifact folders of one network, in any precisions."),
+    ],
+    device: Annotated[
+        list[str],
+        Option("-d", "--device", help="CPU, GPU, ... as of benchmark; repeatable."),
+    ] = ["CPU"],  # noqa: B006 - Typer shows it as the default
+    latency_limit_ms: Annotated[
+        float | None, Option(help="What 99 % of the answers keep, ms; default: no limit.")
+    ] = None,
+    duration: Annotated[float, Option(help="Seconds to measure each setting, in turns.")] = 10.0,
+    extension: Extensions = None,
+    json: Json = False,
+) -> None:
+    """Find the best streams and batch, and store them in the card for classify."""
+    from thorax.devices.extensions import add_extensions
+
+    add_extensions(extension or ())
+    _tune(models, device, latency_limit_ms, duration, json)
+
+
 def _tune(
     models: Sequence[Path],
     devices: Sequence[str],
@@ -256,26 +350,23 @@ def _tune(
 ) -> None:
     from thorax.artifact import load
     from thorax.benchmark import tune
-    from thorax.benchmark.baseline_file import digested
     from thorax.report.tune import tuning_table
 
     artifacts = [load(model) for model in models]
     limit_s = None if limit_ms is None else limit_ms / 1e3
-    total = tune.settings(artifacts, devices) * tune.ROUNDS
-    with tune.held(artifacts):
-        with console.progress("tuning", total, "turns") as ticker:
-            tried = tune.tune(
+    turns = tune.count_settings(artifacts, devices) * tune.ROUNDS
+    with tune.locked(artifacts):
+        with console.progress("tuning", turns, "turns") as ticker:
+            trials = tune.tune(
                 artifacts,
                 devices,
                 latency_limit_s=limit_s,
                 duration_s=duration_s,
                 on_progress=ticker.advance,
             )
-        document = digested(tune.document(tried, limit_s))
+        result = tune.tuning_result(trials, limit_s).digested()
         try:
-            tune.keep(tried, limit_s)
+            tune.store(trials, limit_s)
         finally:
             # What took minutes to measure is shown, whatever becomes of it.
-            console.emit(
-                document, as_json=as_json, show=lambda: console.show(tuning_table(document))
-            )
+            console.emit(result, as_json=as_json, show=lambda: console.show(tuning_table(result)))

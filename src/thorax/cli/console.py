@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from thorax.errors import printable
 from thorax.files.atomic import write_text
-from thorax.results.schema import Result
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from thorax.report.table import Table
+    from thorax.results.schema import Result
     from thorax.training.log import Progress
 
 _WIDTH: Final = 100
@@ -38,11 +38,11 @@ _REDRAWN_S: Final = 0.5
 
 
 def emit(
-    answer: Result | Mapping[str, Any] | list[Any], *, as_json: bool, show: Callable[[], None]
+    answer: "Result | Mapping[str, Any] | list[Any]", *, as_json: bool, show: Callable[[], None]
 ) -> None:
     """Answer a command: one JSON document on stdout, or what `show` prints for a person."""
     if as_json:
-        document = answer.document() if isinstance(answer, Result) else answer
+        document = answer if isinstance(answer, Mapping | list) else answer.document()
         sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
     else:
         with redirect_stdout(Harmless(sys.stdout)):
@@ -219,6 +219,7 @@ def training(*, shown: bool = True) -> Iterator[Callable[["Progress"], None]]:
     Args:
         shown: False on all ranks but the first, which then say nothing.
     """
+    from thorax.report.text import rate_text
     from thorax.training.log import Window
 
     if not shown:
@@ -253,7 +254,7 @@ def training(*, shown: bool = True) -> Iterator[Callable[["Progress"], None]]:
             facts = window.means()
             screen.draw(
                 at,
-                f"{_rate(facts['images_per_s'])} images/s, data wait {facts['data_wait']:.0%}, "
+                f"{rate_text(facts['images_per_s'])} images/s, data wait {facts['data_wait']:.0%}, "
                 f"rate {facts['learning_rate']:.3g}, loss {facts['loss']:.3g}, "
                 f"{_duration(per_step_s * (at.steps - at.step))} left",
             )
@@ -306,10 +307,6 @@ def _training_bar() -> Iterator[_Screen]:
 
 def _print(screen: "Console", text: str) -> None:
     screen.print(printable(text), markup=False, highlight=False)
-
-
-def _rate(per_s: float) -> str:
-    return f"{per_s:,.0f}" if per_s >= 100 else f"{per_s:.3g}"
 
 
 def _duration(duration_s: float) -> str:

@@ -1,5 +1,6 @@
 """The whole sentence on phantoms: draw, train, compile, validate, classify, benchmark, report."""
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from thorax.artifact import INTENDED_USE, Artifact, Precision
-from thorax.benchmark import run, scenarios
+from thorax.benchmark.run import benchmark_result
+from thorax.benchmark.scenarios import ScenarioOptions, run_scenario
 from thorax.cli import console
 from thorax.data import folder, store
 from thorax.data.check import check
@@ -19,12 +21,13 @@ from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import UsageError
 from thorax.evaluate import validate
 from thorax.images.preprocess import InputSpec
-from thorax.inference.classify import classify
+from thorax.inference.classify import ClassifyOptions, classify
 from thorax.labels import NIH14
 from thorax.phantoms import dataset
 from thorax.quantization.optimize import optimize
 from thorax.report.page import write_report
 from thorax.report.text import rate_text
+from thorax.results.demo import DemoResult
 from thorax.results.training import TrainResult
 from thorax.training.fit import fit
 from thorax.training.recipe import Recipe
@@ -50,42 +53,23 @@ class Demo:
     """What the demo made.
 
     Attributes:
-        report: the page.
-        mean_auroc: of the fp32 artifact on the test split.
-        int8_drop: mean AUROC of fp32 minus that of int8, same test images.
-        images_per_s: offline, int8.
-        elapsed_s: wall clock of the whole demo, seconds.
+        result: the page and the figures.
         artifact: the int8 artifact.
         examples: folder of the radiographs that were classified.
     """
 
-    report: Path
-    mean_auroc: float
-    int8_drop: float
-    images_per_s: float
-    elapsed_s: float
+    result: DemoResult
     artifact: Path
     examples: Path
-
-    def document(self) -> dict[str, Any]:
-        """Return the JSON document of `thorax demo`."""
-        return {
-            "command": "demo",
-            "report": str(self.report),
-            "mean_auroc": self.mean_auroc,
-            "int8_drop": self.int8_drop,
-            "images_per_s": self.images_per_s,
-            "elapsed_s": self.elapsed_s,
-        }
 
     def summary(self) -> str:
         """Return the last words on a terminal."""
         return (
-            f"\nmean AUROC {self.mean_auroc:.4f} on phantoms the network never saw; "
-            f"int8 costs {self.int8_drop:+.4f}\n"
-            f"int8: {rate_text(self.images_per_s)} images/s on this machine; "
-            f"all of it took {self.elapsed_s:.0f} s\n\n"
-            f"report: {self.report}   (open it in a browser; it needs no network)\n\n"
+            f"\nmean AUROC {self.result.mean_auroc:.4f} on phantoms the network never saw; "
+            f"int8 costs {self.result.int8_drop:+.4f}\n"
+            f"int8: {rate_text(self.result.images_per_s)} images/s on this machine; "
+            f"all of it took {self.result.elapsed_s:.0f} s\n\n"
+            f"report: {self.result.report}   (open it in a browser; it needs no network)\n\n"
             "try next:\n"
             f"  thorax classify {self.artifact} {self.examples} --heatmaps maps\n"
             f"  thorax classify {self.artifact} YOUR_IMAGE.png -pc\n"
@@ -119,23 +103,23 @@ def make(out: Path, *, seed: int = 0) -> Demo:
         auroc = _validate(artifacts, data, keep)
     with _stage("5. classify"):
         examples = _examples(out, data)
-        answers = classify(artifacts[Precision.INT8].path, [examples], heatmaps=out / "heatmaps")
+        answers = classify(
+            artifacts[Precision.INT8].path, [examples], ClassifyOptions(heatmaps=out / "heatmaps")
+        )
         keep("classify", answers.document())
     with _stage("6. benchmark"):
         speed = _benchmark(artifacts, keep)
     with _stage("7. report"):
         report = write_report(documents, out / "report.html", title="Thorax demo on phantoms")
-    result = Demo(
-        report=report,
+    result = DemoResult(
+        report=str(report),
         mean_auroc=auroc[Precision.FP32],
         int8_drop=auroc[Precision.FP32] - auroc[Precision.INT8],
         images_per_s=speed,
         elapsed_s=time.perf_counter() - begin,
-        artifact=artifacts[Precision.INT8].path,
-        examples=examples,
     )
     console.save(result.document(), out / "results" / "demo.json")
-    return result
+    return Demo(result, artifacts[Precision.INT8].path, examples)
 
 
 @contextmanager
@@ -207,11 +191,9 @@ def _validate(
         engine = compile_artifact(made, "CPU", hint="throughput")
         found = validate.validate(engine, data)
         reference = reference or found
-        keep(
-            f"validate-{precision}",
-            validate.document(found, () if found is reference else (reference,)),
-        )
-        means[precision] = found.score.mean.value
+        result = validate.result_of(found, () if found is reference else (reference,))
+        keep(f"validate-{precision}", result.document())
+        means[precision] = found.score.mean_auroc or math.nan
         console.say(f"   {precision}: mean AUROC {means[precision]:.4f}")
     return means
 
@@ -233,11 +215,11 @@ def _benchmark(
     speed = 0.0
     for precision, made in artifacts.items():
         engine = compile_artifact(made, "CPU", hint="throughput")
-        measured = scenarios.measure(engine, "offline", duration_s=BENCHMARK_S)
-        keep(f"benchmark-{precision}", run.document(engine, measured))
+        measured = run_scenario(engine, ScenarioOptions("offline", BENCHMARK_S))
+        keep(f"benchmark-{precision}", benchmark_result(engine, measured).document())
         console.say(f"   {precision}: {rate_text(measured.images_per_s)} images/s offline")
         speed = measured.images_per_s
     engine = compile_artifact(artifacts[Precision.INT8], "CPU", hint="latency")
-    measured = scenarios.measure(engine, "single-stream", duration_s=BENCHMARK_S)
-    keep("benchmark-int8-single-stream", run.document(engine, measured))
+    measured = run_scenario(engine, ScenarioOptions("single-stream", BENCHMARK_S))
+    keep("benchmark-int8-single-stream", benchmark_result(engine, measured).document())
     return speed

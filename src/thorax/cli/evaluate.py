@@ -1,76 +1,90 @@
-"""The commands that say how good an artifact, or anybody's predictions, are."""
+"""Commands that score an artifact, or anybody's predictions."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Argument, Option
 
 from thorax.cli import console
-from thorax.cli.options import Device, Extensions, Json, Model, StorePath
+from thorax.cli.options import Device, Extensions, Json, Model, StorePath, one_by_one
+
+if TYPE_CHECKING:
+    from thorax.results.accuracy import ValidationResult
 
 evaluate_app = typer.Typer()
 
 
-@evaluate_app.command(epilog="Example:  thorax validate fp32 store --against fp16 --against int8")
-def validate(
-    model: Model,
-    store: StorePath,
-    device: Device = "CPU",
-    split: Annotated[str, Option(help="train, val or test.")] = "test",
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """How an artifact is validated."""
+
+    device: Device = "CPU"
+    split: Annotated[str, Option(help="train, val or test.")] = "test"
     against: Annotated[
         list[Path] | None,
         Option(help="Another artifact: adds the paired difference; may be given several times."),
-    ] = None,
+    ] = None
     speed: Annotated[
         bool, Option("--speed/--no-speed", help="With --against, also time all of them in turns.")
-    ] = True,
+    ] = True
     samples: Annotated[
         int, Option(min=100, max=1_000_000, help="Bootstrap resamples of patients.")
-    ] = 1000,
-    extension: Extensions = None,
-    json: Json = False,
-) -> None:
-    """AUROC of each finding with intervals; what each of several artifacts costs and brings."""
-    from thorax.artifact import load
-    from thorax.benchmark.run import side_by_side
-    from thorax.data.store import open_store
-    from thorax.devices.extensions import add_extensions
-    from thorax.evaluate import validate as accuracy
+    ] = 1000
+    extension: Extensions = None
 
-    add_extensions(extension or ())
-    opened = open_store(store)
-    count = len(opened.select(split))
-    # All are compiled before the first is asked, which takes long.
-    others = [load(path) for path in against or ()]
-    engines = accuracy.open_engines(load(model), others, device)
-    runs = []
-    for engine in engines:
-        with console.progress(f"validating {engine.artifact.card.name}", count) as ticker:
-            runs.append(
-                accuracy.validate(
-                    engine, opened, split=split, samples=samples, on_progress=ticker.advance
+    def run(self, model: Path, store: Path) -> "ValidationResult":
+        """Validate an artifact and those that it is compared with on a store."""
+        from thorax.artifact import load
+        from thorax.benchmark.run import side_by_side
+        from thorax.data.store import open_store
+        from thorax.devices.extensions import add_extensions
+        from thorax.evaluate import validate as accuracy
+
+        add_extensions(self.extension or ())
+        opened = open_store(store)
+        count = len(opened.select(self.split))
+        # All are compiled before the first is asked, which takes long.
+        others = [load(path) for path in self.against or ()]
+        engines = accuracy.open_engines(load(model), others, self.device)
+        runs = []
+        for engine in engines:
+            with console.progress(f"validating {engine.artifact.card.name}", count) as ticker:
+                run = accuracy.validate(
+                    engine,
+                    opened,
+                    split=self.split,
+                    samples=self.samples,
+                    on_progress=ticker.advance,
                 )
-            )
-    speeds = []
-    if against and speed:
-        console.say(f"timing {len(runs)} artifacts in turns on {device}")
-        speeds = side_by_side([one.engine for one in runs])
-    document = accuracy.document(runs[0], runs[1:], speeds)
+            runs.append(run)
+        speeds = []
+        if self.against and self.speed:
+            console.say(f"timing {len(runs)} artifacts in turns on {self.device}")
+            speeds = side_by_side(engines)
+        return accuracy.result_of(runs[0], runs[1:], speeds)
+
+
+@evaluate_app.command(epilog="Example:  thorax validate fp32 store --against fp16 --against int8")
+@one_by_one
+def validate(model: Model, store: StorePath, options: Validation, json: Json = False) -> None:
+    """AUROC of each finding with intervals; what each of several artifacts costs and brings."""
+    result = options.run(model, store)
 
     def show() -> None:
-        from thorax.report.accuracy import auroc_table, cost_table, difference_table, pointing_table
-        from thorax.report.modelled import alone_and_against, modelled_table
+        from thorax.report import accuracy
+        from thorax.report.modelled import modelled_table
 
         console.show(
-            cost_table(document),
-            modelled_table(alone_and_against([document])),
-            auroc_table([document]),
-            difference_table(document),
-            pointing_table([document]),
+            accuracy.cost_table(result),
+            modelled_table(accuracy.validated_artifacts([result])),
+            accuracy.auroc_table([result]),
+            accuracy.difference_table(result),
+            accuracy.pointing_table([result]),
         )
 
-    console.emit(document, as_json=json, show=show)
+    console.emit(result, as_json=json, show=show)
 
 
 @evaluate_app.command(
@@ -86,15 +100,11 @@ def score(
     """The same AUROC table for anybody's predictions."""
     from thorax.evaluate.score import score as run
 
-    document = {
-        "command": "score",
-        "predictions": predictions.name,
-        **run(predictions, labels, split=split, subset=subset).document(),
-    }
+    result = run(predictions, labels, split=split, subset=subset)
 
     def show() -> None:
         from thorax.report.accuracy import auroc_table
 
-        console.show(auroc_table([document]))
+        console.show(auroc_table([result]))
 
-    console.emit(document, as_json=json, show=show)
+    console.emit(result, as_json=json, show=show)

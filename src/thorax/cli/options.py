@@ -2,12 +2,14 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 from typer import Argument, Option
+
+from thorax.errors import UsageError
 
 Json = Annotated[bool, Option("--json", help="Print one JSON document on stdout.")]
 Out = Annotated[Path, Option("--out", help="Where to write.")]
@@ -28,6 +30,21 @@ Device = Annotated[
 ]
 Model = Annotated[Path, Argument(help="Artifact folder that `thorax optimize` wrote.")]
 Workers = Annotated[int | None, Option(min=1, help="Decoding threads; default: one a processor.")]
+
+
+WordT = TypeVar("WordT", bound=str)
+
+
+def one_of(option: str, word: str, allowed: Iterable[WordT]) -> WordT:
+    """Return the word of a set that an option names.
+
+    Raises:
+        UsageError: `option-choice` for one that is not in it.
+    """
+    words = list(allowed)
+    if word not in words:
+        raise UsageError("option-choice", f"{option} is {word!r}; allowed are {', '.join(words)}")
+    return words[words.index(word)]
 
 
 def one_by_one(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,4 +1,4 @@
-"""The commands below `thorax power`: which meters answer, what they say, what a log holds."""
+"""The commands of `thorax power`: meters that answer, their readings, the energy of a log."""
 
 import getpass
 import queue
@@ -6,9 +6,10 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from typer import Argument, Option
@@ -18,9 +19,11 @@ from thorax.cli.options import Json
 from thorax.errors import PeerError, UsageError
 
 if TYPE_CHECKING:
+    from thorax.power.meter import Meter, Reading
     from thorax.power.meters import Access
-    from thorax.power.sampler import Energy, Meter, Reading, Sampler
+    from thorax.power.sampler import Energy, Sampler
     from thorax.power.watch import Watch
+    from thorax.results.energy import LogEnergy, WatchResult
 
 power_app = typer.Typer(
     no_args_is_help=True, help="Power meters: which answer, what they say, what a log holds."
@@ -64,17 +67,40 @@ _METER: Final = (
     "rapl, nvml, redfish:https://USER@HOST, ipmi[:USER@HOST], racadm[:USER@HOST], "
     "modelled:FILE.toml, replay:FILE or none."
 )
-Power = Annotated[
-    str, Option("--power", metavar="METER", help=f"Meter: {_METER}", rich_help_panel=_PANEL)
-]
-Idle = Annotated[
-    float,
-    Option(
-        "--idle-s",
-        help="With --power: seconds before the load in which idle power is read.",
-        rich_help_panel=_PANEL,
-    ),
-]
+
+
+@dataclass(frozen=True)
+class Metering:
+    """Which meter is read while something is measured, and how."""
+
+    power: Annotated[
+        str, Option("--power", metavar="METER", help=f"Meter: {_METER}", rich_help_panel=_PANEL)
+    ] = "none"
+    power_interval: Interval = None
+    idle_s: Annotated[
+        float,
+        Option(
+            "--idle-s",
+            help="With --power: seconds before the load in which idle power is read.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = 5.0
+    power_password_file: PasswordFile = None
+    power_ca: Authority = None
+    power_insecure: Insecure = False
+
+    def sampler(self) -> "AbstractContextManager[Sampler]":
+        """Sample the meter within a context, after a time of rest that tells idle power."""
+        from thorax.power.meters import open_sampler
+
+        return open_sampler(
+            self.power,
+            access(self.power_password_file, self.power_ca, self.power_insecure),
+            interval_s=self.power_interval,
+            idle_s=self.idle_s,
+            on_rest=lambda: console.say(f"idle power: {self.idle_s:g} s of rest"),
+        )
+
 
 _SHOWN_S: Final = 0.25
 """Seconds between two pictures on a terminal."""
@@ -104,22 +130,7 @@ def access(password_file: Path | None, ca: Path | None, insecure: bool) -> "Acce
     return Access(password, ca, insecure)
 
 
-@contextmanager
-def metered(
-    spec: str, interval_s: float | None, idle_s: float, access: "Access"
-) -> "Iterator[Sampler]":
-    """Sample a meter around what is measured, after a time of rest that tells idle power."""
-    from thorax.power.meters import open_meter
-    from thorax.power.sampler import Sampler
-
-    with closing(open_meter(spec, access)) as meter, Sampler(meter, interval_s) as sampler:
-        if meter.channels and idle_s:
-            console.say(f"idle power: {idle_s:g} s of rest")
-        sampler.rest(idle_s)
-        yield sampler
-
-
-def tell_energy(energy: "Energy") -> None:
+def require_energy(energy: "Energy") -> None:
     """End a command whose speed was measured and whose energy was not, after it has answered.
 
     Raises:
@@ -132,41 +143,11 @@ def tell_energy(energy: "Energy") -> None:
 @power_app.command("list", epilog="Example:  thorax power list")
 def list_meters(json: Json = False) -> None:
     """Which meters answer on this computer, and why the others do not."""
-    from thorax.power.meters import SPECS, probe
-    from thorax.report.table import Table
+    from thorax.power.meters import probe_meters
+    from thorax.report.power import meter_table
 
-    found = probe()
-    document = {
-        "command": "power list",
-        "meters": [
-            {
-                "name": one.name,
-                "available": one.problem is None,
-                "devices": [channel.name for channel in one.channels],
-                "problem": {"code": one.problem.code, "message": one.problem.message}
-                if one.problem
-                else None,
-            }
-            for one in found
-        ],
-        "specs": list(SPECS),
-    }
-    table = Table(
-        "Meters that need no address",
-        ("Meter", "Answers", "Reads, or what is in the way"),
-        tuple(
-            (
-                one.name,
-                "no" if one.problem else "yes",
-                one.problem.message
-                if one.problem
-                else ", ".join(channel.name for channel in one.channels),
-            )
-            for one in found
-        ),
-        note=f"All that --power takes: {', '.join(SPECS)}.",
-    )
-    console.emit(document, as_json=json, show=lambda: console.show(table))
+    result = probe_meters()
+    console.emit(result, as_json=json, show=lambda: console.show(meter_table(result)))
 
 
 @power_app.command(epilog="Example:  thorax power watch rapl --duration 60 --log idle.jsonl")
@@ -188,39 +169,38 @@ def watch(
     from thorax.power.sampler import Sampler
     from thorax.power.watch import Watch
 
-    told: queue.SimpleQueue[Reading] = queue.SimpleQueue()
+    readings: queue.SimpleQueue[Reading] = queue.SimpleQueue()
     with closing(open_meter(meter, access(password_file, ca, insecure))) as opened:
         if not opened.channels:
             raise UsageError("power-meter", f"meter {meter!r} has nothing to watch; name another")
-        seen = Watch(opened.quantity, opened.channels)
-        sampler = Sampler(opened, interval, on_reading=told.put, keep=False)
-        written = Log(log, opened, sampler.interval_s) if log else None
+        watched = Watch(opened.quantity, opened.channels)
+        sampler = Sampler(opened, interval, on_reading=readings.put, keep=False)
+        writer = Log(log, opened, sampler.interval_s) if log else None
 
         def take(reading: "Reading") -> None:
-            seen.add(reading)
-            if written:
-                written.add(reading)
+            watched.add(reading)
+            if writer:
+                writer.add(reading)
 
         try:
-            with _screen(opened, seen) as draw, sampler:
+            with _screen(opened, watched) as draw, sampler:
                 end_s = None if duration is None else time.perf_counter() + duration
-                _follow(told, sampler.wait, end_s, take, draw)
-            while not told.empty():
-                take(told.get())
+                _follow(readings, sampler.wait, end_s, take, draw)
+            while not readings.empty():
+                take(readings.get())
         finally:
-            if written:
-                written.close()
-    kept = written is not None and written.kept
-    document = {**seen.document(opened), "log": str(log) if kept else None}
-    console.emit(document, as_json=json, show=lambda: _show(document))
+            if writer:
+                writer.close()
+    result = watched.result(opened, log if writer and writer.kept else None)
+    console.emit(result, as_json=json, show=lambda: _show(result))
     if sampler.failure and sampler.failure.code != "meter-ended":
         raise sampler.failure
-    if "energy_error" in document:
-        raise PeerError("energy-missing", str(document["energy_error"]))
+    if result.energy_error:
+        raise PeerError("energy-missing", result.energy_error)
 
 
 def _follow(
-    told: "queue.SimpleQueue[Reading]",
+    readings: "queue.SimpleQueue[Reading]",
     given_up: Callable[[float], bool],
     end_s: float | None,
     take: Callable[["Reading"], None],
@@ -233,11 +213,11 @@ def _follow(
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while True:
-            left_s = _SHOWN_S if end_s is None else min(_SHOWN_S, end_s - time.perf_counter())
-            if left_s <= 0 or (given_up(0) and told.empty()):
+            remaining_s = _SHOWN_S if end_s is None else min(_SHOWN_S, end_s - time.perf_counter())
+            if remaining_s <= 0 or (given_up(0) and readings.empty()):
                 return
             try:
-                take(told.get(timeout=left_s))
+                take(readings.get(timeout=remaining_s))
             except queue.Empty:
                 continue
             draw()
@@ -248,7 +228,7 @@ def _follow(
 
 
 @contextmanager
-def _screen(meter: "Meter", seen: "Watch") -> "Iterator[Callable[[], None]]":
+def _screen(meter: "Meter", watched: "Watch") -> "Iterator[Callable[[], None]]":
     """Show how it stands: a picture on a terminal, plain lines elsewhere; on stderr."""
     if not sys.stderr.isatty():
         last_s = 0.0
@@ -256,9 +236,9 @@ def _screen(meter: "Meter", seen: "Watch") -> "Iterator[Callable[[], None]]":
         def line() -> None:
             nonlocal last_s
             now_s = time.perf_counter()
-            if seen.now_w is not None and now_s - last_s >= _LINE_S:
+            if watched.now_w is not None and now_s - last_s >= _LINE_S:
                 last_s = now_s
-                console.say(f"{seen.duration_s:8.1f} s  {_words(seen)}")
+                console.say(f"{watched.duration_s:8.1f} s  {_words(watched)}")
 
         yield line
         return
@@ -270,27 +250,29 @@ def _screen(meter: "Meter", seen: "Watch") -> "Iterator[Callable[[], None]]":
 
     def picture() -> Text:
         mark = ", modelled" if meter.modelled else ""
-        names = [f"{one.name}{'' if one.counted else ' (part)'}" for one in meter.channels]
+        names = [
+            f"{channel.name}{'' if channel.counted else ' (part)'}" for channel in meter.channels
+        ]
         width = max(map(len, names))
         devices = "".join(
             f"\n  {name:<{width}}  {watts:8.1f} W"
-            for name, watts in zip(names, seen.devices_w, strict=False)
+            for name, watts in zip(names, watched.devices_w, strict=False)
         )
         return Text(
-            f"{meter.source}{mark}, {seen.duration_s:.0f} s; Ctrl-C ends\n{_words(seen)}"
-            f"\n{sparkline(seen.history_w)}{devices}"
+            f"{meter.source}{mark}, {watched.duration_s:.0f} s; Ctrl-C ends\n{_words(watched)}"
+            f"\n{sparkline(watched.history_w)}{devices}"
         )
 
     with Live(get_renderable=picture, console=Console(stderr=True), refresh_per_second=4):
         yield lambda: None
 
 
-def _words(seen: "Watch") -> str:
-    now, mean, energy = seen.now_w, seen.mean_w, seen.energy_j
+def _words(watched: "Watch") -> str:
+    now, mean, energy = watched.now_w, watched.mean_w, watched.energy_j
     if now is None:
         return "waiting for the second reading"
     after = "" if mean is None or energy is None else f"  mean {mean:.1f} W  {energy:,.0f} J"
-    return f"{now:8.1f} W  least {seen.least_w:.1f}  most {seen.most_w:.1f}{after}"
+    return f"{now:8.1f} W  least {watched.least_w:.1f}  most {watched.most_w:.1f}{after}"
 
 
 @power_app.command(epilog="Example:  thorax power energy idle.jsonl --begin 10 --end 70")
@@ -303,12 +285,11 @@ def energy(
     """The energy of a recorded log, or of any part of it."""
     from thorax.power.log import Recording
 
-    recording = Recording.read(log)
-    document = recording.document(log.name, begin, end)
-    console.emit(document, as_json=json, show=lambda: _show(document))
+    result = Recording.read(log).result(log.name, begin, end)
+    console.emit(result, as_json=json, show=lambda: _show(result))
 
 
-def _show(document: dict[str, Any]) -> None:
+def _show(result: "WatchResult | LogEnergy") -> None:
     from thorax.report.power import energy_table
 
-    console.show(energy_table(document))
+    console.show(energy_table(result))

@@ -1,4 +1,4 @@
-"""The command that makes one page of results."""
+"""The commands about results: one page of them, and the JSON Schema of each."""
 
 from pathlib import Path
 from typing import Annotated
@@ -27,21 +27,42 @@ def report(
     from thorax.inference.findings import require_apart
     from thorax.report.documents import load
     from thorax.report.page import require_page, write_report
+    from thorax.results.demo import ReportResult
 
     require_page(out)
     folders = [path for path in documents if path.is_dir()]
-    read = [*documents, *(one for folder in folders for one in folder.glob("*.json"))]
-    require_apart(out, read, ())
-    taken = is_stdout(out)
-    if taken and json:
+    sources = [*documents, *(file for folder in folders for file in folder.glob("*.json"))]
+    require_apart(out, sources, ())
+    to_stdout = is_stdout(out)
+    if to_stdout and json:
         raise UsageError(
             "option-together", "--out on stdout and --json would both be the answer; name a file"
         )
     written = write_report(load(documents), out, title=title)
-    if taken:
+    if to_stdout:
         return
     console.emit(
-        {"command": "report", "report": str(written)},
+        ReportResult(report=str(written)),
         as_json=json,
         show=lambda: print(f"report: {written}"),
+    )
+
+
+@report_app.command(epilog="Example:  thorax schema plan server")
+def schema(
+    command: Annotated[
+        list[str] | None, Argument(help="Words of a command; without it, all that have a schema.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """JSON Schema of what a command prints with --json: keys, types, units and meanings."""
+    from thorax.results.demo import SchemaList
+    from thorax.results.read import RESULTS, json_schema
+
+    if command:
+        console.emit(json_schema(" ".join(command)), as_json=True, show=lambda: None)
+        return
+    names = sorted(RESULTS)
+    console.emit(
+        SchemaList(commands=tuple(names)), as_json=json, show=lambda: print("\n".join(names))
     )

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from thorax import artifact
-from thorax.benchmark import baseline_file
 from thorax.data import store_verify
 from thorax.data.store import is_store
 from thorax.data.store_facts import partial_of
@@ -23,6 +22,7 @@ from thorax.fpga import card as cards
 from thorax.inference import archive_verify
 from thorax.power import log
 from thorax.report.table import Table
+from thorax.results.benchmark import read_undamaged
 from thorax.training import verify as runs
 
 Kind = Literal[
@@ -261,7 +261,7 @@ _VERIFIERS: Final[Mapping[Kind, Callable[[Path, Progress | None], Iterable[Piece
     "archive": lambda path, _: archive_verify.verify(path),
     "fpga-state": partial(_file, cards.verify),
     "power-log": partial(_file, log.verify),
-    "benchmark": partial(_file, baseline_file.verify),
+    "benchmark": partial(_file, read_undamaged),
     "document": partial(_file, _require_digest),
 }
 

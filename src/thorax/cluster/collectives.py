@@ -8,7 +8,7 @@ carry both directions at once, and nobody else to use them. Every figure is mode
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -147,8 +147,8 @@ def expected_lateness(ranks: int) -> float:
     # In halves: x dF^p by parts is the integral of 1 - F^p above zero, less that of F^p below.
     step, reach = 1 / 256, 9.0
     total = 0.0
-    for place in range(round(reach / step)):
-        x = (place + 0.5) * step
+    for index in range(round(reach / step)):
+        x = (index + 0.5) * step
         above = (0.5 * math.erfc(-x / math.sqrt(2))) ** ranks
         below = (0.5 * math.erfc(x / math.sqrt(2))) ** ranks
         total += (1 - above - below) * step
@@ -173,3 +173,28 @@ def send_buckets(ready_s: list[float], bucket_s: list[float]) -> float:
     for ready, takes in zip(ready_s, bucket_s, strict=True):
         free_s = max(free_s, ready) + takes
     return free_s
+
+
+def exposed_s(backward_s: float, ready: Sequence[float], bucket_s: float) -> float:
+    """Return what of an exchange does not hide behind the backward pass whose gradients it sums.
+
+    Args:
+        backward_s: of the last pass of an update.
+        ready: share of it after which each bucket of gradients is there, not falling.
+        bucket_s: what the all-reduce of a bucket takes.
+    """
+    return (
+        send_buckets([backward_s * share for share in ready], [bucket_s] * len(ready)) - backward_s
+    )
+
+
+def straggler_s(pass_s: float, passes: int, jitter: float, deviations: float) -> float:
+    """Return how long an update waits for the slowest rank.
+
+    Args:
+        pass_s: of a forward and backward pass.
+        passes: in an update, whose times vary independently.
+        jitter: standard deviation of the time of a pass, share of it.
+        deviations: by which the slowest rank is late, as `lateness`.
+    """
+    return jitter * pass_s * math.sqrt(passes) * deviations

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from thorax.cluster.collectives import Link, bus_share, lateness
+from thorax.cluster.collectives import Link, bus_share, exposed_s, lateness, straggler_s
 from thorax.errors import PeerError
 
 SLOW_RANK: Final = 0.9
@@ -111,14 +111,14 @@ def step_s(step: Step, link: Link, *, ranks: int, images: int) -> float:
     `thorax.cluster.collectives.lateness`.
     """
     passes = math.ceil(images / (step.images or images))
-    forward, backward = step.forward_s * images / passes, step.backward_s * images / passes
-    bucket = link.ring_s(ranks, step.gradient_bytes / step.buckets)
-    # Equal buckets: the end waits either for the last to be ready or for all to be sent.
-    end = max(backward + bucket, backward / step.buckets + step.buckets * bucket)
+    forward_s, backward_s = (each * images / passes for each in (step.forward_s, step.backward_s))
+    pass_s = forward_s + backward_s
     if ranks == 1:
-        end = backward
-    late = step.jitter * (forward + backward) * math.sqrt(passes) * lateness(ranks)
-    return (passes - 1) * (forward + backward) + forward + end + late
+        return passes * pass_s
+    bucket_s = link.ring_s(ranks, step.gradient_bytes / step.buckets)
+    ready = [(index + 1) / step.buckets for index in range(step.buckets)]
+    waits_s = straggler_s(pass_s, passes, step.jitter, lateness(ranks))
+    return passes * pass_s + exposed_s(backward_s, ready, bucket_s) + waits_s
 
 
 def expect(

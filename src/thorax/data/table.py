@@ -28,7 +28,8 @@ MOST_CELLS: Final = 10_000_000
 """Rows x columns, for which Python takes up to 1 GB; PadChest has 5.8 million."""
 
 
-def _plain(name: str) -> str:
+def column_key(name: str) -> str:
+    """Return what names of one column have in common: `Image Index` is `image_index`."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
@@ -51,10 +52,10 @@ class Table:
 
         Case, blanks and punctuation do not count: `Image Index` is `image_index`.
         """
-        plain = [_plain(column) for column in self.columns]
+        plain = [column_key(column) for column in self.columns]
         for name in names:
-            if _plain(name) in plain:
-                return plain.index(_plain(name))
+            if column_key(name) in plain:
+                return plain.index(column_key(name))
         return None
 
     def need(self, names: Sequence[str], advice: str = "") -> int:

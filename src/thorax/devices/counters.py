@@ -4,7 +4,7 @@ import re
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 import openvino as ov
 
@@ -91,47 +91,3 @@ class CounterTotals:
                 )
             )
         return counters
-
-
-_NAME: Final = 30
-_STATUS: Final = 15
-_TYPE: Final = 30
-_TIME: Final = 20
-"""Widths of the columns that the samples of 2018 printed."""
-
-
-def by_member(counters: Iterable[Counter]) -> dict[str | None, list[Counter]]:
-    """Return the rows of each of several that share the work: no sum goes over two of them."""
-    found: dict[str | None, list[Counter]] = {}
-    for row in counters:
-        found.setdefault(row.member, []).append(row)
-    return found
-
-
-def lines(counters: Iterable[Counter]) -> list[str]:
-    """Return counters as the samples of 2018 printed them, the origin of each time added.
-
-    `subgraph1: conv1:EXECUTED       layerType: Convolution ...` in whole microseconds, the total
-    of what executed last. Name and status stand together where the name is long. Of several that
-    share the work each has its lines, and its total, below its device string.
-    """
-    made = []
-    for member, rows in by_member(counters).items():
-        made += [f"{member}:"] if member else []
-        made += _lines(rows)
-    return made
-
-
-def _lines(counters: Iterable[Counter]) -> list[str]:
-    made = []
-    total_us = 0
-    for row in counters:
-        name = row.name if row.subgraph is None else f"subgraph{row.subgraph}: {row.name}"
-        real_us, cpu_us = round(row.real_s * 1e6), round(row.cpu_s * 1e6)
-        total_us += real_us if row.counts else 0
-        made.append(
-            f"{name + ':':<{_NAME}}{row.status:<{_STATUS}}"
-            f"{'layerType: ' + row.type:<{_TYPE}} {f'realTime: {real_us}':<{_TIME}}"
-            f"{f'cpu: {cpu_us}':<{_TIME}}execType: {row.kernel:<24} origin: {row.origin}"
-        )
-    return [*made, f"{'Total time: ' + str(total_us):<{_TIME}} microseconds"]

@@ -1,32 +1,12 @@
 """Which stored setting of an artifact holds on the device and the machine at hand."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
 import openvino as ov
 
 from thorax.artifact import Card, Tuning
-from thorax.devices.core import (
-    is_multi,
-    list_devices,
-    list_members,
-    physical_devices,
-)
-from thorax.devices.process_core import open_core
+from thorax.devices.describe import hardware
 from thorax.processors import processors
-
-CPUINFO: Final = Path("/proc/cpuinfo")
-
-_KIND: Final = {
-    "cpu family": "family",
-    "model": "model",
-    "stepping": "stepping",
-    "CPU implementer": "implementer",
-    "CPU part": "part",
-    "CPU variant": "variant",
-}
-"""Fields of /proc/cpuinfo that tell one kind of processor from another: of x86, then of Arm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,39 +20,6 @@ class Setting:
 
     tuning: Tuning | None
     reason: str
-
-
-def hardware(device: str) -> str:
-    """Return the full names of the devices behind a device string, each once.
-
-    That of a CPU with family, model and stepping: in virtual machines many generations have one
-    name.
-
-    Raises:
-        DeviceError: as `thorax.devices.core.physical_devices`.
-    """
-    members = list_members(device) if is_multi(device) else (device,)
-    names = {one.name: one.full_name for one in list_devices()}
-    if "CPU" in names:
-        names["CPU"] += f" ({_processor()})"
-    found = [names.get(part, part) for member in members for part in physical_devices(member)]
-    return " + ".join(dict.fromkeys(found))
-
-
-def _processor() -> str:
-    """Return what kind of processor this is; where Linux does not tell, what it computes in."""
-    try:
-        lines = CPUINFO.read_text("utf-8", "replace").splitlines()
-    except OSError:
-        lines = []
-    told: dict[str, str] = {}
-    for line in lines:
-        key, _, value = line.partition(":")
-        if name := _KIND.get(key.strip()):
-            told.setdefault(name, value.strip())
-    if told:
-        return ", ".join(f"{name} {value}" for name, value in told.items())
-    return ", ".join(sorted(open_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")))
 
 
 def find_setting(card: Card, device: str) -> Setting:

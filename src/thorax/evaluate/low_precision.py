@@ -15,8 +15,8 @@ import openvino as ov
 
 from thorax import metrics
 from thorax.artifact import Artifact, Precision
-from thorax.benchmark.run import environment
 from thorax.data.store import Store
+from thorax.devices.describe import environment
 from thorax.devices.engine import PROBABILITY
 from thorax.devices.graph import compile_graph
 from thorax.devices.process_core import open_core
@@ -280,7 +280,7 @@ def document(found: Exploration) -> dict[str, Any]:
             }
             for trial in found.trials
         ],
-        "environment": environment(),
+        "environment": environment().model_dump(),
     }
 
 

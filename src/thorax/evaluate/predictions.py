@@ -1,12 +1,8 @@
 """A predictions CSV and a labels CSV, matched image by image into arrays."""
 
 import csv
-import errno
-import gzip
-import io
 import math
 import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +11,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from thorax.data.table import LARGEST_BYTES
+from thorax.data.table import Table, column_key, open_table
 from thorax.errors import DataError
 from thorax.files.csv_cells import harmless
-from thorax.files.documents import read_limited
 from thorax.labels import NEGATIVE, POSITIVE, UNKNOWN, LabelSet
 
 _IMAGE: Final = ("imageindex", "image", "imageid", "imagename", "imagepath", "filename", "file")
@@ -63,8 +58,8 @@ class Matched:
     unused: int
 
 
-class _Table:
-    """A CSV file with a header, plain or gzipped, read row by row."""
+class _Rows:
+    """The rows of a CSV file with a header, one after the other."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -72,45 +67,46 @@ class _Table:
         first = next(self._rows, None)
         if first is None:
             raise DataError("table-empty", f"{path} has no header line; a CSV file is needed")
-        self.header = [cell.strip() for cell in first[1]]
-        self.plain = [_plain(name) for name in self.header]
-
-    def column(self, *names: str) -> int | None:
-        """Return the column of the first of `names` that the header has."""
-        return next((self.plain.index(name) for name in names if name in self.plain), None)
-
-    def image_column(self) -> int:
-        column = self.column(*_IMAGE, *_PATH)
-        if column is None:
+        self.header = Table(path, tuple(cell.strip() for cell in first[1]), ())
+        image = self.header.find((*_IMAGE, *_PATH))
+        if image is None:
             raise DataError(
                 "table-no-image-column",
-                f"{self.path} has columns {', '.join(self.header[:20])}; one must name the image:"
+                f"{path} has columns {', '.join(self.columns[:20])}; one must name the image:"
                 " 'Image Index', 'image', 'filename' or 'path'",
             )
-        return column
+        self.image = image
 
-    def rows(self) -> Iterator[tuple[int, list[str]]]:
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.header.columns
+
+    def finding_columns(self) -> list[int]:
+        """Return the columns that say nothing of an image but what is found in it."""
+        return [k for k, name in enumerate(self.columns) if column_key(name) not in _ABOUT]
+
+    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
         """Yield line number and cells; every row is as wide as the header."""
         for line, cells in self._rows:
-            if len(cells) != len(self.header):
+            if len(cells) != len(self.columns):
                 raise DataError(
                     "table-row-width",
                     f"{self.path} line {line} has {len(cells)} cells, the header has"
-                    f" {len(self.header)}",
+                    f" {len(self.columns)}",
                 )
             yield line, [cell.strip() for cell in cells]
 
 
-class _Truth:
+class _Labels:
     """The labels CSV: findings joined by | in one column (NIH), or a column a finding."""
 
     def __init__(self, path: Path, label_set: LabelSet) -> None:
-        table = _Table(path)
-        image, patient = table.image_column(), table.column(*_PATIENT)
-        joined = table.column(*_JOINED)
-        named = [k for k, name in enumerate(table.plain) if name not in _ABOUT]
+        table = _Rows(path)
+        patient, joined = table.header.find(_PATIENT), table.header.find(_JOINED)
+        columns = table.finding_columns()
+        self.path = path
         self.set = (
-            LabelSet(path.name, tuple(table.header[k] for k in named))
+            LabelSet(path.name, tuple(table.columns[k] for k in columns))
             if joined is None
             else label_set
         )
@@ -119,9 +115,8 @@ class _Truth:
         self.patients: list[str] | None = None if patient is None else []
         self._cells: list[tuple[int, list[str]]] = []
         self._joined = joined is not None
-        self.path = path
-        for line, cells in table.rows():
-            name = _image_name(path, line, cells[image])
+        for line, cells in table:
+            name = _image_name(path, line, cells[table.image])
             if self.images.setdefault(harmless(name), len(self.names)) != len(self.names):
                 raise DataError("image-duplicate", f"{path} line {line} repeats image {name!r}")
             self.names.append(name)
@@ -130,11 +125,11 @@ class _Truth:
                     raise DataError(
                         "patient-missing",
                         f"{path} line {line}: image {name!r} has no patient; fill in or drop"
-                        f" column {table.header[patient]!r}",
+                        f" column {table.columns[patient]!r}",
                     )
                 self.patients.append(cells[patient])
-            kept = cells[joined].split("|") if joined is not None else [cells[k] for k in named]
-            self._cells.append((line, kept))
+            labels = cells[joined].split("|") if joined is not None else [cells[k] for k in columns]
+            self._cells.append((line, labels))
         self._by_last_part: dict[str, int | None] = {}
         for name, row in self.images.items():
             last = _last_part(name)
@@ -154,15 +149,15 @@ class _Truth:
             except DataError as error:
                 raise DataError(error.code, f"{self.path} line {line}: {error.message}") from None
         values = np.empty(len(columns), np.int8)
-        for place, k in enumerate(columns):
-            value = _CELLS.get(cells[k].lower())
+        for index, column in enumerate(columns):
+            value = _CELLS.get(cells[column].lower())
             if value is None:
                 raise DataError(
                     "label-invalid",
-                    f"{self.path} line {line}, column {self.set.findings[k]!r} holds {cells[k]!r};"
-                    " allowed are 1, 0, and -1 or empty for unknown",
+                    f"{self.path} line {line}, column {self.set.findings[column]!r} holds"
+                    f" {cells[column]!r}; allowed are 1, 0, and -1 or empty for unknown",
                 )
-            values[place] = value
+            values[index] = value
         return values
 
 
@@ -189,109 +184,119 @@ def match(
     Raises:
         DataError: the file, line and value of whatever is missing, double, or not a probability.
     """
-    truth = _Truth(labels, label_set)
-    table = _Table(predictions)
-    image = table.image_column()
-    columns, ignored = _finding_columns(table, truth.set)
-    wanted = None if split is None else _subset(split, subset, truth)
+    truth = _Labels(labels, label_set)
+    table = _Rows(predictions)
+    columns, ignored = _columns_of_findings(table, truth.set)
+    selected = None if split is None else _rows_of_subset(split, subset, truth)
+    probability, unused = _probabilities(table, list(columns.values()), truth, selected)
+    if selected is not None and len(probability) < len(selected):
+        absent = sorted(truth.names[row] for row in selected - probability.keys())
+        raise DataError(
+            "predictions-missing",
+            f"{predictions} lacks {len(absent)} of the {len(selected)} images of split {subset!r},"
+            f" {absent[0]!r} first; predict them all",
+        )
+    if not probability:
+        raise DataError("predictions-missing", f"{predictions} has a header but no predictions")
+    findings = list(columns)
+    return Matched(
+        findings=tuple(truth.set.findings[k] for k in findings),
+        images=tuple(truth.names[row] for row in probability),
+        labels=np.stack([truth.labels(row, findings) for row in probability]),
+        probability=np.array(list(probability.values()), np.float64),
+        patients=None
+        if truth.patients is None
+        else tuple(truth.patients[row] for row in probability),
+        ignored=ignored,
+        unused=unused,
+    )
+
+
+def _probabilities(
+    table: _Rows, columns: list[int], truth: _Labels, selected: set[int] | None
+) -> tuple[dict[int, list[float]], int]:
+    """Return the probabilities of each row of the labels, and how many others were passed over."""
     rows: dict[int, list[float]] = {}
     unused = 0
-    for line, cells in table.rows():
-        name = _image_name(predictions, line, cells[image])
+    for line, cells in table:
+        name = _image_name(table.path, line, cells[table.image])
         row = truth.row_of(name)
         if row is None:
             raise DataError(
                 "image-unlabelled",
-                f"{predictions} line {line}: image {name!r} is not in {labels}, or in several"
+                f"{table.path} line {line}: image {name!r} is not in {truth.path}, or in several"
                 " folders of it; drop it or add its labels",
             )
-        if wanted is not None and row not in wanted:
+        if selected is not None and row not in selected:
             unused += 1
             continue
         if row in rows:
-            raise DataError("image-duplicate", f"{predictions} line {line} repeats image {name!r}")
-        rows[row] = [_probability(table, line, k, cells[k]) for k in columns.values()]
-    if wanted is not None and len(rows) < len(wanted):
-        absent = sorted(truth.names[row] for row in wanted - rows.keys())
-        raise DataError(
-            "predictions-missing",
-            f"{predictions} lacks {len(absent)} of the {len(wanted)} images of split {subset!r},"
-            f" {absent[0]!r} first; predict them all",
-        )
-    if not rows:
-        raise DataError("predictions-missing", f"{predictions} has a header but no predictions")
-    kept = list(columns)
-    return Matched(
-        tuple(truth.set.findings[k] for k in kept),
-        tuple(truth.names[row] for row in rows),
-        np.stack([truth.labels(row, kept) for row in rows]),
-        np.array(list(rows.values()), np.float64),
-        None if truth.patients is None else tuple(truth.patients[row] for row in rows),
-        ignored,
-        unused,
-    )
+            raise DataError("image-duplicate", f"{table.path} line {line} repeats image {name!r}")
+        rows[row] = [_probability(table, line, k, cells[k]) for k in columns]
+    return rows, unused
 
 
-def _finding_columns(table: _Table, findings: LabelSet) -> tuple[dict[int, int], tuple[str, ...]]:
+def _columns_of_findings(
+    table: _Rows, findings: LabelSet
+) -> tuple[dict[int, int], tuple[str, ...]]:
     """Return the predictions column of each label column, in label order, and what is neither."""
-    prefixed = [k for k, name in enumerate(table.header) if name.lower().startswith("prob_")]
-    candidates = prefixed or [k for k, name in enumerate(table.plain) if name not in _ABOUT]
+    prefixed = [k for k, name in enumerate(table.columns) if name.lower().startswith("prob_")]
     written = {harmless(name).strip(): name for name in findings.findings}
     columns: dict[int, int] = {}
     ignored = []
-    for k in candidates:
-        name = re.sub("(?i)^prob_", "", table.header[k])
+    for k in prefixed or table.finding_columns():
+        name = re.sub("(?i)^prob_", "", table.columns[k])
         name = written.get(name, name)
         try:
             label = findings.index(name)
         except DataError:
-            ignored.append(table.header[k])
+            ignored.append(table.columns[k])
             continue
         if label in columns:
             raise DataError(
                 "finding-duplicate",
-                f"{table.path}: columns {table.header[columns[label]]!r} and {table.header[k]!r}"
+                f"{table.path}: columns {table.columns[columns[label]]!r} and {table.columns[k]!r}"
                 f" are both {findings.findings[label]!r}; keep one",
             )
         columns[label] = k
     if not columns:
         raise DataError(
             "predictions-no-findings",
-            f"{table.path} has columns {', '.join(table.header[:20])}; none is a finding of"
+            f"{table.path} has columns {', '.join(table.columns[:20])}; none is a finding of"
             f" {findings.name} ({', '.join(findings.findings[:20])}); name them prob_<finding>",
         )
     return dict(sorted(columns.items())), tuple(ignored)
 
 
-def _subset(path: Path, subset: str, truth: _Truth) -> set[int]:
-    table = _Table(path)
-    image, column = table.image_column(), table.column(*_SPLIT)
+def _rows_of_subset(path: Path, subset: str, truth: _Labels) -> set[int]:
+    table = _Rows(path)
+    column = table.header.find(_SPLIT)
     if column is None:
         raise DataError(
             "table-no-split-column",
-            f"{path} has columns {', '.join(table.header[:20])}; one must be named 'split'",
+            f"{path} has columns {', '.join(table.columns[:20])}; one must be named 'split'",
         )
     rows: set[int] = set()
-    seen: set[str] = set()
-    for line, cells in table.rows():
-        seen.add(cells[column])
+    names: set[str] = set()
+    for line, cells in table:
+        names.add(cells[column])
         if cells[column] == subset:
-            row = truth.row_of(cells[image])
+            row = truth.row_of(cells[table.image])
             if row is None:
                 raise DataError(
                     "image-unlabelled",
-                    f"{path} line {line}: image {cells[image]!r} is not in {truth.path}",
+                    f"{path} line {line}: image {cells[table.image]!r} is not in {truth.path}",
                 )
             rows.add(row)
     if not rows:
-        known = ", ".join(sorted(seen)[:10])
+        allowed = ", ".join(sorted(names)[:10])
         raise DataError(
-            "split-unknown", f"split {subset!r} is not in {path}; allowed are: {known or 'none'}"
+            "split-unknown", f"split {subset!r} is not in {path}; allowed are: {allowed or 'none'}"
         )
     return rows
 
 
-def _probability(table: _Table, line: int, column: int, cell: str) -> float:
+def _probability(table: _Rows, line: int, column: int, cell: str) -> float:
     try:
         value = float(cell)
     except ValueError:
@@ -299,7 +304,7 @@ def _probability(table: _Table, line: int, column: int, cell: str) -> float:
     if not 0 <= value <= 1:
         raise DataError(
             "probability-invalid",
-            f"{table.path} line {line}, column {table.header[column]!r} holds {cell!r};"
+            f"{table.path} line {line}, column {table.columns[column]!r} holds {cell!r};"
             " a probability, 0 to 1, is needed (logits: apply the sigmoid first)",
         )
     return value
@@ -315,25 +320,17 @@ def _last_part(name: str) -> str:
     return harmless(harmless(name).replace("\\", "/").rsplit("/", 1)[-1])
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
 def _read(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield line number and cells of each row that is not blank."""
     try:
-        content = read_limited(path, LARGEST_BYTES)
-        if content.startswith(b"\x1f\x8b"):
-            content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(LARGEST_BYTES + 1)
-        if len(content) > LARGEST_BYTES:
-            raise OSError(errno.EFBIG, f"it inflates to more than {LARGEST_BYTES:,} bytes")
-        text = io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
-        reader = csv.reader(text, strict=True)
-        for cells in reader:
-            if cells:
-                yield reader.line_num, cells
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        why = getattr(error, "strerror", None) or error
+        with open_table(path) as lines:
+            reader = csv.reader(lines, strict=True)
+            for cells in reader:
+                if cells:
+                    yield reader.line_num, cells
+    except DataError as error:
+        cause = error.__cause__
+        why = getattr(cause, "strerror", None) or cause
         raise DataError(
             "table-unreadable", f"{path}: {why}; a CSV file in UTF-8, plain or gzipped, is needed"
         ) from error

@@ -1,10 +1,10 @@
-"""The same AUROC table for anybody's predictions, ours or theirs."""
+"""AUROC of each finding with intervals, for anybody's predictions."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,6 @@ from thorax.labels import NIH14, LabelSet
 from thorax.metrics import (
     Interval,
     Intervals,
-    ReliabilityBin,
     Roc,
     auroc,
     bootstrap_auroc,
@@ -24,77 +23,10 @@ from thorax.metrics import (
     roc_curve,
     thin,
 )
+from thorax.results.accuracy import LabelScore, ReliabilityBin, Score, ScoreResult
+from thorax.results.shared import Interval as Bounds
 
 _CURVE_POINTS: Final = 200
-
-
-@dataclass(frozen=True, slots=True)
-class LabelScore:
-    """How well one finding is told from its absence.
-
-    Attributes:
-        finding: its name.
-        auroc: NaN where a class is missing; bounds NaN where patients are not known.
-        positives: images that show it.
-        images: images whose label is known.
-        roc: at most 200 operating points, None where a class is missing.
-    """
-
-    finding: str
-    auroc: Interval
-    positives: int
-    images: int
-    roc: Roc | None = field(repr=False, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """A table of AUROC per finding with what it rests on.
-
-    Attributes:
-        images: images scored.
-        patients: patients among them, None where not known.
-        labels: one row a finding.
-        mean: over the findings whose AUROC is defined.
-        ece: expected calibration error over all findings, 10 bins, 0-1.
-        brier: mean squared error of all probabilities, 0-1.
-        reliability: promised against true frequency over all findings.
-        ignored: columns of the predictions that name no labelled finding.
-        unused: predictions outside the split asked for.
-    """
-
-    images: int
-    patients: int | None
-    labels: tuple[LabelScore, ...]
-    mean: Interval
-    ece: float
-    brier: float
-    reliability: tuple[ReliabilityBin, ...] = field(repr=False)
-    ignored: tuple[str, ...] = ()
-    unused: int = 0
-
-    def document(self) -> dict[str, Any]:
-        """Return what goes into JSON; what is undefined is null."""
-        return {
-            "images": self.images,
-            "patients": self.patients,
-            "mean_auroc": _number(self.mean.value),
-            "mean_auroc_interval": interval_document(self.mean),
-            "auroc": {
-                row.finding: {
-                    **interval_document(row.auroc),
-                    "positives": row.positives,
-                    "images": row.images,
-                }
-                for row in self.labels
-            },
-            "ece": _number(self.ece),
-            "brier": _number(self.brier),
-            "reliability": [asdict(row) for row in self.reliability],
-            "roc": {row.finding: _points(row.roc) for row in self.labels if row.roc is not None},
-            "ignored": list(self.ignored),
-            "unused": self.unused,
-        }
 
 
 def tabulate(
@@ -125,27 +57,31 @@ def tabulate(
         intervals = bootstrap_auroc(
             labels, probability, patients, samples=samples, seed=seed, confidence=confidence
         )
-    rows = []
-    for k, finding in enumerate(findings):
-        curve = thin(roc_curve(labels[:, k], probability[:, k]), _CURVE_POINTS)
-        area = intervals.labels[k]
-        rows.append(
-            LabelScore(
-                finding,
-                area,
-                int((labels[:, k] == 1).sum()),
-                int((labels[:, k] >= 0).sum()),
-                None if math.isnan(area.value) else curve,
-            )
+    mean = Bounds.of(intervals.mean)
+    areas, curves = {}, {}
+    for column, finding in enumerate(findings):
+        truth, area = labels[:, column], intervals.labels[column]
+        areas[finding] = LabelScore(
+            **dict(Bounds.of(area)),
+            positives=int((truth == 1).sum()),
+            images=int((truth >= 0).sum()),
         )
+        if not math.isnan(area.value):
+            curves[finding] = _points(thin(roc_curve(truth, probability[:, column]), _CURVE_POINTS))
     return Score(
-        len(labels),
-        None if patients is None else len(set(patients)),
-        tuple(rows),
-        intervals.mean,
-        expected_calibration_error(labels, probability),
-        brier(labels, probability),
-        reliability(labels, probability),
+        images=len(labels),
+        patients=None if patients is None else len(set(patients)),
+        mean_auroc=mean.value,
+        mean_auroc_interval=mean,
+        auroc=areas,
+        ece=_defined(expected_calibration_error(labels, probability)),
+        brier=_defined(brier(labels, probability)),
+        reliability=tuple(
+            ReliabilityBin(**asdict(row)) for row in reliability(labels, probability)
+        ),
+        roc=curves,
+        ignored=(),
+        unused=0,
     )
 
 
@@ -159,23 +95,24 @@ def score(
     samples: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
-) -> Score:
+) -> ScoreResult:
     """Score a predictions CSV against a labels CSV; `predictions.match` says what they hold.
 
     Raises:
         DataError: with file, line and value.
     """
-    found = match(predictions, labels, label_set=label_set, split=split, subset=subset)
+    matched = match(predictions, labels, label_set=label_set, split=split, subset=subset)
     table = tabulate(
-        found.findings,
-        found.labels,
-        found.probability,
-        found.patients,
+        matched.findings,
+        matched.labels,
+        matched.probability,
+        matched.patients,
         samples=samples,
         seed=seed,
         confidence=confidence,
     )
-    return replace(table, ignored=found.ignored, unused=found.unused)
+    facts = dict(table) | {"ignored": matched.ignored, "unused": matched.unused}
+    return ScoreResult(predictions=predictions.name, **facts)
 
 
 def _without_bounds(areas: npt.NDArray[np.float64]) -> Intervals:
@@ -187,19 +124,15 @@ def _without_bounds(areas: npt.NDArray[np.float64]) -> Intervals:
     )
 
 
-def _number(value: float) -> float | None:
+def _defined(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
 def interval_document(interval: Interval) -> dict[str, float | None]:
     """Return an interval for JSON; what is undefined is null."""
-    return {
-        "value": _number(interval.value),
-        "low": _number(interval.low),
-        "high": _number(interval.high),
-    }
+    return dict(Bounds.of(interval))
 
 
-def _points(curve: Roc) -> list[list[float]]:
+def _points(curve: Roc) -> tuple[tuple[float, float], ...]:
     pairs = zip(curve.false_positive_rate, curve.true_positive_rate, strict=True)
-    return [[round(float(x), 6), round(float(y), 6)] for x, y in pairs]
+    return tuple((round(float(x), 6), round(float(y), 6)) for x, y in pairs)

@@ -9,16 +9,19 @@ import numpy.typing as npt
 
 from thorax import metrics
 from thorax.artifact import Artifact, Precision
-from thorax.benchmark.run import Speed, describe, environment
+from thorax.benchmark.run import Speed
 from thorax.data.store import Store
 from thorax.devices.core import simulates
+from thorax.devices.describe import describe, environment
 from thorax.devices.engine import Engine, Outputs
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.forecast import forecast_engine
 from thorax.errors import DataError
-from thorax.evaluate.score import Score, interval_document, tabulate
+from thorax.evaluate.score import tabulate
 from thorax.inference.heatmap import peak
 from thorax.inference.predictor import calibrate
+from thorax.results.accuracy import Comparison, Pointing, Score, ValidationResult
+from thorax.results.shared import Interval
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,80 +114,79 @@ def _pointing(
     grid = engine.artifact.card.heatmap
     if outputs.heatmap is None or grid is None:
         return {}
-    found = {}
+    games = {}
     for column, name in enumerate(store.label_set.findings):
         peaks, boxes = [], []
         for row, index in enumerate(indices):
-            own = [box for box in store.boxes[index] if box.finding == name]
-            if own:
+            lesions = [box for box in store.boxes[index] if box.finding == name]
+            if lesions:
                 peaks.append(peak(outputs.heatmap[row, column], grid))
-                boxes.append([(box.x, box.y, box.width, box.height) for box in own])
+                boxes.append([(box.x, box.y, box.width, box.height) for box in lesions])
         if peaks:
-            found[name] = metrics.pointing_game(peaks, boxes)
-    return found
+            games[name] = metrics.pointing_game(peaks, boxes)
+    return games
 
 
-def document(
+def result_of(
     validation: Validation, against: Sequence[Validation] = (), speeds: Sequence[Speed] = ()
-) -> dict[str, Any]:
-    """Return the JSON document of `thorax validate`.
+) -> ValidationResult:
+    """Return the result of `thorax validate`.
 
     Args:
         validation: of the model.
         against: of others on the same images; each gets its paired difference from the model.
         speeds: of the model and the others in that order, or none.
     """
-    answer: dict[str, Any] = {
-        "command": "validate",
-        **_engine(validation, speeds[:1]),
-        "store": validation.store.path.name,
-        "split": validation.split,
-        "calibrated": validation.engine.artifact.card.calibration is not None,
-        **validation.score.document(),
-        "pointing": {
-            name: {"hits": one.hits, "total": one.total, "rate": one.rate}
-            for name, one in validation.pointing.items()
+    comparisons = tuple(
+        _compare(validation, other, speeds[number : number + 1])
+        for number, other in enumerate(against, 1)
+    )
+    result = ValidationResult(
+        **_measured(validation, speeds[:1]),
+        store=validation.store.path.name,
+        split=validation.split,
+        calibrated=validation.engine.artifact.card.calibration is not None,
+        **dict(validation.score),
+        pointing={
+            name: Pointing(hits=game.hits, total=game.total, rate=game.rate)
+            for name, game in validation.pointing.items()
         },
-        "environment": environment(),
-    }
-    if against:
-        answer["against"] = [
-            _difference(validation, one, speeds[place : place + 1])
-            for place, one in enumerate(against, 1)
-        ]
-    return answer
+        environment=environment(),
+    )
+    return result.model_copy(update={"against": comparisons}) if comparisons else result
 
 
-def _engine(validation: Validation, speeds: Sequence[Speed]) -> dict[str, Any]:
-    """Return what made the answers, how large it is and, if that was measured, how fast."""
+def _measured(validation: Validation, speeds: Sequence[Speed]) -> dict[str, Any]:
+    """Return the fields of `Measured`: the engine, its size and, where measured, its speed."""
     engine = validation.engine
-    own = {**describe(engine), "size_bytes": engine.artifact.card.size_bytes}
     modelled = speeds[0].modelled if speeds else forecast_engine(engine)
-    own["modelled"] = modelled.result().model_dump(mode="json") if modelled else None
+    fields = {
+        **describe(engine),
+        "size_bytes": engine.artifact.card.size_bytes,
+        "modelled": modelled.result() if modelled else None,
+    }
     for speed in speeds:
-        own["latency_ms"] = {"p50": speed.latency_s * 1e3}
-        own["images_per_s"] = speed.images_per_s
-    return own
+        fields["latency_ms"] = {"p50": speed.latency_s * 1e3}
+        fields["images_per_s"] = speed.images_per_s
+    return fields
 
 
-def _difference(
-    validation: Validation, against: Validation, speeds: Sequence[Speed]
-) -> dict[str, Any]:
+def _compare(validation: Validation, other: Validation, speeds: Sequence[Speed]) -> Comparison:
     store = validation.store
     difference = metrics.bootstrap_difference(
         store.labels[validation.indices],
         validation.probability,
-        against.probability,
+        other.probability,
         [store.patients[index] for index in validation.indices],
         samples=validation.samples,
     )
-    return {
-        **_engine(against, speeds),
-        **against.score.document(),
-        "difference_is": "against minus model",
-        "mean_difference": interval_document(difference.mean),
-        "difference": {
-            name: interval_document(one)
-            for name, one in zip(store.label_set.findings, difference.labels, strict=True)
+    return Comparison(
+        **_measured(other, speeds),
+        **dict(other.score),
+        difference_is="against minus model",
+        mean_difference=Interval.of(difference.mean),
+        difference={
+            name: Interval.of(bounds)
+            for name, bounds in zip(store.label_set.findings, difference.labels, strict=True)
         },
-    }
+    )

@@ -11,6 +11,7 @@ import re
 import struct
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from pydicom.pixels.processing import apply_color_lut
 
 from thorax.errors import ImageError
 from thorax.images.dicom_frame import Layout, check_syntax, stored_values
-from thorax.images.error_codes import refuse
+from thorax.images.error_codes import image_error
 from thorax.images.greyscale import Chain, Lut, Window, patterns_seen
 from thorax.images.sandbox import serve
 
@@ -40,24 +41,7 @@ SOP_CLASSES: Final = frozenset(
 MODALITIES: Final = frozenset(("CR", "DX", "RG", "OT", "SC"))
 """Accepted where Modality is filled: OT and SC are what secondary captures of radiographs say."""
 _OTHER_MODALITIES: Final = frozenset(
-    [
-        "CT",
-        "ES",
-        "IO",
-        "MG",
-        "MR",
-        "NM",
-        "OP",
-        "PT",
-        "PX",
-        "RF",
-        "RTIMAGE",
-        "SM",
-        "SR",
-        "US",
-        "XA",
-        "XC",
-    ]
+    "CT ES IO MG MR NM OP PT PX RF RTIMAGE SM SR US XA XC".split()  # noqa: SIM905 - one line
 )
 
 _MONOCHROME: Final = ("MONOCHROME1", "MONOCHROME2")
@@ -106,10 +90,10 @@ def answer(head: dict[str, Any], data: bytes) -> tuple[dict[str, Any], list[memo
     except (ImageError, MemoryError):
         raise
     except RecursionError as error:
-        raise refuse("dicom-corrupt", "the sequences are nested too deep") from error
+        raise image_error("dicom-corrupt", "the sequences are nested too deep") from error
     except Exception as error:
         # pydicom meets lies of a file with any exception, whose text may quote the file.
-        raise refuse("dicom-corrupt", "the data set cannot be parsed") from error
+        raise image_error("dicom-corrupt", "the data set cannot be parsed") from error
 
 
 def _answer(head: dict[str, Any], data: bytes) -> tuple[dict[str, Any], list[memoryview]]:
@@ -148,7 +132,7 @@ def _parse(data: bytes, limit: int) -> tuple[Dataset, str]:
         try:
             dataset = dcmread(io.BytesIO(data), force=True)
         except EOFError as error:
-            raise refuse("dicom-truncated", "the file ends inside the data set") from error
+            raise image_error("dicom-truncated", "the file ends inside the data set") from error
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if not syntax:
         implicit, little = dataset.original_encoding
@@ -163,16 +147,16 @@ def _inflated(data: bytes, limit: int) -> Dataset:
     end = _meta_end(data)
     meta = read_dataset(io.BytesIO(data[132:end]), is_implicit_VR=False, is_little_endian=True)
     if meta.get("TransferSyntaxUID") != uid.DeflatedExplicitVRLittleEndian:
-        raise refuse("dicom-corrupt", "the transfer syntax is told twice")
+        raise image_error("dicom-corrupt", "the transfer syntax is told twice")
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         plain = inflate.decompress(data[end:], limit)
     except zlib.error as error:
-        raise refuse("dicom-corrupt", "the deflated data set does not inflate") from error
+        raise image_error("dicom-corrupt", "the deflated data set does not inflate") from error
     if inflate.unconsumed_tail:
-        raise refuse("image-too-large", f"the data set inflates to more than {limit} bytes")
+        raise image_error("image-too-large", f"the data set inflates to more than {limit} bytes")
     if not inflate.eof:
-        raise refuse("dicom-truncated", "the file ends inside the deflated data set")
+        raise image_error("dicom-truncated", "the file ends inside the deflated data set")
     dataset = read_dataset(io.BytesIO(plain), is_implicit_VR=False, is_little_endian=True)
     whole = Dataset(dataset)
     whole.file_meta = meta  # type: ignore[assignment]
@@ -193,41 +177,47 @@ def _meta_end(data: bytes) -> int:
 
 def _check_kind(dataset: Dataset) -> None:
     if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
-        raise refuse("dicom-pixel-format", "pixels are floating-point numbers; allowed: integers")
+        raise image_error(
+            "dicom-pixel-format", "pixels are floating-point numbers; allowed: integers"
+        )
     sop_class = str(dataset.get("SOPClassUID") or "")
     name = uid.UID(sop_class).name
     name = name if name and name != sop_class else "of an unknown class"
     if "PixelData" not in dataset or "Rows" not in dataset:
-        raise refuse("dicom-not-an-image", f"the object is {name} and holds no pixels")
+        raise image_error("dicom-not-an-image", f"the object is {name} and holds no pixels")
     if sop_class == uid.DigitalXRayImageStorageForProcessing or (
         _code(dataset, "PresentationIntentType") == "FOR PROCESSING"
     ):
-        raise refuse(
+        raise image_error(
             "dicom-for-processing",
             "the image is raw detector data; send the one that is FOR PRESENTATION",
         )
     modality = _code(dataset, "Modality")
     if sop_class and sop_class not in SOP_CLASSES:
-        raise refuse("dicom-modality", f"the object is {name}; allowed: CR, DX, secondary capture")
+        raise image_error(
+            "dicom-modality", f"the object is {name}; allowed: CR, DX, secondary capture"
+        )
     if modality is not None and modality not in MODALITIES:
-        known = modality if modality in _OTHER_MODALITIES else "none that is known here"
-        raise refuse(
-            "dicom-modality", f"Modality is {known}; allowed: {', '.join(sorted(MODALITIES))}"
+        name = modality if modality in _OTHER_MODALITIES else "none that is known here"
+        raise image_error(
+            "dicom-modality", f"Modality is {name}; allowed: {', '.join(sorted(MODALITIES))}"
         )
 
 
 def _layout(dataset: Dataset, most_pixels: int, most_frames: int) -> Layout:
     rows, columns = _integer(dataset, "Rows"), _integer(dataset, "Columns")
     if rows < 1 or columns < 1:
-        raise refuse("dicom-corrupt", f"Rows x Columns is {rows} x {columns}")
+        raise image_error("dicom-corrupt", f"Rows x Columns is {rows} x {columns}")
     if rows * columns > most_pixels:
-        raise refuse(
+        raise image_error(
             "image-too-large",
             f"{rows} x {columns} pixels; allowed are {most_pixels}: raise Limits.pixels",
         )
     frames = _integer(dataset, "NumberOfFrames", 1)
     if not 1 <= frames <= most_frames:
-        raise refuse("dicom-frames", f"Number of Frames is {frames}; allowed: 1 to {most_frames}")
+        raise image_error(
+            "dicom-frames", f"Number of Frames is {frames}; allowed: 1 to {most_frames}"
+        )
     allocated = _integer(dataset, "BitsAllocated")
     stored = _integer(dataset, "BitsStored", allocated)
     layout = Layout(
@@ -246,19 +236,19 @@ def _layout(dataset: Dataset, most_pixels: int, most_frames: int) -> Layout:
 
 def _check_layout(layout: Layout) -> None:
     if layout.allocated not in (8, 16) or not 1 <= layout.stored <= layout.allocated:
-        raise refuse(
+        raise image_error(
             "dicom-pixel-format",
             f"{layout.stored} bits stored in {layout.allocated}; allowed: 1-8 in 8, 1-16 in 16",
         )
     if not layout.stored - 1 <= layout.high_bit < layout.allocated:
-        raise refuse(
+        raise image_error(
             "dicom-pixel-format",
             f"High Bit {layout.high_bit} does not fit {layout.stored} bits in {layout.allocated}",
         )
     grey = layout.photometric in (*_MONOCHROME, "PALETTE COLOR") and layout.samples == 1
     colour = layout.photometric in _COLOUR and layout.samples == 3
     if not (grey or (colour and layout.stored == layout.allocated)):
-        raise refuse(
+        raise image_error(
             "dicom-pixel-format",
             f"{layout.samples} samples a pixel with this Photometric Interpretation; allowed: "
             "1 with MONOCHROME1, MONOCHROME2 or PALETTE COLOR, 3 with RGB or YBR",
@@ -270,27 +260,17 @@ def _chain(dataset: Dataset, layout: Layout) -> Chain:
     intercept = _number(dataset, "RescaleIntercept", "dicom-rescale")
     shape = _code(dataset, "PresentationLUTShape")
     chain = Chain(
-        layout.stored,
-        layout.signed,
-        1.0 if slope is None else slope,
-        0.0 if intercept is None else intercept,
-        _lut(dataset, "ModalityLUTSequence", layout.signed),
-        None,
-        layout.photometric == "MONOCHROME1" or shape == "INVERSE",
-        _padding(dataset, layout),
+        bits=layout.stored,
+        signed=layout.signed,
+        slope=1.0 if slope is None else slope,
+        intercept=0.0 if intercept is None else intercept,
+        modality=_lut(dataset, "ModalityLUTSequence", layout.signed),
+        inverted=layout.photometric == "MONOCHROME1" or shape == "INVERSE",
+        padding=_padding(dataset, layout),
     )
     negative = chain.modality is None and (layout.signed or chain.intercept < 0 or chain.slope < 0)
     voi = _lut(dataset, "VOILUTSequence", negative) or _window(dataset)
-    return Chain(
-        chain.bits,
-        chain.signed,
-        chain.slope,
-        chain.intercept,
-        chain.modality,
-        voi,
-        chain.inverted,
-        chain.padding,
-    )
+    return replace(chain, voi=voi)
 
 
 def _window(dataset: Dataset) -> Window | None:
@@ -311,7 +291,9 @@ def _lut(dataset: Dataset, keyword: str, signed: bool) -> Lut | None:
         count, first, bits = (int(value) for value in items[0].LUTDescriptor)
         data = items[0].LUTData
     except (AttributeError, TypeError, ValueError) as error:
-        raise refuse("dicom-lut", f"{keyword} holds no LUT Descriptor of three numbers") from error
+        raise image_error(
+            "dicom-lut", f"{keyword} holds no LUT Descriptor of three numbers"
+        ) from error
     count = count % 65536 or 65536
     first = first % 65536
     if signed and first > 32767:
@@ -319,7 +301,7 @@ def _lut(dataset: Dataset, keyword: str, signed: bool) -> Lut | None:
     little = dataset.original_encoding[1] is not False
     entries = _lut_entries(data, count, bits, "<u2" if little else ">u2")
     if entries.size != count:
-        raise refuse("dicom-lut", f"LUT of {count} entries holds {entries.size}")
+        raise image_error("dicom-lut", f"LUT of {count} entries holds {entries.size}")
     return Lut(first, bits, entries)
 
 
@@ -335,11 +317,10 @@ def _lut_entries(data: object, count: int, bits: int, order: str) -> npt.NDArray
 def _padding(dataset: Dataset, layout: Layout) -> tuple[int, int] | None:
     if not dataset.get("PixelPaddingValue") and dataset.get("PixelPaddingValue") != 0:
         return None
-    one = _stored(dataset, "PixelPaddingValue", layout)
-    other = one
+    value = limit = _stored(dataset, "PixelPaddingValue", layout)
     if dataset.get("PixelPaddingRangeLimit") is not None:
-        other = _stored(dataset, "PixelPaddingRangeLimit", layout)
-    return min(one, other), max(one, other)
+        limit = _stored(dataset, "PixelPaddingRangeLimit", layout)
+    return min(value, limit), max(value, limit)
 
 
 def _stored(dataset: Dataset, keyword: str, layout: Layout) -> int:
@@ -354,9 +335,9 @@ def _palette(
     try:
         colour = apply_color_lut(codes, dataset)
     except Exception as error:
-        raise refuse("dicom-lut", "the colour palette contradicts itself") from error
+        raise image_error("dicom-lut", "the colour palette contradicts itself") from error
     if colour.dtype not in (np.uint8, np.uint16):
-        raise refuse("dicom-lut", "the colour palette is not of 8 or 16 bits")
+        raise image_error("dicom-lut", "the colour palette is not of 8 or 16 bits")
     return np.asarray(colour[:, :, :3])
 
 
@@ -402,7 +383,7 @@ def _integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
     try:
         return int(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise refuse("dicom-corrupt", f"{keyword} is not one whole number") from error
+        raise image_error("dicom-corrupt", f"{keyword} is not one whole number") from error
 
 
 def _number(dataset: Dataset, keyword: str, code: str) -> float | None:
@@ -410,7 +391,7 @@ def _number(dataset: Dataset, keyword: str, code: str) -> float | None:
         value = _first(dataset, keyword)
         return None if value is None or value == "" else float(str(value))
     except (TypeError, ValueError, OverflowError) as error:
-        raise refuse(code, f"{keyword} is not a number") from error
+        raise image_error(code, f"{keyword} is not a number") from error
 
 
 def _pair(dataset: Dataset, keyword: str) -> tuple[float, float] | None:

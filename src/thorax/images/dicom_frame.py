@@ -12,7 +12,7 @@ from pydicom import Dataset, uid
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 
-from thorax.images.error_codes import refuse
+from thorax.images.error_codes import image_error
 from thorax.images.greyscale import Codes
 
 _NATIVE: Final = frozenset(
@@ -69,9 +69,10 @@ def check_syntax(syntax: str) -> None:
         ImageError: `dicom-transfer-syntax`.
     """
     if syntax not in _NATIVE and syntax not in _PLUGINS:
-        known = uid.UID(syntax)
-        named = known.name if known in uid.AllTransferSyntaxes else "not one of the standard"
-        raise refuse("dicom-transfer-syntax", f"the transfer syntax is {named}")
+        identifier = uid.UID(syntax)
+        standard = identifier in uid.AllTransferSyntaxes
+        name = identifier.name if standard else "not one of the standard"
+        raise image_error("dicom-transfer-syntax", f"the transfer syntax is {name}")
 
 
 def stored_values(dataset: Dataset, layout: Layout, syntax: str) -> Codes:
@@ -100,7 +101,7 @@ def stored_values(dataset: Dataset, layout: Layout, syntax: str) -> Codes:
         pixels = _decoded(dataset, layout, syntax)
     native = np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder("="), copy=False))
     if native.size != layout.rows * layout.columns * layout.samples:
-        raise refuse("dicom-corrupt", "the pixel data decode to another size")
+        raise image_error("dicom-corrupt", "the pixel data decode to another size")
     codes: Codes
     codes = native.view(np.uint8) if native.dtype.itemsize == 1 else native.view(np.uint16)
     if layout.samples == 3:
@@ -119,7 +120,9 @@ def _check_length(dataset: Dataset, layout: Layout) -> None:
         bits = bits * 2 // 3
     held = len(dataset.PixelData)
     if held * 8 < bits:
-        raise refuse("dicom-truncated", f"{held} bytes of pixel data; the header needs {bits // 8}")
+        raise image_error(
+            "dicom-truncated", f"{held} bytes of pixel data; the header needs {bits // 8}"
+        )
 
 
 def _first_frame(dataset: Dataset) -> bytes:
@@ -128,7 +131,7 @@ def _first_frame(dataset: Dataset) -> bytes:
     except MemoryError:
         raise
     except Exception as error:
-        raise refuse("dicom-corrupt", "the encapsulated pixel data hold no frame") from error
+        raise image_error("dicom-corrupt", "the encapsulated pixel data hold no frame") from error
 
 
 def _codestream(frame: bytes) -> _Codestream:
@@ -156,21 +159,21 @@ def _codestream(frame: bytes) -> _Codestream:
         precision, rows, columns, components = struct.unpack_from(">BHHB", frame, position + 4)
         if frame.find(b"\xff\xd9", position) < 0:
             # CharLS never returns from a codestream that does not end.
-            raise refuse("dicom-truncated", "the compressed pixel data do not end")
+            raise image_error("dicom-truncated", "the compressed pixel data do not end")
         return _Codestream(rows, columns, components, precision)
     except (struct.error, ValueError) as error:
-        raise refuse("dicom-corrupt", "the compressed pixel data have no header") from error
+        raise image_error("dicom-corrupt", "the compressed pixel data have no header") from error
 
 
 def _check_codestream(stream: _Codestream, layout: Layout) -> None:
     if (stream.rows, stream.columns) != (layout.rows, layout.columns):
-        raise refuse(
+        raise image_error(
             "dicom-corrupt",
             f"the compressed image is {stream.rows} x {stream.columns} pixels, "
             f"the header says {layout.rows} x {layout.columns}",
         )
     if stream.components != layout.samples or not 1 <= stream.precision <= layout.allocated:
-        raise refuse(
+        raise image_error(
             "dicom-corrupt",
             f"the compressed image has {stream.components} samples of {stream.precision} bits, "
             f"the header allows {layout.samples} of {layout.allocated}",
@@ -191,10 +194,10 @@ def _decoded(dataset: Dataset, layout: Layout, syntax: str) -> npt.NDArray[Any]:
     except MemoryError:
         raise
     except Exception as error:
-        raise refuse("dicom-corrupt", "the pixel data do not decode") from error
+        raise image_error("dicom-corrupt", "the pixel data do not decode") from error
     expected = (layout.rows, layout.columns, 3)[: 3 if layout.samples == 3 else 2]
     if pixels.shape != expected or pixels.dtype.kind not in "iu" or pixels.dtype.itemsize > 2:
-        raise refuse("dicom-corrupt", "the pixel data decode to another shape or depth")
+        raise image_error("dicom-corrupt", "the pixel data decode to another shape or depth")
     return np.asarray(pixels)
 
 
@@ -203,7 +206,7 @@ def _eight_bits(frame: bytes) -> npt.NDArray[Any]:
     try:
         return np.asarray(kornia.decode_image_jpegturbo(frame, "mono"), np.uint8)[:, :, 0]
     except Exception as error:
-        raise refuse("dicom-corrupt", "the pixel data do not decode") from error
+        raise image_error("dicom-corrupt", "the pixel data do not decode") from error
 
 
 def _twelve_bits(frame: bytes, layout: Layout) -> npt.NDArray[Any]:
@@ -227,5 +230,5 @@ def _twelve_bits(frame: bytes, layout: Layout) -> npt.NDArray[Any]:
     # GDCM hands bytes over as text.
     decoded = image.GetBuffer().encode("utf-8", "surrogateescape")
     if len(decoded) != 2 * layout.rows * layout.columns:
-        raise refuse("dicom-corrupt", "the pixel data do not decode")
+        raise image_error("dicom-corrupt", "the pixel data do not decode")
     return np.frombuffer(decoded, "<u2").reshape(layout.rows, layout.columns)

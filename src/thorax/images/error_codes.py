@@ -1,4 +1,4 @@
-"""Every code with which an image is refused, in one place, and how to refuse."""
+"""Error codes of images that cannot be read, all in one place."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -37,13 +37,13 @@ REFUSALS: Final[Mapping[str, str]] = MappingProxyType(
 """Code to meaning. Codes are stable: scripts match on them."""
 
 
-def refuse(code: str, message: str) -> ImageError:
-    """Return the error for a code of `REFUSALS`, to be raised by the caller.
+def image_error(code: str, message: str) -> ImageError:
+    """Return the error of an image that cannot be read, to be raised by the caller.
 
     Messages hold no attribute of a patient, and no text copied from a file.
 
     Example:
-        >>> refuse("image-empty", "the file holds no bytes").code
+        >>> image_error("image-empty", "the file holds no bytes").code
         'image-empty'
     """
     assert code in REFUSALS, code

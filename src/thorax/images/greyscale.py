@@ -1,4 +1,4 @@
-"""From stored values to what a radiologist sees: the DICOM grey-scale pipeline as one table.
+"""The DICOM grey-scale pipeline, stored values to what is shown, as one table.
 
 Stored values have at most sixteen bits, so the whole chain is worked out once for each possible
 value and the image only looks its values up. Order: Modality LUT or rescale, VOI LUT or window,
@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from thorax.images.error_codes import refuse
+from thorax.images.error_codes import image_error
 
 Codes = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 _ROWS_AT_ONCE: Final = 1 << 20
@@ -27,14 +27,14 @@ class Lut:
 
     def __post_init__(self) -> None:
         if not 1 <= self.bits <= 16 or self.entries.size == 0:
-            raise refuse("dicom-lut", f"{self.entries.size} entries of {self.bits} bits")
+            raise image_error("dicom-lut", f"{self.entries.size} entries of {self.bits} bits")
         if int(self.entries.max()) >= 1 << self.bits:
-            raise refuse("dicom-lut", f"an entry does not fit the {self.bits} bits of the LUT")
+            raise image_error("dicom-lut", f"an entry does not fit the {self.bits} bits of the LUT")
 
     def __call__(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the entries for values, in the LUT's own numbers."""
-        places = np.clip(np.rint(values) - self.first, 0, self.entries.size - 1)
-        return np.asarray(self.entries[places.astype(np.intp)], np.float64)
+        indices = np.clip(np.rint(values) - self.first, 0, self.entries.size - 1)
+        return np.asarray(self.entries[indices.astype(np.intp)], np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,13 @@ class Window:
     def __post_init__(self) -> None:
         least = 1.0 if self.function == "LINEAR" else 0.0
         if self.function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
-            raise refuse("dicom-window", "VOI LUT Function is not LINEAR, LINEAR_EXACT or SIGMOID")
+            raise image_error(
+                "dicom-window", "VOI LUT Function is not LINEAR, LINEAR_EXACT or SIGMOID"
+            )
         if not (np.isfinite(self.center) and np.isfinite(self.width)):
-            raise refuse("dicom-window", "Window Center and Width must be finite numbers")
+            raise image_error("dicom-window", "Window Center and Width must be finite numbers")
         if self.width <= 0 or self.width < least:
-            raise refuse(
+            raise image_error(
                 "dicom-window",
                 f"Window Width is {self.width:g}; {self.function} allows "
                 + (f"at least {least:g}" if least else "above 0"),
@@ -99,7 +101,7 @@ class Chain:
     def __post_init__(self) -> None:
         extent = abs(self.slope) * 65536 + abs(self.intercept)
         if not (np.isfinite(extent) and self.slope != 0):
-            raise refuse("dicom-rescale", "Rescale Slope must be finite and not 0")
+            raise image_error("dicom-rescale", "Rescale Slope must be finite and not 0")
 
     @property
     def contrast(self) -> str:
@@ -140,13 +142,13 @@ class Chain:
         return stored * self.slope + self.intercept
 
     def _shown(
-        self, values: npt.NDArray[np.float64], wanted: npt.NDArray[np.bool_]
+        self, values: npt.NDArray[np.float64], image: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.float64]:
         if isinstance(self.voi, Window):
             return self.voi(values)
         if isinstance(self.voi, Lut):
             return self.voi(values) / ((1 << self.voi.bits) - 1)
-        considered = values[wanted] if self.contrast == "range" else values
+        considered = values[image] if self.contrast == "range" else values
         low = considered.min(initial=np.inf)
         high = considered.max(initial=-np.inf)
         if not high > low:

@@ -1,4 +1,4 @@
-"""THE one preprocessing: any radiograph to the bytes a network takes.
+"""The one preprocessing: any radiograph to the bytes that a network takes.
 
 Training, calibration, the command line and every server call `prepare`; normalisation is inside
 the network, so what `prepare` returns is what the network is fed, byte for byte.
@@ -80,22 +80,22 @@ def letterbox(image: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
     # Who only needs to know what a network is fed is spared OpenCV: 0.15 s.
     import cv2  # noqa: PLC0415
 
-    place = placement(image.shape[0], image.shape[1], side)
-    while image.shape[0] >= 2 * place.height and image.shape[1] >= 2 * place.width:
+    target = placement(image.shape[0], image.shape[1], side)
+    while image.shape[0] >= 2 * target.height and image.shape[1] >= 2 * target.width:
         even = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
         image = cv2.resize(
             even, (even.shape[1] // 2, even.shape[0] // 2), interpolation=cv2.INTER_AREA
         ).astype(np.uint8, copy=False)
-    if image.shape != (place.height, place.width):
-        shrinks = image.shape[0] >= place.height and image.shape[1] >= place.width
+    if image.shape != (target.height, target.width):
+        shrinks = image.shape[0] >= target.height and image.shape[1] >= target.width
         image = cv2.resize(
             image,
-            (place.width, place.height),
+            (target.width, target.height),
             interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
         ).astype(np.uint8, copy=False)
     if image.shape == (side, side):
         return image[None]
     square = np.zeros((1, side, side), np.uint8)
-    rows = slice(place.top, place.top + place.height)
-    square[0, rows, place.left : place.left + place.width] = image
+    rows = slice(target.top, target.top + target.height)
+    square[0, rows, target.left : target.left + target.width] = image
     return square

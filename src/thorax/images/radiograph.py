@@ -1,4 +1,4 @@
-"""PNG, JPEG or DICOM bytes to a `Radiograph`; every decoding rule lives here."""
+"""PNG, JPEG or DICOM bytes to a `Radiograph`."""
 
 import math
 import os
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.errors import UsageError
-from thorax.images.error_codes import refuse
+from thorax.images.error_codes import image_error
 from thorax.images.greyscale import look_up
 from thorax.images.raster import (
     JPEG_SIGNATURE,
@@ -164,14 +164,14 @@ def read(
         return _picture(decode_jpeg(data, limits.pixels), "jpeg", name)
     if _looks_like_dicom(data):
         return _decode_dicom(data, name, limits)
-    raise refuse("image-format", "the content is neither PNG, JPEG nor DICOM")
+    raise image_error("image-format", "the content is neither PNG, JPEG nor DICOM")
 
 
 def _check_length(length: int, limits: Limits) -> None:
     if length == 0:
-        raise refuse("image-empty", "the file holds no bytes")
+        raise image_error("image-empty", "the file holds no bytes")
     if length > limits.file_bytes:
-        raise refuse(
+        raise image_error(
             "image-too-large",
             f"{length} bytes; allowed are {limits.file_bytes}: raise Limits.file_bytes",
         )
@@ -183,9 +183,9 @@ def _content(path: Path | str, limits: Limits) -> bytes:
         _require_file(path, Path(path).stat().st_mode)
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise refuse("image-missing", f"no file {_quoted(path)}") from error
+        raise image_error("image-missing", f"no file {_quoted(path)}") from error
     except OSError as error:
-        raise refuse(
+        raise image_error(
             "image-unreadable", f"{_quoted(path)} cannot be opened: {error.strerror}"
         ) from error
     try:
@@ -197,7 +197,7 @@ def _content(path: Path | str, limits: Limits) -> bytes:
             while len(data) < status.st_size and (more := file.read(status.st_size - len(data))):
                 data += more
     except OSError as error:
-        raise refuse(
+        raise image_error(
             "image-unreadable", f"{_quoted(path)} cannot be read: {error.strerror}"
         ) from error
     finally:
@@ -211,10 +211,10 @@ def _require_file(path: Path | str, mode: int) -> None:
     if stat.S_ISREG(mode):
         return
     if not stat.S_ISDIR(mode):
-        raise refuse("image-not-a-file", f"{_quoted(path)} is not a regular file")
+        raise image_error("image-not-a-file", f"{_quoted(path)} is not a regular file")
     if not os.access(path, os.R_OK | os.X_OK):
-        raise refuse("image-unreadable", f"the folder {_quoted(path)} must not be read")
-    raise refuse(
+        raise image_error("image-unreadable", f"the folder {_quoted(path)} must not be read")
+    raise image_error(
         "image-not-a-file",
         f"{_quoted(path)} is a folder, or a link to one; name it as an input of its own",
     )
@@ -229,7 +229,7 @@ def _picture(raster: Raster, kind: str, name: str) -> Radiograph:
 
 
 def _looks_like_dicom(data: bytes) -> bool:
-    """Whether there is a DICOM preamble, or a data set beginning with group 2 or 8 without."""
+    """Return whether there is a DICOM preamble, or without one a data set of group 2 or 8."""
     if data[128:132] == b"DICM":
         return True
     if len(data) < 8 or data[:2] not in (b"\x02\x00", b"\x08\x00"):
@@ -250,39 +250,41 @@ def _decode_dicom(data: bytes, name: str, limits: Limits) -> Radiograph:
         head, data, wall_s=min(limits.seconds, 5 * cpu_s), most_bytes=6 * limits.pixels + 4 * 65536
     )
     try:
-        return _assembled(answer.head, answer.body, name, limits)
+        return _radiograph(answer.head, answer.body, name, limits)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise refuse("dicom-decoder-crashed", "the decoding process answers nonsense") from error
+        raise image_error(
+            "dicom-decoder-crashed", "the decoding process answers nonsense"
+        ) from error
 
 
-def _assembled(told: dict[str, Any], body: bytearray, name: str, limits: Limits) -> Radiograph:
-    values = _shown(told, body)
-    spacing = told["spacing_mm"]
-    tallness = float(told["tallness"])
+def _radiograph(head: dict[str, Any], body: bytearray, name: str, limits: Limits) -> Radiograph:
+    values = _pixels(head, body)
+    spacing = head["spacing_mm"]
+    tallness = float(head["tallness"])
     if abs(tallness - 1) > _SQUARE_ENOUGH:
         values = _square(values, tallness, limits)
         if spacing:
             spacing = [min(spacing)] * 2
     meaning = Meaning(
         "dicom",
-        view=told["view"],
-        modality=told["modality"],
-        body_part=told["body_part"],
-        laterality=told["laterality"],
+        view=head["view"],
+        modality=head["modality"],
+        body_part=head["body_part"],
+        laterality=head["laterality"],
         spacing_mm=tuple(spacing) if spacing else None,
-        bits=told["bits"],
-        contrast=told.get("contrast", "stored"),
+        bits=head["bits"],
+        contrast=head.get("contrast", "stored"),
     )
     return Radiograph(values, meaning, name)
 
 
-def _shown(told: dict[str, Any], body: bytearray) -> Grey:
+def _pixels(head: dict[str, Any], body: bytearray) -> Grey:
     """Return uint8 or float32 [H,W] from a decoder's answer, which is believed in nothing."""
-    shape = tuple(int(size) for size in told["shape"])
-    dtype = np.dtype(np.uint8 if told["dtype"] == "|u1" else np.uint16)
+    shape = tuple(int(size) for size in head["shape"])
+    dtype = np.dtype(np.uint8 if head["dtype"] == "|u1" else np.uint16)
     count = math.prod(shape)
     if len(shape) not in (2, 3) or min(shape) < 1 or count * dtype.itemsize > len(body):
-        raise refuse("dicom-decoder-crashed", "the decoding process answers nonsense")
+        raise image_error("dicom-decoder-crashed", "the decoding process answers nonsense")
     codes = np.frombuffer(body, dtype, count).reshape(shape)
     if len(shape) == 3:
         grey = luma(np.ascontiguousarray(codes[:, :, ::-1]))
@@ -290,7 +292,7 @@ def _shown(told: dict[str, Any], body: bytearray) -> Grey:
             return grey.astype(np.float32) / np.float32(65535)
         return grey.astype(np.uint8, copy=False)
     rest = memoryview(body)[count * dtype.itemsize :]
-    if told["table"] == "|u1":
+    if head["table"] == "|u1":
         return look_up(codes, np.frombuffer(rest, np.uint8))
     return look_up(codes, np.frombuffer(rest, np.float32))
 
@@ -298,7 +300,7 @@ def _shown(told: dict[str, Any], body: bytearray) -> Grey:
 def _square(values: Grey, tallness: float, limits: Limits) -> Grey:
     """Enlarge the side with the coarser pixels, so that nothing that was seen is lost."""
     if not 1 / _MOST_UNSQUARE <= tallness <= _MOST_UNSQUARE:
-        raise refuse(
+        raise image_error(
             "dicom-spacing",
             f"pixels are {tallness:.3g} times as tall as wide; allowed: "
             f"{1 / _MOST_UNSQUARE:g} to {_MOST_UNSQUARE:g}",

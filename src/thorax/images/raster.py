@@ -1,4 +1,6 @@
-"""PNG and JPEG bytes to grey values: headers are judged first, and half an image is no image.
+"""PNG and JPEG bytes to grey values; a file that is not whole is refused.
+
+Headers are judged before anything is decoded.
 
 Colour becomes grey by one rule: ITU-R BT.601-7 section 2.5.1 luma, which of three equal channels
 is that channel; transparency is composited on black. PNG gamma and colour profiles are ignored.
@@ -16,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from kornia_rs import io as kornia
 
-from thorax.images.error_codes import refuse
+from thorax.images.error_codes import image_error
 
 Grey = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
@@ -63,9 +65,9 @@ def check_size(height: int, width: int, limit: int) -> None:
         ImageError: `image-corrupt` or `image-too-large`.
     """
     if height < 1 or width < 1:
-        raise refuse("image-corrupt", f"the header says {height} x {width} pixels")
+        raise image_error("image-corrupt", f"the header says {height} x {width} pixels")
     if height * width > limit:
-        raise refuse(
+        raise image_error(
             "image-too-large",
             f"{height} x {width} pixels; allowed are {limit}: raise Limits.pixels",
         )
@@ -87,12 +89,12 @@ class _Png:
     """Type, start and end of the whole chunk, length and check sum included."""
 
     def rewritten(self, data: bytes) -> bytes:
-        """The picture without anything that is not pixels."""
-        kept = [data[start:end] for name, start, end in self.chunks if name in _PICTURE]
-        return PNG_SIGNATURE + b"".join(kept)
+        """Return the picture without anything that is not pixels."""
+        chunks = [data[start:end] for name, start, end in self.chunks if name in _PICTURE]
+        return PNG_SIGNATURE + b"".join(chunks)
 
     def transparent_grey(self, data: bytes) -> int | None:
-        """The one grey that is transparent, in the range of the decoded pixels (11.3.2.1)."""
+        """Return the grey that is transparent, in the range of the decoded pixels (11.3.2.1)."""
         for name, start, end in self.chunks:
             if name == b"tRNS" and self.colour == 0 and end - start == 14:
                 value = int.from_bytes(data[start + 8 : start + 10], "big")
@@ -100,7 +102,7 @@ class _Png:
         return None
 
     def passes(self) -> Iterator[tuple[int, int]]:
-        """Rows and bytes a row of each pass, filter byte included (PNG specification 8.2)."""
+        """Yield rows and bytes a row of each pass, filter byte included (PNG specification 8.2)."""
         bits = self.depth * _CHANNELS[self.colour]
         adam7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2))
         steps = (*adam7, (1, 0, 2, 1)) if self.interlaced else ((0, 0, 1, 1),)
@@ -113,29 +115,33 @@ class _Png:
 
 def _walk_png(data: bytes, limit: int) -> _Png:
     if len(data) < 33 or data[8:16] != b"\x00\x00\x00\rIHDR":
-        raise refuse("image-corrupt", "the PNG does not begin with a header of 13 bytes")
+        raise image_error("image-corrupt", "the PNG does not begin with a header of 13 bytes")
     width, height, depth, colour, compression, filtering, interlace = struct.unpack_from(
         ">IIBBBBB", data, 16
     )
     check_size(height, width, limit)
     if depth not in _DEPTHS.get(colour, ()) or compression or filtering or interlace > 1:
-        raise refuse("image-corrupt", f"PNG of colour type {colour} with {depth} bits is undefined")
+        raise image_error(
+            "image-corrupt", f"PNG of colour type {colour} with {depth} bits is undefined"
+        )
     chunks: list[tuple[bytes, int, int]] = []
     position = 8
     name = b""
     while name != b"IEND":
         if position + 12 > len(data):
-            raise refuse("image-truncated", "the PNG ends before its IEND chunk")
+            raise image_error("image-truncated", "the PNG ends before its IEND chunk")
         length, name = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
         if end > len(data):
-            raise refuse("image-truncated", f"the PNG ends inside a chunk of {length} bytes")
+            raise image_error("image-truncated", f"the PNG ends inside a chunk of {length} bytes")
         if len(chunks) == _MOST_CHUNKS:
-            raise refuse("image-too-large", f"the PNG is cut into more than {_MOST_CHUNKS} chunks")
+            raise image_error(
+                "image-too-large", f"the PNG is cut into more than {_MOST_CHUNKS} chunks"
+            )
         chunks.append((name, position, end))
         position = end
     if not any(name == b"IDAT" for name, _, _ in chunks):
-        raise refuse("image-truncated", "the PNG holds no pixels")
+        raise image_error("image-truncated", "the PNG holds no pixels")
     return _Png(height, width, depth, colour, interlace == 1, tuple(chunks))
 
 
@@ -153,19 +159,19 @@ def _check_pixels(png: _Png, data: bytes) -> None:
         if name not in _PICTURE:
             continue
         if zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
-            raise refuse("image-corrupt", "a check sum in the PNG is wrong")
+            raise image_error("image-corrupt", "a check sum in the PNG is wrong")
         if name != b"IDAT":
             continue
         for piece in _inflated(inflate, view[start + 8 : end - 4]):
             if not png.interlaced and _bad_filter(piece, done, passes[0][1]):
-                raise refuse("image-corrupt", "the PNG uses an undefined row filter")
+                raise image_error("image-corrupt", "the PNG uses an undefined row filter")
             done += len(piece)
             if done > total:
                 break
     if done < total:
-        raise refuse("image-truncated", f"the PNG holds {done} of {total} bytes of pixels")
+        raise image_error("image-truncated", f"the PNG holds {done} of {total} bytes of pixels")
     if done > total or not inflate.eof:
-        raise refuse("image-corrupt", f"the PNG holds other than its {total} bytes of pixels")
+        raise image_error("image-corrupt", f"the PNG holds other than its {total} bytes of pixels")
 
 
 def _inflated(inflate: "zlib._Decompress", packed: memoryview) -> Iterator[bytes]:
@@ -176,7 +182,7 @@ def _inflated(inflate: "zlib._Decompress", packed: memoryview) -> Iterator[bytes
             try:
                 piece = inflate.decompress(rest, _CHUNK_BYTES)
             except zlib.error as error:
-                raise refuse("image-corrupt", "the PNG's pixels do not inflate") from error
+                raise image_error("image-corrupt", "the PNG's pixels do not inflate") from error
             yield piece
             rest = inflate.unconsumed_tail
 
@@ -198,7 +204,7 @@ def decode_png(data: bytes, limit: int) -> Raster:
         return Raster(_decode_grey(png, data), 8)
     size = sum(rows * width for rows, width in png.passes())
     if size > 2 * limit + png.height:
-        raise refuse(
+        raise image_error(
             "image-too-large",
             f"{png.height} x {png.width} pixels inflate to {size} bytes; allowed are two for each "
             f"of {limit} pixels: raise Limits.pixels",
@@ -218,7 +224,7 @@ def _decode_grey(png: _Png, data: bytes) -> npt.NDArray[np.uint8]:
     except BaseException as error:  # a Rust panic is not an Exception
         if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
             raise
-        raise refuse("image-corrupt", "the PNG's pixels do not decode") from error
+        raise image_error("image-corrupt", "the PNG's pixels do not decode") from error
     return np.asarray(grey, np.uint8)[:, :, 0]
 
 
@@ -247,9 +253,9 @@ def _opencv(data: bytes) -> npt.NDArray[Any]:
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
-        raise refuse("image-corrupt", "the PNG's pixels do not decode") from error
+        raise image_error("image-corrupt", "the PNG's pixels do not decode") from error
     if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
-        raise refuse("image-corrupt", "the PNG's pixels do not decode")
+        raise image_error("image-corrupt", "the PNG's pixels do not decode")
     return pixels
 
 
@@ -272,15 +278,15 @@ def _walk_jpeg(data: bytes, limit: int) -> _Jpeg:
         if marker == 0xD9:
             break
         if position + 2 > len(data):
-            raise refuse("image-truncated", "the JPEG ends inside a segment")
+            raise image_error("image-truncated", "the JPEG ends inside a segment")
         length = int.from_bytes(data[position : position + 2], "big")
         body = data[position + 2 : position + length]
         if length < 2 or len(body) != length - 2:
-            raise refuse("image-truncated", "the JPEG ends inside a segment")
+            raise image_error("image-truncated", "the JPEG ends inside a segment")
         position += length
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             if height:
-                raise refuse("image-corrupt", "the JPEG has two frame headers")
+                raise image_error("image-corrupt", "the JPEG has two frame headers")
             height, width = _frame_header(marker, body)
             check_size(height, width, limit)
         elif marker == 0xDA:
@@ -288,11 +294,11 @@ def _walk_jpeg(data: bytes, limit: int) -> _Jpeg:
         elif marker == 0xE1 and body.startswith(b"Exif\0\0"):
             orientation = _orientation(body[6:])
     else:
-        raise refuse("image-too-large", f"the JPEG has more than {_MOST_SEGMENTS} segments")
+        raise image_error("image-too-large", f"the JPEG has more than {_MOST_SEGMENTS} segments")
     if not scans or not height:
-        raise refuse("image-truncated", "the JPEG holds no pixels")
+        raise image_error("image-truncated", "the JPEG holds no pixels")
     if scans > _MOST_SCANS or scans * height * width > max(_SCANNED_PIXELS, height * width):
-        raise refuse("image-too-large", f"the JPEG refines its pixels in {scans} scans")
+        raise image_error("image-too-large", f"the JPEG refines its pixels in {scans} scans")
     return _Jpeg(height, width, scans, orientation)
 
 
@@ -308,25 +314,29 @@ def _next_marker(data: bytes, position: int, scan_bytes: int) -> tuple[int, int]
     if scan_bytes and (scan := _SCAN.match(data, begin, begin + scan_bytes + 2)):
         position = scan.end()
     if position - begin > scan_bytes:
-        raise refuse("image-too-large", f"the JPEG has more than {scan_bytes} bytes in a scan")
-    found = _MARKER.match(data, position)
-    if found is None:
+        raise image_error("image-too-large", f"the JPEG has more than {scan_bytes} bytes in a scan")
+    marker = _MARKER.match(data, position)
+    if marker is None:
         if scan_bytes or not data[position : position + 2].strip(b"\xff"):
-            raise refuse("image-truncated", "the JPEG ends before its end-of-image marker")
-        raise refuse("image-corrupt", "the JPEG has bytes between its segments")
-    return found[1][0], found.end()
+            raise image_error("image-truncated", "the JPEG ends before its end-of-image marker")
+        raise image_error("image-corrupt", "the JPEG has bytes between its segments")
+    return marker[1][0], marker.end()
 
 
 def _frame_header(marker: int, body: bytes) -> tuple[int, int]:
     if len(body) < 6:
-        raise refuse("image-corrupt", "the JPEG's frame header is too short")
+        raise image_error("image-corrupt", "the JPEG's frame header is too short")
     precision, height, width, components = struct.unpack_from(">BHHB", body)
     if marker not in (0xC0, 0xC1, 0xC2):
-        raise refuse("image-unsupported", f"JPEG process {marker - 0xC0}; allowed are 0, 1 and 2")
+        raise image_error(
+            "image-unsupported", f"JPEG process {marker - 0xC0}; allowed are 0, 1 and 2"
+        )
     if precision != 8:
-        raise refuse("image-unsupported", f"JPEG of {precision} bits; allowed is 8")
+        raise image_error("image-unsupported", f"JPEG of {precision} bits; allowed is 8")
     if components not in (1, 3):
-        raise refuse("image-unsupported", f"JPEG of {components} components; allowed are 1 and 3")
+        raise image_error(
+            "image-unsupported", f"JPEG of {components} components; allowed are 1 and 3"
+        )
     return height, width
 
 
@@ -371,7 +381,7 @@ def decode_jpeg(data: bytes, limit: int) -> Raster:
     except BaseException as error:  # a Rust panic is not an Exception
         if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
             raise
-        raise refuse("image-corrupt", "the JPEG's pixels do not decode") from error
+        raise image_error("image-corrupt", "the JPEG's pixels do not decode") from error
     if grey.shape[:2] != (jpeg.height, jpeg.width):
-        raise refuse("image-corrupt", "the JPEG decodes to another size than its header says")
+        raise image_error("image-corrupt", "the JPEG decodes to another size than its header says")
     return Raster(_upright(np.asarray(grey, np.uint8)[:, :, 0], jpeg.orientation), 8)

@@ -1,4 +1,4 @@
-"""Work on untrusted image bytes in child processes that may crash, hang or eat memory.
+"""Decoding of untrusted image bytes in child processes, which may crash, hang or eat memory.
 
 A child is limited in memory and processor time by the operating system, in wall-clock time by its
 parent, writes no files, and reaches neither network nor other processes where the kernel can see
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from thorax.errors import ImageError
-from thorax.images.error_codes import REFUSALS, refuse
+from thorax.images.error_codes import REFUSALS, image_error
 from thorax.isolation import child, confinement
 from thorax.isolation.child import Answer, Child, ChildError, ChildTimeoutError, Handler
 
@@ -70,8 +70,8 @@ class Sandbox:
             # The next file should not wait for imports.
             self._give(self._start())
             if isinstance(error, ChildTimeoutError):
-                raise refuse("image-timeout", f"decoding {error}") from error
-            raise refuse("dicom-decoder-crashed", f"the decoding process {error}") from error
+                raise image_error("image-timeout", f"decoding {error}") from error
+            raise image_error("dicom-decoder-crashed", f"the decoding process {error}") from error
         if answer.head.pop("retire", False):
             worker.close()
         else:
@@ -80,8 +80,8 @@ class Sandbox:
         if refusal is not None:
             code, message = refusal if isinstance(refusal, list) and len(refusal) == 2 else ("", "")
             if not isinstance(code, str) or code not in REFUSALS:
-                raise refuse("dicom-decoder-crashed", "the decoding process answers nonsense")
-            raise refuse(code, str(message))
+                raise image_error("dicom-decoder-crashed", "the decoding process answers nonsense")
+            raise image_error(code, str(message))
         return answer
 
     def close(self) -> None:

@@ -47,7 +47,7 @@ _STAGES: Final = frozenset({"deploy"})
 
 
 @translated
-def read(path: Path, asked: ImportOptions) -> Imported:
+def read(path: Path, options: ImportOptions) -> Imported:
     """Read a network from its .caffemodel or .prototxt; the other is found beside it.
 
     Raises:
@@ -57,13 +57,13 @@ def read(path: Path, asked: ImportOptions) -> Imported:
     """
     # First, because junk is junk whatever stands beside it.
     blobs = _read_weights(path) if path.suffix.lower() == ".caffemodel" else None
-    structure, weights = _pair(path, asked.structure)
+    structure, weights = _pair(path, options.structure)
     for file in (structure, weights):
         require_stored(file)
     blobs = _read_weights(weights) if blobs is None else blobs
     try:
         net = parse(read_limited(structure).decode("utf-8-sig"))
-        model = _Builder(net, blobs, asked).build()
+        model = _Builder(net, blobs, options).build()
     except (ProtoError, UnicodeDecodeError, OSError) as error:
         raise ModelError("model-unreadable", f"{structure.name}: {error}") from error
     except (ModelError, UsageError) as error:
@@ -151,15 +151,15 @@ class _Builder:
     """Makes the graph, layer by layer in the order of the file, as Caffe does."""
 
     def __init__(
-        self, net: Block, weights: dict[str, tuple[Blob, ...]], asked: ImportOptions
+        self, net: Block, weights: dict[str, tuple[Blob, ...]], options: ImportOptions
     ) -> None:
         self._layers = [
             CaffeLayer(name, block.text("type"), block, weights.get(name, ()))
             for block, name in _deployed(net)
         ]
         self._net = net
-        self._shapes = asked.shapes
-        self._side = asked.side
+        self._shapes = options.shapes
+        self._side = options.side
         self._inputs: dict[str, ov.Node] = {}
         self._blobs: dict[str, ov.Output] = {}
         self._open: dict[str, None] = {}

@@ -48,29 +48,29 @@ class Reader:
 
     Args:
         path: of the file, or of a folder in which all may be read.
-        asked: what the file leaves open.
+        options: what the file leaves open.
     """
 
-    def __init__(self, path: Path, asked: ImportOptions) -> None:
+    def __init__(self, path: Path, options: ImportOptions) -> None:
         self._name = path.name
-        self._readable = _readable(path, asked)
-        self._allowance = Allowance.of(_size(path, asked), processors())
+        self._readable = _readable(path, options)
+        self._allowance = Allowance.of(_size(path, options), processors())
         started = standby.take()
         self._child, self.folder, self._given = started.child, started.folder, started.given
         self._readable.append(self._given)
         self.close = weakref.finalize(self, started.stack.close)
 
-    def read(self, module: str, path: Path, asked: ImportOptions) -> Imported:
-        """Have a file read by a module of this package, whose `read(path, asked)` does it."""
+    def read(self, module: str, path: Path, options: ImportOptions) -> Imported:
+        """Have a file read by a module of this package, whose `read(path, options)` does it."""
         answer, _ = self._ask(
             {
                 "do": "read",
                 "module": module,
                 "path": str(path.absolute()),
-                "asked": pack_options(asked),
+                "options": pack_options(options),
                 "folder": str(self.folder),
                 "readable": list(map(str, self._readable)),
-                "path_of_python": path_of_python(own_code=_runs_own_code(asked)),
+                "path_of_python": path_of_python(own_code=_runs_own_code(options)),
                 "data_bytes": self._allowance.data_bytes,
                 "file_bytes": self._allowance.file_bytes,
             },
@@ -81,7 +81,7 @@ class Reader:
             layout: Layout = "NHWC" if answer["layout"] == "NHWC" else "NCHW"
             files = _files(answer["files"], self._readable, path)
         return Imported(
-            model=_open(self.folder, self._allowance.file_bytes, path, asked),
+            model=_open(self.folder, self._allowance.file_bytes, path, options),
             framework=framework,
             layout=layout,
             files=files,
@@ -170,22 +170,22 @@ class Reader:
         return answer.head, answer.body
 
 
-def read(module: str, path: Path, asked: ImportOptions) -> Imported:
+def read(module: str, path: Path, options: ImportOptions) -> Imported:
     """Read a file by a module of this package, in a child.
 
     Args:
-        module: whose `read(path, asked)` reads it.
+        module: whose `read(path, options)` reads it.
         path: of the file, or of its folder.
-        asked: what the file leaves open.
+        options: what the file leaves open.
 
     Raises:
         ModelError: what the module says; `model-timeout`, `model-memory` or `model-crashed` when
             the limits or the file ended the child.
         UsageError: what the module says.
     """
-    reader = Reader(path, asked)
+    reader = Reader(path, options)
     try:
-        return reader.read(module, path, asked)
+        return reader.read(module, path, options)
     except BaseException:
         reader.close()
         raise
@@ -226,10 +226,10 @@ def unpack(
     return arrays
 
 
-def _open(folder: Path, most_bytes: int, path: Path, asked: ImportOptions) -> ov.Model:
+def _open(folder: Path, most_bytes: int, path: Path, options: ImportOptions) -> ov.Model:
     """Read the IR that a child left in its folder, where it may have left anything else too."""
     try:
-        add_extensions(asked.extensions)
+        add_extensions(options.extensions)
         # Read whole and not mapped: the child may still change its files.
         graph, weights = (
             read_limited(folder / f"model.{ending}", most_bytes, links=False)
@@ -263,17 +263,17 @@ def _refused(kind: str, code: str, message: str) -> ThoraxError:
     return error(code, message)
 
 
-def _runs_own_code(asked: ImportOptions) -> bool:
-    return bool(asked.extensions) or ":" in (asked.topology or "")
+def _runs_own_code(options: ImportOptions) -> bool:
+    return bool(options.extensions) or ":" in (options.topology or "")
 
 
-def _readable(path: Path, asked: ImportOptions) -> list[Path]:
+def _readable(path: Path, options: ImportOptions) -> list[Path]:
     """Return the paths that the reader of a file may need: the file, or also those beside it."""
-    if _runs_own_code(asked):
+    if _runs_own_code(options):
         # Code that the user chose reads what it likes.
         return [Path("/")]
     paths = [path.absolute(), Path(os.path.realpath(path))]
-    for file in (path, asked.structure):
+    for file in (path, options.structure):
         if file is None or file.is_dir():
             continue
         paths += [file.absolute(), Path(os.path.realpath(file))]
@@ -290,7 +290,7 @@ def _readable(path: Path, asked: ImportOptions) -> list[Path]:
     return paths
 
 
-def _size(path: Path, asked: ImportOptions) -> int:
+def _size(path: Path, options: ImportOptions) -> int:
     """Return how many bytes the files of a network have, counting what may belong to it."""
     if path.is_dir():
         files = [file for file in path.rglob("*") if file.is_file()]
@@ -298,6 +298,6 @@ def _size(path: Path, asked: ImportOptions) -> int:
         files = [path]
     else:
         files = [file for file in path.parent.iterdir() if file.name.startswith(path.stem)]
-    if asked.structure is not None:
-        files.append(asked.structure)
+    if options.structure is not None:
+        files.append(options.structure)
     return sum(occupied_bytes(file) for file in {*files, path} if file.is_file())

@@ -40,14 +40,14 @@ def importer(path: Path) -> Importer:
     return functools.partial(confined.read, module)
 
 
-def read(path: Path, asked: ImportOptions | None = None) -> Imported:
+def read(path: Path, options: ImportOptions | None = None) -> Imported:
     """Read a network of any framework that is known by the file's name.
 
     Raises:
         ModelError: `model-missing`, `model-format`, `model-unreadable` and what the importer says.
         UsageError: what the file leaves open and was not said.
     """
-    return importer(path)(path, asked or ImportOptions())
+    return importer(path)(path, options or ImportOptions())
 
 
 def usual_layout(path: Path) -> Layout:

@@ -41,7 +41,7 @@ _UNSET: Final = re.compile(r"Variable or resource `(?P<name>[^`]+)` is not initi
 
 
 @translated
-def read(path: Path, asked: ImportOptions) -> Imported:
+def read(path: Path, options: ImportOptions) -> Imported:
     """Read a file with the frontend of its format, and with no other.
 
     A TensorFlow SavedModel is its folder, or the saved_model.pb inside. TensorFlow itself is not
@@ -60,23 +60,23 @@ def read(path: Path, asked: ImportOptions) -> Imported:
     name, framework, layout = _FRONTENDS[kind]
     # Only this frontend: `Core.read_model` lets each in turn guess, and some complain aloud.
     frontend = FrontEndManager().load_by_framework(name)
-    extensions.attach(frontend, asked.extensions)
-    model = _convert(frontend, opened, asked)
+    extensions.attach(frontend, options.extensions)
+    model = _convert(frontend, opened, options)
     if not model.inputs or not model.outputs:
         raise ModelError("model-unreadable", f"{opened.name} holds no network")
     run = None
     if kind == ".onnx":
         onnx.flatten_softmax(model, path)
-        run = onnx.runner(path, asked.extensions)
-    close(model, asked.shapes, opened)
+        run = onnx.runner(path, options.extensions)
+    close(model, options.shapes, opened)
     return Imported(model, framework, layout, files, run)
 
 
-def _convert(frontend: FrontEnd, path: Path, asked: ImportOptions) -> ov.Model:
+def _convert(frontend: FrontEnd, path: Path, options: ImportOptions) -> ov.Model:
     try:
         loaded = frontend.load(str(path))
         graph = frontend.get_name() == "tf" and path.is_file()
-        begins = tensorflow.cut_graph(loaded, path, asked) if graph else {}
+        begins = tensorflow.cut_graph(loaded, path, options) if graph else {}
         model = frontend.convert(loaded)
         tensorflow.name_inputs(model, begins)
         if frontend.get_name() == "tflite":

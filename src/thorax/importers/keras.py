@@ -52,7 +52,7 @@ _PLUMBING: Final = (
 
 
 @translated
-def read(path: Path, asked: ImportOptions) -> Imported:
+def read(path: Path, options: ImportOptions) -> Imported:
     """Read a whole Keras network; nothing in the file is run.
 
     A file of Keras 2 that Keras 3 cannot read is read by tf_keras, and the framework says so.
@@ -64,18 +64,18 @@ def read(path: Path, asked: ImportOptions) -> Imported:
     """
     file = inspect(path)
     if (reason := why_legacy(file)) is not None:
-        return _read_legacy(file, asked, reason)
+        return _read_legacy(file, options, reason)
     keras = _keras()
     try:
         network = _load(keras, file)
     except ModelError as error:
         if not file.is_keras_2:
             raise
-        return _read_legacy(file, asked, f"is not read ({error.message})")
+        return _read_legacy(file, options, f"is not read ({error.message})")
     inputs = [(tensor.name, tuple(tensor.shape)) for tensor in network.inputs]
-    if asked.side is not None:
-        inputs = [(name, _square(shape, asked.side, layout_of(file))) for name, shape in inputs]
-    shapes = input_shapes(path, inputs, asked.shapes)
+    if options.side is not None:
+        inputs = [(name, _square(shape, options.side, layout_of(file))) for name, shape in inputs]
+    shapes = input_shapes(path, inputs, options.shapes)
     try:
         model = _trace(keras, network, [tuple(max(1, n) for n in shape) for shape in shapes])
     except UNREADABLE as error:
@@ -103,14 +103,14 @@ def read(path: Path, asked: ImportOptions) -> Imported:
 def input_shapes(
     path: Path,
     inputs: Sequence[tuple[str, tuple[int | None, ...]]],
-    asked: Mapping[str, tuple[int, ...]],
+    shape_options: Mapping[str, tuple[int, ...]],
 ) -> list[tuple[int, ...]]:
     """Return the shape of each input, open axes closed by the options.
 
     Args:
         path: of the file, for messages.
         inputs: name and shape of each; None is an open axis.
-        asked: see `ImportOptions.shapes`.
+        shape_options: see `ImportOptions.shapes`.
 
     Returns:
         of each input; only the first axis, of images, may be open: -1.
@@ -121,7 +121,7 @@ def input_shapes(
     """
     shapes = []
     for name, shape in inputs:
-        option = asked.get(name, asked.get("", ()) if len(inputs) == 1 else ())
+        option = shape_options.get(name, shape_options.get("", ()) if len(inputs) == 1 else ())
         misfit = ModelError("model-input", f"{path.name} takes {list(shape)}, not {list(option)}")
         if option and len(option) != len(shape):
             raise misfit
@@ -440,12 +440,12 @@ def why_legacy(file: KerasFile) -> str | None:
     return None
 
 
-def _read_legacy(file: KerasFile, asked: ImportOptions, reason: str) -> Imported:
+def _read_legacy(file: KerasFile, options: ImportOptions, reason: str) -> Imported:
     """Read an inspected file with tf_keras and convert the frozen graph.
 
     Args:
         file: as inspected.
-        asked: shapes of inputs that are open.
+        options: shapes of inputs that are open.
         reason: why Keras 3 does not do it, as a predicate of the file.
 
     Raises:
@@ -459,7 +459,7 @@ def _read_legacy(file: KerasFile, asked: ImportOptions, reason: str) -> Imported
         model = _freeze(tensorflow, network)
     except UNREADABLE as error:
         raise unreadable(path, error) from error
-    close(model, asked.shapes, path)
+    close(model, options.shapes, path)
 
     def run(images: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
         inputs = list(images)

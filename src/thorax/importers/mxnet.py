@@ -35,7 +35,7 @@ _SHAPE: Final = "__shape__"
 
 
 @translated
-def read(path: Path, asked: ImportOptions) -> Imported:
+def read(path: Path, options: ImportOptions) -> Imported:
     """Read a network from its weights or its symbol; each finds the other beside it.
 
     Raises:
@@ -45,12 +45,12 @@ def read(path: Path, asked: ImportOptions) -> Imported:
     """
     # First, because junk is junk whatever stands beside it.
     weights = read_parameters(path) if path.suffix.lower() == ".params" else None
-    symbol_path, params_path = _files(path, asked.structure)
+    symbol_path, params_path = _files(path, options.structure)
     for file in (symbol_path, params_path):
         require_stored(file)
     symbol = read_symbol(symbol_path)
     weights = read_parameters(params_path) if weights is None else weights
-    network = _Network(symbol, weights, asked, path)
+    network = _Network(symbol, weights, options, path)
     return Imported(network.build(), "mxnet", "NCHW", (symbol_path, params_path))
 
 
@@ -87,12 +87,12 @@ class _Network:
     """Builds the graph of a symbol, node by node in its order."""
 
     def __init__(
-        self, symbol: Symbol, weights: Parameters, asked: ImportOptions, path: Path
+        self, symbol: Symbol, weights: Parameters, options: ImportOptions, path: Path
     ) -> None:
         self._symbol = symbol
         self._weights = weights
-        self._shapes = asked.shapes
-        self._side = asked.side
+        self._shapes = options.shapes
+        self._side = options.side
         self._path = path
         self._values: dict[tuple[int, int], ov.Output] = {}
         self._needed = self._reachable()

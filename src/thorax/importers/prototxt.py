@@ -21,7 +21,7 @@ _INT32: Final = range(-(2**31), 2**31)
 
 
 class ProtoError(ValueError):
-    """Text that is no message, or a field whose value is of another kind than asked for.
+    """Text that is no message, or a field whose value is of another kind than it is read as.
 
     Attributes:
         line: of the text, from 1.
@@ -49,12 +49,14 @@ class Word:
 class Block:
     """A message: fields by name, each with all its values in order.
 
-    Whatever reads a field leaves its name in `read`, so that unread fields can be told.
+    Whatever reads a field leaves its name in `read`, so that unread fields can be told, and raises
+    a `ProtoError` where a value is of another kind. The last value of a field counts where one is
+    read.
 
     Attributes:
         line: where it begins, from 1.
         fields: values by name.
-        read: names of the fields that were asked for.
+        read: names of the fields that were read.
     """
 
     line: int
@@ -65,83 +67,43 @@ class Block:
         return name in self.fields
 
     def unread(self) -> list[str]:
-        """Return the names of the fields that nobody asked for."""
+        """Return the names of the fields that were not read."""
         return [name for name in self.fields if name not in self.read]
 
     def blocks(self, name: str) -> list["Block"]:
-        """Return every message of a repeated field.
-
-        Raises:
-            ProtoError: one is no message.
-        """
+        """Return every message of a repeated field."""
         return [self._block(name, value) for value in self._values(name)]
 
     def block(self, name: str) -> "Block":
-        """Return a message; an empty one where there is none.
-
-        Raises:
-            ProtoError: it is no message.
-        """
-        values = self.blocks(name)
-        return values[-1] if values else Block(self.line)
+        """Return a message; an empty one where there is none."""
+        return [Block(self.line), *self.blocks(name)][-1]
 
     def texts(self, name: str) -> list[str]:
-        """Return every text or enumerated value of a repeated field.
-
-        Raises:
-            ProtoError: one is a message.
-        """
+        """Return every text or enumerated value of a repeated field."""
         return [word.value for word in self._words(name)]
 
     def text(self, name: str, default: str = "") -> str:
-        """Return a text or an enumerated value.
-
-        Raises:
-            ProtoError: it is a message.
-        """
-        values = self.texts(name)
-        return values[-1] if values else default
+        """Return a text or an enumerated value."""
+        return [default, *self.texts(name)][-1]
 
     def integers(self, name: str) -> list[int]:
-        """Return every integer of a repeated field.
-
-        Raises:
-            ProtoError: one is no integer of 32 bits.
-        """
+        """Return every integer, of 32 bits, of a repeated field."""
         return [_integer(name, word) for word in self._words(name)]
 
     def integer(self, name: str, default: int) -> int:
-        """Return an integer.
-
-        Raises:
-            ProtoError: it is no integer of 32 bits.
-        """
-        values = self.integers(name)
-        return values[-1] if values else default
+        """Return an integer of 32 bits."""
+        return [default, *self.integers(name)][-1]
 
     def numbers(self, name: str) -> list[float]:
-        """Return every number of a repeated field.
-
-        Raises:
-            ProtoError: one is no number.
-        """
+        """Return every number of a repeated field."""
         return [_number(name, word) for word in self._words(name)]
 
     def number(self, name: str, default: float) -> float:
-        """Return a number.
-
-        Raises:
-            ProtoError: it is no number.
-        """
-        values = self.numbers(name)
-        return values[-1] if values else default
+        """Return a number."""
+        return [default, *self.numbers(name)][-1]
 
     def flag(self, name: str, default: bool) -> bool:
-        """Return whether a field is true.
-
-        Raises:
-            ProtoError: it is neither true nor false.
-        """
+        """Return whether a field is true."""
         for word in reversed(self._words(name)):
             if word.value.lower() in ("true", "t", "1"):
                 return True

@@ -42,12 +42,12 @@ _FX: Final = re.compile(r"^(?P<node>\w+)/aten\.(?P<operation>\w+)\.\w+(?P<rest>/
 
 
 @translated
-def read(path: Path, asked: ImportOptions) -> Imported:
+def read(path: Path, options: ImportOptions) -> Imported:
     """Read a file of PyTorch, known by what it holds rather than by its name.
 
     Args:
         path: .pt, .pth, .ts, .pt2 or .safetensors.
-        asked: a state dict needs `topology`, and the shape of its input.
+        options: a state dict needs `topology`, and the shape of its input.
 
     Raises:
         ModelError: `model-unsafe` for what would run code, `model-unreadable`, `model-weights`,
@@ -55,32 +55,32 @@ def read(path: Path, asked: ImportOptions) -> Imported:
         UsageError: `model-undescribed` or `model-topology`.
     """
     # First, because a script may call operators that an extension defines.
-    add_extensions(asked.extensions)
+    add_extensions(options.extensions)
     kind = pytorch_archive.kind(path)
     if kind == "exported program":
         with _quietly():
-            model, run = _exported(path, asked.extensions)
+            model, run = _exported(path, options.extensions)
     elif kind == "TorchScript":
         with _quietly():
-            model, run = _scripted(path, asked.extensions)
+            model, run = _scripted(path, options.extensions)
     else:
         tensors = pytorch_archive.state_dict(path)
-        network = pytorch_networks.build(asked.topology, tensors, path).eval()
-        example = torch.zeros(_shape(asked, network, path))
+        network = pytorch_networks.build(options.topology, tensors, path).eval()
+        example = torch.zeros(_shape(options, network, path))
         run = runner(network)
         try:
             run([example.numpy()])
-            model = convert(network, example, asked.extensions)
-            if not asked.shapes:
+            model = convert(network, example, options.extensions)
+            if not options.shapes:
                 model.reshape(list(example.shape))
         except (RuntimeError, ValueError, IndexError) as error:
             raise _no_fit(path, example, error) from error
     if not model.inputs or not model.outputs:
         raise ModelError("model-unreadable", f"{path.name} holds no network")
     _require_floats(model)
-    if asked.side is not None and not asked.shapes:
-        _close_square(model, asked.side, path)
-    close(model, asked.shapes, path)
+    if options.side is not None and not options.shapes:
+        _close_square(model, options.side, path)
+    close(model, options.shapes, path)
     return Imported(model, "pytorch", "NCHW", (path,), run)
 
 
@@ -220,11 +220,11 @@ def _conversion_error(path: Path, error: Exception) -> ModelError:
     return unreadable(path, error) if lacking is None else unconvertible(path, lacking[1])
 
 
-def _shape(asked: ImportOptions, network: nn.Module, path: Path) -> tuple[int, ...]:
-    shapes = list(asked.shapes.values())
+def _shape(options: ImportOptions, network: nn.Module, path: Path) -> tuple[int, ...]:
+    shapes = list(options.shapes.values())
     stem = next((layer for layer in network.modules() if isinstance(layer, nn.Conv2d)), None)
-    if not shapes and asked.side is not None and stem is not None:
-        return 1, stem.in_channels, asked.side, asked.side
+    if not shapes and options.side is not None and stem is not None:
+        return 1, stem.in_channels, options.side, options.side
     if len(shapes) != 1 or min(shapes[0][1:], default=-1) < 1:
         raise UsageError(
             "model-undescribed",

@@ -79,7 +79,7 @@ class _Reading:
             confinement.isolate(readable=map(Path, head["readable"]), writable=[folder])
             self._confined = True
         module = importlib.import_module(f"thorax.importers.{head['module']}")
-        imported = module.read(path, unpack_options(head["asked"]))
+        imported = module.read(path, unpack_options(head["options"]))
         layers = len(imported.model.get_ops())
         if layers > MOST_LAYERS:
             raise ModelError(

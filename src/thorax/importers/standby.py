@@ -38,7 +38,7 @@ MODULES: Final[Mapping[str, str]] = MappingProxyType(
         ".hdf5": "keras",
     }
 )
-"""Module of this package whose `read(path, asked)` reads files that end so."""
+"""Module of this package whose `read(path, options)` reads files that end so."""
 
 READER: Final = "thorax.importers.reader"
 PRELOADED: Final = "THORAX_READER"

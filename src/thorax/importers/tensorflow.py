@@ -71,13 +71,13 @@ class _Node:
     shared: str
 
 
-def cut_graph(model: InputModel, path: Path, asked: ImportOptions) -> dict[str, str]:
+def cut_graph(model: InputModel, path: Path, options: ImportOptions) -> dict[str, str]:
     """Let a frozen graph begin and end at the layers that the options name.
 
     Args:
         model: as the frontend loaded it; changed in place.
         path: of the frozen graph.
-        asked: `begins` and `ends` name layers, or tensors as `layer:0`.
+        options: `begins` and `ends` name layers, or tensors as `layer:0`.
 
     Returns:
         names of the new inputs by the name of their tensor.
@@ -85,14 +85,14 @@ def cut_graph(model: InputModel, path: Path, asked: ImportOptions) -> dict[str, 
     Raises:
         UsageError: `mo-name` or `mo-port`.
     """
-    if not asked.begins and not asked.ends:
+    if not options.begins and not options.ends:
         return {}
     nodes = {node.name: node for node in _nodes(memoryview(path.read_bytes()))}
-    if asked.ends:
-        ends = [_output_tensor(name, nodes) for name in asked.ends]
+    if options.ends:
+        ends = [_output_tensor(name, nodes) for name in options.ends]
         model.override_all_outputs([model.get_place_by_tensor_name(tensor) for tensor in ends])
     begins = {}
-    for name in asked.begins:
+    for name in options.begins:
         tensor, input_name = _input_tensor(name, nodes)
         if nodes[_node_of(tensor)].kind != "Placeholder":
             begins[tensor] = input_name

@@ -27,12 +27,12 @@ def translated(
     """
 
     @functools.wraps(read)
-    def translating(path: Path, asked: ImportOptions) -> Imported:
-        for file in (path, asked.structure):
+    def translating(path: Path, options: ImportOptions) -> Imported:
+        for file in (path, options.structure):
             if file is not None:
                 require_stored(file)
         try:
-            imported = read(path, asked)
+            imported = read(path, options)
         # What is not installed is the user's to add, and memory is for the process to judge.
         except (ThoraxError, ModuleNotFoundError, MemoryError):
             raise

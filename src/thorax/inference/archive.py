@@ -4,33 +4,23 @@ Both ways write the same shards, so that a run that was stopped goes on where it
 """
 
 import importlib.util
-import json
-import os
 import re
-import secrets
-import shutil
-import signal
 import socket
-import subprocess
-import sys
-import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Final
 
 from thorax import artifact
-from thorax.artifact import Artifact
-from thorax.benchmark.run import describe
+from thorax.artifact import INTENDED_USE, Artifact
 from thorax.devices.core import simulates
+from thorax.devices.describe import describe
+from thorax.devices.engine import Engine
 from thorax.devices.extensions import add_extensions
-from thorax.devices.forecast import forecast_engine
 from thorax.errors import PeerError, UsageError
 from thorax.inference.archive_files import (
-    Advance,
+    Assembled,
     Shard,
     assemble,
     log_path,
@@ -39,44 +29,65 @@ from thorax.inference.archive_files import (
 )
 from thorax.inference.archive_plan import Plan, arithmetic, make_plan
 from thorax.inference.archive_worker import ATTEMPTS, Job, Report, answer, compile_pinned
-from thorax.inference.classify import SHOWN, Classification, nothing_in
-from thorax.inference.findings import csv_writer, read_of, require_apart, writing
-from thorax.inference.predictor import find_sources
+from thorax.inference.classify import SHOWN, OnProgress, Tally, list_sources, modelled_of
+from thorax.inference.findings import Memory, open_csv, read_of, require_apart
+from thorax.inference.predictor import Source
+from thorax.inference.ray_process import AUTO, Connected, drive
 from thorax.processors import processors
-
-AUTO: Final = "auto"
-"""Ray on this machine alone, started for the run."""
+from thorax.results.findings import ArchiveRun, ClassifyResult
 
 _PROBE_S: Final = 5.0
 """How long a host may take to accept a connection."""
 
-_CONNECT_S: Final = 60.0
-"""How long a cluster may take to be joined."""
 
-_START_S: Final = 180.0
-"""How long Ray may take to start here: on a busy machine its processes are slow to come."""
+@dataclass(frozen=True, slots=True)
+class ArchiveOptions:
+    """How an archive is classified, and what is written of it beside its folder.
 
-_END_S: Final = 30.0
-"""How long Ray may take to end."""
+    Attributes:
+        device: as `thorax.devices.engine.compile` takes it; a cluster computes on CPUs.
+        cluster: None for this process, "auto" for actors on this machine, or host:port of Ray.
+        actors: how many on a cluster; None takes as many as there is room for.
+        threads: of each actor, or of this process: None takes 1, or a thread a processor.
+        shard_size: images of a shard, which is what a killed actor or run does again.
+        extensions: custom layers, as `thorax.devices.extensions.add_extension` takes them.
+        csv: file to write findings to.
+        keep_all: return the findings of all images, not of the first hundred.
+    """
 
-_DRIVER: Final = "thorax.inference.ray_driver"
+    device: str = "CPU"
+    cluster: str | None = None
+    actors: int | None = None
+    threads: int | None = None
+    shard_size: int = 256
+    extensions: tuple[str, ...] = ()
+    csv: Path | None = None
+    keep_all: bool = True
+
+    @property
+    def pinned_threads(self) -> int:
+        """Threads of each actor, or of this process."""
+        return self.threads or (processors() if self.cluster is None else 1)
+
+    @property
+    def wanted_actors(self) -> int | None:
+        """Actors that a cluster is asked for."""
+        if self.cluster == AUTO:
+            return self.actors or max(1, processors() // self.pinned_threads)
+        return self.actors
+
+
+_DEFAULTS: Final = ArchiveOptions()
 
 
 def classify_archive(
     model: Path,
     inputs: Sequence[Path],
     out: Path,
+    options: ArchiveOptions = _DEFAULTS,
     *,
-    device: str = "CPU",
-    cluster: str | None = None,
-    actors: int | None = None,
-    threads: int | None = None,
-    shard_size: int = 256,
-    extensions: Sequence[str] = (),
-    csv_path: Path | None = None,
-    keep_all: bool = True,
-    on_progress: Advance | None = None,
-) -> Classification:
+    on_progress: OnProgress | None = None,
+) -> ClassifyResult:
     """Run an archive through an artifact; what is in `out` already is not asked again.
 
     The rows are in the order of the inputs, each exactly once, and the same with and without a
@@ -86,137 +97,144 @@ def classify_archive(
         model: artifact folder.
         inputs: files, folders of them, and stores.
         out: folder of the run, of its own; on a cluster all machines must see it.
-        device: as `thorax.devices.engine.compile` takes it; a cluster computes on CPUs.
-        cluster: None for this process, "auto" for actors on this machine, or host:port of Ray.
-        actors: how many on a cluster; None takes as many as there is room for.
-        threads: of each actor, or of this process: None takes 1, or a thread a processor.
-        shard_size: images of a shard, which is what a killed actor or run does again.
-        extensions: custom layers, as `thorax.devices.extensions.add_extension` takes them.
-        csv_path: file to write findings to.
-        keep_all: return the rows of all images, not of the first hundred.
+        options: how, and what is written beside.
         on_progress: called with how many more images are answered.
 
     Raises:
-        DataError: `inputs-empty`, or as `thorax.inference.archive_files.open_archive`.
+        DataError, UsageError: as `thorax.inference.archive_files.open_archive`; `inputs-empty`,
+            `cluster-device`, `cluster-address`.
         ModelError, DeviceError: as `thorax.artifact.load` and `thorax.devices.engine.compile`.
-        PeerError: `cluster-unreachable`, `cluster-refused`, `cluster-version`, `cluster-folder`,
-            `cluster-room`, `cluster-start`, `cluster-failed`, or `shard-failed` when shards were
-            given up and all others are done.
-        UsageError: as `thorax.inference.archive_files.open_archive`; `cluster-device`,
-            `cluster-address`.
+        PeerError: as `thorax.inference.ray_process.drive`, or `shard-failed` when shards were given
+            up and all others are done.
     """
-    if cluster is not None:
-        _require_cluster(cluster, device)
-    loaded = artifact.load(model)
-    passed_over: list[Path] = []
-    sources = list(find_sources(inputs, loaded.card.input.side, passed_over))
-    if not sources:
-        raise nothing_in(inputs)
-    require_apart(csv_path, *read_of(model, sources))
-    available = processors()
-    if threads is None:
-        threads = available if cluster is None else 1
-    # The engine is what a plan and a document are about, and what cannot be run is refused before
-    # Ray and before anything is written.
-    engine = compile_pinned(loaded, device, threads)
-    computes = arithmetic(engine, add_extensions(extensions))
-    plan, listed = make_plan(computes, sources, shard_size)
+    loaded, sources, passed_over = _open(model, inputs, options)
+    # What cannot be run is refused before Ray, and before anything is written.
+    engine = compile_pinned(loaded, options.device, options.pinned_threads)
+    computes = arithmetic(engine, add_extensions(options.extensions))
+    plan, listed = make_plan(computes, sources, options.shard_size)
+    memory = Memory(None if options.keep_all else SHOWN)
     with (
         open_archive(out, plan, listed) as shards,
-        csv_writer(csv_path, loaded.card) as write,
+        open_csv(options.csv, loaded.card.labels) as csv,
     ):
-        left = missing(out, shards)
-        result = Classification(
-            {
-                **describe(engine),
-                "streams": engine.streams,
-                "batch": engine.batch,
-                "tuned": None,
-                "tuned_because": "--out computes each image by one thread, in a batch of its own",
-            },
-            passed_over=tuple(map(str, passed_over)),
-        )
-        facts = {
-            "address": None,
-            "nodes": 1,
-            "actors": 1,
-            "threads_per_actor": threads,
-            "shards": len(shards),
-            "shards_resumed": len(shards) - len(left),
-            "retries": 0,
-        }
-        if cluster is None:
-            begin_s = time.perf_counter()
-            for shard in left:
-                head = answer(engine, out, shard, on_progress=on_progress)
-                result.answered += head.images - head.failed
-            result.window_s = time.perf_counter() - begin_s
-        elif left:
-            job = _job(loaded, out, threads, plan, extensions)
-            if cluster == AUTO:
-                actors = actors or max(1, available // threads)
-            with _driven(job, left, cluster, actors, log_path(out)) as events:
-                connected = next(events)
-                facts |= {name: connected[name] for name in ("address", "nodes", "actors")}
-                begin_s = time.perf_counter()
-                facts["retries"] = _collect(events, result, out, on_progress)
-                result.window_s = time.perf_counter() - begin_s
-        keep = None if keep_all else SHOWN
-        whole = assemble(out, shards, write=write, keep=keep)
-    result.images, result.failed, result.rows = whole.images, whole.failed, whole.rows
-    found = forecast_engine(engine) if simulates(device) else None
-    result.modelled = found.result().model_dump(mode="json") if found else None
-    result.cluster = {**facts, "processors": list(whole.processors), "rows": str(whole.path)}
-    return result
-
-
-def _require_cluster(cluster: str, device: str) -> None:
-    if importlib.util.find_spec("ray") is None:
-        raise ModuleNotFoundError("no module named 'ray'", name="ray")
-    if device != "CPU":
-        raise UsageError(
-            "cluster-device",
-            f"-d is {device!r}; actors of a cluster compute on CPU alone: leave --cluster away to "
-            "use other devices of this machine, with --out resumable too",
-        )
-    if cluster == AUTO:
-        return
-    found = re.fullmatch(r"(?:\[([0-9a-fA-F:]+)\]|([^\s:/\[\]]+)):(\d{1,5})", cluster)
-    if found is None or not 0 < int(found[3]) < 65536:
-        raise UsageError(
-            "cluster-address",
-            f"--cluster is {cluster!r}; allowed are {AUTO!r}, which starts Ray on this machine, "
-            "and host:port of the head that `ray start --head` named",
-        )
-    try:
-        socket.create_connection((found[1] or found[2], int(found[3])), _PROBE_S).close()
-    except OSError as error:
-        raise PeerError(
-            "cluster-unreachable",
-            f"{cluster}: {error.strerror or error}; start Ray there with `ray start --head`, or "
-            "use --cluster auto",
-        ) from error
-
-
-def _job(loaded: Artifact, out: Path, threads: int, plan: Plan, extensions: Sequence[str]) -> Job:
-    return Job(
-        out=str(out.absolute()),
-        plan=plan.digest,
-        model=str(loaded.path.absolute()),
-        card=plan.arithmetic.card,
-        compute=plan.arithmetic.compute,
-        threads=threads,
-        folder=plan.folder,
-        extensions=tuple(extensions),
-        extension_digests=plan.arithmetic.extensions,
+        remaining = missing(out, shards)
+        job = _job(loaded, out, plan, options)
+        run = _answer_missing(engine, job, out, remaining, options, on_progress)
+        archive = assemble(out, shards, [*csv, memory])
+    return ClassifyResult(
+        **describe(engine),
+        streams=engine.streams,
+        batch=engine.batch,
+        tuned=None,
+        tuned_because="--out computes each image by one thread, in a batch of its own",
+        images=archive.images,
+        failed=archive.failed,
+        passed_over=passed_over,
+        window_s=run.tally.window_s,
+        images_per_s=run.images_per_s,
+        modelled=modelled_of(engine) if simulates(options.device) else None,
+        cluster=_archive_run(run, options, archive, len(shards), len(remaining)),
+        results=tuple(memory.findings),
+        counters=(),
+        intended_use=INTENDED_USE,
     )
 
 
-def _collect(
-    events: Iterator[dict[str, Any]],
-    result: Classification,
+def _open(
+    model: Path, inputs: Sequence[Path], options: ArchiveOptions
+) -> tuple[Artifact, list[Source], tuple[str, ...]]:
+    """Return the artifact, all radiographs, and the files of folders that are none."""
+    if options.cluster is not None:
+        _require_cluster(options.cluster, options.device)
+    loaded = artifact.load(model)
+    sources, passed_over = list_sources(inputs, loaded.card.input.side)
+    require_apart(options.csv, *read_of(model, sources))
+    return loaded, sources, passed_over
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Who answered the shards that were missing, and what became of them."""
+
+    tally: Tally
+    connected: Connected
+    retries: int = 0
+
+    @property
+    def images_per_s(self) -> float | None:
+        """None where all was answered before, which leaves nothing to be timed."""
+        answered = self.tally.images - self.tally.failed
+        return self.tally.images_per_s if answered else None
+
+
+def _archive_run(
+    run: _Run, options: ArchiveOptions, archive: Assembled, shards: int, remaining: int
+) -> ArchiveRun:
+    return ArchiveRun(
+        address=run.connected.address,
+        nodes=run.connected.nodes,
+        actors=run.connected.actors,
+        threads_per_actor=options.pinned_threads,
+        shards=shards,
+        shards_resumed=shards - remaining,
+        retries=run.retries,
+        processors=archive.processors,
+        rows=str(archive.path),
+    )
+
+
+def _answer_missing(
+    engine: Engine,
+    job: Job,
     out: Path,
-    on_progress: Advance | None,
+    shards: Sequence[Shard],
+    options: ArchiveOptions,
+    on_progress: OnProgress | None,
+) -> _Run:
+    if options.cluster is None or not shards:
+        return _run_here(engine, out, shards, on_progress)
+    return _run_actors(job, out, shards, options, on_progress)
+
+
+def _run_here(
+    engine: Engine, out: Path, shards: Sequence[Shard], on_progress: OnProgress | None
+) -> _Run:
+    tally = Tally()
+    begin_s = time.perf_counter()
+    for shard in shards:
+        head = answer(engine, out, shard, on_progress=on_progress)
+        tally.images += head.images
+        tally.failed += head.failed
+    tally.window_s = time.perf_counter() - begin_s
+    return _Run(tally, Connected())
+
+
+def _run_actors(
+    job: Job,
+    out: Path,
+    shards: Sequence[Shard],
+    options: ArchiveOptions,
+    on_progress: OnProgress | None,
+) -> _Run:
+    """Have actors answer shards.
+
+    Raises:
+        PeerError: `shard-failed`, or as `drive`.
+    """
+    assert options.cluster is not None
+    tally = Tally()
+    with drive(job, shards, options.cluster, options.wanted_actors, log_path(out)) as (
+        connected,
+        reports,
+    ):
+        begin_s = time.perf_counter()
+        retries = _collect(reports, tally, out, on_progress)
+        tally.window_s = time.perf_counter() - begin_s
+    return _Run(tally, connected, retries)
+
+
+def _collect(
+    reports: Iterator[Report], tally: Tally, out: Path, on_progress: OnProgress | None
 ) -> int:
     """Wait for all shards and return how often one was begun again.
 
@@ -225,13 +243,13 @@ def _collect(
     """
     retries = 0
     lost: list[Report] = []
-    for event in events:
-        report = Report(**event)
+    for report in reports:
         retries += min(report.attempt, ATTEMPTS) - 1
         if report.error:
             lost.append(report)
             continue
-        result.answered += report.images - report.failed
+        tally.images += report.images
+        tally.failed += report.failed
         if on_progress:
             on_progress(report.images)
     if lost:
@@ -245,133 +263,43 @@ def _collect(
     return retries
 
 
-@contextmanager
-def _driven(
-    job: Job, left: Sequence[Shard], cluster: str, actors: int | None, log: Path
-) -> Iterator[Iterator[dict[str, Any]]]:
-    """Start Ray's process and yield what it tells: first of the cluster, then of each shard.
-
-    Its log stays when something went wrong.
-
-    Raises:
-        PeerError: what it failed of.
-    """
-    # Sockets lie below it, and the name of a socket has 107 bytes at most.
-    folder = tempfile.mkdtemp(prefix="ray-thorax-", dir="/tmp") if cluster == AUTO else None
-    asked = {
-        "job": asdict(job),
-        "shards": [asdict(shard) for shard in left],
-        "address": None if cluster == AUTO else cluster,
-        "actors": actors,
-        "folder": folder,
-    }
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONSAFEPATH": "1"}
-    if cluster == AUTO:
-        # Whoever else is on this machine must not run anything there, nor need a file in ~/.ray.
-        token = secrets.token_hex(32)
-        environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
-    with writing(log):
-        # A link that someone put there is not followed.
-        log.unlink(missing_ok=True)
-        said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    with os.fdopen(said, "wb") as said_there:
-        driver = subprocess.Popen(
-            # -P: nothing of the folder that the command was typed in is imported.
-            [sys.executable, "-P", "-m", _DRIVER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=said_there,
-            text=True,
-            # Ctrl-C is for this process, which ends that one in good order.
-            start_new_session=True,
-            env=environment,
-        )
-    assert driver.stdin is not None
-    assert driver.stdout is not None
-    late = threading.Event()
-
-    def give_up() -> None:
-        late.set()
-        driver.kill()
-
-    timer = threading.Timer(_START_S if cluster == AUTO else _CONNECT_S, give_up)
-    timer.start()
-    try:
-        # One that died already says so by telling nothing.
-        with suppress(BrokenPipeError):
-            driver.stdin.write(json.dumps(asked) + "\n")
-            driver.stdin.flush()
-        yield _events(driver.stdout, timer, late, cluster, log)
-        driver.stdin.close()
-        driver.wait(_END_S)
-        log.unlink()
-    finally:
-        timer.cancel()
-        _end(driver)
-        if folder:
-            _clear(Path(folder))
-
-
-def _events(
-    told: IO[str],
-    timer: threading.Timer,
-    late: threading.Event,
-    cluster: str,
-    log: Path,
-) -> Iterator[dict[str, Any]]:
-    for line in told:
-        event = json.loads(line)
-        kind = event.pop("event")
-        if kind == "done":
-            return
-        if kind == "failed":
-            raise PeerError(event["code"], event["message"])
-        timer.cancel()
-        yield event
-    if late.is_set() and cluster == AUTO:
-        raise PeerError(
-            "cluster-start",
-            f"Ray did not start on this machine within {_START_S:.0f} s; {log} has what it said, "
-            "and without --cluster the same run needs no Ray",
-        )
-    if late.is_set():
-        raise PeerError(
-            "cluster-unreachable",
-            f"{cluster} accepts connections but did not answer as Ray does within "
-            f"{_CONNECT_S:.0f} s; name the port that `ray start --head` told, 6379 as a rule",
-        )
-    raise PeerError(
-        "cluster-failed",
-        f"Ray's process ended before its time; {log} says why, and the same command goes on where "
-        "this one stopped",
+def _job(loaded: Artifact, out: Path, plan: Plan, options: ArchiveOptions) -> Job:
+    return Job(
+        out=str(out.absolute()),
+        plan=plan.digest,
+        model=str(loaded.path.absolute()),
+        card=plan.arithmetic.card,
+        compute=plan.arithmetic.compute,
+        threads=options.pinned_threads,
+        folder=plan.folder,
+        extensions=options.extensions,
+        extension_digests=plan.arithmetic.extensions,
     )
 
 
-def _clear(folder: Path) -> None:
-    """Kill what a Ray that was killed left running, and remove its folder.
-
-    Its processes are known by the folder, which all were told: other Rays here are left alone.
-    """
-    named = str(folder).encode()
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if int(process.name) != os.getpid() and (
-                named in (process / "cmdline").read_bytes()
-                or b"THORAX_RAY=" + named in (process / "environ").read_bytes()
-            ):
-                os.kill(int(process.name), signal.SIGKILL)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _end(driver: "subprocess.Popen[str]") -> None:
-    """Ask Ray's process to end, and make it."""
-    assert driver.stdin is not None
-    assert driver.stdout is not None
-    with suppress(OSError):
-        driver.stdin.close()
+def _require_cluster(cluster: str, device: str) -> None:
+    if importlib.util.find_spec("ray") is None:
+        raise ModuleNotFoundError("no module named 'ray'", name="ray")
+    if device != "CPU":
+        raise UsageError(
+            "cluster-device",
+            f"-d is {device!r}; actors of a cluster compute on CPU alone: leave --cluster away to "
+            "use other devices of this machine, with --out resumable too",
+        )
+    if cluster == AUTO:
+        return
+    address = re.fullmatch(r"(?:\[([0-9a-fA-F:]+)\]|([^\s:/\[\]]+)):(\d{1,5})", cluster)
+    if address is None or not 0 < int(address[3]) < 65536:
+        raise UsageError(
+            "cluster-address",
+            f"--cluster is {cluster!r}; allowed are {AUTO!r}, which starts Ray on this machine, "
+            "and host:port of the head that `ray start --head` named",
+        )
     try:
-        driver.wait(_END_S)
-    except subprocess.TimeoutExpired:
-        driver.kill()
-        driver.wait()
-    driver.stdout.close()
+        socket.create_connection((address[1] or address[2], int(address[3])), _PROBE_S).close()
+    except OSError as error:
+        raise PeerError(
+            "cluster-unreachable",
+            f"{cluster}: {error.strerror or error}; start Ray there with `ray start --head`, or "
+            "use --cluster auto",
+        ) from error

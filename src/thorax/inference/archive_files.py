@@ -23,7 +23,7 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,8 +41,9 @@ from thorax.files.atomic import (
 )
 from thorax.files.documents import checked_line, read_limited, read_line
 from thorax.inference.archive_plan import Plan, read_plan, require_same
-from thorax.inference.findings import Row, writing
+from thorax.inference.findings import Sink, json_line, parse_line, writing
 from thorax.inference.predictor import Source, StoredImage
+from thorax.results.findings import Findings
 
 PLAN: Final = "archive.json"
 INPUTS: Final = "inputs.jsonl"
@@ -129,7 +130,8 @@ def open_archive(out: Path, plan: Plan, listed: bytes) -> Iterator[list[Shard]]:
 
 
 def _require_empty(out: Path) -> None:
-    foreign = [one.name for one in out.iterdir() if one.name not in _OURS and not is_ours(one.name)]
+    names = [path.name for path in out.iterdir()]
+    foreign = [name for name in names if name not in _OURS and not is_ours(name)]
     if foreign:
         raise UsageError(
             "archive-foreign",
@@ -195,11 +197,11 @@ def begin(out: Path, shard: Shard) -> int:
         ) from error
 
 
-def write_shard(out: Path, shard: Shard, rows: Sequence[Row], processor: str) -> Head:
-    """Write the answers of a shard durably: its file is there whole or not at all."""
+def write_shard(out: Path, shard: Shard, rows: Sequence[Findings], processor: str) -> Head:
+    """Write the findings of a shard durably: its file is there whole or not at all."""
     assert len(rows) == shard.images
-    body = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode("ascii")
-    failed = sum(row["error"] is not None for row in rows)
+    body = "".join(map(json_line, rows)).encode("ascii")
+    failed = sum(row.error is not None for row in rows)
     digest = hashlib.sha256(body).hexdigest()
     head = Head(shard.number, len(rows), failed, processor, shard.plan, digest)
     path = _path(out, shard.number)
@@ -223,26 +225,21 @@ class Assembled:
         images: how many rows it has.
         failed: those with an error.
         processors: of all machines that answered, each kind once, sorted.
-        rows: all, or the first ones.
     """
 
     path: Path
     images: int
     failed: int
     processors: tuple[str, ...]
-    rows: list[Row]
 
 
-def assemble(
-    out: Path, shards: Sequence[Shard], *, write: Callable[[Row], None], keep: int | None
-) -> Assembled:
+def assemble(out: Path, shards: Sequence[Shard], sinks: Sequence[Sink]) -> Assembled:
     """Write the rows of all shards in the order of the inputs, durably.
 
     Args:
         out: folder of the run; no shard is missing.
         shards: all of them.
-        write: called with each row.
-        keep: rows to return; None returns all.
+        sinks: each gets every row.
 
     Raises:
         DataError: `archive-damaged` when a shard is gone or changed since it was written.
@@ -250,8 +247,7 @@ def assemble(
     """
     failed = 0
     processors: set[str] = set()
-    kept: list[Row] = []
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     with writing(out / RESULTS):
         (out / DIGEST).unlink(missing_ok=True)
         with new_file(out / RESULTS) as file:
@@ -260,16 +256,15 @@ def assemble(
                 failed += head.failed
                 processors.add(head.processor)
                 file.write(body)
-                whole.update(body)
+                digest.update(body)
                 for line in body.splitlines():
-                    row = json.loads(line)
-                    write(row)
-                    if keep is None or len(kept) < keep:
-                        kept.append(row)
-        write_text(out / DIGEST, f"{whole.hexdigest()}  {RESULTS}\n")
+                    row = parse_line(line)
+                    for sink in sinks:
+                        sink.write(row)
+        write_text(out / DIGEST, f"{digest.hexdigest()}  {RESULTS}\n")
         _forget_attempts(out)
     images = sum(shard.images for shard in shards)
-    return Assembled(out / RESULTS, images, failed, tuple(sorted(processors)), kept)
+    return Assembled(out / RESULTS, images, failed, tuple(sorted(processors)))
 
 
 def _require_shard(out: Path, shard: Shard) -> tuple[Head, bytes]:
@@ -337,8 +332,8 @@ def read_shard(out: Path, shard: Shard) -> tuple[Head, bytes] | None:
         head = Head(**read_line(first))
     except (OSError, ValueError, TypeError):
         return None
-    told, wanted = (head.shard, head.images, head.plan), (shard.number, shard.images, shard.plan)
-    sound = told == wanted and hashlib.sha256(body).hexdigest() == head.sha256
+    same = (head.shard, head.images, head.plan) == (shard.number, shard.images, shard.plan)
+    sound = same and hashlib.sha256(body).hexdigest() == head.sha256
     return (head, body) if sound else None
 
 
@@ -370,7 +365,3 @@ def _locked(out: Path) -> Iterator[None]:
             with writing(out):
                 raise error
         yield
-
-
-Advance = Callable[[int], None]
-"""Told how many more images are answered."""

@@ -119,8 +119,8 @@ class Plan:
 
     def document(self) -> dict[str, Any]:
         """Return it as `archive.json` has it, digest included."""
-        own = {one.name: getattr(self, one.name) for one in fields(self)[1:]}
-        plain = {"format": FORMAT, **asdict(self.arithmetic), **own}
+        rest = {part.name: getattr(self, part.name) for part in fields(self)[1:]}
+        plain = {"format": FORMAT, **asdict(self.arithmetic), **rest}
         # As it comes back from a file: lists in place of tuples.
         plain = json.loads(json.dumps(plain))
         return {**plain, _DIGEST: document_digest(plain, _DIGEST)}
@@ -141,10 +141,10 @@ def make_plan(
     """Return the plan of a run, and the list of inputs as it is written."""
     lines = [json.dumps(_input(source)) for source in sources]
     listed = ("\n".join(lines) + "\n").encode("ascii")
-    stores = dict.fromkeys(one.store for one in sources if isinstance(one, StoredImage))
+    stores = dict.fromkeys(source.store for source in sources if isinstance(source, StoredImage))
     tables = "".join(sha256(store / "store.json") for store in stores)
-    places = (one.store if isinstance(one, StoredImage) else one for one in sources)
-    relative = any(not place.is_absolute() for place in places)
+    paths = (source.store if isinstance(source, StoredImage) else source for source in sources)
+    relative = any(not path.is_absolute() for path in paths)
     plan = Plan(
         arithmetic=computes,
         images=len(sources),
@@ -164,24 +164,26 @@ def read_plan(path: Path) -> dict[str, Any]:
     """
     try:
         content = read_limited(path)
-        found = parse_json(content)
+        document = parse_json(content)
     except OSError as error:
         raise damaged_plan(path, error.strerror or str(error)) from error
     except ValueError as error:
         raise damaged_plan(path, str(error)) from error
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise damaged_plan(path, "it holds no table")
-    sound = found.get(_DIGEST) == document_digest(found, _DIGEST)
-    if (sound and found.get("format") != FORMAT) or (_DIGEST not in found and _is_old(found)):
+    sound = document.get(_DIGEST) == document_digest(document, _DIGEST)
+    if (sound and document.get("format") != FORMAT) or (
+        _DIGEST not in document and _is_old(document)
+    ):
         raise DataError(
             "archive-format",
-            f"{path} is of format {found['format']!r}, of another Thorax, which this one cannot "
+            f"{path} is of format {document['format']!r}, of another Thorax, which this one cannot "
             f"verify; allowed is {FORMAT}: give another --out, or remove the folder and run anew",
         )
     # All of the file counts, spelling and blanks too.
-    if not sound or (json.dumps(found, indent=2) + "\n").encode() != content:
+    if not sound or (json.dumps(document, indent=2) + "\n").encode() != content:
         raise damaged_plan(path, "its SHA-256 differs")
-    return found
+    return document
 
 
 def require_same(path: Path, plan: Plan) -> None:
@@ -191,17 +193,16 @@ def require_same(path: Path, plan: Plan) -> None:
         UsageError: `archive-other`.
         DataError: as `read_plan`.
     """
-    found, wanted = read_plan(path), plan.document()
-    said: list[str] = []
-    for name, here in wanted.items():
-        there = found.get(name)
-        if name == _DIGEST or there == here:
-            continue
-        said += _differences(_WORDS.get(name, name), there, here)
-    if said:
+    old = read_plan(path)
+    differences: list[str] = []
+    for name, here in plan.document().items():
+        there = old.get(name)
+        if name != _DIGEST and there != here:
+            differences += _differences(_WORDS.get(name, name), there, here)
+    if differences:
         raise UsageError(
             "archive-other",
-            f"{path.parent} has answers of another run, which differs in {', '.join(said)}; "
+            f"{path.parent} has answers of another run, which differs in {', '.join(differences)}; "
             "repeat that run, or give another --out",
         )
 
@@ -235,8 +236,8 @@ def damaged_plan(path: Path, why: str) -> DataError:
     )
 
 
-def _is_old(found: Mapping[str, Any]) -> bool:
-    return found.get("format") == 1 and "card" in found
+def _is_old(document: Mapping[str, Any]) -> bool:
+    return document.get("format") == 1 and "card" in document
 
 
 def _differences(words: str, there: object, here: object) -> list[str]:

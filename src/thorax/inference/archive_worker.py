@@ -1,4 +1,4 @@
-"""Who answers the shards of an archive: an engine of one thread a stream, here or in an actor.
+"""Answers the shards of an archive: an engine of one thread a stream, here or in an actor.
 
 Every engine is compiled with as many threads as streams, so each image is computed by one thread
 whoever computes it: how many threads share a sum may change its last bits.
@@ -23,7 +23,6 @@ from thorax.devices.extensions import add_extensions
 from thorax.devices.process_core import open_core
 from thorax.errors import ThoraxError
 from thorax.inference.archive_files import (
-    Advance,
     Head,
     Shard,
     begin,
@@ -33,7 +32,8 @@ from thorax.inference.archive_files import (
 )
 from thorax.inference.archive_files import write_shard as write
 from thorax.inference.archive_plan import extension_digest, require_cards
-from thorax.inference.findings import to_row
+from thorax.inference.classify import OnProgress
+from thorax.inference.findings import findings_of
 from thorax.inference.predictor import Predictor
 
 ATTEMPTS: Final = 3
@@ -42,7 +42,7 @@ ATTEMPTS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What an actor is told. Paths are absolute.
+    """What actors compute, the same for all. Paths are absolute.
 
     Attributes:
         out: folder of the run, on a file system that all machines share.
@@ -104,7 +104,7 @@ def answer(
     shard: Shard,
     *,
     workers: int | None = None,
-    on_progress: Advance | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Head:
     """Answer a shard and write it.
 
@@ -121,7 +121,7 @@ def answer(
     """
     rows = []
     for prediction in Predictor(engine).stream(read_inputs(out, shard), workers=workers):
-        rows.append(to_row(prediction, engine))
+        rows.append(findings_of(prediction, engine))
         if on_progress:
             on_progress(1)
     if engine.cards:
@@ -154,10 +154,10 @@ class Sight:
 def look(job: Job) -> Sight:
     """Return what this machine has and sees."""
     try:
-        seen = plan_digest(Path(job.out))
+        plan = plan_digest(Path(job.out))
     except ThoraxError:
-        seen = None
-    return Sight(platform.node(), __version__, ov.__version__, seen)
+        plan = None
+    return Sight(platform.node(), __version__, ov.__version__, plan)
 
 
 class Actor:
@@ -210,9 +210,9 @@ class Actor:
         report = Report(shard.number)
         if self._refusal:
             return replace(report, error=self._refusal)
-        if (there := read_head(self._out, shard)) is not None:
+        if (written := read_head(self._out, shard)) is not None:
             # An actor wrote it and died before it could say so.
-            return replace(report, images=there.images, failed=there.failed)
+            return replace(report, images=written.images, failed=written.failed)
         try:
             # Ray tries a shard again for as long as its actors die; how often is written down here.
             attempt = begin(self._out, shard)
@@ -221,6 +221,6 @@ class Actor:
                 return replace(report, attempt=attempt, error=died)
             head = answer(self._engine, self._out, shard, workers=self._threads)
         except Exception as error:
-            said = " ".join(str(error).split())
-            return replace(report, error=f"{platform.node()}: {type(error).__name__}: {said}")
+            message = " ".join(str(error).split())
+            return replace(report, error=f"{platform.node()}: {type(error).__name__}: {message}")
         return Report(shard.number, head.images, head.failed, attempt)

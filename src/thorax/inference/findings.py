@@ -1,61 +1,92 @@
-"""What is said of each radiograph: a JSON object, and a line of a table."""
+"""Findings of one radiograph, and where they are written: a CSV table, JSON lines, memory."""
 
 import csv
+import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TextIO
 
-from thorax.artifact import Card
 from thorax.devices.engine import Engine
 from thorax.errors import UsageError
 from thorax.files import atomic
 from thorax.files.csv_cells import harmless
 from thorax.inference.heatmap import peak, to_source
 from thorax.inference.predictor import Prediction, Source, StoredImage
-
-Row = dict[str, Any]
-"""`image`, `findings`, `positive`, `error`, `compute`, `simulated` and, of a network with heat
-maps, `peaks`."""
+from thorax.results.findings import Findings, ReadError
 
 
-def to_row(prediction: Prediction, engine: Engine) -> Row:
-    """Return the JSON object of one radiograph: probabilities rounded to 1e-6, peaks to 0.1.
+class Sink(Protocol):
+    """Where the findings of one radiograph after the other go."""
 
-    It says what computed it too, so that rows of several runs can be told apart.
+    def write(self, findings: Findings) -> None:
+        """Take the findings of the next radiograph."""
+
+
+def findings_of(prediction: Prediction, engine: Engine) -> Findings:
+    """Return the findings of one radiograph: probabilities rounded to 1e-6, peaks to 0.1.
+
+    They say what computed them too, so that those of several runs can be told apart.
     """
-    card = engine.artifact.card
-    row: Row = {
+    facts: dict[str, Any] = {
         "image": prediction.image,
         "findings": {name: round(value, 6) for name, value in prediction.findings.items()},
-        "positive": list(prediction.positive),
+        "positive": prediction.positive,
         "error": None,
         "compute": engine.compute,
         "simulated": engine.simulated,
     }
+    card = engine.artifact.card
     if prediction.error is not None:
         code, message = prediction.error
-        return {**row, "error": {"code": code, "message": message}}
-    if prediction.heatmap is not None and card.heatmap is not None and prediction.size is not None:
-        row["peaks"] = {
-            name: [
+        facts["error"] = ReadError(code=code, message=message)
+    elif prediction.heatmap is not None and card.heatmap is not None and prediction.size:
+        facts["peaks"] = {
+            name: tuple(
                 round(value, 1)
                 for value in to_source(
                     peak(prediction.heatmap[card.labels.index(name)], card.heatmap),
                     *prediction.size,
                     card.input.side,
                 )
-            ]
+            )
             for name in prediction.positive
         }
-    return row
+    return Findings(**facts)
+
+
+def json_line(findings: Findings) -> str:
+    """Return findings as a line of JSON, in ASCII."""
+    return json.dumps(findings.model_dump(exclude_unset=True), allow_nan=False) + "\n"
+
+
+def parse_line(line: bytes) -> Findings:
+    """Return the findings of a line that `json_line` made."""
+    return Findings.model_validate(json.loads(line))
+
+
+class Memory:
+    """The first findings, or all, in memory.
+
+    Args:
+        most: how many are kept; None keeps all.
+    """
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self.findings: list[Findings] = []
+
+    def write(self, findings: Findings) -> None:
+        """Keep findings, where there is room."""
+        if self._most is None or len(self.findings) < self._most:
+            self.findings.append(findings)
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Say of a disk that refuses what it refused.
+    """Name the file that a disk refuses.
 
     Raises:
         UsageError: `output-unwritable`.
@@ -110,33 +141,49 @@ def require_apart(out: Path | None, inputs: Iterable[Path], folders: Iterable[Pa
             )
 
 
+class _CsvTable:
+    def __init__(self, path: Path, file: TextIO, labels: Sequence[str]) -> None:
+        self._path, self._labels = path, labels
+        self._table = csv.writer(file)
+        head = ["image", *labels, "positive", "error", "compute", "simulated"]
+        self._table.writerow(map(harmless, head))
+
+    def write(self, findings: Findings) -> None:
+        """Add a row."""
+        cells = [f"{value:.6f}" for value in findings.findings.values()]
+        with writing(self._path):
+            self._table.writerow(
+                (
+                    harmless(findings.image),
+                    *(cells or [""] * len(self._labels)),
+                    harmless("|".join(findings.positive)),
+                    findings.error.code if findings.error else "",
+                    findings.compute,
+                    str(findings.simulated).lower(),
+                )
+            )
+
+
 @contextmanager
-def csv_writer(path: Path | None, card: Card) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Yield a function that adds a row; the file takes its name when the block succeeds.
+def open_csv(path: Path | None, labels: Sequence[str]) -> Iterator[list[Sink]]:
+    """Yield a table of findings; the file takes its name when the block succeeds.
 
     Args:
-        path: None writes nothing.
-        card: of the network that answers.
+        path: None yields no table.
+        labels: findings of the network, in order.
 
     Raises:
         UsageError: `output-unwritable`.
     """
     if path is None:
-        yield lambda _: None
+        yield []
         return
     with ExitStack() as stack:
         with writing(path):
             file = stack.enter_context(atomic.new_text(path, errors="backslashreplace"))
-            table = csv.writer(file)
-            heads = ["image", *card.labels, "positive", "error", "compute", "simulated"]
-            table.writerow(map(harmless, heads))
-
-        def write(row: Mapping[str, Any]) -> None:
-            with writing(path):
-                table.writerow(_cells(row, len(card.labels)))
-
+            table = _CsvTable(path, file, labels)
         try:
-            yield write
+            yield [table]
         except BaseException:
             # A full disk fails the closing too; what made it fail has been told.
             with suppress(OSError):
@@ -144,15 +191,3 @@ def csv_writer(path: Path | None, card: Card) -> Iterator[Callable[[Mapping[str,
             raise
         with writing(path):
             stack.close()
-
-
-def _cells(row: Mapping[str, Any], labels: int) -> list[str]:
-    findings = [f"{value:.6f}" for value in row["findings"].values()]
-    return [
-        harmless(row["image"]),
-        *(findings or [""] * labels),
-        harmless("|".join(row["positive"])),
-        row["error"]["code"] if row["error"] else "",
-        row["compute"],
-        str(row["simulated"]).lower(),
-    ]

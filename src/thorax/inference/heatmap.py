@@ -1,4 +1,4 @@
-"""Where a finding was seen: the peak of a heat map, and a picture of it."""
+"""Heat maps of findings: the peak of one, and a picture of it over the radiograph."""
 
 from typing import Final
 
@@ -11,6 +11,8 @@ from thorax.images.preprocess import placement
 
 _COLOURS: Final = {"inferno": cv2.COLORMAP_INFERNO, "viridis": cv2.COLORMAP_VIRIDIS}
 COLOUR_MAPS: Final = tuple(_COLOURS)
+_TOP, _BOTTOM, _GAP, _BAR, _NUMBERS = 34, 28, 8, 14, 56
+"""Pixels above and below the panels, between them, of the scale of colours and its numbers."""
 
 
 def peak(cells: npt.NDArray[np.float32], grid: HeatmapGrid) -> tuple[float, float]:
@@ -41,9 +43,9 @@ def to_source(
     point: tuple[float, float], height: int, width: int, side: int
 ) -> tuple[float, float]:
     """Return where a point of the prepared square lies on the source image, in its pixels."""
-    place = placement(height, width, side)
-    x = (point[0] + 0.5 - place.left) * width / place.width - 0.5
-    y = (point[1] + 0.5 - place.top) * height / place.height - 0.5
+    square = placement(height, width, side)
+    x = (point[0] + 0.5 - square.left) * width / square.width - 0.5
+    y = (point[1] + 0.5 - square.top) * height / square.height - 0.5
     return (min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0))
 
 
@@ -70,46 +72,63 @@ def overlay(
         colours: one of `COLOUR_MAPS`.
         height: pixels of each panel.
     """
-    side = image.shape[0]
-    scale = height / side
     large = cv2.resize(image, (height, height), interpolation=cv2.INTER_CUBIC)
-    grey = cv2.cvtColor(large, cv2.COLOR_GRAY2BGR)
-    least, most = float(cells.min()), float(cells.max())
-    level = (cells.astype(np.float64) - least) / max(most - least, 1e-6)
-    centres = (np.arange(height) + 0.5) / scale - 0.5
-    nearest = np.rint((centres - grid.offset) / grid.stride).astype(int)
-    rows, columns = (nearest.clip(0, count - 1) for count in cells.shape)
-    tiles = np.rint(level[np.ix_(rows, columns)] * 255).astype(np.uint8)
-    tint = cv2.applyColorMap(tiles, _COLOURS[colours])
-    mixed = cv2.addWeighted(grey, 0.55, tint, 0.45, 0)
-    for edges, axis in ((np.flatnonzero(np.diff(rows)), 0), (np.flatnonzero(np.diff(columns)), 1)):
-        index = (edges, slice(None)) if axis == 0 else (slice(None), edges)
-        mixed[index] = (mixed[index] * 0.85).astype(np.uint8)
+    grey = np.asarray(cv2.cvtColor(large, cv2.COLOR_GRAY2BGR), np.uint8)
     bar = cv2.applyColorMap(
-        np.linspace(255, 0, height).astype(np.uint8)[:, None].repeat(14, axis=1), _COLOURS[colours]
+        np.linspace(255, 0, height).astype(np.uint8)[:, None].repeat(_BAR, axis=1),
+        _COLOURS[colours],
     )
-    top, bottom, gap, scale_width = 34, 28, 8, 56
-    canvas = np.full(
-        (top + height + bottom, 2 * height + 2 * gap + 14 + scale_width, 3), 16, np.uint8
-    )
-    canvas[top : top + height, :height] = grey
-    canvas[top : top + height, height + gap : 2 * height + gap] = mixed
-    left = 2 * height + 2 * gap
-    canvas[top : top + height, left : left + 14] = bar
+    left = 2 * (height + _GAP)
+    canvas = np.full((_TOP + height + _BOTTOM, left + _BAR + _NUMBERS, 3), 16, np.uint8)
+    rows = slice(_TOP, _TOP + height)
+    canvas[rows, :height] = grey
+    canvas[rows, height + _GAP : left - _GAP] = _mix(grey, cells, grid, image.shape[0], colours)
+    canvas[rows, left : left + _BAR] = bar
     _write(canvas, title, (8, 23), 0.55)
+    least, most = float(cells.min()), float(cells.max())
     for value, y in (
-        (most, top + 12),
-        ((most + least) / 2, top + height // 2 + 5),
-        (least, top + height - 2),
+        (most, _TOP + 12),
+        ((most + least) / 2, _TOP + height // 2 + 5),
+        (least, _TOP + height - 2),
     ):
-        _write(canvas, f"{value:+.3g}", (left + 17, y), 0.38)
+        _write(canvas, f"{value:+.3g}", (left + _BAR + 3, y), 0.38)
     _write(
         canvas,
         f"{INTENDED_USE} Evidence per cell in logits, not an outline of a lesion.",
-        (8, top + height + 19),
+        (8, _TOP + height + 19),
         0.42,
     )
     return canvas
+
+
+def _mix(
+    grey: npt.NDArray[np.uint8],
+    cells: npt.NDArray[np.float32],
+    grid: HeatmapGrid,
+    side: int,
+    colours: str,
+) -> npt.NDArray[np.uint8]:
+    """Return a radiograph under tiles of the colour of their cells, BGR uint8 [H,H,3].
+
+    Args:
+        grey: uint8 [H,H,3], the prepared square enlarged.
+        cells: float32 [h,w], logits.
+        grid: where the cells lie on the square.
+        side: of the square, pixels.
+        colours: one of `COLOUR_MAPS`.
+    """
+    least, most = float(cells.min()), float(cells.max())
+    level = (cells.astype(np.float64) - least) / max(most - least, 1e-6)
+    height = grey.shape[0]
+    centres = (np.arange(height) + 0.5) / (height / side) - 0.5
+    nearest = np.rint((centres - grid.offset) / grid.stride).astype(int)
+    rows, columns = (nearest.clip(0, count - 1) for count in cells.shape)
+    tiles = np.rint(level[np.ix_(rows, columns)] * 255).astype(np.uint8)
+    mixed = cv2.addWeighted(grey, 0.55, cv2.applyColorMap(tiles, _COLOURS[colours]), 0.45, 0)
+    for edges, axis in ((np.flatnonzero(np.diff(rows)), 0), (np.flatnonzero(np.diff(columns)), 1)):
+        index = (edges, slice(None)) if axis == 0 else (slice(None), edges)
+        mixed[index] = (mixed[index] * 0.85).astype(np.uint8)
+    return np.asarray(mixed, np.uint8)
 
 
 def _write(canvas: npt.NDArray[np.uint8], text: str, at: tuple[int, int], size: float) -> None:

@@ -34,7 +34,7 @@ _PICTURES: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What the network says of one image, or why it could not be asked.
+    """Findings of one image, or why it could not be read.
 
     Attributes:
         image: the path or name given.
@@ -97,15 +97,17 @@ class Predictor:
 
     def predict(self, radiograph: Radiograph) -> Prediction:
         """Return the findings of one radiograph."""
-        asked = _Asked.of(radiograph, self._card)
-        return self._answer(asked, self.engine.infer(asked.prepared[None], profile=self.profile))
+        prepared = _Prepared.of(radiograph, self._card)
+        return self._answer(
+            prepared, self.engine.infer(prepared.pixels[None], profile=self.profile)
+        )
 
-    def _answer(self, asked: "_Asked", outputs: Outputs, row: int = 0) -> Prediction:
+    def _answer(self, prepared: "_Prepared", outputs: Outputs, row: int = 0) -> Prediction:
         values = calibrate(outputs.probability[row : row + 1], self._card)[0]
         findings = dict(zip(self._card.labels, map(float, values), strict=True))
         thresholds = self._card.thresholds or {}
         return Prediction(
-            image=asked.image,
+            image=prepared.image,
             findings=findings,
             positive=tuple(
                 name
@@ -113,16 +115,18 @@ class Predictor:
                 if name in thresholds and value >= thresholds[name]
             ),
             heatmap=None if outputs.heatmap is None else outputs.heatmap[row],
-            prepared=asked.prepared,
-            size=asked.size,
+            prepared=prepared.pixels,
+            size=prepared.size,
         )
 
     def predict_file(self, source: Source) -> Prediction:
         """Return the findings of one file; a file that cannot be read is an answer too."""
-        asked = self._read(source)
-        if isinstance(asked, Prediction):
-            return asked
-        return self._answer(asked, self.engine.infer(asked.prepared[None], profile=self.profile))
+        prepared = self._read(source)
+        if isinstance(prepared, Prediction):
+            return prepared
+        return self._answer(
+            prepared, self.engine.infer(prepared.pixels[None], profile=self.profile)
+        )
 
     def stream(
         self, paths: Iterable[Source], *, workers: int | None = None
@@ -159,18 +163,18 @@ class Predictor:
         """Return the findings of as many files as a batch has room for, in their order."""
         if self.engine.batch == 1:
             return [self.predict_file(path) for path in paths]
-        read_all = [self._read(path) for path in paths]
-        asked = [one for one in read_all if isinstance(one, _Asked)]
-        if not asked:
-            return [one for one in read_all if isinstance(one, Prediction)]
-        filled = asked + asked[-1:] * (self.engine.batch - len(asked))
+        images = [self._read(path) for path in paths]
+        prepared = [image for image in images if isinstance(image, _Prepared)]
+        if not prepared:
+            return [image for image in images if isinstance(image, Prediction)]
+        batch = prepared + prepared[-1:] * (self.engine.batch - len(prepared))
         outputs = self.engine.infer(
-            np.stack([one.prepared for one in filled]), profile=self.profile
+            np.stack([image.pixels for image in batch]), profile=self.profile
         )
-        rows = iter(range(len(asked)))
+        rows = iter(range(len(prepared)))
         return [
-            one if isinstance(one, Prediction) else self._answer(one, outputs, next(rows))
-            for one in read_all
+            image if isinstance(image, Prediction) else self._answer(image, outputs, next(rows))
+            for image in images
         ]
 
     def stream_async(self, paths: Iterable[Source], *, requests: int) -> Iterator[Prediction]:
@@ -185,22 +189,22 @@ class Predictor:
             requests: how many at most are started and not yet yielded.
         """
         available = processors()
-        coming: deque[Future[_Asked | Prediction]] = deque()
-        started: deque[tuple[_Asked, Request[Outputs]] | Prediction] = deque()
+        coming: deque[Future[_Prepared | Prediction]] = deque()
+        started: deque[tuple[_Prepared, Request[Outputs]] | Prediction] = deque()
 
         def start() -> None:
-            asked = coming.popleft().result()
-            if isinstance(asked, Prediction):
-                started.append(asked)
+            prepared = coming.popleft().result()
+            if isinstance(prepared, Prediction):
+                started.append(prepared)
                 return
-            request = self.engine.start(asked.prepared[None], profile=self.profile)
-            started.append((asked, request))
+            request = self.engine.start(prepared.pixels[None], profile=self.profile)
+            started.append((prepared, request))
 
         def answer() -> Prediction:
             if isinstance(first := started.popleft(), Prediction):
                 return first
-            asked, request = first
-            return self._answer(asked, request.result())
+            prepared, request = first
+            return self._answer(prepared, request.result())
 
         with ThreadPoolExecutor(available, thread_name_prefix="predict") as pool:
             try:
@@ -217,32 +221,32 @@ class Predictor:
             finally:
                 for future in coming:
                     future.cancel()
-                left = [one[1] for one in started if isinstance(one, tuple)]
-                for request in left:
+                running = [entry[1] for entry in started if isinstance(entry, tuple)]
+                for request in running:
                     request.cancel()
-                for request in left:
+                for request in running:
                     request.wait()
 
-    def _read(self, source: Source) -> "_Asked | Prediction":
+    def _read(self, source: Source) -> "_Prepared | Prediction":
         try:
             if isinstance(source, StoredImage):
                 side = self._card.input.side
-                return _Asked(str(source), (side, side), _pixels(source)[None])
-            return _Asked.of(read(source), self._card)
+                return _Prepared(str(source), (side, side), _pixels(source)[None])
+            return _Prepared.of(read(source), self._card)
         except (ImageError, DataError) as error:
             return Prediction(str(source), {}, error=(error.code, error.message))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
-    """What is kept of a radiograph while the network is asked: not its pixels."""
+class _Prepared:
+    """A radiograph as the network takes it, without its own pixels."""
 
     image: str
     size: tuple[int, int]
-    prepared: npt.NDArray[np.uint8]
+    pixels: npt.NDArray[np.uint8]
 
     @classmethod
-    def of(cls, radiograph: Radiograph, card: Card) -> "_Asked":
+    def of(cls, radiograph: Radiograph, card: Card) -> "_Prepared":
         return cls(radiograph.source, radiograph.shape, prepare(radiograph, card.input))
 
 
@@ -347,11 +351,11 @@ def _entries(folder: Path) -> "Iterator[os.DirEntry[str] | Path]":
     """Yield what is in a folder, sorted, or the folder itself when it cannot be read."""
     try:
         with os.scandir(folder) as scanned:
-            found = sorted(scanned, key=lambda entry: entry.name)
+            entries = sorted(scanned, key=lambda entry: entry.name)
     except OSError:
         yield folder
         return
-    yield from found
+    yield from entries
 
 
 def _may_be_a_radiograph(path: Path) -> bool:

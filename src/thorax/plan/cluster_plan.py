@@ -1,9 +1,9 @@
-"""What `thorax plan cluster` answers: a row a number of workers, and where scaling stops paying."""
+"""The plan of a cluster: a row for each number of workers, and where scaling stops paying."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
 from thorax.errors import UsageError
 from thorax.plan.epochs import ASSUMED
@@ -11,6 +11,14 @@ from thorax.plan.published import Prediction
 from thorax.plan.ranges import MOST_WORKERS
 from thorax.plan.systems import System
 from thorax.plan.training_time import Run, train
+from thorax.results.plan import (
+    ClusterPlan,
+    ClusterRow,
+    PublishedPoint,
+    PublishedRow,
+    RunTimes,
+    ScalingStop,
+)
 
 WORTH: Final = 0.5
 """Least share of the ideal by which twice the workers must shorten a run to pay, by default."""
@@ -22,17 +30,17 @@ def workers_in(text: str) -> tuple[int, ...]:
     Raises:
         UsageError: `plan-workers` for anything else.
     """
-    found: set[int] = set()
+    counts: set[int] = set()
     for part in text.split(","):
         first, dots, last = (word.strip() for word in part.partition(".."))
         count = _count(first, text)
         end = _count(last, text) if dots else count
         while count <= end:
-            found.add(count)
+            counts.add(count)
             count *= 2
-    if not found:
+    if not counts:
         raise UsageError("plan-workers", f"--workers is {text!r}, which is empty; give 1..1024")
-    return tuple(sorted(found))
+    return tuple(sorted(counts))
 
 
 def _count(word: str, text: str) -> int:
@@ -51,35 +59,9 @@ def _count(word: str, text: str) -> int:
     return int(digits)
 
 
-def saved_by_doubling(
-    system: System,
-    run: Run,
-    *,
-    batch_per_worker: float | None,
-    epochs: float | None,
-) -> float | None:
-    """Return the share of the ideal by which twice the workers would shorten a run, -inf to 1.
-
-    log2 of the ratio of the times: 1 halves the time at the same cost, 0 saves none and doubles
-    the cost. None where a batch cannot be shared any further or epochs are not known for it.
-    """
-    try:
-        twice = train(
-            system,
-            run.topology,
-            2 * run.workers,
-            batch=run.global_batch if run.scaling == "batch shared" else None,
-            batch_per_worker=batch_per_worker,
-            epochs=epochs,
-        )
-    except UsageError:
-        return None
-    return math.log2(run.time_to_train_s / twice.time_to_train_s)
-
-
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What a plan is asked for.
+class ClusterQuestion:
+    """What a plan of a cluster is asked for.
 
     Attributes:
         topology: that is trained.
@@ -102,171 +84,171 @@ class Request:
 
 def plan_cluster(
     system: System,
-    request: Request,
+    question: ClusterQuestion,
     predictions: Sequence[Prediction] = (),
     *,
     left_out: str | None = None,
-) -> dict[str, Any]:
-    """Return the JSON document of `thorax plan cluster`.
+) -> ClusterPlan:
+    """Return how long a network would train on a cluster.
 
     Args:
         system: whose numbers are all known.
-        request: what is asked.
+        question: what is asked.
         predictions: what its model says of published rows.
         left_out: why some of these are not given, in words.
 
     Raises:
         UsageError: as `train`.
     """
-    ways: list[tuple[float | None, float | None]] = []
-    if request.batch_per_worker is not None or request.batch is None:
-        ways.append((None, request.batch_per_worker))
-    if request.batch is not None:
-        ways.append((request.batch, None))
-    rows: list[dict[str, Any]] = []
+    rows: list[ClusterRow] = []
     stops = []
-    for batch, each in ways:
-        found = [
-            _row(
-                system,
-                train(
-                    system,
-                    request.topology,
-                    workers,
-                    batch=batch,
-                    batch_per_worker=each,
-                    epochs=request.epochs,
-                ),
-                request,
-                each,
-            )
-            for workers in request.workers
-        ]
-        stops.append(
-            {
-                "scaling": found[0]["scaling"],
-                "workers": _stop(found, request.worth),
-                "worth": request.worth,
-            }
-        )
-        rows += found
-    return {
-        "command": "plan cluster",
-        "modelled": True,
-        "system": system.name,
-        "title": system.title,
-        "topology": request.topology,
-        "images": system.images,
-        "sources": [*system.sources, f"epochs: {_epochs_text(system, request)}"],
-        "inputs": system.model_dump(mode="json", exclude={"sources", "models", "published"}),
-        "rows": rows,
-        "stops_paying": stops,
-        "predictions_left_out": left_out,
-        "predictions": [prediction_row(one) for one in predictions],
-        "published": [
-            _point(system, one)
-            for one in predictions
-            if one.row.topology == request.topology and one.row.quantity != "efficiency"
-        ],
-    }
+    for way in _ways(question):
+        alike = [_row(system, way, workers) for workers in question.workers]
+        stop = _stop(alike, question.worth)
+        stops.append(ScalingStop(scaling=alike[0].scaling, workers=stop, worth=question.worth))
+        rows += alike
+    return ClusterPlan(
+        modelled=True,
+        system=system.name,
+        title=system.title,
+        topology=question.topology,
+        images=system.images,
+        sources=(*system.sources, f"epochs: {_epochs_text(system, question)}"),
+        inputs=system.model_dump(mode="json", exclude={"sources", "models", "published"}),
+        rows=tuple(rows),
+        stops_paying=tuple(stops),
+        predictions_left_out=left_out,
+        predictions=tuple(map(published_row, predictions)),
+        published=tuple(
+            _point(system, prediction)
+            for prediction in predictions
+            if prediction.row.topology == question.topology
+            and prediction.row.quantity != "efficiency"
+        ),
+    )
 
 
-def _epochs_text(system: System, request: Request) -> str:
-    text = "as given" if request.epochs is not None else ASSUMED[system.epochs_curve]
-    said = tuple(system.sources)
-    if any(one.startswith("epochs: assumed") for one in said) and any(
-        one.startswith("images_per_s: calibrated") for one in said
+def _ways(question: ClusterQuestion) -> Iterator[ClusterQuestion]:
+    """Yield a question of workers with a batch each, and of those that share one, as asked."""
+    if question.batch_per_worker is not None or question.batch is None:
+        yield replace(question, batch=None)
+    if question.batch is not None:
+        yield replace(question, batch_per_worker=None)
+
+
+def _epochs_text(system: System, question: ClusterQuestion) -> str:
+    text = "as given" if question.epochs is not None else ASSUMED[system.epochs_curve]
+    if any(source.startswith("epochs: assumed") for source in system.sources) and any(
+        source.startswith("images_per_s: calibrated") for source in system.sources
     ):
         text += "; images/s hold if the published runs had the epochs that are assumed of them"
     return text
 
 
-def _stop(rows: Sequence[dict[str, Any]], worth: float) -> int | None:
+def _stop(rows: Sequence[ClusterRow], worth: float) -> int | None:
     """Return the number of workers that it does not pay to double, nor any larger one.
 
     A larger cluster may pay where a small one does not: the first worker that another joins is the
     only one that had nobody to wait for.
     """
     stop = None
-    for row in sorted(rows, key=lambda row: int(row["workers"]), reverse=True):
-        saved = row["saved_by_doubling"]
-        if saved is None:
+    for row in sorted(rows, key=lambda row: row.workers, reverse=True):
+        if row.saved_by_doubling is None:
             continue
-        if saved >= worth:
+        if row.saved_by_doubling >= worth:
             break
-        stop = int(row["workers"])
+        stop = row.workers
     return stop
 
 
-def _row(
-    system: System, run: Run, request: Request, batch_per_worker: float | None
-) -> dict[str, Any]:
-    one, updates = run.update, run.updates
-    price = request.price_per_node_hour
-    hours = run.time_to_train_s / 3600
-    return {
-        "topology": run.topology,
-        "scaling": run.scaling,
-        "workers": run.workers,
-        "nodes": run.nodes,
-        "global_batch": run.global_batch,
-        "images_per_s": run.images_per_s,
-        "efficiency": run.efficiency,
-        "epochs": run.epochs,
-        "time_to_train_s": run.time_to_train_s,
-        "energy_kwh": run.energy_kwh,
-        "cost": None if price is None else price * run.nodes * hours,
-        "saved_by_doubling": saved_by_doubling(
-            system, run, batch_per_worker=batch_per_worker, epochs=request.epochs
+def _train(system: System, question: ClusterQuestion, workers: int) -> Run:
+    return train(
+        system,
+        question.topology,
+        workers,
+        batch=question.batch,
+        batch_per_worker=question.batch_per_worker,
+        epochs=question.epochs,
+    )
+
+
+def saved_by_doubling(system: System, question: ClusterQuestion, run: Run) -> float | None:
+    """Return the share of the ideal by which twice the workers would shorten a run, -inf to 1.
+
+    log2 of the ratio of the times: 1 halves the time at the same cost, 0 saves none and doubles
+    the cost. None where a batch cannot be shared any further or epochs are not known for it.
+    """
+    try:
+        twice = _train(system, question, 2 * run.workers)
+    except UsageError:
+        return None
+    return math.log2(run.time_to_train_s / twice.time_to_train_s)
+
+
+def _row(system: System, question: ClusterQuestion, workers: int) -> ClusterRow:
+    run = _train(system, question, workers)
+    update, price = run.update, question.price_per_node_hour
+    return ClusterRow(
+        topology=run.topology,
+        scaling=run.scaling,
+        workers=run.workers,
+        nodes=run.nodes,
+        global_batch=run.global_batch,
+        images_per_s=run.images_per_s,
+        efficiency=run.efficiency,
+        epochs=run.epochs,
+        time_to_train_s=run.time_to_train_s,
+        energy_kwh=run.energy_kwh,
+        cost=None if price is None else price * run.nodes * (run.time_to_train_s / 3600),
+        saved_by_doubling=saved_by_doubling(system, question, run),
+        time_s=RunTimes(
+            compute=run.updates * update.compute_s,
+            communication=run.updates * update.communication_s,
+            straggler=run.updates * update.straggler_s,
+            input=run.updates * update.input_s,
+            evaluation=run.evaluation_s,
+            start_up=run.start_up_s,
         ),
-        "time_s": {
-            "compute": updates * one.compute_s,
-            "communication": updates * one.communication_s,
-            "straggler": updates * one.straggler_s,
-            "input": updates * one.input_s,
-            "evaluation": run.evaluation_s,
-            "start_up": run.start_up_s,
-        },
-    }
+    )
 
 
-def prediction_row(one: Prediction) -> dict[str, Any]:
-    """Return a prediction as it stands in documents."""
-    row = one.row
-    return {
-        "system": one.system,
-        "model": one.model,
-        "free_numbers": one.free,
-        "row": row.name,
-        "topology": row.topology,
-        "workers": row.workers,
-        "batch": row.batch,
-        "batch_assumed": row.batch_assumed,
-        "quantity": row.quantity,
-        "published": row.value,
-        "modelled": one.modelled,
-        "error": one.error,
-        "linear": one.linear,
-        "linear_error": one.linear / row.value - 1,
-        "how": one.how,
-        "source": row.source,
-    }
+def published_row(prediction: Prediction) -> PublishedRow:
+    """Return a published figure beside that of the model."""
+    row = prediction.row
+    return PublishedRow(
+        system=prediction.system,
+        model=prediction.model,
+        free_numbers=prediction.free,
+        row=row.name,
+        topology=row.topology,
+        workers=row.workers,
+        batch=row.batch,
+        batch_assumed=row.batch_assumed,
+        quantity=row.quantity,
+        published=row.value,
+        modelled=prediction.modelled,
+        error=prediction.error,
+        linear=prediction.linear,
+        linear_error=prediction.linear / row.value - 1,
+        how=prediction.how,
+        source=row.source,
+    )
 
 
-def _point(system: System, one: Prediction) -> dict[str, Any]:
+def _point(system: System, prediction: Prediction) -> PublishedPoint:
     """Return a published time or energy; a rate or an epoch makes a time of the system's epochs."""
-    row = one.row
+    row = prediction.row
     epochs = system.epochs if row.epochs is None else row.epochs
     times_s = {
         "images_per_s": epochs * system.images / row.value,
         "epoch_s": epochs * row.value,
         "time_to_train_s": row.value,
     }
-    return {
-        "workers": row.workers,
-        "global_batch": row.batch,
-        "time_to_train_s": times_s.get(row.quantity),
-        "energy_kwh": row.value if row.quantity == "energy_kwh" else None,
-        "computed": row.quantity in {"images_per_s", "epoch_s"},
-        "how": one.how,
-    }
+    return PublishedPoint(
+        workers=row.workers,
+        global_batch=row.batch,
+        time_to_train_s=times_s.get(row.quantity),
+        energy_kwh=row.value if row.quantity == "energy_kwh" else None,
+        computed=row.quantity in {"images_per_s", "epoch_s"},
+        how=prediction.how,
+    )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from thorax.errors import UsageError
+from thorax.results.plan import ImageCost
 
 _J_PER_KWH: Final = 3.6e6
 _S_PER_YEAR: Final = 365.25 * 86400
@@ -39,27 +40,7 @@ class Prices:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a million images cost, in the currency of the prices; None is not known.
-
-    Attributes:
-        energy: of the watts under that load; those of idle hours are not in it.
-        hardware: the share of its price.
-    """
-
-    energy: float | None
-    hardware: float | None
-
-    @property
-    def total(self) -> float | None:
-        """Both, None if either is not known."""
-        if self.energy is None or self.hardware is None:
-            return None
-        return self.energy + self.hardware
-
-
-def cost(prices: Prices, cards: int, images_per_s: float, power_w: float | None) -> Cost:
+def cost(prices: Prices, cards: int, images_per_s: float, power_w: float | None) -> ImageCost:
     """Return what a million images cost on a server.
 
     Args:
@@ -77,4 +58,5 @@ def cost(prices: Prices, cards: int, images_per_s: float, power_w: float | None)
         bought = (prices.hardware or 0.0) + cards * (prices.card or 0.0)
         images = prices.years * _S_PER_YEAR * prices.utilization * images_per_s
         hardware = bought / images * _MILLION
-    return Cost(energy, hardware)
+    total = None if energy is None or hardware is None else energy + hardware
+    return ImageCost(energy=energy, hardware=hardware, total=total)

@@ -1,4 +1,4 @@
-"""What a plan is made from beside a file: benchmarks of this computer, and the model of a card."""
+"""Servers from benchmarks of this computer, from the model of a card, and from given constants."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 import openvino as ov
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from thorax.config import apply, check
 from thorax.devices.card_model import Offload, find_offloads, model_offload
@@ -53,6 +53,40 @@ _REPLAYED: Final = re.compile(r"replay: .*? \((.*)\)")
 _MIXED: Final = re.compile(r"(.*) on the CPU, (.*) on cards")
 
 
+class _Stage(BaseModel):
+    name: str
+    time_s: float
+
+
+class _Cards(BaseModel):
+    stages: tuple[_Stage, ...]
+    power_w: float | None = None
+    source: str = ""
+
+
+class _Power(BaseModel):
+    idle_w: float | None = None
+    modelled: bool = False
+    replayed: bool = False
+
+
+class _Benchmark(BaseModel):
+    """What a plan takes from a document of `thorax benchmark`."""
+
+    scenario: str | None = None
+    device: str | None = None
+    simulated: bool = False
+    valid: bool = True
+    model: str | None = None
+    images_per_s: float
+    streams: int | None = None
+    batch: int | None = None
+    power_w: float | None = None
+    power: _Power | None = None
+    energy_source: str | None = None
+    modelled: _Cards | None = None
+
+
 def with_benchmark(server: Server, path: Path) -> Server:
     """Return a server whose CPU or card is that of what `thorax benchmark --json` printed.
 
@@ -67,6 +101,23 @@ def with_benchmark(server: Server, path: Path) -> Server:
             that lacks a value, or has one that cannot be.
         UsageError: `plan-measured` for what is no offline benchmark of a CPU or a card.
     """
+    document = _read_benchmark(path)
+    try:
+        benchmark = _Benchmark.model_validate(document)
+        _require_offline(benchmark, path)
+        if benchmark.modelled is not None:
+            return _with_card(server, benchmark, benchmark.modelled, path)
+        return _with_cpu(server, benchmark, path)
+    except (ArithmeticError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            "plan-measured-value",
+            f"{path} lacks a value of a benchmark, or has one that cannot be: {_problem(error)};"
+            " measure again with thorax benchmark --json",
+        ) from error
+
+
+def _read_benchmark(path: Path) -> dict[str, Any]:
+    """Return the document of a benchmark that nobody changed."""
     try:
         document = parse_json(read_limited(path))
     except (OSError, ValueError) as error:
@@ -83,21 +134,16 @@ def with_benchmark(server: Server, path: Path) -> Server:
             f"{path} is not what thorax benchmark --json printed (its sha256 is missing or "
             "another); measure again",
         )
-    if document.get("scenario") != "offline":
-        raise _refuse(path, f"is of the scenario {document.get('scenario')!r}")
-    if document.get("valid") is False:
+    return document
+
+
+def _require_offline(benchmark: _Benchmark, path: Path) -> None:
+    if benchmark.scenario != "offline":
+        raise _refuse(path, f"is of the scenario {benchmark.scenario!r}")
+    if not benchmark.valid:
         raise _refuse(path, "says that it is not valid")
-    is_card = isinstance(document.get("modelled"), Mapping)
-    if not is_card and (document.get("device") != "CPU" or document.get("simulated")):
-        raise _refuse(path, f"is of the device {document.get('device')!r}")
-    try:
-        return (_with_card if is_card else _with_cpu)(server, document, path)
-    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            "plan-measured-value",
-            f"{path} lacks a value of a benchmark, or has one that cannot be: {_problem(error)};"
-            " measure again with thorax benchmark --json",
-        ) from error
+    if benchmark.modelled is None and (benchmark.device != "CPU" or benchmark.simulated):
+        raise _refuse(path, f"is of the device {benchmark.device!r}")
 
 
 def _refuse(path: Path, why: str) -> UsageError:
@@ -113,6 +159,8 @@ def _problem(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"])) or "it"
+        if first["type"] == "missing":
+            return f"no {key!r}"
         return f"{key} of {first['input']!r}: {first['msg']}"
     return f"no {error}" if isinstance(error, KeyError) else str(error)
 
@@ -123,38 +171,36 @@ def _sees(meter: str) -> str:
     return _SEES.get(kind.strip(), "other")
 
 
-def _with_cpu(server: Server, document: Mapping[str, Any], path: Path) -> Server:
+def _with_cpu(server: Server, benchmark: _Benchmark, path: Path) -> Server:
     """Return a server with the CPU of a benchmark; unmeasured watts are unknown."""
-    power = document.get("power") or {}
-    meter = str(document.get("energy_source") or "none")
-    sees = _sees(meter)
+    power = benchmark.power or _Power()
+    meter = benchmark.energy_source or "none"
+    scope = _sees(meter)
     # The watts of a graphics card are none of a CPU.
-    kept = sees != "other"
-    watts, idle_w = (document.get("power_w"), power.get("idle_w")) if kept else (None, None)
-    source = f"measured: {path.name}"
+    watts, idle_w = (None, None) if scope == "other" else (benchmark.power_w, power.idle_w)
     cpu = CpuModel(
-        images_per_s=float(document["images_per_s"]),
-        streams=int(document.get("streams") or 1),
-        power_w=None if watts is None else float(watts),
-        idle_w=None if idle_w is None else float(idle_w),
+        images_per_s=benchmark.images_per_s,
+        streams=benchmark.streams or 1,
+        power_w=watts,
+        idle_w=idle_w,
     )
-    told = [f"cpu.images_per_s: {source}", f"cpu.streams: {source}"]
+    sources = [f"{key}: measured: {path.name}" for key in ("cpu.images_per_s", "cpu.streams")]
+    kind = "replayed" if power.replayed else "measured"
+    if power.modelled or scope == "model":
+        kind = "modelled"
     if watts is not None:
-        kind = "modelled" if power.get("modelled") or sees == "model" else "measured"
-        if power.get("replayed") and kind == "measured":
-            kind = "replayed"
-        told += [
+        sources += [
             f"{key}: {kind}: {path.name}, {meter}"
             for key, value in (("cpu.power_w", watts), ("cpu.idle_w", idle_w))
             if value is not None
         ]
-    whole = watts is not None and sees == "server"
+    whole = watts is not None and scope == "server"
     if whole:
-        told.append(f"base_w: {kind}: within cpu.power_w, {path.name}, {meter}")
-    network = _mixed(server, cpu=str(document.get("model", server.network)))
+        sources.append(f"base_w: {kind}: within cpu.power_w, {path.name}, {meter}")
     return _changed(
-        server, told, ("cpu.", "base_w", "speedup"),
-        network=network, cpu=cpu, speedup=None, base_w=0.0 if whole else None,
+        server, sources, ("cpu.", "base_w", "speedup"),
+        network=_mixed(server, cpu=benchmark.model or server.network), cpu=cpu, speedup=None,
+        base_w=0.0 if whole else None,
     )  # fmt: skip
 
 
@@ -163,41 +209,41 @@ def _mixed(server: Server, *, cpu: str | None = None, card: str | None = None) -
 
     Both are named where they differ, as the sum of their rates is then of neither.
     """
-    told = _MIXED.fullmatch(server.network)
-    old_cpu, old_card = told.groups() if told else (server.network, server.network)
-    one, other = cpu or old_cpu, card or old_card
+    names = _MIXED.fullmatch(server.network)
+    old_cpu, old_card = names.groups() if names else (server.network, server.network)
+    on_cpu, on_cards = cpu or old_cpu, card or old_card
     if server.card is None and card is None:
-        return one
-    plain_one, plain_other = ("".join(filter(str.isalnum, name)).lower() for name in (one, other))
-    return one if plain_one == plain_other else f"{one} on the CPU, {other} on cards"
+        return on_cpu
+    plain_cpu, plain_cards = (
+        "".join(filter(str.isalnum, name)).lower() for name in (on_cpu, on_cards)
+    )
+    return on_cpu if plain_cpu == plain_cards else f"{on_cpu} on the CPU, {on_cards} on cards"
 
 
-def _with_card(server: Server, document: Mapping[str, Any], path: Path) -> Server:
+def _with_card(server: Server, benchmark: _Benchmark, cards: _Cards, path: Path) -> Server:
     """Return a server with the card of a benchmark: its stages as modelled."""
-    modelled = document["modelled"]
-    batch = int(document.get("batch") or 1)
+    batch = benchmark.batch or 1
     steps, names = [], set()
-    for stage in modelled["stages"]:
-        name, _, what = str(stage["name"]).partition(" ")
-        if stage["name"] == "other devices":
+    for stage in cards.stages:
+        name, _, what = stage.name.partition(" ")
+        if stage.name == "other devices":
             what = "other devices"
         else:
             names.add(name)
-        steps.append(Step(place=_PLACES[what], image_s=float(stage["time_s"]) / batch))
+        steps.append(Step(place=_PLACES[what], image_s=stage.time_s / batch))
     if len(names) != 1:
         raise _refuse(path, f"is of {len(names)} cards")
-    watts = modelled.get("power_w")
-    if watts is None:
+    if cards.power_w is None:
         raise _refuse(path, "says nothing of the watts of its card")
     card = CardModel(name=f"{names.pop()} of {path.name}", steps=tuple(steps), batch=batch,
-                     requests=_requests(steps), power_w=float(watts))  # fmt: skip
-    told = [
+                     requests=_requests(steps), power_w=cards.power_w)  # fmt: skip
+    sources = [
         f"card.steps: modelled: {path.name}; other devices measured",
-        f"card.power_w: modelled: {path.name}: {modelled.get('source', '')}",
+        f"card.power_w: modelled: {path.name}: {cards.source}",
     ]
     if batch > 1:
-        told.append("card.steps.batch_s: assumed: none, as only full batches were measured")
-    return _with(server, card, told, str(document.get("model", server.network)))
+        sources.append("card.steps.batch_s: assumed: none, as only full batches were measured")
+    return _with(server, card, sources, benchmark.model or server.network)
 
 
 def with_overlay(
@@ -229,45 +275,65 @@ def with_overlay(
         DeviceError: as `partition`.
     """
     set_apart(model)
-    steps: list[Step] = []
     if isinstance(overlay, Bitstream):
-        cards = {one.name: one for one in put(_DEVICE, overlay.name, board=board.name, state=state)}
-        split = partition(model, f"HETERO:{_DEVICE},CPU", state=state)
-        offloads = find_offloads(model, split, cards)
-        layers = tuple(layer for one in offloads for layer in one.layers)
         architecture = overlay.architecture
-        for one in offloads:
-            alone, full = (model_offload(one, batch=count).steps_s for count in (1, batch))
-            steps += _steps(alone, full, batch)
+        layers, steps = _offloaded(model, board, overlay, state, batch)
     else:
-        layers, architecture = tuple(describe(model)), overlay
+        architecture = overlay
+        layers = tuple(describe(model))
         alone, full = (_whole(model, layers, overlay, board, count) for count in (1, batch))
-        steps += _steps(alone, full, batch)
+        steps = _steps(alone, full, batch)
     if others_s:
         steps.append(Step(place="host", image_s=others_s))
-    draft = CardModel(name=board.full_name, steps=tuple(steps), batch=batch,
-                      requests=_requests(steps), power_w=1.0)  # fmt: skip
-    load = sum(layer.macs for layer in layers) * card_rate(draft)
-    drawn = draw(board, architecture, load)
+    card, power_source = _card(board, architecture, layers, steps, batch)
+    sources = [
+        f"card.steps: modelled: {name} on {architecture.name}, cycle model of docs/fpga.md",
+        f"card.power_w: modelled: {power_source}",
+        *([] if card.idle_w is None else ["card.idle_w: calibrated: as card.power_w"]),
+        f"card.requests: derived: one for each of {len(steps)} steps",
+    ]
+    if others_s is None and isinstance(overlay, Bitstream):
+        sources.append("card.steps.others: assumed: layers that stay on the CPU take no time")
+    elif others_s:
+        sources.append("card.steps.others: as given")
+    return _with(server, card, sources, name)
+
+
+def _offloaded(
+    model: ov.Model, board: Board, bitstream: Bitstream, state: Path, batch: int
+) -> tuple[tuple[Layer, ...], list[Step]]:
+    """Return the layers that a card computes, and the steps of all its subgraphs in turn."""
+    cards = {
+        card.name: card for card in put(_DEVICE, bitstream.name, board=board.name, state=state)
+    }
+    split = partition(model, f"HETERO:{_DEVICE},CPU", state=state)
+    offloads = find_offloads(model, split, cards)
+    steps: list[Step] = []
+    for offload in offloads:
+        alone, full = (model_offload(offload, batch=count).steps_s for count in (1, batch))
+        steps += _steps(alone, full, batch)
+    return tuple(layer for offload in offloads for layer in offload.layers), steps
+
+
+def _card(
+    board: Board,
+    architecture: Architecture,
+    layers: Sequence[Layer],
+    steps: list[Step],
+    batch: int,
+) -> tuple[CardModel, str | None]:
+    """Return a card with the watts of its board at full load, and where these are from."""
+    card = CardModel(name=board.full_name, steps=tuple(steps), batch=batch,
+                     requests=_requests(steps), power_w=1.0)  # fmt: skip
+    drawn = draw(board, architecture, sum(layer.macs for layer in layers) * card_rate(card))
     if drawn.power_w is None:
         raise UsageError(
             "plan-power",
             f"nothing is published of the watts of {board.name} under load; plan with --file and"
             " card.power_w",
         )
-    known = board_power(board, architecture, 0.0) is not None
-    card = draft.model_copy(update={"power_w": drawn.power_w, "idle_w": IDLE_W if known else None})
-    told = [
-        f"card.steps: modelled: {name} on {architecture.name}, cycle model of docs/fpga.md",
-        f"card.power_w: modelled: {drawn.source}",
-        *(["card.idle_w: calibrated: as card.power_w"] if known else []),
-        f"card.requests: derived: one for each of {len(steps)} steps",
-    ]
-    if others_s is None and isinstance(overlay, Bitstream):
-        told.append("card.steps.others: assumed: layers that stay on the CPU take no time")
-    elif others_s:
-        told.append("card.steps.others: as given")
-    return _with(server, card, told, name)
+    idle_w = None if board_power(board, architecture, 0.0) is None else IDLE_W
+    return card.model_copy(update={"power_w": drawn.power_w, "idle_w": idle_w}), drawn.source
 
 
 def _steps(alone_s: tuple[float, ...], full_s: tuple[float, ...], batch: int) -> list[Step]:
@@ -279,8 +345,8 @@ def _steps(alone_s: tuple[float, ...], full_s: tuple[float, ...], batch: int) ->
     the images, or of the batch.
     """
     steps = []
-    for place, one_s, all_s in zip(_STEPS, alone_s, full_s, strict=True):
-        image_s = all_s if batch == 1 else max(0.0, (all_s - one_s) / (batch - 1))
+    for place, first_s, all_s in zip(_STEPS, alone_s, full_s, strict=True):
+        image_s = all_s if batch == 1 else max(0.0, (all_s - first_s) / (batch - 1))
         image_s = min(image_s, all_s / batch)
         steps.append(Step(place=place, image_s=image_s, batch_s=all_s - batch * image_s))
     return steps
@@ -306,7 +372,7 @@ def _requests(steps: list[Step]) -> int:
     return max(4, len(steps))
 
 
-def _with(server: Server, card: CardModel, told: list[str], network: str) -> Server:
+def _with(server: Server, card: CardModel, sources: list[str], network: str) -> Server:
     """Return a server with another card; of a ratio that was published of the old, no rate."""
     if server.speedup is not None:
         raise UsageError(
@@ -314,7 +380,7 @@ def _with(server: Server, card: CardModel, told: list[str], network: str) -> Ser
             f"the CPU's rate of {server.name} follows from its own cards; measure it"
             " (--measured), or give --set cpu.images_per_s=N",
         )
-    return _changed(server, told, ("card.",), card=card, network=_mixed(server, card=network))
+    return _changed(server, sources, ("card.",), card=card, network=_mixed(server, card=network))
 
 
 def changed(server: Server, settings: Sequence[str]) -> Server:
@@ -336,16 +402,21 @@ def changed(server: Server, settings: Sequence[str]) -> Server:
             "cpu.images_per_s and speedup are both set, and the CPU's rate follows from a speedup;"
             " set one of them",
         )
-    kept = [one for one in server.sources if not one.startswith(tuple(f"{key}:" for key in keys))]
-    table["sources"] = [*kept, *(f"{key}: given: --set" for key in keys)]
+    prefixes = tuple(f"{key}:" for key in keys)
+    others = [source for source in server.sources if not source.startswith(prefixes)]
+    table["sources"] = [*others, *(f"{key}: given: --set" for key in keys)]
     if "cpu.images_per_s" in keys:
         # A rate that is given takes the place of the ratio that it would follow from.
         table.pop("speedup", None)
-        table["sources"] = [one for one in table["sources"] if not one.startswith("speedup:")]
-    idle_source = next((one for one in server.sources if one.startswith("cpu.idle_w:")), "")
+        table["sources"] = [
+            source for source in table["sources"] if not source.startswith("speedup:")
+        ]
+    idle_source = next(
+        (source for source in server.sources if source.startswith("cpu.idle_w:")), ""
+    )
     if "cpu.power_w" in keys and "cpu.idle_w" not in keys and server.cpu.idle_w is not None:
         # What was derived from other watts does not follow those that are given.
-        table["sources"] = [one for one in table["sources"] if one != idle_source] + [
+        table["sources"] = [source for source in table["sources"] if source != idle_source] + [
             f"cpu.idle_w: assumed: stays {server.cpu.idle_w:g} W, although cpu.power_w is given"
         ]
     return check(table, Server, server.name)
@@ -353,10 +424,11 @@ def changed(server: Server, settings: Sequence[str]) -> Server:
 
 def _changed(
     server: Server,
-    told: list[str],
-    gone: tuple[str, ...],
-    **update: Any,  # noqa: ANN401
+    sources: list[str],
+    replaced: tuple[str, ...],
+    **update: Any,  # noqa: ANN401 - fields of a server
 ) -> Server:
-    kept = [one for one in server.sources if not one.startswith(gone)]
-    changed = server.model_copy(update={**update, "sources": (*kept, *told)})
+    """Return a server with other fields, whose sources take the place of those that began so."""
+    others = [source for source in server.sources if not source.startswith(replaced)]
+    changed = server.model_copy(update={**update, "sources": (*others, *sources)})
     return check(changed.model_dump(mode="json", exclude_none=True), Server, server.name)

@@ -1,7 +1,7 @@
 """How long images wait in a server under a load, simulated in virtual time: modelled."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
@@ -9,7 +9,6 @@ from thorax.errors import UsageError
 from thorax.plan.ranges import MOST_UNDER_WAY
 from thorax.plan.server import (
     Capacity,
-    Reading,
     Server,
     capacity,
     cards_power_w,
@@ -18,8 +17,7 @@ from thorax.plan.server import (
     shared_threads,
 )
 from thorax.plan.simulation import Lane, Network, Run, Visit, arrive, saturate, simulate
-
-Arrivals = Literal["poisson", "constant", "saturated"]
+from thorax.results.plan import Arrivals, CpuRole
 
 IMAGES: Final = 20_000
 """Simulated unless told otherwise: p99 then stands on 180 slower ones."""
@@ -82,17 +80,17 @@ class Stations:
     cpu: int | None
 
 
-def lay_out(server: Server, cards: int, reading: Reading) -> Stations:
+def lay_out(server: Server, cards: int, role: CpuRole) -> Stations:
     """Return the stations of a server with so many cards.
 
     Raises:
         UsageError: as `capacity`.
     """
-    found = capacity(server, cards, reading)
+    full = capacity(server, cards, role)
     servers: list[int] = []
     lanes: list[Lane] = []
     hosts: list[int] = []
-    own: list[int] = []
+    card_stations: list[int] = []
 
     def station(count: int) -> int:
         servers.append(count)
@@ -110,28 +108,31 @@ def lay_out(server: Server, cards: int, reading: Reading) -> Stations:
                 "link-out": station(1),
             }
             hosts.append(places["host"])
-            own.append(places["card"])
+            card_stations.append(places["card"])
             route = tuple(
                 Visit(places[step.place], step.time_s(1) - step.batch_s, step.batch_s)
                 for step in card.steps
             )
-            rate = found.cards_images_per_s / cards
+            rate = full.cards_images_per_s / cards
             lanes.append(Lane(route, rate, card.batch, card.max_delay_s, card.requests))
     cpu = None
-    if found.cpu_images_per_s:
+    if full.cpu_images_per_s:
         streams = server.cpu.streams
         cpu = station(streams)
-        visit = Visit(cpu, streams / found.cpu_images_per_s)
-        lanes.append(Lane((visit,), found.cpu_images_per_s, requests=streams))
+        visit = Visit(cpu, streams / full.cpu_images_per_s)
+        lanes.append(Lane((visit,), full.cpu_images_per_s, requests=streams))
     return Stations(
-        Network(tuple(servers), tuple(lanes)), tuple(dict.fromkeys(hosts)), tuple(own), cpu
+        Network(tuple(servers), tuple(lanes)),
+        tuple(dict.fromkeys(hosts)),
+        tuple(card_stations),
+        cpu,
     )
 
 
-def load(
+def simulate_load(
     server: Server,
     cards: int,
-    reading: Reading,
+    role: CpuRole,
     images_per_s: float,
     *,
     arrivals: Arrivals = "poisson",
@@ -143,7 +144,7 @@ def load(
     Args:
         server: any.
         cards: how many.
-        reading: what the CPU does meanwhile.
+        role: what the CPU does meanwhile.
         images_per_s: that arrive; of no meaning for saturated arrivals.
         arrivals: at random (Poisson), evenly, or one whenever a request is free.
         images: simulated.
@@ -152,21 +153,21 @@ def load(
     Raises:
         UsageError: as `capacity`; `plan-value` for more images on their way than are simulated.
     """
-    found = capacity(server, cards, reading)
-    if arrivals != "saturated" and images_per_s >= found.images_per_s:
-        return _overloaded(found)
-    made = lay_out(server, cards, reading)
+    full = capacity(server, cards, role)
+    if arrivals != "saturated" and images_per_s >= full.images_per_s:
+        return _overloaded(full)
+    stations = lay_out(server, cards, role)
     if arrivals == "saturated":
-        _require_room(server, made.network)
-        run = saturate(made.network, images)
+        _require_room(server, stations.network)
+        run = saturate(stations.network, images)
         _require_time(server, run)
         images_per_s = run.images_per_s()
     else:
-        run = simulate(made.network, arrive(arrivals, images_per_s, images, seed))
-    card_load = _share(run, made.cards, made)
-    host_load = sum(run.busy_s[number] for number in made.host) / run.window_s
+        run = simulate(stations.network, arrive(arrivals, images_per_s, images, seed))
+    card_load = _share(run, stations.cards, stations)
+    host_load = sum(run.busy_s[number] for number in stations.host) / run.window_s
     taken = min(1.0, host_load / server.cpu.cores) if server.cpu.cores else 0.0
-    computes = 0.0 if made.cpu is None else _share(run, (made.cpu,), made)
+    computes = 0.0 if stations.cpu is None else _share(run, (stations.cpu,), stations)
     cpu_load = min(1.0, taken + computes)
     watts = power_w(server, cards, cpu_load=cpu_load, card_load=card_load)
     both_w = parts_w(server, cards, cpu_load=cpu_load, card_load=card_load)
@@ -195,26 +196,26 @@ def _require_room(server: Server, network: Network) -> None:
 
 def _require_time(server: Server, run: Run) -> None:
     """Refuse a rate of images that leave all at once."""
-    left = np.sort(run.departures_s)
-    if left[int(len(left) * _WARM_UP)] == left[-1]:
+    departures_s = np.sort(run.departures_s)
+    if departures_s[int(len(departures_s) * _WARM_UP)] == departures_s[-1]:
         raise UsageError(
             "plan-value",
-            f"the {len(left):,} images that were simulated leave {server.name} all at once, and so "
-            "have no rate; give --images of several batches, or a smaller batch",
+            f"the {len(departures_s):,} images that were simulated leave {server.name} all at "
+            "once, and so have no rate; give --images of several batches, or a smaller batch",
         )
 
 
-def _overloaded(found: Capacity) -> Outcome:
+def _overloaded(full: Capacity) -> Outcome:
     """Return what a server does that more arrive at than it can answer: all that it can."""
-    marginal = found.marginal_images_per_s_per_w
-    return Outcome(found.images_per_s, None, 1.0, found.power_w, found.cards_power_w,
-                   marginal, found.marginal_w)  # fmt: skip
+    marginal = full.marginal_images_per_s_per_w
+    return Outcome(full.images_per_s, None, 1.0, full.power_w, full.cards_power_w,
+                   marginal, full.marginal_w)  # fmt: skip
 
 
 def highest_rate(
     server: Server,
     cards: int,
-    reading: Reading,
+    role: CpuRole,
     limit_s: float,
     *,
     arrivals: Arrivals = "poisson",
@@ -228,26 +229,27 @@ def highest_rate(
     Raises:
         UsageError: as `capacity`.
     """
-    most = capacity(server, cards, reading).images_per_s
+    most = capacity(server, cards, role).images_per_s
     low, high = 0.0, 1.0
     for _ in range(_STEPS):
         share = (low + high) / 2
-        found = load(
-            server, cards, reading, share * most, arrivals=arrivals, images=images, seed=seed
+        outcome = simulate_load(
+            server, cards, role, share * most, arrivals=arrivals, images=images, seed=seed
         )
-        within = found.latency is not None and found.latency.p99_s <= limit_s
+        within = outcome.latency is not None and outcome.latency.p99_s <= limit_s
         low, high = (share, high) if within else (low, share)
     return low * most if low else None
 
 
-def _share(run: Run, stations: tuple[int, ...], made: Stations) -> float:
-    if not stations:
+def _share(run: Run, numbers: tuple[int, ...], stations: Stations) -> float:
+    """Return the share of the time that stations work, 0-1; 0 of none."""
+    if not numbers:
         return 0.0
-    able = sum(made.network.servers[number] for number in stations) * run.window_s
-    return min(1.0, sum(run.busy_s[number] for number in stations) / able)
+    able_s = sum(stations.network.servers[number] for number in numbers) * run.window_s
+    return min(1.0, sum(run.busy_s[number] for number in numbers) / able_s)
 
 
 def _latency(run: Run) -> Latency:
-    kept = run.latencies_s[int(len(run.latencies_s) * _WARM_UP) :]
-    p50, p90, p99 = (float(value) for value in np.quantile(kept, (0.5, 0.9, 0.99)))
-    return Latency(float(kept.mean()), p50, p90, p99)
+    settled_s = run.latencies_s[int(len(run.latencies_s) * _WARM_UP) :]
+    p50, p90, p99 = (float(value) for value in np.quantile(settled_s, (0.5, 0.9, 0.99)))
+    return Latency(float(settled_s.mean()), p50, p90, p99)

@@ -19,23 +19,10 @@ def find_preset(name: str) -> Server:
     Raises:
         UsageError: `plan-preset` for a name that is none, with the nearest.
     """
-    return load(_file(name), Server)
-
-
-def preset_text(name: str) -> str:
-    """Return the TOML of a server, comments and all.
-
-    Raises:
-        UsageError: as `find_preset`.
-    """
-    return _file(name).read_text("utf-8")
-
-
-def _file(name: str) -> Path:
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.0)[0]
         raise UsageError(
             "plan-preset",
             f"preset is {name!r}; the nearest is {near}; allowed are {', '.join(PRESETS)}",
         )
-    return _FOLDER / f"{name}.toml"
+    return load(_FOLDER / f"{name}.toml", Server)

@@ -13,6 +13,7 @@ from thorax.config import check
 from thorax.errors import UsageError
 from thorax.plan.systems import Fit, Fitted, Model, Published, System, Wire
 from thorax.plan.training_time import train
+from thorax.results.plan import Comparison
 
 GOAL: Final = 0.1
 """Error of a prediction that is aimed at."""
@@ -56,7 +57,7 @@ class Prediction:
         return self.modelled / self.row.value - 1
 
     @property
-    def how(self) -> str:
+    def how(self) -> Comparison:
         """Where the modelled figure stands to the published one."""
         if self.fitted:
             return "calibrated"
@@ -133,10 +134,10 @@ def quantity(system: System, model: Model, row: Published) -> float:
     if row.batch_assumed and model.workers_batch is not None:
         batch = model.workers_batch * row.workers
     run = train(system, row.topology, row.workers, batch=batch, epochs=row.epochs)
-    found: float | None = getattr(run, row.quantity)
-    if found is None:
+    value: float | None = getattr(run, row.quantity)
+    if value is None:
         raise UsageError("plan-rate", f"{system.name} has no node_power_w; set it")
-    return found
+    return value
 
 
 def linear(system: System, model: Model, row: Published) -> float:
@@ -193,9 +194,9 @@ def compare(
     rows = tuple(predict(system, system.models[0]))
     if changed.node_power_w == solved.node_power_w:
         return rows, None
-    kept = tuple(one for one in rows if one.row.quantity != "energy_kwh")
-    told = "published energies are left out: the watts of a node are others"
-    return kept, None if len(kept) == len(rows) else told
+    others = tuple(row for row in rows if row.row.quantity != "energy_kwh")
+    reason = "published energies are left out: the watts of a node are others"
+    return others, None if len(others) == len(rows) else reason
 
 
 def predict(system: System, model: Model) -> list[Prediction]:

@@ -100,7 +100,7 @@ def _infinite(value: object, key: str = "") -> str | None:
     elif isinstance(value, Sequence) and not isinstance(value, str):
         parts = iter(enumerate(value))
     for name, part in parts:
-        found = _infinite(part, f"{key}.{name}" if key else str(name))
-        if found is not None:
-            return found
+        where = _infinite(part, f"{key}.{name}" if key else str(name))
+        if where is not None:
+            return where
     return None

@@ -6,7 +6,6 @@ at a time. With requests enough the slowest of them gives the rate; docs/plannin
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final, Literal
 
 from pydantic import Field, model_validator
@@ -14,20 +13,12 @@ from pydantic import Field, model_validator
 from thorax.config import Settings
 from thorax.errors import UsageError
 from thorax.plan.ranges import LEAST_S, MOST_CARDS, Batch, IdleWatts, Rate, Seconds, Threads, Watts
+from thorax.results.plan import CpuRole
 
 Place = Literal["host", "link-in", "card", "link-out"]
 
 PLACES: Final[tuple[Place, ...]] = ("host", "link-in", "card", "link-out")
 """What a batch can occupy: threads of the host, each way of a card's link, the card."""
-
-
-class Reading(StrEnum):
-    """What the CPU does while cards compute: the text of 2018 does not tell."""
-
-    ADDITIVE = "additive"
-    """It computes images too."""
-    OFFLOAD = "offload"
-    """It only feeds the cards; without cards it computes."""
 
 
 class Step(Settings):
@@ -116,7 +107,7 @@ class CpuModel(Settings):
 class Speedup(Settings):
     """A published ratio of throughputs, with cards over without, that the CPU's rate follows from.
 
-    Which rate that is depends on the reading.
+    Which rate that is depends on the role of the CPU.
     """
 
     ratio: float = Field(gt=1, le=1e6)
@@ -167,19 +158,19 @@ class Capacity:
 
     Attributes:
         cards: how many.
-        reading: what the CPU does meanwhile.
+        role: what the CPU does meanwhile.
         cpu_images_per_s: of the processors.
         cards_images_per_s: of all cards.
         bound_by: what limits the cards: a place, or "requests"; "cpu" without cards.
         power_w: of the whole server; None where the watts of a part are not known.
         cards_power_w: of all cards.
         marginal_images_per_s_per_w: images/s over watts, both beyond the same host without cards:
-            computing under the additive reading, idle under off-load. None without cards.
+            computing under the additive role, idle under off-load. None without cards.
         marginal_w: those watts.
     """
 
     cards: int
-    reading: Reading
+    role: CpuRole
     cpu_images_per_s: float
     cards_images_per_s: float
     bound_by: str
@@ -239,20 +230,20 @@ def _rates(card: CardModel) -> dict[str, float]:
     return rates | {"requests": card.requests * card.batch / sum(demands_s.values())}
 
 
-def cpu_rate(server: Server, reading: Reading) -> float:
+def cpu_rate(server: Server, role: CpuRole) -> float:
     """Return images/s of the processors without cards, from the published ratio if need be."""
     if server.cpu.images_per_s is not None:
         return server.cpu.images_per_s
     assert server.speedup is not None, "checked by Server"
     added, _ = cards_rate(server, server.speedup.cards)
-    if reading is Reading.OFFLOAD:
+    if role is CpuRole.OFFLOAD:
         return added / server.speedup.ratio
     # ratio T = (1 - taken) T + added
     taken = _taken(server, added)
     return added / (server.speedup.ratio - 1 + taken)
 
 
-def capacity(server: Server, cards: int, reading: Reading) -> Capacity:
+def capacity(server: Server, cards: int, role: CpuRole) -> Capacity:
     """Return what a server with so many cards does and draws when everything is kept busy.
 
     Raises:
@@ -260,31 +251,32 @@ def capacity(server: Server, cards: int, reading: Reading) -> Capacity:
     """
     check_cards(server, cards)
     added, bound = cards_rate(server, cards)
-    alone = cpu_rate(server, reading)
+    alone = cpu_rate(server, role)
     if not cards:
         watts = power_w(server, 0, cpu_load=1.0, card_load=0.0)
-        return Capacity(0, reading, alone, 0.0, bound, watts, 0.0, None)
+        return Capacity(0, role, alone, 0.0, bound, watts, 0.0, None)
     taken = _taken(server, added)
-    computes = reading is Reading.ADDITIVE
-    own = alone * max(0.0, 1 - taken) if computes else 0.0
+    computes = role is CpuRole.ADDITIVE
+    cpu_images_per_s = alone * max(0.0, 1 - taken) if computes else 0.0
     cpu_load = 1.0 if computes else taken
     card_load = _card_load(server, cards, added)
     watts = power_w(server, cards, cpu_load=cpu_load, card_load=card_load)
     both_w = parts_w(server, cards, cpu_load=cpu_load, card_load=card_load)
     host_w = parts_w(server, 0, cpu_load=1.0 if computes else 0.0, card_load=0.0)
+    marginal_w = None if both_w is None or host_w is None else both_w - host_w
     marginal = None
-    if both_w is not None and host_w is not None and both_w > host_w:
-        marginal = (own + added - (alone if computes else 0.0)) / (both_w - host_w)
+    if marginal_w is not None and marginal_w > 0:
+        marginal = (cpu_images_per_s + added - (alone if computes else 0.0)) / marginal_w
     return Capacity(
         cards,
-        reading,
-        own,
+        role,
+        cpu_images_per_s,
         added,
         bound,
         watts,
         cards_power_w(server, cards, card_load),
         marginal,
-        None if both_w is None or host_w is None else both_w - host_w,
+        marginal_w,
     )
 
 

@@ -1,14 +1,24 @@
-"""What `thorax plan server` answers: a row for each number of cards and each reading."""
+"""The plan of a server: a row for each number of cards and each role of the CPU."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import asdict, dataclass
+from typing import Final
 
 from thorax.errors import UsageError
 from thorax.plan.costs import Prices, cost
-from thorax.plan.latency import IMAGES, Arrivals, Latency, Outcome, highest_rate, load
+from thorax.plan.latency import IMAGES, Latency, Outcome, highest_rate, simulate_load
 from thorax.plan.ranges import MOST_CARDS
-from thorax.plan.server import Capacity, Reading, Server, capacity, check_cards
+from thorax.plan.server import Capacity, Server, capacity, check_cards
+from thorax.results.plan import (
+    Arrivals,
+    CpuRole,
+    CurvePoint,
+    QuantileRanges,
+    Quantiles,
+    ServerPlan,
+    ServerRow,
+)
+from thorax.results.plan import Prices as PlanPrices
 
 LOAD: Final = 0.8
 """Share of what a server can do that latency is told at, unless another is asked for."""
@@ -54,13 +64,39 @@ _DEMAND: Final = Demand()
 _PRICES: Final = Prices()
 
 
+@dataclass(frozen=True, slots=True)
+class ServerQuestion:
+    """What a plan of a server is asked for.
+
+    Attributes:
+        cards: how many, a row each; None: all numbers that the server holds.
+        roles: of the CPU, a row each.
+        demand: how many images arrive, and how.
+        prices: that are known.
+        curve: whether latency is told at rising loads too, of the most cards.
+    """
+
+    cards: Sequence[int] | None = None
+    roles: Sequence[CpuRole] = tuple(CpuRole)
+    demand: Demand = _DEMAND
+    prices: Prices = _PRICES
+    curve: bool = False
+
+    def counts(self, server: Server) -> Sequence[int]:
+        """Return how many cards each row of a server has."""
+        if self.cards is not None:
+            return self.cards
+        most = server.max_cards if server.max_cards is not None else int(server.card is not None)
+        return range(most + 1)
+
+
 def cards_in(text: str) -> tuple[int, ...]:
     """Return numbers of cards from `4`, `0,2,4` or `0..4`, ascending.
 
     Raises:
         UsageError: `plan-cards-text` for anything else, `plan-cards-many` for more than 1024.
     """
-    found: set[int] = set()
+    counts: set[int] = set()
     for part in text.split(","):
         first, dots, last = part.partition("..")
         if not first.strip().isdecimal() or (dots and not last.strip().isdecimal()):
@@ -73,173 +109,151 @@ def cards_in(text: str) -> tuple[int, ...]:
                     "plan-cards-many",
                     f"--cards asks for {end[:20]} cards; plans go up to {MOST_CARDS}",
                 )
-        found.update(range(int(first), int(last if dots else first) + 1))
-    if not found:
+        counts.update(range(int(first), int(last if dots else first) + 1))
+    if not counts:
         raise UsageError("plan-cards-text", f"--cards is {text!r}, which is empty; give 0..4")
-    return tuple(sorted(found))
+    return tuple(sorted(counts))
 
 
 def plan_server(
-    server: Server,
-    cards: Sequence[int],
-    readings: Sequence[Reading],
-    *,
-    demand: Demand = _DEMAND,
-    prices: Prices = _PRICES,
-    on_row: Callable[[int], None] = lambda _: None,
-) -> dict[str, Any]:
-    """Return the JSON document of `thorax plan server`.
+    server: Server, question: ServerQuestion, on_row: Callable[[int], None] = lambda _: None
+) -> ServerPlan:
+    """Return what a server does and draws, and what an image costs.
 
     Args:
         server: any.
-        cards: how many, a row each.
-        readings: of what the CPU does meanwhile.
-        demand: what is asked of it.
-        prices: that are known.
+        question: what is asked of it.
         on_row: told 1 after each row.
 
     Raises:
         UsageError: `plan-cards` for more cards than it holds.
     """
-    for count in cards:
+    demand, counts = question.demand, question.counts(server)
+    for count in counts:
         check_cards(server, count)
     rows = []
-    for reading in readings:
-        for count in cards:
-            rows.append(_row(server, count, reading, demand, prices))
+    for role in question.roles:
+        for count in counts:
+            rows.append(_row(server, count, role, question))
             on_row(1)
-    return {
-        "command": "plan server",
-        "modelled": True,
-        "server": server.name,
-        "full_name": server.full_name,
-        "network": server.network,
-        "card": None if server.card is None else server.card.name,
-        "arrivals": demand.arrivals,
-        "offered_images_per_s": demand.images_per_s,
-        "latency_load": None if demand.images_per_s is not None else demand.share,
-        "latency_limit_ms": None if demand.limit_s is None else 1e3 * demand.limit_s,
-        "simulated_images": demand.images,
-        "seed": demand.seed,
-        "runs": len(demand.seeds),
-        "prices": {
-            "energy": prices.energy,
-            "hardware": prices.hardware,
-            "card": prices.card,
-            "years": prices.years,
-            "utilization": prices.utilization,
-        },
-        "sources": list(server.sources),
-        "inputs": server.model_dump(mode="json", exclude={"sources"}),
-        "rows": rows,
-    }
+    plan = ServerPlan(
+        modelled=True,
+        server=server.name,
+        full_name=server.full_name,
+        network=server.network,
+        card=None if server.card is None else server.card.name,
+        arrivals=demand.arrivals,
+        offered_images_per_s=demand.images_per_s,
+        latency_load=None if demand.images_per_s is not None else demand.share,
+        latency_limit_ms=None if demand.limit_s is None else 1e3 * demand.limit_s,
+        simulated_images=demand.images,
+        seed=demand.seed,
+        runs=len(demand.seeds),
+        prices=PlanPrices(**asdict(question.prices)),
+        sources=server.sources,
+        inputs=server.model_dump(mode="json", exclude={"sources"}),
+        rows=tuple(rows),
+    )
+    if not question.curve:
+        return plan
+    points = (_curve(server, counts[-1], role, demand) for role in question.roles)
+    return plan.model_copy(update={"curve": tuple(point for curve in points for point in curve)})
 
 
-def latency_curve(
-    server: Server, cards: int, reading: Reading, demand: Demand = _DEMAND
-) -> list[dict[str, Any]]:
-    """Return latency at rising shares of what a server can do, a row each.
-
-    Raises:
-        UsageError: `plan-cards`.
-    """
-    most = capacity(server, cards, reading).images_per_s
-    rows = []
+def _curve(server: Server, cards: int, role: CpuRole, demand: Demand) -> list[CurvePoint]:
+    """Return latency at rising shares of what a server can do."""
+    most = capacity(server, cards, role).images_per_s
+    points = []
     for share in _CURVE:
-        runs = _runs(server, cards, reading, share * most, demand)
-        rows.append(
-            {
-                "cards": cards,
-                "reading": reading.value,
-                "images_per_s": share * most,
-                "load": share,
-                "latency_ms": _latency(runs),
-                "latency_ms_range": _latency_range(runs),
-                "power_w": runs[0].power_w,
-            }
+        runs = _runs(server, cards, role, share * most, demand)
+        points.append(
+            CurvePoint(
+                cards=cards,
+                reading=role,
+                images_per_s=share * most,
+                load=share,
+                latency_ms=_latency(runs),
+                latency_ms_range=_latency_range(runs),
+                power_w=runs[0].power_w,
+            )
         )
-    return rows
+    return points
 
 
-def _row(
-    server: Server, cards: int, reading: Reading, demand: Demand, prices: Prices
-) -> dict[str, Any]:
-    most = capacity(server, cards, reading)
-    rate = demand.images_per_s
-    asked = demand.share * most.images_per_s if rate is None else rate
-    runs = _runs(server, cards, reading, asked, demand)
-    found = runs[0]
-    full = rate is None
-    images_per_s = most.images_per_s if full else found.images_per_s
-    watts = most.power_w if full else found.power_w
-    price = cost(prices, cards, images_per_s, watts)
-    return {
-        "cards": cards,
-        "reading": reading.value,
-        "images_per_s": images_per_s,
-        "capacity_images_per_s": most.images_per_s,
-        "cpu_images_per_s": most.cpu_images_per_s,
-        "cards_images_per_s": most.cards_images_per_s,
-        "speedup": most.images_per_s / capacity(server, 0, reading).images_per_s,
-        "power_w": watts,
-        "cards_power_w": (most if full else found).cards_power_w,
-        "images_per_s_per_w": None if watts is None else images_per_s / watts,
-        "marginal_images_per_s_per_w": _marginal(most, found, full=full),
-        "marginal_power_w": (most if full else found).marginal_w,
-        "bound_by": most.bound_by,
-        "overloaded": found.latency is None,
-        "latency_at_images_per_s": None if found.latency is None else found.images_per_s,
-        "latency_ms": _latency(runs),
-        "latency_ms_range": _latency_range(runs),
-        "mean_batch": None if found.latency is None else found.batch,
-        **_within(server, cards, reading, demand),
-        "energy_kwh_per_million_images": None if watts is None else watts / images_per_s / 3.6,
-        "cost_per_million_images": {
-            "energy": price.energy,
-            "hardware": price.hardware,
-            "total": price.total,
-        },
-    }
+def _row(server: Server, cards: int, role: CpuRole, question: ServerQuestion) -> ServerRow:
+    demand = question.demand
+    most = capacity(server, cards, role)
+    offered = demand.images_per_s
+    rate = demand.share * most.images_per_s if offered is None else offered
+    runs = _runs(server, cards, role, rate, demand)
+    loaded = runs[0]
+    overloaded = loaded.latency is None
+    # Watts are of all that it can do where no rate is offered.
+    state: Capacity | Outcome = most if offered is None else loaded
+    images_per_s, watts = state.images_per_s, state.power_w
+    within, within_range = _within(server, cards, role, demand)
+    return ServerRow(
+        cards=cards,
+        reading=role,
+        images_per_s=images_per_s,
+        capacity_images_per_s=most.images_per_s,
+        cpu_images_per_s=most.cpu_images_per_s,
+        cards_images_per_s=most.cards_images_per_s,
+        speedup=most.images_per_s / capacity(server, 0, role).images_per_s,
+        power_w=watts,
+        cards_power_w=state.cards_power_w,
+        images_per_s_per_w=None if watts is None else images_per_s / watts,
+        marginal_images_per_s_per_w=state.marginal_images_per_s_per_w,
+        marginal_power_w=state.marginal_w,
+        bound_by=most.bound_by,
+        overloaded=overloaded,
+        latency_at_images_per_s=None if overloaded else loaded.images_per_s,
+        latency_ms=_latency(runs),
+        latency_ms_range=_latency_range(runs),
+        mean_batch=None if overloaded else loaded.batch,
+        images_per_s_within_limit=within,
+        images_per_s_within_limit_range=within_range,
+        energy_kwh_per_million_images=None if watts is None else watts / images_per_s / 3.6,
+        cost_per_million_images=cost(question.prices, cards, images_per_s, watts),
+    )
 
 
-def _marginal(most: Capacity, found: Outcome, *, full: bool) -> float | None:
-    return (most if full else found).marginal_images_per_s_per_w
-
-
-def _within(server: Server, cards: int, reading: Reading, demand: Demand) -> dict[str, Any]:
+def _within(
+    server: Server, cards: int, role: CpuRole, demand: Demand
+) -> tuple[float | None, tuple[float, float] | None]:
     """Return the most images/s within the limit: the mean of all runs, and the least and most.
 
     None if nobody asks, or if not every run has one.
     """
-    key = "images_per_s_within_limit"
-    if demand.limit_s is None:
-        return {key: None, f"{key}_range": None}
-    found = [
+    limit_s = demand.limit_s
+    if limit_s is None:
+        return None, None
+    rates = [
         highest_rate(
             server,
             cards,
-            reading,
-            demand.limit_s,
+            role,
+            limit_s,
             arrivals=demand.arrivals,
             images=demand.images,
             seed=seed,
         )
         for seed in demand.seeds
     ]
-    known = [rate for rate in found if rate is not None]
-    if len(known) < len(found):
-        return {key: None, f"{key}_range": None}
-    return {key: sum(known) / len(known), f"{key}_range": [min(known), max(known)]}
+    known = [rate for rate in rates if rate is not None]
+    if len(known) < len(rates):
+        return None, None
+    return sum(known) / len(known), (min(known), max(known))
 
 
 def _runs(
-    server: Server, cards: int, reading: Reading, images_per_s: float, demand: Demand
+    server: Server, cards: int, role: CpuRole, images_per_s: float, demand: Demand
 ) -> list[Outcome]:
     return [
-        load(
+        simulate_load(
             server,
             cards,
-            reading,
+            role,
             images_per_s,
             arrivals=demand.arrivals,
             images=demand.images,
@@ -249,26 +263,30 @@ def _runs(
     ]
 
 
-def _quantiles_ms(latency: Latency) -> dict[str, float]:
-    return {
-        "mean": 1e3 * latency.mean_s,
-        "p50": 1e3 * latency.p50_s,
-        "p90": 1e3 * latency.p90_s,
-        "p99": 1e3 * latency.p99_s,
-    }
+def _quantiles_ms(runs: Sequence[Outcome]) -> list[tuple[float, ...]]:
+    """Return mean, p50, p90 and p99 of each, over the runs that keep up with the load."""
+    known: list[Latency] = [run.latency for run in runs if run.latency is not None]
+    seconds = ((run.mean_s, run.p50_s, run.p90_s, run.p99_s) for run in known)
+    return list(zip(*([1e3 * time_s for time_s in times] for times in seconds), strict=True))
 
 
-def _latency(runs: Sequence[Outcome]) -> dict[str, float] | None:
+def _latency(runs: Sequence[Outcome]) -> Quantiles | None:
     """Return the mean over runs of each quantile; None of a load that cannot be kept up."""
-    found = [_quantiles_ms(run.latency) for run in runs if run.latency is not None]
-    if not found:
+    quantiles = _quantiles_ms(runs)
+    if not quantiles:
         return None
-    return {key: sum(one[key] for one in found) / len(found) for key in found[0]}
+    means = (sum(values) / len(values) for values in quantiles)
+    return Quantiles(**dict(zip(_QUANTILES, means, strict=True)))
 
 
-def _latency_range(runs: Sequence[Outcome]) -> dict[str, list[float]] | None:
+def _latency_range(runs: Sequence[Outcome]) -> QuantileRanges | None:
     """Return the least and the most of each quantile over runs."""
-    found = [_quantiles_ms(run.latency) for run in runs if run.latency is not None]
-    if not found:
+    quantiles = _quantiles_ms(runs)
+    if not quantiles:
         return None
-    return {key: [min(of), max(of)] for key in found[0] for of in [[one[key] for one in found]]}
+    ends = ((min(values), max(values)) for values in quantiles)
+    return QuantileRanges(**dict(zip(_QUANTILES, ends, strict=True)))
+
+
+_QUANTILES: Final = tuple(Quantiles.model_fields)
+"""Names of the quantiles, in the order of `_quantiles_ms`."""

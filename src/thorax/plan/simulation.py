@@ -108,9 +108,9 @@ class Run:
 
         Several images may leave in one instant, and a run may end in the midst of one.
         """
-        left = np.sort(self.departures_s)
-        begin_s, end_s = left[int(len(left) * warm_up)], left[-1]
-        begin, end = np.searchsorted(left, (begin_s, end_s))
+        departures_s = np.sort(self.departures_s)
+        begin_s, end_s = departures_s[int(len(departures_s) * warm_up)], departures_s[-1]
+        begin, end = np.searchsorted(departures_s, (begin_s, end_s))
         return float((end - begin) / (end_s - begin_s))
 
 
@@ -142,7 +142,7 @@ def simulate(network: Network, arrivals_s: Floats, *, seed: int = 0) -> Run:
         loop.run(arrival_s)
         loop.take(image, arrival_s)
     loop.run(float("inf"))
-    return loop.told(len(arrivals_s))
+    return loop.result(len(arrivals_s))
 
 
 def saturate(network: Network, images: int, *, seed: int = 0) -> Run:
@@ -158,7 +158,7 @@ def saturate(network: Network, images: int, *, seed: int = 0) -> Run:
         for _ in range(lane.lane.requests):
             loop.refill(lane, 0.0)
     loop.run(float("inf"), until=images)
-    return loop.told(loop.left)
+    return loop.result(loop.answered)
 
 
 @dataclass(slots=True)
@@ -200,7 +200,7 @@ class _Loop:
         self.arrivals_s: list[float] = arrivals_s.tolist()
         self.departures_s: list[float] = [0.0] * len(self.arrivals_s)
         self.through: list[int] = [0] * len(self.arrivals_s)
-        self.left = 0
+        self.answered = 0
         self.batches = 0
         self._random = random.Random(seed)
         self._events: list[tuple[float, int, int, _Batch | _Device]] = []
@@ -209,7 +209,7 @@ class _Loop:
     def run(self, before_s: float, until: int | None = None) -> None:
         """Let happen what happens up to a time, or until so many images have left."""
         events = self._events
-        while events and events[0][0] <= before_s and (until is None or self.left < until):
+        while events and events[0][0] <= before_s and (until is None or self.answered < until):
             now, _, kind, what = heapq.heappop(events)
             if kind == _COMPLETION:
                 assert isinstance(what, _Batch)
@@ -226,9 +226,9 @@ class _Loop:
         else:
             chosen = min(
                 self.lanes,
-                key=lambda one: (
-                    max(one.lane.alone_s, (one.inside + 1) / one.lane.images_per_s),
-                    one.inside,
+                key=lambda device: (
+                    max(device.lane.alone_s, (device.inside + 1) / device.lane.images_per_s),
+                    device.inside,
                 ),
             )
         chosen.inside += 1
@@ -246,11 +246,11 @@ class _Loop:
             device.inside += 1
         self._release(device, now)
 
-    def told(self, images: int) -> Run:
+    def result(self, images: int) -> Run:
         """Return what happened to the images that left."""
         departures_s = np.array(self.departures_s)
         gone = np.flatnonzero(np.isfinite(departures_s))
-        assert len(gone) == images == self.left, "every image leaves once"
+        assert len(gone) == images == self.answered, "every image leaves once"
         return Run(
             np.array(self.arrivals_s)[gone],
             departures_s[gone],
@@ -304,7 +304,7 @@ class _Loop:
             return
         for image in batch.images:
             self.departures_s[image] = now
-        self.left += len(batch.images)
+        self.answered += len(batch.images)
         device.inside -= len(batch.images)
         device.requests -= 1
         if self.saturated:

@@ -31,11 +31,12 @@ from thorax.plan.ranges import (
     Watts,
     require_no_sources,
 )  # fmt: skip
+from thorax.results.cluster import ClusterDiagnosis
+from thorax.results.plan import Quantity
 
 _FOLDER: Final = Path(__file__).parent / "systems"
 
 Algorithm = Literal["ring", "halving-doubling", "tree", "hierarchical"]
-Quantity = Literal["time_to_train_s", "epoch_s", "images_per_s", "efficiency", "energy_kwh"]
 _NO_LINK: Final = (
     "between: assumed: none; all ranks were of one host, so no link of it was measured"
 )
@@ -195,12 +196,12 @@ def find_system(text: str) -> System:
     """
     if text.endswith(".toml"):
         return load(Path(text), System)
-    known = list_systems()
-    if text not in known:
-        near = difflib.get_close_matches(text, known, n=1, cutoff=0.0)[0]
+    names = list_systems()
+    if text not in names:
+        near = difflib.get_close_matches(text, names, n=1, cutoff=0.0)[0]
         raise UsageError(
             "plan-system",
-            f"system is {text!r}; the nearest is {near}; allowed are {', '.join(known)} or a "
+            f"system is {text!r}; the nearest is {near}; allowed are {', '.join(names)} or a "
             ".toml file",
         )
     return load(_FOLDER / f"{text}.toml", System)
@@ -226,51 +227,52 @@ def read_doctor(path: Path) -> System:
             "prints, and give that file",
         ) from error
     try:
-        document = parse_json(data)
-        step = document["step"]
-        link = {
-            "alpha_s": document["alpha_s"],
-            "beta_bytes_per_s": document["beta_bytes_per_s"],
-        }
-        pass_s = step["forward_s"] + step["backward_s"]
-        hosts = [rank["host"] for rank in document["ranks"]]
-        apart = len(set(hosts)) > 1
-        links = "within, between" if apart else "within"
-        table: dict[str, Any] = {
-            "name": path.name,
-            "title": f"{len(hosts)} ranks as measured by thorax doctor cluster",
-            "reference": document["topology"],
-            "images_per_s": 1 / pass_s,
-            "forward_share": step["forward_s"] / pass_s,
-            "jitter": step["jitter"],
-            "ranks_per_node": max(hosts.count(host) for host in hosts),
-            "within": link,
-            **({"between": link} if apart else {}),
-            "gradient_bytes": float(step["gradient_bytes"]),
-            "bucket_mb": step["gradient_bytes"] / step["buckets"] / 2**20,
-            "even": True,
-            "images_per_pass": step["images"],
-            "batch_per_worker": float(document["images"]),
-            "sources": [
-                f"images_per_s, forward_share, jitter, {links}: measured: {path.name}, "
-                f"{document['topology']} at {document['side']} px in {document['precision']}",
-                *(() if apart else (_NO_LINK,)),
-                "images, epochs: assumed",
-            ],
-        }
-    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+        diagnosis = ClusterDiagnosis.model_validate(parse_json(data))
+        table = _measured(diagnosis, path.name)
+    except (ArithmeticError, ValueError) as error:
         raise DataError(
             "plan-calibration",
             f"{path} is no document of `thorax doctor cluster --json` of this version; run it "
             "again and save what it prints",
         ) from error
-    if link["alpha_s"] is None:
+    if diagnosis.alpha_s is None:
         raise DataError(
             "plan-calibration",
             f"{path} is of one rank, which has no link; run `thorax doctor cluster --json` with "
             "two or more under torchrun",
         )
     return check(table, System, str(path))
+
+
+def _measured(diagnosis: ClusterDiagnosis, name: str) -> dict[str, Any]:
+    """Return the fields of a system as they were measured."""
+    step, hosts = diagnosis.step, [rank.host for rank in diagnosis.ranks]
+    link = {"alpha_s": diagnosis.alpha_s, "beta_bytes_per_s": diagnosis.beta_bytes_per_s}
+    pass_s = step.forward_s + step.backward_s
+    apart = len(set(hosts)) > 1
+    links = "within, between" if apart else "within"
+    return {
+        "name": name,
+        "title": f"{len(hosts)} ranks as measured by thorax doctor cluster",
+        "reference": diagnosis.topology,
+        "images_per_s": 1 / pass_s,
+        "forward_share": step.forward_s / pass_s,
+        "jitter": step.jitter,
+        "ranks_per_node": max(map(hosts.count, hosts)),
+        "within": link,
+        **({"between": link} if apart else {}),
+        "gradient_bytes": float(step.gradient_bytes),
+        "bucket_mb": step.gradient_bytes / step.buckets / 2**20,
+        "even": True,
+        "images_per_pass": step.images,
+        "batch_per_worker": float(diagnosis.images),
+        "sources": [
+            f"images_per_s, forward_share, jitter, {links}: measured: {name}, "
+            f"{diagnosis.topology} at {diagnosis.side} px in {diagnosis.precision}",
+            *(() if apart else (_NO_LINK,)),
+            "images, epochs: assumed",
+        ],
+    }
 
 
 def change(system: System, settings: Sequence[str] = (), **given: object) -> System:

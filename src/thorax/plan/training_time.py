@@ -15,15 +15,17 @@ from thorax.cluster.collectives import (
     ALGORITHMS,
     HIERARCHICAL,
     expected_lateness,
+    exposed_s,
     halving_doubling_nodes_s,
     hierarchical_s,
     lateness,
-    send_buckets,
+    straggler_s,
 )
 from thorax.errors import UsageError
 from thorax.plan.epochs import epochs_for
 from thorax.plan.systems import System, buckets_of
 from thorax.plan.workloads import Workload, find_workload
+from thorax.results.plan import Scaling
 
 _LEAST_IMAGES: Final = 1.0
 
@@ -73,7 +75,7 @@ class Run:
     """
 
     topology: str
-    scaling: str
+    scaling: Scaling
     workers: int
     nodes: int
     global_batch: float
@@ -100,15 +102,15 @@ def workload(system: System, topology: str) -> Workload:
         UsageError: `plan-topology`.
     """
     if system.gradient_bytes is not None and topology == system.reference:
-        known = _known(topology)
-        if known is None or system.even:
-            return Workload(topology, 0 if known is None else known.macs, system.gradient_bytes)
-        return replace(known, gradient_bytes=system.gradient_bytes)
-    found = find_workload(topology)
-    return Workload(found.name, found.macs, found.gradient_bytes) if system.even else found
+        counted = _counted(topology)
+        if counted is None or system.even:
+            return Workload(topology, 0 if counted is None else counted.macs, system.gradient_bytes)
+        return replace(counted, gradient_bytes=system.gradient_bytes)
+    work = find_workload(topology)
+    return Workload(work.name, work.macs, work.gradient_bytes) if system.even else work
 
 
-def _known(topology: str) -> Workload | None:
+def _counted(topology: str) -> Workload | None:
     """Return a topology that can be counted; one that a doctor measured need not be."""
     try:
         return find_workload(topology)
@@ -135,7 +137,7 @@ def rank_images_per_s(system: System, topology: str) -> float:
         )
     if topology == system.reference:
         return system.images_per_s
-    reference = _known(system.reference)
+    reference = _counted(system.reference)
     if reference is None:
         raise UsageError(
             "plan-rate",
@@ -196,24 +198,22 @@ def update(system: System, topology: str, *, ranks: int, images: float) -> Updat
     passes = math.ceil(images / (system.images_per_pass or images))
     pass_s = system.fixed_s + images / passes / rank_images_per_s(system, topology)
     backward_s = pass_s * (1 - system.forward_share)
-    communication_s = straggler_s = 0.0
+    communication_s = waits_s = 0.0
     if ranks > 1:
         count = buckets_of(system, work.gradient_bytes)
-        each_s = all_reduce_s(system, ranks, work.gradient_bytes / count)
-        ready_s = [
-            backward_s * (work.ready((place + 1) / count) if system.overlap else 1.0)
-            for place in range(count)
+        bucket_s = all_reduce_s(system, ranks, work.gradient_bytes / count)
+        ready = [
+            work.ready((index + 1) / count) if system.overlap else 1.0 for index in range(count)
         ]
-        end_s = send_buckets(ready_s, [each_s] * count)
-        communication_s = end_s - backward_s + system.update_s
+        communication_s = exposed_s(backward_s, ready, bucket_s) + system.update_s
         late = lateness(ranks) if system.lateness == "bound" else expected_lateness(ranks)
-        straggler_s = system.jitter * pass_s * math.sqrt(passes) * late
-    busy_s = passes * pass_s + communication_s + straggler_s
+        waits_s = straggler_s(pass_s, passes, system.jitter, late)
+    busy_s = passes * pass_s + communication_s + waits_s
     input_s = 0.0
     if system.input_images_per_s is not None:
         reading_s = images * min(ranks, system.ranks_per_node) / system.input_images_per_s
         input_s = max(0.0, reading_s - busy_s)
-    return Update(passes * pass_s, communication_s, straggler_s, input_s)
+    return Update(passes * pass_s, communication_s, waits_s, input_s)
 
 
 def train(
@@ -242,37 +242,15 @@ def train(
     each = system.batch_per_worker if batch_per_worker is None else batch_per_worker
     total = each * workers if batch is None else batch
     images = total / workers
-    if images < _LEAST_IMAGES:
-        raise UsageError(
-            "plan-batch",
-            f"a batch of {total:,.0f} leaves {workers:,} workers less than an image each; take "
-            f"{total:,.0f} workers at most",
-        )
-    if total > system.images:
-        raise UsageError(
-            "plan-batch",
-            f"{workers:,} workers have a batch of {total:,.0f}, and an epoch only "
-            f"{system.images:,} images; take at most {system.images / workers:,.4g} images a "
-            "worker, or fewer workers",
-        )
-    one = update(system, topology, ranks=workers, images=images)
+    _require_batch(system, workers, total)
+    step = update(system, topology, ranks=workers, images=images)
     alone_images = images if batch is None else total
     alone = update(system, topology, ranks=1, images=alone_images)
-    rate = total / one.whole_s
-    count = (
-        epochs_for(
-            system.epochs,
-            total,
-            images=system.images,
-            stated_batch=system.epochs_batch,
-            curve=system.epochs_curve,
-        )
-        if epochs is None
-        else epochs
-    )
+    rate = total / step.whole_s
+    count = _epochs(system, total) if epochs is None else epochs
     evaluation_s = count * _evaluation_s(system, topology, workers, images)
     updates = _updates(system, count, total)
-    time_s = updates * one.whole_s + evaluation_s + system.start_up_s
+    time_s = updates * step.whole_s + evaluation_s + system.start_up_s
     nodes = math.ceil(workers / system.ranks_per_node)
     power_w = system.node_power_w
     return Run(
@@ -288,8 +266,35 @@ def train(
         start_up_s=system.start_up_s,
         time_to_train_s=time_s,
         energy_kwh=None if power_w is None else nodes * power_w * time_s / 3.6e6,
-        update=one,
+        update=step,
         updates=updates,
+    )
+
+
+def _require_batch(system: System, workers: int, batch: float) -> None:
+    """Refuse a batch of less than an image a worker, or of more than an epoch has."""
+    if batch / workers < _LEAST_IMAGES:
+        raise UsageError(
+            "plan-batch",
+            f"a batch of {batch:,.0f} leaves {workers:,} workers less than an image each; take "
+            f"{batch:,.0f} workers at most",
+        )
+    if batch > system.images:
+        raise UsageError(
+            "plan-batch",
+            f"{workers:,} workers have a batch of {batch:,.0f}, and an epoch only "
+            f"{system.images:,} images; take at most {system.images / workers:,.4g} images a "
+            "worker, or fewer workers",
+        )
+
+
+def _epochs(system: System, batch: float) -> float:
+    return epochs_for(
+        system.epochs,
+        batch,
+        images=system.images,
+        stated_batch=system.epochs_batch,
+        curve=system.epochs_curve,
     )
 
 

@@ -20,7 +20,7 @@ _FLOAT_BYTES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class GradientLayer:
     """A part of a network.
 
     Attributes:
@@ -61,35 +61,35 @@ class Workload:
         return 1.0
 
 
-def _convolution(inputs: int, outputs: int, kernel: int, side: int) -> Layer:
+def _convolution(inputs: int, outputs: int, kernel: int, side: int) -> GradientLayer:
     """A convolution and its batch norm, which adds two numbers a channel."""
     products = inputs * outputs * kernel * kernel
-    return Layer(products + 2 * outputs, products * side * side)
+    return GradientLayer(products + 2 * outputs, products * side * side)
 
 
-def _linear(inputs: int, outputs: int) -> Layer:
-    return Layer(inputs * outputs + outputs, inputs * outputs)
+def _linear(inputs: int, outputs: int) -> GradientLayer:
+    return GradientLayer(inputs * outputs + outputs, inputs * outputs)
 
 
-def _resnet50() -> list[Layer]:
+def _resnet50() -> list[GradientLayer]:
     layers = [_convolution(3, 64, 7, _SIDE // 2)]
     inputs, side = 64, _SIDE // 4
     for stage, depth in enumerate((3, 4, 6, 3)):
         width = 64 << stage
-        for place in range(depth):
+        for index in range(depth):
             before = side
-            if place == 0 and stage:
+            if index == 0 and stage:
                 side //= 2
             layers.append(_convolution(inputs, width, 1, before))
             layers.append(_convolution(width, width, 3, side))
             layers.append(_convolution(width, 4 * width, 1, side))
-            if place == 0:
+            if index == 0:
                 layers.append(_convolution(inputs, 4 * width, 1, side))
             inputs = 4 * width
     return [*layers, _linear(inputs, _CLASSES)]
 
 
-def _densenet121() -> list[Layer]:
+def _densenet121() -> list[GradientLayer]:
     growth = 32
     layers = [_convolution(3, 2 * growth, 7, _SIDE // 2)]
     width, side = 2 * growth, _SIDE // 4
@@ -98,25 +98,25 @@ def _densenet121() -> list[Layer]:
         for _ in range(depth):
             # Batch norm comes first here: it has the width of the inputs.
             squeeze = _convolution(width, 4 * growth, 1, side)
-            layers.append(Layer(squeeze.parameters + 2 * width, squeeze.macs))
+            layers.append(GradientLayer(squeeze.parameters + 2 * width, squeeze.macs))
             widen = _convolution(4 * growth, growth, 3, side)
-            layers.append(Layer(widen.parameters - 2 * growth, widen.macs))
+            layers.append(GradientLayer(widen.parameters - 2 * growth, widen.macs))
             width += growth
         if number < len(depths):
             halve = _convolution(width, width // 2, 1, side)
-            layers.append(Layer(halve.parameters - width + 2 * width, halve.macs))
+            layers.append(GradientLayer(halve.parameters - width + 2 * width, halve.macs))
             width, side = width // 2, side // 2
-    return [*layers, Layer(2 * width, 0), _linear(width, _CLASSES)]
+    return [*layers, GradientLayer(2 * width, 0), _linear(width, _CLASSES)]
 
 
-def _vgg16(*, classic: bool, norm: bool) -> list[Layer]:
+def _vgg16(*, classic: bool, norm: bool) -> list[GradientLayer]:
     layers, inputs, side = [], 3, _SIDE
     for width, depth in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
         for _ in range(depth):
-            one = _convolution(inputs, width, 3, side)
+            products = _convolution(inputs, width, 3, side)
             # A bias of each channel where there is no batch norm, both where there is one.
             extra = width if norm else -width
-            layers.append(Layer(one.parameters + extra, one.macs))
+            layers.append(GradientLayer(products.parameters + extra, products.macs))
             inputs = width
         side //= 2
     if not classic:
@@ -125,7 +125,7 @@ def _vgg16(*, classic: bool, norm: bool) -> list[Layer]:
     return [*layers, *map(_linear, sizes[:-1], sizes[1:])]
 
 
-def workload_of(name: str, layers: Sequence[Layer]) -> Workload:
+def workload_of(name: str, layers: Sequence[GradientLayer]) -> Workload:
     """Return what layers ask for; gradients are there in their reverse order, as time goes."""
     parameters = sum(layer.parameters for layer in layers)
     macs = sum(layer.macs for layer in layers)
@@ -137,7 +137,7 @@ def workload_of(name: str, layers: Sequence[Layer]) -> Workload:
     return Workload(name, macs, float(parameters * _FLOAT_BYTES), tuple(profile))
 
 
-_COUNTED: Final[MappingProxyType[str, Callable[[], list[Layer]]]] = MappingProxyType(
+_COUNTED: Final[MappingProxyType[str, Callable[[], list[GradientLayer]]]] = MappingProxyType(
     {
         "resnet50": _resnet50,
         "densenet121": _densenet121,

@@ -23,9 +23,10 @@ from thorax.config import Settings
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import LockedError, locked, new_file
 from thorax.files.documents import checked_line, read_limited, read_line
-from thorax.power.sampler import Channel, Meter, Quantity, Reading, joules
+from thorax.power.meter import Channel, Meter, Reading, joules
 from thorax.power.watch import Watch
-from thorax.power.window import doubt
+from thorax.power.window import implausible
+from thorax.results.energy import DeviceEnergy, LogEnergy, Quantity
 
 FORMAT: Final = "thorax power log 2"
 
@@ -112,7 +113,9 @@ class Log:
                 "modelled": meter.modelled,
                 "interval_s": interval_s,
                 "recorded": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-                "channels": [{"name": one.name, "counted": one.counted} for one in meter.channels],
+                "channels": [
+                    {"name": channel.name, "counted": channel.counted} for channel in meter.channels
+                ],
             }
         )
 
@@ -125,9 +128,9 @@ class Log:
         """Write one reading."""
         if self._first_s is None:
             self._first_s = reading.at_s
-        own = Reading(reading.at_s - self._first_s, reading.values)
-        self._watch.add(own)
-        self._write({"at_s": own.at_s, "values": list(own.values)})
+        at_s = reading.at_s - self._first_s
+        self._watch.add(Reading(at_s, reading.values))
+        self._write({"at_s": at_s, "values": list(reading.values)})
 
     def close(self) -> None:
         """Write the end, and give the log its name; one of a single reading is thrown away."""
@@ -198,48 +201,28 @@ class Recording:
         """
         lines = _lines(path)
         header = _header(path, lines[0])
-        names = [one.name for one in header.channels]
-        if len(set(names)) < len(names) or not all(names):
-            raise _damaged(path, "has channels without a name of their own")
-        if not any(one.counted for one in header.channels):
-            raise _damaged(path, "has no channel that is counted")
         readings: list[Reading] = []
         for number, line in enumerate(lines[1:-1], start=2):
-            try:
-                one = _Line.model_validate_json(_read(path, number, line))
-            except ValidationError as error:
-                raise _damaged(path, f"line {number} is no reading") from error
-            if len(one.values) != len(header.channels):
-                raise _damaged(path, f"line {number} has not one value a channel")
-            if not all(0 <= value <= _ENDLESS for value in one.values):
-                raise _damaged(path, f"line {number} has a value below 0 or without end")
-            if readings and one.at_s <= readings[-1].at_s:
-                raise _damaged(
-                    path, f"line {number} is of {one.at_s} s, after {readings[-1].at_s} s: no clock"
-                )
-            if header.quantity == "energy" and readings and _falls(readings[-1].values, one.values):
-                raise _damaged(path, f"line {number} has a count that goes back")
-            readings.append(Reading(one.at_s, one.values))
-        made = cls(
+            readings.append(_reading(path, number, line, header, readings[-1:]))
+        recording = cls(
             header.source,
             header.quantity,
             header.modelled,
             header.interval_s,
             header.recorded,
-            tuple(Channel(one.name, one.counted) for one in header.channels),
+            tuple(Channel(channel.name, channel.counted) for channel in header.channels),
             tuple(readings),
             _end(path, lines, len(readings)),
         )
-        each = made.energy()
-        whole = math.fsum(each[one.name] for one in made.channels if one.counted)
-        if not math.isclose(whole, made.energy_j, rel_tol=1e-9, abs_tol=1e-6):
-            raise _damaged(path, f"says {made.energy_j} J at its end, and its readings {whole} J")
-        return made
+        stated, whole = recording.energy_j, recording._sum(recording.energy())
+        if not math.isclose(whole, stated, rel_tol=1e-9, abs_tol=1e-6):
+            raise _damaged(path, f"says {stated} J at its end, and its readings {whole} J")
+        return recording
 
-    def document(
+    def result(
         self, name: str, begin_s: float | None = None, end_s: float | None = None
-    ) -> dict[str, Any]:
-        """Return the JSON document of `thorax power energy`.
+    ) -> LogEnergy:
+        """Return the result of `thorax power energy`.
 
         Args:
             name: of the log.
@@ -249,40 +232,44 @@ class Recording:
         Raises:
             DataError: as `energy`.
         """
-        each = self.energy(begin_s, end_s)
+        energies_j = self.energy(begin_s, end_s)
         begin = self.readings[0].at_s if begin_s is None else begin_s
         end = self.readings[-1].at_s if end_s is None else end_s
-        inside = [one for one in self.readings if begin <= one.at_s <= end]
+        duration_s = end - begin
         # With the reading before and the one after, between which the edges lie.
-        after = next(place for place, one in enumerate(self.readings) if one.at_s >= end)
-        before = sum(one.at_s <= begin for one in self.readings) - 1
+        after = next(index for index, reading in enumerate(self.readings) if reading.at_s >= end)
+        before = sum(reading.at_s <= begin for reading in self.readings) - 1
         around = self.readings[before : after + 1]
-        why = None if self.modelled else doubt(self.quantity, self.channels, around, end - begin)
-        if why:
-            raise DataError("power-log-window", f"{name}, {begin} to {end} s: {why}")
-        whole = math.fsum(each[one.name] for one in self.channels if one.counted)
-        return {
-            "command": "power energy",
-            "energy_source": f"replay: {name} ({self.source})",
-            "quantity": self.quantity,
-            "modelled": self.modelled,
-            "replayed": True,
-            "recorded": self.recorded,
-            "readings": len(inside),
-            "begin_s": begin,
-            "end_s": end,
-            "duration_s": end - begin,
-            "energy_j": whole,
-            "power_w": whole / (end - begin),
-            "devices": {
-                one.name: {
-                    "energy_j": each[one.name],
-                    "power_w": each[one.name] / (end - begin),
-                    "counted": one.counted,
-                }
-                for one in self.channels
+        if not self.modelled:
+            problem = implausible(self.quantity, self.channels, around, duration_s)
+            if problem:
+                raise DataError("power-log-window", f"{name}, {begin} to {end} s: {problem}")
+        whole_j = self._sum(energies_j)
+        return LogEnergy(
+            energy_source=f"replay: {name} ({self.source})",
+            quantity=self.quantity,
+            modelled=self.modelled,
+            replayed=True,
+            recorded=self.recorded,
+            readings=sum(begin <= reading.at_s <= end for reading in self.readings),
+            begin_s=begin,
+            end_s=end,
+            duration_s=duration_s,
+            energy_j=whole_j,
+            power_w=whole_j / duration_s,
+            devices={
+                channel.name: DeviceEnergy(
+                    energy_j=energies_j[channel.name],
+                    power_w=energies_j[channel.name] / duration_s,
+                    counted=channel.counted,
+                )
+                for channel in self.channels
             },
-        }
+        )
+
+    def _sum(self, energies_j: Mapping[str, float]) -> float:
+        """Return the energy of the channels that count."""
+        return math.fsum(energies_j[channel.name] for channel in self.channels if channel.counted)
 
     def energy(self, begin_s: float | None = None, end_s: float | None = None) -> dict[str, float]:
         """Return joules of each channel between two times of the log; None is its edge.
@@ -299,7 +286,8 @@ class Recording:
                 f"the window is {begin} to {end} s; the log holds {first} to {last} s",
             )
         each = joules(self.readings, self.quantity, begin, end)
-        return {one.name: float(value) for one, value in zip(self.channels, each, strict=True)}
+        names = (channel.name for channel in self.channels)
+        return {name: float(value) for name, value in zip(names, each, strict=True)}
 
 
 def verify(path: Path) -> int:
@@ -331,9 +319,48 @@ def _header(path: Path, line: bytes) -> _Header:
     if any(f'"{earlier}"'.encode() in line for earlier in _EARLIER):
         raise _damaged(path, f"is of an earlier Thorax, which wrote no {FORMAT!r}; record it anew")
     try:
-        return _Header.model_validate_json(_read(path, 1, line))
+        header = _Header.model_validate_json(_read(path, 1, line))
     except ValidationError as error:
         raise _damaged(path, f"does not begin with a header of {FORMAT!r}") from error
+    names = [channel.name for channel in header.channels]
+    if len(set(names)) < len(names) or not all(names):
+        raise _damaged(path, "has channels without a name of their own")
+    if not any(channel.counted for channel in header.channels):
+        raise _damaged(path, "has no channel that is counted")
+    return header
+
+
+def _reading(
+    path: Path, number: int, line: bytes, header: _Header, before: Sequence[Reading]
+) -> Reading:
+    """Return the reading of a line.
+
+    Args:
+        path: of the log.
+        number: of the line.
+        line: without its end.
+        header: of the log.
+        before: the reading before, of the first none.
+
+    Raises:
+        DataError: `power-log`.
+    """
+    try:
+        entry = _Line.model_validate_json(_read(path, number, line))
+    except ValidationError as error:
+        raise _damaged(path, f"line {number} is no reading") from error
+    if len(entry.values) != len(header.channels):
+        raise _damaged(path, f"line {number} has not one value a channel")
+    if not all(0 <= value <= _ENDLESS for value in entry.values):
+        raise _damaged(path, f"line {number} has a value below 0 or without end")
+    for last in before:
+        if entry.at_s <= last.at_s:
+            raise _damaged(
+                path, f"line {number} is of {entry.at_s} s, after {last.at_s} s: no clock"
+            )
+        if header.quantity == "energy" and _falls(last.values, entry.values):
+            raise _damaged(path, f"line {number} has a count that goes back")
+    return Reading(entry.at_s, entry.values)
 
 
 def _read(path: Path, number: int, line: bytes) -> str:
@@ -414,11 +441,13 @@ class Replay:
         while self._next < len(readings) and readings[self._next].at_s <= elapsed_s:
             self._next += 1
         if not self._next or readings[self._next - 1].at_s <= elapsed_s:
-            # Else the one to come was told already.
+            # Else the one to come was answered already.
             self._next = min(self._next + 1, len(readings))
-        told = readings[start : self._next]
         begin_s = self._begin_s
-        return tuple(Reading(begin_s + one.at_s, one.values) for one in told)
+        return tuple(
+            Reading(begin_s + reading.at_s, reading.values)
+            for reading in readings[start : self._next]
+        )
 
     def close(self) -> None:
         """Nothing is kept open."""

@@ -1,19 +1,22 @@
 """Meters by name, and which of them answer here."""
 
 import re
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from thorax.errors import ThoraxError, UsageError
 from thorax.power.log import Replay
+from thorax.power.meter import Channel, Meter, Reading
 from thorax.power.modelled import Modelled
 from thorax.power.nvml import Nvml
+from thorax.power.passwords import password_in_address
 from thorax.power.programs import Ipmi, Racadm
 from thorax.power.rapl import Rapl
-from thorax.power.sampler import Channel, Meter, Quantity, Reading
+from thorax.power.sampler import Sampler
+from thorax.results.energy import MeterList, MeterProbe, MeterProblem, Quantity
 
 SPECS: Final = (
     "none",
@@ -98,16 +101,7 @@ def open_meter(spec: str, access: Access = NO_ACCESS) -> Meter:
         >>> with closing(open_meter("rapl")) as meter:
         ...     meter.read()
     """
-    kind, colon, rest = spec.partition(":")
-    if kind not in ("modelled", "replay"):
-        _refuse_password(rest)
-    if colon and not rest:
-        raise UsageError("power-spec", f"meter {spec!r} has nothing after the colon")
-    if kind in ("none", "rapl", "nvml") and colon:
-        raise UsageError("power-spec", f"meter {kind} takes nothing after its name, not {rest!r}")
-    if kind in ("redfish", "modelled", "replay") and not colon:
-        usage = next(one for one in SPECS if one.startswith(kind))
-        raise UsageError("power-spec", f"meter {kind} needs more: {usage}")
+    kind, rest = _split_spec(spec)
     match kind:
         case "none":
             return NoMeter()
@@ -122,9 +116,7 @@ def open_meter(spec: str, access: Access = NO_ACCESS) -> Meter:
         case "ipmi":
             return _ipmi(rest, access)
         case "racadm":
-            if rest.startswith("-") or any(word.isspace() for word in rest):
-                raise UsageError("power-spec", f"{rest!r} is no USER@HOST for ssh")
-            return Racadm(rest or None)
+            return _racadm(rest)
         case "modelled":
             return Modelled(Path(rest))
         case "replay":
@@ -132,6 +124,31 @@ def open_meter(spec: str, access: Access = NO_ACCESS) -> Meter:
     # No more of it than the name: somebody may have put a password into the rest.
     name = re.split(r"[:/@]", spec)[0]
     raise UsageError("power-meter", f"there is no meter {name!r}; allowed are {', '.join(SPECS)}")
+
+
+def _split_spec(spec: str) -> tuple[str, str]:
+    """Return the kind of a meter and its address or file, "" where it has none.
+
+    Raises:
+        UsageError: `power-password` or `power-spec`.
+    """
+    kind, colon, rest = spec.partition(":")
+    if kind not in ("modelled", "replay"):
+        _refuse_password(rest)
+    if colon and not rest:
+        raise UsageError("power-spec", f"meter {spec!r} has nothing after the colon")
+    if kind in ("none", "rapl", "nvml") and colon:
+        raise UsageError("power-spec", f"meter {kind} takes nothing after its name, not {rest!r}")
+    if kind in ("redfish", "modelled", "replay") and not colon:
+        usage = next(usage for usage in SPECS if usage.startswith(kind))
+        raise UsageError("power-spec", f"meter {kind} needs more: {usage}")
+    return kind, rest
+
+
+def _racadm(login: str) -> Meter:
+    if login.startswith("-") or any(word.isspace() for word in login):
+        raise UsageError("power-spec", f"{login!r} is no USER@HOST for ssh")
+    return Racadm(login or None)
 
 
 def _refuse_password(address: str) -> None:
@@ -144,11 +161,7 @@ def _refuse_password(address: str) -> None:
     if not at:
         login, at, host = address.rpartition("@")
     if at and ":" in login:
-        raise UsageError(
-            "power-password",
-            f"the address of {host} holds a password, which every list of processes shows; leave "
-            "it out and give --power-password-file FILE, or type it when asked",
-        )
+        raise password_in_address(host)
 
 
 def _redfish(address: str, access: Access) -> Meter:
@@ -187,32 +200,52 @@ def _ipmi(address: str, access: Access) -> Meter:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Whether a meter answers here.
+@contextmanager
+def open_sampler(
+    spec: str,
+    access: Access = NO_ACCESS,
+    *,
+    interval_s: float | None = None,
+    idle_s: float = 0.0,
+    on_rest: Callable[[], None] | None = None,
+) -> Iterator[Sampler]:
+    """Sample a meter around what is measured, after a time of rest that tells idle power.
 
-    Attributes:
-        name: what `open_meter` takes.
-        channels: whose power it tells; none where it does not answer.
-        problem: why it does not, and what to do; None where it does.
+    Args:
+        spec: as of `open_meter`.
+        access: to BMCs.
+        interval_s: between two readings; None means what the meter is good for.
+        idle_s: length of the rest; 0 is none.
+        on_rest: called before it.
+
+    Raises:
+        ThoraxError: as `open_meter` and `Sampler`.
     """
+    with closing(open_meter(spec, access)) as meter, Sampler(meter, interval_s) as sampler:
+        if meter.channels and idle_s and on_rest:
+            on_rest()
+        sampler.rest(idle_s)
+        yield sampler
 
-    name: str
-    channels: tuple[Channel, ...]
-    problem: ThoraxError | None
+
+def probe_meters() -> MeterList:
+    """Ask every meter that needs no address, and say why the others do not answer."""
+    return MeterList(meters=tuple(map(_probe, HERE)), specs=SPECS)
 
 
-def probe() -> list[Found]:
-    """Ask every meter that needs no address."""
-    found = []
-    for name in HERE:
-        try:
-            with closing(open_meter(name)) as meter:
-                meter.read()
-                found.append(Found(name, meter.channels, None))
-        except ThoraxError as error:
-            found.append(Found(name, (), error))
-        except ModuleNotFoundError:
-            needed = UsageError("extra-missing", f"{name} needs: pip install 'thorax[measure]'")
-            found.append(Found(name, (), needed))
-    return found
+def _probe(name: str) -> MeterProbe:
+    try:
+        with closing(open_meter(name)) as meter:
+            meter.read()
+            devices = tuple(channel.name for channel in meter.channels)
+            return MeterProbe(name=name, available=True, devices=devices, problem=None)
+    except ThoraxError as error:
+        problem = error
+    except ModuleNotFoundError:
+        problem = UsageError("extra-missing", f"{name} needs: pip install 'thorax[measure]'")
+    return MeterProbe(
+        name=name,
+        available=False,
+        devices=(),
+        problem=MeterProblem(code=problem.code, message=problem.message),
+    )

@@ -12,7 +12,8 @@ from thorax.config import Settings, load
 from thorax.errors import DeviceError
 from thorax.fpga import power
 from thorax.fpga.boards import BOARDS
-from thorax.power.sampler import Channel, Quantity, Reading
+from thorax.power.meter import Channel, Reading
+from thorax.results.energy import Quantity
 
 _STAT: Final = Path("/proc/stat")
 _WAITING: Final = (3, 4)
@@ -52,8 +53,10 @@ class ModelledDevice(Settings):
         elif given != (None, None, None):
             raise ValueError("a board alone, or else idle_w, busy_w and source")
         elif self.board not in BOARDS or BOARDS[self.board].power_w is None:
-            known = ", ".join(name for name, one in BOARDS.items() if one.power_w is not None)
-            raise ValueError(f"a board whose power is published: {known}")
+            published = ", ".join(
+                name for name, board in BOARDS.items() if board.power_w is not None
+            )
+            raise ValueError(f"a board whose power is published: {published}")
         return self
 
     def watts(self) -> tuple[float, float]:
@@ -99,10 +102,10 @@ class Modelled:
         model = load(path, PowerModel)
         self.source = f"model: {path.name}"
         self._devices = model.devices
-        names = [one.name for one in model.devices]
+        names = [device.name for device in model.devices]
         self.channels = tuple(
-            Channel(name if names.count(name) == 1 else f"{name} #{place}")
-            for place, name in enumerate(names)
+            Channel(name if names.count(name) == 1 else f"{name} #{index}")
+            for index, name in enumerate(names)
         )
         self._busy_s = busy_s or _processors_busy_s
         self._begin_s, self._begin_busy_s = time.perf_counter(), self._busy_s()

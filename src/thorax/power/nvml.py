@@ -13,8 +13,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from thorax.errors import DeviceError, PeerError, last_line
-from thorax.power.sampler import Channel, Quantity, Reading
+from thorax.power.meter import Channel, Reading
 from thorax.power.sentinels import believed, whole_watts
+from thorax.results.energy import Quantity
 
 _ANSWER_S: Final = 10.0
 _MOST_DEVICES: Final = 1024
@@ -164,17 +165,18 @@ class Nvml:
         return value
 
     def _translated(self, error: Exception) -> DeviceError | PeerError:
-        kind, said = type(error).__name__, last_line(error)[:_SHOWN]
+        kind, reason = type(error).__name__, last_line(error)[:_SHOWN]
         if isinstance(error, TimeoutError):
             return PeerError(
-                "meter-unreachable", f"NVML: {said}; look at the driver, e.g. with nvidia-smi"
+                "meter-unreachable", f"NVML: {reason}; look at the driver, e.g. with nvidia-smi"
             )
         if kind in _ABSENT:
             return DeviceError(
-                "meter-absent", f"NVML: {said}; NVIDIA's driver is needed, see nvidia-smi"
+                "meter-absent", f"NVML: {reason}; NVIDIA's driver is needed, see nvidia-smi"
             )
         if kind in _REFUSED:
             return DeviceError(
-                "meter-permission", f"NVML: {said}; this user may not ask the driver: see its admin"
+                "meter-permission",
+                f"NVML: {reason}; this user may not ask the driver: see its admin",
             )
-        return PeerError("meter-answer", f"NVML: {said}; see nvidia-smi")
+        return PeerError("meter-answer", f"NVML: {reason}; see nvidia-smi")

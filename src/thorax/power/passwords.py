@@ -32,9 +32,9 @@ def first_line(path: Path, *, within_s: float = _WITHIN_S) -> str:
             raise OSError(errno.EFBIG, f"its first line is longer than {_LONGEST_BYTES} bytes")
         word = line.removesuffix(b"\r").decode("utf-8-sig")
     except (OSError, ValueError) as error:
-        said = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
         raise UsageError(
-            "power-password", f"{path} cannot be read: {said}; give a text file"
+            "power-password", f"{path} cannot be read: {reason}; give a text file"
         ) from error
     if not word:
         raise UsageError("power-password", f"{path} has no first line to use")
@@ -67,3 +67,12 @@ def _read(path: Path, deadline_s: float) -> bytes:
         return content
     finally:
         os.close(descriptor)
+
+
+def password_in_address(host: str) -> UsageError:
+    """Return the refusal of an address with a password, of which nothing is repeated."""
+    return UsageError(
+        "power-password",
+        f"the address of {host} holds a password, which every list of processes shows; leave "
+        "it out and give --power-password-file FILE, or type it when asked",
+    )

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from thorax.errors import DeviceError, PeerError
-from thorax.power.sampler import Channel, Quantity, Reading
+from thorax.power.meter import Channel, Reading
 from thorax.power.sentinels import whole_watts
+from thorax.results.energy import Quantity
 
 _TIMEOUT_S: Final = 20.0
 """A BMC that is asked over a network takes some 0.2 to 5 s (*assumed*)."""
@@ -121,43 +122,43 @@ def _read_both(
 ) -> tuple[bytes, bytes]:
     assert process.stdout is not None
     assert process.stderr is not None
-    said = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
+    printed = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
     with selectors.DefaultSelector() as waiting:
-        for descriptor in said:
+        for descriptor in printed:
             waiting.register(descriptor, selectors.EVENT_READ)
         while waiting.get_map():
-            left_s = deadline_s - time.perf_counter()
-            if left_s <= 0:
+            remaining_s = deadline_s - time.perf_counter()
+            if remaining_s <= 0:
                 raise TimeoutError
-            for key, _ in waiting.select(left_s):
+            for key, _ in waiting.select(remaining_s):
                 piece = os.read(key.fd, _PIECE_BYTES)
                 if not piece:
                     waiting.unregister(key.fd)
-                said[key.fd] += piece
-            if sum(map(len, said.values())) > _MOST_BYTES:
+                printed[key.fd] += piece
+            if sum(map(len, printed.values())) > _MOST_BYTES:
                 raise PeerError(
                     "meter-answer",
                     f"{name} printed more than {_MOST_BYTES} bytes; is it that program?",
                 )
-    out, error = said.values()
+    out, error = printed.values()
     return bytes(out), bytes(error)
 
 
 def _failure(name: str, done: _Printed) -> DeviceError | PeerError:
     """Return what a program that failed means."""
     lines = [line.strip() for line in done.error.splitlines()]
-    said = next((line for line in reversed(lines) if line), done.out.strip())[-_SHOWN:]
-    told = " ".join(lines) + done.out
-    why = f"{name} failed with status {done.status}: {said or 'it said nothing'}"
-    if "Could not open device" in told:
+    last = next((line for line in reversed(lines) if line), done.out.strip())[-_SHOWN:]
+    output = " ".join(lines) + done.out
+    why = f"{name} failed with status {done.status}: {last or 'it said nothing'}"
+    if "Could not open device" in output:
         return DeviceError(
             "meter-permission",
             f"{why}; ask as root where the driver ipmi_devintf is loaded, or over the network: "
             "ipmi:USER@HOST",
         )
-    if "Invalid command" in told:
+    if "Invalid command" in output:
         return DeviceError("meter-absent", f"{why}; this BMC does not tell power by DCMI")
-    if _REFUSALS.search(told):
+    if _REFUSALS.search(output):
         return PeerError(
             "meter-refused", f"{why}; check the user, the password or key, and its rights"
         )

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from thorax.errors import DeviceError, PeerError
-from thorax.power.sampler import Channel, Quantity, Reading
+from thorax.power.meter import Channel, Reading
+from thorax.results.energy import Quantity
 
 ROOT: Final = Path("/sys/class/powercap")
 
@@ -155,12 +156,12 @@ def _open_zones(root: Path) -> list[_Zone]:
     names = {path.name: _name(path / "name") for path in folders}
     zones: dict[str, _Zone] = {}
     for path in folders:
-        own = names[path.name]
+        label = names[path.name]
         outer, _, _ = path.name.rpartition(":")
         inner = ":" in outer
-        platform = _PLATFORM.fullmatch(own) is not None
-        name = f"{names.get(outer, outer)}/{own}" if inner else own
-        if any(name == known.name for known in zones.values()):
+        platform = _PLATFORM.fullmatch(label) is not None
+        name = f"{names.get(outer, outer)}/{label}" if inner else label
+        if any(name == zone.name for zone in zones.values()):
             name = f"{name} ({path.name})"
         zones[path.name] = _Zone(
             str(path / "energy_uj"),
@@ -172,7 +173,7 @@ def _open_zones(root: Path) -> list[_Zone]:
             else "package"
             if not inner
             else "memory"
-            if own == "dram"
+            if label == "dram"
             else "within",
         )
     if not any(":" not in key.partition(":")[2] for key in zones):
@@ -182,7 +183,7 @@ def _open_zones(root: Path) -> list[_Zone]:
             "driver whole?",
         )
     mirrors = _mirrors({key: names[key] for key in zones if key.count(":") == 1}, zones)
-    summed = ("platform",) if any(one.part == "platform" for one in zones.values()) else None
+    summed = ("platform",) if any(zone.part == "platform" for zone in zones.values()) else None
     for key, zone in zones.items():
         if ":".join(key.split(":")[:2]) in mirrors:
             zone.part = "within"
@@ -203,12 +204,12 @@ def _mirrors(names: Mapping[str, str], zones: Mapping[str, _Zone]) -> set[str]:
     """
     mirrors: set[str] = set()
     for key, other in itertools.permutations(sorted(names), 2):
-        known, own = names[key], names[other]
-        if other < key or key in mirrors or _package(known) != _package(own):
+        label, other_label = names[key], names[other]
+        if other < key or key in mirrors or _package(label) != _package(other_label):
             continue
-        slack_uj = round(zones[key].ceiling_w * _UPDATE_S * 1e6) if known == own else 0
+        slack_uj = round(zones[key].ceiling_w * _UPDATE_S * 1e6) if label == other_label else 0
         range_uj = max(1, zones[key].range_uj)
-        before, between, after = (_number(zones[one].counter) for one in (key, other, key))
+        before, between, after = (_number(zones[zone].counter) for zone in (key, other, key))
         if (between - before + slack_uj) % range_uj <= (after - before) % range_uj + 2 * slack_uj:
             mirrors.add(other)
     return mirrors

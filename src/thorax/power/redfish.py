@@ -17,10 +17,12 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from thorax.errors import PeerError, UsageError
 from thorax.files.documents import parse_json, read_limited
+from thorax.power.meter import Reading
+from thorax.power.passwords import password_in_address
 from thorax.power.redfish_chassis import LONGEST_PATH, SERVICE, at, find, path_of
 from thorax.power.redfish_http import Answer, Connection
-from thorax.power.sampler import Quantity, Reading
 from thorax.power.sentinels import believed, whole_watts
+from thorax.results.energy import Quantity
 
 _ANSWER_S: Final = 10.0
 _OPENING: Final = 6
@@ -95,7 +97,7 @@ class Redfish:
         self._deadline_s = time.perf_counter() + _OPENING * answer_s
         self._session: str | None = None
         self._sessions: str | None = None
-        self._known: dict[str, str] = {}
+        self._credentials: dict[str, str] = {}
         self._connection = Connection(parts, _trust(account))
         self._origin = self._connection.origin
         try:
@@ -148,7 +150,7 @@ class Redfish:
             values = [now - first for now, first in zip(values, self._first, strict=True)]
         else:
             counted = zip(values, self.channels, strict=True)
-            whole_watts(sum(value for value, one in counted if one.counted), self.source)
+            whole_watts(sum(value for value, channel in counted if channel.counted), self.source)
         return (Reading(at_s, tuple(values)),)
 
     def close(self) -> None:
@@ -179,37 +181,37 @@ class Redfish:
         if self._sessions is None:
             self._use_basic()
             return
-        self._known = {}
+        self._credentials = {}
         self._session = None
         words = {"UserName": account.user, "Password": account.password or ""}
-        made = self._ask_once(
+        answer = self._ask_once(
             "POST",
             self._sessions,
             headers={"Content-Type": "application/json"},
             content=json.dumps(words).encode(),
         )
-        if made.status in (404, 405, 501):
+        if answer.status in (404, 405, 501):
             self._use_basic()
             return
-        if made.status in (400, 401, 403):
+        if answer.status in (400, 401, 403):
             raise PeerError(
                 "meter-refused",
                 f"Redfish: {self._origin} refuses the user {account.user!r} (status "
-                f"{made.status}); check name, password and the right to log in",
+                f"{answer.status}); check name, password and the right to log in",
             )
-        token = made.headers.get("x-auth-token")
-        if not 200 <= made.status < 300 or not token:
+        token = answer.headers.get("x-auth-token")
+        if not 200 <= answer.status < 300 or not token:
             raise PeerError(
                 "meter-answer",
                 f"Redfish: {self._origin}{self._sessions} answers a log-in with status "
-                f"{made.status} and no X-Auth-Token; is this a Redfish service?",
+                f"{answer.status} and no X-Auth-Token; is this a Redfish service?",
             )
-        self._known = {"X-Auth-Token": token}
-        self._session = self._own_path(self._sessions, made.headers.get("location"))
+        self._credentials = {"X-Auth-Token": token}
+        self._session = self._own_path(self._sessions, answer.headers.get("location"))
 
     def _use_basic(self) -> None:
         pair = f"{self._account.user or ''}:{self._account.password or ''}".encode()
-        self._known = {"Authorization": f"Basic {base64.b64encode(pair).decode('ascii')}"}
+        self._credentials = {"Authorization": f"Basic {base64.b64encode(pair).decode('ascii')}"}
 
     def _own_path(self, path: str, location: str | None) -> str | None:
         """Return the path that an answer refers to; None of another host, and of none."""
@@ -224,7 +226,7 @@ class Redfish:
     def _get(self, path: str) -> dict[str, Any]:
         """Return a resource; a session that has run out is renewed once."""
         answer = self._ask(path)
-        basic = "Authorization" in self._known
+        basic = "Authorization" in self._credentials
         if answer.status == 401 and self._account.user is not None and not basic:
             self._log_in()
             answer = self._ask(path)
@@ -275,7 +277,7 @@ class Redfish:
             deadline_s=min(self._deadline_s, time.perf_counter() + self._answer_s)
             if deadline_s is None
             else deadline_s,
-            headers={**self._known, **headers},
+            headers={**self._credentials, **headers},
             content=content,
         )
 
@@ -304,9 +306,9 @@ def _trust(account: Account) -> ssl.SSLContext | bool:
             raise ValueError("it has no BEGIN CERTIFICATE")
         return ssl.create_default_context(cadata=b"\n".join(blocks).decode("ascii"))
     except (OSError, ValueError) as error:
-        said = error.strerror if isinstance(error, OSError) else error
+        reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(
-            "power-ca", f"{account.ca} holds no certificate ({said}); give a PEM file"
+            "power-ca", f"{account.ca} holds no certificate ({reason}); give a PEM file"
         ) from error
 
 
@@ -320,9 +322,5 @@ def split_user(address: str) -> tuple[str | None, str]:
     authority, slash, path = rest.partition("/")
     user, at, host = authority.rpartition("@")
     if ":" in user:
-        raise UsageError(
-            "power-password",
-            f"the address of {host} holds a password, which every list of processes shows; leave "
-            "it out and give --power-password-file FILE, or type it when asked",
-        )
+        raise password_in_address(host)
     return unquote(user) if at else None, f"{scheme}://{host}{slash}{path}"

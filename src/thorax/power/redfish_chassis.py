@@ -12,8 +12,9 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from thorax.errors import DeviceError, PeerError, UsageError
-from thorax.power.sampler import Channel, Quantity
+from thorax.power.meter import Channel
 from thorax.power.sentinels import is_sentinel
+from thorax.results.energy import Quantity
 
 Get: TypeAlias = Callable[[str], dict[str, Any]]
 """Answers with the resource of a path."""
@@ -54,12 +55,14 @@ class Way:
     most_w: tuple[float, ...] = ()
 
 
-def find(get: Get, origin: str, wanted: str) -> Way:
+def find(get: Get, origin: str, chassis: str) -> Way:
     """Return where the figures of the chassis are, which is the only one unless it is named."""
-    if wanted not in ("", "/redfish", "/redfish/v1"):
-        way = _way_of(get, wanted)
+    if chassis not in ("", "/redfish", "/redfish/v1"):
+        way = _way_of(get, chassis)
         if way is None:
-            raise DeviceError("meter-absent", f"Redfish: {origin}{wanted} tells no watts or joules")
+            raise DeviceError(
+                "meter-absent", f"Redfish: {origin}{chassis} tells no watts or joules"
+            )
         return way
     root = get(SERVICE)
     paths = _members(get(path_of(root.get("Chassis"))))
@@ -135,7 +138,7 @@ def _supplies(get: Get, chassis: Mapping[str, Any]) -> dict[str, tuple[str, floa
     """
     subsystem = _linked(get, chassis, "PowerSubsystem")
     collection = _linked(get, subsystem[1], "PowerSupplies") if subsystem else None
-    found: dict[str, tuple[str, float]] = {}
+    supplies: dict[str, tuple[str, float]] = {}
     whole_w = 0.0
     for path in _members(collection[1]) if collection else ():
         supply = _linked(get, {"Member": {"@odata.id": path}}, "Member")
@@ -150,9 +153,9 @@ def _supplies(get: Get, chassis: Mapping[str, Any]) -> dict[str, tuple[str, floa
         if watts is None:
             return {}
         whole_w += watts
-        name = f"supply {supply[1].get('Id') or len(found)}"[:_LONGEST_NAME]
-        found[_unlike(name, found)] = metrics[0], most_w
-    return found if whole_w > 0 else {}
+        name = f"supply {supply[1].get('Id') or len(supplies)}"[:_LONGEST_NAME]
+        supplies[_unlike(name, supplies)] = metrics[0], most_w
+    return supplies if whole_w > 0 else {}
 
 
 def _power_control(
@@ -164,19 +167,19 @@ def _power_control(
     keys: list[tuple[str | int, ...]] = []
     channels: list[Channel] = []
     ceilings: list[float] = []
-    for place in range(count):
-        path = ("PowerControl", place, "PowerConsumedWatts")
-        most_w = _LOSSES * _most(answer, "PowerControl", place, "PowerCapacityWatts")
+    for index in range(count):
+        path = ("PowerControl", index, "PowerConsumedWatts")
+        most_w = _LOSSES * _most(answer, "PowerControl", index, "PowerCapacityWatts")
         most_w = min(most_w, chassis_w)
         value = _figure(answer, path, most_w)
-        if not place and not value:
+        if not index and not value:
             return None
         if value is None:
             continue
-        name = str(_at_any(answer, ("PowerControl", place, "Name")) or f"part {place}")
-        known = [one.name for one in channels]
-        name = _unlike(name[:_LONGEST_NAME], known) if place else "system"
-        channels.append(Channel(name, counted=not place))
+        name = str(_at_any(answer, ("PowerControl", index, "Name")) or f"part {index}")
+        names = [channel.name for channel in channels]
+        name = _unlike(name[:_LONGEST_NAME], names) if index else "system"
+        channels.append(Channel(name, counted=not index))
         keys.append(path)
         ceilings.append(most_w)
     if not keys:
@@ -209,10 +212,10 @@ def _members(collection: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(path_of(link) for link in members))
 
 
-def _unlike(name: str, known: Container[str]) -> str:
+def _unlike(name: str, taken: Container[str]) -> str:
     """Return a name, with a number where it is taken: BMCs give two things one name."""
     names = itertools.chain([name], (f"{name} #{number}" for number in itertools.count(2)))
-    return next(one for one in names if one not in known)
+    return next(free for free in names if free not in taken)
 
 
 def path_of(link: object) -> str:
@@ -222,8 +225,8 @@ def path_of(link: object) -> str:
         PeerError: `meter-answer`.
     """
     target = link.get("@odata.id") if isinstance(link, Mapping) else None
-    own = isinstance(target, str) and target.startswith("/") and not target.startswith("//")
-    if not isinstance(target, str) or not own or len(target) > LONGEST_PATH:
+    local = isinstance(target, str) and target.startswith("/") and not target.startswith("//")
+    if not isinstance(target, str) or not local or len(target) > LONGEST_PATH:
         raise PeerError(
             "meter-answer",
             f"Redfish: a link is {str(target)[:80]!r}; it must be a path of the same host",

@@ -224,9 +224,9 @@ def _any_certificate() -> ssl.SSLContext:
 
 def unreachable(origin: str, error: Exception) -> PeerError:
     """Return what is said of a BMC that does not answer, or not in HTTP."""
-    said = " ".join(str(error).split())[:_SHOWN] or type(error).__name__
-    if "CERTIFICATE_VERIFY_FAILED" in said:
-        said += "; give the signer's certificate with --power-ca FILE"
+    reason = " ".join(str(error).split())[:_SHOWN] or type(error).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        reason += "; give the signer's certificate with --power-ca FILE"
     return PeerError(
-        "meter-unreachable", f"Redfish: {origin} does not answer ({said}); is the BMC in reach?"
+        "meter-unreachable", f"Redfish: {origin} does not answer ({reason}); is the BMC in reach?"
     )

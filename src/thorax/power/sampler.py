@@ -6,18 +6,15 @@ All times are of the monotonic clock (`time.perf_counter`): the wall clock may s
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Final, Literal, Protocol, Self
-
-import numpy as np
-import numpy.typing as npt
+from typing import Final, Self
 
 from thorax.errors import ThoraxError, UsageError
 from thorax.power import window
-
-Quantity = Literal["power", "energy"]
+from thorax.power.meter import Meter, Reading, joules
+from thorax.results.energy import EMULATED_RATE, DevicePower, PowerResult
 
 SETTLE_S: Final = 1.0
 """Let pass before the idle window: what came before, such as compiling, has cooled off (*assumed*).
@@ -29,132 +26,12 @@ _FINAL: Final = frozenset({"meter-refused", "meter-ended", "rapl-wrap", "rapl-re
 _TRIES: Final = 3
 """Failures in a row after which a meter is given up."""
 
-EMULATED_RATE: Final = (
-    "the rate is that of an emulation, which says nothing of what a card does with its watts"
-)
-"""Why a simulated card has no images per second and watt but modelled ones."""
-
-_TOLD: Final = 0.005
+_RESOLVED: Final = 0.005
 """Part of the load that a meter tells from none at best: those of servers are true to 1 to 5 %, and
 repeat themselves the better (*assumed*)."""
 
 _POLL_S: Final = 0.02
 """Between two looks for a reading that is awaited."""
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """One thing whose power a meter tells.
-
-    Attributes:
-        name: as people know it, such as `package-0` or `gpu0`.
-        counted: whether it belongs to the sum; False where another channel holds it already.
-    """
-
-    name: str
-    counted: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a meter said at one time.
-
-    Attributes:
-        at_s: `time.perf_counter` in the middle of the question; of a replayed log, its own time
-            since the log was opened.
-        values: of each channel, watts (power) or joules since the meter was opened (energy).
-    """
-
-    at_s: float
-    values: tuple[float, ...]
-
-
-class Meter(Protocol):
-    """What every meter keeps to.
-
-    Attributes:
-        source: what a document says of where its figures come from.
-        quantity: what `values` are.
-        modelled: whether its figures were computed and not measured.
-        replayed: whether its figures were read at another time than now.
-        channels: what `values` are of, in their order.
-        interval_s: between two readings where nobody says otherwise.
-    """
-
-    @property
-    def source(self) -> str: ...  # noqa: D102 - the attributes above
-    @property
-    def quantity(self) -> Quantity: ...  # noqa: D102
-    @property
-    def modelled(self) -> bool: ...  # noqa: D102
-    @property
-    def replayed(self) -> bool: ...  # noqa: D102
-    @property
-    def channels(self) -> tuple[Channel, ...]: ...  # noqa: D102
-    @property
-    def interval_s(self) -> float: ...  # noqa: D102
-
-    def read(self) -> Sequence[Reading]:
-        """Return what is new since the last call, oldest first; one reading of a live meter.
-
-        A log that is replayed may answer with none or several.
-
-        Raises:
-            DeviceError: `meter-absent` or `meter-permission`.
-            PeerError: `meter-unreachable`, `meter-refused`, `meter-answer`, `meter-ended`,
-                `rapl-wrap`, or `rapl-reset`.
-        """
-
-    def close(self) -> None:
-        """Give back what was opened; never fails, and may be called twice."""
-
-
-def joules(
-    readings: Sequence[Reading], quantity: Quantity, begin_s: float, end_s: float
-) -> npt.NDArray[np.float64]:
-    """Return the energy of each channel over exactly a window, float64 [channels].
-
-    Power is taken to be linear between two readings (trapezoids), and so is the count of an
-    energy counter. At the edges both are interpolated, never extrapolated.
-
-    Args:
-        readings: in the order of time, the first not after `begin_s`, the last not before `end_s`.
-        quantity: what their values are.
-        begin_s: of the window.
-        end_s: after it.
-    """
-    times = np.array([one.at_s for one in readings])
-    values = np.array([one.values for one in readings], np.float64)
-    assert times[0] <= begin_s < end_s <= times[-1]
-    edges = np.array([[np.interp(at, times, row) for row in values.T] for at in (begin_s, end_s)])
-    if quantity == "energy":
-        counted: npt.NDArray[np.float64] = edges[1] - edges[0]
-        return counted
-    inside = (times > begin_s) & (times < end_s)
-    at = np.concatenate(([begin_s], times[inside], [end_s]))
-    power = np.concatenate((edges[:1], values[inside], edges[1:]))
-    steps = np.diff(at)[:, None] * (power[1:] + power[:-1]) / 2
-    return np.array([math.fsum(column) for column in steps.T])
-
-
-@dataclass(frozen=True, slots=True)
-class DevicePower:
-    """Mean power of one channel.
-
-    Attributes:
-        load_w: over the measured window.
-        idle_w: over the window before it; None where none was kept.
-        counted: whether it is part of the sum.
-    """
-
-    load_w: float
-    idle_w: float | None
-    counted: bool
-
-    @property
-    def marginal_w(self) -> float | None:
-        """Load less idle: what the work itself drew."""
-        return None if self.idle_w is None else self.load_w - self.idle_w
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +58,7 @@ class Energy:
     window_s: float
     energy_j: float | None
     idle_w: float | None = None
-    devices: Mapping[str, DevicePower] = field(default_factory=dict)
+    devices: dict[str, DevicePower] = field(default_factory=dict)
     samples: int = 0
     interval_s: float | None = None
     error: str | None = None
@@ -204,7 +81,7 @@ class Energy:
         """Why what the load added to idle is no figure to divide by; None where it is one."""
         if self.marginal_w is None or self.load_w is None:
             return None
-        least_w = 0.0 if self.modelled else max(self.resolution_w, _TOLD * self.load_w)
+        least_w = 0.0 if self.modelled else max(self.resolution_w, _RESOLVED * self.load_w)
         if self.marginal_w > least_w:
             return None
         return (
@@ -212,63 +89,38 @@ class Energy:
             f"{least_w:,.2f} W cannot be told from none by this meter"
         )
 
-    def efficiencies(
-        self, images_per_s: float, *, emulated: bool = False
-    ) -> tuple[float | None, float | None, str | None]:
-        """Return images per second and watt, whole and marginal, and why both are None.
+    def power_result(self, images_per_s: float, *, emulated: bool = False) -> PowerResult | None:
+        """Return what a result says of energy beside joules and their source; None without a meter.
+
+        The marginal efficiency, which leaves out what the machine draws when idle, is None where
+        the load drew no more than idle did, or no more that the meter could tell.
 
         Args:
             images_per_s: of the window.
             emulated: whether they were computed in the place of a card, which would have taken
-                another time: the watts are not of it.
+                another time: the watts are not of it, and neither efficiency is a figure.
         """
-        if emulated:
-            return None, None, EMULATED_RATE
-        marginal_w = None if self.marginal_error else self.marginal_w
-        return efficiency(images_per_s, self.load_w), efficiency(images_per_s, marginal_w), None
-
-    def document(self, images_per_s: float, *, emulated: bool = False) -> dict[str, Any]:
-        """Return what the document of a measurement adds of energy to joules and their source.
-
-        The detail under `power` names both efficiencies, the whole and the marginal, which leaves
-        out what the machine draws when idle. The marginal one is None where the load drew no more
-        than idle did, or no more that the meter could tell.
-
-        Args:
-            images_per_s: of the window.
-            emulated: as of `efficiencies`.
-        """
-        load, idle, marginal = self.load_w, self.idle_w, self.marginal_w
         if self.source == "none":
-            return {"power": None}
-        per_w, marginal_per_w, why = self.efficiencies(images_per_s, emulated=emulated)
-        unclear = self.marginal_error
-        return {
-            **({"energy_error": self.error} if self.error else {}),
-            "power": {
-                "modelled": self.modelled,
-                "replayed": self.replayed,
-                "load_w": load,
-                "idle_w": idle,
-                **({"idle_error": self.idle_error} if self.idle_error else {}),
-                "marginal_w": marginal,
-                "images_per_s_per_w": per_w,
-                "marginal_images_per_s_per_w": marginal_per_w,
-                **({"efficiency_error": why} if why else {}),
-                **({"marginal_error": unclear} if unclear else {}),
-                "samples": self.samples,
-                "interval_s": self.interval_s,
-                "devices": {
-                    name: {
-                        "load_w": one.load_w,
-                        "idle_w": one.idle_w,
-                        "marginal_w": one.marginal_w,
-                        "counted": one.counted,
-                    }
-                    for name, one in self.devices.items()
-                },
-            },
+            return None
+        marginal_w = None if self.marginal_error else self.marginal_w
+        result = PowerResult(
+            modelled=self.modelled,
+            replayed=self.replayed,
+            load_w=self.load_w,
+            idle_w=self.idle_w,
+            marginal_w=self.marginal_w,
+            images_per_s_per_w=None if emulated else efficiency(images_per_s, self.load_w),
+            marginal_images_per_s_per_w=None if emulated else efficiency(images_per_s, marginal_w),
+            samples=self.samples,
+            interval_s=self.interval_s,
+            devices=self.devices,
+        )
+        reasons = {
+            "idle_error": self.idle_error,
+            "efficiency_error": EMULATED_RATE if emulated else None,
+            "marginal_error": self.marginal_error,
         }
+        return result.model_copy(update={key: text for key, text in reasons.items() if text})
 
 
 def efficiency(images_per_s: float, power_w: float | None) -> float | None:
@@ -311,13 +163,12 @@ class Sampler:
         on_reading: Callable[[Reading], None] | None = None,
         keep: bool = True,
     ) -> None:
-        wanted = meter.interval_s if interval_s is None else interval_s
-        if not 0 < wanted < math.inf:
-            raise UsageError(
-                "power-interval", f"interval is {wanted} s; it must be above 0 and end"
-            )
         self.meter = meter
-        self.interval_s = wanted
+        self.interval_s = meter.interval_s if interval_s is None else interval_s
+        if not 0 < self.interval_s < math.inf:
+            raise UsageError(
+                "power-interval", f"interval is {self.interval_s} s; it must be above 0 and end"
+            )
         self._on_reading = on_reading
         self._kept = keep
         self._readings: list[Reading] = []
@@ -412,27 +263,28 @@ class Sampler:
                 error=problem + why,
                 replayed=meter.replayed,
             )
-        load = joules(self._readings, meter.quantity, begin_s, end_s)
-        idle: Sequence[float | None] = [None] * len(load)
+        load_w = self._mean_w(begin_s, end_s)
         idle_problem = self._problem(*self._idle) if self._idle else None
-        if self._idle and not idle_problem:
-            idle = [float(one) for one in self._mean(*self._idle)]
+        idle_w = self._mean_w(*self._idle) if self._idle and not idle_problem else None
         devices = {
-            channel.name: DevicePower(float(energy) / window_s, rest, channel.counted)
-            for channel, energy, rest in zip(meter.channels, load, idle, strict=True)
+            channel.name: DevicePower(
+                load_w=load,
+                idle_w=idle,
+                marginal_w=None if idle is None else load - idle,
+                counted=channel.counted,
+            )
+            for channel, load, idle in zip(
+                meter.channels, load_w, idle_w or (None,) * len(load_w), strict=True
+            )
         }
-        rests = [one.idle_w for one in devices.values() if one.counted and one.idle_w is not None]
-        counted = [
-            float(energy)
-            for channel, energy in zip(meter.channels, load, strict=True)
-            if channel.counted
-        ]
+        counted = [index for index, channel in enumerate(meter.channels) if channel.counted]
+        energies_j = joules(self._readings, meter.quantity, begin_s, end_s)
         return Energy(
             meter.source,
             meter.modelled,
             window_s,
-            math.fsum(counted),
-            math.fsum(rests) if len(rests) == len(counted) else None,
+            math.fsum(energies_j[index] for index in counted),
+            math.fsum(idle_w[index] for index in counted) if idle_w else None,
             devices,
             samples,
             self.interval_s,
@@ -445,16 +297,18 @@ class Sampler:
         if self.meter.modelled or not self._idle:
             return 0.0
         windows = [
-            [one for one in self._readings if begin_s <= one.at_s <= end_s]
+            [reading for reading in self._readings if begin_s <= reading.at_s <= end_s]
             for begin_s, end_s in (self._idle, load)
         ]
         return window.resolution_w(self.meter, windows)
 
-    def _mean(self, begin_s: float, end_s: float) -> npt.NDArray[np.float64]:
-        return joules(self._readings, self.meter.quantity, begin_s, end_s) / (end_s - begin_s)
+    def _mean_w(self, begin_s: float, end_s: float) -> list[float]:
+        """Return the mean power of each channel over a window."""
+        energies_j = joules(self._readings, self.meter.quantity, begin_s, end_s)
+        return [float(energy_j) / (end_s - begin_s) for energy_j in energies_j]
 
     def _within(self, begin_s: float, end_s: float) -> int:
-        return sum(begin_s <= one.at_s <= end_s for one in self._readings)
+        return sum(begin_s <= reading.at_s <= end_s for reading in self._readings)
 
     def _problem(self, begin_s: float, end_s: float) -> str | None:
         return window.problem(self.meter, self._readings, begin_s, end_s, self.interval_s)

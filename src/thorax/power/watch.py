@@ -3,10 +3,12 @@
 import math
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
-from thorax.power.sampler import Channel, Meter, Quantity, Reading
+from thorax.power.meter import Channel, Meter, Reading
 from thorax.power.window import few_moves
+from thorax.results.energy import DeviceEnergy, Quantity, WatchResult
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _HISTORY: Final = 60
@@ -16,7 +18,7 @@ _HELD: Final = 1 << 12
 
 
 class Watch:
-    """What a meter has told so far.
+    """Energy, mean and range of the readings of a meter so far.
 
     Energy is that of `thorax.power.sampler.joules` from the first reading to the last. Watts now
     are those of the last reading; of an energy counter, the mean since the reading before.
@@ -45,16 +47,16 @@ class Watch:
         """Take in the next reading."""
         last = self._last
         if self._quantity == "power":
-            self._tell(reading.values)
+            self._show(reading.values)
         if last and reading.at_s > last.at_s:
             step_s = reading.at_s - last.at_s
             pairs = list(zip(last.values, reading.values, strict=True))
             if self._quantity == "energy":
-                self._tell([(after - before) / step_s for before, after in pairs])
-                for place, (before, after) in enumerate(pairs):
+                self._show([(after - before) / step_s for before, after in pairs])
+                for index, (before, after) in enumerate(pairs):
                     if after > before:
-                        self._moves[place] += 1
-                        self._least_j[place] = min(self._least_j[place], after - before)
+                        self._moves[index] += 1
+                        self._least_j[index] = min(self._least_j[index], after - before)
             else:
                 for parts, (before, after) in zip(self._parts, pairs, strict=True):
                     parts.append(step_s * (before + after) / 2)
@@ -64,7 +66,7 @@ class Watch:
         self._last = reading
         self.readings += 1
 
-    def _tell(self, watts: Sequence[float]) -> None:
+    def _show(self, watts: Sequence[float]) -> None:
         self.devices_w = tuple(watts)
         now_w = math.fsum(self._counted(watts))
         self.now_w = now_w
@@ -72,7 +74,8 @@ class Watch:
         self.history_w.append(now_w)
 
     def _counted(self, values: Sequence[float]) -> list[float]:
-        return [value for value, one in zip(values, self._channels, strict=True) if one.counted]
+        pairs = zip(values, self._channels, strict=True)
+        return [value for value, channel in pairs if channel.counted]
 
     @property
     def duration_s(self) -> float:
@@ -105,46 +108,48 @@ class Watch:
         """Return why a counter was watched for too short a time to tell its energy."""
         if self._quantity == "power" or self.readings < 2:
             return None
-        seen = zip(self._channels, self._moves, self._least_j, strict=True)
-        found = (
-            few_moves(one.name, moves, self.readings - 1, least_j, self.duration_s)
-            for one, moves, least_j in seen
-            if one.counted
+        counters = zip(self._channels, self._moves, self._least_j, strict=True)
+        problems = (
+            few_moves(channel.name, moves, self.readings - 1, least_j, self.duration_s)
+            for channel, moves, least_j in counters
+            if channel.counted
         )
-        return next((one for one in found if one), None)
+        return next(filter(None, problems), None)
 
-    def document(self, meter: Meter) -> dict[str, Any]:
-        """Return the JSON document of `thorax power watch`.
+    def result(self, meter: Meter, log: Path | None = None) -> WatchResult:
+        """Return the result of `thorax power watch`.
 
         Args:
             meter: that was watched.
+            log: where the readings were written.
         """
-        why = None if meter.modelled else self._problem()
-        told = self.device_energies_j if not why else None
-        energies = told or (None,) * len(self._channels)
-        shown = bool(self.history_w) and not why
-        return {
-            "command": "power watch",
-            "energy_source": meter.source,
-            "quantity": meter.quantity,
-            "modelled": meter.modelled,
-            "replayed": meter.replayed,
-            "readings": self.readings,
-            "duration_s": self.duration_s,
-            "energy_j": None if why else self.energy_j,
-            **({"energy_error": why} if why else {}),
-            "power_w": None if why else self.mean_w,
-            "least_w": self.least_w if shown else None,
-            "most_w": self.most_w if shown else None,
-            "devices": {
-                one.name: {
-                    "energy_j": energy,
-                    "power_w": None if energy is None else energy / self.duration_s,
-                    "counted": one.counted,
-                }
-                for one, energy in zip(self._channels, energies, strict=True)
+        problem = None if meter.modelled else self._problem()
+        energies = None if problem else self.device_energies_j
+        shown = bool(self.history_w) and not problem
+        result = WatchResult(
+            energy_source=meter.source,
+            quantity=meter.quantity,
+            modelled=meter.modelled,
+            replayed=meter.replayed,
+            readings=self.readings,
+            duration_s=self.duration_s,
+            energy_j=None if problem else self.energy_j,
+            power_w=None if problem else self.mean_w,
+            least_w=self.least_w if shown else None,
+            most_w=self.most_w if shown else None,
+            devices={
+                channel.name: DeviceEnergy(
+                    energy_j=energy,
+                    power_w=None if energy is None else energy / self.duration_s,
+                    counted=channel.counted,
+                )
+                for channel, energy in zip(
+                    self._channels, energies or (None,) * len(self._channels), strict=True
+                )
             },
-        }
+            log=None if log is None else str(log),
+        )
+        return result.model_copy(update={"energy_error": problem}) if problem else result
 
 
 def sparkline(watts: Sequence[float]) -> str:
@@ -153,4 +158,4 @@ def sparkline(watts: Sequence[float]) -> str:
         return ""
     low, high = min(watts), max(watts)
     scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
-    return "".join(_BARS[round((one - low) * scale)] for one in watts)
+    return "".join(_BARS[round((value - low) * scale)] for value in watts)

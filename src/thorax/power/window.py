@@ -4,10 +4,10 @@ import itertools
 import math
 import statistics
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from thorax.power.sampler import Channel, Meter, Quantity, Reading
+from thorax.power.meter import Channel, Meter, Reading
+from thorax.results.energy import Quantity
 
 _LEAST: Final = 3
 """Readings that a window must hold: fewer say nothing of what lay between."""
@@ -33,8 +33,8 @@ _STILL: Final = 0.25
 
 
 def problem(
-    meter: "Meter",
-    readings: Sequence["Reading"],
+    meter: Meter,
+    readings: Sequence[Reading],
     begin_s: float,
     end_s: float,
     interval_s: float,
@@ -53,25 +53,25 @@ def problem(
         end_s: after it.
         interval_s: that the meter was asked in.
     """
-    times = [one.at_s for one in readings]
+    times = [reading.at_s for reading in readings]
     if not times or times[0] > begin_s:
         return "the meter was first read after the window had begun"
     if times[-1] < end_s:
         return f"the meter was last read {end_s - times[-1]:.2f} s before the window ended"
     window_s = end_s - begin_s
-    inside = [one for one in readings if begin_s <= one.at_s <= end_s]
+    inside = [reading for reading in readings if begin_s <= reading.at_s <= end_s]
     if len(inside) < _LEAST:
         return (
             f"the meter was read {len(inside)} times within {window_s:.2f} s, and {_LEAST} are "
             "needed: measure longer, or read it more often"
         )
-    before = max((one for one in readings if one.at_s <= begin_s), key=lambda one: one.at_s)
-    after = min((one for one in readings if one.at_s >= end_s), key=lambda one: one.at_s)
+    before = max((r for r in readings if r.at_s <= begin_s), key=lambda reading: reading.at_s)
+    after = min((r for r in readings if r.at_s >= end_s), key=lambda reading: reading.at_s)
     counts = meter.quantity == "energy"
     if counts:
         gap = max(inside[0].at_s - before.at_s, after.at_s - inside[-1].at_s)
     else:
-        edges = [begin_s, *(one.at_s for one in inside), end_s]
+        edges = [begin_s, *(reading.at_s for reading in inside), end_s]
         gap = max(b - a for a, b in itertools.pairwise(edges))
     allowed = max(_GAP * interval_s, _SMOOTH_S)
     if gap > allowed:
@@ -86,13 +86,13 @@ def problem(
         *inside,
         *((after,) if after.at_s > inside[-1].at_s else ()),
     ]
-    return doubt(meter.quantity, meter.channels, around if counts else inside, window_s)
+    return implausible(meter.quantity, meter.channels, around if counts else inside, window_s)
 
 
-def doubt(
-    quantity: "Quantity",
-    channels: Sequence["Channel"],
-    readings: Sequence["Reading"],
+def implausible(
+    quantity: Quantity,
+    channels: Sequence[Channel],
+    readings: Sequence[Reading],
     window_s: float,
 ) -> str | None:
     """Return why what was read cannot be what a machine drew; None where it can.
@@ -103,25 +103,24 @@ def doubt(
         readings: in and around the window, in the order of time.
         window_s: length of the window.
     """
-    counted = [place for place, one in enumerate(channels) if one.counted]
+    counted = [index for index, channel in enumerate(channels) if channel.counted]
     if quantity == "power":
-        none = any(sum(one.values[place] for place in counted) <= 0 for one in readings)
-        return (
-            "the meter told 0 W, which nothing that runs draws: has it a sensor?" if none else None
-        )
-    found = (
+        if any(sum(reading.values[index] for index in counted) <= 0 for reading in readings):
+            return "the meter told 0 W, which nothing that runs draws: has it a sensor?"
+        return None
+    problems = (
         counter_problem(
-            channels[place].name,
-            [one.at_s for one in readings],
-            [one.values[place] for one in readings],
+            channels[index].name,
+            [reading.at_s for reading in readings],
+            [reading.values[index] for reading in readings],
             window_s,
         )
-        for place in counted
+        for index in counted
     )
-    return next((one for one in found if one), None)
+    return next(filter(None, problems), None)
 
 
-def resolution_w(meter: "Meter", windows: Sequence[Sequence["Reading"]]) -> float:
+def resolution_w(meter: Meter, windows: Sequence[Sequence[Reading]]) -> float:
     """Return how far the means of two windows may lie apart though nothing drew more.
 
     That is three standard errors of their difference, or the step in which the meter tells watts,
@@ -131,13 +130,13 @@ def resolution_w(meter: "Meter", windows: Sequence[Sequence["Reading"]]) -> floa
         meter: whose readings they are.
         windows: readings within each.
     """
-    counted = [place for place, one in enumerate(meter.channels) if one.counted]
+    counted = [index for index, channel in enumerate(meter.channels) if channel.counted]
     variance = 0.0
     step_w = 0.0
     for readings in windows:
-        sums = [math.fsum(one.values[place] for place in counted) for one in readings]
+        sums = [math.fsum(reading.values[index] for index in counted) for reading in readings]
         if meter.quantity == "energy":
-            times = [one.at_s for one in readings]
+            times = [reading.at_s for reading in readings]
             watts = [
                 (b - a) / (after - before)
                 for (a, b), (before, after) in zip(

@@ -1,93 +1,109 @@
-"""How good networks are: AUROC, its cost, ROC curves, reliability, pointing; tables and plots."""
+"""How good networks are: AUROC, what each artifact costs, where heat maps point; tables."""
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from thorax.labels import plain_name
-from thorax.report.series import EMULATED, Document, images_text, mean_interval, series_names
+from thorax.report.series import EMULATED, images_text, series_names
 from thorax.report.table import Table, dense
 from thorax.report.text import interval_text, number_text, rate_text, scaled_text
+from thorax.results.accuracy import Comparison, Pointing, ScoreResult, ValidationResult
+from thorax.results.shared import Engine
+
+Accuracy: TypeAlias = ValidationResult | ScoreResult
+"""What says how good a network is."""
 
 
-def auroc_table(documents: Sequence[Document], *, confidence: float = 0.95) -> Table:
-    """Return AUROC per finding, one column a document of `validate` or `score`."""
-    names = series_names(documents)
-    findings = list(dict.fromkeys(name for document in documents for name in document["auroc"]))
+def auroc_table(results: Sequence[Accuracy], *, confidence: float = 0.95) -> Table:
+    """Return AUROC per finding, one column a result."""
     rows = []
-    for finding in findings:
-        cells = [document["auroc"].get(finding) or {} for document in documents]
-        positives = sorted({cell["positives"] for cell in cells if "positives" in cell})
+    for finding in dict.fromkeys(name for result in results for name in result.auroc):
+        areas = [result.auroc.get(finding) for result in results]
+        positives = sorted({area.positives for area in areas if area})
         rows.append(
             (
                 plain_name(finding),
                 " / ".join(f"{count:,}" for count in positives),
-                *(interval_text(cell) for cell in cells),
+                *map(interval_text, areas),
             )
         )
-    rows.append(("Mean", "", *(interval_text(mean_interval(document)) for document in documents)))
+    rows.append(("Mean", "", *(interval_text(result.mean) for result in results)))
     bounded = any("[" in cell for row in rows for cell in row)
     return Table(
         "AUROC per finding",
-        ("Finding", "Positives", *names),
+        ("Finding", "Positives", *series_names(results)),
         tuple(rows),
         note=f"In brackets: {confidence:.0%} interval, patients resampled." if bounded else "",
     )
 
 
-def cost_table(document: Document) -> Table | None:
-    """Return what each artifact of `validate --against` costs and brings, or None for one alone."""
-    against = document.get("against") or []
-    if not against:
+def cost_table(result: ValidationResult) -> Table | None:
+    """Return what each artifact of `validate --against` costs and brings; None of one alone."""
+    if not result.against:
         return None
-    everyone = [document, *against]
-    names = _names_against(document, against)
+    artifacts = validated_artifacts([result])
+    names = _names_against(result)
     rows = tuple(
         (
             name,
-            interval_text(mean_interval(one)),
-            interval_text(one["mean_difference"], sign=True) if "mean_difference" in one else "",
-            number_text((one.get("latency_ms") or {}).get("p50"), ".2f"),
-            rate_text(one.get("images_per_s")),
-            scaled_text(one.get("size_bytes"), 1e6, ".1f"),
-            str(one.get("compute", "")),
+            interval_text(artifact.mean),
+            interval_text(artifact.mean_difference, sign=True)
+            if isinstance(artifact, Comparison)
+            else "",
+            number_text(artifact.latency_ms.p50 if artifact.latency_ms else None, ".2f"),
+            rate_text(artifact.images_per_s),
+            scaled_text(artifact.size_bytes, 1e6, ".1f"),
+            artifact.compute,
         )
-        for name, one in zip(names, everyone, strict=True)
+        for name, artifact in zip(names, artifacts, strict=True)
     )
-    columns = ("Artifact", "Mean AUROC", f"minus {names[0]}", "ms", "Images/s", "MB", "Floats in")
-    timed = any(one.get("images_per_s") for one in everyone)
+    timed = any(artifact.images_per_s for artifact in artifacts)
+    emulated = timed and any(artifact.simulated for artifact in artifacts)
     return dense(
         Table(
-            f"What each artifact costs and brings: {images_text(document)}",
-            columns,
+            f"What each artifact costs and brings: {images_text(result)}",
+            ("Artifact", "Mean AUROC", f"minus {names[0]}", "ms", "Images/s", "MB", "Floats in"),
             rows,
-            tuple(bool(one.get("simulated")) for one in everyone),
+            tuple(artifact.simulated for artifact in artifacts),
             "In brackets: 95% interval, patients resampled, the difference paired."
             + (" ms: median of one answer alone. All timed in turns." if timed else "")
-            + (f" {EMULATED}" if timed and any(one.get("simulated") for one in everyone) else ""),
+            + (f" {EMULATED}" if emulated else ""),
         )
     )
 
 
-def _names_against(document: Document, against: Sequence[Document]) -> list[str]:
+def _names_against(result: ValidationResult) -> list[str]:
     """Return a short name for what was validated and each that it was compared with."""
-    shared = {key: document.get(key) for key in ("command", "store", "split")}
-    return series_names([document, *({**one, **shared} for one in against)])
+    engines = [
+        {name: getattr(other, name) for name in Engine.model_fields} for other in result.against
+    ]
+    return series_names([result, *(result.model_copy(update=engine) for engine in engines)])
 
 
-def difference_table(document: Document) -> Table | None:
+def validated_artifacts(results: Sequence[Accuracy]) -> list[ValidationResult | Comparison]:
+    """Return what was validated, each with those that it was compared with after it."""
+    artifacts: list[ValidationResult | Comparison] = []
+    for result in results:
+        if isinstance(result, ValidationResult):
+            artifacts += [result, *result.against]
+    return artifacts
+
+
+def difference_table(result: ValidationResult) -> Table | None:
     """Return the paired differences of `validate --against`, or None without them."""
-    against = document.get("against") or []
-    if not against:
+    if not result.against:
         return None
-    names = _names_against(document, against)
+    names = _names_against(result)
     rows = [
         (
             plain_name(name),
-            *(interval_text(one["difference"].get(name), sign=True) for one in against),
+            *(interval_text(other.difference.get(name), sign=True) for other in result.against),
         )
-        for name in against[0]["difference"]
+        for name in result.against[0].difference
     ]
-    rows.append(("Mean", *(interval_text(one["mean_difference"], sign=True) for one in against)))
-    whose = f" of {names[1]}" if len(against) == 1 else ""
+    means = (interval_text(other.mean_difference, sign=True) for other in result.against)
+    rows.append(("Mean", *means))
+    whose = f" of {names[1]}" if len(result.against) == 1 else ""
     return Table(
         f"AUROC{whose} minus AUROC of {names[0]}, same images",
         ("Finding", *(("Difference",) if whose else names[1:])),
@@ -96,27 +112,20 @@ def difference_table(document: Document) -> Table | None:
     )
 
 
-def pointing_table(documents: Sequence[Document]) -> Table:
-    """Return how often heat-map peaks lie in lesion boxes, one column a document of `validate`."""
-    names = series_names(documents)
-    findings = list(dict.fromkeys(name for document in documents for name in document["pointing"]))
-    rows = []
-    for finding in findings:
-        found = [document["pointing"].get(finding) or {} for document in documents]
-        rows.append(
-            (
-                plain_name(finding),
-                *(
-                    f"{cell['rate']:.0%} ({cell['hits']:,} of {cell['total']:,})"
-                    if cell.get("total")
-                    else "–"
-                    for cell in found
-                ),
-            )
-        )
+def pointing_table(results: Sequence[ValidationResult]) -> Table:
+    """Return how often heat-map peaks lie in lesion boxes, one column a result."""
     return Table(
         "Pointing game",
-        ("Finding", *names),
-        tuple(rows),
+        ("Finding", *series_names(results)),
+        tuple(
+            (plain_name(name), *(_hits_text(result.pointing.get(name)) for result in results))
+            for name in dict.fromkeys(name for result in results for name in result.pointing)
+        ),
         note="Share of heat maps whose peak lies inside a lesion box of the finding.",
     )
+
+
+def _hits_text(game: Pointing | None) -> str:
+    if game is None or not game.total:
+        return "–"
+    return f"{game.rate:.0%} ({game.hits:,} of {game.total:,})"

@@ -1,38 +1,55 @@
 """How good networks are: AUROC with intervals, ROC curves, reliability diagrams."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from thorax.labels import plain_name
+from thorax.report.accuracy import (
+    Accuracy,
+    auroc_table,
+    cost_table,
+    difference_table,
+    pointing_table,
+    validated_artifacts,
+)
 from thorax.report.figure import INK, WIDTH, draw_legend, dressed, line_width, svg, wide_figure
-from thorax.report.series import Series, mean_interval
+from thorax.report.modelled import modelled_table
+from thorax.report.parts import Section
+from thorax.report.series import images_text, name_series, series_names
+from thorax.report.table import Table
+from thorax.report.text import number_text
+from thorax.results.accuracy import ValidationResult
+
+_MARKS: Final = "os^Dv"
 
 
-def auroc_plot(series: Sequence[Series]) -> str:
-    """Return AUROC with interval per finding, a row a finding and a mark a series."""
-    findings = list(dict.fromkeys(f for one in series for f in one.document["auroc"]))
+def auroc_plot(results: Sequence[Accuracy]) -> str:
+    """Return AUROC with interval per finding, a row a finding and a mark a result."""
+    series = name_series(results)
+    findings = list(dict.fromkeys(name for result in results for name in result.auroc))
     rows = [*findings, "mean"]
 
     def draw() -> Figure:
         figure, axes = wide_figure(0.8 + len(rows) * max(0.27, 0.13 * len(series)))
-        for place, (one, colour, _) in enumerate(dressed(series)):
-            shift = (place - (len(series) - 1) / 2) * min(0.22, 0.7 / len(series))
-            entries = [one.document["auroc"].get(name) for name in findings]
-            for row, entry in enumerate([*entries, mean_interval(one.document)]):
-                parts = entry if isinstance(entry, Mapping) else {"value": entry}
-                if parts.get("value") is None:
+        for number, (result, (one, colour, _)) in enumerate(
+            zip(results, dressed(series), strict=True)
+        ):
+            shift = (number - (len(series) - 1) / 2) * min(0.22, 0.7 / len(series))
+            areas = [*(result.auroc.get(name) for name in findings), result.mean]
+            for row, area in enumerate(areas):
+                if area is None or area.value is None:
                     continue
-                if parts.get("low") is not None and parts.get("high") is not None:
-                    axes.plot(
-                        [parts["low"], parts["high"]], [row + shift] * 2, color=colour, lw=1.6
-                    )
+                if area.low is not None and area.high is not None:
+                    axes.plot([area.low, area.high], [row + shift] * 2, color=colour, lw=1.6)
                 axes.plot(
-                    parts["value"],
+                    area.value,
                     row + shift,
-                    "os^Dv"[place % 5],
+                    _MARKS[number % len(_MARKS)],
                     color=colour,
                     ms=4.5,
                     label=one.name if row == len(rows) - 1 else "_",
@@ -46,13 +63,17 @@ def auroc_plot(series: Sequence[Series]) -> str:
         draw_legend(figure, axes, series)
         return figure
 
-    spoken = "; ".join(f"{one.name} mean {_spoken(mean_interval(one.document))}" for one in series)
+    spoken = "; ".join(
+        f"{name.name} mean {number_text(result.mean.value, '.3f') or 'undefined'}"
+        for name, result in zip(series, results, strict=True)
+    )
     return svg("auroc", f"AUROC per finding with intervals. {spoken}.", draw)
 
 
-def roc_plot(series: Sequence[Series]) -> str:
+def roc_plot(results: Sequence[Accuracy]) -> str:
     """Return ROC curves, a small panel a finding."""
-    findings = list(dict.fromkeys(f for one in series for f in one.document["roc"]))
+    series = name_series(results)
+    findings = list(dict.fromkeys(name for result in results for name in result.roc))
     across = min(5, len(findings))
     down = math.ceil(len(findings) / across)
 
@@ -64,21 +85,21 @@ def roc_plot(series: Sequence[Series]) -> str:
         figure.subplots_adjust(
             0.6 / width, 0.55 / height, 1 - 0.1 / width, 1 - 0.6 / height, 0.15, 0.3
         )
-        for place, axes in enumerate(panels.flat):
-            if place >= len(findings):
+        for number, axes in enumerate(panels.flat):
+            if number >= len(findings):
                 axes.set_visible(False)
                 continue
-            finding = findings[place]
+            finding = findings[number]
             axes.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=":")
-            for one, colour, line in dressed(series):
-                if points := one.document["roc"].get(finding):
+            for result, (one, colour, line) in zip(results, dressed(series), strict=True):
+                if points := result.roc.get(finding):
                     x, y = zip(*points, strict=True)
                     axes.plot(x, y, line, color=colour, lw=line_width(one, series), label=one.name)
             axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", xticks=(0, 0.5, 1))
             axes.set_yticks((0, 0.5, 1))
             axes.set_title(plain_name(finding))
             axes.grid()
-            if place + across >= len(findings):
+            if number + across >= len(findings):
                 axes.tick_params(labelbottom=True)
         figure.supxlabel("False positive rate (1 - specificity)", fontsize=9, y=0.08 / height)
         figure.supylabel("True positive rate (sensitivity)", fontsize=9, x=0.05 / width)
@@ -89,27 +110,32 @@ def roc_plot(series: Sequence[Series]) -> str:
     return svg("roc", f"ROC curves, one panel a finding: {names}.", draw)
 
 
-def reliability_plot(series: Sequence[Series]) -> str:
+def reliability_plot(results: Sequence[Accuracy]) -> str:
     """Return promised against true frequency, and below it how many entries each bin holds."""
+    series = name_series(results)
 
     def draw() -> Figure:
         figure = Figure(figsize=(WIDTH * 0.6, 5.4), layout="constrained")
         axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
         axes.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=":")
-        for place, (one, colour, line) in enumerate(dressed(series)):
-            bins = one.document["reliability"]
-            x = [row["mean_probability"] for row in bins]
-            mark = "os^Dv"[place % 5]
-            y = [row["fraction_positive"] for row in bins]
-            ece = one.document.get("ece")
-            name = one.name if ece is None else f"{one.name} (ECE {ece:.3f})"
+        for number, (result, (one, colour, line)) in enumerate(
+            zip(results, dressed(series), strict=True)
+        ):
+            bins = result.reliability
+            style = line + _MARKS[number % len(_MARKS)]
             axes.plot(
-                x, y, line + mark, color=colour, lw=line_width(one, series), ms=4.5, label=name
+                [row.mean_probability for row in bins],
+                [row.fraction_positive for row in bins],
+                style,
+                color=colour,
+                lw=line_width(one, series),
+                ms=4.5,
+                label=one.name if result.ece is None else f"{one.name} (ECE {result.ece:.3f})",
             )
             counts.plot(
-                [(row["low"] + row["high"]) / 2 for row in bins],
-                [row["count"] for row in bins],
-                line + mark,
+                [(row.low + row.high) / 2 for row in bins],
+                [row.count for row in bins],
+                style,
                 color=colour,
                 lw=1.0,
                 ms=3,
@@ -124,13 +150,74 @@ def reliability_plot(series: Sequence[Series]) -> str:
         return figure
 
     spoken = "; ".join(
-        f"{one.name} ECE {one.document['ece']:.3f}"
-        for one in series
-        if one.document.get("ece") is not None
+        f"{name.name} ECE {result.ece:.3f}"
+        for name, result in zip(series, results, strict=True)
+        if result.ece is not None
     )
     return svg("reliability", f"Reliability diagram over all findings. {spoken}.", draw)
 
 
-def _spoken(value: object) -> str:
-    number = value.get("value") if isinstance(value, Mapping) else value
-    return "undefined" if number is None else f"{number:.3f}"
+def section(results: Sequence[Accuracy]) -> Section | None:
+    """Return AUROC and what each artifact costs, of `validate` and `score`."""
+    if not results:
+        return None
+    validations = [result for result in results if isinstance(result, ValidationResult)]
+    tables = [
+        *map(cost_table, validations),
+        auroc_table(results),
+        *_differences(validations),
+        modelled_table(validated_artifacts(results)),
+    ]
+    on: dict[str, list[str]] = {}
+    for name, result in zip(series_names(results), results, strict=True):
+        if result.images:
+            on.setdefault(images_text(result), []).append(name)
+    return Section(
+        "accuracy",
+        "Accuracy",
+        tuple(f"{', '.join(names)}: {images}." for images, names in on.items()),
+        (auroc_plot(results),),
+        tuple(table for table in tables if table is not None),
+    )
+
+
+def _differences(validations: Sequence[ValidationResult]) -> list[Table]:
+    """Return what was compared on the same images, by the name of the network where several are."""
+    tables = [
+        (result.model, table)
+        for result in validations
+        if (table := difference_table(result)) is not None
+    ]
+    several = len({name for name, _ in tables}) > 1
+    return [
+        replace(table, title=f"{name}: {table.title}") if several else table
+        for name, table in tables
+    ]
+
+
+def roc_section(results: Sequence[Accuracy]) -> Section | None:
+    """Return ROC curves of results that have them."""
+    curved = [result for result in results if result.roc]
+    return Section("roc", "ROC", (), (roc_plot(curved),)) if curved else None
+
+
+def reliability_section(results: Sequence[Accuracy]) -> Section | None:
+    """Return promised against true frequency, of results that have it."""
+    binned = [result for result in results if result.reliability]
+    if not binned:
+        return None
+    text = (
+        "On the dotted line a probability means what it says. All findings are pooled; ECE is the"
+        " expected calibration error. It holds for images with the prevalence of these only.",
+    )
+    return Section("reliability", "Reliability", text, (reliability_plot(binned),))
+
+
+def pointing_section(results: Sequence[Accuracy]) -> Section | None:
+    """Return how often heat maps point into lesion boxes, of results that say so."""
+    pointed = [
+        result for result in results if isinstance(result, ValidationResult) and result.pointing
+    ]
+    if not pointed:
+        return None
+    return Section("pointing", "Where it looks", tables=(pointing_table(pointed),))

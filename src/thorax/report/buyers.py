@@ -13,12 +13,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from thorax.files.csv_cells import harmless
+from thorax.report.benchmark import network_text
 from thorax.report.documents import file_name
-from thorax.report.modelled import MODELLED, modelled_part
+from thorax.report.modelled import MODELLED
 from thorax.report.plan_server import READINGS
-from thorax.report.series import Document, mean_interval, precision_text
+from thorax.report.series import Document, mean_interval
 from thorax.report.table import Table, dense
 from thorax.report.text import interval_text, number_text, rate_text
+from thorax.results.benchmark import BenchmarkResult
+from thorax.results.shared import Modelled
 
 ABSENT: Final = "–"
 """Stands where a document says nothing."""
@@ -80,10 +83,10 @@ class Offer:
     @property
     def origin(self) -> str:
         """How it is known, in words: a reader without colours must see it too."""
-        told = "modelled" if self.modelled else "measured"
+        origin = "modelled" if self.modelled else "measured"
         if self.power_modelled and not self.modelled:
-            told += ", W modelled"
-        return f"{told}, W replayed" if self.power_replayed else told
+            origin += ", W modelled"
+        return f"{origin}, W replayed" if self.power_replayed else origin
 
     @property
     def verdict(self) -> str:
@@ -94,24 +97,22 @@ class Offer:
 
 
 def offers(
-    speed: Sequence[Document], accuracy: Sequence[Document], plans: Sequence[Document] = ()
+    speed: Sequence[BenchmarkResult], accuracy: Sequence[Document], plans: Sequence[Document] = ()
 ) -> list[Offer]:
     """Return a row for each run, each modelled card and each planned server, in this order.
 
     Runs and cards by network and scenario, the fastest first; plans as their documents have them.
 
     Args:
-        speed: documents of `benchmark`.
-        accuracy: of `validate`; joined by the digest of the artifact and what it computes in.
+        speed: results of `benchmark`.
+        accuracy: documents of `validate`; joined by digest and arithmetic.
         plans: of `plan server`.
     """
-    found = []
     judged = _judged(accuracy)
-    for document in speed:
-        found += [_run(document, judged)] if not document.get("simulated") else []
-        found += [_card(document, judged)] if modelled_part(document) else []
-    found += [one for document in plans for one in _planned_rows(document)]
-    return sorted(found, key=_rank)
+    rows = [_run(result, judged) for result in speed if not result.simulated]
+    rows += [_card(result, result.modelled, judged) for result in speed if result.modelled]
+    rows += [row for document in plans for row in _planned_rows(document)]
+    return sorted(rows, key=_rank)
 
 
 def buyers_table(rows: Sequence[Offer]) -> Table | None:
@@ -121,17 +122,17 @@ def buyers_table(rows: Sequence[Offer]) -> Table | None:
     """
     if not rows:
         return None
-    shared, kept = [], dict(_COLUMNS)
+    shared, columns = [], dict(_COLUMNS)
     for heading in ("Hardware", "W from", "Scenario"):
-        values = {kept[heading](row) for row in rows}
+        values = {columns[heading](row) for row in rows}
         if len(rows) > 1 and len(values) == 1:
-            told = values.pop()
-            del kept[heading]
-            if told:
-                shared.append(f"{heading} in all rows: {told}.")
+            value = values.pop()
+            del columns[heading]
+            if value:
+                shared.append(f"{heading} in all rows: {value}.")
     notes = [
         *shared,
-        *(_NOTES[name] for name in kept if name in _NOTES and any(map(kept[name], rows))),
+        *(_NOTES[name] for name in columns if name in _NOTES and any(map(columns[name], rows))),
         *([_MARGINAL] if any(row.marginal_w for row in rows if not row.planned) else []),
         *_scope_notes(rows),
         *_plan_notes(rows),
@@ -146,10 +147,10 @@ def buyers_table(rows: Sequence[Offer]) -> Table | None:
     table = dense(
         Table(
             "Every run side by side",
-            ("#", *kept),
+            ("#", *columns),
             tuple(
-                (str(place), *(cell(row) for cell in kept.values()))
-                for place, row in enumerate(rows, 1)
+                (str(number), *(cell(row) for cell in columns.values()))
+                for number, row in enumerate(rows, 1)
             ),
             tuple(row.modelled for row in rows),
             " ".join(notes),
@@ -204,33 +205,32 @@ _WHOLE: Final = ("the whole machine", "the whole server, planned")
 
 def scopes(rows: Sequence[Offer]) -> dict[str, list[int]]:
     """Return what the watts of rows are of, and the numbers of the rows that have them."""
-    found: dict[str, list[int]] = {}
+    numbers: dict[str, list[int]] = {}
     for number, row in enumerate(rows, 1):
         if row.power_w is not None:
             # A log has the scope of the meter that it was recorded from.
             meter = re.sub(r"^replay: .*? \((.*)\)$", r"\1", row.energy_source)
             name = re.split(r"[:\s]", meter, maxsplit=1)[0]
-            found.setdefault(_SEES.get(name, "what a meter sees that is not known"), []).append(
-                number
-            )
-    return found
+            scope = _SEES.get(name, "what a meter sees that is not known")
+            numbers.setdefault(scope, []).append(number)
+    return numbers
 
 
 def are_alike(rows: Sequence[Offer]) -> bool:
     """Return whether the watts of all rows are of the same, so that they may be compared."""
-    found = scopes(rows)
-    return len(found) < 2 or all(name in _WHOLE for name in found)
+    seen = scopes(rows)
+    return len(seen) < 2 or all(scope in _WHOLE for scope in seen)
 
 
 def _scope_notes(rows: Sequence[Offer]) -> list[str]:
-    found = scopes(rows)
-    told = "; ".join(f"{name} in {_rows_text(numbers)}" for name, numbers in found.items())
+    seen = scopes(rows)
+    where = "; ".join(f"{scope} in {_rows_text(numbers)}" for scope, numbers in seen.items())
     if not are_alike(rows):
         return [
-            f"W are not of the same: {told}. Do not compare W or Img/s/W whole between them: what "
+            f"W are not of the same: {where}. Do not compare W or Img/s/W whole between them: what "
             "a meter does not see costs it nothing."
         ]
-    return [f"W are of {told}, not of the machine." for name in found if name in _PARTS]
+    return [f"W are of {where}, not of the machine." for scope in seen if scope in _PARTS]
 
 
 def _rows_text(numbers: Sequence[int]) -> str:
@@ -241,8 +241,8 @@ def _rows_text(numbers: Sequence[int]) -> str:
             runs[-1].append(number)
         else:
             runs.append([number])
-    told = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
-    return f"row{'s' if len(numbers) > 1 else ''} {', '.join(told)}"
+    ranges = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+    return f"row{'s' if len(numbers) > 1 else ''} {', '.join(ranges)}"
 
 
 def _plan_notes(rows: Sequence[Offer]) -> list[str]:
@@ -276,7 +276,7 @@ def buyers_csv(rows: Sequence[Offer]) -> str:
             [
                 *map(harmless, (row.model, row.precision, row.device, row.scenario, row.hardware)),
                 row.images_per_s,
-                *(None if one is None else one / 1e3 for one in (row.p50_ms, row.p99_ms)),
+                *(None if ms is None else ms / 1e3 for ms in (row.p50_ms, row.p99_ms)),
                 *(row.power_w, row.marginal_w, row.efficiency, row.marginal_efficiency),
                 row.auroc_value,
                 *map(harmless, (row.energy_source, row.origin, row.verdict)),
@@ -301,54 +301,50 @@ def _rank(row: Offer) -> tuple[bool, bool, str, int, float]:
     if row.planned:
         # As the plan has them: by server, reading and number of cards.
         return True, True, "", 0, 0.0
-    known = row.scenario in _SCENARIOS
-    place = _SCENARIOS.index(row.scenario) if known else len(_SCENARIOS)
-    return row.modelled, False, row.model.lower(), place, -row.images_per_s
+    order = _SCENARIOS.index(row.scenario)
+    return row.modelled, False, row.model.lower(), order, -row.images_per_s
 
 
-def _run(document: Document, judged: "_Judged") -> Offer:
-    latency = document.get("latency_ms") or {}
-    power: Mapping[str, Any] = document.get("power") or {}
-    auroc, value = _auroc(document, judged)
+def _run(result: BenchmarkResult, judged: "_Judged") -> Offer:
+    power, read = result.power, result.power_w is not None
+    auroc, value = _auroc(result, judged)
     return Offer(
-        *_what(document),
-        str(document.get("scenario", "")),
-        _hardware(document),
-        float(document["images_per_s"]),
-        latency.get("p50"),
-        latency.get("p99"),
-        document.get("power_w"),
-        power.get("marginal_w"),
-        document.get("images_per_s_per_w"),
-        power.get("marginal_images_per_s_per_w"),
+        *_what(result),
+        result.scenario,
+        _hardware(result),
+        result.images_per_s,
+        result.latency_ms.p50,
+        result.latency_ms.p99,
+        result.power_w,
+        power.marginal_w if power else None,
+        result.images_per_s_per_w,
+        power.marginal_images_per_s_per_w if power else None,
         auroc,
         value,
-        str(document.get("energy_source") or "none"),
-        power_modelled=bool(power.get("modelled")) and document.get("power_w") is not None,
-        power_replayed=bool(power.get("replayed")) and document.get("power_w") is not None,
-        valid=document.get("valid"),
-        reasons=tuple(map(str, document.get("invalid_because") or ())),
+        result.energy_source,
+        power_modelled=bool(power and power.modelled) and read,
+        power_replayed=bool(power and power.replayed) and read,
+        valid=result.valid,
+        reasons=result.invalid_because,
     )
 
 
-def _card(document: Document, judged: "_Judged") -> Offer:
+def _card(result: BenchmarkResult, modelled: Modelled, judged: "_Judged") -> Offer:
     """Return what the cards of a run would do; their watts are without the host: marginal."""
-    told: Mapping[str, Any] = document["modelled"]
-    auroc, value = _auroc(document, judged)
-    latency_s, power_w = told.get("latency_s"), told.get("power_w")
+    auroc, value = _auroc(result, judged)
     return Offer(
-        *_what(document),
+        *_what(result),
         "offline",
-        _hardware(document),
-        float(told["images_per_s"]),
-        None if latency_s is None else 1e3 * latency_s,
-        marginal_w=power_w,
-        marginal_efficiency=told.get("images_per_s_per_w"),
+        _hardware(result),
+        modelled.images_per_s,
+        1e3 * modelled.latency_s,
+        marginal_w=modelled.power_w,
+        marginal_efficiency=modelled.images_per_s_per_w,
         auroc=auroc,
         auroc_value=value,
-        energy_source="none" if power_w is None else "card model",
+        energy_source="none" if modelled.power_w is None else "card model",
         modelled=True,
-        power_modelled=power_w is not None,
+        power_modelled=modelled.power_w is not None,
     )
 
 
@@ -400,34 +396,29 @@ def _asked(document: Document) -> str:
     return f"plan, {rate:g} images/s" if rate is not None else f"plan, {load:.0%} load"
 
 
-def _what(document: Document) -> tuple[str, str, str]:
-    device = str(document.get("device", ""))
-    streams, batch = document.get("streams"), document.get("batch")
-    told = [f"{streams} stream{'s' if streams > 1 else ''}"] if streams else []
-    told += [f"batch {batch}"] if batch and batch > 1 else []
-    measured = not document.get("simulated")
-    precision = str(document.get("precision", ""))
+def _what(result: BenchmarkResult) -> tuple[str, str, str]:
+    """Return the network, its precision, and the device with its setting where it was measured."""
+    streams, batch = result.streams, result.batch
+    setting = [f"{streams} stream{'s' if streams > 1 else ''}"] if streams else []
+    setting += [f"batch {batch}"] if batch and batch > 1 else []
     return (
         # The column beside it says the precision.
-        file_name(document.get("model", "")).removesuffix(f"-{precision}"),
-        precision_text(document),
-        ", ".join([device, *told]) if measured else device,
+        file_name(result.model).removesuffix(f"-{result.precision}"),
+        network_text(result),
+        result.device if result.simulated else ", ".join([result.device, *setting]),
     )
 
 
-def _hardware(document: Document) -> str:
+def _hardware(result: BenchmarkResult) -> str:
     """Return the names of what a run was on, and how many processors it had."""
-    environment = document.get("environment") or {}
-    names = environment.get("devices") or {}
-    used = document.get("devices") or str(document.get("device", "")).split(",")
-    told = [str(names[name]) for name in dict.fromkeys(used) if names.get(name)]
-    count = environment.get("processors")
-    if count and told:
-        told.append(f"{count} processor{'s' if count > 1 else ''}")
-    cards = len({name for name in used if "FPGA" in name}) if document.get("simulated") else 0
-    if cards:
-        told.append(f"{cards} FPGA card{'s' if cards > 1 else ''}, simulated")
-    return ", ".join(told)
+    parts = result.device_names
+    if parts and result.environment:
+        count = result.environment.processors
+        parts.append(f"{count} processor{'s' if count > 1 else ''}")
+    used = {name for name in result.devices if "FPGA" in name} if result.simulated else ()
+    if used:
+        parts.append(f"{len(used)} FPGA card{'s' if len(used) > 1 else ''}, simulated")
+    return ", ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,33 +436,34 @@ _Judged = Mapping[str, Sequence[_Verdict]]
 
 def _judged(accuracy: Iterable[Document]) -> _Judged:
     """Return mean AUROC by digest, of what was validated and what it was compared with."""
-    found: dict[str, list[_Verdict]] = {}
+    verdicts: dict[str, list[_Verdict]] = {}
     for document in accuracy:
-        store = " ".join(file_name(document[key]) for key in ("store", "split") if key in document)
-        for one in (document, *(document.get("against") or ())):
-            if not one.get("digest") or one.get("mean_auroc") is None:
+        keys = (key for key in ("store", "split") if document.get(key))
+        store = " ".join(file_name(document[key]) for key in keys)
+        for network in (document, *(document.get("against") or ())):
+            mean = network.get("mean_auroc")
+            if not network.get("digest") or mean is None:
                 continue
-            verdict = _Verdict(
-                _floats(one), store, interval_text(mean_interval(one)), one["mean_auroc"]
-            )
-            known = found.setdefault(one["digest"], [])
-            if verdict not in known:
-                known.append(verdict)
-    return found
+            compute = _floats(str(network.get("compute") or ""))
+            verdict = _Verdict(compute, store, interval_text(mean_interval(network)), mean)
+            same_artifact = verdicts.setdefault(network["digest"], [])
+            if verdict not in same_artifact:
+                same_artifact.append(verdict)
+    return verdicts
 
 
-def _floats(document: Document) -> frozenset[str]:
-    """Return what a document was computed in: AUROC of FP11 is not that of FP32."""
-    return frozenset(str(document.get("compute") or "").split("+")) - {""}
+def _floats(compute: str) -> frozenset[str]:
+    """Return what a result was computed in: AUROC of FP11 is not that of FP32."""
+    return frozenset(compute.split("+")) - {""}
 
 
-def _auroc(document: Document, judged: _Judged) -> tuple[str, float | None]:
-    digest, floats = document.get("digest"), _floats(document)
+def _auroc(result: BenchmarkResult, judged: _Judged) -> tuple[str, float | None]:
+    floats = _floats(result.compute)
     same = [
-        one
-        for one in judged.get(str(digest), ())
-        if not floats or not one.compute or one.compute == floats
+        verdict
+        for verdict in judged.get(result.digest, ())
+        if not floats or not verdict.compute or verdict.compute == floats
     ]
     if len(same) == 1:
         return same[0].text, same[0].value
-    return "; ".join(f"{one.text} {one.store}" for one in same), None
+    return "; ".join(f"{verdict.text} {verdict.store}" for verdict in same), None

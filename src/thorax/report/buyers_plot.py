@@ -77,15 +77,14 @@ def power_plot(rows: Sequence[Offer]) -> str:
     spoken = "; ".join(
         f"{title}: "
         + ", ".join(
-            f"row {one.number} {rate_text(one.images_per_s)} images/s at {one.power_w:.0f} W"
-            + (" modelled" if one.modelled else "")
-            + (" replayed" if one.row.power_replayed else "")
-            for one in points
+            f"row {point.number} {rate_text(point.images_per_s)} images/s at {point.power_w:.0f} W"
+            + (" modelled" if point.modelled else "")
+            + (" replayed" if point.row.power_replayed else "")
+            for point in points
         )
         for title, points in panels
     )
-    told = f"Images per second against watts. {spoken}."
-    return svg("power", told, lambda: power_figure(rows))
+    return svg("power", f"Images per second against watts. {spoken}.", lambda: power_figure(rows))
 
 
 def power_figure(rows: Sequence[Offer]) -> Figure:
@@ -94,13 +93,13 @@ def power_figure(rows: Sequence[Offer]) -> Figure:
     inks = _inks([point for _, points in panels for point in points])
     width = WIDTH if len(panels) > 1 else 0.62 * WIDTH
     figure = Figure(figsize=(width, 4.3), layout="constrained")
-    for place, (title, points) in enumerate(panels):
-        axes = figure.add_subplot(1, len(panels), place + 1)
+    for number, (title, points) in enumerate(panels, 1):
+        axes = figure.add_subplot(1, len(panels), number)
         _panel(axes, points, inks)
         axes.set_title(title, loc="left", pad=16)
     handles = _handles([point for _, points in panels for point in points], inks)
     # A handle and its gap take some 50 points, a letter 5.
-    widest = 50 + 5 * max(len(str(one.get_label())) for one in handles)
+    widest = 50 + 5 * max(len(str(handle.get_label())) for handle in handles)
     ncols = max(1, min(len(handles), 5, int(72 * width / widest)))
     figure.legend(handles=handles, loc="outside lower center", ncols=ncols)
     # Where points lie on the paper is known once the rest has its place.
@@ -135,10 +134,10 @@ def _points(rows: Sequence[Offer], key: str) -> list[_Point]:
 
 
 def _panel(axes: Axes, points: Sequence[_Point], inks: Mapping[str, str]) -> None:
-    right = _ROOM * max(one.power_w for one in points)
-    top = _ROOM * max(one.images_per_s for one in points)
+    right = _ROOM * max(point.power_w for point in points)
+    top = _ROOM * max(point.images_per_s for point in points)
     axes.set(xlim=(0, right), ylim=(0, top), xlabel="Power, W", ylabel="Images per second")
-    for ray in _rays([one.images_per_s / one.power_w for one in points], top / right):
+    for ray in _rays([point.images_per_s / point.power_w for point in points], top / right):
         end = min(right, top / ray)
         axes.plot([0, end], [0, ray * end], color=INK, lw=0.8, ls=":")
         inside = ray * right > top
@@ -152,14 +151,14 @@ def _panel(axes: Axes, points: Sequence[_Point], inks: Mapping[str, str]) -> Non
             fontsize=7.5,
             annotation_clip=False,
         )
-    for one in points:
-        colour = inks[_series(one.row)]
+    for point in points:
+        colour = inks[_series(point.row)]
         axes.plot(
-            one.power_w,
-            one.images_per_s,
-            _MARKS[one.kind],
+            point.power_w,
+            point.images_per_s,
+            _MARKS[point.kind],
             color=colour,
-            markerfacecolor=colour if one.kind == "measured" else "none",
+            markerfacecolor=colour if point.kind == "measured" else "none",
             mew=1.6,
             ms=6.5,
         )
@@ -168,11 +167,11 @@ def _panel(axes: Axes, points: Sequence[_Point], inks: Mapping[str, str]) -> Non
 def _number(axes: Axes, points: Sequence[_Point]) -> None:
     """Write the number of each point beside it, nearer to it than to any other point."""
     scale = 72 / axes.figure.dpi
-    data = [(one.power_w, one.images_per_s) for one in points]
+    data = [(point.power_w, point.images_per_s) for point in points]
     where = [(scale * x, scale * y) for x, y in axes.transData.transform(data).tolist()]
     low, high = axes.transAxes.transform([(0, 0), (1, 1)]).tolist()
     inside = (scale * low[0], scale * low[1], scale * high[0], scale * high[1])
-    texts = [str(one.number) for one in points]
+    texts = [str(point.number) for point in points]
     for text, at, offset in zip(texts, data, number_places(where, texts, inside), strict=True):
         far = math.hypot(*offset) > 1.01 * _RADII[0]
         axes.annotate(
@@ -205,18 +204,18 @@ def number_places(
         inside: left, bottom, right and top that numbers stay within.
     """
     taken: list[tuple[float, float, float]] = []
-    found = []
-    for place, (x, y) in enumerate(points):
-        others = [one for number, one in enumerate(points) if number != place]
-        half = _DIGIT[0] * len(texts[place]) / 2
-        best, chosen = (-1, -math.inf), (0.0, _RADII[0])
+    offsets = []
+    for index, (x, y) in enumerate(points):
+        others = [point for other, point in enumerate(points) if other != index]
+        half = _DIGIT[0] * len(texts[index]) / 2
+        best, offset = (-1, -math.inf), (0.0, _RADII[0])
         for radius in _RADII:
             for step in range(16):
                 turn = math.tau * (step + 2) / 16
                 dx, dy = radius * math.cos(turn), radius * math.sin(turn)
                 at = (x + dx, y + dy)
-                apart = min((math.dist(at, one) for one in others), default=math.inf)
-                beside = min((math.dist(at, one[:2]) for one in taken), default=math.inf)
+                apart = min((math.dist(at, point) for point in others), default=math.inf)
+                beside = min((math.dist(at, number[:2]) for number in taken), default=math.inf)
                 clear = all(
                     abs(at[0] - other) >= half + wide or abs(at[1] - high) >= _DIGIT[1]
                     for other, high, wide in taken
@@ -225,38 +224,38 @@ def number_places(
                     inside[0] + half <= at[0] <= inside[2] - half
                     and inside[1] + _DIGIT[1] / 2 <= at[1] <= inside[3] - _DIGIT[1] / 2
                 )
-                own = apart >= max(_NEARER * radius, half + 5)
-                rank = (2 * own + clear + within, min(apart, beside, 60.0) - radius)
+                own_nearest = apart >= max(_NEARER * radius, half + 5)
+                rank = (2 * own_nearest + clear + within, min(apart, beside, 60.0) - radius)
                 if rank > best:
-                    best, chosen = rank, (dx, dy)
+                    best, offset = rank, (dx, dy)
             if best[0] == 4:
                 break
-        taken.append((x + chosen[0], y + chosen[1], half))
-        found.append(chosen)
-    return found
+        taken.append((x + offset[0], y + offset[1], half))
+        offsets.append(offset)
+    return offsets
 
 
-def _rays(found: Sequence[float], diagonal: float) -> list[float]:
-    """Return round efficiencies, 1, 2 or 5 of a power of ten, around those that were found.
+def _rays(efficiencies: Sequence[float], diagonal: float) -> list[float]:
+    """Return round efficiencies, 1, 2 or 5 of a power of ten, around those of points.
 
     Args:
-        found: of the points.
+        efficiencies: of the points.
         diagonal: the one whose line ends in the corner of the panel.
     """
-    low, high = min(found), max(found)
+    low, high = min(efficiencies), max(efficiencies)
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     steps = [step * 10.0**decade for decade in decades for step in (1, 2, 5)]
-    below = max((one for one in steps if one <= low), default=steps[0])
-    above = min((one for one in steps if one >= high), default=steps[-1])
-    kept: list[float] = []
+    below = max((step for step in steps if step <= low), default=steps[0])
+    above = min((step for step in steps if step >= high), default=steps[-1])
+    rays: list[float] = []
     last = -math.inf
-    for ray in (one for one in steps if below <= one <= above):
+    for ray in (step for step in steps if below <= step <= above):
         # Where its line leaves the panel, up the right side and then back along the top.
         end = ray / diagonal if ray <= diagonal else 2 - diagonal / ray
         if end - last >= _APART:
-            kept.append(ray)
+            rays.append(ray)
             last = end
-    return kept
+    return rays
 
 
 def _series(row: Offer) -> str:
@@ -269,23 +268,23 @@ def _series(row: Offer) -> str:
 
 def _inks(points: Sequence[_Point]) -> dict[str, str]:
     """Return the colour of each series: of a precision its own, of plans what these leave."""
-    runs = {_series(one.row) for one in points if not one.row.planned}
+    runs = {_series(point.row) for point in points if not point.row.planned}
     inks = {
         name: COLOURS[
             PRECISIONS.index(name.lower()) if name.lower() in PRECISIONS else len(PRECISIONS)
         ]
-        for name in dict.fromkeys(_series(one.row) for one in points)
+        for name in dict.fromkeys(_series(point.row) for point in points)
         if name in runs
     }
-    left = [ink for ink in COLOURS if ink not in inks.values()] or list(COLOURS)
-    plans = dict.fromkeys(_series(one.row) for one in points if one.row.planned)
-    for place, name in enumerate(plans):
-        inks.setdefault(name, left[place % len(left)])
+    unused = [ink for ink in COLOURS if ink not in inks.values()] or list(COLOURS)
+    plans = dict.fromkeys(_series(point.row) for point in points if point.row.planned)
+    for index, name in enumerate(plans):
+        inks.setdefault(name, unused[index % len(unused)])
     return inks
 
 
 def _handles(points: Sequence[_Point], inks: Mapping[str, str]) -> list[Line2D]:
-    kinds = [kind for kind in _MARKS if any(one.kind == kind for one in points)]
+    kinds = [kind for kind in _MARKS if any(point.kind == kind for point in points)]
     return [
         *(Line2D([], [], color=ink, lw=3, label=name) for name, ink in inks.items() if name),
         *(

@@ -1,9 +1,11 @@
-"""What `thorax doctor cluster` shows: ranks, messages, links, and what a model makes of them."""
+"""Tables of `thorax doctor cluster`: ranks, messages, links, and a model of more ranks."""
 
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
+from thorax.report.parts import Section
 from thorax.report.table import Table
+from thorax.report.text import rate_text, whole_bytes_text
 from thorax.results.cluster import ClusterDiagnosis
 
 _MOST: Final = 16
@@ -11,7 +13,7 @@ _MOST: Final = 16
 
 
 def cluster_tables(diagnosis: ClusterDiagnosis) -> list[Table]:
-    """Return the tables of a document of `doctor cluster`; those of one rank alone are fewer."""
+    """Return the tables of a diagnosis; those of one rank alone are fewer."""
     return [
         _ranks(diagnosis),
         *_between(diagnosis),
@@ -34,7 +36,7 @@ def _ranks(diagnosis: ClusterDiagnosis) -> Table:
                 str(rank.cpus)[:16],
                 str(rank.numa)[:7],
                 str(rank.threads),
-                _three(rank.images_per_s),
+                rate_text(rank.images_per_s),
                 f"{rank.images_per_s / best:.0%}",
                 f"{rank.wait:.0%}",
                 "slow" if rank.slow else "",
@@ -59,12 +61,12 @@ def _messages(diagnosis: ClusterDiagnosis, alpha: float, beta: float) -> Table:
         ("Size", "Time, ms", "Algorithm, MB/s", "Bus, MB/s"),
         tuple(
             (
-                _size(one.bytes),
-                f"{one.latency_s * 1e3:.3f}",
-                _three(one.algorithm_bytes_per_s / 1e6),
-                _three(one.bus_bytes_per_s / 1e6),
+                whole_bytes_text(message.bytes),
+                f"{message.latency_s * 1e3:.3f}",
+                rate_text(message.algorithm_bytes_per_s / 1e6),
+                rate_text(message.bus_bytes_per_s / 1e6),
             )
-            for one in diagnosis.all_reduce
+            for message in diagnosis.all_reduce
         ),
         note=f"As a ring: {alpha * 1e6:.1f} us a message and {beta / 1e9:.3g} GB/s a link.",
     )
@@ -77,13 +79,13 @@ def _links(diagnosis: ClusterDiagnosis) -> Table:
         ("Ranks", "Hosts", "Latency, us", "GB/s", ""),
         tuple(
             (
-                "-".join(map(str, one.ranks)),
-                " - ".join(dict.fromkeys(str(host)[:24] for host in one.hosts)),
-                f"{one.latency_s * 1e6:.1f}",
-                f"{one.bytes_per_s / 1e9:.3f}",
-                "slow" if one.slow else "",
+                "-".join(map(str, link.ranks)),
+                " - ".join(dict.fromkeys(str(host)[:24] for host in link.hosts)),
+                f"{link.latency_s * 1e6:.1f}",
+                f"{link.bytes_per_s / 1e9:.3f}",
+                "slow" if link.slow else "",
             )
-            for one in shown
+            for link in shown
         ),
         note=note,
     )
@@ -97,13 +99,13 @@ def _expected(diagnosis: ClusterDiagnosis) -> Table:
         ("Ranks", "Batch", "Step, ms", "Images/s", "Efficiency"),
         tuple(
             (
-                f"{one.ranks:,}",
-                f"{one.batch:,}",
-                f"{one.step_s * 1e3:,.1f}",
-                _three(one.images_per_s),
-                f"{one.efficiency:.1%}",
+                f"{world.ranks:,}",
+                f"{world.batch:,}",
+                f"{world.step_s * 1e3:,.1f}",
+                rate_text(world.images_per_s),
+                f"{world.efficiency:.1%}",
             )
-            for one in rows
+            for world in rows
         ),
         tuple(True for _ in rows),
         f"Gradients of {diagnosis.gradient_bytes / 1e6:.1f} MB, hosts and links as measured "
@@ -123,14 +125,9 @@ def _slowest(
     return sorted(rows, key=rate)[:_MOST], f"The slowest {_MOST} of {len(rows):,} {what}. "
 
 
-def _three(value: float) -> str:
-    """Return three digits of a rate, none of them after the point from 100 on."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _size(count: int) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count} {unit}"
-        count //= 1024
-    return f"{count} GiB"
+def section(diagnoses: Sequence[ClusterDiagnosis]) -> Section | None:
+    """Return ranks, messages and links."""
+    if not diagnoses:
+        return None
+    tables = [table for diagnosis in diagnoses for table in cluster_tables(diagnosis)]
+    return Section("cluster", "Cluster", tables=tuple(tables))

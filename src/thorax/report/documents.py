@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from thorax.benchmark.baseline_file import require_undamaged
 from thorax.errors import DataError
 from thorax.files.documents import parse_json, read_limited
-from thorax.report.pictures import place_pictures
+from thorax.results.benchmark import require_undamaged
+from thorax.results.findings import ClassifyResult
+from thorax.results.pictures import place_pictures
 from thorax.results.read import parse_result
 from thorax.results.schema import Result
 from thorax.results.training import LOG, TrainingRecord, read_run
@@ -103,7 +104,7 @@ def file_name(value: object) -> str:
 
 def _command(document: object) -> str | None:
     """Return which command printed a document; None of one that does not say."""
-    name = document.get("command") if isinstance(document, dict) else None
+    name = document.get("command") if isinstance(document, dict | Result) else None
     return name if isinstance(name, str) else None
 
 
@@ -136,5 +137,10 @@ def _read(path: Path) -> Any:  # noqa: ANN401 - what a file holds is judged by i
     if _command(document) == "benchmark" and "sha256" in document:
         require_undamaged(document, str(path))
     if _command(document) == "classify":
-        place_pictures(document, path)
+        try:
+            result = parse_result(document)
+        except DataError as error:
+            raise DataError(error.code, f"{path}: {error.message}") from error
+        assert isinstance(result, ClassifyResult)
+        return place_pictures(result, path)
     return document

@@ -56,18 +56,18 @@ def dressed(series: Sequence[Series]) -> list[tuple[Series, str, str]]:
     """Return each series with its colour and line: colour by precision, line by repetition."""
     used: dict[int, int] = {}
     dressed = []
-    for one in series:
-        known = one.precision.lower() in PRECISIONS
-        place = PRECISIONS.index(one.precision.lower()) if known else len(PRECISIONS)
-        line = _LINES[used.get(place, 0) % len(_LINES)]
-        used[place] = used.get(place, 0) + 1
-        dressed.append((one, COLOURS[place], line))
+    for curve in series:
+        precision = curve.precision.lower()
+        number = PRECISIONS.index(precision) if precision in PRECISIONS else len(PRECISIONS)
+        line = _LINES[used.get(number, 0) % len(_LINES)]
+        used[number] = used.get(number, 0) + 1
+        dressed.append((curve, COLOURS[number], line))
     return dressed
 
 
-def line_width(one: Series, series: Sequence[Series]) -> float:
+def line_width(curve: Series, series: Sequence[Series]) -> float:
     """Return a line width, thinner for each later series, so that equal curves all show."""
-    return 1.2 + 1.1 * (len(series) - 1 - series.index(one))
+    return 1.2 + 1.1 * (len(series) - 1 - series.index(curve))
 
 
 def wide_figure(height: float) -> tuple[Figure, Axes]:
@@ -96,7 +96,7 @@ def svg(name: str, spoken: str, draw: Callable[[], Figure]) -> str:
     # Several plots share a page, where an id must be unique.
     drawn = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", drawn)
     drawn = drawn.replace(INK, "currentColor")
-    for place, colour in enumerate(COLOURS):
-        drawn = drawn.replace(colour, f"var(--s{place}, {colour})")
+    for number, colour in enumerate(COLOURS):
+        drawn = drawn.replace(colour, f"var(--s{number}, {colour})")
     label = html.escape(spoken, quote=True)
     return drawn.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1).strip()

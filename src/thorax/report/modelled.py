@@ -1,42 +1,35 @@
 """Time and power that simulated cards would have: tables apart from everything measured."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-from thorax.report.series import Document, series_names
+from thorax.report.series import Document, fact, series_names
 from thorax.report.table import Table, dense
 from thorax.report.text import number_text, rate_text, scaled_text
-from thorax.results.schema import Result
+from thorax.results.schema import Part
 from thorax.results.shared import Modelled
 
 MODELLED: Final = "modelled, not measured"
 
 
-def modelled_part(result: Result | Document) -> Modelled | None:
-    """Return what a result says of simulated cards, None where none took part."""
-    part = result.get("modelled")
-    return Modelled.model_validate(part) if isinstance(part, Mapping) else None
+def modelled_part(result: Part | Document) -> Modelled | None:
+    """Return what a result says that cards would do; None where it says nothing."""
+    part = fact(result, "modelled")
+    return Modelled.model_validate(part) if isinstance(part, Modelled | Mapping) else None
 
 
-def alone_and_against(documents: Sequence[Document]) -> list[Document]:
-    """Return documents of `validate`, each with those that it was compared with after it."""
-    return [one for document in documents for one in (document, *(document.get("against") or ()))]
-
-
-def modelled_table(results: Sequence[Result] | Sequence[Document]) -> Table | None:
-    """Return modelled time and power, a row a result that has a `modelled`; None of none."""
+def modelled_table(results: Sequence[Part | Document]) -> Table | None:
+    """Return time and power that were computed, a row a result that has any; None of none."""
     parts = [(result, part) for result in results if (part := modelled_part(result)) is not None]
     if not parts:
         return None
-    with_cards: list[Any] = [result for result, _ in parts]
-    if all(result.get("precision") for result in with_cards):
-        names = series_names(with_cards)
-    else:
-        names = [str(result["model"]) for result in with_cards]
+    shown = [result for result, _ in parts]
+    named = all(fact(result, "precision") for result in shown)
+    names = series_names(shown) if named else [str(fact(result, "model")) for result in shown]
     rows = tuple(
         (
             name,
-            str(result.get("device", "")),
+            str(fact(result, "device") or ""),
             rate_text(part.images_per_s),
             scaled_text(part.latency_s, 1e-3, ".2f"),
             number_text(part.power_w, ".1f"),

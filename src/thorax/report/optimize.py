@@ -72,11 +72,10 @@ def drop_table(result: OptimizeResult) -> Table | None:
     if not result.auroc_drop_by_finding or result.precision == "fp32":
         return None
     rows = [
-        (plain_name(name), interval_text(drop.model_dump(), sign=True))
+        (plain_name(name), interval_text(drop, sign=True))
         for name, drop in result.auroc_drop_by_finding.items()
     ]
-    mean = result.auroc_drop_interval
-    rows.append(("Mean", interval_text(mean.model_dump() if mean else None, sign=True)))
+    rows.append(("Mean", interval_text(result.auroc_drop_interval, sign=True)))
     return Table(
         f"AUROC of FP32 minus AUROC of {result.precision.upper()}, same images",
         ("Finding", "Drop"),

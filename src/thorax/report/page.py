@@ -19,34 +19,35 @@ from thorax import __version__
 from thorax.artifact import INTENDED_USE
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import require_place, write_text
+from thorax.report import (
+    accuracy_plots,
+    cluster,
+    plan_cluster_plots,
+    plan_server_plots,
+    samples,
+    sharpness,
+    training_plots,
+)
 from thorax.report.documents import COMMANDS, file_name
 from thorax.report.fpga_report import FPGA_COMMANDS
-from thorax.report.samples import samples_section
 from thorax.report.sections import (
-    accuracy_section,
     buyers_section,
-    cluster_plans_section,
-    cluster_section,
     compared_section,
     energy_section,
     facts_section,
     fpga_section,
-    plans_section,
-    pointing_section,
-    reliability_section,
-    roc_section,
     roofline_section,
-    sharpness_section,
     speed_section,
-    training_section,
 )
 from thorax.report.series import Document, in_order
 from thorax.report.table import Table
 from thorax.report.tiles import summary_tiles
 from thorax.results.analysis import AnalyzeResult
+from thorax.results.benchmark import BenchmarkResult
 from thorax.results.cluster import ClusterDiagnosis
 from thorax.results.landscape import SharpnessResult
 from thorax.results.optimize import CompareResult, OptimizeResult
+from thorax.results.plan import ClusterPlan, ServerPlan
 from thorax.results.read import RESULTS, parse_result
 from thorax.results.schema import Result
 from thorax.results.training import TrainingRecord
@@ -143,27 +144,27 @@ def _of(kind: type[ResultT], everything: Iterable[object]) -> list[ResultT]:
 
 
 def _render(by_command: Mapping[str, Sequence[Any]], title: str) -> str:
-    accuracy = in_order([*by_command["validate"], *by_command["score"]])
-    speed = in_order(by_command["benchmark"])
-    optimized = _of(OptimizeResult, in_order(by_command["optimize"]))
+    accuracy: list[Any] = in_order([*by_command["validate"], *by_command["score"]])
+    speed = in_order(_of(BenchmarkResult, by_command["benchmark"]))
+    optimized = in_order(_of(OptimizeResult, by_command["optimize"]))
     everything = [document for group in by_command.values() for document in group]
     sections = [
         buyers_section(speed, accuracy, by_command["plan server"]),
-        accuracy_section(accuracy),
+        accuracy_plots.section(accuracy),
         speed_section(speed, optimized),
         energy_section([*by_command["power watch"], *by_command["power energy"]]),
         roofline_section(_of(AnalyzeResult, everything)),
         compared_section(_of(CompareResult, everything)),
         fpga_section({name: by_command[name] for name in FPGA_COMMANDS}),
-        roc_section(accuracy),
-        reliability_section(accuracy),
-        training_section(_of(TrainingRecord, everything)),
-        plans_section(by_command["plan server"]),
-        cluster_section(_of(ClusterDiagnosis, everything)),
-        cluster_plans_section(by_command["plan cluster"]),
-        sharpness_section(_of(SharpnessResult, everything)),
-        samples_section(by_command["classify"]),
-        pointing_section(accuracy),
+        accuracy_plots.roc_section(accuracy),
+        accuracy_plots.reliability_section(accuracy),
+        training_plots.section(_of(TrainingRecord, everything)),
+        plan_server_plots.section(_of(ServerPlan, everything)),
+        cluster.section(_of(ClusterDiagnosis, everything)),
+        plan_cluster_plots.section(_of(ClusterPlan, everything)),
+        sharpness.section(_of(SharpnessResult, everything)),
+        samples.section(by_command["classify"]),
+        accuracy_plots.pointing_section(accuracy),
         *(facts_section(everything, key, heading) for key, heading in _FACTS),
     ]
     environment = jinja2.Environment(
@@ -190,13 +191,13 @@ def _breakable(text: str) -> Markup:
 
 def _alignment(table: Table) -> list[Markup]:
     """Return the attribute of each column's cells: words to the left, figures to the right."""
-    found = []
-    for place in range(len(table.columns)):
-        cells = [row[place] for row in table.rows if row[place] not in ("", "–")]
+    attributes = []
+    for column in range(len(table.columns)):
+        cells = [row[column] for row in table.rows if row[column] not in ("", "–")]
         figures = sum(_FIGURE.fullmatch(cell) is not None for cell in cells)
         words = "text long" if max(map(len, cells), default=0) > _LONG else "text"
-        found.append(Markup("" if 2 * figures >= len(cells) else f' class="{words}"'))
-    return found
+        attributes.append(Markup("" if 2 * figures >= len(cells) else f' class="{words}"'))
+    return attributes
 
 
 _LONG: Final = 24

@@ -1,10 +1,15 @@
 """What a report page is made of: tiles, sections, and the samples in them."""
 
 from dataclasses import dataclass
+from typing import Final
 
-from markupsafe import Markup
-
+from thorax.report.modelled import MODELLED
 from thorax.report.table import Table
+
+COMPUTED: Final = (
+    f"Everything here is {MODELLED}: computed from constants whose sources a plan names."
+)
+"""Paragraph of a section of plans."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class Section:
         anchor: its name in links.
         title: its heading.
         text: paragraphs.
-        plots: drawn as SVG.
+        plots: `<svg>` elements, which are shown as they are.
         tables: below the plots.
         samples: classified images.
         prose: whether the tables hold words and not figures.
@@ -61,7 +66,7 @@ class Section:
     anchor: str
     title: str
     text: tuple[str, ...] = ()
-    plots: tuple[Markup, ...] = ()
+    plots: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     samples: tuple[Sample, ...] = ()
     prose: bool = False

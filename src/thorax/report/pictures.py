@@ -1,112 +1,22 @@
-"""Heat maps that a document of `classify` names: which of them a page may show, and their pixels.
-
-A document comes from a stranger, and the page that is made of it goes to others. So a picture that
-it names is shown only if it is one that its maker had: beside the document, or with its digest in
-it. What is shown are its pixels, encoded anew: nothing else of a file reaches a page.
-"""
+"""Pixels of heat maps, encoded anew: nothing else of a file reaches a page."""
 
 import base64
-import errno
-import hashlib
-import os
-import struct
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
 
-from thorax.errors import DataError
-from thorax.files.documents import read_limited
-
-DIGESTS: Final = "heatmaps_sha256"
-"""Key of a result that names the digests of its heat maps, by finding."""
+from thorax.results.pictures import read_png
 
 _SIDE: Final = 1000
 """Pixels of a picture on a page; twice what it is shown at, for fine screens."""
-
-_MOST_BYTES: Final = 1 << 25
-_MOST_PIXELS: Final = 1 << 24
-"""A heat map of `classify` has some 0.6 million."""
-
-_PNG: Final = b"\x89PNG\r\n\x1a\n"
-_HEAD: Final = struct.Struct(">8s4s4sII")
-"""Signature, length and name of the first chunk, width and height (PNG, sections 5.2 and 11.2.1).
-"""
-
-
-def place_pictures(document: dict[str, Any], path: Path) -> None:
-    """Name the heat maps of a document of `classify` by where they lie, each of them judged.
-
-    Args:
-        document: of `classify`; changed in place.
-        path: that it was read from.
-
-    Raises:
-        DataError: `report-damaged`, or `report-picture` for one that is no heat map of it.
-    """
-    try:
-        for result in document.get("results") or ():
-            maps = result.get("heatmaps") or {}
-            digests = result.get(DIGESTS) or {}
-            if not maps.keys() <= result["findings"].keys():
-                raise TypeError
-            for finding, heatmap in maps.items():
-                maps[finding] = _place(path, str(heatmap), digests.get(finding))
-    except (TypeError, AttributeError, KeyError) as error:
-        raise DataError(
-            "report-damaged", f"{path}: 'results' is not what classify prints; run it again"
-        ) from error
-
-
-def _place(document: Path, name: str, digest: object) -> str:
-    """Return where a picture lies; that of a missing one as it is named."""
-    try:
-        beside = document.parent / name
-        picture = beside if os.path.lexists(beside) else Path(name)
-        if not os.path.lexists(picture):
-            return name
-        content = _read(picture)
-        if digest is not None and hashlib.sha256(content).hexdigest() != digest:
-            raise OSError(errno.EBADMSG, "it is not what the document was made with")
-        folder = os.path.realpath(document.parent)
-        within = os.path.commonpath([folder, os.path.realpath(picture)]) == folder
-        if digest is None and not within:
-            raise OSError(errno.EPERM, "it lies outside the folder of the document")
-    except ValueError:
-        # No file has such a name.
-        return name
-    except OSError as error:
-        said = error.strerror
-        raise DataError(
-            "report-picture",
-            f"{document} names the heat map {name[:200]}: {said}; put the pictures that classify "
-            "drew beside the document that it printed",
-        ) from error
-    return str(picture)
-
-
-def _read(path: Path) -> bytes:
-    """Return a PNG file.
-
-    Raises:
-        OSError: it is none, or too large.
-    """
-    content = read_limited(path, _MOST_BYTES)
-    if len(content) < _HEAD.size:
-        raise OSError(errno.EINVAL, "it is no PNG")
-    signature, _, kind, width, height = _HEAD.unpack_from(content)
-    if signature != _PNG or kind != b"IHDR":
-        raise OSError(errno.EINVAL, "it is no PNG")
-    if not 0 < width * height <= _MOST_PIXELS:
-        raise OSError(errno.EFBIG, f"it has {width} x {height} pixels")
-    return content
 
 
 def embed_image(path: Path) -> str:
     """Return a PNG file, made small enough for a page, as a data URI; "" if it is none."""
     try:
-        pixels = cv2.imdecode(np.frombuffer(_read(path), np.uint8), cv2.IMREAD_COLOR)
+        pixels = cv2.imdecode(np.frombuffer(read_png(path), np.uint8), cv2.IMREAD_COLOR)
     except (OSError, cv2.error):
         return ""
     if pixels is None:

@@ -1,6 +1,7 @@
 """Pictures of cluster plans: time and cost against workers; "modelled" stands on each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from matplotlib.axes import Axes
@@ -8,18 +9,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from thorax.report.figure import COLOURS, INK, WIDTH, svg
-from thorax.report.plan_cluster import duration_text
-from thorax.report.series import Document
+from thorax.report.parts import COMPUTED, Section
+from thorax.report.plan_cluster import cluster_plan_tables
+from thorax.report.text import duration_text
+from thorax.results.plan import ClusterPlan, ClusterRow, Comparison, PublishedPoint, Scaling
 
 FAMILY: Final = ("resnet50", "densenet121", "vgg16")
 """Topologies that are drawn beside each other."""
 
 _NAMES: Final = {"resnet50": "ResNet-50", "densenet121": "DenseNet-121", "vgg16": "VGG-16"}
-_WAYS: Final = {
+_WAYS: Final[dict[Scaling, tuple[str, str, str]]] = {
     "batch grows": (COLOURS[0], "-", "batch grows with the workers"),
     "batch shared": (COLOURS[2], "--", "workers share a batch"),
 }
-_HOW: Final = {
+_HOW: Final[dict[Comparison, str]] = {
     "calibrated": "the model fitted to it",
     "predicted": "predicted",
     "identity": "follows from another",
@@ -33,13 +36,37 @@ _SPOKEN: Final = {
 }  # fmt: skip
 
 
-def cluster_plot(documents: Sequence[Document], *, number: int = 0) -> str:
-    """Return time, energy and cost, as known, against workers, a column a document."""
-    first = documents[0]
-    known = _costs(first)
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    """A figure that is drawn against workers.
+
+    Attributes:
+        name: of its axis.
+        of_row: the figure of a modelled run, None where it is not known.
+        of_point: the same of a published one.
+    """
+
+    name: str
+    of_row: Callable[[ClusterRow], float | None]
+    of_point: Callable[[PublishedPoint], float | None]
+
+
+_TIME: Final = _Curve(
+    "Time to train", lambda row: row.time_to_train_s, lambda point: point.time_to_train_s
+)
+_COSTS: Final = (
+    _Curve("Energy, kWh", lambda row: row.energy_kwh, lambda point: point.energy_kwh),
+    _Curve("Cost", lambda row: row.cost, lambda _: None),
+)
+
+
+def cluster_plot(plans: Sequence[ClusterPlan], *, number: int = 0) -> str:
+    """Return time, energy and cost, as known, against workers, a column a plan."""
+    first = plans[0]
+    known = [curve for curve in _COSTS if curve.of_row(first.rows[0]) is not None]
 
     def draw() -> Figure:
-        count = len(documents)
+        count = len(plans)
         kinds = 1 + len(known)
         # One network alone has its pictures beside each other, several have them in columns.
         shape = (kinds, count) if count > 1 else (1, kinds)
@@ -53,72 +80,59 @@ def cluster_plot(documents: Sequence[Document], *, number: int = 0) -> str:
             squeeze=False,
             height_ratios=(1.5, 1.0, 1.0)[: shape[0]],
         )
-        for place, document in enumerate(documents):
-            times, *costs = (panels[:, place] if count > 1 else panels[0])[:kinds]
-            _time(times, document)
-            times.set_title(_NAMES.get(document["topology"], document["topology"]))
-            if place == 0 or count == 1:
-                times.set_ylabel("Time to train")
-            for axes, (key, name) in zip(costs, known, strict=True):
-                _curves(axes, document, key)
-                if place == 0:
-                    axes.set_ylabel(name)
+        for index, plan in enumerate(plans):
+            times, *costs = (panels[:, index] if count > 1 else panels[0])[:kinds]
+            _time(times, plan)
+            times.set_title(_NAMES.get(plan.topology, plan.topology))
+            if index == 0:
+                times.set_ylabel(_TIME.name)
+            for axes, curve in zip(costs, known, strict=True):
+                _draw(axes, plan, curve)
+                if index == 0:
+                    axes.set_ylabel(curve.name)
         for axes in panels[-1]:
             axes.set_xlabel("Workers")
-        _legend(figure, documents)
-        figure.suptitle(f"{first['title']}: modelled", fontsize=10)
+        _legend(figure, plans)
+        figure.suptitle(f"{first.title}: modelled", fontsize=10)
         return figure
 
     spoken = "; ".join(
-        f"{document['topology']} {row['workers']} workers {duration_text(row['time_to_train_s'])}"
-        for document in documents
-        for row in document["rows"]
+        f"{plan.topology} {row.workers} workers {duration_text(row.time_to_train_s)}"
+        for plan in plans
+        for row in plan.rows
     )
-    return svg(f"plan-cluster{number}", f"Modelled, {first['title']}: {spoken}.", draw)
+    return svg(f"plan-cluster{number}", f"Modelled, {first.title}: {spoken}.", draw)
 
 
-def _costs(document: Document) -> list[tuple[str, str]]:
-    """Return the keys and the words of what is known of the cost of a run."""
-    row = document["rows"][0]
-    kinds = (("energy_kwh", "Energy, kWh"), ("cost", "Cost"))
-    return [(key, name) for key, name in kinds if row[key] is not None]
-
-
-def _time(axes: Axes, document: Document) -> None:
-    _curves(axes, document, "time_to_train_s")
-    for _, rows in _ways(document):
+def _time(axes: Axes, plan: ClusterPlan) -> None:
+    _draw(axes, plan, _TIME)
+    for _, rows in _ways(plan):
         start = rows[0]
-        workers = [row["workers"] for row in rows]
+        workers = [row.workers for row in rows]
         ideal = [
-            start["time_to_train_s"] / start["efficiency"] * start["workers"] / count
-            for count in workers
+            start.time_to_train_s / start.efficiency * start.workers / count for count in workers
         ]
         axes.plot(workers, ideal, ":", color=INK, lw=1.1, zorder=1)
     axes.yaxis.set_major_locator(FixedLocator(_TIMES))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _SPOKEN[round(value)]))
 
 
-def _curves(axes: Axes, document: Document, key: str) -> None:
-    stops = {stop["scaling"]: stop["workers"] for stop in document["stops_paying"]}
-    for way, rows in _ways(document):
+def _draw(axes: Axes, plan: ClusterPlan, curve: _Curve) -> None:
+    stops = {stop.scaling: stop.workers for stop in plan.stops_paying}
+    for way, rows in _ways(plan):
         colour, line, _ = _WAYS[way]
-        axes.plot(
-            [row["workers"] for row in rows],
-            [row[key] for row in rows],
-            line,
-            color=colour,
-            lw=1.7,
-            zorder=3,
-        )
-        for row in rows:
-            if row["workers"] == stops[way]:
+        values = [curve.of_row(row) for row in rows]
+        axes.plot([row.workers for row in rows], values, line, color=colour, lw=1.7, zorder=3)  # type: ignore[arg-type]
+        for row, value in zip(rows, values, strict=True):
+            if row.workers == stops[way] and value is not None:
                 axes.plot(
-                    row["workers"], row[key], "X", ms=8, color=colour, markeredgecolor=INK,
+                    row.workers, value, "X", ms=8, color=colour, markeredgecolor=INK,
                     markeredgewidth=0.6, zorder=4,
                 )  # fmt: skip
-    for point in document["published"]:
-        if point.get(key) is not None:
-            axes.plot(point["workers"], point[key], zorder=5, **_marker(point["how"]))
+    for point in plan.published:
+        value = curve.of_point(point)
+        if value is not None:
+            axes.plot(point.workers, value, zorder=5, **_marker(point.how))
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.xaxis.set_major_locator(LogLocator(base=8))
@@ -133,7 +147,7 @@ def _curves(axes: Axes, document: Document, key: str) -> None:
     axes.grid()
 
 
-def _marker(how: str) -> dict[str, Any]:
+def _marker(how: Comparison) -> dict[str, Any]:
     """Return how a published figure is drawn that the model was fitted to, predicts, or implies."""
     return {
         "marker": "D" if how == "identity" else "o",
@@ -145,32 +159,50 @@ def _marker(how: str) -> dict[str, Any]:
     }
 
 
-def _ways(document: Document) -> list[tuple[str, list[Mapping[str, Any]]]]:
+def _ways(plan: ClusterPlan) -> list[tuple[Scaling, list[ClusterRow]]]:
+    """Return the rows of each way of scaling."""
     return [
-        (way, rows)
-        for way in _WAYS
-        if (rows := [row for row in document["rows"] if row["scaling"] == way])
+        (way, rows) for way in _WAYS if (rows := [row for row in plan.rows if row.scaling == way])
     ]
 
 
-def _legend(figure: Figure, documents: Sequence[Document]) -> None:
+def _legend(figure: Figure, plans: Sequence[ClusterPlan]) -> None:
     axes = figure.axes[0]
-    document = documents[0]
 
     def entry(name: str, line: str, colour: str, **style: Any) -> None:  # noqa: ANN401
         axes.plot([], [], line, color=colour, label=name, **style)
 
-    for way, rows in _ways(document):
+    for way, rows in _ways(plans[0]):
         colour, line, name = _WAYS[way]
-        each = rows[0]["global_batch"] / rows[0]["workers"]
-        batch = each if way == "batch grows" else rows[0]["global_batch"]
+        each = rows[0].global_batch / rows[0].workers
+        batch = each if way == "batch grows" else rows[0].global_batch
         entry(f"{name} ({batch:,.0f}{' each' if way == 'batch grows' else ''})", line, colour)
     entry("ideal", ":", INK, lw=1.1)
     entry("doubling stops paying", "X", INK, ms=7)
-    points = [point for one in documents for point in one["published"]]
-    rates = any(point["computed"] for point in points)
+    points = [point for plan in plans for point in plan.published]
+    rates = any(point.computed for point in points)
     name = "published as a rate" if rates else "published"
     for how, words in _HOW.items():
-        if any(point["how"] == how for point in points):
+        if any(point.how == how for point in points):
             axes.plot([], [], label=f"{name}, {words}", **_marker(how))
     figure.legend(loc="outside lower center", ncols=3)
+
+
+def section(plans: Sequence[ClusterPlan]) -> Section | None:
+    """Return how long training would take; networks on one cluster stand beside each other."""
+    if not plans:
+        return None
+    alike: dict[tuple[object, ...], list[ClusterPlan]] = {}
+    for plan in plans:
+        known = (curve.of_row(plan.rows[0]) is None for curve in _COSTS)
+        alike.setdefault((plan.title, *known), []).append(plan)
+    plots = (cluster_plot(group, number=index) for index, group in enumerate(alike.values()))
+    # How well a model meets what was published is the same for each of its networks.
+    tables = dict.fromkeys(table for plan in plans for table in cluster_plan_tables(plan))
+    return Section(
+        "cluster-plans",
+        "Training clusters",
+        (COMPUTED,),
+        tuple(plots),
+        tuple(tables),
+    )

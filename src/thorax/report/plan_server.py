@@ -1,146 +1,140 @@
-"""Tables of what plans say: everything in them is modelled."""
+"""Tables of what `thorax plan server` computes: everything in them is modelled."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from thorax.report.modelled import MODELLED
-from thorax.report.series import Document
 from thorax.report.table import Table, dense
-from thorax.report.text import number_text, rate_text
+from thorax.report.text import number_text, range_text, rate_text
+from thorax.results.plan import CpuRole, QuantileRanges, Quantiles, ServerPlan, ServerRow
 
 READINGS: Final = {
-    "additive": "Additive: the CPU computes too",
-    "offload": "Off-load: the CPU only feeds the cards",
+    CpuRole.ADDITIVE: "Additive: the CPU computes too",
+    CpuRole.OFFLOAD: "Off-load: the CPU only feeds the cards",
+}
+
+_ARRIVALS: Final = {
+    "poisson": "that arrive at random",
+    "constant": "that arrive evenly",
+    "saturated": "fed whenever a request is free",
 }
 
 
-def server_tables(document: Document) -> list[Table]:
+def server_tables(plan: ServerPlan) -> list[Table]:
     """Return what a server does and draws, and what that costs if prices or a limit are known."""
-    return [server_table(document), *filter(None, [_cost_table(document)])]
+    return [server_table(plan), *filter(None, [_cost_table(plan)])]
 
 
-def server_table(document: Document) -> Table:
-    """Return what a server does and draws, a row a number of cards and a reading."""
-    rows = document["rows"]
+def server_table(plan: ServerPlan) -> Table:
+    """Return what a server does and draws, a row a number of cards and a role of the CPU."""
     return dense(
         Table(
-            f"{document['full_name']}, {document['network']}: {MODELLED}",
+            f"{plan.full_name}, {plan.network}: {MODELLED}",
             (
                 *("Reading", "Cards", "Images/s", "Times", "W", "Server img/s/W"),
                 *("Marginal img/s/W", "p50 ms", "p90 ms", "p99 ms", "Slowest"),
             ),
             tuple(
                 (
-                    str(row["reading"]),
-                    str(row["cards"]),
-                    rate_text(row["images_per_s"]),
-                    number_text(row["speedup"], ".2f"),
-                    number_text(row["power_w"], ".0f"),
-                    number_text(row["images_per_s_per_w"], ".2f"),
-                    number_text(row["marginal_images_per_s_per_w"], ".2f"),
-                    *(_latency_text(row, key) for key in ("p50", "p90", "p99")),
-                    str(row["bound_by"]),
+                    row.reading.value,
+                    str(row.cards),
+                    rate_text(row.images_per_s),
+                    number_text(row.speedup, ".2f"),
+                    number_text(row.power_w, ".0f"),
+                    number_text(row.images_per_s_per_w, ".2f"),
+                    number_text(row.marginal_images_per_s_per_w, ".2f"),
+                    *_latency_texts(row.latency_ms, row.latency_ms_range),
+                    row.bound_by,
                 )
-                for row in rows
+                for row in plan.rows
             ),
-            (True,) * len(rows),
-            _note(document),
+            (True,) * len(plan.rows),
+            _note(plan),
             modelled=True,
         )
     )
 
 
-def _latency_text(row: Mapping[str, Any], key: str) -> str:
-    """Return milliseconds; the least and most of all runs where they differ by what is shown."""
-    latency, spread = row["latency_ms"], row.get("latency_ms_range")
-    if latency is None:
-        return "never"
-    ends = [latency[key]] if spread is None else spread[key]
-    return "-".join(dict.fromkeys(_ms_text(float(value)) for value in ends))
+def _latency_texts(
+    latency_ms: Quantiles | None, range_ms: QuantileRanges | None
+) -> tuple[str, ...]:
+    """Return p50, p90 and p99, from the least to the most of all runs where these differ."""
+    if latency_ms is None:
+        return ("never",) * 3
+    ends = [(value, value) for value in (latency_ms.p50, latency_ms.p90, latency_ms.p99)]
+    if range_ms is not None:
+        ends = [range_ms.p50, range_ms.p90, range_ms.p99]
+    return tuple(range_text(pair, _ms_text) for pair in ends)
 
 
 def _ms_text(value: float) -> str:
     return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
 
 
-def _note(document: Document) -> str:
-    told = [
-        f"{words}."
-        for name, words in READINGS.items()
-        if any(row["reading"] == name for row in document["rows"])
-    ]
-    rate = document["offered_images_per_s"]
-    arrivals = {
-        "poisson": "that arrive at random",
-        "constant": "that arrive evenly",
-        "saturated": "fed whenever a request is free",
-    }[document["arrivals"]]
-    if document["arrivals"] == "saturated":
-        load = f"Latency: of images {arrivals}."
-    elif rate is None:
-        share = f"{document['latency_load']:.0%}"
-        load = f"Images/s and W: all busy. Latency: {share} of that many images/s, {arrivals}."
-    else:
-        load = f"All of it: at {rate:g} images/s {arrivals}; never: more than it can answer."
-    mixed = (
-        ["CPU and cards: rates of two networks, whose sum is the rate of neither."]
-        if _is_mixed(document)
-        else []
+def _note(plan: ServerPlan) -> str:
+    roles = {row.reading for row in plan.rows}
+    sentences = []
+    if _is_mixed(plan):
+        sentences.append("CPU and cards: rates of two networks, whose sum is the rate of neither.")
+    sentences += [f"{words}." for role, words in READINGS.items() if role in roles]
+    sentences.append(_load_text(plan))
+    if plan.runs > 1:
+        sentences.append(f"From-to: least and most of {plan.runs} runs of other arrivals.")
+    sentences.append(
+        "Server: images/s of the whole server over its watts. Marginal: what the cards add to "
+        "both. Times: full rate over that without cards. `--json` names the source of every "
+        "constant."
     )
-    runs = document.get("runs", 1)
-    return " ".join(
-        (
-            *mixed,
-            *told,
-            load,
-            *([f"From-to: least and most of {runs} runs of other arrivals."] if runs > 1 else []),
-            "Server: images/s of the whole server over its watts. Marginal: what the cards add to "
-            "both. Times: full rate over that without cards. `--json` names the source of every "
-            "constant.",
-        )
-    )
+    return " ".join(sentences)
 
 
-def _is_mixed(document: Document) -> bool:
+def _load_text(plan: ServerPlan) -> str:
+    """Return at which load rates, watts and latency are told."""
+    arrivals = _ARRIVALS[plan.arrivals]
+    if plan.arrivals == "saturated":
+        return f"Latency: of images {arrivals}."
+    if plan.offered_images_per_s is None:
+        share = f"{plan.latency_load:.0%}"
+        return f"Images/s and W: all busy. Latency: {share} of that many images/s, {arrivals}."
+    rate = f"{plan.offered_images_per_s:g}"
+    return f"All of it: at {rate} images/s {arrivals}; never: more than it can answer."
+
+
+def _is_mixed(plan: ServerPlan) -> bool:
     """Return whether the network that the cards were planned with is not known to be the CPU's."""
-    return " on the CPU, " in document["network"]
+    return " on the CPU, " in plan.network
 
 
-def within_text(row: Mapping[str, Any]) -> str:
+def within_text(row: ServerRow) -> str:
     """Return images/s within the limit, from the least to the most of all runs."""
-    ends = row.get("images_per_s_within_limit_range") or [row["images_per_s_within_limit"]]
-    return "-".join(dict.fromkeys(rate_text(value) for value in ends))
+    return range_text(
+        row.images_per_s_within_limit_range or (row.images_per_s_within_limit,), rate_text
+    )
 
 
-def _cost_table(document: Document) -> Table | None:
-    limit = document["latency_limit_ms"]
-    priced = any(value is not None for value in document["prices"].values())
-    if limit is None and not priced:
+def _cost_table(plan: ServerPlan) -> Table | None:
+    limit_ms, prices = plan.latency_limit_ms, plan.prices
+    known = (prices.energy, prices.hardware, prices.card, prices.years, prices.utilization)
+    if limit_ms is None and known == (None,) * len(known):
         return None
-    rows = document["rows"]
-    within = "Images/s" if limit is None else f"Images/s, p99 within {limit:g} ms"
+    within = "Images/s" if limit_ms is None else f"Images/s, p99 within {limit_ms:g} ms"
+    nothing_within = "" if limit_ms is None else "none"
     return dense(
         Table(
-            f"Limit and cost of {document['full_name']}: {MODELLED}",
-            (*("Reading", "Cards", within, "kWh", "Energy", "Hardware", "Total"),),
+            f"Limit and cost of {plan.full_name}: {MODELLED}",
+            ("Reading", "Cards", within, "kWh", "Energy", "Hardware", "Total"),
             tuple(
                 (
-                    str(row["reading"]),
-                    str(row["cards"]),
-                    (
-                        "none"
-                        if row["images_per_s_within_limit"] is None and limit is not None
-                        else within_text(row)
-                    ),
-                    number_text(row["energy_kwh_per_million_images"], ".3f"),
-                    *(
-                        number_text(row["cost_per_million_images"][key], ",.2f")
-                        for key in ("energy", "hardware", "total")
-                    ),
+                    row.reading.value,
+                    str(row.cards),
+                    within_text(row) or nothing_within,
+                    number_text(row.energy_kwh_per_million_images, ".3f"),
+                    number_text(row.cost_per_million_images.energy, ",.2f"),
+                    number_text(row.cost_per_million_images.hardware, ",.2f"),
+                    number_text(row.cost_per_million_images.total, ",.2f"),
                 )
-                for row in rows
+                for row in plan.rows
             ),
-            (True,) * len(rows),
+            (True,) * len(plan.rows),
             "kWh, energy, hardware, total: of a million images, in the currency of the prices "
             "given; the watts of idle hours are not in it.",
             modelled=True,

@@ -1,9 +1,9 @@
-"""Pictures of plans, as SVG that is legible in light and in dark; "modelled" stands on each."""
+"""Pictures of server plans, legible in light and in dark; "modelled" stands on each."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,10 +13,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from thorax.files.atomic import write_text
 from thorax.report.figure import COLOURS, INK, WIDTH, svg
+from thorax.report.modelled import MODELLED
 from thorax.report.partition_drawing import require_svg
-from thorax.report.plan_server import within_text
-from thorax.report.series import Document
+from thorax.report.parts import COMPUTED, Section
+from thorax.report.plan_server import server_tables, within_text
 from thorax.report.text import rate_text
+from thorax.results.plan import CpuRole, CurvePoint, ServerPlan, ServerRow
 
 _INKS: Final = (
     "<style>svg{color:#3d3d3d;background:#fff}"
@@ -26,13 +28,12 @@ _INKS: Final = (
 """Of a picture that stands alone; within the report, the page's own inks hold."""
 
 _NAMES: Final = {
-    "additive": "additive: CPU computes too",
-    "offload": "off-load: CPU only feeds cards",
+    CpuRole.ADDITIVE: "additive: CPU computes too",
+    CpuRole.OFFLOAD: "off-load: CPU only feeds cards",
 }
-_COLOUR: Final = {"additive": COLOURS[0], "offload": COLOURS[2]}
-_MARK: Final = {"additive": "o", "offload": "s"}
+_COLOUR: Final = {CpuRole.ADDITIVE: COLOURS[0], CpuRole.OFFLOAD: COLOURS[2]}
+_MARK: Final = {CpuRole.ADDITIVE: "o", CpuRole.OFFLOAD: "s"}
 _PALE: Final = 0.35
-_QUANTILES: Final = (("p99", COLOURS[2]), ("p90", COLOURS[1]), ("p50", COLOURS[0]))
 
 
 def write_picture(drawn: str, path: Path) -> None:
@@ -46,175 +47,164 @@ def write_picture(drawn: str, path: Path) -> None:
     write_text(path, f'<?xml version="1.0" encoding="utf-8"?>\n{alone}\n')
 
 
-def server_plot(document: Document, *, number: int = 0) -> str:
+def server_plot(plan: ServerPlan, *, number: int = 0) -> str:
     """Return throughput, watts and both efficiencies against the number of cards."""
 
     def draw() -> Figure:
         figure = Figure(figsize=(WIDTH, 3.5), layout="constrained")
         panels: Sequence[Axes] = figure.subplots(1, 3)
-        _throughput(panels[0], document)
-        _watts(panels[1], document)
-        _efficiency(panels[2], document)
-        _finish(figure, document, (*_reading_keys(document), *_part_keys(), *_metric_keys()))
+        draw_throughput(panels[0], plan)
+        draw_watts(panels[1], plan)
+        _efficiency(panels[2], plan)
+        add_title_and_legend(figure, plan, (*role_handles(plan), part_handle(), *_metric_handles()))
         return figure
 
-    return svg(f"plan-server{number}", _spoken(document), draw)
+    return svg(f"plan-server{number}", spoken(plan), draw)
 
 
-def throughput_plot(document: Document, *, number: int = 0) -> str:
-    """Return throughput and watts of a server, side by side, against the number of cards."""
-
-    def draw() -> Figure:
-        figure = Figure(figsize=(WIDTH, 3.7), layout="constrained")
-        panels: Sequence[Axes] = figure.subplots(1, 2)
-        _throughput(panels[0], document)
-        _watts(panels[1], document)
-        _finish(figure, document, (*_reading_keys(document), *_part_keys()))
-        return figure
-
-    return svg(f"plan-throughput{number}", _spoken(document), draw)
-
-
-def efficiency_plot(document: Document, *, number: int = 0) -> str:
-    """Return images/s/W of the whole server and of what the cards add, side by side."""
-
-    def draw() -> Figure:
-        figure = Figure(figsize=(WIDTH, 3.5), layout="constrained")
-        panels: Sequence[Axes] = figure.subplots(1, 2, sharey=True)
-        _bars(panels[0], document, "images_per_s_per_w", None, ".2f")
-        panels[0].set_ylabel("Images/s/W of the whole server")
-        _bars(panels[1], document, "marginal_images_per_s_per_w", None, ".2f")
-        panels[1].set_ylabel("Images/s/W, marginal: what cards add")
-        panels[1].tick_params(labelleft=True)
-        # Shared and begun at zero, the axis would end where the first panel does.
-        panels[0].set_ylim(0, 1.12 * _most(document))
-        _finish(figure, document, _reading_keys(document))
-        return figure
-
-    return svg(f"plan-efficiency{number}", _spoken(document), draw)
-
-
-def latency_plot(document: Document, *, number: int = 0) -> str:
-    """Return latency against load of a document with a `curve`, a panel a reading."""
-    curve: Sequence[Mapping[str, Any]] = document["curve"]
-    readings = list(dict.fromkeys(str(row["reading"]) for row in curve))
+def latency_plot(plan: ServerPlan, *, number: int = 0) -> str:
+    """Return latency against load of a plan with a curve, a panel a role of the CPU."""
+    roles = list(dict.fromkeys(point.reading for point in plan.curve))
 
     def draw() -> Figure:
         figure = Figure(figsize=(WIDTH, 3.8), layout="constrained")
-        panels = figure.subplots(1, len(readings), squeeze=False, sharey=True)[0]
-        for axes, reading in zip(panels, readings, strict=True):
-            _latency(axes, document, [row for row in curve if row["reading"] == reading])
+        panels = figure.subplots(1, len(roles), squeeze=False, sharey=True)[0]
+        for axes, role in zip(panels, roles, strict=True):
+            _latency(axes, plan, [point for point in plan.curve if point.reading == role])
         panels[0].set_ylabel("Latency, ms, logarithmic")
         handles, names = panels[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=3)
-        figure.suptitle(_title(document), fontsize=10)
+        figure.suptitle(_title(plan), fontsize=10)
         return figure
 
-    told = "; ".join(
-        f"{row['reading']} {row['images_per_s']:.0f} images/s p99 {row['latency_ms']['p99']:.1f} ms"
-        for row in curve
-        if row["latency_ms"]
+    words = "; ".join(
+        f"{point.reading} {point.images_per_s:.0f} images/s p99 {point.latency_ms.p99:.1f} ms"
+        for point in plan.curve
+        if point.latency_ms
     )
-    return svg(f"plan-latency{number}", f"Modelled latency against load: {told}.", draw)
+    return svg(f"plan-latency{number}", f"Modelled latency against load: {words}.", draw)
 
 
-def _latency(axes: Axes, document: Document, curve: Sequence[Mapping[str, Any]]) -> None:
-    known = [row for row in curve if row["latency_ms"] is not None]
-    reading, cards = str(curve[0]["reading"]), curve[0]["cards"]
-    for key, colour in _QUANTILES:
-        spread = [row["latency_ms_range"][key] for row in known]
-        axes.fill_between(
-            [row["images_per_s"] for row in known],
-            [low for low, _ in spread],
-            [high for _, high in spread],
-            color=colour,
-            alpha=_PALE,
-            lw=0,
-        )
-        axes.plot(
-            [row["images_per_s"] for row in known],
-            [row["latency_ms"][key] for row in known],
-            "o-",
-            color=colour,
-            lw=1.5,
-            ms=3.5,
-            label=key,
-        )
-    own = next(
-        row for row in document["rows"] if (row["reading"], row["cards"]) == (reading, cards)
+def _latency(axes: Axes, plan: ServerPlan, curve: Sequence[CurvePoint]) -> None:
+    rates, middles, ranges = [], [], []
+    for point in curve:
+        if point.latency_ms is not None and point.latency_ms_range is not None:
+            rates.append(point.images_per_s)
+            middles.append(point.latency_ms)
+            ranges.append(point.latency_ms_range)
+    for name, colour, values, ends in (
+        ("p99", COLOURS[2], [one.p99 for one in middles], [one.p99 for one in ranges]),
+        ("p90", COLOURS[1], [one.p90 for one in middles], [one.p90 for one in ranges]),
+        ("p50", COLOURS[0], [one.p50 for one in middles], [one.p50 for one in ranges]),
+    ):
+        lows, highs = [low for low, _ in ends], [high for _, high in ends]
+        axes.fill_between(rates, lows, highs, color=colour, alpha=_PALE, lw=0)
+        axes.plot(rates, values, "o-", color=colour, lw=1.5, ms=3.5, label=name)
+    role, cards = curve[0].reading, curve[0].cards
+    row = next(row for row in plan.rows if (row.reading, row.cards) == (role, cards))
+    _mark_capacity(axes, row)
+    if plan.latency_limit_ms is not None:
+        _mark_limit(axes, row, plan.latency_limit_ms)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.yaxis.set_minor_formatter(
+        FuncFormatter(lambda v, _: f"{v:,g}" if f"{v:e}"[0] in "25" else "")
     )
-    most = own["capacity_images_per_s"]
-    axes.axvline(most, color=INK, lw=1.0, ls="--")
+    axes.set(xlabel="Images that arrive a second", xlim=(0, row.capacity_images_per_s * 1.03))
+    axes.set_title(f"{_NAMES[role]}, {cards} card{'' if cards == 1 else 's'}")
+    axes.grid(which="both")
+    axes.tick_params(which="both", labelleft=True)
+
+
+def _mark_capacity(axes: Axes, row: ServerRow) -> None:
+    axes.axvline(row.capacity_images_per_s, color=INK, lw=1.0, ls="--")
     axes.annotate(
-        f"can do {rate_text(most)}",
-        (most, 0),
+        f"can do {rate_text(row.capacity_images_per_s)}",
+        (row.capacity_images_per_s, 0),
         xycoords=("data", "axes fraction"),
         xytext=(-4, 3),
         textcoords="offset points",
         ha="right",
         va="bottom",
     )
-    limit, within = document["latency_limit_ms"], own["images_per_s_within_limit"]
-    if limit is not None:
-        axes.axhline(limit, color=INK, lw=0.8, ls=":")
-        if within is not None:
-            ends = own["images_per_s_within_limit_range"]
-            axes.plot(ends, [limit] * 2, "-", color=INK, lw=3)
-            axes.plot([within], [limit], "D", color=INK, ms=6)
-            axes.annotate(
-                f"{within_text(own)} with p99 within {limit:g} ms",
-                (within, limit),
-                xytext=(-6, 6),
-                textcoords="offset points",
-                ha="right",
-            )
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    axes.yaxis.set_minor_formatter(
-        FuncFormatter(lambda v, _: f"{v:,g}" if f"{v:e}"[0] in "25" else "")
+
+
+def _mark_limit(axes: Axes, row: ServerRow, limit_ms: float) -> None:
+    axes.axhline(limit_ms, color=INK, lw=0.8, ls=":")
+    within = row.images_per_s_within_limit
+    if within is not None:
+        axes.plot(row.images_per_s_within_limit_range or (within,) * 2, [limit_ms] * 2, "-",
+                  color=INK, lw=3)  # fmt: skip
+        axes.plot([within], [limit_ms], "D", color=INK, ms=6)
+        axes.annotate(
+            f"{within_text(row)} with p99 within {limit_ms:g} ms",
+            (within, limit_ms),
+            xytext=(-6, 6),
+            textcoords="offset points",
+            ha="right",
+        )
+
+
+def draw_throughput(axes: Axes, plan: ServerPlan) -> None:
+    """Draw images/s as bars; at a given load nothing says which part of a bar is the CPU's."""
+    of_cpu = plan.offered_images_per_s is None
+    draw_bars(
+        axes,
+        plan,
+        lambda row: row.images_per_s,
+        lambda row: row.cpu_images_per_s if of_cpu else 0.0,
+        ",.0f",
     )
-    axes.set(xlabel="Images that arrive a second", xlim=(0, most * 1.03))
-    axes.set_title(f"{_NAMES[reading]}, {cards} card{'' if cards == 1 else 's'}")
-    axes.grid(which="both")
-    axes.tick_params(which="both", labelleft=True)
-
-
-def _throughput(axes: Axes, document: Document) -> None:
-    share = _share(document)
-    _bars(axes, document, "images_per_s", share, ",.0f")
     axes.set_ylabel("Images per second")
 
 
-def _share(document: Document) -> str | None:
-    """Return which key says the CPU's part of a bar; at a given load none does."""
-    return "cpu_images_per_s" if document["offered_images_per_s"] is None else None
-
-
-def _watts(axes: Axes, document: Document) -> None:
-    _bars(axes, document, "power_w", "host_w", ",.0f")
+def draw_watts(axes: Axes, plan: ServerPlan) -> None:
+    """Draw the watts of the whole server as bars."""
+    draw_bars(
+        axes,
+        plan,
+        lambda row: row.power_w,
+        lambda row: (row.power_w or 0.0) - row.cards_power_w,
+        ",.0f",
+    )
     axes.set_ylabel("Watts of the whole server")
 
 
-def _bars(axes: Axes, document: Document, key: str, below: str | None, form: str) -> None:
-    """Draw a bar a number of cards and a reading; its lower part, of the CPU, paler."""
-    readings = _readings(document)
-    width = 0.84 / len(readings)
-    counts = sorted({row["cards"] for row in document["rows"]})
+def draw_bars(
+    axes: Axes,
+    plan: ServerPlan,
+    value: Callable[[ServerRow], float | None],
+    pale: Callable[[ServerRow], float],
+    form: str,
+) -> None:
+    """Draw a bar a number of cards and a role of the CPU, its lower part paler.
+
+    Args:
+        axes: to draw in.
+        plan: whose rows are drawn.
+        value: height of a bar; no bar where it is None.
+        pale: height of its lower part.
+        form: of the number above it.
+    """
+    roles = _roles(plan)
+    width = 0.84 / len(roles)
+    counts = sorted({row.cards for row in plan.rows})
     panels = len(axes.figure.axes)
-    size = 8.5 - 1.0 * (panels > 2) - 1.0 * (len(counts) * len(readings) > 6)
-    for place, reading in enumerate(readings):
-        shift = (place - (len(readings) - 1) / 2) * width
-        for row in document["rows"]:
-            if row["reading"] != reading or row[key] is None:
+    size = 8.5 - 1.0 * (panels > 2) - 1.0 * (len(counts) * len(roles) > 6)
+    for index, role in enumerate(roles):
+        shift = (index - (len(roles) - 1) / 2) * width
+        for row in plan.rows:
+            height = value(row)
+            if row.reading != role or height is None:
                 continue
-            x = counts.index(row["cards"]) + shift
-            base = _base(row, below)
-            colour = _COLOUR[reading]
+            x = counts.index(row.cards) + shift
+            base = pale(row)
+            colour = _COLOUR[role]
             axes.bar(x, base, width * 0.92, color=colour, alpha=_PALE)
-            axes.bar(x, row[key] - base, width * 0.92, bottom=base, color=colour)
+            axes.bar(x, height - base, width * 0.92, bottom=base, color=colour)
             axes.annotate(
-                f"{row[key]:{form}}",
-                (x, row[key]),
+                f"{height:{form}}",
+                (x, height),
                 xytext=(0, 2),
                 textcoords="offset points",
                 ha="center",
@@ -230,30 +220,22 @@ def _bars(axes: Axes, document: Document, key: str, below: str | None, form: str
     axes.tick_params(axis="x", length=0)
 
 
-def _base(row: Mapping[str, Any], below: str | None) -> float:
-    if below is None:
-        return 0.0
-    if below == "host_w":
-        return float(row["power_w"] - row["cards_power_w"])
-    return float(row[below])
-
-
-def _efficiency(axes: Axes, document: Document) -> None:
-    for reading in _readings(document):
-        rows = [row for row in document["rows"] if row["reading"] == reading]
-        for key, line, fill in (
-            ("images_per_s_per_w", "-", _COLOUR[reading]),
-            ("marginal_images_per_s_per_w", ":", "none"),
+def _efficiency(axes: Axes, plan: ServerPlan) -> None:
+    for role in _roles(plan):
+        rows = [row for row in plan.rows if row.reading == role]
+        for points, line, fill in (
+            ([(row.cards, row.images_per_s_per_w) for row in rows], "-", _COLOUR[role]),
+            ([(row.cards, row.marginal_images_per_s_per_w) for row in rows], ":", "none"),
         ):
-            known = [row for row in rows if row[key] is not None]
+            known = [(cards, rate) for cards, rate in points if rate is not None]
             axes.plot(
-                [row["cards"] for row in known],
-                [row[key] for row in known],
-                _MARK[reading] + line,
-                color=_COLOUR[reading],
+                [cards for cards, _ in known],
+                [rate for _, rate in known],
+                _MARK[role] + line,
+                color=_COLOUR[role],
                 markerfacecolor=fill,
                 lw=1.5,
-                ms=5 if reading == "additive" else 8,
+                ms=5 if role is CpuRole.ADDITIVE else 8,
             )
     axes.set(xlabel="Cards", ylabel="Images per second per watt")
     axes.set_ylim(bottom=0)
@@ -262,25 +244,21 @@ def _efficiency(axes: Axes, document: Document) -> None:
     axes.grid()
 
 
-def _most(document: Document) -> float:
-    """Return the highest images/s/W of either kind, 1 without any."""
-    keys = ("images_per_s_per_w", "marginal_images_per_s_per_w")
-    return max((row[key] for row in document["rows"] for key in keys if row[key]), default=1.0)
+def _roles(plan: ServerPlan) -> list[CpuRole]:
+    return list(dict.fromkeys(row.reading for row in plan.rows))
 
 
-def _readings(document: Document) -> list[str]:
-    return list(dict.fromkeys(str(row["reading"]) for row in document["rows"]))
+def role_handles(plan: ServerPlan) -> list[Patch]:
+    """Return what a legend says of colours."""
+    return [Patch(color=_COLOUR[role], label=_NAMES[role]) for role in _roles(plan)]
 
 
-def _reading_keys(document: Document) -> list[Patch | Line2D]:
-    return [Patch(color=_COLOUR[name], label=_NAMES[name]) for name in _readings(document)]
+def part_handle() -> Patch:
+    """Return what a legend says of pale bars."""
+    return Patch(color=INK, alpha=_PALE, label="pale: CPU and host, full: cards")
 
 
-def _part_keys() -> list[Patch | Line2D]:
-    return [Patch(color=INK, alpha=_PALE, label="pale: CPU and host, full: cards")]
-
-
-def _metric_keys() -> list[Patch | Line2D]:
+def _metric_handles() -> list[Line2D]:
     return [
         Line2D([], [], color=INK, marker="o", label="whole server"),
         Line2D([], [], color=INK, marker="o", ls=":", markerfacecolor="none",
@@ -288,19 +266,32 @@ def _metric_keys() -> list[Patch | Line2D]:
     ]  # fmt: skip
 
 
-def _finish(figure: Figure, document: Document, keys: Sequence[Patch | Line2D]) -> None:
-    figure.suptitle(_title(document), fontsize=10)
-    figure.legend(handles=list(keys), loc="outside lower center", ncols=min(3, len(keys)))
+def add_title_and_legend(
+    figure: Figure, plan: ServerPlan, handles: Sequence[Patch | Line2D]
+) -> None:
+    """Name the server of a figure, and what is drawn of it."""
+    figure.suptitle(_title(plan), fontsize=10)
+    figure.legend(handles=list(handles), loc="outside lower center", ncols=min(3, len(handles)))
 
 
-def _title(document: Document) -> str:
-    return f"{document['full_name']}, {document['network']}: modelled, not measured"
+def _title(plan: ServerPlan) -> str:
+    return f"{plan.full_name}, {plan.network}: {MODELLED}"
 
 
-def _spoken(document: Document) -> str:
-    told = "; ".join(
-        f"{row['cards']} cards {row['reading']} {row['images_per_s']:.0f} images/s"
-        + (f" {row['power_w']:.0f} W" if row["power_w"] is not None else "")
-        for row in document["rows"]
+def spoken(plan: ServerPlan) -> str:
+    """Return what bars of a plan show, in words."""
+    words = "; ".join(
+        f"{row.cards} cards {row.reading} {row.images_per_s:.0f} images/s"
+        + (f" {row.power_w:.0f} W" if row.power_w is not None else "")
+        for row in plan.rows
     )
-    return f"Modelled, {document['full_name']}: {told}."
+    return f"Modelled, {plan.full_name}: {words}."
+
+
+def section(plans: Sequence[ServerPlan]) -> Section | None:
+    """Return what servers would do."""
+    if not plans:
+        return None
+    plots = (server_plot(plan, number=index) for index, plan in enumerate(plans))
+    tables = [table for plan in plans for table in server_tables(plan)]
+    return Section("plans", "Servers", (COMPUTED,), tuple(plots), tuple(tables))

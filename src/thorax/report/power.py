@@ -1,12 +1,20 @@
-"""Energy and power of documents as tables."""
+"""Energy and power as tables."""
 
 from collections.abc import Sequence
 from typing import Final
 
-from thorax.power.sampler import EMULATED_RATE
-from thorax.report.series import Document, precision_text
+from thorax.report.benchmark import network_text
 from thorax.report.table import Table, dense
 from thorax.report.text import number_text
+from thorax.results.benchmark import BenchmarkResult
+from thorax.results.energy import (
+    EMULATED_RATE,
+    DevicePower,
+    LogEnergy,
+    MeterList,
+    PowerResult,
+    WatchResult,
+)
 
 MODELLED_POWER: Final = "modelled, not measured"
 """What is said beside every figure of power that was computed."""
@@ -15,37 +23,49 @@ REPLAYED_POWER: Final = "replayed, read at another time"
 """What is said beside every figure of power that is not of the run it stands beside."""
 
 
-def energy_table(document: Document) -> Table:
-    """Return energy and mean power of each device, of `power watch` and `power energy`."""
-    rows = [
-        (
-            name if one["counted"] else f"{name} (part)",
-            number_text(one["energy_j"], ",.1f"),
-            number_text(one["power_w"], ",.1f"),
-        )
-        for name, one in document["devices"].items()
-    ]
-    whole = ("sum", number_text(document["energy_j"], ",.1f"))
-    rows.append((*whole, number_text(document["power_w"], ",.1f")))
-    modelled = bool(document["modelled"])
-    span = f"{document['readings']:,} readings in {document['duration_s']:.1f} s"
+def meter_table(meters: MeterList) -> Table:
+    """Return which meters answer, and what is in the way of the others."""
     return Table(
-        f"Energy, {MODELLED_POWER}"
-        if modelled
-        else "Energy, replayed"
-        if document.get("replayed")
-        else "Energy",
-        ("Device", "J", "W (mean)"),
-        tuple(rows),
-        (modelled,) * len(rows),
-        f"From {document['energy_source']}: {span}."
-        + (f" No energy: {document['energy_error']}." if document.get("energy_error") else ""),
-        modelled=modelled,
+        "Meters that need no address",
+        ("Meter", "Answers", "Reads, or what is in the way"),
+        tuple(
+            (
+                meter.name,
+                "yes" if meter.available else "no",
+                meter.problem.message if meter.problem else ", ".join(meter.devices),
+            )
+            for meter in meters.meters
+        ),
+        note=f"All that --power takes: {', '.join(meters.specs)}.",
     )
 
 
-def power_table(documents: Sequence[Document]) -> Table | None:
-    """Return power idle and under load and both efficiencies, of documents of `benchmark`.
+def energy_table(result: WatchResult | LogEnergy) -> Table:
+    """Return energy and mean power of each device, of `power watch` and `power energy`."""
+    rows = [
+        (
+            name if device.counted else f"{name} (part)",
+            number_text(device.energy_j, ",.1f"),
+            number_text(device.power_w, ",.1f"),
+        )
+        for name, device in result.devices.items()
+    ]
+    rows.append(("sum", number_text(result.energy_j, ",.1f"), number_text(result.power_w, ",.1f")))
+    kind = f", {MODELLED_POWER}" if result.modelled else ", replayed" if result.replayed else ""
+    missing = result.energy_error if isinstance(result, WatchResult) else None
+    return Table(
+        f"Energy{kind}",
+        ("Device", "J", "W (mean)"),
+        tuple(rows),
+        (result.modelled,) * len(rows),
+        f"From {result.energy_source}: {result.readings:,} readings in {result.duration_s:.1f} s."
+        + (f" No energy: {missing}." if missing else ""),
+        modelled=result.modelled,
+    )
+
+
+def power_table(results: Sequence[BenchmarkResult]) -> Table | None:
+    """Return power idle and under load and both efficiencies, of results of `benchmark`.
 
     A row for the whole of each, and one for each of its devices where there are several. None
     where no meter was read.
@@ -54,64 +74,84 @@ def power_table(documents: Sequence[Document]) -> Table | None:
     modelled: list[bool] = []
     sources: dict[str, None] = {}
     missing: dict[str, None] = {}
-    for document in documents:
-        detail = document.get("power")
-        if not detail:
+    for result in results:
+        power = result.power
+        if power is None:
             continue
-        name = f"{precision_text(document)} {document.get('device', '')}".strip()
-        if document.get("energy_error"):
-            missing[f"No energy of {name}: {document['energy_error']}."] = None
-        if detail.get("load_w") is None:
-            continue
-        emulated = bool(document.get("simulated"))
-        if emulated:
-            missing[f"No images/s/W of {name}: {EMULATED_RATE}."] = None
-        elif detail.get("marginal_error"):
-            missing[f"No marginal images/s/W of {name}: {detail['marginal_error']}."] = None
-        if detail.get("idle_error"):
-            missing[f"No idle power of {name}: {detail['idle_error']}."] = None
-        marks = [MODELLED_POWER] if detail["modelled"] else []
-        marks += [REPLAYED_POWER] if detail.get("replayed") else []
-        told = f" ({'; '.join(marks)})" if marks else ""
-        sources[f"{document['energy_source']}{told}"] = None
-        rows.append(
-            (
-                name,
-                "whole, W replayed" if detail.get("replayed") else "whole",
-                *(number_text(detail[key], ".1f") for key in ("idle_w", "load_w", "marginal_w")),
-                number_text(document.get("energy_j"), ",.1f"),
-                *(
-                    "" if emulated else number_text(detail[key], ".3g")
-                    for key in ("images_per_s_per_w", "marginal_images_per_s_per_w")
-                ),
-            )
-        )
-        devices = detail["devices"] if len(detail["devices"]) > 1 else {}
-        for device, one in devices.items():
-            watts = (number_text(one[key], ".1f") for key in ("idle_w", "load_w", "marginal_w"))
-            rows.append(
-                (name, device if one["counted"] else f"{device} (part)", *watts, "", "", "")
-            )
-        modelled += [bool(detail["modelled"])] * (1 + len(devices))
+        missing |= dict.fromkeys(_missing(result, power))
+        if power.load_w is not None:
+            sources[_source_text(result, power)] = None
+            own = _rows(result, power)
+            rows += own
+            modelled += [power.modelled] * len(own)
     if not rows and not missing:
         return None
-    note = (
-        "Whole: images/s over all watts; marginal: over what the load adds to idle." if rows else ""
-    )
+    notes = [*missing]
+    if rows:
+        notes = [
+            f"From {', '.join(sources)}.",
+            "Whole: images/s over all watts; marginal: over what the load adds to idle.",
+            *missing,
+        ]
+    all_modelled = bool(rows) and all(modelled)
+    columns = ("Network", "Of", "Idle W", "Load W", "Marginal W", "J", "Img/s/W, whole", "marginal")
     return dense(
         Table(
-            "Power" if not all(modelled) or not rows else f"Power, {MODELLED_POWER}",
-            (
-                *("Network", "Of", "Idle W", "Load W", "Marginal W"),
-                *("J", "Img/s/W, whole", "marginal"),
-            ),
+            f"Power, {MODELLED_POWER}" if all_modelled else "Power",
+            columns,
             tuple(rows),
             tuple(modelled),
-            " ".join(
-                part
-                for part in (f"From {', '.join(sources)}." if sources else "", note, *missing)
-                if part
-            ),
-            modelled=bool(rows) and all(modelled),
+            " ".join(notes),
+            modelled=all_modelled,
         )
     )
+
+
+def _name(result: BenchmarkResult) -> str:
+    return f"{network_text(result)} {result.device}".strip()
+
+
+def _missing(result: BenchmarkResult, power: PowerResult) -> list[str]:
+    """Return which figures of a run there are not, and why."""
+    reasons = {"energy": result.energy_error}
+    if power.load_w is not None:
+        if result.simulated:
+            reasons["images/s/W"] = EMULATED_RATE
+        else:
+            reasons["marginal images/s/W"] = power.marginal_error
+        reasons["idle power"] = power.idle_error
+    return [f"No {what} of {_name(result)}: {why}." for what, why in reasons.items() if why]
+
+
+def _source_text(result: BenchmarkResult, power: PowerResult) -> str:
+    marks = [MODELLED_POWER] if power.modelled else []
+    marks += [REPLAYED_POWER] if power.replayed else []
+    return result.energy_source + (f" ({'; '.join(marks)})" if marks else "")
+
+
+def _rows(result: BenchmarkResult, power: PowerResult) -> list[tuple[str, ...]]:
+    name = _name(result)
+    efficiencies = (power.images_per_s_per_w, power.marginal_images_per_s_per_w)
+    whole = (
+        name,
+        "whole, W replayed" if power.replayed else "whole",
+        *_watts(power),
+        number_text(result.energy_j, ",.1f"),
+        *("" if result.simulated else number_text(value, ".3g") for value in efficiencies),
+    )
+    if len(power.devices) < 2:
+        return [whole]
+    return [
+        whole,
+        *(
+            (name, device if drawn.counted else f"{device} (part)", *_watts(drawn), "", "", "")
+            for device, drawn in power.devices.items()
+        ),
+    ]
+
+
+def _watts(power: PowerResult | DevicePower) -> tuple[str, str, str]:
+    idle, load, marginal = (
+        number_text(value, ".1f") for value in (power.idle_w, power.load_w, power.marginal_w)
+    )
+    return idle, load, marginal

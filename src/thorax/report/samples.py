@@ -8,32 +8,26 @@ from thorax.labels import plain_name
 from thorax.report.documents import file_name
 from thorax.report.parts import Bar, Sample, Section
 from thorax.report.pictures import embed_image
-from thorax.report.series import Document
 from thorax.report.table import Table
+from thorax.results.findings import ClassifyResult, Findings
 
 _SAMPLES: Final = 12
 _BARS: Final = 4
+_UNREAD: Final = 20
+"""Files that could not be read that are named."""
 
 
-def samples_section(documents: Sequence[Document]) -> Section | None:
-    """Return heat maps and what could not be read of documents of `classify`."""
-    results = [result for document in documents for result in document.get("results", [])]
-    shown = _varied([result for result in results if result.get("heatmaps")])
-    failed = [result for result in results if result.get("error")]
-    if not shown and not failed:
+def section(results: Sequence[ClassifyResult]) -> Section | None:
+    """Return heat maps and what could not be read, of `classify`."""
+    rows = [row for result in results for row in result.results]
+    shown = _varied([row for row in rows if row.heatmaps])
+    unread = _unread_table(rows)
+    if not shown and unread is None:
         return None
-    tables = []
-    if failed:
-        rows = tuple(
-            (file_name(r["image"]), str(r["error"]["code"]), str(r["error"]["message"]))
-            for r in failed[:20]
-        )
-        more = f"{len(failed) - 20:,} more are left out." if len(failed) > 20 else ""
-        tables.append(Table("Not read", ("Image", "Code", "Message"), rows, note=more))
     text: tuple[str, ...] = ()
     if shown:
         text = (
-            f"{len(shown)} of {len(results):,} classified images with the findings that scored"
+            f"{len(shown)} of {len(rows):,} classified images with the findings that scored"
             " highest; bold: above the operating point. Colour shows which cells of the last"
             " feature map speak for the finding.",
         )
@@ -41,36 +35,48 @@ def samples_section(documents: Sequence[Document]) -> Section | None:
         "samples",
         "Heat maps",
         text,
-        tables=tuple(tables),
-        samples=tuple(_sample(result) for result in shown),
+        tables=(unread,) if unread else (),
+        samples=tuple(map(_sample, shown)),
         prose=True,
     )
 
 
-def _varied(results: Sequence[Document]) -> list[Document]:
-    """Return at most `_SAMPLES` results: one for each finding first, then as they come."""
+def _unread_table(rows: Sequence[Findings]) -> Table | None:
+    unread = [(row.image, row.error) for row in rows if row.error]
+    if not unread:
+        return None
+    more = len(unread) - _UNREAD
+    return Table(
+        "Not read",
+        ("Image", "Code", "Message"),
+        tuple((file_name(image), error.code, error.message) for image, error in unread[:_UNREAD]),
+        note=f"{more:,} more are left out." if more > 0 else "",
+    )
+
+
+def _varied(rows: Sequence[Findings]) -> list[Findings]:
+    """Return at most `_SAMPLES` images: one for each finding first, then as they come."""
     seen: set[str] = set()
-    first: list[Document] = []
-    rest: list[Document] = []
-    for result in results:
-        fresh = set(result.get("positive") or ()) - seen
-        (first if fresh else rest).append(result)
+    first: list[Findings] = []
+    rest: list[Findings] = []
+    for row in rows:
+        fresh = set(row.positive) - seen
+        (first if fresh else rest).append(row)
         seen |= fresh
     return [*first, *rest][:_SAMPLES]
 
 
-def _sample(result: Document) -> Sample:
-    positive = set(result.get("positive") or ())
-    ranked = sorted((result.get("findings") or {}).items(), key=lambda item: -item[1])
+def _sample(row: Findings) -> Sample:
+    ranked = sorted(row.findings.items(), key=lambda item: -item[1])
     # Of several heat maps the one of the finding that scored highest.
-    path = next(result["heatmaps"][name] for name, _ in ranked if name in result["heatmaps"])
+    path = next(row.heatmaps[name] for name, _ in ranked if name in row.heatmaps)
     picture = embed_image(Path(path))
     return Sample(
-        file_name(result["image"]),
+        file_name(row.image),
         picture,
         "" if picture else f"Heat map {file_name(path)} cannot be read.",
         tuple(
-            Bar(plain_name(name), f"{value:.2f}", round(100 * value), name in positive)
+            Bar(plain_name(name), f"{value:.2f}", round(100 * value), name in row.positive)
             for name, value in ranked[:_BARS]
         ),
     )

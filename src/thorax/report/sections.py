@@ -1,44 +1,32 @@
 """The sections of a report page, each made from the documents of its commands."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from markupsafe import Markup
 
-from thorax.report.accuracy import auroc_table, cost_table, difference_table, pointing_table
-from thorax.report.accuracy_plots import auroc_plot, reliability_plot, roc_plot
 from thorax.report.baseline import comparison_table
 from thorax.report.benchmark import speed_table
 from thorax.report.benchmark_plots import speed_bars, speed_plot
 from thorax.report.buyers import buyers_csv, buyers_table, csv_link, offers
 from thorax.report.buyers_plot import power_plot
-from thorax.report.cluster import cluster_tables
 from thorax.report.fpga_report import fpga_tables, split_texts
-from thorax.report.modelled import MODELLED, alone_and_against, modelled_table
+from thorax.report.modelled import MODELLED, modelled_table
 from thorax.report.optimize import artifact_table, compare_tables, tried_table
 from thorax.report.parts import Section
-from thorax.report.plan_cluster import cluster_plan_tables
-from thorax.report.plan_cluster_plots import cluster_plot
-from thorax.report.plan_server import server_tables
-from thorax.report.plan_server_plots import server_plot
 from thorax.report.power import energy_table, power_table
 from thorax.report.roofline import analyze_tables, roofline_plot
-from thorax.report.series import Document, images_text, name_series, series_names
-from thorax.report.sharpness import sharpness_plots, sharpness_table
+from thorax.report.series import Document, series_names
 from thorax.report.table import Table
-from thorax.report.training import run_line, schedule_table
-from thorax.report.training_plots import training_plot
 from thorax.report.tune import tuning_table
 from thorax.results.analysis import AnalyzeResult
-from thorax.results.cluster import ClusterDiagnosis
-from thorax.results.landscape import SharpnessResult
+from thorax.results.benchmark import BenchmarkResult, TuningResult
+from thorax.results.energy import LogEnergy, WatchResult
 from thorax.results.optimize import CompareResult, OptimizeResult
-from thorax.results.training import TrainingRecord
 
 
 def buyers_section(
-    speed: Sequence[Document], accuracy: Sequence[Document], plans: Sequence[Document]
+    speed: Sequence[BenchmarkResult], accuracy: Sequence[Document], plans: Sequence[Document]
 ) -> Section | None:
     """Return all runs side by side: speed, watts and AUROC in one table, to be downloaded too."""
     rows = offers(speed, accuracy, plans)
@@ -56,61 +44,25 @@ def buyers_section(
     )
 
 
-def accuracy_section(documents: Sequence[Document]) -> Section | None:
-    """Return AUROC and what each artifact costs, of documents of `validate` and `score`."""
-    if not documents:
-        return None
-    tables = [
-        *(cost_table(document) for document in documents),
-        auroc_table(documents),
-        *_differences(documents),
-        modelled_table(alone_and_against(documents)),
-    ]
-    on: dict[str, list[str]] = {}
-    for name, document in zip(series_names(documents), documents, strict=True):
-        if document.get("images"):
-            on.setdefault(images_text(document), []).append(name)
-    text = tuple(f"{', '.join(names)}: {images}." for images, names in on.items())
-    plot = Markup(auroc_plot(name_series(documents)))
-    return Section(
-        "accuracy",
-        "Accuracy",
-        text,
-        (plot,),
-        tuple(table for table in tables if table is not None),
-    )
-
-
-def _differences(documents: Sequence[Document]) -> list[Table]:
-    """Return what was compared on the same images, by the name of the network where several are."""
-    found = [(str(one.get("model", "")), difference_table(one)) for one in documents]
-    several = len({name for name, table in found if table}) > 1
-    return [
-        replace(table, title=f"{name}: {table.title}") if several else table
-        for name, table in found
-        if table
-    ]
-
-
 def speed_section(
-    documents: Sequence[Document], optimized: Sequence[OptimizeResult]
+    results: Sequence[BenchmarkResult], optimized: Sequence[OptimizeResult]
 ) -> Section | None:
-    """Return speed and size, of documents of `benchmark` and results of `optimize`."""
-    bars = speed_bars(documents)
-    if not documents and not optimized:
+    """Return speed and size, of `benchmark` and `optimize`."""
+    bars = speed_bars(results)
+    if not results and not optimized:
         return None
     plots = (Markup(speed_plot(bars)),) if bars else ()
     tables = [
-        speed_table(documents) if documents else None,
-        power_table(documents),
-        modelled_table(documents),
-        *(comparison_table(one["baseline"]) for one in documents if one.get("baseline")),
-        *(tuning_table(one) for one in documents if one.get("tried")),
+        speed_table(results) if results else None,
+        power_table(results),
+        modelled_table(results),
+        *(comparison_table(result.baseline) for result in results if result.baseline),
+        *(tuning_table(result) for result in results if isinstance(result, TuningResult)),
         artifact_table(optimized) if optimized else None,
         tried_table(optimized),
     ]
     text: tuple[str, ...] = ()
-    if any(document.get("simulated") for document in documents):
+    if any(result.simulated for result in results):
         text = (
             f"Hatched bars and tables are {MODELLED}: time and power of a simulated card are"
             " computed from its architecture, not read from a clock or a meter. Rows in italics,"
@@ -156,116 +108,11 @@ def fpga_section(by_command: Mapping[str, Sequence[Document]]) -> Section | None
     return Section("fpga", "FPGA", tuple(text), tables=tuple(fpga_tables(by_command)))
 
 
-def roc_section(documents: Sequence[Document]) -> Section | None:
-    """Return ROC curves of documents that have them."""
-    kept = [document for document in documents if document.get("roc")]
-    return Section("roc", "ROC", (), (Markup(roc_plot(name_series(kept))),)) if kept else None
-
-
-def reliability_section(documents: Sequence[Document]) -> Section | None:
-    """Return promised against true frequency, of documents that have it."""
-    kept = [document for document in documents if document.get("reliability")]
-    if not kept:
-        return None
-    text = (
-        "On the dotted line a probability means what it says. All findings are pooled; ECE is the"
-        " expected calibration error. It holds for images with the prevalence of these only.",
+def energy_section(results: Sequence[WatchResult | LogEnergy]) -> Section | None:
+    """Return what meters read, of `power watch` and `power energy`."""
+    return (
+        Section("energy", "Energy", tables=tuple(map(energy_table, results))) if results else None
     )
-    plot = Markup(reliability_plot(name_series(kept)))
-    return Section("reliability", "Reliability", text, (plot,))
-
-
-def training_section(records: Sequence[TrainingRecord]) -> Section | None:
-    """Return how runs went, of `train`."""
-    if not records:
-        return None
-    lines = [run_line(record) for record in records]
-    for record in records:
-        lines += record.schedule.warnings if record.schedule else ()
-    plots = tuple(
-        Markup(training_plot(record.history, record.curve, number=index))
-        for index, record in enumerate(records)
-        if record.history or record.curve
-    )
-    table = schedule_table(records)
-    return Section(
-        "training",
-        "Training",
-        tuple(line for line in lines if line),
-        plots,
-        (table,) if table else (),
-    )
-
-
-def cluster_section(diagnoses: Sequence[ClusterDiagnosis]) -> Section | None:
-    """Return ranks, messages and links, of `doctor cluster`."""
-    if not diagnoses:
-        return None
-    tables = [table for diagnosis in diagnoses for table in cluster_tables(diagnosis)]
-    return Section("cluster", "Cluster", tables=tuple(tables))
-
-
-def energy_section(documents: Sequence[Document]) -> Section | None:
-    """Return what meters said, of documents of `power watch` and `power energy`."""
-    if not documents:
-        return None
-    return Section("energy", "Energy", tables=tuple(map(energy_table, documents)))
-
-
-def plans_section(documents: Sequence[Document]) -> Section | None:
-    """Return what servers would do, of documents of `plan server`."""
-    if not documents:
-        return None
-    plots = (server_plot(document, number=place) for place, document in enumerate(documents))
-    tables = [table for document in documents for table in server_tables(document)]
-    return Section("plans", "Servers", (_COMPUTED,), tuple(map(Markup, plots)), tuple(tables))
-
-
-def cluster_plans_section(documents: Sequence[Document]) -> Section | None:
-    """Return how long training would take, of documents of `plan cluster`."""
-    if not documents:
-        return None
-    # Networks on one cluster stand beside each other.
-    alike: dict[tuple[object, ...], list[Document]] = {}
-    for document in documents:
-        known = (document["rows"][0].get(key) is None for key in ("cost", "energy_kwh"))
-        alike.setdefault((document["title"], *known), []).append(document)
-    plots = (cluster_plot(group, number=place) for place, group in enumerate(alike.values()))
-    # How well a model meets what was published is the same for each of its networks.
-    tables = dict.fromkeys(table for one in documents for table in cluster_plan_tables(one))
-    return Section(
-        "cluster-plans",
-        "Training clusters",
-        (_COMPUTED,),
-        tuple(map(Markup, plots)),
-        tuple(tables),
-    )
-
-
-_COMPUTED: Final = (
-    f"Everything here is {MODELLED}: computed from constants whose sources a plan names."
-)
-
-
-def sharpness_section(results: Sequence[SharpnessResult]) -> Section | None:
-    """Return loss around solutions, of `sharpness`."""
-    if not results:
-        return None
-    plots = tuple(Markup(plot) for plot in sharpness_plots(results))
-    return Section(
-        "sharpness",
-        "Sharpness",
-        tuple(dict.fromkeys(result.caveat for result in results)),
-        plots,
-        # The page says the caveat first, above the plots.
-        (replace(sharpness_table(results), note=""),),
-    )
-
-
-def pointing_section(documents: Sequence[Document]) -> Section | None:
-    """Return how often heat maps point into lesion boxes, of documents that say so."""
-    kept = [document for document in documents if document.get("pointing")]
-    return Section("pointing", "Where it looks", (), (), (pointing_table(kept),)) if kept else None
 
 
 def facts_section(everything: Sequence[Document], key: str, heading: str) -> Section | None:

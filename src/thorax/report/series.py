@@ -1,14 +1,15 @@
-"""Results beside each other: the name, the order and the arithmetic of each.
-
-A document is what a command prints with `--json`: a mapping with a `command` key. Keys that are
-absent or null are left out of a table, never filled in.
-"""
+"""Results beside each other: the name and the order of each."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+from thorax.results.accuracy import Score
+from thorax.results.schema import Part
+from thorax.results.shared import Interval
 
 Document = Mapping[str, Any]
+ShownT = TypeVar("ShownT", bound=Part | Document)
 
 PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8", "fp11")
 """From the reference to the boldest shortcut; tables keep this order."""
@@ -22,91 +23,101 @@ EMULATED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One document's share of a plot; precision gives the colour, `simulated` the hatching."""
+    """One result's share of a plot; precision gives the colour, `simulated` the hatching."""
 
     name: str
     precision: str
     simulated: bool
-    document: Mapping[str, Any]
+    document: Any
 
 
-def name_series(documents: Sequence[Document]) -> list[Series]:
-    """Return the share of each document in a plot, under a name that tells it from the others."""
+def fact(result: Part | Document, name: str) -> Any:  # noqa: ANN401 - whatever it has there
+    """Return what a result says under a name; None where its command does not say it."""
+    return result.get(name) if isinstance(result, Mapping) else getattr(result, name, None)
+
+
+def name_series(results: Sequence[Part | Document]) -> list[Series]:
+    """Return the share of each result in a plot, under a name that tells it from the others."""
     return [
-        Series(name, str(d.get("precision", "")), bool(d.get("simulated")), d)
-        for name, d in zip(series_names(documents), documents, strict=True)
+        Series(name, str(fact(result, "precision") or ""), bool(fact(result, "simulated")), result)
+        for name, result in zip(series_names(results), results, strict=True)
     ]
 
 
-def series_names(documents: Sequence[Document]) -> list[str]:
-    """Return a short name for each document: its precision, and whatever else tells them apart."""
+def series_names(results: Sequence[Part | Document]) -> list[str]:
+    """Return a short name for each result: its precision, and whatever else tells them apart."""
     keys = ["precision"]
     for key in ("device", "scenario", "model", "predictions", "store", "split", "streams"):
-        names = [_joined(document, keys) for document in documents]
+        names = [_joined(result, keys) for result in results]
         if "" in names or len(set(names)) < len(names):
-            values = {str(document.get(key)) for document in documents}
+            values = {str(fact(result, key)) for result in results}
             if len(values) > 1 or "" in names:
                 keys.append(key)
-    names = [_joined(document, keys) or str(document["command"]) for document in documents]
+    names = [_joined(result, keys) or str(fact(result, "command")) for result in results]
     return [
-        name if names.count(name) == 1 else f"{name} #{names[: place + 1].count(name)}"
-        for place, name in enumerate(names)
+        name if names.count(name) == 1 else f"{name} #{names[: index + 1].count(name)}"
+        for index, name in enumerate(names)
     ]
 
 
-def _joined(document: Document, keys: Sequence[str]) -> str:
-    parts = []
-    for key in keys:
-        value = document.get(key)
-        if value is not None:
-            text = str(value)
-            told = (
-                precision_text(document) if key == "precision" else text.rstrip("/").split("/")[-1]
-            )
-            parts.append(told)
-    return " ".join(parts)
+def _joined(result: Part | Document, keys: Sequence[str]) -> str:
+    values = {key: fact(result, key) for key in keys}
+    return " ".join(
+        precision_text(result) if key == "precision" else str(value).rstrip("/").split("/")[-1]
+        for key, value in values.items()
+        if value is not None
+    )
 
 
-def in_order(documents: Iterable[Document]) -> list[Document]:
-    """Return documents by precision, measured before simulated, otherwise as given."""
+def in_order(results: Iterable[ShownT]) -> list[ShownT]:
+    """Return results by precision, measured before simulated, otherwise as given."""
 
-    def rank(document: Document) -> tuple[bool, int]:
-        precision = str(document.get("precision", "")).lower()
-        place = PRECISIONS.index(precision) if precision in PRECISIONS else len(PRECISIONS)
-        return bool(document.get("simulated")), place
+    def rank(result: ShownT) -> tuple[bool, int]:
+        precision = str(fact(result, "precision") or "").lower()
+        index = PRECISIONS.index(precision) if precision in PRECISIONS else len(PRECISIONS)
+        return bool(fact(result, "simulated")), index
 
-    return sorted(documents, key=rank)
+    return sorted(results, key=rank)
 
 
-def images_text(document: Document) -> str:
-    """Return how many images of which split a document judges."""
-    parts = [f"{document['images']:,} images"]
-    if document.get("patients"):
-        parts[0] += f" of {document['patients']:,} patients"
-    if document.get("split"):
-        parts.append(f"split {document['split']}")
-    if document.get("simulated"):
+def images_text(result: Part | Document) -> str:
+    """Return how many images of which split a result judges."""
+    parts = [f"{fact(result, 'images'):,} images"]
+    if patients := fact(result, "patients"):
+        parts[0] += f" of {patients:,} patients"
+    if split := fact(result, "split"):
+        parts.append(f"split {split}")
+    if fact(result, "simulated"):
         parts.append("on a simulated device, whose arithmetic is real")
     return ", ".join(parts)
 
 
-def mean_interval(document: Document) -> Any:  # noqa: ANN401 - a mapping or a number
-    """Return the mean AUROC of a document, with its bounds where it has them."""
-    return document.get("mean_auroc_interval") or document.get("mean_auroc")
+def mean_interval(result: Part | Document) -> Interval | float | None:
+    """Return the mean AUROC of a result, with its bounds where it has them."""
+    if isinstance(result, Score):
+        return result.mean
+    bounds: Interval | float | None = fact(result, "mean_auroc_interval")
+    return bounds or fact(result, "mean_auroc")
 
 
-def precision_text(document: Document) -> str:
+def precision_text(result: Part | Document) -> str:
     """Return how weights are stored and, of a simulated card, what it computes in: FP32 as FP11.
 
     Of a pool in which a device without a card answers too, "FP32 as FP11 or FP32".
     """
-    stored = str(document.get("precision", "")).upper()
-    parts = str(document.get("compute", "")).split("+")
-    told = "/".join(part for part in parts if part[:2] == "fp").upper()
-    if told and _answers_without_card(str(document.get("device", ""))):
+    keys = ("precision", "compute", "device")
+    return arithmetic_text(*(str(fact(result, key) or "") for key in keys))
+
+
+def arithmetic_text(precision: str, compute: str, device: str) -> str:
+    """Return what `precision_text` says, of these fields of a result."""
+    stored = precision.upper()
+    parts = compute.split("+")
+    card = "/".join(part for part in parts if part[:2] == "fp").upper()
+    if card and _answers_without_card(device):
         others = (_FLOATS.get(part, part.upper()) for part in parts if part[:2] != "fp")
-        return f"{stored} as {' or '.join([told, *others])}"
-    return f"{stored} as {told}" if told and told != stored else stored
+        return f"{stored} as {' or '.join([card, *others])}"
+    return f"{stored} as {card}" if card and card != stored else stored
 
 
 _FLOATS: Final = {"f32": "FP32", "f16": "FP16"}
@@ -117,5 +128,5 @@ def _answers_without_card(device: str) -> bool:
     """Return whether a pool has a member that is no card; `HETERO:` takes what follows it."""
     kind, _, rest = device.partition(":")
     alone, *split = rest.split("HETERO:")
-    members = [one for one in (*alone.split(","), *split) if one.strip(", ")]
-    return kind == "MULTI" and any("FPGA" not in one for one in members)
+    members = [member for member in (*alone.split(","), *split) if member.strip(", ")]
+    return kind == "MULTI" and any("FPGA" not in member for member in members)

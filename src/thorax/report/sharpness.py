@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
 from thorax.errors import UsageError
 from thorax.files.atomic import write_bytes
 from thorax.report.figure import COLOURS, INK, STYLE, WIDTH, svg
+from thorax.report.parts import Section
 from thorax.report.table import Table
 from thorax.report.text import interval_text, number_text
 from thorax.results.landscape import (
@@ -334,3 +336,18 @@ def _landscapes(result: SharpnessResult) -> list[tuple[RunSharpness, Plane]]:
         for run in result.runs
         if run.landscape is not None and np.isfinite(np.array(run.landscape.loss)).any()
     ]
+
+
+def section(results: Sequence[SharpnessResult]) -> Section | None:
+    """Return loss around solutions, of `sharpness`."""
+    if not results:
+        return None
+    plots = tuple(plot for plot in sharpness_plots(results))
+    return Section(
+        "sharpness",
+        "Sharpness",
+        tuple(dict.fromkeys(result.caveat for result in results)),
+        plots,
+        # The page says the caveat first, above the plots.
+        (replace(sharpness_table(results), note=""),),
+    )

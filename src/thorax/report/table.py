@@ -58,15 +58,15 @@ def rich_table(table: Table) -> "Group":
         show_edge=False,
     )
     whole = _fits(table)
-    for place, heading in enumerate(table.columns):
-        prose = _is_prose(table, place)
+    for column, heading in enumerate(table.columns):
+        prose = _is_prose(table, column)
         drawn.add_column(
             Text(heading),
-            justify="left" if prose or not place else "right",
+            justify="left" if prose or not column else "right",
             no_wrap=whole and not prose,
         )
-    for place, row in enumerate(table.rows):
-        dim = place < len(table.simulated) and table.simulated[place]
+    for number, row in enumerate(table.rows):
+        dim = number < len(table.simulated) and table.simulated[number]
         drawn.add_row(*(Text(cell) for cell in row), style="dim" if dim else None)
     parts: list[RichTable | Constrain] = [drawn]
     if table.title:
@@ -76,40 +76,40 @@ def rich_table(table: Table) -> "Group":
     return Group(*parts)
 
 
-def _is_prose(table: Table, place: int) -> bool:
+def _is_prose(table: Table, column: int) -> bool:
     """Return whether a column holds words that may be broken over lines."""
-    cells = [row[place] for row in table.rows]
-    return bool(place) and any(
+    cells = [row[column] for row in table.rows]
+    return bool(column) and any(
         cell.count(" ") > 1 and "[" not in cell and not cell[:1].isdigit() for cell in cells
     )
 
 
 def _fits(table: Table) -> bool:
-    """Return whether all but the prose has its place on one line."""
+    """Return whether all but the prose has its column on one line."""
     gap = 1 if len(table.columns) > _AIRY else 2
     width = 0
-    for place, heading in enumerate(table.columns):
+    for column, heading in enumerate(table.columns):
         lines = [
             line
-            for text in (heading, *(row[place] for row in table.rows))
+            for text in (heading, *(row[column] for row in table.rows))
             for line in text.splitlines()
         ]
         longest = max(map(len, lines), default=0)
-        width += gap + (min(longest, _LEAST_PROSE) if _is_prose(table, place) else longest)
+        width += gap + (min(longest, _LEAST_PROSE) if _is_prose(table, column) else longest)
     return width <= _COLUMNS
 
 
 def dense(table: Table) -> Table:
     """Return the table without columns that no row fills."""
-    kept = [
-        place
-        for place in range(len(table.columns))
-        if place == 0 or any(row[place] for row in table.rows)
+    filled = [
+        column
+        for column in range(len(table.columns))
+        if column == 0 or any(row[column] for row in table.rows)
     ]
     return Table(
         table.title,
-        tuple(table.columns[place] for place in kept),
-        tuple(tuple(row[place] for place in kept) for row in table.rows),
+        tuple(table.columns[column] for column in filled),
+        tuple(tuple(row[column] for column in filled) for row in table.rows),
         table.simulated,
         table.note,
         table.modelled,

@@ -1,7 +1,12 @@
 """Numbers as text: the one place for rates, units and intervals."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+from thorax.results.shared import Interval
+
+ValueT = TypeVar("ValueT")
 
 
 def number_text(value: object, form: str) -> str:
@@ -22,7 +27,9 @@ def rate_text(value: float | None) -> str:
 
 
 def interval_text(value: object, *, sign: bool = False) -> str:
-    """Return "0.838 [0.832, 0.844]" of a mapping or a number; a dash where it is undefined."""
+    """Return "0.838 [0.832, 0.844]" of an interval or a number; a dash where it is undefined."""
+    if isinstance(value, Interval):
+        value = dict(value)
     parts = value if isinstance(value, Mapping) else {"value": value}
     form = "+.4f" if sign else ".3f"
     middle = number_text(parts.get("value"), form)
@@ -30,6 +37,34 @@ def interval_text(value: object, *, sign: bool = False) -> str:
         return "–"
     low, high = number_text(parts.get("low"), form), number_text(parts.get("high"), form)
     return f"{middle} [{low}, {high}]" if low and high else middle
+
+
+def range_text(values: Iterable[ValueT], text: Callable[[ValueT], str]) -> str:
+    """Return "12-15" of the least and the most, "12" where both read the same."""
+    return "-".join(dict.fromkeys(map(text, values)))
+
+
+def duration_text(duration_s: float) -> str:
+    """Return a duration in seconds, minutes or hours, three figures."""
+    if duration_s < 120:
+        return f"{duration_s:.3g} s"
+    if duration_s < 7200:
+        return f"{duration_s / 60:.3g} min"
+    return f"{duration_s / 3600:,.3g} h" if duration_s < 3.6e6 else f"{duration_s / 3600:,.0f} h"
+
+
+def whole_bytes_text(size: int) -> str:
+    """Return a number of bytes as "64 MiB", a fraction of the unit left out."""
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size} {unit}"
+        size //= 1024
+    return f"{size} GiB"
+
+
+def sentence(text: str) -> str:
+    """Return text that begins with a capital and ends in a full stop."""
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def name_text(name: str, width: int) -> str:

@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 
+from thorax.report.benchmark import network_text
 from thorax.report.benchmark_plots import speed_bars
 from thorax.report.documents import file_name
 from thorax.report.parts import Tile
-from thorax.report.series import Document, mean_interval, precision_text, series_names
+from thorax.report.series import Document, mean_interval, series_names
 from thorax.report.text import interval_text, rate_text
+from thorax.results.benchmark import BenchmarkResult
 from thorax.results.optimize import OptimizeResult
 
 
 def summary_tiles(
     accuracy: Sequence[Document],
-    speed: Sequence[Document],
+    speed: Sequence[BenchmarkResult],
     optimized: Sequence[OptimizeResult],
     by_command: Mapping[str, Sequence[Document]],
 ) -> list[Tile]:
@@ -42,15 +44,14 @@ def summary_tiles(
         group = [
             bar
             for bar in speed_bars(speed)
-            if bar.simulated == simulated and bar.document.get("valid") is not False
+            if bar.modelled == simulated and (bar.modelled or bar.result.valid is not False)
         ]
         if group:
-            best = max(group, key=lambda bar: float(bar.document["images_per_s"]))
-            told = next(one for one in speed if best.document in (one, one.get("modelled")))
-            where = [str(told[key]) for key in ("device", "scenario") if told.get(key)]
-            detail = ", ".join([file_name(told.get("model", "")), precision_text(told), *where])
-            rate = rate_text(best.document["images_per_s"])
-            tiles.append(Tile(name, rate, detail.removeprefix(", "), modelled=simulated))
+            best = max(group, key=lambda bar: bar.images_per_s)
+            run = best.result
+            network = [file_name(run.model), network_text(run), run.device, run.scenario]
+            detail = ", ".join(network).removeprefix(", ")
+            tiles.append(Tile(name, rate_text(best.images_per_s), detail, modelled=simulated))
     return tiles
 
 

@@ -7,7 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from thorax.report.figure import COLOURS, WIDTH, svg
-from thorax.results.training import CurvePoint, EpochRecord
+from thorax.report.parts import Section
+from thorax.report.training import run_line, schedule_table
+from thorax.results.training import CurvePoint, EpochRecord, TrainingRecord
 
 _PANELS = (
     ("loss", "Training loss"),
@@ -63,3 +65,25 @@ def _points(
     """Return a figure over epochs, where there is one."""
     figures = [(entry.epoch, getattr(entry, key, None)) for entry in entries]
     return [(epoch, value) for epoch, value in figures if value is not None]
+
+
+def section(records: Sequence[TrainingRecord]) -> Section | None:
+    """Return how runs went, of `train`."""
+    if not records:
+        return None
+    lines = [run_line(record) for record in records]
+    for record in records:
+        lines += record.schedule.warnings if record.schedule else ()
+    plots = tuple(
+        training_plot(record.history, record.curve, number=index)
+        for index, record in enumerate(records)
+        if record.history or record.curve
+    )
+    table = schedule_table(records)
+    return Section(
+        "training",
+        "Training",
+        tuple(line for line in lines if line),
+        plots,
+        (table,) if table else (),
+    )

@@ -40,6 +40,9 @@ class Result(Part):
         """Return the keys of the document."""
         return iter(self.document())
 
+    def __contains__(self, key: object) -> bool:
+        return key in self.document()
+
     def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - whatever the document has there
         return self.document()[key]
 

@@ -55,7 +55,7 @@ class Modelled(Part):
     """Where all of it comes from, in words."""
 
 
-class EngineResult(Result):
+class Engine(Part):
     """What every result says of the engine that it was measured on."""
 
     model: str
@@ -73,6 +73,10 @@ class EngineResult(Result):
     """Floating-point arithmetic that the devices compute in."""
     simulated: bool
     """Whether a simulated device takes part."""
+
+
+class EngineResult(Engine, Result):
+    """A result that was measured on one engine."""
 
 
 class Environment(Part):

@@ -12,11 +12,12 @@ from itertools import pairwise
 from typing import Any, Final
 
 from thorax.plan.inputs import changed
-from thorax.plan.latency import load
+from thorax.plan.latency import simulate_load
 from thorax.plan.presets import find_preset
-from thorax.plan.server import Capacity, Reading, Server, capacity
+from thorax.plan.server import Capacity, Server, capacity
+from thorax.results.plan import CpuRole
 
-_A, _B = Reading.ADDITIVE, Reading.OFFLOAD
+_A, _B = CpuRole.ADDITIVE, CpuRole.OFFLOAD
 
 _GAIN: Final = 116.0
 """Percent: what cards bring in images/s/W by the text of 2018."""
@@ -87,7 +88,7 @@ def _check(
     published: float,
     unit: str,
     computed: float,
-    reading: Reading | str,
+    role: CpuRole | str,
     how: str,
     *,
     step: float,
@@ -105,18 +106,18 @@ def _check(
         verdict = Verdict.CONSTANT
     if not met:
         verdict = Verdict.MISSED
-    return Claim(year, claim, published, unit, computed, str(reading), verdict, how)
+    return Claim(year, claim, published, unit, computed, str(role), verdict, how)
 
 
 def _speed_2018() -> Iterable[Claim]:
     for name, ratio in (("r740", 2.3), ("r640", 2.6)):
         server = find_preset(name)
         full = server.max_cards or 0
-        for reading in (_A, _B):
-            without, with_cards = capacity(server, 0, reading), capacity(server, full, reading)
+        for role in (_A, _B):
+            without, with_cards = capacity(server, 0, role), capacity(server, full, role)
             yield _check(
                 2018, f"{name.upper()}, {full} cards: times the images/s", ratio, "x",
-                with_cards.images_per_s / without.images_per_s, reading,
+                with_cards.images_per_s / without.images_per_s, role,
                 f"the CPU's rate follows from it: {without.images_per_s:.0f} images/s alone, "
                 f"{with_cards.images_per_s:.0f} with cards; no rate of a CPU is in the text",
                 step=0.1, constant=True,
@@ -127,15 +128,17 @@ def _speed_2018() -> Iterable[Claim]:
         "2.44 images/s/W x 43 W, both of the text, is what the planner takes for the rate of a "
         "card", step=0.0, least=True, constant=True,
     )  # fmt: skip
-    for reading in (_A, _B):
+    for role in (_A, _B):
         found = [
-            load(server, cards, reading, 0.0, arrivals="saturated", images=20_000).images_per_s
+            simulate_load(
+                server, cards, role, 0.0, arrivals="saturated", images=20_000
+            ).images_per_s
             for cards in range(1, 5)
         ]
         steps = [later - sooner for sooner, later in pairwise(found)]
         yield _check(
             2018, "R740: linear, least over most that a card adds", 1.0, "",
-            min(steps) / max(steps), reading,
+            min(steps) / max(steps), role,
             "simulated, but a thread of the host and a link for each card and nothing that they "
             "share is what the planner assumes", step=0.02, constant=True,
         )  # fmt: skip
@@ -143,10 +146,10 @@ def _speed_2018() -> Iterable[Claim]:
 
 def _efficiency_2018() -> Iterable[Claim]:
     server = find_preset("r740")
-    for reading in (_A, _B):
-        found = capacity(server, 4, reading)
+    for role in (_A, _B):
+        found = capacity(server, 4, role)
         yield _check(
-            2018, "R740, images/s/W of the cards", 2.44, "images/s/W", _marginal(found), reading,
+            2018, "R740, images/s/W of the cards", 2.44, "images/s/W", _marginal(found), role,
             "marginal: what four cards add to images/s and watts", step=0.01, constant=True,
         )  # fmt: skip
     yield _check(
@@ -192,16 +195,14 @@ def _gain_2018() -> Iterable[Claim]:
     )  # fmt: skip
 
 
-def _percent(
-    claim: str, ratio: float, reading: Reading, how: str, *, solved: bool = False
-) -> Claim:
-    return _check(2018, claim, _GAIN, "%", 100 * (ratio - 1), reading, how, step=1.0, solved=solved)
+def _percent(claim: str, ratio: float, role: CpuRole, how: str, *, solved: bool = False) -> Claim:
+    return _check(2018, claim, _GAIN, "%", 100 * (ratio - 1), role, how, step=1.0, solved=solved)
 
 
 def _claims_2019() -> Iterable[Claim]:
     server = find_preset("r740-2019")
-    found = load(server, 4, _B, 0.0, arrivals="saturated", images=20_000)
-    alone = load(server, 1, _B, 1.0, arrivals="constant", images=1000)
+    found = simulate_load(server, 4, _B, 0.0, arrivals="saturated", images=20_000)
+    alone = simulate_load(server, 1, _B, 1.0, arrivals="constant", images=1000)
     full, without = capacity(server, 4, _B), capacity(server, 0, _B)
     per_w = _per_w(full)
     yield _check(
@@ -276,13 +277,13 @@ def _claims_2019() -> Iterable[Claim]:
 
 def _watts_2019(server: Server) -> Iterable[Claim]:
     """+20 % watts of the server: with how many cards, and over what, the text does not tell."""
-    for reading in (_A, _B):
+    for role in (_A, _B):
         for cards in (1, 4):
-            ratio = _watts(capacity(server, cards, reading)) / _watts(capacity(server, 0, reading))
+            ratio = _watts(capacity(server, cards, role)) / _watts(capacity(server, 0, role))
             yield _check(
-                2019, "R740: more watts with cards", 20.0, "%", 100 * (ratio - 1), reading,
+                2019, "R740: more watts with cards", 20.0, "%", 100 * (ratio - 1), role,
                 f"{cards} card{'s' if cards > 1 else ''} of 50 W over 416 W without cards"
-                + (", whose CPU then idles" if reading is _B else ""),
+                + (", whose CPU then idles" if role is _B else ""),
                 step=1.0,
             )  # fmt: skip
 
@@ -302,9 +303,9 @@ def _per_w(found: Capacity) -> float:
     return found.images_per_s_per_w
 
 
-def _whole(server: Server, reading: Reading) -> float:
+def _whole(server: Server, role: CpuRole) -> float:
     """Return images/s/W of the whole server with four cards over without."""
-    return _per_w(capacity(server, 4, reading)) / _per_w(capacity(server, 0, reading))
+    return _per_w(capacity(server, 4, role)) / _per_w(capacity(server, 0, role))
 
 
 def _added(server: Server) -> float:

@@ -1,0 +1,98 @@
+"""What results say of an engine, of the machine and of its hardware."""
+
+from pathlib import Path
+from typing import Final, TypedDict
+
+import openvino as ov
+
+from thorax import __version__
+from thorax.devices.core import is_multi, list_devices, list_members, physical_devices
+from thorax.devices.engine import Engine
+from thorax.devices.process_core import open_core
+from thorax.processors import processors
+from thorax.results.shared import Environment
+
+CPUINFO: Final = Path("/proc/cpuinfo")
+
+_KIND: Final = {
+    "cpu family": "family",
+    "model": "model",
+    "stepping": "stepping",
+    "CPU implementer": "implementer",
+    "CPU part": "part",
+    "CPU variant": "variant",
+}
+"""Fields of /proc/cpuinfo that tell one kind of processor from another: of x86, then of Arm."""
+
+
+class EngineFacts(TypedDict):
+    """The fields of `thorax.results.shared.EngineResult`."""
+
+    model: str
+    topology: str
+    digest: str
+    device: str
+    devices: tuple[str, ...]
+    precision: str
+    compute: str
+    simulated: bool
+
+
+def describe(engine: Engine) -> EngineFacts:
+    """Return what every result says of the engine it was measured on."""
+    card = engine.artifact.card
+    return {
+        "model": card.name,
+        "topology": card.topology,
+        "digest": card.digest,
+        "device": engine.device,
+        "devices": tuple(engine.devices),
+        "precision": engine.precision.value,
+        "compute": engine.compute,
+        "simulated": engine.simulated,
+    }
+
+
+def environment() -> Environment:
+    """Return what a reader needs to know of the machine and the software."""
+    return Environment(
+        devices={
+            device.name: device.full_name for device in list_devices() if not device.simulated
+        },
+        processors=processors(),
+        openvino=ov.get_version(),
+        thorax=__version__,
+    )
+
+
+def hardware(device: str) -> str:
+    """Return the full names of the devices behind a device string, each once.
+
+    That of a CPU with family, model and stepping: in virtual machines many generations have one
+    name.
+
+    Raises:
+        DeviceError: as `thorax.devices.core.physical_devices`.
+    """
+    members = list_members(device) if is_multi(device) else (device,)
+    names = {device.name: device.full_name for device in list_devices()}
+    if "CPU" in names:
+        names["CPU"] += f" ({_processor_kind()})"
+    parts = [names.get(part, part) for member in members for part in physical_devices(member)]
+    return " + ".join(dict.fromkeys(parts))
+
+
+def _processor_kind() -> str:
+    """Return what kind of processor this is; where Linux does not tell, what it computes in."""
+    try:
+        lines = CPUINFO.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        lines = []
+    kind: dict[str, str] = {}
+    for line in lines:
+        key, _, value = line.partition(":")
+        if name := _KIND.get(key.strip()):
+            kind.setdefault(name, value.strip())
+    if kind:
+        return ", ".join(f"{name} {value}" for name, value in kind.items())
+    return ", ".join(sorted(open_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")))

@@ -1,0 +1,92 @@
+"""Tables of how good networks are."""
+
+import io
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rich.console import Console
+
+from thorax.report.accuracy import (
+    auroc_table,
+    cost_table,
+    difference_table,
+    validated_artifacts,
+)
+from thorax.report.page import write_report
+from thorax.report.table import rich_table
+from thorax.results.accuracy import Comparison, ValidationResult
+
+
+def _made_up() -> ModuleType:
+    from tests.report import results
+
+    return results
+
+
+def validation(precision: str = "fp32", **changes: object) -> ValidationResult:
+    return ValidationResult.model_validate(_made_up().validation(precision) | changes)
+
+
+def comparison(precision: str, **changes: object) -> Comparison:
+    interval = {"value": 0.0012, "low": -0.0004, "high": 0.0031}
+    difference = {"mean_difference": interval, "difference": {"Mass": interval}}
+    document: dict[str, Any] = _made_up().validation(precision, noise=0.1)
+    return Comparison.model_validate(document | difference | changes)
+
+
+def test_undefined_figures_stay_undefined(tmp_path: Path) -> None:
+    document = _made_up().validation()
+    undefined = {"value": None, "low": None, "high": None, "positives": 0, "images": 900}
+    document["auroc"]["Hernia"] = undefined
+    del document["roc"]["Hernia"]
+    result = ValidationResult.model_validate(document)
+    rows = {row[0]: row for row in auroc_table([result]).rows}
+    assert rows["Hernia"] == ("Hernia", "0", "–")
+    write_report([result], tmp_path / "report.html", title="T")
+
+
+def test_difference_is_the_other_minus_this() -> None:
+    assert difference_table(validation("int8")) is None
+    against = (comparison("fp32"),)
+    table = difference_table(validation("int8", against=against))
+    assert table is not None
+    assert table.title == "AUROC of FP32 minus AUROC of INT8, same images"
+    assert table.rows[-1] == ("Mean", "+0.0012 [-0.0004, +0.0031]")
+    table = difference_table(validation("int8", against=(*against, comparison("bf16"))))
+    assert table is not None
+    assert table.title == "AUROC minus AUROC of INT8, same images"
+    assert table.columns == ("Finding", "FP32", "BF16")
+
+
+def test_one_table_says_what_every_precision_costs_and_brings(tmp_path: Path) -> None:
+    assert cost_table(validation()) is None
+    speed: dict[str, Any] = {"latency_ms": {"p50": 12.34}, "images_per_s": 1234.5}
+    mean = {"value": -0.0012, "low": -0.0034, "high": 0.0011}
+    others = [
+        comparison(precision, **speed, size_bytes=23_800_000, mean_difference=mean)
+        for precision in ("bf16", "int8")
+    ]
+    result = validation(**speed, size_bytes=94_000_000, against=others)
+    table = cost_table(result)
+    assert table is not None
+    assert table.columns == (
+        "Artifact", "Mean AUROC", "minus FP32", "ms", "Images/s", "MB", "Floats in",
+    )  # fmt: skip
+    assert table.rows[2][2:] == ("-0.0012 [-0.0034, +0.0011]", "12.34", "1,234", "23.8", "f32")
+    screen = Console(width=100, file=io.StringIO())
+    screen.print(rich_table(table))
+    assert isinstance(screen.file, io.StringIO)
+    lines = screen.file.getvalue().splitlines()
+    # One line for each row: nothing had to be broken.
+    assert len([line for line in lines if "[" in line]) >= 3
+    assert sum(line.startswith(("FP32", "BF16", "INT8")) for line in lines) == 3
+    page = write_report([result], tmp_path / "report.html", title="T").read_text("utf-8")
+    assert "What each artifact costs and brings" in page
+
+
+def test_a_validation_is_followed_by_those_it_was_compared_with() -> None:
+    first = validation(against=(comparison("int8"),))
+    assert validated_artifacts([first, validation("bf16")]) == [
+        first, comparison("int8"), validation("bf16"),
+    ]  # fmt: skip
