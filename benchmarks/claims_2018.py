@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, Required, TypedDict, Unpack
 
 from thorax.plan.inputs import changed
 from thorax.plan.latency import simulate_load
@@ -82,6 +82,19 @@ def document() -> dict[str, Any]:
     return {"modelled": True, "claims": [asdict(one) for one in claims()]}
 
 
+class _Rule(TypedDict, total=False):
+    """When a claim is met, and what it counts as then."""
+
+    step: Required[float]
+    """One in the last digit of the published figure."""
+    constant: bool
+    """Whether the figure is one that was put in."""
+    solved: bool
+    """Whether a constant was solved for from it."""
+    least: bool
+    """Whether it was published as "more than"."""
+
+
 def _check(
     year: int,
     claim: str,
@@ -90,19 +103,16 @@ def _check(
     computed: float,
     role: CpuRole | str,
     how: str,
-    *,
-    step: float,
-    constant: bool = False,
-    solved: bool = False,
-    least: bool = False,
+    **rule: Unpack[_Rule],
 ) -> Claim:
     """Return a claim with its verdict.
 
     It is met within half a step of the published figure's digits, or above it if it is a least.
     """
-    met = computed > published if least else abs(computed - published) <= step / 2
-    verdict = Verdict.SOLVED if solved else Verdict.REPRODUCED
-    if constant:
+    within = abs(computed - published) <= rule["step"] / 2
+    met = computed > published if rule.get("least") else within
+    verdict = Verdict.SOLVED if rule.get("solved") else Verdict.REPRODUCED
+    if rule.get("constant"):
         verdict = Verdict.CONSTANT
     if not met:
         verdict = Verdict.MISSED

@@ -18,7 +18,7 @@ from torch import nn
 from thorax.artifact import Artifact, Precision
 from thorax.data.store import Store
 from thorax.images.preprocess import InputSpec
-from thorax.ir.open import Described
+from thorax.ir.classifier import Description
 from thorax.labels import LabelSet
 from thorax.quantization.optimize import optimize
 from thorax.training import checkpoint, networks
@@ -166,7 +166,7 @@ class Fragile:
     """
 
     file: Path
-    described: Described
+    described: Description
     hurt: str
     store: Store
 
@@ -228,7 +228,7 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Fragile:
         label_set=LabelSet("three", FINDINGS),
         source="phantom",
     )
-    described = Described(labels=store.label_set, mean=(0.0,), std=(1.0,))
+    described = Description(labels=store.label_set, mean=(0.0,), std=(1.0,))
     return Fragile(file, described, "hurt", store)
 
 

@@ -16,7 +16,7 @@ from thorax.analysis.layerwise import LayerError
 from thorax.artifact import Artifact
 from thorax.data.store import Store
 from thorax.errors import ModelError, UsageError
-from thorax.ir.graphs import Graph, open_graph
+from thorax.ir.open import OpenedModel, open_model
 
 Thorax = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -44,23 +44,23 @@ def test_the_noisiest_layer_comes_first() -> None:
 def test_int8_is_compared_on_radiographs_and_its_document_is_json(
     tiny_fp32: Artifact, tiny_int8: Artifact, tiny_store: Store
 ) -> None:
-    first, second = open_graph(tiny_fp32.path), open_graph(tiny_int8.path)
-    document = compare(first, second, np.asarray(tiny_store.images[:3])[:, None])
-    layers = document["layers"]
-    figures = [entry["sqnr_db"] for entry in layers if entry["sqnr_db"] is not None]
+    first, second = open_model(tiny_fp32.path), open_model(tiny_int8.path)
+    result = compare(first, second, np.asarray(tiny_store.images[:3])[:, None])
+    layers = result.layers
+    figures = [entry.sqnr_db for entry in layers if entry.sqnr_db is not None]
     assert figures == sorted(figures)
-    assert {"name", "type", "sqnr_db", "max_error"} <= set(layers[0])
-    assert (document["images"], document["unmatched"], document["probes"]) == (3, [], False)
-    outputs = {entry["name"]: entry["sqnr_db"] for entry in document["outputs"]}
+    assert (result.images, result.unmatched, result.probes) == (3, (), False)
+    outputs = {entry.name: entry.sqnr_db for entry in result.outputs}
     assert list(outputs) == ["probability", "logit of probability", "heatmap", "embedding"]
-    assert "probability" in document["verdict"]
-    kernels = {entry["name"] for entry in layers if entry["type"] in ("Convolution", "MatMul")}
-    assert set(document["suggested_ignore"]) <= kernels
-    json.dumps(document, allow_nan=False)
+    assert "probability" in result.verdict
+    kernels = {entry.name for entry in layers if entry.type in ("Convolution", "MatMul")}
+    assert set(result.suggested_ignore) <= kernels
+    document = json.loads(result.to_json())
+    assert {"name", "type", "sqnr_db", "max_error"} <= set(document["layers"][0])
 
 
 def test_a_layer_whose_weights_are_spoilt_is_the_one_to_keep(tiny_fp32: Artifact) -> None:
-    first, second = open_graph(tiny_fp32.path), open_graph(tiny_fp32.path)
+    first, second = open_model(tiny_fp32.path), open_model(tiny_fp32.path)
     nodes = {node.get_friendly_name(): node for node in second.model.get_ordered_ops()}
     random = np.random.default_rng(1)
     for name, spoilt in (("layer2.0.conv1", 0.5), ("layer3.0.conv1", 0.01), ("conv1", 0.01)):
@@ -69,9 +69,9 @@ def test_a_layer_whose_weights_are_spoilt_is_the_one_to_keep(tiny_fp32: Artifact
         noisy = weights * (1 + spoilt * random.normal(size=weights.shape))
         constant = ops.constant(noisy.astype(np.float32))
         conv.input(1).replace_source_output(constant.output(0))
-    document = compare(first, second)
-    assert document["suggested_ignore"] == ["layer2.0.conv1"]
-    assert "--keep layer2.0.conv1" in document["verdict"]
+    result = compare(first, second)
+    assert result.suggested_ignore == ("layer2.0.conv1",)
+    assert "--keep layer2.0.conv1" in result.verdict
 
 
 def test_a_model_is_equal_to_itself(thorax: Thorax, tiny_fp32: Artifact) -> None:
@@ -97,22 +97,22 @@ def test_compare_from_a_shell(
     assert (done.returncode, "compare-images" in done.stderr) == (2, True)
 
 
-def drawn(shape: list[int]) -> Graph:
+def drawn(shape: list[int]) -> OpenedModel:
     image = ops.parameter(shape, np.uint8)
     model = ov.Model([ops.relu(ops.convert(image, np.float32))], [image], "drawn")
-    return Graph(Path("drawn.onnx"), model, "NCHW", None, "f32")
+    return OpenedModel(Path("drawn.onnx"), model, "NCHW", None, "f32")
 
 
 def test_models_of_other_shapes_and_labels_and_images_of_another_side_are_refused(
     tiny_fp32: Artifact,
 ) -> None:
-    own = open_graph(tiny_fp32.path)
+    own = open_model(tiny_fp32.path)
     with pytest.raises(ModelError) as refused:
         compare(own, drawn([1, 1, 8, 8]))
     assert refused.value.code == "compare-shape"
     card = tiny_fp32.card.model_copy(update={"labels": ("Other",)})
     with pytest.raises(ModelError) as refused:
-        compare(own, Graph(own.path, own.model, "NCHW", card, "f32"))
+        compare(own, OpenedModel(own.path, own.model, "NCHW", card, "f32"))
     assert refused.value.code == "compare-labels"
     with pytest.raises(UsageError) as misfit:
         compare(own, own, np.zeros((1, 1, 8, 8), np.uint8))

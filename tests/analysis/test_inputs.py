@@ -10,11 +10,11 @@ import openvino as ov
 import openvino.opset13 as ops
 import pytest
 
-from thorax.analysis.difference import compare
-from thorax.analysis.inputs import aligned, feed, feeds
+from thorax.analysis.difference import CompareOptions, compare
+from thorax.analysis.inputs import aligned, matching_inputs, prepared_images
 from thorax.artifact import Artifact
 from thorax.errors import ModelError
-from thorax.ir.graphs import Graph
+from thorax.ir.open import OpenedModel
 
 Thorax = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -24,22 +24,27 @@ def drawn(shape: list[int], *, kind: type = np.float32) -> ov.Model:
     return ov.Model([ops.relu(ops.convert(image, np.float32))], [image], "drawn")
 
 
-def graph(shape: list[int], *, layout: str = "NCHW", kind: type = np.float32) -> Graph:
+def graph(shape: list[int], *, layout: str = "NCHW", kind: type = np.float32) -> OpenedModel:
     placed = "NHWC" if layout == "NHWC" else "NCHW"
-    return Graph(Path("drawn.onnx"), drawn(shape, kind=kind), placed, None, "f32")  # type: ignore[arg-type]
+    return OpenedModel(Path("drawn.onnx"), drawn(shape, kind=kind), placed, None, "f32")  # type: ignore[arg-type]
 
 
 def test_a_model_is_fed_as_it_takes_images() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 1, 8, 8), np.uint8)
-    assert feed(graph([1, 1, 8, 8], kind=np.uint8), images, count=3) is not None
-    wide = feed(graph([1, 3, 8, 8]), images, count=3)
+    assert prepared_images(graph([1, 1, 8, 8], kind=np.uint8), images, count=3) is not None
+    wide = prepared_images(graph([1, 3, 8, 8]), images, count=3)
     assert wide.shape == (2, 3, 8, 8)
     assert np.array_equal(wide[:, 1], images[:, 0] / np.float32(255))
-    assert feed(graph([1, 8, 8, 3], layout="NHWC"), images, count=3).shape == (2, 8, 8, 3)
-    assert feed(graph([1, 3, 8, 8]), None, count=5).shape == (5, 3, 8, 8)
+    assert prepared_images(graph([1, 8, 8, 3], layout="NHWC"), images, count=3).shape == (
+        2,
+        8,
+        8,
+        3,
+    )
+    assert prepared_images(graph([1, 3, 8, 8]), None, count=5).shape == (5, 3, 8, 8)
 
 
-def convolved(*, channels_last: bool, called: str = "conv", kind: type = np.float32) -> Graph:
+def convolved(*, channels_last: bool, called: str = "conv", kind: type = np.float32) -> OpenedModel:
     """Return one convolution of an 8 x 12 image with its maps as output."""
     weights = np.random.default_rng(1).normal(size=(4, 3, 3, 3)).astype(np.float32)
     image = ops.parameter([1, 8, 12, 3] if channels_last else [1, 3, 8, 12], kind)
@@ -52,16 +57,16 @@ def convolved(*, channels_last: bool, called: str = "conv", kind: type = np.floa
     if channels_last:
         answer = ops.transpose(conv, ops.constant(np.array([0, 2, 3, 1])))
     model = ov.Model([answer], [image], "maps")
-    return Graph(Path("maps.xml"), model, "NCHW", None, "f32")
+    return OpenedModel(Path("maps.xml"), model, "NCHW", None, "f32")
 
 
 def test_channels_last_and_channels_first_of_one_network_are_equal() -> None:
     last, first = convolved(channels_last=True), convolved(channels_last=False)
     for pair in ((first, last), (last, first)):
-        document = compare(*pair, count=4)
-        assert [entry["name"] for entry in document["layers"]] == ["conv"]
-        assert document["outputs"][0]["max_error"] < 1e-5
-        assert document["probes"]
+        result = compare(*pair, options=CompareOptions(count=4))
+        assert [entry.name for entry in result.layers] == ["conv"]
+        assert result.outputs[0].max_error < 1e-5
+        assert result.probes
     # Two of one layout stay as they are.
     assert aligned(last, last)[1].model is last.model
 
@@ -70,23 +75,23 @@ def test_bytes_and_floats_of_one_network_are_fed_the_same_values() -> None:
     wide = convolved(channels_last=False)
     narrow = convolved(channels_last=False, kind=np.uint8)
     for pair in ((wide, narrow), (narrow, wide)):
-        assert compare(*pair, count=4)["verdict"].startswith("equal: ")
-        values = np.stack([fed[0] for fed in feeds(*pair, None, count=4)])
+        assert compare(*pair, options=CompareOptions(count=4)).verdict.startswith("equal: ")
+        values = np.stack([fed[0] for fed in matching_inputs(*pair, None, count=4)])
         assert (values.min(), values.max()) == (0, 255)
-    values = np.stack([fed[0] for fed in feeds(wide, wide, None, count=4)])
+    values = np.stack([fed[0] for fed in matching_inputs(wide, wide, None, count=4)])
     assert (values.min(), values.max()) == (0, 1)
 
 
 def test_layers_of_other_names_leave_the_outputs_to_be_compared() -> None:
     pair = (convolved(channels_last=False), convolved(channels_last=False, called="other"))
-    document = compare(*pair, count=3)
-    assert (document["layers"], document["unmatched"]) == ([], ["conv"])
-    assert document["outputs"][0]["sqnr_db"] is None
-    assert "outputs alone" in document["verdict"]
-    assert document["suggested_ignore"] == []
+    result = compare(*pair, options=CompareOptions(count=3))
+    assert (result.layers, result.unmatched) == ((), ("conv",))
+    assert result.outputs[0].sqnr_db is None
+    assert "outputs alone" in result.verdict
+    assert result.suggested_ignore == ()
 
 
-def several(order: str) -> Graph:
+def several(order: str) -> OpenedModel:
     """Return a x 2 + b with inputs of two types in an order."""
     inputs = {
         "a": ops.parameter([2, 3], np.float32, name="a"),
@@ -98,13 +103,13 @@ def several(order: str) -> Graph:
     total = ops.add(doubled, ops.convert(inputs["b"], np.float32))
     total.set_friendly_name("total")
     model = ov.Model([total], [inputs[name] for name in order], "several")
-    return Graph(Path("several.onnx"), model, "NCHW", None, "f32")
+    return OpenedModel(Path("several.onnx"), model, "NCHW", None, "f32")
 
 
 def test_inputs_are_matched_by_name_and_each_is_fed_its_own_type() -> None:
     one, other = several("ab"), several("ba")
-    assert compare(one, other, count=5)["verdict"].startswith("equal: ")
-    fed = feeds(one, aligned(one, other)[1], None, count=5)
+    assert compare(one, other, options=CompareOptions(count=5)).verdict.startswith("equal: ")
+    fed = matching_inputs(one, aligned(one, other)[1], None, count=5)
     assert [value.dtype for value in fed[0]] == [np.float32, np.int64]
     assert {value.shape for value in fed[4]} == {(2, 3)}
     assert set(np.unique([one[1] for one in fed])) == {0, 1}

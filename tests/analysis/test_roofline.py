@@ -13,7 +13,7 @@ from thorax.analysis.roofline import analyze, bound, intensity
 from thorax.artifact import Artifact
 from thorax.cli import app
 from thorax.devices.peak import Peaks
-from thorax.ir.graphs import open_graph
+from thorax.ir.open import open_model
 
 Thorax = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -49,9 +49,16 @@ def test_arithmetic_of_unknown_peak_has_no_bound() -> None:
     assert bound(0, 10, "bf16", Peaks("CPU", {}, None)) is None
 
 
+def looked_at(
+    made: Artifact, peaks: Peaks | None = PEAKS, *, measure: bool = False
+) -> dict[str, Any]:
+    """Return what is answered of an artifact as its JSON document has it."""
+    return analyze(open_model(made.path), "CPU", peaks, measure=measure).document()
+
+
 @pytest.fixture(scope="module")
 def documents(tiny_fp32: Artifact, tiny_int8: Artifact) -> list[dict[str, Any]]:
-    return [analyze(open_graph(one.path), "CPU", PEAKS) for one in (tiny_fp32, tiny_int8)]
+    return [looked_at(tiny_fp32), looked_at(tiny_int8)]
 
 
 def test_totals_are_sums_of_layers_and_agree_with_the_card(
@@ -107,7 +114,7 @@ def test_bias_norm_activation_and_residual_sum_run_as_one_convolution(
 
 
 def test_without_peaks_there_are_costs_and_no_bounds(tiny_fp32: Artifact) -> None:
-    document = analyze(open_graph(tiny_fp32.path), "CPU", None)
+    document = looked_at(tiny_fp32, None)
     assert document["peaks"] is None
     assert document["bound_s"] is None
     assert all(layer["bound_s"] is None for layer in document["layers"])
@@ -115,9 +122,9 @@ def test_without_peaks_there_are_costs_and_no_bounds(tiny_fp32: Artifact) -> Non
 
 
 def test_what_is_measured_stands_beside_its_bound(tiny_int8: Artifact) -> None:
-    bare = analyze(open_graph(tiny_int8.path), "CPU", PEAKS)
+    bare = looked_at(tiny_int8)
     assert (bare["measured_s"], bare["layers"][0]["measured_s"]) == (None, None)
-    document = analyze(open_graph(tiny_int8.path), "CPU", PEAKS, measure=True)
+    document = looked_at(tiny_int8, measure=True)
     assert document["images_per_s_measured"] == pytest.approx(1 / document["measured_s"])
     assert document["attained"] == pytest.approx(document["bound_s"] / document["measured_s"])
     convolutions = [one for one in document["layers"] if one["type"] == "Convolution"]

@@ -275,10 +275,10 @@ def _chosen(artifact: Artifact) -> TuningTrial:
 
 
 def test_an_artifact_made_of_a_tuned_one_is_not_tuned(own: Artifact) -> None:
-    from thorax.ir.sealed import open_sealed
+    from thorax.ir.open import open_artifact
 
     keep_tuning(own, tune.to_tuning(tried(own, 2, 80.0, 0.06), None))
-    assert open_sealed(own.path).card.tuned == ()
+    assert open_artifact(own.path)[1].tuned == ()
 
 
 def test_an_archive_goes_on_after_its_artifact_was_tuned(

@@ -19,7 +19,7 @@ from thorax.artifact import Precision
 from thorax.errors import ModelError, ThoraxError
 from thorax.importers.formats import read, usual_layout
 from thorax.importers.options import Imported, ImportOptions, compile_here
-from thorax.ir.open import Described
+from thorax.ir.classifier import Description
 from thorax.labels import LabelSet
 from thorax.quantization.optimize import optimize
 
@@ -168,10 +168,10 @@ def test_layers_of_a_tensorflow_graph_keep_their_names(
 
 
 def test_a_foreign_saved_model_becomes_an_artifact(saved_model: Path, tmp_path: Path) -> None:
-    described = Described(LABELS, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
-    made = optimize(saved_model, tmp_path / "a", Precision.FP32, described=described)
+    described = Description(LABELS, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+    made = optimize(saved_model, tmp_path / "a", Precision.FP32, description=described)
     card = made.artifact.card
-    assert (card.input.side, made.difference < 1e-5) == (SIDE, True)
+    assert (card.input.side, made.result.largest_difference < 1e-5) == (SIDE, True)
     assert set(card.provenance["file_sha256"]) == {
         "saved_model.pb",
         "variables.data-00000-of-00001",
@@ -180,22 +180,22 @@ def test_a_foreign_saved_model_becomes_an_artifact(saved_model: Path, tmp_path: 
 
 
 def test_an_open_side_is_asked_for_and_closed(frozen: Callable[..., Path], tmp_path: Path) -> None:
-    described = Described(LABELS, (0.5,) * 3, (0.2,) * 3)
+    described = Description(LABELS, (0.5,) * 3, (0.2,) * 3)
     with pytest.raises(ThoraxError, match="--side") as caught:
-        optimize(frozen([-1, -1, -1, 3]), tmp_path / "a", Precision.FP32, described=described)
+        optimize(frozen([-1, -1, -1, 3]), tmp_path / "a", Precision.FP32, description=described)
     assert caught.value.code == "model-undescribed"
-    described = Described(LABELS, (0.5,) * 3, (0.2,) * 3, side=24)
+    described = Description(LABELS, (0.5,) * 3, (0.2,) * 3, side=24)
     for shape in (None, [-1, -1, -1, 3]):
-        made = optimize(frozen(shape), tmp_path / "a", Precision.FP32, described=described)
+        made = optimize(frozen(shape), tmp_path / "a", Precision.FP32, description=described)
         assert made.artifact.card.input.side == 24
 
 
 def test_a_side_that_the_file_contradicts_is_refused(
     frozen: Callable[..., Path], tmp_path: Path
 ) -> None:
-    described = Described(LABELS, (0.5,) * 3, (0.2,) * 3, side=24)
+    described = Description(LABELS, (0.5,) * 3, (0.2,) * 3, side=24)
     with pytest.raises(ThoraxError) as caught:
-        optimize(frozen([-1, SIDE, SIDE, 3]), tmp_path / "a", Precision.FP32, described=described)
+        optimize(frozen([-1, SIDE, SIDE, 3]), tmp_path / "a", Precision.FP32, description=described)
     assert caught.value.code == "model-side"
 
 

@@ -271,14 +271,14 @@ def test_open_axes_are_closed_as_asked_and_never_guessed(keras: ModuleType, tmp_
 
 
 def test_a_network_becomes_an_artifact(keras: ModuleType, tmp_path: Path) -> None:
-    from thorax.ir.open import Described
+    from thorax.ir.classifier import Description
     from thorax.labels import LabelSet
     from thorax.quantization.optimize import optimize
 
     path = tmp_path / "net.keras"
     save(lively(keras, small(keras, shape=(16, 16, 3))), path)
-    described = Described(LabelSet("two", ("A", "B")), (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
-    made = optimize(path, tmp_path / "out", Precision.FP32, described=described)
+    described = Description(LabelSet("two", ("A", "B")), (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
+    made = optimize(path, tmp_path / "out", Precision.FP32, description=described)
     card = made.artifact.card
     assert card.provenance["framework"].startswith("keras 3")
     assert {"stem", "pool", "head"} & set(names(ov.Core().read_model(made.artifact.xml)))

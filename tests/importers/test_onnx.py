@@ -16,7 +16,7 @@ from thorax.importers.formats import read
 from thorax.importers.onnx import external_files, runner
 from thorax.importers.options import compile_here
 from thorax.mo.preprocessing import Steps
-from thorax.mo.reference import Reference, compare
+from thorax.mo.verify import Reference, compare
 
 
 def external(path: Path, location: str) -> Path:

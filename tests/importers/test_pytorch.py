@@ -30,8 +30,8 @@ from thorax.errors import ModelError, ThoraxError
 from thorax.importers import pytorch, pytorch_networks
 from thorax.importers.formats import read
 from thorax.importers.options import Imported, ImportOptions, compile_here
-from thorax.ir.graphs import open_graph
-from thorax.ir.open import Described
+from thorax.ir.classifier import Description
+from thorax.ir.open import open_model
 from thorax.labels import LabelSet
 from thorax.quantization.optimize import optimize
 from thorax.training import networks
@@ -307,7 +307,7 @@ def test_a_side_is_enough_for_a_script_and_a_state_dict(
     path = {"traced": as_traced, "scripted": as_scripted}[save](network, tmp_path / "net.ts")
     options = ImportOptions(side=SIDE)
     assert list(read(path, options).model.inputs[0].shape) == list(SHAPE)
-    assert list(open_graph(path, side=SIDE).model.inputs[0].shape) == list(SHAPE)
+    assert list(open_model(path, options).model.inputs[0].shape) == list(SHAPE)
     torch.save(networks.build("resnet18", classes=2, channels=1, width=0.25).state_dict(), path)
     weights = read(path, ImportOptions(topology="resnet18", side=SIDE))
     assert list(weights.model.inputs[0].shape) == [1, 1, SIDE, SIDE]
@@ -329,9 +329,9 @@ def test_a_side_that_fills_the_memory_is_refused(tmp_path: Path, side: int) -> N
 
 def test_a_state_dict_becomes_an_artifact(resnet: nn.Module, tmp_path: Path) -> None:
     torch.save(resnet.state_dict(), tmp_path / "net.pth")
-    described = Described(LABELS, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), side=64, topology="resnet18")
-    made = optimize(tmp_path / "net.pth", tmp_path / "a", Precision.FP32, described=described)
-    assert made.difference < 1e-5
+    described = Description(LABELS, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), side=64, topology="resnet18")
+    made = optimize(tmp_path / "net.pth", tmp_path / "a", Precision.FP32, description=described)
+    assert made.result.largest_difference < 1e-5
     assert made.artifact.card.heatmap is not None
     model = ov.Core().read_model(made.artifact.xml)
     assert "layer1.0.conv1" in {node.get_friendly_name() for node in model.get_ops()}
@@ -521,10 +521,8 @@ def altered(exported: Path, record: str, old: str, new: str) -> bytes:
 
 
 def attack(exported: Path, way: str, mark: Path) -> dict[str, bytes]:
-    run = f"__import__('os').mkdir('{mark}')"
+    """Return the records of an exported program that would run something."""
     bomb = pickled(Bomb(mark))
-    program = json.loads(torch._C.PyTorchFileReader(str(exported)).get_record(PROGRAM))
-    graph = program["graph_module"]["graph"]
     match way:
         case "example inputs":
             return {"data/sample_inputs/model.pt": bomb}
@@ -549,6 +547,14 @@ def attack(exported: Path, way: str, mark: Path) -> dict[str, bytes]:
             return {"data/weights/model.pt": bomb}
         case "library":
             return {"data/aotinductor/model/a.so": b"\x7fELF"}
+    return altered_program(exported, way, f"__import__('os').mkdir('{mark}')")
+
+
+def altered_program(exported: Path, way: str, run: str) -> dict[str, bytes]:
+    """Return the graph of an exported program with code, or what leads to code, in it."""
+    program = json.loads(torch._C.PyTorchFileReader(str(exported)).get_record(PROGRAM))
+    graph = program["graph_module"]["graph"]
+    match way:
         case "size":
             graph["tensor_values"]["x"]["sizes"][0] = {
                 "as_expr": {"expr_str": run, "hint": {"as_int": 2}}
@@ -762,12 +768,12 @@ def test_a_published_resnet20_runs_and_tells_images_apart(realdata: Path, tmp_pa
     got = ours(imported, x.numpy())
     np.testing.assert_allclose(got, wanted.numpy(), rtol=0, atol=2e-5 * np.abs(got).max())
     assert len(set(got.argmax(axis=1).tolist())) > 1
-    described = Described(
+    described = Description(
         LabelSet("cifar", tuple("abcdefghij")), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225),
         side=32, topology="resnet20-cifar", activation="softmax",
     )  # fmt: skip
-    made = optimize(path, tmp_path / "a", Precision.FP32, described=described)
-    assert made.difference < 1e-4
+    made = optimize(path, tmp_path / "a", Precision.FP32, description=described)
+    assert made.result.largest_difference < 1e-4
     assert made.artifact.card.heatmap is not None
 
 

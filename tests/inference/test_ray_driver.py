@@ -207,16 +207,16 @@ def test_a_shard_that_kills_its_actors_is_given_up_and_all_others_are_done(
 
 
 @pytest.mark.parametrize(
-    ("change", "actors", "code", "said"),
+    ("change", "actors", "refusal"),
     [
-        ({"thorax": "0.0.0"}, 1, "cluster-version", "install the same on all machines"),
-        ({"plan": "0" * 64}, 1, "cluster-folder", "that all machines share"),
-        ({}, 3, "cluster-room", "room for 2 actors of 1 processors, not for 3"),
+        ({"thorax": "0.0.0"}, 1, ("cluster-version", "install the same on all machines")),
+        ({"plan": "0" * 64}, 1, ("cluster-folder", "that all machines share")),
+        ({}, 3, ("cluster-room", "room for 2 actors of 1 processors, not for 3")),
     ],
 )
 def test_a_cluster_that_will_not_do_is_refused_before_the_first_image(
     tiny_fp32: Artifact, phantoms: Path, tmp_path: Path, deadly: dict[str, str], head: str,
-    change: dict[str, str], actors: int, code: str, said: str,
+    change: dict[str, str], actors: int, refusal: tuple[str, str],
 ) -> None:  # fmt: skip
     files: list[Source] = [*phantoms.glob("*.png")]
     with open_archive(
@@ -246,8 +246,9 @@ def test_a_cluster_that_will_not_do_is_refused_before_the_first_image(
         driver.stdin.write(json.dumps(asked) + "\n")
         driver.stdin.flush()
         *_, event = map(json.loads, driver.stdout)
+    code, reason = refusal
     assert (event["event"], event["code"]) == ("failed", code)
-    assert said in event["message"]
+    assert reason in event["message"]
     assert not list(tmp_path.glob("shards/*"))
 
 

@@ -18,8 +18,8 @@ from thorax.artifact import Artifact, Precision
 from thorax.devices.engine import compile
 from thorax.importers import keras as keras_importer
 from thorax.importers.tensorflow import lite_kernels
+from thorax.ir.classifier import Description
 from thorax.ir.names import WEIGHTED
-from thorax.ir.open import Described
 from thorax.labels import LabelSet
 from thorax.quantization.optimize import optimize
 
@@ -37,12 +37,12 @@ class Written:
 
     path: Path
     layers: set[str]
-    described: Described | None
+    described: Description | None
 
 
-def describe(classes: int, side: int | None = None) -> Described:
+def describe(classes: int, side: int | None = None) -> Description:
     labels = LabelSet("some", tuple(f"finding {index}" for index in range(classes)))
-    return Described(labels, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), side=side)
+    return Description(labels, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), side=side)
 
 
 def torch_layers(network: nn.Module) -> set[str]:
@@ -152,7 +152,7 @@ def require_batch(artifact: Artifact) -> None:
 def test_layers_keep_their_names_and_batches_their_answers(kind: str, tmp_path: Path) -> None:
     written = WRITERS[kind](tmp_path)
     made = optimize(
-        written.path, tmp_path / "out", Precision.FP32, described=written.described
+        written.path, tmp_path / "out", Precision.FP32, description=written.described
     ).artifact
     # The head's linear layer is there anew, over each cell.
     require_names(made, written.layers, least=len(written.layers) + 1)
@@ -170,13 +170,13 @@ def test_layers_of_tensorflow_lite_keep_their_names(realdata: Path, tmp_path: Pa
     path = realdata / "models/resnet8_cifar/resnet8.tflite"
     frontend = FrontEndManager().load_by_framework("tflite")
     layers = {name for name, _ in lite_kernels(frontend.decode(frontend.load(str(path))))}
-    made = optimize(path, tmp_path / "out", Precision.FP32, described=describe(10)).artifact
+    made = optimize(path, tmp_path / "out", Precision.FP32, description=describe(10)).artifact
     require_names(made, layers, least=10)
     require_batch(made)
 
 
 def test_int8_keeps_names(fragile: Fragile, tmp_path: Path) -> None:
-    described = Described(fragile.store.label_set, *((0.5,) * 3, (0.25,) * 3))
+    described = Description(fragile.store.label_set, *((0.5,) * 3, (0.25,) * 3))
     sources = (
         Written(fragile.file, {"stem", "loud", "hurt", "last"}, fragile.described),
         Written(as_tensorflow(tmp_path).path, {"stem/conv", "depth/conv"}, described),
@@ -184,6 +184,6 @@ def test_int8_keeps_names(fragile: Fragile, tmp_path: Path) -> None:
     for index, one in enumerate(sources):
         made = optimize(
             one.path, tmp_path / f"{index}", Precision.INT8, store=fragile.store,
-            described=one.described,
+            description=one.described,
         )  # fmt: skip
         require_names(made.artifact, one.layers, least=len(one.layers) + 2)

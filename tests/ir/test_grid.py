@@ -7,7 +7,7 @@ import openvino as ov
 import openvino.opset13 as ops
 import pytest
 
-from thorax.ir.grid import heatmap_grid
+from thorax.ir.head import heatmap_grid
 
 SIDE = 64
 FIRST, LAST = np.array([0, 3, 1, 2]), np.array([0, 2, 3, 1])

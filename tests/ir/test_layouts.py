@@ -10,9 +10,9 @@ import openvino.opset13 as ops
 import pytest
 from openvino.frontend import FrontEndManager
 
-from thorax.ir.batch import open_batch
 from thorax.ir.fold import fold
 from thorax.ir.layouts import cancel_transposes, count_transposes, take_channels_first
+from thorax.ir.shapes import open_batch
 
 MODELS = Path(__file__).parents[3] / "shared/data/models"
 LAST, FIRST = np.array([0, 2, 3, 1]), np.array([0, 3, 1, 2])

@@ -15,8 +15,7 @@ from torch import nn
 
 from thorax.devices.engine import EMBEDDING, HEATMAP, INPUT, PROBABILITY, compile
 from thorax.errors import ModelError
-from thorax.ir.grid import heatmap_grid
-from thorax.ir.heads import find_logits
+from thorax.ir.head import find_logits, heatmap_grid
 from thorax.training.networks import TOPOLOGIES, VGG, Classifier, DenseNet, Topology, build
 
 Convert = Callable[..., Any]

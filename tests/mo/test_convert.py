@@ -24,9 +24,10 @@ from thorax.files import atomic
 from thorax.importers import formats
 from thorax.importers.options import Imported, ImportOptions
 from thorax.mo import convert as mo
-from thorax.mo.arguments import Flags
-from thorax.mo.convert import Generated, convert
+from thorax.mo.command_line import Flags
+from thorax.mo.convert import convert
 from thorax.report.optimize import ports_table
+from thorax.results.optimize import ConvertResult
 
 Save = Callable[..., Path]
 
@@ -45,7 +46,7 @@ def peer(path: Path, images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     return np.asarray(np.concatenate(rows), np.float32)
 
 
-def ours(made: Generated, *values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+def ours(made: ConvertResult, *values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
     hint = {"INFERENCE_PRECISION_HINT": "f32"}
     return np.asarray(ov.Core().compile_model(made.xml, "CPU", hint)(list(values))[0])
 
@@ -54,7 +55,7 @@ def pixels(*shape: int) -> npt.NDArray[np.float32]:
     return np.random.default_rng(2).uniform(0, 255, shape).astype(np.float32)
 
 
-def make(tmp_path: Path, path: Path, **flags: Any) -> Generated:  # noqa: ANN401
+def make(tmp_path: Path, path: Path, **flags: Any) -> ConvertResult:  # noqa: ANN401
     return convert(Flags(input_model=path, output_dir=tmp_path / "ir", **flags))
 
 
@@ -156,7 +157,10 @@ def test_the_flags_are_words_of_a_shell(save: Save, tmp_path: Path) -> None:
     document = json.loads(done.stdout)
     assert document["artifact"] == str(tmp_path / "ir" / "net.xml")
     assert document["inputs"][0]["shape"] == [1, 3, 8, 8]
-    assert ports_table(document).rows[0][:2] == ("in data", "[1,3,8,8]")
+    assert ports_table(ConvertResult.model_validate(document)).rows[0][:2] == (
+        "in data",
+        "[1,3,8,8]",
+    )
 
 
 @pytest.mark.parametrize(
@@ -368,7 +372,7 @@ def test_a_frozen_input_is_gone(two: Path, tmp_path: Path, flags: dict[str, Any]
 def test_bytes_can_be_fed_to_a_mean(save: Save, tmp_path: Path) -> None:
     path = save()
     made = make(tmp_path, path, input="data{u8}", mean_values="[1,2,3]", scale=10.0)
-    assert made.inputs[0].element == "u8"
+    assert made.inputs[0].type == "u8"
     image = pixels(1, 3, 8, 8).astype(np.uint8)
     seen = (image - np.array([1, 2, 3]).reshape(3, 1, 1)) / 10
     np.testing.assert_allclose(ours(made, image), peer(path, seen), rtol=1e-4, atol=1e-5)

@@ -15,7 +15,7 @@ from tests.fpga.networks import resnet18
 from tests.report import (
     results,
     test_cluster,
-    test_difference,
+    test_optimize,
     test_partition,
     test_plan_cluster,
     test_roofline,
@@ -152,7 +152,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         split,
         analyze("resnet18", describe(resnet18()), overlay),
         test_roofline.measured(),
-        test_difference.document(),
+        test_optimize.compared(),
         test_cluster.diagnosis(4),
         test_sharpness.two_runs(),
     ]

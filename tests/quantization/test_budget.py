@@ -14,9 +14,9 @@ from thorax.devices.core import Device
 from thorax.devices.engine import Engine
 from thorax.errors import ModelError, UsageError
 from thorax.quantization import mixed_precision
-from thorax.quantization.accuracy_budget import Watcher
+from thorax.quantization.accuracy_budget import OnProgress
 from thorax.quantization.mixed_precision import quantised_layers
-from thorax.quantization.optimize import Optimized, optimize
+from thorax.quantization.optimize import Optimized, OptimizeOptions, optimize
 from thorax.quantization.quantize import quantize
 
 Make = Callable[..., Optimized]
@@ -24,14 +24,20 @@ Make = Callable[..., Optimized]
 
 @pytest.fixture
 def make(fragile: Any, tmp_path: Path) -> Make:  # noqa: ANN401 - a type of conftest
-    def run(precision: Precision | str, **asked: Any) -> Optimized:  # noqa: ANN401
+    def run(
+        precision: Precision | str,
+        *,
+        on_progress: OnProgress | None = None,
+        **options: Any,  # noqa: ANN401
+    ) -> Optimized:
         return optimize(
             fragile.file,
             tmp_path / "out",
             precision,  # type: ignore[arg-type]
             store=fragile.store,
-            described=fragile.described,
-            **asked,
+            description=fragile.described,
+            options=OptimizeOptions(**options),
+            on_progress=on_progress,
         )
 
     return run
@@ -39,20 +45,20 @@ def make(fragile: Any, tmp_path: Path) -> Make:  # noqa: ANN401 - a type of conf
 
 def test_the_layers_that_int8_hurts_are_found_and_kept(make: Make) -> None:
     told: list[str] = []
-    made = make(Precision.INT8, max_auroc_drop=0.05, watcher=Watcher(told.append))
+    made = make(Precision.INT8, max_auroc_drop=0.05, on_progress=OnProgress(told.append))
     card = made.artifact.card
     # The large channel spoils the activations of one layer and the weights of the one before.
     assert card.kept == ("hurt", "loud")
     left = quantised_layers(ov.Core().read_model(made.artifact.xml))
     assert left == ("stem", "last")
-    assert made.auroc_drop == card.auroc_drop
+    assert made.result.auroc_drop == card.auroc_drop
     assert card.auroc_drop is not None
     assert 0 <= card.auroc_drop <= 0.05
     assert [trial.kept for trial in card.tried] == [(), ("hurt",), ("hurt", "loud")]
     assert [trial.chosen for trial in card.tried] == [False, False, True]
     assert card.tried[0].auroc_drop > 0.4
     assert "kept in floating point: hurt, loud" in told
-    document = made.document()
+    document = made.result.document()
     assert document["kept"] == ["hurt", "loud"]
     assert document["max_auroc_drop"] == 0.05
     assert set(document["auroc_drop_by_finding"]) == set(card.labels)
@@ -73,8 +79,8 @@ def test_where_noise_names_no_layer_accuracy_control_does(
     monkeypatch.setattr(mixed_precision, "noisiest", lambda *_: ())
     made = make(Precision.INT8, max_auroc_drop=0.05)
     assert {"hurt", "loud"} <= set(made.artifact.card.kept)
-    assert made.auroc_drop is not None
-    assert made.auroc_drop <= 0.05
+    assert made.result.auroc_drop is not None
+    assert made.result.auroc_drop <= 0.05
 
 
 def test_a_budget_that_nothing_keeps_is_refused_and_nothing_is_written(
@@ -131,9 +137,9 @@ def test_auto_chooses_by_the_budget(
     (chosen,) = (trial for trial in card.tried if trial.chosen)
     assert (chosen.precision, chosen.kept) == (precision, kept)
     assert {trial.precision for trial in card.tried} == set(without_bf16())
-    assert made.why is not None
-    assert made.why.startswith(precision.value)
-    assert "\n" not in made.why
+    assert made.result.why is not None
+    assert made.result.why.startswith(precision.value)
+    assert "\n" not in made.result.why
 
 
 @pytest.mark.usefixtures("clock")
@@ -142,10 +148,10 @@ def test_auto_chooses_by_the_device(make: Make, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(core, "list_devices", lambda: [cpu(Precision.FP32, Precision.FP16)])
     made = make("auto", max_auroc_drop=0.9)
     assert made.artifact.card.precision is Precision.FP16
-    assert made.why is not None
+    assert made.result.why is not None
     assert re.fullmatch(
         r"fp16: 1\.00x fp32, AUROC drop 0\.000\d of 0\.9 allowed; fp32 as fast, 1\.\dx the size",
-        made.why,
+        made.result.why,
     )
 
 
@@ -163,8 +169,8 @@ def without_bf16() -> tuple[Precision, ...]:
         (Precision.FP16, {"keep": ("stem",)}, "keep-precision"),
         (Precision.INT8, {"keep": ("steam",)}, "keep-layer"),
         (Precision.INT8, {"max_auroc_drop": -0.1}, "auroc-budget-range"),
-        (Precision.FP16, {"max_auroc_drop": 0.1, "store": None}, "auroc-budget-data"),
-        ("auto", {"store": None}, "auroc-budget-data"),
+        (Precision.FP16, {"max_auroc_drop": 0.1}, "auroc-budget-data"),
+        ("auto", {}, "auroc-budget-data"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_and_nothing_is_written(
@@ -174,8 +180,14 @@ def test_what_cannot_be_asked_is_refused_and_nothing_is_written(
     asked: dict[str, Any],
     code: str,
 ) -> None:
-    given = {"store": fragile.store, "described": fragile.described} | asked
     with pytest.raises(UsageError) as refused:
-        optimize(fragile.file, tmp_path / "out", precision, **given)
+        optimize(
+            fragile.file,
+            tmp_path / "out",
+            precision,
+            store=None if code == "auroc-budget-data" else fragile.store,
+            description=fragile.described,
+            options=OptimizeOptions(**asked),
+        )
     assert refused.value.code == code
     assert list(tmp_path.iterdir()) == []

@@ -10,23 +10,22 @@ import pytest
 
 from thorax.artifact import Artifact, Precision, load
 from thorax.errors import ModelError
-from thorax.ir.open import Described
-from thorax.ir.open import load as load_source
+from thorax.ir.classifier import Description, open_classifier
 from thorax.quantization import candidates
-from thorax.quantization.candidates import Workshop
+from thorax.quantization.candidates import CandidateBuilder
 
 Convert = Callable[..., Any]
 
 
 @pytest.fixture
-def workshop(convert: Convert, tmp_path: Path) -> Workshop:
+def builder(convert: Convert, tmp_path: Path) -> CandidateBuilder:
     made = convert("resnet18")
-    source = load_source(made.checkpoint, Described())
-    return Workshop(tmp_path, source, made.model, made.artifact.card)
+    source = open_classifier(made.checkpoint, Description())
+    return CandidateBuilder(tmp_path, source, made.model, made.artifact.card)
 
 
-def test_a_candidate_is_an_artifact_that_verifies(workshop: Workshop) -> None:
-    for found in (workshop.fp32(), workshop.halves(Precision.FP16)):
+def test_a_candidate_is_an_artifact_that_verifies(builder: CandidateBuilder) -> None:
+    for found in (builder.fp32(), builder.halves(Precision.FP16)):
         card = load(found.artifact.path).card
         assert card == found.artifact.card
         assert card.precision is found.precision
@@ -34,11 +33,11 @@ def test_a_candidate_is_an_artifact_that_verifies(workshop: Workshop) -> None:
         assert found.difference < 1e-2
 
 
-def test_the_fp32_candidate_is_written_once(workshop: Workshop) -> None:
-    assert workshop.fp32() is workshop.fp32()
+def test_the_fp32_candidate_is_written_once(builder: CandidateBuilder) -> None:
+    assert builder.fp32() is builder.fp32()
 
 
-def test_the_graph_of_the_workshop_is_never_changed(workshop: Workshop) -> None:
+def test_the_graph_of_the_workshop_is_never_changed(builder: CandidateBuilder) -> None:
     def constants(model: ov.Model) -> list[str]:
         return [
             node.get_element_type().to_string()
@@ -46,21 +45,21 @@ def test_the_graph_of_the_workshop_is_never_changed(workshop: Workshop) -> None:
             if node.get_type_name() == "Constant"
         ]
 
-    before = constants(workshop.model)
-    workshop.halves(Precision.BF16)
-    assert constants(workshop.model) == before
+    before = constants(builder.model)
+    builder.halves(Precision.BF16)
+    assert constants(builder.model) == before
 
 
-def test_a_candidate_says_what_was_kept(workshop: Workshop) -> None:
-    found = workshop.write(Precision.FP32, workshop.model, ("conv1",))
+def test_a_candidate_says_what_was_kept(builder: CandidateBuilder) -> None:
+    found = builder.write(Precision.FP32, builder.model, ("conv1",))
     assert found.kept == load(found.artifact.path).card.kept == ("conv1",)
 
 
 def test_a_candidate_that_strays_is_refused(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    builder: CandidateBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(candidates, "largest_difference", lambda *_, **__: 0.5)
     with pytest.raises(ModelError) as refused:
-        workshop.fp32()
+        builder.fp32()
     assert refused.value.code == "model-differs"
     assert dataclasses.is_dataclass(Artifact)

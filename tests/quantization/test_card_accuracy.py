@@ -7,7 +7,7 @@ import pytest
 
 from thorax import metrics
 from thorax.metrics import Interval
-from thorax.quantization.card_accuracy import bounds, interval_document, measured, operating_points
+from thorax.quantization.card_accuracy import bounds, measured, operating_points
 
 
 def test_without_a_verdict_a_card_says_nothing() -> None:
@@ -27,9 +27,6 @@ def test_points_are_set_where_both_classes_are_and_never_turn_a_ranking_around()
     assert [value >= found["thresholds"]["A"] for value in calibrated] == [True, False, True, False]
 
 
-def test_what_is_undefined_is_null() -> None:
-    assert interval_document(Interval(0.5, math.nan, math.nan)) == {
-        "value": 0.5, "low": None, "high": None,
-    }  # fmt: skip
+def test_an_interval_without_bounds_has_none() -> None:
     assert bounds(Interval(0.5, math.nan, math.nan)) is None
     assert bounds(Interval(0.5, 0.25, 0.75)) == pytest.approx((0.25, 0.75))

@@ -14,9 +14,9 @@ from thorax.errors import DeviceError, ModelError, UsageError
 from thorax.fpga.card import program
 from thorax.fpga.emulation import array_layers
 from thorax.fpga.numerics import quantize
-from thorax.quantization.accuracy_budget import Guard, Watcher
+from thorax.quantization.accuracy_budget import AccuracyBudget, OnProgress
 from thorax.quantization.fp11 import BLOCK, block_of
-from thorax.quantization.optimize import optimize
+from thorax.quantization.optimize import OptimizeOptions, optimize
 
 HETERO = "HETERO:FPGA,CPU"
 
@@ -95,8 +95,8 @@ def test_without_a_card_to_judge_it_on_nothing_is_begun(
             out,
             Precision.FP11,
             store=tiny_store,
-            max_auroc_drop=budget,
-            watcher=Watcher(said.append),
+            options=OptimizeOptions(max_auroc_drop=budget),
+            on_progress=OnProgress(said.append),
         )
     assert refused.value.code == "fp11-card"
     assert "HETERO:FPGA,CPU" in refused.value.message
@@ -118,14 +118,13 @@ def test_it_is_judged_on_the_card_against_fp32(
         tmp_path / "out",
         Precision.FP11,
         store=tiny_store,
-        max_auroc_drop=0.9,
-        device=HETERO,
+        options=OptimizeOptions(max_auroc_drop=0.9, device=HETERO),
     )
-    guard = Guard(tiny_store, tiny_fp32, device=HETERO)
-    cpu = Guard(tiny_store, tiny_fp32)
+    budget = AccuracyBudget(tiny_store, tiny_fp32, device=HETERO)
+    cpu = AccuracyBudget(tiny_store, tiny_fp32)
     # The reference answers in FP32 though the card is named.
-    np.testing.assert_allclose(guard.reference.scores, cpu.reference.scores, rtol=0, atol=1e-5)
-    assert made.auroc_drop == pytest.approx(guard.judge(made.artifact).drop)
+    np.testing.assert_allclose(budget.reference.scores, cpu.reference.scores, rtol=0, atol=1e-5)
+    assert made.result.auroc_drop == pytest.approx(budget.judge(made.artifact).drop)
     assert load(made.artifact.path).card.accuracy is not None
 
 
@@ -138,9 +137,8 @@ def test_a_network_that_it_destroys_is_refused(fragile: Any, tmp_path: Path) -> 
                 tmp_path / "out",
                 precision,
                 store=fragile.store,
-                described=fragile.described,
-                max_auroc_drop=0.001,
-                device=HETERO,
+                description=fragile.described,
+                options=OptimizeOptions(max_auroc_drop=0.001, device=HETERO),
             )
         assert refused.value.code == "auroc-budget"
     assert not (tmp_path / "out").exists()
@@ -154,10 +152,9 @@ def test_auto_takes_it_where_there_is_a_card(fragile: Any, tmp_path: Path) -> No
         tmp_path / "out",
         "auto",
         store=fragile.store,
-        described=fragile.described,
-        max_auroc_drop=0.9,
-        device=HETERO,
-        watcher=Watcher(told.append),
+        description=fragile.described,
+        options=OptimizeOptions(max_auroc_drop=0.9, device=HETERO),
+        on_progress=OnProgress(told.append),
     )
     assert made.artifact.card.precision is Precision.FP11
     assert {trial.precision for trial in made.artifact.card.tried} == {

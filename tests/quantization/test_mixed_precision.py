@@ -12,10 +12,10 @@ from thorax.data.store import Store
 from thorax.quantization.accuracy_budget import Verdict
 from thorax.quantization.mixed_precision import (
     Judged,
+    fewest_float_layers,
     kernel_layers,
     noisiest,
     quantised_layers,
-    smallest_prefix,
 )
 
 BUDGET = 0.01
@@ -36,19 +36,19 @@ def test_the_search_finds_the_fewest_layers_in_few_tries(needed: int) -> None:
         tries.append(len(kept))
         return judged(0.0 if len(kept) >= needed else 0.05, kept)
 
-    found = smallest_prefix(judged(0.1), ranked, BUDGET, make)
+    found = fewest_float_layers(judged(0.1), ranked, BUDGET, make)
     assert len(found.candidate) == needed  # type: ignore[arg-type]
     assert len(tries) == len(set(tries)) <= 2 * math.log2(16)
 
 
 def test_where_no_number_of_layers_suffices_the_nearest_is_returned() -> None:
     drops = {1: 0.2, 2: 0.03, 4: 0.04, 5: 0.05}
-    found = smallest_prefix(
+    found = fewest_float_layers(
         judged(0.1), "abcde", BUDGET, lambda kept: judged(drops[len(kept)], kept)
     )
     assert found.verdict.drop == 0.03
     first = judged(0.1)
-    assert smallest_prefix(first, "", BUDGET, lambda kept: judged(0.0, kept)) is first
+    assert fewest_float_layers(first, "", BUDGET, lambda kept: judged(0.0, kept)) is first
 
 
 def test_the_layers_of_int8_are_all_with_weights_but_the_head(tiny_int8: Artifact) -> None:

@@ -27,6 +27,7 @@ from thorax.report.table import rich_table
 from thorax.report.text import interval_text
 from thorax.results.accuracy import ValidationResult
 from thorax.results.findings import ClassifyResult
+from thorax.results.optimize import OptimizeResult
 from thorax.results.schema import Result
 
 
@@ -361,7 +362,8 @@ def test_tables_fit_a_terminal_of_100_columns() -> None:
     benchmarks = [made_up.benchmark("fp32"), made_up.benchmark("fp11", 612.0, simulated=True)]
     tables = [auroc_table(validations), speed_table(benchmarks), pointing_table(validations)]
     tables += [table for table in [modelled_table(benchmarks)] if table]
-    tables.append(artifact_table([made_up.optimization("int8", 11_290_000, 0.0013)]))
+    optimized = OptimizeResult.model_validate(made_up.optimization("int8", 11_290_000, 0.0013))
+    tables.append(artifact_table([optimized]))
     for table in tables:
         console = Console(width=100, file=io.StringIO())
         console.print(rich_table(table))
@@ -411,9 +413,9 @@ def test_what_was_tried_is_on_the_page_with_the_reason(tmp_path: Path) -> None:
         "speed": 1.0, "chosen": False, "reason": "1.00x",
     }  # fmt: skip
     document = made_up.optimization("int8", 24_000_000, 0.0007)
-    assert tried_table([document]) is None
+    assert tried_table([OptimizeResult.model_validate(document)]) is None
     document |= {"tried": [fp32, trial], "why": "int8: 2.10x fp32"}
-    table = tried_table([document])
+    table = tried_table([OptimizeResult.model_validate(document)])
     assert table is not None
     assert table.rows == (
         ("FP32", "", "+0.0000", "1.00", "24.0", "1.00x"),

@@ -1,6 +1,5 @@
 """The roofline as tables and as a plot."""
 
-import copy
 import io
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from rich.console import Console
 from thorax.errors import UsageError
 from thorax.report.documents import COMMANDS
 from thorax.report.page import write_report
-from thorax.report.roofline import TOP, analyze_tables, has_roofs, roofline_plot, write_plot
+from thorax.report.roofline import TOP, analyze_tables, roofline_plot, write_plot
 from thorax.report.table import rich_table
+from thorax.results.analysis import AnalyzeResult
 
 
 def layer(name: str, kind: str = "Convolution", *, macs: int = 10**9) -> dict[str, Any]:
@@ -75,7 +75,11 @@ def document() -> dict[str, Any]:
     }
 
 
-def shown(one: dict[str, Any], *, top: int | None = TOP) -> str:
+def result(**changes: Any) -> AnalyzeResult:  # noqa: ANN401
+    return AnalyzeResult.model_validate(document() | changes)
+
+
+def shown(one: AnalyzeResult, *, top: int | None = TOP) -> str:
     stream = io.StringIO()
     screen = Console(file=stream, width=100)
     for table in analyze_tables(one, top=top):
@@ -84,30 +88,31 @@ def shown(one: dict[str, Any], *, top: int | None = TOP) -> str:
 
 
 def test_tables_fit_a_terminal_of_100_columns_and_show_the_heaviest_layers() -> None:
-    text = shown(document())
+    text = shown(result())
     assert max(map(len, text.splitlines())) <= 100
     assert "10 more layers" in text
     assert "pool" not in text
     # No cell is broken over lines: every layer has its row.
     assert text.count("compute\n") == 12
-    assert "pool" in shown(document(), top=None)
+    assert "pool" in shown(result(), top=None)
 
 
-def measured() -> dict[str, Any]:
-    """Return the same document after a run that took twice the bound."""
+def measured() -> AnalyzeResult:
+    """Return the same after a run that took twice the bound."""
     one = document()
     for part in [*one["layers"], *one["types"]]:
         part["measured_s"] = 2 * part["bound_s"]
         part["attained"] = 0.5
     for part in one["layers"]:
         part["measured_gops"] = (part["attainable_gops"] or 0) / 2 or None
-    return one | {
+    totals = {
         "measured_s": 0.41,
         "images_per_s_measured": 2.45,
         "attained": 0.5,
         "measured_runs": 7,
         "measured_other_s": 0.001,
     }
+    return AnalyzeResult.model_validate(one | totals)
 
 
 def test_what_was_measured_is_told_from_what_is_modelled() -> None:
@@ -115,19 +120,20 @@ def test_what_was_measured_is_told_from_what_is_modelled() -> None:
     assert max(map(len, text.splitlines())) <= 100
     for told in ("Measured", "50%", "Images per second, measured", "Images per second at most"):
         assert told in text
-    assert "Measured" not in shown(document())
+    assert "Measured" not in shown(result())
     drawn = roofline_plot(measured())
     assert "bound (modelled)" in drawn
     assert "Convolution (20), measured" in drawn
-    assert "modelled" not in roofline_plot(document())
-    assert "Convolution (20), bound" in roofline_plot(document())
+    assert "modelled" not in roofline_plot(result())
+    assert "Convolution (20), bound" in roofline_plot(result())
 
 
 def test_unknown_bounds_are_left_blank() -> None:
-    bare = document() | {"peaks": None, "bound_s": None, "images_per_s_bound": None}
-    for one in bare["layers"]:
+    layers = document()["layers"]
+    for one in layers:
         one.update(bound_s=None, bound_by=None, attainable_gops=None)
-    assert not has_roofs(bare)
+    bare = result(peaks=None, bound_s=None, images_per_s_bound=None, layers=layers)
+    assert not bare.has_roofs
     assert "Images per second" not in shown(bare)
     with pytest.raises(UsageError) as refused:
         roofline_plot(bare)
@@ -135,8 +141,8 @@ def test_unknown_bounds_are_left_blank() -> None:
 
 
 def test_the_plot_names_its_axes_with_units_and_takes_the_colours_of_its_page() -> None:
-    drawn = roofline_plot(document())
-    assert drawn == roofline_plot(copy.deepcopy(document()))
+    drawn = roofline_plot(result())
+    assert drawn == roofline_plot(result())
     for text in ("operations per byte", "operations per second", "int8 400 GOPS", "20.0 GB/s"):
         assert text in drawn
     assert "var(--s0" in drawn
@@ -147,11 +153,11 @@ def test_the_plot_names_its_axes_with_units_and_takes_the_colours_of_its_page() 
 
 
 def test_a_plot_is_written_as_svg_and_png_and_as_nothing_else(tmp_path: Path) -> None:
-    write_plot(document(), tmp_path / "deep" / "roof.svg")
+    write_plot(result(), tmp_path / "deep" / "roof.svg")
     text = (tmp_path / "deep" / "roof.svg").read_text("utf-8")
     assert text.startswith("<svg ")
     assert "prefers-color-scheme:dark" in text
-    write_plot(document(), tmp_path / "roof.png")
+    write_plot(result(), tmp_path / "roof.png")
     data = np.frombuffer((tmp_path / "roof.png").read_bytes(), np.uint8)
     pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     assert pixels is not None
@@ -159,7 +165,7 @@ def test_a_plot_is_written_as_svg_and_png_and_as_nothing_else(tmp_path: Path) ->
     assert pixels.shape[2] == 4
     assert pixels[0, 0, 3] == 0
     with pytest.raises(UsageError) as refused:
-        write_plot(document(), tmp_path / "roof.pdf")
+        write_plot(result(), tmp_path / "roof.pdf")
     assert refused.value.code == "plot-format"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "roof.png"]
 

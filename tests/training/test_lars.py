@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -54,39 +55,47 @@ def moved(
     return [parameter.detach() for parameter in parameters]
 
 
-def reference(
-    rates: Sequence[float],
-    *,
-    momentum: float = 0.9,
-    weight_decay: float = 0.0,
-    trust_coefficient: float = 0.001,
-    eps: float = 1e-7,
-    nesterov: bool = False,
-    momentum_style: str = "paper",
-    exclude_1d: bool = True,
-    momentum_correction: bool = False,
-) -> list[Array]:
+@dataclass(frozen=True)
+class Settings:
+    """Of the reference, by the names of ours."""
+
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    trust_coefficient: float = 0.001
+    eps: float = 1e-7
+    nesterov: bool = False
+    momentum_style: str = "paper"
+    exclude_1d: bool = True
+    momentum_correction: bool = False
+
+
+def reference(rates: Sequence[float], **settings: Any) -> list[Array]:  # noqa: ANN401
     """Write down 1708.03888, Algorithm 1, as MLPerf's TensorFlow 2 reference has it."""
+    options = Settings(**settings)
     weights = [parameter.detach().numpy() for parameter in start()]
     memories = [np.zeros_like(weight) for weight in weights]
     for step, rate in enumerate(rates):
         for k, slope in enumerate(slopes(step)):
-            weight, skipped = weights[k], exclude_1d and weights[k].ndim <= 1
-            decay, ratio = (0.0 if skipped else weight_decay), 1.0
+            weight, skipped = weights[k], options.exclude_1d and weights[k].ndim <= 1
+            decay, ratio = (0.0 if skipped else options.weight_decay), 1.0
             sizes = float(np.linalg.norm(weight)), float(np.linalg.norm(slope))
-            if not skipped and trust_coefficient and sizes[0] > 0 and sizes[1] > 0:
-                ratio = trust_coefficient * sizes[0] / (sizes[1] + decay * sizes[0] + eps)
+            if not skipped and options.trust_coefficient and sizes[0] > 0 and sizes[1] > 0:
+                ratio = (
+                    options.trust_coefficient
+                    * sizes[0]
+                    / (sizes[1] + decay * sizes[0] + options.eps)
+                )
             slope = slope + decay * weight
-            if momentum_style == "paper":
-                if momentum_correction and step:
+            if options.momentum_style == "paper":
+                if options.momentum_correction and step:
                     memories[k] *= rate / rates[step - 1]
-                memories[k] = momentum * memories[k] - rate * ratio * slope
-                ahead = momentum * memories[k] - rate * ratio * slope
-                weights[k] = weight + (ahead if nesterov else memories[k])
+                memories[k] = options.momentum * memories[k] - rate * ratio * slope
+                ahead = options.momentum * memories[k] - rate * ratio * slope
+                weights[k] = weight + (ahead if options.nesterov else memories[k])
             else:
-                memories[k] = momentum * memories[k] + ratio * slope
-                ahead = ratio * slope + momentum * memories[k]
-                weights[k] = weight - rate * (ahead if nesterov else memories[k])
+                memories[k] = options.momentum * memories[k] + ratio * slope
+                ahead = ratio * slope + options.momentum * memories[k]
+                weights[k] = weight - rate * (ahead if options.nesterov else memories[k])
     return weights
 
 

@@ -188,7 +188,7 @@ def cost_graph(
     claimed: set[str] = set()
     order = sorted(steps, key=lambda step: step.last)
     layers = tuple(_cost(step, live, compute_bytes, claimed) for step in order)
-    when = {id(step): place for place, step in enumerate(order)}
+    when = {id(step): position for position, step in enumerate(order)}
     held = [0] * (len(order) + 1)
     for value in values:
         if not value.crosses:
@@ -230,7 +230,7 @@ def _trace(model: ov.Model, live: set[str], steps: Sequence[_Step]) -> list[_Val
     at_port: dict[tuple[str, int], tuple[_Value, bool]] = {}
     """By operation and output: the value, and whether it has passed a quantizer."""
     values = []
-    for place, node in enumerate(model.get_ordered_ops()):
+    for position, node in enumerate(model.get_ordered_ops()):
         name, kind = node.get_name(), node.get_type_name()
         sources = [(port.get_node().get_name(), port.get_index()) for port in node.input_values()]
         given = [at_port[source] for source in sources if source in at_port]
@@ -239,7 +239,7 @@ def _trace(model: ov.Model, live: set[str], steps: Sequence[_Step]) -> list[_Val
                 value.kept, value.wide = True, value.wide or not narrow
         elif name in step_of:
             step = steps[step_of[name]]
-            step.last = place
+            step.last = position
             for value, narrow in given:
                 value.readers.add(step_of[name])
                 value.wide = value.wide or not narrow
@@ -278,9 +278,9 @@ def _cost(step: _Step, live: set[str], compute_bytes: int, claimed: set[str]) ->
         for port, source in enumerate(node.input_values()):
             if source.get_node().get_name() in live or not source.get_element_type().is_real():
                 continue
-            found = _constants(source.get_node())
-            weight_bytes += sum(one.get_byte_size() for one in found)
-            largest = max(found, key=lambda one: int(np.prod(one.get_output_shape(0))))
+            parts = _constants(source.get_node())
+            weight_bytes += sum(each.get_byte_size() for each in parts)
+            largest = max(parts, key=lambda each: int(np.prod(each.get_output_shape(0))))
             count = int(np.prod(largest.get_output_shape(0)))
             constants += count
             multiplied += count if node_macs(node) else 0
@@ -312,7 +312,7 @@ def _constants(node: ov.Node) -> list[ov.Node]:
     """Return the constants that a constant value is made of: weights and their scales."""
     if node.get_type_name() == "Constant":
         return [node]
-    return [one for source in node.input_values() for one in _constants(source.get_node())]
+    return [each for source in node.input_values() for each in _constants(source.get_node())]
 
 
 def _operations(node: ov.Node) -> int:

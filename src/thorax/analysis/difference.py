@@ -1,18 +1,26 @@
-"""Which layers part two models of one network, and which of them are to blame."""
+"""How far two models of one network differ: their answers, and the layers that are to blame."""
 
 import statistics
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import openvino as ov
 
-from thorax.analysis.inputs import aligned, feeds
-from thorax.analysis.layerwise import Comparison, LayerError, Place, compare_layers
+from thorax.analysis.inputs import aligned, matching_inputs, probe_images
+from thorax.analysis.layerwise import GraphComparison, LayerError, Place, compare_layers
 from thorax.artifact import Precision
 from thorax.devices.core import physical_devices, supports
-from thorax.errors import DeviceError
-from thorax.ir.graphs import Graph
+from thorax.devices.engine import PROBABILITY
+from thorax.devices.process_core import open_core
+from thorax.errors import DeviceError, ModelError
+from thorax.ir.open import OpenedModel
+from thorax.results.optimize import ComparedModel, CompareResult, LayerNoise, OutputNoise
+
+FP32_TOLERANCE: Final = 1e-4
+"""Largest difference of a probability that reordered FP32 arithmetic explains."""
 
 BLAMED: Final = ("Convolution", "GroupConvolution", "MatMul")
 """Layers that `thorax optimize --keep` takes: those that INT8 gives 8-bit weights."""
@@ -41,55 +49,95 @@ def suggested_ignore(layers: Sequence[LayerError]) -> tuple[str, ...]:
     return tuple(layer.name for layer in worst if layer.own_sqnr_db < limit)[:MOST]
 
 
+@dataclass(frozen=True, slots=True)
+class CompareOptions:
+    """Where two models run, and on how many fixed patterns.
+
+    Attributes:
+        devices: of the first and the second.
+        compute: arithmetic of floating-point layers in place of what the cards say.
+        count: of patterns.
+    """
+
+    devices: tuple[str, str] = ("CPU", "CPU")
+    compute: str | None = None
+    count: int = 8
+
+
 def compare(
-    first: Graph,
-    second: Graph,
+    first: OpenedModel,
+    second: OpenedModel,
     images: npt.NDArray[np.uint8] | None = None,
+    options: CompareOptions | None = None,
     *,
-    devices: tuple[str, str] = ("CPU", "CPU"),
-    compute: str | None = None,
-    count: int = 8,
     on_progress: Callable[[int], None] | None = None,
-) -> dict[str, Any]:
-    """Return the JSON document of `thorax compare`.
+) -> CompareResult:
+    """Noise of each layer between two models of one network, and which layers are to blame.
 
     Args:
         first: the reference.
         second: of the same network.
         images: uint8 [N,1,S,S]; None takes fixed patterns.
-        devices: where each runs.
-        compute: arithmetic of floating-point layers in place of what the cards say.
-        count: of patterns.
+        options: devices and arithmetic.
         on_progress: as `compare_layers`.
 
     Raises:
-        ModelError: as `aligned`, `feeds` and `compare_layers`.
-        UsageError: as `feeds`.
+        ModelError: as `aligned`, `matching_inputs` and `compare_layers`.
+        UsageError: as `matching_inputs`.
         DeviceError: as `compile_graph`, `precision-unsupported` for INT8 where there is none.
     """
+    options = options or CompareOptions()
     first, second = aligned(first, second)
     places = []
-    for graph, device in zip((first, second), devices, strict=True):
-        _require_int8(graph, device)
-        places.append(Place(device, compute or graph.compute))
-    fed = feeds(first, second, images, count=count)
-    found = compare_layers(
-        first.model, second.model, fed, a=places[0], b=places[1], on_progress=on_progress
+    for opened, device in zip((first, second), options.devices, strict=True):
+        _require_int8(opened, device)
+        places.append(Place(device, options.compute or opened.compute))
+    inputs = matching_inputs(first, second, images, count=options.count)
+    comparison = compare_layers(
+        first.model, second.model, inputs, a=places[0], b=places[1], on_progress=on_progress
     )
-    ignored = suggested_ignore(found.layers)
-    return {
-        "command": "compare",
-        **_told(first, places[0]),
-        "against": _told(second, places[1]),
-        "images": len(fed),
-        "probes": images is None,
-        "layers": [_entry(layer) for layer in worst_first(found.layers)],
-        "outputs": [_entry(output, own=False) for output in found.outputs],
-        "unmatched": list(found.unmatched),
-        "extra": list(found.extra),
-        "suggested_ignore": list(ignored),
-        "verdict": verdict(found, ignored),
-    }
+    ignored = suggested_ignore(comparison.layers)
+    return CompareResult(
+        model=first.name,
+        digest=first.card.digest if first.card else None,
+        precision=first.precision,
+        device=places[0].device,
+        compute=places[0].compute,
+        against=ComparedModel(
+            model=second.name,
+            digest=second.card.digest if second.card else None,
+            precision=second.precision,
+            device=places[1].device,
+            compute=places[1].compute,
+        ),
+        images=len(inputs),
+        probes=images is None,
+        layers=tuple(map(_layer_noise, worst_first(comparison.layers))),
+        outputs=tuple(map(_output_noise, comparison.outputs)),
+        unmatched=comparison.unmatched,
+        extra=comparison.extra,
+        suggested_ignore=ignored,
+        verdict=verdict(comparison, ignored),
+    )
+
+
+def _layer_noise(layer: LayerError) -> LayerNoise:
+    return LayerNoise(
+        name=layer.name,
+        type=layer.type,
+        sqnr_db=_finite(layer.sqnr_db),
+        max_error=layer.max_error,
+        own_sqnr_db=_finite(layer.own_sqnr_db),
+    )
+
+
+def _output_noise(output: LayerError) -> OutputNoise:
+    return OutputNoise(
+        name=output.name,
+        type=output.type,
+        sqnr_db=_finite(output.sqnr_db),
+        max_error=output.max_error,
+    )
 
 
 def worst_first(layers: Sequence[LayerError]) -> list[LayerError]:
@@ -97,18 +145,15 @@ def worst_first(layers: Sequence[LayerError]) -> list[LayerError]:
     return sorted(layers, key=lambda layer: layer.sqnr_db)
 
 
-def verdict(found: Comparison, ignored: Sequence[str]) -> str:
+def verdict(comparison: GraphComparison, ignored: Sequence[str]) -> str:
     """Return what came of a comparison, in one line."""
-    if not found.layers:
-        told = ", ".join(f"{one.name} {_decibels(one.sqnr_db)}" for one in found.outputs)
-        return f"outputs: {told}; no layer has one name in both, the outputs alone are compared"
-    differing = [layer for layer in found.layers if layer.max_error > 0]
-    noisy = [output for output in found.outputs if output.max_error > 0]
-    if not differing and not noisy:
-        return f"equal: {len(found.layers)} layers and every output agree bit for bit"
-    told = ", ".join(f"{one.name} {_decibels(one.sqnr_db)}" for one in found.outputs)
-    worst = worst_first(found.layers)[0]
-    parts = [f"outputs: {told}; noisiest layer {worst.name} {_decibels(worst.sqnr_db)}"]
+    outputs = ", ".join(f"{each.name} {_decibels(each.sqnr_db)}" for each in comparison.outputs)
+    if not comparison.layers:
+        return f"outputs: {outputs}; no layer has one name in both, the outputs alone are compared"
+    if all(each.max_error == 0 for each in [*comparison.layers, *comparison.outputs]):
+        return f"equal: {len(comparison.layers)} layers and every output agree bit for bit"
+    worst = worst_first(comparison.layers)[0]
+    parts = [f"outputs: {outputs}; noisiest layer {worst.name} {_decibels(worst.sqnr_db)}"]
     if ignored:
         many = f"{len(ignored)} layers add" if len(ignored) > 1 else "one layer adds"
         parts.append(f"{many} far more noise than the rest, keep with --keep {','.join(ignored)}")
@@ -121,26 +166,6 @@ def _decibels(value: float) -> str:
     return "equal" if value == float("inf") else f"{value:.1f} dB"
 
 
-def _told(graph: Graph, place: Place) -> dict[str, Any]:
-    return {
-        "model": graph.name,
-        "digest": graph.card.digest if graph.card else None,
-        "precision": graph.precision,
-        "device": place.device,
-        "compute": place.compute,
-    }
-
-
-def _entry(layer: LayerError, *, own: bool = True) -> dict[str, Any]:
-    entry = {
-        "name": layer.name,
-        "type": layer.type,
-        "sqnr_db": _finite(layer.sqnr_db),
-        "max_error": layer.max_error,
-    }
-    return {**entry, "own_sqnr_db": _finite(layer.own_sqnr_db)} if own else entry
-
-
 def _finite(value: float) -> float | None:
     """Return a number that JSON has; None where there is no noise.
 
@@ -151,8 +176,8 @@ def _finite(value: float) -> float | None:
     return max(value, -400.0)
 
 
-def _require_int8(graph: Graph, device: str) -> None:
-    if graph.precision != Precision.INT8.value:
+def _require_int8(opened: OpenedModel, device: str) -> None:
+    if opened.precision != Precision.INT8.value:
         return
     for part in physical_devices(device):
         if not supports(part, Precision.INT8):
@@ -161,3 +186,43 @@ def _require_int8(graph: Graph, device: str) -> None:
                 f"device {part} does not compute int8 natively and would quietly compute f32 "
                 "instead; name a device that does (`thorax devices` lists what each has)",
             )
+
+
+def largest_difference(
+    model: ov.Model,
+    reference: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]],
+    *,
+    mean: npt.NDArray[np.float32],
+    std: npt.NDArray[np.float32],
+) -> float:
+    """Return the largest absolute difference of any probability on the probe images.
+
+    Args:
+        model: input uint8 [1,1,S,S], computed in FP32.
+        reference: float32 [1,C,S,S], normalised -> float32 [K], probabilities.
+        mean: float32 [C].
+        std: float32 [C].
+    """
+    compiled = open_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    worst = np.float32(0)
+    for image in probe_images(int(model.inputs[0].get_shape()[-1]), count=6):
+        grey = image[None].astype(np.float32) / 255
+        truth = reference((grey - mean[:, None, None]) / std[:, None, None])
+        answer = np.asarray(compiled(image[None])[PROBABILITY][0])
+        # Not Python's max, which passes over what is not a number.
+        worst = np.maximum(worst, np.abs(answer - truth).max())
+    return float(worst)
+
+
+def require_equal(difference: float, *, tolerance: float, what: str) -> None:
+    """Refuse a graph whose outputs strayed.
+
+    Raises:
+        ModelError: `model-differs`; a difference that is not a number is one too.
+    """
+    if not difference <= tolerance:
+        raise ModelError(
+            "model-differs",
+            f"{what}: a probability differs by {difference:.2g} from the source's, allowed is "
+            f"{tolerance:.2g}; nothing was written",
+        )

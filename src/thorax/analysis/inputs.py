@@ -1,4 +1,4 @@
-"""What two models of one network are fed: the same values, each in its own layout and type."""
+"""Inputs for two models of one network: the same values, each in its own layout and type."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,16 +9,15 @@ import numpy.typing as npt
 import openvino as ov
 import openvino.opset13 as ops
 
-from thorax.analysis.compare import probe_images
-from thorax.analysis.layerwise import Feed
+from thorax.analysis.layerwise import InputArrays
 from thorax.errors import ModelError, UsageError
-from thorax.ir.graphs import Graph
 from thorax.ir.layouts import TO_CHANNELS_FIRST, cancel_transposes, take_channels_first
+from thorax.ir.open import OpenedModel
 
 _SHADES: Final = 256
 
 
-def aligned(first: Graph, second: Graph) -> tuple[Graph, Graph]:
+def aligned(first: OpenedModel, second: OpenedModel) -> tuple[OpenedModel, OpenedModel]:
     """Return two models with inputs of one order and layout; neither is changed.
 
     Where one takes an image with channels last and the other with channels first, that one is
@@ -37,7 +36,7 @@ def aligned(first: Graph, second: Graph) -> tuple[Graph, Graph]:
     if _shapes(first.model) != _shapes(second.model):
         raise ModelError(
             "compare-shape",
-            f"{first.name} takes {_told(shapes[0])} and {second.name} {_told(shapes[1])}; compare "
+            f"{first.name} takes {_text(shapes[0])} and {second.name} {_text(shapes[1])}; compare "
             "models of one network",
         )
     labels = [graph.card.labels if graph.card else None for graph in (first, second)]
@@ -54,7 +53,7 @@ def _shapes(model: ov.Model) -> list[list[int]]:
     return [list(port.get_shape()) for port in model.inputs]
 
 
-def _told(shapes: Sequence[list[int]]) -> str:
+def _text(shapes: Sequence[Sequence[int]]) -> str:
     return ", ".join(map(str, shapes))
 
 
@@ -62,7 +61,7 @@ def _turned(shape: Sequence[int]) -> list[int] | None:
     return [shape[axis] for axis in TO_CHANNELS_FIRST] if len(shape) == 4 else None
 
 
-def _channels_first(graph: Graph) -> Graph:
+def _channels_first(graph: OpenedModel) -> OpenedModel:
     model = graph.model.clone()
     take_channels_first(model)
     for result in model.get_results():
@@ -80,22 +79,22 @@ def _channels_first(graph: Graph) -> Graph:
     return replace(graph, model=model, layout="NCHW")
 
 
-def _in_order_of(first: Graph, second: Graph) -> Graph:
-    wanted, names = (
+def _in_order_of(first: OpenedModel, second: OpenedModel) -> OpenedModel:
+    order, names = (
         [min(port.get_names(), default="") for port in graph.model.inputs]
         for graph in (first, second)
     )
-    if wanted == names or len(set(wanted)) < len(wanted) or sorted(wanted) != sorted(names):
+    if order == names or len(set(order)) < len(order) or sorted(order) != sorted(names):
         return second
     model = second.model.clone()
     inputs = model.get_parameters()
-    ordered = [inputs[names.index(name)] for name in wanted]
+    ordered = [inputs[names.index(name)] for name in order]
     return replace(second, model=ov.Model(model.get_results(), ordered, model.get_friendly_name()))
 
 
-def feeds(
-    first: Graph, second: Graph, images: npt.NDArray[np.uint8] | None, *, count: int
-) -> list[Feed]:
+def matching_inputs(
+    first: OpenedModel, second: OpenedModel, images: npt.NDArray[np.uint8] | None, *, count: int
+) -> list[InputArrays]:
     """Return what both of two aligned models are fed.
 
     Inputs of bytes take images as `prepare` makes them, inputs of floats on the scale 0 to 1, the
@@ -118,7 +117,7 @@ def feeds(
         for port in graph.model.inputs
     )
     if images is not None or _takes_images(first):
-        stack = feed(first, images, count=count, as_bytes=bytes_too)
+        stack = prepared_images(first, images, count=count, as_bytes=bytes_too)
         return [(image[None],) for image in stack]
     stacks = [
         patterns(port, other.get_element_type(), count=count)
@@ -127,8 +126,8 @@ def feeds(
     return list(zip(*stacks, strict=True))
 
 
-def feed(
-    graph: Graph,
+def prepared_images(
+    graph: OpenedModel,
     images: npt.NDArray[np.uint8] | None,
     *,
     count: int,
@@ -165,7 +164,7 @@ def feed(
     return wide
 
 
-def image_side(graph: Graph) -> int:
+def image_side(graph: OpenedModel) -> int:
     """Return the side of the image that a graph takes, pixels.
 
     Raises:
@@ -174,14 +173,14 @@ def image_side(graph: Graph) -> int:
     if not _takes_images(graph):
         raise ModelError(
             "compare-input",
-            f"{graph.name} takes {_told(_shapes(graph.model))}; images can be fed to models of "
+            f"{graph.name} takes {_text(_shapes(graph.model))}; images can be fed to models of "
             "one square image [1,C,S,S] or [1,S,S,C], others are compared without --images and "
             "--data",
         )
     return int(graph.model.inputs[0].get_shape()[2])
 
 
-def _takes_images(graph: Graph) -> bool:
+def _takes_images(graph: OpenedModel) -> bool:
     """Return whether the one input is one square image of a few channels."""
     shapes = _shapes(graph.model)
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][0] != 1:
@@ -190,8 +189,22 @@ def _takes_images(graph: Graph) -> bool:
     return square[0] == square[1]
 
 
-def _channels_last(graph: Graph) -> bool:
+def _channels_last(graph: OpenedModel) -> bool:
     return graph.layout == "NHWC"
+
+
+def probe_images(side: int, *, count: int = 4) -> npt.NDArray[np.uint8]:
+    """Return uint8 [N,1,S,S]: black, white, a ramp, then noise at several scales; fixed."""
+    random = np.random.Generator(np.random.Philox(key=2018))
+    images = np.zeros((count, 1, side, side), np.uint8)
+    images[1] = 255
+    images[2] = np.linspace(0, 255, side, dtype=np.uint8)
+    for index in range(3, count):
+        cells = min(4 ** (index - 1), side)
+        coarse = random.integers(0, 256, (cells, cells), np.uint8)
+        blocks = np.arange(side) * cells // side
+        images[index] = coarse[np.ix_(blocks, blocks)]
+    return images
 
 
 def patterns(port: ov.Output, other: ov.Type, *, count: int) -> list[npt.NDArray[Any]]:
@@ -207,7 +220,7 @@ def patterns(port: ov.Output, other: ov.Type, *, count: int) -> list[npt.NDArray
     """
     shape, element = list(port.get_shape()), port.get_element_type()
     random = np.random.Generator(np.random.Philox(key=2018))
-    found = []
+    arrays = []
     for index in range(count):
         if index < 2:
             value = np.full(shape, float(index))
@@ -219,8 +232,8 @@ def patterns(port: ov.Output, other: ov.Type, *, count: int) -> list[npt.NDArray
             value = np.rint(value * (_SHADES - 1))
         elif not element.is_real():
             value = np.rint(value)
-        found.append(value.astype(element.to_dtype()))
-    return found
+        arrays.append(value.astype(element.to_dtype()))
+    return arrays
 
 
 def _noise(random: np.random.Generator, shape: Sequence[int], *, cells: int) -> npt.NDArray[Any]:

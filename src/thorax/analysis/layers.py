@@ -97,5 +97,5 @@ def _follower(node: ov.Node, live: set[str]) -> ov.Node | None:
     users = [user.get_node() for user in node.output(0).get_target_inputs()]
     if len(users) != 1 or users[0].get_type_name() not in FOLLOWING:
         return None
-    moving = [one for one in users[0].input_values() if one.get_node().get_name() in live]
+    moving = [value for value in users[0].input_values() if value.get_node().get_name() in live]
     return users[0] if len(moving) == 1 else None

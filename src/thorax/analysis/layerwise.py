@@ -1,6 +1,6 @@
-"""Where two graphs of one network part: signal to noise after every layer, and whose noise it is.
+"""Signal to noise between two graphs of one network after every layer, and whose noise it is.
 
-Layers are those of `grouping`, matched by name and compared where they end.
+Layers are those of `layers`, matched by name and compared where they end.
 """
 
 import math
@@ -17,7 +17,7 @@ from thorax.analysis.layers import Layer, group_layers, live_names
 from thorax.devices.graph import compile_graph
 from thorax.errors import ModelError
 
-Feed = tuple[npt.NDArray[Any], ...]
+InputArrays = tuple[npt.NDArray[Any], ...]
 """One array for each input of a graph, in order."""
 
 MEMORY_BYTES: Final = 256 * 2**20
@@ -54,7 +54,7 @@ class LayerError:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class GraphComparison:
     """Two graphs of one network, layer by layer.
 
     Attributes:
@@ -121,17 +121,17 @@ def layer_sqnr(
 def compare_layers(
     model_a: ov.Model,
     model_b: ov.Model,
-    images: npt.NDArray[Any] | Sequence[Feed],
+    images: npt.NDArray[Any] | Sequence[InputArrays],
     *,
     a: Place | None = None,
     b: Place | None = None,
     on_progress: Callable[[int], None] | None = None,
     memory_bytes: int = MEMORY_BYTES,
-) -> Comparison:
+) -> GraphComparison:
     """Return `layer_sqnr` with the outputs, and what could not be matched.
 
-    Graphs of several inputs take a `Feed` for each run. Where no layer has one name in both, the
-    outputs alone are compared. `memory_bytes` bounds the values of layers that are held at a
+    Graphs of several inputs take `InputArrays` for each run. Where no layer has one name in both,
+    the outputs alone are compared. `memory_bytes` bounds the values of layers that are held at a
     time; the rest is as there.
     """
     fed = [(image[None],) for image in images] if isinstance(images, np.ndarray) else list(images)
@@ -150,28 +150,24 @@ def compare_layers(
             "that were made of one network",
         )
     cut = _Cut.of(second.clone(), matched)
-    found: dict[str, LayerError] = {}
+    errors = []
     for part in cut.parts(memory_bytes):
         totals, own = _run(part, fed, (first, a), (second, b), cut, tell)
         for layer in part:
-            found[layer.name] = LayerError(
-                layer.name,
-                layer.type,
-                totals[layer.end].sqnr_db,
-                own[layer.end].sqnr_db,
-                totals[layer.end].worst,
-            )
-    names = {layer.name for layer in matched}
-    known = {layer.name for layer in layers}
-    return Comparison(
-        list(found.values()),
+            total, alone = totals[layer.end], own[layer.end]
+            error = LayerError(layer.name, layer.type, total.sqnr_db, alone.sqnr_db, total.worst)
+            errors.append(error)
+    names_matched = {layer.name for layer in matched}
+    names_of_first = {layer.name for layer in layers}
+    return GraphComparison(
+        errors,
         _outputs(pairs, (first, a), (second, b), fed),
-        tuple(layer.name for layer in layers if layer.name not in names),
-        tuple(layer.name for layer in _layers(second) if layer.name not in known),
+        tuple(layer.name for layer in layers if layer.name not in names_matched),
+        tuple(layer.name for layer in _layers(second) if layer.name not in names_of_first),
     )
 
 
-def _require_alike(model_a: ov.Model, model_b: ov.Model, fed: Sequence[Feed]) -> None:
+def _require_alike(model_a: ov.Model, model_b: ov.Model, fed: Sequence[InputArrays]) -> None:
     for model in (model_a, model_b):
         if any(port.get_partial_shape().is_dynamic for port in model.inputs):
             raise ModelError(
@@ -180,25 +176,25 @@ def _require_alike(model_a: ov.Model, model_b: ov.Model, fed: Sequence[Feed]) ->
                 "of a fixed shape can be compared",
             )
     shapes = [[list(port.get_shape()) for port in model.inputs] for model in (model_a, model_b)]
-    given = [[list(value.shape) for value in one] for one in fed[:1]]
-    if shapes[0] != shapes[1] or any(one != shapes[0] for one in given):
+    given = [[list(value.shape) for value in arrays] for arrays in fed[:1]]
+    if shapes[0] != shapes[1] or any(each != shapes[0] for each in given):
         raise ModelError(
             "compare-shape",
-            f"the graphs take {_told(shapes[0])} and {_told(shapes[1])}, they are fed "
-            f"{', '.join(map(_told, given)) or 'nothing'}; all must agree",
+            f"the graphs take {_text(shapes[0])} and {_text(shapes[1])}, they are fed "
+            f"{', '.join(map(_text, given)) or 'nothing'}; all must agree",
         )
 
 
-def _told(shapes: Sequence[Sequence[int]]) -> str:
+def _text(shapes: Sequence[Sequence[int]]) -> str:
     return ", ".join(map(str, shapes))
 
 
 def _by_name(model: ov.Model) -> dict[str, ov.Node]:
     """Return the operations by friendly name; of several of one name the first."""
-    found: dict[str, ov.Node] = {}
+    nodes: dict[str, ov.Node] = {}
     for node in model.get_ordered_ops():
-        found.setdefault(node.get_friendly_name(), node)
-    return found
+        nodes.setdefault(node.get_friendly_name(), node)
+    return nodes
 
 
 def _same(nodes_a: dict[str, ov.Node], nodes_b: dict[str, ov.Node], name: str) -> bool:
@@ -261,12 +257,12 @@ class _Cut:
         part: list[Layer] = []
         held: set[str] = set()
         for layer in self.layers:
-            wanted = {layer.end, *self.reads[layer.end]}
-            if part and sum(map(self._bytes, held | wanted)) > memory_bytes:
+            values = {layer.end, *self.reads[layer.end]}
+            if part and sum(map(self._bytes, held | values)) > memory_bytes:
                 yield part
                 part, held = [], set()
             part.append(layer)
-            held |= wanted
+            held |= values
         if part:
             yield part
 
@@ -278,20 +274,20 @@ class _Cut:
 def _sources(node: ov.Node, stands_for: dict[str, str]) -> Iterator[str]:
     """Yield the names of the values that a piece of the cut graph is fed, each once."""
     seen: set[str] = set()
-    todo = [node]
-    while todo:
-        one = todo.pop()
-        if one.get_name() in seen:
+    pending = [node]
+    while pending:
+        inner = pending.pop()
+        if inner.get_name() in seen:
             continue
-        seen.add(one.get_name())
-        if one.get_name() in stands_for:
-            yield stands_for[one.get_name()]
-        todo += [source.get_node() for source in one.input_values()]
+        seen.add(inner.get_name())
+        if inner.get_name() in stands_for:
+            yield stands_for[inner.get_name()]
+        pending += [source.get_node() for source in inner.input_values()]
 
 
 def _run(
     part: Sequence[Layer],
-    fed: Sequence[Feed],
+    fed: Sequence[InputArrays],
     first: tuple[ov.Model, Place],
     second: tuple[ov.Model, Place],
     cut: _Cut,
@@ -311,14 +307,14 @@ def _run(
     totals = {end: _Sums() for end in ends}
     own = {end: _Sums() for end in ends}
     for inputs in fed:
-        wanted = dict(zip(probes, _values(run_a, inputs), strict=True))
-        _require_finite(wanted, "first")
-        got = dict(zip(ends, _values(run_b, inputs), strict=True))
-        _require_finite(got, "second")
-        given = _values(alone, [*inputs, *(wanted[name] for name in reads)])
-        for end, value in zip(ends, given, strict=True):
-            totals[end].add(wanted[end], got[end])
-            own[end].add(wanted[end], value)
+        values_a = dict(zip(probes, _values(run_a, inputs), strict=True))
+        _require_finite(values_a, "first")
+        values_b = dict(zip(ends, _values(run_b, inputs), strict=True))
+        _require_finite(values_b, "second")
+        fed_alike = _values(alone, [*inputs, *(values_a[name] for name in reads)])
+        for end, value in zip(ends, fed_alike, strict=True):
+            totals[end].add(values_a[end], values_b[end])
+            own[end].add(values_a[end], value)
         tell(1)
     return totals, own
 
@@ -333,13 +329,13 @@ def _probed(model: ov.Model, place: Place, names: Sequence[str]) -> ov.CompiledM
 
 def _values(compiled: ov.CompiledModel, inputs: Sequence[npt.NDArray[Any]]) -> list[Any]:
     # One graph may take bytes where the other takes floats.
-    given = compiled(
+    answers = compiled(
         {
-            place: np.asarray(value, compiled.inputs[place].get_element_type().to_dtype())
-            for place, value in enumerate(inputs)
+            index: np.asarray(value, compiled.inputs[index].get_element_type().to_dtype())
+            for index, value in enumerate(inputs)
         }
     )
-    return [given[place] for place in range(len(compiled.outputs))]
+    return [answers[index] for index in range(len(compiled.outputs))]
 
 
 def _require_finite(values: dict[str, npt.NDArray[Any]], which: str) -> None:
@@ -356,7 +352,7 @@ def _outputs(
     pairs: Sequence[tuple[str, ov.Output, ov.Output]],
     first: tuple[ov.Model, Place],
     second: tuple[ov.Model, Place],
-    fed: Sequence[Feed],
+    fed: Sequence[InputArrays],
 ) -> list[LayerError]:
     """Return how far the outputs that both have differ; nothing else is probed meanwhile."""
     if not pairs:
@@ -371,11 +367,12 @@ def _outputs(
     ]
     sums = [_Sums() for _ in pairs]
     for inputs in fed:
-        wanted, got = (_values(run, inputs) for run in runs)
-        for values, which in ((wanted, "first"), (got, "second")):
-            _require_finite({pair[0]: one for pair, one in zip(pairs, values, strict=True)}, which)
-        for total, left, right in zip(sums, wanted, got, strict=True):
-            total.add(left, right)
+        values_a, values_b = (_values(run, inputs) for run in runs)
+        for values, which in ((values_a, "first"), (values_b, "second")):
+            by_name = {name: value for (name, *_), value in zip(pairs, values, strict=True)}
+            _require_finite(by_name, which)
+        for total, a, b in zip(sums, values_a, values_b, strict=True):
+            total.add(a, b)
     return [
         LayerError(name, "Result", total.sqnr_db, math.inf, total.worst)
         for total, (name, _, _) in zip(sums, pairs, strict=True)
@@ -384,30 +381,34 @@ def _outputs(
 
 def _paired(model_a: ov.Model, model_b: ov.Model) -> list[tuple[str, ov.Output, ov.Output]]:
     """Return the outputs that both have and what they are called; and logits."""
-    found = []
-    for at, other in _places(model_a, model_b):
-        name = min(model_a.outputs[at].get_names(), default=f"output {at}")
+    pairs = []
+    for index_a, index_b in _output_pairs(model_a, model_b):
+        name = min(model_a.outputs[index_a].get_names(), default=f"output {index_a}")
         ports = [
-            model.outputs[place].get_node().input_value(0)
-            for model, place in ((model_a, at), (model_b, other))
+            model.outputs[index].get_node().input_value(0)
+            for model, index in ((model_a, index_a), (model_b, index_b))
         ]
         if len({str(port.get_partial_shape()) for port in ports}) != 1:
             continue
-        found.append((name, *ports))
+        pairs.append((name, *ports))
         ends = [port.get_node() for port in ports]
         if all(end.get_type_name() in ("Sigmoid", "Softmax", "SoftMax") for end in ends):
-            found.append((f"logit of {name}", *(end.input_value(0) for end in ends)))
-    return found
+            pairs.append((f"logit of {name}", *(end.input_value(0) for end in ends)))
+    return pairs
 
 
-def _places(model_a: ov.Model, model_b: ov.Model) -> list[tuple[int, int]]:
-    """Return the places of outputs that are the same: by name, else by shape, else by place."""
+def _output_pairs(model_a: ov.Model, model_b: ov.Model) -> list[tuple[int, int]]:
+    """Return the indices of outputs that are the same: by name, else by shape, else by order."""
     models = (model_a, model_b)
-    names, other = ([min(port.get_names(), default="") for port in one.outputs] for one in models)
-    found = [(at, other.index(name)) for at, name in enumerate(names) if name in other]
-    if found or len(names) != len(other):
-        return found
-    shapes, others = ([str(port.get_partial_shape()) for port in one.outputs] for one in models)
-    if len(set(shapes)) == len(shapes) and sorted(shapes) == sorted(others):
-        return [(at, others.index(shape)) for at, shape in enumerate(shapes)]
-    return [(at, at) for at in range(len(names))]
+    names_a, names_b = (
+        [min(port.get_names(), default="") for port in model.outputs] for model in models
+    )
+    named = [(index, names_b.index(name)) for index, name in enumerate(names_a) if name in names_b]
+    if named or len(names_a) != len(names_b):
+        return named
+    shapes_a, shapes_b = (
+        [str(port.get_partial_shape()) for port in model.outputs] for model in models
+    )
+    if len(set(shapes_a)) == len(shapes_a) and sorted(shapes_a) == sorted(shapes_b):
+        return [(index, shapes_b.index(shape)) for index, shape in enumerate(shapes_a)]
+    return [(index, index) for index in range(len(names_a))]

@@ -5,9 +5,9 @@ a byte runs at no more than min(peak, I x bandwidth). Every value and weight of 
 to cross memory once; where a cache holds them, a device may be faster than the memory side says.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final, Literal, TypedDict
 
 from thorax.analysis.cost import GraphCost, LayerCost, cost_graph
 from thorax.analysis.inputs import patterns
@@ -17,7 +17,15 @@ from thorax.devices.counters import Kernel, list_kernels
 from thorax.devices.graph import compile_graph
 from thorax.devices.peak import Peaks
 from thorax.devices.profile import Profile, profile
-from thorax.ir.graphs import Graph
+from thorax.ir.open import OpenedModel
+from thorax.results.analysis import (
+    AnalyzeResult,
+    DevicePeaks,
+    KernelTime,
+    LayerRoofline,
+    PrecisionCost,
+    TypeSums,
+)
 
 _COMPUTE_BYTES: Final = {"f32": 4, "bf16": 2, "f16": 2}
 
@@ -48,8 +56,8 @@ class Bound:
     attainable_ops_per_s: float | None
 
     @property
-    def by(self) -> str:
-        """Which side bounds: "compute" or "memory"."""
+    def by(self) -> Literal["compute", "memory"]:
+        """Which side bounds."""
         return "compute" if (self.compute_s or 0) >= (self.memory_s or 0) else "memory"
 
 
@@ -72,22 +80,22 @@ def bound(macs: int, moved_bytes: int, element: str, peaks: Peaks) -> Bound | No
         return None
     compute_s = 2 * macs / peak if peak is not None else None
     memory_s = moved_bytes / peaks.bytes_per_s if peaks.bytes_per_s else None
-    known = [side for side in (compute_s, memory_s) if side is not None]
-    if not known:
+    sides = [side for side in (compute_s, memory_s) if side is not None]
+    if not sides:
         return None
     roofs = [peak] if peak is not None else []
     if peaks.bytes_per_s:
         roofs.append(intensity(macs, moved_bytes) * peaks.bytes_per_s)
-    return Bound(max(known), compute_s, memory_s, min(roofs, default=None) if macs else None)
+    return Bound(max(sides), compute_s, memory_s, min(roofs, default=None) if macs else None)
 
 
 def analyze(
-    graph: Graph, device: str, peaks: Peaks | None, *, measure: bool = False
-) -> dict[str, Any]:
-    """Return the JSON document of `thorax analyze`.
+    opened: OpenedModel, device: str, peaks: Peaks | None, *, measure: bool = False
+) -> AnalyzeResult:
+    """Work, memory and least time of each layer on a device, and what runs as one kernel.
 
     Args:
-        graph: what to look at.
+        opened: what to look at.
         device: compiled for, so that it is known what runs as one.
         peaks: the device's roofs; None leaves bounds out.
         measure: run it, some seconds, to say how long each layer took.
@@ -95,54 +103,52 @@ def analyze(
     Raises:
         DeviceError: as `compile_graph`.
     """
-    compiled = compile_graph(graph.model, device, compute=graph.compute)
+    compiled = compile_graph(opened.model, device, compute=opened.compute)
     kernels = list_kernels(compiled)
-    cost = cost_graph(graph.model, kernels, compute_bytes=_COMPUTE_BYTES[graph.compute])
-    timed = _profiled(graph, device) if measure else None
+    cost = cost_graph(opened.model, kernels, compute_bytes=_COMPUTE_BYTES[opened.compute])
+    timed = _profiled(opened, device) if measure else None
     times = [None] * len(cost.layers) if timed is None else _times(cost.layers, kernels, timed)
-    layers = [
-        _layer(layer, graph.compute, peaks, time_s)
+    layers = tuple(
+        _layer(layer, opened.compute, peaks, time_s)
         for layer, time_s in zip(cost.layers, times, strict=True)
-    ]
-    weight_bytes = sum(layer.weight_bytes for layer in cost.layers)
-    moved = sum(entry["moved_bytes"] for entry in layers)
-    macs = sum(layer.macs for layer in cost.layers)
-    time_s = _sum([entry["bound_s"] for entry in layers])
-    return {
-        "command": "analyze",
-        "model": graph.name,
-        "digest": graph.card.digest if graph.card else None,
-        "device": device,
-        "precision": graph.precision,
-        "compute": graph.compute,
-        "input": {port.any_name: list(port.get_shape()) for port in graph.model.inputs},
-        "macs": macs,
-        "operations": sum(layer.operations for layer in cost.layers),
-        "parameters": sum(layer.parameters for layer in cost.layers),
-        "memory_bytes": weight_bytes + cost.peak_activation_bytes,
-        "weight_bytes": weight_bytes,
-        "activation_bytes": sum(layer.output_bytes for layer in cost.layers),
-        "peak_activation_bytes": cost.peak_activation_bytes,
-        "moved_bytes": moved,
-        "intensity": intensity(macs, moved),
-        "peaks": None if peaks is None else _peaks(peaks),
-        "bound_s": time_s,
-        "images_per_s_bound": _images(graph) / time_s if time_s else None,
-        **_measured(timed, _images(graph), time_s, layers),
-        "layers": layers,
-        "types": _types(layers),
-        "kernels": [
-            asdict(kernel)
-            | {"measured_s": None if timed is None else timed.kernels_s.get(kernel.name)}
-            for kernel in kernels
-        ],
-        "precisions": _savings(cost, graph, device, peaks),
-    }
+    )
+    weight_bytes = sum(layer.weight_bytes for layer in layers)
+    moved_bytes = sum(layer.moved_bytes for layer in layers)
+    macs = sum(layer.macs for layer in layers)
+    bound_s = _sum([layer.bound_s for layer in layers])
+    images = _images(opened)
+    return AnalyzeResult(
+        model=opened.name,
+        digest=opened.card.digest if opened.card else None,
+        device=device,
+        precision=opened.precision,
+        compute=opened.compute,
+        input={port.any_name: tuple(port.get_shape()) for port in opened.model.inputs},
+        macs=macs,
+        operations=sum(layer.operations for layer in layers),
+        parameters=sum(layer.parameters for layer in layers),
+        memory_bytes=weight_bytes + cost.peak_activation_bytes,
+        weight_bytes=weight_bytes,
+        activation_bytes=sum(layer.output_bytes for layer in layers),
+        peak_activation_bytes=cost.peak_activation_bytes,
+        moved_bytes=moved_bytes,
+        intensity=intensity(macs, moved_bytes),
+        peaks=None if peaks is None else _peaks(peaks),
+        bound_s=bound_s,
+        images_per_s_bound=images / bound_s if bound_s else None,
+        **_measured(timed, images, bound_s, layers),
+        layers=layers,
+        types=_types(layers),
+        kernels=_kernel_times(kernels, timed),
+        precisions=tuple(
+            _precision(precision, cost, images, peaks) for precision in _precisions(device)
+        ),
+    )
 
 
-def _profiled(graph: Graph, device: str) -> Profile:
-    noise = [patterns(port, port.get_element_type(), count=4)[3] for port in graph.model.inputs]
-    return profile(graph.model, device, noise, compute=graph.compute)
+def _profiled(opened: OpenedModel, device: str) -> Profile:
+    noise = [patterns(port, port.get_element_type(), count=4)[3] for port in opened.model.inputs]
+    return profile(opened.model, device, noise, compute=opened.compute)
 
 
 def _times(
@@ -150,35 +156,53 @@ def _times(
 ) -> list[float | None]:
     """Return what each layer took: its kernel, and those that no other layer is named for."""
     taken = {layer.kernel.name for layer in layers if layer.kernel is not None}
-    found: list[float | None] = []
+    times: list[float | None] = []
     for layer in layers:
         names = {layer.name, *layer.fused}
         own = {layer.kernel.name} if layer.kernel is not None else set()
-        own |= {one.name for one in kernels if one.name not in taken and names & {*one.layers}}
+        own |= {
+            kernel.name
+            for kernel in kernels
+            if kernel.name not in taken and names & {*kernel.layers}
+        }
         taken |= own
-        known = [timed.kernels_s[name] for name in own if name in timed.kernels_s]
-        found.append(sum(known) if known else None)
-    return found
+        times.append(_some([timed.kernels_s.get(name) for name in own]))
+    return times
+
+
+def _kernel_times(kernels: Sequence[Kernel], timed: Profile | None) -> tuple[KernelTime, ...]:
+    times = {} if timed is None else timed.kernels_s
+    return tuple(
+        KernelTime(**asdict(kernel), measured_s=times.get(kernel.name)) for kernel in kernels
+    )
+
+
+class _Measured(TypedDict, total=False):
+    measured_s: float | None
+    images_per_s_measured: float | None
+    attained: float | None
+    measured_runs: int
+    measured_other_s: float
 
 
 def _measured(
-    timed: Profile | None, images: int, bound_s: float | None, layers: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+    timed: Profile | None, images: int, bound_s: float | None, layers: Sequence[LayerRoofline]
+) -> _Measured:
     """Return what a run took beside its bound: `attained` is the share of it."""
     if timed is None:
         return {"measured_s": None, "images_per_s_measured": None, "attained": None}
-    known = sum(layer["measured_s"] or 0.0 for layer in layers)
+    in_layers_s = sum(layer.measured_s or 0.0 for layer in layers)
     return {
         "measured_s": timed.inference_s,
         "images_per_s_measured": images / timed.inference_s,
         "attained": bound_s / timed.inference_s if bound_s else None,
         "measured_runs": timed.runs,
-        "measured_other_s": max(0.0, sum(timed.kernels_s.values()) - known),
+        "measured_other_s": max(0.0, sum(timed.kernels_s.values()) - in_layers_s),
     }
 
 
-def _images(graph: Graph) -> int:
-    shape = graph.model.inputs[0].get_shape()
+def _images(opened: OpenedModel) -> int:
+    shape = opened.model.inputs[0].get_shape()
     return int(shape[0]) if len(shape) else 1
 
 
@@ -193,17 +217,17 @@ def _some(parts: Sequence[float | None]) -> float | None:
     return sum(known) if known else None
 
 
-def _peaks(peaks: Peaks) -> dict[str, Any]:
-    return {
-        "gops": {element: rate / 1e9 for element, rate in peaks.operations_per_s.items()},
-        "bandwidth_gb_s": peaks.bytes_per_s / 1e9 if peaks.bytes_per_s else None,
-        "measured": list(peaks.measured),
-    }
+def _peaks(peaks: Peaks) -> DevicePeaks:
+    return DevicePeaks(
+        gops={element: rate / 1e9 for element, rate in peaks.operations_per_s.items()},
+        bandwidth_gb_s=peaks.bytes_per_s / 1e9 if peaks.bytes_per_s else None,
+        measured=peaks.measured,
+    )
 
 
 def _layer(
     layer: LayerCost, compute: str, peaks: Peaks | None, time_s: float | None
-) -> dict[str, Any]:
+) -> LayerRoofline:
     element = "int8" if layer.quantized else compute
     # A device widens the weights that it does not compute with as they are stored.
     weights = layer.weight_bytes
@@ -211,93 +235,90 @@ def _layer(
         weights = layer.constants * _COMPUTE_BYTES[compute]
     moved = weights + layer.input_bytes + layer.output_bytes
     least = None if peaks is None else bound(layer.macs, moved, element, peaks)
-    return {
-        "name": layer.name,
-        "type": layer.type,
-        "fused": list(layer.fused),
-        "kernel": None if layer.kernel is None else layer.kernel.type,
-        "implementation": None if layer.kernel is None else layer.kernel.implementation,
-        "macs": layer.macs,
-        "operations": layer.operations,
-        "parameters": layer.parameters,
-        "weight_bytes": layer.weight_bytes,
-        "input_bytes": layer.input_bytes,
-        "output_bytes": layer.output_bytes,
-        "moved_bytes": moved,
-        "intensity": intensity(layer.macs, moved),
-        "arithmetic": element,
-        "attainable_gops": least.attainable_ops_per_s / 1e9
-        if least and least.attainable_ops_per_s is not None
-        else None,
-        "bound_s": least.time_s if least else None,
-        "bound_by": least.by if least else None,
-        "measured_s": time_s,
-        "measured_gops": 2 * layer.macs / time_s / 1e9 if layer.macs and time_s else None,
-        "attained": least.time_s / time_s if least and time_s else None,
-    }
+    attainable = least.attainable_ops_per_s if least else None
+    return LayerRoofline(
+        name=layer.name,
+        type=layer.type,
+        fused=layer.fused,
+        kernel=None if layer.kernel is None else layer.kernel.type,
+        implementation=None if layer.kernel is None else layer.kernel.implementation,
+        macs=layer.macs,
+        operations=layer.operations,
+        parameters=layer.parameters,
+        weight_bytes=layer.weight_bytes,
+        input_bytes=layer.input_bytes,
+        output_bytes=layer.output_bytes,
+        moved_bytes=moved,
+        intensity=intensity(layer.macs, moved),
+        arithmetic=element,
+        attainable_gops=None if attainable is None else attainable / 1e9,
+        bound_s=least.time_s if least else None,
+        bound_by=least.by if least else None,
+        measured_s=time_s,
+        measured_gops=2 * layer.macs / time_s / 1e9 if layer.macs and time_s else None,
+        attained=least.time_s / time_s if least and time_s else None,
+    )
 
 
-def _types(layers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _types(layers: Sequence[LayerRoofline]) -> tuple[TypeSums, ...]:
     """Return sums over the layers of each type, most work first."""
-    found: dict[str, list[Mapping[str, Any]]] = {}
+    groups: dict[str, list[LayerRoofline]] = {}
     for layer in layers:
-        found.setdefault(layer["type"], []).append(layer)
-    sums = ("macs", "operations", "parameters", "weight_bytes", "moved_bytes")
+        groups.setdefault(layer.type, []).append(layer)
     rows = [
-        {
-            "type": kind,
-            "layers": len(group),
-            **{key: sum(layer[key] for layer in group) for key in sums},
-            "bound_s": _sum([layer["bound_s"] for layer in group]),
-            "measured_s": _some([layer["measured_s"] for layer in group]),
-        }
-        for kind, group in found.items()
+        TypeSums(
+            type=kind,
+            layers=len(group),
+            macs=sum(layer.macs for layer in group),
+            operations=sum(layer.operations for layer in group),
+            parameters=sum(layer.parameters for layer in group),
+            weight_bytes=sum(layer.weight_bytes for layer in group),
+            moved_bytes=sum(layer.moved_bytes for layer in group),
+            bound_s=_sum([layer.bound_s for layer in group]),
+            measured_s=_some([layer.measured_s for layer in group]),
+        )
+        for kind, group in groups.items()
     ]
-    return sorted(rows, key=lambda row: (-row["macs"], -row["moved_bytes"]))
+    return tuple(sorted(rows, key=lambda row: (-row.macs, -row.moved_bytes)))
 
 
-def _savings(
-    cost: GraphCost, graph: Graph, device: str, peaks: Peaks | None
-) -> list[dict[str, Any]]:
-    """Return what each precision of the device would store, move and at best take.
+def _precision(
+    precision: Precision, cost: GraphCost, images: int, peaks: Peaks | None
+) -> PrecisionCost:
+    """Return what a precision would store, move and at best take.
 
     INT8 is told as if every layer that multiplies were quantized; FP16 and BF16 are storage
     formats on a device that computes f32, which widens their weights when it loads them.
     """
-    rows = []
-    for precision in _precisions(device):
-        element = "int8" if precision is Precision.INT8 else precision.compute
-        narrow = {"int8": 1, "bf16": 2}.get(element, 4)
-        stored = moved_bytes = 0
-        times: list[float | None] = []
-        for layer in cost.layers:
-            first, rest = _STORED_BYTES[precision]
-            others = layer.constants - layer.multiplied
-            stored += first * layer.multiplied + rest * others
-            moved = narrow * (layer.inputs + layer.outputs + layer.multiplied) + 4 * others
-            moved_bytes += moved
-            least = None if peaks is None else bound(layer.macs, moved, element, peaks)
-            times.append(least.time_s if least else None)
-        time_s = _sum(times)
-        rows.append(
-            {
-                "precision": precision.value,
-                "arithmetic": element,
-                "weight_bytes": stored,
-                "moved_bytes": moved_bytes,
-                "bound_s": time_s,
-                "images_per_s_bound": _images(graph) / time_s if time_s else None,
-            }
-        )
-    return rows
+    element = "int8" if precision is Precision.INT8 else precision.compute
+    narrow = {"int8": 1, "bf16": 2}.get(element, 4)
+    weight_bytes = moved_bytes = 0
+    times: list[float | None] = []
+    for layer in cost.layers:
+        multiplied_bytes, other_bytes = _STORED_BYTES[precision]
+        others = layer.constants - layer.multiplied
+        weight_bytes += multiplied_bytes * layer.multiplied + other_bytes * others
+        moved = narrow * (layer.inputs + layer.outputs + layer.multiplied) + 4 * others
+        moved_bytes += moved
+        least = None if peaks is None else bound(layer.macs, moved, element, peaks)
+        times.append(least.time_s if least else None)
+    bound_s = _sum(times)
+    return PrecisionCost(
+        precision=precision.value,
+        arithmetic=element,
+        weight_bytes=weight_bytes,
+        moved_bytes=moved_bytes,
+        bound_s=bound_s,
+        images_per_s_bound=images / bound_s if bound_s else None,
+    )
 
 
 def _precisions(device: str) -> tuple[Precision, ...]:
     """Return the precisions that every part of a device has."""
     parts = physical_devices(device)
     having = [
-        set(found.precisions)
-        for found in list_devices()
-        if found.name in parts or any(found.name == f"{part}.0" for part in parts)
+        set(device.precisions)
+        for device in list_devices()
+        if device.name in parts or any(device.name == f"{part}.0" for part in parts)
     ]
-    return tuple(one for one in Precision if all(one in precisions for precisions in having))
+    return tuple(precision for precision in Precision if all(precision in each for each in having))

@@ -176,7 +176,7 @@ def _compile(
             continue
         made = optimize(out / "run", out / f"model-{precision}", precision, store=data)
         artifacts[precision] = made.artifact
-        keep(f"optimize-{precision}", made.document())
+        keep(f"optimize-{precision}", made.result.document())
         console.say(f"   {precision}: {made.artifact.card.size_bytes / 1e6:.1f} MB")
     return artifacts
 

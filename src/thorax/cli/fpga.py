@@ -154,12 +154,13 @@ def analyze(
     from thorax.fpga.bitstreams import named_bitstream
     from thorax.fpga.estimate import analyze as estimate
     from thorax.fpga.workload import describe
-    from thorax.ir.graphs import open_graph
+    from thorax.importers.options import ImportOptions
+    from thorax.ir.open import open_model
 
     bitstream = named_bitstream(arch)
     architecture = find_architecture(arch) if bitstream is None else bitstream.architecture
     powered = _board_for(architecture.family, board, architecture.name)
-    graph = open_graph(model, side=side)
+    graph = open_model(model, ImportOptions(side=side))
     layers = describe(graph.model)
     result = estimate(graph.name, layers, architecture, batch=batch, board=powered)
 
@@ -203,7 +204,8 @@ def search(
     from thorax.fpga.search import FAMILIES
     from thorax.fpga.search import search as find
     from thorax.fpga.workload import describe
-    from thorax.ir.graphs import open_graph
+    from thorax.importers.options import ImportOptions
+    from thorax.ir.open import open_model
     from thorax.results.fpga import OverlaySearch
 
     family = _choice(searched.family, tuple(FAMILIES), "--family")
@@ -212,7 +214,7 @@ def search(
     powered = _board_for(family, board, "the search")
     if out is not None:
         require_place(out)
-    graph = open_graph(model, side=side)
+    graph = open_model(model, ImportOptions(side=side))
     layers = describe(graph.model)
     fastest = find(layers, family, precision=precision, weights=weights, batch=batch)
     if out is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -9,7 +10,7 @@ import typer
 from typer import Argument, Option
 
 from thorax.cli import console
-from thorax.cli.options import Extensions, Json, Out
+from thorax.cli.options import Extensions, Json, Out, one_by_one
 from thorax.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from thorax.importers.options import ImportOptions
-    from thorax.ir.graphs import Graph
+    from thorax.ir.classifier import Description
+    from thorax.ir.open import OpenedModel
     from thorax.labels import LabelSet
     from thorax.quantization.optimize import Wanted
 
@@ -89,80 +91,130 @@ def begin_reading(path: Path) -> None:
     standby.begin(path)
 
 
-@optimize_app.command(epilog="Example:  thorax optimize run --out model --precision auto --data s")
-def optimize(
-    source: Annotated[Path, Argument(help="Run or checkpoint folder, or a model file.")],
-    out: Out,
+@dataclass(frozen=True)
+class Target:
+    """What an artifact is to be."""
+
     precision: Annotated[
         str, Option(help="fp32, fp16, bf16, int8, fp11, or auto: the fastest within the budget.")
-    ] = "fp32",
+    ] = "fp32"
     data: Annotated[
         Path | None, Option(help="Store: calibrates int8; gives AUROC and thresholds.")
-    ] = None,
+    ] = None
     max_auroc_drop: Annotated[
         float | None,
         Option(help="Budget of mean AUROC on the store's val split; auto allows 0.002."),
-    ] = None,
+    ] = None
     keep: Annotated[
         str | None, Option(help="Layers that int8 leaves in floating point, joined by commas.")
-    ] = None,
+    ] = None
     device: Annotated[
         str, Option("-d", "--device", help="Judges and times what is tried; fp11 on a card only.")
-    ] = "CPU",
-    labels: Annotated[str | None, Option(help="nih14, or names joined by commas.")] = None,
-    mean: Annotated[str | None, Option(help="Per channel on 0-1, e.g. 0.485,...")] = None,
-    std: Annotated[str | None, Option(help="Per channel on 0-1, e.g. 0.229,...")] = None,
-    side: Side = None,
+    ] = "CPU"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a foreign file does not say of itself."""
+
+    labels: Annotated[str | None, Option(help="nih14, or names joined by commas.")] = None
+    mean: Annotated[str | None, Option(help="Per channel on 0-1, e.g. 0.485,...")] = None
+    std: Annotated[str | None, Option(help="Per channel on 0-1, e.g. 0.229,...")] = None
+    side: Side = None
     layout: Annotated[
         str | None, Option(help="NCHW or NHWC, where it is not the format's usual one.")
-    ] = None,
+    ] = None
     activation: Annotated[
         str | None, Option(help="Of outputs without one: sigmoid (else assumed) or softmax.")
-    ] = None,
-    structure: Structure = None,
-    topology: Topology = None,
-    extension: Extensions = None,
+    ] = None
+    structure: Structure = None
+    topology: Topology = None
+    extension: Extensions = None
+
+    def description(self) -> "Description":
+        """Return it as values."""
+        from thorax.ir.classifier import Description
+
+        return Description(
+            labels=_labels(self.labels),
+            mean=_numbers(self.mean, "--mean"),
+            std=_numbers(self.std, "--std"),
+            side=self.side,
+            layout=_one_of(self.layout, ("NCHW", "NHWC"), "--layout"),
+            activation=_one_of(self.activation, ("sigmoid", "softmax"), "--activation"),
+            structure=self.structure,
+            topology=self.topology,
+            extensions=tuple(self.extension or ()),
+        )
+
+
+@optimize_app.command(epilog="Example:  thorax optimize run --out model --precision auto --data s")
+@one_by_one
+def optimize(
+    source: Annotated[Path, Argument(help="Run or checkpoint folder, or a model file.")],
+    out: Out,
+    target: Target,
+    origin: Origin,
     json: Json = False,
 ) -> None:
     """Convert a model to an artifact: OpenVINO IR with a card."""
     begin_reading(source)
     from thorax.data.store import open_store
     from thorax.devices.core import simulates
-    from thorax.ir.open import Described
-    from thorax.quantization.accuracy_budget import Watcher
-    from thorax.quantization.optimize import optimize as make
+    from thorax.quantization.accuracy_budget import OnProgress
+    from thorax.quantization.optimize import OptimizeOptions
+    from thorax.quantization.optimize import optimize as convert
 
-    made = make(
+    keep = target.keep
+    result = convert(
         source,
         out,
-        _wanted(precision),
-        store=None if data is None else open_store(data),
-        described=Described(
-            labels=_labels(labels),
-            mean=_numbers(mean, "--mean"),
-            std=_numbers(std, "--std"),
-            side=side,
-            layout=_one_of(layout, ("NCHW", "NHWC"), "--layout"),
-            activation=_one_of(activation, ("sigmoid", "softmax"), "--activation"),
-            structure=structure,
-            topology=topology,
-            extensions=tuple(extension or ()),
+        _wanted(target.precision),
+        store=None if target.data is None else open_store(target.data),
+        description=origin.description(),
+        options=OptimizeOptions(
+            max_auroc_drop=target.max_auroc_drop,
+            keep=() if keep is None else tuple(name.strip() for name in keep.split(",")),
+            device=target.device,
         ),
-        max_auroc_drop=max_auroc_drop,
-        keep=() if keep is None else tuple(name.strip() for name in keep.split(",")),
-        device=device,
-        watcher=Watcher(console.say, _bar),
-    )
-    document = made.document()
+        on_progress=OnProgress(console.say, _bar),
+    ).result
 
     def show() -> None:
         from thorax.report.optimize import artifact_table, drop_table, tried_table
 
-        console.show(artifact_table([document]), drop_table(document), tried_table([document]))
-        on = device if document["precision"] != "fp11" or simulates(device) else "HETERO:FPGA,CPU"
-        print(f"next: thorax classify {out} IMAGE..." + (f" -d {on}" if on != "CPU" else ""))
+        console.show(artifact_table([result]), drop_table(result), tried_table([result]))
+        device = target.device
+        if result.precision == "fp11" and not simulates(device):
+            device = "HETERO:FPGA,CPU"
+        print(f"next: thorax classify {out} IMAGE..." + (f" -d {device}" * (device != "CPU")))
 
-    console.emit(document, as_json=json, show=show)
+    console.emit(result, as_json=json, show=show)
+
+
+@dataclass(frozen=True)
+class FileShape:
+    """What a file leaves open that is only looked at."""
+
+    side: Side = None
+    input_shape: InputShape = None
+    structure: Structure = None
+    topology: Topology = None
+    extension: Extensions = None
+
+    def import_options(self) -> "ImportOptions":
+        """Return it as values; the process's core learns the custom layers."""
+        from thorax.devices.extensions import add_extensions
+        from thorax.importers.options import ImportOptions
+
+        add_extensions(self.extension or ())
+        return ImportOptions(
+            structure=self.structure,
+            topology=self.topology,
+            shapes=_shape(self.input_shape),
+            side=self.side,
+            extensions=tuple(self.extension or ()),
+        )
 
 
 def _shape(text: str | None) -> dict[str, tuple[int, ...]]:
@@ -176,178 +228,166 @@ def _shape(text: str | None) -> dict[str, tuple[int, ...]]:
         ) from error
 
 
-def _asked(
-    structure: Path | None,
-    topology: str | None,
-    input_shape: str | None,
-    extension: list[str] | None,
-) -> "ImportOptions":
-    from thorax.importers.options import ImportOptions
-
-    return ImportOptions(
-        structure=structure,
-        topology=topology,
-        shapes=_shape(input_shape),
-        extensions=tuple(extension or ()),
-    )
-
-
 def _gops(text: str | None, element: str) -> dict[str, float]:
     from thorax.devices.peak import ELEMENTS
 
-    found = {}
+    peaks = {}
     for part in [] if text is None else text.split(","):
         name, _, number = part.strip().rpartition("=")
         try:
-            found[name or element] = float(number) * 1e9
+            peaks[name or element] = float(number) * 1e9
         except ValueError:
-            found[name] = 0.0
-    if any(name not in ELEMENTS or not 0 < rate < float("inf") for name, rate in found.items()):
+            peaks[name] = 0.0
+    if any(name not in ELEMENTS or not 0 < rate < float("inf") for name, rate in peaks.items()):
         raise UsageError(
             "option-numbers",
             f"--peak-gops is {text!r}; give a number above 0, or one for each of "
             f"{', '.join(ELEMENTS)}, e.g. f32=250,int8=900",
         )
-    return found
+    return peaks
+
+
+@dataclass(frozen=True)
+class Roofs:
+    """The device that is analysed, and its peaks."""
+
+    device: Annotated[str, Option("-d", "--device", help="Whose roofs, and whose fusion.")] = "CPU"
+    peak_gops: Annotated[
+        str | None, Option(help="Peak of the device, 10^9 operations/s: X, or f32=X,int8=Y.")
+    ] = None
+    bandwidth_gb_s: Annotated[float | None, Option(help="Of its memory, 10^9 bytes/s.")] = None
+    measure: Annotated[
+        bool, Option("--measure/--no-measure", help="Time it, and the peaks that are not given.")
+    ] = True
 
 
 @optimize_app.command(epilog="Example:  thorax analyze model-int8 -d CPU --plot roofline.svg")
+@one_by_one
 def analyze(
     model: AnyModel,
-    device: Annotated[str, Option("-d", "--device", help="Whose roofs, and whose fusion.")] = "CPU",
-    peak_gops: Annotated[
-        str | None, Option(help="Peak of the device, 10^9 operations/s: X, or f32=X,int8=Y.")
-    ] = None,
-    bandwidth_gb_s: Annotated[float | None, Option(help="Of its memory, 10^9 bytes/s.")] = None,
-    measure: Annotated[
-        bool, Option("--measure/--no-measure", help="Time it, and the peaks that are not given.")
-    ] = True,
+    roofs: Roofs,
+    *,
     all_layers: Annotated[
         bool, Option("--all", help="Show every layer, not those with the highest bound.")
     ] = False,
     plot: Annotated[Path | None, Option(help="Write the roofline to a .svg or .png.")] = None,
-    side: Side = None,
-    input_shape: InputShape = None,
-    structure: Structure = None,
-    topology: Topology = None,
-    extension: Extensions = None,
+    shape: FileShape,
     json: Json = False,
 ) -> None:
     """Work, memory and least time of each layer on a device, and what runs as one kernel."""
     begin_reading(model)
     from thorax.analysis.roofline import analyze as look
-    from thorax.devices.extensions import add_extensions
     from thorax.devices.peak import find_peaks
-    from thorax.ir.graphs import open_graph
+    from thorax.ir.open import open_model
 
     if plot is not None:
         from thorax.report.roofline import require_plot_format
 
         require_plot_format(plot)
-    add_extensions(extension or ())
-    asked = _asked(structure, topology, input_shape, extension)
-    graph = open_graph(model, asked, side=side)
-    element = "int8" if graph.precision == "int8" else graph.compute
+    opened = open_model(model, shape.import_options())
+    element = "int8" if opened.precision == "int8" else opened.compute
+    bandwidth = roofs.bandwidth_gb_s
     peaks = find_peaks(
-        device,
-        operations_per_s=_gops(peak_gops, element),
-        bytes_per_s=None if bandwidth_gb_s is None else bandwidth_gb_s * 1e9,
-        measure=measure,
+        roofs.device,
+        operations_per_s=_gops(roofs.peak_gops, element),
+        bytes_per_s=None if bandwidth is None else bandwidth * 1e9,
+        measure=roofs.measure,
         on_progress=console.say,
     )
-    if measure:
-        console.say(f"measuring the kernels of {graph.name}")
-    document = look(graph, device, peaks, measure=measure)
+    if roofs.measure:
+        console.say(f"measuring the kernels of {opened.name}")
+    result = look(opened, roofs.device, peaks, measure=roofs.measure)
     if plot is not None:
         from thorax.report.roofline import write_plot
 
-        write_plot(document, plot)
+        write_plot(result, plot)
 
     def show() -> None:
         from thorax.report.roofline import TOP, analyze_tables
 
-        console.show(*analyze_tables(document, top=None if all_layers else TOP))
+        console.show(*analyze_tables(result, top=None if all_layers else TOP))
         if plot is not None:
             print(f"plot: {plot}")
 
-    console.emit(document, as_json=json, show=show)
+    console.emit(result, as_json=json, show=show)
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What two models are run on, and where."""
+
+    images: Annotated[Path | None, Option(help="Folder of radiographs to run.")] = None
+    data: Annotated[Path | None, Option(help="Store to take images from, evenly.")] = None
+    device: Annotated[str, Option("-d", "--device", help="Runs the first model.")] = "CPU"
+    device2: Annotated[
+        str | None, Option("--device2", help="Runs the second; default: the same.")
+    ] = None
+    compute: Annotated[
+        str | None, Option(help="f32 or bf16: arithmetic in place of what the cards say.")
+    ] = None
+    count: Annotated[int, Option(min=3, help="How many images at most.")] = 8
 
 
 @optimize_app.command(epilog="Example:  thorax compare model-fp32 model-int8 --data store")
+@one_by_one
 def compare(
     model: AnyModel,
     model2: Annotated[Path, Argument(help="Of the same network: what is compared with it.")],
-    images: Annotated[Path | None, Option(help="Folder of radiographs to run.")] = None,
-    data: Annotated[Path | None, Option(help="Store to take images from, evenly.")] = None,
-    device: Annotated[str, Option("-d", "--device", help="Runs the first model.")] = "CPU",
-    device2: Annotated[
-        str | None, Option("--device2", help="Runs the second; default: the same.")
-    ] = None,
-    compute: Annotated[
-        str | None, Option(help="f32 or bf16: arithmetic in place of what the cards say.")
-    ] = None,
-    count: Annotated[int, Option(min=3, help="How many images at most.")] = 8,
+    trials: Trials,
+    *,
     all_layers: Annotated[bool, Option("--all", help="Show every layer, not the worst.")] = False,
-    side: Side = None,
-    input_shape: InputShape = None,
-    structure: Structure = None,
-    topology: Topology = None,
-    extension: Extensions = None,
+    shape: FileShape,
     json: Json = False,
 ) -> None:
     """Noise of each layer between two models of one network, worst first."""
     begin_reading(model)
-    from thorax.analysis import difference
-    from thorax.devices.extensions import add_extensions
-    from thorax.ir.graphs import open_pair
+    from thorax.analysis.difference import CompareOptions
+    from thorax.analysis.difference import compare as run
+    from thorax.ir.open import open_pair
 
-    if images is not None and data is not None:
+    if trials.images is not None and trials.data is not None:
         raise UsageError("compare-images", "--images and --data are both given; leave out one")
-    add_extensions(extension or ())
-    asked = _asked(structure, topology, input_shape, extension)
-    first, second = open_pair(model, model2, asked, side=side)
-    chosen = _chosen(images, data, first, count)
+    first, second = open_pair(model, model2, shape.import_options())
+    images = _images(trials, first)
+    options = CompareOptions(
+        devices=(trials.device, trials.device2 or trials.device),
+        compute=_one_of(trials.compute, ("f32", "bf16"), "--compute"),
+        count=trials.count,
+    )
     with console.progress("comparing", None) as ticker:
-        document = difference.compare(
-            first,
-            second,
-            chosen,
-            devices=(device, device2 or device),
-            compute=_one_of(compute, ("f32", "bf16"), "--compute"),
-            count=count,
-            on_progress=ticker.advance,
-        )
+        result = run(first, second, images, options, on_progress=ticker.advance)
 
     def show() -> None:
-        from thorax.report.difference import TOP, compare_tables
+        from thorax.report.optimize import TOP, compare_tables
 
-        console.show(*compare_tables(document, top=None if all_layers else TOP))
-        print(document["verdict"])
+        console.show(*compare_tables(result, top=None if all_layers else TOP))
+        print(result.verdict)
 
-    console.emit(document, as_json=json, show=show)
+    console.emit(result, as_json=json, show=show)
 
 
-def _chosen(
-    folder: Path | None, store: Path | None, graph: "Graph", count: int
-) -> "npt.NDArray[np.uint8] | None":
+def _images(trials: Trials, opened: "OpenedModel") -> "npt.NDArray[np.uint8] | None":
     """Return uint8 [N,1,S,S] of a folder or a store; None of neither."""
     import numpy as np
 
     from thorax.analysis.inputs import image_side
 
-    if folder is not None:
+    if trials.images is not None:
         from thorax.benchmark.run import read_images
         from thorax.images.preprocess import InputSpec
         from thorax.inference.predictor import find_files
 
-        files = list(find_files([folder]))
-        return np.stack(read_images(files[:count], InputSpec(image_side(graph))))
-    if store is not None:
+        files = list(find_files([trials.images]))[: trials.count]
+        return np.stack(read_images(files, InputSpec(image_side(opened))))
+    if trials.data is not None:
         from thorax.data.store import open_store
 
-        opened = open_store(store).images
-        if not len(opened):
-            raise UsageError("compare-images", f"{store} holds no images; give one that has some")
-        wanted = np.linspace(0, len(opened) - 1, min(count, len(opened))).astype(int)
-        return np.asarray(opened[wanted])[:, None]
+        images = open_store(trials.data).images
+        if not len(images):
+            raise UsageError(
+                "compare-images", f"{trials.data} holds no images; give one that has some"
+            )
+        count = min(trials.count, len(images))
+        spread = np.linspace(0, len(images) - 1, count).astype(int)
+        return np.asarray(images[spread])[:, None]
     return None

@@ -41,14 +41,15 @@ def partition(
     from thorax.devices.partition_result import partition_result
     from thorax.files.atomic import require_place
     from thorax.fpga.card import list_cards
-    from thorax.ir.graphs import open_graph
+    from thorax.importers.options import ImportOptions
+    from thorax.ir.open import open_model
     from thorax.report.partition import TOP, partition_tables
     from thorax.report.partition_drawing import require_svg, write_drawing
 
     if svg is not None:
         require_svg(svg)
         require_place(svg)
-    graph = open_graph(model, side=side)
+    graph = open_model(model, ImportOptions(side=side))
     if graph.card is not None:
         require_precision(graph.card.precision, device, list_parts(device))
     set_apart(graph.model)

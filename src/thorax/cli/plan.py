@@ -265,7 +265,7 @@ def _with_model(server: "Server", model: Path, options: ServerOptions) -> "Serve
     from thorax.fpga.architecture import find_architecture
     from thorax.fpga.bitstreams import find_bitstream
     from thorax.fpga.boards import find_board
-    from thorax.ir.graphs import open_graph
+    from thorax.ir.open import open_model
     from thorax.plan.inputs import with_overlay
 
     if (options.bitstream is None) == (options.arch is None):
@@ -278,7 +278,7 @@ def _with_model(server: "Server", model: Path, options: ServerOptions) -> "Serve
     else:
         overlay = find_architecture(options.arch or "")
         board = find_board("pac-a10" if overlay.family == "arria10" else "de10-agilex")
-    graph = open_graph(model)
+    graph = open_model(model)
     with temporary_folder() as folder:
         return with_overlay(
             server,

@@ -309,7 +309,7 @@ def explore(
         board: gives the device to fill, and power.
         options: what is asked.
         variants: what to try.
-        bar: shows progress: of what, over how many images.
+        bar: shows progress, as `thorax.quantization.accuracy_budget.OnProgress.bar`.
 
     Raises:
         DeviceError: `precision-unsupported` for an artifact of another precision.

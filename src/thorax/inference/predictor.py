@@ -221,11 +221,7 @@ class Predictor:
             finally:
                 for future in coming:
                     future.cancel()
-                running = [entry[1] for entry in started if isinstance(entry, tuple)]
-                for request in running:
-                    request.cancel()
-                for request in running:
-                    request.wait()
+                _end([entry[1] for entry in started if isinstance(entry, tuple)])
 
     def _read(self, source: Source) -> "_Prepared | Prediction":
         try:
@@ -235,6 +231,14 @@ class Predictor:
             return _Prepared.of(read(source), self._card)
         except (ImageError, DataError) as error:
             return Prediction(str(source), {}, error=(error.code, error.message))
+
+
+def _end(requests: Sequence[Request[Outputs]]) -> None:
+    """Cancel requests whose answers nobody takes, and wait until none of them runs."""
+    for request in requests:
+        request.cancel()
+    for request in requests:
+        request.wait()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

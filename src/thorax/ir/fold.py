@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import openvino as ov
@@ -11,8 +11,10 @@ import openvino as ov
 # The only door to these passes from Python; OpenVINO's own `ovc` goes through it.
 from openvino._offline_transformations import apply_moc_transformations
 
+from thorax.ir.head import constant
 from thorax.ir.layouts import cancel_transposes, count_transposes
 from thorax.ir.names import WEIGHTED, layers_of, module_name, readable_names
+from thorax.results.optimize import Normalisation
 
 ORIGINAL_NAME: Final = "thorax_original_name"
 _KERNEL_NAME: Final = "thorax_kernel_name"
@@ -22,19 +24,6 @@ _SCALE: Final = "thorax_scale_"
 _SHIFTS: Final = ("Add", "Subtract")
 _SCALES: Final = ("Multiply", "Divide")
 _ARITHMETIC: Final = (*_SHIFTS, *_SCALES)
-
-
-@dataclass(frozen=True, slots=True)
-class Normalisation:
-    """A batch normalisation, or another scale for each channel.
-
-    Attributes:
-        name: the framework's.
-        into: the layer whose kernel took its scale; None where it stays a layer of its own.
-    """
-
-    name: str
-    into: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,31 +52,7 @@ class Folded:
     @property
     def folded(self) -> int:
         """How many normalisations are inside the kernel of another layer."""
-        return sum(one.into is not None for one in self.normalisations)
-
-    def counts(self) -> dict[str, int]:
-        """Return the figures alone, for a card."""
-        return {
-            "layers_before": sum(self.layers_before.values()),
-            "layers_after": sum(self.layers_after.values()),
-            "normalisations": len(self.normalisations),
-            "normalisations_folded": self.folded,
-            "constants_folded": self.constants,
-            "dead_layers_removed": self.dead,
-            "transposes_removed": self.transposes_before - self.transposes_after,
-            "transposes_left": self.transposes_after,
-        }
-
-    def document(self) -> dict[str, Any]:
-        """Return `counts`, and of each normalisation where it went, for JSON."""
-        return {
-            **self.counts(),
-            "layers_before_by_type": self.layers_before,
-            "layers_after_by_type": self.layers_after,
-            "normalisation_layers": [
-                {"name": one.name, "into": one.into} for one in self.normalisations
-            ],
-        }
+        return sum(each.into is not None for each in self.normalisations)
 
 
 def fold(model: ov.Model) -> Folded:
@@ -135,7 +100,7 @@ def _by_type(model: ov.Model) -> dict[str, int]:
 
 def _note_names(model: ov.Model) -> _Before:
     fate = {}
-    constant = {
+    constants = {
         node.get_friendly_name()
         for node in model.get_ordered_ops()
         if node.get_type_name() == "Constant"
@@ -152,9 +117,9 @@ def _note_names(model: ov.Model) -> _Before:
         sources = [port.get_source_output() for port in node.inputs()]
         # The sizes of what is computed are no part of the image.
         if kind == "ShapeOf" or all(
-            source.get_node().get_friendly_name() in constant for source in sources
+            source.get_node().get_friendly_name() in constants for source in sources
         ):
-            constant.add(name)
+            constants.add(name)
             fate[name] = "constant"
         elif _hands_on(node):
             fate[name] = "dead"
@@ -173,23 +138,15 @@ def _hands_on(node: ov.Node) -> bool:
     if kind in ("Reshape", "Squeeze", "Unsqueeze", "Broadcast"):
         return bool(same_shape and answer.get_partial_shape().is_static)
     if kind == "Pad":
-        begin, end = (_array(node.input_value(place)) for place in (1, 2))
+        begin, end = (constant(node.input_value(index)) for index in (1, 2))
         return begin is not None and end is not None and not begin.any() and not end.any()
     if kind == "Concat":
         return len(node.inputs()) == 1
     if kind in _ARITHMETIC:
-        right = _array(node.input_value(1))
+        right = constant(node.input_value(1))
         neutral = 0 if kind in _SHIFTS else 1
         return bool(same_shape and right is not None and np.all(right == neutral))
     return False
-
-
-def _array(output: ov.Output) -> np.ndarray | None:
-    """Return the values of a constant, seen through a cast."""
-    node = output.get_node()
-    if node.get_type_name() == "Convert":
-        node = node.input_value(0).get_node()
-    return np.asarray(node.data) if node.get_type_name() == "Constant" else None
 
 
 def _per_channel(node: ov.Node) -> ov.Output | None:
@@ -197,7 +154,7 @@ def _per_channel(node: ov.Node) -> ov.Output | None:
     if node.get_type_name() not in _ARITHMETIC:
         return None
     for data, factor in ((0, 1), (1, 0)):
-        values = _array(node.input_value(factor))
+        values = constant(node.input_value(factor))
         if values is not None and values.size > 1 and max(values.shape) == values.size:
             return node.input_value(data)
     return None
@@ -243,8 +200,10 @@ def _note_scales(model: ov.Model) -> list[_Scale]:
 def _source_name(node: ov.Node) -> str:
     """Return what the framework calls a node that passes may have renamed since."""
     tags = node.get_rt_info()
-    kept = tags[ORIGINAL_NAME].astype(str) if ORIGINAL_NAME in tags else node.get_friendly_name()
-    return module_name(kept, node.get_type_name()) or kept
+    original = (
+        tags[ORIGINAL_NAME].astype(str) if ORIGINAL_NAME in tags else node.get_friendly_name()
+    )
+    return module_name(original, node.get_type_name()) or original
 
 
 def _kernel_before(data: ov.Output) -> str | None:
@@ -270,8 +229,8 @@ def _where_they_went(model: ov.Model, scales: list[_Scale]) -> Iterator[Normalis
         kind = node.get_type_name()
         # Where a pass made the node anew, the note is on the constant that it made for it.
         sources = (port.get_source_output().get_node() for port in node.inputs())
-        noted = [node, *(one for one in sources if one.get_type_name() == "Constant")]
-        for group in {group for one in noted for group in _groups(one)}:
+        noted = [node, *(each for each in sources if each.get_type_name() == "Constant")]
+        for group in {group for each in noted for group in _groups(each)}:
             if kind in WEIGHTED:
                 into[group] = node.get_friendly_name()
             elif kind in (*_SCALES, "BatchNormInference"):
@@ -288,10 +247,10 @@ def _where_they_went(model: ov.Model, scales: list[_Scale]) -> Iterator[Normalis
     for group, scale in enumerate(scales):
         if group not in into and scale.after is not None and scale.after in unscaled:
             into[group] = scale.after
-    for group, name in enumerate(one.name for one in scales):
+    for group, name in enumerate(each.name for each in scales):
         # A scale by one all over is in neither.
         if group in into or group in stays:
-            yield Normalisation(name, None if group in stays else into[group])
+            yield Normalisation(name=name, into=None if group in stays else into[group])
 
 
 def _groups(node: ov.Node) -> list[int]:

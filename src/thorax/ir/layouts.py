@@ -70,10 +70,10 @@ def _turn_channels_by_gather(model: ov.Model) -> None:
 
 def _turned_axis(node: ov.Node) -> int | None:
     """Return the one axis that a StridedSlice reads from end to start, leaving all else whole."""
-    bounds = [node.input_value(place).get_node() for place in (1, 2, 3)]
-    if len(node.inputs()) < 4 or any(one.get_type_name() != "Constant" for one in bounds):
+    bounds = [node.input_value(index).get_node() for index in (1, 2, 3)]
+    if len(node.inputs()) < 4 or any(bound.get_type_name() != "Constant" for bound in bounds):
         return None
-    begin, end, step = (np.asarray(one.data).ravel() for one in bounds)
+    begin, end, step = (np.asarray(bound.data).ravel() for bound in bounds)
     masks = node.get_attributes()
     if any(any(masks[key]) for key in ("new_axis_mask", "shrink_axis_mask", "ellipsis_mask")):
         return None

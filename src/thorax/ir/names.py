@@ -41,7 +41,7 @@ def module_name(name: str, kind: str) -> str | None:
 
 def readable_names(model: ov.Model) -> None:
     """Call each layer what its framework calls it; a name that is taken gets `_2`, `_3`, ..."""
-    wanted: dict[str, str] = {}
+    names: dict[str, str] = {}
     # Backwards, so that a batch normalisation left as a Multiply takes after the Add that follows.
     layers = [node for node in model.get_ordered_ops() if node.get_type_name() != "Constant"]
     given = {node.get_friendly_name() for node in layers}
@@ -49,14 +49,14 @@ def readable_names(model: ov.Model) -> None:
         name = node.get_friendly_name()
         module = module_name(name, node.get_type_name())
         if module is not None:
-            wanted[name] = module
+            names[name] = module
         elif name.endswith(_ONNX_KERNEL):
-            wanted[name] = name.removesuffix(_ONNX_KERNEL)
+            names[name] = name.removesuffix(_ONNX_KERNEL)
         elif name + _ONNX_KERNEL in given:
-            wanted[name] = f"{name}/bias"
+            names[name] = f"{name}/bias"
         elif re.fullmatch(r"Multiply_\d+", name):
             user = next(iter(node.output(0).get_target_inputs())).get_node().get_friendly_name()
-            wanted[name] = f"{wanted.get(user, user)}/scale"
+            names[name] = f"{names.get(user, user)}/scale"
     # Names of ports are what a model is fed and read by: they stay, and are taken.
     ports = ("Parameter", "Result")
     taken: Counter[str] = Counter(
@@ -65,7 +65,7 @@ def readable_names(model: ov.Model) -> None:
     inner = [node for node in layers if node.get_type_name() not in ports]
     for node in sorted(inner, key=lambda node: node.get_type_name() not in WEIGHTED):
         old = node.get_friendly_name()
-        name = wanted.get(old, old)
+        name = names.get(old, old)
         new, uses = name, 1
         while taken[new]:
             uses += 1

@@ -1,7 +1,7 @@
 """Graph passes: bytes in, probability, heat map and embedding out, names a person can read."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,9 @@ import openvino.opset13 as ops
 from thorax.artifact import Activation, Card
 from thorax.devices.engine import EMBEDDING, HEATMAP, INPUT, PROBABILITY
 from thorax.ir.fold import Folded
-from thorax.ir.heads import Head
+from thorax.ir.head import Head
 from thorax.ir.stem import fold_grey_stem
+from thorax.results.optimize import GraphRewrite
 
 NORMALISE: Final = "normalise"
 CELLS: Final = "head/cells"
@@ -33,32 +34,45 @@ class Rewritten:
     grey_stem: bool
     heatmap: bool
 
+    def result(self) -> GraphRewrite:
+        """Return figures and the way of each normalisation."""
+        folded = self.folded
+        return GraphRewrite(
+            layers_before=sum(folded.layers_before.values()),
+            layers_after=sum(folded.layers_after.values()),
+            normalisations=len(folded.normalisations),
+            normalisations_folded=folded.folded,
+            constants_folded=folded.constants,
+            dead_layers_removed=folded.dead,
+            transposes_removed=folded.transposes_before - folded.transposes_after,
+            transposes_left=folded.transposes_after,
+            layers_before_by_type=folded.layers_before,
+            layers_after_by_type=folded.layers_after,
+            normalisation_layers=folded.normalisations,
+            grey_stem=self.grey_stem,
+            heatmap=self.heatmap,
+        )
+
     def counts(self) -> dict[str, int | bool]:
         """Return figures alone, for the card."""
-        return {**self.folded.counts(), "grey_stem": self.grey_stem, "heatmap": self.heatmap}
-
-    def document(self) -> dict[str, Any]:
-        """Return figures and the way of each normalisation, for JSON."""
-        return {
-            **self.folded.document(), "grey_stem": self.grey_stem, "heatmap": self.heatmap,
-        }  # fmt: skip
+        figures = self.result().model_dump()
+        return {key: value for key, value in figures.items() if isinstance(value, int)}
 
     def line(self) -> str:
         """Return it in one line for people."""
-        counts = self.folded.counts()
-        parts = [f"{counts['layers_before']} layers became {counts['layers_after']}"]
-        if counts["normalisations"]:
+        figures = self.result()
+        parts = [f"{figures.layers_before} layers became {figures.layers_after}"]
+        if figures.normalisations:
             parts.append(
-                f"{counts['normalisations_folded']} of {counts['normalisations']} normalisations "
-                "folded"
+                f"{figures.normalisations_folded} of {figures.normalisations} normalisations folded"
             )
-        for key, what in (
-            ("constants_folded", "constant"),
-            ("dead_layers_removed", "dead"),
-            ("transposes_removed", "transpose"),
+        for count, what in (
+            (figures.constants_folded, "constant"),
+            (figures.dead_layers_removed, "dead"),
+            (figures.transposes_removed, "transpose"),
         ):
-            if counts[key]:
-                parts.append(f"{counts[key]} {what} layers gone")
+            if count:
+                parts.append(f"{count} {what} layers gone")
         if self.grey_stem:
             parts.append("stem takes one grey channel")
         if not self.heatmap:

@@ -10,7 +10,7 @@ import openvino.opset13 as ops
 
 from thorax.devices.engine import INPUT
 from thorax.devices.process_core import open_core
-from thorax.ir.heads import constant
+from thorax.ir.head import constant
 
 BORDER: Final = "border"
 """Added to a convolution's name: the map that shifts before it add to its answer."""
@@ -50,10 +50,10 @@ class _Entrance:
         return None
 
     def _arithmetic(self, node: ov.Node) -> "_Entrance | None":
-        kind, place = node.get_type_name(), 1
+        kind, index = node.get_type_name(), 1
         values = constant(node.input_value(1))
         if values is None:
-            values, place = constant(node.input_value(0)), 0
+            values, index = constant(node.input_value(0)), 0
         if values is None or list(node.get_output_shape(0)) != list(self.shift.shape):
             return None
         numbers = np.asarray(values, np.float64)
@@ -61,10 +61,10 @@ class _Entrance:
             # A mean image is as good as a mean of each channel.
             if kind == "Add":
                 return replace(self, shift=self.shift + numbers)
-            if place == 1:
+            if index == 1:
                 return replace(self, shift=self.shift - numbers)
             return replace(self, scale=-self.scale, shift=numbers - self.shift)
-        if (kind == "Divide" and place == 0) or not _per_channel(numbers, len(self.scale)):
+        if (kind == "Divide" and index == 0) or not _per_channel(numbers, len(self.scale)):
             return None
         if kind == "Divide":
             numbers = 1 / numbers
@@ -79,7 +79,7 @@ class _Entrance:
         return replace(self, scale=self.scale[order], shift=self.shift[:, order])
 
     def _padded(self, node: ov.Node) -> "_Entrance | None":
-        begin, end = (constant(node.input_value(place)) for place in (1, 2))
+        begin, end = (constant(node.input_value(index)) for index in (1, 2))
         filled = constant(node.input_value(3)) if len(node.inputs()) > 3 else np.zeros(1)
         if begin is None or end is None or filled is None:
             return None
@@ -123,10 +123,10 @@ def fold_grey_stem(
         scale and shift that are still to be applied before the convolution, float32 [C], [1] or,
         when both are inside it, [0].
     """
-    found = _first_convolution(model)
-    if found is None:
+    match = _first_convolution(model)
+    if match is None:
         return scale, shift
-    layers, conv, weight = found
+    layers, conv, weight = match
     alike = bool(np.ptp(scale) == 0 and np.ptp(shift) == 0)
     # Outside the kernel, one scale and shift leave it as it was trained, and need no map.
     outside = _behind(model, layers, np.ones_like(scale), np.zeros_like(shift)) if alike else None
@@ -182,8 +182,8 @@ def _replace(
     strides, dilations = attributes["strides"], attributes["dilations"]
     # Shapes are fixed, so that what `auto_pad` comes to stands in the pads.
     own_begin, own_end = list(attributes["pads_begin"]), list(attributes["pads_end"])
-    begin = [one + more for one, more in zip(own_begin, entrance.begin, strict=True)]
-    end = [one + more for one, more in zip(own_end, entrance.end, strict=True)]
+    begin = [pad + more for pad, more in zip(own_begin, entrance.begin, strict=True)]
+    end = [pad + more for pad, more in zip(own_end, entrance.end, strict=True)]
     scaled = weight.astype(np.float64) * entrance.scale[:, None, None]
     kernel = scaled.sum(axis=1, keepdims=True).astype(np.float32)
     folded = ops.convolution(single, ops.constant(kernel), strides, begin, end, dilations)

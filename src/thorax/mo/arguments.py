@@ -1,6 +1,6 @@
-"""The command line of the Model Optimizer: as it was typed, and understood."""
+"""The command line of the Model Optimizer, parsed: texts become values, contradictions errors."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -8,8 +8,17 @@ import numpy as np
 
 from thorax.errors import UsageError
 from thorax.importers.options import Imported, ImportOptions
-from thorax.mo import flags as mo_flags
-from thorax.mo.flags import Axes, Entry, Values
+from thorax.mo.command_line import Flags
+from thorax.mo.flags import (
+    Axes,
+    Entry,
+    Values,
+    parse_inputs,
+    parse_layouts,
+    parse_names,
+    parse_shapes,
+    parse_values,
+)
 
 _FRAMEWORKS: Final = {
     "tf": ("tensorflow", "keras", "tf_keras"), "tensorflow": ("tensorflow", "keras", "tf_keras"),
@@ -24,68 +33,8 @@ _DATA_TYPES: Final = {"fp16": "fp16", "half": "fp16", "fp32": "fp32", "float": "
 
 
 @dataclass(frozen=True, slots=True)
-class Flags:
-    """A command line of the Model Optimizer, as it was typed.
-
-    Attributes:
-        input_model: file with the network, or its weights.
-        saved_model_dir: TensorFlow folder, in place of `input_model`.
-        input_proto: Caffe's .prototxt.
-        input_symbol: MXNet's -symbol.json.
-        framework: what the file is said to come from; checked.
-        topology: see `ImportOptions`.
-        extensions: see `ImportOptions`.
-        model_name: stem of the files to write; None is that of the input.
-        output_dir: where to write; made if it is not there.
-        data_type: FP16, half: weights stored so; FP32: widened; float: as the model has them.
-        input: where the network begins, see `parse_inputs`.
-        output: where it ends, see `parse_names`.
-        input_shape: in the framework's own layout, see `parse_shapes`.
-        batch: first axis of every input.
-        mean_values: see `parse_values`.
-        scale_values: see `parse_values`.
-        scale: divides every input.
-        reverse_input_channels: swap RGB and BGR of every input of three channels.
-        layout: see `parse_layouts`.
-        disable_nhwc_to_nchw: leave channels last.
-        freeze_placeholder_with_value: `name->value`, as in `input`.
-    """
-
-    input_model: Path | None = None
-    saved_model_dir: Path | None = None
-    input_proto: Path | None = None
-    input_symbol: Path | None = None
-    framework: str | None = None
-    topology: str | None = None
-    extensions: tuple[str, ...] = ()
-    model_name: str | None = None
-    output_dir: Path = Path()
-    data_type: str = "float"
-    input: str | None = None
-    output: str | None = None
-    input_shape: str | None = None
-    batch: int | None = None
-    mean_values: str | None = None
-    scale_values: str | None = None
-    scale: float | None = None
-    reverse_input_channels: bool = False
-    layout: str | None = None
-    disable_nhwc_to_nchw: bool = False
-    freeze_placeholder_with_value: str | None = None
-
-    def given(self) -> dict[str, str]:
-        """Return what differs from the defaults, as text; of paths their last part."""
-        told = {}
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if value != one.default:
-                told[one.name] = value.name if isinstance(value, Path) else str(value)
-        return told
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The flags, understood.
+class Arguments:
+    """The flags as values.
 
     Attributes:
         path: of the model.
@@ -115,21 +64,19 @@ class Plan:
     batch: int | None
     reverses: bool
 
+    @property
+    def fed(self) -> list[Entry]:
+        """The entries that are not frozen."""
+        return [entry for entry in self.entries if entry.value is None]
 
-def understand(flags: Flags) -> Plan:
+
+def parse(flags: Flags) -> Arguments:
     """Read every flag before the model, so that a misspelt one costs no time.
 
     Raises:
         UsageError: `mo-...`.
     """
-    path = flags.saved_model_dir or flags.input_model
-    if path is None or (flags.saved_model_dir and flags.input_model):
-        raise UsageError("mo-model", "give --input_model or --saved_model_dir, and not both")
-    if flags.input_proto and flags.input_symbol:
-        raise UsageError("mo-model", "give --input_proto (Caffe) or --input_symbol (MXNet)")
-    name = path.stem if flags.model_name is None else flags.model_name
-    if not name or name != Path(name).name or name.startswith("."):
-        raise UsageError("mo-model-name", f"--model_name is {name!r}; give a plain file name")
+    path, name = _model(flags)
     data_type = _DATA_TYPES.get(flags.data_type.lower())
     if data_type is None:
         raise UsageError(
@@ -141,66 +88,88 @@ def understand(flags: Flags) -> Plan:
         raise UsageError("mo-batch", "--input_shape and --batch both set the batch; give one")
     if flags.batch is not None and flags.batch < 1:
         raise UsageError("mo-batch", f"--batch is {flags.batch}; it must be 1 or more")
-    if flags.scale is not None and flags.scale_values is not None:
-        raise UsageError("mo-values", "--scale and --scale_values both divide; give one")
     if flags.framework is not None and flags.framework.lower() not in _FRAMEWORKS:
         raise UsageError(
             "mo-framework",
             f"--framework is {flags.framework!r}; allowed are {', '.join(_FRAMEWORKS)}",
         )
-    entries = () if flags.input is None else mo_flags.parse_inputs(flags.input)
-    if flags.freeze_placeholder_with_value is not None:
-        frozen = mo_flags.parse_inputs(flags.freeze_placeholder_with_value)
-        if any(entry.value is None for entry in frozen):
-            raise UsageError(
-                "mo-input",
-                f"--freeze_placeholder_with_value is {flags.freeze_placeholder_with_value!r}; "
-                "write name->value",
-            )
-        entries += frozen
-    shapes = () if flags.input_shape is None else mo_flags.parse_shapes(flags.input_shape)
+    entries = _entries(flags)
+    shapes = () if flags.input_shape is None else parse_shapes(flags.input_shape)
     if shapes and any(entry.shape is not None for entry in entries if entry.value is None):
         raise UsageError("mo-shape", "--input and --input_shape both give shapes; use one")
-    scale: tuple[Values, ...] = ()
-    if flags.scale is not None:
-        scale = (Values("*", (flags.scale,)),)
-    elif flags.scale_values is not None:
-        scale = mo_flags.parse_values(flags.scale_values, "--scale_values")
-    if any(number == 0 or not np.isfinite(number) for one in scale for number in one.numbers):
-        raise UsageError("mo-values", "a scale is 0 or no number; inputs are divided by it")
-    return Plan(
+    return Arguments(
         path=path,
         name=name,
         data_type=data_type,
         entries=entries,
-        outputs=() if flags.output is None else mo_flags.parse_names(flags.output),
+        outputs=() if flags.output is None else parse_names(flags.output),
         shapes=shapes,
-        mean=()
-        if flags.mean_values is None
-        else mo_flags.parse_values(flags.mean_values, "--mean_values"),
-        scale=scale,
-        layouts=() if flags.layout is None else mo_flags.parse_layouts(flags.layout),
+        mean=() if flags.mean_values is None else parse_values(flags.mean_values, "--mean_values"),
+        scale=_scale(flags),
+        layouts=() if flags.layout is None else parse_layouts(flags.layout),
         keeps_channels_last=flags.disable_nhwc_to_nchw,
         batch=flags.batch,
         reverses=flags.reverse_input_channels,
     )
 
 
-def asked(flags: Flags, plan: Plan) -> ImportOptions:
+def _model(flags: Flags) -> tuple[Path, str]:
+    """Return the model's path, and the stem of the files to write."""
+    path = flags.saved_model_dir or flags.input_model
+    if path is None or (flags.saved_model_dir and flags.input_model):
+        raise UsageError("mo-model", "give --input_model or --saved_model_dir, and not both")
+    if flags.input_proto and flags.input_symbol:
+        raise UsageError("mo-model", "give --input_proto (Caffe) or --input_symbol (MXNet)")
+    name = path.stem if flags.model_name is None else flags.model_name
+    if not name or name != Path(name).name or name.startswith("."):
+        raise UsageError("mo-model-name", f"--model_name is {name!r}; give a plain file name")
+    return path, name
+
+
+def _entries(flags: Flags) -> tuple[Entry, ...]:
+    """Return where values enter the network, or are frozen."""
+    entries = () if flags.input is None else parse_inputs(flags.input)
+    if flags.freeze_placeholder_with_value is None:
+        return entries
+    frozen = parse_inputs(flags.freeze_placeholder_with_value)
+    if any(entry.value is None for entry in frozen):
+        raise UsageError(
+            "mo-input",
+            f"--freeze_placeholder_with_value is {flags.freeze_placeholder_with_value!r}; "
+            "write name->value",
+        )
+    return entries + frozen
+
+
+def _scale(flags: Flags) -> tuple[Values, ...]:
+    """Return what inputs are divided by."""
+    if flags.scale is not None and flags.scale_values is not None:
+        raise UsageError("mo-values", "--scale and --scale_values both divide; give one")
+    scale: tuple[Values, ...] = ()
+    if flags.scale is not None:
+        scale = (Values("*", (flags.scale,)),)
+    elif flags.scale_values is not None:
+        scale = parse_values(flags.scale_values, "--scale_values")
+    if any(number == 0 or not np.isfinite(number) for each in scale for number in each.numbers):
+        raise UsageError("mo-values", "a scale is 0 or no number; inputs are divided by it")
+    return scale
+
+
+def import_options(flags: Flags, arguments: Arguments) -> ImportOptions:
     """Return what the importer is told."""
-    fed = [entry for entry in plan.entries if entry.value is None]
+    fed = arguments.fed
     shapes = {entry.name: entry.shape for entry in fed if entry.shape is not None}
-    if len(plan.shapes) == len(fed):
-        shapes = {entry.name: shape for entry, shape in zip(fed, plan.shapes, strict=True)}
-    elif len(plan.shapes) == 1 and not fed:
-        shapes = {"": plan.shapes[0]}
+    if len(arguments.shapes) == len(fed):
+        shapes = {entry.name: shape for entry, shape in zip(fed, arguments.shapes, strict=True)}
+    elif len(arguments.shapes) == 1 and not fed:
+        shapes = {"": arguments.shapes[0]}
     return ImportOptions(
         structure=flags.input_proto or flags.input_symbol,
         topology=flags.topology,
         shapes=shapes,
-        extensions=flags.extensions,
-        begins=tuple(entry.name for entry in plan.entries),
-        ends=plan.outputs,
+        extensions=tuple(flags.extensions or ()),
+        begins=tuple(entry.name for entry in arguments.entries),
+        ends=arguments.outputs,
     )
 
 

@@ -72,11 +72,11 @@ def find_input(model: ov.Model, name: str) -> int:
     for index, node in enumerate(nodes):
         if is_called(node, name):
             return index
-    known = [
-        one for node in nodes for one in (node.get_friendly_name(), *node.output(0).get_names())
+    names = [
+        each for node in nodes for each in (node.get_friendly_name(), *node.output(0).get_names())
     ]
     raise UsageError(
-        "mo-name", f"{name!r} is no input; these are: {', '.join(dict.fromkeys(known))}"
+        "mo-name", f"{name!r} is no input; these are: {', '.join(dict.fromkeys(names))}"
     )
 
 
@@ -89,12 +89,12 @@ def _names(node: ov.Node) -> set[str]:
     """Return what an input may be called: by itself, or by the layer that a cut put it before."""
     own = node.get_friendly_name()
     names = {own, *node.output(0).get_names()}
-    layer, _, place = own.rpartition("/placeholder_")
-    match = re.fullmatch(r"(port|out_port)_(\d+)", place)
+    layer, _, index = own.rpartition("/placeholder_")
+    match = re.fullmatch(r"(port|out_port)_(\d+)", index)
     if match is None:
         # TensorFlow's readers name an input by its tensor, `data:0`.
-        bare = {one.removesuffix(":0") for one in names}
-        return names | bare | {f"{one}:0" for one in bare} | {f"0:{one}" for one in bare}
+        bare = {each.removesuffix(":0") for each in names}
+        return names | bare | {f"{each}:0" for each in bare} | {f"0:{each}" for each in bare}
     number = match[2]
     return names | {layer, f"{number}:{layer}" if match[1] == "port" else f"{layer}:{number}"}
 
@@ -138,8 +138,8 @@ def channels_first(value: ov.Output) -> bool:
         if order.get_type_name() != "Constant":
             return False
         return list(order.data) == [0, rank - 1, *range(1, rank - 1)]
-    alike = [one for one in node.input_values() if one.get_partial_shape().rank == shape.rank]
-    moving = [one for one in alike if one.get_node().get_type_name() != "Constant"]
+    alike = [each for each in node.input_values() if each.get_partial_shape().rank == shape.rank]
+    moving = [each for each in alike if each.get_node().get_type_name() != "Constant"]
     return kind not in _RESHAPING and bool(moving) and channels_first(moving[0])
 
 
@@ -149,11 +149,11 @@ def _ends(model: ov.Model, outputs: Sequence[str]) -> list[ov.Node]:
     results = []
     for name in outputs:
         ports = find_output(model, name)
-        for place, port in enumerate(ports):
+        for index, port in enumerate(ports):
             node = port.get_node()
             if node.get_type_name() == "Result":
                 port = node.input_value(0)
-            called = name if len(ports) == 1 else f"{name}:{place}"
+            called = name if len(ports) == 1 else f"{name}:{index}"
             if not port.get_names():
                 port.set_names({called})
             elif called not in _index(model)[1]:
@@ -167,7 +167,7 @@ def _ends(model: ov.Model, outputs: Sequence[str]) -> list[ov.Node]:
 def _enter(model: ov.Model, entry: Entry) -> list[ov.Node]:
     """Put in what an entry asks for; return the inputs that it leaves."""
     sources, users, name = _place(model, entry.name)
-    made = []
+    parameters = []
     for number, (source, targets) in enumerate(zip(sources, users, strict=True)):
         old = source.get_node()
         whole = old.get_type_name() == "Parameter" and "/placeholder_out_" in name
@@ -176,7 +176,7 @@ def _enter(model: ov.Model, entry: Entry) -> list[ov.Node]:
             node.set_friendly_name(f"{old.get_friendly_name()}/frozen")
             value = node.output(0)
         elif whole:
-            made.append(old)
+            parameters.append(old)
             continue
         else:
             node = ops.parameter(source.get_partial_shape(), source.get_element_type())
@@ -185,13 +185,13 @@ def _enter(model: ov.Model, entry: Entry) -> list[ov.Node]:
             called = name if len(sources) == 1 else f"{name[:-1]}{number}"
             node.set_friendly_name(called)
             node.output(0).set_names({called})
-            made.append(node)
+            parameters.append(node)
             value = node.output(0)
         if value.get_element_type() != source.get_element_type():
             value = ops.convert(value, source.get_element_type().to_string()).output(0)
         for target in targets:
             target.replace_source_output(value)
-    return made
+    return parameters
 
 
 def _place(model: ov.Model, name: str) -> tuple[list[ov.Output], list[list[ov.Input]], str]:
@@ -207,27 +207,27 @@ def _place(model: ov.Model, name: str) -> tuple[list[ov.Output], list[list[ov.In
         sources, users = _boundary(layers[name])
         return sources, users, f"{name}/placeholder_port_0"
     if name in layers or name in tensors:
-        found = layers[name].output(0) if name in layers else tensors[name]
+        replaced = layers[name].output(0) if name in layers else tensors[name]
         called = f"{name}/placeholder_out_port_0"
     elif before and before[2] in layers and layers[before[2]].get_type_name() != "Parameter":
         node = layers[before[2]]
         sources, users = _boundary(node)
-        place = int(before[1])
+        index = int(before[1])
         if len(_parts(node)) == 1:
-            source = _port([one.get_source_output() for one in node.inputs()], place, name)
-            found_users = [[one for one in node.inputs() if one.get_index() == place]]
-            return [source], found_users, f"{before[2]}/placeholder_port_{place}"
-        source = _port(sources, place, name)
-        return [source], [users[place]], f"{before[2]}/placeholder_port_{place}"
+            source = _port([each.get_source_output() for each in node.inputs()], index, name)
+            users_of_port = [[each for each in node.inputs() if each.get_index() == index]]
+            return [source], users_of_port, f"{before[2]}/placeholder_port_{index}"
+        source = _port(sources, index, name)
+        return [source], [users[index]], f"{before[2]}/placeholder_port_{index}"
     elif (before and before[2] in layers) or (after and after[1] in layers):
         match = before if before and before[2] in layers else after
         assert match is not None
         layer, port = (match[2], match[1]) if match is before else (match[1], match[2])
-        found = _port(layers[layer].outputs(), int(port), name)
+        replaced = _port(layers[layer].outputs(), int(port), name)
         called = f"{layer}/placeholder_out_port_{port}"
     else:
         raise _unknown(name, [*layers, *tensors])
-    return [found], [list(found.get_target_inputs())], called
+    return [replaced], [list(replaced.get_target_inputs())], called
 
 
 def _boundary(layer: ov.Node) -> tuple[list[ov.Output], list[list[ov.Input]]]:
@@ -265,7 +265,7 @@ def _parts(layer: ov.Node) -> dict[ov.Node, None]:
             users = [
                 user.get_node() for port in node.outputs() for user in port.get_target_inputs()
             ]
-            if node not in parts and _unnamed(node, layer) and all(one in parts for one in users):
+            if node not in parts and _unnamed(node, layer) and all(each in parts for each in users):
                 parts[node] = None
                 # Its own sources may have waited for it.
                 pending += parts
@@ -330,15 +330,15 @@ def _index(model: ov.Model) -> tuple[dict[str, ov.Node], dict[str, ov.Output]]:
     return layers, tensors
 
 
-def _port(ports: Sequence[ov.Output], place: int, name: str) -> ov.Output:
-    if place >= len(ports):
+def _port(ports: Sequence[ov.Output], index: int, name: str) -> ov.Output:
+    if index >= len(ports):
         raise UsageError("mo-port", f"{name!r}: the layer has ports 0 to {len(ports) - 1}")
-    return ports[place]
+    return ports[index]
 
 
-def _unknown(name: str, known: Sequence[str]) -> UsageError:
+def _unknown(name: str, names: Sequence[str]) -> UsageError:
     bare = re.sub(r"^\d+:|:\d+$", "", name)
-    named = [one for one in dict.fromkeys(known) if not _PART.fullmatch(one)]
+    named = [each for each in dict.fromkeys(names) if not _PART.fullmatch(each)]
     near = difflib.get_close_matches(bare, named, n=3, cutoff=0.4) or named[-3:]
     return UsageError(
         "mo-name", f"the model has no layer or tensor {name!r}; near it are {', '.join(near)}"

@@ -1,4 +1,4 @@
-"""What the flags of the classic Model Optimizer say: shapes, values, cuts and layouts."""
+"""Texts of the flags of the classic Model Optimizer: shapes, values, cuts and layouts."""
 
 import re
 from collections.abc import Iterator
@@ -155,7 +155,7 @@ def parse_values(text: str, flag: str) -> tuple[Values, ...]:
     Raises:
         UsageError: `mo-values`.
     """
-    found: list[Values] = []
+    values: list[Values] = []
     for item in _split(text):
         match = re.fullmatch(r"([^()\[\]]*)(?:\(([^()\[\]]*)\)|\[([^()\[\]]*)\])", item)
         numbers = None if match is None else _numbers(match[2] or match[3] or "")
@@ -165,11 +165,11 @@ def parse_values(text: str, flag: str) -> tuple[Values, ...]:
                 f"{flag} is {text!r}; write one number a channel in brackets, as in "
                 "[123.68,116.78,103.94], with the input's name before them if there are several",
             )
-        found.append(Values(match[1].strip(), numbers))
-    names = [one.name for one in found]
-    if not found or (any(names) and ("" in names or len(set(names)) != len(names))):
+        values.append(Values(match[1].strip(), numbers))
+    names = [each.name for each in values]
+    if not values or (any(names) and ("" in names or len(set(names)) != len(names))):
         raise UsageError("mo-values", f"{flag} is {text!r}; give each input its own name once")
-    return tuple(found)
+    return tuple(values)
 
 
 def parse_shapes(text: str) -> tuple[tuple[int, ...], ...]:
@@ -249,11 +249,13 @@ def parse_layouts(text: str) -> tuple[Axes, ...]:
     Raises:
         UsageError: `mo-layout`.
     """
-    found = []
+    layouts = []
     for item in _split(text):
         match = re.fullmatch(r"([^()]*)\(([^()]*)\)", item)
         name, axes = (match[1].strip(), match[2]) if match else ("", item)
-        source, _, target = (re.sub(r"[\s,\[\]]", "", part).upper() for part in _arrow(axes))
+        source, _, target = (
+            re.sub(r"[\s,\[\]]", "", part).upper() for part in axes.partition("->")
+        )
         target = target or source
         right = re.fullmatch(r"[NCHWD?]+", source) and (
             source == target or ("?" not in source and sorted(source) == sorted(target))
@@ -265,27 +267,23 @@ def parse_layouts(text: str) -> tuple[Axes, ...]:
                 f"--layout has {item!r}; write nchw, nhwc->nchw or name(nhwc->nchw): each of the "
                 "letters n, c, d, h and w once",
             )
-        found.append(Axes(name, source, target))
-    names = [one.name for one in found]
-    if not found or len(set(names)) != len(names):
+        layouts.append(Axes(name, source, target))
+    names = [each.name for each in layouts]
+    if not layouts or len(set(names)) != len(names):
         raise UsageError(
             "mo-layout", f"--layout is {text!r}; with several, name each input or output once"
         )
-    return tuple(found)
-
-
-def _arrow(text: str) -> tuple[str, str, str]:
-    return text.partition("->")
+    return tuple(layouts)
 
 
 def _split(text: str) -> Iterator[str]:
     """Yield the parts between commas that stand in no brackets, without blanks around them."""
     depth, start = 0, 0
-    for place, letter in enumerate(text):
+    for index, letter in enumerate(text):
         depth += (letter in "([{") - (letter in ")]}")
         if letter == "," and depth == 0:
-            yield text[start:place].strip()
-            start = place + 1
+            yield text[start:index].strip()
+            start = index + 1
     last = text[start:].strip()
     if last or start:
         yield last

@@ -1,14 +1,15 @@
-"""What the flags of the Model Optimizer ask of each input and output."""
+"""What the flags of the Model Optimizer ask of each input and output, as one value each."""
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 
 import openvino as ov
 
 from thorax.errors import UsageError
-from thorax.importers.options import Imported, Layout
-from thorax.mo.arguments import Plan
+from thorax.importers.options import Layout
+from thorax.mo.arguments import Arguments
 from thorax.mo.cut import channels_first, find_input
 from thorax.mo.flags import Axes, Entry, Values
 from thorax.mo.preprocessing import Steps
@@ -17,143 +18,197 @@ _LAYOUTS: Final = {4: ("NCHW", "NHWC"), 5: ("NCDHW", "NDHWC")}
 """By number of axes: what images of that many are called, channels first and last."""
 
 
-def wanted_shapes(plan: Plan, model: ov.Model, layout: Layout) -> list[ov.PartialShape]:
-    """Return the shape of every input in the framework's own layout.
+@dataclass(frozen=True, slots=True)
+class InputPlan:
+    """What becomes of an input.
+
+    Attributes:
+        shape: that it gets, in the framework's own layout.
+        steps: what the graph does to what is fed, before the network sees it.
+    """
+
+    shape: ov.PartialShape
+    steps: Steps
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPlan:
+    """What becomes of an output.
+
+    Attributes:
+        order: in which it answers its axes; () as it is.
+        layout: letters of the axes then, "" where nobody knows them.
+    """
+
+    order: tuple[int, ...]
+    layout: str
+
+
+def plan_inputs(arguments: Arguments, model: ov.Model, layout: Layout) -> list[InputPlan]:
+    """Return what the flags ask of each input.
 
     Raises:
-        UsageError: `mo-shape`, `mo-batch`, `model-undescribed`.
+        UsageError: `mo-shape`, `mo-batch`, `mo-layout`, `mo-values`, `mo-reverse`, `mo-name`,
+            `model-undescribed`.
     """
-    own = [port.get_partial_shape() for port in model.inputs]
-    said: dict[int, tuple[int, ...]] = {}
-    fed = [entry for entry in plan.entries if entry.value is None]
-    if plan.shapes:
-        count = len(fed) or len(own)
-        if len(plan.shapes) != count:
-            raise UsageError(
-                "mo-shape",
-                f"--input_shape gives {len(plan.shapes)} shapes for {count} inputs "
-                f"({', '.join(port.any_name for port in model.inputs)}); give one each",
-            )
-        places = [find_input(model, entry.name) for entry in fed] or range(count)
-        said = dict(zip(places, plan.shapes, strict=True))
-    for entry in fed:
-        if entry.shape is not None:
-            said[find_input(model, entry.name)] = entry.shape
-    wanted = []
-    for index, shape in enumerate(own):
-        name = model.inputs[index].any_name
-        if index in said:
-            if shape.rank.is_static and len(shape) != len(said[index]):
-                raise UsageError(
-                    "mo-shape",
-                    f"input {name!r} has {len(shape)} axes, {shape}; "
-                    f"{list(said[index])} has {len(said[index])}",
-                )
-            asked = list(said[index])
-            if layout == "NHWC" and channels_first(model.inputs[index]):
-                asked = [asked[0], asked[-1], *asked[1:-1]]
-            wanted.append(ov.PartialShape(asked))
-            continue
-        if plan.batch is not None and shape.rank.is_static and len(shape):
-            axes = _axes_of(plan.layouts, model, model.inputs[index], "input")
-            place = axes.source.find("N") if axes else 0
-            if place >= 0:
-                shape[place] = plan.batch
-        if shape.is_dynamic:
-            raise UsageError(
-                "model-undescribed",
-                f"input {name!r} is {shape} in {plan.path.name}; give --input_shape (or --batch "
-                "if only the first axis is open), with -1 for what shall stay open",
-            )
-        wanted.append(shape)
-    return wanted
-
-
-def steps_of(plan: Plan, model: ov.Model, imported: Imported) -> list[Steps]:
-    """Return what is to be done to each input.
-
-    Raises:
-        UsageError: `mo-layout`, `mo-values`, `mo-reverse`, `mo-name`.
-    """
-    mean = _per_input(plan.mean, model, "--mean_values", plan.entries)
-    scale = _per_input(plan.scale, model, "--scale_values", plan.entries)
+    shapes = _stated_shapes(arguments, model)
+    mean = _per_input(arguments.mean, model, "--mean_values", arguments.fed)
+    scale = _per_input(arguments.scale, model, "--scale_values", arguments.fed)
     elements = {
         find_input(model, entry.name): entry.element
-        for entry in plan.entries
-        if entry.element is not None and entry.value is None
+        for entry in arguments.fed
+        if entry.element is not None
     }
-    steps = []
+    plans = []
     for index, port in enumerate(model.inputs):
-        shape = port.get_partial_shape()
-        axes = _axes_of(plan.layouts, model, port, "input") or _usual(
-            port, imported.layout, turned=not plan.keeps_channels_last
-        )
+        stated = _stated_axes(arguments.layouts, model, port, "input")
+        shape = _shape(port, shapes.get(index), stated, arguments, layout)
+        turned = not arguments.keeps_channels_last
+        axes = stated or _usual_axes(port, shape, layout, turned=turned)
+        _require_rank(port, shape, stated)
         letters = axes.source if axes else ""
-        known = "C" in letters and shape[letters.index("C")].is_static
-        channels = shape[letters.index("C")].get_length() if known else None
-        for values, flag in ((mean[index], "--mean_values"), (scale[index], "--scale_values")):
-            if len(values) > 1 and "C" not in letters:
-                raise UsageError(
-                    "mo-layout",
-                    f"{flag} has {len(values)} numbers, but which axis of {port.any_name!r} "
-                    f"{shape} holds the channels? Say so with --layout",
-                )
-            if len(values) > 1 and channels not in (None, len(values)):
-                raise UsageError(
-                    "mo-values",
-                    f"{flag} has {len(values)} numbers, {port.any_name!r} has "
-                    f"{channels} channels ({letters} {shape}); give one a channel",
-                )
-        order: tuple[int, ...] = ()
-        if axes and axes.source != axes.target:
-            order = tuple(axes.target.index(letter) for letter in axes.source)
-        kind = port.get_element_type()
-        if (mean[index] or scale[index]) and not kind.is_real():
-            raise UsageError(
-                "mo-values",
-                f"input {port.any_name!r} takes whole numbers ({kind.to_string()}), of which a "
-                "mean or scale would leave nothing; name another input",
-            )
+        is_known = "C" in letters and shape[letters.index("C")].is_static
+        channels = shape[letters.index("C")].get_length() if is_known else None
+        _require_channels(port, shape, letters, channels, (mean[index], scale[index]))
         element = elements.get(index, "")
-        steps.append(
-            Steps(
-                layout=axes.target if axes else "",
-                order=order,
-                reverse=plan.reverses and channels == 3,
-                mean=mean[index],
-                scale=scale[index],
-                element="" if element == kind.to_string() else element,
-            )
+        steps = Steps(
+            layout=axes.target if axes else "",
+            order=_order(axes.target, axes.source) if axes else (),
+            reverse=arguments.reverses and channels == 3,
+            mean=mean[index],
+            scale=scale[index],
+            element="" if element == port.get_element_type().to_string() else element,
         )
-    if plan.reverses and not any(one.reverse for one in steps):
-        shapes = ", ".join(f"{port.any_name} {port.get_partial_shape()}" for port in model.inputs)
+        plans.append(InputPlan(shape, steps))
+    if arguments.reverses and not any(plan.steps.reverse for plan in plans):
+        shown = ", ".join(
+            f"{port.any_name} {plan.shape}" for port, plan in zip(model.inputs, plans, strict=True)
+        )
         raise UsageError(
             "mo-reverse",
-            f"--reverse_input_channels swaps 3 channels; no input here has 3: {shapes}",
+            f"--reverse_input_channels swaps 3 channels; no input here has 3: {shown}",
         )
-    return steps
+    return plans
 
 
-def end_orders(
-    plan: Plan, model: ov.Model, imported: Imported
-) -> list[tuple[tuple[int, ...], str]]:
-    """Return for each output in which order it answers its axes, () as it is, and their letters."""
-    ends = []
+def _order(source: str, target: str) -> tuple[int, ...]:
+    """Return the axes of `source` in the order that `target` has them; () where it is the same."""
+    return () if source == target else tuple(source.index(letter) for letter in target)
+
+
+def _stated_shapes(arguments: Arguments, model: ov.Model) -> dict[int, tuple[int, ...]]:
+    """Return the shapes that `--input_shape` and `--input` give, by index of the input."""
+    fed = arguments.fed
+    shapes: dict[int, tuple[int, ...]] = {}
+    if arguments.shapes:
+        count = len(fed) or len(model.inputs)
+        if len(arguments.shapes) != count:
+            raise UsageError(
+                "mo-shape",
+                f"--input_shape gives {len(arguments.shapes)} shapes for {count} inputs "
+                f"({', '.join(port.any_name for port in model.inputs)}); give one each",
+            )
+        indices = [find_input(model, entry.name) for entry in fed] or range(count)
+        shapes = dict(zip(indices, arguments.shapes, strict=True))
+    for entry in fed:
+        if entry.shape is not None:
+            shapes[find_input(model, entry.name)] = entry.shape
+    return shapes
+
+
+def _shape(
+    port: ov.Output,
+    stated: tuple[int, ...] | None,
+    axes: Axes | None,
+    arguments: Arguments,
+    layout: Layout,
+) -> ov.PartialShape:
+    """Return the shape that an input gets, in the framework's own layout."""
+    shape = port.get_partial_shape()
+    if stated is not None:
+        if shape.rank.is_static and len(shape) != len(stated):
+            raise UsageError(
+                "mo-shape",
+                f"input {port.any_name!r} has {len(shape)} axes, {shape}; "
+                f"{list(stated)} has {len(stated)}",
+            )
+        lengths = list(stated)
+        if layout == "NHWC" and channels_first(port):
+            lengths = [lengths[0], lengths[-1], *lengths[1:-1]]
+        return ov.PartialShape(lengths)
+    if arguments.batch is not None and shape.rank.is_static and len(shape):
+        axis = axes.source.find("N") if axes else 0
+        if 0 <= axis < len(shape):
+            shape[axis] = arguments.batch
+    if shape.is_dynamic:
+        raise UsageError(
+            "model-undescribed",
+            f"input {port.any_name!r} is {shape} in {arguments.path.name}; give --input_shape (or "
+            "--batch if only the first axis is open), with -1 for what shall stay open",
+        )
+    return shape
+
+
+def _require_channels(
+    port: ov.Output,
+    shape: ov.PartialShape,
+    letters: str,
+    channels: int | None,
+    values: tuple[tuple[float, ...], tuple[float, ...]],
+) -> None:
+    """Refuse a mean or scale that does not fit an input.
+
+    Raises:
+        UsageError: `mo-layout` or `mo-values`.
+    """
+    for numbers, flag in zip(values, ("--mean_values", "--scale_values"), strict=True):
+        if len(numbers) > 1 and "C" not in letters:
+            raise UsageError(
+                "mo-layout",
+                f"{flag} has {len(numbers)} numbers, but which axis of {port.any_name!r} "
+                f"{shape} holds the channels? Say so with --layout",
+            )
+        if len(numbers) > 1 and channels not in (None, len(numbers)):
+            raise UsageError(
+                "mo-values",
+                f"{flag} has {len(numbers)} numbers, {port.any_name!r} has "
+                f"{channels} channels ({letters} {shape}); give one a channel",
+            )
+    kind = port.get_element_type()
+    if any(values) and not kind.is_real():
+        raise UsageError(
+            "mo-values",
+            f"input {port.any_name!r} takes whole numbers ({kind.to_string()}), of which a "
+            "mean or scale would leave nothing; name another input",
+        )
+
+
+def plan_outputs(arguments: Arguments, model: ov.Model, layout: Layout) -> list[OutputPlan]:
+    """Return what the flags ask of each output.
+
+    Raises:
+        UsageError: `mo-layout`.
+    """
+    plans = []
     for port in model.outputs:
-        axes = _axes_of(plan.layouts, model, port, "output")
+        shape = port.get_partial_shape()
+        axes = _stated_axes(arguments.layouts, model, port, "output")
+        _require_rank(port, shape, axes)
         if axes is None:
-            turned = not plan.keeps_channels_last and not plan.layouts
-            axes = _usual(port.get_node().input_value(0), imported.layout, turned=turned)
-        order: tuple[int, ...] = ()
-        if axes and axes.source != axes.target:
-            order = tuple(axes.source.index(letter) for letter in axes.target)
-        ends.append((order, axes.target if axes else ""))
-    return ends
+            turned = not arguments.keeps_channels_last and not arguments.layouts
+            axes = _usual_axes(port.get_node().input_value(0), shape, layout, turned=turned)
+        plans.append(
+            OutputPlan(_order(axes.source, axes.target), axes.target)
+            if axes
+            else OutputPlan((), "")
+        )
+    return plans
 
 
-def _usual(value: ov.Output, layout: Layout, *, turned: bool) -> Axes | None:
+def _usual_axes(
+    value: ov.Output, shape: ov.PartialShape, layout: Layout, *, turned: bool
+) -> Axes | None:
     """Return how the graph lays out an image, and how the IR shall; None for what is none."""
-    shape = value.get_partial_shape()
     if shape.rank.is_dynamic or len(shape) not in _LAYOUTS:
         return None
     first, last = _LAYOUTS[len(shape)]
@@ -162,27 +217,36 @@ def _usual(value: ov.Output, layout: Layout, *, turned: bool) -> Axes | None:
     return Axes("", first if channels_first(value) else last, first if turned else last)
 
 
-def _axes_of(layouts: Sequence[Axes], model: ov.Model, port: ov.Output, kind: str) -> Axes | None:
-    """Return what `--layout` says of an input or output.
+def _stated_axes(
+    layouts: Sequence[Axes], model: ov.Model, port: ov.Output, kind: Literal["input", "output"]
+) -> Axes | None:
+    """Return what `--layout`, or else an IR itself, says of an input or output.
 
     Raises:
-        UsageError: `mo-layout` where it does not fit.
+        UsageError: `mo-layout` where it does not say of which.
     """
-    for one in layouts:
-        if one.name == "" and kind == "input" and len(model.inputs) > 1:
+    for axes in layouts:
+        if axes.name == "" and kind == "input" and len(model.inputs) > 1:
             raise UsageError(
                 "mo-layout", "--layout names no input and there are several; write name(nchw),..."
             )
-        if (one.name == "" and kind == "input") or _is_called(port, one.name):
-            shape = port.get_partial_shape()
-            if shape.rank.is_static and len(shape) != len(one.source):
-                raise UsageError(
-                    "mo-layout",
-                    f"--layout says {one.source.lower()} of {port.any_name!r}, which is {shape}",
-                )
-            return one
+        if (axes.name == "" and kind == "input") or _is_called(port, axes.name):
+            return axes
     own = port.get_node().get_friendly_name()
     return _own_axes(port) if kind == "input" and "/placeholder_" not in own else None
+
+
+def _require_rank(port: ov.Output, shape: ov.PartialShape, axes: Axes | None) -> None:
+    """Refuse a layout of other axes than there are.
+
+    Raises:
+        UsageError: `mo-layout`.
+    """
+    if axes is not None and shape.rank.is_static and len(shape) != len(axes.source):
+        raise UsageError(
+            "mo-layout",
+            f"--layout says {axes.source.lower()} of {port.any_name!r}, which is {shape}",
+        )
 
 
 def _own_axes(port: ov.Output) -> Axes | None:
@@ -193,10 +257,10 @@ def _own_axes(port: ov.Output) -> Axes | None:
 
 
 def _per_input(
-    values: Sequence[Values], model: ov.Model, flag: str, entries: Sequence[Entry]
+    values: Sequence[Values], model: ov.Model, flag: str, fed: Sequence[Entry]
 ) -> list[tuple[float, ...]]:
     """Return the numbers of each input; without names they go by the order of the inputs."""
-    found: list[tuple[float, ...]] = [()] * len(model.inputs)
+    numbers: list[tuple[float, ...]] = [()] * len(model.inputs)
     if values and values[0].name == "*":
         # As it was: what a cut put in place of an inner layer is not an original input.
         return [
@@ -204,19 +268,18 @@ def _per_input(
             for port in model.inputs
         ]
     if values and values[0].name == "":
-        fed = [entry for entry in entries if entry.value is None]
-        if len(values) != (len(fed) or len(found)):
+        if len(values) != (len(fed) or len(numbers)):
             raise UsageError(
                 "mo-values",
-                f"{flag} has {len(values)} lists for {len(fed) or len(found)} inputs; give one "
+                f"{flag} has {len(values)} lists for {len(fed) or len(numbers)} inputs; give one "
                 "each, or name(...) for some",
             )
-        places = [find_input(model, entry.name) for entry in fed] or range(len(found))
+        indices = [find_input(model, entry.name) for entry in fed] or range(len(numbers))
     else:
-        places = [find_input(model, one.name) for one in values]
-    for place, one in zip(places, values, strict=True):
-        found[place] = one.numbers
-    return found
+        indices = [find_input(model, each.name) for each in values]
+    for index, each in zip(indices, values, strict=True):
+        numbers[index] = each.numbers
+    return numbers
 
 
 def _is_called(port: ov.Output, name: str) -> bool:

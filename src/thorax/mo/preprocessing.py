@@ -1,4 +1,4 @@
-"""What a graph does to its inputs before the network sees them: layout, colour order, mean, scale.
+"""Preprocessing inside a graph: layout, colour order, mean, scale.
 
 The order is that of the Model Optimizer: input -> reversed channels -> minus mean -> divided by
 scale -> the network, so that mean and scale are in the channel order the network was trained with.
@@ -6,12 +6,18 @@ scale -> the network, so that mean and scale are in the channel order the networ
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import openvino as ov
 import openvino.opset13 as ops
+from openvino.preprocess import PrePostProcessor
+
+_STEP_NAMES: Final = {
+    "Gather": "reverse", "Subtract": "mean", "Multiply": "scale", "Divide": "scale",
+    "Transpose": "layout",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +67,20 @@ class Steps:
             return values
         seen = np.flip(values, self.channel) if self.reverse else values
         if self.mean:
-            seen = seen - self._spread(self.mean, np.float64)
+            seen = seen - self._spread(self.mean)
         if self.scale:
-            seen = seen / self._spread(self.scale, np.float64)
+            seen = seen / self._spread(self.scale)
         if self.order:
             seen = seen.transpose(self.order)
         plain = self.mean or self.scale or self.element
         return np.ascontiguousarray(seen, np.float32 if plain else values.dtype)
 
-    def _spread(self, numbers: tuple[float, ...], kind: type[np.floating[Any]]) -> npt.NDArray[Any]:
+    def _spread(self, numbers: tuple[float, ...]) -> npt.NDArray[np.float64]:
         if len(numbers) == 1:
-            return np.array(numbers[0], kind)
+            return np.array(numbers[0], np.float64)
         shape = [1] * len(self.layout)
         shape[self.channel] = -1
-        return np.array(numbers, kind).reshape(shape)
+        return np.array(numbers, np.float64).reshape(shape)
 
 
 def prepend(model: ov.Model, index: int, steps: Steps) -> None:
@@ -86,43 +92,44 @@ def prepend(model: ov.Model, index: int, steps: Steps) -> None:
         steps: what to do.
     """
     old = model.get_parameters()[index]
+    inner = "".join(steps.layout[axis] for axis in steps.order) or steps.layout
     if steps.layout:
-        old.set_layout(ov.Layout(_plain(steps.layout, steps.order)))
+        old.set_layout(ov.Layout(inner))
     if steps.nothing:
         return
-    shape, name = old.get_partial_shape(), old.get_friendly_name()
-    names = old.output(0).get_names()
-    if steps.order:
-        shape = ov.PartialShape([shape[steps.order.index(axis)] for axis in range(len(shape))])
-    kind = old.get_element_type()
-    fed = ops.parameter(shape, getattr(ov.Type, steps.element) if steps.element else kind)
+    # In a graph of its own: building moves transpositions about, and names with them.
+    before = _preprocessor(old, steps, inner)
+    name = old.get_friendly_name()
+    for node in before.get_ordered_ops():
+        if step := _STEP_NAMES.get(node.get_type_name()):
+            node.set_friendly_name(f"{name}/{step}")
+    fed, (result,) = before.get_parameters()[0], before.get_results()
     fed.set_friendly_name(name)
-    fed.output(0).set_names(names)
-    if steps.layout:
-        fed.set_layout(ov.Layout(steps.layout))
-    value: ov.Node = fed
-    inside = ov.Type.f32 if steps.mean or steps.scale else kind
-    if fed.get_element_type() != inside:
-        value = ops.convert(value, inside.to_string())
-    if steps.reverse:
-        axis = steps.channel
-        last = int(shape[axis].get_length())
-        value = ops.gather(value, np.arange(last)[::-1].astype(np.int64), np.int64(axis))
-        value.set_friendly_name(f"{name}/reverse")
-    if steps.mean:
-        value = ops.subtract(value, ops.constant(steps._spread(steps.mean, np.float32)))
-        value.set_friendly_name(f"{name}/mean")
-    if steps.scale:
-        value = ops.divide(value, ops.constant(steps._spread(steps.scale, np.float32)))
-        value.set_friendly_name(f"{name}/scale")
-    if value.get_element_type() != kind:
-        value = ops.convert(value, kind.to_string())
-    if steps.order:
-        value = ops.transpose(value, ops.constant(np.array(steps.order)))
-        value.set_friendly_name(f"{name}/layout")
+    fed.output(0).set_names(old.output(0).get_names())
     for user in old.output(0).get_target_inputs():
-        user.replace_source_output(value.output(0))
+        user.replace_source_output(result.input_value(0))
     model.replace_parameter(index, fed)
+
+
+def _preprocessor(old: ov.Node, steps: Steps, inner: str) -> ov.Model:
+    """Return a graph from what is fed to what a parameter of a network takes."""
+    taken = ops.parameter(old.get_partial_shape(), old.get_element_type())
+    builder = PrePostProcessor(ov.Model([ops.result(taken)], [taken]))
+    port = builder.input()
+    if steps.element:
+        port.tensor().set_element_type(getattr(ov.Type, steps.element))
+    if steps.layout:
+        port.tensor().set_layout(ov.Layout(steps.layout))
+        port.model().set_layout(ov.Layout(inner))
+    process = port.preprocess()
+    if steps.mean or steps.scale:
+        process.convert_element_type(ov.Type.f32)
+    if steps.reverse:
+        process.reverse_channels()
+    for values, change in ((steps.mean, process.mean), (steps.scale, process.scale)):
+        if values:
+            change(values[0] if len(values) == 1 else list(values))
+    return builder.build()
 
 
 def append_layout(model: ov.Model, index: int, order: Sequence[int], layout: str) -> None:
@@ -136,10 +143,6 @@ def append_layout(model: ov.Model, index: int, order: Sequence[int], layout: str
     turned.output(0).set_names(names)
     result.input(0).replace_source_output(turned.output(0))
     result.set_layout(ov.Layout(layout))
-
-
-def _plain(layout: str, order: tuple[int, ...]) -> str:
-    return "".join(layout[axis] for axis in order) if order else layout
 
 
 def _text(numbers: tuple[float, ...]) -> str:

@@ -29,8 +29,8 @@ def _no_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Watcher:
-    """Who is told how a conversion goes.
+class OnProgress:
+    """What takes messages and bars of how a conversion goes.
 
     Attributes:
         say: takes a line.
@@ -62,10 +62,11 @@ class Verdict:
         return float(np.nanmean(self.auroc))
 
 
-class Guard:
-    """The val split of a store with the FP32 graph's answers, by which others are judged.
+class AccuracyBudget:
+    """The val split of a store with the FP32 graph's answers, and what others may lose of them.
 
     Attributes:
+        max_drop: largest drop of the mean AUROC that is allowed; None allows any.
         store: radiographs.
         indices: int64 [N], those of the val split.
         labels: int8 [N,K], theirs.
@@ -77,37 +78,38 @@ class Guard:
         self,
         store: Store,
         fp32: Artifact,
+        max_drop: float | None = None,
         *,
         device: str = "CPU",
         samples: int = 1000,
-        watcher: Watcher | None = None,
+        on_progress: OnProgress | None = None,
     ) -> None:
         """Let the FP32 graph answer, once.
 
         Raises:
             DataError: `split-empty`, or `auroc-undefined` when no finding has both classes.
         """
-        self.store, self.device, self._samples = store, device, samples
-        self._watcher = watcher or Watcher()
+        self.store, self.max_drop, self.device, self._samples = store, max_drop, device, samples
+        self._on_progress = on_progress or OnProgress()
         self.indices = store.select(SPLIT)
         if not len(self.indices):
             raise DataError("split-empty", f"{store.path} has no images in its {SPLIT} split")
         self.labels = store.labels[self.indices]
-        shown = (self.labels == 1).any(axis=0) & (self.labels == 0).any(axis=0)
-        if not shown.any():
+        has_both = (self.labels == 1).any(axis=0) & (self.labels == 0).any(axis=0)
+        if not has_both.any():
             raise DataError(
                 "auroc-undefined",
                 f"no finding has images with and without it in the {SPLIT} split of {store.path}; "
                 "judge by a store that has some",
             )
         # A simulated card would answer in its own format whatever the artifact stores.
-        scores = self._ask(fp32, numerics="fp32")
+        scores = self._infer(fp32, numerics="fp32")
         self.reference = Verdict(scores, metrics.auroc(self.labels, scores), 0.0)
 
-    def _ask(self, made: Artifact, *, numerics: Numerics = "bitstream") -> Scores:
-        engine = compile_artifact(made, self.device, hint="throughput", numerics=numerics)
-        what = f"asking {made.card.precision}"
-        with self._watcher.bar(what, len(self.indices)) as advance:
+    def _infer(self, candidate: Artifact, *, numerics: Numerics = "bitstream") -> Scores:
+        engine = compile_artifact(candidate, self.device, hint="throughput", numerics=numerics)
+        what = f"asking {candidate.card.precision}"
+        with self._on_progress.bar(what, len(self.indices)) as advance:
             return engine.infer_many(self.store.images, self.indices, advance).probability
 
     def mean_auroc(self, scores: Scores) -> float:
@@ -118,15 +120,19 @@ class Guard:
         """
         return float(np.nanmean(metrics.auroc(self.labels, scores)))
 
-    def judge(self, made: Artifact) -> Verdict:
+    def judge(self, candidate: Artifact) -> Verdict:
         """Return what an artifact costs.
 
         Raises:
             DeviceError: the device does not compute its precision.
         """
-        scores = self._ask(made)
-        found = metrics.auroc(self.labels, scores)
-        return Verdict(scores, found, self.reference.mean_auroc - float(np.nanmean(found)))
+        scores = self._infer(candidate)
+        auroc = metrics.auroc(self.labels, scores)
+        return Verdict(scores, auroc, self.reference.mean_auroc - float(np.nanmean(auroc)))
+
+    def allows(self, verdict: Verdict) -> bool:
+        """Return whether no more is lost than is allowed."""
+        return self.max_drop is None or verdict.drop <= self.max_drop
 
     def bounds(self, verdict: Verdict) -> Intervals:
         """Return the drop of each finding and of their mean with paired intervals.
@@ -156,16 +162,16 @@ def check_budget(budget: float | None) -> None:
         )
 
 
-def doubt(drop: Interval, budget: float) -> str | None:
-    """Return what to tell a person of a kept budget that more patients might break."""
+def budget_warning(drop: Interval, max_drop: float) -> str | None:
+    """Return the warning of a drop within the budget whose interval is not; None where it is."""
     if math.isnan(drop.high):
         return (
             f"the drop of {drop.value:.4f} has no interval: too few patients show the findings; "
             "import more to be sure of it"
         )
-    if drop.high <= budget:
+    if drop.high <= max_drop:
         return None
     return (
-        f"the drop of {drop.value:.4f} is within {budget:g}, but its 95% interval reaches "
+        f"the drop of {drop.value:.4f} is within {max_drop:g}, but its 95% interval reaches "
         f"{drop.high:.4f}: more images are needed to be sure"
     )

@@ -7,11 +7,11 @@ from typing import Final
 import openvino as ov
 
 from thorax import artifact
-from thorax.analysis.compare import FP32_TOLERANCE, largest_difference, require_equal
+from thorax.analysis.difference import FP32_TOLERANCE, largest_difference, require_equal
 from thorax.artifact import Artifact, Card, Precision
 from thorax.devices.process_core import open_core
 from thorax.ir import rewrite
-from thorax.ir.open import Source
+from thorax.ir.classifier import Classifier
 from thorax.quantization import fp11
 
 _TOLERANCE: Final = {
@@ -47,8 +47,8 @@ class Candidate:
         return self.artifact.card.precision
 
 
-class Workshop:
-    """Where candidates of one source are written.
+class CandidateBuilder:
+    """Writes candidates of one source to a folder.
 
     Attributes:
         model: the rewritten float graph, never changed.
@@ -57,7 +57,7 @@ class Workshop:
     def __init__(
         self,
         folder: Path,
-        source: Source,
+        source: Classifier,
         model: ov.Model,
         card: Card,
         *,
@@ -74,7 +74,7 @@ class Workshop:
         """
         self.model = model
         self._block = block
-        self._folder, self._source, self._card = folder, source, card
+        self._folder, self._classifier, self._card = folder, source, card
         self._written = 0
         self._fp32: Candidate | None = None
 
@@ -110,8 +110,8 @@ class Workshop:
             }
         )
         if precision is Precision.FP11:
-            told = {**card.provenance, **fp11.provenance(self._block)}
-            card = card.model_copy(update={"provenance": told})
+            provenance = {**card.provenance, **fp11.provenance(self._block)}
+            card = card.model_copy(update={"provenance": provenance})
         folder = self._folder / f"{self._written:03d}-{precision.value}"
         self._written += 1
         folder.mkdir()
@@ -121,9 +121,9 @@ class Workshop:
         ov.save_model(described, folder / artifact.XML, compress_to_fp16=compress)
         difference = largest_difference(
             open_core().read_model(folder / artifact.XML),
-            self._source.reference,
-            mean=self._source.mean,
-            std=self._source.std,
+            self._classifier.reference,
+            mean=self._classifier.mean,
+            std=self._classifier.std,
         )
         require_equal(difference, tolerance=_TOLERANCE[precision], what=f"{precision} graph")
         return Candidate(

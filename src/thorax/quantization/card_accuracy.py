@@ -1,4 +1,4 @@
-"""What a card says of how its artifact was judged."""
+"""Accuracy, calibration and thresholds that the card of a judged artifact holds."""
 
 import math
 from typing import Any
@@ -9,26 +9,26 @@ import numpy.typing as npt
 from thorax import metrics
 from thorax.artifact import Accuracy
 from thorax.metrics import Interval
-from thorax.quantization.accuracy_budget import SPLIT, Guard, Verdict
+from thorax.quantization.accuracy_budget import SPLIT, AccuracyBudget, Verdict
 
 
 def measured(
-    guard: Guard | None, verdict: Verdict | None, names: tuple[str, ...]
+    budget: AccuracyBudget | None, verdict: Verdict | None, names: tuple[str, ...]
 ) -> dict[str, Any]:
     """Return the card's accuracy, AUROC drop, calibration and thresholds, if it was judged.
 
     Args:
-        guard: gave the verdict.
+        budget: gave the verdict.
         verdict: of the artifact.
         names: of the K findings.
     """
-    if guard is None or verdict is None:
+    if budget is None or verdict is None:
         return {}
     return {
         "accuracy": Accuracy(
-            store=guard.store.path.name,
+            store=budget.store.path.name,
             split=SPLIT,
-            images=len(guard.indices),
+            images=len(budget.indices),
             mean_auroc=verdict.mean_auroc,
             auroc={
                 name: float(value) if np.isfinite(value) else None
@@ -36,7 +36,7 @@ def measured(
             },
         ),
         "auroc_drop": verdict.drop,
-        **operating_points(names, guard.labels, verdict.scores),
+        **operating_points(names, budget.labels, verdict.scores),
     }
 
 
@@ -52,8 +52,8 @@ def operating_points(
     """
     calibration, thresholds = {}, {}
     for column, name in enumerate(names):
-        known = labels[:, column] >= 0
-        truth, score = labels[known, column], scores[known, column].astype(np.float64)
+        labelled = labels[:, column] >= 0
+        truth, score = labels[labelled, column], scores[labelled, column].astype(np.float64)
         if not 0 < truth.sum() < len(truth):
             continue
         platt = metrics.fit_platt(truth, score)
@@ -68,9 +68,3 @@ def operating_points(
 def bounds(interval: Interval) -> tuple[float, float] | None:
     """Return the bounds of an interval, None where it has none."""
     return None if math.isnan(interval.low) else (interval.low, interval.high)
-
-
-def interval_document(interval: Interval) -> dict[str, float | None]:
-    """Return an interval for JSON; what is undefined is null."""
-    parts = {"value": interval.value, "low": interval.low, "high": interval.high}
-    return {name: None if math.isnan(value) else value for name, value in parts.items()}

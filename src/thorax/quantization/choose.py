@@ -11,10 +11,16 @@ from thorax.devices.core import simulates, takes
 from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import ModelError
 from thorax.metrics import Intervals
-from thorax.quantization.accuracy_budget import SPLIT, Guard, Verdict, Watcher, doubt
-from thorax.quantization.candidates import Candidate, Workshop
+from thorax.quantization.accuracy_budget import (
+    SPLIT,
+    AccuracyBudget,
+    OnProgress,
+    Verdict,
+    budget_warning,
+)
+from thorax.quantization.candidates import Candidate, CandidateBuilder
 from thorax.quantization.card_accuracy import bounds
-from thorax.quantization.mixed_precision import Int8, Judged
+from thorax.quantization.mixed_precision import Judged, MixedPrecisionSearch
 from thorax.quantization.quantize import quantize
 
 TIE: Final = 0.03
@@ -49,73 +55,73 @@ def precisions(device: str) -> tuple[Precision, ...]:
     Raises:
         DeviceError: `device-unknown`.
     """
-    return tuple(one for one in Precision if takes(device, one))
+    return tuple(precision for precision in Precision if takes(device, precision))
 
 
-def pick(timed: Sequence[Timed], budget: float) -> int:
-    """Return the place of the fastest that keeps the budget.
+def pick(timed: Sequence[Timed], max_drop: float) -> int:
+    """Return the index of the fastest that keeps the budget.
 
     Of those as fast as it, within `TIE`, the smallest; of those as small, the most exact.
 
     Args:
         timed: FP32, which loses nothing, is among them.
-        budget: largest drop allowed.
+        max_drop: largest drop allowed.
     """
-    within = [place for place, one in enumerate(timed) if one.drop <= budget]
-    best = max(timed[place].speed for place in within)
-    level = [place for place in within if timed[place].speed >= best * (1 - TIE)]
+    within = [index for index, candidate in enumerate(timed) if candidate.drop <= max_drop]
+    best = max(timed[index].speed for index in within)
+    level = [index for index in within if timed[index].speed >= best * (1 - TIE)]
     order = list(Precision)
     return min(
-        level, key=lambda place: (timed[place].size_bytes, order.index(timed[place].precision))
+        level, key=lambda index: (timed[index].size_bytes, order.index(timed[index].precision))
     )
 
 
-def reasons(timed: Sequence[Timed], chosen: int, budget: float) -> list[str]:
+def reasons(timed: Sequence[Timed], chosen: int, max_drop: float) -> list[str]:
     """Return in a few words of each why it was chosen or not."""
     return [
-        _chosen_because(timed, chosen, budget)
-        if place == chosen
-        else _left_because(one, timed[chosen], budget)
-        for place, one in enumerate(timed)
+        _chosen_because(timed, chosen, max_drop)
+        if index == chosen
+        else _rejected_because(candidate, timed[chosen], max_drop)
+        for index, candidate in enumerate(timed)
     ]
 
 
-def _chosen_because(timed: Sequence[Timed], chosen: int, budget: float) -> str:
-    one = timed[chosen]
-    others = [other for place, other in enumerate(timed) if place != chosen]
-    if any(other.drop <= budget and other.speed > one.speed for other in others):
+def _chosen_because(timed: Sequence[Timed], chosen: int, max_drop: float) -> str:
+    speed = timed[chosen].speed
+    others = [other for index, other in enumerate(timed) if index != chosen]
+    if any(other.drop <= max_drop and other.speed > speed for other in others):
         return "as fast as the fastest within the budget, and smaller or more exact"
     return "the fastest within the budget"
 
 
-def _left_because(one: Timed, chosen: Timed, budget: float) -> str:
-    if one.drop > budget:
-        return f"loses {one.drop:.4f}"
-    if _slower(one, chosen):
-        return f"{1 - one.speed / chosen.speed:.0%} slower than {chosen.precision}"
-    if one.size_bytes > chosen.size_bytes:
-        return f"as fast, {one.size_bytes / chosen.size_bytes:.1f}x the size"
+def _rejected_because(candidate: Timed, chosen: Timed, max_drop: float) -> str:
+    if candidate.drop > max_drop:
+        return f"loses {candidate.drop:.4f}"
+    if _slower(candidate, chosen):
+        return f"{1 - candidate.speed / chosen.speed:.0%} slower than {chosen.precision}"
+    if candidate.size_bytes > chosen.size_bytes:
+        return f"as fast, {candidate.size_bytes / chosen.size_bytes:.1f}x the size"
     return "as fast and as large, less exact"
 
 
-def _slower(one: Timed, chosen: Timed) -> bool:
-    return one.speed < chosen.speed * (1 - TIE)
+def _slower(candidate: Timed, chosen: Timed) -> bool:
+    return candidate.speed < chosen.speed * (1 - TIE)
 
 
-def sentence(timed: Sequence[Timed], chosen: int, budget: float) -> str:
+def sentence(timed: Sequence[Timed], index: int, max_drop: float) -> str:
     """Return the choice and why, on one line."""
-    one = timed[chosen]
-    kept = f" with {len(one.kept)} layers in floating point" if one.kept else ""
-    words = [
-        f"{one.precision}{kept}: {one.speed:.2f}x fp32, "
-        f"AUROC drop {one.drop:.4f} of {budget:g} allowed"
+    chosen = timed[index]
+    kept = f" with {len(chosen.kept)} layers in floating point" if chosen.kept else ""
+    parts = [
+        f"{chosen.precision}{kept}: {chosen.speed:.2f}x fp32, "
+        f"AUROC drop {chosen.drop:.4f} of {max_drop:g} allowed"
     ]
-    for place, other in enumerate(timed):
-        if place != chosen and (one.precision, other.precision) != (Precision.INT8,) * 2:
-            slower = other.drop <= budget and _slower(other, one)
-            told = f"{other.speed:.2f}x" if slower else _left_because(other, one, budget)
-            words.append(f"{other.precision} {told}")
-    return "; ".join(words)
+    for number, other in enumerate(timed):
+        if number != index and (chosen.precision, other.precision) != (Precision.INT8,) * 2:
+            slower = other.drop <= max_drop and _slower(other, chosen)
+            reason = f"{other.speed:.2f}x" if slower else _rejected_because(other, chosen, max_drop)
+            parts.append(f"{other.precision} {reason}")
+    return "; ".join(parts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,52 +148,57 @@ class Chooser:
 
     def __init__(
         self,
-        workshop: Workshop,
+        builder: CandidateBuilder,
         store: Store | None,
-        guard: Guard | None,
-        watcher: Watcher,
+        budget: AccuracyBudget | None,
+        on_progress: OnProgress,
         *,
-        asked: tuple[str, ...] = (),
+        keep: tuple[str, ...] = (),
     ) -> None:
         """Remember what to choose by.
 
         Args:
-            workshop: makes candidates.
+            builder: makes candidates.
             store: calibrates INT8.
-            guard: judges, where there is something to judge by.
-            watcher: is told.
-            asked: layers that the user wants in floating point.
+            budget: judges, where there is something to judge by.
+            on_progress: is told.
+            keep: layers that the user wants in floating point.
         """
-        self._workshop, self._store, self._guard = workshop, store, guard
-        self._watcher, self._asked = watcher, asked
+        self._builder, self._store, self._budget = builder, store, budget
+        self._on_progress, self._keep = on_progress, keep
 
-    def named(self, precision: Precision, budget: float | None) -> Choice:
-        """Return a candidate of one precision; without a guard it is not judged.
+    def named(self, precision: Precision) -> Choice:
+        """Return a candidate of one precision; without a budget's store it is not judged.
 
         Raises:
             ModelError: `auroc-budget`.
         """
-        guard = self._guard
-        if guard is None or (budget is None and precision not in precisions(guard.device)):
+        budget = self._budget
+        if budget is None or (
+            budget.max_drop is None and precision not in precisions(budget.device)
+        ):
             return Choice(self._unjudged(precision))
-        search = Int8(self._workshop, guard, self._watcher, asked=self._asked)
-        found = self._judged(precision, guard, search)
-        if budget is None:
-            return Choice(found.candidate, found.verdict, guard.bounds(found.verdict))
+        search = self._search(budget)
+        chosen = self._judged(precision, budget, search)
+        if budget.max_drop is None:
+            return Choice(chosen.candidate, chosen.verdict, budget.bounds(chosen.verdict))
         if precision is Precision.INT8:
-            found = search.within(found, budget)
-        if found.verdict.drop > budget:
-            raise _broken(found, budget, guard)
-        judged = search.judged or [found]
-        words = ["keeps the budget" if one is found else _aside(one, budget) for one in judged]
+            chosen = search.within(chosen, budget.max_drop)
+        if not budget.allows(chosen.verdict):
+            raise _broken(chosen, budget)
         trials = [
-            _trial(one, guard, chosen=one is found, reason=reason)
-            for one, reason in zip(judged, words, strict=True)
+            _trial(
+                judged,
+                budget,
+                chosen=judged is chosen,
+                reason="keeps the budget" if judged is chosen else _search_reason(judged, budget),
+            )
+            for judged in search.judged or [chosen]
         ]
-        return self._settled(guard, found, budget, trials)
+        return self._settled(budget, chosen, trials)
 
-    def fastest(self, budget: float) -> Choice:
-        """Return the fastest candidate of the guard's device that keeps the budget.
+    def fastest(self) -> Choice:
+        """Return the fastest candidate of the budget's device that keeps the budget.
 
         INT8 that breaks it is repaired only where it is faster than what keeps it: layers turned
         back to floating point make nothing faster. With an FPGA card FP16 is not tried, as the card
@@ -196,131 +207,144 @@ class Chooser:
         Raises:
             ModelError: `auroc-budget` where a card's format breaks it, whatever the artifact.
         """
-        guard = self._guard
-        assert guard is not None
-        search = Int8(self._workshop, guard, self._watcher, asked=self._asked)
-        wanted = precisions(guard.device)
+        budget = self._budget
+        assert budget is not None
+        assert budget.max_drop is not None
+        max_drop = budget.max_drop
+        search = self._search(budget)
+        wanted = precisions(budget.device)
         if Precision.FP11 in wanted:
-            wanted = tuple(one for one in wanted if one is not Precision.FP16)
-        tried = [self._judged(one, guard, search) for one in wanted]
-        best = min(tried, key=lambda one: one.verdict.drop)
-        if best.verdict.drop > budget:
-            raise _broken(best, budget, guard)
-        timed = self._time(tried, guard.device)
-        bare = next((one for one in timed if one.precision is Precision.INT8), None)
-        if bare is not None and bare.drop > budget:
-            if bare.speed * (1 - TIE) <= timed[pick(timed, budget)].speed:
-                self._watcher.say("int8 breaks the budget and is no faster: not repaired")
+            wanted = tuple(each for each in wanted if each is not Precision.FP16)
+        tried = [self._judged(precision, budget, search) for precision in wanted]
+        best = min(tried, key=lambda judged: judged.verdict.drop)
+        if not budget.allows(best.verdict):
+            raise _broken(best, budget)
+        timed = self._time(tried, budget.device)
+        bare = next((each for each in timed if each.precision is Precision.INT8), None)
+        if bare is not None and bare.drop > max_drop:
+            if bare.speed * (1 - TIE) <= timed[pick(timed, max_drop)].speed:
+                self._on_progress.say("int8 breaks the budget and is no faster: not repaired")
             else:
-                tried.append(search.within(search.judged[0], budget))
-                timed = self._time(tried, guard.device)
-        place = pick(timed, budget)
+                tried.append(search.within(search.judged[0], max_drop))
+                timed = self._time(tried, budget.device)
+        index = pick(timed, max_drop)
         trials = [
-            _trial(judged, guard, chosen=number == place, reason=reason, speed=one.speed)
-            for number, (judged, one, reason) in enumerate(
-                zip(tried, timed, reasons(timed, place, budget), strict=True)
+            _trial(judged, budget, chosen=number == index, reason=reason, speed=each.speed)
+            for number, (judged, each, reason) in enumerate(
+                zip(tried, timed, reasons(timed, index, max_drop), strict=True)
             )
         ]
         trials += [
-            _trial(one, guard, chosen=False, reason=_aside(one, budget))
-            for one in search.judged
-            if one not in tried
+            _trial(judged, budget, chosen=False, reason=_search_reason(judged, budget))
+            for judged in search.judged
+            if judged not in tried
         ]
-        why = sentence(timed, place, budget)
-        self._watcher.say(why)
-        return self._settled(guard, tried[place], budget, trials, why)
+        why = sentence(timed, index, max_drop)
+        self._on_progress.say(why)
+        return self._settled(budget, tried[index], trials, why)
+
+    def _search(self, budget: AccuracyBudget) -> MixedPrecisionSearch:
+        return MixedPrecisionSearch(self._builder, budget, self._on_progress, keep=self._keep)
 
     def _unjudged(self, precision: Precision) -> Candidate:
         if precision is Precision.FP32:
-            return self._workshop.fp32()
+            return self._builder.fp32()
         if precision is not Precision.INT8:
-            return self._workshop.halves(precision)
+            return self._builder.halves(precision)
         assert self._store is not None
-        self._watcher.say("calibrating int8")
-        lowered = quantize(self._workshop.model, self._store, kept=self._asked)
-        return self._workshop.write(precision, lowered, self._asked)
+        self._on_progress.say("calibrating int8")
+        lowered = quantize(self._builder.model, self._store, kept=self._keep)
+        return self._builder.write(precision, lowered, self._keep)
 
-    def _judged(self, precision: Precision, guard: Guard, search: Int8) -> Judged:
+    def _judged(
+        self, precision: Precision, budget: AccuracyBudget, search: MixedPrecisionSearch
+    ) -> Judged:
         if precision is Precision.INT8:
             return search.make()
-        if precision is Precision.FP32 and not simulates(guard.device):
-            return Judged(self._workshop.fp32(), guard.reference)
+        if precision is Precision.FP32 and not simulates(budget.device):
+            return Judged(self._builder.fp32(), budget.reference)
         candidate = self._unjudged(precision)
-        found = Judged(candidate, guard.judge(candidate.artifact))
-        self._watcher.say(f"{precision}: mean AUROC drop {found.verdict.drop:.4f}")
-        return found
+        judged = Judged(candidate, budget.judge(candidate.artifact))
+        self._on_progress.say(f"{precision}: mean AUROC drop {judged.verdict.drop:.4f}")
+        return judged
 
     def _time(self, tried: Sequence[Judged], device: str) -> list[Timed]:
         return [
             Timed(
-                one.candidate.precision,
-                one.candidate.kept,
-                one.verdict.drop,
+                judged.candidate.precision,
+                judged.candidate.kept,
+                judged.verdict.drop,
                 speed,
-                one.candidate.artifact.card.size_bytes,
+                judged.candidate.artifact.card.size_bytes,
             )
-            for one, speed in zip(tried, self._speeds(tried, device), strict=True)
+            for judged, speed in zip(tried, self._speeds(tried, device), strict=True)
         ]
 
     def _speeds(self, tried: Sequence[Judged], device: str) -> Sequence[float]:
         """Return images per second over those of the first."""
         if simulates(device):
-            self._watcher.say(f"{device} takes as long whatever an artifact stores: not timed")
+            self._on_progress.say(f"{device} takes as long whatever an artifact stores: not timed")
             return [1.0] * len(tried)
-        self._watcher.say(f"timing {len(tried)} candidates in turns on {device}")
+        self._on_progress.say(f"timing {len(tried)} candidates in turns on {device}")
         engines = [
-            compile_artifact(one.candidate.artifact, device, hint="throughput") for one in tried
+            compile_artifact(judged.candidate.artifact, device, hint="throughput")
+            for judged in tried
         ]
         return timing.relative_rates(engines)
 
     def _settled(
         self,
-        guard: Guard,
-        found: Judged,
-        budget: float,
+        budget: AccuracyBudget,
+        chosen: Judged,
         trials: Sequence[Trial],
         why: str | None = None,
     ) -> Choice:
-        intervals = guard.bounds(found.verdict)
-        kept = found.candidate.kept
+        intervals = budget.bounds(chosen.verdict)
+        kept = chosen.candidate.kept
         if kept:
-            self._watcher.say(f"kept in floating point: {', '.join(kept)}")
-        if found.candidate.precision is not Precision.FP32 and (
-            uncertain := doubt(intervals.mean, budget)
-        ):
-            self._watcher.say(uncertain)
-        return Choice(found.candidate, found.verdict, intervals, tuple(trials), why)
+            self._on_progress.say(f"kept in floating point: {', '.join(kept)}")
+        if chosen.candidate.precision is not Precision.FP32 and budget.max_drop is not None:
+            warning = budget_warning(intervals.mean, budget.max_drop)
+            if warning:
+                self._on_progress.say(warning)
+        return Choice(chosen.candidate, chosen.verdict, intervals, tuple(trials), why)
 
 
 def _trial(
-    one: Judged, guard: Guard, *, chosen: bool, reason: str, speed: float | None = None
+    judged: Judged,
+    budget: AccuracyBudget,
+    *,
+    chosen: bool,
+    reason: str,
+    speed: float | None = None,
 ) -> Trial:
     return Trial(
-        precision=one.candidate.precision,
-        kept=one.candidate.kept,
-        auroc_drop=one.verdict.drop,
-        auroc_drop_interval=bounds(guard.bounds(one.verdict).mean),
+        precision=judged.candidate.precision,
+        kept=judged.candidate.kept,
+        auroc_drop=judged.verdict.drop,
+        auroc_drop_interval=bounds(budget.bounds(judged.verdict).mean),
         speed=speed,
-        size_bytes=one.candidate.artifact.card.size_bytes,
+        size_bytes=judged.candidate.artifact.card.size_bytes,
         chosen=chosen,
         reason=reason,
     )
 
 
-def _aside(one: Judged, budget: float) -> str:
+def _search_reason(judged: Judged, budget: AccuracyBudget) -> str:
     """Return why a step of the search for layers was not the last."""
-    if one.verdict.drop > budget:
-        return f"loses {one.verdict.drop:.4f}"
+    if not budget.allows(judged.verdict):
+        return f"loses {judged.verdict.drop:.4f}"
     return "keeps more layers in floating point than are needed"
 
 
-def _broken(best: Judged, budget: float, guard: Guard) -> ModelError:
+def _broken(best: Judged, budget: AccuracyBudget) -> ModelError:
     card, drop = best.candidate.artifact.card, best.verdict.drop
     kept = best.candidate.kept
     how = f" with {len(kept)} layers in floating point ({', '.join(kept)})" if kept else ""
     return ModelError(
         "auroc-budget",
         f"{card.precision} loses {drop:.4f} of the mean AUROC on the {SPLIT} split of "
-        f"{guard.store.path.name}{how}, the least that was reached; allowed is {budget:g}: allow "
-        "more with --max-auroc-drop, or take another --precision, or auto; nothing was written",
+        f"{budget.store.path.name}{how}, the least that was reached; allowed is "
+        f"{budget.max_drop:g}: allow more with --max-auroc-drop, or take another --precision, or "
+        "auto; nothing was written",
     )

@@ -1,4 +1,4 @@
-"""Which layers INT8 hurts, and how few of them kept in floating point save the AUROC."""
+"""INT8 with the fewest layers left in floating point that keep an AUROC budget."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ import openvino as ov
 from thorax.analysis.layerwise import layer_sqnr
 from thorax.artifact import Precision
 from thorax.devices.process_core import open_core
-from thorax.quantization.accuracy_budget import Guard, Verdict, Watcher
-from thorax.quantization.candidates import Candidate, Workshop
+from thorax.quantization.accuracy_budget import AccuracyBudget, OnProgress, Verdict
+from thorax.quantization.candidates import Candidate, CandidateBuilder
 from thorax.quantization.quantize import calibration_images, quantize, restore_accuracy
 
 MOST_KEPT: Final = 16
@@ -70,112 +70,118 @@ def noisiest(
         quantised: the same graph, quantised.
         images: uint8 [N,1,S,S].
     """
-    own = {one.name: one.own_sqnr_db for one in layer_sqnr(model, quantised, images)}
+    own = {layer.name: layer.own_sqnr_db for layer in layer_sqnr(model, quantised, images)}
     return tuple(
         sorted((name for name in quantised_layers(quantised) if name in own), key=own.__getitem__)
     )
 
 
-def smallest_prefix(
-    first: Judged, ranked: Sequence[str], budget: float, make: Callable[[tuple[str, ...]], Judged]
+def fewest_float_layers(
+    first: Judged, ranked: Sequence[str], max_drop: float, make: Callable[[tuple[str, ...]], Judged]
 ) -> Judged:
     """Return what keeps the budget with the fewest of the first layers of a ranking left out.
 
     The number of layers is doubled until the budget is kept, then halved down to where it no
-    longer is; that more layers kept never cost more is taken for granted, not proven. Where no
+    longer is; that more layers left out never cost more is taken for granted, not proven. Where no
     number keeps the budget, what came nearest is returned.
 
     Args:
         first: with none of them left out; it breaks the budget.
         ranked: worst first.
-        budget: largest drop allowed.
+        max_drop: largest drop allowed.
         make: layers to leave out -> candidate without them, judged.
     """
-    best, broken, count = first, 0, 1
-    while broken < len(ranked):
+    best, too_few, count = first, 0, 1
+    while too_few < len(ranked):
         count = min(count, len(ranked))
-        found = make(tuple(ranked[:count]))
-        if found.verdict.drop <= budget:
-            best = found
+        judged = make(tuple(ranked[:count]))
+        if judged.verdict.drop <= max_drop:
+            best = judged
             break
-        best = min(best, found, key=lambda one: one.verdict.drop)
-        broken, count = count, count * 2
+        best = min(best, judged, key=lambda each: each.verdict.drop)
+        too_few, count = count, count * 2
     else:
         return best
-    kept = count
-    while kept - broken > 1:
-        middle = (broken + kept) // 2
-        found = make(tuple(ranked[:middle]))
-        if found.verdict.drop <= budget:
-            best, kept = found, middle
+    enough = count
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        judged = make(tuple(ranked[:middle]))
+        if judged.verdict.drop <= max_drop:
+            best, enough = judged, middle
         else:
-            broken = middle
+            too_few = middle
     return best
 
 
-class Int8:
-    """INT8 candidates of a workshop, and the search for one that keeps a budget.
+class MixedPrecisionSearch:
+    """INT8 candidates of a source, and the search for one that keeps a budget.
 
     Attributes:
         judged: every candidate so far, in the order it was made.
     """
 
     def __init__(
-        self, workshop: Workshop, guard: Guard, watcher: Watcher, *, asked: tuple[str, ...]
+        self,
+        builder: CandidateBuilder,
+        budget: AccuracyBudget,
+        on_progress: OnProgress,
+        *,
+        keep: tuple[str, ...],
     ) -> None:
         """Remember what to make candidates of.
 
         Args:
-            workshop: makes them.
-            guard: judges them; its store calibrates.
-            watcher: is told.
-            asked: layers that the user wants in floating point.
+            builder: makes them.
+            budget: judges them; its store calibrates.
+            on_progress: is told.
+            keep: layers that the user wants in floating point.
         """
         self.judged: list[Judged] = []
-        self._workshop, self._guard, self._watcher, self._asked = workshop, guard, watcher, asked
+        self._builder, self._budget, self._keep = builder, budget, keep
+        self._on_progress = on_progress
 
     def make(self, kept: tuple[str, ...] = ()) -> Judged:
-        """Quantise all layers but these and those asked for, and judge what comes of it."""
-        names = (*self._asked, *(name for name in kept if name not in self._asked))
+        """Quantise all layers but these and the user's, and judge what comes of it."""
+        names = (*self._keep, *(name for name in kept if name not in self._keep))
         what = f", {len(names)} layers kept in floating point" if names else ""
-        self._watcher.say(f"calibrating int8{what}")
-        return self._judge(quantize(self._workshop.model, self._guard.store, kept=names), names)
+        self._on_progress.say(f"calibrating int8{what}")
+        return self._judge(quantize(self._builder.model, self._budget.store, kept=names), names)
 
     def _judge(self, lowered: ov.Model, kept: tuple[str, ...]) -> Judged:
-        candidate = self._workshop.write(Precision.INT8, lowered, kept)
-        found = Judged(candidate, self._guard.judge(candidate.artifact))
-        self._watcher.say(f"int8: mean AUROC drop {found.verdict.drop:.4f}")
-        self.judged.append(found)
-        return found
+        candidate = self._builder.write(Precision.INT8, lowered, kept)
+        judged = Judged(candidate, self._budget.judge(candidate.artifact))
+        self._on_progress.say(f"int8: mean AUROC drop {judged.verdict.drop:.4f}")
+        self.judged.append(judged)
+        return judged
 
-    def within(self, first: Judged, budget: float) -> Judged:
+    def within(self, first: Judged, max_drop: float) -> Judged:
         """Return a candidate that keeps the budget with few layers in floating point.
 
         By SQNR first, by NNCF's accuracy control if that fails; where both fail, what came nearest.
         """
-        if first.verdict.drop <= budget:
+        if first.verdict.drop <= max_drop:
             return first
-        self._watcher.say("ranking layers by signal to quantisation noise")
-        store, model = self._guard.store, self._workshop.model
+        self._on_progress.say("ranking layers by signal to quantisation noise")
+        store, model = self._budget.store, self._builder.model
         lowered = open_core().read_model(first.candidate.artifact.xml)
         images = store.images[calibration_images(store, count=_RANKING_IMAGES)][:, None]
         ranked = noisiest(model, lowered, images)[:MOST_KEPT]
-        best = smallest_prefix(first, ranked, budget, self.make)
-        if best.verdict.drop <= budget:
+        best = fewest_float_layers(first, ranked, max_drop, self.make)
+        if best.verdict.drop <= max_drop:
             return best
-        self._watcher.say("the layers of most noise do not suffice: NNCF's accuracy control")
-        return min(best, self._restored(lowered, budget), key=lambda one: one.verdict.drop)
+        self._on_progress.say("the layers of most noise do not suffice: NNCF's accuracy control")
+        return min(best, self._restored(lowered, max_drop), key=lambda each: each.verdict.drop)
 
-    def _restored(self, quantised: ov.Model, budget: float) -> Judged:
+    def _restored(self, quantised: ov.Model, max_drop: float) -> Judged:
         lowered = restore_accuracy(
-            self._workshop.model,
-            self._guard.store,
-            kept=self._asked,
-            indices=self._guard.indices,
-            mean_auroc=self._guard.mean_auroc,
-            max_drop=budget,
+            self._builder.model,
+            self._budget.store,
+            kept=self._keep,
+            indices=self._budget.indices,
+            mean_auroc=self._budget.mean_auroc,
+            max_drop=max_drop,
             most=MOST_KEPT,
         )
-        left = set(quantised_layers(lowered))
-        turned = [name for name in quantised_layers(quantised) if name not in left]
-        return self._judge(lowered, (*self._asked, *turned))
+        remaining = set(quantised_layers(lowered))
+        turned = [name for name in quantised_layers(quantised) if name not in remaining]
+        return self._judge(lowered, (*self._keep, *turned))

@@ -6,13 +6,13 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import openvino as ov
 
 from thorax import artifact
-from thorax.analysis.compare import FP32_TOLERANCE, largest_difference, require_equal
 from thorax.analysis.cost import count_macs, count_parameters
+from thorax.analysis.difference import FP32_TOLERANCE, largest_difference, require_equal
 from thorax.artifact import Artifact, Card, Precision
 from thorax.data.store import Store
 from thorax.devices.core import physical_devices, takes
@@ -21,16 +21,17 @@ from thorax.devices.extensions import custom_layers
 from thorax.errors import DataError, UsageError
 from thorax.images.preprocess import InputSpec
 from thorax.ir import rewrite
-from thorax.ir.grid import heatmap_grid
-from thorax.ir.heads import find_head, find_logits
-from thorax.ir.open import Described, Source, load
-from thorax.metrics import Intervals
+from thorax.ir.classifier import Classifier, Description, open_classifier
+from thorax.ir.head import find_head, find_logits, heatmap_grid
+from thorax.ir.rewrite import Rewritten
 from thorax.quantization import fp11
-from thorax.quantization.accuracy_budget import Guard, Watcher, check_budget
-from thorax.quantization.candidates import Workshop
-from thorax.quantization.card_accuracy import interval_document, measured
-from thorax.quantization.choose import Chooser
+from thorax.quantization.accuracy_budget import AccuracyBudget, OnProgress, check_budget
+from thorax.quantization.candidates import CandidateBuilder
+from thorax.quantization.card_accuracy import measured
+from thorax.quantization.choose import Choice, Chooser
 from thorax.quantization.mixed_precision import kernel_layers
+from thorax.results.optimize import OptimizeResult, Trial
+from thorax.results.shared import Interval
 
 Wanted = Precision | Literal["auto"]
 
@@ -42,53 +43,27 @@ AUTO_BUDGET: Final = 0.002
 
 
 @dataclass(frozen=True, slots=True)
-class Optimized:
-    """An artifact and what its making showed.
+class OptimizeOptions:
+    """What a precision may cost, and where that is judged.
 
     Attributes:
-        artifact: verified, on disk.
-        rewritten: what became of the source's graph.
-        difference: largest difference of a probability from the source's on probe images.
-        auroc_drop: mean AUROC of the FP32 graph minus this one's on the store's val split;
-            None without a store, or where the device does not compute the precision.
-        bounds: that drop of each finding and of the mean, with intervals; None likewise.
-        budget: largest drop that was allowed; None where nothing was asked.
-        why: the choice of the precision on one line; None where it was the user's.
+        max_auroc_drop: budget of the mean AUROC on the val split. None lets a precision that was
+            named cost what it does, and means `AUTO_BUDGET` to "auto".
+        keep: layers that INT8 leaves in floating point whatever else.
+        device: what candidates are judged and timed on.
     """
 
-    artifact: Artifact
-    rewritten: rewrite.Rewritten
-    difference: float
-    auroc_drop: float | None
-    bounds: Intervals | None = None
-    budget: float | None = None
-    why: str | None = None
+    max_auroc_drop: float | None = None
+    keep: tuple[str, ...] = ()
+    device: str = "CPU"
 
-    def document(self) -> dict[str, Any]:
-        """Return the JSON document of `thorax optimize`."""
-        card, bounds = self.artifact.card, self.bounds
-        return {
-            "command": "optimize",
-            "artifact": str(self.artifact.path),
-            "model": card.name,
-            "digest": card.digest,
-            "precision": card.precision.value,
-            "size_bytes": card.size_bytes,
-            "parameters": card.parameters,
-            "macs": card.macs,
-            "auroc_drop": self.auroc_drop,
-            "auroc_drop_interval": interval_document(bounds.mean) if bounds else None,
-            "auroc_drop_by_finding": {
-                name: interval_document(one)
-                for name, one in zip(card.labels, bounds.labels if bounds else (), strict=False)
-            },
-            "max_auroc_drop": self.budget,
-            "kept": list(card.kept),
-            "tried": [trial.model_dump(mode="json") for trial in card.tried],
-            "why": self.why,
-            "largest_difference": self.difference,
-            "rewritten": self.rewritten.document(),
-        }
+
+@dataclass(frozen=True, slots=True)
+class Optimized:
+    """An artifact, verified, on disk, and what its making showed."""
+
+    artifact: Artifact
+    result: OptimizeResult
 
 
 def optimize(
@@ -97,11 +72,9 @@ def optimize(
     precision: Wanted,
     *,
     store: Store | None = None,
-    described: Described | None = None,
-    max_auroc_drop: float | None = None,
-    keep: Sequence[str] = (),
-    device: str = "CPU",
-    watcher: Watcher | None = None,
+    description: Description | None = None,
+    options: OptimizeOptions | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Optimized:
     """Convert a model and write its artifact to `out`; nothing is written unless all is well.
 
@@ -113,12 +86,9 @@ def optimize(
         out: folder of the artifact.
         precision: the one wanted, or "auto" for the fastest of the device that keeps the budget.
         store: labelled radiographs.
-        described: what a foreign file does not say of itself.
-        max_auroc_drop: budget of the mean AUROC on the val split. None lets a precision that was
-            named cost what it does, and means `AUTO_BUDGET` to "auto".
-        keep: layers that INT8 leaves in floating point whatever else.
-        device: what candidates are judged and timed on.
-        watcher: is told how it goes.
+        description: what a foreign file does not say of itself.
+        options: what may be lost.
+        on_progress: is told how it goes.
 
     Raises:
         ModelError: the source cannot be read, the graph strays from it, `artifact-exists` or
@@ -127,63 +97,103 @@ def optimize(
         DataError: the store has no val split that could judge by a budget.
         DeviceError: the device is absent, or does not compute what a budget is to judge.
     """
-    watcher = watcher or Watcher()
-    budget = AUTO_BUDGET if precision == AUTO and max_auroc_drop is None else max_auroc_drop
-    _check(precision, store, budget, keep)
+    options, on_progress = options or OptimizeOptions(), on_progress or OnProgress()
+    max_drop = options.max_auroc_drop
+    if precision == AUTO and max_drop is None:
+        max_drop = AUTO_BUDGET
+    _check(precision, store, max_drop, options.keep)
     _check_place(source, out)
-    physical_devices(device)
-    _check_judge(precision, store, device)
-    watcher.say("reading the model")
-    loaded = load(source, described or Described())
-    model, card, rewritten = _rewrite(loaded)
-    watcher.say(rewritten.line())
-    if store is not None:
-        store.require(card.input.side, card.labels_as_set())
-    _check_layers(model, keep)
-    watcher.say("comparing with the source")
-    difference = largest_difference(model, loaded.reference, mean=loaded.mean, std=loaded.std)
-    require_equal(difference, tolerance=FP32_TOLERANCE, what=f"fp32 graph of {source.name}")
+    physical_devices(options.device)
+    _check_judge(precision, store, options.device)
+    classifier, model, card, rewritten = _prepared(
+        source, description or Description(), store, options.keep, on_progress
+    )
     with artifact.new_folder(out) as staging:
         # Candidates are written where the artifact will be: the chosen one need not be copied.
         folder = staging / "candidates"
         with artifact.writing(out):
             folder.mkdir()
-        block = fp11.block_of(device)
-        workshop = Workshop(folder, loaded, model, card, block=block)
-        guard = _guard(workshop, store, device, watcher, needed=budget is not None)
-        chooser = Chooser(workshop, store, guard, watcher, asked=tuple(keep))
-        if precision == AUTO:
-            assert budget is not None
-            choice = chooser.fastest(budget)
-        else:
-            choice = chooser.named(Precision(precision), budget)
-        made = choice.candidate.artifact
-        facts = measured(guard, choice.verdict, made.card.labels) | {"tried": choice.tried}
+        builder = CandidateBuilder(
+            folder, classifier, model, card, block=fp11.block_of(options.device)
+        )
+        budget = _budget(builder, store, max_drop, options.device, on_progress)
+        chooser = Chooser(builder, store, budget, on_progress, keep=options.keep)
+        choice = chooser.fastest() if precision == AUTO else chooser.named(Precision(precision))
         with artifact.writing(out):
-            for name in (artifact.XML, artifact.BIN):
-                (made.path / name).replace(staging / name)
-            shutil.rmtree(folder)
-        artifact.seal(staging, made.card.model_copy(update=facts))
-    return Optimized(
-        artifact=artifact.load(out),
-        rewritten=rewritten,
-        difference=choice.candidate.difference,
+            _save(choice, budget, staging)
+    optimized = artifact.load(out)
+    return Optimized(optimized, _result(optimized, choice, rewritten, max_drop))
+
+
+def _prepared(
+    source: Path,
+    description: Description,
+    store: Store | None,
+    keep: Sequence[str],
+    on_progress: OnProgress,
+) -> tuple[Classifier, ov.Model, Card, Rewritten]:
+    """Return a source, and its graph rewritten and compared with it."""
+    on_progress.say("reading the model")
+    classifier = open_classifier(source, description)
+    model, card, rewritten = _rewrite(classifier)
+    on_progress.say(rewritten.line())
+    if store is not None:
+        store.require(card.input.side, card.labels_as_set())
+    _check_layers(model, keep)
+    on_progress.say("comparing with the source")
+    difference = largest_difference(
+        model, classifier.reference, mean=classifier.mean, std=classifier.std
+    )
+    require_equal(difference, tolerance=FP32_TOLERANCE, what=f"fp32 graph of {source.name}")
+    return classifier, model, card, rewritten
+
+
+def _save(choice: Choice, budget: AccuracyBudget | None, staging: Path) -> None:
+    """Leave the chosen candidate alone in its folder, with what was measured on its card."""
+    chosen = choice.candidate.artifact
+    facts = measured(budget, choice.verdict, chosen.card.labels) | {"tried": choice.tried}
+    for name in (artifact.XML, artifact.BIN):
+        (chosen.path / name).replace(staging / name)
+    shutil.rmtree(chosen.path.parent)
+    artifact.seal(staging, chosen.card.model_copy(update=facts))
+
+
+def _result(
+    optimized: Artifact, choice: Choice, rewritten: Rewritten, max_drop: float | None
+) -> OptimizeResult:
+    card, bounds = optimized.card, choice.bounds
+    return OptimizeResult(
+        artifact=str(optimized.path),
+        model=card.name,
+        digest=card.digest,
+        precision=card.precision.value,
+        size_bytes=card.size_bytes,
+        parameters=card.parameters,
+        macs=card.macs,
         auroc_drop=choice.verdict.drop if choice.verdict else None,
-        bounds=choice.bounds,
-        budget=budget,
+        auroc_drop_interval=Interval.of(bounds.mean) if bounds else None,
+        auroc_drop_by_finding={
+            name: Interval.of(drop)
+            for name, drop in zip(card.labels, bounds.labels if bounds else (), strict=False)
+        },
+        max_auroc_drop=max_drop,
+        kept=card.kept,
+        tried=tuple(Trial.model_validate(trial.model_dump(mode="json")) for trial in card.tried),
         why=choice.why,
+        largest_difference=choice.candidate.difference,
+        rewritten=rewritten.result(),
     )
 
 
 def _check(
-    precision: Wanted, store: Store | None, budget: float | None, keep: Sequence[str]
+    precision: Wanted, store: Store | None, max_drop: float | None, keep: Sequence[str]
 ) -> None:
-    check_budget(budget)
+    check_budget(max_drop)
     if store is None and precision == Precision.INT8:
         raise UsageError(
             "calibration-missing", "int8 is calibrated on radiographs; give a store with --data"
         )
-    if store is None and budget is not None:
+    if store is None and max_drop is not None:
         raise UsageError(
             "auroc-budget-data",
             "what a precision costs in AUROC is judged on radiographs; give a store with --data",
@@ -232,25 +242,31 @@ def _check_layers(model: ov.Model, keep: Sequence[str]) -> None:
             )
 
 
-def _guard(
-    workshop: Workshop, store: Store | None, device: str, watcher: Watcher, *, needed: bool
-) -> Guard | None:
-    """Return what judges; None where nothing can and no budget needs it."""
+def _budget(
+    builder: CandidateBuilder,
+    store: Store | None,
+    max_drop: float | None,
+    device: str,
+    on_progress: OnProgress,
+) -> AccuracyBudget | None:
+    """Return what judges; None where nothing can and no drop was bounded."""
     if store is None:
         return None
     try:
-        return Guard(store, workshop.fp32().artifact, device=device, watcher=watcher)
+        return AccuracyBudget(
+            store, builder.fp32().artifact, max_drop, device=device, on_progress=on_progress
+        )
     except DataError:
-        if needed:
+        if max_drop is not None:
             raise
         return None
 
 
-def _rewrite(source: Source) -> tuple[ov.Model, Card, rewrite.Rewritten]:
+def _rewrite(source: Classifier) -> tuple[ov.Model, Card, Rewritten]:
     model = source.model
     if source.card is not None:
-        named = {name for port in model.outputs for name in port.get_names()}
-        return model, source.card, rewrite.Rewritten(source.folded, False, HEATMAP in named)
+        outputs = {name for port in model.outputs for name in port.get_names()}
+        return model, source.card, Rewritten(source.folded, False, HEATMAP in outputs)
     side = int(model.inputs[0].get_shape()[-1])
     logits, _ = find_logits(model)
     head = find_head(logits)
@@ -259,7 +275,7 @@ def _rewrite(source: Source) -> tuple[ov.Model, Card, rewrite.Rewritten]:
         head = None
     grid = heatmap_grid(head.features) if head else None
     grey_stem = rewrite.take_bytes(model, source.mean, source.std)
-    rewritten = rewrite.Rewritten(source.folded, bool(grey_stem), head is not None)
+    rewritten = Rewritten(source.folded, bool(grey_stem), head is not None)
     model = rewrite.expose_outputs(model, logits, head, source.activation)
     model.set_friendly_name(source.topology)
     mean, std = float(source.mean.mean()), float(source.std.mean())

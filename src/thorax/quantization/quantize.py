@@ -50,14 +50,14 @@ def calibration_images(store: Store, *, count: int = CALIBRATION_IMAGES) -> npt.
         )
     if len(train) <= count:
         return train
-    shown = store.labels[train] == 1
-    columns = np.column_stack([shown, ~shown.any(axis=1)])
+    positive = store.labels[train] == 1
+    columns = np.column_stack([positive, ~positive.any(axis=1)])
     strata = sorted((train[column] for column in columns.T if column.any()), key=len)
     share = max(1, count // (2 * len(strata)))
     taken: set[int] = set()
     for members in strata:
-        wanted = min(share - len(taken.intersection(members.tolist())), count - len(taken))
-        taken |= _spread(store, members, wanted, taken)
+        more = min(share - len(taken.intersection(members.tolist())), count - len(taken))
+        taken |= _spread(store, members, more, taken)
     taken |= _spread(store, train, count - len(taken), taken)
     return np.array(sorted(taken), np.int64)
 
@@ -70,13 +70,13 @@ def _spread(store: Store, members: npt.NDArray[np.int64], count: int, taken: set
         if store.patients[index] not in seen:
             fresh.setdefault(store.patients[index], index)
     chosen = _evenly(list(fresh.values()), count)
-    known = [index for index in members.tolist() if index not in taken | chosen]
-    return chosen | _evenly(known, count - len(chosen))
+    remaining = [index for index in members.tolist() if index not in taken | chosen]
+    return chosen | _evenly(remaining, count - len(chosen))
 
 
 def _evenly(of: list[int], count: int) -> set[int]:
-    places = np.linspace(0, len(of) - 1, max(0, min(count, len(of)))).astype(np.int64)
-    return {of[place] for place in places}
+    spread = np.linspace(0, len(of) - 1, max(0, min(count, len(of)))).astype(np.int64)
+    return {of[index] for index in spread}
 
 
 def quantize(model: ov.Model, store: Store, *, kept: Sequence[str] = ()) -> ov.Model:
@@ -182,8 +182,8 @@ def _ignored(model: ov.Model, kept: Sequence[str]) -> "nncf.IgnoredScope":
     import nncf  # noqa: PLC0415
 
     names = {node.get_friendly_name() for node in model.get_ordered_ops()}
-    wanted = [name for name in (*_HEAD, *kept) if name in names]
-    return nncf.IgnoredScope(names=wanted, validate=False)
+    ignored = [name for name in (*_HEAD, *kept) if name in names]
+    return nncf.IgnoredScope(names=ignored, validate=False)
 
 
 def _advanced() -> "nncf.AdvancedQuantizationParameters":

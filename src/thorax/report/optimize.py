@@ -1,96 +1,152 @@
-"""Documents of `thorax optimize` and `thorax mo` as tables."""
+"""Tables of `thorax optimize`, `thorax mo` and `thorax compare`."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from thorax.labels import plain_name
-from thorax.report.series import Document
 from thorax.report.table import Table, dense
-from thorax.report.text import interval_text, number_text, scaled_text
+from thorax.report.text import interval_text, name_text, number_text, scaled_text
+from thorax.results.optimize import CompareResult, ConvertResult, OptimizeResult, Trial
+
+TOP: Final = 20
+"""Layers that the table of a comparison shows unless all are asked for."""
+
+_NAME: Final = 44
 
 
-def artifact_table(documents: Sequence[Document]) -> Table:
-    """Return size, work and cost in AUROC, one row a document of `optimize`."""
+def artifact_table(results: Sequence[OptimizeResult | ConvertResult]) -> Table:
+    """Return size, work and cost in AUROC, one row an artifact."""
     rows = [
         (
-            str(document.get("precision", "")).upper(),
-            scaled_text(document.get("size_bytes"), 1e6, ".1f"),
-            scaled_text(document.get("parameters"), 1e6, ".2f"),
-            scaled_text(document.get("macs"), 1e9, ".3f"),
-            number_text(document.get("auroc_drop"), "+.4f"),
+            result.precision.upper(),
+            scaled_text(result.size_bytes, 1e6, ".1f"),
+            scaled_text(result.parameters, 1e6, ".2f"),
+            scaled_text(result.macs, 1e9, ".3f"),
+            number_text(result.auroc_drop, "+.4f"),
         )
-        for document in documents
+        for result in results
     ]
     columns = ("Precision", "Size MB", "Parameters 10⁶", "MACs 10⁹ / image", "AUROC drop")
     return dense(Table("Artifacts", columns, tuple(rows)))
 
 
-def ports_table(document: Document) -> Table:
-    """Return the inputs and outputs of the graph that a document of `mo` tells of."""
+def ports_table(result: ConvertResult) -> Table:
+    """Return the inputs and outputs of the graph that `mo` wrote."""
     rows = [
         (
-            f"{kind} {port['name']}",
-            "[" + ",".join("?" if axis < 0 else str(axis) for axis in port["shape"]) + "]",
-            port["type"],
-            port["layout"] or "",
-            port["preprocessing"] or "",
+            f"{kind} {port.name}",
+            "[" + ",".join("?" if axis < 0 else str(axis) for axis in port.shape) + "]",
+            port.type,
+            port.layout or "",
+            port.preprocessing or "",
         )
-        for kind, key in (("in", "inputs"), ("out", "outputs"))
-        for port in document[key]
+        for kind, ports in (("in", result.inputs), ("out", result.outputs))
+        for port in ports
     ]
-    difference = document.get("difference")
     note = (
         "Not compared with the source: an open shape left nothing to run."
-        if difference is None
-        else f"Differs from the source by {difference:.1e} of an output's largest value; "
-        f"computed by {document['compared_with']}."
-        + (" Weights have 16 bits." if document.get("precision") == "fp16" else "")
+        if result.difference is None
+        else f"Differs from the source by {result.difference:.1e} of an output's largest value; "
+        f"computed by {result.compared_with}."
+        + (" Weights have 16 bits." if result.precision == "fp16" else "")
     )
     columns = ("Port", "Shape", "Type", "Layout", "Done to it first")
-    title = f"IR of a {document['framework']} model, {document['layers']} layers"
+    title = f"IR of a {result.framework} model, {result.layers} layers"
     return dense(Table(title, columns, tuple(rows), note=note))
 
 
-def drop_table(document: Document) -> Table | None:
-    """Return what a document of `optimize` says that each finding lost, or None without it."""
-    drops = document.get("auroc_drop_by_finding") or {}
-    if not drops or document.get("precision") == "fp32":
+def optimize_hint(result: ConvertResult) -> str:
+    """Return the options that make `thorax optimize` feed an IR of `mo` what it expects."""
+    port = result.inputs[0]
+    layout, steps = port.layout or "", port.preprocessing or ""
+    channels = port.shape[layout.index("C")] if "C" in layout else 0
+    # A graph that subtracts its own mean takes 0-255, which is 0-1 divided by 1/255.
+    if channels > 0 and ("minus" in steps or "divided" in steps):
+        means, scales = ",".join(["0"] * channels), ",".join(["0.00392157"] * channels)
+        return f"--labels ... --mean {means} --std {scales}"
+    return "--labels ... --mean ... --std ..."
+
+
+def drop_table(result: OptimizeResult) -> Table | None:
+    """Return what each finding lost of its AUROC, or None where that was not judged."""
+    if not result.auroc_drop_by_finding or result.precision == "fp32":
         return None
-    rows = [(plain_name(name), interval_text(value, sign=True)) for name, value in drops.items()]
-    rows.append(("Mean", interval_text(document["auroc_drop_interval"], sign=True)))
+    rows = [
+        (plain_name(name), interval_text(drop, sign=True))
+        for name, drop in result.auroc_drop_by_finding.items()
+    ]
+    rows.append(("Mean", interval_text(result.auroc_drop_interval, sign=True)))
     return Table(
-        f"AUROC of FP32 minus AUROC of {str(document['precision']).upper()}, same images",
+        f"AUROC of FP32 minus AUROC of {result.precision.upper()}, same images",
         ("Finding", "Drop"),
         tuple(rows),
         note="In brackets: 95% interval, patients resampled, both graphs by the same.",
     )
 
 
-def tried_table(documents: Sequence[Document]) -> Table | None:
-    """Return what was judged before each artifact of `optimize` was chosen, or None."""
-    rows = [
-        (
-            str(trial["precision"]).upper(),
-            number_text(len(trial["kept"]) or None, "d"),
-            interval_text(
-                dict(
-                    zip(
-                        ("value", "low", "high"),
-                        (trial["auroc_drop"], *(trial["auroc_drop_interval"] or (None, None))),
-                        strict=True,
-                    )
-                ),
-                sign=True,
-            ),
-            number_text(trial["speed"], ".2f"),
-            scaled_text(trial["size_bytes"], 1e6, ".1f"),
-            f"chosen: {trial['reason']}" if trial["chosen"] else str(trial["reason"]),
-        )
-        for document in documents
-        for trial in document.get("tried") or ()
-    ]
+def tried_table(results: Sequence[OptimizeResult]) -> Table | None:
+    """Return what was judged before each artifact was chosen, or None."""
+    rows = [_trial(trial) for result in results for trial in result.tried]
     if not rows:
         return None
     columns = ("Precision", "Kept", "AUROC drop", "× FP32", "Size MB", "Why")
-    notes = dict.fromkeys(str(one["why"]) for one in documents if one.get("why"))
+    notes = dict.fromkeys(result.why for result in results if result.why)
     note = "Kept: layers left in floating point. × FP32: images per second, timed in turns."
     return dense(Table("Tried", columns, tuple(rows), note=" ".join((*notes, note))))
+
+
+def _trial(trial: Trial) -> tuple[str, ...]:
+    low, high = trial.auroc_drop_interval or (None, None)
+    return (
+        trial.precision.upper(),
+        number_text(len(trial.kept) or None, "d"),
+        interval_text({"value": trial.auroc_drop, "low": low, "high": high}, sign=True),
+        number_text(trial.speed, ".2f"),
+        scaled_text(trial.size_bytes, 1e6, ".1f"),
+        f"chosen: {trial.reason}" if trial.chosen else trial.reason,
+    )
+
+
+def compare_tables(result: CompareResult, *, top: int | None = TOP) -> list[Table]:
+    """Return what `thorax compare` found: layers, noisiest first, and outputs.
+
+    Args:
+        result: of `thorax compare`.
+        top: how many layers are shown; None: all.
+    """
+    layers = result.layers[:top]
+    quieter = len(result.layers) - len(layers)
+    note = [f"{quieter:,} quieter layers: --all."] if quieter else []
+    note.append("SQNR: all noise up to the layer. Own: the noise that the layer itself adds.")
+    if result.unmatched:
+        note.append(f"{len(result.unmatched):,} layers of the first are not in the second.")
+    return [
+        Table(
+            f"{result.model} against {result.against.model}: layers, noisiest first",
+            ("Layer", "Type", "SQNR dB", "Own dB", "Max error"),
+            tuple(
+                (
+                    name_text(layer.name, _NAME),
+                    layer.type,
+                    _decibels(layer.sqnr_db),
+                    _decibels(layer.own_sqnr_db),
+                    f"{layer.max_error:.3g}",
+                )
+                for layer in layers
+            ),
+            note=" ".join(note),
+        ),
+        Table(
+            "Outputs",
+            ("Output", "SQNR dB", "Max error"),
+            tuple(
+                (output.name, _decibels(output.sqnr_db), f"{output.max_error:.3g}")
+                for output in result.outputs
+            ),
+        ),
+    ]
+
+
+def _decibels(value: float | None) -> str:
+    """Return a figure, or "equal" where there is no noise."""
+    return "equal" if value is None else f"{value:.1f}"

@@ -42,9 +42,11 @@ from thorax.report.sections import (
 from thorax.report.series import Document, in_order
 from thorax.report.table import Table
 from thorax.report.tiles import summary_tiles
+from thorax.results.analysis import AnalyzeResult
 from thorax.results.benchmark import BenchmarkResult
 from thorax.results.cluster import ClusterDiagnosis
 from thorax.results.landscape import SharpnessResult
+from thorax.results.optimize import CompareResult, OptimizeResult
 from thorax.results.plan import ClusterPlan, ServerPlan
 from thorax.results.read import RESULTS, parse_result
 from thorax.results.schema import Result
@@ -144,15 +146,15 @@ def _of(kind: type[ResultT], everything: Iterable[object]) -> list[ResultT]:
 def _render(by_command: Mapping[str, Sequence[Any]], title: str) -> str:
     accuracy: list[Any] = in_order([*by_command["validate"], *by_command["score"]])
     speed = in_order(_of(BenchmarkResult, by_command["benchmark"]))
-    optimized = in_order(by_command["optimize"])
+    optimized = in_order(_of(OptimizeResult, by_command["optimize"]))
     everything = [document for group in by_command.values() for document in group]
     sections = [
         buyers_plot.section(speed, accuracy, _of(ServerPlan, everything)),
         accuracy_plots.section(accuracy),
         speed_section(speed, optimized),
         power.section([*by_command["power watch"], *by_command["power energy"]]),
-        roofline_section(by_command["analyze"]),
-        compared_section(by_command["compare"]),
+        roofline_section(_of(AnalyzeResult, everything)),
+        compared_section(_of(CompareResult, everything)),
         fpga_section([result for name in FPGA_COMMANDS for result in by_command[name]]),
         accuracy_plots.roc_section(accuracy),
         accuracy_plots.reliability_section(accuracy),

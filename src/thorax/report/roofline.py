@@ -1,10 +1,9 @@
-"""Documents of `thorax analyze` as tables, and their roofline as a plot."""
+"""Tables of `thorax analyze`, and the roofline as a plot."""
 
 import io
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -15,9 +14,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from thorax.errors import UsageError
 from thorax.files.atomic import write_bytes, write_text
 from thorax.report.figure import COLOURS, INK, STYLE, WIDTH, svg
-from thorax.report.series import Document
 from thorax.report.table import Table, dense
-from thorax.report.text import rate_text
+from thorax.report.text import name_text, rate_text, three_figures
+from thorax.results.analysis import AnalyzeResult, LayerRoofline
 
 TOP: Final = 12
 """Layers that a table shows unless all are asked for."""
@@ -34,24 +33,22 @@ _SHADES: Final = (
 )
 
 
-def analyze_tables(document: Document, *, top: int | None = TOP) -> list[Table]:
+def analyze_tables(result: AnalyzeResult, *, top: int | None = TOP) -> list[Table]:
     """Return what `thorax analyze` found: layers, types, what runs as one, what precisions save.
 
     Args:
-        document: of `thorax analyze`.
+        result: of `thorax analyze`.
         top: how many layers are shown, those that take longest first; None: all, in order.
     """
-    layers: Sequence[Mapping[str, Any]] = document["layers"]
-    shown = list(layers)
+    shown: Sequence[LayerRoofline] = result.layers
     if top is not None:
-        shown = sorted(layers, key=_weight, reverse=True)[:top]
-    left = len(layers) - len(shown)
+        shown = sorted(shown, key=_weight, reverse=True)[:top]
     return [
-        _layers(shown, left, document),
-        _types(document),
+        _layers(shown, result),
+        _types(result),
         _fused(shown),
-        _precisions(document),
-        _totals(document),
+        _precisions(result),
+        _totals(result),
     ]
 
 
@@ -59,27 +56,23 @@ def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.0%}"
 
 
-def _ratio(part: float | None, whole: float | None) -> float | None:
-    return part / whole if part is not None and whole else None
+def _weight(layer: LayerRoofline) -> tuple[float, int, int]:
+    return layer.bound_s or 0.0, layer.macs, layer.moved_bytes
 
 
-def _weight(layer: Mapping[str, Any]) -> tuple[float, int, int]:
-    return layer["bound_s"] or 0.0, layer["macs"], layer["moved_bytes"]
-
-
-def _layers(shown: Sequence[Mapping[str, Any]], left: int, document: Document) -> Table:
+def _layers(shown: Sequence[LayerRoofline], result: AnalyzeResult) -> Table:
     rows = tuple(
         (
-            _short(layer["name"], _NAME),
-            str(layer["type"]),
-            _scaled(layer["macs"], 1e6),
-            _scaled(layer["weight_bytes"], 1e3),
-            _scaled(layer["input_bytes"] + layer["output_bytes"], 1e3),
-            f"{layer['intensity']:.1f}" if layer["macs"] else "",
-            _scaled(layer["bound_s"], 1e-6),
-            _scaled(layer.get("measured_s"), 1e-6),
-            _share(layer.get("attained")),
-            str(layer["bound_by"] or ""),
+            name_text(layer.name, _NAME),
+            layer.type,
+            three_figures(layer.macs, 1e6),
+            three_figures(layer.weight_bytes, 1e3),
+            three_figures(layer.input_bytes + layer.output_bytes, 1e3),
+            f"{layer.intensity:.1f}" if layer.macs else "",
+            three_figures(layer.bound_s, 1e-6),
+            three_figures(layer.measured_s, 1e-6),
+            _share(layer.attained),
+            layer.bound_by or "",
         )
         for layer in shown
     )
@@ -88,107 +81,111 @@ def _layers(shown: Sequence[Mapping[str, Any]], left: int, document: Document) -
         *("Bound\nµs", "Measured\nµs", "Of\nroof", "Bound by"),
     )
     note = "Ops/B: 2 MACs / bytes of weights, inputs and outputs."
-    if document.get("measured_s"):
+    if result.measured_s:
         note += (
-            f" Bound: the least time, modelled. Measured: median of {document['measured_runs']:,} "
+            f" Bound: the least time, modelled. Measured: median of {result.measured_runs:,} "
             "runs, one at a time. Of roof: bound / measured; above 100% where a cache holds what "
             "the bound reads from memory."
         )
-    if left:
-        note = f"{left:,} more layers, each with a lower bound: --all. {note}"
-    name = f"Layers of {document['model']} ({str(document['precision']).upper()})"
-    return dense(Table(name, columns, rows, note=note))
+    if remaining := len(result.layers) - len(shown):
+        note = f"{remaining:,} more layers, each with a lower bound: --all. {note}"
+    title = f"Layers of {result.model} ({result.precision.upper()})"
+    return dense(Table(title, columns, rows, note=note))
 
 
-def _types(document: Document) -> Table:
+def _types(result: AnalyzeResult) -> Table:
     rows = tuple(
         (
-            str(row["type"]),
-            f"{row['layers']:,}",
-            _scaled(row["macs"], 1e6),
-            _scaled(row["operations"], 1e6),
-            _scaled(row["parameters"], 1e3),
-            _scaled(row["moved_bytes"], 1e3),
-            _scaled(row["bound_s"], 1e-6),
-            _scaled(row.get("measured_s"), 1e-6),
-            _share(_ratio(row["bound_s"], row.get("measured_s"))),
+            row.type,
+            f"{row.layers:,}",
+            three_figures(row.macs, 1e6),
+            three_figures(row.operations, 1e6),
+            three_figures(row.parameters, 1e3),
+            three_figures(row.moved_bytes, 1e3),
+            three_figures(row.bound_s, 1e-6),
+            three_figures(row.measured_s, 1e-6),
+            _share(row.bound_s / row.measured_s if row.bound_s and row.measured_s else None),
         )
-        for row in document["types"]
+        for row in result.types
     )
     columns = (
         *("Type", "Layers", "MACs\n10⁶", "Other ops\n10⁶", "Parameters\n10³"),
         *("Moved\nkB", "Bound\nµs", "Measured\nµs", "Of\nroof"),
     )
-    other_s = document.get("measured_other_s")
-    note = (
-        ""
-        if other_s is None
-        else (f"What is of no layer, such as changes of layout, took {_scaled(other_s, 1e-6)} µs.")
-    )
+    other = three_figures(result.measured_other_s, 1e-6)
+    note = f"What is of no layer, such as changes of layout, took {other} µs." if other else ""
     return dense(Table("By type", columns, rows, note=note))
 
 
-def _fused(shown: Sequence[Mapping[str, Any]]) -> Table:
+def _fused(shown: Sequence[LayerRoofline]) -> Table:
     rows = tuple(
         (
-            _cut(" + ".join([layer["name"], *layer["fused"]]), _FUSED),
-            str(layer["implementation"] or layer["kernel"] or "folded away"),
+            _cut(" + ".join([layer.name, *layer.fused]), _FUSED),
+            layer.implementation or layer.kernel or "folded away",
         )
         for layer in shown
-        if layer["fused"] or layer["kernel"] is None
+        if layer.fused or layer.kernel is None
     )
     return Table("What runs as one", ("Layers of the graph", "Kernel"), rows)
 
 
-def _precisions(document: Document) -> Table:
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def _precisions(result: AnalyzeResult) -> Table:
     rows = tuple(
         (
-            str(row["precision"]).upper(),
-            str(row["arithmetic"]),
-            _scaled(row["weight_bytes"], 1e6),
-            _scaled(row["moved_bytes"], 1e6),
-            _scaled(row["bound_s"], 1e-3),
-            rate_text(row["images_per_s_bound"]),
+            row.precision.upper(),
+            row.arithmetic,
+            three_figures(row.weight_bytes, 1e6),
+            three_figures(row.moved_bytes, 1e6),
+            three_figures(row.bound_s, 1e-3),
+            rate_text(row.images_per_s_bound),
         )
-        for row in document["precisions"]
+        for row in result.precisions
     )
     columns = ("Precision", "Computed in", "Weights MB", "Moved MB", "Least ms", "Images/s at most")
-    return Table(f"What each precision of {document['device']} would cost", columns, rows)
+    return Table(f"What each precision of {result.device} would cost", columns, rows)
 
 
-def _totals(document: Document) -> Table:
-    peaks = document.get("peaks") or {}
-    roofs = [f"{element} {rate:,.0f} GOPS" for element, rate in (peaks.get("gops") or {}).items()]
-    if peaks.get("bandwidth_gb_s"):
-        roofs.append(f"memory {peaks['bandwidth_gb_s']:,.1f} GB/s")
-    told = ""
-    if roofs:
-        how = "measured" if peaks.get("measured") else "as given"
-        told = f"Peaks of {document['device']}, {how}: {', '.join(roofs)}."
+def _totals(result: AnalyzeResult) -> Table:
     rows: tuple[tuple[str, str], ...] = (
-        ("Multiply-accumulates, 10⁹", f"{document['macs'] / 1e9:,.4g}"),
-        ("Parameters, 10⁶", f"{document['parameters'] / 1e6:,.4g}"),
-        ("Weights", f"{document['weight_bytes'] / 1e6:,.4g} MB"),
-        ("Values held at once", f"{document['peak_activation_bytes'] / 1e6:,.4g} MB"),
-        ("Moved", f"{document['moved_bytes'] / 1e6:,.4g} MB"),
-        ("Operations a byte", f"{document['intensity']:,.4g}"),
+        ("Multiply-accumulates, 10⁹", f"{result.macs / 1e9:,.4g}"),
+        ("Parameters, 10⁶", f"{result.parameters / 1e6:,.4g}"),
+        ("Weights", f"{result.weight_bytes / 1e6:,.4g} MB"),
+        ("Values held at once", f"{result.peak_activation_bytes / 1e6:,.4g} MB"),
+        ("Moved", f"{result.moved_bytes / 1e6:,.4g} MB"),
+        ("Operations a byte", f"{result.intensity:,.4g}"),
     )
-    if document.get("bound_s"):
+    if result.bound_s:
         rows += (
-            ("Least time of one inference, bound", f"{document['bound_s'] * 1e3:,.4g} ms"),
-            ("Images per second at most, bound", rate_text(document["images_per_s_bound"])),
+            ("Least time of one inference, bound", f"{result.bound_s * 1e3:,.4g} ms"),
+            ("Images per second at most, bound", rate_text(result.images_per_s_bound)),
         )
-    if document.get("measured_s"):
+    if result.measured_s:
         rows += (
-            ("Time of one inference, measured", f"{document['measured_s'] * 1e3:,.4g} ms"),
-            ("Images per second, measured", rate_text(document["images_per_s_measured"])),
+            ("Time of one inference, measured", f"{result.measured_s * 1e3:,.4g} ms"),
+            ("Images per second, measured", rate_text(result.images_per_s_measured)),
         )
-    if document.get("attained"):
-        rows += (("Of the bound attained", _share(document["attained"])),)
-    return Table("In all", ("What", "One inference"), rows, note=told)
+    if result.attained:
+        rows += (("Of the bound attained", _share(result.attained)),)
+    return Table("In all", ("What", "One inference"), rows, note=_peaks(result))
 
 
-def roofline_plot(document: Document, *, number: int = 0) -> str:
+def _peaks(result: AnalyzeResult) -> str:
+    """Return the roofs of the device in a sentence, "" where none is known."""
+    peaks = result.peaks
+    if peaks is None:
+        return ""
+    roofs = [f"{element} {rate:,.0f} GOPS" for element, rate in peaks.gops.items()]
+    if peaks.bandwidth_gb_s:
+        roofs.append(f"memory {peaks.bandwidth_gb_s:,.1f} GB/s")
+    how = "measured" if peaks.measured else "as given"
+    return f"Peaks of {result.device}, {how}: {', '.join(roofs)}." if roofs else ""
+
+
+def roofline_plot(result: AnalyzeResult, *, number: int = 0) -> str:
     """Return the roofline as `<svg>`: roofs of the device, and a mark for each layer under them.
 
     Measured layers stand where they were measured, with a ring on the bound above.
@@ -197,16 +194,16 @@ def roofline_plot(document: Document, *, number: int = 0) -> str:
     several on one page apart.
 
     Raises:
-        UsageError: `roofline-peaks` for a document without the device's peaks.
+        UsageError: `roofline-peaks` for a result without the device's peaks.
     """
     spoken = (
-        f"Roofline of {document['model']} on {document['device']}: giga-operations a second "
+        f"Roofline of {result.model} on {result.device}: giga-operations a second "
         "against operations a byte, of each layer and of the roofs above it."
     )
-    return svg(f"roofline{number}", spoken, lambda: _figure(document))
+    return svg(f"roofline{number}", spoken, lambda: _figure(result))
 
 
-def write_plot(document: Document, path: Path) -> None:
+def write_plot(result: AnalyzeResult, path: Path) -> None:
     """Write the roofline to a .svg, which follows light and dark, or a .png on no background.
 
     Raises:
@@ -216,13 +213,13 @@ def write_plot(document: Document, path: Path) -> None:
     require_plot_format(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if kind == ".svg":
-        drawn = roofline_plot(document)
+        drawn = roofline_plot(result)
         begin = drawn.index(">") + 1
         write_text(path, drawn[:begin] + _SHADES + drawn[begin:] + "\n")
         return
     data = io.BytesIO()
     with mpl.rc_context(STYLE):
-        _figure(document).savefig(data, format="png", dpi=160, metadata={"Software": None})
+        _figure(result).savefig(data, format="png", dpi=160, metadata={"Software": None})
     write_bytes(path, data.getvalue())
 
 
@@ -236,30 +233,20 @@ def require_plot_format(path: Path) -> None:
         raise UsageError("plot-format", f"--plot is {path.name}; allowed endings: .svg, .png")
 
 
-def has_roofs(document: Document) -> bool:
-    """Return whether a document has what its roofline is drawn from."""
-    peaks = document.get("peaks") or {}
-    return bool(peaks.get("bandwidth_gb_s") and peaks.get("gops"))
-
-
-def _figure(document: Document) -> Figure:
-    if not has_roofs(document):
+def _figure(result: AnalyzeResult) -> Figure:
+    peaks = result.peaks
+    if peaks is None or not peaks.gops or not peaks.bandwidth_gb_s:
         raise UsageError(
             "roofline-peaks",
             "a roofline needs the device's peaks; measure them or give --peak-gops and "
             "--bandwidth-gb-s",
         )
-    bandwidth = float(document["peaks"]["bandwidth_gb_s"])
-    roofs: dict[str, float] = document["peaks"]["gops"]
-    layers = [
-        layer
-        for layer in document["layers"]
-        if layer["macs"] and layer["attainable_gops"] is not None
-    ]
+    roofs, bandwidth = peaks.gops, peaks.bandwidth_gb_s
+    layers = [layer for layer in result.layers if layer.macs and layer.attainable_gops is not None]
     figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
     axes = figure.add_subplot()
     knees = [rate / bandwidth for rate in roofs.values()]
-    reach = [layer["intensity"] for layer in layers]
+    reach = [layer.intensity for layer in layers]
     left = min([*reach, *knees]) / 2
     right = max([*reach, *knees]) * 3
     _roofs(axes, roofs, bandwidth, left, right)
@@ -272,8 +259,8 @@ def _figure(document: Document) -> Figure:
         ylabel="Performance (10⁹ operations per second)",
     )
     top = max(roofs.values())
-    reached = [layer.get("measured_gops") or layer["attainable_gops"] for layer in layers]
-    low = min([left * bandwidth, *reached, *(layer["attainable_gops"] for layer in layers)])
+    reached = [layer.measured_gops or _attainable(layer) for layer in layers]
+    low = min([left * bandwidth, *reached, *map(_attainable, layers)])
     axes.set_ylim(low / 1.5, max([top, *reached]) * 2)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -301,8 +288,8 @@ def _roofs(
         rotation=0,
         va="center",
     )
-    for place, (element, rate) in enumerate(roofs.items()):
-        line = ("-", "--", ":")[place % 3]
+    for index, (element, rate) in enumerate(roofs.items()):
+        line = ("-", "--", ":")[index % 3]
         axes.plot([rate / bandwidth, right], [rate, rate], line, color=INK, lw=1.4, zorder=1)
         axes.annotate(
             f"{element} {rate:,.0f} GOPS",
@@ -313,42 +300,31 @@ def _roofs(
         )
 
 
-def _marks(axes: Axes, layers: Sequence[Mapping[str, Any]]) -> None:
+def _attainable(layer: LayerRoofline) -> float:
+    return layer.attainable_gops or 0.0
+
+
+def _marks(axes: Axes, layers: Sequence[LayerRoofline]) -> None:
     """Draw each layer: filled where it was measured, and a small ring on its bound."""
-    kinds = list(dict.fromkeys(layer["type"] for layer in layers))
-    measured = [layer for layer in layers if layer.get("measured_gops")]
-    key = "measured_s" if measured else "bound_s"
-    longest = max((layer[key] or 0.0 for layer in layers), default=1.0)
+    kinds = list(dict.fromkeys(layer.type for layer in layers))
+    measured = [layer for layer in layers if layer.measured_gops]
     if measured:
-        axes.vlines(
-            [layer["intensity"] for layer in measured],
-            [layer["measured_gops"] for layer in measured],
-            [layer["attainable_gops"] for layer in measured],
-            color=INK,
-            lw=0.6,
-            alpha=0.5,
-            zorder=1.5,
-        )
-        axes.scatter(
-            [layer["intensity"] for layer in layers],
-            [layer["attainable_gops"] for layer in layers],
-            s=14.0,
-            facecolors="none",
-            edgecolors=INK,
-            linewidths=0.9,
-            label="bound (modelled)",
-            zorder=2,
-        )
-    for place, kind in enumerate(kinds):
-        group = [layer for layer in measured or layers if layer["type"] == kind]
+        _bounds(axes, layers, measured)
+
+    def time_s(layer: LayerRoofline) -> float:
+        return (layer.measured_s if measured else layer.bound_s) or 0.0
+
+    longest = max(map(time_s, layers), default=1.0)
+    for index, kind in enumerate(kinds):
+        group = [layer for layer in measured or layers if layer.type == kind]
         if not group:
             continue
         axes.scatter(
-            [layer["intensity"] for layer in group],
-            [layer["measured_gops" if measured else "attainable_gops"] for layer in group],
-            s=[max(14.0, _LARGEST * layer[key] / longest) for layer in group],
-            marker=_MARKS[place % len(_MARKS)],
-            color=COLOURS[(0, 2, 3, 1, 4, 5)[place % len(COLOURS)]],
+            [layer.intensity for layer in group],
+            [layer.measured_gops or _attainable(layer) for layer in group],
+            s=[max(14.0, _LARGEST * time_s(layer) / longest) for layer in group],
+            marker=_MARKS[index % len(_MARKS)],
+            color=COLOURS[(0, 2, 3, 1, 4, 5)[index % len(COLOURS)]],
             alpha=0.75,
             linewidths=0,
             label=f"{kind} ({len(group)}), {'measured' if measured else 'bound'}",
@@ -356,21 +332,24 @@ def _marks(axes: Axes, layers: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-def _short(name: str, width: int) -> str:
-    """Return a name that fits, without its beginning where it is too long: ends differ."""
-    return name if len(name) <= width else f"…{name[1 - width :]}"
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
-
-
-def _scaled(value: float | None, unit: float) -> str:
-    """Return a number in a unit, with three figures or all before the point."""
-    if value is None:
-        return ""
-    scaled = value / unit
-    if scaled == 0:
-        return "0"
-    digits = max(0, 2 - math.floor(math.log10(abs(scaled))))
-    return f"{scaled:,.{min(digits, 3)}f}"
+def _bounds(axes: Axes, layers: Sequence[LayerRoofline], measured: Sequence[LayerRoofline]) -> None:
+    """Draw a ring on each layer's bound, and a line down to where it was measured."""
+    axes.vlines(
+        [layer.intensity for layer in measured],
+        [layer.measured_gops or 0.0 for layer in measured],
+        [_attainable(layer) for layer in measured],
+        color=INK,
+        lw=0.6,
+        alpha=0.5,
+        zorder=1.5,
+    )
+    axes.scatter(
+        [layer.intensity for layer in layers],
+        [_attainable(layer) for layer in layers],
+        s=14.0,
+        facecolors="none",
+        edgecolors=INK,
+        linewidths=0.9,
+        label="bound (modelled)",
+        zorder=2,
+    )

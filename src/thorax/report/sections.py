@@ -8,22 +8,23 @@ from markupsafe import Markup
 from thorax.report.baseline import comparison_table
 from thorax.report.benchmark import speed_table
 from thorax.report.benchmark_plots import speed_bars, speed_plot
-from thorax.report.difference import compare_tables
 from thorax.report.fpga import fpga_tables, split_texts
 from thorax.report.modelled import MODELLED, modelled_table
-from thorax.report.optimize import artifact_table, tried_table
+from thorax.report.optimize import artifact_table, compare_tables, tried_table
 from thorax.report.parts import Section
 from thorax.report.power import power_table
-from thorax.report.roofline import analyze_tables, has_roofs, roofline_plot
+from thorax.report.roofline import analyze_tables, roofline_plot
 from thorax.report.series import Document, series_names
 from thorax.report.table import Table
 from thorax.report.tune import tuning_table
+from thorax.results.analysis import AnalyzeResult
 from thorax.results.benchmark import BenchmarkResult, TuningResult
+from thorax.results.optimize import CompareResult, OptimizeResult
 from thorax.results.schema import Result
 
 
 def speed_section(
-    results: Sequence[BenchmarkResult], optimized: Sequence[Document]
+    results: Sequence[BenchmarkResult], optimized: Sequence[OptimizeResult]
 ) -> Section | None:
     """Return speed and size, of `benchmark` and `optimize`."""
     bars = speed_bars(results)
@@ -50,31 +51,31 @@ def speed_section(
     return Section("speed", "Speed and size", text, plots, kept)
 
 
-def roofline_section(documents: Sequence[Document]) -> Section | None:
-    """Return layers under the roof of a device, of documents of `analyze`."""
-    if not documents:
+def roofline_section(results: Sequence[AnalyzeResult]) -> Section | None:
+    """Return layers under the roof of a device, of `analyze`."""
+    if not results:
         return None
     plots = [
-        Markup(roofline_plot(document, number=place))
-        for place, document in enumerate(documents)
-        if has_roofs(document)
+        Markup(roofline_plot(result, number=number))
+        for number, result in enumerate(results)
+        if result.has_roofs
     ]
     text = (
         "The roof is the most that the device can compute, or feed from memory, at a layer's"
         " operations a byte; marks are layers, larger the longer they must take.",
     )
-    tables = [table for document in documents for table in analyze_tables(document)]
+    tables = [table for result in results for table in analyze_tables(result)]
     return Section(
         "roofline", "Work and memory", text if plots else (), tuple(plots), tuple(tables)
     )
 
 
-def compared_section(documents: Sequence[Document]) -> Section | None:
-    """Return what each layer adds in noise, of documents of `compare`."""
-    if not documents:
+def compared_section(results: Sequence[CompareResult]) -> Section | None:
+    """Return what each layer adds in noise, of `compare`."""
+    if not results:
         return None
-    tables = [table for document in documents for table in compare_tables(document)]
-    verdicts = tuple(str(document["verdict"]) for document in documents)
+    tables = [table for result in results for table in compare_tables(result)]
+    verdicts = tuple(result.verdict for result in results)
     return Section("compare", "Layer by layer", verdicts, tables=tuple(tables))
 
 

@@ -65,3 +65,19 @@ def whole_bytes_text(size: int) -> str:
 def sentence(text: str) -> str:
     """Return text that begins with a capital and ends in a full stop."""
     return f"{text[:1].upper()}{text[1:]}."
+
+
+def name_text(name: str, width: int) -> str:
+    """Return a name that fits, without its beginning where it is too long: ends differ."""
+    return name if len(name) <= width else f"…{name[1 - width :]}"
+
+
+def three_figures(value: float | None, unit: float) -> str:
+    """Return a number in a unit, with three figures or all before the point; "" of None."""
+    if value is None:
+        return ""
+    scaled = value / unit
+    if scaled == 0:
+        return "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(scaled))))
+    return f"{scaled:,.{min(digits, 3)}f}"

@@ -8,12 +8,13 @@ from thorax.report.parts import Tile
 from thorax.report.series import Document, mean_interval, precision_text, series_names
 from thorax.report.text import interval_text, rate_text
 from thorax.results.benchmark import BenchmarkResult
+from thorax.results.optimize import OptimizeResult
 
 
 def summary_tiles(
     accuracy: Sequence[Document],
     speed: Sequence[BenchmarkResult],
-    optimized: Sequence[Document],
+    optimized: Sequence[OptimizeResult],
     by_command: Mapping[str, Sequence[Document]],
 ) -> list[Tile]:
     """Return AUROC, what int8 costs of it, and the highest rates measured and modelled.
@@ -53,7 +54,7 @@ def summary_tiles(
     return tiles
 
 
-def _int8_drop(accuracy: Sequence[Document], optimized: Sequence[Document]) -> Tile | None:
+def _int8_drop(accuracy: Sequence[Document], optimized: Sequence[OptimizeResult]) -> Tile | None:
     """Return AUROC of fp32 minus that of int8: from one pair on the same images, or as optimized.
 
     Several pairs name no single drop; the tables show them.
@@ -72,13 +73,13 @@ def _int8_drop(accuracy: Sequence[Document], optimized: Sequence[Document]) -> T
         if None not in values:
             drop = f"{values[0] - values[1]:+.4f}"
             return Tile("INT8 drop in mean AUROC", drop, "FP32 minus INT8, same images")
-    quantized = [
-        document
-        for document in optimized
-        if _precision(document) == "int8" and document.get("auroc_drop") is not None
+    drops = [
+        result.auroc_drop
+        for result in optimized
+        if result.precision == "int8" and result.auroc_drop is not None
     ]
-    if len(quantized) == 1 and not pairs:
-        drop = f"{quantized[0]['auroc_drop']:+.4f}"
+    if len(drops) == 1 and not pairs:
+        drop = f"{drops[0]:+.4f}"
         return Tile("INT8 drop in mean AUROC", drop, "as measured when it was optimized")
     return None
 

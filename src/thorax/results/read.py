@@ -9,6 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from thorax.errors import DataError, UsageError
 from thorax.results.accuracy import ScoreResult, ValidationResult
+from thorax.results.analysis import AnalyzeResult
 from thorax.results.benchmark import BenchmarkResult, TuningResult
 from thorax.results.cluster import ClusterDiagnosis
 from thorax.results.data import CheckResult, ImportResult, PhantomResult
@@ -23,6 +24,7 @@ from thorax.results.fpga import (
     ProgramResult,
 )
 from thorax.results.landscape import SharpnessResult
+from thorax.results.optimize import CompareResult, ConvertResult, OptimizeResult
 from thorax.results.partition import PartitionResult
 from thorax.results.plan import ClusterPlan, ServerPlan
 from thorax.results.schema import Result, first_problem
@@ -33,9 +35,13 @@ RESULTS: Final[Mapping[str, type[Result]]] = {
     "data check": CheckResult,
     "data import": ImportResult,
     "phantom": PhantomResult,
+    "analyze": AnalyzeResult,
     "classify": ClassifyResult,
+    "compare": CompareResult,
     "demo": DemoResult,
     "doctor cluster": ClusterDiagnosis,
+    "mo": ConvertResult,
+    "optimize": OptimizeResult,
     "plan cluster": ClusterPlan,
     "plan server": ServerPlan,
     "report": ReportResult,

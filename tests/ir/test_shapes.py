@@ -1,13 +1,16 @@
 """Graphs of one image run with several, or say that they cannot."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import openvino as ov
 import openvino.opset13 as ops
 import pytest
 
-from thorax.ir.batch import open_batch
+from thorax.errors import ModelError
+from thorax.importers.formats import read
+from thorax.ir.shapes import fix_shapes, open_batch
 
 
 def flattening(target: Sequence[int], *, special_zero: bool = False) -> ov.Model:
@@ -59,3 +62,35 @@ def test_a_reshape_whose_one_is_not_the_batch_is_left_alone() -> None:
     open_batch(model)
     kinds = [node for node in model.get_ordered_ops() if node.get_type_name() == "Reshape"]
     assert [list(node.input_value(1).get_node().data) for node in kinds] == [[-1, 4], [1, 16]]
+
+
+def test_a_reshape_that_names_the_batch_follows_it(
+    save_onnx: Callable[..., Path], tmp_path: Path
+) -> None:
+    model = read(save_onnx(tmp_path / "net.onnx", baked=True)).model
+    fix_shapes(model, [ov.PartialShape([5, 3, 8, 8])], "net")
+    assert list(model.outputs[0].shape) == [5, 2]
+    assert "flat" in {node.get_friendly_name() for node in model.get_ops()}
+
+
+def test_a_reshape_that_names_a_batch_of_several_follows_it() -> None:
+    image = ops.parameter([2, 3, 8, 8], ov.Type.f32, name="x")
+    flat = ops.reshape(image, ops.constant([2, 192]), False)
+    flat.set_friendly_name("flat")
+    flat.output(0).set_names({"flattened"})
+    model = ov.Model([ops.result(flat)], [image], "net")
+    fix_shapes(model, [ov.PartialShape([5, 3, 8, 8])], "net")
+    assert list(model.outputs[0].shape) == [5, 192]
+    assert model.outputs[0].get_names() == {"flattened"}
+
+
+@pytest.mark.parametrize("batch", [2, 3])
+def test_a_layer_that_holds_the_batch_fast_is_named(batch: int) -> None:
+    taken = ops.parameter([1, 4], ov.Type.f32, name="x")
+    relu = ops.relu(taken)
+    held = ops.reduce_sum(relu, 0, keep_dims=True)
+    held.set_friendly_name("sum")
+    model = ov.Model([ops.result(held)], [taken], "net")
+    with pytest.raises(ModelError, match="'sum' still answers 1") as caught:
+        fix_shapes(model, [ov.PartialShape([batch, 4])], "net")
+    assert caught.value.code == "model-input"

@@ -12,7 +12,7 @@ from thorax.artifact import Artifact, Precision
 from thorax.data.store import Store
 from thorax.devices.engine import compile
 from thorax.errors import ModelError, UsageError
-from thorax.ir.open import Described, load
+from thorax.ir.classifier import Description, open_classifier
 from thorax.quantization.optimize import optimize
 
 
@@ -70,7 +70,7 @@ def test_int8_of_an_artifact_is_measured_anew(
     tiny_fp32: Artifact, tiny_int8: Artifact, tiny_store: Store, tmp_path: Path
 ) -> None:
     assert tiny_fp32.card.thresholds
-    plain = load(tiny_fp32.path, Described())
+    plain = open_classifier(tiny_fp32.path, Description())
     assert plain.card is not None
     assert plain.card.thresholds is None
     assert plain.card.accuracy is None
@@ -127,6 +127,9 @@ def test_an_artifact_without_weights_is_refused(converted: Converted, tmp_path: 
 def test_an_artifact_is_not_described_by_its_user(converted: Converted, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         optimize(
-            converted.artifact.path, tmp_path / "a", Precision.FP16, described=Described(side=32)
+            converted.artifact.path,
+            tmp_path / "a",
+            Precision.FP16,
+            description=Description(side=32),
         )
     assert caught.value.code == "model-described"

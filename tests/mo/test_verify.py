@@ -7,7 +7,7 @@ import pytest
 
 from thorax.errors import ModelError
 from thorax.mo.preprocessing import Steps, prepend
-from thorax.mo.reference import Reference, compare
+from thorax.mo.verify import Reference, compare
 
 
 def double(shape: list[int]) -> ov.Model:

@@ -1,4 +1,4 @@
-"""What a source answers, to be held against its conversion."""
+"""A conversion verified: its answers against those of the source itself."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -60,32 +60,20 @@ class Reference:
         Raises:
             ModelError: `model-unrunnable` where shapes leave nothing else to try.
         """
-        own = [port.get_partial_shape() for port in model.inputs]
-        one_by_one = _one_by_one(own, shapes)
-        sizes = None
+        one_by_one = _one_by_one([port.get_partial_shape() for port in model.inputs], shapes)
+        sizes: tuple[tuple[int, ...], ...] | None = None
         by_openvino: Run | None = None
         for side in _SIDES:
-            concrete = [_concrete(shape, side) for shape in shapes]
-            fed = [(1, *shape[1:]) if one_by_one and shape else shape for shape in concrete]
-            untouched = model.clone()
+            tried = tuple(_concrete(shape, side) for shape in shapes)
             try:
-                untouched.reshape({index: list(shape) for index, shape in enumerate(fed)})
-                correct(untouched)
-                by_openvino = compile_model(untouched)
-                by_openvino(
-                    [
-                        np.zeros(shape, _kind(port))
-                        for shape, port in zip(fed, untouched.inputs, strict=True)
-                    ]
-                )
+                by_openvino = _tried(model, tried, compile_model, one_by_one=one_by_one)
             except (RuntimeError, ModelError) as error:
                 final = isinstance(error, ModelError) and error.code not in _TRY_SMALLER
                 if final or all(shape.is_static for shape in shapes):
                     raise _translated(model, error) from error
                 continue
-            sizes = tuple(concrete)
+            sizes = tried
             break
-
         if run is None:
             return cls("OpenVINO, before any rewriting", by_openvino, sizes, one_by_one)
         return cls("the framework's own execution", run, sizes, one_by_one)
@@ -96,10 +84,27 @@ class Reference:
         if not self.one_by_one:
             return self.run(values)
         rows = [
-            self.run([one[index : index + 1] if one.ndim else one for one in values])
-            for index in range(max(len(one) for one in values if one.ndim))
+            self.run([array[index : index + 1] if array.ndim else array for array in values])
+            for index in range(max(len(array) for array in values if array.ndim))
         ]
         return [np.concatenate(parts) for parts in zip(*rows, strict=True)]
+
+
+def _tried(
+    model: ov.Model,
+    shapes: Sequence[tuple[int, ...]],
+    compile_model: Callable[[ov.Model], Run],
+    *,
+    one_by_one: bool,
+) -> Run:
+    """Return a graph as OpenVINO runs it with these shapes, having run it once."""
+    fed = [(1, *shape[1:]) if one_by_one and shape else shape for shape in shapes]
+    untouched = model.clone()
+    untouched.reshape({index: list(shape) for index, shape in enumerate(fed)})
+    correct(untouched)
+    run = compile_model(untouched)
+    run([np.zeros(shape, _kind(port)) for shape, port in zip(fed, untouched.inputs, strict=True)])
+    return run
 
 
 def _translated(model: ov.Model, error: RuntimeError | ModelError) -> ModelError:
@@ -112,18 +117,18 @@ def compare(
     model: ov.Model | Path,
     reference: Reference,
     steps: Sequence[Steps],
-    turned: Sequence[Sequence[int]],
+    orders: Sequence[Sequence[int]],
 ) -> float | None:
     """Return the largest difference of an output, relative to that output's largest value.
 
     The converted graph is fed noise, and then white, whose borders show; the reference gets the
-    same after `steps` by NumPy.
+    same after the steps by NumPy.
 
     Args:
         model: converted, or the .xml of it.
         reference: of the source.
         steps: what the graph does to each of its inputs.
-        turned: in which order each output answers its axes; () as the source does.
+        orders: in which each output answers its axes; () as the source does.
 
     Returns:
         None where no size of an open shape could be run.
@@ -136,28 +141,28 @@ def compare(
     worst = np.float64(0)
     random = np.random.Generator(np.random.Philox(key=2018))
     for white in (False, True):
-        fed = []
-        for port, shape, one in zip(compiled.inputs, reference.shapes, steps, strict=True):
-            outer = (
-                tuple(shape[one.order.index(axis)] for axis in range(len(shape)))
-                if one.order
-                else shape
-            )
-            fed.append(_probe(random, outer, port, pixels=bool(one.mean or one.scale), white=white))
+        fed = [
+            _probe(random, port, shape, each, white=white)
+            for port, shape, each in zip(compiled.inputs, reference.shapes, steps, strict=True)
+        ]
         answers = compiled(fed)
-        wanted = reference([one.apply(values) for one, values in zip(steps, fed, strict=True)])
-        for port, right, order in zip(compiled.outputs, wanted, turned, strict=True):
-            truth = np.asarray(right, np.float64)
-            truth = truth.transpose(order) if len(order) else truth
-            got = np.asarray(answers[port], np.float64)
-            if got.shape != truth.shape:
-                return float("inf")
-            if not truth.size:
-                continue
-            largest = np.abs(truth).max()
+        truths = reference([each.apply(values) for each, values in zip(steps, fed, strict=True)])
+        for port, values, order in zip(compiled.outputs, truths, orders, strict=True):
+            truth = np.asarray(values, np.float64)
+            truth = truth.transpose(order) if order else truth
             # Not Python's max, which passes over what is not a number.
-            worst = np.maximum(worst, np.abs(got - truth).max() / (largest if largest > 0 else 1))
+            worst = np.maximum(worst, _difference(np.asarray(answers[port], np.float64), truth))
     return float(worst)
+
+
+def _difference(answer: npt.NDArray[np.float64], truth: npt.NDArray[np.float64]) -> np.float64:
+    """Return the largest difference over the largest value; infinite for another shape."""
+    if answer.shape != truth.shape:
+        return np.float64(np.inf)
+    if not truth.size:
+        return np.float64(0)
+    largest = np.abs(truth).max()
+    return np.float64(np.abs(answer - truth).max() / (largest if largest > 0 else 1))
 
 
 def _kind(port: ov.Output) -> np.dtype[Any]:
@@ -167,13 +172,16 @@ def _kind(port: ov.Output) -> np.dtype[Any]:
 
 def _probe(
     random: np.random.Generator,
-    shape: tuple[int, ...],
     port: ov.Output,
+    inner: tuple[int, ...],
+    steps: Steps,
     *,
-    pixels: bool,
     white: bool,
 ) -> npt.NDArray[Any]:
-    kind = port.get_element_type()
+    """Return noise or white for an input whose network takes the shape `inner`."""
+    kind, pixels = port.get_element_type(), bool(steps.mean or steps.scale)
+    order = steps.order
+    shape = tuple(inner[order.index(axis)] for axis in range(len(inner))) if order else inner
     if kind == ov.Type.u8 and pixels:
         return np.full(shape, 255, np.uint8) if white else random.integers(0, 256, shape, np.uint8)
     if not kind.is_real():
@@ -186,24 +194,23 @@ def _probe(
 
 def _concrete(shape: ov.PartialShape, side: int) -> tuple[int, ...]:
     return tuple(
-        axis.get_length() if axis.is_static else (1 if place == 0 else side)
-        for place, axis in enumerate(shape)
+        axis.get_length() if axis.is_static else (1 if index == 0 else side)
+        for index, axis in enumerate(shape)
     )
 
 
 def _one_by_one(own: Sequence[ov.PartialShape], shapes: Sequence[ov.PartialShape]) -> bool:
     """Return whether several images are asked for where the source takes one, or any number."""
     pairs = [
-        (mine, asked)
-        for mine, asked in zip(own, shapes, strict=True)
-        if mine.rank.is_static and len(mine) > 1
+        (before[0], after[0])
+        for before, after in zip(own, shapes, strict=True)
+        if before.rank.is_static and len(before) > 1
     ]
-    batches = {str(asked[0]) for _, asked in pairs}
-    if len(pairs) != len(own) or len(batches) != 1:
+    if len(pairs) != len(own) or len({str(after) for _, after in pairs}) != 1:
         return False
     return all(
-        asked[0].is_static
-        and asked[0].get_length() > 1
-        and (mine[0].is_dynamic or mine[0].get_length() == 1)
-        for mine, asked in pairs
+        after.is_static
+        and after.get_length() > 1
+        and (before.is_dynamic or before.get_length() == 1)
+        for before, after in pairs
     )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from thorax.artifact import Activation
 from thorax.devices.engine import EMBEDDING, HEATMAP, PROBABILITY
-from thorax.ir.heads import find_head, find_logits
+from thorax.ir.head import find_head, find_logits
 from thorax.ir.rewrite import expose_outputs
 
 DEPTH, CLASSES, SIDE = 6, 3, 5

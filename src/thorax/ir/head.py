@@ -1,4 +1,4 @@
-"""Finding what makes the logits: a global average and linear layers, however they were written."""
+"""The head of a classifier: what makes its logits, and where its features lie on the image."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -8,7 +8,7 @@ import numpy.typing as npt
 import openvino as ov
 import openvino.opset13 as ops
 
-from thorax.artifact import Activation
+from thorax.artifact import Activation, HeatmapGrid
 from thorax.errors import ModelError
 from thorax.ir.layouts import TO_CHANNELS_FIRST, TO_CHANNELS_LAST
 
@@ -18,6 +18,13 @@ _ACTIVATIONS: Final[dict[str, Activation]] = {
     "Softmax": "softmax",
     "LogSoftmax": "softmax",
 }
+
+_POINTWISE: Final = (
+    "Relu", "PRelu", "Clamp", "Add", "Multiply", "Subtract", "Divide", "BatchNormInference",
+    "FakeQuantize", "Convert", "Concat", "HSwish", "Swish", "Sigmoid", "HSigmoid", "Elu", "Selu",
+    "Gelu", "Mish", "SoftPlus", "Tanh", "Exp", "Power", "Sqrt", "Abs", "Negative", "Maximum",
+    "Minimum", "LRN",
+)  # fmt: skip
 
 _Matrix = npt.NDArray[np.float64]
 
@@ -98,9 +105,9 @@ def _over_classes(node: ov.Node) -> bool:
         return False
     axis = node.get_attributes()["axis"] % len(shape)
     return axis > 0 and all(
-        one.is_static and one.get_length() == 1
-        for place, one in enumerate(shape)
-        if place not in (0, axis)
+        each.is_static and each.get_length() == 1
+        for index, each in enumerate(shape)
+        if index not in (0, axis)
     )
 
 
@@ -167,7 +174,7 @@ def _softmax_of(node: ov.Node) -> ov.Output | None:
         return None
     inner = grown.get_node().input_value(0)
     if inner.get_node().get_type_name() == "Subtract":
-        left, right = (inner.get_node().input_value(place) for place in (0, 1))
+        left, right = (inner.get_node().input_value(index) for index in (0, 1))
         if right.get_node().get_type_name() == "ReduceMax":
             return left if right.get_node().input_value(0) == left else None
     return inner
@@ -350,3 +357,142 @@ def _before_kernel(features: ov.Output, matrix: _Matrix) -> tuple[ov.Output, _Ma
         if kernel is not None and kernel.size == len(kernel) * len(kernel[0]) and plain:
             return node.input_value(0), matrix @ kernel[:, :, 0, 0], shift
     return features, matrix, np.zeros(len(matrix))
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """The receptive field of the first cell, in input pixels: from `low` to `high`, both in it."""
+
+    low: float
+    high: float
+    step: float
+    height: int
+    """Axis that counts rows; columns follow it."""
+
+    def seen_by(self, *, reach: int, stride: int, pad: int) -> "_Field":
+        """Return the field after a kernel that spans `reach` + 1 cells."""
+        first = self.low - pad * self.step
+        return _Field(first, self.high + (reach - pad) * self.step, self.step * stride, self.height)
+
+
+def heatmap_grid(features: ov.Output) -> HeatmapGrid | None:
+    """Return where the receptive fields of a feature map's cells are centred on the input.
+
+    Each layer of kernel k, stride s and left padding p moves the first cell's field by -p input
+    steps, widens it by k - 1 and the step by s (Araujo et al., Distill 2019, eq. 3-4); where paths
+    meet it is the union of theirs. Rows stand for columns, whose geometry is the same. None where
+    the graph has a layer whose geometry is not of this kind.
+    """
+    by_name: dict[str, _Field | None] = {}
+    needed = _ancestors(features.get_node())
+    for node in reversed(needed):
+        by_name[node.get_friendly_name()] = _field(node, by_name)
+    last = by_name[features.get_node().get_friendly_name()]
+    if last is None or last.height != 2:
+        return None
+    return HeatmapGrid(stride=last.step, offset=(last.low + last.high) / 2)
+
+
+def _ancestors(last: ov.Node) -> list[ov.Node]:
+    """Return a node and all that it is computed of but constants, each before its inputs."""
+    order: list[ov.Node] = []
+    done: set[str] = set()
+    stack = [(last, False)]
+    while stack:
+        node, ready = stack.pop()
+        name = node.get_friendly_name()
+        if ready:
+            order.append(node)
+        elif name not in done:
+            done.add(name)
+            stack.append((node, True))
+            stack.extend((value.get_node(), False) for value in _sources(node))
+    return order[::-1]
+
+
+def _sources(node: ov.Node) -> list[ov.Output]:
+    values = [port.get_source_output() for port in node.inputs()]
+    return [value for value in values if constant(value) is None]
+
+
+def _field(node: ov.Node, by_name: dict[str, _Field | None]) -> _Field | None:
+    kind = node.get_type_name()
+    if kind == "Parameter":
+        shape = node.get_output_partial_shape(0)
+        return _Field(0, 0, 1, 2) if len(shape) == 4 else None
+    sources = _sources(node)
+    if kind in _POINTWISE:
+        # A gate of one number a channel weighs cells, it does not place them.
+        gates = [value for value in sources if _is_one_cell(value)]
+        sources = [value for value in sources if value not in gates] or sources
+    fields = [by_name[value.get_node().get_friendly_name()] for value in sources]
+    if not fields or any(field is None for field in fields):
+        return None
+    paths = [field for field in fields if field is not None]
+    first = paths[0]
+    if kind in _POINTWISE:
+        if any((each.step, each.height) != (first.step, first.height) for each in paths):
+            return None
+        low, high = min(each.low for each in paths), max(each.high for each in paths)
+        return _Field(low, high, first.step, first.height)
+    if kind in ("Convolution", "GroupConvolution", "MaxPool", "AvgPool"):
+        return _windowed(node, first)
+    if kind == "Pad":
+        begin = constant(node.input_value(1))
+        if begin is None:
+            return None
+        return first.seen_by(reach=0, stride=1, pad=int(begin[first.height]))
+    if kind == "Transpose":
+        order = constant(node.input_value(1))
+        return None if order is None else _turned(first, [int(axis) for axis in order])
+    return _sliced(node, first) if kind in ("StridedSlice", "Slice") else None
+
+
+def _is_one_cell(value: ov.Output) -> bool:
+    shape = value.get_partial_shape()
+    return bool(shape.is_static and len(shape) == 4 and np.prod(list(value.get_shape())[2:]) == 1)
+
+
+def _windowed(node: ov.Node, field: _Field) -> _Field | None:
+    if field.height != 2:
+        return None
+    attributes = node.get_attributes()
+    if "kernel" in attributes:
+        kernel = int(attributes["kernel"][0])
+    else:
+        kernel = int(node.input_value(1).get_partial_shape()[-2].get_length())
+    dilation = int(attributes["dilations"][0]) if "dilations" in attributes else 1
+    return field.seen_by(
+        reach=(kernel - 1) * dilation,
+        stride=int(attributes["strides"][0]),
+        pad=int(attributes["pads_begin"][0]),
+    )
+
+
+def _turned(field: _Field, order: list[int]) -> _Field | None:
+    height, width = order.index(field.height), order.index(field.height + 1)
+    return _Field(field.low, field.high, field.step, height) if width == height + 1 else None
+
+
+def _sliced(node: ov.Node, field: _Field) -> _Field | None:
+    """Return the field after every s-th row from row b on was taken."""
+    bounds = [constant(node.input_value(index)) for index in range(1, len(node.inputs()))]
+    if len(bounds) < 3 or any(each is None for each in bounds):
+        return None
+    # The end is not looked at: "to the last" is a number that floats round beyond integers.
+    begin, step = (np.asarray(bounds[index]).ravel().astype(int) for index in (0, 2))
+    axes = list(range(len(begin)))
+    if node.get_type_name() == "Slice" and len(bounds) > 3:
+        axes = [int(axis) % 4 for axis in np.asarray(bounds[3]).ravel()]
+    if len(node.get_output_partial_shape(0)) != 4:
+        return None
+    mask = node.get_attributes().get("begin_mask", [0] * len(begin))
+    if any(node.get_attributes().get("ellipsis_mask", [])):
+        return None
+    for index, axis in enumerate(axes):
+        if axis == field.height:
+            start = 0 if index < len(mask) and mask[index] else int(begin[index])
+            if start < 0 or step[index] < 1:
+                return None
+            return field.seen_by(reach=0, stride=int(step[index]), pad=-start)
+    return field

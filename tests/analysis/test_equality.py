@@ -5,7 +5,8 @@ import openvino as ov
 import openvino.opset13 as ops
 import pytest
 
-from thorax.analysis.compare import largest_difference, probe_images, require_equal
+from thorax.analysis.difference import largest_difference, require_equal
+from thorax.analysis.inputs import probe_images
 from thorax.devices.engine import PROBABILITY
 from thorax.errors import ModelError
 

@@ -1,0 +1,340 @@
+"""ONNX files as others export them, against onnxruntime; and what is refused."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from thorax.artifact import Activation, Precision
+from thorax.devices.engine import EMBEDDING, HEATMAP, PROBABILITY, Outputs, compile
+from thorax.errors import ModelError, ThoraxError, UsageError
+from thorax.ir.classifier import Description, open_classifier
+from thorax.labels import LabelSet
+from thorax.quantization.optimize import Optimized, optimize
+
+SIDE = 24
+LABELS = LabelSet("three", ("Cardiomegaly", "Effusion", "Mass"))
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+EQUAL = ((0.4, 0.4, 0.4), (0.3, 0.3, 0.3))
+
+Save = Callable[..., Path]
+
+
+def network(
+    *,
+    channels: int = 3,
+    bias: bool = True,
+    stem: dict[str, Any] | None = None,
+    pad: Sequence[int] | None = None,
+    end: str | None = None,
+    pool: bool = True,
+    shape: Sequence[int | str] | None = None,
+    **more: int,
+) -> onnx.ModelProto:
+    """Build pad - conv - relu - conv - relu - mean - linear, as told."""
+    outputs, element = more.get("outputs", 1), more.get("element", TensorProto.FLOAT)
+    rng = np.random.default_rng(5)
+    kind = helper.tensor_dtype_to_np_dtype(element)
+
+    def weight(name: str, *shape: int, size: float = 0.3) -> onnx.TensorProto:
+        return numpy_helper.from_array(rng.normal(0, size, shape).astype(kind), name)
+
+    stem = stem or {"pads": [1, 1, 1, 1]}
+    nodes, weights, value = [], [weight("w1", 6, channels, 3, 3)], "x"
+    if pad is not None:
+        weights.append(numpy_helper.from_array(np.array(pad, np.int64), "pad"))
+        nodes.append(helper.make_node("Pad", [value, "pad"], ["padded"], "pad", mode="constant"))
+        value = "padded"
+    if bias:
+        weights.append(weight("b1", 6))
+    conv = [value, "w1", *(["b1"] if bias else [])]
+    nodes.append(helper.make_node("Conv", conv, ["c1"], "stem", kernel_shape=[3, 3], **stem))
+    nodes.append(helper.make_node("Relu", ["c1"], ["r1"], "stem_relu"))
+    weights += [weight("w2", 8, 6, 3, 3), weight("b2", 8)]
+    nodes.append(helper.make_node("Conv", ["r1", "w2", "b2"], ["c2"], "body", pads=[1, 1, 1, 1]))
+    nodes.append(helper.make_node("Relu", ["c2"], ["r2"], "body_relu"))
+    if pool:
+        nodes.append(helper.make_node("GlobalAveragePool", ["r2"], ["p"], "pool"))
+        width = 8
+    else:
+        nodes.append(helper.make_node("MaxPool", ["r2"], ["p"], "pool", kernel_shape=[SIDE] * 2))
+        width = 8
+    nodes.append(helper.make_node("Flatten", ["p"], ["f"], "flat"))
+    weights += [weight("w3", 3, width), weight("b3", 3)]
+    nodes.append(helper.make_node("Gemm", ["f", "w3", "b3"], ["y"], "head", transB=1))
+    ends = ["y"]
+    if end is not None:
+        nodes.append(helper.make_node(end, ["y"], ["z"], "end"))
+        ends = ["z"]
+    if outputs == 2:
+        ends.append("f")
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", element, shape or [1, channels, SIDE, SIDE])],
+        [helper.make_tensor_value_info(name, element, None) for name in ends],
+        weights,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Save:
+    """Return a writer of an ONNX file of `network`'s options."""
+
+    def write(**options: object) -> Path:
+        path = tmp_path / "net.onnx"
+        onnx.save(network(**options), path)  # type: ignore[arg-type]
+        return path
+
+    return write
+
+
+def describe(mean: Sequence[float], std: Sequence[float], **rest: object) -> Description:
+    return Description(LABELS, tuple(mean), tuple(std), **rest)  # type: ignore[arg-type]
+
+
+def peer(
+    path: Path, images: npt.NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]
+) -> npt.NDArray[np.float32]:
+    """Return float32 [N,K], what onnxruntime says of grey images repeated over the channels."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    per_channel = (np.array(values, np.float32)[:, None, None] for values in (mean, std))
+    centre, width = per_channel
+    rows = [
+        session.run(None, {"x": (image[None].astype(np.float32) / 255 - centre) / width})[0]
+        for image in images
+    ]
+    return np.concatenate(rows).astype(np.float32)
+
+
+def ours(made: Optimized, images: npt.NDArray[np.uint8]) -> Outputs:
+    engine = compile(made.artifact)
+    side = images.shape[-1]
+    return engine.infer_many(images.reshape(-1, side, side), np.arange(len(images)))
+
+
+def noise(side: int = SIDE) -> npt.NDArray[np.uint8]:
+    """Return noise, and white, in which borders show the most."""
+    images = np.random.default_rng(6).integers(0, 256, (3, 1, side, side), np.uint8)
+    images[2] = 255
+    return images
+
+
+def sigmoid(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return np.asarray(1 / (1 + np.exp(-values)), np.float32)
+
+
+def softmax(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    grown = np.exp(values - values.max(axis=1, keepdims=True))
+    return np.asarray(grown / grown.sum(axis=1, keepdims=True), np.float32)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("mean", "std"), [((0.5,), (0.25,)), EQUAL, IMAGENET], ids=["grey", "equal", "imagenet"]
+)
+@pytest.mark.parametrize(
+    "stem",
+    [
+        {"pads": [1, 1, 1, 1]},
+        {"pads": [1, 1, 1, 1], "strides": [2, 2]},
+        {"pads": [0, 1, 2, 0], "dilations": [1, 2]},
+        {"auto_pad": "SAME_UPPER", "strides": [2, 2]},
+    ],
+    ids=["plain", "stride", "uneven", "same-upper"],
+)
+def test_grey_into_a_foreign_network_is_grey_repeated_into_its_channels(
+    save: Save,
+    tmp_path: Path,
+    bias: bool,
+    mean: Sequence[float],
+    std: Sequence[float],
+    stem: dict[str, object],
+) -> None:
+    path = save(channels=len(mean), bias=bias, stem=stem)
+    made = optimize(path, tmp_path / "a", Precision.FP32, description=describe(mean, std))
+    images = noise()
+    got = ours(made, images).probability
+    assert np.ptp(got) > 0.05
+    np.testing.assert_allclose(got, sigmoid(peer(path, images, mean, std)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("mean", "std"), [EQUAL, IMAGENET], ids=["equal", "imagenet"])
+def test_a_three_channel_stem_becomes_one_channel(
+    save: Save, tmp_path: Path, mean: Sequence[float], std: Sequence[float]
+) -> None:
+    path = save(bias=True)
+    made = optimize(path, tmp_path / "a", Precision.FP32, description=describe(mean, std))
+    card = made.artifact.card
+    # Two channels of six 3x3 kernels are gone; what is constant by channel was not trained.
+    assert card.parameters == 6 * 9 + 6 + 8 * 6 * 9 + 8 + 3 * 8 + 3
+    cells = SIDE * SIDE
+    assert card.macs == cells * (6 * 9 + 8 * 6 * 9 + 3 * 8) + 3 * 8
+    assert card.provenance["mean"] == list(mean)
+    assert card.provenance["std"] == list(std)
+
+
+def test_a_pad_layer_before_the_stem_is_kept(save: Save, tmp_path: Path) -> None:
+    path = save(pad=[0, 0, 2, 1, 0, 0, 0, 1], stem={"strides": [2, 2]})
+    made = optimize(path, tmp_path / "a", Precision.FP32, description=describe(*IMAGENET))
+    images = noise()
+    wanted = sigmoid(peer(path, images, *IMAGENET))
+    np.testing.assert_allclose(ours(made, images).probability, wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("end", "activation"), [(None, None), ("Sigmoid", None), ("Softmax", None), (None, "softmax")]
+)
+def test_logits_and_probabilities_are_told_apart(
+    save: Save, tmp_path: Path, end: str | None, activation: Activation | None
+) -> None:
+    path = save(end=end)
+    described = describe(*IMAGENET, activation=activation)
+    made = optimize(path, tmp_path / "a", Precision.FP32, description=described)
+    probability = softmax if "softmax" in (end or "").lower() or activation else sigmoid
+    images = noise()
+    wanted = peer(path, images, *IMAGENET)
+    outputs = ours(made, images)
+    np.testing.assert_allclose(
+        outputs.probability, wanted if end else probability(wanted), rtol=0, atol=1e-5
+    )
+    assert outputs.heatmap is not None
+    mean = outputs.heatmap.mean(axis=(2, 3))
+    np.testing.assert_allclose(probability(mean), outputs.probability, rtol=0, atol=1e-5)
+    assert made.artifact.card.activation == ("sigmoid" if probability is sigmoid else "softmax")
+
+
+def test_an_activation_that_contradicts_the_file_is_refused(save: Save, tmp_path: Path) -> None:
+    error = refused(save(end="Softmax"), describe(*IMAGENET, activation="sigmoid"), tmp_path / "a")
+    assert (error.code, error.exit_code) == ("model-activation", 2)
+
+
+def test_an_open_batch_and_side_are_closed(save: Save, tmp_path: Path) -> None:
+    path = save(shape=["n", 3, "h", "w"])
+    with pytest.raises(UsageError, match="--side") as missing:
+        open_classifier(path, describe(*IMAGENET))
+    assert missing.value.code == "model-undescribed"
+    made = optimize(path, tmp_path / "a", Precision.FP32, description=describe(*IMAGENET, side=32))
+    assert made.artifact.card.input.side == 32
+    images = noise(32)
+    wanted = sigmoid(peer(path, images, *IMAGENET))
+    np.testing.assert_allclose(ours(made, images).probability, wanted, rtol=0, atol=1e-5)
+
+
+def test_layers_keep_the_names_of_the_file(save: Save, tmp_path: Path) -> None:
+    made = optimize(save(), tmp_path / "a", Precision.FP32, description=describe(*IMAGENET))
+    engine = compile(made.artifact, counters=True)
+    engine.infer(noise()[:1], profile=True)
+    measured = {row.name for row in engine.counters() if row.type == "Convolution"}
+    assert {"stem", "body"} <= measured
+
+
+def test_without_a_pooled_linear_head_there_is_no_heat_map(save: Save, tmp_path: Path) -> None:
+    path = save(pool=False)
+    made = optimize(path, tmp_path / "a", Precision.FP32, description=describe(*IMAGENET))
+    engine = compile(made.artifact)
+    names = {name for port in engine.members[0].compiled.outputs for name in port.get_names()}
+    assert PROBABILITY in names
+    assert not {HEATMAP, EMBEDDING} & names
+    assert made.artifact.card.heatmap is None
+    images = noise()
+    outputs = ours(made, images)
+    assert outputs.heatmap is None
+    assert outputs.embedding is None
+    wanted = sigmoid(peer(path, images, *IMAGENET))
+    np.testing.assert_allclose(outputs.probability, wanted, rtol=0, atol=1e-5)
+
+
+def refused(path: Path, described: Description, out: Path) -> ThoraxError:
+    before = set(out.parent.iterdir())
+    with pytest.raises(ThoraxError) as caught:
+        optimize(path, out, Precision.FP32, description=described)
+    assert set(out.parent.iterdir()) == before
+    assert "\n" not in caught.value.message
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"outputs": 2}, "model-outputs"),
+        ({"shape": [1, 3, SIDE, SIDE + 2]}, "model-undescribed"),
+        ({"channels": 1}, "model-input"),
+        ({"element": TensorProto.FLOAT16}, "model-input"),
+    ],
+    ids=["two-outputs", "not-square", "channels", "half"],
+)
+def test_a_network_that_cannot_be_fed_or_read_is_refused(
+    save: Save, tmp_path: Path, options: dict[str, object], code: str
+) -> None:
+    error = refused(save(**options), describe(*IMAGENET), tmp_path / "a")
+    assert error.code == code
+    assert error.exit_code == (2 if code == "model-undescribed" else 4)
+
+
+@pytest.mark.parametrize(
+    ("described", "code", "exit_code"),
+    [
+        (Description(), "model-undescribed", 2),
+        (Description(LABELS, IMAGENET[0], None), "model-undescribed", 2),
+        (Description(LABELS, None, IMAGENET[1]), "model-undescribed", 2),
+        (Description(None, *IMAGENET), "model-undescribed", 2),
+        (Description(LabelSet("two", ("A", "B")), *IMAGENET), "model-labels", 4),
+        (Description(LabelSet("twice", ("A", "B", "A")), *IMAGENET), "model-labels-twice", 2),
+        (Description(LABELS, IMAGENET[0], (0.2, 0.2)), "model-normalisation", 2),
+        (Description(LABELS, IMAGENET[0], (0.2, 0.2, 0.0)), "model-normalisation", 2),
+        (Description(LABELS, (float("nan"),) * 3, IMAGENET[1]), "model-normalisation", 2),
+        (Description(LABELS, *IMAGENET, side=64), "model-side", 2),
+    ],
+)
+def test_a_description_that_is_missing_or_wrong_is_refused(
+    save: Save, tmp_path: Path, described: Description, code: str, exit_code: int
+) -> None:
+    error = refused(save(), described, tmp_path / "a")
+    assert (error.code, error.exit_code) == (code, exit_code)
+
+
+@pytest.mark.parametrize("described", [describe(*IMAGENET), Description(side=32)])
+def test_a_checkpoint_is_not_described_by_its_user(tmp_path: Path, described: Description) -> None:
+    (tmp_path / "run").mkdir()
+    error = refused(tmp_path / "run", described, tmp_path / "a")
+    assert (error.code, error.exit_code) == ("model-described", 2)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage" * 100, b"\x08\x09\x3a\xff\xff\xff\x7f"])
+def test_a_file_that_is_no_onnx_is_refused_in_silence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(content)
+    error = refused(path, describe(*IMAGENET), tmp_path / "a")
+    assert (error.code, error.exit_code) == ("model-unreadable", 4)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_missing_file_of_weights_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    onnx.save(network(), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    whole = optimize(path, tmp_path / "whole", Precision.FP32, description=describe(*IMAGENET))
+    assert whole.result.largest_difference < 1e-5
+    (tmp_path / "weights.bin").unlink()
+    error = refused(path, describe(*IMAGENET), tmp_path / "a")
+    assert (error.code, error.exit_code) == ("model-weights", 4)
+    assert "weights.bin" in error.message
+
+
+def test_what_is_neither_checkpoint_nor_onnx_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as missing:
+        open_classifier(tmp_path / "nothing.onnx", Description())
+    assert missing.value.code == "model-missing"
+    (tmp_path / "net.bmp").write_bytes(b"weights")
+    with pytest.raises(ModelError) as strange:
+        open_classifier(tmp_path / "net.bmp", Description())
+    assert strange.value.code == "model-format"
