@@ -162,7 +162,7 @@ def test_a_text_that_is_no_document_is_refused(
 def test_a_byte_order_mark_is_no_part_of_a_document(
     written: Callable[[bytes | str], Path],
 ) -> None:
-    document = _made_up().benchmark()
+    document = _made_up().benchmark().document()
     assert load([written(b"\xef\xbb\xbf" + json.dumps(document).encode())]) == [document]
 
 
