@@ -304,7 +304,7 @@ def test_results_are_loaded_from_files_and_folders(tmp_path: Path) -> None:
     assert [document["command"] for document in documents] == ["benchmark", "classify"]
     assert isinstance(documents[1], ClassifyResult)
     assert documents[1].results[0].heatmaps == {finding: str(tmp_path / "maps" / "000.png")}
-    assert load([tmp_path / "a.json"]) == [made_up.benchmark()]
+    assert load([tmp_path / "a.json"]) == [made_up.benchmark().document()]
 
 
 @pytest.mark.parametrize(
