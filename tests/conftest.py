@@ -39,6 +39,30 @@ SIDE = 48
 Thorax = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+COSTLY = {"thorax", "phantoms", "convert", "fragile", "recipe", "exported", "realdata"}
+"""Fixtures that train a network, draw phantoms or start `thorax` in processes of their own."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --quick, which `make quick` gives: a word on a change within a minute or so."""
+    parser.addoption("--quick", action="store_true", help="leave out what takes long to set up")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --quick, keep what needs no network and no process of its own."""
+    if not config.getoption("--quick"):
+        return
+
+    def takes_long(item: pytest.Item) -> bool:
+        marked = any(item.get_closest_marker(name) for name in ("slow", "child", "realdata"))
+        starts = hasattr(getattr(item, "module", None), "subprocess")
+        return marked or starts or not COSTLY.isdisjoint(getattr(item, "fixturenames", ()))
+
+    costly = [item for item in items if takes_long(item)]
+    config.hook.pytest_deselected(items=costly)
+    items[:] = [item for item in items if item not in set(costly)]
+
+
 @pytest.fixture(scope="session")
 def realdata() -> Path:
     """The folder of real radiographs, DICOM files and models; the test is skipped without it."""
