@@ -30,7 +30,7 @@ from tests.importers.small_models import KINDS, Kind, damaged, read_here
 
 from benchmarks import result
 from thorax.errors import ModelError, ThoraxError, UsageError
-from thorax.importers.confined import Reader
+from thorax.importers.child_reader import Reader
 from thorax.importers.options import Imported, ImportOptions
 
 _MOST_DATA: Final = 6 << 30

@@ -30,7 +30,7 @@ import openvino as ov
 from benchmarks import result
 from thorax import artifact
 from thorax.benchmark import loadgen
-from thorax.benchmark.run import Traffic
+from thorax.benchmark.measurement import Traffic
 from thorax.devices import timing
 from thorax.devices.engine import Engine, Single
 from thorax.devices.engine import compile as compile_artifact

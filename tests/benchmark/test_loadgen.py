@@ -16,7 +16,7 @@ import pytest
 
 from thorax.artifact import Artifact
 from thorax.benchmark.loadgen import DETAIL, SUMMARY, drive
-from thorax.benchmark.run import SCENARIOS, Traffic
+from thorax.benchmark.measurement import SCENARIOS, Traffic
 from thorax.devices.engine import Engine, Outputs, compile
 from thorax.devices.requests import Lane, Pool
 from thorax.errors import DeviceError

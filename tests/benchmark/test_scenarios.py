@@ -14,7 +14,7 @@ import pytest
 from thorax.artifact import Artifact
 from thorax.benchmark import scenarios
 from thorax.benchmark.loadgen import Run, Trace
-from thorax.benchmark.run import SCENARIOS, Measurement, Traffic
+from thorax.benchmark.measurement import SCENARIOS, Measurement, Traffic
 from thorax.benchmark.scenarios import (
     HINTS,
     SERVER_QUERIES,

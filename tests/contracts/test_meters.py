@@ -16,8 +16,9 @@ from tests.power.meters import RACADM_GET, RACADM_SENSORS, FakeNvml, Zones, prog
 
 from thorax.errors import DeviceError, PeerError, ThoraxError
 from thorax.power import rapl as meters_rapl
+from thorax.power.energy import joules
 from thorax.power.log import Replay
-from thorax.power.meter import Meter, Reading, joules
+from thorax.power.meter import Meter, Reading
 from thorax.power.meters import NoMeter
 from thorax.power.modelled import Modelled
 from thorax.power.nvml import Nvml

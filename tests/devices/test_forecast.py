@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from thorax.artifact import Artifact
-from thorax.benchmark.run import Measurement, Quantiles, benchmark_result, side_by_side
+from thorax.benchmark.latency import Quantiles
+from thorax.benchmark.measurement import Measurement, benchmark_result, side_by_side
 from thorax.data.store import Store
 from thorax.devices.card_model import STEPS
 from thorax.devices.describe import describe
@@ -16,7 +17,8 @@ from thorax.devices.forecast import count_rows, forecast_engine
 from thorax.evaluate import validate
 from thorax.fpga.boards import IDLE_W
 from thorax.inference.classify import ClassifyOptions, classify, layer_costs
-from thorax.report.findings import cost_lines, findings_tables
+from thorax.report.counters import cost_lines
+from thorax.report.findings import findings_tables
 from thorax.results.findings import ClassifyResult
 
 HETERO = "HETERO:FPGA,CPU"

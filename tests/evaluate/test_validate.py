@@ -9,13 +9,13 @@ import pytest
 
 from thorax import metrics
 from thorax.artifact import Artifact
-from thorax.benchmark.run import Speed
+from thorax.benchmark.measurement import Speed
 from thorax.data.samples import Box
 from thorax.data.store import Store
 from thorax.devices.engine import compile
 from thorax.errors import DataError, UsageError
 from thorax.evaluate.validate import Validation, open_engines, result_of, validate
-from thorax.inference.heatmap import peak
+from thorax.inference.heatmap_picture import peak
 from thorax.inference.predictor import calibrate
 from thorax.labels import LabelSet
 from thorax.metrics import bootstrap_difference

@@ -388,6 +388,6 @@ def _words(content: bytes, chosen: random.Random) -> bytes:
 
 
 def read_here(module: str, path: Path, options: ImportOptions) -> Imported:
-    """Read a file by a module of the importers in this process, as `confined.read` does in its."""
+    """Read a file by a module of the importers in this process, not in a child of it."""
     imported: Imported = importlib.import_module(f"thorax.importers.{module}").read(path, options)
     return imported

@@ -36,8 +36,9 @@ from tests.power.meters import (
 from thorax.errors import DataError, DeviceError, PeerError, ThoraxError, UsageError
 from thorax.files.documents import checked_line
 from thorax.fpga import boards as fpga_power
+from thorax.power.energy import joules
 from thorax.power.log import FORMAT, Log, Recording, Replay, verify
-from thorax.power.meter import Channel, Meter, Reading, joules
+from thorax.power.meter import Channel, Meter, Reading
 from thorax.power.meters import HERE, SPECS, Access, open_meter, probe_meters
 from thorax.power.modelled import Modelled
 from thorax.power.nvml import Nvml

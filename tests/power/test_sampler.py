@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from thorax.errors import DeviceError, PeerError, ThoraxError, UsageError
 from thorax.power import sampler as power
 from thorax.power import window as power_window
-from thorax.power.meter import Channel, Reading, joules
+from thorax.power.energy import joules
+from thorax.power.meter import Channel, Reading
 from thorax.power.meters import NoMeter
 from thorax.power.sampler import Energy, Sampler
 from thorax.power.watch import Watch, sparkline

@@ -1,6 +1,7 @@
 """Tables of findings, and what layers cost."""
 
-from thorax.report.findings import cost_lines, devices_table
+from thorax.report.counters import cost_lines
+from thorax.report.findings import devices_table
 from thorax.results.findings import DeviceFacts, DeviceList, LayerCost
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from thorax.errors import UsageError
-from thorax.training.trust_ratio import alike, norms, ratio_or_one
+from thorax.training.trust_ratio import alike, lamb_ratio, lars_ratio, norms
 
 
 def test_norms_are_the_same_for_any_memory_layout() -> None:
@@ -54,4 +54,6 @@ def test_a_sparse_gradient_is_refused() -> None:
 
 def test_a_ratio_made_of_nothing_is_one() -> None:
     weight, slope = torch.tensor([0.0, 2.0, 0.0, 4.0]), torch.tensor([3.0, 0.0, 0.0, 2.0])
-    assert ratio_or_one(weight / slope, weight, slope).tolist() == [1, 1, 1, 2]
+    assert lamb_ratio(weight, slope).tolist() == [1, 1, 1, 2]
+    ratio = lars_ratio(weight, slope, trust=0.5, decay=0.25, eps=1.0)
+    assert ratio.tolist() == pytest.approx([1, 1, 1, 0.5 * 4 / (2 + 0.25 * 4 + 1)])

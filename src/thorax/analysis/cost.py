@@ -10,7 +10,8 @@ import openvino as ov
 from thorax.analysis.layers import PASSING, VIEWS, group_layers, live_names
 from thorax.devices.counters import Kernel
 from thorax.devices.engine import HEATMAP
-from thorax.ir.rewrite import CELLS, NORMALISE
+from thorax.ir.heatmap import CELLS
+from thorax.ir.rewrite import NORMALISE
 from thorax.ir.stem import BORDER
 
 _RECURRENT: Final = {

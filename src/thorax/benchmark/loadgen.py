@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
-from thorax.benchmark.run import Traffic
+from thorax.benchmark.measurement import Traffic
 from thorax.devices.engine import INPUT, Engine
 from thorax.devices.requests import request_failed
 from thorax.results.benchmark import Scenario

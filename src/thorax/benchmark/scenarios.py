@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.benchmark.confidence import Slices, cut
+from thorax.benchmark.latency import quantiles_of
 from thorax.benchmark.loadgen import DETAIL, Run, drive
-from thorax.benchmark.run import SCENARIOS, Measurement, Quantiles, Traffic
+from thorax.benchmark.measurement import SCENARIOS, Measurement, Traffic
 from thorax.devices import timing
 from thorax.devices.engine import Engine, Hint
 from thorax.errors import UsageError
@@ -80,7 +81,7 @@ class ScenarioOptions:
     """What an engine is measured under.
 
     Attributes:
-        scenario: one of `thorax.benchmark.run.SCENARIOS`.
+        scenario: one of `thorax.benchmark.measurement.SCENARIOS`.
         duration_s: length of the window at least.
         samples_per_query: images of a query, multi-stream.
         rate: of arrivals, images per second, server; None looks for the highest that keeps the
@@ -368,7 +369,7 @@ def _measurement(traffic: Traffic, run: Run, probes: tuple[Probe, ...]) -> Measu
         images=int(run.trace.images.sum()),
         begin_s=run.trace.begin_s,
         window_s=run.trace.window_s,
-        latency_s=_latency(traffic, run),
+        latency_s=quantiles_of(traffic.scenario, run),
         valid=run.valid,
         invalid_because=() if run.valid else tuple(_reasons(traffic, run)),
         traffic=traffic,
@@ -383,15 +384,6 @@ def _slices(traffic: Traffic, run: Run) -> Slices:
     trace = run.trace
     since = trace.begun_s if traffic.scenario == "offline" else trace.asked_s
     return cut(trace.begin_s, trace.done_s, trace.images, trace.done_s - since)
-
-
-def _latency(traffic: Traffic, run: Run) -> Quantiles:
-    if traffic.scenario == "offline":
-        # To LoadGen all images wait from the start: what one inference takes, only we know.
-        taken = run.trace.done_s - run.trace.begun_s
-        return Quantiles(*(float(value) for value in np.quantile(taken, [0.5, 0.9, 0.99])))
-    queries = traffic.scenario == "multi-stream"
-    return Quantiles(*(run.percentile_s(percent, queries=queries) for percent in (50, 90, 99)))
 
 
 def _reasons(traffic: Traffic, run: Run) -> Iterator[str]:

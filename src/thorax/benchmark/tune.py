@@ -14,7 +14,8 @@ import openvino as ov
 
 from thorax import __version__
 from thorax.artifact import Artifact, Tuning, hold, keep_tuning, load
-from thorax.benchmark.run import Measurement, Quantiles, benchmark_result
+from thorax.benchmark.latency import Quantiles
+from thorax.benchmark.measurement import Measurement, benchmark_result
 from thorax.devices import timing
 from thorax.devices.describe import hardware
 from thorax.devices.engine import Engine

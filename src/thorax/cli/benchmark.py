@@ -16,7 +16,7 @@ from thorax.errors import UsageError
 if TYPE_CHECKING:
     from thorax.artifact import Artifact
     from thorax.benchmark.baseline import Compare
-    from thorax.benchmark.run import Measurement
+    from thorax.benchmark.measurement import Measurement
     from thorax.benchmark.scenarios import ScenarioOptions
     from thorax.devices.engine import Engine
     from thorax.power.sampler import Energy
@@ -196,7 +196,7 @@ def _measure(
     engine: "Engine", options: "ScenarioOptions", images: Path | None, metering: Metering
 ) -> "tuple[Measurement, Energy]":
     """Measure an engine while a meter is read."""
-    from thorax.benchmark.run import read_images
+    from thorax.benchmark.measurement import read_images
     from thorax.benchmark.scenarios import run_scenario
     from thorax.inference.predictor import find_files
 
@@ -227,7 +227,7 @@ def _answer(
 ) -> None:
     """Show what was measured; fail for a sure loss, or for a meter that told nothing."""
     from thorax.benchmark.baseline import require_held
-    from thorax.benchmark.run import benchmark_result
+    from thorax.benchmark.measurement import benchmark_result
     from thorax.devices.forecast import forecast_engine
 
     result = benchmark_result(engine, measurement, forecast_engine(engine, measure=True), energy)

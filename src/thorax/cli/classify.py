@@ -89,7 +89,7 @@ class Classification:
         bool | None,
         Option(
             "--tuned/--no-tuned",
-            help="Use the setting that benchmark --tune stored; with --out and --async no one is.",
+            help="Use the setting that thorax tune stored; with --out and --async no one is.",
             show_default="tuned",
         ),
     ] = None
@@ -183,7 +183,8 @@ def classify(
         result = options.run(model, inputs, ticker.advance, keep_all=json)
 
     def show() -> None:
-        from thorax.report.findings import cost_lines, findings_tables
+        from thorax.report.counters import cost_lines
+        from thorax.report.findings import findings_tables
 
         screen = sys.stderr if csv_on_stdout else sys.stdout
         lines = options.counters == "lines"

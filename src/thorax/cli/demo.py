@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from thorax.artifact import INTENDED_USE, Artifact, Precision
-from thorax.benchmark.run import benchmark_result
+from thorax.benchmark.measurement import benchmark_result
 from thorax.benchmark.scenarios import ScenarioOptions, run_scenario
 from thorax.cli import console
 from thorax.data import folder, store

@@ -37,7 +37,7 @@ class Validation:
     def run(self, model: Path, store: Path) -> "ValidationResult":
         """Validate an artifact and those that it is compared with on a store."""
         from thorax.artifact import load
-        from thorax.benchmark.run import side_by_side
+        from thorax.benchmark.measurement import side_by_side
         from thorax.data.store import open_store
         from thorax.devices.extensions import add_extensions
         from thorax.evaluate import validate as accuracy

@@ -373,7 +373,7 @@ def _images(trials: Trials, opened: "OpenedModel") -> "npt.NDArray[np.uint8] | N
     from thorax.analysis.inputs import image_side
 
     if trials.images is not None:
-        from thorax.benchmark.run import read_images
+        from thorax.benchmark.measurement import read_images
         from thorax.images.preprocess import InputSpec
         from thorax.inference.predictor import find_files
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from thorax import metrics
 from thorax.artifact import Artifact, Precision
-from thorax.benchmark.run import Speed
+from thorax.benchmark.measurement import Speed
 from thorax.data.store import Store
 from thorax.devices.core import simulates
 from thorax.devices.describe import describe, environment
@@ -18,7 +18,7 @@ from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.forecast import forecast_engine
 from thorax.errors import DataError
 from thorax.evaluate.score import tabulate
-from thorax.inference.heatmap import peak
+from thorax.inference.heatmap_picture import peak
 from thorax.inference.predictor import calibrate
 from thorax.results.accuracy import Comparison, Pointing, Score, ValidationResult
 from thorax.results.shared import Interval

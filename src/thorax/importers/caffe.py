@@ -3,7 +3,6 @@
 Field numbers are those of caffe.proto (BVLC Caffe 1.0), the rules those of its net.cpp.
 """
 
-import difflib
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ import openvino.opset13 as ops
 from thorax.errors import ModelError, UsageError
 from thorax.files.documents import read_limited
 from thorax.importers.caffe_layer import Blob, CaffeLayer, read_blob
-from thorax.importers.caffe_layers import BOTTOMS, BUILD, Shape, inputs_of, is_input
+from thorax.importers.caffe_layers import BOTTOMS, Shape, find_build, inputs_of, is_input
 from thorax.importers.options import MOST_INPUT_VALUES, UNREADABLE, Imported, ImportOptions
 from thorax.importers.prototxt import Block, ProtoError, parse
 from thorax.importers.translation import require_stored, translated
@@ -101,12 +100,6 @@ def _pair(path: Path, structure: Path | None) -> tuple[Path, Path]:
     if not structure.is_file():
         raise ModelError("model-missing", f"no description of the layers at {structure}")
     return structure, path
-
-
-def _alike(key: str) -> str:
-    """Return the types that are written nearly so, as part of a message."""
-    near = difflib.get_close_matches(key, list(BUILD), n=3)
-    return f" (near it: {', '.join(near).lower()})" if near else ""
 
 
 def _only(path: Path, pattern: str, advice: str) -> Path:
@@ -246,13 +239,7 @@ class _Builder:
         key = _PROBABILITY.get(layer.key, layer.key)
         if key != layer.key:
             bottoms, tops = bottoms[:1], tops[:1]
-        build = BUILD.get(key)
-        if build is None:
-            raise layer.refuse(
-                f"is none of Caffe's that can be converted{_alike(layer.key)}; convert the network "
-                "to ONNX with the Caffe that it was made for, or end the .prototxt before it "
-                "(docs/optimizer.md, Formats)"
-            )
+        build = find_build(layer, key)
         least, most = BOTTOMS.get(key, (1, 1))
         if not least <= len(bottoms) <= most:
             raise layer.refuse(f"takes {len(bottoms)} blobs; {least} to {most} can be converted")

@@ -1,5 +1,6 @@
 """Caffe's layers as OpenVINO operations (BVLC Caffe 1.0, `*_layer.cpp`, and its forks)."""
 
+import difflib
 import functools
 import itertools
 import math
@@ -757,3 +758,20 @@ BOTTOMS: Final = {
     "DETECTIONOUTPUT": (3, 3),
 }
 """How many blobs a layer takes, at least and at most, where it is not one."""
+
+
+def find_build(layer: CaffeLayer, key: str) -> Build:
+    """Return what converts a layer of a type.
+
+    Raises:
+        ModelError: as `CaffeLayer.refuse`, for a type that is not converted, with the nearest.
+    """
+    if key in BUILD:
+        return BUILD[key]
+    near = difflib.get_close_matches(layer.key, list(BUILD), n=3)
+    alike = f" (near it: {', '.join(near).lower()})" if near else ""
+    raise layer.refuse(
+        f"is none of Caffe's that can be converted{alike}; convert the network "
+        "to ONNX with the Caffe that it was made for, or end the .prototxt before it "
+        "(docs/optimizer.md, Formats)"
+    )

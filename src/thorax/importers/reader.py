@@ -1,4 +1,4 @@
-"""The child that reads a foreign file; `thorax.importers.confined` asks it.
+"""The child that reads a foreign file; `thorax.importers.child_reader` asks it.
 
 It gives up network, other processes and all files but those of the model before it opens them.
 """
@@ -16,7 +16,7 @@ import openvino as ov
 
 from thorax.devices.process_core import open_core
 from thorax.errors import ModelError, ThoraxError, UsageError, last_line
-from thorax.importers.confined import describe, unpack, unpack_options
+from thorax.importers.child_reader import describe, unpack, unpack_options
 from thorax.importers.options import (
     MOST_LAYERS,
     NO_MEMORY,

@@ -23,8 +23,8 @@ from thorax.inference.findings import (
     read_of,
     require_apart,
 )
-from thorax.inference.heatmap import COLOUR_MAPS
 from thorax.inference.heatmap_folder import HeatmapFolder
+from thorax.inference.heatmap_picture import COLOUR_MAPS
 from thorax.inference.predictor import Prediction, Predictor, Source, find_sources
 from thorax.results.findings import ClassifyResult, LayerCost
 from thorax.results.shared import Modelled
@@ -45,11 +45,11 @@ class ClassifyOptions:
         counters: measure every layer; steps of a simulated card are modelled.
         layers: with `counters`, add the modelled time of each layer of a card.
         heatmaps: folder to draw evidence in.
-        colours: of the evidence, one of `thorax.inference.heatmap.COLOUR_MAPS`.
+        colours: of the evidence, one of `thorax.inference.heatmap_picture.COLOUR_MAPS`.
         csv: file to write findings to.
         requests: how many to keep in flight from one thread; None lets as many threads as there
             are streams ask.
-        tuned: use the streams and the batch that `thorax benchmark --tune` stored in the card, if
+        tuned: use the streams and the batch that `thorax tune` stored in the card, if
             it was on this device and hardware.
         keep_all: keep the findings of all files, not of the first hundred.
 

@@ -13,7 +13,7 @@ from thorax.devices.engine import Engine
 from thorax.errors import UsageError
 from thorax.files import atomic
 from thorax.files.csv_cells import harmless
-from thorax.inference.heatmap import peak, to_source
+from thorax.inference.heatmap_picture import peak, to_source
 from thorax.inference.predictor import Prediction, Source, StoredImage
 from thorax.results.findings import Findings, ReadError
 

@@ -12,12 +12,12 @@ from thorax.artifact import Activation, Card
 from thorax.devices.engine import EMBEDDING, HEATMAP, INPUT, PROBABILITY
 from thorax.ir.fold import Folded
 from thorax.ir.head import Head
+from thorax.ir.heatmap import class_activation_map
 from thorax.ir.stem import fold_grey_stem
 from thorax.results.optimize import GraphRewrite
 
 NORMALISE: Final = "normalise"
-CELLS: Final = "head/cells"
-"""Names of layers that a source does not have, but for the head's linear layer over each cell."""
+"""What the names of layers begin with that make bytes what the network was trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +138,7 @@ def expose_outputs(
         added = ops.add(linear, ops.constant(head.bias[None]))
         added.set_friendly_name("head/logits")
         scores = added.output(0)
-        kernel = ops.constant(np.ascontiguousarray(head.weight[:, :, None, None]))
-        cells = ops.convolution(head.features, kernel, [1, 1], [0, 0], [0, 0], [1, 1])
-        cells.set_friendly_name(CELLS)
-        evidence = ops.add(cells, ops.constant(head.bias[None, :, None, None]))
+        evidence = class_activation_map(head)
         _name(evidence, HEATMAP)
         results = [ops.result(evidence), ops.result(pooled)]
     probability = ops.sigmoid(scores) if activation == "sigmoid" else ops.softmax(scores, 1)

@@ -23,7 +23,8 @@ from thorax.config import Settings
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import LockedError, locked, new_file
 from thorax.files.documents import checked_line, read_limited, read_line
-from thorax.power.meter import Channel, Meter, Reading, joules
+from thorax.power.energy import joules
+from thorax.power.meter import Channel, Meter, Reading
 from thorax.power.watch import Watch
 from thorax.power.window import implausible
 from thorax.results.energy import DeviceEnergy, LogEnergy, Quantity

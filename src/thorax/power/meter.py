@@ -3,13 +3,9 @@
 All times are of the monotonic clock (`time.perf_counter`): the wall clock may step in mid-run.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
-
-import numpy as np
-import numpy.typing as npt
 
 from thorax.results.energy import Quantity
 
@@ -79,31 +75,3 @@ class Meter(Protocol):
 
     def close(self) -> None:
         """Give back what was opened; never fails, and may be called twice."""
-
-
-def joules(
-    readings: Sequence[Reading], quantity: Quantity, begin_s: float, end_s: float
-) -> npt.NDArray[np.float64]:
-    """Return the energy of each channel over exactly a window, float64 [channels].
-
-    Power is taken to be linear between two readings (trapezoids), and so is the count of an
-    energy counter. At the edges both are interpolated, never extrapolated.
-
-    Args:
-        readings: in the order of time, the first not after `begin_s`, the last not before `end_s`.
-        quantity: what their values are.
-        begin_s: of the window.
-        end_s: after it.
-    """
-    times = np.array([reading.at_s for reading in readings])
-    values = np.array([reading.values for reading in readings], np.float64)
-    assert times[0] <= begin_s < end_s <= times[-1]
-    edges = np.array([[np.interp(at, times, row) for row in values.T] for at in (begin_s, end_s)])
-    if quantity == "energy":
-        counted: npt.NDArray[np.float64] = edges[1] - edges[0]
-        return counted
-    inside = (times > begin_s) & (times < end_s)
-    at = np.concatenate(([begin_s], times[inside], [end_s]))
-    power = np.concatenate((edges[:1], values[inside], edges[1:]))
-    steps = np.diff(at)[:, None] * (power[1:] + power[:-1]) / 2
-    return np.array([math.fsum(column) for column in steps.T])

@@ -13,7 +13,8 @@ from typing import Final, Self
 
 from thorax.errors import ThoraxError, UsageError
 from thorax.power import window
-from thorax.power.meter import Meter, Reading, joules
+from thorax.power.energy import joules
+from thorax.power.meter import Meter, Reading
 from thorax.results.energy import EMULATED_RATE, DevicePower, PowerResult
 
 SETTLE_S: Final = 1.0

@@ -91,7 +91,7 @@ class ClassifyResult(EngineResult):
     batch: int = 1
     """Images of one inference."""
     tuned: bool | None = None
-    """Whether streams and batch are those that `benchmark --tune` stored; null with --out."""
+    """Whether streams and batch are those that `thorax tune` stored; null with --out."""
     tuned_because: str = ""
     images: int
     """Files answered, those with an error too."""

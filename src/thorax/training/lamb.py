@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thorax.training.trust_ratio import LayerWise, gradients, norms, ratio_or_one, require_number
+from thorax.training.trust_ratio import LayerWise, gradients, lamb_ratio, norms, require_number
 
 
 class LAMB(LayerWise):
@@ -96,8 +96,7 @@ class LAMB(LayerWise):
         if decay:
             torch._foreach_add_(moves, parameters, alpha=decay)
         if adapted and group["trust_ratio"]:
-            weight, move = norms(parameters), norms(moves)
-            ratio = ratio_or_one(weight / move, weight, move)
+            ratio = lamb_ratio(norms(parameters), norms(moves))
             torch._foreach_mul_(moves, list(ratio.unbind()))
         torch._foreach_add_(parameters, moves, alpha=-group["lr"])
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from thorax.training.trust_ratio import (
     LayerWise,
     gradients,
+    lars_ratio,
     norms,
-    ratio_or_one,
     require,
     require_number,
 )
@@ -106,8 +106,8 @@ class LARS(LayerWise):
         scales: list[Tensor] | float = factor
         if trust:
             weight, slope = norms(parameters), norms(slopes)
-            ratio = trust * weight / (slope + decay * weight + group["eps"])
-            scales = list((ratio_or_one(ratio, weight, slope) * factor).unbind())
+            ratio = lars_ratio(weight, slope, trust=trust, decay=decay, eps=group["eps"])
+            scales = list((ratio * factor).unbind())
         moves: list[Tensor] | tuple[Tensor, ...]
         if decay:
             moves = torch._foreach_add(slopes, parameters, alpha=decay)

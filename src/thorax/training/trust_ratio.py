@@ -93,8 +93,28 @@ def _flat(tensor: Tensor) -> Tensor:
     return tensor.permute(order).reshape(-1)
 
 
-def ratio_or_one(ratio: Tensor, *sizes: Tensor) -> Tensor:
-    """Return the trust ratios, 1 where one of the sizes they were made of is 0.
+def lars_ratio(
+    weight: Tensor, gradient: Tensor, *, trust: float, decay: float, eps: float
+) -> Tensor:
+    """Return trust |w| / (|g| + decay |w| + eps), float [n] (You et al., 1708.03888, Algorithm 1).
+
+    Args:
+        weight: norms of the layers' weights, float [n].
+        gradient: norms of their gradients, float [n].
+        trust: coefficient.
+        decay: of the weights.
+        eps: added below.
+    """
+    return _ratio_or_one(trust * weight / (gradient + decay * weight + eps), weight, gradient)
+
+
+def lamb_ratio(weight: Tensor, move: Tensor) -> Tensor:
+    """Return |w| / |u|, float [n], u the step that Adam would take (You et al., 1904.00962)."""
+    return _ratio_or_one(weight / move, weight, move)
+
+
+def _ratio_or_one(ratio: Tensor, *sizes: Tensor) -> Tensor:
+    """Return trust ratios, 1 where one of the sizes they were made of is 0.
 
     Args:
         ratio: float [n].

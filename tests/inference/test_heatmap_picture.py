@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 
 from thorax.artifact import HeatmapGrid
 from thorax.images.preprocess import letterbox, placement
-from thorax.inference.heatmap import COLOUR_MAPS, overlay, peak, to_source
+from thorax.inference.heatmap_picture import COLOUR_MAPS, overlay, peak, to_source
 
 GRID = HeatmapGrid(stride=16, offset=7.5)
 

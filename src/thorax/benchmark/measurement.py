@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.benchmark.confidence import UNCUT, Slices
+from thorax.benchmark.latency import Quantiles
 from thorax.devices import timing
 from thorax.devices.card_model import Forecast
 from thorax.devices.describe import describe, environment
@@ -50,15 +51,6 @@ class Traffic:
     latency_limit_s: float = 0.1
     most_waiting: int = 1000
     fewest_queries: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Quantiles:
-    """Of a latency, seconds."""
-
-    p50: float
-    p90: float
-    p99: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ import numpy.typing as npt
 import pytest
 
 from thorax.artifact import Artifact
-from thorax.benchmark import run
-from thorax.benchmark.run import (
+from thorax.benchmark import measurement as measurements
+from thorax.benchmark.latency import Quantiles
+from thorax.benchmark.measurement import (
     Measurement,
-    Quantiles,
     Speed,
     Traffic,
     benchmark_result,
@@ -48,17 +48,17 @@ def test_artifacts_side_by_side_are_compiled_for_each_way_to_be_asked(
 def test_images_are_prepared_as_for_classifying(phantoms: Path) -> None:
     paths = sorted(phantoms.rglob("*.png"))[:2]
     spec = InputSpec(48)
-    got = run.read_images(paths, spec)
+    got = measurements.read_images(paths, spec)
     assert all(np.array_equal(a, prepare(read(p), spec)) for a, p in zip(got, paths, strict=True))
 
 
 def test_a_benchmark_leaves_no_image_out(tmp_path: Path) -> None:
     with pytest.raises(DataError) as nothing:
-        run.read_images([], InputSpec(48))
+        measurements.read_images([], InputSpec(48))
     assert nothing.value.code == "images-empty"
     (tmp_path / "bad.png").write_bytes(b"no picture")
     with pytest.raises(ImageError):
-        run.read_images([tmp_path / "bad.png"], InputSpec(48))
+        measurements.read_images([tmp_path / "bad.png"], InputSpec(48))
 
 
 def test_the_document_has_the_keys_of_the_contract(tiny_int8: Artifact) -> None:

@@ -1,0 +1,102 @@
+"""What every layer cost, as a table and as the samples of 2018 printed it."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from thorax.report.table import Table, dense
+from thorax.results.findings import LayerCost
+
+
+def by_member(costs: Iterable[LayerCost]) -> dict[str | None, list[LayerCost]]:
+    """Return the rows of each of several that share the work: no sum goes over two of them."""
+    groups: dict[str | None, list[LayerCost]] = {}
+    for cost in costs:
+        groups.setdefault(cost.member, []).append(cost)
+    return groups
+
+
+def cost_table(costs: Sequence[LayerCost], batch: int) -> Table:
+    """Return what ran, in order; a share is that of the times of the same origin.
+
+    Args:
+        costs: of one engine, not of several that share the work; not empty.
+        batch: images of the inferences that were measured.
+    """
+    ran = [cost for cost in costs if cost.status == "EXECUTED"]
+    totals = {
+        origin: sum(cost.real_ms for cost in ran if cost.origin == origin and cost.part_of is None)
+        for origin in dict.fromkeys(cost.origin for cost in ran)
+    }
+    rows = [
+        (
+            _row_name(cost),
+            cost.device or "",
+            cost.type,
+            cost.kernel,
+            f"{cost.real_ms:.3f}",
+            f"{cost.real_ms / totals[cost.origin]:.1%}" if totals[cost.origin] else "",
+            cost.origin,
+        )
+        for cost in ran
+    ]
+    rows += [
+        (f"Total {origin}", "", "", "", f"{total:.3f}", "", origin)
+        for origin, total in totals.items()
+    ]
+    notes = []
+    if batch > 1:
+        notes.append(f"Measured on {batch} images at a time.")
+    if "modelled" in totals:
+        notes.append("Modelled: computed from the architecture of the card, not read from a clock.")
+    whose = f" on {costs[0].member}" if costs[0].member else ""
+    return dense(
+        Table(
+            f"What every layer cost{whose}, mean per image",
+            ("Layer", "Device", "Type", "Kernel", "ms", "Share", "How"),
+            tuple(rows),
+            tuple(row[-1] == "modelled" for row in rows),
+            " ".join(notes),
+        )
+    )
+
+
+def _row_name(cost: LayerCost) -> str:
+    if cost.part_of is not None:
+        return f"   {cost.layer}"
+    return cost.layer if cost.subgraph is None else f"{cost.subgraph}: {cost.layer}"
+
+
+_NAME_WIDTH: Final = 30
+_STATUS_WIDTH: Final = 15
+_TYPE_WIDTH: Final = 30
+_TIME_WIDTH: Final = 20
+"""Columns that the samples of 2018 printed."""
+
+
+def cost_lines(costs: Iterable[LayerCost]) -> list[str]:
+    """Return what layers cost as the samples of 2018 printed it, the origin of each time added.
+
+    `subgraph1: conv1:EXECUTED       layerType: Convolution ...` in whole microseconds, the total
+    of what executed last. Name and status stand together where the name is long. Of several that
+    share the work each has its lines, and its total, below its device string.
+    """
+    lines = []
+    for member, rows in by_member(costs).items():
+        lines += [f"{member}:"] if member else []
+        lines += _lines_of_one(rows)
+    return lines
+
+
+def _lines_of_one(costs: Iterable[LayerCost]) -> list[str]:
+    lines = []
+    total_us = 0
+    for cost in costs:
+        name = cost.layer if cost.subgraph is None else f"subgraph{cost.subgraph}: {cost.layer}"
+        real_us, cpu_us = round(cost.real_ms * 1e3), round(cost.cpu_ms * 1e3)
+        total_us += real_us if cost.status == "EXECUTED" and cost.part_of is None else 0
+        lines.append(
+            f"{name + ':':<{_NAME_WIDTH}}{cost.status:<{_STATUS_WIDTH}}"
+            f"{'layerType: ' + cost.type:<{_TYPE_WIDTH}} {f'realTime: {real_us}':<{_TIME_WIDTH}}"
+            f"{f'cpu: {cpu_us}':<{_TIME_WIDTH}}execType: {cost.kernel:<24} origin: {cost.origin}"
+        )
+    return [*lines, f"{'Total time: ' + str(total_us):<{_TIME_WIDTH}} microseconds"]
