@@ -8,12 +8,20 @@ import select
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from thorax.artifact import Artifact
 from thorax.cli import console
+from thorax.results.schema import Result
 from thorax.training.log import Progress
+
+
+class _Answer(Result):
+    command: Literal["answer"] = "answer"
+    a: float
+    b: tuple[float | None, ...] = ()
 
 
 def test_json_is_one_document_and_shows_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,16 +45,16 @@ def test_a_number_that_json_does_not_have_is_never_written(
         console.emit({"a": float("nan")}, as_json=True, show=lambda: None)
     assert capsys.readouterr().out == ""
     with pytest.raises(ValueError, match="JSON compliant"):
-        console.save({"a": float("inf")}, tmp_path / "a.json")
+        console.save(_Answer(a=float("inf")), tmp_path / "a.json")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_saved_document_is_the_printed_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    document = {"b": 1, "a": {"c": [None, 0.1]}}
-    console.save(document, tmp_path / "a.json")
-    console.emit(document, as_json=True, show=lambda: None)
+    answer = _Answer(a=0.1, b=(None, 0.1))
+    console.save(answer, tmp_path / "a.json")
+    console.emit(answer, as_json=True, show=lambda: None)
     assert (tmp_path / "a.json").read_text() == capsys.readouterr().out
 
 

@@ -11,8 +11,8 @@ from thorax.cli.console import save
 from thorax.config import load
 from thorax.errors import DataError, UsageError
 from thorax.inference.classify import ClassifyOptions, classify
-from thorax.report import documents
 from thorax.report.page import write_report
+from thorax.results.files import read_results
 from thorax.training.recipe import Recipe
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
@@ -56,14 +56,14 @@ def test_a_page_is_made_from_results_whose_heat_maps_lie_in_another_folder(
         (tmp_path / "examples" / name).symlink_to(phantoms / name)
     maps = Path("heatmaps")
     answers = classify(tiny_int8.path, [Path("examples")], ClassifyOptions(heatmaps=maps))
-    save(answers.document(), Path("results/classify.json"))
-    read = documents.load([Path("results")])
+    save(answers, Path("results/classify.json"))
+    read = read_results([Path("results")])
     page = write_report(read, Path("report.html"), title="T").read_text("utf-8")
     assert page.count("data:image/jpeg;base64,") == 3
     for picture in maps.iterdir():
         picture.write_bytes(picture.read_bytes() + b"\0")
     with pytest.raises(DataError, match=r"report-picture: .*not what the document was made with"):
-        documents.load([Path("results")])
+        read_results([Path("results")])
 
 
 @pytest.mark.slow
@@ -76,7 +76,7 @@ def test_the_results_of_a_demo_make_its_page_again(
     training = {**demo.RECIPE["training"], "epochs": 1, "threads": 1}
     monkeypatch.setattr(demo, "RECIPE", {**demo.RECIPE, "training": training})
     made = demo.make(tmp_path / "demo")
-    read = documents.load([tmp_path / "demo" / "results"])
+    read = read_results([tmp_path / "demo" / "results"])
     page = write_report(read, tmp_path / "again.html", title="T").read_text("utf-8")
     pictures = Path(made.result.report).read_text("utf-8").count("data:image/jpeg;base64,")
     assert pictures == page.count("data:image/jpeg;base64,") > 0

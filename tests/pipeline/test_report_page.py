@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import cv2
 import numpy as np
@@ -28,6 +28,7 @@ from thorax.fpga.estimate import analyze
 from thorax.fpga.workload import describe
 from thorax.report.page import write_report
 from thorax.results.benchmark import BenchmarkResult
+from thorax.results.read import parse_result
 from thorax.results.schema import Result
 
 Scheme = Literal["light", "dark"]
@@ -141,8 +142,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for run in (test_baseline.run(90.0, seed=1), test_baseline.run(seed=2))
     )
     compared = now.model_copy(update={"baseline": compare_runs(now, then, name="then.json")})
-    documents: list[Result | dict[str, Any]] = [
-        *results.everything(folder),
+    shown: list[Result] = [
+        *map(parse_result, results.everything(folder)),
         results.powered(results.benchmark("int8", 230.0, scenario="server"), 214.0, 120.0),
         compared,
         results.benchmark("bf16", 99.0, valid=False, invalid_because=["too few queries"]),
@@ -154,9 +155,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         test_roofline.measured(),
         test_optimize.compared(),
         test_cluster.diagnosis(4),
-        test_sharpness.two_runs(),
+        test_sharpness.parsed(test_sharpness.two_runs()),
     ]
-    return write_report(documents, folder / "report.html", title="Everything that there is")
+    return write_report(shown, folder / "report.html", title="Everything that there is")
 
 
 def _watch(page: Page) -> Seen:

@@ -25,6 +25,7 @@ from thorax.report.buyers import (
 )
 from thorax.report.buyers_plot import number_places, power_figure, power_plot
 from thorax.report.page import write_report
+from thorax.results.accuracy import ValidationResult
 from thorax.results.benchmark import BenchmarkResult
 from thorax.results.plan import ServerPlan
 
@@ -45,7 +46,7 @@ made_up = _beside("results")
 def _column(
     documents: list[BenchmarkResult], heading: str, accuracy: Sequence[dict[str, Any]] = ()
 ) -> list[str]:
-    table = buyers_table(offers(documents, accuracy))
+    table = buyers_table(offers(documents, list(map(ValidationResult.model_validate, accuracy))))
     assert table is not None
     place = table.columns.index(heading)
     return [row[place] for row in table.rows]
@@ -129,8 +130,9 @@ def test_auroc_is_that_of_the_same_artifact_in_the_same_arithmetic() -> None:
     assert both[0].startswith(f"{judged['mean_auroc']:.3f} [")
     assert both[1] == ABSENT
     assert both[2].startswith(f"{card['mean_auroc']:.3f} [")
+    against = {**judged, "digest": "b", "mean_difference": {"value": 0.0}, "difference": {}}
     # What was compared by --against was judged on the same images.
-    other = {**judged, "digest": "c", "against": [{**judged, "digest": "b"}]}
+    other = {**judged, "digest": "c", "against": [against]}
     assert _column(speed, "Mean AUROC", accuracy=[other])[1].startswith("0.")
     # Judged on two sets of images, each is named.
     again = {**judged, "store": "other.store", "mean_auroc": 0.5, "mean_auroc_interval": None}

@@ -13,8 +13,9 @@ import pytest
 
 from thorax.errors import DataError, ThoraxError, UsageError
 from thorax.files.documents import checked_line
-from thorax.report.documents import load
 from thorax.report.page import require_page, write_report
+from thorax.results.files import read_results
+from thorax.results.schema import Result
 
 
 def _made_up() -> ModuleType:
@@ -47,7 +48,7 @@ def test_a_plan_without_rows_is_damaged_and_no_fault_of_the_report(
     document = {**_plans()[place], "rows": rows}
     (tmp_path / "x.json").write_text(json.dumps(document))
     with pytest.raises(DataError, match="report-damaged"):
-        write_report(load([tmp_path / "x.json"]), tmp_path / "r.html", title="T")
+        write_report(read_results([tmp_path / "x.json"]), tmp_path / "r.html", title="T")
     assert not (tmp_path / "r.html").exists()
 
 
@@ -125,7 +126,7 @@ def test_whatever_stands_in_a_document_ends_in_a_page_or_in_one_line(
         file = tmp_path / "x.json"
         file.write_text(json.dumps(changed))
         try:
-            write_report(load([file]), tmp_path / "r.html", title="T")
+            write_report(read_results([file]), tmp_path / "r.html", title="T")
         except ThoraxError as error:
             refused = error
         else:
@@ -154,7 +155,7 @@ def test_a_text_that_is_no_document_is_refused(
     written: Callable[[bytes | str], Path], content: bytes | str, code: str
 ) -> None:
     with pytest.raises(DataError) as refused:
-        load([written(content)])
+        read_results([written(content)])
     assert refused.value.code == code
     assert len(refused.value.message) < 900
 
@@ -163,7 +164,8 @@ def test_a_byte_order_mark_is_no_part_of_a_document(
     written: Callable[[bytes | str], Path],
 ) -> None:
     document = _made_up().benchmark().document()
-    assert load([written(b"\xef\xbb\xbf" + json.dumps(document).encode())]) == [document]
+    (result,) = read_results([written(b"\xef\xbb\xbf" + json.dumps(document).encode())])
+    assert result.document() == document
 
 
 def test_what_is_no_file_is_neither_waited_for_nor_read_without_end(tmp_path: Path) -> None:
@@ -171,21 +173,22 @@ def test_what_is_no_file_is_neither_waited_for_nor_read_without_end(tmp_path: Pa
     os.mkfifo(pipe)
     for path in (pipe, Path("/dev/zero"), tmp_path / "none.json", Path("x\0y")):
         with pytest.raises(DataError) as refused:
-            load([path])
+            read_results([path])
         assert refused.value.code == "report-unreadable"
     # In a folder too.
     with pytest.raises(DataError, match=r"report-unreadable: .*a pipe"):
-        load([tmp_path])
+        read_results([tmp_path])
 
 
 def test_a_benchmark_that_was_changed_is_on_no_page(
     written: Callable[[bytes | str], Path],
 ) -> None:
     document = _made_up().benchmark().digested().document()
-    assert load([written(json.dumps(document))]) == [document]
+    (result,) = read_results([written(json.dumps(document))])
+    assert result.document() == document
     document["images_per_s"] *= 2
     with pytest.raises(DataError, match="baseline-damaged"):
-        load([written(json.dumps(document))])
+        read_results([written(json.dumps(document))])
 
 
 def _run(folder: Path, weight_decay: float) -> Path:
@@ -201,17 +204,21 @@ def _run(folder: Path, weight_decay: float) -> Path:
     return folder
 
 
+def _names(results: list[Result]) -> list[object]:
+    return [result.document()["run"] for result in results]
+
+
 def test_runs_of_one_name_are_told_apart_with_what_differs_in_them(tmp_path: Path) -> None:
     runs = [_run(tmp_path / f"{value}" / "run", value) for value in (0.0, 0.5)]
-    documents = load(runs)
-    assert [document["run"] for document in documents] == ["0.0/run", "0.5/run"]
-    page = write_report(documents, tmp_path / "r.html", title="T").read_text("utf-8")
+    results = read_results(runs)
+    assert _names(results) == ["0.0/run", "0.5/run"]
+    page = write_report(results, tmp_path / "r.html", title="T").read_text("utf-8")
     for word in ("0.0/run", "0.5/run", "optimizer.kind", "lars", "optimizer.weight_decay"):
         assert word in page
     assert "training.batch" not in page
     # One alone keeps its name, and one that is given twice is one.
-    assert load(runs[:1])[0]["run"] == "run"
-    assert [document["run"] for document in load([runs[0], runs[0]])] == ["run", "run"]
+    assert _names(read_results(runs[:1])) == ["run"]
+    assert _names(read_results([runs[0], runs[0]])) == ["run", "run"]
 
 
 def test_a_page_goes_to_what_it_may_and_nothing_is_read_before(tmp_path: Path) -> None:

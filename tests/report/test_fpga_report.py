@@ -9,9 +9,9 @@ from tests.report.test_partition import tell
 from thorax.fpga.bitstreams import find_bitstream
 from thorax.fpga.estimate import analyze
 from thorax.fpga.workload import describe
-from thorax.report.documents import COMMANDS, load
-from thorax.report.fpga import FPGA_COMMANDS, fpga_tables
+from thorax.report.fpga import fpga_tables, section
 from thorax.report.page import write_report
+from thorax.results.files import COMMANDS, read_results
 from thorax.results.fpga import OverlayEstimate, OverlaySearch
 from thorax.results.partition import PartitionResult
 from thorax.results.read import RESULTS
@@ -29,9 +29,11 @@ def analyzed() -> OverlayEstimate:
 
 
 def test_every_command_with_tables_here_is_one_of_the_page() -> None:
-    assert set(FPGA_COMMANDS) < set(COMMANDS)
-    assert set(FPGA_COMMANDS) < set(RESULTS)
+    commands = {"partition", "fpga analyze", "fpga search", "fpga explore"}
+    assert commands < set(COMMANDS)
+    assert commands < set(RESULTS)
     assert fpga_tables([]) == []
+    assert section([]) is None
 
 
 def test_tables_name_their_network_and_those_of_overlays_are_marked(
@@ -52,7 +54,9 @@ def test_a_page_shows_files_of_both(
 ) -> None:
     (tmp_path / "partition.json").write_text(split.to_json())
     (tmp_path / "analyze.json").write_text(analyzed.to_json())
-    page = write_report(load([tmp_path]), tmp_path / "report.html", title="T").read_text("utf-8")
+    page = write_report(read_results([tmp_path]), tmp_path / "report.html", title="T").read_text(
+        "utf-8"
+    )
     assert "net &lt;x&gt; on HETERO:FPGA,CPU: Subgraphs" in page
     assert "Layers of resnet18 on 4x2x16x64-fp11, modelled" in page
     assert "cards simulated: their times are modelled." in page

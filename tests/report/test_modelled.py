@@ -2,7 +2,11 @@
 
 from typing import Any
 
+from tests.report.results import benchmark as made_up
+
 from thorax.report.modelled import modelled_table
+from thorax.results.benchmark import BenchmarkResult
+from thorax.results.shared import Modelled
 
 FIGURES: dict[str, Any] = {
     "images_per_s": 1234.4,
@@ -15,15 +19,10 @@ FIGURES: dict[str, Any] = {
 }
 
 
-def benchmark(**figures: object) -> dict[str, Any]:
-    return {
-        "command": "benchmark",
-        "precision": "fp32",
-        "device": "HETERO:FPGA,CPU",
-        "simulated": True,
-        "images_per_s": 20.0,
-        "modelled": {**FIGURES, **figures},
-    }
+def benchmark(**figures: object) -> BenchmarkResult:
+    return made_up("fp32", 20.0, simulated=True).model_copy(
+        update={"modelled": Modelled.model_validate({**FIGURES, **figures})}
+    )
 
 
 def test_a_modelled_table_says_so_and_never_shows_the_emulation() -> None:
@@ -44,5 +43,5 @@ def test_a_board_without_published_power_has_no_watts() -> None:
 
 
 def test_what_was_measured_has_no_modelled_table() -> None:
-    measured = {"command": "benchmark", "precision": "fp32", "images_per_s": 100.0}
-    assert modelled_table([measured, {**measured, "modelled": None}]) is None
+    measured = made_up("fp32", 100.0)
+    assert modelled_table([measured, measured.model_copy(update={"modelled": None})]) is None

@@ -18,16 +18,17 @@ from thorax.errors import DataError, UsageError
 from thorax.files.documents import checked_line
 from thorax.report.accuracy import auroc_table, pointing_table
 from thorax.report.benchmark import speed_table
-from thorax.report.documents import load
 from thorax.report.modelled import modelled_table
 from thorax.report.optimize import artifact_table, tried_table
 from thorax.report.page import write_report
-from thorax.report.series import in_order, precision_text, series_names
+from thorax.report.series import arithmetic_text, in_order, precision_text, series_names
 from thorax.report.table import rich_table
 from thorax.report.text import interval_text
 from thorax.results.accuracy import ValidationResult
+from thorax.results.files import read_results
 from thorax.results.findings import ClassifyResult
 from thorax.results.optimize import OptimizeResult
+from thorax.results.read import parse_result
 from thorax.results.schema import Result
 
 
@@ -78,8 +79,14 @@ class _Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
+def _results(documents: Sequence[Result | dict[str, Any]]) -> list[Result]:
+    return [
+        parse_result(document) if isinstance(document, dict) else document for document in documents
+    ]
+
+
 def _write(documents: Sequence[Result | dict[str, Any]], folder: Path) -> _Page:
-    out = write_report(documents, folder / "report.html", title="Thorax on phantoms")
+    out = write_report(_results(documents), folder / "report.html", title="Thorax on phantoms")
     return _Page(out.read_text("utf-8"))
 
 
@@ -87,7 +94,9 @@ def _write(documents: Sequence[Result | dict[str, Any]], folder: Path) -> _Page:
 def source(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("report")
     documents = made_up.everything(folder)
-    return write_report(documents, folder / "report.html", title="All of it").read_text("utf-8")
+    return write_report(_results(documents), folder / "report.html", title="All of it").read_text(
+        "utf-8"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -169,15 +178,18 @@ def test_a_page_marks_tables_in_which_nothing_was_measured(source: str) -> None:
 
 
 def test_what_a_card_computes_in_stands_beside_what_is_stored() -> None:
-    document = made_up.benchmark("fp32", 300.0, simulated=True)
-    assert precision_text({**document, "compute": "fp11+f32"}) == "FP32 as FP11"
-    assert precision_text({**document, "compute": "f32+fp16+fp11"}) == "FP32 as FP16/FP11"
-    assert precision_text({"precision": "fp11", "compute": "fp11+f32"}) == "FP11"
-    assert precision_text({"precision": "int8", "compute": "f32"}) == "INT8"
+    result = made_up.benchmark("fp32", 300.0, simulated=True)
+    for precision, compute, shown in (
+        ("fp32", "fp11+f32", "FP32 as FP11"),
+        ("fp32", "f32+fp16+fp11", "FP32 as FP16/FP11"),
+        ("fp11", "fp11+f32", "FP11"),
+        ("int8", "f32", "INT8"),
+    ):
+        update = {"precision": precision, "compute": compute}
+        assert precision_text(result.model_copy(update=update)) == shown
 
 
 def test_a_pool_with_a_cpu_answers_in_either_arithmetic() -> None:
-    document = {"precision": "fp32", "compute": "fp11+f32"}
     for device, told in (
         ("MULTI:FPGA.0,FPGA.1,CPU", "FP32 as FP11 or FP32"),
         ("MULTI:CPU,HETERO:FPGA.0,CPU", "FP32 as FP11 or FP32"),
@@ -185,7 +197,7 @@ def test_a_pool_with_a_cpu_answers_in_either_arithmetic() -> None:
         ("MULTI:FPGA.0,FPGA.1", "FP32 as FP11"),
         ("HETERO:FPGA,CPU", "FP32 as FP11"),
     ):
-        assert precision_text({**document, "device": device}) == told
+        assert arithmetic_text("fp32", "fp11+f32", device) == told
 
 
 def test_an_emulation_is_compared_with_no_reference() -> None:
@@ -220,7 +232,7 @@ def test_axes_bear_their_units(page: _Page) -> None:
 
 
 def test_same_documents_give_the_same_bytes(tmp_path: Path) -> None:
-    documents = [made_up.validation(), made_up.classification(tmp_path, count=1)]
+    documents = _results([made_up.validation(), made_up.classification(tmp_path, count=1)])
     first = write_report(documents, tmp_path / "a.html", title="T").read_bytes()
     assert write_report(documents, tmp_path / "b.html", title="T").read_bytes() == first
 
@@ -276,13 +288,15 @@ def test_int8_drop_needs_both_on_the_same_images(tmp_path: Path) -> None:
 
 
 def test_other_documents_and_damaged_ones_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "x.json"
+    file.write_text('{"command": "devices"}')
     with pytest.raises(DataError, match="report-not-a-result"):
-        _write([{"command": "devices"}], tmp_path)
+        read_results([file])
     damaged = made_up.validation()
     del damaged["auroc"]
-    with pytest.raises(DataError, match=r"report-damaged: .* auroc: Field required"):
-        _write([damaged], tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    file.write_text(json.dumps(damaged))
+    with pytest.raises(DataError, match=r"report-damaged: .*x\.json: .* auroc: Field required"):
+        read_results([file])
 
 
 def test_a_folder_is_no_page(tmp_path: Path) -> None:
@@ -300,11 +314,11 @@ def test_results_are_loaded_from_files_and_folders(tmp_path: Path) -> None:
     (tmp_path / "b.json").write_text(json.dumps(classified))
     (tmp_path / "a.json").write_text(made_up.benchmark().to_json())
     (tmp_path / "card.json").write_text('{"name": "not a result"}')
-    documents = load([tmp_path])
-    assert [document["command"] for document in documents] == ["benchmark", "classify"]
-    assert isinstance(documents[1], ClassifyResult)
-    assert documents[1].results[0].heatmaps == {finding: str(tmp_path / "maps" / "000.png")}
-    assert load([tmp_path / "a.json"]) == [made_up.benchmark().document()]
+    results = read_results([tmp_path])
+    assert [result.command for result in results] == ["benchmark", "classify"]
+    assert isinstance(results[1], ClassifyResult)
+    assert results[1].results[0].heatmaps == {finding: str(tmp_path / "maps" / "000.png")}
+    assert read_results([tmp_path / "a.json"]) == [made_up.benchmark()]
 
 
 @pytest.mark.parametrize(
@@ -315,9 +329,9 @@ def test_a_file_that_is_no_result_is_refused(tmp_path: Path, code: str, content:
     path = tmp_path / "x.json"
     path.write_text(content)
     with pytest.raises(DataError, match=f"{code}: .*x.json"):
-        load([path])
+        read_results([path])
     with pytest.raises(DataError, match="report-empty"):
-        load([(tmp_path / "x.json").rename(tmp_path / "x.txt").parent])
+        read_results([(tmp_path / "x.json").rename(tmp_path / "x.txt").parent])
 
 
 @pytest.mark.parametrize(
@@ -334,14 +348,14 @@ def test_a_foreign_document_is_told_for_what_it_is(tmp_path: Path, content: str,
     path = tmp_path / "x.json"
     path.write_text(content)
     with pytest.raises(DataError, match=f"x.json {told}; a report is made from what train, .* pri"):
-        load([path])
+        read_results([path])
 
 
 def test_a_result_with_garbled_images_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_text('{"command": "classify", "results": [1]}')
     with pytest.raises(DataError, match="report-damaged"):
-        load([path])
+        read_results([path])
 
 
 def test_matplotlib_is_not_used_through_its_global_state() -> None:
@@ -399,7 +413,7 @@ def test_order_is_by_precision_and_measured_before_modelled() -> None:
         made_up.benchmark("int8"),
         made_up.benchmark("fp32"),
     ]
-    assert [d["precision"] for d in in_order(documents)] == ["fp32", "int8", "fp11"]
+    assert [result.precision for result in in_order(documents)] == ["fp32", "int8", "fp11"]
 
 
 def test_what_was_tried_is_on_the_page_with_the_reason(tmp_path: Path) -> None:
@@ -447,7 +461,7 @@ def test_the_heat_maps_that_classify_drew_are_on_the_page(
         tiny_fp32.path, images, ClassifyOptions(heatmaps=tmp_path / "maps")
     ).document()
     (tmp_path / "classify.json").write_text(json.dumps(document))
-    for documents in ([document], load([tmp_path / "classify.json"])):
+    for documents in ([document], read_results([tmp_path / "classify.json"])):
         _write(documents, tmp_path)
         page = (tmp_path / "report.html").read_text("utf-8")
         assert page.count("data:image/jpeg;base64,") == 3
@@ -467,7 +481,7 @@ def test_a_run_folder_shows_its_log_and_what_train_printed(tmp_path: Path) -> No
             entry = {"loss": 1 / step, "val_mean_auroc": 0.2 * step, "train_s": 5.0, "images": 1000}
             lines.append({"event": "epoch", "epoch": step // 2, "step": step, **entry})
     (run / "train.jsonl").write_text("".join(map(checked_line, lines)))
-    page = _write(load([run]), tmp_path)
+    page = _write(read_results([run]), tmp_path)
     line = "nih-run, vgg16_bn, not finished, 4 of 4 steps, 4 ranks, 200 images/s"
     assert f"{line}, data wait 0.0%, mean AUROC 0.800 after epoch 2" in page.text
     assert "Global batch 512" in page.text
@@ -480,7 +494,7 @@ def test_a_run_folder_shows_its_log_and_what_train_printed(tmp_path: Path) -> No
         file.write(checked_line({"event": "end"}))
     printed = {"command": "train", "mean_auroc": 0.81, "images_per_s": 250.0}
     (run / "train.json").write_text(json.dumps(printed))
-    documents = load([run])
+    documents = read_results([run])
     assert len(documents) == 1
     page = _write(documents, tmp_path)
     assert "nih-run, vgg16_bn, 4 steps, 4 ranks, 250 images/s" in page.text
@@ -498,7 +512,7 @@ def test_a_tuned_benchmark_shows_all_that_was_tried(tmp_path: Path) -> None:
     ]  # fmt: skip
     failed = {**tried[0], "images_per_s": None, "p50_ms": None, "p99_ms": None, "simulated": None}
     document = {
-        **made_up.benchmark("int8", 80.0),
+        **made_up.benchmark("int8", 80.0).document(),
         "valid": None,
         "tuned": {
             **{key: tried[1][key] for key in ("device", "streams", "batch", "images_per_s")},
@@ -508,7 +522,7 @@ def test_a_tuned_benchmark_shows_all_that_was_tried(tmp_path: Path) -> None:
         },
         "tried": [*tried, failed],
     }
-    page = write_report([document], tmp_path / "r.html", title="T").read_text("utf-8")
+    page = write_report(_results([document]), tmp_path / "r.html", title="T").read_text("utf-8")
     assert "Settings tried in turns" in page
     assert "chosen: most images per second" in page
     # No rule of a scenario judged it.

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from thorax.errors import DataError
-from thorax.report.documents import load
 from thorax.report.page import write_report
 from thorax.report.pictures import embed_image
+from thorax.results.files import read_results
 
 
 def png(path: Path, level: int = 128) -> Path:
@@ -43,7 +43,9 @@ def naming(folder: Path, name: object, **more: object) -> Path:
 
 
 def page(document: Path, folder: Path) -> str:
-    return write_report(load([document]), folder / "report.html", title="T").read_text("utf-8")
+    return write_report(read_results([document]), folder / "report.html", title="T").read_text(
+        "utf-8"
+    )
 
 
 @pytest.mark.parametrize("absolute", [True, False])
@@ -60,7 +62,7 @@ def test_a_picture_elsewhere_is_shown_if_the_document_has_its_digest(tmp_path: P
     assert page(document, tmp_path).count("data:image/jpeg;base64,") == 1
     png(picture, 129)
     with pytest.raises(DataError, match=r"report-picture: .*not what the document was made with"):
-        load([document])
+        read_results([document])
 
 
 def test_a_picture_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
@@ -132,7 +134,7 @@ def test_what_is_no_heat_map_of_a_document_is_refused(tmp_path: Path, name: str)
     folder.mkdir()
     document = naming(folder, FOREIGN[name](folder))
     with pytest.raises(DataError) as refused:
-        load([document])
+        read_results([document])
     assert refused.value.code == "report-picture"
     assert len(refused.value.message) < 600
 
@@ -140,12 +142,12 @@ def test_what_is_no_heat_map_of_a_document_is_refused(tmp_path: Path, name: str)
 @pytest.mark.parametrize("name", [5, None, ["x.png"], {"a": 1}])
 def test_a_name_that_is_none_is_refused(tmp_path: Path, name: object) -> None:
     with pytest.raises(DataError, match=r"report-damaged: .*classify\.json: .*heatmaps\.Mass"):
-        load([naming(tmp_path, name)])
+        read_results([naming(tmp_path, name)])
 
 
 def test_a_heat_map_of_no_finding_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"report-damaged: .*classify\.json"):
-        load([naming(tmp_path, "x.png", findings={})])
+        read_results([naming(tmp_path, "x.png", findings={})])
 
 
 def test_of_a_file_nothing_but_its_pixels_reaches_a_page(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 
 from thorax.errors import UsageError
-from thorax.report.documents import COMMANDS
 from thorax.report.page import write_report
 from thorax.report.roofline import TOP, analyze_tables, roofline_plot, write_plot
 from thorax.report.table import rich_table
 from thorax.results.analysis import AnalyzeResult
+from thorax.results.files import COMMANDS
 
 
 def layer(name: str, kind: str = "Convolution", *, macs: int = 10**9) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def test_a_plot_is_written_as_svg_and_png_and_as_nothing_else(tmp_path: Path) ->
 
 def test_the_report_shows_an_analysis(tmp_path: Path) -> None:
     assert {"analyze", "compare"} <= set(COMMANDS)
-    page = write_report([document(), document()], tmp_path / "r.html", title="t").read_text("utf-8")
+    page = write_report([result(), result()], tmp_path / "r.html", title="t").read_text("utf-8")
     assert "Work and memory" in page
     assert "operations per byte" in page
     assert "denselayer3" in page

@@ -11,7 +11,6 @@ import pytest
 from rich.console import Console
 
 from thorax.errors import DataError, UsageError
-from thorax.report.documents import load
 from thorax.report.page import write_report
 from thorax.report.sharpness import (
     check_output,
@@ -20,7 +19,9 @@ from thorax.report.sharpness import (
     write_pictures,
 )
 from thorax.report.table import rich_table
+from thorax.results.files import read_results
 from thorax.results.landscape import SharpnessResult
+from thorax.results.read import parse_result
 
 
 def quality(loss: float | None, auroc: float | None) -> dict[str, float | None]:
@@ -121,14 +122,14 @@ def test_the_page_shows_numbers_line_and_landscape_of_every_document(
     for name, one in (("a", document), ("b", alone)):
         paths.append(tmp_path / f"{name}.json")
         paths[-1].write_text(json.dumps(one))
-    page = write_report(load(paths), tmp_path / "report.html", title="t").read_text("utf-8")
+    page = write_report(read_results(paths), tmp_path / "report.html", title="t").read_text("utf-8")
     assert page.count("<svg ") == 3
     assert page.count("Sharpness follows the learning rate.") == 1
     for words in ("Sharpness of each run", "line from small epoch 3 to large epoch 10", "third"):
         assert words in page
     del alone["keskar"]
     with pytest.raises(DataError, match="report-damaged"):
-        write_report([alone], tmp_path / "report.html", title="t")
+        parse_result(alone)
 
 
 def test_pictures_lie_beside_the_document_and_are_the_same_every_time(

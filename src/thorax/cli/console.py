@@ -151,9 +151,9 @@ def _printable(table: "Table") -> "Table":
     )
 
 
-def save(document: Mapping[str, Any], path: Path) -> None:
-    """Write a JSON document durably under its final name."""
-    write_text(path, json.dumps(document, indent=2, allow_nan=False) + "\n")
+def save(result: "Result", path: Path) -> None:
+    """Write the JSON document of a result durably under its final name."""
+    write_text(path, result.to_json())
 
 
 @dataclass(frozen=True, slots=True)

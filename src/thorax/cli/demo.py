@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from thorax.artifact import INTENDED_USE, Artifact, Precision
 from thorax.benchmark.measurement import benchmark_result
@@ -20,6 +20,7 @@ from thorax.devices.core import supports
 from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import UsageError
 from thorax.evaluate import validate
+from thorax.files.atomic import write_text
 from thorax.images.preprocess import InputSpec
 from thorax.inference.classify import ClassifyOptions, classify
 from thorax.labels import NIH14
@@ -28,6 +29,7 @@ from thorax.quantization.optimize import optimize
 from thorax.report.page import write_report
 from thorax.report.text import rate_text
 from thorax.results.demo import DemoResult
+from thorax.results.schema import Result
 from thorax.results.training import TrainResult
 from thorax.training.fit import fit
 from thorax.training.loop import Callbacks
@@ -47,6 +49,9 @@ RECIPE: Final[Mapping[str, Any]] = {
 EXAMPLES: Final = 12
 BENCHMARK_S: Final = 4.0
 _MARK: Final = "thorax-demo.json"
+
+_Keep: TypeAlias = Callable[[str, Result], None]
+"""Takes a result for the page, and writes it under a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +94,15 @@ def make(out: Path, *, seed: int = 0) -> Demo:
     """
     begin = time.perf_counter()
     _clear(out)
-    documents: list[dict[str, Any]] = []
+    results: list[Result] = []
 
-    def keep(name: str, document: dict[str, Any]) -> None:
-        documents.append(document)
-        console.save(document, out / "results" / f"{name}.json")
+    def keep(name: str, result: Result) -> None:
+        results.append(result)
+        console.save(result, out / "results" / f"{name}.json")
 
     data = _data(out, seed)
     with _stage("2. train a ResNet-18 of a quarter of the width"):
-        keep("train", _train(data, out / "run", seed).document())
+        keep("train", _train(data, out / "run", seed))
     with _stage("3. compile"):
         artifacts = _compile(out, data, keep)
     with _stage("4. validate on the test split"):
@@ -107,11 +112,11 @@ def make(out: Path, *, seed: int = 0) -> Demo:
         answers = classify(
             artifacts[Precision.INT8].path, [examples], ClassifyOptions(heatmaps=out / "heatmaps")
         )
-        keep("classify", answers.document())
+        keep("classify", answers)
     with _stage("6. benchmark"):
         speed = _benchmark(artifacts, keep)
     with _stage("7. report"):
-        report = write_report(documents, out / "report.html", title="Thorax demo on phantoms")
+        report = write_report(results, out / "report.html", title="Thorax demo on phantoms")
     result = DemoResult(
         report=str(report),
         mean_auroc=auroc[Precision.FP32],
@@ -119,7 +124,7 @@ def make(out: Path, *, seed: int = 0) -> Demo:
         images_per_s=speed,
         elapsed_s=time.perf_counter() - begin,
     )
-    console.save(result.document(), out / "results" / "demo.json")
+    console.save(result, out / "results" / "demo.json")
     return Demo(result, artifacts[Precision.INT8].path, examples)
 
 
@@ -140,7 +145,7 @@ def _clear(out: Path) -> None:
     if out.exists():
         shutil.rmtree(out)
     (out / "results").mkdir(parents=True)
-    console.save({"command": "demo"}, out / _MARK)
+    write_text(out / _MARK, '{\n  "command": "demo"\n}\n')
 
 
 def _data(out: Path, seed: int) -> Store:
@@ -166,9 +171,7 @@ def _train(data: Store, run_folder: Path, seed: int) -> TrainResult:
         return fit(recipe, data, run_folder, callbacks=Callbacks(on_progress=tell))
 
 
-def _compile(
-    out: Path, data: Store, keep: Callable[[str, dict[str, Any]], None]
-) -> dict[Precision, Artifact]:
+def _compile(out: Path, data: Store, keep: _Keep) -> dict[Precision, Artifact]:
     artifacts = {}
     for precision in (Precision.FP32, Precision.BF16, Precision.INT8):
         if not supports("CPU", precision):
@@ -176,15 +179,13 @@ def _compile(
             continue
         made = optimize(out / "run", out / f"model-{precision}", precision, store=data)
         artifacts[precision] = made.artifact
-        keep(f"optimize-{precision}", made.result.document())
+        keep(f"optimize-{precision}", made.result)
         console.say(f"   {precision}: {made.artifact.card.size_bytes / 1e6:.1f} MB")
     return artifacts
 
 
 def _validate(
-    artifacts: Mapping[Precision, Artifact],
-    data: Store,
-    keep: Callable[[str, dict[str, Any]], None],
+    artifacts: Mapping[Precision, Artifact], data: Store, keep: _Keep
 ) -> dict[Precision, float]:
     means = {}
     reference = None
@@ -193,7 +194,7 @@ def _validate(
         found = validate.validate(engine, data)
         reference = reference or found
         result = validate.result_of(found, () if found is reference else (reference,))
-        keep(f"validate-{precision}", result.document())
+        keep(f"validate-{precision}", result)
         means[precision] = found.score.mean_auroc or math.nan
         console.say(f"   {precision}: mean AUROC {means[precision]:.4f}")
     return means
@@ -210,17 +211,15 @@ def _examples(out: Path, data: Store) -> Path:
     return examples
 
 
-def _benchmark(
-    artifacts: Mapping[Precision, Artifact], keep: Callable[[str, dict[str, Any]], None]
-) -> float:
+def _benchmark(artifacts: Mapping[Precision, Artifact], keep: _Keep) -> float:
     speed = 0.0
     for precision, made in artifacts.items():
         engine = compile_artifact(made, "CPU", hint="throughput")
         measured = run_scenario(engine, ScenarioOptions("offline", BENCHMARK_S))
-        keep(f"benchmark-{precision}", benchmark_result(engine, measured).document())
+        keep(f"benchmark-{precision}", benchmark_result(engine, measured))
         console.say(f"   {precision}: {rate_text(measured.images_per_s)} images/s offline")
         speed = measured.images_per_s
     engine = compile_artifact(artifacts[Precision.INT8], "CPU", hint="latency")
     measured = run_scenario(engine, ScenarioOptions("single-stream", BENCHMARK_S))
-    keep("benchmark-int8-single-stream", benchmark_result(engine, measured).document())
+    keep("benchmark-int8-single-stream", benchmark_result(engine, measured))
     return speed

@@ -75,7 +75,7 @@ def sharpness(
     with console.progress("sharpness", task.images) as ticker:
         result = runs.execute(task, on_progress=ticker.advance)
     out.parent.mkdir(parents=True, exist_ok=True)
-    console.save(result.document(), out)
+    console.save(result, out)
     pictures = write_pictures(result, out)
 
     def show() -> None:

@@ -25,9 +25,9 @@ def report(
     """One self-contained page with tables and plots."""
     from thorax.files.atomic import is_stdout
     from thorax.inference.findings import require_apart
-    from thorax.report.documents import load
     from thorax.report.page import require_page, write_report
     from thorax.results.demo import ReportResult
+    from thorax.results.files import read_results
 
     require_page(out)
     folders = [path for path in documents if path.is_dir()]
@@ -38,7 +38,7 @@ def report(
         raise UsageError(
             "option-together", "--out on stdout and --json would both be the answer; name a file"
         )
-    written = write_report(load(documents), out, title=title)
+    written = write_report(read_results(documents), out, title=title)
     if to_stdout:
         return
     console.emit(

@@ -50,7 +50,6 @@ def train(
     the same with --resume goes on. A second signal ends it at once.
     """
     from thorax import config
-    from thorax.files.documents import document_digest
     from thorax.training import parallel
     from thorax.training.recipe import Recipe
 
@@ -60,8 +59,7 @@ def train(
             result = _fit(settings, data, out, ranks, init=init, resume=resume)
     if not ranks.lead:
         return
-    document = result.document()
-    console.save({**document, "sha256": document_digest(document)}, out / "train.json")
+    console.save(result.sealed(), out / "train.json")
     console.emit(
         result,
         as_json=json,

@@ -37,6 +37,13 @@ def auroc_table(results: Sequence[Accuracy], *, confidence: float = 0.95) -> Tab
     )
 
 
+def judged_text(result: Accuracy) -> str:
+    """Return how many images of which split a network was judged on."""
+    if isinstance(result, ScoreResult):
+        return images_text(result.images, result.patients)
+    return images_text(result.images, result.patients, result.split, simulated=result.simulated)
+
+
 def cost_table(result: ValidationResult) -> Table | None:
     """Return what each artifact of `validate --against` costs and brings; None of one alone."""
     if not result.against:
@@ -61,7 +68,7 @@ def cost_table(result: ValidationResult) -> Table | None:
     emulated = timed and any(artifact.simulated for artifact in artifacts)
     return dense(
         Table(
-            f"What each artifact costs and brings: {images_text(result)}",
+            f"What each artifact costs and brings: {judged_text(result)}",
             ("Artifact", "Mean AUROC", f"minus {names[0]}", "ms", "Images/s", "MB", "Floats in"),
             rows,
             tuple(artifact.simulated for artifact in artifacts),

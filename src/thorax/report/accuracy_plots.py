@@ -14,13 +14,14 @@ from thorax.report.accuracy import (
     auroc_table,
     cost_table,
     difference_table,
+    judged_text,
     pointing_table,
     validated_artifacts,
 )
 from thorax.report.figure import INK, WIDTH, draw_legend, dressed, line_width, svg, wide_figure
 from thorax.report.modelled import modelled_table
 from thorax.report.parts import Section
-from thorax.report.series import images_text, name_series, series_names
+from thorax.report.series import name_series, series_names
 from thorax.report.table import Table
 from thorax.report.text import number_text
 from thorax.results.accuracy import ValidationResult
@@ -173,7 +174,7 @@ def section(results: Sequence[Accuracy]) -> Section | None:
     on: dict[str, list[str]] = {}
     for name, result in zip(series_names(results), results, strict=True):
         if result.images:
-            on.setdefault(images_text(result), []).append(name)
+            on.setdefault(judged_text(result), []).append(name)
     return Section(
         "accuracy",
         "Accuracy",

@@ -3,12 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from thorax.report.baseline import comparison_table
+from thorax.report.benchmark import speed_table
 from thorax.report.figure import dressed, svg, wide_figure
+from thorax.report.modelled import MODELLED, modelled_table
+from thorax.report.optimize import artifact_table, tried_table
+from thorax.report.parts import Section
+from thorax.report.power import power_table
 from thorax.report.series import Series, name_series
 from thorax.report.text import rate_text
-from thorax.results.benchmark import BenchmarkResult
+from thorax.report.tune import tuning_table
+from thorax.results.benchmark import BenchmarkResult, TuningResult
+from thorax.results.optimize import OptimizeResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +47,7 @@ def speed_bars(results: Sequence[BenchmarkResult]) -> list[SpeedBar]:
     ]
     modelled = [
         SpeedBar(
-            Series(series.name, series.precision, True, result),
+            Series(series.name, series.precision, True),
             result,
             result.modelled.images_per_s,
         )
@@ -83,3 +92,31 @@ def speed_plot(bars: Sequence[SpeedBar]) -> str:
         for bar in bars
     )
     return svg("speed", f"Images per second: {spoken}.", draw)
+
+
+def section(
+    results: Sequence[BenchmarkResult], optimized: Sequence[OptimizeResult]
+) -> Section | None:
+    """Return speed and size, of `benchmark` and `optimize`."""
+    bars = speed_bars(results)
+    if not results and not optimized:
+        return None
+    plots = (Markup(speed_plot(bars)),) if bars else ()
+    tables = [
+        speed_table(results) if results else None,
+        power_table(results),
+        modelled_table(results),
+        *(comparison_table(result.baseline) for result in results if result.baseline),
+        *(tuning_table(result) for result in results if isinstance(result, TuningResult)),
+        artifact_table(optimized) if optimized else None,
+        tried_table(optimized),
+    ]
+    text: tuple[str, ...] = ()
+    if any(result.simulated for result in results):
+        text = (
+            f"Hatched bars and tables are {MODELLED}: time and power of a simulated card are"
+            " computed from its architecture, not read from a clock or a meter. Rows in italics,"
+            " marked emulated, are the wall time of the computer that emulates its arithmetic.",
+        )
+    kept = tuple(table for table in tables if table is not None)
+    return Section("speed", "Speed and size", text, plots, kept)

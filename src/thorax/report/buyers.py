@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from thorax.files.csv_cells import harmless
-from thorax.report.documents import file_name
+from thorax.report.accuracy import Accuracy
 from thorax.report.modelled import MODELLED
 from thorax.report.plan_server import READINGS
-from thorax.report.series import Document, mean_interval, precision_text
+from thorax.report.series import precision_text
 from thorax.report.table import Table, dense
-from thorax.report.text import interval_text, number_text, rate_text
+from thorax.report.text import file_name, interval_text, number_text, rate_text
+from thorax.results.accuracy import Comparison, ValidationResult
 from thorax.results.benchmark import BenchmarkResult
 from thorax.results.plan import ServerPlan, ServerRow
 from thorax.results.shared import Modelled
@@ -97,7 +98,7 @@ class Offer:
 
 
 def offers(
-    speed: Sequence[BenchmarkResult], accuracy: Sequence[Document], plans: Sequence[ServerPlan] = ()
+    speed: Sequence[BenchmarkResult], accuracy: Sequence[Accuracy], plans: Sequence[ServerPlan] = ()
 ) -> list[Offer]:
     """Return a row for each run, each modelled card and each planned server, in this order.
 
@@ -105,7 +106,7 @@ def offers(
 
     Args:
         speed: results of `benchmark`.
-        accuracy: documents of `validate`; joined by digest and arithmetic.
+        accuracy: results of `validate`; joined by digest and arithmetic.
         plans: of `plan server`.
     """
     judged = _judged(accuracy)
@@ -431,19 +432,20 @@ class _Verdict:
 _Judged = Mapping[str, Sequence[_Verdict]]
 
 
-def _judged(accuracy: Iterable[Document]) -> _Judged:
+def _judged(accuracy: Iterable[Accuracy]) -> _Judged:
     """Return mean AUROC by digest, of what was validated and what it was compared with."""
     verdicts: dict[str, list[_Verdict]] = {}
-    for document in accuracy:
-        keys = (key for key in ("store", "split") if document.get(key))
-        store = " ".join(file_name(document[key]) for key in keys)
-        for network in (document, *(document.get("against") or ())):
-            mean = network.get("mean_auroc")
-            if not network.get("digest") or mean is None:
+    for result in accuracy:
+        if not isinstance(result, ValidationResult):
+            continue
+        store = " ".join(file_name(part) for part in (result.store, result.split) if part)
+        networks: list[ValidationResult | Comparison] = [result, *result.against]
+        for network in networks:
+            mean = network.mean_auroc
+            if not network.digest or mean is None:
                 continue
-            compute = _floats(str(network.get("compute") or ""))
-            verdict = _Verdict(compute, store, interval_text(mean_interval(network)), mean)
-            same_artifact = verdicts.setdefault(network["digest"], [])
+            verdict = _Verdict(_floats(network.compute), store, interval_text(network.mean), mean)
+            same_artifact = verdicts.setdefault(network.digest, [])
             if verdict not in same_artifact:
                 same_artifact.append(verdict)
     return verdicts

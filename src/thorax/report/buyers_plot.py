@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from thorax.report.accuracy import Accuracy
 from thorax.report.buyers import Offer, are_alike, buyers_csv, buyers_table, csv_link, offers
 from thorax.report.figure import COLOURS, INK, WIDTH, svg
 from thorax.report.parts import Section
-from thorax.report.series import PRECISIONS, Document
+from thorax.report.series import PRECISIONS
 from thorax.report.text import rate_text
 from thorax.results.benchmark import BenchmarkResult
 from thorax.results.plan import ServerPlan
@@ -308,7 +309,7 @@ def _handles(points: Sequence[_Point], inks: Mapping[str, str]) -> list[Line2D]:
 
 
 def section(
-    speed: Sequence[BenchmarkResult], accuracy: Sequence[Document], plans: Sequence[ServerPlan]
+    speed: Sequence[BenchmarkResult], accuracy: Sequence[Accuracy], plans: Sequence[ServerPlan]
 ) -> Section | None:
     """Return all runs side by side: speed, watts and AUROC in one table, to be downloaded too."""
     rows = offers(speed, accuracy, plans)

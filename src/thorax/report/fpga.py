@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from thorax.report.partition import partition_tables
+from thorax.report.parts import Section
 from thorax.report.series import images_text
 from thorax.report.table import Table, dense
 from thorax.report.text import number_text, rate_text, scaled_text
@@ -19,11 +20,10 @@ from thorax.results.fpga import (
     Vectors,
 )
 from thorax.results.partition import PartitionResult
-from thorax.results.schema import Result
 from thorax.results.shared import Interval
 
-FPGA_COMMANDS: Final = ("partition", "fpga analyze", "fpga search", "fpga explore")
-"""Commands whose results have tables in the section of a page."""
+FpgaResult: TypeAlias = PartitionResult | OverlayResult | PrecisionLadder
+"""What has tables in the section of a page."""
 
 TOP: Final = 12
 """Layers that a table shows unless all are asked for."""
@@ -34,11 +34,19 @@ _LONGEST_NAME: Final = 34
 _ACTIVATIONS: Final = {"PRelu": "PReLU", "Clamp": "Clamp", "Elu": "ELU"}
 
 
-def fpga_tables(results: Sequence[Result]) -> list[Table]:
+def section(results: Sequence[FpgaResult]) -> Section | None:
+    """Return splits, overlays and falling precision."""
+    if not results:
+        return None
+    text = tuple(split_texts(results))
+    return Section("fpga", "FPGA", text, tables=tuple(fpga_tables(results)))
+
+
+def fpga_tables(results: Sequence[FpgaResult]) -> list[Table]:
     """Return the tables of results, those in which nothing was measured marked as such.
 
     Args:
-        results: of `FPGA_COMMANDS`; splits come first, then overlays, then falling precision.
+        results: their splits come first, then overlays, then falling precision.
     """
     splits = [
         replace(table, title=f"{result.model} on {result.device}: {table.title}")
@@ -57,7 +65,7 @@ def fpga_tables(results: Sequence[Result]) -> list[Table]:
     return [*splits, *overlays, *ladders]
 
 
-def split_texts(results: Sequence[Result]) -> list[str]:
+def split_texts(results: Sequence[FpgaResult]) -> list[str]:
     """Return a line a result of `partition`: what it is of, and how much is simulated."""
     return [
         f"{result.model} on {result.device}, "
@@ -293,7 +301,7 @@ def _explore_note(result: PrecisionLadder, *, has_watts: bool) -> str:
         if variant.name not in lost and _is_worse(variant.mean_difference)
     ]
     rest = "its area, and the board's power" if has_watts else "and its area; no power is published"
-    subject = images_text({**result.document(), "simulated": False})
+    subject = images_text(result.images, result.patients, result.split)
     sentences = [
         f"Mean AUROC of {subject}, computed with the "
         "overlay's arithmetic, nothing trained after rounding. All else is modelled: the fastest "

@@ -1,35 +1,35 @@
 """Time and power that simulated cards would have: tables apart from everything measured."""
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, TypeAlias
 
-from thorax.report.series import Document, fact, series_names
+from thorax.report.series import series_names
 from thorax.report.table import Table, dense
 from thorax.report.text import number_text, rate_text, scaled_text
-from thorax.results.schema import Part
-from thorax.results.shared import Modelled
+from thorax.results.accuracy import Measured
+from thorax.results.benchmark import BenchmarkResult
+from thorax.results.findings import ClassifyResult
+from thorax.results.partition import PartitionResult
 
 MODELLED: Final = "modelled, not measured"
 
-
-def modelled_part(result: Part | Document) -> Modelled | None:
-    """Return what a result says that cards would do; None where it says nothing."""
-    part = fact(result, "modelled")
-    return Modelled.model_validate(part) if isinstance(part, Modelled | Mapping) else None
+MayBeModelled: TypeAlias = BenchmarkResult | ClassifyResult | Measured | PartitionResult
+"""What says what simulated cards would do, where there are any."""
 
 
-def modelled_table(results: Sequence[Part | Document]) -> Table | None:
+def modelled_table(results: Sequence[MayBeModelled]) -> Table | None:
     """Return time and power that were computed, a row a result that has any; None of none."""
-    parts = [(result, part) for result in results if (part := modelled_part(result)) is not None]
+    parts = [(result, result.modelled) for result in results if result.modelled]
     if not parts:
         return None
     shown = [result for result, _ in parts]
-    named = all(fact(result, "precision") for result in shown)
-    names = series_names(shown) if named else [str(fact(result, "model")) for result in shown]
+    # A split is of a network, in whatever precision.
+    whole = any(isinstance(result, PartitionResult) for result in shown)
+    names = [result.model for result in shown] if whole else series_names(shown)
     rows = tuple(
         (
             name,
-            str(fact(result, "device") or ""),
+            result.device,
             rate_text(part.images_per_s),
             scaled_text(part.latency_s, 1e-3, ".2f"),
             number_text(part.power_w, ".1f"),

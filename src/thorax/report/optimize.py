@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from thorax.labels import plain_name
+from thorax.report.parts import Section
 from thorax.report.table import Table, dense
 from thorax.report.text import interval_text, name_text, number_text, scaled_text
 from thorax.results.optimize import CompareResult, ConvertResult, OptimizeResult, Trial
@@ -150,3 +151,12 @@ def compare_tables(result: CompareResult, *, top: int | None = TOP) -> list[Tabl
 def _decibels(value: float | None) -> str:
     """Return a figure, or "equal" where there is no noise."""
     return "equal" if value is None else f"{value:.1f}"
+
+
+def compared_section(results: Sequence[CompareResult]) -> Section | None:
+    """Return what each layer adds in noise, of `compare`."""
+    if not results:
+        return None
+    tables = [table for result in results for table in compare_tables(result)]
+    verdicts = tuple(result.verdict for result in results)
+    return Section("compare", "Layer by layer", verdicts, tables=tuple(tables))

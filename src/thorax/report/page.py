@@ -1,8 +1,7 @@
 """One HTML page of everything that was measured: tables, plots, heat maps; it fetches nothing.
 
-The page is made from result documents, what the commands print with `--json`. What no document
-holds is left out. Beside the keys of docs/cli.md it shows, where a document has them,
-`environment` (processor, versions, ...) and `provenance` (digests, seeds, ...), both mappings.
+The page is made from results, what the commands print with `--json`. What no result holds is left
+out. Whatever commands it is of, it shows `environment` (processor, versions, ...) and digests.
 """
 
 import re
@@ -21,68 +20,64 @@ from thorax.errors import DataError, UsageError
 from thorax.files.atomic import require_place, write_text
 from thorax.report import (
     accuracy_plots,
+    benchmark_plots,
     buyers_plot,
     cluster,
+    fpga,
+    optimize,
     plan_cluster_plots,
     plan_server_plots,
     power,
+    roofline,
     samples,
     sharpness,
     training_plots,
 )
-from thorax.report.documents import COMMANDS, file_name
-from thorax.report.fpga import FPGA_COMMANDS
-from thorax.report.sections import (
-    compared_section,
-    facts_section,
-    fpga_section,
-    roofline_section,
-    speed_section,
-)
-from thorax.report.series import Document, in_order
+from thorax.report.accuracy import Accuracy
+from thorax.report.parts import Section
+from thorax.report.series import in_order, series_names
 from thorax.report.table import Table
+from thorax.report.text import file_name
 from thorax.report.tiles import summary_tiles
+from thorax.results.accuracy import ScoreResult, ValidationResult
 from thorax.results.analysis import AnalyzeResult
 from thorax.results.benchmark import BenchmarkResult
 from thorax.results.cluster import ClusterDiagnosis
+from thorax.results.demo import DemoResult
+from thorax.results.energy import LogEnergy, WatchResult
+from thorax.results.files import COMMANDS
+from thorax.results.findings import ClassifyResult
+from thorax.results.fpga import OverlayResult, PrecisionLadder
 from thorax.results.landscape import SharpnessResult
 from thorax.results.optimize import CompareResult, OptimizeResult
+from thorax.results.partition import PartitionResult
 from thorax.results.plan import ClusterPlan, ServerPlan
-from thorax.results.read import RESULTS, parse_result
 from thorax.results.schema import Result
-from thorax.results.training import TrainingRecord
+from thorax.results.training import TrainingRecord, TrainResult
 
 ResultT = TypeVar("ResultT", bound=Result)
 
 
-def write_report(documents: Sequence[Result | Document], out: Path, *, title: str) -> Path:
+def write_report(results: Iterable[Result], out: Path, *, title: str) -> Path:
     """Write the page and return where it is; it appears whole or not at all.
 
-    The same documents give the same bytes.
+    The same results give the same bytes.
 
     Args:
-        documents: results of `COMMANDS`, in any order.
+        results: of `COMMANDS`, in any order; others are left out.
         out: file to write; its folder is made.
         title: heading of the page.
 
     Raises:
-        DataError: `report-not-a-result` for a document of another kind, `report-damaged` for one
-            that lacks what its command always prints.
+        DataError: `report-damaged` for figures that no command prints.
         UsageError: `output-unwritable` when `out` cannot be written.
     """
-    by_command: dict[str, list[Any]] = {name: [] for name in COMMANDS}
-    for document in documents:
-        name = document.get("command")
-        if name not in by_command:
-            raise DataError(
-                "report-not-a-result",
-                f"a document has command {name!r}; allowed are {', '.join(COMMANDS)}",
-            )
-        if not isinstance(document, Result) and name in RESULTS:
-            document = parse_result(document)
-        by_command[name].append(document)
+    shown = sorted(
+        (result for result in results if result.command in COMMANDS),
+        key=lambda result: COMMANDS.index(result.command),
+    )
     try:
-        page = _render(by_command, title)
+        page = _render(shown, title)
     except _GARBLED as error:
         raise DataError(
             "report-damaged",
@@ -139,33 +134,46 @@ _GARBLED: Final = (
 """What drawing a page out of figures that no command prints ends in."""
 
 
-def _of(kind: type[ResultT], everything: Iterable[object]) -> list[ResultT]:
-    return [result for result in everything if isinstance(result, kind)]
+def _of(kind: type[ResultT], results: Iterable[Result]) -> list[ResultT]:
+    return [result for result in results if isinstance(result, kind)]
 
 
-def _render(by_command: Mapping[str, Sequence[Any]], title: str) -> str:
-    accuracy: list[Any] = in_order([*by_command["validate"], *by_command["score"]])
-    speed = in_order(_of(BenchmarkResult, by_command["benchmark"]))
-    optimized = in_order(_of(OptimizeResult, by_command["optimize"]))
-    everything = [document for group in by_command.values() for document in group]
+def _record(result: TrainResult) -> TrainingRecord:
+    return TrainingRecord(**dict(result))
+
+
+def _render(results: Sequence[Result], title: str) -> str:
+    judged: list[Accuracy] = [*_of(ValidationResult, results), *_of(ScoreResult, results)]
+    accuracy = in_order(judged)
+    speed = in_order(_of(BenchmarkResult, results))
+    optimized = in_order(_of(OptimizeResult, results))
+    plans = _of(ServerPlan, results)
+    runs = [*_of(TrainingRecord, results), *map(_record, _of(TrainResult, results))]
+    trained: list[TrainingRecord | DemoResult] = [*runs, *_of(DemoResult, results)]
     sections = [
-        buyers_plot.section(speed, accuracy, _of(ServerPlan, everything)),
+        buyers_plot.section(speed, accuracy, plans),
         accuracy_plots.section(accuracy),
-        speed_section(speed, optimized),
-        power.section([*by_command["power watch"], *by_command["power energy"]]),
-        roofline_section(_of(AnalyzeResult, everything)),
-        compared_section(_of(CompareResult, everything)),
-        fpga_section([result for name in FPGA_COMMANDS for result in by_command[name]]),
+        benchmark_plots.section(speed, optimized),
+        power.section([*_of(WatchResult, results), *_of(LogEnergy, results)]),
+        roofline.section(_of(AnalyzeResult, results)),
+        optimize.compared_section(_of(CompareResult, results)),
+        fpga.section(
+            [
+                *_of(PartitionResult, results),
+                *_of(OverlayResult, results),
+                *_of(PrecisionLadder, results),
+            ]
+        ),
         accuracy_plots.roc_section(accuracy),
         accuracy_plots.reliability_section(accuracy),
-        training_plots.section(_of(TrainingRecord, everything)),
-        plan_server_plots.section(_of(ServerPlan, everything)),
-        cluster.section(_of(ClusterDiagnosis, everything)),
-        plan_cluster_plots.section(_of(ClusterPlan, everything)),
-        sharpness.section(_of(SharpnessResult, everything)),
-        samples.section(by_command["classify"]),
+        training_plots.section(runs),
+        plan_server_plots.section(plans),
+        cluster.section(_of(ClusterDiagnosis, results)),
+        plan_cluster_plots.section(_of(ClusterPlan, results)),
+        sharpness.section(_of(SharpnessResult, results)),
+        samples.section(_of(ClassifyResult, results)),
         accuracy_plots.pointing_section(accuracy),
-        *(facts_section(everything, key, heading) for key, heading in _FACTS),
+        *(_facts_section(results, key, heading) for key, heading in _FACTS),
     ]
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
@@ -173,9 +181,9 @@ def _render(by_command: Mapping[str, Sequence[Any]], title: str) -> str:
     template = resources.files("thorax.report").joinpath("page.html").read_text("utf-8")
     return environment.from_string(template).render(
         title=title,
-        subject=_subject(everything),
+        subject=_subject(results),
         intended_use=INTENDED_USE,
-        tiles=summary_tiles(accuracy, speed, optimized, by_command),
+        tiles=summary_tiles(accuracy, speed, optimized, trained),
         sections=[section for section in sections if section is not None],
         version=__version__,
         alignment=_alignment,
@@ -210,12 +218,45 @@ _FIGURE: Final = re.compile(r"[+−-]?[\d.,]+[%×*]?( [\[(].*)?")
 _FACTS: Final = (("environment", "Environment"), ("provenance", "Provenance"))
 
 
-def _subject(everything: Sequence[Document]) -> str:
-    models = list(dict.fromkeys(file_name(d["model"]) for d in everything if d.get("model")))
-    stores = list(dict.fromkeys(file_name(d["store"]) for d in everything if d.get("store")))
+def _subject(results: Sequence[Result]) -> str:
+    documents = [result.document() for result in results]
+    models, stores = (
+        list(dict.fromkeys(file_name(document[key]) for document in documents if document.get(key)))
+        for key in ("model", "store")
+    )
     parts = []
     if models:
         parts.append(f"{'Model' if len(models) == 1 else 'Models'}: {', '.join(models)}")
     if stores:
         parts.append(f"images: {', '.join(stores)}")
     return "; ".join(parts)
+
+
+def _facts_section(results: Sequence[Result], key: str, heading: str) -> Section | None:
+    """Return what all results say under `key`; differing values stand side by side."""
+    facts: dict[str, list[str]] = {}
+    for result in results:
+        document = result.document()
+        stated = dict(document.get(key) or {})
+        if key == "provenance" and document.get("digest"):
+            stated[f"digest of {series_names([result])[0]}"] = document["digest"]
+        for name, value in _flat(stated):
+            values = facts.setdefault(name, [])
+            if value not in values:
+                values.append(value)
+    if not facts:
+        return None
+    rows = tuple((name, "; ".join(values)) for name, values in facts.items())
+    return Section(key, heading, tables=(Table("", ("What", "Value"), rows),), prose=True)
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    facts: list[tuple[str, str]] = []
+    for key, part in value.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(part, Mapping):
+            facts += _flat(part, f"{name}: ")
+        elif part is not None:
+            text = ", ".join(map(str, part)) if isinstance(part, list | tuple) else str(part)
+            facts.append((name, text))
+    return facts

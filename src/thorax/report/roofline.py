@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import matplotlib as mpl
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
@@ -14,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from thorax.errors import UsageError
 from thorax.files.atomic import write_bytes, write_text
 from thorax.report.figure import COLOURS, INK, STYLE, WIDTH, svg
+from thorax.report.parts import Section
 from thorax.report.table import Table, dense
 from thorax.report.text import name_text, rate_text, three_figures
 from thorax.results.analysis import AnalyzeResult, LayerRoofline
@@ -201,6 +203,25 @@ def roofline_plot(result: AnalyzeResult, *, number: int = 0) -> str:
         "against operations a byte, of each layer and of the roofs above it."
     )
     return svg(f"roofline{number}", spoken, lambda: _figure(result))
+
+
+def section(results: Sequence[AnalyzeResult]) -> Section | None:
+    """Return layers under the roof of a device, of `analyze`."""
+    if not results:
+        return None
+    plots = [
+        Markup(roofline_plot(result, number=number))
+        for number, result in enumerate(results)
+        if result.has_roofs
+    ]
+    text = (
+        "The roof is the most that the device can compute, or feed from memory, at a layer's"
+        " operations a byte; marks are layers, larger the longer they must take.",
+    )
+    tables = [table for result in results for table in analyze_tables(result)]
+    return Section(
+        "roofline", "Work and memory", text if plots else (), tuple(plots), tuple(tables)
+    )
 
 
 def write_plot(result: AnalyzeResult, path: Path) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Final
 
 from thorax.labels import plain_name
-from thorax.report.documents import file_name
 from thorax.report.parts import Bar, Sample, Section
 from thorax.report.pictures import embed_image
 from thorax.report.table import Table
+from thorax.report.text import file_name
 from thorax.results.findings import ClassifyResult, Findings
 
 _SAMPLES: Final = 12

@@ -1,15 +1,29 @@
 """Results beside each other: the name and the order of each."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
-from thorax.results.accuracy import Score
 from thorax.results.schema import Part
-from thorax.results.shared import Interval
 
-Document = Mapping[str, Any]
-ShownT = TypeVar("ShownT", bound=Part | Document)
+PartT = TypeVar("PartT", bound=Part)
+
+
+class Computed(Protocol):
+    """What says how weights are stored, and what they are computed in."""
+
+    @property
+    def precision(self) -> str:
+        """That weights are stored in."""
+
+    @property
+    def compute(self) -> str:
+        """Floating-point arithmetic of the devices."""
+
+    @property
+    def device(self) -> str:
+        """As it was asked for."""
+
 
 PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8", "fp11")
 """From the reference to the boldest shortcut; tables keep this order."""
@@ -28,85 +42,82 @@ class Series:
     name: str
     precision: str
     simulated: bool
-    document: Any
 
 
-def fact(result: Part | Document, name: str) -> Any:  # noqa: ANN401 - whatever it has there
+def _fact(result: Part, name: str) -> Any:  # noqa: ANN401 - whatever it has there
     """Return what a result says under a name; None where its command does not say it."""
-    return result.get(name) if isinstance(result, Mapping) else getattr(result, name, None)
+    return getattr(result, name, None)
 
 
-def name_series(results: Sequence[Part | Document]) -> list[Series]:
+def name_series(results: Sequence[Part]) -> list[Series]:
     """Return the share of each result in a plot, under a name that tells it from the others."""
     return [
-        Series(name, str(fact(result, "precision") or ""), bool(fact(result, "simulated")), result)
+        Series(name, str(_fact(result, "precision") or ""), bool(_fact(result, "simulated")))
         for name, result in zip(series_names(results), results, strict=True)
     ]
 
 
-def series_names(results: Sequence[Part | Document]) -> list[str]:
+def series_names(results: Sequence[Part]) -> list[str]:
     """Return a short name for each result: its precision, and whatever else tells them apart."""
     keys = ["precision"]
     for key in ("device", "scenario", "model", "predictions", "store", "split", "streams"):
         names = [_joined(result, keys) for result in results]
         if "" in names or len(set(names)) < len(names):
-            values = {str(fact(result, key)) for result in results}
+            values = {str(_fact(result, key)) for result in results}
             if len(values) > 1 or "" in names:
                 keys.append(key)
-    names = [_joined(result, keys) or str(fact(result, "command")) for result in results]
+    names = [_joined(result, keys) or str(_fact(result, "command")) for result in results]
     return [
         name if names.count(name) == 1 else f"{name} #{names[: index + 1].count(name)}"
         for index, name in enumerate(names)
     ]
 
 
-def _joined(result: Part | Document, keys: Sequence[str]) -> str:
-    values = {key: fact(result, key) for key in keys}
+def _joined(result: Part, keys: Sequence[str]) -> str:
+    values = {key: _fact(result, key) for key in keys}
     return " ".join(
-        precision_text(result) if key == "precision" else str(value).rstrip("/").split("/")[-1]
+        _precision_name(result) if key == "precision" else str(value).rstrip("/").split("/")[-1]
         for key, value in values.items()
         if value is not None
     )
 
 
-def in_order(results: Iterable[ShownT]) -> list[ShownT]:
+def _precision_name(result: Part) -> str:
+    return arithmetic_text(
+        *(str(_fact(result, key) or "") for key in ("precision", "compute", "device"))
+    )
+
+
+def in_order(results: Iterable[PartT]) -> list[PartT]:
     """Return results by precision, measured before simulated, otherwise as given."""
 
-    def rank(result: ShownT) -> tuple[bool, int]:
-        precision = str(fact(result, "precision") or "").lower()
+    def rank(result: PartT) -> tuple[bool, int]:
+        precision = str(_fact(result, "precision") or "").lower()
         index = PRECISIONS.index(precision) if precision in PRECISIONS else len(PRECISIONS)
-        return bool(fact(result, "simulated")), index
+        return bool(_fact(result, "simulated")), index
 
     return sorted(results, key=rank)
 
 
-def images_text(result: Part | Document) -> str:
+def images_text(
+    images: int, patients: int | None = None, split: str = "", *, simulated: bool = False
+) -> str:
     """Return how many images of which split a result judges."""
-    parts = [f"{fact(result, 'images'):,} images"]
-    if patients := fact(result, "patients"):
-        parts[0] += f" of {patients:,} patients"
-    if split := fact(result, "split"):
+    of = f" of {patients:,} patients" if patients else ""
+    parts = [f"{images:,} images{of}"]
+    if split:
         parts.append(f"split {split}")
-    if fact(result, "simulated"):
+    if simulated:
         parts.append("on a simulated device, whose arithmetic is real")
     return ", ".join(parts)
 
 
-def mean_interval(result: Part | Document) -> Interval | float | None:
-    """Return the mean AUROC of a result, with its bounds where it has them."""
-    if isinstance(result, Score):
-        return result.mean
-    bounds: Interval | float | None = fact(result, "mean_auroc_interval")
-    return bounds or fact(result, "mean_auroc")
-
-
-def precision_text(result: Part | Document) -> str:
+def precision_text(result: Computed) -> str:
     """Return how weights are stored and, of a simulated card, what it computes in: FP32 as FP11.
 
     Of a pool in which a device without a card answers too, "FP32 as FP11 or FP32".
     """
-    keys = ("precision", "compute", "device")
-    return arithmetic_text(*(str(fact(result, key) or "") for key in keys))
+    return arithmetic_text(result.precision, result.compute, result.device)
 
 
 def arithmetic_text(precision: str, compute: str, device: str) -> str:

@@ -62,6 +62,11 @@ def whole_bytes_text(size: int) -> str:
     return f"{size} GiB"
 
 
+def file_name(path: str) -> str:
+    """Return the last part of a path: where files lay on a machine is nobody's business."""
+    return path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+
+
 def sentence(text: str) -> str:
     """Return text that begins with a capital and ends in a full stop."""
     return f"{text[:1].upper()}{text[1:]}."

@@ -1,44 +1,35 @@
 """The few figures at the head of a report page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from thorax.report.accuracy import Accuracy
 from thorax.report.benchmark_plots import speed_bars
-from thorax.report.documents import file_name
 from thorax.report.parts import Tile
-from thorax.report.series import Document, mean_interval, precision_text, series_names
-from thorax.report.text import interval_text, rate_text
+from thorax.report.series import precision_text, series_names
+from thorax.report.text import file_name, interval_text, rate_text
+from thorax.results.accuracy import ValidationResult
 from thorax.results.benchmark import BenchmarkResult
+from thorax.results.demo import DemoResult
 from thorax.results.optimize import OptimizeResult
+from thorax.results.training import TrainingRecord
 
 
 def summary_tiles(
-    accuracy: Sequence[Document],
+    accuracy: Sequence[Accuracy],
     speed: Sequence[BenchmarkResult],
     optimized: Sequence[OptimizeResult],
-    by_command: Mapping[str, Sequence[Document]],
+    trained: Sequence[TrainingRecord | DemoResult],
 ) -> list[Tile]:
     """Return AUROC, what int8 costs of it, and the highest rates measured and modelled.
 
     Args:
-        accuracy: documents of `validate` and `score`, in order.
+        accuracy: of `validate` and `score`, in order.
         speed: of `benchmark`, in order.
         optimized: of `optimize`.
-        by_command: all documents; training tells AUROC where nothing was validated.
+        trained: tells AUROC where nothing was validated.
     """
-    tiles = []
-    source = accuracy or by_command["train"] or by_command["demo"]
-    if source and source[0].get("mean_auroc") is not None:
-        first = source[0]
-        value = mean_interval(first)
-        bounds = interval_text(value).partition(" ")[2]
-        what = [series_names([first])[0] if accuracy else first["command"]]
-        if bounds:
-            what.append(f"95% interval {bounds}")
-        if first.get("images"):
-            what.append(f"{first['images']:,} images")
-        tiles.append(Tile("Mean AUROC", interval_text(value).partition(" ")[0], ", ".join(what)))
-    if drop := _int8_drop(accuracy, optimized):
-        tiles.append(drop)
+    auroc = _auroc(accuracy[0]) if accuracy else _trained_auroc(trained[0]) if trained else None
+    tiles = [tile for tile in (auroc, _int8_drop(accuracy, optimized)) if tile]
     for simulated, name in ((False, "Images/s"), (True, "Images/s, modelled")):
         group = [
             bar
@@ -54,24 +45,42 @@ def summary_tiles(
     return tiles
 
 
-def _int8_drop(accuracy: Sequence[Document], optimized: Sequence[OptimizeResult]) -> Tile | None:
+def _auroc(result: Accuracy) -> Tile | None:
+    if result.mean_auroc is None:
+        return None
+    value, _, bounds = interval_text(result.mean).partition(" ")
+    details = [series_names([result])[0]]
+    if bounds:
+        details.append(f"95% interval {bounds}")
+    if result.images:
+        details.append(f"{result.images:,} images")
+    return Tile("Mean AUROC", value, ", ".join(details))
+
+
+def _trained_auroc(result: TrainingRecord | DemoResult) -> Tile | None:
+    if result.mean_auroc is None:
+        return None
+    return Tile("Mean AUROC", interval_text(result.mean_auroc), result.command)
+
+
+def _int8_drop(accuracy: Sequence[Accuracy], optimized: Sequence[OptimizeResult]) -> Tile | None:
     """Return AUROC of fp32 minus that of int8: from one pair on the same images, or as optimized.
 
     Several pairs name no single drop; the tables show them.
     """
-    same = ("store", "split", "images", "device")
+    validations = [result for result in accuracy if isinstance(result, ValidationResult)]
     pairs = [
         (reference, shortcut)
-        for reference in accuracy
-        for shortcut in accuracy
-        if _precision(reference) == "fp32"
-        and _precision(shortcut) == "int8"
-        and all(reference.get(key) == shortcut.get(key) for key in same)
+        for reference in validations
+        for shortcut in validations
+        if reference.precision.lower() == "fp32"
+        and shortcut.precision.lower() == "int8"
+        and _judged_on(reference) == _judged_on(shortcut)
     ]
     if len(pairs) == 1:
-        values = [document["mean_auroc"] for document in pairs[0]]
-        if None not in values:
-            drop = f"{values[0] - values[1]:+.4f}"
+        reference, shortcut = pairs[0]
+        if reference.mean_auroc is not None and shortcut.mean_auroc is not None:
+            drop = f"{reference.mean_auroc - shortcut.mean_auroc:+.4f}"
             return Tile("INT8 drop in mean AUROC", drop, "FP32 minus INT8, same images")
     drops = [
         result.auroc_drop
@@ -84,5 +93,5 @@ def _int8_drop(accuracy: Sequence[Document], optimized: Sequence[OptimizeResult]
     return None
 
 
-def _precision(document: Document) -> str:
-    return str(document.get("precision", "")).lower()
+def _judged_on(result: ValidationResult) -> tuple[str, str, int, str]:
+    return result.store, result.split, result.images, result.device

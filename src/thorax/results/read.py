@@ -28,7 +28,7 @@ from thorax.results.optimize import CompareResult, ConvertResult, OptimizeResult
 from thorax.results.partition import PartitionResult
 from thorax.results.plan import ClusterPlan, ServerPlan
 from thorax.results.schema import Result, first_problem
-from thorax.results.training import TrainingRecord
+from thorax.results.training import TrainingRecord, TrainResult
 from thorax.results.verification import VerificationResult
 
 RESULTS: Final[Mapping[str, type[Result]]] = {
@@ -60,7 +60,7 @@ RESULTS: Final[Mapping[str, type[Result]]] = {
     "fpga search": OverlaySearch,
     "partition": PartitionResult,
     "sharpness": SharpnessResult,
-    "train": TrainingRecord,
+    "train": TrainResult,
     "verify": VerificationResult,
 }
 """The model of what each command answers."""
@@ -103,6 +103,9 @@ def parse_result(document: Mapping[str, Any]) -> Result:
     if model is BenchmarkResult and "tried" in document:
         # Tuning has always called itself a benchmark.
         model = TuningResult
+    elif model is TrainResult:
+        # Of what older versions printed, and of runs that did not end, much is absent.
+        model = TrainingRecord
     try:
         return model.model_validate(document)
     except ValidationError as error:

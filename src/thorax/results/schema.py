@@ -1,7 +1,6 @@
 """What all results have in common: how they become JSON, and are read from it again."""
 
 import json
-from collections.abc import Iterator
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -35,20 +34,6 @@ class Result(Part):
     def to_json(self) -> str:
         """Return the JSON document as the command prints it."""
         return json.dumps(self.document(), indent=2, allow_nan=False) + "\n"
-
-    def keys(self) -> Iterator[str]:
-        """Return the keys of the document."""
-        return iter(self.document())
-
-    def __contains__(self, key: object) -> bool:
-        return key in self.document()
-
-    def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - whatever the document has there
-        return self.document()[key]
-
-    def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401 - as of a mapping
-        """Return what the document has under a key, or `default`."""
-        return self.document().get(key, default)
 
 
 def first_problem(error: ValidationError) -> str:

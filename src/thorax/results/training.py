@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from pydantic import ConfigDict, ValidationError
 
 from thorax.errors import DataError
-from thorax.files.documents import parse_toml, read_limited, read_line
+from thorax.files.documents import document_digest, parse_toml, read_limited, read_line
 from thorax.results.schema import Part, Result, first_problem
 
 LOG: Final = "train.jsonl"
@@ -114,32 +114,59 @@ class LoggedStart(Part):
     schedule: Schedule | None = None
 
 
+class TrainResult(Result):
+    """A run that was trained to its end."""
+
+    command: Literal["train"] = "train"
+    checkpoint: Path
+    """Folder of the kept checkpoint."""
+    topology: str
+    """Of the network."""
+    epoch: int
+    """The epoch the kept checkpoint was written after."""
+    steps: int
+    """Updates of the whole run."""
+    ranks: int
+    """That trained, at the end."""
+    images_per_s: float
+    """Images / wall-clock of the training windows: loading, forward, backward and update, without
+    validation and saving; of all epochs, resumed or not, and all ranks."""
+    mean_auroc: float
+    """Of the kept checkpoint on the validation split, over the labels defined. With keep = "best"
+    it was chosen by this number, which is therefore optimistic."""
+    auroc: Mapping[str, float | None]
+    """By label; null where the validation split lacks a class."""
+    history: tuple[EpochRecord, ...]
+    """One entry an epoch, as in the checkpoint's card."""
+
+    def sealed(self) -> "SealedTrainResult":
+        """Return the result with its SHA-256, by which damage to it is found."""
+        return SealedTrainResult(**dict(self), sha256=document_digest(self.document()))
+
+
+class SealedTrainResult(TrainResult):
+    """What a run folder keeps of it."""
+
+    sha256: str
+    """Of the document without this field, canonical."""
+
+
 class TrainingRecord(Result):
     """A training run as far as it has come: what the command printed, and what its log says."""
 
     command: Literal["train"] = "train"
     checkpoint: Path | None = None
-    """Folder of the kept checkpoint."""
     topology: str | None = None
-    """Of the network."""
     epoch: int | None = None
-    """The epoch the kept checkpoint was written after."""
     steps: int | None = None
-    """Updates of the whole run."""
     ranks: int | None = None
-    """That trained, at the end."""
     images_per_s: float | None = None
-    """Images / wall-clock of the training windows: loading, forward, backward and update, without
-    validation and saving; of all epochs, resumed or not, and all ranks."""
     mean_auroc: float | None = None
-    """Of the kept checkpoint on the validation split, over the labels defined. With keep = "best"
-    it was chosen by this number, which is therefore optimistic."""
     auroc: Mapping[str, float | None] = {}
-    """By label; null where the validation split lacks a class."""
     history: tuple[EpochRecord, ...] = ()
-    """One entry an epoch, as in the checkpoint's card."""
+    """These as `TrainResult` has them; what follows is read from the folder, and never printed."""
     run: str | None = None
-    """Name of the folder; it and what follows are read from the folder, and never printed."""
+    """Name of the folder."""
     finished: bool = True
     starts: int = 1
     """1, and one for each time it was resumed."""
@@ -155,20 +182,6 @@ class TrainingRecord(Result):
     """Share of the training time spent waiting for images, 0-1."""
     curve: tuple[CurvePoint, ...] = ()
     """Means over stretches of updates."""
-
-
-class TrainResult(TrainingRecord):
-    """What `thorax train` trained."""
-
-    checkpoint: Path
-    topology: str
-    epoch: int
-    steps: int
-    ranks: int
-    images_per_s: float
-    mean_auroc: float
-    auroc: Mapping[str, float | None]
-    history: tuple[EpochRecord, ...]
 
 
 def read_run(run: Path) -> TrainingRecord:
