@@ -2,12 +2,13 @@
 # make demo      the main job on synthetic radiographs, ending in demo/report.html
 # make test      checks and all tests
 # make check     format, lint, types and import layers
+# make quick     checks, and the tests that need no trained network and no process of their own
 
 PYTHON ?= python3.11
 BIN := .venv/bin
 EXTRAS := train,optimize,measure,cluster,dev
 
-.PHONY: install demo test check format clean
+.PHONY: install demo test quick check format clean
 
 install: .venv/installed
 
@@ -44,6 +45,9 @@ demo: install
 test: check .venv-base/installed .venv-legacy/installed
 	tests/install-peers
 	$(BIN)/pytest --numprocesses auto --dist loadfile
+
+quick: check
+	$(BIN)/pytest --numprocesses auto --dist loadfile --quick
 
 check: install
 	$(BIN)/ruff format --check .

@@ -1,6 +1,7 @@
 """Rules of the tree that no linter knows."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,9 @@ COMMAND_TABLES = {
 
 LONGEST, WIDEST = 60, 8
 """Lines and parameters of a function at most."""
+
+RAW = {"thorax.config", "thorax.files.documents", "thorax.results.read"}
+"""What reads JSON and TOML as they lie on a disk, and JSON Schema."""
 
 HOSPITAL = (
     "torch", "tensorboard", "nncf", "matplotlib", "safetensors", "onnx", "onnxruntime", "sklearn",
@@ -67,6 +71,24 @@ def test_a_function_reads_on_one_screen() -> None:
 def test_a_function_takes_few_parameters() -> None:
     wide = {which for which, node in functions() if parameters(node) > WIDEST}
     assert not wide, "pass one value of options"
+
+
+def test_no_room_hands_an_untyped_document_to_another() -> None:
+    untyped = {
+        (f"thorax.{name(path).removesuffix('.py').replace('/', '.')}", node.name)
+        for path in MODULES
+        for node in tree(path).body
+        if isinstance(node, ast.FunctionDef)
+        and re.search(r"(dict|Mapping)\[str, Any\]", ast.unparse(node).partition(":\n")[0])
+    }
+    for path in MODULES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ImportFrom) and node.module is not None:
+                room = ".".join(node.module.split(".")[:2])
+                if room == f"thorax.{path.parent.name}" or node.module in RAW:
+                    continue
+                for alias in node.names:
+                    assert (node.module, alias.name) not in untyped, (name(path), alias.name)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -182,7 +182,7 @@ def same_everywhere(run: TrainingRun) -> None:
     )
 
 
-def require_same(ranks: Ranks, known: dict[str, Any]) -> None:
+def require_same(ranks: Ranks, known: Mapping[str, object]) -> None:
     """Check that all ranks know the same.
 
     Raises:
@@ -342,7 +342,7 @@ def _numeric(recipe: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def identity(store: Store) -> dict[str, Any]:
+def identity(store: Store) -> dict[str, str | int | list[str]]:
     """Return what must not differ between a run and its resumption."""
     told = json.dumps([store.digests, store.patients, store.splits]).encode()
     return {
@@ -383,7 +383,7 @@ class _Difference:
         return f"{self.key} was {self.before!r} and is {self.now!r}"
 
 
-def _difference(before: dict[str, Any], now: dict[str, Any]) -> _Difference | None:
+def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> _Difference | None:
     for key in {**before, **now}:
         old, new = before.get(key), now.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
