@@ -239,7 +239,7 @@ from types import SimpleNamespace
 import torch.distributed as dist
 
 from thorax.cli.app import main
-from thorax.training import cluster_bench
+from thorax.cluster import bench
 from thorax.training.parallel import Ranks
 
 now = [0.0]
@@ -259,7 +259,7 @@ def after(act, seconds):
     return timed
 
 
-def loss(*given, real=cluster_bench.masked_bce):
+def loss(*given, real=bench.masked_bce):
     spend(0.01 / share)
     answer = real(*given)
     answer.register_hook(lambda gradient: spend(0.02 / share))
@@ -276,10 +276,10 @@ def carried(tensor, *rest):
     return 1e-5 + tensor.numel() * 4 / 1e9
 
 
-cluster_bench.time = SimpleNamespace(perf_counter=lambda: now[0])
-cluster_bench.masked_bce = loss
+bench.time = SimpleNamespace(perf_counter=lambda: now[0])
+bench.masked_bce = loss
 Ranks.barrier = barrier
-cluster_bench.dist = SimpleNamespace(
+bench.dist = SimpleNamespace(
     **{name: after(getattr(dist, name), carried) for name in ("all_reduce", "send", "recv")}
 )
 main()
