@@ -21,6 +21,7 @@ from thorax.artifact import CARD, Artifact
 from thorax.cli import app as cli
 from thorax.cli import console
 from thorax.cli.app import app
+from thorax.cli.commands import COMMANDS as CONTENTS
 
 
 def commands(
@@ -122,11 +123,18 @@ def test_groups_have_help(typed: Run, words: list[str]) -> None:
     assert (status, "Usage:" in out) == (0, True)
 
 
+def test_the_first_page_says_of_each_command_what_its_own_page_says_first() -> None:
+    for name, (_, summary) in CONTENTS.items():
+        command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+        assert (command.name, command.help.split("\n\n")[0]) == (name, summary)
+
+
 def test_help_imports_nothing_heavy() -> None:
     script = (
         "import sys\nsys.argv = ['thorax', '--help']\nfrom thorax.cli.app import main\n"
         "try: main()\nexcept SystemExit: pass\n"
-        "heavy = {'numpy', 'cv2', 'openvino', 'torch', 'pydicom', 'pydantic', 'nncf'}\n"
+        "heavy = {'numpy', 'cv2', 'openvino', 'torch', 'pydicom', 'pydantic', 'nncf',"
+        " 'thorax.cli.options'}\n"
         "sys.exit(' '.join(heavy & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

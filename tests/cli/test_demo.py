@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from thorax.artifact import Artifact
-from thorax.cli import demo
+from thorax.cli import demonstration
 from thorax.cli.console import save
 from thorax.config import load
 from thorax.errors import DataError, UsageError
@@ -20,9 +20,9 @@ RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
 def test_the_recipe_in_the_folder_is_the_one_the_demo_runs() -> None:
     path = RECIPES / "phantom_small.toml"
-    assert load(path, Recipe) == Recipe.model_validate(demo.RECIPE)
+    assert load(path, Recipe) == Recipe.model_validate(demonstration.RECIPE)
     told = tomllib.loads(path.read_text("utf-8"))
-    assert told["network"]["topology"] == demo.RECIPE["network"]["topology"]
+    assert told["network"]["topology"] == demonstration.RECIPE["network"]["topology"]
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.name)
@@ -39,7 +39,7 @@ def test_what_no_demo_wrote_is_left_alone(tmp_path: Path, what: str) -> None:
     else:
         out.write_text("mine")
     with pytest.raises(UsageError) as caught:
-        demo.make(out)
+        demonstration.make(out)
     assert caught.value.code == "demo-folder"
     assert (out / "thesis" if what == "a folder" else out).read_text() == "mine"
 
@@ -72,10 +72,10 @@ def test_the_results_of_a_demo_make_its_page_again(
 ) -> None:
     small = {"COUNT": 240, "SIDE": 48, "EXAMPLES": 3, "BENCHMARK_S": 0.2}
     for name, value in small.items():
-        monkeypatch.setattr(demo, name, value)
-    training = {**demo.RECIPE["training"], "epochs": 1, "threads": 1}
-    monkeypatch.setattr(demo, "RECIPE", {**demo.RECIPE, "training": training})
-    made = demo.make(tmp_path / "demo")
+        monkeypatch.setattr(demonstration, name, value)
+    training = {**demonstration.RECIPE["training"], "epochs": 1, "threads": 1}
+    monkeypatch.setattr(demonstration, "RECIPE", {**demonstration.RECIPE, "training": training})
+    made = demonstration.make(tmp_path / "demo")
     read = read_results([tmp_path / "demo" / "results"])
     page = write_report(read, tmp_path / "again.html", title="T").read_text("utf-8")
     pictures = Path(made.result.report).read_text("utf-8").count("data:image/jpeg;base64,")

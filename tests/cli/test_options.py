@@ -46,6 +46,9 @@ SUFFIXES = {
 }  # fmt: skip
 """What a name must end in to get further than the check of its ending."""
 
+MEANT = {("demo", "out"): {"missing", "folder"}}
+"""Values that are no mistake: the command does its work there, for minutes."""
+
 WHOLE = {
     "demo": ["--out", "/dev/null/demo"],
     "doctor cluster": ["--recipe", "missing.toml", "--data", "missing"],
@@ -103,7 +106,8 @@ def values(option: Option) -> Iterator[str]:
         yield from NUMBERS[option.kind]
     elif issubclass(option.kind, Path):
         suffix = SUFFIXES.get(option.name, "")
-        yield from (f"{name}{suffix}" if name else "" for name in PATHS)
+        meant = MEANT.get((option.command, option.name), set())
+        yield from (f"{name}{suffix}" for name in PATHS if name not in meant)
     else:
         yield from TEXTS
 

@@ -9,7 +9,6 @@ import io
 import logging
 import signal
 import sys
-from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 import typer
@@ -17,25 +16,11 @@ from typer import Option
 
 from thorax import __version__
 from thorax.cli import console
-from thorax.cli.benchmark import benchmark_app
-from thorax.cli.classify import classify_app
-from thorax.cli.data import data_app, phantom_app
-from thorax.cli.doctor import doctor_app
-from thorax.cli.evaluate import evaluate_app
-from thorax.cli.fpga import fpga_app
-from thorax.cli.landscape import landscape_app
-from thorax.cli.mo import mo_app
-from thorax.cli.optimize import optimize_app
-from thorax.cli.options import Json, Out
-from thorax.cli.partition import partition_app
-from thorax.cli.plan import plan_app
-from thorax.cli.power import power_app
-from thorax.cli.report import report_app
-from thorax.cli.train import train_app
-from thorax.cli.verify import verify_app
+from thorax.cli.commands import Commands
 from thorax.errors import ThoraxError
 
 app = typer.Typer(
+    cls=Commands,
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -45,22 +30,6 @@ app = typer.Typer(
     "Every command takes --json (one JSON document on stdout) and --debug (traceback on error).\n\n"
     "Try first:  thorax demo",
 )
-app.add_typer(phantom_app)
-app.add_typer(classify_app)
-app.add_typer(data_app, name="data")
-app.add_typer(verify_app)
-app.add_typer(train_app)
-app.add_typer(landscape_app)
-app.add_typer(doctor_app, name="doctor")
-app.add_typer(optimize_app)
-app.add_typer(mo_app)
-app.add_typer(fpga_app, name="fpga")
-app.add_typer(partition_app)
-app.add_typer(evaluate_app)
-app.add_typer(benchmark_app)
-app.add_typer(report_app)
-app.add_typer(power_app, name="power")
-app.add_typer(plan_app, name="plan")
 
 _EXTRAS: Final = {
     "torch": "train",
@@ -117,19 +86,6 @@ def _options(
     ] = False,
 ) -> None:
     pass
-
-
-@app.command(epilog="Example:  thorax demo --out demo")
-def demo(
-    out: Out = Path("demo"),
-    seed: Annotated[int, Option(min=0, help="Of phantoms and training.")] = 0,
-    json: Json = False,
-) -> None:
-    """Phantoms -> train -> fp32, bf16, int8 -> validate -> classify -> benchmark -> report."""
-    from thorax.cli import demo as story
-
-    demonstration = story.make(out, seed=seed)
-    console.emit(demonstration.result, as_json=json, show=lambda: print(demonstration.summary()))
 
 
 def main() -> NoReturn:
