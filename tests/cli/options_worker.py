@@ -1,4 +1,4 @@
-"""Types command lines, each in a forked process of its own, and prints what came of it.
+"""Types command lines in forked processes, and prints what came of each.
 
 Reads a JSON list of command lines from stdin, writes a JSON list of `[status, stdout, stderr]`; a
 status of None stands for a process that did not end.
@@ -23,47 +23,46 @@ LONGEST_S = 300.0
 
 SIDE_BY_SIDE = 2
 
+ENDED = -1
+"""The status of a command line in which its process ended."""
+
 MOST_BYTES = 16 << 30
 """Of address space; what reads a device without an end comes upon it."""
 
 
-def run(words: list[str], out: Path, err: Path) -> int | None:
-    """Return the status of a command line whose output goes to two files."""
-    child = os.fork()
-    if child == 0:
-        _become(words, out, err)
-    ended = os.pidfd_open(child)
-    try:
-        if not select.select([ended], [], [], LONGEST_S)[0]:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return None
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    finally:
-        os.close(ended)
+def wrote(number: int, index: int) -> tuple[Path, Path]:
+    """Where stdout and stderr of a command line go."""
+    return Path(f"{number}-{index}.out"), Path(f"{number}-{index}.err")
 
 
-def _become(words: list[str], out: Path, err: Path) -> None:
-    status = 70
-    try:
-        os.setsid()
-        resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
-        for number, path in ((1, out), (2, err)):
-            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        sys.argv = ["thorax", *words]
-        from thorax.cli import app
-
-        app.main()
-    except SystemExit as error:
-        status = error.code if isinstance(error.code, int) else 71
-    except BaseException:
-        traceback.print_exc()
-    finally:
+def become(lines: list[list[str]], first: int, done: int, number: int) -> None:
+    """Type command lines from the first on, and write the status of each to a pipe."""
+    os.setsid()
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for index in range(first, len(lines)):
+        for stream, path in enumerate(wrote(number, index), 1):
+            opened = os.open(path, os.O_WRONLY | os.O_CREAT)
+            os.dup2(opened, stream)
+            os.close(opened)
+        status = typed(lines[index])
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(status)
+        os.write(done, bytes([status]))
+
+
+def typed(words: list[str]) -> int:
+    """Return the status of a command line: 70 of an exception that nobody caught."""
+    from thorax.cli import app
+
+    sys.argv = ["thorax", *words]
+    try:
+        app.main()
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 71
+    except BaseException:
+        traceback.print_exc()
+    return 70
 
 
 def preload() -> None:
@@ -95,12 +94,35 @@ def main() -> None:
 
 
 def answer(lines: list[list[str]], number: int) -> None:
-    """Write what came of each command line to a file of that number."""
-    out, err = Path(f"{number}.out"), Path(f"{number}.err")
-    answers = []
-    for words in lines:
-        status = run(words, out, err)
-        answers.append([status, *(path.read_text(errors="replace") for path in (out, err))])
+    """Write what came of each command line to a file of that number.
+
+    A process types one after the other. Where it ends or waits, the line under way is to blame, and
+    another one goes on after it.
+    """
+    answers: list[list[object]] = []
+    while len(answers) < len(lines):
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reading)
+            try:
+                become(lines, len(answers), writing, number)
+            finally:
+                os._exit(0)
+        os.close(writing)
+        while len(answers) < len(lines):
+            status: int | None = None
+            if select.select([reading], [], [], LONGEST_S)[0]:
+                told = os.read(reading, 1)
+                status = told[0] if told else ENDED
+            texts = [path.read_text(errors="replace") for path in wrote(number, len(answers))]
+            answers.append([status, *texts])
+            if status in (None, ENDED):
+                break
+        os.close(reading)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+        os.waitpid(child, 0)
     Path(f"{number}.json").write_text(json.dumps(answers))
 
 
