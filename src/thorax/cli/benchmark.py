@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -20,14 +21,13 @@ if TYPE_CHECKING:
     from thorax.benchmark.scenarios import ScenarioOptions
     from thorax.devices.engine import Engine
     from thorax.power.sampler import Energy
-    from thorax.results.benchmark import BenchmarkResult
 
 benchmark_app = typer.Typer()
 
 
-_TRAFFIC: Final = "Traffic"
-_TUNING: Final = "Tuning"
-_COMPARING: Final = "Comparing"
+_traffic: Final = partial(Option, rich_help_panel="Traffic")
+_tuning: Final = partial(Option, rich_help_panel="Tuning")
+_comparing: Final = partial(Option, rich_help_panel="Comparing")
 
 
 @dataclass(frozen=True)
@@ -48,28 +48,20 @@ class Traffic:
     duration: Annotated[float, Option(help="Seconds to measure, after 1 s of warm-up.")] = 10.0
     scenario: Annotated[
         str,
-        Option(
-            help="MLPerf's: offline, server, single-stream or multi-stream.",
-            rich_help_panel=_TRAFFIC,
-        ),
+        _traffic(help="MLPerf's: offline, server, single-stream or multi-stream."),
     ] = "offline"
     rate: Annotated[
         float | None,
-        Option(
-            help="Server: images that arrive per second; default: the most that keeps the limit.",
-            rich_help_panel=_TRAFFIC,
+        _traffic(
+            help="Server: images that arrive per second; default: the most that keeps the limit."
         ),
     ] = None
     latency_limit_ms: Annotated[
         float | None,
-        Option(help="Server, --tune: what 99 % of the answers keep, ms.", rich_help_panel=_TRAFFIC),
+        _traffic(help="Server, --tune: what 99 % of the answers keep, ms."),
     ] = None
-    samples_per_query: Annotated[
-        int, Option(help="Multi-stream: images of a query.", rich_help_panel=_TRAFFIC)
-    ] = 8
-    loadgen_logs: Annotated[
-        Path | None, Option(help="Folder to keep LoadGen's logs in.", rich_help_panel=_TRAFFIC)
-    ] = None
+    samples_per_query: Annotated[int, _traffic(help="Multi-stream: images of a query.")] = 8
+    loadgen_logs: Annotated[Path | None, _traffic(help="Folder to keep LoadGen's logs in.")] = None
 
     def options(self) -> "ScenarioOptions":
         """Return what is measured.
@@ -96,19 +88,18 @@ class Tuning:
 
     tune: Annotated[
         bool,
-        Option(
+        _tuning(
             "--tune",
             help="Find the best streams and batch, and store them in the card for classify.",
-            rich_help_panel=_TUNING,
         ),
     ] = False
     against: Annotated[
         list[Path] | None,
-        Option(help="Another artifact to tune beside it; repeatable.", rich_help_panel=_TUNING),
+        _tuning(help="Another artifact to tune beside it; repeatable."),
     ] = None
     on: Annotated[
         list[str] | None,
-        Option("--on", help="Another device to tune on; repeatable.", rich_help_panel=_TUNING),
+        _tuning("--on", help="Another device to tune on; repeatable."),
     ] = None
 
 
@@ -118,18 +109,15 @@ class Comparing:
 
     baseline: Annotated[
         Path | None,
-        Option(
-            help="JSON of an earlier run, or an artifact to take turns with: a sure loss fails.",
-            rich_help_panel=_COMPARING,
+        _comparing(
+            help="JSON of an earlier run, or an artifact to take turns with: a sure loss fails."
         ),
     ] = None
     max_loss: Annotated[
         float,
-        Option(help="Fraction of speed that --baseline may lose.", rich_help_panel=_COMPARING),
+        _comparing(help="Fraction of speed that --baseline may lose."),
     ] = 0.05
-    rounds: Annotated[
-        int, Option(help="Turns of each, beside an artifact.", rich_help_panel=_COMPARING)
-    ] = 15
+    rounds: Annotated[int, _comparing(help="Turns of each, beside an artifact.")] = 15
 
 
 @benchmark_app.command(
@@ -229,6 +217,9 @@ def _answer(
     from thorax.benchmark.baseline import require_held
     from thorax.benchmark.measurement import benchmark_result
     from thorax.devices.forecast import forecast_engine
+    from thorax.report.benchmark import comparison_table, speed_table
+    from thorax.report.modelled import modelled_table
+    from thorax.report.power import power_table
 
     result = benchmark_result(engine, measurement, forecast_engine(engine, measure=True), energy)
     comparison = compare(result) if compare else None
@@ -237,27 +228,22 @@ def _answer(
     result = result.digested()
     for reason in result.invalid_because:
         console.say(f"not valid by LoadGen's rules: {reason}")
-    console.emit(result, as_json=as_json, show=lambda: _show(result))
+    console.answer(
+        result,
+        as_json,
+        lambda: [
+            speed_table([result]),
+            power_table([result]),
+            modelled_table([result]),
+            comparison_table(result.baseline) if result.baseline else None,
+        ],
+    )
     if comparison and comparison.verdict == "loss":
         if energy.error:
             # The exit status can tell one of both: the loss is what the run was made for.
             console.say(f"energy-missing: {energy.error}; the rest was measured and is kept")
         require_held(comparison)
     require_energy(energy)
-
-
-def _show(result: "BenchmarkResult") -> None:
-    from thorax.report.baseline import comparison_table
-    from thorax.report.benchmark import speed_table
-    from thorax.report.modelled import modelled_table
-    from thorax.report.power import power_table
-
-    console.show(
-        speed_table([result]),
-        power_table([result]),
-        modelled_table([result]),
-        comparison_table(result.baseline) if result.baseline else None,
-    )
 
 
 def _require_no_traffic(traffic: Traffic, comparing: Comparing, metering: Metering) -> None:
@@ -350,7 +336,7 @@ def _tune(
 ) -> None:
     from thorax.artifact import load
     from thorax.benchmark import tune
-    from thorax.report.tune import tuning_table
+    from thorax.report.benchmark import tuning_table
 
     artifacts = [load(model) for model in models]
     limit_s = None if limit_ms is None else limit_ms / 1e3
@@ -369,4 +355,4 @@ def _tune(
             tune.store(trials, limit_s)
         finally:
             # What took minutes to measure is shown, whatever becomes of it.
-            console.emit(result, as_json=as_json, show=lambda: console.show(tuning_table(result)))
+            console.answer(result, as_json, lambda: [tuning_table(result)])

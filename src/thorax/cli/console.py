@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -151,6 +151,22 @@ def _printable(table: "Table") -> "Table":
     )
 
 
+def answer(
+    result: "Result",
+    as_json: bool,
+    tables: "Callable[[], Iterable[Table | None]]",
+    *lines: str,
+) -> None:
+    """Answer a command: one JSON document on stdout, or tables and lines for a person."""
+
+    def shown() -> None:
+        show(*tables())
+        for line in lines:
+            print(line)
+
+    emit(result, as_json=as_json, show=shown)
+
+
 def save(result: "Result", path: Path) -> None:
     """Write the JSON document of a result durably under its final name."""
     write_text(path, result.to_json())
@@ -197,6 +213,13 @@ def progress(what: str, total: int | None, unit: str = "images") -> Iterator[Tic
 
 
 @contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show progress of what only tells how many more are done."""
+    with progress(what, total) as ticker:
+        yield ticker.advance
+
+
+@contextmanager
 def steps(what: str, total: int) -> Iterator[Callable[..., None]]:
     """Show progress of what tells how many are done in all, and not how many came new."""
     with progress(what, total) as ticker:
@@ -231,12 +254,12 @@ def training(*, shown: bool = True) -> Iterator[Callable[["Progress"], None]]:
     images = 0
     first: tuple[int, float] | None = None
     window = Window()
-    with _training_bar() if terminal else nullcontext(_Screen(_plain, say)) as screen:
+    with _training_bar() if terminal else nullcontext((_plain, say)) as (draw, line):
 
         def tell(at: "Progress") -> None:
             nonlocal images, first, window
             if at.val_mean_auroc is not None:
-                screen.say(
+                line(
                     f"epoch {at.epoch} of {at.epochs}: loss {at.loss:.4f}, "
                     f"mean val AUROC {at.val_mean_auroc:.4f}, rate {at.learning_rate:.2g}"
                 )
@@ -252,7 +275,7 @@ def training(*, shown: bool = True) -> Iterator[Callable[["Progress"], None]]:
                 return
             per_step_s = (now - since) / (at.step - step)
             facts = window.means()
-            screen.draw(
+            draw(
                 at,
                 f"{rate_text(facts['images_per_s'])} images/s, data wait {facts['data_wait']:.0%}, "
                 f"rate {facts['learning_rate']:.3g}, loss {facts['loss']:.3g}, "
@@ -265,36 +288,21 @@ def training(*, shown: bool = True) -> Iterator[Callable[["Progress"], None]]:
             say(f"training: {images:,} images in {_duration(time.perf_counter() - begin)}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Screen:
-    """Where progress of a training run is shown.
-
-    Attributes:
-        draw: shows where it is, with the facts in words.
-        say: prints a line without disturbing it.
-    """
-
-    draw: Callable[["Progress", str], None]
-    say: Callable[[str], None]
-
-
 def _plain(at: "Progress", facts: str) -> None:
     step = f"step {at.step:,} of {at.steps:,}"
     say(f"training: epoch {at.epoch} of {at.epochs}, {step}, {facts}")
 
 
 @contextmanager
-def _training_bar() -> Iterator[_Screen]:
+def _training_bar() -> Iterator[tuple[Callable[["Progress", str], None], Callable[[str], None]]]:
+    """Yield what shows where a run is, with the facts in words, and what prints a line."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bars
 
     screen = Console(stderr=True)
     # The words come first where a terminal is too narrow for both.
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=None),
-    )
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=None))
     with Bars(*columns, console=screen, expand=True) as bars:
         task = bars.add_task("training", total=None)
 
@@ -302,7 +310,7 @@ def _training_bar() -> Iterator[_Screen]:
             words = f"epoch {at.epoch}/{at.epochs}, step {at.step}/{at.steps}, {printable(facts)}"
             bars.update(task, total=at.steps, completed=at.step, description=words)
 
-        yield _Screen(draw, lambda text: _print(screen, text))
+        yield draw, lambda text: _print(screen, text)
 
 
 def _print(screen: "Console", text: str) -> None:
@@ -335,17 +343,9 @@ def _bar(what: str, total: int | None, unit: str) -> Iterator[Ticker]:
             speed = task.finished_speed or task.speed
             return Text("" if speed is None else f"{speed:,.0f} {unit}/s")
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeRemainingColumn(),
-    )
+    words = TextColumn("{task.description}", markup=False)
+    columns = (words, BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     screen = Console(stderr=True)
     with Progress(*columns, console=screen) as bars:
         task = bars.add_task(printable(what), total=total)
-        yield Ticker(
-            lambda count: bars.advance(task, count),
-            lambda text: _print(screen, text),
-        )
+        yield Ticker(lambda count: bars.advance(task, count), lambda text: _print(screen, text))

@@ -17,11 +17,10 @@ if TYPE_CHECKING:
     from thorax.fpga.architecture import Architecture
     from thorax.fpga.bitstreams import Bitstream
     from thorax.plan.cluster_plan import ClusterQuestion
-    from thorax.plan.published import Prediction
     from thorax.plan.server import Server
     from thorax.plan.server_plan import ServerQuestion
     from thorax.plan.systems import System
-    from thorax.report.table import Table
+    from thorax.results.plan import PublishedRow
 
 plan_app = typer.Typer(
     no_args_is_help=True,
@@ -167,16 +166,15 @@ def server(
     if files.write_file is not None:
         write_effective(planned, files.write_file)
     written = {"figure": files.figure, "curve": files.curve, "server": files.write_file}
-    console.emit(plan, as_json=json, show=lambda: _show(server_tables(plan), written))
+    console.answer(plan, json, lambda: server_tables(plan), *_named(written))
 
 
 def _server_question(
     options: DemandOptions, prices: PriceOptions, *, curve: bool
 ) -> "ServerQuestion":
     """Return what is asked of a server; options that contradict each other are refused."""
-    from thorax.plan.costs import Prices
     from thorax.plan.server_plan import LOAD, Demand, ServerQuestion, cards_in
-    from thorax.results.plan import Arrivals, CpuRole
+    from thorax.results.plan import Arrivals, CpuRole, Prices
 
     roles = one_of("--reading", options.reading, (*CpuRole, "both"))
     arrivals = one_of("--arrivals", options.arrivals, get_args(Arrivals))
@@ -199,11 +197,11 @@ def _server_question(
         roles=tuple(CpuRole) if roles == "both" else (CpuRole(roles),),
         demand=demand,
         prices=Prices(
-            prices.energy_price,
-            prices.hardware_price,
-            prices.card_price,
-            prices.years,
-            prices.utilization,
+            energy=prices.energy_price,
+            hardware=prices.hardware_price,
+            card=prices.card_price,
+            years=prices.years,
+            utilization=prices.utilization,
         ),
         curve=curve,
     )
@@ -229,8 +227,7 @@ def _server(options: ServerOptions) -> "Server":
     """Return the server that the options describe."""
     from thorax.config import load
     from thorax.plan.inputs import changed, with_benchmark
-    from thorax.plan.presets import find_preset
-    from thorax.plan.server import Server
+    from thorax.plan.server import Server, find_preset
 
     if options.model is None:
         _require_no_overlay(options)
@@ -367,7 +364,7 @@ def cluster(
 ) -> None:
     """Time to train, energy and cost on a cluster, and where more workers stop paying."""
     from thorax.config import write_effective
-    from thorax.plan.cluster_plan import plan_cluster
+    from thorax.plan.cluster_plan import ClusterQuestion, plan_cluster, workers_in
     from thorax.plan.published import compare
     from thorax.plan.ranges import computing, require_finite
     from thorax.report.plan_cluster import cluster_plan_tables
@@ -375,7 +372,15 @@ def cluster(
     _require_one_meaning(options)
     _require_files((figure,), (write_file,), (options.calibrate,))
     published, system = _systems(options)
-    question = _cluster_question(options, published)
+    question = ClusterQuestion(
+        topology=options.topology or published.reference,
+        workers=workers_in(options.workers),
+        batch=options.batch,
+        batch_per_worker=options.batch_per_worker,
+        epochs=options.epochs,
+        price_per_node_hour=options.price,
+        worth=options.worth,
+    )
     with computing(published.name):
         predictions, left_out = compare(published, system, options.epochs)
         plan = plan_cluster(system, question, predictions, left_out=left_out)
@@ -386,7 +391,7 @@ def cluster(
         with computing(published.name):
             _draw_cluster(system, question, predictions, figure)
     written = {"figure": figure, "system": write_file}
-    console.emit(plan, as_json=json, show=lambda: _show(cluster_plan_tables(plan), written))
+    console.answer(plan, json, lambda: cluster_plan_tables(plan), *_named(written))
 
 
 def _require_one_meaning(options: ClusterOptions) -> None:
@@ -430,22 +435,8 @@ def _systems(options: ClusterOptions) -> "tuple[System, System]":
     )
 
 
-def _cluster_question(options: ClusterOptions, system: "System") -> "ClusterQuestion":
-    from thorax.plan.cluster_plan import ClusterQuestion, workers_in
-
-    return ClusterQuestion(
-        topology=options.topology or system.reference,
-        workers=workers_in(options.workers),
-        batch=options.batch,
-        batch_per_worker=options.batch_per_worker,
-        epochs=options.epochs,
-        price_per_node_hour=options.price,
-        worth=options.worth,
-    )
-
-
 def _draw_cluster(
-    system: "System", question: "ClusterQuestion", predictions: "Sequence[Prediction]", path: Path
+    system: "System", question: "ClusterQuestion", predictions: "Sequence[PublishedRow]", path: Path
 ) -> None:
     """Draw a plan, beside those of other networks where they are of one family."""
     from thorax.plan.cluster_plan import plan_cluster
@@ -460,11 +451,8 @@ def _draw_cluster(
     write_picture(cluster_plot(plans), path)
 
 
-def _show(tables: "Sequence[Table]", written: dict[str, Path | None]) -> None:
-    console.show(*tables)
-    for what, path in written.items():
-        if path is not None:
-            print(f"{what}: {path}")
+def _named(written: dict[str, Path | None]) -> list[str]:
+    return [f"{what}: {path}" for what, path in written.items() if path is not None]
 
 
 def _require_files(

@@ -7,7 +7,6 @@ from typing import Final
 
 from thorax.errors import UsageError
 from thorax.plan.epochs import ASSUMED
-from thorax.plan.published import Prediction
 from thorax.plan.ranges import MOST_WORKERS
 from thorax.plan.systems import System
 from thorax.plan.training_time import Run, train
@@ -85,7 +84,7 @@ class ClusterQuestion:
 def plan_cluster(
     system: System,
     question: ClusterQuestion,
-    predictions: Sequence[Prediction] = (),
+    predictions: Sequence[PublishedRow] = (),
     *,
     left_out: str | None = None,
 ) -> ClusterPlan:
@@ -118,12 +117,11 @@ def plan_cluster(
         rows=tuple(rows),
         stops_paying=tuple(stops),
         predictions_left_out=left_out,
-        predictions=tuple(map(published_row, predictions)),
+        predictions=tuple(predictions),
         published=tuple(
-            _point(system, prediction)
-            for prediction in predictions
-            if prediction.row.topology == question.topology
-            and prediction.row.quantity != "efficiency"
+            _point(system, row)
+            for row in predictions
+            if row.topology == question.topology and row.quantity != "efficiency"
         ),
     )
 
@@ -212,43 +210,19 @@ def _row(system: System, question: ClusterQuestion, workers: int) -> ClusterRow:
     )
 
 
-def published_row(prediction: Prediction) -> PublishedRow:
-    """Return a published figure beside that of the model."""
-    row = prediction.row
-    return PublishedRow(
-        system=prediction.system,
-        model=prediction.model,
-        free_numbers=prediction.free,
-        row=row.name,
-        topology=row.topology,
-        workers=row.workers,
-        batch=row.batch,
-        batch_assumed=row.batch_assumed,
-        quantity=row.quantity,
-        published=row.value,
-        modelled=prediction.modelled,
-        error=prediction.error,
-        linear=prediction.linear,
-        linear_error=prediction.linear / row.value - 1,
-        how=prediction.how,
-        source=row.source,
-    )
-
-
-def _point(system: System, prediction: Prediction) -> PublishedPoint:
+def _point(system: System, row: PublishedRow) -> PublishedPoint:
     """Return a published time or energy; a rate or an epoch makes a time of the system's epochs."""
-    row = prediction.row
-    epochs = system.epochs if row.epochs is None else row.epochs
+    epochs = system.row(row.row).epochs or system.epochs
     times_s = {
-        "images_per_s": epochs * system.images / row.value,
-        "epoch_s": epochs * row.value,
-        "time_to_train_s": row.value,
+        "images_per_s": epochs * system.images / row.published,
+        "epoch_s": epochs * row.published,
+        "time_to_train_s": row.published,
     }
     return PublishedPoint(
         workers=row.workers,
         global_batch=row.batch,
         time_to_train_s=times_s.get(row.quantity),
-        energy_kwh=row.value if row.quantity == "energy_kwh" else None,
+        energy_kwh=row.published if row.quantity == "energy_kwh" else None,
         computed=row.quantity in {"images_per_s", "epoch_s"},
-        how=prediction.how,
+        how=row.how,
     )

@@ -46,7 +46,7 @@ _SEES: Final[Mapping[str, str]] = {
     "rapl": "package",
     "model": "model",
 }
-"""What meters measure, by the first word of what `thorax benchmark` says of them."""
+"""What meters measure, by the first word of what `thorax benchmark` says of them, else "other"."""
 
 _REPLAYED: Final = re.compile(r"replay: .*? \((.*)\)")
 _MIXED: Final = re.compile(r"(.*) on the CPU, (.*) on cards")
@@ -103,9 +103,14 @@ def with_benchmark(server: Server, path: Path) -> Server:
     document = _read_benchmark(path)
     try:
         benchmark = _Benchmark.model_validate(document)
-        _require_offline(benchmark, path)
+        if benchmark.scenario != "offline":
+            raise _refuse(path, f"is of the scenario {benchmark.scenario!r}")
+        if not benchmark.valid:
+            raise _refuse(path, "says that it is not valid")
         if benchmark.modelled is not None:
             return _with_card(server, benchmark, benchmark.modelled, path)
+        if benchmark.device != "CPU" or benchmark.simulated:
+            raise _refuse(path, f"is of the device {benchmark.device!r}")
         return _with_cpu(server, benchmark, path)
     except (ArithmeticError, KeyError, TypeError, ValueError) as error:
         raise DataError(
@@ -136,15 +141,6 @@ def _read_benchmark(path: Path) -> dict[str, Any]:
     return document
 
 
-def _require_offline(benchmark: _Benchmark, path: Path) -> None:
-    if benchmark.scenario != "offline":
-        raise _refuse(path, f"is of the scenario {benchmark.scenario!r}")
-    if not benchmark.valid:
-        raise _refuse(path, "says that it is not valid")
-    if benchmark.modelled is None and (benchmark.device != "CPU" or benchmark.simulated):
-        raise _refuse(path, f"is of the device {benchmark.device!r}")
-
-
 def _refuse(path: Path, why: str) -> UsageError:
     return UsageError(
         "plan-measured",
@@ -164,17 +160,12 @@ def _problem(error: Exception) -> str:
     return f"no {error}" if isinstance(error, KeyError) else str(error)
 
 
-def _sees(meter: str) -> str:
-    """Return what a meter measures: "server", "package", "other" or, of a model, "model"."""
-    kind = _REPLAYED.sub(r"\1", meter).partition(":")[0]
-    return _SEES.get(kind.strip(), "other")
-
-
 def _with_cpu(server: Server, benchmark: _Benchmark, path: Path) -> Server:
     """Return a server with the CPU of a benchmark; unmeasured watts are unknown."""
     power = benchmark.power or _Power()
     meter = benchmark.energy_source or "none"
-    scope = _sees(meter)
+    kind = _REPLAYED.sub(r"\1", meter).partition(":")[0]
+    scope = _SEES.get(kind.strip(), "other")
     # The watts of a graphics card are none of a CPU.
     watts, idle_w = (None, None) if scope == "other" else (benchmark.power_w, power.idle_w)
     cpu = CpuModel(
@@ -234,8 +225,9 @@ def _with_card(server: Server, benchmark: _Benchmark, cards: _Cards, path: Path)
         raise _refuse(path, f"is of {len(names)} cards")
     if cards.power_w is None:
         raise _refuse(path, "says nothing of the watts of its card")
+    # Requests enough to keep every place busy: one a step.
     card = CardModel(name=f"{names.pop()} of {path.name}", steps=tuple(steps), batch=batch,
-                     requests=_requests(steps), power_w=cards.power_w)  # fmt: skip
+                     requests=max(4, len(steps)), power_w=cards.power_w)  # fmt: skip
     sources = [
         f"card.steps: modelled: {path.name}; other devices measured",
         f"card.power_w: modelled: {path.name}: {cards.source}",
@@ -323,7 +315,7 @@ def _card(
 ) -> tuple[CardModel, str | None]:
     """Return a card with the watts of its board at full load, and where these are from."""
     card = CardModel(name=board.full_name, steps=tuple(steps), batch=batch,
-                     requests=_requests(steps), power_w=1.0)  # fmt: skip
+                     requests=max(4, len(steps)), power_w=1.0)  # fmt: skip
     drawn = draw(board, architecture, sum(layer.macs for layer in layers) * card_rate(card))
     if drawn.power_w is None:
         raise UsageError(
@@ -368,11 +360,6 @@ def _whole(
     steps_s = list(model_offload(Offload(0, holder, layers, given, answered), batch=batch).steps_s)
     steps_s[_STEPS.index("card")] = estimate(layers, overlay, batch=batch).latency_s
     return tuple(steps_s)
-
-
-def _requests(steps: list[Step]) -> int:
-    """Return requests enough to keep every place busy: one a step."""
-    return max(4, len(steps))
 
 
 def _with(server: Server, card: CardModel, sources: list[str], network: str) -> Server:

@@ -5,12 +5,14 @@ OpenVINO, and passes in turn threads of the host, the link and the card, which e
 at a time. With requests enough the slowest of them gives the rate; docs/planning.md derives it.
 """
 
+import difflib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
-from thorax.config import Settings
+from thorax.config import Settings, load
 from thorax.errors import UsageError
 from thorax.plan.ranges import LEAST_S, MOST_CARDS, Batch, IdleWatts, Rate, Seconds, Threads, Watts
 from thorax.results.plan import CpuRole
@@ -150,6 +152,27 @@ class Server(Settings):
         if self.speedup is not None and self.card is None:
             raise ValueError("a card, where there is a speedup")
         return self
+
+
+PRESETS: Final = ("r740", "r640", "r740-2019")
+"""Servers whose constants were published, each in a TOML file that names every source."""
+
+_PRESETS: Final = Path(__file__).parent / "servers"
+
+
+def find_preset(name: str) -> Server:
+    """Return a server of `PRESETS` by name.
+
+    Raises:
+        UsageError: `plan-preset` for a name that is none, with the nearest.
+    """
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.0)[0]
+        raise UsageError(
+            "plan-preset",
+            f"preset is {name!r}; the nearest is {near}; allowed are {', '.join(PRESETS)}",
+        )
+    return load(_PRESETS / f"{name}.toml", Server)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,24 +1,24 @@
 """The plan of a server: a row for each number of cards and each role of the CPU."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final
 
 from thorax.errors import UsageError
-from thorax.plan.costs import Prices, cost
-from thorax.plan.latency import IMAGES, Latency, Outcome, highest_rate, simulate_load
+from thorax.plan.costs import cost
+from thorax.plan.latency import IMAGES, Outcome, highest_rate, simulate_load
 from thorax.plan.ranges import MOST_CARDS
 from thorax.plan.server import Capacity, Server, capacity, check_cards
 from thorax.results.plan import (
     Arrivals,
     CpuRole,
     CurvePoint,
+    Prices,
     QuantileRanges,
     Quantiles,
     ServerPlan,
     ServerRow,
 )
-from thorax.results.plan import Prices as PlanPrices
 
 LOAD: Final = 0.8
 """Share of what a server can do that latency is told at, unless another is asked for."""
@@ -60,8 +60,7 @@ class Demand:
         return range(self.seed, self.seed + (self.runs if self.arrivals == "poisson" else 1))
 
 
-_DEMAND: Final = Demand()
-_PRICES: Final = Prices()
+_NO_PRICES: Final = Prices(energy=None, hardware=None, card=None, years=None, utilization=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +77,8 @@ class ServerQuestion:
 
     cards: Sequence[int] | None = None
     roles: Sequence[CpuRole] = tuple(CpuRole)
-    demand: Demand = _DEMAND
-    prices: Prices = _PRICES
+    demand: Demand = Demand()
+    prices: Prices = _NO_PRICES
     curve: bool = False
 
     def counts(self, server: Server) -> Sequence[int]:
@@ -149,7 +148,7 @@ def plan_server(
         simulated_images=demand.images,
         seed=demand.seed,
         runs=len(demand.seeds),
-        prices=PlanPrices(**asdict(question.prices)),
+        prices=question.prices,
         sources=server.sources,
         inputs=server.model_dump(mode="json", exclude={"sources"}),
         rows=tuple(rows),
@@ -166,14 +165,15 @@ def _curve(server: Server, cards: int, role: CpuRole, demand: Demand) -> list[Cu
     points = []
     for share in _CURVE:
         runs = _runs(server, cards, role, share * most, demand)
+        latency_ms, range_ms = _latency_ms(runs)
         points.append(
             CurvePoint(
                 cards=cards,
                 reading=role,
                 images_per_s=share * most,
                 load=share,
-                latency_ms=_latency(runs),
-                latency_ms_range=_latency_range(runs),
+                latency_ms=latency_ms,
+                latency_ms_range=range_ms,
                 power_w=runs[0].power_w,
             )
         )
@@ -186,6 +186,7 @@ def _row(server: Server, cards: int, role: CpuRole, question: ServerQuestion) ->
     offered = demand.images_per_s
     rate = demand.share * most.images_per_s if offered is None else offered
     runs = _runs(server, cards, role, rate, demand)
+    latency_ms, range_ms = _latency_ms(runs)
     loaded = runs[0]
     overloaded = loaded.latency is None
     # Watts are of all that it can do where no rate is offered.
@@ -208,8 +209,8 @@ def _row(server: Server, cards: int, role: CpuRole, question: ServerQuestion) ->
         bound_by=most.bound_by,
         overloaded=overloaded,
         latency_at_images_per_s=None if overloaded else loaded.images_per_s,
-        latency_ms=_latency(runs),
-        latency_ms_range=_latency_range(runs),
+        latency_ms=latency_ms,
+        latency_ms_range=range_ms,
         mean_batch=None if overloaded else loaded.batch,
         images_per_s_within_limit=within,
         images_per_s_within_limit_range=within_range,
@@ -263,30 +264,16 @@ def _runs(
     ]
 
 
-def _quantiles_ms(runs: Sequence[Outcome]) -> list[tuple[float, ...]]:
-    """Return mean, p50, p90 and p99 of each, over the runs that keep up with the load."""
-    known: list[Latency] = [run.latency for run in runs if run.latency is not None]
-    seconds = ((run.mean_s, run.p50_s, run.p90_s, run.p99_s) for run in known)
-    return list(zip(*([1e3 * time_s for time_s in times] for times in seconds), strict=True))
-
-
-def _latency(runs: Sequence[Outcome]) -> Quantiles | None:
-    """Return the mean over runs of each quantile; None of a load that cannot be kept up."""
-    quantiles = _quantiles_ms(runs)
-    if not quantiles:
-        return None
-    means = (sum(values) / len(values) for values in quantiles)
-    return Quantiles(**dict(zip(_QUANTILES, means, strict=True)))
-
-
-def _latency_range(runs: Sequence[Outcome]) -> QuantileRanges | None:
-    """Return the least and the most of each quantile over runs."""
-    quantiles = _quantiles_ms(runs)
-    if not quantiles:
-        return None
-    ends = ((min(values), max(values)) for values in quantiles)
-    return QuantileRanges(**dict(zip(_QUANTILES, ends, strict=True)))
-
-
-_QUANTILES: Final = tuple(Quantiles.model_fields)
-"""Names of the quantiles, in the order of `_quantiles_ms`."""
+def _latency_ms(runs: Sequence[Outcome]) -> tuple[Quantiles | None, QuantileRanges | None]:
+    """Return the mean over runs of each quantile, and the least and most; None of an overload."""
+    known = [run.latency for run in runs if run.latency is not None]
+    if not known:
+        return None, None
+    values = {
+        name: [1e3 * getattr(latency, f"{name}_s") for latency in known]
+        for name in Quantiles.model_fields
+    }
+    return (
+        Quantiles(**{name: sum(each) / len(each) for name, each in values.items()}),
+        QuantileRanges(**{name: (min(each), max(each)) for name, each in values.items()}),
+    )

@@ -172,7 +172,6 @@ class _Station:
 class _Device:
     number: int
     lane: Lane
-    route: tuple[Visit, ...]
     waiting: deque[int] = field(default_factory=deque)
     inside: int = 0
     requests: int = 0
@@ -193,9 +192,7 @@ class _Loop:
         self, network: Network, arrivals_s: Floats, seed: int, *, saturated: bool = False
     ) -> None:
         self.stations = [_Station(count) for count in network.servers]
-        self.lanes = [
-            _Device(number, lane, lane.route) for number, lane in enumerate(network.lanes)
-        ]
+        self.lanes = [_Device(number, lane) for number, lane in enumerate(network.lanes)]
         self.saturated = saturated
         self.arrivals_s: list[float] = arrivals_s.tolist()
         self.departures_s: list[float] = [0.0] * len(self.arrivals_s)
@@ -276,7 +273,7 @@ class _Loop:
             self._enter(_Batch(device, [waiting.popleft() for _ in range(count)]), now)
 
     def _enter(self, batch: _Batch, now: float) -> None:
-        station = self.stations[batch.device.route[batch.place].station]
+        station = self.stations[batch.device.lane.route[batch.place].station]
         if station.free:
             station.free -= 1
             self._serve(batch, station, now)
@@ -284,7 +281,7 @@ class _Loop:
             station.queue.append(batch)
 
     def _serve(self, batch: _Batch, station: _Station, now: float) -> None:
-        visit = batch.device.route[batch.place]
+        visit = batch.device.lane.route[batch.place]
         time_s = visit.batch_s + len(batch.images) * visit.image_s
         if visit.exponential:
             time_s *= self._random.expovariate(1.0)
@@ -293,13 +290,13 @@ class _Loop:
 
     def _complete(self, batch: _Batch, now: float) -> None:
         device = batch.device
-        station = self.stations[device.route[batch.place].station]
+        station = self.stations[device.lane.route[batch.place].station]
         batch.place += 1
         if station.queue:
             self._serve(station.queue.popleft(), station, now)
         else:
             station.free += 1
-        if batch.place < len(device.route):
+        if batch.place < len(device.lane.route):
             self._enter(batch, now)
             return
         for image in batch.images:

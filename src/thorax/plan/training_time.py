@@ -9,7 +9,6 @@ modelled; a link is taken to be nobody else's.
 
 import math
 from dataclasses import dataclass, replace
-from typing import Final
 
 from thorax.cluster.collectives import (
     ALGORITHMS,
@@ -26,8 +25,6 @@ from thorax.plan.epochs import epochs_for
 from thorax.plan.systems import System, buckets_of
 from thorax.plan.workloads import Workload, find_workload
 from thorax.results.plan import Scaling
-
-_LEAST_IMAGES: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +270,7 @@ def train(
 
 def _require_batch(system: System, workers: int, batch: float) -> None:
     """Refuse a batch of less than an image a worker, or of more than an epoch has."""
-    if batch / workers < _LEAST_IMAGES:
+    if batch / workers < 1:
         raise UsageError(
             "plan-batch",
             f"a batch of {batch:,.0f} leaves {workers:,} workers less than an image each; take "

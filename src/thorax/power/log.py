@@ -25,11 +25,11 @@ from thorax.files.atomic import LockedError, locked, new_file
 from thorax.files.documents import checked_line, read_limited, read_line
 from thorax.power.energy import joules
 from thorax.power.meter import Channel, Meter, Reading
-from thorax.power.watch import Watch
+from thorax.power.watch import Watch, device_energies
 from thorax.power.window import implausible
-from thorax.results.energy import DeviceEnergy, LogEnergy, Quantity
+from thorax.results.energy import LogEnergy, Quantity
 
-FORMAT: Final = "thorax power log 2"
+FORMAT: Final[Literal["thorax power log 2"]] = "thorax power log 2"
 
 _EARLIER: Final = ("thorax power log 1",)
 
@@ -43,19 +43,22 @@ _ENDLESS: Final = 1e12
 """Seconds, watts and joules beyond this are damage, not readings."""
 
 
-class _LogChannel(Settings):
-    name: str
-    counted: bool
+class Header(Settings):
+    """What a log says of the meter that it was recorded from."""
 
-
-class _Header(Settings):
-    format: Literal["thorax power log 2"]
+    format: Literal["thorax power log 2"] = FORMAT
     source: str
+    """Of the meter."""
     quantity: Quantity
+    """What its values are."""
     modelled: bool
+    """Whether it computed them."""
     interval_s: float = Field(gt=0)
+    """That it was asked in."""
     recorded: str
-    channels: tuple[_LogChannel, ...] = Field(min_length=1)
+    """When that began, UTC, as the wall clock said."""
+    channels: tuple[Channel, ...] = Field(min_length=1)
+    """What the values are of."""
 
 
 class _Line(Settings):
@@ -106,19 +109,15 @@ class Log:
         self._first_s: float | None = None
         self._watch = Watch(meter.quantity, meter.channels)
         self._digest = hashlib.sha256()
-        self._write(
-            {
-                "format": FORMAT,
-                "source": meter.source,
-                "quantity": meter.quantity,
-                "modelled": meter.modelled,
-                "interval_s": interval_s,
-                "recorded": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-                "channels": [
-                    {"name": channel.name, "counted": channel.counted} for channel in meter.channels
-                ],
-            }
+        header = Header(
+            source=meter.source,
+            quantity=meter.quantity,
+            modelled=meter.modelled,
+            interval_s=interval_s,
+            recorded=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            channels=meter.channels,
         )
+        self._write(header.model_dump(mode="json"))
 
     @property
     def kept(self) -> bool:
@@ -173,22 +172,12 @@ class Recording:
     """A log that was read.
 
     Attributes:
-        source: of the meter that it was recorded from.
-        quantity: what its values are.
-        modelled: whether that meter computed them.
-        interval_s: that the meter was asked in.
-        recorded: when that began, UTC, as the wall clock said.
-        channels: what the values are of.
+        header: its first line.
         readings: with times since the first.
         energy_j: of the whole, as it says at its end.
     """
 
-    source: str
-    quantity: Quantity
-    modelled: bool
-    interval_s: float
-    recorded: str
-    channels: tuple[Channel, ...]
+    header: Header
     readings: tuple[Reading, ...]
     energy_j: float
 
@@ -205,16 +194,7 @@ class Recording:
         readings: list[Reading] = []
         for number, line in enumerate(lines[1:-1], start=2):
             readings.append(_reading(path, number, line, header, readings[-1:]))
-        recording = cls(
-            header.source,
-            header.quantity,
-            header.modelled,
-            header.interval_s,
-            header.recorded,
-            tuple(Channel(channel.name, channel.counted) for channel in header.channels),
-            tuple(readings),
-            _end(path, lines, len(readings)),
-        )
+        recording = cls(header, tuple(readings), _end(path, lines, len(readings)))
         stated, whole = recording.energy_j, recording._sum(recording.energy())
         if not math.isclose(whole, stated, rel_tol=1e-9, abs_tol=1e-6):
             raise _damaged(path, f"says {stated} J at its end, and its readings {whole} J")
@@ -237,40 +217,36 @@ class Recording:
         begin = self.readings[0].at_s if begin_s is None else begin_s
         end = self.readings[-1].at_s if end_s is None else end_s
         duration_s = end - begin
-        # With the reading before and the one after, between which the edges lie.
-        after = next(index for index, reading in enumerate(self.readings) if reading.at_s >= end)
-        before = sum(reading.at_s <= begin for reading in self.readings) - 1
-        around = self.readings[before : after + 1]
-        if not self.modelled:
-            problem = implausible(self.quantity, self.channels, around, duration_s)
+        header = self.header
+        if not header.modelled:
+            # With the reading before and the one after, between which the edges lie.
+            after = next(index for index, last in enumerate(self.readings) if last.at_s >= end)
+            before = sum(reading.at_s <= begin for reading in self.readings) - 1
+            around = self.readings[before : after + 1]
+            problem = implausible(header.quantity, header.channels, around, duration_s)
             if problem:
                 raise DataError("power-log-window", f"{name}, {begin} to {end} s: {problem}")
         whole_j = self._sum(energies_j)
         return LogEnergy(
-            energy_source=f"replay: {name} ({self.source})",
-            quantity=self.quantity,
-            modelled=self.modelled,
+            energy_source=f"replay: {name} ({header.source})",
+            quantity=header.quantity,
+            modelled=header.modelled,
             replayed=True,
-            recorded=self.recorded,
+            recorded=header.recorded,
             readings=sum(begin <= reading.at_s <= end for reading in self.readings),
             begin_s=begin,
             end_s=end,
             duration_s=duration_s,
             energy_j=whole_j,
             power_w=whole_j / duration_s,
-            devices={
-                channel.name: DeviceEnergy(
-                    energy_j=energies_j[channel.name],
-                    power_w=energies_j[channel.name] / duration_s,
-                    counted=channel.counted,
-                )
-                for channel in self.channels
-            },
+            devices=device_energies(header.channels, list(energies_j.values()), duration_s),
         )
 
     def _sum(self, energies_j: Mapping[str, float]) -> float:
         """Return the energy of the channels that count."""
-        return math.fsum(energies_j[channel.name] for channel in self.channels if channel.counted)
+        return math.fsum(
+            energies_j[channel.name] for channel in self.header.channels if channel.counted
+        )
 
     def energy(self, begin_s: float | None = None, end_s: float | None = None) -> dict[str, float]:
         """Return joules of each channel between two times of the log; None is its edge.
@@ -286,8 +262,8 @@ class Recording:
                 "power-log-window",
                 f"the window is {begin} to {end} s; the log holds {first} to {last} s",
             )
-        each = joules(self.readings, self.quantity, begin, end)
-        names = (channel.name for channel in self.channels)
+        each = joules(self.readings, self.header.quantity, begin, end)
+        names = (channel.name for channel in self.header.channels)
         return {name: float(value) for name, value in zip(names, each, strict=True)}
 
 
@@ -301,11 +277,7 @@ def verify(path: Path) -> int:
 
 
 def _lines(path: Path) -> list[bytes]:
-    """Return the lines of a log, without their ends.
-
-    Raises:
-        DataError: `power-log`.
-    """
+    """Return the lines of a log, without their ends."""
     try:
         content = read_limited(path, _MOST_BYTES)
     except OSError as error:
@@ -316,11 +288,11 @@ def _lines(path: Path) -> list[bytes]:
     return lines
 
 
-def _header(path: Path, line: bytes) -> _Header:
+def _header(path: Path, line: bytes) -> Header:
     if any(f'"{earlier}"'.encode() in line for earlier in _EARLIER):
         raise _damaged(path, f"is of an earlier Thorax, which wrote no {FORMAT!r}; record it anew")
     try:
-        header = _Header.model_validate_json(_read(path, 1, line))
+        header = Header.model_validate_json(_read(path, 1, line))
     except ValidationError as error:
         raise _damaged(path, f"does not begin with a header of {FORMAT!r}") from error
     names = [channel.name for channel in header.channels]
@@ -332,20 +304,9 @@ def _header(path: Path, line: bytes) -> _Header:
 
 
 def _reading(
-    path: Path, number: int, line: bytes, header: _Header, before: Sequence[Reading]
+    path: Path, number: int, line: bytes, header: Header, before: Sequence[Reading]
 ) -> Reading:
-    """Return the reading of a line.
-
-    Args:
-        path: of the log.
-        number: of the line.
-        line: without its end.
-        header: of the log.
-        before: the reading before, of the first none.
-
-    Raises:
-        DataError: `power-log`.
-    """
+    """Return the reading of a line, where `before` is that of the line above, of the first none."""
     try:
         entry = _Line.model_validate_json(_read(path, number, line))
     except ValidationError as error:
@@ -359,7 +320,8 @@ def _reading(
             raise _damaged(
                 path, f"line {number} is of {entry.at_s} s, after {last.at_s} s: no clock"
             )
-        if header.quantity == "energy" and _falls(last.values, entry.values):
+        steps = zip(last.values, entry.values, strict=True)
+        if header.quantity == "energy" and any(then > now for then, now in steps):
             raise _damaged(path, f"line {number} has a count that goes back")
     return Reading(entry.at_s, entry.values)
 
@@ -387,17 +349,13 @@ def _end(path: Path, lines: Sequence[bytes], readings: int) -> float:
     return end.energy_j
 
 
-def _falls(before: Sequence[float], after: Sequence[float]) -> bool:
-    return any(b < a for a, b in zip(before, after, strict=True))
-
-
 def _damaged(path: Path, why: str) -> DataError:
     return DataError(
         "power-log", f"{path} {why}; give what `thorax power watch METER --log FILE` wrote"
     )
 
 
-class Replay:
+class Replay(Meter):
     """A recorded log, played at the speed at which it was recorded, from its beginning.
 
     Args:
@@ -408,15 +366,16 @@ class Replay:
         DataError: as `Recording.read`.
     """
 
+    replayed = True
+
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.perf_counter) -> None:
-        recording = Recording.read(path)
-        self.recording = recording
-        self.source = f"replay: {path.name} ({recording.source})"
-        self.quantity = recording.quantity
-        self.modelled = recording.modelled
-        self.replayed = True
-        self.channels = recording.channels
-        self.interval_s = recording.interval_s
+        self.recording = Recording.read(path)
+        header = self.recording.header
+        self.source = f"replay: {path.name} ({header.source})"
+        self.quantity = header.quantity
+        self.modelled = header.modelled
+        self.channels = header.channels
+        self.interval_s = header.interval_s
         self._clock = clock
         self._begin_s: float | None = None
         self._next = 0
@@ -449,6 +408,3 @@ class Replay:
             Reading(begin_s + reading.at_s, reading.values)
             for reading in readings[start : self._next]
         )
-
-    def close(self) -> None:
-        """Nothing is kept open."""

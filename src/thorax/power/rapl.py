@@ -13,11 +13,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from thorax.errors import DeviceError, PeerError
-from thorax.power.meter import Channel, Reading
-from thorax.results.energy import Quantity
+from thorax.power.meter import Channel, Meter, Reading
 
 ROOT: Final = Path("/sys/class/powercap")
 
@@ -38,6 +37,10 @@ _PLATFORM: Final = re.compile(r"psys(-\d+)?")
 _PLATFORM_CEILING_W: Final = 4000.0
 _PACKAGE_CEILING_W: Final = 1000.0
 """More than a zone can draw (*assumed*; 500 W is the TDP of the largest packages of 2025)."""
+
+_Part: TypeAlias = Literal["platform", "package", "memory", "within"]
+_INNER: Final[Mapping[str, _Part]] = {"dram": "memory"}
+"""What parts of a package are that it does not hold."""
 
 _UPDATE_S: Final = 0.01
 """What a counter may be behind by: it goes on about once a millisecond (Intel SDM volume 3, section
@@ -74,7 +77,7 @@ class _Zone:
     name: str
     range_uj: int
     ceiling_w: float
-    part: Literal["platform", "package", "memory", "within"]
+    part: _Part
     counted: bool = False
     last_uj: int = 0
     at_s: float = 0.0
@@ -82,7 +85,7 @@ class _Zone:
     total_uj: int = 0
 
 
-class Rapl:
+class Rapl(Meter):
     """All packages, their memory where it has a counter, and the platform where it has one.
 
     The sum is that of the platform where psys is there, which holds the packages already, and else
@@ -99,9 +102,7 @@ class Rapl:
     """
 
     source = "rapl"
-    quantity: Quantity = "energy"
-    modelled = False
-    replayed = False
+    quantity = "energy"
     interval_s = 0.1
 
     def __init__(
@@ -135,17 +136,9 @@ class Rapl:
         _require_whole(self._zones)
         return (Reading(at_s, tuple(zone.total_uj / 1e6 for zone in self._zones)),)
 
-    def close(self) -> None:
-        """Nothing is kept open."""
-
 
 def _open_zones(root: Path) -> list[_Zone]:
-    """Return all counters, and which of them make the sum.
-
-    Raises:
-        DeviceError: `meter-absent` or `meter-permission`.
-        PeerError: `meter-answer`.
-    """
+    """Return all counters, and which of them make the sum."""
     folders = sorted(path for path in root.glob("intel-rapl:*") if _ZONE.fullmatch(path.name))
     if not folders:
         raise DeviceError(
@@ -168,13 +161,7 @@ def _open_zones(root: Path) -> list[_Zone]:
             name,
             _number(path / "max_energy_range_uj"),
             _PLATFORM_CEILING_W if platform else _PACKAGE_CEILING_W,
-            "platform"
-            if platform
-            else "package"
-            if not inner
-            else "memory"
-            if label == "dram"
-            else "within",
+            "platform" if platform else "package" if not inner else _INNER.get(label, "within"),
         )
     if not any(":" not in key.partition(":")[2] for key in zones):
         raise DeviceError(
@@ -197,10 +184,6 @@ def _mirrors(names: Mapping[str, str], zones: Mapping[str, _Zone]) -> set[str]:
     A driver that knows more dies than there are counters shows one for each of them. A counter that
     is read between two readings of the other, and lies between them, is the same; one of another
     name of the same package must lie there exactly.
-
-    Args:
-        names: of packages and platforms, by zone.
-        zones: all.
     """
     mirrors: set[str] = set()
     for key, other in itertools.permutations(sorted(names), 2):
@@ -221,11 +204,7 @@ def _package(name: str) -> str:
 
 
 def _require_whole(zones: Sequence[_Zone]) -> None:
-    """Refuse a platform that drew less than the packages in it: its counter is of something else.
-
-    Raises:
-        PeerError: `meter-answer`.
-    """
+    """Refuse a platform that drew less than the packages in it: it counts something else."""
     platform = [zone for zone in zones if zone.part == "platform"]
     if not platform:
         return
@@ -242,14 +221,7 @@ def _require_whole(zones: Sequence[_Zone]) -> None:
 
 
 def _advance(zone: _Zone, now_uj: int, at_s: float, longest_s: float) -> None:
-    """Add what a counter went on, which is less than one turn.
-
-    Args:
-        zone: of the counter.
-        now_uj: what it stands at.
-        at_s: when.
-        longest_s: time that may lie between this reading and the last.
-    """
+    """Add what a counter went on, less than a turn, within `longest_s` since the last reading."""
     if not 0 <= now_uj <= zone.range_uj:
         raise PeerError(
             "meter-answer",

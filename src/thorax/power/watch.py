@@ -137,19 +137,24 @@ class Watch:
             power_w=None if problem else self.mean_w,
             least_w=self.least_w if shown else None,
             most_w=self.most_w if shown else None,
-            devices={
-                channel.name: DeviceEnergy(
-                    energy_j=energy,
-                    power_w=None if energy is None else energy / self.duration_s,
-                    counted=channel.counted,
-                )
-                for channel, energy in zip(
-                    self._channels, energies or (None,) * len(self._channels), strict=True
-                )
-            },
+            devices=device_energies(self._channels, energies, self.duration_s),
             log=None if log is None else str(log),
         )
         return result.model_copy(update={"energy_error": problem}) if problem else result
+
+
+def device_energies(
+    channels: Sequence[Channel], energies_j: Sequence[float] | None, duration_s: float
+) -> dict[str, DeviceEnergy]:
+    """Return energy and mean power of each channel by its name; None where nobody knows them."""
+    return {
+        channel.name: DeviceEnergy(
+            energy_j=energy_j,
+            power_w=None if energy_j is None else energy_j / duration_s,
+            counted=channel.counted,
+        )
+        for channel, energy_j in zip(channels, energies_j or (None,) * len(channels), strict=True)
+    }
 
 
 def sparkline(watts: Sequence[float]) -> str:

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from thorax.report.accuracy import Accuracy
 from thorax.report.buyers import Offer, are_alike, buyers_csv, buyers_table, csv_link, offers
-from thorax.report.figure import COLOURS, INK, WIDTH, svg
+from thorax.report.figure import COLOURS, INK, WIDTH, note, svg
 from thorax.report.parts import Section
 from thorax.report.series import PRECISIONS
 from thorax.report.text import rate_text
@@ -145,11 +145,11 @@ def _panel(axes: Axes, points: Sequence[_Point], inks: Mapping[str, str]) -> Non
         end = min(right, top / ray)
         axes.plot([0, end], [0, ray * end], color=INK, lw=0.8, ls=":")
         inside = ray * right > top
-        axes.annotate(
+        note(
+            axes,
             f"{ray:g} img/s/W",
             (end, ray * end),
-            xytext=(0, 2) if inside else (2, 0),
-            textcoords="offset points",
+            (0, 2) if inside else (2, 0),
             ha="center" if inside else "left",
             va="bottom" if inside else "center",
             fontsize=7.5,

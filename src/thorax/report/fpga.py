@@ -7,8 +7,8 @@ from typing import Final, TypeAlias
 from thorax.report.partition import partition_tables
 from thorax.report.parts import Section
 from thorax.report.series import images_text
-from thorax.report.table import Table, dense
-from thorax.report.text import number_text, rate_text, scaled_text
+from thorax.report.table import Table, table_of
+from thorax.report.text import name_text, number_text, rate_text, scaled_text
 from thorax.results.fpga import (
     DEVICES,
     BitstreamFeatures,
@@ -56,7 +56,7 @@ def fpga_tables(results: Sequence[FpgaResult]) -> list[Table]:
         if table is not None
     ]
     overlays = [
-        replace(table, modelled=True)
+        table
         for result in results
         if isinstance(result, OverlayResult)
         for table in overlay_tables(result)
@@ -77,18 +77,17 @@ def split_texts(results: Sequence[FpgaResult]) -> list[str]:
 
 def cards_table(cards: Sequence[CardStatus]) -> Table:
     """Return the cards of `thorax fpga list`, a row each."""
-    return Table(
+    return table_of(
         "FPGA cards",
-        ("Card", "Board", "Bitstream", "Published load, W"),
-        tuple(
-            (
-                card.name,
-                card.board,
-                card.bitstream or "not programmed",
-                "unknown" if card.power_w is None else f"{card.power_w:g}",
-            )
-            for card in cards
-        ),
+        cards,
+        {
+            "Card": lambda card: card.name,
+            "Board": lambda card: card.board,
+            "Bitstream": lambda card: card.bitstream or "not programmed",
+            "Published load, W": lambda card: (
+                "unknown" if card.power_w is None else f"{card.power_w:g}"
+            ),
+        },
         note="Simulated: arithmetic is real, time and power are modelled. Published load: of the "
         "board whatever its bitstream; `--json` names the source, and `thorax partition` and "
         "`thorax fpga analyze` model what it draws for a network.",
@@ -97,13 +96,15 @@ def cards_table(cards: Sequence[CardStatus]) -> Table:
 
 def bitstreams_table(bitstreams: Sequence[BitstreamFeatures]) -> Table:
     """Return the registry of bitstreams, a row each, in order of release."""
-    return Table(
+    return table_of(
         "Bitstreams",
-        ("Name", "Board", "Has", "Vectors"),
-        tuple(
-            (bitstream.name, bitstream.board, _features(bitstream), _vectors(bitstream.vectors))
-            for bitstream in bitstreams
-        ),
+        bitstreams,
+        {
+            "Name": lambda bitstream: bitstream.name,
+            "Board": lambda bitstream: bitstream.board,
+            "Has": _features,
+            "Vectors": lambda bitstream: _vectors(bitstream.vectors),
+        },
         note="A name says release, board (RC, A10DK, PL1, PL2), precision and networks. Has: "
         "beside the ReLU. Vectors: rows x columns x input x output channels a cycle, assumed. "
         "`--json` has the ranges of layers, and what else is assumed.",
@@ -138,28 +139,26 @@ def overlay_tables(result: OverlayResult, *, top: int | None = TOP) -> list[Tabl
 
 
 def _layer_table(layers: Sequence[OverlayLayer], result: OverlayEstimate) -> Table:
-    rows = tuple(
-        (
-            _short(layer.name),
-            _shape(layer),
-            number_text(layer.macs / 1e6, ",.1f") if layer.macs else "",
-            number_text(layer.cycles / 1e3, ",.1f"),
-            number_text(layer.cycles / result.cycles, ".1%") if layer.cycles else "",
-            "" if layer.bound == "none" else layer.bound,
-            number_text(layer.utilization, ".0%") if layer.macs and layer.cycles else "",
-            number_text(layer.ddr_bytes / 1e3, ",.0f"),
-        )
-        for layer in layers
-    )
     remaining = len(result.layers) - len(layers)
     more = f" {remaining} more layers: --all shows them in order." if remaining else ""
-    return Table(
+    return table_of(
         f"Layers of {result.model} on {result.design.name}, modelled",
-        ("Layer", "Shape", "MMAC", "kcycles", "Share", "Waits for", "Used", "DDR kB"),
-        rows,
-        (True,) * len(rows),
-        "Used: of the products that the array could make meanwhile. A layer without cycles runs "
-        f"on another's way, or on the host.{more}",
+        layers,
+        {
+            "Layer": lambda layer: name_text(layer.name, _LONGEST_NAME),
+            "Shape": _shape,
+            "MMAC": lambda layer: number_text(layer.macs / 1e6, ",.1f") if layer.macs else "",
+            "kcycles": lambda layer: number_text(layer.cycles / 1e3, ",.1f"),
+            "Share": lambda layer: f"{layer.cycles / result.cycles:.1%}" if layer.cycles else "",
+            "Waits for": lambda layer: "" if layer.bound == "none" else layer.bound,
+            "Used": lambda layer: (
+                number_text(layer.utilization, ".0%") if layer.macs and layer.cycles else ""
+            ),
+            "DDR kB": lambda layer: number_text(layer.ddr_bytes / 1e3, ",.0f"),
+        },
+        note="Used: of the products that the array could make meanwhile. A layer without cycles "
+        f"runs on another's way, or on the host.{more}",
+        modelled=True,
     )
 
 
@@ -210,6 +209,7 @@ def totals_table(result: OverlayResult) -> Table:
         filled,
         (True,) * len(filled),
         " ".join(filter(None, notes)),
+        modelled=True,
     )
 
 
@@ -223,27 +223,22 @@ def area_table(result: OverlayResult) -> Table:
     )
     notes = (allowance if design.budget else "", "" if result.fits else "It does not fit.")
     area, budget = result.area, result.budget
-    rows = tuple(
-        (name, f"{taken:,}", f"{allowed:,}", number_text(taken / allowed, ".0%"))
-        for name, taken, allowed in (
+    return table_of(
+        f"Area of {design.name}, modelled",
+        (
             ("DSP blocks", area.dsp, budget.dsp),
             ("M20K blocks", area.m20k, budget.m20k),
             ("ALM", area.alm, budget.alm),
-        )
+        ),
+        {
+            "Resource": lambda row: row[0],
+            "Taken": lambda row: f"{row[1]:,}",
+            "Allowed" if design.budget else "There is": lambda row: f"{row[2]:,}",
+            "Share": lambda row: number_text(row[1] / row[2], ".0%"),
+        },
+        note=" ".join(filter(None, notes)),
+        modelled=True,
     )
-    return dense(
-        Table(
-            f"Area of {design.name}, modelled",
-            ("Resource", "Taken", "Allowed" if design.budget else "There is", "Share"),
-            rows,
-            (True,) * len(rows),
-            " ".join(filter(None, notes)),
-        )
-    )
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}"
 
 
 def explore_table(result: PrecisionLadder) -> Table:

@@ -31,7 +31,7 @@ from thorax.report import (
     roofline,
     samples,
     sharpness,
-    training_plots,
+    training,
 )
 from thorax.report.accuracy import Accuracy
 from thorax.report.parts import Section
@@ -166,7 +166,7 @@ def _render(results: Sequence[Result], title: str) -> str:
         ),
         accuracy_plots.roc_section(accuracy),
         accuracy_plots.reliability_section(accuracy),
-        training_plots.section(runs),
+        training.section(runs),
         plan_server_plots.section(plans),
         cluster.section(_of(ClusterDiagnosis, results)),
         plan_cluster_plots.section(_of(ClusterPlan, results)),

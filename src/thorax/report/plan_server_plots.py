@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from thorax.files.atomic import write_text
-from thorax.report.figure import COLOURS, INK, WIDTH, svg
+from thorax.report.figure import COLOURS, INK, WIDTH, note, svg
 from thorax.report.modelled import MODELLED
 from thorax.report.partition_drawing import require_svg
 from thorax.report.parts import COMPUTED, Section
@@ -106,7 +106,7 @@ def _latency(axes: Axes, plan: ServerPlan, curve: Sequence[CurvePoint]) -> None:
     if plan.latency_limit_ms is not None:
         _mark_limit(axes, row, plan.latency_limit_ms)
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.yaxis.set_major_formatter("{x:,g}")
     axes.yaxis.set_minor_formatter(
         FuncFormatter(lambda v, _: f"{v:,g}" if f"{v:e}"[0] in "25" else "")
     )
@@ -118,12 +118,12 @@ def _latency(axes: Axes, plan: ServerPlan, curve: Sequence[CurvePoint]) -> None:
 
 def _mark_capacity(axes: Axes, row: ServerRow) -> None:
     axes.axvline(row.capacity_images_per_s, color=INK, lw=1.0, ls="--")
-    axes.annotate(
+    note(
+        axes,
         f"can do {rate_text(row.capacity_images_per_s)}",
         (row.capacity_images_per_s, 0),
+        (-4, 3),
         xycoords=("data", "axes fraction"),
-        xytext=(-4, 3),
-        textcoords="offset points",
         ha="right",
         va="bottom",
     )
@@ -136,11 +136,11 @@ def _mark_limit(axes: Axes, row: ServerRow, limit_ms: float) -> None:
         axes.plot(row.images_per_s_within_limit_range or (within,) * 2, [limit_ms] * 2, "-",
                   color=INK, lw=3)  # fmt: skip
         axes.plot([within], [limit_ms], "D", color=INK, ms=6)
-        axes.annotate(
+        note(
+            axes,
             f"{within_text(row)} with p99 within {limit_ms:g} ms",
             (within, limit_ms),
-            xytext=(-6, 6),
-            textcoords="offset points",
+            (-6, 6),
             ha="right",
         )
 
@@ -202,14 +202,7 @@ def draw_bars(
             colour = _COLOUR[role]
             axes.bar(x, base, width * 0.92, color=colour, alpha=_PALE)
             axes.bar(x, height - base, width * 0.92, bottom=base, color=colour)
-            axes.annotate(
-                f"{height:{form}}",
-                (x, height),
-                xytext=(0, 2),
-                textcoords="offset points",
-                ha="center",
-                fontsize=size,
-            )
+            note(axes, f"{height:{form}}", (x, height), (0, 2), ha="center", fontsize=size)
     axes.set_xticks(range(len(counts)), [str(count) for count in counts])
     axes.set_xlabel("Cards")
     axes.set_xlim(-0.6, len(counts) - 0.4)

@@ -1,11 +1,11 @@
 """Energy and power as tables."""
 
 from collections.abc import Sequence
-from typing import Final
 
+from thorax.report.modelled import MODELLED
 from thorax.report.parts import Section
 from thorax.report.series import precision_text
-from thorax.report.table import Table, dense
+from thorax.report.table import Table, dense, table_of
 from thorax.report.text import number_text
 from thorax.results.benchmark import BenchmarkResult
 from thorax.results.energy import (
@@ -17,26 +17,19 @@ from thorax.results.energy import (
     WatchResult,
 )
 
-MODELLED_POWER: Final = "modelled, not measured"
-"""What is said beside every figure of power that was computed."""
-
-REPLAYED_POWER: Final = "replayed, read at another time"
-"""What is said beside every figure of power that is not of the run it stands beside."""
-
 
 def meter_table(meters: MeterList) -> Table:
     """Return which meters answer, and what is in the way of the others."""
-    return Table(
+    return table_of(
         "Meters that need no address",
-        ("Meter", "Answers", "Reads, or what is in the way"),
-        tuple(
-            (
-                meter.name,
-                "yes" if meter.available else "no",
-                meter.problem.message if meter.problem else ", ".join(meter.devices),
-            )
-            for meter in meters.meters
-        ),
+        meters.meters,
+        {
+            "Meter": lambda meter: meter.name,
+            "Answers": lambda meter: "yes" if meter.available else "no",
+            "Reads, or what is in the way": lambda meter: (
+                meter.problem.message if meter.problem else ", ".join(meter.devices)
+            ),
+        },
         note=f"All that --power takes: {', '.join(meters.specs)}.",
     )
 
@@ -52,7 +45,7 @@ def energy_table(result: WatchResult | LogEnergy) -> Table:
         for name, device in result.devices.items()
     ]
     rows.append(("sum", number_text(result.energy_j, ",.1f"), number_text(result.power_w, ",.1f")))
-    kind = f", {MODELLED_POWER}" if result.modelled else ", replayed" if result.replayed else ""
+    kind = f", {MODELLED}" if result.modelled else ", replayed" if result.replayed else ""
     missing = result.energy_error if isinstance(result, WatchResult) else None
     return Table(
         f"Energy{kind}",
@@ -98,7 +91,7 @@ def power_table(results: Sequence[BenchmarkResult]) -> Table | None:
     columns = ("Network", "Of", "Idle W", "Load W", "Marginal W", "J", "Img/s/W, whole", "marginal")
     return dense(
         Table(
-            f"Power, {MODELLED_POWER}" if all_modelled else "Power",
+            f"Power, {MODELLED}" if all_modelled else "Power",
             columns,
             tuple(rows),
             tuple(modelled),
@@ -125,8 +118,8 @@ def _missing(result: BenchmarkResult, power: PowerResult) -> list[str]:
 
 
 def _source_text(result: BenchmarkResult, power: PowerResult) -> str:
-    marks = [MODELLED_POWER] if power.modelled else []
-    marks += [REPLAYED_POWER] if power.replayed else []
+    marks = [MODELLED] if power.modelled else []
+    marks += ["replayed, read at another time"] if power.replayed else []
     return result.energy_source + (f" ({'; '.join(marks)})" if marks else "")
 
 

@@ -67,6 +67,11 @@ def series_names(results: Sequence[Part]) -> list[str]:
             if len(values) > 1 or "" in names:
                 keys.append(key)
     names = [_joined(result, keys) or str(_fact(result, "command")) for result in results]
+    return told_apart(names)
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Return names, with a number behind those that several share."""
     return [
         name if names.count(name) == 1 else f"{name} #{names[: index + 1].count(name)}"
         for index, name in enumerate(names)
