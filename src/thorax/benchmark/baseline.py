@@ -65,8 +65,6 @@ _MAY_DIFFER: Final = {
 }
 """What may differ, and is reported: weights, and what a version chooses for itself."""
 
-_SOFTWARE: Final = {"openvino": "OpenVINO", "thorax": "Thorax"}
-
 
 def require_limits(max_loss: float, rounds: int) -> None:
     """Refuse a limit or a number of turns that says nothing.
@@ -349,7 +347,6 @@ class _Pair:
         return self.run, self.baseline
 
     def rate(self, *, judged: bool) -> MetricChange:
-        """Return how images per second changed."""
         now, then = self.run.images_per_s, self.baseline.images_per_s
         # Where images come at a given rate, their spread is that of the arrivals.
         slices = [] if self.run.scenario == "server" else [r.slices for r in self.both if r.slices]
@@ -400,7 +397,7 @@ class _Pair:
         run, baseline = self.run, self.baseline
         for what, now, then in _unlike(run, baseline, _MAY_DIFFER):
             yield f"{what}: {_shortened(then)} then, {_shortened(now)} now"
-        for field, what in _SOFTWARE.items():
+        for field, what in {"openvino": "OpenVINO", "thorax": "Thorax"}.items():
             now, then = (getattr(result.environment, field, None) for result in self.both)
             if now != then:
                 yield f"{what}: {then} then, {now} now"
@@ -413,12 +410,10 @@ class _Pair:
             yield f"watts are {kind} in one of them, and are not compared"
         for result, whose in ((run, "this run"), (baseline, "the baseline")):
             if result.valid is False:
-                yield f"{whose} was not valid: {'; '.join(result.invalid_because) or _NO_REASON}"
+                reasons = "; ".join(result.invalid_because) or "no reason told"
+                yield f"{whose} was not valid: {reasons}"
         if not all(result.slices and result.slices.images_per_s for result in self.both):
             yield "one of them has too few slices, so that no interval is known"
-
-
-_NO_REASON: Final = "no reason told"
 
 
 def _longer(duration_s: float) -> float:

@@ -184,16 +184,12 @@ def benchmark_result(
         modelled=modelled.result() if modelled else None,
         environment=environment(),
     )
-    reasons = {
-        "efficiency_error": EMULATED_RATE if emulated else None,
-        "energy_error": energy.error,
-    }
-    stated = {key: reason for key, reason in reasons.items() if reason}
-    return result.model_copy(update={**stated, **_traffic_fields(measurement)})
+    return result.stating(
+        efficiency_error=EMULATED_RATE if emulated else None, energy_error=energy.error
+    ).model_copy(update=_traffic_fields(measurement))
 
 
 def _traffic_fields(measurement: Measurement) -> dict[str, Any]:
-    """Return the fields of a result that say what was asked; none where nobody says."""
     traffic = measurement.traffic
     if traffic is None:
         return {}

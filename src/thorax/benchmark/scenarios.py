@@ -20,7 +20,7 @@ from thorax.benchmark.loadgen import DETAIL, Run, drive
 from thorax.benchmark.measurement import SCENARIOS, Measurement, Traffic
 from thorax.devices import timing
 from thorax.devices.engine import Engine, Hint
-from thorax.errors import UsageError
+from thorax.errors import UsageError, unwritable
 from thorax.files.atomic import temporary_folder, write_bytes
 from thorax.results.benchmark import Probe, Scenario
 
@@ -215,7 +215,6 @@ def run_scenario(
 
 
 def _traffic(engine: Engine, options: ScenarioOptions, pace: "_Pace") -> Traffic:
-    """Return what is asked of an engine that did so much in its warm-up."""
     behind_s = max(_BEHIND_S, _BEHIND_LIMITS * options.latency_limit_s)
     return Traffic(
         options.scenario,
@@ -310,10 +309,7 @@ def _folder(logs: Path | None) -> Iterator[Path]:
                 raise OSError(errno.EINVAL, f"{entry.name} in it is no file")
         write_bytes(logs / DETAIL, b"")
     except OSError as error:
-        raise UsageError(
-            "output-unwritable",
-            f"{str(logs)!r} cannot be written: {error.strerror or error}; name another place",
-        ) from error
+        raise unwritable(logs, error) from error
     yield logs
 
 
@@ -387,7 +383,6 @@ def _slices(traffic: Traffic, run: Run) -> Slices:
 
 
 def _reasons(traffic: Traffic, run: Run) -> Iterator[str]:
-    """Yield why LoadGen calls a run invalid."""
     figures = run.figures
     if "Too many outstanding" in figures.get("error_runtime", ""):
         yield (

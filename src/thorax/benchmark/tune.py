@@ -198,7 +198,6 @@ def _compile_all(artifacts: Sequence[Artifact], devices: Sequence[str]) -> list[
 
 
 def _turn(setting: TuningTrial, window_s: float) -> None:
-    """Keep a setting busy for a while, and add what it answered."""
     assert setting.engine is not None
     side = setting.artifact.card.input.side
     random = np.random.Generator(np.random.Philox(key=0))

@@ -1,6 +1,6 @@
 """The commands that measure speed and find the fastest settings."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -136,6 +136,7 @@ def benchmark(
 ) -> None:
     """Images per second, latency and energy, under the traffic of MLPerf LoadGen."""
     from thorax.artifact import load
+    from thorax.benchmark.baseline import open_baseline
     from thorax.benchmark.scenarios import HINTS
     from thorax.devices.engine import compile as compile_artifact
     from thorax.devices.extensions import add_extensions
@@ -154,36 +155,24 @@ def benchmark(
         return compile_artifact(artifact, network.device, hint=HINTS[options.scenario])
 
     engine = prepare(load(network.model))
-    compare = _open_baseline(comparing, engine, options, prepare)
+    compare = None
+    if comparing.baseline is not None:
+        compare = open_baseline(
+            comparing.baseline,
+            engine,
+            options.scenario,
+            prepare=prepare,
+            duration_s=options.duration_s,
+            rounds=comparing.rounds,
+            max_loss=comparing.max_loss,
+        )
     measurement, energy = _measure(engine, options, traffic.images, metering)
     _answer(engine, measurement, energy, compare, as_json=json)
-
-
-def _open_baseline(
-    comparing: Comparing,
-    engine: "Engine",
-    options: "ScenarioOptions",
-    prepare: Callable[["Artifact"], "Engine"],
-) -> "Compare | None":
-    from thorax.benchmark.baseline import open_baseline
-
-    if comparing.baseline is None:
-        return None
-    return open_baseline(
-        comparing.baseline,
-        engine,
-        options.scenario,
-        prepare=prepare,
-        duration_s=options.duration_s,
-        rounds=comparing.rounds,
-        max_loss=comparing.max_loss,
-    )
 
 
 def _measure(
     engine: "Engine", options: "ScenarioOptions", images: Path | None, metering: Metering
 ) -> "tuple[Measurement, Energy]":
-    """Measure an engine while a meter is read."""
     from thorax.benchmark.measurement import read_images
     from thorax.benchmark.scenarios import run_scenario
     from thorax.inference.predictor import find_files

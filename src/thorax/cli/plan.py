@@ -11,7 +11,7 @@ from typer import Option
 
 from thorax.cli import console
 from thorax.cli.options import Json, one_by_one, one_of
-from thorax.errors import UsageError
+from thorax.errors import UsageError, unwritable
 
 if TYPE_CHECKING:
     from thorax.fpga.architecture import Architecture
@@ -172,7 +172,6 @@ def server(
 def _server_question(
     options: DemandOptions, prices: PriceOptions, *, curve: bool
 ) -> "ServerQuestion":
-    """Return what is asked of a server; options that contradict each other are refused."""
     from thorax.plan.server_plan import LOAD, Demand, ServerQuestion, cards_in
     from thorax.results.plan import Arrivals, CpuRole, Prices
 
@@ -224,7 +223,6 @@ def _require_no_rate(options: DemandOptions, *, curve: bool) -> None:
 
 
 def _server(options: ServerOptions) -> "Server":
-    """Return the server that the options describe."""
     from thorax.config import load
     from thorax.plan.inputs import changed, with_benchmark
     from thorax.plan.server import Server, find_preset
@@ -256,7 +254,6 @@ def _require_no_overlay(options: ServerOptions) -> None:
 
 
 def _with_model(server: "Server", model: Path, options: ServerOptions) -> "Server":
-    """Return a server whose card is modelled for a network."""
     from thorax.devices.core import require_simulated
     from thorax.files.atomic import temporary_folder
     from thorax.fpga.architecture import find_architecture
@@ -395,7 +392,6 @@ def cluster(
 
 
 def _require_one_meaning(options: ClusterOptions) -> None:
-    """Refuse options that contradict each other."""
     if options.system is not None and options.calibrate is not None:
         raise UsageError(
             "option-together", "--system and --calibrate both say how fast ranks are; give one"
@@ -477,7 +473,4 @@ def _require_files(
         try:
             require_place(path)
         except OSError as error:
-            raise UsageError(
-                "output-unwritable",
-                f"{str(path)!r} cannot be written: {error.strerror or error}; name another place",
-            ) from error
+            raise unwritable(path, error) from error

@@ -43,7 +43,6 @@ def workers_in(text: str) -> tuple[int, ...]:
 
 
 def _count(word: str, text: str) -> int:
-    """Return a number of workers, 1 or more."""
     digits = word.lstrip("0")
     if not (digits.isascii() and digits.isdecimal()):
         raise UsageError(

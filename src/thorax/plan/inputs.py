@@ -121,7 +121,6 @@ def with_benchmark(server: Server, path: Path) -> Server:
 
 
 def _read_benchmark(path: Path) -> dict[str, Any]:
-    """Return the document of a benchmark that nobody changed."""
     try:
         document = parse_json(read_limited(path))
     except (OSError, ValueError) as error:
@@ -150,7 +149,6 @@ def _refuse(path: Path, why: str) -> UsageError:
 
 
 def _problem(error: Exception) -> str:
-    """Return what is wrong with a benchmark, on one line."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"])) or "it"
@@ -293,7 +291,6 @@ def with_overlay(
 def _offloaded(
     model: ov.Model, board: Board, bitstream: Bitstream, state: Path, batch: int
 ) -> tuple[tuple[WorkloadLayer, ...], list[Step]]:
-    """Return the layers that a card computes, and the steps of all its subgraphs in turn."""
     cards = {
         card.name: card for card in put(_DEVICE, bitstream.name, board=board.name, state=state)
     }

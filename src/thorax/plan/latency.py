@@ -183,7 +183,6 @@ def simulate_load(
 
 
 def _require_room(server: Server, network: Network) -> None:
-    """Refuse more images on their way at once than are simulated."""
     count = sum(lane.requests * lane.batch for lane in network.lanes)
     if count > MOST_UNDER_WAY:
         raise UsageError(
@@ -195,7 +194,6 @@ def _require_room(server: Server, network: Network) -> None:
 
 
 def _require_time(server: Server, run: Run) -> None:
-    """Refuse a rate of images that leave all at once."""
     departures_s = np.sort(run.departures_s)
     if departures_s[int(len(departures_s) * _WARM_UP)] == departures_s[-1]:
         raise UsageError(

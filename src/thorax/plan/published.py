@@ -123,7 +123,6 @@ def linear(system: System, model: Model, row: Published) -> float:
 
 
 def _bare(system: System) -> System:
-    """Return a system whose ranks wait for nothing."""
     free = Wire(alpha_s=0.0, beta_bytes_per_s=1e300)
     return system.model_copy(
         update={

@@ -160,7 +160,6 @@ def plan_server(
 
 
 def _curve(server: Server, cards: int, role: CpuRole, demand: Demand) -> list[CurvePoint]:
-    """Return latency at rising shares of what a server can do."""
     most = capacity(server, cards, role).images_per_s
     points = []
     for share in _CURVE:

@@ -217,7 +217,6 @@ class _Loop:
                 self._release(what, now)
 
     def take(self, image: int, now: float) -> None:
-        """Send an image that has arrived to a device."""
         if len(self.lanes) == 1:
             chosen = self.lanes[0]
         else:
@@ -234,7 +233,6 @@ class _Loop:
         self._release(chosen, now)
 
     def refill(self, device: _Device, now: float) -> None:
-        """Give a device a full batch of new images."""
         for _ in range(device.lane.batch):
             device.waiting.append(len(self.arrivals_s))
             self.arrivals_s.append(now)
@@ -244,7 +242,6 @@ class _Loop:
         self._release(device, now)
 
     def result(self, images: int) -> Run:
-        """Return what happened to the images that left."""
         departures_s = np.array(self.departures_s)
         gone = np.flatnonzero(np.isfinite(departures_s))
         assert len(gone) == images == self.answered, "every image leaves once"

@@ -52,21 +52,11 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A training run on a number of workers, modelled.
+    """A training run on a number of workers, modelled; as `ClusterRow` has it.
 
     Attributes:
-        topology: that is trained.
-        scaling: "batch grows" or "batch shared".
-        workers: ranks.
-        nodes: that hold them.
-        global_batch: images an update.
-        images_per_s: of all ranks in training.
-        efficiency: that over as many times the one of a single worker, 0-1.
-        epochs: at this batch.
         evaluation_s: over all epochs.
         start_up_s: before the first update.
-        time_to_train_s: of the whole run.
-        energy_kwh: of the nodes, None if their power is not known.
         update: one of its updates.
         updates: how many, whole ones.
     """

@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +31,6 @@ from thorax.results.energy import LogEnergy, Quantity
 
 FORMAT: Final[Literal["thorax power log 2"]] = "thorax power log 2"
 
-_EARLIER: Final = ("thorax power log 1",)
 
 _MOST_BYTES: Final = 1 << 28
 """Of a log: some ten days of ten readings a second."""
@@ -135,11 +134,9 @@ class Log:
     def close(self) -> None:
         """Write the end, and give the log its name; one of a single reading is thrown away."""
         whole = self._watch
-        with self._opened as opened:
+        with suppress(_TooFewError), self._opened:
             if not self.kept:
-                failed = _TooFewError()
-                opened.pop_all().__exit__(_TooFewError, failed, None)
-                return
+                raise _TooFewError
             self._write(
                 {
                     "end": True,
@@ -243,7 +240,6 @@ class Recording:
         )
 
     def _sum(self, energies_j: Mapping[str, float]) -> float:
-        """Return the energy of the channels that count."""
         return math.fsum(
             energies_j[channel.name] for channel in self.header.channels if channel.counted
         )
@@ -277,7 +273,6 @@ def verify(path: Path) -> int:
 
 
 def _lines(path: Path) -> list[bytes]:
-    """Return the lines of a log, without their ends."""
     try:
         content = read_limited(path, _MOST_BYTES)
     except OSError as error:
@@ -289,7 +284,7 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def _header(path: Path, line: bytes) -> Header:
-    if any(f'"{earlier}"'.encode() in line for earlier in _EARLIER):
+    if b'"thorax power log 1"' in line:
         raise _damaged(path, f"is of an earlier Thorax, which wrote no {FORMAT!r}; record it anew")
     try:
         header = Header.model_validate_json(_read(path, 1, line))

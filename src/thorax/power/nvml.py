@@ -86,7 +86,6 @@ class Nvml(Meter):
         return True
 
     def _ask_all(self) -> list[float]:
-        """Return millijoules or milliwatts of each device."""
         unit = "mJ" if self.quantity == "energy" else "mW"
         values = []
         for channel, handle in zip(self.channels, self._handles, strict=True):

@@ -133,7 +133,6 @@ def _read_both(
 
 
 def _failure(name: str, status: int, out: str, error: str) -> DeviceError | PeerError:
-    """Return what a program that failed means."""
     lines = [line.strip() for line in error.splitlines()]
     last = next((line for line in reversed(lines) if line), out.strip())[-_SHOWN:]
     output = " ".join(lines) + out

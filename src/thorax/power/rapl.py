@@ -138,7 +138,6 @@ class Rapl(Meter):
 
 
 def _open_zones(root: Path) -> list[_Zone]:
-    """Return all counters, and which of them make the sum."""
     folders = sorted(path for path in root.glob("intel-rapl:*") if _ZONE.fullmatch(path.name))
     if not folders:
         raise DeviceError(

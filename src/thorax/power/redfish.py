@@ -31,7 +31,6 @@ _LARGEST_CA_BYTES: Final = 1 << 22
 _CERTIFICATE: Final = re.compile(
     rb"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----"
 )
-_MOVED: Final = (301, 302, 303, 307, 308)
 _UNITS: Final[dict[Quantity, str]] = {"power": "W", "energy": "J or kWh"}
 
 
@@ -253,7 +252,7 @@ class Redfish(Meter):
     def _ask(self, path: str) -> Answer:
         """Return what a resource answers; a redirection is followed once, and on this host."""
         answer = self._ask_once("GET", path)
-        if answer.status in _MOVED:
+        if answer.status in (301, 302, 303, 307, 308):
             target = self._own_path(path, answer.headers.get("location"))
             return self._ask_once("GET", target) if target else answer
         return answer

@@ -37,20 +37,13 @@ _POLL_S: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """Energy over one window, and what is known of it.
+    """Energy over one window; what `PowerResult` names too is the same here.
 
     Attributes:
         source: of the meter; "none" without one.
-        modelled: whether it was computed and not measured.
         window_s: length of the window, seconds.
         energy_j: sum over it; None without a meter or where `error` says why; never 0 for either.
-        idle_w: mean power of the idle window; None where none was kept.
-        devices: each channel's.
-        samples: readings within the window.
-        interval_s: that the meter was asked in.
         error: why there is no figure, a line for a person; None where there is one or no meter.
-        idle_error: why there is no idle power though a window was kept for it.
-        replayed: whether the readings were recorded at another time than the window.
         resolution_w: difference of load and idle that the readings do not tell from none.
     """
 
@@ -116,12 +109,11 @@ class Energy:
             interval_s=self.interval_s,
             devices=self.devices,
         )
-        reasons = {
-            "idle_error": self.idle_error,
-            "efficiency_error": EMULATED_RATE if emulated else None,
-            "marginal_error": self.marginal_error,
-        }
-        return result.model_copy(update={key: text for key, text in reasons.items() if text})
+        return result.stating(
+            idle_error=self.idle_error,
+            efficiency_error=EMULATED_RATE if emulated else None,
+            marginal_error=self.marginal_error,
+        )
 
 
 def efficiency(images_per_s: float, power_w: float | None) -> float | None:
@@ -288,7 +280,6 @@ class Sampler:
         return window.resolution_w(self.meter, windows)
 
     def _mean_w(self, begin_s: float, end_s: float) -> list[float]:
-        """Return the mean power of each channel over a window."""
         energies_j = joules(self.readings, self.meter.quantity, begin_s, end_s)
         return [float(energy_j) / (end_s - begin_s) for energy_j in energies_j]
 

@@ -140,7 +140,7 @@ class Watch:
             devices=device_energies(self._channels, energies, self.duration_s),
             log=None if log is None else str(log),
         )
-        return result.model_copy(update={"energy_error": problem}) if problem else result
+        return result.stating(energy_error=problem)
 
 
 def device_energies(

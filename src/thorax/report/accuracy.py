@@ -80,7 +80,6 @@ def cost_table(result: ValidationResult) -> Table | None:
 
 
 def _names_against(result: ValidationResult) -> list[str]:
-    """Return a short name for what was validated and each that it was compared with."""
     engines = [
         {name: getattr(other, name) for name in Engine.model_fields} for other in result.against
     ]

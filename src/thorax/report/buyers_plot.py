@@ -57,7 +57,6 @@ class _Point:
 
     @property
     def kind(self) -> str:
-        """What the legend says of its mark."""
         if self.row.planned:
             return "planned"
         if self.modelled:

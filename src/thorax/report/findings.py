@@ -36,7 +36,6 @@ def findings_tables(result: ClassifyResult, *, counters: bool = True) -> list[Ta
 
 
 def _summary(result: ClassifyResult) -> str:
-    """Return how many images were answered, how fast, on what, and what was left out."""
     note = f"{result.images:,} image{'' if result.images == 1 else 's'}, "
     if result.images_per_s is not None:
         note += f"{rate_text(result.images_per_s)} images/s, "

@@ -28,8 +28,6 @@ FpgaResult: TypeAlias = PartitionResult | OverlayResult | PrecisionLadder
 TOP: Final = 12
 """Layers that a table shows unless all are asked for."""
 
-_LONGEST_NAME: Final = 34
-"""Characters of a layer's name that a table shows."""
 
 _ACTIVATIONS: Final = {"PRelu": "PReLU", "Clamp": "Clamp", "Elu": "ELU"}
 
@@ -145,7 +143,7 @@ def _layer_table(layers: Sequence[OverlayLayer], result: OverlayEstimate) -> Tab
         f"Layers of {result.model} on {result.design.name}, modelled",
         layers,
         {
-            "Layer": lambda layer: name_text(layer.name, _LONGEST_NAME),
+            "Layer": lambda layer: name_text(layer.name, 34),
             "Shape": _shape,
             "MMAC": lambda layer: number_text(layer.macs / 1e6, ",.1f") if layer.macs else "",
             "kcycles": lambda layer: number_text(layer.cycles / 1e3, ",.1f"),

@@ -13,8 +13,6 @@ from thorax.results.shared import Interval
 TOP: Final = 20
 """Layers that the table of a comparison shows unless all are asked for."""
 
-_NAME: Final = 44
-
 
 def artifact_table(results: Sequence[OptimizeResult | ConvertResult]) -> Table:
     """Return size, work and cost in AUROC, one row an artifact."""
@@ -130,7 +128,7 @@ def compare_tables(result: CompareResult, *, top: int | None = TOP) -> list[Tabl
             f"{result.model} against {result.against.model}: layers, noisiest first",
             layers,
             {
-                "Layer": lambda layer: name_text(layer.name, _NAME),
+                "Layer": lambda layer: name_text(layer.name, 44),
                 "Type": lambda layer: layer.type,
                 "SQNR dB": lambda layer: _decibels(layer.sqnr_db),
                 "Own dB": lambda layer: _decibels(layer.own_sqnr_db),
@@ -151,7 +149,6 @@ def compare_tables(result: CompareResult, *, top: int | None = TOP) -> list[Tabl
 
 
 def _decibels(value: float | None) -> str:
-    """Return a figure, or "equal" where there is no noise."""
     return "equal" if value is None else f"{value:.1f}"
 
 

@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 
 from thorax import __version__
 from thorax.artifact import INTENDED_USE
-from thorax.errors import DataError, UsageError
+from thorax.errors import DataError, UsageError, unwritable
 from thorax.files.atomic import require_place, write_text
 from thorax.report import (
     accuracy_plots,
@@ -112,10 +112,7 @@ def _writing(out: Path) -> Iterator[None]:
             f"{str(out)!r} is a folder; name the page, e.g. {out / 'report.html'}",
         ) from error
     except OSError as error:
-        raise UsageError(
-            "output-unwritable",
-            f"{str(out)!r} cannot be written: {error.strerror or error}; name another place",
-        ) from error
+        raise unwritable(out, error) from error
 
 
 _SHOWN: Final = 200
@@ -173,7 +170,10 @@ def _render(results: Sequence[Result], title: str) -> str:
         sharpness.section(_of(SharpnessResult, results)),
         samples.section(_of(ClassifyResult, results)),
         accuracy_plots.pointing_section(accuracy),
-        *(_facts_section(results, key, heading) for key, heading in _FACTS),
+        *(
+            _facts_section(results, key, heading)
+            for key, heading in (("environment", "Environment"), ("provenance", "Provenance"))
+        ),
     ]
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
@@ -213,9 +213,6 @@ _LONG: Final = 24
 
 _FIGURE: Final = re.compile(r"[+−-]?[\d.,]+[%×*]?( [\[(].*)?")
 """A number, with its unit or interval where it has one."""
-
-
-_FACTS: Final = (("environment", "Environment"), ("provenance", "Provenance"))
 
 
 def _subject(results: Sequence[Result]) -> str:

@@ -93,7 +93,6 @@ def _share_text(key: str, row: ClusterRow) -> str:
 
 
 def _jitter_text(plan: ClusterPlan) -> str:
-    """Return what the column of stragglers rests on."""
     if not plan.jitter:
         return ""
     text = f"Stragglers: passes are taken to vary by {plan.jitter:.0%} (one deviation)."
@@ -103,7 +102,6 @@ def _jitter_text(plan: ClusterPlan) -> str:
 
 
 def _published(rows: Sequence[PublishedRow]) -> Table:
-    """Return published figures beside a model's, with how many numbers it took from such rows."""
     free = sorted({row.free_numbers for row in rows})
     return table_of(
         f"Published and modelled, {' or '.join(map(str, free))} free numbers",

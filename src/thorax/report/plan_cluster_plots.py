@@ -27,10 +27,7 @@ _HOW: Final[dict[Comparison, str]] = {
     "predicted": "predicted",
     "identity": "follows from another",
 }
-_TIMES: Final = (
-    1, 10, 60, 600, 3600, 36_000, 360_000, 3_600_000, 36_000_000,
-)  # fmt: skip
-_SPOKEN: Final = {
+_TIMES: Final = {
     1: "1 s", 10: "10 s", 60: "1 min", 600: "10 min", 3600: "1 h", 36_000: "10 h",
     360_000: "100 h", 3_600_000: "1,000 h", 36_000_000: "10,000 h",
 }  # fmt: skip
@@ -38,13 +35,7 @@ _SPOKEN: Final = {
 
 @dataclass(frozen=True, slots=True)
 class _Curve:
-    """A figure that is drawn against workers.
-
-    Attributes:
-        name: of its axis.
-        of_row: the figure of a modelled run, None where it is not known.
-        of_point: the same of a published one.
-    """
+    """A figure that is drawn against workers: of a modelled run and of a published one."""
 
     name: str
     of_row: Callable[[ClusterRow], float | None]
@@ -113,8 +104,8 @@ def _time(axes: Axes, plan: ClusterPlan) -> None:
             start.time_to_train_s / start.efficiency * start.workers / count for count in workers
         ]
         axes.plot(workers, ideal, ":", color=INK, lw=1.1, zorder=1)
-    axes.yaxis.set_major_locator(FixedLocator(_TIMES))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _SPOKEN[round(value)]))
+    axes.yaxis.set_major_locator(FixedLocator(list(_TIMES)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _TIMES[round(value)]))
 
 
 def _draw(axes: Axes, plan: ClusterPlan, curve: _Curve) -> None:
@@ -160,7 +151,6 @@ def _marker(how: Comparison) -> dict[str, Any]:
 
 
 def _ways(plan: ClusterPlan) -> list[tuple[Scaling, list[ClusterRow]]]:
-    """Return the rows of each way of scaling."""
     return [
         (way, rows) for way in _WAYS if (rows := [row for row in plan.rows if row.scaling == way])
     ]

@@ -76,7 +76,6 @@ def _note(plan: ServerPlan) -> str:
 
 
 def _load_text(plan: ServerPlan) -> str:
-    """Return at which load rates, watts and latency are told."""
     arrivals = _ARRIVALS[plan.arrivals]
     if plan.arrivals == "saturated":
         return f"Latency: of images {arrivals}."

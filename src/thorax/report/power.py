@@ -106,7 +106,6 @@ def _name(result: BenchmarkResult) -> str:
 
 
 def _missing(result: BenchmarkResult, power: PowerResult) -> list[str]:
-    """Return which figures of a run there are not, and why."""
     reasons = {"energy": result.energy_error}
     if power.load_w is not None:
         if result.simulated:

@@ -21,7 +21,6 @@ from thorax.results.analysis import AnalyzeResult, LayerRoofline
 TOP: Final = 12
 """Layers that a table shows unless all are asked for."""
 
-_NAME: Final = 30
 _FUSED: Final = 66
 _MARKS: Final = "osD^vP"
 _LARGEST: Final = 260.0
@@ -72,7 +71,7 @@ def _layers(shown: Sequence[LayerRoofline], result: AnalyzeResult) -> Table:
         note = f"{remaining:,} more layers, each with a lower bound: --all. {note}"
     title = f"Layers of {result.model} ({result.precision.upper()})"
     columns: dict[str, Callable[[LayerRoofline], str]] = {
-        "Layer": lambda layer: name_text(layer.name, _NAME),
+        "Layer": lambda layer: name_text(layer.name, 30),
         "Type": lambda layer: layer.type,
         "MACs\n10⁶": lambda layer: three_figures(layer.macs, 1e6),
         "Weights\nkB": lambda layer: three_figures(layer.weight_bytes, 1e3),

@@ -19,7 +19,6 @@ from thorax.results.findings import ClassifyResult, Findings
 from thorax.results.pictures import read_png
 
 _SAMPLES: Final = 12
-_BARS: Final = 4
 _UNREAD: Final = 20
 """Files that could not be read that are named."""
 _SIDE: Final = 1000
@@ -86,7 +85,7 @@ def _sample(row: Findings) -> Sample:
         "" if picture else f"Heat map {file_name(path)} cannot be read.",
         tuple(
             Bar(plain_name(name), f"{value:.2f}", round(100 * value), name in row.positive)
-            for name, value in ranked[:_BARS]
+            for name, value in ranked[:4]
         ),
     )
 

@@ -158,7 +158,6 @@ def _number(value: float | None) -> str:
 
 
 def _bars(runs: Sequence[RunSharpness]) -> Figure:
-    """Return a panel a measure and a bar a run."""
     panels: list[tuple[str, list[float]]] = []
     for in_manifold in (False, True):
         boxes = [
@@ -199,7 +198,6 @@ def _panel(axes: Axes, title: str, values: Sequence[float]) -> None:
 
 
 def _line(result: SharpnessResult) -> Figure:
-    """Return loss and AUROC along the line, both kinds of statistics."""
     points = result.path or ()
     x = [point.a for point in points]
     estimated, interpolated = "statistics estimated again", "statistics interpolated"
@@ -307,7 +305,6 @@ def _planes(result: SharpnessResult) -> Figure:
 
 
 def _landscapes(result: SharpnessResult) -> list[tuple[RunSharpness, Plane]]:
-    """Return the runs with a landscape of which something can be drawn."""
     return [
         (run, run.landscape)
         for run in result.runs

@@ -13,8 +13,6 @@ from thorax.report.table import Table
 from thorax.report.text import interval_text, rate_text
 from thorax.results.training import CurvePoint, EpochRecord, LoggedEpoch, TrainingRecord
 
-_SHOWN_VALUE: Final = 40
-
 _SCHEDULE: Final = {
     "kind": "Decay",
     "batch": "Global batch",
@@ -62,7 +60,6 @@ def run_line(record: TrainingRecord) -> str:
 
 
 def _steps_done(record: TrainingRecord) -> int:
-    """Return how far a run has come by its log."""
     logged = [point.step for point in record.curve]
     logged += [epoch.step for epoch in record.history if isinstance(epoch, LoggedEpoch)]
     return max(map(round, logged), default=0)
@@ -92,7 +89,7 @@ def _settings(records: Sequence[TrainingRecord]) -> list[tuple[str, ...]]:
     for key in dict.fromkeys(key for record in records for key in record.recipe):
         values = [record.recipe.get(key, "") for record in records]
         if key in _ALWAYS or len(set(values)) > 1:
-            rows.append((key, *(value[:_SHOWN_VALUE] for value in values)))
+            rows.append((key, *(value[:40] for value in values)))
     return rows
 
 
@@ -153,7 +150,6 @@ def training_plot(
 def _points(
     entries: Sequence[EpochRecord] | Sequence[CurvePoint], key: str
 ) -> list[tuple[float, float]]:
-    """Return a figure over epochs, where there is one."""
     figures = [(entry.epoch, getattr(entry, key, None)) for entry in entries]
     return [(epoch, value) for epoch, value in figures if value is not None]
 

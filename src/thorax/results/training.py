@@ -234,7 +234,6 @@ def read_run(run: Path) -> TrainingRecord:
 
 
 def _stated(start: LoggedStart) -> Iterator[tuple[str, Any]]:
-    """Yield what the first line of a log says of the run."""
     for name, value in start:
         if value is not None and name != "resumed_step":
             yield name, value
@@ -274,7 +273,6 @@ def _whole_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _speed(history: Sequence[EpochRecord]) -> tuple[float | None, float | None]:
-    """Return images per second and the share of waiting over all epochs."""
     timed = [
         (entry.train_s, entry.images, entry.data_wait or 0.0)
         for entry in history
