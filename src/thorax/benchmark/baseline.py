@@ -114,10 +114,7 @@ def read_baseline(path: Path) -> BenchmarkResult:
 def require_comparable(run: BenchmarkResult, baseline: BenchmarkResult, *, name: str) -> None:
     """Refuse a baseline of other hardware, another network or another way of measuring.
 
-    Args:
-        run: of now; it may lack what only measuring tells.
-        baseline: earlier result.
-        name: of the baseline, for the message.
+    The run of now may lack what only measuring tells.
 
     Raises:
         UsageError: `baseline-simulated`, `baseline-hardware` or `baseline-other`.
@@ -231,17 +228,11 @@ def open_baseline(
 def compare_runs(
     run: BenchmarkResult, baseline: BenchmarkResult, *, name: str, max_loss: float = MAX_LOSS
 ) -> BaselineComparison:
-    """Compare a run with an earlier one.
+    """Compare a run with an earlier one that is comparable, as `require_comparable` has it.
 
     Images per second are judged; in the server scenario, where images come at a given rate, the
     99th percentile of latency, if the rate is the same. An interval tells the noise within both
     windows; what differs from one day to another it cannot know.
-
-    Args:
-        run: of now.
-        baseline: comparable, as `require_comparable` has it.
-        name: of the baseline.
-        max_loss: fraction of speed that may be lost.
     """
     pair = _Pair(run, baseline, max_loss)
     server = run.scenario == "server"
@@ -273,13 +264,7 @@ def compare_in_turns(
 ) -> BaselineComparison:
     """Compare two artifacts in one run, turn by turn: what else the machine does slows both alike.
 
-    Args:
-        engines: this one and the baseline, compiled alike.
-        scenario: "offline" or "single-stream".
-        name: of the baseline.
-        duration_s: that each of them is measured for in all.
-        rounds: turns of each.
-        max_loss: fraction of speed that may be lost.
+    This one and the baseline are compiled alike, and each is measured for `duration_s` in all.
     """
     rate = timing.images_per_s if scenario == "offline" else timing.answers_per_s
     rates = timing.in_turns(engines, rate, rounds=rounds, window_s=duration_s / rounds)

@@ -90,12 +90,8 @@ def ratio_of_runs(value: float, first: Sequence[float], second: Sequence[float])
     Welch's interval (Biometrika 34, 1947) of the difference of two means of logarithms. Slices that
     follow each other are alike, so n of them count as n (1 - r) / (1 + r), r their correlation with
     the next (Bayley and Hammersley, J. R. Stat. Soc. Suppl. 8, 1946), freed of its bias in short
-    series as by Orcutt and Winokur (Econometrica 37, 1969) and not below 0.
-
-    Args:
-        value: of the first run over that of the second, each over its whole window.
-        first: of the slices of the first, above 0.
-        second: of the second.
+    series as by Orcutt and Winokur (Econometrica 37, 1969) and not below 0. The ratio is of the
+    rates over whole windows.
     """
     if min(len(first), len(second)) < FEWEST or min(*first, *second) <= 0:
         return None

@@ -113,9 +113,7 @@ def side_by_side(engines: Sequence[Engine]) -> list[Speed]:
 
     Medians over the rounds. Some two seconds an artifact: enough for a table, while
     `thorax.benchmark.scenarios.run_scenario` runs as long as it is told and gives quantiles.
-
-    Args:
-        engines: compiled for throughput; each is compiled for latency as well.
+    Engines are compiled for throughput; each is compiled for latency as well.
     """
     quick = [compile_artifact(engine.artifact, engine.device, hint="latency") for engine in engines]
     answers = timing.in_turns(quick, timing.answers_per_s, rounds=5, window_s=0.2)
@@ -148,13 +146,9 @@ def benchmark_result(
     modelled: Forecast | None = None,
     energy: Energy | None = None,
 ) -> BenchmarkResult:
-    """Return the result of `thorax benchmark`.
+    """Return the result of `thorax benchmark`, with what cards would do and a meter says.
 
-    Args:
-        engine: what was measured.
-        measurement: of it; of a simulated card, the time of the emulation.
-        modelled: what simulated cards would do.
-        energy: what a meter says of the window of the measurement.
+    Of a simulated card the measurement is the time of the emulation.
     """
     rate, latency, slices = measurement.images_per_s, measurement.latency_s, measurement.slices
     energy = energy or Energy("none", False, measurement.window_s, None)

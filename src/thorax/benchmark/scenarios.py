@@ -318,14 +318,7 @@ def _highest_rate(
 ) -> float:
     """Return the highest rate that keeps the latency limit in a short run, adding what was tried.
 
-    Args:
-        engine: answers.
-        stack: uint8 [N,1,S,S] to draw from.
-        traffic: at the rate that no queue would survive: that of an engine never idle.
-        probes: what was tried before, and what is tried here.
-
-    Raises:
-        UsageError: `latency-limit` when none does.
+    `traffic` is at the rate that no queue would survive: that of an engine never idle.
     """
     low, high = 0.0, traffic.images_per_s
     rate = high / 2

@@ -230,11 +230,8 @@ def _judge(settings: Sequence[TuningTrial], limit_s: float | None) -> None:
 def store(settings: Sequence[TuningTrial], limit_s: float | None) -> None:
     """Store the best setting of each artifact and device in its card, as each may be asked alone.
 
-    Within `locked` nothing is lost that another process stores meanwhile.
-
-    Args:
-        settings: what `tune` returned.
-        limit_s: as `tune` was told.
+    Within `locked` nothing is lost that another process stores meanwhile. The settings are those
+    that `tune` returned for this limit.
 
     Raises:
         UsageError: `latency-limit` when no setting keeps it.

@@ -120,12 +120,7 @@ def say_traceback() -> None:
 
 
 def show(*tables: "Table | None", file: TextIO | None = None) -> None:
-    """Print tables for a person; those that are absent or empty are left out.
-
-    Args:
-        tables: what is shown.
-        file: where; stdout unless it is named.
-    """
+    """Print tables for a person, to stdout or a file; those absent or empty are left out."""
     from rich.console import Console
 
     from thorax.report.table import rich_table
@@ -237,10 +232,7 @@ def steps(what: str, total: int) -> Iterator[Callable[..., None]]:
 def training(*, shown: bool = True) -> Iterator[Callable[["Progress"], None]]:
     """Show how fast a run trains, how it stands and how long it still takes, and every epoch.
 
-    A bar on a terminal, plain lines elsewhere; on stderr.
-
-    Args:
-        shown: False on all ranks but the first, which then say nothing.
+    A bar on a terminal, plain lines elsewhere; on stderr. All ranks but the first are not shown.
     """
     from thorax.report.text import rate_text
     from thorax.training.log import Window

@@ -87,13 +87,9 @@ def plan_cluster(
     *,
     left_out: str | None = None,
 ) -> ClusterPlan:
-    """Return how long a network would train on a cluster.
+    """Return how long a network would train on a cluster whose numbers are all known.
 
-    Args:
-        system: whose numbers are all known.
-        question: what is asked.
-        predictions: what its model says of published rows.
-        left_out: why some of these are not given, in words.
+    Published rows stand beside it, and in words why some of them are left out.
 
     Raises:
         UsageError: as `train`.

@@ -10,14 +10,7 @@ _MILLION: Final = 1e6
 
 
 def cost(prices: Prices, cards: int, images_per_s: float, power_w: float | None) -> ImageCost:
-    """Return what a million images cost on a server.
-
-    Args:
-        prices: known ones.
-        cards: in the server.
-        images_per_s: while it works.
-        power_w: of the whole server meanwhile, None if not known.
-    """
+    """Return what a million images cost on a server with so many cards, at its rate and watts."""
     energy = None
     if prices.energy is not None and power_w is not None:
         energy = prices.energy * power_w / images_per_s * _MILLION / _J_PER_KWH

@@ -70,14 +70,7 @@ def reference_epochs(batch: float) -> float:
 def epochs_for(
     epochs: float, batch: float, *, images: int, stated_batch: float, curve: Curve
 ) -> float:
-    """Return the epochs at a batch.
-
-    Args:
-        epochs: at `stated_batch`.
-        batch: images an update.
-        images: of an epoch.
-        stated_batch: for which `epochs` is stated.
-        curve: how they follow the batch.
+    """Return the epochs at a batch, of so many at `stated_batch` and images of an epoch.
 
     Raises:
         UsageError: as `reference_epochs`.

@@ -138,12 +138,7 @@ def compare(
     """Return the rows to show beside a plan, and in words why any are left out.
 
     What a model says of published rows holds for the system of these rows: nothing stands beside a
-    plan of another one, and no energy beside one whose nodes draw other watts.
-
-    Args:
-        system: as it was found.
-        changed: that is planned with.
-        epochs: that the plan is given.
+    plan with `changed` or other epochs, and no energy beside one whose nodes draw other watts.
 
     Raises:
         UsageError: as `solve`.

@@ -324,8 +324,7 @@ def check_cards(server: Server, cards: int) -> None:
 def power_w(server: Server, cards: int, *, cpu_load: float, card_load: float) -> float | None:
     """Return the watts of a whole server: of its parts, as `parts_w`, and of all else.
 
-    Returns:
-        None where `base_w` is not known, or a CPU's power is needed and not known.
+    None where `base_w` is not known, or a CPU's power is needed and not known.
     """
     watts = parts_w(server, cards, cpu_load=cpu_load, card_load=card_load)
     return None if watts is None or server.base_w is None else server.base_w + watts
@@ -334,17 +333,9 @@ def power_w(server: Server, cards: int, *, cpu_load: float, card_load: float) ->
 def parts_w(server: Server, cards: int, *, cpu_load: float, card_load: float) -> float | None:
     """Return the watts of processors and cards, straight between idle and busy of each.
 
-    A straight line is how Fan, Weber and Barroso (Power provisioning for a warehouse-sized
-    computer, ISCA 2007, s. 3.2) estimate a server's power from the load of its CPU.
-
-    Args:
-        server: any.
-        cards: how many.
-        cpu_load: share of the time that the processors compute, 0-1.
-        card_load: share of the time that each card computes, 0-1.
-
-    Returns:
-        None where a CPU's power is needed and not known.
+    Each load is a share of the time that it computes, 0-1. A straight line is how Fan, Weber and
+    Barroso (Power provisioning for a warehouse-sized computer, ISCA 2007, s. 3.2) estimate a
+    server's power from the load of its CPU. None where a CPU's power is needed and not known.
     """
     cpu = server.cpu
     if cpu.power_w is None or (cpu.idle_w is None and cpu_load < 1):

@@ -117,12 +117,7 @@ def cards_in(text: str) -> tuple[int, ...]:
 def plan_server(
     server: Server, question: ServerQuestion, on_row: Callable[[int], None] = lambda _: None
 ) -> ServerPlan:
-    """Return what a server does and draws, and what an image costs.
-
-    Args:
-        server: any.
-        question: what is asked of it.
-        on_row: told 1 after each row.
+    """Return what a server does and draws, and what an image costs; `on_row` is told 1 a row.
 
     Raises:
         UsageError: `plan-cards` for more cards than it holds.

@@ -126,16 +126,11 @@ def arrive(arrivals: Arrivals, images_per_s: float, images: int, seed: int = 0) 
 
 
 def simulate(network: Network, arrivals_s: Floats, *, seed: int = 0) -> Run:
-    """Return what happens to images that arrive at given times; all of them leave.
+    """Return what happens to images that arrive at given times, float64 [N], ascending; all leave.
 
     Each goes to the device that would answer it first: where it is, if there is room, done after
     the time of an image alone, and else when those before it are done. Of equal ones that is the
-    one with the fewest images.
-
-    Args:
-        network: any.
-        arrivals_s: float64 [N], ascending.
-        seed: of exponential times of service.
+    one with the fewest images. `seed` is of exponential times of service.
     """
     loop = _Loop(network, arrivals_s, seed)
     for image, arrival_s in enumerate(arrivals_s.tolist()):
@@ -146,12 +141,9 @@ def simulate(network: Network, arrivals_s: Floats, *, seed: int = 0) -> Run:
 
 
 def saturate(network: Network, images: int, *, seed: int = 0) -> Run:
-    """Return what happens while every request of every device is kept under way with full batches.
+    """Return what happens while every request of every device is under way with full batches.
 
-    Args:
-        network: every lane has a number of requests that is meant.
-        images: that leave before it ends.
-        seed: of exponential times of service.
+    Every lane has a number of requests that is meant. It ends when so many images have left.
     """
     loop = _Loop(network, np.empty(0), seed, saturated=True)
     for lane in loop.lanes:

@@ -212,7 +212,7 @@ def train(
     batch_per_worker: float | None = None,
     epochs: float | None = None,
 ) -> Run:
-    """Return a training run.
+    """Return a training run of a topology on so many ranks.
 
     Args:
         system: where.

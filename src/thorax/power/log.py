@@ -79,10 +79,7 @@ class _TooFewError(Exception):
 class Log:
     """A log that is being written: under another name, until it is whole, by one process.
 
-    Args:
-        path: where it will be.
-        meter: whose readings follow.
-        interval_s: that it is asked in.
+    Its readings follow, of a meter that is asked every `interval_s`.
 
     Raises:
         UsageError: `power-log-path` for what cannot be written.
@@ -200,12 +197,7 @@ class Recording:
     def result(
         self, name: str, begin_s: float | None = None, end_s: float | None = None
     ) -> LogEnergy:
-        """Return the result of `thorax power energy`.
-
-        Args:
-            name: of the log.
-            begin_s: as of `energy`.
-            end_s: likewise.
+        """Return the result of `thorax power energy`, over a window as of `energy`.
 
         Raises:
             DataError: as `energy`.
@@ -352,10 +344,6 @@ def _damaged(path: Path, why: str) -> DataError:
 
 class Replay(Meter):
     """A recorded log, played at the speed at which it was recorded, from its beginning.
-
-    Args:
-        path: of the log.
-        clock: of the monotonic time; another one in tests.
 
     Raises:
         DataError: as `Recording.read`.

@@ -125,14 +125,10 @@ class _Network(httpcore.NetworkBackend):
 
 
 class Connection:
-    """One connection to a BMC, made anew when it was closed.
+    """One connection to a BMC, made anew when it was closed; `trust` False takes any certificate.
 
     Neither a proxy nor a netrc of the environment sees what is sent, and no redirection is followed
     here.
-
-    Args:
-        parts: address of the service.
-        trust: of its certificate; False takes any.
     """
 
     def __init__(self, parts: SplitResult, trust: ssl.SSLContext | bool) -> None:
@@ -159,14 +155,7 @@ class Connection:
         headers: Mapping[str, str] = {},
         content: bytes = b"",
     ) -> Answer:
-        """Return what is answered, if all of it comes in time and is not too large.
-
-        Args:
-            method: of HTTP.
-            path: of the resource.
-            deadline_s: of `time.perf_counter`.
-            headers: beside those of every question.
-            content: of the question.
+        """Return what is answered before a `time.perf_counter`, all of it and not too large.
 
         Raises:
             PeerError: `meter-unreachable`, or `meter-answer` for what is too large or encoded.

@@ -27,13 +27,7 @@ def is_sentinel(value: float) -> bool:
 
 
 def believed(value: float, who: str, what: str, unit: str) -> float:
-    """Return a figure that may be a reading.
-
-    Args:
-        value: that was told.
-        who: tells it.
-        what: of it, for the message.
-        unit: of it.
+    """Return a figure that may be a reading, of `what` in its unit, as somebody told it.
 
     Raises:
         PeerError: `meter-answer` where it is negative, no number, or means "not available".
@@ -52,12 +46,9 @@ def believed(value: float, who: str, what: str, unit: str) -> float:
 
 
 def whole_watts(watts: float, who: str, *, most_w: float = _MOST_W) -> float:
-    """Return the watts of a whole machine; 0 is what a BMC without a sensor says.
+    """Return the watts of a whole machine, as somebody told them, no more than it can draw.
 
-    Args:
-        watts: that were told.
-        who: tells them.
-        most_w: more than it can draw, as far as is known.
+    0 is what a BMC without a sensor says.
 
     Raises:
         PeerError: `meter-answer`.

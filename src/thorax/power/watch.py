@@ -22,10 +22,6 @@ class Watch:
 
     Energy is that of `thorax.power.sampler.joules` from the first reading to the last. Watts now
     are those of the last reading; of an energy counter, the mean since the reading before.
-
-    Args:
-        quantity: what the values of the readings are.
-        channels: what they are of.
     """
 
     def __init__(self, quantity: Quantity, channels: Sequence[Channel]) -> None:
@@ -117,12 +113,7 @@ class Watch:
         return next(filter(None, problems), None)
 
     def result(self, meter: Meter, log: Path | None = None) -> WatchResult:
-        """Return the result of `thorax power watch`.
-
-        Args:
-            meter: that was watched.
-            log: where the readings were written.
-        """
+        """Return the result of `thorax power watch` of a meter, written to a log."""
         problem = None if meter.modelled else self._problem()
         energies = None if problem else self.device_energies_j
         shown = bool(self.history_w) and not problem

@@ -41,17 +41,10 @@ def problem(
 ) -> str | None:
     """Return why readings do not give the energy of a window; None where they do.
 
-    They must reach beyond both edges, be three within it, and leave no long gap: anywhere of watts,
-    at the edges of an energy counter. No machine that runs draws 0 W. A counter must go on; one
-    that two readings found standing still is coarse, and must go on ten times. What a model says is
-    not doubted.
-
-    Args:
-        meter: whose readings they are.
-        readings: in the order of time.
-        begin_s: of the window.
-        end_s: after it.
-        interval_s: that the meter was asked in.
+    They must reach beyond both edges, be three within it, and leave no long gap by the interval
+    that the meter was asked in: anywhere of watts, at the edges of an energy counter. No machine
+    that runs draws 0 W. A counter must go on; one that two readings found standing still is coarse,
+    and must go on ten times. What a model says is not doubted.
     """
     times = [reading.at_s for reading in readings]
     if not times or times[0] > begin_s:
@@ -95,14 +88,7 @@ def implausible(
     readings: Sequence[Reading],
     window_s: float,
 ) -> str | None:
-    """Return why what was read cannot be what a machine drew; None where it can.
-
-    Args:
-        quantity: what the values are.
-        channels: what they are of.
-        readings: in and around the window, in the order of time.
-        window_s: length of the window.
-    """
+    """Return why what was read in and around a window cannot be what a machine drew; else None."""
     counted = [index for index, channel in enumerate(channels) if channel.counted]
     if quantity == "power":
         if any(sum(reading.values[index] for index in counted) <= 0 for reading in readings):
@@ -125,10 +111,6 @@ def resolution_w(meter: Meter, windows: Sequence[Sequence[Reading]]) -> float:
 
     That is three standard errors of their difference, or the step in which the meter tells watts,
     where that is more.
-
-    Args:
-        meter: whose readings they are.
-        windows: readings within each.
     """
     counted = [index for index, channel in enumerate(meter.channels) if channel.counted]
     variance = 0.0
@@ -165,11 +147,7 @@ def counter_problem(
 ) -> str | None:
     """Return why a counter does not tell its energy: it went back, stands still or is coarse.
 
-    Args:
-        name: of the counter.
-        times: of its readings, seconds, around the window.
-        joules: what it stood at.
-        window_s: length of the window.
+    Times, in seconds, and joules are of its readings around the window.
     """
     steps = [b - a for a, b in itertools.pairwise(joules)]
     if any(step < 0 for step in steps):
@@ -194,12 +172,7 @@ def counter_problem(
 def few_moves(name: str, moves: int, steps: int, least_j: float, window_s: float) -> str | None:
     """Return why a counter that moved so often does not tell its energy; None where it does.
 
-    Args:
-        name: of the counter.
-        moves: between how many pairs of readings it went on.
-        steps: pairs of readings.
-        least_j: the smallest step that was seen, joules.
-        window_s: time in which it was watched.
+    It was read `steps` times after the first, and `least_j` is the smallest step that was seen.
     """
     if not moves:
         return (

@@ -103,11 +103,7 @@ def offers(
     """Return a row for each run, each modelled card and each planned server, in this order.
 
     Runs and cards by network and scenario, the fastest first; plans as their documents have them.
-
-    Args:
-        speed: results of `benchmark`.
-        accuracy: results of `validate`; joined by digest and arithmetic.
-        plans: of `plan server`.
+    AUROC is joined by digest and arithmetic.
     """
     rows = [_run(result, accuracy) for result in speed if not result.simulated]
     rows += [_card(result, result.modelled, accuracy) for result in speed if result.modelled]

@@ -70,9 +70,6 @@ def power_plot(rows: Sequence[Offer]) -> str:
     Points bear the numbers of the table's rows. On a dotted line images/s/W is equal. What was
     modelled, speed or watts, is a hollow diamond; what was planned, a hollow square; what has watts
     of another time, a hollow triangle.
-
-    Args:
-        rows: as `buyers_table` takes them.
     """
     panels = _panels(rows)
     if not panels:
@@ -200,11 +197,7 @@ def number_places(
 
     Of all sides the one that is farthest from other points and numbers, on the nearest circle where
     the number covers nothing and has its own point nearest; the best there is where none does.
-
-    Args:
-        points: where they lie.
-        texts: their numbers.
-        inside: left, bottom, right and top that numbers stay within.
+    `inside` is left, bottom, right and top that numbers stay within.
     """
     taken: list[tuple[float, float, float]] = []
     offsets = []
@@ -241,9 +234,7 @@ def number_places(
 def _rays(efficiencies: Sequence[float], diagonal: float) -> list[float]:
     """Return round efficiencies, 1, 2 or 5 of a power of ten, around those of points.
 
-    Args:
-        efficiencies: of the points.
-        diagonal: the one whose line ends in the corner of the panel.
+    The line of `diagonal` ends in the corner of the panel.
     """
     low, high = min(efficiencies), max(efficiencies)
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)

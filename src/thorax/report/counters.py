@@ -16,11 +16,9 @@ def by_member(costs: Iterable[LayerCost]) -> dict[str | None, list[LayerCost]]:
 
 
 def cost_table(costs: Sequence[LayerCost], batch: int) -> Table:
-    """Return what ran, in order; a share is that of the times of the same origin.
+    """Return what ran of one engine, in order; a share is that of the times of the same origin.
 
-    Args:
-        costs: of one engine, not of several that share the work; not empty.
-        batch: images of the inferences that were measured.
+    Measured were inferences of `batch` images.
     """
     ran = [cost for cost in costs if cost.status == "EXECUTED"]
     totals = {

@@ -41,11 +41,7 @@ def section(results: Sequence[FpgaResult]) -> Section | None:
 
 
 def fpga_tables(results: Sequence[FpgaResult]) -> list[Table]:
-    """Return the tables of results, those in which nothing was measured marked as such.
-
-    Args:
-        results: their splits come first, then overlays, then falling precision.
-    """
+    """Return tables of splits, overlays, falling precision; what is modelled is marked as such."""
     splits = [
         replace(table, title=f"{result.model} on {result.device}: {table.title}")
         for result in results
@@ -120,11 +116,9 @@ def _vectors(sizes: Vectors) -> str:
 
 
 def overlay_tables(result: OverlayResult, *, top: int | None = TOP) -> list[Table]:
-    """Return the layers of an overlay that was named, the whole, and its area.
+    """Return the layers of an overlay, if it was not searched for, the whole, and its area.
 
-    Args:
-        result: of `fpga analyze`, or of `fpga search`, whose layers are left out.
-        top: how many layers are shown, those that take longest first; None: all, in order.
+    Shown are the `top` layers that take longest, or all of them in order.
     """
     tables = [totals_table(result), area_table(result)]
     if not isinstance(result, OverlayEstimate):

@@ -111,12 +111,7 @@ def _drop_text(trial: Trial) -> str:
 
 
 def compare_tables(result: CompareResult, *, top: int | None = TOP) -> list[Table]:
-    """Return what `thorax compare` found: layers, noisiest first, and outputs.
-
-    Args:
-        result: of `thorax compare`.
-        top: how many layers are shown; None: all.
-    """
+    """Return what `thorax compare` found: the `top` or all layers, noisiest first, and outputs."""
     layers = result.layers[:top]
     quieter = len(result.layers) - len(layers)
     note = [f"{quieter:,} quieter layers: --all."] if quieter else []

@@ -59,14 +59,9 @@ ResultT = TypeVar("ResultT", bound=Result)
 
 
 def write_report(results: Iterable[Result], out: Path, *, title: str) -> Path:
-    """Write the page and return where it is; it appears whole or not at all.
+    """Write a page of results of `COMMANDS`, in any order, and return where it is.
 
-    The same results give the same bytes.
-
-    Args:
-        results: of `COMMANDS`, in any order; others are left out.
-        out: file to write; its folder is made.
-        title: heading of the page.
+    It appears whole or not at all; the same results give the same bytes.
 
     Raises:
         DataError: `report-damaged` for figures that no command prints.

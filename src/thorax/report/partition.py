@@ -21,10 +21,7 @@ TOP: Final = 20
 def partition_tables(result: PartitionResult, *, top: int | None = TOP) -> list[Table | None]:
     """Return subgraphs, what cards would do, and layers with the reason for where they run.
 
-    Args:
-        result: of `thorax partition`.
-        top: how many layers at most, those that are not on the device asked for first; None
-            shows all.
+    Shown are at most `top` layers that are not on the device asked for first, or all.
     """
     return [_subgraph_table(result), modelled_table([result]), _layer_table(result, top)]
 

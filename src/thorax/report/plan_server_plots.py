@@ -177,14 +177,9 @@ def draw_bars(
     pale: Callable[[ServerRow], float],
     form: str,
 ) -> None:
-    """Draw a bar a number of cards and a role of the CPU, its lower part paler.
+    """Draw a bar with its number a count of cards and a role of the CPU, where it has a value.
 
-    Args:
-        axes: to draw in.
-        plan: whose rows are drawn.
-        value: height of a bar; no bar where it is None.
-        pale: height of its lower part.
-        form: of the number above it.
+    Its lower part is paler, as high as `pale` says.
     """
     roles = _roles(plan)
     width = 0.84 / len(roles)

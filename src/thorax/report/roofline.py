@@ -35,9 +35,7 @@ _SHADES: Final = (
 def analyze_tables(result: AnalyzeResult, *, top: int | None = TOP) -> list[Table]:
     """Return what `thorax analyze` found: layers, types, what runs as one, what precisions save.
 
-    Args:
-        result: of `thorax analyze`.
-        top: how many layers are shown, those that take longest first; None: all, in order.
+    Shown are the `top` layers that take longest first, or all in order.
     """
     shown: Sequence[LayerRoofline] = result.layers
     if top is not None:

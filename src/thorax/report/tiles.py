@@ -22,11 +22,7 @@ def summary_tiles(
 ) -> list[Tile]:
     """Return AUROC, what int8 costs of it, and the highest rates measured and modelled.
 
-    Args:
-        accuracy: of `validate` and `score`, in order.
-        speed: of `benchmark`, in order.
-        optimized: of `optimize`.
-        trained: tells AUROC where nothing was validated.
+    Training tells AUROC where nothing was validated.
     """
     auroc = _auroc(accuracy[0]) if accuracy else _trained_auroc(trained[0]) if trained else None
     tiles = [tile for tile in (auroc, _int8_drop(accuracy, optimized)) if tile]

@@ -92,12 +92,7 @@ def _run(folder: Path, printed: Result | None) -> TrainingRecord:
 
 
 def _name_apart(results: list[Result], runs: Mapping[int, Path]) -> None:
-    """Give runs of one name so much of where they lie that they differ.
-
-    Args:
-        results: in which the runs are replaced.
-        runs: folder of each result that is a run, by its index.
-    """
+    """Give runs of one name, by index and folder, so much of where they lie that they differ."""
     names = {index: path.name for index, path in runs.items()}
     for depth in range(2, max((len(path.parts) for path in runs.values()), default=0)):
         shared = Counter(names.values())

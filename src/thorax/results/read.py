@@ -87,10 +87,7 @@ def json_schema(command: str) -> dict[str, Any]:
 
 
 def parse_result(document: Mapping[str, Any]) -> Result:
-    """Return the result that a document is.
-
-    Args:
-        document: whose `command` is one of `RESULTS`.
+    """Return the result that a document is, whose `command` is one of `RESULTS`.
 
     Raises:
         DataError: `report-damaged` when it lacks or garbles what its command prints.
