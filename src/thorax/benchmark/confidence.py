@@ -27,9 +27,7 @@ ANSWERS: Final = 5
 class Slices:
     """A measured window in consecutive parts of equally many answers, in the order of time.
 
-    Attributes:
-        images_per_s: of each part.
-        p99_s: latency that one answer in a hundred of each part exceeds, seconds.
+    The latency of a part is what one answer in a hundred of it exceeds, seconds.
     """
 
     images_per_s: tuple[float, ...]

@@ -177,10 +177,8 @@ def _count_new(
 class _UnderTest:
     """What LoadGen asks: a line of questions, and as many threads as the engine has streams.
 
-    Attributes:
-        alone: whether one image is asked at a time, which the asking thread then answers itself.
-        records: of each part of a query when it was asked, begun and done, and its images.
-        error: what went wrong first.
+    Where one image is asked at a time, `alone`, the asking thread answers it itself. A record is of
+    a part of a query: when it was asked, begun and done, and its images.
     """
 
     def __init__(self, engine: Engine, images: npt.NDArray[np.uint8], scenario: Scenario) -> None:

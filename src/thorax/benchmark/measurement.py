@@ -55,23 +55,14 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One measured window.
+    """One measured window, as `BenchmarkResult` has it.
 
     Attributes:
-        scenario: what was asked of the engine.
-        images: answered within the window.
         begin_s: when the window began, by `time.perf_counter`: a meter's readings have the same.
-        window_s: wall-clock length of the window, seconds.
         latency_s: single-stream of an image, multi-stream of a query, from the question to the
             answer; server from the scheduled arrival to the answer; offline of one inference, from
             its start.
-        valid: whether the run was long and steady enough to count.
-        invalid_because: why not, one sentence each.
         traffic: what was asked.
-        scheduled_images_per_s: how fast the images arrived, server.
-        probes: what was tried to find the rate, in order, server.
-        loadgen: figures of LoadGen's own log.
-        slices: the window in parts, which tell how sure its rate is.
     """
 
     scenario: Scenario

@@ -33,21 +33,15 @@ _ALIKE: Final = 0.98
 
 @dataclass(slots=True, eq=False)
 class TuningTrial:
-    """One setting and what it answered.
+    """One setting and what it answered, as `TriedSetting` has it.
 
     Attributes:
-        artifact: what was compiled.
-        device: for which.
-        streams: inferences side by side.
-        batch: images of one inference.
         engine: None where it could not be compiled.
         rates: images per second of each round.
         latencies_s: of each inference.
         begin_s: of its last round, by `time.perf_counter`.
         images: counted in all rounds.
         window_s: of all rounds together, seconds.
-        reason: why it was chosen or not.
-        chosen: whether it is the best of all.
     """
 
     artifact: Artifact

@@ -251,39 +251,37 @@ def _require_no_traffic(traffic: Traffic, comparing: Comparing, metering: Meteri
         )
 
 
-_SWITCHES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
-    "tune": ("--tune", ("against", "on")),
-    "baseline": ("--baseline", ("max_loss", "rounds")),
-    "power": (
-        "--power METER",
+_SWITCHES: Final[dict[str, tuple[object, tuple[str, ...]]]] = {
+    "--tune": (False, ("against", "on")),
+    "--baseline": (None, ("max_loss", "rounds")),
+    "--power METER": (
+        "none",
         ("power_interval", "idle_s", "power_password_file", "power_ca", "power_insecure"),
     ),
-    "scenario": ("--scenario multi-stream", ("samples_per_query",)),
 }
-"""Of each switch how it is written, and the options that say nothing without it."""
+"""Of each switch what it is when it is off, and the options that say nothing then."""
 
 
 def _require_switches(context: typer.Context) -> None:
     """Refuse options of `benchmark` without what they say something of."""
+    values = context.params
     given = {
         name
-        for name in context.params
+        for name in values
         if (source := context.get_parameter_source(name)) and source.name != "DEFAULT"
     }
-    values = context.params
-    switched_on = {
-        "tune": values["tune"],
-        "baseline": values["baseline"] is not None,
-        "power": values["power"] != "none",
-        "scenario": values["scenario"] == "multi-stream",
+    useless = {
+        name: switch
+        for switch, (off, options) in _SWITCHES.items()
+        for name in options
+        if values[switch.removeprefix("--").partition(" ")[0]] == off
     }
-    for switch, (written, options) in _SWITCHES.items():
-        for name in options:
-            if name in given and not switched_on[switch]:
-                option = f"--{name.replace('_', '-')}"
-                raise UsageError(
-                    "option-together", f"{option} needs {written}; give both or neither"
-                )
+    if values["scenario"] != "multi-stream":
+        useless["samples_per_query"] = "--scenario multi-stream"
+    for name, switch in useless.items():
+        if name in given:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError("option-together", f"{option} needs {switch}; give both or neither")
     if "rounds" in given and not values["baseline"].is_dir():
         raise UsageError(
             "option-together",

@@ -133,17 +133,14 @@ def show(*tables: "Table | None", file: TextIO | None = None) -> None:
     screen = Console(width=fixed, file=beneath)
     for table in tables:
         if table is not None and table.rows:
-            screen.print(rich_table(_printable(table)))
-
-
-def _printable(table: "Table") -> "Table":
-    return replace(
-        table,
-        title=printable(table.title),
-        columns=tuple(map(printable, table.columns)),
-        rows=tuple(tuple(map(printable, row)) for row in table.rows),
-        note=printable(table.note),
-    )
+            harmless = replace(
+                table,
+                title=printable(table.title),
+                columns=tuple(map(printable, table.columns)),
+                rows=tuple(tuple(map(printable, row)) for row in table.rows),
+                note=printable(table.note),
+            )
+            screen.print(rich_table(harmless))
 
 
 def answer(
@@ -171,9 +168,7 @@ def save(result: "Result", path: Path) -> None:
 class Ticker:
     """A running display of progress.
 
-    Attributes:
-        advance: tells it how many more are done; may be called from several threads.
-        say: prints a line without disturbing it.
+    Several threads may tell it how many more are done; it prints a line without being disturbed.
     """
 
     advance: Callable[[int], None]

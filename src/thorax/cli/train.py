@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from thorax.cli import console
 from thorax.cli.options import Json, Out
-from thorax.errors import ThoraxError, UsageError, printable
+from thorax.errors import ThoraxError, UsageError
 
 if TYPE_CHECKING:
     from thorax.results.training import TrainResult
@@ -86,7 +86,7 @@ def _fit(
     from thorax.training.preemption import PREEMPTED, PreemptedError, SignalStop
 
     store = ranks.agree(lambda: open_stores(data))
-    say = console.say if ranks.lead else _say_nothing
+    say = console.say if ranks.lead else lambda _: None
     try:
         with console.training(shown=ranks.lead) as tell:
             return fit(
@@ -101,10 +101,9 @@ def _fit(
             )
     except PreemptedError as error:
         if ranks.lead:
-            _fail(
-                "preempted",
-                f"stopped after update {error.step:,} of {error.steps:,} "
-                f"({error.reason}); {error.checkpoint} is written: go on with --resume",
+            console.say(
+                f"thorax: preempted: stopped after update {error.step:,} of {error.steps:,} "
+                f"({error.reason}); {error.checkpoint} is written: go on with --resume"
             )
         raise typer.Exit(PREEMPTED) from error
 
@@ -115,14 +114,6 @@ def require_seconds(name: str, value: float, least: float) -> None:
         raise UsageError(
             "config-value", f"{name} is {value:g}; allowed are {least:g} to {_LONGEST_S:,} seconds"
         )
-
-
-def _say_nothing(text: str) -> None:
-    pass
-
-
-def _fail(code: str, message: str) -> None:
-    console.say(f"thorax: {code}: {printable(message)}")
 
 
 @contextmanager

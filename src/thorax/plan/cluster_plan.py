@@ -15,7 +15,6 @@ from thorax.results.plan import (
     ClusterRow,
     PublishedPoint,
     PublishedRow,
-    RunTimes,
     ScalingStop,
 )
 
@@ -179,30 +178,11 @@ def saved_by_doubling(system: System, question: ClusterQuestion, run: Run) -> fl
 
 
 def _row(system: System, question: ClusterQuestion, workers: int) -> ClusterRow:
-    run = _train(system, question, workers)
-    update, price = run.update, question.price_per_node_hour
-    return ClusterRow(
-        topology=run.topology,
-        scaling=run.scaling,
-        workers=run.workers,
-        nodes=run.nodes,
-        global_batch=run.global_batch,
-        images_per_s=run.images_per_s,
-        efficiency=run.efficiency,
-        epochs=run.epochs,
-        time_to_train_s=run.time_to_train_s,
-        energy_kwh=run.energy_kwh,
-        cost=None if price is None else price * run.nodes * (run.time_to_train_s / 3600),
-        saved_by_doubling=saved_by_doubling(system, question, run),
-        time_s=RunTimes(
-            compute=run.updates * update.compute_s,
-            communication=run.updates * update.communication_s,
-            straggler=run.updates * update.straggler_s,
-            input=run.updates * update.input_s,
-            evaluation=run.evaluation_s,
-            start_up=run.start_up_s,
-        ),
-    )
+    run, price = _train(system, question, workers), question.price_per_node_hour
+    fields = {name: getattr(run, name) for name in ClusterRow.model_fields}
+    fields["cost"] = None if price is None else price * run.nodes * (run.time_to_train_s / 3600)
+    fields["saved_by_doubling"] = saved_by_doubling(system, question, run)
+    return ClusterRow(**fields)
 
 
 def _point(system: System, row: PublishedRow) -> PublishedPoint:

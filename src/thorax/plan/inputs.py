@@ -389,24 +389,19 @@ def changed(server: Server, settings: Sequence[str]) -> Server:
             "cpu.images_per_s and speedup are both set, and the CPU's rate follows from a speedup;"
             " set one of them",
         )
-    prefixes = tuple(f"{key}:" for key in keys)
-    others = [source for source in server.sources if not source.startswith(prefixes)]
-    table["sources"] = [*others, *(f"{key}: given: --set" for key in keys)]
+    replaced, given = list(keys), [f"{key}: given: --set" for key in keys]
     if "cpu.images_per_s" in keys:
         # A rate that is given takes the place of the ratio that it would follow from.
         table.pop("speedup", None)
-        table["sources"] = [
-            source for source in table["sources"] if not source.startswith("speedup:")
-        ]
-    idle_source = next(
-        (source for source in server.sources if source.startswith("cpu.idle_w:")), ""
-    )
-    if "cpu.power_w" in keys and "cpu.idle_w" not in keys and server.cpu.idle_w is not None:
+        replaced.append("speedup")
+    idle_w = server.cpu.idle_w
+    if "cpu.power_w" in keys and "cpu.idle_w" not in keys and idle_w is not None:
         # What was derived from other watts does not follow those that are given.
-        table["sources"] = [source for source in table["sources"] if source != idle_source] + [
-            f"cpu.idle_w: assumed: stays {server.cpu.idle_w:g} W, although cpu.power_w is given"
-        ]
-    return check(table, Server, server.name)
+        replaced.append("cpu.idle_w")
+        given.append(f"cpu.idle_w: assumed: stays {idle_w:g} W, although cpu.power_w is given")
+    stale = tuple(f"{key}:" for key in replaced)
+    others = [source for source in server.sources if not source.startswith(stale)]
+    return check({**table, "sources": [*others, *given]}, Server, server.name)
 
 
 def _changed(

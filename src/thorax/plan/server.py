@@ -177,16 +177,9 @@ def find_preset(name: str) -> Server:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What a server does and draws when everything is kept busy: modelled.
+    """What a server does and draws when everything is kept busy, as `ServerRow` has it: modelled.
 
     Attributes:
-        cards: how many.
-        role: what the CPU does meanwhile.
-        cpu_images_per_s: of the processors.
-        cards_images_per_s: of all cards.
-        bound_by: what limits the cards: a place, or "requests"; "cpu" without cards.
-        power_w: of the whole server; None where the watts of a part are not known.
-        cards_power_w: of all cards.
         marginal_images_per_s_per_w: images/s over watts, both beyond the same host without cards:
             computing under the additive role, idle under off-load. None without cards.
         marginal_w: those watts.
@@ -282,7 +275,10 @@ def capacity(server: Server, cards: int, role: CpuRole) -> Capacity:
     computes = role is CpuRole.ADDITIVE
     cpu_images_per_s = alone * max(0.0, 1 - taken) if computes else 0.0
     cpu_load = 1.0 if computes else taken
-    card_load = _card_load(server, cards, added)
+    assert server.card is not None
+    # A card that waits draws less.
+    busy_s = server.card.demand_s("card") / server.card.batch
+    card_load = min(1.0, added / cards * busy_s) if busy_s else 1.0
     watts = power_w(server, cards, cpu_load=cpu_load, card_load=card_load)
     both_w = parts_w(server, cards, cpu_load=cpu_load, card_load=card_load)
     host_w = parts_w(server, 0, cpu_load=1.0 if computes else 0.0, card_load=0.0)
@@ -352,13 +348,6 @@ def cards_power_w(server: Server, cards: int, card_load: float) -> float:
         return 0.0
     waits_w = card.power_w if card.idle_w is None else card.idle_w
     return cards * (waits_w + card_load * (card.power_w - waits_w))
-
-
-def _card_load(server: Server, cards: int, images_per_s: float) -> float:
-    """Return the share of the time that each card computes; a card that waits draws less."""
-    assert server.card is not None
-    busy_s = server.card.demand_s("card") / server.card.batch
-    return min(1.0, images_per_s / cards * busy_s) if busy_s else 1.0
 
 
 def _taken(server: Server, images_per_s: float) -> float:

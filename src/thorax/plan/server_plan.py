@@ -32,16 +32,12 @@ _CURVE: Final = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a server is asked to do.
+    """What a server is asked to do, as `ServerPlan` has it.
 
     Attributes:
         images_per_s: that arrive; None: watts are of all that it can do, and latency is that at
             `share` of it.
-        share: of what it can do, 0-1.
-        arrivals: how images come.
         limit_s: that p99 is to stay within, None if nobody asks.
-        images: simulated in a run.
-        seed: of the arrivals of the first run; each further one adds 1.
         runs: with other arrivals each, whose spread is told; arrivals that are not at random are
             the same in all, so that one is enough.
     """

@@ -8,7 +8,7 @@ import heapq
 import random
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,6 @@ import numpy.typing as npt
 Arrivals = Literal["poisson", "constant"]
 
 Floats = npt.NDArray[np.float64]
-
-_COMPLETION: Final = 0
-_TIMER: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,19 +189,17 @@ class _Loop:
         self.answered = 0
         self.batches = 0
         self._random = random.Random(seed)
-        self._events: list[tuple[float, int, int, _Batch | _Device]] = []
+        self._events: list[tuple[float, int, _Batch | _Device]] = []
         self._number = 0
 
     def run(self, before_s: float, until: int | None = None) -> None:
         """Let happen what happens up to a time, or until so many images have left."""
         events = self._events
         while events and events[0][0] <= before_s and (until is None or self.answered < until):
-            now, _, kind, what = heapq.heappop(events)
-            if kind == _COMPLETION:
-                assert isinstance(what, _Batch)
+            now, _, what = heapq.heappop(events)
+            if isinstance(what, _Batch):
                 self._complete(what, now)
             else:
-                assert isinstance(what, _Device)
                 what.timer_s = -1.0
                 self._release(what, now)
 
@@ -254,7 +249,7 @@ class _Loop:
                 if due > now:
                     if device.timer_s != due:
                         device.timer_s = due
-                        self._push(due, _TIMER, device)
+                        self._push(due, device)
                     return
             count = min(lane.batch, len(waiting))
             device.requests += 1
@@ -275,7 +270,7 @@ class _Loop:
         if visit.exponential:
             time_s *= self._random.expovariate(1.0)
         station.busy_s += time_s
-        self._push(now + time_s, _COMPLETION, batch)
+        self._push(now + time_s, batch)
 
     def _complete(self, batch: _Batch, now: float) -> None:
         device = batch.device
@@ -298,6 +293,6 @@ class _Loop:
         else:
             self._release(device, now)
 
-    def _push(self, at_s: float, kind: int, what: _Batch | _Device) -> None:
+    def _push(self, at_s: float, what: _Batch | _Device) -> None:
         self._number += 1
-        heapq.heappush(self._events, (at_s, self._number, kind, what))
+        heapq.heappush(self._events, (at_s, self._number, what))

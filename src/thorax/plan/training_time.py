@@ -24,19 +24,14 @@ from thorax.errors import UsageError
 from thorax.plan.epochs import epochs_for
 from thorax.plan.systems import System, buckets_of
 from thorax.plan.workloads import Workload, find_workload
-from thorax.results.plan import Scaling
+from thorax.results.plan import ClusterRow, RunTimes
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Where the seconds of one update go.
+    """Where the seconds of one update go, as `RunTimes` has them of a run.
 
-    Attributes:
-        compute_s: forward and backward passes.
-        communication_s: exchange that does not hide behind the backward pass, and what an update
-            of several ranks takes besides.
-        straggler_s: wait for the slowest rank.
-        input_s: wait for images.
+    An update of several ranks takes more besides, which is of the communication.
     """
 
     compute_s: float
@@ -50,36 +45,18 @@ class Update:
         return self.compute_s + self.communication_s + self.straggler_s + self.input_s
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A training run on a number of workers, modelled; as `ClusterRow` has it.
+class Run(ClusterRow):
+    """A training run on a number of workers, modelled; what it costs is for a plan to say."""
 
-    Attributes:
-        evaluation_s: over all epochs.
-        start_up_s: before the first update.
-        update: one of its updates.
-        updates: how many, whole ones.
-    """
-
-    topology: str
-    scaling: Scaling
-    workers: int
-    nodes: int
-    global_batch: float
-    images_per_s: float
-    efficiency: float
-    epochs: float
-    evaluation_s: float
-    start_up_s: float
-    time_to_train_s: float
-    energy_kwh: float | None
     update: Update
+    """One of its updates."""
     updates: int
+    """How many, whole ones."""
 
     @property
     def epoch_s(self) -> float:
         """Seconds of one epoch with its evaluation."""
-        return (self.time_to_train_s - self.start_up_s) / self.epochs
+        return (self.time_to_train_s - self.time_s.start_up) / self.epochs
 
 
 def workload(system: System, topology: str) -> Workload:
@@ -249,10 +226,18 @@ def train(
         images_per_s=rate,
         efficiency=rate / (workers * alone_images / alone.whole_s),
         epochs=count,
-        evaluation_s=evaluation_s,
-        start_up_s=system.start_up_s,
         time_to_train_s=time_s,
         energy_kwh=None if power_w is None else nodes * power_w * time_s / 3.6e6,
+        cost=None,
+        saved_by_doubling=None,
+        time_s=RunTimes(
+            compute=updates * step.compute_s,
+            communication=updates * step.communication_s,
+            straggler=updates * step.straggler_s,
+            input=updates * step.input_s,
+            evaluation=evaluation_s,
+            start_up=system.start_up_s,
+        ),
         update=step,
         updates=updates,
     )

@@ -26,7 +26,7 @@ from thorax.files.documents import checked_line, read_limited, read_line
 from thorax.power.energy import joules
 from thorax.power.meter import Channel, Meter, Reading
 from thorax.power.watch import Watch, device_energies
-from thorax.power.window import implausible
+from thorax.power.window import implausible, span
 from thorax.results.energy import LogEnergy, Quantity
 
 FORMAT: Final[Literal["thorax power log 2"]] = "thorax power log 2"
@@ -208,10 +208,7 @@ class Recording:
         duration_s = end - begin
         header = self.header
         if not header.modelled:
-            # With the reading before and the one after, between which the edges lie.
-            after = next(index for index, last in enumerate(self.readings) if last.at_s >= end)
-            before = sum(reading.at_s <= begin for reading in self.readings) - 1
-            around = self.readings[before : after + 1]
+            _, around = span(self.readings, begin, end)
             problem = implausible(header.quantity, header.channels, around, duration_s)
             if problem:
                 raise DataError("power-log-window", f"{name}, {begin} to {end} s: {problem}")

@@ -58,19 +58,10 @@ _WHAT_TO_DO: Final = (
 
 @dataclass(slots=True)
 class _Zone:
-    """One counter and how far it has come.
+    """One counter in sysfs, and what it has told since the meter was opened.
 
-    Attributes:
-        counter: its file in sysfs.
-        name: of the channel.
-        range_uj: at which it wraps to 0.
-        ceiling_w: more than it can draw.
-        part: whether it is of a package or of the platform, or a part of one that they hold.
-        counted: whether it belongs to the sum.
-        last_uj: what it stood at.
-        at_s: when that was.
-        asked_s: since when it may have stood there.
-        total_uj: since the meter was opened.
+    It wraps to 0 at `range_uj`, cannot draw more than `ceiling_w`, and stood at `last_uj` by the
+    middle of a question that was asked at `asked_s`.
     """
 
     counter: str

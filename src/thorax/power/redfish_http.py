@@ -36,13 +36,7 @@ _ERRORS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was answered, all of it.
-
-    Attributes:
-        status: of HTTP.
-        headers: by name in small letters.
-        content: of the body.
-    """
+    """What was answered, all of it; headers by name in small letters."""
 
     status: int
     headers: Mapping[str, str]

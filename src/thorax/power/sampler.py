@@ -238,7 +238,7 @@ class Sampler:
             return energy
         energy = replace(
             energy,
-            samples=sum(begin_s <= reading.at_s <= end_s for reading in self.readings),
+            samples=len(window.span(self.readings, begin_s, end_s)[0]),
             interval_s=self.interval_s,
             replayed=meter.replayed,
         )
@@ -273,10 +273,7 @@ class Sampler:
     def _resolution_w(self, load: tuple[float, float]) -> float:
         if self.meter.modelled or not self._idle:
             return 0.0
-        windows = [
-            [reading for reading in self.readings if begin_s <= reading.at_s <= end_s]
-            for begin_s, end_s in (self._idle, load)
-        ]
+        windows = [window.span(self.readings, *edges)[0] for edges in (self._idle, load)]
         return window.resolution_w(self.meter, windows)
 
     def _mean_w(self, begin_s: float, end_s: float) -> list[float]:

@@ -3,6 +3,7 @@
 import itertools
 import math
 import statistics
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Final
 
@@ -52,17 +53,15 @@ def problem(
     if times[-1] < end_s:
         return f"the meter was last read {end_s - times[-1]:.2f} s before the window ended"
     window_s = end_s - begin_s
-    inside = [reading for reading in readings if begin_s <= reading.at_s <= end_s]
+    inside, around = span(readings, begin_s, end_s)
     if len(inside) < _LEAST:
         return (
             f"the meter was read {len(inside)} times within {window_s:.2f} s, and {_LEAST} are "
             "needed: measure longer, or read it more often"
         )
-    before = max((r for r in readings if r.at_s <= begin_s), key=lambda reading: reading.at_s)
-    after = min((r for r in readings if r.at_s >= end_s), key=lambda reading: reading.at_s)
     counts = meter.quantity == "energy"
     if counts:
-        gap = max(inside[0].at_s - before.at_s, after.at_s - inside[-1].at_s)
+        gap = max(inside[0].at_s - around[0].at_s, around[-1].at_s - inside[-1].at_s)
     else:
         edges = [begin_s, *(reading.at_s for reading in inside), end_s]
         gap = max(b - a for a, b in itertools.pairwise(edges))
@@ -74,12 +73,16 @@ def problem(
         )
     if meter.modelled:
         return None
-    around = [
-        *((before,) if before.at_s < inside[0].at_s else ()),
-        *inside,
-        *((after,) if after.at_s > inside[-1].at_s else ()),
-    ]
     return implausible(meter.quantity, meter.channels, around if counts else inside, window_s)
+
+
+def span(
+    readings: Sequence[Reading], begin_s: float, end_s: float
+) -> tuple[Sequence[Reading], Sequence[Reading]]:
+    """Return readings within a window, and these with the next on both sides, where edges lie."""
+    times = [reading.at_s for reading in readings]
+    inside = readings[bisect_left(times, begin_s) : bisect_right(times, end_s)]
+    return inside, readings[bisect_right(times, begin_s) - 1 : bisect_left(times, end_s) + 1]
 
 
 def implausible(

@@ -33,30 +33,19 @@ _SCENARIOS: Final = ("offline", "server", "multi-stream", "single-stream")
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One row: what a buyer would get.
+    """One row: what a buyer would get; figures as the results have them that they are from.
 
     Attributes:
         model: name of the network, or of the server of a plan.
         precision: how weights are stored, and what a card computes in.
-        device: what it ran on, or would.
-        scenario: how images arrive.
         hardware: names of the processors and boards behind `device`.
-        images_per_s: throughput.
         p50_ms: median latency; of a modelled card that of one image alone.
-        p99_ms: latency that one in a hundred exceeds.
         power_w: of the whole machine, or of all that the meter sees.
         marginal_w: what the load adds, or what the cards alone draw.
-        efficiency: images/s over `power_w`.
-        marginal_efficiency: images/s over `marginal_w`, or as its document defines it.
         auroc: mean, in words, with what it was judged on where rows differ.
         auroc_value: mean AUROC, where there is exactly one.
-        energy_source: what the watts are from; "none" without a meter.
         modelled: whether speed was computed and not measured.
-        power_modelled: whether the watts were.
-        valid: the verdict on the run; None where nobody judged it.
-        reasons: why it is not valid.
         planned: whether it is of a plan, not of a run.
-        power_replayed: whether the watts were read at another time.
     """
 
     model: str

@@ -130,17 +130,14 @@ def _of(kind: type[ResultT], results: Iterable[Result]) -> list[ResultT]:
     return [result for result in results if isinstance(result, kind)]
 
 
-def _record(result: TrainResult) -> TrainingRecord:
-    return TrainingRecord(**dict(result))
-
-
 def _render(results: Sequence[Result], title: str) -> str:
     judged: list[Accuracy] = [*_of(ValidationResult, results), *_of(ScoreResult, results)]
     accuracy = in_order(judged)
     speed = in_order(_of(BenchmarkResult, results))
     optimized = in_order(_of(OptimizeResult, results))
     plans = _of(ServerPlan, results)
-    runs = [*_of(TrainingRecord, results), *map(_record, _of(TrainResult, results))]
+    ended = [TrainingRecord(**dict(result)) for result in _of(TrainResult, results)]
+    runs = [*_of(TrainingRecord, results), *ended]
     trained: list[TrainingRecord | DemoResult] = [*runs, *_of(DemoResult, results)]
     sections = [
         buyers_plot.section(speed, accuracy, plans),

@@ -39,7 +39,9 @@ def analyze_tables(result: AnalyzeResult, *, top: int | None = TOP) -> list[Tabl
     """
     shown: Sequence[LayerRoofline] = result.layers
     if top is not None:
-        shown = sorted(shown, key=_weight, reverse=True)[:top]
+        shown = sorted(
+            shown, key=lambda layer: (-(layer.bound_s or 0.0), -layer.macs, -layer.moved_bytes)
+        )[:top]
     return [
         _layers(shown, result),
         _types(result),
@@ -51,10 +53,6 @@ def analyze_tables(result: AnalyzeResult, *, top: int | None = TOP) -> list[Tabl
 
 def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.0%}"
-
-
-def _weight(layer: LayerRoofline) -> tuple[float, int, int]:
-    return layer.bound_s or 0.0, layer.macs, layer.moved_bytes
 
 
 def _layers(shown: Sequence[LayerRoofline], result: AnalyzeResult) -> Table:

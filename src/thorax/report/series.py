@@ -78,18 +78,17 @@ def told_apart(names: Sequence[str]) -> list[str]:
     ]
 
 
+_ARITHMETIC: Final = ("precision", "compute", "device")
+
+
 def _joined(result: Part, keys: Sequence[str]) -> str:
     values = {key: _fact(result, key) for key in keys}
     return " ".join(
-        _precision_name(result) if key == "precision" else str(value).rstrip("/").split("/")[-1]
+        arithmetic_text(*(str(_fact(result, fact) or "") for fact in _ARITHMETIC))
+        if key == "precision"
+        else str(value).rstrip("/").split("/")[-1]
         for key, value in values.items()
         if value is not None
-    )
-
-
-def _precision_name(result: Part) -> str:
-    return arithmetic_text(
-        *(str(_fact(result, key) or "") for key in ("precision", "compute", "device"))
     )
 
 

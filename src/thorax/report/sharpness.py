@@ -215,10 +215,9 @@ def _line(result: SharpnessResult) -> Figure:
             again = index % 2 == 0
             axes.plot(
                 x,
-                [
-                    quality.loss if label == loss else _or_gap(quality.mean_auroc)
-                    for quality in qualities
-                ],
+                np.array(
+                    [each.loss if label == loss else each.mean_auroc for each in qualities], float
+                ),
                 "-" if again else "--",
                 color=COLOURS[2 * (index // 2)],
                 lw=1.8 if again else 1.2,
@@ -266,10 +265,6 @@ def _scale(axes: Axes, points: Sequence[LinePoint]) -> None:
 def _losses(qualities: Iterable[Quality]) -> npt.NDArray[np.float64]:
     values = [quality.loss for quality in qualities]
     return np.array([value for value in values if np.isfinite(value) and value > 0])
-
-
-def _or_gap(value: float | None) -> float:
-    return float("nan") if value is None else value
 
 
 def _planes(result: SharpnessResult) -> Figure:

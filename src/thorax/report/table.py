@@ -25,8 +25,6 @@ class Table:
 
     Attributes:
         title: what it shows, with units where all cells share one.
-        columns: headings, with their units.
-        rows: cells, each row as long as `columns`.
         simulated: for each row, whether its figures come from a model, or from the emulation of a
             simulated device, and not from a device at work.
         note: what a reader must know, or "".
