@@ -3,7 +3,7 @@
 import pytest
 
 from thorax.errors import UsageError
-from thorax.plan.costs import cost
+from thorax.plan.server_plan import cost
 from thorax.results.plan import Prices
 
 

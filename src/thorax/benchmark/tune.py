@@ -1,6 +1,7 @@
 """Which streams, batch, precision and device answer most images within a limit of latency."""
 
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -250,9 +251,8 @@ def store(settings: Sequence[TuningTrial], limit_s: float | None) -> None:
 
 
 def _within(settings: Sequence[TuningTrial], limit_s: float | None) -> list[TuningTrial]:
-    return [
-        setting for setting in settings if limit_s is None or setting.quantile_s(0.99) <= limit_s
-    ]
+    most_s = math.inf if limit_s is None else limit_s
+    return [setting for setting in settings if setting.quantile_s(0.99) <= most_s]
 
 
 def _soonest(settings: Sequence[TuningTrial]) -> TuningTrial:

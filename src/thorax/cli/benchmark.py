@@ -47,8 +47,7 @@ class Traffic:
     ] = None
     duration: Annotated[float, Option(help="Seconds to measure, after 1 s of warm-up.")] = 10.0
     scenario: Annotated[
-        str,
-        _traffic(help="MLPerf's: offline, server, single-stream or multi-stream."),
+        str, _traffic(help="MLPerf's: offline, server, single-stream or multi-stream.")
     ] = "offline"
     rate: Annotated[
         float | None,
@@ -57,8 +56,7 @@ class Traffic:
         ),
     ] = None
     latency_limit_ms: Annotated[
-        float | None,
-        _traffic(help="Server, --tune: what 99 % of the answers keep, ms."),
+        float | None, _traffic(help="Server, --tune: what 99 % of the answers keep, ms.")
     ] = None
     samples_per_query: Annotated[int, _traffic(help="Multi-stream: images of a query.")] = 8
     loadgen_logs: Annotated[Path | None, _traffic(help="Folder to keep LoadGen's logs in.")] = None
@@ -94,12 +92,10 @@ class Tuning:
         ),
     ] = False
     against: Annotated[
-        list[Path] | None,
-        _tuning(help="Another artifact to tune beside it; repeatable."),
+        list[Path] | None, _tuning(help="Another artifact to tune beside it; repeatable.")
     ] = None
     on: Annotated[
-        list[str] | None,
-        _tuning("--on", help="Another device to tune on; repeatable."),
+        list[str] | None, _tuning("--on", help="Another device to tune on; repeatable.")
     ] = None
 
 
@@ -113,10 +109,9 @@ class Comparing:
             help="JSON of an earlier run, or an artifact to take turns with: a sure loss fails."
         ),
     ] = None
-    max_loss: Annotated[
-        float,
-        _comparing(help="Fraction of speed that --baseline may lose."),
-    ] = 0.05
+    max_loss: Annotated[float, _comparing(help="Fraction of speed that --baseline may lose.")] = (
+        0.05
+    )
     rounds: Annotated[int, _comparing(help="Turns of each, beside an artifact.")] = 15
 
 
@@ -184,11 +179,7 @@ def _measure(
         console.progress(f"measuring {options.scenario}", None) as ticker,
     ):
         measurement = run_scenario(
-            engine,
-            options,
-            images=prepared,
-            on_progress=ticker.advance,
-            on_longer=console.say,
+            engine, options, images=prepared, on_progress=ticker.advance, on_longer=console.say
         )
     begin_s = measurement.begin_s
     return measurement, sampler.energy(begin_s, begin_s + measurement.window_s)
@@ -297,8 +288,7 @@ def tune(
         Argument(metavar="MODEL...", help="Artifact folders of one network, in any precisions."),
     ],
     device: Annotated[
-        list[str],
-        Option("-d", "--device", help="CPU, GPU, ... as of benchmark; repeatable."),
+        list[str], Option("-d", "--device", help="CPU, GPU, ... as of benchmark; repeatable.")
     ] = ["CPU"],  # noqa: B006 - Typer shows it as the default
     latency_limit_ms: Annotated[
         float | None, Option(help="What 99 % of the answers keep, ms; default: no limit.")

@@ -144,10 +144,7 @@ def show(*tables: "Table | None", file: TextIO | None = None) -> None:
 
 
 def answer(
-    result: "Result",
-    as_json: bool,
-    tables: "Callable[[], Iterable[Table | None]]",
-    *lines: str,
+    result: "Result", as_json: bool, tables: "Callable[[], Iterable[Table | None]]", *lines: str
 ) -> None:
     """Answer a command: one JSON document on stdout, or tables and lines for a person."""
 

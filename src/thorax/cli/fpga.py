@@ -37,8 +37,7 @@ Side = Annotated[
     int | None, Option(min=1, max=65536, help="Input side where a file leaves it open.")
 ]
 BoardName = Annotated[
-    str | None,
-    Option(help="Whose power counts; default: pac-a10 for Arria 10, none for others."),
+    str | None, Option(help="Whose power counts; default: pac-a10 for Arria 10, none for others.")
 ]
 CardName = Annotated[str, Argument(metavar="CARD", help="FPGA.0 to FPGA.3, or all.")]
 

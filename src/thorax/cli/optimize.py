@@ -1,8 +1,9 @@
 """The commands that make a model fit for devices: convert, analyse, compare."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from typer import Argument, Option
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from thorax.report.table import Table
 
 optimize_app = typer.Typer()
+
+NumberT = TypeVar("NumberT", int, float)
 
 AnyModel = Annotated[Path, Argument(help="Artifact folder, OpenVINO IR, or any model file.")]
 Side = Annotated[int | None, Option(help="Input side where a file leaves it open.")]
@@ -45,12 +48,14 @@ def _labels(text: str | None) -> "LabelSet | None":
     return LabelSet("custom", tuple(part.strip() for part in text.split(",")))
 
 
-def _numbers(text: str | None, option: str) -> tuple[float, ...] | None:
+def _numbers(
+    text: str | None, option: str, number: Callable[[str], NumberT], what: str = "numbers"
+) -> tuple[NumberT, ...] | None:
     try:
-        return None if text is None else tuple(float(part) for part in text.split(","))
+        return None if text is None else tuple(map(number, text.split(",")))
     except ValueError as error:
         raise UsageError(
-            "option-numbers", f"{option} is {text!r}; give numbers joined by commas"
+            "option-numbers", f"{option} is {text!r}; give {what} joined by commas"
         ) from error
 
 
@@ -123,8 +128,8 @@ class Origin:
 
         return Description(
             labels=_labels(self.labels),
-            mean=_numbers(self.mean, "--mean"),
-            std=_numbers(self.std, "--std"),
+            mean=_numbers(self.mean, "--mean", float),
+            std=_numbers(self.std, "--std", float),
             side=self.side,
             layout=_one_of("--layout", self.layout, ("NCHW", "NHWC")),
             activation=_one_of("--activation", self.activation, ("sigmoid", "softmax")),
@@ -193,24 +198,15 @@ class FileShape:
         from thorax.importers.options import ImportOptions
 
         add_extensions(self.extension or ())
+        shape = self.input_shape and self.input_shape.strip("[]() ")
+        lengths = _numbers(shape, "--input_shape", int, "lengths")
         return ImportOptions(
             structure=self.structure,
             topology=self.topology,
-            shapes=_shape(self.input_shape),
+            shapes={} if lengths is None else {"": lengths},
             side=self.side,
             extensions=tuple(self.extension or ()),
         )
-
-
-def _shape(text: str | None) -> dict[str, tuple[int, ...]]:
-    if text is None:
-        return {}
-    try:
-        return {"": tuple(int(part) for part in text.strip("[]() ").split(","))}
-    except ValueError as error:
-        raise UsageError(
-            "option-numbers", f"--input_shape is {text!r}; give lengths joined by commas"
-        ) from error
 
 
 def _gops(text: str | None, element: str) -> dict[str, float]:

@@ -35,8 +35,7 @@ class ServerOptions:
     """Which server is planned."""
 
     preset: Annotated[
-        str | None,
-        Option(help="r740, r640 or r740-2019, of published constants; default: r740."),
+        str | None, Option(help="r740, r640 or r740-2019, of published constants; default: r740.")
     ] = None
     file: Annotated[
         Path | None, Option(help="A server of your own, TOML; --write-file shows one.")
@@ -75,8 +74,7 @@ class DemandOptions:
         str | None, Option(help="How many: 4, 0,2,4 or 0..4; default: all that it holds.")
     ] = None
     reading: Annotated[
-        str,
-        Option(help="What the CPU does meanwhile: additive (computes), offload (idles), both."),
+        str, Option(help="What the CPU does meanwhile: additive (computes), offload (idles), both.")
     ] = "both"
     rate: Annotated[
         float | None,
@@ -319,8 +317,7 @@ class ClusterOptions:
         float | None, Option(min=0.01, max=1e6, help="Of the run, whatever the batch.")
     ] = None
     epochs_curve: Annotated[
-        str | None,
-        Option(help="How epochs follow the batch: constant, mlperf or mlperf-scaled."),
+        str | None, Option(help="How epochs follow the batch: constant, mlperf or mlperf-scaled.")
     ] = None
     epochs_batch: Annotated[
         float | None, Option(min=1, max=1e9, help="For which the system's epochs hold.")
@@ -336,16 +333,14 @@ class ClusterOptions:
         float | None, Option(min=0, max=1e9, help="Seconds before the first update.")
     ] = None
     input_images_per_s: Annotated[
-        float | None,
-        Option(min=0.001, max=1e9, help="That a node can read; default: no limit."),
+        float | None, Option(min=0.001, max=1e9, help="That a node can read; default: no limit.")
     ] = None
     node_power: Annotated[float | None, Option(min=0.001, max=1e9, help="Watts of a node.")] = None
     price: Annotated[
         float | None, Option(min=0, max=1e9, help="Of a node for an hour, in any currency.")
     ] = None
     worth: Annotated[
-        float,
-        Option(min=0, max=1, help="Share of the ideal that doubling must save, to pay."),
+        float, Option(min=0, max=1, help="Share of the ideal that doubling must save, to pay.")
     ] = 0.5
 
 

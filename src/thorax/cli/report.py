@@ -42,9 +42,7 @@ def report(
     if to_stdout:
         return
     console.emit(
-        ReportResult(report=str(written)),
-        as_json=json,
-        show=lambda: print(f"report: {written}"),
+        ReportResult(report=str(written)), as_json=json, show=lambda: print(f"report: {written}")
     )
 
 

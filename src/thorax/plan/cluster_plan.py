@@ -10,13 +10,7 @@ from thorax.plan.epochs import ASSUMED
 from thorax.plan.ranges import MOST_WORKERS
 from thorax.plan.systems import System
 from thorax.plan.training_time import Run, train
-from thorax.results.plan import (
-    ClusterPlan,
-    ClusterRow,
-    PublishedPoint,
-    PublishedRow,
-    ScalingStop,
-)
+from thorax.results.plan import ClusterPlan, ClusterRow, PublishedPoint, PublishedRow, ScalingStop
 
 WORTH: Final = 0.5
 """Least share of the ideal by which twice the workers must shorten a run to pay, by default."""

@@ -7,14 +7,7 @@ import numpy as np
 
 from thorax.errors import UsageError
 from thorax.plan.ranges import MOST_UNDER_WAY
-from thorax.plan.server import (
-    Server,
-    capacity,
-    cards_power_w,
-    parts_w,
-    power_w,
-    shared_threads,
-)
+from thorax.plan.server import Server, capacity, cards_power_w, parts_w, power_w, shared_threads
 from thorax.plan.simulation import Lane, Network, Run, Visit, arrive, saturate, simulate
 from thorax.results.plan import Arrivals, CpuRole
 

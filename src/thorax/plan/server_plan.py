@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from thorax.errors import UsageError
-from thorax.plan.costs import cost
 from thorax.plan.latency import IMAGES, Outcome, highest_rate, simulate_load
 from thorax.plan.ranges import MOST_CARDS
 from thorax.plan.server import Capacity, Server, capacity, check_cards
@@ -13,6 +12,7 @@ from thorax.results.plan import (
     Arrivals,
     CpuRole,
     CurvePoint,
+    ImageCost,
     Prices,
     QuantileRanges,
     Quantiles,
@@ -28,6 +28,10 @@ RUNS: Final = 5
 
 _CURVE: Final = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97)
 """Shares of what a server can do that latency is drawn at."""
+
+
+_J_PER_KWH: Final = 3.6e6
+_S_PER_YEAR: Final = 365.25 * 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,13 +225,7 @@ def _within(
         return None, None
     rates = [
         highest_rate(
-            server,
-            cards,
-            role,
-            limit_s,
-            arrivals=demand.arrivals,
-            images=demand.images,
-            seed=seed,
+            server, cards, role, limit_s, arrivals=demand.arrivals, images=demand.images, seed=seed
         )
         for seed in demand.seeds
     ]
@@ -267,3 +265,18 @@ def _latency_ms(runs: Sequence[Outcome]) -> tuple[Quantiles | None, QuantileRang
         Quantiles(**{name: sum(each) / len(each) for name, each in values.items()}),
         QuantileRanges(**{name: (min(each), max(each)) for name, each in values.items()}),
     )
+
+
+def cost(prices: Prices, cards: int, images_per_s: float, power_w: float | None) -> ImageCost:
+    """Return what a million images cost on a server with so many cards, at its rate and watts."""
+    energy = None
+    if prices.energy is not None and power_w is not None:
+        energy = prices.energy * power_w / images_per_s * 1e6 / _J_PER_KWH
+    hardware = None
+    priced = prices.hardware is not None and (not cards or prices.card is not None)
+    if priced and prices.years is not None and prices.utilization is not None:
+        bought = (prices.hardware or 0.0) + cards * (prices.card or 0.0)
+        images = prices.years * _S_PER_YEAR * prices.utilization * images_per_s
+        hardware = bought / images * 1e6
+    total = None if energy is None or hardware is None else energy + hardware
+    return ImageCost(energy=energy, hardware=hardware, total=total)

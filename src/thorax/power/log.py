@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import Field, ValidationError
 
-from thorax.config import Settings
+from thorax.config import Settings, SettingsT
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import LockedError, locked, new_file
 from thorax.files.documents import checked_line, read_limited, read_line
@@ -275,10 +275,7 @@ def _lines(path: Path) -> list[bytes]:
 def _header(path: Path, line: bytes) -> Header:
     if b'"thorax power log 1"' in line:
         raise _damaged(path, f"is of an earlier Thorax, which wrote no {FORMAT!r}; record it anew")
-    try:
-        header = Header.model_validate_json(_read(path, 1, line))
-    except ValidationError as error:
-        raise _damaged(path, f"does not begin with a header of {FORMAT!r}") from error
+    header = _read(Header, path, 1, line, f"does not begin with a header of {FORMAT!r}")
     names = [channel.name for channel in header.channels]
     if len(set(names)) < len(names) or not all(names):
         raise _damaged(path, "has channels without a name of their own")
@@ -291,10 +288,7 @@ def _reading(
     path: Path, number: int, line: bytes, header: Header, before: Sequence[Reading]
 ) -> Reading:
     """Return the reading of a line, where `before` is that of the line above, of the first none."""
-    try:
-        entry = _Line.model_validate_json(_read(path, number, line))
-    except ValidationError as error:
-        raise _damaged(path, f"line {number} is no reading") from error
+    entry = _read(_Line, path, number, line, f"line {number} is no reading")
     if len(entry.values) != len(header.channels):
         raise _damaged(path, f"line {number} has not one value a channel")
     if not all(0 <= value <= _ENDLESS for value in entry.values):
@@ -310,21 +304,21 @@ def _reading(
     return Reading(entry.at_s, entry.values)
 
 
-def _read(path: Path, number: int, line: bytes) -> str:
-    """Return the JSON that a line holds beside its check, if none of its bits was changed."""
+def _read(kind: type[SettingsT], path: Path, number: int, line: bytes, why: str) -> SettingsT:
+    """Return what a line holds beside its check, if none of its bits was changed."""
     try:
         if not line.endswith(b"}"):
             raise ValueError("it does not end")
-        return json.dumps(read_line(line))
+        return kind.model_validate_json(json.dumps(read_line(line)))
+    except ValidationError as error:
+        raise _damaged(path, why) from error
     except (ValueError, RecursionError) as error:
         raise _damaged(path, f"line {number} is not what was written") from error
 
 
 def _end(path: Path, lines: Sequence[bytes], readings: int) -> float:
-    try:
-        end = _End.model_validate_json(_read(path, len(lines), lines[-1]))
-    except ValidationError as error:
-        raise _damaged(path, "does not end with its energy: it is not whole") from error
+    why = "does not end with its energy: it is not whole"
+    end = _read(_End, path, len(lines), lines[-1], why)
     before = hashlib.sha256(b"".join(line + b"\n" for line in lines[:-1])).hexdigest()
     if end.readings != readings or end.sha256 != before:
         raise _damaged(

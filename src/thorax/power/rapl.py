@@ -178,7 +178,9 @@ def _mirrors(names: Mapping[str, str], zones: Mapping[str, _Zone]) -> set[str]:
     mirrors: set[str] = set()
     for key, other in itertools.permutations(sorted(names), 2):
         label, other_label = names[key], names[other]
-        if other < key or key in mirrors or _package(label) != _package(other_label):
+        # The package of a die is `package-0` of `package-0-die-1`.
+        packages = {name.partition("-die-")[0] for name in (label, other_label)}
+        if other < key or key in mirrors or len(packages) > 1:
             continue
         slack_uj = round(zones[key].ceiling_w * _UPDATE_S * 1e6) if label == other_label else 0
         range_uj = max(1, zones[key].range_uj)
@@ -186,11 +188,6 @@ def _mirrors(names: Mapping[str, str], zones: Mapping[str, _Zone]) -> set[str]:
         if (between - before + slack_uj) % range_uj <= (after - before) % range_uj + 2 * slack_uj:
             mirrors.add(other)
     return mirrors
-
-
-def _package(name: str) -> str:
-    """Return the package of a die, `package-0` of `package-0-die-1`."""
-    return name.partition("-die-")[0]
 
 
 def _require_whole(zones: Sequence[_Zone]) -> None:
@@ -214,8 +211,7 @@ def _advance(zone: _Zone, now_uj: int, at_s: float, longest_s: float) -> None:
     """Add what a counter went on, less than a turn, within `longest_s` since the last reading."""
     if not 0 <= now_uj <= zone.range_uj:
         raise PeerError(
-            "meter-answer",
-            f"RAPL: {zone.counter} is {now_uj}, allowed is 0 to {zone.range_uj}",
+            "meter-answer", f"RAPL: {zone.counter} is {now_uj}, allowed is 0 to {zone.range_uj}"
         )
     elapsed_s = at_s - zone.at_s
     turn_s = zone.range_uj / 1e6 / zone.ceiling_w

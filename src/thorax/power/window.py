@@ -34,11 +34,7 @@ _STILL: Final = 0.25
 
 
 def problem(
-    meter: Meter,
-    readings: Sequence[Reading],
-    begin_s: float,
-    end_s: float,
-    interval_s: float,
+    meter: Meter, readings: Sequence[Reading], begin_s: float, end_s: float, interval_s: float
 ) -> str | None:
     """Return why readings do not give the energy of a window; None where they do.
 
@@ -86,10 +82,7 @@ def span(
 
 
 def implausible(
-    quantity: Quantity,
-    channels: Sequence[Channel],
-    readings: Sequence[Reading],
-    window_s: float,
+    quantity: Quantity, channels: Sequence[Channel], readings: Sequence[Reading], window_s: float
 ) -> str | None:
     """Return why what was read in and around a window cannot be what a machine drew; else None."""
     counted = [index for index, channel in enumerate(channels) if channel.counted]

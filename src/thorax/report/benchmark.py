@@ -6,12 +6,7 @@ from typing import Final
 from thorax.report.series import EMULATED, precision_text
 from thorax.report.table import Table, table_of
 from thorax.report.text import number_text, rate_text
-from thorax.results.benchmark import (
-    BaselineComparison,
-    BenchmarkResult,
-    MetricChange,
-    TuningResult,
-)
+from thorax.results.benchmark import BaselineComparison, BenchmarkResult, MetricChange, TuningResult
 
 _FORMS: Final = {"latency_p99_ms": ".1f", "images_per_s_per_w": ".2f"}
 """Of the figures that are no rates."""

@@ -44,11 +44,7 @@ def speed_bars(results: Sequence[BenchmarkResult]) -> list[SpeedBar]:
         if result.images_per_s and not result.simulated
     ]
     modelled = [
-        SpeedBar(
-            Series(series.name, series.precision, True),
-            result,
-            result.modelled.images_per_s,
-        )
+        SpeedBar(Series(series.name, series.precision, True), result, result.modelled.images_per_s)
         for series, result in named
         if result.modelled
     ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import nan
 from typing import Final, TypeAlias
 
 from thorax.report.partition import partition_tables
@@ -36,8 +37,13 @@ def section(results: Sequence[FpgaResult]) -> Section | None:
     """Return splits, overlays and falling precision."""
     if not results:
         return None
-    text = tuple(split_texts(results))
-    return Section("fpga", "FPGA", text, tables=tuple(fpga_tables(results)))
+    splits = (result for result in results if isinstance(result, PartitionResult))
+    text = (
+        f"{split.model} on {split.device}, "
+        + ("cards simulated: their times are modelled." if split.simulated else "no card in it.")
+        for split in splits
+    )
+    return Section("fpga", "FPGA", tuple(text), tables=tuple(fpga_tables(results)))
 
 
 def fpga_tables(results: Sequence[FpgaResult]) -> list[Table]:
@@ -57,16 +63,6 @@ def fpga_tables(results: Sequence[FpgaResult]) -> list[Table]:
     ]
     ladders = [explore_table(result) for result in results if isinstance(result, PrecisionLadder)]
     return [*splits, *overlays, *ladders]
-
-
-def split_texts(results: Sequence[FpgaResult]) -> list[str]:
-    """Return a line a result of `partition`: what it is of, and how much is simulated."""
-    return [
-        f"{result.model} on {result.device}, "
-        + ("cards simulated: their times are modelled." if result.simulated else "no card in it.")
-        for result in results
-        if isinstance(result, PartitionResult)
-    ]
 
 
 def cards_table(cards: Sequence[CardStatus]) -> Table:
@@ -281,11 +277,11 @@ def _interval_text(interval: Interval) -> str:
 
 def _explore_note(result: PrecisionLadder, *, has_watts: bool) -> str:
     judged = () if result.doubt else result.variants
-    lost = [variant.name for variant in judged if _is_chance(variant.mean_auroc)]
+    lost = [variant.name for variant in judged if _spread(variant.mean_auroc)[0] <= 0.5]
     worse = [
         variant.name
         for variant in judged
-        if variant.name not in lost and _is_worse(variant.mean_difference)
+        if variant.name not in lost and _spread(variant.mean_difference)[1] < 0
     ]
     rest = "its area, and the board's power" if has_watts else "and its area; no power is published"
     subject = images_text(result.images, result.patients, result.split)
@@ -308,18 +304,10 @@ def _explore_note(result: PrecisionLadder, *, has_watts: bool) -> str:
     return " ".join(sentences)
 
 
-def _is_chance(auroc: Interval) -> bool:
-    return _is_spread(auroc) and auroc.low is not None and auroc.low <= 0.5
-
-
-def _is_worse(difference: Interval) -> bool:
-    return _is_spread(difference) and difference.high is not None and difference.high < 0
-
-
-def _is_spread(interval: Interval) -> bool:
-    """Return whether resampling found an interval, and not one value over and over."""
+def _spread(interval: Interval) -> tuple[float, float]:
+    """Return the bounds, not a number where resampling found one value over and over, or none."""
     low, high = interval.low, interval.high
-    return low is not None and high is not None and low < high
+    return (low, high) if low is not None and high is not None and low < high else (nan, nan)
 
 
 def _and(names: Sequence[str]) -> str:

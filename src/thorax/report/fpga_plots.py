@@ -75,9 +75,7 @@ def _draw(result: PrecisionLadder) -> Figure:
     return figure
 
 
-def _across(
-    variants: Sequence[VariantResult],
-) -> tuple[Callable[[VariantOverlay], float], str]:
+def _across(variants: Sequence[VariantResult]) -> tuple[Callable[[VariantOverlay], float], str]:
     """Return what a variant brings, and what that is in words."""
     if all(variant.modelled.images_per_s_per_w for variant in variants):
         return (

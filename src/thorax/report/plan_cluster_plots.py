@@ -189,10 +189,4 @@ def section(plans: Sequence[ClusterPlan]) -> Section | None:
     plots = (cluster_plot(group, number=index) for index, group in enumerate(alike.values()))
     # How well a model meets what was published is the same for each of its networks.
     tables = dict.fromkeys(table for plan in plans for table in cluster_plan_tables(plan))
-    return Section(
-        "cluster-plans",
-        "Training clusters",
-        (COMPUTED,),
-        tuple(plots),
-        tuple(tables),
-    )
+    return Section("cluster-plans", "Training clusters", (COMPUTED,), tuple(plots), tuple(tables))

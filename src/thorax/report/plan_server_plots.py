@@ -86,19 +86,16 @@ def latency_plot(plan: ServerPlan, *, number: int = 0) -> str:
 
 
 def _latency(axes: Axes, plan: ServerPlan, curve: Sequence[CurvePoint]) -> None:
-    rates, middles, ranges = [], [], []
-    for point in curve:
-        if point.latency_ms is not None and point.latency_ms_range is not None:
-            rates.append(point.images_per_s)
-            middles.append(point.latency_ms)
-            ranges.append(point.latency_ms_range)
-    for name, colour, values, ends in (
-        ("p99", COLOURS[2], [one.p99 for one in middles], [one.p99 for one in ranges]),
-        ("p90", COLOURS[1], [one.p90 for one in middles], [one.p90 for one in ranges]),
-        ("p50", COLOURS[0], [one.p50 for one in middles], [one.p50 for one in ranges]),
-    ):
-        lows, highs = [low for low, _ in ends], [high for _, high in ends]
+    points = [
+        (point.images_per_s, point.latency_ms, point.latency_ms_range)
+        for point in curve
+        if point.latency_ms and point.latency_ms_range
+    ]
+    for name, colour in (("p99", COLOURS[2]), ("p90", COLOURS[1]), ("p50", COLOURS[0])):
+        rates = [rate for rate, _, _ in points]
+        lows, highs = zip(*(getattr(ends, name) for _, _, ends in points), strict=True)
         axes.fill_between(rates, lows, highs, color=colour, alpha=_PALE, lw=0)
+        values = [getattr(middle, name) for _, middle, _ in points]
         axes.plot(rates, values, "o-", color=colour, lw=1.5, ms=3.5, label=name)
     role, cards = curve[0].reading, curve[0].cards
     row = next(row for row in plan.rows if (row.reading, row.cards) == (role, cards))
