@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -194,11 +194,7 @@ def _server_question(
         roles=tuple(CpuRole) if roles == "both" else (CpuRole(roles),),
         demand=demand,
         prices=Prices(
-            energy=prices.energy_price,
-            hardware=prices.hardware_price,
-            card=prices.card_price,
-            years=prices.years,
-            utilization=prices.utilization,
+            **{name.removesuffix("_price"): price for name, price in asdict(prices).items()}
         ),
         curve=curve,
     )

@@ -44,6 +44,17 @@ class Update:
         """Seconds of the update."""
         return self.compute_s + self.communication_s + self.straggler_s + self.input_s
 
+    def times(self, updates: int, evaluation_s: float, start_up_s: float) -> RunTimes:
+        """Return where the seconds of so many updates go, with those of all else."""
+        return RunTimes(
+            compute=updates * self.compute_s,
+            communication=updates * self.communication_s,
+            straggler=updates * self.straggler_s,
+            input=updates * self.input_s,
+            evaluation=evaluation_s,
+            start_up=start_up_s,
+        )
+
 
 class Run(ClusterRow):
     """A training run on a number of workers, modelled; what it costs is for a plan to say."""
@@ -230,14 +241,7 @@ def train(
         energy_kwh=None if power_w is None else nodes * power_w * time_s / 3.6e6,
         cost=None,
         saved_by_doubling=None,
-        time_s=RunTimes(
-            compute=updates * step.compute_s,
-            communication=updates * step.communication_s,
-            straggler=updates * step.straggler_s,
-            input=updates * step.input_s,
-            evaluation=evaluation_s,
-            start_up=system.start_up_s,
-        ),
+        time_s=step.times(updates, evaluation_s, system.start_up_s),
         update=step,
         updates=updates,
     )

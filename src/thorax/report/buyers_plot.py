@@ -47,7 +47,6 @@ class _Point:
 
     number: int
     power_w: float
-    images_per_s: float
     row: Offer
 
     @property
@@ -77,7 +76,8 @@ def power_plot(rows: Sequence[Offer]) -> str:
     spoken = "; ".join(
         f"{title}: "
         + ", ".join(
-            f"row {point.number} {rate_text(point.images_per_s)} images/s at {point.power_w:.0f} W"
+            f"row {point.number} {rate_text(point.row.images_per_s)} images/s "
+            f"at {point.power_w:.0f} W"
             + (" modelled" if point.modelled else "")
             + (" replayed" if point.row.power_replayed else "")
             for point in points
@@ -127,7 +127,7 @@ def _panels(rows: Sequence[Offer]) -> list[tuple[str, list["_Point"]]]:
 
 def _points(rows: Sequence[Offer], key: str) -> list[_Point]:
     return [
-        _Point(number, power_w, row.images_per_s, row)
+        _Point(number, power_w, row)
         for number, row in enumerate(rows, 1)
         if (power_w := getattr(row, key)) is not None and power_w > 0 and row.images_per_s > 0
     ]
@@ -135,9 +135,9 @@ def _points(rows: Sequence[Offer], key: str) -> list[_Point]:
 
 def _panel(axes: Axes, points: Sequence[_Point], inks: Mapping[str, str]) -> None:
     right = _ROOM * max(point.power_w for point in points)
-    top = _ROOM * max(point.images_per_s for point in points)
+    top = _ROOM * max(point.row.images_per_s for point in points)
     axes.set(xlim=(0, right), ylim=(0, top), xlabel="Power, W", ylabel="Images per second")
-    for ray in _rays([point.images_per_s / point.power_w for point in points], top / right):
+    for ray in _rays([point.row.images_per_s / point.power_w for point in points], top / right):
         end = min(right, top / ray)
         axes.plot([0, end], [0, ray * end], color=INK, lw=0.8, ls=":")
         inside = ray * right > top
@@ -155,7 +155,7 @@ def _panel(axes: Axes, points: Sequence[_Point], inks: Mapping[str, str]) -> Non
         colour = inks[_series(point.row)]
         axes.plot(
             point.power_w,
-            point.images_per_s,
+            point.row.images_per_s,
             _MARKS[point.kind],
             color=colour,
             markerfacecolor=colour if point.kind == "measured" else "none",
@@ -167,7 +167,7 @@ def _panel(axes: Axes, points: Sequence[_Point], inks: Mapping[str, str]) -> Non
 def _number(axes: Axes, points: Sequence[_Point]) -> None:
     """Write the number of each point beside it, nearer to it than to any other point."""
     scale = 72 / axes.figure.dpi
-    data = [(point.power_w, point.images_per_s) for point in points]
+    data = [(point.power_w, point.row.images_per_s) for point in points]
     where = [(scale * x, scale * y) for x, y in axes.transData.transform(data).tolist()]
     low, high = axes.transAxes.transform([(0, 0), (1, 1)]).tolist()
     inside = (scale * low[0], scale * low[1], scale * high[0], scale * high[1])

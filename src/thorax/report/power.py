@@ -64,20 +64,13 @@ def power_table(results: Sequence[BenchmarkResult]) -> Table | None:
     A row for the whole of each, and one for each of its devices where there are several. None
     where no meter was read.
     """
-    rows: list[tuple[str, ...]] = []
-    modelled: list[bool] = []
-    sources: dict[str, None] = {}
-    missing: dict[str, None] = {}
-    for result in results:
-        power = result.power
-        if power is None:
-            continue
-        missing |= dict.fromkeys(_missing(result, power))
-        if power.load_w is not None:
-            sources[_source_text(result, power)] = None
-            own = _rows(result, power)
-            rows += own
-            modelled += [power.modelled] * len(own)
+    read = [(result, result.power) for result in results if result.power]
+    loaded = [(result, power) for result, power in read if power.load_w is not None]
+    missing = dict.fromkeys(why for result, power in read for why in _missing(result, power))
+    sources = dict.fromkeys(_source_text(result, power) for result, power in loaded)
+    parts = [(power.modelled, row) for result, power in loaded for row in _rows(result, power)]
+    modelled = tuple(kind for kind, _ in parts)
+    rows = tuple(row for _, row in parts)
     if not rows and not missing:
         return None
     notes = [*missing]
@@ -93,8 +86,8 @@ def power_table(results: Sequence[BenchmarkResult]) -> Table | None:
         Table(
             f"Power, {MODELLED}" if all_modelled else "Power",
             columns,
-            tuple(rows),
-            tuple(modelled),
+            rows,
+            modelled,
             " ".join(notes),
             modelled=all_modelled,
         )
