@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from types import TracebackType
 from typing import Final, Self
 
 from thorax.errors import ThoraxError, UsageError
@@ -183,18 +182,13 @@ class Sampler:
             self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         # Whoever was interrupted waits for no last reading of a slow meter.
         self._abandoned = kind is not None
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
-        if self._bug and not error:
+        if self._bug and not kind:
             raise self._bug
 
     def wait(self, timeout_s: float) -> bool:
