@@ -8,6 +8,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from thorax.results.benchmark import Slices
+
 SLICES: Final = 20
 """Slices that a window is cut into at most."""
 
@@ -23,18 +25,7 @@ ANSWERS: Final = 5
 """Answers in a slice at least: what ends within one is no matter of chance alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Slices:
-    """A measured window in consecutive parts of equally many answers, in the order of time.
-
-    The latency of a part is what one answer in a hundred of it exceeds, seconds.
-    """
-
-    images_per_s: tuple[float, ...]
-    p99_s: tuple[float, ...]
-
-
-UNCUT: Final = Slices((), ())
+UNCUT: Final = Slices(images_per_s=(), latency_p99_ms=())
 """Of a window that was not cut."""
 
 
@@ -68,8 +59,10 @@ def cut(
     if not (took > 0).all():
         return UNCUT
     return Slices(
-        tuple(float(images[part].sum() / time) for part, time in zip(parts, took, strict=True)),
-        tuple(float(np.quantile(latencies_s[part], 0.99)) for part in parts),
+        images_per_s=tuple(
+            float(images[part].sum() / time) for part, time in zip(parts, took, strict=True)
+        ),
+        latency_p99_ms=tuple(float(np.quantile(latencies_s[part], 0.99)) * 1e3 for part in parts),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from thorax.benchmark.confidence import UNCUT, Slices
+from thorax.benchmark.confidence import UNCUT
 from thorax.benchmark.latency import Quantiles
 from thorax.devices import timing
 from thorax.devices.card_model import Forecast
@@ -20,8 +20,7 @@ from thorax.errors import DataError
 from thorax.images.preprocess import InputSpec, prepare
 from thorax.images.radiograph import read
 from thorax.power.sampler import Energy, efficiency
-from thorax.results import benchmark as results
-from thorax.results.benchmark import BenchmarkResult, Probe, Scenario
+from thorax.results.benchmark import BenchmarkResult, Latency, Probe, Scenario, Slices
 from thorax.results.energy import EMULATED_RATE
 
 SCENARIOS: Final[tuple[Scenario, ...]] = ("offline", "server", "single-stream", "multi-stream")
@@ -141,7 +140,7 @@ def benchmark_result(
 
     Of a simulated card the measurement is the time of the emulation.
     """
-    rate, latency, slices = measurement.images_per_s, measurement.latency_s, measurement.slices
+    rate, latency = measurement.images_per_s, measurement.latency_s
     energy = energy or Energy("none", False, measurement.window_s, None)
     emulated = engine.simulated and energy.load_w is not None
     result = BenchmarkResult(
@@ -154,13 +153,8 @@ def benchmark_result(
         images=measurement.images,
         window_s=measurement.window_s,
         images_per_s=rate,
-        latency_ms=results.Latency(
-            p50=latency.p50 * 1e3, p90=latency.p90 * 1e3, p99=latency.p99 * 1e3
-        ),
-        slices=results.Slices(
-            images_per_s=slices.images_per_s,
-            latency_p99_ms=tuple(seconds * 1e3 for seconds in slices.p99_s),
-        ),
+        latency_ms=Latency(p50=latency.p50 * 1e3, p90=latency.p90 * 1e3, p99=latency.p99 * 1e3),
+        slices=measurement.slices,
         power_w=energy.load_w,
         energy_j=energy.energy_j,
         images_per_s_per_w=None if emulated else efficiency(rate, energy.load_w),
