@@ -34,8 +34,6 @@ def cut(
     done_s: npt.NDArray[np.float64],
     images: npt.NDArray[np.int64],
     latencies_s: npt.NDArray[np.float64],
-    *,
-    count: int = SLICES,
 ) -> Slices:
     """Return a window in slices; none at all where its answers are too few for `FEWEST` of them.
 
@@ -47,9 +45,8 @@ def cut(
         done_s: float64 [M], when each answer was there.
         images: int64 [M], of each.
         latencies_s: float64 [M], of each.
-        count: of slices at most.
     """
-    count = min(count, len(done_s) // ANSWERS)
+    count = min(SLICES, len(done_s) // ANSWERS)
     if count < FEWEST:
         return UNCUT
     order = np.argsort(done_s, kind="stable")

@@ -11,7 +11,7 @@ from typer import Option
 
 from thorax.cli import console
 from thorax.cli.options import Json, one_by_one, one_of
-from thorax.errors import UsageError, unwritable
+from thorax.errors import UsageError
 
 if TYPE_CHECKING:
     from thorax.fpga.architecture import Architecture
@@ -447,13 +447,11 @@ def _require_files(
 ) -> None:
     """Refuse a file that cannot be written, or that is named twice, before anything is computed."""
     from thorax.files.atomic import require_place
-    from thorax.inference.findings import require_apart
+    from thorax.inference.findings import require_apart, writing
+    from thorax.report.partition_drawing import require_svg
 
-    if any(path is not None for path in pictures):
-        from thorax.report.partition_drawing import require_svg
-
-        for path in filter(None, pictures):
-            require_svg(path)
+    for path in filter(None, pictures):
+        require_svg(path)
     outputs = [path for path in (*pictures, *others) if path is not None]
     for index, path in enumerate(outputs):
         require_apart(path, [source for source in inputs if source is not None], ())
@@ -461,7 +459,5 @@ def _require_files(
             raise UsageError(
                 "option-together", f"{str(path)!r} is named for two outputs; name two places"
             )
-        try:
+        with writing(path):
             require_place(path)
-        except OSError as error:
-            raise unwritable(path, error) from error

@@ -14,7 +14,7 @@ Accuracy: TypeAlias = ValidationResult | ScoreResult
 """What says how good a network is."""
 
 
-def auroc_table(results: Sequence[Accuracy], *, confidence: float = 0.95) -> Table:
+def auroc_table(results: Sequence[Accuracy]) -> Table:
     """Return AUROC per finding, one column a result."""
     rows = []
     for finding in dict.fromkeys(name for result in results for name in result.auroc):
@@ -33,7 +33,7 @@ def auroc_table(results: Sequence[Accuracy], *, confidence: float = 0.95) -> Tab
         "AUROC per finding",
         ("Finding", "Positives", *series_names(results)),
         tuple(rows),
-        note=f"In brackets: {confidence:.0%} interval, patients resampled." if bounded else "",
+        note="In brackets: 95% interval, patients resampled." if bounded else "",
     )
 
 

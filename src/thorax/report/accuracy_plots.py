@@ -159,10 +159,8 @@ def reliability_plot(results: Sequence[Accuracy]) -> str:
     return svg("reliability", f"Reliability diagram over all findings. {spoken}.", draw)
 
 
-def section(results: Sequence[Accuracy]) -> Section | None:
+def section(results: Sequence[Accuracy]) -> Section:
     """Return AUROC and what each artifact costs, of `validate` and `score`."""
-    if not results:
-        return None
     validations = [result for result in results if isinstance(result, ValidationResult)]
     tables = [
         *map(cost_table, validations),

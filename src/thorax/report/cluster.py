@@ -104,9 +104,7 @@ def _slowest(
     return sorted(rows, key=rate)[:_MOST], f"The slowest {_MOST} of {len(rows):,} {what}. "
 
 
-def section(diagnoses: Sequence[ClusterDiagnosis]) -> Section | None:
+def section(diagnoses: Sequence[ClusterDiagnosis]) -> Section:
     """Return ranks, messages and links."""
-    if not diagnoses:
-        return None
     tables = [table for diagnosis in diagnoses for table in cluster_tables(diagnosis)]
     return Section("cluster", "Cluster", tables=tuple(tables))

@@ -33,10 +33,8 @@ TOP: Final = 12
 _ACTIVATIONS: Final = {"PRelu": "PReLU", "Clamp": "Clamp", "Elu": "ELU"}
 
 
-def section(results: Sequence[FpgaResult]) -> Section | None:
+def section(results: Sequence[FpgaResult]) -> Section:
     """Return splits, overlays and falling precision."""
-    if not results:
-        return None
     splits = (result for result in results if isinstance(result, PartitionResult))
     text = (
         f"{split.model} on {split.device}, "

@@ -147,10 +147,8 @@ def _decibels(value: float | None) -> str:
     return "equal" if value is None else f"{value:.1f}"
 
 
-def compared_section(results: Sequence[CompareResult]) -> Section | None:
+def compared_section(results: Sequence[CompareResult]) -> Section:
     """Return what each layer adds in noise, of `compare`."""
-    if not results:
-        return None
     tables = [table for result in results for table in compare_tables(result)]
     verdicts = tuple(result.verdict for result in results)
     return Section("compare", "Layer by layer", verdicts, tables=tuple(tables))

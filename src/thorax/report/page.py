@@ -5,7 +5,7 @@ out. Whatever commands it is of, it shows `environment` (processor, versions, ..
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -56,6 +56,7 @@ from thorax.results.schema import Result
 from thorax.results.training import TrainingRecord, TrainResult
 
 ResultT = TypeVar("ResultT", bound=Result)
+AnyT = TypeVar("AnyT")
 
 
 def write_report(results: Iterable[Result], out: Path, *, title: str) -> Path:
@@ -130,6 +131,12 @@ def _of(kind: type[ResultT], results: Iterable[Result]) -> list[ResultT]:
     return [result for result in results if isinstance(result, kind)]
 
 
+def _of_any(
+    section: Callable[[Sequence[AnyT]], Section], results: Sequence[AnyT]
+) -> Section | None:
+    return section(results) if results else None
+
+
 def _render(results: Sequence[Result], title: str) -> str:
     judged: list[Accuracy] = [*_of(ValidationResult, results), *_of(ScoreResult, results)]
     accuracy = in_order(judged)
@@ -139,33 +146,34 @@ def _render(results: Sequence[Result], title: str) -> str:
     ended = [TrainingRecord(**dict(result)) for result in _of(TrainResult, results)]
     runs = [*_of(TrainingRecord, results), *ended]
     trained: list[TrainingRecord | DemoResult] = [*runs, *_of(DemoResult, results)]
+    metered: list[WatchResult | LogEnergy] = [
+        *_of(WatchResult, results),
+        *_of(LogEnergy, results),
+    ]
+    fpga_results: list[fpga.FpgaResult] = [
+        *_of(PartitionResult, results),
+        *_of(OverlayResult, results),
+        *_of(PrecisionLadder, results),
+    ]
     sections = [
         buyers_plot.section(speed, accuracy, plans),
-        accuracy_plots.section(accuracy),
+        _of_any(accuracy_plots.section, accuracy),
         benchmark_plots.section(speed, optimized),
-        power.section([*_of(WatchResult, results), *_of(LogEnergy, results)]),
-        roofline.section(_of(AnalyzeResult, results)),
-        optimize.compared_section(_of(CompareResult, results)),
-        fpga.section(
-            [
-                *_of(PartitionResult, results),
-                *_of(OverlayResult, results),
-                *_of(PrecisionLadder, results),
-            ]
-        ),
+        _of_any(power.section, metered),
+        _of_any(roofline.section, _of(AnalyzeResult, results)),
+        _of_any(optimize.compared_section, _of(CompareResult, results)),
+        _of_any(fpga.section, fpga_results),
         accuracy_plots.roc_section(accuracy),
         accuracy_plots.reliability_section(accuracy),
-        training.section(runs),
-        plan_server_plots.section(plans),
-        cluster.section(_of(ClusterDiagnosis, results)),
-        plan_cluster_plots.section(_of(ClusterPlan, results)),
-        sharpness.section(_of(SharpnessResult, results)),
+        _of_any(training.section, runs),
+        _of_any(plan_server_plots.section, plans),
+        _of_any(cluster.section, _of(ClusterDiagnosis, results)),
+        _of_any(plan_cluster_plots.section, _of(ClusterPlan, results)),
+        _of_any(sharpness.section, _of(SharpnessResult, results)),
         samples.section(_of(ClassifyResult, results)),
         accuracy_plots.pointing_section(accuracy),
-        *(
-            _facts_section(results, key, heading)
-            for key, heading in (("environment", "Environment"), ("provenance", "Provenance"))
-        ),
+        _facts_section(results, "environment", "Environment"),
+        _facts_section(results, "provenance", "Provenance"),
     ]
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True

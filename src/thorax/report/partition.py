@@ -85,11 +85,11 @@ def crossed_text(result: PartitionResult) -> str:
     return f"{text}."
 
 
-def types_text(types: Mapping[str, int], most: int = 3) -> str:
-    """Return the commonest types with their counts."""
+def types_text(types: Mapping[str, int]) -> str:
+    """Return the three commonest types with their counts."""
     ranked = sorted(types.items(), key=lambda item: (-item[1], item[0]))
-    parts = [f"{count} {name}" for name, count in ranked[:most]]
-    return ", ".join(parts) + (", ..." if len(ranked) > most else "")
+    parts = [f"{count} {name}" for name, count in ranked[:3]]
+    return ", ".join(parts) + (", ..." if len(ranked) > 3 else "")
 
 
 def bytes_text(size: float) -> str:

@@ -163,10 +163,8 @@ def _legend(figure: Figure, plans: Sequence[ClusterPlan]) -> None:
     figure.legend(loc="outside lower center", ncols=3)
 
 
-def section(plans: Sequence[ClusterPlan]) -> Section | None:
+def section(plans: Sequence[ClusterPlan]) -> Section:
     """Return how long training would take; networks on one cluster stand beside each other."""
-    if not plans:
-        return None
     alike: dict[tuple[object, ...], list[ClusterPlan]] = {}
     for plan in plans:
         known = (getattr(plan.rows[0], key) is None for key in _COSTS)

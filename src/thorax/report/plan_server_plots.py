@@ -62,7 +62,7 @@ def server_plot(plan: ServerPlan, *, number: int = 0) -> str:
     return svg(f"plan-server{number}", spoken(plan), draw)
 
 
-def latency_plot(plan: ServerPlan, *, number: int = 0) -> str:
+def latency_plot(plan: ServerPlan) -> str:
     """Return latency against load of a plan with a curve, a panel a role of the CPU."""
     roles = list(dict.fromkeys(point.reading for point in plan.curve))
 
@@ -82,7 +82,7 @@ def latency_plot(plan: ServerPlan, *, number: int = 0) -> str:
         for point in plan.curve
         if point.latency_ms
     )
-    return svg(f"plan-latency{number}", f"Modelled latency against load: {words}.", draw)
+    return svg("plan-latency0", f"Modelled latency against load: {words}.", draw)
 
 
 def _latency(axes: Axes, plan: ServerPlan, curve: Sequence[CurvePoint]) -> None:
@@ -273,10 +273,8 @@ def spoken(plan: ServerPlan) -> str:
     return f"Modelled, {plan.full_name}: {words}."
 
 
-def section(plans: Sequence[ServerPlan]) -> Section | None:
+def section(plans: Sequence[ServerPlan]) -> Section:
     """Return what servers would do."""
-    if not plans:
-        return None
     plots = (server_plot(plan, number=index) for index, plan in enumerate(plans))
     tables = [table for plan in plans for table in server_tables(plan)]
     return Section("plans", "Servers", (COMPUTED,), tuple(plots), tuple(tables))

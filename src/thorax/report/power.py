@@ -143,8 +143,6 @@ def _watts(power: PowerResult | DevicePower) -> tuple[str, str, str]:
     return idle, load, marginal
 
 
-def section(results: Sequence[WatchResult | LogEnergy]) -> Section | None:
+def section(results: Sequence[WatchResult | LogEnergy]) -> Section:
     """Return what meters read, of `power watch` and `power energy`."""
-    if not results:
-        return None
     return Section("energy", "Energy", tables=tuple(map(energy_table, results)))

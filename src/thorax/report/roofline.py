@@ -182,10 +182,8 @@ def roofline_plot(result: AnalyzeResult, *, number: int = 0) -> str:
     return svg(f"roofline{number}", spoken, lambda: _figure(result))
 
 
-def section(results: Sequence[AnalyzeResult]) -> Section | None:
+def section(results: Sequence[AnalyzeResult]) -> Section:
     """Return layers under the roof of a device, of `analyze`."""
-    if not results:
-        return None
     plots = [
         Markup(roofline_plot(result, number=number))
         for number, result in enumerate(results)

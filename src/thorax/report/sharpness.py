@@ -307,10 +307,8 @@ def _landscapes(result: SharpnessResult) -> list[tuple[RunSharpness, Plane]]:
     ]
 
 
-def section(results: Sequence[SharpnessResult]) -> Section | None:
+def section(results: Sequence[SharpnessResult]) -> Section:
     """Return loss around solutions, of `sharpness`."""
-    if not results:
-        return None
     plots = tuple(plot for plot in sharpness_plots(results))
     return Section(
         "sharpness",

@@ -154,10 +154,8 @@ def _points(
     return [(epoch, value) for epoch, value in figures if value is not None]
 
 
-def section(records: Sequence[TrainingRecord]) -> Section | None:
+def section(records: Sequence[TrainingRecord]) -> Section:
     """Return how runs went, of `train`."""
-    if not records:
-        return None
     lines = [run_line(record) for record in records]
     for record in records:
         lines += record.schedule.warnings if record.schedule else ()
