@@ -101,9 +101,10 @@ def _fit(
             )
     except PreemptedError as error:
         if ranks.lead:
-            console.say(
-                f"thorax: preempted: stopped after update {error.step:,} of {error.steps:,} "
-                f"({error.reason}); {error.checkpoint} is written: go on with --resume"
+            _fail(
+                "preempted",
+                f"stopped after update {error.step:,} of {error.steps:,} "
+                f"({error.reason}); {error.checkpoint} is written: go on with --resume",
             )
         raise typer.Exit(PREEMPTED) from error
 
@@ -114,6 +115,10 @@ def require_seconds(name: str, value: float, least: float) -> None:
         raise UsageError(
             "config-value", f"{name} is {value:g}; allowed are {least:g} to {_LONGEST_S:,} seconds"
         )
+
+
+def _fail(code: str, message: str) -> None:
+    console.say(f"thorax: {code}: {message}")
 
 
 @contextmanager
