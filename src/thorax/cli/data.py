@@ -48,15 +48,14 @@ def _import(
             on_progress=tell,
         )
 
-    def show() -> None:
-        print(f"{result.images:,} images of {result.patients:,} patients in {out}")
-        for skip in result.skipped[:_SHOWN]:
-            print(printable(f"  left out {skip.image}: {skip.code}: {skip.message}"))
-        if len(result.skipped) > _SHOWN:
-            print(f"  ... {len(result.skipped) - _SHOWN:,} more in {out / 'skipped.csv'}")
-        print(f"next: thorax data check {out}")
-
-    console.emit(result, as_json=as_json, show=show)
+    lines = [f"{result.images:,} images of {result.patients:,} patients in {out}"]
+    lines += [
+        printable(f"  left out {skip.image}: {skip.code}: {skip.message}")
+        for skip in result.skipped[:_SHOWN]
+    ]
+    if len(result.skipped) > _SHOWN:
+        lines.append(f"  ... {len(result.skipped) - _SHOWN:,} more in {out / 'skipped.csv'}")
+    console.answer(result, as_json, lambda: (), *lines, f"next: thorax data check {out}")
 
 
 @import_app.command(

@@ -101,12 +101,8 @@ def program(
 
     require_simulated()
     cards = tuple(card.status() for card in put(card, bitstream, board=board, state=state))
-
-    def show() -> None:
-        _show_cards(cards)
-        print(f"next: thorax classify MODEL IMAGE... -d HETERO:{cards[0].name},CPU")
-
-    console.emit(ProgramResult(cards=cards), as_json=json, show=show)
+    step = f"next: thorax classify MODEL IMAGE... -d HETERO:{cards[0].name},CPU"
+    console.answer(ProgramResult(cards=cards), json, lambda: (), *_named(cards), step)
 
 
 @fpga_app.command(epilog="Example:  thorax fpga erase all")
@@ -118,12 +114,11 @@ def erase(card: CardName, state: State = None, json: Json = False) -> None:
 
     require_simulated()
     cards = tuple(card.status() for card in take(card, state=state))
-    console.emit(EraseResult(cards=cards), as_json=json, show=lambda: _show_cards(cards))
+    console.answer(EraseResult(cards=cards), json, lambda: (), *_named(cards))
 
 
-def _show_cards(cards: "Sequence[CardStatus]") -> None:
-    for card in cards:
-        print(f"{card.name}: {card.full_name}")
+def _named(cards: "Sequence[CardStatus]") -> list[str]:
+    return [f"{card.name}: {card.full_name}" for card in cards]
 
 
 @fpga_app.command(epilog="Example:  thorax fpga analyze model --arch 8x48-fp11 --batch 8")

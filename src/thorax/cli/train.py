@@ -60,13 +60,12 @@ def train(
     if not ranks.lead:
         return
     console.save(result.sealed(), out / "train.json")
-    console.emit(
+    console.answer(
         result,
-        as_json=json,
-        show=lambda: print(
-            f"mean AUROC {result.mean_auroc:.4f} on val, {result.images_per_s:,.0f} images/s\n"
-            f"next: thorax optimize {out} --out model-int8 --precision int8 --data {data[0]}"
-        ),
+        json,
+        lambda: (),
+        f"mean AUROC {result.mean_auroc:.4f} on val, {result.images_per_s:,.0f} images/s",
+        f"next: thorax optimize {out} --out model-int8 --precision int8 --data {data[0]}",
     )
 
 
