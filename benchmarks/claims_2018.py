@@ -13,8 +13,7 @@ from typing import Any, Final, Required, TypedDict, Unpack
 
 from thorax.plan.inputs import changed
 from thorax.plan.latency import simulate_load
-from thorax.plan.presets import find_preset
-from thorax.plan.server import Capacity, Server, capacity
+from thorax.plan.server import Capacity, Server, capacity, find_preset
 from thorax.results.plan import CpuRole
 
 _A, _B = CpuRole.ADDITIVE, CpuRole.OFFLOAD

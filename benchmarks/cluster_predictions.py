@@ -28,7 +28,6 @@ from typing import Any, Final
 
 from benchmarks.result import RESULTS, table, write
 from thorax.files.atomic import write_text
-from thorax.plan.cluster_plan import published_row
 from thorax.plan.published import GOAL, predict, ready, solve
 from thorax.plan.systems import find_system, list_systems, read_doctor
 from thorax.plan.training_time import all_reduce_s, update, workload
@@ -57,7 +56,7 @@ def predictions() -> dict[str, Any]:
                 }
             )
             for one in predict(system, model):
-                row = published_row(one).model_dump()
+                row = one.model_dump()
                 rows.append(
                     {
                         **row,

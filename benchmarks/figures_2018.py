@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from benchmarks import claims_2018 as claims
 from benchmarks.result import RESULTS
 from thorax.files.atomic import write_text
-from thorax.plan.presets import PRESETS, find_preset
+from thorax.plan.server import PRESETS, find_preset
 from thorax.plan.server_plan import Demand, ServerQuestion, plan_server
 from thorax.report.figure import WIDTH, svg
 from thorax.report.plan_server_plots import (

@@ -19,8 +19,7 @@ from benchmarks.figures_2018 import put
 from benchmarks.result import RESULTS, table
 from thorax.files.atomic import write_text
 from thorax.plan.latency import lay_out, simulate_load
-from thorax.plan.presets import PRESETS, find_preset
-from thorax.plan.server import capacity
+from thorax.plan.server import PRESETS, capacity, find_preset
 from thorax.plan.simulation import Lane, Network, Visit, arrive, saturate, simulate
 from thorax.results.plan import CpuRole
 

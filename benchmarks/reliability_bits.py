@@ -309,7 +309,7 @@ def make_log(folder: Path) -> None:
 def use_log(folder: Path) -> object:
     """Return the readings of a log and what they come to."""
     recording = Recording.read(folder / "watts.jsonl")
-    return recording.readings, recording.channels, recording.energy()
+    return recording.readings, recording.header.channels, recording.energy()
 
 
 _SOURCES: Final[list[Source]] = [Path(f"/scans/{number}.png") for number in range(10)]

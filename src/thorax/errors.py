@@ -3,6 +3,7 @@
 A message says what happened, the value, what is allowed and what to do, on one line.
 """
 
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -67,6 +68,14 @@ class PeerError(ThoraxError):
 
     exit_code = 6
     http_status = 502
+
+
+def unwritable(path: Path, error: OSError) -> UsageError:
+    """Return the refusal of an output that cannot be written."""
+    return UsageError(
+        "output-unwritable",
+        f"{str(path)!r} cannot be written: {error.strerror or error}; name another place",
+    )
 
 
 def last_line(error: Exception) -> str:

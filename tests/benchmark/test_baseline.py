@@ -19,7 +19,7 @@ from thorax.benchmark.baseline import (
 )
 from thorax.errors import ModelError, UsageError
 from thorax.files.documents import document_digest
-from thorax.report.baseline import comparison_table
+from thorax.report.benchmark import comparison_table
 from thorax.results.benchmark import BaselineComparison, BenchmarkResult
 
 

@@ -24,9 +24,9 @@ from thorax.files.documents import document_digest
 from thorax.inference.archive import ArchiveOptions, classify_archive
 from thorax.inference.classify import ClassifyOptions, classify
 from thorax.inference.predictor import Predictor
+from thorax.report.benchmark import tuning_table
 from thorax.report.findings import findings_tables
 from thorax.report.table import Table
-from thorax.report.tune import tuning_table
 from thorax.results.benchmark import TuningResult
 from thorax.results.read import parse_result
 

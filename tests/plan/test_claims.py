@@ -6,7 +6,7 @@ import pytest
 from benchmarks import figures_2018
 from benchmarks.claims_2018 import Claim, Verdict, claims
 
-from thorax.plan.presets import PRESETS, find_preset
+from thorax.plan.server import PRESETS, find_preset
 from thorax.plan.server_plan import Demand, ServerQuestion, plan_server
 
 FOUND = claims()

@@ -3,12 +3,17 @@
 import pytest
 
 from thorax.errors import UsageError
-from thorax.plan.costs import Prices, cost
+from thorax.plan.server_plan import cost
+from thorax.results.plan import Prices
+
+
+def prices(**known: float) -> Prices:
+    return Prices(**{name: known.get(name) for name in Prices.model_fields})
 
 
 def test_costs_are_those_of_hand_arithmetic() -> None:
-    prices = Prices(energy=0.25, hardware=9000.0, card=1000.0, years=5.0, utilization=0.5)
-    found = cost(prices, 3, images_per_s=100.0, power_w=360.0)
+    told = prices(energy=0.25, hardware=9000.0, card=1000.0, years=5.0, utilization=0.5)
+    found = cost(told, 3, images_per_s=100.0, power_w=360.0)
     # 10^4 s at 360 W are 1 kWh; 5 half years are 78,894,000 s.
     assert found.energy == pytest.approx(0.25)
     assert found.hardware == pytest.approx(12_000 / (78_894_000 * 100) * 1e6)
@@ -16,14 +21,14 @@ def test_costs_are_those_of_hand_arithmetic() -> None:
 
 
 def test_what_is_not_known_is_not_made_up() -> None:
-    nothing = cost(Prices(), 2, 100.0, 300.0)
+    nothing = cost(prices(), 2, 100.0, 300.0)
     assert (nothing.energy, nothing.hardware, nothing.total) == (None, None, None)
-    assert cost(Prices(energy=0.2), 2, 100.0, None).energy is None
-    bought = Prices(hardware=9000.0, years=5.0, utilization=0.5)
+    assert cost(prices(energy=0.2), 2, 100.0, None).energy is None
+    bought = prices(hardware=9000.0, years=5.0, utilization=0.5)
     assert cost(bought, 2, 100.0, 300.0).hardware is None, "cards of unknown price"
     assert cost(bought, 0, 100.0, 300.0).hardware is not None
 
 
 def test_a_price_of_hardware_needs_what_it_is_spread_over() -> None:
     with pytest.raises(UsageError, match="--years and --utilization"):
-        Prices(hardware=9000.0, years=5.0)
+        prices(hardware=9000.0, years=5.0)

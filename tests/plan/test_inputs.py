@@ -19,8 +19,7 @@ from thorax.fpga.card import list_cards, program
 from thorax.fpga.overlay import estimate
 from thorax.fpga.workload import describe
 from thorax.plan.inputs import changed, with_benchmark, with_overlay
-from thorax.plan.presets import find_preset
-from thorax.plan.server import capacity, card_rate
+from thorax.plan.server import capacity, card_rate, find_preset
 from thorax.plan.server_plan import Demand, ServerQuestion, plan_server
 from thorax.report.plan_server import server_table
 from thorax.results.plan import CpuRole

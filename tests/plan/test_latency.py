@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from thorax.plan.latency import highest_rate, simulate_load
-from thorax.plan.presets import find_preset
-from thorax.plan.server import CardModel, CpuModel, Server, Step, capacity
+from thorax.plan.server import CardModel, CpuModel, Server, Step, capacity, find_preset
 from thorax.results.plan import CpuRole
 
 BOUND: dict[str, dict[str, float]] = {

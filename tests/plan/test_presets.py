@@ -3,7 +3,7 @@
 import pytest
 
 from thorax.errors import UsageError
-from thorax.plan.presets import PRESETS, find_preset
+from thorax.plan.server import PRESETS, find_preset
 
 KINDS = {"published", "measured", "derived", "assumed", "calibrated"}
 

@@ -18,8 +18,8 @@ from thorax.files.documents import parse_json
 from thorax.plan.cluster_plan import ClusterQuestion, plan_cluster, workers_in
 from thorax.plan.inputs import changed
 from thorax.plan.latency import simulate_load
-from thorax.plan.presets import find_preset
 from thorax.plan.ranges import computing, require_finite
+from thorax.plan.server import find_preset
 from thorax.plan.server_plan import Demand, ServerQuestion, plan_server
 from thorax.plan.systems import System, change
 from thorax.results.plan import Arrivals, CpuRole

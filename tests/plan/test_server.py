@@ -5,8 +5,7 @@ import pytest
 from thorax.errors import UsageError
 from thorax.plan.inputs import changed
 from thorax.plan.latency import simulate_load
-from thorax.plan.presets import find_preset
-from thorax.plan.server import Server, Step, capacity, cards_rate
+from thorax.plan.server import Server, Step, capacity, cards_rate, find_preset
 from thorax.results.plan import CpuRole
 
 R, W = 2.44 * 43, 43.0

@@ -90,8 +90,8 @@ def test_time_is_its_parts() -> None:
     assert run.updates == math.ceil(90 * 86_524 / 1024)
     training_s = run.updates * 1024 / run.images_per_s
     assert run.updates * parts == pytest.approx(training_s)
-    assert run.time_to_train_s == pytest.approx(training_s + run.evaluation_s + 30)
-    assert run.evaluation_s == pytest.approx(90 * 10_000 / 64 * (0.1 / 16 + 1 / 20) / 3)
+    assert run.time_to_train_s == pytest.approx(training_s + run.time_s.evaluation + 30)
+    assert run.time_s.evaluation == pytest.approx(90 * 10_000 / 64 * (0.1 / 16 + 1 / 20) / 3)
     assert run.epoch_s * 90 + 30 == pytest.approx(run.time_to_train_s)
 
 

@@ -299,7 +299,7 @@ def test_an_interrupted_measurement_waits_for_no_further_reading() -> None:
 def test_too_few_readings_or_a_gap_give_a_reason_and_no_guess() -> None:
     def energy(times: Sequence[float], begin_s: float, end_s: float) -> Energy:
         sampler = Sampler(Fake([1.0], interval_s=1.0))
-        sampler._readings = [Reading(at_s, (100.0,)) for at_s in times]
+        sampler.readings = [Reading(at_s, (100.0,)) for at_s in times]
         return sampler.energy(begin_s, end_s)
 
     cases = [

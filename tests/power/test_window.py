@@ -18,7 +18,7 @@ def energy(
 ) -> Energy:
     """Return what a sampler says of 10 s, read each half second from a second before."""
     sampler = Sampler(Source(quantity, modelled=modelled, interval_s=0.5))
-    sampler._readings = [Reading(at / 2 - 1.0, (value,)) for at, value in enumerate(values)]
+    sampler.readings = [Reading(at / 2 - 1.0, (value,)) for at, value in enumerate(values)]
     return sampler.energy(0.0, WINDOW_S)
 
 

@@ -161,7 +161,7 @@ def test_a_plan_is_a_modelled_row_of_a_whole_server() -> None:
 
 
 def _r740() -> ServerPlan:
-    from thorax.plan.presets import find_preset
+    from thorax.plan.server import find_preset
     from thorax.plan.server_plan import Demand, ServerQuestion, plan_server
 
     question = ServerQuestion(range(5), demand=Demand(images=300))

@@ -9,7 +9,7 @@ from tests.report.test_partition import tell
 from thorax.fpga.bitstreams import find_bitstream
 from thorax.fpga.estimate import analyze
 from thorax.fpga.workload import describe
-from thorax.report.fpga import fpga_tables, section
+from thorax.report.fpga import fpga_tables
 from thorax.report.page import write_report
 from thorax.results.files import COMMANDS, read_results
 from thorax.results.fpga import OverlayEstimate, OverlaySearch
@@ -33,7 +33,6 @@ def test_every_command_with_tables_here_is_one_of_the_page() -> None:
     assert commands < set(COMMANDS)
     assert commands < set(RESULTS)
     assert fpga_tables([]) == []
-    assert section([]) is None
 
 
 def test_tables_name_their_network_and_those_of_overlays_are_marked(

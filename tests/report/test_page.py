@@ -30,6 +30,7 @@ from thorax.results.findings import ClassifyResult
 from thorax.results.optimize import OptimizeResult
 from thorax.results.read import parse_result
 from thorax.results.schema import Result
+from thorax.results.shared import Interval
 
 
 def _beside(name: str) -> ModuleType:
@@ -360,7 +361,7 @@ def test_a_result_with_garbled_images_is_refused(tmp_path: Path) -> None:
 
 def test_matplotlib_is_not_used_through_its_global_state() -> None:
     program = (
-        "import sys, thorax.report.training_plots as p;"
+        "import sys, thorax.report.training as p;"
         "from thorax.results.training import EpochRecord;"
         "p.training_plot([EpochRecord(epoch=1, loss=0.5)]);"
         "sys.exit('matplotlib.pyplot' in sys.modules)"
@@ -447,7 +448,7 @@ def test_what_was_tried_is_on_the_page_with_the_reason(tmp_path: Path) -> None:
 
 def test_interval_without_bounds_is_a_number() -> None:
     assert interval_text(0.9) == "0.900"
-    assert interval_text({"value": 0.9, "low": None, "high": None}) == "0.900"
+    assert interval_text(Interval(value=0.9)) == "0.900"
     assert interval_text(None) == "–"
 
 

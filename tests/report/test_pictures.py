@@ -15,7 +15,7 @@ import pytest
 
 from thorax.errors import DataError
 from thorax.report.page import write_report
-from thorax.report.pictures import embed_image
+from thorax.report.samples import embed_image
 from thorax.results.files import read_results
 
 

@@ -65,8 +65,6 @@ _MAY_DIFFER: Final = {
 }
 """What may differ, and is reported: weights, and what a version chooses for itself."""
 
-_SOFTWARE: Final = {"openvino": "OpenVINO", "thorax": "Thorax"}
-
 
 def require_limits(max_loss: float, rounds: int) -> None:
     """Refuse a limit or a number of turns that says nothing.
@@ -116,10 +114,7 @@ def read_baseline(path: Path) -> BenchmarkResult:
 def require_comparable(run: BenchmarkResult, baseline: BenchmarkResult, *, name: str) -> None:
     """Refuse a baseline of other hardware, another network or another way of measuring.
 
-    Args:
-        run: of now; it may lack what only measuring tells.
-        baseline: earlier result.
-        name: of the baseline, for the message.
+    The run of now may lack what only measuring tells.
 
     Raises:
         UsageError: `baseline-simulated`, `baseline-hardware` or `baseline-other`.
@@ -233,17 +228,11 @@ def open_baseline(
 def compare_runs(
     run: BenchmarkResult, baseline: BenchmarkResult, *, name: str, max_loss: float = MAX_LOSS
 ) -> BaselineComparison:
-    """Compare a run with an earlier one.
+    """Compare a run with an earlier one that is comparable, as `require_comparable` has it.
 
     Images per second are judged; in the server scenario, where images come at a given rate, the
     99th percentile of latency, if the rate is the same. An interval tells the noise within both
     windows; what differs from one day to another it cannot know.
-
-    Args:
-        run: of now.
-        baseline: comparable, as `require_comparable` has it.
-        name: of the baseline.
-        max_loss: fraction of speed that may be lost.
     """
     pair = _Pair(run, baseline, max_loss)
     server = run.scenario == "server"
@@ -275,13 +264,7 @@ def compare_in_turns(
 ) -> BaselineComparison:
     """Compare two artifacts in one run, turn by turn: what else the machine does slows both alike.
 
-    Args:
-        engines: this one and the baseline, compiled alike.
-        scenario: "offline" or "single-stream".
-        name: of the baseline.
-        duration_s: that each of them is measured for in all.
-        rounds: turns of each.
-        max_loss: fraction of speed that may be lost.
+    This one and the baseline are compiled alike, and each is measured for `duration_s` in all.
     """
     rate = timing.images_per_s if scenario == "offline" else timing.answers_per_s
     rates = timing.in_turns(engines, rate, rounds=rounds, window_s=duration_s / rounds)
@@ -349,7 +332,6 @@ class _Pair:
         return self.run, self.baseline
 
     def rate(self, *, judged: bool) -> MetricChange:
-        """Return how images per second changed."""
         now, then = self.run.images_per_s, self.baseline.images_per_s
         # Where images come at a given rate, their spread is that of the arrivals.
         slices = [] if self.run.scenario == "server" else [r.slices for r in self.both if r.slices]
@@ -400,7 +382,7 @@ class _Pair:
         run, baseline = self.run, self.baseline
         for what, now, then in _unlike(run, baseline, _MAY_DIFFER):
             yield f"{what}: {_shortened(then)} then, {_shortened(now)} now"
-        for field, what in _SOFTWARE.items():
+        for field, what in {"openvino": "OpenVINO", "thorax": "Thorax"}.items():
             now, then = (getattr(result.environment, field, None) for result in self.both)
             if now != then:
                 yield f"{what}: {then} then, {now} now"
@@ -413,12 +395,10 @@ class _Pair:
             yield f"watts are {kind} in one of them, and are not compared"
         for result, whose in ((run, "this run"), (baseline, "the baseline")):
             if result.valid is False:
-                yield f"{whose} was not valid: {'; '.join(result.invalid_because) or _NO_REASON}"
+                reasons = "; ".join(result.invalid_because) or "no reason told"
+                yield f"{whose} was not valid: {reasons}"
         if not all(result.slices and result.slices.images_per_s for result in self.both):
             yield "one of them has too few slices, so that no interval is known"
-
-
-_NO_REASON: Final = "no reason told"
 
 
 def _longer(duration_s: float) -> float:

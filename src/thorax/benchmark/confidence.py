@@ -8,6 +8,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from thorax.results.benchmark import Slices
+
 SLICES: Final = 20
 """Slices that a window is cut into at most."""
 
@@ -23,20 +25,7 @@ ANSWERS: Final = 5
 """Answers in a slice at least: what ends within one is no matter of chance alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Slices:
-    """A measured window in consecutive parts of equally many answers, in the order of time.
-
-    Attributes:
-        images_per_s: of each part.
-        p99_s: latency that one answer in a hundred of each part exceeds, seconds.
-    """
-
-    images_per_s: tuple[float, ...]
-    p99_s: tuple[float, ...]
-
-
-UNCUT: Final = Slices((), ())
+UNCUT: Final = Slices(images_per_s=(), latency_p99_ms=())
 """Of a window that was not cut."""
 
 
@@ -45,8 +34,6 @@ def cut(
     done_s: npt.NDArray[np.float64],
     images: npt.NDArray[np.int64],
     latencies_s: npt.NDArray[np.float64],
-    *,
-    count: int = SLICES,
 ) -> Slices:
     """Return a window in slices; none at all where its answers are too few for `FEWEST` of them.
 
@@ -58,9 +45,8 @@ def cut(
         done_s: float64 [M], when each answer was there.
         images: int64 [M], of each.
         latencies_s: float64 [M], of each.
-        count: of slices at most.
     """
-    count = min(count, len(done_s) // ANSWERS)
+    count = min(SLICES, len(done_s) // ANSWERS)
     if count < FEWEST:
         return UNCUT
     order = np.argsort(done_s, kind="stable")
@@ -70,8 +56,10 @@ def cut(
     if not (took > 0).all():
         return UNCUT
     return Slices(
-        tuple(float(images[part].sum() / time) for part, time in zip(parts, took, strict=True)),
-        tuple(float(np.quantile(latencies_s[part], 0.99)) for part in parts),
+        images_per_s=tuple(
+            float(images[part].sum() / time) for part, time in zip(parts, took, strict=True)
+        ),
+        latency_p99_ms=tuple(float(np.quantile(latencies_s[part], 0.99)) * 1e3 for part in parts),
     )
 
 
@@ -90,12 +78,8 @@ def ratio_of_runs(value: float, first: Sequence[float], second: Sequence[float])
     Welch's interval (Biometrika 34, 1947) of the difference of two means of logarithms. Slices that
     follow each other are alike, so n of them count as n (1 - r) / (1 + r), r their correlation with
     the next (Bayley and Hammersley, J. R. Stat. Soc. Suppl. 8, 1946), freed of its bias in short
-    series as by Orcutt and Winokur (Econometrica 37, 1969) and not below 0.
-
-    Args:
-        value: of the first run over that of the second, each over its whole window.
-        first: of the slices of the first, above 0.
-        second: of the second.
+    series as by Orcutt and Winokur (Econometrica 37, 1969) and not below 0. The ratio is of the
+    rates over whole windows.
     """
     if min(len(first), len(second)) < FEWEST or min(*first, *second) <= 0:
         return None

@@ -177,10 +177,8 @@ def _count_new(
 class _UnderTest:
     """What LoadGen asks: a line of questions, and as many threads as the engine has streams.
 
-    Attributes:
-        alone: whether one image is asked at a time, which the asking thread then answers itself.
-        records: of each part of a query when it was asked, begun and done, and its images.
-        error: what went wrong first.
+    Where one image is asked at a time, `alone`, the asking thread answers it itself. A record is of
+    a part of a query: when it was asked, begun and done, and its images.
     """
 
     def __init__(self, engine: Engine, images: npt.NDArray[np.uint8], scenario: Scenario) -> None:
@@ -197,7 +195,6 @@ class _UnderTest:
         self._threads: list[threading.Thread] = []
 
     def begin(self) -> None:
-        """Have threads wait for questions."""
         if not self.alone:
             self._threads = [
                 threading.Thread(target=self._work, name="answer")
@@ -219,7 +216,6 @@ class _UnderTest:
                 self._line.put((now, ids[start:end], indices[start:end]))
 
     def answer_at_once(self, ids: list[int], indices: list[int]) -> None:
-        """Take a query and answer it."""
         if not self._ended:
             try:
                 self._answer([(time.perf_counter(), ids, indices)])
@@ -230,7 +226,6 @@ class _UnderTest:
         _complete(ids)
 
     def flush(self) -> None:
-        """Hear that no more queries come."""
         self._flushed = True
 
     def end(self) -> None:
@@ -253,14 +248,12 @@ class _UnderTest:
                     _complete(query[1])
 
     def join(self) -> None:
-        """Wait for the threads, which begin nothing more."""
         # What told them may have been taken out of the line with what waited there.
         self.end()
         for thread in self._threads:
             thread.join()
 
     def trace(self) -> Trace:
-        """Return what was done."""
         asked_s, begun_s, done_s, images = zip(*self.records, strict=True)
         return Trace(np.array(asked_s), np.array(begun_s), np.array(done_s), np.array(images))
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from thorax.benchmark.confidence import UNCUT, Slices
+from thorax.benchmark.confidence import UNCUT
 from thorax.benchmark.latency import Quantiles
 from thorax.devices import timing
 from thorax.devices.card_model import Forecast
@@ -20,8 +20,7 @@ from thorax.errors import DataError
 from thorax.images.preprocess import InputSpec, prepare
 from thorax.images.radiograph import read
 from thorax.power.sampler import Energy, efficiency
-from thorax.results import benchmark as results
-from thorax.results.benchmark import BenchmarkResult, Probe, Scenario
+from thorax.results.benchmark import BenchmarkResult, Latency, Probe, Scenario, Slices
 from thorax.results.energy import EMULATED_RATE
 
 SCENARIOS: Final[tuple[Scenario, ...]] = ("offline", "server", "single-stream", "multi-stream")
@@ -55,23 +54,14 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One measured window.
+    """One measured window, as `BenchmarkResult` has it.
 
     Attributes:
-        scenario: what was asked of the engine.
-        images: answered within the window.
         begin_s: when the window began, by `time.perf_counter`: a meter's readings have the same.
-        window_s: wall-clock length of the window, seconds.
         latency_s: single-stream of an image, multi-stream of a query, from the question to the
             answer; server from the scheduled arrival to the answer; offline of one inference, from
             its start.
-        valid: whether the run was long and steady enough to count.
-        invalid_because: why not, one sentence each.
         traffic: what was asked.
-        scheduled_images_per_s: how fast the images arrived, server.
-        probes: what was tried to find the rate, in order, server.
-        loadgen: figures of LoadGen's own log.
-        slices: the window in parts, which tell how sure its rate is.
     """
 
     scenario: Scenario
@@ -113,9 +103,7 @@ def side_by_side(engines: Sequence[Engine]) -> list[Speed]:
 
     Medians over the rounds. Some two seconds an artifact: enough for a table, while
     `thorax.benchmark.scenarios.run_scenario` runs as long as it is told and gives quantiles.
-
-    Args:
-        engines: compiled for throughput; each is compiled for latency as well.
+    Engines are compiled for throughput; each is compiled for latency as well.
     """
     quick = [compile_artifact(engine.artifact, engine.device, hint="latency") for engine in engines]
     answers = timing.in_turns(quick, timing.answers_per_s, rounds=5, window_s=0.2)
@@ -148,15 +136,11 @@ def benchmark_result(
     modelled: Forecast | None = None,
     energy: Energy | None = None,
 ) -> BenchmarkResult:
-    """Return the result of `thorax benchmark`.
+    """Return the result of `thorax benchmark`, with what cards would do and a meter says.
 
-    Args:
-        engine: what was measured.
-        measurement: of it; of a simulated card, the time of the emulation.
-        modelled: what simulated cards would do.
-        energy: what a meter says of the window of the measurement.
+    Of a simulated card the measurement is the time of the emulation.
     """
-    rate, latency, slices = measurement.images_per_s, measurement.latency_s, measurement.slices
+    rate, latency = measurement.images_per_s, measurement.latency_s
     energy = energy or Energy("none", False, measurement.window_s, None)
     emulated = engine.simulated and energy.load_w is not None
     result = BenchmarkResult(
@@ -169,13 +153,8 @@ def benchmark_result(
         images=measurement.images,
         window_s=measurement.window_s,
         images_per_s=rate,
-        latency_ms=results.Latency(
-            p50=latency.p50 * 1e3, p90=latency.p90 * 1e3, p99=latency.p99 * 1e3
-        ),
-        slices=results.Slices(
-            images_per_s=slices.images_per_s,
-            latency_p99_ms=tuple(seconds * 1e3 for seconds in slices.p99_s),
-        ),
+        latency_ms=Latency(p50=latency.p50 * 1e3, p90=latency.p90 * 1e3, p99=latency.p99 * 1e3),
+        slices=measurement.slices,
         power_w=energy.load_w,
         energy_j=energy.energy_j,
         images_per_s_per_w=None if emulated else efficiency(rate, energy.load_w),
@@ -184,16 +163,12 @@ def benchmark_result(
         modelled=modelled.result() if modelled else None,
         environment=environment(),
     )
-    reasons = {
-        "efficiency_error": EMULATED_RATE if emulated else None,
-        "energy_error": energy.error,
-    }
-    stated = {key: reason for key, reason in reasons.items() if reason}
-    return result.model_copy(update={**stated, **_traffic_fields(measurement)})
+    return result.stating(
+        efficiency_error=EMULATED_RATE if emulated else None, energy_error=energy.error
+    ).model_copy(update=_traffic_fields(measurement))
 
 
 def _traffic_fields(measurement: Measurement) -> dict[str, Any]:
-    """Return the fields of a result that say what was asked; none where nobody says."""
     traffic = measurement.traffic
     if traffic is None:
         return {}

@@ -14,13 +14,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from thorax.benchmark.confidence import Slices, cut
+from thorax.benchmark.confidence import cut
 from thorax.benchmark.latency import quantiles_of
 from thorax.benchmark.loadgen import DETAIL, Run, drive
 from thorax.benchmark.measurement import SCENARIOS, Measurement, Traffic
 from thorax.devices import timing
 from thorax.devices.engine import Engine, Hint
-from thorax.errors import UsageError
+from thorax.errors import UsageError, unwritable
 from thorax.files.atomic import temporary_folder, write_bytes
 from thorax.results.benchmark import Probe, Scenario
 
@@ -78,15 +78,11 @@ HINTS: Final[Mapping[Scenario, Hint]] = {
 
 @dataclass(frozen=True, slots=True)
 class ScenarioOptions:
-    """What an engine is measured under.
+    """What an engine is measured under, as `Traffic` has it.
 
     Attributes:
-        scenario: one of `thorax.benchmark.measurement.SCENARIOS`.
-        duration_s: length of the window at least.
-        samples_per_query: images of a query, multi-stream.
         rate: of arrivals, images per second, server; None looks for the highest that keeps the
             limit, by halving, each in a short run, and measures that.
-        latency_limit_s: which 99 % of the answers are to keep, server.
         logs: folder for LoadGen's logs of the run that is counted; None keeps none.
 
     Raises:
@@ -215,7 +211,6 @@ def run_scenario(
 
 
 def _traffic(engine: Engine, options: ScenarioOptions, pace: "_Pace") -> Traffic:
-    """Return what is asked of an engine that did so much in its warm-up."""
     behind_s = max(_BEHIND_S, _BEHIND_LIMITS * options.latency_limit_s)
     return Traffic(
         options.scenario,
@@ -310,10 +305,7 @@ def _folder(logs: Path | None) -> Iterator[Path]:
                 raise OSError(errno.EINVAL, f"{entry.name} in it is no file")
         write_bytes(logs / DETAIL, b"")
     except OSError as error:
-        raise UsageError(
-            "output-unwritable",
-            f"{str(logs)!r} cannot be written: {error.strerror or error}; name another place",
-        ) from error
+        raise unwritable(logs, error) from error
     yield logs
 
 
@@ -322,14 +314,7 @@ def _highest_rate(
 ) -> float:
     """Return the highest rate that keeps the latency limit in a short run, adding what was tried.
 
-    Args:
-        engine: answers.
-        stack: uint8 [N,1,S,S] to draw from.
-        traffic: at the rate that no queue would survive: that of an engine never idle.
-        probes: what was tried before, and what is tried here.
-
-    Raises:
-        UsageError: `latency-limit` when none does.
+    `traffic` is at the rate that no queue would survive: that of an engine never idle.
     """
     low, high = 0.0, traffic.images_per_s
     rate = high / 2
@@ -363,12 +348,14 @@ def _probe(run: Run, traffic: Traffic) -> Probe:
 
 
 def _measurement(traffic: Traffic, run: Run, probes: tuple[Probe, ...]) -> Measurement:
+    trace = run.trace
+    since = trace.begun_s if traffic.scenario == "offline" else trace.asked_s
     scheduled = run.figures.get("result_scheduled_samples_per_sec")
     return Measurement(
         scenario=traffic.scenario,
-        images=int(run.trace.images.sum()),
-        begin_s=run.trace.begin_s,
-        window_s=run.trace.window_s,
+        images=int(trace.images.sum()),
+        begin_s=trace.begin_s,
+        window_s=trace.window_s,
         latency_s=quantiles_of(traffic.scenario, run),
         valid=run.valid,
         invalid_because=() if run.valid else tuple(_reasons(traffic, run)),
@@ -376,18 +363,11 @@ def _measurement(traffic: Traffic, run: Run, probes: tuple[Probe, ...]) -> Measu
         scheduled_images_per_s=None if scheduled is None else float(scheduled),
         probes=probes,
         loadgen=run.figures,
-        slices=_slices(traffic, run),
+        slices=cut(trace.begin_s, trace.done_s, trace.images, trace.done_s - since),
     )
 
 
-def _slices(traffic: Traffic, run: Run) -> Slices:
-    trace = run.trace
-    since = trace.begun_s if traffic.scenario == "offline" else trace.asked_s
-    return cut(trace.begin_s, trace.done_s, trace.images, trace.done_s - since)
-
-
 def _reasons(traffic: Traffic, run: Run) -> Iterator[str]:
-    """Yield why LoadGen calls a run invalid."""
     figures = run.figures
     if "Too many outstanding" in figures.get("error_runtime", ""):
         yield (

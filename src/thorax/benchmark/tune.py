@@ -1,6 +1,7 @@
 """Which streams, batch, precision and device answer most images within a limit of latency."""
 
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -33,21 +34,15 @@ _ALIKE: Final = 0.98
 
 @dataclass(slots=True, eq=False)
 class TuningTrial:
-    """One setting and what it answered.
+    """One setting and what it answered, as `TriedSetting` has it.
 
     Attributes:
-        artifact: what was compiled.
-        device: for which.
-        streams: inferences side by side.
-        batch: images of one inference.
         engine: None where it could not be compiled.
         rates: images per second of each round.
         latencies_s: of each inference.
         begin_s: of its last round, by `time.perf_counter`.
         images: counted in all rounds.
         window_s: of all rounds together, seconds.
-        reason: why it was chosen or not.
-        chosen: whether it is the best of all.
     """
 
     artifact: Artifact
@@ -198,7 +193,6 @@ def _compile_all(artifacts: Sequence[Artifact], devices: Sequence[str]) -> list[
 
 
 def _turn(setting: TuningTrial, window_s: float) -> None:
-    """Keep a setting busy for a while, and add what it answered."""
     assert setting.engine is not None
     side = setting.artifact.card.input.side
     random = np.random.Generator(np.random.Philox(key=0))
@@ -231,11 +225,8 @@ def _judge(settings: Sequence[TuningTrial], limit_s: float | None) -> None:
 def store(settings: Sequence[TuningTrial], limit_s: float | None) -> None:
     """Store the best setting of each artifact and device in its card, as each may be asked alone.
 
-    Within `locked` nothing is lost that another process stores meanwhile.
-
-    Args:
-        settings: what `tune` returned.
-        limit_s: as `tune` was told.
+    Within `locked` nothing is lost that another process stores meanwhile. The settings are those
+    that `tune` returned for this limit.
 
     Raises:
         UsageError: `latency-limit` when no setting keeps it.
@@ -260,9 +251,8 @@ def store(settings: Sequence[TuningTrial], limit_s: float | None) -> None:
 
 
 def _within(settings: Sequence[TuningTrial], limit_s: float | None) -> list[TuningTrial]:
-    return [
-        setting for setting in settings if limit_s is None or setting.quantile_s(0.99) <= limit_s
-    ]
+    most_s = math.inf if limit_s is None else limit_s
+    return [setting for setting in settings if setting.quantile_s(0.99) <= most_s]
 
 
 def _soonest(settings: Sequence[TuningTrial]) -> TuningTrial:

@@ -1,7 +1,8 @@
 """The commands that measure speed and find the fastest settings."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -20,14 +21,13 @@ if TYPE_CHECKING:
     from thorax.benchmark.scenarios import ScenarioOptions
     from thorax.devices.engine import Engine
     from thorax.power.sampler import Energy
-    from thorax.results.benchmark import BenchmarkResult
 
 benchmark_app = typer.Typer()
 
 
-_TRAFFIC: Final = "Traffic"
-_TUNING: Final = "Tuning"
-_COMPARING: Final = "Comparing"
+_traffic: Final = partial(Option, rich_help_panel="Traffic")
+_tuning: Final = partial(Option, rich_help_panel="Tuning")
+_comparing: Final = partial(Option, rich_help_panel="Comparing")
 
 
 @dataclass(frozen=True)
@@ -47,29 +47,19 @@ class Traffic:
     ] = None
     duration: Annotated[float, Option(help="Seconds to measure, after 1 s of warm-up.")] = 10.0
     scenario: Annotated[
-        str,
-        Option(
-            help="MLPerf's: offline, server, single-stream or multi-stream.",
-            rich_help_panel=_TRAFFIC,
-        ),
+        str, _traffic(help="MLPerf's: offline, server, single-stream or multi-stream.")
     ] = "offline"
     rate: Annotated[
         float | None,
-        Option(
-            help="Server: images that arrive per second; default: the most that keeps the limit.",
-            rich_help_panel=_TRAFFIC,
+        _traffic(
+            help="Server: images that arrive per second; default: the most that keeps the limit."
         ),
     ] = None
     latency_limit_ms: Annotated[
-        float | None,
-        Option(help="Server, --tune: what 99 % of the answers keep, ms.", rich_help_panel=_TRAFFIC),
+        float | None, _traffic(help="Server, --tune: what 99 % of the answers keep, ms.")
     ] = None
-    samples_per_query: Annotated[
-        int, Option(help="Multi-stream: images of a query.", rich_help_panel=_TRAFFIC)
-    ] = 8
-    loadgen_logs: Annotated[
-        Path | None, Option(help="Folder to keep LoadGen's logs in.", rich_help_panel=_TRAFFIC)
-    ] = None
+    samples_per_query: Annotated[int, _traffic(help="Multi-stream: images of a query.")] = 8
+    loadgen_logs: Annotated[Path | None, _traffic(help="Folder to keep LoadGen's logs in.")] = None
 
     def options(self) -> "ScenarioOptions":
         """Return what is measured.
@@ -96,19 +86,16 @@ class Tuning:
 
     tune: Annotated[
         bool,
-        Option(
+        _tuning(
             "--tune",
             help="Find the best streams and batch, and store them in the card for classify.",
-            rich_help_panel=_TUNING,
         ),
     ] = False
     against: Annotated[
-        list[Path] | None,
-        Option(help="Another artifact to tune beside it; repeatable.", rich_help_panel=_TUNING),
+        list[Path] | None, _tuning(help="Another artifact to tune beside it; repeatable.")
     ] = None
     on: Annotated[
-        list[str] | None,
-        Option("--on", help="Another device to tune on; repeatable.", rich_help_panel=_TUNING),
+        list[str] | None, _tuning("--on", help="Another device to tune on; repeatable.")
     ] = None
 
 
@@ -118,18 +105,14 @@ class Comparing:
 
     baseline: Annotated[
         Path | None,
-        Option(
-            help="JSON of an earlier run, or an artifact to take turns with: a sure loss fails.",
-            rich_help_panel=_COMPARING,
+        _comparing(
+            help="JSON of an earlier run, or an artifact to take turns with: a sure loss fails."
         ),
     ] = None
-    max_loss: Annotated[
-        float,
-        Option(help="Fraction of speed that --baseline may lose.", rich_help_panel=_COMPARING),
-    ] = 0.05
-    rounds: Annotated[
-        int, Option(help="Turns of each, beside an artifact.", rich_help_panel=_COMPARING)
-    ] = 15
+    max_loss: Annotated[float, _comparing(help="Fraction of speed that --baseline may lose.")] = (
+        0.05
+    )
+    rounds: Annotated[int, _comparing(help="Turns of each, beside an artifact.")] = 15
 
 
 @benchmark_app.command(
@@ -148,6 +131,7 @@ def benchmark(
 ) -> None:
     """Images per second, latency and energy, under the traffic of MLPerf LoadGen."""
     from thorax.artifact import load
+    from thorax.benchmark.baseline import open_baseline
     from thorax.benchmark.scenarios import HINTS
     from thorax.devices.engine import compile as compile_artifact
     from thorax.devices.extensions import add_extensions
@@ -166,36 +150,24 @@ def benchmark(
         return compile_artifact(artifact, network.device, hint=HINTS[options.scenario])
 
     engine = prepare(load(network.model))
-    compare = _open_baseline(comparing, engine, options, prepare)
+    compare = None
+    if comparing.baseline is not None:
+        compare = open_baseline(
+            comparing.baseline,
+            engine,
+            options.scenario,
+            prepare=prepare,
+            duration_s=options.duration_s,
+            rounds=comparing.rounds,
+            max_loss=comparing.max_loss,
+        )
     measurement, energy = _measure(engine, options, traffic.images, metering)
     _answer(engine, measurement, energy, compare, as_json=json)
-
-
-def _open_baseline(
-    comparing: Comparing,
-    engine: "Engine",
-    options: "ScenarioOptions",
-    prepare: Callable[["Artifact"], "Engine"],
-) -> "Compare | None":
-    from thorax.benchmark.baseline import open_baseline
-
-    if comparing.baseline is None:
-        return None
-    return open_baseline(
-        comparing.baseline,
-        engine,
-        options.scenario,
-        prepare=prepare,
-        duration_s=options.duration_s,
-        rounds=comparing.rounds,
-        max_loss=comparing.max_loss,
-    )
 
 
 def _measure(
     engine: "Engine", options: "ScenarioOptions", images: Path | None, metering: Metering
 ) -> "tuple[Measurement, Energy]":
-    """Measure an engine while a meter is read."""
     from thorax.benchmark.measurement import read_images
     from thorax.benchmark.scenarios import run_scenario
     from thorax.inference.predictor import find_files
@@ -207,11 +179,7 @@ def _measure(
         console.progress(f"measuring {options.scenario}", None) as ticker,
     ):
         measurement = run_scenario(
-            engine,
-            options,
-            images=prepared,
-            on_progress=ticker.advance,
-            on_longer=console.say,
+            engine, options, images=prepared, on_progress=ticker.advance, on_longer=console.say
         )
     begin_s = measurement.begin_s
     return measurement, sampler.energy(begin_s, begin_s + measurement.window_s)
@@ -229,6 +197,9 @@ def _answer(
     from thorax.benchmark.baseline import require_held
     from thorax.benchmark.measurement import benchmark_result
     from thorax.devices.forecast import forecast_engine
+    from thorax.report.benchmark import comparison_table, speed_table
+    from thorax.report.modelled import modelled_table
+    from thorax.report.power import power_table
 
     result = benchmark_result(engine, measurement, forecast_engine(engine, measure=True), energy)
     comparison = compare(result) if compare else None
@@ -237,27 +208,22 @@ def _answer(
     result = result.digested()
     for reason in result.invalid_because:
         console.say(f"not valid by LoadGen's rules: {reason}")
-    console.emit(result, as_json=as_json, show=lambda: _show(result))
+    console.answer(
+        result,
+        as_json,
+        lambda: [
+            speed_table([result]),
+            power_table([result]),
+            modelled_table([result]),
+            comparison_table(result.baseline) if result.baseline else None,
+        ],
+    )
     if comparison and comparison.verdict == "loss":
         if energy.error:
             # The exit status can tell one of both: the loss is what the run was made for.
             console.say(f"energy-missing: {energy.error}; the rest was measured and is kept")
         require_held(comparison)
     require_energy(energy)
-
-
-def _show(result: "BenchmarkResult") -> None:
-    from thorax.report.baseline import comparison_table
-    from thorax.report.benchmark import speed_table
-    from thorax.report.modelled import modelled_table
-    from thorax.report.power import power_table
-
-    console.show(
-        speed_table([result]),
-        power_table([result]),
-        modelled_table([result]),
-        comparison_table(result.baseline) if result.baseline else None,
-    )
 
 
 def _require_no_traffic(traffic: Traffic, comparing: Comparing, metering: Metering) -> None:
@@ -276,39 +242,37 @@ def _require_no_traffic(traffic: Traffic, comparing: Comparing, metering: Meteri
         )
 
 
-_SWITCHES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
-    "tune": ("--tune", ("against", "on")),
-    "baseline": ("--baseline", ("max_loss", "rounds")),
-    "power": (
-        "--power METER",
+_SWITCHES: Final[dict[str, tuple[object, tuple[str, ...]]]] = {
+    "--tune": (False, ("against", "on")),
+    "--baseline": (None, ("max_loss", "rounds")),
+    "--power METER": (
+        "none",
         ("power_interval", "idle_s", "power_password_file", "power_ca", "power_insecure"),
     ),
-    "scenario": ("--scenario multi-stream", ("samples_per_query",)),
 }
-"""Of each switch how it is written, and the options that say nothing without it."""
+"""Of each switch what it is when it is off, and the options that say nothing then."""
 
 
 def _require_switches(context: typer.Context) -> None:
     """Refuse options of `benchmark` without what they say something of."""
+    values = context.params
     given = {
         name
-        for name in context.params
+        for name in values
         if (source := context.get_parameter_source(name)) and source.name != "DEFAULT"
     }
-    values = context.params
-    switched_on = {
-        "tune": values["tune"],
-        "baseline": values["baseline"] is not None,
-        "power": values["power"] != "none",
-        "scenario": values["scenario"] == "multi-stream",
+    useless = {
+        name: switch
+        for switch, (off, options) in _SWITCHES.items()
+        for name in options
+        if values[switch.removeprefix("--").partition(" ")[0]] == off
     }
-    for switch, (written, options) in _SWITCHES.items():
-        for name in options:
-            if name in given and not switched_on[switch]:
-                option = f"--{name.replace('_', '-')}"
-                raise UsageError(
-                    "option-together", f"{option} needs {written}; give both or neither"
-                )
+    if values["scenario"] != "multi-stream":
+        useless["samples_per_query"] = "--scenario multi-stream"
+    for name, switch in useless.items():
+        if name in given:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError("option-together", f"{option} needs {switch}; give both or neither")
     if "rounds" in given and not values["baseline"].is_dir():
         raise UsageError(
             "option-together",
@@ -324,8 +288,7 @@ def tune(
         Argument(metavar="MODEL...", help="Artifact folders of one network, in any precisions."),
     ],
     device: Annotated[
-        list[str],
-        Option("-d", "--device", help="CPU, GPU, ... as of benchmark; repeatable."),
+        list[str], Option("-d", "--device", help="CPU, GPU, ... as of benchmark; repeatable.")
     ] = ["CPU"],  # noqa: B006 - Typer shows it as the default
     latency_limit_ms: Annotated[
         float | None, Option(help="What 99 % of the answers keep, ms; default: no limit.")
@@ -350,7 +313,7 @@ def _tune(
 ) -> None:
     from thorax.artifact import load
     from thorax.benchmark import tune
-    from thorax.report.tune import tuning_table
+    from thorax.report.benchmark import tuning_table
 
     artifacts = [load(model) for model in models]
     limit_s = None if limit_ms is None else limit_ms / 1e3
@@ -369,4 +332,4 @@ def _tune(
             tune.store(trials, limit_s)
         finally:
             # What took minutes to measure is shown, whatever becomes of it.
-            console.emit(result, as_json=as_json, show=lambda: console.show(tuning_table(result)))
+            console.answer(result, as_json, lambda: [tuning_table(result)])

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -120,12 +120,7 @@ def say_traceback() -> None:
 
 
 def show(*tables: "Table | None", file: TextIO | None = None) -> None:
-    """Print tables for a person; those that are absent or empty are left out.
-
-    Args:
-        tables: what is shown.
-        file: where; stdout unless it is named.
-    """
+    """Print tables for a person, to stdout or a file; those absent or empty are left out."""
     from rich.console import Console
 
     from thorax.report.table import rich_table
@@ -138,17 +133,27 @@ def show(*tables: "Table | None", file: TextIO | None = None) -> None:
     screen = Console(width=fixed, file=beneath)
     for table in tables:
         if table is not None and table.rows:
-            screen.print(rich_table(_printable(table)))
+            harmless = replace(
+                table,
+                title=printable(table.title),
+                columns=tuple(map(printable, table.columns)),
+                rows=tuple(tuple(map(printable, row)) for row in table.rows),
+                note=printable(table.note),
+            )
+            screen.print(rich_table(harmless))
 
 
-def _printable(table: "Table") -> "Table":
-    return replace(
-        table,
-        title=printable(table.title),
-        columns=tuple(map(printable, table.columns)),
-        rows=tuple(tuple(map(printable, row)) for row in table.rows),
-        note=printable(table.note),
-    )
+def answer(
+    result: "Result", as_json: bool, tables: "Callable[[], Iterable[Table | None]]", *lines: str
+) -> None:
+    """Answer a command: one JSON document on stdout, or tables and lines for a person."""
+
+    def shown() -> None:
+        show(*tables())
+        for line in lines:
+            print(line)
+
+    emit(result, as_json=as_json, show=shown)
 
 
 def save(result: "Result", path: Path) -> None:
@@ -160,9 +165,7 @@ def save(result: "Result", path: Path) -> None:
 class Ticker:
     """A running display of progress.
 
-    Attributes:
-        advance: tells it how many more are done; may be called from several threads.
-        say: prints a line without disturbing it.
+    Several threads may tell it how many more are done; it prints a line without being disturbed.
     """
 
     advance: Callable[[int], None]
@@ -197,6 +200,13 @@ def progress(what: str, total: int | None, unit: str = "images") -> Iterator[Tic
 
 
 @contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show progress of what only tells how many more are done."""
+    with progress(what, total) as ticker:
+        yield ticker.advance
+
+
+@contextmanager
 def steps(what: str, total: int) -> Iterator[Callable[..., None]]:
     """Show progress of what tells how many are done in all, and not how many came new."""
     with progress(what, total) as ticker:
@@ -214,10 +224,7 @@ def steps(what: str, total: int) -> Iterator[Callable[..., None]]:
 def training(*, shown: bool = True) -> Iterator[Callable[["Progress"], None]]:
     """Show how fast a run trains, how it stands and how long it still takes, and every epoch.
 
-    A bar on a terminal, plain lines elsewhere; on stderr.
-
-    Args:
-        shown: False on all ranks but the first, which then say nothing.
+    A bar on a terminal, plain lines elsewhere; on stderr. All ranks but the first are not shown.
     """
     from thorax.report.text import rate_text
     from thorax.training.log import Window
@@ -231,12 +238,12 @@ def training(*, shown: bool = True) -> Iterator[Callable[["Progress"], None]]:
     images = 0
     first: tuple[int, float] | None = None
     window = Window()
-    with _training_bar() if terminal else nullcontext(_Screen(_plain, say)) as screen:
+    with _training_bar() if terminal else nullcontext((_plain, say)) as (draw, line):
 
         def tell(at: "Progress") -> None:
             nonlocal images, first, window
             if at.val_mean_auroc is not None:
-                screen.say(
+                line(
                     f"epoch {at.epoch} of {at.epochs}: loss {at.loss:.4f}, "
                     f"mean val AUROC {at.val_mean_auroc:.4f}, rate {at.learning_rate:.2g}"
                 )
@@ -252,7 +259,7 @@ def training(*, shown: bool = True) -> Iterator[Callable[["Progress"], None]]:
                 return
             per_step_s = (now - since) / (at.step - step)
             facts = window.means()
-            screen.draw(
+            draw(
                 at,
                 f"{rate_text(facts['images_per_s'])} images/s, data wait {facts['data_wait']:.0%}, "
                 f"rate {facts['learning_rate']:.3g}, loss {facts['loss']:.3g}, "
@@ -265,36 +272,21 @@ def training(*, shown: bool = True) -> Iterator[Callable[["Progress"], None]]:
             say(f"training: {images:,} images in {_duration(time.perf_counter() - begin)}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Screen:
-    """Where progress of a training run is shown.
-
-    Attributes:
-        draw: shows where it is, with the facts in words.
-        say: prints a line without disturbing it.
-    """
-
-    draw: Callable[["Progress", str], None]
-    say: Callable[[str], None]
-
-
 def _plain(at: "Progress", facts: str) -> None:
     step = f"step {at.step:,} of {at.steps:,}"
     say(f"training: epoch {at.epoch} of {at.epochs}, {step}, {facts}")
 
 
 @contextmanager
-def _training_bar() -> Iterator[_Screen]:
+def _training_bar() -> Iterator[tuple[Callable[["Progress", str], None], Callable[[str], None]]]:
+    """Yield what shows where a run is, with the facts in words, and what prints a line."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bars
 
     screen = Console(stderr=True)
     # The words come first where a terminal is too narrow for both.
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=None),
-    )
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=None))
     with Bars(*columns, console=screen, expand=True) as bars:
         task = bars.add_task("training", total=None)
 
@@ -302,7 +294,7 @@ def _training_bar() -> Iterator[_Screen]:
             words = f"epoch {at.epoch}/{at.epochs}, step {at.step}/{at.steps}, {printable(facts)}"
             bars.update(task, total=at.steps, completed=at.step, description=words)
 
-        yield _Screen(draw, lambda text: _print(screen, text))
+        yield draw, lambda text: _print(screen, text)
 
 
 def _print(screen: "Console", text: str) -> None:
@@ -335,17 +327,9 @@ def _bar(what: str, total: int | None, unit: str) -> Iterator[Ticker]:
             speed = task.finished_speed or task.speed
             return Text("" if speed is None else f"{speed:,.0f} {unit}/s")
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeRemainingColumn(),
-    )
+    words = TextColumn("{task.description}", markup=False)
+    columns = (words, BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     screen = Console(stderr=True)
     with Progress(*columns, console=screen) as bars:
         task = bars.add_task(printable(what), total=total)
-        yield Ticker(
-            lambda count: bars.advance(task, count),
-            lambda text: _print(screen, text),
-        )
+        yield Ticker(lambda count: bars.advance(task, count), lambda text: _print(screen, text))

@@ -48,15 +48,14 @@ def _import(
             on_progress=tell,
         )
 
-    def show() -> None:
-        print(f"{result.images:,} images of {result.patients:,} patients in {out}")
-        for skip in result.skipped[:_SHOWN]:
-            print(printable(f"  left out {skip.image}: {skip.code}: {skip.message}"))
-        if len(result.skipped) > _SHOWN:
-            print(f"  ... {len(result.skipped) - _SHOWN:,} more in {out / 'skipped.csv'}")
-        print(f"next: thorax data check {out}")
-
-    console.emit(result, as_json=as_json, show=show)
+    lines = [f"{result.images:,} images of {result.patients:,} patients in {out}"]
+    lines += [
+        printable(f"  left out {skip.image}: {skip.code}: {skip.message}")
+        for skip in result.skipped[:_SHOWN]
+    ]
+    if len(result.skipped) > _SHOWN:
+        lines.append(f"  ... {len(result.skipped) - _SHOWN:,} more in {out / 'skipped.csv'}")
+    console.answer(result, as_json, lambda: (), *lines, f"next: thorax data check {out}")
 
 
 @import_app.command(
@@ -124,12 +123,8 @@ def import_phantom(
     from thorax.data import folder
 
     skipped: list[Skipped] = []
-    rows = folder.rows(
-        images,
-        labels=images / "labels.csv",
-        boxes=images / "boxes.csv",
-        on_skip=skipped.append,
-    )
+    labels, boxes = images / "labels.csv", images / "boxes.csv"
+    rows = folder.rows(images, labels=labels, boxes=boxes, on_skip=skipped.append)
     _import(rows, skipped, "phantom", out, size=size, workers=workers, as_json=json)
 
 
@@ -145,7 +140,7 @@ def data_check(store: StorePath, json: Json = False) -> None:
         verify_images(opened, on_progress=read)
     with console.steps("comparing", len(opened)) as tell:
         result = check(opened, on_progress=tell)
-    console.emit(result, as_json=json, show=lambda: console.show(*check_tables(result)))
+    console.answer(result, json, lambda: check_tables(result))
     result.require_clean()
 
 
@@ -164,20 +159,13 @@ def phantom(
 
     with console.steps("drawing", count) as tell:
         result = source.write(
-            out,
-            count=count,
-            side=size,
-            seed=seed,
-            dicom=dicom,
-            workers=workers,
-            on_progress=tell,
+            out, count=count, side=size, seed=seed, dicom=dicom, workers=workers, on_progress=tell
         )
-    console.emit(
+    console.answer(
         result,
-        as_json=json,
-        show=lambda: print(
-            f"{result.images:,} radiographs in {out}\n"
-            f"next: thorax data import folder {out} --labels {result.labels} "
-            f"--boxes {result.boxes} --size {size} --out {out}.store"
-        ),
+        json,
+        lambda: (),
+        f"{result.images:,} radiographs in {out}",
+        f"next: thorax data import folder {out} --labels {result.labels} "
+        f"--boxes {result.boxes} --size {size} --out {out}.store",
     )

@@ -14,7 +14,6 @@ from thorax.errors import UsageError
 
 if TYPE_CHECKING:
     from thorax.cluster.bench import Work
-    from thorax.results.cluster import ClusterDiagnosis
 
 doctor_app = typer.Typer(no_args_is_help=True, help="Find out what is wrong before it costs time.")
 
@@ -80,6 +79,7 @@ def cluster(
     """Measure ranks and the network between them, under torchrun; find the slow one."""
     from thorax.cluster.diagnosis import diagnose, meet
     from thorax.data.store_set import open_stores
+    from thorax.report.cluster import cluster_tables
     from thorax.training import parallel
 
     with lead_speaks():
@@ -97,17 +97,11 @@ def cluster(
                 duration_s=duration,
                 timeout_s=timeout,
             )
-    if ranks.lead:
-        console.emit(diagnosis, as_json=json, show=lambda: _show(diagnosis))
-
-
-def _show(diagnosis: "ClusterDiagnosis") -> None:
-    from thorax.report.cluster import cluster_tables
-
-    console.show(*cluster_tables(diagnosis))
-    for warning in diagnosis.warnings:
-        print(f"warning: {warning}")
+    if not ranks.lead:
+        return
+    lines = [f"warning: {warning}" for warning in diagnosis.warnings]
     if len(diagnosis.ranks) == 1:
-        print("one rank: start several by torchrun to measure what is between them")
-    elif not diagnosis.warnings:
-        print("no rank and no link is slow")
+        lines.append("one rank: start several by torchrun to measure what is between them")
+    elif not lines:
+        lines.append("no rank and no link is slow")
+    console.answer(diagnosis, json, lambda: cluster_tables(diagnosis), *lines)

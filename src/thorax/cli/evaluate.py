@@ -70,21 +70,21 @@ class Validation:
 @one_by_one
 def validate(model: Model, store: StorePath, options: Validation, json: Json = False) -> None:
     """AUROC of each finding with intervals; what each of several artifacts costs and brings."""
+    from thorax.report import accuracy
+    from thorax.report.modelled import modelled_table
+
     result = options.run(model, store)
-
-    def show() -> None:
-        from thorax.report import accuracy
-        from thorax.report.modelled import modelled_table
-
-        console.show(
+    console.answer(
+        result,
+        json,
+        lambda: [
             accuracy.cost_table(result),
             modelled_table(accuracy.validated_artifacts([result])),
             accuracy.auroc_table([result]),
             accuracy.difference_table(result),
             accuracy.pointing_table([result]),
-        )
-
-    console.emit(result, as_json=json, show=show)
+        ],
+    )
 
 
 @evaluate_app.command(
@@ -99,12 +99,7 @@ def score(
 ) -> None:
     """The same AUROC table for anybody's predictions."""
     from thorax.evaluate.score import score as run
+    from thorax.report.accuracy import auroc_table
 
     result = run(predictions, labels, split=split, subset=subset)
-
-    def show() -> None:
-        from thorax.report.accuracy import auroc_table
-
-        console.show(auroc_table([result]))
-
-    console.emit(result, as_json=json, show=show)
+    console.answer(result, json, lambda: [auroc_table([result])])

@@ -1,28 +1,21 @@
 """The commands below `thorax fpga`: simulated cards, their bitstreams, what an overlay would do."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Argument, Option
 
 from thorax.cli import console
-from thorax.cli.options import Json, one_by_one
+from thorax.cli.options import Json, one_by_one, one_of
 from thorax.errors import UsageError
 from thorax.files.atomic import write_text
 
 if TYPE_CHECKING:
     from thorax.fpga.boards import Board
     from thorax.results.fpga import BitstreamFeatures, CardStatus
-
-
-@contextmanager
-def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    with console.progress(what, total) as ticker:
-        yield ticker.advance
 
 
 fpga_app = typer.Typer(
@@ -33,7 +26,6 @@ fpga_app = typer.Typer(
 State = Annotated[
     Path | None, Option(help="File of the cards' state; default: thorax/fpga.json in XDG's state.")
 ]
-_Word = TypeVar("_Word", bound=str)
 
 AnyNetwork = Annotated[
     Path, Argument(metavar="MODEL", help="Artifact folder, OpenVINO IR, or any model file.")
@@ -45,8 +37,7 @@ Side = Annotated[
     int | None, Option(min=1, max=65536, help="Input side where a file leaves it open.")
 ]
 BoardName = Annotated[
-    str | None,
-    Option(help="Whose power counts; default: pac-a10 for Arria 10, none for others."),
+    str | None, Option(help="Whose power counts; default: pac-a10 for Arria 10, none for others.")
 ]
 CardName = Annotated[str, Argument(metavar="CARD", help="FPGA.0 to FPGA.3, or all.")]
 
@@ -110,12 +101,8 @@ def program(
 
     require_simulated()
     cards = tuple(card.status() for card in put(card, bitstream, board=board, state=state))
-
-    def show() -> None:
-        _show_cards(cards)
-        print(f"next: thorax classify MODEL IMAGE... -d HETERO:{cards[0].name},CPU")
-
-    console.emit(ProgramResult(cards=cards), as_json=json, show=show)
+    step = f"next: thorax classify MODEL IMAGE... -d HETERO:{cards[0].name},CPU"
+    console.answer(ProgramResult(cards=cards), json, lambda: (), *_named(cards), step)
 
 
 @fpga_app.command(epilog="Example:  thorax fpga erase all")
@@ -127,12 +114,11 @@ def erase(card: CardName, state: State = None, json: Json = False) -> None:
 
     require_simulated()
     cards = tuple(card.status() for card in take(card, state=state))
-    console.emit(EraseResult(cards=cards), as_json=json, show=lambda: _show_cards(cards))
+    console.answer(EraseResult(cards=cards), json, lambda: (), *_named(cards))
 
 
-def _show_cards(cards: "Sequence[CardStatus]") -> None:
-    for card in cards:
-        print(f"{card.name}: {card.full_name}")
+def _named(cards: "Sequence[CardStatus]") -> list[str]:
+    return [f"{card.name}: {card.full_name}" for card in cards]
 
 
 @fpga_app.command(epilog="Example:  thorax fpga analyze model --arch 8x48-fp11 --batch 8")
@@ -156,6 +142,7 @@ def analyze(
     from thorax.fpga.workload import describe
     from thorax.importers.options import ImportOptions
     from thorax.ir.open import open_model
+    from thorax.report.fpga import TOP, overlay_tables
 
     bitstream = named_bitstream(arch)
     architecture = find_architecture(arch) if bitstream is None else bitstream.architecture
@@ -163,13 +150,7 @@ def analyze(
     graph = open_model(model, ImportOptions(side=side))
     layers = describe(graph.model)
     result = estimate(graph.name, layers, architecture, batch=batch, board=powered)
-
-    def show() -> None:
-        from thorax.report.fpga import TOP, overlay_tables
-
-        console.show(*overlay_tables(result, top=None if all_layers else TOP))
-
-    console.emit(result, as_json=json, show=show)
+    console.answer(result, json, lambda: overlay_tables(result, top=None if all_layers else TOP))
 
 
 @dataclass(frozen=True)
@@ -206,11 +187,12 @@ def search(
     from thorax.fpga.workload import describe
     from thorax.importers.options import ImportOptions
     from thorax.ir.open import open_model
+    from thorax.report.fpga import overlay_tables
     from thorax.results.fpga import OverlaySearch
 
-    family = _choice(searched.family, tuple(FAMILIES), "--family")
-    precision = _choice(searched.precision, get_args(OverlayPrecision), "--precision")
-    weights = _choice(searched.weights, get_args(Weights), "--weights")
+    family = one_of("--family", searched.family, FAMILIES)
+    precision = one_of("--precision", searched.precision, get_args(OverlayPrecision))
+    weights = one_of("--weights", searched.weights, get_args(Weights))
     powered = _board_for(family, board, "the search")
     if out is not None:
         require_place(out)
@@ -224,16 +206,8 @@ def search(
         family=family,
         out=None if out is None else str(out),
     )
-
-    def show() -> None:
-        from thorax.report.fpga import overlay_tables
-
-        console.show(*overlay_tables(result))
-        if out is not None:
-            print(f"architecture: {out}")
-            print(f"next: thorax fpga analyze {model} --arch {out}")
-
-    console.emit(result, as_json=json, show=show)
+    written = (f"architecture: {out}", f"next: thorax fpga analyze {model} --arch {out}")
+    console.answer(result, json, lambda: overlay_tables(result), *(written if out else ()))
 
 
 def _board_for(family: str, board: str | None, what: str) -> "Board | None":
@@ -249,13 +223,6 @@ def _board_for(family: str, board: str | None, what: str) -> "Board | None":
             "of that family, or leave out --board",
         )
     return powered
-
-
-def _choice(text: str, allowed: tuple[_Word, ...], option: str) -> _Word:
-    for word in allowed:
-        if text.lower() == word:
-            return word
-    raise UsageError("option-choice", f"{option} is {text!r}; allowed are {', '.join(allowed)}")
 
 
 @dataclass(frozen=True)
@@ -308,14 +275,9 @@ def explore(
 
         out.mkdir(parents=True, exist_ok=True)
     options = low_precision.ExploreOptions(**asdict(explored))
-    result = low_precision.explore(artifact, store, filled, options, bar=_bar).result()
+    result = low_precision.explore(artifact, store, filled, options, bar=console.counting).result()
     if out is not None:
         write_text(out / "explore.json", result.to_json())
         write_explore_plot(result, out)
-
-    def show() -> None:
-        console.show(explore_table(result))
-        if out is not None:
-            print(f"plot: {out / 'explore.svg'}, {out / 'explore.png'}")
-
-    console.emit(result, as_json=json, show=show)
+    written = [f"plot: {out / 'explore.svg'}, {out / 'explore.png'}"] if out else []
+    console.answer(result, json, lambda: [explore_table(result)], *written)

@@ -77,10 +77,5 @@ def sharpness(
     out.parent.mkdir(parents=True, exist_ok=True)
     console.save(result, out)
     pictures = write_pictures(result, out)
-
-    def show() -> None:
-        console.show(sharpness_table([result]))
-        for written in (out, *pictures):
-            print(f"written: {written}")
-
-    console.emit(result, as_json=json, show=show)
+    written = (f"written: {path}" for path in (out, *pictures))
+    console.answer(result, json, lambda: [sharpness_table([result])], *written)

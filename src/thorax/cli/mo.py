@@ -21,16 +21,15 @@ def mo(context: typer.Context, flags: Flags, json: Json = False) -> None:
         begin_reading(flags.input_model)
     from thorax.mo.convert import convert
     from thorax.mo.flags import refuse_unknown
+    from thorax.report.optimize import artifact_table, optimize_hint, ports_table
 
     refuse_unknown(context.args, [word for each in context.command.params for word in each.opts])
     result = convert(flags, on_progress=console.say)
-
-    def show() -> None:
-        from thorax.report.optimize import artifact_table, optimize_hint, ports_table
-
-        xml = result.xml
-        console.show(ports_table(result), artifact_table([result]))
-        print(f"made: {xml} and {xml.with_suffix('.bin').name}")
-        print(f"next: thorax optimize {xml} {optimize_hint(result)} --out {xml.stem}.artifact")
-
-    console.emit(result, as_json=json, show=show)
+    xml = result.xml
+    console.answer(
+        result,
+        json,
+        lambda: [ports_table(result), artifact_table([result])],
+        f"made: {xml} and {xml.with_suffix('.bin').name}",
+        f"next: thorax optimize {xml} {optimize_hint(result)} --out {xml.stem}.artifact",
+    )

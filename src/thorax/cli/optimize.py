@@ -1,7 +1,6 @@
 """The commands that make a model fit for devices: convert, analyse, compare."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -10,7 +9,7 @@ import typer
 from typer import Argument, Option
 
 from thorax.cli import console
-from thorax.cli.options import Extensions, Json, Out, one_by_one
+from thorax.cli.options import Extensions, Json, Out, WordT, one_by_one, one_of
 from thorax.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,10 +21,11 @@ if TYPE_CHECKING:
     from thorax.ir.open import OpenedModel
     from thorax.labels import LabelSet
     from thorax.quantization.optimize import Wanted
+    from thorax.report.table import Table
 
 optimize_app = typer.Typer()
 
-_Word = TypeVar("_Word", bound=str)
+NumberT = TypeVar("NumberT", int, float)
 
 AnyModel = Annotated[Path, Argument(help="Artifact folder, OpenVINO IR, or any model file.")]
 Side = Annotated[int | None, Option(help="Input side where a file leaves it open.")]
@@ -48,22 +48,19 @@ def _labels(text: str | None) -> "LabelSet | None":
     return LabelSet("custom", tuple(part.strip() for part in text.split(",")))
 
 
-def _numbers(text: str | None, option: str) -> tuple[float, ...] | None:
+def _numbers(
+    text: str | None, option: str, number: Callable[[str], NumberT], what: str = "numbers"
+) -> tuple[NumberT, ...] | None:
     try:
-        return None if text is None else tuple(float(part) for part in text.split(","))
+        return None if text is None else tuple(map(number, text.split(",")))
     except ValueError as error:
         raise UsageError(
-            "option-numbers", f"{option} is {text!r}; give numbers joined by commas"
+            "option-numbers", f"{option} is {text!r}; give {what} joined by commas"
         ) from error
 
 
-def _one_of(text: str | None, allowed: tuple[_Word, ...], option: str) -> _Word | None:
-    for word in allowed:
-        if text is not None and text.lower() == word.lower():
-            return word
-    if text is None:
-        return None
-    raise UsageError("option-choice", f"{option} is {text!r}; allowed are {', '.join(allowed)}")
+def _one_of(option: str, word: str | None, allowed: tuple[WordT, ...]) -> WordT | None:
+    return None if word is None else one_of(option, word, allowed)
 
 
 def _wanted(text: str) -> "Wanted":
@@ -76,12 +73,6 @@ def _wanted(text: str) -> "Wanted":
     except ValueError as error:
         allowed = ", ".join((*Precision, "auto"))
         raise UsageError("precision", f"precision is {text!r}; allowed are {allowed}") from error
-
-
-@contextmanager
-def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    with console.progress(what, total) as ticker:
-        yield ticker.advance
 
 
 def begin_reading(path: Path) -> None:
@@ -137,11 +128,11 @@ class Origin:
 
         return Description(
             labels=_labels(self.labels),
-            mean=_numbers(self.mean, "--mean"),
-            std=_numbers(self.std, "--std"),
+            mean=_numbers(self.mean, "--mean", float),
+            std=_numbers(self.std, "--std", float),
             side=self.side,
-            layout=_one_of(self.layout, ("NCHW", "NHWC"), "--layout"),
-            activation=_one_of(self.activation, ("sigmoid", "softmax"), "--activation"),
+            layout=_one_of("--layout", self.layout, ("NCHW", "NHWC")),
+            activation=_one_of("--activation", self.activation, ("sigmoid", "softmax")),
             structure=self.structure,
             topology=self.topology,
             extensions=tuple(self.extension or ()),
@@ -164,6 +155,7 @@ def optimize(
     from thorax.quantization.accuracy_budget import OnProgress
     from thorax.quantization.optimize import OptimizeOptions
     from thorax.quantization.optimize import optimize as convert
+    from thorax.report.optimize import artifact_table, drop_table, tried_table
 
     keep = target.keep
     result = convert(
@@ -177,19 +169,17 @@ def optimize(
             keep=() if keep is None else tuple(name.strip() for name in keep.split(",")),
             device=target.device,
         ),
-        on_progress=OnProgress(console.say, _bar),
+        on_progress=OnProgress(console.say, console.counting),
     ).result
-
-    def show() -> None:
-        from thorax.report.optimize import artifact_table, drop_table, tried_table
-
-        console.show(artifact_table([result]), drop_table(result), tried_table([result]))
-        device = target.device
-        if result.precision == "fp11" and not simulates(device):
-            device = "HETERO:FPGA,CPU"
-        print(f"next: thorax classify {out} IMAGE..." + (f" -d {device}" * (device != "CPU")))
-
-    console.emit(result, as_json=json, show=show)
+    device = target.device
+    if result.precision == "fp11" and not simulates(device):
+        device = "HETERO:FPGA,CPU"
+    console.answer(
+        result,
+        json,
+        lambda: [artifact_table([result]), drop_table(result), tried_table([result])],
+        f"next: thorax classify {out} IMAGE..." + (f" -d {device}" * (device != "CPU")),
+    )
 
 
 @dataclass(frozen=True)
@@ -208,24 +198,15 @@ class FileShape:
         from thorax.importers.options import ImportOptions
 
         add_extensions(self.extension or ())
+        shape = self.input_shape and self.input_shape.strip("[]() ")
+        lengths = _numbers(shape, "--input_shape", int, "lengths")
         return ImportOptions(
             structure=self.structure,
             topology=self.topology,
-            shapes=_shape(self.input_shape),
+            shapes={} if lengths is None else {"": lengths},
             side=self.side,
             extensions=tuple(self.extension or ()),
         )
-
-
-def _shape(text: str | None) -> dict[str, tuple[int, ...]]:
-    if text is None:
-        return {}
-    try:
-        return {"": tuple(int(part) for part in text.strip("[]() ").split(","))}
-    except ValueError as error:
-        raise UsageError(
-            "option-numbers", f"--input_shape is {text!r}; give lengths joined by commas"
-        ) from error
 
 
 def _gops(text: str | None, element: str) -> dict[str, float]:
@@ -302,14 +283,12 @@ def analyze(
 
         write_plot(result, plot)
 
-    def show() -> None:
+    def tables() -> "list[Table]":
         from thorax.report.roofline import TOP, analyze_tables
 
-        console.show(*analyze_tables(result, top=None if all_layers else TOP))
-        if plot is not None:
-            print(f"plot: {plot}")
+        return analyze_tables(result, top=None if all_layers else TOP)
 
-    console.emit(result, as_json=json, show=show)
+    console.answer(result, json, tables, *([f"plot: {plot}"] if plot else []))
 
 
 @dataclass(frozen=True)
@@ -344,6 +323,7 @@ def compare(
     from thorax.analysis.difference import CompareOptions
     from thorax.analysis.difference import compare as run
     from thorax.ir.open import open_pair
+    from thorax.report.optimize import TOP, compare_tables
 
     if trials.images is not None and trials.data is not None:
         raise UsageError("compare-images", "--images and --data are both given; leave out one")
@@ -351,19 +331,13 @@ def compare(
     images = _images(trials, first)
     options = CompareOptions(
         devices=(trials.device, trials.device2 or trials.device),
-        compute=_one_of(trials.compute, ("f32", "bf16"), "--compute"),
+        compute=_one_of("--compute", trials.compute, ("f32", "bf16")),
         count=trials.count,
     )
     with console.progress("comparing", None) as ticker:
         result = run(first, second, images, options, on_progress=ticker.advance)
-
-    def show() -> None:
-        from thorax.report.optimize import TOP, compare_tables
-
-        console.show(*compare_tables(result, top=None if all_layers else TOP))
-        print(result.verdict)
-
-    console.emit(result, as_json=json, show=show)
+    top = None if all_layers else TOP
+    console.answer(result, json, lambda: compare_tables(result, top=top), result.verdict)
 
 
 def _images(trials: Trials, opened: "OpenedModel") -> "npt.NDArray[np.uint8] | None":

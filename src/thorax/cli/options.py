@@ -36,15 +36,16 @@ WordT = TypeVar("WordT", bound=str)
 
 
 def one_of(option: str, word: str, allowed: Iterable[WordT]) -> WordT:
-    """Return the word of a set that an option names.
+    """Return the word of a set that an option names, in whatever case.
 
     Raises:
         UsageError: `option-choice` for one that is not in it.
     """
     words = list(allowed)
-    if word not in words:
-        raise UsageError("option-choice", f"{option} is {word!r}; allowed are {', '.join(words)}")
-    return words[words.index(word)]
+    for known in words:
+        if word.lower() == known.lower():
+            return known
+    raise UsageError("option-choice", f"{option} is {word!r}; allowed are {', '.join(words)}")
 
 
 def one_by_one(command: Callable[..., None]) -> Callable[..., None]:

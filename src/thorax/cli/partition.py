@@ -67,10 +67,5 @@ def partition(
     )
     if svg is not None:
         write_drawing(result, svg)
-
-    def show() -> None:
-        console.show(*partition_tables(result, top=None if all_layers else TOP))
-        if svg is not None:
-            print(f"drawing: {svg}")
-
-    console.emit(result, as_json=json, show=show)
+    tables = partition_tables(result, top=None if all_layers else TOP)
+    console.answer(result, json, lambda: tables, *([f"drawing: {svg}"] if svg else []))

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -17,11 +17,10 @@ if TYPE_CHECKING:
     from thorax.fpga.architecture import Architecture
     from thorax.fpga.bitstreams import Bitstream
     from thorax.plan.cluster_plan import ClusterQuestion
-    from thorax.plan.published import Prediction
     from thorax.plan.server import Server
     from thorax.plan.server_plan import ServerQuestion
     from thorax.plan.systems import System
-    from thorax.report.table import Table
+    from thorax.results.plan import PublishedRow
 
 plan_app = typer.Typer(
     no_args_is_help=True,
@@ -36,8 +35,7 @@ class ServerOptions:
     """Which server is planned."""
 
     preset: Annotated[
-        str | None,
-        Option(help="r740, r640 or r740-2019, of published constants; default: r740."),
+        str | None, Option(help="r740, r640 or r740-2019, of published constants; default: r740.")
     ] = None
     file: Annotated[
         Path | None, Option(help="A server of your own, TOML; --write-file shows one.")
@@ -76,8 +74,7 @@ class DemandOptions:
         str | None, Option(help="How many: 4, 0,2,4 or 0..4; default: all that it holds.")
     ] = None
     reading: Annotated[
-        str,
-        Option(help="What the CPU does meanwhile: additive (computes), offload (idles), both."),
+        str, Option(help="What the CPU does meanwhile: additive (computes), offload (idles), both.")
     ] = "both"
     rate: Annotated[
         float | None,
@@ -167,16 +164,14 @@ def server(
     if files.write_file is not None:
         write_effective(planned, files.write_file)
     written = {"figure": files.figure, "curve": files.curve, "server": files.write_file}
-    console.emit(plan, as_json=json, show=lambda: _show(server_tables(plan), written))
+    console.answer(plan, json, lambda: server_tables(plan), *_named(written))
 
 
 def _server_question(
     options: DemandOptions, prices: PriceOptions, *, curve: bool
 ) -> "ServerQuestion":
-    """Return what is asked of a server; options that contradict each other are refused."""
-    from thorax.plan.costs import Prices
     from thorax.plan.server_plan import LOAD, Demand, ServerQuestion, cards_in
-    from thorax.results.plan import Arrivals, CpuRole
+    from thorax.results.plan import Arrivals, CpuRole, Prices
 
     roles = one_of("--reading", options.reading, (*CpuRole, "both"))
     arrivals = one_of("--arrivals", options.arrivals, get_args(Arrivals))
@@ -199,11 +194,7 @@ def _server_question(
         roles=tuple(CpuRole) if roles == "both" else (CpuRole(roles),),
         demand=demand,
         prices=Prices(
-            prices.energy_price,
-            prices.hardware_price,
-            prices.card_price,
-            prices.years,
-            prices.utilization,
+            **{name.removesuffix("_price"): price for name, price in asdict(prices).items()}
         ),
         curve=curve,
     )
@@ -226,11 +217,9 @@ def _require_no_rate(options: DemandOptions, *, curve: bool) -> None:
 
 
 def _server(options: ServerOptions) -> "Server":
-    """Return the server that the options describe."""
     from thorax.config import load
     from thorax.plan.inputs import changed, with_benchmark
-    from thorax.plan.presets import find_preset
-    from thorax.plan.server import Server
+    from thorax.plan.server import Server, find_preset
 
     if options.model is None:
         _require_no_overlay(options)
@@ -259,7 +248,6 @@ def _require_no_overlay(options: ServerOptions) -> None:
 
 
 def _with_model(server: "Server", model: Path, options: ServerOptions) -> "Server":
-    """Return a server whose card is modelled for a network."""
     from thorax.devices.core import require_simulated
     from thorax.files.atomic import temporary_folder
     from thorax.fpga.architecture import find_architecture
@@ -325,8 +313,7 @@ class ClusterOptions:
         float | None, Option(min=0.01, max=1e6, help="Of the run, whatever the batch.")
     ] = None
     epochs_curve: Annotated[
-        str | None,
-        Option(help="How epochs follow the batch: constant, mlperf or mlperf-scaled."),
+        str | None, Option(help="How epochs follow the batch: constant, mlperf or mlperf-scaled.")
     ] = None
     epochs_batch: Annotated[
         float | None, Option(min=1, max=1e9, help="For which the system's epochs hold.")
@@ -342,16 +329,14 @@ class ClusterOptions:
         float | None, Option(min=0, max=1e9, help="Seconds before the first update.")
     ] = None
     input_images_per_s: Annotated[
-        float | None,
-        Option(min=0.001, max=1e9, help="That a node can read; default: no limit."),
+        float | None, Option(min=0.001, max=1e9, help="That a node can read; default: no limit.")
     ] = None
     node_power: Annotated[float | None, Option(min=0.001, max=1e9, help="Watts of a node.")] = None
     price: Annotated[
         float | None, Option(min=0, max=1e9, help="Of a node for an hour, in any currency.")
     ] = None
     worth: Annotated[
-        float,
-        Option(min=0, max=1, help="Share of the ideal that doubling must save, to pay."),
+        float, Option(min=0, max=1, help="Share of the ideal that doubling must save, to pay.")
     ] = 0.5
 
 
@@ -367,7 +352,7 @@ def cluster(
 ) -> None:
     """Time to train, energy and cost on a cluster, and where more workers stop paying."""
     from thorax.config import write_effective
-    from thorax.plan.cluster_plan import plan_cluster
+    from thorax.plan.cluster_plan import ClusterQuestion, plan_cluster, workers_in
     from thorax.plan.published import compare
     from thorax.plan.ranges import computing, require_finite
     from thorax.report.plan_cluster import cluster_plan_tables
@@ -375,7 +360,15 @@ def cluster(
     _require_one_meaning(options)
     _require_files((figure,), (write_file,), (options.calibrate,))
     published, system = _systems(options)
-    question = _cluster_question(options, published)
+    question = ClusterQuestion(
+        topology=options.topology or published.reference,
+        workers=workers_in(options.workers),
+        batch=options.batch,
+        batch_per_worker=options.batch_per_worker,
+        epochs=options.epochs,
+        price_per_node_hour=options.price,
+        worth=options.worth,
+    )
     with computing(published.name):
         predictions, left_out = compare(published, system, options.epochs)
         plan = plan_cluster(system, question, predictions, left_out=left_out)
@@ -386,11 +379,10 @@ def cluster(
         with computing(published.name):
             _draw_cluster(system, question, predictions, figure)
     written = {"figure": figure, "system": write_file}
-    console.emit(plan, as_json=json, show=lambda: _show(cluster_plan_tables(plan), written))
+    console.answer(plan, json, lambda: cluster_plan_tables(plan), *_named(written))
 
 
 def _require_one_meaning(options: ClusterOptions) -> None:
-    """Refuse options that contradict each other."""
     if options.system is not None and options.calibrate is not None:
         raise UsageError(
             "option-together", "--system and --calibrate both say how fast ranks are; give one"
@@ -430,22 +422,8 @@ def _systems(options: ClusterOptions) -> "tuple[System, System]":
     )
 
 
-def _cluster_question(options: ClusterOptions, system: "System") -> "ClusterQuestion":
-    from thorax.plan.cluster_plan import ClusterQuestion, workers_in
-
-    return ClusterQuestion(
-        topology=options.topology or system.reference,
-        workers=workers_in(options.workers),
-        batch=options.batch,
-        batch_per_worker=options.batch_per_worker,
-        epochs=options.epochs,
-        price_per_node_hour=options.price,
-        worth=options.worth,
-    )
-
-
 def _draw_cluster(
-    system: "System", question: "ClusterQuestion", predictions: "Sequence[Prediction]", path: Path
+    system: "System", question: "ClusterQuestion", predictions: "Sequence[PublishedRow]", path: Path
 ) -> None:
     """Draw a plan, beside those of other networks where they are of one family."""
     from thorax.plan.cluster_plan import plan_cluster
@@ -460,11 +438,8 @@ def _draw_cluster(
     write_picture(cluster_plot(plans), path)
 
 
-def _show(tables: "Sequence[Table]", written: dict[str, Path | None]) -> None:
-    console.show(*tables)
-    for what, path in written.items():
-        if path is not None:
-            print(f"{what}: {path}")
+def _named(written: dict[str, Path | None]) -> list[str]:
+    return [f"{what}: {path}" for what, path in written.items() if path is not None]
 
 
 def _require_files(
@@ -472,13 +447,11 @@ def _require_files(
 ) -> None:
     """Refuse a file that cannot be written, or that is named twice, before anything is computed."""
     from thorax.files.atomic import require_place
-    from thorax.inference.findings import require_apart
+    from thorax.inference.findings import require_apart, writing
+    from thorax.report.partition_drawing import require_svg
 
-    if any(path is not None for path in pictures):
-        from thorax.report.partition_drawing import require_svg
-
-        for path in filter(None, pictures):
-            require_svg(path)
+    for path in filter(None, pictures):
+        require_svg(path)
     outputs = [path for path in (*pictures, *others) if path is not None]
     for index, path in enumerate(outputs):
         require_apart(path, [source for source in inputs if source is not None], ())
@@ -486,10 +459,5 @@ def _require_files(
             raise UsageError(
                 "option-together", f"{str(path)!r} is named for two outputs; name two places"
             )
-        try:
+        with writing(path):
             require_place(path)
-        except OSError as error:
-            raise UsageError(
-                "output-unwritable",
-                f"{str(path)!r} cannot be written: {error.strerror or error}; name another place",
-            ) from error

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -23,45 +24,26 @@ if TYPE_CHECKING:
     from thorax.power.meters import Access
     from thorax.power.sampler import Energy, Sampler
     from thorax.power.watch import Watch
-    from thorax.results.energy import LogEnergy, WatchResult
 
 power_app = typer.Typer(
     no_args_is_help=True, help="Power meters: which answer, what they say, what a log holds."
 )
 
-_PANEL: Final = "Power"
+_power: Final = partial(Option, rich_help_panel="Power")
 
 Interval = Annotated[
     float | None,
-    Option(
-        "--power-interval",
-        help="Seconds between two readings; default: what suits the meter.",
-        rich_help_panel=_PANEL,
-    ),
+    _power("--power-interval", help="Seconds between two readings; default: what suits the meter."),
 ]
 PasswordFile = Annotated[
     Path | None,
-    Option(
-        "--power-password-file",
-        help="File whose first line is the password of the BMC.",
-        rich_help_panel=_PANEL,
-    ),
+    _power("--power-password-file", help="File whose first line is the password of the BMC."),
 ]
 Authority = Annotated[
-    Path | None,
-    Option(
-        "--power-ca",
-        help="PEM file of who signed the BMC's certificate.",
-        rich_help_panel=_PANEL,
-    ),
+    Path | None, _power("--power-ca", help="PEM file of who signed the BMC's certificate.")
 ]
 Insecure = Annotated[
-    bool,
-    Option(
-        "--power-insecure",
-        help="Believe any BMC, and send a password without TLS too.",
-        rich_help_panel=_PANEL,
-    ),
+    bool, _power("--power-insecure", help="Believe any BMC, and send a password without TLS too.")
 ]
 _METER: Final = (
     "rapl, nvml, redfish:https://USER@HOST, ipmi[:USER@HOST], racadm[:USER@HOST], "
@@ -73,16 +55,12 @@ _METER: Final = (
 class Metering:
     """Which meter is read while something is measured, and how."""
 
-    power: Annotated[
-        str, Option("--power", metavar="METER", help=f"Meter: {_METER}", rich_help_panel=_PANEL)
-    ] = "none"
+    power: Annotated[str, _power("--power", metavar="METER", help=f"Meter: {_METER}")] = "none"
     power_interval: Interval = None
     idle_s: Annotated[
         float,
-        Option(
-            "--idle-s",
-            help="With --power: seconds before the load in which idle power is read.",
-            rich_help_panel=_PANEL,
+        _power(
+            "--idle-s", help="With --power: seconds before the load in which idle power is read."
         ),
     ] = 5.0
     power_password_file: PasswordFile = None
@@ -147,7 +125,7 @@ def list_meters(json: Json = False) -> None:
     from thorax.report.power import meter_table
 
     result = probe_meters()
-    console.emit(result, as_json=json, show=lambda: console.show(meter_table(result)))
+    console.answer(result, json, lambda: [meter_table(result)])
 
 
 @power_app.command(epilog="Example:  thorax power watch rapl --duration 60 --log idle.jsonl")
@@ -168,6 +146,7 @@ def watch(
     from thorax.power.meters import open_meter
     from thorax.power.sampler import Sampler
     from thorax.power.watch import Watch
+    from thorax.report.power import energy_table
 
     readings: queue.SimpleQueue[Reading] = queue.SimpleQueue()
     with closing(open_meter(meter, access(password_file, ca, insecure))) as opened:
@@ -192,7 +171,7 @@ def watch(
             if writer:
                 writer.close()
     result = watched.result(opened, log if writer and writer.kept else None)
-    console.emit(result, as_json=json, show=lambda: _show(result))
+    console.answer(result, json, lambda: [energy_table(result)])
     if sampler.failure and sampler.failure.code != "meter-ended":
         raise sampler.failure
     if result.energy_error:
@@ -284,12 +263,7 @@ def energy(
 ) -> None:
     """The energy of a recorded log, or of any part of it."""
     from thorax.power.log import Recording
-
-    result = Recording.read(log).result(log.name, begin, end)
-    console.emit(result, as_json=json, show=lambda: _show(result))
-
-
-def _show(result: "WatchResult | LogEnergy") -> None:
     from thorax.report.power import energy_table
 
-    console.show(energy_table(result))
+    result = Recording.read(log).result(log.name, begin, end)
+    console.answer(result, json, lambda: [energy_table(result)])

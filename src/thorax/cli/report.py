@@ -41,11 +41,7 @@ def report(
     written = write_report(read_results(documents), out, title=title)
     if to_stdout:
         return
-    console.emit(
-        ReportResult(report=str(written)),
-        as_json=json,
-        show=lambda: print(f"report: {written}"),
-    )
+    console.answer(ReportResult(report=str(written)), json, lambda: (), f"report: {written}")
 
 
 @report_app.command(epilog="Example:  thorax schema plan server")
@@ -62,7 +58,5 @@ def schema(
     if command:
         console.emit(json_schema(" ".join(command)), as_json=True, show=lambda: None)
         return
-    names = sorted(RESULTS)
-    console.emit(
-        SchemaList(commands=tuple(names)), as_json=json, show=lambda: print("\n".join(names))
-    )
+    names = tuple(sorted(RESULTS))
+    console.answer(SchemaList(commands=names), json, lambda: (), *names)

@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from thorax.cli import console
 from thorax.cli.options import Json, Out
-from thorax.errors import ThoraxError, UsageError, printable
+from thorax.errors import ThoraxError, UsageError
 
 if TYPE_CHECKING:
     from thorax.results.training import TrainResult
@@ -60,13 +60,12 @@ def train(
     if not ranks.lead:
         return
     console.save(result.sealed(), out / "train.json")
-    console.emit(
+    console.answer(
         result,
-        as_json=json,
-        show=lambda: print(
-            f"mean AUROC {result.mean_auroc:.4f} on val, {result.images_per_s:,.0f} images/s\n"
-            f"next: thorax optimize {out} --out model-int8 --precision int8 --data {data[0]}"
-        ),
+        json,
+        lambda: (),
+        f"mean AUROC {result.mean_auroc:.4f} on val, {result.images_per_s:,.0f} images/s",
+        f"next: thorax optimize {out} --out model-int8 --precision int8 --data {data[0]}",
     )
 
 
@@ -86,7 +85,7 @@ def _fit(
     from thorax.training.preemption import PREEMPTED, PreemptedError, SignalStop
 
     store = ranks.agree(lambda: open_stores(data))
-    say = console.say if ranks.lead else _say_nothing
+    say = console.say if ranks.lead else lambda _: None
     try:
         with console.training(shown=ranks.lead) as tell:
             return fit(
@@ -117,12 +116,8 @@ def require_seconds(name: str, value: float, least: float) -> None:
         )
 
 
-def _say_nothing(text: str) -> None:
-    pass
-
-
 def _fail(code: str, message: str) -> None:
-    console.say(f"thorax: {code}: {printable(message)}")
+    console.say(f"thorax: {code}: {message}")
 
 
 @contextmanager

@@ -26,7 +26,6 @@ from thorax.training import verify as runs
 
 Progress = Callable[[int, int], None]
 
-_HEAD_BYTES: Final = 4096
 _GARBLED: Final = (
     ValueError, TypeError, KeyError, AttributeError, ArithmeticError, MemoryError,
     RecursionError,
@@ -114,7 +113,7 @@ def _kind_of_file(path: Path) -> Kind | None:
     """Tell a document by what it holds; one that cannot be read any more is a document still."""
     try:
         with path.open("rb") as file:
-            beginning = file.read(_HEAD_BYTES)
+            beginning = file.read(4096)
     except OSError:
         return None
     if b'"format": "thorax power log' in beginning or b'"check": "' in beginning:

@@ -29,5 +29,5 @@ def verify_command(
 
     with console.progress("reading", None) as ticker:
         result = verify(path, lambda done, total: ticker.advance(1))
-    console.emit(result, as_json=json, show=lambda: console.show(verification_table(result)))
+    console.answer(result, json, lambda: [verification_table(result)])
     result.require_sound()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from thorax.devices.engine import Engine
-from thorax.errors import UsageError
+from thorax.errors import UsageError, unwritable
 from thorax.files import atomic
 from thorax.files.csv_cells import harmless
 from thorax.inference.heatmap_picture import peak, to_source
@@ -94,10 +94,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageError(
-            "output-unwritable",
-            f"{str(path)!r} cannot be written: {error.strerror or error}; name another place",
-        ) from error
+        raise unwritable(path, error) from error
 
 
 def read_of(model: Path, sources: Iterable[Source]) -> tuple[list[Path], set[Path]]:

@@ -7,18 +7,10 @@ from typing import Final
 
 from thorax.errors import UsageError
 from thorax.plan.epochs import ASSUMED
-from thorax.plan.published import Prediction
 from thorax.plan.ranges import MOST_WORKERS
 from thorax.plan.systems import System
 from thorax.plan.training_time import Run, train
-from thorax.results.plan import (
-    ClusterPlan,
-    ClusterRow,
-    PublishedPoint,
-    PublishedRow,
-    RunTimes,
-    ScalingStop,
-)
+from thorax.results.plan import ClusterPlan, ClusterRow, PublishedPoint, PublishedRow, ScalingStop
 
 WORTH: Final = 0.5
 """Least share of the ideal by which twice the workers must shorten a run to pay, by default."""
@@ -44,7 +36,6 @@ def workers_in(text: str) -> tuple[int, ...]:
 
 
 def _count(word: str, text: str) -> int:
-    """Return a number of workers, 1 or more."""
     digits = word.lstrip("0")
     if not (digits.isascii() and digits.isdecimal()):
         raise UsageError(
@@ -85,17 +76,13 @@ class ClusterQuestion:
 def plan_cluster(
     system: System,
     question: ClusterQuestion,
-    predictions: Sequence[Prediction] = (),
+    predictions: Sequence[PublishedRow] = (),
     *,
     left_out: str | None = None,
 ) -> ClusterPlan:
-    """Return how long a network would train on a cluster.
+    """Return how long a network would train on a cluster whose numbers are all known.
 
-    Args:
-        system: whose numbers are all known.
-        question: what is asked.
-        predictions: what its model says of published rows.
-        left_out: why some of these are not given, in words.
+    Published rows stand beside it, and in words why some of them are left out.
 
     Raises:
         UsageError: as `train`.
@@ -118,12 +105,11 @@ def plan_cluster(
         rows=tuple(rows),
         stops_paying=tuple(stops),
         predictions_left_out=left_out,
-        predictions=tuple(map(published_row, predictions)),
+        predictions=tuple(predictions),
         published=tuple(
-            _point(system, prediction)
-            for prediction in predictions
-            if prediction.row.topology == question.topology
-            and prediction.row.quantity != "efficiency"
+            _point(system, row)
+            for row in predictions
+            if row.topology == question.topology and row.quantity != "efficiency"
         ),
     )
 
@@ -186,69 +172,26 @@ def saved_by_doubling(system: System, question: ClusterQuestion, run: Run) -> fl
 
 
 def _row(system: System, question: ClusterQuestion, workers: int) -> ClusterRow:
-    run = _train(system, question, workers)
-    update, price = run.update, question.price_per_node_hour
-    return ClusterRow(
-        topology=run.topology,
-        scaling=run.scaling,
-        workers=run.workers,
-        nodes=run.nodes,
-        global_batch=run.global_batch,
-        images_per_s=run.images_per_s,
-        efficiency=run.efficiency,
-        epochs=run.epochs,
-        time_to_train_s=run.time_to_train_s,
-        energy_kwh=run.energy_kwh,
-        cost=None if price is None else price * run.nodes * (run.time_to_train_s / 3600),
-        saved_by_doubling=saved_by_doubling(system, question, run),
-        time_s=RunTimes(
-            compute=run.updates * update.compute_s,
-            communication=run.updates * update.communication_s,
-            straggler=run.updates * update.straggler_s,
-            input=run.updates * update.input_s,
-            evaluation=run.evaluation_s,
-            start_up=run.start_up_s,
-        ),
-    )
+    run, price = _train(system, question, workers), question.price_per_node_hour
+    fields = {name: getattr(run, name) for name in ClusterRow.model_fields}
+    fields["cost"] = None if price is None else price * run.nodes * (run.time_to_train_s / 3600)
+    fields["saved_by_doubling"] = saved_by_doubling(system, question, run)
+    return ClusterRow(**fields)
 
 
-def published_row(prediction: Prediction) -> PublishedRow:
-    """Return a published figure beside that of the model."""
-    row = prediction.row
-    return PublishedRow(
-        system=prediction.system,
-        model=prediction.model,
-        free_numbers=prediction.free,
-        row=row.name,
-        topology=row.topology,
-        workers=row.workers,
-        batch=row.batch,
-        batch_assumed=row.batch_assumed,
-        quantity=row.quantity,
-        published=row.value,
-        modelled=prediction.modelled,
-        error=prediction.error,
-        linear=prediction.linear,
-        linear_error=prediction.linear / row.value - 1,
-        how=prediction.how,
-        source=row.source,
-    )
-
-
-def _point(system: System, prediction: Prediction) -> PublishedPoint:
+def _point(system: System, row: PublishedRow) -> PublishedPoint:
     """Return a published time or energy; a rate or an epoch makes a time of the system's epochs."""
-    row = prediction.row
-    epochs = system.epochs if row.epochs is None else row.epochs
+    epochs = system.row(row.row).epochs or system.epochs
     times_s = {
-        "images_per_s": epochs * system.images / row.value,
-        "epoch_s": epochs * row.value,
-        "time_to_train_s": row.value,
+        "images_per_s": epochs * system.images / row.published,
+        "epoch_s": epochs * row.published,
+        "time_to_train_s": row.published,
     }
     return PublishedPoint(
         workers=row.workers,
         global_batch=row.batch,
         time_to_train_s=times_s.get(row.quantity),
-        energy_kwh=row.value if row.quantity == "energy_kwh" else None,
+        energy_kwh=row.published if row.quantity == "energy_kwh" else None,
         computed=row.quantity in {"images_per_s", "epoch_s"},
-        how=prediction.how,
+        how=row.how,
     )

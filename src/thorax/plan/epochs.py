@@ -6,10 +6,11 @@ points are published. Taking ImageNet's as they are, or at batches smaller by th
 images of an epoch, is *assumed*; so is a number that does not depend on the batch.
 """
 
-import itertools
 import math
 from enum import StrEnum
 from typing import Final
+
+import numpy as np
 
 from thorax.errors import UsageError
 
@@ -55,33 +56,21 @@ def reference_epochs(batch: float) -> float:
     Raises:
         UsageError: `plan-epochs-batch` above the last point.
     """
-    smallest, largest = REFERENCE[0], REFERENCE[-1]
-    if batch > largest[0]:
+    largest = REFERENCE[-1][0]
+    if batch > largest:
         raise UsageError(
             "plan-epochs-batch",
             f"no epochs are published for a batch of {batch:,.0f} of ImageNet, at most "
-            f"{largest[0]:,}; take a smaller batch or --epochs-curve constant",
+            f"{largest:,}; take a smaller batch or --epochs-curve constant",
         )
-    if batch <= smallest[0]:
-        return smallest[1]
-    for (low, few), (high, many) in itertools.pairwise(REFERENCE):
-        if batch <= high:
-            share = math.log2(batch / low) / math.log2(high / low)
-            return few + share * (many - few)
-    raise AssertionError(batch)
+    batches, epochs = zip(*REFERENCE, strict=True)
+    return float(np.interp(np.log2(batch), np.log2(batches), epochs))
 
 
 def epochs_for(
     epochs: float, batch: float, *, images: int, stated_batch: float, curve: Curve
 ) -> float:
-    """Return the epochs at a batch.
-
-    Args:
-        epochs: at `stated_batch`.
-        batch: images an update.
-        images: of an epoch.
-        stated_batch: for which `epochs` is stated.
-        curve: how they follow the batch.
+    """Return the epochs at a batch, of so many at `stated_batch` and images of an epoch.
 
     Raises:
         UsageError: as `reference_epochs`.

@@ -46,7 +46,7 @@ _SEES: Final[Mapping[str, str]] = {
     "rapl": "package",
     "model": "model",
 }
-"""What meters measure, by the first word of what `thorax benchmark` says of them."""
+"""What meters measure, by the first word of what `thorax benchmark` says of them, else "other"."""
 
 _REPLAYED: Final = re.compile(r"replay: .*? \((.*)\)")
 _MIXED: Final = re.compile(r"(.*) on the CPU, (.*) on cards")
@@ -103,9 +103,14 @@ def with_benchmark(server: Server, path: Path) -> Server:
     document = _read_benchmark(path)
     try:
         benchmark = _Benchmark.model_validate(document)
-        _require_offline(benchmark, path)
+        if benchmark.scenario != "offline":
+            raise _refuse(path, f"is of the scenario {benchmark.scenario!r}")
+        if not benchmark.valid:
+            raise _refuse(path, "says that it is not valid")
         if benchmark.modelled is not None:
             return _with_card(server, benchmark, benchmark.modelled, path)
+        if benchmark.device != "CPU" or benchmark.simulated:
+            raise _refuse(path, f"is of the device {benchmark.device!r}")
         return _with_cpu(server, benchmark, path)
     except (ArithmeticError, KeyError, TypeError, ValueError) as error:
         raise DataError(
@@ -116,7 +121,6 @@ def with_benchmark(server: Server, path: Path) -> Server:
 
 
 def _read_benchmark(path: Path) -> dict[str, Any]:
-    """Return the document of a benchmark that nobody changed."""
     try:
         document = parse_json(read_limited(path))
     except (OSError, ValueError) as error:
@@ -136,15 +140,6 @@ def _read_benchmark(path: Path) -> dict[str, Any]:
     return document
 
 
-def _require_offline(benchmark: _Benchmark, path: Path) -> None:
-    if benchmark.scenario != "offline":
-        raise _refuse(path, f"is of the scenario {benchmark.scenario!r}")
-    if not benchmark.valid:
-        raise _refuse(path, "says that it is not valid")
-    if benchmark.modelled is None and (benchmark.device != "CPU" or benchmark.simulated):
-        raise _refuse(path, f"is of the device {benchmark.device!r}")
-
-
 def _refuse(path: Path, why: str) -> UsageError:
     return UsageError(
         "plan-measured",
@@ -154,7 +149,6 @@ def _refuse(path: Path, why: str) -> UsageError:
 
 
 def _problem(error: Exception) -> str:
-    """Return what is wrong with a benchmark, on one line."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"])) or "it"
@@ -164,17 +158,12 @@ def _problem(error: Exception) -> str:
     return f"no {error}" if isinstance(error, KeyError) else str(error)
 
 
-def _sees(meter: str) -> str:
-    """Return what a meter measures: "server", "package", "other" or, of a model, "model"."""
-    kind = _REPLAYED.sub(r"\1", meter).partition(":")[0]
-    return _SEES.get(kind.strip(), "other")
-
-
 def _with_cpu(server: Server, benchmark: _Benchmark, path: Path) -> Server:
     """Return a server with the CPU of a benchmark; unmeasured watts are unknown."""
     power = benchmark.power or _Power()
     meter = benchmark.energy_source or "none"
-    scope = _sees(meter)
+    kind = _REPLAYED.sub(r"\1", meter).partition(":")[0]
+    scope = _SEES.get(kind.strip(), "other")
     # The watts of a graphics card are none of a CPU.
     watts, idle_w = (None, None) if scope == "other" else (benchmark.power_w, power.idle_w)
     cpu = CpuModel(
@@ -234,8 +223,9 @@ def _with_card(server: Server, benchmark: _Benchmark, cards: _Cards, path: Path)
         raise _refuse(path, f"is of {len(names)} cards")
     if cards.power_w is None:
         raise _refuse(path, "says nothing of the watts of its card")
+    # Requests enough to keep every place busy: one a step.
     card = CardModel(name=f"{names.pop()} of {path.name}", steps=tuple(steps), batch=batch,
-                     requests=_requests(steps), power_w=cards.power_w)  # fmt: skip
+                     requests=max(4, len(steps)), power_w=cards.power_w)  # fmt: skip
     sources = [
         f"card.steps: modelled: {path.name}; other devices measured",
         f"card.power_w: modelled: {path.name}: {cards.source}",
@@ -301,7 +291,6 @@ def with_overlay(
 def _offloaded(
     model: ov.Model, board: Board, bitstream: Bitstream, state: Path, batch: int
 ) -> tuple[tuple[WorkloadLayer, ...], list[Step]]:
-    """Return the layers that a card computes, and the steps of all its subgraphs in turn."""
     cards = {
         card.name: card for card in put(_DEVICE, bitstream.name, board=board.name, state=state)
     }
@@ -323,7 +312,7 @@ def _card(
 ) -> tuple[CardModel, str | None]:
     """Return a card with the watts of its board at full load, and where these are from."""
     card = CardModel(name=board.full_name, steps=tuple(steps), batch=batch,
-                     requests=_requests(steps), power_w=1.0)  # fmt: skip
+                     requests=max(4, len(steps)), power_w=1.0)  # fmt: skip
     drawn = draw(board, architecture, sum(layer.macs for layer in layers) * card_rate(card))
     if drawn.power_w is None:
         raise UsageError(
@@ -370,11 +359,6 @@ def _whole(
     return tuple(steps_s)
 
 
-def _requests(steps: list[Step]) -> int:
-    """Return requests enough to keep every place busy: one a step."""
-    return max(4, len(steps))
-
-
 def _with(server: Server, card: CardModel, sources: list[str], network: str) -> Server:
     """Return a server with another card; of a ratio that was published of the old, no rate."""
     if server.speedup is not None:
@@ -405,24 +389,19 @@ def changed(server: Server, settings: Sequence[str]) -> Server:
             "cpu.images_per_s and speedup are both set, and the CPU's rate follows from a speedup;"
             " set one of them",
         )
-    prefixes = tuple(f"{key}:" for key in keys)
-    others = [source for source in server.sources if not source.startswith(prefixes)]
-    table["sources"] = [*others, *(f"{key}: given: --set" for key in keys)]
+    replaced, given = list(keys), [f"{key}: given: --set" for key in keys]
     if "cpu.images_per_s" in keys:
         # A rate that is given takes the place of the ratio that it would follow from.
         table.pop("speedup", None)
-        table["sources"] = [
-            source for source in table["sources"] if not source.startswith("speedup:")
-        ]
-    idle_source = next(
-        (source for source in server.sources if source.startswith("cpu.idle_w:")), ""
-    )
-    if "cpu.power_w" in keys and "cpu.idle_w" not in keys and server.cpu.idle_w is not None:
+        replaced.append("speedup")
+    idle_w = server.cpu.idle_w
+    if "cpu.power_w" in keys and "cpu.idle_w" not in keys and idle_w is not None:
         # What was derived from other watts does not follow those that are given.
-        table["sources"] = [source for source in table["sources"] if source != idle_source] + [
-            f"cpu.idle_w: assumed: stays {server.cpu.idle_w:g} W, although cpu.power_w is given"
-        ]
-    return check(table, Server, server.name)
+        replaced.append("cpu.idle_w")
+        given.append(f"cpu.idle_w: assumed: stays {idle_w:g} W, although cpu.power_w is given")
+    stale = tuple(f"{key}:" for key in replaced)
+    others = [source for source in server.sources if not source.startswith(stale)]
+    return check({**table, "sources": [*others, *given]}, Server, server.name)
 
 
 def _changed(

@@ -7,15 +7,7 @@ import numpy as np
 
 from thorax.errors import UsageError
 from thorax.plan.ranges import MOST_UNDER_WAY
-from thorax.plan.server import (
-    Capacity,
-    Server,
-    capacity,
-    cards_power_w,
-    parts_w,
-    power_w,
-    shared_threads,
-)
+from thorax.plan.server import Server, capacity, cards_power_w, parts_w, power_w, shared_threads
 from thorax.plan.simulation import Lane, Network, Run, Visit, arrive, saturate, simulate
 from thorax.results.plan import Arrivals, CpuRole
 
@@ -42,14 +34,11 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a server does under a load: modelled.
+    """What a server does under a load, as `ServerRow` has it: modelled.
 
     Attributes:
-        images_per_s: that arrive and are answered.
         latency: None where more arrive than it can answer.
         batch: images of a batch on the cards and the CPU on average.
-        power_w: of the whole server, None where the CPU's watts are not known.
-        cards_power_w: of all cards.
         marginal_images_per_s_per_w: images/s of the cards over the watts of the cards and of
             feeding them; None without cards, or without a load that can be kept up.
     """
@@ -155,7 +144,9 @@ def simulate_load(
     """
     full = capacity(server, cards, role)
     if arrivals != "saturated" and images_per_s >= full.images_per_s:
-        return _overloaded(full)
+        # It answers all that it can.
+        return Outcome(full.images_per_s, None, 1.0, full.power_w, full.cards_power_w,
+                       full.marginal_images_per_s_per_w, full.marginal_w)  # fmt: skip
     stations = lay_out(server, cards, role)
     if arrivals == "saturated":
         _require_room(server, stations.network)
@@ -183,7 +174,6 @@ def simulate_load(
 
 
 def _require_room(server: Server, network: Network) -> None:
-    """Refuse more images on their way at once than are simulated."""
     count = sum(lane.requests * lane.batch for lane in network.lanes)
     if count > MOST_UNDER_WAY:
         raise UsageError(
@@ -195,7 +185,6 @@ def _require_room(server: Server, network: Network) -> None:
 
 
 def _require_time(server: Server, run: Run) -> None:
-    """Refuse a rate of images that leave all at once."""
     departures_s = np.sort(run.departures_s)
     if departures_s[int(len(departures_s) * _WARM_UP)] == departures_s[-1]:
         raise UsageError(
@@ -203,13 +192,6 @@ def _require_time(server: Server, run: Run) -> None:
             f"the {len(departures_s):,} images that were simulated leave {server.name} all at "
             "once, and so have no rate; give --images of several batches, or a smaller batch",
         )
-
-
-def _overloaded(full: Capacity) -> Outcome:
-    """Return what a server does that more arrive at than it can answer: all that it can."""
-    marginal = full.marginal_images_per_s_per_w
-    return Outcome(full.images_per_s, None, 1.0, full.power_w, full.cards_power_w,
-                   marginal, full.marginal_w)  # fmt: skip
 
 
 def highest_rate(

@@ -6,14 +6,13 @@ data sheets or assumed. A fitted row is no prediction.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from thorax.config import check
 from thorax.errors import UsageError
 from thorax.plan.systems import Fit, Fitted, Model, Published, System, Wire
 from thorax.plan.training_time import train
-from thorax.results.plan import Comparison
+from thorax.results.plan import Comparison, PublishedRow
 
 GOAL: Final = 0.1
 """Error of a prediction that is aimed at."""
@@ -27,41 +26,6 @@ _BOUNDS: Final[dict[Fitted, tuple[float, float]]] = {
 _HALVINGS: Final = 60
 _STEP: Final = math.log(1.25)
 """By which a number is lowered until the others can be found beside it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """A published figure beside that of a model.
-
-    Attributes:
-        system: name.
-        model: name of the model.
-        free: numbers that the model takes from rows.
-        row: what was published.
-        modelled: the same quantity by the model.
-        fitted: whether the model was fitted to this row.
-        linear: the same quantity if ranks only added up from the first fitted row on.
-    """
-
-    system: str
-    model: str
-    free: int
-    row: Published
-    modelled: float
-    fitted: bool
-    linear: float
-
-    @property
-    def error(self) -> float:
-        """Modelled over published, less one."""
-        return self.modelled / self.row.value - 1
-
-    @property
-    def how(self) -> Comparison:
-        """Where the modelled figure stands to the published one."""
-        if self.fitted:
-            return "calibrated"
-        return "identity" if self.row.identity else "predicted"
 
 
 def solve(system: System, model: Model) -> System:
@@ -159,7 +123,6 @@ def linear(system: System, model: Model, row: Published) -> float:
 
 
 def _bare(system: System) -> System:
-    """Return a system whose ranks wait for nothing."""
     free = Wire(alpha_s=0.0, beta_bytes_per_s=1e300)
     return system.model_copy(
         update={
@@ -171,16 +134,11 @@ def _bare(system: System) -> System:
 
 def compare(
     system: System, changed: System, epochs: float | None
-) -> tuple[tuple[Prediction, ...], str | None]:
+) -> tuple[tuple[PublishedRow, ...], str | None]:
     """Return the rows to show beside a plan, and in words why any are left out.
 
     What a model says of published rows holds for the system of these rows: nothing stands beside a
-    plan of another one, and no energy beside one whose nodes draw other watts.
-
-    Args:
-        system: as it was found.
-        changed: that is planned with.
-        epochs: that the plan is given.
+    plan with `changed` or other epochs, and no energy beside one whose nodes draw other watts.
 
     Raises:
         UsageError: as `solve`.
@@ -194,28 +152,40 @@ def compare(
     rows = tuple(predict(system, system.models[0]))
     if changed.node_power_w == solved.node_power_w:
         return rows, None
-    others = tuple(row for row in rows if row.row.quantity != "energy_kwh")
+    others = tuple(row for row in rows if row.quantity != "energy_kwh")
     reason = "published energies are left out: the watts of a node are others"
     return others, None if len(others) == len(rows) else reason
 
 
-def predict(system: System, model: Model) -> list[Prediction]:
+def predict(system: System, model: Model) -> list[PublishedRow]:
     """Return every published row of a system beside what a model says of it.
 
     Raises:
         UsageError: as `solve`.
     """
     solved = solve(system, model)
-    fitted = {fit.row for fit in model.fits}
-    return [
-        Prediction(
-            system.name,
-            model.name,
-            len(model.fits),
-            row,
-            quantity(solved, model, row),
-            row.name in fitted,
-            linear(system, model, row),
-        )
-        for row in system.published
-    ]
+    return [_predicted(system, solved, model, row) for row in system.published]
+
+
+def _predicted(system: System, solved: System, model: Model, row: Published) -> PublishedRow:
+    modelled, added = quantity(solved, model, row), linear(system, model, row)
+    fitted = any(fit.row == row.name for fit in model.fits)
+    how: Comparison = "calibrated" if fitted else "identity" if row.identity else "predicted"
+    return PublishedRow(
+        system=system.name,
+        model=model.name,
+        free_numbers=len(model.fits),
+        row=row.name,
+        topology=row.topology,
+        workers=row.workers,
+        batch=row.batch,
+        batch_assumed=row.batch_assumed,
+        quantity=row.quantity,
+        published=row.value,
+        modelled=modelled,
+        error=modelled / row.value - 1,
+        linear=added,
+        linear_error=added / row.value - 1,
+        how=how,
+        source=row.source,
+    )

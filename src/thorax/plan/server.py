@@ -5,12 +5,14 @@ OpenVINO, and passes in turn threads of the host, the link and the card, which e
 at a time. With requests enough the slowest of them gives the rate; docs/planning.md derives it.
 """
 
+import difflib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
-from thorax.config import Settings
+from thorax.config import Settings, load
 from thorax.errors import UsageError
 from thorax.plan.ranges import LEAST_S, MOST_CARDS, Batch, IdleWatts, Rate, Seconds, Threads, Watts
 from thorax.results.plan import CpuRole
@@ -152,18 +154,32 @@ class Server(Settings):
         return self
 
 
+PRESETS: Final = ("r740", "r640", "r740-2019")
+"""Servers whose constants were published, each in a TOML file that names every source."""
+
+_PRESETS: Final = Path(__file__).parent / "servers"
+
+
+def find_preset(name: str) -> Server:
+    """Return a server of `PRESETS` by name.
+
+    Raises:
+        UsageError: `plan-preset` for a name that is none, with the nearest.
+    """
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.0)[0]
+        raise UsageError(
+            "plan-preset",
+            f"preset is {name!r}; the nearest is {near}; allowed are {', '.join(PRESETS)}",
+        )
+    return load(_PRESETS / f"{name}.toml", Server)
+
+
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What a server does and draws when everything is kept busy: modelled.
+    """What a server does and draws when everything is kept busy, as `ServerRow` has it: modelled.
 
     Attributes:
-        cards: how many.
-        role: what the CPU does meanwhile.
-        cpu_images_per_s: of the processors.
-        cards_images_per_s: of all cards.
-        bound_by: what limits the cards: a place, or "requests"; "cpu" without cards.
-        power_w: of the whole server; None where the watts of a part are not known.
-        cards_power_w: of all cards.
         marginal_images_per_s_per_w: images/s over watts, both beyond the same host without cards:
             computing under the additive role, idle under off-load. None without cards.
         marginal_w: those watts.
@@ -259,7 +275,10 @@ def capacity(server: Server, cards: int, role: CpuRole) -> Capacity:
     computes = role is CpuRole.ADDITIVE
     cpu_images_per_s = alone * max(0.0, 1 - taken) if computes else 0.0
     cpu_load = 1.0 if computes else taken
-    card_load = _card_load(server, cards, added)
+    assert server.card is not None
+    # A card that waits draws less.
+    busy_s = server.card.demand_s("card") / server.card.batch
+    card_load = min(1.0, added / cards * busy_s) if busy_s else 1.0
     watts = power_w(server, cards, cpu_load=cpu_load, card_load=card_load)
     both_w = parts_w(server, cards, cpu_load=cpu_load, card_load=card_load)
     host_w = parts_w(server, 0, cpu_load=1.0 if computes else 0.0, card_load=0.0)
@@ -301,8 +320,7 @@ def check_cards(server: Server, cards: int) -> None:
 def power_w(server: Server, cards: int, *, cpu_load: float, card_load: float) -> float | None:
     """Return the watts of a whole server: of its parts, as `parts_w`, and of all else.
 
-    Returns:
-        None where `base_w` is not known, or a CPU's power is needed and not known.
+    None where `base_w` is not known, or a CPU's power is needed and not known.
     """
     watts = parts_w(server, cards, cpu_load=cpu_load, card_load=card_load)
     return None if watts is None or server.base_w is None else server.base_w + watts
@@ -311,17 +329,9 @@ def power_w(server: Server, cards: int, *, cpu_load: float, card_load: float) ->
 def parts_w(server: Server, cards: int, *, cpu_load: float, card_load: float) -> float | None:
     """Return the watts of processors and cards, straight between idle and busy of each.
 
-    A straight line is how Fan, Weber and Barroso (Power provisioning for a warehouse-sized
-    computer, ISCA 2007, s. 3.2) estimate a server's power from the load of its CPU.
-
-    Args:
-        server: any.
-        cards: how many.
-        cpu_load: share of the time that the processors compute, 0-1.
-        card_load: share of the time that each card computes, 0-1.
-
-    Returns:
-        None where a CPU's power is needed and not known.
+    Each load is a share of the time that it computes, 0-1. A straight line is how Fan, Weber and
+    Barroso (Power provisioning for a warehouse-sized computer, ISCA 2007, s. 3.2) estimate a
+    server's power from the load of its CPU. None where a CPU's power is needed and not known.
     """
     cpu = server.cpu
     if cpu.power_w is None or (cpu.idle_w is None and cpu_load < 1):
@@ -338,13 +348,6 @@ def cards_power_w(server: Server, cards: int, card_load: float) -> float:
         return 0.0
     waits_w = card.power_w if card.idle_w is None else card.idle_w
     return cards * (waits_w + card_load * (card.power_w - waits_w))
-
-
-def _card_load(server: Server, cards: int, images_per_s: float) -> float:
-    """Return the share of the time that each card computes; a card that waits draws less."""
-    assert server.card is not None
-    busy_s = server.card.demand_s("card") / server.card.batch
-    return min(1.0, images_per_s / cards * busy_s) if busy_s else 1.0
 
 
 def _taken(server: Server, images_per_s: float) -> float:

@@ -1,24 +1,24 @@
 """The plan of a server: a row for each number of cards and each role of the CPU."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final
 
 from thorax.errors import UsageError
-from thorax.plan.costs import Prices, cost
-from thorax.plan.latency import IMAGES, Latency, Outcome, highest_rate, simulate_load
+from thorax.plan.latency import IMAGES, Outcome, highest_rate, simulate_load
 from thorax.plan.ranges import MOST_CARDS
 from thorax.plan.server import Capacity, Server, capacity, check_cards
 from thorax.results.plan import (
     Arrivals,
     CpuRole,
     CurvePoint,
+    ImageCost,
+    Prices,
     QuantileRanges,
     Quantiles,
     ServerPlan,
     ServerRow,
 )
-from thorax.results.plan import Prices as PlanPrices
 
 LOAD: Final = 0.8
 """Share of what a server can do that latency is told at, unless another is asked for."""
@@ -30,18 +30,18 @@ _CURVE: Final = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 
 """Shares of what a server can do that latency is drawn at."""
 
 
+_J_PER_KWH: Final = 3.6e6
+_S_PER_YEAR: Final = 365.25 * 86400
+
+
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a server is asked to do.
+    """What a server is asked to do, as `ServerPlan` has it.
 
     Attributes:
         images_per_s: that arrive; None: watts are of all that it can do, and latency is that at
             `share` of it.
-        share: of what it can do, 0-1.
-        arrivals: how images come.
         limit_s: that p99 is to stay within, None if nobody asks.
-        images: simulated in a run.
-        seed: of the arrivals of the first run; each further one adds 1.
         runs: with other arrivals each, whose spread is told; arrivals that are not at random are
             the same in all, so that one is enough.
     """
@@ -60,8 +60,7 @@ class Demand:
         return range(self.seed, self.seed + (self.runs if self.arrivals == "poisson" else 1))
 
 
-_DEMAND: Final = Demand()
-_PRICES: Final = Prices()
+_NO_PRICES: Final = Prices(energy=None, hardware=None, card=None, years=None, utilization=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +77,8 @@ class ServerQuestion:
 
     cards: Sequence[int] | None = None
     roles: Sequence[CpuRole] = tuple(CpuRole)
-    demand: Demand = _DEMAND
-    prices: Prices = _PRICES
+    demand: Demand = Demand()
+    prices: Prices = _NO_PRICES
     curve: bool = False
 
     def counts(self, server: Server) -> Sequence[int]:
@@ -118,12 +117,7 @@ def cards_in(text: str) -> tuple[int, ...]:
 def plan_server(
     server: Server, question: ServerQuestion, on_row: Callable[[int], None] = lambda _: None
 ) -> ServerPlan:
-    """Return what a server does and draws, and what an image costs.
-
-    Args:
-        server: any.
-        question: what is asked of it.
-        on_row: told 1 after each row.
+    """Return what a server does and draws, and what an image costs; `on_row` is told 1 a row.
 
     Raises:
         UsageError: `plan-cards` for more cards than it holds.
@@ -149,7 +143,7 @@ def plan_server(
         simulated_images=demand.images,
         seed=demand.seed,
         runs=len(demand.seeds),
-        prices=PlanPrices(**asdict(question.prices)),
+        prices=question.prices,
         sources=server.sources,
         inputs=server.model_dump(mode="json", exclude={"sources"}),
         rows=tuple(rows),
@@ -161,19 +155,19 @@ def plan_server(
 
 
 def _curve(server: Server, cards: int, role: CpuRole, demand: Demand) -> list[CurvePoint]:
-    """Return latency at rising shares of what a server can do."""
     most = capacity(server, cards, role).images_per_s
     points = []
     for share in _CURVE:
         runs = _runs(server, cards, role, share * most, demand)
+        latency_ms, range_ms = _latency_ms(runs)
         points.append(
             CurvePoint(
                 cards=cards,
                 reading=role,
                 images_per_s=share * most,
                 load=share,
-                latency_ms=_latency(runs),
-                latency_ms_range=_latency_range(runs),
+                latency_ms=latency_ms,
+                latency_ms_range=range_ms,
                 power_w=runs[0].power_w,
             )
         )
@@ -186,6 +180,7 @@ def _row(server: Server, cards: int, role: CpuRole, question: ServerQuestion) ->
     offered = demand.images_per_s
     rate = demand.share * most.images_per_s if offered is None else offered
     runs = _runs(server, cards, role, rate, demand)
+    latency_ms, range_ms = _latency_ms(runs)
     loaded = runs[0]
     overloaded = loaded.latency is None
     # Watts are of all that it can do where no rate is offered.
@@ -208,8 +203,8 @@ def _row(server: Server, cards: int, role: CpuRole, question: ServerQuestion) ->
         bound_by=most.bound_by,
         overloaded=overloaded,
         latency_at_images_per_s=None if overloaded else loaded.images_per_s,
-        latency_ms=_latency(runs),
-        latency_ms_range=_latency_range(runs),
+        latency_ms=latency_ms,
+        latency_ms_range=range_ms,
         mean_batch=None if overloaded else loaded.batch,
         images_per_s_within_limit=within,
         images_per_s_within_limit_range=within_range,
@@ -230,13 +225,7 @@ def _within(
         return None, None
     rates = [
         highest_rate(
-            server,
-            cards,
-            role,
-            limit_s,
-            arrivals=demand.arrivals,
-            images=demand.images,
-            seed=seed,
+            server, cards, role, limit_s, arrivals=demand.arrivals, images=demand.images, seed=seed
         )
         for seed in demand.seeds
     ]
@@ -263,30 +252,31 @@ def _runs(
     ]
 
 
-def _quantiles_ms(runs: Sequence[Outcome]) -> list[tuple[float, ...]]:
-    """Return mean, p50, p90 and p99 of each, over the runs that keep up with the load."""
-    known: list[Latency] = [run.latency for run in runs if run.latency is not None]
-    seconds = ((run.mean_s, run.p50_s, run.p90_s, run.p99_s) for run in known)
-    return list(zip(*([1e3 * time_s for time_s in times] for times in seconds), strict=True))
+def _latency_ms(runs: Sequence[Outcome]) -> tuple[Quantiles | None, QuantileRanges | None]:
+    """Return the mean over runs of each quantile, and the least and most; None of an overload."""
+    known = [run.latency for run in runs if run.latency is not None]
+    if not known:
+        return None, None
+    values = {
+        name: [1e3 * getattr(latency, f"{name}_s") for latency in known]
+        for name in Quantiles.model_fields
+    }
+    return (
+        Quantiles(**{name: sum(each) / len(each) for name, each in values.items()}),
+        QuantileRanges(**{name: (min(each), max(each)) for name, each in values.items()}),
+    )
 
 
-def _latency(runs: Sequence[Outcome]) -> Quantiles | None:
-    """Return the mean over runs of each quantile; None of a load that cannot be kept up."""
-    quantiles = _quantiles_ms(runs)
-    if not quantiles:
-        return None
-    means = (sum(values) / len(values) for values in quantiles)
-    return Quantiles(**dict(zip(_QUANTILES, means, strict=True)))
-
-
-def _latency_range(runs: Sequence[Outcome]) -> QuantileRanges | None:
-    """Return the least and the most of each quantile over runs."""
-    quantiles = _quantiles_ms(runs)
-    if not quantiles:
-        return None
-    ends = ((min(values), max(values)) for values in quantiles)
-    return QuantileRanges(**dict(zip(_QUANTILES, ends, strict=True)))
-
-
-_QUANTILES: Final = tuple(Quantiles.model_fields)
-"""Names of the quantiles, in the order of `_quantiles_ms`."""
+def cost(prices: Prices, cards: int, images_per_s: float, power_w: float | None) -> ImageCost:
+    """Return what a million images cost on a server with so many cards, at its rate and watts."""
+    energy = None
+    if prices.energy is not None and power_w is not None:
+        energy = prices.energy * power_w / images_per_s * 1e6 / _J_PER_KWH
+    hardware = None
+    priced = prices.hardware is not None and (not cards or prices.card is not None)
+    if priced and prices.years is not None and prices.utilization is not None:
+        bought = (prices.hardware or 0.0) + cards * (prices.card or 0.0)
+        images = prices.years * _S_PER_YEAR * prices.utilization * images_per_s
+        hardware = bought / images * 1e6
+    total = None if energy is None or hardware is None else energy + hardware
+    return ImageCost(energy=energy, hardware=hardware, total=total)

@@ -8,7 +8,7 @@ import heapq
 import random
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,6 @@ import numpy.typing as npt
 Arrivals = Literal["poisson", "constant"]
 
 Floats = npt.NDArray[np.float64]
-
-_COMPLETION: Final = 0
-_TIMER: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +123,11 @@ def arrive(arrivals: Arrivals, images_per_s: float, images: int, seed: int = 0) 
 
 
 def simulate(network: Network, arrivals_s: Floats, *, seed: int = 0) -> Run:
-    """Return what happens to images that arrive at given times; all of them leave.
+    """Return what happens to images that arrive at given times, float64 [N], ascending; all leave.
 
     Each goes to the device that would answer it first: where it is, if there is room, done after
     the time of an image alone, and else when those before it are done. Of equal ones that is the
-    one with the fewest images.
-
-    Args:
-        network: any.
-        arrivals_s: float64 [N], ascending.
-        seed: of exponential times of service.
+    one with the fewest images. `seed` is of exponential times of service.
     """
     loop = _Loop(network, arrivals_s, seed)
     for image, arrival_s in enumerate(arrivals_s.tolist()):
@@ -146,12 +138,9 @@ def simulate(network: Network, arrivals_s: Floats, *, seed: int = 0) -> Run:
 
 
 def saturate(network: Network, images: int, *, seed: int = 0) -> Run:
-    """Return what happens while every request of every device is kept under way with full batches.
+    """Return what happens while every request of every device is under way with full batches.
 
-    Args:
-        network: every lane has a number of requests that is meant.
-        images: that leave before it ends.
-        seed: of exponential times of service.
+    Every lane has a number of requests that is meant. It ends when so many images have left.
     """
     loop = _Loop(network, np.empty(0), seed, saturated=True)
     for lane in loop.lanes:
@@ -172,7 +161,6 @@ class _Station:
 class _Device:
     number: int
     lane: Lane
-    route: tuple[Visit, ...]
     waiting: deque[int] = field(default_factory=deque)
     inside: int = 0
     requests: int = 0
@@ -193,9 +181,7 @@ class _Loop:
         self, network: Network, arrivals_s: Floats, seed: int, *, saturated: bool = False
     ) -> None:
         self.stations = [_Station(count) for count in network.servers]
-        self.lanes = [
-            _Device(number, lane, lane.route) for number, lane in enumerate(network.lanes)
-        ]
+        self.lanes = [_Device(number, lane) for number, lane in enumerate(network.lanes)]
         self.saturated = saturated
         self.arrivals_s: list[float] = arrivals_s.tolist()
         self.departures_s: list[float] = [0.0] * len(self.arrivals_s)
@@ -203,24 +189,21 @@ class _Loop:
         self.answered = 0
         self.batches = 0
         self._random = random.Random(seed)
-        self._events: list[tuple[float, int, int, _Batch | _Device]] = []
+        self._events: list[tuple[float, int, _Batch | _Device]] = []
         self._number = 0
 
     def run(self, before_s: float, until: int | None = None) -> None:
         """Let happen what happens up to a time, or until so many images have left."""
         events = self._events
         while events and events[0][0] <= before_s and (until is None or self.answered < until):
-            now, _, kind, what = heapq.heappop(events)
-            if kind == _COMPLETION:
-                assert isinstance(what, _Batch)
+            now, _, what = heapq.heappop(events)
+            if isinstance(what, _Batch):
                 self._complete(what, now)
             else:
-                assert isinstance(what, _Device)
                 what.timer_s = -1.0
                 self._release(what, now)
 
     def take(self, image: int, now: float) -> None:
-        """Send an image that has arrived to a device."""
         if len(self.lanes) == 1:
             chosen = self.lanes[0]
         else:
@@ -237,7 +220,6 @@ class _Loop:
         self._release(chosen, now)
 
     def refill(self, device: _Device, now: float) -> None:
-        """Give a device a full batch of new images."""
         for _ in range(device.lane.batch):
             device.waiting.append(len(self.arrivals_s))
             self.arrivals_s.append(now)
@@ -247,7 +229,6 @@ class _Loop:
         self._release(device, now)
 
     def result(self, images: int) -> Run:
-        """Return what happened to the images that left."""
         departures_s = np.array(self.departures_s)
         gone = np.flatnonzero(np.isfinite(departures_s))
         assert len(gone) == images == self.answered, "every image leaves once"
@@ -268,7 +249,7 @@ class _Loop:
                 if due > now:
                     if device.timer_s != due:
                         device.timer_s = due
-                        self._push(due, _TIMER, device)
+                        self._push(due, device)
                     return
             count = min(lane.batch, len(waiting))
             device.requests += 1
@@ -276,7 +257,7 @@ class _Loop:
             self._enter(_Batch(device, [waiting.popleft() for _ in range(count)]), now)
 
     def _enter(self, batch: _Batch, now: float) -> None:
-        station = self.stations[batch.device.route[batch.place].station]
+        station = self.stations[batch.device.lane.route[batch.place].station]
         if station.free:
             station.free -= 1
             self._serve(batch, station, now)
@@ -284,22 +265,22 @@ class _Loop:
             station.queue.append(batch)
 
     def _serve(self, batch: _Batch, station: _Station, now: float) -> None:
-        visit = batch.device.route[batch.place]
+        visit = batch.device.lane.route[batch.place]
         time_s = visit.batch_s + len(batch.images) * visit.image_s
         if visit.exponential:
             time_s *= self._random.expovariate(1.0)
         station.busy_s += time_s
-        self._push(now + time_s, _COMPLETION, batch)
+        self._push(now + time_s, batch)
 
     def _complete(self, batch: _Batch, now: float) -> None:
         device = batch.device
-        station = self.stations[device.route[batch.place].station]
+        station = self.stations[device.lane.route[batch.place].station]
         batch.place += 1
         if station.queue:
             self._serve(station.queue.popleft(), station, now)
         else:
             station.free += 1
-        if batch.place < len(device.route):
+        if batch.place < len(device.lane.route):
             self._enter(batch, now)
             return
         for image in batch.images:
@@ -312,6 +293,6 @@ class _Loop:
         else:
             self._release(device, now)
 
-    def _push(self, at_s: float, kind: int, what: _Batch | _Device) -> None:
+    def _push(self, at_s: float, what: _Batch | _Device) -> None:
         self._number += 1
-        heapq.heappush(self._events, (at_s, self._number, kind, what))
+        heapq.heappush(self._events, (at_s, self._number, what))

@@ -278,10 +278,7 @@ def _measured(diagnosis: ClusterDiagnosis, name: str) -> dict[str, Any]:
 def change(system: System, settings: Sequence[str] = (), **given: object) -> System:
     """Return a system with some fields changed, whose sources then say so; those of None stay.
 
-    Args:
-        system: to change.
-        settings: each `key=value` or `table.key=value`, after the fields.
-        given: fields.
+    Settings, each `key=value` or `table.key=value`, follow the fields.
 
     Raises:
         UsageError: `config-override`; `config-key` or `config-value` naming the field and what is

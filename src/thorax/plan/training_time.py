@@ -9,7 +9,6 @@ modelled; a link is taken to be nobody else's.
 
 import math
 from dataclasses import dataclass, replace
-from typing import Final
 
 from thorax.cluster.collectives import (
     ALGORITHMS,
@@ -25,21 +24,14 @@ from thorax.errors import UsageError
 from thorax.plan.epochs import epochs_for
 from thorax.plan.systems import System, buckets_of
 from thorax.plan.workloads import Workload, find_workload
-from thorax.results.plan import Scaling
-
-_LEAST_IMAGES: Final = 1.0
+from thorax.results.plan import ClusterRow, RunTimes
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Where the seconds of one update go.
+    """Where the seconds of one update go, as `RunTimes` has them of a run.
 
-    Attributes:
-        compute_s: forward and backward passes.
-        communication_s: exchange that does not hide behind the backward pass, and what an update
-            of several ranks takes besides.
-        straggler_s: wait for the slowest rank.
-        input_s: wait for images.
+    An update of several ranks takes more besides, which is of the communication.
     """
 
     compute_s: float
@@ -52,47 +44,30 @@ class Update:
         """Seconds of the update."""
         return self.compute_s + self.communication_s + self.straggler_s + self.input_s
 
+    def times(self, updates: int, evaluation_s: float, start_up_s: float) -> RunTimes:
+        """Return where the seconds of so many updates go, with those of all else."""
+        return RunTimes(
+            compute=updates * self.compute_s,
+            communication=updates * self.communication_s,
+            straggler=updates * self.straggler_s,
+            input=updates * self.input_s,
+            evaluation=evaluation_s,
+            start_up=start_up_s,
+        )
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A training run on a number of workers, modelled.
 
-    Attributes:
-        topology: that is trained.
-        scaling: "batch grows" or "batch shared".
-        workers: ranks.
-        nodes: that hold them.
-        global_batch: images an update.
-        images_per_s: of all ranks in training.
-        efficiency: that over as many times the one of a single worker, 0-1.
-        epochs: at this batch.
-        evaluation_s: over all epochs.
-        start_up_s: before the first update.
-        time_to_train_s: of the whole run.
-        energy_kwh: of the nodes, None if their power is not known.
-        update: one of its updates.
-        updates: how many, whole ones.
-    """
+class Run(ClusterRow):
+    """A training run on a number of workers, modelled; what it costs is for a plan to say."""
 
-    topology: str
-    scaling: Scaling
-    workers: int
-    nodes: int
-    global_batch: float
-    images_per_s: float
-    efficiency: float
-    epochs: float
-    evaluation_s: float
-    start_up_s: float
-    time_to_train_s: float
-    energy_kwh: float | None
     update: Update
+    """One of its updates."""
     updates: int
+    """How many, whole ones."""
 
     @property
     def epoch_s(self) -> float:
         """Seconds of one epoch with its evaluation."""
-        return (self.time_to_train_s - self.start_up_s) / self.epochs
+        return (self.time_to_train_s - self.time_s.start_up) / self.epochs
 
 
 def workload(system: System, topology: str) -> Workload:
@@ -225,7 +200,7 @@ def train(
     batch_per_worker: float | None = None,
     epochs: float | None = None,
 ) -> Run:
-    """Return a training run.
+    """Return a training run of a topology on so many ranks.
 
     Args:
         system: where.
@@ -262,10 +237,11 @@ def train(
         images_per_s=rate,
         efficiency=rate / (workers * alone_images / alone.whole_s),
         epochs=count,
-        evaluation_s=evaluation_s,
-        start_up_s=system.start_up_s,
         time_to_train_s=time_s,
         energy_kwh=None if power_w is None else nodes * power_w * time_s / 3.6e6,
+        cost=None,
+        saved_by_doubling=None,
+        time_s=step.times(updates, evaluation_s, system.start_up_s),
         update=step,
         updates=updates,
     )
@@ -273,7 +249,7 @@ def train(
 
 def _require_batch(system: System, workers: int, batch: float) -> None:
     """Refuse a batch of less than an image a worker, or of more than an epoch has."""
-    if batch / workers < _LEAST_IMAGES:
+    if batch / workers < 1:
         raise UsageError(
             "plan-batch",
             f"a batch of {batch:,.0f} leaves {workers:,} workers less than an image each; take "

@@ -15,14 +15,9 @@ def joules(
 ) -> npt.NDArray[np.float64]:
     """Return the energy of each channel over exactly a window, float64 [channels].
 
-    Power is taken to be linear between two readings (trapezoids), and so is the count of an
-    energy counter. At the edges both are interpolated, never extrapolated.
-
-    Args:
-        readings: in the order of time, the first not after `begin_s`, the last not before `end_s`.
-        quantity: what their values are.
-        begin_s: of the window.
-        end_s: after it.
+    Power is taken to be linear between two readings (trapezoids), and so is the count of an energy
+    counter. At the edges both are interpolated, never extrapolated: readings, in the order of time,
+    reach beyond both.
     """
     times = np.array([reading.at_s for reading in readings])
     values = np.array([reading.values for reading in readings], np.float64)

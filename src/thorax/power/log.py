@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,19 +19,18 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import Field, ValidationError
 
-from thorax.config import Settings
+from thorax.config import Settings, SettingsT
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import LockedError, locked, new_file
 from thorax.files.documents import checked_line, read_limited, read_line
 from thorax.power.energy import joules
 from thorax.power.meter import Channel, Meter, Reading
-from thorax.power.watch import Watch
-from thorax.power.window import implausible
-from thorax.results.energy import DeviceEnergy, LogEnergy, Quantity
+from thorax.power.watch import Watch, device_energies
+from thorax.power.window import implausible, span
+from thorax.results.energy import LogEnergy, Quantity
 
-FORMAT: Final = "thorax power log 2"
+FORMAT: Final[Literal["thorax power log 2"]] = "thorax power log 2"
 
-_EARLIER: Final = ("thorax power log 1",)
 
 _MOST_BYTES: Final = 1 << 28
 """Of a log: some ten days of ten readings a second."""
@@ -43,19 +42,22 @@ _ENDLESS: Final = 1e12
 """Seconds, watts and joules beyond this are damage, not readings."""
 
 
-class _LogChannel(Settings):
-    name: str
-    counted: bool
+class Header(Settings):
+    """What a log says of the meter that it was recorded from."""
 
-
-class _Header(Settings):
-    format: Literal["thorax power log 2"]
+    format: Literal["thorax power log 2"] = FORMAT
     source: str
+    """Of the meter."""
     quantity: Quantity
+    """What its values are."""
     modelled: bool
+    """Whether it computed them."""
     interval_s: float = Field(gt=0)
+    """That it was asked in."""
     recorded: str
-    channels: tuple[_LogChannel, ...] = Field(min_length=1)
+    """When that began, UTC, as the wall clock said."""
+    channels: tuple[Channel, ...] = Field(min_length=1)
+    """What the values are of."""
 
 
 class _Line(Settings):
@@ -77,10 +79,7 @@ class _TooFewError(Exception):
 class Log:
     """A log that is being written: under another name, until it is whole, by one process.
 
-    Args:
-        path: where it will be.
-        meter: whose readings follow.
-        interval_s: that it is asked in.
+    Its readings follow, of a meter that is asked every `interval_s`.
 
     Raises:
         UsageError: `power-log-path` for what cannot be written.
@@ -106,19 +105,15 @@ class Log:
         self._first_s: float | None = None
         self._watch = Watch(meter.quantity, meter.channels)
         self._digest = hashlib.sha256()
-        self._write(
-            {
-                "format": FORMAT,
-                "source": meter.source,
-                "quantity": meter.quantity,
-                "modelled": meter.modelled,
-                "interval_s": interval_s,
-                "recorded": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-                "channels": [
-                    {"name": channel.name, "counted": channel.counted} for channel in meter.channels
-                ],
-            }
+        header = Header(
+            source=meter.source,
+            quantity=meter.quantity,
+            modelled=meter.modelled,
+            interval_s=interval_s,
+            recorded=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            channels=meter.channels,
         )
+        self._write(header.model_dump(mode="json"))
 
     @property
     def kept(self) -> bool:
@@ -136,11 +131,9 @@ class Log:
     def close(self) -> None:
         """Write the end, and give the log its name; one of a single reading is thrown away."""
         whole = self._watch
-        with self._opened as opened:
+        with suppress(_TooFewError), self._opened:
             if not self.kept:
-                failed = _TooFewError()
-                opened.pop_all().__exit__(_TooFewError, failed, None)
-                return
+                raise _TooFewError
             self._write(
                 {
                     "end": True,
@@ -173,22 +166,12 @@ class Recording:
     """A log that was read.
 
     Attributes:
-        source: of the meter that it was recorded from.
-        quantity: what its values are.
-        modelled: whether that meter computed them.
-        interval_s: that the meter was asked in.
-        recorded: when that began, UTC, as the wall clock said.
-        channels: what the values are of.
+        header: its first line.
         readings: with times since the first.
         energy_j: of the whole, as it says at its end.
     """
 
-    source: str
-    quantity: Quantity
-    modelled: bool
-    interval_s: float
-    recorded: str
-    channels: tuple[Channel, ...]
+    header: Header
     readings: tuple[Reading, ...]
     energy_j: float
 
@@ -205,16 +188,7 @@ class Recording:
         readings: list[Reading] = []
         for number, line in enumerate(lines[1:-1], start=2):
             readings.append(_reading(path, number, line, header, readings[-1:]))
-        recording = cls(
-            header.source,
-            header.quantity,
-            header.modelled,
-            header.interval_s,
-            header.recorded,
-            tuple(Channel(channel.name, channel.counted) for channel in header.channels),
-            tuple(readings),
-            _end(path, lines, len(readings)),
-        )
+        recording = cls(header, tuple(readings), _end(path, lines, len(readings)))
         stated, whole = recording.energy_j, recording._sum(recording.energy())
         if not math.isclose(whole, stated, rel_tol=1e-9, abs_tol=1e-6):
             raise _damaged(path, f"says {stated} J at its end, and its readings {whole} J")
@@ -223,12 +197,7 @@ class Recording:
     def result(
         self, name: str, begin_s: float | None = None, end_s: float | None = None
     ) -> LogEnergy:
-        """Return the result of `thorax power energy`.
-
-        Args:
-            name: of the log.
-            begin_s: as of `energy`.
-            end_s: likewise.
+        """Return the result of `thorax power energy`, over a window as of `energy`.
 
         Raises:
             DataError: as `energy`.
@@ -237,40 +206,32 @@ class Recording:
         begin = self.readings[0].at_s if begin_s is None else begin_s
         end = self.readings[-1].at_s if end_s is None else end_s
         duration_s = end - begin
-        # With the reading before and the one after, between which the edges lie.
-        after = next(index for index, reading in enumerate(self.readings) if reading.at_s >= end)
-        before = sum(reading.at_s <= begin for reading in self.readings) - 1
-        around = self.readings[before : after + 1]
-        if not self.modelled:
-            problem = implausible(self.quantity, self.channels, around, duration_s)
+        header = self.header
+        if not header.modelled:
+            _, around = span(self.readings, begin, end)
+            problem = implausible(header.quantity, header.channels, around, duration_s)
             if problem:
                 raise DataError("power-log-window", f"{name}, {begin} to {end} s: {problem}")
         whole_j = self._sum(energies_j)
         return LogEnergy(
-            energy_source=f"replay: {name} ({self.source})",
-            quantity=self.quantity,
-            modelled=self.modelled,
+            energy_source=f"replay: {name} ({header.source})",
+            quantity=header.quantity,
+            modelled=header.modelled,
             replayed=True,
-            recorded=self.recorded,
+            recorded=header.recorded,
             readings=sum(begin <= reading.at_s <= end for reading in self.readings),
             begin_s=begin,
             end_s=end,
             duration_s=duration_s,
             energy_j=whole_j,
             power_w=whole_j / duration_s,
-            devices={
-                channel.name: DeviceEnergy(
-                    energy_j=energies_j[channel.name],
-                    power_w=energies_j[channel.name] / duration_s,
-                    counted=channel.counted,
-                )
-                for channel in self.channels
-            },
+            devices=device_energies(header.channels, list(energies_j.values()), duration_s),
         )
 
     def _sum(self, energies_j: Mapping[str, float]) -> float:
-        """Return the energy of the channels that count."""
-        return math.fsum(energies_j[channel.name] for channel in self.channels if channel.counted)
+        return math.fsum(
+            energies_j[channel.name] for channel in self.header.channels if channel.counted
+        )
 
     def energy(self, begin_s: float | None = None, end_s: float | None = None) -> dict[str, float]:
         """Return joules of each channel between two times of the log; None is its edge.
@@ -286,8 +247,8 @@ class Recording:
                 "power-log-window",
                 f"the window is {begin} to {end} s; the log holds {first} to {last} s",
             )
-        each = joules(self.readings, self.quantity, begin, end)
-        names = (channel.name for channel in self.channels)
+        each = joules(self.readings, self.header.quantity, begin, end)
+        names = (channel.name for channel in self.header.channels)
         return {name: float(value) for name, value in zip(names, each, strict=True)}
 
 
@@ -301,11 +262,6 @@ def verify(path: Path) -> int:
 
 
 def _lines(path: Path) -> list[bytes]:
-    """Return the lines of a log, without their ends.
-
-    Raises:
-        DataError: `power-log`.
-    """
     try:
         content = read_limited(path, _MOST_BYTES)
     except OSError as error:
@@ -316,13 +272,10 @@ def _lines(path: Path) -> list[bytes]:
     return lines
 
 
-def _header(path: Path, line: bytes) -> _Header:
-    if any(f'"{earlier}"'.encode() in line for earlier in _EARLIER):
+def _header(path: Path, line: bytes) -> Header:
+    if b'"thorax power log 1"' in line:
         raise _damaged(path, f"is of an earlier Thorax, which wrote no {FORMAT!r}; record it anew")
-    try:
-        header = _Header.model_validate_json(_read(path, 1, line))
-    except ValidationError as error:
-        raise _damaged(path, f"does not begin with a header of {FORMAT!r}") from error
+    header = _read(Header, path, 1, line, f"does not begin with a header of {FORMAT!r}")
     names = [channel.name for channel in header.channels]
     if len(set(names)) < len(names) or not all(names):
         raise _damaged(path, "has channels without a name of their own")
@@ -332,24 +285,10 @@ def _header(path: Path, line: bytes) -> _Header:
 
 
 def _reading(
-    path: Path, number: int, line: bytes, header: _Header, before: Sequence[Reading]
+    path: Path, number: int, line: bytes, header: Header, before: Sequence[Reading]
 ) -> Reading:
-    """Return the reading of a line.
-
-    Args:
-        path: of the log.
-        number: of the line.
-        line: without its end.
-        header: of the log.
-        before: the reading before, of the first none.
-
-    Raises:
-        DataError: `power-log`.
-    """
-    try:
-        entry = _Line.model_validate_json(_read(path, number, line))
-    except ValidationError as error:
-        raise _damaged(path, f"line {number} is no reading") from error
+    """Return the reading of a line, where `before` is that of the line above, of the first none."""
+    entry = _read(_Line, path, number, line, f"line {number} is no reading")
     if len(entry.values) != len(header.channels):
         raise _damaged(path, f"line {number} has not one value a channel")
     if not all(0 <= value <= _ENDLESS for value in entry.values):
@@ -359,26 +298,27 @@ def _reading(
             raise _damaged(
                 path, f"line {number} is of {entry.at_s} s, after {last.at_s} s: no clock"
             )
-        if header.quantity == "energy" and _falls(last.values, entry.values):
+        steps = zip(last.values, entry.values, strict=True)
+        if header.quantity == "energy" and any(then > now for then, now in steps):
             raise _damaged(path, f"line {number} has a count that goes back")
     return Reading(entry.at_s, entry.values)
 
 
-def _read(path: Path, number: int, line: bytes) -> str:
-    """Return the JSON that a line holds beside its check, if none of its bits was changed."""
+def _read(kind: type[SettingsT], path: Path, number: int, line: bytes, why: str) -> SettingsT:
+    """Return what a line holds beside its check, if none of its bits was changed."""
     try:
         if not line.endswith(b"}"):
             raise ValueError("it does not end")
-        return json.dumps(read_line(line))
+        return kind.model_validate_json(json.dumps(read_line(line)))
+    except ValidationError as error:
+        raise _damaged(path, why) from error
     except (ValueError, RecursionError) as error:
         raise _damaged(path, f"line {number} is not what was written") from error
 
 
 def _end(path: Path, lines: Sequence[bytes], readings: int) -> float:
-    try:
-        end = _End.model_validate_json(_read(path, len(lines), lines[-1]))
-    except ValidationError as error:
-        raise _damaged(path, "does not end with its energy: it is not whole") from error
+    why = "does not end with its energy: it is not whole"
+    end = _read(_End, path, len(lines), lines[-1], why)
     before = hashlib.sha256(b"".join(line + b"\n" for line in lines[:-1])).hexdigest()
     if end.readings != readings or end.sha256 != before:
         raise _damaged(
@@ -387,36 +327,29 @@ def _end(path: Path, lines: Sequence[bytes], readings: int) -> float:
     return end.energy_j
 
 
-def _falls(before: Sequence[float], after: Sequence[float]) -> bool:
-    return any(b < a for a, b in zip(before, after, strict=True))
-
-
 def _damaged(path: Path, why: str) -> DataError:
     return DataError(
         "power-log", f"{path} {why}; give what `thorax power watch METER --log FILE` wrote"
     )
 
 
-class Replay:
+class Replay(Meter):
     """A recorded log, played at the speed at which it was recorded, from its beginning.
-
-    Args:
-        path: of the log.
-        clock: of the monotonic time; another one in tests.
 
     Raises:
         DataError: as `Recording.read`.
     """
 
+    replayed = True
+
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.perf_counter) -> None:
-        recording = Recording.read(path)
-        self.recording = recording
-        self.source = f"replay: {path.name} ({recording.source})"
-        self.quantity = recording.quantity
-        self.modelled = recording.modelled
-        self.replayed = True
-        self.channels = recording.channels
-        self.interval_s = recording.interval_s
+        self.recording = Recording.read(path)
+        header = self.recording.header
+        self.source = f"replay: {path.name} ({header.source})"
+        self.quantity = header.quantity
+        self.modelled = header.modelled
+        self.channels = header.channels
+        self.interval_s = header.interval_s
         self._clock = clock
         self._begin_s: float | None = None
         self._next = 0
@@ -449,6 +382,3 @@ class Replay:
             Reading(begin_s + reading.at_s, reading.values)
             for reading in readings[start : self._next]
         )
-
-    def close(self) -> None:
-        """Nothing is kept open."""

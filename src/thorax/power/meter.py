@@ -49,18 +49,12 @@ class Meter(Protocol):
         interval_s: between two readings where nobody says otherwise.
     """
 
-    @property
-    def source(self) -> str: ...  # noqa: D102 - the attributes above
-    @property
-    def quantity(self) -> Quantity: ...  # noqa: D102
-    @property
-    def modelled(self) -> bool: ...  # noqa: D102
-    @property
-    def replayed(self) -> bool: ...  # noqa: D102
-    @property
-    def channels(self) -> tuple[Channel, ...]: ...  # noqa: D102
-    @property
-    def interval_s(self) -> float: ...  # noqa: D102
+    source: str
+    quantity: Quantity = "power"
+    modelled: bool = False
+    replayed: bool = False
+    channels: tuple[Channel, ...] = (Channel("system"),)
+    interval_s: float = 1.0
 
     def read(self) -> Sequence[Reading]:
         """Return what is new since the last call, oldest first; one reading of a live meter.
@@ -75,3 +69,4 @@ class Meter(Protocol):
 
     def close(self) -> None:
         """Give back what was opened; never fails, and may be called twice."""
+        return

@@ -9,14 +9,14 @@ from typing import Final
 
 from thorax.errors import ThoraxError, UsageError
 from thorax.power.log import Replay
-from thorax.power.meter import Channel, Meter, Reading
+from thorax.power.meter import Meter, Reading
 from thorax.power.modelled import Modelled
 from thorax.power.nvml import Nvml
 from thorax.power.passwords import password_in_address
 from thorax.power.programs import Ipmi, Racadm
 from thorax.power.rapl import Rapl
 from thorax.power.sampler import Sampler
-from thorax.results.energy import MeterList, MeterProbe, MeterProblem, Quantity
+from thorax.results.energy import MeterList, MeterProbe, MeterProblem
 
 SPECS: Final = (
     "none",
@@ -34,22 +34,15 @@ HERE: Final = ("rapl", "nvml", "ipmi", "racadm")
 """Those that need no address."""
 
 
-class NoMeter:
+class NoMeter(Meter):
     """Nothing is measured: energy is null, and never 0."""
 
     source = "none"
-    quantity: Quantity = "power"
-    modelled = False
-    replayed = False
-    channels: tuple[Channel, ...] = ()
-    interval_s = 1.0
+    channels = ()
 
     def read(self) -> tuple[Reading, ...]:
         """Return no reading."""
         return ()
-
-    def close(self) -> None:
-        """Nothing is kept open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +109,9 @@ def open_meter(spec: str, access: Access = NO_ACCESS) -> Meter:
         case "ipmi":
             return _ipmi(rest, access)
         case "racadm":
-            return _racadm(rest)
+            if rest.startswith("-") or any(word.isspace() for word in rest):
+                raise UsageError("power-spec", f"{rest!r} is no USER@HOST for ssh")
+            return Racadm(rest or None)
         case "modelled":
             return Modelled(Path(rest))
         case "replay":
@@ -127,11 +122,7 @@ def open_meter(spec: str, access: Access = NO_ACCESS) -> Meter:
 
 
 def _split_spec(spec: str) -> tuple[str, str]:
-    """Return the kind of a meter and its address or file, "" where it has none.
-
-    Raises:
-        UsageError: `power-password` or `power-spec`.
-    """
+    """Return the kind of a meter and its address or file, "" where it has none."""
     kind, colon, rest = spec.partition(":")
     if kind not in ("modelled", "replay"):
         _refuse_password(rest)
@@ -145,18 +136,8 @@ def _split_spec(spec: str) -> tuple[str, str]:
     return kind, rest
 
 
-def _racadm(login: str) -> Meter:
-    if login.startswith("-") or any(word.isspace() for word in login):
-        raise UsageError("power-spec", f"{login!r} is no USER@HOST for ssh")
-    return Racadm(login or None)
-
-
 def _refuse_password(address: str) -> None:
-    """Refuse an address with a password, before anything repeats it.
-
-    Raises:
-        UsageError: `power-password`.
-    """
+    """Refuse an address with a password, before anything repeats it."""
     login, at, host = address.partition("://")[2].rpartition("@")
     if not at:
         login, at, host = address.rpartition("@")

@@ -11,8 +11,7 @@ from pydantic import Field, model_validator
 from thorax.config import Settings, load
 from thorax.errors import DeviceError
 from thorax.fpga.boards import BOARDS, IDLE_W
-from thorax.power.meter import Channel, Reading
-from thorax.results.energy import Quantity
+from thorax.power.meter import Channel, Meter, Reading
 
 _STAT: Final = Path("/proc/stat")
 _WAITING: Final = (3, 4)
@@ -76,7 +75,7 @@ class PowerModel(Settings):
     """All that belongs to the sum."""
 
 
-class Modelled:
+class Modelled(Meter):
     """Idle power and what load adds, in proportion to how busy the processors are.
 
     (Fan, Weber, Barroso, Power Provisioning for a Warehouse-sized Computer, ISCA 2007, section
@@ -92,9 +91,8 @@ class Modelled:
         DeviceError: `meter-absent` where the system does not tell how busy it is.
     """
 
-    quantity: Quantity = "energy"
+    quantity = "energy"
     modelled = True
-    replayed = False
     interval_s = 0.5
 
     def __init__(self, path: Path, *, busy_s: Callable[[], float] | None = None) -> None:
@@ -124,9 +122,6 @@ class Modelled:
             worked_s = elapsed_s if device.follows == "nothing" else busy_s
             values.append(idle_w * elapsed_s + (busy_w - idle_w) * worked_s)
         return (Reading(at_s, tuple(values)),)
-
-    def close(self) -> None:
-        """Nothing is kept open."""
 
 
 def _processors_busy_s() -> float:

@@ -13,14 +13,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from thorax.errors import DeviceError, PeerError, last_line
-from thorax.power.meter import Channel, Reading
+from thorax.power.meter import Channel, Meter, Reading
 from thorax.power.sentinels import believed, whole_watts
-from thorax.results.energy import Quantity
 
 _ANSWER_S: Final = 10.0
 _MOST_DEVICES: Final = 1024
 _SHOWN: Final = 200
-_REFUSED: Final = ("NVMLError_NoPermission",)
 _ABSENT: Final = (
     "NVMLError_LibraryNotFound",
     "NVMLError_DriverNotLoaded",
@@ -28,7 +26,7 @@ _ABSENT: Final = (
 )
 
 
-class Nvml:
+class Nvml(Meter):
     """Every GPU of this computer; what else the computer draws is not in its sum.
 
     Args:
@@ -42,8 +40,6 @@ class Nvml:
     """
 
     source = "nvml"
-    modelled = False
-    replayed = False
     interval_s = 0.1
 
     def __init__(
@@ -68,7 +64,7 @@ class Nvml:
                 self._call(library.nvmlDeviceGetHandleByIndex, index) for index in range(count)
             ]
             self.channels = tuple(Channel(f"gpu{index}") for index in range(len(self._handles)))
-            self.quantity: Quantity = "energy" if self._all_count() else "power"
+            self.quantity = "energy" if self._all_count() else "power"
             ask = "nvmlDeviceGetTotalEnergyConsumption"
             self._ask: Callable[[Any], float] = getattr(
                 library, ask if self.quantity == "energy" else "nvmlDeviceGetPowerUsage"
@@ -90,7 +86,6 @@ class Nvml:
         return True
 
     def _ask_all(self) -> list[float]:
-        """Return millijoules or milliwatts of each device."""
         unit = "mJ" if self.quantity == "energy" else "mW"
         values = []
         for channel, handle in zip(self.channels, self._handles, strict=True):
@@ -174,7 +169,7 @@ class Nvml:
             return DeviceError(
                 "meter-absent", f"NVML: {reason}; NVIDIA's driver is needed, see nvidia-smi"
             )
-        if kind in _REFUSED:
+        if kind == "NVMLError_NoPermission":
             return DeviceError(
                 "meter-permission",
                 f"NVML: {reason}; this user may not ask the driver: see its admin",

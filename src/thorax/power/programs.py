@@ -8,14 +8,12 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from thorax.errors import DeviceError, PeerError
-from thorax.power.meter import Channel, Reading
+from thorax.power.meter import Meter, Reading
 from thorax.power.sentinels import whole_watts
-from thorax.results.energy import Quantity
 
 _TIMEOUT_S: Final = 20.0
 """A BMC that is asked over a network takes some 0.2 to 5 s (*assumed*)."""
@@ -30,15 +28,6 @@ _REFUSALS: Final = re.compile(
     r"host key verification|access denied|login failed",
     re.IGNORECASE,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Printed:
-    """What a program said, and how it ended."""
-
-    status: int
-    out: str
-    error: str
 
 
 def run(words: Sequence[str], *, timeout_s: float = _TIMEOUT_S, secret: str | None = None) -> str:
@@ -68,26 +57,25 @@ def run(words: Sequence[str], *, timeout_s: float = _TIMEOUT_S, secret: str | No
         os.close(write_end)
         line = [word.replace("{secret}", f"/dev/fd/{read_end}") for word in (program, *words[1:])]
         deadline_s = time.perf_counter() + timeout_s
-        done = _printed_by(line, read_end, deadline_s, words[0], timeout_s)
-    except OSError as error:
+        status, out, error = _printed_by(line, read_end, deadline_s, words[0], timeout_s)
+    except OSError as refused:
         raise DeviceError(
-            "meter-absent", f"{program} cannot be started: {error.strerror}; install it anew"
-        ) from error
+            "meter-absent", f"{program} cannot be started: {refused.strerror}; install it anew"
+        ) from refused
     finally:
         os.close(read_end)
-    if done.status:
-        raise _failure(words[0], done)
-    return done.out
+    if status:
+        raise _failure(words[0], status, out, error)
+    return out
 
 
 def _printed_by(
     line: Sequence[str], passed: int, deadline_s: float, name: str, timeout_s: float
-) -> _Printed:
+) -> tuple[int, str, str]:
     """Run a program in a group of its own, until it has said all, its time is over or it is much.
 
-    Raises:
-        PeerError: `meter-unreachable` or `meter-answer`.
-        OSError: it cannot be started.
+    Returns:
+        Its status, what it printed, and what it printed to its standard error.
     """
     process = subprocess.Popen(
         line,
@@ -114,7 +102,7 @@ def _printed_by(
         for pipe in (process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
-    return _Printed(status, out.decode("utf-8", "replace"), error.decode("utf-8", "replace"))
+    return status, out.decode("utf-8", "replace"), error.decode("utf-8", "replace")
 
 
 def _read_both(
@@ -144,12 +132,11 @@ def _read_both(
     return bytes(out), bytes(error)
 
 
-def _failure(name: str, done: _Printed) -> DeviceError | PeerError:
-    """Return what a program that failed means."""
-    lines = [line.strip() for line in done.error.splitlines()]
-    last = next((line for line in reversed(lines) if line), done.out.strip())[-_SHOWN:]
-    output = " ".join(lines) + done.out
-    why = f"{name} failed with status {done.status}: {last or 'it said nothing'}"
+def _failure(name: str, status: int, out: str, error: str) -> DeviceError | PeerError:
+    lines = [line.strip() for line in error.splitlines()]
+    last = next((line for line in reversed(lines) if line), out.strip())[-_SHOWN:]
+    output = " ".join(lines) + out
+    why = f"{name} failed with status {status}: {last or 'it said nothing'}"
     if "Could not open device" in output:
         return DeviceError(
             "meter-permission",
@@ -167,7 +154,36 @@ def _failure(name: str, done: _Printed) -> DeviceError | PeerError:
     )
 
 
-class Ipmi:
+class _Program(Meter):
+    """A meter that is asked by running a program, of whose words one may stand for a password."""
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        watts: Callable[[str], float],
+        timeout_s: float,
+        password: str | None = None,
+    ) -> None:
+        self._words = words
+        self._watts = watts
+        self._timeout_s = timeout_s
+        self._password = password
+        self.read()
+
+    def read(self) -> tuple[Reading, ...]:
+        """Return the watts of now.
+
+        Raises:
+            DeviceError: `meter-absent` or `meter-permission`.
+            PeerError: `meter-unreachable`, `meter-refused`, or `meter-answer`.
+        """
+        begin_s = time.perf_counter()
+        printed = run(self._words, timeout_s=self._timeout_s, secret=self._password)
+        at_s = (begin_s + time.perf_counter()) / 2
+        return (Reading(at_s, (self._watts(printed),)),)
+
+
+class Ipmi(_Program):
     """The whole machine, as its BMC tells it to `ipmitool dcmi power reading`.
 
     (DCMI specification 1.5, section 6.6.1, Get Power Reading: watts over the BMC's own sampling
@@ -186,12 +202,6 @@ class Ipmi:
         PeerError: `meter-unreachable`, `meter-refused`, or `meter-answer`.
     """
 
-    quantity: Quantity = "power"
-    modelled = False
-    replayed = False
-    interval_s = 1.0
-    channels = (Channel("system"),)
-
     def __init__(
         self,
         host: str | None = None,
@@ -203,31 +213,13 @@ class Ipmi:
         timeout_s: float = _TIMEOUT_S,
     ) -> None:
         self.source = f"ipmi: DCMI of {host}" if host else "ipmi: DCMI"
-        self._words = ["ipmitool"]
+        words = ["ipmitool"]
         if host:
-            self._words += ["-I", interface, "-H", host, "-R", "2", "-N", "2"]
-            self._words += ["-p", str(port)] if port else []
-            self._words += ["-U", user] if user else []
-            self._words += ["-f", "{secret}"] if password is not None else ["-P", ""]
-        self._words += ["dcmi", "power", "reading"]
-        self._password = password
-        self._timeout_s = timeout_s
-        self.read()
-
-    def read(self) -> tuple[Reading, ...]:
-        """Return the watts of now.
-
-        Raises:
-            DeviceError: `meter-absent` or `meter-permission`.
-            PeerError: `meter-unreachable`, `meter-refused`, or `meter-answer`.
-        """
-        begin_s = time.perf_counter()
-        printed = run(self._words, timeout_s=self._timeout_s, secret=self._password)
-        at_s = (begin_s + time.perf_counter()) / 2
-        return (Reading(at_s, (dcmi_watts(printed),)),)
-
-    def close(self) -> None:
-        """Nothing is kept open."""
+            words += ["-I", interface, "-H", host, "-R", "2", "-N", "2"]
+            words += ["-p", str(port)] if port else []
+            words += ["-U", user] if user else []
+            words += ["-f", "{secret}"] if password is not None else ["-P", ""]
+        super().__init__([*words, "dcmi", "power", "reading"], dcmi_watts, timeout_s, password)
 
 
 def dcmi_watts(printed: str) -> float:
@@ -253,7 +245,7 @@ def dcmi_watts(printed: str) -> float:
     return whole_watts(float(watts[1]), "the BMC")
 
 
-class Racadm:
+class Racadm(_Program):
     """The whole machine, as the iDRAC of a Dell server tells it to `racadm`.
 
     (Dell, iDRAC RACADM CLI guide: `getsensorinfo` and the group System.Power of `get`.) Of the two
@@ -269,41 +261,19 @@ class Racadm:
         PeerError: `meter-unreachable`, `meter-refused`, or `meter-answer`.
     """
 
-    quantity: Quantity = "power"
-    modelled = False
-    replayed = False
     interval_s = 2.0
-    channels = (Channel("system"),)
 
     def __init__(self, login: str | None = None, *, timeout_s: float = _TIMEOUT_S) -> None:
         self.source = f"racadm: {login}" if login else "racadm"
-        self._before = (
+        before = (
             ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "--", login] if login else []
         )
-        self._timeout_s = timeout_s
-        self._asked = ["racadm", "getsensorinfo"]
         try:
-            self.read()
+            super().__init__([*before, "racadm", "getsensorinfo"], racadm_watts, timeout_s)
         except PeerError as error:
             if error.code == "meter-refused":
                 raise
-            self._asked = ["racadm", "get", "System.Power"]
-            self.read()
-
-    def read(self) -> tuple[Reading, ...]:
-        """Return the watts of now.
-
-        Raises:
-            DeviceError: `meter-absent`.
-            PeerError: `meter-unreachable`, `meter-refused`, or `meter-answer`.
-        """
-        begin_s = time.perf_counter()
-        printed = run([*self._before, *self._asked], timeout_s=self._timeout_s)
-        at_s = (begin_s + time.perf_counter()) / 2
-        return (Reading(at_s, (racadm_watts(printed),)),)
-
-    def close(self) -> None:
-        """Nothing is kept open."""
+            super().__init__([*before, "racadm", "get", "System.Power"], racadm_watts, timeout_s)
 
 
 _RACADM: Final = (

@@ -13,11 +13,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from thorax.errors import DeviceError, PeerError
-from thorax.power.meter import Channel, Reading
-from thorax.results.energy import Quantity
+from thorax.power.meter import Channel, Meter, Reading
 
 ROOT: Final = Path("/sys/class/powercap")
 
@@ -39,6 +38,10 @@ _PLATFORM_CEILING_W: Final = 4000.0
 _PACKAGE_CEILING_W: Final = 1000.0
 """More than a zone can draw (*assumed*; 500 W is the TDP of the largest packages of 2025)."""
 
+_Part: TypeAlias = Literal["platform", "package", "memory", "within"]
+_INNER: Final[Mapping[str, _Part]] = {"dram": "memory"}
+"""What parts of a package are that it does not hold."""
+
 _UPDATE_S: Final = 0.01
 """What a counter may be behind by: it goes on about once a millisecond (Intel SDM volume 3, section
 16.10), taken tenfold (*assumed*)."""
@@ -55,26 +58,17 @@ _WHAT_TO_DO: Final = (
 
 @dataclass(slots=True)
 class _Zone:
-    """One counter and how far it has come.
+    """One counter in sysfs, and what it has told since the meter was opened.
 
-    Attributes:
-        counter: its file in sysfs.
-        name: of the channel.
-        range_uj: at which it wraps to 0.
-        ceiling_w: more than it can draw.
-        part: whether it is of a package or of the platform, or a part of one that they hold.
-        counted: whether it belongs to the sum.
-        last_uj: what it stood at.
-        at_s: when that was.
-        asked_s: since when it may have stood there.
-        total_uj: since the meter was opened.
+    It wraps to 0 at `range_uj`, cannot draw more than `ceiling_w`, and stood at `last_uj` by the
+    middle of a question that was asked at `asked_s`.
     """
 
     counter: str
     name: str
     range_uj: int
     ceiling_w: float
-    part: Literal["platform", "package", "memory", "within"]
+    part: _Part
     counted: bool = False
     last_uj: int = 0
     at_s: float = 0.0
@@ -82,7 +76,7 @@ class _Zone:
     total_uj: int = 0
 
 
-class Rapl:
+class Rapl(Meter):
     """All packages, their memory where it has a counter, and the platform where it has one.
 
     The sum is that of the platform where psys is there, which holds the packages already, and else
@@ -99,9 +93,7 @@ class Rapl:
     """
 
     source = "rapl"
-    quantity: Quantity = "energy"
-    modelled = False
-    replayed = False
+    quantity = "energy"
     interval_s = 0.1
 
     def __init__(
@@ -135,17 +127,8 @@ class Rapl:
         _require_whole(self._zones)
         return (Reading(at_s, tuple(zone.total_uj / 1e6 for zone in self._zones)),)
 
-    def close(self) -> None:
-        """Nothing is kept open."""
-
 
 def _open_zones(root: Path) -> list[_Zone]:
-    """Return all counters, and which of them make the sum.
-
-    Raises:
-        DeviceError: `meter-absent` or `meter-permission`.
-        PeerError: `meter-answer`.
-    """
     folders = sorted(path for path in root.glob("intel-rapl:*") if _ZONE.fullmatch(path.name))
     if not folders:
         raise DeviceError(
@@ -168,13 +151,7 @@ def _open_zones(root: Path) -> list[_Zone]:
             name,
             _number(path / "max_energy_range_uj"),
             _PLATFORM_CEILING_W if platform else _PACKAGE_CEILING_W,
-            "platform"
-            if platform
-            else "package"
-            if not inner
-            else "memory"
-            if label == "dram"
-            else "within",
+            "platform" if platform else "package" if not inner else _INNER.get(label, "within"),
         )
     if not any(":" not in key.partition(":")[2] for key in zones):
         raise DeviceError(
@@ -197,15 +174,13 @@ def _mirrors(names: Mapping[str, str], zones: Mapping[str, _Zone]) -> set[str]:
     A driver that knows more dies than there are counters shows one for each of them. A counter that
     is read between two readings of the other, and lies between them, is the same; one of another
     name of the same package must lie there exactly.
-
-    Args:
-        names: of packages and platforms, by zone.
-        zones: all.
     """
     mirrors: set[str] = set()
     for key, other in itertools.permutations(sorted(names), 2):
         label, other_label = names[key], names[other]
-        if other < key or key in mirrors or _package(label) != _package(other_label):
+        # The package of a die is `package-0` of `package-0-die-1`.
+        packages = {name.partition("-die-")[0] for name in (label, other_label)}
+        if other < key or key in mirrors or len(packages) > 1:
             continue
         slack_uj = round(zones[key].ceiling_w * _UPDATE_S * 1e6) if label == other_label else 0
         range_uj = max(1, zones[key].range_uj)
@@ -215,17 +190,8 @@ def _mirrors(names: Mapping[str, str], zones: Mapping[str, _Zone]) -> set[str]:
     return mirrors
 
 
-def _package(name: str) -> str:
-    """Return the package of a die, `package-0` of `package-0-die-1`."""
-    return name.partition("-die-")[0]
-
-
 def _require_whole(zones: Sequence[_Zone]) -> None:
-    """Refuse a platform that drew less than the packages in it: its counter is of something else.
-
-    Raises:
-        PeerError: `meter-answer`.
-    """
+    """Refuse a platform that drew less than the packages in it: it counts something else."""
     platform = [zone for zone in zones if zone.part == "platform"]
     if not platform:
         return
@@ -242,18 +208,10 @@ def _require_whole(zones: Sequence[_Zone]) -> None:
 
 
 def _advance(zone: _Zone, now_uj: int, at_s: float, longest_s: float) -> None:
-    """Add what a counter went on, which is less than one turn.
-
-    Args:
-        zone: of the counter.
-        now_uj: what it stands at.
-        at_s: when.
-        longest_s: time that may lie between this reading and the last.
-    """
+    """Add what a counter went on, less than a turn, within `longest_s` since the last reading."""
     if not 0 <= now_uj <= zone.range_uj:
         raise PeerError(
-            "meter-answer",
-            f"RAPL: {zone.counter} is {now_uj}, allowed is 0 to {zone.range_uj}",
+            "meter-answer", f"RAPL: {zone.counter} is {now_uj}, allowed is 0 to {zone.range_uj}"
         )
     elapsed_s = at_s - zone.at_s
     turn_s = zone.range_uj / 1e6 / zone.ceiling_w

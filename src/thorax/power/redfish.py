@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from thorax.errors import PeerError, UsageError
 from thorax.files.documents import parse_json, read_limited
-from thorax.power.meter import Reading
+from thorax.power.meter import Meter, Reading
 from thorax.power.passwords import password_in_address
 from thorax.power.redfish_chassis import LONGEST_PATH, SERVICE, at, find, path_of
 from thorax.power.redfish_http import Answer, Connection
@@ -31,7 +31,6 @@ _LARGEST_CA_BYTES: Final = 1 << 22
 _CERTIFICATE: Final = re.compile(
     rb"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----"
 )
-_MOVED: Final = (301, 302, 303, 307, 308)
 _UNITS: Final[dict[Quantity, str]] = {"power": "W", "energy": "J or kWh"}
 
 
@@ -52,7 +51,7 @@ class Account:
     insecure: bool = False
 
 
-class Redfish:
+class Redfish(Meter):
     """The chassis of a machine: all that its power supplies take in.
 
     Of each chassis is tried in this order, and the first that has a figure, for watts one above 0,
@@ -73,10 +72,6 @@ class Redfish:
         DeviceError: `meter-absent` where no chassis tells its power.
         PeerError: `meter-unreachable`, `meter-refused`, or `meter-answer`.
     """
-
-    modelled = False
-    replayed = False
-    interval_s = 1.0
 
     def __init__(
         self, url: str, account: Account = Account(), *, answer_s: float = _ANSWER_S
@@ -104,7 +99,7 @@ class Redfish:
             self._sessions = self._find_sessions()
             self._log_in()
             self._way = find(self._get, self._origin, parts.path.rstrip("/"))
-            self.quantity: Quantity = self._way.quantity
+            self.quantity = self._way.quantity
             self.channels = self._way.channels
             self.source = f"redfish: {self._way.says} of {parts.hostname}"
             self._first: tuple[float, ...] | None = None
@@ -210,7 +205,7 @@ class Redfish:
         self._session = self._own_path(self._sessions, answer.headers.get("location"))
 
     def _use_basic(self) -> None:
-        pair = f"{self._account.user or ''}:{self._account.password or ''}".encode()
+        pair = f"{self._account.user}:{self._account.password or ''}".encode()
         self._credentials = {"Authorization": f"Basic {base64.b64encode(pair).decode('ascii')}"}
 
     def _own_path(self, path: str, location: str | None) -> str | None:
@@ -257,7 +252,7 @@ class Redfish:
     def _ask(self, path: str) -> Answer:
         """Return what a resource answers; a redirection is followed once, and on this host."""
         answer = self._ask_once("GET", path)
-        if answer.status in _MOVED:
+        if answer.status in (301, 302, 303, 307, 308):
             target = self._own_path(path, answer.headers.get("location"))
             return self._ask_once("GET", target) if target else answer
         return answer

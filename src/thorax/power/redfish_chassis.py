@@ -164,9 +164,7 @@ def _power_control(
     """Return how PowerControl is read: the first member is the whole, the others parts of it."""
     members = answer.get("PowerControl")
     count = min(len(members), _MOST_MEMBERS) if isinstance(members, list) else 0
-    keys: list[tuple[str | int, ...]] = []
-    channels: list[Channel] = []
-    ceilings: list[float] = []
+    found: dict[str, tuple[tuple[str | int, ...], float]] = {}
     for index in range(count):
         path = ("PowerControl", index, "PowerConsumedWatts")
         most_w = _LOSSES * _most(answer, "PowerControl", index, "PowerCapacityWatts")
@@ -174,23 +172,18 @@ def _power_control(
         value = _figure(answer, path, most_w)
         if not index and not value:
             return None
-        if value is None:
-            continue
-        name = str(_at_any(answer, ("PowerControl", index, "Name")) or f"part {index}")
-        names = [channel.name for channel in channels]
-        name = _unlike(name[:_LONGEST_NAME], names) if index else "system"
-        channels.append(Channel(name, counted=not index))
-        keys.append(path)
-        ceilings.append(most_w)
-    if not keys:
+        if value is not None:
+            name = str(_at_any(answer, ("PowerControl", index, "Name")) or f"part {index}")
+            found[_unlike(name[:_LONGEST_NAME], found) if index else "system"] = path, most_w
+    if not found:
         return None
     return Way(
         says,
         "power",
-        (where,) * len(keys),
-        tuple(keys),
-        tuple(channels),
-        most_w=tuple(ceilings),
+        (where,) * len(found),
+        tuple(path for path, _ in found.values()),
+        tuple(Channel(name, counted=not index) for index, name in enumerate(found)),
+        most_w=tuple(most_w for _, most_w in found.values()),
     )
 
 

@@ -36,13 +36,7 @@ _ERRORS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was answered, all of it.
-
-    Attributes:
-        status: of HTTP.
-        headers: by name in small letters.
-        content: of the body.
-    """
+    """What was answered, all of it; headers by name in small letters."""
 
     status: int
     headers: Mapping[str, str]
@@ -52,7 +46,8 @@ class Answer:
 class _Budget:
     """Time and bytes that are left for an answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, origin: str) -> None:
+        self.origin = origin
         self.deadline_s = 0.0
         self.bytes_left = 0
 
@@ -62,27 +57,26 @@ class _Budget:
             raise httpcore.ReadTimeout("its answer was not whole in time")
         return left_s if most_s is None else min(left_s, most_s)
 
-    def take(self, count: int, origin: str) -> None:
+    def take(self, count: int) -> None:
         self.bytes_left -= count
         if self.bytes_left < 0:
             raise PeerError(
                 "meter-answer",
-                f"Redfish: an answer of {origin} is larger than {LARGEST_BYTES} bytes; is this a "
-                "Redfish service?",
+                f"Redfish: an answer of {self.origin} is larger than {LARGEST_BYTES} bytes; is "
+                "this a Redfish service?",
             )
 
 
 class _Stream(httpcore.NetworkStream):
     """A connection that ends with its budget, whatever the other side does."""
 
-    def __init__(self, inner: httpcore.NetworkStream, budget: _Budget, origin: str) -> None:
+    def __init__(self, inner: httpcore.NetworkStream, budget: _Budget) -> None:
         self._inner = inner
         self._budget = budget
-        self._origin = origin
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         received = self._inner.read(max_bytes, self._budget.left_s(timeout))
-        self._budget.take(len(received), self._origin)
+        self._budget.take(len(received))
         return received
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -98,7 +92,7 @@ class _Stream(httpcore.NetworkStream):
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
         inner = self._inner.start_tls(ssl_context, server_hostname, self._budget.left_s(timeout))
-        return _Stream(inner, self._budget, self._origin)
+        return _Stream(inner, self._budget)
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - as httpcore has it
         return self._inner.get_extra_info(info)
@@ -107,9 +101,8 @@ class _Stream(httpcore.NetworkStream):
 class _Network(httpcore.NetworkBackend):
     """Connections that share a budget."""
 
-    def __init__(self, budget: _Budget, origin: str) -> None:
+    def __init__(self, budget: _Budget) -> None:
         self._budget = budget
-        self._origin = origin
         self._system = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -122,31 +115,27 @@ class _Network(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         left_s = self._budget.left_s(_CONNECT_S if timeout is None else min(timeout, _CONNECT_S))
         inner = self._system.connect_tcp(host, port, left_s, local_address, socket_options)
-        return _Stream(inner, self._budget, self._origin)
+        return _Stream(inner, self._budget)
 
 
 class Connection:
-    """One connection to a BMC, made anew when it was closed.
+    """One connection to a BMC, made anew when it was closed; `trust` False takes any certificate.
 
     Neither a proxy nor a netrc of the environment sees what is sent, and no redirection is followed
     here.
-
-    Args:
-        parts: address of the service.
-        trust: of its certificate; False takes any.
     """
 
     def __init__(self, parts: SplitResult, trust: ssl.SSLContext | bool) -> None:
         self.origin = f"{parts.scheme}://{parts.netloc}"
         self._authority = parts.netloc
-        self._budget = _Budget()
+        self._budget = _Budget(self.origin)
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._scheme = parts.scheme.encode("ascii")
         self._host = (parts.hostname or "").encode("ascii")
         self._pool = httpcore.ConnectionPool(
             ssl_context=trust if isinstance(trust, ssl.SSLContext) else _any_certificate(),
             max_connections=1,
-            network_backend=_Network(self._budget, self.origin),
+            network_backend=_Network(self._budget),
         )
         self.closed = False
         self._answered = False
@@ -160,14 +149,7 @@ class Connection:
         headers: Mapping[str, str] = {},
         content: bytes = b"",
     ) -> Answer:
-        """Return what is answered, if all of it comes in time and is not too large.
-
-        Args:
-            method: of HTTP.
-            path: of the resource.
-            deadline_s: of `time.perf_counter`.
-            headers: beside those of every question.
-            content: of the question.
+        """Return what is answered before a `time.perf_counter`, all of it and not too large.
 
         Raises:
             PeerError: `meter-unreachable`, or `meter-answer` for what is too large or encoded.

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from types import TracebackType
 from typing import Final, Self
 
 from thorax.errors import ThoraxError, UsageError
@@ -37,20 +36,13 @@ _POLL_S: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """Energy over one window, and what is known of it.
+    """Energy over one window; what `PowerResult` names too is the same here.
 
     Attributes:
         source: of the meter; "none" without one.
-        modelled: whether it was computed and not measured.
         window_s: length of the window, seconds.
         energy_j: sum over it; None without a meter or where `error` says why; never 0 for either.
-        idle_w: mean power of the idle window; None where none was kept.
-        devices: each channel's.
-        samples: readings within the window.
-        interval_s: that the meter was asked in.
         error: why there is no figure, a line for a person; None where there is one or no meter.
-        idle_error: why there is no idle power though a window was kept for it.
-        replayed: whether the readings were recorded at another time than the window.
         resolution_w: difference of load and idle that the readings do not tell from none.
     """
 
@@ -116,12 +108,11 @@ class Energy:
             interval_s=self.interval_s,
             devices=self.devices,
         )
-        reasons = {
-            "idle_error": self.idle_error,
-            "efficiency_error": EMULATED_RATE if emulated else None,
-            "marginal_error": self.marginal_error,
-        }
-        return result.model_copy(update={key: text for key, text in reasons.items() if text})
+        return result.stating(
+            idle_error=self.idle_error,
+            efficiency_error=EMULATED_RATE if emulated else None,
+            marginal_error=self.marginal_error,
+        )
 
 
 def efficiency(images_per_s: float, power_w: float | None) -> float | None:
@@ -143,6 +134,10 @@ class Sampler:
         interval_s: between two readings; None means what the meter is good for.
         on_reading: told each reading, on the thread that made it.
         keep: False leaves the readings to `on_reading`, and `energy` without any.
+
+    Attributes:
+        readings: all so far, in the order of time.
+        failure: why the meter was given up; None as long as it answers.
 
     Raises:
         UsageError: `power-interval` when it is not above 0 or without end.
@@ -172,8 +167,8 @@ class Sampler:
             )
         self._on_reading = on_reading
         self._kept = keep
-        self._readings: list[Reading] = []
-        self._failure: ThoraxError | None = None
+        self.readings: list[Reading] = []
+        self.failure: ThoraxError | None = None
         self._bug: Exception | None = None
         self._idle: tuple[float, float] | None = None
         self._stop = threading.Event()
@@ -187,29 +182,14 @@ class Sampler:
             self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         # Whoever was interrupted waits for no last reading of a slow meter.
         self._abandoned = kind is not None
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
-        if self._bug and not error:
+        if self._bug and not kind:
             raise self._bug
-
-    @property
-    def readings(self) -> tuple[Reading, ...]:
-        """All so far, in the order of time."""
-        return tuple(self._readings)
-
-    @property
-    def failure(self) -> ThoraxError | None:
-        """Why the meter was given up; None as long as it answers."""
-        return self._failure
 
     def wait(self, timeout_s: float) -> bool:
         """Return whether the meter was given up within so long a time."""
@@ -235,7 +215,7 @@ class Sampler:
         end_s = begin_s + idle_s
         given_up = self.wait(idle_s)
         # A reading under load would raise the last edge of the window, so that one comes first.
-        while not given_up and self._readings[-1].at_s < end_s:
+        while not given_up and self.readings[-1].at_s < end_s:
             given_up = self.wait(_POLL_S)
         self._idle = (begin_s, end_s)
 
@@ -252,12 +232,12 @@ class Sampler:
             return energy
         energy = replace(
             energy,
-            samples=self._within(begin_s, end_s),
+            samples=len(window.span(self.readings, begin_s, end_s)[0]),
             interval_s=self.interval_s,
             replayed=meter.replayed,
         )
         if problem := self._problem(begin_s, end_s):
-            why = f"; {self._failure.message}" if self._failure else ""
+            why = f"; {self.failure.message}" if self.failure else ""
             return replace(energy, error=problem + why)
         load_w = self._mean_w(begin_s, end_s)
         idle_problem = self._problem(*self._idle) if self._idle else None
@@ -274,7 +254,7 @@ class Sampler:
             )
         }
         counted = [index for index, channel in enumerate(meter.channels) if channel.counted]
-        energies_j = joules(self._readings, meter.quantity, begin_s, end_s)
+        energies_j = joules(self.readings, meter.quantity, begin_s, end_s)
         return replace(
             energy,
             energy_j=math.fsum(energies_j[index] for index in counted),
@@ -287,27 +267,20 @@ class Sampler:
     def _resolution_w(self, load: tuple[float, float]) -> float:
         if self.meter.modelled or not self._idle:
             return 0.0
-        windows = [
-            [reading for reading in self._readings if begin_s <= reading.at_s <= end_s]
-            for begin_s, end_s in (self._idle, load)
-        ]
+        windows = [window.span(self.readings, *edges)[0] for edges in (self._idle, load)]
         return window.resolution_w(self.meter, windows)
 
     def _mean_w(self, begin_s: float, end_s: float) -> list[float]:
-        """Return the mean power of each channel over a window."""
-        energies_j = joules(self._readings, self.meter.quantity, begin_s, end_s)
+        energies_j = joules(self.readings, self.meter.quantity, begin_s, end_s)
         return [float(energy_j) / (end_s - begin_s) for energy_j in energies_j]
 
-    def _within(self, begin_s: float, end_s: float) -> int:
-        return sum(begin_s <= reading.at_s <= end_s for reading in self._readings)
-
     def _problem(self, begin_s: float, end_s: float) -> str | None:
-        return window.problem(self.meter, self._readings, begin_s, end_s, self.interval_s)
+        return window.problem(self.meter, self.readings, begin_s, end_s, self.interval_s)
 
     def _keep(self, readings: Sequence[Reading]) -> None:
         for reading in readings:
             if self._kept:
-                self._readings.append(reading)
+                self.readings.append(reading)
             if self._on_reading:
                 self._on_reading(reading)
 
@@ -327,7 +300,7 @@ class Sampler:
                 except ThoraxError as error:
                     failures += 1
                     if failures >= _TRIES or error.code in _FINAL:
-                        self._failure = error
+                        self.failure = error
                         return
                     continue
                 if stopped:

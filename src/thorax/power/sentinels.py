@@ -5,17 +5,14 @@ from typing import Final
 
 from thorax.errors import PeerError
 
-_SENTINELS: Final = frozenset(
+_SENTINELS: Final = {1 << 63, 1 << 64} | {
     (1 << bits) - less
     for bits, least in ((15, 1), (16, 2), (31, 1), (32, 2), (63, 1), (64, 2))
     for less in range(1, least + 1)
-)
+}
 """All ones of 15 to 64 bits, and of unsigned numbers the one below: IPMI, DCMI, NVML and BMCs put
 them where a sensor is not read (IPMI 2.0, section 35.14: reading unavailable; *assumed* for the
-lengths)."""
-
-_ROUNDED: Final = frozenset((2.0**63, 2.0**64))
-"""What the largest of them are as floats."""
+lengths); and what the largest of them are as floats."""
 
 _MOST_W: Final = 1e6
 """More than a machine, or a rack that has one meter, draws (*assumed*; 1 MW)."""
@@ -23,17 +20,11 @@ _MOST_W: Final = 1e6
 
 def is_sentinel(value: float) -> bool:
     """Return whether a figure is one of those that mean "not available"."""
-    return value in _SENTINELS or value in _ROUNDED
+    return value in _SENTINELS
 
 
 def believed(value: float, who: str, what: str, unit: str) -> float:
-    """Return a figure that may be a reading.
-
-    Args:
-        value: that was told.
-        who: tells it.
-        what: of it, for the message.
-        unit: of it.
+    """Return a figure that may be a reading, of `what` in its unit, as somebody told it.
 
     Raises:
         PeerError: `meter-answer` where it is negative, no number, or means "not available".
@@ -52,12 +43,9 @@ def believed(value: float, who: str, what: str, unit: str) -> float:
 
 
 def whole_watts(watts: float, who: str, *, most_w: float = _MOST_W) -> float:
-    """Return the watts of a whole machine; 0 is what a BMC without a sensor says.
+    """Return the watts of a whole machine, as somebody told them, no more than it can draw.
 
-    Args:
-        watts: that were told.
-        who: tells them.
-        most_w: more than it can draw, as far as is known.
+    0 is what a BMC without a sensor says.
 
     Raises:
         PeerError: `meter-answer`.

@@ -22,10 +22,6 @@ class Watch:
 
     Energy is that of `thorax.power.sampler.joules` from the first reading to the last. Watts now
     are those of the last reading; of an energy counter, the mean since the reading before.
-
-    Args:
-        quantity: what the values of the readings are.
-        channels: what they are of.
     """
 
     def __init__(self, quantity: Quantity, channels: Sequence[Channel]) -> None:
@@ -117,12 +113,7 @@ class Watch:
         return next(filter(None, problems), None)
 
     def result(self, meter: Meter, log: Path | None = None) -> WatchResult:
-        """Return the result of `thorax power watch`.
-
-        Args:
-            meter: that was watched.
-            log: where the readings were written.
-        """
+        """Return the result of `thorax power watch` of a meter, written to a log."""
         problem = None if meter.modelled else self._problem()
         energies = None if problem else self.device_energies_j
         shown = bool(self.history_w) and not problem
@@ -137,19 +128,24 @@ class Watch:
             power_w=None if problem else self.mean_w,
             least_w=self.least_w if shown else None,
             most_w=self.most_w if shown else None,
-            devices={
-                channel.name: DeviceEnergy(
-                    energy_j=energy,
-                    power_w=None if energy is None else energy / self.duration_s,
-                    counted=channel.counted,
-                )
-                for channel, energy in zip(
-                    self._channels, energies or (None,) * len(self._channels), strict=True
-                )
-            },
+            devices=device_energies(self._channels, energies, self.duration_s),
             log=None if log is None else str(log),
         )
-        return result.model_copy(update={"energy_error": problem}) if problem else result
+        return result.stating(energy_error=problem)
+
+
+def device_energies(
+    channels: Sequence[Channel], energies_j: Sequence[float] | None, duration_s: float
+) -> dict[str, DeviceEnergy]:
+    """Return energy and mean power of each channel by its name; None where nobody knows them."""
+    return {
+        channel.name: DeviceEnergy(
+            energy_j=energy_j,
+            power_w=None if energy_j is None else energy_j / duration_s,
+            counted=channel.counted,
+        )
+        for channel, energy_j in zip(channels, energies_j or (None,) * len(channels), strict=True)
+    }
 
 
 def sparkline(watts: Sequence[float]) -> str:

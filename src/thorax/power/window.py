@@ -3,6 +3,7 @@
 import itertools
 import math
 import statistics
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Final
 
@@ -33,25 +34,14 @@ _STILL: Final = 0.25
 
 
 def problem(
-    meter: Meter,
-    readings: Sequence[Reading],
-    begin_s: float,
-    end_s: float,
-    interval_s: float,
+    meter: Meter, readings: Sequence[Reading], begin_s: float, end_s: float, interval_s: float
 ) -> str | None:
     """Return why readings do not give the energy of a window; None where they do.
 
-    They must reach beyond both edges, be three within it, and leave no long gap: anywhere of watts,
-    at the edges of an energy counter. No machine that runs draws 0 W. A counter must go on; one
-    that two readings found standing still is coarse, and must go on ten times. What a model says is
-    not doubted.
-
-    Args:
-        meter: whose readings they are.
-        readings: in the order of time.
-        begin_s: of the window.
-        end_s: after it.
-        interval_s: that the meter was asked in.
+    They must reach beyond both edges, be three within it, and leave no long gap by the interval
+    that the meter was asked in: anywhere of watts, at the edges of an energy counter. No machine
+    that runs draws 0 W. A counter must go on; one that two readings found standing still is coarse,
+    and must go on ten times. What a model says is not doubted.
     """
     times = [reading.at_s for reading in readings]
     if not times or times[0] > begin_s:
@@ -59,17 +49,15 @@ def problem(
     if times[-1] < end_s:
         return f"the meter was last read {end_s - times[-1]:.2f} s before the window ended"
     window_s = end_s - begin_s
-    inside = [reading for reading in readings if begin_s <= reading.at_s <= end_s]
+    inside, around = span(readings, begin_s, end_s)
     if len(inside) < _LEAST:
         return (
             f"the meter was read {len(inside)} times within {window_s:.2f} s, and {_LEAST} are "
             "needed: measure longer, or read it more often"
         )
-    before = max((r for r in readings if r.at_s <= begin_s), key=lambda reading: reading.at_s)
-    after = min((r for r in readings if r.at_s >= end_s), key=lambda reading: reading.at_s)
     counts = meter.quantity == "energy"
     if counts:
-        gap = max(inside[0].at_s - before.at_s, after.at_s - inside[-1].at_s)
+        gap = max(inside[0].at_s - around[0].at_s, around[-1].at_s - inside[-1].at_s)
     else:
         edges = [begin_s, *(reading.at_s for reading in inside), end_s]
         gap = max(b - a for a, b in itertools.pairwise(edges))
@@ -81,28 +69,22 @@ def problem(
         )
     if meter.modelled:
         return None
-    around = [
-        *((before,) if before.at_s < inside[0].at_s else ()),
-        *inside,
-        *((after,) if after.at_s > inside[-1].at_s else ()),
-    ]
     return implausible(meter.quantity, meter.channels, around if counts else inside, window_s)
 
 
-def implausible(
-    quantity: Quantity,
-    channels: Sequence[Channel],
-    readings: Sequence[Reading],
-    window_s: float,
-) -> str | None:
-    """Return why what was read cannot be what a machine drew; None where it can.
+def span(
+    readings: Sequence[Reading], begin_s: float, end_s: float
+) -> tuple[Sequence[Reading], Sequence[Reading]]:
+    """Return readings within a window, and these with the next on both sides, where edges lie."""
+    times = [reading.at_s for reading in readings]
+    inside = readings[bisect_left(times, begin_s) : bisect_right(times, end_s)]
+    return inside, readings[bisect_right(times, begin_s) - 1 : bisect_left(times, end_s) + 1]
 
-    Args:
-        quantity: what the values are.
-        channels: what they are of.
-        readings: in and around the window, in the order of time.
-        window_s: length of the window.
-    """
+
+def implausible(
+    quantity: Quantity, channels: Sequence[Channel], readings: Sequence[Reading], window_s: float
+) -> str | None:
+    """Return why what was read in and around a window cannot be what a machine drew; else None."""
     counted = [index for index, channel in enumerate(channels) if channel.counted]
     if quantity == "power":
         if any(sum(reading.values[index] for index in counted) <= 0 for reading in readings):
@@ -125,10 +107,6 @@ def resolution_w(meter: Meter, windows: Sequence[Sequence[Reading]]) -> float:
 
     That is three standard errors of their difference, or the step in which the meter tells watts,
     where that is more.
-
-    Args:
-        meter: whose readings they are.
-        windows: readings within each.
     """
     counted = [index for index, channel in enumerate(meter.channels) if channel.counted]
     variance = 0.0
@@ -165,11 +143,7 @@ def counter_problem(
 ) -> str | None:
     """Return why a counter does not tell its energy: it went back, stands still or is coarse.
 
-    Args:
-        name: of the counter.
-        times: of its readings, seconds, around the window.
-        joules: what it stood at.
-        window_s: length of the window.
+    Times, in seconds, and joules are of its readings around the window.
     """
     steps = [b - a for a, b in itertools.pairwise(joules)]
     if any(step < 0 for step in steps):
@@ -194,12 +168,7 @@ def counter_problem(
 def few_moves(name: str, moves: int, steps: int, least_j: float, window_s: float) -> str | None:
     """Return why a counter that moved so often does not tell its energy; None where it does.
 
-    Args:
-        name: of the counter.
-        moves: between how many pairs of readings it went on.
-        steps: pairs of readings.
-        least_j: the smallest step that was seen, joules.
-        window_s: time in which it was watched.
+    It was read `steps` times after the first, and `least_j` is the smallest step that was seen.
     """
     if not moves:
         return (

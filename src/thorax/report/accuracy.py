@@ -14,7 +14,7 @@ Accuracy: TypeAlias = ValidationResult | ScoreResult
 """What says how good a network is."""
 
 
-def auroc_table(results: Sequence[Accuracy], *, confidence: float = 0.95) -> Table:
+def auroc_table(results: Sequence[Accuracy]) -> Table:
     """Return AUROC per finding, one column a result."""
     rows = []
     for finding in dict.fromkeys(name for result in results for name in result.auroc):
@@ -33,7 +33,7 @@ def auroc_table(results: Sequence[Accuracy], *, confidence: float = 0.95) -> Tab
         "AUROC per finding",
         ("Finding", "Positives", *series_names(results)),
         tuple(rows),
-        note=f"In brackets: {confidence:.0%} interval, patients resampled." if bounded else "",
+        note="In brackets: 95% interval, patients resampled." if bounded else "",
     )
 
 
@@ -80,7 +80,6 @@ def cost_table(result: ValidationResult) -> Table | None:
 
 
 def _names_against(result: ValidationResult) -> list[str]:
-    """Return a short name for what was validated and each that it was compared with."""
     engines = [
         {name: getattr(other, name) for name in Engine.model_fields} for other in result.against
     ]

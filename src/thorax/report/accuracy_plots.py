@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Final
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
 from thorax.labels import plain_name
 from thorax.report.accuracy import (
@@ -146,7 +145,7 @@ def reliability_plot(results: Sequence[Accuracy]) -> str:
         axes.set(ylabel="Fraction positive", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         axes.grid()
         counts.set(xlabel="Predicted probability", ylabel="Entries", yscale="log")
-        counts.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        counts.yaxis.set_major_formatter("{x:,.0f}")
         counts.grid()
         handles, names = axes.get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper center", ncols=min(3, len(series)))
@@ -160,10 +159,8 @@ def reliability_plot(results: Sequence[Accuracy]) -> str:
     return svg("reliability", f"Reliability diagram over all findings. {spoken}.", draw)
 
 
-def section(results: Sequence[Accuracy]) -> Section | None:
+def section(results: Sequence[Accuracy]) -> Section:
     """Return AUROC and what each artifact costs, of `validate` and `score`."""
-    if not results:
-        return None
     validations = [result for result in results if isinstance(result, ValidationResult)]
     tables = [
         *map(cost_table, validations),

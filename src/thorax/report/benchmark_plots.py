@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from thorax.report.baseline import comparison_table
-from thorax.report.benchmark import speed_table
-from thorax.report.figure import dressed, svg, wide_figure
+from thorax.report.benchmark import comparison_table, speed_table, tuning_table
+from thorax.report.figure import dressed, note, svg, wide_figure
 from thorax.report.modelled import MODELLED, modelled_table
 from thorax.report.optimize import artifact_table, tried_table
 from thorax.report.parts import Section
 from thorax.report.power import power_table
 from thorax.report.series import Series, name_series
 from thorax.report.text import rate_text
-from thorax.report.tune import tuning_table
 from thorax.results.benchmark import BenchmarkResult, TuningResult
 from thorax.results.optimize import OptimizeResult
 
@@ -46,11 +44,7 @@ def speed_bars(results: Sequence[BenchmarkResult]) -> list[SpeedBar]:
         if result.images_per_s and not result.simulated
     ]
     modelled = [
-        SpeedBar(
-            Series(series.name, series.precision, True),
-            result,
-            result.modelled.images_per_s,
-        )
+        SpeedBar(Series(series.name, series.precision, True), result, result.modelled.images_per_s)
         for series, result in named
         if result.modelled
     ]
@@ -73,13 +67,7 @@ def speed_plot(bars: Sequence[SpeedBar]) -> str:
                 hatch="////" if series.simulated else None,
             )
             tail = " (modelled)" if series.simulated else ""
-            axes.annotate(
-                rate_text(rates[row]) + tail,
-                (rates[row], row),
-                xytext=(4, 0),
-                textcoords="offset points",
-                va="center",
-            )
+            note(axes, rate_text(rates[row]) + tail, (rates[row], row), (4, 0), va="center")
         axes.set(xlabel="Images per second", xlim=(0, max(rates) * 1.18), ylim=(len(rates), -1))
         axes.set_yticks(range(len(bars)), [bar.series.name for bar in bars])
         axes.tick_params(axis="y", length=0)

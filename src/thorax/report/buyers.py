@@ -8,7 +8,7 @@ import base64
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -33,30 +33,19 @@ _SCENARIOS: Final = ("offline", "server", "multi-stream", "single-stream")
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One row: what a buyer would get.
+    """One row: what a buyer would get; figures as the results have them that they are from.
 
     Attributes:
         model: name of the network, or of the server of a plan.
         precision: how weights are stored, and what a card computes in.
-        device: what it ran on, or would.
-        scenario: how images arrive.
         hardware: names of the processors and boards behind `device`.
-        images_per_s: throughput.
         p50_ms: median latency; of a modelled card that of one image alone.
-        p99_ms: latency that one in a hundred exceeds.
         power_w: of the whole machine, or of all that the meter sees.
         marginal_w: what the load adds, or what the cards alone draw.
-        efficiency: images/s over `power_w`.
-        marginal_efficiency: images/s over `marginal_w`, or as its document defines it.
         auroc: mean, in words, with what it was judged on where rows differ.
         auroc_value: mean AUROC, where there is exactly one.
-        energy_source: what the watts are from; "none" without a meter.
         modelled: whether speed was computed and not measured.
-        power_modelled: whether the watts were.
-        valid: the verdict on the run; None where nobody judged it.
-        reasons: why it is not valid.
         planned: whether it is of a plan, not of a run.
-        power_replayed: whether the watts were read at another time.
     """
 
     model: str
@@ -103,15 +92,10 @@ def offers(
     """Return a row for each run, each modelled card and each planned server, in this order.
 
     Runs and cards by network and scenario, the fastest first; plans as their documents have them.
-
-    Args:
-        speed: results of `benchmark`.
-        accuracy: results of `validate`; joined by digest and arithmetic.
-        plans: of `plan server`.
+    AUROC is joined by digest and arithmetic.
     """
-    judged = _judged(accuracy)
-    rows = [_run(result, judged) for result in speed if not result.simulated]
-    rows += [_card(result, result.modelled, judged) for result in speed if result.modelled]
+    rows = [_run(result, accuracy) for result in speed if not result.simulated]
+    rows += [_card(result, result.modelled, accuracy) for result in speed if result.modelled]
     rows += [row for plan in plans for row in _planned_rows(plan)]
     return sorted(rows, key=_rank)
 
@@ -200,9 +184,6 @@ _SEES: Final = {
 }
 """What a meter sees, by the first word of what a document says of it."""
 
-_PARTS: Final = ("the processors alone", "the GPUs alone")
-_WHOLE: Final = ("the whole machine", "the whole server, planned")
-
 
 def scopes(rows: Sequence[Offer]) -> dict[str, list[int]]:
     """Return what the watts of rows are of, and the numbers of the rows that have them."""
@@ -220,7 +201,9 @@ def scopes(rows: Sequence[Offer]) -> dict[str, list[int]]:
 def are_alike(rows: Sequence[Offer]) -> bool:
     """Return whether the watts of all rows are of the same, so that they may be compared."""
     seen = scopes(rows)
-    return len(seen) < 2 or all(scope in _WHOLE for scope in seen)
+    return len(seen) < 2 or all(
+        scope in ("the whole machine", "the whole server, planned") for scope in seen
+    )
 
 
 def _scope_notes(rows: Sequence[Offer]) -> list[str]:
@@ -231,7 +214,11 @@ def _scope_notes(rows: Sequence[Offer]) -> list[str]:
             f"W are not of the same: {where}. Do not compare W or Img/s/W whole between them: what "
             "a meter does not see costs it nothing."
         ]
-    return [f"W are of {where}, not of the machine." for scope in seen if scope in _PARTS]
+    return [
+        f"W are of {where}, not of the machine."
+        for scope in seen
+        if scope in ("the processors alone", "the GPUs alone")
+    ]
 
 
 def _rows_text(numbers: Sequence[int]) -> str:
@@ -306,9 +293,9 @@ def _rank(row: Offer) -> tuple[bool, bool, str, int, float]:
     return row.modelled, False, row.model.lower(), order, -row.images_per_s
 
 
-def _run(result: BenchmarkResult, judged: "_Judged") -> Offer:
+def _run(result: BenchmarkResult, accuracy: Sequence[Accuracy]) -> Offer:
     power, read = result.power, result.power_w is not None
-    auroc, value = _auroc(result, judged)
+    auroc, value = _auroc(result, accuracy)
     return Offer(
         *_what(result),
         result.scenario,
@@ -330,9 +317,9 @@ def _run(result: BenchmarkResult, judged: "_Judged") -> Offer:
     )
 
 
-def _card(result: BenchmarkResult, modelled: Modelled, judged: "_Judged") -> Offer:
+def _card(result: BenchmarkResult, modelled: Modelled, accuracy: Sequence[Accuracy]) -> Offer:
     """Return what the cards of a run would do; their watts are without the host: marginal."""
-    auroc, value = _auroc(result, judged)
+    auroc, value = _auroc(result, accuracy)
     return Offer(
         *_what(result),
         "offline",
@@ -386,7 +373,6 @@ def _planned(plan: ServerPlan, row: ServerRow) -> Offer:
 
 
 def _load_text(plan: ServerPlan) -> str:
-    """Return at what load the latency of a plan holds, in words."""
     if plan.offered_images_per_s is not None and plan.arrivals != "saturated":
         return f"plan, {plan.offered_images_per_s:g} images/s"
     if plan.latency_load is None or plan.arrivals == "saturated":
@@ -408,7 +394,6 @@ def _what(result: BenchmarkResult) -> tuple[str, str, str]:
 
 
 def _hardware(result: BenchmarkResult) -> str:
-    """Return the names of what a run was on, and how many processors it had."""
     parts = result.device_names
     if parts and result.environment:
         count = result.environment.processors
@@ -419,50 +404,26 @@ def _hardware(result: BenchmarkResult) -> str:
     return ", ".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
-class _Verdict:
-    """Mean AUROC of one artifact on one set of images."""
-
-    compute: frozenset[str]
-    store: str
-    text: str
-    value: float | None
-
-
-_Judged = Mapping[str, Sequence[_Verdict]]
-
-
-def _judged(accuracy: Iterable[Accuracy]) -> _Judged:
-    """Return mean AUROC by digest, of what was validated and what it was compared with."""
-    verdicts: dict[str, list[_Verdict]] = {}
-    for result in accuracy:
-        if not isinstance(result, ValidationResult):
-            continue
-        store = " ".join(file_name(part) for part in (result.store, result.split) if part)
-        networks: list[ValidationResult | Comparison] = [result, *result.against]
-        for network in networks:
-            mean = network.mean_auroc
-            if not network.digest or mean is None:
-                continue
-            verdict = _Verdict(_floats(network.compute), store, interval_text(network.mean), mean)
-            same_artifact = verdicts.setdefault(network.digest, [])
-            if verdict not in same_artifact:
-                same_artifact.append(verdict)
-    return verdicts
-
-
 def _floats(compute: str) -> frozenset[str]:
     """Return what a result was computed in: AUROC of FP11 is not that of FP32."""
     return frozenset(compute.split("+")) - {""}
 
 
-def _auroc(result: BenchmarkResult, judged: _Judged) -> tuple[str, float | None]:
+def _auroc(result: BenchmarkResult, accuracy: Sequence[Accuracy]) -> tuple[str, float | None]:
+    """Return mean AUROC of the same artifact in the same arithmetic, by what it was judged on."""
     floats = _floats(result.compute)
-    same = [
-        verdict
-        for verdict in judged.get(result.digest, ())
-        if not floats or not verdict.compute or verdict.compute == floats
-    ]
-    if len(same) == 1:
-        return same[0].text, same[0].value
-    return "; ".join(f"{verdict.text} {verdict.store}" for verdict in same), None
+    means: dict[tuple[str, str], float] = {}
+    for validated in accuracy:
+        if not isinstance(validated, ValidationResult):
+            continue
+        store = " ".join(file_name(part) for part in (validated.store, validated.split) if part)
+        networks: list[ValidationResult | Comparison] = [validated, *validated.against]
+        for network in networks:
+            computed, mean = _floats(network.compute), network.mean_auroc
+            alike = not floats or not computed or computed == floats
+            if result.digest and network.digest == result.digest and mean is not None and alike:
+                means[interval_text(network.mean), store] = mean
+    if len(means) == 1:
+        (((text, _), mean),) = means.items()
+        return text, mean
+    return "; ".join(map(" ".join, means)), None

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from thorax.report.accuracy import Accuracy
 from thorax.report.buyers import Offer, are_alike, buyers_csv, buyers_table, csv_link, offers
-from thorax.report.figure import COLOURS, INK, WIDTH, svg
+from thorax.report.figure import COLOURS, INK, WIDTH, note, svg
 from thorax.report.parts import Section
 from thorax.report.series import PRECISIONS
 from thorax.report.text import rate_text
@@ -47,7 +47,6 @@ class _Point:
 
     number: int
     power_w: float
-    images_per_s: float
     row: Offer
 
     @property
@@ -57,7 +56,6 @@ class _Point:
 
     @property
     def kind(self) -> str:
-        """What the legend says of its mark."""
         if self.row.planned:
             return "planned"
         if self.modelled:
@@ -71,9 +69,6 @@ def power_plot(rows: Sequence[Offer]) -> str:
     Points bear the numbers of the table's rows. On a dotted line images/s/W is equal. What was
     modelled, speed or watts, is a hollow diamond; what was planned, a hollow square; what has watts
     of another time, a hollow triangle.
-
-    Args:
-        rows: as `buyers_table` takes them.
     """
     panels = _panels(rows)
     if not panels:
@@ -81,7 +76,8 @@ def power_plot(rows: Sequence[Offer]) -> str:
     spoken = "; ".join(
         f"{title}: "
         + ", ".join(
-            f"row {point.number} {rate_text(point.images_per_s)} images/s at {point.power_w:.0f} W"
+            f"row {point.number} {rate_text(point.row.images_per_s)} images/s "
+            f"at {point.power_w:.0f} W"
             + (" modelled" if point.modelled else "")
             + (" replayed" if point.row.power_replayed else "")
             for point in points
@@ -131,7 +127,7 @@ def _panels(rows: Sequence[Offer]) -> list[tuple[str, list["_Point"]]]:
 
 def _points(rows: Sequence[Offer], key: str) -> list[_Point]:
     return [
-        _Point(number, power_w, row.images_per_s, row)
+        _Point(number, power_w, row)
         for number, row in enumerate(rows, 1)
         if (power_w := getattr(row, key)) is not None and power_w > 0 and row.images_per_s > 0
     ]
@@ -139,17 +135,17 @@ def _points(rows: Sequence[Offer], key: str) -> list[_Point]:
 
 def _panel(axes: Axes, points: Sequence[_Point], inks: Mapping[str, str]) -> None:
     right = _ROOM * max(point.power_w for point in points)
-    top = _ROOM * max(point.images_per_s for point in points)
+    top = _ROOM * max(point.row.images_per_s for point in points)
     axes.set(xlim=(0, right), ylim=(0, top), xlabel="Power, W", ylabel="Images per second")
-    for ray in _rays([point.images_per_s / point.power_w for point in points], top / right):
+    for ray in _rays([point.row.images_per_s / point.power_w for point in points], top / right):
         end = min(right, top / ray)
         axes.plot([0, end], [0, ray * end], color=INK, lw=0.8, ls=":")
         inside = ray * right > top
-        axes.annotate(
+        note(
+            axes,
             f"{ray:g} img/s/W",
             (end, ray * end),
-            xytext=(0, 2) if inside else (2, 0),
-            textcoords="offset points",
+            (0, 2) if inside else (2, 0),
             ha="center" if inside else "left",
             va="bottom" if inside else "center",
             fontsize=7.5,
@@ -159,7 +155,7 @@ def _panel(axes: Axes, points: Sequence[_Point], inks: Mapping[str, str]) -> Non
         colour = inks[_series(point.row)]
         axes.plot(
             point.power_w,
-            point.images_per_s,
+            point.row.images_per_s,
             _MARKS[point.kind],
             color=colour,
             markerfacecolor=colour if point.kind == "measured" else "none",
@@ -171,7 +167,7 @@ def _panel(axes: Axes, points: Sequence[_Point], inks: Mapping[str, str]) -> Non
 def _number(axes: Axes, points: Sequence[_Point]) -> None:
     """Write the number of each point beside it, nearer to it than to any other point."""
     scale = 72 / axes.figure.dpi
-    data = [(point.power_w, point.images_per_s) for point in points]
+    data = [(point.power_w, point.row.images_per_s) for point in points]
     where = [(scale * x, scale * y) for x, y in axes.transData.transform(data).tolist()]
     low, high = axes.transAxes.transform([(0, 0), (1, 1)]).tolist()
     inside = (scale * low[0], scale * low[1], scale * high[0], scale * high[1])
@@ -201,11 +197,7 @@ def number_places(
 
     Of all sides the one that is farthest from other points and numbers, on the nearest circle where
     the number covers nothing and has its own point nearest; the best there is where none does.
-
-    Args:
-        points: where they lie.
-        texts: their numbers.
-        inside: left, bottom, right and top that numbers stay within.
+    `inside` is left, bottom, right and top that numbers stay within.
     """
     taken: list[tuple[float, float, float]] = []
     offsets = []
@@ -242,9 +234,7 @@ def number_places(
 def _rays(efficiencies: Sequence[float], diagonal: float) -> list[float]:
     """Return round efficiencies, 1, 2 or 5 of a power of ten, around those of points.
 
-    Args:
-        efficiencies: of the points.
-        diagonal: the one whose line ends in the corner of the panel.
+    The line of `diagonal` ends in the corner of the panel.
     """
     low, high = min(efficiencies), max(efficiencies)
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)

@@ -16,11 +16,9 @@ def by_member(costs: Iterable[LayerCost]) -> dict[str | None, list[LayerCost]]:
 
 
 def cost_table(costs: Sequence[LayerCost], batch: int) -> Table:
-    """Return what ran, in order; a share is that of the times of the same origin.
+    """Return what ran of one engine, in order; a share is that of the times of the same origin.
 
-    Args:
-        costs: of one engine, not of several that share the work; not empty.
-        batch: images of the inferences that were measured.
+    Measured were inferences of `batch` images.
     """
     ran = [cost for cost in costs if cost.status == "EXECUTED"]
     totals = {
@@ -66,9 +64,6 @@ def _row_name(cost: LayerCost) -> str:
     return cost.layer if cost.subgraph is None else f"{cost.subgraph}: {cost.layer}"
 
 
-_NAME_WIDTH: Final = 30
-_STATUS_WIDTH: Final = 15
-_TYPE_WIDTH: Final = 30
 _TIME_WIDTH: Final = 20
 """Columns that the samples of 2018 printed."""
 
@@ -95,8 +90,8 @@ def _lines_of_one(costs: Iterable[LayerCost]) -> list[str]:
         real_us, cpu_us = round(cost.real_ms * 1e3), round(cost.cpu_ms * 1e3)
         total_us += real_us if cost.status == "EXECUTED" and cost.part_of is None else 0
         lines.append(
-            f"{name + ':':<{_NAME_WIDTH}}{cost.status:<{_STATUS_WIDTH}}"
-            f"{'layerType: ' + cost.type:<{_TYPE_WIDTH}} {f'realTime: {real_us}':<{_TIME_WIDTH}}"
+            f"{name + ':':<30}{cost.status:<15}"
+            f"{'layerType: ' + cost.type:<30} {f'realTime: {real_us}':<{_TIME_WIDTH}}"
             f"{f'cpu: {cpu_us}':<{_TIME_WIDTH}}execType: {cost.kernel:<24} origin: {cost.origin}"
         )
     return [*lines, f"{'Total time: ' + str(total_us):<{_TIME_WIDTH}} microseconds"]

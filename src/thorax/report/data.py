@@ -2,7 +2,7 @@
 
 from thorax.errors import printable
 from thorax.labels import plain_name
-from thorax.report.table import Table
+from thorax.report.table import Table, table_of
 from thorax.results.data import CheckResult
 from thorax.results.verification import VerificationResult
 
@@ -17,23 +17,20 @@ def check_tables(result: CheckResult) -> list[Table]:
     findings = list(result.labels[splits[0]]) if splits else []
     images = ", ".join(f"{count:,} {split}" for split, count in result.splits.items())
     return [
-        Table(
+        table_of(
             "Patients in more than one split",
-            ("Patient", "Splits"),
-            tuple((leak.patient, ", ".join(leak.splits)) for leak in result.leaks),
+            result.leaks,
+            {"Patient": lambda leak: leak.patient, "Splits": lambda leak: ", ".join(leak.splits)},
         ),
-        Table(
+        table_of(
             "Images that are copies of each other",
-            ("Images", "How alike", "Splits", "Across splits"),
-            tuple(
-                (
-                    ", ".join(group.images),
-                    kind,
-                    ", ".join(sorted(set(group.splits))),
-                    "yes" if group.across else "no",
-                )
-                for kind, group in copies
-            ),
+            copies,
+            {
+                "Images": lambda copy: ", ".join(copy[1].images),
+                "How alike": lambda copy: copy[0],
+                "Splits": lambda copy: ", ".join(sorted(set(copy[1].splits))),
+                "Across splits": lambda copy: "yes" if copy[1].across else "no",
+            },
         ),
         Table(
             "Images that show each finding",
@@ -54,15 +51,14 @@ def check_tables(result: CheckResult) -> list[Table]:
 def verification_table(result: VerificationResult) -> Table:
     """Return the files of what was verified, and what is wrong with each."""
     verdicts = {"sound": "yes", "damaged": "no: ", "unknown": "unknown: "}
-    return Table(
+    return table_of(
         f"{result.kind} {result.path}",
-        ("Piece", "MB", "Is it what was written?"),
-        tuple(
-            (
-                printable(piece.name),
-                f"{piece.bytes / 1e6:,.3f}",
-                f"{verdicts[piece.status]}{piece.damage or ''}",
-            )
-            for piece in result.pieces
-        ),
+        result.pieces,
+        {
+            "Piece": lambda piece: printable(piece.name),
+            "MB": lambda piece: f"{piece.bytes / 1e6:,.3f}",
+            "Is it what was written?": lambda piece: (
+                f"{verdicts[piece.status]}{piece.damage or ''}"
+            ),
+        },
     )

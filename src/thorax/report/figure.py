@@ -8,19 +8,19 @@ palette, jfly.uni-koeln.de/color, 2008), so one SVG is legible in light and in d
 import html
 import io
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from thorax.files.atomic import write_bytes
 from thorax.report.series import PRECISIONS, Series
 
 WIDTH: Final = 9.4
 """Inches of a plot as wide as the page."""
-
-_Where: TypeAlias = Literal["outside upper center", "upper center"]
 
 INK: Final = "#767676"
 
@@ -52,6 +52,16 @@ STYLE: Final[dict[Any, Any]] = {
 }
 
 
+DARK: Final = "#333333"
+
+ON_WHITE: Final[dict[Any, Any]] = {
+    **STYLE,
+    **{key: DARK for key, colour in STYLE.items() if colour == INK and key != "hatch.color"},
+    "figure.facecolor": "white",
+}
+"""The plots of the page stand on any colour, a picture of its own on white."""
+
+
 def dressed(series: Sequence[Series]) -> list[tuple[Series, str, str]]:
     """Return each series with its colour and line: colour by precision, line by repetition."""
     used: dict[int, int] = {}
@@ -77,12 +87,36 @@ def wide_figure(height: float) -> tuple[Figure, Axes]:
 
 
 def draw_legend(
-    figure: Figure, axes: Axes, series: Sequence[Series], where: _Where = "outside upper center"
+    figure: Figure,
+    axes: Axes,
+    series: Sequence[Series],
+    where: Literal["outside upper center", "upper center"] = "outside upper center",
 ) -> None:
     """Name the series of axes, where there are several."""
     if len(series) > 1:
         handles, names = axes.get_legend_handles_labels()
         figure.legend(handles, names, loc=where, ncols=min(4, len(series)))
+
+
+def note(
+    axes: Axes,
+    text: str,
+    at: tuple[float, float],
+    offset: tuple[float, float],
+    **style: Any,  # noqa: ANN401 - of matplotlib
+) -> None:
+    """Write text so many printer's points from a place."""
+    axes.annotate(text, at, xytext=offset, textcoords="offset points", **style)
+
+
+def write_figure(draw: Callable[[], Figure], path: Path, style: Mapping[Any, Any]) -> None:
+    """Write a figure as .svg or .png; the same figure gives the same bytes."""
+    kind = path.suffix[1:].lower()
+    content = io.BytesIO()
+    with mpl.rc_context(dict(style)):
+        metadata = {"Date": None} if kind == "svg" else {"Software": None}
+        draw().savefig(content, format=kind, dpi=160, metadata=metadata)
+    write_bytes(path, content.getvalue())
 
 
 def svg(name: str, spoken: str, draw: Callable[[], Figure]) -> str:

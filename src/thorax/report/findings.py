@@ -7,7 +7,7 @@ from thorax.artifact import INTENDED_USE
 from thorax.labels import plain_name
 from thorax.report.counters import by_member, cost_table
 from thorax.report.modelled import modelled_table
-from thorax.report.table import Table
+from thorax.report.table import Table, table_of
 from thorax.report.text import rate_text
 from thorax.results.findings import ArchiveRun, ClassifyResult, DeviceList, Findings
 
@@ -20,10 +20,10 @@ _NAMED: Final = 3
 def findings_tables(result: ClassifyResult, *, counters: bool = True) -> list[Table]:
     """Return what a person is shown of `classify`; without `counters`, they are left out."""
     tables = [
-        Table(
+        table_of(
             "Findings at or above their operating point",
-            ("Image", "Findings"),
-            tuple((Path(row.image).name, _sentence(row)) for row in result.results[:SHOWN]),
+            result.results[:SHOWN],
+            {"Image": lambda row: Path(row.image).name, "Findings": _sentence},
             note=f"{_summary(result)}. {INTENDED_USE}",
         )
     ]
@@ -36,7 +36,6 @@ def findings_tables(result: ClassifyResult, *, counters: bool = True) -> list[Ta
 
 
 def _summary(result: ClassifyResult) -> str:
-    """Return how many images were answered, how fast, on what, and what was left out."""
     note = f"{result.images:,} image{'' if result.images == 1 else 's'}, "
     if result.images_per_s is not None:
         note += f"{rate_text(result.images_per_s)} images/s, "
@@ -77,16 +76,15 @@ def _sentence(row: Findings) -> str:
 
 def devices_table(devices: DeviceList) -> Table:
     """Return the devices that are here, and what each computes natively."""
-    return Table(
+    return table_of(
         "Devices",
-        ("Name", "Hardware", "Computes natively"),
-        tuple(
-            (
-                device.name,
-                device.full_name,
-                device.arithmetic or ("" if device.simulated else ", ".join(device.precisions)),
-            )
-            for device in devices.root
-        ),
-        simulated=tuple(device.simulated for device in devices.root),
+        devices.root,
+        {
+            "Name": lambda device: device.name,
+            "Hardware": lambda device: device.full_name,
+            "Computes natively": lambda device: (
+                device.arithmetic or ("" if device.simulated else ", ".join(device.precisions))
+            ),
+        },
+        simulated=lambda device: device.simulated,
     )

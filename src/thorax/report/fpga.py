@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import nan
 from typing import Final, TypeAlias
 
 from thorax.report.partition import partition_tables
 from thorax.report.parts import Section
 from thorax.report.series import images_text
-from thorax.report.table import Table, dense
-from thorax.report.text import number_text, rate_text, scaled_text
+from thorax.report.table import Table, table_of
+from thorax.report.text import name_text, number_text, rate_text, scaled_text
 from thorax.results.fpga import (
     DEVICES,
     BitstreamFeatures,
@@ -28,26 +29,23 @@ FpgaResult: TypeAlias = PartitionResult | OverlayResult | PrecisionLadder
 TOP: Final = 12
 """Layers that a table shows unless all are asked for."""
 
-_LONGEST_NAME: Final = 34
-"""Characters of a layer's name that a table shows."""
 
 _ACTIVATIONS: Final = {"PRelu": "PReLU", "Clamp": "Clamp", "Elu": "ELU"}
 
 
-def section(results: Sequence[FpgaResult]) -> Section | None:
+def section(results: Sequence[FpgaResult]) -> Section:
     """Return splits, overlays and falling precision."""
-    if not results:
-        return None
-    text = tuple(split_texts(results))
-    return Section("fpga", "FPGA", text, tables=tuple(fpga_tables(results)))
+    splits = (result for result in results if isinstance(result, PartitionResult))
+    text = (
+        f"{split.model} on {split.device}, "
+        + ("cards simulated: their times are modelled." if split.simulated else "no card in it.")
+        for split in splits
+    )
+    return Section("fpga", "FPGA", tuple(text), tables=tuple(fpga_tables(results)))
 
 
 def fpga_tables(results: Sequence[FpgaResult]) -> list[Table]:
-    """Return the tables of results, those in which nothing was measured marked as such.
-
-    Args:
-        results: their splits come first, then overlays, then falling precision.
-    """
+    """Return tables of splits, overlays, falling precision; what is modelled is marked as such."""
     splits = [
         replace(table, title=f"{result.model} on {result.device}: {table.title}")
         for result in results
@@ -56,7 +54,7 @@ def fpga_tables(results: Sequence[FpgaResult]) -> list[Table]:
         if table is not None
     ]
     overlays = [
-        replace(table, modelled=True)
+        table
         for result in results
         if isinstance(result, OverlayResult)
         for table in overlay_tables(result)
@@ -65,30 +63,19 @@ def fpga_tables(results: Sequence[FpgaResult]) -> list[Table]:
     return [*splits, *overlays, *ladders]
 
 
-def split_texts(results: Sequence[FpgaResult]) -> list[str]:
-    """Return a line a result of `partition`: what it is of, and how much is simulated."""
-    return [
-        f"{result.model} on {result.device}, "
-        + ("cards simulated: their times are modelled." if result.simulated else "no card in it.")
-        for result in results
-        if isinstance(result, PartitionResult)
-    ]
-
-
 def cards_table(cards: Sequence[CardStatus]) -> Table:
     """Return the cards of `thorax fpga list`, a row each."""
-    return Table(
+    return table_of(
         "FPGA cards",
-        ("Card", "Board", "Bitstream", "Published load, W"),
-        tuple(
-            (
-                card.name,
-                card.board,
-                card.bitstream or "not programmed",
-                "unknown" if card.power_w is None else f"{card.power_w:g}",
-            )
-            for card in cards
-        ),
+        cards,
+        {
+            "Card": lambda card: card.name,
+            "Board": lambda card: card.board,
+            "Bitstream": lambda card: card.bitstream or "not programmed",
+            "Published load, W": lambda card: (
+                "unknown" if card.power_w is None else f"{card.power_w:g}"
+            ),
+        },
         note="Simulated: arithmetic is real, time and power are modelled. Published load: of the "
         "board whatever its bitstream; `--json` names the source, and `thorax partition` and "
         "`thorax fpga analyze` model what it draws for a network.",
@@ -97,13 +84,15 @@ def cards_table(cards: Sequence[CardStatus]) -> Table:
 
 def bitstreams_table(bitstreams: Sequence[BitstreamFeatures]) -> Table:
     """Return the registry of bitstreams, a row each, in order of release."""
-    return Table(
+    return table_of(
         "Bitstreams",
-        ("Name", "Board", "Has", "Vectors"),
-        tuple(
-            (bitstream.name, bitstream.board, _features(bitstream), _vectors(bitstream.vectors))
-            for bitstream in bitstreams
-        ),
+        bitstreams,
+        {
+            "Name": lambda bitstream: bitstream.name,
+            "Board": lambda bitstream: bitstream.board,
+            "Has": _features,
+            "Vectors": lambda bitstream: _vectors(bitstream.vectors),
+        },
         note="A name says release, board (RC, A10DK, PL1, PL2), precision and networks. Has: "
         "beside the ReLU. Vectors: rows x columns x input x output channels a cycle, assumed. "
         "`--json` has the ranges of layers, and what else is assumed.",
@@ -121,11 +110,9 @@ def _vectors(sizes: Vectors) -> str:
 
 
 def overlay_tables(result: OverlayResult, *, top: int | None = TOP) -> list[Table]:
-    """Return the layers of an overlay that was named, the whole, and its area.
+    """Return the layers of an overlay, if it was not searched for, the whole, and its area.
 
-    Args:
-        result: of `fpga analyze`, or of `fpga search`, whose layers are left out.
-        top: how many layers are shown, those that take longest first; None: all, in order.
+    Shown are the `top` layers that take longest, or all of them in order.
     """
     tables = [totals_table(result), area_table(result)]
     if not isinstance(result, OverlayEstimate):
@@ -138,28 +125,26 @@ def overlay_tables(result: OverlayResult, *, top: int | None = TOP) -> list[Tabl
 
 
 def _layer_table(layers: Sequence[OverlayLayer], result: OverlayEstimate) -> Table:
-    rows = tuple(
-        (
-            _short(layer.name),
-            _shape(layer),
-            number_text(layer.macs / 1e6, ",.1f") if layer.macs else "",
-            number_text(layer.cycles / 1e3, ",.1f"),
-            number_text(layer.cycles / result.cycles, ".1%") if layer.cycles else "",
-            "" if layer.bound == "none" else layer.bound,
-            number_text(layer.utilization, ".0%") if layer.macs and layer.cycles else "",
-            number_text(layer.ddr_bytes / 1e3, ",.0f"),
-        )
-        for layer in layers
-    )
     remaining = len(result.layers) - len(layers)
     more = f" {remaining} more layers: --all shows them in order." if remaining else ""
-    return Table(
+    return table_of(
         f"Layers of {result.model} on {result.design.name}, modelled",
-        ("Layer", "Shape", "MMAC", "kcycles", "Share", "Waits for", "Used", "DDR kB"),
-        rows,
-        (True,) * len(rows),
-        "Used: of the products that the array could make meanwhile. A layer without cycles runs "
-        f"on another's way, or on the host.{more}",
+        layers,
+        {
+            "Layer": lambda layer: name_text(layer.name, 34),
+            "Shape": _shape,
+            "MMAC": lambda layer: number_text(layer.macs / 1e6, ",.1f") if layer.macs else "",
+            "kcycles": lambda layer: number_text(layer.cycles / 1e3, ",.1f"),
+            "Share": lambda layer: f"{layer.cycles / result.cycles:.1%}" if layer.cycles else "",
+            "Waits for": lambda layer: "" if layer.bound == "none" else layer.bound,
+            "Used": lambda layer: (
+                number_text(layer.utilization, ".0%") if layer.macs and layer.cycles else ""
+            ),
+            "DDR kB": lambda layer: number_text(layer.ddr_bytes / 1e3, ",.0f"),
+        },
+        note="Used: of the products that the array could make meanwhile. A layer without cycles "
+        f"runs on another's way, or on the host.{more}",
+        modelled=True,
     )
 
 
@@ -210,6 +195,7 @@ def totals_table(result: OverlayResult) -> Table:
         filled,
         (True,) * len(filled),
         " ".join(filter(None, notes)),
+        modelled=True,
     )
 
 
@@ -223,27 +209,22 @@ def area_table(result: OverlayResult) -> Table:
     )
     notes = (allowance if design.budget else "", "" if result.fits else "It does not fit.")
     area, budget = result.area, result.budget
-    rows = tuple(
-        (name, f"{taken:,}", f"{allowed:,}", number_text(taken / allowed, ".0%"))
-        for name, taken, allowed in (
+    return table_of(
+        f"Area of {design.name}, modelled",
+        (
             ("DSP blocks", area.dsp, budget.dsp),
             ("M20K blocks", area.m20k, budget.m20k),
             ("ALM", area.alm, budget.alm),
-        )
+        ),
+        {
+            "Resource": lambda row: row[0],
+            "Taken": lambda row: f"{row[1]:,}",
+            "Allowed" if design.budget else "There is": lambda row: f"{row[2]:,}",
+            "Share": lambda row: number_text(row[1] / row[2], ".0%"),
+        },
+        note=" ".join(filter(None, notes)),
+        modelled=True,
     )
-    return dense(
-        Table(
-            f"Area of {design.name}, modelled",
-            ("Resource", "Taken", "Allowed" if design.budget else "There is", "Share"),
-            rows,
-            (True,) * len(rows),
-            " ".join(filter(None, notes)),
-        )
-    )
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}"
 
 
 def explore_table(result: PrecisionLadder) -> Table:
@@ -294,11 +275,11 @@ def _interval_text(interval: Interval) -> str:
 
 def _explore_note(result: PrecisionLadder, *, has_watts: bool) -> str:
     judged = () if result.doubt else result.variants
-    lost = [variant.name for variant in judged if _is_chance(variant.mean_auroc)]
+    lost = [variant.name for variant in judged if _spread(variant.mean_auroc)[0] <= 0.5]
     worse = [
         variant.name
         for variant in judged
-        if variant.name not in lost and _is_worse(variant.mean_difference)
+        if variant.name not in lost and _spread(variant.mean_difference)[1] < 0
     ]
     rest = "its area, and the board's power" if has_watts else "and its area; no power is published"
     subject = images_text(result.images, result.patients, result.split)
@@ -321,18 +302,10 @@ def _explore_note(result: PrecisionLadder, *, has_watts: bool) -> str:
     return " ".join(sentences)
 
 
-def _is_chance(auroc: Interval) -> bool:
-    return _is_spread(auroc) and auroc.low is not None and auroc.low <= 0.5
-
-
-def _is_worse(difference: Interval) -> bool:
-    return _is_spread(difference) and difference.high is not None and difference.high < 0
-
-
-def _is_spread(interval: Interval) -> bool:
-    """Return whether resampling found an interval, and not one value over and over."""
+def _spread(interval: Interval) -> tuple[float, float]:
+    """Return the bounds, not a number where resampling found one value over and over, or none."""
     low, high = interval.low, interval.high
-    return low is not None and high is not None and low < high
+    return (low, high) if low is not None and high is not None and low < high else (nan, nan)
 
 
 def _and(names: Sequence[str]) -> str:

@@ -1,50 +1,29 @@
 """A plot of what falling precision leaves of a network against what it brings."""
 
-import io
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
 
-from thorax.files.atomic import write_bytes
-from thorax.report.figure import COLOURS, STYLE
+from thorax.report.figure import COLOURS, DARK, ON_WHITE, note, write_figure
 from thorax.report.fpga import sides_text
 from thorax.results.fpga import PrecisionLadder, VariantOverlay, VariantResult
 from thorax.results.shared import Interval
 
 _FRONT, _BEHIND = COLOURS[0], COLOURS[2]
 _MARKS: Final = {"block": "o", "ternary": "^", "binary": "s"}
-_DARK: Final = "#333333"
-_INKED: Final = (
-    "axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color", "grid.color",
-    "legend.labelcolor",
-)  # fmt: skip
-_ON_WHITE: Final[dict[Any, Any]] = {
-    **STYLE,
-    **dict.fromkeys(_INKED, _DARK),
-    "figure.facecolor": "white",
-}
-"""The plots of the report stand on a page of any colour, a picture of its own on white."""
 
 
 def write_explore_plot(result: PrecisionLadder, folder: Path) -> tuple[Path, Path]:
     """Write `explore.svg` and `explore.png` into a folder that is there, and return them."""
-    written = []
-    with mpl.rc_context(_ON_WHITE):
-        figure = _draw(result)
-        for kind in ("svg", "png"):
-            path = folder / f"explore.{kind}"
-            buffer = io.BytesIO()
-            metadata = {"Date": None} if kind == "svg" else {"Software": None}
-            figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
-            write_bytes(path, buffer.getvalue())
-            written.append(path)
-    return written[0], written[1]
+    pictures = folder / "explore.svg", folder / "explore.png"
+    for path in pictures:
+        write_figure(lambda: _draw(result), path, ON_WHITE)
+    return pictures
 
 
 def _draw(result: PrecisionLadder) -> Figure:
@@ -67,25 +46,18 @@ def _draw(result: PrecisionLadder) -> Figure:
     for variant in result.variants:
         _mark(axes, variant, brings(variant.modelled))
     reference = _auroc(result.reference.mean_auroc)
-    axes.axhline(reference, color=_DARK, lw=0.9, ls="--")
-    axes.annotate(
+    axes.axhline(reference, color=DARK, lw=0.9, ls="--")
+    note(
+        axes,
         f"FP32, {reference:.3f}",
         (1, reference),
+        (0, 4),
         xycoords=("axes fraction", "data"),
-        xytext=(0, 4),
-        textcoords="offset points",
         ha="right",
     )
     if min(_auroc(variant.mean_auroc) for variant in result.variants) < 0.6:
-        axes.axhline(0.5, color=_DARK, lw=0.9, ls=":")
-        axes.annotate(
-            "chance",
-            (1, 0.5),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 4),
-            textcoords="offset points",
-            ha="right",
-        )
+        axes.axhline(0.5, color=DARK, lw=0.9, ls=":")
+        note(axes, "chance", (1, 0.5), (0, 4), xycoords=("axes fraction", "data"), ha="right")
     axes.set_xlabel(f"{unit}, modelled, logarithmic")
     axes.set_ylabel(f"Mean AUROC, {result.images:,} images, 95% intervals")
     axes.set_title(f"{result.model}, {sides_text(result)}, on {result.board_full_name} (simulated)")
@@ -96,16 +68,14 @@ def _draw(result: PrecisionLadder) -> Figure:
     axes.set_ylim(low, high + 0.1 * (high - low))
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.xaxis.set_major_formatter("{x:,g}")
     axes.grid()
     axes.set_axisbelow(True)
     _legend(figure, axes)
     return figure
 
 
-def _across(
-    variants: Sequence[VariantResult],
-) -> tuple[Callable[[VariantOverlay], float], str]:
+def _across(variants: Sequence[VariantResult]) -> tuple[Callable[[VariantOverlay], float], str]:
     """Return what a variant brings, and what that is in words."""
     if all(variant.modelled.images_per_s_per_w for variant in variants):
         return (
@@ -135,14 +105,7 @@ def _mark(axes: Axes, variant: VariantResult, x: float) -> None:
         zorder=3,
     )
     # Slanted, as neighbours may stand closer together than a name is long.
-    axes.annotate(
-        variant.name,
-        (x, _auroc(auroc)),
-        xytext=(5, 6),
-        textcoords="offset points",
-        rotation=45,
-        rotation_mode="anchor",
-    )
+    note(axes, variant.name, (x, _auroc(auroc)), (5, 6), rotation=45, rotation_mode="anchor")
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
@@ -151,6 +114,6 @@ def _legend(figure: Figure, axes: Axes) -> None:
 
     entry("on the Pareto front", marker="o", color=_FRONT)
     entry("beaten in both", marker="o", color="white", markeredgecolor=_BEHIND)
-    entry("ternary filters", marker="^", color="white", markeredgecolor=_DARK)
-    entry("binary filters", marker="s", color="white", markeredgecolor=_DARK)
+    entry("ternary filters", marker="^", color="white", markeredgecolor=DARK)
+    entry("binary filters", marker="s", color="white", markeredgecolor=DARK)
     figure.legend(loc="outside upper center", ncols=4)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from thorax.report.series import series_names
-from thorax.report.table import Table, dense
+from thorax.report.table import Table, table_of
 from thorax.report.text import number_text, rate_text, scaled_text
 from thorax.results.accuracy import Measured
 from thorax.results.benchmark import BenchmarkResult
@@ -26,26 +26,18 @@ def modelled_table(results: Sequence[MayBeModelled]) -> Table | None:
     # A split is of a network, in whatever precision.
     whole = any(isinstance(result, PartitionResult) for result in shown)
     names = [result.model for result in shown] if whole else series_names(shown)
-    rows = tuple(
-        (
-            name,
-            result.device,
-            rate_text(part.images_per_s),
-            scaled_text(part.latency_s, 1e-3, ".2f"),
-            number_text(part.power_w, ".1f"),
-            number_text(part.images_per_s_per_w, ".2f"),
-            part.bound_by,
-        )
-        for name, (result, part) in zip(names, parts, strict=True)
-    )
-    columns = ("Network", "Device", "Images/s", "Latency ms", "W", "Img/s/W", "Slowest stage")
-    return dense(
-        Table(
-            f"What the cards would do: {MODELLED}",
-            columns,
-            rows,
-            (True,) * len(rows),
-            " ".join(dict.fromkeys(part.source for _, part in parts)),
-            modelled=True,
-        )
+    return table_of(
+        f"What the cards would do: {MODELLED}",
+        [(name, result, part) for name, (result, part) in zip(names, parts, strict=True)],
+        {
+            "Network": lambda row: row[0],
+            "Device": lambda row: row[1].device,
+            "Images/s": lambda row: rate_text(row[2].images_per_s),
+            "Latency ms": lambda row: scaled_text(row[2].latency_s, 1e-3, ".2f"),
+            "W": lambda row: number_text(row[2].power_w, ".1f"),
+            "Img/s/W": lambda row: number_text(row[2].images_per_s_per_w, ".2f"),
+            "Slowest stage": lambda row: row[2].bound_by,
+        },
+        note=" ".join(dict.fromkeys(part.source for _, part in parts)),
+        modelled=True,
     )

@@ -5,30 +5,28 @@ from typing import Final
 
 from thorax.labels import plain_name
 from thorax.report.parts import Section
-from thorax.report.table import Table, dense
+from thorax.report.table import Table, dense, table_of
 from thorax.report.text import interval_text, name_text, number_text, scaled_text
 from thorax.results.optimize import CompareResult, ConvertResult, OptimizeResult, Trial
+from thorax.results.shared import Interval
 
 TOP: Final = 20
 """Layers that the table of a comparison shows unless all are asked for."""
 
-_NAME: Final = 44
-
 
 def artifact_table(results: Sequence[OptimizeResult | ConvertResult]) -> Table:
     """Return size, work and cost in AUROC, one row an artifact."""
-    rows = [
-        (
-            result.precision.upper(),
-            scaled_text(result.size_bytes, 1e6, ".1f"),
-            scaled_text(result.parameters, 1e6, ".2f"),
-            scaled_text(result.macs, 1e9, ".3f"),
-            number_text(result.auroc_drop, "+.4f"),
-        )
-        for result in results
-    ]
-    columns = ("Precision", "Size MB", "Parameters 10⁶", "MACs 10⁹ / image", "AUROC drop")
-    return dense(Table("Artifacts", columns, tuple(rows)))
+    return table_of(
+        "Artifacts",
+        results,
+        {
+            "Precision": lambda result: result.precision.upper(),
+            "Size MB": lambda result: scaled_text(result.size_bytes, 1e6, ".1f"),
+            "Parameters 10⁶": lambda result: scaled_text(result.parameters, 1e6, ".2f"),
+            "MACs 10⁹ / image": lambda result: scaled_text(result.macs, 1e9, ".3f"),
+            "AUROC drop": lambda result: number_text(result.auroc_drop, "+.4f"),
+        },
+    )
 
 
 def ports_table(result: ConvertResult) -> Table:
@@ -87,34 +85,33 @@ def drop_table(result: OptimizeResult) -> Table | None:
 
 def tried_table(results: Sequence[OptimizeResult]) -> Table | None:
     """Return what was judged before each artifact was chosen, or None."""
-    rows = [_trial(trial) for result in results for trial in result.tried]
-    if not rows:
+    trials = [trial for result in results for trial in result.tried]
+    if not trials:
         return None
-    columns = ("Precision", "Kept", "AUROC drop", "× FP32", "Size MB", "Why")
     notes = dict.fromkeys(result.why for result in results if result.why)
     note = "Kept: layers left in floating point. × FP32: images per second, timed in turns."
-    return dense(Table("Tried", columns, tuple(rows), note=" ".join((*notes, note))))
-
-
-def _trial(trial: Trial) -> tuple[str, ...]:
-    low, high = trial.auroc_drop_interval or (None, None)
-    return (
-        trial.precision.upper(),
-        number_text(len(trial.kept) or None, "d"),
-        interval_text({"value": trial.auroc_drop, "low": low, "high": high}, sign=True),
-        number_text(trial.speed, ".2f"),
-        scaled_text(trial.size_bytes, 1e6, ".1f"),
-        f"chosen: {trial.reason}" if trial.chosen else trial.reason,
+    return table_of(
+        "Tried",
+        trials,
+        {
+            "Precision": lambda trial: trial.precision.upper(),
+            "Kept": lambda trial: number_text(len(trial.kept) or None, "d"),
+            "AUROC drop": _drop_text,
+            "× FP32": lambda trial: number_text(trial.speed, ".2f"),
+            "Size MB": lambda trial: scaled_text(trial.size_bytes, 1e6, ".1f"),
+            "Why": lambda trial: f"{'chosen: ' * trial.chosen}{trial.reason}",
+        },
+        note=" ".join((*notes, note)),
     )
 
 
-def compare_tables(result: CompareResult, *, top: int | None = TOP) -> list[Table]:
-    """Return what `thorax compare` found: layers, noisiest first, and outputs.
+def _drop_text(trial: Trial) -> str:
+    low, high = trial.auroc_drop_interval or (None, None)
+    return interval_text(Interval(value=trial.auroc_drop, low=low, high=high), sign=True)
 
-    Args:
-        result: of `thorax compare`.
-        top: how many layers are shown; None: all.
-    """
+
+def compare_tables(result: CompareResult, *, top: int | None = TOP) -> list[Table]:
+    """Return what `thorax compare` found: the `top` or all layers, noisiest first, and outputs."""
     layers = result.layers[:top]
     quieter = len(result.layers) - len(layers)
     note = [f"{quieter:,} quieter layers: --all."] if quieter else []
@@ -122,41 +119,36 @@ def compare_tables(result: CompareResult, *, top: int | None = TOP) -> list[Tabl
     if result.unmatched:
         note.append(f"{len(result.unmatched):,} layers of the first are not in the second.")
     return [
-        Table(
+        table_of(
             f"{result.model} against {result.against.model}: layers, noisiest first",
-            ("Layer", "Type", "SQNR dB", "Own dB", "Max error"),
-            tuple(
-                (
-                    name_text(layer.name, _NAME),
-                    layer.type,
-                    _decibels(layer.sqnr_db),
-                    _decibels(layer.own_sqnr_db),
-                    f"{layer.max_error:.3g}",
-                )
-                for layer in layers
-            ),
+            layers,
+            {
+                "Layer": lambda layer: name_text(layer.name, 44),
+                "Type": lambda layer: layer.type,
+                "SQNR dB": lambda layer: _decibels(layer.sqnr_db),
+                "Own dB": lambda layer: _decibels(layer.own_sqnr_db),
+                "Max error": lambda layer: f"{layer.max_error:.3g}",
+            },
             note=" ".join(note),
         ),
-        Table(
+        table_of(
             "Outputs",
-            ("Output", "SQNR dB", "Max error"),
-            tuple(
-                (output.name, _decibels(output.sqnr_db), f"{output.max_error:.3g}")
-                for output in result.outputs
-            ),
+            result.outputs,
+            {
+                "Output": lambda output: output.name,
+                "SQNR dB": lambda output: _decibels(output.sqnr_db),
+                "Max error": lambda output: f"{output.max_error:.3g}",
+            },
         ),
     ]
 
 
 def _decibels(value: float | None) -> str:
-    """Return a figure, or "equal" where there is no noise."""
     return "equal" if value is None else f"{value:.1f}"
 
 
-def compared_section(results: Sequence[CompareResult]) -> Section | None:
+def compared_section(results: Sequence[CompareResult]) -> Section:
     """Return what each layer adds in noise, of `compare`."""
-    if not results:
-        return None
     tables = [table for result in results for table in compare_tables(result)]
     verdicts = tuple(result.verdict for result in results)
     return Section("compare", "Layer by layer", verdicts, tables=tuple(tables))

@@ -5,7 +5,7 @@ out. Whatever commands it is of, it shows `environment` (processor, versions, ..
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 
 from thorax import __version__
 from thorax.artifact import INTENDED_USE
-from thorax.errors import DataError, UsageError
+from thorax.errors import DataError, UsageError, unwritable
 from thorax.files.atomic import require_place, write_text
 from thorax.report import (
     accuracy_plots,
@@ -31,14 +31,14 @@ from thorax.report import (
     roofline,
     samples,
     sharpness,
-    training_plots,
+    training,
 )
 from thorax.report.accuracy import Accuracy
-from thorax.report.parts import Section
-from thorax.report.series import in_order, series_names
+from thorax.report.benchmark_plots import speed_bars
+from thorax.report.parts import Section, Tile
+from thorax.report.series import in_order, precision_text, series_names
 from thorax.report.table import Table
-from thorax.report.text import file_name
-from thorax.report.tiles import summary_tiles
+from thorax.report.text import file_name, interval_text, rate_text
 from thorax.results.accuracy import ScoreResult, ValidationResult
 from thorax.results.analysis import AnalyzeResult
 from thorax.results.benchmark import BenchmarkResult
@@ -56,17 +56,13 @@ from thorax.results.schema import Result
 from thorax.results.training import TrainingRecord, TrainResult
 
 ResultT = TypeVar("ResultT", bound=Result)
+AnyT = TypeVar("AnyT")
 
 
 def write_report(results: Iterable[Result], out: Path, *, title: str) -> Path:
-    """Write the page and return where it is; it appears whole or not at all.
+    """Write a page of results of `COMMANDS`, in any order, and return where it is.
 
-    The same results give the same bytes.
-
-    Args:
-        results: of `COMMANDS`, in any order; others are left out.
-        out: file to write; its folder is made.
-        title: heading of the page.
+    It appears whole or not at all; the same results give the same bytes.
 
     Raises:
         DataError: `report-damaged` for figures that no command prints.
@@ -112,10 +108,7 @@ def _writing(out: Path) -> Iterator[None]:
             f"{str(out)!r} is a folder; name the page, e.g. {out / 'report.html'}",
         ) from error
     except OSError as error:
-        raise UsageError(
-            "output-unwritable",
-            f"{str(out)!r} cannot be written: {error.strerror or error}; name another place",
-        ) from error
+        raise unwritable(out, error) from error
 
 
 _SHOWN: Final = 200
@@ -138,8 +131,10 @@ def _of(kind: type[ResultT], results: Iterable[Result]) -> list[ResultT]:
     return [result for result in results if isinstance(result, kind)]
 
 
-def _record(result: TrainResult) -> TrainingRecord:
-    return TrainingRecord(**dict(result))
+def _of_any(
+    section: Callable[[Sequence[AnyT]], Section], results: Sequence[AnyT]
+) -> Section | None:
+    return section(results) if results else None
 
 
 def _render(results: Sequence[Result], title: str) -> str:
@@ -148,32 +143,37 @@ def _render(results: Sequence[Result], title: str) -> str:
     speed = in_order(_of(BenchmarkResult, results))
     optimized = in_order(_of(OptimizeResult, results))
     plans = _of(ServerPlan, results)
-    runs = [*_of(TrainingRecord, results), *map(_record, _of(TrainResult, results))]
+    ended = [TrainingRecord(**dict(result)) for result in _of(TrainResult, results)]
+    runs = [*_of(TrainingRecord, results), *ended]
     trained: list[TrainingRecord | DemoResult] = [*runs, *_of(DemoResult, results)]
+    metered: list[WatchResult | LogEnergy] = [
+        *_of(WatchResult, results),
+        *_of(LogEnergy, results),
+    ]
+    fpga_results: list[fpga.FpgaResult] = [
+        *_of(PartitionResult, results),
+        *_of(OverlayResult, results),
+        *_of(PrecisionLadder, results),
+    ]
     sections = [
         buyers_plot.section(speed, accuracy, plans),
-        accuracy_plots.section(accuracy),
+        _of_any(accuracy_plots.section, accuracy),
         benchmark_plots.section(speed, optimized),
-        power.section([*_of(WatchResult, results), *_of(LogEnergy, results)]),
-        roofline.section(_of(AnalyzeResult, results)),
-        optimize.compared_section(_of(CompareResult, results)),
-        fpga.section(
-            [
-                *_of(PartitionResult, results),
-                *_of(OverlayResult, results),
-                *_of(PrecisionLadder, results),
-            ]
-        ),
+        _of_any(power.section, metered),
+        _of_any(roofline.section, _of(AnalyzeResult, results)),
+        _of_any(optimize.compared_section, _of(CompareResult, results)),
+        _of_any(fpga.section, fpga_results),
         accuracy_plots.roc_section(accuracy),
         accuracy_plots.reliability_section(accuracy),
-        training_plots.section(runs),
-        plan_server_plots.section(plans),
-        cluster.section(_of(ClusterDiagnosis, results)),
-        plan_cluster_plots.section(_of(ClusterPlan, results)),
-        sharpness.section(_of(SharpnessResult, results)),
+        _of_any(training.section, runs),
+        _of_any(plan_server_plots.section, plans),
+        _of_any(cluster.section, _of(ClusterDiagnosis, results)),
+        _of_any(plan_cluster_plots.section, _of(ClusterPlan, results)),
+        _of_any(sharpness.section, _of(SharpnessResult, results)),
         samples.section(_of(ClassifyResult, results)),
         accuracy_plots.pointing_section(accuracy),
-        *(_facts_section(results, key, heading) for key, heading in _FACTS),
+        _facts_section(results, "environment", "Environment"),
+        _facts_section(results, "provenance", "Provenance"),
     ]
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
@@ -213,9 +213,6 @@ _LONG: Final = 24
 
 _FIGURE: Final = re.compile(r"[+−-]?[\d.,]+[%×*]?( [\[(].*)?")
 """A number, with its unit or interval where it has one."""
-
-
-_FACTS: Final = (("environment", "Environment"), ("provenance", "Provenance"))
 
 
 def _subject(results: Sequence[Result]) -> str:
@@ -260,3 +257,82 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
             text = ", ".join(map(str, part)) if isinstance(part, list | tuple) else str(part)
             facts.append((name, text))
     return facts
+
+
+def summary_tiles(
+    accuracy: Sequence[Accuracy],
+    speed: Sequence[BenchmarkResult],
+    optimized: Sequence[OptimizeResult],
+    trained: Sequence[TrainingRecord | DemoResult],
+) -> list[Tile]:
+    """Return AUROC, what int8 costs of it, and the highest rates measured and modelled.
+
+    Training tells AUROC where nothing was validated.
+    """
+    auroc = _auroc(accuracy[0]) if accuracy else _trained_auroc(trained[0]) if trained else None
+    tiles = [tile for tile in (auroc, _int8_drop(accuracy, optimized)) if tile]
+    for simulated, name in ((False, "Images/s"), (True, "Images/s, modelled")):
+        group = [
+            bar
+            for bar in speed_bars(speed)
+            if bar.modelled == simulated and (bar.modelled or bar.result.valid is not False)
+        ]
+        if group:
+            best = max(group, key=lambda bar: bar.images_per_s)
+            run = best.result
+            network = [file_name(run.model), precision_text(run), run.device, run.scenario]
+            detail = ", ".join(network).removeprefix(", ")
+            tiles.append(Tile(name, rate_text(best.images_per_s), detail, modelled=simulated))
+    return tiles
+
+
+def _auroc(result: Accuracy) -> Tile | None:
+    if result.mean_auroc is None:
+        return None
+    value, _, bounds = interval_text(result.mean).partition(" ")
+    details = [series_names([result])[0]]
+    if bounds:
+        details.append(f"95% interval {bounds}")
+    if result.images:
+        details.append(f"{result.images:,} images")
+    return Tile("Mean AUROC", value, ", ".join(details))
+
+
+def _trained_auroc(result: TrainingRecord | DemoResult) -> Tile | None:
+    if result.mean_auroc is None:
+        return None
+    return Tile("Mean AUROC", interval_text(result.mean_auroc), result.command)
+
+
+def _int8_drop(accuracy: Sequence[Accuracy], optimized: Sequence[OptimizeResult]) -> Tile | None:
+    """Return AUROC of fp32 minus that of int8: from one pair on the same images, or as optimized.
+
+    Several pairs name no single drop; the tables show them.
+    """
+    validations = [result for result in accuracy if isinstance(result, ValidationResult)]
+    pairs = [
+        (reference, shortcut)
+        for reference in validations
+        for shortcut in validations
+        if reference.precision.lower() == "fp32"
+        and shortcut.precision.lower() == "int8"
+        and _judged_on(reference) == _judged_on(shortcut)
+    ]
+    if len(pairs) == 1:
+        reference, shortcut = pairs[0]
+        if reference.mean_auroc is not None and shortcut.mean_auroc is not None:
+            drop = f"{reference.mean_auroc - shortcut.mean_auroc:+.4f}"
+            return Tile("INT8 drop in mean AUROC", drop, "FP32 minus INT8, same images")
+    drops = [
+        result.auroc_drop
+        for result in optimized
+        if result.precision == "int8" and result.auroc_drop is not None
+    ]
+    if len(drops) == 1 and not pairs:
+        drop = f"{drops[0]:+.4f}"
+        return Tile("INT8 drop in mean AUROC", drop, "as measured when it was optimized")
+    return None
+
+
+def _judged_on(result: ValidationResult) -> tuple[str, str, int, str]:
+    return result.store, result.split, result.images, result.device

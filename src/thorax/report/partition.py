@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from thorax.report.modelled import modelled_table
-from thorax.report.table import Table, dense
+from thorax.report.table import Table, table_of
 from thorax.report.text import scaled_text
 from thorax.results.partition import LINK_BYTES, PartitionResult
 
@@ -21,57 +21,55 @@ TOP: Final = 20
 def partition_tables(result: PartitionResult, *, top: int | None = TOP) -> list[Table | None]:
     """Return subgraphs, what cards would do, and layers with the reason for where they run.
 
-    Args:
-        result: of `thorax partition`.
-        top: how many layers at most, those that are not on the device asked for first; None
-            shows all.
+    Shown are at most `top` layers that are not on the device asked for first, or all.
     """
     return [_subgraph_table(result), modelled_table([result]), _layer_table(result, top)]
 
 
 def _subgraph_table(result: PartitionResult) -> Table:
-    rows = tuple(
-        (
-            str(subgraph.number),
-            subgraph.device,
-            f"{subgraph.layers:,}",
-            types_text(subgraph.types),
-            bytes_text(subgraph.input_bytes),
-            bytes_text(subgraph.output_bytes),
-            scaled_text(subgraph.modelled_s, 1e-3, ".3f"),
-        )
-        for subgraph in result.subgraphs
+    notes = [crossed_text(result)]
+    notes += [
+        f"{device} runs nothing: a layer goes to the first of the list that has it."
+        for device in result.idle
+    ]
+    return table_of(
+        "Subgraphs",
+        result.subgraphs,
+        {
+            "Subgraph": lambda subgraph: str(subgraph.number),
+            "Device": lambda subgraph: subgraph.device,
+            "Layers": lambda subgraph: f"{subgraph.layers:,}",
+            "Of them": lambda subgraph: types_text(subgraph.types),
+            "Takes": lambda subgraph: bytes_text(subgraph.input_bytes),
+            "Gives": lambda subgraph: bytes_text(subgraph.output_bytes),
+            "ms, modelled": lambda subgraph: scaled_text(subgraph.modelled_s, 1e-3, ".3f"),
+        },
+        note=" ".join([*notes, BYTES] if result.modelled else notes),
+        simulated=lambda subgraph: subgraph.modelled_s is not None,
     )
-    columns = ("Subgraph", "Device", "Layers", "Of them", "Takes", "Gives", "ms, modelled")
-    modelled = tuple(subgraph.modelled_s is not None for subgraph in result.subgraphs)
-    notes = [crossed_text(result), *map(_idle_text, result.idle)]
-    note = " ".join([*notes, BYTES] if result.modelled else notes)
-    return dense(Table("Subgraphs", columns, rows, modelled, note))
 
 
 def _layer_table(result: PartitionResult, top: int | None) -> Table | None:
     first = result.devices[0]
     layers = [layer for layer in result.layers if top is None or layer.device != first]
     shown = layers[:top]
-    rows = tuple(
-        (
-            layer.name,
-            layer.type,
-            layer.device,
-            str(layer.subgraph),
-            bytes_text(layer.input_bytes) if layer.input_bytes else "",
-            scaled_text(layer.modelled_s, 1e-3, ".3f"),
-            layer.reason,
-        )
-        for layer in shown
-    )
-    if not rows:
+    if not shown:
         return None
     count = len(result.layers)
-    more = "" if len(shown) == count else f"{len(shown)} of {count:,} layers; --all."
-    title = "Every layer" if top is None else f"Layers that are not on {first}"
-    columns = ("Layer", "Type", "Device", "Subgraph", "Crosses", "ms, modelled", "Why there")
-    return dense(Table(title, columns, rows, note=more))
+    return table_of(
+        "Every layer" if top is None else f"Layers that are not on {first}",
+        shown,
+        {
+            "Layer": lambda layer: layer.name,
+            "Type": lambda layer: layer.type,
+            "Device": lambda layer: layer.device,
+            "Subgraph": lambda layer: str(layer.subgraph),
+            "Crosses": lambda layer: bytes_text(layer.input_bytes) if layer.input_bytes else "",
+            "ms, modelled": lambda layer: scaled_text(layer.modelled_s, 1e-3, ".3f"),
+            "Why there": lambda layer: layer.reason,
+        },
+        note="" if len(shown) == count else f"{len(shown)} of {count:,} layers; --all.",
+    )
 
 
 def crossed_text(result: PartitionResult) -> str:
@@ -87,15 +85,11 @@ def crossed_text(result: PartitionResult) -> str:
     return f"{text}."
 
 
-def _idle_text(device: str) -> str:
-    return f"{device} runs nothing: a layer goes to the first of the list that has it."
-
-
-def types_text(types: Mapping[str, int], most: int = 3) -> str:
-    """Return the commonest types with their counts."""
+def types_text(types: Mapping[str, int]) -> str:
+    """Return the three commonest types with their counts."""
     ranked = sorted(types.items(), key=lambda item: (-item[1], item[0]))
-    parts = [f"{count} {name}" for name, count in ranked[:most]]
-    return ", ".join(parts) + (", ..." if len(ranked) > most else "")
+    parts = [f"{count} {name}" for name, count in ranked[:3]]
+    return ", ".join(parts) + (", ..." if len(ranked) > 3 else "")
 
 
 def bytes_text(size: float) -> str:

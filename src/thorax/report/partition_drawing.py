@@ -22,7 +22,6 @@ _COLOURS: Final = {
 }
 """Okabe and Ito's palette (jfly.uni-koeln.de/color, 2008), which colour-blind people tell apart."""
 
-_OTHER: Final = "#767676"
 
 _PAGE: Final = 700
 """Pixels that a drawing is wide at least."""
@@ -173,7 +172,7 @@ def _heading(result: PartitionResult) -> str:
 
 
 def _colour(device: str) -> str:
-    return _COLOURS.get(device, _COLOURS.get(device.partition(".")[0], _OTHER))
+    return _COLOURS.get(device, _COLOURS.get(device.partition(".")[0], "#767676"))
 
 
 def _layers(count: int) -> str:
@@ -209,7 +208,6 @@ def _load(edge: _Edge) -> str:
 
 
 def _down(edge: _Edge, wide: int) -> str:
-    """Return the arrow from a subgraph to the next."""
     x, y = _LEFT + wide // 2, _y(edge[0]) + _HEIGHT
     return (
         f'<path class="edge" d="M{x} {y}V{y + _GAP - 2}" marker-end="url(#tip)"/>'

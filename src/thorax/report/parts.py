@@ -53,11 +53,8 @@ class Section:
 
     Attributes:
         anchor: its name in links.
-        title: its heading.
         text: paragraphs.
         plots: `<svg>` elements, which are shown as they are.
-        tables: below the plots.
-        samples: classified images.
         prose: whether the tables hold words and not figures.
         leads: whether the tables come before the plots and may be as wide as the page.
         download: data URI of the table as CSV, or "".

@@ -1,20 +1,21 @@
 """Tables of what `thorax plan cluster` computes: everything in them is modelled."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from thorax.report.modelled import MODELLED
-from thorax.report.table import Table, dense
+from thorax.report.table import Table, table_of
 from thorax.report.text import duration_text, number_text, rate_text, sentence
-from thorax.results.plan import ClusterPlan, PublishedRow, Quantity, RunTimes, ScalingStop
+from thorax.results.plan import ClusterPlan, ClusterRow, PublishedRow, Quantity, ScalingStop
 
-_TIMES: Final[Mapping[str, Callable[[RunTimes], float]]] = {
-    "Compute": lambda times: times.compute,
-    "Exchange": lambda times: times.communication,
-    "Stragglers": lambda times: times.straggler,
-    "Input": lambda times: times.input,
-    "Evaluation": lambda times: times.evaluation,
-    "Start-up": lambda times: times.start_up,
+_TIMES: Final = {
+    "Compute": "compute",
+    "Exchange": "communication",
+    "Stragglers": "straggler",
+    "Input": "input",
+    "Evaluation": "evaluation",
+    "Start-up": "start_up",
 }
 _QUANTITIES: Final[Mapping[Quantity, str]] = {
     "time_to_train_s": "s",
@@ -52,61 +53,46 @@ def _plan(plan: ClusterPlan) -> Table:
         notes.append("No energy: the watts of a node are not known; give --node-power.")
     if plan.predictions_left_out:
         notes.append(sentence(plan.predictions_left_out))
-    return dense(
-        Table(
-            f"{plan.topology} on {plan.title}: {MODELLED}",
-            (
-                "Workers", "Nodes", "Batch", "", "Images/s", "Efficiency", "Epochs", "Time",
-                "kWh", "Cost",
-            ),
-            tuple(
-                (
-                    f"{row.workers:,}",
-                    f"{row.nodes:,}",
-                    f"{row.global_batch:,.0f}",
-                    "shared" if row.scaling == "batch shared" else "",
-                    rate_text(row.images_per_s),
-                    f"{row.efficiency:.1%}",
-                    f"{row.epochs:.3g}",
-                    duration_text(row.time_to_train_s),
-                    number_text(row.energy_kwh, ",.3g"),
-                    number_text(row.cost, ",.2f"),
-                )
-                for row in plan.rows
-            ),
-            (True,) * len(plan.rows),
-            " ".join(notes),
-            modelled=True,
-        )
-    )  # fmt: skip
+    return table_of(
+        f"{plan.topology} on {plan.title}: {MODELLED}",
+        plan.rows,
+        {
+            "Workers": lambda row: f"{row.workers:,}",
+            "Nodes": lambda row: f"{row.nodes:,}",
+            "Batch": lambda row: f"{row.global_batch:,.0f}",
+            "": lambda row: "shared" if row.scaling == "batch shared" else "",
+            "Images/s": lambda row: rate_text(row.images_per_s),
+            "Efficiency": lambda row: f"{row.efficiency:.1%}",
+            "Epochs": lambda row: f"{row.epochs:.3g}",
+            "Time": lambda row: duration_text(row.time_to_train_s),
+            "kWh": lambda row: number_text(row.energy_kwh, ",.3g"),
+            "Cost": lambda row: number_text(row.cost, ",.2f"),
+        },
+        note=" ".join(notes),
+        modelled=True,
+    )
 
 
 def _times(plan: ClusterPlan) -> Table:
-    return dense(
-        Table(
-            "Where the time goes, share of it (modelled)",
-            ("Workers", "Batch", *_TIMES),
-            tuple(
-                (
-                    f"{row.workers:,}",
-                    f"{row.global_batch:,.0f}",
-                    *(
-                        f"{share:.1%}" if (share := seconds(row.time_s) / row.time_to_train_s)
-                        else ""
-                        for seconds in _TIMES.values()
-                    ),
-                )
-                for row in plan.rows
-            ),
-            (True,) * len(plan.rows),
-            _jitter_text(plan),
-            modelled=True,
-        )
-    )  # fmt: skip
+    return table_of(
+        "Where the time goes, share of it (modelled)",
+        plan.rows,
+        {
+            "Workers": lambda row: f"{row.workers:,}",
+            "Batch": lambda row: f"{row.global_batch:,.0f}",
+            **{name: partial(_share_text, key) for name, key in _TIMES.items()},
+        },
+        note=_jitter_text(plan),
+        modelled=True,
+    )
+
+
+def _share_text(key: str, row: ClusterRow) -> str:
+    share = getattr(row.time_s, key) / row.time_to_train_s
+    return f"{share:.1%}" if share else ""
 
 
 def _jitter_text(plan: ClusterPlan) -> str:
-    """Return what the column of stragglers rests on."""
     if not plan.jitter:
         return ""
     text = f"Stragglers: passes are taken to vary by {plan.jitter:.0%} (one deviation)."
@@ -116,29 +102,25 @@ def _jitter_text(plan: ClusterPlan) -> str:
 
 
 def _published(rows: Sequence[PublishedRow]) -> Table:
-    """Return published figures beside a model's, with how many numbers it took from such rows."""
     free = sorted({row.free_numbers for row in rows})
-    return Table(
+    return table_of(
         f"Published and modelled, {' or '.join(map(str, free))} free numbers",
-        ("Network", "Workers", "Batch", "", "Published", "Modelled", "Error", "Linear", "How"),
-        tuple(
-            (
-                row.topology,
-                f"{row.workers:,}",
-                f"{row.batch:,}{'*' if row.batch_assumed else ''}",
-                _QUANTITIES[row.quantity],
-                _figure(row.published),
-                _figure(row.modelled),
-                "" if row.how == "calibrated" else f"{row.error:+.1%}",
-                f"{row.linear_error:+z.1%}",
-                row.how,
-            )
-            for row in rows
-        ),
-        tuple(row.how != "calibrated" for row in rows),
-        "* assumed: the source gives no batch. A calibrated row is no prediction; an identity "
+        rows,
+        {
+            "Network": lambda row: row.topology,
+            "Workers": lambda row: f"{row.workers:,}",
+            "Batch": lambda row: f"{row.batch:,}{'*' if row.batch_assumed else ''}",
+            "": lambda row: _QUANTITIES[row.quantity],
+            "Published": lambda row: _figure(row.published),
+            "Modelled": lambda row: _figure(row.modelled),
+            "Error": lambda row: "" if row.how == "calibrated" else f"{row.error:+.1%}",
+            "Linear": lambda row: f"{row.linear_error:+z.1%}",
+            "How": lambda row: row.how,
+        },
+        note="* assumed: the source gives no batch. A calibrated row is no prediction; an identity "
         "follows from another row by arithmetic alone. Linear: the error if ranks only added up "
         "from the first calibrated row on.",
+        simulated=lambda row: row.how != "calibrated",
     )
 
 

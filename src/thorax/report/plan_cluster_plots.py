@@ -1,7 +1,6 @@
 """Pictures of cluster plans: time and cost against workers; "modelled" stands on each."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Final
 
 from matplotlib.axes import Axes
@@ -12,7 +11,7 @@ from thorax.report.figure import COLOURS, INK, WIDTH, svg
 from thorax.report.parts import COMPUTED, Section
 from thorax.report.plan_cluster import cluster_plan_tables
 from thorax.report.text import duration_text
-from thorax.results.plan import ClusterPlan, ClusterRow, Comparison, PublishedPoint, Scaling
+from thorax.results.plan import ClusterPlan, ClusterRow, Comparison, Scaling
 
 FAMILY: Final = ("resnet50", "densenet121", "vgg16")
 """Topologies that are drawn beside each other."""
@@ -27,43 +26,20 @@ _HOW: Final[dict[Comparison, str]] = {
     "predicted": "predicted",
     "identity": "follows from another",
 }
-_TIMES: Final = (
-    1, 10, 60, 600, 3600, 36_000, 360_000, 3_600_000, 36_000_000,
-)  # fmt: skip
-_SPOKEN: Final = {
+_TIMES: Final = {
     1: "1 s", 10: "10 s", 60: "1 min", 600: "10 min", 3600: "1 h", 36_000: "10 h",
     360_000: "100 h", 3_600_000: "1,000 h", 36_000_000: "10,000 h",
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class _Curve:
-    """A figure that is drawn against workers.
-
-    Attributes:
-        name: of its axis.
-        of_row: the figure of a modelled run, None where it is not known.
-        of_point: the same of a published one.
-    """
-
-    name: str
-    of_row: Callable[[ClusterRow], float | None]
-    of_point: Callable[[PublishedPoint], float | None]
-
-
-_TIME: Final = _Curve(
-    "Time to train", lambda row: row.time_to_train_s, lambda point: point.time_to_train_s
-)
-_COSTS: Final = (
-    _Curve("Energy, kWh", lambda row: row.energy_kwh, lambda point: point.energy_kwh),
-    _Curve("Cost", lambda row: row.cost, lambda _: None),
-)
+_COSTS: Final = {"energy_kwh": "Energy, kWh", "cost": "Cost"}
+"""Figures of a run, where they are known, and the names of their axes."""
 
 
 def cluster_plot(plans: Sequence[ClusterPlan], *, number: int = 0) -> str:
     """Return time, energy and cost, as known, against workers, a column a plan."""
     first = plans[0]
-    known = [curve for curve in _COSTS if curve.of_row(first.rows[0]) is not None]
+    known = [key for key in _COSTS if getattr(first.rows[0], key) is not None]
 
     def draw() -> Figure:
         count = len(plans)
@@ -85,11 +61,11 @@ def cluster_plot(plans: Sequence[ClusterPlan], *, number: int = 0) -> str:
             _time(times, plan)
             times.set_title(_NAMES.get(plan.topology, plan.topology))
             if index == 0:
-                times.set_ylabel(_TIME.name)
-            for axes, curve in zip(costs, known, strict=True):
-                _draw(axes, plan, curve)
+                times.set_ylabel("Time to train")
+            for axes, key in zip(costs, known, strict=True):
+                _draw(axes, plan, key)
                 if index == 0:
-                    axes.set_ylabel(curve.name)
+                    axes.set_ylabel(_COSTS[key])
         for axes in panels[-1]:
             axes.set_xlabel("Workers")
         _legend(figure, plans)
@@ -105,7 +81,7 @@ def cluster_plot(plans: Sequence[ClusterPlan], *, number: int = 0) -> str:
 
 
 def _time(axes: Axes, plan: ClusterPlan) -> None:
-    _draw(axes, plan, _TIME)
+    _draw(axes, plan, "time_to_train_s")
     for _, rows in _ways(plan):
         start = rows[0]
         workers = [row.workers for row in rows]
@@ -113,16 +89,16 @@ def _time(axes: Axes, plan: ClusterPlan) -> None:
             start.time_to_train_s / start.efficiency * start.workers / count for count in workers
         ]
         axes.plot(workers, ideal, ":", color=INK, lw=1.1, zorder=1)
-    axes.yaxis.set_major_locator(FixedLocator(_TIMES))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _SPOKEN[round(value)]))
+    axes.yaxis.set_major_locator(FixedLocator(list(_TIMES)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _TIMES[round(value)]))
 
 
-def _draw(axes: Axes, plan: ClusterPlan, curve: _Curve) -> None:
+def _draw(axes: Axes, plan: ClusterPlan, key: str) -> None:
     stops = {stop.scaling: stop.workers for stop in plan.stops_paying}
     for way, rows in _ways(plan):
         colour, line, _ = _WAYS[way]
-        values = [curve.of_row(row) for row in rows]
-        axes.plot([row.workers for row in rows], values, line, color=colour, lw=1.7, zorder=3)  # type: ignore[arg-type]
+        values = [getattr(row, key) for row in rows]
+        axes.plot([row.workers for row in rows], values, line, color=colour, lw=1.7, zorder=3)
         for row, value in zip(rows, values, strict=True):
             if row.workers == stops[way] and value is not None:
                 axes.plot(
@@ -130,15 +106,15 @@ def _draw(axes: Axes, plan: ClusterPlan, curve: _Curve) -> None:
                     markeredgewidth=0.6, zorder=4,
                 )  # fmt: skip
     for point in plan.published:
-        value = curve.of_point(point)
+        value = getattr(point, key, None)
         if value is not None:
             axes.plot(point.workers, value, zorder=5, **_marker(point.how))
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.xaxis.set_major_locator(LogLocator(base=8))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.xaxis.set_major_formatter("{x:,g}")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.yaxis.set_major_formatter("{x:,g}")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_minor_locator(NullLocator())
         axis.set_minor_formatter(NullFormatter())
@@ -160,7 +136,6 @@ def _marker(how: Comparison) -> dict[str, Any]:
 
 
 def _ways(plan: ClusterPlan) -> list[tuple[Scaling, list[ClusterRow]]]:
-    """Return the rows of each way of scaling."""
     return [
         (way, rows) for way in _WAYS if (rows := [row for row in plan.rows if row.scaling == way])
     ]
@@ -188,21 +163,13 @@ def _legend(figure: Figure, plans: Sequence[ClusterPlan]) -> None:
     figure.legend(loc="outside lower center", ncols=3)
 
 
-def section(plans: Sequence[ClusterPlan]) -> Section | None:
+def section(plans: Sequence[ClusterPlan]) -> Section:
     """Return how long training would take; networks on one cluster stand beside each other."""
-    if not plans:
-        return None
     alike: dict[tuple[object, ...], list[ClusterPlan]] = {}
     for plan in plans:
-        known = (curve.of_row(plan.rows[0]) is None for curve in _COSTS)
+        known = (getattr(plan.rows[0], key) is None for key in _COSTS)
         alike.setdefault((plan.title, *known), []).append(plan)
     plots = (cluster_plot(group, number=index) for index, group in enumerate(alike.values()))
     # How well a model meets what was published is the same for each of its networks.
     tables = dict.fromkeys(table for plan in plans for table in cluster_plan_tables(plan))
-    return Section(
-        "cluster-plans",
-        "Training clusters",
-        (COMPUTED,),
-        tuple(plots),
-        tuple(tables),
-    )
+    return Section("cluster-plans", "Training clusters", (COMPUTED,), tuple(plots), tuple(tables))

@@ -1,11 +1,12 @@
 """Tables of what `thorax plan server` computes: everything in them is modelled."""
 
+from functools import partial
 from typing import Final
 
 from thorax.report.modelled import MODELLED
-from thorax.report.table import Table, dense
+from thorax.report.table import Table, table_of
 from thorax.report.text import number_text, range_text, rate_text
-from thorax.results.plan import CpuRole, QuantileRanges, Quantiles, ServerPlan, ServerRow
+from thorax.results.plan import CpuRole, ServerPlan, ServerRow
 
 READINGS: Final = {
     CpuRole.ADDITIVE: "Additive: the CPU computes too",
@@ -26,44 +27,31 @@ def server_tables(plan: ServerPlan) -> list[Table]:
 
 def server_table(plan: ServerPlan) -> Table:
     """Return what a server does and draws, a row a number of cards and a role of the CPU."""
-    return dense(
-        Table(
-            f"{plan.full_name}, {plan.network}: {MODELLED}",
-            (
-                *("Reading", "Cards", "Images/s", "Times", "W", "Server img/s/W"),
-                *("Marginal img/s/W", "p50 ms", "p90 ms", "p99 ms", "Slowest"),
-            ),
-            tuple(
-                (
-                    row.reading.value,
-                    str(row.cards),
-                    rate_text(row.images_per_s),
-                    number_text(row.speedup, ".2f"),
-                    number_text(row.power_w, ".0f"),
-                    number_text(row.images_per_s_per_w, ".2f"),
-                    number_text(row.marginal_images_per_s_per_w, ".2f"),
-                    *_latency_texts(row.latency_ms, row.latency_ms_range),
-                    row.bound_by,
-                )
-                for row in plan.rows
-            ),
-            (True,) * len(plan.rows),
-            _note(plan),
-            modelled=True,
-        )
+    return table_of(
+        f"{plan.full_name}, {plan.network}: {MODELLED}",
+        plan.rows,
+        {
+            "Reading": lambda row: row.reading.value,
+            "Cards": lambda row: str(row.cards),
+            "Images/s": lambda row: rate_text(row.images_per_s),
+            "Times": lambda row: number_text(row.speedup, ".2f"),
+            "W": lambda row: number_text(row.power_w, ".0f"),
+            "Server img/s/W": lambda row: number_text(row.images_per_s_per_w, ".2f"),
+            "Marginal img/s/W": lambda row: number_text(row.marginal_images_per_s_per_w, ".2f"),
+            **{f"{name} ms": partial(_latency_text, name) for name in ("p50", "p90", "p99")},
+            "Slowest": lambda row: row.bound_by,
+        },
+        note=_note(plan),
+        modelled=True,
     )
 
 
-def _latency_texts(
-    latency_ms: Quantiles | None, range_ms: QuantileRanges | None
-) -> tuple[str, ...]:
-    """Return p50, p90 and p99, from the least to the most of all runs where these differ."""
-    if latency_ms is None:
-        return ("never",) * 3
-    ends = [(value, value) for value in (latency_ms.p50, latency_ms.p90, latency_ms.p99)]
-    if range_ms is not None:
-        ends = [range_ms.p50, range_ms.p90, range_ms.p99]
-    return tuple(range_text(pair, _ms_text) for pair in ends)
+def _latency_text(name: str, row: ServerRow) -> str:
+    """Return a quantile, from the least to the most of all runs where these differ."""
+    if row.latency_ms is None:
+        return "never"
+    value = getattr(row.latency_ms, name)
+    return range_text(getattr(row.latency_ms_range, name, (value,)), _ms_text)
 
 
 def _ms_text(value: float) -> str:
@@ -73,7 +61,7 @@ def _ms_text(value: float) -> str:
 def _note(plan: ServerPlan) -> str:
     roles = {row.reading for row in plan.rows}
     sentences = []
-    if _is_mixed(plan):
+    if " on the CPU, " in plan.network:
         sentences.append("CPU and cards: rates of two networks, whose sum is the rate of neither.")
     sentences += [f"{words}." for role, words in READINGS.items() if role in roles]
     sentences.append(_load_text(plan))
@@ -88,7 +76,6 @@ def _note(plan: ServerPlan) -> str:
 
 
 def _load_text(plan: ServerPlan) -> str:
-    """Return at which load rates, watts and latency are told."""
     arrivals = _ARRIVALS[plan.arrivals]
     if plan.arrivals == "saturated":
         return f"Latency: of images {arrivals}."
@@ -97,11 +84,6 @@ def _load_text(plan: ServerPlan) -> str:
         return f"Images/s and W: all busy. Latency: {share} of that many images/s, {arrivals}."
     rate = f"{plan.offered_images_per_s:g}"
     return f"All of it: at {rate} images/s {arrivals}; never: more than it can answer."
-
-
-def _is_mixed(plan: ServerPlan) -> bool:
-    """Return whether the network that the cards were planned with is not known to be the CPU's."""
-    return " on the CPU, " in plan.network
 
 
 def within_text(row: ServerRow) -> str:
@@ -113,30 +95,23 @@ def within_text(row: ServerRow) -> str:
 
 def _cost_table(plan: ServerPlan) -> Table | None:
     limit_ms, prices = plan.latency_limit_ms, plan.prices
-    known = (prices.energy, prices.hardware, prices.card, prices.years, prices.utilization)
-    if limit_ms is None and known == (None,) * len(known):
+    if limit_ms is None and all(price is None for _, price in prices):
         return None
     within = "Images/s" if limit_ms is None else f"Images/s, p99 within {limit_ms:g} ms"
     nothing_within = "" if limit_ms is None else "none"
-    return dense(
-        Table(
-            f"Limit and cost of {plan.full_name}: {MODELLED}",
-            ("Reading", "Cards", within, "kWh", "Energy", "Hardware", "Total"),
-            tuple(
-                (
-                    row.reading.value,
-                    str(row.cards),
-                    within_text(row) or nothing_within,
-                    number_text(row.energy_kwh_per_million_images, ".3f"),
-                    number_text(row.cost_per_million_images.energy, ",.2f"),
-                    number_text(row.cost_per_million_images.hardware, ",.2f"),
-                    number_text(row.cost_per_million_images.total, ",.2f"),
-                )
-                for row in plan.rows
-            ),
-            (True,) * len(plan.rows),
-            "kWh, energy, hardware, total: of a million images, in the currency of the prices "
-            "given; the watts of idle hours are not in it.",
-            modelled=True,
-        )
+    return table_of(
+        f"Limit and cost of {plan.full_name}: {MODELLED}",
+        plan.rows,
+        {
+            "Reading": lambda row: row.reading.value,
+            "Cards": lambda row: str(row.cards),
+            within: lambda row: within_text(row) or nothing_within,
+            "kWh": lambda row: number_text(row.energy_kwh_per_million_images, ".3f"),
+            "Energy": lambda row: number_text(row.cost_per_million_images.energy, ",.2f"),
+            "Hardware": lambda row: number_text(row.cost_per_million_images.hardware, ",.2f"),
+            "Total": lambda row: number_text(row.cost_per_million_images.total, ",.2f"),
+        },
+        note="kWh, energy, hardware, total: of a million images, in the currency of the prices "
+        "given; the watts of idle hours are not in it.",
+        modelled=True,
     )

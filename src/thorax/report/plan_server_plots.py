@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from thorax.files.atomic import write_text
-from thorax.report.figure import COLOURS, INK, WIDTH, svg
+from thorax.report.figure import COLOURS, INK, WIDTH, note, svg
 from thorax.report.modelled import MODELLED
 from thorax.report.partition_drawing import require_svg
 from thorax.report.parts import COMPUTED, Section
@@ -62,7 +62,7 @@ def server_plot(plan: ServerPlan, *, number: int = 0) -> str:
     return svg(f"plan-server{number}", spoken(plan), draw)
 
 
-def latency_plot(plan: ServerPlan, *, number: int = 0) -> str:
+def latency_plot(plan: ServerPlan) -> str:
     """Return latency against load of a plan with a curve, a panel a role of the CPU."""
     roles = list(dict.fromkeys(point.reading for point in plan.curve))
 
@@ -82,23 +82,20 @@ def latency_plot(plan: ServerPlan, *, number: int = 0) -> str:
         for point in plan.curve
         if point.latency_ms
     )
-    return svg(f"plan-latency{number}", f"Modelled latency against load: {words}.", draw)
+    return svg("plan-latency0", f"Modelled latency against load: {words}.", draw)
 
 
 def _latency(axes: Axes, plan: ServerPlan, curve: Sequence[CurvePoint]) -> None:
-    rates, middles, ranges = [], [], []
-    for point in curve:
-        if point.latency_ms is not None and point.latency_ms_range is not None:
-            rates.append(point.images_per_s)
-            middles.append(point.latency_ms)
-            ranges.append(point.latency_ms_range)
-    for name, colour, values, ends in (
-        ("p99", COLOURS[2], [one.p99 for one in middles], [one.p99 for one in ranges]),
-        ("p90", COLOURS[1], [one.p90 for one in middles], [one.p90 for one in ranges]),
-        ("p50", COLOURS[0], [one.p50 for one in middles], [one.p50 for one in ranges]),
-    ):
-        lows, highs = [low for low, _ in ends], [high for _, high in ends]
+    points = [
+        (point.images_per_s, point.latency_ms, point.latency_ms_range)
+        for point in curve
+        if point.latency_ms and point.latency_ms_range
+    ]
+    for name, colour in (("p99", COLOURS[2]), ("p90", COLOURS[1]), ("p50", COLOURS[0])):
+        rates = [rate for rate, _, _ in points]
+        lows, highs = zip(*(getattr(ends, name) for _, _, ends in points), strict=True)
         axes.fill_between(rates, lows, highs, color=colour, alpha=_PALE, lw=0)
+        values = [getattr(middle, name) for _, middle, _ in points]
         axes.plot(rates, values, "o-", color=colour, lw=1.5, ms=3.5, label=name)
     role, cards = curve[0].reading, curve[0].cards
     row = next(row for row in plan.rows if (row.reading, row.cards) == (role, cards))
@@ -106,7 +103,7 @@ def _latency(axes: Axes, plan: ServerPlan, curve: Sequence[CurvePoint]) -> None:
     if plan.latency_limit_ms is not None:
         _mark_limit(axes, row, plan.latency_limit_ms)
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.yaxis.set_major_formatter("{x:,g}")
     axes.yaxis.set_minor_formatter(
         FuncFormatter(lambda v, _: f"{v:,g}" if f"{v:e}"[0] in "25" else "")
     )
@@ -118,12 +115,12 @@ def _latency(axes: Axes, plan: ServerPlan, curve: Sequence[CurvePoint]) -> None:
 
 def _mark_capacity(axes: Axes, row: ServerRow) -> None:
     axes.axvline(row.capacity_images_per_s, color=INK, lw=1.0, ls="--")
-    axes.annotate(
+    note(
+        axes,
         f"can do {rate_text(row.capacity_images_per_s)}",
         (row.capacity_images_per_s, 0),
+        (-4, 3),
         xycoords=("data", "axes fraction"),
-        xytext=(-4, 3),
-        textcoords="offset points",
         ha="right",
         va="bottom",
     )
@@ -136,11 +133,11 @@ def _mark_limit(axes: Axes, row: ServerRow, limit_ms: float) -> None:
         axes.plot(row.images_per_s_within_limit_range or (within,) * 2, [limit_ms] * 2, "-",
                   color=INK, lw=3)  # fmt: skip
         axes.plot([within], [limit_ms], "D", color=INK, ms=6)
-        axes.annotate(
+        note(
+            axes,
             f"{within_text(row)} with p99 within {limit_ms:g} ms",
             (within, limit_ms),
-            xytext=(-6, 6),
-            textcoords="offset points",
+            (-6, 6),
             ha="right",
         )
 
@@ -177,14 +174,9 @@ def draw_bars(
     pale: Callable[[ServerRow], float],
     form: str,
 ) -> None:
-    """Draw a bar a number of cards and a role of the CPU, its lower part paler.
+    """Draw a bar with its number a count of cards and a role of the CPU, where it has a value.
 
-    Args:
-        axes: to draw in.
-        plan: whose rows are drawn.
-        value: height of a bar; no bar where it is None.
-        pale: height of its lower part.
-        form: of the number above it.
+    Its lower part is paler, as high as `pale` says.
     """
     roles = _roles(plan)
     width = 0.84 / len(roles)
@@ -202,14 +194,7 @@ def draw_bars(
             colour = _COLOUR[role]
             axes.bar(x, base, width * 0.92, color=colour, alpha=_PALE)
             axes.bar(x, height - base, width * 0.92, bottom=base, color=colour)
-            axes.annotate(
-                f"{height:{form}}",
-                (x, height),
-                xytext=(0, 2),
-                textcoords="offset points",
-                ha="center",
-                fontsize=size,
-            )
+            note(axes, f"{height:{form}}", (x, height), (0, 2), ha="center", fontsize=size)
     axes.set_xticks(range(len(counts)), [str(count) for count in counts])
     axes.set_xlabel("Cards")
     axes.set_xlim(-0.6, len(counts) - 0.4)
@@ -288,10 +273,8 @@ def spoken(plan: ServerPlan) -> str:
     return f"Modelled, {plan.full_name}: {words}."
 
 
-def section(plans: Sequence[ServerPlan]) -> Section | None:
+def section(plans: Sequence[ServerPlan]) -> Section:
     """Return what servers would do."""
-    if not plans:
-        return None
     plots = (server_plot(plan, number=index) for index, plan in enumerate(plans))
     tables = [table for plan in plans for table in server_tables(plan)]
     return Section("plans", "Servers", (COMPUTED,), tuple(plots), tuple(tables))

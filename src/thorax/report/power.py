@@ -1,11 +1,11 @@
 """Energy and power as tables."""
 
 from collections.abc import Sequence
-from typing import Final
 
+from thorax.report.modelled import MODELLED
 from thorax.report.parts import Section
 from thorax.report.series import precision_text
-from thorax.report.table import Table, dense
+from thorax.report.table import Table, dense, table_of
 from thorax.report.text import number_text
 from thorax.results.benchmark import BenchmarkResult
 from thorax.results.energy import (
@@ -17,26 +17,19 @@ from thorax.results.energy import (
     WatchResult,
 )
 
-MODELLED_POWER: Final = "modelled, not measured"
-"""What is said beside every figure of power that was computed."""
-
-REPLAYED_POWER: Final = "replayed, read at another time"
-"""What is said beside every figure of power that is not of the run it stands beside."""
-
 
 def meter_table(meters: MeterList) -> Table:
     """Return which meters answer, and what is in the way of the others."""
-    return Table(
+    return table_of(
         "Meters that need no address",
-        ("Meter", "Answers", "Reads, or what is in the way"),
-        tuple(
-            (
-                meter.name,
-                "yes" if meter.available else "no",
-                meter.problem.message if meter.problem else ", ".join(meter.devices),
-            )
-            for meter in meters.meters
-        ),
+        meters.meters,
+        {
+            "Meter": lambda meter: meter.name,
+            "Answers": lambda meter: "yes" if meter.available else "no",
+            "Reads, or what is in the way": lambda meter: (
+                meter.problem.message if meter.problem else ", ".join(meter.devices)
+            ),
+        },
         note=f"All that --power takes: {', '.join(meters.specs)}.",
     )
 
@@ -52,7 +45,7 @@ def energy_table(result: WatchResult | LogEnergy) -> Table:
         for name, device in result.devices.items()
     ]
     rows.append(("sum", number_text(result.energy_j, ",.1f"), number_text(result.power_w, ",.1f")))
-    kind = f", {MODELLED_POWER}" if result.modelled else ", replayed" if result.replayed else ""
+    kind = f", {MODELLED}" if result.modelled else ", replayed" if result.replayed else ""
     missing = result.energy_error if isinstance(result, WatchResult) else None
     return Table(
         f"Energy{kind}",
@@ -71,20 +64,13 @@ def power_table(results: Sequence[BenchmarkResult]) -> Table | None:
     A row for the whole of each, and one for each of its devices where there are several. None
     where no meter was read.
     """
-    rows: list[tuple[str, ...]] = []
-    modelled: list[bool] = []
-    sources: dict[str, None] = {}
-    missing: dict[str, None] = {}
-    for result in results:
-        power = result.power
-        if power is None:
-            continue
-        missing |= dict.fromkeys(_missing(result, power))
-        if power.load_w is not None:
-            sources[_source_text(result, power)] = None
-            own = _rows(result, power)
-            rows += own
-            modelled += [power.modelled] * len(own)
+    read = [(result, result.power) for result in results if result.power]
+    loaded = [(result, power) for result, power in read if power.load_w is not None]
+    missing = dict.fromkeys(why for result, power in read for why in _missing(result, power))
+    sources = dict.fromkeys(_source_text(result, power) for result, power in loaded)
+    parts = [(power.modelled, row) for result, power in loaded for row in _rows(result, power)]
+    modelled = tuple(kind for kind, _ in parts)
+    rows = tuple(row for _, row in parts)
     if not rows and not missing:
         return None
     notes = [*missing]
@@ -98,10 +84,10 @@ def power_table(results: Sequence[BenchmarkResult]) -> Table | None:
     columns = ("Network", "Of", "Idle W", "Load W", "Marginal W", "J", "Img/s/W, whole", "marginal")
     return dense(
         Table(
-            f"Power, {MODELLED_POWER}" if all_modelled else "Power",
+            f"Power, {MODELLED}" if all_modelled else "Power",
             columns,
-            tuple(rows),
-            tuple(modelled),
+            rows,
+            modelled,
             " ".join(notes),
             modelled=all_modelled,
         )
@@ -113,7 +99,6 @@ def _name(result: BenchmarkResult) -> str:
 
 
 def _missing(result: BenchmarkResult, power: PowerResult) -> list[str]:
-    """Return which figures of a run there are not, and why."""
     reasons = {"energy": result.energy_error}
     if power.load_w is not None:
         if result.simulated:
@@ -125,8 +110,8 @@ def _missing(result: BenchmarkResult, power: PowerResult) -> list[str]:
 
 
 def _source_text(result: BenchmarkResult, power: PowerResult) -> str:
-    marks = [MODELLED_POWER] if power.modelled else []
-    marks += [REPLAYED_POWER] if power.replayed else []
+    marks = [MODELLED] if power.modelled else []
+    marks += ["replayed, read at another time"] if power.replayed else []
     return result.energy_source + (f" ({'; '.join(marks)})" if marks else "")
 
 
@@ -158,8 +143,6 @@ def _watts(power: PowerResult | DevicePower) -> tuple[str, str, str]:
     return idle, load, marginal
 
 
-def section(results: Sequence[WatchResult | LogEnergy]) -> Section | None:
+def section(results: Sequence[WatchResult | LogEnergy]) -> Section:
     """Return what meters read, of `power watch` and `power energy`."""
-    if not results:
-        return None
     return Section("energy", "Energy", tables=tuple(map(energy_table, results)))

@@ -1,29 +1,26 @@
 """Tables of `thorax analyze`, and the roofline as a plot."""
 
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from thorax.errors import UsageError
-from thorax.files.atomic import write_bytes, write_text
-from thorax.report.figure import COLOURS, INK, STYLE, WIDTH, svg
+from thorax.files.atomic import write_text
+from thorax.report.figure import COLOURS, INK, STYLE, WIDTH, note, svg, write_figure
 from thorax.report.parts import Section
-from thorax.report.table import Table, dense
+from thorax.report.table import Table, table_of
 from thorax.report.text import name_text, rate_text, three_figures
 from thorax.results.analysis import AnalyzeResult, LayerRoofline
 
 TOP: Final = 12
 """Layers that a table shows unless all are asked for."""
 
-_NAME: Final = 30
 _FUSED: Final = 66
 _MARKS: Final = "osD^vP"
 _LARGEST: Final = 260.0
@@ -38,13 +35,13 @@ _SHADES: Final = (
 def analyze_tables(result: AnalyzeResult, *, top: int | None = TOP) -> list[Table]:
     """Return what `thorax analyze` found: layers, types, what runs as one, what precisions save.
 
-    Args:
-        result: of `thorax analyze`.
-        top: how many layers are shown, those that take longest first; None: all, in order.
+    Shown are the `top` layers that take longest first, or all in order.
     """
     shown: Sequence[LayerRoofline] = result.layers
     if top is not None:
-        shown = sorted(shown, key=_weight, reverse=True)[:top]
+        shown = sorted(
+            shown, key=lambda layer: (-(layer.bound_s or 0.0), -layer.macs, -layer.moved_bytes)
+        )[:top]
     return [
         _layers(shown, result),
         _types(result),
@@ -58,30 +55,7 @@ def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.0%}"
 
 
-def _weight(layer: LayerRoofline) -> tuple[float, int, int]:
-    return layer.bound_s or 0.0, layer.macs, layer.moved_bytes
-
-
 def _layers(shown: Sequence[LayerRoofline], result: AnalyzeResult) -> Table:
-    rows = tuple(
-        (
-            name_text(layer.name, _NAME),
-            layer.type,
-            three_figures(layer.macs, 1e6),
-            three_figures(layer.weight_bytes, 1e3),
-            three_figures(layer.input_bytes + layer.output_bytes, 1e3),
-            f"{layer.intensity:.1f}" if layer.macs else "",
-            three_figures(layer.bound_s, 1e-6),
-            three_figures(layer.measured_s, 1e-6),
-            _share(layer.attained),
-            layer.bound_by or "",
-        )
-        for layer in shown
-    )
-    columns = (
-        *("Layer", "Type", "MACs\n10⁶", "Weights\nkB", "In+out\nkB", "Ops/B"),
-        *("Bound\nµs", "Measured\nµs", "Of\nroof", "Bound by"),
-    )
     note = "Ops/B: 2 MACs / bytes of weights, inputs and outputs."
     if result.measured_s:
         note += (
@@ -92,63 +66,66 @@ def _layers(shown: Sequence[LayerRoofline], result: AnalyzeResult) -> Table:
     if remaining := len(result.layers) - len(shown):
         note = f"{remaining:,} more layers, each with a lower bound: --all. {note}"
     title = f"Layers of {result.model} ({result.precision.upper()})"
-    return dense(Table(title, columns, rows, note=note))
+    columns: dict[str, Callable[[LayerRoofline], str]] = {
+        "Layer": lambda layer: name_text(layer.name, 30),
+        "Type": lambda layer: layer.type,
+        "MACs\n10⁶": lambda layer: three_figures(layer.macs, 1e6),
+        "Weights\nkB": lambda layer: three_figures(layer.weight_bytes, 1e3),
+        "In+out\nkB": lambda layer: three_figures(layer.input_bytes + layer.output_bytes, 1e3),
+        "Ops/B": lambda layer: f"{layer.intensity:.1f}" if layer.macs else "",
+        "Bound\nµs": lambda layer: three_figures(layer.bound_s, 1e-6),
+        "Measured\nµs": lambda layer: three_figures(layer.measured_s, 1e-6),
+        "Of\nroof": lambda layer: _share(layer.attained),
+        "Bound by": lambda layer: layer.bound_by or "",
+    }
+    return table_of(title, shown, columns, note=note)
 
 
 def _types(result: AnalyzeResult) -> Table:
-    rows = tuple(
-        (
-            row.type,
-            f"{row.layers:,}",
-            three_figures(row.macs, 1e6),
-            three_figures(row.operations, 1e6),
-            three_figures(row.parameters, 1e3),
-            three_figures(row.moved_bytes, 1e3),
-            three_figures(row.bound_s, 1e-6),
-            three_figures(row.measured_s, 1e-6),
-            _share(row.bound_s / row.measured_s if row.bound_s and row.measured_s else None),
-        )
-        for row in result.types
-    )
-    columns = (
-        *("Type", "Layers", "MACs\n10⁶", "Other ops\n10⁶", "Parameters\n10³"),
-        *("Moved\nkB", "Bound\nµs", "Measured\nµs", "Of\nroof"),
-    )
     other = three_figures(result.measured_other_s, 1e-6)
-    note = f"What is of no layer, such as changes of layout, took {other} µs." if other else ""
-    return dense(Table("By type", columns, rows, note=note))
+    return table_of(
+        "By type",
+        result.types,
+        {
+            "Type": lambda row: row.type,
+            "Layers": lambda row: f"{row.layers:,}",
+            "MACs\n10⁶": lambda row: three_figures(row.macs, 1e6),
+            "Other ops\n10⁶": lambda row: three_figures(row.operations, 1e6),
+            "Parameters\n10³": lambda row: three_figures(row.parameters, 1e3),
+            "Moved\nkB": lambda row: three_figures(row.moved_bytes, 1e3),
+            "Bound\nµs": lambda row: three_figures(row.bound_s, 1e-6),
+            "Measured\nµs": lambda row: three_figures(row.measured_s, 1e-6),
+            "Of\nroof": lambda row: _share(
+                row.bound_s / row.measured_s if row.bound_s and row.measured_s else None
+            ),
+        },
+        note=f"What is of no layer, such as changes of layout, took {other} µs." if other else "",
+    )
 
 
 def _fused(shown: Sequence[LayerRoofline]) -> Table:
-    rows = tuple(
-        (
-            _cut(" + ".join([layer.name, *layer.fused]), _FUSED),
-            layer.implementation or layer.kernel or "folded away",
-        )
-        for layer in shown
-        if layer.fused or layer.kernel is None
-    )
-    return Table("What runs as one", ("Layers of the graph", "Kernel"), rows)
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
+    rows = []
+    for layer in shown:
+        if layer.fused or layer.kernel is None:
+            names = " + ".join([layer.name, *layer.fused])
+            names = names if len(names) <= _FUSED else f"{names[: _FUSED - 1]}…"
+            rows.append((names, layer.implementation or layer.kernel or "folded away"))
+    return Table("What runs as one", ("Layers of the graph", "Kernel"), tuple(rows))
 
 
 def _precisions(result: AnalyzeResult) -> Table:
-    rows = tuple(
-        (
-            row.precision.upper(),
-            row.arithmetic,
-            three_figures(row.weight_bytes, 1e6),
-            three_figures(row.moved_bytes, 1e6),
-            three_figures(row.bound_s, 1e-3),
-            rate_text(row.images_per_s_bound),
-        )
-        for row in result.precisions
+    return table_of(
+        f"What each precision of {result.device} would cost",
+        result.precisions,
+        {
+            "Precision": lambda row: row.precision.upper(),
+            "Computed in": lambda row: row.arithmetic,
+            "Weights MB": lambda row: three_figures(row.weight_bytes, 1e6),
+            "Moved MB": lambda row: three_figures(row.moved_bytes, 1e6),
+            "Least ms": lambda row: three_figures(row.bound_s, 1e-3),
+            "Images/s at most": lambda row: rate_text(row.images_per_s_bound),
+        },
     )
-    columns = ("Precision", "Computed in", "Weights MB", "Moved MB", "Least ms", "Images/s at most")
-    return Table(f"What each precision of {result.device} would cost", columns, rows)
 
 
 def _totals(result: AnalyzeResult) -> Table:
@@ -205,10 +182,8 @@ def roofline_plot(result: AnalyzeResult, *, number: int = 0) -> str:
     return svg(f"roofline{number}", spoken, lambda: _figure(result))
 
 
-def section(results: Sequence[AnalyzeResult]) -> Section | None:
+def section(results: Sequence[AnalyzeResult]) -> Section:
     """Return layers under the roof of a device, of `analyze`."""
-    if not results:
-        return None
     plots = [
         Markup(roofline_plot(result, number=number))
         for number, result in enumerate(results)
@@ -238,10 +213,7 @@ def write_plot(result: AnalyzeResult, path: Path) -> None:
         begin = drawn.index(">") + 1
         write_text(path, drawn[:begin] + _SHADES + drawn[begin:] + "\n")
         return
-    data = io.BytesIO()
-    with mpl.rc_context(STYLE):
-        _figure(result).savefig(data, format="png", dpi=160, metadata={"Software": None})
-    write_bytes(path, data.getvalue())
+    write_figure(lambda: _figure(result), path, STYLE)
 
 
 def require_plot_format(path: Path) -> None:
@@ -285,7 +257,7 @@ def _figure(result: AnalyzeResult) -> Figure:
     axes.set_ylim(low / 1.5, max([top, *reached]) * 2)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axis.set_major_formatter("{x:,g}")
         axis.set_minor_formatter(NullFormatter())
     axes.grid(which="major")
     named = figure.legend(loc="outside upper center", ncols=4)
@@ -301,24 +273,18 @@ def _roofs(
 ) -> None:
     top = max(roofs.values())
     axes.plot([left, top / bandwidth], [left * bandwidth, top], color=INK, lw=1.4, zorder=1)
-    axes.annotate(
+    note(
+        axes,
         f"memory {bandwidth:,.1f} GB/s",
         (left, left * bandwidth),
-        xytext=(14, 2),
-        textcoords="offset points",
+        (14, 2),
         rotation=0,
         va="center",
     )
     for index, (element, rate) in enumerate(roofs.items()):
         line = ("-", "--", ":")[index % 3]
         axes.plot([rate / bandwidth, right], [rate, rate], line, color=INK, lw=1.4, zorder=1)
-        axes.annotate(
-            f"{element} {rate:,.0f} GOPS",
-            (right, rate),
-            xytext=(-2, 3),
-            textcoords="offset points",
-            ha="right",
-        )
+        note(axes, f"{element} {rate:,.0f} GOPS", (right, rate), (-2, 3), ha="right")
 
 
 def _attainable(layer: LayerRoofline) -> float:

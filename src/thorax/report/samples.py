@@ -1,20 +1,28 @@
-"""Classified images on a report page: their heat maps and the findings that scored highest."""
+"""Classified images on a report page: their heat maps and the findings that scored highest.
 
+Pictures are encoded anew: of a file nothing but its pixels reaches a page.
+"""
+
+import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import cv2
+import numpy as np
+
 from thorax.labels import plain_name
 from thorax.report.parts import Bar, Sample, Section
-from thorax.report.pictures import embed_image
 from thorax.report.table import Table
 from thorax.report.text import file_name
 from thorax.results.findings import ClassifyResult, Findings
+from thorax.results.pictures import read_png
 
 _SAMPLES: Final = 12
-_BARS: Final = 4
 _UNREAD: Final = 20
 """Files that could not be read that are named."""
+_SIDE: Final = 1000
+"""Pixels of a picture on a page; twice what it is shown at, for fine screens."""
 
 
 def section(results: Sequence[ClassifyResult]) -> Section | None:
@@ -77,6 +85,25 @@ def _sample(row: Findings) -> Sample:
         "" if picture else f"Heat map {file_name(path)} cannot be read.",
         tuple(
             Bar(plain_name(name), f"{value:.2f}", round(100 * value), name in row.positive)
-            for name, value in ranked[:_BARS]
+            for name, value in ranked[:4]
         ),
     )
+
+
+def embed_image(path: Path) -> str:
+    """Return a PNG file, made small enough for a page, as a data URI; "" if it is none."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(read_png(path), np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, cv2.error):
+        return ""
+    if pixels is None:
+        return ""
+    longest = max(pixels.shape[:2])
+    if longest > _SIDE:
+        scale = _SIDE / longest
+        size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    written, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 92])
+    if not written:
+        return ""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode("ascii")

@@ -67,24 +67,28 @@ def series_names(results: Sequence[Part]) -> list[str]:
             if len(values) > 1 or "" in names:
                 keys.append(key)
     names = [_joined(result, keys) or str(_fact(result, "command")) for result in results]
+    return told_apart(names)
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Return names, with a number behind those that several share."""
     return [
         name if names.count(name) == 1 else f"{name} #{names[: index + 1].count(name)}"
         for index, name in enumerate(names)
     ]
 
 
+_ARITHMETIC: Final = ("precision", "compute", "device")
+
+
 def _joined(result: Part, keys: Sequence[str]) -> str:
     values = {key: _fact(result, key) for key in keys}
     return " ".join(
-        _precision_name(result) if key == "precision" else str(value).rstrip("/").split("/")[-1]
+        arithmetic_text(*(str(_fact(result, fact) or "") for fact in _ARITHMETIC))
+        if key == "precision"
+        else str(value).rstrip("/").split("/")[-1]
         for key, value in values.items()
         if value is not None
-    )
-
-
-def _precision_name(result: Part) -> str:
-    return arithmetic_text(
-        *(str(_fact(result, key) or "") for key in ("precision", "compute", "device"))
     )
 
 

@@ -1,6 +1,5 @@
 """Sharpness of runs as a table, as plots of the page, and as pictures beside the document."""
 
-import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -8,19 +7,18 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from thorax.errors import UsageError
-from thorax.files.atomic import write_bytes
-from thorax.report.figure import COLOURS, INK, STYLE, WIDTH, svg
+from thorax.report.figure import COLOURS, INK, ON_WHITE, WIDTH, note, svg, write_figure
 from thorax.report.parts import Section
+from thorax.report.series import told_apart
 from thorax.report.table import Table
 from thorax.report.text import interval_text, number_text
 from thorax.results.landscape import (
@@ -33,7 +31,6 @@ from thorax.results.landscape import (
 )
 
 _PICTURES: Final = (".png", ".svg")
-_DPI: Final = 160
 _LEVELS: Final = 12
 """Contours of a landscape."""
 
@@ -42,15 +39,6 @@ _LOG_FROM: Final = 20.0
 
 _ROOM: Final = 30.0
 """How far above the curves of estimated statistics the interpolated ones are followed."""
-
-_DARK: Final = "#333333"
-_ON_PAPER: Final = {
-    **STYLE,
-    "figure.facecolor": "white",
-    **dict.fromkeys(
-        ("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "legend.labelcolor"), _DARK
-    ),
-}
 
 
 def check_output(out: Path) -> None:
@@ -121,15 +109,7 @@ def write_pictures(result: SharpnessResult, beside: Path) -> list[Path]:
         for suffix in _PICTURES:
             stem = beside.stem if not number else f"{beside.stem}-landscape"
             path = beside.with_name(stem + suffix)
-            content = io.BytesIO()
-            with mpl.rc_context(_ON_PAPER):
-                draw(result).savefig(
-                    content,
-                    format=suffix[1:],
-                    dpi=_DPI,
-                    metadata={"Date": None} if suffix == ".svg" else {"Software": None},
-                )
-            write_bytes(path, content.getvalue())
+            write_figure(partial(draw, result), path, ON_WHITE)
             written.append(path)
     return written
 
@@ -144,10 +124,7 @@ def _names(runs: Sequence[RunSharpness]) -> list[str]:
         parts = re.split(r"[\\/]", run.run.rstrip("\\/"))
         epoch = re.fullmatch(r"epoch-0*(\d+)", parts[-1])
         names.append(f"{parts[-2]} epoch {epoch[1]}" if epoch and parts[1:] else parts[-1])
-    return [
-        name if names.count(name) == 1 else f"{name} #{names[: index + 1].count(name)}"
-        for index, name in enumerate(names)
-    ]
+    return told_apart(names)
 
 
 def _figures(run: RunSharpness) -> Iterator[tuple[str, str]]:
@@ -181,7 +158,6 @@ def _number(value: float | None) -> str:
 
 
 def _bars(runs: Sequence[RunSharpness]) -> Figure:
-    """Return a panel a measure and a bar a run."""
     panels: list[tuple[str, list[float]]] = []
     for in_manifold in (False, True):
         boxes = [
@@ -205,11 +181,11 @@ def _bars(runs: Sequence[RunSharpness]) -> Figure:
 def _panel(axes: Axes, title: str, values: Sequence[float]) -> None:
     axes.barh(range(len(values)), values, height=0.66, color=COLOURS[0])
     for row, value in enumerate(values):
-        axes.annotate(
+        note(
+            axes,
             f"{value:.3g}" if np.isfinite(value) else "–",
             (max(0.0, np.nan_to_num(value)), row),
-            xytext=(3, 0),
-            textcoords="offset points",
+            (3, 0),
             va="center",
         )
     axes.set_title(title, loc="left")
@@ -222,7 +198,6 @@ def _panel(axes: Axes, title: str, values: Sequence[float]) -> None:
 
 
 def _line(result: SharpnessResult) -> Figure:
-    """Return loss and AUROC along the line, both kinds of statistics."""
     points = result.path or ()
     x = [point.a for point in points]
     estimated, interpolated = "statistics estimated again", "statistics interpolated"
@@ -240,10 +215,9 @@ def _line(result: SharpnessResult) -> Figure:
             again = index % 2 == 0
             axes.plot(
                 x,
-                [
-                    quality.loss if label == loss else _or_gap(quality.mean_auroc)
-                    for quality in qualities
-                ],
+                np.array(
+                    [each.loss if label == loss else each.mean_auroc for each in qualities], float
+                ),
                 "-" if again else "--",
                 color=COLOURS[2 * (index // 2)],
                 lw=1.8 if again else 1.2,
@@ -253,12 +227,12 @@ def _line(result: SharpnessResult) -> Figure:
             )
         for at, name in zip((0, 1), _names(result.runs), strict=True):
             axes.axvline(at, color=INK, lw=0.8, ls=":")
-            axes.annotate(
+            note(
+                axes,
                 name,
                 (at, 1.0),
+                (0, 3),
                 xycoords=("data", "axes fraction"),
-                xytext=(0, 3),
-                textcoords="offset points",
                 ha="right" if at == 0 else "left",
             )
         axes.set(xlabel="a, weights = a · second + (1 - a) · first", ylabel=label)
@@ -284,17 +258,13 @@ def _scale(axes: Axes, points: Sequence[LinePoint]) -> None:
     if top > _LOG_FROM * every.min():
         axes.set(yscale="log", ylim=(every.min() * 0.8, top * 1.2))
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
 
 
 def _losses(qualities: Iterable[Quality]) -> npt.NDArray[np.float64]:
     values = [quality.loss for quality in qualities]
     return np.array([value for value in values if np.isfinite(value) and value > 0])
-
-
-def _or_gap(value: float | None) -> float:
-    return float("nan") if value is None else value
 
 
 def _planes(result: SharpnessResult) -> Figure:
@@ -324,13 +294,12 @@ def _planes(result: SharpnessResult) -> Figure:
     panels[0].set_ylabel("first direction, filter lengths")
     bar = figure.colorbar(filled, ax=list(panels), label="Training loss, nats", shrink=0.9)
     bar.ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    bar.ax.yaxis.set_major_formatter("{x:g}")
     bar.ax.minorticks_off()
     return figure
 
 
 def _landscapes(result: SharpnessResult) -> list[tuple[RunSharpness, Plane]]:
-    """Return the runs with a landscape of which something can be drawn."""
     return [
         (run, run.landscape)
         for run in result.runs
@@ -338,10 +307,8 @@ def _landscapes(result: SharpnessResult) -> list[tuple[RunSharpness, Plane]]:
     ]
 
 
-def section(results: Sequence[SharpnessResult]) -> Section | None:
+def section(results: Sequence[SharpnessResult]) -> Section:
     """Return loss around solutions, of `sharpness`."""
-    if not results:
-        return None
     plots = tuple(plot for plot in sharpness_plots(results))
     return Section(
         "sharpness",

@@ -1,11 +1,13 @@
 """A table of text, the same on a terminal and in the page."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Group
 
+RowT = TypeVar("RowT")
 
 _COLUMNS: Final = 100
 """Width of the terminal that tables and their notes are made for."""
@@ -23,8 +25,6 @@ class Table:
 
     Attributes:
         title: what it shows, with units where all cells share one.
-        columns: headings, with their units.
-        rows: cells, each row as long as `columns`.
         simulated: for each row, whether its figures come from a model, or from the emulation of a
             simulated device, and not from a device at work.
         note: what a reader must know, or "".
@@ -106,11 +106,39 @@ def dense(table: Table) -> Table:
         for column in range(len(table.columns))
         if column == 0 or any(row[column] for row in table.rows)
     ]
-    return Table(
-        table.title,
-        tuple(table.columns[column] for column in filled),
-        tuple(tuple(row[column] for column in filled) for row in table.rows),
-        table.simulated,
-        table.note,
-        table.modelled,
+    return replace(
+        table,
+        columns=tuple(table.columns[column] for column in filled),
+        rows=tuple(tuple(row[column] for column in filled) for row in table.rows),
+    )
+
+
+def table_of(
+    title: str,
+    rows: Sequence[RowT],
+    columns: Mapping[str, Callable[[RowT], str]],
+    *,
+    note: str = "",
+    simulated: Callable[[RowT], bool] | None = None,
+    modelled: bool = False,
+) -> Table:
+    """Return a table with a row for each of some things, without columns that no row fills.
+
+    Args:
+        title: of the table.
+        rows: what the rows are of.
+        columns: by heading, what a cell says of its row.
+        note: of the table.
+        simulated: whether the figures of a row come from a model; of a modelled table all do.
+        modelled: whether no figure in it was measured.
+    """
+    return dense(
+        Table(
+            title,
+            tuple(columns),
+            tuple(tuple(cell(row) for cell in columns.values()) for row in rows),
+            tuple(simulated(row) if simulated else modelled for row in rows),
+            note,
+            modelled,
+        )
     )

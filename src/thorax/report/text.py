@@ -1,7 +1,7 @@
 """Numbers as text: the one place for rates, units and intervals."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from thorax.results.shared import Interval
@@ -26,16 +26,15 @@ def rate_text(value: float | None) -> str:
     return number_text(value, ",.0f" if value is not None and value >= 100 else ".3g")
 
 
-def interval_text(value: object, *, sign: bool = False) -> str:
+def interval_text(value: Interval | float | None, *, sign: bool = False) -> str:
     """Return "0.838 [0.832, 0.844]" of an interval or a number; a dash where it is undefined."""
-    if isinstance(value, Interval):
-        value = dict(value)
-    parts = value if isinstance(value, Mapping) else {"value": value}
     form = "+.4f" if sign else ".3f"
-    middle = number_text(parts.get("value"), form)
+    bounds = value if isinstance(value, Interval) else Interval(value=value)
+    middle, low, high = (
+        number_text(part, form) for part in (bounds.value, bounds.low, bounds.high)
+    )
     if not middle:
         return "–"
-    low, high = number_text(parts.get("low"), form), number_text(parts.get("high"), form)
     return f"{middle} [{low}, {high}]" if low and high else middle
 
 

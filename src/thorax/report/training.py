@@ -1,13 +1,17 @@
-"""How runs were trained: a line a run, and their schedules as a table."""
+"""How runs were trained: a line a run, their schedules as a table, their course as plots."""
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from thorax.report.figure import COLOURS, WIDTH, svg
+from thorax.report.parts import Section
 from thorax.report.table import Table
 from thorax.report.text import interval_text, rate_text
-from thorax.results.training import LoggedEpoch, TrainingRecord
-
-_SHOWN_VALUE: Final = 40
+from thorax.results.training import CurvePoint, EpochRecord, LoggedEpoch, TrainingRecord
 
 _SCHEDULE: Final = {
     "kind": "Decay",
@@ -56,7 +60,6 @@ def run_line(record: TrainingRecord) -> str:
 
 
 def _steps_done(record: TrainingRecord) -> int:
-    """Return how far a run has come by its log."""
     logged = [point.step for point in record.curve]
     logged += [epoch.step for epoch in record.history if isinstance(epoch, LoggedEpoch)]
     return max(map(round, logged), default=0)
@@ -86,7 +89,7 @@ def _settings(records: Sequence[TrainingRecord]) -> list[tuple[str, ...]]:
     for key in dict.fromkeys(key for record in records for key in record.recipe):
         values = [record.recipe.get(key, "") for record in records]
         if key in _ALWAYS or len(set(values)) > 1:
-            rows.append((key, *(value[:_SHOWN_VALUE] for value in values)))
+            rows.append((key, *(value[:40] for value in values)))
     return rows
 
 
@@ -94,3 +97,78 @@ def _figure(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value or "")
+
+
+_PANELS: Final = (
+    ("loss", "Training loss"),
+    ("val_mean_auroc", "Validation mean AUROC"),
+    ("learning_rate", "Learning rate"),
+    ("images_per_s", "Images per second"),
+)
+
+
+def training_plot(
+    history: Sequence[EpochRecord], curve: Sequence[CurvePoint] = (), *, number: int = 0
+) -> str:
+    """Return loss, validation AUROC, learning rate and speed over epochs, those that there are.
+
+    A dot is an epoch of `history`, a line runs through the stretches of `curve` or, without any,
+    through the dots. `number` tells several on one page apart.
+    """
+    panels = [
+        (key, label, along, dots)
+        for key, label in _PANELS
+        if [*(along := _points(curve, key)), *(dots := _points(history, key))]
+    ]
+    across = min(2, len(panels) or 1)
+    down = math.ceil(len(panels) / across)
+
+    def draw() -> Figure:
+        figure = Figure(figsize=(WIDTH / 2 * across, 2.7 * down), layout="constrained")
+        for index, (key, label, along, dots) in enumerate(panels):
+            axes = figure.add_subplot(down, across, index + 1)
+            colour = COLOURS[(0, 2, 3, 1)[index]]
+            if along:
+                x, y = zip(*along, strict=True)
+                axes.plot(x, y, color=colour, lw=1.2, alpha=0.6)
+            # The rate of an epoch is that of its last update, which the line has already.
+            if dots and not (along and key == "learning_rate"):
+                x, y = zip(*dots, strict=True)
+                axes.plot(x, y, "o" if along else "o-", color=colour, lw=1.5, ms=3.5)
+            axes.set(xlabel="Epoch", ylabel=label)
+            if key in {"learning_rate", "images_per_s"}:
+                axes.set_ylim(0, 1.08 * max(value for _, value in [*along, *dots]) or None)
+                axes.yaxis.set_major_formatter("{x:,g}")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.grid()
+        return figure
+
+    names = ", ".join(label for _, label, _, _ in panels)
+    return svg(f"training{number}", f"Over epochs: {names}.", draw)
+
+
+def _points(
+    entries: Sequence[EpochRecord] | Sequence[CurvePoint], key: str
+) -> list[tuple[float, float]]:
+    figures = [(entry.epoch, getattr(entry, key, None)) for entry in entries]
+    return [(epoch, value) for epoch, value in figures if value is not None]
+
+
+def section(records: Sequence[TrainingRecord]) -> Section:
+    """Return how runs went, of `train`."""
+    lines = [run_line(record) for record in records]
+    for record in records:
+        lines += record.schedule.warnings if record.schedule else ()
+    plots = tuple(
+        training_plot(record.history, record.curve, number=index)
+        for index, record in enumerate(records)
+        if record.history or record.curve
+    )
+    table = schedule_table(records)
+    return Section(
+        "training",
+        "Training",
+        tuple(line for line in lines if line),
+        plots,
+        (table,) if table else (),
+    )

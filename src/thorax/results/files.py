@@ -92,12 +92,7 @@ def _run(folder: Path, printed: Result | None) -> TrainingRecord:
 
 
 def _name_apart(results: list[Result], runs: Mapping[int, Path]) -> None:
-    """Give runs of one name so much of where they lie that they differ.
-
-    Args:
-        results: in which the runs are replaced.
-        runs: folder of each result that is a run, by its index.
-    """
+    """Give runs of one name, by index and folder, so much of where they lie that they differ."""
     names = {index: path.name for index, path in runs.items()}
     for depth in range(2, max((len(path.parts) for path in runs.values()), default=0)):
         shared = Counter(names.values())
@@ -110,13 +105,11 @@ def _name_apart(results: list[Result], runs: Mapping[int, Path]) -> None:
 
 
 def _command(document: object) -> str | None:
-    """Return which command printed a document; None of one that does not say."""
     name = document.get("command") if isinstance(document, dict) else None
     return name if isinstance(name, str) else None
 
 
 def _what(document: object) -> str:
-    """Return what a foreign document is instead of a result."""
     if not isinstance(document, dict):
         return f"holds a JSON {_KINDS.get(type(document), 'value')} and no object"
     if "command" not in document:
@@ -133,7 +126,6 @@ _KINDS: Final = {list: "array", str: "string", int: "number", float: "number", b
 
 
 def _read(path: Path) -> Any:  # noqa: ANN401 - what a file holds is judged by its command
-    """Return what a JSON file holds."""
     try:
         return parse_json(read_limited(path, _MOST_BYTES))
     except (OSError, ValueError) as error:

@@ -27,11 +27,7 @@ _HEAD: Final = struct.Struct(">8s4s4sII")
 
 
 def place_pictures(result: ClassifyResult, path: Path) -> ClassifyResult:
-    """Return a result of `classify` with its heat maps named by where they lie, each judged.
-
-    Args:
-        result: as it was read.
-        path: file that it was read from.
+    """Return what was read of `path` with its heat maps named by where they lie, each judged.
 
     Raises:
         DataError: `report-damaged`, or `report-picture` for one that is no heat map of it.

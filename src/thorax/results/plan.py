@@ -1,10 +1,11 @@
 """What `thorax plan server` and `thorax plan cluster` compute; nothing in it was measured."""
 
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import JsonValue
+from pydantic import JsonValue, model_validator
 
+from thorax.errors import UsageError
 from thorax.results.schema import Part, Result
 
 Arrivals = Literal["poisson", "constant", "saturated"]
@@ -42,6 +43,17 @@ class Prices(Part):
     """That the hardware is used for."""
     utilization: float | None
     """Share of that time that it works, 0-1."""
+
+    @model_validator(mode="after")
+    def _spreads_what_was_bought(self) -> Self:
+        bought = self.hardware is not None or self.card is not None
+        if bought and (self.years is None or self.utilization is None):
+            raise UsageError(
+                "plan-prices",
+                "a price of hardware is spread over the images of its life; give --years and"
+                " --utilization (0-1) with it",
+            )
+        return self
 
 
 class Quantiles(Part):

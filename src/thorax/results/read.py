@@ -8,60 +8,56 @@ from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from thorax.errors import DataError, UsageError
-from thorax.results.accuracy import ScoreResult, ValidationResult
-from thorax.results.analysis import AnalyzeResult
-from thorax.results.benchmark import BenchmarkResult, TuningResult
-from thorax.results.cluster import ClusterDiagnosis
-from thorax.results.data import CheckResult, ImportResult, PhantomResult
-from thorax.results.demo import DemoResult, ReportResult, SchemaList
-from thorax.results.energy import LogEnergy, MeterList, WatchResult
-from thorax.results.findings import ClassifyResult
-from thorax.results.fpga import (
-    EraseResult,
-    OverlayEstimate,
-    OverlaySearch,
-    PrecisionLadder,
-    ProgramResult,
+from thorax.results import (
+    accuracy,
+    analysis,
+    benchmark,
+    cluster,
+    data,
+    demo,
+    energy,
+    findings,
+    fpga,
+    landscape,
+    optimize,
+    partition,
+    plan,
+    training,
+    verification,
 )
-from thorax.results.landscape import SharpnessResult
-from thorax.results.optimize import CompareResult, ConvertResult, OptimizeResult
-from thorax.results.partition import PartitionResult
-from thorax.results.plan import ClusterPlan, ServerPlan
 from thorax.results.schema import Result, first_problem
-from thorax.results.training import TrainingRecord, TrainResult
-from thorax.results.verification import VerificationResult
 
 RESULTS: Final[Mapping[str, type[Result]]] = {
-    "data check": CheckResult,
-    "data import": ImportResult,
-    "phantom": PhantomResult,
-    "analyze": AnalyzeResult,
-    "classify": ClassifyResult,
-    "compare": CompareResult,
-    "demo": DemoResult,
-    "doctor cluster": ClusterDiagnosis,
-    "mo": ConvertResult,
-    "optimize": OptimizeResult,
-    "plan cluster": ClusterPlan,
-    "plan server": ServerPlan,
-    "report": ReportResult,
-    "schema": SchemaList,
-    "score": ScoreResult,
-    "validate": ValidationResult,
-    "benchmark": BenchmarkResult,
-    "power energy": LogEnergy,
-    "power list": MeterList,
-    "power watch": WatchResult,
-    "tune": TuningResult,
-    "fpga analyze": OverlayEstimate,
-    "fpga erase": EraseResult,
-    "fpga explore": PrecisionLadder,
-    "fpga program": ProgramResult,
-    "fpga search": OverlaySearch,
-    "partition": PartitionResult,
-    "sharpness": SharpnessResult,
-    "train": TrainResult,
-    "verify": VerificationResult,
+    "data check": data.CheckResult,
+    "data import": data.ImportResult,
+    "phantom": data.PhantomResult,
+    "analyze": analysis.AnalyzeResult,
+    "classify": findings.ClassifyResult,
+    "compare": optimize.CompareResult,
+    "demo": demo.DemoResult,
+    "doctor cluster": cluster.ClusterDiagnosis,
+    "mo": optimize.ConvertResult,
+    "optimize": optimize.OptimizeResult,
+    "plan cluster": plan.ClusterPlan,
+    "plan server": plan.ServerPlan,
+    "report": demo.ReportResult,
+    "schema": demo.SchemaList,
+    "score": accuracy.ScoreResult,
+    "validate": accuracy.ValidationResult,
+    "benchmark": benchmark.BenchmarkResult,
+    "power energy": energy.LogEnergy,
+    "power list": energy.MeterList,
+    "power watch": energy.WatchResult,
+    "tune": benchmark.TuningResult,
+    "fpga analyze": fpga.OverlayEstimate,
+    "fpga erase": fpga.EraseResult,
+    "fpga explore": fpga.PrecisionLadder,
+    "fpga program": fpga.ProgramResult,
+    "fpga search": fpga.OverlaySearch,
+    "partition": partition.PartitionResult,
+    "sharpness": landscape.SharpnessResult,
+    "train": training.TrainResult,
+    "verify": verification.VerificationResult,
 }
 """The model of what each command answers."""
 
@@ -91,21 +87,18 @@ def json_schema(command: str) -> dict[str, Any]:
 
 
 def parse_result(document: Mapping[str, Any]) -> Result:
-    """Return the result that a document is.
-
-    Args:
-        document: whose `command` is one of `RESULTS`.
+    """Return the result that a document is, whose `command` is one of `RESULTS`.
 
     Raises:
         DataError: `report-damaged` when it lacks or garbles what its command prints.
     """
     model = RESULTS[document["command"]]
-    if model is BenchmarkResult and "tried" in document:
+    if model is benchmark.BenchmarkResult and "tried" in document:
         # Tuning has always called itself a benchmark.
-        model = TuningResult
-    elif model is TrainResult:
+        model = benchmark.TuningResult
+    elif model is training.TrainResult:
         # Of what older versions printed, and of runs that did not end, much is absent.
-        model = TrainingRecord
+        model = training.TrainingRecord
     try:
         return model.model_validate(document)
     except ValidationError as error:

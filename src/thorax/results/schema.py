@@ -15,6 +15,10 @@ class Part(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
+    def stating(self, **reasons: str | None) -> Self:
+        """Return it with those of these texts that there are; the others stay absent."""
+        return self.model_copy(update={key: text for key, text in reasons.items() if text})
+
 
 class Result(Part):
     """What a command answers."""

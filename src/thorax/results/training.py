@@ -220,8 +220,10 @@ def read_run(run: Path) -> TrainingRecord:
                 "a training run; delete the line or restore the file",
             ) from error
     images_per_s, data_wait = _speed(history)
+    stated = dict(start or ())
+    stated.pop("resumed_step", None)
     return TrainingRecord(
-        **dict(_stated(start)) if start else {},
+        **{name: value for name, value in stated.items() if value is not None},
         images_per_s=images_per_s,
         history=tuple(history),
         run=Path(os.path.realpath(run)).name,
@@ -231,13 +233,6 @@ def read_run(run: Path) -> TrainingRecord:
         data_wait=data_wait,
         curve=tuple(_thinned(_in_epochs(curve, start, history))),
     )
-
-
-def _stated(start: LoggedStart) -> Iterator[tuple[str, Any]]:
-    """Yield what the first line of a log says of the run."""
-    for name, value in start:
-        if value is not None and name != "resumed_step":
-            yield name, value
 
 
 def _recipe(path: Path) -> dict[str, str]:
@@ -274,7 +269,6 @@ def _whole_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _speed(history: Sequence[EpochRecord]) -> tuple[float | None, float | None]:
-    """Return images per second and the share of waiting over all epochs."""
     timed = [
         (entry.train_s, entry.images, entry.data_wait or 0.0)
         for entry in history
