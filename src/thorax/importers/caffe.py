@@ -16,7 +16,8 @@ from thorax.errors import ModelError, UsageError
 from thorax.files.documents import read_limited
 from thorax.importers.caffe_layer import Blob, CaffeLayer, read_blob
 from thorax.importers.caffe_layers import BOTTOMS, Shape, find_build, inputs_of, is_input
-from thorax.importers.options import MOST_INPUT_VALUES, UNREADABLE, Imported, ImportOptions
+from thorax.importers.layers import named
+from thorax.importers.options import MOST_INPUT_VALUES, UNREADABLE, Imported, ImportOptions, damaged
 from thorax.importers.prototxt import Block, ProtoError, parse
 from thorax.importers.translation import require_stored, translated
 from thorax.importers.wire import WireError, fields
@@ -119,9 +120,7 @@ def _read_weights(path: Path) -> dict[str, tuple[Blob, ...]]:
             raise WireError("it is empty")
         return _weights(memoryview(data))
     except (WireError, OSError) as error:
-        raise ModelError(
-            "model-unreadable", f"{path.name} is damaged or no .caffemodel: {error}"
-        ) from error
+        raise damaged(path, f"is damaged or no .caffemodel: {error}") from error
 
 
 def _weights(net: memoryview) -> dict[str, tuple[Blob, ...]]:
@@ -243,8 +242,9 @@ class _Builder:
         least, most = BOTTOMS.get(key, (1, 1))
         if not least <= len(bottoms) <= most:
             raise layer.refuse(f"takes {len(bottoms)} blobs; {least} to {most} can be converted")
-        outputs = build(layer, [self._blob(layer, name) for name in bottoms])
-        values = [outputs] if isinstance(outputs, ov.Output) else list(outputs)
+        made = build(layer, [self._blob(layer, name) for name in bottoms])
+        made = named(made, layer.name) if isinstance(made, ov.Node) else made
+        values = [made] if isinstance(made, ov.Output) else made
         layer.check_all_read()
         self._take(bottoms)
         for top, value in zip(tops, values, strict=False):

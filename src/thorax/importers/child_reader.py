@@ -23,7 +23,7 @@ from thorax.devices.process_core import open_core
 from thorax.errors import ModelError, ThoraxError, UsageError, last_line
 from thorax.files.documents import read_limited
 from thorax.importers import standby
-from thorax.importers.options import UNREADABLE, Imported, ImportOptions, Layout, Run
+from thorax.importers.options import UNREADABLE, Imported, ImportOptions, Layout, Run, damaged
 from thorax.isolation.child import ChildError, ChildStartError, ChildTimeoutError
 from thorax.isolation.confinement import Allowance, occupied_bytes, path_of_python
 from thorax.processors import processors
@@ -240,9 +240,7 @@ def _open(folder: Path, most_bytes: int, path: Path, options: ImportOptions) -> 
             raise RuntimeError("it is no IR")
         return open_core().read_model(graph, weights)
     except (*UNREADABLE, OSError) as error:
-        raise ModelError(
-            "model-unreadable", f"{path.name} cannot be kept as IR: {last_line(error)}"
-        ) from error
+        raise damaged(path, f"cannot be kept as IR: {last_line(error)}") from error
 
 
 def _files(named: Sequence[str], readable: Sequence[Path], path: Path) -> tuple[Path, ...]:
@@ -252,7 +250,7 @@ def _files(named: Sequence[str], readable: Sequence[Path], path: Path) -> tuple[
     for file in files:
         real = Path(os.path.realpath(file))
         if not real.is_file() or not any(real.is_relative_to(root) for root in roots):
-            raise ModelError("model-unreadable", f"{path.name} is read from no file of a model")
+            raise damaged(path, "is read from no file of a model")
     return files
 
 

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 from thorax.errors import ModelError
 from thorax.importers.onnx import external_files
+from thorax.importers.options import damaged
 from thorax.importers.standby import SAVED_MODEL
 from thorax.importers.translation import require_file
 from thorax.importers.wire import WireError, fields
@@ -44,9 +45,7 @@ def saved_model(folder: Path) -> tuple[Path, ...]:
     try:
         parts = {field.number for field in fields(memoryview(graph.read_bytes()))}
     except WireError as error:
-        raise ModelError(
-            "model-unreadable", f"{graph.name} is damaged or cut off: {error}; export it again"
-        ) from error
+        raise damaged(graph, f"is damaged or cut off: {error}; export it again") from error
     # SavedModel: saved_model_schema_version = 1, meta_graphs = 2.
     if 2 not in parts or not parts <= {1, 2}:
         raise ModelError("model-unreadable", f"{graph} is no SavedModel of TensorFlow")
@@ -66,12 +65,11 @@ def _require_graph(path: Path) -> None:
                     if field.number in (1, 2):
                         field.text()
     except WireError as error:
-        raise ModelError(
-            "model-unreadable",
-            f"{path.name} is no frozen TensorFlow graph, or is damaged or cut off: {error}",
+        raise damaged(
+            path, f"is no frozen TensorFlow graph, or is damaged or cut off: {error}"
         ) from error
     if not nodes:
-        raise ModelError("model-unreadable", f"{path.name} is no frozen TensorFlow graph")
+        raise damaged(path, "is no frozen TensorFlow graph")
 
 
 def _require_flatbuffer(path: Path) -> None:
@@ -79,20 +77,16 @@ def _require_flatbuffer(path: Path) -> None:
         start = stream.read(8)
     # TensorFlow Lite schema: file_identifier "TFL3", after the offset of the root table.
     if start[4:] != b"TFL3":
-        raise ModelError("model-unreadable", f"{path.name} is no TensorFlow Lite model")
+        raise damaged(path, "is no TensorFlow Lite model")
 
 
 def _ir(path: Path) -> tuple[Path, ...]:
     try:
         net = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise ModelError(
-            "model-unreadable", f"{path.name} is no XML, or is damaged or cut off: {error}"
-        ) from error
+        raise damaged(path, f"is no XML, or is damaged or cut off: {error}") from error
     if net.tag != "net":
-        raise ModelError(
-            "model-unreadable", f"{path.name} is XML of <{net.tag}>; an OpenVINO IR has <net>"
-        )
+        raise damaged(path, f"is XML of <{net.tag}>; an OpenVINO IR has <net>")
     _require_version(path, net.get("version"))
     needed, layer = _last_weight(path, net)
     if not needed:
@@ -144,14 +138,9 @@ def _last_weight(path: Path, net: ElementTree.Element) -> tuple[int, str]:
                 (0, 0) if data is None else (int(data.attrib[key]) for key in ("offset", "size"))
             )
         except (KeyError, ValueError) as error:
-            raise ModelError(
-                "model-unreadable", f"{path.name} does not say where the weights of {name} lie"
-            ) from error
+            raise damaged(path, f"does not say where the weights of {name} lie") from error
         if offset < 0 or size < 0:
-            raise ModelError(
-                "model-unreadable",
-                f"{path.name} puts the weights of {name} at byte {offset}, {size} bytes long",
-            )
+            raise damaged(path, f"puts the weights of {name} at byte {offset}, {size} bytes long")
         if offset + size > needed:
             needed, last = offset + size, name
     return needed, last

@@ -16,6 +16,7 @@ from thorax.importers.options import (
     ImportOptions,
     Layout,
     close,
+    damaged,
     unconvertible,
     unreadable,
 )
@@ -63,7 +64,7 @@ def read(path: Path, options: ImportOptions) -> Imported:
     extensions.attach(frontend, options.extensions)
     model = _convert(frontend, opened, options)
     if not model.inputs or not model.outputs:
-        raise ModelError("model-unreadable", f"{opened.name} holds no network")
+        raise damaged(opened, "holds no network")
     run = None
     if kind == ".onnx":
         onnx.flatten_softmax(model, path)
@@ -106,9 +107,9 @@ def _conversion_error(path: Path, error: Exception) -> ModelError:
             "variables/ beside saved_model.pb, and a single .pb must be frozen",
         )
     if _DAMAGED.search(text):
-        return ModelError(
-            "model-unreadable",
-            f"{path.name} is no {path.suffix[1:].lower()} model, or is damaged or cut off; copy or "
+        return damaged(
+            path,
+            f"is no {path.suffix[1:].lower()} model, or is damaged or cut off; copy or "
             "export it again",
         )
     return unreadable(path, error)

@@ -152,11 +152,7 @@ def _square(shape: tuple[int | None, ...], side: int, layout: Layout) -> tuple[i
 
 
 def _keras() -> ModuleType:
-    """Import Keras on PyTorch.
-
-    Raises:
-        UsageError: `keras-backend`.
-    """
+    """Import Keras on PyTorch."""
     if "keras" not in sys.modules:
         # Keras reads these once, when it is imported: a person's keras.json would change what a
         # file means, and a place where no folder can be keeps Keras from writing one.
@@ -194,9 +190,6 @@ def _built(file: KerasFile, library: str, layer: Any, load: Callable[..., Any]) 
         library: its name in messages.
         layer: its class whose `add_weight` makes every weight.
         load: its `load_model`.
-
-    Raises:
-        ModelError: `model-unreadable`.
     """
     try:
         with temporary_folder() as folder, weights_within(layer, file):
@@ -447,10 +440,6 @@ def _read_legacy(file: KerasFile, options: ImportOptions, reason: str) -> Import
         file: as inspected.
         options: shapes of inputs that are open.
         reason: why Keras 3 does not do it, as a predicate of the file.
-
-    Raises:
-        ModelError: `model-unreadable` or `model-input`.
-        UsageError: `extra-missing`.
     """
     path = file.path
     tensorflow, tf_keras = _legacy_libraries(file, reason)

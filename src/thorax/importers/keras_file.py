@@ -22,7 +22,7 @@ import h5py
 
 from thorax.errors import ModelError
 from thorax.files.documents import parse_json
-from thorax.importers.options import Layout
+from thorax.importers.options import Layout, damaged, unsafe
 from thorax.importers.translation import require_file
 
 _CONFIG: Final = "config.json"
@@ -178,9 +178,8 @@ def inspect(path: Path) -> KerasFile:
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
-        raise ModelError(
-            "model-unreadable",
-            f"{path.name} is no model of Keras, or is damaged or cut off; copy or save it again",
+        raise damaged(
+            path, "is no model of Keras, or is damaged or cut off; copy or save it again"
         ) from error
     except RecursionError as error:
         raise ModelError(
@@ -239,20 +238,18 @@ def _inspect_zip(path: Path) -> KerasFile:
         members = archive.infolist()
         for member in members:
             if member.filename not in _MEMBERS:
-                raise ModelError(
-                    "model-unsafe",
-                    f"{path.name} holds {member.filename!r}; a Keras model holds "
+                raise unsafe(
+                    path,
+                    f"holds {member.filename!r}; a Keras model holds "
                     f"{', '.join(_MEMBERS)} and nothing else",
                 )
         if len({member.filename for member in members}) < len(members):
-            raise ModelError("model-unsafe", f"{path.name} holds one member twice")
+            raise unsafe(path, "holds one member twice")
         if missing := set(_MEMBERS[1:]) - {member.filename for member in members}:
-            raise ModelError("model-unreadable", f"{path.name} lacks {', '.join(sorted(missing))}")
+            raise damaged(path, f"lacks {', '.join(sorted(missing))}")
         most = path.stat().st_size * _MOST_GROWTH
         if sum(member.file_size for member in members) > most + _SLACK_BYTES:
-            raise ModelError(
-                "model-unsafe", f"{path.name} unpacks to more than {_MOST_GROWTH} times its size"
-            )
+            raise unsafe(path, f"unpacks to more than {_MOST_GROWTH} times its size")
         config = _json(path, archive.read(_CONFIG))
         version = ""
         if any(member.filename == "metadata.json" for member in members):
@@ -268,9 +265,9 @@ def _inspect_hdf5(path: Path) -> KerasFile:
     with h5py.File(path, "r") as file:
         text = file.attrs.get("model_config")
         if text is None:
-            raise ModelError(
-                "model-unreadable",
-                f"{path.name} holds weights without the network; save the whole model in Keras: "
+            raise damaged(
+                path,
+                "holds weights without the network; save the whole model in Keras: "
                 "model.save('model.keras')",
             )
         config = _json(path, text)
@@ -325,9 +322,6 @@ def _check_hdf5(path: Path, stream: IO[bytes]) -> int:
 
     Returns:
         how many numbers the datasets hold.
-
-    Raises:
-        ModelError: `model-unsafe`.
     """
 
     def refuse(name: str, why: str) -> ModelError:
@@ -466,11 +460,7 @@ _CHECKS: Final[Mapping[str, Callable[[_Named], bool]]] = {
 
 
 def _check_objects(path: Path, config: dict[str, Any]) -> None:
-    """Refuse a description that names anything but arithmetic of Keras itself.
-
-    Raises:
-        ModelError: `model-unsafe` or `model-layer`.
-    """
+    """Refuse a description that names anything but arithmetic of Keras itself."""
     for entry in objects(config):
         named = _Named(
             path.name,
@@ -506,9 +496,9 @@ def weights_within(layer: Any, file: KerasFile) -> Iterator[None]:  # noqa: ANN4
         )
         count += math.prod(size for size in shape if isinstance(size, int))
         if count > file.values + _SLACK_VALUES:
-            raise ModelError(
-                "model-unreadable",
-                f"{file.path.name} describes more than {count:,} weights and holds "
+            raise damaged(
+                file.path,
+                f"describes more than {count:,} weights and holds "
                 f"{file.values:,}; it is damaged, save it again",
             )
         return add_weight(self, *values, **named)

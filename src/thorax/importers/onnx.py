@@ -16,7 +16,7 @@ import openvino as ov
 import openvino.opset13 as ops
 
 from thorax.errors import ModelError, last_line
-from thorax.importers.options import Run
+from thorax.importers.options import Run, damaged, unsafe
 from thorax.importers.wire import Field, WireError, fields
 
 _PARTS: Final = {
@@ -54,10 +54,8 @@ def external_files(path: Path) -> tuple[Path, ...]:
         message = memoryview(path.read_bytes())
         names = sorted(set(_locations(message, "model", 0)))
     except WireError as error:
-        raise ModelError(
-            "model-unreadable",
-            f"{path.name} is no onnx model, or is damaged or cut off ({error}); copy or export it "
-            "again",
+        raise damaged(
+            path, f"is no onnx model, or is damaged or cut off ({error}); copy or export it again"
         ) from error
     return tuple(_inside(path, name) for name in names)
 
@@ -95,9 +93,9 @@ def _inside(path: Path, name: str) -> Path:
         or PurePosixPath(name).is_absolute()
         or PureWindowsPath(name).drive
     ):
-        raise ModelError(
-            "model-unsafe",
-            f"{path.name} keeps weights in {name!r}, which is no place beside it; export it with "
+        raise unsafe(
+            path,
+            f"keeps weights in {name!r}, which is no place beside it; export it with "
             "its weights in one file, or in one beside it",
         )
     file = path.parent / name
@@ -111,9 +109,9 @@ def _inside(path: Path, name: str) -> Path:
     if not resolved.is_relative_to(Path(os.path.realpath(path.parent))) and not (
         resolved.parent == Path(os.path.realpath(path)).parent
     ):
-        raise ModelError(
-            "model-unsafe",
-            f"{path.name} keeps weights in {name}, a link to {resolved}, which is elsewhere; copy "
+        raise unsafe(
+            path,
+            f"keeps weights in {name}, a link to {resolved}, which is elsewhere; copy "
             "that file beside it",
         )
     return file

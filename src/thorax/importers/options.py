@@ -195,6 +195,16 @@ def unreadable(path: Path, error: Exception) -> ModelError:
     return ModelError("model-unreadable", f"{path.name}: {last_line(error)}")
 
 
+def damaged(path: Path, why: str) -> ModelError:
+    """Return the error of a file that is not whole, or not of its format: its name and why."""
+    return ModelError("model-unreadable", f"{path.name} {why}")
+
+
+def unsafe(path: Path, why: str) -> ModelError:
+    """Return the error of a file that would run code or reach other files: its name and how."""
+    return ModelError("model-unsafe", f"{path.name} {why}")
+
+
 def unrunnable(name: str, error: Exception) -> ModelError:
     """Return the error of a graph that was read and cannot be computed."""
     if NO_MEMORY.search(str(error)):

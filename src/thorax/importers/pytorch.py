@@ -30,6 +30,7 @@ from thorax.importers.options import (
     ImportOptions,
     Run,
     close,
+    damaged,
     unconvertible,
     unreadable,
 )
@@ -76,7 +77,7 @@ def read(path: Path, options: ImportOptions) -> Imported:
         except (RuntimeError, ValueError, IndexError) as error:
             raise _no_fit(path, example, error) from error
     if not model.inputs or not model.outputs:
-        raise ModelError("model-unreadable", f"{path.name} holds no network")
+        raise damaged(path, "holds no network")
     _require_floats(model)
     if options.side is not None and not options.shapes:
         _close_square(model, options.side, path)

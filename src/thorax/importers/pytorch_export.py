@@ -26,7 +26,7 @@ from torch.fx import GraphModule
 from thorax.errors import ModelError
 from thorax.files.documents import parse_json
 from thorax.importers import pytorch_archive
-from thorax.importers.options import unconvertible
+from thorax.importers.options import damaged, unconvertible, unsafe
 from thorax.importers.pytorch_operators import NotComputationError, require_operator
 
 _PROGRAM: Final = "models/model.json"
@@ -68,10 +68,8 @@ def load(path: Path) -> GraphModule:
     reader = pytorch_archive.open_archive(path)
     records = set(reader.get_all_records())
     if "archive_format" not in records:
-        raise ModelError(
-            "model-unreadable",
-            f"{path.name} was exported by PyTorch 2.7 or older; export it again, or save it as "
-            "TorchScript",
+        raise damaged(
+            path, "was exported by PyTorch 2.7 or older; export it again, or save it as TorchScript"
         )
     if any(record.startswith(_LIBRARIES) for record in records) or records & set(_LEGACY):
         raise _unsafe(path, "machine code or pickled weights")
@@ -97,9 +95,9 @@ def load(path: Path) -> GraphModule:
     except Exception as error:
         # A damaged program may raise anything at all.
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise ModelError(
-            "model-unreadable",
-            f"{path.name} is damaged, or was exported by a PyTorch unlike {torch.__version__}: "
+        raise damaged(
+            path,
+            f"is damaged, or was exported by a PyTorch unlike {torch.__version__}: "
             f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}",
         ) from error
     assert isinstance(module, GraphModule)
@@ -107,9 +105,9 @@ def load(path: Path) -> GraphModule:
 
 
 def _unsafe(path: Path, what: str) -> ModelError:
-    return ModelError(
-        "model-unsafe",
-        f"{path.name} asks for code ({what}), which is not run; export the plain float model with "
+    return unsafe(
+        path,
+        f"asks for code ({what}), which is not run; export the plain float model with "
         "torch.export.save, or save it as TorchScript",
     )
 
@@ -204,4 +202,4 @@ def _require_raw(
         sizes = [size.get("as_int") for size in meta["tensor_meta"]["sizes"]]
         held = reader.get_record_size((folder / meta["path_name"]).as_posix())
         if not held and 0 not in sizes:
-            raise ModelError("model-unreadable", f"{path.name} holds no bytes of {name} {sizes}")
+            raise damaged(path, f"holds no bytes of {name} {sizes}")

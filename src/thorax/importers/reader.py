@@ -17,13 +17,7 @@ import openvino as ov
 from thorax.devices.process_core import open_core
 from thorax.errors import ModelError, ThoraxError, UsageError, last_line
 from thorax.importers.child_reader import describe, unpack, unpack_options
-from thorax.importers.options import (
-    MOST_LAYERS,
-    NO_MEMORY,
-    Run,
-    compile_here,
-    no_memory,
-)
+from thorax.importers.options import MOST_LAYERS, NO_MEMORY, Run, compile_here, damaged, no_memory
 from thorax.importers.standby import PRELOADED
 from thorax.isolation import child, confinement
 
@@ -82,10 +76,7 @@ class _Reading:
         imported = module.read(path, unpack_options(head["options"]))
         layers = len(imported.model.get_ops())
         if layers > MOST_LAYERS:
-            raise ModelError(
-                "model-unreadable",
-                f"{path.name} has {layers:,} layers; at most {MOST_LAYERS:,} are read",
-            )
+            raise damaged(path, f"has {layers:,} layers; at most {MOST_LAYERS:,} are read")
         ov.serialize(imported.model, folder / "model.xml")
         self._runs, self._model = [imported.run], imported.model
         return {

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.errors import ModelError, ThoraxError
-from thorax.importers.options import Imported, ImportOptions, Run
+from thorax.importers.options import Imported, ImportOptions, Run, damaged
 
 _LONGEST: Final = 300
 _INSTEAD: Final = "copy or export it again"
@@ -37,13 +37,9 @@ def translated(
         except (ThoraxError, ModuleNotFoundError, MemoryError):
             raise
         except RecursionError as error:
-            raise ModelError(
-                "model-unreadable", f"{path.name} is nested too deeply; {_INSTEAD}"
-            ) from error
+            raise damaged(path, f"is nested too deeply; {_INSTEAD}") from error
         except Exception as error:
-            raise ModelError(
-                "model-unreadable", f"{path.name} is damaged: {_cause(error)}; {_INSTEAD}"
-            ) from error
+            raise damaged(path, f"is damaged: {_cause(error)}; {_INSTEAD}") from error
         if imported.run is None:
             return imported
         return replace(imported, run=_runner(path, imported.run))
@@ -62,11 +58,9 @@ def require_stored(path: Path) -> None:
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
-        raise ModelError("model-unreadable", f"{path.name} cannot be read: {error}") from error
+        raise damaged(path, f"cannot be read: {error}") from error
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise ModelError(
-            "model-unreadable", f"{path.name} is a pipe, socket or device; give a regular file"
-        )
+        raise damaged(path, "is a pipe, socket or device; give a regular file")
 
 
 def require_file(path: Path) -> None:
@@ -76,9 +70,9 @@ def require_file(path: Path) -> None:
         ModelError: `model-unreadable`.
     """
     if not path.is_file():
-        raise ModelError("model-unreadable", f"{path.name} is a folder where a file is expected")
+        raise damaged(path, "is a folder where a file is expected")
     if not path.stat().st_size:
-        raise ModelError("model-unreadable", f"{path.name} is empty; {_INSTEAD}")
+        raise damaged(path, f"is empty; {_INSTEAD}")
 
 
 def _runner(path: Path, run: Run) -> Run:

@@ -163,11 +163,7 @@ def fix_square(model: ov.Model, *, channels: int, side: int | None, name: str) -
 def _reshape(
     model: ov.Model, shapes: Sequence[ov.PartialShape], name: str, *, batch: int | None = None
 ) -> None:
-    """Reshape the inputs; with the batch that the graph states, reshapes inside follow it.
-
-    Raises:
-        ModelError: `model-input`.
-    """
+    """Reshape the inputs; with the batch that the graph states, reshapes inside follow it."""
     try:
         if batch is not None:
             open_batch(model, batch)

@@ -131,11 +131,7 @@ def _read(flags: Flags, arguments: Arguments) -> Imported:
 
 
 def _require_inputs(model: ov.Model, arguments: Arguments) -> None:
-    """Refuse to enter a network between layers whose axes its reader has moved about.
-
-    Raises:
-        UsageError: `mo-inside`.
-    """
+    """Refuse to enter a network between layers whose axes its reader has moved about."""
     for entry in arguments.entries:
         if not any(is_called(node, entry.name) for node in model.get_parameters()):
             own = ", ".join(node.get_friendly_name() for node in model.get_parameters())
@@ -191,11 +187,7 @@ def _sign(model: ov.Model, flags: Flags, imported: Imported) -> None:
 
 @contextmanager
 def _pair(folder: Path, name: str) -> Iterator[Path]:
-    """Yield a .xml to write, which with its .bin takes its place only when the block succeeds.
-
-    Raises:
-        UsageError: `mo-output-dir`, or `mo-locked` when another process writes the same pair.
-    """
+    """Yield a .xml to write, which with its .bin takes its place only when the block succeeds."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:

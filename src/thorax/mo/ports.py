@@ -156,11 +156,7 @@ def _require_channels(
     channels: int | None,
     values: tuple[tuple[float, ...], tuple[float, ...]],
 ) -> None:
-    """Refuse a mean or scale that does not fit an input.
-
-    Raises:
-        UsageError: `mo-layout` or `mo-values`.
-    """
+    """Refuse a mean or scale that does not fit an input."""
     for numbers, flag in zip(values, ("--mean_values", "--scale_values"), strict=True):
         if len(numbers) > 1 and "C" not in letters:
             raise UsageError(
@@ -220,11 +216,7 @@ def _usual_axes(
 def _stated_axes(
     layouts: Sequence[Axes], model: ov.Model, port: ov.Output, kind: Literal["input", "output"]
 ) -> Axes | None:
-    """Return what `--layout`, or else an IR itself, says of an input or output.
-
-    Raises:
-        UsageError: `mo-layout` where it does not say of which.
-    """
+    """Return what `--layout`, or else an IR itself, says of an input or output."""
     for axes in layouts:
         if axes.name == "" and kind == "input" and len(model.inputs) > 1:
             raise UsageError(
@@ -237,11 +229,7 @@ def _stated_axes(
 
 
 def _require_rank(port: ov.Output, shape: ov.PartialShape, axes: Axes | None) -> None:
-    """Refuse a layout of other axes than there are.
-
-    Raises:
-        UsageError: `mo-layout`.
-    """
+    """Refuse a layout of other axes than there are."""
     if axes is not None and shape.rank.is_static and len(shape) != len(axes.source):
         raise UsageError(
             "mo-layout",

@@ -207,11 +207,7 @@ def _check(
 
 
 def _check_judge(precision: Wanted, store: Store | None, device: str) -> None:
-    """Refuse radiographs that would judge FP11 where nothing computes it.
-
-    Raises:
-        UsageError: `fp11-card`.
-    """
+    """Refuse radiographs that would judge FP11 where nothing computes it."""
     if precision == Precision.FP11 and store is not None and not takes(device, Precision.FP11):
         raise UsageError(
             "fp11-card",
