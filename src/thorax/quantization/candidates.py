@@ -1,6 +1,6 @@
 """Artifacts of one source in several precisions, each written and checked before it is judged."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -47,36 +47,25 @@ class Candidate:
         return self.artifact.card.precision
 
 
+@dataclass(slots=True)
 class CandidateBuilder:
     """Writes candidates of one source to a folder.
 
     Attributes:
+        folder: where they are written.
+        source: what they are compared with.
         model: the rewritten float graph, never changed.
+        card: of all of them.
+        block: channels that share an exponent in FP11.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        source: Classifier,
-        model: ov.Model,
-        card: Card,
-        *,
-        block: int = fp11.BLOCK,
-    ) -> None:
-        """Remember what candidates are made of.
-
-        Args:
-            folder: where they are written.
-            source: what they are compared with.
-            model: the rewritten float graph.
-            card: of all of them.
-            block: channels that share an exponent in FP11.
-        """
-        self.model = model
-        self._block = block
-        self._folder, self._classifier, self._card = folder, source, card
-        self._written = 0
-        self._fp32: Candidate | None = None
+    folder: Path
+    source: Classifier
+    model: ov.Model
+    card: Card
+    block: int = fp11.BLOCK
+    _written: int = field(default=0, init=False)
+    _fp32: Candidate | None = field(default=None, init=False)
 
     def fp32(self) -> Candidate:
         """Return the candidate that all others are measured by, made once."""
@@ -86,13 +75,13 @@ class CandidateBuilder:
 
     def halves(self, precision: Precision) -> Candidate:
         """Return the candidate in fp16, bf16 or fp11."""
+        model = self.model
         if precision is Precision.FP11:
-            return self.write(precision, fp11.fold(self.model, self._block))
-        if precision is not Precision.BF16:
-            return self.write(precision, self.model)
-        rounded = self.model.clone()
-        rewrite.store_weights_as_bf16(rounded)
-        return self.write(precision, rounded)
+            model = fp11.fold(model, self.block)
+        elif precision is Precision.BF16:
+            model = model.clone()
+            rewrite.store_weights_as_bf16(model)
+        return self.write(precision, model)
 
     def write(
         self, precision: Precision, lowered: ov.Model, kept: tuple[str, ...] = ()
@@ -102,17 +91,14 @@ class CandidateBuilder:
         Raises:
             ModelError: `model-differs`.
         """
-        card = self._card.model_copy(
-            update={
-                "name": f"{self._card.topology}-{precision.value}",
-                "precision": precision,
-                "kept": kept,
-            }
-        )
+        facts: dict[str, object] = {
+            "name": f"{self.card.topology}-{precision.value}",
+            "precision": precision,
+        }
         if precision is Precision.FP11:
-            provenance = {**card.provenance, **fp11.provenance(self._block)}
-            card = card.model_copy(update={"provenance": provenance})
-        folder = self._folder / f"{self._written:03d}-{precision.value}"
+            facts["provenance"] = {**self.card.provenance, **fp11.provenance(self.block)}
+        card = self.card.model_copy(update={**facts, "kept": kept})
+        folder = self.folder / f"{self._written:03d}-{precision.value}"
         self._written += 1
         folder.mkdir()
         described = lowered.clone()
@@ -121,11 +107,10 @@ class CandidateBuilder:
         ov.save_model(described, folder / artifact.XML, compress_to_fp16=compress)
         difference = largest_difference(
             open_core().read_model(folder / artifact.XML),
-            self._classifier.reference,
-            mean=self._classifier.mean,
-            std=self._classifier.std,
+            self.source.reference,
+            mean=self.source.mean,
+            std=self.source.std,
         )
         require_equal(difference, tolerance=_TOLERANCE[precision], what=f"{precision} graph")
-        return Candidate(
-            Artifact(folder, artifact.seal(folder, card, durable=False)), difference, kept
-        )
+        sealed = artifact.seal(folder, card, durable=False)
+        return Candidate(Artifact(folder, sealed), difference, kept)

@@ -1,7 +1,7 @@
 """INT8 with the fewest layers left in floating point that keep an AUROC budget."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -32,21 +32,17 @@ class Judged:
     verdict: Verdict
 
 
-def kernel_layers(model: ov.Model) -> tuple[str, ...]:
-    """Return the names of the layers that have weights, in the order they run."""
+def kernel_layers(model: ov.Model, *, quantised: bool = False) -> tuple[str, ...]:
+    """Return the names of the layers that have weights, in the order they run.
+
+    Args:
+        model: any graph.
+        quantised: leave out those that are not computed in 8 bits.
+    """
     return tuple(
         node.get_friendly_name()
         for node in model.get_ordered_ops()
-        if node.get_type_name() in _WITH_KERNEL
-    )
-
-
-def quantised_layers(model: ov.Model) -> tuple[str, ...]:
-    """Return the names of the layers that are computed in 8 bits, in the order they run."""
-    return tuple(
-        node.get_friendly_name()
-        for node in model.get_ordered_ops()
-        if node.get_type_name() in _WITH_KERNEL and _is_quantised(node)
+        if node.get_type_name() in _WITH_KERNEL and (not quantised or _is_quantised(node))
     )
 
 
@@ -72,7 +68,10 @@ def noisiest(
     """
     own = {layer.name: layer.own_sqnr_db for layer in layer_sqnr(model, quantised, images)}
     return tuple(
-        sorted((name for name in quantised_layers(quantised) if name in own), key=own.__getitem__)
+        sorted(
+            (name for name in kernel_layers(quantised, quantised=True) if name in own),
+            key=own.__getitem__,
+        )
     )
 
 
@@ -91,18 +90,15 @@ def fewest_float_layers(
         max_drop: largest drop allowed.
         make: layers to leave out -> candidate without them, judged.
     """
-    best, too_few, count = first, 0, 1
-    while too_few < len(ranked):
-        count = min(count, len(ranked))
-        judged = make(tuple(ranked[:count]))
-        if judged.verdict.drop <= max_drop:
-            best = judged
-            break
+    best, too_few, enough = first, 0, 1
+    while best.verdict.drop > max_drop:
+        if too_few == len(ranked):
+            return best
+        enough = min(enough, len(ranked))
+        judged = make(tuple(ranked[:enough]))
         best = min(best, judged, key=lambda each: each.verdict.drop)
-        too_few, count = count, count * 2
-    else:
-        return best
-    enough = count
+        if best.verdict.drop > max_drop:
+            too_few, enough = enough, enough * 2
     while enough - too_few > 1:
         middle = (too_few + enough) // 2
         judged = make(tuple(ranked[:middle]))
@@ -113,44 +109,35 @@ def fewest_float_layers(
     return best
 
 
+@dataclass(slots=True)
 class MixedPrecisionSearch:
     """INT8 candidates of a source, and the search for one that keeps a budget.
 
     Attributes:
+        builder: makes candidates.
+        budget: judges them; its store calibrates.
+        on_progress: is told.
+        keep: layers that the user wants in floating point.
         judged: every candidate so far, in the order it was made.
     """
 
-    def __init__(
-        self,
-        builder: CandidateBuilder,
-        budget: AccuracyBudget,
-        on_progress: OnProgress,
-        *,
-        keep: tuple[str, ...],
-    ) -> None:
-        """Remember what to make candidates of.
-
-        Args:
-            builder: makes them.
-            budget: judges them; its store calibrates.
-            on_progress: is told.
-            keep: layers that the user wants in floating point.
-        """
-        self.judged: list[Judged] = []
-        self._builder, self._budget, self._keep = builder, budget, keep
-        self._on_progress = on_progress
+    builder: CandidateBuilder
+    budget: AccuracyBudget
+    on_progress: OnProgress
+    keep: tuple[str, ...]
+    judged: list[Judged] = field(default_factory=list)
 
     def make(self, kept: tuple[str, ...] = ()) -> Judged:
         """Quantise all layers but these and the user's, and judge what comes of it."""
-        names = (*self._keep, *(name for name in kept if name not in self._keep))
+        names = (*self.keep, *(name for name in kept if name not in self.keep))
         what = f", {len(names)} layers kept in floating point" if names else ""
-        self._on_progress.say(f"calibrating int8{what}")
-        return self._judge(quantize(self._builder.model, self._budget.store, kept=names), names)
+        self.on_progress.say(f"calibrating int8{what}")
+        return self._judge(quantize(self.builder.model, self.budget.store, kept=names), names)
 
     def _judge(self, lowered: ov.Model, kept: tuple[str, ...]) -> Judged:
-        candidate = self._builder.write(Precision.INT8, lowered, kept)
-        judged = Judged(candidate, self._budget.judge(candidate.artifact))
-        self._on_progress.say(f"int8: mean AUROC drop {judged.verdict.drop:.4f}")
+        candidate = self.builder.write(Precision.INT8, lowered, kept)
+        judged = Judged(candidate, self.budget.judge(candidate.artifact))
+        self.on_progress.say(f"int8: mean AUROC drop {judged.verdict.drop:.4f}")
         self.judged.append(judged)
         return judged
 
@@ -161,27 +148,29 @@ class MixedPrecisionSearch:
         """
         if first.verdict.drop <= max_drop:
             return first
-        self._on_progress.say("ranking layers by signal to quantisation noise")
-        store, model = self._budget.store, self._builder.model
+        self.on_progress.say("ranking layers by signal to quantisation noise")
+        store, model = self.budget.store, self.builder.model
         lowered = open_core().read_model(first.candidate.artifact.xml)
         images = store.images[calibration_images(store, count=_RANKING_IMAGES)][:, None]
         ranked = noisiest(model, lowered, images)[:MOST_KEPT]
         best = fewest_float_layers(first, ranked, max_drop, self.make)
         if best.verdict.drop <= max_drop:
             return best
-        self._on_progress.say("the layers of most noise do not suffice: NNCF's accuracy control")
+        self.on_progress.say("the layers of most noise do not suffice: NNCF's accuracy control")
         return min(best, self._restored(lowered, max_drop), key=lambda each: each.verdict.drop)
 
     def _restored(self, quantised: ov.Model, max_drop: float) -> Judged:
         lowered = restore_accuracy(
-            self._builder.model,
-            self._budget.store,
-            kept=self._keep,
-            indices=self._budget.indices,
-            mean_auroc=self._budget.mean_auroc,
+            self.builder.model,
+            self.budget.store,
+            kept=self.keep,
+            indices=self.budget.indices,
+            mean_auroc=self.budget.mean_auroc,
             max_drop=max_drop,
             most=MOST_KEPT,
         )
-        remaining = set(quantised_layers(lowered))
-        turned = [name for name in quantised_layers(quantised) if name not in remaining]
-        return self._judge(lowered, (*self._keep, *turned))
+        remaining = set(kernel_layers(lowered, quantised=True))
+        turned = [
+            name for name in kernel_layers(quantised, quantised=True) if name not in remaining
+        ]
+        return self._judge(lowered, (*self.keep, *turned))

@@ -3,8 +3,8 @@
 import contextlib
 import io
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -92,22 +92,14 @@ def quantize(model: ov.Model, store: Store, *, kept: Sequence[str] = ()) -> ov.M
         store: radiographs; those of its train split calibrate.
         kept: names of further layers that stay in floating point.
     """
-    # NNCF takes seconds to import, and most artifacts are not INT8.
     import nncf  # noqa: PLC0415
 
-    nncf.set_log_level(logging.ERROR)
-    chosen = calibration_images(store)
-    # NNCF draws its progress on standard output, which belongs to the caller's result.
-    with contextlib.redirect_stdout(io.StringIO()):
+    with _quiet():
         return nncf.quantize(
             # NNCF also walks to nodes that only the source graph, still in memory, has.
             model.clone(),
-            _images(store, chosen),
-            subset_size=len(chosen),
-            fast_bias_correction=False,
-            ignored_scope=_ignored(model, kept),
-            target_device=nncf.TargetDevice.CPU,
             advanced_parameters=_advanced(),
+            **_calibration(model, store, kept),
         )
 
 
@@ -151,25 +143,30 @@ def restore_accuracy(
         # A Python float: NNCF does not take NumPy's.
         return (float(mean_auroc(np.concatenate(scores))) if whole else None), None
 
-    nncf.set_log_level(logging.ERROR)
-    chosen = calibration_images(store)
-    with contextlib.redirect_stdout(io.StringIO()):
+    with _quiet():
         return nncf.quantize_with_accuracy_control(
             model.clone(),
-            _images(store, chosen),
-            _images(store, indices),
-            validate,
+            validation_dataset=_images(store, indices),
+            validation_fn=validate,
             max_drop=max_drop,
             drop_type=nncf.DropType.ABSOLUTE,
-            subset_size=len(chosen),
-            fast_bias_correction=False,
-            ignored_scope=_ignored(model, kept),
-            target_device=nncf.TargetDevice.CPU,
             advanced_quantization_parameters=_advanced(),
             advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
                 max_num_iterations=most, ranking_subset_size=min(_RANKING_IMAGES, len(indices))
             ),
+            **_calibration(model, store, kept),
         )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep NNCF from drawing on standard output, which belongs to the caller's result."""
+    # NNCF takes seconds to import, and most artifacts are not INT8.
+    import nncf  # noqa: PLC0415
+
+    nncf.set_log_level(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
 
 
 def _images(store: Store, indices: npt.NDArray[np.int64]) -> "nncf.Dataset":
@@ -178,12 +175,20 @@ def _images(store: Store, indices: npt.NDArray[np.int64]) -> "nncf.Dataset":
     return nncf.Dataset(indices, lambda index: store.images[index][None, None])
 
 
-def _ignored(model: ov.Model, kept: Sequence[str]) -> "nncf.IgnoredScope":
+def _calibration(model: ov.Model, store: Store, kept: Sequence[str]) -> dict[str, Any]:
+    """Return what both ways of NNCF are told."""
     import nncf  # noqa: PLC0415
 
+    chosen = calibration_images(store)
     names = {node.get_friendly_name() for node in model.get_ordered_ops()}
     ignored = [name for name in (*_HEAD, *kept) if name in names]
-    return nncf.IgnoredScope(names=ignored, validate=False)
+    return {
+        "calibration_dataset": _images(store, chosen),
+        "subset_size": len(chosen),
+        "fast_bias_correction": False,
+        "ignored_scope": nncf.IgnoredScope(names=ignored, validate=False),
+        "target_device": nncf.TargetDevice.CPU,
+    }
 
 
 def _advanced() -> "nncf.AdvancedQuantizationParameters":
