@@ -5,7 +5,7 @@ a byte runs at no more than min(peak, I x bandwidth). Every value and weight of 
 to cross memory once; where a cache holds them, a device may be faster than the memory side says.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final, Literal, TypedDict
 
@@ -66,27 +66,26 @@ def intensity(macs: int, moved_bytes: int) -> float:
     return 2 * macs / moved_bytes if moved_bytes else 0.0
 
 
-def bound(macs: int, moved_bytes: int, element: str, peaks: Peaks) -> Bound | None:
+def bound(macs: int, moved_bytes: int, element: str, peaks: Peaks | None) -> Bound | None:
     """Return the roofline of one layer; None where nothing that it needs is known.
 
-    Args:
-        macs: multiply-accumulates.
-        moved_bytes: weights, inputs and outputs.
-        element: arithmetic that it runs in, a key of `peaks.operations_per_s`.
-        peaks: of the device.
+    The bytes moved are weights, inputs and outputs, the element a key of `peaks.operations_per_s`.
     """
-    peak = peaks.operations_per_s.get(element)
-    if peak is None and macs:
+    peak = None if peaks is None else peaks.operations_per_s.get(element)
+    if peaks is None or (peak is None and macs):
         return None
-    compute_s = 2 * macs / peak if peak is not None else None
-    memory_s = moved_bytes / peaks.bytes_per_s if peaks.bytes_per_s else None
+    compute_s = memory_s = None
+    roofs = []
+    if peak is not None:
+        compute_s = 2 * macs / peak
+        roofs.append(peak)
+    if peaks.bytes_per_s:
+        memory_s = moved_bytes / peaks.bytes_per_s
+        roofs.append(intensity(macs, moved_bytes) * peaks.bytes_per_s)
     sides = [side for side in (compute_s, memory_s) if side is not None]
     if not sides:
         return None
-    roofs = [peak] if peak is not None else []
-    if peaks.bytes_per_s:
-        roofs.append(intensity(macs, moved_bytes) * peaks.bytes_per_s)
-    return Bound(max(sides), compute_s, memory_s, min(roofs, default=None) if macs else None)
+    return Bound(max(sides), compute_s, memory_s, min(roofs) if macs else None)
 
 
 def analyze(
@@ -106,7 +105,13 @@ def analyze(
     compiled = compile_graph(opened.model, device, compute=opened.compute)
     kernels = list_kernels(compiled)
     cost = cost_graph(opened.model, kernels, compute_bytes=_COMPUTE_BYTES[opened.compute])
-    timed = _profiled(opened, device) if measure else None
+    timed = None
+    kernel_times: Mapping[str, float] = {}
+    if measure:
+        inputs = opened.model.inputs
+        noise = [patterns(port, port.get_element_type(), count=4)[3] for port in inputs]
+        timed = profile(opened.model, device, noise, compute=opened.compute)
+        kernel_times = timed.kernels_s
     times = [None] * len(cost.layers) if timed is None else _times(cost.layers, kernels, timed)
     layers = tuple(
         _layer(layer, opened.compute, peaks, time_s)
@@ -116,7 +121,8 @@ def analyze(
     moved_bytes = sum(layer.moved_bytes for layer in layers)
     macs = sum(layer.macs for layer in layers)
     bound_s = _sum([layer.bound_s for layer in layers])
-    images = _images(opened)
+    shape = opened.model.inputs[0].get_shape()
+    images = int(shape[0]) if len(shape) else 1
     return AnalyzeResult(
         model=opened.name,
         digest=opened.card.digest if opened.card else None,
@@ -139,16 +145,13 @@ def analyze(
         **_measured(timed, images, bound_s, layers),
         layers=layers,
         types=_types(layers),
-        kernels=_kernel_times(kernels, timed),
+        kernels=tuple(
+            KernelTime(**asdict(each), measured_s=kernel_times.get(each.name)) for each in kernels
+        ),
         precisions=tuple(
             _precision(precision, cost, images, peaks) for precision in _precisions(device)
         ),
     )
-
-
-def _profiled(opened: OpenedModel, device: str) -> Profile:
-    noise = [patterns(port, port.get_element_type(), count=4)[3] for port in opened.model.inputs]
-    return profile(opened.model, device, noise, compute=opened.compute)
 
 
 def _times(
@@ -168,13 +171,6 @@ def _times(
         taken |= own
         times.append(_some([timed.kernels_s.get(name) for name in own]))
     return times
-
-
-def _kernel_times(kernels: Sequence[Kernel], timed: Profile | None) -> tuple[KernelTime, ...]:
-    times = {} if timed is None else timed.kernels_s
-    return tuple(
-        KernelTime(**asdict(kernel), measured_s=times.get(kernel.name)) for kernel in kernels
-    )
 
 
 class _Measured(TypedDict, total=False):
@@ -201,20 +197,14 @@ def _measured(
     }
 
 
-def _images(opened: OpenedModel) -> int:
-    shape = opened.model.inputs[0].get_shape()
-    return int(shape[0]) if len(shape) else 1
-
-
-def _sum(parts: Sequence[float | None]) -> float | None:
-    known = [part for part in parts if part is not None]
-    return sum(known) if known and len(known) == len(parts) else None
-
-
 def _some(parts: Sequence[float | None]) -> float | None:
     """Return the sum of what is known: a layer that was folded away takes no time."""
     known = [part for part in parts if part is not None]
     return sum(known) if known else None
+
+
+def _sum(parts: Sequence[float | None]) -> float | None:
+    return None if None in parts else _some(parts)
 
 
 def _peaks(peaks: Peaks) -> DevicePeaks:
@@ -230,11 +220,10 @@ def _layer(
 ) -> LayerRoofline:
     element = "int8" if layer.quantized else compute
     # A device widens the weights that it does not compute with as they are stored.
-    weights = layer.weight_bytes
-    if not layer.quantized:
-        weights = layer.constants * _COMPUTE_BYTES[compute]
+    widened = layer.constants * _COMPUTE_BYTES[compute]
+    weights = layer.weight_bytes if layer.quantized else widened
     moved = weights + layer.input_bytes + layer.output_bytes
-    least = None if peaks is None else bound(layer.macs, moved, element, peaks)
+    least = bound(layer.macs, moved, element, peaks)
     attainable = least.attainable_ops_per_s if least else None
     return LayerRoofline(
         name=layer.name,
@@ -265,15 +254,12 @@ def _types(layers: Sequence[LayerRoofline]) -> tuple[TypeSums, ...]:
     groups: dict[str, list[LayerRoofline]] = {}
     for layer in layers:
         groups.setdefault(layer.type, []).append(layer)
+    added = ("macs", "operations", "parameters", "weight_bytes", "moved_bytes")
     rows = [
         TypeSums(
             type=kind,
             layers=len(group),
-            macs=sum(layer.macs for layer in group),
-            operations=sum(layer.operations for layer in group),
-            parameters=sum(layer.parameters for layer in group),
-            weight_bytes=sum(layer.weight_bytes for layer in group),
-            moved_bytes=sum(layer.moved_bytes for layer in group),
+            **{name: sum(getattr(layer, name) for layer in group) for name in added},
             bound_s=_sum([layer.bound_s for layer in group]),
             measured_s=_some([layer.measured_s for layer in group]),
         )
@@ -300,7 +286,7 @@ def _precision(
         weight_bytes += multiplied_bytes * layer.multiplied + other_bytes * others
         moved = narrow * (layer.inputs + layer.outputs + layer.multiplied) + 4 * others
         moved_bytes += moved
-        least = None if peaks is None else bound(layer.macs, moved, element, peaks)
+        least = bound(layer.macs, moved, element, peaks)
         times.append(least.time_s if least else None)
     bound_s = _sum(times)
     return PrecisionCost(

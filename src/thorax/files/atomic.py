@@ -105,9 +105,7 @@ def new_file(path: Path, *, swept: bool = False) -> Iterator[IO[bytes]]:
 def new_text(path: Path, *, errors: str = "strict") -> Iterator[TextIO]:
     """Yield a UTF-8 text file to write, line ends as they are given; see `new_file`.
 
-    Args:
-        path: of the file.
-        errors: what becomes of characters that UTF-8 has not, as `open` takes it.
+    What becomes of characters that UTF-8 has not is said by `errors`, as `open` takes it.
     """
     with new_file(path) as file:
         text = io.TextIOWrapper(file, "utf-8", errors=errors, newline="", write_through=True)
@@ -266,8 +264,7 @@ def locked(path: Path, *, wait: bool = False, beside: bool = False) -> Iterator[
 
 def is_ours(name: str) -> bool:
     """Return whether a name within a folder is of a lock or of something half written."""
-    lock = name.startswith(".") and name.endswith(_LOCK)
-    return lock or _HIDDEN.fullmatch(name) is not None
+    return (name[:1] == "." and name.endswith(_LOCK)) or meant_by(name) is not None
 
 
 def meant_by(name: str) -> str | None:
@@ -408,12 +405,11 @@ def _abandoned(path: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        try:
+        abandoned = False
+        with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-        else:
-            yield True
+            abandoned = True
+        yield abandoned
     finally:
         os.close(descriptor)
 
@@ -469,10 +465,8 @@ def _exchange(first: Path, second: Path) -> bool:
     library = ctypes.CDLL(None, use_errno=True)
     if not hasattr(library, "renameat2"):
         return False
-    paths = os.fsencode(first), os.fsencode(second)
-    if library.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number in _NO_EXCHANGE:
-        return False
-    raise OSError(number, os.strerror(number), str(second))
+    places = (_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second))
+    failed = library.renameat2(*places, _RENAME_EXCHANGE) != 0
+    if failed and (number := ctypes.get_errno()) not in _NO_EXCHANGE:
+        raise OSError(number, os.strerror(number), str(second))
+    return not failed

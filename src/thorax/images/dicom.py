@@ -101,24 +101,16 @@ def _answer(head: dict[str, Any], data: bytes) -> tuple[dict[str, Any], list[mem
     _check_kind(dataset)
     layout = _layout(dataset, head["pixels"], head["frames"])
     check_syntax(syntax)
-    description = _attributes(dataset)
-    if layout.photometric in _MONOCHROME:
-        chain = _chain(dataset, layout)
-        codes = stored_values(dataset, layout, syntax)
-        table = chain.table(patterns_seen(codes, chain.bits))
-        body = [_bytes(codes), _bytes(table)]
-        description["table"] = table.dtype.str
-        description["contrast"] = chain.contrast
-    else:
-        codes = stored_values(dataset, layout, syntax)
-        if layout.photometric == "PALETTE COLOR":
-            codes = _palette(codes, dataset)
-        body = [_bytes(codes)]
-    return description | {
-        "shape": codes.shape,
-        "dtype": codes.dtype.str,
-        "bits": layout.stored,
-    }, body
+    description, tables = _attributes(dataset), []
+    chain = _chain(dataset, layout) if layout.photometric in _MONOCHROME else None
+    codes = stored_values(dataset, layout, syntax)
+    if chain is not None:
+        tables.append(chain.table(patterns_seen(codes, chain.bits)))
+        description |= {"table": tables[0].dtype.str, "contrast": chain.contrast}
+    elif layout.photometric == "PALETTE COLOR":
+        codes = _palette(codes, dataset)
+    facts = {"shape": codes.shape, "dtype": codes.dtype.str, "bits": layout.stored}
+    return description | facts, [_bytes(array) for array in (codes, *tables)]
 
 
 def _bytes(array: npt.NDArray[Any]) -> memoryview:
@@ -133,13 +125,11 @@ def _parse(data: bytes, limit: int) -> tuple[Dataset, str]:
             dataset = dcmread(io.BytesIO(data), force=True)
         except EOFError as error:
             raise image_error("dicom-truncated", "the file ends inside the data set") from error
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    if not syntax:
+    if not dataset.file_meta.get("TransferSyntaxUID"):
         implicit, little = dataset.original_encoding
         native = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
-        syntax = uid.ImplicitVRLittleEndian if implicit else native
-        dataset.file_meta.TransferSyntaxUID = syntax
-    return dataset, str(syntax)
+        dataset.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else native
+    return dataset, str(dataset.file_meta.TransferSyntaxUID)
 
 
 def _inflated(data: bytes, limit: int) -> Dataset:
@@ -346,12 +336,9 @@ def _attributes(dataset: Dataset) -> dict[str, Any]:
     codes = dataset.get("ViewCodeSequence")
     if view is None and codes:
         view = _VIEW_CODES.get(str(codes[0].get("CodeValue")))
-    spacing = None
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        spacing = spacing or _pair(dataset, keyword)
-    ratio = _pair(dataset, "PixelAspectRatio")
-    if spacing is not None:
-        ratio = spacing
+    keywords = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+    spacing = next(filter(None, (_pair(dataset, keyword) for keyword in keywords)), None)
+    ratio = spacing or _pair(dataset, "PixelAspectRatio")
     return {
         "view": view,
         "modality": _code(dataset, "Modality"),

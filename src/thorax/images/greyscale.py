@@ -113,11 +113,8 @@ class Chain:
     def table(self, seen: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
         """Return what each stored bit pattern looks like: [2**bits], white = dense.
 
-        uint8 (0-255) where every level seen is a whole number of 255ths, so that eight bits stay
-        the eight bits they were; float32 (0-1) else.
-
-        Args:
-            seen: bool [2**bits], the patterns that occur in the image.
+        uint8 (0-255) where every level of the patterns seen, bool [2**bits], is a whole number of
+        255ths, so that eight bits stay the eight bits they were; float32 (0-1) else.
         """
         size = 1 << self.bits
         stored = np.arange(size, dtype=np.float64)

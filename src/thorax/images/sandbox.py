@@ -117,11 +117,7 @@ class Sandbox:
 
 
 def serve(handler: Handler) -> None:
-    """Be a child: answer requests with `handler` until standard input ends.
-
-    The request may hold `cpu_s`: the kernel kills the child when one answer takes longer than
-    that in processor time, which a loaded machine does not use up.
-    """
+    """Be a child: answer requests with `handler`, within limits; see `child.answer`."""
     confinement.limit(space_bytes=ADDRESS_SPACE_BYTES)
     confinement.isolate()
 

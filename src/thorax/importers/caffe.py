@@ -114,28 +114,21 @@ def _only(path: Path, pattern: str, advice: str) -> Path:
 
 def _read_weights(path: Path) -> dict[str, tuple[Blob, ...]]:
     """Return what each layer learned by the layer's name."""
+    learned = {}
     try:
         data = path.read_bytes()
         if not data:
             raise WireError("it is empty")
-        return _weights(memoryview(data))
+        for part in fields(memoryview(data)):
+            if part.number not in (_V1, _V2):
+                continue
+            inner = list(fields(part.data()))
+            names = [each.text() for each in inner if each.number == _NAME[part.number]]
+            blobs = [read_blob(each.data()) for each in inner if each.number == _BLOBS[part.number]]
+            if blobs:
+                learned[["", *names][-1]] = tuple(blobs)
     except (WireError, OSError) as error:
         raise damaged(path, f"is damaged or no .caffemodel: {error}") from error
-
-
-def _weights(net: memoryview) -> dict[str, tuple[Blob, ...]]:
-    learned = {}
-    for part in fields(net):
-        if part.number not in (_V1, _V2):
-            continue
-        name, blobs = "", []
-        for inner in fields(part.data()):
-            if inner.number == _NAME[part.number]:
-                name = inner.text()
-            elif inner.number == _BLOBS[part.number]:
-                blobs.append(read_blob(inner.data()))
-        if blobs:
-            learned[name] = tuple(blobs)
     return learned
 
 
@@ -248,7 +241,10 @@ class _Builder:
         layer.check_all_read()
         self._take(bottoms)
         for top, value in zip(tops, values, strict=False):
-            _require_countable(layer, value)
+            if (total := _values(value.get_partial_shape())) > _MOST_VALUES:
+                raise layer.refuse(
+                    f"makes a blob of {total} values; {_MOST_VALUES} is Caffe's most"
+                )
             self._blobs[top] = value
             self._absent.pop(top, None)
             self._open[top] = None
@@ -274,12 +270,6 @@ class _Builder:
         if not inputs or not results:
             raise ModelError("model-unreadable", "no layer leads from an input to an output")
         return ov.Model(results, inputs, self._net.text("name", "network"))
-
-
-def _require_countable(layer: CaffeLayer, value: ov.Output) -> None:
-    total = _values(value.get_partial_shape())
-    if total > _MOST_VALUES:
-        raise layer.refuse(f"makes a blob of {total} values; {_MOST_VALUES} is Caffe's most")
 
 
 def _values(shape: ov.PartialShape) -> int:

@@ -502,7 +502,7 @@ def _response_norm(layer: CaffeLayer, data: list[ov.Output]) -> Made:
         beta=param.number("beta", 0.75),
         # Within a channel Caffe adds 1, whatever k is (lrn_layer.cpp: `power_param`).
         k=1.0 if within else k,
-        within_channel=within,
+        axes=integers(2, 3) if within else integers(1),
         name=layer.name,
     )
 

@@ -171,12 +171,7 @@ class Reader:
 
 
 def read(module: str, path: Path, options: ImportOptions) -> Imported:
-    """Read a file by a module of this package, in a child.
-
-    Args:
-        module: whose `read(path, options)` reads it.
-        path: of the file, or of its folder.
-        options: what the file leaves open.
+    """Read a file, or a folder, by `read(path, options)` of a module of this package, in a child.
 
     Raises:
         ModelError: what the module says; `model-timeout`, `model-memory` or `model-crashed` when
@@ -255,10 +250,10 @@ def _files(named: Sequence[str], readable: Sequence[Path], path: Path) -> tuple[
 
 
 def _refused(kind: str, code: str, message: str) -> ThoraxError:
-    error = getattr(errors, kind, ModelError)
-    if not (isinstance(error, type) and issubclass(error, ThoraxError)):
-        error = ModelError
-    return error(code, message)
+    error = getattr(errors, kind, None)
+    if isinstance(error, type) and issubclass(error, ThoraxError):
+        return error(code, message)
+    return ModelError(code, message)
 
 
 def _runs_own_code(options: ImportOptions) -> bool:

@@ -66,12 +66,7 @@ def convolution(
 ) -> ov.Output:
     """Return a convolution over any number of spatial axes.
 
-    Args:
-        data: [N,C,...].
-        weight: float32 [O,C/G,...].
-        bias: float32 [O] or None.
-        geometry: of the kernels.
-        name: of the layer.
+    Data are [N,C,...], the weight float32 [O,C/G,...], the bias float32 [O] or None.
     """
     stride, pad, dilation = (
         list(values) for values in (geometry.stride, geometry.pad, geometry.dilation)
@@ -86,12 +81,7 @@ def deconvolution(
 ) -> ov.Output:
     """Return a transposed convolution: side (H-1)s + (k-1)d + 1 - 2p, plus `extra`.
 
-    Args:
-        data: [N,C,...].
-        weight: float32 [C,O/G,...].
-        bias: float32 [O] or None.
-        geometry: of the kernels.
-        name: of the layer.
+    Data are [N,C,...], the weight float32 [C,O/G,...], the bias float32 [O] or None.
     """
     single = geometry.groups == 1
     deconvolve = ops.convolution_backprop_data if single else ops.group_convolution_backprop_data
@@ -116,14 +106,9 @@ def _grouped(weight: Array, groups: int) -> ov.Output:
 def fully_connected(
     data: ov.Output, weight: Array, bias: Array | None, *, name: str, axis: int | None = 1
 ) -> ov.Output:
-    """Return the product with [O,I] over all axes from `axis` on taken as one.
+    """Return the product with float32 [O,I] over all axes from `axis` on taken as one.
 
-    Args:
-        data: [...,I] where `axis` is None, else what flattens to it.
-        weight: float32 [O,I].
-        bias: float32 [O] or None.
-        name: of the layer.
-        axis: of data, counted from 0; None multiplies along the last axis alone.
+    The axis is counted from 0; None multiplies along the last axis of [...,I] alone.
     """
     rank = len(data.get_partial_shape())
     if axis is not None:
@@ -175,18 +160,18 @@ def local_response_norm(
     alpha: float,
     beta: float,
     k: float,
-    within_channel: bool,
+    axes: ov.Output,
     name: str,
 ) -> ov.Output:
     """Return x / (k + alpha / n * sum of x^2)^beta (Krizhevsky et al., NIPS 2012, section 3.3).
 
-    The n squares are those of `size` neighbouring channels or, within a channel, of size x size
-    cells; what lies outside counts as zero. Alpha is that of the frameworks, divided by n.
+    The n squares are those of `size` neighbouring channels or, where axes are height and width, of
+    size x size cells; what lies outside counts as zero. Alpha is that of the frameworks, divided
+    by n.
 
     Raises:
         ModelError: `model-layer`.
     """
-    axes = integers(2, 3) if within_channel else integers(1)
     if k == round(k):
         return named(ops.lrn(data, axes, alpha, beta, k, size), name)
     if k < 0:
@@ -194,7 +179,7 @@ def local_response_norm(
     # OpenVINO's CPU cuts k to a whole number; k is a factor of what is raised to beta.
     node = ops.lrn(data, axes, alpha / k, beta, 1, size)
     node.set_friendly_name(f"{name}/norm")
-    return named(ops.multiply(node, constant(k**-beta)), name)
+    return named(ops.multiply(node, constant(k**-beta, data.get_element_type().to_dtype())), name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,17 +229,24 @@ def average_pool(
     axes = _window_axes(data, windows, name)
     ends = [axis.end for axis in axes]
     stride, pad, kernel = map(list, (windows.stride, windows.pad, windows.kernel))
-    whole = all(np.all(axis.cells == size) for axis, size in zip(axes, kernel, strict=True))
     exclude = not count_padding or (not any(pad) and any(ends))
     node = ops.avg_pool(data, stride, pad, ends, kernel, exclude, "floor")
-    if exclude or whole:
-        return named(node, name)
-    divisor = axes[0].cells.astype(np.float64)
-    for axis in axes[1:]:
-        divisor = divisor[..., None] * axis.cells
-    correction = constant((np.prod(kernel) / divisor)[None, None])
+    cells = [axis.cells for axis in axes]
+    return named(node if exclude else mean_of_cells(node, kernel, cells, name=name), name)
+
+
+def mean_of_cells(
+    node: ov.Node, kernel: Sequence[int], cells: Sequence[npt.NDArray[np.int64]], *, name: str
+) -> ov.Node:
+    """Return means of so many cells of each window, [o] an axis, from means of whole windows."""
+    if all(np.all(count == size) for count, size in zip(cells, kernel, strict=True)):
+        return node
+    divisor = np.ones(())
+    for count in cells:
+        divisor = divisor[..., None] * count
+    kind = node.get_output_element_type(0).to_dtype()
     node.set_friendly_name(f"{name}/pool")
-    return named(ops.multiply(node, correction), name)
+    return ops.multiply(node, constant((np.prod(kernel) / divisor)[None, None], kind))
 
 
 def global_pool(data: ov.Output, kind: Literal["max", "average"], *, name: str) -> ov.Output:

@@ -238,7 +238,7 @@ def _local_response_norm(layer: MxnetLayer) -> Made:
         alpha=layer.number("alpha", 1e-4),
         beta=layer.number("beta", 0.75),
         k=layer.number("knorm", 2.0),
-        within_channel=False,
+        axes=integers(1),
         name=layer.name,
     )
 

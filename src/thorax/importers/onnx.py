@@ -17,7 +17,7 @@ import openvino.opset13 as ops
 
 from thorax.errors import ModelError, last_line
 from thorax.importers.options import Run, damaged, unsafe
-from thorax.importers.wire import Field, WireError, fields
+from thorax.importers.wire import WireError, fields
 
 _PARTS: Final = {
     "model": {7: "graph", 25: "function"},
@@ -28,9 +28,9 @@ _PARTS: Final = {
         5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse",
     },
     "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {13: "external"},
 }  # fmt: skip
 """Fields of onnx.proto (ONNX 1.19) that lead to tensors, by message."""
-_EXTERNAL_DATA, _KEY, _VALUE = 13, 1, 2
 _DEEPEST: Final = 100
 
 _OPSET_IMPORT: Final = 8
@@ -52,7 +52,7 @@ def external_files(path: Path) -> tuple[Path, ...]:
     """
     try:
         message = memoryview(path.read_bytes())
-        names = sorted(set(_locations(message, "model", 0)))
+        names = sorted(set(_locations(message, "model")))
     except WireError as error:
         raise damaged(
             path, f"is no onnx model, or is damaged or cut off ({error}); copy or export it again"
@@ -60,26 +60,20 @@ def external_files(path: Path) -> tuple[Path, ...]:
     return tuple(_inside(path, name) for name in names)
 
 
-def _locations(message: memoryview, kind: str, depth: int) -> Iterator[str]:
+def _locations(message: memoryview, kind: str, depth: int = 0) -> Iterator[str]:
     if depth > _DEEPEST:
         raise WireError(f"graphs are nested more than {_DEEPEST} deep")
-    parts = _PARTS.get(kind, {})
     for field in fields(message):
-        if field.number in parts and not isinstance(field.value, int):
-            part = parts[field.number]
-            if part == "tensor":
-                yield from _of_tensor(field)
-            else:
-                yield from _locations(field.data(), part, depth + 1)
-
-
-def _of_tensor(tensor: Field) -> Iterator[str]:
-    for field in fields(tensor.data()):
-        if field.number != _EXTERNAL_DATA or isinstance(field.value, int):
+        part = _PARTS[kind].get(field.number)
+        if part is None or isinstance(field.value, int):
             continue
-        entry = {part.number: part for part in fields(field.data())}
-        if _KEY in entry and entry[_KEY].text() == "location":
-            yield entry[_VALUE].text() if _VALUE in entry else ""
+        if part != "external":
+            yield from _locations(field.value, part, depth + 1)
+            continue
+        # StringStringEntryProto: key = 1, value = 2.
+        entry = {inner.number: inner for inner in fields(field.value)}
+        if 1 in entry and entry[1].text() == "location":
+            yield entry[2].text() if 2 in entry else ""
 
 
 def _inside(path: Path, name: str) -> Path:
@@ -120,12 +114,8 @@ def _inside(path: Path, name: str) -> Path:
 def flatten_softmax(model: ov.Model, path: Path) -> None:
     """Let the softmax of an older file run over all axes from its own on (ONNX, Softmax-11).
 
-    From operator set 11 on OpenVINO's frontend runs it over its own axis alone, as ONNX itself does
-    from 13 on.
-
-    Args:
-        model: as OpenVINO's frontend read it; changed in place.
-        path: .onnx.
+    From operator set 11 on OpenVINO's frontend, which read `model`, runs it over its own axis
+    alone, as ONNX itself does from 13 on.
     """
     old = [
         node
@@ -177,14 +167,8 @@ def _operator_set(path: Path) -> int:
 def runner(path: Path, extensions: Sequence[str] = ()) -> Run | None:
     """Return the network as ONNX Runtime runs it: arrays in, arrays out, float32.
 
-    A file that fixes its shapes is run with others too, as OpenVINO can.
-
-    Args:
-        path: .onnx; weights that it keeps in other files are beside it.
-        extensions: layers of them are not known to ONNX Runtime.
-
-    Returns:
-        None where ONNX Runtime is not installed or knows no layer of such a type.
+    A file that fixes its shapes is run with others too, as OpenVINO can. None where ONNX Runtime is
+    not installed or knows no layer of such a type, as of extensions.
     """
     if extensions or importlib.util.find_spec("onnxruntime") is None:
         return None

@@ -175,13 +175,7 @@ def close(model: ov.Model, shapes: Mapping[str, tuple[int, ...]], path: Path) ->
 
 
 def unconvertible(path: Path, layers: str, *, extensible: bool = True) -> ModelError:
-    """Return the error of layers that OpenVINO has no conversion of.
-
-    Args:
-        path: of the file.
-        layers: their types.
-        extensible: whether an extension may compute them.
-    """
+    """Return the error of layers that OpenVINO has no conversion of, nor maybe extensions."""
     advice = ", or say with --extension what computes them" if extensible else ""
     return ModelError(
         "model-layer",

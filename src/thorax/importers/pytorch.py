@@ -46,9 +46,7 @@ _FX: Final = re.compile(r"^(?P<node>\w+)/aten\.(?P<operation>\w+)\.\w+(?P<rest>/
 def read(path: Path, options: ImportOptions) -> Imported:
     """Read a file of PyTorch, known by what it holds rather than by its name.
 
-    Args:
-        path: .pt, .pth, .ts, .pt2 or .safetensors.
-        options: a state dict needs `topology`, and the shape of its input.
+    A state dict needs the option `topology`, and the shape of its input.
 
     Raises:
         ModelError: `model-unsafe` for what would run code, `model-unreadable`, `model-weights`,
@@ -86,14 +84,11 @@ def read(path: Path, options: ImportOptions) -> Imported:
 
 
 def convert(network: nn.Module, example: Tensor, custom: Sequence[str] = ()) -> ov.Model:
-    """Return the graph of a network; its layers are called after its modules.
+    """Return the graph of a network in eval mode; its layers are called after its modules.
 
-    Constants of the graph are the network's own memory, so that it must live as long.
-
-    Args:
-        network: in eval mode.
-        example: float32, of the shape that the network is traced with.
-        custom: extensions, see `ImportOptions`.
+    Constants of the graph are the network's own memory, so that it must live as long. The example,
+    float32, has the shape that the network is traced with; for `custom` see
+    `ImportOptions.extensions`.
     """
     with _quietly():
         decoder = TorchScriptPythonDecoder(

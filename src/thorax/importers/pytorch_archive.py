@@ -225,11 +225,8 @@ def load_script(path: Path, custom: frozenset[str]) -> torch.jit.ScriptModule:
     """Return a network of TorchScript of which nothing has run and nothing can but arithmetic.
 
     What PyTorch is given is another archive, of those records alone that a network needs, with
-    source code that was parsed and judged. Then every function that it made of it is judged.
-
-    Args:
-        path: of the file.
-        custom: operators that the user's own extensions compute.
+    source code that was parsed and judged. Then every function that it made of it is judged. Custom
+    operators are those that the user's own extensions compute.
 
     Raises:
         ModelError: `model-unsafe`, `model-layer` or `model-unreadable`.

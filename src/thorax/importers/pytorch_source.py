@@ -48,10 +48,8 @@ _MOST_BYTES: Final = 16 << 20
 def canonical(source: bytes, custom: frozenset[str], registered: frozenset[str]) -> bytes:
     """Return source code that does nothing but define networks, written out anew.
 
-    Args:
-        source: of one record of the archive.
-        custom: operators that the user's own extensions compute, as `name space::name`.
-        registered: see `pytorch_operators.registered`.
+    Custom operators are those that the user's own extensions compute, as `name space::name`; for
+    those registered see `pytorch_operators.registered`.
 
     Raises:
         NotComputationError: it does something else, or cannot be understood.

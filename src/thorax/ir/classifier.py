@@ -1,7 +1,7 @@
 """A classifier of any origin opened to be rewritten: checkpoint, artifact or foreign model file."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -101,23 +101,20 @@ def open_classifier(path: Path, description: Description) -> Classifier:
             cannot be.
     """
     kind = model_kind(path)
-    if kind == "artifact":
-        if replace(description, extensions=()) != Description():
-            raise UsageError(
-                "model-described",
-                f"{path} is an artifact, whose card says labels, normalisation and side; leave "
-                "out --labels, --mean, --std and --side",
-            )
-        return _artifact(path, description.extensions)
-    if kind == "checkpoint":
-        if description != Description():
-            raise UsageError(
-                "model-described",
-                f"{path} is a checkpoint, which says its labels, normalisation and side itself; "
-                "leave out --labels, --mean, --std and --side",
-            )
-        return _checkpoint(path)
-    return _file(path, description)
+    if kind == "file":
+        return _file(path, description)
+    is_artifact = kind == "artifact"
+    if description != Description(extensions=description.extensions if is_artifact else ()):
+        who = (
+            "an artifact, whose card says labels, normalisation and side"
+            if is_artifact
+            else "a checkpoint, which says its labels, normalisation and side itself"
+        )
+        raise UsageError(
+            "model-described",
+            f"{path} is {who}; leave out --labels, --mean, --std and --side",
+        )
+    return _artifact(path, description.extensions) if is_artifact else _checkpoint(path)
 
 
 def _artifact(path: Path, extensions: tuple[str, ...]) -> Classifier:
@@ -203,6 +200,7 @@ def _file(path: Path, description: Description) -> Classifier:
     reference = _reference(imported, layout, own=own, activation=activation)
     folded = _fold(model)
     topology = description.topology
+    digests = {file.name: sha256(file) for file in imported.files}
     return Classifier(
         model=model,
         mean=np.array(mean, np.float32),
@@ -216,7 +214,8 @@ def _file(path: Path, description: Description) -> Classifier:
         provenance={
             "framework": imported.framework,
             "file": path.name,
-            "file_sha256": _digest(imported),
+            # Of the one file, or of each by name.
+            "file_sha256": next(iter(digests.values())) if len(digests) == 1 else digests,
             "mean": list(mean),
             "std": list(std),
         },
@@ -307,11 +306,8 @@ def _reference(
 ) -> Reference:
     """Return the source's own scores as probabilities.
 
-    Args:
-        imported: its graph takes [1,C,S,S], whatever its framework takes.
-        layout: that its framework takes.
-        own: the activation that it ends in; None leaves logits.
-        activation: what makes probabilities of them.
+    Its graph takes [1,C,S,S] by now, its framework images in `layout`; `own` is the activation that
+    it ends in, None of logits.
     """
     run = imported.run
     logarithms = own is not None and answers_logarithms(imported.model)
@@ -325,22 +321,14 @@ def _reference(
 
     def reference(images: npt.NDArray[np.float32]) -> Scores:
         fed = images if layout == "NCHW" else images.transpose(0, 2, 3, 1)
-        scores = np.asarray(run([fed])[0][0], np.float32)
+        scores: npt.NDArray[Any] = np.asarray(run([fed])[0][0], np.float32)
         if logarithms:
-            return np.asarray(np.exp(scores), np.float32)
-        return scores if own else _probability(scores, activation)
+            scores = np.exp(scores)
+        elif not own and activation == "sigmoid":
+            scores = 1 / (1 + np.exp(-scores))
+        elif not own:
+            grown = np.exp(scores - scores.max())
+            scores = grown / grown.sum()
+        return np.asarray(scores, np.float32)
 
     return reference
-
-
-def _probability(scores: Scores, activation: Activation) -> Scores:
-    if activation == "sigmoid":
-        return np.asarray(1 / (1 + np.exp(-scores)), np.float32)
-    grown = np.exp(scores - scores.max())
-    return np.asarray(grown / grown.sum(), np.float32)
-
-
-def _digest(imported: Imported) -> str | dict[str, str]:
-    """Return the digest of the one file, or of each by name."""
-    digests = {file.name: sha256(file) for file in imported.files}
-    return next(iter(digests.values())) if len(digests) == 1 else digests

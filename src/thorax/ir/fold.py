@@ -62,16 +62,16 @@ def fold(model: ov.Model) -> Folded:
     to keep shapes that are computed of it from turning into constants. A layer that is held by a
     variable in Python counts as one more user of its inputs, and does not fold.
     """
-    before = _note_names(model)
+    before, fate = _by_type(model), _note_names(model)
     transposes = count_transposes(model)
     cancel_transposes(model)
     scales = _note_scales(model)
     apply_moc_transformations(model, cf=True, smart_reshape=False)
     survivors = _restore_names(model)
     readable_names(model)
-    gone = [kind for name, kind in before.fate.items() if name not in survivors]
+    gone = [kind for name, kind in fate.items() if name not in survivors]
     return Folded(
-        layers_before=before.layers,
+        layers_before=before,
         layers_after=_by_type(model),
         normalisations=tuple(_where_they_went(model, scales)),
         constants=gone.count("constant"),
@@ -87,25 +87,16 @@ def unchanged(model: ov.Model) -> Folded:
     return Folded(layers, layers, (), 0, 0, transposes, transposes)
 
 
-@dataclass(frozen=True, slots=True)
-class _Before:
-    layers: dict[str, int]
-    fate: dict[str, str]
-    """By name, what a layer is that would be no loss: "constant" or "dead"."""
-
-
 def _by_type(model: ov.Model) -> dict[str, int]:
     return dict(sorted(Counter(node.get_type_name() for node in layers_of(model)).items()))
 
 
-def _note_names(model: ov.Model) -> _Before:
+def _note_names(model: ov.Model) -> dict[str, str]:
+    """Return by name what a layer is that would be no loss: "constant" or "dead"."""
     fate = {}
-    constants = {
-        node.get_friendly_name()
-        for node in model.get_ordered_ops()
-        if node.get_type_name() == "Constant"
-    }
-    for node in model.get_ordered_ops():
+    ops = model.get_ordered_ops()
+    constants = {node.get_friendly_name() for node in ops if node.get_type_name() == "Constant"}
+    for node in ops:
         name = node.get_friendly_name()
         node.get_rt_info()[ORIGINAL_NAME] = name
         kind = node.get_type_name()
@@ -114,16 +105,14 @@ def _note_names(model: ov.Model) -> _Before:
             node.get_rt_info()[_KERNEL_NAME] = name
         if kind in ("Constant", "Parameter", "Result"):
             continue
-        sources = [port.get_source_output() for port in node.inputs()]
+        sources = {value.get_node().get_friendly_name() for value in node.input_values()}
         # The sizes of what is computed are no part of the image.
-        if kind == "ShapeOf" or all(
-            source.get_node().get_friendly_name() in constants for source in sources
-        ):
+        if kind == "ShapeOf" or sources <= constants:
             constants.add(name)
             fate[name] = "constant"
         elif _hands_on(node):
             fate[name] = "dead"
-    return _Before(_by_type(model), fate)
+    return fate
 
 
 def _hands_on(node: ov.Node) -> bool:
@@ -199,10 +188,9 @@ def _note_scales(model: ov.Model) -> list[_Scale]:
 
 def _source_name(node: ov.Node) -> str:
     """Return what the framework calls a node that passes may have renamed since."""
-    tags = node.get_rt_info()
-    original = (
-        tags[ORIGINAL_NAME].astype(str) if ORIGINAL_NAME in tags else node.get_friendly_name()
-    )
+    tags, original = node.get_rt_info(), str(node.get_friendly_name())
+    if ORIGINAL_NAME in tags:
+        original = tags[ORIGINAL_NAME].astype(str)
     return module_name(original, node.get_type_name()) or original
 
 
@@ -247,10 +235,9 @@ def _where_they_went(model: ov.Model, scales: list[_Scale]) -> Iterator[Normalis
     for group, scale in enumerate(scales):
         if group not in into and scale.after is not None and scale.after in unscaled:
             into[group] = scale.after
-    for group, name in enumerate(each.name for each in scales):
         # A scale by one all over is in neither.
         if group in into or group in stays:
-            yield Normalisation(name=name, into=None if group in stays else into[group])
+            yield Normalisation(name=scale.name, into=None if group in stays else into[group])
 
 
 def _groups(node: ov.Node) -> list[int]:
@@ -263,16 +250,13 @@ def _restore_names(model: ov.Model) -> set[str]:
     survivors = set()
     for node in model.get_ordered_ops():
         tags = node.get_rt_info()
-        keys = [key for key in (ORIGINAL_NAME, _KERNEL_NAME) if key in tags]
-        names = {key: tags[key].astype(str) for key in keys}
-        for key in keys:
+        names = {key: tags[key].astype(str) for key in (ORIGINAL_NAME, _KERNEL_NAME) if key in tags}
+        for key in names:
             del tags[key]
-        if node.get_type_name() == "Constant":
-            continue
-        if node.get_type_name() in WEIGHTED and _KERNEL_NAME in names:
-            node.set_friendly_name(names[_KERNEL_NAME])
-            survivors.add(names[_KERNEL_NAME])
-        elif ORIGINAL_NAME in names:
-            node.set_friendly_name(names[ORIGINAL_NAME])
-            survivors.add(names[ORIGINAL_NAME])
+        name = names.get(ORIGINAL_NAME)
+        if node.get_type_name() in WEIGHTED:
+            name = names.get(_KERNEL_NAME, name)
+        if name is not None and node.get_type_name() != "Constant":
+            node.set_friendly_name(name)
+            survivors.add(name)
     return survivors

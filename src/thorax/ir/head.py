@@ -181,15 +181,12 @@ def _softmax_of(node: ov.Node) -> ov.Output | None:
 
 
 def find_head(logits: ov.Output) -> Head | None:
-    """Return the global-average-pool + linear head that makes these logits, if there is one.
+    """Return the global-average-pool + linear head that makes these K logits of an image, or None.
 
     Linear layers, scales, shifts and reshapes are followed back to the average and composed to one
     matrix (Zhou et al., CVPR 2016, eq. 1-2). A network that averages its last convolution of 1 x 1
     has the head in front of the average, which changes places with it (Lin et al., ICLR 2014,
     section 3.2).
-
-    Args:
-        logits: of one image, K values.
     """
     sizes = _sizes(logits)
     if not sizes or (len(sizes) > 1 and sizes[0] != 1):

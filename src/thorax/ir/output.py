@@ -108,13 +108,7 @@ def check_output_activation(
     """Refuse answers that are neither probabilities nor plainly logits.
 
     Logits are what a convolution, a matrix product or a pool makes, shifted and scaled by constants
-    at most.
-
-    Args:
-        model: one output.
-        name: of the file, for people.
-        own: the activation that it ends in.
-        stated: what the user says of its outputs.
+    at most. `own` is the activation that the network ends in, `stated` what the user says of it.
 
     Raises:
         ModelError: `model-outputs` for a softmax over another axis than the classes.

@@ -66,13 +66,12 @@ class Rewritten:
             parts.append(
                 f"{figures.normalisations_folded} of {figures.normalisations} normalisations folded"
             )
-        for count, what in (
-            (figures.constants_folded, "constant"),
-            (figures.dead_layers_removed, "dead"),
-            (figures.transposes_removed, "transpose"),
-        ):
-            if count:
-                parts.append(f"{count} {what} layers gone")
+        gone = {
+            "constant": figures.constants_folded,
+            "dead": figures.dead_layers_removed,
+            "transpose": figures.transposes_removed,
+        }
+        parts += [f"{count} {what} layers gone" for what, count in gone.items() if count]
         if self.grey_stem:
             parts.append("stem takes one grey channel")
         if not self.heatmap:
@@ -85,13 +84,8 @@ def take_bytes(
 ) -> bool:
     """Make the input uint8 [N,1,S,S] named `image`, normalised inside as (x / 255 - mean) / std.
 
-    Returns:
-        Whether a first convolution over several channels now takes the one grey channel.
-
-    Args:
-        model: changed in place; its one input is float [N,C,S,S].
-        mean: float32 [C], subtracted from each channel, 0-1.
-        std: float32 [C].
+    The one input was float [N,C,S,S]; mean and std are float32 [C]. Returned is whether a first
+    convolution over several channels now takes the one grey channel.
     """
     scale, shift = (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
     grey_stem = False
@@ -126,9 +120,9 @@ def expose_outputs(
     """Return the graph with output `probability`, and of a known head `heatmap`, `embedding`."""
     results = []
     if head is None:
-        classes = int(np.prod(list(logits.get_shape())[1:]))
-        flat = np.array([-1, classes if len(logits.get_shape()) > 1 else logits.get_shape()[0]])
-        rows = len(logits.get_shape()) == 2
+        sizes = list(logits.get_shape())
+        flat = np.array([-1, int(np.prod(sizes[1:] or sizes))])
+        rows = len(sizes) == 2
         scores = logits if rows else ops.reshape(logits, ops.constant(flat), False).output(0)
     else:
         pooled = ops.reduce_mean(head.features, ops.constant(np.array([2, 3])), keep_dims=False)

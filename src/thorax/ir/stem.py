@@ -114,14 +114,9 @@ def fold_grey_stem(
     add is not a constant but a constant map. Layers between that scale or shift channels, reorder
     them or pad go the same way.
 
-    Args:
-        model: changed in place; its one input is float [1,C,S,S].
-        scale: float32 [C], of each channel before the input.
-        shift: float32 [C].
-
-    Returns:
-        scale and shift that are still to be applied before the convolution, float32 [C], [1] or,
-        when both are inside it, [0].
+    The one input is float [1,C,S,S], scale and shift before it float32 [C]. Returned is what of
+    them is still to be applied before the convolution, float32 [C], [1] or, when both are inside
+    it, [0].
     """
     match = _first_convolution(model)
     if match is None:

@@ -46,8 +46,8 @@ def convert(flags: Flags, *, on_progress: Callable[[str], None] = lambda _: None
     """
     arguments = parse(flags)
     on_progress("reading the model")
-    imported = _read(flags, arguments)
-    check_framework(flags, imported, arguments.path)
+    imported = _read(arguments)
+    check_framework(arguments, imported)
     if imported.layout == "NHWC":
         _require_inputs(imported.model, arguments)
     model, run = imported.model, imported.run
@@ -74,7 +74,7 @@ def convert(flags: Flags, *, on_progress: Callable[[str], None] = lambda _: None
         if half:
             # What is written, not what was meant: its weights have lost bits.
             difference = compare(staged, reference, steps, orders)
-            _require_stored(difference, arguments.path.name)
+            _require_equal(difference, arguments.path.name, stored=True)
     xml = flags.output_dir / f"{arguments.name}.xml"
     return ConvertResult(
         artifact=str(xml),
@@ -119,8 +119,8 @@ def _rewrite(model: ov.Model, inputs: Sequence[InputPlan], outputs: Sequence[Out
             source.set_names({source.get_node().get_friendly_name()})
 
 
-def _read(flags: Flags, arguments: Arguments) -> Imported:
-    options = import_options(flags, arguments)
+def _read(arguments: Arguments) -> Imported:
+    options = import_options(arguments)
     if "" in options.shapes or not options.shapes:
         return formats.read(arguments.path, options)
     # A shape with a name may be that of a cut, which the importer cannot know.
@@ -154,32 +154,23 @@ def _port(port: ov.Output, letters: str, words: str = "") -> Port:
     )
 
 
-def _require_equal(difference: float | None, name: str) -> None:
-    if difference is not None and not difference <= _TOLERANCE:
+def _require_equal(difference: float | None, name: str, *, stored: bool = False) -> None:
+    tolerance = _STORED_TOLERANCE if stored else _TOLERANCE
+    if difference is not None and not difference <= tolerance:
+        what = "with weights of 16 bits an output" if stored else "an output of the fp32 graph"
+        advice = "leave out --data_type FP16; " if stored else ""
         raise ModelError(
             "model-differs",
-            f"{name}: an output of the fp32 graph differs by {difference:.2g} of its largest value "
-            f"from the source's, allowed is {_TOLERANCE:.2g}; nothing was written",
-        )
-
-
-def _require_stored(difference: float | None, name: str) -> None:
-    if difference is not None and not difference <= _STORED_TOLERANCE:
-        raise ModelError(
-            "model-differs",
-            f"{name}: with weights of 16 bits an output differs by {difference:.2g} of its largest "
-            f"value from the source's, allowed is {_STORED_TOLERANCE:.2g}; leave out "
-            "--data_type FP16; nothing was written",
+            f"{name}: {what} differs by {difference:.2g} of its largest value from the source's, "
+            f"allowed is {tolerance:.2g}; {advice}nothing was written",
         )
 
 
 def _sign(model: ov.Model, flags: Flags, imported: Imported) -> None:
     """Say in the graph itself what it was made of, and how."""
     facts = {"thorax_version": __version__, "framework": imported.framework}
-    for file in imported.files:
-        if file.is_file():
-            facts[f"sha256 of {file.name}"] = sha256(file)
-    for key, value in facts.items():
+    digests = {f"sha256 of {file.name}": sha256(file) for file in imported.files if file.is_file()}
+    for key, value in (facts | digests).items():
         model.set_rt_info(value, ["thorax_mo", key.replace(" ", "_")])
     for key, value in flags.given().items():
         model.set_rt_info(value, ["thorax_mo", "flags", key])

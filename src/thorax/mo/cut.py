@@ -27,16 +27,12 @@ _PART: Final = re.compile(r"[A-Za-z0-9]+_\d+")
 
 
 def cut(model: ov.Model, entries: Sequence[Entry], outputs: Sequence[str]) -> ov.Model:
-    """Return the part of a network between the places that are named.
+    """Return the part of a network, which is changed, between the places that are named.
 
     An entry that names an input is that input; one that names a layer puts a new input before it,
     `0:layer` before its first port alone, and `layer:0` one in place of what it answers. Inputs
-    come in the order of the entries, then those left that the outputs still need.
-
-    Args:
-        model: changed in place.
-        entries: what `--input` names; empty leaves the inputs alone.
-        outputs: what `--output` names; empty leaves the outputs alone.
+    come in the order of the entries, then those left that the outputs still need. No entries leave
+    the inputs alone, no outputs the outputs.
 
     Raises:
         UsageError: `mo-name`, `mo-port`, `mo-value`.

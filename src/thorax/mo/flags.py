@@ -127,11 +127,7 @@ class Axes:
 
 
 def refuse_unknown(words: list[str], known: list[str]) -> None:
-    """Refuse what is left of a command line, retired flags with what became of them.
-
-    Args:
-        words: what no option took.
-        known: the options there are.
+    """Refuse words that no known option took, retired flags with what became of them.
 
     Raises:
         UsageError: `mo-retired`, `mo-flag`.
@@ -217,14 +213,9 @@ def parse_inputs(text: str) -> tuple[Entry, ...]:
                 raise UsageError(
                     "mo-input", f"--input has {item!r}; freeze to a number, True, False or [1,2]"
                 )
-        entries.append(
-            Entry(
-                match["name"].strip(),
-                None if match["shape"] is None else _shape(match["shape"], item),
-                None if element is None else _TYPES[element],
-                frozen,
-            )
-        )
+        shape = None if match["shape"] is None else _shape(match["shape"], item)
+        kind = None if element is None else _TYPES[element]
+        entries.append(Entry(match["name"].strip(), shape, kind, frozen))
     names = [entry.name for entry in entries]
     if not entries or len(set(names)) != len(names):
         raise UsageError("mo-input", f"--input is {text!r}; name each input once")
@@ -290,12 +281,10 @@ def _split(text: str) -> Iterator[str]:
 
 
 def _numbers(text: str) -> tuple[float, ...] | None:
-    words = {"true": 1.0, "false": 0.0}
+    words = {"true": "1", "false": "0"}
+    parts = re.split(r"\s*,\s*|\s+", text.strip())
     try:
-        numbers = tuple(
-            words[part.lower()] if part.lower() in words else float(part)
-            for part in re.split(r"\s*,\s*|\s+", text.strip())
-        )
+        numbers = tuple(float(words.get(part.lower(), part)) for part in parts)
     except ValueError:
         return None
     return numbers if np.isfinite(numbers).all() else None

@@ -63,7 +63,7 @@ def plan_inputs(arguments: Arguments, model: ov.Model, layout: Layout) -> list[I
     for index, port in enumerate(model.inputs):
         stated = _stated_axes(arguments.layouts, model, port, "input")
         shape = _shape(port, shapes.get(index), stated, arguments, layout)
-        turned = not arguments.keeps_channels_last
+        turned = not arguments.flags.disable_nhwc_to_nchw
         axes = stated or _usual_axes(port, shape, layout, turned=turned)
         _require_rank(port, shape, stated)
         letters = axes.source if axes else ""
@@ -74,13 +74,13 @@ def plan_inputs(arguments: Arguments, model: ov.Model, layout: Layout) -> list[I
         steps = Steps(
             layout=axes.target if axes else "",
             order=_order(axes.target, axes.source) if axes else (),
-            reverse=arguments.reverses and channels == 3,
+            reverse=arguments.flags.reverse_input_channels and channels == 3,
             mean=mean[index],
             scale=scale[index],
             element="" if element == port.get_element_type().to_string() else element,
         )
         plans.append(InputPlan(shape, steps))
-    if arguments.reverses and not any(plan.steps.reverse for plan in plans):
+    if arguments.flags.reverse_input_channels and not any(plan.steps.reverse for plan in plans):
         shown = ", ".join(
             f"{port.any_name} {plan.shape}" for port, plan in zip(model.inputs, plans, strict=True)
         )
@@ -136,10 +136,10 @@ def _shape(
         if layout == "NHWC" and channels_first(port):
             lengths = [lengths[0], lengths[-1], *lengths[1:-1]]
         return ov.PartialShape(lengths)
-    if arguments.batch is not None and shape.rank.is_static and len(shape):
+    if arguments.flags.batch is not None and shape.rank.is_static and len(shape):
         axis = axes.source.find("N") if axes else 0
         if 0 <= axis < len(shape):
-            shape[axis] = arguments.batch
+            shape[axis] = arguments.flags.batch
     if shape.is_dynamic:
         raise UsageError(
             "model-undescribed",
@@ -191,13 +191,10 @@ def plan_outputs(arguments: Arguments, model: ov.Model, layout: Layout) -> list[
         axes = _stated_axes(arguments.layouts, model, port, "output")
         _require_rank(port, shape, axes)
         if axes is None:
-            turned = not arguments.keeps_channels_last and not arguments.layouts
+            turned = not arguments.flags.disable_nhwc_to_nchw and not arguments.layouts
             axes = _usual_axes(port.get_node().input_value(0), shape, layout, turned=turned)
-        plans.append(
-            OutputPlan(_order(axes.source, axes.target), axes.target)
-            if axes
-            else OutputPlan((), "")
-        )
+        order, letters = (_order(axes.source, axes.target), axes.target) if axes else ((), "")
+        plans.append(OutputPlan(order, letters))
     return plans
 
 
@@ -224,8 +221,11 @@ def _stated_axes(
             )
         if (axes.name == "" and kind == "input") or _is_called(port, axes.name):
             return axes
-    own = port.get_node().get_friendly_name()
-    return _own_axes(port) if kind == "input" and "/placeholder_" not in own else None
+    text = str(port.get_node().get_layout())
+    if kind == "output" or "/placeholder_" in port.get_node().get_friendly_name() or "..." in text:
+        return None
+    letters = re.sub(r"[^A-Z?]", "", text)
+    return Axes("", letters, letters) if letters else None
 
 
 def _require_rank(port: ov.Output, shape: ov.PartialShape, axes: Axes | None) -> None:
@@ -235,13 +235,6 @@ def _require_rank(port: ov.Output, shape: ov.PartialShape, axes: Axes | None) ->
             "mo-layout",
             f"--layout says {axes.source.lower()} of {port.any_name!r}, which is {shape}",
         )
-
-
-def _own_axes(port: ov.Output) -> Axes | None:
-    """Return the layout that an IR says itself."""
-    text = str(port.get_node().get_layout())
-    letters = "" if "..." in text else re.sub(r"[^A-Z?]", "", text)
-    return Axes("", letters, letters) if letters else None
 
 
 def _per_input(

@@ -49,13 +49,10 @@ class Reference:
         run: Run | None,
         compile_model: Callable[[ov.Model], Run] = compile_here,
     ) -> "Reference":
-        """Return the reference of a graph that nothing has been done to.
+        """Return the reference of a graph that nothing has been done to, nor is.
 
-        Args:
-            model: kept as it is.
-            shapes: that its inputs are to have.
-            run: the framework's own execution, where there is one.
-            compile_model: see `Imported.compile`.
+        Shapes are those that its inputs are to have, `run` is the framework's own execution, where
+        there is one; for `compile_model` see `Imported.compile`.
 
         Raises:
             ModelError: `model-unrunnable` where shapes leave nothing else to try.
@@ -70,7 +67,9 @@ class Reference:
             except (RuntimeError, ModelError) as error:
                 final = isinstance(error, ModelError) and error.code not in _TRY_SMALLER
                 if final or all(shape.is_static for shape in shapes):
-                    raise _translated(model, error) from error
+                    if isinstance(error, ModelError):
+                        raise
+                    raise unrunnable(model.get_friendly_name(), error) from error
                 continue
             sizes = tried
             break
@@ -107,12 +106,6 @@ def _tried(
     return run
 
 
-def _translated(model: ov.Model, error: RuntimeError | ModelError) -> ModelError:
-    if isinstance(error, ModelError):
-        return error
-    return unrunnable(model.get_friendly_name(), error)
-
-
 def compare(
     model: ov.Model | Path,
     reference: Reference,
@@ -121,17 +114,9 @@ def compare(
 ) -> float | None:
     """Return the largest difference of an output, relative to that output's largest value.
 
-    The converted graph is fed noise, and then white, whose borders show; the reference gets the
-    same after the steps by NumPy.
-
-    Args:
-        model: converted, or the .xml of it.
-        reference: of the source.
-        steps: what the graph does to each of its inputs.
-        orders: in which each output answers its axes; () as the source does.
-
-    Returns:
-        None where no size of an open shape could be run.
+    The converted graph, or its .xml, is fed noise, and then white, whose borders show; the
+    reference gets the same after the steps by NumPy. Each output answers its axes in an order, ()
+    as the source does. None where no size of an open shape could be run.
     """
     if reference.shapes is None:
         return None
@@ -166,7 +151,7 @@ def _difference(answer: npt.NDArray[np.float64], truth: npt.NDArray[np.float64])
 
 
 def _kind(port: ov.Output) -> np.dtype[Any]:
-    kind: np.dtype[Any] = np.dtype(port.get_element_type().to_dtype())
+    kind: np.dtype[Any] = port.get_element_type().to_dtype()
     return kind
 
 

@@ -113,11 +113,7 @@ class AccuracyBudget:
             return engine.infer_many(self.store.images, self.indices, advance).probability
 
     def mean_auroc(self, scores: Scores) -> float:
-        """Return the mean over the findings whose AUROC is defined.
-
-        Args:
-            scores: float32 [N,K], of the images of `indices`.
-        """
+        """Return the mean of all AUROC that are defined, of scores float32 [N,K] of `indices`."""
         return float(np.nanmean(metrics.auroc(self.labels, scores)))
 
     def judge(self, candidate: Artifact) -> Verdict:

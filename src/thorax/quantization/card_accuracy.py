@@ -15,13 +15,7 @@ from thorax.quantization.accuracy_budget import SPLIT, AccuracyBudget, Verdict
 def measured(
     budget: AccuracyBudget | None, verdict: Verdict | None, names: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Return the card's accuracy, AUROC drop, calibration and thresholds, if it was judged.
-
-    Args:
-        budget: gave the verdict.
-        verdict: of the artifact.
-        names: of the K findings.
-    """
+    """Return the card's accuracy, AUROC drop, calibration and thresholds, if it was judged."""
     if budget is None or verdict is None:
         return {}
     return {
@@ -45,10 +39,7 @@ def operating_points(
 ) -> dict[str, Any]:
     """Return `calibration` and `thresholds` of each finding that has both classes.
 
-    Args:
-        names: of the K findings.
-        labels: int8 [N,K].
-        scores: float32 [N,K], probabilities.
+    Labels are int8 [N,K], scores float32 [N,K], probabilities.
     """
     calibration, thresholds = {}, {}
     for column, name in enumerate(names):

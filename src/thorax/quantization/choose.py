@@ -59,13 +59,9 @@ def precisions(device: str) -> tuple[Precision, ...]:
 
 
 def pick(timed: Sequence[Timed], max_drop: float) -> int:
-    """Return the index of the fastest that keeps the budget.
+    """Return the index of the fastest that keeps the budget; FP32, which loses nothing, does.
 
     Of those as fast as it, within `TIE`, the smallest; of those as small, the most exact.
-
-    Args:
-        timed: FP32, which loses nothing, is among them.
-        max_drop: largest drop allowed.
     """
     within = [index for index, candidate in enumerate(timed) if candidate.drop <= max_drop]
     best = max(timed[index].speed for index in within)

@@ -1,5 +1,6 @@
 """INT8 with the fewest layers left in floating point that keep an AUROC budget."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -8,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
-from thorax.analysis.layerwise import layer_sqnr
+from thorax.analysis.layerwise import compare_layers
 from thorax.artifact import Precision
 from thorax.devices.process_core import open_core
 from thorax.quantization.accuracy_budget import AccuracyBudget, OnProgress, Verdict
@@ -33,12 +34,7 @@ class Judged:
 
 
 def kernel_layers(model: ov.Model, *, quantised: bool = False) -> tuple[str, ...]:
-    """Return the names of the layers that have weights, in the order they run.
-
-    Args:
-        model: any graph.
-        quantised: leave out those that are not computed in 8 bits.
-    """
+    """Return the names of the layers that have weights, or 8-bit ones, in the order they run."""
     return tuple(
         node.get_friendly_name()
         for node in model.get_ordered_ops()
@@ -59,14 +55,12 @@ def noisiest(
     """Return the layers that are computed in 8 bits, the one that adds the most noise first.
 
     Each is fed what the float graph feeds it, so that none answers for those before it: see
-    `LayerError.own_sqnr_db`.
-
-    Args:
-        model: the float graph.
-        quantised: the same graph, quantised.
-        images: uint8 [N,1,S,S].
+    `LayerNoise.own_sqnr_db`. Images are uint8 [N,1,S,S].
     """
-    own = {layer.name: layer.own_sqnr_db for layer in layer_sqnr(model, quantised, images)}
+    layers = compare_layers(model, quantised, images).layers
+    own = {
+        layer.name: math.inf if layer.own_sqnr_db is None else layer.own_sqnr_db for layer in layers
+    }
     return tuple(
         sorted(
             (name for name in kernel_layers(quantised, quantised=True) if name in own),
@@ -80,15 +74,10 @@ def fewest_float_layers(
 ) -> Judged:
     """Return what keeps the budget with the fewest of the first layers of a ranking left out.
 
-    The number of layers is doubled until the budget is kept, then halved down to where it no
-    longer is; that more layers left out never cost more is taken for granted, not proven. Where no
-    number keeps the budget, what came nearest is returned.
-
-    Args:
-        first: with none of them left out; it breaks the budget.
-        ranked: worst first.
-        max_drop: largest drop allowed.
-        make: layers to leave out -> candidate without them, judged.
+    `first` leaves out none and breaks the budget; `make` judges a candidate without some. The
+    number of layers is doubled until the budget is kept, then halved down to where it no longer is;
+    that more layers left out never cost more is taken for granted, not proven. Where no number
+    keeps the budget, what came nearest is returned.
     """
     best, too_few, enough = first, 0, 1
     while best.verdict.drop > max_drop:

@@ -27,18 +27,11 @@ _HEAD: Final = ["head/linear", "head/logits", "head/cells", "heatmap", "embeddin
 
 
 def calibration_images(store: Store, *, count: int = CALIBRATION_IMAGES) -> npt.NDArray[np.int64]:
-    """Return which training images calibrate: stratified over the findings, and the same each time.
+    """Return which images of the train split calibrate, int64, ascending, the same each time.
 
-    Half of them are shared out evenly to the findings that occur and to no finding, the rarest
-    first and each as far as it has images; the others are evenly spaced over the split, as common
-    findings are in it. No patient comes twice while there are others.
-
-    Args:
-        store: radiographs; those of its train split are chosen from.
-        count: how many at most.
-
-    Returns:
-        int64 indices into the store, ascending.
+    They are stratified: half of them are shared out evenly to the findings that occur and to no
+    finding, the rarest first and each as far as it has images; the others are evenly spaced over
+    the split, as common findings are in it. No patient comes twice while there are others.
 
     Raises:
         UsageError: `calibration-empty` when the store has no training images.
