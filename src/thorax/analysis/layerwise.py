@@ -193,18 +193,12 @@ def _layers(model: ov.Model) -> list[Layer]:
 
 @dataclass(slots=True)
 class _Cut:
-    """The second graph, parted behind each layer so that any value can be fed to the next.
-
-    Attributes:
-        nodes: the operations at which layers end, by name.
-        fed: what now stands for the value of each.
-        inputs: of the graph.
-        reads: names of the layers' ends that a layer is fed.
-        layers: in order.
-    """
+    """The second graph, parted behind each layer so that any value can be fed to the next."""
 
     nodes: dict[str, ov.Node]
+    """The operations at which layers end, by name."""
     fed: dict[str, ov.Node]
+    """What now stands for the value of each."""
     inputs: Sequence[ov.Node]
     layers: Sequence[Layer]
     reads: dict[str, tuple[str, ...]] = field(default_factory=dict)

@@ -29,6 +29,12 @@ from thorax.results.analysis import (
 
 _COMPUTE_BYTES: Final = {"f32": 4, "bf16": 2, "f16": 2}
 
+_OF_COST: Final = (
+    *("name", "type", "fused", "macs", "operations", "parameters", "weight_bytes"),
+    *("input_bytes", "output_bytes"),
+)
+"""Fields that are those of `LayerCost`."""
+
 _STORED_BYTES: Final = {
     Precision.FP32: (4, 4),
     Precision.FP16: (2, 2),
@@ -226,17 +232,9 @@ def _layer(
     least = bound(layer.macs, moved, element, peaks)
     attainable = least.attainable_ops_per_s if least else None
     return LayerRoofline(
-        name=layer.name,
-        type=layer.type,
-        fused=layer.fused,
+        **{name: getattr(layer, name) for name in _OF_COST},
         kernel=None if layer.kernel is None else layer.kernel.type,
         implementation=None if layer.kernel is None else layer.kernel.implementation,
-        macs=layer.macs,
-        operations=layer.operations,
-        parameters=layer.parameters,
-        weight_bytes=layer.weight_bytes,
-        input_bytes=layer.input_bytes,
-        output_bytes=layer.output_bytes,
         moved_bytes=moved,
         intensity=intensity(layer.macs, moved),
         arithmetic=element,

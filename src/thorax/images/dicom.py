@@ -225,24 +225,25 @@ def _layout(dataset: Dataset, most_pixels: int, most_frames: int) -> Layout:
 
 
 def _check_layout(layout: Layout) -> None:
-    if layout.allocated not in (8, 16) or not 1 <= layout.stored <= layout.allocated:
-        raise image_error(
-            "dicom-pixel-format",
-            f"{layout.stored} bits stored in {layout.allocated}; allowed: 1-8 in 8, 1-16 in 16",
-        )
-    if not layout.stored - 1 <= layout.high_bit < layout.allocated:
-        raise image_error(
-            "dicom-pixel-format",
-            f"High Bit {layout.high_bit} does not fit {layout.stored} bits in {layout.allocated}",
-        )
     grey = layout.photometric in (*_MONOCHROME, "PALETTE COLOR") and layout.samples == 1
     colour = layout.photometric in _COLOUR and layout.samples == 3
-    if not (grey or (colour and layout.stored == layout.allocated)):
-        raise image_error(
-            "dicom-pixel-format",
+    for allowed, what in (
+        (
+            layout.allocated in (8, 16) and 1 <= layout.stored <= layout.allocated,
+            f"{layout.stored} bits stored in {layout.allocated}; allowed: 1-8 in 8, 1-16 in 16",
+        ),
+        (
+            layout.stored - 1 <= layout.high_bit < layout.allocated,
+            f"High Bit {layout.high_bit} does not fit {layout.stored} bits in {layout.allocated}",
+        ),
+        (
+            grey or (colour and layout.stored == layout.allocated),
             f"{layout.samples} samples a pixel with this Photometric Interpretation; allowed: "
             "1 with MONOCHROME1, MONOCHROME2 or PALETTE COLOR, 3 with RGB or YBR",
-        )
+        ),
+    ):
+        if not allowed:
+            raise image_error("dicom-pixel-format", what)
 
 
 def _chain(dataset: Dataset, layout: Layout) -> Chain:

@@ -123,7 +123,9 @@ class Chain:
         padded = np.zeros(size, np.bool_)
         if self.padding is not None:
             padded = (stored >= self.padding[0]) & (stored <= self.padding[1])
-        levels = self._shown(self._modality_values(stored), seen & ~padded)
+        rescaled = stored * self.slope + self.intercept
+        values = rescaled if self.modality is None else self.modality(stored)
+        levels = self._shown(values, seen & ~padded)
         if self.inverted:
             levels = 1 - levels
         levels[padded] = 0
@@ -132,11 +134,6 @@ class Chain:
         if np.abs(bytes_ - whole)[seen].max(initial=0) < 1e-9:
             return whole.astype(np.uint8)
         return levels.astype(np.float32)
-
-    def _modality_values(self, stored: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        if self.modality is not None:
-            return self.modality(stored)
-        return stored * self.slope + self.intercept
 
     def _shown(
         self, values: npt.NDArray[np.float64], image: npt.NDArray[np.bool_]

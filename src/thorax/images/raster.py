@@ -260,16 +260,8 @@ def _opencv(data: bytes) -> npt.NDArray[Any]:
     return pixels
 
 
-@dataclass(frozen=True, slots=True)
-class _Jpeg:
-    height: int
-    width: int
-    scans: int
-    orientation: int
-
-
-def _walk_jpeg(data: bytes, limit: int) -> _Jpeg:
-    """Read the markers of a JPEG to its end (ITU-T T.81 annex B)."""
+def _walk_jpeg(data: bytes, limit: int) -> tuple[int, int, int]:
+    """Return height, width and orientation, the markers read to the end (ITU-T T.81 annex B)."""
     height = width = scans = 0
     orientation = 1
     position = 2
@@ -300,7 +292,7 @@ def _walk_jpeg(data: bytes, limit: int) -> _Jpeg:
         raise image_error("image-truncated", "the JPEG holds no pixels")
     if scans > _MOST_SCANS or scans * height * width > max(_SCANNED_PIXELS, height * width):
         raise image_error("image-too-large", f"the JPEG refines its pixels in {scans} scans")
-    return _Jpeg(height, width, scans, orientation)
+    return height, width, orientation
 
 
 def _next_marker(data: bytes, position: int, scan_bytes: int) -> tuple[int, int]:
@@ -370,8 +362,8 @@ def decode_jpeg(data: bytes, limit: int) -> Raster:
     Raises:
         ImageError: `image-truncated`, `image-corrupt`, `image-unsupported` or `image-too-large`.
     """
-    jpeg = _walk_jpeg(data, limit)
+    height, width, orientation = _walk_jpeg(data, limit)
     grey = _kornia("JPEG", kornia.decode_image_jpegturbo, data)
-    if grey.shape != (jpeg.height, jpeg.width):
+    if grey.shape != (height, width):
         raise image_error("image-corrupt", "the JPEG decodes to another size than its header says")
-    return Raster(_upright(grey, jpeg.orientation), 8)
+    return Raster(_upright(grey, orientation), 8)

@@ -17,9 +17,16 @@ from thorax.files.documents import read_limited
 from thorax.importers.caffe_layer import Blob, CaffeLayer, read_blob
 from thorax.importers.caffe_layers import BOTTOMS, Shape, find_build, inputs_of, is_input
 from thorax.importers.layers import named
-from thorax.importers.options import MOST_INPUT_VALUES, UNREADABLE, Imported, ImportOptions, damaged
+from thorax.importers.options import (
+    MOST_INPUT_VALUES,
+    UNREADABLE,
+    Imported,
+    ImportOptions,
+    damaged,
+    require_stored,
+    translated,
+)
 from thorax.importers.prototxt import Block, ProtoError, parse
-from thorax.importers.translation import require_stored, translated
 from thorax.importers.wire import WireError, fields
 
 _V1, _V2 = 2, 100

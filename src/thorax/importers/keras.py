@@ -32,19 +32,24 @@ from thorax.importers.keras_file import (
     objects,
     weights_within,
 )
-from thorax.importers.options import UNREADABLE, Imported, ImportOptions, Layout, close, unreadable
+from thorax.importers.layers import CONVOLUTIONS
+from thorax.importers.options import (
+    UNREADABLE,
+    Imported,
+    ImportOptions,
+    Layout,
+    close,
+    translated,
+    unreadable,
+)
 from thorax.importers.tensorflow import Kernel, name_kernels
-from thorax.importers.translation import translated
 
 _BACKEND: Final = "torch"
 _NOWHERE: Final = f"{os.devnull}/keras"
 _LAYER: Final = "thorax_keras_layer"
 _SCOPE: Final = re.compile(r"__module\.(?P<layer>.+)/(?:aten|prim|ov_ext)::\w+/\w+")
 
-_KERNELS: Final = (
-    "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData",
-    "MatMul", "MaxPool", "AvgPool", "BatchNormInference",
-)  # fmt: skip
+_KERNELS: Final = (*CONVOLUTIONS, "MatMul", "MaxPool", "AvgPool", "BatchNormInference")
 _PLUMBING: Final = (
     "Transpose", "Convert", "Reshape", "ShapeOf", "Concat", "Gather", "Unsqueeze", "Squeeze",
     "Broadcast", "Slice", "Split", "VariadicSplit", "StridedSlice", "ConvertLike",

@@ -23,8 +23,7 @@ import h5py
 
 from thorax.errors import ModelError
 from thorax.files.documents import parse_json
-from thorax.importers.options import Layout, damaged, unsafe
-from thorax.importers.translation import require_file
+from thorax.importers.options import Layout, damaged, require_file, unsafe
 
 _DAMAGE: Final = (OSError, ValueError, KeyError, RuntimeError, EOFError, BadZipFile, zlib.error)
 """What HDF5 and zip raise over a damaged file."""

@@ -19,6 +19,10 @@ from thorax.errors import ModelError
 Array = npt.NDArray[np.float32]
 Rounding = Literal["ceil", "floor"]
 
+CONVOLUTIONS: Final = (
+    "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData",
+)  # fmt: skip
+
 _MOST_WINDOWS: Final = 1 << 24
 """Windows of a channel that are still pooled: 4096 x 4096."""
 
@@ -208,7 +212,7 @@ def max_pool(data: ov.Output, windows: Windows, *, name: str) -> ov.Output:
     Raises:
         ModelError: `model-layer`.
     """
-    ends = [axis.end for axis in _window_axes(data, windows, name)]
+    ends, _ = _window_axes(data, windows, name)
     stride, pad, kernel = map(list, (windows.stride, windows.pad, windows.kernel))
     # Opset 1, because the later ones answer the positions as well.
     return named(first_ops.max_pool(data, stride, pad, ends, kernel, "floor"), name)
@@ -226,12 +230,10 @@ def average_pool(
     Raises:
         ModelError: `model-layer`.
     """
-    axes = _window_axes(data, windows, name)
-    ends = [axis.end for axis in axes]
+    ends, cells = _window_axes(data, windows, name)
     stride, pad, kernel = map(list, (windows.stride, windows.pad, windows.kernel))
     exclude = not count_padding or (not any(pad) and any(ends))
     node = ops.avg_pool(data, stride, pad, ends, kernel, exclude, "floor")
-    cells = [axis.cells for axis in axes]
     return named(node if exclude else mean_of_cells(node, kernel, cells, name=name), name)
 
 
@@ -266,23 +268,15 @@ def window_count(side: int, windows: Windows, axis: int) -> int:
     return count
 
 
-@dataclass(frozen=True, slots=True)
-class _WindowAxis:
-    """Where the windows of one axis end.
+def _window_axes(
+    data: ov.Output, windows: Windows, name: str
+) -> tuple[list[int], list[npt.NDArray[np.int64]]]:
+    """Return what padding the last window needs behind the input, and cells of each, int [o].
 
-    Attributes:
-        end: padding that the last window needs behind the input, cells.
-        cells: int [o], of each window that lie in the input and its padding.
+    Cells are those that lie in the input and its padding.
     """
-
-    end: int
-    cells: npt.NDArray[np.int64]
-
-
-def _window_axes(data: ov.Output, windows: Windows, name: str) -> list[_WindowAxis]:
     shape = data.get_partial_shape()
-    axes: list[_WindowAxis] = []
-    total = 1
+    ends, cells, total = [], [], 1
     geometry = zip(windows.kernel, windows.stride, windows.pad, strict=True)
     for axis, (size, step, border) in enumerate(geometry):
         if shape[axis + 2].is_dynamic:
@@ -305,9 +299,9 @@ def _window_axes(data: ov.Output, windows: Windows, name: str) -> list[_WindowAx
                 f"layer {name} pools {total} windows of {shape}; {_MOST_WINDOWS} is the most",
             )
         begin = np.arange(count) * step - border
-        cells = np.minimum(begin + size, side + border) - begin
-        axes.append(_WindowAxis(max(0, int(begin[-1]) + size - side), cells))
-    return axes
+        cells.append(np.minimum(begin + size, side + border) - begin)
+        ends.append(max(0, int(begin[-1]) + size - side))
+    return ends, cells
 
 
 def _biased(node: ov.Node, bias: Array | None, *, axis: int, rank: int, name: str) -> ov.Output:

@@ -20,8 +20,7 @@ from thorax.importers.mxnet_files import (
     read_symbol,
 )
 from thorax.importers.mxnet_layers import ALIASES, WEIGHTED, builder
-from thorax.importers.options import Imported, ImportOptions, damaged
-from thorax.importers.translation import require_stored, translated
+from thorax.importers.options import Imported, ImportOptions, damaged, require_stored, translated
 
 _SYMBOL: Final = "-symbol.json"
 _EPOCH: Final = re.compile(r"-\d{4,}$")

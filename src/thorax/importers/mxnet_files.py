@@ -326,15 +326,9 @@ def _array(data: _Bytes) -> npt.NDArray[np.generic] | None:
                 f"{data.path.name} holds a sparse array; make it dense with MXNet's "
                 "`tostype('default')` and save again",
             )
-        shape = _shape(data, data.number("i"), "q")
-        empty = shape is None if magic == _V3 else not shape
-    elif magic == _V1:
-        shape = _shape(data, data.number("i"), "q")
-        empty = not shape
-    else:
-        shape = _shape(data, magic, "I")
-        empty = not shape
-    if shape is None or empty:
+    wide = magic in (_V1, _V2, _V3)
+    shape = _shape(data, data.number("i"), "q") if wide else _shape(data, magic, "I")
+    if shape is None or (not shape and magic != _V3):
         return None
     data.take(8)  # The device that it lay on.
     flag = data.number("i")

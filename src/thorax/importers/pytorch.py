@@ -7,8 +7,7 @@ refused, because reading it means running it.
 
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +21,7 @@ from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from torch import Tensor, nn
 
 from thorax.devices.extensions import add_extensions
-from thorax.errors import ModelError, ThoraxError, UsageError
+from thorax.errors import ModelError, UsageError
 from thorax.importers import extensions, pytorch_archive, pytorch_export, pytorch_networks
 from thorax.importers.options import (
     UNREADABLE,
@@ -31,10 +30,10 @@ from thorax.importers.options import (
     Run,
     close,
     damaged,
+    translated,
     unconvertible,
     unreadable,
 )
-from thorax.importers.translation import translated
 
 _LACKING: Final = re.compile(r"No conversion rule found for operations: ([^\n]+)")
 _WEIGHT: Final = re.compile(r"^self\.(?P<module>.+)\.\w+$")
@@ -56,12 +55,11 @@ def read(path: Path, options: ImportOptions) -> Imported:
     # First, because a script may call operators that an extension defines.
     add_extensions(options.extensions)
     kind = pytorch_archive.kind(path)
-    if kind == "exported program":
-        with _quietly():
-            model, run = _exported(path, options.extensions)
-    elif kind == "TorchScript":
-        with _quietly():
-            model, run = _scripted(path, options.extensions)
+    if kind != "state dict":
+        convert_whole = _exported if kind == "exported program" else _scripted
+        # What PyTorch calls deprecated in its own and OpenVINO's code is no business of the user.
+        with warnings.catch_warnings(action="ignore"):
+            model, run = convert_whole(path, options.extensions)
     else:
         tensors = pytorch_archive.state_dict(path)
         network = pytorch_networks.build(options.topology, tensors, path).eval()
@@ -73,10 +71,17 @@ def read(path: Path, options: ImportOptions) -> Imported:
             if not options.shapes:
                 model.reshape(list(example.shape))
         except (RuntimeError, ValueError, IndexError) as error:
-            raise _no_fit(path, example, error) from error
+            why = str(error).strip().splitlines()[:1] or [repr(error)]
+            raise ModelError(
+                "model-input", f"{path.name} does not take {list(example.shape)}: {why[0]}"
+            ) from error
     if not model.inputs or not model.outputs:
         raise damaged(path, "holds no network")
-    _require_floats(model)
+    # A script leaves the type of what comes before any weight open.
+    for parameter in model.get_parameters():
+        if parameter.get_element_type().is_dynamic():
+            parameter.set_element_type(ov.Type.f32)
+    model.validate_nodes_and_infer_types()
     if options.side is not None and not options.shapes:
         _close_square(model, options.side, path)
     close(model, options.shapes, path)
@@ -90,7 +95,7 @@ def convert(network: nn.Module, example: Tensor, custom: Sequence[str] = ()) -> 
     float32, has the shape that the network is traced with; for `custom` see
     `ImportOptions.extensions`.
     """
-    with _quietly():
+    with warnings.catch_warnings(action="ignore"):
         decoder = TorchScriptPythonDecoder(
             network,
             example_input=example,
@@ -121,14 +126,6 @@ def _tensors(value: object) -> list[Tensor]:
     return [tensor for part in value for tensor in _tensors(part)]
 
 
-@contextmanager
-def _quietly() -> Iterator[None]:
-    with warnings.catch_warnings():
-        # What PyTorch calls deprecated in its own and OpenVINO's code is no business of the user.
-        warnings.simplefilter("ignore")
-        yield
-
-
 def _converted(decoder: object, custom: Sequence[str]) -> ov.Model:
     frontend = FrontEndManager().load_by_framework("pytorch")
     extensions.attach(frontend, custom)
@@ -136,14 +133,8 @@ def _converted(decoder: object, custom: Sequence[str]) -> ov.Model:
 
 
 def _scripted(path: Path, custom: Sequence[str]) -> tuple[ov.Model, Run]:
-    try:
-        network = pytorch_archive.load_script(path, extensions.operators(custom))
-        network.eval()
-    except ThoraxError:
-        raise
-    except Exception as error:
-        # A damaged archive may raise anything at all.
-        raise unreadable(path, error) from error
+    network = pytorch_archive.load_script(path, extensions.operators(custom))
+    network.eval()
     try:
         model = _converted(TorchScriptPythonDecoder(network), custom)
     except UNREADABLE as error:
@@ -188,14 +179,6 @@ def _name_by_weights(model: ov.Model) -> None:
                 break
 
 
-def _require_floats(model: ov.Model) -> None:
-    """Make floats of inputs whose type a script leaves open, as it does before any weight."""
-    for parameter in model.get_parameters():
-        if parameter.get_element_type().is_dynamic():
-            parameter.set_element_type(ov.Type.f32)
-    model.validate_nodes_and_infer_types()
-
-
 def _close_square(model: ov.Model, side: int, path: Path) -> None:
     """Give the one input of a script, which says nothing of it, the first kernel's channels."""
     if len(model.inputs) != 1 or model.inputs[0].get_partial_shape().rank.is_static:
@@ -228,11 +211,3 @@ def _shape(options: ImportOptions, network: nn.Module, path: Path) -> tuple[int,
             "--input_shape of `thorax mo`, e.g. [1,3,224,224]",
         )
     return (max(shapes[0][0], 1), *shapes[0][1:])
-
-
-def _no_fit(path: Path, example: Tensor, error: Exception) -> ModelError:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return ModelError(
-        "model-input",
-        f"{path.name} does not take {list(example.shape)}: {lines[0] if lines else error!r}",
-    )

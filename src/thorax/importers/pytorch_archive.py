@@ -19,8 +19,7 @@ from torch import Tensor
 from thorax.errors import ModelError
 from thorax.files.documents import parse_json
 from thorax.importers import pytorch_operators, pytorch_source
-from thorax.importers.options import damaged, unconvertible, unsafe
-from thorax.importers.translation import require_file
+from thorax.importers.options import damaged, require_file, unconvertible, unsafe
 from thorax.training.weights_file import is_plain, without_prefixes
 
 Kind = Literal["state dict", "TorchScript", "exported program"]
@@ -135,9 +134,8 @@ def _read(path: Path) -> object:
         if path.suffix.lower() == ".safetensors":
             _require_header(path)
             return safetensors.torch.load_file(path)
-        with warnings.catch_warnings():
-            # PyTorch warns of pickles that it then refuses.
-            warnings.simplefilter("ignore")
+        # PyTorch warns of pickles that it then refuses.
+        with warnings.catch_warnings(action="ignore"):
             return torch.load(path, map_location="cpu", weights_only=True)
     except ModelError:
         raise

@@ -22,12 +22,10 @@ import openvino as ov
 from openvino.frontend import InputModel
 
 from thorax.errors import UsageError
+from thorax.importers.layers import CONVOLUTIONS
 from thorax.importers.options import ImportOptions
 from thorax.importers.wire import Field, WireError, fields
 
-_CONVOLUTIONS: Final = (
-    "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData",
-)  # fmt: skip
 _NUMBERED: Final = re.compile(r"(?:MatMul|Transpose|Multiply|Add)_\d+")
 _LAYERS: Final = (
     "Conv2D", "Conv3D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "MatMul", "BatchMatMulV2",
@@ -54,21 +52,15 @@ Kernel = tuple[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class _Node:
-    """A node of a GraphDef.
-
-    Attributes:
-        name: of the node.
-        kind: its operation.
-        inputs: the tensors that it takes, as `node:output`.
-        value: TensorProto of a constant.
-        shared: name of the variable that the node is, "" of others.
-    """
+    """A node of a GraphDef: its operation, and the tensors it takes as `node:output`."""
 
     name: str
     kind: str
     inputs: tuple[str, ...]
     value: memoryview | None
+    """TensorProto of a constant."""
     shared: str
+    """Name of the variable that the node is, "" of others."""
 
 
 def cut_graph(model: InputModel, path: Path, options: ImportOptions) -> dict[str, str]:
@@ -122,7 +114,7 @@ def name_kernels(model: ov.Model, kernels: Iterable[Kernel]) -> None:
     for node in model.get_ordered_ops():
         kind = node.get_type_name()
         numbered = kind == "MatMul" and _NUMBERED.fullmatch(node.get_friendly_name())
-        if kind not in _CONVOLUTIONS and not numbered:
+        if kind not in CONVOLUTIONS and not numbered:
             continue
         weight = node.input_value(1).get_node()
         while weight.get_input_size():

@@ -18,13 +18,14 @@ from thorax.files.atomic import sha256
 from thorax.importers import formats
 from thorax.importers.options import Imported, ImportOptions, Layout
 from thorax.ir.corrections import correct
-from thorax.ir.fold import Folded, fold, unchanged
+from thorax.ir.fold import fold, unchanged
 from thorax.ir.head import find_logits
 from thorax.ir.layouts import take_channels_first
 from thorax.ir.open import model_kind, open_artifact
 from thorax.ir.output import answers_logarithms, as_rows, check_output_activation
 from thorax.ir.shapes import fix_square, open_batch
 from thorax.labels import LabelSet
+from thorax.results.optimize import GraphRewrite
 
 Scores = npt.NDArray[np.float32]
 Reference = Callable[[npt.NDArray[np.float32]], Scores]
@@ -56,7 +57,7 @@ class Classifier:
     topology: str
     activation: Activation
     reference: Reference
-    folded: Folded
+    folded: GraphRewrite
     provenance: dict[str, Any] = field(default_factory=dict)
     card: Card | None = None
 
@@ -174,7 +175,7 @@ def _checkpoint(path: Path) -> Classifier:
     )
 
 
-def _fold(model: ov.Model) -> Folded:
+def _fold(model: ov.Model) -> GraphRewrite:
     """Fold a graph of one image so that it can be compiled for several."""
     open_batch(model)
     folded = fold(model)

@@ -1,7 +1,7 @@
 """Folding batch normalisation and constants, and the account of what was folded."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,7 @@ from openvino._offline_transformations import apply_moc_transformations
 from thorax.ir.head import constant
 from thorax.ir.layouts import cancel_transposes, count_transposes
 from thorax.ir.names import WEIGHTED, layers_of, module_name, readable_names
-from thorax.results.optimize import Normalisation
+from thorax.results.optimize import GraphRewrite, Normalisation
 
 ORIGINAL_NAME: Final = "thorax_original_name"
 _KERNEL_NAME: Final = "thorax_kernel_name"
@@ -26,37 +26,13 @@ _SCALES: Final = ("Multiply", "Divide")
 _ARITHMETIC: Final = (*_SHIFTS, *_SCALES)
 
 
-@dataclass(frozen=True, slots=True)
-class Folded:
-    """What folding did to a graph. Layers are nodes that compute: no constants, inputs, outputs.
-
-    Attributes:
-        layers_before: by type, as the framework left them.
-        layers_after: by type.
-        normalisations: batch normalisations and other scales for each channel, in order.
-        constants: layers that computed nothing of the image and became constants.
-        dead: layers that handed on what they got: zero padding of no width, casts to the same
-            type, reshapes to the same shape, times one, plus nothing.
-        transposes_before: layers that only move axes, with those that turn the input.
-        transposes_after: those left.
-    """
-
-    layers_before: dict[str, int]
-    layers_after: dict[str, int]
-    normalisations: tuple[Normalisation, ...]
-    constants: int
-    dead: int
-    transposes_before: int
-    transposes_after: int
-
-    @property
-    def folded(self) -> int:
-        """How many normalisations are inside the kernel of another layer."""
-        return sum(each.into is not None for each in self.normalisations)
-
-
-def fold(model: ov.Model) -> Folded:
+def fold(model: ov.Model) -> GraphRewrite:
     """Fold batch normalisation and constants in place, each layer keeping its framework's name.
+
+    Returned is what came of it, without grey stem and heat map, which are not of its doing. Layers
+    are nodes that compute: no constants, inputs, outputs. Dead is what handed on what it got: zero
+    padding of no width, casts to the same type, reshapes to the same shape, times one, plus
+    nothing. Transposes are layers that only move axes, with those that turn the input.
 
     Transposes that undo each other go too. An axis that is open stays open: give the batch as -1
     to keep shapes that are computed of it from turning into constants. A layer that is held by a
@@ -70,21 +46,37 @@ def fold(model: ov.Model) -> Folded:
     survivors = _restore_names(model)
     readable_names(model)
     gone = [kind for name, kind in fate.items() if name not in survivors]
-    return Folded(
-        layers_before=before,
-        layers_after=_by_type(model),
-        normalisations=tuple(_where_they_went(model, scales)),
-        constants=gone.count("constant"),
-        dead=gone.count("dead"),
-        transposes_before=transposes,
-        transposes_after=count_transposes(model),
-    )
+    return _account(model, before, transposes, tuple(_where_they_went(model, scales)), gone)
 
 
-def unchanged(model: ov.Model) -> Folded:
+def unchanged(model: ov.Model) -> GraphRewrite:
     """Return the account of a graph that was left as it is."""
-    layers, transposes = _by_type(model), count_transposes(model)
-    return Folded(layers, layers, (), 0, 0, transposes, transposes)
+    return _account(model, _by_type(model), count_transposes(model))
+
+
+def _account(
+    model: ov.Model,
+    before: dict[str, int],
+    transposes: int,
+    normalisations: tuple[Normalisation, ...] = (),
+    gone: Sequence[str] = (),
+) -> GraphRewrite:
+    after = _by_type(model)
+    return GraphRewrite(
+        layers_before=sum(before.values()),
+        layers_after=sum(after.values()),
+        normalisations=len(normalisations),
+        normalisations_folded=sum(each.into is not None for each in normalisations),
+        constants_folded=gone.count("constant"),
+        dead_layers_removed=gone.count("dead"),
+        transposes_removed=transposes - count_transposes(model),
+        transposes_left=count_transposes(model),
+        layers_before_by_type=before,
+        layers_after_by_type=after,
+        normalisation_layers=normalisations,
+        grey_stem=False,
+        heatmap=False,
+    )
 
 
 def _by_type(model: ov.Model) -> dict[str, int]:

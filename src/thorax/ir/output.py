@@ -9,6 +9,7 @@ import openvino.opset13 as ops
 
 from thorax.artifact import Activation
 from thorax.errors import ModelError, UsageError
+from thorax.ir.names import WEIGHTED
 
 _MOVES: Final = (
     "Reshape", "Squeeze", "Unsqueeze", "Convert", "Transpose", "Concat", "Gather", "Slice",
@@ -19,10 +20,7 @@ _POOLS: Final = (
     "ReduceMean", "ReduceSum", "ReduceMax", "AvgPool", "MaxPool", "AdaptiveAvgPool",
     "AdaptiveMaxPool",
 )  # fmt: skip
-_LINEAR: Final = (
-    "MatMul", "Convolution", "GroupConvolution", "ConvolutionBackpropData",
-    "GroupConvolutionBackpropData", "Einsum",
-)  # fmt: skip
+_LINEAR: Final = (*WEIGHTED, "Einsum")
 _ACTIVATIONS: Final = {"Sigmoid": ops.sigmoid, "Softmax": lambda value: ops.softmax(value, 1)}
 _BOUNDED: Final = ("Sigmoid", "Softmax", "LogSoftmax", "HardSigmoid", "Tanh", "Clamp", "Exp", "Log")
 

@@ -1,6 +1,5 @@
 """Graph passes: bytes in, probability, heat map and embedding out, names a person can read."""
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -10,7 +9,6 @@ import openvino.opset13 as ops
 
 from thorax.artifact import Activation, Card
 from thorax.devices.engine import EMBEDDING, HEATMAP, INPUT, PROBABILITY
-from thorax.ir.fold import Folded
 from thorax.ir.head import Head
 from thorax.ir.heatmap import class_activation_map
 from thorax.ir.stem import fold_grey_stem
@@ -20,63 +18,29 @@ NORMALISE: Final = "normalise"
 """What the names of layers begin with that make bytes what the network was trained on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rewritten:
-    """What became of a source's graph on its way to an artifact's.
+def counts(rewritten: GraphRewrite) -> dict[str, int | bool]:
+    """Return the figures of a rewrite alone, for the card."""
+    figures = rewritten.model_dump()
+    return {key: value for key, value in figures.items() if isinstance(value, int)}
 
-    Attributes:
-        folded: what folding did.
-        grey_stem: whether a first convolution over several channels takes the one grey now.
-        heatmap: whether heat map and embedding are outputs.
-    """
 
-    folded: Folded
-    grey_stem: bool
-    heatmap: bool
-
-    def result(self) -> GraphRewrite:
-        """Return figures and the way of each normalisation."""
-        folded = self.folded
-        return GraphRewrite(
-            layers_before=sum(folded.layers_before.values()),
-            layers_after=sum(folded.layers_after.values()),
-            normalisations=len(folded.normalisations),
-            normalisations_folded=folded.folded,
-            constants_folded=folded.constants,
-            dead_layers_removed=folded.dead,
-            transposes_removed=folded.transposes_before - folded.transposes_after,
-            transposes_left=folded.transposes_after,
-            layers_before_by_type=folded.layers_before,
-            layers_after_by_type=folded.layers_after,
-            normalisation_layers=folded.normalisations,
-            grey_stem=self.grey_stem,
-            heatmap=self.heatmap,
-        )
-
-    def counts(self) -> dict[str, int | bool]:
-        """Return figures alone, for the card."""
-        figures = self.result().model_dump()
-        return {key: value for key, value in figures.items() if isinstance(value, int)}
-
-    def line(self) -> str:
-        """Return it in one line for people."""
-        figures = self.result()
-        parts = [f"{figures.layers_before} layers became {figures.layers_after}"]
-        if figures.normalisations:
-            parts.append(
-                f"{figures.normalisations_folded} of {figures.normalisations} normalisations folded"
-            )
-        gone = {
-            "constant": figures.constants_folded,
-            "dead": figures.dead_layers_removed,
-            "transpose": figures.transposes_removed,
-        }
-        parts += [f"{count} {what} layers gone" for what, count in gone.items() if count]
-        if self.grey_stem:
-            parts.append("stem takes one grey channel")
-        if not self.heatmap:
-            parts.append("no pooled linear head: no heat map")
-        return "; ".join(parts)
+def line(rewritten: GraphRewrite) -> str:
+    """Return a rewrite in one line for people."""
+    parts = [f"{rewritten.layers_before} layers became {rewritten.layers_after}"]
+    if rewritten.normalisations:
+        of = f"of {rewritten.normalisations} normalisations folded"
+        parts.append(f"{rewritten.normalisations_folded} {of}")
+    gone = {
+        "constant": rewritten.constants_folded,
+        "dead": rewritten.dead_layers_removed,
+        "transpose": rewritten.transposes_removed,
+    }
+    parts += [f"{count} {what} layers gone" for what, count in gone.items() if count]
+    if rewritten.grey_stem:
+        parts.append("stem takes one grey channel")
+    if not rewritten.heatmap:
+        parts.append("no pooled linear head: no heat map")
+    return "; ".join(parts)
 
 
 def take_bytes(

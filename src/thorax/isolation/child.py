@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import selectors
 import signal
 import struct
@@ -30,20 +31,10 @@ _START: Final = (
     "root in sys.path or sys.path.insert(0, root); "
     "from importlib import import_module; import_module(module).main()"
 )
-_KEPT: Final = frozenset(
-    ("PATH", "LD_LIBRARY_PATH", "LANG", "LANGUAGE", "TZ", "LC_ALL", "LC_CTYPE", "LC_NUMERIC")
-)
-_KEPT_BEGINNINGS: Final = (
-    "OMP_",
-    "KMP_",
-    "MKL_",
-    "OPENBLAS_",
-    "ONEDNN_",
-    "OV_",
-    "TBB_",
-    "TF_CPP_",
-    "TF_ENABLE_",
-    "TF_NUM_",
+_KEPT: Final = re.compile(
+    r"PATH|LD_LIBRARY_PATH|LANG|LANGUAGE|TZ|LC_(ALL|CTYPE|NUMERIC)"
+    r"|(OMP|KMP|MKL|OPENBLAS|ONEDNN|OV|TBB|TF_CPP|TF_ENABLE|TF_NUM)_.*",
+    re.DOTALL,
 )
 """Variables of the environment that a child needs; others may be secrets."""
 
@@ -80,11 +71,7 @@ class Child:
     def __init__(
         self, module: str, environment: Mapping[str, str], *, without: Sequence[str] = ()
     ) -> None:
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if name in _KEPT or name.startswith(_KEPT_BEGINNINGS)
-        }
+        kept = {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)}
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-c", _START, _ROOT, module, *without],
             stdin=subprocess.PIPE,

@@ -11,12 +11,13 @@ import openvino as ov
 import openvino.opset13 as ops
 
 from thorax.errors import ModelError, UsageError
+from thorax.importers.layers import CONVOLUTIONS
 from thorax.mo.flags import Entry
 
 _CHANNELS_FIRST: Final = (
-    "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData",
-    "MaxPool", "AvgPool", "AdaptiveAvgPool", "AdaptiveMaxPool", "BatchNormInference",
-)  # fmt: skip
+    *CONVOLUTIONS,
+    *("MaxPool", "AvgPool", "AdaptiveAvgPool", "AdaptiveMaxPool", "BatchNormInference"),
+)
 """Operations whose images always have their channels second."""
 
 _RESHAPING: Final = ("Reshape", "Unsqueeze", "Squeeze", "Broadcast", "Tile", "Gather")
@@ -77,12 +78,7 @@ def find_input(model: ov.Model, name: str) -> int:
 
 
 def is_called(node: ov.Node, name: str) -> bool:
-    """Return whether an input has this name, itself or from the cut that made it."""
-    return name in _names(node)
-
-
-def _names(node: ov.Node) -> set[str]:
-    """Return what an input may be called: by itself, or by the layer that a cut put it before."""
+    """Return whether an input has this name, itself or of the layer that a cut put it before."""
     own = node.get_friendly_name()
     names = {own, *node.output(0).get_names()}
     layer, _, index = own.rpartition("/placeholder_")
@@ -90,9 +86,11 @@ def _names(node: ov.Node) -> set[str]:
     if match is None:
         # TensorFlow's readers name an input by its tensor, `data:0`.
         bare = {each.removesuffix(":0") for each in names}
-        return names | bare | {f"{each}:0" for each in bare} | {f"0:{each}" for each in bare}
-    number = match[2]
-    return names | {layer, f"{number}:{layer}" if match[1] == "port" else f"{layer}:{number}"}
+        names |= bare | {f"{each}:0" for each in bare} | {f"0:{each}" for each in bare}
+    else:
+        number = match[2]
+        names |= {layer, f"{number}:{layer}" if match[1] == "port" else f"{layer}:{number}"}
+    return name in names
 
 
 def find_output(model: ov.Model, name: str) -> list[ov.Output]:
@@ -237,7 +235,8 @@ def _boundary(layer: ov.Node) -> tuple[list[ov.Output], list[list[ov.Input]]]:
     for node in parts:
         for port in node.inputs():
             value = port.get_source_output()
-            if value.get_node() in parts or not _depends(value):
+            inputs = {node.get_type_name() for node in _needed([value.get_node()])}
+            if value.get_node() in parts or "Parameter" not in inputs:
                 continue
             if value in sources:
                 users[sources.index(value)].append(port)
@@ -275,11 +274,6 @@ def _unnamed(node: ov.Node, layer: ov.Node) -> bool:
     return name.startswith(f"{layer.get_friendly_name()}/") or (
         _PART.fullmatch(name) is not None and name.rpartition("_")[0] == node.get_type_name()
     )
-
-
-def _depends(value: ov.Output) -> bool:
-    """Return whether a value depends on an input."""
-    return any(node.get_type_name() == "Parameter" for node in _needed([value.get_node()]))
 
 
 def _needed(ends: Iterable[ov.Node]) -> set[ov.Node]:

@@ -9,10 +9,12 @@ import openvino as ov
 from thorax import artifact
 from thorax.analysis.difference import FP32_TOLERANCE, largest_difference, require_equal
 from thorax.artifact import Artifact, Card, Precision
+from thorax.devices.core import list_parts, simulates
 from thorax.devices.process_core import open_core
+from thorax.fpga.card import find_card
+from thorax.fpga.emulation import array_layers, fold_weights
 from thorax.ir import rewrite
 from thorax.ir.classifier import Classifier
-from thorax.quantization import fp11
 
 _TOLERANCE: Final = {
     Precision.FP32: FP32_TOLERANCE,
@@ -25,6 +27,26 @@ _TOLERANCE: Final = {
     Precision.FP11: 1.0,
 }
 """Largest difference of a probability on the probe images that is not taken for a broken graph."""
+
+
+BLOCK: Final = 16
+"""Channels that share an exponent: c_vector of the overlays that bitstreams of 2018 to 2020 name,
+4x2x16x32 and 4x2x16x64 (OpenVINO 2020.4, FPGA plug-in)."""
+
+
+def block_of(device: str) -> int:
+    """Return the block of the programmed cards of a device string, the largest of several.
+
+    What is rounded to large blocks is left alone by smaller ones. Without a programmed card it is
+    `BLOCK`.
+
+    Raises:
+        DeviceError: `device-unknown`.
+        DataError: `fpga-state`.
+    """
+    cards = [find_card(part) for part in list_parts(device) if simulates(part)]
+    vectors = [card.bitstream.architecture.c_vector for card in cards if card.bitstream]
+    return max(vectors, default=BLOCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +85,7 @@ class CandidateBuilder:
     source: Classifier
     model: ov.Model
     card: Card
-    block: int = fp11.BLOCK
+    block: int = BLOCK
     _written: int = field(default=0, init=False)
     _fp32: Candidate | None = field(default=None, init=False)
 
@@ -77,7 +99,9 @@ class CandidateBuilder:
         """Return the candidate in fp16, bf16 or fp11."""
         model = self.model
         if precision is Precision.FP11:
-            model = fp11.fold(model, self.block)
+            # Every weight of it is exact in 16 bits.
+            model = model.clone()
+            fold_weights(model, array_layers(model), precision="fp11", block=self.block)
         elif precision is Precision.BF16:
             model = model.clone()
             rewrite.store_weights_as_bf16(model)
@@ -96,7 +120,10 @@ class CandidateBuilder:
             "precision": precision,
         }
         if precision is Precision.FP11:
-            facts["provenance"] = {**self.card.provenance, **fp11.provenance(self.block)}
+            facts["provenance"] = {
+                **self.card.provenance,
+                "fp11": {"block": self.block, "rounding": "faithful"},
+            }
         card = self.card.model_copy(update={**facts, "kept": kept})
         folder = self.folder / f"{self._written:03d}-{precision.value}"
         self._written += 1

@@ -16,10 +16,10 @@ from thorax.quantization.accuracy_budget import (
     AccuracyBudget,
     OnProgress,
     Verdict,
+    bounds,
     budget_warning,
 )
 from thorax.quantization.candidates import Candidate, CandidateBuilder
-from thorax.quantization.card_accuracy import bounds
 from thorax.quantization.mixed_precision import Judged, MixedPrecisionSearch
 from thorax.quantization.quantize import quantize
 

@@ -23,14 +23,11 @@ from thorax.images.preprocess import InputSpec
 from thorax.ir import rewrite
 from thorax.ir.classifier import Classifier, Description, open_classifier
 from thorax.ir.head import find_head, find_logits, heatmap_grid
-from thorax.ir.rewrite import Rewritten
-from thorax.quantization import fp11
-from thorax.quantization.accuracy_budget import AccuracyBudget, OnProgress, check_budget
-from thorax.quantization.candidates import CandidateBuilder
-from thorax.quantization.card_accuracy import measured
+from thorax.quantization.accuracy_budget import AccuracyBudget, OnProgress, check_budget, measured
+from thorax.quantization.candidates import CandidateBuilder, block_of
 from thorax.quantization.choose import Choice, Chooser
 from thorax.quantization.mixed_precision import kernel_layers
-from thorax.results.optimize import OptimizeResult, Trial
+from thorax.results.optimize import GraphRewrite, OptimizeResult, Trial
 from thorax.results.shared import Interval
 
 Wanted = Precision | Literal["auto"]
@@ -122,9 +119,7 @@ def optimize(
         folder = staging / "candidates"
         with artifact.writing(out):
             folder.mkdir()
-        builder = CandidateBuilder(
-            folder, classifier, model, card, block=fp11.block_of(options.device)
-        )
+        builder = CandidateBuilder(folder, classifier, model, card, block=block_of(options.device))
         budget = _budget(builder, store, max_drop, options.device, on_progress)
         chooser = Chooser(builder, store, budget, on_progress, keep=options.keep)
         choice = chooser.fastest() if precision == AUTO else chooser.named(Precision(precision))
@@ -140,12 +135,12 @@ def _prepared(
     store: Store | None,
     keep: Sequence[str],
     on_progress: OnProgress,
-) -> tuple[Classifier, ov.Model, Card, Rewritten]:
+) -> tuple[Classifier, ov.Model, Card, GraphRewrite]:
     """Return a source, and its graph rewritten and compared with it."""
     on_progress.say("reading the model")
     classifier = open_classifier(source, description)
     model, card, rewritten = _rewrite(classifier)
-    on_progress.say(rewritten.line())
+    on_progress.say(rewrite.line(rewritten))
     if store is not None:
         store.require(card.input.side, card.labels_as_set())
     _check_layers(model, keep)
@@ -168,7 +163,7 @@ def _save(choice: Choice, budget: AccuracyBudget | None, staging: Path) -> None:
 
 
 def _result(
-    optimized: Artifact, choice: Choice, rewritten: Rewritten, max_drop: float | None
+    optimized: Artifact, choice: Choice, rewritten: GraphRewrite, max_drop: float | None
 ) -> OptimizeResult:
     card, bounds = optimized.card, choice.bounds
     return OptimizeResult(
@@ -190,7 +185,7 @@ def _result(
         tried=tuple(Trial.model_validate(trial.model_dump(mode="json")) for trial in card.tried),
         why=choice.why,
         largest_difference=choice.candidate.difference,
-        rewritten=rewritten.result(),
+        rewritten=rewritten,
     )
 
 
@@ -257,11 +252,12 @@ def _budget(
         return None
 
 
-def _rewrite(source: Classifier) -> tuple[ov.Model, Card, Rewritten]:
+def _rewrite(source: Classifier) -> tuple[ov.Model, Card, GraphRewrite]:
     model = source.model
     if source.card is not None:
         outputs = {name for port in model.outputs for name in port.get_names()}
-        return model, source.card, Rewritten(source.folded, False, HEATMAP in outputs)
+        rewritten = source.folded.model_copy(update={"heatmap": HEATMAP in outputs})
+        return model, source.card, rewritten
     side = int(model.inputs[0].get_shape()[-1])
     logits, _ = find_logits(model)
     head = find_head(logits)
@@ -270,7 +266,8 @@ def _rewrite(source: Classifier) -> tuple[ov.Model, Card, Rewritten]:
         head = None
     grid = heatmap_grid(head.features) if head else None
     grey_stem = rewrite.take_bytes(model, source.mean, source.std)
-    rewritten = Rewritten(source.folded, bool(grey_stem), head is not None)
+    facts = {"grey_stem": bool(grey_stem), "heatmap": head is not None}
+    rewritten = source.folded.model_copy(update=facts)
     model = rewrite.expose_outputs(model, logits, head, source.activation)
     model.set_friendly_name(source.topology)
     mean, std = float(source.mean.mean()), float(source.std.mean())
@@ -290,7 +287,7 @@ def _rewrite(source: Classifier) -> tuple[ov.Model, Card, Rewritten]:
         provenance={
             **source.provenance,
             "openvino": ov.get_version(),
-            "rewritten": rewritten.counts(),
+            "rewritten": rewrite.counts(rewritten),
         },
     )
     return model, card, rewritten
