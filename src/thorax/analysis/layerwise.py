@@ -85,17 +85,10 @@ def compare_layers(
 ) -> GraphComparison:
     """Return how far each layer and output of one graph strays from the same of another.
 
-    Where no layer has one name in both, the outputs alone are compared.
-
-    Args:
-        model_a: the reference.
-        model_b: of the same network, say its INT8 graph; its inputs are of the same shapes.
-        images: [N,...], each image as both inputs take it, e.g. uint8 [N,1,S,S]; of graphs of
-            several inputs `InputArrays` for each run.
-        a: where the first runs; None is f32 on the CPU.
-        b: where the second runs.
-        on_progress: told how many images more were run through a part of the network.
-        memory_bytes: values of layers that are held at a time.
+    Where no layer has one name in both, the outputs alone are compared. Images are [N,...], each
+    as both inputs take it, e.g. uint8 [N,1,S,S]; of graphs of several inputs `InputArrays` for each
+    run. `on_progress` is told how many more were run through a part of the network, `memory_bytes`
+    bounds the values of layers that are held at a time.
 
     Raises:
         ModelError: `compare-shape`, `compare-layers` or `compare-not-finite`.
@@ -120,16 +113,16 @@ def compare_layers(
     errors = []
     for part in cut.parts(memory_bytes):
         totals, own = _run(part, fed, (first, a), (second, b), cut, tell)
-        for layer in part:
-            total, alone = totals[layer.end], own[layer.end]
-            noise = LayerNoise(
+        errors += [
+            LayerNoise(
                 name=layer.name,
                 type=layer.type,
-                sqnr_db=total.sqnr_db,
-                max_error=total.worst,
-                own_sqnr_db=alone.sqnr_db,
+                sqnr_db=totals[layer.end].sqnr_db,
+                max_error=totals[layer.end].worst,
+                own_sqnr_db=own[layer.end].sqnr_db,
             )
-            errors.append(noise)
+            for layer in part
+        ]
     names_matched = {layer.name for layer in matched}
     names_of_first = {layer.name for layer in layers}
     return GraphComparison(

@@ -35,6 +35,9 @@ _OF_COST: Final = (
 )
 """Fields that are those of `LayerCost`."""
 
+_SUMMED: Final = ("macs", "operations", "parameters", "weight_bytes", "moved_bytes")
+"""Fields of layers that are added up."""
+
 _STORED_BYTES: Final = {
     Precision.FP32: (4, 4),
     Precision.FP16: (2, 2),
@@ -99,11 +102,8 @@ def analyze(
 ) -> AnalyzeResult:
     """Work, memory and least time of each layer on a device, and what runs as one kernel.
 
-    Args:
-        opened: what to look at.
-        device: compiled for, so that it is known what runs as one.
-        peaks: the device's roofs; None leaves bounds out.
-        measure: run it, some seconds, to say how long each layer took.
+    No peaks of the device leave bounds out; `measure` runs it, some seconds, to say how long each
+    layer took.
 
     Raises:
         DeviceError: as `compile_graph`.
@@ -123,9 +123,7 @@ def analyze(
         _layer(layer, opened.compute, peaks, time_s)
         for layer, time_s in zip(cost.layers, times, strict=True)
     )
-    weight_bytes = sum(layer.weight_bytes for layer in layers)
-    moved_bytes = sum(layer.moved_bytes for layer in layers)
-    macs = sum(layer.macs for layer in layers)
+    sums = {name: sum(getattr(layer, name) for layer in layers) for name in _SUMMED}
     bound_s = _sum([layer.bound_s for layer in layers])
     shape = opened.model.inputs[0].get_shape()
     images = int(shape[0]) if len(shape) else 1
@@ -136,15 +134,11 @@ def analyze(
         precision=opened.precision,
         compute=opened.compute,
         input={port.any_name: tuple(port.get_shape()) for port in opened.model.inputs},
-        macs=macs,
-        operations=sum(layer.operations for layer in layers),
-        parameters=sum(layer.parameters for layer in layers),
-        memory_bytes=weight_bytes + cost.peak_activation_bytes,
-        weight_bytes=weight_bytes,
+        **sums,
+        memory_bytes=sums["weight_bytes"] + cost.peak_activation_bytes,
         activation_bytes=sum(layer.output_bytes for layer in layers),
         peak_activation_bytes=cost.peak_activation_bytes,
-        moved_bytes=moved_bytes,
-        intensity=intensity(macs, moved_bytes),
+        intensity=intensity(sums["macs"], sums["moved_bytes"]),
         peaks=None if peaks is None else _peaks(peaks),
         bound_s=bound_s,
         images_per_s_bound=images / bound_s if bound_s else None,
@@ -252,12 +246,11 @@ def _types(layers: Sequence[LayerRoofline]) -> tuple[TypeSums, ...]:
     groups: dict[str, list[LayerRoofline]] = {}
     for layer in layers:
         groups.setdefault(layer.type, []).append(layer)
-    added = ("macs", "operations", "parameters", "weight_bytes", "moved_bytes")
     rows = [
         TypeSums(
             type=kind,
             layers=len(group),
-            **{name: sum(getattr(layer, name) for layer in group) for name in added},
+            **{name: sum(getattr(layer, name) for layer in group) for name in _SUMMED},
             bound_s=_sum([layer.bound_s for layer in group]),
             measured_s=_some([layer.measured_s for layer in group]),
         )

@@ -100,17 +100,7 @@ def optimize(
         max_drop = AUTO_BUDGET
     _check(precision, store, max_drop, options.keep)
     _check_place(source, out)
-    physical_devices(options.device)
-    if (
-        precision == Precision.FP11
-        and store is not None
-        and not takes(options.device, Precision.FP11)
-    ):
-        raise UsageError(
-            "fp11-card",
-            f"fp11 is judged on an FPGA card, and -d {options.device} names none; give "
-            "-d HETERO:FPGA,CPU, or leave out --data (and --max-auroc-drop)",
-        )
+    _check_judge(precision, store, options.device)
     classifier, model, card, rewritten = _prepared(
         source, description or Description(), store, options.keep, on_progress
     )
@@ -207,6 +197,17 @@ def _check(
             "keep-precision",
             f"--keep names layers that int8 leaves in floating point, but --precision is "
             f"{precision}; leave out one of them",
+        )
+
+
+def _check_judge(precision: Wanted, store: Store | None, device: str) -> None:
+    """Refuse radiographs that would judge FP11 where nothing computes it, and unknown devices."""
+    physical_devices(device)
+    if precision == Precision.FP11 and store is not None and not takes(device, Precision.FP11):
+        raise UsageError(
+            "fp11-card",
+            f"fp11 is judged on an FPGA card, and -d {device} names none; give "
+            "-d HETERO:FPGA,CPU, or leave out --data (and --max-auroc-drop)",
         )
 
 
