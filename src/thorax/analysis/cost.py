@@ -59,12 +59,10 @@ class LayerCost:
 
 @dataclass(frozen=True, slots=True)
 class GraphCost:
-    """What a graph takes for one inference: its layers, and the most that is held at once.
+    """What a graph takes for one inference: its layers in order, and the most that is held at once.
 
-    Attributes:
-        layers: in the order of execution.
-        peak_activation_bytes: the largest sum of values that are still to be read, over the
-            steps of the schedule; each value has its own place until its last reader is done.
+    That peak is the largest sum of values that are still to be read, over the steps of the
+    schedule; each value has its own place until its last reader is done.
     """
 
     layers: tuple[LayerCost, ...]
@@ -158,12 +156,10 @@ class _Step:
 def cost_graph(
     model: ov.Model, kernels: Sequence[Kernel] = (), *, compute_bytes: int = 4
 ) -> GraphCost:
-    """Return what each layer of a graph takes.
+    """Return what each layer of a graph of static shapes takes.
 
-    Args:
-        model: of static shapes.
-        kernels: what a device made of it: layers that one kernel runs are one.
-        compute_bytes: of a value that is not quantized: 4 for f32, 2 for bf16.
+    Kernels are what a device made of it: layers that one kernel runs are one. A value that is not
+    quantized has `compute_bytes`: 4 for f32, 2 for bf16.
     """
     live = live_names(model)
     steps = _steps(model, live, kernels)

@@ -53,13 +53,7 @@ def suggested_ignore(layers: Sequence[LayerNoise]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class CompareOptions:
-    """Where two models run, and on how many fixed patterns.
-
-    Attributes:
-        devices: of the first and the second.
-        compute: arithmetic of floating-point layers in place of what the cards say.
-        count: of patterns.
-    """
+    """Where two models run, in which arithmetic instead of their cards', on how many patterns."""
 
     devices: tuple[str, str] = ("CPU", "CPU")
     compute: str | None = None
@@ -76,12 +70,7 @@ def compare(
 ) -> CompareResult:
     """Noise of each layer between two models of one network, and which layers are to blame.
 
-    Args:
-        first: the reference.
-        second: of the same network.
-        images: uint8 [N,1,S,S]; None takes fixed patterns.
-        options: devices and arithmetic.
-        on_progress: as `compare_layers`.
+    The first is the reference; images are uint8 [N,1,S,S], None takes fixed patterns.
 
     Raises:
         ModelError: as `aligned`, `matching_inputs` and `compare_layers`.

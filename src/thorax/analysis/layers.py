@@ -31,13 +31,7 @@ FOLLOWING: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Operations that run as one.
-
-    Attributes:
-        name: friendly name of the first operation.
-        type: of the first operation.
-        nodes: from the first to the last.
-    """
+    """Operations that run as one, with name and type of the first."""
 
     name: str
     type: str

@@ -35,14 +35,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class GraphComparison:
-    """Two graphs of one network, layer by layer.
-
-    Attributes:
-        layers: in the order of execution.
-        outputs: of the graph as a whole, by name.
-        unmatched: names of layers of the first graph that the second has not, or in another shape.
-        extra: names of layers of the second that the first has not.
-    """
+    """Two graphs of one network, layer by layer in the order of execution; see `CompareResult`."""
 
     layers: list[LayerNoise]
     outputs: list[OutputNoise]

@@ -71,12 +71,9 @@ def new_file(path: Path, *, swept: bool = False) -> Iterator[IO[bytes]]:
     """Yield a file to write, which takes its name only when the block succeeds.
 
     A link is followed, and the file that it names is replaced; mode and owner of a file that is
-    there stay. Character devices, pipes with a reader and `/dev/stdout` are written to directly.
-
-    Args:
-        path: of the file.
-        swept: the folder was swept already by `sweep_folder`; one of many files is not looked for
-            among all of them once more.
+    there stay. Character devices, pipes with a reader and `/dev/stdout` are written to directly. In
+    a folder that `sweep_folder` swept already, one of many files is not looked for among all once
+    more.
 
     Raises:
         OSError: `path` is a folder, a block device or a socket, a pipe that no one reads, a file
@@ -206,15 +203,11 @@ def temporary_folder() -> Iterator[Path]:
 
 @contextmanager
 def locked(path: Path, *, wait: bool = False, beside: bool = False) -> Iterator[None]:
-    """Hold a folder or file for this process alone; a killed process lets go of it.
+    """Hold a folder or file, there or not, for this process alone; a killed process lets go of it.
 
-    The lock is a file, `.lock` in a folder and `.NAME.lock` beside a file, which says who holds
-    it and is removed afterwards; file systems of clusters lock files where they lock no folders.
-
-    Args:
-        path: of a folder that is there, or of a file that need not be.
-        wait: for the holder to let go; False refuses.
-        beside: a folder too, as one that is about to be exchanged.
+    The lock is a file, `.lock` in a folder and `.NAME.lock` beside a file, or `beside` a folder
+    that is about to be exchanged, which says who holds it and is removed afterwards; file systems
+    of clusters lock files where they lock no folders. To `wait` is for the holder to let go.
 
     Raises:
         LockedError: another process holds it.

@@ -72,15 +72,10 @@ def main() -> None:
 
 
 def answer(head: dict[str, Any], data: bytes) -> tuple[dict[str, Any], list[memoryview]]:
-    """Decode one DICOM file.
+    """Decode one DICOM file within the `file_bytes`, `pixels` and `frames` of `Limits`.
 
-    Args:
-        head: `file_bytes`, `pixels` and `frames`, as in `thorax.images.radiograph.Limits`.
-        data: the file.
-
-    Returns:
-        A description (`shape`, `bits`, `table`, `contrast`, attributes), and the stored values
-        (uint8 or uint16 [H,W] or [H,W,3]) followed by the table that shows them, if any.
+    Returned are a description (`shape`, `bits`, `table`, `contrast`, attributes), and the stored
+    values (uint8 or uint16 [H,W] or [H,W,3]) followed by the table that shows them, if any.
 
     Raises:
         ImageError: any of the `dicom-` codes, `image-too-large`.

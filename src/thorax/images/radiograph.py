@@ -135,13 +135,10 @@ def read(
 ) -> Radiograph:
     """Read one radiograph: a PNG, a JPEG or a DICOM file, told by its content and not its name.
 
-    Colour becomes grey by BT.601 luma, transparency is composited on black, a JPEG is turned as
-    its EXIF orientation says. DICOM goes through its whole grey-scale pipeline, in a child
-    process that is started by the first DICOM file; pixels that are not square are resampled.
-
-    Args:
-        source: a path, or the content of a file.
-        limits: what is refused before it is decoded.
+    The source is a path, or the content of a file. Colour becomes grey by BT.601 luma, transparency
+    is composited on black, a JPEG is turned as its EXIF orientation says. DICOM goes through its
+    whole grey-scale pipeline, in a child process that is started by the first DICOM file; pixels
+    that are not square are resampled.
 
     Raises:
         ImageError: any code of `thorax.images.error_codes.REFUSALS`.

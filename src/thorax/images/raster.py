@@ -48,12 +48,7 @@ _SCAN: Final = re.compile(rb"[^\xff]*+(?:\xff++[\x00\xd0-\xd7][^\xff]*+)*+")
 
 @dataclass(frozen=True, slots=True)
 class Raster:
-    """A decoded picture.
-
-    Attributes:
-        grey: uint8 [H,W] (0-255) or float32 [H,W] (0-1).
-        bits: bits per sample in the file.
-    """
+    """A decoded picture: uint8 [H,W] (0-255) or float32 [H,W] (0-1), and its bits a sample."""
 
     grey: Grey
     bits: int

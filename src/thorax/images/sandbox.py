@@ -49,13 +49,10 @@ class Sandbox:
         return tuple(worker.pid for worker in self._idle)
 
     def ask(self, head: dict[str, Any], data: bytes, *, wall_s: float, most_bytes: int) -> Answer:
-        """Have a child answer a request.
+        """Have a child answer a request, a JSON object and bytes for its handler.
 
-        Args:
-            head: a JSON object for the child's handler.
-            data: bytes for the handler.
-            wall_s: the child is killed when it has not answered after so many seconds.
-            most_bytes: the longest body that is accepted as an answer.
+        It is killed when it has not answered after `wall_s` seconds; a body of more than
+        `most_bytes` is not accepted.
 
         Raises:
             ImageError: what the handler refused, `image-timeout`, or `dicom-decoder-crashed`.

@@ -26,12 +26,9 @@ _OF_TRAINING: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """Values that a layer learned, still as they are in the file.
+    """Values that a layer learned, still as bytes of the file, little-endian float32 or float64.
 
-    Attributes:
-        shape: as the file says it, which may be a lie.
-        chunks: bytes of the values, in order.
-        dtype: of the values: little-endian float32 or float64.
+    Its shape is as the file says it, which may be a lie.
     """
 
     shape: tuple[int, ...]
@@ -71,17 +68,11 @@ def read_blob(message: memoryview) -> Blob:
 
 @dataclass(frozen=True, slots=True)
 class CaffeLayer:
-    """A layer as the .prototxt describes it.
+    """A layer as the .prototxt describes it, with the values it learned in the order of the file.
 
     What it does not allow is refused with a `ModelError` `model-layer`, but where else is said.
-
-    Attributes:
-        name: of the layer.
-        kind: its type as written.
-        block: its description.
-        blobs: what it learned, in the order of the file.
-        settings: the parts of `block` that were read.
-        used: indices of the blobs that were read.
+    Kept is what was read: `settings`, the blocks of its description, and `used`, indices of
+    `blobs`.
     """
 
     name: str

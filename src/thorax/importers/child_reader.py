@@ -44,11 +44,8 @@ _LIBRARIES: Final = frozenset(
 class Reader:
     """A child that reads a file, and its folder; both go when nobody needs them.
 
-    It can read again, for as long as no file ends it, what it may read.
-
-    Args:
-        path: of the file, or of a folder in which all may be read.
-        options: what the file leaves open.
+    It can read again, for as long as no file ends it, what it may read: a file and what belongs to
+    it, or all of a folder.
     """
 
     def __init__(self, path: Path, options: ImportOptions) -> None:

@@ -99,12 +99,8 @@ def read_symbol(path: Path) -> Symbol:
 class MxnetLayer:
     """A layer to build: its attributes in the types that MXNet reads them as, and what it takes.
 
-    Attributes:
-        name: of the layer.
-        kind: its operator.
-        words: its attributes as written.
-        inputs: values it takes, in MXNet's order.
-        weights: those of the values that are parameters, None at the others' places.
+    Of the inputs, in MXNet's order, `weights` are those that are parameters, None at the others'
+    places.
     """
 
     name: str

@@ -12,13 +12,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 import openvino as ov
-from openvino.frontend import (
-    GeneralFailure,
-    InitializationFailure,
-    NotImplementedFailure,
-    OpConversionFailure,
-    OpValidationFailure,
-)
+from openvino import frontend
 
 from thorax.devices.process_core import open_core
 from thorax.errors import ModelError, ThoraxError, last_line
@@ -29,11 +23,11 @@ Run = Callable[[Sequence[npt.NDArray[Any]]], list[npt.NDArray[np.float32]]]
 
 UNREADABLE: Final = (
     RuntimeError,
-    GeneralFailure,
-    InitializationFailure,
-    NotImplementedFailure,
-    OpConversionFailure,
-    OpValidationFailure,
+    frontend.GeneralFailure,
+    frontend.InitializationFailure,
+    frontend.NotImplementedFailure,
+    frontend.OpConversionFailure,
+    frontend.OpValidationFailure,
 )
 """What OpenVINO raises over a file that it cannot read."""
 

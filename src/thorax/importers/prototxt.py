@@ -33,12 +33,9 @@ class ProtoError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A number, an enumerated value, true, false, or a text; in a file also a mark or its end.
+    """A number, an enumerated value, true, false, or a text without its quotes, with its line.
 
-    Attributes:
-        value: as written, a text without its quotes.
-        line: where it stands, from 1.
-        kind: "word", "text", "mark" or "end".
+    In a file also a mark or its end: `kind` is "word", "text", "mark" or "end".
     """
 
     value: str
@@ -52,16 +49,11 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A message: fields by name, each with all its values in order.
+    """A message that begins on a line from 1: fields by name, each with all its values in order.
 
     Whatever reads a field leaves its name in `read`, so that unread fields can be told, and raises
     a `ProtoError` where a value is of another kind. The last value of a field counts where one is
     read.
-
-    Attributes:
-        line: where it begins, from 1.
-        fields: values by name.
-        read: names of the fields that were read.
     """
 
     line: int

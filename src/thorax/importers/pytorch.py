@@ -126,29 +126,30 @@ def _tensors(value: object) -> list[Tensor]:
     return [tensor for part in value for tensor in _tensors(part)]
 
 
-def _converted(decoder: object, custom: Sequence[str]) -> ov.Model:
+def _converted(decoder: object, custom: Sequence[str], path: Path | None = None) -> ov.Model:
+    """Return the graph; what a file of the user's holds is to blame where that cannot be."""
     frontend = FrontEndManager().load_by_framework("pytorch")
     extensions.attach(frontend, custom)
-    return frontend.convert(frontend.load(decoder))
+    try:
+        return frontend.convert(frontend.load(decoder))
+    except UNREADABLE as error:
+        if path is None:
+            raise
+        lacking = _LACKING.search(str(error))
+        raise (unconvertible(path, lacking[1]) if lacking else unreadable(path, error)) from error
 
 
 def _scripted(path: Path, custom: Sequence[str]) -> tuple[ov.Model, Run]:
     network = pytorch_archive.load_script(path, extensions.operators(custom))
     network.eval()
-    try:
-        model = _converted(TorchScriptPythonDecoder(network), custom)
-    except UNREADABLE as error:
-        raise _conversion_error(path, error) from error
+    model = _converted(TorchScriptPythonDecoder(network), custom, path)
     _name_by_weights(model)
     return model, runner(network)
 
 
 def _exported(path: Path, custom: Sequence[str]) -> tuple[ov.Model, Run]:
     network = pytorch_export.load(path)
-    try:
-        model = _converted(TorchFXPythonDecoder(network, dynamic_shapes=False), custom)
-    except UNREADABLE as error:
-        raise _conversion_error(path, error) from error
+    model = _converted(TorchFXPythonDecoder(network, dynamic_shapes=False), custom, path)
     modules = {
         node.name: stack[-1][0]
         for node in network.graph.nodes
@@ -192,11 +193,6 @@ def _close_square(model: ov.Model, side: int, path: Path) -> None:
                 channels = sizes[1] if len(sizes) == 4 else sizes[0] * sizes[2]
                 close(model, {"": (1, channels, side, side)}, path)
             return
-
-
-def _conversion_error(path: Path, error: Exception) -> ModelError:
-    lacking = _LACKING.search(str(error))
-    return unreadable(path, error) if lacking is None else unconvertible(path, lacking[1])
 
 
 def _shape(options: ImportOptions, network: nn.Module, path: Path) -> tuple[int, ...]:

@@ -48,13 +48,8 @@ class CifarResNet(nn.Module):
     """ResNet for 32 x 32 pixels (He et al., CVPR 2016, section 4.2), shortcuts of option A.
 
     Keys conv1, bn1, layer1..3, linear. Option A has no weights: it takes every second pixel and
-    adds channels of zeros, half of them before and half behind.
-
-    Args:
-        depth: 6n + 2.
-        classes: K.
-        channels: C of the input.
-        width: channels of the first stage, 16 in the paper.
+    adds channels of zeros, half of them before and half behind. Its depth is 6n + 2, the width that
+    of the first stage, 16 in the paper.
     """
 
     def __init__(self, depth: int, *, classes: int, channels: int, width: int = 16) -> None:

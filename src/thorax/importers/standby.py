@@ -51,18 +51,13 @@ _WITHOUT: Final = ("openvino.tools.ovc",)
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A child that reads models and has been given none.
-
-    Attributes:
-        child: it.
-        folder: where alone it may write.
-        given: what it is given to read besides the model; it may not write there.
-        stack: ends the child and removes the folder.
-    """
+    """A child that reads models and has been given none; the stack ends it and its folders."""
 
     child: Child
     folder: Path
+    """Where alone it may write."""
     given: Path
+    """What it is given to read besides the model; it may not write there."""
     stack: ExitStack
 
 

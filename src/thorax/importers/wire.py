@@ -24,10 +24,8 @@ class WireError(ValueError):
 class Field:
     """One field of a message; what is read as another kind than it is raises a `WireError`.
 
-    Attributes:
-        number: of the field in its message.
-        value: an unsigned integer, or the bytes of a string, message, packed list or of a
-            fixed-size number, little-endian.
+    Its value is an unsigned integer, or the bytes of a string, message, packed list or of a
+    fixed-size number, little-endian.
     """
 
     number: int

@@ -74,9 +74,7 @@ class Description:
         layout: of the input, where it is not the framework's usual one.
         activation: what makes probabilities of the outputs of a file that ends without; None
             takes them for the logits of findings that may occur together, each with its sigmoid.
-        structure: see `ImportOptions`.
-        topology: see `ImportOptions`.
-        extensions: see `ImportOptions`.
+        structure, topology, extensions: see `ImportOptions`.
     """
 
     labels: LabelSet | None = None

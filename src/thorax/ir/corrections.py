@@ -48,14 +48,7 @@ def correct(model: ov.Model) -> None:
 
 
 class _Pool:
-    """A pooling layer, its numbers one a spatial axis.
-
-    Attributes:
-        said: its attributes.
-        begin: padding before the input.
-        end: padding behind it.
-        is_open: whether a side of the input is.
-    """
+    """A pooling layer, its numbers one a spatial axis; it is open where a side of the input is."""
 
     def __init__(self, node: ov.Node) -> None:
         self.data, self.said = node.input_value(0), node.get_attributes()

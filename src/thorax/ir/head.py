@@ -31,13 +31,7 @@ _Matrix = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A global-average-pool + linear head.
-
-    Attributes:
-        features: the node whose output [N,D,h,w] is pooled.
-        weight: float32 [K,D].
-        bias: float32 [K].
-    """
+    """A global-average-pool + linear head: features [N,D,h,w], weight float32 [K,D], bias [K]."""
 
     features: ov.Output
     weight: npt.NDArray[np.float32]

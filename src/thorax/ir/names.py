@@ -28,9 +28,8 @@ def layers_of(model: ov.Model) -> list[ov.Node]:
 def module_name(name: str, kind: str) -> str | None:
     """Return what PyTorch calls the module of a node, `layer1.0.conv1`; None for other nodes.
 
-    Args:
-        name: the frontend's, `__module.layer1.0.conv1/aten::_convolution/Convolution`.
-        kind: type of the node; all but the first kind of a module have it in their name.
+    The frontend's name is `__module.layer1.0.conv1/aten::_convolution/Convolution`; all but the
+    first kind of a module's nodes have it in theirs.
     """
     match = _TORCH.match(name)
     if match is None:

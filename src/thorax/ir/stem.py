@@ -24,13 +24,10 @@ _AXES: Final = (2, 3)
 
 @dataclass(frozen=True, slots=True)
 class _Entrance:
-    """What enters the convolution: scale times the grey image within zeros, plus a constant map.
+    """What enters the convolution: scale [C] times the grey image within zeros, plus a map.
 
-    Attributes:
-        scale: [C].
-        shift: [1,C,H,W], of the size that enters.
-        begin: rows above and columns left of the image, pixels.
-        end: rows below and columns right of it.
+    The map, `shift`, is [1,C,H,W] of the size that enters; `begin` and `end` are rows and columns
+    before and behind the image.
     """
 
     scale: _Map

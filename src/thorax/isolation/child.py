@@ -60,12 +60,10 @@ class Answer:
 
 
 class Child:
-    """One child. Any failure leaves it dead; the caller must then close it.
+    """One child, whose module's `main()` calls `answer`; any failure leaves it dead, to be closed.
 
-    Args:
-        module: whose `main()` calls `answer`.
-        environment: variables that it has beside those of the parent that libraries read.
-        without: modules that its libraries shall not find.
+    It has some variables of the parent, those that libraries read, beside its own `environment`,
+    and does not find the modules `without`.
     """
 
     def __init__(
@@ -100,13 +98,9 @@ class Child:
     def ask(
         self, head: dict[str, Any], data: bytes | memoryview, wall_s: float, most_bytes: int
     ) -> Answer:
-        """Send a request and return the answer.
+        """Send a request, a JSON object and bytes for the child's handler, and return the answer.
 
-        Args:
-            head: a JSON object for the child's handler.
-            data: bytes for the handler.
-            wall_s: how long to wait.
-            most_bytes: the longest body that is accepted.
+        It is waited for `wall_s` seconds; a body of more than `most_bytes` is not accepted.
 
         Raises:
             ChildError: what became of the child.

@@ -38,15 +38,12 @@ class Arguments:
 
     Attributes:
         flags: as they were typed.
-        path: of the model.
         name: stem of the files to write.
         data_type: "fp16", "fp32" or "float".
         entries: where the network begins.
         outputs: where it ends; empty leaves that alone.
-        shapes: of inputs, in order.
         mean: of inputs, by name or in order.
-        scale: of inputs; the name "*" is every one.
-        layouts: of inputs and outputs.
+        scale: likewise; the name "*" is every one.
     """
 
     flags: Flags

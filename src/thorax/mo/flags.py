@@ -76,12 +76,7 @@ RETIRED: Final = {f"--{flag}": text for text, flags in _ADVICE.items() for flag 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Numbers of one input.
-
-    Attributes:
-        name: of the input; "" where none was written.
-        numbers: one, or one a channel.
-    """
+    """Numbers of one input, one or one a channel; its name is "" where none was written."""
 
     name: str
     numbers: tuple[float, ...]

@@ -20,12 +20,7 @@ _LAYOUTS: Final = {4: ("NCHW", "NHWC"), 5: ("NCDHW", "NDHWC")}
 
 @dataclass(frozen=True, slots=True)
 class InputPlan:
-    """What becomes of an input.
-
-    Attributes:
-        shape: that it gets, in the framework's own layout.
-        steps: what the graph does to what is fed, before the network sees it.
-    """
+    """What becomes of an input: its shape in the framework's own layout, and steps before it."""
 
     shape: ov.PartialShape
     steps: Steps
@@ -33,12 +28,7 @@ class InputPlan:
 
 @dataclass(frozen=True, slots=True)
 class OutputPlan:
-    """What becomes of an output.
-
-    Attributes:
-        order: in which it answers its axes; () as it is.
-        layout: letters of the axes then, "" where nobody knows them.
-    """
+    """What becomes of an output: the order of its axes, () as it is, and their letters or ""."""
 
     order: tuple[int, ...]
     layout: str

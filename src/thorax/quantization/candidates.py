@@ -51,12 +51,10 @@ def block_of(device: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An artifact that may become the one asked for.
+    """An artifact that may become the one asked for, with a card that has no accuracy yet.
 
-    Attributes:
-        artifact: on disk, with a card that has no accuracy yet.
-        difference: largest difference of a probability from the source's on probe images.
-        kept: layers left in floating point on purpose.
+    Its difference is the largest of a probability from the source's on probe images; `kept` are
+    layers left in floating point on purpose.
     """
 
     artifact: Artifact
@@ -71,14 +69,9 @@ class Candidate:
 
 @dataclass(slots=True)
 class CandidateBuilder:
-    """Writes candidates of one source to a folder.
+    """Writes candidates of one source to a folder, made of its rewritten float graph.
 
-    Attributes:
-        folder: where they are written.
-        source: what they are compared with.
-        model: the rewritten float graph, never changed.
-        card: of all of them.
-        block: channels that share an exponent in FP11.
+    The card is that of all of them, the block the channels that share an exponent in FP11.
     """
 
     folder: Path

@@ -29,15 +29,7 @@ TIE: Final = 0.03
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """A candidate as the choice sees it.
-
-    Attributes:
-        precision: how it stores its weights.
-        kept: layers left in floating point.
-        drop: of the mean AUROC from FP32.
-        speed: images per second over those of FP32.
-        size_bytes: of its weights.
-    """
+    """A candidate as the choice sees it, in figures of its `Trial`."""
 
     precision: Precision
     kept: tuple[str, ...]
@@ -114,14 +106,10 @@ def sentence(timed: Sequence[Timed], index: int, max_drop: float) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
-    """The candidate that is taken.
+    """The candidate that is taken, what it costs, and why.
 
-    Attributes:
-        candidate: its files.
-        verdict: what it costs; None where nothing could judge.
-        bounds: that cost with intervals; None likewise.
-        tried: all that were judged, for the card; empty where nothing was to be chosen.
-        why: the choice on one line; None where the user made it.
+    Verdict and bounds are None where nothing could judge; `tried` is empty where nothing was to be
+    chosen, and `why` None where the user made the choice.
     """
 
     candidate: Candidate
@@ -135,12 +123,8 @@ class Choice:
 class Chooser:
     """Makes candidates of a source until one is what was asked for.
 
-    Attributes:
-        builder: makes candidates.
-        store: calibrates INT8.
-        budget: judges, where there is something to judge by.
-        on_progress: is told.
-        keep: layers that the user wants in floating point.
+    The store calibrates INT8, the budget judges, where there is something to judge by; `keep` are
+    layers that the user wants in floating point.
     """
 
     builder: CandidateBuilder

@@ -100,14 +100,9 @@ def fewest_float_layers(
 
 @dataclass(slots=True)
 class MixedPrecisionSearch:
-    """INT8 candidates of a source, and the search for one that keeps a budget.
+    """INT8 candidates of a source, all `judged` in order, and the search for one in the budget.
 
-    Attributes:
-        builder: makes candidates.
-        budget: judges them; its store calibrates.
-        on_progress: is told.
-        keep: layers that the user wants in floating point.
-        judged: every candidate so far, in the order it was made.
+    The budget's store calibrates; `keep` are layers that the user wants in floating point.
     """
 
     builder: CandidateBuilder

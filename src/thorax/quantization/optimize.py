@@ -75,17 +75,9 @@ def optimize(
 ) -> Optimized:
     """Convert a model and write its artifact to `out`; nothing is written unless all is well.
 
-    With a store, the train split calibrates INT8 and the val split judges, and gives the card its
-    AUROC, calibration and thresholds.
-
-    Args:
-        source: a checkpoint, or a file of any known format.
-        out: folder of the artifact.
-        precision: the one wanted, or "auto" for the fastest of the device that keeps the budget.
-        store: labelled radiographs.
-        description: what a foreign file does not say of itself.
-        options: what may be lost.
-        on_progress: is told how it goes.
+    The source is a checkpoint, or a file of any known format, the precision one, or "auto" for the
+    fastest of the device that keeps the budget. With a store, the train split calibrates INT8 and
+    the val split judges, and gives the card its AUROC, calibration and thresholds.
 
     Raises:
         ModelError: the source cannot be read, the graph strays from it, `artifact-exists` or

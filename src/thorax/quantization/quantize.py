@@ -75,15 +75,11 @@ def _evenly(of: list[int], count: int) -> set[int]:
 def quantize(model: ov.Model, store: Store, *, kept: Sequence[str] = ()) -> ov.Model:
     """Return the graph with 8-bit convolutions; the tiny linear head stays in floating point.
 
-    Weights use half the INT8 range where sums could saturate 16 bits, so that the artifact is
-    right on CPUs without VNNI too (NNCF: overflow fix). Biases are corrected layer by layer on
-    what the layers before them really answer; NNCF's quicker estimate costs AUROC, see
-    docs/decisions/0001.
-
-    Args:
-        model: float graph, input uint8 [1,1,S,S].
-        store: radiographs; those of its train split calibrate.
-        kept: names of further layers that stay in floating point.
+    The float graph takes uint8 [1,1,S,S], the train split of the store calibrates, further layers
+    that are kept stay in floating point. Weights use half the INT8 range where sums could saturate
+    16 bits, so that the artifact is right on CPUs without VNNI too (NNCF: overflow fix). Biases are
+    corrected layer by layer on what the layers before them really answer; NNCF's quicker estimate
+    costs AUROC, see docs/decisions/0001.
     """
     import nncf  # noqa: PLC0415
 
@@ -108,18 +104,10 @@ def restore_accuracy(
 ) -> ov.Model:
     """Return the graph in INT8 with as few layers turned back as NNCF's accuracy control finds.
 
-    It ranks the layers by what the outputs change when each is turned back, and turns them back
-    one by one while the drop is too large. Whether it is small enough in the end is the caller's
-    to measure.
-
-    Args:
-        model: as `quantize` takes it.
-        store: its train split calibrates.
-        kept: layers that stay in floating point in any case.
-        indices: int64 [N], the images to judge by.
-        mean_auroc: float32 [N,K] probabilities of those images -> their mean AUROC.
-        max_drop: of the mean AUROC.
-        most: layers that may be turned back.
+    It ranks the layers by what the outputs change when each is turned back, and turns them back one
+    by one, `most` at most, while the drop is too large. Whether it is small enough in the end is
+    the caller's to measure. Graph, store and kept layers are as `quantize` takes them; the images
+    `indices` judge, by the mean AUROC of their probabilities float32 [N,K].
     """
     import nncf  # noqa: PLC0415
 
