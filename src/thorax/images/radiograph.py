@@ -3,7 +3,7 @@
 import math
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -115,19 +115,14 @@ class Limits:
     seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        for name in ("file_bytes", "pixels", "frames", "seconds"):
-            if not getattr(self, name) > 0:
-                raise UsageError(
-                    "image-limits", f"Limits.{name} is {getattr(self, name)}; it must be above 0"
-                )
+        for name, value in asdict(self).items():
+            if not value > 0:
+                raise UsageError("image-limits", f"Limits.{name} is {value}; it must be above 0")
 
 
 _DEFAULT_LIMITS: Final = Limits()
 _SANDBOX: Final = Sandbox("thorax.images.dicom")
-_CPU_S: Final = 1.2
-_CPU_S_PER_BYTE: Final = 0.5e-6
 _MOST_UNSQUARE: Final = 4.0
-_SQUARE_ENOUGH: Final = 0.01
 
 
 def read(
@@ -227,7 +222,7 @@ def _looks_like_dicom(data: bytes) -> bool:
 
 
 def _decode_dicom(data: bytes, name: str, limits: Limits) -> Radiograph:
-    cpu_s = min(limits.seconds, _CPU_S + _CPU_S_PER_BYTE * len(data))
+    cpu_s = min(limits.seconds, 1.2 + 0.5e-6 * len(data))
     head = {name: getattr(limits, name) for name in ("file_bytes", "pixels", "frames")}
     wall_s, most_bytes = min(limits.seconds, 5 * cpu_s), 6 * limits.pixels + 4 * 65536
     answer = _SANDBOX.ask(head | {"cpu_s": cpu_s}, data, wall_s=wall_s, most_bytes=most_bytes)
@@ -241,7 +236,7 @@ def _decode_dicom(data: bytes, name: str, limits: Limits) -> Radiograph:
 
 def _radiograph(head: dict[str, Any], body: bytearray, name: str, limits: Limits) -> Radiograph:
     values, spacing, tallness = _pixels(head, body), head["spacing_mm"], float(head["tallness"])
-    if abs(tallness - 1) > _SQUARE_ENOUGH:
+    if abs(tallness - 1) > 0.01:
         values = _square(values, tallness, limits)
         if spacing:
             spacing = [min(spacing)] * 2

@@ -45,7 +45,6 @@ from thorax.importers.options import (
 from thorax.importers.tensorflow import Kernel, name_kernels
 
 _BACKEND: Final = "torch"
-_NOWHERE: Final = f"{os.devnull}/keras"
 _LAYER: Final = "thorax_keras_layer"
 _SCOPE: Final = re.compile(r"__module\.(?P<layer>.+)/(?:aten|prim|ov_ext)::\w+/\w+")
 
@@ -160,7 +159,7 @@ def _keras() -> ModuleType:
         # Keras reads these once, when it is imported: a person's keras.json would change what a
         # file means, and a place where no folder can be keeps Keras from writing one.
         os.environ["KERAS_BACKEND"] = _BACKEND
-        os.environ["KERAS_HOME"] = _NOWHERE
+        os.environ["KERAS_HOME"] = f"{os.devnull}/keras"
     import keras  # noqa: PLC0415
 
     if keras.backend.backend() != _BACKEND:

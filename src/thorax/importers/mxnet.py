@@ -29,7 +29,6 @@ _LABELLED: Final = (
     "MAERegressionOutput",
 )  # fmt: skip
 """Kinds whose second input is what training compared with."""
-_SHAPE: Final = "__shape__"
 
 
 @translated
@@ -93,20 +92,16 @@ class _Network:
         self._side = options.side
         self._path = path
         self._values: dict[tuple[int, int], ov.Output] = {}
-        self._needed = self._reachable()
+        self._needed = {head[0] for head in symbol.heads}
+        for index in reversed(range(len(symbol.nodes))):
+            if index in self._needed:
+                self._needed |= {link[0] for link in _taken(symbol.nodes[index])}
         self._inputs = [
             node
             for index, node in enumerate(symbol.nodes)
             if index in self._needed and node.op == VARIABLE and node.name not in weights
         ]
         self._parameters: list[ov.Node] = []
-
-    def _reachable(self) -> set[int]:
-        needed = {head[0] for head in self._symbol.heads}
-        for index in reversed(range(len(self._symbol.nodes))):
-            if index in needed:
-                needed |= {link[0] for link in _taken(self._symbol.nodes[index])}
-        return needed
 
     def build(self) -> ov.Model:
         """Return the graph of what the heads need."""
@@ -165,7 +160,7 @@ class _Network:
         if shape is None and len(self._inputs) == 1:
             shape = self._shapes.get("")
         if shape is None:
-            written = MxnetLayer(node.name, "input", node.words()).integers(_SHAPE)
+            written = MxnetLayer(node.name, "input", node.words()).integers("__shape__")
             # MXNet writes 0 for a size that it does not know.
             shape = tuple(size if size > 0 else -1 for size in written)
             if self._side is not None and len(self._inputs) == 1 and -1 in (shape[1:] or [-1]):
@@ -226,8 +221,7 @@ class _Network:
         return [made] if isinstance(made, ov.Output) else list(made)
 
     def _weight(self, name: str) -> Array | None:
-        array = self._weights.get(name)
-        return None if array is None else np.asarray(array, np.float32)
+        return np.asarray(self._weights[name], np.float32) if name in self._weights else None
 
 
 def _kind(node: Node) -> str:

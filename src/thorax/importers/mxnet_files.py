@@ -20,6 +20,7 @@ from thorax.errors import ModelError
 from thorax.files.documents import read_limited
 from thorax.importers.layers import Array
 from thorax.importers.options import damaged
+from thorax.results.schema import first_problem
 
 Parameters = dict[str, npt.NDArray[np.generic]]
 
@@ -33,8 +34,6 @@ _TYPES: Final = {
     _BFLOAT16: "<u2",
 }  # fmt: skip
 """mshadow's type flags."""
-_RANK_LIMIT: Final = 32
-_PREFIXES: Final = ("arg:", "aux:")
 VARIABLE: Final = "null"
 """What MXNet calls the operator of an input or a parameter."""
 
@@ -80,9 +79,7 @@ def read_symbol(path: Path) -> Symbol:
     except OSError as error:
         raise damaged(path, f"cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise damaged(path, f"is no MXNet symbol: {where} {first['msg']}") from error
+        raise damaged(path, f"is no MXNet symbol: {first_problem(error)}") from error
     if not symbol.heads:
         raise damaged(path, "holds no network")
     links = [(index, link) for index, node in enumerate(symbol.nodes) for link in node.inputs]
@@ -291,7 +288,7 @@ def read_parameters(path: Path) -> Parameters:
     names = []
     for _ in range(_count(data)):
         name = bytes(data.take(data.number("Q"))).decode(errors="replace")
-        names.append(next((name[len(p) :] for p in _PREFIXES if name.startswith(p)), name))
+        names.append(next((name[len(p) :] for p in ("arg:", "aux:") if name.startswith(p)), name))
     if arrays and not names:
         raise ModelError(
             "model-weights",
@@ -340,7 +337,7 @@ def _array(data: _Bytes) -> npt.NDArray[np.generic] | None:
 def _shape(data: _Bytes, rank: int, code: str) -> tuple[int, ...] | None:
     if rank == -1:
         return None
-    if not 0 <= rank <= _RANK_LIMIT:
+    if not 0 <= rank <= 32:
         raise data.damaged(f"an array of {rank} axes stands")
     shape = data.numbers(code, rank)
     if any(size < 0 for size in shape):

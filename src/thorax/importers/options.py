@@ -34,7 +34,6 @@ UNREADABLE: Final = (
 NO_MEMORY: Final = re.compile(r"bad_alloc|[Ff]ailed to allocate|[Cc]an(?:no|')t allocate memory")
 """What libraries say when they ask for more memory than there is."""
 
-_LONGEST: Final = 300
 _INSTEAD: Final = "copy or export it again"
 
 MOST_LAYERS: Final = 20_000
@@ -297,4 +296,4 @@ def _cause(error: Exception) -> str:
     """Return the type of an error and the last line of its message, which tells why."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     name = type(error).__name__
-    return f"{name}: {lines[-1][:_LONGEST]}" if lines else name
+    return f"{name}: {lines[-1][:300]}" if lines else name

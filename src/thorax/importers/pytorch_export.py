@@ -29,13 +29,10 @@ from thorax.importers import pytorch_archive
 from thorax.importers.options import damaged, unconvertible, unsafe
 from thorax.importers.pytorch_operators import NotComputationError, require_operator
 
-_PROGRAM: Final = "models/model.json"
 _CONFIGS: Final = (
     "data/weights/model_weights_config.json",
     "data/constants/model_constants_config.json",
 )
-_LEGACY: Final = ("data/weights/model.pt", "data/constants/model.pt")
-_LIBRARIES: Final = "data/aotinductor/"
 
 _IDENTIFIER: Final = re.compile(r"(?:[A-Za-z_]\w*)?", re.ASCII)
 _WORD: Final = re.compile(r"[\w.:+/@ -]*", re.ASCII)
@@ -54,7 +51,6 @@ _EXPRESSION: Final = re.compile(
     r"|CleanDiv|Max|Min|Where|IntTrueDiv|ToFloat|TruncToInt|FloorToInt|CeilToInt|True|False)*",
     re.ASCII,
 )
-_TREES: Final = ("builtins.tuple", "builtins.list", "builtins.dict", None)
 _CARRIERS: Final = ("as_graph", "as_custom_obj", "as_operator", "as_optional_operator")
 """Arguments that are code rather than values."""
 
@@ -71,10 +67,11 @@ def load(path: Path) -> GraphModule:
         raise damaged(
             path, "was exported by PyTorch 2.7 or older; export it again, or save it as TorchScript"
         )
-    if any(record.startswith(_LIBRARIES) for record in records) or records & set(_LEGACY):
+    pickled = {"data/weights/model.pt", "data/constants/model.pt"}
+    if any(record.startswith("data/aotinductor/") for record in records) or records & pickled:
         raise _unsafe(path, "machine code or pickled weights")
     try:
-        program = _plain(parse_json(reader.get_record(_PROGRAM)), path)
+        program = _plain(parse_json(reader.get_record("models/model.json")), path)
         for name in _CONFIGS:
             _require_raw(parse_json(reader.get_record(name)), reader, Path(name).parent, path)
         with PT2ArchiveReader(str(path)) as archive:
@@ -176,7 +173,7 @@ def _require_tree(value: Any, path: Path) -> None:  # noqa: ANN401
         if (
             not isinstance(tree, dict)
             or set(tree) != {"type", "context", "children_spec"}
-            or tree["type"] not in _TREES
+            or tree["type"] not in ("builtins.tuple", "builtins.list", "builtins.dict", None)
         ):
             kind = tree.get("type") if isinstance(tree, dict) else repr(tree)
             raise _unsafe(path, f"a tree of {kind}")

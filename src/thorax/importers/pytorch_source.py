@@ -13,15 +13,13 @@ from typing import Final
 
 from thorax.importers.pytorch_operators import NotComputationError, require_operator
 
-_STATEMENTS: Final = (
+_ALLOWED: Final = (
+    ast.Module, ast.ClassDef,
     ast.AnnAssign, ast.Assign, ast.Expr, ast.For, ast.FunctionDef, ast.If, ast.Pass, ast.Return,
     ast.While,
-)  # fmt: skip
-_OTHERS: Final = (
     ast.Attribute, ast.Call, ast.Constant, ast.Dict, ast.List, ast.Name, ast.Slice, ast.Subscript,
     ast.Tuple, ast.UnaryOp, ast.USub, ast.arg, ast.arguments, ast.expr_context, ast.keyword,
 )  # fmt: skip
-_ALLOWED: Final = (ast.Module, ast.ClassDef, *_STATEMENTS, *_OTHERS)
 """All that TorchScript is written with when it is saved: anything else has become calls by then."""
 
 _BASES: Final = frozenset({"Module", "NamedTuple", "Enum", "Interface", "ModuleInterface"})

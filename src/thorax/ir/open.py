@@ -24,7 +24,6 @@ from thorax.ir.shapes import close_shapes
 
 ModelKind = Literal["artifact", "checkpoint", "file"]
 
-_ROUNDED: Final = (Precision.INT8, Precision.BF16, Precision.FP11)
 
 _OF_ITS_GRAPH: Final = (
     *("thresholds", "calibration", "accuracy", "auroc_drop"),
@@ -150,7 +149,7 @@ def open_artifact(path: Path, extensions: tuple[str, ...] = ()) -> tuple[ov.Mode
     """
     verified = artifact.load(path)
     card = verified.card
-    if card.precision in _ROUNDED:
+    if card.precision in (Precision.INT8, Precision.BF16, Precision.FP11):
         raise ModelError(
             "artifact-rounded",
             f"{path} is {card.precision}: its weights are rounded already, and what is lost cannot "

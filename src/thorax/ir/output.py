@@ -20,7 +20,6 @@ _POOLS: Final = (
     "ReduceMean", "ReduceSum", "ReduceMax", "AvgPool", "MaxPool", "AdaptiveAvgPool",
     "AdaptiveMaxPool",
 )  # fmt: skip
-_LINEAR: Final = (*WEIGHTED, "Einsum")
 _ACTIVATIONS: Final = {"Sigmoid": ops.sigmoid, "Softmax": lambda value: ops.softmax(value, 1)}
 _BOUNDED: Final = ("Sigmoid", "Softmax", "LogSoftmax", "HardSigmoid", "Tanh", "Clamp", "Exp", "Log")
 
@@ -141,7 +140,7 @@ def _not_plain(value: ov.Output, *, pooled: bool) -> Iterator[ov.Node]:
         answer, after_pool = waiting.pop()
         node = answer.get_node()
         kind = node.get_type_name()
-        if (node.get_name(), after_pool) in seen or kind in (*_LINEAR, "Constant"):
+        if (node.get_name(), after_pool) in seen or kind in (*WEIGHTED, "Einsum", "Constant"):
             continue
         seen.add((node.get_name(), after_pool))
         if kind in _POOLS:

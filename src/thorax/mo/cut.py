@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -104,12 +104,18 @@ def find_output(model: ov.Model, name: str) -> list[ov.Output]:
         return list(layers[name].outputs())
     if name in tensors:
         return [tensors[name]]
-    match = re.fullmatch(r"(.+):(\d+)", name) or re.fullmatch(r"(?P<port>\d+):(?P<name>.+)", name)
-    if match is not None:
-        layer, port = (match[2], match[1]) if match.groupdict() else (match[1], match[2])
-        if layer in layers:
-            return [_port(layers[layer].outputs(), int(port), name)]
+    if (place := _port_of(name, layers)) is not None:
+        layer, port, _ = place
+        return [_port(layers[layer].outputs(), port, name)]
     raise _unknown(name, [*layers, *tensors])
+
+
+def _port_of(name: str, layers: Mapping[str, ov.Node]) -> tuple[str, int, bool] | None:
+    """Return layer and port of `0:layer` or `layer:0`, and whether it is before the layer."""
+    before, after = re.fullmatch(r"(\d+):(.+)", name), re.fullmatch(r"(.+):(\d+)", name)
+    if before and before[2] in layers:
+        return before[2], int(before[1]), True
+    return (after[1], int(after[2]), False) if after and after[1] in layers else None
 
 
 def channels_first(value: ov.Output) -> bool:
@@ -195,32 +201,27 @@ def _place(model: ov.Model, name: str) -> tuple[list[ov.Output], list[list[ov.In
         if is_called(node, name):
             source = node.output(0)
             return [source], [list(source.get_target_inputs())], f"{name}/placeholder_out_port_0"
-    before = re.fullmatch(r"(\d+):(.+)", name)
-    after = re.fullmatch(r"(.+):(\d+)", name)
     if name in layers and layers[name].get_type_name() != "Parameter":
         sources, users = _boundary(layers[name])
         return sources, users, f"{name}/placeholder_port_0"
+    place = _port_of(name, layers)
     if name in layers or name in tensors:
         replaced = layers[name].output(0) if name in layers else tensors[name]
         called = f"{name}/placeholder_out_port_0"
-    elif before and before[2] in layers and layers[before[2]].get_type_name() != "Parameter":
-        node = layers[before[2]]
-        sources, users = _boundary(node)
-        index = int(before[1])
-        if len(_parts(node)) == 1:
-            source = _port([each.get_source_output() for each in node.inputs()], index, name)
-            users_of_port = [[each for each in node.inputs() if each.get_index() == index]]
-            return [source], users_of_port, f"{before[2]}/placeholder_port_{index}"
-        source = _port(sources, index, name)
-        return [source], [users[index]], f"{before[2]}/placeholder_port_{index}"
-    elif (before and before[2] in layers) or (after and after[1] in layers):
-        match = before if before and before[2] in layers else after
-        assert match is not None
-        layer, port = (match[2], match[1]) if match is before else (match[1], match[2])
-        replaced = _port(layers[layer].outputs(), int(port), name)
-        called = f"{layer}/placeholder_out_port_{port}"
-    else:
+    elif place is None:
         raise _unknown(name, [*layers, *tensors])
+    else:
+        layer, port, is_before = place
+        node = layers[layer]
+        if is_before and node.get_type_name() != "Parameter":
+            sources, users = _boundary(node)
+            if len(_parts(node)) == 1:
+                sources = [each.get_source_output() for each in node.inputs()]
+                users = [[each] for each in node.inputs()]
+            source = _port(sources, port, name)
+            return [source], [users[port]], f"{layer}/placeholder_port_{port}"
+        replaced = _port(node.outputs(), port, name)
+        called = f"{layer}/placeholder_out_port_{port}"
     return [replaced], [list(replaced.get_target_inputs())], called
 
 

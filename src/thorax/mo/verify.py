@@ -15,8 +15,6 @@ from thorax.importers.options import Run, compile_here, unrunnable
 from thorax.ir.corrections import correct
 from thorax.mo.preprocessing import Steps
 
-_HINT: Final = {"INFERENCE_PRECISION_HINT": "f32"}
-
 _TRY_SMALLER: Final = ("model-unrunnable", "model-memory")
 """Of these a smaller size may be the cure."""
 
@@ -122,7 +120,7 @@ def compare(
         return None
     core = open_core()
     read = core.read_model(model) if isinstance(model, Path) else model
-    compiled = core.compile_model(read, "CPU", _HINT)
+    compiled = core.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     worst = np.float64(0)
     random = np.random.Generator(np.random.Philox(key=2018))
     for white in (False, True):

@@ -19,7 +19,6 @@ from thorax.quantization.quantize import calibration_images, quantize, restore_a
 MOST_KEPT: Final = 16
 """Layers after which the search by SQNR gives up: more of them leave little of INT8."""
 
-_RANKING_IMAGES: Final = 8
 _WITH_KERNEL: Final = ("Convolution", "GroupConvolution", "MatMul")
 _BETWEEN: Final = ("MaxPool", "Reshape", "Squeeze", "Transpose")
 """Layers that a quantised value passes unchanged on its way to the next kernel."""
@@ -135,7 +134,7 @@ class MixedPrecisionSearch:
         self.on_progress.say("ranking layers by signal to quantisation noise")
         store, model = self.budget.store, self.builder.model
         lowered = open_core().read_model(first.candidate.artifact.xml)
-        images = store.images[calibration_images(store, count=_RANKING_IMAGES)][:, None]
+        images = store.images[calibration_images(store, count=8)][:, None]
         ranked = noisiest(model, lowered, images)[:MOST_KEPT]
         best = fewest_float_layers(first, ranked, max_drop, self.make)
         if best.verdict.drop <= max_drop:
