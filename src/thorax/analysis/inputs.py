@@ -132,8 +132,7 @@ def prepared_images(
         UsageError: `compare-images` for images of another side.
     """
     side, channels_last = image_side(graph), graph.layout == "NHWC"
-    if images is None:
-        images = probe_images(side, count=count)
+    images = probe_images(side, count=count) if images is None else images
     if images.shape[-1] != side:
         raise UsageError(
             "compare-images",
@@ -167,7 +166,6 @@ def image_side(graph: OpenedModel) -> int:
 
 
 def _takes_images(graph: OpenedModel) -> bool:
-    """Return whether the one input is one square image of a few channels."""
     shapes = _shapes(graph.model)
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][0] != 1:
         return False

@@ -7,7 +7,7 @@ to cross memory once; where a cache holds them, a device may be faster than the 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Final, Literal, TypedDict
+from typing import Final, Literal
 
 from thorax.analysis.cost import GraphCost, LayerCost, cost_graph
 from thorax.analysis.inputs import patterns
@@ -127,7 +127,7 @@ def analyze(
     bound_s = _sum([layer.bound_s for layer in layers])
     shape = opened.model.inputs[0].get_shape()
     images = int(shape[0]) if len(shape) else 1
-    return AnalyzeResult(
+    result = AnalyzeResult(
         model=opened.name,
         digest=opened.card.digest if opened.card else None,
         device=device,
@@ -142,7 +142,9 @@ def analyze(
         peaks=None if peaks is None else _peaks(peaks),
         bound_s=bound_s,
         images_per_s_bound=images / bound_s if bound_s else None,
-        **_measured(timed, images, bound_s, layers),
+        measured_s=None,
+        images_per_s_measured=None,
+        attained=None,
         layers=layers,
         types=_types(layers),
         kernels=tuple(
@@ -152,6 +154,7 @@ def analyze(
             _precision(precision, cost, images, peaks) for precision in _precisions(device)
         ),
     )
+    return result if timed is None else _with_run(result, timed, images)
 
 
 def _times(
@@ -173,28 +176,17 @@ def _times(
     return times
 
 
-class _Measured(TypedDict, total=False):
-    measured_s: float | None
-    images_per_s_measured: float | None
-    attained: float | None
-    measured_runs: int
-    measured_other_s: float
-
-
-def _measured(
-    timed: Profile | None, images: int, bound_s: float | None, layers: Sequence[LayerRoofline]
-) -> _Measured:
-    """Return what a run took beside its bound: `attained` is the share of it."""
-    if timed is None:
-        return {"measured_s": None, "images_per_s_measured": None, "attained": None}
-    in_layers_s = sum(layer.measured_s or 0.0 for layer in layers)
-    return {
+def _with_run(result: AnalyzeResult, timed: Profile, images: int) -> AnalyzeResult:
+    """Return a result with what a run took beside its bound: `attained` is the share of it."""
+    in_layers_s = sum(layer.measured_s or 0.0 for layer in result.layers)
+    measured = {
         "measured_s": timed.inference_s,
         "images_per_s_measured": images / timed.inference_s,
-        "attained": bound_s / timed.inference_s if bound_s else None,
+        "attained": result.bound_s / timed.inference_s if result.bound_s else None,
         "measured_runs": timed.runs,
         "measured_other_s": max(0.0, sum(timed.kernels_s.values()) - in_layers_s),
     }
+    return result.model_copy(update=measured)
 
 
 def _some(parts: Sequence[float | None]) -> float | None:
@@ -242,7 +234,6 @@ def _layer(
 
 
 def _types(layers: Sequence[LayerRoofline]) -> tuple[TypeSums, ...]:
-    """Return sums over the layers of each type, most work first."""
     groups: dict[str, list[LayerRoofline]] = {}
     for layer in layers:
         groups.setdefault(layer.type, []).append(layer)
@@ -291,7 +282,6 @@ def _precision(
 
 
 def _precisions(device: str) -> tuple[Precision, ...]:
-    """Return the precisions that every part of a device has."""
     parts = physical_devices(device)
     having = [
         set(device.precisions)

@@ -13,7 +13,7 @@ import re
 import stat
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -45,16 +45,15 @@ class Piece:
     compared: bool = True
 
     @classmethod
-    def of(cls, folder: Path, name: str, damage: str | None) -> "Piece":
+    def of(cls, folder: Path, name: str, damage: str | None, *, compared: bool = True) -> "Piece":
         """Return the piece of a folder that has this name, there or not."""
         path = folder / name
-        return cls(name, path.stat().st_size if path.is_file() else 0, damage)
+        return cls(name, path.stat().st_size if path.is_file() else 0, damage, compared)
 
     @classmethod
     def unknown(cls, folder: Path, name: str, knows: str) -> "Piece":
         """Return a piece that cannot be compared, as the file that knows it is damaged."""
-        piece = cls.of(folder, name, f"{knows}, which knows it, is damaged")
-        return replace(piece, compared=False)
+        return cls.of(folder, name, f"{knows}, which knows it, is damaged", compared=False)
 
 
 def is_refusal(error: OSError) -> bool:

@@ -10,9 +10,7 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -48,20 +46,14 @@ _MONOCHROME: Final = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR: Final = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _CODE: Final = re.compile(r"[A-Z0-9][A-Z0-9_ ]{0,15}")
 _LONG_VRS: Final = (b"OB", b"OW", b"SQ", b"UN", b"UT", b"OD", b"OF", b"OL", b"OV", b"UC", b"UR")
-_VIEW_CODES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "399348003": "AP",
-        "R-10206": "AP",
-        "272479007": "PA",
-        "R-10214": "PA",
-        "399067008": "LATERAL",
-        "399173006": "LL",
-        "R-10236": "LL",
-        "399198007": "RL",
-        "R-10232": "RL",
-    }
-)
-"""View Code Sequence (PS3.16 CID 4010; SNOMED CT and the retired SRT codes) to View Position."""
+_VIEW_CODES: Final = {
+    "AP": ("399348003", "R-10206"),
+    "PA": ("272479007", "R-10214"),
+    "LATERAL": ("399067008",),
+    "LL": ("399173006", "R-10236"),
+    "RL": ("399198007", "R-10232"),
+}
+"""View Code Sequence (PS3.16 CID 4010; SNOMED CT and the retired SRT codes) by View Position."""
 
 
 def main() -> None:
@@ -331,7 +323,8 @@ def _attributes(dataset: Dataset) -> dict[str, Any]:
     view = _code(dataset, "ViewPosition")
     codes = dataset.get("ViewCodeSequence")
     if view is None and codes:
-        view = _VIEW_CODES.get(str(codes[0].get("CodeValue")))
+        code = str(codes[0].get("CodeValue"))
+        view = next((name for name, own in _VIEW_CODES.items() if code in own), None)
     keywords = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
     spacing = next(filter(None, (_pair(dataset, keyword) for keyword in keywords)), None)
     ratio = spacing or _pair(dataset, "PixelAspectRatio")

@@ -216,7 +216,6 @@ def _decode_grey(png: _Png, data: bytes) -> npt.NDArray[np.uint8]:
 
 
 def _kornia(kind: str, decode: Callable[..., Any], *file: object) -> npt.NDArray[np.uint8]:
-    """Return the pixels of a file of one channel."""
     try:
         return np.asarray(decode(*file, "mono"), np.uint8)[:, :, 0]
     except BaseException as error:  # a Rust panic is not an Exception

@@ -79,7 +79,6 @@ def read(path: Path, options: ImportOptions) -> Imported:
 
 
 def _pair(path: Path, structure: Path | None) -> tuple[Path, Path]:
-    """Return the .prototxt and the .caffemodel."""
     if path.suffix.lower() == ".prototxt":
         if structure is not None:
             raise UsageError(
@@ -120,7 +119,6 @@ def _only(path: Path, pattern: str, advice: str) -> Path:
 
 
 def _read_weights(path: Path) -> dict[str, tuple[Blob, ...]]:
-    """Return what each layer learned by the layer's name."""
     learned = {}
     try:
         data = path.read_bytes()
@@ -215,7 +213,6 @@ class _Builder:
             self._blobs[name] = self._inputs[name].output(0)
 
     def _square(self, side: int) -> Shape | None:
-        """Return the shape of a square image with the channels of the first convolution."""
         for layer in self._layers:
             if layer.key == "CONVOLUTION":
                 kernel = layer.blobs[0].shape if layer.blobs else ()

@@ -236,7 +236,6 @@ def _open(folder: Path, most_bytes: int, path: Path, options: ImportOptions) -> 
 
 
 def _files(named: Sequence[str], readable: Sequence[Path], path: Path) -> tuple[Path, ...]:
-    """Return the files of a model that a child names, if they are such."""
     files = tuple(map(Path, named))
     roots = [Path(os.path.realpath(root)) for root in readable]
     for file in files:

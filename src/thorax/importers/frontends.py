@@ -144,7 +144,6 @@ def _file(path: Path, kind: str) -> tuple[Path, ...]:
 
 
 def _saved_model(folder: Path) -> tuple[Path, ...]:
-    """Return the graph and the variables of a TensorFlow SavedModel."""
     graph = folder / SAVED_MODEL
     if not graph.is_file():
         raise ModelError("model-unreadable", f"{folder} holds no {SAVED_MODEL}")

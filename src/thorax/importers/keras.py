@@ -144,7 +144,6 @@ def input_shapes(
 
 
 def _square(shape: tuple[int | None, ...], side: int, layout: Layout) -> tuple[int | None, ...]:
-    """Close the sides of an image that are open."""
     if len(shape) != 4:
         return shape
     sides = (2, 3) if layout == "NCHW" else (1, 2)
@@ -154,7 +153,6 @@ def _square(shape: tuple[int | None, ...], side: int, layout: Layout) -> tuple[i
 
 
 def _keras() -> ModuleType:
-    """Import Keras on PyTorch."""
     if "keras" not in sys.modules:
         # Keras reads these once, when it is imported: a person's keras.json would change what a
         # file means, and a place where no folder can be keeps Keras from writing one.
@@ -477,7 +475,6 @@ def _freeze(tensorflow: ModuleType, network: Any) -> ov.Model:  # noqa: ANN401
 
 
 def _kernels(network: Any) -> Iterator[Kernel]:  # noqa: ANN401
-    """Yield the kernel of each layer that has one, under the layer's name."""
     for layer in network.submodules:
         kernel = getattr(layer, "kernel", getattr(layer, "depthwise_kernel", None))
         if kernel is not None and hasattr(kernel, "numpy"):

@@ -193,11 +193,10 @@ def _pooling(layer: MxnetLayer) -> Made:
 
 
 def _global_pool(layer: MxnetLayer, data: ov.Output, kind: str) -> ov.Output:
-    if kind == "lp":
+    reduce = {"sum": ops.reduce_sum, "max": ops.reduce_max, "avg": ops.reduce_mean}.get(kind)
+    if reduce is None:
         raise layer.unsupported("takes a norm of the whole plane")
-    if kind == "sum":
-        return layers.named(ops.reduce_sum(data, integers(2, 3), True), layer.name)
-    return layers.global_pool(data, "max" if kind == "max" else "average", name=layer.name)
+    return layers.named(reduce(data, integers(2, 3), True), layer.name)
 
 
 def _pool(layer: MxnetLayer, data: ov.Output, kind: str, windows: layers.Windows) -> ov.Output:
@@ -820,12 +819,8 @@ _BUILD: Final[dict[str, Build]] = {
     "Cast": _cast,
     "hard_sigmoid": _hard_sigmoid,
     "where": _where,
-    "identity": MxnetLayer.data,
-    "BlockGrad": MxnetLayer.data,
-    "Dropout": MxnetLayer.data,
-    "LinearRegressionOutput": MxnetLayer.data,
-    "MAERegressionOutput": MxnetLayer.data,
-    "MakeLoss": MxnetLayer.data,
+    **dict.fromkeys(("identity", "BlockGrad", "Dropout", "MakeLoss"), MxnetLayer.data),
+    **dict.fromkeys(("LinearRegressionOutput", "MAERegressionOutput"), MxnetLayer.data),
     "Concat": _concat,
     "stack": _stack,
     "Flatten": lambda layer: ops.reshape(layer.data(), integers(0, -1), True),

@@ -149,7 +149,6 @@ def _more_than_one_axis(node: ov.Node) -> bool:
 
 
 def _operator_set(path: Path) -> int:
-    """Return the version of ONNX's own operators that a file is written in."""
     version = 1
     try:
         for part in fields(memoryview(path.read_bytes())):
@@ -174,13 +173,7 @@ def runner(path: Path, extensions: Sequence[str] = ()) -> Run | None:
         return None
     # The optional judge; a file is read without it.
     import onnxruntime  # noqa: PLC0415
-    from onnxruntime.capi.onnxruntime_pybind11_state import (  # noqa: PLC0415
-        Fail,
-        InvalidArgument,
-        InvalidGraph,
-        NotImplemented,
-        RuntimeException,
-    )
+    from onnxruntime.capi import onnxruntime_pybind11_state as refusals  # noqa: PLC0415
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _QUIET
@@ -188,7 +181,8 @@ def runner(path: Path, extensions: Sequence[str] = ()) -> Run | None:
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", str(path.parent)
     )
-    cannot = (Fail, InvalidArgument, InvalidGraph, NotImplemented, RuntimeException)
+    names = ("Fail", "InvalidArgument", "InvalidGraph", "NotImplemented", "RuntimeException")
+    cannot = tuple(getattr(refusals, name) for name in names)
 
     def open_session(model: Path | bytes) -> Any:  # noqa: ANN401
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -205,8 +199,8 @@ def runner(path: Path, extensions: Sequence[str] = ()) -> Run | None:
             if not all(_takes(*pair) for pair in zip(fixed, arrays, strict=True)):
                 session = open_session(_without_shapes(path))
                 fixed = [tuple(port.shape) for port in session.get_inputs()]
-            names = [port.name for port in session.get_inputs()]
-            answers = session.run(None, dict(zip(names, arrays, strict=True)))
+            inputs = [port.name for port in session.get_inputs()]
+            answers = session.run(None, dict(zip(inputs, arrays, strict=True)))
         except cannot as error:
             raise ModelError(
                 "model-unrunnable",
@@ -227,7 +221,6 @@ def _takes(shape: tuple[object, ...], array: npt.NDArray[Any]) -> bool:
 
 
 def _without_shapes(path: Path) -> bytes:
-    """Return a model whose inputs, outputs and inner values may have any shape."""
     import onnx  # noqa: PLC0415
 
     model = onnx.load(path, load_external_data=False)

@@ -70,11 +70,7 @@ class ImportOptions:
     ends: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a shape that no network can be run with.
-
-        Raises:
-            ModelError: `model-input`.
-        """
+        """Refuse a shape that no network can be run with: `model-input`."""
         square = () if self.side is None else ((self.side, self.side),)
         for shape in (*self.shapes.values(), *square):
             if math.prod(max(1, axis) for axis in shape) > MOST_INPUT_VALUES:

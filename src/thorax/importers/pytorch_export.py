@@ -16,11 +16,7 @@ from openvino.frontend.pytorch.torchdynamo.export_decompositions import ops_to_n
 from torch._export.serde import schema
 from torch._export.serde.serialize import ExportedProgramDeserializer, _dict_to_dataclass
 from torch.export.decomp_utils import CustomDecompTable
-from torch.export.pt2_archive._package import (
-    PT2ArchiveReader,
-    _load_constants,
-    _load_state_dict,
-)
+from torch.export.pt2_archive import _package
 from torch.fx import GraphModule
 
 from thorax.errors import ModelError
@@ -74,9 +70,9 @@ def load(path: Path) -> GraphModule:
         program = _plain(parse_json(reader.get_record("models/model.json")), path)
         for name in _CONFIGS:
             _require_raw(parse_json(reader.get_record(name)), reader, Path(name).parent, path)
-        with PT2ArchiveReader(str(path)) as archive:
-            weights = _load_state_dict(archive, "model")
-            constants = _load_constants(archive, "model")
+        with _package.PT2ArchiveReader(str(path)) as archive:
+            weights = _package._load_state_dict(archive, "model")
+            constants = _package._load_constants(archive, "model")
         exported = ExportedProgramDeserializer().deserialize(
             _dict_to_dataclass(schema.ExportedProgram, program),  # type: ignore[no-untyped-call]
             weights,

@@ -370,7 +370,6 @@ def _messages(message: memoryview, number: int) -> Iterator[memoryview]:
 
 
 def _last(message: memoryview, number: int) -> memoryview:
-    """Return the last of a field, or no bytes."""
     return [memoryview(b""), *_messages(message, number)][-1]
 
 

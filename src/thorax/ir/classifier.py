@@ -224,7 +224,6 @@ def _file(path: Path, description: Description) -> Classifier:
 def _stated(
     path: Path, description: Description
 ) -> tuple[LabelSet, tuple[float, ...], tuple[float, ...]]:
-    """Return labels, mean and standard deviation."""
     labels, mean, std = description.labels, description.mean, description.std
     if labels is None or mean is None or std is None:
         raise UsageError(
@@ -289,7 +288,6 @@ def _require_labels(model: ov.Model, path: Path, labels: LabelSet) -> None:
 def _activation(
     model: ov.Model, path: Path, stated: Activation | None
 ) -> tuple[Activation | None, Activation]:
-    """Return the activation that a network ends in, and what makes probabilities of its logits."""
     own = find_logits(model)[1]
     if own and stated not in (None, own):
         raise UsageError(

@@ -108,7 +108,6 @@ def _note_names(model: ov.Model) -> dict[str, str]:
 
 
 def _hands_on(node: ov.Node) -> bool:
-    """Return whether a layer answers what it is given."""
     kind = node.get_type_name()
     if len(node.outputs()) != 1 or not node.inputs():
         return False
@@ -193,7 +192,6 @@ def _kernel_before(data: ov.Output) -> str | None:
 
 
 def _is_scaled(node: ov.Node) -> bool:
-    """Return whether what a layer answers is still scaled by a constant a channel."""
     users = list(node.output(0).get_target_inputs())
     while len(users) == 1 and _per_channel(user := users[0].get_node()) is not None:
         if user.get_type_name() in _SCALES:

@@ -201,7 +201,6 @@ def widen_weights(model: ov.Model) -> None:
 
 
 def _stored_precision(model: ov.Model) -> str:
-    """Return the precision that most bytes of the weights are stored in."""
     sizes: Counter[str] = Counter()
     for node in model.get_ordered_ops():
         if node.get_type_name() == "Constant":

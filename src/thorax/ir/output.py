@@ -159,7 +159,6 @@ def _not_plain(value: ov.Output, *, pooled: bool) -> Iterator[ov.Node]:
 
 
 def _of_image(value: ov.Output) -> bool:
-    """Return whether a value is computed of an input, and not of constants alone."""
     waiting, seen = [value.get_node()], set()
     while waiting:
         node = waiting.pop()

@@ -183,7 +183,6 @@ def _batch(shapes: Sequence[ov.PartialShape]) -> int | None:
 
 
 def _answering(model: ov.Model, batch: int) -> dict[str, None]:
-    """Return the layers that answer this batch, in the order they run."""
     return {
         node.get_friendly_name(): None
         for node in model.get_ordered_ops()

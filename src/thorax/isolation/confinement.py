@@ -348,7 +348,6 @@ def _argument(index: int, high: bool = False) -> _Instruction:
 
 
 def _filter(architecture: int, column: int, process: int) -> list[_Instruction]:
-    """Return the filter of system calls of a process on an architecture."""
     return [
         (_LOAD, 0, 0, _ARCHITECTURE_AT),
         (_EQUAL, 1, 0, architecture),

@@ -116,7 +116,6 @@ def _check_numbers(flags: Flags) -> None:
 
 
 def _entries(flags: Flags) -> tuple[Entry, ...]:
-    """Return where values enter the network, or are frozen."""
     entries = () if flags.input is None else parse_inputs(flags.input)
     if flags.freeze_placeholder_with_value is None:
         return entries
@@ -131,7 +130,6 @@ def _entries(flags: Flags) -> tuple[Entry, ...]:
 
 
 def _scale(flags: Flags) -> tuple[Values, ...]:
-    """Return what inputs are divided by."""
     if flags.scale is not None and flags.scale_values is not None:
         raise UsageError("mo-values", "--scale and --scale_values both divide; give one")
     scale: tuple[Values, ...] = ()

@@ -1,7 +1,7 @@
 """The classic Model Optimizer: a model of any framework to plain IR, by the flags of 2018."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -185,13 +185,12 @@ def _pair(folder: Path, name: str) -> Iterator[Path]:
         raise UsageError(
             "mo-output-dir", f"--output_dir {folder} is a file; name a folder"
         ) from error
-    with ExitStack() as stack:
-        try:
-            staged = stack.enter_context(new_pair(folder / f"{name}.xml"))
-        except LockedError as error:
-            raise UsageError(
-                "mo-locked",
-                f"{folder / name}.xml is being written by {error.holder}; wait for it, or give "
-                "another --model_name",
-            ) from error
-        yield staged
+    try:
+        with new_pair(folder / f"{name}.xml") as staged:
+            yield staged
+    except LockedError as error:
+        raise UsageError(
+            "mo-locked",
+            f"{folder / name}.xml is being written by {error.holder}; wait for it, or give "
+            "another --model_name",
+        ) from error

@@ -308,7 +308,6 @@ def _frozen(entry: Entry, source: ov.Output) -> npt.NDArray[Any]:
 
 
 def _index(model: ov.Model) -> tuple[dict[str, ov.Node], dict[str, ov.Output]]:
-    """Return the layers and the tensors of a network by name."""
     layers: dict[str, ov.Node] = {}
     tensors: dict[str, ov.Output] = {}
     for node in model.get_ordered_ops():

@@ -87,7 +87,6 @@ def _order(source: str, target: str) -> tuple[int, ...]:
 
 
 def _stated_shapes(arguments: Arguments, model: ov.Model) -> dict[int, tuple[int, ...]]:
-    """Return the shapes that `--input_shape` and `--input` give, by index of the input."""
     fed = arguments.fed
     shapes: dict[int, tuple[int, ...]] = {}
     if arguments.shapes:
@@ -113,7 +112,6 @@ def _shape(
     arguments: Arguments,
     layout: Layout,
 ) -> ov.PartialShape:
-    """Return the shape that an input gets, in the framework's own layout."""
     shape = port.get_partial_shape()
     if stated is not None:
         if shape.rank.is_static and len(shape) != len(stated):
@@ -146,7 +144,6 @@ def _require_channels(
     channels: int | None,
     values: tuple[tuple[float, ...], tuple[float, ...]],
 ) -> None:
-    """Refuse a mean or scale that does not fit an input."""
     for numbers, flag in zip(values, ("--mean_values", "--scale_values"), strict=True):
         if len(numbers) > 1 and "C" not in letters:
             raise UsageError(
@@ -219,7 +216,6 @@ def _stated_axes(
 
 
 def _require_rank(port: ov.Output, shape: ov.PartialShape, axes: Axes | None) -> None:
-    """Refuse a layout of other axes than there are."""
     if axes is not None and shape.rank.is_static and len(shape) != len(axes.source):
         raise UsageError(
             "mo-layout",

@@ -1,8 +1,8 @@
 """What a graph of lower precision costs in AUROC, and whether that is allowed."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,11 +23,6 @@ SPLIT: Final = "val"
 """Judges: training has not seen it, and the test split stays for the last word."""
 
 
-@contextmanager
-def _no_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    yield lambda count: None
-
-
 @dataclass(frozen=True, slots=True)
 class OnProgress:
     """What takes messages and bars of how a conversion goes.
@@ -39,7 +34,9 @@ class OnProgress:
     """
 
     say: Callable[[str], None] = lambda text: None
-    bar: Callable[[str, int], AbstractContextManager[Callable[[int], None]]] = _no_bar
+    bar: Callable[[str, int], AbstractContextManager[Callable[[int], None]]] = lambda what, total: (
+        nullcontext(lambda count: None)
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -157,7 +157,6 @@ def _images(store: Store, indices: npt.NDArray[np.int64]) -> "nncf.Dataset":
 
 
 def _calibration(model: ov.Model, store: Store, kept: Sequence[str]) -> dict[str, Any]:
-    """Return what both ways of NNCF are told."""
     import nncf  # noqa: PLC0415
 
     chosen = calibration_images(store)
