@@ -116,11 +116,7 @@ def matching_inputs(
 
 
 def prepared_images(
-    graph: OpenedModel,
-    images: npt.NDArray[np.uint8] | None,
-    *,
-    count: int,
-    as_bytes: bool = False,
+    graph: OpenedModel, images: npt.NDArray[np.uint8] | None, *, count: int, as_bytes: bool = False
 ) -> npt.NDArray[Any]:
     """Return images as a graph takes them: [N,...] of its input's type.
 

@@ -29,7 +29,7 @@ from thorax.files.places import keep_mode_and_owner, open_stream, own_descriptor
 
 _PARTIAL: Final = ".partial"
 _RETIRED: Final = ".old"
-_HIDDEN: Final = re.compile(r"\.(.+)\.\d+\.[0-9a-f]{16}\.(?:partial|old)")
+_HIDDEN: Final = re.compile(r"\.(.+)\.\d+\.[0-9a-f]{16}\.(?:partial|old)", re.DOTALL)
 _TEMPORARY: Final = "thorax"
 _LOCK: Final = ".lock"
 _NO_LOCK: Final = "what stands in the place of its lock is no lock of Thorax; remove it"
@@ -379,11 +379,9 @@ def _held_folder(make: Callable[[], Path]) -> Iterator[Path]:
 
 def _leftovers(path: Path, ending: str) -> list[Path]:
     """Return what stands beside a path under the names of its half-written forms, latest last."""
-    pattern = re.compile(
-        rf"\.{re.escape(_short(path.name))}\.\d+\.[0-9a-f]{{16}}{re.escape(ending)}"
-    )
     try:
-        found = [entry for entry in path.parent.iterdir() if pattern.fullmatch(entry.name)]
+        hidden = [entry for entry in path.parent.iterdir() if entry.name.endswith(ending)]
+        found = [entry for entry in hidden if meant_by(entry.name) == _short(path.name)]
         return sorted(found, key=lambda entry: entry.lstat().st_mtime_ns)
     except OSError:
         return []

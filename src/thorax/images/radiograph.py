@@ -62,10 +62,7 @@ class Radiograph:
     __slots__ = ("_values", "meaning", "source")
 
     def __init__(
-        self,
-        pixels: npt.NDArray[np.uint8] | npt.NDArray[np.float32],
-        meaning: Meaning,
-        source: str,
+        self, pixels: npt.NDArray[np.uint8] | npt.NDArray[np.float32], meaning: Meaning, source: str
     ) -> None:
         self._values = pixels
         self.meaning = meaning

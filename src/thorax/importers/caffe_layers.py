@@ -526,18 +526,6 @@ def _normalize(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     return layers.scale_shift(value, scale, None, axis=0 if shared else 1, name=layer.name)
 
 
-def _resized(data: ov.Output, size: list[int], mode: str, corners: str) -> ov.Node:
-    return ops.interpolate(
-        data,
-        integers(*size),
-        mode,
-        "sizes",
-        coordinate_transformation_mode=corners,
-        nearest_mode="floor",
-        axes=integers(2, 3),
-    )
-
-
 def _interpolation(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     """Return a bilinear resampling that keeps the corners (DeepLab's interp_layer.cpp)."""
     _image(layer, data[0])
@@ -553,7 +541,7 @@ def _interpolation(layer: CaffeLayer, data: list[ov.Output]) -> Made:
         size = [param.integer("height", size[0]), param.integer("width", size[1])]
     for side in size:
         layer.positive(side, "side")
-    return _resized(data[0], size, "linear_onnx", "align_corners")
+    return layers.resized(data[0], size, "linear_onnx", "align_corners")
 
 
 def _upsample(layer: CaffeLayer, data: list[ov.Output]) -> Made:
@@ -561,7 +549,7 @@ def _upsample(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     _image(layer, data[0])
     scale = layer.positive(layer.param("upsample_param").integer("scale", 0), "scale")
     size = [side * scale for side in inner_shape(layer, data[0], 2)]
-    return _resized(data[0], size, "nearest", "asymmetric")
+    return layers.resized(data[0], size, "nearest", "asymmetric")
 
 
 def _shuffle(layer: CaffeLayer, data: list[ov.Output]) -> Made:

@@ -384,8 +384,7 @@ def _check_object(path: Path, entry: dict[str, Any]) -> None:
         function = str(facts.get("function", "__operators__.getitem"))
         if _TENSORFLOW.fullmatch(function) is None:
             raise ModelError(
-                "model-unsafe",
-                f"{path.name}: {title} calls tf.{function}, which is not arithmetic",
+                "model-unsafe", f"{path.name}: {title} calls tf.{function}, which is not arithmetic"
             )
         return
     if named and from_keras and (kind in _ARITHMETIC or (module is None and kind in _VALUES)):

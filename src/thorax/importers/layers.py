@@ -158,14 +158,7 @@ def scale_shift(
 
 
 def local_response_norm(
-    data: ov.Output,
-    *,
-    size: int,
-    alpha: float,
-    beta: float,
-    k: float,
-    axes: ov.Output,
-    name: str,
+    data: ov.Output, *, size: int, alpha: float, beta: float, k: float, axes: ov.Output, name: str
 ) -> ov.Output:
     """Return x / (k + alpha / n * sum of x^2)^beta (Krizhevsky et al., NIPS 2012, section 3.3).
 
@@ -256,6 +249,19 @@ def global_pool(data: ov.Output, kind: Literal["max", "average"], *, name: str) 
     axes = integers(*range(2, len(data.get_partial_shape())))
     reduce = ops.reduce_max if kind == "max" else ops.reduce_mean
     return named(reduce(data, axes, True), name)
+
+
+def resized(data: ov.Output, size: Sequence[int], mode: str, corners: str) -> ov.Node:
+    """Return an image with other sides."""
+    return ops.interpolate(
+        data,
+        integers(*size),
+        mode,
+        "sizes",
+        coordinate_transformation_mode=corners,
+        nearest_mode="floor",
+        axes=integers(2, 3),
+    )
 
 
 def window_count(side: int, windows: Windows, axis: int) -> int:

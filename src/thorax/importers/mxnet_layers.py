@@ -250,18 +250,16 @@ def _standardised(
     return layers.named(node, f"{layer.name}/standardise")
 
 
-def _instance_norm(layer: MxnetLayer) -> Made:
+def _norm_along(layer: MxnetLayer, axes: Sequence[int], axis: int, default: float) -> Made:
     gamma = layer.weight(1, (-1,))
-    value = _standardised(layer, layer.data(), range(2, layer.rank()), 1e-3)
-    return layers.scale_shift(value, gamma, layer.weight(2, gamma.shape), axis=1, name=layer.name)
+    beta = layer.weight(2, gamma.shape)
+    value = _standardised(layer, layer.data(), axes, default)
+    return layers.scale_shift(value, gamma, beta, axis=axis, name=layer.name)
 
 
 def _layer_norm(layer: MxnetLayer) -> Made:
     axis = layer.axis(layer.integer("axis", -1))
-    gamma = layer.weight(1, (-1,))
-    beta = layer.weight(2, gamma.shape)
-    value = _standardised(layer, layer.data(), (axis,), 1e-5)
-    return layers.scale_shift(value, gamma, beta, axis=axis, name=layer.name)
+    return _norm_along(layer, (axis,), axis, 1e-5)
 
 
 def _group_norm(layer: MxnetLayer) -> Made:
@@ -320,15 +318,8 @@ def _adaptive_pool(layer: MxnetLayer) -> Made:
 def _resize(layer: MxnetLayer) -> Made:
     layer.word("mode", "size", ("size",))
     sides = layer.integer("height", least=1), layer.integer("width", least=1)
-    corners = layer.flag("align_corners", True)
-    return ops.interpolate(
-        layer.data(),
-        integers(*sides),
-        "linear_onnx",
-        "sizes",
-        coordinate_transformation_mode="align_corners" if corners else "half_pixel",
-        axes=integers(2, 3),
-    )
+    corners = "align_corners" if layer.flag("align_corners", True) else "half_pixel"
+    return layers.resized(layer.data(), sides, "linear_onnx", corners)
 
 
 def _unary(make: Unary) -> Build:
@@ -783,7 +774,7 @@ _BUILD: Final[dict[str, Build]] = {
     "BatchNorm": _batch_norm,
     "Pooling": _pooling,
     "LRN": _local_response_norm,
-    "InstanceNorm": _instance_norm,
+    "InstanceNorm": lambda layer: _norm_along(layer, range(2, layer.rank()), 1, 1e-3),
     "LayerNorm": _layer_norm,
     "GroupNorm": _group_norm,
     "L2Normalization": _l2_normalization,

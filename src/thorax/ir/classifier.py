@@ -110,8 +110,7 @@ def open_classifier(path: Path, description: Description) -> Classifier:
             else "a checkpoint, which says its labels, normalisation and side itself"
         )
         raise UsageError(
-            "model-described",
-            f"{path} is {who}; leave out --labels, --mean, --std and --side",
+            "model-described", f"{path} is {who}; leave out --labels, --mean, --std and --side"
         )
     return _artifact(path, description.extensions) if is_artifact else _checkpoint(path)
 
@@ -280,8 +279,7 @@ def _require_labels(model: ov.Model, path: Path, labels: LabelSet) -> None:
     outputs = model.outputs[0].get_partial_shape()
     if len(outputs) != 2 or outputs[1].is_dynamic or outputs[1].get_length() != len(labels):
         raise ModelError(
-            "model-labels",
-            f"{path.name} answers {outputs} but {len(labels)} labels were given",
+            "model-labels", f"{path.name} answers {outputs} but {len(labels)} labels were given"
         )
 
 

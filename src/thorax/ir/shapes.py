@@ -153,8 +153,7 @@ def _reshape(
         model.reshape(dict(enumerate(shapes)))
     except RuntimeError as error:
         raise ModelError(
-            "model-input",
-            f"{name} does not take {', '.join(map(str, shapes))}: {last_line(error)}",
+            "model-input", f"{name} does not take {', '.join(map(str, shapes))}: {last_line(error)}"
         ) from error
 
 

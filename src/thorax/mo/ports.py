@@ -75,8 +75,7 @@ def plan_inputs(arguments: Arguments, model: ov.Model, layout: Layout) -> list[I
             f"{port.any_name} {plan.shape}" for port, plan in zip(model.inputs, plans, strict=True)
         )
         raise UsageError(
-            "mo-reverse",
-            f"--reverse_input_channels swaps 3 channels; no input here has 3: {shown}",
+            "mo-reverse", f"--reverse_input_channels swaps 3 channels; no input here has 3: {shown}"
         )
     return plans
 
