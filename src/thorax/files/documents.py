@@ -30,13 +30,10 @@ _REFUSALS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A file that was compared with its digest.
+    """A file of a verified folder, compared with its digest; its size is 0 if it is missing.
 
-    Attributes:
-        name: within the folder that is verified.
-        size_bytes: its size, 0 of one that is missing.
-        damage: what is wrong with it and what to do, None when it is as written.
-        compared: whether it could be; False where what knows its digest is damaged.
+    The damage is what is wrong with it and what to do, None when it is as written. It could not be
+    `compared` where what knows its digest is damaged.
     """
 
     name: str

@@ -137,15 +137,11 @@ _REASONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class KerasFile:
-    """A Keras file that names nothing harmful.
+    """A Keras file that names nothing harmful; its version is "" where it does not say.
 
-    Attributes:
-        path: of the file.
-        config: the network as nested dictionaries, without how it was trained, all its layers
-            computing in 32 bits.
-        version: of the Keras that wrote it, "" where it does not say.
-        values: numbers that its datasets hold: no network of it has more weights.
-        narrow: whether the file itself has layers compute in 16 bits.
+    The config is the network as nested dictionaries, without how it was trained, all its layers
+    computing in 32 bits; `narrow` says whether the file itself has some compute in 16. No network
+    of it has more weights than `values`, the numbers that its datasets hold.
     """
 
     path: Path

@@ -48,14 +48,10 @@ def named(node: ov.Node, name: str) -> ov.Output:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """How the kernels of a convolution lie over its spatial axes.
+    """How the kernels of a convolution of G groups lie, in numbers per spatial axis.
 
-    Attributes:
-        stride: per axis.
-        pad: per axis, on both sides: zeros added, or cells that a transposed one cuts off.
-        dilation: per axis.
-        groups: G.
-        extra: per axis, cells that a transposed convolution adds at the end; empty adds none.
+    Padding is on both sides: zeros added, or cells that a transposed one cuts off; `extra` are
+    cells that a transposed convolution adds at the end, none if empty.
     """
 
     stride: Sequence[int]
@@ -181,15 +177,10 @@ def local_response_norm(
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """The windows of a pooling layer.
+    """The windows of a pooling layer, in numbers per spatial axis; padding is on both sides.
 
-    Attributes:
-        kernel: sides of a window, per spatial axis.
-        stride: per axis.
-        pad: per axis, on both sides.
-        rounding: of the number of windows; rounded up, a last one may reach over the end.
-        drop_outside: leave a last window out that begins beyond the input and its first padding
-            (Caffe, pooling_layer.cpp: `pooled_height_`).
+    Rounded up, a last window may reach over the end; `drop_outside` leaves one out that begins
+    beyond the input and its first padding (Caffe, pooling_layer.cpp: `pooled_height_`).
     """
 
     kernel: Sequence[int]

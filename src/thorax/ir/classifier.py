@@ -44,8 +44,6 @@ class Classifier:
         topology: name of the architecture, for people.
         activation: what makes probabilities of its logits.
         reference: the source's own scores, as probabilities.
-        folded: what became of its layers.
-        provenance: where it came from, for the card.
         card: of a source that is an artifact, whose graph is rewritten already: its input is
             uint8 [1,1,S,S], mean is 0 and std 1.
     """

@@ -36,12 +36,8 @@ _OF_ITS_GRAPH: Final = (
 class OpenedModel:
     """A network of one fixed input shape, and what is known of it.
 
-    Attributes:
-        path: where it was read from.
-        model: every shape is fixed.
-        layout: of an input that is an image.
-        card: of an artifact; None of any other model.
-        compute: element type that its floating-point layers run in on a CPU.
+    The layout is that of an input that is an image; an artifact alone has a card; `compute` is the
+    element type that its floating-point layers run in on a CPU.
     """
 
     path: Path

@@ -185,11 +185,8 @@ WALL_S: Final = 300.0
 class Allowance:
     """What a process may take to read a model that a stranger wrote.
 
-    Attributes:
-        data_bytes: of memory that it writes to.
-        file_bytes: the longest file that it may write.
-        cpu_s: of processor time.
-        wall_s: of wall-clock time.
+    Bytes are those of memory that it writes to and of the longest file that it may write, seconds
+    those of processor time and of wall-clock time.
     """
 
     data_bytes: int

@@ -101,12 +101,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """An item of `--layout`.
+    """An item of `--layout`, whose name is "" where none was written.
 
-    Attributes:
-        name: of an input or output; "" where none was written.
-        source: letters of the axes in the model, upper case; "?" is an axis nobody named.
-        target: letters that the IR shall have.
+    Letters are upper case; "?" in the source, the model, is an axis nobody named; the target are
+    those that the IR shall have.
     """
 
     name: str

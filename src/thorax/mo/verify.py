@@ -24,14 +24,11 @@ _SIDES: Final = (224, 64, 32, 8, 1)
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The source itself, run as it is.
+    """The source itself, run as it is by `who`.
 
-    Attributes:
-        who: computes it.
-        run: arrays in the framework's layout -> the outputs, in its layout too; None where no
-            size could be run.
-        shapes: one an input that `run` was tried with; None where no size could be run.
-        one_by_one: whether `run` takes one image, so that a batch is fed in turn.
+    `run` takes and answers arrays in the framework's layout; it and `shapes`, one an input that it
+    was tried with, are None where no size could be run. Where it is `one_by_one` it takes one
+    image, so that a batch is fed in turn.
     """
 
     who: str

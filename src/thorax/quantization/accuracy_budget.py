@@ -64,9 +64,7 @@ class AccuracyBudget:
 
     Attributes:
         max_drop: largest drop of the mean AUROC that is allowed; None allows any.
-        store: radiographs.
-        indices: int64 [N], those of the val split.
-        labels: int8 [N,K], theirs.
+        indices: int64 [N], of the val split; their labels are int8 [N,K].
         device: what all answers are computed on.
         reference: the FP32 graph's own verdict in FP32, of drop 0.
     """
