@@ -1,7 +1,6 @@
 """What `thorax compare` says: who is to blame, and what cannot be compared."""
 
 import json
-import math
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,17 +11,19 @@ import openvino.opset13 as ops
 import pytest
 
 from thorax.analysis.difference import compare, suggested_ignore, worst_first
-from thorax.analysis.layerwise import LayerError
 from thorax.artifact import Artifact
 from thorax.data.store import Store
 from thorax.errors import ModelError, UsageError
 from thorax.ir.open import OpenedModel, open_model
+from thorax.results.optimize import LayerNoise
 
 Thorax = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def layer(name: str, own: float, *, total: float = 10.0, kind: str = "Convolution") -> LayerError:
-    return LayerError(name, kind, total, own, 0.1)
+def layer(
+    name: str, own: float | None, *, total: float | None = 10.0, kind: str = "Convolution"
+) -> LayerNoise:
+    return LayerNoise(name=name, type=kind, sqnr_db=total, own_sqnr_db=own, max_error=0.1)
 
 
 def test_the_layers_that_add_the_noise_are_suggested_and_not_those_that_pass_it_on() -> None:
@@ -33,11 +34,11 @@ def test_the_layers_that_add_the_noise_are_suggested_and_not_those_that_pass_it_
     # Nor does one stand out among the noisy, or make noise that none can hear.
     assert suggested_ignore([layer(f"c{place}", 12.0) for place in range(9)]) == ()
     assert suggested_ignore([*[layer(f"c{at}", 60.0) for at in range(9)], layer("x", 40.0)]) == ()
-    assert suggested_ignore([layer("float", math.inf)]) == ()
+    assert suggested_ignore([layer("float", None)]) == ()
 
 
 def test_the_noisiest_layer_comes_first() -> None:
-    rows = [layer("a", 1, total=30), layer("b", 1, total=math.inf), layer("c", 1, total=-math.inf)]
+    rows = [layer("a", 1, total=30), layer("b", 1, total=None), layer("c", 1, total=-400)]
     assert [one.name for one in worst_first(rows)] == ["c", "a", "b"]
 
 

@@ -227,17 +227,17 @@ def test_response_norms_equal_torch_and_the_sum_of_squares() -> None:
     tensor = torch.from_numpy(image)
     settings = {"size": 5, "alpha": 0.5, "beta": 0.75, "name": "norm"}
 
-    def norm(data: ov.Output, *, k: float, within_channel: bool) -> ov.Output:
+    def norm(data: ov.Output, *, k: float, axes: tuple[int, ...]) -> ov.Output:
         return layers.local_response_norm(
             data,
             k=k,
-            within_channel=within_channel,
+            axes=layers.integers(*axes),
             **settings,  # type: ignore[arg-type]
         )
 
-    across = once(lambda data: norm(data, k=2.0, within_channel=False), image)
+    across = once(lambda data: norm(data, k=2.0, axes=(1,)), image)
     wanted = functional.local_response_norm(tensor, 5, alpha=0.5, beta=0.75, k=2.0)
     np.testing.assert_allclose(across, wanted.numpy(), atol=1e-5)
-    within = once(lambda data: norm(data, k=1.0, within_channel=True), image)
+    within = once(lambda data: norm(data, k=1.0, axes=(2, 3)), image)
     mean = functional.avg_pool2d(tensor**2, 5, 1, 2)
     np.testing.assert_allclose(within, (tensor / (1 + 0.5 * mean) ** 0.75).numpy(), atol=1e-5)

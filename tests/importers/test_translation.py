@@ -12,8 +12,7 @@ import openvino.opset13 as ops
 import pytest
 
 from thorax.errors import ModelError, UsageError
-from thorax.importers.options import Imported, ImportOptions
-from thorax.importers.translation import require_stored, translated
+from thorax.importers.options import Imported, ImportOptions, require_stored, translated
 
 RAISED = [
     KeyError("a"), AttributeError("a"), TypeError("a"), OverflowError("a"), RecursionError(),

@@ -74,8 +74,8 @@ def test_no_transpose_is_left_before_a_convolution_or_a_mean(entrance: str, batc
     wanted = ov.compile_model(model.clone(), "CPU", hint)(picture)[0]
     take_channels_first(model)
     folded = fold(model)
-    assert folded.transposes_before == 5
-    assert folded.transposes_after == count_transposes(model) == 0
+    assert folded.transposes_removed == 5
+    assert folded.transposes_left == count_transposes(model) == 0
     got = ov.compile_model(model, "CPU", hint)(picture.transpose(0, 3, 1, 2))[0]
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-4)
 
@@ -105,6 +105,6 @@ def test_networks_of_others_run_with_channels_first(name: str, left: int) -> Non
     take_channels_first(model)
     open_batch(model)
     folded = fold(model)
-    assert folded.transposes_after == left
+    assert folded.transposes_left == left
     got = ov.compile_model(model, "CPU", hint)(picture.transpose(0, 3, 1, 2))[0]
     np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-4)

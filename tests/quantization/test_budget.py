@@ -15,7 +15,7 @@ from thorax.devices.engine import Engine
 from thorax.errors import ModelError, UsageError
 from thorax.quantization import mixed_precision
 from thorax.quantization.accuracy_budget import OnProgress
-from thorax.quantization.mixed_precision import quantised_layers
+from thorax.quantization.mixed_precision import kernel_layers
 from thorax.quantization.optimize import Optimized, OptimizeOptions, optimize
 from thorax.quantization.quantize import quantize
 
@@ -49,7 +49,7 @@ def test_the_layers_that_int8_hurts_are_found_and_kept(make: Make) -> None:
     card = made.artifact.card
     # The large channel spoils the activations of one layer and the weights of the one before.
     assert card.kept == ("hurt", "loud")
-    left = quantised_layers(ov.Core().read_model(made.artifact.xml))
+    left = kernel_layers(ov.Core().read_model(made.artifact.xml), quantised=True)
     assert left == ("stem", "last")
     assert made.result.auroc_drop == card.auroc_drop
     assert card.auroc_drop is not None
@@ -69,7 +69,7 @@ def test_the_layers_that_int8_hurts_are_found_and_kept(make: Make) -> None:
 def test_layers_that_the_user_names_are_kept(make: Make) -> None:
     made = make(Precision.INT8, keep=("last", "stem"))
     assert made.artifact.card.kept == ("last", "stem")
-    left = quantised_layers(ov.Core().read_model(made.artifact.xml))
+    left = kernel_layers(ov.Core().read_model(made.artifact.xml), quantised=True)
     assert left == ("loud", "hurt")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from thorax import metrics
 from thorax.metrics import Interval
-from thorax.quantization.card_accuracy import bounds, measured, operating_points
+from thorax.quantization.accuracy_budget import bounds, measured, operating_points
 
 
 def test_without_a_verdict_a_card_says_nothing() -> None:

@@ -15,7 +15,7 @@ from thorax.fpga.card import program
 from thorax.fpga.emulation import array_layers
 from thorax.fpga.numerics import quantize
 from thorax.quantization.accuracy_budget import AccuracyBudget, OnProgress
-from thorax.quantization.fp11 import BLOCK, block_of
+from thorax.quantization.candidates import BLOCK, block_of
 from thorax.quantization.optimize import OptimizeOptions, optimize
 
 HETERO = "HETERO:FPGA,CPU"

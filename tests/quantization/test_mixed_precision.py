@@ -15,7 +15,6 @@ from thorax.quantization.mixed_precision import (
     fewest_float_layers,
     kernel_layers,
     noisiest,
-    quantised_layers,
 )
 
 BUDGET = 0.01
@@ -53,10 +52,10 @@ def test_where_no_number_of_layers_suffices_the_nearest_is_returned() -> None:
 
 def test_the_layers_of_int8_are_all_with_weights_but_the_head(tiny_int8: Artifact) -> None:
     model = ov.Core().read_model(tiny_int8.xml)
-    assert set(kernel_layers(model)) - set(quantised_layers(model)) == {
+    assert set(kernel_layers(model)) - set(kernel_layers(model, quantised=True)) == {
         "head/linear", "head/cells",
     }  # fmt: skip
-    assert len(quantised_layers(model)) == 20
+    assert len(kernel_layers(model, quantised=True)) == 20
 
 
 def test_the_layer_that_adds_the_most_noise_comes_first(
@@ -72,4 +71,4 @@ def test_the_layer_that_adds_the_most_noise_comes_first(
             node.input(1).replace_source_output(off.output(0))
     ranked = noisiest(whole, spoilt, tiny_store.images[:2][:, None])
     assert ranked[0] == name
-    assert sorted(ranked) == sorted(quantised_layers(spoilt))
+    assert sorted(ranked) == sorted(kernel_layers(spoilt, quantised=True))

@@ -10,6 +10,7 @@ import openvino as ov
 from thorax.analysis.layers import PASSING, VIEWS, group_layers, live_names
 from thorax.devices.counters import Kernel
 from thorax.devices.engine import HEATMAP
+from thorax.importers.layers import CONVOLUTIONS
 from thorax.ir.heatmap import CELLS
 from thorax.ir.rewrite import NORMALISE
 from thorax.ir.stem import BORDER
@@ -20,29 +21,16 @@ _RECURRENT: Final = {
 }  # fmt: skip
 """Inputs that hold the weights of a step: [directions, gates x H, I] and [.., gates x H, H]."""
 
-_WITH_KERNEL: Final = (
-    *("Convolution", "GroupConvolution"),
-    *("ConvolutionBackpropData", "GroupConvolutionBackpropData"),
-)
-
-_TRAINED: Final = (*_WITH_KERNEL, "MatMul", "Add", "Multiply", "PRelu", *_RECURRENT)
+_TRAINED: Final = (*CONVOLUTIONS, "MatMul", "Add", "Multiply", "PRelu", *_RECURRENT)
 
 
 @dataclass(frozen=True, slots=True)
 class LayerCost:
-    """What one layer takes for one inference.
+    """What one layer takes for one inference; what is not said here `LayerRoofline` says.
 
     Attributes:
-        name: of the operation that multiplies, or else of the first.
-        type: of that operation.
-        fused: names of the other operations that run with it, in order.
-        macs: multiply-accumulates.
-        operations: of element-wise and pooling layers, one for each value that is read to make
-            an answer; multiply-accumulates are not among them.
-        parameters: weights and biases that were trained.
-        weight_bytes: of all its constants as they are stored.
-        multiplied: how many of these are weights that are multiplied with, the rest being biases
-            and scales.
+        multiplied: how many of its values are weights that are multiplied with, the rest being
+            biases and scales.
         constants: how many constants it has in all.
         inputs: values that it reads from other layers.
         outputs: values that it answers to other layers.
@@ -71,12 +59,10 @@ class LayerCost:
 
 @dataclass(frozen=True, slots=True)
 class GraphCost:
-    """What a graph takes for one inference: its layers, and the most that is held at once.
+    """What a graph takes for one inference: its layers in order, and the most that is held at once.
 
-    Attributes:
-        layers: in the order of execution.
-        peak_activation_bytes: the largest sum of values that are still to be read, over the
-            steps of the schedule; each value has its own place until its last reader is done.
+    That peak is the largest sum of values that are still to be read, over the steps of the
+    schedule; each value has its own place until its last reader is done.
     """
 
     layers: tuple[LayerCost, ...]
@@ -86,7 +72,7 @@ class GraphCost:
 def node_macs(node: ov.Node) -> int:
     """Return the multiply-accumulates of one operation; 0 for those that are no such sums."""
     kind = node.get_type_name()
-    if kind in _WITH_KERNEL:
+    if kind in CONVOLUTIONS:
         # [O,I,..] or [G,O/G,I/G,..]: inputs seen by one output = all but outputs; transposed
         # convolutions [I,O,..] or [G,I/G,O/G,..]: outputs reached by one input = all but inputs.
         kernel = list(node.get_input_shape(1))[2 if kind.startswith("Group") else 1 :]
@@ -137,23 +123,17 @@ def _trained(user: ov.Node, port: int) -> bool:
 
 @dataclass(slots=True)
 class _Value:
-    """An array in memory that layers hand on.
-
-    Attributes:
-        step: that writes it; -1 the caller.
-        elements: how many.
-        given_bytes: size of one element of an input, 0 for what is computed.
-        readers: steps that read it.
-        kept: whether it is an output.
-        wide: whether anything reads it before a quantizer.
-    """
+    """An array in memory that layers hand on; the steps that write (-1 the caller) and read it."""
 
     step: int
     elements: int
     given_bytes: int = 0
+    """Size of one element of an input, 0 for what is computed."""
     readers: set[int] = field(default_factory=set)
     kept: bool = False
+    """Whether it is an output."""
     wide: bool = False
+    """Whether anything reads it before a quantizer."""
 
     @property
     def crosses(self) -> bool:
@@ -176,12 +156,10 @@ class _Step:
 def cost_graph(
     model: ov.Model, kernels: Sequence[Kernel] = (), *, compute_bytes: int = 4
 ) -> GraphCost:
-    """Return what each layer of a graph takes.
+    """Return what each layer of a graph of static shapes takes.
 
-    Args:
-        model: of static shapes.
-        kernels: what a device made of it: layers that one kernel runs are one.
-        compute_bytes: of a value that is not quantized: 4 for f32, 2 for bf16.
+    Kernels are what a device made of it: layers that one kernel runs are one. A value that is not
+    quantized has `compute_bytes`: 4 for f32, 2 for bf16.
     """
     live = live_names(model)
     steps = _steps(model, live, kernels)

@@ -1,5 +1,6 @@
 """How far two models of one network differ: their answers, and the layers that are to blame."""
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,14 +11,14 @@ import numpy.typing as npt
 import openvino as ov
 
 from thorax.analysis.inputs import aligned, matching_inputs, probe_images
-from thorax.analysis.layerwise import GraphComparison, LayerError, Place, compare_layers
+from thorax.analysis.layerwise import GraphComparison, Place, compare_layers
 from thorax.artifact import Precision
 from thorax.devices.core import physical_devices, supports
 from thorax.devices.engine import PROBABILITY
 from thorax.devices.process_core import open_core
 from thorax.errors import DeviceError, ModelError
 from thorax.ir.open import OpenedModel
-from thorax.results.optimize import ComparedModel, CompareResult, LayerNoise, OutputNoise
+from thorax.results.optimize import ComparedModel, CompareResult, LayerNoise
 
 FP32_TOLERANCE: Final = 1e-4
 """Largest difference of a probability that reordered FP32 arithmetic explains."""
@@ -35,29 +36,24 @@ MOST: Final = 16
 """Layers that are suggested at most: with more of them in floating point little of INT8 is left."""
 
 
-def suggested_ignore(layers: Sequence[LayerError]) -> tuple[str, ...]:
+def suggested_ignore(layers: Sequence[LayerNoise]) -> tuple[str, ...]:
     """Return the layers that add far more noise than the others, worst first.
 
     It is their own noise that counts, not what reaches them: a layer stands out whose own SQNR is
     below `QUIET_DB` and `APART_DB` below the median of those that add any.
     """
-    noisy = [layer for layer in layers if layer.type in BLAMED and layer.own_sqnr_db < 100]
+    own = {layer.name: layer.own_sqnr_db for layer in layers if layer.type in BLAMED}
+    noisy = {name: noise for name, noise in own.items() if noise is not None and noise < 100}
     if not noisy:
         return ()
-    limit = min(QUIET_DB, statistics.median(layer.own_sqnr_db for layer in noisy) - APART_DB)
-    worst = sorted(noisy, key=lambda layer: layer.own_sqnr_db)
-    return tuple(layer.name for layer in worst if layer.own_sqnr_db < limit)[:MOST]
+    limit = min(QUIET_DB, statistics.median(noisy.values()) - APART_DB)
+    worst = sorted(noisy, key=noisy.__getitem__)
+    return tuple(name for name in worst if noisy[name] < limit)[:MOST]
 
 
 @dataclass(frozen=True, slots=True)
 class CompareOptions:
-    """Where two models run, and on how many fixed patterns.
-
-    Attributes:
-        devices: of the first and the second.
-        compute: arithmetic of floating-point layers in place of what the cards say.
-        count: of patterns.
-    """
+    """Where two models run, in which arithmetic instead of their cards', on how many patterns."""
 
     devices: tuple[str, str] = ("CPU", "CPU")
     compute: str | None = None
@@ -74,12 +70,7 @@ def compare(
 ) -> CompareResult:
     """Noise of each layer between two models of one network, and which layers are to blame.
 
-    Args:
-        first: the reference.
-        second: of the same network.
-        images: uint8 [N,1,S,S]; None takes fixed patterns.
-        options: devices and arithmetic.
-        on_progress: as `compare_layers`.
+    The first is the reference; images are uint8 [N,1,S,S], None takes fixed patterns.
 
     Raises:
         ModelError: as `aligned`, `matching_inputs` and `compare_layers`.
@@ -112,8 +103,8 @@ def compare(
         ),
         images=len(inputs),
         probes=images is None,
-        layers=tuple(map(_layer_noise, worst_first(comparison.layers))),
-        outputs=tuple(map(_output_noise, comparison.outputs)),
+        layers=tuple(worst_first(comparison.layers)),
+        outputs=tuple(comparison.outputs),
         unmatched=comparison.unmatched,
         extra=comparison.extra,
         suggested_ignore=ignored,
@@ -121,28 +112,9 @@ def compare(
     )
 
 
-def _layer_noise(layer: LayerError) -> LayerNoise:
-    return LayerNoise(
-        name=layer.name,
-        type=layer.type,
-        sqnr_db=_finite(layer.sqnr_db),
-        max_error=layer.max_error,
-        own_sqnr_db=_finite(layer.own_sqnr_db),
-    )
-
-
-def _output_noise(output: LayerError) -> OutputNoise:
-    return OutputNoise(
-        name=output.name,
-        type=output.type,
-        sqnr_db=_finite(output.sqnr_db),
-        max_error=output.max_error,
-    )
-
-
-def worst_first(layers: Sequence[LayerError]) -> list[LayerError]:
+def worst_first(layers: Sequence[LayerNoise]) -> list[LayerNoise]:
     """Return layers by SQNR, the noisiest first; of equals the one that runs first."""
-    return sorted(layers, key=lambda layer: layer.sqnr_db)
+    return sorted(layers, key=lambda layer: math.inf if layer.sqnr_db is None else layer.sqnr_db)
 
 
 def verdict(comparison: GraphComparison, ignored: Sequence[str]) -> str:
@@ -162,18 +134,8 @@ def verdict(comparison: GraphComparison, ignored: Sequence[str]) -> str:
     return "; ".join(parts)
 
 
-def _decibels(value: float) -> str:
-    return "equal" if value == float("inf") else f"{value:.1f} dB"
-
-
-def _finite(value: float) -> float | None:
-    """Return a number that JSON has; None where there is no noise.
-
-    Noise over a signal of nothing is -inf dB, written as -400: below what float32 can differ by.
-    """
-    if value == float("inf"):
-        return None
-    return max(value, -400.0)
+def _decibels(value: float | None) -> str:
+    return "equal" if value is None else f"{value:.1f} dB"
 
 
 def _require_int8(opened: OpenedModel, device: str) -> None:
@@ -197,11 +159,8 @@ def largest_difference(
 ) -> float:
     """Return the largest absolute difference of any probability on the probe images.
 
-    Args:
-        model: input uint8 [1,1,S,S], computed in FP32.
-        reference: float32 [1,C,S,S], normalised -> float32 [K], probabilities.
-        mean: float32 [C].
-        std: float32 [C].
+    The model takes uint8 [1,1,S,S] and computes in FP32; the reference float32 [1,C,S,S],
+    normalised by mean and std [C], and answers float32 [K].
     """
     compiled = open_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     worst = np.float32(0)

@@ -2,19 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import openvino as ov
 import openvino.opset13 as ops
 
-from thorax.analysis.layerwise import InputArrays
+from thorax.analysis.layerwise import InputArrays, shape_text
 from thorax.errors import ModelError, UsageError
 from thorax.ir.layouts import TO_CHANNELS_FIRST, cancel_transposes, take_channels_first
 from thorax.ir.open import OpenedModel
-
-_SHADES: Final = 256
 
 
 def aligned(first: OpenedModel, second: OpenedModel) -> tuple[OpenedModel, OpenedModel]:
@@ -36,8 +34,8 @@ def aligned(first: OpenedModel, second: OpenedModel) -> tuple[OpenedModel, Opene
     if _shapes(first.model) != _shapes(second.model):
         raise ModelError(
             "compare-shape",
-            f"{first.name} takes {_text(shapes[0])} and {second.name} {_text(shapes[1])}; compare "
-            "models of one network",
+            f"{first.name} takes {shape_text(shapes[0])} and {second.name} "
+            f"{shape_text(shapes[1])}; compare models of one network",
         )
     labels = [graph.card.labels if graph.card else None for graph in (first, second)]
     if None not in labels and labels[0] != labels[1]:
@@ -51,10 +49,6 @@ def aligned(first: OpenedModel, second: OpenedModel) -> tuple[OpenedModel, Opene
 
 def _shapes(model: ov.Model) -> list[list[int]]:
     return [list(port.get_shape()) for port in model.inputs]
-
-
-def _text(shapes: Sequence[Sequence[int]]) -> str:
-    return ", ".join(map(str, shapes))
 
 
 def _turned(shape: Sequence[int]) -> list[int] | None:
@@ -95,17 +89,12 @@ def _in_order_of(first: OpenedModel, second: OpenedModel) -> OpenedModel:
 def matching_inputs(
     first: OpenedModel, second: OpenedModel, images: npt.NDArray[np.uint8] | None, *, count: int
 ) -> list[InputArrays]:
-    """Return what both of two aligned models are fed.
+    """Return what both of two models, of `aligned`, are fed.
 
-    Inputs of bytes take images as `prepare` makes them, inputs of floats on the scale 0 to 1, the
-    grey value in each channel; where one model takes bytes and the other floats, both take the
-    values of the bytes. Without images these are fixed patterns of each input's shape and type.
-
-    Args:
-        first: of `aligned`.
-        second: likewise.
-        images: uint8 [N,1,S,S]; None takes the patterns.
-        count: of patterns.
+    Inputs of bytes take images as `prepare` makes them, uint8 [N,1,S,S], inputs of floats on the
+    scale 0 to 1, the grey value in each channel; where one model takes bytes and the other floats,
+    both take the values of the bytes. Without images these are `count` fixed patterns of each
+    input's shape and type.
 
     Raises:
         ModelError: `compare-input` for images that a model does not take.
@@ -127,27 +116,19 @@ def matching_inputs(
 
 
 def prepared_images(
-    graph: OpenedModel,
-    images: npt.NDArray[np.uint8] | None,
-    *,
-    count: int,
-    as_bytes: bool = False,
+    graph: OpenedModel, images: npt.NDArray[np.uint8] | None, *, count: int, as_bytes: bool = False
 ) -> npt.NDArray[Any]:
     """Return images as a graph takes them: [N,...] of its input's type.
 
-    Args:
-        graph: with one input that is a square image.
-        images: uint8 [N,1,S,S]; None takes the fixed probe images.
-        count: of probe images.
-        as_bytes: leave an input of floats the values 0 to 255.
+    Images are uint8 [N,1,S,S], None the fixed probe images; `as_bytes` leaves an input of floats
+    the values 0 to 255.
 
     Raises:
         ModelError: `compare-input` for a graph that takes no square image.
         UsageError: `compare-images` for images of another side.
     """
-    side, channels_last = image_side(graph), _channels_last(graph)
-    if images is None:
-        images = probe_images(side, count=count)
+    side, channels_last = image_side(graph), graph.layout == "NHWC"
+    images = probe_images(side, count=count) if images is None else images
     if images.shape[-1] != side:
         raise UsageError(
             "compare-images",
@@ -173,24 +154,19 @@ def image_side(graph: OpenedModel) -> int:
     if not _takes_images(graph):
         raise ModelError(
             "compare-input",
-            f"{graph.name} takes {_text(_shapes(graph.model))}; images can be fed to models of "
-            "one square image [1,C,S,S] or [1,S,S,C], others are compared without --images and "
+            f"{graph.name} takes {shape_text(_shapes(graph.model))}; images can be fed to models "
+            "of one square image [1,C,S,S] or [1,S,S,C], others are compared without --images and "
             "--data",
         )
     return int(graph.model.inputs[0].get_shape()[2])
 
 
 def _takes_images(graph: OpenedModel) -> bool:
-    """Return whether the one input is one square image of a few channels."""
     shapes = _shapes(graph.model)
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][0] != 1:
         return False
-    square = shapes[0][1:3] if _channels_last(graph) else shapes[0][2:4]
+    square = shapes[0][1:3] if graph.layout == "NHWC" else shapes[0][2:4]
     return square[0] == square[1]
-
-
-def _channels_last(graph: OpenedModel) -> bool:
-    return graph.layout == "NHWC"
 
 
 def probe_images(side: int, *, count: int = 4) -> npt.NDArray[np.uint8]:
@@ -210,13 +186,9 @@ def probe_images(side: int, *, count: int = 4) -> npt.NDArray[np.uint8]:
 def patterns(port: ov.Output, other: ov.Type, *, count: int) -> list[npt.NDArray[Any]]:
     """Return arrays of an input's shape: zeros, ones, a ramp, then noise at several scales.
 
-    Ones stand for the most that an image has: 1 of floats, 255 of bytes. Whole numbers wider than
-    a byte may count or point to something and are 0 or 1, which is always there.
-
-    Args:
-        port: the input.
-        other: type of the same input in the model that it is compared with.
-        count: how many arrays.
+    Ones stand for the most that an image has: 1 of floats, 255 of bytes, in this model or the other
+    that it is compared with. Whole numbers wider than a byte may count or point to something and
+    are 0 or 1, which is always there.
     """
     shape, element = list(port.get_shape()), port.get_element_type()
     random = np.random.Generator(np.random.Philox(key=2018))
@@ -229,7 +201,7 @@ def patterns(port: ov.Output, other: ov.Type, *, count: int) -> list[npt.NDArray
         else:
             value = _noise(random, shape, cells=4 ** (index - 1))
         if ov.Type.u8 in (element, other):
-            value = np.rint(value * (_SHADES - 1))
+            value = np.rint(value * 255)
         elif not element.is_real():
             value = np.rint(value)
         arrays.append(value.astype(element.to_dtype()))

@@ -31,13 +31,7 @@ FOLLOWING: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Operations that run as one.
-
-    Attributes:
-        name: friendly name of the first operation.
-        type: of the first operation.
-        nodes: from the first to the last.
-    """
+    """Operations that run as one, with name and type of the first."""
 
     name: str
     type: str
@@ -63,12 +57,9 @@ def live_names(model: ov.Model) -> set[str]:
 def group_layers(
     model: ov.Model, live: set[str], *, apart: tuple[str, ...] = PASSING
 ) -> list[Layer]:
-    """Return the layers in the order of execution.
+    """Return the layers in the order of execution; what has no static shape is left out.
 
-    Args:
-        model: of static shapes; what has none is left out.
-        live: of `live_names`.
-        apart: types of operations that are no layers.
+    Those of `live_names` are live; operations of the types `apart` are no layers.
     """
     taken: set[str] = set()
     layers = []

@@ -4,7 +4,7 @@ Layers are those of `layers`, matched by name and compared where they end.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ import openvino.opset13 as ops
 from thorax.analysis.layers import Layer, group_layers, live_names
 from thorax.devices.graph import compile_graph
 from thorax.errors import ModelError
+from thorax.results.optimize import LayerNoise, OutputNoise
 
 InputArrays = tuple[npt.NDArray[Any], ...]
 """One array for each input of a graph, in order."""
@@ -33,39 +34,11 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class LayerError:
-    """What became of one layer, over all images.
-
-    Attributes:
-        name: of the operation that the layer begins with.
-        type: of that operation.
-        sqnr_db: 10 log10(sum a^2 / sum (a - b)^2), a the first graph's values and b the second's:
-            all noise up to here. Infinite where nothing differs.
-        own_sqnr_db: the same, with the second graph's layer fed what the first fed its own: the
-            noise that this layer adds. Infinite where it adds none.
-        max_error: largest |a - b|.
-    """
-
-    name: str
-    type: str
-    sqnr_db: float
-    own_sqnr_db: float
-    max_error: float
-
-
-@dataclass(frozen=True, slots=True)
 class GraphComparison:
-    """Two graphs of one network, layer by layer.
+    """Two graphs of one network, layer by layer in the order of execution; see `CompareResult`."""
 
-    Attributes:
-        layers: in the order of execution.
-        outputs: of the graph as a whole, by name; their `own_sqnr_db` is infinite.
-        unmatched: names of layers of the first graph that the second has not, or in another shape.
-        extra: names of layers of the second that the first has not.
-    """
-
-    layers: list[LayerError]
-    outputs: list[LayerError]
+    layers: list[LayerNoise]
+    outputs: list[OutputNoise]
     unmatched: tuple[str, ...]
     extra: tuple[str, ...]
 
@@ -86,36 +59,11 @@ class _Sums:
         self.worst = float(np.maximum(self.worst, np.abs(off).max(initial=0.0)))
 
     @property
-    def sqnr_db(self) -> float:
+    def sqnr_db(self) -> float | None:
         if self.noise == 0:
-            return math.inf
-        return -math.inf if self.signal == 0 else 10 * math.log10(self.signal / self.noise)
-
-
-def layer_sqnr(
-    model_a: ov.Model,
-    model_b: ov.Model,
-    images: npt.NDArray[Any],
-    *,
-    a: Place | None = None,
-    b: Place | None = None,
-    on_progress: Callable[[int], None] | None = None,
-) -> list[LayerError]:
-    """Return how far each layer of one graph strays from the same layer of another.
-
-    Args:
-        model_a: the reference; one input.
-        model_b: of the same network, say its INT8 graph; one input of the same shape.
-        images: [N,...], each image as both inputs take it, e.g. uint8 [N,1,S,S].
-        a: where the first runs; None is f32 on the CPU.
-        b: where the second runs.
-        on_progress: told how many images more were run through a part of the network.
-
-    Raises:
-        ModelError: `compare-shape`, `compare-layers` or `compare-not-finite`.
-        DeviceError: as `compile_graph`.
-    """
-    return compare_layers(model_a, model_b, images, a=a, b=b, on_progress=on_progress).layers
+            return None
+        # Of a signal of nothing it is -400: below what float32 can differ by.
+        return max(-400.0, 10 * math.log10(self.signal / self.noise)) if self.signal else -400.0
 
 
 def compare_layers(
@@ -128,11 +76,16 @@ def compare_layers(
     on_progress: Callable[[int], None] | None = None,
     memory_bytes: int = MEMORY_BYTES,
 ) -> GraphComparison:
-    """Return `layer_sqnr` with the outputs, and what could not be matched.
+    """Return how far each layer and output of one graph strays from the same of another.
 
-    Graphs of several inputs take `InputArrays` for each run. Where no layer has one name in both,
-    the outputs alone are compared. `memory_bytes` bounds the values of layers that are held at a
-    time; the rest is as there.
+    Where no layer has one name in both, the outputs alone are compared. Images are [N,...], each
+    as both inputs take it, e.g. uint8 [N,1,S,S]; of graphs of several inputs `InputArrays` for each
+    run. `on_progress` is told how many more were run through a part of the network, `memory_bytes`
+    bounds the values of layers that are held at a time.
+
+    Raises:
+        ModelError: `compare-shape`, `compare-layers` or `compare-not-finite`.
+        DeviceError: as `compile_graph`.
     """
     fed = [(image[None],) for image in images] if isinstance(images, np.ndarray) else list(images)
     _require_alike(model_a, model_b, fed)
@@ -153,10 +106,16 @@ def compare_layers(
     errors = []
     for part in cut.parts(memory_bytes):
         totals, own = _run(part, fed, (first, a), (second, b), cut, tell)
-        for layer in part:
-            total, alone = totals[layer.end], own[layer.end]
-            error = LayerError(layer.name, layer.type, total.sqnr_db, alone.sqnr_db, total.worst)
-            errors.append(error)
+        errors += [
+            LayerNoise(
+                name=layer.name,
+                type=layer.type,
+                sqnr_db=totals[layer.end].sqnr_db,
+                max_error=totals[layer.end].worst,
+                own_sqnr_db=own[layer.end].sqnr_db,
+            )
+            for layer in part
+        ]
     names_matched = {layer.name for layer in matched}
     names_of_first = {layer.name for layer in layers}
     return GraphComparison(
@@ -180,12 +139,13 @@ def _require_alike(model_a: ov.Model, model_b: ov.Model, fed: Sequence[InputArra
     if shapes[0] != shapes[1] or any(each != shapes[0] for each in given):
         raise ModelError(
             "compare-shape",
-            f"the graphs take {_text(shapes[0])} and {_text(shapes[1])}, they are fed "
-            f"{', '.join(map(_text, given)) or 'nothing'}; all must agree",
+            f"the graphs take {shape_text(shapes[0])} and {shape_text(shapes[1])}, they are fed "
+            f"{', '.join(map(shape_text, given)) or 'nothing'}; all must agree",
         )
 
 
-def _text(shapes: Sequence[Sequence[int]]) -> str:
+def shape_text(shapes: Iterable[Sequence[int]]) -> str:
+    """Return shapes for people."""
     return ", ".join(map(str, shapes))
 
 
@@ -219,18 +179,12 @@ def _layers(model: ov.Model) -> list[Layer]:
 
 @dataclass(slots=True)
 class _Cut:
-    """The second graph, parted behind each layer so that any value can be fed to the next.
-
-    Attributes:
-        nodes: the operations at which layers end, by name.
-        fed: what now stands for the value of each.
-        inputs: of the graph.
-        reads: names of the layers' ends that a layer is fed.
-        layers: in order.
-    """
+    """The second graph, parted behind each layer so that any value can be fed to the next."""
 
     nodes: dict[str, ov.Node]
+    """The operations at which layers end, by name."""
     fed: dict[str, ov.Node]
+    """What now stands for the value of each."""
     inputs: Sequence[ov.Node]
     layers: Sequence[Layer]
     reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -307,12 +261,10 @@ def _run(
     totals = {end: _Sums() for end in ends}
     own = {end: _Sums() for end in ends}
     for inputs in fed:
-        values_a = dict(zip(probes, _values(run_a, inputs), strict=True))
-        _require_finite(values_a, "first")
-        values_b = dict(zip(ends, _values(run_b, inputs), strict=True))
-        _require_finite(values_b, "second")
-        fed_alike = _values(alone, [*inputs, *(values_a[name] for name in reads)])
-        for end, value in zip(ends, fed_alike, strict=True):
+        values_a = _values(run_a, inputs, probes, "first")
+        values_b = _values(run_b, inputs, ends, "second")
+        fed_alike = _values(alone, [*inputs, *(values_a[name] for name in reads)], ends)
+        for end, value in fed_alike.items():
             totals[end].add(values_a[end], values_b[end])
             own[end].add(values_a[end], value)
         tell(1)
@@ -327,25 +279,25 @@ def _probed(model: ov.Model, place: Place, names: Sequence[str]) -> ov.CompiledM
     return compile_graph(probed, place.device, compute=place.compute)
 
 
-def _values(compiled: ov.CompiledModel, inputs: Sequence[npt.NDArray[Any]]) -> list[Any]:
+def _values(
+    compiled: ov.CompiledModel,
+    inputs: Sequence[npt.NDArray[Any]],
+    names: Sequence[str],
+    which: str = "",
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the outputs under names; finite ones, where it is said which model it is."""
     # One graph may take bytes where the other takes floats.
-    answers = compiled(
-        {
-            index: np.asarray(value, compiled.inputs[index].get_element_type().to_dtype())
-            for index, value in enumerate(inputs)
-        }
-    )
-    return [answers[index] for index in range(len(compiled.outputs))]
-
-
-def _require_finite(values: dict[str, npt.NDArray[Any]], which: str) -> None:
+    kinds = [port.get_element_type().to_dtype() for port in compiled.inputs]
+    fed = [np.asarray(value, kind) for value, kind in zip(inputs, kinds, strict=True)]
+    values = dict(zip(names, compiled(fed).to_tuple(), strict=True))
     for name, value in values.items():
-        if not np.isfinite(value).all():
+        if which and not np.isfinite(value).all():
             raise ModelError(
                 "compare-not-finite",
                 f"layer {name} of the {which} model answers what is not a finite number; a graph "
                 "that overflows cannot be compared",
             )
+    return values
 
 
 def _outputs(
@@ -353,7 +305,7 @@ def _outputs(
     first: tuple[ov.Model, Place],
     second: tuple[ov.Model, Place],
     fed: Sequence[InputArrays],
-) -> list[LayerError]:
+) -> list[OutputNoise]:
     """Return how far the outputs that both have differ; nothing else is probed meanwhile."""
     if not pairs:
         return []
@@ -365,17 +317,17 @@ def _outputs(
         )
         for side, (model, place) in enumerate((first, second))
     ]
-    sums = [_Sums() for _ in pairs]
+    sums = {name: _Sums() for name, *_ in pairs}
     for inputs in fed:
-        values_a, values_b = (_values(run, inputs) for run in runs)
-        for values, which in ((values_a, "first"), (values_b, "second")):
-            by_name = {name: value for (name, *_), value in zip(pairs, values, strict=True)}
-            _require_finite(by_name, which)
-        for total, a, b in zip(sums, values_a, values_b, strict=True):
-            total.add(a, b)
+        values_a, values_b = (
+            _values(run, inputs, list(sums), which)
+            for run, which in zip(runs, ("first", "second"), strict=True)
+        )
+        for name, total in sums.items():
+            total.add(values_a[name], values_b[name])
     return [
-        LayerError(name, "Result", total.sqnr_db, math.inf, total.worst)
-        for total, (name, _, _) in zip(sums, pairs, strict=True)
+        OutputNoise(name=name, type="Result", sqnr_db=total.sqnr_db, max_error=total.worst)
+        for name, total in sums.items()
     ]
 
 

@@ -5,9 +5,9 @@ a byte runs at no more than min(peak, I x bandwidth). Every value and weight of 
 to cross memory once; where a cache holds them, a device may be faster than the memory side says.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Final, Literal, TypedDict
+from typing import Final, Literal
 
 from thorax.analysis.cost import GraphCost, LayerCost, cost_graph
 from thorax.analysis.inputs import patterns
@@ -28,6 +28,15 @@ from thorax.results.analysis import (
 )
 
 _COMPUTE_BYTES: Final = {"f32": 4, "bf16": 2, "f16": 2}
+
+_OF_COST: Final = (
+    *("name", "type", "fused", "macs", "operations", "parameters", "weight_bytes"),
+    *("input_bytes", "output_bytes"),
+)
+"""Fields that are those of `LayerCost`."""
+
+_SUMMED: Final = ("macs", "operations", "parameters", "weight_bytes", "moved_bytes")
+"""Fields of layers that are added up."""
 
 _STORED_BYTES: Final = {
     Precision.FP32: (4, 4),
@@ -66,27 +75,26 @@ def intensity(macs: int, moved_bytes: int) -> float:
     return 2 * macs / moved_bytes if moved_bytes else 0.0
 
 
-def bound(macs: int, moved_bytes: int, element: str, peaks: Peaks) -> Bound | None:
+def bound(macs: int, moved_bytes: int, element: str, peaks: Peaks | None) -> Bound | None:
     """Return the roofline of one layer; None where nothing that it needs is known.
 
-    Args:
-        macs: multiply-accumulates.
-        moved_bytes: weights, inputs and outputs.
-        element: arithmetic that it runs in, a key of `peaks.operations_per_s`.
-        peaks: of the device.
+    The bytes moved are weights, inputs and outputs, the element a key of `peaks.operations_per_s`.
     """
-    peak = peaks.operations_per_s.get(element)
-    if peak is None and macs:
+    peak = None if peaks is None else peaks.operations_per_s.get(element)
+    if peaks is None or (peak is None and macs):
         return None
-    compute_s = 2 * macs / peak if peak is not None else None
-    memory_s = moved_bytes / peaks.bytes_per_s if peaks.bytes_per_s else None
+    compute_s = memory_s = None
+    roofs = []
+    if peak is not None:
+        compute_s = 2 * macs / peak
+        roofs.append(peak)
+    if peaks.bytes_per_s:
+        memory_s = moved_bytes / peaks.bytes_per_s
+        roofs.append(intensity(macs, moved_bytes) * peaks.bytes_per_s)
     sides = [side for side in (compute_s, memory_s) if side is not None]
     if not sides:
         return None
-    roofs = [peak] if peak is not None else []
-    if peaks.bytes_per_s:
-        roofs.append(intensity(macs, moved_bytes) * peaks.bytes_per_s)
-    return Bound(max(sides), compute_s, memory_s, min(roofs, default=None) if macs else None)
+    return Bound(max(sides), compute_s, memory_s, min(roofs) if macs else None)
 
 
 def analyze(
@@ -94,11 +102,8 @@ def analyze(
 ) -> AnalyzeResult:
     """Work, memory and least time of each layer on a device, and what runs as one kernel.
 
-    Args:
-        opened: what to look at.
-        device: compiled for, so that it is known what runs as one.
-        peaks: the device's roofs; None leaves bounds out.
-        measure: run it, some seconds, to say how long each layer took.
+    No peaks of the device leave bounds out; `measure` runs it, some seconds, to say how long each
+    layer took.
 
     Raises:
         DeviceError: as `compile_graph`.
@@ -106,49 +111,50 @@ def analyze(
     compiled = compile_graph(opened.model, device, compute=opened.compute)
     kernels = list_kernels(compiled)
     cost = cost_graph(opened.model, kernels, compute_bytes=_COMPUTE_BYTES[opened.compute])
-    timed = _profiled(opened, device) if measure else None
+    timed = None
+    kernel_times: Mapping[str, float] = {}
+    if measure:
+        inputs = opened.model.inputs
+        noise = [patterns(port, port.get_element_type(), count=4)[3] for port in inputs]
+        timed = profile(opened.model, device, noise, compute=opened.compute)
+        kernel_times = timed.kernels_s
     times = [None] * len(cost.layers) if timed is None else _times(cost.layers, kernels, timed)
     layers = tuple(
         _layer(layer, opened.compute, peaks, time_s)
         for layer, time_s in zip(cost.layers, times, strict=True)
     )
-    weight_bytes = sum(layer.weight_bytes for layer in layers)
-    moved_bytes = sum(layer.moved_bytes for layer in layers)
-    macs = sum(layer.macs for layer in layers)
+    sums = {name: sum(getattr(layer, name) for layer in layers) for name in _SUMMED}
     bound_s = _sum([layer.bound_s for layer in layers])
-    images = _images(opened)
-    return AnalyzeResult(
+    shape = opened.model.inputs[0].get_shape()
+    images = int(shape[0]) if len(shape) else 1
+    result = AnalyzeResult(
         model=opened.name,
         digest=opened.card.digest if opened.card else None,
         device=device,
         precision=opened.precision,
         compute=opened.compute,
         input={port.any_name: tuple(port.get_shape()) for port in opened.model.inputs},
-        macs=macs,
-        operations=sum(layer.operations for layer in layers),
-        parameters=sum(layer.parameters for layer in layers),
-        memory_bytes=weight_bytes + cost.peak_activation_bytes,
-        weight_bytes=weight_bytes,
+        **sums,
+        memory_bytes=sums["weight_bytes"] + cost.peak_activation_bytes,
         activation_bytes=sum(layer.output_bytes for layer in layers),
         peak_activation_bytes=cost.peak_activation_bytes,
-        moved_bytes=moved_bytes,
-        intensity=intensity(macs, moved_bytes),
+        intensity=intensity(sums["macs"], sums["moved_bytes"]),
         peaks=None if peaks is None else _peaks(peaks),
         bound_s=bound_s,
         images_per_s_bound=images / bound_s if bound_s else None,
-        **_measured(timed, images, bound_s, layers),
+        measured_s=None,
+        images_per_s_measured=None,
+        attained=None,
         layers=layers,
         types=_types(layers),
-        kernels=_kernel_times(kernels, timed),
+        kernels=tuple(
+            KernelTime(**asdict(each), measured_s=kernel_times.get(each.name)) for each in kernels
+        ),
         precisions=tuple(
             _precision(precision, cost, images, peaks) for precision in _precisions(device)
         ),
     )
-
-
-def _profiled(opened: OpenedModel, device: str) -> Profile:
-    noise = [patterns(port, port.get_element_type(), count=4)[3] for port in opened.model.inputs]
-    return profile(opened.model, device, noise, compute=opened.compute)
+    return result if timed is None else _with_run(result, timed, images)
 
 
 def _times(
@@ -170,51 +176,27 @@ def _times(
     return times
 
 
-def _kernel_times(kernels: Sequence[Kernel], timed: Profile | None) -> tuple[KernelTime, ...]:
-    times = {} if timed is None else timed.kernels_s
-    return tuple(
-        KernelTime(**asdict(kernel), measured_s=times.get(kernel.name)) for kernel in kernels
-    )
-
-
-class _Measured(TypedDict, total=False):
-    measured_s: float | None
-    images_per_s_measured: float | None
-    attained: float | None
-    measured_runs: int
-    measured_other_s: float
-
-
-def _measured(
-    timed: Profile | None, images: int, bound_s: float | None, layers: Sequence[LayerRoofline]
-) -> _Measured:
-    """Return what a run took beside its bound: `attained` is the share of it."""
-    if timed is None:
-        return {"measured_s": None, "images_per_s_measured": None, "attained": None}
-    in_layers_s = sum(layer.measured_s or 0.0 for layer in layers)
-    return {
+def _with_run(result: AnalyzeResult, timed: Profile, images: int) -> AnalyzeResult:
+    """Return a result with what a run took beside its bound: `attained` is the share of it."""
+    in_layers_s = sum(layer.measured_s or 0.0 for layer in result.layers)
+    measured = {
         "measured_s": timed.inference_s,
         "images_per_s_measured": images / timed.inference_s,
-        "attained": bound_s / timed.inference_s if bound_s else None,
+        "attained": result.bound_s / timed.inference_s if result.bound_s else None,
         "measured_runs": timed.runs,
         "measured_other_s": max(0.0, sum(timed.kernels_s.values()) - in_layers_s),
     }
-
-
-def _images(opened: OpenedModel) -> int:
-    shape = opened.model.inputs[0].get_shape()
-    return int(shape[0]) if len(shape) else 1
-
-
-def _sum(parts: Sequence[float | None]) -> float | None:
-    known = [part for part in parts if part is not None]
-    return sum(known) if known and len(known) == len(parts) else None
+    return result.model_copy(update=measured)
 
 
 def _some(parts: Sequence[float | None]) -> float | None:
     """Return the sum of what is known: a layer that was folded away takes no time."""
     known = [part for part in parts if part is not None]
     return sum(known) if known else None
+
+
+def _sum(parts: Sequence[float | None]) -> float | None:
+    return None if None in parts else _some(parts)
 
 
 def _peaks(peaks: Peaks) -> DevicePeaks:
@@ -230,24 +212,15 @@ def _layer(
 ) -> LayerRoofline:
     element = "int8" if layer.quantized else compute
     # A device widens the weights that it does not compute with as they are stored.
-    weights = layer.weight_bytes
-    if not layer.quantized:
-        weights = layer.constants * _COMPUTE_BYTES[compute]
+    widened = layer.constants * _COMPUTE_BYTES[compute]
+    weights = layer.weight_bytes if layer.quantized else widened
     moved = weights + layer.input_bytes + layer.output_bytes
-    least = None if peaks is None else bound(layer.macs, moved, element, peaks)
+    least = bound(layer.macs, moved, element, peaks)
     attainable = least.attainable_ops_per_s if least else None
     return LayerRoofline(
-        name=layer.name,
-        type=layer.type,
-        fused=layer.fused,
+        **{name: getattr(layer, name) for name in _OF_COST},
         kernel=None if layer.kernel is None else layer.kernel.type,
         implementation=None if layer.kernel is None else layer.kernel.implementation,
-        macs=layer.macs,
-        operations=layer.operations,
-        parameters=layer.parameters,
-        weight_bytes=layer.weight_bytes,
-        input_bytes=layer.input_bytes,
-        output_bytes=layer.output_bytes,
         moved_bytes=moved,
         intensity=intensity(layer.macs, moved),
         arithmetic=element,
@@ -261,7 +234,6 @@ def _layer(
 
 
 def _types(layers: Sequence[LayerRoofline]) -> tuple[TypeSums, ...]:
-    """Return sums over the layers of each type, most work first."""
     groups: dict[str, list[LayerRoofline]] = {}
     for layer in layers:
         groups.setdefault(layer.type, []).append(layer)
@@ -269,11 +241,7 @@ def _types(layers: Sequence[LayerRoofline]) -> tuple[TypeSums, ...]:
         TypeSums(
             type=kind,
             layers=len(group),
-            macs=sum(layer.macs for layer in group),
-            operations=sum(layer.operations for layer in group),
-            parameters=sum(layer.parameters for layer in group),
-            weight_bytes=sum(layer.weight_bytes for layer in group),
-            moved_bytes=sum(layer.moved_bytes for layer in group),
+            **{name: sum(getattr(layer, name) for layer in group) for name in _SUMMED},
             bound_s=_sum([layer.bound_s for layer in group]),
             measured_s=_some([layer.measured_s for layer in group]),
         )
@@ -300,7 +268,7 @@ def _precision(
         weight_bytes += multiplied_bytes * layer.multiplied + other_bytes * others
         moved = narrow * (layer.inputs + layer.outputs + layer.multiplied) + 4 * others
         moved_bytes += moved
-        least = None if peaks is None else bound(layer.macs, moved, element, peaks)
+        least = bound(layer.macs, moved, element, peaks)
         times.append(least.time_s if least else None)
     bound_s = _sum(times)
     return PrecisionCost(
@@ -314,7 +282,6 @@ def _precision(
 
 
 def _precisions(device: str) -> tuple[Precision, ...]:
-    """Return the precisions that every part of a device has."""
     parts = physical_devices(device)
     having = [
         set(device.precisions)

@@ -29,7 +29,7 @@ from thorax.files.places import keep_mode_and_owner, open_stream, own_descriptor
 
 _PARTIAL: Final = ".partial"
 _RETIRED: Final = ".old"
-_HIDDEN: Final = re.compile(r"\.(.+)\.\d+\.[0-9a-f]{16}\.(?:partial|old)")
+_HIDDEN: Final = re.compile(r"\.(.+)\.\d+\.[0-9a-f]{16}\.(?:partial|old)", re.DOTALL)
 _TEMPORARY: Final = "thorax"
 _LOCK: Final = ".lock"
 _NO_LOCK: Final = "what stands in the place of its lock is no lock of Thorax; remove it"
@@ -71,12 +71,9 @@ def new_file(path: Path, *, swept: bool = False) -> Iterator[IO[bytes]]:
     """Yield a file to write, which takes its name only when the block succeeds.
 
     A link is followed, and the file that it names is replaced; mode and owner of a file that is
-    there stay. Character devices, pipes with a reader and `/dev/stdout` are written to directly.
-
-    Args:
-        path: of the file.
-        swept: the folder was swept already by `sweep_folder`; one of many files is not looked for
-            among all of them once more.
+    there stay. Character devices, pipes with a reader and `/dev/stdout` are written to directly. In
+    a folder that `sweep_folder` swept already, one of many files is not looked for among all once
+    more.
 
     Raises:
         OSError: `path` is a folder, a block device or a socket, a pipe that no one reads, a file
@@ -105,9 +102,7 @@ def new_file(path: Path, *, swept: bool = False) -> Iterator[IO[bytes]]:
 def new_text(path: Path, *, errors: str = "strict") -> Iterator[TextIO]:
     """Yield a UTF-8 text file to write, line ends as they are given; see `new_file`.
 
-    Args:
-        path: of the file.
-        errors: what becomes of characters that UTF-8 has not, as `open` takes it.
+    What becomes of characters that UTF-8 has not is said by `errors`, as `open` takes it.
     """
     with new_file(path) as file:
         text = io.TextIOWrapper(file, "utf-8", errors=errors, newline="", write_through=True)
@@ -208,15 +203,11 @@ def temporary_folder() -> Iterator[Path]:
 
 @contextmanager
 def locked(path: Path, *, wait: bool = False, beside: bool = False) -> Iterator[None]:
-    """Hold a folder or file for this process alone; a killed process lets go of it.
+    """Hold a folder or file, there or not, for this process alone; a killed process lets go of it.
 
-    The lock is a file, `.lock` in a folder and `.NAME.lock` beside a file, which says who holds
-    it and is removed afterwards; file systems of clusters lock files where they lock no folders.
-
-    Args:
-        path: of a folder that is there, or of a file that need not be.
-        wait: for the holder to let go; False refuses.
-        beside: a folder too, as one that is about to be exchanged.
+    The lock is a file, `.lock` in a folder and `.NAME.lock` beside a file, or `beside` a folder
+    that is about to be exchanged, which says who holds it and is removed afterwards; file systems
+    of clusters lock files where they lock no folders. To `wait` is for the holder to let go.
 
     Raises:
         LockedError: another process holds it.
@@ -266,8 +257,7 @@ def locked(path: Path, *, wait: bool = False, beside: bool = False) -> Iterator[
 
 def is_ours(name: str) -> bool:
     """Return whether a name within a folder is of a lock or of something half written."""
-    lock = name.startswith(".") and name.endswith(_LOCK)
-    return lock or _HIDDEN.fullmatch(name) is not None
+    return (name[:1] == "." and name.endswith(_LOCK)) or meant_by(name) is not None
 
 
 def meant_by(name: str) -> str | None:
@@ -389,11 +379,9 @@ def _held_folder(make: Callable[[], Path]) -> Iterator[Path]:
 
 def _leftovers(path: Path, ending: str) -> list[Path]:
     """Return what stands beside a path under the names of its half-written forms, latest last."""
-    pattern = re.compile(
-        rf"\.{re.escape(_short(path.name))}\.\d+\.[0-9a-f]{{16}}{re.escape(ending)}"
-    )
     try:
-        found = [entry for entry in path.parent.iterdir() if pattern.fullmatch(entry.name)]
+        hidden = [entry for entry in path.parent.iterdir() if entry.name.endswith(ending)]
+        found = [entry for entry in hidden if meant_by(entry.name) == _short(path.name)]
         return sorted(found, key=lambda entry: entry.lstat().st_mtime_ns)
     except OSError:
         return []
@@ -408,12 +396,11 @@ def _abandoned(path: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        try:
+        abandoned = False
+        with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-        else:
-            yield True
+            abandoned = True
+        yield abandoned
     finally:
         os.close(descriptor)
 
@@ -469,10 +456,8 @@ def _exchange(first: Path, second: Path) -> bool:
     library = ctypes.CDLL(None, use_errno=True)
     if not hasattr(library, "renameat2"):
         return False
-    paths = os.fsencode(first), os.fsencode(second)
-    if library.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number in _NO_EXCHANGE:
-        return False
-    raise OSError(number, os.strerror(number), str(second))
+    places = (_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second))
+    failed = library.renameat2(*places, _RENAME_EXCHANGE) != 0
+    if failed and (number := ctypes.get_errno()) not in _NO_EXCHANGE:
+        raise OSError(number, os.strerror(number), str(second))
+    return not failed

@@ -12,8 +12,9 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -29,13 +30,10 @@ _REFUSALS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A file that was compared with its digest.
+    """A file of a verified folder, compared with its digest; its size is 0 if it is missing.
 
-    Attributes:
-        name: within the folder that is verified.
-        size_bytes: its size, 0 of one that is missing.
-        damage: what is wrong with it and what to do, None when it is as written.
-        compared: whether it could be; False where what knows its digest is damaged.
+    The damage is what is wrong with it and what to do, None when it is as written. It could not be
+    `compared` where what knows its digest is damaged.
     """
 
     name: str
@@ -44,16 +42,15 @@ class Piece:
     compared: bool = True
 
     @classmethod
-    def of(cls, folder: Path, name: str, damage: str | None) -> "Piece":
+    def of(cls, folder: Path, name: str, damage: str | None, *, compared: bool = True) -> "Piece":
         """Return the piece of a folder that has this name, there or not."""
         path = folder / name
-        return cls(name, path.stat().st_size if path.is_file() else 0, damage)
+        return cls(name, path.stat().st_size if path.is_file() else 0, damage, compared)
 
     @classmethod
     def unknown(cls, folder: Path, name: str, knows: str) -> "Piece":
         """Return a piece that cannot be compared, as the file that knows it is damaged."""
-        piece = cls.of(folder, name, f"{knows}, which knows it, is damaged")
-        return replace(piece, compared=False)
+        return cls.of(folder, name, f"{knows}, which knows it, is damaged", compared=False)
 
 
 def is_refusal(error: OSError) -> bool:
@@ -68,12 +65,9 @@ def cannot_be_read(error: OSError) -> str:
 
 
 def read_limited(path: Path, most_bytes: int = MOST_BYTES, *, links: bool = True) -> bytes:
-    """Return what a regular file holds, if that is not too much; nothing is waited for.
+    """Return what a regular file, or a link to one if `links`, holds, if that is not too much.
 
-    Args:
-        path: of the file.
-        most_bytes: that it may hold.
-        links: whether the path itself may be a link.
+    Nothing is waited for.
 
     Raises:
         OSError: there is no such file, it is a folder, pipe, socket or device, it may not be read,
@@ -115,22 +109,19 @@ def parse_json(text: bytes | str) -> Any:  # noqa: ANN401 - whatever JSON holds
     Raises:
         ValueError: it is no JSON, is nested too deeply, or holds a number that is not finite.
     """
-    try:
-        words = text.decode("utf-8-sig") if isinstance(text, bytes) else text
-        return json.loads(words, parse_float=_finite, parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    return _parsed(text, partial(json.loads, parse_constant=_refuse_constant))
 
 
 def parse_toml(text: bytes | str) -> dict[str, Any]:
-    """Return the table of a TOML text, with or without a byte order mark.
+    """Return the table of a TOML text; otherwise as `parse_json`."""
+    table: dict[str, Any] = _parsed(text, tomllib.loads)
+    return table
 
-    Raises:
-        ValueError: it is no TOML, is nested too deeply, or holds a number that is not finite.
-    """
+
+def _parsed(text: bytes | str, load: Callable[..., Any]) -> Any:  # noqa: ANN401
     try:
         words = text.decode("utf-8-sig") if isinstance(text, bytes) else text
-        return tomllib.loads(words, parse_float=_finite)
+        return load(words, parse_float=_finite)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 

@@ -10,9 +10,7 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -48,20 +46,14 @@ _MONOCHROME: Final = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR: Final = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _CODE: Final = re.compile(r"[A-Z0-9][A-Z0-9_ ]{0,15}")
 _LONG_VRS: Final = (b"OB", b"OW", b"SQ", b"UN", b"UT", b"OD", b"OF", b"OL", b"OV", b"UC", b"UR")
-_VIEW_CODES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "399348003": "AP",
-        "R-10206": "AP",
-        "272479007": "PA",
-        "R-10214": "PA",
-        "399067008": "LATERAL",
-        "399173006": "LL",
-        "R-10236": "LL",
-        "399198007": "RL",
-        "R-10232": "RL",
-    }
-)
-"""View Code Sequence (PS3.16 CID 4010; SNOMED CT and the retired SRT codes) to View Position."""
+_VIEW_CODES: Final = {
+    "AP": ("399348003", "R-10206"),
+    "PA": ("272479007", "R-10214"),
+    "LATERAL": ("399067008",),
+    "LL": ("399173006", "R-10236"),
+    "RL": ("399198007", "R-10232"),
+}
+"""View Code Sequence (PS3.16 CID 4010; SNOMED CT and the retired SRT codes) by View Position."""
 
 
 def main() -> None:
@@ -72,15 +64,10 @@ def main() -> None:
 
 
 def answer(head: dict[str, Any], data: bytes) -> tuple[dict[str, Any], list[memoryview]]:
-    """Decode one DICOM file.
+    """Decode one DICOM file within the `file_bytes`, `pixels` and `frames` of `Limits`.
 
-    Args:
-        head: `file_bytes`, `pixels` and `frames`, as in `thorax.images.radiograph.Limits`.
-        data: the file.
-
-    Returns:
-        A description (`shape`, `bits`, `table`, `contrast`, attributes), and the stored values
-        (uint8 or uint16 [H,W] or [H,W,3]) followed by the table that shows them, if any.
+    Returned are a description (`shape`, `bits`, `table`, `contrast`, attributes), and the stored
+    values (uint8 or uint16 [H,W] or [H,W,3]) followed by the table that shows them, if any.
 
     Raises:
         ImageError: any of the `dicom-` codes, `image-too-large`.
@@ -101,24 +88,16 @@ def _answer(head: dict[str, Any], data: bytes) -> tuple[dict[str, Any], list[mem
     _check_kind(dataset)
     layout = _layout(dataset, head["pixels"], head["frames"])
     check_syntax(syntax)
-    description = _attributes(dataset)
-    if layout.photometric in _MONOCHROME:
-        chain = _chain(dataset, layout)
-        codes = stored_values(dataset, layout, syntax)
-        table = chain.table(patterns_seen(codes, chain.bits))
-        body = [_bytes(codes), _bytes(table)]
-        description["table"] = table.dtype.str
-        description["contrast"] = chain.contrast
-    else:
-        codes = stored_values(dataset, layout, syntax)
-        if layout.photometric == "PALETTE COLOR":
-            codes = _palette(codes, dataset)
-        body = [_bytes(codes)]
-    return description | {
-        "shape": codes.shape,
-        "dtype": codes.dtype.str,
-        "bits": layout.stored,
-    }, body
+    description, tables = _attributes(dataset), []
+    chain = _chain(dataset, layout) if layout.photometric in _MONOCHROME else None
+    codes = stored_values(dataset, layout, syntax)
+    if chain is not None:
+        tables.append(chain.table(patterns_seen(codes, chain.bits)))
+        description |= {"table": tables[0].dtype.str, "contrast": chain.contrast}
+    elif layout.photometric == "PALETTE COLOR":
+        codes = _palette(codes, dataset)
+    facts = {"shape": codes.shape, "dtype": codes.dtype.str, "bits": layout.stored}
+    return description | facts, [_bytes(array) for array in (codes, *tables)]
 
 
 def _bytes(array: npt.NDArray[Any]) -> memoryview:
@@ -133,13 +112,11 @@ def _parse(data: bytes, limit: int) -> tuple[Dataset, str]:
             dataset = dcmread(io.BytesIO(data), force=True)
         except EOFError as error:
             raise image_error("dicom-truncated", "the file ends inside the data set") from error
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    if not syntax:
+    if not dataset.file_meta.get("TransferSyntaxUID"):
         implicit, little = dataset.original_encoding
         native = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
-        syntax = uid.ImplicitVRLittleEndian if implicit else native
-        dataset.file_meta.TransferSyntaxUID = syntax
-    return dataset, str(syntax)
+        dataset.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else native
+    return dataset, str(dataset.file_meta.TransferSyntaxUID)
 
 
 def _inflated(data: bytes, limit: int) -> Dataset:
@@ -235,24 +212,25 @@ def _layout(dataset: Dataset, most_pixels: int, most_frames: int) -> Layout:
 
 
 def _check_layout(layout: Layout) -> None:
-    if layout.allocated not in (8, 16) or not 1 <= layout.stored <= layout.allocated:
-        raise image_error(
-            "dicom-pixel-format",
-            f"{layout.stored} bits stored in {layout.allocated}; allowed: 1-8 in 8, 1-16 in 16",
-        )
-    if not layout.stored - 1 <= layout.high_bit < layout.allocated:
-        raise image_error(
-            "dicom-pixel-format",
-            f"High Bit {layout.high_bit} does not fit {layout.stored} bits in {layout.allocated}",
-        )
     grey = layout.photometric in (*_MONOCHROME, "PALETTE COLOR") and layout.samples == 1
     colour = layout.photometric in _COLOUR and layout.samples == 3
-    if not (grey or (colour and layout.stored == layout.allocated)):
-        raise image_error(
-            "dicom-pixel-format",
+    for allowed, what in (
+        (
+            layout.allocated in (8, 16) and 1 <= layout.stored <= layout.allocated,
+            f"{layout.stored} bits stored in {layout.allocated}; allowed: 1-8 in 8, 1-16 in 16",
+        ),
+        (
+            layout.stored - 1 <= layout.high_bit < layout.allocated,
+            f"High Bit {layout.high_bit} does not fit {layout.stored} bits in {layout.allocated}",
+        ),
+        (
+            grey or (colour and layout.stored == layout.allocated),
             f"{layout.samples} samples a pixel with this Photometric Interpretation; allowed: "
             "1 with MONOCHROME1, MONOCHROME2 or PALETTE COLOR, 3 with RGB or YBR",
-        )
+        ),
+    ):
+        if not allowed:
+            raise image_error("dicom-pixel-format", what)
 
 
 def _chain(dataset: Dataset, layout: Layout) -> Chain:
@@ -345,13 +323,11 @@ def _attributes(dataset: Dataset) -> dict[str, Any]:
     view = _code(dataset, "ViewPosition")
     codes = dataset.get("ViewCodeSequence")
     if view is None and codes:
-        view = _VIEW_CODES.get(str(codes[0].get("CodeValue")))
-    spacing = None
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        spacing = spacing or _pair(dataset, keyword)
-    ratio = _pair(dataset, "PixelAspectRatio")
-    if spacing is not None:
-        ratio = spacing
+        code = str(codes[0].get("CodeValue"))
+        view = next((name for name, own in _VIEW_CODES.items() if code in own), None)
+    keywords = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+    spacing = next(filter(None, (_pair(dataset, keyword) for keyword in keywords)), None)
+    ratio = spacing or _pair(dataset, "PixelAspectRatio")
     return {
         "view": view,
         "modality": _code(dataset, "Modality"),

@@ -135,7 +135,6 @@ def _first_frame(dataset: Dataset) -> bytes:
 
 
 def _codestream(frame: bytes) -> _Codestream:
-    """Read size and depth from the header of a JPEG, JPEG-LS or JPEG 2000 codestream."""
     try:
         siz = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
         if siz >= 0:

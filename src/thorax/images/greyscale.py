@@ -113,11 +113,8 @@ class Chain:
     def table(self, seen: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
         """Return what each stored bit pattern looks like: [2**bits], white = dense.
 
-        uint8 (0-255) where every level seen is a whole number of 255ths, so that eight bits stay
-        the eight bits they were; float32 (0-1) else.
-
-        Args:
-            seen: bool [2**bits], the patterns that occur in the image.
+        uint8 (0-255) where every level of the patterns seen, bool [2**bits], is a whole number of
+        255ths, so that eight bits stay the eight bits they were; float32 (0-1) else.
         """
         size = 1 << self.bits
         stored = np.arange(size, dtype=np.float64)
@@ -126,7 +123,9 @@ class Chain:
         padded = np.zeros(size, np.bool_)
         if self.padding is not None:
             padded = (stored >= self.padding[0]) & (stored <= self.padding[1])
-        levels = self._shown(self._modality_values(stored), seen & ~padded)
+        rescaled = stored * self.slope + self.intercept
+        values = rescaled if self.modality is None else self.modality(stored)
+        levels = self._shown(values, seen & ~padded)
         if self.inverted:
             levels = 1 - levels
         levels[padded] = 0
@@ -135,11 +134,6 @@ class Chain:
         if np.abs(bytes_ - whole)[seen].max(initial=0) < 1e-9:
             return whole.astype(np.uint8)
         return levels.astype(np.float32)
-
-    def _modality_values(self, stored: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        if self.modality is not None:
-            return self.modality(stored)
-        return stored * self.slope + self.intercept
 
     def _shown(
         self, values: npt.NDArray[np.float64], image: npt.NDArray[np.bool_]

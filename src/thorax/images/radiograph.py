@@ -3,7 +3,7 @@
 import math
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,6 @@ from thorax.images.raster import (
     JPEG_SIGNATURE,
     PNG_SIGNATURE,
     Grey,
-    Raster,
     check_size,
     decode_jpeg,
     decode_png,
@@ -63,10 +62,7 @@ class Radiograph:
     __slots__ = ("_values", "meaning", "source")
 
     def __init__(
-        self,
-        pixels: npt.NDArray[np.uint8] | npt.NDArray[np.float32],
-        meaning: Meaning,
-        source: str,
+        self, pixels: npt.NDArray[np.uint8] | npt.NDArray[np.float32], meaning: Meaning, source: str
     ) -> None:
         self._values = pixels
         self.meaning = meaning
@@ -116,19 +112,14 @@ class Limits:
     seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        for name in ("file_bytes", "pixels", "frames", "seconds"):
-            if not getattr(self, name) > 0:
-                raise UsageError(
-                    "image-limits", f"Limits.{name} is {getattr(self, name)}; it must be above 0"
-                )
+        for name, value in asdict(self).items():
+            if not value > 0:
+                raise UsageError("image-limits", f"Limits.{name} is {value}; it must be above 0")
 
 
 _DEFAULT_LIMITS: Final = Limits()
 _SANDBOX: Final = Sandbox("thorax.images.dicom")
-_CPU_S: Final = 1.2
-_CPU_S_PER_BYTE: Final = 0.5e-6
 _MOST_UNSQUARE: Final = 4.0
-_SQUARE_ENOUGH: Final = 0.01
 
 
 def read(
@@ -136,13 +127,10 @@ def read(
 ) -> Radiograph:
     """Read one radiograph: a PNG, a JPEG or a DICOM file, told by its content and not its name.
 
-    Colour becomes grey by BT.601 luma, transparency is composited on black, a JPEG is turned as
-    its EXIF orientation says. DICOM goes through its whole grey-scale pipeline, in a child
-    process that is started by the first DICOM file; pixels that are not square are resampled.
-
-    Args:
-        source: a path, or the content of a file.
-        limits: what is refused before it is decoded.
+    The source is a path, or the content of a file. Colour becomes grey by BT.601 luma, transparency
+    is composited on black, a JPEG is turned as its EXIF orientation says. DICOM goes through its
+    whole grey-scale pipeline, in a child process that is started by the first DICOM file; pixels
+    that are not square are resampled.
 
     Raises:
         ImageError: any code of `thorax.images.error_codes.REFUSALS`.
@@ -158,10 +146,11 @@ def read(
         _check_length(len(data), limits)
     else:
         data, name = _content(source, limits), str(source)
-    if data.startswith(PNG_SIGNATURE):
-        return _picture(decode_png(data, limits.pixels), "png", name)
-    if data.startswith(JPEG_SIGNATURE):
-        return _picture(decode_jpeg(data, limits.pixels), "jpeg", name)
+    pictures = {"png": (PNG_SIGNATURE, decode_png), "jpeg": (JPEG_SIGNATURE, decode_jpeg)}
+    for kind, (signature, decode) in pictures.items():
+        if data.startswith(signature):
+            raster = decode(data, limits.pixels)
+            return Radiograph(raster.grey, Meaning(kind, bits=raster.bits), name)
     if _looks_like_dicom(data):
         return _decode_dicom(data, name, limits)
     raise image_error("image-format", "the content is neither PNG, JPEG nor DICOM")
@@ -179,15 +168,15 @@ def _check_length(length: int, limits: Limits) -> None:
 
 def _content(path: Path | str, limits: Limits) -> bytes:
     """Read a regular file once; what is not one is never opened, nor waited for."""
+    name = ascii(str(path))
     try:
         _require_file(path, Path(path).stat().st_mode)
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise image_error("image-missing", f"no file {_quoted(path)}") from error
+        raise image_error("image-missing", f"no file {name}") from error
     except OSError as error:
-        raise image_error(
-            "image-unreadable", f"{_quoted(path)} cannot be opened: {error.strerror}"
-        ) from error
+        why = f"{name} cannot be opened: {error.strerror}"
+        raise image_error("image-unreadable", why) from error
     try:
         status = os.fstat(descriptor)
         _require_file(path, status.st_mode)
@@ -197,9 +186,8 @@ def _content(path: Path | str, limits: Limits) -> bytes:
             while len(data) < status.st_size and (more := file.read(status.st_size - len(data))):
                 data += more
     except OSError as error:
-        raise image_error(
-            "image-unreadable", f"{_quoted(path)} cannot be read: {error.strerror}"
-        ) from error
+        why = f"{name} cannot be read: {error.strerror}"
+        raise image_error("image-unreadable", why) from error
     finally:
         os.close(descriptor)
     _check_length(len(data), limits)
@@ -208,24 +196,16 @@ def _content(path: Path | str, limits: Limits) -> bytes:
 
 def _require_file(path: Path | str, mode: int) -> None:
     """Refuse what is no regular file, and say of a folder why what is in it was not read."""
+    name = ascii(str(path))
     if stat.S_ISREG(mode):
         return
     if not stat.S_ISDIR(mode):
-        raise image_error("image-not-a-file", f"{_quoted(path)} is not a regular file")
+        raise image_error("image-not-a-file", f"{name} is not a regular file")
     if not os.access(path, os.R_OK | os.X_OK):
-        raise image_error("image-unreadable", f"the folder {_quoted(path)} must not be read")
+        raise image_error("image-unreadable", f"the folder {name} must not be read")
     raise image_error(
-        "image-not-a-file",
-        f"{_quoted(path)} is a folder, or a link to one; name it as an input of its own",
+        "image-not-a-file", f"{name} is a folder, or a link to one; name it as an input of its own"
     )
-
-
-def _quoted(path: Path | str) -> str:
-    return ascii(str(path))
-
-
-def _picture(raster: Raster, kind: str, name: str) -> Radiograph:
-    return Radiograph(raster.grey, Meaning(kind, bits=raster.bits), name)
 
 
 def _looks_like_dicom(data: bytes) -> bool:
@@ -239,16 +219,10 @@ def _looks_like_dicom(data: bytes) -> bool:
 
 
 def _decode_dicom(data: bytes, name: str, limits: Limits) -> Radiograph:
-    cpu_s = min(limits.seconds, _CPU_S + _CPU_S_PER_BYTE * len(data))
-    head = {
-        "file_bytes": limits.file_bytes,
-        "pixels": limits.pixels,
-        "frames": limits.frames,
-        "cpu_s": cpu_s,
-    }
-    answer = _SANDBOX.ask(
-        head, data, wall_s=min(limits.seconds, 5 * cpu_s), most_bytes=6 * limits.pixels + 4 * 65536
-    )
+    cpu_s = min(limits.seconds, 1.2 + 0.5e-6 * len(data))
+    head = {name: getattr(limits, name) for name in ("file_bytes", "pixels", "frames")}
+    wall_s, most_bytes = min(limits.seconds, 5 * cpu_s), 6 * limits.pixels + 4 * 65536
+    answer = _SANDBOX.ask(head | {"cpu_s": cpu_s}, data, wall_s=wall_s, most_bytes=most_bytes)
     try:
         return _radiograph(answer.head, answer.body, name, limits)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -258,22 +232,17 @@ def _decode_dicom(data: bytes, name: str, limits: Limits) -> Radiograph:
 
 
 def _radiograph(head: dict[str, Any], body: bytearray, name: str, limits: Limits) -> Radiograph:
-    values = _pixels(head, body)
-    spacing = head["spacing_mm"]
-    tallness = float(head["tallness"])
-    if abs(tallness - 1) > _SQUARE_ENOUGH:
+    values, spacing, tallness = _pixels(head, body), head["spacing_mm"], float(head["tallness"])
+    if abs(tallness - 1) > 0.01:
         values = _square(values, tallness, limits)
         if spacing:
             spacing = [min(spacing)] * 2
+    same = {key: head[key] for key in ("view", "modality", "body_part", "laterality", "bits")}
     meaning = Meaning(
         "dicom",
-        view=head["view"],
-        modality=head["modality"],
-        body_part=head["body_part"],
-        laterality=head["laterality"],
         spacing_mm=tuple(spacing) if spacing else None,
-        bits=head["bits"],
         contrast=head.get("contrast", "stored"),
+        **same,
     )
     return Radiograph(values, meaning, name)
 
@@ -311,7 +280,5 @@ def _square(values: Grey, tallness: float, limits: Limits) -> Grey:
     else:
         width = round(width / tallness)
     check_size(height, width, limits.pixels)
-    resized = cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)
-    if values.dtype == np.uint8:
-        return resized.astype(np.uint8, copy=False)
-    return resized.astype(np.float32, copy=False)
+    resized: Grey = cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
+    return resized

@@ -6,10 +6,11 @@ Colour becomes grey by one rule: ITU-R BT.601-7 section 2.5.1 luma, which of thr
 is that channel; transparency is composited on black. PNG gamma and colour profiles are ignored.
 """
 
+import contextlib
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,12 +48,7 @@ _SCAN: Final = re.compile(rb"[^\xff]*+(?:\xff++[\x00\xd0-\xd7][^\xff]*+)*+")
 
 @dataclass(frozen=True, slots=True)
 class Raster:
-    """A decoded picture.
-
-    Attributes:
-        grey: uint8 [H,W] (0-255) or float32 [H,W] (0-1).
-        bits: bits per sample in the file.
-    """
+    """A decoded picture: uint8 [H,W] (0-255) or float32 [H,W] (0-1), and its bits a sample."""
 
     grey: Grey
     bits: int
@@ -163,7 +159,9 @@ def _check_pixels(png: _Png, data: bytes) -> None:
         if name != b"IDAT":
             continue
         for piece in _inflated(inflate, view[start + 8 : end - 4]):
-            if not png.interlaced and _bad_filter(piece, done, passes[0][1]):
+            row_bytes = passes[0][1]
+            filters = np.frombuffer(piece, np.uint8)[-done % row_bytes :: row_bytes]
+            if not png.interlaced and (filters > 4).any():
                 raise image_error("image-corrupt", "the PNG uses an undefined row filter")
             done += len(piece)
             if done > total:
@@ -187,11 +185,6 @@ def _inflated(inflate: "zlib._Decompress", packed: memoryview) -> Iterator[bytes
             rest = inflate.unconsumed_tail
 
 
-def _bad_filter(piece: bytes, offset: int, row_bytes: int) -> bool:
-    filters = np.frombuffer(piece, np.uint8)[-offset % row_bytes :: row_bytes]
-    return bool((filters > 4).any())
-
-
 def decode_png(data: bytes, limit: int) -> Raster:
     """Decode a PNG of any colour type; grey of 8 bits through kornia-rs, the rest through OpenCV.
 
@@ -213,19 +206,22 @@ def decode_png(data: bytes, limit: int) -> Raster:
 
 
 def _decode_grey(png: _Png, data: bytes) -> npt.NDArray[np.uint8]:
-    compressed = any(name in (b"iCCP", b"zTXt", b"iTXt", b"acTL") for name, _, _ in png.chunks)
-    largest = max(
-        (end - start for name, start, end in png.chunks if name not in _PICTURE), default=0
-    )
-    if compressed or largest > _LARGEST_ANCILLARY:
+    compressed = (b"iCCP", b"zTXt", b"iTXt", b"acTL")
+    if any(
+        name in compressed or (name not in _PICTURE and end - start > _LARGEST_ANCILLARY)
+        for name, start, end in png.chunks
+    ):
         data = png.rewritten(data)
+    return _kornia("PNG", kornia.decode_image_png_u8, data, (png.height, png.width))
+
+
+def _kornia(kind: str, decode: Callable[..., Any], *file: object) -> npt.NDArray[np.uint8]:
     try:
-        grey = kornia.decode_image_png_u8(data, (png.height, png.width), "mono")
+        return np.asarray(decode(*file, "mono"), np.uint8)[:, :, 0]
     except BaseException as error:  # a Rust panic is not an Exception
         if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
             raise
-        raise image_error("image-corrupt", "the PNG's pixels do not decode") from error
-    return np.asarray(grey, np.uint8)[:, :, 0]
+        raise image_error("image-corrupt", f"the {kind}'s pixels do not decode") from error
 
 
 def _decode_other(png: _Png, data: bytes) -> Grey:
@@ -250,25 +246,16 @@ def _decode_other(png: _Png, data: bytes) -> Grey:
 
 
 def _opencv(data: bytes) -> npt.NDArray[Any]:
-    try:
+    pixels = None
+    with contextlib.suppress(cv2.error):
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise image_error("image-corrupt", "the PNG's pixels do not decode") from error
     if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
         raise image_error("image-corrupt", "the PNG's pixels do not decode")
     return pixels
 
 
-@dataclass(frozen=True, slots=True)
-class _Jpeg:
-    height: int
-    width: int
-    scans: int
-    orientation: int
-
-
-def _walk_jpeg(data: bytes, limit: int) -> _Jpeg:
-    """Read the markers of a JPEG to its end (ITU-T T.81 annex B)."""
+def _walk_jpeg(data: bytes, limit: int) -> tuple[int, int, int]:
+    """Return height, width and orientation, the markers read to the end (ITU-T T.81 annex B)."""
     height = width = scans = 0
     orientation = 1
     position = 2
@@ -299,16 +286,13 @@ def _walk_jpeg(data: bytes, limit: int) -> _Jpeg:
         raise image_error("image-truncated", "the JPEG holds no pixels")
     if scans > _MOST_SCANS or scans * height * width > max(_SCANNED_PIXELS, height * width):
         raise image_error("image-too-large", f"the JPEG refines its pixels in {scans} scans")
-    return _Jpeg(height, width, scans, orientation)
+    return height, width, orientation
 
 
 def _next_marker(data: bytes, position: int, scan_bytes: int) -> tuple[int, int]:
     """Return the next marker that has a segment or ends the image, and where its segment begins.
 
-    Args:
-        data: the file.
-        position: where the marker is, or the scan before it.
-        scan_bytes: longest scan; 0 where none is.
+    The position is that of the marker, or of a scan before it of at most `scan_bytes`.
     """
     begin = position
     if scan_bytes and (scan := _SCAN.match(data, begin, begin + scan_bytes + 2)):
@@ -327,16 +311,13 @@ def _frame_header(marker: int, body: bytes) -> tuple[int, int]:
     if len(body) < 6:
         raise image_error("image-corrupt", "the JPEG's frame header is too short")
     precision, height, width, components = struct.unpack_from(">BHHB", body)
-    if marker not in (0xC0, 0xC1, 0xC2):
-        raise image_error(
-            "image-unsupported", f"JPEG process {marker - 0xC0}; allowed are 0, 1 and 2"
-        )
-    if precision != 8:
-        raise image_error("image-unsupported", f"JPEG of {precision} bits; allowed is 8")
-    if components not in (1, 3):
-        raise image_error(
-            "image-unsupported", f"JPEG of {components} components; allowed are 1 and 3"
-        )
+    for allowed, what in (
+        (marker in (0xC0, 0xC1, 0xC2), f"process {marker - 0xC0}; allowed are 0, 1 and 2"),
+        (precision == 8, f"of {precision} bits; allowed is 8"),
+        (components in (1, 3), f"of {components} components; allowed are 1 and 3"),
+    ):
+        if not allowed:
+            raise image_error("image-unsupported", f"JPEG {what}")
     return height, width
 
 
@@ -375,13 +356,8 @@ def decode_jpeg(data: bytes, limit: int) -> Raster:
     Raises:
         ImageError: `image-truncated`, `image-corrupt`, `image-unsupported` or `image-too-large`.
     """
-    jpeg = _walk_jpeg(data, limit)
-    try:
-        grey = kornia.decode_image_jpegturbo(data, "mono")
-    except BaseException as error:  # a Rust panic is not an Exception
-        if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
-            raise
-        raise image_error("image-corrupt", "the JPEG's pixels do not decode") from error
-    if grey.shape[:2] != (jpeg.height, jpeg.width):
+    height, width, orientation = _walk_jpeg(data, limit)
+    grey = _kornia("JPEG", kornia.decode_image_jpegturbo, data)
+    if grey.shape != (height, width):
         raise image_error("image-corrupt", "the JPEG decodes to another size than its header says")
-    return Raster(_upright(np.asarray(grey, np.uint8)[:, :, 0], jpeg.orientation), 8)
+    return Raster(_upright(grey, orientation), 8)

@@ -49,13 +49,10 @@ class Sandbox:
         return tuple(worker.pid for worker in self._idle)
 
     def ask(self, head: dict[str, Any], data: bytes, *, wall_s: float, most_bytes: int) -> Answer:
-        """Have a child answer a request.
+        """Have a child answer a request, a JSON object and bytes for its handler.
 
-        Args:
-            head: a JSON object for the child's handler.
-            data: bytes for the handler.
-            wall_s: the child is killed when it has not answered after so many seconds.
-            most_bytes: the longest body that is accepted as an answer.
+        It is killed when it has not answered after `wall_s` seconds; a body of more than
+        `most_bytes` is not accepted.
 
         Raises:
             ImageError: what the handler refused, `image-timeout`, or `dicom-decoder-crashed`.
@@ -117,11 +114,7 @@ class Sandbox:
 
 
 def serve(handler: Handler) -> None:
-    """Be a child: answer requests with `handler` until standard input ends.
-
-    The request may hold `cpu_s`: the kernel kills the child when one answer takes longer than
-    that in processor time, which a loaded machine does not use up.
-    """
+    """Be a child: answer requests with `handler`, within limits; see `child.answer`."""
     confinement.limit(space_bytes=ADDRESS_SPACE_BYTES)
     confinement.isolate()
 

@@ -16,9 +16,17 @@ from thorax.errors import ModelError, UsageError
 from thorax.files.documents import read_limited
 from thorax.importers.caffe_layer import Blob, CaffeLayer, read_blob
 from thorax.importers.caffe_layers import BOTTOMS, Shape, find_build, inputs_of, is_input
-from thorax.importers.options import MOST_INPUT_VALUES, UNREADABLE, Imported, ImportOptions
+from thorax.importers.layers import named
+from thorax.importers.options import (
+    MOST_INPUT_VALUES,
+    UNREADABLE,
+    Imported,
+    ImportOptions,
+    damaged,
+    require_stored,
+    translated,
+)
 from thorax.importers.prototxt import Block, ProtoError, parse
-from thorax.importers.translation import require_stored, translated
 from thorax.importers.wire import WireError, fields
 
 _V1, _V2 = 2, 100
@@ -71,7 +79,6 @@ def read(path: Path, options: ImportOptions) -> Imported:
 
 
 def _pair(path: Path, structure: Path | None) -> tuple[Path, Path]:
-    """Return the .prototxt and the .caffemodel."""
     if path.suffix.lower() == ".prototxt":
         if structure is not None:
             raise UsageError(
@@ -112,31 +119,21 @@ def _only(path: Path, pattern: str, advice: str) -> Path:
 
 
 def _read_weights(path: Path) -> dict[str, tuple[Blob, ...]]:
-    """Return what each layer learned by the layer's name."""
+    learned = {}
     try:
         data = path.read_bytes()
         if not data:
             raise WireError("it is empty")
-        return _weights(memoryview(data))
+        for part in fields(memoryview(data)):
+            if part.number not in (_V1, _V2):
+                continue
+            inner = list(fields(part.data()))
+            names = [each.text() for each in inner if each.number == _NAME[part.number]]
+            blobs = [read_blob(each.data()) for each in inner if each.number == _BLOBS[part.number]]
+            if blobs:
+                learned[["", *names][-1]] = tuple(blobs)
     except (WireError, OSError) as error:
-        raise ModelError(
-            "model-unreadable", f"{path.name} is damaged or no .caffemodel: {error}"
-        ) from error
-
-
-def _weights(net: memoryview) -> dict[str, tuple[Blob, ...]]:
-    learned = {}
-    for part in fields(net):
-        if part.number not in (_V1, _V2):
-            continue
-        name, blobs = "", []
-        for inner in fields(part.data()):
-            if inner.number == _NAME[part.number]:
-                name = inner.text()
-            elif inner.number == _BLOBS[part.number]:
-                blobs.append(read_blob(inner.data()))
-        if blobs:
-            learned[name] = tuple(blobs)
+        raise damaged(path, f"is damaged or no .caffemodel: {error}") from error
     return learned
 
 
@@ -216,7 +213,6 @@ class _Builder:
             self._blobs[name] = self._inputs[name].output(0)
 
     def _square(self, side: int) -> Shape | None:
-        """Return the shape of a square image with the channels of the first convolution."""
         for layer in self._layers:
             if layer.key == "CONVOLUTION":
                 kernel = layer.blobs[0].shape if layer.blobs else ()
@@ -243,12 +239,16 @@ class _Builder:
         least, most = BOTTOMS.get(key, (1, 1))
         if not least <= len(bottoms) <= most:
             raise layer.refuse(f"takes {len(bottoms)} blobs; {least} to {most} can be converted")
-        outputs = build(layer, [self._blob(layer, name) for name in bottoms])
-        values = [outputs] if isinstance(outputs, ov.Output) else list(outputs)
+        made = build(layer, [self._blob(layer, name) for name in bottoms])
+        made = named(made, layer.name) if isinstance(made, ov.Node) else made
+        values = [made] if isinstance(made, ov.Output) else made
         layer.check_all_read()
         self._take(bottoms)
         for top, value in zip(tops, values, strict=False):
-            _require_countable(layer, value)
+            if (total := _values(value.get_partial_shape())) > _MOST_VALUES:
+                raise layer.refuse(
+                    f"makes a blob of {total} values; {_MOST_VALUES} is Caffe's most"
+                )
             self._blobs[top] = value
             self._absent.pop(top, None)
             self._open[top] = None
@@ -274,12 +274,6 @@ class _Builder:
         if not inputs or not results:
             raise ModelError("model-unreadable", "no layer leads from an input to an output")
         return ov.Model(results, inputs, self._net.text("name", "network"))
-
-
-def _require_countable(layer: CaffeLayer, value: ov.Output) -> None:
-    total = _values(value.get_partial_shape())
-    if total > _MOST_VALUES:
-        raise layer.refuse(f"makes a blob of {total} values; {_MOST_VALUES} is Caffe's most")
 
 
 def _values(shape: ov.PartialShape) -> int:

@@ -26,12 +26,9 @@ _OF_TRAINING: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """Values that a layer learned, still as they are in the file.
+    """Values that a layer learned, still as bytes of the file, little-endian float32 or float64.
 
-    Attributes:
-        shape: as the file says it, which may be a lie.
-        chunks: bytes of the values, in order.
-        dtype: of the values: little-endian float32 or float64.
+    Its shape is as the file says it, which may be a lie.
     """
 
     shape: tuple[int, ...]
@@ -71,15 +68,11 @@ def read_blob(message: memoryview) -> Blob:
 
 @dataclass(frozen=True, slots=True)
 class CaffeLayer:
-    """A layer as the .prototxt describes it.
+    """A layer as the .prototxt describes it, with the values it learned in the order of the file.
 
-    Attributes:
-        name: of the layer.
-        kind: its type as written.
-        block: its description.
-        blobs: what it learned, in the order of the file.
-        settings: the parts of `block` that were read.
-        used: indices of the blobs that were read.
+    What it does not allow is refused with a `ModelError` `model-layer`, but where else is said.
+    Kept is what was read: `settings`, the blocks of its description, and `used`, indices of
+    `blobs`.
     """
 
     name: str
@@ -109,21 +102,13 @@ class CaffeLayer:
         return ModelError("model-layer", f"{self.title} {why}")
 
     def positive(self, value: int, what: str) -> int:
-        """Return a count that must be at least 1.
-
-        Raises:
-            ModelError: `model-layer`.
-        """
+        """Return a count that must be at least 1."""
         if value < 1:
             raise self.refuse(f"has {what} {value}; it takes 1 or more")
         return value
 
     def choice(self, param: Block, name: str, allowed: Sequence[str]) -> str:
-        """Return an enumerated setting, the first where it is not said; a number counts from 0.
-
-        Raises:
-            ModelError: `model-layer`.
-        """
+        """Return an enumerated setting, the first where it is not said; a number counts from 0."""
         word = param.text(name, allowed[0])
         if word.isdigit() and int(word) < len(allowed):
             word = allowed[int(word)]
@@ -132,21 +117,18 @@ class CaffeLayer:
         return word
 
     def axis(self, value: int, rank: int, *, beyond: bool = False) -> int:
-        """Return an axis counted from 0, of one that may count from the end.
-
-        Raises:
-            ModelError: `model-layer`.
-        """
+        """Return an axis counted from 0, of one that may count from the end."""
         axis = value + rank if value < 0 else value
         if not 0 <= axis < rank + beyond:
             raise self.refuse(f"has axis {value}, its input has {rank} axes")
         return axis
 
-    def spatial(self, param: Block, name: str, pair: tuple[str, str], default: int) -> list[int]:
+    def spatial(
+        self, param: Block, name: str, pair: tuple[str, str], default: int, *, what: str = ""
+    ) -> list[int]:
         """Return a setting of both spatial axes: one value, one per axis, or a named pair.
 
-        Raises:
-            ModelError: `model-layer`.
+        Where `what` says in a word what it is, it must be above 0.
         """
         values = param.integers(name)
         if any(part in param for part in pair):
@@ -157,7 +139,7 @@ class CaffeLayer:
             raise self.refuse(f"has {len(values)} values of {name}; images have two axes")
         if min(values) < 0 or max(values) > 1 << 15:
             raise self.refuse(f"has {name} {values}; 0 to {1 << 15} can be converted")
-        return values
+        return [self.positive(value, what) for value in values] if what else values
 
     def learned(self, index: int, shape: Sequence[int]) -> Array:
         """Return the values of a blob, float32 of the shape that the description asks for.
@@ -203,8 +185,8 @@ class CaffeLayer:
             )
 
 
-Build = Callable[[CaffeLayer, list[ov.Output]], ov.Output | list[ov.Output]]
-"""What makes the tops of a layer of its bottoms."""
+Build = Callable[[CaffeLayer, list[ov.Output]], ov.Node | ov.Output | list[ov.Output]]
+"""What makes the tops of a layer of its bottoms; a node is yet to be named after the layer."""
 
 
 def inner_shape(

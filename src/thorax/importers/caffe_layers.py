@@ -5,7 +5,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import openvino as ov
@@ -16,6 +16,7 @@ from thorax.importers.caffe_layer import Build, CaffeLayer, channels, inner_shap
 from thorax.importers.layers import Array, batch_norm, constant, integers, named, scale_shift
 from thorax.importers.prototxt import Block
 
+Made: TypeAlias = "ov.Node | ov.Output"
 Shape = tuple[int, ...]
 _INPUTS: Final = {
     "INPUT", "DATA", "IMAGEDATA", "HDF5DATA", "MEMORYDATA", "WINDOWDATA", "ANNOTATEDDATA",
@@ -66,11 +67,17 @@ def described_shapes(layer: CaffeLayer, count: int) -> list[Shape | None]:
         shapes = list(zip(*sides, strict=False))
     if len(shapes) == 1:
         return shapes * count
-    return shapes + [None] * (count - len(shapes)) if len(shapes) <= count else shapes[:count]
+    return (shapes + [None] * count)[:count]
 
 
 def _rank(data: ov.Output) -> int:
     return len(data.get_partial_shape())
+
+
+def _axis(
+    layer: CaffeLayer, param: Block, data: ov.Output, default: int = 1, key: str = "axis"
+) -> int:
+    return layer.axis(param.integer(key, default), _rank(data))
 
 
 def _same(layer: CaffeLayer, data: list[ov.Output]) -> list[ov.Output]:
@@ -78,20 +85,14 @@ def _same(layer: CaffeLayer, data: list[ov.Output]) -> list[ov.Output]:
     return data * max(1, len(layer.block.texts("top")))
 
 
-def _joined_axis(layer: CaffeLayer, param: Block, old: str, data: ov.Output) -> int:
-    """Return the axis of a layer that called it otherwise once."""
-    return layer.axis(param.integer("axis", param.integer(old, 1)), _rank(data))
-
-
-def _concat(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _concat(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     param = layer.param("concat_param")
-    axis = _joined_axis(layer, param, "concat_dim", data[0])
-    return named(ops.concat(data, axis), layer.name)
+    return ops.concat(data, _axis(layer, param, data[0], param.integer("concat_dim", 1)))
 
 
 def _slice(layer: CaffeLayer, data: list[ov.Output]) -> list[ov.Output]:
     param = layer.param("slice_param")
-    axis = _joined_axis(layer, param, "slice_dim", data[0])
+    axis = _axis(layer, param, data[0], param.integer("slice_dim", 1))
     side = inner_shape(layer, data[0], axis, axis + 1)[0]
     points, parts = param.integers("slice_point"), len(layer.block.texts("top"))
     if not points:
@@ -107,9 +108,9 @@ def _slice(layer: CaffeLayer, data: list[ov.Output]) -> list[ov.Output]:
     return list(node.outputs())
 
 
-def _crop(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _crop(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     param = layer.param("crop_param")
-    axis = layer.axis(param.integer("axis", 2), _rank(data[0]))
+    axis = _axis(layer, param, data[0], 2)
     size, room = inner_shape(layer, data[1], axis), inner_shape(layer, data[0], axis)
     begin = param.integers("offset") or [0]
     begin = begin * len(size) if len(begin) == 1 else begin
@@ -120,31 +121,28 @@ def _crop(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
         raise layer.refuse(f"crops {room} to {size} from {begin}")
     axes = range(axis, axis + len(size))
     ones = [1] * len(size)
-    return named(
-        ops.slice(data[0], integers(*begin), integers(*ends), integers(*ones), integers(*axes)),
-        layer.name,
-    )
+    return ops.slice(data[0], integers(*begin), integers(*ends), integers(*ones), integers(*axes))
 
 
-def _permute(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _permute(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     order, rank = layer.param("permute_param").integers("order"), _rank(data[0])
     order += [axis for axis in range(rank) if axis not in order]
     if sorted(order) != list(range(rank)):
         raise layer.refuse(f"has order {order}; its input has {rank} axes")
-    return named(ops.transpose(data[0], integers(*order)), layer.name)
+    return ops.transpose(data[0], integers(*order))
 
 
-def _flatten(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
-    param, rank = layer.param("flatten_param"), _rank(data[0])
-    begin = layer.axis(param.integer("axis", 1), rank)
-    end = layer.axis(param.integer("end_axis", -1), rank)
+def _flatten(layer: CaffeLayer, data: list[ov.Output]) -> Made:
+    param = layer.param("flatten_param")
+    begin = _axis(layer, param, data[0])
+    end = _axis(layer, param, data[0], -1, "end_axis")
     if end < begin:
         raise layer.refuse(f"flattens from axis {begin} to {end}")
     behind = inner_shape(layer, data[0], end + 1)
-    return named(ops.reshape(data[0], integers(*[0] * begin, -1, *behind), True), layer.name)
+    return ops.reshape(data[0], integers(*[0] * begin, -1, *behind), True)
 
 
-def _reshape(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _reshape(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     param, rank = layer.param("reshape_param"), _rank(data[0])
     target = param.block("shape").integers("dim")
     begin = param.integer("axis", 0)
@@ -158,29 +156,29 @@ def _reshape(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
         raise layer.refuse(f"copies an axis with {target} that its input has not")
     behind = inner_shape(layer, data[0], end)
     pattern = integers(*[0] * begin, *target, *behind)
-    return named(ops.reshape(data[0], pattern, True), layer.name)
+    return ops.reshape(data[0], pattern, True)
 
 
-def _reduction(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _reduction(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     param, rank = layer.param("reduction_param"), _rank(data[0])
-    kind = layer.choice(param, "operation", ("SUM", "ASUM", "SUMSQ", "MEAN"))
-    begin = layer.axis(param.integer("axis", 0), rank)
-    reduce = {
+    kinds = {
         "SUM": ops.reduce_sum,
         "ASUM": ops.reduce_l1,
-        "MEAN": ops.reduce_mean,
         "SUMSQ": ops.reduce_sum,
-    }[kind]
+        "MEAN": ops.reduce_mean,
+    }
+    kind = layer.choice(param, "operation", tuple(kinds))
+    begin = _axis(layer, param, data[0], 0)
     value = ops.multiply(data[0], data[0]).output(0) if kind == "SUMSQ" else data[0]
-    node = reduce(value, integers(*range(begin, rank)), False)
+    node = kinds[kind](value, integers(*range(begin, rank)), False)
     factor = param.number("coeff", 1)
     if factor == 1:
-        return named(node, layer.name)
+        return node
     node.set_friendly_name(f"{layer.name}/reduce")
-    return named(ops.multiply(node, constant(factor)), layer.name)
+    return ops.multiply(node, constant(factor))
 
 
-def _argmax(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _argmax(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     """Return positions of the largest values as numbers, or the values (argmax_layer.cpp)."""
     param, rank = layer.param("argmax_param"), _rank(data[0])
     count = layer.positive(param.integer("top_k", 1), "top_k")
@@ -195,26 +193,21 @@ def _argmax(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
     node.set_friendly_name(f"{layer.name}/top")
     positions = ops.convert(node.output(1), np.float32)
     if "axis" in param:
-        return named(node if with_values else positions, layer.name)
+        return node if with_values else positions
     if with_values:
         positions.set_friendly_name(f"{layer.name}/positions")
         positions = ops.concat([positions.output(0), node.output(0)], 1)
     flat = named(positions, f"{layer.name}/found")
     behind = [1] * max(0, rank - 3)
-    return named(ops.reshape(flat, integers(0, 0, 0, *behind), True), layer.name)
+    return ops.reshape(flat, integers(0, 0, 0, *behind), True)
 
 
-def _tile(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _tile(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     param, rank = layer.param("tile_param"), _rank(data[0])
-    axis = layer.axis(param.integer("axis", 1), rank)
+    axis = _axis(layer, param, data[0])
     repeats = [1] * rank
     repeats[axis] = layer.positive(param.integer("tiles", 0), "tiles")
-    return named(ops.tile(data[0], integers(*repeats)), layer.name)
-
-
-def _softmax(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
-    axis = layer.param("softmax_param").integer("axis", 1)
-    return named(ops.softmax(data[0], layer.axis(axis, _rank(data[0]))), layer.name)
+    return ops.tile(data[0], integers(*repeats))
 
 
 def _dummy(layer: CaffeLayer, _: list[ov.Output]) -> list[ov.Output]:
@@ -238,49 +231,40 @@ def _dummy(layer: CaffeLayer, _: list[ov.Output]) -> list[ov.Output]:
 def _plain(activation: Callable[[ov.Output], ov.Node], settings: str = "") -> Build:
     """Return what makes a layer of one operation, which has no settings but the engine's."""
 
-    def build(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+    def build(layer: CaffeLayer, data: list[ov.Output]) -> Made:
         if settings:
             layer.param(settings)
-        return named(activation(data[0]), layer.name)
+        return activation(data[0])
 
     return build
 
 
-def _relu(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _relu(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     slope = layer.param("relu_param").number("negative_slope", 0)
     if slope == 0:
-        return named(ops.relu(data[0]), layer.name)
-    return named(ops.prelu(data[0], constant([slope])), layer.name)
+        return ops.relu(data[0])
+    return ops.prelu(data[0], constant([slope]))
 
 
-def _prelu(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _prelu(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     shared = layer.param("prelu_param").flag("channel_shared", False)
     slope = layer.learned(0, [1 if shared else channels(layer, data[0])])
     around = [1] * (_rank(data[0]) - 2)
-    return named(ops.prelu(data[0], constant(slope.reshape(1, -1, *around))), layer.name)
+    return ops.prelu(data[0], constant(slope.reshape(1, -1, *around)))
 
 
-def _elu(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
-    return named(ops.elu(data[0], layer.param("elu_param").number("alpha", 1)), layer.name)
-
-
-def _swish(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
-    beta = layer.param("swish_param").number("beta", 1)
-    return named(ops.swish(data[0], constant(beta)), layer.name)
-
-
-def _clip(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _clip(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     param = layer.param("clip_param")
     low, high = param.number("min", 0), param.number("max", 0)
     if not {"min", "max"} <= set(param.fields) or not low <= high:
         raise layer.refuse("wants clip_param.min and a max that is no less")
-    return named(ops.clamp(data[0], low, high), layer.name)
+    return ops.clamp(data[0], low, high)
 
 
-def _threshold(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _threshold(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     level = layer.param("threshold_param").number("threshold", 0)
     above = ops.greater(data[0], constant(level))
-    return named(ops.convert(above, np.float32), layer.name)
+    return ops.convert(above, np.float32)
 
 
 def _scaled(data: ov.Output, scale: float, shift: float, name: str) -> ov.Output:
@@ -291,16 +275,16 @@ def _scaled(data: ov.Output, scale: float, shift: float, name: str) -> ov.Output
     return data
 
 
-def _power(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _power(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     param = layer.param("power_param")
     scale, shift = param.number("scale", 1), param.number("shift", 0)
     power = param.number("power", 1)
     value = _scaled(data[0], scale, shift, layer.name)
     if power != 1:
-        return named(ops.power(value, constant(power)), layer.name)
+        return ops.power(value, constant(power))
     if scale == 1 and shift == 0:
         return value
-    return named(value.get_node(), layer.name)
+    return value.get_node()
 
 
 def _base(layer: CaffeLayer, base: float) -> float:
@@ -312,22 +296,22 @@ def _base(layer: CaffeLayer, base: float) -> float:
     return math.log(base)
 
 
-def _exp(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _exp(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     param = layer.param("exp_param")
     rate = _base(layer, param.number("base", -1))
     scale, shift = param.number("scale", 1), param.number("shift", 0)
-    return named(ops.exp(_scaled(data[0], rate * scale, rate * shift, layer.name)), layer.name)
+    return ops.exp(_scaled(data[0], rate * scale, rate * shift, layer.name))
 
 
-def _log(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _log(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     param = layer.param("log_param")
     rate = _base(layer, param.number("base", -1))
     value = _scaled(data[0], param.number("scale", 1), param.number("shift", 0), layer.name)
     logarithm = ops.log(value)
     if rate == 1:
-        return named(logarithm, layer.name)
+        return logarithm
     logarithm.set_friendly_name(f"{layer.name}/log")
-    return named(ops.multiply(logarithm, constant(1 / rate)), layer.name)
+    return ops.multiply(logarithm, constant(1 / rate))
 
 
 def _spread(layer: CaffeLayer, data: list[ov.Output], axis: int) -> ov.Output:
@@ -349,9 +333,9 @@ def _vector(layer: CaffeLayer, data: ov.Output, axis: int, axes: int) -> list[in
     return inner_shape(layer, data, axis, end)
 
 
-def _scale(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _scale(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     param = layer.param("scale_param")
-    axis = layer.axis(param.integer("axis", 1), _rank(data[0]))
+    axis = _axis(layer, param, data[0])
     axes, biased = param.integer("num_axes", 1), param.flag("bias_term", False)
     if len(data) == 1:
         shape = _vector(layer, data[0], axis, axes)
@@ -360,33 +344,33 @@ def _scale(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
         return scale_shift(data[0], scale, shift, axis=axis, name=layer.name)
     scaled = ops.multiply(data[0], _spread(layer, data, axis))
     if not biased:
-        return named(scaled, layer.name)
+        return scaled
     offset = layer.learned(0, inner_shape(layer, data[0], axis, axis + _rank(data[1])))
     value = named(scaled, f"{layer.name}/scale")
     return scale_shift(value, None, offset, axis=axis, name=layer.name)
 
 
-def _bias(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _bias(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     param = layer.param("bias_param")
-    axis = layer.axis(param.integer("axis", 1), _rank(data[0]))
+    axis = _axis(layer, param, data[0])
     axes = param.integer("num_axes", 1)
     if len(data) == 2:
-        return named(ops.add(data[0], _spread(layer, data, axis)), layer.name)
+        return ops.add(data[0], _spread(layer, data, axis))
     shift = layer.learned(0, _vector(layer, data[0], axis, axes))
     return scale_shift(data[0], None, shift, axis=axis, name=layer.name)
 
 
-def _axpy(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _axpy(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     """Return a * x + y, a of one value a channel (SENet's axpy_layer.cpp)."""
     scaled = ops.multiply(data[1], _spread(layer, [data[1], data[0]], 0))
-    return named(ops.add(named(scaled, f"{layer.name}/scale"), data[2]), layer.name)
+    return ops.add(named(scaled, f"{layer.name}/scale"), data[2])
 
 
-def _eltwise(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _eltwise(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     param = layer.param("eltwise_param")
     # Caffe's numbers are PROD 0, SUM 1, MAX 2, and SUM is meant where nothing is said.
-    words = ("PROD", "SUM", "MAX")
-    kind = layer.choice(param, "operation", words) if "operation" in param else "SUM"
+    kinds = {"PROD": ops.multiply, "SUM": ops.add, "MAX": ops.maximum}
+    kind = layer.choice(param, "operation", tuple(kinds)) if "operation" in param else "SUM"
     factors = param.numbers("coeff")
     param.flag("stable_prod_grad", True)
     shapes = [value.get_partial_shape() for value in data]
@@ -396,12 +380,11 @@ def _eltwise(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
         raise layer.refuse(f"has {len(factors)} coeff for {kind} of {len(data)} blobs")
     for index, factor in enumerate(factors):
         data[index] = _scaled(data[index], factor, 0, f"{layer.name}/{index}")
-    join = {"PROD": ops.multiply, "SUM": ops.add, "MAX": ops.maximum}[kind]
-    value = functools.reduce(lambda left, right: join(left, right).output(0), data)
-    return named(value.get_node(), layer.name) if len(data) > 1 else value
+    value = functools.reduce(lambda left, right: kinds[kind](left, right).output(0), data)
+    return value.get_node() if len(data) > 1 else value
 
 
-def _batch_norm(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _batch_norm(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     param = layer.param("batch_norm_param")
     if not param.flag("use_global_stats", True):
         raise layer.refuse(
@@ -430,22 +413,14 @@ def _image(layer: CaffeLayer, data: ov.Output) -> None:
         raise layer.refuse(f"takes {shape}; images [N,C,H,W] can be converted")
 
 
-def _steps(layer: CaffeLayer, param: Block) -> list[int]:
-    return [layer.positive(step, "stride") for step in layer.spatial(param, "stride", _STRIDE, 1)]
-
-
-def _convolution(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _convolution(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     _image(layer, data[0])
     param = layer.param("convolution_param")
     outputs = layer.positive(param.integer("num_output", 0), "num_output")
-    size = layer.spatial(param, "kernel_size", _KERNEL, 0)
-    for side in size:
-        layer.positive(side, "kernel")
+    size = layer.spatial(param, "kernel_size", _KERNEL, 0, what="kernel")
     if layer.axis(param.integer("axis", 1), 4) != 1:
         raise layer.refuse("convolves along other axes than height and width")
-    dilation = [
-        layer.positive(step, "dilation") for step in layer.spatial(param, "dilation", ("", ""), 1)
-    ]
+    dilation = layer.spatial(param, "dilation", ("", ""), 1, what="dilation")
     inputs = channels(layer, data[0])
     # The forks that brought MobileNet leave the group out: it is one a channel.
     whole = inputs if "DEPTHWISE" in layer.key else 1
@@ -458,14 +433,16 @@ def _convolution(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
     weight = layer.learned(0, [*ends, *size])
     bias = layer.learned(1, [outputs]) if param.flag("bias_term", True) else None
     pad = layer.spatial(param, "pad", _PAD, 0)
-    geometry = layers.Geometry(_steps(layer, param), pad, dilation, groups)
+    geometry = layers.Geometry(
+        layer.spatial(param, "stride", _STRIDE, 1, what="stride"), pad, dilation, groups
+    )
     return convolve(data[0], weight, bias, geometry, name=layer.name)
 
 
-def _inner_product(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _inner_product(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     param = layer.param("inner_product_param")
     outputs = layer.positive(param.integer("num_output", 0), "num_output")
-    axis = layer.axis(param.integer("axis", 1), _rank(data[0]))
+    axis = _axis(layer, param, data[0])
     inputs = int(np.prod(inner_shape(layer, data[0], axis), dtype=object))
     if param.flag("transpose", False):
         weight = np.ascontiguousarray(layer.learned(0, [inputs, outputs]).T)
@@ -475,7 +452,7 @@ def _inner_product(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
     return layers.fully_connected(data[0], weight, bias, axis=axis, name=layer.name)
 
 
-def _embed(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _embed(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     param = layer.param("embed_param")
     outputs = layer.positive(param.integer("num_output", 0), "num_output")
     words = layer.positive(param.integer("input_dim", 0), "input_dim")
@@ -483,33 +460,33 @@ def _embed(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
     rows = ops.convert(data[0], np.int32)
     node = ops.gather(constant(weight), rows, integers(0))
     if not param.flag("bias_term", True):
-        return named(node, layer.name)
+        return node
     node.set_friendly_name(f"{layer.name}{layers.UNBIASED}")
-    return named(ops.add(node, constant(layer.learned(1, [outputs]))), layer.name)
+    return ops.add(node, constant(layer.learned(1, [outputs])))
 
 
-def _pooling(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _pooling(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     _image(layer, data[0])
     param = layer.param("pooling_param")
-    kind = layer.choice(param, "pool", ("MAX", "AVE"))
+    largest = layer.choice(param, "pool", ("MAX", "AVE")) == "MAX"
     if param.flag("global_pooling", False):
         for unused in ("kernel_size", *_KERNEL, "pad", *_PAD, "stride", *_STRIDE, "round_mode"):
             param.texts(unused)
-        return layers.global_pool(data[0], "max" if kind == "MAX" else "average", name=layer.name)
+        return layers.global_pool(data[0], "max" if largest else "average", name=layer.name)
     mode = layer.choice(param, "round_mode", ("CEIL", "FLOOR"))
     # `ceil_mode` is how forks that came before `round_mode` say the same.
     up = param.flag("ceil_mode", mode == "CEIL")
-    pool = layers.max_pool if kind == "MAX" else layers.average_pool
+    pool = layers.max_pool if largest else layers.average_pool
     windows = layers.Windows(
         layer.spatial(param, "kernel_size", _KERNEL, 0),
-        _steps(layer, param),
+        layer.spatial(param, "stride", _STRIDE, 1, what="stride"),
         layer.spatial(param, "pad", _PAD, 0),
         "ceil" if up else "floor",
     )
     return pool(data[0], windows, name=layer.name)
 
 
-def _response_norm(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _response_norm(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     _image(layer, data[0])
     param = layer.param("lrn_param")
     regions = ("ACROSS_CHANNELS", "WITHIN_CHANNEL")
@@ -525,24 +502,23 @@ def _response_norm(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
         beta=param.number("beta", 0.75),
         # Within a channel Caffe adds 1, whatever k is (lrn_layer.cpp: `power_param`).
         k=1.0 if within else k,
-        within_channel=within,
+        axes=integers(2, 3) if within else integers(1),
         name=layer.name,
     )
 
 
-def _mean_variance(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _mean_variance(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     param = layer.param("mvn_param")
     rank = _rank(data[0])
     axes = integers(*range(1 if param.flag("across_channels", False) else 2, rank))
     varied, epsilon = param.flag("normalize_variance", True), param.number("eps", 1e-9)
-    return named(ops.mvn(data[0], axes, varied, epsilon, "outside_sqrt"), layer.name)
+    return ops.mvn(data[0], axes, varied, epsilon, "outside_sqrt")
 
 
-def _normalize(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _normalize(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     """Return x / |x| * scale (SSD's normalize_layer.cpp)."""
     param = layer.param("norm_param")
-    across = param.flag("across_spatial", True)
-    shared = param.flag("channel_shared", True)
+    across, shared = param.flag("across_spatial", True), param.flag("channel_shared", True)
     scale = layer.learned(0, [1 if shared else channels(layer, data[0])])
     axes = integers(*range(1, _rank(data[0]) if across else 2))
     unit = ops.normalize_l2(data[0], axes, param.number("eps", 1e-10), "add")
@@ -550,22 +526,7 @@ def _normalize(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
     return layers.scale_shift(value, scale, None, axis=0 if shared else 1, name=layer.name)
 
 
-def _resized(data: ov.Output, size: list[int], mode: str, corners: str, name: str) -> ov.Output:
-    return named(
-        ops.interpolate(
-            data,
-            integers(*size),
-            mode,
-            "sizes",
-            coordinate_transformation_mode=corners,
-            nearest_mode="floor",
-            axes=integers(2, 3),
-        ),
-        name,
-    )
-
-
-def _interpolation(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _interpolation(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     """Return a bilinear resampling that keeps the corners (DeepLab's interp_layer.cpp)."""
     _image(layer, data[0])
     param = layer.param("interp_param")
@@ -580,32 +541,31 @@ def _interpolation(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
         size = [param.integer("height", size[0]), param.integer("width", size[1])]
     for side in size:
         layer.positive(side, "side")
-    return _resized(data[0], size, "linear_onnx", "align_corners", layer.name)
+    return layers.resized(data[0], size, "linear_onnx", "align_corners")
 
 
-def _upsample(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _upsample(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     """Return each value `scale` times along both axes (the layer of YOLO's forks)."""
     _image(layer, data[0])
     scale = layer.positive(layer.param("upsample_param").integer("scale", 0), "scale")
     size = [side * scale for side in inner_shape(layer, data[0], 2)]
-    return _resized(data[0], size, "nearest", "asymmetric", layer.name)
+    return layers.resized(data[0], size, "nearest", "asymmetric")
 
 
-def _shuffle(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _shuffle(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     """Return channels dealt out over groups (ShuffleNet's shuffle_channel_layer.cpp)."""
     groups = layer.positive(layer.param("shuffle_channel_param").integer("group", 1), "group")
     if channels(layer, data[0]) % groups:
         raise layer.refuse(f"parts {channels(layer, data[0])} channels into {groups} groups")
-    return named(ops.shuffle_channels(data[0], 1, groups), layer.name)
+    return ops.shuffle_channels(data[0], 1, groups)
 
 
-def _parameter(layer: CaffeLayer, _: list[ov.Output]) -> ov.Output:
+def _parameter(layer: CaffeLayer, _: list[ov.Output]) -> Made:
     shape = layer.param("parameter_param").block("shape").integers("dim")
-    learned: Array = layer.learned(0, shape)
-    return named(constant(learned).get_node(), layer.name)
+    return constant(layer.learned(0, shape)).get_node()
 
 
-def _prior_box(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _prior_box(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     """Return boxes [1,2,4n] around each cell, and their variances (prior_box_layer.cpp)."""
     param = layer.param("prior_box_param")
     rows, columns = inner_shape(layer, data[0], 2, 4)
@@ -627,7 +587,7 @@ def _prior_box(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
     if len(variance) not in (1, 4):
         raise layer.refuse(f"has {len(variance)} variances; it takes 1 or 4")
     both = np.stack([boxes.reshape(-1, 4), np.broadcast_to(variance, (boxes.size // 4, 4))])
-    return named(constant(both.reshape(1, 2, -1)).get_node(), layer.name)
+    return constant(both.reshape(1, 2, -1)).get_node()
 
 
 def _pair(param: Block, both: str, first: str, second: str) -> tuple[float, float] | None:
@@ -651,15 +611,13 @@ def _sides(layer: CaffeLayer, param: Block) -> Array:
     for index, side in enumerate(small):
         sides.append((side, side))
         if large:
-            middle = (side * large[index]) ** 0.5
-            sides.append((middle, middle))
-        sides += [
-            (side * ratio**0.5, side / ratio**0.5) for ratio in ratios if abs(ratio - 1) >= _SAME
-        ]
+            sides.append(((side * large[index]) ** 0.5,) * 2)
+        others = [ratio for ratio in ratios if abs(ratio - 1) >= _SAME]
+        sides += [(side * ratio**0.5, side / ratio**0.5) for ratio in others]
     return np.array(sides, np.float32)
 
 
-def _detection_output(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
+def _detection_output(layer: CaffeLayer, data: list[ov.Output]) -> Made:
     """Return [1,1,n,7]: image, label, score and corners of each box; image -1 ends the list."""
     param = layer.param("detection_output_param")
     classes = layer.positive(param.integer("num_classes", 0), "num_classes")
@@ -689,7 +647,7 @@ def _detection_output(layer: CaffeLayer, data: list[ov.Output]) -> ov.Output:
         "confidence_threshold": param.number("confidence_threshold", -3.4e38),
         "normalized": True,
     }
-    return named(ops.detection_output(*data[:3], attributes), layer.name)
+    return ops.detection_output(*data[:3], attributes)
 
 
 BUILD: Final[dict[str, Build]] = {
@@ -704,16 +662,20 @@ BUILD: Final[dict[str, Build]] = {
     "REDUCTION": _reduction,
     "ARGMAX": _argmax,
     "TILE": _tile,
-    "SOFTMAX": _softmax,
+    "SOFTMAX": lambda layer, data: ops.softmax(
+        data[0], _axis(layer, layer.param("softmax_param"), data[0])
+    ),
     "DUMMYDATA": _dummy,
     "RELU": _relu,
     "PRELU": _prelu,
-    "ELU": _elu,
+    "ELU": lambda layer, data: ops.elu(data[0], layer.param("elu_param").number("alpha", 1)),
     "SIGMOID": _plain(ops.sigmoid, "sigmoid_param"),
     "TANH": _plain(ops.tanh, "tanh_param"),
     "ABSVAL": _plain(ops.abs),
     "BNLL": _plain(ops.softplus),
-    "SWISH": _swish,
+    "SWISH": lambda layer, data: ops.swish(
+        data[0], constant(layer.param("swish_param").number("beta", 1))
+    ),
     "CLIP": _clip,
     "RELU6": _plain(lambda value: ops.clamp(value, 0.0, 6.0), "relu_param"),
     "THRESHOLD": _threshold,

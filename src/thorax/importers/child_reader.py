@@ -23,7 +23,7 @@ from thorax.devices.process_core import open_core
 from thorax.errors import ModelError, ThoraxError, UsageError, last_line
 from thorax.files.documents import read_limited
 from thorax.importers import standby
-from thorax.importers.options import UNREADABLE, Imported, ImportOptions, Layout, Run
+from thorax.importers.options import UNREADABLE, Imported, ImportOptions, Layout, Run, damaged
 from thorax.isolation.child import ChildError, ChildStartError, ChildTimeoutError
 from thorax.isolation.confinement import Allowance, occupied_bytes, path_of_python
 from thorax.processors import processors
@@ -44,11 +44,8 @@ _LIBRARIES: Final = frozenset(
 class Reader:
     """A child that reads a file, and its folder; both go when nobody needs them.
 
-    It can read again, for as long as no file ends it, what it may read.
-
-    Args:
-        path: of the file, or of a folder in which all may be read.
-        options: what the file leaves open.
+    It can read again, for as long as no file ends it, what it may read: a file and what belongs to
+    it, or all of a folder.
     """
 
     def __init__(self, path: Path, options: ImportOptions) -> None:
@@ -171,12 +168,7 @@ class Reader:
 
 
 def read(module: str, path: Path, options: ImportOptions) -> Imported:
-    """Read a file by a module of this package, in a child.
-
-    Args:
-        module: whose `read(path, options)` reads it.
-        path: of the file, or of its folder.
-        options: what the file leaves open.
+    """Read a file, or a folder, by `read(path, options)` of a module of this package, in a child.
 
     Raises:
         ModelError: what the module says; `model-timeout`, `model-memory` or `model-crashed` when
@@ -240,27 +232,24 @@ def _open(folder: Path, most_bytes: int, path: Path, options: ImportOptions) -> 
             raise RuntimeError("it is no IR")
         return open_core().read_model(graph, weights)
     except (*UNREADABLE, OSError) as error:
-        raise ModelError(
-            "model-unreadable", f"{path.name} cannot be kept as IR: {last_line(error)}"
-        ) from error
+        raise damaged(path, f"cannot be kept as IR: {last_line(error)}") from error
 
 
 def _files(named: Sequence[str], readable: Sequence[Path], path: Path) -> tuple[Path, ...]:
-    """Return the files of a model that a child names, if they are such."""
     files = tuple(map(Path, named))
     roots = [Path(os.path.realpath(root)) for root in readable]
     for file in files:
         real = Path(os.path.realpath(file))
         if not real.is_file() or not any(real.is_relative_to(root) for root in roots):
-            raise ModelError("model-unreadable", f"{path.name} is read from no file of a model")
+            raise damaged(path, "is read from no file of a model")
     return files
 
 
 def _refused(kind: str, code: str, message: str) -> ThoraxError:
-    error = getattr(errors, kind, ModelError)
-    if not (isinstance(error, type) and issubclass(error, ThoraxError)):
-        error = ModelError
-    return error(code, message)
+    error = getattr(errors, kind, None)
+    if isinstance(error, type) and issubclass(error, ThoraxError):
+        return error(code, message)
+    return ModelError(code, message)
 
 
 def _runs_own_code(options: ImportOptions) -> bool:

@@ -12,8 +12,6 @@ from thorax.devices.extensions import add_extension
 FRAMEWORK_NAMES: Final = "framework_names"
 """Attribute of a Python class: what formats call the layer, `domain::type` or `type`."""
 
-_Convert = Callable[[NodeContext], list[ov.Output]]
-
 
 def attach(frontend: FrontEnd, specs: Iterable[str]) -> None:
     """Let a frontend read the custom layers of extensions, which the core learns as well.
@@ -54,53 +52,36 @@ def _rules(framework: str, layer: type[Any]) -> list[Any]:
     if framework == "onnx":
         from openvino.frontend.onnx import ConversionExtension as OnnxRule  # noqa: PLC0415
 
-        convert = _by_name(layer)
         parted = [name.rpartition("::") for name in names]
         return [
-            OnnxRule(kind, domain, convert) if domain else OnnxRule(kind, convert)
+            OnnxRule(kind, *([domain] if domain else []), _converter(layer, by_name=True))
             for domain, _, kind in parted
         ]
     if framework == "pytorch":
         # Imports torch, which the other formats do not need.
         from openvino.frontend.pytorch import ConversionExtension as TorchRule  # noqa: PLC0415
 
-        return [TorchRule(name, _by_position(layer)) for name in names]
+        return [TorchRule(name, _converter(layer, by_name=False)) for name in names]
     if framework == "tf":
         from openvino.frontend.tensorflow import ConversionExtension as TfRule  # noqa: PLC0415
 
-        return [TfRule(name, _by_name(layer)) for name in names]
+        return [TfRule(name, _converter(layer, by_name=True)) for name in names]
     return []
 
 
-def _defaults(layer: type[Any]) -> dict[str, Any]:
+def _converter(layer: type[Any], *, by_name: bool) -> Callable[[NodeContext], list[ov.Output]]:
+    """Return what makes a layer of a node, whose settings have names or are its last inputs."""
     parameters = inspect.signature(layer).parameters.values()
-    return {
-        parameter.name: parameter.default
-        for parameter in parameters
-        if parameter.kind is parameter.KEYWORD_ONLY
-    }
-
-
-def _by_name(layer: type[Any]) -> _Convert:
-    defaults = _defaults(layer)
+    defaults = {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
 
     def convert(node: NodeContext) -> list[ov.Output]:
-        inputs = [node.get_input(slot) for slot in range(node.get_input_size())]
-        values = {name: node.get_attribute(name, value) for name, value in defaults.items()}
-        return list(layer(inputs, **values).outputs())
-
-    return convert
-
-
-def _by_position(layer: type[Any]) -> _Convert:
-    defaults = _defaults(layer)
-
-    def convert(node: NodeContext) -> list[ov.Output]:
-        first = node.get_input_size() - len(defaults)
-        inputs = [node.get_input(slot) for slot in range(first)]
+        count = node.get_input_size() - (0 if by_name else len(defaults))
+        inputs = [node.get_input(slot) for slot in range(count)]
         values = {
-            name: node.get_values_from_const_input(slot)
-            for slot, name in enumerate(defaults, first)
+            name: node.get_attribute(name, value)
+            if by_name
+            else node.get_values_from_const_input(slot)
+            for slot, (name, value) in enumerate(defaults.items(), count)
         }
         return list(layer(inputs, **values).outputs())
 

@@ -1,26 +1,36 @@
-"""Formats that OpenVINO's own frontends read: ONNX, TensorFlow, TensorFlow Lite and its own IR."""
+"""Formats that OpenVINO's own frontends read: ONNX, TensorFlow, TensorFlow Lite and its own IR.
+
+A file is judged before OpenVINO reads it, whose own reader says too little, or too much.
+"""
 
 import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+from xml.etree import ElementTree
 
 import openvino as ov
 from openvino.frontend import FrontEnd, FrontEndManager
 
 from thorax.errors import ModelError
-from thorax.importers import extensions, frontend_checks, onnx, tensorflow
+from thorax.importers import extensions, onnx, tensorflow
 from thorax.importers.options import (
     UNREADABLE,
     Imported,
     ImportOptions,
     Layout,
     close,
+    damaged,
+    require_file,
+    translated,
     unconvertible,
     unreadable,
 )
 from thorax.importers.standby import SAVED_MODEL
-from thorax.importers.translation import translated
+from thorax.importers.wire import WireError, fields
+
+_IR_VERSIONS: Final = (10, 11)
+"""Of OpenVINO 2020.1 and since. Version 7 and older came from the Model Optimizer of 2018-2019."""
 
 _FRONTENDS: Final[dict[str, tuple[str, str, Layout]]] = {
     ".onnx": ("onnx", "onnx", "NCHW"),
@@ -53,17 +63,17 @@ def read(path: Path, options: ImportOptions) -> Imported:
     """
     if path.is_dir() or path.name == SAVED_MODEL:
         folder = path if path.is_dir() else path.parent
-        files, kind, opened = frontend_checks.saved_model(folder), ".pb", folder
+        files, kind, opened = _saved_model(folder), ".pb", folder
     else:
         kind, opened = path.suffix.lower(), path
-        files = frontend_checks.file(path, kind)
+        files = _file(path, kind)
     name, framework, layout = _FRONTENDS[kind]
     # Only this frontend: `Core.read_model` lets each in turn guess, and some complain aloud.
     frontend = FrontEndManager().load_by_framework(name)
     extensions.attach(frontend, options.extensions)
     model = _convert(frontend, opened, options)
     if not model.inputs or not model.outputs:
-        raise ModelError("model-unreadable", f"{opened.name} holds no network")
+        raise damaged(opened, "holds no network")
     run = None
     if kind == ".onnx":
         onnx.flatten_softmax(model, path)
@@ -106,9 +116,126 @@ def _conversion_error(path: Path, error: Exception) -> ModelError:
             "variables/ beside saved_model.pb, and a single .pb must be frozen",
         )
     if _DAMAGED.search(text):
-        return ModelError(
-            "model-unreadable",
-            f"{path.name} is no {path.suffix[1:].lower()} model, or is damaged or cut off; copy or "
+        return damaged(
+            path,
+            f"is no {path.suffix[1:].lower()} model, or is damaged or cut off; copy or "
             "export it again",
         )
     return unreadable(path, error)
+
+
+def _file(path: Path, kind: str) -> tuple[Path, ...]:
+    """Return the files that make up a model, one that is read whole and another beside it."""
+    require_file(path)
+    match kind:
+        case ".pb":
+            _require_graph(path)
+        case ".tflite":
+            with path.open("rb") as stream:
+                start = stream.read(8)
+            # TensorFlow Lite schema: file_identifier "TFL3", after the offset of the root table.
+            if start[4:] != b"TFL3":
+                raise damaged(path, "is no TensorFlow Lite model")
+        case ".xml":
+            return _ir(path)
+        case ".onnx":
+            return (path, *onnx.external_files(path))
+    return (path,)
+
+
+def _saved_model(folder: Path) -> tuple[Path, ...]:
+    graph = folder / SAVED_MODEL
+    if not graph.is_file():
+        raise ModelError("model-unreadable", f"{folder} holds no {SAVED_MODEL}")
+    try:
+        parts = {field.number for field in fields(memoryview(graph.read_bytes()))}
+    except WireError as error:
+        raise damaged(graph, f"is damaged or cut off: {error}; export it again") from error
+    # SavedModel: saved_model_schema_version = 1, meta_graphs = 2.
+    if 2 not in parts or not parts <= {1, 2}:
+        raise ModelError("model-unreadable", f"{graph} is no SavedModel of TensorFlow")
+    variables = folder / "variables"
+    return (graph, *(sorted(variables.iterdir()) if variables.is_dir() else ()))
+
+
+def _require_graph(path: Path) -> None:
+    """Refuse a .pb that is no TensorFlow GraphDef; OpenVINO would try others and complain aloud."""
+    nodes = 0
+    try:
+        # GraphDef: node = 1 (NodeDef: name = 1, op = 2), library = 2, version = 3, versions = 4.
+        for part in fields(memoryview(path.read_bytes())):
+            if part.number == 1:
+                nodes += 1
+                for field in fields(part.data()):
+                    if field.number in (1, 2):
+                        field.text()
+    except WireError as error:
+        raise damaged(
+            path, f"is no frozen TensorFlow graph, or is damaged or cut off: {error}"
+        ) from error
+    if not nodes:
+        raise damaged(path, "is no frozen TensorFlow graph")
+
+
+def _ir(path: Path) -> tuple[Path, ...]:
+    try:
+        net = ElementTree.parse(path).getroot()
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        raise damaged(path, f"is no XML, or is damaged or cut off: {error}") from error
+    if net.tag != "net":
+        raise damaged(path, f"is XML of <{net.tag}>; an OpenVINO IR has <net>")
+    _require_version(path, net.get("version"))
+    needed, layer = _last_weight(path, net)
+    if not needed:
+        return (path,)
+    weights = path.with_suffix(".bin")
+    if not weights.is_file():
+        raise ModelError(
+            "model-weights",
+            f"{path.name} keeps its weights in {weights.name}, which is not beside it; copy both",
+        )
+    held = weights.stat().st_size
+    if held < needed:
+        raise ModelError(
+            "model-weights",
+            f"{weights.name} has {held} bytes but the weights of {layer} in {path.name} end at "
+            f"{needed}; it was cut off or belongs to another model: copy both files again",
+        )
+    return (path, weights)
+
+
+def _require_version(path: Path, text: str | None) -> None:
+    version = int(text) if text is not None and text.isascii() and text.isdigit() else None
+    if version is None:
+        raise ModelError("ir-version", f"{path.name} does not say its IR version")
+    if version not in _IR_VERSIONS:
+        origin, advice = (
+            ("OpenVINO 2019 or older", "convert the original model")
+            if version < _IR_VERSIONS[0]
+            else ("a newer OpenVINO", "save it from the OpenVINO that is used here")
+        )
+        raise ModelError(
+            "ir-version",
+            f"{path.name} is IR version {version}, of {origin}; versions {_IR_VERSIONS[0]} and "
+            f"{_IR_VERSIONS[1]} can be read: {advice}",
+        )
+
+
+def _last_weight(path: Path, net: ElementTree.Element) -> tuple[int, str]:
+    """Return where the last weight ends, in bytes, and the layer that has it."""
+    needed, last = 0, ""
+    for layer in net.iter("layer"):
+        if layer.get("type") != "Const":
+            continue
+        data, name = layer.find("data"), layer.get("name", "?")
+        try:
+            offset, size = (
+                (0, 0) if data is None else (int(data.attrib[key]) for key in ("offset", "size"))
+            )
+        except (KeyError, ValueError) as error:
+            raise damaged(path, f"does not say where the weights of {name} lie") from error
+        if offset < 0 or size < 0:
+            raise damaged(path, f"puts the weights of {name} at byte {offset}, {size} bytes long")
+        if offset + size > needed:
+            needed, last = offset + size, name
+    return needed, last

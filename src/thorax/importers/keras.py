@@ -32,19 +32,23 @@ from thorax.importers.keras_file import (
     objects,
     weights_within,
 )
-from thorax.importers.options import UNREADABLE, Imported, ImportOptions, Layout, close, unreadable
+from thorax.importers.layers import CONVOLUTIONS
+from thorax.importers.options import (
+    UNREADABLE,
+    Imported,
+    ImportOptions,
+    Layout,
+    close,
+    translated,
+    unreadable,
+)
 from thorax.importers.tensorflow import Kernel, name_kernels
-from thorax.importers.translation import translated
 
 _BACKEND: Final = "torch"
-_NOWHERE: Final = f"{os.devnull}/keras"
 _LAYER: Final = "thorax_keras_layer"
 _SCOPE: Final = re.compile(r"__module\.(?P<layer>.+)/(?:aten|prim|ov_ext)::\w+/\w+")
 
-_KERNELS: Final = (
-    "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData",
-    "MatMul", "MaxPool", "AvgPool", "BatchNormInference",
-)  # fmt: skip
+_KERNELS: Final = (*CONVOLUTIONS, "MatMul", "MaxPool", "AvgPool", "BatchNormInference")
 _PLUMBING: Final = (
     "Transpose", "Convert", "Reshape", "ShapeOf", "Concat", "Gather", "Unsqueeze", "Squeeze",
     "Broadcast", "Slice", "Split", "VariadicSplit", "StridedSlice", "ConvertLike",
@@ -87,8 +91,11 @@ def read(path: Path, options: ImportOptions) -> Imported:
         port.get_node().set_partial_shape(ov.PartialShape(list(shape)))
     model.validate_nodes_and_infer_types()
     _sink_transposes(model)
-    for port, name in zip(model.outputs, _unique(_output_names(network)), strict=True):
-        port.get_tensor().set_names({name})
+    # A sequential network has no names of outputs; its one output is its last layer's.
+    names = getattr(network, "output_names", None) or [network.layers[-1].name]
+    uses: Counter[str] = Counter()
+    for port, name in zip(model.outputs, names, strict=True):
+        port.get_tensor().set_names({_numbered(name, uses)})
 
     def run(images: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
         import torch  # noqa: PLC0415
@@ -107,13 +114,8 @@ def input_shapes(
 ) -> list[tuple[int, ...]]:
     """Return the shape of each input, open axes closed by the options.
 
-    Args:
-        path: of the file, for messages.
-        inputs: name and shape of each; None is an open axis.
-        shape_options: see `ImportOptions.shapes`.
-
-    Returns:
-        of each input; only the first axis, of images, may be open: -1.
+    Inputs come as name and shape, None an open axis, and the options as `ImportOptions.shapes`. In
+    what is returned only the first axis, of images, may be open: -1.
 
     Raises:
         ModelError: `model-input`.
@@ -142,7 +144,6 @@ def input_shapes(
 
 
 def _square(shape: tuple[int | None, ...], side: int, layout: Layout) -> tuple[int | None, ...]:
-    """Close the sides of an image that are open."""
     if len(shape) != 4:
         return shape
     sides = (2, 3) if layout == "NCHW" else (1, 2)
@@ -152,16 +153,11 @@ def _square(shape: tuple[int | None, ...], side: int, layout: Layout) -> tuple[i
 
 
 def _keras() -> ModuleType:
-    """Import Keras on PyTorch.
-
-    Raises:
-        UsageError: `keras-backend`.
-    """
     if "keras" not in sys.modules:
         # Keras reads these once, when it is imported: a person's keras.json would change what a
         # file means, and a place where no folder can be keeps Keras from writing one.
         os.environ["KERAS_BACKEND"] = _BACKEND
-        os.environ["KERAS_HOME"] = _NOWHERE
+        os.environ["KERAS_HOME"] = f"{os.devnull}/keras"
     import keras  # noqa: PLC0415
 
     if keras.backend.backend() != _BACKEND:
@@ -187,17 +183,7 @@ def _load(keras: ModuleType, file: KerasFile) -> Any:  # noqa: ANN401
 
 
 def _built(file: KerasFile, library: str, layer: Any, load: Callable[..., Any]) -> Any:  # noqa: ANN401
-    """Return the network that a library builds from an inspected file.
-
-    Args:
-        file: as inspected.
-        library: its name in messages.
-        layer: its class whose `add_weight` makes every weight.
-        load: its `load_model`.
-
-    Raises:
-        ModelError: `model-unreadable`.
-    """
+    """Return the network that a library builds from an inspected file by its `load_model`."""
     try:
         with temporary_folder() as folder, weights_within(layer, file):
             network = load(as_inspected(file, folder), compile=False, safe_mode=True)
@@ -318,8 +304,7 @@ def _name_layers(model: ov.Model) -> None:
         head = kernels[0] if kernels else working[-1]
         for node in nodes:
             name = layer if node is head else f"{layer}/{node.get_type_name().lower()}"
-            taken[name] += 1
-            name = name if taken[name] == 1 else f"{name}_{taken[name]}"
+            name = _numbered(name, taken)
             node.set_friendly_name(name)
             node.get_rt_info()[_LAYER] = name
 
@@ -346,30 +331,19 @@ def _sink_transposes(model: ov.Model) -> None:
             del tags[_LAYER]
 
 
-def _output_names(network: Any) -> list[str]:  # noqa: ANN401
-    # A sequential network has no names of outputs; its one output is its last layer's.
-    return list(getattr(network, "output_names", None) or [network.layers[-1].name])
-
-
-def _unique(names: list[str]) -> list[str]:
-    uses: Counter[str] = Counter()
-    unique = []
-    for name in names:
-        uses[name] += 1
-        unique.append(name if uses[name] == 1 else f"{name}_{uses[name]}")
-    return unique
+def _numbered(name: str, uses: Counter[str]) -> str:
+    """Return a name, from its second use on with a number."""
+    uses[name] += 1
+    return name if uses[name] == 1 else f"{name}_{uses[name]}"
 
 
 def same_pooling(layer: Any) -> Callable[..., Any] | None:  # noqa: ANN401
-    """Return the call of a pooling layer with padding "same"; None for any other layer.
+    """Return the call of a pooling layer of Keras with padding "same"; None for any other layer.
 
     Padding counts for nothing: a mean is over the cells of the image alone (TensorFlow,
     tf.nn.avg_pool). On PyTorch, Keras 3.15 repeats the edge where one side is padded more than
     the other, and counts it; the network was trained without. Its padding is no number either
     while a network is traced, which OpenVINO does not convert.
-
-    Args:
-        layer: of Keras, or an operation of `keras.ops`.
     """
     if getattr(layer, "padding", None) != "same" or not hasattr(layer, "pool_size"):
         return None
@@ -379,15 +353,14 @@ def same_pooling(layer: Any) -> Callable[..., Any] | None:  # noqa: ANN401
         first = layer.data_format == "channels_first"
         moved = values if first else values.movedim(-1, 1)
         axes = moved.ndim - 2
-        sizes = _each(layer.pool_size, axes)
-        pooled = _pool(moved, sizes, _each(layer.strides or sizes, axes), largest=largest)
+        sizes, strides = (
+            (each,) * axes if isinstance(each, int) else tuple(each)
+            for each in (layer.pool_size, layer.strides or layer.pool_size)
+        )
+        pooled = _pool(moved, sizes, strides, largest=largest)
         return pooled if first else pooled.movedim(1, -1)
 
     return run
-
-
-def _each(sizes: int | Sequence[int], axes: int) -> tuple[int, ...]:
-    return (sizes,) * axes if isinstance(sizes, int) else tuple(sizes)
 
 
 def _pool(values: Any, sizes: tuple[int, ...], strides: tuple[int, ...], *, largest: bool) -> Any:  # noqa: ANN401
@@ -441,19 +414,19 @@ def why_legacy(file: KerasFile) -> str | None:
 
 
 def _read_legacy(file: KerasFile, options: ImportOptions, reason: str) -> Imported:
-    """Read an inspected file with tf_keras and convert the frozen graph.
-
-    Args:
-        file: as inspected.
-        options: shapes of inputs that are open.
-        reason: why Keras 3 does not do it, as a predicate of the file.
-
-    Raises:
-        ModelError: `model-unreadable` or `model-input`.
-        UsageError: `extra-missing`.
-    """
+    """Read a file with tf_keras, as Keras 3 cannot for a reason that is a predicate of it."""
     path = file.path
-    tensorflow, tf_keras = _legacy_libraries(file, reason)
+    # TensorFlow tells at length what the processor could do.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        import tensorflow  # noqa: PLC0415
+        import tf_keras  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            "extra-missing",
+            f"{path.name} of Keras {file.version} {reason}, which Keras 3 cannot read; "
+            "tf_keras can: pip install 'thorax[legacy-keras]', in an environment of its own",
+        ) from error
     network = _built(file, "tf_keras", tf_keras.layers.Layer, tf_keras.models.load_model)
     try:
         model = _freeze(tensorflow, network)
@@ -467,21 +440,6 @@ def _read_legacy(file: KerasFile, options: ImportOptions, reason: str) -> Import
         return [np.asarray(output, np.float32) for output in tensorflow.nest.flatten(outputs)]
 
     return Imported(model, f"tf_keras {tf_keras.__version__}", layout_of(file), (path,), run)
-
-
-def _legacy_libraries(file: KerasFile, reason: str) -> tuple[ModuleType, ModuleType]:
-    # TensorFlow tells at length what the processor could do.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        import tensorflow  # noqa: PLC0415
-        import tf_keras  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            "extra-missing",
-            f"{file.path.name} of Keras {file.version} {reason}, which Keras 3 cannot read; "
-            "tf_keras can: pip install 'thorax[legacy-keras]', in an environment of its own",
-        ) from error
-    return tensorflow, tf_keras
 
 
 def _freeze(tensorflow: ModuleType, network: Any) -> ov.Model:  # noqa: ANN401
@@ -517,7 +475,6 @@ def _freeze(tensorflow: ModuleType, network: Any) -> ov.Model:  # noqa: ANN401
 
 
 def _kernels(network: Any) -> Iterator[Kernel]:  # noqa: ANN401
-    """Yield the kernel of each layer that has one, under the layer's name."""
     for layer in network.submodules:
         kernel = getattr(layer, "kernel", getattr(layer, "depthwise_kernel", None))
         if kernel is not None and hasattr(kernel, "numpy"):

@@ -12,18 +12,21 @@ import re
 import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final
+from zipfile import BadZipFile
 
 import h5py
 
 from thorax.errors import ModelError
 from thorax.files.documents import parse_json
-from thorax.importers.options import Layout
-from thorax.importers.translation import require_file
+from thorax.importers.options import Layout, damaged, require_file, unsafe
+
+_DAMAGE: Final = (OSError, ValueError, KeyError, RuntimeError, EOFError, BadZipFile, zlib.error)
+"""What HDF5 and zip raise over a damaged file."""
 
 _CONFIG: Final = "config.json"
 _WEIGHTS: Final = "model.weights.h5"
@@ -92,6 +95,8 @@ _SETTINGS: Final = frozenset(
 )
 """Initializers, regularizers, constraints and kinds of number."""
 
+_ARITHMETIC: Final = _LAYERS | NETWORKS | _OPERATIONS | _SETTINGS
+
 _POLICIES: Final = ("DTypePolicy", "Policy", "FloatDTypePolicy")
 _NARROW: Final = dict.fromkeys(
     ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16"), "float32"
@@ -132,15 +137,11 @@ _REASONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class KerasFile:
-    """A Keras file that names nothing harmful.
+    """A Keras file that names nothing harmful; its version is "" where it does not say.
 
-    Attributes:
-        path: of the file.
-        config: the network as nested dictionaries, without how it was trained, all its layers
-            computing in 32 bits.
-        version: of the Keras that wrote it, "" where it does not say.
-        values: numbers that its datasets hold: no network of it has more weights.
-        narrow: whether the file itself has layers compute in 16 bits.
+    The config is the network as nested dictionaries, without how it was trained, all its layers
+    computing in 32 bits; `narrow` says whether the file itself has some compute in 16. No network
+    of it has more weights than `values`, the numbers that its datasets hold.
     """
 
     path: Path
@@ -165,22 +166,14 @@ def inspect(path: Path) -> KerasFile:
     reader = _inspect_zip if path.suffix.lower() == ".keras" else _inspect_hdf5
     try:
         file = reader(path)
-        _check_objects(path, file.config)
+        for entry in objects(file.config):
+            _check_object(path, entry)
         wide = _in_32_bits(file.config)
         return replace(file, config=wide, narrow=wide != file.config)
     # HDF5 and zip say at which byte they gave up, and not what to do.
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        RuntimeError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise ModelError(
-            "model-unreadable",
-            f"{path.name} is no model of Keras, or is damaged or cut off; copy or save it again",
+    except _DAMAGE as error:
+        raise damaged(
+            path, "is no model of Keras, or is damaged or cut off; copy or save it again"
         ) from error
     except RecursionError as error:
         raise ModelError(
@@ -236,26 +229,22 @@ def layout_of(file: KerasFile) -> Layout:
 
 def _inspect_zip(path: Path) -> KerasFile:
     with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        for member in members:
-            if member.filename not in _MEMBERS:
-                raise ModelError(
-                    "model-unsafe",
-                    f"{path.name} holds {member.filename!r}; a Keras model holds "
-                    f"{', '.join(_MEMBERS)} and nothing else",
-                )
-        if len({member.filename for member in members}) < len(members):
-            raise ModelError("model-unsafe", f"{path.name} holds one member twice")
-        if missing := set(_MEMBERS[1:]) - {member.filename for member in members}:
-            raise ModelError("model-unreadable", f"{path.name} lacks {', '.join(sorted(missing))}")
-        most = path.stat().st_size * _MOST_GROWTH
-        if sum(member.file_size for member in members) > most + _SLACK_BYTES:
-            raise ModelError(
-                "model-unsafe", f"{path.name} unpacks to more than {_MOST_GROWTH} times its size"
+        names = archive.namelist()
+        if strange := [name for name in names if name not in _MEMBERS]:
+            members = ", ".join(_MEMBERS)
+            raise unsafe(
+                path, f"holds {strange[0]!r}; a Keras model holds {members} and nothing else"
             )
+        if len(set(names)) < len(names):
+            raise unsafe(path, "holds one member twice")
+        if missing := set(_MEMBERS[1:]).difference(names):
+            raise damaged(path, f"lacks {', '.join(sorted(missing))}")
+        most = path.stat().st_size * _MOST_GROWTH
+        if sum(member.file_size for member in archive.infolist()) > most + _SLACK_BYTES:
+            raise unsafe(path, f"unpacks to more than {_MOST_GROWTH} times its size")
         config = _json(path, archive.read(_CONFIG))
         version = ""
-        if any(member.filename == "metadata.json" for member in members):
+        if "metadata.json" in names:
             version = str(_json(path, archive.read("metadata.json")).get("keras_version", ""))
         with archive.open(_WEIGHTS) as stream:
             values = _check_hdf5(path, stream)
@@ -268,9 +257,9 @@ def _inspect_hdf5(path: Path) -> KerasFile:
     with h5py.File(path, "r") as file:
         text = file.attrs.get("model_config")
         if text is None:
-            raise ModelError(
-                "model-unreadable",
-                f"{path.name} holds weights without the network; save the whole model in Keras: "
+            raise damaged(
+                path,
+                "holds weights without the network; save the whole model in Keras: "
                 "model.save('model.keras')",
             )
         config = _json(path, text)
@@ -325,9 +314,6 @@ def _check_hdf5(path: Path, stream: IO[bytes]) -> int:
 
     Returns:
         how many numbers the datasets hold.
-
-    Raises:
-        ModelError: `model-unsafe`.
     """
 
     def refuse(name: str, why: str) -> ModelError:
@@ -368,129 +354,52 @@ def _check_hdf5(path: Path, stream: IO[bytes]) -> int:
     return values
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """An object that a description names, in types as a stranger wrote them.
+def _check_object(path: Path, entry: dict[str, Any]) -> None:
+    """Refuse an object of a description that is anything but arithmetic of Keras itself.
 
-    Attributes:
-        file: name of the file, for messages.
-        kind: name of its class.
-        module: that has the class; None of plain values and in files of Keras 2.
-        settings: what the object is made with.
-        is_registered: whether the class is said to be one that a person registered.
+    Its class, module and settings are of types as a stranger wrote them; the module is None of
+    plain values and in files of Keras 2.
     """
-
-    file: str
-    kind: object
-    module: object
-    settings: object
-    is_registered: bool
-
-    @property
-    def is_keras(self) -> bool:
-        """Whether it is said to come from a module of Keras whose classes are harmless."""
-        return self.module is None or (
-            isinstance(self.module, str) and _HOME.fullmatch(self.module) is not None
-        )
-
-    @property
-    def title(self) -> str:
-        """The layer, in an error."""
-        name = self.settings.get("name") if isinstance(self.settings, dict) else None
-        return f"layer {name!r} of type {self.kind}" if name else f"{self.kind}"
-
-    def unknown(self) -> ModelError:
-        """Return the error of a class that nothing is known of."""
-        well_formed = isinstance(self.kind, str) and isinstance(self.module, str | None)
-        if well_formed and (self.is_keras or self.is_registered):
-            home = f" of {self.module}" if self.module else ""
-            return ModelError(
-                "model-layer",
-                f"{self.file}: {self.title}{home} is not known here; build the network of Keras's "
-                "own layers, or export it to ONNX",
-            )
-        return ModelError(
-            "model-unsafe",
-            f"{self.file} names {self.kind} of {self.module}, which is no part of Keras",
-        )
-
-
-def _is_value(named: _Named) -> bool:
-    return named.module is None
-
-
-def _is_kept_out(named: _Named) -> bool:
-    if named.module and not named.is_keras:
-        return False
-    raise ModelError(
-        "model-unsafe",
-        f"{named.file}: {named.title} is refused, because {_REASONS[str(named.kind)]}; replace it "
-        "by layers of Keras and save again",
-    )
-
-
-def _is_activation(named: _Named) -> bool:
-    function, home = named.settings, named.is_keras or named.module == "builtins"
-    if home and isinstance(function, str) and function in _ACTIVATIONS:
-        return True
-    raise ModelError(
-        "model-unsafe",
-        f"{named.file} calls the function {function!r} of {named.module}; it is not an activation "
-        "of Keras",
-    )
-
-
-def _is_arithmetic_call(named: _Named) -> bool:
-    settings = named.settings if isinstance(named.settings, dict) else {}
-    function = str(settings.get("function", "__operators__.getitem"))
-    if named.is_keras and _TENSORFLOW.fullmatch(function) is None:
+    kind, module, settings = entry["class_name"], entry.get("module"), entry.get("config")
+    named, facts = isinstance(kind, str), settings if isinstance(settings, dict) else {}
+    title = f"layer {facts['name']!r} of type {kind}" if facts.get("name") else f"{kind}"
+    from_keras = module is None or (isinstance(module, str) and _HOME.fullmatch(module) is not None)
+    if named and kind in _REASONS and (from_keras or not module):
         raise ModelError(
             "model-unsafe",
-            f"{named.file}: {named.title} calls tf.{function}, which is not arithmetic",
+            f"{path.name}: {title} is refused, because {_REASONS[kind]}; replace it by layers of "
+            "Keras and save again",
         )
-    return named.is_keras
-
-
-def _is_part_of_keras(named: _Named) -> bool:
-    return named.is_keras
-
-
-_CHECKS: Final[Mapping[str, Callable[[_Named], bool]]] = {
-    **dict.fromkeys(_VALUES, _is_value),
-    **dict.fromkeys(_REASONS, _is_kept_out),
-    "function": _is_activation,
-    **dict.fromkeys(TENSORFLOW_CALLS, _is_arithmetic_call),
-    **dict.fromkeys(_LAYERS | NETWORKS | _OPERATIONS | _SETTINGS, _is_part_of_keras),
-}
-"""By class: whether an object of it is harmless; raises `model-unsafe` where it is known not to."""
-
-
-def _check_objects(path: Path, config: dict[str, Any]) -> None:
-    """Refuse a description that names anything but arithmetic of Keras itself.
-
-    Raises:
-        ModelError: `model-unsafe` or `model-layer`.
-    """
-    for entry in objects(config):
-        named = _Named(
-            path.name,
-            kind=entry["class_name"],
-            module=entry.get("module"),
-            settings=entry.get("config"),
-            is_registered=bool(entry.get("registered_name")),
+    if kind == "function":
+        own = from_keras or module == "builtins"
+        if own and isinstance(settings, str) and settings in _ACTIVATIONS:
+            return
+        why = f"calls the function {settings!r} of {module}; it is not an activation of Keras"
+        raise unsafe(path, why)
+    if named and from_keras and kind in TENSORFLOW_CALLS:
+        function = str(facts.get("function", "__operators__.getitem"))
+        if _TENSORFLOW.fullmatch(function) is None:
+            raise ModelError(
+                "model-unsafe", f"{path.name}: {title} calls tf.{function}, which is not arithmetic"
+            )
+        return
+    if named and from_keras and (kind in _ARITHMETIC or (module is None and kind in _VALUES)):
+        return
+    if named and (from_keras or (entry.get("registered_name") and isinstance(module, str))):
+        home = f" of {module}" if module else ""
+        raise ModelError(
+            "model-layer",
+            f"{path.name}: {title}{home} is not known here; build the network of Keras's own "
+            "layers, or export it to ONNX",
         )
-        check = _CHECKS.get(named.kind) if isinstance(named.kind, str) else None
-        if check is None or not check(named):
-            raise named.unknown()
+    raise unsafe(path, f"names {kind} of {module}, which is no part of Keras")
 
 
 @contextmanager
 def weights_within(layer: Any, file: KerasFile) -> Iterator[None]:  # noqa: ANN401
     """Refuse a network with more weights than its file has numbers, before it takes their memory.
 
-    Args:
-        layer: class of Keras whose `add_weight` makes every weight.
-        file: what the network is built from.
+    `layer` is the class of Keras whose `add_weight` makes every weight.
 
     Raises:
         ModelError: `model-unreadable`.
@@ -506,9 +415,9 @@ def weights_within(layer: Any, file: KerasFile) -> Iterator[None]:  # noqa: ANN4
         )
         count += math.prod(size for size in shape if isinstance(size, int))
         if count > file.values + _SLACK_VALUES:
-            raise ModelError(
-                "model-unreadable",
-                f"{file.path.name} describes more than {count:,} weights and holds "
+            raise damaged(
+                file.path,
+                f"describes more than {count:,} weights and holds "
                 f"{file.values:,}; it is damaged, save it again",
             )
         return add_weight(self, *values, **named)

@@ -19,6 +19,10 @@ from thorax.errors import ModelError
 Array = npt.NDArray[np.float32]
 Rounding = Literal["ceil", "floor"]
 
+CONVOLUTIONS: Final = (
+    "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData",
+)  # fmt: skip
+
 _MOST_WINDOWS: Final = 1 << 24
 """Windows of a channel that are still pooled: 4096 x 4096."""
 
@@ -44,14 +48,10 @@ def named(node: ov.Node, name: str) -> ov.Output:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """How the kernels of a convolution lie over its spatial axes.
+    """How the kernels of a convolution of G groups lie, in numbers per spatial axis.
 
-    Attributes:
-        stride: per axis.
-        pad: per axis, on both sides: zeros added, or cells that a transposed one cuts off.
-        dilation: per axis.
-        groups: G.
-        extra: per axis, cells that a transposed convolution adds at the end; empty adds none.
+    Padding is on both sides: zeros added, or cells that a transposed one cuts off; `extra` are
+    cells that a transposed convolution adds at the end, none if empty.
     """
 
     stride: Sequence[int]
@@ -66,12 +66,7 @@ def convolution(
 ) -> ov.Output:
     """Return a convolution over any number of spatial axes.
 
-    Args:
-        data: [N,C,...].
-        weight: float32 [O,C/G,...].
-        bias: float32 [O] or None.
-        geometry: of the kernels.
-        name: of the layer.
+    Data are [N,C,...], the weight float32 [O,C/G,...], the bias float32 [O] or None.
     """
     stride, pad, dilation = (
         list(values) for values in (geometry.stride, geometry.pad, geometry.dilation)
@@ -86,12 +81,7 @@ def deconvolution(
 ) -> ov.Output:
     """Return a transposed convolution: side (H-1)s + (k-1)d + 1 - 2p, plus `extra`.
 
-    Args:
-        data: [N,C,...].
-        weight: float32 [C,O/G,...].
-        bias: float32 [O] or None.
-        geometry: of the kernels.
-        name: of the layer.
+    Data are [N,C,...], the weight float32 [C,O/G,...], the bias float32 [O] or None.
     """
     single = geometry.groups == 1
     deconvolve = ops.convolution_backprop_data if single else ops.group_convolution_backprop_data
@@ -116,14 +106,9 @@ def _grouped(weight: Array, groups: int) -> ov.Output:
 def fully_connected(
     data: ov.Output, weight: Array, bias: Array | None, *, name: str, axis: int | None = 1
 ) -> ov.Output:
-    """Return the product with [O,I] over all axes from `axis` on taken as one.
+    """Return the product with float32 [O,I] over all axes from `axis` on taken as one.
 
-    Args:
-        data: [...,I] where `axis` is None, else what flattens to it.
-        weight: float32 [O,I].
-        bias: float32 [O] or None.
-        name: of the layer.
-        axis: of data, counted from 0; None multiplies along the last axis alone.
+    The axis is counted from 0; None multiplies along the last axis of [...,I] alone.
     """
     rank = len(data.get_partial_shape())
     if axis is not None:
@@ -169,24 +154,17 @@ def scale_shift(
 
 
 def local_response_norm(
-    data: ov.Output,
-    *,
-    size: int,
-    alpha: float,
-    beta: float,
-    k: float,
-    within_channel: bool,
-    name: str,
+    data: ov.Output, *, size: int, alpha: float, beta: float, k: float, axes: ov.Output, name: str
 ) -> ov.Output:
     """Return x / (k + alpha / n * sum of x^2)^beta (Krizhevsky et al., NIPS 2012, section 3.3).
 
-    The n squares are those of `size` neighbouring channels or, within a channel, of size x size
-    cells; what lies outside counts as zero. Alpha is that of the frameworks, divided by n.
+    The n squares are those of `size` neighbouring channels or, where axes are height and width, of
+    size x size cells; what lies outside counts as zero. Alpha is that of the frameworks, divided
+    by n.
 
     Raises:
         ModelError: `model-layer`.
     """
-    axes = integers(2, 3) if within_channel else integers(1)
     if k == round(k):
         return named(ops.lrn(data, axes, alpha, beta, k, size), name)
     if k < 0:
@@ -194,20 +172,15 @@ def local_response_norm(
     # OpenVINO's CPU cuts k to a whole number; k is a factor of what is raised to beta.
     node = ops.lrn(data, axes, alpha / k, beta, 1, size)
     node.set_friendly_name(f"{name}/norm")
-    return named(ops.multiply(node, constant(k**-beta)), name)
+    return named(ops.multiply(node, constant(k**-beta, data.get_element_type().to_dtype())), name)
 
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """The windows of a pooling layer.
+    """The windows of a pooling layer, in numbers per spatial axis; padding is on both sides.
 
-    Attributes:
-        kernel: sides of a window, per spatial axis.
-        stride: per axis.
-        pad: per axis, on both sides.
-        rounding: of the number of windows; rounded up, a last one may reach over the end.
-        drop_outside: leave a last window out that begins beyond the input and its first padding
-            (Caffe, pooling_layer.cpp: `pooled_height_`).
+    Rounded up, a last window may reach over the end; `drop_outside` leaves one out that begins
+    beyond the input and its first padding (Caffe, pooling_layer.cpp: `pooled_height_`).
     """
 
     kernel: Sequence[int]
@@ -223,7 +196,7 @@ def max_pool(data: ov.Output, windows: Windows, *, name: str) -> ov.Output:
     Raises:
         ModelError: `model-layer`.
     """
-    ends = [axis.end for axis in _window_axes(data, windows, name)]
+    ends, _ = _window_axes(data, windows, name)
     stride, pad, kernel = map(list, (windows.stride, windows.pad, windows.kernel))
     # Opset 1, because the later ones answer the positions as well.
     return named(first_ops.max_pool(data, stride, pad, ends, kernel, "floor"), name)
@@ -241,20 +214,25 @@ def average_pool(
     Raises:
         ModelError: `model-layer`.
     """
-    axes = _window_axes(data, windows, name)
-    ends = [axis.end for axis in axes]
+    ends, cells = _window_axes(data, windows, name)
     stride, pad, kernel = map(list, (windows.stride, windows.pad, windows.kernel))
-    whole = all(np.all(axis.cells == size) for axis, size in zip(axes, kernel, strict=True))
     exclude = not count_padding or (not any(pad) and any(ends))
     node = ops.avg_pool(data, stride, pad, ends, kernel, exclude, "floor")
-    if exclude or whole:
-        return named(node, name)
-    divisor = axes[0].cells.astype(np.float64)
-    for axis in axes[1:]:
-        divisor = divisor[..., None] * axis.cells
-    correction = constant((np.prod(kernel) / divisor)[None, None])
+    return named(node if exclude else mean_of_cells(node, kernel, cells, name=name), name)
+
+
+def mean_of_cells(
+    node: ov.Node, kernel: Sequence[int], cells: Sequence[npt.NDArray[np.int64]], *, name: str
+) -> ov.Node:
+    """Return means of so many cells of each window, [o] an axis, from means of whole windows."""
+    if all(np.all(count == size) for count, size in zip(cells, kernel, strict=True)):
+        return node
+    divisor = np.ones(())
+    for count in cells:
+        divisor = divisor[..., None] * count
+    kind = node.get_output_element_type(0).to_dtype()
     node.set_friendly_name(f"{name}/pool")
-    return named(ops.multiply(node, correction), name)
+    return ops.multiply(node, constant((np.prod(kernel) / divisor)[None, None], kind))
 
 
 def global_pool(data: ov.Output, kind: Literal["max", "average"], *, name: str) -> ov.Output:
@@ -262,6 +240,19 @@ def global_pool(data: ov.Output, kind: Literal["max", "average"], *, name: str) 
     axes = integers(*range(2, len(data.get_partial_shape())))
     reduce = ops.reduce_max if kind == "max" else ops.reduce_mean
     return named(reduce(data, axes, True), name)
+
+
+def resized(data: ov.Output, size: Sequence[int], mode: str, corners: str) -> ov.Node:
+    """Return an image with other sides."""
+    return ops.interpolate(
+        data,
+        integers(*size),
+        mode,
+        "sizes",
+        coordinate_transformation_mode=corners,
+        nearest_mode="floor",
+        axes=integers(2, 3),
+    )
 
 
 def window_count(side: int, windows: Windows, axis: int) -> int:
@@ -274,23 +265,15 @@ def window_count(side: int, windows: Windows, axis: int) -> int:
     return count
 
 
-@dataclass(frozen=True, slots=True)
-class _WindowAxis:
-    """Where the windows of one axis end.
+def _window_axes(
+    data: ov.Output, windows: Windows, name: str
+) -> tuple[list[int], list[npt.NDArray[np.int64]]]:
+    """Return what padding the last window needs behind the input, and cells of each, int [o].
 
-    Attributes:
-        end: padding that the last window needs behind the input, cells.
-        cells: int [o], of each window that lie in the input and its padding.
+    Cells are those that lie in the input and its padding.
     """
-
-    end: int
-    cells: npt.NDArray[np.int64]
-
-
-def _window_axes(data: ov.Output, windows: Windows, name: str) -> list[_WindowAxis]:
     shape = data.get_partial_shape()
-    axes: list[_WindowAxis] = []
-    total = 1
+    ends, cells, total = [], [], 1
     geometry = zip(windows.kernel, windows.stride, windows.pad, strict=True)
     for axis, (size, step, border) in enumerate(geometry):
         if shape[axis + 2].is_dynamic:
@@ -313,9 +296,9 @@ def _window_axes(data: ov.Output, windows: Windows, name: str) -> list[_WindowAx
                 f"layer {name} pools {total} windows of {shape}; {_MOST_WINDOWS} is the most",
             )
         begin = np.arange(count) * step - border
-        cells = np.minimum(begin + size, side + border) - begin
-        axes.append(_WindowAxis(max(0, int(begin[-1]) + size - side), cells))
-    return axes
+        cells.append(np.minimum(begin + size, side + border) - begin)
+        ends.append(max(0, int(begin[-1]) + size - side))
+    return ends, cells
 
 
 def _biased(node: ov.Node, bias: Array | None, *, axis: int, rank: int, name: str) -> ov.Output:

@@ -12,7 +12,6 @@ from thorax.errors import ModelError, UsageError
 from thorax.importers.layers import Array, named
 from thorax.importers.mxnet_files import (
     VARIABLE,
-    Attributes,
     MxnetLayer,
     Node,
     Parameters,
@@ -21,8 +20,7 @@ from thorax.importers.mxnet_files import (
     read_symbol,
 )
 from thorax.importers.mxnet_layers import ALIASES, WEIGHTED, builder
-from thorax.importers.options import Imported, ImportOptions
-from thorax.importers.translation import require_stored, translated
+from thorax.importers.options import Imported, ImportOptions, damaged, require_stored, translated
 
 _SYMBOL: Final = "-symbol.json"
 _EPOCH: Final = re.compile(r"-\d{4,}$")
@@ -31,7 +29,6 @@ _LABELLED: Final = (
     "MAERegressionOutput",
 )  # fmt: skip
 """Kinds whose second input is what training compared with."""
-_SHAPE: Final = "__shape__"
 
 
 @translated
@@ -95,20 +92,16 @@ class _Network:
         self._side = options.side
         self._path = path
         self._values: dict[tuple[int, int], ov.Output] = {}
-        self._needed = self._reachable()
+        self._needed = {head[0] for head in symbol.heads}
+        for index in reversed(range(len(symbol.nodes))):
+            if index in self._needed:
+                self._needed |= {link[0] for link in _taken(symbol.nodes[index])}
         self._inputs = [
             node
             for index, node in enumerate(symbol.nodes)
             if index in self._needed and node.op == VARIABLE and node.name not in weights
         ]
         self._parameters: list[ov.Node] = []
-
-    def _reachable(self) -> set[int]:
-        needed = {head[0] for head in self._symbol.heads}
-        for index in reversed(range(len(self._symbol.nodes))):
-            if index in needed:
-                needed |= {link[0] for link in _taken(self._symbol.nodes[index])}
-        return needed
 
     def build(self) -> ov.Model:
         """Return the graph of what the heads need."""
@@ -119,7 +112,7 @@ class _Network:
                 for slot, value in enumerate(values):
                     self._values[index, slot] = value
         if not self._parameters:
-            raise ModelError("model-unreadable", f"{self._path.name} takes no input")
+            raise damaged(self._path, "takes no input")
         results = []
         for index, slot, *_ in self._symbol.heads:
             value = self._value(index, slot, "the network")
@@ -167,7 +160,7 @@ class _Network:
         if shape is None and len(self._inputs) == 1:
             shape = self._shapes.get("")
         if shape is None:
-            written = Attributes(node.words(), node.name, "input").integers(_SHAPE)
+            written = MxnetLayer(node.name, "input", node.words()).integers("__shape__")
             # MXNet writes 0 for a size that it does not know.
             shape = tuple(size if size > 0 else -1 for size in written)
             if self._side is not None and len(self._inputs) == 1 and -1 in (shape[1:] or [-1]):
@@ -194,7 +187,7 @@ class _Network:
                 kernel = self._weights.get(self._symbol.nodes[node.inputs[1][0]].name)
                 if kernel is None or kernel.ndim != 4:
                     break
-                groups = Attributes(node.words(), node.name, node.op).integer("num_group", 1)
+                groups = MxnetLayer(node.name, node.op, node.words()).integer("num_group", 1)
                 return 1, kernel.shape[1] * groups, side, side
         return ()
 
@@ -215,24 +208,20 @@ class _Network:
             for part in ("moving_mean", "moving_var"):
                 weights.append(self._weight(f"{node.name}_{part}"))
                 values.append(values[-1])
-        layer = MxnetLayer(
-            node.name,
-            Attributes(node.words(), node.name, node.op),
-            tuple(values),
-            tuple(weights),
-        )
+        layer = MxnetLayer(node.name, node.op, node.words(), tuple(values), tuple(weights))
         try:
-            outputs = build(layer)
+            made = build(layer)
         # What OpenVINO raises over values that no layer of the kind can have.
         except (RuntimeError, TypeError, ValueError, OverflowError) as error:
             raise layer.damaged(
                 f"({node.op}) cannot be: {str(error).strip().splitlines()[-1]}"
             ) from error
-        return list(outputs) if isinstance(outputs, list) else [outputs]
+        if isinstance(made, ov.Node):
+            return [named(made, node.name)]
+        return [made] if isinstance(made, ov.Output) else list(made)
 
     def _weight(self, name: str) -> Array | None:
-        array = self._weights.get(name)
-        return None if array is None else np.asarray(array, np.float32)
+        return np.asarray(self._weights[name], np.float32) if name in self._weights else None
 
 
 def _kind(node: Node) -> str:

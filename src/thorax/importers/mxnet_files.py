@@ -18,8 +18,9 @@ from pydantic import BaseModel, Field, ValidationError
 
 from thorax.errors import ModelError
 from thorax.files.documents import read_limited
-from thorax.importers import layers
 from thorax.importers.layers import Array
+from thorax.importers.options import damaged
+from thorax.results.schema import first_problem
 
 Parameters = dict[str, npt.NDArray[np.generic]]
 
@@ -33,8 +34,6 @@ _TYPES: Final = {
     _BFLOAT16: "<u2",
 }  # fmt: skip
 """mshadow's type flags."""
-_RANK_LIMIT: Final = 32
-_PREFIXES: Final = ("arg:", "aux:")
 VARIABLE: Final = "null"
 """What MXNet calls the operator of an input or a parameter."""
 
@@ -78,17 +77,11 @@ def read_symbol(path: Path) -> Symbol:
     try:
         symbol = Symbol.model_validate_json(read_limited(path))
     except OSError as error:
-        raise ModelError(
-            "model-unreadable", f"{path.name} cannot be read: {error.strerror}"
-        ) from error
+        raise damaged(path, f"cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ModelError(
-            "model-unreadable", f"{path.name} is no MXNet symbol: {where} {first['msg']}"
-        ) from error
+        raise damaged(path, f"is no MXNet symbol: {first_problem(error)}") from error
     if not symbol.heads:
-        raise ModelError("model-unreadable", f"{path.name} holds no network")
+        raise damaged(path, "holds no network")
     links = [(index, link) for index, node in enumerate(symbol.nodes) for link in node.inputs]
     links += [(len(symbol.nodes), link) for link in symbol.heads]
     for index, link in links:
@@ -99,27 +92,33 @@ def read_symbol(path: Path) -> Symbol:
     return symbol
 
 
-class Attributes:
-    """Attributes of one layer, in the types that MXNet reads them as."""
+@dataclass(frozen=True, slots=True)
+class MxnetLayer:
+    """A layer to build: its attributes in the types that MXNet reads them as, and what it takes.
 
-    def __init__(self, words: Mapping[str, str], layer: str, kind: str) -> None:
-        self._words = words
-        self._layer = layer
-        self._kind = kind
+    Of the inputs, in MXNet's order, `weights` are those that are parameters, None at the others'
+    places.
+    """
+
+    name: str
+    kind: str
+    words: Mapping[str, str]
+    inputs: tuple[ov.Output, ...] = ()
+    weights: tuple[Array | None, ...] = ()
 
     def unsupported(self, why: str) -> ModelError:
         """Return the error of a layer that is known but not in this form."""
         return ModelError(
             "model-layer",
-            f"layer {self._layer} ({self._kind}) {why}; change the network, or convert it to ONNX",
+            f"layer {self.name} ({self.kind}) {why}; change the network, or convert it to ONNX",
         )
 
     def __contains__(self, key: str) -> bool:
-        return self._words.get(key, "None") != "None"
+        return self.words.get(key, "None") != "None"
 
     def word(self, key: str, default: str, allowed: tuple[str, ...]) -> str:
         """Return a word out of several."""
-        value = self._words[key] if key in self else default
+        value = self.words[key] if key in self else default
         if value not in allowed:
             raise self.unsupported(f"has {key} {value!r}; known are {', '.join(allowed)}")
         return value
@@ -128,7 +127,7 @@ class Attributes:
         """Return a truth value."""
         if key not in self:
             return default
-        word = self._words[key].strip().lower()
+        word = self.words[key].strip().lower()
         if word not in ("true", "false", "1", "0"):
             raise self._wrong(key, "True or False")
         return word in ("true", "1")
@@ -138,7 +137,7 @@ class Attributes:
         if key not in self and default is not None:
             return default
         try:
-            value = float(self._words[key])
+            value = float(self.words[key])
         except (KeyError, ValueError) as error:
             raise self._wrong(key, "a number") from error
         if not math.isfinite(value):
@@ -171,7 +170,7 @@ class Attributes:
 
     def optional(self, key: str) -> tuple[int | None, ...]:
         """Return whole numbers of which some may be None."""
-        words = re.findall(r"[^\s,()\[\]]+", self._words.get(key, ""))
+        words = re.findall(r"[^\s,()\[\]]+", self.words.get(key, ""))
         values: list[int | None] = []
         for word in words:
             # Python 2 wrote long numbers so: 3L.
@@ -184,9 +183,60 @@ class Attributes:
     def _wrong(self, key: str, kind: str) -> ModelError:
         return ModelError(
             "model-unreadable",
-            f"layer {self._layer} ({self._kind}) has {key} {self._words.get(key)!r}; "
+            f"layer {self.name} ({self.kind}) has {key} {self.words.get(key)!r}; "
             f"that must be {kind}",
         )
+
+    def data(self, slot: int = 0) -> ov.Output:
+        """Return a value it takes."""
+        if slot >= len(self.inputs):
+            raise self.damaged(f"takes {len(self.inputs)} values and needs {slot + 1}")
+        return self.inputs[slot]
+
+    def weight(self, slot: int, shape: tuple[int, ...]) -> Array:
+        """Return a parameter it takes, in a shape of which -1 is any size."""
+        self.data(slot)
+        weight = self.weights[slot]
+        if weight is None:
+            raise self.unsupported(f"computes its parameter {slot} instead of having it")
+        sizes = zip(shape, weight.shape, strict=False)
+        if weight.ndim != len(shape) or any(size not in (-1, actual) for size, actual in sizes):
+            raise ModelError(
+                "model-weights",
+                f"layer {self.name} has a parameter {slot} of shape {weight.shape}, not {shape}; "
+                "the .params file is of another network",
+            )
+        return np.asarray(weight, np.float32)
+
+    def shape(self, slot: int = 0) -> tuple[int, ...]:
+        """Return the shape of a value it takes, where that is known."""
+        shape = self.data(slot).get_partial_shape()
+        if shape.is_dynamic:
+            raise self.unshaped(shape)
+        return tuple(int(axis.get_length()) for axis in shape)
+
+    def rank(self, slot: int = 0) -> int:
+        """Return how many axes a value has."""
+        return len(self.data(slot).get_partial_shape())
+
+    def axis(self, value: int, rank: int | None = None) -> int:
+        """Return an axis counted from the front."""
+        count = self.rank() if rank is None else rank
+        if not -count <= value < count:
+            raise self.damaged(f"names axis {value} of {count}")
+        return value % count
+
+    def unshaped(self, shape: ov.PartialShape) -> ModelError:
+        """Return the error of a layer that is to take what has no known shape."""
+        return ModelError(
+            "model-input",
+            f"layer {self.name} needs the shape of what it takes, {shape}; give the input a fixed "
+            "shape",
+        )
+
+    def damaged(self, why: str) -> ModelError:
+        """Return the error of a layer that no MXNet would run."""
+        return ModelError("model-unreadable", f"layer {self.name} {why}")
 
 
 class _Bytes:
@@ -233,14 +283,12 @@ def read_parameters(path: Path) -> Parameters:
     """
     data = _Bytes(path)
     if data.remaining < 24 or data.numbers("Q", 2)[0] != _LIST:
-        raise ModelError(
-            "model-unreadable", f"{path.name} does not begin as MXNet's .params files do"
-        )
+        raise damaged(path, "does not begin as MXNet's .params files do")
     arrays = [_array(data) for _ in range(_count(data))]
     names = []
     for _ in range(_count(data)):
         name = bytes(data.take(data.number("Q"))).decode(errors="replace")
-        names.append(next((name[len(p) :] for p in _PREFIXES if name.startswith(p)), name))
+        names.append(next((name[len(p) :] for p in ("arg:", "aux:") if name.startswith(p)), name))
     if arrays and not names:
         raise ModelError(
             "model-weights",
@@ -271,15 +319,9 @@ def _array(data: _Bytes) -> npt.NDArray[np.generic] | None:
                 f"{data.path.name} holds a sparse array; make it dense with MXNet's "
                 "`tostype('default')` and save again",
             )
-        shape = _shape(data, data.number("i"), "q")
-        empty = shape is None if magic == _V3 else not shape
-    elif magic == _V1:
-        shape = _shape(data, data.number("i"), "q")
-        empty = not shape
-    else:
-        shape = _shape(data, magic, "I")
-        empty = not shape
-    if shape is None or empty:
+    wide = magic in (_V1, _V2, _V3)
+    shape = _shape(data, data.number("i"), "q") if wide else _shape(data, magic, "I")
+    if shape is None or (not shape and magic != _V3):
         return None
     data.take(8)  # The device that it lay on.
     flag = data.number("i")
@@ -295,7 +337,7 @@ def _array(data: _Bytes) -> npt.NDArray[np.generic] | None:
 def _shape(data: _Bytes, rank: int, code: str) -> tuple[int, ...] | None:
     if rank == -1:
         return None
-    if not 0 <= rank <= _RANK_LIMIT:
+    if not 0 <= rank <= 32:
         raise data.damaged(f"an array of {rank} axes stands")
     shape = data.numbers(code, rank)
     if any(size < 0 for size in shape):
@@ -303,80 +345,5 @@ def _shape(data: _Bytes, rank: int, code: str) -> tuple[int, ...] | None:
     return shape
 
 
-@dataclass(frozen=True, slots=True)
-class MxnetLayer:
-    """A layer to build.
-
-    Attributes:
-        name: of the layer.
-        attributes: of the layer.
-        inputs: values it takes, in MXNet's order.
-        weights: those of the values that are parameters, None at the others' places.
-    """
-
-    name: str
-    attributes: Attributes
-    inputs: tuple[ov.Output, ...]
-    weights: tuple[Array | None, ...]
-
-    def data(self, slot: int = 0) -> ov.Output:
-        """Return a value it takes."""
-        if slot >= len(self.inputs):
-            raise self.damaged(f"takes {len(self.inputs)} values and needs {slot + 1}")
-        return self.inputs[slot]
-
-    def weight(self, slot: int, shape: tuple[int, ...] | None = None) -> Array:
-        """Return a parameter it takes, in a shape that is known."""
-        self.data(slot)
-        weight = self.weights[slot]
-        if weight is None:
-            raise self.attributes.unsupported(f"computes its parameter {slot} instead of having it")
-        if shape is not None and (
-            weight.ndim != len(shape)
-            or any(
-                size not in (-1, actual) for size, actual in zip(shape, weight.shape, strict=True)
-            )
-        ):
-            raise ModelError(
-                "model-weights",
-                f"layer {self.name} has a parameter {slot} of shape {weight.shape}, not {shape}; "
-                "the .params file is of another network",
-            )
-        return np.asarray(weight, np.float32)
-
-    def shape(self, slot: int = 0) -> tuple[int, ...]:
-        """Return the shape of a value it takes, where that is known."""
-        shape = self.data(slot).get_partial_shape()
-        if shape.is_dynamic:
-            raise self.unshaped(shape)
-        return tuple(int(axis.get_length()) for axis in shape)
-
-    def rank(self, slot: int = 0) -> int:
-        """Return how many axes a value has."""
-        return len(self.data(slot).get_partial_shape())
-
-    def axis(self, value: int, rank: int | None = None) -> int:
-        """Return an axis counted from the front."""
-        count = self.rank() if rank is None else rank
-        if not -count <= value < count:
-            raise self.damaged(f"names axis {value} of {count}")
-        return value % count
-
-    def named(self, node: ov.Node) -> ov.Output:
-        """Give the last node of the layer the layer's name, and return its value."""
-        return layers.named(node, self.name)
-
-    def unshaped(self, shape: ov.PartialShape) -> ModelError:
-        """Return the error of a layer that is to take what has no known shape."""
-        return ModelError(
-            "model-input",
-            f"layer {self.name} needs the shape of what it takes, {shape}; give the input a fixed "
-            "shape",
-        )
-
-    def damaged(self, why: str) -> ModelError:
-        """Return the error of a layer that no MXNet would run."""
-        return ModelError("model-unreadable", f"layer {self.name} {why}")
-
-
-Build = Callable[[MxnetLayer], "ov.Output | Sequence[ov.Output]"]
+Build = Callable[[MxnetLayer], "ov.Node | ov.Output | Sequence[ov.Output]"]
+"""A node is yet to be named after its layer; values are named."""

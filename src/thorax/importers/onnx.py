@@ -16,8 +16,8 @@ import openvino as ov
 import openvino.opset13 as ops
 
 from thorax.errors import ModelError, last_line
-from thorax.importers.options import Run
-from thorax.importers.wire import Field, WireError, fields
+from thorax.importers.options import Run, damaged, unsafe
+from thorax.importers.wire import WireError, fields
 
 _PARTS: Final = {
     "model": {7: "graph", 25: "function"},
@@ -28,9 +28,9 @@ _PARTS: Final = {
         5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse",
     },
     "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {13: "external"},
 }  # fmt: skip
 """Fields of onnx.proto (ONNX 1.19) that lead to tensors, by message."""
-_EXTERNAL_DATA, _KEY, _VALUE = 13, 1, 2
 _DEEPEST: Final = 100
 
 _OPSET_IMPORT: Final = 8
@@ -52,36 +52,28 @@ def external_files(path: Path) -> tuple[Path, ...]:
     """
     try:
         message = memoryview(path.read_bytes())
-        names = sorted(set(_locations(message, "model", 0)))
+        names = sorted(set(_locations(message, "model")))
     except WireError as error:
-        raise ModelError(
-            "model-unreadable",
-            f"{path.name} is no onnx model, or is damaged or cut off ({error}); copy or export it "
-            "again",
+        raise damaged(
+            path, f"is no onnx model, or is damaged or cut off ({error}); copy or export it again"
         ) from error
     return tuple(_inside(path, name) for name in names)
 
 
-def _locations(message: memoryview, kind: str, depth: int) -> Iterator[str]:
+def _locations(message: memoryview, kind: str, depth: int = 0) -> Iterator[str]:
     if depth > _DEEPEST:
         raise WireError(f"graphs are nested more than {_DEEPEST} deep")
-    parts = _PARTS.get(kind, {})
     for field in fields(message):
-        if field.number in parts and not isinstance(field.value, int):
-            part = parts[field.number]
-            if part == "tensor":
-                yield from _of_tensor(field)
-            else:
-                yield from _locations(field.data(), part, depth + 1)
-
-
-def _of_tensor(tensor: Field) -> Iterator[str]:
-    for field in fields(tensor.data()):
-        if field.number != _EXTERNAL_DATA or isinstance(field.value, int):
+        part = _PARTS[kind].get(field.number)
+        if part is None or isinstance(field.value, int):
             continue
-        entry = {part.number: part for part in fields(field.data())}
-        if _KEY in entry and entry[_KEY].text() == "location":
-            yield entry[_VALUE].text() if _VALUE in entry else ""
+        if part != "external":
+            yield from _locations(field.value, part, depth + 1)
+            continue
+        # StringStringEntryProto: key = 1, value = 2.
+        entry = {inner.number: inner for inner in fields(field.value)}
+        if 1 in entry and entry[1].text() == "location":
+            yield entry[2].text() if 2 in entry else ""
 
 
 def _inside(path: Path, name: str) -> Path:
@@ -95,9 +87,9 @@ def _inside(path: Path, name: str) -> Path:
         or PurePosixPath(name).is_absolute()
         or PureWindowsPath(name).drive
     ):
-        raise ModelError(
-            "model-unsafe",
-            f"{path.name} keeps weights in {name!r}, which is no place beside it; export it with "
+        raise unsafe(
+            path,
+            f"keeps weights in {name!r}, which is no place beside it; export it with "
             "its weights in one file, or in one beside it",
         )
     file = path.parent / name
@@ -111,9 +103,9 @@ def _inside(path: Path, name: str) -> Path:
     if not resolved.is_relative_to(Path(os.path.realpath(path.parent))) and not (
         resolved.parent == Path(os.path.realpath(path)).parent
     ):
-        raise ModelError(
-            "model-unsafe",
-            f"{path.name} keeps weights in {name}, a link to {resolved}, which is elsewhere; copy "
+        raise unsafe(
+            path,
+            f"keeps weights in {name}, a link to {resolved}, which is elsewhere; copy "
             "that file beside it",
         )
     return file
@@ -122,12 +114,8 @@ def _inside(path: Path, name: str) -> Path:
 def flatten_softmax(model: ov.Model, path: Path) -> None:
     """Let the softmax of an older file run over all axes from its own on (ONNX, Softmax-11).
 
-    From operator set 11 on OpenVINO's frontend runs it over its own axis alone, as ONNX itself does
-    from 13 on.
-
-    Args:
-        model: as OpenVINO's frontend read it; changed in place.
-        path: .onnx.
+    From operator set 11 on OpenVINO's frontend, which read `model`, runs it over its own axis
+    alone, as ONNX itself does from 13 on.
     """
     old = [
         node
@@ -161,7 +149,6 @@ def _more_than_one_axis(node: ov.Node) -> bool:
 
 
 def _operator_set(path: Path) -> int:
-    """Return the version of ONNX's own operators that a file is written in."""
     version = 1
     try:
         for part in fields(memoryview(path.read_bytes())):
@@ -179,26 +166,14 @@ def _operator_set(path: Path) -> int:
 def runner(path: Path, extensions: Sequence[str] = ()) -> Run | None:
     """Return the network as ONNX Runtime runs it: arrays in, arrays out, float32.
 
-    A file that fixes its shapes is run with others too, as OpenVINO can.
-
-    Args:
-        path: .onnx; weights that it keeps in other files are beside it.
-        extensions: layers of them are not known to ONNX Runtime.
-
-    Returns:
-        None where ONNX Runtime is not installed or knows no layer of such a type.
+    A file that fixes its shapes is run with others too, as OpenVINO can. None where ONNX Runtime is
+    not installed or knows no layer of such a type, as of extensions.
     """
     if extensions or importlib.util.find_spec("onnxruntime") is None:
         return None
     # The optional judge; a file is read without it.
     import onnxruntime  # noqa: PLC0415
-    from onnxruntime.capi.onnxruntime_pybind11_state import (  # noqa: PLC0415
-        Fail,
-        InvalidArgument,
-        InvalidGraph,
-        NotImplemented,
-        RuntimeException,
-    )
+    from onnxruntime.capi import onnxruntime_pybind11_state as refusals  # noqa: PLC0415
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _QUIET
@@ -206,7 +181,8 @@ def runner(path: Path, extensions: Sequence[str] = ()) -> Run | None:
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", str(path.parent)
     )
-    cannot = (Fail, InvalidArgument, InvalidGraph, NotImplemented, RuntimeException)
+    names = ("Fail", "InvalidArgument", "InvalidGraph", "NotImplemented", "RuntimeException")
+    cannot = tuple(getattr(refusals, name) for name in names)
 
     def open_session(model: Path | bytes) -> Any:  # noqa: ANN401
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -223,8 +199,8 @@ def runner(path: Path, extensions: Sequence[str] = ()) -> Run | None:
             if not all(_takes(*pair) for pair in zip(fixed, arrays, strict=True)):
                 session = open_session(_without_shapes(path))
                 fixed = [tuple(port.shape) for port in session.get_inputs()]
-            names = [port.name for port in session.get_inputs()]
-            answers = session.run(None, dict(zip(names, arrays, strict=True)))
+            inputs = [port.name for port in session.get_inputs()]
+            answers = session.run(None, dict(zip(inputs, arrays, strict=True)))
         except cannot as error:
             raise ModelError(
                 "model-unrunnable",
@@ -245,7 +221,6 @@ def _takes(shape: tuple[object, ...], array: npt.NDArray[Any]) -> bool:
 
 
 def _without_shapes(path: Path) -> bytes:
-    """Return a model whose inputs, outputs and inner values may have any shape."""
     import onnx  # noqa: PLC0415
 
     model = onnx.load(path, load_external_data=False)

@@ -1,25 +1,21 @@
-"""Options of every importer, and the network that it returns."""
+"""Options of every importer, the network that it returns, and refusals that all share."""
 
+import functools
 import math
 import re
+import stat
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 import openvino as ov
-from openvino.frontend import (
-    GeneralFailure,
-    InitializationFailure,
-    NotImplementedFailure,
-    OpConversionFailure,
-    OpValidationFailure,
-)
+from openvino import frontend
 
 from thorax.devices.process_core import open_core
-from thorax.errors import ModelError, last_line
+from thorax.errors import ModelError, ThoraxError, last_line
 
 Layout = Literal["NCHW", "NHWC"]
 Run = Callable[[Sequence[npt.NDArray[Any]]], list[npt.NDArray[np.float32]]]
@@ -27,16 +23,18 @@ Run = Callable[[Sequence[npt.NDArray[Any]]], list[npt.NDArray[np.float32]]]
 
 UNREADABLE: Final = (
     RuntimeError,
-    GeneralFailure,
-    InitializationFailure,
-    NotImplementedFailure,
-    OpConversionFailure,
-    OpValidationFailure,
+    frontend.GeneralFailure,
+    frontend.InitializationFailure,
+    frontend.NotImplementedFailure,
+    frontend.OpConversionFailure,
+    frontend.OpValidationFailure,
 )
 """What OpenVINO raises over a file that it cannot read."""
 
 NO_MEMORY: Final = re.compile(r"bad_alloc|[Ff]ailed to allocate|[Cc]an(?:no|')t allocate memory")
 """What libraries say when they ask for more memory than there is."""
+
+_INSTEAD: Final = "copy or export it again"
 
 MOST_LAYERS: Final = 20_000
 """Of a network, constants counted; the largest in use have a third of them."""
@@ -72,11 +70,7 @@ class ImportOptions:
     ends: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a shape that no network can be run with.
-
-        Raises:
-            ModelError: `model-input`.
-        """
+        """Refuse a shape that no network can be run with: `model-input`."""
         square = () if self.side is None else ((self.side, self.side),)
         for shape in (*self.shapes.values(), *square):
             if math.prod(max(1, axis) for axis in shape) > MOST_INPUT_VALUES:
@@ -175,13 +169,7 @@ def close(model: ov.Model, shapes: Mapping[str, tuple[int, ...]], path: Path) ->
 
 
 def unconvertible(path: Path, layers: str, *, extensible: bool = True) -> ModelError:
-    """Return the error of layers that OpenVINO has no conversion of.
-
-    Args:
-        path: of the file.
-        layers: their types.
-        extensible: whether an extension may compute them.
-    """
+    """Return the error of layers that OpenVINO has no conversion of, nor maybe extensions."""
     advice = ", or say with --extension what computes them" if extensible else ""
     return ModelError(
         "model-layer",
@@ -193,6 +181,16 @@ def unconvertible(path: Path, layers: str, *, extensible: bool = True) -> ModelE
 def unreadable(path: Path, error: Exception) -> ModelError:
     """Return the error of a file that its reader gave up on, with the last line it said."""
     return ModelError("model-unreadable", f"{path.name}: {last_line(error)}")
+
+
+def damaged(path: Path, why: str) -> ModelError:
+    """Return the error of a file that is not whole, or not of its format: its name and why."""
+    return ModelError("model-unreadable", f"{path.name} {why}")
+
+
+def unsafe(path: Path, why: str) -> ModelError:
+    """Return the error of a file that would run code or reach other files: its name and how."""
+    return ModelError("model-unsafe", f"{path.name} {why}")
 
 
 def unrunnable(name: str, error: Exception) -> ModelError:
@@ -213,3 +211,85 @@ def no_memory(name: str) -> ModelError:
         f"{name} needs more memory than a network of its size may take; look for a layer whose "
         "weights or output are huge (Dense, Expand, Tile, Resize), or say a smaller --side",
     )
+
+
+def translated(
+    read: Callable[[Path, ImportOptions], Imported],
+) -> Callable[[Path, ImportOptions], Imported]:
+    """Return a reader whose failures, and those of what it read, are errors of the model.
+
+    A library that is given damaged bytes may raise anything at all. A pipe, device or socket is
+    refused before anything waits for it.
+    """
+
+    @functools.wraps(read)
+    def translating(path: Path, options: ImportOptions) -> Imported:
+        for file in (path, options.structure):
+            if file is not None:
+                require_stored(file)
+        try:
+            imported = read(path, options)
+        # What is not installed is the user's to add, and memory is for the process to judge.
+        except (ThoraxError, ModuleNotFoundError, MemoryError):
+            raise
+        except RecursionError as error:
+            raise damaged(path, f"is nested too deeply; {_INSTEAD}") from error
+        except Exception as error:
+            raise damaged(path, f"is damaged: {_cause(error)}; {_INSTEAD}") from error
+        if imported.run is None:
+            return imported
+        return replace(imported, run=_runner(path, imported.run))
+
+    return translating
+
+
+def require_stored(path: Path) -> None:
+    """Refuse what is neither a regular file nor a folder; what is not there is for the caller.
+
+    Raises:
+        ModelError: `model-unreadable`.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise damaged(path, f"cannot be read: {error}") from error
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise damaged(path, "is a pipe, socket or device; give a regular file")
+
+
+def require_file(path: Path) -> None:
+    """Refuse a folder and an empty file.
+
+    Raises:
+        ModelError: `model-unreadable`.
+    """
+    if not path.is_file():
+        raise damaged(path, "is a folder where a file is expected")
+    if not path.stat().st_size:
+        raise damaged(path, f"is empty; {_INSTEAD}")
+
+
+def _runner(path: Path, run: Run) -> Run:
+    def running(arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
+        try:
+            return run(arrays)
+        except (ThoraxError, MemoryError):
+            raise
+        # The network is a stranger's: it may raise what it likes.
+        except Exception as error:
+            raise ModelError(
+                "model-unrunnable",
+                f"{path.name} can be read but not run: {_cause(error)}; repair the network, or say "
+                "a shape that it takes",
+            ) from error
+
+    return running
+
+
+def _cause(error: Exception) -> str:
+    """Return the type of an error and the last line of its message, which tells why."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    name = type(error).__name__
+    return f"{name}: {lines[-1][:300]}" if lines else name

@@ -15,7 +15,6 @@ _ESCAPE: Final = re.compile(r"\\(x[0-9a-fA-F]{1,2}|[0-7]{1,3}|.)", re.DOTALL)
 _ESCAPED: Final = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 _INTEGER: Final = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|\d+)")
 _REAL: Final = re.compile(r"([-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?inf|nan)[fF]?")
-_CLOSING: Final = {"{": "}", "<": ">"}
 _DEEPEST: Final = 32
 _INT32: Final = range(-(2**31), 2**31)
 
@@ -34,29 +33,27 @@ class ProtoError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A number, an enumerated value, true, false, or a text.
+    """A number, an enumerated value, true, false, or a text without its quotes, with its line.
 
-    Attributes:
-        value: as written, a text without its quotes.
-        line: where it stands, from 1.
+    In a file also a mark or its end: `kind` is "word", "text", "mark" or "end".
     """
 
     value: str
     line: int
+    kind: str = "word"
+
+    def is_mark(self, marks: str) -> bool:
+        """Return whether it is one of these marks."""
+        return self.kind == "mark" and self.value in marks
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A message: fields by name, each with all its values in order.
+    """A message that begins on a line from 1: fields by name, each with all its values in order.
 
     Whatever reads a field leaves its name in `read`, so that unread fields can be told, and raises
     a `ProtoError` where a value is of another kind. The last value of a field counts where one is
     read.
-
-    Attributes:
-        line: where it begins, from 1.
-        fields: values by name.
-        read: names of the fields that were read.
     """
 
     line: int
@@ -72,7 +69,13 @@ class Block:
 
     def blocks(self, name: str) -> list["Block"]:
         """Return every message of a repeated field."""
-        return [self._block(name, value) for value in self._values(name)]
+        self.read.add(name)
+        blocks = []
+        for value in self.fields.get(name, []):
+            if isinstance(value, Word):
+                raise ProtoError(value.line, f"{name} is {value.value!r}, a block is wanted")
+            blocks.append(value)
+        return blocks
 
     def block(self, name: str) -> "Block":
         """Return a message; an empty one where there is none."""
@@ -112,23 +115,14 @@ class Block:
             raise ProtoError(word.line, f"{name} is {word.value!r}, neither true nor false")
         return default
 
-    def _values(self, name: str) -> list["Word | Block"]:
-        self.read.add(name)
-        return self.fields.get(name, [])
-
     def _words(self, name: str) -> list[Word]:
+        self.read.add(name)
         words = []
-        for value in self._values(name):
+        for value in self.fields.get(name, []):
             if isinstance(value, Block):
                 raise ProtoError(value.line, f"{name} is a block, a value is wanted")
             words.append(value)
         return words
-
-    @staticmethod
-    def _block(name: str, value: "Word | Block") -> "Block":
-        if isinstance(value, Word):
-            raise ProtoError(value.line, f"{name} is {value.value!r}, a block is wanted")
-        return value
 
 
 def parse(text: str) -> Block:
@@ -140,14 +134,7 @@ def parse(text: str) -> Block:
     return _message(_tokens(text), Block(1), closing="", depth=0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    kind: str
-    value: str
-    line: int
-
-
-def _tokens(text: str) -> Iterator[_Token]:
+def _tokens(text: str) -> Iterator[Word]:
     at, line = 0, 1
     while at < len(text):
         match = _TOKEN.match(text, at)
@@ -157,55 +144,50 @@ def _tokens(text: str) -> Iterator[_Token]:
         if kind == "line":
             line += 1
         elif kind != "blank":
-            yield _Token(kind, match.group(), line)
+            yield Word(match.group(), line, kind)
         at = match.end()
-    yield _Token("end", "", line)
+    yield Word("", line, "end")
 
 
-def _message(tokens: Iterator[_Token], into: Block, *, closing: str, depth: int) -> Block:
+def _message(tokens: Iterator[Word], into: Block, *, closing: str, depth: int) -> Block:
     if depth > _DEEPEST:
         raise ProtoError(into.line, f"blocks stand {depth} deep; {_DEEPEST} is the most")
     for token in tokens:
-        if token.value in (",", ";") and token.kind == "mark":
+        if token.is_mark(",;"):
             continue
         if token.kind in ("mark", "end") and token.value == closing:
             return into
         if token.kind != "word":
             what = repr(token.value) if token.value else "the end"
             raise ProtoError(token.line, f"{what} stands where a field's name should")
-        _field(tokens, token, into, depth=depth)
+        _field(tokens, token, into.fields.setdefault(token.value, []), depth=depth)
     raise ProtoError(into.line, "a block has no end")
 
 
-def _field(tokens: Iterator[_Token], name: _Token, into: Block, *, depth: int) -> None:
-    values = into.fields.setdefault(name.value, [])
+def _field(tokens: Iterator[Word], name: Word, values: list[Word | Block], *, depth: int) -> None:
     token = next(tokens)
-    if token.value == ":" and token.kind == "mark":
+    if token.is_mark(":"):
         token = next(tokens)
-        if token.value == "[" and token.kind == "mark":
-            _list(tokens, values, depth=depth)
+        if token.is_mark("["):
+            for item in tokens:
+                if item.is_mark("]"):
+                    return
+                if not item.is_mark(","):
+                    values.append(_value(tokens, item, depth=depth))
             return
-    elif token.kind != "mark" or token.value not in _CLOSING:
+    elif not token.is_mark("{<"):
         raise ProtoError(token.line, f"a value of {name.value} should follow `:`")
     values.append(_value(tokens, token, depth=depth))
 
 
-def _list(tokens: Iterator[_Token], values: list[Word | Block], *, depth: int) -> None:
-    for token in tokens:
-        if token.kind == "mark" and token.value == "]":
-            return
-        if token.kind != "mark" or token.value != ",":
-            values.append(_value(tokens, token, depth=depth))
-
-
-def _value(tokens: Iterator[_Token], token: _Token, *, depth: int) -> Word | Block:
-    if token.kind == "mark" and token.value in _CLOSING:
-        closing = _CLOSING[token.value]
+def _value(tokens: Iterator[Word], token: Word, *, depth: int) -> Word | Block:
+    if token.is_mark("{<"):
+        closing = "}" if token.value == "{" else ">"
         return _message(tokens, Block(token.line), closing=closing, depth=depth + 1)
     if token.kind == "text":
         return Word(_ESCAPE.sub(_unescape, token.value[1:-1]), token.line)
     if token.kind == "word":
-        return Word(token.value, token.line)
+        return token
     what = repr(token.value) if token.value else "the end"
     raise ProtoError(token.line, f"{what} stands where a value should")
 

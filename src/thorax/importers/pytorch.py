@@ -7,8 +7,7 @@ refused, because reading it means running it.
 
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +21,7 @@ from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from torch import Tensor, nn
 
 from thorax.devices.extensions import add_extensions
-from thorax.errors import ModelError, ThoraxError, UsageError
+from thorax.errors import ModelError, UsageError
 from thorax.importers import extensions, pytorch_archive, pytorch_export, pytorch_networks
 from thorax.importers.options import (
     UNREADABLE,
@@ -30,10 +29,11 @@ from thorax.importers.options import (
     ImportOptions,
     Run,
     close,
+    damaged,
+    translated,
     unconvertible,
     unreadable,
 )
-from thorax.importers.translation import translated
 
 _LACKING: Final = re.compile(r"No conversion rule found for operations: ([^\n]+)")
 _WEIGHT: Final = re.compile(r"^self\.(?P<module>.+)\.\w+$")
@@ -45,9 +45,7 @@ _FX: Final = re.compile(r"^(?P<node>\w+)/aten\.(?P<operation>\w+)\.\w+(?P<rest>/
 def read(path: Path, options: ImportOptions) -> Imported:
     """Read a file of PyTorch, known by what it holds rather than by its name.
 
-    Args:
-        path: .pt, .pth, .ts, .pt2 or .safetensors.
-        options: a state dict needs `topology`, and the shape of its input.
+    A state dict needs the option `topology`, and the shape of its input.
 
     Raises:
         ModelError: `model-unsafe` for what would run code, `model-unreadable`, `model-weights`,
@@ -57,12 +55,11 @@ def read(path: Path, options: ImportOptions) -> Imported:
     # First, because a script may call operators that an extension defines.
     add_extensions(options.extensions)
     kind = pytorch_archive.kind(path)
-    if kind == "exported program":
-        with _quietly():
-            model, run = _exported(path, options.extensions)
-    elif kind == "TorchScript":
-        with _quietly():
-            model, run = _scripted(path, options.extensions)
+    if kind != "state dict":
+        convert_whole = _exported if kind == "exported program" else _scripted
+        # What PyTorch calls deprecated in its own and OpenVINO's code is no business of the user.
+        with warnings.catch_warnings(action="ignore"):
+            model, run = convert_whole(path, options.extensions)
     else:
         tensors = pytorch_archive.state_dict(path)
         network = pytorch_networks.build(options.topology, tensors, path).eval()
@@ -74,10 +71,17 @@ def read(path: Path, options: ImportOptions) -> Imported:
             if not options.shapes:
                 model.reshape(list(example.shape))
         except (RuntimeError, ValueError, IndexError) as error:
-            raise _no_fit(path, example, error) from error
+            why = str(error).strip().splitlines()[:1] or [repr(error)]
+            raise ModelError(
+                "model-input", f"{path.name} does not take {list(example.shape)}: {why[0]}"
+            ) from error
     if not model.inputs or not model.outputs:
-        raise ModelError("model-unreadable", f"{path.name} holds no network")
-    _require_floats(model)
+        raise damaged(path, "holds no network")
+    # A script leaves the type of what comes before any weight open.
+    for parameter in model.get_parameters():
+        if parameter.get_element_type().is_dynamic():
+            parameter.set_element_type(ov.Type.f32)
+    model.validate_nodes_and_infer_types()
     if options.side is not None and not options.shapes:
         _close_square(model, options.side, path)
     close(model, options.shapes, path)
@@ -85,16 +89,13 @@ def read(path: Path, options: ImportOptions) -> Imported:
 
 
 def convert(network: nn.Module, example: Tensor, custom: Sequence[str] = ()) -> ov.Model:
-    """Return the graph of a network; its layers are called after its modules.
+    """Return the graph of a network in eval mode; its layers are called after its modules.
 
-    Constants of the graph are the network's own memory, so that it must live as long.
-
-    Args:
-        network: in eval mode.
-        example: float32, of the shape that the network is traced with.
-        custom: extensions, see `ImportOptions`.
+    Constants of the graph are the network's own memory, so that it must live as long. The example,
+    float32, has the shape that the network is traced with; for `custom` see
+    `ImportOptions.extensions`.
     """
-    with _quietly():
+    with warnings.catch_warnings(action="ignore"):
         decoder = TorchScriptPythonDecoder(
             network,
             example_input=example,
@@ -125,43 +126,30 @@ def _tensors(value: object) -> list[Tensor]:
     return [tensor for part in value for tensor in _tensors(part)]
 
 
-@contextmanager
-def _quietly() -> Iterator[None]:
-    with warnings.catch_warnings():
-        # What PyTorch calls deprecated in its own and OpenVINO's code is no business of the user.
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _converted(decoder: object, custom: Sequence[str]) -> ov.Model:
+def _converted(decoder: object, custom: Sequence[str], path: Path | None = None) -> ov.Model:
+    """Return the graph; what a file of the user's holds is to blame where that cannot be."""
     frontend = FrontEndManager().load_by_framework("pytorch")
     extensions.attach(frontend, custom)
-    return frontend.convert(frontend.load(decoder))
+    try:
+        return frontend.convert(frontend.load(decoder))
+    except UNREADABLE as error:
+        if path is None:
+            raise
+        lacking = _LACKING.search(str(error))
+        raise (unconvertible(path, lacking[1]) if lacking else unreadable(path, error)) from error
 
 
 def _scripted(path: Path, custom: Sequence[str]) -> tuple[ov.Model, Run]:
-    try:
-        network = pytorch_archive.load_script(path, extensions.operators(custom))
-        network.eval()
-    except ThoraxError:
-        raise
-    except Exception as error:
-        # A damaged archive may raise anything at all.
-        raise unreadable(path, error) from error
-    try:
-        model = _converted(TorchScriptPythonDecoder(network), custom)
-    except UNREADABLE as error:
-        raise _conversion_error(path, error) from error
+    network = pytorch_archive.load_script(path, extensions.operators(custom))
+    network.eval()
+    model = _converted(TorchScriptPythonDecoder(network), custom, path)
     _name_by_weights(model)
     return model, runner(network)
 
 
 def _exported(path: Path, custom: Sequence[str]) -> tuple[ov.Model, Run]:
     network = pytorch_export.load(path)
-    try:
-        model = _converted(TorchFXPythonDecoder(network, dynamic_shapes=False), custom)
-    except UNREADABLE as error:
-        raise _conversion_error(path, error) from error
+    model = _converted(TorchFXPythonDecoder(network, dynamic_shapes=False), custom, path)
     modules = {
         node.name: stack[-1][0]
         for node in network.graph.nodes
@@ -192,14 +180,6 @@ def _name_by_weights(model: ov.Model) -> None:
                 break
 
 
-def _require_floats(model: ov.Model) -> None:
-    """Make floats of inputs whose type a script leaves open, as it does before any weight."""
-    for parameter in model.get_parameters():
-        if parameter.get_element_type().is_dynamic():
-            parameter.set_element_type(ov.Type.f32)
-    model.validate_nodes_and_infer_types()
-
-
 def _close_square(model: ov.Model, side: int, path: Path) -> None:
     """Give the one input of a script, which says nothing of it, the first kernel's channels."""
     if len(model.inputs) != 1 or model.inputs[0].get_partial_shape().rank.is_static:
@@ -215,11 +195,6 @@ def _close_square(model: ov.Model, side: int, path: Path) -> None:
             return
 
 
-def _conversion_error(path: Path, error: Exception) -> ModelError:
-    lacking = _LACKING.search(str(error))
-    return unreadable(path, error) if lacking is None else unconvertible(path, lacking[1])
-
-
 def _shape(options: ImportOptions, network: nn.Module, path: Path) -> tuple[int, ...]:
     shapes = list(options.shapes.values())
     stem = next((layer for layer in network.modules() if isinstance(layer, nn.Conv2d)), None)
@@ -232,11 +207,3 @@ def _shape(options: ImportOptions, network: nn.Module, path: Path) -> tuple[int,
             "--input_shape of `thorax mo`, e.g. [1,3,224,224]",
         )
     return (max(shapes[0][0], 1), *shapes[0][1:])
-
-
-def _no_fit(path: Path, example: Tensor, error: Exception) -> ModelError:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return ModelError(
-        "model-input",
-        f"{path.name} does not take {list(example.shape)}: {lines[0] if lines else error!r}",
-    )

@@ -19,8 +19,7 @@ from torch import Tensor
 from thorax.errors import ModelError
 from thorax.files.documents import parse_json
 from thorax.importers import pytorch_operators, pytorch_source
-from thorax.importers.options import unconvertible
-from thorax.importers.translation import require_file
+from thorax.importers.options import damaged, require_file, unconvertible, unsafe
 from thorax.training.weights_file import is_plain, without_prefixes
 
 Kind = Literal["state dict", "TorchScript", "exported program"]
@@ -92,15 +91,10 @@ def open_archive(path: Path) -> "torch._C.PyTorchFileReader":
         reader = torch._C.PyTorchFileReader(str(path))
         held = sum(reader.get_record_size(record) for record in reader.get_all_records())
     except RuntimeError as error:
-        raise ModelError(
-            "model-unreadable", f"{path.name} is a damaged or cut off archive; copy it again"
-        ) from error
+        raise damaged(path, "is a damaged or cut off archive; copy it again") from error
     size = path.stat().st_size
     if held > _GROWTH * size + _GROWTH_BYTES:
-        raise ModelError(
-            "model-unreadable",
-            f"{path.name} has {size} bytes and claims to hold {held}; no model is packed so",
-        )
+        raise damaged(path, f"has {size} bytes and claims to hold {held}; no model is packed so")
     return reader
 
 
@@ -116,19 +110,13 @@ def state_dict(path: Path) -> dict[str, Tensor]:
             content = content[name]
             break
     if not isinstance(content, Mapping) or not content:
-        raise ModelError(
-            "model-unreadable",
-            f"{path.name} holds a {type(content).__name__}, not a state dict",
-        )
+        raise damaged(path, f"holds a {type(content).__name__}, not a state dict")
     if len(content) > _MOST_TENSORS:
         raise _too_many(path, len(content))
     tensors: dict[str, Tensor] = {}
     for name, value in content.items():
         if not isinstance(name, str) or not is_plain(value):
-            raise ModelError(
-                "model-unreadable",
-                f"{path.name} holds {name!r}, a {type(value).__name__} and no plain tensor",
-            )
+            raise damaged(path, f"holds {name!r}, a {type(value).__name__} and no plain tensor")
         tensors[name] = value
     _require_held(path, tensors.values())
     return without_prefixes(tensors)
@@ -138,10 +126,7 @@ def _require_held(path: Path, tensors: Iterable[Tensor]) -> None:
     """Refuse weights that repeat one number without end (stride 0): a network is built of them."""
     claimed = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     if claimed > _GROWTH * path.stat().st_size + _GROWTH_BYTES:
-        raise ModelError(
-            "model-unreadable",
-            f"{path.name} has {path.stat().st_size} bytes and claims weights of {claimed}",
-        )
+        raise damaged(path, f"has {path.stat().st_size} bytes and claims weights of {claimed}")
 
 
 def _read(path: Path) -> object:
@@ -149,30 +134,24 @@ def _read(path: Path) -> object:
         if path.suffix.lower() == ".safetensors":
             _require_header(path)
             return safetensors.torch.load_file(path)
-        with warnings.catch_warnings():
-            # PyTorch warns of pickles that it then refuses.
-            warnings.simplefilter("ignore")
+        # PyTorch warns of pickles that it then refuses.
+        with warnings.catch_warnings(action="ignore"):
             return torch.load(path, map_location="cpu", weights_only=True)
     except ModelError:
         raise
     except SafetensorError as error:
-        raise ModelError(
-            "model-unreadable", f"{path.name} is no safetensors file, or is cut off: {error}"
-        ) from error
+        raise damaged(path, f"is no safetensors file, or is cut off: {error}") from error
     except Exception as error:
         # A damaged or hostile pickle may raise anything at all.
         code = _foreign_code(path)
         if code is not None or ".tar format" in str(error):
             name = f" ({code})" if code else ""
-            raise ModelError(
-                "model-unsafe",
-                f"{path.name} is a pickle that asks for code{name}, which is not run; {_INSTEAD}",
+            raise unsafe(
+                path, f"is a pickle that asks for code{name}, which is not run; {_INSTEAD}"
             ) from error
         # What PyTorch says here is how to run the file.
-        raise ModelError(
-            "model-unreadable",
-            f"{path.name} is no file of PyTorch, or is damaged or cut off; copy it again, or "
-            f"{_INSTEAD}",
+        raise damaged(
+            path, f"is no file of PyTorch, or is damaged or cut off; copy it again, or {_INSTEAD}"
         ) from error
 
 
@@ -190,9 +169,8 @@ def _require_header(path: Path) -> None:
 
 
 def _too_many(path: Path, count: int) -> ModelError:
-    return ModelError(
-        "model-unreadable",
-        f"{path.name} holds {count} tensors; {_MOST_TENSORS} are the most: save the weights alone",
+    return damaged(
+        path, f"holds {count} tensors; {_MOST_TENSORS} are the most: save the weights alone"
     )
 
 
@@ -245,11 +223,8 @@ def load_script(path: Path, custom: frozenset[str]) -> torch.jit.ScriptModule:
     """Return a network of TorchScript of which nothing has run and nothing can but arithmetic.
 
     What PyTorch is given is another archive, of those records alone that a network needs, with
-    source code that was parsed and judged. Then every function that it made of it is judged.
-
-    Args:
-        path: of the file.
-        custom: operators that the user's own extensions compute.
+    source code that was parsed and judged. Then every function that it made of it is judged. Custom
+    operators are those that the user's own extensions compute.
 
     Raises:
         ModelError: `model-unsafe`, `model-layer` or `model-unreadable`.
@@ -302,8 +277,8 @@ def _require_networks(content: bytes) -> None:
 def _not_computation(path: Path, error: pytorch_operators.NotComputationError) -> ModelError:
     if error.is_layer:
         return unconvertible(path, error.what)
-    return ModelError(
-        "model-unsafe",
-        f"{path.name} holds TorchScript that does more than compute ({error.what}), which is not "
+    return unsafe(
+        path,
+        f"holds TorchScript that does more than compute ({error.what}), which is not "
         "run; save the float model's state_dict(), or torch.export it",
     )

@@ -16,26 +16,19 @@ from openvino.frontend.pytorch.torchdynamo.export_decompositions import ops_to_n
 from torch._export.serde import schema
 from torch._export.serde.serialize import ExportedProgramDeserializer, _dict_to_dataclass
 from torch.export.decomp_utils import CustomDecompTable
-from torch.export.pt2_archive._package import (
-    PT2ArchiveReader,
-    _load_constants,
-    _load_state_dict,
-)
+from torch.export.pt2_archive import _package
 from torch.fx import GraphModule
 
 from thorax.errors import ModelError
 from thorax.files.documents import parse_json
 from thorax.importers import pytorch_archive
-from thorax.importers.options import unconvertible
+from thorax.importers.options import damaged, unconvertible, unsafe
 from thorax.importers.pytorch_operators import NotComputationError, require_operator
 
-_PROGRAM: Final = "models/model.json"
 _CONFIGS: Final = (
     "data/weights/model_weights_config.json",
     "data/constants/model_constants_config.json",
 )
-_LEGACY: Final = ("data/weights/model.pt", "data/constants/model.pt")
-_LIBRARIES: Final = "data/aotinductor/"
 
 _IDENTIFIER: Final = re.compile(r"(?:[A-Za-z_]\w*)?", re.ASCII)
 _WORD: Final = re.compile(r"[\w.:+/@ -]*", re.ASCII)
@@ -54,7 +47,6 @@ _EXPRESSION: Final = re.compile(
     r"|CleanDiv|Max|Min|Where|IntTrueDiv|ToFloat|TruncToInt|FloorToInt|CeilToInt|True|False)*",
     re.ASCII,
 )
-_TREES: Final = ("builtins.tuple", "builtins.list", "builtins.dict", None)
 _CARRIERS: Final = ("as_graph", "as_custom_obj", "as_operator", "as_optional_operator")
 """Arguments that are code rather than values."""
 
@@ -68,20 +60,19 @@ def load(path: Path) -> GraphModule:
     reader = pytorch_archive.open_archive(path)
     records = set(reader.get_all_records())
     if "archive_format" not in records:
-        raise ModelError(
-            "model-unreadable",
-            f"{path.name} was exported by PyTorch 2.7 or older; export it again, or save it as "
-            "TorchScript",
+        raise damaged(
+            path, "was exported by PyTorch 2.7 or older; export it again, or save it as TorchScript"
         )
-    if any(record.startswith(_LIBRARIES) for record in records) or records & set(_LEGACY):
+    pickled = {"data/weights/model.pt", "data/constants/model.pt"}
+    if any(record.startswith("data/aotinductor/") for record in records) or records & pickled:
         raise _unsafe(path, "machine code or pickled weights")
     try:
-        program = _plain(parse_json(reader.get_record(_PROGRAM)), path)
+        program = _plain(parse_json(reader.get_record("models/model.json")), path)
         for name in _CONFIGS:
             _require_raw(parse_json(reader.get_record(name)), reader, Path(name).parent, path)
-        with PT2ArchiveReader(str(path)) as archive:
-            weights = _load_state_dict(archive, "model")
-            constants = _load_constants(archive, "model")
+        with _package.PT2ArchiveReader(str(path)) as archive:
+            weights = _package._load_state_dict(archive, "model")
+            constants = _package._load_constants(archive, "model")
         exported = ExportedProgramDeserializer().deserialize(
             _dict_to_dataclass(schema.ExportedProgram, program),  # type: ignore[no-untyped-call]
             weights,
@@ -97,9 +88,9 @@ def load(path: Path) -> GraphModule:
     except Exception as error:
         # A damaged program may raise anything at all.
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise ModelError(
-            "model-unreadable",
-            f"{path.name} is damaged, or was exported by a PyTorch unlike {torch.__version__}: "
+        raise damaged(
+            path,
+            f"is damaged, or was exported by a PyTorch unlike {torch.__version__}: "
             f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}",
         ) from error
     assert isinstance(module, GraphModule)
@@ -107,9 +98,9 @@ def load(path: Path) -> GraphModule:
 
 
 def _unsafe(path: Path, what: str) -> ModelError:
-    return ModelError(
-        "model-unsafe",
-        f"{path.name} asks for code ({what}), which is not run; export the plain float model with "
+    return unsafe(
+        path,
+        f"asks for code ({what}), which is not run; export the plain float model with "
         "torch.export.save, or save it as TorchScript",
     )
 
@@ -178,7 +169,7 @@ def _require_tree(value: Any, path: Path) -> None:  # noqa: ANN401
         if (
             not isinstance(tree, dict)
             or set(tree) != {"type", "context", "children_spec"}
-            or tree["type"] not in _TREES
+            or tree["type"] not in ("builtins.tuple", "builtins.list", "builtins.dict", None)
         ):
             kind = tree.get("type") if isinstance(tree, dict) else repr(tree)
             raise _unsafe(path, f"a tree of {kind}")
@@ -204,4 +195,4 @@ def _require_raw(
         sizes = [size.get("as_int") for size in meta["tensor_meta"]["sizes"]]
         held = reader.get_record_size((folder / meta["path_name"]).as_posix())
         if not held and 0 not in sizes:
-            raise ModelError("model-unreadable", f"{path.name} holds no bytes of {name} {sizes}")
+            raise damaged(path, f"holds no bytes of {name} {sizes}")

@@ -3,8 +3,7 @@
 import importlib
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
@@ -49,13 +48,8 @@ class CifarResNet(nn.Module):
     """ResNet for 32 x 32 pixels (He et al., CVPR 2016, section 4.2), shortcuts of option A.
 
     Keys conv1, bn1, layer1..3, linear. Option A has no weights: it takes every second pixel and
-    adds channels of zeros, half of them before and half behind.
-
-    Args:
-        depth: 6n + 2.
-        classes: K.
-        channels: C of the input.
-        width: channels of the first stage, 16 in the paper.
+    adds channels of zeros, half of them before and half behind. Its depth is 6n + 2, the width that
+    of the first stage, 16 in the paper.
     """
 
     def __init__(self, depth: int, *, classes: int, channels: int, width: int = 16) -> None:
@@ -81,16 +75,11 @@ class CifarResNet(nn.Module):
 
 
 def build(topology: str | None, tensors: Mapping[str, Tensor], path: Path) -> nn.Module:
-    """Return the network of that name, with these weights.
+    """Return the network of a name with the weights of a state dict, which say its channels.
 
-    How many classes and channels it has is read from the weights.
-
-    Args:
-        topology: one of `NAMES`, or `module:function` of the user's own, which is called without
-            arguments and answers an nn.Module; the module is looked for on Python's path and in
-            the current folder.
-        tensors: of the state dict.
-        path: of the file, for messages.
+    The name is one of `NAMES`, or `module:function` of the user's own, which is called without
+    arguments and answers an nn.Module; the module is looked for on Python's path and in the current
+    folder.
 
     Raises:
         UsageError: `model-undescribed` without a topology, `model-topology` for one that is not
@@ -153,21 +142,11 @@ def _weight(
     return value
 
 
-@contextmanager
-def _current_folder() -> Iterator[None]:
-    added = look_here()
-    try:
-        yield
-    finally:
-        if added is not None:
-            sys.path.remove(added)
-
-
 def _build_own(topology: str) -> nn.Module:
     module, _, function = topology.partition(":")
+    added = look_here()
     try:
-        with _current_folder():
-            network = getattr(importlib.import_module(module), function)()
+        network = getattr(importlib.import_module(module), function)()
     except Exception as error:
         # The user's own code may raise anything at all.
         raise UsageError(
@@ -175,6 +154,9 @@ def _build_own(topology: str) -> nn.Module:
             f"--topology {topology} cannot be built: {type(error).__name__}: {error}; give "
             "module:function of a function without arguments, importable from here",
         ) from error
+    finally:
+        if added is not None:
+            sys.path.remove(added)
     if not isinstance(network, nn.Module):
         raise UsageError(
             "model-topology",
@@ -185,27 +167,30 @@ def _build_own(topology: str) -> nn.Module:
 
 def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     state = network.state_dict()
-    missing = [name for name in state if name not in tensors and not name.endswith(_COUNTER)]
-    if missing:
-        raise _misfit(path, "lacks", missing)
-    strange = [name for name in tensors if name not in state]
-    if strange:
-        raise _misfit(path, "holds, without a place in the network,", strange)
-    other = [
-        f"{name} {tuple(value.shape)} for {tuple(state[name].shape)}"
-        for name, value in tensors.items()
-        if value.shape != state[name].shape
-    ]
-    if other:
-        raise _misfit(path, "holds, in another shape than the network,", other)
-    odd = [
-        name
-        for name, value in tensors.items()
-        if value.is_floating_point() != state[name].is_floating_point()
-        or not bool(torch.isfinite(value).all())
-    ]
-    if odd:
-        raise _misfit(path, "holds, without finite numbers,", odd)
+    fitting = {name: value for name, value in tensors.items() if name in state}
+    for what, names in (
+        ("lacks", [name for name in state if name not in tensors and not name.endswith(_COUNTER)]),
+        ("holds, without a place in the network,", [name for name in tensors if name not in state]),
+        (
+            "holds, in another shape than the network,",
+            [
+                f"{name} {tuple(value.shape)} for {tuple(state[name].shape)}"
+                for name, value in fitting.items()
+                if value.shape != state[name].shape
+            ],
+        ),
+        (
+            "holds, without finite numbers,",
+            [
+                name
+                for name, value in fitting.items()
+                if value.is_floating_point() != state[name].is_floating_point()
+                or not bool(torch.isfinite(value).all())
+            ],
+        ),
+    ):
+        if names:
+            raise _misfit(path, what, names)
     network.load_state_dict(state | dict(tensors))
 
 

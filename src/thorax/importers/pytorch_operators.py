@@ -153,11 +153,7 @@ def registered() -> frozenset[str]:
 
 
 def require_operator(name: str, custom: frozenset[str]) -> None:
-    """Refuse an operator that is on no list.
-
-    Args:
-        name: as `aten::conv2d`.
-        custom: names that the user's own extensions compute.
+    """Refuse an operator such as `aten::conv2d` that is on no list, nor the user's own.
 
     Raises:
         NotComputationError: it is not listed.
@@ -174,9 +170,7 @@ def require_operator(name: str, custom: frozenset[str]) -> None:
 def require_computation(functions: Any, custom: frozenset[str]) -> None:  # noqa: ANN401
     """Refuse functions of which any, called or not, holds an operator that is on no list.
 
-    Args:
-        functions: of a compilation unit of TorchScript, methods among them.
-        custom: see `require_operator`.
+    They are those of a compilation unit of TorchScript, methods among them.
 
     Raises:
         NotComputationError: one does.

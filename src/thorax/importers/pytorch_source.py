@@ -7,19 +7,19 @@ letter that two parsers read differently is left in it.
 """
 
 import ast
+import functools
+from dataclasses import dataclass
 from typing import Final
 
 from thorax.importers.pytorch_operators import NotComputationError, require_operator
 
-_STATEMENTS: Final = (
+_ALLOWED: Final = (
+    ast.Module, ast.ClassDef,
     ast.AnnAssign, ast.Assign, ast.Expr, ast.For, ast.FunctionDef, ast.If, ast.Pass, ast.Return,
     ast.While,
-)  # fmt: skip
-_OTHERS: Final = (
     ast.Attribute, ast.Call, ast.Constant, ast.Dict, ast.List, ast.Name, ast.Slice, ast.Subscript,
     ast.Tuple, ast.UnaryOp, ast.USub, ast.arg, ast.arguments, ast.expr_context, ast.keyword,
 )  # fmt: skip
-_ALLOWED: Final = (ast.Module, ast.ClassDef, *_STATEMENTS, *_OTHERS)
 """All that TorchScript is written with when it is saved: anything else has become calls by then."""
 
 _BASES: Final = frozenset({"Module", "NamedTuple", "Enum", "Interface", "ModuleInterface"})
@@ -48,10 +48,8 @@ _MOST_BYTES: Final = 16 << 20
 def canonical(source: bytes, custom: frozenset[str], registered: frozenset[str]) -> bytes:
     """Return source code that does nothing but define networks, written out anew.
 
-    Args:
-        source: of one record of the archive.
-        custom: operators that the user's own extensions compute, as `name space::name`.
-        registered: see `pytorch_operators.registered`.
+    Custom operators are those that the user's own extensions compute, as `name space::name`; for
+    those registered see `pytorch_operators.registered`.
 
     Raises:
         NotComputationError: it does something else, or cannot be understood.
@@ -68,27 +66,24 @@ def canonical(source: bytes, custom: frozenset[str], registered: frozenset[str])
         raise NotComputationError("source code that cannot be understood") from error
 
 
+@dataclass(frozen=True)
 class _Judge:
     """What one text defines, and whether all that it names is known."""
 
-    def __init__(
-        self, tree: ast.Module, custom: frozenset[str], registered: frozenset[str]
-    ) -> None:
-        self._tree = tree
-        self._custom = custom
-        self._registered = registered
-        self._defined = _defined(tree)
+    tree: ast.Module
+    custom: frozenset[str]
+    registered: frozenset[str]
+
+    @functools.cached_property
+    def _defined(self) -> set[str]:
+        return _defined(self.tree)
 
     def judge(self) -> None:
-        """Refuse what is not known.
-
-        Raises:
-            NotComputationError: something is not.
-        """
-        for node in ast.walk(self._tree):
+        """Refuse what is not known by a `NotComputationError`."""
+        for node in ast.walk(self.tree):
             if not isinstance(node, _ALLOWED):
                 raise NotComputationError(f"a {type(node).__name__}")
-        for statement in self._tree.body:
+        for statement in self.tree.body:
             if isinstance(statement, ast.ClassDef):
                 self._require_class(statement)
             elif isinstance(statement, ast.FunctionDef):
@@ -152,7 +147,7 @@ class _Judge:
 
     def _require_names(self) -> None:
         inner = set()
-        for node in ast.walk(self._tree):
+        for node in ast.walk(self.tree):
             if isinstance(node, ast.Attribute) and id(node) not in inner:
                 self._require_attribute(node)
                 # The parts of a dotted name are judged with the whole.
@@ -172,11 +167,11 @@ class _Judge:
         if root == "torch":
             if len(parts) != 2:
                 raise NotComputationError(dotted)
-            require_operator(f"aten::{parts[1]}", self._custom)
+            require_operator(f"aten::{parts[1]}", self.custom)
         elif root == "ops":
             if len(parts) != 3:
                 raise NotComputationError(dotted)
-            require_operator(f"{parts[1]}::{parts[2]}", self._custom)
+            require_operator(f"{parts[1]}::{parts[2]}", self.custom)
         elif root == "__torch__":
             if f"{dotted}.".startswith(f"{_CLASSES}."):
                 raise NotComputationError(f"an object of C++, {dotted}")
@@ -195,9 +190,9 @@ class _Judge:
 
     def _require_member(self, name: str) -> None:
         """Refuse a member of a value that is an operator: `x.save(...)` is `torch.save(x, ...)`."""
-        if name in self._registered:
+        if name in self.registered:
             try:
-                require_operator(f"aten::{name}", self._custom)
+                require_operator(f"aten::{name}", self.custom)
             except NotComputationError as error:
                 # A layer may be called after arithmetic; what is called at all, the graph says.
                 if not error.is_layer:

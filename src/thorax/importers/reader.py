@@ -17,13 +17,7 @@ import openvino as ov
 from thorax.devices.process_core import open_core
 from thorax.errors import ModelError, ThoraxError, UsageError, last_line
 from thorax.importers.child_reader import describe, unpack, unpack_options
-from thorax.importers.options import (
-    MOST_LAYERS,
-    NO_MEMORY,
-    Run,
-    compile_here,
-    no_memory,
-)
+from thorax.importers.options import MOST_LAYERS, NO_MEMORY, Run, compile_here, damaged, no_memory
 from thorax.importers.standby import PRELOADED
 from thorax.isolation import child, confinement
 
@@ -41,34 +35,34 @@ class _Reading:
 
     def answer(self, head: dict[str, Any], data: bytes) -> _REPLY:
         """Answer a request; whatever a foreign network or library raises is a refusal."""
+        refused: ThoraxError
         try:
-            if head["do"] == "read":
-                return self._read(head)
-            if head["do"] == "compile":
-                self._runs.append(compile_here(open_core().read_model(head["xml"])))
-                return {"number": len(self._runs) - 1}, []
-            if head["do"] == "attempt":
-                return self._attempt(head)
+            match head["do"]:
+                case "read":
+                    return self._read(head), []
+                case "compile":
+                    self._runs.append(compile_here(open_core().read_model(head["xml"])))
+                    return {"number": len(self._runs) - 1}, []
+                case "attempt":
+                    return self._attempt(head), []
             return self._run(head, data)
         except ThoraxError as error:
-            if error.code != "model-memory" and NO_MEMORY.search(error.message):
-                error = no_memory(self._name)
-            return {"refusal": [type(error).__name__, error.code, error.message]}, []
+            is_memory = error.code != "model-memory" and NO_MEMORY.search(error.message)
+            refused = no_memory(self._name) if is_memory else error
         except ModuleNotFoundError as error:
             return {"missing": error.name or str(error)}, []
-        except RecursionError:
-            refused = ModelError("model-unreadable", f"{self._name} is nested too deeply")
         # A foreign network or library may raise anything at all.
         except Exception as error:
-            if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+            code = "model-unreadable" if head["do"] == "read" else "model-unrunnable"
+            what = f"ends in {type(error).__name__}: {last_line(error)[:300]}"
+            refused = ModelError(code, f"{self._name} {what}; export it again, repaired")
+            if isinstance(error, RecursionError):
+                refused = ModelError("model-unreadable", f"{self._name} is nested too deeply")
+            elif isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
                 refused = no_memory(self._name)
-            else:
-                code = "model-unreadable" if head["do"] == "read" else "model-unrunnable"
-                what = f"ends in {type(error).__name__}: {last_line(error)[:300]}"
-                refused = ModelError(code, f"{self._name} {what}; export it again, repaired")
         return {"refusal": [type(refused).__name__, refused.code, refused.message]}, []
 
-    def _read(self, head: dict[str, Any]) -> _REPLY:
+    def _read(self, head: dict[str, Any]) -> dict[str, Any]:
         path = Path(head["path"])
         self._name = path.name
         sys.path += [folder for folder in head["path_of_python"] if folder not in sys.path]
@@ -82,10 +76,7 @@ class _Reading:
         imported = module.read(path, unpack_options(head["options"]))
         layers = len(imported.model.get_ops())
         if layers > MOST_LAYERS:
-            raise ModelError(
-                "model-unreadable",
-                f"{path.name} has {layers:,} layers; at most {MOST_LAYERS:,} are read",
-            )
+            raise damaged(path, f"has {layers:,} layers; at most {MOST_LAYERS:,} are read")
         ov.serialize(imported.model, folder / "model.xml")
         self._runs, self._model = [imported.run], imported.model
         return {
@@ -93,9 +84,9 @@ class _Reading:
             "layout": imported.layout,
             "files": [str(file) for file in imported.files],
             "runs": imported.run is not None,
-        }, []
+        }
 
-    def _attempt(self, head: dict[str, Any]) -> _REPLY:
+    def _attempt(self, head: dict[str, Any]) -> dict[str, Any]:
         assert self._model is not None
         model = self._model.clone()
         model.set_friendly_name(self._name)
@@ -106,7 +97,7 @@ class _Reading:
                 "model-input", f"{self._name} does not take {head['shape']}: {last_line(error)}"
             ) from error
         compile_here(model)
-        return {}, []
+        return {}
 
     def _run(self, head: dict[str, Any], data: bytes) -> _REPLY:
         run = self._runs[head["number"]]

@@ -17,26 +17,15 @@ from thorax.isolation.child import Child
 SAVED_MODEL: Final = "saved_model.pb"
 _SYMBOL: Final = "-symbol.json"
 
+_ENDINGS: Final = {
+    "caffe": (".caffemodel", ".prototxt"),
+    "frontends": (".onnx", SAVED_MODEL, ".pb", ".tflite", ".xml"),
+    "mxnet": (".params", _SYMBOL),
+    "pytorch": (".pt", ".pth", ".ts", ".pt2", ".safetensors"),
+    "keras": (".keras", ".h5", ".hdf5"),
+}
 MODULES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        ".caffemodel": "caffe",
-        ".prototxt": "caffe",
-        ".onnx": "frontends",
-        SAVED_MODEL: "frontends",
-        ".pb": "frontends",
-        ".tflite": "frontends",
-        ".xml": "frontends",
-        ".params": "mxnet",
-        _SYMBOL: "mxnet",
-        ".pt": "pytorch",
-        ".pth": "pytorch",
-        ".ts": "pytorch",
-        ".pt2": "pytorch",
-        ".safetensors": "pytorch",
-        ".keras": "keras",
-        ".h5": "keras",
-        ".hdf5": "keras",
-    }
+    {ending: module for module, endings in _ENDINGS.items() for ending in endings}
 )
 """Module of this package whose `read(path, options)` reads files that end so."""
 
@@ -51,18 +40,13 @@ _WITHOUT: Final = ("openvino.tools.ovc",)
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A child that reads models and has been given none.
-
-    Attributes:
-        child: it.
-        folder: where alone it may write.
-        given: what it is given to read besides the model; it may not write there.
-        stack: ends the child and removes the folder.
-    """
+    """A child that reads models and has been given none; the stack ends it and its folders."""
 
     child: Child
     folder: Path
+    """Where alone it may write."""
     given: Path
+    """What it is given to read besides the model; it may not write there."""
     stack: ExitStack
 
 

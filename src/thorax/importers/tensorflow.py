@@ -22,12 +22,10 @@ import openvino as ov
 from openvino.frontend import InputModel
 
 from thorax.errors import UsageError
+from thorax.importers.layers import CONVOLUTIONS
 from thorax.importers.options import ImportOptions
 from thorax.importers.wire import Field, WireError, fields
 
-_CONVOLUTIONS: Final = (
-    "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData",
-)  # fmt: skip
 _NUMBERED: Final = re.compile(r"(?:MatMul|Transpose|Multiply|Add)_\d+")
 _LAYERS: Final = (
     "Conv2D", "Conv3D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "MatMul", "BatchMatMulV2",
@@ -54,33 +52,22 @@ Kernel = tuple[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class _Node:
-    """A node of a GraphDef.
-
-    Attributes:
-        name: of the node.
-        kind: its operation.
-        inputs: the tensors that it takes, as `node:output`.
-        value: TensorProto of a constant.
-        shared: name of the variable that the node is, "" of others.
-    """
+    """A node of a GraphDef: its operation, and the tensors it takes as `node:output`."""
 
     name: str
     kind: str
     inputs: tuple[str, ...]
     value: memoryview | None
+    """TensorProto of a constant."""
     shared: str
+    """Name of the variable that the node is, "" of others."""
 
 
 def cut_graph(model: InputModel, path: Path, options: ImportOptions) -> dict[str, str]:
-    """Let a frozen graph begin and end at the layers that the options name.
+    """Let a frozen graph begin and end at the layers, or tensors `layer:0`, of the options.
 
-    Args:
-        model: as the frontend loaded it; changed in place.
-        path: of the frozen graph.
-        options: `begins` and `ends` name layers, or tensors as `layer:0`.
-
-    Returns:
-        names of the new inputs by the name of their tensor.
+    The model, as the frontend loaded it, is changed in place. Returned are the names of the new
+    inputs by the name of their tensor.
 
     Raises:
         UsageError: `mo-name` or `mo-port`.
@@ -114,11 +101,8 @@ def name_kernels(model: ov.Model, kernels: Iterable[Kernel]) -> None:
     """Name each convolution, and each matrix product that has a number, after its kernel.
 
     A kernel is known by its values in order of size, which turning it from [H,W,I,O] to [O,I,H,W]
-    leaves as they are. A kernel that is there twice names nobody.
-
-    Args:
-        model: converted, nothing folded into kernels yet; its layers are renamed.
-        kernels: of the same file before conversion.
+    leaves as they are, as long as nothing is folded into it. A kernel that is there twice names
+    nobody.
     """
     names: dict[bytes, str] = {}
     seen: Counter[bytes] = Counter()
@@ -130,7 +114,7 @@ def name_kernels(model: ov.Model, kernels: Iterable[Kernel]) -> None:
     for node in model.get_ordered_ops():
         kind = node.get_type_name()
         numbered = kind == "MatMul" and _NUMBERED.fullmatch(node.get_friendly_name())
-        if kind not in _CONVOLUTIONS and not numbered:
+        if kind not in CONVOLUTIONS and not numbered:
             continue
         weight = node.input_value(1).get_node()
         while weight.get_input_size():
@@ -163,8 +147,7 @@ def graph_kernels(path: Path) -> Iterator[Kernel]:
     Raises:
         WireError: the file is damaged.
     """
-    nodes = _nodes(memoryview(path.read_bytes()))
-    yield from _constants(nodes, _users(nodes))
+    yield from _constants(_nodes(memoryview(path.read_bytes())))
 
 
 def saved_kernels(folder: Path) -> Iterator[Kernel]:
@@ -181,12 +164,11 @@ def saved_kernels(folder: Path) -> Iterator[Kernel]:
     # FunctionDefLibrary.function = 1, FunctionDef.node_def = 3.
     graph = _last(_last(whole, 2), 2)
     nodes = _nodes(graph)
-    users = _users(nodes)
-    yield from _constants(nodes, users)
+    yield from _constants(nodes)
     for library in _messages(graph, 2):
         for function in _messages(library, 1):
-            inner = _nodes(function, 3)
-            yield from _constants(inner, _users(inner))
+            yield from _constants(_nodes(function, 3))
+    users = _users(nodes)
     readers = {
         node.shared or node.name: users[node.name]
         for node in nodes
@@ -207,7 +189,7 @@ def _without(suffixes: Iterable[str], name: str) -> str:
 
 
 def _nodes(graph: memoryview, number: int = 1) -> list[_Node]:
-    return [_node(message) for message in _messages(graph, number)]
+    return list(map(_node, _messages(graph, number)))
 
 
 def _node(message: memoryview) -> _Node:
@@ -285,7 +267,8 @@ def _users(nodes: list[_Node]) -> dict[str, str]:
     return users
 
 
-def _constants(nodes: list[_Node], users: Mapping[str, str]) -> Iterator[Kernel]:
+def _constants(nodes: list[_Node]) -> Iterator[Kernel]:
+    users = _users(nodes)
     for node in nodes:
         if node.kind == "Const" and node.name in users and node.value is not None:
             values = _tensor(node.value)
@@ -311,11 +294,7 @@ def _tensor(message: memoryview) -> npt.NDArray[Any] | None:
 
 def _shape(message: memoryview) -> tuple[int, ...]:
     # TensorShapeProto.dim = 2, Dim.size = 1.
-    sizes = []
-    for dim in _messages(message, 2):
-        numbers = [part.integer() for part in fields(dim) if part.number == 1]
-        sizes.append(numbers[-1] if numbers else 0)
-    return tuple(sizes)
+    return tuple(_numbers(dim).get(1, 0) for dim in _messages(message, 2))
 
 
 def _variables(stem: Path) -> Iterator[tuple[str, str, npt.NDArray[Any]]]:
@@ -391,7 +370,6 @@ def _messages(message: memoryview, number: int) -> Iterator[memoryview]:
 
 
 def _last(message: memoryview, number: int) -> memoryview:
-    """Return the last of a field, or no bytes."""
     return [memoryview(b""), *_messages(message, number)][-1]
 
 

@@ -22,54 +22,36 @@ class WireError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a message.
+    """One field of a message; what is read as another kind than it is raises a `WireError`.
 
-    Attributes:
-        number: of the field in its message.
-        value: an unsigned integer, or the bytes of a string, message, packed list or of a
-            fixed-size number, little-endian.
+    Its value is an unsigned integer, or the bytes of a string, message, packed list or of a
+    fixed-size number, little-endian.
     """
 
     number: int
     value: int | memoryview
 
     def integer(self) -> int:
-        """Return the value of a varint.
-
-        Raises:
-            WireError: it is of another kind.
-        """
+        """Return the value of a varint."""
         if isinstance(self.value, int):
             return self.value
         raise WireError(f"field {self.number} is no integer")
 
     def data(self) -> memoryview:
-        """Return the bytes of a string, message, packed list or fixed-size number.
-
-        Raises:
-            WireError: it is of another kind.
-        """
+        """Return the bytes of a string, message, packed list or fixed-size number."""
         if isinstance(self.value, memoryview):
             return self.value
         raise WireError(f"field {self.number} is a lone integer")
 
     def text(self) -> str:
-        """Return a string.
-
-        Raises:
-            WireError: it is of another kind, or not UTF-8.
-        """
+        """Return a string, which is UTF-8."""
         try:
             return bytes(self.data()).decode("utf-8")
         except UnicodeDecodeError as error:
             raise WireError(f"field {self.number} is no text") from error
 
     def integers(self) -> Iterator[int]:
-        """Yield the integers of a field that may be repeated, packed or one by one.
-
-        Raises:
-            WireError: one of them is cut off.
-        """
+        """Yield the integers of a field that may be repeated, packed or one by one."""
         if isinstance(self.value, int):
             yield self.value
             return
@@ -81,9 +63,6 @@ class Field:
 
 def fields(message: memoryview) -> Iterator[Field]:
     """Yield the fields of a message in the order that they were written.
-
-    Args:
-        message: bytes, one-dimensional.
 
     Raises:
         WireError: what is written is no message, or its end is missing.

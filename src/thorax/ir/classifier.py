@@ -1,7 +1,7 @@
 """A classifier of any origin opened to be rewritten: checkpoint, artifact or foreign model file."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ from thorax.files.atomic import sha256
 from thorax.importers import formats
 from thorax.importers.options import Imported, ImportOptions, Layout
 from thorax.ir.corrections import correct
-from thorax.ir.fold import Folded, fold, unchanged
+from thorax.ir.fold import fold, unchanged
 from thorax.ir.head import find_logits
 from thorax.ir.layouts import take_channels_first
 from thorax.ir.open import model_kind, open_artifact
 from thorax.ir.output import answers_logarithms, as_rows, check_output_activation
 from thorax.ir.shapes import fix_square, open_batch
 from thorax.labels import LabelSet
+from thorax.results.optimize import GraphRewrite
 
 Scores = npt.NDArray[np.float32]
 Reference = Callable[[npt.NDArray[np.float32]], Scores]
@@ -43,8 +44,6 @@ class Classifier:
         topology: name of the architecture, for people.
         activation: what makes probabilities of its logits.
         reference: the source's own scores, as probabilities.
-        folded: what became of its layers.
-        provenance: where it came from, for the card.
         card: of a source that is an artifact, whose graph is rewritten already: its input is
             uint8 [1,1,S,S], mean is 0 and std 1.
     """
@@ -56,7 +55,7 @@ class Classifier:
     topology: str
     activation: Activation
     reference: Reference
-    folded: Folded
+    folded: GraphRewrite
     provenance: dict[str, Any] = field(default_factory=dict)
     card: Card | None = None
 
@@ -73,9 +72,7 @@ class Description:
         layout: of the input, where it is not the framework's usual one.
         activation: what makes probabilities of the outputs of a file that ends without; None
             takes them for the logits of findings that may occur together, each with its sigmoid.
-        structure: see `ImportOptions`.
-        topology: see `ImportOptions`.
-        extensions: see `ImportOptions`.
+        structure, topology, extensions: see `ImportOptions`.
     """
 
     labels: LabelSet | None = None
@@ -101,23 +98,19 @@ def open_classifier(path: Path, description: Description) -> Classifier:
             cannot be.
     """
     kind = model_kind(path)
-    if kind == "artifact":
-        if replace(description, extensions=()) != Description():
-            raise UsageError(
-                "model-described",
-                f"{path} is an artifact, whose card says labels, normalisation and side; leave "
-                "out --labels, --mean, --std and --side",
-            )
-        return _artifact(path, description.extensions)
-    if kind == "checkpoint":
-        if description != Description():
-            raise UsageError(
-                "model-described",
-                f"{path} is a checkpoint, which says its labels, normalisation and side itself; "
-                "leave out --labels, --mean, --std and --side",
-            )
-        return _checkpoint(path)
-    return _file(path, description)
+    if kind == "file":
+        return _file(path, description)
+    is_artifact = kind == "artifact"
+    if description != Description(extensions=description.extensions if is_artifact else ()):
+        who = (
+            "an artifact, whose card says labels, normalisation and side"
+            if is_artifact
+            else "a checkpoint, which says its labels, normalisation and side itself"
+        )
+        raise UsageError(
+            "model-described", f"{path} is {who}; leave out --labels, --mean, --std and --side"
+        )
+    return _artifact(path, description.extensions) if is_artifact else _checkpoint(path)
 
 
 def _artifact(path: Path, extensions: tuple[str, ...]) -> Classifier:
@@ -177,7 +170,7 @@ def _checkpoint(path: Path) -> Classifier:
     )
 
 
-def _fold(model: ov.Model) -> Folded:
+def _fold(model: ov.Model) -> GraphRewrite:
     """Fold a graph of one image so that it can be compiled for several."""
     open_batch(model)
     folded = fold(model)
@@ -203,6 +196,7 @@ def _file(path: Path, description: Description) -> Classifier:
     reference = _reference(imported, layout, own=own, activation=activation)
     folded = _fold(model)
     topology = description.topology
+    digests = {file.name: sha256(file) for file in imported.files}
     return Classifier(
         model=model,
         mean=np.array(mean, np.float32),
@@ -216,7 +210,8 @@ def _file(path: Path, description: Description) -> Classifier:
         provenance={
             "framework": imported.framework,
             "file": path.name,
-            "file_sha256": _digest(imported),
+            # Of the one file, or of each by name.
+            "file_sha256": next(iter(digests.values())) if len(digests) == 1 else digests,
             "mean": list(mean),
             "std": list(std),
         },
@@ -226,11 +221,6 @@ def _file(path: Path, description: Description) -> Classifier:
 def _stated(
     path: Path, description: Description
 ) -> tuple[LabelSet, tuple[float, ...], tuple[float, ...]]:
-    """Return labels, mean and standard deviation.
-
-    Raises:
-        UsageError: `model-undescribed`, `model-normalisation` or `model-labels-twice`.
-    """
     labels, mean, std = description.labels, description.mean, description.std
     if labels is None or mean is None or std is None:
         raise UsageError(
@@ -287,19 +277,13 @@ def _require_labels(model: ov.Model, path: Path, labels: LabelSet) -> None:
     outputs = model.outputs[0].get_partial_shape()
     if len(outputs) != 2 or outputs[1].is_dynamic or outputs[1].get_length() != len(labels):
         raise ModelError(
-            "model-labels",
-            f"{path.name} answers {outputs} but {len(labels)} labels were given",
+            "model-labels", f"{path.name} answers {outputs} but {len(labels)} labels were given"
         )
 
 
 def _activation(
     model: ov.Model, path: Path, stated: Activation | None
 ) -> tuple[Activation | None, Activation]:
-    """Return the activation that a network ends in, and what makes probabilities of its logits.
-
-    Raises:
-        UsageError: `model-activation`, or as `check_output_activation`.
-    """
     own = find_logits(model)[1]
     if own and stated not in (None, own):
         raise UsageError(
@@ -315,11 +299,8 @@ def _reference(
 ) -> Reference:
     """Return the source's own scores as probabilities.
 
-    Args:
-        imported: its graph takes [1,C,S,S], whatever its framework takes.
-        layout: that its framework takes.
-        own: the activation that it ends in; None leaves logits.
-        activation: what makes probabilities of them.
+    Its graph takes [1,C,S,S] by now, its framework images in `layout`; `own` is the activation that
+    it ends in, None of logits.
     """
     run = imported.run
     logarithms = own is not None and answers_logarithms(imported.model)
@@ -333,22 +314,14 @@ def _reference(
 
     def reference(images: npt.NDArray[np.float32]) -> Scores:
         fed = images if layout == "NCHW" else images.transpose(0, 2, 3, 1)
-        scores = np.asarray(run([fed])[0][0], np.float32)
+        scores: npt.NDArray[Any] = np.asarray(run([fed])[0][0], np.float32)
         if logarithms:
-            return np.asarray(np.exp(scores), np.float32)
-        return scores if own else _probability(scores, activation)
+            scores = np.exp(scores)
+        elif not own and activation == "sigmoid":
+            scores = 1 / (1 + np.exp(-scores))
+        elif not own:
+            grown = np.exp(scores - scores.max())
+            scores = grown / grown.sum()
+        return np.asarray(scores, np.float32)
 
     return reference
-
-
-def _probability(scores: Scores, activation: Activation) -> Scores:
-    if activation == "sigmoid":
-        return np.asarray(1 / (1 + np.exp(-scores)), np.float32)
-    grown = np.exp(scores - scores.max())
-    return np.asarray(grown / grown.sum(), np.float32)
-
-
-def _digest(imported: Imported) -> str | dict[str, str]:
-    """Return the digest of the one file, or of each by name."""
-    digests = {file.name: sha256(file) for file in imported.files}
-    return next(iter(digests.values())) if len(digests) == 1 else digests

@@ -4,9 +4,8 @@ Pooling that rounds up becomes pooling that rounds down over explicit padding; a
 neighbouring channels gets a whole bias. Each keeps its name.
 """
 
-from typing import Any, Final
-
 import numpy as np
+import numpy.typing as npt
 import openvino as ov
 import openvino.opset1 as first_ops
 import openvino.opset8 as indexed_ops
@@ -15,8 +14,7 @@ import openvino.opset14 as torch_ops
 import openvino.opset16 as dilated_ops
 
 from thorax.errors import ModelError
-
-_CEIL: Final = ("ceil", "ceil_torch")
+from thorax.importers.layers import local_response_norm, mean_of_cells
 
 
 def correct(model: ov.Model) -> None:
@@ -49,122 +47,84 @@ def correct(model: ov.Model) -> None:
         model.validate_nodes_and_infer_types()
 
 
-class _Windows:
-    """Where the windows of a pooling layer stand.
+class _Pool:
+    """A pooling layer, its numbers one a spatial axis; it is open where a side of the input is."""
 
-    Attributes:
-        ends: padding that the last window needs behind the input, a spatial axis each.
-        cells: int [o] an axis, of each window that lie in the input and its padding.
-    """
+    def __init__(self, node: ov.Node) -> None:
+        self.data, self.said = node.input_value(0), node.get_attributes()
+        self.kernel, self.strides = list(self.said["kernel"]), list(self.said["strides"])
+        none = [0] * len(self.kernel)
+        self.dilations = list(self.said.get("dilations") or [1] * len(none))
+        valid = self.said["auto_pad"] == "valid"
+        self.begin = none if valid else list(self.said["pads_begin"])
+        self.end = none if valid else list(self.said["pads_end"])
+        shape = self.data.get_partial_shape()
+        self.is_open = shape.rank.is_dynamic or any(side.is_dynamic for side in list(shape)[2:])
 
-    __slots__ = ("cells", "ends")
+    @property
+    def rounds_up(self) -> bool:
+        """Whether it does, and over padding of its own."""
+        ceil = self.said["rounding_type"] in ("ceil", "ceil_torch")
+        return ceil and not self.said["auto_pad"].startswith("same")
 
-    def __init__(self, node: ov.Node, said: dict[str, Any]) -> None:
-        sides = list(node.get_input_partial_shape(0))[2:]
-        count = len(said["kernel"])
-        valid = said["auto_pad"] == "valid"
-        before = [0] * count if valid else list(said["pads_begin"])
-        after = [0] * count if valid else list(said["pads_end"])
-        self.ends: list[int] = []
-        self.cells: list[np.ndarray[Any, np.dtype[np.int64]]] = []
-        dilations = said.get("dilations") or [1] * count
-        for side, kernel, step, begin, end, gap in zip(
-            sides, said["kernel"], said["strides"], before, after, dilations, strict=True
-        ):
+    def windows(self) -> tuple[list[int], list[npt.NDArray[np.int64]]]:
+        """Return what padding the last window needs behind the input, and cells of each, int [o].
+
+        Cells are those that lie in the input and its padding.
+        """
+        ends, cells = [], []
+        sides = list(self.data.get_partial_shape())[2:]
+        numbers = (sides, self.kernel, self.strides, self.begin, self.end, self.dilations)
+        for side, kernel, step, begin, end, gap in zip(*numbers, strict=True):
             length, reach = side.get_length(), (kernel - 1) * gap + 1
             windows = -(-(length + begin + end - reach) // step) + 1
             if (windows - 1) * step >= length + begin:
                 windows -= 1
             starts = np.arange(windows) * step - begin
             taps = starts[:, None] + np.arange(kernel) * gap
-            self.ends.append(max(0, int(starts[-1]) + reach - length))
-            self.cells.append((taps < length + end).sum(axis=1))
-
-
-def _is_open(node: ov.Node) -> bool:
-    shape = node.get_input_partial_shape(0)
-    return shape.rank.is_dynamic or any(side.is_dynamic for side in list(shape)[2:])
+            ends.append(max(0, int(starts[-1]) + reach - length))
+            cells.append((taps < length + end).sum(axis=1))
+        return ends, cells
 
 
 def _max_pool(node: ov.Node) -> ov.Node | None:
-    said = node.get_attributes()
-    if said["rounding_type"] not in _CEIL or said["auto_pad"].startswith("same"):
+    pool = _Pool(node)
+    if not pool.rounds_up:
         return None
-    if _is_open(node):
-        return torch_ops.max_pool(
-            node.input_value(0),
-            list(said["strides"]),
-            list(said.get("dilations") or [1] * len(said["kernel"])),
-            list(said["pads_begin"]),
-            list(said["pads_end"]),
-            list(said["kernel"]),
-            "ceil_torch",
-            said["auto_pad"],
-            said.get("index_element_type", "i64"),
-            said.get("axis", 0),
-        )
-    windows = _Windows(node, said)
-    begin = [0] * len(windows.ends) if said["auto_pad"] == "valid" else list(said["pads_begin"])
-    plain = set(said.get("dilations") or [1]) == {1}
-    if plain and not (node.get_output_size() > 1 and node.output(1).get_target_inputs()):
-        return first_ops.max_pool(
-            node.input_value(0),
-            list(said["strides"]),
-            begin,
-            windows.ends,
-            list(said["kernel"]),
-            "floor",
-        )
-    return indexed_ops.max_pool(
-        node.input_value(0),
-        list(said["strides"]),
-        list(said["dilations"]),
-        begin,
-        windows.ends,
-        list(said["kernel"]),
-        "floor",
-        "explicit",
-        said["index_element_type"],
-        said["axis"],
-    )
+    said = pool.said
+    dilated = (pool.data, pool.strides, pool.dilations, pool.begin)
+    index = (said.get("index_element_type", "i64"), said.get("axis", 0))
+    if pool.is_open:
+        ways = ("ceil_torch", said["auto_pad"])
+        return torch_ops.max_pool(*dilated, pool.end, pool.kernel, *ways, *index)
+    ends, _ = pool.windows()
+    if set(pool.dilations) == {1} and not (
+        node.get_output_size() > 1 and node.output(1).get_target_inputs()
+    ):
+        return first_ops.max_pool(pool.data, pool.strides, pool.begin, ends, pool.kernel, "floor")
+    return indexed_ops.max_pool(*dilated, ends, pool.kernel, "floor", "explicit", *index)
 
 
 def _average_pool(node: ov.Node) -> ov.Node | None:
-    said = node.get_attributes()
-    if said["rounding_type"] not in _CEIL or said["auto_pad"].startswith("same"):
+    pool = _Pool(node)
+    if not pool.rounds_up:
         return None
-    valid = said["auto_pad"] == "valid"
-    padded = not valid and any([*said["pads_begin"], *said["pads_end"]])
-    if _is_open(node):
-        return _open_average(node, said, counts=padded and not said["exclude-pad"])
-    windows = _Windows(node, said)
-    begin = [0] * len(windows.ends) if valid else list(said["pads_begin"])
+    padded, exclude = any([*pool.begin, *pool.end]), bool(pool.said["exclude-pad"])
+    if pool.is_open:
+        return _open_average(node, pool, counts=padded and not exclude)
+    ends, cells = pool.windows()
     # Without padding, what lies outside is all that a window could leave out.
-    exclude = bool(said["exclude-pad"]) or (not padded and any(windows.ends))
-    geometry = (
-        list(said["strides"]), begin, windows.ends, list(said["kernel"]), exclude, "floor",
-    )  # fmt: skip
-    dilations = list(said.get("dilations") or [1])
-    if set(dilations) == {1}:
-        pool = ops.avg_pool(node.input_value(0), *geometry)
+    exclude = exclude or (not padded and any(ends))
+    geometry = (pool.begin, ends, pool.kernel, exclude, "floor")
+    if set(pool.dilations) == {1}:
+        mean = ops.avg_pool(pool.data, pool.strides, *geometry)
     else:
-        strides, *rest = geometry
-        pool = dilated_ops.avg_pool(node.input_value(0), strides, dilations, *rest)
-    whole = all(
-        np.all(cells == size) for cells, size in zip(windows.cells, said["kernel"], strict=True)
-    )
-    if exclude or whole:
-        return pool
-    divisor = np.ones(())
-    for cells in windows.cells:
-        divisor = divisor[..., None] * cells
-    factor = np.asarray(np.prod(said["kernel"]) / divisor, np.float32)[None, None]
-    pool.set_friendly_name(f"{node.get_friendly_name()}/pool")
-    kind = node.get_output_element_type(0).to_dtype()
-    return ops.multiply(pool, ops.constant(factor.astype(kind)))
+        mean = dilated_ops.avg_pool(pool.data, pool.strides, pool.dilations, *geometry)
+    name = node.get_friendly_name()
+    return mean if exclude else mean_of_cells(mean, pool.kernel, cells, name=name)
 
 
-def _open_average(node: ov.Node, said: dict[str, Any], *, counts: bool) -> ov.Node | None:
+def _open_average(node: ov.Node, pool: _Pool, *, counts: bool) -> ov.Node | None:
     if counts:
         raise ModelError(
             "model-input",
@@ -172,33 +132,23 @@ def _open_average(node: ov.Node, said: dict[str, Any], *, counts: bool) -> ov.No
             "padding and rounds up, which is right for a fixed shape alone; say --side, or "
             "--input_shape of `thorax mo`",
         )
-    if said["rounding_type"] == "ceil_torch":
+    if pool.said["rounding_type"] == "ceil_torch":
         return None
-    return torch_ops.avg_pool(
-        node.input_value(0),
-        list(said["strides"]),
-        list(said["pads_begin"]),
-        list(said["pads_end"]),
-        list(said["kernel"]),
-        bool(said["exclude-pad"]),
-        "ceil_torch",
-        said["auto_pad"],
-    )
+    exclude, way = bool(pool.said["exclude-pad"]), pool.said["auto_pad"]
+    geometry = (pool.strides, pool.begin, pool.end, pool.kernel, exclude)
+    return torch_ops.avg_pool(pool.data, *geometry, "ceil_torch", way)
 
 
 def _response_norm(node: ov.Node) -> ov.Node | None:
     said = node.get_attributes()
-    bias = said["bias"]
-    if bias == round(bias):
+    if said["bias"] == round(said["bias"]):
         return None
-    if bias < 0:
-        raise ModelError(
-            "model-layer",
-            f"layer {node.get_friendly_name()} adds {bias} to its squares; 0 is the least",
-        )
-    data, axes = node.input_value(0), node.input_value(1)
-    # The bias is a factor of what is raised to beta.
-    norm = ops.lrn(data, axes, said["alpha"] / bias, said["beta"], 1, said["size"])
-    norm.set_friendly_name(f"{node.get_friendly_name()}/norm")
-    kind = node.get_output_element_type(0).to_dtype()
-    return ops.multiply(norm, ops.constant(np.asarray(bias ** -said["beta"], kind)))
+    return local_response_norm(
+        node.input_value(0),
+        size=said["size"],
+        alpha=said["alpha"],
+        beta=said["beta"],
+        k=said["bias"],
+        axes=node.input_value(1),
+        name=node.get_friendly_name(),
+    ).get_node()

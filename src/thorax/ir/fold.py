@@ -1,7 +1,7 @@
 """Folding batch normalisation and constants, and the account of what was folded."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,7 @@ from openvino._offline_transformations import apply_moc_transformations
 from thorax.ir.head import constant
 from thorax.ir.layouts import cancel_transposes, count_transposes
 from thorax.ir.names import WEIGHTED, layers_of, module_name, readable_names
-from thorax.results.optimize import Normalisation
+from thorax.results.optimize import GraphRewrite, Normalisation
 
 ORIGINAL_NAME: Final = "thorax_original_name"
 _KERNEL_NAME: Final = "thorax_kernel_name"
@@ -26,86 +26,69 @@ _SCALES: Final = ("Multiply", "Divide")
 _ARITHMETIC: Final = (*_SHIFTS, *_SCALES)
 
 
-@dataclass(frozen=True, slots=True)
-class Folded:
-    """What folding did to a graph. Layers are nodes that compute: no constants, inputs, outputs.
-
-    Attributes:
-        layers_before: by type, as the framework left them.
-        layers_after: by type.
-        normalisations: batch normalisations and other scales for each channel, in order.
-        constants: layers that computed nothing of the image and became constants.
-        dead: layers that handed on what they got: zero padding of no width, casts to the same
-            type, reshapes to the same shape, times one, plus nothing.
-        transposes_before: layers that only move axes, with those that turn the input.
-        transposes_after: those left.
-    """
-
-    layers_before: dict[str, int]
-    layers_after: dict[str, int]
-    normalisations: tuple[Normalisation, ...]
-    constants: int
-    dead: int
-    transposes_before: int
-    transposes_after: int
-
-    @property
-    def folded(self) -> int:
-        """How many normalisations are inside the kernel of another layer."""
-        return sum(each.into is not None for each in self.normalisations)
-
-
-def fold(model: ov.Model) -> Folded:
+def fold(model: ov.Model) -> GraphRewrite:
     """Fold batch normalisation and constants in place, each layer keeping its framework's name.
+
+    Returned is what came of it, without grey stem and heat map, which are not of its doing. Layers
+    are nodes that compute: no constants, inputs, outputs. Dead is what handed on what it got: zero
+    padding of no width, casts to the same type, reshapes to the same shape, times one, plus
+    nothing. Transposes are layers that only move axes, with those that turn the input.
 
     Transposes that undo each other go too. An axis that is open stays open: give the batch as -1
     to keep shapes that are computed of it from turning into constants. A layer that is held by a
     variable in Python counts as one more user of its inputs, and does not fold.
     """
-    before = _note_names(model)
+    before, fate = _by_type(model), _note_names(model)
     transposes = count_transposes(model)
     cancel_transposes(model)
     scales = _note_scales(model)
     apply_moc_transformations(model, cf=True, smart_reshape=False)
     survivors = _restore_names(model)
     readable_names(model)
-    gone = [kind for name, kind in before.fate.items() if name not in survivors]
-    return Folded(
-        layers_before=before.layers,
-        layers_after=_by_type(model),
-        normalisations=tuple(_where_they_went(model, scales)),
-        constants=gone.count("constant"),
-        dead=gone.count("dead"),
-        transposes_before=transposes,
-        transposes_after=count_transposes(model),
-    )
+    gone = [kind for name, kind in fate.items() if name not in survivors]
+    return _account(model, before, transposes, tuple(_where_they_went(model, scales)), gone)
 
 
-def unchanged(model: ov.Model) -> Folded:
+def unchanged(model: ov.Model) -> GraphRewrite:
     """Return the account of a graph that was left as it is."""
-    layers, transposes = _by_type(model), count_transposes(model)
-    return Folded(layers, layers, (), 0, 0, transposes, transposes)
+    return _account(model, _by_type(model), count_transposes(model))
 
 
-@dataclass(frozen=True, slots=True)
-class _Before:
-    layers: dict[str, int]
-    fate: dict[str, str]
-    """By name, what a layer is that would be no loss: "constant" or "dead"."""
+def _account(
+    model: ov.Model,
+    before: dict[str, int],
+    transposes: int,
+    normalisations: tuple[Normalisation, ...] = (),
+    gone: Sequence[str] = (),
+) -> GraphRewrite:
+    after = _by_type(model)
+    return GraphRewrite(
+        layers_before=sum(before.values()),
+        layers_after=sum(after.values()),
+        normalisations=len(normalisations),
+        normalisations_folded=sum(each.into is not None for each in normalisations),
+        constants_folded=gone.count("constant"),
+        dead_layers_removed=gone.count("dead"),
+        transposes_removed=transposes - count_transposes(model),
+        transposes_left=count_transposes(model),
+        layers_before_by_type=before,
+        layers_after_by_type=after,
+        normalisation_layers=normalisations,
+        grey_stem=False,
+        heatmap=False,
+    )
 
 
 def _by_type(model: ov.Model) -> dict[str, int]:
     return dict(sorted(Counter(node.get_type_name() for node in layers_of(model)).items()))
 
 
-def _note_names(model: ov.Model) -> _Before:
+def _note_names(model: ov.Model) -> dict[str, str]:
+    """Return by name what a layer is that would be no loss: "constant" or "dead"."""
     fate = {}
-    constants = {
-        node.get_friendly_name()
-        for node in model.get_ordered_ops()
-        if node.get_type_name() == "Constant"
-    }
-    for node in model.get_ordered_ops():
+    ops = model.get_ordered_ops()
+    constants = {node.get_friendly_name() for node in ops if node.get_type_name() == "Constant"}
+    for node in ops:
         name = node.get_friendly_name()
         node.get_rt_info()[ORIGINAL_NAME] = name
         kind = node.get_type_name()
@@ -114,20 +97,17 @@ def _note_names(model: ov.Model) -> _Before:
             node.get_rt_info()[_KERNEL_NAME] = name
         if kind in ("Constant", "Parameter", "Result"):
             continue
-        sources = [port.get_source_output() for port in node.inputs()]
+        sources = {value.get_node().get_friendly_name() for value in node.input_values()}
         # The sizes of what is computed are no part of the image.
-        if kind == "ShapeOf" or all(
-            source.get_node().get_friendly_name() in constants for source in sources
-        ):
+        if kind == "ShapeOf" or sources <= constants:
             constants.add(name)
             fate[name] = "constant"
         elif _hands_on(node):
             fate[name] = "dead"
-    return _Before(_by_type(model), fate)
+    return fate
 
 
 def _hands_on(node: ov.Node) -> bool:
-    """Return whether a layer answers what it is given."""
     kind = node.get_type_name()
     if len(node.outputs()) != 1 or not node.inputs():
         return False
@@ -199,10 +179,9 @@ def _note_scales(model: ov.Model) -> list[_Scale]:
 
 def _source_name(node: ov.Node) -> str:
     """Return what the framework calls a node that passes may have renamed since."""
-    tags = node.get_rt_info()
-    original = (
-        tags[ORIGINAL_NAME].astype(str) if ORIGINAL_NAME in tags else node.get_friendly_name()
-    )
+    tags, original = node.get_rt_info(), str(node.get_friendly_name())
+    if ORIGINAL_NAME in tags:
+        original = tags[ORIGINAL_NAME].astype(str)
     return module_name(original, node.get_type_name()) or original
 
 
@@ -213,7 +192,6 @@ def _kernel_before(data: ov.Output) -> str | None:
 
 
 def _is_scaled(node: ov.Node) -> bool:
-    """Return whether what a layer answers is still scaled by a constant a channel."""
     users = list(node.output(0).get_target_inputs())
     while len(users) == 1 and _per_channel(user := users[0].get_node()) is not None:
         if user.get_type_name() in _SCALES:
@@ -247,10 +225,9 @@ def _where_they_went(model: ov.Model, scales: list[_Scale]) -> Iterator[Normalis
     for group, scale in enumerate(scales):
         if group not in into and scale.after is not None and scale.after in unscaled:
             into[group] = scale.after
-    for group, name in enumerate(each.name for each in scales):
         # A scale by one all over is in neither.
         if group in into or group in stays:
-            yield Normalisation(name=name, into=None if group in stays else into[group])
+            yield Normalisation(name=scale.name, into=None if group in stays else into[group])
 
 
 def _groups(node: ov.Node) -> list[int]:
@@ -263,16 +240,13 @@ def _restore_names(model: ov.Model) -> set[str]:
     survivors = set()
     for node in model.get_ordered_ops():
         tags = node.get_rt_info()
-        keys = [key for key in (ORIGINAL_NAME, _KERNEL_NAME) if key in tags]
-        names = {key: tags[key].astype(str) for key in keys}
-        for key in keys:
+        names = {key: tags[key].astype(str) for key in (ORIGINAL_NAME, _KERNEL_NAME) if key in tags}
+        for key in names:
             del tags[key]
-        if node.get_type_name() == "Constant":
-            continue
-        if node.get_type_name() in WEIGHTED and _KERNEL_NAME in names:
-            node.set_friendly_name(names[_KERNEL_NAME])
-            survivors.add(names[_KERNEL_NAME])
-        elif ORIGINAL_NAME in names:
-            node.set_friendly_name(names[ORIGINAL_NAME])
-            survivors.add(names[ORIGINAL_NAME])
+        name = names.get(ORIGINAL_NAME)
+        if node.get_type_name() in WEIGHTED:
+            name = names.get(_KERNEL_NAME, name)
+        if name is not None and node.get_type_name() != "Constant":
+            node.set_friendly_name(name)
+            survivors.add(name)
     return survivors

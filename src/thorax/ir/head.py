@@ -1,6 +1,6 @@
 """The head of a classifier: what makes its logits, and where its features lie on the image."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -13,12 +13,6 @@ from thorax.errors import ModelError
 from thorax.ir.layouts import TO_CHANNELS_FIRST, TO_CHANNELS_LAST
 
 _RESHAPES: Final = ("Reshape", "Squeeze", "Unsqueeze", "Convert")
-_ACTIVATIONS: Final[dict[str, Activation]] = {
-    "Sigmoid": "sigmoid",
-    "Softmax": "softmax",
-    "LogSoftmax": "softmax",
-}
-
 _POINTWISE: Final = (
     "Relu", "PRelu", "Clamp", "Add", "Multiply", "Subtract", "Divide", "BatchNormInference",
     "FakeQuantize", "Convert", "Concat", "HSwish", "Swish", "Sigmoid", "HSigmoid", "Elu", "Selu",
@@ -31,13 +25,7 @@ _Matrix = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A global-average-pool + linear head.
-
-    Attributes:
-        features: the node whose output [N,D,h,w] is pooled.
-        weight: float32 [K,D].
-        bias: float32 [K].
-    """
+    """A global-average-pool + linear head: features [N,D,h,w], weight float32 [K,D], bias [K]."""
 
     features: ov.Output
     weight: npt.NDArray[np.float32]
@@ -77,12 +65,14 @@ def find_logits(model: ov.Model) -> tuple[ov.Output, Activation | None]:
     if kind == "Log" and node.input_value(0).get_node().get_type_name() == "Softmax":
         node = node.input_value(0).get_node()
         kind = "Softmax"
-    if kind == "Sigmoid" or (kind in ("Softmax", "LogSoftmax") and _over_classes(node)):
-        return node.input_value(0), _ACTIVATIONS[kind]
-    for written_out, activation in ((_sigmoid_of, "sigmoid"), (_softmax_of, "softmax")):
-        inner = written_out(node)
-        if inner is not None:
-            return inner, _ACTIVATIONS[activation.capitalize()]
+    if kind == "Sigmoid":
+        return node.input_value(0), "sigmoid"
+    if kind in ("Softmax", "LogSoftmax") and _over_classes(node):
+        return node.input_value(0), "softmax"
+    if (inner := _sigmoid_of(node)) is not None:
+        return inner, "sigmoid"
+    if (inner := _softmax_of(node)) is not None:
+        return inner, "softmax"
     return answer, None
 
 
@@ -181,15 +171,12 @@ def _softmax_of(node: ov.Node) -> ov.Output | None:
 
 
 def find_head(logits: ov.Output) -> Head | None:
-    """Return the global-average-pool + linear head that makes these logits, if there is one.
+    """Return the global-average-pool + linear head that makes these K logits of an image, or None.
 
     Linear layers, scales, shifts and reshapes are followed back to the average and composed to one
     matrix (Zhou et al., CVPR 2016, eq. 1-2). A network that averages its last convolution of 1 x 1
     has the head in front of the average, which changes places with it (Lin et al., ICLR 2014,
     section 3.2).
-
-    Args:
-        logits: of one image, K values.
     """
     sizes = _sizes(logits)
     if not sizes or (len(sizes) > 1 and sizes[0] != 1):
@@ -259,12 +246,10 @@ def _arithmetic(node: ov.Node, matrix: _Matrix) -> _Step | None:
         match kind:
             case "Add":
                 return _Step(value, matrix, matrix @ numbers)
+            case "Subtract" if data == 0:
+                return _Step(value, matrix, -(matrix @ numbers))
             case "Subtract":
-                return (
-                    _Step(value, matrix, -(matrix @ numbers))
-                    if data == 0
-                    else _Step(value, -matrix, matrix @ numbers)
-                )
+                return _Step(value, -matrix, matrix @ numbers)
             case "Multiply":
                 return _Step(value, matrix * numbers, none)
             case "Divide" if data == 0:
@@ -423,7 +408,7 @@ def _field(node: ov.Node, by_name: dict[str, _Field | None]) -> _Field | None:
     sources = _sources(node)
     if kind in _POINTWISE:
         # A gate of one number a channel weighs cells, it does not place them.
-        gates = [value for value in sources if _is_one_cell(value)]
+        gates = [value for value in sources if _sizes(value)[2:] == [1, 1]]
         sources = [value for value in sources if value not in gates] or sources
     fields = [by_name[value.get_node().get_friendly_name()] for value in sources]
     if not fields or any(field is None for field in fields):
@@ -434,7 +419,7 @@ def _field(node: ov.Node, by_name: dict[str, _Field | None]) -> _Field | None:
         if any((each.step, each.height) != (first.step, first.height) for each in paths):
             return None
         low, high = min(each.low for each in paths), max(each.high for each in paths)
-        return _Field(low, high, first.step, first.height)
+        return replace(first, low=low, high=high)
     if kind in ("Convolution", "GroupConvolution", "MaxPool", "AvgPool"):
         return _windowed(node, first)
     if kind == "Pad":
@@ -443,14 +428,13 @@ def _field(node: ov.Node, by_name: dict[str, _Field | None]) -> _Field | None:
             return None
         return first.seen_by(reach=0, stride=1, pad=int(begin[first.height]))
     if kind == "Transpose":
-        order = constant(node.input_value(1))
-        return None if order is None else _turned(first, [int(axis) for axis in order])
+        values = constant(node.input_value(1))
+        if values is None:
+            return None
+        order = [int(axis) for axis in values]
+        height, width = order.index(first.height), order.index(first.height + 1)
+        return replace(first, height=height) if width == height + 1 else None
     return _sliced(node, first) if kind in ("StridedSlice", "Slice") else None
-
-
-def _is_one_cell(value: ov.Output) -> bool:
-    shape = value.get_partial_shape()
-    return bool(shape.is_static and len(shape) == 4 and np.prod(list(value.get_shape())[2:]) == 1)
 
 
 def _windowed(node: ov.Node, field: _Field) -> _Field | None:
@@ -467,11 +451,6 @@ def _windowed(node: ov.Node, field: _Field) -> _Field | None:
         stride=int(attributes["strides"][0]),
         pad=int(attributes["pads_begin"][0]),
     )
-
-
-def _turned(field: _Field, order: list[int]) -> _Field | None:
-    height, width = order.index(field.height), order.index(field.height + 1)
-    return _Field(field.low, field.high, field.step, height) if width == height + 1 else None
 
 
 def _sliced(node: ov.Node, field: _Field) -> _Field | None:

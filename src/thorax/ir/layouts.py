@@ -85,10 +85,8 @@ def _turned_axis(node: ov.Node) -> int | None:
         # A set bit of a mask stands for "from the very start", "to the very end".
         open_begin = bool(masks["begin_mask"][axis : axis + 1] == [1])
         open_end = bool(masks["end_mask"][axis : axis + 1] == [1])
-        if axis in turned:
-            whole = (open_begin or begin[axis] == -1) and open_end
-        else:
-            whole = (open_begin or begin[axis] == 0) and (open_end or end[axis] >= 2**31 - 1)
-        if not whole:
+        first = -1 if axis in turned else 0
+        to_end = open_end or (axis not in turned and end[axis] >= 2**31 - 1)
+        if not to_end or not (open_begin or begin[axis] == first):
             return None
     return turned[0]

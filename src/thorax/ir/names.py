@@ -6,6 +6,8 @@ from typing import Final
 
 import openvino as ov
 
+from thorax.importers.layers import CONVOLUTIONS
+
 _ONNX_KERNEL: Final = "/WithoutBiases"
 """What OpenVINO adds to the name of an ONNX layer when it parts it from its bias."""
 
@@ -13,10 +15,7 @@ _TORCH: Final = re.compile(r"^__module\.(.+?)/(?:aten|prim|ov_ext|quantized)::(\
 _BARE: Final = ("Convolution", "GroupConvolution", "MaxPool", "Relu", "BatchNormInference")
 """Layers that a torch module consists of: they are called as it is."""
 
-WEIGHTED: Final = (
-    "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData",
-    "MatMul",
-)  # fmt: skip
+WEIGHTED: Final = (*CONVOLUTIONS, "MatMul")
 """Layers with a kernel, into which scales fold and by which people know a network."""
 
 
@@ -29,9 +28,8 @@ def layers_of(model: ov.Model) -> list[ov.Node]:
 def module_name(name: str, kind: str) -> str | None:
     """Return what PyTorch calls the module of a node, `layer1.0.conv1`; None for other nodes.
 
-    Args:
-        name: the frontend's, `__module.layer1.0.conv1/aten::_convolution/Convolution`.
-        kind: type of the node; all but the first kind of a module have it in their name.
+    The frontend's name is `__module.layer1.0.conv1/aten::_convolution/Convolution`; all but the
+    first kind of a module's nodes have it in theirs.
     """
     match = _TORCH.match(name)
     if match is None:

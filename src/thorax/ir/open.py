@@ -1,5 +1,6 @@
 """Any model opened to look at it; an artifact opened to make another of it."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,6 @@ from thorax.ir.shapes import close_shapes
 
 ModelKind = Literal["artifact", "checkpoint", "file"]
 
-_ROUNDED: Final = (Precision.INT8, Precision.BF16, Precision.FP11)
 
 _OF_ITS_GRAPH: Final = (
     *("thresholds", "calibration", "accuracy", "auroc_drop"),
@@ -36,12 +36,8 @@ _OF_ITS_GRAPH: Final = (
 class OpenedModel:
     """A network of one fixed input shape, and what is known of it.
 
-    Attributes:
-        path: where it was read from.
-        model: every shape is fixed.
-        layout: of an input that is an image.
-        card: of an artifact; None of any other model.
-        compute: element type that its floating-point layers run in on a CPU.
+    The layout is that of an input that is an image; an artifact alone has a card; `compute` is the
+    element type that its floating-point layers run in on a CPU.
     """
 
     path: Path
@@ -72,11 +68,9 @@ def model_kind(path: Path) -> ModelKind:
 
 
 def open_model(path: Path, options: ImportOptions | None = None) -> OpenedModel:
-    """Open a model to look at it; what only a classifier needs is not asked for.
+    """Open an artifact, or a file that `formats.read` knows, to look at it.
 
-    Args:
-        path: artifact folder, or a file that `formats.read` knows.
-        options: what a foreign file leaves open of itself.
+    What only a classifier needs is not asked for.
 
     Raises:
         ModelError: as `artifact.load` and `formats.read`, `model-input` when the shape that was
@@ -114,16 +108,14 @@ def open_pair(path: Path, path2: Path, options: ImportOptions) -> tuple[OpenedMo
         ModelError: as `open_model`.
         UsageError: as `open_model`, `model-described` only where both are artifacts.
     """
-    are_artifacts = [model_kind(each) == "artifact" for each in (path, path2)]
-    if are_artifacts[0] == are_artifacts[1]:
+    first_is, second_is = (model_kind(each) == "artifact" for each in (path, path2))
+    if first_is == second_is:
         shapes = _as_laid_out(options.shapes, path, path2)
         return open_model(path, options), open_model(path2, replace(options, shapes=shapes))
     bare = ImportOptions(extensions=options.extensions)
-    first, second = (
-        open_model(each, bare if is_artifact else options)
-        for each, is_artifact in zip((path, path2), are_artifacts, strict=True)
+    return open_model(path, bare if first_is else options), open_model(
+        path2, bare if second_is else options
     )
-    return first, second
 
 
 def _as_laid_out(
@@ -141,16 +133,11 @@ def _as_laid_out(
 
 
 def open_artifact(path: Path, extensions: tuple[str, ...] = ()) -> tuple[ov.Model, Card]:
-    """Open an artifact to make another of it.
+    """Open an artifact, by its folder or the model.xml inside, to make another of it.
 
-    Args:
-        path: the folder, or the model.xml inside.
-        extensions: see `ImportOptions`.
-
-    Returns:
-        The graph, input uint8 [1,1,S,S], weights in FP32, though those of an fp16 artifact have
-        been rounded to 11 bits; and the card without what was measured of that artifact, with its
-        digest in `provenance`.
+    Returned are the graph, input uint8 [1,1,S,S], weights in FP32, though those of an fp16 artifact
+    have been rounded to 11 bits; and the card without what was measured of that artifact, with its
+    digest in `provenance`.
 
     Raises:
         ModelError: what `thorax.artifact.load` says, `artifact-rounded` for one of int8,
@@ -158,7 +145,7 @@ def open_artifact(path: Path, extensions: tuple[str, ...] = ()) -> tuple[ov.Mode
     """
     verified = artifact.load(path)
     card = verified.card
-    if card.precision in _ROUNDED:
+    if card.precision in (Precision.INT8, Precision.BF16, Precision.FP11):
         raise ModelError(
             "artifact-rounded",
             f"{path} is {card.precision}: its weights are rounded already, and what is lost cannot "
@@ -172,17 +159,12 @@ def open_artifact(path: Path, extensions: tuple[str, ...] = ()) -> tuple[ov.Mode
     model = _read_graph(verified, core)
     widen_weights(model)
     unmeasured = {
-        name: field.get_default(call_default_factory=True)
-        for name, field in Card.model_fields.items()
-        if name in _OF_ITS_GRAPH
+        name: Card.model_fields[name].get_default(call_default_factory=True)
+        for name in _OF_ITS_GRAPH
     }
     provenance = {**card.provenance, "from": {"digest": card.digest, "precision": card.precision}}
-    card = card.model_copy(
-        update={
-            **unmeasured, "precision": Precision.FP32, "provenance": provenance, "card_sha256": "",
-        }
-    )  # fmt: skip
-    return model, card
+    facts = {"precision": Precision.FP32, "provenance": provenance, "card_sha256": ""}
+    return model, card.model_copy(update=unmeasured | facts)
 
 
 def _read_graph(verified: artifact.Artifact, core: ov.Core) -> ov.Model:
@@ -215,13 +197,9 @@ def widen_weights(model: ov.Model) -> None:
 
 
 def _stored_precision(model: ov.Model) -> str:
-    """Return the precision that most bytes of the weights are stored in."""
-    sizes: dict[str, int] = {}
+    sizes: Counter[str] = Counter()
     for node in model.get_ordered_ops():
         if node.get_type_name() == "Constant":
-            element = node.get_element_type().get_type_name()
-            sizes[element] = sizes.get(element, 0) + node.get_byte_size()
-    most = max(sizes, key=lambda element: sizes[element], default="f32")
-    return {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}.get(
-        most, most
-    )
+            sizes[node.get_element_type().get_type_name()] += node.get_byte_size()
+    most = sizes.most_common(1)[0][0] if sizes else "f32"
+    return {"f32": "fp32", "f16": "fp16", "i8": "int8", "u8": "int8"}.get(most, most)

@@ -9,6 +9,7 @@ import openvino.opset13 as ops
 
 from thorax.artifact import Activation
 from thorax.errors import ModelError, UsageError
+from thorax.ir.names import WEIGHTED
 
 _MOVES: Final = (
     "Reshape", "Squeeze", "Unsqueeze", "Convert", "Transpose", "Concat", "Gather", "Slice",
@@ -18,10 +19,6 @@ _AFFINE: Final = ("Add", "Subtract", "Multiply", "Divide", "Negative", "BatchNor
 _POOLS: Final = (
     "ReduceMean", "ReduceSum", "ReduceMax", "AvgPool", "MaxPool", "AdaptiveAvgPool",
     "AdaptiveMaxPool",
-)  # fmt: skip
-_LINEAR: Final = (
-    "MatMul", "Convolution", "GroupConvolution", "ConvolutionBackpropData",
-    "GroupConvolutionBackpropData", "Einsum",
 )  # fmt: skip
 _ACTIVATIONS: Final = {"Sigmoid": ops.sigmoid, "Softmax": lambda value: ops.softmax(value, 1)}
 _BOUNDED: Final = ("Sigmoid", "Softmax", "LogSoftmax", "HardSigmoid", "Tanh", "Clamp", "Exp", "Log")
@@ -108,13 +105,7 @@ def check_output_activation(
     """Refuse answers that are neither probabilities nor plainly logits.
 
     Logits are what a convolution, a matrix product or a pool makes, shifted and scaled by constants
-    at most.
-
-    Args:
-        model: one output.
-        name: of the file, for people.
-        own: the activation that it ends in.
-        stated: what the user says of its outputs.
+    at most. `own` is the activation that the network ends in, `stated` what the user says of it.
 
     Raises:
         ModelError: `model-outputs` for a softmax over another axis than the classes.
@@ -149,7 +140,7 @@ def _not_plain(value: ov.Output, *, pooled: bool) -> Iterator[ov.Node]:
         answer, after_pool = waiting.pop()
         node = answer.get_node()
         kind = node.get_type_name()
-        if (node.get_name(), after_pool) in seen or kind in (*_LINEAR, "Constant"):
+        if (node.get_name(), after_pool) in seen or kind in (*WEIGHTED, "Einsum", "Constant"):
             continue
         seen.add((node.get_name(), after_pool))
         if kind in _POOLS:
@@ -168,7 +159,6 @@ def _not_plain(value: ov.Output, *, pooled: bool) -> Iterator[ov.Node]:
 
 
 def _of_image(value: ov.Output) -> bool:
-    """Return whether a value is computed of an input, and not of constants alone."""
     waiting, seen = [value.get_node()], set()
     while waiting:
         node = waiting.pop()

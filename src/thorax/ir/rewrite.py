@@ -1,6 +1,5 @@
 """Graph passes: bytes in, probability, heat map and embedding out, names a person can read."""
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -10,7 +9,6 @@ import openvino.opset13 as ops
 
 from thorax.artifact import Activation, Card
 from thorax.devices.engine import EMBEDDING, HEATMAP, INPUT, PROBABILITY
-from thorax.ir.fold import Folded
 from thorax.ir.head import Head
 from thorax.ir.heatmap import class_activation_map
 from thorax.ir.stem import fold_grey_stem
@@ -20,64 +18,29 @@ NORMALISE: Final = "normalise"
 """What the names of layers begin with that make bytes what the network was trained on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rewritten:
-    """What became of a source's graph on its way to an artifact's.
+def counts(rewritten: GraphRewrite) -> dict[str, int | bool]:
+    """Return the figures of a rewrite alone, for the card."""
+    figures = rewritten.model_dump()
+    return {key: value for key, value in figures.items() if isinstance(value, int)}
 
-    Attributes:
-        folded: what folding did.
-        grey_stem: whether a first convolution over several channels takes the one grey now.
-        heatmap: whether heat map and embedding are outputs.
-    """
 
-    folded: Folded
-    grey_stem: bool
-    heatmap: bool
-
-    def result(self) -> GraphRewrite:
-        """Return figures and the way of each normalisation."""
-        folded = self.folded
-        return GraphRewrite(
-            layers_before=sum(folded.layers_before.values()),
-            layers_after=sum(folded.layers_after.values()),
-            normalisations=len(folded.normalisations),
-            normalisations_folded=folded.folded,
-            constants_folded=folded.constants,
-            dead_layers_removed=folded.dead,
-            transposes_removed=folded.transposes_before - folded.transposes_after,
-            transposes_left=folded.transposes_after,
-            layers_before_by_type=folded.layers_before,
-            layers_after_by_type=folded.layers_after,
-            normalisation_layers=folded.normalisations,
-            grey_stem=self.grey_stem,
-            heatmap=self.heatmap,
-        )
-
-    def counts(self) -> dict[str, int | bool]:
-        """Return figures alone, for the card."""
-        figures = self.result().model_dump()
-        return {key: value for key, value in figures.items() if isinstance(value, int)}
-
-    def line(self) -> str:
-        """Return it in one line for people."""
-        figures = self.result()
-        parts = [f"{figures.layers_before} layers became {figures.layers_after}"]
-        if figures.normalisations:
-            parts.append(
-                f"{figures.normalisations_folded} of {figures.normalisations} normalisations folded"
-            )
-        for count, what in (
-            (figures.constants_folded, "constant"),
-            (figures.dead_layers_removed, "dead"),
-            (figures.transposes_removed, "transpose"),
-        ):
-            if count:
-                parts.append(f"{count} {what} layers gone")
-        if self.grey_stem:
-            parts.append("stem takes one grey channel")
-        if not self.heatmap:
-            parts.append("no pooled linear head: no heat map")
-        return "; ".join(parts)
+def line(rewritten: GraphRewrite) -> str:
+    """Return a rewrite in one line for people."""
+    parts = [f"{rewritten.layers_before} layers became {rewritten.layers_after}"]
+    if rewritten.normalisations:
+        of = f"of {rewritten.normalisations} normalisations folded"
+        parts.append(f"{rewritten.normalisations_folded} {of}")
+    gone = {
+        "constant": rewritten.constants_folded,
+        "dead": rewritten.dead_layers_removed,
+        "transpose": rewritten.transposes_removed,
+    }
+    parts += [f"{count} {what} layers gone" for what, count in gone.items() if count]
+    if rewritten.grey_stem:
+        parts.append("stem takes one grey channel")
+    if not rewritten.heatmap:
+        parts.append("no pooled linear head: no heat map")
+    return "; ".join(parts)
 
 
 def take_bytes(
@@ -85,13 +48,8 @@ def take_bytes(
 ) -> bool:
     """Make the input uint8 [N,1,S,S] named `image`, normalised inside as (x / 255 - mean) / std.
 
-    Returns:
-        Whether a first convolution over several channels now takes the one grey channel.
-
-    Args:
-        model: changed in place; its one input is float [N,C,S,S].
-        mean: float32 [C], subtracted from each channel, 0-1.
-        std: float32 [C].
+    The one input was float [N,C,S,S]; mean and std are float32 [C]. Returned is whether a first
+    convolution over several channels now takes the one grey channel.
     """
     scale, shift = (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
     grey_stem = False
@@ -126,9 +84,9 @@ def expose_outputs(
     """Return the graph with output `probability`, and of a known head `heatmap`, `embedding`."""
     results = []
     if head is None:
-        classes = int(np.prod(list(logits.get_shape())[1:]))
-        flat = np.array([-1, classes if len(logits.get_shape()) > 1 else logits.get_shape()[0]])
-        rows = len(logits.get_shape()) == 2
+        sizes = list(logits.get_shape())
+        flat = np.array([-1, int(np.prod(sizes[1:] or sizes))])
+        rows = len(sizes) == 2
         scores = logits if rows else ops.reshape(logits, ops.constant(flat), False).output(0)
     else:
         pooled = ops.reduce_mean(head.features, ops.constant(np.array([2, 3])), keep_dims=False)

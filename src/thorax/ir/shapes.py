@@ -11,15 +11,11 @@ from thorax.importers.options import ImportOptions, Layout
 
 
 def open_batch(model: ov.Model, batch: int = 1) -> None:
-    """Leave the first axis of every input open, and reshapes that state it follow it.
+    """Leave the first axis of every input open, in place, and reshapes that state it follow it.
 
     Exporters write `[1, 1024]` where they mean "flatten each image". Such a reshape is changed
-    only where the rest of its shape holds exactly one image's values, so that its 1 can be nothing
-    but the batch.
-
-    Args:
-        model: changed in place; its inputs have the batch first.
-        batch: what the graph states it as.
+    only where the rest of its shape holds exactly one image's values, so that its 1, the batch that
+    the graph states, can be nothing else.
     """
     shapes = {
         port: ov.PartialShape([ov.Dimension(-1), *list(shape)[1:]])
@@ -55,14 +51,10 @@ def _states_batch(node: ov.Node, target: np.ndarray, batch: int) -> bool:
         return False
     image = int(np.prod([axis.get_length() for axis in inner], dtype=np.int64))
     rest = target[1:].copy()
-    if node.get_attributes()["special_zero"]:
-        zeros = np.flatnonzero(rest == 0)
-        if any(axis >= len(inner) for axis in zeros):
+    for axis in np.flatnonzero(rest == 0):
+        if axis >= len(inner) or not node.get_attributes()["special_zero"]:
             return False
-        for axis in zeros:
-            rest[axis] = inner[axis].get_length()
-    elif (rest == 0).any():
-        return False
+        rest[axis] = inner[axis].get_length()
     stated = int(np.prod(rest[rest > 0], dtype=np.int64))
     return image % stated == 0 if (rest == -1).any() else image == stated
 
@@ -71,11 +63,6 @@ def fix_shapes(model: ov.Model, shapes: Sequence[ov.PartialShape], name: str) ->
     """Give every input its shape, in place, and let the rest of the graph follow.
 
     A Reshape that names the batch of the file takes any batch afterwards.
-
-    Args:
-        model: changed in place.
-        shapes: one an input.
-        name: of the file, for people.
 
     Raises:
         ModelError: `model-input` where the network does not take a shape, or a layer holds the
@@ -105,11 +92,7 @@ def fix_shapes(model: ov.Model, shapes: Sequence[ov.PartialShape], name: str) ->
 def close_shapes(model: ov.Model, options: ImportOptions, layout: Layout, name: str) -> None:
     """Give every input one shape, in place: the one asked for, or one image and a square.
 
-    Args:
-        model: changed in place.
-        options: shapes by name of the input, "" every other one's, and the side of a square.
-        layout: of an input that is an image.
-        name: of the file, for people.
+    The options hold shapes by name of the input, "" every other one's, and the side of a square.
 
     Raises:
         UsageError: `model-undescribed` where an axis stays open.
@@ -163,19 +146,14 @@ def fix_square(model: ov.Model, *, channels: int, side: int | None, name: str) -
 def _reshape(
     model: ov.Model, shapes: Sequence[ov.PartialShape], name: str, *, batch: int | None = None
 ) -> None:
-    """Reshape the inputs; with the batch that the graph states, reshapes inside follow it.
-
-    Raises:
-        ModelError: `model-input`.
-    """
+    """Reshape the inputs; with the batch that the graph states, reshapes inside follow it."""
     try:
         if batch is not None:
             open_batch(model, batch)
         model.reshape(dict(enumerate(shapes)))
     except RuntimeError as error:
         raise ModelError(
-            "model-input",
-            f"{name} does not take {', '.join(map(str, shapes))}: {last_line(error)}",
+            "model-input", f"{name} does not take {', '.join(map(str, shapes))}: {last_line(error)}"
         ) from error
 
 
@@ -204,7 +182,6 @@ def _batch(shapes: Sequence[ov.PartialShape]) -> int | None:
 
 
 def _answering(model: ov.Model, batch: int) -> dict[str, None]:
-    """Return the layers that answer this batch, in the order they run."""
     return {
         node.get_friendly_name(): None
         for node in model.get_ordered_ops()

@@ -24,13 +24,10 @@ _AXES: Final = (2, 3)
 
 @dataclass(frozen=True, slots=True)
 class _Entrance:
-    """What enters the convolution: scale times the grey image within zeros, plus a constant map.
+    """What enters the convolution: scale [C] times the grey image within zeros, plus a map.
 
-    Attributes:
-        scale: [C].
-        shift: [1,C,H,W], of the size that enters.
-        begin: rows above and columns left of the image, pixels.
-        end: rows below and columns right of it.
+    The map, `shift`, is [1,C,H,W] of the size that enters; `begin` and `end` are rows and columns
+    before and behind the image.
     """
 
     scale: _Map
@@ -114,14 +111,9 @@ def fold_grey_stem(
     add is not a constant but a constant map. Layers between that scale or shift channels, reorder
     them or pad go the same way.
 
-    Args:
-        model: changed in place; its one input is float [1,C,S,S].
-        scale: float32 [C], of each channel before the input.
-        shift: float32 [C].
-
-    Returns:
-        scale and shift that are still to be applied before the convolution, float32 [C], [1] or,
-        when both are inside it, [0].
+    The one input is float [1,C,S,S], scale and shift before it float32 [C]. Returned is what of
+    them is still to be applied before the convolution, float32 [C], [1] or, when both are inside
+    it, [0].
     """
     match = _first_convolution(model)
     if match is None:

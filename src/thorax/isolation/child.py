@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import selectors
 import signal
 import struct
@@ -30,20 +31,10 @@ _START: Final = (
     "root in sys.path or sys.path.insert(0, root); "
     "from importlib import import_module; import_module(module).main()"
 )
-_KEPT: Final = frozenset(
-    ("PATH", "LD_LIBRARY_PATH", "LANG", "LANGUAGE", "TZ", "LC_ALL", "LC_CTYPE", "LC_NUMERIC")
-)
-_KEPT_BEGINNINGS: Final = (
-    "OMP_",
-    "KMP_",
-    "MKL_",
-    "OPENBLAS_",
-    "ONEDNN_",
-    "OV_",
-    "TBB_",
-    "TF_CPP_",
-    "TF_ENABLE_",
-    "TF_NUM_",
+_KEPT: Final = re.compile(
+    r"PATH|LD_LIBRARY_PATH|LANG|LANGUAGE|TZ|LC_(ALL|CTYPE|NUMERIC)"
+    r"|(OMP|KMP|MKL|OPENBLAS|ONEDNN|OV|TBB|TF_CPP|TF_ENABLE|TF_NUM)_.*",
+    re.DOTALL,
 )
 """Variables of the environment that a child needs; others may be secrets."""
 
@@ -69,22 +60,16 @@ class Answer:
 
 
 class Child:
-    """One child. Any failure leaves it dead; the caller must then close it.
+    """One child, whose module's `main()` calls `answer`; any failure leaves it dead, to be closed.
 
-    Args:
-        module: whose `main()` calls `answer`.
-        environment: variables that it has beside those of the parent that libraries read.
-        without: modules that its libraries shall not find.
+    It has some variables of the parent, those that libraries read, beside its own `environment`,
+    and does not find the modules `without`.
     """
 
     def __init__(
         self, module: str, environment: Mapping[str, str], *, without: Sequence[str] = ()
     ) -> None:
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if name in _KEPT or name.startswith(_KEPT_BEGINNINGS)
-        }
+        kept = {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)}
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-c", _START, _ROOT, module, *without],
             stdin=subprocess.PIPE,
@@ -113,13 +98,9 @@ class Child:
     def ask(
         self, head: dict[str, Any], data: bytes | memoryview, wall_s: float, most_bytes: int
     ) -> Answer:
-        """Send a request and return the answer.
+        """Send a request, a JSON object and bytes for the child's handler, and return the answer.
 
-        Args:
-            head: a JSON object for the child's handler.
-            data: bytes for the handler.
-            wall_s: how long to wait.
-            most_bytes: the longest body that is accepted.
+        It is waited for `wall_s` seconds; a body of more than `most_bytes` is not accepted.
 
         Raises:
             ChildError: what became of the child.

@@ -185,11 +185,8 @@ WALL_S: Final = 300.0
 class Allowance:
     """What a process may take to read a model that a stranger wrote.
 
-    Attributes:
-        data_bytes: of memory that it writes to.
-        file_bytes: the longest file that it may write.
-        cpu_s: of processor time.
-        wall_s: of wall-clock time.
+    Bytes are those of memory that it writes to and of the longest file that it may write, seconds
+    those of processor time and of wall-clock time.
     """
 
     data_bytes: int
@@ -217,9 +214,8 @@ def occupied_bytes(path: Path) -> int:
 def path_of_python(*, own_code: bool = False) -> list[str]:
     """Return where this process finds modules, for a child that is to find the same libraries.
 
-    Args:
-        own_code: whether the user's own code is to be found too: the current folder, which is
-            otherwise left out, as all of what is returned may be read by the child.
+    The current folder is left out, as all of what is returned may be read by the child, unless the
+    user's own code is to be found too.
     """
     here = os.path.realpath(Path.cwd())
     return [place for place in sys.path if place and (own_code or os.path.realpath(place) != here)]
@@ -230,10 +226,8 @@ def limit(
 ) -> None:
     """Limit what this process may take; it leaves no core file behind.
 
-    Args:
-        data_bytes: of memory that it writes to; None leaves that open.
-        space_bytes: of its address space, files that are mapped with it; None leaves that open.
-        file_bytes: the longest file that it may write.
+    Limited are memory that it writes to, its address space, files that are mapped with it, None
+    leaving either open, and the longest file that it may write.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for which, wanted in (
@@ -251,14 +245,9 @@ def limit(
 def isolate(*, readable: Iterable[Path] = (), writable: Iterable[Path] = ()) -> tuple[str, ...]:
     """Give up network, other processes and all files but these, for good.
 
-    Python, its packages, the system's libraries and what it tells of itself stay readable.
-
-    Args:
-        readable: files, and folders with all that is in them, that may be read too.
-        writable: folders in which files may be made, read, changed and removed.
-
-    Returns:
-        what the kernel gave, of "landlock" and "seccomp"; nothing where it has neither.
+    Python, its packages, the system's libraries and what it tells of itself stay readable, as
+    files, and folders with all that is in them, that are named; in writable folders files may be
+    made, read, changed and removed. Returned is what the kernel gave, of "landlock" and "seccomp".
     """
     if not sys.platform.startswith("linux"):
         return ()
@@ -356,7 +345,6 @@ def _argument(index: int, high: bool = False) -> _Instruction:
 
 
 def _filter(architecture: int, column: int, process: int) -> list[_Instruction]:
-    """Return the filter of system calls of a process on an architecture."""
     return [
         (_LOAD, 0, 0, _ARCHITECTURE_AT),
         (_EQUAL, 1, 0, architecture),

@@ -37,20 +37,16 @@ class Arguments:
     """The flags as values.
 
     Attributes:
-        path: of the model.
+        flags: as they were typed.
         name: stem of the files to write.
         data_type: "fp16", "fp32" or "float".
         entries: where the network begins.
         outputs: where it ends; empty leaves that alone.
-        shapes: of inputs, in order.
         mean: of inputs, by name or in order.
-        scale: of inputs; the name "*" is every one.
-        layouts: of inputs and outputs.
-        keeps_channels_last: whether TensorFlow's layout stays.
-        batch: first axis of every input, or None.
-        reverses: whether RGB and BGR are swapped.
+        scale: likewise; the name "*" is every one.
     """
 
+    flags: Flags
     path: Path
     name: str
     data_type: str
@@ -60,9 +56,6 @@ class Arguments:
     mean: tuple[Values, ...]
     scale: tuple[Values, ...]
     layouts: tuple[Axes, ...]
-    keeps_channels_last: bool
-    batch: int | None
-    reverses: bool
 
     @property
     def fed(self) -> list[Entry]:
@@ -76,28 +69,28 @@ def parse(flags: Flags) -> Arguments:
     Raises:
         UsageError: `mo-...`.
     """
-    path, name = _model(flags)
+    path = flags.saved_model_dir or flags.input_model
     data_type = _DATA_TYPES.get(flags.data_type.lower())
+    if path is None or (flags.saved_model_dir and flags.input_model):
+        raise UsageError("mo-model", "give --input_model or --saved_model_dir, and not both")
+    if flags.input_proto and flags.input_symbol:
+        raise UsageError("mo-model", "give --input_proto (Caffe) or --input_symbol (MXNet)")
+    name = path.stem if flags.model_name is None else flags.model_name
+    if not name or name != Path(name).name or name.startswith("."):
+        raise UsageError("mo-model-name", f"--model_name is {name!r}; give a plain file name")
     if data_type is None:
         raise UsageError(
             "mo-data-type",
             f"--data_type is {flags.data_type!r}; allowed are FP16, FP32, half, float; int8 is "
             "made by `thorax optimize --precision int8`",
         )
-    if flags.input_shape is not None and flags.batch is not None:
-        raise UsageError("mo-batch", "--input_shape and --batch both set the batch; give one")
-    if flags.batch is not None and flags.batch < 1:
-        raise UsageError("mo-batch", f"--batch is {flags.batch}; it must be 1 or more")
-    if flags.framework is not None and flags.framework.lower() not in _FRAMEWORKS:
-        raise UsageError(
-            "mo-framework",
-            f"--framework is {flags.framework!r}; allowed are {', '.join(_FRAMEWORKS)}",
-        )
+    _check_numbers(flags)
     entries = _entries(flags)
     shapes = () if flags.input_shape is None else parse_shapes(flags.input_shape)
     if shapes and any(entry.shape is not None for entry in entries if entry.value is None):
         raise UsageError("mo-shape", "--input and --input_shape both give shapes; use one")
     return Arguments(
+        flags=flags,
         path=path,
         name=name,
         data_type=data_type,
@@ -107,27 +100,22 @@ def parse(flags: Flags) -> Arguments:
         mean=() if flags.mean_values is None else parse_values(flags.mean_values, "--mean_values"),
         scale=_scale(flags),
         layouts=() if flags.layout is None else parse_layouts(flags.layout),
-        keeps_channels_last=flags.disable_nhwc_to_nchw,
-        batch=flags.batch,
-        reverses=flags.reverse_input_channels,
     )
 
 
-def _model(flags: Flags) -> tuple[Path, str]:
-    """Return the model's path, and the stem of the files to write."""
-    path = flags.saved_model_dir or flags.input_model
-    if path is None or (flags.saved_model_dir and flags.input_model):
-        raise UsageError("mo-model", "give --input_model or --saved_model_dir, and not both")
-    if flags.input_proto and flags.input_symbol:
-        raise UsageError("mo-model", "give --input_proto (Caffe) or --input_symbol (MXNet)")
-    name = path.stem if flags.model_name is None else flags.model_name
-    if not name or name != Path(name).name or name.startswith("."):
-        raise UsageError("mo-model-name", f"--model_name is {name!r}; give a plain file name")
-    return path, name
+def _check_numbers(flags: Flags) -> None:
+    if flags.input_shape is not None and flags.batch is not None:
+        raise UsageError("mo-batch", "--input_shape and --batch both set the batch; give one")
+    if flags.batch is not None and flags.batch < 1:
+        raise UsageError("mo-batch", f"--batch is {flags.batch}; it must be 1 or more")
+    if flags.framework is not None and flags.framework.lower() not in _FRAMEWORKS:
+        raise UsageError(
+            "mo-framework",
+            f"--framework is {flags.framework!r}; allowed are {', '.join(_FRAMEWORKS)}",
+        )
 
 
 def _entries(flags: Flags) -> tuple[Entry, ...]:
-    """Return where values enter the network, or are frozen."""
     entries = () if flags.input is None else parse_inputs(flags.input)
     if flags.freeze_placeholder_with_value is None:
         return entries
@@ -142,7 +130,6 @@ def _entries(flags: Flags) -> tuple[Entry, ...]:
 
 
 def _scale(flags: Flags) -> tuple[Values, ...]:
-    """Return what inputs are divided by."""
     if flags.scale is not None and flags.scale_values is not None:
         raise UsageError("mo-values", "--scale and --scale_values both divide; give one")
     scale: tuple[Values, ...] = ()
@@ -155,9 +142,9 @@ def _scale(flags: Flags) -> tuple[Values, ...]:
     return scale
 
 
-def import_options(flags: Flags, arguments: Arguments) -> ImportOptions:
+def import_options(arguments: Arguments) -> ImportOptions:
     """Return what the importer is told."""
-    fed = arguments.fed
+    flags, fed = arguments.flags, arguments.fed
     shapes = {entry.name: entry.shape for entry in fed if entry.shape is not None}
     if len(arguments.shapes) == len(fed):
         shapes = {entry.name: shape for entry, shape in zip(fed, arguments.shapes, strict=True)}
@@ -173,18 +160,17 @@ def import_options(flags: Flags, arguments: Arguments) -> ImportOptions:
     )
 
 
-def check_framework(flags: Flags, imported: Imported, path: Path) -> None:
+def check_framework(arguments: Arguments, imported: Imported) -> None:
     """Refuse a file that is not from the framework that was named.
 
     Raises:
         UsageError: `mo-framework`.
     """
-    if flags.framework is None:
-        return
+    named = arguments.flags.framework
     # A version may follow the name.
-    if imported.framework.split()[0] not in _FRAMEWORKS[flags.framework.lower()]:
+    if named is not None and imported.framework.split()[0] not in _FRAMEWORKS[named.lower()]:
         raise UsageError(
             "mo-framework",
-            f"--framework is {flags.framework!r} but {path.name} is read as {imported.framework}; "
-            "leave the flag out or give the right file",
+            f"--framework is {named!r} but {arguments.path.name} is read as "
+            f"{imported.framework}; leave the flag out or give the right file",
         )

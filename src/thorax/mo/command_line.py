@@ -21,8 +21,7 @@ class Flags:
         Path, Option("--output_dir", "-o", help="Where NAME.xml and NAME.bin go.")
     ] = Path()
     input_shape: Annotated[
-        str | None,
-        Option("--input_shape", help="[1,3,224,224],... in the framework's own layout."),
+        str | None, Option("--input_shape", help="[1,3,224,224],... in the framework's own layout.")
     ] = None
     batch: Annotated[int | None, Option("--batch", "-b", help="First axis of every input.")] = None
     data_type: Annotated[
@@ -41,8 +40,7 @@ class Flags:
         bool, Option("--reverse_input_channels", help="Swap RGB and BGR, before the mean.")
     ] = False
     input: Annotated[
-        str | None,
-        Option("--input", help="Begin here: data[1,3,64,64]{u8},0:conv,flag->False."),
+        str | None, Option("--input", help="Begin here: data[1,3,64,64]{u8},0:conv,flag->False.")
     ] = None
     output: Annotated[
         str | None, Option("--output", help="End here: layers or tensors, prob,conv5:0.")

@@ -1,7 +1,7 @@
 """The classic Model Optimizer: a model of any framework to plain IR, by the flags of 2018."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -46,8 +46,8 @@ def convert(flags: Flags, *, on_progress: Callable[[str], None] = lambda _: None
     """
     arguments = parse(flags)
     on_progress("reading the model")
-    imported = _read(flags, arguments)
-    check_framework(flags, imported, arguments.path)
+    imported = _read(arguments)
+    check_framework(arguments, imported)
     if imported.layout == "NHWC":
         _require_inputs(imported.model, arguments)
     model, run = imported.model, imported.run
@@ -74,7 +74,7 @@ def convert(flags: Flags, *, on_progress: Callable[[str], None] = lambda _: None
         if half:
             # What is written, not what was meant: its weights have lost bits.
             difference = compare(staged, reference, steps, orders)
-            _require_stored(difference, arguments.path.name)
+            _require_equal(difference, arguments.path.name, stored=True)
     xml = flags.output_dir / f"{arguments.name}.xml"
     return ConvertResult(
         artifact=str(xml),
@@ -119,8 +119,8 @@ def _rewrite(model: ov.Model, inputs: Sequence[InputPlan], outputs: Sequence[Out
             source.set_names({source.get_node().get_friendly_name()})
 
 
-def _read(flags: Flags, arguments: Arguments) -> Imported:
-    options = import_options(flags, arguments)
+def _read(arguments: Arguments) -> Imported:
+    options = import_options(arguments)
     if "" in options.shapes or not options.shapes:
         return formats.read(arguments.path, options)
     # A shape with a name may be that of a cut, which the importer cannot know.
@@ -131,11 +131,7 @@ def _read(flags: Flags, arguments: Arguments) -> Imported:
 
 
 def _require_inputs(model: ov.Model, arguments: Arguments) -> None:
-    """Refuse to enter a network between layers whose axes its reader has moved about.
-
-    Raises:
-        UsageError: `mo-inside`.
-    """
+    """Refuse to enter a network between layers whose axes its reader has moved about."""
     for entry in arguments.entries:
         if not any(is_called(node, entry.name) for node in model.get_parameters()):
             own = ", ".join(node.get_friendly_name() for node in model.get_parameters())
@@ -158,32 +154,23 @@ def _port(port: ov.Output, letters: str, words: str = "") -> Port:
     )
 
 
-def _require_equal(difference: float | None, name: str) -> None:
-    if difference is not None and not difference <= _TOLERANCE:
+def _require_equal(difference: float | None, name: str, *, stored: bool = False) -> None:
+    tolerance = _STORED_TOLERANCE if stored else _TOLERANCE
+    if difference is not None and not difference <= tolerance:
+        what = "with weights of 16 bits an output" if stored else "an output of the fp32 graph"
+        advice = "leave out --data_type FP16; " if stored else ""
         raise ModelError(
             "model-differs",
-            f"{name}: an output of the fp32 graph differs by {difference:.2g} of its largest value "
-            f"from the source's, allowed is {_TOLERANCE:.2g}; nothing was written",
-        )
-
-
-def _require_stored(difference: float | None, name: str) -> None:
-    if difference is not None and not difference <= _STORED_TOLERANCE:
-        raise ModelError(
-            "model-differs",
-            f"{name}: with weights of 16 bits an output differs by {difference:.2g} of its largest "
-            f"value from the source's, allowed is {_STORED_TOLERANCE:.2g}; leave out "
-            "--data_type FP16; nothing was written",
+            f"{name}: {what} differs by {difference:.2g} of its largest value from the source's, "
+            f"allowed is {tolerance:.2g}; {advice}nothing was written",
         )
 
 
 def _sign(model: ov.Model, flags: Flags, imported: Imported) -> None:
     """Say in the graph itself what it was made of, and how."""
     facts = {"thorax_version": __version__, "framework": imported.framework}
-    for file in imported.files:
-        if file.is_file():
-            facts[f"sha256 of {file.name}"] = sha256(file)
-    for key, value in facts.items():
+    digests = {f"sha256 of {file.name}": sha256(file) for file in imported.files if file.is_file()}
+    for key, value in (facts | digests).items():
         model.set_rt_info(value, ["thorax_mo", key.replace(" ", "_")])
     for key, value in flags.given().items():
         model.set_rt_info(value, ["thorax_mo", "flags", key])
@@ -191,24 +178,19 @@ def _sign(model: ov.Model, flags: Flags, imported: Imported) -> None:
 
 @contextmanager
 def _pair(folder: Path, name: str) -> Iterator[Path]:
-    """Yield a .xml to write, which with its .bin takes its place only when the block succeeds.
-
-    Raises:
-        UsageError: `mo-output-dir`, or `mo-locked` when another process writes the same pair.
-    """
+    """Yield a .xml to write, which with its .bin takes its place only when the block succeeds."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
         raise UsageError(
             "mo-output-dir", f"--output_dir {folder} is a file; name a folder"
         ) from error
-    with ExitStack() as stack:
-        try:
-            staged = stack.enter_context(new_pair(folder / f"{name}.xml"))
-        except LockedError as error:
-            raise UsageError(
-                "mo-locked",
-                f"{folder / name}.xml is being written by {error.holder}; wait for it, or give "
-                "another --model_name",
-            ) from error
-        yield staged
+    try:
+        with new_pair(folder / f"{name}.xml") as staged:
+            yield staged
+    except LockedError as error:
+        raise UsageError(
+            "mo-locked",
+            f"{folder / name}.xml is being written by {error.holder}; wait for it, or give "
+            "another --model_name",
+        ) from error

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -11,12 +11,13 @@ import openvino as ov
 import openvino.opset13 as ops
 
 from thorax.errors import ModelError, UsageError
+from thorax.importers.layers import CONVOLUTIONS
 from thorax.mo.flags import Entry
 
 _CHANNELS_FIRST: Final = (
-    "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData",
-    "MaxPool", "AvgPool", "AdaptiveAvgPool", "AdaptiveMaxPool", "BatchNormInference",
-)  # fmt: skip
+    *CONVOLUTIONS,
+    *("MaxPool", "AvgPool", "AdaptiveAvgPool", "AdaptiveMaxPool", "BatchNormInference"),
+)
 """Operations whose images always have their channels second."""
 
 _RESHAPING: Final = ("Reshape", "Unsqueeze", "Squeeze", "Broadcast", "Tile", "Gather")
@@ -27,16 +28,12 @@ _PART: Final = re.compile(r"[A-Za-z0-9]+_\d+")
 
 
 def cut(model: ov.Model, entries: Sequence[Entry], outputs: Sequence[str]) -> ov.Model:
-    """Return the part of a network between the places that are named.
+    """Return the part of a network, which is changed, between the places that are named.
 
     An entry that names an input is that input; one that names a layer puts a new input before it,
     `0:layer` before its first port alone, and `layer:0` one in place of what it answers. Inputs
-    come in the order of the entries, then those left that the outputs still need.
-
-    Args:
-        model: changed in place.
-        entries: what `--input` names; empty leaves the inputs alone.
-        outputs: what `--output` names; empty leaves the outputs alone.
+    come in the order of the entries, then those left that the outputs still need. No entries leave
+    the inputs alone, no outputs the outputs.
 
     Raises:
         UsageError: `mo-name`, `mo-port`, `mo-value`.
@@ -81,12 +78,7 @@ def find_input(model: ov.Model, name: str) -> int:
 
 
 def is_called(node: ov.Node, name: str) -> bool:
-    """Return whether an input has this name, itself or from the cut that made it."""
-    return name in _names(node)
-
-
-def _names(node: ov.Node) -> set[str]:
-    """Return what an input may be called: by itself, or by the layer that a cut put it before."""
+    """Return whether an input has this name, itself or of the layer that a cut put it before."""
     own = node.get_friendly_name()
     names = {own, *node.output(0).get_names()}
     layer, _, index = own.rpartition("/placeholder_")
@@ -94,9 +86,11 @@ def _names(node: ov.Node) -> set[str]:
     if match is None:
         # TensorFlow's readers name an input by its tensor, `data:0`.
         bare = {each.removesuffix(":0") for each in names}
-        return names | bare | {f"{each}:0" for each in bare} | {f"0:{each}" for each in bare}
-    number = match[2]
-    return names | {layer, f"{number}:{layer}" if match[1] == "port" else f"{layer}:{number}"}
+        names |= bare | {f"{each}:0" for each in bare} | {f"0:{each}" for each in bare}
+    else:
+        number = match[2]
+        names |= {layer, f"{number}:{layer}" if match[1] == "port" else f"{layer}:{number}"}
+    return name in names
 
 
 def find_output(model: ov.Model, name: str) -> list[ov.Output]:
@@ -110,12 +104,18 @@ def find_output(model: ov.Model, name: str) -> list[ov.Output]:
         return list(layers[name].outputs())
     if name in tensors:
         return [tensors[name]]
-    match = re.fullmatch(r"(.+):(\d+)", name) or re.fullmatch(r"(?P<port>\d+):(?P<name>.+)", name)
-    if match is not None:
-        layer, port = (match[2], match[1]) if match.groupdict() else (match[1], match[2])
-        if layer in layers:
-            return [_port(layers[layer].outputs(), int(port), name)]
+    if (place := _port_of(name, layers)) is not None:
+        layer, port, _ = place
+        return [_port(layers[layer].outputs(), port, name)]
     raise _unknown(name, [*layers, *tensors])
+
+
+def _port_of(name: str, layers: Mapping[str, ov.Node]) -> tuple[str, int, bool] | None:
+    """Return layer and port of `0:layer` or `layer:0`, and whether it is before the layer."""
+    before, after = re.fullmatch(r"(\d+):(.+)", name), re.fullmatch(r"(.+):(\d+)", name)
+    if before and before[2] in layers:
+        return before[2], int(before[1]), True
+    return (after[1], int(after[2]), False) if after and after[1] in layers else None
 
 
 def channels_first(value: ov.Output) -> bool:
@@ -201,32 +201,27 @@ def _place(model: ov.Model, name: str) -> tuple[list[ov.Output], list[list[ov.In
         if is_called(node, name):
             source = node.output(0)
             return [source], [list(source.get_target_inputs())], f"{name}/placeholder_out_port_0"
-    before = re.fullmatch(r"(\d+):(.+)", name)
-    after = re.fullmatch(r"(.+):(\d+)", name)
     if name in layers and layers[name].get_type_name() != "Parameter":
         sources, users = _boundary(layers[name])
         return sources, users, f"{name}/placeholder_port_0"
+    place = _port_of(name, layers)
     if name in layers or name in tensors:
         replaced = layers[name].output(0) if name in layers else tensors[name]
         called = f"{name}/placeholder_out_port_0"
-    elif before and before[2] in layers and layers[before[2]].get_type_name() != "Parameter":
-        node = layers[before[2]]
-        sources, users = _boundary(node)
-        index = int(before[1])
-        if len(_parts(node)) == 1:
-            source = _port([each.get_source_output() for each in node.inputs()], index, name)
-            users_of_port = [[each for each in node.inputs() if each.get_index() == index]]
-            return [source], users_of_port, f"{before[2]}/placeholder_port_{index}"
-        source = _port(sources, index, name)
-        return [source], [users[index]], f"{before[2]}/placeholder_port_{index}"
-    elif (before and before[2] in layers) or (after and after[1] in layers):
-        match = before if before and before[2] in layers else after
-        assert match is not None
-        layer, port = (match[2], match[1]) if match is before else (match[1], match[2])
-        replaced = _port(layers[layer].outputs(), int(port), name)
-        called = f"{layer}/placeholder_out_port_{port}"
-    else:
+    elif place is None:
         raise _unknown(name, [*layers, *tensors])
+    else:
+        layer, port, is_before = place
+        node = layers[layer]
+        if is_before and node.get_type_name() != "Parameter":
+            sources, users = _boundary(node)
+            if len(_parts(node)) == 1:
+                sources = [each.get_source_output() for each in node.inputs()]
+                users = [[each] for each in node.inputs()]
+            source = _port(sources, port, name)
+            return [source], [users[port]], f"{layer}/placeholder_port_{port}"
+        replaced = _port(node.outputs(), port, name)
+        called = f"{layer}/placeholder_out_port_{port}"
     return [replaced], [list(replaced.get_target_inputs())], called
 
 
@@ -241,7 +236,8 @@ def _boundary(layer: ov.Node) -> tuple[list[ov.Output], list[list[ov.Input]]]:
     for node in parts:
         for port in node.inputs():
             value = port.get_source_output()
-            if value.get_node() in parts or not _depends(value):
+            inputs = {node.get_type_name() for node in _needed([value.get_node()])}
+            if value.get_node() in parts or "Parameter" not in inputs:
                 continue
             if value in sources:
                 users[sources.index(value)].append(port)
@@ -281,11 +277,6 @@ def _unnamed(node: ov.Node, layer: ov.Node) -> bool:
     )
 
 
-def _depends(value: ov.Output) -> bool:
-    """Return whether a value depends on an input."""
-    return any(node.get_type_name() == "Parameter" for node in _needed([value.get_node()]))
-
-
 def _needed(ends: Iterable[ov.Node]) -> set[ov.Node]:
     seen = set(ends)
     pending = list(seen)
@@ -317,7 +308,6 @@ def _frozen(entry: Entry, source: ov.Output) -> npt.NDArray[Any]:
 
 
 def _index(model: ov.Model) -> tuple[dict[str, ov.Node], dict[str, ov.Output]]:
-    """Return the layers and the tensors of a network by name."""
     layers: dict[str, ov.Node] = {}
     tensors: dict[str, ov.Output] = {}
     for node in model.get_ordered_ops():

@@ -17,78 +17,66 @@ _TYPES: Final = {
 }  # fmt: skip
 """OpenVINO's name of an element type by what a person may write."""
 
-RETIRED: Final = {
-    "--caffe_parser_path": "no parser is needed; leave it out",
-    "--compress_to_fp16": "write --data_type FP16",
-    "--counts": "Kaldi models cannot be read",
-    "--disable_fusing": "devices fuse layers when they compile; leave it out",
-    "--disable_gfusing": "devices fuse layers when they compile; leave it out",
-    "--disable_omitting_optional": "it belonged to custom layers of Caffe; see docs/optimizer.md",
-    "--disable_resnet_optimization": "strides are never moved between layers; leave it out",
-    "--disable_weights_compression": "weights are never merged; leave it out",
-    "--enable_concat_optimization": "devices place concatenations themselves; leave it out",
-    "--enable_flattening_nested_params": "it belonged to custom layers of Caffe; see "
-    "docs/optimizer.md",
-    "--enable_ssd_gluoncv": "detectors of GluonCV cannot be read; export to ONNX",
-    "--extensions": "Model Optimizer extensions no longer exist; --extension takes OpenVINO's, see "
-    "docs/custom-layers.md",
-    "--finegrain_fusing": "devices fuse layers when they compile; leave it out",
-    "--generate_deprecated_IR_V2": "devices read IR of version 10 and later alone; leave it out",
-    "--generate_deprecated_IR_V7": "devices read IR of version 10 and later alone; leave it out",
-    "--generate_experimental_IR_V10": "every IR is of version 10 or later; leave it out",
-    "--input_checkpoint": "freeze the graph to a .pb, or give --saved_model_dir",
-    "--input_meta_graph": "freeze the graph to a .pb, or give --saved_model_dir",
-    "--input_model_is_text": "give a binary .pb",
-    "--k": "it belonged to custom layers of Caffe; see docs/optimizer.md",
-    "--keep_quantize_ops_in_IR": "quantisation in a model is always kept; leave it out",
-    "--keep_shape_ops": "shapes are always kept where they are open; leave it out",
-    "--legacy_ir_generation": "there is one way to make an IR; leave it out",
-    "--legacy_mxnet_model": "old symbols are recognised; leave it out",
-    "--log_level": "errors are one line; --debug adds the traceback",
-    "--mean_file": "give the mean of each channel with --mean_values",
-    "--mean_file_offsets": "give the mean of each channel with --mean_values",
-    "--move_to_preprocess": "there is no such section in an IR any more; leave it out",
-    "--nd_prefix_name": "give the -symbol.json and .params that the network was saved to",
-    "--offload_unsupported_operations_to_tf": "TensorFlow is not run inside an IR any more",
-    "--pretrained_model_name": "give the .params with --input_model",
-    "--progress": "leave it out",
-    "--remove_memory": "Kaldi models cannot be read",
-    "--remove_output_softmax": "Kaldi models cannot be read",
-    "--save_params_from_nd": "give the -symbol.json and .params that the network was saved to",
-    "--saved_model_tags": "the default graph is what is read; leave it out",
-    "--silent": "leave it out; --json prints one document alone",
-    "--source_layout": "write --layout 'nhwc->nchw', source first",
-    "--static_shape": "shapes are static unless you give -1; leave it out",
-    "--steps": "leave it out",
-    "--stream_output": "leave it out",
-    "--target_layout": "write --layout 'nhwc->nchw', target last",
-    "--tensorboard_logdir": "show the model with `thorax analyze`",
-    "--tensorflow_custom_layer_libraries": "TensorFlow is not run inside an IR any more",
-    "--tensorflow_custom_operations_config_update": "sub-graphs are not replaced any more; cut "
-    "them off with --input and --output",
-    "--tensorflow_object_detection_api_pipeline_config": "sub-graphs are not replaced any more; "
-    "cut them off with --input and --output",
-    "--tensorflow_operation_patterns": "TensorFlow is not run inside an IR any more",
-    "--tensorflow_subgraph_patterns": "TensorFlow is not run inside an IR any more",
-    "--tensorflow_use_custom_operations_config": "sub-graphs are not replaced any more; cut them "
-    "off with --input and --output",
-    "--transform": "state is kept as the model has it; leave it out",
-    "--transformations_config": "sub-graphs are not replaced any more; cut them off with --input "
-    "and --output",
-    "--use_legacy_frontend": "each format has one reader; leave it out",
-    "--use_new_frontend": "each format has one reader; leave it out",
+_ADVICE: Final = {
+    "no parser is needed; leave it out": "caffe_parser_path",
+    "write --data_type FP16": "compress_to_fp16",
+    "Kaldi models cannot be read": "counts remove_memory remove_output_softmax",
+    "devices fuse layers when they compile; leave it out": (
+        "disable_fusing disable_gfusing finegrain_fusing"
+    ),
+    "it belonged to custom layers of Caffe; see docs/optimizer.md": (
+        "disable_omitting_optional enable_flattening_nested_params k"
+    ),
+    "strides are never moved between layers; leave it out": "disable_resnet_optimization",
+    "weights are never merged; leave it out": "disable_weights_compression",
+    "devices place concatenations themselves; leave it out": "enable_concat_optimization",
+    "detectors of GluonCV cannot be read; export to ONNX": "enable_ssd_gluoncv",
+    "Model Optimizer extensions no longer exist; --extension takes OpenVINO's, see "
+    "docs/custom-layers.md": "extensions",
+    "devices read IR of version 10 and later alone; leave it out": (
+        "generate_deprecated_IR_V2 generate_deprecated_IR_V7"
+    ),
+    "every IR is of version 10 or later; leave it out": "generate_experimental_IR_V10",
+    "freeze the graph to a .pb, or give --saved_model_dir": "input_checkpoint input_meta_graph",
+    "give a binary .pb": "input_model_is_text",
+    "quantisation in a model is always kept; leave it out": "keep_quantize_ops_in_IR",
+    "shapes are always kept where they are open; leave it out": "keep_shape_ops",
+    "there is one way to make an IR; leave it out": "legacy_ir_generation",
+    "old symbols are recognised; leave it out": "legacy_mxnet_model",
+    "errors are one line; --debug adds the traceback": "log_level",
+    "give the mean of each channel with --mean_values": "mean_file mean_file_offsets",
+    "there is no such section in an IR any more; leave it out": "move_to_preprocess",
+    "give the -symbol.json and .params that the network was saved to": (
+        "nd_prefix_name save_params_from_nd"
+    ),
+    "TensorFlow is not run inside an IR any more": (
+        "offload_unsupported_operations_to_tf tensorflow_custom_layer_libraries "
+        "tensorflow_operation_patterns tensorflow_subgraph_patterns"
+    ),
+    "give the .params with --input_model": "pretrained_model_name",
+    "leave it out": "progress steps stream_output",
+    "the default graph is what is read; leave it out": "saved_model_tags",
+    "leave it out; --json prints one document alone": "silent",
+    "write --layout 'nhwc->nchw', source first": "source_layout",
+    "shapes are static unless you give -1; leave it out": "static_shape",
+    "write --layout 'nhwc->nchw', target last": "target_layout",
+    "show the model with `thorax analyze`": "tensorboard_logdir",
+    "sub-graphs are not replaced any more; cut them off with --input and --output": (
+        "tensorflow_custom_operations_config_update "
+        "tensorflow_object_detection_api_pipeline_config tensorflow_use_custom_operations_config "
+        "transformations_config"
+    ),
+    "state is kept as the model has it; leave it out": "transform",
+    "each format has one reader; leave it out": "use_legacy_frontend use_new_frontend",
 }
-"""Flags of past Model Optimizers that have nothing left to do, and what to do instead."""
+"""What to do instead of flags of past Model Optimizers that have nothing left to do."""
+
+RETIRED: Final = {f"--{flag}": text for text, flags in _ADVICE.items() for flag in flags.split()}
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Numbers of one input.
-
-    Attributes:
-        name: of the input; "" where none was written.
-        numbers: one, or one a channel.
-    """
+    """Numbers of one input, one or one a channel; its name is "" where none was written."""
 
     name: str
     numbers: tuple[float, ...]
@@ -113,12 +101,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """An item of `--layout`.
+    """An item of `--layout`, whose name is "" where none was written.
 
-    Attributes:
-        name: of an input or output; "" where none was written.
-        source: letters of the axes in the model, upper case; "?" is an axis nobody named.
-        target: letters that the IR shall have.
+    Letters are upper case; "?" in the source, the model, is an axis nobody named; the target are
+    those that the IR shall have.
     """
 
     name: str
@@ -127,11 +113,7 @@ class Axes:
 
 
 def refuse_unknown(words: list[str], known: list[str]) -> None:
-    """Refuse what is left of a command line, retired flags with what became of them.
-
-    Args:
-        words: what no option took.
-        known: the options there are.
+    """Refuse words that no known option took, retired flags with what became of them.
 
     Raises:
         UsageError: `mo-retired`, `mo-flag`.
@@ -217,14 +199,9 @@ def parse_inputs(text: str) -> tuple[Entry, ...]:
                 raise UsageError(
                     "mo-input", f"--input has {item!r}; freeze to a number, True, False or [1,2]"
                 )
-        entries.append(
-            Entry(
-                match["name"].strip(),
-                None if match["shape"] is None else _shape(match["shape"], item),
-                None if element is None else _TYPES[element],
-                frozen,
-            )
-        )
+        shape = None if match["shape"] is None else _shape(match["shape"], item)
+        kind = None if element is None else _TYPES[element]
+        entries.append(Entry(match["name"].strip(), shape, kind, frozen))
     names = [entry.name for entry in entries]
     if not entries or len(set(names)) != len(names):
         raise UsageError("mo-input", f"--input is {text!r}; name each input once")
@@ -290,12 +267,10 @@ def _split(text: str) -> Iterator[str]:
 
 
 def _numbers(text: str) -> tuple[float, ...] | None:
-    words = {"true": 1.0, "false": 0.0}
+    words = {"true": "1", "false": "0"}
+    parts = re.split(r"\s*,\s*|\s+", text.strip())
     try:
-        numbers = tuple(
-            words[part.lower()] if part.lower() in words else float(part)
-            for part in re.split(r"\s*,\s*|\s+", text.strip())
-        )
+        numbers = tuple(float(words.get(part.lower(), part)) for part in parts)
     except ValueError:
         return None
     return numbers if np.isfinite(numbers).all() else None

@@ -20,12 +20,7 @@ _LAYOUTS: Final = {4: ("NCHW", "NHWC"), 5: ("NCDHW", "NDHWC")}
 
 @dataclass(frozen=True, slots=True)
 class InputPlan:
-    """What becomes of an input.
-
-    Attributes:
-        shape: that it gets, in the framework's own layout.
-        steps: what the graph does to what is fed, before the network sees it.
-    """
+    """What becomes of an input: its shape in the framework's own layout, and steps before it."""
 
     shape: ov.PartialShape
     steps: Steps
@@ -33,12 +28,7 @@ class InputPlan:
 
 @dataclass(frozen=True, slots=True)
 class OutputPlan:
-    """What becomes of an output.
-
-    Attributes:
-        order: in which it answers its axes; () as it is.
-        layout: letters of the axes then, "" where nobody knows them.
-    """
+    """What becomes of an output: the order of its axes, () as it is, and their letters or ""."""
 
     order: tuple[int, ...]
     layout: str
@@ -63,7 +53,7 @@ def plan_inputs(arguments: Arguments, model: ov.Model, layout: Layout) -> list[I
     for index, port in enumerate(model.inputs):
         stated = _stated_axes(arguments.layouts, model, port, "input")
         shape = _shape(port, shapes.get(index), stated, arguments, layout)
-        turned = not arguments.keeps_channels_last
+        turned = not arguments.flags.disable_nhwc_to_nchw
         axes = stated or _usual_axes(port, shape, layout, turned=turned)
         _require_rank(port, shape, stated)
         letters = axes.source if axes else ""
@@ -74,19 +64,18 @@ def plan_inputs(arguments: Arguments, model: ov.Model, layout: Layout) -> list[I
         steps = Steps(
             layout=axes.target if axes else "",
             order=_order(axes.target, axes.source) if axes else (),
-            reverse=arguments.reverses and channels == 3,
+            reverse=arguments.flags.reverse_input_channels and channels == 3,
             mean=mean[index],
             scale=scale[index],
             element="" if element == port.get_element_type().to_string() else element,
         )
         plans.append(InputPlan(shape, steps))
-    if arguments.reverses and not any(plan.steps.reverse for plan in plans):
+    if arguments.flags.reverse_input_channels and not any(plan.steps.reverse for plan in plans):
         shown = ", ".join(
             f"{port.any_name} {plan.shape}" for port, plan in zip(model.inputs, plans, strict=True)
         )
         raise UsageError(
-            "mo-reverse",
-            f"--reverse_input_channels swaps 3 channels; no input here has 3: {shown}",
+            "mo-reverse", f"--reverse_input_channels swaps 3 channels; no input here has 3: {shown}"
         )
     return plans
 
@@ -97,7 +86,6 @@ def _order(source: str, target: str) -> tuple[int, ...]:
 
 
 def _stated_shapes(arguments: Arguments, model: ov.Model) -> dict[int, tuple[int, ...]]:
-    """Return the shapes that `--input_shape` and `--input` give, by index of the input."""
     fed = arguments.fed
     shapes: dict[int, tuple[int, ...]] = {}
     if arguments.shapes:
@@ -123,7 +111,6 @@ def _shape(
     arguments: Arguments,
     layout: Layout,
 ) -> ov.PartialShape:
-    """Return the shape that an input gets, in the framework's own layout."""
     shape = port.get_partial_shape()
     if stated is not None:
         if shape.rank.is_static and len(shape) != len(stated):
@@ -136,10 +123,10 @@ def _shape(
         if layout == "NHWC" and channels_first(port):
             lengths = [lengths[0], lengths[-1], *lengths[1:-1]]
         return ov.PartialShape(lengths)
-    if arguments.batch is not None and shape.rank.is_static and len(shape):
+    if arguments.flags.batch is not None and shape.rank.is_static and len(shape):
         axis = axes.source.find("N") if axes else 0
         if 0 <= axis < len(shape):
-            shape[axis] = arguments.batch
+            shape[axis] = arguments.flags.batch
     if shape.is_dynamic:
         raise UsageError(
             "model-undescribed",
@@ -156,11 +143,6 @@ def _require_channels(
     channels: int | None,
     values: tuple[tuple[float, ...], tuple[float, ...]],
 ) -> None:
-    """Refuse a mean or scale that does not fit an input.
-
-    Raises:
-        UsageError: `mo-layout` or `mo-values`.
-    """
     for numbers, flag in zip(values, ("--mean_values", "--scale_values"), strict=True):
         if len(numbers) > 1 and "C" not in letters:
             raise UsageError(
@@ -195,13 +177,10 @@ def plan_outputs(arguments: Arguments, model: ov.Model, layout: Layout) -> list[
         axes = _stated_axes(arguments.layouts, model, port, "output")
         _require_rank(port, shape, axes)
         if axes is None:
-            turned = not arguments.keeps_channels_last and not arguments.layouts
+            turned = not arguments.flags.disable_nhwc_to_nchw and not arguments.layouts
             axes = _usual_axes(port.get_node().input_value(0), shape, layout, turned=turned)
-        plans.append(
-            OutputPlan(_order(axes.source, axes.target), axes.target)
-            if axes
-            else OutputPlan((), "")
-        )
+        order, letters = (_order(axes.source, axes.target), axes.target) if axes else ((), "")
+        plans.append(OutputPlan(order, letters))
     return plans
 
 
@@ -220,11 +199,7 @@ def _usual_axes(
 def _stated_axes(
     layouts: Sequence[Axes], model: ov.Model, port: ov.Output, kind: Literal["input", "output"]
 ) -> Axes | None:
-    """Return what `--layout`, or else an IR itself, says of an input or output.
-
-    Raises:
-        UsageError: `mo-layout` where it does not say of which.
-    """
+    """Return what `--layout`, or else an IR itself, says of an input or output."""
     for axes in layouts:
         if axes.name == "" and kind == "input" and len(model.inputs) > 1:
             raise UsageError(
@@ -232,28 +207,19 @@ def _stated_axes(
             )
         if (axes.name == "" and kind == "input") or _is_called(port, axes.name):
             return axes
-    own = port.get_node().get_friendly_name()
-    return _own_axes(port) if kind == "input" and "/placeholder_" not in own else None
+    text = str(port.get_node().get_layout())
+    if kind == "output" or "/placeholder_" in port.get_node().get_friendly_name() or "..." in text:
+        return None
+    letters = re.sub(r"[^A-Z?]", "", text)
+    return Axes("", letters, letters) if letters else None
 
 
 def _require_rank(port: ov.Output, shape: ov.PartialShape, axes: Axes | None) -> None:
-    """Refuse a layout of other axes than there are.
-
-    Raises:
-        UsageError: `mo-layout`.
-    """
     if axes is not None and shape.rank.is_static and len(shape) != len(axes.source):
         raise UsageError(
             "mo-layout",
             f"--layout says {axes.source.lower()} of {port.any_name!r}, which is {shape}",
         )
-
-
-def _own_axes(port: ov.Output) -> Axes | None:
-    """Return the layout that an IR says itself."""
-    text = str(port.get_node().get_layout())
-    letters = "" if "..." in text else re.sub(r"[^A-Z?]", "", text)
-    return Axes("", letters, letters) if letters else None
 
 
 def _per_input(

@@ -84,13 +84,7 @@ class Steps:
 
 
 def prepend(model: ov.Model, index: int, steps: Steps) -> None:
-    """Put the steps between an input of a graph and its users.
-
-    Args:
-        model: changed in place; the input keeps its name and its place.
-        index: which input.
-        steps: what to do.
-    """
+    """Put the steps between an input of a graph, which keeps name and place, and its users."""
     old = model.get_parameters()[index]
     inner = "".join(steps.layout[axis] for axis in steps.order) or steps.layout
     if steps.layout:

@@ -15,8 +15,6 @@ from thorax.importers.options import Run, compile_here, unrunnable
 from thorax.ir.corrections import correct
 from thorax.mo.preprocessing import Steps
 
-_HINT: Final = {"INFERENCE_PRECISION_HINT": "f32"}
-
 _TRY_SMALLER: Final = ("model-unrunnable", "model-memory")
 """Of these a smaller size may be the cure."""
 
@@ -26,14 +24,11 @@ _SIDES: Final = (224, 64, 32, 8, 1)
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The source itself, run as it is.
+    """The source itself, run as it is by `who`.
 
-    Attributes:
-        who: computes it.
-        run: arrays in the framework's layout -> the outputs, in its layout too; None where no
-            size could be run.
-        shapes: one an input that `run` was tried with; None where no size could be run.
-        one_by_one: whether `run` takes one image, so that a batch is fed in turn.
+    `run` takes and answers arrays in the framework's layout; it and `shapes`, one an input that it
+    was tried with, are None where no size could be run. Where it is `one_by_one` it takes one
+    image, so that a batch is fed in turn.
     """
 
     who: str
@@ -49,13 +44,10 @@ class Reference:
         run: Run | None,
         compile_model: Callable[[ov.Model], Run] = compile_here,
     ) -> "Reference":
-        """Return the reference of a graph that nothing has been done to.
+        """Return the reference of a graph that nothing has been done to, nor is.
 
-        Args:
-            model: kept as it is.
-            shapes: that its inputs are to have.
-            run: the framework's own execution, where there is one.
-            compile_model: see `Imported.compile`.
+        Shapes are those that its inputs are to have, `run` is the framework's own execution, where
+        there is one; for `compile_model` see `Imported.compile`.
 
         Raises:
             ModelError: `model-unrunnable` where shapes leave nothing else to try.
@@ -70,7 +62,9 @@ class Reference:
             except (RuntimeError, ModelError) as error:
                 final = isinstance(error, ModelError) and error.code not in _TRY_SMALLER
                 if final or all(shape.is_static for shape in shapes):
-                    raise _translated(model, error) from error
+                    if isinstance(error, ModelError):
+                        raise
+                    raise unrunnable(model.get_friendly_name(), error) from error
                 continue
             sizes = tried
             break
@@ -107,12 +101,6 @@ def _tried(
     return run
 
 
-def _translated(model: ov.Model, error: RuntimeError | ModelError) -> ModelError:
-    if isinstance(error, ModelError):
-        return error
-    return unrunnable(model.get_friendly_name(), error)
-
-
 def compare(
     model: ov.Model | Path,
     reference: Reference,
@@ -121,23 +109,15 @@ def compare(
 ) -> float | None:
     """Return the largest difference of an output, relative to that output's largest value.
 
-    The converted graph is fed noise, and then white, whose borders show; the reference gets the
-    same after the steps by NumPy.
-
-    Args:
-        model: converted, or the .xml of it.
-        reference: of the source.
-        steps: what the graph does to each of its inputs.
-        orders: in which each output answers its axes; () as the source does.
-
-    Returns:
-        None where no size of an open shape could be run.
+    The converted graph, or its .xml, is fed noise, and then white, whose borders show; the
+    reference gets the same after the steps by NumPy. Each output answers its axes in an order, ()
+    as the source does. None where no size of an open shape could be run.
     """
     if reference.shapes is None:
         return None
     core = open_core()
     read = core.read_model(model) if isinstance(model, Path) else model
-    compiled = core.compile_model(read, "CPU", _HINT)
+    compiled = core.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     worst = np.float64(0)
     random = np.random.Generator(np.random.Philox(key=2018))
     for white in (False, True):
@@ -166,7 +146,7 @@ def _difference(answer: npt.NDArray[np.float64], truth: npt.NDArray[np.float64])
 
 
 def _kind(port: ov.Output) -> np.dtype[Any]:
-    kind: np.dtype[Any] = np.dtype(port.get_element_type().to_dtype())
+    kind: np.dtype[Any] = port.get_element_type().to_dtype()
     return kind
 
 

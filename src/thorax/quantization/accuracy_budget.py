@@ -1,16 +1,16 @@
 """What a graph of lower precision costs in AUROC, and whether that is allowed."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from thorax import metrics
-from thorax.artifact import Artifact
+from thorax.artifact import Accuracy, Artifact
 from thorax.data.store import Store
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.placement import Numerics
@@ -21,11 +21,6 @@ Scores = npt.NDArray[np.float32]
 
 SPLIT: Final = "val"
 """Judges: training has not seen it, and the test split stays for the last word."""
-
-
-@contextmanager
-def _no_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    yield lambda count: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +34,9 @@ class OnProgress:
     """
 
     say: Callable[[str], None] = lambda text: None
-    bar: Callable[[str, int], AbstractContextManager[Callable[[int], None]]] = _no_bar
+    bar: Callable[[str, int], AbstractContextManager[Callable[[int], None]]] = lambda what, total: (
+        nullcontext(lambda count: None)
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,9 +64,7 @@ class AccuracyBudget:
 
     Attributes:
         max_drop: largest drop of the mean AUROC that is allowed; None allows any.
-        store: radiographs.
-        indices: int64 [N], those of the val split.
-        labels: int8 [N,K], theirs.
+        indices: int64 [N], of the val split; their labels are int8 [N,K].
         device: what all answers are computed on.
         reference: the FP32 graph's own verdict in FP32, of drop 0.
     """
@@ -113,11 +108,7 @@ class AccuracyBudget:
             return engine.infer_many(self.store.images, self.indices, advance).probability
 
     def mean_auroc(self, scores: Scores) -> float:
-        """Return the mean over the findings whose AUROC is defined.
-
-        Args:
-            scores: float32 [N,K], of the images of `indices`.
-        """
+        """Return the mean of all AUROC that are defined, of scores float32 [N,K] of `indices`."""
         return float(np.nanmean(metrics.auroc(self.labels, scores)))
 
     def judge(self, candidate: Artifact) -> Verdict:
@@ -175,3 +166,52 @@ def budget_warning(drop: Interval, max_drop: float) -> str | None:
         f"the drop of {drop.value:.4f} is within {max_drop:g}, but its 95% interval reaches "
         f"{drop.high:.4f}: more images are needed to be sure"
     )
+
+
+def measured(
+    budget: AccuracyBudget | None, verdict: Verdict | None, names: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the card's accuracy, AUROC drop, calibration and thresholds, if it was judged."""
+    if budget is None or verdict is None:
+        return {}
+    return {
+        "accuracy": Accuracy(
+            store=budget.store.path.name,
+            split=SPLIT,
+            images=len(budget.indices),
+            mean_auroc=verdict.mean_auroc,
+            auroc={
+                name: float(value) if np.isfinite(value) else None
+                for name, value in zip(names, verdict.auroc, strict=True)
+            },
+        ),
+        "auroc_drop": verdict.drop,
+        **operating_points(names, budget.labels, verdict.scores),
+    }
+
+
+def operating_points(
+    names: tuple[str, ...], labels: npt.NDArray[np.int8], scores: npt.NDArray[np.float32]
+) -> dict[str, Any]:
+    """Return `calibration` and `thresholds` of each finding that has both classes.
+
+    Labels are int8 [N,K], scores float32 [N,K], probabilities.
+    """
+    calibration, thresholds = {}, {}
+    for column, name in enumerate(names):
+        labelled = labels[:, column] >= 0
+        truth, score = labels[labelled, column], scores[labelled, column].astype(np.float64)
+        if not 0 < truth.sum() < len(truth):
+            continue
+        platt = metrics.fit_platt(truth, score)
+        if not platt.slope > 0:
+            # Too few images: a falling curve would turn the ranking around.
+            platt = metrics.Platt(1.0, 0.0)
+        calibration[name] = platt
+        thresholds[name] = metrics.youden_threshold(truth, platt.apply(score))
+    return {"calibration": calibration, "thresholds": thresholds}
+
+
+def bounds(interval: Interval) -> tuple[float, float] | None:
+    """Return the bounds of an interval, None where it has none."""
+    return None if math.isnan(interval.low) else (interval.low, interval.high)

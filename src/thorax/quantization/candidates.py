@@ -1,6 +1,6 @@
 """Artifacts of one source in several precisions, each written and checked before it is judged."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -9,10 +9,12 @@ import openvino as ov
 from thorax import artifact
 from thorax.analysis.difference import FP32_TOLERANCE, largest_difference, require_equal
 from thorax.artifact import Artifact, Card, Precision
+from thorax.devices.core import list_parts, simulates
 from thorax.devices.process_core import open_core
+from thorax.fpga.card import find_card
+from thorax.fpga.emulation import array_layers, fold_weights
 from thorax.ir import rewrite
 from thorax.ir.classifier import Classifier
-from thorax.quantization import fp11
 
 _TOLERANCE: Final = {
     Precision.FP32: FP32_TOLERANCE,
@@ -27,14 +29,32 @@ _TOLERANCE: Final = {
 """Largest difference of a probability on the probe images that is not taken for a broken graph."""
 
 
+BLOCK: Final = 16
+"""Channels that share an exponent: c_vector of the overlays that bitstreams of 2018 to 2020 name,
+4x2x16x32 and 4x2x16x64 (OpenVINO 2020.4, FPGA plug-in)."""
+
+
+def block_of(device: str) -> int:
+    """Return the block of the programmed cards of a device string, the largest of several.
+
+    What is rounded to large blocks is left alone by smaller ones. Without a programmed card it is
+    `BLOCK`.
+
+    Raises:
+        DeviceError: `device-unknown`.
+        DataError: `fpga-state`.
+    """
+    cards = [find_card(part) for part in list_parts(device) if simulates(part)]
+    vectors = [card.bitstream.architecture.c_vector for card in cards if card.bitstream]
+    return max(vectors, default=BLOCK)
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An artifact that may become the one asked for.
+    """An artifact that may become the one asked for, with a card that has no accuracy yet.
 
-    Attributes:
-        artifact: on disk, with a card that has no accuracy yet.
-        difference: largest difference of a probability from the source's on probe images.
-        kept: layers left in floating point on purpose.
+    Its difference is the largest of a probability from the source's on probe images; `kept` are
+    layers left in floating point on purpose.
     """
 
     artifact: Artifact
@@ -47,36 +67,20 @@ class Candidate:
         return self.artifact.card.precision
 
 
+@dataclass(slots=True)
 class CandidateBuilder:
-    """Writes candidates of one source to a folder.
+    """Writes candidates of one source to a folder, made of its rewritten float graph.
 
-    Attributes:
-        model: the rewritten float graph, never changed.
+    The card is that of all of them, the block the channels that share an exponent in FP11.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        source: Classifier,
-        model: ov.Model,
-        card: Card,
-        *,
-        block: int = fp11.BLOCK,
-    ) -> None:
-        """Remember what candidates are made of.
-
-        Args:
-            folder: where they are written.
-            source: what they are compared with.
-            model: the rewritten float graph.
-            card: of all of them.
-            block: channels that share an exponent in FP11.
-        """
-        self.model = model
-        self._block = block
-        self._folder, self._classifier, self._card = folder, source, card
-        self._written = 0
-        self._fp32: Candidate | None = None
+    folder: Path
+    source: Classifier
+    model: ov.Model
+    card: Card
+    block: int = BLOCK
+    _written: int = field(default=0, init=False)
+    _fp32: Candidate | None = field(default=None, init=False)
 
     def fp32(self) -> Candidate:
         """Return the candidate that all others are measured by, made once."""
@@ -86,13 +90,15 @@ class CandidateBuilder:
 
     def halves(self, precision: Precision) -> Candidate:
         """Return the candidate in fp16, bf16 or fp11."""
+        model = self.model
         if precision is Precision.FP11:
-            return self.write(precision, fp11.fold(self.model, self._block))
-        if precision is not Precision.BF16:
-            return self.write(precision, self.model)
-        rounded = self.model.clone()
-        rewrite.store_weights_as_bf16(rounded)
-        return self.write(precision, rounded)
+            # Every weight of it is exact in 16 bits.
+            model = model.clone()
+            fold_weights(model, array_layers(model), precision="fp11", block=self.block)
+        elif precision is Precision.BF16:
+            model = model.clone()
+            rewrite.store_weights_as_bf16(model)
+        return self.write(precision, model)
 
     def write(
         self, precision: Precision, lowered: ov.Model, kept: tuple[str, ...] = ()
@@ -102,17 +108,17 @@ class CandidateBuilder:
         Raises:
             ModelError: `model-differs`.
         """
-        card = self._card.model_copy(
-            update={
-                "name": f"{self._card.topology}-{precision.value}",
-                "precision": precision,
-                "kept": kept,
-            }
-        )
+        facts: dict[str, object] = {
+            "name": f"{self.card.topology}-{precision.value}",
+            "precision": precision,
+        }
         if precision is Precision.FP11:
-            provenance = {**card.provenance, **fp11.provenance(self._block)}
-            card = card.model_copy(update={"provenance": provenance})
-        folder = self._folder / f"{self._written:03d}-{precision.value}"
+            facts["provenance"] = {
+                **self.card.provenance,
+                "fp11": {"block": self.block, "rounding": "faithful"},
+            }
+        card = self.card.model_copy(update={**facts, "kept": kept})
+        folder = self.folder / f"{self._written:03d}-{precision.value}"
         self._written += 1
         folder.mkdir()
         described = lowered.clone()
@@ -121,11 +127,10 @@ class CandidateBuilder:
         ov.save_model(described, folder / artifact.XML, compress_to_fp16=compress)
         difference = largest_difference(
             open_core().read_model(folder / artifact.XML),
-            self._classifier.reference,
-            mean=self._classifier.mean,
-            std=self._classifier.std,
+            self.source.reference,
+            mean=self.source.mean,
+            std=self.source.std,
         )
         require_equal(difference, tolerance=_TOLERANCE[precision], what=f"{precision} graph")
-        return Candidate(
-            Artifact(folder, artifact.seal(folder, card, durable=False)), difference, kept
-        )
+        sealed = artifact.seal(folder, card, durable=False)
+        return Candidate(Artifact(folder, sealed), difference, kept)

@@ -16,10 +16,10 @@ from thorax.quantization.accuracy_budget import (
     AccuracyBudget,
     OnProgress,
     Verdict,
+    bounds,
     budget_warning,
 )
 from thorax.quantization.candidates import Candidate, CandidateBuilder
-from thorax.quantization.card_accuracy import bounds
 from thorax.quantization.mixed_precision import Judged, MixedPrecisionSearch
 from thorax.quantization.quantize import quantize
 
@@ -29,15 +29,7 @@ TIE: Final = 0.03
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """A candidate as the choice sees it.
-
-    Attributes:
-        precision: how it stores its weights.
-        kept: layers left in floating point.
-        drop: of the mean AUROC from FP32.
-        speed: images per second over those of FP32.
-        size_bytes: of its weights.
-    """
+    """A candidate as the choice sees it, in figures of its `Trial`."""
 
     precision: Precision
     kept: tuple[str, ...]
@@ -59,13 +51,9 @@ def precisions(device: str) -> tuple[Precision, ...]:
 
 
 def pick(timed: Sequence[Timed], max_drop: float) -> int:
-    """Return the index of the fastest that keeps the budget.
+    """Return the index of the fastest that keeps the budget; FP32, which loses nothing, does.
 
     Of those as fast as it, within `TIE`, the smallest; of those as small, the most exact.
-
-    Args:
-        timed: FP32, which loses nothing, is among them.
-        max_drop: largest drop allowed.
     """
     within = [index for index, candidate in enumerate(timed) if candidate.drop <= max_drop]
     best = max(timed[index].speed for index in within)
@@ -78,20 +66,12 @@ def pick(timed: Sequence[Timed], max_drop: float) -> int:
 
 def reasons(timed: Sequence[Timed], chosen: int, max_drop: float) -> list[str]:
     """Return in a few words of each why it was chosen or not."""
-    return [
-        _chosen_because(timed, chosen, max_drop)
-        if index == chosen
-        else _rejected_because(candidate, timed[chosen], max_drop)
-        for index, candidate in enumerate(timed)
-    ]
-
-
-def _chosen_because(timed: Sequence[Timed], chosen: int, max_drop: float) -> str:
-    speed = timed[chosen].speed
-    others = [other for index, other in enumerate(timed) if index != chosen]
-    if any(other.drop <= max_drop and other.speed > speed for other in others):
-        return "as fast as the fastest within the budget, and smaller or more exact"
-    return "the fastest within the budget"
+    best = timed[chosen]
+    texts = [_rejected_because(candidate, best, max_drop) for candidate in timed]
+    texts[chosen] = "the fastest within the budget"
+    if any(other.drop <= max_drop and other.speed > best.speed for other in timed):
+        texts[chosen] = "as fast as the fastest within the budget, and smaller or more exact"
+    return texts
 
 
 def _rejected_because(candidate: Timed, chosen: Timed, max_drop: float) -> str:
@@ -126,14 +106,10 @@ def sentence(timed: Sequence[Timed], index: int, max_drop: float) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
-    """The candidate that is taken.
+    """The candidate that is taken, what it costs, and why.
 
-    Attributes:
-        candidate: its files.
-        verdict: what it costs; None where nothing could judge.
-        bounds: that cost with intervals; None likewise.
-        tried: all that were judged, for the card; empty where nothing was to be chosen.
-        why: the choice on one line; None where the user made it.
+    Verdict and bounds are None where nothing could judge; `tried` is empty where nothing was to be
+    chosen, and `why` None where the user made the choice.
     """
 
     candidate: Candidate
@@ -143,29 +119,19 @@ class Choice:
     why: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
 class Chooser:
-    """Makes candidates of a source until one is what was asked for."""
+    """Makes candidates of a source until one is what was asked for.
 
-    def __init__(
-        self,
-        builder: CandidateBuilder,
-        store: Store | None,
-        budget: AccuracyBudget | None,
-        on_progress: OnProgress,
-        *,
-        keep: tuple[str, ...] = (),
-    ) -> None:
-        """Remember what to choose by.
+    The store calibrates INT8, the budget judges, where there is something to judge by; `keep` are
+    layers that the user wants in floating point.
+    """
 
-        Args:
-            builder: makes candidates.
-            store: calibrates INT8.
-            budget: judges, where there is something to judge by.
-            on_progress: is told.
-            keep: layers that the user wants in floating point.
-        """
-        self._builder, self._store, self._budget = builder, store, budget
-        self._on_progress, self._keep = on_progress, keep
+    builder: CandidateBuilder
+    store: Store | None
+    budget: AccuracyBudget | None
+    on_progress: OnProgress
+    keep: tuple[str, ...] = ()
 
     def named(self, precision: Precision) -> Choice:
         """Return a candidate of one precision; without a budget's store it is not judged.
@@ -173,7 +139,7 @@ class Chooser:
         Raises:
             ModelError: `auroc-budget`.
         """
-        budget = self._budget
+        budget = self.budget
         if budget is None or (
             budget.max_drop is None and precision not in precisions(budget.device)
         ):
@@ -187,12 +153,9 @@ class Chooser:
         if not budget.allows(chosen.verdict):
             raise _broken(chosen, budget)
         trials = [
-            _trial(
-                judged,
-                budget,
-                chosen=judged is chosen,
-                reason="keeps the budget" if judged is chosen else _search_reason(judged, budget),
-            )
+            _trial(judged, budget, "keeps the budget", chosen=True)
+            if judged is chosen
+            else _trial(judged, budget)
             for judged in search.judged or [chosen]
         ]
         return self._settled(budget, chosen, trials)
@@ -207,10 +170,10 @@ class Chooser:
         Raises:
             ModelError: `auroc-budget` where a card's format breaks it, whatever the artifact.
         """
-        budget = self._budget
+        budget = self.budget
         assert budget is not None
-        assert budget.max_drop is not None
         max_drop = budget.max_drop
+        assert max_drop is not None
         search = self._search(budget)
         wanted = precisions(budget.device)
         if Precision.FP11 in wanted:
@@ -223,38 +186,33 @@ class Chooser:
         bare = next((each for each in timed if each.precision is Precision.INT8), None)
         if bare is not None and bare.drop > max_drop:
             if bare.speed * (1 - TIE) <= timed[pick(timed, max_drop)].speed:
-                self._on_progress.say("int8 breaks the budget and is no faster: not repaired")
+                self.on_progress.say("int8 breaks the budget and is no faster: not repaired")
             else:
                 tried.append(search.within(search.judged[0], max_drop))
                 timed = self._time(tried, budget.device)
         index = pick(timed, max_drop)
+        explained = zip(tried, timed, reasons(timed, index, max_drop), strict=True)
         trials = [
-            _trial(judged, budget, chosen=number == index, reason=reason, speed=each.speed)
-            for number, (judged, each, reason) in enumerate(
-                zip(tried, timed, reasons(timed, index, max_drop), strict=True)
-            )
+            _trial(judged, budget, reason, chosen=judged is tried[index], speed=each.speed)
+            for judged, each, reason in explained
         ]
-        trials += [
-            _trial(judged, budget, chosen=False, reason=_search_reason(judged, budget))
-            for judged in search.judged
-            if judged not in tried
-        ]
+        trials += [_trial(judged, budget) for judged in search.judged if judged not in tried]
         why = sentence(timed, index, max_drop)
-        self._on_progress.say(why)
+        self.on_progress.say(why)
         return self._settled(budget, tried[index], trials, why)
 
     def _search(self, budget: AccuracyBudget) -> MixedPrecisionSearch:
-        return MixedPrecisionSearch(self._builder, budget, self._on_progress, keep=self._keep)
+        return MixedPrecisionSearch(self.builder, budget, self.on_progress, keep=self.keep)
 
     def _unjudged(self, precision: Precision) -> Candidate:
         if precision is Precision.FP32:
-            return self._builder.fp32()
+            return self.builder.fp32()
         if precision is not Precision.INT8:
-            return self._builder.halves(precision)
-        assert self._store is not None
-        self._on_progress.say("calibrating int8")
-        lowered = quantize(self._builder.model, self._store, kept=self._keep)
-        return self._builder.write(precision, lowered, self._keep)
+            return self.builder.halves(precision)
+        assert self.store is not None
+        self.on_progress.say("calibrating int8")
+        lowered = quantize(self.builder.model, self.store, kept=self.keep)
+        return self.builder.write(precision, lowered, self.keep)
 
     def _judged(
         self, precision: Precision, budget: AccuracyBudget, search: MixedPrecisionSearch
@@ -262,13 +220,22 @@ class Chooser:
         if precision is Precision.INT8:
             return search.make()
         if precision is Precision.FP32 and not simulates(budget.device):
-            return Judged(self._builder.fp32(), budget.reference)
+            return Judged(self.builder.fp32(), budget.reference)
         candidate = self._unjudged(precision)
         judged = Judged(candidate, budget.judge(candidate.artifact))
-        self._on_progress.say(f"{precision}: mean AUROC drop {judged.verdict.drop:.4f}")
+        self.on_progress.say(f"{precision}: mean AUROC drop {judged.verdict.drop:.4f}")
         return judged
 
     def _time(self, tried: Sequence[Judged], device: str) -> list[Timed]:
+        """Return the candidates with images per second over those of the first."""
+        speeds: Sequence[float] = [1.0] * len(tried)
+        if simulates(device):
+            self.on_progress.say(f"{device} takes as long whatever an artifact stores: not timed")
+        else:
+            self.on_progress.say(f"timing {len(tried)} candidates in turns on {device}")
+            artifacts = [judged.candidate.artifact for judged in tried]
+            engines = [compile_artifact(each, device, hint="throughput") for each in artifacts]
+            speeds = timing.relative_rates(engines)
         return [
             Timed(
                 judged.candidate.precision,
@@ -277,20 +244,8 @@ class Chooser:
                 speed,
                 judged.candidate.artifact.card.size_bytes,
             )
-            for judged, speed in zip(tried, self._speeds(tried, device), strict=True)
+            for judged, speed in zip(tried, speeds, strict=True)
         ]
-
-    def _speeds(self, tried: Sequence[Judged], device: str) -> Sequence[float]:
-        """Return images per second over those of the first."""
-        if simulates(device):
-            self._on_progress.say(f"{device} takes as long whatever an artifact stores: not timed")
-            return [1.0] * len(tried)
-        self._on_progress.say(f"timing {len(tried)} candidates in turns on {device}")
-        engines = [
-            compile_artifact(judged.candidate.artifact, device, hint="throughput")
-            for judged in tried
-        ]
-        return timing.relative_rates(engines)
 
     def _settled(
         self,
@@ -302,39 +257,39 @@ class Chooser:
         intervals = budget.bounds(chosen.verdict)
         kept = chosen.candidate.kept
         if kept:
-            self._on_progress.say(f"kept in floating point: {', '.join(kept)}")
+            self.on_progress.say(f"kept in floating point: {', '.join(kept)}")
         if chosen.candidate.precision is not Precision.FP32 and budget.max_drop is not None:
             warning = budget_warning(intervals.mean, budget.max_drop)
             if warning:
-                self._on_progress.say(warning)
+                self.on_progress.say(warning)
         return Choice(chosen.candidate, chosen.verdict, intervals, tuple(trials), why)
 
 
 def _trial(
     judged: Judged,
     budget: AccuracyBudget,
+    reason: str | None = None,
     *,
-    chosen: bool,
-    reason: str,
+    chosen: bool = False,
     speed: float | None = None,
 ) -> Trial:
+    """Return a row of the card; without a reason that of a step of the search for layers."""
+    drop = judged.verdict.drop
+    if reason is None:
+        kept = budget.allows(judged.verdict)
+        reason = (
+            "keeps more layers in floating point than are needed" if kept else f"loses {drop:.4f}"
+        )
     return Trial(
         precision=judged.candidate.precision,
         kept=judged.candidate.kept,
-        auroc_drop=judged.verdict.drop,
+        auroc_drop=drop,
         auroc_drop_interval=bounds(budget.bounds(judged.verdict).mean),
         speed=speed,
         size_bytes=judged.candidate.artifact.card.size_bytes,
         chosen=chosen,
         reason=reason,
     )
-
-
-def _search_reason(judged: Judged, budget: AccuracyBudget) -> str:
-    """Return why a step of the search for layers was not the last."""
-    if not budget.allows(judged.verdict):
-        return f"loses {judged.verdict.drop:.4f}"
-    return "keeps more layers in floating point than are needed"
 
 
 def _broken(best: Judged, budget: AccuracyBudget) -> ModelError:

@@ -1,14 +1,15 @@
 """INT8 with the fewest layers left in floating point that keep an AUROC budget."""
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
-from thorax.analysis.layerwise import layer_sqnr
+from thorax.analysis.layerwise import compare_layers
 from thorax.artifact import Precision
 from thorax.devices.process_core import open_core
 from thorax.quantization.accuracy_budget import AccuracyBudget, OnProgress, Verdict
@@ -18,7 +19,6 @@ from thorax.quantization.quantize import calibration_images, quantize, restore_a
 MOST_KEPT: Final = 16
 """Layers after which the search by SQNR gives up: more of them leave little of INT8."""
 
-_RANKING_IMAGES: Final = 8
 _WITH_KERNEL: Final = ("Convolution", "GroupConvolution", "MatMul")
 _BETWEEN: Final = ("MaxPool", "Reshape", "Squeeze", "Transpose")
 """Layers that a quantised value passes unchanged on its way to the next kernel."""
@@ -32,21 +32,12 @@ class Judged:
     verdict: Verdict
 
 
-def kernel_layers(model: ov.Model) -> tuple[str, ...]:
-    """Return the names of the layers that have weights, in the order they run."""
+def kernel_layers(model: ov.Model, *, quantised: bool = False) -> tuple[str, ...]:
+    """Return the names of the layers that have weights, or 8-bit ones, in the order they run."""
     return tuple(
         node.get_friendly_name()
         for node in model.get_ordered_ops()
-        if node.get_type_name() in _WITH_KERNEL
-    )
-
-
-def quantised_layers(model: ov.Model) -> tuple[str, ...]:
-    """Return the names of the layers that are computed in 8 bits, in the order they run."""
-    return tuple(
-        node.get_friendly_name()
-        for node in model.get_ordered_ops()
-        if node.get_type_name() in _WITH_KERNEL and _is_quantised(node)
+        if node.get_type_name() in _WITH_KERNEL and (not quantised or _is_quantised(node))
     )
 
 
@@ -63,16 +54,17 @@ def noisiest(
     """Return the layers that are computed in 8 bits, the one that adds the most noise first.
 
     Each is fed what the float graph feeds it, so that none answers for those before it: see
-    `LayerError.own_sqnr_db`.
-
-    Args:
-        model: the float graph.
-        quantised: the same graph, quantised.
-        images: uint8 [N,1,S,S].
+    `LayerNoise.own_sqnr_db`. Images are uint8 [N,1,S,S].
     """
-    own = {layer.name: layer.own_sqnr_db for layer in layer_sqnr(model, quantised, images)}
+    layers = compare_layers(model, quantised, images).layers
+    own = {
+        layer.name: math.inf if layer.own_sqnr_db is None else layer.own_sqnr_db for layer in layers
+    }
     return tuple(
-        sorted((name for name in quantised_layers(quantised) if name in own), key=own.__getitem__)
+        sorted(
+            (name for name in kernel_layers(quantised, quantised=True) if name in own),
+            key=own.__getitem__,
+        )
     )
 
 
@@ -81,28 +73,20 @@ def fewest_float_layers(
 ) -> Judged:
     """Return what keeps the budget with the fewest of the first layers of a ranking left out.
 
-    The number of layers is doubled until the budget is kept, then halved down to where it no
-    longer is; that more layers left out never cost more is taken for granted, not proven. Where no
-    number keeps the budget, what came nearest is returned.
-
-    Args:
-        first: with none of them left out; it breaks the budget.
-        ranked: worst first.
-        max_drop: largest drop allowed.
-        make: layers to leave out -> candidate without them, judged.
+    `first` leaves out none and breaks the budget; `make` judges a candidate without some. The
+    number of layers is doubled until the budget is kept, then halved down to where it no longer is;
+    that more layers left out never cost more is taken for granted, not proven. Where no number
+    keeps the budget, what came nearest is returned.
     """
-    best, too_few, count = first, 0, 1
-    while too_few < len(ranked):
-        count = min(count, len(ranked))
-        judged = make(tuple(ranked[:count]))
-        if judged.verdict.drop <= max_drop:
-            best = judged
-            break
+    best, too_few, enough = first, 0, 1
+    while best.verdict.drop > max_drop:
+        if too_few == len(ranked):
+            return best
+        enough = min(enough, len(ranked))
+        judged = make(tuple(ranked[:enough]))
         best = min(best, judged, key=lambda each: each.verdict.drop)
-        too_few, count = count, count * 2
-    else:
-        return best
-    enough = count
+        if best.verdict.drop > max_drop:
+            too_few, enough = enough, enough * 2
     while enough - too_few > 1:
         middle = (too_few + enough) // 2
         judged = make(tuple(ranked[:middle]))
@@ -113,44 +97,30 @@ def fewest_float_layers(
     return best
 
 
+@dataclass(slots=True)
 class MixedPrecisionSearch:
-    """INT8 candidates of a source, and the search for one that keeps a budget.
+    """INT8 candidates of a source, all `judged` in order, and the search for one in the budget.
 
-    Attributes:
-        judged: every candidate so far, in the order it was made.
+    The budget's store calibrates; `keep` are layers that the user wants in floating point.
     """
 
-    def __init__(
-        self,
-        builder: CandidateBuilder,
-        budget: AccuracyBudget,
-        on_progress: OnProgress,
-        *,
-        keep: tuple[str, ...],
-    ) -> None:
-        """Remember what to make candidates of.
-
-        Args:
-            builder: makes them.
-            budget: judges them; its store calibrates.
-            on_progress: is told.
-            keep: layers that the user wants in floating point.
-        """
-        self.judged: list[Judged] = []
-        self._builder, self._budget, self._keep = builder, budget, keep
-        self._on_progress = on_progress
+    builder: CandidateBuilder
+    budget: AccuracyBudget
+    on_progress: OnProgress
+    keep: tuple[str, ...]
+    judged: list[Judged] = field(default_factory=list)
 
     def make(self, kept: tuple[str, ...] = ()) -> Judged:
         """Quantise all layers but these and the user's, and judge what comes of it."""
-        names = (*self._keep, *(name for name in kept if name not in self._keep))
+        names = (*self.keep, *(name for name in kept if name not in self.keep))
         what = f", {len(names)} layers kept in floating point" if names else ""
-        self._on_progress.say(f"calibrating int8{what}")
-        return self._judge(quantize(self._builder.model, self._budget.store, kept=names), names)
+        self.on_progress.say(f"calibrating int8{what}")
+        return self._judge(quantize(self.builder.model, self.budget.store, kept=names), names)
 
     def _judge(self, lowered: ov.Model, kept: tuple[str, ...]) -> Judged:
-        candidate = self._builder.write(Precision.INT8, lowered, kept)
-        judged = Judged(candidate, self._budget.judge(candidate.artifact))
-        self._on_progress.say(f"int8: mean AUROC drop {judged.verdict.drop:.4f}")
+        candidate = self.builder.write(Precision.INT8, lowered, kept)
+        judged = Judged(candidate, self.budget.judge(candidate.artifact))
+        self.on_progress.say(f"int8: mean AUROC drop {judged.verdict.drop:.4f}")
         self.judged.append(judged)
         return judged
 
@@ -161,27 +131,29 @@ class MixedPrecisionSearch:
         """
         if first.verdict.drop <= max_drop:
             return first
-        self._on_progress.say("ranking layers by signal to quantisation noise")
-        store, model = self._budget.store, self._builder.model
+        self.on_progress.say("ranking layers by signal to quantisation noise")
+        store, model = self.budget.store, self.builder.model
         lowered = open_core().read_model(first.candidate.artifact.xml)
-        images = store.images[calibration_images(store, count=_RANKING_IMAGES)][:, None]
+        images = store.images[calibration_images(store, count=8)][:, None]
         ranked = noisiest(model, lowered, images)[:MOST_KEPT]
         best = fewest_float_layers(first, ranked, max_drop, self.make)
         if best.verdict.drop <= max_drop:
             return best
-        self._on_progress.say("the layers of most noise do not suffice: NNCF's accuracy control")
+        self.on_progress.say("the layers of most noise do not suffice: NNCF's accuracy control")
         return min(best, self._restored(lowered, max_drop), key=lambda each: each.verdict.drop)
 
     def _restored(self, quantised: ov.Model, max_drop: float) -> Judged:
         lowered = restore_accuracy(
-            self._builder.model,
-            self._budget.store,
-            kept=self._keep,
-            indices=self._budget.indices,
-            mean_auroc=self._budget.mean_auroc,
+            self.builder.model,
+            self.budget.store,
+            kept=self.keep,
+            indices=self.budget.indices,
+            mean_auroc=self.budget.mean_auroc,
             max_drop=max_drop,
             most=MOST_KEPT,
         )
-        remaining = set(quantised_layers(lowered))
-        turned = [name for name in quantised_layers(quantised) if name not in remaining]
-        return self._judge(lowered, (*self._keep, *turned))
+        remaining = set(kernel_layers(lowered, quantised=True))
+        turned = [
+            name for name in kernel_layers(quantised, quantised=True) if name not in remaining
+        ]
+        return self._judge(lowered, (*self.keep, *turned))

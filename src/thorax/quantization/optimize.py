@@ -23,14 +23,11 @@ from thorax.images.preprocess import InputSpec
 from thorax.ir import rewrite
 from thorax.ir.classifier import Classifier, Description, open_classifier
 from thorax.ir.head import find_head, find_logits, heatmap_grid
-from thorax.ir.rewrite import Rewritten
-from thorax.quantization import fp11
-from thorax.quantization.accuracy_budget import AccuracyBudget, OnProgress, check_budget
-from thorax.quantization.candidates import CandidateBuilder
-from thorax.quantization.card_accuracy import measured
+from thorax.quantization.accuracy_budget import AccuracyBudget, OnProgress, check_budget, measured
+from thorax.quantization.candidates import CandidateBuilder, block_of
 from thorax.quantization.choose import Choice, Chooser
 from thorax.quantization.mixed_precision import kernel_layers
-from thorax.results.optimize import OptimizeResult, Trial
+from thorax.results.optimize import GraphRewrite, OptimizeResult, Trial
 from thorax.results.shared import Interval
 
 Wanted = Precision | Literal["auto"]
@@ -78,17 +75,9 @@ def optimize(
 ) -> Optimized:
     """Convert a model and write its artifact to `out`; nothing is written unless all is well.
 
-    With a store, the train split calibrates INT8 and the val split judges, and gives the card its
-    AUROC, calibration and thresholds.
-
-    Args:
-        source: a checkpoint, or a file of any known format.
-        out: folder of the artifact.
-        precision: the one wanted, or "auto" for the fastest of the device that keeps the budget.
-        store: labelled radiographs.
-        description: what a foreign file does not say of itself.
-        options: what may be lost.
-        on_progress: is told how it goes.
+    The source is a checkpoint, or a file of any known format, the precision one, or "auto" for the
+    fastest of the device that keeps the budget. With a store, the train split calibrates INT8 and
+    the val split judges, and gives the card its AUROC, calibration and thresholds.
 
     Raises:
         ModelError: the source cannot be read, the graph strays from it, `artifact-exists` or
@@ -103,7 +92,6 @@ def optimize(
         max_drop = AUTO_BUDGET
     _check(precision, store, max_drop, options.keep)
     _check_place(source, out)
-    physical_devices(options.device)
     _check_judge(precision, store, options.device)
     classifier, model, card, rewritten = _prepared(
         source, description or Description(), store, options.keep, on_progress
@@ -113,9 +101,7 @@ def optimize(
         folder = staging / "candidates"
         with artifact.writing(out):
             folder.mkdir()
-        builder = CandidateBuilder(
-            folder, classifier, model, card, block=fp11.block_of(options.device)
-        )
+        builder = CandidateBuilder(folder, classifier, model, card, block=block_of(options.device))
         budget = _budget(builder, store, max_drop, options.device, on_progress)
         chooser = Chooser(builder, store, budget, on_progress, keep=options.keep)
         choice = chooser.fastest() if precision == AUTO else chooser.named(Precision(precision))
@@ -131,12 +117,12 @@ def _prepared(
     store: Store | None,
     keep: Sequence[str],
     on_progress: OnProgress,
-) -> tuple[Classifier, ov.Model, Card, Rewritten]:
+) -> tuple[Classifier, ov.Model, Card, GraphRewrite]:
     """Return a source, and its graph rewritten and compared with it."""
     on_progress.say("reading the model")
     classifier = open_classifier(source, description)
     model, card, rewritten = _rewrite(classifier)
-    on_progress.say(rewritten.line())
+    on_progress.say(rewrite.line(rewritten))
     if store is not None:
         store.require(card.input.side, card.labels_as_set())
     _check_layers(model, keep)
@@ -159,7 +145,7 @@ def _save(choice: Choice, budget: AccuracyBudget | None, staging: Path) -> None:
 
 
 def _result(
-    optimized: Artifact, choice: Choice, rewritten: Rewritten, max_drop: float | None
+    optimized: Artifact, choice: Choice, rewritten: GraphRewrite, max_drop: float | None
 ) -> OptimizeResult:
     card, bounds = optimized.card, choice.bounds
     return OptimizeResult(
@@ -181,7 +167,7 @@ def _result(
         tried=tuple(Trial.model_validate(trial.model_dump(mode="json")) for trial in card.tried),
         why=choice.why,
         largest_difference=choice.candidate.difference,
-        rewritten=rewritten.result(),
+        rewritten=rewritten,
     )
 
 
@@ -207,11 +193,8 @@ def _check(
 
 
 def _check_judge(precision: Wanted, store: Store | None, device: str) -> None:
-    """Refuse radiographs that would judge FP11 where nothing computes it.
-
-    Raises:
-        UsageError: `fp11-card`.
-    """
+    """Refuse radiographs that would judge FP11 where nothing computes it, and unknown devices."""
+    physical_devices(device)
     if precision == Precision.FP11 and store is not None and not takes(device, Precision.FP11):
         raise UsageError(
             "fp11-card",
@@ -262,11 +245,12 @@ def _budget(
         return None
 
 
-def _rewrite(source: Classifier) -> tuple[ov.Model, Card, Rewritten]:
+def _rewrite(source: Classifier) -> tuple[ov.Model, Card, GraphRewrite]:
     model = source.model
     if source.card is not None:
         outputs = {name for port in model.outputs for name in port.get_names()}
-        return model, source.card, Rewritten(source.folded, False, HEATMAP in outputs)
+        rewritten = source.folded.model_copy(update={"heatmap": HEATMAP in outputs})
+        return model, source.card, rewritten
     side = int(model.inputs[0].get_shape()[-1])
     logits, _ = find_logits(model)
     head = find_head(logits)
@@ -275,7 +259,8 @@ def _rewrite(source: Classifier) -> tuple[ov.Model, Card, Rewritten]:
         head = None
     grid = heatmap_grid(head.features) if head else None
     grey_stem = rewrite.take_bytes(model, source.mean, source.std)
-    rewritten = Rewritten(source.folded, bool(grey_stem), head is not None)
+    facts = {"grey_stem": bool(grey_stem), "heatmap": head is not None}
+    rewritten = source.folded.model_copy(update=facts)
     model = rewrite.expose_outputs(model, logits, head, source.activation)
     model.set_friendly_name(source.topology)
     mean, std = float(source.mean.mean()), float(source.std.mean())
@@ -295,7 +280,7 @@ def _rewrite(source: Classifier) -> tuple[ov.Model, Card, Rewritten]:
         provenance={
             **source.provenance,
             "openvino": ov.get_version(),
-            "rewritten": rewritten.counts(),
+            "rewritten": rewrite.counts(rewritten),
         },
     )
     return model, card, rewritten

@@ -3,8 +3,8 @@
 import contextlib
 import io
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,18 +27,11 @@ _HEAD: Final = ["head/linear", "head/logits", "head/cells", "heatmap", "embeddin
 
 
 def calibration_images(store: Store, *, count: int = CALIBRATION_IMAGES) -> npt.NDArray[np.int64]:
-    """Return which training images calibrate: stratified over the findings, and the same each time.
+    """Return which images of the train split calibrate, int64, ascending, the same each time.
 
-    Half of them are shared out evenly to the findings that occur and to no finding, the rarest
-    first and each as far as it has images; the others are evenly spaced over the split, as common
-    findings are in it. No patient comes twice while there are others.
-
-    Args:
-        store: radiographs; those of its train split are chosen from.
-        count: how many at most.
-
-    Returns:
-        int64 indices into the store, ascending.
+    They are stratified: half of them are shared out evenly to the findings that occur and to no
+    finding, the rarest first and each as far as it has images; the others are evenly spaced over
+    the split, as common findings are in it. No patient comes twice while there are others.
 
     Raises:
         UsageError: `calibration-empty` when the store has no training images.
@@ -82,32 +75,20 @@ def _evenly(of: list[int], count: int) -> set[int]:
 def quantize(model: ov.Model, store: Store, *, kept: Sequence[str] = ()) -> ov.Model:
     """Return the graph with 8-bit convolutions; the tiny linear head stays in floating point.
 
-    Weights use half the INT8 range where sums could saturate 16 bits, so that the artifact is
-    right on CPUs without VNNI too (NNCF: overflow fix). Biases are corrected layer by layer on
-    what the layers before them really answer; NNCF's quicker estimate costs AUROC, see
-    docs/decisions/0001.
-
-    Args:
-        model: float graph, input uint8 [1,1,S,S].
-        store: radiographs; those of its train split calibrate.
-        kept: names of further layers that stay in floating point.
+    The float graph takes uint8 [1,1,S,S], the train split of the store calibrates, further layers
+    that are kept stay in floating point. Weights use half the INT8 range where sums could saturate
+    16 bits, so that the artifact is right on CPUs without VNNI too (NNCF: overflow fix). Biases are
+    corrected layer by layer on what the layers before them really answer; NNCF's quicker estimate
+    costs AUROC, see docs/decisions/0001.
     """
-    # NNCF takes seconds to import, and most artifacts are not INT8.
     import nncf  # noqa: PLC0415
 
-    nncf.set_log_level(logging.ERROR)
-    chosen = calibration_images(store)
-    # NNCF draws its progress on standard output, which belongs to the caller's result.
-    with contextlib.redirect_stdout(io.StringIO()):
+    with _quiet():
         return nncf.quantize(
             # NNCF also walks to nodes that only the source graph, still in memory, has.
             model.clone(),
-            _images(store, chosen),
-            subset_size=len(chosen),
-            fast_bias_correction=False,
-            ignored_scope=_ignored(model, kept),
-            target_device=nncf.TargetDevice.CPU,
             advanced_parameters=_advanced(),
+            **_calibration(model, store, kept),
         )
 
 
@@ -123,18 +104,10 @@ def restore_accuracy(
 ) -> ov.Model:
     """Return the graph in INT8 with as few layers turned back as NNCF's accuracy control finds.
 
-    It ranks the layers by what the outputs change when each is turned back, and turns them back
-    one by one while the drop is too large. Whether it is small enough in the end is the caller's
-    to measure.
-
-    Args:
-        model: as `quantize` takes it.
-        store: its train split calibrates.
-        kept: layers that stay in floating point in any case.
-        indices: int64 [N], the images to judge by.
-        mean_auroc: float32 [N,K] probabilities of those images -> their mean AUROC.
-        max_drop: of the mean AUROC.
-        most: layers that may be turned back.
+    It ranks the layers by what the outputs change when each is turned back, and turns them back one
+    by one, `most` at most, while the drop is too large. Whether it is small enough in the end is
+    the caller's to measure. Graph, store and kept layers are as `quantize` takes them; the images
+    `indices` judge, by the mean AUROC of their probabilities float32 [N,K].
     """
     import nncf  # noqa: PLC0415
 
@@ -151,25 +124,30 @@ def restore_accuracy(
         # A Python float: NNCF does not take NumPy's.
         return (float(mean_auroc(np.concatenate(scores))) if whole else None), None
 
-    nncf.set_log_level(logging.ERROR)
-    chosen = calibration_images(store)
-    with contextlib.redirect_stdout(io.StringIO()):
+    with _quiet():
         return nncf.quantize_with_accuracy_control(
             model.clone(),
-            _images(store, chosen),
-            _images(store, indices),
-            validate,
+            validation_dataset=_images(store, indices),
+            validation_fn=validate,
             max_drop=max_drop,
             drop_type=nncf.DropType.ABSOLUTE,
-            subset_size=len(chosen),
-            fast_bias_correction=False,
-            ignored_scope=_ignored(model, kept),
-            target_device=nncf.TargetDevice.CPU,
             advanced_quantization_parameters=_advanced(),
             advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
                 max_num_iterations=most, ranking_subset_size=min(_RANKING_IMAGES, len(indices))
             ),
+            **_calibration(model, store, kept),
         )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep NNCF from drawing on standard output, which belongs to the caller's result."""
+    # NNCF takes seconds to import, and most artifacts are not INT8.
+    import nncf  # noqa: PLC0415
+
+    nncf.set_log_level(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
 
 
 def _images(store: Store, indices: npt.NDArray[np.int64]) -> "nncf.Dataset":
@@ -178,12 +156,19 @@ def _images(store: Store, indices: npt.NDArray[np.int64]) -> "nncf.Dataset":
     return nncf.Dataset(indices, lambda index: store.images[index][None, None])
 
 
-def _ignored(model: ov.Model, kept: Sequence[str]) -> "nncf.IgnoredScope":
+def _calibration(model: ov.Model, store: Store, kept: Sequence[str]) -> dict[str, Any]:
     import nncf  # noqa: PLC0415
 
+    chosen = calibration_images(store)
     names = {node.get_friendly_name() for node in model.get_ordered_ops()}
     ignored = [name for name in (*_HEAD, *kept) if name in names]
-    return nncf.IgnoredScope(names=ignored, validate=False)
+    return {
+        "calibration_dataset": _images(store, chosen),
+        "subset_size": len(chosen),
+        "fast_bias_correction": False,
+        "ignored_scope": nncf.IgnoredScope(names=ignored, validate=False),
+        "target_device": nncf.TargetDevice.CPU,
+    }
 
 
 def _advanced() -> "nncf.AdvancedQuantizationParameters":
