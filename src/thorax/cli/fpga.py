@@ -308,7 +308,7 @@ def explore(
 
         out.mkdir(parents=True, exist_ok=True)
     options = low_precision.ExploreOptions(**asdict(explored))
-    result = low_precision.explore(artifact, store, filled, options, bar=_bar).result()
+    result = low_precision.explore(artifact, store, filled, options, bar=_bar)
     if out is not None:
         write_text(out / "explore.json", result.to_json())
         write_explore_plot(result, out)

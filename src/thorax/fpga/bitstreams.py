@@ -9,7 +9,7 @@ which architecture a bitstream holds: that is assumed, and said so.
 import difflib
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from thorax.errors import UsageError
@@ -71,26 +71,9 @@ class Bitstream:
 
     def features(self) -> BitstreamFeatures:
         """Return what `thorax fpga list --bitstreams` says of it."""
-        ranges = self.architecture.ranges
-        return BitstreamFeatures(
-            name=self.name,
-            release=self.release,
-            board=self.board,
-            precision=self.precision,
-            topologies=self.topologies,
-            activations=self.activations,
-            normalisation=self.normalisation,
-            architecture=self.architecture.name,
-            vectors=self.architecture.vectors,
-            max_kernel=ranges.max_kernel,
-            max_stride=ranges.max_stride,
-            max_dilation=ranges.max_dilation,
-            max_pool_window=ranges.max_pool_window,
-            max_channels=ranges.max_channels,
-            max_height=ranges.max_height,
-            max_width=ranges.max_width,
-            assumed=self.assumed,
-        )
+        overlay = self.architecture
+        facts = {"architecture": overlay.name, "vectors": overlay.vectors}
+        return BitstreamFeatures.model_validate({**dict(overlay.ranges), **asdict(self), **facts})
 
 
 def _told(name: str, flags: str) -> Bitstream:
@@ -222,13 +205,11 @@ def find_bitstream(name: str) -> Bitstream:
     bitstream = named_bitstream(name)
     if bitstream is None:
         folded = name.lower().removesuffix(".aocx")
-        near = [
-            _FOLDED[match].name
-            for match in difflib.get_close_matches(folded, _FOLDED, n=3, cutoff=0.0)
-        ]
+        near = difflib.get_close_matches(folded, _FOLDED, n=3, cutoff=0.0)
         raise UsageError(
             "fpga-bitstream",
-            f"there is no bitstream {name!r}; the nearest are {', '.join(near)}; "
+            f"there is no bitstream {name!r}; the nearest are "
+            f"{', '.join(_FOLDED[match].name for match in near)}; "
             "`thorax fpga list --bitstreams` has all",
         )
     return bitstream
@@ -245,22 +226,16 @@ def _architecture(bitstream: Bitstream) -> Architecture:
 
     The speed of the PAC of 2018 is that of the latter, the speed of 2019 that of 4x2x16x64.
     """
-    if bitstream.release.startswith("2018"):
-        base = find_architecture("8x48-fp11")
-    elif bitstream.precision == "fp16":
-        base = find_architecture("4x2x16x32-fp16")
-    else:
-        base = find_architecture("4x2x16x64-fp11")
-    ranges = base.ranges.model_copy(update={"activations": bitstream.activations})
+    name = "4x2x16x32-fp16" if bitstream.precision == "fp16" else "4x2x16x64-fp11"
+    base = find_architecture("8x48-fp11" if bitstream.release.startswith("2018") else name)
     auxiliary = base.auxiliary
     if bitstream.normalisation != bool(auxiliary.norm_k):
-        width = 1 if bitstream.normalisation else 0
-        auxiliary = auxiliary.model_copy(update={"norm_k": width})
+        auxiliary = auxiliary.model_copy(update={"norm_k": int(bitstream.normalisation)})
     return base.model_copy(
         update={
             "name": base.name.rpartition("-")[0] + f"-{bitstream.precision}",
             "precision": bitstream.precision,
-            "ranges": ranges,
+            "ranges": base.ranges.model_copy(update={"activations": bitstream.activations}),
             "auxiliary": auxiliary,
         }
     )

@@ -10,7 +10,7 @@ import os
 import pwd
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,7 @@ from thorax.files.atomic import locked, require_place, write_text
 from thorax.files.documents import document_digest, parse_json, read_limited
 from thorax.fpga.bitstreams import Bitstream, bitstreams_for, find_bitstream
 from thorax.fpga.boards import DEFAULT_BOARD, Board, find_board
-from thorax.results.fpga import BoardPower, CardStatus
+from thorax.results.fpga import CardStatus
 
 CARDS: Final = ("FPGA.0", "FPGA.1", "FPGA.2", "FPGA.3")
 
@@ -40,14 +40,12 @@ class FpgaCard:
         board: what carries it.
         bitstream: what it is programmed with, None as it comes.
         programmed: when that was, ISO 8601 in UTC, or None.
-        simulated: always true: arithmetic is real, time and power are modelled.
     """
 
     name: str
     board: Board
     bitstream: Bitstream | None
     programmed: str | None
-    simulated: bool = True
 
     @property
     def full_name(self) -> str:
@@ -66,8 +64,8 @@ class FpgaCard:
             programmed=self.programmed,
             power_w=self.board.power_w,
             power_source=self.board.power_source,
-            power=tuple(BoardPower(**asdict(figure)) for figure in self.board.power),
-            simulated=self.simulated,
+            power=self.board.power,
+            simulated=True,
         )
 
 
@@ -236,12 +234,11 @@ def _sound(text: bytes) -> _State | None:
     except (ValueError, ValidationError, UsageError):
         return None
     whole = saved.format == _FORMAT and saved.sha256 == document_digest(document)
-    fit = all(card.name in CARDS and _fits(card) for card in cards)
+    fit = all(
+        card.name in CARDS and (card.bitstream is None or card.bitstream.board == card.board.name)
+        for card in cards
+    )
     return saved if whole and fit else None
-
-
-def _fits(card: FpgaCard) -> bool:
-    return card.bitstream is None or card.bitstream.board == card.board.name
 
 
 def _write(path: Path, cards: list[FpgaCard]) -> None:

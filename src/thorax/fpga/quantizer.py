@@ -115,16 +115,12 @@ class Quantizer:
         rounded = self._blocks(self._reshaped(x, view), block, groups)
         return self._reshaped(rounded, [rows, values])
 
-    def insert_half(self, x: ov.Output) -> ov.Output:
-        """Return x in binary16 for the format fp16, and each value alone in that of another."""
-        return self._scalars(x)
-
     def _blocks(self, x: ov.Output, block: int, groups: int) -> ov.Output:
         widths = _widths(int(x.get_shape()[1]), block, groups)
         if self._rounding == "nearest":
             shared = self._shared(self._floor(x), widths)
             return self._saturated(self._to_multiples(x, shared), shared)
-        scalars = self._scalars(x)
+        scalars = self.scalars(x)
         shared = self._shared(self._power(self._magnitude(scalars)), widths)
         if self._rounding == "truncate":
             return self._cut(scalars, shared)
@@ -160,8 +156,8 @@ class Quantizer:
     def _magnitude(self, x: ov.Output) -> ov.Output:
         return self._node(ops.absolute, x) if self._signed else x
 
-    def _scalars(self, x: ov.Output) -> ov.Output:
-        """Return x in binary16, then of the bits of a magnitude.
+    def scalars(self, x: ov.Output) -> ov.Output:
+        """Return x in binary16, then each value of the bits of a magnitude of the format.
 
         What is larger than the format's largest becomes it either way, so one bound does for both.
         """

@@ -17,7 +17,7 @@ from thorax.fpga.architecture import (
     Ranges,
     Weights,
 )
-from thorax.fpga.area import area, stream_buffer_m20k
+from thorax.fpga.area import area, fits, stream_buffer_m20k
 from thorax.fpga.overlay import estimate, work
 from thorax.fpga.stream_buffer import Flow, largest, trace
 from thorax.fpga.workload import LayerKind, WorkloadLayer
@@ -58,12 +58,7 @@ LANES: Final[Mapping[Family, tuple[tuple[int, int], ...]]] = {
 
 def budget_of(family: Family) -> Budget:
     """Return what a design may take of the device that stands for a family."""
-    device = DEVICES[family]
-    return Budget(
-        dsp=int(device.dsp * FILL["dsp"]),
-        m20k=int(device.m20k * FILL["m20k"]),
-        alm=int(device.alm * FILL["alm"]),
-    )
+    return Budget(**{name: int(most * FILL[name]) for name, most in DEVICES[family]})
 
 
 def search(
@@ -173,7 +168,7 @@ def _fit(architecture: Architecture, values: int, room: Budget) -> Architecture 
     if rows < 1:
         return None
     deepened = architecture.model_copy(update={"stream_buffer_depth": 512 * rows})
-    return deepened if area(deepened).fits(room) else None
+    return deepened if fits(area(deepened), room) else None
 
 
 def filter_cache(layers: Sequence[WorkloadLayer], c_vector: int) -> int:
@@ -194,15 +189,10 @@ def auxiliary_of(family: Family, k_vector: int, *, depthwise: bool) -> Auxiliary
 
     4x2x16x64 has 8 channels for 64 filters; AGX7_Generic activates 16 and pools 4 for 32.
     """
-    if family == "arria10":
-        width = max(4, k_vector // 8)
-        return Auxiliary(
-            activation_k=width, pool_k=width, norm_k=1, output_writer_k=width,
-            depthwise_k=k_vector if depthwise else 0,
-        )  # fmt: skip
-    width = max(4, k_vector // 2)
+    alike = family == "arria10"
+    width = max(4, k_vector // (8 if alike else 2))
     return Auxiliary(
-        activation_k=width, pool_k=4, norm_k=1, output_writer_k=width,
+        activation_k=width, pool_k=width if alike else 4, norm_k=1, output_writer_k=width,
         depthwise_k=k_vector if depthwise else 0,
     )  # fmt: skip
 
