@@ -151,12 +151,8 @@ def test_what_is_no_architecture_is_refused_with_those_there_are() -> None:
     assert refused.value.code == "fpga-architecture"
 
 
-def test_precisions_are_the_formats_and_their_bytes_those_of_a_block() -> None:
+def test_precisions_are_the_formats() -> None:
     assert set(get_args(OverlayPrecision)) == set(FORMATS)
-    for name in list_architectures():
-        found = find_architecture(name)
-        stored = FORMATS[found.precision].bytes_per_value(found.c_vector)
-        assert found.weight_bytes == stored
 
 
 def test_bytes_of_a_weight_are_those_of_whole_blocks() -> None:

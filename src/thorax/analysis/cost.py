@@ -8,11 +8,11 @@ import numpy as np
 import openvino as ov
 
 from thorax.analysis.layers import PASSING, VIEWS, group_layers, live_names
-from thorax.devices.counters import Kernel
 from thorax.devices.engine import HEATMAP
 from thorax.ir.heatmap import CELLS
 from thorax.ir.rewrite import NORMALISE
 from thorax.ir.stem import BORDER
+from thorax.results.analysis import KernelTime
 
 _RECURRENT: Final = {
     "LSTMCell": (3, 4), "GRUCell": (2, 3), "RNNCell": (2, 3),
@@ -66,7 +66,7 @@ class LayerCost:
     input_bytes: int
     output_bytes: int
     quantized: bool
-    kernel: Kernel | None
+    kernel: KernelTime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class _Value:
 @dataclass(slots=True)
 class _Step:
     nodes: list[ov.Node]
-    kernel: Kernel | None
+    kernel: KernelTime | None
     last: int = 0
     quantized: bool = True
     reads: dict[str, _Value] = field(default_factory=dict)
@@ -174,7 +174,7 @@ class _Step:
 
 
 def cost_graph(
-    model: ov.Model, kernels: Sequence[Kernel] = (), *, compute_bytes: int = 4
+    model: ov.Model, kernels: Sequence[KernelTime] = (), *, compute_bytes: int = 4
 ) -> GraphCost:
     """Return what each layer of a graph takes.
 
@@ -202,7 +202,7 @@ def cost_graph(
     return GraphCost(layers, int(max(np.cumsum(held), default=0)))
 
 
-def _steps(model: ov.Model, live: set[str], kernels: Sequence[Kernel]) -> list[_Step]:
+def _steps(model: ov.Model, live: set[str], kernels: Sequence[KernelTime]) -> list[_Step]:
     """Return the layers, those that one kernel runs made one."""
     runs = {name: kernel for kernel in kernels for name in kernel.layers}
     by_kernel: dict[str, _Step] = {}

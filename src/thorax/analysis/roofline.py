@@ -6,14 +6,14 @@ to cross memory once; where a cache holds them, a device may be faster than the 
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final, Literal, TypedDict
 
 from thorax.analysis.cost import GraphCost, LayerCost, cost_graph
 from thorax.analysis.inputs import patterns
 from thorax.artifact import Precision
 from thorax.devices.core import list_devices, physical_devices
-from thorax.devices.counters import Kernel, list_kernels
+from thorax.devices.counters import list_kernels
 from thorax.devices.graph import compile_graph
 from thorax.devices.peak import Peaks
 from thorax.devices.profile import Profile, profile
@@ -152,7 +152,7 @@ def _profiled(opened: OpenedModel, device: str) -> Profile:
 
 
 def _times(
-    layers: Sequence[LayerCost], kernels: Sequence[Kernel], timed: Profile
+    layers: Sequence[LayerCost], kernels: Sequence[KernelTime], timed: Profile
 ) -> list[float | None]:
     """Return what each layer took: its kernel, and those that no other layer is named for."""
     taken = {layer.kernel.name for layer in layers if layer.kernel is not None}
@@ -170,10 +170,10 @@ def _times(
     return times
 
 
-def _kernel_times(kernels: Sequence[Kernel], timed: Profile | None) -> tuple[KernelTime, ...]:
+def _kernel_times(kernels: Sequence[KernelTime], timed: Profile | None) -> tuple[KernelTime, ...]:
     times = {} if timed is None else timed.kernels_s
     return tuple(
-        KernelTime(**asdict(kernel), measured_s=times.get(kernel.name)) for kernel in kernels
+        kernel.model_copy(update={"measured_s": times.get(kernel.name)}) for kernel in kernels
     )
 
 

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from thorax.benchmark.confidence import UNCUT, Slices
 from thorax.benchmark.latency import Quantiles
 from thorax.devices import timing
-from thorax.devices.card_model import Forecast
 from thorax.devices.describe import describe, environment
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
@@ -23,6 +22,7 @@ from thorax.power.sampler import Energy, efficiency
 from thorax.results import benchmark as results
 from thorax.results.benchmark import BenchmarkResult, Probe, Scenario
 from thorax.results.energy import EMULATED_RATE
+from thorax.results.shared import Modelled
 
 SCENARIOS: Final[tuple[Scenario, ...]] = ("offline", "server", "single-stream", "multi-stream")
 
@@ -105,7 +105,7 @@ class Speed:
 
     latency_s: float
     images_per_s: float
-    modelled: Forecast | None = None
+    modelled: Modelled | None = None
 
 
 def side_by_side(engines: Sequence[Engine]) -> list[Speed]:
@@ -145,7 +145,7 @@ def read_images(paths: Sequence[Path], spec: InputSpec) -> list[npt.NDArray[np.u
 def benchmark_result(
     engine: Engine,
     measurement: Measurement,
-    modelled: Forecast | None = None,
+    modelled: Modelled | None = None,
     energy: Energy | None = None,
 ) -> BenchmarkResult:
     """Return the result of `thorax benchmark`.
@@ -160,7 +160,7 @@ def benchmark_result(
     energy = energy or Energy("none", False, measurement.window_s, None)
     emulated = engine.simulated and energy.load_w is not None
     result = BenchmarkResult(
-        **describe(engine),
+        **dict(describe(engine)),
         scenario=measurement.scenario,
         streams=engine.streams,
         batch=engine.batch,
@@ -181,7 +181,7 @@ def benchmark_result(
         images_per_s_per_w=None if emulated else efficiency(rate, energy.load_w),
         energy_source=energy.source,
         power=energy.power_result(rate, emulated=engine.simulated),
-        modelled=modelled.result() if modelled else None,
+        modelled=modelled,
         environment=environment(),
     )
     reasons = {

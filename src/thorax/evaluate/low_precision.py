@@ -204,19 +204,8 @@ def explore(
             of no other side.
     """
     card = artifact.card
-    if card.precision not in (Precision.FP32, Precision.FP16):
-        raise DeviceError(
-            "precision-unsupported",
-            f"{artifact.path.name} is {card.precision}; an overlay computes in its own precision "
-            "from floating point: give an artifact of fp32 or fp16",
-        )
-    store.require(card.input.side, card.labels_as_set())
-    indices = _spread(store.select(options.split), options.images)
-    if not len(indices):
-        raise DataError("split-empty", f"{store.path} has no images in its {options.split} split")
     side = options.side or card.input.side
-    layers = describe(_resized(artifact, side))
-    subject = _Subject(artifact, store, indices, layers, options.samples, bar)
+    subject = _subject(artifact, store, options, side, bar)
     labels, patients = subject.labels, subject.patients
     reference = subject.scores(_read(artifact), "FP32")
     judged = [subject.judge(variant, board, reference) for variant in variants]
@@ -226,7 +215,7 @@ def explore(
         precision=card.precision.value,
         store=store.path.name,
         split=options.split,
-        images=len(indices),
+        images=len(labels),
         patients=len(set(patients)),
         samples=options.samples,
         doubt=_doubt(labels, patients, store.label_set.findings),
@@ -239,6 +228,24 @@ def explore(
         variants=tuple(mark_front(judged)),
         environment=environment(),
     )
+
+
+def _subject(
+    artifact: Artifact, store: Store, options: ExploreOptions, side: int, bar: Bar
+) -> _Subject:
+    card = artifact.card
+    if card.precision not in (Precision.FP32, Precision.FP16):
+        raise DeviceError(
+            "precision-unsupported",
+            f"{artifact.path.name} is {card.precision}; an overlay computes in its own precision "
+            "from floating point: give an artifact of fp32 or fp16",
+        )
+    store.require(card.input.side, card.labels_as_set())
+    indices = _spread(store.select(options.split), options.images)
+    if not len(indices):
+        raise DataError("split-empty", f"{store.path} has no images in its {options.split} split")
+    layers = describe(_resized(artifact, side))
+    return _Subject(artifact, store, indices, layers, options.samples, bar)
 
 
 def worth(variant: VariantResult) -> float:
@@ -266,11 +273,7 @@ def _read(artifact: Artifact) -> ov.Model:
 
 
 def _resized(artifact: Artifact, side: int) -> ov.Model:
-    """Return the network for images of a side, whose layers are called the same.
-
-    Raises:
-        ModelError: `model-side`.
-    """
+    """Return the network for images of a side, whose layers are called the same."""
     model = _read(artifact)
     try:
         model.reshape([1, int(model.input(0).shape[1]), side, side])
@@ -296,11 +299,6 @@ def _doubt(
     """Return why radiographs are too few for a verdict, None where they are not.
 
     A finding that nobody has, or all have, has no AUROC and does not count.
-
-    Args:
-        labels: int8 [N,K], 1 / 0 / -1 (unknown).
-        patients: N identifiers.
-        findings: K names.
     """
     owners = np.asarray(patients)
     count = len(set(patients))
@@ -317,7 +315,6 @@ def _doubt(
 def _imitate(
     artifact: Artifact, layers: Sequence[WorkloadLayer], variant: Variant, block: int
 ) -> ov.Model:
-    """Return the network with the arithmetic of an overlay."""
     model = _read(artifact)
     names = [layer.name for layer in layers if layer.kind in _ARRAY]
     few = {} if variant.weights == "block" else coarsen(model, names, variant.weights)

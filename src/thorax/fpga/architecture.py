@@ -304,11 +304,7 @@ _NUMBERED: Final = (*_SIZES, *_WIDTHS, "image")
 
 
 def _numbers(text: str, words: list[str]) -> dict[str, list[int]]:
-    """Return the numbers of each part by its letters; words without numbers have none.
-
-    Raises:
-        UsageError: `fpga-architecture`.
-    """
+    """Return the numbers of each part by its letters; words without numbers have none."""
     parts_by_letters: dict[str, list[int]] = {}
     for word in words:
         parts = _PART.fullmatch(word)

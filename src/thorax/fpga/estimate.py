@@ -7,7 +7,7 @@ from typing import Final
 from thorax.fpga.architecture import Architecture, format_architecture
 from thorax.fpga.area import area, fits
 from thorax.fpga.boards import Board, Draw, draw
-from thorax.fpga.overlay import Bound, Estimate, LayerEstimate, estimate
+from thorax.fpga.overlay import Bound, LayerEstimate, estimate
 from thorax.fpga.workload import WorkloadLayer
 from thorax.results.fpga import DEVICES, OverlayEstimate, OverlayLayer, Resources
 
@@ -62,18 +62,14 @@ def analyze(
         power_w=power_w,
         power_source=power.source,
         images_per_s_per_w=speed.images_per_s / power_w if power_w and speed.cycles else None,
-        bounds=_bounds(speed),
+        bounds={
+            bound.value: sum(row.cycles for row in speed.layers if row.bound is bound)
+            / speed.cycles
+            for bound in Bound
+            if bound is not Bound.NONE and speed.cycles
+        },
         layers=tuple(_layer(row, architecture.clock_hz) for row in speed.layers),
     )
-
-
-def _bounds(speed: Estimate) -> dict[str, float]:
-    """Return the share of the cycles that each bound decides, 0-1."""
-    return {
-        bound.value: sum(row.cycles for row in speed.layers if row.bound is bound) / speed.cycles
-        for bound in Bound
-        if bound is not Bound.NONE and speed.cycles
-    }
 
 
 def _layer(row: LayerEstimate, clock_hz: float) -> OverlayLayer:

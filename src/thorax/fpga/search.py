@@ -121,9 +121,10 @@ def candidates(
     flow: Flow, family: Family, precision: OverlayPrecision, weights: Weights, room: Budget
 ) -> Iterator[Architecture]:
     """Yield an architecture that fits for each legal combination of vector sizes."""
-    ranges = _ranges(flow.layers)
+    layers = [traced.layer for traced in flow]
+    ranges = _ranges(layers)
     values = largest(flow)
-    depthwise = any(layer.depthwise for layer in flow.layers)
+    depthwise = any(layer.depthwise for layer in layers)
     for p_vector, q_vector in LANES[family]:
         for c_vector in C_VECTORS:
             for k_vector in range(c_vector, K_MOST + 1, c_vector):
@@ -137,7 +138,7 @@ def candidates(
                     c_vector=c_vector,
                     k_vector=k_vector,
                     stream_buffer_depth=1,
-                    filter_cache_depth=filter_cache(flow.layers, c_vector),
+                    filter_cache_depth=filter_cache(layers, c_vector),
                     auxiliary=auxiliary_of(
                         family, k_vector, depthwise=depthwise and c_vector == k_vector
                     ),
@@ -198,7 +199,6 @@ def auxiliary_of(family: Family, k_vector: int, *, depthwise: bool) -> Auxiliary
 
 
 def _ranges(layers: Sequence[WorkloadLayer]) -> Ranges:
-    """Return ranges that the layers lie in."""
     standard = Ranges()
     sides = [size for layer in layers for size in (layer.input_size, layer.output_size)]
     channels = [
@@ -215,8 +215,8 @@ def _least(flow: Flow, shapes: Mapping[int, int], architecture: Architecture, ba
     """Return cycles that no stream buffer can lower: those without traffic of feature maps."""
     total = 0.0
     for at, count in shapes.items():
-        layer = flow.layers[at]
-        longest = max(work(layer, architecture, batch, flow.width(at, architecture)))
+        layer = flow[at].layer
+        longest = max(work(layer, architecture, batch, flow[at].width(architecture)))
         together = batch if layer.kind is LayerKind.FULLY_CONNECTED else 1
         if longest:
             total += count * (longest + architecture.overhead_cycles / together)
@@ -227,8 +227,8 @@ def _shapes(flow: Flow) -> dict[int, int]:
     """Return the place of one layer of each shape, and how many layers share it."""
     first: dict[Hashable, int] = {}
     counts: Counter[int] = Counter()
-    for at, layer in enumerate(flow.layers):
-        if not flow.inline[at]:
-            shape = replace(layer, name="", fused=(), sources=())
-            counts[first.setdefault((shape, flow.pooled[at], flow.normed[at]), at)] += 1
+    for at, traced in enumerate(flow):
+        if not traced.inline:
+            shape = replace(traced.layer, name="", fused=(), sources=())
+            counts[first.setdefault((shape, traced.pooled, traced.normed), at)] += 1
     return dict(counts)
