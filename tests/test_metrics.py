@@ -22,7 +22,6 @@ from thorax.metrics import (
     reliability,
     roc_curve,
     thin,
-    threshold_at_sensitivity,
     youden_threshold,
 )
 
@@ -217,20 +216,9 @@ def test_youden_threshold_is_the_best_of_all_thresholds() -> None:
     assert gain[youden_threshold(truth[:, 0], values)] == pytest.approx(max(gain.values()))
 
 
-@pytest.mark.parametrize("wanted", [0.0, 0.5, 0.9, 1.0])
-def test_threshold_reaches_the_sensitivity_and_no_stricter_one_does(wanted: float) -> None:
-    truth, score, _ = _example(labels=1)
-    found = score[truth == 1]
-    threshold = threshold_at_sensitivity(truth[:, 0], score[:, 0], wanted)
-    assert (found >= threshold).mean() >= wanted
-    if stricter := [t for t in set(score[:, 0]) if t > threshold]:
-        assert (found >= min(stricter)).mean() < wanted or wanted == 0.0
-
-
 def test_operating_points_are_nan_without_both_classes() -> None:
     absent, score = np.zeros(4, np.int8), np.linspace(0, 1, 4)
     assert np.isnan(youden_threshold(absent, score))
-    assert np.isnan(threshold_at_sensitivity(absent, score, 0.9))
     assert np.isnan(fit_platt(absent, score).slope)
 
 

@@ -20,6 +20,7 @@ from thorax.images.preprocess import InputSpec
 from thorax.labels import LabelSet
 from thorax.metrics import Platt
 from thorax.results.benchmark import StoredSetting
+from thorax.results.optimize import Trial as JudgedTrial
 
 XML: Final = "model.xml"
 BIN: Final = "model.bin"
@@ -74,23 +75,12 @@ class Accuracy(_Frozen):
     auroc: dict[str, float | None]
 
 
-class Trial(_Frozen):
+class Trial(JudgedTrial):
     """One candidate that was judged when the artifact was made."""
 
+    model_config = ConfigDict(extra="forbid")
+
     precision: Precision
-    kept: tuple[str, ...] = ()
-    """Layers left in floating point on purpose."""
-    auroc_drop: float
-    """Mean AUROC of the fp32 graph minus that of this one, same images."""
-    auroc_drop_interval: tuple[float, float] | None = None
-    """95 % bounds, patients resampled; null where they are too few."""
-    speed: float | None = None
-    """Images per second over those of fp32, in turns on one device; null where not timed."""
-    size_bytes: int
-    """Of its weights."""
-    chosen: bool
-    reason: str
-    """Why it was chosen or not, in a few words."""
 
 
 class Tuning(StoredSetting):
@@ -319,11 +309,12 @@ def keep_tuning(artifact: Artifact, tuning: Tuning) -> Artifact:
     Raises:
         ModelError: `artifact-unwritable`.
     """
-
-    def key(one: Tuning) -> tuple[str, str, int]:
-        return one.device, one.hardware, one.processors
-
-    others = tuple(other for other in artifact.card.tuned if key(other) != key(tuning))
+    key = tuning.device, tuning.hardware, tuning.processors
+    others = tuple(
+        other
+        for other in artifact.card.tuned
+        if (other.device, other.hardware, other.processors) != key
+    )
     card = artifact.card.model_copy(update={"tuned": (*others, tuning)})
     return Artifact(artifact.path, seal(artifact.path, card))
 

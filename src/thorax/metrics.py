@@ -19,6 +19,9 @@ Patients: TypeAlias = Sequence[str] | npt.NDArray[np.generic]
 _CHUNK: Final = 64
 """Resamples weighed at once: few enough for the cache, enough to hide what Python costs."""
 
+_COVERAGE: Final = 0.95
+"""Of the intervals, 0-1."""
+
 _FEWEST: Final = 20
 """Usable resamples below which percentiles would be a fiction; the bounds are NaN then."""
 
@@ -150,9 +153,8 @@ def bootstrap_auroc(
     *,
     samples: int = 1000,
     seed: int = 0,
-    confidence: float = 0.95,
 ) -> Intervals:
-    """Return each label's AUROC and their mean with percentile intervals, resampling patients.
+    """Return each label's AUROC and their mean with 95 % percentile intervals, resampling patients.
 
     Images of one patient resemble each other, so resampling images would claim too much
     (Obuchowski, Biometrics 53 (1997), on clustered ROC data). A resample in which a label lost a
@@ -164,10 +166,9 @@ def bootstrap_auroc(
         patients: N patient identifiers, in image order.
         samples: number of resamples.
         seed: of the resampling.
-        confidence: coverage of the interval, 0-1.
     """
     areas, drawn = _resample(labels, (scores,), patients, samples, seed)
-    return _intervals(areas[0], drawn[0], confidence)
+    return _intervals(areas[0], drawn[0])
 
 
 def bootstrap_difference(
@@ -177,16 +178,14 @@ def bootstrap_difference(
     patients: Patients,
     *,
     samples: int = 1000,
-    seed: int = 0,
-    confidence: float = 0.95,
 ) -> Intervals:
     """Return AUROC of `scores_b` minus that of `scores_a`, paired: both see the same resamples.
 
     An interval that holds 0 says that these data show no difference. Arguments as
     `bootstrap_auroc`.
     """
-    areas, drawn = _resample(labels, (scores_a, scores_b), patients, samples, seed)
-    return _intervals(areas[1] - areas[0], drawn[1] - drawn[0], confidence)
+    areas, drawn = _resample(labels, (scores_a, scores_b), patients, samples, seed=0)
+    return _intervals(areas[1] - areas[0], drawn[1] - drawn[0])
 
 
 def roc_curve(labels: Labels, scores: Scores) -> Roc:
@@ -230,28 +229,13 @@ def youden_threshold(labels: Labels, scores: Scores) -> float:
     """Return the score with the largest sensitivity + specificity - 1 (Youden, Cancer 3 (1950)).
 
     Call positive what is >= the threshold; of equals the strictest wins. NaN if a class is missing.
-
-    Args:
-        labels: int8 [N].
-        scores: float [N].
+    Labels are int8 [N], scores float [N].
     """
     curve = roc_curve(labels, scores)
     gain = curve.true_positive_rate - curve.false_positive_rate
     if np.isnan(gain).any():
         return float("nan")
     return float(curve.threshold[1 + int(np.argmax(gain[1:]))])
-
-
-def threshold_at_sensitivity(labels: Labels, scores: Scores, sensitivity: float) -> float:
-    """Return the strictest threshold that finds at least `sensitivity` (0-1) of what is present.
-
-    Call positive what is >= the threshold. NaN if a class is missing.
-    """
-    curve = roc_curve(labels, scores)
-    if np.isnan(curve.true_positive_rate - curve.false_positive_rate).any():
-        return float("nan")
-    reached = curve.true_positive_rate[1:] >= sensitivity
-    return float(curve.threshold[1 + int(np.argmax(reached))])
 
 
 def reliability(
@@ -282,9 +266,9 @@ def reliability(
     )
 
 
-def expected_calibration_error(labels: Labels, probability: Scores, *, bins: int = 10) -> float:
+def expected_calibration_error(labels: Labels, probability: Scores) -> float:
     """Return the mean gap between promised and true frequency, 0-1 (Guo et al. 2017, eq. 3)."""
-    table = reliability(labels, probability, bins=bins)
+    table = reliability(labels, probability)
     entries = sum(row.count for row in table)
     gap = sum(row.count * abs(row.mean_probability - row.fraction_positive) for row in table)
     return gap / entries if entries else float("nan")
@@ -423,22 +407,22 @@ def _resample(
     return np.stack([auroc(labels, scores) for scores in contenders]), drawn
 
 
-def _intervals(observed: Floats, drawn: Floats, confidence: float) -> Intervals:
+def _intervals(observed: Floats, drawn: Floats) -> Intervals:
     defined = ~np.isnan(observed)
     if not defined.any():
         nothing = Interval(float("nan"), float("nan"), float("nan"))
         return Intervals((nothing,) * len(observed), nothing)
     return Intervals(
-        tuple(_interval(float(value), drawn[:, k], confidence) for k, value in enumerate(observed)),
-        _interval(float(observed[defined].mean()), drawn[:, defined].mean(axis=1), confidence),
+        tuple(_interval(float(value), drawn[:, k]) for k, value in enumerate(observed)),
+        _interval(float(observed[defined].mean()), drawn[:, defined].mean(axis=1)),
     )
 
 
-def _interval(value: float, drawn: Floats, confidence: float) -> Interval:
+def _interval(value: float, drawn: Floats) -> Interval:
     usable = drawn[~np.isnan(drawn)]
     if len(usable) < _FEWEST:
         return Interval(value, float("nan"), float("nan"))
-    low, high = np.quantile(usable, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(usable, [(1 - _COVERAGE) / 2, (1 + _COVERAGE) / 2])
     return Interval(value, float(low), float(high))
 
 

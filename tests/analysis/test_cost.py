@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from thorax.analysis.cost import cost_graph, count_macs, count_parameters, node_macs
 from thorax.artifact import Artifact
-from thorax.devices.counters import Kernel
+from thorax.results.analysis import KernelTime
 from thorax.training.networks import TOPOLOGIES, Topology, build
 
 Convert = Callable[..., Any]
@@ -214,7 +214,10 @@ def test_bytes_of_a_small_graph_are_as_by_hand() -> None:
 
 
 def test_what_a_kernel_runs_at_once_crosses_no_memory_within() -> None:
-    kernel = Kernel("second", "Convolution", "jit", "f32", ("second", "sum"))
+    kernel = KernelTime(
+        name="second", type="Convolution", implementation="jit", precision="f32",
+        layers=("second", "sum"), measured_s=None,
+    )  # fmt: skip
     cost = cost_graph(residual(), [kernel])
     fused = cost.layers[1]
     wide = 4 * 64 * 4

@@ -12,10 +12,10 @@ from thorax.cluster.collectives import (
     Link,
     bus_share,
     expected_lateness,
+    exposed_s,
     halving_doubling_nodes_s,
     hierarchical_s,
     lateness,
-    send_buckets,
 )
 
 LINKS = st.builds(Link, st.floats(1e-7, 1e-3), st.floats(1e6, 1e12))
@@ -191,6 +191,6 @@ def test_the_largest_is_never_expected_beyond_its_bound(ranks: int) -> None:
 def test_equal_buckets_end_by_the_last_that_is_ready_or_by_the_first_and_all(
     count: int, backward: float, takes: float
 ) -> None:
-    ready = [backward * (place + 1) / count for place in range(count)]
+    ready = [(place + 1) / count for place in range(count)]
     closed = max(backward + takes, backward / count + count * takes)
-    assert send_buckets(ready, [takes] * count) == pytest.approx(closed)
+    assert backward + exposed_s(backward, ready, takes) == pytest.approx(closed)

@@ -17,7 +17,6 @@ from thorax.cluster import diagnosis
 from thorax.cluster.bench import SIZES, Work, rounds
 from thorax.cluster.collectives import Link
 from thorax.cluster.link_model import (
-    Step,
     expect,
     fit_link,
     slow_links,
@@ -25,7 +24,7 @@ from thorax.cluster.link_model import (
     step_s,
 )
 from thorax.errors import PeerError, UsageError
-from thorax.results.cluster import Rank
+from thorax.results.cluster import Rank, StepParts
 from thorax.training.parallel import Parallel, Ranks
 from thorax.training.prepare import require_same
 
@@ -94,7 +93,9 @@ def test_times_that_fall_with_size_are_refused() -> None:
     assert caught.value.code == "network-erratic"
 
 
-STEP = Step(0.01, 0.02, jitter=0.0, images=None, gradient_bytes=100_000_000, buckets=4)
+STEP = StepParts(
+    forward_s=0.01, backward_s=0.02, jitter=0.0, images=None, gradient_bytes=100_000_000, buckets=4
+)
 FREE = Link(0.0, math.inf)
 WORLDS = [1, 2, 4, 8, 512]
 
@@ -115,13 +116,22 @@ def test_messages_hide_behind_the_backward_pass_until_they_are_longer() -> None:
 
 def test_gradients_are_added_up_over_passes_and_sent_once() -> None:
     link = Link(0.0, 1e9)
-    small = Step(0.01, 0.02, jitter=0.0, images=10, gradient_bytes=100_000_000, buckets=4)
+    small = StepParts(
+        forward_s=0.01,
+        backward_s=0.02,
+        jitter=0.0,
+        images=10,
+        gradient_bytes=100_000_000,
+        buckets=4,
+    )
     apart = step_s(small, link, ranks=2, images=40)
     assert apart == pytest.approx(3 * 0.3 + step_s(STEP, link, ranks=2, images=10))
 
 
 def test_more_ranks_wait_longer_for_the_slowest() -> None:
-    noisy = Step(0.01, 0.02, jitter=0.1, images=None, gradient_bytes=1, buckets=1)
+    noisy = StepParts(
+        forward_s=0.01, backward_s=0.02, jitter=0.1, images=None, gradient_bytes=1, buckets=1
+    )
     late = [step_s(noisy, FREE, ranks=ranks, images=4) for ranks in WORLDS]
     assert late == sorted(late)
     assert late[0] == pytest.approx(0.12)

@@ -129,7 +129,7 @@ def test_cards_side_by_side_are_added_and_the_cpu_beside_them_is_not_counted(
     assert members <= {"HETERO:FPGA.0,CPU", "HETERO:FPGA.1,CPU", "CPU"}
     assert len(members) > 1
     result = ClassifyResult(
-        **describe(engine),
+        **dict(describe(engine)),
         images=0,
         failed=0,
         window_s=0.0,

@@ -17,6 +17,7 @@ import pytest
 from thorax import artifact, metrics
 from thorax.artifact import Artifact, Card, Precision
 from thorax.cli import app
+from thorax.config import check
 from thorax.data.store import Store
 from thorax.devices.engine import INPUT, PROBABILITY
 from thorax.devices.engine import compile as compile_artifact
@@ -24,13 +25,12 @@ from thorax.errors import DataError, DeviceError, ModelError, UsageError
 from thorax.evaluate import low_precision as module
 from thorax.evaluate.low_precision import (
     VARIANTS,
-    Exploration,
     ExploreOptions,
-    Trial,
     Variant,
     explore,
 )
-from thorax.fpga.area import area
+from thorax.fpga.architecture import Architecture
+from thorax.fpga.area import area, fits
 from thorax.fpga.boards import find_board
 from thorax.fpga.overlay import estimate
 from thorax.fpga.search import budget_of
@@ -39,7 +39,7 @@ from thorax.images.preprocess import InputSpec
 from thorax.report.fpga import explore_table, fpga_tables
 from thorax.report.fpga_plots import write_explore_plot
 from thorax.report.table import rich_table
-from thorax.results.fpga import PrecisionLadder
+from thorax.results.fpga import PrecisionLadder, VariantResult
 
 PAC = find_board("pac-a10")
 
@@ -49,7 +49,7 @@ def silent(what: str, total: int) -> Iterator[Callable[[int], None]]:
     yield lambda count: None
 
 
-def tried(network: Artifact, store: Store, *names: str, **more: Any) -> Exploration:  # noqa: ANN401
+def tried(network: Artifact, store: Store, *names: str, **more: Any) -> PrecisionLadder:  # noqa: ANN401
     chosen = [one for one in VARIANTS if one.name in names] or VARIANTS
     board = more.pop("board", PAC)
     options = ExploreOptions(samples=100, **more)
@@ -97,7 +97,7 @@ def answers() -> dict[str, npt.NDArray[np.float32]]:
 @pytest.fixture(scope="module")
 def explored(
     small: Artifact, tiny_store: Store, answers: dict[str, npt.NDArray[np.float32]]
-) -> Exploration:
+) -> PrecisionLadder:
     names = iter(["FP32", *(one.name for one in VARIANTS)])
     ask = module._answers
 
@@ -111,25 +111,25 @@ def explored(
         return tried(small, tiny_store, split="train")
 
 
-def test_every_variant_is_tried_from_the_most_bits_to_the_fewest(explored: Exploration) -> None:
-    assert [trial.variant for trial in explored.trials] == list(VARIANTS)
+def test_every_variant_is_tried_from_the_most_bits_to_the_fewest(explored: PrecisionLadder) -> None:
+    assert [one.name for one in explored.variants] == [one.name for one in VARIANTS]
     assert [one.name for one in VARIANTS if not one.exploratory] == [
         "FP16", "FP13AGX", "FP12AGX", "FP11",
     ]  # fmt: skip
 
 
 def test_the_reference_is_the_network_as_it_is(
-    explored: Exploration, small: Artifact, tiny_store: Store
+    explored: PrecisionLadder, small: Artifact, tiny_store: Store
 ) -> None:
     indices = tiny_store.select("train")
     scores = compile_artifact(small).infer_many(tiny_store.images, indices).probability
     truth = tiny_store.labels[indices]
     alone = np.nanmean(metrics.auroc(truth, scores))
-    assert explored.reference.mean.value == pytest.approx(alone, abs=1e-6)
+    assert explored.reference.mean_auroc.value == pytest.approx(alone, abs=1e-6)
 
 
 def test_more_bits_come_nearer_to_the_network(
-    explored: Exploration, answers: dict[str, npt.NDArray[np.float32]]
+    explored: PrecisionLadder, answers: dict[str, npt.NDArray[np.float32]]
 ) -> None:
     exact = answers["FP32"]
     errors = [float(np.abs(answers[one.name] - exact).max()) for one in VARIANTS]
@@ -151,39 +151,40 @@ def test_filters_of_few_values_are_not_rounded_again(small: Artifact, tiny_store
 
 
 def test_what_is_modelled_is_of_the_architecture_that_is_told(
-    explored: Exploration, small: Artifact
+    explored: PrecisionLadder, small: Artifact
 ) -> None:
     layers = describe(module._read(small))
     macs = sum(layer.macs for layer in layers)
-    for trial in explored.trials:
-        one = trial.architecture
+    for variant in explored.variants:
+        told = variant.modelled
+        one = check(told.architecture, Architecture, variant.name)
         assert (one.precision, one.weights, one.family) == (
-            trial.variant.precision, trial.variant.weights, "arria10",
+            variant.precision, variant.weights, "arria10",
         )  # fmt: skip
-        assert trial.area == area(one)
-        assert trial.area.fits(budget_of("arria10"))
-        assert trial.estimate.images_per_s == estimate(layers, one).images_per_s
-        assert trial.power_w is not None
-        assert trial.images_per_s_per_w == trial.estimate.images_per_s / trial.power_w
+        assert told.area == area(one)
+        assert fits(told.area, budget_of("arria10"))
+        assert told.images_per_s == estimate(layers, one).images_per_s
+        assert told.power_w is not None
+        assert told.images_per_s_per_w == told.images_per_s / told.power_w
     assert macs > 0
 
 
-def test_fewer_bits_never_cost_speed(explored: Exploration) -> None:
-    speeds = [trial.estimate.images_per_s for trial in explored.trials]
+def test_fewer_bits_never_cost_speed(explored: PrecisionLadder) -> None:
+    speeds = [variant.modelled.images_per_s for variant in explored.variants]
     assert speeds == sorted(speeds)
 
 
-def test_the_front_holds_all_that_none_beats(explored: Exploration) -> None:
-    def beats(one: Trial, other: Trial) -> bool:
-        more = one.worth >= other.worth and one.auroc.mean.value >= other.auroc.mean.value
-        same = one.worth == other.worth and one.auroc.mean.value == other.auroc.mean.value
-        return more and not same
+def test_the_front_holds_all_that_none_beats(explored: PrecisionLadder) -> None:
+    def rank(one: VariantResult) -> tuple[float, float]:
+        assert one.mean_auroc.value is not None
+        return module.worth(one), one.mean_auroc.value
 
-    front = explored.pareto()
-    for trial in explored.trials:
-        beaten = any(beats(other, trial) for other in explored.trials)
-        assert (trial in front) != beaten
-    assert [trial.worth for trial in front] == sorted(trial.worth for trial in front)
+    def beats(one: VariantResult, other: VariantResult) -> bool:
+        first, second = rank(one), rank(other)
+        return first[0] >= second[0] and first[1] >= second[1] and first != second
+
+    for variant in explored.variants:
+        assert variant.pareto != any(beats(other, variant) for other in explored.variants)
 
 
 def test_a_part_of_the_split_is_evenly_spaced(small: Artifact, tiny_store: Store) -> None:
@@ -194,11 +195,11 @@ def test_a_part_of_the_split_is_evenly_spaced(small: Artifact, tiny_store: Store
     assert len(set(np.diff(np.searchsorted(whole, part)))) <= 2
     assert np.array_equal(module._spread(whole, 10**6), whole)
     found = tried(small, tiny_store, "FP11", split="train", images=5)
-    assert found.result().images == 5
+    assert found.images == 5
 
 
-def test_a_document_keeps_what_is_modelled_apart(explored: Exploration) -> None:
-    found = explored.result()
+def test_a_document_keeps_what_is_modelled_apart(explored: PrecisionLadder) -> None:
+    found = explored
     assert fpga_tables([found]) == [explore_table(found)]
     assert PrecisionLadder.model_validate_json(found.to_json()) == found
     assert found.simulated is True
@@ -213,13 +214,12 @@ def test_speed_can_be_that_of_larger_images(small: Artifact, tiny_store: Store) 
     own, large = (
         tried(small, tiny_store, "FP11", split="train", images=8, side=side) for side in (None, 224)
     )
-    slower = own.trials[0].estimate.images_per_s / large.trials[0].estimate.images_per_s
+    slower = own.variants[0].modelled.images_per_s / large.variants[0].modelled.images_per_s
     assert 2 < slower < (224 / 48) ** 2 * 1.5
     # The images that are asked about stay those of the store.
-    assert own.reference.mean.value == large.reference.mean.value
-    found = large.result()
-    assert (found.side, found.modelled_side) == (48, 224)
-    assert "48 px, speed at 224 px" in explore_table(found).title
+    assert own.reference == large.reference
+    assert (large.side, large.modelled_side) == (48, 224)
+    assert "48 px, speed at 224 px" in explore_table(large).title
 
 
 def test_a_network_of_one_side_alone_is_told(
@@ -239,7 +239,7 @@ def test_where_no_power_is_published_none_is_told(
     small: Artifact, tiny_store: Store, tmp_path: Path
 ) -> None:
     board = find_board("de10-agilex")
-    found = tried(small, tiny_store, "FP11", "FP8", board=board, split="train").result()
+    found = tried(small, tiny_store, "FP11", "FP8", board=board, split="train")
     for variant in found.variants:
         assert variant.modelled.power_w is None
         assert variant.modelled.images_per_s_per_w is None
@@ -261,8 +261,8 @@ def shown(found: PrecisionLadder) -> str:
     return capture.get()
 
 
-def test_the_table_fits_100_columns_and_says_what_is_destroyed(explored: Exploration) -> None:
-    found = explored.result().document()
+def test_the_table_fits_100_columns_and_says_what_is_destroyed(explored: PrecisionLadder) -> None:
+    found = explored.document()
     found["board_full_name"] = PAC.full_name
     found["doubt"] = None
     for one in found["variants"]:
@@ -282,14 +282,14 @@ def test_the_table_fits_100_columns_and_says_what_is_destroyed(explored: Explora
 
 
 def test_too_few_radiographs_give_no_verdict(small: Artifact, tiny_store: Store) -> None:
-    found = tried(small, tiny_store, split="train", images=3).result()
+    found = tried(small, tiny_store, split="train", images=3)
     told = explore_table(found).note
     assert "No verdict on the differences: 3 patients, fewer than 30." in told
     assert "chance" not in told
 
 
-def test_an_interval_of_one_value_gives_no_verdict(explored: Exploration) -> None:
-    found = explored.result().document() | {"doubt": None}
+def test_an_interval_of_one_value_gives_no_verdict(explored: PrecisionLadder) -> None:
+    found = explored.document() | {"doubt": None}
     for one in found["variants"]:
         one["mean_auroc"] = {"value": 0.4, "low": 0.4, "high": 0.4}
         one["mean_difference"] = {"value": -0.5, "low": -0.5, "high": -0.5}
@@ -321,16 +321,16 @@ def test_an_answer_that_is_missing_moves_no_other(
 
 
 def test_the_plot_says_that_it_is_modelled_and_names_every_variant(
-    explored: Exploration, tmp_path: Path
+    explored: PrecisionLadder, tmp_path: Path
 ) -> None:
-    svg, png = write_explore_plot(explored.result(), tmp_path)
+    svg, png = write_explore_plot(explored, tmp_path)
     text = svg.read_text()
     assert "Images per second per watt of the board, modelled" in text
     assert all(one.name in text for one in VARIANTS)
     assert png.read_bytes().startswith(b"\x89PNG")
     again = tmp_path / "again"
     again.mkdir()
-    assert write_explore_plot(explored.result(), again)[0].read_text() == text
+    assert write_explore_plot(explored, again)[0].read_text() == text
 
 
 @pytest.mark.parametrize("precision", [Precision.BF16, Precision.INT8])

@@ -45,7 +45,7 @@ def test_cards_come_unprogrammed_and_keep_what_they_are_given(tmp_path: Path) ->
     assert list_cards(state)[1] == made
     assert loaded(state) == [None, RESNET, None, None]
     assert made.full_name == f"Intel PAC with Arria 10 GX (simulated), {RESNET}"
-    assert made.simulated
+    assert made.status().simulated
     assert made.programmed is not None
     assert datetime.fromisoformat(made.programmed).utcoffset() is not None
 

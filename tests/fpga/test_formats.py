@@ -15,13 +15,6 @@ def test_a_format_has_one_bit_more_than_its_magnitude() -> None:
         assert found.bits == found.magnitude_bits + 1
 
 
-def test_whole_blocks_are_stored_with_one_exponent() -> None:
-    assert find_format("fp11").bytes_per_value(8) == 1
-    assert find_format("fp11").bytes_per_value(16) == 15 / 16
-    assert find_format("fp16").bytes_per_value(8) == 13 / 8
-    assert find_format("fp16").bytes_per_value(16) == 25 / 16
-
-
 def test_only_formats_without_a_device_are_exploratory() -> None:
     assert [one.name for one in FORMATS.values() if one.exploratory] == ["fp9", "fp8"]
 

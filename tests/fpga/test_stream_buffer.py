@@ -35,24 +35,24 @@ def test_a_map_stays_until_its_last_reader_is_done() -> None:
 def test_a_pool_behind_a_convolution_shrinks_what_is_held() -> None:
     net = Stack(8, 16)
     flow = trace(describe(net.close(net.pool(net.conv(net.image, 8, 3), 2, 2))))
-    assert flow.answers[0] == SIZE // 4
-    assert flow.inline == (False, True)
-    assert flow.pooled == (True, False)
+    assert flow[0].answers == SIZE // 4
+    assert [one.inline for one in flow] == [False, True]
+    assert [one.pooled for one in flow] == [True, False]
 
 
 def test_normalisation_and_a_pool_behind_it_run_one_after_the_other() -> None:
     net = Stack(8, 16)
     normed = ops.lrn(net.conv(net.image, 8, 3), ops.constant(np.array([1])), 1.0, 1e-4, 0.75, 5)
     flow = trace(describe(net.close(net.pool(normed, 2, 2))))
-    assert [layer.kind for layer in flow.layers[1:]] == [LayerKind.NORM, LayerKind.POOL]
-    assert flow.inline == (False, True, True)
-    assert (flow.normed[0], flow.pooled[0]) == (True, True)
+    assert [one.layer.kind for one in flow[1:]] == [LayerKind.NORM, LayerKind.POOL]
+    assert [one.inline for one in flow] == [False, True, True]
+    assert (flow[0].normed, flow[0].pooled) == (True, True)
 
 
 def test_a_pool_that_alone_reads_a_concatenation_runs_behind_each_of_its_parts() -> None:
     flow = trace(describe(googlenet()))
-    pools = [at for at, layer in enumerate(flow.layers) if layer.kind is LayerKind.POOL]
-    behind = [at for at in pools if flow.inline[at]]
+    pools = [at for at, one in enumerate(flow) if one.layer.kind is LayerKind.POOL]
+    behind = [at for at in pools if flow[at].inline]
     # Two in the stem, two between the stages, the mean; one in each of nine modules is apart.
     assert (len(behind), len(pools)) == (5, 14)
-    assert sum(flow.pooled) == 1 + 1 + 4 + 4 + 4
+    assert sum(one.pooled for one in flow) == 1 + 1 + 4 + 4 + 4

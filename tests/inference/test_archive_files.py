@@ -17,17 +17,17 @@ import pytest
 from thorax.devices.extensions import Extension
 from thorax.errors import DataError, ThoraxError, UsageError
 from thorax.inference.archive_files import (
+    PLAN,
     Shard,
     assemble,
     begin,
     missing,
     open_archive,
-    plan_digest,
-    read_head,
     read_inputs,
+    read_shard,
     write_shard,
 )
-from thorax.inference.archive_plan import Arithmetic, Plan, extension_digest, make_plan
+from thorax.inference.archive_plan import Arithmetic, Plan, extension_digest, make_plan, read_plan
 from thorax.inference.archive_verify import is_archive, verify
 from thorax.inference.findings import Memory
 from thorax.inference.predictor import Source, StoredImage
@@ -100,7 +100,7 @@ def test_rows_are_put_together_in_the_order_of_the_inputs_whoever_came_first(
     answer_all(out, shards[::-1])
     answer_all(out, shards[:1])
     written, first = Memory(None), Memory(2)
-    done = assemble(out, shards, [written, first])
+    done = assemble(out, shards, [written.write, first.write])
     lines = [json.loads(line)["image"] for line in done.path.read_text().splitlines()]
     assert lines == list(map(str, SOURCES)) == [findings.image for findings in written.findings]
     assert [findings.image for findings in first.findings] == lines[:2]
@@ -127,7 +127,7 @@ def test_a_shard_that_is_not_what_was_written_is_missing(
         }[damage]
     )
     assert missing(out, shards) == [shards[1]]
-    assert read_head(out, shards[0]) is not None
+    assert read_shard(out, shards[0]) is not None
 
 
 def test_a_shard_changed_while_it_is_put_together_gives_no_result(
@@ -298,7 +298,7 @@ def test_a_plan_that_cannot_be_taken_is_told(
     with pytest.raises(DataError, match=code), open_archive(tmp_path / "out", *plan):
         pass
     with pytest.raises(DataError, match=code):
-        plan_digest(tmp_path / "out")
+        read_plan(tmp_path / "out" / PLAN)
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "loop"])

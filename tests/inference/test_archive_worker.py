@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from thorax.artifact import Artifact
-from thorax.inference.archive_files import Shard, begin, open_archive, read_head
+from thorax.inference.archive_files import Shard, begin, open_archive, read_shard
 from thorax.inference.archive_plan import arithmetic, make_plan
 from thorax.inference.archive_worker import ATTEMPTS, Actor, Job, compile_pinned, look
 from thorax.inference.predictor import Source
@@ -44,8 +44,9 @@ def test_an_actor_answers_a_shard_and_says_how_many_could_not_be_read(
     assert ask(told, shards[1]) == {
         "shard": 1, "images": 2, "failed": 1, "attempt": 1, "error": "",
     }  # fmt: skip
-    head = read_head(tmp_path / "out", shards[1])
-    assert head is not None
+    read = read_shard(tmp_path / "out", shards[1])
+    assert read is not None
+    head, _ = read
     assert (head.images, head.failed) == (2, 1)
     again = ask(told, shards[1])
     assert (again["images"], again["failed"], again["error"]) == (2, 1, "")
@@ -59,7 +60,7 @@ def test_a_shard_that_killed_its_actors_is_given_up(
         begin(tmp_path / "out", shards[0])
     answered = ask(told, shards[0])
     assert answered["error"] == "its actor died 3 times"
-    assert read_head(tmp_path / "out", shards[0]) is None
+    assert read_shard(tmp_path / "out", shards[0]) is None
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,7 @@ def test_inputs_that_were_changed_are_answered_by_no_one(
     path = tmp_path / "out/inputs.jsonl"
     path.write_bytes(path.read_bytes().replace(b"_000001.png", b"_000000.png"))
     assert "archive-damaged" in str(ask(told, shards[0])["error"])
-    assert read_head(tmp_path / "out", shards[0]) is None
+    assert read_shard(tmp_path / "out", shards[0]) is None
     assert ask(told, shards[1])["error"] == ""
 
 

@@ -19,8 +19,8 @@ from tests.conftest import Thorax
 
 from thorax.artifact import Artifact
 from thorax.inference.archive import ArchiveOptions, classify_archive
-from thorax.inference.archive_files import open_archive, plan_digest
-from thorax.inference.archive_plan import arithmetic, make_plan
+from thorax.inference.archive_files import PLAN, open_archive
+from thorax.inference.archive_plan import arithmetic, make_plan, read_plan
 from thorax.inference.archive_worker import Job, compile_pinned
 from thorax.inference.classify import ClassifyOptions, classify
 from thorax.inference.predictor import Source
@@ -222,8 +222,7 @@ def test_a_cluster_that_will_not_do_is_refused_before_the_first_image(
     with open_archive(
         tmp_path, *make_plan(arithmetic(compile_pinned(tiny_fp32, "CPU", 1)), files, 16)
     ) as shards:
-        digest = plan_digest(tmp_path)
-    assert digest is not None
+        digest = read_plan(tmp_path / PLAN)["sha256"]
     card = tiny_fp32.card.answers_digest
     job = Job(str(tmp_path), digest, str(tiny_fp32.path), card, "f32", threads=1, folder=None)
     asked = {

@@ -99,14 +99,15 @@ def test_a_changed_field_is_checked_and_others_stay() -> None:
 
 def test_what_a_doctor_measured_gives_what_it_expects(tmp_path: Path) -> None:
     from thorax.cluster.collectives import Link
-    from thorax.cluster.link_model import Step, expect
+    from thorax.cluster.link_model import expect
+    from thorax.results.cluster import StepParts
 
     path = tmp_path / "doctor.json"
     path.write_text(json.dumps(DOCTOR), "utf-8")
     system = read_doctor(path)
     assert system.ranks_per_node == 2
     link = Link(DOCTOR["alpha_s"], DOCTOR["beta_bytes_per_s"])
-    for known in expect(Step(**DOCTOR["step"]), link, [1, 2, 4, 64], images=8, batch=None):
+    for known in expect(StepParts(**DOCTOR["step"]), link, [1, 2, 4, 64], images=8, batch=None):
         run = train(system, "resnet18", known.ranks)
         assert run.images_per_s == pytest.approx(known.images_per_s, rel=1e-9)
         assert run.efficiency == pytest.approx(known.efficiency, rel=1e-9)

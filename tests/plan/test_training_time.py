@@ -124,9 +124,12 @@ def test_buckets_that_come_evenly_end_as_in_closed_form() -> None:
 
 
 def test_it_agrees_with_the_model_of_the_doctor() -> None:
-    from thorax.cluster.link_model import Step, expect
+    from thorax.cluster.link_model import expect
+    from thorax.results.cluster import StepParts
 
-    step = Step(0.01, 0.03, jitter=0.07, images=8, gradient_bytes=94_146_872, buckets=4)
+    step = StepParts(
+        forward_s=0.01, backward_s=0.03, jitter=0.07, images=8, gradient_bytes=94_146_872, buckets=4
+    )
     link = Link(30e-6, 2e9)
     wire = {"alpha_s": link.alpha_s, "beta_bytes_per_s": link.beta_bytes_per_s}
     one = system(

@@ -10,7 +10,6 @@ import pytest
 
 from thorax.artifact import Precision
 from thorax.devices import core, timing
-from thorax.devices.core import Device
 from thorax.devices.engine import Engine
 from thorax.errors import ModelError, UsageError
 from thorax.quantization import mixed_precision
@@ -18,6 +17,7 @@ from thorax.quantization.accuracy_budget import OnProgress
 from thorax.quantization.mixed_precision import kernel_layers
 from thorax.quantization.optimize import Optimized, OptimizeOptions, optimize
 from thorax.quantization.quantize import quantize
+from thorax.results.findings import DeviceFacts
 
 Make = Callable[..., Optimized]
 
@@ -155,8 +155,10 @@ def test_auto_chooses_by_the_device(make: Make, monkeypatch: pytest.MonkeyPatch)
     )
 
 
-def cpu(*precisions: Precision) -> Device:
-    return Device("CPU", "a made-up processor", False, precisions)
+def cpu(*precisions: Precision) -> DeviceFacts:
+    return DeviceFacts(
+        name="CPU", full_name="a made-up processor", simulated=False, precisions=precisions
+    )
 
 
 def without_bf16() -> tuple[Precision, ...]:

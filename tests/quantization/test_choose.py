@@ -4,9 +4,9 @@ import pytest
 
 from thorax.artifact import Precision
 from thorax.devices import core
-from thorax.devices.core import Device
 from thorax.errors import DeviceError
 from thorax.quantization.choose import Timed, pick, precisions, reasons, sentence
+from thorax.results.findings import DeviceFacts
 
 FP32 = Timed(Precision.FP32, (), 0.0, 1.0, 94_000_000)
 FP16 = Timed(Precision.FP16, (), 0.0000, 1.01, 47_000_000)
@@ -73,8 +73,10 @@ def test_what_is_tried_is_what_the_device_computes(
     assert precisions("CPU") == wanted
 
 
-def device(name: str, *computed: Precision) -> Device:
-    return Device(name, f"a made-up {name}", False, computed)
+def device(name: str, *computed: Precision) -> DeviceFacts:
+    return DeviceFacts(
+        name=name, full_name=f"a made-up {name}", simulated=False, precisions=computed
+    )
 
 
 def test_devices_that_share_the_work_share_the_precision(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ from tests.fpga.networks import resnet18, resnet50
 
 from thorax.artifact import Artifact
 from thorax.cli import app
-from thorax.fpga.architecture import find_architecture, read_architecture
-from thorax.fpga.area import area
+from thorax.fpga.architecture import find_architecture
+from thorax.fpga.area import area, fits
 from thorax.fpga.bitstreams import BITSTREAMS
 from thorax.fpga.boards import find_board
 from thorax.fpga.estimate import analyze
@@ -128,8 +128,8 @@ def test_a_bare_graph_is_searched_and_the_file_is_what_was_found(
     found = typed.json("search", file, "--family", "arria10", "--out", out)
     assert found["command"] == "fpga search"
     assert found["fits"] is True
-    architecture = read_architecture(out)
-    assert area(architecture).fits(budget_of("arria10"))
+    architecture = find_architecture(str(out))
+    assert fits(area(architecture), budget_of("arria10"))
     again = typed.json("analyze", file, "--arch", out)
     assert again["images_per_s"] == found["images_per_s"]
     status, told, _ = typed("search", file, "--precision", "fp9")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from thorax.training.batch_norm import RunningStatistics
+from thorax.training.step import RunningStatistics
 
 
 @pytest.fixture

@@ -9,13 +9,12 @@ from torch import Tensor
 
 from thorax.data.loader import Batch
 from thorax.images.preprocess import InputSpec
-from thorax.training.batch_norm import RunningStatistics
 from thorax.training.losses import masked_bce
 from thorax.training.networks import VGG, Classifier, normalise
 from thorax.training.optimizers import Sgd, build
 from thorax.training.parallel import Ranks
 from thorax.training.sam import Ascent, Sam
-from thorax.training.step import Trainer
+from thorax.training.step import RunningStatistics, Trainer
 
 SIDE = 16
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from thorax.metrics import auroc
-from thorax.training.validate import merge_scores
+from thorax.training.loop import merge_scores
 
 
 def test_scores_of_ranks_merge_to_those_of_one_process_whatever_was_padded() -> None:

@@ -8,12 +8,12 @@ import numpy as np
 import openvino as ov
 
 from thorax.analysis.layers import PASSING, VIEWS, group_layers, live_names
-from thorax.devices.counters import Kernel
 from thorax.devices.engine import HEATMAP
 from thorax.importers.layers import CONVOLUTIONS
 from thorax.ir.heatmap import CELLS
 from thorax.ir.rewrite import NORMALISE
 from thorax.ir.stem import BORDER
+from thorax.results.analysis import KernelTime
 
 _RECURRENT: Final = {
     "LSTMCell": (3, 4), "GRUCell": (2, 3), "RNNCell": (2, 3),
@@ -54,7 +54,7 @@ class LayerCost:
     input_bytes: int
     output_bytes: int
     quantized: bool
-    kernel: Kernel | None
+    kernel: KernelTime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class _Value:
 @dataclass(slots=True)
 class _Step:
     nodes: list[ov.Node]
-    kernel: Kernel | None
+    kernel: KernelTime | None
     last: int = 0
     quantized: bool = True
     reads: dict[str, _Value] = field(default_factory=dict)
@@ -154,7 +154,7 @@ class _Step:
 
 
 def cost_graph(
-    model: ov.Model, kernels: Sequence[Kernel] = (), *, compute_bytes: int = 4
+    model: ov.Model, kernels: Sequence[KernelTime] = (), *, compute_bytes: int = 4
 ) -> GraphCost:
     """Return what each layer of a graph of static shapes takes.
 
@@ -180,7 +180,7 @@ def cost_graph(
     return GraphCost(layers, int(max(np.cumsum(held), default=0)))
 
 
-def _steps(model: ov.Model, live: set[str], kernels: Sequence[Kernel]) -> list[_Step]:
+def _steps(model: ov.Model, live: set[str], kernels: Sequence[KernelTime]) -> list[_Step]:
     """Return the layers, those that one kernel runs made one."""
     runs = {name: kernel for kernel in kernels for name in kernel.layers}
     by_kernel: dict[str, _Step] = {}

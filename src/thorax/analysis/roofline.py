@@ -6,14 +6,14 @@ to cross memory once; where a cache holds them, a device may be faster than the 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from thorax.analysis.cost import GraphCost, LayerCost, cost_graph
 from thorax.analysis.inputs import patterns
 from thorax.artifact import Precision
 from thorax.devices.core import list_devices, physical_devices
-from thorax.devices.counters import Kernel, list_kernels
+from thorax.devices.counters import list_kernels
 from thorax.devices.graph import compile_graph
 from thorax.devices.peak import Peaks
 from thorax.devices.profile import Profile, profile
@@ -148,7 +148,7 @@ def analyze(
         layers=layers,
         types=_types(layers),
         kernels=tuple(
-            KernelTime(**asdict(each), measured_s=kernel_times.get(each.name)) for each in kernels
+            each.model_copy(update={"measured_s": kernel_times.get(each.name)}) for each in kernels
         ),
         precisions=tuple(
             _precision(precision, cost, images, peaks) for precision in _precisions(device)
@@ -158,7 +158,7 @@ def analyze(
 
 
 def _times(
-    layers: Sequence[LayerCost], kernels: Sequence[Kernel], timed: Profile
+    layers: Sequence[LayerCost], kernels: Sequence[KernelTime], timed: Profile
 ) -> list[float | None]:
     """Return what each layer took: its kernel, and those that no other layer is named for."""
     taken = {layer.kernel.name for layer in layers if layer.kernel is not None}

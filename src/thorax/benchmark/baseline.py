@@ -197,7 +197,7 @@ def open_baseline(
         earlier = read_baseline(path)
         # What is known before anything is measured.
         expected = BenchmarkResult(
-            **describe(engine), scenario=scenario, images_per_s=0, environment=environment()
+            **dict(describe(engine)), scenario=scenario, images_per_s=0, environment=environment()
         )
         require_comparable(expected, earlier, name=path.name)
 

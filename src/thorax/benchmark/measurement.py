@@ -11,7 +11,6 @@ import numpy.typing as npt
 from thorax.benchmark.confidence import UNCUT
 from thorax.benchmark.latency import Quantiles
 from thorax.devices import timing
-from thorax.devices.card_model import Forecast
 from thorax.devices.describe import describe, environment
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
@@ -22,6 +21,7 @@ from thorax.images.radiograph import read
 from thorax.power.sampler import Energy, efficiency
 from thorax.results.benchmark import BenchmarkResult, Latency, Probe, Scenario, Slices
 from thorax.results.energy import EMULATED_RATE
+from thorax.results.shared import Modelled
 
 SCENARIOS: Final[tuple[Scenario, ...]] = ("offline", "server", "single-stream", "multi-stream")
 
@@ -95,7 +95,7 @@ class Speed:
 
     latency_s: float
     images_per_s: float
-    modelled: Forecast | None = None
+    modelled: Modelled | None = None
 
 
 def side_by_side(engines: Sequence[Engine]) -> list[Speed]:
@@ -133,7 +133,7 @@ def read_images(paths: Sequence[Path], spec: InputSpec) -> list[npt.NDArray[np.u
 def benchmark_result(
     engine: Engine,
     measurement: Measurement,
-    modelled: Forecast | None = None,
+    modelled: Modelled | None = None,
     energy: Energy | None = None,
 ) -> BenchmarkResult:
     """Return the result of `thorax benchmark`, with what cards would do and a meter says.
@@ -144,7 +144,7 @@ def benchmark_result(
     energy = energy or Energy("none", False, measurement.window_s, None)
     emulated = engine.simulated and energy.load_w is not None
     result = BenchmarkResult(
-        **describe(engine),
+        **dict(describe(engine)),
         scenario=measurement.scenario,
         streams=engine.streams,
         batch=engine.batch,
@@ -160,7 +160,7 @@ def benchmark_result(
         images_per_s_per_w=None if emulated else efficiency(rate, energy.load_w),
         energy_source=energy.source,
         power=energy.power_result(rate, emulated=engine.simulated),
-        modelled=modelled.result() if modelled else None,
+        modelled=modelled,
         environment=environment(),
     )
     return result.stating(

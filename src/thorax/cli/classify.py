@@ -218,20 +218,9 @@ def devices(json: Json = False) -> None:
     """What is here and what it can do."""
     from thorax.devices.core import list_devices
     from thorax.report.findings import devices_table
-    from thorax.results.findings import DeviceFacts, DeviceList
+    from thorax.results.findings import DeviceList
 
-    devices = DeviceList(
-        tuple(
-            DeviceFacts(
-                name=device.name,
-                full_name=device.full_name,
-                simulated=device.simulated,
-                precisions=tuple(precision.value for precision in device.precisions),
-                arithmetic=device.arithmetic,
-            )
-            for device in list_devices()
-        )
-    )
+    devices = DeviceList(tuple(list_devices()))
     console.emit(
         devices.model_dump(mode="json"),
         as_json=json,

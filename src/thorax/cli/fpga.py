@@ -275,7 +275,7 @@ def explore(
 
         out.mkdir(parents=True, exist_ok=True)
     options = low_precision.ExploreOptions(**asdict(explored))
-    result = low_precision.explore(artifact, store, filled, options, bar=console.counting).result()
+    result = low_precision.explore(artifact, store, filled, options, bar=console.counting)
     if out is not None:
         write_text(out / "explore.json", result.to_json())
         write_explore_plot(result, out)

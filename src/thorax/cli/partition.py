@@ -33,7 +33,7 @@ def partition(
     json: Json = False,
 ) -> None:
     """Who runs what of a network, why, what crosses, and the cards' time, which is modelled."""
-    from thorax.devices.card_model import find_offloads, forecast
+    from thorax.devices.card_model import find_offloads
     from thorax.devices.core import list_parts, simulates
     from thorax.devices.engine import require_precision
     from thorax.devices.partition import partition as split_network
@@ -55,12 +55,11 @@ def partition(
     set_apart(graph.model)
     split = split_network(graph.model, device, merge=merge, state=state)
     cards = {card.name: card for card in list_cards(state)} if simulates(device) else {}
-    offloads = find_offloads(graph.model, split, cards)
     result = partition_result(
         graph.name,
         list_parts(device),
         split,
-        forecast(offloads) if offloads else None,
+        find_offloads(graph.model, split, cards),
         outputs={
             port.get_node().get_friendly_name(): port.any_name for port in graph.model.outputs
         },

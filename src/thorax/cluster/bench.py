@@ -32,16 +32,12 @@ class Work:
     """What is measured, and what is expected from it.
 
     Attributes:
-        topology: of the network.
-        output_stride: of the network.
-        width: of the network.
+        topology, output_stride, width: of the network.
         images: of a measured pass on a rank.
         side: of the images, pixels.
-        batch: images an update over all ranks, None = `images` of every rank.
-        micro_batch: images that pass the network together at most, None = a rank's whole share.
+        batch, micro_batch, device, threads: as of a recipe; None = `images` of every rank, a
+            rank's whole share, or its share of the host.
         bf16: whether convolutions are computed in bfloat16.
-        device: "cpu" or "cuda".
-        threads: of a rank, None = its share of the host.
         parallel: how gradients are exchanged.
     """
 
@@ -160,33 +156,27 @@ class Bench:
         )
 
     def _passes(self) -> tuple[float, float]:
-        """Return the seconds of a forward and a backward pass."""
         self.network.zero_grad(set_to_none=True)
-        loss: list[Tensor] = []
-
-        def forward() -> None:
-            with torch.autocast(self.work.device, dtype=torch.bfloat16, enabled=self.work.bf16):
-                logits = self.network(self.images)
-            loss.append(masked_bce(logits, self.labels))
-
-        def backward() -> None:
-            loss[0].backward()  # type: ignore[no-untyped-call]
-
-        return self._timed(forward), self._timed(backward)
+        begin = self._now_s()
+        with torch.autocast(self.work.device, dtype=torch.bfloat16, enabled=self.work.bf16):
+            logits = self.network(self.images)
+        loss = masked_bce(logits, self.labels)
+        middle = self._now_s()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return middle - begin, self._now_s() - middle
 
     def _timed(self, act: Callable[[], None]) -> float:
-        self._finish()
-        begin = time.perf_counter()
+        begin = self._now_s()
         act()
-        self._finish()
-        return time.perf_counter() - begin
+        return self._now_s() - begin
 
-    def _finish(self) -> None:
+    def _now_s(self) -> float:
+        """Return the time, all work that was begun being done."""
         if self.work.device == "cuda":
             torch.cuda.synchronize()
+        return time.perf_counter()
 
     def _all_reduce(self, size: int) -> float:
-        """Return the seconds of one all-reduce of so many bytes."""
         part = self.message[: size // 4]
         repeat = _MANY if size <= _SMALL_BYTES else _FEW
 

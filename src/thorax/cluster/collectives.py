@@ -10,7 +10,6 @@ import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final
 
 
@@ -68,13 +67,11 @@ class Link:
 AllReduce = Callable[[Link, int, float], float]
 """Seconds of an all-reduce over links of a kind, a number of ranks, and bytes."""
 
-ALGORITHMS: Final[Mapping[str, AllReduce]] = MappingProxyType(
-    {
-        "ring": Link.ring_s,
-        "halving-doubling": Link.halving_doubling_s,
-        "tree": Link.tree_s,
-    }
-)
+ALGORITHMS: Final[Mapping[str, AllReduce]] = {
+    "ring": Link.ring_s,
+    "halving-doubling": Link.halving_doubling_s,
+    "tree": Link.tree_s,
+}
 """The all-reduces over one kind of link, by name."""
 
 HIERARCHICAL: Final = "hierarchical"
@@ -155,37 +152,25 @@ def expected_lateness(ranks: int) -> float:
     return total
 
 
-def send_buckets(ready_s: list[float], bucket_s: list[float]) -> float:
-    """Return when the last bucket of gradients has been summed, by going through them in turn.
+def exposed_s(backward_s: float, ready: Sequence[float], bucket_s: float) -> float:
+    """Return what of an exchange does not hide behind the backward pass whose gradients it sums.
 
     Buckets are sent one after the other in the order in which they become ready; none begins
     before its gradients are there (Li et al., PyTorch Distributed, 2006.15704, section 3.2.3).
 
     Args:
-        ready_s: when each bucket is ready, not falling.
-        bucket_s: what the all-reduce of each takes.
-
-    Example:
-        >>> send_buckets([1.0, 2.0], [3.0, 3.0])
-        7.0
-    """
-    free_s = 0.0
-    for ready, takes in zip(ready_s, bucket_s, strict=True):
-        free_s = max(free_s, ready) + takes
-    return free_s
-
-
-def exposed_s(backward_s: float, ready: Sequence[float], bucket_s: float) -> float:
-    """Return what of an exchange does not hide behind the backward pass whose gradients it sums.
-
-    Args:
         backward_s: of the last pass of an update.
         ready: share of it after which each bucket of gradients is there, not falling.
         bucket_s: what the all-reduce of a bucket takes.
+
+    Example:
+        >>> exposed_s(2.0, [0.5, 1.0], 3.0)
+        5.0
     """
-    return (
-        send_buckets([backward_s * share for share in ready], [bucket_s] * len(ready)) - backward_s
-    )
+    free_s = 0.0
+    for share in ready:
+        free_s = max(free_s, backward_s * share) + bucket_s
+    return free_s - backward_s
 
 
 def straggler_s(pass_s: float, passes: int, jitter: float, deviations: float) -> float:

@@ -12,8 +12,7 @@ import platform
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -24,20 +23,12 @@ import torch.distributed as dist
 from thorax import __version__
 from thorax.cluster.bench import PING_BYTES, SIZES, Bench, Turn, Work
 from thorax.cluster.collectives import Link, bus_share
-from thorax.cluster.link_model import (
-    Step,
-    expect,
-    fit_link,
-    slow_links,
-    slow_ranks,
-    step_s,
-)
+from thorax.cluster.link_model import expect, fit_link, slow_links, slow_ranks, step_s
 from thorax.data.store import Store
 from thorax.errors import PeerError
 from thorax.results.cluster import (
     AllReduce,
     ClusterDiagnosis,
-    ExpectedStep,
     Rank,
     RankLink,
     Software,
@@ -87,7 +78,9 @@ def diagnose(
     passed = f"{work.images:,} images of {work.side:,} x {work.side:,} pixels in a pass"
     remedy = "give fewer --images or a smaller --side"
     with parallel.watched(ranks), memory.required(passed, remedy):
-        spread_s = _clock_spread(ranks)
+        ranks.barrier()
+        # Apart by about the time of a barrier at least.
+        clocks = ranks.gather(time.time())
         processors = bind(ranks, work.threads)
         bench = Bench.prepare(work, ranks)
         turns: list[Turn] = []
@@ -99,7 +92,7 @@ def diagnose(
             meet(ranks, timeout_s)
             turns.append(bench.turn())
         everyone = ranks.gather((processors, _interface(), turns))
-    return _conclude(work, ranks, bench.gradient_bytes, everyone, spread_s)
+    return _conclude(work, ranks, bench.gradient_bytes, everyone, max(clocks) - min(clocks))
 
 
 def facts(recipe: Path | None, store: Store | None) -> dict[str, str]:
@@ -131,13 +124,6 @@ def meet(ranks: Ranks, timeout_s: float) -> None:
             f"{who} did not answer within {timeout_s:g} s; look whether it still runs and what "
             "else its host does, or raise --timeout",
         ) from error
-
-
-def _clock_spread(ranks: Ranks) -> float:
-    """Return how far the clocks are apart, seconds, to about the time of a barrier."""
-    ranks.barrier()
-    clocks = ranks.gather(time.time())
-    return max(clocks) - min(clocks)
 
 
 def _interface() -> tuple[str | None, int | None]:
@@ -186,18 +172,19 @@ def _conclude(
         beta_bytes_per_s=link.beta_bytes_per_s if link else None,
         slow_ranks=tuple(rank.rank for rank in measured if rank.slow),
         slow_links=tuple(neighbours.ranks for neighbours in links if neighbours.slow),
-        step_s=_worst(turns, lambda turn: turn.step_s),
+        step_s=statistics.median(
+            max(turn.step_s for turn in each) for each in zip(*turns, strict=True)
+        ),
         modelled_step_s=step_s(step, ring, ranks=ranks.world, images=work.images),
-        step=StepParts(**asdict(step)),
+        step=step,
         batch=work.batch,
         clock_spread_s=spread_s,
-        expected=tuple(ExpectedStep(**asdict(world)) for world in expected),
+        expected=tuple(expected),
         warnings=tuple(_warnings(work, measured, links, spread_s)),
     )
 
 
 def _ranks(everyone: list[_Measured], rates: list[float]) -> tuple[Rank, ...]:
-    """Return each rank with its images per second and how long it waits."""
     slow = slow_ranks(rates)
     return tuple(
         Rank(
@@ -218,10 +205,12 @@ def _ranks(everyone: list[_Measured], rates: list[float]) -> tuple[Rank, ...]:
     )
 
 
-def _step(work: Work, seen: list[list[Turn]], passes_s: list[float], gradient_bytes: int) -> Step:
+def _step(
+    work: Work, seen: list[list[Turn]], passes_s: list[float], gradient_bytes: int
+) -> StepParts:
     """Return what an update consists of, from the turns of the rank of median speed."""
     middle = seen[sorted(range(len(seen)), key=passes_s.__getitem__)[len(seen) // 2]]
-    return Step(
+    return StepParts(
         forward_s=statistics.median(turn.forward_s for turn in middle) / work.images,
         backward_s=statistics.median(turn.backward_s for turn in middle) / work.images,
         jitter=statistics.median(map(_jitter, seen)),
@@ -242,25 +231,24 @@ def _jitter(turns: list[Turn]) -> float:
     return 1.4826 * statistics.median(abs(one - median) for one in passes) / median
 
 
-def _worst(seen: list[list[Turn]], what: Callable[[Turn], float]) -> float:
-    """Return the median over turns of the slowest rank's time: all wait for it."""
-    return statistics.median(max(map(what, turns)) for turns in zip(*seen, strict=True))
-
-
 def _all_reduces(world: int, seen: list[list[Turn]]) -> tuple[AllReduce, ...]:
-    reduced = []
-    for place, size in enumerate(SIZES if world > 1 else ()):
-        seconds = _worst(seen, lambda turn, place=place: turn.all_reduce_s[place])  # type: ignore[misc]
-        rate = size / seconds
-        reduced.append(
-            AllReduce(
-                bytes=size,
-                latency_s=seconds,
-                algorithm_bytes_per_s=rate,
-                bus_bytes_per_s=rate * bus_share(world),
-            )
+    """Return the median over turns of the slowest rank's time: all wait for it."""
+    sizes = SIZES if world > 1 else ()
+    times_s = (
+        statistics.median(
+            max(turn.all_reduce_s[place] for turn in turns) for turns in zip(*seen, strict=True)
         )
-    return tuple(reduced)
+        for place in range(len(sizes))
+    )
+    return tuple(
+        AllReduce(
+            bytes=size,
+            latency_s=seconds,
+            algorithm_bytes_per_s=size / seconds,
+            bus_bytes_per_s=size / seconds * bus_share(world),
+        )
+        for size, seconds in zip(sizes, times_s, strict=True)
+    )
 
 
 def _links(found: tuple[Rank, ...], seen: list[list[Turn]]) -> tuple[RankLink, ...]:

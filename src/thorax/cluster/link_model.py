@@ -7,11 +7,11 @@ backward pass goes on (Li et al., 2006.15704, section 3.2.3).
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from thorax.cluster.collectives import Link, bus_share, exposed_s, lateness, straggler_s
 from thorax.errors import PeerError
+from thorax.results.cluster import ExpectedStep, StepParts
 
 SLOW_RANK: Final = 0.9
 """Share of the median rate below which a rank is slow."""
@@ -61,49 +61,7 @@ def fit_link(ranks: int, sizes_bytes: Sequence[int], times_s: Sequence[float]) -
     return Link(fixed_s / (2 * (ranks - 1)), bus_share(ranks) / per_byte_s)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What an update consists of, whatever the number of ranks.
-
-    Attributes:
-        forward_s: of one image.
-        backward_s: of one image.
-        jitter: standard deviation of the time of a pass, share of it.
-        images: that pass the network together at most, None = a rank's whole share.
-        gradient_bytes: what every rank sends.
-        buckets: pieces in which the gradients leave.
-    """
-
-    forward_s: float
-    backward_s: float
-    jitter: float
-    images: int | None
-    gradient_bytes: int
-    buckets: int
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What a number of ranks would do.
-
-    Attributes:
-        ranks: how many.
-        batch: images an update, over all ranks.
-        step_s: of an update.
-        images_per_s: of all ranks together.
-        efficiency: images_per_s over that many times the one of a single rank, 0-1.
-        modelled: always true: no clock has seen it.
-    """
-
-    ranks: int
-    batch: int
-    step_s: float
-    images_per_s: float
-    efficiency: float
-    modelled: bool = True
-
-
-def step_s(step: Step, link: Link, *, ranks: int, images: int) -> float:
+def step_s(step: StepParts, link: Link, *, ranks: int, images: int) -> float:
     """Return the seconds of an update in which each rank sees `images` images.
 
     Several passes add up their gradients, which leave during the last one: bucket i of k when i/k
@@ -122,8 +80,8 @@ def step_s(step: Step, link: Link, *, ranks: int, images: int) -> float:
 
 
 def expect(
-    step: Step, link: Link, worlds: Sequence[int], *, images: int, batch: int | None
-) -> list[Expected]:
+    step: StepParts, link: Link, worlds: Sequence[int], *, images: int, batch: int | None
+) -> list[ExpectedStep]:
     """Return what each number of ranks would do.
 
     Args:
@@ -142,7 +100,14 @@ def expect(
         alone_s = step_s(step, link, ranks=1, images=total)
         seconds = step_s(step, link, ranks=ranks, images=total // ranks)
         expected.append(
-            Expected(ranks, total, seconds, total / seconds, alone_s / (ranks * seconds))
+            ExpectedStep(
+                ranks=ranks,
+                batch=total,
+                step_s=seconds,
+                images_per_s=total / seconds,
+                efficiency=alone_s / (ranks * seconds),
+                modelled=True,
+            )
         )
     return expected
 

@@ -99,14 +99,10 @@ def find_copies(
 
 
 def correlation(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> float:
-    """Return how far the fine structure of two images agrees once they are aligned, -1 to 1.
+    """Return how far the fine structure of two uint8 [S,S] agrees once they are aligned, -1 to 1.
 
     Normalised correlation of locally normalised detail at 128 x 128, over what both show; 0 where
     they cannot be aligned or hardly overlap.
-
-    Args:
-        first: uint8 [S,S].
-        second: uint8 [S,S].
     """
     warp, everywhere = np.eye(2, 3, dtype=np.float32), np.ones((_ALIGN_SIDE,) * 2, np.uint8)
     coarse = [_detail(image, _ALIGN_SIDE, 4.0) for image in (first, second)]

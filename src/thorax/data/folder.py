@@ -271,18 +271,13 @@ def finish(
     return found
 
 
-@dataclass(slots=True, init=False)
 class _Finder:
     """Files of one folder, by path or by a bare name that is there once."""
-
-    root: Path
-    files: frozenset[Path]
-    by_name: dict[str, list[Path]]
 
     def __init__(self, root: Path, files: Iterable[Path]) -> None:
         self.root = root
         self.files = frozenset(files)
-        self.by_name = {}
+        self.by_name: dict[str, list[Path]] = {}
         for path in self.files:
             self.by_name.setdefault(path.name, []).append(path)
 
@@ -410,26 +405,27 @@ def _boxes(path: Path, label_set: LabelSet) -> dict[str, list[Box]]:
     table = read_table(path)
     image, finding = table.need(_IMAGE), table.need(("finding", "Finding Label", "label"))
     edges = [table.need((name,)) for name in ("x", "y", "width", "height")]
+    return read_boxes(table, label_set, image, finding, edges)
+
+
+def read_boxes(
+    table: Table, label_set: LabelSet, image: int, finding: int, edges: Sequence[int]
+) -> dict[str, list[Box]]:
+    """Return the boxes of each image; their findings bear the label set's own names.
+
+    The columns are those of the image, of the finding, and of x, y, width and height.
+
+    Raises:
+        DataError: `box-empty`, `table-number` or `label-unknown`.
+    """
     found: dict[str, list[Box]] = {}
     for number, cells in enumerate(table.rows):
         x, y, width, height = (table.number(number, column) for column in edges)
-        found.setdefault(cells[image], []).append(
-            make_box(table, label_set, cells[finding], x, y, width, height)
-        )
+        if width <= 0 or height <= 0:
+            raise DataError(
+                "box-empty",
+                f"{table.path.name} has a box of {width} x {height} pixels; both must be above 0",
+            )
+        name = label_set.findings[label_set.index(cells[finding])]
+        found.setdefault(cells[image], []).append(Box(name, x, y, width, height))
     return found
-
-
-def make_box(
-    table: Table, label_set: LabelSet, finding: str, x: float, y: float, width: float, height: float
-) -> Box:
-    """Return a box whose finding bears the label set's own name.
-
-    Raises:
-        DataError: `box-empty`, or `label-unknown`.
-    """
-    if width <= 0 or height <= 0:
-        raise DataError(
-            "box-empty",
-            f"{table.path.name} has a box of {width} x {height} pixels; both must be above 0",
-        )
-    return Box(label_set.findings[label_set.index(finding)], x, y, width, height)

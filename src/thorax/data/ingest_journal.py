@@ -73,16 +73,12 @@ def read_journal(path: Path) -> Journal:
     with opened_regular(path) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
         while line := file.readline(_LONGEST_LINE):
             try:
-                item = _item(line)
+                if not line.endswith(b"\n"):
+                    raise ValueError("the line is torn")
+                item = Decoded(**read_line(line))
             except (ValueError, TypeError):
                 bad, torn = bad + 1, not line.endswith(b"\n")
                 continue
             done[item.number] = item
             lines.append(line)
     return Journal(done, tuple(lines), bad, torn)
-
-
-def _item(line: bytes) -> Decoded:
-    if not line.endswith(b"\n"):
-        raise ValueError("the line is torn")
-    return Decoded(**read_line(line))

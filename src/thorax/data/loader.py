@@ -37,18 +37,12 @@ _LIMITS: Final = {
 class Augmentation:
     """How far training images are changed; each range is drawn from evenly, 0 is not at all.
 
-    Attributes:
-        flip: probability of exchanging left and right, 0 to 1. The heart changes sides.
-        rotation_deg: largest rotation either way, degrees, 0 to 45.
-        scale: largest relative change of size either way, 0 to 0.5.
-        shift: largest shift along each axis either way, share of the side, 0 to 0.5.
-        intensity: largest relative change of contrast about mid-grey, and of brightness as a
-            share of half the range, either way, 0 to 1.
-        crop: largest share of the area that is cut away, 0 to 0.95. A square window, anywhere
-            inside the image, whose area is drawn evenly from 1 - crop to 1, is enlarged to the
-            whole; its sides stay equal, unlike those of the usual random resized crop, because
-            the width of a heart against that of its chest is a finding. In place of scale and
-            shift, whose random words it takes.
+    Fields and their ranges are those of [augmentation] in a recipe. A flip moves the heart to the
+    other side. Contrast changes about mid-grey, brightness by a share of half the range. A crop is
+    a square window, anywhere inside the image, whose area is drawn evenly from 1 - crop to 1,
+    enlarged to the whole; its sides stay equal, unlike those of the usual random resized crop,
+    because the width of a heart against that of its chest is a finding. It stands in place of scale
+    and shift, whose random words it takes.
 
     Raises:
         UsageError: `augmentation-range`, or `augmentation-crop` for a crop with a scale or shift.

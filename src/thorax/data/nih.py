@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from thorax.data.folder import Search, finish, make_box, search
+from thorax.data.folder import Search, finish, read_boxes, search
 from thorax.data.samples import Box, Sample, Skipped
 from thorax.data.split import SPLITS, by_patient
 from thorax.data.table import Table, open_table, read_table
@@ -160,22 +160,12 @@ def _names(path: Path) -> list[str]:
 def _boxes(path: Path, label_set: LabelSet) -> dict[str, list[Box]]:
     table = read_table(path)
     image, finding = table.need(("Image Index",)), table.need(("Finding Label",))
-    edges = _edges(table)
-    boxes: dict[str, list[Box]] = {}
-    for number, cells in enumerate(table.rows):
-        x, y, width, height = (table.number(number, column) for column in edges)
-        boxes.setdefault(_stem(cells[image]), []).append(
-            make_box(table, label_set, cells[finding], x, y, width, height)
-        )
-    return boxes
-
-
-def _edges(table: Table) -> tuple[int, int, int, int]:
-    """Return the columns of x, y, width, height.
-
-    NIH's header is `Bbox [x,y,w,h]`, unquoted: its commas make four columns of it.
-    """
     first = table.find(("Bbox [x", "x"))
     if first is None:
         first = table.need(("Bbox [x,y,w,h]",))
-    return first, first + 1, first + 2, first + 3
+    # The header is `Bbox [x,y,w,h]`, unquoted: its commas make four columns of it.
+    found = read_boxes(table, label_set, image, finding, range(first, first + 4))
+    boxes: dict[str, list[Box]] = {}
+    for name, lesions in found.items():
+        boxes.setdefault(_stem(name), []).extend(lesions)
+    return boxes

@@ -68,10 +68,7 @@ class Sample:
 class Skipped:
     """One image that was left out, and why: listed for the user, never fatal.
 
-    Attributes:
-        image: the name it goes by in tables.
-        code: stable kebab-case reason.
-        message: one line for a person.
+    Fields as of `thorax.results.data.SkippedImage`.
     """
 
     image: str

@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -41,13 +41,13 @@ from thorax.data.store_facts import (
     read_part,
     read_plan,
     write_facts,
-    write_plan,
 )
 from thorax.data.store_pixels import find_damage, open_pixels
 from thorax.data.store_verify import verify
 from thorax.data.table import write_rows
 from thorax.errors import DataError, UsageError
-from thorax.files.atomic import LockedError, is_ours, locked, sha256, sync
+from thorax.files.atomic import LockedError, is_ours, locked, sha256, sync, write_text
+from thorax.files.documents import checked_line
 from thorax.images.preprocess import InputSpec, placement
 from thorax.labels import LabelSet
 from thorax.results.data import ImportResult, SkippedImage
@@ -174,11 +174,9 @@ def open_store(path: Path) -> Store:
 
 
 def verify_images(store: Store, *, on_progress: Callable[[int, int], None] | None = None) -> None:
-    """Read all pixels and compare every image with its digest.
+    """Read all pixels of a store, of one folder or of several, and compare them with the digests.
 
-    Args:
-        store: an open store, of one folder or of several.
-        on_progress: called with (images read, images in all).
+    Progress is (images read, images in all).
 
     Raises:
         DataError: `store-damaged`, naming the images.
@@ -190,16 +188,7 @@ def verify_images(store: Store, *, on_progress: Callable[[int, int], None] | Non
 
 @dataclass(frozen=True, slots=True)
 class _Import:
-    """What is written into a store.
-
-    Attributes:
-        rows: what to decode.
-        splits: one a row.
-        skipped: what the source left out.
-        side: of the prepared square, pixels.
-        label_set: what the labels are.
-        source: what kind of source it is.
-    """
+    """What is written into a store: a split for each row, and what the source left out."""
 
     rows: Sequence[Sample]
     splits: Sequence[str]
@@ -290,7 +279,13 @@ def _decoded(
         on_progress=on_progress,
     )
     if not done:
-        raise DataError("store-empty", _none_read(job.rows, failed))
+        why = (
+            f"none of {len(job.rows)} images could be read; the first is {failed[0].image}: "
+            f"{failed[0].code}: {failed[0].message}"
+            if failed
+            else "there are no rows to import; check the source"
+        )
+        raise DataError("store-empty", why)
     return _close_gaps(partial / PIXELS, done, job.side), failed
 
 
@@ -340,7 +335,7 @@ def _begin(partial: Path, plan: Plan) -> None:
     elif (partial / FACTS).exists():
         found = read_facts(partial).plan
     elif not any(path.name for path in partial.iterdir() if not is_ours(path.name)):
-        write_plan(partial, plan)
+        write_text(partial / PLAN, checked_line(asdict(plan)))
         return
     if found != plan.digest:
         raise DataError(
@@ -354,16 +349,6 @@ def _is_whole(partial: Path) -> bool:
     """Return whether an import only lacks its name, all that it wrote being read once more."""
     return (partial / FACTS).exists() and all(
         piece.damage is None for piece in verify(partial, exact=False)
-    )
-
-
-def _none_read(rows: Sequence[Sample], failed: Sequence[Skipped]) -> str:
-    if not failed:
-        return "there are no rows to import; check the source"
-    first = failed[0]
-    return (
-        f"none of {len(rows)} images could be read; the first is {first.image}: {first.code}: "
-        f"{first.message}"
     )
 
 

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,6 @@ from thorax.errors import DataError
 from thorax.files.atomic import write_text
 from thorax.files.documents import (
     cannot_be_read,
-    checked_line,
     document_digest,
     is_refusal,
     parse_json,
@@ -40,13 +39,9 @@ _LARGEST_TABLE: Final = 1 << 32
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What store.json says.
+    """What store.json says: N images of so many pixels a side, their labels and their source.
 
     Attributes:
-        count: images, N.
-        side: of each, pixels.
-        label_set: what the labels are.
-        source: what kind of source the images came from.
         plan: digest of what the import was asked to do.
         tables: SHA-256 of each table.
     """
@@ -85,15 +80,6 @@ def read_plan(partial: Path) -> Plan:
         raise unreadable(partial, PLAN, error) from error
     except (ValueError, TypeError, KeyError) as error:
         raise damaged(partial, f"{PLAN} cannot be read: {error}") from error
-
-
-def write_plan(partial: Path, plan: Plan) -> None:
-    """Write the plan of an import that begins.
-
-    Raises:
-        OSError: when the disk refuses.
-    """
-    write_text(partial / PLAN, checked_line(asdict(plan)))
 
 
 def partial_of(path: Path) -> Path:

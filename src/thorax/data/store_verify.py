@@ -52,23 +52,23 @@ def verify(
     yield Piece.of(path, FACTS, None)
     index: list[list[str]] | None = None
     for name in HEADS:
+        damage = None
         try:
             rows = read_part(path, facts, name)
-        except DataError as error:
-            yield Piece.of(path, name, error.message)
-        else:
             index = rows if name == "index.csv" else index
-            yield Piece.of(path, name, None)
+        except DataError as error:
+            damage = error.message
+        yield Piece.of(path, name, damage)
     if index is None:
         yield Piece.unknown(path, PIXELS, "index.csv")
         return
     names = [row[0] for row in index]
     try:
         images = open_pixels(path, facts, index, exact=exact)
-        damage = find_damage(path, images, names, on_progress)
+        refusal = find_damage(path, images, names, on_progress)
     except DataError as error:
-        damage = error
-    yield Piece.of(path, PIXELS, None if damage is None else damage.message)
+        refusal = error
+    yield Piece.of(path, PIXELS, None if refusal is None else refusal.message)
 
 
 def verify_import(path: Path, on_progress: Progress | None = None) -> Iterator[Piece]:

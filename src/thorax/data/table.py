@@ -140,21 +140,6 @@ def _lines(text: io.TextIOWrapper) -> Iterator[str]:
         yield line
 
 
-class _Seen:
-    """Lines one after another, and the last that was taken."""
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        self._lines = iter(lines)
-        self.last = ""
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        self.last = next(self._lines)
-        return self.last
-
-
 def read_table(path: Path) -> Table:
     """Read a UTF-8 CSV with a header, gzip or not.
 
@@ -164,9 +149,16 @@ def read_table(path: Path) -> Table:
         DataError: `table-missing`, `table-damaged`, `table-too-large` or `table-empty`.
     """
     rows: list[tuple[str, ...]] = []
+    last = ""
+
+    def noted(lines: Iterable[str]) -> Iterator[str]:
+        nonlocal last
+        for line in lines:
+            last = line
+            yield line
+
     with open_table(path) as lines:
-        seen = _Seen(lines)
-        table = csv.reader(seen)
+        table = csv.reader(noted(lines))
         columns = tuple(cell.strip() for cell in next(table, []))
         if not any(columns):
             raise DataError(
@@ -180,7 +172,7 @@ def read_table(path: Path) -> Table:
             if any(cells) or any(cell.strip() for cell in line[width:]):
                 # Spreadsheets leave out empty cells at the end of a line; whoever cuts a file off
                 # leaves out the end of the line too.
-                if len(line) < needed and not seen.last.endswith(("\n", "\r")):
+                if len(line) < needed and not last.endswith(("\n", "\r")):
                     raise DataError(
                         "table-damaged",
                         f"{path} ends within line {table.line_num}, which has {len(line)} cells "

@@ -114,50 +114,6 @@ class OffloadTime:
         return sum(self.steps_s)
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """Modelled rate, latency and power of an engine whose cards are simulated.
-
-    Attributes:
-        parts: what cards run, in order.
-        stages: with their times; inferences follow each other through them.
-        images_per_s: with as many inferences on their way as keep the slowest stage busy.
-        latency_s: of one inference alone: the sum of everything.
-        power_w: of the boards of all cards at that rate, None where no source gives one of
-            them; the host is not in it.
-        source: where all of it comes from, in words.
-    """
-
-    parts: tuple[OffloadTime, ...]
-    stages: tuple[Stage, ...]
-    images_per_s: float
-    latency_s: float
-    power_w: float | None
-    source: str
-
-    @property
-    def bound_by(self) -> Stage:
-        """The slowest stage, which all others wait for."""
-        return max(self.stages, key=lambda stage: stage.time_s)
-
-    @property
-    def images_per_s_per_w(self) -> float | None:
-        """Per watt of the boards."""
-        return self.images_per_s / self.power_w if self.power_w else None
-
-    def result(self) -> Modelled:
-        """Return the part of a result that holds it."""
-        return Modelled(
-            images_per_s=self.images_per_s,
-            latency_s=self.latency_s,
-            power_w=self.power_w,
-            images_per_s_per_w=self.images_per_s_per_w,
-            bound_by=self.bound_by.name,
-            stages=self.stages,
-            source=self.source,
-        )
-
-
 def find_offloads(
     model: ov.Model, split: Partition, cards: Mapping[str, FpgaCard]
 ) -> tuple[Offload, ...]:
@@ -238,8 +194,11 @@ def forecast(
     batch: int = 1,
     others_s: float | None = None,
     side_by_side: int = 1,
-) -> Forecast:
+) -> Modelled:
     """Return what cards would do with their subgraphs.
+
+    The rate is that with as many inferences on their way as keep the slowest stage busy, the power
+    that of the boards of all cards at that rate, None where no source gives one of them.
 
     Args:
         offloads: as `find_offloads` returns them, not empty.
@@ -271,13 +230,33 @@ def forecast(
         )
     images_per_s = batch / max(stage.time_s for stage in stages)
     drawn = {name: _draw(parts, name, images_per_s) for name in cards}
-    return Forecast(
-        parts,
-        tuple(stages),
-        images_per_s,
-        sum(part.total_s for part in parts) + (others_s or 0.0),
-        _total_w([power.power_w for power in drawn.values()]),
-        _source(parts, drawn, others_s),
+    return _modelled(
+        stages,
+        images_per_s=images_per_s,
+        latency_s=sum(part.total_s for part in parts) + (others_s or 0.0),
+        watts=[power.power_w for power in drawn.values()],
+        source=_source(parts, drawn, others_s),
+    )
+
+
+def _modelled(
+    stages: Sequence[Stage],
+    *,
+    images_per_s: float,
+    latency_s: float,
+    watts: Sequence[float | None],
+    source: str,
+) -> Modelled:
+    published = [power_w for power_w in watts if power_w is not None]
+    power_w = sum(published) if len(published) == len(watts) else None
+    return Modelled(
+        images_per_s=images_per_s,
+        latency_s=latency_s,
+        power_w=power_w,
+        images_per_s_per_w=images_per_s / power_w if power_w else None,
+        bound_by=max(stages, key=lambda stage: stage.time_s).name,
+        stages=tuple(stages),
+        source=source,
     )
 
 
@@ -288,13 +267,7 @@ def _draw(parts: Sequence[OffloadTime], card: str, images_per_s: float) -> Draw:
     return draw(offloads[0].card.board, offloads[0].architecture, macs * images_per_s)
 
 
-def _total_w(watts: Sequence[float | None]) -> float | None:
-    """Return the sum, None where one is unknown."""
-    published = [power_w for power_w in watts if power_w is not None]
-    return sum(published) if len(published) == len(watts) else None
-
-
-def join(forecasts: Sequence[Forecast], *, left_out: Sequence[str] = ()) -> Forecast:
+def join(forecasts: Sequence[Modelled], *, left_out: Sequence[str] = ()) -> Modelled:
     """Return what several engines would do side by side: rates and watts added.
 
     Args:
@@ -305,13 +278,12 @@ def join(forecasts: Sequence[Forecast], *, left_out: Sequence[str] = ()) -> Fore
         return forecasts[0]
     sentences = dict.fromkeys(single.source for single in forecasts)
     beside = f" What {', '.join(left_out)} would add is not counted." if left_out else ""
-    return Forecast(
-        tuple(part for single in forecasts for part in single.parts),
-        tuple(stage for single in forecasts for stage in single.stages),
-        sum(single.images_per_s for single in forecasts),
-        max(single.latency_s for single in forecasts),
-        _total_w([single.power_w for single in forecasts]),
-        f"{' '.join(sentences)} Rates of {len(forecasts)} added.{beside}",
+    return _modelled(
+        [stage for single in forecasts for stage in single.stages],
+        images_per_s=sum(single.images_per_s for single in forecasts),
+        latency_s=max(single.latency_s for single in forecasts),
+        watts=[single.power_w for single in forecasts],
+        source=f"{' '.join(sentences)} Rates of {len(forecasts)} added.{beside}",
     )
 
 
@@ -371,17 +343,21 @@ def _steps(part: OffloadTime, *, layers: bool) -> list[Counter]:
             part_of=more.get("part_of"),
         )
 
+    def kernel(bound: Bound) -> str:
+        precision = architecture.precision
+        return precision if bound is Bound.NONE else f"{precision} {bound.value}-bound"
+
     rows = []
     for step, (name, real_s) in enumerate(zip(STEPS, part.steps_s, strict=True)):
-        kernel = architecture.name if step == _EXECUTE else ""
-        rows.append(row(name, real_s, host=step in _HOST, kernel=kernel))
+        overlay = architecture.name if step == _EXECUTE else ""
+        rows.append(row(name, real_s, host=step in _HOST, kernel=overlay))
         if layers and step == _EXECUTE:
             rows += [
                 row(
                     estimate.layer.name,
                     estimate.cycles * part.estimate.batch / architecture.clock_hz,
                     type=estimate.layer.type,
-                    kernel=_kernel(architecture.precision, estimate.bound),
+                    kernel=kernel(estimate.bound),
                     part_of=name,
                 )
                 for estimate in part.estimate.layers
@@ -389,16 +365,8 @@ def _steps(part: OffloadTime, *, layers: bool) -> list[Counter]:
     return rows
 
 
-def _kernel(precision: str, bound: Bound) -> str:
-    return precision if bound is Bound.NONE else f"{precision} {bound.value}-bound"
-
-
 def _transfer_s(values: int) -> float:
     return _TRANSFER_S + LINK_BYTES * values / _LINK_BYTES_PER_S
-
-
-def _of(card: FpgaCard) -> str:
-    return f", bitstream {card.bitstream.name}," if card.bitstream else ""
 
 
 def _source(parts: Sequence[OffloadTime], drawn: Mapping[str, Draw], others_s: float | None) -> str:
@@ -406,6 +374,7 @@ def _source(parts: Sequence[OffloadTime], drawn: Mapping[str, Draw], others_s: f
     sentences = []
     for part in parts:
         card, architecture = part.offload.card, part.offload.architecture
+        bitstream = f", bitstream {card.bitstream.name}," if card.bitstream else ""
         marks = [
             f"{kind}: {', '.join(fields)}"
             for kind, fields in (
@@ -416,7 +385,7 @@ def _source(parts: Sequence[OffloadTime], drawn: Mapping[str, Draw], others_s: f
         ]
         power = drawn[card.name].source or "power of the board not published"
         sentences.append(
-            f"Cycles of {architecture.name}{_of(card)} at {architecture.clock_hz / 1e6:g} MHz"
+            f"Cycles of {architecture.name}{bitstream} at {architecture.clock_hz / 1e6:g} MHz"
             f"{' (' + '; '.join(marks) + ')' if marks else ''} on {card.board.full_name}; {power}."
         )
     sentences.append(

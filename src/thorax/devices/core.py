@@ -1,7 +1,6 @@
 """Devices that are here: real ones and simulated cards, and what each takes."""
 
 import functools
-from dataclasses import dataclass
 from typing import Final
 
 from thorax.artifact import Precision
@@ -9,6 +8,7 @@ from thorax.devices.process_core import open_core
 from thorax.errors import DataError, DeviceError
 from thorax.fpga.card import CARDS, list_cards
 from thorax.fpga.plugin import FAMILY, alias, card_name, is_fpga
+from thorax.results.findings import DeviceFacts
 
 VIRTUAL: Final = ("AUTO", "HETERO")
 """Devices of OpenVINO that hand work to others."""
@@ -19,27 +19,6 @@ nothing among them: the engine does it."""
 
 _TAKEN_BY_CARDS: Final = (Precision.FP32, Precision.FP16, Precision.FP11)
 """A card computes in the format of its bitstream whatever floating point the artifact stores."""
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """A device of this machine, real or simulated.
-
-    Attributes:
-        name: what `-d` takes.
-        full_name: what the hardware calls itself.
-        simulated: whether time and power are modelled rather than measured.
-        precisions: what it computes natively; of a simulated card, precisions of artifacts that it
-            takes.
-        arithmetic: of a simulated card, the format that its bitstream computes in; None while it is
-            not programmed, and of every other device.
-    """
-
-    name: str
-    full_name: str
-    simulated: bool
-    precisions: tuple[Precision, ...]
-    arithmetic: str | None = None
 
 
 @functools.cache
@@ -77,7 +56,7 @@ def thorax_name(device: str) -> str:
     return device if has_real_fpga() else card_name(device)
 
 
-def list_devices() -> list[Device]:
+def list_devices() -> list[DeviceFacts]:
     """Return every physical device that is here, in OpenVINO's order, and then simulated cards.
 
     Cards whose state is damaged say so in their full name: other devices run without it, and who
@@ -86,38 +65,46 @@ def list_devices() -> list[Device]:
     return [*_list_real(), *([] if has_real_fpga() else _list_cards())]
 
 
-def _list_cards() -> list[Device]:
+def _list_cards() -> list[DeviceFacts]:
     try:
-        cards = list_cards()
+        cards = {
+            card.name: (card.full_name, card.bitstream.precision if card.bitstream else None)
+            for card in list_cards()
+        }
     except DataError:
         damaged = "FPGA card (simulated), state damaged: see `thorax fpga list`"
-        return [Device(name, damaged, True, _TAKEN_BY_CARDS) for name in CARDS]
+        cards = dict.fromkeys(CARDS, (damaged, None))
     return [
-        Device(
-            card.name,
-            card.full_name,
-            True,
-            _TAKEN_BY_CARDS,
-            card.bitstream.precision if card.bitstream else None,
+        DeviceFacts(
+            name=name,
+            full_name=full_name,
+            simulated=True,
+            precisions=_TAKEN_BY_CARDS,
+            arithmetic=arithmetic,
         )
-        for card in cards
+        for name, (full_name, arithmetic) in cards.items()
     ]
 
 
-def _list_real() -> list[Device]:
+def _list_real() -> list[DeviceFacts]:
     core = open_core()
     devices = []
     for name in core.available_devices:
         capabilities = core.get_property(name, "OPTIMIZATION_CAPABILITIES")
         precisions = [Precision.FP32, Precision.FP16]
-        if "BF16" in capabilities:
-            precisions.append(Precision.BF16)
-        if "INT8" in capabilities:
-            precisions.append(Precision.INT8)
+        precisions += [one for one in (Precision.BF16, Precision.INT8) if one.name in capabilities]
         if name.partition(".")[0] == FAMILY:
             precisions.append(Precision.FP11)
         full_name = str(core.get_property(name, "FULL_DEVICE_NAME"))
-        devices.append(Device(name, full_name.strip(), False, tuple(precisions)))
+        devices.append(
+            DeviceFacts(
+                name=name,
+                full_name=full_name.strip(),
+                simulated=False,
+                precisions=tuple(precisions),
+                arithmetic=None,
+            )
+        )
     return devices
 
 

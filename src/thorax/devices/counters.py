@@ -8,29 +8,20 @@ from typing import Final, Literal
 
 import openvino as ov
 
+from thorax.results.analysis import KernelTime
+
 Origin = Literal["measured", "modelled"]
 """Read from a clock, or computed from an architecture: the two are never mixed in one figure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """Time of one executed layer, or of one step of a card.
+    """Time of one executed layer, or of one step of a card, seconds.
 
     What is measured is the mean over the inferences that were run: of an engine of a batch, of so
-    many images; `thorax.devices.forecast.count_rows` has that of one image.
-
-    Attributes:
-        name: layer name in the graph; `subgraph` says the part of a HETERO graph it belongs to.
-        type: layer type.
-        kernel: the implementation that ran and its precision, e.g. "brgconv_avx512_u8".
-        status: "EXECUTED", "NOT_RUN" or "OPTIMIZED_OUT".
-        real_s: wall-clock time of one run, seconds.
-        cpu_s: processor time of one run, seconds.
-        subgraph: index of the HETERO subgraph, None on one device.
-        origin: whether the times were measured or modelled.
-        device: what ran it, where that is known.
-        part_of: the row whose time this is a part of, None for a row that counts itself.
-        member: of several that share the work, the device string of the one that it is of.
+    many images; `thorax.devices.forecast.count_rows` has that of one image. `name` is that of the
+    layer in the graph, `device` None where it is not known; other fields as of
+    `thorax.results.findings.LayerCost`.
     """
 
     name: str
@@ -93,27 +84,8 @@ class CounterTotals:
         return counters
 
 
-@dataclass(frozen=True, slots=True)
-class Kernel:
-    """One step of a compiled graph.
-
-    Attributes:
-        name: as the counters of a run call it.
-        type: what the device calls the operation.
-        implementation: of the operation, and its precision: "jit_avx2_I8".
-        precision: element type that it runs in: "f32", "u8", ...
-        layers: names of the operations of the graph that it does at once.
-    """
-
-    name: str
-    type: str
-    implementation: str
-    precision: str
-    layers: tuple[str, ...]
-
-
-def list_kernels(compiled: ov.CompiledModel) -> list[Kernel]:
-    """Return the kernels in the order of execution; inputs and constants are none.
+def list_kernels(compiled: ov.CompiledModel) -> list[KernelTime]:
+    """Return the kernels in the order of execution, not measured; inputs and constants are none.
 
     Empty where a device does not tell.
     """
@@ -130,12 +102,13 @@ def list_kernels(compiled: ov.CompiledModel) -> list[Kernel]:
             continue
         layers = words.get("originalLayersNames", "")
         kernels.append(
-            Kernel(
-                node.get_friendly_name(),
-                kind,
-                words.get("primitiveType", ""),
-                words.get("runtimePrecision", ""),
-                tuple(name for name in layers.split(",") if name),
+            KernelTime(
+                name=node.get_friendly_name(),
+                type=kind,
+                implementation=words.get("primitiveType", ""),
+                precision=words.get("runtimePrecision", ""),
+                layers=tuple(name for name in layers.split(",") if name),
+                measured_s=None,
             )
         )
     return kernels

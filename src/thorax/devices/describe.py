@@ -1,7 +1,7 @@
 """What results say of an engine, of the machine and of its hardware."""
 
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import Final
 
 import openvino as ov
 
@@ -10,6 +10,7 @@ from thorax.devices.core import is_multi, list_devices, list_members, physical_d
 from thorax.devices.engine import Engine
 from thorax.devices.process_core import open_core
 from thorax.processors import processors
+from thorax.results.shared import Engine as EngineFacts
 from thorax.results.shared import Environment
 
 CPUINFO: Final = Path("/proc/cpuinfo")
@@ -25,32 +26,19 @@ _KIND: Final = {
 """Fields of /proc/cpuinfo that tell one kind of processor from another: of x86, then of Arm."""
 
 
-class EngineFacts(TypedDict):
-    """The fields of `thorax.results.shared.EngineResult`."""
-
-    model: str
-    topology: str
-    digest: str
-    device: str
-    devices: tuple[str, ...]
-    precision: str
-    compute: str
-    simulated: bool
-
-
 def describe(engine: Engine) -> EngineFacts:
     """Return what every result says of the engine it was measured on."""
     card = engine.artifact.card
-    return {
-        "model": card.name,
-        "topology": card.topology,
-        "digest": card.digest,
-        "device": engine.device,
-        "devices": tuple(engine.devices),
-        "precision": engine.precision.value,
-        "compute": engine.compute,
-        "simulated": engine.simulated,
-    }
+    return EngineFacts(
+        model=card.name,
+        topology=card.topology,
+        digest=card.digest,
+        device=engine.device,
+        devices=engine.devices,
+        precision=engine.precision.value,
+        compute=engine.compute,
+        simulated=engine.simulated,
+    )
 
 
 def environment() -> Environment:

@@ -74,17 +74,15 @@ class Outputs:
 class Engine(ABC):
     """An artifact compiled for a device; every method may be called from several threads.
 
+    `device`, `devices`, `compute` and `simulated` are those of `thorax.results.shared.Engine`, read
+    back from the devices; of a simulated card the format goes before: "fp11+f32".
+
     Attributes:
         artifact: what was compiled.
-        device: the device string asked for.
-        devices: the physical devices that execute.
         precision: how the artifact stores its weights.
-        compute: element type that floating-point layers run in, read back from the devices, and
-            the format of a simulated card: "fp11+f32".
         streams: inferences that run side by side.
         members: what answers: this engine alone; of `MULTI:`, the engine of each member.
         batch: images of one inference.
-        simulated: whether time on any of the devices is modelled.
         placement: what runs on which device, where a simulated card is named; None of `MULTI:`,
             whose members have their own.
         cards: what each simulated card computes with that runs part of it, by name, as
@@ -350,12 +348,6 @@ def compile(
 
 
 def _read_model(artifact: Artifact, batch: int) -> ov.Model:
-    """Return the graph of an artifact for images of a batch.
-
-    Raises:
-        DeviceError: `device-extension`.
-        ModelError: `model-unreadable`, `model-batch`.
-    """
     try:
         model = open_core().read_model(artifact.xml, artifact.bin)
     except RuntimeError as error:

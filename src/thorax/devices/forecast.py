@@ -3,11 +3,12 @@
 from dataclasses import replace
 from typing import Final
 
-from thorax.devices.card_model import Forecast, count, forecast, join, model_offload
+from thorax.devices.card_model import count, forecast, join, model_offload
 from thorax.devices.counters import Counter
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.timing import noise_batch
+from thorax.results.shared import Modelled
 
 _RUNS: Final = 5
 """Inferences that the layers of other devices are counted over."""
@@ -43,7 +44,7 @@ def _rows(engine: Engine, *, layers: bool = False) -> list[Counter]:
     return count(parts, placed.network, placed.partition, measured, layers=layers)
 
 
-def forecast_engine(engine: Engine, *, measure: bool = False) -> Forecast | None:
+def forecast_engine(engine: Engine, *, measure: bool = False) -> Modelled | None:
     """Return what the cards of an engine would do; None of an engine without simulated cards.
 
     Layers of other devices count as they were profiled, and not at all if they were not.

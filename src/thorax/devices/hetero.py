@@ -5,8 +5,9 @@ the parts in turns. What it makes is not told before a graph is compiled; here i
 `thorax.devices.placement` holds it against what HETERO really made.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import openvino as ov
 
@@ -27,10 +28,6 @@ class Step:
     type: str
     device: str
     sources: tuple[tuple[int, int], ...]
-
-    def on(self, device: str) -> "Step":
-        """Return it on a device."""
-        return replace(self, device=device)
 
     @property
     def is_leaf(self) -> bool:
@@ -135,7 +132,7 @@ class _Cutter:
         behind = self._borders_behind(bits)
         entered = [behind[index] & enters.get(ids[index], 0) for index in range(len(graph))]
         back = [behind[index] & leaves.get(ids[index], 0) for index in range(len(graph))]
-        uses = self._uses()
+        uses = Counter(source for step in graph for source in step.sources)
         for index, step in enumerate(graph):
             if not back[index]:
                 continue
@@ -213,13 +210,6 @@ class _Cutter:
                 passed |= behind[source] | bits.get((index, port), 0)
             behind.append(passed)
         return behind
-
-    def _uses(self) -> dict[tuple[int, int], int]:
-        uses: dict[tuple[int, int], int] = {}
-        for step in self.graph:
-            for source in step.sources:
-                uses[source] = uses.get(source, 0) + 1
-        return uses
 
     def in_order(self) -> list[int]:
         """Return the subgraphs' numbers in the order in which they run."""

@@ -99,21 +99,19 @@ class DropInCore(ov.Core):  # type: ignore[misc]  # OpenVINO has no types
 
     def set_property(self, *words: object) -> None:
         """Set a property of all devices or of one."""
-        if words and isinstance(words[0], str) and simulates(device := _own_names(words[0])):
-            words = (target(device), *words[1:])
+        if words and isinstance(words[0], str):
+            words = (_openvino_names(words[0]), *words[1:])
         super().set_property(*words)
 
     def get_versions(self, device_name: str) -> dict[str, Any]:
         """Return the version of each device of a string."""
-        device = _own_names(device_name)
-        return dict(super().get_versions(target(device) if simulates(device) else device))
+        return dict(super().get_versions(_openvino_names(device_name)))
 
     def import_model(
         self, model_stream: object, device_name: str, config: Mapping[str, Any] | None = None
     ) -> ov.CompiledModel:
         """Return a model that was exported after it was compiled."""
-        device = _own_names(device_name)
-        named = target(device) if simulates(device) else device
+        named = _openvino_names(device_name)
         return super().import_model(model_stream, named, dict(config or {}))
 
 
@@ -123,3 +121,8 @@ def _own_names(device: str) -> str:
     if not colon:
         return thorax_name(device)
     return f"{head}:{','.join(thorax_name(part.strip()) for part in rest.split(','))}"
+
+
+def _openvino_names(device: str) -> str:
+    own = _own_names(device)
+    return target(own) if simulates(own) else own

@@ -1,7 +1,7 @@
 """Split of a network between devices: each layer's device, the reason, and what crosses."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ from thorax.fpga.card import find_card
 from thorax.fpga.emulation import AFFINITY
 from thorax.fpga.support import Support, loaded_bitstream, query, require_layers
 from thorax.fpga.workload import describe
+from thorax.results.partition import CrossingTensor, PlacedLayer
 
 CROSSING_MACS: Final = 1_000_000
 """Multiply-accumulates that a CPU does in the time of one crossing. *Assumed*: 55 us, the smallest
@@ -27,37 +28,10 @@ _PORTS: Final = ("Parameter", "Constant", "Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One layer of a network.
-
-    Attributes:
-        name: of the layer.
-        type: OpenVINO's.
-        device: which runs it, `FPGA.0` or `CPU`.
-        reason: why there.
-        subgraph: number of its subgraph, as counters give it.
-        input_bytes: what crosses into it from other subgraphs; what enters a subgraph once is told
-            at the first layer that takes it.
-    """
-
-    name: str
-    type: str
-    device: str
-    reason: str
-    subgraph: int
-    input_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class Subgraph:
-    """Layers that a device runs in one go.
+    """Layers that a device runs in one go, by name and in order.
 
-    Attributes:
-        number: place in the order of execution.
-        device: which.
-        layers: names, in order.
-        input_bytes: what enters it, from other subgraphs and from outside.
-        output_bytes: what leaves it, to other subgraphs and outside.
+    Other fields as of `thorax.results.partition.SubgraphSummary`.
     """
 
     number: int
@@ -68,38 +42,22 @@ class Subgraph:
 
 
 @dataclass(frozen=True, slots=True)
-class Crossing:
-    """A tensor that one subgraph hands another.
-
-    Attributes:
-        layer: which makes it.
-        source: number of the subgraph that makes it.
-        target: number of the subgraph that takes it.
-        size_bytes: of the tensor, as the graph has it.
-    """
-
-    layer: str
-    source: int
-    target: int
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class Partition:
     """A network split between devices.
 
     Attributes:
         device: the device string.
-        rows: layers in order of execution, inputs and outputs among them, constants not.
+        rows: layers in order of execution, inputs and outputs among them, constants not; nothing
+            is modelled of them yet.
         subgraphs: in order of execution.
         crossings: in order of execution.
         crossings_before: how many there were before small islands went to their neighbours.
     """
 
     device: str
-    rows: tuple[Row, ...]
+    rows: tuple[PlacedLayer, ...]
     subgraphs: tuple[Subgraph, ...]
-    crossings: tuple[Crossing, ...]
+    crossings: tuple[CrossingTensor, ...]
     crossings_before: int
 
 
@@ -139,13 +97,12 @@ def partition(
     reasons: dict[str, str] = {}
     missing: dict[str, str] = {}
     for name in layers:
-        answers = [support[part][name] for part in parts]
-        first = next((index for index, answer in enumerate(answers) if answer.supported), None)
-        if first is None:
-            missing[name] = answers[0].reason
-            continue
-        chosen[name] = parts[first]
-        reasons[name] = answers[0].reason
+        part = next((part for part in parts if support[part][name].supported), None)
+        reason = support[parts[0]][name].reason
+        if part is None:
+            missing[name] = reason
+        else:
+            chosen[name], reasons[name] = part, reason
     if missing:
         _refuse(model, device, parts, support, missing, state)
     before = len(_Cut.of(model, chosen).crossings())
@@ -258,11 +215,6 @@ def _refuse(
     missing: Mapping[str, str],
     state: Path | None,
 ) -> None:
-    """Refuse a network of which no device of a list runs every layer.
-
-    Raises:
-        DeviceError: `fpga-layer`.
-    """
     if len(parts) == 1 and simulates(parts[0]):
         require_layers(model, find_card(parts[0], state), support[parts[0]])
     shown = [f"{name} ({reason})" for name, reason in list(missing.items())[:_SHOWN]]
@@ -274,9 +226,13 @@ def _refuse(
     )
 
 
+_Port = tuple[int, int]
+"""Place of a node, and which of its outputs."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """A graph with a device on every node, and where HETERO cuts it."""
+    """A graph with a device on every node, where HETERO cuts it, and the bytes of each output."""
 
     graph: tuple[Step, ...]
     numbers: tuple[int, ...]
@@ -286,35 +242,37 @@ class _Cut:
     def of(cls, model: ov.Model, chosen: Mapping[str, str]) -> "_Cut":
         plain = steps(model)
         graph = tuple(
-            step.on(device) for step, device in zip(plain, _fill(plain, chosen), strict=True)
+            replace(step, device=device)
+            for step, device in zip(plain, _fill(plain, chosen), strict=True)
         )
         inputs = [node.get_friendly_name() for node in model.get_parameters()]
-        return cls(graph, tuple(cut(graph, inputs)), tuple(_sizes(model)))
-
-    def crossings(self) -> list[Crossing]:
-        """Return each tensor that a subgraph takes of another, once."""
-        tensors: dict[tuple[tuple[int, int], int], Crossing] = {}
-        for index, step in enumerate(self.graph):
-            for source in step.sources:
-                maker, taker = self.numbers[source[0]], self.numbers[index]
-                if maker != taker:
-                    tensors.setdefault(
-                        (source, taker),
-                        Crossing(
-                            self.graph[source[0]].name, maker, taker,
-                            self.sizes[source[0]][source[1]],
-                        ),
-                    )  # fmt: skip
-        return list(tensors.values())
-
-
-def _sizes(model: ov.Model) -> Iterator[tuple[int, ...]]:
-    """Yield for each node the bytes of its outputs."""
-    for node in model.get_ordered_ops():
-        yield tuple(
-            value.get_tensor().size if value.get_partial_shape().is_static else 0
-            for value in node.outputs()
+        sizes = tuple(
+            tuple(
+                value.get_tensor().size if value.get_partial_shape().is_static else 0
+                for value in node.outputs()
+            )
+            for node in model.get_ordered_ops()
         )
+        return cls(graph, tuple(cut(graph, inputs)), sizes)
+
+    def size_bytes(self, source: _Port) -> int:
+        """Return the bytes of an output of a node."""
+        return self.sizes[source[0]][source[1]]
+
+    def crossings(self) -> list[CrossingTensor]:
+        """Return each tensor that a subgraph takes of another, once."""
+        tensors: dict[tuple[_Port, int], CrossingTensor] = {}
+        for step, taker in zip(self.graph, self.numbers, strict=True):
+            for source in step.sources:
+                maker = self.numbers[source[0]]
+                if maker != taker and (source, taker) not in tensors:
+                    tensors[source, taker] = CrossingTensor(
+                        layer=self.graph[source[0]].name,
+                        source=maker,
+                        target=taker,
+                        size_bytes=self.size_bytes(source),
+                    )
+        return list(tensors.values())
 
 
 def _tags(model: ov.Model) -> dict[str, str]:
@@ -347,62 +305,58 @@ def _describe(
     graph_cut: _Cut, device: str, reasons: Mapping[str, str], crossings_before: int
 ) -> Partition:
     crossings = graph_cut.crossings()
+    placed = list(zip(graph_cut.graph, graph_cut.numbers, strict=True))
     rows = []
     taken = _taken_from_outside(graph_cut, reasons)
-    entered: set[tuple[tuple[int, int], int]] = set()
-    for index, (step, number) in enumerate(zip(graph_cut.graph, graph_cut.numbers, strict=True)):
+    entered: set[tuple[_Port, int]] = set()
+    for (step, number), sources in zip(placed, taken, strict=True):
         if step.name not in reasons and step.type not in ("Parameter", "Result"):
             continue
-        size = 0
-        for source in taken[index]:
-            if (source, number) not in entered:
-                entered.add((source, number))
-                size += graph_cut.sizes[source[0]][source[1]]
+        new = [source for source in sources if (source, number) not in entered]
+        entered.update((source, number) for source in new)
         follows = "follows what takes it" if step.type == "Parameter" else "follows what it gives"
-        reason = follows if step.type in _PORTS else reasons[step.name]
-        rows.append(Row(step.name, step.type, step.device, reason, number, size))
+        rows.append(
+            PlacedLayer(
+                name=step.name,
+                type=step.type,
+                device=step.device,
+                reason=follows if step.type in _PORTS else reasons[step.name],
+                subgraph=number,
+                input_bytes=sum(map(graph_cut.size_bytes, new)),
+                runs_with=None,
+                modelled_s=None,
+            )
+        )
     leaving = {
         source
-        for step, number in zip(graph_cut.graph, graph_cut.numbers, strict=True)
+        for step, number in placed
         for source in step.sources
         if graph_cut.numbers[source[0]] != number
     }
     subgraphs = []
     for number in range(max(graph_cut.numbers) + 1):
-        inside = [index for index, at in enumerate(graph_cut.numbers) if at == number]
-        inner_rows = [row for row in rows if row.subgraph == number]
-        given = {source for source in leaving if graph_cut.numbers[source[0]] == number}
+        inside = [(at, step) for at, (step, its) in enumerate(placed) if its == number]
+        inputs = [(at, 0) for at, step in inside if step.type == "Parameter"]
+        given = [source for source in leaving if graph_cut.numbers[source[0]] == number]
+        given += [step.sources[0] for _, step in inside if step.type == "Result"]
         subgraphs.append(
             Subgraph(
                 number,
-                graph_cut.graph[inside[0]].device,
-                tuple(row.name for row in inner_rows if row.type not in _PORTS),
+                inside[0][1].device,
+                tuple(r.name for r in rows if r.subgraph == number and r.type not in _PORTS),
                 sum(crossing.size_bytes for crossing in crossings if crossing.target == number)
-                + sum(
-                    graph_cut.sizes[index][0]
-                    for index in inside
-                    if graph_cut.graph[index].type == "Parameter"
-                ),
-                sum(graph_cut.sizes[index][port] for index, port in given)
-                + sum(
-                    graph_cut.sizes[graph_cut.graph[index].sources[0][0]][
-                        graph_cut.graph[index].sources[0][1]
-                    ]
-                    for index in inside
-                    if graph_cut.graph[index].type == "Result"
-                ),
+                + sum(map(graph_cut.size_bytes, inputs)),
+                sum(map(graph_cut.size_bytes, given)),
             )
         )
     return Partition(device, tuple(rows), tuple(subgraphs), tuple(crossings), crossings_before)
 
 
-def _taken_from_outside(
-    graph_cut: _Cut, rows: Mapping[str, str]
-) -> list[dict[tuple[int, int], None]]:
+def _taken_from_outside(graph_cut: _Cut, rows: Mapping[str, str]) -> list[dict[_Port, None]]:
     """Return what each node takes of other subgraphs, itself or through what was put before it."""
-    taken: list[dict[tuple[int, int], None]] = []
+    taken: list[dict[_Port, None]] = []
     for step, number in zip(graph_cut.graph, graph_cut.numbers, strict=True):
-        outside: dict[tuple[int, int], None] = {}
+        outside: dict[_Port, None] = {}
         for source in step.sources:
             if graph_cut.numbers[source[0]] != number:
                 outside[source] = None

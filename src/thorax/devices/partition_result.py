@@ -1,18 +1,12 @@
 """Result of `thorax partition`: a split of a network with the modelled time of its cards."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from thorax.devices.card_model import Forecast
+from thorax.devices.card_model import Offload, OffloadTime, forecast, model_offload
 from thorax.devices.partition import Partition
-from thorax.results.partition import (
-    Crossings,
-    CrossingTensor,
-    PartitionResult,
-    PlacedLayer,
-    SubgraphSummary,
-)
+from thorax.results.partition import Crossings, PartitionResult, PlacedLayer, SubgraphSummary
 
 _PORTS: Final = ("Parameter", "Result")
 
@@ -21,7 +15,7 @@ def partition_result(
     model: str,
     devices: Sequence[str],
     split: Partition,
-    cards: Forecast | None,
+    offloads: Sequence[Offload],
     *,
     outputs: Mapping[str, str],
 ) -> PartitionResult:
@@ -31,40 +25,33 @@ def partition_result(
         model: what to call the network.
         devices: that were asked for, the first preferred.
         split: of it.
-        cards: what simulated cards would do with their part; None where none takes part.
+        offloads: what simulated cards run of it.
         outputs: what the network calls each of its results, by the name of its node.
     """
+    times = [model_offload(offload) for offload in offloads]
     busy = {subgraph.device for subgraph in split.subgraphs}
     return PartitionResult(
         model=model,
         device=split.device,
         devices=tuple(devices),
         idle=tuple(device for device in devices if device not in busy),
-        simulated=cards is not None,
-        subgraphs=_subgraphs(split, cards, outputs),
-        layers=_layers(split, cards),
+        simulated=bool(offloads),
+        subgraphs=_subgraphs(split, times, outputs),
+        layers=tuple(_layers(split, times)),
         crossings=Crossings(
             before=split.crossings_before,
             after=len(split.crossings),
             bytes=sum(crossing.size_bytes for crossing in split.crossings),
-            tensors=tuple(
-                CrossingTensor(
-                    layer=crossing.layer,
-                    source=crossing.source,
-                    target=crossing.target,
-                    size_bytes=crossing.size_bytes,
-                )
-                for crossing in split.crossings
-            ),
+            tensors=split.crossings,
         ),
-        modelled=cards.result() if cards else None,
+        modelled=forecast(offloads) if offloads else None,
     )
 
 
 def _subgraphs(
-    split: Partition, cards: Forecast | None, outputs: Mapping[str, str]
+    split: Partition, times: Sequence[OffloadTime], outputs: Mapping[str, str]
 ) -> tuple[SubgraphSummary, ...]:
-    times_s = {part.offload.number: part.total_s for part in cards.parts} if cards else {}
+    times_s = {part.offload.number: part.total_s for part in times}
     summaries = []
     for subgraph in split.subgraphs:
         rows = [row for row in split.rows if row.subgraph == subgraph.number]
@@ -84,25 +71,15 @@ def _subgraphs(
     return tuple(summaries)
 
 
-def _layers(split: Partition, cards: Forecast | None) -> tuple[PlacedLayer, ...]:
+def _layers(split: Partition, times: Sequence[OffloadTime]) -> Iterator[PlacedLayer]:
     times_s: dict[str, float] = {}
     runs_with: dict[str, str] = {}
-    for part in cards.parts if cards else ():
+    for part in times:
         for estimate in part.estimate.layers:
             layer = estimate.layer
             times_s[layer.name] = estimate.cycles / part.estimate.architecture.clock_hz
             runs_with.update(dict.fromkeys(layer.fused, layer.name))
-    return tuple(
-        PlacedLayer(
-            name=row.name,
-            type=row.type,
-            device=row.device,
-            reason=row.reason,
-            subgraph=row.subgraph,
-            input_bytes=row.input_bytes,
-            runs_with=runs_with.get(row.name),
-            modelled_s=times_s.get(row.name),
-        )
-        for row in split.rows
-        if row.type not in _PORTS
-    )
+    for row in split.rows:
+        if row.type not in _PORTS:
+            modelled = {"runs_with": runs_with.get(row.name), "modelled_s": times_s.get(row.name)}
+            yield row.model_copy(update=modelled)

@@ -5,6 +5,7 @@ The two numbers of the roofline model (Williams, Waterman, Patterson, CACM 52(4)
 
 import math
 import time
+import timeit
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -92,7 +93,9 @@ def find_peaks(
     tell = on_progress or (lambda _: None)
     measured: list[str] = []
     if not rates:
-        for element in filter(_has, ELEMENTS):
+        for element in ELEMENTS:
+            if element != "f32" and not supports("CPU", Precision(element)):
+                continue
             tell(f"measuring the peak of {element}")
             rates[element] = measure_peak(element)
             measured.append(element)
@@ -121,20 +124,10 @@ def measure_bandwidth(*, array_bytes: int | None = None) -> float:
         np.add(b[part], c[part], out=a[part])
 
     with ThreadPoolExecutor(threads) as pool:
-        best = min(_seconds(lambda: list(pool.map(triad, range(threads)))) for _ in range(_WINDOWS))
+        best = min(
+            timeit.repeat(lambda: list(pool.map(triad, range(threads))), number=1, repeat=_WINDOWS)
+        )
     return 3 * 4 * values / best
-
-
-def _has(element: str) -> bool:
-    if element == "f32":
-        return True
-    return supports("CPU", Precision.BF16 if element == "bf16" else Precision.INT8)
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
 
 
 def _last_cache_bytes() -> int:
@@ -181,7 +174,6 @@ def _weights(shape: tuple[int, ...], seed: int, element: str) -> ov.Node:
 
 
 def _rounded(value: ov.Node, element: str) -> ov.Node:
-    """Return a value written with 8 bits, where that is what is measured."""
     if element != "int8":
         return value
     low, high = ops.constant(np.float32(0)), ops.constant(np.float32(2.55))

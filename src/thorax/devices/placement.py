@@ -50,7 +50,6 @@ def place(
     device: str,
     *,
     numerics: Numerics = "bitstream",
-    merge: bool = True,
     state: Path | None = None,
 ) -> Placement:
     """Make a graph ready for a device string that names simulated cards.
@@ -59,7 +58,6 @@ def place(
         model: of static shapes; it is not changed.
         device: as `partition` takes it.
         numerics: what the cards compute in.
-        merge: as `partition` takes it.
         state: file of the cards' state.
 
     Raises:
@@ -67,7 +65,7 @@ def place(
     """
     plain = model.clone()
     set_apart(plain)
-    split = partition(plain, device, merge=merge, state=state)
+    split = partition(plain, device, state=state)
     ready = plain.clone()
     assign(ready, split)
     cards: dict[str, FpgaCard] = {}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import openvino as ov
 
@@ -20,13 +20,6 @@ from thorax.errors import DeviceError, last_line
 Answer = TypeVar("Answer")
 
 logger = logging.getLogger(__name__)
-
-
-class Stoppable(Protocol):
-    """Runner of a request that can be stopped, as `ov.InferRequest` can."""
-
-    def cancel(self) -> None:
-        """Stop at the next layer, if it is still running."""
 
 
 class Status(StrEnum):
@@ -59,7 +52,7 @@ class Request(Generic[Answer]):
         self._callback = callback
         self._answer: Answer | None = None
         self._error: Exception | None = None
-        self._runner: Stoppable | None = None
+        self._runner: ov.InferRequest | None = None
         self.stopped = False
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -109,7 +102,7 @@ class Request(Generic[Answer]):
         if waiting:
             self.end()
 
-    def begin(self, runner: Stoppable) -> bool:
+    def begin(self, runner: ov.InferRequest) -> bool:
         """Take the request out of the line; False when it was cancelled meanwhile."""
         with self._lock:
             if self.status is not Status.WAITING:

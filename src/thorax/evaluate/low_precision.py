@@ -4,9 +4,10 @@ AUROC is computed: the network with the overlay's arithmetic, on radiographs. Sp
 the fastest overlay of that precision that a board has room for.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -22,23 +23,21 @@ from thorax.devices.graph import compile_graph
 from thorax.devices.process_core import open_core
 from thorax.errors import DataError, DeviceError, ModelError
 from thorax.fpga.architecture import Architecture, OverlayPrecision, Weights
-from thorax.fpga.area import Area, area
+from thorax.fpga.area import area
 from thorax.fpga.boards import SOURCE, Board, board_power
 from thorax.fpga.emulation import emulate
 from thorax.fpga.formats import FORMATS
-from thorax.fpga.overlay import Estimate, estimate
+from thorax.fpga.overlay import estimate
 from thorax.fpga.search import search
 from thorax.fpga.weights import coarsen, replace_weights
 from thorax.fpga.workload import LayerKind, WorkloadLayer, describe
-from thorax.metrics import Intervals
 from thorax.results.fpga import (
     PrecisionLadder,
     Reference,
-    Resources,
     VariantOverlay,
     VariantResult,
 )
-from thorax.results.shared import Environment, Interval
+from thorax.results.shared import Interval
 
 Scores = npt.NDArray[np.float32]
 Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
@@ -86,142 +85,6 @@ VARIANTS: Final = (
 """From the most bits to the fewest. The last two have filters of few values and all else FP11."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Trial:
-    """AUROC of one variant, computed, and the speed of its overlay, modelled.
-
-    Attributes:
-        variant: which.
-        auroc: of each finding and their mean, with patient-bootstrap intervals.
-        difference: of those from the FP32 network's, paired.
-        architecture: the fastest that fits.
-        area: what that takes of the device.
-        estimate: of the network on it.
-        power_w: of the board at that rate, None where no figures of it are published.
-    """
-
-    variant: Variant
-    auroc: Intervals
-    difference: Intervals
-    architecture: Architecture
-    area: Area
-    estimate: Estimate
-    power_w: float | None
-
-    @property
-    def images_per_s_per_w(self) -> float | None:
-        """Per watt of the board."""
-        return self.estimate.images_per_s / self.power_w if self.power_w else None
-
-    @property
-    def worth(self) -> float:
-        """What a variant brings: images/s/W, or images/s where power is unknown."""
-        return self.images_per_s_per_w or self.estimate.images_per_s
-
-    def result(self, findings: Sequence[str], *, pareto: bool) -> VariantResult:
-        """Return its part of the answer of `thorax fpga explore`.
-
-        Args:
-            findings: names of the labels, as `auroc` has them.
-            pareto: whether no other variant beats it.
-        """
-        return VariantResult(
-            name=self.variant.name,
-            precision=self.variant.precision,
-            weights=self.variant.weights,
-            exploratory=self.variant.exploratory,
-            mean_auroc=Interval.of(self.auroc.mean),
-            mean_difference=Interval.of(self.difference.mean),
-            difference_is="variant minus FP32",
-            auroc={
-                finding: Interval.of(bounds)
-                for finding, bounds in zip(findings, self.auroc.labels, strict=True)
-            },
-            pareto=pareto,
-            modelled=self._overlay(),
-        )
-
-    def _overlay(self) -> VariantOverlay:
-        design = self.architecture
-        return VariantOverlay(
-            images_per_s=self.estimate.images_per_s,
-            latency_s=self.estimate.latency_s,
-            power_w=self.power_w,
-            images_per_s_per_w=self.images_per_s_per_w,
-            utilization=self.estimate.utilization,
-            vectors=design.vectors,
-            clock_hz=design.clock_hz,
-            area=Resources(**asdict(self.area)),
-            architecture=design.model_dump(mode="json", exclude_defaults=True),
-            source="cycles and area of the overlay as modelled, for one image at a time; host and "
-            "transfers not counted; " + (SOURCE if self.power_w else "power not published"),
-        )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Exploration:
-    """Every variant of one network.
-
-    Attributes:
-        artifact: the network.
-        store: radiographs that it was asked about.
-        split: which of them.
-        images: how many of the split.
-        patients: of how many patients.
-        samples: bootstrap resamples of patients.
-        side: of the images that speed is modelled for, pixels.
-        board: that has the overlays.
-        reference: AUROC of the FP32 network.
-        trials: one a variant.
-        doubt: why the data allow no verdict on a difference, None where they do.
-    """
-
-    artifact: Artifact
-    store: Store
-    split: str
-    images: int
-    patients: int
-    samples: int
-    side: int
-    board: Board
-    reference: Intervals
-    trials: tuple[Trial, ...]
-    doubt: str | None
-
-    def pareto(self) -> tuple[Trial, ...]:
-        """Return the trials that none beats in both AUROC and worth, the most worth last."""
-        front: list[Trial] = []
-        ranked = sorted(self.trials, key=lambda trial: (-trial.worth, -trial.auroc.mean.value))
-        for trial in ranked:
-            if not front or trial.auroc.mean.value > front[-1].auroc.mean.value:
-                front.append(trial)
-        return tuple(reversed(front))
-
-    def result(self) -> PrecisionLadder:
-        """Return what `thorax fpga explore` answers."""
-        front = self.pareto()
-        findings = self.store.label_set.findings
-        card = self.artifact.card
-        return PrecisionLadder(
-            model=card.name,
-            precision=card.precision.value,
-            store=self.store.path.name,
-            split=self.split,
-            images=self.images,
-            patients=self.patients,
-            samples=self.samples,
-            doubt=self.doubt,
-            side=card.input.side,
-            modelled_side=self.side,
-            board=self.board.name,
-            board_full_name=self.board.full_name,
-            simulated=True,
-            reference=Reference(precision="fp32", mean_auroc=Interval.of(self.reference.mean)),
-            variants=tuple(trial.result(findings, pareto=trial in front) for trial in self.trials),
-            environment=Environment.model_validate(environment()),
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class ExploreOptions:
     """Radiographs, image side and resamples of an exploration.
@@ -265,27 +128,49 @@ class _Subject:
         with self.bar(f"asking {name}", len(self.indices)) as advance:
             return _answers(model, self.store, self.indices, advance)
 
-    def trial(self, variant: Variant, board: Board, reference: Scores) -> Trial:
+    def judge(self, variant: Variant, board: Board, reference: Scores) -> VariantResult:
         """Return what a variant leaves of the network, and what it would bring on a board."""
         best = search(
             self.layers, board.family, precision=variant.precision, weights=variant.weights
         )
-        scores = self.scores(
-            _imitate(self.artifact, self.layers, variant, best.c_vector), variant.name
-        )
+        model = _imitate(self.artifact, self.layers, variant, best.c_vector)
+        scores = self.scores(model, variant.name)
         judged = self.labels, self.patients
-        speed = estimate(self.layers, best)
-        macs = sum(layer.macs for layer in self.layers if layer.kind in _ARRAY)
-        return Trial(
-            variant,
-            metrics.bootstrap_auroc(judged[0], scores, judged[1], samples=self.samples),
-            metrics.bootstrap_difference(
-                judged[0], reference, scores, judged[1], samples=self.samples
+        auroc = metrics.bootstrap_auroc(judged[0], scores, judged[1], samples=self.samples)
+        difference = metrics.bootstrap_difference(
+            judged[0], reference, scores, judged[1], samples=self.samples
+        )
+        return VariantResult(
+            name=variant.name,
+            precision=variant.precision,
+            weights=variant.weights,
+            exploratory=variant.exploratory,
+            mean_auroc=Interval.of(auroc.mean),
+            mean_difference=Interval.of(difference.mean),
+            difference_is="variant minus FP32",
+            auroc=dict(
+                zip(self.store.label_set.findings, map(Interval.of, auroc.labels), strict=True)
             ),
-            best,
-            area(best),
-            speed,
-            board_power(board, best, speed.images_per_s * macs),
+            pareto=False,
+            modelled=self._modelled(best, board),
+        )
+
+    def _modelled(self, design: Architecture, board: Board) -> VariantOverlay:
+        speed = estimate(self.layers, design)
+        macs = sum(layer.macs for layer in self.layers if layer.kind in _ARRAY)
+        power_w = board_power(board, design, speed.images_per_s * macs)
+        return VariantOverlay(
+            images_per_s=speed.images_per_s,
+            latency_s=speed.latency_s,
+            power_w=power_w,
+            images_per_s_per_w=speed.images_per_s / power_w if power_w else None,
+            utilization=speed.utilization,
+            vectors=design.vectors,
+            clock_hz=design.clock_hz,
+            area=area(design),
+            architecture=design.model_dump(mode="json", exclude_defaults=True),
+            source="cycles and area of the overlay as modelled, for one image at a time; host and "
+            "transfers not counted; " + (SOURCE if power_w else "power not published"),
         )
 
 
@@ -297,7 +182,7 @@ def explore(
     *,
     variants: Sequence[Variant] = VARIANTS,
     bar: Bar,
-) -> Exploration:
+) -> PrecisionLadder:
     """Compute a network in every precision, and model the overlay that each would run on.
 
     All layers with filters run in the precision, the first and the last too. Filters are rounded
@@ -319,6 +204,36 @@ def explore(
             of no other side.
     """
     card = artifact.card
+    side = options.side or card.input.side
+    subject = _subject(artifact, store, options, side, bar)
+    labels, patients = subject.labels, subject.patients
+    reference = subject.scores(_read(artifact), "FP32")
+    judged = [subject.judge(variant, board, reference) for variant in variants]
+    mean = metrics.bootstrap_auroc(labels, reference, patients, samples=options.samples).mean
+    return PrecisionLadder(
+        model=card.name,
+        precision=card.precision.value,
+        store=store.path.name,
+        split=options.split,
+        images=len(labels),
+        patients=len(set(patients)),
+        samples=options.samples,
+        doubt=_doubt(labels, patients, store.label_set.findings),
+        side=card.input.side,
+        modelled_side=side,
+        board=board.name,
+        board_full_name=board.full_name,
+        simulated=True,
+        reference=Reference(precision="fp32", mean_auroc=Interval.of(mean)),
+        variants=tuple(mark_front(judged)),
+        environment=environment(),
+    )
+
+
+def _subject(
+    artifact: Artifact, store: Store, options: ExploreOptions, side: int, bar: Bar
+) -> _Subject:
+    card = artifact.card
     if card.precision not in (Precision.FP32, Precision.FP16):
         raise DeviceError(
             "precision-unsupported",
@@ -329,25 +244,28 @@ def explore(
     indices = _spread(store.select(options.split), options.images)
     if not len(indices):
         raise DataError("split-empty", f"{store.path} has no images in its {options.split} split")
-    side = options.side or card.input.side
     layers = describe(_resized(artifact, side))
-    subject = _Subject(artifact, store, indices, layers, options.samples, bar)
-    labels, patients = subject.labels, subject.patients
-    reference = subject.scores(_read(artifact), "FP32")
-    trials = tuple(subject.trial(variant, board, reference) for variant in variants)
-    return Exploration(
-        artifact,
-        store,
-        options.split,
-        len(indices),
-        len(set(patients)),
-        options.samples,
-        side,
-        board,
-        metrics.bootstrap_auroc(labels, reference, patients, samples=options.samples),
-        trials,
-        _doubt(labels, patients, store.label_set.findings),
-    )
+    return _Subject(artifact, store, indices, layers, options.samples, bar)
+
+
+def worth(variant: VariantResult) -> float:
+    """Return what a variant brings: images/s/W, or images/s where power is unknown."""
+    return variant.modelled.images_per_s_per_w or variant.modelled.images_per_s
+
+
+def mark_front(variants: Sequence[VariantResult]) -> Iterator[VariantResult]:
+    """Yield variants, those marked that none beats in both AUROC and what it brings."""
+
+    def mean(variant: VariantResult) -> float:
+        value = variant.mean_auroc.value
+        return math.nan if value is None else value
+
+    front: list[VariantResult] = []
+    for variant in sorted(variants, key=lambda variant: (-worth(variant), -mean(variant))):
+        if not front or mean(variant) > mean(front[-1]):
+            front.append(variant)
+    for variant in variants:
+        yield variant.model_copy(update={"pareto": variant in front})
 
 
 def _read(artifact: Artifact) -> ov.Model:
@@ -355,11 +273,7 @@ def _read(artifact: Artifact) -> ov.Model:
 
 
 def _resized(artifact: Artifact, side: int) -> ov.Model:
-    """Return the network for images of a side, whose layers are called the same.
-
-    Raises:
-        ModelError: `model-side`.
-    """
+    """Return the network for images of a side, whose layers are called the same."""
     model = _read(artifact)
     try:
         model.reshape([1, int(model.input(0).shape[1]), side, side])
@@ -385,11 +299,6 @@ def _doubt(
     """Return why radiographs are too few for a verdict, None where they are not.
 
     A finding that nobody has, or all have, has no AUROC and does not count.
-
-    Args:
-        labels: int8 [N,K], 1 / 0 / -1 (unknown).
-        patients: N identifiers.
-        findings: K names.
     """
     owners = np.asarray(patients)
     count = len(set(patients))
@@ -406,7 +315,6 @@ def _doubt(
 def _imitate(
     artifact: Artifact, layers: Sequence[WorkloadLayer], variant: Variant, block: int
 ) -> ov.Model:
-    """Return the network with the arithmetic of an overlay."""
     model = _read(artifact)
     names = [layer.name for layer in layers if layer.kind in _ARRAY]
     few = {} if variant.weights == "block" else coarsen(model, names, variant.weights)

@@ -12,10 +12,7 @@ import numpy.typing as npt
 from thorax.evaluate.predictions import match
 from thorax.labels import NIH14, LabelSet
 from thorax.metrics import (
-    Interval,
-    Intervals,
     Roc,
-    auroc,
     bootstrap_auroc,
     brier,
     expected_calibration_error,
@@ -24,7 +21,7 @@ from thorax.metrics import (
     thin,
 )
 from thorax.results.accuracy import LabelScore, ReliabilityBin, Score, ScoreResult
-from thorax.results.shared import Interval as Bounds
+from thorax.results.shared import Interval
 
 _CURVE_POINTS: Final = 200
 
@@ -36,8 +33,6 @@ def tabulate(
     patients: Sequence[str] | None,
     *,
     samples: int = 1000,
-    seed: int = 0,
-    confidence: float = 0.95,
 ) -> Score:
     """Score probabilities against labels.
 
@@ -48,21 +43,19 @@ def tabulate(
         patients: N identifiers to resample by; without them there are no intervals, because
             resampling images would claim too much.
         samples: bootstrap resamples.
-        seed: of the resampling.
-        confidence: coverage of the intervals, 0-1.
     """
-    if patients is None:
-        intervals = _without_bounds(auroc(labels, probability))
-    else:
-        intervals = bootstrap_auroc(
-            labels, probability, patients, samples=samples, seed=seed, confidence=confidence
-        )
-    mean = Bounds.of(intervals.mean)
+    intervals = bootstrap_auroc(
+        labels,
+        probability,
+        np.arange(len(labels)) if patients is None else patients,
+        samples=0 if patients is None else samples,
+    )
+    mean = Interval.of(intervals.mean)
     areas, curves = {}, {}
     for column, finding in enumerate(findings):
         truth, area = labels[:, column], intervals.labels[column]
         areas[finding] = LabelScore(
-            **dict(Bounds.of(area)),
+            **dict(Interval.of(area)),
             positives=int((truth == 1).sum()),
             images=int((truth >= 0).sum()),
         )
@@ -93,8 +86,6 @@ def score(
     subset: str = "test",
     label_set: LabelSet = NIH14,
     samples: int = 1000,
-    seed: int = 0,
-    confidence: float = 0.95,
 ) -> ScoreResult:
     """Score a predictions CSV against a labels CSV; `predictions.match` says what they hold.
 
@@ -108,20 +99,9 @@ def score(
         matched.probability,
         matched.patients,
         samples=samples,
-        seed=seed,
-        confidence=confidence,
     )
     facts = dict(table) | {"ignored": matched.ignored, "unused": matched.unused}
     return ScoreResult(predictions=predictions.name, **facts)
-
-
-def _without_bounds(areas: npt.NDArray[np.float64]) -> Intervals:
-    defined = areas[~np.isnan(areas)]
-    mean = float(defined.mean()) if len(defined) else math.nan
-    return Intervals(
-        tuple(Interval(float(area), math.nan, math.nan) for area in areas),
-        Interval(mean, math.nan, math.nan),
-    )
 
 
 def _defined(value: float) -> float | None:

@@ -45,7 +45,7 @@ class Validation:
     indices: npt.NDArray[np.int64]
     probability: npt.NDArray[np.float64]
     score: Score
-    pointing: dict[str, metrics.Pointing]
+    pointing: dict[str, Pointing]
     samples: int
 
 
@@ -110,7 +110,7 @@ def validate(
 
 def _pointing(
     engine: Engine, store: Store, indices: npt.NDArray[np.int64], outputs: Outputs
-) -> dict[str, metrics.Pointing]:
+) -> dict[str, Pointing]:
     grid = engine.artifact.card.heatmap
     if outputs.heatmap is None or grid is None:
         return {}
@@ -123,7 +123,8 @@ def _pointing(
                 peaks.append(peak(outputs.heatmap[row, column], grid))
                 boxes.append([(box.x, box.y, box.width, box.height) for box in lesions])
         if peaks:
-            games[name] = metrics.pointing_game(peaks, boxes)
+            game = metrics.pointing_game(peaks, boxes)
+            games[name] = Pointing(hits=game.hits, total=game.total, rate=game.rate)
     return games
 
 
@@ -147,10 +148,7 @@ def result_of(
         split=validation.split,
         calibrated=validation.engine.artifact.card.calibration is not None,
         **dict(validation.score),
-        pointing={
-            name: Pointing(hits=game.hits, total=game.total, rate=game.rate)
-            for name, game in validation.pointing.items()
-        },
+        pointing=validation.pointing,
         environment=environment(),
     )
     return result.model_copy(update={"against": comparisons}) if comparisons else result
@@ -161,9 +159,9 @@ def _measured(validation: Validation, speeds: Sequence[Speed]) -> dict[str, Any]
     engine = validation.engine
     modelled = speeds[0].modelled if speeds else forecast_engine(engine)
     fields = {
-        **describe(engine),
+        **dict(describe(engine)),
         "size_bytes": engine.artifact.card.size_bytes,
-        "modelled": modelled.result() if modelled else None,
+        "modelled": modelled,
     }
     for speed in speeds:
         fields["latency_ms"] = {"p50": speed.latency_s * 1e3}

@@ -24,6 +24,7 @@ OverlayPrecision = Literal["fp8", "fp9", "fp11", "fp12agx", "fp13agx", "fp16"]
 _LONGEST: Final = 12
 """Digits of a number in an old string."""
 _WEIGHT_BITS: Final = {"ternary": 2, "binary": 1}
+_FOLDER: Final = resources.files("thorax.fpga") / "architectures"
 
 Count = Annotated[int, Field(gt=0, le=2**31)]
 Lanes = Annotated[int, Field(gt=0, le=4096)]
@@ -198,40 +199,29 @@ class Architecture(Settings):
         return -(-(self.c_vector * self.weight_bits + EXPONENT_BITS) // 8) / self.c_vector
 
 
-def read_architecture(path: Path) -> Architecture:
-    """Read an architecture from a TOML file.
-
-    Raises:
-        UsageError: as `config.load`: `config-unreadable`, `config-syntax`, `config-key` with the
-            nearest key there is, or `config-value` with what is allowed.
-    """
-    return load(path, Architecture)
-
-
 def list_architectures() -> tuple[str, ...]:
     """Return the names of the architectures that come with Thorax."""
-    folder = resources.files("thorax.fpga") / "architectures"
-    return tuple(
-        sorted(file.name.removesuffix(".toml") for file in folder.iterdir()
-               if file.name.endswith(".toml"))
-    )  # fmt: skip
+    names = (file.name for file in _FOLDER.iterdir())
+    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
 
 
 def find_architecture(text: str) -> Architecture:
     """Return the architecture that a TOML file, a name or an old string stands for.
 
     Raises:
-        UsageError: `fpga-architecture` when it is none of them; as `read_architecture` of a file.
+        UsageError: `fpga-architecture` when it is none of them; of a file as `config.load`, which
+            names the nearest key there is, or what is allowed.
 
     Example:
         >>> find_architecture("4x2x16x64-fp11").macs_per_cycle
         8192
     """
     if text.endswith(".toml"):
-        return read_architecture(Path(text))
+        return load(Path(text), Architecture)
     if text.lower() in list_architectures():
-        return _preset(text.lower())
-    if _looks_like_string(text):
+        with resources.as_file(_FOLDER / f"{text.lower()}.toml") as path:
+            return load(path, Architecture)
+    if _VECTORS.fullmatch(_words(text)[0]):
         return parse_architecture(text)
     raise UsageError(
         "fpga-architecture",
@@ -241,22 +231,11 @@ def find_architecture(text: str) -> Architecture:
     )
 
 
-def _preset(name: str) -> Architecture:
-    file = resources.files("thorax.fpga") / "architectures" / f"{name}.toml"
-    with resources.as_file(file) as path:
-        return read_architecture(path)
-
-
 _VECTORS: Final = re.compile(r"\d+x\d+(x\d+x\d+)?")
 _PART: Final = re.compile(r"([a-z]+?)(\d+(?:x\d+)*)?")
 _FLAGS: Final = {
     "prelu": "PRelu", "leakyrelu": "PRelu", "clamp": "Clamp", "elu": "Elu", "sigmoid": "Sigmoid",
 }  # fmt: skip
-
-
-def _looks_like_string(text: str) -> bool:
-    first = _words(text)[0]
-    return _VECTORS.fullmatch(first) is not None
 
 
 def _words(text: str) -> list[str]:
@@ -325,11 +304,7 @@ _NUMBERED: Final = (*_SIZES, *_WIDTHS, "image")
 
 
 def _numbers(text: str, words: list[str]) -> dict[str, list[int]]:
-    """Return the numbers of each part by its letters; words without numbers have none.
-
-    Raises:
-        UsageError: `fpga-architecture`.
-    """
+    """Return the numbers of each part by its letters; words without numbers have none."""
     parts_by_letters: dict[str, list[int]] = {}
     for word in words:
         parts = _PART.fullmatch(word)

@@ -7,7 +7,6 @@ not have (products in logic, fixed-point accumulators, weights of two or three v
 """
 
 import math
-from dataclasses import dataclass
 from typing import Final
 
 from thorax.fpga.architecture import Architecture, Budget
@@ -35,31 +34,17 @@ _ALM_ACCUMULATOR: Final = 42
 """Assumed: an adder and a shifter of the 42 bits of the 2019 accumulator, two bits an ALM."""
 
 
-@dataclass(frozen=True, slots=True)
-class Area:
-    """Resources, as modelled.
-
-    Attributes:
-        dsp: DSP blocks.
-        m20k: memory blocks of 20 kbit.
-        alm: adaptive logic modules.
-    """
-
-    dsp: int
-    m20k: int
-    alm: int
-
-    def fits(self, budget: Budget | Resources) -> bool:
-        """Return whether a device has that much."""
-        return self.dsp <= budget.dsp and self.m20k <= budget.m20k and self.alm <= budget.alm
+def fits(taken: Resources, budget: Budget | Resources) -> bool:
+    """Return whether a device has as much as a design takes."""
+    return taken.dsp <= budget.dsp and taken.m20k <= budget.m20k and taken.alm <= budget.alm
 
 
-def area(architecture: Architecture) -> Area:
+def area(architecture: Architecture) -> Resources:
     """Return what an architecture takes of its device.
 
     Example:
         >>> area(find_architecture("a10-performance-fp11"))
-        Area(dsp=602, m20k=918, alm=52848)
+        Resources(dsp=602, m20k=918, alm=52848)
     """
     products = architecture.macs_per_cycle
     lanes = architecture.p_vector * architecture.q_vector * architecture.k_vector
@@ -69,7 +54,7 @@ def area(architecture: Architecture) -> Area:
         if architecture.dsp_limit is not None:
             multipliers = min(multipliers, architecture.dsp_limit)
     in_logic = max(0, products - multipliers * products_per_dsp(architecture))
-    return Area(
+    return Resources(
         dsp=multipliers + _other_dsp(architecture, lanes),
         m20k=stream_buffer_m20k(architecture) + _other_m20k(architecture),
         alm=math.ceil(_alm(architecture, products, in_logic, lanes)),

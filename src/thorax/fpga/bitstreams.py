@@ -9,7 +9,7 @@ which architecture a bitstream holds: that is assumed, and said so.
 import difflib
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from thorax.errors import UsageError
@@ -37,17 +37,9 @@ _FEATURES: Final = ("Clamp", "ELU", "Generic", "SwishExcitation")
 
 @dataclass(frozen=True, slots=True)
 class Bitstream:
-    """An overlay, built for a board.
+    """An overlay, built for a board; fields as of `thorax.results.fpga.BitstreamFeatures`.
 
-    Attributes:
-        name: as the file was called, without `.aocx`.
-        release: of OpenVINO.
-        board: name of the board it was built for.
-        precision: format that its PE array computes in, as `thorax.fpga.formats` names it.
-        topologies: networks it was made for; others run too, as far as its layers reach.
-        activations: OpenVINO types of the activations that it has.
-        normalisation: whether it has local response normalisation (LRN).
-        assumed: what no source says and is assumed here.
+    Other networks than its topologies run too, as far as its layers reach.
     """
 
     name: str
@@ -71,38 +63,30 @@ class Bitstream:
 
     def features(self) -> BitstreamFeatures:
         """Return what `thorax fpga list --bitstreams` says of it."""
-        ranges = self.architecture.ranges
-        return BitstreamFeatures(
-            name=self.name,
-            release=self.release,
-            board=self.board,
-            precision=self.precision,
-            topologies=self.topologies,
-            activations=self.activations,
-            normalisation=self.normalisation,
-            architecture=self.architecture.name,
-            vectors=self.architecture.vectors,
-            max_kernel=ranges.max_kernel,
-            max_stride=ranges.max_stride,
-            max_dilation=ranges.max_dilation,
-            max_pool_window=ranges.max_pool_window,
-            max_channels=ranges.max_channels,
-            max_height=ranges.max_height,
-            max_width=ranges.max_width,
-            assumed=self.assumed,
-        )
+        overlay = self.architecture
+        facts = {"architecture": overlay.name, "vectors": overlay.vectors}
+        return BitstreamFeatures.model_validate({**dict(overlay.ranges), **asdict(self), **facts})
 
 
-def _told(name: str, flags: str) -> Bitstream:
-    """Return a bitstream whose activations a source tells.
+def _bitstream(name: str, flags: str | None = None) -> Bitstream:
+    """Return a bitstream.
 
     Args:
         name: of the bitstream.
         flags: a letter for each that it has: local response normalisation, leaky and parametric
             ReLU, clamp, ELU. Leaky and parametric ReLU are one operation of OpenVINO, and the
-            table of 2020.4 has both or none.
+            table of 2020.4 has both or none. None where nothing but the name is known: as in
+            2020.4, what was made for AlexNet or GoogLeNet, or for any network, has LRN and the
+            leaky ReLU; RMNet needs the ELU, YOLO the leaky ReLU.
     """
     release, board, precision, *words = name.split("_")
+    assumed: tuple[str, ...] = ("architecture",)
+    if flags is None:
+        assumed = ("architecture", "activations", "normalisation")
+        flags = "LP" if {"Generic", "AlexNet", "GoogleNet", "SSD300"} & set(words) else ""
+        flags += "P" if any("Yolo" in word for word in words) else ""
+        flags += "C" if "Clamp" in words else ""
+        flags += "E" if {"RMNet", "ELU"} & set(words) else ""
     kinds = {"P": "PRelu", "C": "Clamp", "E": "Elu"}
     return Bitstream(
         name=name,
@@ -112,31 +96,15 @@ def _told(name: str, flags: str) -> Bitstream:
         topologies=tuple(word for word in words if word not in _FEATURES),
         activations=("Relu", *(kind for letter, kind in kinds.items() if letter in flags)),
         normalisation="L" in flags,
-        assumed=("architecture",),
+        assumed=assumed,
     )
-
-
-def _named(name: str) -> Bitstream:
-    """Return a bitstream of which nothing but its name is known.
-
-    As in 2020.4, what was made for AlexNet or GoogLeNet, or for any network, has LRN and the leaky
-    ReLU; RMNet needs the ELU, YOLO the leaky ReLU.
-    """
-    words = name.split("_")[3:]
-    general = {"Generic", "AlexNet", "GoogleNet", "SSD300"} & set(words)
-    flags = "LP" if general else ""
-    flags += "P" if any("Yolo" in word for word in words) else ""
-    flags += "C" if "Clamp" in words else ""
-    flags += "E" if {"RMNet", "ELU"} & set(words) else ""
-    bitstream = _told(name, flags)
-    return replace(bitstream, assumed=("architecture", "activations", "normalisation"))
 
 
 BITSTREAMS: Final[Mapping[str, Bitstream]] = {
     bitstream.name: bitstream
     for bitstream in (
         *map(
-            _named,
+            _bitstream,
             (
                 "2-0-1_RC_FP11_Generic",
                 "2-0-1_RC_FP16_Generic",
@@ -170,34 +138,34 @@ BITSTREAMS: Final[Mapping[str, Bitstream]] = {
                 "2020-4_RC_FP16_ResNet_TinyYolo_VGG",
             ),
         ),
-        _told("2020-4_RC_FP11_AlexNet_GoogleNet_Generic", "LP"),
-        _told("2020-4_RC_FP11_ELU", "PE"),
-        _told("2020-4_RC_FP11_InceptionV1_ResNet_SqueezeNet_TinyYolo_YoloV3", "P"),
-        _told("2020-4_RC_FP11_MobileNet_Clamp", "PC"),
-        _told("2020-4_RC_FP11_RMNet", "PE"),
-        _told("2020-4_RC_FP11_SwishExcitation", ""),
-        _told("2020-4_RC_FP16_AlexNet_GoogleNet_Generic", "LP"),
-        _told("2020-4_RC_FP16_InceptionV1_SqueezeNet_TinyYolo_VGG", "P"),
-        _told("2020-4_RC_FP16_InceptionV1_SqueezeNet_YoloV3", "P"),
-        _told("2020-4_RC_FP16_MobileNet_Clamp", "PC"),
-        _told("2020-4_RC_FP16_ResNet_YoloV3", "P"),
-        _told("2020-4_RC_FP16_RMNet", "PE"),
-        _told("2020-4_RC_FP16_SwishExcitation", ""),
-        _told("2020-4_PL2_FP11_AlexNet_GoogleNet_Generic", "LP"),
-        _told("2020-4_PL2_FP11_InceptionV1_ResNet_VGG", ""),
-        _told("2020-4_PL2_FP11_MobileNet_Clamp", "PC"),
-        _told("2020-4_PL2_FP11_RMNet", "PE"),
-        _told("2020-4_PL2_FP11_SqueezeNet", "P"),
-        _told("2020-4_PL2_FP11_SwishExcitation", ""),
-        _told("2020-4_PL2_FP11_TinyYolo_SSD300", "LP"),
-        _told("2020-4_PL2_FP11_YoloV3_ELU", "PE"),
-        _told("2020-4_PL2_FP16_AlexNet_GoogleNet_SSD300_Generic", "LP"),
-        _told("2020-4_PL2_FP16_ELU", "PE"),
-        _told("2020-4_PL2_FP16_MobileNet_Clamp", "PC"),
-        _told("2020-4_PL2_FP16_ResNet_YoloV3", "P"),
-        _told("2020-4_PL2_FP16_RMNet", "PE"),
-        _told("2020-4_PL2_FP16_SqueezeNet_TinyYolo_VGG", "P"),
-        _told("2020-4_PL2_FP16_SwishExcitation", ""),
+        _bitstream("2020-4_RC_FP11_AlexNet_GoogleNet_Generic", "LP"),
+        _bitstream("2020-4_RC_FP11_ELU", "PE"),
+        _bitstream("2020-4_RC_FP11_InceptionV1_ResNet_SqueezeNet_TinyYolo_YoloV3", "P"),
+        _bitstream("2020-4_RC_FP11_MobileNet_Clamp", "PC"),
+        _bitstream("2020-4_RC_FP11_RMNet", "PE"),
+        _bitstream("2020-4_RC_FP11_SwishExcitation", ""),
+        _bitstream("2020-4_RC_FP16_AlexNet_GoogleNet_Generic", "LP"),
+        _bitstream("2020-4_RC_FP16_InceptionV1_SqueezeNet_TinyYolo_VGG", "P"),
+        _bitstream("2020-4_RC_FP16_InceptionV1_SqueezeNet_YoloV3", "P"),
+        _bitstream("2020-4_RC_FP16_MobileNet_Clamp", "PC"),
+        _bitstream("2020-4_RC_FP16_ResNet_YoloV3", "P"),
+        _bitstream("2020-4_RC_FP16_RMNet", "PE"),
+        _bitstream("2020-4_RC_FP16_SwishExcitation", ""),
+        _bitstream("2020-4_PL2_FP11_AlexNet_GoogleNet_Generic", "LP"),
+        _bitstream("2020-4_PL2_FP11_InceptionV1_ResNet_VGG", ""),
+        _bitstream("2020-4_PL2_FP11_MobileNet_Clamp", "PC"),
+        _bitstream("2020-4_PL2_FP11_RMNet", "PE"),
+        _bitstream("2020-4_PL2_FP11_SqueezeNet", "P"),
+        _bitstream("2020-4_PL2_FP11_SwishExcitation", ""),
+        _bitstream("2020-4_PL2_FP11_TinyYolo_SSD300", "LP"),
+        _bitstream("2020-4_PL2_FP11_YoloV3_ELU", "PE"),
+        _bitstream("2020-4_PL2_FP16_AlexNet_GoogleNet_SSD300_Generic", "LP"),
+        _bitstream("2020-4_PL2_FP16_ELU", "PE"),
+        _bitstream("2020-4_PL2_FP16_MobileNet_Clamp", "PC"),
+        _bitstream("2020-4_PL2_FP16_ResNet_YoloV3", "P"),
+        _bitstream("2020-4_PL2_FP16_RMNet", "PE"),
+        _bitstream("2020-4_PL2_FP16_SqueezeNet_TinyYolo_VGG", "P"),
+        _bitstream("2020-4_PL2_FP16_SwishExcitation", ""),
     )
 }
 """In order of release. The two of 2020.4 that were for internal use only are left out."""
@@ -222,13 +190,11 @@ def find_bitstream(name: str) -> Bitstream:
     bitstream = named_bitstream(name)
     if bitstream is None:
         folded = name.lower().removesuffix(".aocx")
-        near = [
-            _FOLDED[match].name
-            for match in difflib.get_close_matches(folded, _FOLDED, n=3, cutoff=0.0)
-        ]
+        near = difflib.get_close_matches(folded, _FOLDED, n=3, cutoff=0.0)
         raise UsageError(
             "fpga-bitstream",
-            f"there is no bitstream {name!r}; the nearest are {', '.join(near)}; "
+            f"there is no bitstream {name!r}; the nearest are "
+            f"{', '.join(_FOLDED[match].name for match in near)}; "
             "`thorax fpga list --bitstreams` has all",
         )
     return bitstream
@@ -245,22 +211,16 @@ def _architecture(bitstream: Bitstream) -> Architecture:
 
     The speed of the PAC of 2018 is that of the latter, the speed of 2019 that of 4x2x16x64.
     """
-    if bitstream.release.startswith("2018"):
-        base = find_architecture("8x48-fp11")
-    elif bitstream.precision == "fp16":
-        base = find_architecture("4x2x16x32-fp16")
-    else:
-        base = find_architecture("4x2x16x64-fp11")
-    ranges = base.ranges.model_copy(update={"activations": bitstream.activations})
+    name = "4x2x16x32-fp16" if bitstream.precision == "fp16" else "4x2x16x64-fp11"
+    base = find_architecture("8x48-fp11" if bitstream.release.startswith("2018") else name)
     auxiliary = base.auxiliary
     if bitstream.normalisation != bool(auxiliary.norm_k):
-        width = 1 if bitstream.normalisation else 0
-        auxiliary = auxiliary.model_copy(update={"norm_k": width})
+        auxiliary = auxiliary.model_copy(update={"norm_k": int(bitstream.normalisation)})
     return base.model_copy(
         update={
             "name": base.name.rpartition("-")[0] + f"-{bitstream.precision}",
             "precision": bitstream.precision,
-            "ranges": ranges,
+            "ranges": base.ranges.model_copy(update={"activations": bitstream.activations}),
             "auxiliary": auxiliary,
         }
     )

@@ -17,24 +17,7 @@ from typing import Final, Literal
 from thorax.errors import UsageError
 from thorax.fpga.architecture import Architecture
 from thorax.fpga.formats import FORMATS
-
-PowerKind = Literal["stated", "measured", "limit"]
-"""What a source says of a figure: its own estimate, a meter's reading, or what is not exceeded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Power:
-    """One published figure of a board's power.
-
-    Attributes:
-        power_w: watts of the board alone.
-        kind: how the source came by it.
-        source: where it is published.
-    """
-
-    power_w: float
-    kind: PowerKind
-    source: str
+from thorax.results.fpga import BoardPower
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +37,7 @@ class Board:
     full_name: str
     family: Literal["arria10", "agilex7"]
     fpga: str | None
-    power: tuple[Power, ...]
+    power: tuple[BoardPower, ...]
     idle_w: float | None
 
     @property
@@ -71,7 +54,7 @@ class Board:
         return self._loaded.source if self._loaded else None
 
     @property
-    def _loaded(self) -> Power | None:
+    def _loaded(self) -> BoardPower | None:
         return next((figure for figure in self.power if figure.kind != "limit"), None)
 
 
@@ -82,11 +65,12 @@ _DELL_2019: Final = (
     "Dell EMC, Deep Learning Inference with Intel PAC on Dell EMC Infrastructure, 2019"
 )
 _PAC: Final = (
-    Power(43.0, "stated", _DELL_2018),
-    Power(50.0, "measured", _DELL_2019),
-    Power(60.0, "limit", f"{_DELL_2019}: TDP"),
+    BoardPower(power_w=43.0, kind="stated", source=_DELL_2018),
+    BoardPower(power_w=50.0, kind="measured", source=_DELL_2019),
+    BoardPower(power_w=60.0, kind="limit", source=f"{_DELL_2019}: TDP"),
 )
-_MUSTANG: Final = (Power(60.0, "limit", "OpenVINO documentation of 2020, benchmark results: TDP"),)
+_TDP: Final = "OpenVINO documentation of 2020, benchmark results: TDP"
+_MUSTANG: Final = (BoardPower(power_w=60.0, kind="limit", source=_TDP),)
 _A10: Final = "Arria 10 GX 1150"
 _AGILEX: Final = "Agilex 7 F-Series 014"
 

@@ -8,9 +8,9 @@ import difflib
 import json
 import os
 import pwd
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,7 @@ from thorax.files.atomic import locked, require_place, write_text
 from thorax.files.documents import document_digest, parse_json, read_limited
 from thorax.fpga.bitstreams import Bitstream, bitstreams_for, find_bitstream
 from thorax.fpga.boards import DEFAULT_BOARD, Board, find_board
-from thorax.results.fpga import BoardPower, CardStatus
+from thorax.results.fpga import CardStatus
 
 CARDS: Final = ("FPGA.0", "FPGA.1", "FPGA.2", "FPGA.3")
 
@@ -33,21 +33,12 @@ _MOST_BYTES: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class FpgaCard:
-    """A simulated card.
-
-    Attributes:
-        name: what `-d` takes, `FPGA.0`.
-        board: what carries it.
-        bitstream: what it is programmed with, None as it comes.
-        programmed: when that was, ISO 8601 in UTC, or None.
-        simulated: always true: arithmetic is real, time and power are modelled.
-    """
+    """A simulated card; fields as of `thorax.results.fpga.CardStatus`."""
 
     name: str
     board: Board
     bitstream: Bitstream | None
     programmed: str | None
-    simulated: bool = True
 
     @property
     def full_name(self) -> str:
@@ -66,22 +57,22 @@ class FpgaCard:
             programmed=self.programmed,
             power_w=self.board.power_w,
             power_source=self.board.power_source,
-            power=tuple(BoardPower(**asdict(figure)) for figure in self.board.power),
-            simulated=self.simulated,
+            power=self.board.power,
+            simulated=True,
         )
 
 
-class _Programmed(BaseModel):
+class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
+
+class _Programmed(_Strict):
     board: str
     bitstream: str | None = None
     programmed: str | None = None
 
 
-class _State(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
+class _State(_Strict):
     format: int = _FORMAT
     cards: dict[str, _Programmed] = {}
     sha256: str = ""
@@ -146,17 +137,15 @@ def program(
         DataError: `fpga-state`.
     """
     loaded = find_bitstream(bitstream)
-    with _held(state) as path:
-        cards = list_cards(path) if name == "all" else (find_card(name, path),)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        programmed = []
-        for card in cards:
-            carrier = card.board if board is None else find_board(board)
-            if loaded.board != carrier.name:
-                raise _misfit(loaded, card.name, carrier)
-            programmed.append(FpgaCard(card.name, carrier, loaded, now))
-        _write(path, programmed)
-    return tuple(programmed)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+
+    def put(card: FpgaCard) -> FpgaCard:
+        carrier = card.board if board is None else find_board(board)
+        if loaded.board != carrier.name:
+            raise _misfit(loaded, card.name, carrier)
+        return FpgaCard(card.name, carrier, loaded, now)
+
+    return _change(name, state, put)
 
 
 def erase(name: str, *, state: Path | None = None) -> tuple[FpgaCard, ...]:
@@ -167,11 +156,17 @@ def erase(name: str, *, state: Path | None = None) -> tuple[FpgaCard, ...]:
         DeviceError: `fpga-card`.
         DataError: `fpga-state`.
     """
+    return _change(name, state, lambda card: FpgaCard(card.name, card.board, None, None))
+
+
+def _change(
+    name: str, state: Path | None, change: Callable[[FpgaCard], FpgaCard]
+) -> tuple[FpgaCard, ...]:
     with _held(state) as path:
         cards = list_cards(path) if name == "all" else (find_card(name, path),)
-        erased = [FpgaCard(card.name, card.board, None, None) for card in cards]
-        _write(path, erased)
-    return tuple(erased)
+        changed = tuple(map(change, cards))
+        _write(path, changed)
+    return changed
 
 
 def _misfit(bitstream: Bitstream, card: str, board: Board) -> UsageError:
@@ -236,27 +231,23 @@ def _sound(text: bytes) -> _State | None:
     except (ValueError, ValidationError, UsageError):
         return None
     whole = saved.format == _FORMAT and saved.sha256 == document_digest(document)
-    fit = all(card.name in CARDS and _fits(card) for card in cards)
+    fit = all(
+        card.name in CARDS and (card.bitstream is None or card.bitstream.board == card.board.name)
+        for card in cards
+    )
     return saved if whole and fit else None
 
 
-def _fits(card: FpgaCard) -> bool:
-    return card.bitstream is None or card.bitstream.board == card.board.name
-
-
-def _write(path: Path, cards: list[FpgaCard]) -> None:
-    entries = {card.name: card for card in (*list_cards(path), *cards)}
-    document = {
-        "format": _FORMAT,
-        "cards": {
-            card.name: {
-                "board": card.board.name,
-                "bitstream": card.bitstream.name if card.bitstream else None,
-                "programmed": card.programmed,
-            }
-            for card in entries.values()
-        },
+def _write(path: Path, cards: Iterable[FpgaCard]) -> None:
+    entries = {
+        card.name: _Programmed(
+            board=card.board.name,
+            bitstream=card.bitstream.name if card.bitstream else None,
+            programmed=card.programmed,
+        )
+        for card in (*list_cards(path), *cards)
     }
+    document = _State(cards=entries).model_dump(exclude={"sha256"})
     document["sha256"] = document_digest(document)
     with _refused(path):
         write_text(path, json.dumps(document, indent=2) + "\n")

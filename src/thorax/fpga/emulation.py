@@ -167,7 +167,7 @@ def round_outputs(
                 image=False,
                 signed=not _has_no_sign(source),
             )
-            half = quantizer.insert_half(source)
+            half = quantizer.scalars(source)
             if any(port.get_node().get_type_name() == "Result" for port in leaving):
                 tensor_names = source.get_names()
                 source.set_names(set())

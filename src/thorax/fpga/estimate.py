@@ -1,12 +1,13 @@
 """Cycles, area and power of a network on an overlay in one result, all modelled."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Final
 
 from thorax.fpga.architecture import Architecture, format_architecture
-from thorax.fpga.area import area
+from thorax.fpga.area import area, fits
 from thorax.fpga.boards import Board, Draw, draw
-from thorax.fpga.overlay import Bound, Estimate, LayerEstimate, estimate
+from thorax.fpga.overlay import Bound, LayerEstimate, estimate
 from thorax.fpga.workload import WorkloadLayer
 from thorax.results.fpga import DEVICES, OverlayEstimate, OverlayLayer, Resources
 
@@ -54,50 +55,25 @@ def analyze(
         macs=macs,
         ddr_bytes=speed.ddr_bytes,
         ddr_bytes_per_s=speed.ddr_bytes_per_s,
-        area=Resources(dsp=taken.dsp, m20k=taken.m20k, alm=taken.alm),
-        budget=Resources(dsp=budget.dsp, m20k=budget.m20k, alm=budget.alm),
-        fits=taken.fits(budget),
+        area=taken,
+        budget=Resources(**dict(budget)),
+        fits=fits(taken, budget),
         board=None if board is None else board.name,
         power_w=power_w,
         power_source=power.source,
         images_per_s_per_w=speed.images_per_s / power_w if power_w and speed.cycles else None,
-        bounds=_bounds(speed),
+        bounds={
+            bound.value: sum(row.cycles for row in speed.layers if row.bound is bound)
+            / speed.cycles
+            for bound in Bound
+            if bound is not Bound.NONE and speed.cycles
+        },
         layers=tuple(_layer(row, architecture.clock_hz) for row in speed.layers),
     )
 
 
-def _bounds(speed: Estimate) -> dict[str, float]:
-    """Return the share of the cycles that each bound decides, 0-1."""
-    return {
-        bound.value: sum(row.cycles for row in speed.layers if row.bound is bound) / speed.cycles
-        for bound in Bound
-        if bound is not Bound.NONE and speed.cycles
-    }
-
-
 def _layer(row: LayerEstimate, clock_hz: float) -> OverlayLayer:
-    layer = row.layer
-    return OverlayLayer(
-        name=layer.name,
-        kind=layer.kind.value,
-        type=layer.type,
-        fused=layer.fused,
-        input_channels=layer.input_channels,
-        output_channels=layer.output_channels,
-        input_size=layer.input_size,
-        output_size=layer.output_size,
-        kernel=layer.kernel,
-        strides=layer.strides,
-        groups=layer.groups,
-        residual=layer.residual,
-        macs=layer.macs,
-        cycles=row.cycles,
-        time_s=row.cycles / clock_hz,
-        compute_cycles=row.compute_cycles,
-        drain_cycles=row.drain_cycles,
-        filter_cycles=row.filter_cycles,
-        feature_cycles=row.feature_cycles,
-        bound=row.bound.value,
-        utilization=row.utilization,
-        ddr_bytes=row.ddr_bytes,
+    facts = {**asdict(row.layer), **asdict(row)}
+    return OverlayLayer.model_validate(
+        {**facts, "macs": row.layer.macs, "time_s": row.cycles / clock_hz}
     )

@@ -8,7 +8,6 @@ INT12-BFP, sign and 11 bits. How those two count their unit is derived, not prin
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final
 
 from thorax.errors import UsageError
@@ -44,24 +43,18 @@ class Format:
         """The largest value: all ones, at the largest exponent."""
         return (2.0**self.magnitude_bits - 1) * 2.0 ** (LARGEST_EXPONENT + 1 - self.magnitude_bits)
 
-    def bytes_per_value(self, block: int) -> float:
-        """Return what a value takes where whole blocks are stored: mantissas and one exponent."""
-        return -(-(block * self.bits + EXPONENT_BITS) // 8) / block
 
-
-FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
-    {
-        form.name: form
-        for form in (
-            Format("fp16", 12, 11, False),
-            Format("fp13agx", 9, 8, True),
-            Format("fp12agx", 8, 7, True),
-            Format("fp11", 7, 6, False),
-            Format("fp9", 5, 4, False, exploratory=True),
-            Format("fp8", 4, 3, False, exploratory=True),
-        )
-    }
-)
+FORMATS: Final[Mapping[str, Format]] = {
+    form.name: form
+    for form in (
+        Format("fp16", 12, 11, False),
+        Format("fp13agx", 9, 8, True),
+        Format("fp12agx", 8, 7, True),
+        Format("fp11", 7, 6, False),
+        Format("fp9", 5, 4, False, exploratory=True),
+        Format("fp8", 4, 3, False, exploratory=True),
+    )
+}
 """Every format by name, most bits first."""
 
 

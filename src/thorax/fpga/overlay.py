@@ -41,17 +41,7 @@ class Bound(StrEnum):
 class LayerEstimate:
     """Cycles of one layer, those of a batch divided by its images.
 
-    Attributes:
-        layer: which.
-        cycles: that it occupies the overlay for, overhead included.
-        compute_cycles: of the PE array.
-        drain_cycles: of the kernels behind it.
-        filter_cycles: that its filters take to arrive.
-        feature_cycles: that its feature maps take to and from external memory.
-        bound: which of them decides.
-        ddr_bytes: moved for one image.
-        utilization: useful products of all that the PE array could make meanwhile; above 1 only
-            by Winograd.
+    Fields as of `thorax.results.fpga.OverlayLayer`.
     """
 
     layer: WorkloadLayer
@@ -69,17 +59,7 @@ class LayerEstimate:
 class Estimate:
     """Modelled speed of a network on an architecture, host and transfers over PCIe left out.
 
-    Attributes:
-        architecture: what it runs on.
-        batch: images at once.
-        layers: in the order of execution.
-        cycles: of one image.
-        images_per_s: in steady state.
-        latency_s: from the first image of a batch in to the last one out.
-        ddr_bytes: moved for one image.
-        ddr_bytes_per_s: on average.
-        utilization: useful products of all that the PE array could make; above 1 only by
-            Winograd.
+    Fields as of `thorax.results.fpga.OverlayResult`.
     """
 
     architecture: Architecture
@@ -112,14 +92,14 @@ def estimate(
     flow = _trace(tuple(layers))
     placed = place(flow, architecture)
     estimates = tuple(
-        _estimate(layer, architecture, batch, flow.width(at, architecture), placed.slices[at],
-                  placed.values[at] * FEATURE_BYTES, on_its_way=flow.inline[at])
-        for at, layer in enumerate(flow.layers)
+        _estimate(traced.layer, architecture, batch, traced.width(architecture), placed.slices[at],
+                  placed.values[at] * FEATURE_BYTES, on_its_way=traced.inline)
+        for at, traced in enumerate(flow)
     )  # fmt: skip
     cycles = sum(layer.cycles for layer in estimates)
     images_per_s = architecture.clock_hz / cycles if cycles else math.inf
     ddr_bytes = sum(layer.ddr_bytes for layer in estimates)
-    macs = sum(layer.macs for layer in flow.layers)
+    macs = sum(layer.macs for layer in layers)
     return Estimate(
         architecture=architecture,
         batch=batch,
@@ -201,7 +181,10 @@ def work(
     """
     kind = layer.kind
     lanes = architecture.p_vector * architecture.q_vector
-    filters = _filter_bytes(layer, architecture, batch) * _cycles_a_byte(architecture)
+    memory = architecture.memory
+    banks = memory.feature_banks if memory.shared else memory.filter_banks
+    cycles_a_byte = architecture.clock_hz / (banks * memory.bank_bytes_per_s * memory.efficiency)
+    filters = _filter_bytes(layer, architecture, batch) * cycles_a_byte
     if kind is LayerKind.FULLY_CONNECTED:
         rows = layer.output_size[1]
         pixels = _filled(math.ceil(rows * batch / lanes), architecture.interleave) / batch
@@ -297,12 +280,6 @@ def _filled(steps: int, interleave: int) -> int:
 def _filter_bytes(layer: WorkloadLayer, architecture: Architecture, batch: int) -> float:
     shared_by = batch if layer.kind is LayerKind.FULLY_CONNECTED else 1
     return layer.weights * architecture.weight_bytes / shared_by
-
-
-def _cycles_a_byte(architecture: Architecture) -> float:
-    memory = architecture.memory
-    banks = memory.feature_banks if memory.shared else memory.filter_banks
-    return architecture.clock_hz / (banks * memory.bank_bytes_per_s * memory.efficiency)
 
 
 def _overlap(layer: WorkloadLayer, slices: int) -> float:

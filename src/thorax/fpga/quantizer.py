@@ -13,7 +13,7 @@ which CPUs run in the layout that their convolutions use, and it puts M beside e
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -63,36 +63,27 @@ class FlatMap:
         return turned.reshape(len(maps), -1)
 
 
+@dataclass(slots=True)
 class Quantizer:
     """Adds the nodes that quantize a tensor.
 
     Attributes:
+        prefix: of every name; unique in the graph.
+        affinity: of every node; None for none.
+        form: the format.
+        rounding: see `Rounding`.
+        image: whether the tensor is the network's input.
+        signed: whether values below zero may occur.
         names: friendly names of the nodes added.
     """
 
-    def __init__(
-        self,
-        prefix: str,
-        affinity: str | None,
-        form: Format,
-        *,
-        rounding: Rounding,
-        image: bool,
-        signed: bool,
-    ) -> None:
-        """Remember what is wanted.
-
-        Args:
-            prefix: of every name; unique in the graph.
-            affinity: of every node; None for none.
-            form: the format.
-            rounding: see `Rounding`.
-            image: whether the tensor is the network's input.
-            signed: whether values below zero may occur.
-        """
-        self.names: list[str] = []
-        self._prefix, self._affinity, self._form = prefix, affinity, form
-        self._rounding, self._image, self._signed = rounding, image, signed
+    prefix: str
+    affinity: str | None
+    form: Format
+    rounding: Rounding
+    image: bool
+    signed: bool
+    names: list[str] = field(default_factory=list, init=False)
 
     def insert(
         self, x: ov.Output, *, block: int, groups: int = 1, flat: FlatMap | None = None
@@ -115,18 +106,14 @@ class Quantizer:
         rounded = self._blocks(self._reshaped(x, view), block, groups)
         return self._reshaped(rounded, [rows, values])
 
-    def insert_half(self, x: ov.Output) -> ov.Output:
-        """Return x in binary16 for the format fp16, and each value alone in that of another."""
-        return self._scalars(x)
-
     def _blocks(self, x: ov.Output, block: int, groups: int) -> ov.Output:
         widths = _widths(int(x.get_shape()[1]), block, groups)
-        if self._rounding == "nearest":
+        if self.rounding == "nearest":
             shared = self._shared(self._floor(x), widths)
             return self._saturated(self._to_multiples(x, shared), shared)
-        scalars = self._scalars(x)
+        scalars = self.scalars(x)
         shared = self._shared(self._power(self._magnitude(scalars)), widths)
-        if self._rounding == "truncate":
+        if self.rounding == "truncate":
             return self._cut(scalars, shared)
         return self._to_multiples(scalars, shared)
 
@@ -144,10 +131,10 @@ class Quantizer:
         return self._named(ops.constant(array))
 
     def _named(self, node: ov.Node) -> ov.Output:
-        name = f"{self._prefix}/{len(self.names)}.{node.get_type_name()}"
+        name = f"{self.prefix}/{len(self.names)}.{node.get_type_name()}"
         node.set_friendly_name(name)
-        if self._affinity is not None:
-            node.get_rt_info()["affinity"] = self._affinity
+        if self.affinity is not None:
+            node.get_rt_info()["affinity"] = self.affinity
         self.names.append(name)
         return node.output(0)
 
@@ -158,15 +145,15 @@ class Quantizer:
         return self._node(ops.subtract, scaled, rest)
 
     def _magnitude(self, x: ov.Output) -> ov.Output:
-        return self._node(ops.absolute, x) if self._signed else x
+        return self._node(ops.absolute, x) if self.signed else x
 
-    def _scalars(self, x: ov.Output) -> ov.Output:
-        """Return x in binary16, then of the bits of a magnitude.
+    def scalars(self, x: ov.Output) -> ov.Output:
+        """Return x in binary16, then each value of the bits of a magnitude of the format.
 
         What is larger than the format's largest becomes it either way, so one bound does for both.
         """
-        bits, most = self._form.magnitude_bits, self._form.largest
-        if self._signed:
+        bits, most = self.form.magnitude_bits, self.form.largest
+        if self.signed:
             bounded = self._node(ops.clamp, x, min_value=-most, max_value=most)
         else:
             bounded = self._node(ops.minimum, x, most)
@@ -175,7 +162,7 @@ class Quantizer:
         half = self._node(ops.select, normal, half, 0.0)
         if bits == HALF_BITS:
             return half
-        if self._image:
+        if self.image:
             near = self._rounded(half, bits)
             over = self._node(ops.greater, self._magnitude(near), self._magnitude(half))
             # The neighbour towards zero, the one below a power of two included.
@@ -187,7 +174,7 @@ class Quantizer:
 
     def _power(self, magnitude: ov.Output) -> ov.Output:
         """Return the power of two at or below magnitudes of few bits, at least the least normal."""
-        bits = self._form.magnitude_bits
+        bits = self.form.magnitude_bits
         bounded = self._node(ops.maximum, magnitude, _LEAST)
         # [1, 2 - 2^(1-bits)] times this lies in (0.75, 1.5).
         below = self._node(ops.multiply, bounded, 0.75 * (1 + 2.0 ** -(bits + 1)))
@@ -245,18 +232,17 @@ class Quantizer:
 
     def _to_multiples(self, x: ov.Output, shared: ov.Output) -> ov.Output:
         """Return x rounded to multiples of the unit of its block, ties to even."""
-        bits = self._form.magnitude_bits
+        bits = self.form.magnitude_bits
         large = self._node(ops.multiply, shared, 1.5 * 2.0 ** (_SIGNIFICAND_BITS - bits))
         return self._node(ops.subtract, self._node(ops.add, x, large), large)
 
     def _saturated(self, x: ov.Output, shared: ov.Output) -> ov.Output:
-        """Return x within what a mantissa holds."""
-        bits = self._form.magnitude_bits
+        bits = self.form.magnitude_bits
         most = self._node(ops.multiply, shared, 2.0 - 2.0 ** (1 - bits))
         bounded = self._node(ops.minimum, x, most)
-        if not self._signed:
+        if not self.signed:
             return bounded
-        lowest = -2.0 if self._form.twos_complement else -2.0 + 2.0 ** (1 - bits)
+        lowest = -2.0 if self.form.twos_complement else -2.0 + 2.0 ** (1 - bits)
         return self._node(ops.maximum, bounded, self._node(ops.multiply, shared, lowest))
 
     def _cut(self, x: ov.Output, shared: ov.Output) -> ov.Output:
@@ -264,10 +250,10 @@ class Quantizer:
 
         Of q bits and units of 1, what x is when cut lies nearest to x -+ (1/2 - 2^-(q+1)).
         """
-        bits = self._form.magnitude_bits
+        bits = self.form.magnitude_bits
         less = self._node(ops.multiply, shared, 2.0**-bits - 4.0**-bits)
         lower = self._node(ops.subtract, x, less)
-        if self._signed:
+        if self.signed:
             higher = self._node(ops.add, x, less)
             lower = self._node(ops.select, self._node(ops.less, x, 0.0), higher, lower)
         return self._to_multiples(lower, shared)

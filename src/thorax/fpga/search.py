@@ -17,7 +17,7 @@ from thorax.fpga.architecture import (
     Ranges,
     Weights,
 )
-from thorax.fpga.area import area, stream_buffer_m20k
+from thorax.fpga.area import area, fits, stream_buffer_m20k
 from thorax.fpga.overlay import estimate, work
 from thorax.fpga.stream_buffer import Flow, largest, trace
 from thorax.fpga.workload import LayerKind, WorkloadLayer
@@ -58,12 +58,7 @@ LANES: Final[Mapping[Family, tuple[tuple[int, int], ...]]] = {
 
 def budget_of(family: Family) -> Budget:
     """Return what a design may take of the device that stands for a family."""
-    device = DEVICES[family]
-    return Budget(
-        dsp=int(device.dsp * FILL["dsp"]),
-        m20k=int(device.m20k * FILL["m20k"]),
-        alm=int(device.alm * FILL["alm"]),
-    )
+    return Budget(**{name: int(most * FILL[name]) for name, most in DEVICES[family]})
 
 
 def search(
@@ -126,9 +121,10 @@ def candidates(
     flow: Flow, family: Family, precision: OverlayPrecision, weights: Weights, room: Budget
 ) -> Iterator[Architecture]:
     """Yield an architecture that fits for each legal combination of vector sizes."""
-    ranges = _ranges(flow.layers)
+    layers = [traced.layer for traced in flow]
+    ranges = _ranges(layers)
     values = largest(flow)
-    depthwise = any(layer.depthwise for layer in flow.layers)
+    depthwise = any(layer.depthwise for layer in layers)
     for p_vector, q_vector in LANES[family]:
         for c_vector in C_VECTORS:
             for k_vector in range(c_vector, K_MOST + 1, c_vector):
@@ -142,7 +138,7 @@ def candidates(
                     c_vector=c_vector,
                     k_vector=k_vector,
                     stream_buffer_depth=1,
-                    filter_cache_depth=filter_cache(flow.layers, c_vector),
+                    filter_cache_depth=filter_cache(layers, c_vector),
                     auxiliary=auxiliary_of(
                         family, k_vector, depthwise=depthwise and c_vector == k_vector
                     ),
@@ -173,7 +169,7 @@ def _fit(architecture: Architecture, values: int, room: Budget) -> Architecture 
     if rows < 1:
         return None
     deepened = architecture.model_copy(update={"stream_buffer_depth": 512 * rows})
-    return deepened if area(deepened).fits(room) else None
+    return deepened if fits(area(deepened), room) else None
 
 
 def filter_cache(layers: Sequence[WorkloadLayer], c_vector: int) -> int:
@@ -194,21 +190,15 @@ def auxiliary_of(family: Family, k_vector: int, *, depthwise: bool) -> Auxiliary
 
     4x2x16x64 has 8 channels for 64 filters; AGX7_Generic activates 16 and pools 4 for 32.
     """
-    if family == "arria10":
-        width = max(4, k_vector // 8)
-        return Auxiliary(
-            activation_k=width, pool_k=width, norm_k=1, output_writer_k=width,
-            depthwise_k=k_vector if depthwise else 0,
-        )  # fmt: skip
-    width = max(4, k_vector // 2)
+    alike = family == "arria10"
+    width = max(4, k_vector // (8 if alike else 2))
     return Auxiliary(
-        activation_k=width, pool_k=4, norm_k=1, output_writer_k=width,
+        activation_k=width, pool_k=width if alike else 4, norm_k=1, output_writer_k=width,
         depthwise_k=k_vector if depthwise else 0,
     )  # fmt: skip
 
 
 def _ranges(layers: Sequence[WorkloadLayer]) -> Ranges:
-    """Return ranges that the layers lie in."""
     standard = Ranges()
     sides = [size for layer in layers for size in (layer.input_size, layer.output_size)]
     channels = [
@@ -225,8 +215,8 @@ def _least(flow: Flow, shapes: Mapping[int, int], architecture: Architecture, ba
     """Return cycles that no stream buffer can lower: those without traffic of feature maps."""
     total = 0.0
     for at, count in shapes.items():
-        layer = flow.layers[at]
-        longest = max(work(layer, architecture, batch, flow.width(at, architecture)))
+        layer = flow[at].layer
+        longest = max(work(layer, architecture, batch, flow[at].width(architecture)))
         together = batch if layer.kind is LayerKind.FULLY_CONNECTED else 1
         if longest:
             total += count * (longest + architecture.overhead_cycles / together)
@@ -237,8 +227,8 @@ def _shapes(flow: Flow) -> dict[int, int]:
     """Return the place of one layer of each shape, and how many layers share it."""
     first: dict[Hashable, int] = {}
     counts: Counter[int] = Counter()
-    for at, layer in enumerate(flow.layers):
-        if not flow.inline[at]:
-            shape = replace(layer, name="", fused=(), sources=())
-            counts[first.setdefault((shape, flow.pooled[at], flow.normed[at]), at)] += 1
+    for at, traced in enumerate(flow):
+        if not traced.inline:
+            shape = replace(traced.layer, name="", fused=(), sources=())
+            counts[first.setdefault((shape, traced.pooled, traced.normed), at)] += 1
     return dict(counts)

@@ -103,12 +103,7 @@ def loaded_bitstream(card: FpgaCard, model: ov.Model, *, alone: bool = False) ->
 
 
 def require_layers(model: ov.Model, card: FpgaCard, answer: Mapping[str, Support]) -> None:
-    """Refuse a model of which a card alone does not run every layer.
-
-    Args:
-        model: the network.
-        card: programmed.
-        answer: of `query`.
+    """Refuse a model of which a card alone does not run every layer, as `query` answered.
 
     Raises:
         DeviceError: `fpga-layer`, with the layers, why, and what would do.
@@ -259,7 +254,6 @@ def _part(node: ov.Node) -> str:
 
 
 def _faults(node: ov.Node, architecture: Architecture, constant: Collection[str]) -> Iterator[str]:
-    """Yield each reason for which an overlay does not run a layer."""
     if node.get_output_partial_shape(0).is_dynamic:
         yield "size not fixed"
         return
@@ -273,7 +267,6 @@ def _faults(node: ov.Node, architecture: Architecture, constant: Collection[str]
 def _kind_faults(
     node: ov.Node, architecture: Architecture, constant: Collection[str]
 ) -> Iterator[str]:
-    """Yield what the kernel for a layer of this kind lacks."""
     kind = node.get_type_name()
     if kind in _ARRAY:
         yield from _array_faults(node, architecture, constant)

@@ -40,11 +40,7 @@ def ternarize(weights: Floats, axes: tuple[int, ...]) -> Floats:
 def binarize(weights: Floats, axes: tuple[int, ...]) -> Floats:
     """Return filters of -a and a, a the mean magnitude (Rastegari et al., arXiv 1603.05279, eq. 6).
 
-    A weight of 0 counts as positive.
-
-    Args:
-        weights: float32, any shape.
-        axes: that together are one filter; each filter has its own a.
+    A weight of 0 counts as positive; arguments as of `ternarize`.
     """
     scale = np.abs(weights).astype(np.float64).mean(axis=axes, keepdims=True)
     binary: Floats = (np.where(weights < 0, -1.0, 1.0) * scale).astype(np.float32)

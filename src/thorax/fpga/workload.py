@@ -213,11 +213,6 @@ def _names(live: Sequence[ov.Output], before: dict[str, str]) -> list[str]:
 
 
 def _require_static(node: ov.Node) -> None:
-    """Refuse a value of open shape.
-
-    Raises:
-        ModelError: `fpga-shape`.
-    """
     for port in node.outputs():
         if port.get_partial_shape().is_dynamic:
             raise ModelError(
@@ -293,7 +288,9 @@ def _measure(building: _Building) -> WorkloadLayer:
         weights = inputs[0] * outputs[0]
     elif kind is LayerKind.POOL:
         window = attributes.get("kernel")
-        kernel = _pair(window) if window else _covering(inputs, outputs)
+        # Of a pool that says none each output sees its share of the input.
+        shares = [max(1, inputs[axis] // outputs[axis]) for axis in (1, 2)]
+        kernel = _pair(window or shares)
     elif kind is LayerKind.CONCAT:
         inputs = outputs
     steps = attributes.get("strides") if kind in (*_CLOSES, LayerKind.POOL) else None
@@ -337,11 +334,6 @@ def _rows(node: ov.Node) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     pixels = int(np.prod(answer[1:-1])) if len(answer) > 2 else 1
     given = shape[-2 if node.get_attributes()["transpose_a"] and len(shape) > 1 else -1]
     return (given, 1, pixels), (answer[-1], 1, pixels)
-
-
-def _covering(inputs: tuple[int, int, int], outputs: tuple[int, int, int]) -> tuple[int, int]:
-    """Return the window of a pool that says none: each output sees its share of the input."""
-    return max(1, inputs[1] // outputs[1]), max(1, inputs[2] // outputs[2])
 
 
 def _pair(values: Sequence[int]) -> tuple[int, int]:

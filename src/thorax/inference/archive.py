@@ -18,18 +18,19 @@ from thorax.devices.core import simulates
 from thorax.devices.describe import describe
 from thorax.devices.engine import Engine
 from thorax.devices.extensions import add_extensions
+from thorax.devices.forecast import forecast_engine
 from thorax.errors import PeerError, UsageError
 from thorax.inference.archive_files import (
+    LOG,
     Assembled,
     Shard,
     assemble,
-    log_path,
     missing,
     open_archive,
 )
 from thorax.inference.archive_plan import Plan, arithmetic, make_plan
 from thorax.inference.archive_worker import ATTEMPTS, Job, Report, answer, compile_pinned
-from thorax.inference.classify import SHOWN, OnProgress, Tally, list_sources, modelled_of
+from thorax.inference.classify import SHOWN, OnProgress, Tally, list_sources
 from thorax.inference.findings import Memory, open_csv, read_of, require_apart
 from thorax.inference.predictor import Source
 from thorax.inference.ray_process import AUTO, Connected, drive
@@ -77,14 +78,11 @@ class ArchiveOptions:
         return self.actors
 
 
-_DEFAULTS: Final = ArchiveOptions()
-
-
 def classify_archive(
     model: Path,
     inputs: Sequence[Path],
     out: Path,
-    options: ArchiveOptions = _DEFAULTS,
+    options: ArchiveOptions = ArchiveOptions(),
     *,
     on_progress: OnProgress | None = None,
 ) -> ClassifyResult:
@@ -121,9 +119,9 @@ def classify_archive(
         job = _job(loaded, out, plan, options)
         run = _Run(out, on_progress)
         run.answer(engine, job, remaining, options)
-        archive = assemble(out, shards, [*csv, memory])
+        archive = assemble(out, shards, [*csv, memory.write])
     return ClassifyResult(
-        **describe(engine),
+        **dict(describe(engine)),
         streams=engine.streams,
         batch=engine.batch,
         tuned=None,
@@ -133,7 +131,7 @@ def classify_archive(
         passed_over=passed_over,
         window_s=run.tally.window_s,
         images_per_s=run.images_per_s,
-        modelled=modelled_of(engine) if simulates(options.device) else None,
+        modelled=forecast_engine(engine) if simulates(options.device) else None,
         cluster=_archive_run(run, options, archive, len(shards), len(remaining)),
         results=tuple(memory.findings),
         counters=(),
@@ -144,7 +142,6 @@ def classify_archive(
 def _open(
     model: Path, inputs: Sequence[Path], options: ArchiveOptions
 ) -> tuple[Artifact, list[Source], tuple[str, ...]]:
-    """Return the artifact, all radiographs, and the files of folders that are none."""
     if options.cluster is not None:
         _require_cluster(options.cluster, options.device)
     loaded = artifact.load(model)
@@ -180,19 +177,14 @@ class _Run:
             begin_s = time.perf_counter()
             for shard in shards:
                 head = answer(engine, self.out, shard, on_progress=self.on_progress)
-                self._count(head.images, head.failed)
+                self.tally.count(head.images, head.failed)
             self.tally.window_s = time.perf_counter() - begin_s
             return
-        log = log_path(self.out)
-        with drive(job, shards, options.cluster, options.wanted_actors, log) as driven:
+        with drive(job, shards, options.cluster, options.wanted_actors, self.out / LOG) as driven:
             self.connected, reports = driven
             begin_s = time.perf_counter()
             self._collect(reports)
             self.tally.window_s = time.perf_counter() - begin_s
-
-    def _count(self, images: int, failed: int) -> None:
-        self.tally.images += images
-        self.tally.failed += failed
 
     def _collect(self, reports: Iterator[Report]) -> None:
         lost: list[Report] = []
@@ -201,7 +193,7 @@ class _Run:
             if report.error:
                 lost.append(report)
                 continue
-            self._count(report.images, report.failed)
+            self.tally.count(report.images, report.failed)
             if self.on_progress:
                 self.on_progress(report.images)
         if lost:

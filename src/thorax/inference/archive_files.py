@@ -40,7 +40,7 @@ from thorax.files.atomic import (
     write_text,
 )
 from thorax.files.documents import checked_line, read_limited, read_line
-from thorax.inference.archive_plan import Plan, read_plan, require_same
+from thorax.inference.archive_plan import Plan, require_same
 from thorax.inference.findings import Sink, json_line, parse_line, writing
 from thorax.inference.predictor import Source, StoredImage
 from thorax.results.findings import Findings
@@ -50,8 +50,9 @@ INPUTS: Final = "inputs.jsonl"
 SHARDS: Final = "shards"
 RESULTS: Final = "results.jsonl"
 DIGEST: Final = "results.sha256"
-_LOG: Final = "ray.log"
-_OURS: Final = (PLAN, INPUTS, SHARDS, RESULTS, DIGEST, _LOG)
+LOG: Final = "ray.log"
+"""What Ray says in a run."""
+_OURS: Final = (PLAN, INPUTS, SHARDS, RESULTS, DIGEST, LOG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,9 @@ def open_archive(out: Path, plan: Plan, listed: bytes) -> Iterator[list[Shard]]:
             require_same(out / PLAN, plan)
         elif fresh:
             _require_empty(out)
-        _require_inputs(out / INPUTS, listed)
+        with writing(out / INPUTS):
+            if (out / INPUTS).exists() and whole(out / INPUTS) != listed:
+                raise _damaged_inputs(out / INPUTS)
         with writing(out):
             sweep_folder(out / SHARDS)
             if not (out / INPUTS).exists():
@@ -126,7 +129,7 @@ def open_archive(out: Path, plan: Plan, listed: bytes) -> Iterator[list[Shard]]:
             if not (out / PLAN).exists():
                 write_text(out / PLAN, plan.text())
             _forget_attempts(out)
-        yield cut(plan, listed)
+        yield cut(listed, plan.shard_size, plan.digest)
 
 
 def _require_empty(out: Path) -> None:
@@ -140,13 +143,6 @@ def _require_empty(out: Path) -> None:
         )
 
 
-def _require_inputs(path: Path, listed: bytes) -> None:
-    """Refuse a list of inputs that is not what the plan says; one that is absent is written."""
-    with writing(path), contextlib.suppress(FileNotFoundError):
-        if whole(path) != listed:
-            raise _damaged_inputs(path)
-
-
 def _damaged_inputs(path: Path) -> DataError:
     return DataError(
         "archive-damaged",
@@ -156,7 +152,7 @@ def _damaged_inputs(path: Path) -> DataError:
 
 def missing(out: Path, shards: Iterable[Shard]) -> list[Shard]:
     """Return the shards that have no sound file yet; every file is read and verified."""
-    return [shard for shard in shards if read_head(out, shard) is None]
+    return [shard for shard in shards if read_shard(out, shard) is None]
 
 
 def read_inputs(out: Path, shard: Shard) -> list[Source]:
@@ -210,12 +206,6 @@ def write_shard(out: Path, shard: Shard, rows: Sequence[Findings], processor: st
     return head
 
 
-def read_head(out: Path, shard: Shard) -> Head | None:
-    """Return the head of a shard's file; None where it is missing or is not what was written."""
-    read = read_shard(out, shard)
-    return read[0] if read else None
-
-
 @dataclass(frozen=True, slots=True)
 class Assembled:
     """What the shards come to.
@@ -252,7 +242,14 @@ def assemble(out: Path, shards: Sequence[Shard], sinks: Sequence[Sink]) -> Assem
         (out / DIGEST).unlink(missing_ok=True)
         with new_file(out / RESULTS) as file:
             for shard in shards:
-                head, body = _require_shard(out, shard)
+                read = read_shard(out, shard)
+                if read is None:
+                    raise DataError(
+                        "archive-damaged",
+                        f"{_path(out, shard.number)} is not what was written; "
+                        "run the same again to answer its images anew",
+                    )
+                head, body = read
                 failed += head.failed
                 processors.add(head.processor)
                 file.write(body)
@@ -260,37 +257,11 @@ def assemble(out: Path, shards: Sequence[Shard], sinks: Sequence[Sink]) -> Assem
                 for line in body.splitlines():
                     row = parse_line(line)
                     for sink in sinks:
-                        sink.write(row)
+                        sink(row)
         write_text(out / DIGEST, f"{digest.hexdigest()}  {RESULTS}\n")
         _forget_attempts(out)
     images = sum(shard.images for shard in shards)
     return Assembled(out / RESULTS, images, failed, tuple(sorted(processors)))
-
-
-def _require_shard(out: Path, shard: Shard) -> tuple[Head, bytes]:
-    read = read_shard(out, shard)
-    if read is None:
-        raise DataError(
-            "archive-damaged",
-            f"{_path(out, shard.number)} is not what was written; "
-            "run the same again to answer its images anew",
-        )
-    return read
-
-
-def plan_digest(out: Path) -> str | None:
-    """Return the SHA-256 of the plan that a machine sees in a folder; None where it sees none.
-
-    Raises:
-        DataError: as `thorax.inference.archive_plan.read_plan`.
-    """
-    path = out / PLAN
-    return str(read_plan(path)["sha256"]) if path.is_file() else None
-
-
-def log_path(out: Path) -> Path:
-    """Return the file that a run's Ray writes what it says to."""
-    return out / _LOG
 
 
 def _source(line: Mapping[str, Any]) -> Source:
@@ -303,17 +274,7 @@ def _path(out: Path, number: int) -> Path:
     return out / SHARDS / f"{number:06d}.jsonl"
 
 
-def cut(plan: Plan, listed: bytes) -> list[Shard]:
-    """Return all shards of a plan.
-
-    Args:
-        plan: of the run.
-        listed: the list of inputs, as `thorax.inference.archive_plan.make_plan` returned it.
-    """
-    return cut_lines(listed, plan.shard_size, plan.digest)
-
-
-def cut_lines(listed: bytes, shard_size: int, plan: str) -> list[Shard]:
+def cut(listed: bytes, shard_size: int, plan: str) -> list[Shard]:
     """Return all shards of a list of inputs, by the size of a shard and the digest of a plan."""
     shards, offset = [], 0
     lines = listed.splitlines(keepends=True)

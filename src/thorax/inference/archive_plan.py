@@ -172,9 +172,9 @@ def read_plan(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise damaged_plan(path, "it holds no table")
     sound = document.get(_DIGEST) == document_digest(document, _DIGEST)
-    if (sound and document.get("format") != FORMAT) or (
-        _DIGEST not in document and _is_old(document)
-    ):
+    # The first format had no digest of itself.
+    old = _DIGEST not in document and document.get("format") == 1 and "card" in document
+    if old or (sound and document.get("format") != FORMAT):
         raise DataError(
             "archive-format",
             f"{path} is of format {document['format']!r}, of another Thorax, which this one cannot "
@@ -210,9 +210,7 @@ def require_same(path: Path, plan: Plan) -> None:
 def require_cards(engine: Engine, now: Mapping[str, str]) -> None:
     """Refuse to go on when a card was programmed anew since an engine was compiled for it.
 
-    Args:
-        engine: that answers.
-        now: what cards compute with now, as `thorax.devices.arithmetic.arithmetic_of` says it.
+    What cards compute with now is as `thorax.devices.arithmetic.arithmetic_of` says it.
 
     Raises:
         UsageError: `archive-other`, naming the card.
@@ -234,10 +232,6 @@ def damaged_plan(path: Path, why: str) -> DataError:
         f"{path} is not what was written: {why}; remove that file and repeat the command that "
         "wrote it: answers that are its own are then used, and others made anew",
     )
-
-
-def _is_old(document: Mapping[str, Any]) -> bool:
-    return document.get("format") == 1 and "card" in document
 
 
 def _differences(words: str, there: object, here: object) -> list[str]:

@@ -14,7 +14,7 @@ from thorax.inference.archive_files import (
     RESULTS,
     SHARDS,
     Shard,
-    cut_lines,
+    cut,
     read_shard,
     whole,
 )
@@ -32,9 +32,6 @@ def verify(out: Path) -> Iterator[Piece]:
     """Yield every file of an archive's folder; nothing is changed.
 
     A shard that was not answered yet is no piece; a run that goes on may lack the results.
-
-    Args:
-        out: folder of the run.
     """
     try:
         plan = read_plan(out / PLAN)
@@ -52,7 +49,7 @@ def verify(out: Path) -> Iterator[Piece]:
             yield Piece.unknown(out, path, INPUTS)
         return
     yield Piece.of(out, INPUTS, None)
-    shards = cut_lines(listed, plan["shard_size"], plan["sha256"])
+    shards = cut(listed, plan["shard_size"], plan["sha256"])
     yield from _shards(out, shards)
     yield from _results(out, shards)
 

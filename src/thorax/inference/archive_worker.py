@@ -23,15 +23,15 @@ from thorax.devices.extensions import add_extensions
 from thorax.devices.process_core import open_core
 from thorax.errors import ThoraxError
 from thorax.inference.archive_files import (
+    PLAN,
     Head,
     Shard,
     begin,
-    plan_digest,
-    read_head,
     read_inputs,
+    read_shard,
 )
 from thorax.inference.archive_files import write_shard as write
-from thorax.inference.archive_plan import extension_digest, require_cards
+from thorax.inference.archive_plan import extension_digest, read_plan, require_cards
 from thorax.inference.classify import OnProgress
 from thorax.inference.findings import findings_of
 from thorax.inference.predictor import Predictor
@@ -137,12 +137,9 @@ def processor() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What a machine of a cluster has and sees.
+    """What a machine of a cluster has: its name and versions; and what it sees.
 
     Attributes:
-        host: its name.
-        thorax: version there.
-        openvino: version there.
         plan: SHA-256 of the plan it sees in the folder of the run; None where it sees none.
     """
 
@@ -154,8 +151,9 @@ class Sight:
 
 def look(job: Job) -> Sight:
     """Return what this machine has and sees."""
+    path = Path(job.out) / PLAN
     try:
-        plan = plan_digest(Path(job.out))
+        plan = str(read_plan(path)["sha256"]) if path.is_file() else None
     except ThoraxError:
         plan = None
     return Sight(platform.node(), __version__, ov.__version__, plan)
@@ -211,9 +209,9 @@ class Actor:
         report = Report(shard.number)
         if self._refusal:
             return replace(report, error=self._refusal)
-        if (written := read_head(self._out, shard)) is not None:
+        if (written := read_shard(self._out, shard)) is not None:
             # An actor wrote it and died before it could say so.
-            return replace(report, images=written.images, failed=written.failed)
+            return replace(report, images=written[0].images, failed=written[0].failed)
         try:
             # Ray tries a shard again for as long as its actors die; how often is written down here.
             attempt = begin(self._out, shard)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +17,6 @@ from thorax.devices.settings import Setting, find_setting
 from thorax.errors import DataError, UsageError
 from thorax.inference.findings import (
     Memory,
-    Sink,
     findings_of,
     open_csv,
     read_of,
@@ -26,8 +25,7 @@ from thorax.inference.findings import (
 from thorax.inference.heatmap_folder import HeatmapFolder
 from thorax.inference.heatmap_picture import COLOUR_MAPS
 from thorax.inference.predictor import Prediction, Predictor, Source, find_sources
-from thorax.results.findings import ClassifyResult, LayerCost
-from thorax.results.shared import Modelled
+from thorax.results.findings import ClassifyResult, Findings, LayerCost
 
 SHOWN: Final = 100
 """Rows of the table for people; JSON and CSV have all."""
@@ -75,9 +73,6 @@ class ClassifyOptions:
             )
 
 
-_DEFAULTS: Final = ClassifyOptions()
-
-
 @dataclass(slots=True)
 class Tally:
     """What became of files.
@@ -92,79 +87,27 @@ class Tally:
     failed: int = 0
     window_s: float = 0.0
 
+    def count(self, images: int, failed: int) -> None:
+        """Take in files that were answered."""
+        self.images += images
+        self.failed += failed
+
     @property
     def images_per_s(self) -> float:
         """Files answered with findings / window; a refusal costs next to nothing."""
         return (self.images - self.failed) / self.window_s if self.window_s else 0.0
 
 
-class Classifier:
-    """Hands the findings of many files to sinks, through one engine.
-
-    Args:
-        engine: compiled; with counters where every layer is to be measured.
-        profile: add up the counters of every layer.
-        requests: how many to keep in flight from one thread; None lets as many threads as there
-            are streams ask.
-        heatmaps: where evidence is drawn, if anywhere.
-    """
-
-    def __init__(
-        self,
-        engine: Engine,
-        *,
-        profile: bool = False,
-        requests: int | None = None,
-        heatmaps: HeatmapFolder | None = None,
-    ) -> None:
-        self._engine = engine
-        self._predictor = Predictor(engine, profile=profile)
-        self._requests = requests
-        self._heatmaps = heatmaps
-
-    def run(
-        self, files: Sequence[Source], sinks: Iterable[Sink], on_progress: OnProgress | None = None
-    ) -> Tally:
-        """Classify files in their order; memory does not grow with their number.
-
-        Args:
-            files: at least one.
-            sinks: each gets the findings of each file.
-            on_progress: called with 1 for each file that is answered.
-        """
-        tally = Tally()
-        begin = time.perf_counter()
-        for prediction in self._predictions(files):
-            findings = findings_of(prediction, self._engine)
-            if self._heatmaps is not None:
-                findings = self._heatmaps.draw(prediction, findings, tally.images)
-            for sink in sinks:
-                sink.write(findings)
-            tally.images += 1
-            tally.failed += findings.error is not None
-            if on_progress:
-                on_progress(1)
-        tally.window_s = time.perf_counter() - begin
-        return tally
-
-    def _predictions(self, files: Sequence[Source]) -> Iterator[Prediction]:
-        if self._requests is not None:
-            return self._predictor.stream_async(files, requests=self._requests)
-        if len(files) == 1:
-            return iter([self._predictor.predict_file(files[0])])
-        return self._predictor.stream(files)
-
-
 def classify(
     model: Path,
     inputs: Sequence[Path],
-    options: ClassifyOptions = _DEFAULTS,
+    options: ClassifyOptions = ClassifyOptions(),
     *,
     on_progress: OnProgress | None = None,
 ) -> ClassifyResult:
     """Run every file named, and every image in every folder named, through an artifact.
 
-    Memory does not grow with the number of files unless all findings are kept.
+    Memory grows with the number of files only where all findings are kept.
 
     Args:
         model: artifact folder.
@@ -190,12 +133,16 @@ def classify(
     memory = Memory(None if options.keep_all else SHOWN)
     with open_csv(options.csv, loaded.card.labels) as tables:
         engine, setting = _compile(loaded, len(files), options)
-        classifier = Classifier(
-            engine, profile=options.counters, requests=options.requests, heatmaps=heatmaps
-        )
-        tally = classifier.run(files, [*tables, memory], on_progress)
+        tally, begin = Tally(), time.perf_counter()
+        for findings in _answers(engine, files, options, heatmaps):
+            for sink in (*tables, memory.write):
+                sink(findings)
+            tally.count(1, findings.error is not None)
+            if on_progress:
+                on_progress(1)
+        tally.window_s = time.perf_counter() - begin
     return ClassifyResult(
-        **describe(engine),
+        **dict(describe(engine)),
         streams=engine.streams,
         batch=engine.batch,
         tuned=setting.tuning is not None,
@@ -205,12 +152,31 @@ def classify(
         passed_over=passed_over,
         window_s=tally.window_s,
         images_per_s=tally.images_per_s,
-        modelled=modelled_of(engine),
+        modelled=forecast_engine(engine),
         cluster=None,
         results=tuple(memory.findings),
         counters=layer_costs(count_rows(engine, layers=options.layers)) if options.counters else (),
         intended_use=INTENDED_USE,
     )
+
+
+def _answers(
+    engine: Engine,
+    files: Sequence[Source],
+    options: ClassifyOptions,
+    heatmaps: HeatmapFolder | None,
+) -> Iterator[Findings]:
+    predictor = Predictor(engine, profile=options.counters)
+    predictions: Iterable[Prediction]
+    if options.requests is not None:
+        predictions = predictor.stream_async(files, requests=options.requests)
+    elif len(files) == 1:
+        predictions = [predictor.predict_file(files[0])]
+    else:
+        predictions = predictor.stream(files)
+    for number, prediction in enumerate(predictions):
+        findings = findings_of(prediction, engine)
+        yield findings if heatmaps is None else heatmaps.draw(prediction, findings, number)
 
 
 def list_sources(inputs: Sequence[Path], side: int) -> tuple[list[Source], tuple[str, ...]]:
@@ -228,27 +194,16 @@ def list_sources(inputs: Sequence[Path], side: int) -> tuple[list[Source], tuple
     return sources, tuple(map(str, passed_over))
 
 
-def modelled_of(engine: Engine) -> Modelled | None:
-    """Return what the simulated cards of an engine would do; None without any."""
-    forecast = forecast_engine(engine)
-    return forecast.result() if forecast else None
-
-
 def layer_costs(counters: Iterable[Counter]) -> tuple[LayerCost, ...]:
     """Return counters of one image as a result has them."""
     return tuple(
-        LayerCost(
-            layer=counter.name,
-            type=counter.type,
-            kernel=counter.kernel,
-            status=counter.status,
-            real_ms=counter.real_s * 1e3,
-            cpu_ms=counter.cpu_s * 1e3,
-            subgraph=counter.subgraph,
-            device=counter.device,
-            part_of=counter.part_of,
-            member=counter.member,
-            origin=counter.origin,
+        LayerCost.model_validate(
+            {
+                **asdict(counter),
+                "layer": counter.name,
+                "real_ms": counter.real_s * 1e3,
+                "cpu_ms": counter.cpu_s * 1e3,
+            }
         )
         for counter in counters
     )

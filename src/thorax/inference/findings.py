@@ -4,10 +4,10 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any
 
 from thorax.devices.engine import Engine
 from thorax.errors import UsageError, unwritable
@@ -17,12 +17,8 @@ from thorax.inference.heatmap_picture import peak, to_source
 from thorax.inference.predictor import Prediction, Source, StoredImage
 from thorax.results.findings import Findings, ReadError
 
-
-class Sink(Protocol):
-    """Where the findings of one radiograph after the other go."""
-
-    def write(self, findings: Findings) -> None:
-        """Take the findings of the next radiograph."""
+Sink = Callable[[Findings], object]
+"""Where the findings of one radiograph after the other go."""
 
 
 def findings_of(prediction: Prediction, engine: Engine) -> Findings:
@@ -97,15 +93,11 @@ def writing(path: Path) -> Iterator[None]:
         raise unwritable(path, error) from error
 
 
-def read_of(model: Path, sources: Iterable[Source]) -> tuple[list[Path], set[Path]]:
+def read_of(model: Path, sources: Sequence[Source]) -> tuple[list[Path], set[Path]]:
     """Return the files that are read one by one, and the folders that are read whole."""
-    singles, folders = [], {model.parent if model.suffix else model}
-    for source in sources:
-        if isinstance(source, StoredImage):
-            folders.add(source.store)
-        else:
-            singles.append(source)
-    return singles, folders
+    stores = {source.store for source in sources if isinstance(source, StoredImage)}
+    singles = [source for source in sources if not isinstance(source, StoredImage)]
+    return singles, {model.parent if model.suffix else model, *stores}
 
 
 def require_apart(out: Path | None, inputs: Iterable[Path], folders: Iterable[Path]) -> None:
@@ -138,29 +130,6 @@ def require_apart(out: Path | None, inputs: Iterable[Path], folders: Iterable[Pa
             )
 
 
-class _CsvTable:
-    def __init__(self, path: Path, file: TextIO, labels: Sequence[str]) -> None:
-        self._path, self._labels = path, labels
-        self._table = csv.writer(file)
-        head = ["image", *labels, "positive", "error", "compute", "simulated"]
-        self._table.writerow(map(harmless, head))
-
-    def write(self, findings: Findings) -> None:
-        """Add a row."""
-        cells = [f"{value:.6f}" for value in findings.findings.values()]
-        with writing(self._path):
-            self._table.writerow(
-                (
-                    harmless(findings.image),
-                    *(cells or [""] * len(self._labels)),
-                    harmless("|".join(findings.positive)),
-                    findings.error.code if findings.error else "",
-                    findings.compute,
-                    str(findings.simulated).lower(),
-                )
-            )
-
-
 @contextmanager
 def open_csv(path: Path | None, labels: Sequence[str]) -> Iterator[list[Sink]]:
     """Yield a table of findings; the file takes its name when the block succeeds.
@@ -178,9 +147,26 @@ def open_csv(path: Path | None, labels: Sequence[str]) -> Iterator[list[Sink]]:
     with ExitStack() as stack:
         with writing(path):
             file = stack.enter_context(atomic.new_text(path, errors="backslashreplace"))
-            table = _CsvTable(path, file, labels)
+            table = csv.writer(file)
+            head = ["image", *labels, "positive", "error", "compute", "simulated"]
+            table.writerow(map(harmless, head))
+
+        def write(findings: Findings) -> None:
+            cells = [f"{value:.6f}" for value in findings.findings.values()]
+            with writing(path):
+                table.writerow(
+                    (
+                        harmless(findings.image),
+                        *(cells or [""] * len(labels)),
+                        harmless("|".join(findings.positive)),
+                        findings.error.code if findings.error else "",
+                        findings.compute,
+                        str(findings.simulated).lower(),
+                    )
+                )
+
         try:
-            yield [table]
+            yield [write]
         except BaseException:
             # A full disk fails the closing too; what made it fail has been told.
             with suppress(OSError):

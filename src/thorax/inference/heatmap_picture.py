@@ -108,15 +108,7 @@ def _mix(
     side: int,
     colours: str,
 ) -> npt.NDArray[np.uint8]:
-    """Return a radiograph under tiles of the colour of their cells, BGR uint8 [H,H,3].
-
-    Args:
-        grey: uint8 [H,H,3], the prepared square enlarged.
-        cells: float32 [h,w], logits.
-        grid: where the cells lie on the square.
-        side: of the square, pixels.
-        colours: one of `COLOUR_MAPS`.
-    """
+    """Return a radiograph under tiles of the colour of their cells, BGR uint8 [H,H,3]."""
     least, most = float(cells.min()), float(cells.max())
     level = (cells.astype(np.float64) - least) / max(most - least, 1e-6)
     height = grey.shape[0]

@@ -6,7 +6,7 @@ import os
 import re
 import stat
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,10 +97,11 @@ class Predictor:
 
     def predict(self, radiograph: Radiograph) -> Prediction:
         """Return the findings of one radiograph."""
-        prepared = _Prepared.of(radiograph, self._card)
-        return self._answer(
-            prepared, self.engine.infer(prepared.pixels[None], profile=self.profile)
-        )
+        return self._predict(_Prepared.of(radiograph, self._card))
+
+    def _predict(self, prepared: "_Prepared") -> Prediction:
+        outputs = self.engine.infer(prepared.pixels[None], profile=self.profile)
+        return self._answer(prepared, outputs)
 
     def _answer(self, prepared: "_Prepared", outputs: Outputs, row: int = 0) -> Prediction:
         values = calibrate(outputs.probability[row : row + 1], self._card)[0]
@@ -122,11 +123,7 @@ class Predictor:
     def predict_file(self, source: Source) -> Prediction:
         """Return the findings of one file; a file that cannot be read is an answer too."""
         prepared = self._read(source)
-        if isinstance(prepared, Prediction):
-            return prepared
-        return self._answer(
-            prepared, self.engine.infer(prepared.pixels[None], profile=self.profile)
-        )
+        return prepared if isinstance(prepared, Prediction) else self._predict(prepared)
 
     def stream(
         self, paths: Iterable[Source], *, workers: int | None = None
@@ -226,8 +223,9 @@ class Predictor:
     def _read(self, source: Source) -> "_Prepared | Prediction":
         try:
             if isinstance(source, StoredImage):
+                pixels = np.ascontiguousarray(_opened(source.store).images[source.number])
                 side = self._card.input.side
-                return _Prepared(str(source), (side, side), _pixels(source)[None])
+                return _Prepared(str(source), (side, side), pixels[None])
             return _Prepared.of(read(source), self._card)
         except (ImageError, DataError) as error:
             return Prediction(str(source), {}, error=(error.code, error.message))
@@ -283,7 +281,7 @@ def find_sources(
         UsageError: `store-side` for a store of images of another size.
     """
     for path in inputs:
-        if not _is_store(path):
+        if not _holds(is_store, path):
             yield from find_files([path], passed_over)
             continue
         store = _opened(path)
@@ -296,16 +294,11 @@ def _opened(path: Path) -> Store:
     return open_store(path)
 
 
-def _pixels(source: StoredImage) -> npt.NDArray[np.uint8]:
-    """Return uint8 [S,S]."""
-    return np.ascontiguousarray(_opened(source.store).images[source.number])
-
-
-def _is_store(path: Path) -> bool:
+def _holds(test: Callable[[Path], bool], path: Path) -> bool:
+    """Return what a test says; False where nobody may look, which whoever reads it is told."""
     try:
-        return is_store(path)
+        return test(path)
     except OSError:
-        # A folder that may not be looked into is told as an input that cannot be read.
         return False
 
 
@@ -326,7 +319,7 @@ def find_files(inputs: Sequence[Path], passed_over: list[Path] | None = None) ->
     """
     for path in inputs:
         # The folders that are open, each with what is left of it.
-        waiting = [_entries(path) if _is_folder(path) else iter([path])]
+        waiting = [_entries(path) if _holds(Path.is_dir, path) else iter([path])]
         while waiting:
             entry = next(waiting[-1], None)
             if entry is None:
@@ -342,13 +335,6 @@ def find_files(inputs: Sequence[Path], passed_over: list[Path] | None = None) ->
                 yield Path(entry.path)
             elif passed_over is not None:
                 passed_over.append(Path(entry.path))
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
 
 
 def _entries(folder: Path) -> "Iterator[os.DirEntry[str] | Path]":

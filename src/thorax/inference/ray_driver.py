@@ -95,7 +95,7 @@ def run(
     """
     rows = list(shards)
     with _connected(address, job.threads * (actors or 1), folder):
-        nodes = [node for node in _nodes() if node["Alive"]]
+        nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
         room = sum(int(node["Resources"].get("CPU", 0)) // job.threads for node in nodes)
         if room < (actors or 1):
             raise PeerError(
@@ -158,13 +158,7 @@ def _connected(address: str | None, processors: int, folder: str | None) -> Iter
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _nodes() -> list[dict[str, Any]]:
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return nodes
-
-
 def _ask(job: Job, node: dict[str, Any]) -> Sight:
-    """Return what a machine has and sees."""
     where = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)
     answer = ray.remote(look).options(num_cpus=0, scheduling_strategy=where).remote(job)
     try:

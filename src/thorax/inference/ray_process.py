@@ -98,6 +98,11 @@ class _Driver:
             # A link that someone put there is not followed.
             log.unlink(missing_ok=True)
             opened = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONSAFEPATH": "1"}
+        if cluster == AUTO:
+            # Nobody else here must run anything there, or need a file in ~/.ray.
+            token = secrets.token_hex(32)
+            environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
         with os.fdopen(opened, "wb") as errors:
             self._process = subprocess.Popen(
                 # -P: nothing of the folder that the command was typed in is imported.
@@ -108,7 +113,7 @@ class _Driver:
                 text=True,
                 # Ctrl-C is for this process, which ends that one in good order.
                 start_new_session=True,
-                env=_environment(cluster),
+                env=environment,
             )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -178,15 +183,6 @@ class _Driver:
             self._process.kill()
             self._process.wait()
         self._output.close()
-
-
-def _environment(cluster: str) -> dict[str, str]:
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONSAFEPATH": "1"}
-    if cluster == AUTO:
-        # Whoever else is on this machine must not run anything there, nor need a file in ~/.ray.
-        token = secrets.token_hex(32)
-        environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
-    return environment
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from thorax.landscape.sharpness import CAVEAT, SharpnessSettings, evaluations, m
 from thorax.landscape.surface import Subset, draw
 from thorax.results.landscape import (
     LearningRates,
-    LinePoint,
     MeasuredImages,
     MeasuringSettings,
     RunSharpness,
@@ -82,7 +81,8 @@ def prepare(
                 f"{each.path} was trained on another store than {store.path}; sharpness is that of "
                 "the training loss: give the store it was trained on",
             )
-    if len({each.card.input for each in checkpoints}) > 1 or len(set(map(_form, checkpoints))) > 1:
+    cards = [each.card for each in checkpoints]
+    if len({(card.topology, card.output_stride, card.width, card.input) for card in cards}) > 1:
         raise UsageError(
             "sharpness-topology",
             f"{run} and {against} differ in topology, output stride, width or input; sharpness "
@@ -98,9 +98,7 @@ def execute(
 ) -> SharpnessResult:
     """Measure the runs of a task, and the line between two.
 
-    Args:
-        task: from `prepare`.
-        on_progress: told how many images were gone through since the last word.
+    Progress is how many images were gone through since the last word.
 
     Raises:
         UsageError: `training-memory`.
@@ -109,6 +107,18 @@ def execute(
     passed = f"{task.settings.batch:,} images of {side:,} x {side:,} pixels in a pass"
     with memory.required(passed, "give a smaller --batch, or fewer --images"):
         run, *others = (_measure(each, task, on_progress) for each in task.checkpoints)
+        path = None
+        if others:
+            path = line(
+                task.checkpoints[0].network,
+                task.checkpoints[1].network,
+                task.train,
+                task.val,
+                task.checkpoints[0].card.input,
+                points=_LINE_POINTS,
+                batch=task.settings.batch,
+                on_progress=on_progress,
+            )
         return SharpnessResult(
             **dict(run),
             store=str(task.store.path),
@@ -122,23 +132,9 @@ def execute(
             ),
             settings=MeasuringSettings(**dict(task.settings)),
             against=others[0] if others else None,
-            path=_line(task, on_progress) if others else None,
+            path=path,
             caveat=CAVEAT,
         )
-
-
-def _line(task: Task, on_progress: Callable[[int], None]) -> tuple[LinePoint, ...]:
-    first, second = (each.network for each in task.checkpoints)
-    return line(
-        first,
-        second,
-        task.train,
-        task.val,
-        task.checkpoints[0].card.input,
-        points=_LINE_POINTS,
-        batch=task.settings.batch,
-        on_progress=on_progress,
-    )
 
 
 def _measure(run: Checkpoint, task: Task, on_progress: Callable[[int], None]) -> RunSharpness:
@@ -148,8 +144,11 @@ def _measure(run: Checkpoint, task: Task, on_progress: Callable[[int], None]) ->
     top = sharpness.lambda_max
     if top is not None:
         # Others scale the gradient first: the product would say nothing.
-        plain = card.recipe["optimizer"]["kind"] == "sgd"
-        product = _times(top.value, rates) if plain else None
+        product = None
+        if card.recipe["optimizer"]["kind"] == "sgd":
+            last = None if rates.last is None else rates.last * top.value
+            assert rates.peak is not None
+            product = LearningRates(peak=rates.peak * top.value, last=last)
         top = top.model_copy(update={"times_learning_rate": product})
     surroundings = None
     if task.landscape:
@@ -169,18 +168,9 @@ def _measure(run: Checkpoint, task: Task, on_progress: Callable[[int], None]) ->
         weights_sha256=card.weights_sha256,
         val_mean_auroc=card.metrics.get("mean_auroc"),
         learning_rate=rates,
-        loss=sharpness.loss,
-        parameters=sharpness.parameters,
-        keskar=sharpness.keskar,
-        adaptive=sharpness.adaptive,
-        lambda_max=top,
         landscape=surroundings,
+        **{**dict(sharpness), "lambda_max": top},
     )
-
-
-def _times(value: float, rates: LearningRates) -> LearningRates:
-    peak, last = (None if rate is None else rate * value for rate in (rates.peak, rates.last))
-    return LearningRates(peak=peak, last=last)
 
 
 def learning_rates(card: CheckpointCard) -> LearningRates:
@@ -192,8 +182,3 @@ def learning_rates(card: CheckpointCard) -> LearningRates:
         peak = scaled_peak(schedule["base_per_256"], batch, schedule["scaling"])
     last = card.history[-1]["learning_rate"] if card.history else None
     return LearningRates(peak=peak, last=last)
-
-
-def _form(checkpoint: Checkpoint) -> tuple[str, int, float]:
-    card = checkpoint.card
-    return (card.topology, card.output_stride, card.width)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from thorax.config import Settings
 from thorax.images.preprocess import InputSpec
 from thorax.landscape.search import (
+    Norm,
     RandomMatrix,
     ascend,
     climb_manifold,
@@ -115,7 +116,7 @@ def measure(
         loss=start[0],
         parameters=len(surface.weights),
         keskar=(*_full(surface, start, settings), *_manifold(surface, start[0], settings)),
-        adaptive=_adaptive(surface, start, settings),
+        adaptive=tuple(_adaptive(surface, start, settings)),
         lambda_max=largest_eigenvalue(
             surface,
             iterations=settings.power_iterations,
@@ -158,28 +159,16 @@ def _manifold(surface: Surface, loss: float, settings: SharpnessSettings) -> Ite
 
 def _adaptive(
     surface: Surface, start: tuple[float, Tensor], settings: SharpnessSettings
-) -> tuple[Adaptive, ...]:
+) -> Iterator[Adaptive]:
     size = surface.weights.abs()
-    ball = ascend(
-        surface,
-        settings.rho * (size + settings.eta),
-        start=start,
-        norm="l2",
-        steps=settings.ascent_steps,
-        seed=settings.seed,
+    shapes: tuple[tuple[Norm, float, Tensor], ...] = (
+        ("l2", settings.rho, settings.rho * (size + settings.eta)),
+        ("linf", settings.rho_box, settings.rho_box * size),
     )
-    box = ascend(
-        surface,
-        settings.rho_box * size,
-        start=start,
-        norm="linf",
-        steps=settings.ascent_steps,
-        seed=settings.seed,
-    )
-    return (
-        Adaptive(norm="l2", rho=settings.rho, rise=ball - start[0]),
-        Adaptive(norm="linf", rho=settings.rho_box, rise=box - start[0]),
-    )
+    for norm, rho, scale in shapes:
+        steps, seed = settings.ascent_steps, settings.seed
+        highest = ascend(surface, scale, start=start, norm=norm, steps=steps, seed=seed)
+        yield Adaptive(norm=norm, rho=rho, rise=highest - start[0])
 
 
 def phi(loss: float, highest: float) -> float:

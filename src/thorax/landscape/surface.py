@@ -103,8 +103,6 @@ class Surface:
 
     Attributes:
         weights: float32 [n], where the network is.
-        names: of the parameters, in the order of the vector.
-        shapes: of the parameters, in the same order.
         known: share of each pass in the mean, one entry a pass.
     """
 
@@ -133,11 +131,8 @@ class Surface:
         self._network = copy.deepcopy(network).float().train(batch_norm == "batch")
         if batch_norm == "estimated":
             estimate_batch_norm(self._network, subset, spec, batch=batch)
-        parameters = dict(self._network.named_parameters())
-        self.names = tuple(parameters)
-        self.shapes = tuple(one.shape for one in parameters.values())
-        self._sizes = [one.numel() for one in parameters.values()]
-        self.weights = torch.cat([one.detach().reshape(-1) for one in parameters.values()])
+        self._parameters = dict(self._network.named_parameters())
+        self.weights = torch.cat([one.detach().reshape(-1) for one in self._parameters.values()])
         self._subset = subset
         self._spec = spec
         self._slices = passes(len(subset), batch)
@@ -151,11 +146,9 @@ class Surface:
 
     def parts(self, weights: Tensor) -> dict[str, Tensor]:
         """Return views of a flat vector by the name of the parameter, each in its shape."""
-        pieces = torch.split(weights, self._sizes)
-        return {
-            name: piece.view(shape)
-            for name, piece, shape in zip(self.names, pieces, self.shapes, strict=True)
-        }
+        sizes = [one.numel() for one in self._parameters.values()]
+        pieces = zip(self._parameters.items(), torch.split(weights, sizes), strict=True)
+        return {name: piece.view(one.shape) for (name, one), piece in pieces}
 
     def loss(self, weights: Tensor) -> float:
         """Return f(w), nats."""
@@ -203,12 +196,8 @@ class Surface:
 def judge(network: nn.Module, subset: Subset, spec: InputSpec, *, batch: int = 128) -> Quality:
     """Return loss and AUROC of a network in eval mode; its mode is left in eval."""
     network.eval()
-    device = next(network.parameters()).device
-    logits = []
     with torch.inference_mode():
-        for here in passes(len(subset), batch):
-            images = torch.from_numpy(subset.images[here]).to(device)
-            logits.append(network(normalise(images, spec)).float().cpu())
+        logits = [answer.float().cpu() for answer in _answers(network, subset, spec, batch)]
     scores = torch.cat(logits)
     loss = masked_bce(scores, torch.from_numpy(subset.labels)).item()
     if not scores.isfinite().all():
@@ -216,6 +205,12 @@ def judge(network: nn.Module, subset: Subset, spec: InputSpec, *, batch: int = 1
     values = auroc(subset.labels, scores.numpy())
     values = values[~np.isnan(values)]
     return Quality(loss=loss, mean_auroc=float(values.mean()) if len(values) else None)
+
+
+def _answers(network: nn.Module, subset: Subset, spec: InputSpec, batch: int) -> Iterator[Tensor]:
+    device = next(network.parameters()).device
+    for here in passes(len(subset), batch):
+        yield network(normalise(torch.from_numpy(subset.images[here]).to(device), spec))
 
 
 def estimate_batch_norm(
@@ -235,11 +230,9 @@ def estimate_batch_norm(
         one.reset_running_stats()
         one.momentum = None
     network.train()
-    device = next(network.parameters()).device
     with torch.no_grad():
-        for here in passes(len(subset), batch):
-            images = torch.from_numpy(subset.images[here]).to(device)
-            network(normalise(images, spec))
+        for _ in _answers(network, subset, spec, batch):
+            pass
     for one, momentum in zip(norms, before, strict=True):
         one.momentum = momentum
     network.eval()

@@ -4,7 +4,7 @@ The picture is optical density: parts add up, air takes away, and a sigmoid curv
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
@@ -257,7 +257,7 @@ def _bones(chest: Chest, canvas: Canvas, lungs: Mask) -> Plane:
     return canvas.plane(bones, 0.0022, weight=whole * chest.bone)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Signs:
     """What findings do to the drawing, beside changing the chest's measures.
 
@@ -269,11 +269,11 @@ class Signs:
         hazy: share of the vessels' sharpness lost, 0-1.
     """
 
-    fill: Plane
-    solid: Plane | None
-    bare: Mask | None
-    added: Plane | None
-    hazy: float
+    fill: Plane = field(default_factory=lambda: np.zeros((SOFT_SIDE, SOFT_SIDE), np.float32))
+    solid: Plane | None = None
+    bare: Mask | None = None
+    added: Plane | None = None
+    hazy: float = 0.0
 
 
 def density(

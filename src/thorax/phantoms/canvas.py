@@ -91,13 +91,8 @@ def upsampled(coarse: Plane) -> Plane:
     return np.asarray(basis @ coarse @ basis.T, np.float32)
 
 
-def ribbon(centre: Points, width: Points | float) -> Points:
-    """Return float64 [..., 2n, 2]: the outlines of bands around curves [..., n, 2]."""
-    return ribbons(centre, width)[0]
-
-
 def ribbons(centre: Points, *widths: Points | float) -> list[Points]:
-    """Return what `ribbon` does for each of several widths."""
+    """Return float64 [..., 2n, 2] for each width: outlines of bands around curves [..., n, 2]."""
     along = np.empty_like(centre)
     along[..., 1:-1, :] = centre[..., 2:, :] - centre[..., :-2, :]
     along[..., 0, :] = centre[..., 1, :] - centre[..., 0, :]

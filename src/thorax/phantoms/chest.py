@@ -91,15 +91,10 @@ class Chest:
         dome, angle = self.dome[side], self.angle[side]
         return np.asarray(dome + (angle - dome) * out**2.3 + 0.035 * inner**2)
 
+    # Findings and drawing ask for the same outlines several times a picture.
+    @lru_cache(maxsize=16)  # noqa: B019
     def lung(self, side: int) -> Points:
         """Return float64 [n, 2]: the outline of one lung, the heart not cut out."""
-        return _lung_outline(self, side)
-
-    def heart(self) -> Points:
-        """Return float64 [n, 2]: the outline of heart and great vessels."""
-        return _heart_outline(self)
-
-    def _lung(self, side: int) -> Points:
         fall = ramp(0, 1, 22) ** 1.7
         y = self.apex + fall * (self.angle[side] - self.apex)
         u_out = self.lateral(side, y)
@@ -112,7 +107,9 @@ class Chest:
         v = np.concatenate((y, self.floor(side, u_floor), y_in[~low]))
         return curve(0.5 + SIGN[side] * u, v)
 
-    def _heart(self) -> Points:
+    @lru_cache(maxsize=8)  # noqa: B019
+    def heart(self) -> Points:
+        """Return float64 [n, 2]: the outline of heart and great vessels."""
         whole = 2 * self.ratio * self.half_width
         right, left = 0.35 * whole, 0.65 * whole
         high, low = self.apex, max(self.dome)
@@ -152,17 +149,6 @@ class Chest:
         if not len(near):
             return self.mediastinum
         return float(max(0.0, (SIGN[side] * (near[:, 0] - 0.5)).max()))
-
-
-# Findings and drawing ask for the same outlines several times a picture.
-@lru_cache(maxsize=16)
-def _lung_outline(chest: Chest, side: int) -> Points:
-    return chest._lung(side)
-
-
-@lru_cache(maxsize=8)
-def _heart_outline(chest: Chest) -> Points:
-    return chest._heart()
 
 
 def x_of(side: int, u: Points | float) -> Points:

@@ -3,8 +3,6 @@
 A phantom is a pure function of (seed, index); its content does not depend on the side asked for.
 """
 
-import csv
-import io
 import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.data.samples import Box
+from thorax.data.table import lines_of
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import LockedError, is_ours, locked, sweep_folder, write_bytes
 from thorax.labels import NIH14, NO_FINDING
@@ -27,7 +26,7 @@ from thorax.phantoms.anatomy import density, develop
 from thorax.phantoms.canvas import SOFT_SIDE, Canvas, Points, spline, stream
 from thorax.phantoms.chest import FIELD_CM, SIDES, Chest, sample_chest, x_of
 from thorax.phantoms.dicom import encode_dicom
-from thorax.phantoms.findings import Sheet, draw_sign
+from thorax.phantoms.findings import SIGNS, Sheet
 from thorax.phantoms.sampling import choose, plan, reshape, sign_stream
 from thorax.processors import processors
 from thorax.results.data import PhantomResult
@@ -82,7 +81,6 @@ def _first_of_patient(seed: int, index: int) -> int:
 
 @lru_cache(maxsize=8)
 def _patient(seed: int, first: int) -> Chest:
-    """Return the chest of the patient whom this index shows first."""
     return sample_chest(stream(seed, first, _PATIENT))
 
 
@@ -194,9 +192,9 @@ def draw(
     chest = reshape(chest, lesions)
     sheet = Sheet(chest, canvas)
     for lesion in lesions:
-        draw_sign(sheet, lesion, sign_stream(seed, index, lesion.finding))
+        SIGNS[lesion.finding](sheet, lesion, sign_stream(seed, index, lesion.finding))
     noise_rng = stream(seed, index, _PICTURE)
-    picture = density(chest, canvas, sheet.signs(), ap=ap, metal=metal, rng=noise_rng)
+    picture = density(chest, canvas, sheet, ap=ap, metal=metal, rng=noise_rng)
     pixels = develop(picture, canvas, noise_rng, centre=centre, width=width)
     if canvas.side != side:
         pixels = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8)
@@ -233,21 +231,9 @@ def _refuse_strangers(folder: Path) -> None:
             )
 
 
-def _encode_png(phantom: Phantom) -> bytes:
-    done, data = cv2.imencode(".png", phantom.pixels, [cv2.IMWRITE_PNG_COMPRESSION, 3])
-    assert done, "an 8-bit grey square always encodes"
-    return data.tobytes()
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """What the tables say of one image written."""
-
-    image: str
-    patient: str
-    view: str
-    findings: tuple[str, ...]
-    boxes: tuple[Box, ...]
+_NO_PIXELS: Final = np.empty((0, 0), np.uint8)
+_Entry = tuple[str, Phantom]
+"""Name of an image written, and the phantom without its pixels."""
 
 
 def _write_some(indices: range, *, out: Path, side: int, seed: int, dicom: bool) -> list[_Entry]:
@@ -265,12 +251,10 @@ def _write_some(indices: range, *, out: Path, side: int, seed: int, dicom: bool)
                 index=index,
             )
             if dicom
-            else _encode_png(phantom)
+            else cv2.imencode(".png", phantom.pixels, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes()
         )
         write_bytes(out / image, data, swept=True)
-        entries.append(
-            _Entry(image, phantom.patient, phantom.view, phantom.findings, phantom.boxes)
-        )
+        entries.append((image, replace(phantom, pixels=_NO_PIXELS)))
     return entries
 
 
@@ -289,14 +273,6 @@ def _written(
             entries = running.pop(0).result()
             running += [pool.submit(task, chunk) for chunk in islice(left, 1)]
             yield entries
-
-
-def _table(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue().encode()
 
 
 def write(
@@ -375,11 +351,14 @@ def _all_written(
 
 
 def _write_tables(out: Path, entries: list[_Entry]) -> None:
-    boxes = [
-        (e.image, b.finding, *(f"{v:.2f}" for v in (b.x, b.y, b.width, b.height)))
-        for e in entries
-        for b in e.boxes
-    ]
-    write_bytes(out / "boxes.csv", _table(_HEADERS["boxes.csv"], boxes))
-    labels = [(e.image, e.patient, e.view, "|".join(e.findings) or NO_FINDING) for e in entries]
-    write_bytes(out / "labels.csv", _table(_HEADERS["labels.csv"], labels))
+    boxes = (
+        (image, box.finding, *(f"{value:.2f}" for value in (box.x, box.y, box.width, box.height)))
+        for image, phantom in entries
+        for box in phantom.boxes
+    )
+    labels = (
+        (image, phantom.patient, phantom.view, "|".join(phantom.findings) or NO_FINDING)
+        for image, phantom in entries
+    )
+    for name, rows in (("boxes.csv", boxes), ("labels.csv", labels)):
+        write_bytes(out / name, "".join(lines_of(_HEADERS[name], rows)).encode())

@@ -5,8 +5,7 @@ Radiology 246 (2008), and Goodman, "Felson's Principles of Chest Roentgenology".
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final
 
 import cv2
 import numpy as np
@@ -18,13 +17,12 @@ from thorax.phantoms.canvas import (
     SOFT,
     SOFT_SIDE,
     Canvas,
-    Mask,
     Plane,
     Points,
     curve,
     noise,
     ramp,
-    ribbon,
+    ribbons,
     spline,
     texture,
     window,
@@ -36,41 +34,21 @@ _LEVELS: Final = {UPPER: (0.16, 0.36), MIDDLE: (0.40, 0.62), LOWER: (0.66, 0.86)
 """Where the centre of a lesion may lie in each zone, 0 = apex, 1 = costophrenic angle."""
 
 
-class Sheet:
+_CENTRES: Final[Plane] = ((np.arange(SOFT_SIDE) + 0.5) / SOFT_SIDE).astype(np.float32)
+
+
+class Sheet(Signs):
     """What the signs of one phantom add up to, and their boxes in shares of the image."""
 
-    __slots__ = (
-        "_lung",
-        "added",
-        "bare",
-        "boxes",
-        "canvas",
-        "chest",
-        "fill",
-        "hazy",
-        "soft",
-        "solid",
-        "x",
-        "y",
-    )
+    soft = SOFT
+    x, y = _CENTRES[None], _CENTRES[:, None]
 
     def __init__(self, chest: Chest, canvas: Canvas) -> None:
+        super().__init__()
         self.chest = chest
         self.canvas = canvas
-        self.soft = SOFT
         self.boxes: list[Box] = []
-        self.fill: Plane = np.zeros((SOFT_SIDE, SOFT_SIDE), np.float32)
-        self.solid: Plane | None = None
-        self.bare: Mask | None = None
-        self.added: Plane | None = None
-        self.hazy = 0.0
-        centres = ((np.arange(SOFT_SIDE) + 0.5) / SOFT_SIDE).astype(np.float32)
-        self.x, self.y = centres[None], centres[:, None]
         self._lung: dict[int, npt.NDArray[np.bool_]] = {}
-
-    def signs(self) -> Signs:
-        """Return the sum."""
-        return Signs(self.fill, self.solid, self.bare, self.added, self.hazy)
 
     def visible(self, side: int) -> npt.NDArray[np.bool_]:
         """Return bool [G, G]: where one lung is seen beside the heart."""
@@ -151,9 +129,11 @@ def _blob(radius: float, wobble: float, rng: np.random.Generator) -> Points:
     return curve(np.cos(angle), np.sin(angle)) * (radius * (1 + wave))[:, None]
 
 
-def _round(
-    sheet: Sheet, lesion: Lesion, rng: np.random.Generator, cm: tuple[float, float], wobble: float
-) -> None:
+def _round(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
+    """A nodule: round, well-defined, under 3 cm; or a mass: round or lobulated, over 3 cm."""
+    cm, wobble = (4.2, 5.4 + 1.6 * lesion.severity), 0.10
+    if lesion.finding == "Nodule":
+        cm, wobble = (1.5 + 0.6 * lesion.severity, 2.75), 0.05
     outlines = []
     for site in lesion.sites:
         radius = rng.uniform(*cm) / 2 / FIELD_CM / sheet.canvas.scale
@@ -161,17 +141,6 @@ def _round(
         sheet.box(lesion.finding, outlines[-1])
     field = sheet.shapes(outlines, 0.72 + 0.28 * lesion.severity, 0.0028)
     sheet.add(field * np.float32(0.07 + 0.06 * lesion.severity))
-
-
-def _nodule(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
-    """Round, well-defined, under 3 cm."""
-    smallest = 1.5 + 0.6 * lesion.severity
-    _round(sheet, lesion, rng, (smallest, 2.75), 0.05)
-
-
-def _mass(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
-    """Round or lobulated, over 3 cm."""
-    _round(sheet, lesion, rng, (4.2, 5.4 + 1.6 * lesion.severity), 0.10)
 
 
 def _cardiomegaly(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
@@ -311,52 +280,30 @@ def _infiltration(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> Non
         sheet.box_of(lesion.finding, patch > 0.35 * patch.max())
 
 
-@dataclass(frozen=True, slots=True)
-class Opacity:
-    """A dense lobe of one lung, cut straight by a fissure.
+def _lobe(chest: Chest, site: Site, rng: np.random.Generator) -> Callable[[Plane, Plane], Plane]:
+    """Draw the lobe of a zone of a lung, which a fissure cuts straight.
 
-    Attributes:
-        sign: which way its lung lies from the middle, -1 or 1.
-        tilt: slope of the fissure.
-        fissure: height of the fissure at the middle of the lung.
-        upward: whether the lobe lies above its fissure.
-        end: height at which the lobe ends.
-        spread: over which it ends.
-        edge: distance from the middle at which it ends.
+    Returns:
+        how dense it is at points of the chest, 0-1.
     """
+    upward = site.zone == UPPER
+    tilt = np.float32(rng.uniform(-0.06, 0.06) + (0.18 if site.zone == LOWER else 0.0))
+    share = {UPPER: 0.40, MIDDLE: 0.42, LOWER: 0.60}[site.zone] + rng.uniform(-0.03, 0.03)
+    fissure = np.float32(chest.height(site.side, share))
+    end = chest.height(site.side, {UPPER: 0.02, MIDDLE: 0.66, LOWER: 0.97}[site.zone])
+    spread = np.float32(0.03 if site.zone != LOWER else 0.02)
+    edge = np.float32(rng.uniform(0.8, 1.0) * chest.half_width)
 
-    sign: float
-    tilt: float
-    fissure: float
-    upward: bool
-    end: float
-    spread: float
-    edge: float
-
-    @classmethod
-    def drawn(cls, chest: Chest, site: Site, rng: np.random.Generator) -> Self:
-        """Draw the lobe of a zone of a lung."""
-        tilt = rng.uniform(-0.06, 0.06) + (0.18 if site.zone == LOWER else 0.0)
-        share = {UPPER: 0.40, MIDDLE: 0.42, LOWER: 0.60}[site.zone] + rng.uniform(-0.03, 0.03)
-        return cls(
-            sign=SIGN[site.side],
-            tilt=tilt,
-            fissure=chest.height(site.side, share),
-            upward=site.zone == UPPER,
-            end=chest.height(site.side, {UPPER: 0.02, MIDDLE: 0.66, LOWER: 0.97}[site.zone]),
-            spread=0.03 if site.zone != LOWER else 0.02,
-            edge=rng.uniform(0.8, 1.0) * chest.half_width,
-        )
-
-    def field(self, x: Plane, y: Plane) -> Plane:
-        """Return how dense it is at points of the chest, 0-1."""
-        u = np.float32(self.sign) * (x - np.float32(0.5))
-        below = y - np.float32(self.fissure) - np.float32(self.tilt) * (u - np.float32(0.15))
-        cut = np.clip((-below if self.upward else below) * np.float32(220) + 0.5, 0, 1)
-        far = (y - np.float32(self.end)) if self.upward else (np.float32(self.end) - y)
-        cut *= np.clip(far / np.float32(self.spread) * 0.5 + 0.5, 0, 1)
-        cut *= np.clip((np.float32(self.edge) - u) / np.float32(0.03) + 0.5, 0, 1)
+    def density(x: Plane, y: Plane) -> Plane:
+        u = np.float32(SIGN[site.side]) * (x - np.float32(0.5))
+        below = y - fissure - tilt * (u - np.float32(0.15))
+        cut = np.clip((-below if upward else below) * np.float32(220) + 0.5, 0, 1)
+        far = (y - np.float32(end)) if upward else (np.float32(end) - y)
+        cut *= np.clip(far / spread * 0.5 + 0.5, 0, 1)
+        cut *= np.clip((edge - u) / np.float32(0.03) + 0.5, 0, 1)
         return np.asarray(cut * (u > 0), np.float32)
+
+    return density
 
 
 def _consolidation(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
@@ -364,9 +311,9 @@ def _consolidation(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> No
     chest = sheet.chest
     for site in lesion.sites:
         side = site.side
-        opacity = Opacity.drawn(chest, site, rng)
+        density = _lobe(chest, site, rng)
         x, y = sheet.canvas.coordinates()
-        lobe = opacity.field(x, y) * np.float32(0.62 + 0.33 * lesion.severity)
+        lobe = density(x, y) * np.float32(0.62 + 0.33 * lesion.severity)
         tubes = sheet.canvas.blank()
         q = ramp(0, 1, 8)
         target = chest.height(side, {UPPER: 0.2, MIDDLE: 0.55, LOWER: 0.82}[site.zone])
@@ -375,7 +322,7 @@ def _consolidation(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> No
             goal = (
                 chest.half_width * (0.35 + 0.5 * share),
                 target
-                + (0.5 - share) * 0.14 * (1 if opacity.upward else -1)
+                + (0.5 - share) * 0.14 * (1 if site.zone == UPPER else -1)
                 + rng.uniform(-0.02, 0.02),
             )
             u = start[0] + (goal[0] - start[0]) * q
@@ -387,7 +334,7 @@ def _consolidation(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> No
             sheet.canvas.stroke(tubes, fork, 0.006, 230)
         lobe *= 1 - np.float32(0.75) * sheet.canvas.plane(tubes, 0.0015)
         sheet.block(lobe)
-        sheet.box_of(lesion.finding, (opacity.field(sheet.x, sheet.y) > 0.3) & sheet.visible(side))
+        sheet.box_of(lesion.finding, (density(sheet.x, sheet.y) > 0.3) & sheet.visible(side))
 
 
 def _atelectasis(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
@@ -407,7 +354,7 @@ def _atelectasis(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None
             y -= rng.uniform(0, 0.08) * (u - u.mean()) ** 2 / 0.02
             thick = rng.uniform(0.015, 0.019) + 0.008 * lesion.severity
             taper = thick * np.sin(np.linspace(0.35, np.pi - 0.35, 10)) ** 0.6
-            plate = ribbon(curve(x_of(site.side, u), y), taper)
+            (plate,) = ribbons(curve(x_of(site.side, u), y), taper)
             plates.append(plate)
             sheet.box(lesion.finding, plate)
     field = sheet.shapes(plates, 0.65 + 0.33 * lesion.severity, 0.0018)
@@ -492,13 +439,13 @@ def _hernia(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
     sheet.box(lesion.finding, outline)
 
 
-_SIGNS: Final[dict[str, Callable[[Sheet, Lesion, np.random.Generator], None]]] = {
+SIGNS: Final[dict[str, Callable[[Sheet, Lesion, np.random.Generator], None]]] = {
     "Atelectasis": _atelectasis,
     "Cardiomegaly": _cardiomegaly,
     "Effusion": _effusion,
     "Infiltration": _infiltration,
-    "Mass": _mass,
-    "Nodule": _nodule,
+    "Mass": _round,
+    "Nodule": _round,
     "Pneumonia": _pneumonia,
     "Pneumothorax": _pneumothorax,
     "Consolidation": _consolidation,
@@ -508,8 +455,4 @@ _SIGNS: Final[dict[str, Callable[[Sheet, Lesion, np.random.Generator], None]]] =
     "Pleural_Thickening": _pleural_thickening,
     "Hernia": _hernia,
 }
-
-
-def draw_sign(sheet: Sheet, lesion: Lesion, rng: np.random.Generator) -> None:
-    """Draw one finding onto the sheet and note its boxes."""
-    _SIGNS[lesion.finding](sheet, lesion, rng)
+"""Draw a finding onto a sheet, and note its boxes."""

@@ -5,6 +5,7 @@ checkpoint is found, and named, before anything of it is used.
 """
 
 import contextlib
+import itertools
 import json
 import math
 import re
@@ -131,7 +132,7 @@ def read_card(folder: Path) -> CheckpointCard:
         if card.kept and not _EPOCH.fullmatch(card.kept):
             raise ValueError(f"kept is {card.kept!r}, not the name of an epoch folder")
     except ValueError as error:
-        raise _unreadable(folder / CARD, str(error)) from error
+        raise unreadable(folder / CARD, str(error)) from error
     return card
 
 
@@ -143,12 +144,7 @@ def checked_text(model: BaseModel) -> str:
 
 
 def read_checked(path: Path, model: type[ModelT], remedy: str) -> ModelT:
-    """Return what `checked_text` wrote into a file of a run.
-
-    Args:
-        path: of the file.
-        model: of its content.
-        remedy: what to do when it is damaged.
+    """Return what `checked_text` wrote into a file of a run; the remedy is for one damaged.
 
     Raises:
         ModelError: `checkpoint-missing`, `checkpoint-unreadable` or `checkpoint-damaged`.
@@ -157,13 +153,13 @@ def read_checked(path: Path, model: type[ModelT], remedy: str) -> ModelT:
     try:
         document = parse_json(content)
     except ValueError as error:
-        raise _unreadable(path, f"{error}; {remedy}") from error
+        raise unreadable(path, f"{error}; {remedy}") from error
     if not isinstance(document, dict) or not isinstance(document.get("sha256"), str):
         number = document.get("format") if isinstance(document, dict) else None
         old = f"it has format {number!r}, this Thorax reads {FORMAT}"
         bare = "it holds no digest of itself"
         what = old if isinstance(number, int) and number != FORMAT else bare
-        raise _unreadable(path, f"{what}; {remedy}")
+        raise unreadable(path, f"{what}; {remedy}")
     if document_digest(document) != document["sha256"]:
         raise ModelError(
             "checkpoint-damaged",
@@ -174,9 +170,9 @@ def read_checked(path: Path, model: type[ModelT], remedy: str) -> ModelT:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the file"
-        raise _unreadable(path, f"{place}: {first['msg']}") from error
+        raise unreadable(path, f"{place}: {first['msg']}") from error
     except (ThoraxError, ValueError) as error:
-        raise _unreadable(path, str(error)) from error
+        raise unreadable(path, str(error)) from error
 
 
 def require_digest(path: Path, digest: str) -> None:
@@ -189,7 +185,7 @@ def require_digest(path: Path, digest: str) -> None:
     try:
         found = sha256(path)
     except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from error
+        raise unreadable(path, error.strerror or str(error)) from error
     if found != digest:
         raise ModelError(
             "checkpoint-damaged",
@@ -266,6 +262,12 @@ def resolve(path: Path) -> Path:
     return path / kept
 
 
+def _readable(run: Path) -> Iterator[tuple[Path, CheckpointCard]]:
+    for folder in newest_first(run):
+        with contextlib.suppress(ModelError):
+            yield folder, read_card(folder)
+
+
 def prune(run: Path) -> list[str]:
     """Delete all checkpoints of a run but the two newest and those they keep, and leftovers.
 
@@ -273,16 +275,8 @@ def prune(run: Path) -> list[str]:
         A line for each that could not be deleted; a run can do without that.
     """
     stay: set[str] = set()
-    recent = 0
-    for folder in newest_first(run):
-        try:
-            kept = read_card(folder).kept
-        except ModelError:
-            continue
-        stay |= {folder.name, kept}
-        recent += 1
-        if recent == 2:
-            break
+    for folder, card in itertools.islice(_readable(run), 2):
+        stay |= {folder.name, card.kept}
     if not stay:
         return []
     refused: list[str] = []
@@ -303,11 +297,7 @@ def discard_after(run: Path, folder: Path) -> list[str]:
     Returns:
         A line for each that could not be deleted.
     """
-    newer = []
-    for entry in newest_first(run):
-        if entry == folder:
-            break
-        newer.append(entry)
+    newer = itertools.takewhile(lambda entry: entry != folder, newest_first(run))
     return [line for entry in newer for line in delete(entry)]
 
 
@@ -330,9 +320,9 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(_LONGEST + 1)
     except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from error
+        raise unreadable(path, error.strerror or str(error)) from error
     if len(content) > _LONGEST:
-        raise _unreadable(path, f"it has more than the {_LONGEST} bytes that are expected")
+        raise unreadable(path, f"it has more than the {_LONGEST} bytes that are expected")
     return content
 
 
@@ -341,5 +331,6 @@ def _require_file(path: Path) -> None:
         raise ModelError("checkpoint-missing", f"{path} is missing or no regular file")
 
 
-def _unreadable(path: Path, why: str) -> ModelError:
+def unreadable(path: Path, why: str) -> ModelError:
+    """Return the refusal of a file of a checkpoint that cannot be read."""
     return ModelError("checkpoint-unreadable", f"{path} cannot be read: {why}")

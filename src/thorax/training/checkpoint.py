@@ -35,6 +35,7 @@ from thorax.training.card import (
     read_card,
     require_digest,
     resolve,
+    unreadable,
 )
 from thorax.training.networks import Classifier
 from thorax.training.weights_file import require_header
@@ -125,10 +126,7 @@ def save(
 
 
 def load(path: Path) -> Checkpoint:
-    """Read a checkpoint, or the kept checkpoint of a run.
-
-    Args:
-        path: a checkpoint folder, or a run folder.
+    """Read a checkpoint folder, or the kept checkpoint of a run folder.
 
     Raises:
         ModelError: `checkpoint-missing`, `checkpoint-unreadable`, `checkpoint-damaged` (a digest
@@ -212,10 +210,6 @@ def _get_tensors(path: Path, digest: str) -> dict[str, Tensor]:
         require_header(path)
         return safetensors.torch.load_file(path)
     except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from error
+        raise unreadable(path, error.strerror or str(error)) from error
     except (SafetensorError, ValueError, KeyError) as error:
-        raise _unreadable(path, str(error)) from error
-
-
-def _unreadable(path: Path, why: str) -> ModelError:
-    return ModelError("checkpoint-unreadable", f"{path} cannot be read: {why}")
+        raise unreadable(path, str(error)) from error

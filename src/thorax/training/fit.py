@@ -30,7 +30,7 @@ from thorax.training.loop import Built, Callbacks, TrainingLoop
 from thorax.training.networks import Classifier
 from thorax.training.parallel import Ranks
 from thorax.training.preemption import Stop
-from thorax.training.prepare import TrainingRun, facts, prepare, resume_or_create, same_everywhere
+from thorax.training.prepare import TrainingRun, prepare, resume_or_create, same_everywhere
 from thorax.training.processors import bind, describe
 from thorax.training.recipe import Recipe
 from thorax.training.verify import damaged_lines
@@ -108,9 +108,17 @@ def _warnings(run: TrainingRun) -> Sequence[str]:
 def _about(
     run: TrainingRun, built: Built, processors: Mapping[str, Any], warnings: Sequence[str]
 ) -> dict[str, Any]:
-    """Return what the log says of a run before its first update."""
     return {
-        **facts(run),
+        "topology": run.recipe.network.topology,
+        "precision": run.precision,
+        "device": str(run.device),
+        "threads": torch.get_num_threads(),
+        "micro_batch": run.micro_batch,
+        "groups": run.recipe.training.batch // run.ranks.world // run.micro_batch,
+        "schedule": run.schedule.document(),
+        "steps": run.schedule.steps,
+        "torch": torch.__version__,
+        **run.data,
         **processors,
         "init": built.init,
         "warnings": [*warnings, *processors["warnings"]],
@@ -121,7 +129,6 @@ def _about(
 def _log(
     out: Path, opened: tuple[Path, CheckpointCard] | None, on_message: Callable[[str], None]
 ) -> Iterator[Log]:
-    """Open the log of a run after the checkpoint it goes on from."""
     if (out / LOG).is_file() and (lines := damaged_lines(out / LOG)):
         on_message(f"warning: {out / LOG}: line {lines[0]} is not what was written; curves may lie")
     with open_log(out, after=opened[1].step if opened else 0) as log:
@@ -130,12 +137,7 @@ def _log(
 
 @contextmanager
 def _locked(out: Path, ranks: Ranks) -> Iterator[None]:
-    """Hold the folder of a run, so that no second process writes into it.
-
-    Raises:
-        DataError: `run-locked`.
-        ModelError: `checkpoint-unwritable`.
-    """
+    """Hold the folder of a run, so that no second process writes into it."""
     with ExitStack() as held:
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -182,32 +184,28 @@ def _needs(run: TrainingRun) -> tuple[str, str]:
 
 def _build(run: TrainingRun) -> Built:
     with memory.required(*_needs(run)):
-        return _built(run)
-
-
-def _built(run: TrainingRun) -> Built:
-    recipe = run.recipe
-    network = networks.build(
-        recipe.network.topology,
-        classes=len(run.store.label_set),
-        output_stride=recipe.network.output_stride,
-        width=recipe.network.width,
-        seed=recipe.training.seed,
-    )
-    _start_at_prevalence(network, run.store.labels[run.train])
-    init = None
-    if run.init is not None:
-        loaded = pretrained.initialise(
-            network, recipe.network.topology, run.init, run.store.label_set
+        recipe = run.recipe
+        network = networks.build(
+            recipe.network.topology,
+            classes=len(run.store.label_set),
+            output_stride=recipe.network.output_stride,
+            width=recipe.network.width,
+            seed=recipe.training.seed,
         )
-        init = {**asdict(loaded), "path": Path(loaded.path).name}
-    network.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Built(
-        network=network,
-        optimizer=optimizers.build(network, recipe.optimizer),
-        average=Average(network, recipe.ema) if recipe.ema else None,
-        init=init,
-    )
+        _start_at_prevalence(network, run.store.labels[run.train])
+        init = None
+        if run.init is not None:
+            loaded = pretrained.initialise(
+                network, recipe.network.topology, run.init, run.store.label_set
+            )
+            init = {**asdict(loaded), "path": Path(loaded.path).name}
+        network.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return Built(
+            network=network,
+            optimizer=optimizers.build(network, recipe.optimizer),
+            average=Average(network, recipe.ema) if recipe.ema else None,
+            init=init,
+        )
 
 
 def _start_at_prevalence(network: Classifier, labels: npt.NDArray[np.int8]) -> None:

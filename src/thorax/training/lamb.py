@@ -62,18 +62,11 @@ class LAMB(LayerWise):
             },
         )
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add parameters with arguments of their own.
-
-        Raises:
-            UsageError: `optimizer-argument`.
-        """
-        group = {**self.defaults, **param_group}
+    def _check(self, group: dict[str, Any]) -> None:
         for name in ("lr", "weight_decay", "eps"):
             require_number(name, group[name])
         for beta in group["betas"]:
             require_number("betas", beta, below=1.0)
-        super().add_param_group(param_group)
 
     def _move(self, parameters: list[Tensor], group: dict[str, Any], *, adapted: bool) -> None:
         decay = group["weight_decay"] if adapted else 0.0

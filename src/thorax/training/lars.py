@@ -19,26 +19,23 @@ MomentumStyle = Literal["paper", "torch"]
 
 
 class LarsArguments(TypedDict, total=False):
-    """What LARS takes beside parameters and learning rate."""
+    """What LARS takes beside parameters and learning rate; see `thorax.training.optimizers.Lars`.
+
+    The paper's momentum keeps the learning rate inside v, as below; torch's outside:
+    v = m v + t (g + d w); w -= lr v. They differ while the rate changes. Correction multiplies the
+    paper's v by lr_new / lr_old whenever the rate changes (Goyal et al., 1706.02677, section 3,
+    remark 2).
+    """
 
     momentum: float
-    """m, 0 to below 1; 0.9."""
     weight_decay: float
-    """d, 0 or more; 0."""
     trust_coefficient: float
-    """c, 0 or more; 0 = off; 0.001."""
     eps: float
-    """Keeps the ratio finite, 0 or more; 1e-7."""
     nesterov: bool
-    """Look one step ahead; False."""
     momentum_style: MomentumStyle
-    """`paper` keeps the learning rate inside v, as below; `torch` outside:
-    v = m v + t (g + d w); w -= lr v. They differ while the rate changes."""
+    momentum_correction: bool
     exclude_1d: bool
     """Parameters of one dimension or none (biases, batch normalisation) get t = 1 and d = 0."""
-    momentum_correction: bool
-    """With the paper's style, multiply v by lr_new / lr_old whenever the rate changes (Goyal et
-    al., 1706.02677, section 3, remark 2); False."""
 
 
 _DEFAULTS: Final[LarsArguments] = {
@@ -85,14 +82,19 @@ class LARS(LayerWise):
         """
         super().__init__(params, {"lr": lr, **_DEFAULTS, **arguments})
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add parameters with arguments of their own.
-
-        Raises:
-            UsageError: `optimizer-argument`.
-        """
-        _check({**self.defaults, **param_group})
-        super().add_param_group(param_group)
+    def _check(self, group: dict[str, Any]) -> None:
+        for name in ("lr", "weight_decay", "trust_coefficient", "eps"):
+            require_number(name, group[name])
+        require_number("momentum", group["momentum"], below=1.0)
+        style, styles = group["momentum_style"], get_args(MomentumStyle)
+        momentum, corrected = group["momentum"], group["momentum_correction"]
+        outside = "False where momentum_style is torch, whose momentum holds no learning rate"
+        for name, allowed, holds in (
+            ("momentum_style", " or ".join(styles), style in styles),
+            ("nesterov", "False where momentum is 0", not group["nesterov"] or momentum > 0),
+            ("momentum_correction", outside, not corrected or style == "paper"),
+        ):
+            require(name, group[name], allowed, holds=holds)
 
     def _move(self, parameters: list[Tensor], group: dict[str, Any], *, adapted: bool) -> None:
         trust = group["trust_coefficient"] if adapted else 0.0
@@ -129,24 +131,3 @@ class LARS(LayerWise):
             state["momentum_buffer"] = torch.zeros_like(parameter)
         memory: Tensor = state["momentum_buffer"]
         return memory
-
-
-def _check(group: dict[str, Any]) -> None:
-    for name in ("lr", "weight_decay", "trust_coefficient", "eps"):
-        require_number(name, group[name])
-    require_number("momentum", group["momentum"], below=1.0)
-    style = group["momentum_style"]
-    styles = get_args(MomentumStyle)
-    require("momentum_style", style, " or ".join(styles), holds=style in styles)
-    require(
-        "nesterov",
-        group["nesterov"],
-        "False where momentum is 0",
-        holds=not group["nesterov"] or group["momentum"] > 0,
-    )
-    require(
-        "momentum_correction",
-        group["momentum_correction"],
-        "False where momentum_style is torch, whose momentum holds no learning rate",
-        holds=not group["momentum_correction"] or style == "paper",
-    )

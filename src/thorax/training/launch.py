@@ -33,15 +33,10 @@ _STRANGERS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """What the launcher says of this process.
+    """What the launcher says of this process; other fields as of `thorax.training.parallel.Ranks`.
 
     Attributes:
-        rank: its number, from 0.
-        world: processes in all.
-        local_rank: its number on this host.
-        local_world: processes on this host.
         port: of the lead, where the ranks meet.
-        restarts: times the ranks were started anew.
         job: a name for the job, None where the launcher has none.
     """
 
@@ -103,22 +98,19 @@ def require_interfaces(backend: str, environment: Mapping[str, str] = os.environ
         return
     here = [name for _, name in socket.if_nameindex()]
     if backend == "nccl":
-        left_out, exact = given.startswith("^"), given.startswith("=")
-        names = given.lstrip("^=").split(",")
+        exact, names = given.startswith("="), given.lstrip("^=").split(",")
         known = [
             one
             for one in here
             if any(one == name if exact else one.startswith(name) for name in names)
         ]
-        usable = [one for one in here if one not in known] if left_out else known
-        if usable:
-            return
+        usable = len(known) < len(here) if given.startswith("^") else bool(known)
         forms = "NAME as a beginning, =NAME or ^NAME"
     else:
-        unknown = [name for name in given.split(",") if name not in here]
-        if not unknown:
-            return
+        usable = all(name in here for name in given.split(","))
         forms = "names with commas between them; ^NAME and =NAME are forms of NCCL's"
+    if usable:
+        return
     raise UsageError(
         "launcher",
         f"{variable} is {given!r}, which is no interface of this host; there are "

@@ -116,7 +116,10 @@ class Log:
 
     def _write(self, event: str, facts: Mapping[str, Any], *, durable: bool = False) -> None:
         entry = {"unix_s": round(time.time(), 3), "event": event, **facts}
-        _append(self._lines, checked_line(_finite_entries(entry)).encode())
+        _append(
+            self._lines,
+            checked_line({key: _finite(value) for key, value in entry.items()}).encode(),
+        )
         if durable:
             os.fsync(self._lines.fileno())
 
@@ -266,16 +269,12 @@ def _drop_half_line(path: Path) -> None:
             os.truncate(path, whole)
 
 
-def _finite_entries(entry: Mapping[str, Any]) -> dict[str, object]:
-    return {key: _finite(value) for key, value in entry.items()}
-
-
 def _finite(value: object) -> object:
     """Return a JSON value with null for each number that JSON does not have."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return _finite_entries(value)
+        return {key: _finite(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(part) for part in value]
     return value

@@ -7,18 +7,19 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from thorax.data.loader import BatchOrder, batches
 from thorax.errors import ModelError, PeerError, ThoraxError, UsageError
+from thorax.metrics import auroc
 from thorax.training import checkpoint, parallel
-from thorax.training.batch_norm import RunningStatistics
 from thorax.training.card import CheckpointCard, Within, epoch_name, prune
 from thorax.training.ema import Average
 from thorax.training.log import Log, Progress
@@ -26,8 +27,7 @@ from thorax.training.networks import Classifier
 from thorax.training.preemption import PreemptedError, Stop
 from thorax.training.prepare import TrainingRun, software
 from thorax.training.sam import Ascent
-from thorax.training.step import Trainer
-from thorax.training.validate import validate
+from thorax.training.step import RunningStatistics, Trainer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,21 +49,11 @@ class Built:
 
 @dataclass(slots=True)
 class _Window:
-    """An epoch as far as it has come.
-
-    Attributes:
-        losses: of its updates, nats.
-        elapsed_s: training time.
-        waited_s: of it, spent waiting for data.
-    """
+    """An epoch as far as it has come; times in seconds, losses in nats."""
 
     losses: list[float]
     elapsed_s: float
     waited_s: float
-
-
-def _ignore(_: object) -> None:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,52 +65,41 @@ class Callbacks:
         on_message: told what a person should know before and about the run.
     """
 
-    on_progress: Callable[[Progress], None] = _ignore
-    on_message: Callable[[str], None] = _ignore
+    on_progress: Callable[[Progress], None] = lambda progress: None
+    on_message: Callable[[str], None] = lambda message: None
 
 
+@dataclass(slots=True)
 class TrainingLoop:
     """Trains from one checkpoint to the end of the run."""
 
-    def __init__(
-        self,
-        run: TrainingRun,
-        built: Built,
-        out: Path,
-        log: Log | None,
-        stop: Stop,
-        callbacks: Callbacks,
-    ) -> None:
-        self._run = run
-        self._built = built
-        self._out = out
-        self._log = log
-        self._stop = stop
-        self._callbacks = callbacks
-        self._warned: set[str] = set()
-        self._history: tuple[dict[str, float], ...] = ()
+    run: TrainingRun
+    built: Built
+    out: Path
+    log: Log | None
+    stop: Stop
+    callbacks: Callbacks
+    _warned: set[str] = field(default_factory=set, init=False)
+    _history: tuple[dict[str, float], ...] = field(default=(), init=False)
+    _trainer: Trainer = field(init=False)
 
     def train(
         self, opened: tuple[Path, CheckpointCard] | None, about: dict[str, Any]
     ) -> CheckpointCard:
-        """Train to the end and return the last card.
-
-        Args:
-            opened: the checkpoint to go on from, None = from the beginning.
-            about: what the log says of the run.
+        """Train from a checkpoint, or from the beginning, to the end and return the last card.
 
         Raises:
             PreemptedError: the run was asked to stop.
         """
-        run, recipe = self._run, self._run.recipe
+        run, recipe = self.run, self.run.recipe
         trainer = self._trainer = self._restored(opened)
-        if self._log:
-            self._log.start(about)
+        if self.log:
+            self.log.start(about)
         card = opened[1] if opened else None
         first = card.epoch if card else 0
         if first < recipe.training.epochs:
             trainer.warm_up(recipe.side(first, run.store.side))
-        with self._stop.heeded():
+        with self.stop.heeded():
             for epoch in range(first, recipe.training.epochs):
                 window = _Window([], 0.0, 0.0)
                 if card is not None and card.within is not None:
@@ -130,12 +109,12 @@ class TrainingLoop:
                 card = self._judge(epoch, window)
         if card is None:
             raise AssertionError("a recipe has at least one epoch")
-        if self._log:
-            self._log.end({"kept": card.kept, "step": card.step})
+        if self.log:
+            self.log.end({"kept": card.kept, "step": card.step})
         return card
 
     def _restored(self, opened: tuple[Path, CheckpointCard] | None) -> Trainer:
-        run, recipe, built = self._run, self._run.recipe, self._built
+        run, recipe, built = self.run, self.run.recipe, self.built
         if opened is not None:
             folder, card = opened
             restored = run.ranks.agree(
@@ -163,7 +142,7 @@ class TrainingLoop:
             bf16=run.bf16,
             micro_batch=run.micro_batch,
             smoothing=recipe.loss.label_smoothing,
-            stop=self._stop,
+            stop=self.stop,
         )
         if opened is not None and len(restored.own) == run.ranks.world:
             run.ranks.agree(lambda: _put_back(trainer.own(), restored.own[run.ranks.rank]))
@@ -171,7 +150,7 @@ class TrainingLoop:
 
     def _epoch(self, epoch: int, window: _Window) -> None:
         """Take the updates of an epoch that are left."""
-        run, training = self._run, self._run.recipe.training
+        run, training = self.run, self.run.recipe.training
         done = len(window.losses)
         self._trainer.network.train()
         source = batches(
@@ -191,7 +170,8 @@ class TrainingLoop:
             workers=training.workers,
             side=run.recipe.side(epoch, run.store.side),
         )
-        for step in range(epoch * run.steps_per_epoch + done, (epoch + 1) * run.steps_per_epoch):
+        end = (epoch + 1) * run.schedule.steps_per_epoch
+        for step in range(epoch * run.schedule.steps_per_epoch + done, end):
             begin = time.perf_counter()
             batch = next(source)
             waited = time.perf_counter() - begin
@@ -205,20 +185,20 @@ class TrainingLoop:
                 raise self._diverged(f"the loss is {window.losses[-1]}", step)
             self._report(epoch, step, window.losses[-1], rate, waited / elapsed)
             every = training.checkpoint_steps
-            remaining = (epoch + 1) * run.steps_per_epoch - step - 1
+            remaining = end - step - 1
             due = every and remaining and (step + 1) % every == 0
-            if due or self._stop.agreed:
+            if due or self.stop.agreed:
                 self._require_finite(step)
                 folder = self._save_within(epoch, step + 1, window)
-            if self._stop.agreed:
+            if self.stop.agreed:
                 raise self._preempted(step + 1, folder)
-        self._require_finite((epoch + 1) * run.steps_per_epoch - 1)
+        self._require_finite(end - 1)
 
     def _preempted(self, step: int, folder: Path) -> PreemptedError:
-        reason = self._stop.reason or "another rank was asked to"
-        if self._log:
-            self._log.stopped({"step": step, "reason": reason})
-        return PreemptedError(step, self._run.steps, reason, folder)
+        reason = self.stop.reason or "another rank was asked to"
+        if self.log:
+            self.log.stopped({"step": step, "reason": reason})
+        return PreemptedError(step, self.run.schedule.steps, reason, folder)
 
     def _require_finite(self, step: int) -> None:
         """Keep weights that are no numbers out of checkpoints."""
@@ -226,35 +206,35 @@ class TrainingLoop:
             raise self._diverged("a weight is no number", step)
 
     def _diverged(self, what: str, step: int) -> ThoraxError:
-        if not self._run.ranks.lead:
+        if not self.run.ranks.lead:
             return PeerError("rank-refused", "rank 0 says why")
         return UsageError(
             "training-diverged",
             f"{what} at update {step + 1} with learning rate "
-            f"{self._run.schedule.rate(step):.3g}; lower the schedule's peak or base_per_256, or "
+            f"{self.run.schedule.rate(step):.3g}; lower the schedule's peak or base_per_256, or "
             "lengthen its warm-up",
         )
 
     def _report(self, epoch: int, step: int, loss: float, rate: float, data_wait: float) -> None:
-        training = self._run.recipe.training
+        training = self.run.recipe.training
         at = Progress(
             epoch=epoch + 1,
             epochs=training.epochs,
             step=step + 1,
-            steps=self._run.steps,
+            steps=self.run.schedule.steps,
             images=training.batch,
             loss=loss,
             learning_rate=rate,
             data_wait=data_wait,
         )
-        if self._log:
-            self._log.step(at)
-        self._callbacks.on_progress(at)
+        if self.log:
+            self.log.step(at)
+        self.callbacks.on_progress(at)
 
     def _save_within(self, epoch: int, step: int, window: _Window) -> Path:
         """Write a checkpoint within an epoch; training goes on as if there had been none."""
         own = [tensor.clone() for tensor in self._trainer.own()]
-        everyone = self._run.ranks.gather(own)
+        everyone = self.run.ranks.gather(own)
         self._trainer.merge()
         kept = epoch_name(self._best()) if self._history else ""
         card = CheckpointCard(
@@ -275,8 +255,10 @@ class TrainingLoop:
 
     def _judge(self, epoch: int, window: _Window) -> CheckpointCard:
         """Validate, write the checkpoint of a whole epoch and return its card."""
-        run = self._run
-        rate = run.schedule.rate((epoch + 1) * run.steps_per_epoch - 1)
+        run = self.run
+        end = (epoch + 1) * run.schedule.steps_per_epoch
+        images = run.schedule.steps_per_epoch * run.recipe.training.batch
+        rate = run.schedule.rate(end - 1)
         own = [tensor.clone() for tensor in self._trainer.own()]
         self._trainer.merge()
         begin = time.perf_counter()
@@ -285,16 +267,15 @@ class TrainingLoop:
             values = validate(run, self._trainer)
         if values is None:
             _put_back(self._trainer.own(), own)
-            step = (epoch + 1) * run.steps_per_epoch
-            raise self._preempted(step, self._save_within(epoch, step, window))
+            raise self._preempted(end, self._save_within(epoch, end, window))
         entry = {
             "epoch": epoch + 1,
             "loss": math.fsum(window.losses) / len(window.losses),
             "val_mean_auroc": float(np.nanmean(values)),
             "learning_rate": rate,
-            "images": run.steps_per_epoch * run.recipe.training.batch,
+            "images": images,
             "train_s": window.elapsed_s,
-            "images_per_s": run.steps_per_epoch * run.recipe.training.batch / window.elapsed_s,
+            "images_per_s": images / window.elapsed_s,
             "data_wait": window.waited_s / window.elapsed_s,
             "validate_s": time.perf_counter() - begin,
         }
@@ -302,7 +283,7 @@ class TrainingLoop:
         card = CheckpointCard(
             **self._common(),
             epoch=epoch + 1,
-            step=(epoch + 1) * run.steps_per_epoch,
+            step=end,
             metrics={
                 "split": "val",
                 "mean_auroc": entry["val_mean_auroc"],
@@ -314,14 +295,14 @@ class TrainingLoop:
             kept=epoch_name(self._best()),
         )
         self._save(card)
-        if self._log:
-            self._log.epoch({"step": card.step, **entry, "auroc": card.metrics["auroc"]})
-        self._callbacks.on_progress(
+        if self.log:
+            self.log.epoch({"step": card.step, **entry, "auroc": card.metrics["auroc"]})
+        self.callbacks.on_progress(
             Progress(
                 epoch=epoch + 1,
                 epochs=run.recipe.training.epochs,
                 step=card.step,
-                steps=run.steps,
+                steps=run.schedule.steps,
                 images=0,
                 loss=entry["loss"],
                 learning_rate=rate,
@@ -332,7 +313,7 @@ class TrainingLoop:
 
     def _best(self) -> int:
         """Return the epoch that is the result so far."""
-        if self._run.recipe.training.keep == "last":
+        if self.run.recipe.training.keep == "last":
             return len(self._history)
         return int(max(self._history, key=lambda entry: entry["val_mean_auroc"])["epoch"])
 
@@ -342,24 +323,23 @@ class TrainingLoop:
 
         def write() -> Path:
             folder = checkpoint.save(
-                self._out,
+                self.out,
                 trainer.network,
                 card,
                 trainer.optimizer,
                 average=trainer.average.tensors() if trainer.average else None,
                 own=own if len(own) > 1 else (),
             )
-            for line in prune(self._out):
+            for line in prune(self.out):
                 if line not in self._warned:
                     self._warned.add(line)
-                    self._callbacks.on_message(f"warning: {line}")
+                    self.callbacks.on_message(f"warning: {line}")
             return folder
 
-        return self._run.ranks.from_lead(write)
+        return self.run.ranks.from_lead(write)
 
     def _common(self) -> dict[str, Any]:
-        """Return what every card of the run says."""
-        run = self._run
+        run = self.run
         return {
             "topology": run.recipe.network.topology,
             "output_stride": run.recipe.network.output_stride,
@@ -371,21 +351,62 @@ class TrainingLoop:
             "data": run.data,
             "ranks": run.ranks.world,
             "schedule": run.schedule.document(),
-            "init": self._built.init,
+            "init": self.built.init,
             "history": self._history,
             "software": software(),
         }
 
 
 def _put_back(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-    """Copy values that were put aside into their tensors.
-
-    Raises:
-        ModelError: `checkpoint-mismatch` for values of another network.
-    """
+    """Copy values that were put aside into their tensors."""
     if [value.shape for value in values] != [tensor.shape for tensor in tensors]:
         raise ModelError(
             "checkpoint-mismatch", "running statistics within the epoch are of another network"
         )
     if tensors:
         torch._foreach_copy_(list(tensors), list(values))
+
+
+def validate(run: TrainingRun, trainer: Trainer) -> npt.NDArray[np.float64] | None:
+    """Return the AUROC of the validation split, float64 [K], the same on every rank.
+
+    Scores are gathered by image and every image counts once; nothing is averaged over ranks. Each
+    rank scores its own groups of the split, cut as one process would cut it; NaN stands where
+    the split lacks a class. None is returned, on every rank, when one was asked to stop.
+    """
+    trainer.network.eval()
+    size, ranks = run.micro_batch, run.ranks
+    groups = [run.val[first : first + size] for first in range(0, len(run.val), size)]
+    own = np.concatenate([run.val[:0], *groups[ranks.rank :: ranks.world]])
+    scores = []
+    with torch.inference_mode():
+        for batch in batches(
+            run.store, own, BatchOrder(batch=size), workers=run.recipe.training.workers
+        ):
+            logits = trainer.logits(torch.from_numpy(batch.images).to(run.device))
+            scores.append(logits.float().cpu().numpy())
+            if trainer.stop.reason is not None:
+                break
+    empty = np.empty((0, len(run.store.label_set)), np.float32)
+    told = np.concatenate([empty, *scores])
+    parts = ranks.gather((own, told, len(told) < len(own)))
+    if any(part[2] for part in parts):
+        return None
+    indices, gathered = merge_scores([part[:2] for part in parts])
+    if not np.array_equal(indices, np.sort(run.val)):
+        raise AssertionError("the ranks together scored every validation image")
+    return auroc(run.store.labels[indices], gathered)
+
+
+def merge_scores(
+    parts: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Return what ranks scored as one process would have: every image once, ascending.
+
+    Args:
+        parts: of each rank the images, int64 [n], and their scores, float32 [n,K]; an image that
+            several ranks scored, as a padding sampler makes them, counts once.
+    """
+    indices = np.concatenate([part[0] for part in parts])
+    unique, first = np.unique(indices, return_index=True)
+    return unique, np.concatenate([part[1] for part in parts])[first]

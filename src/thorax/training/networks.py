@@ -169,7 +169,23 @@ class _DenseLayer(nn.Module):
         return torch.cat([x, self.conv2(self.relu2(self.norm2(y)))], dim=1)
 
 
-class DenseNet(Classifier):
+class _Sequence(Classifier):
+    """A network whose feature map is one sequence of layers."""
+
+    features: nn.Sequential
+    classifier: nn.Linear
+
+    @property
+    def head(self) -> nn.Linear:
+        """What torchvision calls `classifier`, of VGG in place of three layers."""
+        return self.classifier
+
+    def feature_map(self, images: Tensor) -> Tensor:
+        """Return float [N,D,h,w] from normalised float [N,C,S,S]."""
+        return cast(Tensor, self.features(images))
+
+
+class DenseNet(_Sequence):
     """DenseNet-BC (Huang et al., CVPR 2017); keys features.conv0 to norm5, classifier."""
 
     def __init__(
@@ -212,17 +228,8 @@ class DenseNet(Classifier):
         self.classifier = nn.Linear(width, classes)
         _initialise(self)
 
-    @property
-    def head(self) -> nn.Linear:
-        """The layer torchvision calls `classifier`."""
-        return self.classifier
 
-    def feature_map(self, images: Tensor) -> Tensor:
-        """Return float [N,D,h,w] from normalised float [N,C,S,S]."""
-        return cast(Tensor, self.features(images))
-
-
-class VGG(Classifier):
+class VGG(_Sequence):
     """VGG (Simonyan and Zisserman, ICLR 2015) with batch norm; keys features.N, classifier.
 
     The convolutions are torchvision's, key by key. The three fully connected layers are replaced
@@ -250,15 +257,6 @@ class VGG(Classifier):
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Linear(inputs, classes)
         _initialise(self)
-
-    @property
-    def head(self) -> nn.Linear:
-        """In place of torchvision's three layers."""
-        return self.classifier
-
-    def feature_map(self, images: Tensor) -> Tensor:
-        """Return float [N,D,h,w] from normalised float [N,C,S,S]."""
-        return cast(Tensor, self.features(images))
 
 
 def build(

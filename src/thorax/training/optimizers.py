@@ -29,28 +29,30 @@ class Sgd(Settings):
     """Added to the gradient as weight_decay * w, 0 to 1e6."""
 
 
-class Adam(Settings):
+class _Moments(Settings):
+    """What all forms of Adam remember."""
+
+    kind: str
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    """Memory of the mean gradient, 0 to below 1."""
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    """Memory of the mean squared gradient, 0 to below 1."""
+
+
+class Adam(_Moments):
     """Adam (1412.6980); weight decay is added to the gradient."""
 
     kind: Literal["adam"]
     """Name of the optimizer."""
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    """Memory of the mean gradient, 0 to below 1."""
-    beta2: float = Field(default=0.999, ge=0, lt=1)
-    """Memory of the mean squared gradient, 0 to below 1."""
     weight_decay: float = Field(default=0.0, ge=0, le=1e6)
     """Added to the gradient as weight_decay * w, 0 to 1e6."""
 
 
-class AdamW(Settings):
+class AdamW(_Moments):
     """Adam with decoupled weight decay (1711.05101)."""
 
     kind: Literal["adamw"]
     """Name of the optimizer."""
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    """Memory of the mean gradient, 0 to below 1."""
-    beta2: float = Field(default=0.999, ge=0, lt=1)
-    """Memory of the mean squared gradient, 0 to below 1."""
     weight_decay: float = Field(default=0.05, ge=0, le=1e6)
     """Weights shrink by lr * weight_decay a step, 0 to 1e6."""
 
@@ -76,15 +78,11 @@ class Lars(Settings):
     """Rescale the paper's momentum whenever the learning rate changes (1706.02677, section 3)."""
 
 
-class Lamb(Settings):
+class Lamb(_Moments):
     """Adam whose layers move in proportion to their weights (1904.00962), for large batches."""
 
     kind: Literal["lamb"]
     """Name of the optimizer."""
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    """Memory of the mean gradient, 0 to below 1."""
-    beta2: float = Field(default=0.999, ge=0, lt=1)
-    """Memory of the mean squared gradient, 0 to below 1."""
     eps: float = Field(default=1e-6, ge=0, le=1e6)
     """Keeps the update finite, 0 to 1e6."""
     weight_decay: float = Field(default=0.01, ge=0, le=1e6)
@@ -119,16 +117,9 @@ def build(network: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimi
         case AdamW(beta1=beta1, beta2=beta2):
             return torch.optim.AdamW(groups, lr=0.0, betas=(beta1, beta2))
         case Lars():
-            return LARS(
-                groups,
-                lr=0.0,
-                momentum=settings.momentum,
-                trust_coefficient=settings.trust_coefficient,
-                eps=settings.eps,
-                nesterov=settings.nesterov and settings.momentum > 0,
-                momentum_style=settings.momentum_style,
-                momentum_correction=settings.momentum_correction,
-            )
+            arguments = settings.model_dump(exclude={"kind", "weight_decay"})
+            arguments["nesterov"] = settings.nesterov and settings.momentum > 0
+            return LARS(groups, lr=0.0, **arguments)
         case Lamb(beta1=beta1, beta2=beta2, eps=eps, trust_ratio=trust_ratio):
             return LAMB(groups, lr=0.0, betas=(beta1, beta2), eps=eps, trust_ratio=trust_ratio)
     assert_never(settings)

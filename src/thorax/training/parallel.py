@@ -136,16 +136,11 @@ class Ranks:
         """Return the sums of what every rank holds, in float64, with one all-reduce."""
         if self.backend is None or self.world == 1:
             return list(values)
-        sums = torch.tensor(values, dtype=torch.float64, device=self._device)
+        device = f"cuda:{self.local_rank}" if self.backend == "nccl" else "cpu"
+        sums = torch.tensor(values, dtype=torch.float64, device=device)
         with watched(self):
             dist.all_reduce(sums)
         return [float(value) for value in sums.tolist()]
-
-    @property
-    def _device(self) -> torch.device:
-        if self.backend == "nccl":
-            return torch.device("cuda", self.local_rank)
-        return torch.device("cpu")
 
     def agree(self, act: Callable[[], T]) -> T:
         """Do what may be refused on every rank; one rank refused, none goes on.

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -40,6 +41,7 @@ class PreemptedError(Exception):
         self.checkpoint = checkpoint
 
 
+@dataclass
 class Stop:
     """A wish to end a run early.
 
@@ -48,9 +50,8 @@ class Stop:
         agreed: whether all ranks know of it, and will end after this update.
     """
 
-    def __init__(self) -> None:
-        self.reason: str | None = None
-        self.agreed = False
+    reason: str | None = None
+    agreed: bool = False
 
     def ask(self, reason: str) -> None:
         """Wish to end after the update under way; from any thread."""
@@ -75,12 +76,9 @@ class SignalStop(Stop):
         self._say = say
         self._launched = launched
 
-    def heeded(self) -> AbstractContextManager[None]:
-        """Return a context in which the signals are heard; only of the main thread."""
-        return self._listening()
-
     @contextmanager
-    def _listening(self) -> Iterator[None]:
+    def heeded(self) -> Iterator[None]:
+        """Return a context in which the signals are heard; only of the main thread."""
         # Python runs handlers between two of its own instructions: an update may take minutes.
         # The number of a signal is written to this pipe at once, and a thread reads it there.
         reader, writer = os.pipe()

@@ -59,16 +59,6 @@ class TrainingRun:
     data: dict[str, Any]
 
     @property
-    def steps_per_epoch(self) -> int:
-        """Updates an epoch."""
-        return self.schedule.steps_per_epoch
-
-    @property
-    def steps(self) -> int:
-        """Updates of the whole run."""
-        return self.schedule.steps
-
-    @property
     def precision(self) -> Literal["fp32", "bf16"]:
         """Arithmetic of convolutions, as cards and logs call it."""
         return "bf16" if self.bf16 else "fp32"
@@ -147,13 +137,8 @@ def _micro_batch(recipe: Recipe, ranks: Ranks) -> int:
 
 def uses_bf16(recipe: Recipe, device: torch.device) -> bool:
     """Tell whether convolutions are computed in bfloat16 on a device."""
-    match recipe.training.precision:
-        case "fp32":
-            return False
-        case "bf16":
-            return True
-        case "auto":
-            return _has_bf16(device)
+    precision = recipe.training.precision
+    return _has_bf16(device) if precision == "auto" else precision == "bf16"
 
 
 def _has_bf16(device: torch.device) -> bool:
@@ -235,7 +220,14 @@ def resume_or_create(
             raise UsageError(
                 "run-exists", f"{out} holds a run already; add --resume, or choose another --out"
             )
-        begin(out, run.recipe, _begun_of(run, init))
+        begun = Begun(
+            recipe=run.recipe.model_dump(mode="json"),
+            precision=run.precision,
+            data=run.data,
+            init=init and {"file": init["path"], "sha256": init["sha256"]},
+            launch=run.ranks.launch,
+        )
+        begin(out, run.recipe, begun)
         return None
     if begun is None:
         raise UsageError(
@@ -251,7 +243,7 @@ def resume_or_create(
     _compare(run, card, out, on_message)
     for line in discard_after(out, folder):
         on_message(f"warning: {line}")
-    on_message(f"going on after update {card.step:,} of {run.steps:,}")
+    on_message(f"going on after update {card.step:,} of {run.schedule.steps:,}")
     return checkpoint
 
 
@@ -277,16 +269,6 @@ def _require_same_run(
         raise UsageError(
             "resume-init", f"{out} was begun {how}; resume it with the same --init, or without"
         )
-
-
-def _begun_of(run: TrainingRun, init: dict[str, Any] | None) -> Begun:
-    return Begun(
-        recipe=run.recipe.model_dump(mode="json"),
-        precision=run.precision,
-        data=run.data,
-        init=init and {"file": init["path"], "sha256": init["sha256"]},
-        launch=run.ranks.launch,
-    )
 
 
 def _require_precision(run: TrainingRun, before: str, out: Path) -> None:
@@ -352,22 +334,6 @@ def identity(store: Store) -> dict[str, str | int | list[str]]:
         "train": len(store.select("train")),
         "val": len(store.select("val")),
         "sha256": hashlib.sha256(told + np.ascontiguousarray(store.labels).tobytes()).hexdigest(),
-    }
-
-
-def facts(run: TrainingRun) -> dict[str, Any]:
-    """Return what the first line of a run's log says."""
-    return {
-        "topology": run.recipe.network.topology,
-        "precision": run.precision,
-        "device": str(run.device),
-        "threads": torch.get_num_threads(),
-        "micro_batch": run.micro_batch,
-        "groups": run.recipe.training.batch // run.ranks.world // run.micro_batch,
-        "schedule": run.schedule.document(),
-        "steps": run.steps,
-        "torch": torch.__version__,
-        **run.data,
     }
 
 

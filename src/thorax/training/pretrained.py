@@ -223,7 +223,12 @@ def _take(
     head = () if keep_head else tuple(name for name in own if name.startswith(prefix))
     given = {name: value for name, value in tensors.items() if name not in head}
     stem = next(name for name, value in own.items() if value.ndim == 4)
-    summed = _needs_sum(given.get(stem), own[stem])
+    first = given.get(stem)
+    summed = (
+        first is not None
+        and (first.ndim, first.shape[1:2], own[stem].shape[1]) == (4, (3,), 1)
+        and first.is_floating_point()
+    )
     if summed:
         given[stem] = given[stem].double().sum(dim=1, keepdim=True)
     missing = [
@@ -255,16 +260,6 @@ def _take(
     )
     network.load_state_dict(own | given)
     return Loaded(str(path), digest, len(given), head, summed)
-
-
-def _needs_sum(stem: Tensor | None, own: Tensor) -> bool:
-    return (
-        stem is not None
-        and stem.ndim == 4
-        and stem.shape[1] == 3
-        and own.shape[1] == 1
-        and stem.is_floating_point()
-    )
 
 
 def _refuse_prefix(path: Path, missing: Sequence[str], given: Mapping[str, Tensor]) -> None:

@@ -14,14 +14,9 @@ from thorax.training.parallel import Ranks
 
 @dataclass(frozen=True, slots=True)
 class Processors:
-    """What one rank computes with.
+    """What one rank computes with; fields as of `thorax.results.cluster.Rank`.
 
     Attributes:
-        rank: the rank.
-        host: name of its host.
-        cpus: processors it may run on, as Linux writes lists: "0-27".
-        numa: NUMA nodes they belong to.
-        threads: of one operation.
         shared_by: ranks that the processors are shared by, 1 where each has its own.
         limit: processors' worth of time that its control groups allow it, None without a limit.
     """

@@ -8,7 +8,7 @@ first step after warm-up and 1 at `total_steps`.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Final, Literal, Self, assert_never
 
 from pydantic import Field, model_validator
@@ -143,16 +143,9 @@ ScheduleSettings = Annotated[Cosine | Polynomial | Stepped, Field(discriminator=
 class Resolved:
     """A schedule in numbers: settings applied to one batch and one length of run.
 
+    Fields as of `thorax.results.training.Schedule`.
+
     Attributes:
-        kind: `cosine`, `polynomial` or `step`.
-        batch: images an update, over all ranks.
-        epochs: of the whole run.
-        steps_per_epoch: updates an epoch.
-        steps: updates of the whole run.
-        warmup_steps: updates of the climb; the last one has the peak.
-        start: learning rate of the first update.
-        peak: highest learning rate.
-        end: learning rate of the last update.
         drops: the steps, from 0, at which the rate is cut; empty but for `step`.
         settings: what it was made from.
     """
@@ -200,16 +193,9 @@ class Resolved:
 
     def document(self) -> dict[str, Any]:
         """Return the same for JSON, `images` and `warnings` besides."""
+        numbers = {part.name: getattr(self, part.name) for part in fields(self)[:-1]}
         return {
-            "kind": self.kind,
-            "batch": self.batch,
-            "epochs": self.epochs,
-            "steps_per_epoch": self.steps_per_epoch,
-            "steps": self.steps,
-            "warmup_steps": self.warmup_steps,
-            "start": self.start,
-            "peak": self.peak,
-            "end": self.end,
+            **numbers,
             "drops": list(self.drops),
             "images": self.images,
             "warnings": list(self.warnings()),
@@ -330,37 +316,19 @@ def _rate(
 ) -> float:
     peak = _peak(settings, batch)
     base = settings.base_per_256
-    start = None if base is None else min(base, peak)
+    climb: dict[str, Any] = {
+        "peak": peak,
+        "warmup_steps": warmup_steps,
+        "total_steps": steps,
+        "start": None if base is None else min(base, peak),
+    }
     match settings:
         case Cosine(end=end):
-            return cosine(
-                step,
-                peak=peak,
-                warmup_steps=warmup_steps,
-                total_steps=steps,
-                end=end,
-                start=start,
-            )
+            return cosine(step, end=end, **climb)
         case Polynomial(end=end, power=power):
-            return polynomial(
-                step,
-                peak=peak,
-                warmup_steps=warmup_steps,
-                total_steps=steps,
-                power=power,
-                end=end,
-                start=start,
-            )
+            return polynomial(step, end=end, power=power, **climb)
         case Stepped(factor=factor, at=at):
-            return stepped(
-                step,
-                peak=peak,
-                warmup_steps=warmup_steps,
-                total_steps=steps,
-                factor=factor,
-                at=at,
-                start=start,
-            )
+            return stepped(step, factor=factor, at=at, **climb)
     assert_never(settings)
 
 

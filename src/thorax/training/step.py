@@ -1,23 +1,75 @@
 """One update of the weights, however the global batch is shared and cut."""
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from thorax.data.loader import Batch
 from thorax.images.preprocess import InputSpec
 from thorax.training import parallel
-from thorax.training.batch_norm import RunningStatistics
 from thorax.training.ema import Average
 from thorax.training.losses import masked_bce
 from thorax.training.networks import Classifier, normalise
 from thorax.training.parallel import Ranks
 from thorax.training.preemption import Stop
 from thorax.training.sam import Ascent
+
+
+class RunningStatistics:
+    """The running means and variances of all batch normalisations of a network.
+
+    Every group of images that passes the network together is normalised by its own statistics, as
+    large-batch training wants it (Goyal et al., 1706.02677, section 2.3: keep the group's size).
+    The running mean and variance of a step are the means over its groups, on one rank or on many;
+    the variance of a group is the unbiased one, so their mean needs no correction.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        layers = [m for m in network.modules() if isinstance(m, _BatchNorm)]
+        self.tensors: list[Tensor] = [
+            tensor
+            for layer in layers
+            for tensor in (layer.running_mean, layer.running_var)
+            if tensor is not None
+        ]
+        """float32, one entry a statistic; the network's own tensors."""
+        self._counts = [m.num_batches_tracked for m in layers if m.num_batches_tracked is not None]
+
+    @contextmanager
+    def step(self, groups: int) -> Iterator[None]:
+        """Let `groups` forward passes, each closed by `next_group`, count as one update."""
+        if groups == 1 or not self.tensors:
+            yield
+            return
+        self._before = [tensor.clone() for tensor in self.tensors]
+        self._sum = [torch.zeros_like(tensor) for tensor in self.tensors]
+        counts = [count.clone() for count in self._counts]
+        yield
+        torch._foreach_div_(self._sum, groups)
+        torch._foreach_copy_(self.tensors, self._sum)
+        if counts:
+            torch._foreach_copy_(self._counts, [count + 1 for count in counts])
+
+    def next_group(self, groups: int) -> None:
+        """Close a group: its statistics are noted and the next begins where it began."""
+        if groups > 1 and self.tensors:
+            torch._foreach_add_(self._sum, self.tensors)
+            torch._foreach_copy_(self.tensors, self._before)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Undo what forward passes change here."""
+        before = [tensor.clone() for tensor in (*self.tensors, *self._counts)]
+        try:
+            yield
+        finally:
+            if before:
+                torch._foreach_copy_([*self.tensors, *self._counts], before)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,11 +83,7 @@ class Trainer:
         statistics: running statistics of the network's batch normalisations.
         ascent: sharpness-aware minimisation, None = off.
         average: averaged weights, None = off.
-        ranks: who shares the batch.
-        spec: what the network takes.
-        device: where it is.
-        bf16: whether convolutions are computed in bfloat16.
-        micro_batch: images that pass the network together.
+        ranks, spec, device, bf16, micro_batch: as of `thorax.training.prepare.TrainingRun`.
         smoothing: of the labels.
         stop: a wish to end early, which travels with the loss.
     """

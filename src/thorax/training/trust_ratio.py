@@ -40,6 +40,19 @@ class LayerWise(torch.optim.Optimizer):
                     self._move(deep, group, adapted=True)
         return loss
 
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with arguments of their own.
+
+        Raises:
+            UsageError: `optimizer-argument`.
+        """
+        self._check({**self.defaults, **param_group})
+        super().add_param_group(param_group)
+
+    def _check(self, group: dict[str, Any]) -> None:
+        """Refuse arguments that cannot be."""
+        raise NotImplementedError
+
     def _move(self, parameters: list[Tensor], group: dict[str, Any], *, adapted: bool) -> None:
         """Move parameters of one device and dtype; only what is adapted decays and has a ratio."""
         raise NotImplementedError
@@ -114,12 +127,7 @@ def lamb_ratio(weight: Tensor, move: Tensor) -> Tensor:
 
 
 def _ratio_or_one(ratio: Tensor, *sizes: Tensor) -> Tensor:
-    """Return trust ratios, 1 where one of the sizes they were made of is 0.
-
-    Args:
-        ratio: float [n].
-        sizes: float [n] each, 0 or more.
-    """
+    """Return trust ratios [n], 1 where one of the sizes [n] they were made of is 0."""
     nothing = torch.stack(sizes).amin(dim=0) == 0
     return torch.where(nothing, torch.ones_like(ratio), ratio)
 

@@ -5,6 +5,7 @@ Every file of a run knows its digest or has it told by a neighbour: `checkpoint.
 line of the log ends in a check, and TensorBoard's records have checksums.
 """
 
+import contextlib
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,10 +66,8 @@ def verify(path: Path) -> Iterator[Piece]:
     kept: set[str] = set()
     for folder in newest_first(path):
         yield from _checkpoint(path, f"{folder.name}/")
-        try:
+        with contextlib.suppress(ModelError):
             kept.add(read_card(folder).kept)
-        except ModelError:
-            continue
     for name in sorted(kept - {"", *(folder.name for folder in newest_first(path))}):
         yield Piece(name, 0, "the run's result is missing; restore it, or train again")
 
@@ -115,12 +114,12 @@ def _checkpoint(root: Path, prefix: str) -> Iterator[Piece]:
         return
     yield Piece.of(root, prefix + CARD, None)
     for name, digest in ((WEIGHTS, card.weights_sha256), (OPTIMIZER, card.optimizer_sha256)):
+        damage = None
         try:
             require_digest(folder / name, digest)
         except ModelError as error:
-            yield Piece.of(root, prefix + name, error.message)
-        else:
-            yield Piece.of(root, prefix + name, None)
+            damage = error.message
+        yield Piece.of(root, prefix + name, damage)
 
 
 def _result_damage(path: Path) -> str | None:

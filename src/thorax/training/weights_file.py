@@ -64,7 +64,6 @@ def convert(path: Path, out: Path) -> str | None:
 
 
 def _why(path: Path, error: Exception) -> str:
-    """Return what a library says of a file."""
     text = str(error)
     if match := _CODE.search(text):
         code = match[1][:_SHOWN]
