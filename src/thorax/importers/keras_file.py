@@ -6,6 +6,7 @@ compute and to do nothing else may be named at all. HDF5 in turn reads other fil
 links, datasets or filters say so.
 """
 
+import io
 import json
 import math
 import re
@@ -246,8 +247,8 @@ def _inspect_zip(path: Path) -> KerasFile:
         version = ""
         if "metadata.json" in names:
             version = str(_json(path, archive.read("metadata.json")).get("keras_version", ""))
-        with archive.open(_WEIGHTS) as stream:
-            values = _check_hdf5(path, stream)
+        # In memory: HDF5 reads here and there, and each step back in a ZIP unpacks from its start.
+        values = _check_hdf5(path, io.BytesIO(archive.read(_WEIGHTS)))
     return KerasFile(path, _untrained(config), version, values)
 
 
