@@ -1,6 +1,9 @@
 """Results read from JSON: which model a document is of, by the command that printed it."""
 
+import ast
 import difflib
+import inspect
+import itertools
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -25,7 +28,7 @@ from thorax.results import (
     training,
     verification,
 )
-from thorax.results.schema import Result, first_problem
+from thorax.results.schema import Part, Result, first_problem
 
 RESULTS: Final[Mapping[str, type[Result]]] = {
     "data check": data.CheckResult,
@@ -62,11 +65,37 @@ RESULTS: Final[Mapping[str, type[Result]]] = {
 """The model of what each command answers."""
 
 
-class _Untitled(GenerateJsonSchema):
-    """Keys without titles, which would only say the keys again."""
+class _Described(GenerateJsonSchema):
+    """Keys with what stands under their fields, and without titles, which would say them again."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401 - of pydantic_core
         return False
+
+    def model_schema(self, schema: Any) -> dict[str, Any]:  # noqa: ANN401 - of pydantic_core
+        described = super().model_schema(schema)
+        for parent in reversed(schema["cls"].__mro__):
+            if issubclass(parent, Part):
+                for name, words in _words_under_fields(parent).items():
+                    described["properties"][name]["description"] = words
+        return described
+
+
+def _words_under_fields(model: type[Part]) -> dict[str, str]:
+    """Return the docstring of each field that a model adds.
+
+    Pydantic would read the source of every model for them, in every command.
+    """
+    (tree,) = ast.parse(inspect.getsource(model)).body
+    assert isinstance(tree, ast.ClassDef)
+    words = {}
+    for field, below in itertools.pairwise(tree.body):
+        match field, below:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                words[name] = inspect.cleandoc(text)
+    return words
 
 
 def json_schema(command: str) -> dict[str, Any]:
@@ -81,8 +110,8 @@ def json_schema(command: str) -> dict[str, Any]:
             "schema-command",
             f"no result of {command!r} is described; the nearest is {near}; see `thorax schema`",
         )
-    schema = RESULTS[command].model_json_schema(schema_generator=_Untitled)
-    dialect = _Untitled.schema_dialect
+    schema = RESULTS[command].model_json_schema(schema_generator=_Described)
+    dialect = _Described.schema_dialect
     return {"$schema": dialect, **schema, "title": f"thorax {command}"}
 
 

@@ -10,10 +10,11 @@ class Part(BaseModel):
     """A part of a result: an object of its JSON document, its fields in the order of the keys.
 
     A field that is given None is null in the document; one that is not given is absent from it.
-    What a newer version adds is passed over when it is read.
+    What a newer version adds is passed over when it is read. Pydantic builds its validators when
+    the first of its kind is made: of some 150 kinds a command makes a few.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     def stating(self, **reasons: str | None) -> Self:
         """Return it with those of these texts that there are; the others stay absent."""
