@@ -92,7 +92,7 @@ def benchmark(
             ],
             "source": "Cycles of 4x2x16x64_fp11 at 243 MHz (calibrated); power of pac-a10.",
         }
-    return BenchmarkResult.model_validate(document | fields)
+    return BenchmarkResult.read(document | fields)
 
 
 def powered(

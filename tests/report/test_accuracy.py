@@ -25,14 +25,14 @@ def _made_up() -> ModuleType:
 
 
 def validation(precision: str = "fp32", **changes: object) -> ValidationResult:
-    return ValidationResult.model_validate(_made_up().validation(precision) | changes)
+    return ValidationResult.read(_made_up().validation(precision) | changes)
 
 
 def comparison(precision: str, **changes: object) -> Comparison:
     interval = {"value": 0.0012, "low": -0.0004, "high": 0.0031}
     difference = {"mean_difference": interval, "difference": {"Mass": interval}}
     document: dict[str, Any] = _made_up().validation(precision, noise=0.1)
-    return Comparison.model_validate(document | difference | changes)
+    return Comparison.read(document | difference | changes)
 
 
 def test_undefined_figures_stay_undefined(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_undefined_figures_stay_undefined(tmp_path: Path) -> None:
     undefined = {"value": None, "low": None, "high": None, "positives": 0, "images": 900}
     document["auroc"]["Hernia"] = undefined
     del document["roc"]["Hernia"]
-    result = ValidationResult.model_validate(document)
+    result = ValidationResult.read(document)
     rows = {row[0]: row for row in auroc_table([result]).rows}
     assert rows["Hernia"] == ("Hernia", "0", "–")
     write_report([result], tmp_path / "report.html", title="T")

@@ -46,7 +46,7 @@ made_up = _beside("results")
 def _column(
     documents: list[BenchmarkResult], heading: str, accuracy: Sequence[dict[str, Any]] = ()
 ) -> list[str]:
-    table = buyers_table(offers(documents, list(map(ValidationResult.model_validate, accuracy))))
+    table = buyers_table(offers(documents, list(map(ValidationResult.read, accuracy))))
     assert table is not None
     place = table.columns.index(heading)
     return [row[place] for row in table.rows]

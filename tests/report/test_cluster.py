@@ -75,7 +75,7 @@ def diagnosis(ranks: int) -> ClusterDiagnosis:
             {"ranks": 1, "batch": 4, "step_s": 0.3, "images_per_s": 13.3, "efficiency": 1.0}
         ],
     }
-    return ClusterDiagnosis.model_validate(document)
+    return ClusterDiagnosis.read(document)
 
 
 def drawn(table: Table) -> str:

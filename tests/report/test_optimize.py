@@ -36,7 +36,7 @@ def compared(layers: int = 30) -> CompareResult:
         "suggested_ignore": [],
         "verdict": "no layer adds far more noise than the rest",
     }
-    return CompareResult.model_validate(document)
+    return CompareResult.read(document)
 
 
 def shown(one: CompareResult, *, top: int | None = TOP) -> str:

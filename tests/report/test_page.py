@@ -371,13 +371,13 @@ def test_matplotlib_is_not_used_through_its_global_state() -> None:
 
 def test_tables_fit_a_terminal_of_100_columns() -> None:
     validations = [
-        ValidationResult.model_validate(made_up.validation(name))
+        ValidationResult.read(made_up.validation(name))
         for name in ("fp32", "bf16", "int8")
     ]
     benchmarks = [made_up.benchmark("fp32"), made_up.benchmark("fp11", 612.0, simulated=True)]
     tables = [auroc_table(validations), speed_table(benchmarks), pointing_table(validations)]
     tables += [table for table in [modelled_table(benchmarks)] if table]
-    optimized = OptimizeResult.model_validate(made_up.optimization("int8", 11_290_000, 0.0013))
+    optimized = OptimizeResult.read(made_up.optimization("int8", 11_290_000, 0.0013))
     tables.append(artifact_table([optimized]))
     for table in tables:
         console = Console(width=100, file=io.StringIO())
@@ -428,9 +428,9 @@ def test_what_was_tried_is_on_the_page_with_the_reason(tmp_path: Path) -> None:
         "speed": 1.0, "chosen": False, "reason": "1.00x",
     }  # fmt: skip
     document = made_up.optimization("int8", 24_000_000, 0.0007)
-    assert tried_table([OptimizeResult.model_validate(document)]) is None
+    assert tried_table([OptimizeResult.read(document)]) is None
     document |= {"tried": [fp32, trial], "why": "int8: 2.10x fp32"}
-    table = tried_table([OptimizeResult.model_validate(document)])
+    table = tried_table([OptimizeResult.read(document)])
     assert table is not None
     assert table.rows == (
         ("FP32", "", "+0.0000", "1.00", "24.0", "1.00x"),

@@ -76,7 +76,7 @@ def document() -> dict[str, Any]:
 
 
 def result(**changes: Any) -> AnalyzeResult:  # noqa: ANN401
-    return AnalyzeResult.model_validate(document() | changes)
+    return AnalyzeResult.read(document() | changes)
 
 
 def shown(one: AnalyzeResult, *, top: int | None = TOP) -> str:
@@ -112,7 +112,7 @@ def measured() -> AnalyzeResult:
         "measured_runs": 7,
         "measured_other_s": 0.001,
     }
-    return AnalyzeResult.model_validate(one | totals)
+    return AnalyzeResult.read(one | totals)
 
 
 def test_what_was_measured_is_told_from_what_is_modelled() -> None:

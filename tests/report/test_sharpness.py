@@ -95,7 +95,7 @@ def two_runs() -> dict[str, Any]:
 
 
 def parsed(document: dict[str, Any]) -> SharpnessResult:
-    return SharpnessResult.model_validate(document)
+    return SharpnessResult.read(document)
 
 
 def test_the_table_has_a_column_a_run_and_the_caveat_and_fits_a_terminal(

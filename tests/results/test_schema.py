@@ -41,9 +41,21 @@ def test_what_was_printed_is_read_as_it_was() -> None:
     assert again.to_json() == answer.to_json()
 
 
+def test_a_key_that_is_no_field_is_refused_where_a_part_is_made() -> None:
+    answer = _Answer(command="answer", cells={})
+    for make in (
+        lambda: _Answer(command="answer", cells={}, cell=1),  # type: ignore[call-arg]
+        lambda: answer.stating(erorr="it is hot"),
+        lambda: answer.model_copy(update={"cell": 1}),
+        lambda: answer.model_copy(update={"cells": "none"}),
+    ):
+        with pytest.raises(ValidationError):
+            make()
+
+
 def test_what_a_newer_version_adds_is_passed_over() -> None:
     later = {"command": "answer", "cells": {}, "added": 1}
-    assert _Answer.model_validate(later).document() == {"command": "answer", "cells": {}}
+    assert _Answer.read(later).document() == {"command": "answer", "cells": {}}
 
 
 def test_a_result_does_not_change() -> None:

@@ -94,7 +94,7 @@ def read_baseline(path: Path) -> BenchmarkResult:
     """
     content = read_undamaged(path).removeprefix(codecs.BOM_UTF8)
     try:
-        baseline = Baseline.model_validate_json(content, strict=True)
+        baseline = Baseline.model_validate_json(content, strict=True, extra="ignore")
     except ValidationError as error:
         raise DataError(
             "baseline-not-a-benchmark",

@@ -299,7 +299,7 @@ def tuning_result(settings: Sequence[TuningTrial], limit_s: float | None) -> Tun
         latency_s=Quantiles(*(best.quantile_s(part) for part in (0.5, 0.9, 0.99))),
     )
     fields = benchmark_result(best.engine, measurement).model_dump(exclude_unset=True)
-    return TuningResult.model_validate(
+    return TuningResult.read(
         {
             **fields,
             "images_per_s": best.images_per_s,

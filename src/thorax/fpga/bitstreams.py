@@ -65,7 +65,7 @@ class Bitstream:
         """Return what `thorax fpga list --bitstreams` says of it."""
         overlay = self.architecture
         facts = {"architecture": overlay.name, "vectors": overlay.vectors}
-        return BitstreamFeatures.model_validate({**dict(overlay.ranges), **asdict(self), **facts})
+        return BitstreamFeatures.read({**dict(overlay.ranges), **asdict(self), **facts})
 
 
 def _bitstream(name: str, flags: str | None = None) -> Bitstream:

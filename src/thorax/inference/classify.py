@@ -197,7 +197,7 @@ def list_sources(inputs: Sequence[Path], side: int) -> tuple[list[Source], tuple
 def layer_costs(counters: Iterable[Counter]) -> tuple[LayerCost, ...]:
     """Return counters of one image as a result has them."""
     return tuple(
-        LayerCost.model_validate(
+        LayerCost.read(
             {
                 **asdict(counter),
                 "layer": counter.name,

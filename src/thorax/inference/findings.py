@@ -60,7 +60,7 @@ def json_line(findings: Findings) -> str:
 
 def parse_line(line: bytes) -> Findings:
     """Return the findings of a line that `json_line` made."""
-    return Findings.model_validate(json.loads(line))
+    return Findings.read(json.loads(line))
 
 
 class Memory:

@@ -227,7 +227,7 @@ def read_doctor(path: Path) -> System:
             "prints, and give that file",
         ) from error
     try:
-        diagnosis = ClusterDiagnosis.model_validate(parse_json(data))
+        diagnosis = ClusterDiagnosis.read(parse_json(data))
         table = _measured(diagnosis, path.name)
     except (ArithmeticError, ValueError) as error:
         raise DataError(

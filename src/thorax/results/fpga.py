@@ -234,7 +234,7 @@ class OverlayResult(Result):
     @property
     def design(self) -> OverlayDesign:
         """What tables show of the architecture."""
-        return OverlayDesign.model_validate(self.architecture)
+        return OverlayDesign.read(self.architecture)
 
 
 class OverlayEstimate(OverlayResult):

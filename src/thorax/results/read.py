@@ -129,7 +129,7 @@ def parse_result(document: Mapping[str, Any]) -> Result:
         # Of what older versions printed, and of runs that did not end, much is absent.
         model = training.TrainingRecord
     try:
-        return model.model_validate(document)
+        return model.read(document)
     except ValidationError as error:
         raise DataError(
             "report-damaged",

@@ -1,6 +1,7 @@
 """What all results have in common: how they become JSON, and are read from it again."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -10,11 +11,25 @@ class Part(BaseModel):
     """A part of a result: an object of its JSON document, its fields in the order of the keys.
 
     A field that is given None is null in the document; one that is not given is absent from it.
-    What a newer version adds is passed over when it is read. Pydantic builds its validators when
-    the first of its kind is made: of some 150 kinds a command makes a few.
+    A key that is no field is refused where a part is made. Pydantic builds its validators when the
+    first of its kind is made: of some 150 kinds a command makes a few.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    @classmethod
+    def read(cls, document: object) -> Self:
+        """Return what a document of JSON says; what a newer version adds is passed over.
+
+        Raises:
+            ValidationError: when it lacks or garbles a field.
+        """
+        return cls.model_validate(document, extra="ignore")
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return it with other values of some fields, which are judged as those it was made of."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return self.model_validate({**given, **(update or {})})
 
     def stating(self, **reasons: str | None) -> Self:
         """Return it with those of these texts that there are; the others stay absent."""

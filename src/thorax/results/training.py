@@ -204,14 +204,14 @@ def read_run(run: Path) -> TrainingRecord:
             finished = event["event"] == "end"
             match event["event"]:
                 case "start":
-                    start, starts = LoggedStart.model_validate(event), starts + 1
+                    start, starts = LoggedStart.read(event), starts + 1
                     done = start.resumed_step
                     curve = [entry for entry in curve if entry.step <= done]
                     history = [entry for entry in history if entry.step <= done]
                 case "step":
-                    curve.append(LoggedStep.model_validate(event))
+                    curve.append(LoggedStep.read(event))
                 case "epoch":
-                    history.append(LoggedEpoch.model_validate(event))
+                    history.append(LoggedEpoch.read(event))
         except (ValueError, TypeError, KeyError) as error:
             reason = first_problem(error) if isinstance(error, ValidationError) else error
             raise DataError(
