@@ -30,9 +30,9 @@ class LayerCost:
 
     `multiplied` are how many of its values are weights that are multiplied with, the rest of its
     `constants` being biases and scales. `inputs` are values that it reads from other layers,
-    `outputs` those that it answers to them, each 1 byte where a quantizer stands before every
-    reader. `quantized` is whether what it reads was written with 8 bits, `kernel` what the device
-    runs it with; None where the device folded it away.
+    `outputs` those that it answers to them, in `input_bytes` and `output_bytes` each 1 byte where
+    a quantizer stands before every reader. `quantized` is whether what it reads was written with 8
+    bits, `kernel` what the device runs it with; None where the device folded it away.
     """
 
     name: str
