@@ -15,7 +15,7 @@ from thorax.artifact import CARD, Artifact, keep_tuning, load
 from thorax.benchmark import tune
 from thorax.benchmark.tune import TuningTrial, tuning_result
 from thorax.cli.app import _run
-from thorax.devices import settings
+from thorax.devices import describe
 from thorax.devices.counters import Counter, CounterTotals
 from thorax.devices.engine import compile
 from thorax.errors import DeviceError, ModelError, UsageError
@@ -216,7 +216,7 @@ def test_another_machine_ignores_it_and_says_so(
     own: Artifact, phantoms: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep_tuning(own, tune.to_tuning(tried(own, 2, 80.0, 0.06), None))
-    monkeypatch.setattr(settings, "processors", lambda: 1000)
+    monkeypatch.setattr(describe, "processors", lambda: 1000)
     made = classify(own.path, sorted(phantoms.glob("*.png"))[:2]).document()
     assert made["tuned"] is False
     assert "here is" in made["tuned_because"]

@@ -5,8 +5,7 @@ import openvino as ov
 
 from thorax.artifact import Artifact
 from thorax.devices.counters import list_kernels
-from thorax.devices.graph import compile_graph
-from thorax.devices.profile import profile
+from thorax.devices.graph import compile_graph, profile
 
 
 def test_every_kernel_that_runs_has_a_time_and_the_graph_has_one(tiny_fp32: Artifact) -> None:

@@ -6,9 +6,8 @@ import openvino as ov
 import pytest
 
 from thorax.artifact import Artifact, Tuning
-from thorax.devices import describe, settings
-from thorax.devices.describe import hardware
-from thorax.devices.settings import find_setting
+from thorax.devices import describe
+from thorax.devices.describe import find_setting, hardware
 from thorax.errors import DeviceError
 from thorax.processors import processors
 
@@ -41,7 +40,7 @@ def test_elsewhere_it_does_not_and_why_is_said(
     assert find_setting(card, "CPU").tuning is None
     assert "tuned on Another CPU" in find_setting(card, "CPU").reason
     card = with_tuned(tiny_fp32, tuning()).card
-    monkeypatch.setattr(settings, "processors", lambda: 1000)
+    monkeypatch.setattr(describe, "processors", lambda: 1000)
     found = find_setting(card, "CPU")
     assert found.tuning is None
     assert "with 1000" in found.reason

@@ -105,7 +105,7 @@ def test_a_disk_that_refuses_is_an_answer(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(archive_worker, "write", full)
+    monkeypatch.setattr(archive_worker, "write_shard", full)
     told, shards = job
     assert "No space left on device" in str(ask(told, shards[0])["error"])
 

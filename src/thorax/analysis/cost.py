@@ -28,16 +28,11 @@ _TRAINED: Final = (*CONVOLUTIONS, "MatMul", "Add", "Multiply", "PRelu", *_RECURR
 class LayerCost:
     """What one layer takes for one inference; what is not said here `LayerRoofline` says.
 
-    Attributes:
-        multiplied: how many of its values are weights that are multiplied with, the rest being
-            biases and scales.
-        constants: how many constants it has in all.
-        inputs: values that it reads from other layers.
-        outputs: values that it answers to other layers.
-        input_bytes: of `inputs`, each 1 byte where a quantizer stands before every reader.
-        output_bytes: of `outputs`, likewise.
-        quantized: whether what it reads was written with 8 bits.
-        kernel: what the device runs it with; None where the device folded it away.
+    `multiplied` are how many of its values are weights that are multiplied with, the rest of its
+    `constants` being biases and scales. `inputs` are values that it reads from other layers,
+    `outputs` those that it answers to them, in `input_bytes` and `output_bytes` each 1 byte where
+    a quantizer stands before every reader. `quantized` is whether what it reads was written with 8
+    bits, `kernel` what the device runs it with; None where the device folded it away.
     """
 
     name: str

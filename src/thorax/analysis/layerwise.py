@@ -45,8 +45,6 @@ class GraphComparison:
 
 @dataclass(slots=True)
 class _Sums:
-    """Adds up images."""
-
     signal: float = 0.0
     noise: float = 0.0
     worst: float = 0.0

@@ -14,9 +14,8 @@ from thorax.analysis.inputs import patterns
 from thorax.artifact import Precision
 from thorax.devices.core import list_devices, physical_devices
 from thorax.devices.counters import list_kernels
-from thorax.devices.graph import compile_graph
+from thorax.devices.graph import Profile, compile_graph, profile
 from thorax.devices.peak import Peaks
-from thorax.devices.profile import Profile, profile
 from thorax.ir.open import OpenedModel
 from thorax.results.analysis import (
     AnalyzeResult,
@@ -52,11 +51,9 @@ _STORED_BYTES: Final = {
 class Bound:
     """The least time that a layer can take on a device.
 
-    Attributes:
-        time_s: the larger of the two below.
-        compute_s: 2 MACs / peak of its arithmetic; None where no peak is known.
-        memory_s: bytes / bandwidth; None where no bandwidth is known.
-        attainable_ops_per_s: min(peak, intensity x bandwidth).
+    `time_s` is the larger of `compute_s`, 2 MACs / peak of its arithmetic, and `memory_s`, bytes /
+    bandwidth, None where no peak or bandwidth is known; `attainable_ops_per_s` is min(peak,
+    intensity x bandwidth).
     """
 
     time_s: float

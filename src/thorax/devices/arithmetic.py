@@ -18,14 +18,9 @@ def arithmetic_of(device: str, state: Path | None = None) -> dict[str, str]:
 
     What `Engine.cards` says of a compiled artifact is among it, word for word, while no card is
     programmed anew and Thorax computes as it did: two runs of which that is the same answer alike.
-
-    Args:
-        device: as `thorax.devices.engine.compile` takes it.
-        state: file of the cards' state.
-
-    Returns:
-        By the name of each card its bitstream, format, block and version of the emulation; empty
-        where no card is simulated.
+    The device is as `thorax.devices.engine.compile` takes it, `state` the file of the cards' state.
+    By the name of each card there are its bitstream, format, block and version of the emulation;
+    nothing where no card is simulated.
 
     Raises:
         DeviceError: as `list_members` and `physical_devices`.
@@ -52,11 +47,8 @@ def computes_in(
 ) -> list[str]:
     """Return the element type that each device computes floating-point layers in.
 
-    Args:
-        compiled: what is asked.
-        devices: the physical devices that execute it, in the order of the answer.
-        cards: the format of each simulated card among them, which is put into a graph that
-            float32 then computes exactly.
+    `devices` are the physical ones that execute it, in the order of the answer; `cards` the format
+    of each simulated card among them, which is put into a graph that float32 then computes exactly.
     """
     if _KEY in compiled.get_property("SUPPORTED_PROPERTIES"):
         values = {devices[0]: compiled.get_property(_KEY)}

@@ -73,12 +73,9 @@ _COPY_S: Final = 2e-6 - 4 * _OUTPUT / _COPY_BYTES_PER_S
 class Offload:
     """One subgraph of a network, which a card runs in one go.
 
-    Attributes:
-        number: of the subgraph, as counters give it.
-        card: which runs it; it is programmed.
-        layers: that it computes, in order.
-        input_values: of one image, of each tensor that goes to the card.
-        output_values: of one image, of each tensor that comes back.
+    `number` is that of the subgraph, as counters give it; the card, which is programmed, computes
+    the layers in order. `input_values` and `output_values` are those of one image, of each tensor
+    that goes to the card and that comes back.
     """
 
     number: int
@@ -98,10 +95,7 @@ class Offload:
 class OffloadTime:
     """Modelled time of one subgraph on a card, for one inference.
 
-    Attributes:
-        offload: which.
-        steps_s: seconds of each of `STEPS`.
-        estimate: of the overlay.
+    `steps_s` are the seconds of each of `STEPS`; the estimate is of the overlay.
     """
 
     offload: Offload
@@ -119,11 +113,9 @@ def find_offloads(
 ) -> tuple[Offload, ...]:
     """Return what simulated cards run of a network.
 
-    Args:
-        model: before anything was put in that imitates the arithmetic of cards; no two layers
-            have one name (`thorax.devices.partition.set_apart`).
-        split: of the same layers; those that it does not know are constant.
-        cards: by the names that the split calls them.
+    The model is as before anything was put in that imitates the arithmetic of cards, no two layers
+    of one name (`thorax.devices.partition.set_apart`); layers that the split does not know are
+    constant. Cards are by the names that the split calls them.
 
     Raises:
         ModelError: as `describe`.
@@ -198,15 +190,11 @@ def forecast(
     """Return what cards would do with their subgraphs.
 
     The rate is that with as many inferences on their way as keep the slowest stage busy, the power
-    that of the boards of all cards at that rate, None where no source gives one of them.
-
-    Args:
-        offloads: as `find_offloads` returns them, not empty.
-        batch: images of an inference.
-        others_s: measured time of one inference in the layers of other devices, seconds, 0 where
-            they have none; None where it was not measured: then it is not counted, and `source`
-            says so.
-        side_by_side: how many inferences the other devices ran at once when that was measured.
+    that of the boards of all cards at that rate, None where no source gives one of them. Offloads,
+    not empty, are as `find_offloads` returns them, of inferences of `batch` images. `others_s` is
+    the measured time of one inference in the layers of other devices, seconds, 0 where they have
+    none; None where it was not measured: then it is not counted, and `source` says so.
+    `side_by_side` is how many inferences the other devices ran at once when that was measured.
     """
     parts = tuple(model_offload(offload, batch=batch) for offload in offloads)
     stages = []
@@ -270,9 +258,8 @@ def _draw(parts: Sequence[OffloadTime], card: str, images_per_s: float) -> Draw:
 def join(forecasts: Sequence[Modelled], *, left_out: Sequence[str] = ()) -> Modelled:
     """Return what several engines would do side by side: rates and watts added.
 
-    Args:
-        forecasts: of engines that share no card.
-        left_out: devices beside them that have no card; what they would add is not counted.
+    The engines share no card; what devices beside them that have none, `left_out`, would add is not
+    counted.
     """
     if len(forecasts) == 1 and not left_out:
         return forecasts[0]
@@ -297,14 +284,11 @@ def count(
 ) -> list[Counter]:
     """Return the counters of an engine: steps of cards as modelled, layers of others as measured.
 
-    What the emulation took for the layers of a card is left out: it says nothing of the card.
-
-    Args:
-        parts: of every subgraph that a card runs.
-        network: who runs what; rows are in the order of its subgraphs, and have their numbers.
-        measured_split: the same in the subgraphs that were measured.
-        measured: as the engine counted them.
-        layers: add what each layer of a card takes of its execute time.
+    What the emulation took for the layers of a card is left out: it says nothing of the card. The
+    parts are every subgraph that a card runs; rows are in the order of the subgraphs of `network`,
+    and have their numbers. `measured_split` is the same in the subgraphs that were measured,
+    `measured` as the engine counted them; `layers` adds what each layer of a card takes of its
+    execute time.
     """
     devices = {subgraph.number: subgraph.device for subgraph in measured_split.subgraphs}
     numbers = {row.name: row.subgraph for row in network.rows}

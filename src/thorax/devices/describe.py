@@ -1,11 +1,13 @@
-"""What results say of an engine, of the machine and of its hardware."""
+"""What results say of an engine and the machine; whether tuned settings hold on its hardware."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import openvino as ov
 
 from thorax import __version__
+from thorax.artifact import Card, Tuning
 from thorax.devices.core import is_multi, list_devices, list_members, physical_devices
 from thorax.devices.engine import Engine
 from thorax.devices.process_core import open_core
@@ -84,3 +86,41 @@ def _processor_kind() -> str:
     if kind:
         return ", ".join(f"{name} {value}" for name, value in kind.items())
     return ", ".join(sorted(open_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")))
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Setting found in an artifact's card.
+
+    `tuning` is what holds here, None where nothing does; `reason` says why, in a few words.
+    """
+
+    tuning: Tuning | None
+    reason: str
+
+
+def find_setting(card: Card, device: str) -> Setting:
+    """Return the setting of a card for a device, if it was found on hardware as is here.
+
+    With another version of OpenVINO it does not hold: that has other kernels, and may cut its
+    streams in another way.
+
+    Raises:
+        DeviceError: as `hardware`.
+    """
+    tuned = [tuning for tuning in card.tuned if tuning.device == device]
+    if not tuned:
+        return Setting(None, f"not tuned for {device}")
+    machine, count, version = hardware(device), processors(), ov.get_version()
+    for tuning in tuned:
+        if (tuning.hardware, tuning.processors) == (machine, count):
+            if tuning.openvino != version:
+                reason = f"tuned with OpenVINO {tuning.openvino}; here is {version}"
+                return Setting(None, reason)
+            return Setting(tuning, f"tuned on {tuning.measured}")
+    other = tuned[-1]
+    return Setting(
+        None,
+        f"tuned on {other.hardware} with {other.processors} processors; here is {machine} with "
+        f"{count}",
+    )

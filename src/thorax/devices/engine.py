@@ -45,10 +45,9 @@ Hint = Literal["latency", "throughput"]
 class HostResources:
     """Processor threads and cache that an engine may use.
 
-    Attributes:
-        threads: of a CPU, shared by its streams and bound to no processor, so that several engines
-            share a machine; None leaves both to the device. Other devices refuse it.
-        cache: folder in which OpenVINO keeps compiled models; None keeps none.
+    Threads are of a CPU, shared by its streams and bound to no processor, so that several engines
+    share a machine; None leaves both to the device, and other devices refuse it. `cache` is the
+    folder in which OpenVINO keeps compiled models; None keeps none.
     """
 
     threads: int | None = None
@@ -59,11 +58,9 @@ class HostResources:
 class Outputs:
     """Output tensors of a network for N images.
 
-    Attributes:
-        probability: float32 [N,K], 0-1, uncalibrated.
-        heatmap: float32 [N,K,h,w], evidence for each finding as a logit a cell; its mean over the
-            cells is the logit of `probability`. None for a network without such a head.
-        embedding: float32 [N,D], the pooled features; None likewise.
+    Probabilities are float32 [N,K], 0-1, uncalibrated. The heat map, float32 [N,K,h,w], is evidence
+    for each finding as a logit a cell, whose mean over the cells is the logit of the probability,
+    and the embedding, float32 [N,D], the pooled features; None for a network without such a head.
     """
 
     probability: npt.NDArray[np.float32]
@@ -75,19 +72,13 @@ class Engine(ABC):
     """An artifact compiled for a device; every method may be called from several threads.
 
     `device`, `devices`, `compute` and `simulated` are those of `thorax.results.shared.Engine`, read
-    back from the devices; of a simulated card the format goes before: "fp11+f32".
-
-    Attributes:
-        artifact: what was compiled.
-        precision: how the artifact stores its weights.
-        streams: inferences that run side by side.
-        members: what answers: this engine alone; of `MULTI:`, the engine of each member.
-        batch: images of one inference.
-        placement: what runs on which device, where a simulated card is named; None of `MULTI:`,
-            whose members have their own.
-        cards: what each simulated card computes with that runs part of it, by name, as
-            `thorax.devices.arithmetic.arithmetic_of` words it, "f32" without their numerics; fixed
-            when the engine is compiled, whatever the cards are programmed with later.
+    back from the devices; of a simulated card the format goes before: "fp11+f32". `streams`
+    inferences of `batch` images each run side by side. `members` are what answers: this engine
+    alone, or of `MULTI:` the engine of each member. `placement` is what runs on which device, where
+    a simulated card is named; None of `MULTI:`, whose members have their own. `cards` are what each
+    simulated card computes with that runs part of it, by name, as
+    `thorax.devices.arithmetic.arithmetic_of` words it, "f32" without their numerics; fixed when the
+    engine is compiled, whatever the cards are programmed with later.
     """
 
     cards: Mapping[str, str]
@@ -132,9 +123,8 @@ class Engine(ABC):
     def infer(self, images: npt.NDArray[np.uint8], *, profile: bool = False) -> Outputs:
         """Run `batch` images and return copies of the outputs.
 
-        Args:
-            images: uint8 [N,1,S,S] as `thorax.images.preprocess.prepare` makes them, N = `batch`.
-            profile: add the counters of this run to `counters`; needs `compile(counters=True)`.
+        Images are uint8 [N,1,S,S] as `thorax.images.preprocess.prepare` makes them, N = `batch`;
+        `profile` adds the counters of this run to `counters` and needs `compile(counters=True)`.
         """
         with self.lend() as lane:
             lane.request.infer({0: images}, share_inputs=True)
@@ -150,14 +140,10 @@ class Engine(ABC):
         """Start `batch` images and return at once; the answer comes with the request.
 
         Requests wait in a line while all streams are busy, and are begun in the order they came;
-        where several run at once, a later one may be answered first.
-
-        Args:
-            images: as `infer` takes them. The buffer itself is read, not a copy: leave it as it is
-                until the request is answered.
-            callback: called once, with the request, from another thread, when it is done, cancelled
-                or failed.
-            profile: as `infer` takes it.
+        where several run at once, a later one may be answered first. Images and `profile` are as
+        `infer` takes them, but the images' buffer itself is read, not a copy: leave it as it is
+        until the request is answered. The callback is called once, with the request, from another
+        thread, when it is done, cancelled or failed.
 
         Example:
             >>> request = engine.start(images)               # doctest: +SKIP
@@ -185,10 +171,8 @@ class Engine(ABC):
     ) -> Outputs:
         """Run images of a stack, as many side by side as there are streams.
 
-        Args:
-            images: uint8 [N,S,S], a store's memory map.
-            indices: int64 [M], which, in the order of the answers.
-            on_progress: called with 1 for each image done, from several threads.
+        Images are uint8 [N,S,S], a store's memory map, `indices` int64 [M] in the order of the
+        answers; `on_progress` is called with 1 for each image done, from several threads.
         """
 
         def infer(index: np.int64) -> Outputs:
@@ -209,9 +193,8 @@ class Engine(ABC):
 class Single(Engine):
     """An artifact compiled once.
 
-    Attributes:
-        compiled: OpenVINO's.
-        requests: of it, as many as there are streams; of a member of `MULTI:`, the pool has them.
+    `compiled` is OpenVINO's, `requests` are as many of it as there are streams; those of a member
+    of `MULTI:` the pool has.
     """
 
     def __init__(
@@ -259,9 +242,8 @@ class Single(Engine):
 class Several(Engine):
     """Engines of one artifact that share the work: whoever is least loaded answers.
 
-    Attributes:
-        members: the engines, in the order of the device string. They have given their requests
-            away: ask them what they are, and nothing else.
+    Members are in the order of the device string. They have given their requests away: ask them
+    what they are, and nothing else.
     """
 
     def __init__(self, device: str, members: Sequence[Single]) -> None:
@@ -383,10 +365,7 @@ def _cards(placement: Placement) -> dict[str, str]:
 def require_precision(precision: Precision, device: str, parts: Sequence[str]) -> None:
     """Refuse an artifact of a precision that a device would quietly compute in another.
 
-    Args:
-        precision: of the artifact.
-        device: the device string, to name it.
-        parts: the physical devices of it.
+    The parts are the physical devices of the device string, which the message names.
 
     Raises:
         DeviceError: `precision-unsupported`.
@@ -400,15 +379,12 @@ def require_precision(precision: Precision, device: str, parts: Sequence[str]) -
     for part in parts:
         if precision not in (Precision.BF16, Precision.INT8) or supports(part, precision):
             continue
-        if simulates(part):
-            raise DeviceError(
-                "precision-unsupported",
-                f"{part} takes no {precision.value} artifact: a card computes floating point in "
-                "the format of its bitstream; use an artifact of fp32, fp16 or fp11",
-            )
         raise DeviceError(
             "precision-unsupported",
-            f"device {part} does not compute {precision.value} natively and would quietly "
+            f"{part} takes no {precision.value} artifact: a card computes floating point in "
+            "the format of its bitstream; use an artifact of fp32, fp16 or fp11"
+            if simulates(part)
+            else f"device {part} does not compute {precision.value} natively and would quietly "
             "compute f32 instead; use an artifact of another precision (`thorax devices` "
             "lists what each device has)",
         )

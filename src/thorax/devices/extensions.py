@@ -28,9 +28,7 @@ _LIBRARIES: Final = (".so", ".dll", ".dylib")
 class Extension:
     """A custom layer that the process's core knows, from a library or a Python class.
 
-    Attributes:
-        library: file of C++ layers.
-        layer: Python class of one layer.
+    `library` is a file of C++ layers, `layer` the Python class of one layer.
     """
 
     library: Path | None = None
@@ -40,12 +38,9 @@ class Extension:
 def add_extension(spec: str) -> Extension:
     """Teach the process's one core a custom layer; more than once changes nothing.
 
-    This runs the code of the library or module.
-
-    Args:
-        spec: path of a library, `module:Class` with a module that Python finds here or on its
-            path, or `file.py:Class`. The class is a subclass of `openvino.Op` that can be made
-            without arguments.
+    This runs the code of the library or module. A spec is the path of a library, `module:Class`
+    with a module that Python finds here or on its path, or `file.py:Class`. The class is a subclass
+    of `openvino.Op` that can be made without arguments.
 
     Raises:
         UsageError: `extension-missing` when there is no such file, module or class,
@@ -140,10 +135,8 @@ def _from_file(path: Path) -> ModuleType:
 def look_here() -> str | None:
     """Let Python find modules of the current folder, after all that it finds elsewhere.
 
-    Put first, a file there that happens to be called json.py would stand for the library.
-
-    Returns:
-        what was put on Python's path, None where it was there.
+    Put first, a file there that happens to be called json.py would stand for the library. Returns
+    what was put on Python's path, None where it was there.
     """
     folder = str(Path.cwd())
     if folder in sys.path:

@@ -17,11 +17,9 @@ _RUNS: Final = 5
 def count_rows(engine: Engine, *, layers: bool = False) -> list[Counter]:
     """Return the counters of an engine: of cards what is modelled, of others what was measured.
 
-    All times are of one image: those of an inference over the images of its batch.
-
-    Args:
-        engine: that was profiled; of several that share the work, rows have their member.
-        layers: add what each layer of a card takes of its execute time.
+    All times are of one image: those of an inference over the images of its batch. The engine was
+    profiled; of several that share the work, rows have their member. `layers` adds what each layer
+    of a card takes of its execute time.
     """
     alone = engine.members == (engine,)
     return [
@@ -47,12 +45,10 @@ def _rows(engine: Engine, *, layers: bool = False) -> list[Counter]:
 def forecast_engine(engine: Engine, *, measure: bool = False) -> Modelled | None:
     """Return what the cards of an engine would do; None of an engine without simulated cards.
 
-    Layers of other devices count as they were profiled, and not at all if they were not.
-
-    Args:
-        engine: of several that share the work, what the members with cards would do is added.
-        measure: compile once more and measure the layers of other devices, one inference at a
-            time: a second or two.
+    Layers of other devices count as they were profiled, and not at all if they were not. Of several
+    engines that share the work, what the members with cards would do is added. To `measure` is to
+    compile once more and measure the layers of other devices, one inference at a time: a second or
+    two.
     """
     forecasts, left_out = [], []
     for member in engine.members:

@@ -16,12 +16,8 @@ import openvino as ov
 class Step:
     """One node of a graph, as far as cutting goes.
 
-    Attributes:
-        name: of the node.
-        type: of the node.
-        device: which runs it.
-        sources: for each input, the node it comes from, as a place among the steps before, and
-            which of its outputs.
+    Sources are for each input the node it comes from, as a place among the steps before, and which
+    of its outputs.
     """
 
     name: str
@@ -53,11 +49,9 @@ def cut(graph: Sequence[Step], inputs: Sequence[str] = ()) -> list[int]:
     """Return for each node which subgraph it is part of; subgraphs are numbered as they run.
 
     Equals what OpenVINO 2026.4 does on Linux: subgraphs whose inputs are there run before others;
-    where several are ready at once, the order is that of OpenVINO's own table of them.
-
-    Args:
-        graph: as `steps` returns it.
-        inputs: names of the graph's inputs in its own order, where there are several.
+    where several are ready at once, the order is that of OpenVINO's own table of them. The graph is
+    as `steps` returns it, `inputs` the names of its inputs in its own order, where there are
+    several.
     """
     cutter = _Cutter(graph, inputs)
     cutter.split_cycles()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import openvino as ov
 
@@ -11,20 +11,14 @@ from thorax.devices.partition import partition
 from thorax.devices.placement import Numerics, compile_placed, place, target
 from thorax.fpga.plugin import listed_plugins, open_cards
 
-_FULL_NAME: Final = "FULL_DEVICE_NAME"
-_EACH: Final = "DEVICE_PROPERTIES"
-
 
 class DropInCore(ov.Core):  # type: ignore[misc]  # OpenVINO has no types
     """`openvino.Core` with the cards in it: what is compiled for one runs as Thorax runs it.
 
     A program that makes its own `openvino.Core()` is given this one instead and says
     `HETERO:FPGA,CPU`: it gets the same partition, the same arithmetic and so the same bits as
-    `thorax.devices.engine.compile`. Strings without a card go to OpenVINO as they are.
-
-    Args:
-        numerics: as `thorax.devices.placement.place` takes it.
-        state: file of the cards' state.
+    `thorax.devices.engine.compile`. Strings without a card go to OpenVINO as they are. Numerics are
+    as `thorax.devices.placement.place` takes them, `state` is the file of the cards' state.
 
     Raises:
         DeviceError: `fpga-openvino` or `fpga-selftest`.
@@ -70,7 +64,7 @@ class DropInCore(ov.Core):  # type: ignore[misc]  # OpenVINO has no types
             model = self.read_model(model, weights)
         placed = place(model, device, numerics=self._numerics, state=self._state)
         shared = dict(config or {})
-        each = shared.pop(_EACH, {})
+        each = shared.pop("DEVICE_PROPERTIES", {})
         each = getattr(each, "value", each)
         return compile_placed(placed, {}, shared, each=each, core=super())
 
@@ -91,7 +85,7 @@ class DropInCore(ov.Core):  # type: ignore[misc]  # OpenVINO has no types
         """Return a property of a device; a card's full name says that it is simulated."""
         if not words or not simulates(device := _own_names(words[0])):
             return super().get_property(*words)
-        if words[1:] == (_FULL_NAME,) and ":" not in device:
+        if words[1:] == ("FULL_DEVICE_NAME",) and ":" not in device:
             return next(
                 entry.full_name for entry in list_devices() if entry.name in (device, f"{device}.0")
             )

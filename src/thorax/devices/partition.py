@@ -45,13 +45,9 @@ class Subgraph:
 class Partition:
     """A network split between devices.
 
-    Attributes:
-        device: the device string.
-        rows: layers in order of execution, inputs and outputs among them, constants not; nothing
-            is modelled of them yet.
-        subgraphs: in order of execution.
-        crossings: in order of execution.
-        crossings_before: how many there were before small islands went to their neighbours.
+    Rows are layers in order of execution, inputs and outputs among them, constants not, and nothing
+    is modelled of them yet; subgraphs and crossings are in that order too. `crossings_before` is
+    how many there were before small islands went to their neighbours.
     """
 
     device: str
@@ -68,13 +64,10 @@ def partition(
 
     A simulated card runs what its bitstream has (`thorax.fpga.support`), another device what
     OpenVINO says of it. Then islands that multiply next to nothing go to the device around them
-    where that takes crossings away; what multiplies most on a device stays.
-
-    Args:
-        model: of static shapes; it is not changed.
-        device: "FPGA", "FPGA.2", "HETERO:FPGA,CPU", "HETERO:FPGA.0,FPGA.1,CPU", ...
-        merge: whether islands are moved.
-        state: file of the cards' state.
+    where that takes crossings away; what multiplies most on a device stays. The model, of static
+    shapes, is not changed; devices are "FPGA", "FPGA.2", "HETERO:FPGA,CPU",
+    "HETERO:FPGA.0,FPGA.1,CPU", ...; `merge` is whether islands are moved, `state` the file of the
+    cards' state.
 
     Raises:
         DeviceError: `device-unknown`, `fpga-unprogrammed`, or `fpga-layer` when no device of the
@@ -118,11 +111,8 @@ def assign(model: ov.Model, split: Partition) -> None:
     Layers go where the partition says, constants and inputs with the first layer that takes them,
     outputs with the layer they come from; a layer that was put in since carries its device. What
     layers share of constants is copied, as parts of a graph share nothing, and no two nodes keep
-    one name.
-
-    Args:
-        model: of which the partition was made, or what became of it; changed in place.
-        split: as `partition` returned it.
+    one name. The model, changed in place, is that of which `partition` made the split, or what
+    became of it.
     """
     set_apart(model)
     devices = {row.name: row.device for row in split.rows if row.type not in _PORTS}

@@ -21,12 +21,9 @@ def partition_result(
 ) -> PartitionResult:
     """Return what `thorax partition` answers.
 
-    Args:
-        model: what to call the network.
-        devices: that were asked for, the first preferred.
-        split: of it.
-        offloads: what simulated cards run of it.
-        outputs: what the network calls each of its results, by the name of its node.
+    The network is called `model`; of the devices that were asked for the first is preferred.
+    Offloads are what simulated cards run of it, `outputs` what the network calls each of its
+    results, by the name of its node.
     """
     times = [model_offload(offload) for offload in offloads]
     busy = {subgraph.device for subgraph in split.subgraphs}

@@ -34,11 +34,8 @@ _CACHE: Final = Path("/sys/devices/system/cpu/cpu0/cache/index3/size")
 class Peaks:
     """The roofs of a device.
 
-    Attributes:
-        device: which.
-        operations_per_s: by element type; a multiply-accumulate is two operations.
-        bytes_per_s: of memory; None where it is not known.
-        measured: which of the numbers were measured here; the others were given.
+    Operations are by element type, a multiply-accumulate being two; bytes are of memory, None where
+    that is not known. `measured` are the numbers that were measured here; the others were given.
     """
 
     device: str
@@ -58,16 +55,11 @@ def find_peaks(
     """Return the roofs of a device: what is given, and the rest as measured here.
 
     Arithmetic is the better of chains of 1x1 convolutions and of matrix products that OpenVINO
-    compiles, all streams busy, best of several windows, for each element type that the device
-    has. Memory is a sum of two arrays into a third, as STREAM's (McCalpin, 1995): arrays of four
-    times the last cache, all processors, best of several, three transfers a value.
-
-    Args:
-        device: which.
-        operations_per_s: given peaks by element type; nothing else is then measured of it.
-        bytes_per_s: given bandwidth.
-        measure: False leaves what is not given unknown; None where nothing is given.
-        on_progress: told in words what is being measured.
+    compiles, all streams busy, best of several windows, for each element type that the device has.
+    Memory is a sum of two arrays into a third, as STREAM's (McCalpin, 1995): arrays of four times
+    the last cache, all processors, best of several, three transfers a value. Where
+    operations are given, by element type, no arithmetic is measured. Without `measure` what is not
+    given stays unknown, None where nothing is given; `on_progress` is told what is being measured.
 
     Raises:
         DeviceError: `device-unknown`.

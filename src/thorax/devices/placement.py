@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import openvino as ov
 
@@ -18,22 +18,16 @@ from thorax.fpga.plugin import open_cards
 Numerics = Literal["bitstream", "fp32"]
 """What a simulated card computes in: the format of its bitstream, or float32, to be compared."""
 
-_COUNT: Final = "HETERO_NUMBER_OF_SUBMODELS"
-
 
 @dataclass(frozen=True, slots=True)
 class Placement:
     """A graph whose every node names its device.
 
-    Attributes:
-        model: with the cards' arithmetic put in.
-        device: the device string.
-        partition: who runs what, in the subgraphs that HETERO makes of this graph.
-        network: who runs what, in the subgraphs that a card would run: what was put in to imitate
-            its arithmetic makes HETERO cut more often.
-        cards: simulated cards that run part of it, by name.
-        arithmetic: what each device that runs part of it computes in, by name.
-        offloads: what the cards run, to model their time by.
+    The model has the cards' arithmetic put in. `partition` is who runs what in the subgraphs that
+    HETERO makes of this graph, `network` in those that a card would run: what was put in to imitate
+    its arithmetic makes HETERO cut more often. `cards` are the simulated ones that run part of it,
+    `arithmetic` is what each device that does computes in, by name; `offloads` are what the cards
+    run, to model their time by.
     """
 
     model: ov.Model
@@ -54,11 +48,8 @@ def place(
 ) -> Placement:
     """Make a graph ready for a device string that names simulated cards.
 
-    Args:
-        model: of static shapes; it is not changed.
-        device: as `partition` takes it.
-        numerics: what the cards compute in.
-        state: file of the cards' state.
+    The model, of static shapes, is not changed; `device` is as `partition` takes it, `numerics`
+    what the cards compute in, `state` the file of their state.
 
     Raises:
         DeviceError, ModelError: as `partition`.
@@ -106,12 +97,8 @@ def compile_placed(
 ) -> ov.CompiledModel:
     """Compile what was made ready.
 
-    Args:
-        placed: as `place` returned it.
-        common: configuration of every device.
-        shared: configuration of the whole.
-        each: configuration of single devices, by name.
-        core: that compiles; None takes the process's core of the cards.
+    Configuration is `common` to every device, `shared` by the whole, or of `each` single device by
+    name. A core may be given; None takes the process's core of the cards.
 
     Raises:
         DeviceError: `device-compile`, `fpga-openvino`, `fpga-selftest`, or `fpga-subgraphs` where
@@ -133,7 +120,8 @@ def compile_placed(
         compiled = core.compile_model(placed.model, named, config)
     except RuntimeError as error:
         raise DeviceError("device-compile", f"{placed.device}: {last_line(error)}") from error
-    count, expected = compiled.get_property(_COUNT), len(placed.partition.subgraphs)
+    count = compiled.get_property("HETERO_NUMBER_OF_SUBMODELS")
+    expected = len(placed.partition.subgraphs)
     if count != expected:
         raise DeviceError(
             "fpga-subgraphs",

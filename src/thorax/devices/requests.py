@@ -41,14 +41,13 @@ class Request(Generic[Answer]):
     """One piece of work and its one answer: done, cancelled or failed.
 
     Made by `Engine.start`; every method may be called from any thread, and from the callback.
-
-    Attributes:
-        status: where it stands.
-        stopped: whether it was asked to be given up.
+    `status` is where it stands, `stopped` whether it was asked to be given up, and `called_back`
+    whether something is to be called with the answer.
     """
 
     def __init__(self, callback: Callable[["Request[Answer]"], object] | None = None) -> None:
         self.status = Status.WAITING
+        self.called_back = callback is not None
         self._callback = callback
         self._answer: Answer | None = None
         self._error: Exception | None = None
@@ -58,16 +57,10 @@ class Request(Generic[Answer]):
         self._ended = threading.Event()
         self._thread: int | None = None
 
-    @property
-    def called_back(self) -> bool:
-        """Whether something is to be called with the answer."""
-        return self._callback is not None
-
     def wait(self, timeout_s: float | None = None) -> Status:
         """Wait for the answer, and until the callback is through; return the status.
 
-        Args:
-            timeout_s: how long at most, seconds; 0 only asks, None waits for ever.
+        It takes `timeout_s` at most, seconds; 0 only asks, None waits for ever.
         """
         if threading.get_ident() != self._thread:
             self._ended.wait(timeout_s)
@@ -162,9 +155,7 @@ def request_failed(error: RuntimeError) -> DeviceError:
 class Lane:
     """Room for one inference at a time.
 
-    Attributes:
-        member: index of the compiled graph that it belongs to.
-        request: what runs it.
+    `member` is the index of the compiled graph that it belongs to, `request` what runs it.
     """
 
     member: int
@@ -179,10 +170,7 @@ class Pool(Generic[Answer]):
     """Lanes that are lent to whoever has work, and a line for work that is not waited for.
 
     A lane of the graph with the smallest part of its lanes busy is lent first; of equals, the one
-    that has been left alone longest.
-
-    Args:
-        members: the lanes of each compiled graph.
+    that has been left alone longest. `members` are the lanes of each compiled graph.
     """
 
     def __init__(self, members: Sequence[Sequence[ov.InferRequest]]) -> None:
@@ -231,12 +219,10 @@ class Pool(Generic[Answer]):
         """Put work in the line and return at once; it is run in the order it came.
 
         Threads are there only while something is in the line. Callbacks are called from them, when
-        the lane is free again: what they wait for still comes, and what they start too.
-
-        Args:
-            run: makes the answer with the lane it is given; what it starts there before a call of
-                `cancel`, that call stops, and what it starts after one it is to stop itself.
-            callback: called once with the request when it is done, cancelled or failed.
+        the lane is free again: what they wait for still comes, and what they start too. `run` makes
+        the answer with the lane it is given; what it starts there before a call of `cancel`, that
+        call stops, and what it starts after one it is to stop itself. `callback` is called once
+        with the request when it is done, cancelled or failed.
         """
         request = Request(callback)
         with self._change:

@@ -35,12 +35,8 @@ def in_turns(
 
     A clock that drifts and a neighbour that wakes up hit all engines of a round alike, so that
     ratios within a round mean something where rates do not. Each round begins with the next engine.
-
-    Args:
-        engines: run one after another, never two at a time.
-        rate: engine and window in seconds -> a rate, per second.
-        rounds: how often each has its turn.
-        window_s: length of a turn, seconds.
+    Engines run one after another, never two at a time, each `rounds` turns of `window_s`, seconds;
+    `rate` takes an engine and a window in seconds, and returns a rate, per second.
     """
     for engine in engines:
         rate(engine, WARM_UP_S)
@@ -55,8 +51,7 @@ def in_turns(
 def relative_rates(engines: Sequence[Engine]) -> tuple[float, ...]:
     """Return images per second of each engine over those of the first: the median of the rounds.
 
-    Args:
-        engines: compiled for throughput.
+    The engines are compiled for throughput.
     """
     rates = in_turns(engines, images_per_s)
     return tuple(float(value) for value in np.median(rates / rates[:, :1], axis=0))
@@ -66,10 +61,8 @@ def relative_rates(engines: Sequence[Engine]) -> tuple[float, ...]:
 class Load:
     """Inferences of an engine all of whose streams were kept busy.
 
-    Attributes:
-        begin_s: the first start, by `time.perf_counter`.
-        window_s: wall clock from the first start to the last answer, seconds.
-        latencies_s: float64 [inferences], of each from its start to its answer.
+    Seconds: `begin_s` the first start, by `time.perf_counter`, `window_s` wall clock from there to
+    the last answer, and `latencies_s`, float64 [inferences], of each from its start to its answer.
     """
 
     begin_s: float
@@ -90,11 +83,9 @@ def keep_busy(
 ) -> Load:
     """Start the next inference wherever one ends, on every stream of every member of an engine.
 
-    Args:
-        engine: compiled for throughput.
-        batches: uint8 [N,1,S,S] each, N = `engine.batch`, cycled.
-        window_s: nothing is started after so many seconds; what was started is waited for.
-        on_progress: told now and then how many more inferences were made.
+    The engine is compiled for throughput; batches, uint8 [N,1,S,S] each with N = `engine.batch`,
+    are cycled. Nothing is started after `window_s`, and what was started is waited for;
+    `on_progress` is told now and then how many more inferences were made.
     """
     # Where there are fewer batches than streams, each stream keeps its own: passing arrays anew
     # costs a copy and a lock an image.

@@ -56,10 +56,8 @@ _SIDES: Final = 2
 class Variant:
     """A way to compute a network on an overlay.
 
-    Attributes:
-        name: what tables and plots call it.
-        precision: of the numbers that are multiplied.
-        weights: of the filters, as `precision` or of few values.
+    `name` is what tables and plots call it, `precision` that of the numbers that are multiplied;
+    `weights` are of the filters, as `precision` or of few values.
     """
 
     name: str
@@ -89,11 +87,9 @@ VARIANTS: Final = (
 class ExploreOptions:
     """Radiographs, image side and resamples of an exploration.
 
-    Attributes:
-        split: of the store.
-        images: how many of the split, evenly spaced; None takes all.
-        side: of the images that speed is modelled for, pixels; None: that of the network.
-        samples: bootstrap resamples of patients.
+    Of the split of the store so many images are taken, evenly spaced, None takes all. Speed is
+    modelled for images of `side` pixels, None that of the network; `samples` are bootstrap
+    resamples of patients.
     """
 
     split: str = "val"
@@ -185,16 +181,10 @@ def explore(
 ) -> PrecisionLadder:
     """Compute a network in every precision, and model the overlay that each would run on.
 
-    All layers with filters run in the precision, the first and the last too. Filters are rounded
-    as they are: nothing is trained or calibrated after it.
-
-    Args:
-        artifact: of fp32 or fp16.
-        store: radiographs with labels.
-        board: gives the device to fill, and power.
-        options: what is asked.
-        variants: what to try.
-        bar: shows progress, as `thorax.quantization.accuracy_budget.OnProgress.bar`.
+    All layers with filters run in the precision, the first and the last too. Filters are rounded as
+    they are: nothing is trained or calibrated after it. The artifact is of fp32 or fp16, the store
+    has labels, and the board gives the device to fill, and power; `bar` shows progress, as
+    `thorax.quantization.accuracy_budget.OnProgress.bar`.
 
     Raises:
         DeviceError: `precision-unsupported` for an artifact of another precision.
@@ -287,7 +277,6 @@ def _resized(artifact: Artifact, side: int) -> ov.Model:
 
 
 def _spread(indices: npt.NDArray[np.int64], count: int | None) -> npt.NDArray[np.int64]:
-    """Return so many of the indices, evenly spaced."""
     if count is None or count >= len(indices):
         return indices
     return indices[(np.arange(count) * len(indices)) // count]

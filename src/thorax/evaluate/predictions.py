@@ -39,14 +39,11 @@ _CELLS: Final = {
 class Matched:
     """Predictions beside the truth, one row an image.
 
-    Attributes:
-        findings: K names, in the order of the label set or of the label columns.
-        images: N names as the labels CSV writes them.
-        labels: int8 [N,K], 1 / 0 / -1.
-        probability: float64 [N,K], 0-1.
-        patients: N identifiers, or None where the labels CSV has no patient column.
-        ignored: columns of the predictions CSV that name no labelled finding.
-        unused: predictions left out because they lie outside the split asked for.
+    Findings are K names, in the order of the label set or of the label columns, images N names as
+    the labels CSV writes them. Labels are int8 [N,K], 1 / 0 / -1, probabilities float64 [N,K], 0-1;
+    patients are N identifiers, or None where the labels CSV has no patient column. `ignored` are
+    columns of the predictions CSV that name no labelled finding, `unused` predictions left out
+    because they lie outside the split asked for.
     """
 
     findings: tuple[str, ...]
@@ -59,15 +56,14 @@ class Matched:
 
 
 class _Rows:
-    """The rows of a CSV file with a header, one after the other."""
-
     def __init__(self, path: Path) -> None:
         self.path = path
         self._rows = _read(path)
         first = next(self._rows, None)
         if first is None:
             raise DataError("table-empty", f"{path} has no header line; a CSV file is needed")
-        self.header = Table(path, tuple(cell.strip() for cell in first[1]), ())
+        self.columns = tuple(cell.strip() for cell in first[1])
+        self.header = Table(path, self.columns, ())
         image = self.header.find((*_IMAGE, *_PATH))
         if image is None:
             raise DataError(
@@ -76,10 +72,6 @@ class _Rows:
                 " 'Image Index', 'image', 'filename' or 'path'",
             )
         self.image = image
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return self.header.columns
 
     def finding_columns(self) -> list[int]:
         """Return the columns that say nothing of an image but what is found in it."""

@@ -36,13 +36,9 @@ def tabulate(
 ) -> Score:
     """Score probabilities against labels.
 
-    Args:
-        findings: K names.
-        labels: int8 [N,K], 1 / 0 / -1 (unknown).
-        probability: float [N,K], 0-1.
-        patients: N identifiers to resample by; without them there are no intervals, because
-            resampling images would claim too much.
-        samples: bootstrap resamples.
+    Labels of the K findings are int8 [N,K], 1 / 0 / -1 (unknown), probabilities float [N,K], 0-1.
+    Patients are N identifiers to resample by, `samples` times; without them there are no intervals,
+    because resampling images would claim too much.
     """
     intervals = bootstrap_auroc(
         labels,

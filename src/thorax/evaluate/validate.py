@@ -28,15 +28,10 @@ from thorax.results.shared import Interval
 class Validation:
     """An engine's answers on one split of a store.
 
-    Attributes:
-        engine: what answered.
-        store: what it was asked.
-        split: which part of the store.
-        indices: int64 [N], the images.
-        probability: float64 [N,K], calibrated where the card says how.
-        score: AUROC with patient-bootstrap intervals, calibration error, curves.
-        pointing: hits of the heat-map peak in lesion boxes, by finding; empty without heat maps.
-        samples: bootstrap resamples of patients.
+    `indices`, int64 [N], are the images of the split that the engine was asked; probabilities are
+    float64 [N,K], calibrated where the card says how. The score is AUROC with patient-bootstrap
+    intervals, calibration error and curves, with so many resamples of patients; `pointing` are hits
+    of the heat-map peak in lesion boxes, by finding; empty without heat maps.
     """
 
     engine: Engine
@@ -133,10 +128,8 @@ def result_of(
 ) -> ValidationResult:
     """Return the result of `thorax validate`.
 
-    Args:
-        validation: of the model.
-        against: of others on the same images; each gets its paired difference from the model.
-        speeds: of the model and the others in that order, or none.
+    Others, on the same images, get their paired difference from the model; speeds are of the model
+    and the others in that order, or none.
     """
     comparisons = tuple(
         _compare(validation, other, speeds[number : number + 1])

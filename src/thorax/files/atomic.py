@@ -43,8 +43,7 @@ _NO_LOCKS: Final = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOTSUP, errn
 class LockedError(BlockingIOError):
     """A lock that another process holds.
 
-    Attributes:
-        holder: who, in words: process, host, command and since when, as far as is known.
+    The `holder` is told in words: process, host, command and since when, as far as is known.
     """
 
     def __init__(self, path: Path, holder: str) -> None:

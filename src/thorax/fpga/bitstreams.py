@@ -71,13 +71,11 @@ class Bitstream:
 def _bitstream(name: str, flags: str | None = None) -> Bitstream:
     """Return a bitstream.
 
-    Args:
-        name: of the bitstream.
-        flags: a letter for each that it has: local response normalisation, leaky and parametric
-            ReLU, clamp, ELU. Leaky and parametric ReLU are one operation of OpenVINO, and the
-            table of 2020.4 has both or none. None where nothing but the name is known: as in
-            2020.4, what was made for AlexNet or GoogLeNet, or for any network, has LRN and the
-            leaky ReLU; RMNet needs the ELU, YOLO the leaky ReLU.
+    Flags are a letter for each that it has: local response normalisation, leaky and parametric
+    ReLU, clamp, ELU. Leaky and parametric ReLU are one operation of OpenVINO, and the table of
+    2020.4 has both or none. They are None where nothing but the name is known: as in 2020.4, what
+    was made for AlexNet or GoogLeNet, or for any network, has LRN and the leaky ReLU; RMNet needs
+    the ELU, YOLO the leaky ReLU.
     """
     release, board, precision, *words = name.split("_")
     assumed: tuple[str, ...] = ("architecture",)

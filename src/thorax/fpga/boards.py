@@ -24,13 +24,10 @@ from thorax.results.fpga import BoardPower
 class Board:
     """A board as it was sold.
 
-    Attributes:
-        name: what `--board` takes.
-        full_name: what its maker calls it.
-        family: of its FPGA, as `thorax.fpga.architecture` names it.
-        fpga: the device on it, None if unknown.
-        power: published figures; the first is the default. Empty if none is known.
-        idle_w: of a programmed board that waits, None if no source gives it.
+    `name` is what `--board` takes, `full_name` what its maker calls it, `family` that of its FPGA,
+    as `thorax.fpga.architecture` names it, and `fpga` the device on it, None if unknown. Of the
+    published figures of power, if any, the first is the default; `idle_w` is that of a programmed
+    board that waits, None if no source gives it.
     """
 
     name: str
@@ -125,9 +122,8 @@ SOURCE: Final = (
 class Draw:
     """Power of a board under load, with its source.
 
-    Attributes:
-        power_w: watts of the board alone, None where nothing is known.
-        source: where they come from, which begins with "power: "; None without them.
+    `power_w` is watts of the board alone, None where nothing is known; `source` where they come
+    from, which begins with "power: "; None without them.
     """
 
     power_w: float | None
@@ -137,10 +133,8 @@ class Draw:
 def draw(board: Board, architecture: Architecture, macs_per_s: float) -> Draw:
     """Return the watts of a board: as modelled under this load, or else as published.
 
-    Args:
-        board: any.
-        architecture: gives the bits of the factors.
-        macs_per_s: as `board_power`; what is not finite is no load that can be modelled.
+    The architecture gives the bits of the factors; `macs_per_s` is as of `board_power`, and what is
+    not finite is no load that can be modelled.
     """
     modelled_w = board_power(board, architecture, macs_per_s) if math.isfinite(macs_per_s) else None
     if modelled_w is not None:
@@ -153,10 +147,9 @@ def draw(board: Board, architecture: Architecture, macs_per_s: float) -> Draw:
 def board_power(board: Board, architecture: Architecture, macs_per_s: float) -> float | None:
     """Return the watts of a board at so many useful products a second; None if nothing is known.
 
-    Args:
-        board: only of the Intel PAC with Arria 10 GX are there figures at two loads.
-        architecture: gives the bits of the factors.
-        macs_per_s: products that images need, not those that the array could make.
+    Only of the Intel PAC with Arria 10 GX are there figures at two loads. The architecture gives
+    the bits of the factors; the products are those that images need, not those that the array could
+    make.
     """
     if board.name != DEFAULT_BOARD:
         return None

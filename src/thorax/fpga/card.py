@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from thorax.errors import DataError, DeviceError, UsageError
 from thorax.files.atomic import locked, require_place, write_text
@@ -62,17 +62,13 @@ class FpgaCard:
         )
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class _Programmed(_Strict):
+class _Programmed(BaseModel, frozen=True, extra="forbid", strict=True):
     board: str
     bitstream: str | None = None
     programmed: str | None = None
 
 
-class _State(_Strict):
+class _State(BaseModel, frozen=True, extra="forbid", strict=True):
     format: int = _FORMAT
     cards: dict[str, _Programmed] = {}
     sha256: str = ""
@@ -124,11 +120,8 @@ def program(
 ) -> tuple[FpgaCard, ...]:
     """Put a bitstream on a card, or on all, durably; return the cards as they are then.
 
-    Args:
-        name: of the card, or `all`.
-        bitstream: its name.
-        board: what the card is from now on; default: what it is.
-        state: file of the cards' state; default: `state_path()`.
+    The name is that of a card, or `all`; the board is what the card is from now on, None what it
+    is; `state` is the file of the cards' state, None `state_path()`.
 
     Raises:
         UsageError: `fpga-bitstream`, `fpga-board`, `fpga-board-bitstream` for a bitstream of
@@ -276,7 +269,6 @@ def _held(state: Path | None) -> Iterator[Path]:
 
 @contextmanager
 def _refused(path: Path) -> Iterator[None]:
-    """Say of a disk that refuses what it refused."""
     try:
         yield
     except OSError as error:

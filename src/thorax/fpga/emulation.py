@@ -53,11 +53,9 @@ _KEEPS_SIGN: Final = (
 class _Entry:
     """An input of a layer of the processing elements.
 
-    Attributes:
-        port: where the layer takes it.
-        groups: of its channels, which blocks do not cross.
-        flat: the map that it holds as a row; None for a map, and for a row of channels.
-        affinity: of the layer; None where none is set.
+    The layer takes it at `port`; blocks do not cross `groups` of its channels. `flat` is the map
+    that it holds as a row, None for a map, and for a row of channels; `affinity` that of the layer,
+    None where none is set.
     """
 
     port: ov.Input
@@ -88,17 +86,10 @@ def emulate(
     filters bring: the operand that a layer named computes for it alone, the one behind most layers
     where both are such, stays as it is; the other is quantized. Sums with constants (biases) and
     other types of layers are left alone. Nodes that are added carry the affinity of the layer that
-    they belong to.
-
-    Args:
-        model: of static shapes, FP32 or FP16 weights; changed.
-        layers: friendly names.
-        precision: a format or its name.
-        block: channels that share an exponent, `c_vector`.
-        rounding: see `Rounding`; what comes from a Parameter is an image.
-
-    Returns:
-        The friendly names of the nodes that were added.
+    they belong to. The model has static shapes and FP32 or FP16 weights; layers are friendly names,
+    the precision is a format or its name, and `block` channels share an exponent, `c_vector`. See
+    `Rounding`; what comes from a Parameter is an image. Returns the friendly names of the nodes
+    that were added.
 
     Raises:
         ModelError: `fpga-shape` or `fpga-weights`.
@@ -135,15 +126,10 @@ def round_outputs(
 
     That is, as of `numerics`, the nearest, ties to even, 65504 at most and 0 below 2^-14. Pixels
     are left alone, which the host prepares, and so is what a quantizer takes, which rounds so
-    itself. An output of the model keeps its names.
-
-    Args:
-        model: of static shapes, with affinities, after `emulate`; changed.
-        subgraphs: number of the subgraph of each layer and output, by friendly name.
-        layers: friendly names of those that cards run.
-
-    Returns:
-        The friendly names of the nodes that were added.
+    itself. An output of the model keeps its names. The model has static shapes and affinities,
+    after `emulate`; `subgraphs` is the number of the subgraph of each layer and output, `layers`
+    are those that cards run, by friendly name. Returns the friendly names of the nodes that were
+    added.
     """
     added: list[str] = []
     names = {node.get_friendly_name() for node in model.get_ops()}
@@ -198,17 +184,9 @@ def fold_weights(
     """Round the weights of layers to blocks along their input channels, in place.
 
     Those of a fully connected layer that takes a map as a row are blocks of channels of one pixel.
-    Every value is one of binary16, so that 16 bits store it exactly.
-
-    Args:
-        model: FP32 or FP16 weights; changed.
-        layers: friendly names; those without weights are left alone.
-        precision: as `emulate` takes it.
-        block: likewise.
-        rounding: likewise.
-
-    Returns:
-        The friendly names of the constants that took the place of others.
+    Every value is one of binary16, so that 16 bits store it exactly. The model's weights are FP32
+    or FP16; layers, by friendly name, that have none are left alone; the rest is as `emulate` takes
+    it. Returns the friendly names of the constants that took the place of others.
 
     Raises:
         ModelError: `fpga-weights` for weights that the graph computes.

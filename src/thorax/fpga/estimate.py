@@ -24,12 +24,9 @@ def analyze(
 ) -> OverlayEstimate:
     """Return the modelled speed, memory traffic, area and power of a network on an overlay.
 
-    Args:
-        name: of the network, for people.
-        layers: of `describe`.
-        architecture: what they would run on.
-        batch: images that a fully connected layer sees together.
-        board: whose power counts, as `draw` has it under this load; None leaves power out.
+    The network's name is for people, layers are of `describe`, and a fully connected layer sees
+    `batch` images together. The board's power counts, as `draw` has it under this load; None leaves
+    power out.
     """
     speed = estimate(layers, architecture, batch=batch)
     macs = sum(layer.macs for layer in layers)

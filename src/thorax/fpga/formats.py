@@ -24,12 +24,10 @@ EXPONENT_BITS: Final = 5
 class Format:
     """A block floating point format.
 
-    Attributes:
-        name: what `--precision` and architecture files call it, in small letters.
-        bits: of a mantissa with its sign.
-        magnitude_bits: of a magnitude, the leading one included.
-        twos_complement: whether mantissas are; otherwise sign and magnitude.
-        exploratory: no vendor's device computes it; the same rules with fewer bits.
+    `name` is what `--precision` and architecture files call it, in small letters. A mantissa has
+    `bits` with its sign, a magnitude `magnitude_bits`, the leading one included; what is not two's
+    complement is sign and magnitude. An exploratory one no vendor's device computes: the same rules
+    with fewer bits.
     """
 
     name: str

@@ -48,18 +48,10 @@ def quantize(
 
     Zero has no sign. In two steps, numbers below the least normal one of binary16, after rounding
     to its 11 bits, are zero; at once, those below half a unit are. Numbers beyond the largest are
-    the largest. Channels that the last block lacks count as zero.
-
-    Args:
-        x: [N,C,...], channels along axis 1.
-        block: channels that share an exponent, `c_vector` of an architecture.
-        precision: a format or its name.
-        rounding: see `Rounding`.
-        image: whether x is the network's input, which is cut to the format instead of rounded;
-            "nearest" makes no difference.
-
-    Returns:
-        float32, shape of x.
+    the largest. Channels that the last block lacks count as zero. x is [N,C,...], channels along
+    axis 1, of which `block` share an exponent, `c_vector` of an architecture; the precision is a
+    format or its name, and what is returned float32, shape of x. An `image`, the network's input,
+    is cut to the format instead of rounded; "nearest" makes no difference.
 
     Raises:
         DataError: `fpga-nan`.

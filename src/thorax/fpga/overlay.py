@@ -78,13 +78,9 @@ def estimate(
 ) -> Estimate:
     """Return the modelled speed of a network.
 
-    Layers that the card does not compute (normalisation of the image, a softmax without its
-    kernel, what is unknown) cost no cycle.
-
-    Args:
-        layers: of `describe`, or those of them that the card computes.
-        architecture: what they run on.
-        batch: images whose rows of a fully connected layer are computed together.
+    Layers that the card does not compute (normalisation of the image, a softmax without its kernel,
+    what is unknown) cost no cycle. Layers are of `describe`, or those of them that the card
+    computes; the rows of a fully connected layer of `batch` images are computed together.
 
     Example:
         >>> estimate(describe(model), find_architecture("8x48-fp11")).images_per_s
@@ -172,12 +168,9 @@ def work(
 ) -> tuple[float, float, float]:
     """Return the cycles of the PE array, of the kernels behind it and of the filters' arrival.
 
-    Args:
-        layer: one that does not run on another's way.
-        architecture: what it runs on.
-        batch: images that a fully connected layer sees together.
-        width: channels a cycle of the narrowest kernel that its output passes; 0 where the card
-            lacks one.
+    The layer does not run on another's way; fully connected, it sees `batch` images together.
+    `width` is the channels a cycle of the narrowest kernel that its output passes; 0 where the card
+    lacks one.
     """
     kind = layer.kind
     lanes = architecture.p_vector * architecture.q_vector

@@ -43,9 +43,7 @@ Floats: TypeAlias = npt.NDArray[np.float32]
 class FlatMap:
     """A map of channels that a row holds before a fully connected layer.
 
-    Attributes:
-        pixels: of the map.
-        channels_last: whether the channels of a pixel lie together, not the pixels of a channel.
+    `channels_last` is whether the channels of a pixel lie together, not the pixels of a channel.
     """
 
     pixels: int
@@ -67,14 +65,9 @@ class FlatMap:
 class Quantizer:
     """Adds the nodes that quantize a tensor.
 
-    Attributes:
-        prefix: of every name; unique in the graph.
-        affinity: of every node; None for none.
-        form: the format.
-        rounding: see `Rounding`.
-        image: whether the tensor is the network's input.
-        signed: whether values below zero may occur.
-        names: friendly names of the nodes added.
+    `prefix`, unique in the graph, begins the friendly `names` of the nodes added, which have this
+    affinity, None for none; of `rounding` see `Rounding`. `image` is whether the tensor is the
+    network's input, `signed` whether values below zero may occur.
     """
 
     prefix: str
@@ -90,11 +83,9 @@ class Quantizer:
     ) -> ov.Output:
         """Return x in the block format.
 
-        Args:
-            x: float32 [N,C,H,W] or [N,C], static.
-            block: channels that share an exponent.
-            groups: of channels, which blocks do not cross.
-            flat: the map that the rows of x [N,C*P] hold; None where they hold channels.
+        x is float32 [N,C,H,W] or [N,C], static; `block` channels share an exponent, and blocks do
+        not cross `groups` of channels. `flat` is the map that the rows of x [N,C*P] hold; None
+        where they hold channels.
         """
         if flat is None:
             return self._blocks(x, block, groups)

@@ -75,15 +75,10 @@ def search(
     Every legal combination of vector sizes is looked at; kernels behind the array are as wide, and
     filter caches as deep, as in the vendor's examples, and the stream buffer is as deep as the
     network can use. Of equally fast ones the one with the fewest DSP blocks is taken, then the
-    fewest products a cycle.
-
-    Args:
-        layers: of `describe`.
-        family: `arria10` (GX 1150) or `agilex7` (F 014), whose resources and clock count.
-        precision: of the products; None: FP11, the lowest that the vendor has.
-        weights: format of the filters.
-        batch: images that a fully connected layer sees together.
-        budget: what the design may take; None: `budget_of` the family.
+    fewest products a cycle. Layers are of `describe`; of the family, `arria10` (GX 1150) or
+    `agilex7` (F 014), resources and clock count. The precision is that of the products, None FP11,
+    the lowest that the vendor has, `weights` the format of the filters; a fully connected layer
+    sees `batch` images together. `budget` is what the design may take, None `budget_of` the family.
 
     Raises:
         UsageError: `fpga-family`, or `fpga-search` where nothing fits.

@@ -18,17 +18,12 @@ _HOST = (LayerKind.NORMALISE, LayerKind.OTHER)
 class Traced:
     """A layer, and what flows to and from it, layers that run on another's way taken in.
 
-    Attributes:
-        layer: which.
-        answers: values that it writes, after a pool on its way.
-        last: place of the last layer that reads it, its own where only the host does.
-        inline: whether it runs on the way of those before it (a pool behind a convolution) or only
-            names what is there (a concatenation).
-        pooled: whether a pool runs on its way out.
-        normed: whether local response normalisation does.
-        reads: places of the layers whose maps it reads; a map twice if it is two operands.
-        given: values that it reads from the host.
-        left: whether the host reads it.
+    `answers` are values that it writes, after a pool on its way; `last` is the place of the last
+    layer that reads it, its own where only the host does. It is `inline` where it runs on the way
+    of those before it (a pool behind a convolution) or only names what is there (a concatenation);
+    `pooled` and `normed` are whether a pool and local response normalisation run on its way out.
+    `reads` are places of the layers whose maps it reads, a map twice if it is two operands; `given`
+    are values that it reads from the host, and `left` is whether the host reads it.
     """
 
     layer: WorkloadLayer
@@ -68,9 +63,8 @@ Flow: TypeAlias = tuple[Traced, ...]
 class Placed:
     """Slices and external traffic of each layer, by the size of the stream buffer.
 
-    Attributes:
-        values: numbers of feature maps that the layer moves from and to external memory.
-        slices: parts that it is computed in.
+    `values` are numbers of feature maps that the layer moves from and to external memory, `slices`
+    the parts that it is computed in.
     """
 
     values: tuple[int, ...]

@@ -35,9 +35,7 @@ _NAMED: Final = 3
 class Support:
     """Answer whether an overlay runs a layer, with the reason.
 
-    Attributes:
-        supported: that it does.
-        reason: why not, in a few words; of what it runs, what part of the overlay does it.
+    `reason` is why not, in a few words; of what it runs, what part of the overlay does it.
     """
 
     supported: bool
@@ -59,13 +57,9 @@ def fitting(
 ) -> tuple[Bitstream, ...]:
     """Return the bitstreams that run every convolution of a model, the best first.
 
-    Best is what runs most layers of all kinds, then what multiplies most in a second, then what
-    was made for most networks, then the latest.
-
-    Args:
-        model: a network.
-        board: name of a board; None takes every board's.
-        every: whether all other layers must run too.
+    Best is what runs most layers of all kinds, then what multiplies most in a second, then what was
+    made for most networks, then the latest. The board is a name, None every board; `every` is
+    whether all other layers must run too.
     """
     kinds = {node.get_friendly_name(): node.get_type_name() for node in model.get_ops()}
     needed = [
@@ -85,10 +79,7 @@ def fitting(
 def loaded_bitstream(card: FpgaCard, model: ov.Model, *, alone: bool = False) -> Bitstream:
     """Return the bitstream that a card is programmed with, to run a model.
 
-    Args:
-        card: programmed or not.
-        model: the network.
-        alone: whether no other device shares it, so that only what runs every layer would do.
+    Where no other device shares the network, `alone`, only what runs every layer would do.
 
     Raises:
         DeviceError: `fpga-unprogrammed` when there is none, with those that would do.

@@ -23,11 +23,8 @@ def ternarize(weights: Floats, axes: tuple[int, ...]) -> Floats:
     """Return filters of -a, 0 and a (Li et al., arXiv 1605.04711, eq. 3 to 6).
 
     A weight counts if its magnitude exceeds 0.7 of the filter's mean magnitude; a is the mean
-    magnitude of those that count.
-
-    Args:
-        weights: float32, any shape.
-        axes: that together are one filter; each filter has its own a.
+    magnitude of those that count. The weights are float32, any shape; `axes` together are one
+    filter, which has its own a.
     """
     magnitude = np.abs(weights).astype(np.float64)
     counts = magnitude > _THRESHOLD * magnitude.mean(axis=axes, keepdims=True)
@@ -53,10 +50,8 @@ _MAKERS: Final = {"ternary": ternarize, "binary": binarize}
 def coarsen(model: ov.Model, layers: Collection[str], kind: str) -> dict[str, Floats]:
     """Return filters of three or two values for layers with constant weights, by layer.
 
-    Args:
-        model: a network.
-        layers: friendly names of convolutions and fully connected layers.
-        kind: "ternary" or "binary".
+    Layers are friendly names of convolutions and fully connected layers, `kind` is "ternary" or
+    "binary".
 
     Raises:
         ModelError: `fpga-weights` when the weights of a layer are no fp32 or fp16 constant.

@@ -141,13 +141,10 @@ class _Building:
 def describe(model: ov.Model, among: Collection[str] | None = None) -> tuple[WorkloadLayer, ...]:
     """Return the layers of a graph in the order of execution.
 
-    A layer takes in what follows it and nothing else reads: bias, scale and activation; and of
-    the two convolutions that a residual sum adds, the later closes it.
-
-    Args:
-        model: of static shapes; the batch it was made for does not matter.
-        among: friendly names of the operations that count; None takes all. What the others
-            answer is read as if it were an input.
+    A layer takes in what follows it and nothing else reads: bias, scale and activation; and of the
+    two convolutions that a residual sum adds, the later closes it. The model has static shapes; the
+    batch it was made for does not matter. Operations `among` these friendly names count, None takes
+    all; what the others answer is read as if it were an input.
 
     Raises:
         ModelError: `fpga-shape` where a shape is open.

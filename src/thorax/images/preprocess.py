@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 class InputSpec:
     """What a network was trained to be fed.
 
-    Attributes:
-        side: S, the side of the square input, pixels, 16 to 2048.
-        mean: subtracted inside the network, after bytes are scaled to 0-1.
-        std: divided by inside the network, after the mean.
+    `side` is S, the side of the square input, pixels, 16 to 2048. Inside the network, after bytes
+    are scaled to 0-1, `mean` is subtracted and then divided by `std`.
     """
 
     side: int

@@ -81,7 +81,6 @@ def _axis(
 
 
 def _same(layer: CaffeLayer, data: list[ov.Output]) -> list[ov.Output]:
-    """Return the blob itself, once for each top."""
     return data * max(1, len(layer.block.texts("top")))
 
 

@@ -313,8 +313,7 @@ def _in_32_bits(value: Any) -> Any:  # noqa: ANN401
 def _check_hdf5(path: Path, stream: IO[bytes]) -> int:
     """Refuse links and datasets that lie in other files or are larger than the file explains.
 
-    Returns:
-        how many numbers the datasets hold.
+    Returns how many numbers the datasets hold.
     """
 
     def refuse(name: str, why: str) -> ModelError:

@@ -39,11 +39,7 @@ VARIABLE: Final = "null"
 
 
 class Node(BaseModel):
-    """A layer, or a variable.
-
-    Attributes:
-        inputs: index of a node before this one, and which of its outputs.
-    """
+    """A layer or variable; inputs are the index of a node before it, and which of its outputs."""
 
     op: str
     name: str

@@ -1,5 +1,6 @@
 """MXNet's layers and operators as OpenVINO operations (MXNet 1.x, src/operator)."""
 
+import functools
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -343,13 +344,6 @@ def _as_number(make: Binary) -> Binary:
     return lambda left, right: ops.convert(make(left, right), np.float32)
 
 
-def _sum_of_all(layer: MxnetLayer) -> Made:
-    total: Made = layer.data()
-    for other in layer.inputs[1:]:
-        total = ops.add(total, other)
-    return total
-
-
 def _leaky_relu(layer: MxnetLayer) -> Made:
     data = layer.data()
     kinds = ("leaky", "prelu", "elu", "selu", "gelu", "rrelu")
@@ -543,11 +537,6 @@ _REDUCE: Final[dict[str, Reduce]] = {
 }
 
 
-def _concat(layer: MxnetLayer) -> Made:
-    axis = layer.axis(layer.integer("dim", 1))
-    return ops.concat(list(layer.inputs), axis)
-
-
 def _stack(layer: MxnetLayer) -> Made:
     axis = layer.axis(layer.integer("axis", 0), layer.rank() + 1)
     wide = [ops.unsqueeze(value, integers(axis)).output(0) for value in layer.inputs]
@@ -603,20 +592,11 @@ def _coded(layer: MxnetLayer, codes: Sequence[int], shape: Sequence[int]) -> lis
     return target
 
 
-def _transpose(layer: MxnetLayer) -> Made:
-    return _turned(layer.data(), _axes(layer, "axes") or range(layer.rank())[::-1])
-
-
 def _swap_axes(layer: MxnetLayer) -> Made:
     order = list(range(layer.rank()))
     first, second = (layer.axis(layer.integer(key, 0)) for key in ("dim1", "dim2"))
     order[first], order[second] = order[second], order[first]
     return _turned(layer.data(), order)
-
-
-def _expand_dims(layer: MxnetLayer) -> Made:
-    axis = layer.axis(layer.integer("axis"), layer.rank() + 1)
-    return ops.unsqueeze(layer.data(), integers(axis))
 
 
 def _squeeze(layer: MxnetLayer) -> Made:
@@ -652,10 +632,6 @@ def _cut(
         stops.append((far if size > 0 else -far) if last is None else last)
     lists = (starts, stops, steps, range(len(begin)))
     return ops.slice(layer.data(), *(integers(*values) for values in lists))
-
-
-def _slice(layer: MxnetLayer) -> Made:
-    return _cut(layer, *(layer.optional(key) for key in ("begin", "end", "step")))
 
 
 def _slice_axis(layer: MxnetLayer) -> Made:
@@ -803,7 +779,7 @@ _BUILD: Final[dict[str, Build]] = {
     "softmin": lambda layer: ops.softmax(*_tempered(layer, -1)),
     "log_softmax": lambda layer: ops.log_softmax(*_tempered(layer)),
     "norm": _norm,
-    "add_n": _sum_of_all,
+    "add_n": lambda layer: functools.reduce(ops.add, layer.inputs[1:], layer.data()),
     "clip": lambda layer: ops.clamp(layer.data(), layer.number("a_min"), layer.number("a_max")),
     "dot": _product,
     "batch_dot": _matrix_product,
@@ -812,17 +788,21 @@ _BUILD: Final[dict[str, Build]] = {
     "where": _where,
     **dict.fromkeys(("identity", "BlockGrad", "Dropout", "MakeLoss"), MxnetLayer.data),
     **dict.fromkeys(("LinearRegressionOutput", "MAERegressionOutput"), MxnetLayer.data),
-    "Concat": _concat,
+    "Concat": lambda layer: ops.concat(list(layer.inputs), layer.axis(layer.integer("dim", 1))),
     "stack": _stack,
     "Flatten": lambda layer: ops.reshape(layer.data(), integers(0, -1), True),
     "Reshape": _reshape,
     "reshape_like": _reshape_like,
-    "transpose": _transpose,
+    "transpose": lambda layer: _turned(
+        layer.data(), _axes(layer, "axes") or range(layer.rank())[::-1]
+    ),
     "SwapAxis": _swap_axes,
-    "expand_dims": _expand_dims,
+    "expand_dims": lambda layer: ops.unsqueeze(
+        layer.data(), integers(layer.axis(layer.integer("axis"), layer.rank() + 1))
+    ),
     "squeeze": _squeeze,
     "Pad": _pad,
-    "slice": _slice,
+    "slice": lambda layer: _cut(layer, *map(layer.optional, ("begin", "end", "step"))),
     "slice_axis": _slice_axis,
     "slice_like": _slice_like,
     "Crop": _crop,

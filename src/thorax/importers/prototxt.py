@@ -22,8 +22,7 @@ _INT32: Final = range(-(2**31), 2**31)
 class ProtoError(ValueError):
     """Text that is no message, or a field whose value is of another kind than it is read as.
 
-    Attributes:
-        line: of the text, from 1.
+    The `line` of the text counts from 1.
     """
 
     def __init__(self, line: int, message: str) -> None:

@@ -135,9 +135,8 @@ _PLAIN: Final = frozenset(
 class NotComputationError(ValueError):
     """A script that does what is on no list.
 
-    Attributes:
-        what: the operator or construct.
-        is_layer: whether it is arithmetic that cannot be converted, and no threat.
+    `what` is the operator or construct, `is_layer` whether it is arithmetic that cannot be
+    converted, and no threat.
     """
 
     def __init__(self, what: str, *, is_layer: bool = False) -> None:

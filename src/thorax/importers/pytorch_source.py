@@ -232,7 +232,6 @@ def _is_header(statement: ast.stmt) -> bool:
 
 
 def _is_type(value: ast.expr) -> bool:
-    """Return whether an expression is a type, such as `List[Tensor]`."""
     if isinstance(value, ast.Subscript):
         return _dotted(value.value) in _TYPES and _is_type(value.slice)
     if isinstance(value, ast.Tuple):

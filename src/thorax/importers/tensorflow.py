@@ -11,7 +11,7 @@ import math
 import re
 import struct
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -226,9 +226,14 @@ def _output_tensor(name: str, nodes: Mapping[str, _Node]) -> str:
     match = re.fullmatch(r"(\d+):(.+)", name)
     if match is not None and match[2] in nodes:
         return f"{match[2]}:{match[1]}"
+    raise unknown_layer(name, list(nodes))
+
+
+def unknown_layer(name: str, names: Sequence[str]) -> UsageError:
+    """Return the error of a name that no layer or tensor has, with the nearest of those there."""
     bare = re.sub(r"^\d+:|:\d+$", "", name)
-    near = difflib.get_close_matches(bare, list(nodes), n=3, cutoff=0.4) or list(nodes)[-3:]
-    raise UsageError(
+    near = difflib.get_close_matches(bare, names, n=3, cutoff=0.4) or names[-3:]
+    return UsageError(
         "mo-name", f"the model has no layer or tensor {name!r}; near it are {', '.join(near)}"
     )
 

@@ -8,7 +8,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -89,14 +89,10 @@ def classify_archive(
     """Run an archive through an artifact; what is in `out` already is not asked again.
 
     The rows are in the order of the inputs, each exactly once, and the same with and without a
-    cluster on processors of one kind: each image is computed by one thread.
-
-    Args:
-        model: artifact folder.
-        inputs: files, folders of them, and stores.
-        out: folder of the run, of its own; on a cluster all machines must see it.
-        options: how, and what is written beside.
-        on_progress: called with how many more images are answered.
+    cluster on processors of one kind: each image is computed by one thread. The model is an
+    artifact folder, inputs are files, folders of them, and stores; `out` is a folder of the run's
+    own, which on a cluster all machines must see. `on_progress` is called with how many more images
+    are answered.
 
     Raises:
         DataError, UsageError: as `thorax.inference.archive_files.open_archive`; `inputs-empty`,
@@ -210,9 +206,7 @@ def _archive_run(
     run: _Run, options: ArchiveOptions, archive: Assembled, shards: int, remaining: int
 ) -> ArchiveRun:
     return ArchiveRun(
-        address=run.connected.address,
-        nodes=run.connected.nodes,
-        actors=run.connected.actors,
+        **asdict(run.connected),
         threads_per_actor=options.pinned_threads,
         shards=shards,
         shards_resumed=shards - remaining,

@@ -59,12 +59,8 @@ _OURS: Final = (PLAN, INPUTS, SHARDS, RESULTS, DIGEST, LOG)
 class Shard:
     """A run of inputs.
 
-    Attributes:
-        number: its place, from 0.
-        offset: of its first line in the list of inputs, bytes.
-        images: how many inputs it has.
-        sha256: of its lines there.
-        plan: SHA-256 of the plan.
+    `number` is its place, from 0, `offset` that of its first line in the list of inputs, bytes, and
+    `sha256` of its lines there, one for each of so many images; `plan` is the SHA-256 of the plan.
     """
 
     number: int
@@ -78,13 +74,8 @@ class Shard:
 class Head:
     """What a shard's file says of itself.
 
-    Attributes:
-        shard: its number.
-        images: rows that follow.
-        failed: those with an error.
-        processor: what the CPU that answered calls itself.
-        plan: SHA-256 of the plan that it was answered by.
-        sha256: of the rows.
+    `images` rows follow, `failed` of them with an error, and `sha256` is of them; `processor` is
+    what the CPU that answered calls itself, `plan` the SHA-256 of the plan that it was answered by.
     """
 
     shard: int
@@ -99,10 +90,8 @@ class Head:
 def open_archive(out: Path, plan: Plan, listed: bytes) -> Iterator[list[Shard]]:
     """Hold a folder for one run of a plan and yield all its shards.
 
-    Args:
-        out: the folder; made when it is not there.
-        plan: of this run; one that the folder has already must be the same.
-        listed: the list of inputs, as `make_plan` returned it.
+    The folder is made when it is not there; a plan that it has already must be the same. `listed`
+    is the list of inputs, as `make_plan` returned it.
 
     Raises:
         UsageError: `archive-other` when the folder has another plan, naming what differs;
@@ -210,11 +199,8 @@ def write_shard(out: Path, shard: Shard, rows: Sequence[Findings], processor: st
 class Assembled:
     """What the shards come to.
 
-    Attributes:
-        path: of the file with all rows.
-        images: how many rows it has.
-        failed: those with an error.
-        processors: of all machines that answered, each kind once, sorted.
+    `path` is of the file with all rows, one an image, `failed` of them with an error; `processors`
+    are of all machines that answered, each kind once, sorted.
     """
 
     path: Path
@@ -226,10 +212,7 @@ class Assembled:
 def assemble(out: Path, shards: Sequence[Shard], sinks: Sequence[Sink]) -> Assembled:
     """Write the rows of all shards in the order of the inputs, durably.
 
-    Args:
-        out: folder of the run; no shard is missing.
-        shards: all of them.
-        sinks: each gets every row.
+    No shard is missing from the folder of the run, `out`; each sink gets every row.
 
     Raises:
         DataError: `archive-damaged` when a shard is gone or changed since it was written.
@@ -314,15 +297,12 @@ def _forget_attempts(out: Path) -> None:
 
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
-    """Hold the folder for this process alone; a killed process lets go of it."""
     with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(locked(out))
-        except LockedError as error:
-            raise DataError(
-                "archive-locked", f"{error.holder} is writing {out}; wait for it or stop it"
-            ) from error
-        except OSError as error:
-            with writing(out):
-                raise error
+        with writing(out):
+            try:
+                stack.enter_context(locked(out))
+            except LockedError as error:
+                raise DataError(
+                    "archive-locked", f"{error.holder} is writing {out}; wait for it or stop it"
+                ) from error
         yield

@@ -40,16 +40,11 @@ _WORDS: Final = {
 class Arithmetic:
     """Whatever may change a bit of an answer.
 
-    Attributes:
-        card: `answers_digest` of the artifact's card, which has those of its graph and weights.
-        precision: of the artifact.
-        device: the device string.
-        devices: the physical devices that execute.
-        compute: what floating-point layers are computed in, read back from the devices.
-        cards: what each simulated card computes with, bitstream and version of the emulation.
-        extensions: SHA-256 of the file of each custom layer, in their order.
-        openvino: version of it.
-        thorax: version.
+    `card` is the `answers_digest` of the artifact's card, which has those of its graph and weights,
+    and the precision the artifact's. `devices` are the physical ones that execute the device
+    string; `compute` is what floating-point layers are computed in, read back from them, `cards`
+    what each simulated card computes with, bitstream and version of the emulation. Of extensions it
+    is the SHA-256 of the file of each custom layer, in their order.
     """
 
     card: str
@@ -96,13 +91,9 @@ def extension_digest(extension: Extension) -> str:
 class Plan:
     """What is run on what.
 
-    Attributes:
-        arithmetic: whatever may change a bit of an answer.
-        images: how many inputs there are.
-        inputs: SHA-256 of their list.
-        stores: SHA-256 of the tables of the stores in it; None where there are none.
-        folder: that relative names are relative to; None where there are none.
-        shard_size: inputs of a shard; the last may have fewer.
+    `inputs` is the SHA-256 of the list of inputs, so many images, `stores` that of the tables of
+    the stores in it, and relative names are relative to `folder`; None where there are none. A
+    shard has `shard_size` inputs; the last may have fewer.
     """
 
     arithmetic: Arithmetic
@@ -165,10 +156,8 @@ def read_plan(path: Path) -> dict[str, Any]:
     try:
         content = read_limited(path)
         document = parse_json(content)
-    except OSError as error:
-        raise damaged_plan(path, error.strerror or str(error)) from error
-    except ValueError as error:
-        raise damaged_plan(path, str(error)) from error
+    except (OSError, ValueError) as error:
+        raise damaged_plan(path, getattr(error, "strerror", None) or str(error)) from error
     if not isinstance(document, dict):
         raise damaged_plan(path, "it holds no table")
     sound = document.get(_DIGEST) == document_digest(document, _DIGEST)

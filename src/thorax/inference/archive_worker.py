@@ -29,8 +29,8 @@ from thorax.inference.archive_files import (
     begin,
     read_inputs,
     read_shard,
+    write_shard,
 )
-from thorax.inference.archive_files import write_shard as write
 from thorax.inference.archive_plan import extension_digest, read_plan, require_cards
 from thorax.inference.classify import OnProgress
 from thorax.inference.findings import findings_of
@@ -44,19 +44,11 @@ ATTEMPTS: Final = 3
 class Job:
     """What actors compute, the same for all. Paths are absolute.
 
-    Attributes:
-        out: folder of the run, on a file system that all machines share.
-        plan: SHA-256 of its plan.
-        model: artifact folder.
-        card: `answers_digest` of its card.
-        compute: what the engine of an actor must compute in.
-        threads: of each actor.
-        folder: that names of inputs are relative to; None where none is.
-        extensions: `--extension`, as the command took them.
-        extension_digests: of their files, as `thorax.inference.archive_plan.extension_digest` has
-            them.
-        thorax: version that must be there.
-        openvino: version that must be there.
+    `out` is the folder of the run, on a file system that all machines share, `plan` the SHA-256 of
+    its plan, `model` the artifact folder and `card` the `answers_digest` of its card. The engine of
+    each actor, of so many threads, must compute in `compute`. Names of inputs are relative to
+    `folder`, None where none is. Extensions are as the command took them, with the digests of their
+    files as `thorax.inference.archive_plan.extension_digest` has them. Versions must be there.
     """
 
     out: str
@@ -76,12 +68,8 @@ class Job:
 class Report:
     """What became of a shard.
 
-    Attributes:
-        shard: its number.
-        images: answered.
-        failed: of them, those that could not be read.
-        attempt: of this run, from 1.
-        error: why it was not answered, on one line; empty when it was.
+    Of the images answered `failed` are those that could not be read. `attempt` is of this run, from
+    1; `error` is why it was not answered, on one line; empty when it was.
     """
 
     shard: int
@@ -109,12 +97,8 @@ def answer(
 ) -> Head:
     """Answer a shard and write it.
 
-    Args:
-        engine: compiled with batch 1.
-        out: folder of the run.
-        shard: which.
-        workers: files in work at once, as `Predictor.stream` takes it.
-        on_progress: called with 1 for each image.
+    The engine is compiled with batch 1, `out` is the folder of the run; `workers` files are in work
+    at once, as `Predictor.stream` takes it, and `on_progress` is called with 1 for each image.
 
     Raises:
         DataError: `archive-damaged` when the list of inputs was changed.
@@ -127,7 +111,7 @@ def answer(
             on_progress(1)
     if engine.cards:
         require_cards(engine, arithmetic_of(engine.device))
-    return write(out, shard, rows, processor())
+    return write_shard(out, shard, rows, processor())
 
 
 def processor() -> str:
@@ -139,8 +123,7 @@ def processor() -> str:
 class Sight:
     """What a machine of a cluster has: its name and versions; and what it sees.
 
-    Attributes:
-        plan: SHA-256 of the plan it sees in the folder of the run; None where it sees none.
+    `plan` is the SHA-256 of the plan it sees in the folder of the run; None where it sees none.
     """
 
     host: str
@@ -190,11 +173,7 @@ class Actor:
             self._refusal = f"{platform.node()}: {error}"
 
     def __call__(self, batch: dict[str, npt.NDArray[Any]]) -> dict[str, list[Any]]:
-        """Answer shards.
-
-        Args:
-            batch: of `number`, `offset` and `images` int64 [N], of `sha256` and `plan` text [N].
-        """
+        """Answer shards: `number`, `offset`, `images` int64 [N], `sha256` and `plan` text [N]."""
         columns = [batch[name] for name in ("number", "offset", "images", "sha256", "plan")]
         reports = [
             self._run(Shard(int(number), int(offset), int(images), str(sha256), str(plan)))

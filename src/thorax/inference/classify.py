@@ -9,11 +9,10 @@ from typing import Final
 from thorax import artifact
 from thorax.artifact import INTENDED_USE, Artifact, Card
 from thorax.devices.counters import Counter
-from thorax.devices.describe import describe
+from thorax.devices.describe import Setting, describe, find_setting
 from thorax.devices.engine import Engine, Hint
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.forecast import count_rows, forecast_engine
-from thorax.devices.settings import Setting, find_setting
 from thorax.errors import DataError, UsageError
 from thorax.inference.findings import (
     Memory,
@@ -77,10 +76,8 @@ class ClassifyOptions:
 class Tally:
     """What became of files.
 
-    Attributes:
-        images: files answered, those with an error too.
-        failed: files that could not be read.
-        window_s: wall clock from the first file to the last answer, seconds.
+    `images` are files answered, of which `failed` could not be read; `window_s` is wall clock from
+    the first file to the last answer, seconds.
     """
 
     images: int = 0
@@ -107,13 +104,9 @@ def classify(
 ) -> ClassifyResult:
     """Run every file named, and every image in every folder named, through an artifact.
 
-    Memory grows with the number of files only where all findings are kept.
-
-    Args:
-        model: artifact folder.
-        inputs: files, folders of them, and stores.
-        options: how, and what is written.
-        on_progress: called with 1 for each file that is answered.
+    Memory grows with the number of files only where all findings are kept. The model is an artifact
+    folder, inputs are files, folders of them, and stores; `on_progress` is called with 1 for each
+    file that is answered.
 
     Raises:
         DataError: `inputs-empty` when there is no file at all.

@@ -64,11 +64,7 @@ def parse_line(line: bytes) -> Findings:
 
 
 class Memory:
-    """The first findings, or all, in memory.
-
-    Args:
-        most: how many are kept; None keeps all.
-    """
+    """The first findings, `most` of them or with None all, in memory."""
 
     def __init__(self, most: int | None) -> None:
         self._most = most
@@ -103,10 +99,8 @@ def read_of(model: Path, sources: Sequence[Source]) -> tuple[list[Path], set[Pat
 def require_apart(out: Path | None, inputs: Iterable[Path], folders: Iterable[Path]) -> None:
     """Refuse an output that would take the place of what it is made of.
 
-    Args:
-        out: None, or what will not be replaced as it is not there, is no matter.
-        inputs: files that are read.
-        folders: an artifact and stores, all files of which are read.
+    None, or what will not be replaced as it is not there, is no matter. Inputs are files that are
+    read, folders an artifact and stores, all files of which are read.
 
     Raises:
         UsageError: `output-is-input`.
@@ -134,9 +128,7 @@ def require_apart(out: Path | None, inputs: Iterable[Path], folders: Iterable[Pa
 def open_csv(path: Path | None, labels: Sequence[str]) -> Iterator[list[Sink]]:
     """Yield a table of findings; the file takes its name when the block succeeds.
 
-    Args:
-        path: None yields no table.
-        labels: findings of the network, in order.
+    No path yields no table; labels are the findings of the network, in order.
 
     Raises:
         UsageError: `output-unwritable`.

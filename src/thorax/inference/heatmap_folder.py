@@ -27,11 +27,8 @@ all, of which 33 are for what stands around it while it is written."""
 class HeatmapFolder:
     """A folder that heat maps are drawn in.
 
-    Attributes:
-        path: of the folder.
-        card: of the network, which has heat maps.
-        colours: of the evidence.
-        label_parts: what stands for each label in the name of a file.
+    The card is of the network, which has heat maps, `colours` are of the evidence, and
+    `label_parts` what stands for each label in the name of a file.
     """
 
     path: Path
@@ -55,10 +52,8 @@ class HeatmapFolder:
     def draw(self, prediction: Prediction, findings: Findings, number: int) -> Findings:
         """Draw each positive finding, or the likeliest when none is, and name the pictures.
 
-        Args:
-            prediction: with its heat map.
-            findings: of it.
-            number: of the radiograph, which begins the names of its pictures.
+        The prediction has its heat map; the number of the radiograph begins the names of its
+        pictures.
         """
         if prediction.error is not None:
             return findings

@@ -18,11 +18,8 @@ _TOP, _BOTTOM, _GAP, _BAR, _NUMBERS = 34, 28, 8, 14, 56
 def peak(cells: npt.NDArray[np.float32], grid: HeatmapGrid) -> tuple[float, float]:
     """Return (x, y) of the strongest evidence, in pixels of the prepared square.
 
-    A parabola through the largest cell and its neighbours places the peak between cells.
-
-    Args:
-        cells: float32 [h,w], logits.
-        grid: where the cells lie.
+    A parabola through the largest cell and its neighbours places the peak between cells. Cells are
+    float32 [h,w], logits, and lie as the grid says.
     """
     row, column = np.unravel_index(int(np.argmax(cells)), cells.shape)
     return (
@@ -62,15 +59,10 @@ def overlay(
 
     Each cell is one flat tile around the centre of its receptive field: the picture shows the
     resolution there is. Colours run from the least to the most evidence of this map, in logits,
-    which the scale beside it names: cells of a sure network all but saturate as probabilities.
-
-    Args:
-        image: uint8 [S,S], the prepared square.
-        cells: float32 [h,w], logits.
-        grid: where the cells lie on the square.
-        title: printed above the picture.
-        colours: one of `COLOUR_MAPS`.
-        height: pixels of each panel.
+    which the scale beside it names: cells of a sure network all but saturate as probabilities. The
+    image, uint8 [S,S], is the prepared square, on which the cells, float32 [h,w], logits, lie as
+    the grid says. The title is printed above; `colours` is one of `COLOUR_MAPS`, `height` the
+    pixels of each panel.
     """
     large = cv2.resize(image, (height, height), interpolation=cv2.INTER_CUBIC)
     grey = np.asarray(cv2.cvtColor(large, cv2.COLOR_GRAY2BGR), np.uint8)

@@ -59,10 +59,8 @@ class Prediction:
 class StoredImage:
     """An image of a store, prepared already; its text is the store's path and its name there.
 
-    Attributes:
-        store: folder of the store.
-        number: row of its table.
-        name: that the image goes by in it.
+    `store` is the folder of the store, `number` the row of its table, `name` what the image goes by
+    in it.
     """
 
     store: Path
@@ -80,9 +78,8 @@ Source = Path | StoredImage
 class Predictor:
     """Findings of radiographs through one engine.
 
-    Args:
-        engine: compiled with any batch; a last one that is not full is padded.
-        profile: add up the counters of every layer; the engine must be compiled with counters.
+    The engine is compiled with any batch; a last one that is not full is padded. To `profile` is to
+    add up the counters of every layer; the engine must be compiled with counters.
 
     Example:
         >>> predictor = Predictor(compile(load(Path("model"))))  # doctest: +SKIP
@@ -133,12 +130,9 @@ class Predictor:
         Each worker decodes, prepares, starts its own request and waits for it, so decoding of one
         file overlaps inference of another and never more files are in memory than twice the
         workers, times the batch of the engine: each worker takes so many files, and the last batch
-        is filled up with an image that is not answered.
-
-        Args:
-            paths: any number of files, and of images of stores.
-            workers: files in work at once; None takes one more than there are streams or
-                processors, which keeps every processor busy while answers are collected.
+        is filled up with an image that is not answered. Paths are any number of files, and of
+        images of stores; `workers` is None for one more than there are streams or processors, which
+        keeps every processor busy while answers are collected.
         """
         available = processors()
         count = workers or max(self.engine.streams, available) + 1
@@ -179,11 +173,8 @@ class Predictor:
 
         The requests are started and waited for from the caller's thread alone, as OpenVINO's
         classification_sample_async did it; other threads decode what comes next, one file for each
-        processor. The answers are those of `stream`.
-
-        Args:
-            paths: any number of files, and of images of stores.
-            requests: how many at most are started and not yet yielded.
+        processor. The answers are those of `stream`. Paths are as of `stream`; at most `requests`
+        are started and not yet yielded.
         """
         available = processors()
         coming: deque[Future[_Prepared | Prediction]] = deque()
@@ -255,9 +246,7 @@ class _Prepared:
 def calibrate(probability: npt.NDArray[np.float32], card: Card) -> npt.NDArray[np.float64]:
     """Return float64 [N,K] calibrated as the card says; findings it is silent on stay as they are.
 
-    Args:
-        probability: float32 [N,K], 0-1, as the network gives it.
-        card: of the network.
+    Probabilities are float32 [N,K], 0-1, as the network gives them.
     """
     calibrated = probability.astype(np.float64)
     for column, name in enumerate(card.labels):
@@ -271,10 +260,7 @@ def find_sources(
 ) -> Iterator[Source]:
     """Yield what `find_files` does, and of each store named its images in the order of its table.
 
-    Args:
-        inputs: files, folders of them, and stores.
-        side: of the images that the network takes, pixels.
-        passed_over: see `find_files`.
+    `side` is that of the images that the network takes, pixels; of `passed_over` see `find_files`.
 
     Raises:
         DataError: as `thorax.data.store.open_store`.
@@ -309,13 +295,9 @@ def find_files(inputs: Sequence[Path], passed_over: list[Path] | None = None) ->
     files named by their UID; and under any other name when it begins as one of these formats does.
     What cannot be looked at is yielded too, so that whoever reads it is told why: folders and files
     that the system does not let be read, links to folders, which are not followed, and links in
-    circles; and pictures of formats that are not read. What is hidden, by a name that begins with
-    a point, is passed over.
-
-    Args:
-        inputs: files and folders.
-        passed_over: gets the files of a folder that are nothing of all this, such as tables, and
-            what is hidden, a folder as one.
+    circles; and pictures of formats that are not read. What is hidden, by a name that begins with a
+    point, is passed over. `passed_over` gets the files of a folder that are nothing of all this,
+    such as tables, and what is hidden, a folder as one.
     """
     for path in inputs:
         # The folders that are open, each with what is left of it.

@@ -49,17 +49,10 @@ def main() -> None:
         events.flush()
 
     try:
-        fields = request["job"]
+        fields = request.pop("job")
         lists = ("extensions", "extension_digests")
         job = Job(**{**fields, **{name: tuple(fields[name]) for name in lists}})
-        run(
-            job,
-            request["shards"],
-            address=request["address"],
-            actors=request["actors"],
-            folder=request["folder"],
-            tell=tell,
-        )
+        run(job, tell=tell, **request)
         tell({"event": "done"})
     except ThoraxError as error:
         tell({"event": "failed", "code": error.code, "message": error.message})
@@ -82,13 +75,10 @@ def run(
 ) -> None:
     """Answer shards on actors of a cluster.
 
-    Args:
-        job: what the actors are told.
-        shards: the fields of each, as `thorax.inference.archive_files.Shard` has them.
-        address: of the cluster; None starts one on this machine for `actors` actors.
-        actors: how many; None takes as many as there is room for.
-        folder: empty, of a cluster started here; removed at the end.
-        tell: told when the cluster is there, and of each shard.
+    Shards have the fields of `thorax.inference.archive_files.Shard`. Without an address a cluster
+    is started on this machine for `actors` actors; on one that is there None takes as many as there
+    is room for. The folder, empty, is of a cluster started here, and removed at the end. `tell` is
+    told when the cluster is there, and of each shard.
 
     Raises:
         PeerError: `cluster-refused`, `cluster-version`, `cluster-folder`, `cluster-room`.

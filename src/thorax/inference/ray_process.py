@@ -42,10 +42,7 @@ _DRIVER: Final = "thorax.inference.ray_driver"
 class Connected:
     """The cluster that was joined.
 
-    Attributes:
-        address: of it; None for this process alone.
-        nodes: machines.
-        actors: that answer.
+    The address is None for this process alone; `nodes` are machines, `actors` answer.
     """
 
     address: str | None = None
@@ -59,12 +56,8 @@ def drive(
 ) -> Iterator[tuple[Connected, Iterator[Report]]]:
     """Start Ray's process and yield the cluster that it joined, and the report of each shard.
 
-    Args:
-        job: what the actors compute.
-        shards: to answer.
-        cluster: "auto", or host:port of Ray.
-        actors: how many; None takes as many as there is room for.
-        log: file for what Ray says; it stays when something went wrong.
+    The cluster is "auto", or host:port of Ray; without a number of actors as many are taken as
+    there is room for. `log` is a file for what Ray says; it stays when something went wrong.
 
     Raises:
         PeerError: `cluster-start`, `cluster-unreachable`, `cluster-failed`, or what the process

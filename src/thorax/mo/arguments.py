@@ -36,14 +36,10 @@ _DATA_TYPES: Final = {"fp16": "fp16", "half": "fp16", "fp32": "fp32", "float": "
 class Arguments:
     """The flags as values.
 
-    Attributes:
-        flags: as they were typed.
-        name: stem of the files to write.
-        data_type: "fp16", "fp32" or "float".
-        entries: where the network begins.
-        outputs: where it ends; empty leaves that alone.
-        mean: of inputs, by name or in order.
-        scale: likewise; the name "*" is every one.
+    `flags` are as they were typed, `name` is the stem of the files to write, `data_type` "fp16",
+    "fp32" or "float". `entries` are where the network begins, `outputs` where it ends; empty leaves
+    that alone. `mean` and `scale` are of inputs, by name or in order; the scale of "*" is that of
+    every one.
     """
 
     flags: Flags

@@ -17,6 +17,7 @@ from thorax.importers import formats
 from thorax.importers.options import Imported
 from thorax.ir.corrections import correct
 from thorax.ir.fold import fold
+from thorax.ir.names import layers_of
 from thorax.ir.open import half_weights, widen_weights
 from thorax.ir.shapes import fix_shapes
 from thorax.mo.arguments import Arguments, check_framework, import_options, parse
@@ -32,8 +33,6 @@ _TOLERANCE: Final = 1e-4
 
 _STORED_TOLERANCE: Final = 0.1
 """Largest such difference that storing weights with 16 bits may make; 1e-3 is usual."""
-
-_NOT_LAYERS: Final = ("Parameter", "Result", "Constant")
 
 
 def convert(flags: Flags, *, on_progress: Callable[[str], None] = lambda _: None) -> ConvertResult:
@@ -85,7 +84,7 @@ def convert(flags: Flags, *, on_progress: Callable[[str], None] = lambda _: None
         parameters=count_parameters(model),
         macs=None if model.is_dynamic() else count_macs(model),
         auroc_drop=None,
-        layers=sum(node.get_type_name() not in _NOT_LAYERS for node in model.get_ops()),
+        layers=len(layers_of(model)),
         inputs=tuple(
             _port(port, plan.steps.layout, plan.steps.words())
             for port, plan in zip(model.inputs, inputs, strict=True)

@@ -1,6 +1,5 @@
 """Where a network begins and ends: cuts and frozen inputs, by the names of its layers."""
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -12,6 +11,7 @@ import openvino.opset13 as ops
 
 from thorax.errors import ModelError, UsageError
 from thorax.importers.layers import CONVOLUTIONS
+from thorax.importers.tensorflow import unknown_layer
 from thorax.mo.flags import Entry
 
 _CHANNELS_FIRST: Final = (
@@ -327,9 +327,4 @@ def _port(ports: Sequence[ov.Output], index: int, name: str) -> ov.Output:
 
 
 def _unknown(name: str, names: Sequence[str]) -> UsageError:
-    bare = re.sub(r"^\d+:|:\d+$", "", name)
-    named = [each for each in dict.fromkeys(names) if not _PART.fullmatch(each)]
-    near = difflib.get_close_matches(bare, named, n=3, cutoff=0.4) or named[-3:]
-    return UsageError(
-        "mo-name", f"the model has no layer or tensor {name!r}; near it are {', '.join(near)}"
-    )
+    return unknown_layer(name, [each for each in dict.fromkeys(names) if not _PART.fullmatch(each)])

@@ -86,11 +86,10 @@ class Values:
 class Entry:
     """An item of `--input`: where values enter the network, or are settled.
 
-    Attributes:
-        name: of a layer or tensor, with its port as it was written: `0:conv`, `conv:0`.
-        shape: in the framework's own layout, -1 an open axis; None leaves it as it is.
-        element: OpenVINO's name of the element type; None leaves it as it is.
-        value: what the input is frozen to, flat; None for one that is fed.
+    `name` is of a layer or tensor, with its port as it was written: `0:conv`, `conv:0`. The shape,
+    -1 an open axis, is in the framework's own layout, `element` OpenVINO's name of the element
+    type; None leaves either as it is. `value` is what the input is frozen to, flat; None for one
+    that is fed.
     """
 
     name: str

@@ -24,13 +24,11 @@ _STEP_NAMES: Final = {
 class Steps:
     """What comes between what a caller feeds and what the network takes.
 
-    Attributes:
-        layout: letters of the axes as the caller feeds them, "" where nobody named them.
-        order: axes of the caller's array in the order that the network has them; () is as it is.
-        reverse: turn RGB into BGR, or back.
-        mean: subtracted, one number or one a channel, in the units that are fed; () is none.
-        scale: divided by, likewise.
-        element: OpenVINO's name of the type that is fed, "" for the network's own.
+    `layout` has the letters of the axes as the caller feeds them, "" where nobody named them,
+    `order` the axes of the caller's array in the order that the network has them, () as it is. To
+    `reverse` is to turn RGB into BGR, or back. `mean` is subtracted and by `scale` is divided, one
+    number or one a channel, in the units that are fed; () is none. `element` is OpenVINO's name of
+    the type that is fed, "" for the network's own.
     """
 
     layout: str = ""

@@ -27,10 +27,8 @@ SPLIT: Final = "val"
 class OnProgress:
     """What takes messages and bars of how a conversion goes.
 
-    Attributes:
-        say: takes a line.
-        bar: takes what is done and how many images of it there are, and yields what takes how
-            many more are done; several threads may call that.
+    `say` takes a line; `bar` takes what is done and how many images of it there are, and yields
+    what takes how many more are done, which several threads may call.
     """
 
     say: Callable[[str], None] = lambda text: None
@@ -43,10 +41,8 @@ class OnProgress:
 class Verdict:
     """What an artifact answers on the val split, and what that costs.
 
-    Attributes:
-        scores: float32 [N,K], probabilities, uncalibrated.
-        auroc: float64 [K], NaN where a class is missing.
-        drop: mean AUROC of the FP32 graph minus this one's.
+    Scores are float32 [N,K], probabilities, uncalibrated, `auroc` is float64 [K], NaN where a class
+    is missing, and `drop` the mean AUROC of the FP32 graph minus this one's.
     """
 
     scores: Scores
@@ -62,11 +58,9 @@ class Verdict:
 class AccuracyBudget:
     """The val split of a store with the FP32 graph's answers, and what others may lose of them.
 
-    Attributes:
-        max_drop: largest drop of the mean AUROC that is allowed; None allows any.
-        indices: int64 [N], of the val split; their labels are int8 [N,K].
-        device: what all answers are computed on.
-        reference: the FP32 graph's own verdict in FP32, of drop 0.
+    `max_drop` is the largest drop of the mean AUROC that is allowed, None any; `indices`, int64
+    [N], are of the val split, their labels int8 [N,K]. All answers are computed on `device`;
+    `reference` is the FP32 graph's own verdict in FP32, of drop 0.
     """
 
     def __init__(

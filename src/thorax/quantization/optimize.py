@@ -27,7 +27,7 @@ from thorax.quantization.accuracy_budget import AccuracyBudget, OnProgress, chec
 from thorax.quantization.candidates import CandidateBuilder, block_of
 from thorax.quantization.choose import Choice, Chooser
 from thorax.quantization.mixed_precision import kernel_layers
-from thorax.results.optimize import GraphRewrite, OptimizeResult, Trial
+from thorax.results.optimize import GraphRewrite, OptimizeResult
 from thorax.results.shared import Interval
 
 Wanted = Precision | Literal["auto"]
@@ -43,11 +43,9 @@ AUTO_BUDGET: Final = 0.002
 class OptimizeOptions:
     """What a precision may cost, and where that is judged.
 
-    Attributes:
-        max_auroc_drop: budget of the mean AUROC on the val split. None lets a precision that was
-            named cost what it does, and means `AUTO_BUDGET` to "auto".
-        keep: layers that INT8 leaves in floating point whatever else.
-        device: what candidates are judged and timed on.
+    `max_auroc_drop` is the budget of the mean AUROC on the val split; None lets a precision that
+    was named cost what it does, and means `AUTO_BUDGET` to "auto". INT8 leaves the layers to `keep`
+    in floating point whatever else; candidates are judged and timed on `device`.
     """
 
     max_auroc_drop: float | None = None
@@ -118,7 +116,6 @@ def _prepared(
     keep: Sequence[str],
     on_progress: OnProgress,
 ) -> tuple[Classifier, ov.Model, Card, GraphRewrite]:
-    """Return a source, and its graph rewritten and compared with it."""
     on_progress.say("reading the model")
     classifier = open_classifier(source, description)
     model, card, rewritten = _rewrite(classifier)
@@ -164,7 +161,7 @@ def _result(
         },
         max_auroc_drop=max_drop,
         kept=card.kept,
-        tried=tuple(Trial.model_validate(trial.model_dump(mode="json")) for trial in card.tried),
+        tried=card.tried,
         why=choice.why,
         largest_difference=choice.candidate.difference,
         rewritten=rewritten,
