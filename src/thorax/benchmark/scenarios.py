@@ -15,14 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.benchmark.confidence import cut
-from thorax.benchmark.latency import quantiles_of
 from thorax.benchmark.loadgen import DETAIL, Run, drive
 from thorax.benchmark.measurement import SCENARIOS, Measurement, Traffic
 from thorax.devices import timing
 from thorax.devices.engine import Engine, Hint
 from thorax.errors import UsageError, unwritable
 from thorax.files.atomic import temporary_folder, write_bytes
-from thorax.results.benchmark import Probe, Scenario
+from thorax.results.benchmark import Latency, Probe, Scenario
 
 WARM_UP_S: Final = 1.0
 _MOST_S: Final = 86_400.0
@@ -356,7 +355,7 @@ def _measurement(traffic: Traffic, run: Run, probes: tuple[Probe, ...]) -> Measu
         images=int(trace.images.sum()),
         begin_s=trace.begin_s,
         window_s=trace.window_s,
-        latency_s=quantiles_of(traffic.scenario, run),
+        latency_ms=_latency_ms(traffic.scenario, run),
         valid=run.valid,
         invalid_because=() if run.valid else tuple(_reasons(traffic, run)),
         traffic=traffic,
@@ -365,6 +364,18 @@ def _measurement(traffic: Traffic, run: Run, probes: tuple[Probe, ...]) -> Measu
         loadgen=run.figures,
         slices=cut(trace.begin_s, trace.done_s, trace.images, trace.done_s - since),
     )
+
+
+def _latency_ms(scenario: Scenario, run: Run) -> Latency:
+    """Return the quantiles of a run: offline of an inference, else as LoadGen counted them."""
+    if scenario == "offline":
+        # To LoadGen all images wait from the start: what one inference takes, only we know.
+        taken_s = np.quantile(run.trace.done_s - run.trace.begun_s, [0.5, 0.9, 0.99])
+    else:
+        queries = scenario == "multi-stream"
+        taken_s = np.array([run.percentile_s(part, queries=queries) for part in (50, 90, 99)])
+    p50, p90, p99 = (taken_s * 1e3).tolist()
+    return Latency(p50=p50, p90=p90, p99=p99)
 
 
 def _reasons(traffic: Traffic, run: Run) -> Iterator[str]:

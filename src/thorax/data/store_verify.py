@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from thorax.data.ingest_journal import Decoded, holds, read_journal
 from thorax.data.store_facts import (
     FACTS,
     HEADS,
@@ -16,7 +15,14 @@ from thorax.data.store_facts import (
     read_part,
     read_plan,
 )
-from thorax.data.store_pixels import find_damage, open_pixels, opened_regular
+from thorax.data.store_pixels import (
+    Decoded,
+    find_damage,
+    holds,
+    open_pixels,
+    opened_regular,
+    read_journal,
+)
 from thorax.errors import DataError
 from thorax.files.documents import Piece
 

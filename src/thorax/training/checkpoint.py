@@ -36,6 +36,7 @@ from thorax.training.card import (
     require_digest,
     resolve,
     unreadable,
+    unwritable,
 )
 from thorax.training.networks import Classifier
 from thorax.training.weights_file import require_header
@@ -116,12 +117,7 @@ def save(
             write_text(partial / CARD, checked_text(card.model_copy(update=digests)))
     except (OSError, SafetensorError) as error:
         # safetensors tells a full disk as an error of its own.
-        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise ModelError(
-            "checkpoint-unwritable",
-            f"{final} cannot be written: {why}; free space and go on with "
-            "--resume, or choose another --out",
-        ) from error
+        raise unwritable(final, error) from error
     return final
 
 

@@ -22,8 +22,7 @@ from thorax.files.atomic import LockedError, locked
 from thorax.labels import POSITIVE, UNKNOWN
 from thorax.results.training import LOG, EpochRecord, TrainResult
 from thorax.training import memory, networks, optimizers, parallel, pretrained
-from thorax.training.begun import unwritable
-from thorax.training.card import CheckpointCard, read_card
+from thorax.training.card import CheckpointCard, read_card, unwritable
 from thorax.training.ema import Average
 from thorax.training.log import Log, open_log
 from thorax.training.loop import Built, Callbacks, TrainingLoop

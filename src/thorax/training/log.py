@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from thorax.files.documents import checked_line
 from thorax.results.training import LOG, RECIPE
-from thorax.training.begun import unwritable
+from thorax.training.card import unwritable
 from thorax.training.verify import EVENTS
 
 EVERY_S: Final = 5.0

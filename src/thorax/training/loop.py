@@ -166,7 +166,7 @@ class TrainingLoop:
                 ranks=run.ranks.world,
                 skip=done,
             ),
-            augmentation=run.recipe.augmentation.augmentation(),
+            augmentation=run.recipe.augmentation,
             workers=training.workers,
             side=run.recipe.side(epoch, run.store.side),
         )

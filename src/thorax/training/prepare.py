@@ -19,8 +19,16 @@ from thorax.errors import DataError, PeerError, UsageError
 from thorax.images.preprocess import InputSpec
 from thorax.labels import NEGATIVE, POSITIVE
 from thorax.results.training import RECIPE
-from thorax.training.begun import Begun, begin, read_begun, repair_recipe
-from thorax.training.card import CheckpointCard, discard_after, newest, newest_whole
+from thorax.training.card import (
+    Begun,
+    CheckpointCard,
+    begin,
+    discard_after,
+    newest,
+    newest_whole,
+    read_begun,
+    repair_recipe,
+)
 from thorax.training.parallel import Ranks, require_gpu
 from thorax.training.recipe import Recipe
 from thorax.training.schedules import Resolved, resolve
@@ -211,7 +219,7 @@ def resume_or_create(
     Raises:
         UsageError: `run-exists`, `resume-missing`, `resume-recipe` or `resume-init`.
         DataError: `resume-data`.
-        ModelError: `checkpoint-unwritable`, or as `begun.read_begun` and `card.newest_whole`.
+        ModelError: `checkpoint-unwritable`, or as `card.read_begun` and `card.newest_whole`.
     """
     begun = read_begun(out)
     again = begun is not None and run.ranks.launch is not None and begun.launch == run.ranks.launch
