@@ -11,6 +11,8 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from thorax.results.accuracy import Pointing, ReliabilityBin
+
 Floats: TypeAlias = npt.NDArray[np.float64]
 Labels: TypeAlias = npt.NDArray[np.int8]
 Scores: TypeAlias = npt.NDArray[np.floating]
@@ -56,17 +58,6 @@ class Roc:
 
 
 @dataclass(frozen=True, slots=True)
-class ReliabilityBin:
-    """The entries whose probability lies in [low, high); the last bin holds 1 too."""
-
-    low: float
-    high: float
-    mean_probability: float
-    fraction_positive: float
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
 class Platt:
     """Calibrated probability = sigmoid(slope * logit(probability) + intercept)."""
 
@@ -76,19 +67,6 @@ class Platt:
     def apply(self, probability: Scores) -> Floats:
         """Return float64 probabilities, 0-1, of the shape given."""
         return _sigmoid(self.slope * _logit(probability) + self.intercept)
-
-
-@dataclass(frozen=True, slots=True)
-class Pointing:
-    """How often the peak of a heat map lay in a lesion box."""
-
-    hits: int
-    total: int
-
-    @property
-    def rate(self) -> float:
-        """Hits / total, 0-1; NaN without any image."""
-        return self.hits / self.total if self.total else float("nan")
 
 
 class _Ranking:
@@ -255,11 +233,11 @@ def reliability(
     true = np.bincount(bin_index, present, minlength=bins)
     return tuple(
         ReliabilityBin(
-            k / bins,
-            (k + 1) / bins,
-            float(total[k] / count[k]),
-            float(true[k] / count[k]),
-            int(count[k]),
+            low=k / bins,
+            high=(k + 1) / bins,
+            mean_probability=float(total[k] / count[k]),
+            fraction_positive=float(true[k] / count[k]),
+            count=int(count[k]),
         )
         for k in range(bins)
         if count[k]
@@ -344,7 +322,7 @@ def pointing_game(
 
     Example:
         >>> pointing_game([(5, 5), (50, 5)], [[(0, 0, 10, 10)], [(0, 0, 10, 10)]])
-        Pointing(hits=1, total=2)
+        Pointing(hits=1, total=2, rate=0.5)
     """
     pairs = [(peak, lesions) for peak, lesions in zip(peaks, boxes, strict=True) if lesions]
     hits = sum(
@@ -355,7 +333,8 @@ def pointing_game(
         )
         for (x, y), lesions in pairs
     )
-    return Pointing(hits, len(pairs))
+    total = len(pairs)
+    return Pointing(hits=hits, total=total, rate=hits / total if total else None)
 
 
 def _check(labels: Labels, scores: Scores, dimensions: Literal[1, 2]) -> None:

@@ -16,7 +16,6 @@ from tests.power.meters import RACADM_GET, RACADM_SENSORS, FakeNvml, Zones, prog
 
 from thorax.errors import DeviceError, PeerError, ThoraxError
 from thorax.power import rapl as meters_rapl
-from thorax.power.energy import joules
 from thorax.power.log import Replay
 from thorax.power.meter import Meter, Reading
 from thorax.power.meters import NoMeter
@@ -26,6 +25,7 @@ from thorax.power.programs import Ipmi, Racadm
 from thorax.power.rapl import Rapl
 from thorax.power.redfish import Account, Redfish
 from thorax.power.sampler import Sampler
+from thorax.power.window import joules
 
 
 @dataclass

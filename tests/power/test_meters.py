@@ -36,7 +36,6 @@ from tests.power.meters import (
 from thorax.errors import DataError, DeviceError, PeerError, ThoraxError, UsageError
 from thorax.files.documents import checked_line
 from thorax.fpga import boards as fpga_power
-from thorax.power.energy import joules
 from thorax.power.log import FORMAT, Log, Recording, Replay, verify
 from thorax.power.meter import Channel, Meter, Reading
 from thorax.power.meters import HERE, SPECS, Access, open_meter, probe_meters
@@ -45,6 +44,7 @@ from thorax.power.nvml import Nvml
 from thorax.power.programs import Ipmi, Racadm, dcmi_watts, racadm_watts, run
 from thorax.power.rapl import Rapl
 from thorax.power.sampler import Sampler
+from thorax.power.window import joules
 from thorax.results.energy import Quantity
 
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from thorax.errors import DeviceError, PeerError, ThoraxError, UsageError
 from thorax.power import sampler as power
 from thorax.power import window as power_window
-from thorax.power.energy import joules
 from thorax.power.meter import Channel, Reading
 from thorax.power.meters import NoMeter
 from thorax.power.sampler import Energy, Sampler
 from thorax.power.watch import Watch, sparkline
+from thorax.power.window import joules
 from thorax.report.benchmark import speed_table
 from thorax.report.power import energy_table, power_table
 from thorax.results.benchmark import BenchmarkResult

@@ -321,8 +321,6 @@ _NOT_OF_RUN: Final = ("modelled", "replayed")
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A run and an earlier one that it is compared with."""
-
     run: BenchmarkResult
     baseline: BenchmarkResult
     max_loss: float

@@ -12,7 +12,6 @@ from typing import Final, Self
 
 from thorax.errors import ThoraxError, UsageError
 from thorax.power import window
-from thorax.power.energy import joules
 from thorax.power.meter import Meter, Reading
 from thorax.results.energy import EMULATED_RATE, DevicePower, PowerResult
 
@@ -254,7 +253,7 @@ class Sampler:
             )
         }
         counted = [index for index, channel in enumerate(meter.channels) if channel.counted]
-        energies_j = joules(self.readings, meter.quantity, begin_s, end_s)
+        energies_j = window.joules(self.readings, meter.quantity, begin_s, end_s)
         return replace(
             energy,
             energy_j=math.fsum(energies_j[index] for index in counted),
@@ -271,7 +270,7 @@ class Sampler:
         return window.resolution_w(self.meter, windows)
 
     def _mean_w(self, begin_s: float, end_s: float) -> list[float]:
-        energies_j = joules(self.readings, self.meter.quantity, begin_s, end_s)
+        energies_j = window.joules(self.readings, self.meter.quantity, begin_s, end_s)
         return [float(energy_j) / (end_s - begin_s) for energy_j in energies_j]
 
     def _problem(self, begin_s: float, end_s: float) -> str | None:

@@ -20,7 +20,7 @@ _HELD: Final = 1 << 12
 class Watch:
     """Energy, mean and range of the readings of a meter so far.
 
-    Energy is that of `thorax.power.sampler.joules` from the first reading to the last. Watts now
+    Energy is that of `thorax.power.window.joules` from the first reading to the last. Watts now
     are those of the last reading; of an energy counter, the mean since the reading before.
     """
 

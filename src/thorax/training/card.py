@@ -50,11 +50,11 @@ class Within(BaseModel):
         waited_s: of it, spent waiting for data.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-    losses: tuple[float, ...]
-    elapsed_s: float
-    waited_s: float
+    losses: list[float] = []
+    elapsed_s: float = 0.0
+    waited_s: float = 0.0
 
 
 class CheckpointCard(BaseModel):

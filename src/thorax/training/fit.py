@@ -7,7 +7,7 @@ ranks gives the same to the rounding of sums, where the recipe fixes `training.m
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -124,14 +124,12 @@ def _about(
     }
 
 
-@contextmanager
 def _log(
     out: Path, opened: tuple[Path, CheckpointCard] | None, on_message: Callable[[str], None]
-) -> Iterator[Log]:
+) -> AbstractContextManager[Log]:
     if (out / LOG).is_file() and (lines := damaged_lines(out / LOG)):
         on_message(f"warning: {out / LOG}: line {lines[0]} is not what was written; curves may lie")
-    with open_log(out, after=opened[1].step if opened else 0) as log:
-        yield log
+    return open_log(out, after=opened[1].step if opened else 0)
 
 
 @contextmanager

@@ -258,7 +258,6 @@ def resume_or_create(
 def _require_same_run(
     run: TrainingRun, out: Path, begun: Begun, init: dict[str, Any] | None
 ) -> None:
-    """Refuse to resume a run with another recipe, arithmetic, store or beginning."""
     changed = _difference(_numeric(begun.recipe), _numeric(run.recipe.model_dump(mode="json")))
     if changed:
         raise UsageError(
