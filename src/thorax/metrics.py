@@ -138,12 +138,8 @@ def bootstrap_auroc(
     (Obuchowski, Biometrics 53 (1997), on clustered ROC data). A resample in which a label lost a
     class counts neither for that label nor for the mean. Deterministic in `seed`.
 
-    Args:
-        labels: int8 [N,K], 1 / 0 / -1 (unknown).
-        scores: float [N,K].
-        patients: N patient identifiers, in image order.
-        samples: number of resamples.
-        seed: of the resampling.
+    Labels are int8 [N,K], 1 / 0 / -1 (unknown), scores float [N,K], patients N identifiers in image
+    order; `samples` is the number of resamples.
     """
     areas, drawn = _resample(labels, (scores,), patients, samples, seed)
     return _intervals(areas[0], drawn[0])
@@ -169,12 +165,8 @@ def bootstrap_difference(
 def roc_curve(labels: Labels, scores: Scores) -> Roc:
     """Return every operating point of one label, from (0, 0) to (1, 1).
 
-    Args:
-        labels: int8 [N], 1 / 0 / -1 (unknown, left out).
-        scores: float [N].
-
-    Returns:
-        Rates are NaN for the class that is missing.
+    Labels are int8 [N], 1 / 0 / -1 (unknown, left out), scores float [N]. Rates are NaN for the
+    class that is missing.
     """
     _check(labels, scores, 1)
     known = labels >= 0
@@ -221,10 +213,8 @@ def reliability(
 ) -> tuple[ReliabilityBin, ...]:
     """Return what was promised against what came true, in bins of equal width.
 
-    Args:
-        labels: int8, any shape; several labels are pooled.
-        probability: float of that shape, 0-1.
-        bins: number of bins over 0-1; those without entries are left out.
+    Labels are int8 of any shape, several pooled, probabilities float of that shape, 0-1. Bins over
+    0-1 that have no entries are left out.
     """
     present, promised = _known(labels, probability)
     bin_index = np.minimum((promised * bins).astype(np.int64), bins - 1)
@@ -263,14 +253,8 @@ def fit_platt(labels: Labels, probability: Scores) -> Platt:
 
     Targets are (n1 + 1) / (n1 + 2) and 1 / (n0 + 2) (Platt 1999, eq. 11), steps are halved until
     the loss falls (Lin, Lin and Weng, Machine Learning 68 (2007), algorithm 1). The feature is the
-    logit, so slope 1 and intercept 0 change nothing.
-
-    Args:
-        labels: int8 [N].
-        probability: float [N], 0-1.
-
-    Returns:
-        Slope and intercept; NaN if a class is missing.
+    logit, so slope 1 and intercept 0 change nothing. Labels are int8 [N], probabilities float [N],
+    0-1. Slope and intercept are NaN if a class is missing.
     """
     present, promised = _known(labels, probability)
     positives = int(present.sum())

@@ -176,15 +176,9 @@ def open_baseline(
 ) -> Compare:
     """Return what compares a run with a baseline; what cannot be is refused before it is measured.
 
-    Args:
-        path: what `thorax benchmark --json` printed, or the folder of an artifact, which is then
-            measured in turns with this one.
-        engine: of this run.
-        scenario: that it is measured in.
-        prepare: compiles an artifact as `engine` was.
-        duration_s: that each artifact is measured for in all its turns.
-        rounds: turns of each artifact.
-        max_loss: fraction of speed that may be lost.
+    The baseline is what `thorax benchmark --json` printed, or the folder of an artifact, which
+    `prepare` compiles as `engine` was: both are then measured in so many turns of each, for
+    `duration_s` in all. `max_loss` is the fraction of speed that may be lost.
 
     Raises:
         UsageError: `baseline-scenario` for turns in another scenario than offline and

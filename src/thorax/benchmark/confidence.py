@@ -38,13 +38,8 @@ def cut(
     """Return a window in slices; none at all where its answers are too few for `FEWEST` of them.
 
     A slice ends with an answer: cut at even times, a slice of twenty answers would jump by a
-    twentieth of its rate.
-
-    Args:
-        begin_s: of the window.
-        done_s: float64 [M], when each answer was there.
-        images: int64 [M], of each.
-        latencies_s: float64 [M], of each.
+    twentieth of its rate. Of each of M answers are given when it was there, float64 seconds, its
+    images, int64, and its latency, float64 seconds.
     """
     count = min(SLICES, len(done_s) // ANSWERS)
     if count < FEWEST:

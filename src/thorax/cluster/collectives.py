@@ -176,10 +176,7 @@ def exposed_s(backward_s: float, ready: Sequence[float], bucket_s: float) -> flo
 def straggler_s(pass_s: float, passes: int, jitter: float, deviations: float) -> float:
     """Return how long an update waits for the slowest rank.
 
-    Args:
-        pass_s: of a forward and backward pass.
-        passes: in an update, whose times vary independently.
-        jitter: standard deviation of the time of a pass, share of it.
-        deviations: by which the slowest rank is late, as `lateness`.
+    Its passes, forward and backward, vary independently by `jitter`, the standard deviation of the
+    time of one as a share of it; the slowest rank is late by so many deviations, as `lateness`.
     """
     return jitter * pass_s * math.sqrt(passes) * deviations

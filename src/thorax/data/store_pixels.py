@@ -74,12 +74,8 @@ class StoredPixels:
     ) -> None:
         """Open images.u8 and compare its size; nothing of it is read.
 
-        Args:
-            folder: of the store.
-            names: of the images, for messages, N.
-            side: S, pixels.
-            digests: uint8 [N,32], the SHA-256 of each image.
-            exact: False where the file may go on after them, as that of an import may.
+        Of N images of S x S pixels are given the names, for messages, and the SHA-256, uint8
+        [N,32]. Where not `exact` the file may go on after them, as that of an import may.
 
         Raises:
             DataError: `store-damaged`.
@@ -175,11 +171,7 @@ def find_damage(
 ) -> DataError | None:
     """Read all images and return the error that names those that are not what was written.
 
-    Args:
-        path: of the store, for the message.
-        images: of one store, or of several.
-        names: of the images.
-        on_progress: called with (images read, images in all).
+    Names, and the path of the store, are for the message; progress is (images read, images in all).
     """
     bad = []
     for row, name in enumerate(names):

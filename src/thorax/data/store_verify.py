@@ -43,10 +43,8 @@ def verify(
 ) -> Iterator[Piece]:
     """Yield every file of a finished store, with what is wrong with it; all pixels are read.
 
-    Args:
-        path: the folder.
-        on_progress: called with (images read, images in all).
-        exact: False where images.u8 may be longer, before an import has cut it.
+    Progress is (images read, images in all). Where not `exact` images.u8 may be longer, before an
+    import has cut it.
     """
     try:
         facts = read_facts(path)

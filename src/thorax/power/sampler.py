@@ -197,9 +197,7 @@ class Sampler:
     def rest(self, idle_s: float, *, settle_s: float | None = None) -> None:
         """Keep still for a while: what the meter says meanwhile is idle power.
 
-        Args:
-            idle_s: length of the window; 0 keeps none.
-            settle_s: let pass before it; None means `SETTLE_S`.
+        An `idle_s` of 0 keeps no window. Before it pass `settle_s`; None means `SETTLE_S`.
 
         Raises:
             UsageError: `power-idle` when it is below 0 or without end.
@@ -221,9 +219,7 @@ class Sampler:
     def energy(self, begin_s: float, end_s: float) -> Energy:
         """Return the energy over exactly a window, after the sampler was left.
 
-        Args:
-            begin_s: of `time.perf_counter`, after the sampler was entered.
-            end_s: after it, and before the sampler was left.
+        Its edges are of `time.perf_counter`, between entering and leaving the sampler.
         """
         meter = self.meter
         energy = Energy(meter.source, meter.modelled, end_s - begin_s, None)

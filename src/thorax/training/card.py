@@ -278,9 +278,7 @@ def newest_whole(
 ) -> tuple[Path, CheckpointCard] | None:
     """Return the newest checkpoint that is as it was written, None if the run has none at all.
 
-    Args:
-        run: folder of the run.
-        on_message: told of each damaged one that was passed over.
+    `on_message` is told of each damaged one that was passed over.
 
     Raises:
         ModelError: that of the newest when every one is damaged.

@@ -87,15 +87,9 @@ def save(
     """Write a checkpoint into a run, whole or not at all, and return its folder.
 
     Older checkpoints stay until they are pruned; a damaged one of the same name is replaced. The
-    digests of the card are filled in.
-
-    Args:
-        run: folder of the run.
-        network: as training goes on from it.
-        card: its facts.
-        optimizer: what it remembers of each weight is saved.
-        average: weights and buffers to use in place of the network's, by their names.
-        own: of each rank what it has of its own, where it has not been merged.
+    digests of the card are filled in. The network is as training goes on from it; `average` has
+    weights and buffers to use in place of its own, by their names, and `own` of each rank what has
+    not been merged.
 
     Raises:
         ModelError: `checkpoint-unwritable`.

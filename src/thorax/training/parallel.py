@@ -306,13 +306,8 @@ def check(settings: Parallel, ranks: Ranks, *, warmup_steps: int, steps: int) ->
 def wrap(network: nn.Module, ranks: Ranks, settings: Parallel, *, done: int) -> nn.Module:
     """Return a network whose backward pass leaves the mean gradient of all ranks.
 
-    Buffers are not exchanged: each rank normalises by its own batches, `average` merges them.
-
-    Args:
-        network: on its device.
-        ranks: who exchanges.
-        settings: how.
-        done: updates before; one backward pass without an update is expected before the next.
+    Buffers are not exchanged: each rank normalises by its own batches, `average` merges them. After
+    `done` updates one backward pass without an update is expected before the next.
     """
     if ranks.backend is None or ranks.world == 1:
         return network

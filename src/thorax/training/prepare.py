@@ -207,14 +207,8 @@ def resume_or_create(
 ) -> tuple[Path, CheckpointCard] | None:
     """Return the checkpoint to go on from, None for a run from the beginning.
 
-    A run that its own launcher started anew after a loss resumes unasked.
-
-    Args:
-        run: prepared.
-        out: folder of the run.
-        init: file and digest of what the weights start from, None = at random.
-        resume: whether the user asked to go on.
-        on_message: told what may surprise.
+    A run that its own launcher started anew after a loss resumes unasked. `init` is file and digest
+    of what the weights start from, None = at random; `on_message` is told what may surprise.
 
     Raises:
         UsageError: `run-exists`, `resume-missing`, `resume-recipe` or `resume-init`.
