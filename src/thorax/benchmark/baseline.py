@@ -20,7 +20,6 @@ from thorax.benchmark.confidence import (
     CONFIDENCE,
     FEWEST,
     FEWEST_TURNS,
-    Interval,
     median_of_turns,
     ratio_of_runs,
 )
@@ -28,6 +27,7 @@ from thorax.devices import timing
 from thorax.devices.describe import describe, environment
 from thorax.devices.engine import Engine
 from thorax.errors import DataError, ModelError, UsageError
+from thorax.metrics import Interval
 from thorax.results.benchmark import (
     Baseline,
     BaselineComparison,

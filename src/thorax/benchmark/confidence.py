@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from thorax.metrics import Interval
 from thorax.results.benchmark import Slices
 
 SLICES: Final = 20
@@ -58,17 +58,8 @@ def cut(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A ratio and what it lies between with `CONFIDENCE`."""
-
-    value: float
-    low: float
-    high: float
-
-
 def ratio_of_runs(value: float, first: Sequence[float], second: Sequence[float]) -> Interval | None:
-    """Return the interval of a ratio of two runs from their slices; None with too few of them.
+    """Return a ratio of two runs with its interval from their slices; None with too few of them.
 
     Welch's interval (Biometrika 34, 1947) of the difference of two means of logarithms. Slices that
     follow each other are alike, so n of them count as n (1 - r) / (1 + r), r their correlation with

@@ -98,15 +98,10 @@ def tune(
     busy; the latency is that of an inference from its start, so the limit bounds what an image
     takes once it is begun. What cannot be compiled is listed with the reason.
 
-    Args:
-        artifacts: of one network, of several precisions.
-        devices: as `thorax.devices.engine.compile` takes them.
-        latency_limit_s: which 99 % of the inferences are to keep; None is no limit.
-        duration_s: that each setting is measured for in all its turns.
-        on_progress: called with 1 for each turn of a setting.
-
-    Returns:
-        All settings; one is chosen, or none where none keeps the limit.
+    Artifacts are of one network, of several precisions. `latency_limit_s` is what 99 % of the
+    inferences are to keep; None is no limit. Each setting is measured for `duration_s` in all its
+    turns, and `on_progress` is called with 1 for each of them. Of all settings, which are returned,
+    one is chosen, or none where none keeps the limit.
 
     Raises:
         UsageError: `latency-limit` when it is not above 0 or without end, `duration`, `tune-other`

@@ -158,10 +158,8 @@ def exposed_s(backward_s: float, ready: Sequence[float], bucket_s: float) -> flo
     Buckets are sent one after the other in the order in which they become ready; none begins
     before its gradients are there (Li et al., PyTorch Distributed, 2006.15704, section 3.2.3).
 
-    Args:
-        backward_s: of the last pass of an update.
-        ready: share of it after which each bucket of gradients is there, not falling.
-        bucket_s: what the all-reduce of a bucket takes.
+    Each bucket of gradients, whose all-reduce takes `bucket_s`, is there after a share of the last
+    pass of an update, `ready`, not falling.
 
     Example:
         >>> exposed_s(2.0, [0.5, 1.0], 3.0)

@@ -112,9 +112,8 @@ def slow_ranks(rates: Sequence[float]) -> list[int]:
 def slow_links(rates: Sequence[float], kinds: Sequence[object]) -> list[int]:
     """Return the links below half of the median rate of their kind.
 
-    Args:
-        rates: bytes a second.
-        kinds: what may be compared, such as links within a host and between hosts.
+    Rates are bytes a second; kinds are what may be compared, such as links within a host and
+    between hosts.
     """
     slow = []
     for kind in dict.fromkeys(kinds):

@@ -141,14 +141,9 @@ def batches(
 ) -> Iterator[Batch]:
     """Yield the images of one epoch, two batches being prepared ahead.
 
-    Args:
-        store: where the images are.
-        indices: int64 rows of the store, for example `store.select("train")`.
-        order: which of them come when.
-        augmentation: None leaves every image as it is, as one of zeros does.
-        workers: threads that read and change images.
-        side: pixels that images are resized to after their changes, by area when they shrink and
-            bilinearly when they grow; None = the store's.
+    Indices are int64 rows of the store, for example `store.select("train")`. No augmentation, and
+    one of zeros, leaves every image as it is; after it images are resized to so many pixels a side,
+    by area when they shrink and bilinearly when they grow; None = the store's. Workers are threads.
 
     Raises:
         UsageError: `loader-workers`, `loader-skip`, `loader-side` or `loader-indices`.
@@ -184,11 +179,8 @@ def augment(
 ) -> None:
     """Write a changed image into `out`: one affine warp, then one grey-level table.
 
-    Args:
-        image: uint8 [S,S].
-        augmentation: how far to go.
-        draw: uint64 [8], the image's own random words; the first is not used here.
-        out: uint8 [S,S]; what lies outside the image becomes black, as in letterboxing.
+    The image is uint8 [S,S], its own random words `draw` are uint64 [8], of which the first is not
+    used here. What lies outside the image becomes black in `out`, uint8 [S,S], as in letterboxing.
     """
     # 53 bits make a double in [0, 1), evenly spaced; the range -1 to 1 is symmetric.
     even = (draw >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -87,10 +87,8 @@ class Energy:
         The marginal efficiency, which leaves out what the machine draws when idle, is None where
         the load drew no more than idle did, or no more that the meter could tell.
 
-        Args:
-            images_per_s: of the window.
-            emulated: whether they were computed in the place of a card, which would have taken
-                another time: the watts are not of it, and neither efficiency is a figure.
+        Images that were `emulated` in the place of a card would have taken another time there: the
+        watts are not of it, and neither efficiency is a figure.
         """
         if self.source == "none":
             return None

@@ -76,14 +76,7 @@ def fit(
     ranks = ranks or Ranks()
     run = ranks.agree(lambda: prepare(recipe, store, ranks, init))
     same_everywhere(run)
-    warnings = ranks.agree(
-        lambda: parallel.check(
-            recipe.parallel,
-            ranks,
-            warmup_steps=run.schedule.warmup_steps,
-            steps=run.schedule.steps,
-        )
-    )
+    warnings = ranks.agree(lambda: _warnings(run))
     processors = bind(ranks, recipe.training.threads)
     # All that can be refused is refused before the folder of the run is made.
     built = ranks.agree(lambda: _build(run))
@@ -102,6 +95,13 @@ def fit(
         with memory.required(*_needs(run)):
             card = loop.train(opened, about)
         return ranks.from_lead(lambda: _result(out, card))
+
+
+def _warnings(run: TrainingRun) -> Sequence[str]:
+    schedule, settings = run.schedule, run.recipe.parallel
+    return parallel.check(
+        settings, run.ranks, warmup_steps=schedule.warmup_steps, steps=schedule.steps
+    )
 
 
 def _about(

@@ -229,10 +229,8 @@ def open_log(out: Path, *, after: int = 0, every_s: float = EVERY_S) -> Iterator
     lines, where `resumed_step` of the next start says so, and is dropped by TensorBoard. Lines of
     starts, epochs and ends are on disk once written.
 
-    Args:
-        out: folder of the run, which has its recipe.
-        after: updates done already, 0 for a run from the beginning.
-        every_s: seconds between two words about steps; 0 = every step.
+    The folder has the run's recipe, `after` updates were done already, and between two words about
+    steps lie `every_s`; 0 = every step.
 
     Raises:
         ModelError: `checkpoint-unwritable` when a file cannot be opened or, later, written.

@@ -168,9 +168,8 @@ class Ranks:
 def join(device: str, timeout_s: float = 600.0) -> Iterator[Ranks]:
     """Enter the group that the launcher made; without a launcher there is one process.
 
-    Args:
-        device: "cpu" or "cuda", which decides the backend.
-        timeout_s: how long one exchange may take, seconds; a group may take longer to form.
+    A device is "cpu" or "cuda", which decides the backend; one exchange may take `timeout_s`, a
+    group longer to form.
 
     Raises:
         UsageError: `launcher` when its variables are missing in part, or cannot be.
