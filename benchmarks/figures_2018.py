@@ -20,7 +20,7 @@ from benchmarks import claims_2018 as claims
 from benchmarks.result import RESULTS
 from thorax.files.atomic import write_text
 from thorax.plan.server import PRESETS, find_preset
-from thorax.plan.server_plan import Demand, ServerQuestion, plan_server
+from thorax.plan.server_plan import ServerQuestion, plan_server
 from thorax.report.figure import WIDTH, svg
 from thorax.report.plan_server_plots import (
     add_title_and_legend,
@@ -38,7 +38,7 @@ from thorax.results.plan import ServerPlan
 RESULT: Final = RESULTS / "figures_2018_model_2026-11-23.json"
 _DOCS: Final = Path(__file__).parents[1] / "docs"
 PAGE: Final = _DOCS / "figures-2018.md"
-_DEMAND: Final = Demand(limit_s=0.05)
+_LIMIT_S: Final = 0.05
 _KEPT: Final = (
     *("cards", "reading", "images_per_s", "cpu_images_per_s", "cards_images_per_s", "speedup"),
     *("power_w", "cards_power_w", "images_per_s_per_w", "marginal_images_per_s_per_w"),
@@ -51,7 +51,7 @@ def plans() -> dict[str, ServerPlan]:
     for name in PRESETS:
         server = find_preset(name)
         cards = tuple(range((server.max_cards or 0) + 1))
-        made[name] = plan_server(server, ServerQuestion(cards, demand=Demand(images=1000, runs=1)))
+        made[name] = plan_server(server, ServerQuestion(cards, images=1000, runs=1))
     return made
 
 
@@ -59,7 +59,7 @@ def latency(name: str) -> ServerPlan:
     """Return the plan of a preset with all its cards, and with latency against load."""
     server = find_preset(name)
     cards = server.max_cards or 0
-    return plan_server(server, ServerQuestion((cards,), demand=_DEMAND, curve=True))
+    return plan_server(server, ServerQuestion((cards,), limit_s=_LIMIT_S, curve=True))
 
 
 def rows(plan: ServerPlan) -> list[dict[str, Any]]:

@@ -42,8 +42,8 @@ from thorax.results.benchmark import BenchmarkResult
 from thorax.results.energy import Quantity
 from thorax.results.findings import Findings
 from thorax.results.training import LOG
-from thorax.training import begun, verify
 from thorax.training import card as checkpoints
+from thorax.training import verify
 
 _SIDE: Final = 16
 _LINES: Final = 12
@@ -366,8 +366,8 @@ def make_run(folder: Path) -> None:
     )
     facts = recipe.model_dump(mode="json")
     folder.mkdir()
-    start = begun.Begun(recipe=facts, precision="fp32", data={}, init=None, launch=None)
-    begun.begin(folder, recipe, start)
+    start = checkpoints.Begun(recipe=facts, precision="fp32", data={}, init=None, launch=None)
+    checkpoints.begin(folder, recipe, start)
     network = networks.build("resnet18", classes=len(NIH14), output_stride=32, width=0.0625)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
     for parameter in network.parameters():
@@ -395,7 +395,7 @@ def use_run(folder: Path) -> object:
     damaged = [piece.name for piece in verify.verify(folder) if piece.damage]
     if damaged:
         raise ModelError("checkpoint-damaged", f"{damaged[0]} is not what was written")
-    documents = (begun.read_begun(folder), json.loads((folder / verify.RESULT).read_bytes()))
+    documents = (checkpoints.read_begun(folder), json.loads((folder / verify.RESULT).read_bytes()))
     exact = {
         name: content for name, content in _content(folder).items() if not name.endswith(".json")
     }
@@ -404,7 +404,7 @@ def use_run(folder: Path) -> object:
 
 def use_checkpoint(folder: Path) -> object:
     """Return what a conversion and a resumption take from a run."""
-    taken: list[object] = [checkpoints.resolve(folder).name, begun.read_begun(folder)]
+    taken: list[object] = [checkpoints.resolve(folder).name, checkpoints.read_begun(folder)]
     for one in _epochs(folder):
         card = checkpoints.read_card(one)
         checkpoints.require_digest(one / checkpoints.WEIGHTS, card.weights_sha256)

@@ -302,4 +302,4 @@ def test_pointing_game_counts_images_that_have_boxes() -> None:
     boxes = [[(0, 0, 10, 10)], [(0, 0, 10, 10), (25, 0, 10, 10)], [], [(0, 0, 10, 10)]]
     assert (pointing_game(peaks, boxes).hits, pointing_game(peaks, boxes).total) == (2, 3)
     assert pointing_game(peaks, boxes, tolerance=2.0).hits == 3
-    assert np.isnan(pointing_game([], []).rate)
+    assert pointing_game([], []).rate is None

@@ -250,10 +250,7 @@ def writing(out: Path) -> Iterator[None]:
 def seal(folder: Path, card: Card, *, durable: bool = True) -> Card:
     """Write card.json for the model.xml and model.bin of a folder, with all digests.
 
-    Args:
-        folder: of the three files.
-        card: what is known of them.
-        durable: force graph and weights to disk, before the card says that they are there.
+    Where `durable`, graph and weights are forced to disk before the card says that they are there.
 
     Raises:
         ModelError: `artifact-unwritable`.

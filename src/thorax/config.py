@@ -46,10 +46,7 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 def load(path: Path, model_type: type[SettingsT], overrides: Sequence[str] = ()) -> SettingsT:
     """Read a TOML file, apply overrides in order and check the result.
 
-    Args:
-        path: the TOML file.
-        model_type: what the file must hold.
-        overrides: each `key.of.table=value`; the value is TOML, a bare word is a string.
+    An override is `key.of.table=value`; the value is TOML, a bare word is a string.
 
     Raises:
         UsageError: `config-unreadable`, `config-syntax`, `config-override`, `config-key` (with

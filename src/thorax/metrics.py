@@ -11,6 +11,8 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from thorax.results.accuracy import Pointing, ReliabilityBin
+
 Floats: TypeAlias = npt.NDArray[np.float64]
 Labels: TypeAlias = npt.NDArray[np.int8]
 Scores: TypeAlias = npt.NDArray[np.floating]
@@ -56,17 +58,6 @@ class Roc:
 
 
 @dataclass(frozen=True, slots=True)
-class ReliabilityBin:
-    """The entries whose probability lies in [low, high); the last bin holds 1 too."""
-
-    low: float
-    high: float
-    mean_probability: float
-    fraction_positive: float
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
 class Platt:
     """Calibrated probability = sigmoid(slope * logit(probability) + intercept)."""
 
@@ -76,19 +67,6 @@ class Platt:
     def apply(self, probability: Scores) -> Floats:
         """Return float64 probabilities, 0-1, of the shape given."""
         return _sigmoid(self.slope * _logit(probability) + self.intercept)
-
-
-@dataclass(frozen=True, slots=True)
-class Pointing:
-    """How often the peak of a heat map lay in a lesion box."""
-
-    hits: int
-    total: int
-
-    @property
-    def rate(self) -> float:
-        """Hits / total, 0-1; NaN without any image."""
-        return self.hits / self.total if self.total else float("nan")
 
 
 class _Ranking:
@@ -160,12 +138,8 @@ def bootstrap_auroc(
     (Obuchowski, Biometrics 53 (1997), on clustered ROC data). A resample in which a label lost a
     class counts neither for that label nor for the mean. Deterministic in `seed`.
 
-    Args:
-        labels: int8 [N,K], 1 / 0 / -1 (unknown).
-        scores: float [N,K].
-        patients: N patient identifiers, in image order.
-        samples: number of resamples.
-        seed: of the resampling.
+    Labels are int8 [N,K], 1 / 0 / -1 (unknown), scores float [N,K], patients N identifiers in image
+    order; `samples` is the number of resamples.
     """
     areas, drawn = _resample(labels, (scores,), patients, samples, seed)
     return _intervals(areas[0], drawn[0])
@@ -191,12 +165,8 @@ def bootstrap_difference(
 def roc_curve(labels: Labels, scores: Scores) -> Roc:
     """Return every operating point of one label, from (0, 0) to (1, 1).
 
-    Args:
-        labels: int8 [N], 1 / 0 / -1 (unknown, left out).
-        scores: float [N].
-
-    Returns:
-        Rates are NaN for the class that is missing.
+    Labels are int8 [N], 1 / 0 / -1 (unknown, left out), scores float [N]. Rates are NaN for the
+    class that is missing.
     """
     _check(labels, scores, 1)
     known = labels >= 0
@@ -243,10 +213,8 @@ def reliability(
 ) -> tuple[ReliabilityBin, ...]:
     """Return what was promised against what came true, in bins of equal width.
 
-    Args:
-        labels: int8, any shape; several labels are pooled.
-        probability: float of that shape, 0-1.
-        bins: number of bins over 0-1; those without entries are left out.
+    Labels are int8 of any shape, several pooled, probabilities float of that shape, 0-1. Bins over
+    0-1 that have no entries are left out.
     """
     present, promised = _known(labels, probability)
     bin_index = np.minimum((promised * bins).astype(np.int64), bins - 1)
@@ -255,11 +223,11 @@ def reliability(
     true = np.bincount(bin_index, present, minlength=bins)
     return tuple(
         ReliabilityBin(
-            k / bins,
-            (k + 1) / bins,
-            float(total[k] / count[k]),
-            float(true[k] / count[k]),
-            int(count[k]),
+            low=k / bins,
+            high=(k + 1) / bins,
+            mean_probability=float(total[k] / count[k]),
+            fraction_positive=float(true[k] / count[k]),
+            count=int(count[k]),
         )
         for k in range(bins)
         if count[k]
@@ -285,14 +253,8 @@ def fit_platt(labels: Labels, probability: Scores) -> Platt:
 
     Targets are (n1 + 1) / (n1 + 2) and 1 / (n0 + 2) (Platt 1999, eq. 11), steps are halved until
     the loss falls (Lin, Lin and Weng, Machine Learning 68 (2007), algorithm 1). The feature is the
-    logit, so slope 1 and intercept 0 change nothing.
-
-    Args:
-        labels: int8 [N].
-        probability: float [N], 0-1.
-
-    Returns:
-        Slope and intercept; NaN if a class is missing.
+    logit, so slope 1 and intercept 0 change nothing. Labels are int8 [N], probabilities float [N],
+    0-1. Slope and intercept are NaN if a class is missing.
     """
     present, promised = _known(labels, probability)
     positives = int(present.sum())
@@ -344,7 +306,7 @@ def pointing_game(
 
     Example:
         >>> pointing_game([(5, 5), (50, 5)], [[(0, 0, 10, 10)], [(0, 0, 10, 10)]])
-        Pointing(hits=1, total=2)
+        Pointing(hits=1, total=2, rate=0.5)
     """
     pairs = [(peak, lesions) for peak, lesions in zip(peaks, boxes, strict=True) if lesions]
     hits = sum(
@@ -355,7 +317,8 @@ def pointing_game(
         )
         for (x, y), lesions in pairs
     )
-    return Pointing(hits, len(pairs))
+    total = len(pairs)
+    return Pointing(hits=hits, total=total, rate=hits / total if total else None)
 
 
 def _check(labels: Labels, scores: Scores, dimensions: Literal[1, 2]) -> None:

@@ -165,9 +165,7 @@ def test_another_machine_is_refused_by_name() -> None:
             compare(run(), run(100.0, {"environment": environment}))
     # A device that took no part is no matter.
     other = here | {"devices": {"CPU": "A Processor"}}
-    alone, beside = (
-        BenchmarkResult.read(run(1.0, {"environment": e})) for e in (other, here)
-    )
+    alone, beside = (BenchmarkResult.read(run(1.0, {"environment": e})) for e in (other, here))
     assert alone.hardware == beside.hardware == "A Processor, 2 processors"
 
 

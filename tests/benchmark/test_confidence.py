@@ -11,13 +11,13 @@ from thorax.benchmark.confidence import (
     FEWEST,
     FEWEST_TURNS,
     SLICES,
-    Interval,
     cut,
     effective_count,
     median_of_turns,
     ratio_of_runs,
     student_t,
 )
+from thorax.metrics import Interval
 
 
 def _series(

@@ -9,7 +9,6 @@ import pytest
 
 from thorax.artifact import Artifact
 from thorax.benchmark import measurement as measurements
-from thorax.benchmark.latency import Quantiles
 from thorax.benchmark.measurement import (
     Measurement,
     Speed,
@@ -23,7 +22,7 @@ from thorax.errors import DataError, ImageError
 from thorax.images.preprocess import InputSpec, prepare
 from thorax.images.radiograph import read
 from thorax.power.sampler import Energy
-from thorax.results.benchmark import Probe
+from thorax.results.benchmark import Latency, Probe
 
 
 def test_artifacts_side_by_side_are_compiled_for_each_way_to_be_asked(
@@ -63,7 +62,7 @@ def test_a_benchmark_leaves_no_image_out(tmp_path: Path) -> None:
 
 def test_the_document_has_the_keys_of_the_contract(tiny_int8: Artifact) -> None:
     engine = compile(tiny_int8, hint="throughput")
-    latency = Quantiles(0.001, 0.002, 0.003)
+    latency = Latency(p50=1.0, p90=2.0, p99=3.0)
     measurement = Measurement("offline", 200, 0.0, 4.0, latency)
     made = json.loads(benchmark_result(engine, measurement).to_json())
     # docs/architecture.md, the command line.
@@ -90,7 +89,7 @@ def test_the_document_has_the_keys_of_the_contract(tiny_int8: Artifact) -> None:
 
 def test_the_document_says_what_was_asked_and_what_loadgen_says(tiny_fp32: Artifact) -> None:
     engine = compile(tiny_fp32, hint="throughput")
-    latency = Quantiles(0.001, 0.002, 0.003)
+    latency = Latency(p50=1.0, p90=2.0, p99=3.0)
     asked = Traffic("server", 5.0, 40.0, latency_limit_s=0.05)
     one = Measurement(
         "server", 200, 0.0, 5.0, latency,

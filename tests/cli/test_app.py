@@ -280,6 +280,15 @@ def test_a_disk_that_is_full_is_no_bug(typed: Run, monkeypatch: pytest.MonkeyPat
 # As processes of their own.
 
 
+def test_a_reader_of_a_table_may_leave_early() -> None:
+    words = [sys.executable, "-m", "thorax", "plan", "cluster", "--workers", "1..64"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 0)
+
+
 def test_classify_from_a_shell(
     thorax: "object", tiny_fp32: Artifact, phantoms: Path, tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ from tests.power.meters import program, write_log
 from thorax.artifact import XML, Card, Precision, new_folder, seal
 from thorax.cli import app
 from thorax.images.preprocess import InputSpec
-from thorax.power import sampler, window
+from thorax.power import energy, sampler
 from thorax.power.log import Recording
 
 MODEL = '[[devices]]\nname = "CPU"\nidle_w = 10.0\nbusy_w = 30.0\nsource = "assumed"\n'
@@ -180,7 +180,7 @@ def benchmark(thorax: Command, network: Path, monkeypatch: pytest.MonkeyPatch) -
     """Benchmark the network for a short while, with a meter that is asked often."""
     monkeypatch.setattr(sampler, "SETTLE_S", 0.0)
     # A machine that others use too may leave a meter alone for long.
-    monkeypatch.setattr(window, "_SMOOTH_S", 60.0)
+    monkeypatch.setattr(energy, "_SMOOTH_S", 60.0)
 
     def run(*words: object) -> Done:
         metered = ("--idle-s", 0.3, "--power-interval", 0.02) if "--power" in words else ()

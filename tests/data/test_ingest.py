@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pytest
 
 from thorax.data.ingest import decode
-from thorax.data.ingest_journal import Decoded
 from thorax.data.samples import Sample, Skipped
+from thorax.data.store_pixels import Decoded
 from thorax.images.preprocess import InputSpec
 
 Image = npt.NDArray[np.uint8]

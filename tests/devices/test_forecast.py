@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from thorax.artifact import Artifact
-from thorax.benchmark.latency import Quantiles
 from thorax.benchmark.measurement import Measurement, benchmark_result, side_by_side
 from thorax.data.store import Store
 from thorax.devices.card_model import STEPS
@@ -19,6 +18,7 @@ from thorax.fpga.boards import IDLE_W
 from thorax.inference.classify import ClassifyOptions, classify, layer_costs
 from thorax.report.counters import cost_lines
 from thorax.report.findings import findings_tables
+from thorax.results.benchmark import Latency
 from thorax.results.findings import ClassifyResult
 
 HETERO = "HETERO:FPGA,CPU"
@@ -51,7 +51,7 @@ def test_a_benchmark_keeps_the_emulation_and_the_forecast_apart(
     tiny_fp32: Artifact, cards: Path
 ) -> None:
     engine = compile(tiny_fp32, HETERO)
-    latency = Quantiles(0.001, 0.002, 0.003)
+    latency = Latency(p50=1.0, p90=2.0, p99=3.0)
     measured = Measurement("offline", 200, 0.0, 4.0, latency)
     made = json.loads(benchmark_result(engine, measured, forecast_engine(engine)).to_json())
     assert made["simulated"] is True

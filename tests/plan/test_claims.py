@@ -7,7 +7,7 @@ from benchmarks import figures_2018
 from benchmarks.claims_2018 import Claim, Verdict, claims
 
 from thorax.plan.server import PRESETS, find_preset
-from thorax.plan.server_plan import Demand, ServerQuestion, plan_server
+from thorax.plan.server_plan import ServerQuestion, plan_server
 
 FOUND = claims()
 
@@ -95,6 +95,6 @@ def test_the_page_and_the_result_are_what_the_planner_computes() -> None:
     for name in PRESETS:
         server = find_preset(name)
         cards = tuple(range((server.max_cards or 0) + 1))
-        made[name] = plan_server(server, ServerQuestion(cards, demand=Demand(images=1000)))
+        made[name] = plan_server(server, ServerQuestion(cards, images=1000))
         assert result["servers"][name] == figures_2018.rows(made[name])
     assert figures_2018.servers_text(made) in page

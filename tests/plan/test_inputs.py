@@ -20,7 +20,7 @@ from thorax.fpga.overlay import estimate
 from thorax.fpga.workload import describe
 from thorax.plan.inputs import changed, with_benchmark, with_overlay
 from thorax.plan.server import capacity, card_rate, find_preset
-from thorax.plan.server_plan import Demand, ServerQuestion, plan_server
+from thorax.plan.server_plan import ServerQuestion, plan_server
 from thorax.report.plan_server import server_table
 from thorax.results.plan import CpuRole
 
@@ -106,7 +106,7 @@ def test_a_cpu_that_computes_another_network_than_the_cards_is_told_apart(tmp_pa
     path = written(tmp_path, model="densenet121-256px")
     made = with_benchmark(server, path)
     assert made.network == "densenet121-256px on the CPU, ResNet-50 on cards"
-    plan = plan_server(made, ServerQuestion((0, 1), (CpuRole.ADDITIVE,), Demand(images=1000)))
+    plan = plan_server(made, ServerQuestion((0, 1), (CpuRole.ADDITIVE,), images=1000))
     assert server_table(plan).note.startswith("CPU and cards: rates of two networks")
     again = with_benchmark(made, written(tmp_path, model="resnet50"))
     assert again.network == "resnet50"
@@ -235,7 +235,7 @@ def test_a_card_of_an_architecture_computes_everything(tiny_fp32: Artifact, tmp_
     rate = estimate(tuple(describe(model)), architecture).images_per_s
     assert made.card.demand_s("card") == pytest.approx(1 / rate)
     assert made.network == "ResNet-50 on the CPU, tiny on cards"
-    plan = plan_server(made, ServerQuestion((0, 1), (CpuRole.ADDITIVE,), Demand(images=1000)))
+    plan = plan_server(made, ServerQuestion((0, 1), (CpuRole.ADDITIVE,), images=1000))
     assert server_table(plan).note.startswith("CPU and cards: rates of two networks")
 
 

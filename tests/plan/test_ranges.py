@@ -20,7 +20,7 @@ from thorax.plan.inputs import changed
 from thorax.plan.latency import simulate_load
 from thorax.plan.ranges import computing, require_finite
 from thorax.plan.server import find_preset
-from thorax.plan.server_plan import Demand, ServerQuestion, plan_server
+from thorax.plan.server_plan import ServerQuestion, plan_server
 from thorax.plan.systems import System, change
 from thorax.results.plan import Arrivals, CpuRole
 from thorax.results.schema import Result
@@ -111,10 +111,10 @@ def plan_of(
 def test_a_server_of_extremes_is_refused_or_its_plan_is_of_numbers(
     changes: list[str], arrivals: Arrivals
 ) -> None:
-    demand = Demand(arrivals=arrivals, images=50, runs=1)
+    question = ServerQuestion((0, 1, 4), arrivals=arrivals, images=50, runs=1)
     plan = plan_of(
         lambda: changed(PRESET, changes),
-        lambda server: plan_server(server, ServerQuestion((0, 1, 4), demand=demand)),
+        lambda server: plan_server(server, question),
     )
     if isinstance(plan, str):
         assert plan.startswith(("config-", "plan-"))

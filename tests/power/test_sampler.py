@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thorax.errors import DeviceError, PeerError, ThoraxError, UsageError
+from thorax.power import energy as power_energy
 from thorax.power import sampler as power
-from thorax.power import window as power_window
 from thorax.power.energy import joules
 from thorax.power.meter import Channel, Reading
 from thorax.power.meters import NoMeter
@@ -499,7 +499,7 @@ def test_the_step_and_the_noise_of_a_meter_bound_what_it_tells() -> None:
             [Reading(float(at_s), (value,)) for at_s, value in enumerate(window)]
             for window in windows
         ]
-        return power_window.resolution_w(meter, readings)
+        return power_energy.resolution_w(meter, readings)
 
     assert bound([400.0] * 9, [401.0] * 9) == 1.0
     assert bound([400.2] * 9, [401.3] * 9) == pytest.approx(0.1)

@@ -136,9 +136,9 @@ def watched() -> WatchResult:
 def server_plan(cards: tuple[int, ...] = (0, 1, 2, 3, 4)) -> ServerPlan:
     """A plan of a server, as `thorax plan server` prints it."""
     from thorax.plan.server import find_preset
-    from thorax.plan.server_plan import Demand, ServerQuestion, plan_server
+    from thorax.plan.server_plan import ServerQuestion, plan_server
 
-    question = ServerQuestion(cards, (CpuRole.ADDITIVE,), Demand(images=1000))
+    question = ServerQuestion(cards, (CpuRole.ADDITIVE,), images=1000)
     return plan_server(find_preset("r740"), question)
 
 

@@ -162,9 +162,9 @@ def test_a_plan_is_a_modelled_row_of_a_whole_server() -> None:
 
 def _r740() -> ServerPlan:
     from thorax.plan.server import find_preset
-    from thorax.plan.server_plan import Demand, ServerQuestion, plan_server
+    from thorax.plan.server_plan import ServerQuestion, plan_server
 
-    question = ServerQuestion(range(5), demand=Demand(images=300))
+    question = ServerQuestion(range(5), images=300)
     return plan_server(find_preset("r740"), question)
 
 

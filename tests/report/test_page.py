@@ -371,8 +371,7 @@ def test_matplotlib_is_not_used_through_its_global_state() -> None:
 
 def test_tables_fit_a_terminal_of_100_columns() -> None:
     validations = [
-        ValidationResult.read(made_up.validation(name))
-        for name in ("fp32", "bf16", "int8")
+        ValidationResult.read(made_up.validation(name)) for name in ("fp32", "bf16", "int8")
     ]
     benchmarks = [made_up.benchmark("fp32"), made_up.benchmark("fp11", 612.0, simulated=True)]
     tables = [auroc_table(validations), speed_table(benchmarks), pointing_table(validations)]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from thorax.config import load
-from thorax.data.loader import Batch
+from thorax.data.loader import Augmentation, Batch
 from thorax.data.store import Store
 from thorax.errors import DataError, ThoraxError, UsageError
 from thorax.metrics import auroc
@@ -28,7 +28,7 @@ from thorax.training.loop import Callbacks
 from thorax.training.networks import OutputStride, Topology, normalise
 from thorax.training.optimizers import AdamW
 from thorax.training.parallel import Ranks
-from thorax.training.recipe import Augment, Network, Recipe
+from thorax.training.recipe import Network, Recipe
 from thorax.training.schedules import Cosine
 from thorax.training.step import Trainer
 
@@ -137,7 +137,7 @@ def test_resume_after_an_interruption_is_bit_exact(
     recipe: Recipe, store: Store, tmp_path: Path, kind: str, topology: Topology
 ) -> None:
     recipe = recipe.model_copy(update={"network": Network(topology=topology)})
-    recipe = recipe.model_copy(update={"augmentation": Augment(flip=0.5, rotation_deg=10.0)})
+    recipe = recipe.model_copy(update={"augmentation": Augmentation(flip=0.5, rotation_deg=10.0)})
     if kind == "adamw":
         changes = {
             "optimizer": AdamW(kind="adamw"),

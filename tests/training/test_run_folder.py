@@ -18,8 +18,15 @@ from thorax.data.store import Store
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.files.atomic import locked
 from thorax.results.training import LOG, RECIPE
-from thorax.training.begun import BEGUN, read_begun
-from thorax.training.card import CARD, OPTIMIZER, WEIGHTS, newest, read_card
+from thorax.training.card import (
+    BEGUN,
+    CARD,
+    OPTIMIZER,
+    WEIGHTS,
+    newest,
+    read_begun,
+    read_card,
+)
 from thorax.training.fit import fit
 from thorax.training.loop import Callbacks
 from thorax.training.preemption import PreemptedError, Stop

@@ -20,7 +20,6 @@ from thorax.benchmark.confidence import (
     CONFIDENCE,
     FEWEST,
     FEWEST_TURNS,
-    Interval,
     median_of_turns,
     ratio_of_runs,
 )
@@ -28,6 +27,7 @@ from thorax.devices import timing
 from thorax.devices.describe import describe, environment
 from thorax.devices.engine import Engine
 from thorax.errors import DataError, ModelError, UsageError
+from thorax.metrics import Interval
 from thorax.results.benchmark import (
     Baseline,
     BaselineComparison,
@@ -176,15 +176,9 @@ def open_baseline(
 ) -> Compare:
     """Return what compares a run with a baseline; what cannot be is refused before it is measured.
 
-    Args:
-        path: what `thorax benchmark --json` printed, or the folder of an artifact, which is then
-            measured in turns with this one.
-        engine: of this run.
-        scenario: that it is measured in.
-        prepare: compiles an artifact as `engine` was.
-        duration_s: that each artifact is measured for in all its turns.
-        rounds: turns of each artifact.
-        max_loss: fraction of speed that may be lost.
+    The baseline is what `thorax benchmark --json` printed, or the folder of an artifact, which
+    `prepare` compiles as `engine` was: both are then measured in so many turns of each, for
+    `duration_s` in all. `max_loss` is the fraction of speed that may be lost.
 
     Raises:
         UsageError: `baseline-scenario` for turns in another scenario than offline and
@@ -321,8 +315,6 @@ _NOT_OF_RUN: Final = ("modelled", "replayed")
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A run and an earlier one that it is compared with."""
-
     run: BenchmarkResult
     baseline: BenchmarkResult
     max_loss: float

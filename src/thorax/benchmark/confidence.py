@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from thorax.metrics import Interval
 from thorax.results.benchmark import Slices
 
 SLICES: Final = 20
@@ -38,13 +38,8 @@ def cut(
     """Return a window in slices; none at all where its answers are too few for `FEWEST` of them.
 
     A slice ends with an answer: cut at even times, a slice of twenty answers would jump by a
-    twentieth of its rate.
-
-    Args:
-        begin_s: of the window.
-        done_s: float64 [M], when each answer was there.
-        images: int64 [M], of each.
-        latencies_s: float64 [M], of each.
+    twentieth of its rate. Of each of M answers are given when it was there, float64 seconds, its
+    images, int64, and its latency, float64 seconds.
     """
     count = min(SLICES, len(done_s) // ANSWERS)
     if count < FEWEST:
@@ -63,17 +58,8 @@ def cut(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A ratio and what it lies between with `CONFIDENCE`."""
-
-    value: float
-    low: float
-    high: float
-
-
 def ratio_of_runs(value: float, first: Sequence[float], second: Sequence[float]) -> Interval | None:
-    """Return the interval of a ratio of two runs from their slices; None with too few of them.
+    """Return a ratio of two runs with its interval from their slices; None with too few of them.
 
     Welch's interval (Biometrika 34, 1947) of the difference of two means of logarithms. Slices that
     follow each other are alike, so n of them count as n (1 - r) / (1 + r), r their correlation with

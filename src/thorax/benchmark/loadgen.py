@@ -115,12 +115,9 @@ def drive(
 ) -> Run:
     """Let LoadGen ask an engine; return when the last answer is in.
 
-    Args:
-        engine: answers; a query of fewer images than its batch is filled up.
-        images: uint8 [N,1,S,S], which LoadGen draws from.
-        traffic: what is asked, for how long.
-        logs: folder that LoadGen writes its logs to, and reads an `audit.config` from.
-        on_progress: told now and then how many more images were answered.
+    A query of fewer images than the engine's batch is filled up. LoadGen draws from the images,
+    uint8 [N,1,S,S], writes its logs to a folder and reads an `audit.config` from it; `on_progress`
+    is told now and then how many more were answered.
 
     Raises:
         DeviceError: `request-failed` with what the device said of the first failure.

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.benchmark.confidence import UNCUT
-from thorax.benchmark.latency import Quantiles
 from thorax.devices import timing
 from thorax.devices.describe import describe, environment
 from thorax.devices.engine import Engine
@@ -58,7 +57,7 @@ class Measurement:
 
     Attributes:
         begin_s: when the window began, by `time.perf_counter`: a meter's readings have the same.
-        latency_s: single-stream of an image, multi-stream of a query, from the question to the
+        latency_ms: single-stream of an image, multi-stream of a query, from the question to the
             answer; server from the scheduled arrival to the answer; offline of one inference, from
             its start.
         traffic: what was asked.
@@ -68,7 +67,7 @@ class Measurement:
     images: int
     begin_s: float
     window_s: float
-    latency_s: Quantiles
+    latency_ms: Latency
     valid: bool = True
     invalid_because: tuple[str, ...] = ()
     traffic: Traffic | None = None
@@ -88,7 +87,7 @@ class Speed:
     """How fast an artifact is beside others.
 
     Attributes:
-        latency_s: single-stream, median time to an answer, seconds.
+        latency_ms: single-stream, median time to an answer, seconds.
         images_per_s: offline, all streams busy.
         modelled: what simulated cards would do, where there are any.
     """
@@ -140,7 +139,7 @@ def benchmark_result(
 
     Of a simulated card the measurement is the time of the emulation.
     """
-    rate, latency = measurement.images_per_s, measurement.latency_s
+    rate = measurement.images_per_s
     energy = energy or Energy("none", False, measurement.window_s, None)
     emulated = engine.simulated and energy.load_w is not None
     result = BenchmarkResult(
@@ -153,7 +152,7 @@ def benchmark_result(
         images=measurement.images,
         window_s=measurement.window_s,
         images_per_s=rate,
-        latency_ms=Latency(p50=latency.p50 * 1e3, p90=latency.p90 * 1e3, p99=latency.p99 * 1e3),
+        latency_ms=measurement.latency_ms,
         slices=measurement.slices,
         power_w=energy.load_w,
         energy_j=energy.energy_j,

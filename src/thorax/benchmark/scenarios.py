@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.benchmark.confidence import cut
-from thorax.benchmark.latency import quantiles_of
+from thorax.benchmark.latency import latency_ms
 from thorax.benchmark.loadgen import DETAIL, Run, drive
 from thorax.benchmark.measurement import SCENARIOS, Measurement, Traffic
 from thorax.devices import timing
@@ -356,7 +356,7 @@ def _measurement(traffic: Traffic, run: Run, probes: tuple[Probe, ...]) -> Measu
         images=int(trace.images.sum()),
         begin_s=trace.begin_s,
         window_s=trace.window_s,
-        latency_s=quantiles_of(traffic.scenario, run),
+        latency_ms=latency_ms(traffic.scenario, run),
         valid=run.valid,
         invalid_because=() if run.valid else tuple(_reasons(traffic, run)),
         traffic=traffic,

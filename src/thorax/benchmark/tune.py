@@ -15,7 +15,6 @@ import openvino as ov
 
 from thorax import __version__
 from thorax.artifact import Artifact, Tuning, hold, keep_tuning, load
-from thorax.benchmark.latency import Quantiles
 from thorax.benchmark.measurement import Measurement, benchmark_result
 from thorax.devices import timing
 from thorax.devices.describe import hardware
@@ -23,7 +22,7 @@ from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import DeviceError, ModelError, UsageError
 from thorax.processors import processors
-from thorax.results.benchmark import TriedSetting, TuningResult
+from thorax.results.benchmark import Latency, TriedSetting, TuningResult
 
 BATCHES: Final = (1, 2, 4, 8)
 ROUNDS: Final = 5
@@ -99,15 +98,10 @@ def tune(
     busy; the latency is that of an inference from its start, so the limit bounds what an image
     takes once it is begun. What cannot be compiled is listed with the reason.
 
-    Args:
-        artifacts: of one network, of several precisions.
-        devices: as `thorax.devices.engine.compile` takes them.
-        latency_limit_s: which 99 % of the inferences are to keep; None is no limit.
-        duration_s: that each setting is measured for in all its turns.
-        on_progress: called with 1 for each turn of a setting.
-
-    Returns:
-        All settings; one is chosen, or none where none keeps the limit.
+    Artifacts are of one network, of several precisions. `latency_limit_s` is what 99 % of the
+    inferences are to keep; None is no limit. Each setting is measured for `duration_s` in all its
+    turns, and `on_progress` is called with 1 for each of them. Of all settings, which are returned,
+    one is chosen, or none where none keeps the limit.
 
     Raises:
         UsageError: `latency-limit` when it is not above 0 or without end, `duration`, `tune-other`
@@ -296,7 +290,11 @@ def tuning_result(settings: Sequence[TuningTrial], limit_s: float | None) -> Tun
         images=best.images,
         begin_s=best.begin_s,
         window_s=best.window_s,
-        latency_s=Quantiles(*(best.quantile_s(part) for part in (0.5, 0.9, 0.99))),
+        latency_ms=Latency(
+            p50=best.quantile_s(0.5) * 1e3,
+            p90=best.quantile_s(0.9) * 1e3,
+            p99=best.quantile_s(0.99) * 1e3,
+        ),
     )
     fields = benchmark_result(best.engine, measurement).model_dump(exclude_unset=True)
     return TuningResult.read(

@@ -53,7 +53,7 @@ COMMANDS: Final = {
         "Simulated FPGA cards: their arithmetic is real, their time and power are modelled.",
     ),
     "partition": (
-        "partition:partition_app",
+        "fpga:partition_app",
         "Who runs what of a network, why, what crosses, and the cards' time, which is modelled.",
     ),
     "validate": (

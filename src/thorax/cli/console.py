@@ -72,6 +72,10 @@ class Harmless(io.TextIOBase):
         """Return whether a terminal is beneath."""
         return self.beneath.isatty()
 
+    def fileno(self) -> int:
+        """Return the descriptor beneath, which rich leaves to nobody when its reader is gone."""
+        return self.beneath.fileno()
+
 
 class _Messages(io.FileIO):
     """Standard error: what cannot be written, as nobody reads it, fails no work."""

@@ -170,7 +170,7 @@ def server(
 def _server_question(
     options: DemandOptions, prices: PriceOptions, *, curve: bool
 ) -> "ServerQuestion":
-    from thorax.plan.server_plan import LOAD, Demand, ServerQuestion, cards_in
+    from thorax.plan.server_plan import LOAD, ServerQuestion, cards_in
     from thorax.results.plan import Arrivals, CpuRole, Prices
 
     roles = one_of("--reading", options.reading, (*CpuRole, "both"))
@@ -180,7 +180,9 @@ def _server_question(
     if arrivals == "saturated":
         _require_no_rate(options, curve=curve)
     limit_ms = options.latency_limit_ms
-    demand = Demand(
+    return ServerQuestion(
+        cards=None if options.cards is None else cards_in(options.cards),
+        roles=tuple(CpuRole) if roles == "both" else (CpuRole(roles),),
         images_per_s=options.rate,
         share=LOAD if options.load is None else options.load,
         arrivals=arrivals,
@@ -188,11 +190,6 @@ def _server_question(
         images=options.images,
         seed=options.seed,
         runs=options.runs,
-    )
-    return ServerQuestion(
-        cards=None if options.cards is None else cards_in(options.cards),
-        roles=tuple(CpuRole) if roles == "both" else (CpuRole(roles),),
-        demand=demand,
         prices=Prices(
             **{name.removesuffix("_price"): price for name, price in asdict(prices).items()}
         ),

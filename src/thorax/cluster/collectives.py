@@ -158,10 +158,8 @@ def exposed_s(backward_s: float, ready: Sequence[float], bucket_s: float) -> flo
     Buckets are sent one after the other in the order in which they become ready; none begins
     before its gradients are there (Li et al., PyTorch Distributed, 2006.15704, section 3.2.3).
 
-    Args:
-        backward_s: of the last pass of an update.
-        ready: share of it after which each bucket of gradients is there, not falling.
-        bucket_s: what the all-reduce of a bucket takes.
+    Each bucket of gradients, whose all-reduce takes `bucket_s`, is there after a share of the last
+    pass of an update, `ready`, not falling.
 
     Example:
         >>> exposed_s(2.0, [0.5, 1.0], 3.0)
@@ -176,10 +174,7 @@ def exposed_s(backward_s: float, ready: Sequence[float], bucket_s: float) -> flo
 def straggler_s(pass_s: float, passes: int, jitter: float, deviations: float) -> float:
     """Return how long an update waits for the slowest rank.
 
-    Args:
-        pass_s: of a forward and backward pass.
-        passes: in an update, whose times vary independently.
-        jitter: standard deviation of the time of a pass, share of it.
-        deviations: by which the slowest rank is late, as `lateness`.
+    Its passes, forward and backward, vary independently by `jitter`, the standard deviation of the
+    time of one as a share of it; the slowest rank is late by so many deviations, as `lateness`.
     """
     return jitter * pass_s * math.sqrt(passes) * deviations

@@ -58,13 +58,8 @@ def diagnose(
 ) -> ClusterDiagnosis:
     """Measure all ranks and the links between them.
 
-    Args:
-        work: what to measure.
-        ranks: the joined group.
-        recipe: file that must be the same on all ranks.
-        store: data that must be the same on all ranks.
-        duration_s: how long to go on; three turns at least.
-        timeout_s: how long a rank may keep the others waiting.
+    Recipe and store must be the same on all of them. It goes on for `duration_s`, three turns at
+    least; a rank may keep the others waiting for `timeout_s`.
 
     Raises:
         PeerError: `ranks-differ`, `rank-late`, `rank-lost` or `network-erratic`.

@@ -25,12 +25,8 @@ def fit_link(ranks: int, sizes_bytes: Sequence[int], times_s: Sequence[float]) -
     """Return the link that explains measured ring all-reduces.
 
     Least squares of the relative error: a line through seconds alone would be decided by the
-    largest messages and say nothing about latency. The latency is not below zero.
-
-    Args:
-        ranks: p, 2 or more.
-        sizes_bytes: of the messages, at least two different ones.
-        times_s: what each took.
+    largest messages and say nothing about latency. The latency is not below zero. Of p ranks, 2 or
+    more, are given the bytes of messages, at least two different ones, and what each took.
 
     Raises:
         PeerError: `network-erratic` when large messages are not slower than small ones.
@@ -84,13 +80,8 @@ def expect(
 ) -> list[ExpectedStep]:
     """Return what each number of ranks would do.
 
-    Args:
-        step: of an update.
-        link: between ranks.
-        worlds: numbers of ranks.
-        images: of a rank an update; the batch grows with the ranks. Not used where `batch` is set.
-        batch: images an update over all ranks, which they share; numbers of ranks that do not
-            divide it are left out.
+    The batch grows with the ranks, each of which has `images` of an update; where `batch` is set
+    they share that, and numbers of ranks that do not divide it are left out.
     """
     expected = []
     for ranks in worlds:
@@ -121,9 +112,8 @@ def slow_ranks(rates: Sequence[float]) -> list[int]:
 def slow_links(rates: Sequence[float], kinds: Sequence[object]) -> list[int]:
     """Return the links below half of the median rate of their kind.
 
-    Args:
-        rates: bytes a second.
-        kinds: what may be compared, such as links within a host and between hosts.
+    Rates are bytes a second; kinds are what may be compared, such as links within a host and
+    between hosts.
     """
     slow = []
     for kind in dict.fromkeys(kinds):

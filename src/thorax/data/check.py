@@ -16,10 +16,7 @@ def check(store: Store, *, on_progress: Callable[[int, int], None] | None = None
     """Read the whole store and report what would spoil a measurement.
 
     The first image that is not what was written ends it; `store.verify_images` names them all.
-
-    Args:
-        store: an open store.
-        on_progress: called with (images looked at, images in all); comparing them comes after.
+    Progress is (images looked at, images in all); comparing them comes after.
 
     Raises:
         DataError: `store-damaged` when the pixels are not those that were written.

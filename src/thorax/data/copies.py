@@ -62,12 +62,9 @@ def find_copies(
     """Return the groups of images that show one exposure, by their first member.
 
     Time grows with the square of N, at about 1e10 pairs a minute on two processors; memory with N.
-
-    Args:
-        images: uint8 [N,S,S]; a memory map is read a few images at a time.
-        equal: for each image the first image that is known to have the same pixels, perhaps
-            itself; only first ones are compared.
-        on_progress: called with (images described, images in all).
+    Images are uint8 [N,S,S]; of a memory map few are read at a time. `equal` has for each image the
+    first that is known to have the same pixels, perhaps itself; only first ones are compared.
+    Progress is (images described, images in all).
     """
     first = np.arange(len(images)) if equal is None else np.asarray(equal)
     distinct = np.flatnonzero(first == np.arange(len(images)))

@@ -177,9 +177,7 @@ class Search:
     def left_out(self, used: Collection[Path], *tables: Path | None) -> list[Skipped]:
         """Return what no row can be of: `closed`, and `file-unsupported` for the other files.
 
-        Args:
-            used: files that are rows by whatever name.
-            tables: what the source was described by, which is no image that was left out.
+        Files in `used` are rows by whatever name; tables that describe the source are no images.
         """
         known = {os.path.realpath(table) for table in tables if table is not None}
         reason = f"by its name it is no image ({', '.join(sorted(IMAGE_SUFFIXES))})"

@@ -17,9 +17,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from thorax.data.ingest_journal import Decoded, holds, read_journal
 from thorax.data.samples import Sample, Skipped
-from thorax.data.store_pixels import opened_regular
+from thorax.data.store_pixels import Decoded, holds, opened_regular, read_journal
 from thorax.errors import ImageError
 from thorax.files.atomic import sha256, write_bytes
 from thorax.files.documents import checked_line

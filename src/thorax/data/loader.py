@@ -11,64 +11,51 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, fields
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Self
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, model_validator
 
+from thorax.config import Settings
 from thorax.data.store import Store
 from thorax.errors import UsageError
 from thorax.labels import UNKNOWN
 
 _WORDS: Final = 8
-_LIMITS: Final = {
-    "flip": 1.0,
-    "rotation_deg": 45.0,
-    "scale": 0.5,
-    "shift": 0.5,
-    "intensity": 1.0,
-    "crop": 0.95,
-}
 
 
-@dataclass(frozen=True, slots=True)
-class Augmentation:
-    """How far training images are changed; each range is drawn from evenly, 0 is not at all.
+class Augmentation(Settings):
+    """Largest random changes of a training image, each drawn from evenly; 0 = none.
 
-    Fields and their ranges are those of [augmentation] in a recipe. A flip moves the heart to the
-    other side. Contrast changes about mid-grey, brightness by a share of half the range. A crop is
-    a square window, anywhere inside the image, whose area is drawn evenly from 1 - crop to 1,
-    enlarged to the whole; its sides stay equal, unlike those of the usual random resized crop,
-    because the width of a heart against that of its chest is a finding. It stands in place of scale
-    and shift, whose random words it takes.
-
-    Raises:
-        UsageError: `augmentation-range`, or `augmentation-crop` for a crop with a scale or shift.
+    A flip moves the heart to the other side. Contrast changes about mid-grey, brightness by a share
+    of half the range. A crop is a square window, anywhere inside the image, whose area is drawn
+    evenly from 1 - crop to 1, enlarged to the whole; its sides stay equal, unlike those of the
+    usual random resized crop, because the width of a heart against that of its chest is a finding.
+    It stands in place of scale and shift, whose random words it takes.
     """
 
-    flip: float = 0.0
-    rotation_deg: float = 0.0
-    scale: float = 0.0
-    shift: float = 0.0
-    intensity: float = 0.0
-    crop: float = 0.0
+    flip: float = Field(default=0.0, ge=0, le=1)
+    """Probability of exchanging left and right."""
+    rotation_deg: float = Field(default=0.0, ge=0, le=45)
+    """Rotation either way, degrees."""
+    scale: float = Field(default=0.0, ge=0, le=0.5)
+    """Relative change of size either way."""
+    shift: float = Field(default=0.0, ge=0, le=0.5)
+    """Shift along each axis either way, share of the side."""
+    intensity: float = Field(default=0.0, ge=0, le=1)
+    """Relative change of contrast and brightness either way."""
+    crop: float = Field(default=0.0, ge=0, le=0.95)
+    """Share of the area that a square window may leave out before it is enlarged to the whole; not
+    together with scale or shift."""
 
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value, limit = getattr(self, field.name), _LIMITS[field.name]
-            if not 0 <= value <= limit:
-                raise UsageError(
-                    "augmentation-range",
-                    f"augmentation {field.name} is {value}; allowed is 0 to {limit:g}",
-                )
+    @model_validator(mode="after")
+    def _crop_alone(self) -> Self:
         if self.crop and (self.scale or self.shift):
-            raise UsageError(
-                "augmentation-crop",
-                f"augmentation crop is {self.crop:g} beside scale {self.scale:g} and shift "
-                f"{self.shift:g}; a crop does both, so set those to 0, or crop",
-            )
+            raise ValueError("crop, or scale and shift, but not both")
+        return self
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,14 +141,9 @@ def batches(
 ) -> Iterator[Batch]:
     """Yield the images of one epoch, two batches being prepared ahead.
 
-    Args:
-        store: where the images are.
-        indices: int64 rows of the store, for example `store.select("train")`.
-        order: which of them come when.
-        augmentation: None leaves every image as it is.
-        workers: threads that read and change images.
-        side: pixels that images are resized to after their changes, by area when they shrink and
-            bilinearly when they grow; None = the store's.
+    Indices are int64 rows of the store, for example `store.select("train")`. No augmentation, and
+    one of zeros, leaves every image as it is; after it images are resized to so many pixels a side,
+    by area when they shrink and bilinearly when they grow; None = the store's. Workers are threads.
 
     Raises:
         UsageError: `loader-workers`, `loader-skip`, `loader-side` or `loader-indices`.
@@ -179,12 +161,12 @@ def batches(
         raise UsageError("loader-skip", f"skip is {order.skip}; an epoch has {count} batches")
     if side is not None and side < 1:
         raise UsageError("loader-side", f"side is {side} pixels; 1 or more are needed")
-    drawn = order.shuffle or augmentation
-    draws = _draws(order.seed, order.epoch, len(store)) if drawn else None
+    changes = None if augmentation == Augmentation() else augmentation
+    draws = _draws(order.seed, order.epoch, len(store)) if order.shuffle or changes else None
     rows = np.asarray(indices, np.int64)
     if order.shuffle and draws is not None:
         rows = rows[np.argsort(draws[rows, 0], kind="stable")]
-    work = _Work(store, draws if augmentation else None, augmentation, side or store.side)
+    work = _Work(store, draws if changes else None, changes, side or store.side)
     parts = (rows[number * batch : (number + 1) * batch] for number in range(order.skip, count))
     return _prefetched(work, parts, order, workers)
 
@@ -197,11 +179,8 @@ def augment(
 ) -> None:
     """Write a changed image into `out`: one affine warp, then one grey-level table.
 
-    Args:
-        image: uint8 [S,S].
-        augmentation: how far to go.
-        draw: uint64 [8], the image's own random words; the first is not used here.
-        out: uint8 [S,S]; what lies outside the image becomes black, as in letterboxing.
+    The image is uint8 [S,S], its own random words `draw` are uint64 [8], of which the first is not
+    used here. What lies outside the image becomes black in `out`, uint8 [S,S], as in letterboxing.
     """
     # 53 bits make a double in [0, 1), evenly spaced; the range -1 to 1 is symmetric.
     even = (draw >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -19,12 +19,9 @@ def by_patient(
     """Return the split of each row.
 
     A split that a row brings is kept, and the patient's other rows follow it. Every other patient
-    is placed by a hash of (seed, patient) alone, so adding images or patients moves nobody.
-
-    Args:
-        rows: the labelled radiographs.
-        seed: chooses one of many equally good splits.
-        fractions: expected shares of the patients in train, val and test; they sum to 1.
+    is placed by a hash of (seed, patient) alone, so adding images or patients moves nobody. The
+    seed chooses one of many equally good splits; fractions are the expected shares of the patients
+    in train, val and test, and sum to 1.
 
     Raises:
         DataError: `split-unknown` for a name other than train, val or test;

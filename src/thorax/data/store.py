@@ -22,7 +22,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from thorax.data.ingest_journal import Decoded
 from thorax.data.samples import Box, Images, Sample, Skipped
 from thorax.data.split import SPLITS, by_patient
 from thorax.data.store_facts import (
@@ -42,7 +41,7 @@ from thorax.data.store_facts import (
     read_plan,
     write_facts,
 )
-from thorax.data.store_pixels import find_damage, open_pixels
+from thorax.data.store_pixels import Decoded, find_damage, open_pixels
 from thorax.data.store_verify import verify
 from thorax.data.table import write_rows
 from thorax.errors import DataError, UsageError

@@ -1,7 +1,8 @@
 """The pixels of a store, read where they lie, each image against its digest each time it is read.
 
 `pread` and not a memory map: what is checked is what is used, pages read are not this process's
-memory, and a file that was cut short in use is an error and not a bus error.
+memory, and a file that was cut short in use is an error and not a bus error. While an import fills
+the file, a journal has a checked line for each image that is in it.
 """
 
 import errno
@@ -11,6 +12,7 @@ import stat
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +22,11 @@ import numpy.typing as npt
 from thorax.data.samples import Images
 from thorax.data.store_facts import HEADS, PIXELS, Facts, damaged, unreadable
 from thorax.errors import DataError
+from thorax.files.documents import read_line
 
 _SHOWN: Final = 5
+_LONGEST_LINE: Final = 1024
+"""Of a journal."""
 
 
 @contextmanager
@@ -69,12 +74,8 @@ class StoredPixels:
     ) -> None:
         """Open images.u8 and compare its size; nothing of it is read.
 
-        Args:
-            folder: of the store.
-            names: of the images, for messages, N.
-            side: S, pixels.
-            digests: uint8 [N,32], the SHA-256 of each image.
-            exact: False where the file may go on after them, as that of an import may.
+        Of N images of S x S pixels are given the names, for messages, and the SHA-256, uint8
+        [N,32]. Where not `exact` the file may go on after them, as that of an import may.
 
         Raises:
             DataError: `store-damaged`.
@@ -170,11 +171,7 @@ def find_damage(
 ) -> DataError | None:
     """Read all images and return the error that names those that are not what was written.
 
-    Args:
-        path: of the store, for the message.
-        images: of one store, or of several.
-        names: of the images.
-        on_progress: called with (images read, images in all).
+    Names, and the path of the store, are for the message; progress is (images read, images in all).
     """
     bad = []
     for row, name in enumerate(names):
@@ -191,3 +188,73 @@ def find_damage(
     return damaged(
         path, f"{len(bad):,} images of {PIXELS} are not what was written: {listed}{more}"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """One image that is on disk.
+
+    Attributes:
+        number: its row.
+        sha256: of the source file, hexadecimal.
+        height: rows of the source image, pixels; 0 for a row without boxes.
+        width: columns of it.
+        pixels_sha256: of the S*S bytes that were made of it, hexadecimal.
+    """
+
+    number: int
+    sha256: str
+    height: int
+    width: int
+    pixels_sha256: str
+
+
+def holds(pixels: int, item: Decoded, side: int) -> bool:
+    """Return whether an open file of pixels holds an image as the journal tells of it.
+
+    Raises:
+        OSError: when the disk refuses.
+    """
+    image = np.empty((side, side), np.uint8)
+    whole = read_pixels(pixels, item.number, image)
+    return whole and hashlib.sha256(image.data).hexdigest() == item.pixels_sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What the sound lines of a journal say.
+
+    Attributes:
+        done: the images, by row; of two lines of a row the later.
+        lines: the sound lines.
+        bad: how many others there are.
+        torn: whether the last of those ends without a line end, as after a kill.
+    """
+
+    done: dict[int, Decoded]
+    lines: tuple[bytes, ...]
+    bad: int
+    torn: bool
+
+
+def read_journal(path: Path) -> Journal:
+    """Read a journal; nothing is changed.
+
+    Raises:
+        OSError: when the disk refuses.
+    """
+    done: dict[int, Decoded] = {}
+    lines = []
+    bad, torn = 0, False
+    with opened_regular(path) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
+        while line := file.readline(_LONGEST_LINE):
+            try:
+                if not line.endswith(b"\n"):
+                    raise ValueError("the line is torn")
+                item = Decoded(**read_line(line))
+            except (ValueError, TypeError):
+                bad, torn = bad + 1, not line.endswith(b"\n")
+                continue
+            done[item.number] = item
+            lines.append(line)
+    return Journal(done, tuple(lines), bad, torn)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from thorax.data.ingest_journal import Decoded, holds, read_journal
 from thorax.data.store_facts import (
     FACTS,
     HEADS,
@@ -16,7 +15,14 @@ from thorax.data.store_facts import (
     read_part,
     read_plan,
 )
-from thorax.data.store_pixels import find_damage, open_pixels, opened_regular
+from thorax.data.store_pixels import (
+    Decoded,
+    find_damage,
+    holds,
+    open_pixels,
+    opened_regular,
+    read_journal,
+)
 from thorax.errors import DataError
 from thorax.files.documents import Piece
 
@@ -37,10 +43,8 @@ def verify(
 ) -> Iterator[Piece]:
     """Yield every file of a finished store, with what is wrong with it; all pixels are read.
 
-    Args:
-        path: the folder.
-        on_progress: called with (images read, images in all).
-        exact: False where images.u8 may be longer, before an import has cut it.
+    Progress is (images read, images in all). Where not `exact` images.u8 may be longer, before an
+    import has cut it.
     """
     try:
         facts = read_facts(path)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +19,7 @@ from thorax.metrics import (
     roc_curve,
     thin,
 )
-from thorax.results.accuracy import LabelScore, ReliabilityBin, Score, ScoreResult
+from thorax.results.accuracy import LabelScore, Score, ScoreResult
 from thorax.results.shared import Interval
 
 _CURVE_POINTS: Final = 200
@@ -65,9 +64,7 @@ def tabulate(
         auroc=areas,
         ece=_defined(expected_calibration_error(labels, probability)),
         brier=_defined(brier(labels, probability)),
-        reliability=tuple(
-            ReliabilityBin(**asdict(row)) for row in reliability(labels, probability)
-        ),
+        reliability=reliability(labels, probability),
         roc=curves,
         ignored=(),
         unused=0,

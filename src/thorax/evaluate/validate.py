@@ -118,8 +118,7 @@ def _pointing(
                 peaks.append(peak(outputs.heatmap[row, column], grid))
                 boxes.append([(box.x, box.y, box.width, box.height) for box in lesions])
         if peaks:
-            game = metrics.pointing_game(peaks, boxes)
-            games[name] = Pointing(hits=game.hits, total=game.total, rate=game.rate)
+            games[name] = metrics.pointing_game(peaks, boxes)
     return games
 
 

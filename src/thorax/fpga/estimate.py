@@ -71,6 +71,4 @@ def analyze(
 
 def _layer(row: LayerEstimate, clock_hz: float) -> OverlayLayer:
     facts = {**asdict(row.layer), **asdict(row)}
-    return OverlayLayer.read(
-        {**facts, "macs": row.layer.macs, "time_s": row.cycles / clock_hz}
-    )
+    return OverlayLayer.read({**facts, "macs": row.layer.macs, "time_s": row.cycles / clock_hz})

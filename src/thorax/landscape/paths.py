@@ -31,17 +31,9 @@ def line(
 ) -> tuple[LinePoint, ...]:
     """Return the quality at a x2 + (1 - a) x1, a evenly from -1 to 2 (1609.04836, Figure 3).
 
-    Neither network is changed.
-
-    Args:
-        first: x1.
-        second: x2, of the same topology.
-        train: images to evaluate and to estimate statistics on.
-        val: images to evaluate on.
-        spec: the mean and std both are trained with.
-        points: on the line.
-        batch: images a pass.
-        on_progress: told how many images were gone through, five times a point.
+    Neither network is changed. Both have the same topology. The training images are evaluated and
+    statistics estimated on them, the validation images evaluated, `batch` images a pass;
+    `on_progress` is told how many were gone through, five times a point.
 
     Raises:
         UsageError: `sharpness-topology`.
@@ -85,14 +77,9 @@ def plane(
 ) -> Plane:
     """Return the loss around a network, which is not changed, on a grid from -1 to 1.
 
-    Args:
-        network: in the middle of the grid.
-        subset: images to evaluate and to estimate statistics on.
-        spec: the mean and std it is trained with.
-        points: along a side.
-        seed: of the two directions.
-        batch: images a pass.
-        on_progress: told how many images were gone through, twice a point.
+    It lies in the middle of so many points a side, in a plane of two directions that the seed
+    draws. Statistics are estimated on the images that are evaluated, `batch` images a pass;
+    `on_progress` is told how many were gone through, twice a point.
     """
     moved = copy.deepcopy(network)
     directions = [filter_direction(network, seed=2 * seed + number) for number in (0, 1)]
@@ -117,12 +104,9 @@ def plane(
 def filter_direction(network: nn.Module, *, seed: int) -> dict[str, Tensor]:
     """Return a random direction, each filter of which is as long as that of the network.
 
-    d_ij <- d_ij / |d_ij| |w_ij| (Li et al., 1712.09913, section 4): rescaling a filter rescales
-    its part of the direction. Rows of a linear layer are filters; biases and batch norm stay 0.
-
-    Args:
-        network: to take the lengths from.
-        seed: of the direction; drawn on the CPU.
+    d_ij <- d_ij / |d_ij| |w_ij| (Li et al., 1712.09913, section 4): rescaling a filter rescales its
+    part of the direction. Rows of a linear layer are filters; biases and batch norm stay 0. It is
+    drawn on the CPU.
     """
     generator = torch.Generator().manual_seed(seed)
     direction = {}

@@ -39,13 +39,8 @@ def ascend(
     neighbourhood, so the answer is a lower bound of the maximum. A start where the gradient
     vanishes is left by a random point.
 
-    Args:
-        surface: climbed from its weights.
-        scale: float32 [n], 0 or more.
-        start: loss and gradient at the weights.
-        norm: of u.
-        steps: evaluations of loss and gradient.
-        seed: of the random point.
+    The scale is float32 [n], 0 or more, the start loss and gradient at the weights; a step is an
+    evaluation of both.
     """
     here = torch.zeros_like(scale)
     highest, gradient = start
@@ -150,12 +145,7 @@ def climb_manifold(
     """Return the highest loss found at w + A z, |z_i| <= epsilon (|(A^+ w)_i| + 1).
 
     By L-BFGS-B from z = 0 (1609.04836, section 2.2.2), in z over its bound: the box has the side 2.
-
-    Args:
-        surface: climbed from its weights.
-        matrix: A.
-        epsilon: size of the box.
-        iterations: of L-BFGS-B.
+    The matrix is A, iterations are those of L-BFGS-B.
     """
     bound = epsilon * (np.abs(matrix.coordinates(surface.weights)) + 1.0)
     highest = -np.inf
@@ -184,13 +174,9 @@ def largest_eigenvalue(
     """Return the largest eigenvalue of the Hessian at the weights, by power iteration.
 
     Power iteration finds the eigenvalue of the largest magnitude. Where that is negative, H is
-    shifted by it and the iteration goes on within the same budget.
-
-    Args:
-        surface: at its weights.
-        iterations: most products with the Hessian, 1 or more.
-        tolerance: relative change of the eigenvalue below which it ends.
-        seed: of the first direction.
+    shifted by it and the iteration goes on within the same budget. It ends after `iterations`
+    products with the Hessian, 1 or more, or where the relative change of the eigenvalue is below
+    the tolerance; the seed draws the first direction.
     """
     generator = torch.Generator().manual_seed(seed)
     vector = torch.randn(len(surface.weights), generator=generator).to(surface.weights)

@@ -92,12 +92,9 @@ def measure(
 
     The same weights, images, settings, processor and number of threads give the same numbers.
 
-    Args:
-        network: trained; on the device to compute on. Not wrapped for data-parallel training.
-        subset: images it was trained on, from `surface.draw`; `settings.images` is not read.
-        spec: the mean and std it is trained with.
-        settings: what to measure.
-        on_progress: told the number of images whenever all of them were gone through.
+    It is on the device to compute on, and not wrapped for data-parallel training. The subset is of
+    images it was trained on, from `surface.draw`; `settings.images` is not read. `on_progress` is
+    told the number of images whenever all of them were gone through.
 
     Example:
         >>> subset = draw(store, "train", 512)

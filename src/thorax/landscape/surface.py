@@ -58,13 +58,8 @@ class Subset:
 def draw(store: Store, split: str, count: int, *, seed: int = 0) -> Subset:
     """Return a fixed random subset of a split, in the order of the store; all when it is smaller.
 
-    The choice depends on the seed and the store alone, and a smaller subset is part of a larger.
-
-    Args:
-        store: where the images are.
-        split: "train", "val" or "test".
-        count: most images to take, 1 or more.
-        seed: chooses them, 0 to 2**64 - 1.
+    The choice depends on the seed and the store alone, and a smaller subset is part of a larger. It
+    has `count` images at most, 1 or more, of "train", "val" or "test"; a seed is 0 to 2**64 - 1.
 
     Raises:
         DataError: `split-empty`.

@@ -148,7 +148,7 @@ def _body_weight(half_width: float, wall: float, top: float) -> Plane:
     return weight
 
 
-_AXIS: Final[Plane] = ((np.arange(SOFT_SIDE) + 0.5) / SOFT_SIDE).astype(np.float32)
+AXIS: Final[Plane] = ((np.arange(SOFT_SIDE) + 0.5) / SOFT_SIDE).astype(np.float32)
 """Centres of the soft grid, which lies in the patient frame, unposed."""
 
 
@@ -164,14 +164,14 @@ def _disc(
     rows: slice, columns: slice, centre: tuple[float, float], size: tuple[float, float], soft: float
 ) -> Plane:
     """Return a window of the soft grid, 0-1: a soft-edged ellipse."""
-    x = (_AXIS[columns] - np.float32(centre[0])) / np.float32(size[0])
-    y = (_AXIS[rows] - np.float32(centre[1])) / np.float32(size[1])
+    x = (AXIS[columns] - np.float32(centre[0])) / np.float32(size[0])
+    y = (AXIS[rows] - np.float32(centre[1])) / np.float32(size[1])
     return _step(1 - np.sqrt(x[None] ** 2 + y[:, None] ** 2), soft)
 
 
 def _spine(chest: Chest, strip: slice) -> Plane:
-    y = _AXIS[:, None]
-    off = _AXIS[strip] - np.float32(0.5) - np.float32(chest.spine_bend) * np.sin(y * np.float32(5))
+    y = AXIS[:, None]
+    off = AXIS[strip] - np.float32(0.5) - np.float32(chest.spine_bend) * np.sin(y * np.float32(5))
     block = np.cos(y * np.float32(2 * np.pi / 0.052))
     column = np.exp(-((off / np.float32(0.03)) ** 4))
     pedicle = _bell(np.abs(off) - np.float32(0.019), 0.006) * _step(block, 0.3)
@@ -182,7 +182,7 @@ def _spine(chest: Chest, strip: slice) -> Plane:
 def soft_tissue(chest: Chest, *, ap: bool, rng: np.random.Generator) -> Plane:
     """Return float32 [G, G], patient frame: the density of everything soft, lungs as if solid."""
     dome = sum(chest.dome) / 2
-    y, off = _AXIS, _AXIS - np.float32(chest.middle)
+    y, off = AXIS, AXIS - np.float32(chest.middle)
     one = np.ones_like(y)
     down = [
         one,

@@ -175,9 +175,8 @@ def painted_rows(layer: Mask) -> slice:
 class Canvas:
     """One posed drawing surface.
 
-    Args:
-        side: pixels of each edge.
-        pose: float64 [2, 3], patient frame to image frame, both in shares of the field.
+    It has so many pixels a side; its pose, float64 [2, 3], leads from patient frame to image frame,
+    both in shares of the field.
     """
 
     __slots__ = ("_matrix", "pose", "scale", "side")

@@ -157,11 +157,8 @@ def draw(
 ) -> Phantom:
     """Draw one phantom; anatomy, pose, devices and noise do not depend on the findings.
 
-    Args:
-        seed: which collection, 0 to 2**63 - 1.
-        index: which of it, likewise.
-        side: pixels of each edge, 16 to 4096.
-        findings: draw these instead of the ones that the collection would have.
+    Seed and index, which collection and which of it, are 0 to 2**63 - 1, the pixels of a side 16 to
+    4096. Findings that are given are drawn instead of those that the collection would have.
 
     Raises:
         UsageError: `phantom-seed` or `phantom-side` for a number out of range.

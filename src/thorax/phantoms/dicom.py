@@ -90,13 +90,9 @@ def encode_dicom(
     Twelve bits of sixteen hold round(v * 4095 / 255), which the window (centre 2048, width 4096;
     PS3.3 C.11.2.1.2.1: y = x / 4095) and rounding to eight bits bring back to v exactly.
 
-    Args:
-        pixels: uint8 [S, S], white = dense.
-        patient: Patient ID; phantoms of one patient share their study-independent identity.
-        view: "PA" or "AP".
-        spacing_mm: edge of one pixel at the detector.
-        seed: collection, for the UIDs.
-        index: place in it, for the UIDs.
+    Pixels are uint8 [S, S], white = dense, of `spacing_mm` at the detector, the view is "PA" or
+    "AP"; phantoms of one patient share their study-independent identity. The collection's seed and
+    the index in it are for the UIDs.
     """
     image = Dataset()
     image.SpecificCharacterSet = "ISO_IR 100"

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.data.samples import Box
-from thorax.phantoms.anatomy import Signs
+from thorax.phantoms.anatomy import AXIS, Signs
 from thorax.phantoms.canvas import (
     SOFT,
     SOFT_SIDE,
@@ -34,14 +34,11 @@ _LEVELS: Final = {UPPER: (0.16, 0.36), MIDDLE: (0.40, 0.62), LOWER: (0.66, 0.86)
 """Where the centre of a lesion may lie in each zone, 0 = apex, 1 = costophrenic angle."""
 
 
-_CENTRES: Final[Plane] = ((np.arange(SOFT_SIDE) + 0.5) / SOFT_SIDE).astype(np.float32)
-
-
 class Sheet(Signs):
     """What the signs of one phantom add up to, and their boxes in shares of the image."""
 
     soft = SOFT
-    x, y = _CENTRES[None], _CENTRES[:, None]
+    x, y = AXIS[None], AXIS[:, None]
 
     def __init__(self, chest: Chest, canvas: Canvas) -> None:
         super().__init__()

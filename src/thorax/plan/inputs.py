@@ -248,16 +248,11 @@ def with_overlay(
 ) -> Server:
     """Return a server whose card is that of the cycle model, for a network.
 
-    Args:
-        server: gives all but the card.
-        name: of the network.
-        model: the network; layers are renamed where two share a name.
-        board: that carries the overlay.
-        overlay: a bitstream, which computes the layers that it can, each subgraph in its turn; or
-            an architecture, which is taken to compute all of them.
-        state: file to keep the state of a card of one's own in, which is written.
-        batch: images of a batch.
-        others_s: seconds of an image in the layers that stay on the CPU; None: not counted.
+    All but the card is that of `server`. Layers of the model are renamed where two share a name. An
+    overlay is a bitstream, which computes the layers that it can, each subgraph in its turn, or an
+    architecture, which is taken to compute all of them; the state of a card of one's own is written
+    to the file `state`. An image takes `others_s` in the layers that stay on the CPU; None: not
+    counted.
 
     Raises:
         UsageError: `plan-power` where nothing is published of the watts of the board.

@@ -130,14 +130,8 @@ def simulate_load(
 ) -> Outcome:
     """Return what a server does with so many images a second, or with all that it can take.
 
-    Args:
-        server: any.
-        cards: how many.
-        role: what the CPU does meanwhile.
-        images_per_s: that arrive; of no meaning for saturated arrivals.
-        arrivals: at random (Poisson), evenly, or one whenever a request is free.
-        images: simulated.
-        seed: of the arrivals.
+    Arrivals are at random (Poisson), evenly, or one whenever a request is free, to which
+    `images_per_s` means nothing.
 
     Raises:
         UsageError: as `capacity`; `plan-value` for more images on their way than are simulated.

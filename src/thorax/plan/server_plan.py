@@ -34,18 +34,27 @@ _J_PER_KWH: Final = 3.6e6
 _S_PER_YEAR: Final = 365.25 * 86400
 
 
+_NO_PRICES: Final = Prices(energy=None, hardware=None, card=None, years=None, utilization=None)
+
+
 @dataclass(frozen=True, slots=True)
-class Demand:
-    """What a server is asked to do, as `ServerPlan` has it.
+class ServerQuestion:
+    """What a plan of a server is asked for, as `ServerPlan` has it.
 
     Attributes:
+        cards: how many, a row each; None: all numbers that the server holds.
+        roles: of the CPU, a row each.
         images_per_s: that arrive; None: watts are of all that it can do, and latency is that at
             `share` of it.
         limit_s: that p99 is to stay within, None if nobody asks.
         runs: with other arrivals each, whose spread is told; arrivals that are not at random are
             the same in all, so that one is enough.
+        prices: that are known.
+        curve: whether latency is told at rising loads too, of the most cards.
     """
 
+    cards: Sequence[int] | None = None
+    roles: Sequence[CpuRole] = tuple(CpuRole)
     images_per_s: float | None = None
     share: float = LOAD
     arrivals: Arrivals = "poisson"
@@ -53,33 +62,13 @@ class Demand:
     images: int = IMAGES
     seed: int = 0
     runs: int = RUNS
+    prices: Prices = _NO_PRICES
+    curve: bool = False
 
     @property
     def seeds(self) -> range:
         """Of the runs that differ."""
         return range(self.seed, self.seed + (self.runs if self.arrivals == "poisson" else 1))
-
-
-_NO_PRICES: Final = Prices(energy=None, hardware=None, card=None, years=None, utilization=None)
-
-
-@dataclass(frozen=True, slots=True)
-class ServerQuestion:
-    """What a plan of a server is asked for.
-
-    Attributes:
-        cards: how many, a row each; None: all numbers that the server holds.
-        roles: of the CPU, a row each.
-        demand: how many images arrive, and how.
-        prices: that are known.
-        curve: whether latency is told at rising loads too, of the most cards.
-    """
-
-    cards: Sequence[int] | None = None
-    roles: Sequence[CpuRole] = tuple(CpuRole)
-    demand: Demand = Demand()
-    prices: Prices = _NO_PRICES
-    curve: bool = False
 
     def counts(self, server: Server) -> Sequence[int]:
         """Return how many cards each row of a server has."""
@@ -122,7 +111,7 @@ def plan_server(
     Raises:
         UsageError: `plan-cards` for more cards than it holds.
     """
-    demand, counts = question.demand, question.counts(server)
+    counts = question.counts(server)
     for count in counts:
         check_cards(server, count)
     rows = []
@@ -136,13 +125,13 @@ def plan_server(
         full_name=server.full_name,
         network=server.network,
         card=None if server.card is None else server.card.name,
-        arrivals=demand.arrivals,
-        offered_images_per_s=demand.images_per_s,
-        latency_load=None if demand.images_per_s is not None else demand.share,
-        latency_limit_ms=None if demand.limit_s is None else 1e3 * demand.limit_s,
-        simulated_images=demand.images,
-        seed=demand.seed,
-        runs=len(demand.seeds),
+        arrivals=question.arrivals,
+        offered_images_per_s=question.images_per_s,
+        latency_load=None if question.images_per_s is not None else question.share,
+        latency_limit_ms=None if question.limit_s is None else 1e3 * question.limit_s,
+        simulated_images=question.images,
+        seed=question.seed,
+        runs=len(question.seeds),
         prices=question.prices,
         sources=server.sources,
         inputs=server.model_dump(mode="json", exclude={"sources"}),
@@ -150,15 +139,15 @@ def plan_server(
     )
     if not question.curve:
         return plan
-    points = (_curve(server, counts[-1], role, demand) for role in question.roles)
+    points = (_curve(server, counts[-1], role, question) for role in question.roles)
     return plan.model_copy(update={"curve": tuple(point for curve in points for point in curve)})
 
 
-def _curve(server: Server, cards: int, role: CpuRole, demand: Demand) -> list[CurvePoint]:
+def _curve(server: Server, cards: int, role: CpuRole, question: ServerQuestion) -> list[CurvePoint]:
     most = capacity(server, cards, role).images_per_s
     points = []
     for share in _CURVE:
-        runs = _runs(server, cards, role, share * most, demand)
+        runs = _runs(server, cards, role, share * most, question)
         latency_ms, range_ms = _latency_ms(runs)
         points.append(
             CurvePoint(
@@ -175,18 +164,17 @@ def _curve(server: Server, cards: int, role: CpuRole, demand: Demand) -> list[Cu
 
 
 def _row(server: Server, cards: int, role: CpuRole, question: ServerQuestion) -> ServerRow:
-    demand = question.demand
     most = capacity(server, cards, role)
-    offered = demand.images_per_s
-    rate = demand.share * most.images_per_s if offered is None else offered
-    runs = _runs(server, cards, role, rate, demand)
+    offered = question.images_per_s
+    rate = question.share * most.images_per_s if offered is None else offered
+    runs = _runs(server, cards, role, rate, question)
     latency_ms, range_ms = _latency_ms(runs)
     loaded = runs[0]
     overloaded = loaded.latency is None
     # Watts are of all that it can do where no rate is offered.
     state: Capacity | Outcome = most if offered is None else loaded
     images_per_s, watts = state.images_per_s, state.power_w
-    within, within_range = _within(server, cards, role, demand)
+    within, within_range = _within(server, cards, role, question)
     return ServerRow(
         cards=cards,
         reading=role,
@@ -214,20 +202,26 @@ def _row(server: Server, cards: int, role: CpuRole, question: ServerQuestion) ->
 
 
 def _within(
-    server: Server, cards: int, role: CpuRole, demand: Demand
+    server: Server, cards: int, role: CpuRole, question: ServerQuestion
 ) -> tuple[float | None, tuple[float, float] | None]:
     """Return the most images/s within the limit: the mean of all runs, and the least and most.
 
     None if nobody asks, or if not every run has one.
     """
-    limit_s = demand.limit_s
+    limit_s = question.limit_s
     if limit_s is None:
         return None, None
     rates = [
         highest_rate(
-            server, cards, role, limit_s, arrivals=demand.arrivals, images=demand.images, seed=seed
+            server,
+            cards,
+            role,
+            limit_s,
+            arrivals=question.arrivals,
+            images=question.images,
+            seed=seed,
         )
-        for seed in demand.seeds
+        for seed in question.seeds
     ]
     known = [rate for rate in rates if rate is not None]
     if len(known) < len(rates):
@@ -236,7 +230,7 @@ def _within(
 
 
 def _runs(
-    server: Server, cards: int, role: CpuRole, images_per_s: float, demand: Demand
+    server: Server, cards: int, role: CpuRole, images_per_s: float, question: ServerQuestion
 ) -> list[Outcome]:
     return [
         simulate_load(
@@ -244,11 +238,11 @@ def _runs(
             cards,
             role,
             images_per_s,
-            arrivals=demand.arrivals,
-            images=demand.images,
+            arrivals=question.arrivals,
+            images=question.images,
             seed=seed,
         )
-        for seed in demand.seeds
+        for seed in question.seeds
     ]
 
 

@@ -219,16 +219,14 @@ def read_doctor(path: Path) -> System:
             which has measured no link.
     """
     try:
-        data = read_limited(path)
+        diagnosis = ClusterDiagnosis.read(parse_json(read_limited(path)))
+        table = _measured(diagnosis, path.name)
     except OSError as error:
         raise DataError(
             "plan-calibration",
             f"{path} cannot be read: {error.strerror}; save what `thorax doctor cluster --json` "
             "prints, and give that file",
         ) from error
-    try:
-        diagnosis = ClusterDiagnosis.read(parse_json(data))
-        table = _measured(diagnosis, path.name)
     except (ArithmeticError, ValueError) as error:
         raise DataError(
             "plan-calibration",
@@ -245,7 +243,6 @@ def read_doctor(path: Path) -> System:
 
 
 def _measured(diagnosis: ClusterDiagnosis, name: str) -> dict[str, Any]:
-    """Return the fields of a system as they were measured."""
     step, hosts = diagnosis.step, [rank.host for rank in diagnosis.ranks]
     link = {"alpha_s": diagnosis.alpha_s, "beta_bytes_per_s": diagnosis.beta_bytes_per_s}
     pass_s = step.forward_s + step.backward_s

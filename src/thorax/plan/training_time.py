@@ -202,13 +202,8 @@ def train(
 ) -> Run:
     """Return a training run of a topology on so many ranks.
 
-    Args:
-        system: where.
-        topology: what.
-        workers: ranks.
-        batch: images an update, shared by the ranks.
-        batch_per_worker: images of each rank, where `batch` is not given; default the system's.
-        epochs: exactly so many, instead of the system's and their curve.
+    They share a `batch` of images an update; without one each has `batch_per_worker`, by default
+    the system's. Epochs that are given stand in place of the system's and their curve.
 
     Raises:
         UsageError: `plan-batch` for less than an image a worker, or more than an epoch has; as
@@ -222,7 +217,13 @@ def train(
     alone_images = images if batch is None else total
     alone = update(system, topology, ranks=1, images=alone_images)
     rate = total / step.whole_s
-    count = _epochs(system, total) if epochs is None else epochs
+    count = epochs or epochs_for(
+        system.epochs,
+        total,
+        images=system.images,
+        stated_batch=system.epochs_batch,
+        curve=system.epochs_curve,
+    )
     evaluation_s = count * _evaluation_s(system, topology, workers, images)
     updates = _updates(system, count, total)
     time_s = updates * step.whole_s + evaluation_s + system.start_up_s
@@ -262,16 +263,6 @@ def _require_batch(system: System, workers: int, batch: float) -> None:
             f"{system.images:,} images; take at most {system.images / workers:,.4g} images a "
             "worker, or fewer workers",
         )
-
-
-def _epochs(system: System, batch: float) -> float:
-    return epochs_for(
-        system.epochs,
-        batch,
-        images=system.images,
-        stated_batch=system.epochs_batch,
-        curve=system.epochs_curve,
-    )
 
 
 def _updates(system: System, epochs: float, batch: float) -> int:

@@ -151,6 +151,7 @@ TOPOLOGIES: Final = tuple(_COUNTED)
 """`vgg16` ends in a global mean and one linear layer, `vgg16-classic` in three of them."""
 
 
+@functools.cache
 def find_workload(name: str) -> Workload:
     """Return what a topology asks for.
 
@@ -167,9 +168,4 @@ def find_workload(name: str) -> Workload:
             "plan-topology",
             f"topology is {name!r}; the nearest is {near}; allowed are {', '.join(TOPOLOGIES)}",
         )
-    return _workload(name)
-
-
-@functools.cache
-def _workload(name: str) -> Workload:
     return workload_of(name, _COUNTED[name]())

@@ -23,10 +23,9 @@ from thorax.config import Settings, SettingsT
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import LockedError, locked, new_file
 from thorax.files.documents import checked_line, read_limited, read_line
-from thorax.power.energy import joules
+from thorax.power.energy import implausible, joules, span
 from thorax.power.meter import Channel, Meter, Reading
 from thorax.power.watch import Watch, device_energies
-from thorax.power.window import implausible, span
 from thorax.results.energy import LogEnergy, Quantity
 
 FORMAT: Final[Literal["thorax power log 2"]] = "thorax power log 2"

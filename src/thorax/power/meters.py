@@ -79,9 +79,7 @@ NO_ACCESS: Final = Access()
 def open_meter(spec: str, access: Access = NO_ACCESS) -> Meter:
     """Return a meter that was asked once, so that it is known to answer; the caller closes it.
 
-    Args:
-        spec: one of `SPECS`.
-        access: to BMCs.
+    Its name, `spec`, is one of `SPECS`.
 
     Raises:
         UsageError: `power-meter` for what is no meter, `power-spec` for an address that is none,
@@ -192,12 +190,8 @@ def open_sampler(
 ) -> Iterator[Sampler]:
     """Sample a meter around what is measured, after a time of rest that tells idle power.
 
-    Args:
-        spec: as of `open_meter`.
-        access: to BMCs.
-        interval_s: between two readings; None means what the meter is good for.
-        idle_s: length of the rest; 0 is none.
-        on_rest: called before it.
+    None between two readings, `interval_s`, means what the meter is good for; no rest is an
+    `idle_s` of 0. `on_rest` is called before it.
 
     Raises:
         ThoraxError: as `open_meter` and `Sampler`.

@@ -81,10 +81,9 @@ class Modelled(Meter):
     (Fan, Weber, Barroso, Power Provisioning for a Warehouse-sized Computer, ISCA 2007, section
     3.2: the linear model, within 5 % for whole racks there.)
 
-    Args:
-        path: TOML of a `PowerModel`.
-        busy_s: processor-seconds at work since some time, over all processors, in units of the
-            whole computer: 1 a second when all are busy; None asks /proc/stat.
+    The file is the TOML of a `PowerModel`. `busy_s` tells processor-seconds at work since some
+    time, over all processors, in units of the whole computer: 1 a second when all are busy; None
+    asks /proc/stat.
 
     Raises:
         UsageError: as `thorax.config.load`.

@@ -29,9 +29,7 @@ _ABSENT: Final = (
 class Nvml(Meter):
     """Every GPU of this computer; what else the computer draws is not in its sum.
 
-    Args:
-        library: the module `pynvml`, or what answers as it does.
-        answer_s: for each question to the driver.
+    The library is the module `pynvml`, or what answers as it does, within `answer_s` a question.
 
     Raises:
         DeviceError: `meter-absent` without a driver or a GPU, `meter-permission`.

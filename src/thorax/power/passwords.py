@@ -18,9 +18,7 @@ _WITHIN_S: Final = 30.0
 def first_line(path: Path, *, within_s: float = _WITHIN_S) -> str:
     """Return the first line of a file or a pipe, which is not empty.
 
-    Args:
-        path: of a regular file or a pipe, such as `<(pass show bmc)` of a shell.
-        within_s: that a pipe is waited for.
+    A pipe, such as `<(pass show bmc)` of a shell, is waited for `within_s`.
 
     Raises:
         UsageError: `power-password`.

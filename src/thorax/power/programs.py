@@ -249,12 +249,8 @@ class Racadm(_Program):
     """The whole machine, as the iDRAC of a Dell server tells it to `racadm`.
 
     (Dell, iDRAC RACADM CLI guide: `getsensorinfo` and the group System.Power of `get`.) Of the two
-    the first that answers with watts is asked from then on.
-
-    Args:
-        login: USER@HOST, asked through ssh with a key (no password is asked for); None runs racadm
-            on this computer.
-        timeout_s: for one answer.
+    the first that answers with watts is asked from then on. A login is USER@HOST, asked through ssh
+    with a key (no password is asked for); None runs racadm on this computer.
 
     Raises:
         DeviceError: `meter-absent`.

@@ -84,9 +84,7 @@ class Rapl(Meter):
     neither is a counter that is shown under two names.
     (Intel SDM volume 3, section 16.10: package, PP0, PP1, DRAM and platform domains.)
 
-    Args:
-        root: of the zones; another one in tests.
-        clock: of the monotonic time; likewise.
+    Tests give another root of the zones, and another clock of monotonic time.
 
     Raises:
         DeviceError: `meter-absent` without any zone, `meter-permission` without the right to read.

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 from thorax.errors import ThoraxError, UsageError
-from thorax.power import window
-from thorax.power.energy import joules
+from thorax.power.energy import joules, resolution_w, span
+from thorax.power.energy import problem as problem_of
 from thorax.power.meter import Meter, Reading
 from thorax.results.energy import EMULATED_RATE, DevicePower, PowerResult
 
@@ -88,10 +88,8 @@ class Energy:
         The marginal efficiency, which leaves out what the machine draws when idle, is None where
         the load drew no more than idle did, or no more that the meter could tell.
 
-        Args:
-            images_per_s: of the window.
-            emulated: whether they were computed in the place of a card, which would have taken
-                another time: the watts are not of it, and neither efficiency is a figure.
+        Images that were `emulated` in the place of a card would have taken another time there: the
+        watts are not of it, and neither efficiency is a figure.
         """
         if self.source == "none":
             return None
@@ -198,9 +196,7 @@ class Sampler:
     def rest(self, idle_s: float, *, settle_s: float | None = None) -> None:
         """Keep still for a while: what the meter says meanwhile is idle power.
 
-        Args:
-            idle_s: length of the window; 0 keeps none.
-            settle_s: let pass before it; None means `SETTLE_S`.
+        An `idle_s` of 0 keeps no window. Before it pass `settle_s`; None means `SETTLE_S`.
 
         Raises:
             UsageError: `power-idle` when it is below 0 or without end.
@@ -222,9 +218,7 @@ class Sampler:
     def energy(self, begin_s: float, end_s: float) -> Energy:
         """Return the energy over exactly a window, after the sampler was left.
 
-        Args:
-            begin_s: of `time.perf_counter`, after the sampler was entered.
-            end_s: after it, and before the sampler was left.
+        Its edges are of `time.perf_counter`, between entering and leaving the sampler.
         """
         meter = self.meter
         energy = Energy(meter.source, meter.modelled, end_s - begin_s, None)
@@ -232,7 +226,7 @@ class Sampler:
             return energy
         energy = replace(
             energy,
-            samples=len(window.span(self.readings, begin_s, end_s)[0]),
+            samples=len(span(self.readings, begin_s, end_s)[0]),
             interval_s=self.interval_s,
             replayed=meter.replayed,
         )
@@ -267,15 +261,15 @@ class Sampler:
     def _resolution_w(self, load: tuple[float, float]) -> float:
         if self.meter.modelled or not self._idle:
             return 0.0
-        windows = [window.span(self.readings, *edges)[0] for edges in (self._idle, load)]
-        return window.resolution_w(self.meter, windows)
+        windows = [span(self.readings, *edges)[0] for edges in (self._idle, load)]
+        return resolution_w(self.meter, windows)
 
     def _mean_w(self, begin_s: float, end_s: float) -> list[float]:
         energies_j = joules(self.readings, self.meter.quantity, begin_s, end_s)
         return [float(energy_j) / (end_s - begin_s) for energy_j in energies_j]
 
     def _problem(self, begin_s: float, end_s: float) -> str | None:
-        return window.problem(self.meter, self.readings, begin_s, end_s, self.interval_s)
+        return problem_of(self.meter, self.readings, begin_s, end_s, self.interval_s)
 
     def _keep(self, readings: Sequence[Reading]) -> None:
         for reading in readings:

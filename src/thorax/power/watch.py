@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from thorax.power.energy import few_moves
 from thorax.power.meter import Channel, Meter, Reading
-from thorax.power.window import few_moves
 from thorax.results.energy import DeviceEnergy, Quantity, WatchResult
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
@@ -20,7 +20,7 @@ _HELD: Final = 1 << 12
 class Watch:
     """Energy, mean and range of the readings of a meter so far.
 
-    Energy is that of `thorax.power.sampler.joules` from the first reading to the last. Watts now
+    Energy is that of `thorax.power.energy.joules` from the first reading to the last. Watts now
     are those of the last reading; of an energy counter, the mean since the reading before.
     """
 

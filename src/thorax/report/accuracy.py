@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from thorax.labels import plain_name
 from thorax.report.series import EMULATED, images_text, series_names
-from thorax.report.table import Table, dense
+from thorax.report.table import Table, table_of
 from thorax.report.text import interval_text, number_text, rate_text, scaled_text
 from thorax.results.accuracy import Comparison, Pointing, ScoreResult, ValidationResult
 from thorax.results.shared import Engine
@@ -50,32 +50,28 @@ def cost_table(result: ValidationResult) -> Table | None:
         return None
     artifacts = validated_artifacts([result])
     names = _names_against(result)
-    rows = tuple(
-        (
-            name,
-            interval_text(artifact.mean),
-            interval_text(artifact.mean_difference, sign=True)
-            if isinstance(artifact, Comparison)
-            else "",
-            number_text(artifact.latency_ms.p50 if artifact.latency_ms else None, ".2f"),
-            rate_text(artifact.images_per_s),
-            scaled_text(artifact.size_bytes, 1e6, ".1f"),
-            artifact.compute,
-        )
-        for name, artifact in zip(names, artifacts, strict=True)
-    )
     timed = any(artifact.images_per_s for artifact in artifacts)
     emulated = timed and any(artifact.simulated for artifact in artifacts)
-    return dense(
-        Table(
-            f"What each artifact costs and brings: {judged_text(result)}",
-            ("Artifact", "Mean AUROC", f"minus {names[0]}", "ms", "Images/s", "MB", "Floats in"),
-            rows,
-            tuple(artifact.simulated for artifact in artifacts),
-            "In brackets: 95% interval, patients resampled, the difference paired."
-            + (" ms: median of one answer alone. All timed in turns." if timed else "")
-            + (f" {EMULATED}" if emulated else ""),
-        )
+    return table_of(
+        f"What each artifact costs and brings: {judged_text(result)}",
+        list(zip(names, artifacts, strict=True)),
+        {
+            "Artifact": lambda row: row[0],
+            "Mean AUROC": lambda row: interval_text(row[1].mean),
+            f"minus {names[0]}": lambda row: (
+                interval_text(row[1].mean_difference, sign=True)
+                if isinstance(row[1], Comparison)
+                else ""
+            ),
+            "ms": lambda row: number_text(row[1].latency_ms and row[1].latency_ms.p50, ".2f"),
+            "Images/s": lambda row: rate_text(row[1].images_per_s),
+            "MB": lambda row: scaled_text(row[1].size_bytes, 1e6, ".1f"),
+            "Floats in": lambda row: row[1].compute,
+        },
+        note="In brackets: 95% interval, patients resampled, the difference paired."
+        + (" ms: median of one answer alone. All timed in turns." if timed else "")
+        + (f" {EMULATED}" if emulated else ""),
+        simulated=lambda row: row[1].simulated,
     )
 
 

@@ -350,7 +350,6 @@ def _planned_rows(plan: ServerPlan) -> list[Offer]:
 
 
 def _planned(plan: ServerPlan, row: ServerRow) -> Offer:
-    """Return a row of a plan: a whole server with so many cards."""
     count = f"{row.cards} card{'' if row.cards == 1 else 's'}" if row.cards else "no card"
     return Offer(
         plan.network,

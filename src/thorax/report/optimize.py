@@ -5,7 +5,7 @@ from typing import Final
 
 from thorax.labels import plain_name
 from thorax.report.parts import Section
-from thorax.report.table import Table, dense, table_of
+from thorax.report.table import Table, table_of
 from thorax.report.text import interval_text, name_text, number_text, scaled_text
 from thorax.results.optimize import CompareResult, ConvertResult, OptimizeResult, Trial
 from thorax.results.shared import Interval
@@ -31,17 +31,6 @@ def artifact_table(results: Sequence[OptimizeResult | ConvertResult]) -> Table:
 
 def ports_table(result: ConvertResult) -> Table:
     """Return the inputs and outputs of the graph that `mo` wrote."""
-    rows = [
-        (
-            f"{kind} {port.name}",
-            "[" + ",".join("?" if axis < 0 else str(axis) for axis in port.shape) + "]",
-            port.type,
-            port.layout or "",
-            port.preprocessing or "",
-        )
-        for kind, ports in (("in", result.inputs), ("out", result.outputs))
-        for port in ports
-    ]
     note = (
         "Not compared with the source: an open shape left nothing to run."
         if result.difference is None
@@ -49,9 +38,20 @@ def ports_table(result: ConvertResult) -> Table:
         f"computed by {result.compared_with}."
         + (" Weights have 16 bits." if result.precision == "fp16" else "")
     )
-    columns = ("Port", "Shape", "Type", "Layout", "Done to it first")
-    title = f"IR of a {result.framework} model, {result.layers} layers"
-    return dense(Table(title, columns, tuple(rows), note=note))
+    return table_of(
+        f"IR of a {result.framework} model, {result.layers} layers",
+        [*(("in", port) for port in result.inputs), *(("out", port) for port in result.outputs)],
+        {
+            "Port": lambda row: f"{row[0]} {row[1].name}",
+            "Shape": lambda row: (
+                f"[{','.join('?' if axis < 0 else str(axis) for axis in row[1].shape)}]"
+            ),
+            "Type": lambda row: row[1].type,
+            "Layout": lambda row: row[1].layout or "",
+            "Done to it first": lambda row: row[1].preprocessing or "",
+        },
+        note=note,
+    )
 
 
 def optimize_hint(result: ConvertResult) -> str:

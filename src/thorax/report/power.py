@@ -82,16 +82,8 @@ def power_table(results: Sequence[BenchmarkResult]) -> Table | None:
         ]
     all_modelled = bool(rows) and all(modelled)
     columns = ("Network", "Of", "Idle W", "Load W", "Marginal W", "J", "Img/s/W, whole", "marginal")
-    return dense(
-        Table(
-            f"Power, {MODELLED}" if all_modelled else "Power",
-            columns,
-            rows,
-            modelled,
-            " ".join(notes),
-            modelled=all_modelled,
-        )
-    )
+    title = f"Power, {MODELLED}" if all_modelled else "Power"
+    return dense(Table(title, columns, rows, modelled, " ".join(notes), all_modelled))
 
 
 def _name(result: BenchmarkResult) -> str:

@@ -2,28 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from thorax.results.schema import Part
+from thorax.results.shared import Engine
 
 PartT = TypeVar("PartT", bound=Part)
-
-
-class Computed(Protocol):
-    """What says how weights are stored, and what they are computed in."""
-
-    @property
-    def precision(self) -> str:
-        """That weights are stored in."""
-
-    @property
-    def compute(self) -> str:
-        """Floating-point arithmetic of the devices."""
-
-    @property
-    def device(self) -> str:
-        """As it was asked for."""
-
 
 PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8", "fp11")
 """From the reference to the boldest shortcut; tables keep this order."""
@@ -116,7 +100,7 @@ def images_text(
     return ", ".join(parts)
 
 
-def precision_text(result: Computed) -> str:
+def precision_text(result: Engine) -> str:
     """Return how weights are stored and, of a simulated card, what it computes in: FP32 as FP11.
 
     Of a pool in which a device without a card answers too, "FP32 as FP11 or FP32".

@@ -124,13 +124,8 @@ def table_of(
 ) -> Table:
     """Return a table with a row for each of some things, without columns that no row fills.
 
-    Args:
-        title: of the table.
-        rows: what the rows are of.
-        columns: by heading, what a cell says of its row.
-        note: of the table.
-        simulated: whether the figures of a row come from a model; of a modelled table all do.
-        modelled: whether no figure in it was measured.
+    Columns have, by heading, what a cell says of its row. `simulated` tells whether the figures of
+    a row come from a model, as all do of a `modelled` table, in which none was measured.
     """
     return dense(
         Table(

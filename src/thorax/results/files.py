@@ -26,10 +26,9 @@ COMMANDS: Final = (
 def read_results(paths: Iterable[Path]) -> list[Result]:
     """Read results.
 
-    Args:
-        paths: JSON files, and folders whose JSON files that hold a `command` of `COMMANDS` are
-            read in the order of their names; the folder of a training run also gives its log.
-            Heat maps named relative to a file are found there.
+    Paths are JSON files, and folders whose JSON files that hold a `command` of `COMMANDS` are read
+    in the order of their names; the folder of a training run also gives its log. Heat maps named
+    relative to a file are found there.
 
     Raises:
         DataError: `report-unreadable`, `report-not-a-result` or `report-damaged` for a file,

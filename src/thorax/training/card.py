@@ -1,4 +1,4 @@
-"""The facts of a checkpoint and the checkpoints of a run, without torch.
+"""The facts of a checkpoint and of a run's beginning, and the checkpoints of a run, without torch.
 
 `checkpoint.json` holds a digest of itself and those of the weights beside it: one changed bit of a
 checkpoint is found, and named, before anything of it is used.
@@ -16,16 +16,20 @@ from typing import Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from thorax.config import write_effective
 from thorax.errors import ModelError, ThoraxError
 from thorax.files import atomic
 from thorax.files.atomic import sha256
 from thorax.files.documents import document_digest, parse_json
 from thorax.images.preprocess import InputSpec
 from thorax.labels import LabelSet
+from thorax.results.training import RECIPE
 
 CARD: Final = "checkpoint.json"
 WEIGHTS: Final = "model.safetensors"
 OPTIMIZER: Final = "optimizer.safetensors"
+BEGUN: Final = "begun.json"
+"""Beside the recipe, written last: what a resumption must have in common with the beginning."""
 FORMAT: Final = 2
 """Of `checkpoint.json` and `begun.json`; 1 had no digest."""
 
@@ -46,11 +50,11 @@ class Within(BaseModel):
         waited_s: of it, spent waiting for data.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-    losses: tuple[float, ...]
-    elapsed_s: float
-    waited_s: float
+    losses: list[float] = []
+    elapsed_s: float = 0.0
+    waited_s: float = 0.0
 
 
 class CheckpointCard(BaseModel):
@@ -104,6 +108,31 @@ class CheckpointCard(BaseModel):
     software: dict[str, str]
     weights_sha256: str = ""
     optimizer_sha256: str = ""
+    sha256: str = ""
+
+
+class Begun(BaseModel):
+    """What a run was begun with, to refuse another one at resume.
+
+    Attributes:
+        recipe: the effective one.
+        recipe_sha256: digest of `recipe.toml`, as which it was written for people.
+        precision: arithmetic of convolutions, where the recipe leaves it to the processor too.
+        data: identity of the store.
+        init: what the weights started from, None = at random.
+        launch: the launcher's name for the job, None where it has none.
+        sha256: digest of all the rest.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    format: Literal[2] = FORMAT
+    recipe: dict[str, Any]
+    recipe_sha256: str = ""
+    precision: Literal["fp32", "bf16"]
+    data: dict[str, Any]
+    init: dict[str, str] | None
+    launch: str | None
     sha256: str = ""
 
 
@@ -194,6 +223,51 @@ def require_digest(path: Path, digest: str) -> None:
         )
 
 
+def read_begun(out: Path) -> Begun | None:
+    """Return what the run of a folder was begun with, None if there is none.
+
+    Raises:
+        ModelError: `checkpoint-unreadable` or `checkpoint-damaged`.
+    """
+    path = out / BEGUN
+    if not path.exists():
+        return None
+    return read_checked(
+        path, Begun, f"restore it, or begin another run from these weights by --init {out}"
+    )
+
+
+def begin(out: Path, recipe: BaseModel, begun: Begun) -> None:
+    """Write what a run is begun with into its folder; only with the last file is it one.
+
+    Raises:
+        ModelError: `checkpoint-unwritable`.
+    """
+    try:
+        write_effective(recipe, out / RECIPE)
+        digest = atomic.sha256(out / RECIPE)
+        atomic.write_text(
+            out / BEGUN, checked_text(begun.model_copy(update={"recipe_sha256": digest}))
+        )
+    except OSError as error:
+        raise unwritable(out, error) from error
+
+
+def repair_recipe(out: Path, recipe: BaseModel, begun: Begun) -> bool:
+    """Write `recipe.toml` again if it is not what was written, and return whether it was not.
+
+    Raises:
+        ModelError: `checkpoint-unwritable`.
+    """
+    try:
+        if (out / RECIPE).is_file() and atomic.sha256(out / RECIPE) == begun.recipe_sha256:
+            return False
+    except OSError as error:
+        raise unwritable(out, error) from error
+    begin(out, recipe, begun)
+    return True
+
+
 def newest(run: Path) -> Path | None:
     """Return the checkpoint folder of a run with the most updates done, None if it has none."""
     return next(iter(newest_first(run)), None)
@@ -204,9 +278,7 @@ def newest_whole(
 ) -> tuple[Path, CheckpointCard] | None:
     """Return the newest checkpoint that is as it was written, None if the run has none at all.
 
-    Args:
-        run: folder of the run.
-        on_message: told of each damaged one that was passed over.
+    `on_message` is told of each damaged one that was passed over.
 
     Raises:
         ModelError: that of the newest when every one is damaged.
@@ -334,3 +406,12 @@ def _require_file(path: Path) -> None:
 def unreadable(path: Path, why: str) -> ModelError:
     """Return the refusal of a file of a checkpoint that cannot be read."""
     return ModelError("checkpoint-unreadable", f"{path} cannot be read: {why}")
+
+
+def unwritable(path: Path, why: object) -> ModelError:
+    """Return the refusal of a folder or file of a run that cannot be written."""
+    return ModelError(
+        "checkpoint-unwritable",
+        f"{path} cannot be written: {getattr(why, 'strerror', None) or why}; free space and go on "
+        "with --resume, or choose another --out",
+    )

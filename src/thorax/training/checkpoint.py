@@ -36,6 +36,7 @@ from thorax.training.card import (
     require_digest,
     resolve,
     unreadable,
+    unwritable,
 )
 from thorax.training.networks import Classifier
 from thorax.training.weights_file import require_header
@@ -86,15 +87,9 @@ def save(
     """Write a checkpoint into a run, whole or not at all, and return its folder.
 
     Older checkpoints stay until they are pruned; a damaged one of the same name is replaced. The
-    digests of the card are filled in.
-
-    Args:
-        run: folder of the run.
-        network: as training goes on from it.
-        card: its facts.
-        optimizer: what it remembers of each weight is saved.
-        average: weights and buffers to use in place of the network's, by their names.
-        own: of each rank what it has of its own, where it has not been merged.
+    digests of the card are filled in. The network is as training goes on from it; `average` has
+    weights and buffers to use in place of its own, by their names, and `own` of each rank what has
+    not been merged.
 
     Raises:
         ModelError: `checkpoint-unwritable`.
@@ -116,12 +111,7 @@ def save(
             write_text(partial / CARD, checked_text(card.model_copy(update=digests)))
     except (OSError, SafetensorError) as error:
         # safetensors tells a full disk as an error of its own.
-        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise ModelError(
-            "checkpoint-unwritable",
-            f"{final} cannot be written: {why}; free space and go on with "
-            "--resume, or choose another --out",
-        ) from error
+        raise unwritable(final, error) from error
     return final
 
 

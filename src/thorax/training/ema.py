@@ -36,11 +36,7 @@ class Average:
         """Take in the network after an update.
 
         The decay is min(decay, (1 + step) / (10 + step)), so that the first averages forget the
-        untrained weights (tf.train.ExponentialMovingAverage, num_updates).
-
-        Args:
-            network: what is trained.
-            step: number of the update, from 0.
+        untrained weights (tf.train.ExponentialMovingAverage, num_updates). Updates count from 0.
         """
         decay = min(self._decay, (1 + step) / (10 + step))
         now = _floating(network)

@@ -7,7 +7,7 @@ ranks gives the same to the rounding of sums, where the recipe fixes `training.m
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,7 @@ from thorax.files.atomic import LockedError, locked
 from thorax.labels import POSITIVE, UNKNOWN
 from thorax.results.training import LOG, EpochRecord, TrainResult
 from thorax.training import memory, networks, optimizers, parallel, pretrained
-from thorax.training.begun import unwritable
-from thorax.training.card import CheckpointCard, read_card
+from thorax.training.card import CheckpointCard, read_card, unwritable
 from thorax.training.ema import Average
 from thorax.training.log import Log, open_log
 from thorax.training.loop import Built, Callbacks, TrainingLoop
@@ -125,14 +124,12 @@ def _about(
     }
 
 
-@contextmanager
 def _log(
     out: Path, opened: tuple[Path, CheckpointCard] | None, on_message: Callable[[str], None]
-) -> Iterator[Log]:
+) -> AbstractContextManager[Log]:
     if (out / LOG).is_file() and (lines := damaged_lines(out / LOG)):
         on_message(f"warning: {out / LOG}: line {lines[0]} is not what was written; curves may lie")
-    with open_log(out, after=opened[1].step if opened else 0) as log:
-        yield log
+    return open_log(out, after=opened[1].step if opened else 0)
 
 
 @contextmanager

@@ -72,10 +72,8 @@ class LARS(LayerWise):
     ) -> None:
         """Take parameters, or groups of them with arguments of their own.
 
-        Args:
-            params: tensors, named tensors or dicts, as any optimizer of torch.
-            lr: learning rate, 0 or more.
-            arguments: what else is not as in `LarsArguments`.
+        Parameters are tensors, named tensors or dicts, as any optimizer of torch takes them, the
+        learning rate 0 or more, and arguments what else is not as in `LarsArguments`.
 
         Raises:
             UsageError: `optimizer-argument`.

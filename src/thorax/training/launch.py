@@ -84,10 +84,8 @@ def read_launcher(environment: Mapping[str, str] = os.environ) -> Launched | Non
 def require_interfaces(backend: str, environment: Mapping[str, str] = os.environ) -> None:
     """Refuse a network interface that this host has not.
 
-    Args:
-        backend: "gloo", which takes names, or "nccl", which takes beginnings of names and the forms
-            ^NAME (all but) and =NAME (exactly).
-        environment: GLOO_SOCKET_IFNAME or NCCL_SOCKET_IFNAME of it is looked at.
+    Of "gloo" GLOO_SOCKET_IFNAME is looked at, which takes names; of "nccl" NCCL_SOCKET_IFNAME,
+    which takes beginnings of names and the forms ^NAME (all but) and =NAME (exactly).
 
     Raises:
         UsageError: `launcher`.

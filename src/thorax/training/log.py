@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from thorax.files.documents import checked_line
 from thorax.results.training import LOG, RECIPE
-from thorax.training.begun import unwritable
+from thorax.training.card import unwritable
 from thorax.training.verify import EVENTS
 
 EVERY_S: Final = 5.0
@@ -229,10 +229,8 @@ def open_log(out: Path, *, after: int = 0, every_s: float = EVERY_S) -> Iterator
     lines, where `resumed_step` of the next start says so, and is dropped by TensorBoard. Lines of
     starts, epochs and ends are on disk once written.
 
-    Args:
-        out: folder of the run, which has its recipe.
-        after: updates done already, 0 for a run from the beginning.
-        every_s: seconds between two words about steps; 0 = every step.
+    The folder has the run's recipe, `after` updates were done already, and between two words about
+    steps lie `every_s`; 0 = every step.
 
     Raises:
         ModelError: `checkpoint-unwritable` when a file cannot be opened or, later, written.

@@ -47,15 +47,6 @@ class Built:
     init: dict[str, Any] | None
 
 
-@dataclass(slots=True)
-class _Window:
-    """An epoch as far as it has come; times in seconds, losses in nats."""
-
-    losses: list[float]
-    elapsed_s: float
-    waited_s: float
-
-
 @dataclass(frozen=True, slots=True)
 class Callbacks:
     """Who hears of a run.
@@ -101,10 +92,9 @@ class TrainingLoop:
             trainer.warm_up(recipe.side(first, run.store.side))
         with self.stop.heeded():
             for epoch in range(first, recipe.training.epochs):
-                window = _Window([], 0.0, 0.0)
+                window = Within()
                 if card is not None and card.within is not None:
-                    within = card.within
-                    window = _Window(list(within.losses), within.elapsed_s, within.waited_s)
+                    window = card.within.model_copy(deep=True)
                 self._epoch(epoch, window)
                 card = self._judge(epoch, window)
         if card is None:
@@ -148,7 +138,7 @@ class TrainingLoop:
             run.ranks.agree(lambda: _put_back(trainer.own(), restored.own[run.ranks.rank]))
         return trainer
 
-    def _epoch(self, epoch: int, window: _Window) -> None:
+    def _epoch(self, epoch: int, window: Within) -> None:
         """Take the updates of an epoch that are left."""
         run, training = self.run, self.run.recipe.training
         done = len(window.losses)
@@ -166,7 +156,7 @@ class TrainingLoop:
                 ranks=run.ranks.world,
                 skip=done,
             ),
-            augmentation=run.recipe.augmentation.augmentation(),
+            augmentation=run.recipe.augmentation,
             workers=training.workers,
             side=run.recipe.side(epoch, run.store.side),
         )
@@ -231,7 +221,7 @@ class TrainingLoop:
             self.log.step(at)
         self.callbacks.on_progress(at)
 
-    def _save_within(self, epoch: int, step: int, window: _Window) -> Path:
+    def _save_within(self, epoch: int, step: int, window: Within) -> Path:
         """Write a checkpoint within an epoch; training goes on as if there had been none."""
         own = [tensor.clone() for tensor in self._trainer.own()]
         everyone = self.run.ranks.gather(own)
@@ -241,11 +231,7 @@ class TrainingLoop:
             **self._common(),
             epoch=epoch,
             step=step,
-            within=Within(
-                losses=tuple(window.losses),
-                elapsed_s=window.elapsed_s,
-                waited_s=window.waited_s,
-            ),
+            within=window.model_copy(deep=True),
             metrics={},
             kept=kept,
         )
@@ -253,7 +239,7 @@ class TrainingLoop:
         _put_back(self._trainer.own(), own)
         return folder
 
-    def _judge(self, epoch: int, window: _Window) -> CheckpointCard:
+    def _judge(self, epoch: int, window: Within) -> CheckpointCard:
         """Validate, write the checkpoint of a whole epoch and return its card."""
         run = self.run
         end = (epoch + 1) * run.schedule.steps_per_epoch
@@ -358,7 +344,6 @@ class TrainingLoop:
 
 
 def _put_back(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-    """Copy values that were put aside into their tensors."""
     if [value.shape for value in values] != [tensor.shape for tensor in tensors]:
         raise ModelError(
             "checkpoint-mismatch", "running statistics within the epoch are of another network"

@@ -19,9 +19,7 @@ _BYTES: Final = re.compile(r"allocate (\d+) bytes")
 def required(what: str, remedy: str) -> Iterator[None]:
     """Say in our words that an allocation within the block was refused.
 
-    Args:
-        what: needs the memory, in the plural.
-        remedy: what to make smaller.
+    It names what needs the memory, in the plural, and the remedy: what to make smaller.
 
     Raises:
         UsageError: `training-memory`.

@@ -25,11 +25,9 @@ OUTPUT_STRIDES: Final[tuple[OutputStride, ...]] = (32, 16)
 def normalise(images: Tensor, spec: InputSpec) -> Tensor:
     """Return float32 [N,C,S,S], (bytes / 255 - mean) / std: what a `Classifier` takes.
 
-    The only place this formula is written; training calls it and the exporter traces it.
-
-    Args:
-        images: uint8 [N,C,S,S], as `thorax.images.preprocess.prepare` makes them.
-        spec: the mean and std the network is trained with.
+    The only place this formula is written; training calls it and the exporter traces it. Images are
+    uint8 [N,C,S,S], as `thorax.images.preprocess.prepare` makes them; mean and std are those that
+    the network is trained with.
     """
     return (images.to(torch.float32) / 255.0 - spec.mean) / spec.std
 

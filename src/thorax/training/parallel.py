@@ -168,9 +168,8 @@ class Ranks:
 def join(device: str, timeout_s: float = 600.0) -> Iterator[Ranks]:
     """Enter the group that the launcher made; without a launcher there is one process.
 
-    Args:
-        device: "cpu" or "cuda", which decides the backend.
-        timeout_s: how long one exchange may take, seconds; a group may take longer to form.
+    A device is "cpu" or "cuda", which decides the backend; one exchange may take `timeout_s`, a
+    group longer to form.
 
     Raises:
         UsageError: `launcher` when its variables are missing in part, or cannot be.
@@ -306,13 +305,8 @@ def check(settings: Parallel, ranks: Ranks, *, warmup_steps: int, steps: int) ->
 def wrap(network: nn.Module, ranks: Ranks, settings: Parallel, *, done: int) -> nn.Module:
     """Return a network whose backward pass leaves the mean gradient of all ranks.
 
-    Buffers are not exchanged: each rank normalises by its own batches, `average` merges them.
-
-    Args:
-        network: on its device.
-        ranks: who exchanges.
-        settings: how.
-        done: updates before; one backward pass without an update is expected before the next.
+    Buffers are not exchanged: each rank normalises by its own batches, `average` merges them. After
+    `done` updates one backward pass without an update is expected before the next.
     """
     if ranks.backend is None or ranks.world == 1:
         return network

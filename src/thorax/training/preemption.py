@@ -68,9 +68,7 @@ class SignalStop(Stop):
     def __init__(self, say: Callable[[str], None], *, launched: bool) -> None:
         """Make the wish of a process.
 
-        Args:
-            say: tells a person what happens.
-            launched: whether a launcher started this process, and may repeat a signal.
+        A person is told by `say` what happens; a launcher, if one started it, may repeat a signal.
         """
         super().__init__()
         self._say = say

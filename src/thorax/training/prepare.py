@@ -19,8 +19,16 @@ from thorax.errors import DataError, PeerError, UsageError
 from thorax.images.preprocess import InputSpec
 from thorax.labels import NEGATIVE, POSITIVE
 from thorax.results.training import RECIPE
-from thorax.training.begun import Begun, begin, read_begun, repair_recipe
-from thorax.training.card import CheckpointCard, discard_after, newest, newest_whole
+from thorax.training.card import (
+    Begun,
+    CheckpointCard,
+    begin,
+    discard_after,
+    newest,
+    newest_whole,
+    read_begun,
+    repair_recipe,
+)
 from thorax.training.parallel import Ranks, require_gpu
 from thorax.training.recipe import Recipe
 from thorax.training.schedules import Resolved, resolve
@@ -199,19 +207,13 @@ def resume_or_create(
 ) -> tuple[Path, CheckpointCard] | None:
     """Return the checkpoint to go on from, None for a run from the beginning.
 
-    A run that its own launcher started anew after a loss resumes unasked.
-
-    Args:
-        run: prepared.
-        out: folder of the run.
-        init: file and digest of what the weights start from, None = at random.
-        resume: whether the user asked to go on.
-        on_message: told what may surprise.
+    A run that its own launcher started anew after a loss resumes unasked. `init` is file and digest
+    of what the weights start from, None = at random; `on_message` is told what may surprise.
 
     Raises:
         UsageError: `run-exists`, `resume-missing`, `resume-recipe` or `resume-init`.
         DataError: `resume-data`.
-        ModelError: `checkpoint-unwritable`, or as `begun.read_begun` and `card.newest_whole`.
+        ModelError: `checkpoint-unwritable`, or as `card.read_begun` and `card.newest_whole`.
     """
     begun = read_begun(out)
     again = begun is not None and run.ranks.launch is not None and begun.launch == run.ranks.launch
@@ -250,7 +252,6 @@ def resume_or_create(
 def _require_same_run(
     run: TrainingRun, out: Path, begun: Begun, init: dict[str, Any] | None
 ) -> None:
-    """Refuse to resume a run with another recipe, arithmetic, store or beginning."""
     changed = _difference(_numeric(begun.recipe), _numeric(run.recipe.model_dump(mode="json")))
     if changed:
         raise UsageError(

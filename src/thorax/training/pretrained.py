@@ -106,10 +106,9 @@ def load_imagenet(network: Classifier, path: Path) -> Loaded:
     read in a child process that can reach nothing else, pickles by PyTorch's restricted reader,
     which runs none of their code.
 
-    Args:
-        network: of the same topology and width, 1 for published weights, with one or three
-            channels; changed in place, untouched when an error is raised.
-        path: .pth or .pt (pickle) or .safetensors.
+    The network is of the same topology and width, 1 for published weights, with one or three
+    channels; it is changed in place, untouched when an error is raised. A file is .pth or .pt
+    (pickle) or .safetensors.
 
     Raises:
         ModelError: `init-missing`, `init-unreadable`, `init-mismatch`; `init-timeout` or

@@ -52,15 +52,12 @@ class Processors:
 def bind(ranks: Ranks, threads: int | None) -> Processors:
     """Give this rank its share of the host's processors, and as many threads.
 
-    Ranks that share a host and were not bound by the launcher get equal, neighbouring shares,
-    whole NUMA nodes where that comes out even, and a thread for every core of theirs; where they
-    are more than the processors, or held to less time than that, one thread for each processor's
-    worth that falls to them. A launcher that has already given them different processors (Slurm's
-    --cpu-bind, numactl) is left alone; torchrun's OMP_NUM_THREADS=1 is not.
-
-    Args:
-        ranks: who shares.
-        threads: of one operation; None = as many as cores, torch's choice for one process.
+    Ranks that share a host and were not bound by the launcher get equal, neighbouring shares, whole
+    NUMA nodes where that comes out even, and a thread for every core of theirs; where they are more
+    than the processors, or held to less time than that, one thread for each processor's worth that
+    falls to them. A launcher that has already given them different processors (Slurm's --cpu-bind,
+    numactl) is left alone; torchrun's OMP_NUM_THREADS=1 is not. Threads are of one operation; None
+    = as many as cores, torch's choice for one process.
     """
     mine, nodes = sorted(os.sched_getaffinity(0)), _numa_nodes()
     host, limit, shared_by = os.uname().nodename, quota(), 1

@@ -74,35 +74,6 @@ class Resize(Settings):
     """Side that training images are brought to, 32 to 2048 pixels."""
 
 
-class Augment(Settings):
-    """Largest random changes of a training image; 0 = none."""
-
-    flip: float = Field(default=0.0, ge=0, le=1)
-    """Probability of exchanging left and right."""
-    rotation_deg: float = Field(default=0.0, ge=0, le=45)
-    """Rotation either way, degrees."""
-    scale: float = Field(default=0.0, ge=0, le=0.5)
-    """Relative change of size either way."""
-    shift: float = Field(default=0.0, ge=0, le=0.5)
-    """Shift along each axis either way, share of the side."""
-    intensity: float = Field(default=0.0, ge=0, le=1)
-    """Relative change of contrast and brightness either way."""
-    crop: float = Field(default=0.0, ge=0, le=0.95)
-    """Share of the area that a square window may leave out before it is enlarged to the whole; not
-    together with scale or shift."""
-
-    @model_validator(mode="after")
-    def _crop_alone(self) -> Self:
-        if self.crop and (self.scale or self.shift):
-            raise ValueError("crop, or scale and shift, but not both")
-        return self
-
-    def augmentation(self) -> Augmentation | None:
-        """Return what the loader takes, None when nothing changes."""
-        changes = Augmentation(**self.model_dump())
-        return None if changes == Augmentation() else changes
-
-
 class Recipe(Settings):
     """A training run but for its data: `thorax train RECIPE.toml --data STORE`."""
 
@@ -119,7 +90,7 @@ class Recipe(Settings):
     resize: Annotated[tuple[Resize, ...], Field(max_length=100)] = ()
     """Progressive resizing, in the order of `until`; after the last, images are as stored."""
     input: Input = Input()
-    augmentation: Augment = Augment()
+    augmentation: Augmentation = Augmentation()
 
     @model_validator(mode="after")
     def _resize_ascends(self) -> Self:

@@ -257,13 +257,8 @@ def resolve(
     """Return the schedule of a run.
 
     With `base_per_256` the peak is that of `scaled_peak`, and warm-up climbs from the base; at the
-    peak from its first step where the batch is below 256.
-
-    Args:
-        settings: what a recipe says.
-        batch: images an update over all ranks, 1 or more.
-        steps_per_epoch: updates an epoch, 1 or more.
-        epochs: of the whole run, 1 or more.
+    peak from its first step where the batch is below 256. The batch is images an update over all
+    ranks, epochs are those of the whole run; all are 1 or more.
 
     Raises:
         UsageError: `schedule-end`, an end above the peak.

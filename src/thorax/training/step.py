@@ -105,12 +105,8 @@ class Trainer:
     def update(self, batch: Batch, rate: float, step: int) -> float:
         """Take a step and return the loss before it, nats.
 
-        It is the mean over the known labels of the global batch, the same on every rank.
-
-        Args:
-            batch: this rank's share.
-            rate: learning rate.
-            step: updates done before.
+        It is the mean over the known labels of the global batch, the same on every rank. `step` are
+        the updates done before.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate

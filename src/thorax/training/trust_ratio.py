@@ -111,12 +111,7 @@ def lars_ratio(
 ) -> Tensor:
     """Return trust |w| / (|g| + decay |w| + eps), float [n] (You et al., 1708.03888, Algorithm 1).
 
-    Args:
-        weight: norms of the layers' weights, float [n].
-        gradient: norms of their gradients, float [n].
-        trust: coefficient.
-        decay: of the weights.
-        eps: added below.
+    Of each layer are given the norms of its weights and of its gradient, float [n].
     """
     return _ratio_or_one(trust * weight / (gradient + decay * weight + eps), weight, gradient)
 

@@ -15,12 +15,13 @@ from thorax.errors import ModelError
 from thorax.files import atomic
 from thorax.files.documents import Piece, document_digest, parse_json, read_limited, read_line
 from thorax.results.training import LOG, RECIPE
-from thorax.training.begun import BEGUN, read_begun
 from thorax.training.card import (
+    BEGUN,
     CARD,
     OPTIMIZER,
     WEIGHTS,
     newest_first,
+    read_begun,
     read_card,
     require_digest,
 )

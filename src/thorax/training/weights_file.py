@@ -41,12 +41,8 @@ class _RefusedError(Exception):
 def convert(path: Path, out: Path) -> str | None:
     """Write the tensors of a state dict as safetensors, without what stands before their names.
 
-    Args:
-        path: .pth or .pt (pickle, of which no code is run) or .safetensors.
-        out: the file to write.
-
-    Returns:
-        why they cannot be read; None when they are written.
+    The file is a .pth or .pt (pickle, of which no code is run) or .safetensors. Return why they
+    cannot be read; None when they are written.
     """
     try:
         tensors = _plain(_state_dict(_read(path)), path.stat().st_size)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pytest
 from tests.power.meters import Source
 
+from thorax.power.energy import few_moves, implausible, problem
 from thorax.power.meter import Channel, Reading
 from thorax.power.sampler import Energy, Sampler
-from thorax.power.window import few_moves, implausible, problem
 from thorax.results.energy import Quantity
 
 WINDOW_S = 10.0
