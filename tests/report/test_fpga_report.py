@@ -1,11 +1,13 @@
 """A report page takes what was said of splits and overlays, and marks what nobody measured."""
 
+import json
 from pathlib import Path
 
 import pytest
 from tests.fpga.networks import resnet18
 from tests.report.test_partition import tell
 
+from thorax.errors import DataError
 from thorax.fpga.bitstreams import find_bitstream
 from thorax.fpga.estimate import analyze
 from thorax.fpga.workload import describe
@@ -59,3 +61,14 @@ def test_a_page_shows_files_of_both(
     assert "net &lt;x&gt; on HETERO:FPGA,CPU: Subgraphs" in page
     assert "Layers of resnet18 on 4x2x16x64-fp11, modelled" in page
     assert "cards simulated: their times are modelled." in page
+
+
+def test_an_overlay_that_no_table_could_show_is_refused_by_its_file(
+    analyzed: OverlayEstimate, tmp_path: Path
+) -> None:
+    document = analyzed.document()
+    document["architecture"]["q_vector"] = []
+    (tmp_path / "analyze.json").write_text(json.dumps(document))
+    with pytest.raises(DataError, match=r"analyze\.json: .*architecture: .*q_vector") as caught:
+        read_results([tmp_path])
+    assert caught.value.code == "report-damaged"

@@ -1,11 +1,11 @@
 """Simulated FPGA cards and overlays: what the commands below `thorax fpga` answer."""
 
 from collections.abc import Mapping
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import JsonValue
+from pydantic import AfterValidator, JsonValue, ValidationError
 
-from thorax.results.schema import Part, Result
+from thorax.results.schema import Part, Result, first_problem
 from thorax.results.shared import Environment, Interval
 
 Vectors = tuple[int, int, int, int]
@@ -139,6 +139,19 @@ class OverlayDesign(Part):
     """Most that the design may take; null is the whole device."""
 
 
+def _designed(architecture: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Refuse an architecture whose design no table could show."""
+    try:
+        OverlayDesign.read(architecture)
+    except ValidationError as error:
+        raise ValueError(first_problem(error)) from error
+    return architecture
+
+
+OverlayArchitecture = Annotated[dict[str, JsonValue], AfterValidator(_designed)]
+"""Every parameter of an overlay by its name, as a file of `thorax fpga search` has it."""
+
+
 class OverlayLayer(Part):
     """Modelled cycles of one layer, those of a batch divided by its images."""
 
@@ -191,7 +204,7 @@ class OverlayResult(Result):
     source: str
     """The model that all figures come from."""
     model: str
-    architecture: dict[str, JsonValue]
+    architecture: OverlayArchitecture
     """The overlay, key by key as its .toml file has it."""
     architecture_string: str
     """The same as the bitstreams of 2018 to 2020 carried it in their names."""
