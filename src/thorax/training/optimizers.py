@@ -13,7 +13,7 @@ from torch import nn
 from thorax.config import Settings
 from thorax.training.lamb import LAMB as LAMB
 from thorax.training.lars import LARS as LARS
-from thorax.training.lars import MomentumStyle
+from thorax.training.lars import Lars as Lars
 
 
 class Sgd(Settings):
@@ -57,27 +57,6 @@ class AdamW(_Moments):
     """Weights shrink by lr * weight_decay a step, 0 to 1e6."""
 
 
-class Lars(Settings):
-    """SGD whose layers move in proportion to their weights (1708.03888), for large batches."""
-
-    kind: Literal["lars"]
-    """Name of the optimizer."""
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    """m, 0 to below 1."""
-    nesterov: bool = False
-    """Look one step ahead."""
-    weight_decay: float = Field(default=1e-4, ge=0, le=1e6)
-    """Added to the gradient as weight_decay * w, 0 to 1e6."""
-    trust_coefficient: float = Field(default=0.001, ge=0, le=1e6)
-    """Size of a layer's step relative to its weights, 0 to 1e6; 0 = plain SGD."""
-    eps: float = Field(default=1e-7, ge=0, le=1e6)
-    """Keeps the ratio of weight to gradient finite, 0 to 1e6."""
-    momentum_style: MomentumStyle = "paper"
-    """Learning rate inside the momentum (paper) or outside (torch)."""
-    momentum_correction: bool = False
-    """Rescale the paper's momentum whenever the learning rate changes (1706.02677, section 3)."""
-
-
 class Lamb(_Moments):
     """Adam whose layers move in proportion to their weights (1904.00962), for large batches."""
 
@@ -117,9 +96,8 @@ def build(network: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimi
         case AdamW(beta1=beta1, beta2=beta2):
             return torch.optim.AdamW(groups, lr=0.0, betas=(beta1, beta2))
         case Lars():
-            arguments = settings.model_dump(exclude={"kind", "weight_decay"})
-            arguments["nesterov"] = settings.nesterov and settings.momentum > 0
-            return LARS(groups, lr=0.0, **arguments)
+            nesterov = settings.nesterov and settings.momentum > 0
+            return LARS(groups, 0.0, settings.model_copy(update={"nesterov": nesterov}))
         case Lamb(beta1=beta1, beta2=beta2, eps=eps, trust_ratio=trust_ratio):
             return LAMB(groups, lr=0.0, betas=(beta1, beta2), eps=eps, trust_ratio=trust_ratio)
     assert_never(settings)
