@@ -19,7 +19,7 @@ from thorax.data.store import Store, open_store
 from thorax.devices.core import supports
 from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import UsageError
-from thorax.evaluate import validate
+from thorax.evaluate.validate import validate_each
 from thorax.files.atomic import write_text
 from thorax.images.preprocess import InputSpec
 from thorax.inference.classify import ClassifyOptions, classify
@@ -188,14 +188,10 @@ def _validate(
     artifacts: Mapping[Precision, Artifact], data: Store, keep: _Keep
 ) -> dict[Precision, float]:
     means = {}
-    reference = None
-    for precision, made in artifacts.items():
-        engine = compile_artifact(made, "CPU", hint="throughput")
-        found = validate.validate(engine, data)
-        reference = reference or found
-        result = validate.result_of(found, () if found is reference else (reference,))
+    engines = (compile_artifact(made, "CPU", hint="throughput") for made in artifacts.values())
+    for precision, result in zip(artifacts, validate_each(engines, data), strict=True):
         keep(f"validate-{precision}", result)
-        means[precision] = found.score.mean_auroc or math.nan
+        means[precision] = result.mean_auroc or math.nan
         console.say(f"   {precision}: mean AUROC {means[precision]:.4f}")
     return means
 
