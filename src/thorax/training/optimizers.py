@@ -12,6 +12,8 @@ from torch import nn
 
 from thorax.config import Settings
 from thorax.training.lamb import LAMB as LAMB
+from thorax.training.lamb import Lamb as Lamb
+from thorax.training.lamb import Moments
 from thorax.training.lars import LARS as LARS
 from thorax.training.lars import Lars as Lars
 
@@ -29,17 +31,7 @@ class Sgd(Settings):
     """Added to the gradient as weight_decay * w, 0 to 1e6."""
 
 
-class _Moments(Settings):
-    """What all forms of Adam remember."""
-
-    kind: str
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    """Memory of the mean gradient, 0 to below 1."""
-    beta2: float = Field(default=0.999, ge=0, lt=1)
-    """Memory of the mean squared gradient, 0 to below 1."""
-
-
-class Adam(_Moments):
+class Adam(Moments):
     """Adam (1412.6980); weight decay is added to the gradient."""
 
     kind: Literal["adam"]
@@ -48,26 +40,13 @@ class Adam(_Moments):
     """Added to the gradient as weight_decay * w, 0 to 1e6."""
 
 
-class AdamW(_Moments):
+class AdamW(Moments):
     """Adam with decoupled weight decay (1711.05101)."""
 
     kind: Literal["adamw"]
     """Name of the optimizer."""
     weight_decay: float = Field(default=0.05, ge=0, le=1e6)
     """Weights shrink by lr * weight_decay a step, 0 to 1e6."""
-
-
-class Lamb(_Moments):
-    """Adam whose layers move in proportion to their weights (1904.00962), for large batches."""
-
-    kind: Literal["lamb"]
-    """Name of the optimizer."""
-    eps: float = Field(default=1e-6, ge=0, le=1e6)
-    """Keeps the update finite, 0 to 1e6."""
-    weight_decay: float = Field(default=0.01, ge=0, le=1e6)
-    """Added to the update as weight_decay * w, 0 to 1e6."""
-    trust_ratio: bool = True
-    """Scale each layer's step by its weights; false = AdamW."""
 
 
 OptimizerSettings = Annotated[Sgd | Adam | AdamW | Lars | Lamb, Field(discriminator="kind")]
@@ -98,6 +77,6 @@ def build(network: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimi
         case Lars():
             nesterov = settings.nesterov and settings.momentum > 0
             return LARS(groups, 0.0, settings.model_copy(update={"nesterov": nesterov}))
-        case Lamb(beta1=beta1, beta2=beta2, eps=eps, trust_ratio=trust_ratio):
-            return LAMB(groups, lr=0.0, betas=(beta1, beta2), eps=eps, trust_ratio=trust_ratio)
+        case Lamb():
+            return LAMB(groups, 0.0, settings)
     assert_never(settings)
