@@ -19,13 +19,15 @@ from thorax.benchmark.scenarios import (
     HINTS,
     SERVER_QUERIES,
     ScenarioOptions,
+    benchmark,
     parse_scenario,
     run_scenario,
 )
 from thorax.data.store import Store
 from thorax.devices.engine import Engine, compile
 from thorax.errors import UsageError
-from thorax.results.benchmark import Scenario
+from thorax.files.documents import document_digest
+from thorax.results.benchmark import BaselineComparison, BenchmarkResult, Scenario
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +65,30 @@ def scenario(request: pytest.FixtureRequest) -> Scenario:
 
 def rate_of(scenario: Scenario) -> float | None:
     return 50.0 if scenario == "server" else None
+
+
+def test_a_result_holds_its_comparison_and_is_digested_with_it(tiny_fp32: Artifact) -> None:
+    seen: list[BenchmarkResult] = []
+
+    def compare(result: BenchmarkResult) -> BaselineComparison:
+        seen.append(result)
+        return BaselineComparison(
+            baseline="then.json",
+            how="earlier run",
+            max_loss=0.05,
+            metrics=(),
+            confidence=0.95,
+            verdict="held",
+        )
+
+    engine = compile(tiny_fp32, hint="throughput")
+    result = benchmark(engine, ScenarioOptions("offline", 0.1), compare=compare)
+    (bare,) = seen
+    assert "baseline" not in bare.document()
+    assert result.baseline is not None
+    assert result.baseline.verdict == "held"
+    assert result.sha256 == document_digest(result.document())
+    assert (result.energy_source, result.modelled) == ("none", None)
 
 
 def test_the_window_is_wall_clock_and_holds_all_that_was_asked(

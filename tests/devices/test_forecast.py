@@ -95,16 +95,16 @@ def test_a_validation_has_the_forecast_beside_the_emulation(
     tiny_fp32: Artifact, tiny_store: Store, cards: Path
 ) -> None:
     engine = compile(tiny_fp32, HETERO)
-    run = validate.validate(engine, tiny_store, split="test", samples=100)
-    made = validate.result_of(run).document()
+    run = validate.score_split(engine, tiny_store, split="test", samples=100)
+    made = validate.validation_result(run).document()
     assert made["modelled"]["images_per_s"] > 0
     assert "images_per_s" not in made
     (speed,) = side_by_side([engine])
-    timed = validate.result_of(run, speeds=[speed]).document()
+    timed = validate.validation_result(run, speeds=[speed]).document()
     assert timed["modelled"]["stages"][-1]["origin"] == "measured"
     assert timed["images_per_s"] == speed.images_per_s != timed["modelled"]["images_per_s"]
-    plain = validate.validate(compile(tiny_fp32), tiny_store, split="test", samples=100)
-    assert validate.result_of(plain).modelled is None
+    plain = validate.validate([compile(tiny_fp32)], tiny_store, split="test", samples=100)
+    assert plain.modelled is None
 
 
 def test_cards_side_by_side_are_added_and_the_cpu_beside_them_is_not_counted(

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,14 @@ from thorax.data.samples import Box
 from thorax.data.store import Store
 from thorax.devices.engine import compile
 from thorax.errors import DataError, UsageError
-from thorax.evaluate.validate import Validation, open_engines, result_of, validate
+from thorax.evaluate.validate import (
+    Validation,
+    open_engines,
+    score_split,
+    validate,
+    validate_each,
+    validation_result,
+)
 from thorax.inference.heatmap_picture import peak
 from thorax.inference.predictor import calibrate
 from thorax.labels import LabelSet
@@ -26,12 +35,12 @@ from thorax.results.shared import Interval
 
 @pytest.fixture(scope="module")
 def whole(tiny_fp32: Artifact, tiny_store: Store) -> Validation:
-    return validate(compile(tiny_fp32), tiny_store, split="train", samples=200)
+    return score_split(compile(tiny_fp32), tiny_store, split="train", samples=200)
 
 
 @pytest.fixture(scope="module")
 def small(tiny_int8: Artifact, tiny_store: Store) -> Validation:
-    return validate(compile(tiny_int8), tiny_store, split="train", samples=200)
+    return score_split(compile(tiny_int8), tiny_store, split="train", samples=200)
 
 
 def checked(result: ValidationResult) -> dict[str, Any]:
@@ -48,7 +57,7 @@ def test_auroc_is_that_of_the_calibrated_answers_and_lies_in_its_interval(
     probability = calibrate(outputs.probability, tiny_fp32.card)
     np.testing.assert_allclose(whole.probability, probability, rtol=0, atol=1e-6)
     wanted = metrics.auroc(tiny_store.labels[indices], probability)
-    made = checked(result_of(whole))
+    made = checked(validation_result(whole))
     assert set(made["auroc"]) == set(tiny_store.label_set.findings)
     for name, value in zip(tiny_store.label_set.findings, wanted, strict=True):
         row = made["auroc"][name]
@@ -69,7 +78,7 @@ def test_a_split_with_findings_nobody_has_is_still_strict_json(
     labels[:, 0] = 0
     labels[:, 1] = -1
     store = dataclasses.replace(tiny_store, labels=labels)
-    made = checked(result_of(validate(compile(tiny_fp32), store, samples=50)))
+    made = checked(validate([compile(tiny_fp32)], store, samples=50))
     first, second = tiny_store.label_set.findings[:2]
     assert made["auroc"][first]["value"] is None
     assert made["auroc"][second]["images"] == 0
@@ -79,7 +88,7 @@ def test_a_split_with_findings_nobody_has_is_still_strict_json(
 def test_two_artifacts_are_compared_on_the_same_images(
     whole: Validation, small: Validation
 ) -> None:
-    made = checked(result_of(small, [whole]))
+    made = checked(validation_result(small, [whole]))
     assert made["precision"] == "int8"
     (other,) = made["against"]
     assert other["precision"] == "fp32"
@@ -93,8 +102,17 @@ def test_two_artifacts_are_compared_on_the_same_images(
     assert difference["low"] <= difference["value"] <= difference["high"]
 
 
+def test_each_is_compared_with_the_first(
+    tiny_fp32: Artifact, tiny_int8: Artifact, tiny_store: Store
+) -> None:
+    engines = [compile(artifact) for artifact in (tiny_fp32, tiny_int8)]
+    first, second = map(checked, validate_each(engines, tiny_store))
+    assert "against" not in first
+    assert second == checked(validate(engines[::-1], tiny_store))
+
+
 def test_an_artifact_does_not_differ_from_itself(whole: Validation) -> None:
-    difference = checked(result_of(whole, [whole]))["against"][0]["mean_difference"]
+    difference = checked(validation_result(whole, [whole]))["against"][0]["mean_difference"]
     assert (difference["low"], difference["value"], difference["high"]) == (0, 0, 0)
 
 
@@ -102,7 +120,7 @@ def test_each_artifact_has_its_own_difference_and_speed(
     whole: Validation, small: Validation
 ) -> None:
     speeds = [Speed(0.001 * n, 1000.0 / n) for n in (1, 2, 4)]
-    result = result_of(whole, [small, whole], speeds)
+    result = validation_result(whole, [small, whole], speeds)
     made = checked(result)
     everyone = [made, *made["against"]]
     assert [one["precision"] for one in everyone] == ["fp32", "int8", "fp32"]
@@ -145,7 +163,7 @@ def test_a_box_around_everything_is_hit_and_one_outside_never(
 ) -> None:
     boxes = ((Box("Mass", *box),),) * len(tiny_store)
     store = dataclasses.replace(tiny_store, boxes=boxes)
-    made = checked(result_of(validate(compile(tiny_fp32), store, samples=20)))
+    made = checked(validate([compile(tiny_fp32)], store, samples=20))
     total = len(tiny_store.select("test"))
     assert made["pointing"] == {"Mass": {"hits": rate * total, "total": total, "rate": rate}}
 
@@ -154,7 +172,7 @@ def test_a_difference_rests_on_as_many_resamples_as_the_table(
     tiny_fp32: Artifact, tiny_int8: Artifact, tiny_store: Store
 ) -> None:
     one, other = (
-        validate(compile(artifact), tiny_store, split="train", samples=150)
+        score_split(compile(artifact), tiny_store, split="train", samples=150)
         for artifact in (tiny_fp32, tiny_int8)
     )
     expected = bootstrap_difference(
@@ -164,17 +182,17 @@ def test_a_difference_rests_on_as_many_resamples_as_the_table(
         [tiny_store.patients[index] for index in one.indices],
         samples=150,
     )
-    assert result_of(one, [other]).against[0].mean_difference == Interval.of(expected.mean)
+    assert validation_result(one, [other]).against[0].mean_difference == Interval.of(expected.mean)
 
 
 def test_an_empty_or_unknown_split_is_refused(tiny_fp32: Artifact, tiny_store: Store) -> None:
     engine = compile(tiny_fp32)
     bare = dataclasses.replace(tiny_store, splits=("train",) * len(tiny_store))
     with pytest.raises(DataError) as empty:
-        validate(engine, bare)
+        validate([engine], bare)
     assert empty.value.code == "split-empty"
     with pytest.raises(UsageError) as unknown:
-        validate(engine, tiny_store, split="holdout")
+        validate([engine], tiny_store, split="holdout")
     assert unknown.value.code == "split-name"
 
 
@@ -184,14 +202,22 @@ def test_a_store_that_does_not_fit_is_refused(tiny_fp32: Artifact, tiny_store: S
     other = dataclasses.replace(tiny_store, label_set=LabelSet("other", ("A", "B")))
     for store, code in ((small, "store-side"), (other, "store-labels")):
         with pytest.raises(UsageError) as refused:
-            validate(engine, store)
+            validate([engine], store)
         assert refused.value.code == code
 
 
 def test_progress_is_told_once_an_image(tiny_fp32: Artifact, tiny_store: Store) -> None:
     told: list[int] = []
-    validate(compile(tiny_fp32), tiny_store, samples=20, on_progress=told.append)
-    assert told == [1] * len(tiny_store.select("test"))
+    bars: list[tuple[str, int]] = []
+
+    def bar(what: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        bars.append((what, total))
+        return nullcontext(told.append)
+
+    validate([compile(tiny_fp32)], tiny_store, samples=20, bar=bar)
+    count = len(tiny_store.select("test"))
+    assert told == [1] * count
+    assert bars == [(f"validating {tiny_fp32.card.name}", count)]
 
 
 @pytest.mark.usefixtures("cards")
@@ -201,8 +227,7 @@ def test_what_runs_on_a_simulated_card_is_compared_with_fp32_on_the_cpu(
     device = "HETERO:FPGA,CPU"
     alone = open_engines(tiny_fp32, [], device)
     assert [(one.device, one.compute) for one in alone] == [(device, "fp11+f32"), ("CPU", "f32")]
-    runs = [validate(one, tiny_store, split="val", samples=200) for one in alone]
-    told = checked(result_of(runs[0], runs[1:]))
+    told = checked(validate(alone, tiny_store, split="val", samples=200))
     assert (told["compute"], told["simulated"]) == ("fp11+f32", True)
     (other,) = told["against"]
     assert (other["compute"], other["simulated"]) == ("f32", False)

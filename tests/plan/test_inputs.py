@@ -30,14 +30,24 @@ BITSTREAM = "2019R1_RC_FP11_ResNet_SqueezeNet_VGG"
 def written(folder: Path, **changes: Any) -> Path:  # noqa: ANN401
     path = folder / "benchmark.json"
     document = {
-        "command": "benchmark", "scenario": "offline", "device": "CPU", "model": "mine",
-        "images_per_s": 80.0, "streams": 2, "power_w": None, "energy_source": "none",
-        "simulated": False,
+        "command": "benchmark", "scenario": "offline", "model": "mine", "topology": "resnet50",
+        "digest": "0", "device": "CPU", "devices": ["CPU"], "precision": "fp32", "compute": "f32",
+        "simulated": False, "images_per_s": 80.0, "streams": 2, "power_w": None,
+        "energy_source": "none",
     }  # fmt: skip
     document |= changes
     document["sha256"] = document_digest(document)
     path.write_text(json.dumps(document), "utf-8")
     return path
+
+
+def card(stage: str) -> dict[str, Any]:
+    """Return what a benchmark says of a card of one stage."""
+    return {
+        "images_per_s": 1.0, "latency_s": 1.0, "power_w": 50.0, "images_per_s_per_w": 0.02,
+        "bound_by": stage, "stages": [{"name": stage, "time_s": 1.0, "origin": "modelled"}],
+        "source": "cycle model",
+    }  # fmt: skip
 
 
 def test_a_benchmark_that_was_changed_is_refused(tmp_path: Path) -> None:
@@ -68,7 +78,9 @@ def test_a_benchmark_gives_the_cpu_its_rate_and_unmeasured_watts_stay_unknown(
 def test_a_meter_at_the_supply_gives_the_watts_of_the_whole_server(
     meter: str, tmp_path: Path
 ) -> None:
-    path = written(tmp_path, power_w=60.0, energy_source=meter, power={"idle_w": 20.0})
+    path = written(
+        tmp_path, power_w=60.0, energy_source=meter, power={"modelled": False, "idle_w": 20.0}
+    )
     made = with_benchmark(find_preset("r740-2019"), path)
     assert capacity(made, 0, CpuRole.OFFLOAD).power_w == 60.0
     assert f"cpu.power_w: measured: benchmark.json, {meter}" in made.sources
@@ -96,7 +108,9 @@ def test_watts_of_processors_alone_are_never_those_of_a_server(meter: str, tmp_p
 
 
 def test_watts_of_a_graphics_card_are_none_of_a_cpu(tmp_path: Path) -> None:
-    path = written(tmp_path, power_w=60.0, energy_source="nvml", power={"idle_w": 20.0})
+    path = written(
+        tmp_path, power_w=60.0, energy_source="nvml", power={"modelled": False, "idle_w": 20.0}
+    )
     made = with_benchmark(find_preset("r740-2019"), path)
     assert (made.cpu.power_w, made.cpu.idle_w) == (None, None)
 
@@ -120,8 +134,8 @@ def test_a_cpu_that_computes_another_network_than_the_cards_is_told_apart(tmp_pa
         {"images_per_s": None}, {"images_per_s": 0}, {"images_per_s": "x"}, {"streams": "x"},
         {"streams": 10**400}, {"energy_source": "ipmi", "power_w": "x"},
         {"energy_source": "ipmi", "power": 3},
-        {"energy_source": "ipmi", "power_w": 20.0, "power": {"idle_w": 60.0}},
-        {"modelled": {}}, {"modelled": {"stages": [{"name": "FPGA.0 sleep", "time_s": 1}]}},
+        {"energy_source": "ipmi", "power_w": 20.0, "power": {"modelled": False, "idle_w": 60.0}},
+        {"modelled": {}}, {"modelled": card("FPGA.0 sleep")},
     ],
 )  # fmt: skip
 def test_a_benchmark_with_a_value_that_cannot_be_is_refused(
@@ -132,8 +146,9 @@ def test_a_benchmark_with_a_value_that_cannot_be_is_refused(
 
 
 def test_a_benchmark_without_a_rate_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "x.json"
-    document = {"command": "benchmark", "scenario": "offline", "device": "CPU"}
+    path = written(tmp_path)
+    document = json.loads(path.read_text("utf-8"))
+    del document["images_per_s"]
     path.write_text(json.dumps(document | {"sha256": document_digest(document)}), "utf-8")
     with pytest.raises(DataError, match="no 'images_per_s'"):
         with_benchmark(find_preset("r740"), path)
@@ -268,7 +283,7 @@ def test_a_benchmark_of_a_card_gives_its_stages(tmp_path: Path) -> None:
                              ("from DDR", 5e-5), ("postprocess", 9e-6))
     ]  # fmt: skip
     stages.append({"name": "other devices", "time_s": 1e-3, "origin": "measured"})
-    modelled = {"stages": stages, "power_w": 43.0, "source": "as told"}
+    modelled = card("FPGA.0 execute") | {"stages": stages, "power_w": 43.0}
     path = written(tmp_path, device="HETERO:FPGA.0,CPU", simulated=True, modelled=modelled)
     made = with_benchmark(find_preset("r740-2019"), path)
     assert made.card is not None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from thorax.errors import UsageError
-from thorax.training.optimizers import LAMB
+from thorax.training.optimizers import LAMB, Lamb
 
 Array = npt.NDArray[np.float64]
 
@@ -38,6 +38,19 @@ def take(made: torch.optim.Optimizer, parameters: Sequence[Tensor], step: int) -
     for group in made.param_groups:
         group["lr"] = RATES[step]
     made.step()
+
+
+def lamb(
+    params: Sequence[Any],
+    lr: float,
+    *,
+    betas: tuple[float, float] = (0.9, 0.999),
+    exclude_1d: bool = True,
+    **settings: Any,  # noqa: ANN401 - of the recipe
+) -> LAMB:
+    """Return the optimizer, without weight decay unless it is given."""
+    given = {"beta1": betas[0], "beta2": betas[1], "weight_decay": 0.0, **settings}
+    return LAMB(params, lr, Lamb(kind="lamb", **given), exclude_1d=exclude_1d)
 
 
 def moved(
@@ -76,7 +89,7 @@ def test_fifty_steps_agree_with_the_published_update(weight_decay: float, exclud
     wanted = reference(**case)
     # Float32 weights, averages and powers of beta each round 50 times by 6e-8.
     for dtype, limit in ((torch.float64, 1e-12), (torch.float32, 3e-6)):
-        found = moved(lambda p: LAMB(p, 0.0, **case), dtype)
+        found = moved(lambda p: lamb(p, 0.0, **case), dtype)
         for one, two in zip(found, wanted, strict=True):
             assert np.linalg.norm(one.double().numpy() - two) / np.linalg.norm(two) <= limit
 
@@ -86,10 +99,10 @@ def test_fifty_steps_agree_with_the_published_update(weight_decay: float, exclud
 def test_with_the_ratio_at_one_it_is_adamw(weight_decay: float, dtype: torch.dtype) -> None:
     case: dict[str, Any] = {"eps": 1e-6, "weight_decay": weight_decay}
     adamw = moved(lambda p: torch.optim.AdamW(p, 0.0, **case), dtype)
-    found = moved(lambda p: LAMB(p, 0.0, trust_ratio=False, exclude_1d=False, **case), dtype)
+    found = moved(lambda p: lamb(p, 0.0, trust_ratio=False, exclude_1d=False, **case), dtype)
     rounding = 100 * torch.finfo(dtype).eps
     torch.testing.assert_close(found, adamw, rtol=rounding, atol=rounding)
-    trusting = moved(lambda p: LAMB(p, 0.0, **case), dtype)
+    trusting = moved(lambda p: lamb(p, 0.0, **case), dtype)
     assert not torch.allclose(trusting[0], adamw[0], rtol=1e-3)
 
 
@@ -97,7 +110,7 @@ def test_a_layer_moves_by_its_share_of_its_weights() -> None:
     weight = torch.randn(8, 8, generator=torch.Generator().manual_seed(0), requires_grad=True)
     before = weight.detach().clone()
     weight.grad = torch.randn(8, 8, generator=torch.Generator().manual_seed(1))
-    LAMB([weight], lr=0.01).step()
+    lamb([weight], lr=0.01).step()
     assert (weight.detach() - before).norm() / before.norm() == pytest.approx(0.01, rel=1e-4)
 
 
@@ -106,14 +119,14 @@ def test_zero_weights_and_zero_updates_have_the_ratio_one() -> None:
     empty.grad = torch.ones(2, 2)
     still = torch.ones(2, 2, requires_grad=True)
     still.grad = torch.zeros(2, 2)
-    LAMB([empty, still], lr=0.5).step()
+    lamb([empty, still], lr=0.5).step()
     torch.testing.assert_close(empty.detach(), torch.full((2, 2), -0.5))
     assert torch.equal(still, torch.ones(2, 2))
 
 
 def test_gradients_are_read_and_not_changed() -> None:
     parameters = start()
-    take(LAMB(parameters, 0.1, weight_decay=0.1), parameters, 0)
+    take(lamb(parameters, 0.1, weight_decay=0.1), parameters, 0)
     for parameter, slope in zip(parameters, slopes(0), strict=True):
         assert parameter.grad is not None
         assert np.array_equal(parameter.grad.numpy(), slope)
@@ -122,23 +135,23 @@ def test_gradients_are_read_and_not_changed() -> None:
 def test_bf16_weights_take_their_norms_in_float32() -> None:
     weight = torch.full((256, 256), 2.0, dtype=torch.bfloat16, requires_grad=True)
     weight.grad = torch.full((256, 256), 3.0, dtype=torch.bfloat16)
-    LAMB([weight], lr=0.25).step()
+    lamb([weight], lr=0.25).step()
     torch.testing.assert_close(weight.detach(), torch.full_like(weight.detach(), 1.5))
 
 
 def test_what_is_remembered_is_tensors_and_goes_on_to_the_bit() -> None:
-    straight = moved(lambda p: LAMB(p, 0.0, weight_decay=0.1))
+    straight = moved(lambda p: lamb(p, 0.0, weight_decay=0.1))
     parameters = start()
-    first = LAMB(parameters, 0.0, weight_decay=0.1)
+    first = lamb(parameters, 0.0, weight_decay=0.1)
     for step in range(20):
         take(first, parameters, step)
     copies = [parameter.detach().clone().requires_grad_() for parameter in parameters]
-    second = LAMB(copies, 0.0, weight_decay=0.1)
+    second = lamb(copies, 0.0, weight_decay=0.1)
     for parameter, copy in zip(parameters, copies, strict=True):
         assert all(isinstance(value, Tensor) for value in first.state[parameter].values())
         second.state[copy].update({k: v.clone() for k, v in first.state[parameter].items()})
     third_parameters = [copy.detach().clone().requires_grad_() for copy in copies]
-    third = LAMB(third_parameters, 99.0)
+    third = lamb(third_parameters, 99.0)
     third.load_state_dict(first.state_dict())
     for made, resumed in ((second, copies), (third, third_parameters)):
         for step in range(20, STEPS):
@@ -154,7 +167,7 @@ def test_a_closure_is_computed_with_gradients_and_its_loss_returned() -> None:
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.item())
 
-    assert LAMB([weight], lr=0.1).step(closure) == 4.0
+    assert lamb([weight], lr=0.1).step(closure) == 4.0
     torch.testing.assert_close(weight.detach(), torch.full((2, 2), 0.9))
 
 
@@ -164,8 +177,10 @@ def test_a_closure_is_computed_with_gradients_and_its_loss_returned() -> None:
     ids=str,
 )
 def test_wrong_arguments_are_refused_of_the_optimizer_and_of_a_group(wrong: dict[str, Any]) -> None:
+    betas = dict(zip(("beta1", "beta2"), wrong.get("betas", (0.9, 0.999)), strict=True))
+    settings = Lamb.model_construct(**{**dict(Lamb(kind="lamb")), **wrong, **betas})
     with pytest.raises(UsageError) as caught:
-        LAMB([torch.ones(2)], **{"lr": 0.1, **wrong})
+        LAMB([torch.ones(2)], wrong.get("lr", 0.1), settings)
     assert caught.value.code == "optimizer-argument"
     with pytest.raises(UsageError, match="allowed is"):
-        LAMB([{"params": [torch.ones(2)], **wrong}], lr=0.1)
+        lamb([{"params": [torch.ones(2)], **wrong}], lr=0.1)

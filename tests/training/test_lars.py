@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from thorax.errors import UsageError
-from thorax.training.optimizers import LARS
+from thorax.training.optimizers import LARS, Lars
 
 Array = npt.NDArray[np.float64]
 
@@ -41,6 +41,18 @@ def take(made: torch.optim.Optimizer, parameters: Sequence[Tensor], step: int, r
     for group in made.param_groups:
         group["lr"] = rate
     made.step()
+
+
+def lars(
+    params: Sequence[Any],
+    lr: float,
+    *,
+    exclude_1d: bool = True,
+    **settings: Any,  # noqa: ANN401
+) -> LARS:
+    """Return the optimizer, without weight decay unless it is given."""
+    made = Lars(kind="lars", **{"weight_decay": 0.0, **settings})
+    return LARS(params, lr, made, exclude_1d=exclude_1d)
 
 
 def moved(
@@ -127,19 +139,19 @@ def test_fifty_steps_agree_with_the_published_update(
     case: dict[str, Any], rates: list[float]
 ) -> None:
     wanted = reference(rates, **case)
-    assert worst(moved(lambda p: LARS(p, 0.0, **case), rates), wanted) <= 1e-12
+    assert worst(moved(lambda p: lars(p, 0.0, **case), rates), wanted) <= 1e-12
     # Fifty float32 steps round to half of 2^-23 each, at random: far below 50 * 6e-8 = 3e-6.
-    assert worst(moved(lambda p: LARS(p, 0.0, **case), rates, torch.float32), wanted) <= 1e-6
+    assert worst(moved(lambda p: lars(p, 0.0, **case), rates, torch.float32), wanted) <= 1e-6
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_the_corrected_momentum_of_the_paper_is_that_of_torch(nesterov: bool) -> None:
     case: dict[str, Any] = {"nesterov": nesterov, "weight_decay": 0.05, "trust_coefficient": 0.3}
-    corrected = moved(lambda p: LARS(p, 0.0, momentum_correction=True, **case), CHANGING)
+    corrected = moved(lambda p: lars(p, 0.0, momentum_correction=True, **case), CHANGING)
     assert worst(corrected, reference(CHANGING, momentum_correction=True, **case)) <= 1e-12
-    outside = moved(lambda p: LARS(p, 0.0, momentum_style="torch", **case), CHANGING)
+    outside = moved(lambda p: lars(p, 0.0, momentum_style="torch", **case), CHANGING)
     assert all(map(torch.equal, corrected, outside))
-    plain = moved(lambda p: LARS(p, 0.0, **case), CHANGING)
+    plain = moved(lambda p: lars(p, 0.0, **case), CHANGING)
     assert not torch.allclose(plain[0], outside[0], rtol=1e-3)
 
 
@@ -152,10 +164,10 @@ def test_without_trust_it_is_the_sgd_of_torch(
     off: dict[str, Any] = {**case, "trust_coefficient": 0, "exclude_1d": False}
     for rates in (STEADY, CHANGING):
         sgd = moved(lambda p: torch.optim.SGD(p, 0.0, **case), rates, dtype)
-        same = moved(lambda p: LARS(p, 0.0, momentum_style="torch", **off), rates, dtype)
+        same = moved(lambda p: lars(p, 0.0, momentum_style="torch", **off), rates, dtype)
         assert all(map(torch.equal, same, sgd))
     sgd = moved(lambda p: torch.optim.SGD(p, 0.0, **case), STEADY, dtype)
-    paper = moved(lambda p: LARS(p, 0.0, **off), STEADY, dtype)
+    paper = moved(lambda p: lars(p, 0.0, **off), STEADY, dtype)
     rounding = 100 * torch.finfo(dtype).eps
     torch.testing.assert_close(paper, sgd, rtol=rounding, atol=rounding)
 
@@ -165,7 +177,7 @@ def test_a_layer_moves_by_its_share_of_its_weights_whatever_the_gradient() -> No
         weight = torch.randn(8, 8, generator=torch.Generator().manual_seed(0), requires_grad=True)
         before = weight.detach().clone()
         weight.grad = scale * torch.ones(8, 8)
-        LARS([weight], lr=2.0, eps=0.0).step()
+        lars([weight], lr=2.0, eps=0.0).step()
         assert (weight.detach() - before).norm() / before.norm() == pytest.approx(0.002, rel=1e-4)
 
 
@@ -174,7 +186,7 @@ def test_zero_weights_and_zero_gradients_have_the_ratio_one() -> None:
     empty.grad = torch.ones(2, 2)
     still = torch.ones(2, 2, requires_grad=True)
     still.grad = torch.zeros(2, 2)
-    LARS([empty, still], lr=0.5, weight_decay=0.1, eps=0.0).step()
+    lars([empty, still], lr=0.5, weight_decay=0.1, eps=0.0).step()
     torch.testing.assert_close(empty.detach(), torch.full((2, 2), -0.5))
     torch.testing.assert_close(still.detach(), torch.full((2, 2), 1 - 0.5 * 0.1))
 
@@ -185,7 +197,7 @@ def test_groups_keep_their_own_arguments_and_a_parameter_without_gradient_stays(
         {"params": [one], "weight_decay": 0.5},
         {"params": [two, idle], "trust_coefficient": 0.0},
     ]
-    optimizer = LARS(groups, lr=0.1)
+    optimizer = lars(groups, lr=0.1)
     one.grad, two.grad = torch.ones(2, 2), torch.ones(2, 2)
     optimizer.step()
     ratio = 0.001 * 2 / (2 + 0.5 * 2 + 1e-7)
@@ -199,7 +211,7 @@ def test_groups_keep_their_own_arguments_and_a_parameter_without_gradient_stays(
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_gradients_are_read_and_not_changed(style: Any, nesterov: bool) -> None:  # noqa: ANN401
     parameters = start()
-    made = LARS(parameters, 0.1, weight_decay=0.1, nesterov=nesterov, momentum_style=style)
+    made = lars(parameters, 0.1, weight_decay=0.1, nesterov=nesterov, momentum_style=style)
     take(made, parameters, 0, 0.1)
     for parameter, slope in zip(parameters, slopes(0), strict=True):
         assert parameter.grad is not None
@@ -209,25 +221,25 @@ def test_gradients_are_read_and_not_changed(style: Any, nesterov: bool) -> None:
 def test_bf16_weights_take_their_norms_in_float32() -> None:
     weight = torch.full((256, 256), 2.0, dtype=torch.bfloat16, requires_grad=True)
     weight.grad = torch.full((256, 256), 3.0, dtype=torch.bfloat16)
-    optimizer = LARS([weight], lr=1.0, trust_coefficient=0.25)
+    optimizer = lars([weight], lr=1.0, trust_coefficient=0.25)
     optimizer.step()
     assert weight.dtype == optimizer.state[weight]["momentum_buffer"].dtype == torch.bfloat16
     assert torch.equal(weight, torch.full_like(weight, 2.0 - 0.25 * 2.0))
 
 
 def test_what_is_remembered_is_tensors_and_goes_on_to_the_bit() -> None:
-    straight = moved(lambda p: LARS(p, 0.0, momentum_correction=True), CHANGING)
+    straight = moved(lambda p: lars(p, 0.0, momentum_correction=True), CHANGING)
     parameters = start()
-    first = LARS(parameters, 0.0, momentum_correction=True)
+    first = lars(parameters, 0.0, momentum_correction=True)
     for step in range(20):
         take(first, parameters, step, CHANGING[step])
     copies = [parameter.detach().clone().requires_grad_() for parameter in parameters]
-    second = LARS(copies, 0.0, momentum_correction=True)
+    second = lars(copies, 0.0, momentum_correction=True)
     for parameter, copy in zip(parameters, copies, strict=True):
         assert all(isinstance(value, Tensor) for value in first.state[parameter].values())
         second.state[copy].update({k: v.clone() for k, v in first.state[parameter].items()})
     third_parameters = [copy.detach().clone().requires_grad_() for copy in copies]
-    third = LARS(third_parameters, 99.0)
+    third = lars(third_parameters, 99.0)
     third.load_state_dict(first.state_dict())
     for made, resumed in ((second, copies), (third, third_parameters)):
         for step in range(20, STEPS):
@@ -237,7 +249,7 @@ def test_what_is_remembered_is_tensors_and_goes_on_to_the_bit() -> None:
 
 def test_a_closure_is_computed_with_gradients_and_its_loss_returned() -> None:
     weight = torch.ones(2, 2, requires_grad=True)
-    optimizer = LARS([weight], lr=0.1, trust_coefficient=0)
+    optimizer = lars([weight], lr=0.1, trust_coefficient=0)
 
     def closure() -> float:
         loss = (weight**2).sum()
@@ -265,8 +277,9 @@ def test_a_closure_is_computed_with_gradients_and_its_loss_returned() -> None:
     ids=str,
 )
 def test_wrong_arguments_are_refused_of_the_optimizer_and_of_a_group(wrong: dict[str, Any]) -> None:
+    settings = Lars.model_construct(**{**dict(Lars(kind="lars")), **wrong})
     with pytest.raises(UsageError) as caught:
-        LARS([torch.ones(2)], **{"lr": 0.1, **wrong})
+        LARS([torch.ones(2)], wrong.get("lr", 0.1), settings)
     assert caught.value.code == "optimizer-argument"
     with pytest.raises(UsageError, match="allowed is"):
-        LARS([{"params": [torch.ones(2)], **wrong}], lr=0.1)
+        lars([{"params": [torch.ones(2)], **wrong}], lr=0.1)

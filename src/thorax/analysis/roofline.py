@@ -5,7 +5,7 @@ a byte runs at no more than min(peak, I x bandwidth). Every value and weight of 
 to cross memory once; where a cache holds them, a device may be faster than the memory side says.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -27,15 +27,6 @@ from thorax.results.analysis import (
 )
 
 _COMPUTE_BYTES: Final = {"f32": 4, "bf16": 2, "f16": 2}
-
-_OF_COST: Final = (
-    *("name", "type", "fused", "macs", "operations", "parameters", "weight_bytes"),
-    *("input_bytes", "output_bytes"),
-)
-"""Fields that are those of `LayerCost`."""
-
-_SUMMED: Final = ("macs", "operations", "parameters", "weight_bytes", "moved_bytes")
-"""Fields of layers that are added up."""
 
 _STORED_BYTES: Final = {
     Precision.FP32: (4, 4),
@@ -109,19 +100,16 @@ def analyze(
     kernels = list_kernels(compiled)
     cost = cost_graph(opened.model, kernels, compute_bytes=_COMPUTE_BYTES[opened.compute])
     timed = None
-    kernel_times: Mapping[str, float] = {}
     if measure:
         inputs = opened.model.inputs
         noise = [patterns(port, port.get_element_type(), count=4)[3] for port in inputs]
         timed = profile(opened.model, device, noise, compute=opened.compute)
-        kernel_times = timed.kernels_s
     times = [None] * len(cost.layers) if timed is None else _times(cost.layers, kernels, timed)
     layers = tuple(
         _layer(layer, opened.compute, peaks, time_s)
         for layer, time_s in zip(cost.layers, times, strict=True)
     )
-    sums = {name: sum(getattr(layer, name) for layer in layers) for name in _SUMMED}
-    bound_s = _sum([layer.bound_s for layer in layers])
+    sums = _sums("all", layers)
     shape = opened.model.inputs[0].get_shape()
     images = int(shape[0]) if len(shape) else 1
     result = AnalyzeResult(
@@ -131,22 +119,24 @@ def analyze(
         precision=opened.precision,
         compute=opened.compute,
         input={port.any_name: tuple(port.get_shape()) for port in opened.model.inputs},
-        **sums,
-        memory_bytes=sums["weight_bytes"] + cost.peak_activation_bytes,
+        macs=sums.macs,
+        operations=sums.operations,
+        parameters=sums.parameters,
+        weight_bytes=sums.weight_bytes,
+        moved_bytes=sums.moved_bytes,
+        memory_bytes=sums.weight_bytes + cost.peak_activation_bytes,
         activation_bytes=sum(layer.output_bytes for layer in layers),
         peak_activation_bytes=cost.peak_activation_bytes,
-        intensity=intensity(sums["macs"], sums["moved_bytes"]),
+        intensity=intensity(sums.macs, sums.moved_bytes),
         peaks=None if peaks is None else _peaks(peaks),
-        bound_s=bound_s,
-        images_per_s_bound=images / bound_s if bound_s else None,
+        bound_s=sums.bound_s,
+        images_per_s_bound=images / sums.bound_s if sums.bound_s else None,
         measured_s=None,
         images_per_s_measured=None,
         attained=None,
         layers=layers,
         types=_types(layers),
-        kernels=tuple(
-            each.model_copy(update={"measured_s": kernel_times.get(each.name)}) for each in kernels
-        ),
+        kernels=tuple(kernels),
         precisions=tuple(
             _precision(precision, cost, images, peaks) for precision in _precisions(device)
         ),
@@ -182,6 +172,10 @@ def _with_run(result: AnalyzeResult, timed: Profile, images: int) -> AnalyzeResu
         "attained": result.bound_s / timed.inference_s if result.bound_s else None,
         "measured_runs": timed.runs,
         "measured_other_s": max(0.0, sum(timed.kernels_s.values()) - in_layers_s),
+        "kernels": tuple(
+            kernel.model_copy(update={"measured_s": timed.kernels_s.get(kernel.name)})
+            for kernel in result.kernels
+        ),
     }
     return result.model_copy(update=measured)
 
@@ -215,7 +209,15 @@ def _layer(
     least = bound(layer.macs, moved, element, peaks)
     attainable = least.attainable_ops_per_s if least else None
     return LayerRoofline(
-        **{name: getattr(layer, name) for name in _OF_COST},
+        name=layer.name,
+        type=layer.type,
+        fused=layer.fused,
+        macs=layer.macs,
+        operations=layer.operations,
+        parameters=layer.parameters,
+        weight_bytes=layer.weight_bytes,
+        input_bytes=layer.input_bytes,
+        output_bytes=layer.output_bytes,
         kernel=None if layer.kernel is None else layer.kernel.type,
         implementation=None if layer.kernel is None else layer.kernel.implementation,
         moved_bytes=moved,
@@ -234,17 +236,22 @@ def _types(layers: Sequence[LayerRoofline]) -> tuple[TypeSums, ...]:
     groups: dict[str, list[LayerRoofline]] = {}
     for layer in layers:
         groups.setdefault(layer.type, []).append(layer)
-    rows = [
-        TypeSums(
-            type=kind,
-            layers=len(group),
-            **{name: sum(getattr(layer, name) for layer in group) for name in _SUMMED},
-            bound_s=_sum([layer.bound_s for layer in group]),
-            measured_s=_some([layer.measured_s for layer in group]),
-        )
-        for kind, group in groups.items()
-    ]
+    rows = [_sums(kind, group) for kind, group in groups.items()]
     return tuple(sorted(rows, key=lambda row: (-row.macs, -row.moved_bytes)))
+
+
+def _sums(kind: str, layers: Sequence[LayerRoofline]) -> TypeSums:
+    return TypeSums(
+        type=kind,
+        layers=len(layers),
+        macs=sum(layer.macs for layer in layers),
+        operations=sum(layer.operations for layer in layers),
+        parameters=sum(layer.parameters for layer in layers),
+        weight_bytes=sum(layer.weight_bytes for layer in layers),
+        moved_bytes=sum(layer.moved_bytes for layer in layers),
+        bound_s=_sum([layer.bound_s for layer in layers]),
+        measured_s=_some([layer.measured_s for layer in layers]),
+    )
 
 
 def _precision(

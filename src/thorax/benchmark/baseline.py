@@ -258,7 +258,9 @@ def compare_in_turns(
 ) -> BaselineComparison:
     """Compare two artifacts in one run, turn by turn: what else the machine does slows both alike.
 
-    This one and the baseline are compiled alike, and each is measured for `duration_s` in all.
+    This one and the baseline are compiled alike, and each is measured for `duration_s` in all. The
+    scenario is offline, which compares images/s, or single-stream, answers/s one at a time;
+    `max_loss`, 0 to below 1, is the fraction of it that may be lost.
     """
     rate = timing.images_per_s if scenario == "offline" else timing.answers_per_s
     rates = timing.in_turns(engines, rate, rounds=rounds, window_s=duration_s / rounds)

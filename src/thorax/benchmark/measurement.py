@@ -162,18 +162,19 @@ def benchmark_result(
         modelled=modelled,
         environment=environment(),
     )
-    return result.stating(
+    result = result.stating(
         efficiency_error=EMULATED_RATE if emulated else None, energy_error=energy.error
-    ).model_copy(update=_traffic_fields(measurement))
+    )
+    return result if measurement.traffic is None else _with_traffic(result, measurement)
 
 
-def _traffic_fields(measurement: Measurement) -> dict[str, Any]:
+def _with_traffic(result: BenchmarkResult, measurement: Measurement) -> BenchmarkResult:
+    """Return it with what was asked, and what LoadGen says of that."""
     traffic = measurement.traffic
-    if traffic is None:
-        return {}
+    assert traffic is not None
     server = traffic.scenario == "server"
     several = traffic.scenario == "multi-stream"
-    return {
+    asked = {
         "duration_s": traffic.duration_s,
         "samples_per_query": traffic.samples_per_query if several else None,
         "rate": traffic.images_per_s if server else None,
@@ -182,3 +183,4 @@ def _traffic_fields(measurement: Measurement) -> dict[str, Any]:
         "probes": measurement.probes,
         "loadgen": dict(measurement.loadgen),
     }
+    return result.model_copy(update=asked)

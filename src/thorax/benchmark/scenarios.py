@@ -5,7 +5,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,15 +14,18 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from thorax.benchmark.baseline import Compare
 from thorax.benchmark.confidence import cut
 from thorax.benchmark.latency import latency_ms
 from thorax.benchmark.loadgen import DETAIL, Run, drive
-from thorax.benchmark.measurement import SCENARIOS, Measurement, Traffic
+from thorax.benchmark.measurement import SCENARIOS, Measurement, Traffic, benchmark_result
 from thorax.devices import timing
 from thorax.devices.engine import Engine, Hint
+from thorax.devices.forecast import forecast_engine
 from thorax.errors import UsageError, unwritable
 from thorax.files.atomic import temporary_folder, write_bytes
-from thorax.results.benchmark import Probe, Scenario
+from thorax.power.sampler import Sampler
+from thorax.results.benchmark import BenchmarkResult, Probe, Scenario
 
 WARM_UP_S: Final = 1.0
 _MOST_S: Final = 86_400.0
@@ -208,6 +211,36 @@ def run_scenario(
             )
         traffic, run = _run_backing_off(run_traffic, traffic, probes)
     return _measurement(traffic, run, tuple(probes))
+
+
+def benchmark(
+    engine: Engine,
+    options: ScenarioOptions,
+    *,
+    images: Sequence[npt.NDArray[np.uint8]] = (),
+    meter: AbstractContextManager[Sampler] | None = None,
+    progress: AbstractContextManager[Callable[[int], None]] | None = None,
+    compare: Compare | None = None,
+    on_longer: Callable[[str], None] | None = None,
+) -> BenchmarkResult:
+    """Return the result of a run as `run_scenario` makes it, with what a meter read meanwhile.
+
+    Progress is shown after the meter's time of rest; `compare` is as `baseline.open_baseline` makes
+    it.
+
+    Raises:
+        UsageError, DeviceError: as `run_scenario` and `compare`.
+    """
+    with meter or nullcontext() as sampler, progress or nullcontext() as advance:
+        measurement = run_scenario(
+            engine, options, images=images, on_progress=advance, on_longer=on_longer
+        )
+    begin_s = measurement.begin_s
+    energy = sampler.energy(begin_s, begin_s + measurement.window_s) if sampler else None
+    result = benchmark_result(engine, measurement, forecast_engine(engine, measure=True), energy)
+    if compare is not None:
+        result = result.model_copy(update={"baseline": compare(result)})
+    return result.digested()
 
 
 def _traffic(engine: Engine, options: ScenarioOptions, pace: "_Pace") -> Traffic:

@@ -16,11 +16,9 @@ from thorax.errors import UsageError
 
 if TYPE_CHECKING:
     from thorax.artifact import Artifact
-    from thorax.benchmark.baseline import Compare
-    from thorax.benchmark.measurement import Measurement
     from thorax.benchmark.scenarios import ScenarioOptions
     from thorax.devices.engine import Engine
-    from thorax.power.sampler import Energy
+    from thorax.results.benchmark import BenchmarkResult
 
 benchmark_app = typer.Typer()
 
@@ -132,9 +130,12 @@ def benchmark(
     """Images per second, latency and energy, under the traffic of MLPerf LoadGen."""
     from thorax.artifact import load
     from thorax.benchmark.baseline import open_baseline
+    from thorax.benchmark.measurement import read_images
     from thorax.benchmark.scenarios import HINTS
+    from thorax.benchmark.scenarios import benchmark as run
     from thorax.devices.engine import compile as compile_artifact
     from thorax.devices.extensions import add_extensions
+    from thorax.inference.predictor import find_files
 
     add_extensions(extension or ())
     _require_switches(context)
@@ -161,51 +162,26 @@ def benchmark(
             rounds=comparing.rounds,
             max_loss=comparing.max_loss,
         )
-    measurement, energy = _measure(engine, options, traffic.images, metering)
-    _answer(engine, measurement, energy, compare, as_json=json)
+    files = list(find_files([traffic.images])) if traffic.images else []
+    result = run(
+        engine,
+        options,
+        images=read_images(files, engine.artifact.card.input) if traffic.images else (),
+        meter=metering.sampler(),
+        progress=console.counting(f"measuring {options.scenario}", None),
+        compare=compare,
+        on_longer=console.say,
+    )
+    _answer(result, as_json=json)
 
 
-def _measure(
-    engine: "Engine", options: "ScenarioOptions", images: Path | None, metering: Metering
-) -> "tuple[Measurement, Energy]":
-    from thorax.benchmark.measurement import read_images
-    from thorax.benchmark.scenarios import run_scenario
-    from thorax.inference.predictor import find_files
-
-    files = list(find_files([images])) if images else []
-    prepared = read_images(files, engine.artifact.card.input) if images else ()
-    with (
-        metering.sampler() as sampler,
-        console.progress(f"measuring {options.scenario}", None) as ticker,
-    ):
-        measurement = run_scenario(
-            engine, options, images=prepared, on_progress=ticker.advance, on_longer=console.say
-        )
-    begin_s = measurement.begin_s
-    return measurement, sampler.energy(begin_s, begin_s + measurement.window_s)
-
-
-def _answer(
-    engine: "Engine",
-    measurement: "Measurement",
-    energy: "Energy",
-    compare: "Compare | None",
-    *,
-    as_json: bool,
-) -> None:
+def _answer(result: "BenchmarkResult", *, as_json: bool) -> None:
     """Show what was measured; fail for a sure loss, or for a meter that told nothing."""
     from thorax.benchmark.baseline import require_held
-    from thorax.benchmark.measurement import benchmark_result
-    from thorax.devices.forecast import forecast_engine
     from thorax.report.benchmark import comparison_table, speed_table
     from thorax.report.modelled import modelled_table
     from thorax.report.power import power_table
 
-    result = benchmark_result(engine, measurement, forecast_engine(engine, measure=True), energy)
-    comparison = compare(result) if compare else None
-    if comparison:
-        result = result.model_copy(update={"baseline": comparison})
-    result = result.digested()
     for reason in result.invalid_because:
         console.say(f"not valid by LoadGen's rules: {reason}")
     console.answer(
@@ -218,12 +194,12 @@ def _answer(
             comparison_table(result.baseline) if result.baseline else None,
         ],
     )
-    if comparison and comparison.verdict == "loss":
-        if energy.error:
+    if result.baseline and result.baseline.verdict == "loss":
+        if result.energy_error:
             # The exit status can tell one of both: the loss is what the run was made for.
-            console.say(f"energy-missing: {energy.error}; the rest was measured and is kept")
-        require_held(comparison)
-    require_energy(energy)
+            console.say(f"energy-missing: {result.energy_error}; the rest was measured and is kept")
+        require_held(result.baseline)
+    require_energy(result.energy_error)
 
 
 def _require_no_traffic(traffic: Traffic, comparing: Comparing, metering: Metering) -> None:

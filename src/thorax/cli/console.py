@@ -204,7 +204,7 @@ def progress(what: str, total: int | None, unit: str = "images") -> Iterator[Tic
 
 
 @contextmanager
-def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+def counting(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Show progress of what only tells how many more are done."""
     with progress(what, total) as ticker:
         yield ticker.advance

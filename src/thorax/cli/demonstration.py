@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from thorax.artifact import INTENDED_USE, Artifact, Precision
-from thorax.benchmark.measurement import benchmark_result
-from thorax.benchmark.scenarios import ScenarioOptions, run_scenario
+from thorax.benchmark.scenarios import ScenarioOptions, benchmark
 from thorax.cli import console
 from thorax.data import folder, store
 from thorax.data.check import check
@@ -19,7 +18,7 @@ from thorax.data.store import Store, open_store
 from thorax.devices.core import supports
 from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import UsageError
-from thorax.evaluate import validate
+from thorax.evaluate.validate import validate_each
 from thorax.files.atomic import write_text
 from thorax.images.preprocess import InputSpec
 from thorax.inference.classify import ClassifyOptions, classify
@@ -188,14 +187,10 @@ def _validate(
     artifacts: Mapping[Precision, Artifact], data: Store, keep: _Keep
 ) -> dict[Precision, float]:
     means = {}
-    reference = None
-    for precision, made in artifacts.items():
-        engine = compile_artifact(made, "CPU", hint="throughput")
-        found = validate.validate(engine, data)
-        reference = reference or found
-        result = validate.result_of(found, () if found is reference else (reference,))
+    engines = (compile_artifact(made, "CPU", hint="throughput") for made in artifacts.values())
+    for precision, result in zip(artifacts, validate_each(engines, data), strict=True):
         keep(f"validate-{precision}", result)
-        means[precision] = found.score.mean_auroc or math.nan
+        means[precision] = result.mean_auroc or math.nan
         console.say(f"   {precision}: mean AUROC {means[precision]:.4f}")
     return means
 
@@ -215,11 +210,11 @@ def _benchmark(artifacts: Mapping[Precision, Artifact], keep: _Keep) -> float:
     speed = 0.0
     for precision, made in artifacts.items():
         engine = compile_artifact(made, "CPU", hint="throughput")
-        measured = run_scenario(engine, ScenarioOptions("offline", BENCHMARK_S))
-        keep(f"benchmark-{precision}", benchmark_result(engine, measured))
-        console.say(f"   {precision}: {rate_text(measured.images_per_s)} images/s offline")
-        speed = measured.images_per_s
+        result = benchmark(engine, ScenarioOptions("offline", BENCHMARK_S))
+        keep(f"benchmark-{precision}", result)
+        console.say(f"   {precision}: {rate_text(result.images_per_s)} images/s offline")
+        speed = result.images_per_s
     engine = compile_artifact(artifacts[Precision.INT8], "CPU", hint="latency")
-    measured = run_scenario(engine, ScenarioOptions("single-stream", BENCHMARK_S))
-    keep("benchmark-int8-single-stream", benchmark_result(engine, measured))
+    result = benchmark(engine, ScenarioOptions("single-stream", BENCHMARK_S))
+    keep("benchmark-int8-single-stream", result)
     return speed

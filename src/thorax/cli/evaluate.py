@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from typer import Argument, Option
@@ -10,14 +10,11 @@ from typer import Argument, Option
 from thorax.cli import console
 from thorax.cli.options import Device, Extensions, Json, Model, StorePath, one_by_one
 
-if TYPE_CHECKING:
-    from thorax.results.accuracy import ValidationResult
-
 evaluate_app = typer.Typer()
 
 
 @dataclass(frozen=True, slots=True)
-class Validation:
+class ValidationOptions:
     """How an artifact is validated."""
 
     device: Device = "CPU"
@@ -34,46 +31,34 @@ class Validation:
     ] = 1000
     extension: Extensions = None
 
-    def run(self, model: Path, store: Path) -> "ValidationResult":
-        """Validate an artifact and those that it is compared with on a store."""
-        from thorax.artifact import load
-        from thorax.benchmark.measurement import side_by_side
-        from thorax.data.store import open_store
-        from thorax.devices.extensions import add_extensions
-        from thorax.evaluate import validate as accuracy
-
-        add_extensions(self.extension or ())
-        opened = open_store(store)
-        count = len(opened.select(self.split))
-        # All are compiled before the first is asked, which takes long.
-        others = [load(path) for path in self.against or ()]
-        engines = accuracy.open_engines(load(model), others, self.device)
-        runs = []
-        for engine in engines:
-            with console.progress(f"validating {engine.artifact.card.name}", count) as ticker:
-                run = accuracy.validate(
-                    engine,
-                    opened,
-                    split=self.split,
-                    samples=self.samples,
-                    on_progress=ticker.advance,
-                )
-            runs.append(run)
-        speeds = []
-        if self.against and self.speed:
-            console.say(f"timing {len(runs)} artifacts in turns on {self.device}")
-            speeds = side_by_side(engines)
-        return accuracy.result_of(runs[0], runs[1:], speeds)
-
 
 @evaluate_app.command(epilog="Example:  thorax validate fp32 store --against fp16 --against int8")
 @one_by_one
-def validate(model: Model, store: StorePath, options: Validation, json: Json = False) -> None:
+def validate(
+    model: Model, store: StorePath, options: ValidationOptions, json: Json = False
+) -> None:
     """AUROC of each finding with intervals; what each of several artifacts costs and brings."""
+    from thorax.artifact import load
+    from thorax.data.store import open_store
+    from thorax.devices.extensions import add_extensions
+    from thorax.evaluate.validate import open_engines
+    from thorax.evaluate.validate import validate as run
     from thorax.report import accuracy
     from thorax.report.modelled import modelled_table
 
-    result = options.run(model, store)
+    add_extensions(options.extension or ())
+    opened = open_store(store)
+    others = [load(path) for path in options.against or ()]
+    result = run(
+        # All are compiled before the first is asked, which takes long.
+        open_engines(load(model), others, options.device),
+        opened,
+        split=options.split,
+        samples=options.samples,
+        timed=bool(others) and options.speed,
+        say=console.say,
+        bar=console.counting,
+    )
     console.answer(
         result,
         json,

@@ -22,7 +22,7 @@ from thorax.errors import PeerError, UsageError
 if TYPE_CHECKING:
     from thorax.power.meter import Meter, Reading
     from thorax.power.meters import Access
-    from thorax.power.sampler import Energy, Sampler
+    from thorax.power.sampler import Sampler
     from thorax.power.watch import Watch
 
 power_app = typer.Typer(
@@ -108,14 +108,14 @@ def access(password_file: Path | None, ca: Path | None, insecure: bool) -> "Acce
     return Access(password, ca, insecure)
 
 
-def require_energy(energy: "Energy") -> None:
+def require_energy(error: str | None) -> None:
     """End a command whose speed was measured and whose energy was not, after it has answered.
 
     Raises:
         PeerError: `energy-missing`.
     """
-    if energy.error:
-        raise PeerError("energy-missing", f"{energy.error}; the rest was measured and is kept")
+    if error:
+        raise PeerError("energy-missing", f"{error}; the rest was measured and is kept")
 
 
 @power_app.command("list", epilog="Example:  thorax power list")

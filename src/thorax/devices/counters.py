@@ -19,9 +19,19 @@ class Counter:
     """Time of one executed layer, or of one step of a card, seconds.
 
     What is measured is the mean over the inferences that were run: of an engine of a batch, of so
-    many images; `thorax.devices.forecast.count_rows` has that of one image. `name` is that of the
-    layer in the graph, `device` None where it is not known; other fields as of
-    `thorax.results.findings.LayerCost`.
+    many images; `thorax.devices.forecast.count_rows` has that of one image.
+
+    Attributes:
+        name: of the layer in the graph.
+        kernel: the implementation that ran and its precision.
+        status: "EXECUTED", "NOT_RUN" or "OPTIMIZED_OUT".
+        real_s: wall-clock time.
+        cpu_s: processor time.
+        subgraph: index of the HETERO subgraph; None on one device.
+        origin: whether the times were read from a clock or computed from an architecture.
+        device: that ran it; None where it is not known.
+        part_of: name of the counter whose time this is a part of; None for one that counts itself.
+        member: of several devices that share the work, the one that it is of.
     """
 
     name: str

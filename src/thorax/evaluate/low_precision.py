@@ -6,7 +6,6 @@ the fastest overlay of that precision that a board has room for.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +21,7 @@ from thorax.devices.engine import PROBABILITY
 from thorax.devices.graph import compile_graph
 from thorax.devices.process_core import open_core
 from thorax.errors import DataError, DeviceError, ModelError
+from thorax.evaluate.validate import Bar
 from thorax.fpga.architecture import Architecture, OverlayPrecision, Weights
 from thorax.fpga.area import area
 from thorax.fpga.boards import SOURCE, Board, board_power
@@ -40,7 +40,6 @@ from thorax.results.fpga import (
 from thorax.results.shared import Interval
 
 Scores = npt.NDArray[np.float32]
-Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 _ARRAY: Final = (LayerKind.CONVOLUTION, LayerKind.DECONVOLUTION, LayerKind.FULLY_CONNECTED)
 

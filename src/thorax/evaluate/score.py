@@ -93,8 +93,8 @@ def score(
         matched.patients,
         samples=samples,
     )
-    facts = dict(table) | {"ignored": matched.ignored, "unused": matched.unused}
-    return ScoreResult(predictions=predictions.name, **facts)
+    result = ScoreResult(predictions=predictions.name, **dict(table))
+    return result.model_copy(update={"ignored": matched.ignored, "unused": matched.unused})
 
 
 def _defined(value: float) -> float | None:

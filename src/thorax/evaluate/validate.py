@@ -1,15 +1,16 @@
 """How good an artifact is on a store: AUROC with intervals, calibration, where it looks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from thorax import metrics
 from thorax.artifact import Artifact, Precision
-from thorax.benchmark.measurement import Speed
+from thorax.benchmark.measurement import Speed, side_by_side
 from thorax.data.store import Store
 from thorax.devices.core import simulates
 from thorax.devices.describe import describe, environment
@@ -20,8 +21,24 @@ from thorax.errors import DataError
 from thorax.evaluate.score import tabulate
 from thorax.inference.heatmap_picture import peak
 from thorax.inference.predictor import calibrate
-from thorax.results.accuracy import Comparison, Pointing, Score, ValidationResult
+from thorax.results.accuracy import (
+    Comparison,
+    Measured,
+    MedianLatency,
+    Pointing,
+    Score,
+    ValidationResult,
+)
 from thorax.results.shared import Interval
+
+Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+"""Takes what is done and of how many images; yields what takes how many more are done."""
+
+MeasuredT = TypeVar("MeasuredT", bound=Measured)
+
+
+def _silent(what: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+    return nullcontext(lambda count: None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,25 +82,61 @@ def open_engines(model: Artifact, others: Sequence[Artifact], device: str) -> li
 
 
 def validate(
-    engine: Engine,
+    engines: Sequence[Engine],
     store: Store,
     *,
     split: str = "test",
     samples: int = 1000,
-    on_progress: Callable[[int], None] | None = None,
-) -> Validation:
-    """Run a split of a store through an engine and score it.
+    timed: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+    bar: Bar = _silent,
+) -> ValidationResult:
+    """Validate an engine, the first, on a split of a store, and compare the others with it.
+
+    Patients are resampled `samples` times; `timed` also measures the speed of all in turns.
 
     Raises:
         DataError: `split-empty`.
         UsageError: `store-side` or `store-labels` when store and model do not fit.
+    """
+    first, *others = (
+        score_split(engine, store, split=split, samples=samples, bar=bar) for engine in engines
+    )
+    speeds = []
+    if timed:
+        say(f"timing {len(engines)} artifacts in turns on {engines[0].device}")
+        speeds = side_by_side(engines)
+    return validation_result(first, others, speeds)
+
+
+def validate_each(engines: Iterable[Engine], store: Store) -> Iterator[ValidationResult]:
+    """Yield the validation of each engine on the test split, compared with that of the first.
+
+    Raises:
+        DataError, UsageError: as `validate`.
+    """
+    reference: list[Validation] = []
+    for engine in engines:
+        validation = score_split(engine, store)
+        yield validation_result(validation, reference)
+        reference = reference or [validation]
+
+
+def score_split(
+    engine: Engine, store: Store, *, split: str = "test", samples: int = 1000, bar: Bar = _silent
+) -> Validation:
+    """Run a split of a store through an engine and score it, with so many resamples of patients.
+
+    Raises:
+        DataError, UsageError: as `validate`.
     """
     card = engine.artifact.card
     store.require(card.input.side, card.labels_as_set())
     indices = store.select(split)
     if not len(indices):
         raise DataError("split-empty", f"{store.path} has no images in its {split} split")
-    outputs = engine.infer_many(store.images, indices, on_progress)
+    with bar(f"validating {card.name}", len(indices)) as advance:
+        outputs = engine.infer_many(store.images, indices, advance)
     probability = calibrate(outputs.probability, card)
     return Validation(
         engine=engine,
@@ -122,46 +175,44 @@ def _pointing(
     return games
 
 
-def result_of(
+def validation_result(
     validation: Validation, against: Sequence[Validation] = (), speeds: Sequence[Speed] = ()
 ) -> ValidationResult:
-    """Return the result of `thorax validate`.
+    """Return the result of a validation.
 
     Others, on the same images, get their paired difference from the model; speeds are of the model
     and the others in that order, or none.
     """
-    comparisons = tuple(
-        _compare(validation, other, speeds[number : number + 1])
-        for number, other in enumerate(against, 1)
-    )
+    engine = validation.engine
     result = ValidationResult(
-        **_measured(validation, speeds[:1]),
+        **dict(describe(engine)),
+        **dict(validation.score),
+        size_bytes=engine.artifact.card.size_bytes,
+        modelled=forecast_engine(engine),
         store=validation.store.path.name,
         split=validation.split,
-        calibrated=validation.engine.artifact.card.calibration is not None,
-        **dict(validation.score),
+        calibrated=engine.artifact.card.calibration is not None,
         pointing=validation.pointing,
         environment=environment(),
     )
-    return result.model_copy(update={"against": comparisons}) if comparisons else result
+    others = tuple(
+        _timed(_compare(validation, other), speeds[number : number + 1])
+        for number, other in enumerate(against, 1)
+    )
+    result = _timed(result, speeds[:1])
+    return result.model_copy(update={"against": others}) if others else result
 
 
-def _measured(validation: Validation, speeds: Sequence[Speed]) -> dict[str, Any]:
-    """Return the fields of `Measured`: the engine, its size and, where measured, its speed."""
-    engine = validation.engine
-    modelled = speeds[0].modelled if speeds else forecast_engine(engine)
-    fields = {
-        **dict(describe(engine)),
-        "size_bytes": engine.artifact.card.size_bytes,
-        "modelled": modelled,
-    }
+def _timed(result: MeasuredT, speeds: Sequence[Speed]) -> MeasuredT:
+    """Return a result with its speed, if there is one."""
     for speed in speeds:
-        fields["latency_ms"] = {"p50": speed.latency_s * 1e3}
-        fields["images_per_s"] = speed.images_per_s
-    return fields
+        measured = {"images_per_s": speed.images_per_s, "modelled": speed.modelled}
+        latency = MedianLatency(p50=speed.latency_s * 1e3)
+        result = result.model_copy(update={**measured, "latency_ms": latency})
+    return result
 
 
-def _compare(validation: Validation, other: Validation, speeds: Sequence[Speed]) -> Comparison:
+def _compare(validation: Validation, other: Validation) -> Comparison:
     store = validation.store
     difference = metrics.bootstrap_difference(
         store.labels[validation.indices],
@@ -171,8 +222,10 @@ def _compare(validation: Validation, other: Validation, speeds: Sequence[Speed])
         samples=validation.samples,
     )
     return Comparison(
-        **_measured(other, speeds),
+        **dict(describe(other.engine)),
         **dict(other.score),
+        size_bytes=other.engine.artifact.card.size_bytes,
+        modelled=forecast_engine(other.engine),
         difference_is="against minus model",
         mean_difference=Interval.of(difference.mean),
         difference={

@@ -48,10 +48,11 @@ def named(node: ov.Node, name: str) -> ov.Output:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """How the kernels of a convolution of G groups lie, in numbers per spatial axis.
+    """How the kernels of a convolution lie, in cells along each spatial axis.
 
-    Padding is on both sides: zeros added, or cells that a transposed one cuts off; `extra` are
-    cells that a transposed convolution adds at the end, none if empty.
+    Stride s and dilation d are 1 or more. Padding p, 0 or more, is on both sides: zeros added, or
+    cells that a transposed convolution cuts off; `extra` e are cells that one adds at the end, none
+    if empty. The groups G divide the channels C and the outputs O.
     """
 
     stride: Sequence[int]
@@ -64,9 +65,10 @@ class Geometry:
 def convolution(
     data: ov.Output, weight: Array, bias: Array | None, geometry: Geometry, *, name: str
 ) -> ov.Output:
-    """Return a convolution over any number of spatial axes.
+    """Return a convolution: of a side H and k weights, floor((H + 2p - (k-1)d - 1) / s) + 1.
 
-    Data are [N,C,...], the weight float32 [O,C/G,...], the bias float32 [O] or None.
+    Data are [N,C,...] of any number of spatial axes, the weight float32 [O,C/G,...], the bias
+    float32 [O] or None; letters as of `Geometry`.
     """
     stride, pad, dilation = (
         list(values) for values in (geometry.stride, geometry.pad, geometry.dilation)
@@ -79,9 +81,10 @@ def convolution(
 def deconvolution(
     data: ov.Output, weight: Array, bias: Array | None, geometry: Geometry, *, name: str
 ) -> ov.Output:
-    """Return a transposed convolution: side (H-1)s + (k-1)d + 1 - 2p, plus `extra`.
+    """Return a transposed convolution: of a side H and k weights, (H-1)s + (k-1)d + 1 - 2p + e.
 
-    Data are [N,C,...], the weight float32 [C,O/G,...], the bias float32 [O] or None.
+    Data are [N,C,...], the weight float32 [C,O/G,...], the bias float32 [O] or None; letters as of
+    `Geometry`.
     """
     single = geometry.groups == 1
     deconvolve = ops.convolution_backprop_data if single else ops.group_convolution_backprop_data

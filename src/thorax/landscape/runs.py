@@ -150,6 +150,7 @@ def _measure(run: Checkpoint, task: Task, on_progress: Callable[[int], None]) ->
             assert rates.peak is not None
             product = LearningRates(peak=rates.peak * top.value, last=last)
         top = top.model_copy(update={"times_learning_rate": product})
+        sharpness = sharpness.model_copy(update={"lambda_max": top})
     surroundings = None
     if task.landscape:
         surroundings = plane(
@@ -169,7 +170,7 @@ def _measure(run: Checkpoint, task: Task, on_progress: Callable[[int], None]) ->
         val_mean_auroc=card.metrics.get("mean_auroc"),
         learning_rate=rates,
         landscape=surroundings,
-        **{**dict(sharpness), "lambda_max": top},
+        **dict(sharpness),
     )
 
 

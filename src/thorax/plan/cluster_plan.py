@@ -173,10 +173,9 @@ def saved_by_doubling(system: System, question: ClusterQuestion, run: Run) -> fl
 
 def _row(system: System, question: ClusterQuestion, workers: int) -> ClusterRow:
     run, price = _train(system, question, workers), question.price_per_node_hour
-    fields = {name: getattr(run, name) for name in ClusterRow.model_fields}
-    fields["cost"] = None if price is None else price * run.nodes * (run.time_to_train_s / 3600)
-    fields["saved_by_doubling"] = saved_by_doubling(system, question, run)
-    return ClusterRow(**fields)
+    cost = None if price is None else price * run.nodes * (run.time_to_train_s / 3600)
+    saved = saved_by_doubling(system, question, run)
+    return run.model_copy(update={"cost": cost, "saved_by_doubling": saved})
 
 
 def _point(system: System, row: PublishedRow) -> PublishedPoint:

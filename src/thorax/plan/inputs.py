@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 import openvino as ov
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from thorax.config import apply, check
 from thorax.devices.card_model import Offload, find_offloads, model_offload
@@ -23,6 +23,9 @@ from thorax.fpga.overlay import estimate
 from thorax.fpga.workload import WorkloadLayer, describe
 from thorax.plan.ranges import require_no_sources
 from thorax.plan.server import CardModel, CpuModel, Place, Server, Step, card_rate
+from thorax.results.benchmark import BenchmarkResult
+from thorax.results.energy import PowerResult
+from thorax.results.shared import Modelled
 
 _PLACES: Final[Mapping[str, Place]] = {
     "preprocess": "host",
@@ -52,40 +55,6 @@ _REPLAYED: Final = re.compile(r"replay: .*? \((.*)\)")
 _MIXED: Final = re.compile(r"(.*) on the CPU, (.*) on cards")
 
 
-class _Stage(BaseModel):
-    name: str
-    time_s: float
-
-
-class _Cards(BaseModel):
-    stages: tuple[_Stage, ...]
-    power_w: float | None = None
-    source: str = ""
-
-
-class _Power(BaseModel):
-    idle_w: float | None = None
-    modelled: bool = False
-    replayed: bool = False
-
-
-class _Benchmark(BaseModel):
-    """What a plan takes from a document of `thorax benchmark`."""
-
-    scenario: str | None = None
-    device: str | None = None
-    simulated: bool = False
-    valid: bool = True
-    model: str | None = None
-    images_per_s: float
-    streams: int | None = None
-    batch: int | None = None
-    power_w: float | None = None
-    power: _Power | None = None
-    energy_source: str | None = None
-    modelled: _Cards | None = None
-
-
 def with_benchmark(server: Server, path: Path) -> Server:
     """Return a server whose CPU or card is that of what `thorax benchmark --json` printed.
 
@@ -100,12 +69,11 @@ def with_benchmark(server: Server, path: Path) -> Server:
             that lacks a value, or has one that cannot be.
         UsageError: `plan-measured` for what is no offline benchmark of a CPU or a card.
     """
-    document = _read_benchmark(path)
     try:
-        benchmark = _Benchmark.model_validate(document)
+        benchmark = _read_benchmark(path)
         if benchmark.scenario != "offline":
             raise _refuse(path, f"is of the scenario {benchmark.scenario!r}")
-        if not benchmark.valid:
+        if benchmark.valid is False:
             raise _refuse(path, "says that it is not valid")
         if benchmark.modelled is not None:
             return _with_card(server, benchmark, benchmark.modelled, path)
@@ -120,7 +88,7 @@ def with_benchmark(server: Server, path: Path) -> Server:
         ) from error
 
 
-def _read_benchmark(path: Path) -> dict[str, Any]:
+def _read_benchmark(path: Path) -> BenchmarkResult:
     try:
         document = parse_json(read_limited(path))
     except (OSError, ValueError) as error:
@@ -137,7 +105,7 @@ def _read_benchmark(path: Path) -> dict[str, Any]:
             f"{path} is not what thorax benchmark --json printed (its sha256 is missing or "
             "another); measure again",
         )
-    return document
+    return BenchmarkResult.read(document)
 
 
 def _refuse(path: Path, why: str) -> UsageError:
@@ -158,10 +126,10 @@ def _problem(error: Exception) -> str:
     return f"no {error}" if isinstance(error, KeyError) else str(error)
 
 
-def _with_cpu(server: Server, benchmark: _Benchmark, path: Path) -> Server:
+def _with_cpu(server: Server, benchmark: BenchmarkResult, path: Path) -> Server:
     """Return a server with the CPU of a benchmark; unmeasured watts are unknown."""
-    power = benchmark.power or _Power()
-    meter = benchmark.energy_source or "none"
+    power = benchmark.power or PowerResult(modelled=False)
+    meter = benchmark.energy_source
     kind = _REPLAYED.sub(r"\1", meter).partition(":")[0]
     scope = _SEES.get(kind.strip(), "other")
     # The watts of a graphics card are none of a CPU.
@@ -187,7 +155,7 @@ def _with_cpu(server: Server, benchmark: _Benchmark, path: Path) -> Server:
         sources.append(f"base_w: {kind}: within cpu.power_w, {path.name}, {meter}")
     return _changed(
         server, sources, ("cpu.", "base_w", "speedup"),
-        network=_mixed(server, cpu=benchmark.model or server.network), cpu=cpu, speedup=None,
+        network=_mixed(server, cpu=benchmark.model), cpu=cpu, speedup=None,
         base_w=0.0 if whole else None,
     )  # fmt: skip
 
@@ -208,7 +176,7 @@ def _mixed(server: Server, *, cpu: str | None = None, card: str | None = None) -
     return on_cpu if plain_cpu == plain_cards else f"{on_cpu} on the CPU, {on_cards} on cards"
 
 
-def _with_card(server: Server, benchmark: _Benchmark, cards: _Cards, path: Path) -> Server:
+def _with_card(server: Server, benchmark: BenchmarkResult, cards: Modelled, path: Path) -> Server:
     """Return a server with the card of a benchmark: its stages as modelled."""
     batch = benchmark.batch or 1
     steps, names = [], set()
@@ -232,7 +200,7 @@ def _with_card(server: Server, benchmark: _Benchmark, cards: _Cards, path: Path)
     ]
     if batch > 1:
         sources.append("card.steps.batch_s: assumed: none, as only full batches were measured")
-    return _with(server, card, sources, benchmark.model or server.network)
+    return _with(server, card, sources, benchmark.model)
 
 
 def with_overlay(

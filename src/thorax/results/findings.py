@@ -61,6 +61,7 @@ class LayerCost(Part):
     member: str | None
     """Of several devices that share the work, the one that it is of."""
     origin: Literal["measured", "modelled"]
+    """Read from a clock, or computed from an architecture."""
 
 
 class ArchiveRun(Part):

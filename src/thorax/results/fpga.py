@@ -268,8 +268,7 @@ class OverlaySearch(OverlayResult):
     @classmethod
     def of(cls, estimate: OverlayEstimate, *, family: str, out: str | None) -> Self:
         """Return the estimate of an architecture that was searched for."""
-        fields = {name: getattr(estimate, name) for name in OverlayResult.model_fields}
-        return cls(**{**fields, "command": "fpga search", "family": family, "out": out})
+        return cls(**{**dict(estimate), "command": "fpga search", "family": family, "out": out})
 
 
 class VariantOverlay(Part):

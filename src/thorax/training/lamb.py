@@ -1,12 +1,37 @@
 """LAMB: Adam whose every layer moves in proportion to its weights."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from thorax.config import Settings
 from thorax.training.trust_ratio import LayerWise, gradients, lamb_ratio, norms, require_number
+
+
+class Moments(Settings):
+    """What all forms of Adam remember."""
+
+    kind: str
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    """Memory of the mean gradient, 0 to below 1."""
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    """Memory of the mean squared gradient, 0 to below 1."""
+
+
+class Lamb(Moments):
+    """Adam whose layers move in proportion to their weights (1904.00962), for large batches."""
+
+    kind: Literal["lamb"]
+    """Name of the optimizer."""
+    eps: float = Field(default=1e-6, ge=0, le=1e6)
+    """Keeps the update finite, 0 to 1e6."""
+    weight_decay: float = Field(default=0.01, ge=0, le=1e6)
+    """Added to the update as weight_decay * w, 0 to 1e6."""
+    trust_ratio: bool = True
+    """Scale each layer's step by its weights; false = AdamW."""
 
 
 class LAMB(LayerWise):
@@ -22,45 +47,24 @@ class LAMB(LayerWise):
     float32, float64 for weights of float64.
 
     Example:
-        >>> LAMB(network.parameters(), lr=4e-3, weight_decay=0.01)
+        >>> LAMB(network.parameters(), 4e-3, Lamb(kind="lamb", weight_decay=0.01))
     """
 
     def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-6,
-        weight_decay: float = 0.0,
-        trust_ratio: bool = True,
-        exclude_1d: bool = True,
+        self, params: Iterable[Any], lr: float, settings: Lamb, *, exclude_1d: bool = True
     ) -> None:
-        """Take parameters, or groups of them with arguments of their own.
+        """Take parameters, or groups of them with values of their own, `betas` b1 and b2.
 
-        Args:
-            params: tensors, named tensors or dicts, as any optimizer of torch.
-            lr: learning rate, 0 or more.
-            betas: b1 and b2, 0 to below 1.
-            eps: keeps the update finite, 0 or more.
-            weight_decay: d, 0 or more.
-            trust_ratio: False fixes the ratio at 1.
-            exclude_1d: parameters of one dimension or none (biases, batch normalisation) get
-                the ratio 1 and d = 0.
+        Parameters are tensors, named tensors or dicts, as any optimizer of torch takes them, the
+        learning rate is 0 or more; `exclude_1d` gives parameters of one dimension or none (biases,
+        batch normalisation) the ratio 1 and d = 0.
 
         Raises:
             UsageError: `optimizer-argument`.
         """
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "trust_ratio": trust_ratio,
-                "exclude_1d": exclude_1d,
-            },
-        )
+        defaults = settings.model_dump(include={"eps", "weight_decay", "trust_ratio"})
+        betas = (settings.beta1, settings.beta2)
+        super().__init__(params, {"lr": lr, "betas": betas, **defaults, "exclude_1d": exclude_1d})
 
     def _check(self, group: dict[str, Any]) -> None:
         for name in ("lr", "weight_decay", "eps"):

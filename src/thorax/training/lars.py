@@ -1,11 +1,13 @@
 """LARS: stochastic gradient descent whose every layer moves in proportion to its weights."""
 
 from collections.abc import Iterable
-from typing import Any, Final, Literal, TypedDict, Unpack, get_args
+from typing import Any, Literal, get_args
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from thorax.config import Settings
 from thorax.training.trust_ratio import (
     LayerWise,
     gradients,
@@ -18,36 +20,25 @@ from thorax.training.trust_ratio import (
 MomentumStyle = Literal["paper", "torch"]
 
 
-class LarsArguments(TypedDict, total=False):
-    """What LARS takes beside parameters and learning rate; see `thorax.training.optimizers.Lars`.
+class Lars(Settings):
+    """SGD whose layers move in proportion to their weights (1708.03888), for large batches."""
 
-    The paper's momentum keeps the learning rate inside v, as below; torch's outside:
-    v = m v + t (g + d w); w -= lr v. They differ while the rate changes. Correction multiplies the
-    paper's v by lr_new / lr_old whenever the rate changes (Goyal et al., 1706.02677, section 3,
-    remark 2).
-    """
-
-    momentum: float
-    weight_decay: float
-    trust_coefficient: float
-    eps: float
-    nesterov: bool
-    momentum_style: MomentumStyle
-    momentum_correction: bool
-    exclude_1d: bool
-    """Parameters of one dimension or none (biases, batch normalisation) get t = 1 and d = 0."""
-
-
-_DEFAULTS: Final[LarsArguments] = {
-    "momentum": 0.9,
-    "weight_decay": 0.0,
-    "trust_coefficient": 0.001,
-    "eps": 1e-7,
-    "nesterov": False,
-    "momentum_style": "paper",
-    "exclude_1d": True,
-    "momentum_correction": False,
-}
+    kind: Literal["lars"]
+    """Name of the optimizer."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """m, 0 to below 1."""
+    nesterov: bool = False
+    """Look one step ahead."""
+    weight_decay: float = Field(default=1e-4, ge=0, le=1e6)
+    """Added to the gradient as weight_decay * w, 0 to 1e6."""
+    trust_coefficient: float = Field(default=0.001, ge=0, le=1e6)
+    """Size of a layer's step relative to its weights, 0 to 1e6; 0 = plain SGD."""
+    eps: float = Field(default=1e-7, ge=0, le=1e6)
+    """Keeps the ratio of weight to gradient finite, 0 to 1e6."""
+    momentum_style: MomentumStyle = "paper"
+    """Learning rate inside the momentum (paper) or outside (torch)."""
+    momentum_correction: bool = False
+    """Rescale the paper's momentum whenever the learning rate changes (1706.02677, section 3)."""
 
 
 class LARS(LayerWise):
@@ -60,25 +51,30 @@ class LARS(LayerWise):
         v = m v - lr t (g + d w)
         w += v                            Nesterov: w += m v - lr t (g + d w)
 
-    A trust coefficient of 0 means no trust ratio: t = 1, momentum SGD. Gradients are read, never
-    changed. Norms are computed in float32, float64 for weights of float64.
+    This is the paper's style of momentum; that of torch keeps the learning rate outside of v:
+    v = m v + t (g + d w); w -= lr v. They differ while the rate changes. Correction multiplies the
+    paper's v by lr_new / lr_old then (Goyal et al., 1706.02677, section 3, remark 2). A trust
+    coefficient of 0 means no trust ratio: t = 1, momentum SGD. Gradients are read, never changed.
+    Norms are computed in float32, float64 for weights of float64.
 
     Example:
-        >>> LARS(network.parameters(), lr=10.5, weight_decay=5e-5, momentum=0.9)
+        >>> LARS(network.parameters(), 10.5, Lars(kind="lars", weight_decay=5e-5))
     """
 
     def __init__(
-        self, params: Iterable[Any], lr: float, **arguments: Unpack[LarsArguments]
+        self, params: Iterable[Any], lr: float, settings: Lars, *, exclude_1d: bool = True
     ) -> None:
-        """Take parameters, or groups of them with arguments of their own.
+        """Take parameters, or groups of them with values of their own for what is set here.
 
         Parameters are tensors, named tensors or dicts, as any optimizer of torch takes them, the
-        learning rate 0 or more, and arguments what else is not as in `LarsArguments`.
+        learning rate is 0 or more; `exclude_1d` gives parameters of one dimension or none (biases,
+        batch normalisation) t = 1 and d = 0.
 
         Raises:
             UsageError: `optimizer-argument`.
         """
-        super().__init__(params, {"lr": lr, **_DEFAULTS, **arguments})
+        defaults = settings.model_dump(exclude={"kind"})
+        super().__init__(params, {"lr": lr, **defaults, "exclude_1d": exclude_1d})
 
     def _check(self, group: dict[str, Any]) -> None:
         for name in ("lr", "weight_decay", "trust_coefficient", "eps"):

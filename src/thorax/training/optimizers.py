@@ -12,8 +12,10 @@ from torch import nn
 
 from thorax.config import Settings
 from thorax.training.lamb import LAMB as LAMB
+from thorax.training.lamb import Lamb as Lamb
+from thorax.training.lamb import Moments
 from thorax.training.lars import LARS as LARS
-from thorax.training.lars import MomentumStyle
+from thorax.training.lars import Lars as Lars
 
 
 class Sgd(Settings):
@@ -29,17 +31,7 @@ class Sgd(Settings):
     """Added to the gradient as weight_decay * w, 0 to 1e6."""
 
 
-class _Moments(Settings):
-    """What all forms of Adam remember."""
-
-    kind: str
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    """Memory of the mean gradient, 0 to below 1."""
-    beta2: float = Field(default=0.999, ge=0, lt=1)
-    """Memory of the mean squared gradient, 0 to below 1."""
-
-
-class Adam(_Moments):
+class Adam(Moments):
     """Adam (1412.6980); weight decay is added to the gradient."""
 
     kind: Literal["adam"]
@@ -48,47 +40,13 @@ class Adam(_Moments):
     """Added to the gradient as weight_decay * w, 0 to 1e6."""
 
 
-class AdamW(_Moments):
+class AdamW(Moments):
     """Adam with decoupled weight decay (1711.05101)."""
 
     kind: Literal["adamw"]
     """Name of the optimizer."""
     weight_decay: float = Field(default=0.05, ge=0, le=1e6)
     """Weights shrink by lr * weight_decay a step, 0 to 1e6."""
-
-
-class Lars(Settings):
-    """SGD whose layers move in proportion to their weights (1708.03888), for large batches."""
-
-    kind: Literal["lars"]
-    """Name of the optimizer."""
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    """m, 0 to below 1."""
-    nesterov: bool = False
-    """Look one step ahead."""
-    weight_decay: float = Field(default=1e-4, ge=0, le=1e6)
-    """Added to the gradient as weight_decay * w, 0 to 1e6."""
-    trust_coefficient: float = Field(default=0.001, ge=0, le=1e6)
-    """Size of a layer's step relative to its weights, 0 to 1e6; 0 = plain SGD."""
-    eps: float = Field(default=1e-7, ge=0, le=1e6)
-    """Keeps the ratio of weight to gradient finite, 0 to 1e6."""
-    momentum_style: MomentumStyle = "paper"
-    """Learning rate inside the momentum (paper) or outside (torch)."""
-    momentum_correction: bool = False
-    """Rescale the paper's momentum whenever the learning rate changes (1706.02677, section 3)."""
-
-
-class Lamb(_Moments):
-    """Adam whose layers move in proportion to their weights (1904.00962), for large batches."""
-
-    kind: Literal["lamb"]
-    """Name of the optimizer."""
-    eps: float = Field(default=1e-6, ge=0, le=1e6)
-    """Keeps the update finite, 0 to 1e6."""
-    weight_decay: float = Field(default=0.01, ge=0, le=1e6)
-    """Added to the update as weight_decay * w, 0 to 1e6."""
-    trust_ratio: bool = True
-    """Scale each layer's step by its weights; false = AdamW."""
 
 
 OptimizerSettings = Annotated[Sgd | Adam | AdamW | Lars | Lamb, Field(discriminator="kind")]
@@ -117,9 +75,8 @@ def build(network: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimi
         case AdamW(beta1=beta1, beta2=beta2):
             return torch.optim.AdamW(groups, lr=0.0, betas=(beta1, beta2))
         case Lars():
-            arguments = settings.model_dump(exclude={"kind", "weight_decay"})
-            arguments["nesterov"] = settings.nesterov and settings.momentum > 0
-            return LARS(groups, lr=0.0, **arguments)
-        case Lamb(beta1=beta1, beta2=beta2, eps=eps, trust_ratio=trust_ratio):
-            return LAMB(groups, lr=0.0, betas=(beta1, beta2), eps=eps, trust_ratio=trust_ratio)
+            nesterov = settings.nesterov and settings.momentum > 0
+            return LARS(groups, 0.0, settings.model_copy(update={"nesterov": nesterov}))
+        case Lamb():
+            return LAMB(groups, 0.0, settings)
     assert_never(settings)

@@ -83,8 +83,11 @@ class Trainer:
         statistics: running statistics of the network's batch normalisations.
         ascent: sharpness-aware minimisation, None = off.
         average: averaged weights, None = off.
-        ranks, spec, device, bf16, micro_batch: as of `thorax.training.prepare.TrainingRun`.
-        smoothing: of the labels.
+        ranks: who trains.
+        spec: side and normalisation of the images.
+        bf16: whether convolutions are computed in bfloat16, else float32.
+        micro_batch: images that pass the network together, on each rank.
+        smoothing: of the labels, 0 to below 1.
         stop: a wish to end early, which travels with the loss.
     """
 
