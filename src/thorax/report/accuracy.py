@@ -8,7 +8,6 @@ from thorax.report.series import EMULATED, images_text, series_names
 from thorax.report.table import Table, table_of
 from thorax.report.text import interval_text, number_text, rate_text, scaled_text
 from thorax.results.accuracy import Comparison, Pointing, ScoreResult, ValidationResult
-from thorax.results.shared import Engine
 
 Accuracy: TypeAlias = ValidationResult | ScoreResult
 """What says how good a network is."""
@@ -49,7 +48,7 @@ def cost_table(result: ValidationResult) -> Table | None:
     if not result.against:
         return None
     artifacts = validated_artifacts([result])
-    names = _names_against(result)
+    names = series_names(artifacts)
     timed = any(artifact.images_per_s for artifact in artifacts)
     emulated = timed and any(artifact.simulated for artifact in artifacts)
     return table_of(
@@ -75,13 +74,6 @@ def cost_table(result: ValidationResult) -> Table | None:
     )
 
 
-def _names_against(result: ValidationResult) -> list[str]:
-    engines = [
-        {name: getattr(other, name) for name in Engine.model_fields} for other in result.against
-    ]
-    return series_names([result, *(result.model_copy(update=engine) for engine in engines)])
-
-
 def validated_artifacts(results: Sequence[Accuracy]) -> list[ValidationResult | Comparison]:
     """Return what was validated, each with those that it was compared with after it."""
     artifacts: list[ValidationResult | Comparison] = []
@@ -95,7 +87,7 @@ def difference_table(result: ValidationResult) -> Table | None:
     """Return the paired differences of `validate --against`, or None without them."""
     if not result.against:
         return None
-    names = _names_against(result)
+    names = series_names([result, *result.against])
     rows = [
         (
             plain_name(name),
