@@ -15,9 +15,10 @@ import jinja2
 from markupsafe import Markup, escape
 
 from thorax import __version__
-from thorax.artifact import INTENDED_USE
-from thorax.errors import DataError, UsageError, unwritable
+from thorax.errors import DataError, UsageError
 from thorax.files.atomic import require_place, write_text
+from thorax.files.outputs import writing
+from thorax.labels import INTENDED_USE
 from thorax.report import (
     accuracy_plots,
     benchmark_plots,
@@ -100,16 +101,15 @@ def require_page(out: Path) -> None:
 
 @contextmanager
 def _writing(out: Path) -> Iterator[None]:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        yield
-    except IsADirectoryError as error:
-        raise UsageError(
-            "output-unwritable",
-            f"{str(out)!r} is a folder; name the page, e.g. {out / 'report.html'}",
-        ) from error
-    except OSError as error:
-        raise unwritable(out, error) from error
+    with writing(out):
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            yield
+        except IsADirectoryError as error:
+            raise UsageError(
+                "output-unwritable",
+                f"{str(out)!r} is a folder; name the page, e.g. {out / 'report.html'}",
+            ) from error
 
 
 _SHOWN: Final = 200
