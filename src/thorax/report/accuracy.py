@@ -58,7 +58,7 @@ def cost_table(result: ValidationResult) -> Table | None:
             "Artifact": lambda row: row[0],
             "Mean AUROC": lambda row: interval_text(row[1].mean),
             f"minus {names[0]}": lambda row: (
-                interval_text(row[1].mean_difference, sign=True)
+                interval_text(row[1].mean_difference, "+.4f")
                 if isinstance(row[1], Comparison)
                 else ""
             ),
@@ -91,11 +91,11 @@ def difference_table(result: ValidationResult) -> Table | None:
     rows = [
         (
             plain_name(name),
-            *(interval_text(other.difference.get(name), sign=True) for other in result.against),
+            *(interval_text(other.difference.get(name), "+.4f") for other in result.against),
         )
         for name in result.against[0].difference
     ]
-    means = (interval_text(other.mean_difference, sign=True) for other in result.against)
+    means = (interval_text(other.mean_difference, "+.4f") for other in result.against)
     rows.append(("Mean", *means))
     whose = f" of {names[1]}" if len(result.against) == 1 else ""
     return Table(

@@ -11,9 +11,9 @@ from matplotlib.lines import Line2D
 
 from thorax.report.accuracy import Accuracy
 from thorax.report.buyers import Offer, are_alike, buyers_csv, buyers_table, csv_link, offers
-from thorax.report.figure import COLOURS, INK, WIDTH, note, svg
+from thorax.report.figure import WIDTH, note, svg
 from thorax.report.parts import Section
-from thorax.report.series import PRECISIONS
+from thorax.report.series import COLOURS, INK, PRECISIONS
 from thorax.report.text import rate_text
 from thorax.results.benchmark import BenchmarkResult
 from thorax.results.plan import ServerPlan

@@ -9,7 +9,7 @@ from thorax.report.partition import partition_tables
 from thorax.report.parts import Section
 from thorax.report.series import images_text
 from thorax.report.table import Table, table_of
-from thorax.report.text import name_text, number_text, rate_text, scaled_text
+from thorax.report.text import interval_text, name_text, number_text, rate_text, scaled_text
 from thorax.results.fpga import (
     DEVICES,
     BitstreamFeatures,
@@ -241,7 +241,7 @@ def explore_table(result: PrecisionLadder) -> Table:
             (
                 variant.name + (" *" if variant.pareto else ""),
                 number_text(variant.mean_auroc.value, ".3f"),
-                _interval_text(variant.mean_difference),
+                interval_text(variant.mean_difference, "+.3f"),
                 _vectors(overlay.vectors),
                 f"{overlay.area.dsp:,}",
                 f"{overlay.area.m20k:,}",
@@ -265,12 +265,6 @@ def sides_text(result: PrecisionLadder) -> str:
     if result.modelled_side == result.side:
         return f"{result.side} px"
     return f"{result.side} px, speed at {result.modelled_side} px"
-
-
-def _interval_text(interval: Interval) -> str:
-    if interval.low is None or interval.high is None:
-        return f"{interval.value:+.3f}"
-    return f"{interval.value:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
 
 
 def _explore_note(result: PrecisionLadder, *, has_watts: bool) -> str:

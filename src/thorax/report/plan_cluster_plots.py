@@ -7,9 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from thorax.report.figure import COLOURS, INK, WIDTH, svg
+from thorax.report.figure import WIDTH, svg
 from thorax.report.parts import COMPUTED, Section
 from thorax.report.plan_cluster import cluster_plan_tables
+from thorax.report.series import COLOURS, INK
 from thorax.report.text import duration_text
 from thorax.results.plan import ClusterPlan, ClusterRow, Comparison, Scaling
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from thorax.report.modelled import MODELLED
 from thorax.report.table import Table, table_of
-from thorax.report.text import number_text, range_text, rate_text
+from thorax.report.text import ms_text, number_text, range_text, rate_text
 from thorax.results.plan import CpuRole, ServerPlan, ServerRow
 
 READINGS: Final = {
@@ -51,11 +51,7 @@ def _latency_text(name: str, row: ServerRow) -> str:
     if row.latency_ms is None:
         return "never"
     value = getattr(row.latency_ms, name)
-    return range_text(getattr(row.latency_ms_range, name, (value,)), _ms_text)
-
-
-def _ms_text(value: float) -> str:
-    return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
+    return range_text(getattr(row.latency_ms_range, name, (value,)), ms_text)
 
 
 def _note(plan: ServerPlan) -> str:

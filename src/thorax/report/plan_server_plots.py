@@ -12,11 +12,12 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from thorax.files.atomic import write_text
-from thorax.report.figure import COLOURS, INK, WIDTH, note, svg
+from thorax.report.figure import WIDTH, note, svg
 from thorax.report.modelled import MODELLED
 from thorax.report.partition_drawing import require_svg
 from thorax.report.parts import COMPUTED, Section
 from thorax.report.plan_server import server_tables, within_text
+from thorax.report.series import COLOURS, INK
 from thorax.report.text import rate_text
 from thorax.results.plan import CpuRole, CurvePoint, ServerPlan, ServerRow
 

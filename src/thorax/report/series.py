@@ -22,6 +22,12 @@ NamedT = TypeVar("NamedT", bound=Named)
 PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8", "fp11")
 """From the reference to the boldest shortcut; tables keep this order."""
 
+COLOURS: Final = ("#0072b2", "#cc79a7", "#d55e00", "#009e73", "#e69f00", "#56b4e9")
+"""Okabe and Ito's palette (jfly.uni-koeln.de/color, 2008), which colour-blind people tell apart."""
+
+INK: Final = "#767676"
+"""Of axes and whatever has no colour."""
+
 EMULATED: Final = (
     "Emulated: wall time of this computer at the arithmetic of a simulated card; it says nothing "
     "of how fast the card is."

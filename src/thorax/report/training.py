@@ -7,8 +7,9 @@ from typing import Final
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from thorax.report.figure import COLOURS, WIDTH, svg
+from thorax.report.figure import WIDTH, svg
 from thorax.report.parts import Section
+from thorax.report.series import COLOURS
 from thorax.report.table import Table
 from thorax.report.text import interval_text, rate_text
 from thorax.results.training import CurvePoint, EpochRecord, LoggedEpoch, TrainingRecord
