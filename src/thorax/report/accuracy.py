@@ -120,6 +120,6 @@ def pointing_table(results: Sequence[ValidationResult]) -> Table:
 
 
 def _hits_text(game: Pointing | None) -> str:
-    if game is None or not game.total:
+    if game is None or game.rate is None:
         return "–"
     return f"{game.rate:.0%} ({game.hits:,} of {game.total:,})"

@@ -1,7 +1,7 @@
 """Images per second against watts: what every run of the buyer's table gets out of its power."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -118,18 +118,18 @@ def _panels(rows: Sequence[Offer]) -> list[tuple[str, list["_Point"]]]:
     return [
         (title, points)
         for title, points in (
-            (whole, _points(rows, "power_w")),
-            ("Marginal: of the load or the cards alone", _points(rows, "marginal_w")),
+            (whole, _points(rows, lambda row: row.power_w)),
+            ("Marginal: of the load or the cards alone", _points(rows, lambda row: row.marginal_w)),
         )
         if points
     ]
 
 
-def _points(rows: Sequence[Offer], key: str) -> list[_Point]:
+def _points(rows: Sequence[Offer], power: Callable[[Offer], float | None]) -> list[_Point]:
     return [
         _Point(number, power_w, row)
         for number, row in enumerate(rows, 1)
-        if (power_w := getattr(row, key)) is not None and power_w > 0 and row.images_per_s > 0
+        if (power_w := power(row)) is not None and power_w > 0 and row.images_per_s > 0
     ]
 
 

@@ -236,7 +236,10 @@ def explore_table(result: PrecisionLadder) -> Table:
     ]
     for variant in result.variants:
         overlay = variant.modelled
-        watts = (f"{overlay.power_w:.1f}", f"{overlay.images_per_s_per_w:.2f}") if has_watts else ()
+        watts = (
+            number_text(overlay.power_w, ".1f"),
+            number_text(overlay.images_per_s_per_w, ".2f"),
+        )
         rows.append(
             (
                 variant.name + (" *" if variant.pareto else ""),
@@ -247,7 +250,7 @@ def explore_table(result: PrecisionLadder) -> Table:
                 f"{overlay.area.m20k:,}",
                 f"{overlay.area.alm / 1e3:.0f}",
                 f"{overlay.images_per_s:,.0f}",
-                *watts,
+                *(watts if has_watts else ()),
             )
         )
     power = ("W", "Img/s/W") if has_watts else ()
