@@ -80,20 +80,16 @@ def one_by_one(command: Callable[..., None]) -> Callable[..., None]:
             given[name] = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
         command(**given)
 
-    parameters: dict[str, inspect.Parameter] = {}
+    flat: dict[str, inspect.Parameter] = {}
     for name, parameter in signature.parameters.items():
-        flat = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
-        for option in _fields(values[name]) if name in values else [flat]:
-            if option.name in parameters:
+        alone = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
+        for option in _fields(values[name]) if name in values else [alone]:
+            if option.name in flat:
                 raise TypeError(f"two options of {command.__name__} are named {option.name}")
-            parameters[option.name] = option
-    typed.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=list(parameters.values())
-    )
-    typed.__annotations__ = {
-        **{name: option.annotation for name, option in parameters.items()},
-        "return": None,
-    }
+            flat[option.name] = option
+    parameters = list(flat.values())
+    typed.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    typed.__annotations__ = {name: flat[name].annotation for name in flat} | {"return": None}
     return typed
 
 

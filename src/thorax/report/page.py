@@ -40,7 +40,7 @@ from thorax.report.parts import Section, Tile
 from thorax.report.series import Digested, in_order, precision_text, series_names
 from thorax.report.table import Table
 from thorax.report.text import file_name, interval_text, rate_text
-from thorax.results.accuracy import ScoreResult, ValidationResult
+from thorax.results.accuracy import ValidationResult
 from thorax.results.analysis import AnalyzeResult
 from thorax.results.benchmark import BenchmarkResult
 from thorax.results.cluster import ClusterDiagnosis
@@ -48,10 +48,9 @@ from thorax.results.demo import DemoResult
 from thorax.results.energy import LogEnergy, WatchResult
 from thorax.results.files import COMMANDS
 from thorax.results.findings import ClassifyResult
-from thorax.results.fpga import OverlayResult, PrecisionLadder
+from thorax.results.fpga import PrecisionLadder
 from thorax.results.landscape import SharpnessResult
 from thorax.results.optimize import CompareResult, OptimizeResult
-from thorax.results.partition import PartitionResult
 from thorax.results.plan import ClusterPlan, ServerPlan
 from thorax.results.schema import Result
 from thorax.results.training import TrainingRecord, TrainResult
@@ -126,23 +125,15 @@ def _of_any(
 
 
 def _render(results: Sequence[Result], title: str) -> str:
-    judged: list[Accuracy] = [*_of(ValidationResult, results), *_of(ScoreResult, results)]
-    accuracy = in_order(judged)
+    accuracy = in_order([result for result in results if isinstance(result, Accuracy)])
     speed = in_order(_of(BenchmarkResult, results))
     optimized = in_order(_of(OptimizeResult, results))
     plans = _of(ServerPlan, results)
     ended = [TrainingRecord(**dict(result)) for result in _of(TrainResult, results)]
     runs = [*_of(TrainingRecord, results), *ended]
     trained: list[TrainingRecord | DemoResult] = [*runs, *_of(DemoResult, results)]
-    metered: list[WatchResult | LogEnergy] = [
-        *_of(WatchResult, results),
-        *_of(LogEnergy, results),
-    ]
-    fpga_results: list[fpga.FpgaResult] = [
-        *_of(PartitionResult, results),
-        *_of(OverlayResult, results),
-        *_of(PrecisionLadder, results),
-    ]
+    metered = [result for result in results if isinstance(result, WatchResult | LogEnergy)]
+    fpga_results = [result for result in results if isinstance(result, fpga.FpgaResult)]
     sections = [
         buyers_plot.section(speed, accuracy, plans),
         _of_any(accuracy_plots.section, accuracy),
@@ -203,7 +194,7 @@ _FIGURE: Final = re.compile(r"[+−-]?[\d.,]+[%×*]?( [\[(].*)?")
 """A number, with its unit or interval where it has one."""
 
 
-_OfModel: TypeAlias = Digested | PartitionResult | OverlayResult | PrecisionLadder
+_OfModel: TypeAlias = Digested | fpga.FpgaResult
 _OfStore: TypeAlias = ValidationResult | PrecisionLadder | SharpnessResult
 _OfMachine: TypeAlias = ValidationResult | BenchmarkResult | PrecisionLadder
 
