@@ -17,6 +17,7 @@ from thorax.artifact import BIN, CARD, XML, Accuracy, Artifact, Card, HeatmapGri
 from thorax.errors import ModelError
 from thorax.files import atomic
 from thorax.images.preprocess import InputSpec
+from thorax.labels import INTENDED_USE
 from thorax.metrics import Platt
 
 FULL = Card(
@@ -342,7 +343,7 @@ def test_the_graph_alone_says_what_it_is_in_the_model_api_convention(tiny_int8: 
     assert told["labels"].split() == list(tiny_int8.card.labels)
     assert told["thorax_precision"] == "int8"
     assert told["resize_type"] == "fit_to_window_letterbox"
-    assert told["intended_use"] == artifact.INTENDED_USE
+    assert told["intended_use"] == INTENDED_USE
 
 
 def test_a_kill_between_any_two_calls_leaves_a_card_with_its_old_or_new_settings(

@@ -17,7 +17,7 @@ from thorax.files import atomic
 from thorax.files.atomic import sha256, sync, write_text
 from thorax.files.documents import document_digest
 from thorax.images.preprocess import InputSpec
-from thorax.labels import LabelSet
+from thorax.labels import INTENDED_USE, LabelSet
 from thorax.metrics import Platt
 from thorax.results.benchmark import StoredSetting
 from thorax.results.optimize import Trial as JudgedTrial
@@ -25,7 +25,6 @@ from thorax.results.optimize import Trial as JudgedTrial
 XML: Final = "model.xml"
 BIN: Final = "model.bin"
 CARD: Final = "card.json"
-INTENDED_USE: Final = "Research software, not a medical device."
 
 Activation = Literal["sigmoid", "softmax"]
 """What makes probabilities of logits: findings that may occur together, or one class an image."""

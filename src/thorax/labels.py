@@ -13,6 +13,7 @@ POSITIVE: Final = 1
 NEGATIVE: Final = 0
 UNKNOWN: Final = -1
 NO_FINDING: Final = "No Finding"
+INTENDED_USE: Final = "Research software, not a medical device."
 
 _SYNONYMS: Final = {
     "pleural effusion": "effusion",

@@ -14,6 +14,7 @@ import pytest
 
 from thorax.artifact import Artifact
 from thorax.cli import console
+from thorax.report.text import clock_text
 from thorax.results.schema import Result
 from thorax.training.log import Progress
 
@@ -164,7 +165,7 @@ def test_a_terminal_shows_training_as_a_bar_with_its_facts(tmp_path: Path) -> No
     ("duration_s", "said"), [(0.4, "0 s"), (89, "89 s"), (180, "3 min"), (7500, "2 h 05 min")]
 )
 def test_a_duration_has_the_unit_it_is_thought_in(duration_s: float, said: str) -> None:
-    assert console._duration(duration_s) == said
+    assert clock_text(duration_s) == said
 
 
 def on_terminal(command: list[str], out: Path | None) -> tuple[int, str]:

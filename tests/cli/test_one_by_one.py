@@ -1,8 +1,9 @@
 """Options of a dataclass are typed one by one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
+import pytest
 import typer
 from typer import Option
 from typer.testing import CliRunner
@@ -44,3 +45,29 @@ def test_options_stand_where_their_value_stands() -> None:
     told = CliRunner().invoke(app, ["--help"]).output
     places = [told.index(option) for option in ("--name", "--duration", "--word", "--json")]
     assert places == sorted(places)
+
+
+def test_a_default_that_is_made_is_refused_and_not_required() -> None:
+    @dataclass(frozen=True)
+    class Made:
+        words: list[str] = field(default_factory=list)
+
+    def command(made: Made) -> None: ...
+
+    command.__annotations__["made"] = Made
+    with pytest.raises(TypeError, match=r"Made\.words has a factory"):
+        one_by_one(command)
+
+
+def test_two_options_of_one_name_are_refused() -> None:
+    @dataclass(frozen=True)
+    class Other:
+        duration: float = 1.0
+
+    def values(traffic: Traffic, other: Other) -> None: ...
+    def beside(duration: float, traffic: Traffic) -> None: ...
+
+    values.__annotations__["other"] = Other
+    for command in (values, beside):
+        with pytest.raises(TypeError, match=r"two options of .* are named duration"):
+            one_by_one(command)

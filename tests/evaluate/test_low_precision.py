@@ -52,7 +52,8 @@ def silent(what: str, total: int) -> Iterator[Callable[[int], None]]:
 def tried(network: Artifact, store: Store, *names: str, **more: Any) -> PrecisionLadder:  # noqa: ANN401
     chosen = [one for one in VARIANTS if one.name in names] or VARIANTS
     board = more.pop("board", PAC)
-    options = ExploreOptions(samples=100, **more)
+    defaults = {"split": "val", "images": None, "side": None, "samples": 100}
+    options = ExploreOptions(**{**defaults, **more})
     return explore(network, store, board, options, variants=chosen, bar=silent)
 
 

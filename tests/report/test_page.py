@@ -300,6 +300,23 @@ def test_other_documents_and_damaged_ones_are_refused(tmp_path: Path) -> None:
         read_results([file])
 
 
+def test_an_own_mistake_is_no_damaged_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(*_: object) -> None:
+        raise TypeError("mistaken")
+
+    monkeypatch.setattr("thorax.report.page._subject", mistaken)
+    with pytest.raises(TypeError, match="mistaken"):
+        write_report([], tmp_path / "report.html", title="T")
+
+
+def test_a_pointing_game_without_a_rate_is_a_dash() -> None:
+    document = made_up.validation()
+    document["pointing"] = {"Mass": {"hits": 1, "total": 2, "rate": None}}
+    assert pointing_table([ValidationResult.read(document)]).rows == (("Mass", "–"),)
+
+
 def test_a_folder_is_no_page(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refused:
         write_report([], tmp_path, title="T")

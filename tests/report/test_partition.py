@@ -14,8 +14,9 @@ from thorax.devices.partition import partition
 from thorax.devices.partition_result import partition_result
 from thorax.errors import UsageError
 from thorax.fpga.card import list_cards
-from thorax.report.partition import bytes_text, partition_tables
+from thorax.report.partition import partition_tables
 from thorax.report.partition_drawing import _lanes, draw, write_drawing
+from thorax.report.text import bytes_text
 from thorax.results.partition import PartitionResult
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -124,5 +124,7 @@ class Commands(TyperGroup):
         self.commands = {
             name: TyperCommand(name, help=summary) for name, (_, summary) in COMMANDS.items()
         }
-        super().format_help(ctx, formatter)
-        self.commands = imported
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self.commands = imported

@@ -230,7 +230,7 @@ def training(*, shown: bool = True) -> Iterator[Callable[["Progress"], None]]:
 
     A bar on a terminal, plain lines elsewhere; on stderr. All ranks but the first are not shown.
     """
-    from thorax.report.text import rate_text
+    from thorax.report.text import clock_text, rate_text
     from thorax.training.log import Window
 
     if not shown:
@@ -267,13 +267,13 @@ def training(*, shown: bool = True) -> Iterator[Callable[["Progress"], None]]:
                 at,
                 f"{rate_text(facts['images_per_s'])} images/s, data wait {facts['data_wait']:.0%}, "
                 f"rate {facts['learning_rate']:.3g}, loss {facts['loss']:.3g}, "
-                f"{_duration(per_step_s * (at.steps - at.step))} left",
+                f"{clock_text(per_step_s * (at.steps - at.step))} left",
             )
             window = Window()
 
         yield tell
         if images and not terminal:
-            say(f"training: {images:,} images in {_duration(time.perf_counter() - begin)}")
+            say(f"training: {images:,} images in {clock_text(time.perf_counter() - begin)}")
 
 
 def _plain(at: "Progress", facts: str) -> None:
@@ -303,13 +303,6 @@ def _training_bar() -> Iterator[tuple[Callable[["Progress", str], None], Callabl
 
 def _print(screen: "Console", text: str) -> None:
     screen.print(printable(text), markup=False, highlight=False)
-
-
-def _duration(duration_s: float) -> str:
-    minutes = round(duration_s / 60)
-    if minutes < 2:
-        return f"{duration_s:.0f} s"
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from thorax.artifact import INTENDED_USE, Artifact, Precision
+from thorax.artifact import Artifact, Precision
 from thorax.benchmark.scenarios import ScenarioOptions, benchmark
 from thorax.cli import console
 from thorax.data import folder, store
@@ -22,7 +22,7 @@ from thorax.evaluate.validate import validate_each
 from thorax.files.atomic import write_text
 from thorax.images.preprocess import InputSpec
 from thorax.inference.classify import ClassifyOptions, classify
-from thorax.labels import NIH14
+from thorax.labels import INTENDED_USE, NIH14
 from thorax.phantoms import dataset
 from thorax.quantization.optimize import optimize
 from thorax.report.page import write_report

@@ -55,6 +55,9 @@ def one_by_one(command: Callable[..., None]) -> Callable[..., None]:
     as one value: each field of the dataclass, annotated as a parameter would be, becomes an option
     at the place of that parameter.
 
+    Raises:
+        TypeError: a field has a default factory, or two parameters or fields have one name.
+
     Example:
         >>> @dataclass(frozen=True)
         ... class Traffic:
@@ -77,27 +80,24 @@ def one_by_one(command: Callable[..., None]) -> Callable[..., None]:
             given[name] = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
         command(**given)
 
-    parameters = [
-        flat
-        for parameter in signature.parameters.values()
-        for flat in (
-            _fields(values[parameter.name])
-            if parameter.name in values
-            else [
-                parameter.replace(
-                    kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[parameter.name]
-                )
-            ]
-        )
-    ]
+    flat: dict[str, inspect.Parameter] = {}
+    for name, parameter in signature.parameters.items():
+        alone = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
+        for option in _fields(values[name]) if name in values else [alone]:
+            if option.name in flat:
+                raise TypeError(f"two options of {command.__name__} are named {option.name}")
+            flat[option.name] = option
+    parameters = list(flat.values())
     typed.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    typed.__annotations__ = {flat.name: flat.annotation for flat in parameters} | {"return": None}
+    typed.__annotations__ = {name: flat[name].annotation for name in flat} | {"return": None}
     return typed
 
 
 def _fields(kind: Any) -> Iterator[inspect.Parameter]:  # noqa: ANN401 - a dataclass
     hints = get_type_hints(kind, include_extras=True)
     for field in fields(kind):
+        if field.default_factory is not MISSING:
+            raise TypeError(f"{kind.__name__}.{field.name} has a factory; give a plain default")
         default = inspect.Parameter.empty if field.default is MISSING else field.default
         yield inspect.Parameter(
             field.name,

@@ -444,7 +444,7 @@ def _require_files(
 ) -> None:
     """Refuse a file that cannot be written, or that is named twice, before anything is computed."""
     from thorax.files.atomic import require_place
-    from thorax.inference.findings import require_apart, writing
+    from thorax.files.outputs import require_apart, writing
     from thorax.report.partition_drawing import require_svg
 
     for path in filter(None, pictures):

@@ -24,7 +24,7 @@ def report(
 ) -> None:
     """One self-contained page with tables and plots."""
     from thorax.files.atomic import is_stdout
-    from thorax.inference.findings import require_apart
+    from thorax.files.outputs import require_apart
     from thorax.report.page import require_page, write_report
     from thorax.results.demo import ReportResult
     from thorax.results.files import read_results

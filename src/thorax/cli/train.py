@@ -1,4 +1,4 @@
-"""The commands about training: fit a classifier, look at what came of it, check the cluster."""
+"""The command that trains a classifier."""
 
 import os
 from collections.abc import Iterator

@@ -91,10 +91,10 @@ class ExploreOptions:
     resamples of patients.
     """
 
-    split: str = "val"
-    images: int | None = None
-    side: int | None = None
-    samples: int = 1000
+    split: str
+    images: int | None
+    side: int | None
+    samples: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,7 +173,7 @@ def explore(
     artifact: Artifact,
     store: Store,
     board: Board,
-    options: ExploreOptions = ExploreOptions(),
+    options: ExploreOptions,
     *,
     variants: Sequence[Variant] = VARIANTS,
     bar: Bar,

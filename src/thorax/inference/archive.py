@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Final
 
 from thorax import artifact
-from thorax.artifact import INTENDED_USE, Artifact
+from thorax.artifact import Artifact
 from thorax.devices.core import simulates
 from thorax.devices.describe import describe
 from thorax.devices.engine import Engine
 from thorax.devices.extensions import add_extensions
 from thorax.devices.forecast import forecast_engine
 from thorax.errors import PeerError, UsageError
+from thorax.files.outputs import require_apart
 from thorax.inference.archive_files import (
     LOG,
     Assembled,
@@ -30,12 +31,13 @@ from thorax.inference.archive_files import (
 )
 from thorax.inference.archive_plan import Plan, arithmetic, make_plan
 from thorax.inference.archive_worker import ATTEMPTS, Job, Report, answer, compile_pinned
-from thorax.inference.classify import SHOWN, OnProgress, Tally, list_sources
-from thorax.inference.findings import Memory, open_csv, read_of, require_apart
+from thorax.inference.classify import OnProgress, Tally, list_sources
+from thorax.inference.findings import Memory, open_csv, read_of
 from thorax.inference.predictor import Source
 from thorax.inference.ray_process import AUTO, Connected, drive
+from thorax.labels import INTENDED_USE
 from thorax.processors import processors
-from thorax.results.findings import ArchiveRun, ClassifyResult
+from thorax.results.findings import SHOWN, ArchiveRun, ClassifyResult
 
 _PROBE_S: Final = 5.0
 """How long a host may take to accept a connection."""

@@ -40,8 +40,9 @@ from thorax.files.atomic import (
     write_text,
 )
 from thorax.files.documents import checked_line, read_limited, read_line
+from thorax.files.outputs import writing
 from thorax.inference.archive_plan import Plan, require_same
-from thorax.inference.findings import Sink, json_line, parse_line, writing
+from thorax.inference.findings import Sink, json_line, parse_line
 from thorax.inference.predictor import Source, StoredImage
 from thorax.results.findings import Findings
 

@@ -4,30 +4,27 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
 
 from thorax import artifact
-from thorax.artifact import INTENDED_USE, Artifact, Card
+from thorax.artifact import Artifact, Card
 from thorax.devices.counters import Counter
 from thorax.devices.describe import Setting, describe, find_setting
 from thorax.devices.engine import Engine, Hint
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.forecast import count_rows, forecast_engine
 from thorax.errors import DataError, UsageError
+from thorax.files.outputs import require_apart
 from thorax.inference.findings import (
     Memory,
     findings_of,
     open_csv,
     read_of,
-    require_apart,
 )
 from thorax.inference.heatmap_folder import HeatmapFolder
 from thorax.inference.heatmap_picture import COLOUR_MAPS
 from thorax.inference.predictor import Prediction, Predictor, Source, find_sources
-from thorax.results.findings import ClassifyResult, Findings, LayerCost
-
-SHOWN: Final = 100
-"""Rows of the table for people; JSON and CSV have all."""
+from thorax.labels import INTENDED_USE
+from thorax.results.findings import SHOWN, ClassifyResult, Findings, LayerCost
 
 OnProgress = Callable[[int], None]
 """Called with how many more images are answered."""

@@ -2,17 +2,16 @@
 
 import csv
 import json
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from thorax.devices.engine import Engine
-from thorax.errors import UsageError, unwritable
 from thorax.files import atomic
 from thorax.files.csv_cells import harmless
+from thorax.files.outputs import writing
 from thorax.inference.heatmap_picture import peak, to_source
 from thorax.inference.predictor import Prediction, Source, StoredImage
 from thorax.results.findings import Findings, ReadError
@@ -76,52 +75,11 @@ class Memory:
             self.findings.append(findings)
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Name the file that a disk refuses.
-
-    Raises:
-        UsageError: `output-unwritable`.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise unwritable(path, error) from error
-
-
 def read_of(model: Path, sources: Sequence[Source]) -> tuple[list[Path], set[Path]]:
     """Return the files that are read one by one, and the folders that are read whole."""
     stores = {source.store for source in sources if isinstance(source, StoredImage)}
     singles = [source for source in sources if not isinstance(source, StoredImage)]
     return singles, {model.parent if model.suffix else model, *stores}
-
-
-def require_apart(out: Path | None, inputs: Iterable[Path], folders: Iterable[Path]) -> None:
-    """Refuse an output that would take the place of what it is made of.
-
-    None, or what will not be replaced as it is not there, is no matter. Inputs are files that are
-    read, folders an artifact and stores, all files of which are read.
-
-    Raises:
-        UsageError: `output-is-input`.
-    """
-    if out is None or not out.is_file():
-        return
-    status = out.stat()
-    for path in inputs:
-        with suppress(OSError):
-            if os.path.samestat(status, path.stat()):
-                raise UsageError(
-                    "output-is-input",
-                    f"{str(out)!r} is an input too, which would be lost; name another place",
-                )
-    for folder in folders:
-        if Path(os.path.realpath(out)).is_relative_to(Path(os.path.realpath(folder))):
-            raise UsageError(
-                "output-is-input",
-                f"{str(out)!r} is a part of {str(folder)!r}, which would be damaged; name another "
-                "place",
-            )
 
 
 @contextmanager

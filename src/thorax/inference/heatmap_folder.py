@@ -10,7 +10,7 @@ import numpy as np
 
 from thorax.artifact import Card
 from thorax.files.atomic import require_place, sha256, sweep_folder, write_bytes
-from thorax.inference.findings import writing
+from thorax.files.outputs import writing
 from thorax.inference.heatmap_picture import overlay
 from thorax.inference.predictor import Prediction
 from thorax.labels import plain_name

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from thorax.artifact import INTENDED_USE, HeatmapGrid
+from thorax.artifact import HeatmapGrid
 from thorax.images.preprocess import placement
+from thorax.labels import INTENDED_USE
 
 _COLOURS: Final = {"inferno": cv2.COLORMAP_INFERNO, "viridis": cv2.COLORMAP_VIRIDIS}
 COLOUR_MAPS: Final = tuple(_COLOURS)

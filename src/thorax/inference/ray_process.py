@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from thorax.errors import PeerError
+from thorax.files.outputs import writing
 from thorax.inference.archive_files import Shard
 from thorax.inference.archive_worker import Job, Report
-from thorax.inference.findings import writing
 
 AUTO: Final = "auto"
 """Ray on this machine alone, started for the run."""

@@ -8,7 +8,6 @@ from thorax.report.series import EMULATED, images_text, series_names
 from thorax.report.table import Table, table_of
 from thorax.report.text import interval_text, number_text, rate_text, scaled_text
 from thorax.results.accuracy import Comparison, Pointing, ScoreResult, ValidationResult
-from thorax.results.shared import Engine
 
 Accuracy: TypeAlias = ValidationResult | ScoreResult
 """What says how good a network is."""
@@ -49,7 +48,7 @@ def cost_table(result: ValidationResult) -> Table | None:
     if not result.against:
         return None
     artifacts = validated_artifacts([result])
-    names = _names_against(result)
+    names = series_names(artifacts)
     timed = any(artifact.images_per_s for artifact in artifacts)
     emulated = timed and any(artifact.simulated for artifact in artifacts)
     return table_of(
@@ -59,7 +58,7 @@ def cost_table(result: ValidationResult) -> Table | None:
             "Artifact": lambda row: row[0],
             "Mean AUROC": lambda row: interval_text(row[1].mean),
             f"minus {names[0]}": lambda row: (
-                interval_text(row[1].mean_difference, sign=True)
+                interval_text(row[1].mean_difference, "+.4f")
                 if isinstance(row[1], Comparison)
                 else ""
             ),
@@ -75,13 +74,6 @@ def cost_table(result: ValidationResult) -> Table | None:
     )
 
 
-def _names_against(result: ValidationResult) -> list[str]:
-    engines = [
-        {name: getattr(other, name) for name in Engine.model_fields} for other in result.against
-    ]
-    return series_names([result, *(result.model_copy(update=engine) for engine in engines)])
-
-
 def validated_artifacts(results: Sequence[Accuracy]) -> list[ValidationResult | Comparison]:
     """Return what was validated, each with those that it was compared with after it."""
     artifacts: list[ValidationResult | Comparison] = []
@@ -95,15 +87,15 @@ def difference_table(result: ValidationResult) -> Table | None:
     """Return the paired differences of `validate --against`, or None without them."""
     if not result.against:
         return None
-    names = _names_against(result)
+    names = series_names([result, *result.against])
     rows = [
         (
             plain_name(name),
-            *(interval_text(other.difference.get(name), sign=True) for other in result.against),
+            *(interval_text(other.difference.get(name), "+.4f") for other in result.against),
         )
         for name in result.against[0].difference
     ]
-    means = (interval_text(other.mean_difference, sign=True) for other in result.against)
+    means = (interval_text(other.mean_difference, "+.4f") for other in result.against)
     rows.append(("Mean", *means))
     whose = f" of {names[1]}" if len(result.against) == 1 else ""
     return Table(
@@ -128,6 +120,6 @@ def pointing_table(results: Sequence[ValidationResult]) -> Table:
 
 
 def _hits_text(game: Pointing | None) -> str:
-    if game is None or not game.total:
+    if game is None or game.rate is None:
         return "–"
     return f"{game.rate:.0%} ({game.hits:,} of {game.total:,})"

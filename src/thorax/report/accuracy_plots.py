@@ -17,10 +17,10 @@ from thorax.report.accuracy import (
     pointing_table,
     validated_artifacts,
 )
-from thorax.report.figure import INK, WIDTH, draw_legend, dressed, line_width, svg, wide_figure
+from thorax.report.figure import WIDTH, draw_legend, dressed, line_width, svg, wide_figure
 from thorax.report.modelled import modelled_table
 from thorax.report.parts import Section
-from thorax.report.series import name_series, series_names
+from thorax.report.series import INK, name_series, series_names
 from thorax.report.table import Table
 from thorax.report.text import number_text
 from thorax.results.accuracy import ValidationResult

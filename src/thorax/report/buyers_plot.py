@@ -1,7 +1,7 @@
 """Images per second against watts: what every run of the buyer's table gets out of its power."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,9 +11,9 @@ from matplotlib.lines import Line2D
 
 from thorax.report.accuracy import Accuracy
 from thorax.report.buyers import Offer, are_alike, buyers_csv, buyers_table, csv_link, offers
-from thorax.report.figure import COLOURS, INK, WIDTH, note, svg
+from thorax.report.figure import WIDTH, note, svg
 from thorax.report.parts import Section
-from thorax.report.series import PRECISIONS
+from thorax.report.series import COLOURS, INK, PRECISIONS
 from thorax.report.text import rate_text
 from thorax.results.benchmark import BenchmarkResult
 from thorax.results.plan import ServerPlan
@@ -118,18 +118,18 @@ def _panels(rows: Sequence[Offer]) -> list[tuple[str, list["_Point"]]]:
     return [
         (title, points)
         for title, points in (
-            (whole, _points(rows, "power_w")),
-            ("Marginal: of the load or the cards alone", _points(rows, "marginal_w")),
+            (whole, _points(rows, lambda row: row.power_w)),
+            ("Marginal: of the load or the cards alone", _points(rows, lambda row: row.marginal_w)),
         )
         if points
     ]
 
 
-def _points(rows: Sequence[Offer], key: str) -> list[_Point]:
+def _points(rows: Sequence[Offer], power: Callable[[Offer], float | None]) -> list[_Point]:
     return [
         _Point(number, power_w, row)
         for number, row in enumerate(rows, 1)
-        if (power_w := getattr(row, key)) is not None and power_w > 0 and row.images_per_s > 0
+        if (power_w := power(row)) is not None and power_w > 0 and row.images_per_s > 0
     ]
 
 

@@ -1,8 +1,8 @@
 """Plots as inline SVG that follow the colours of the page they are in.
 
 Drawn with `matplotlib.figure.Figure`, so no global figure state is touched. Axes and text become
-`currentColor`, series become CSS variables `--s0` to `--s5` (Okabe and Ito's colour-blind-safe
-palette, jfly.uni-koeln.de/color, 2008), so one SVG is legible in light and in dark.
+`currentColor`, series become CSS variables `--s0` to `--s5`, so one SVG is legible in light and in
+dark.
 """
 
 import html
@@ -17,14 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from thorax.files.atomic import write_bytes
-from thorax.report.series import PRECISIONS, Series
+from thorax.report.series import COLOURS, INK, PRECISIONS, Series
 
 WIDTH: Final = 9.4
 """Inches of a plot as wide as the page."""
-
-INK: Final = "#767676"
-
-COLOURS: Final = ("#0072b2", "#cc79a7", "#d55e00", "#009e73", "#e69f00", "#56b4e9")
 
 _LINES: Final = ("-", "--", ":", "-.")
 

@@ -3,16 +3,13 @@
 from pathlib import Path
 from typing import Final
 
-from thorax.artifact import INTENDED_USE
-from thorax.labels import plain_name
+from thorax.labels import INTENDED_USE, plain_name
 from thorax.report.counters import by_member, cost_table
 from thorax.report.modelled import modelled_table
 from thorax.report.table import Table, table_of
 from thorax.report.text import rate_text
-from thorax.results.findings import ArchiveRun, ClassifyResult, DeviceList, Findings
+from thorax.results.findings import SHOWN, ArchiveRun, ClassifyResult, DeviceList, Findings
 
-SHOWN: Final = 100
-"""Rows of the table for people; JSON and CSV have all."""
 _NAMED: Final = 3
 """Files passed over that the table names; JSON has all."""
 

@@ -9,7 +9,7 @@ from thorax.report.partition import partition_tables
 from thorax.report.parts import Section
 from thorax.report.series import images_text
 from thorax.report.table import Table, table_of
-from thorax.report.text import name_text, number_text, rate_text, scaled_text
+from thorax.report.text import interval_text, name_text, number_text, rate_text, scaled_text
 from thorax.results.fpga import (
     DEVICES,
     BitstreamFeatures,
@@ -236,18 +236,21 @@ def explore_table(result: PrecisionLadder) -> Table:
     ]
     for variant in result.variants:
         overlay = variant.modelled
-        watts = (f"{overlay.power_w:.1f}", f"{overlay.images_per_s_per_w:.2f}") if has_watts else ()
+        watts = (
+            number_text(overlay.power_w, ".1f"),
+            number_text(overlay.images_per_s_per_w, ".2f"),
+        )
         rows.append(
             (
                 variant.name + (" *" if variant.pareto else ""),
                 number_text(variant.mean_auroc.value, ".3f"),
-                _interval_text(variant.mean_difference),
+                interval_text(variant.mean_difference, "+.3f"),
                 _vectors(overlay.vectors),
                 f"{overlay.area.dsp:,}",
                 f"{overlay.area.m20k:,}",
                 f"{overlay.area.alm / 1e3:.0f}",
                 f"{overlay.images_per_s:,.0f}",
-                *watts,
+                *(watts if has_watts else ()),
             )
         )
     power = ("W", "Img/s/W") if has_watts else ()
@@ -265,12 +268,6 @@ def sides_text(result: PrecisionLadder) -> str:
     if result.modelled_side == result.side:
         return f"{result.side} px"
     return f"{result.side} px, speed at {result.modelled_side} px"
-
-
-def _interval_text(interval: Interval) -> str:
-    if interval.low is None or interval.high is None:
-        return f"{interval.value:+.3f}"
-    return f"{interval.value:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
 
 
 def _explore_note(result: PrecisionLadder, *, has_watts: bool) -> str:

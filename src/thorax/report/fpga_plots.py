@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from thorax.report.figure import COLOURS, DARK, ON_WHITE, note, write_figure
+from thorax.report.figure import DARK, ON_WHITE, note, write_figure
 from thorax.report.fpga import sides_text
+from thorax.report.series import COLOURS
 from thorax.results.fpga import PrecisionLadder, VariantOverlay, VariantResult
 from thorax.results.shared import Interval
 

@@ -10,6 +10,7 @@ from thorax.results.accuracy import Measured
 from thorax.results.benchmark import BenchmarkResult
 from thorax.results.findings import ClassifyResult
 from thorax.results.partition import PartitionResult
+from thorax.results.shared import Engine
 
 MODELLED: Final = "modelled, not measured"
 
@@ -22,10 +23,10 @@ def modelled_table(results: Sequence[MayBeModelled]) -> Table | None:
     parts = [(result, result.modelled) for result in results if result.modelled]
     if not parts:
         return None
-    shown = [result for result, _ in parts]
+    engines = [result for result, _ in parts if isinstance(result, Engine)]
     # A split is of a network, in whatever precision.
-    whole = any(isinstance(result, PartitionResult) for result in shown)
-    names = [result.model for result in shown] if whole else series_names(shown)
+    whole = len(engines) < len(parts)
+    names = [result.model for result, _ in parts] if whole else series_names(engines)
     return table_of(
         f"What the cards would do: {MODELLED}",
         [(name, result, part) for name, (result, part) in zip(names, parts, strict=True)],

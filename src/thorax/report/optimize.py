@@ -71,10 +71,10 @@ def drop_table(result: OptimizeResult) -> Table | None:
     if not result.auroc_drop_by_finding or result.precision == "fp32":
         return None
     rows = [
-        (plain_name(name), interval_text(drop, sign=True))
+        (plain_name(name), interval_text(drop, "+.4f"))
         for name, drop in result.auroc_drop_by_finding.items()
     ]
-    rows.append(("Mean", interval_text(result.auroc_drop_interval, sign=True)))
+    rows.append(("Mean", interval_text(result.auroc_drop_interval, "+.4f")))
     return Table(
         f"AUROC of FP32 minus AUROC of {result.precision.upper()}, same images",
         ("Finding", "Drop"),
@@ -107,7 +107,7 @@ def tried_table(results: Sequence[OptimizeResult]) -> Table | None:
 
 def _drop_text(trial: Trial) -> str:
     low, high = trial.auroc_drop_interval or (None, None)
-    return interval_text(Interval(value=trial.auroc_drop, low=low, high=high), sign=True)
+    return interval_text(Interval(value=trial.auroc_drop, low=low, high=high), "+.4f")
 
 
 def compare_tables(result: CompareResult, *, top: int | None = TOP) -> list[Table]:

@@ -5,19 +5,20 @@ out. Whatever commands it is of, it shows `environment` (processor, versions, ..
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import jinja2
 from markupsafe import Markup, escape
 
 from thorax import __version__
-from thorax.artifact import INTENDED_USE
-from thorax.errors import DataError, UsageError, unwritable
+from thorax.errors import DataError, UsageError
 from thorax.files.atomic import require_place, write_text
+from thorax.files.outputs import writing
+from thorax.labels import INTENDED_USE
 from thorax.report import (
     accuracy_plots,
     benchmark_plots,
@@ -36,10 +37,10 @@ from thorax.report import (
 from thorax.report.accuracy import Accuracy
 from thorax.report.benchmark_plots import speed_bars
 from thorax.report.parts import Section, Tile
-from thorax.report.series import in_order, precision_text, series_names
+from thorax.report.series import Digested, in_order, precision_text, series_names
 from thorax.report.table import Table
 from thorax.report.text import file_name, interval_text, rate_text
-from thorax.results.accuracy import ScoreResult, ValidationResult
+from thorax.results.accuracy import ValidationResult
 from thorax.results.analysis import AnalyzeResult
 from thorax.results.benchmark import BenchmarkResult
 from thorax.results.cluster import ClusterDiagnosis
@@ -47,10 +48,9 @@ from thorax.results.demo import DemoResult
 from thorax.results.energy import LogEnergy, WatchResult
 from thorax.results.files import COMMANDS
 from thorax.results.findings import ClassifyResult
-from thorax.results.fpga import OverlayResult, PrecisionLadder
+from thorax.results.fpga import PrecisionLadder
 from thorax.results.landscape import SharpnessResult
 from thorax.results.optimize import CompareResult, OptimizeResult
-from thorax.results.partition import PartitionResult
 from thorax.results.plan import ClusterPlan, ServerPlan
 from thorax.results.schema import Result
 from thorax.results.training import TrainingRecord, TrainResult
@@ -74,7 +74,8 @@ def write_report(results: Iterable[Result], out: Path, *, title: str) -> Path:
     )
     try:
         page = _render(shown, title)
-    except _GARBLED as error:
+    except (ArithmeticError, LookupError, ValueError) as error:
+        # What drawing figures that no command prints ends in.
         raise DataError(
             "report-damaged",
             "a result lacks or garbles what its command prints: "
@@ -99,32 +100,18 @@ def require_page(out: Path) -> None:
 
 @contextmanager
 def _writing(out: Path) -> Iterator[None]:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        yield
-    except IsADirectoryError as error:
-        raise UsageError(
-            "output-unwritable",
-            f"{str(out)!r} is a folder; name the page, e.g. {out / 'report.html'}",
-        ) from error
-    except OSError as error:
-        raise unwritable(out, error) from error
+    with writing(out):
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            yield
+        except IsADirectoryError as error:
+            raise UsageError(
+                "output-unwritable",
+                f"{str(out)!r} is a folder; name the page, e.g. {out / 'report.html'}",
+            ) from error
 
 
 _SHOWN: Final = 200
-
-_GARBLED: Final = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    jinja2.TemplateError,
-)
-"""What drawing a page out of figures that no command prints ends in."""
 
 
 def _of(kind: type[ResultT], results: Iterable[Result]) -> list[ResultT]:
@@ -138,23 +125,15 @@ def _of_any(
 
 
 def _render(results: Sequence[Result], title: str) -> str:
-    judged: list[Accuracy] = [*_of(ValidationResult, results), *_of(ScoreResult, results)]
-    accuracy = in_order(judged)
+    accuracy = in_order([result for result in results if isinstance(result, Accuracy)])
     speed = in_order(_of(BenchmarkResult, results))
     optimized = in_order(_of(OptimizeResult, results))
     plans = _of(ServerPlan, results)
     ended = [TrainingRecord(**dict(result)) for result in _of(TrainResult, results)]
     runs = [*_of(TrainingRecord, results), *ended]
     trained: list[TrainingRecord | DemoResult] = [*runs, *_of(DemoResult, results)]
-    metered: list[WatchResult | LogEnergy] = [
-        *_of(WatchResult, results),
-        *_of(LogEnergy, results),
-    ]
-    fpga_results: list[fpga.FpgaResult] = [
-        *_of(PartitionResult, results),
-        *_of(OverlayResult, results),
-        *_of(PrecisionLadder, results),
-    ]
+    metered = [result for result in results if isinstance(result, WatchResult | LogEnergy)]
+    fpga_results = [result for result in results if isinstance(result, fpga.FpgaResult)]
     sections = [
         buyers_plot.section(speed, accuracy, plans),
         _of_any(accuracy_plots.section, accuracy),
@@ -172,8 +151,8 @@ def _render(results: Sequence[Result], title: str) -> str:
         _of_any(sharpness.section, _of(SharpnessResult, results)),
         samples.section(_of(ClassifyResult, results)),
         accuracy_plots.pointing_section(accuracy),
-        _facts_section(results, "environment", "Environment"),
-        _facts_section(results, "provenance", "Provenance"),
+        _facts_section("environment", "Environment", _environment(results)),
+        _facts_section("provenance", "Provenance", _digests(results)),
     ]
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
@@ -215,11 +194,16 @@ _FIGURE: Final = re.compile(r"[+−-]?[\d.,]+[%×*]?( [\[(].*)?")
 """A number, with its unit or interval where it has one."""
 
 
+_OfModel: TypeAlias = Digested | fpga.FpgaResult
+_OfStore: TypeAlias = ValidationResult | PrecisionLadder | SharpnessResult
+_OfMachine: TypeAlias = ValidationResult | BenchmarkResult | PrecisionLadder
+
+
 def _subject(results: Sequence[Result]) -> str:
-    documents = [result.document() for result in results]
+    named = (result.model for result in results if isinstance(result, _OfModel))
+    judged = (result.store for result in results if isinstance(result, _OfStore))
     models, stores = (
-        list(dict.fromkeys(file_name(document[key]) for document in documents if document.get(key)))
-        for key in ("model", "store")
+        list(dict.fromkeys(file_name(path) for path in paths if path)) for paths in (named, judged)
     )
     parts = []
     if models:
@@ -229,34 +213,30 @@ def _subject(results: Sequence[Result]) -> str:
     return "; ".join(parts)
 
 
-def _facts_section(results: Sequence[Result], key: str, heading: str) -> Section | None:
-    """Return what all results say under `key`; differing values stand side by side."""
-    facts: dict[str, list[str]] = {}
+def _environment(results: Sequence[Result]) -> Iterator[tuple[str, str]]:
     for result in results:
-        document = result.document()
-        stated = dict(document.get(key) or {})
-        if key == "provenance" and document.get("digest"):
-            stated[f"digest of {series_names([result])[0]}"] = document["digest"]
-        for name, value in _flat(stated):
-            values = facts.setdefault(name, [])
-            if value not in values:
-                values.append(value)
-    if not facts:
+        if isinstance(result, _OfMachine) and (machine := result.environment):
+            yield from ((f"devices: {name}", full) for name, full in machine.devices.items())
+            yield "processors", str(machine.processors)
+            yield "openvino", machine.openvino
+            yield "thorax", machine.thorax
+
+
+def _digests(results: Sequence[Result]) -> Iterator[tuple[str, str]]:
+    for result in results:
+        if isinstance(result, Digested) and result.digest:
+            yield f"digest of {series_names([result])[0]}", result.digest
+
+
+def _facts_section(key: str, heading: str, facts: Iterable[tuple[str, str]]) -> Section | None:
+    """Return facts by name; differing values stand side by side."""
+    values: dict[str, dict[str, None]] = {}
+    for name, value in facts:
+        values.setdefault(name.replace("_", " "), {})[value] = None
+    if not values:
         return None
-    rows = tuple((name, "; ".join(values)) for name, values in facts.items())
+    rows = tuple((name, "; ".join(texts)) for name, texts in values.items())
     return Section(key, heading, tables=(Table("", ("What", "Value"), rows),), prose=True)
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    facts: list[tuple[str, str]] = []
-    for key, part in value.items():
-        name = f"{prefix}{key}".replace("_", " ")
-        if isinstance(part, Mapping):
-            facts += _flat(part, f"{name}: ")
-        elif part is not None:
-            text = ", ".join(map(str, part)) if isinstance(part, list | tuple) else str(part)
-            facts.append((name, text))
-    return facts
 
 
 def summary_tiles(

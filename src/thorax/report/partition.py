@@ -5,7 +5,7 @@ from typing import Final
 
 from thorax.report.modelled import modelled_table
 from thorax.report.table import Table, table_of
-from thorax.report.text import scaled_text
+from thorax.report.text import bytes_text, scaled_text
 from thorax.results.partition import LINK_BYTES, PartitionResult
 
 BYTES: Final = (
@@ -90,11 +90,3 @@ def types_text(types: Mapping[str, int]) -> str:
     ranked = sorted(types.items(), key=lambda item: (-item[1], item[0]))
     parts = [f"{count} {name}" for name, count in ranked[:3]]
     return ", ".join(parts) + (", ..." if len(ranked) > 3 else "")
-
-
-def bytes_text(size: float) -> str:
-    """Return a number of bytes in three figures with its unit."""
-    unit, name = next((pair for pair in ((1e6, "MB"), (1e3, "kB")) if size >= pair[0]), (1.0, "B"))
-    value = size / unit
-    places = 0 if unit == 1 or value >= 100 else 1 if value >= 10 else 2
-    return f"{value:,.{places}f} {name}"

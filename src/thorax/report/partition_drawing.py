@@ -8,19 +8,19 @@ from typing import Final
 from thorax.errors import UsageError
 from thorax.files.atomic import write_text
 from thorax.report.modelled import MODELLED
-from thorax.report.partition import BYTES, bytes_text, crossed_text, types_text
+from thorax.report.partition import BYTES, crossed_text, types_text
+from thorax.report.series import COLOURS, INK
+from thorax.report.text import bytes_text
 from thorax.results.partition import PartitionResult, SubgraphSummary
 
 _COLOURS: Final = {
-    "CPU": "#d55e00",
-    "FPGA": "#0072b2",
-    "FPGA.0": "#0072b2",
-    "FPGA.1": "#009e73",
-    "FPGA.2": "#cc79a7",
-    "FPGA.3": "#e69f00",
-    "GPU": "#56b4e9",
+    "CPU": COLOURS[2],
+    "FPGA": COLOURS[0],
+    "FPGA.1": COLOURS[3],
+    "FPGA.2": COLOURS[1],
+    "FPGA.3": COLOURS[4],
+    "GPU": COLOURS[5],
 }
-"""Okabe and Ito's palette (jfly.uni-koeln.de/color, 2008), which colour-blind people tell apart."""
 
 
 _PAGE: Final = 700
@@ -172,7 +172,7 @@ def _heading(result: PartitionResult) -> str:
 
 
 def _colour(device: str) -> str:
-    return _COLOURS.get(device, _COLOURS.get(device.partition(".")[0], "#767676"))
+    return _COLOURS.get(device, _COLOURS.get(device.partition(".")[0], INK))
 
 
 def _layers(count: int) -> str:

@@ -1,21 +1,28 @@
 """Tables of what `thorax plan cluster` computes: everything in them is modelled."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
 from thorax.report.modelled import MODELLED
 from thorax.report.table import Table, table_of
 from thorax.report.text import duration_text, number_text, rate_text, sentence
-from thorax.results.plan import ClusterPlan, ClusterRow, PublishedRow, Quantity, ScalingStop
+from thorax.results.plan import (
+    ClusterPlan,
+    ClusterRow,
+    PublishedRow,
+    Quantity,
+    RunTimes,
+    ScalingStop,
+)
 
-_TIMES: Final = {
-    "Compute": "compute",
-    "Exchange": "communication",
-    "Stragglers": "straggler",
-    "Input": "input",
-    "Evaluation": "evaluation",
-    "Start-up": "start_up",
+_TIMES: Final[Mapping[str, Callable[[RunTimes], float]]] = {
+    "Compute": lambda run: run.compute,
+    "Exchange": lambda run: run.communication,
+    "Stragglers": lambda run: run.straggler,
+    "Input": lambda run: run.input,
+    "Evaluation": lambda run: run.evaluation,
+    "Start-up": lambda run: run.start_up,
 }
 _QUANTITIES: Final[Mapping[Quantity, str]] = {
     "time_to_train_s": "s",
@@ -80,15 +87,15 @@ def _times(plan: ClusterPlan) -> Table:
         {
             "Workers": lambda row: f"{row.workers:,}",
             "Batch": lambda row: f"{row.global_batch:,.0f}",
-            **{name: partial(_share_text, key) for name, key in _TIMES.items()},
+            **{name: partial(_share_text, part_s) for name, part_s in _TIMES.items()},
         },
         note=_jitter_text(plan),
         modelled=True,
     )
 
 
-def _share_text(key: str, row: ClusterRow) -> str:
-    share = getattr(row.time_s, key) / row.time_to_train_s
+def _share_text(part_s: Callable[[RunTimes], float], row: ClusterRow) -> str:
+    share = part_s(row.time_s) / row.time_to_train_s
     return f"{share:.1%}" if share else ""
 
 

@@ -1,17 +1,19 @@
 """Pictures of cluster plans: time and cost against workers; "modelled" stands on each."""
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from thorax.report.figure import COLOURS, INK, WIDTH, svg
+from thorax.report.figure import WIDTH, svg
 from thorax.report.parts import COMPUTED, Section
 from thorax.report.plan_cluster import cluster_plan_tables
+from thorax.report.series import COLOURS, INK
 from thorax.report.text import duration_text
-from thorax.results.plan import ClusterPlan, ClusterRow, Comparison, Scaling
+from thorax.results.plan import ClusterPlan, ClusterRow, Comparison, PublishedPoint, Scaling
 
 FAMILY: Final = ("resnet50", "densenet121", "vgg16")
 """Topologies that are drawn beside each other."""
@@ -32,14 +34,19 @@ _TIMES: Final = {
 }  # fmt: skip
 
 
-_COSTS: Final = {"energy_kwh": "Energy, kWh", "cost": "Cost"}
-"""Figures of a run, where they are known, and the names of their axes."""
+_Figure: TypeAlias = Callable[[ClusterRow | PublishedPoint], float | None]
+
+_COSTS: Final[Mapping[str, _Figure]] = {
+    "Energy, kWh": lambda run: run.energy_kwh,
+    "Cost": lambda run: run.cost if isinstance(run, ClusterRow) else None,
+}
+"""Figures of a run, where they are known, by the names of their axes."""
 
 
 def cluster_plot(plans: Sequence[ClusterPlan], *, number: int = 0) -> str:
     """Return time, energy and cost, as known, against workers, a column a plan."""
     first = plans[0]
-    known = [key for key in _COSTS if getattr(first.rows[0], key) is not None]
+    known = [name for name, figure in _COSTS.items() if figure(first.rows[0]) is not None]
 
     def draw() -> Figure:
         count = len(plans)
@@ -62,10 +69,10 @@ def cluster_plot(plans: Sequence[ClusterPlan], *, number: int = 0) -> str:
             times.set_title(_NAMES.get(plan.topology, plan.topology))
             if index == 0:
                 times.set_ylabel("Time to train")
-            for axes, key in zip(costs, known, strict=True):
-                _draw(axes, plan, key)
+            for axes, name in zip(costs, known, strict=True):
+                _draw(axes, plan, _COSTS[name])
                 if index == 0:
-                    axes.set_ylabel(_COSTS[key])
+                    axes.set_ylabel(name)
         for axes in panels[-1]:
             axes.set_xlabel("Workers")
         _legend(figure, plans)
@@ -81,7 +88,7 @@ def cluster_plot(plans: Sequence[ClusterPlan], *, number: int = 0) -> str:
 
 
 def _time(axes: Axes, plan: ClusterPlan) -> None:
-    _draw(axes, plan, "time_to_train_s")
+    _draw(axes, plan, lambda run: run.time_to_train_s)
     for _, rows in _ways(plan):
         start = rows[0]
         workers = [row.workers for row in rows]
@@ -93,12 +100,13 @@ def _time(axes: Axes, plan: ClusterPlan) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _TIMES[round(value)]))
 
 
-def _draw(axes: Axes, plan: ClusterPlan, key: str) -> None:
+def _draw(axes: Axes, plan: ClusterPlan, figure: _Figure) -> None:
     stops = {stop.scaling: stop.workers for stop in plan.stops_paying}
     for way, rows in _ways(plan):
         colour, line, _ = _WAYS[way]
-        values = [getattr(row, key) for row in rows]
-        axes.plot([row.workers for row in rows], values, line, color=colour, lw=1.7, zorder=3)
+        values = [figure(row) for row in rows]
+        known = np.array(values, float)
+        axes.plot([row.workers for row in rows], known, line, color=colour, lw=1.7, zorder=3)
         for row, value in zip(rows, values, strict=True):
             if row.workers == stops[way] and value is not None:
                 axes.plot(
@@ -106,7 +114,7 @@ def _draw(axes: Axes, plan: ClusterPlan, key: str) -> None:
                     markeredgewidth=0.6, zorder=4,
                 )  # fmt: skip
     for point in plan.published:
-        value = getattr(point, key, None)
+        value = figure(point)
         if value is not None:
             axes.plot(point.workers, value, zorder=5, **_marker(point.how))
     axes.set_xscale("log", base=2)
@@ -167,7 +175,7 @@ def section(plans: Sequence[ClusterPlan]) -> Section:
     """Return how long training would take; networks on one cluster stand beside each other."""
     alike: dict[tuple[object, ...], list[ClusterPlan]] = {}
     for plan in plans:
-        known = (getattr(plan.rows[0], key) is None for key in _COSTS)
+        known = (figure(plan.rows[0]) is None for figure in _COSTS.values())
         alike.setdefault((plan.title, *known), []).append(plan)
     plots = (cluster_plot(group, number=index) for index, group in enumerate(alike.values()))
     # How well a model meets what was published is the same for each of its networks.

@@ -1,16 +1,26 @@
 """Tables of what `thorax plan server` computes: everything in them is modelled."""
 
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from thorax.report.modelled import MODELLED
 from thorax.report.table import Table, table_of
-from thorax.report.text import number_text, range_text, rate_text
-from thorax.results.plan import CpuRole, ServerPlan, ServerRow
+from thorax.report.text import ms_text, number_text, range_text, rate_text
+from thorax.results.plan import CpuRole, QuantileRanges, Quantiles, ServerPlan, ServerRow
 
 READINGS: Final = {
     CpuRole.ADDITIVE: "Additive: the CPU computes too",
     CpuRole.OFFLOAD: "Off-load: the CPU only feeds the cards",
+}
+
+_Mean: TypeAlias = Callable[[Quantiles], float]
+_Ends: TypeAlias = Callable[[QuantileRanges], tuple[float, float]]
+
+QUANTILES: Final[Mapping[str, tuple[_Mean, _Ends]]] = {
+    "p50": (lambda mean: mean.p50, lambda ends: ends.p50),
+    "p90": (lambda mean: mean.p90, lambda ends: ends.p90),
+    "p99": (lambda mean: mean.p99, lambda ends: ends.p99),
 }
 
 _ARRIVALS: Final = {
@@ -38,7 +48,7 @@ def server_table(plan: ServerPlan) -> Table:
             "W": lambda row: number_text(row.power_w, ".0f"),
             "Server img/s/W": lambda row: number_text(row.images_per_s_per_w, ".2f"),
             "Marginal img/s/W": lambda row: number_text(row.marginal_images_per_s_per_w, ".2f"),
-            **{f"{name} ms": partial(_latency_text, name) for name in ("p50", "p90", "p99")},
+            **{f"{name} ms": partial(_latency_text, *of) for name, of in QUANTILES.items()},
             "Slowest": lambda row: row.bound_by,
         },
         note=_note(plan),
@@ -46,16 +56,12 @@ def server_table(plan: ServerPlan) -> Table:
     )
 
 
-def _latency_text(name: str, row: ServerRow) -> str:
+def _latency_text(mean: _Mean, ends: _Ends, row: ServerRow) -> str:
     """Return a quantile, from the least to the most of all runs where these differ."""
     if row.latency_ms is None:
         return "never"
-    value = getattr(row.latency_ms, name)
-    return range_text(getattr(row.latency_ms_range, name, (value,)), _ms_text)
-
-
-def _ms_text(value: float) -> str:
-    return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
+    range_ms = row.latency_ms_range
+    return range_text(ends(range_ms) if range_ms else (mean(row.latency_ms),), ms_text)
 
 
 def _note(plan: ServerPlan) -> str:
@@ -80,7 +86,7 @@ def _load_text(plan: ServerPlan) -> str:
     if plan.arrivals == "saturated":
         return f"Latency: of images {arrivals}."
     if plan.offered_images_per_s is None:
-        share = f"{plan.latency_load:.0%}"
+        share = number_text(plan.latency_load, ".0%")
         return f"Images/s and W: all busy. Latency: {share} of that many images/s, {arrivals}."
     rate = f"{plan.offered_images_per_s:g}"
     return f"All of it: at {rate} images/s {arrivals}; never: more than it can answer."

@@ -12,11 +12,12 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from thorax.files.atomic import write_text
-from thorax.report.figure import COLOURS, INK, WIDTH, note, svg
+from thorax.report.figure import WIDTH, note, svg
 from thorax.report.modelled import MODELLED
 from thorax.report.partition_drawing import require_svg
 from thorax.report.parts import COMPUTED, Section
-from thorax.report.plan_server import server_tables, within_text
+from thorax.report.plan_server import QUANTILES, server_tables, within_text
+from thorax.report.series import COLOURS, INK
 from thorax.report.text import rate_text
 from thorax.results.plan import CpuRole, CurvePoint, ServerPlan, ServerRow
 
@@ -92,10 +93,11 @@ def _latency(axes: Axes, plan: ServerPlan, curve: Sequence[CurvePoint]) -> None:
         if point.latency_ms and point.latency_ms_range
     ]
     for name, colour in (("p99", COLOURS[2]), ("p90", COLOURS[1]), ("p50", COLOURS[0])):
+        mean_of, ends_of = QUANTILES[name]
         rates = [rate for rate, _, _ in points]
-        lows, highs = zip(*(getattr(ends, name) for _, _, ends in points), strict=True)
+        lows, highs = zip(*(ends_of(ends) for _, _, ends in points), strict=True)
         axes.fill_between(rates, lows, highs, color=colour, alpha=_PALE, lw=0)
-        values = [getattr(middle, name) for _, middle, _ in points]
+        values = [mean_of(middle) for _, middle, _ in points]
         axes.plot(rates, values, "o-", color=colour, lw=1.5, ms=3.5, label=name)
     role, cards = curve[0].reading, curve[0].cards
     row = next(row for row in plan.rows if (row.reading, row.cards) == (role, cards))

@@ -12,8 +12,9 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from thorax.errors import UsageError
 from thorax.files.atomic import write_text
-from thorax.report.figure import COLOURS, INK, STYLE, WIDTH, note, svg, write_figure
+from thorax.report.figure import STYLE, WIDTH, note, svg, write_figure
 from thorax.report.parts import Section
+from thorax.report.series import COLOURS, INK
 from thorax.report.table import Table, table_of
 from thorax.report.text import name_text, rate_text, three_figures
 from thorax.results.analysis import AnalyzeResult, LayerRoofline

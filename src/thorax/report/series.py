@@ -1,16 +1,32 @@
 """Results beside each other: the name and the order of each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
-from thorax.results.schema import Part
+from thorax.results.accuracy import ScoreResult, ValidationResult
+from thorax.results.analysis import AnalyzeResult
+from thorax.results.benchmark import BenchmarkResult
+from thorax.results.findings import ClassifyResult
+from thorax.results.optimize import CompareResult, OptimizeResult
 from thorax.results.shared import Engine
 
-PartT = TypeVar("PartT", bound=Part)
+Digested: TypeAlias = Engine | AnalyzeResult | CompareResult | OptimizeResult
+"""What is of one artifact, and says its name, precision and digest."""
+
+Named: TypeAlias = Digested | ScoreResult
+"""What may stand beside others."""
+
+NamedT = TypeVar("NamedT", bound=Named)
 
 PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8", "fp11")
 """From the reference to the boldest shortcut; tables keep this order."""
+
+COLOURS: Final = ("#0072b2", "#cc79a7", "#d55e00", "#009e73", "#e69f00", "#56b4e9")
+"""Okabe and Ito's palette (jfly.uni-koeln.de/color, 2008), which colour-blind people tell apart."""
+
+INK: Final = "#767676"
+"""Of axes and whatever has no colour."""
 
 EMULATED: Final = (
     "Emulated: wall time of this computer at the arithmetic of a simulated card; it says nothing "
@@ -28,30 +44,56 @@ class Series:
     simulated: bool
 
 
-def _fact(result: Part, name: str) -> Any:  # noqa: ANN401 - whatever it has there
-    """Return what a result says under a name; None where its command does not say it."""
-    return getattr(result, name, None)
+_TELLING: Final = ("device", "scenario", "model", "predictions", "store", "split", "streams")
+"""What tells results of one precision apart, the most telling first."""
 
 
-def name_series(results: Sequence[Part]) -> list[Series]:
+def _facts(result: Named) -> dict[str, str | int | None]:
+    """Return the precision of a result, and what it has of `_TELLING`."""
+    if isinstance(result, ScoreResult):
+        return {"predictions": result.predictions or result.command}
+    if isinstance(result, OptimizeResult):
+        return {"precision": result.precision.upper(), "model": result.model}
+    facts: dict[str, str | int | None] = {
+        "precision": arithmetic_text(result.precision, result.compute, result.device),
+        "device": result.device,
+        "model": result.model,
+    }
+    if isinstance(result, BenchmarkResult):
+        facts["scenario"] = result.scenario
+    if isinstance(result, BenchmarkResult | ClassifyResult):
+        facts["streams"] = result.streams
+    if isinstance(result, ValidationResult):
+        facts |= {"store": result.store, "split": result.split}
+    return facts
+
+
+def _precision(result: Named) -> str:
+    return "" if isinstance(result, ScoreResult) else result.precision
+
+
+def _simulated(result: Named) -> bool:
+    return isinstance(result, Engine) and result.simulated
+
+
+def name_series(results: Sequence[Named]) -> list[Series]:
     """Return the share of each result in a plot, under a name that tells it from the others."""
     return [
-        Series(name, str(_fact(result, "precision") or ""), bool(_fact(result, "simulated")))
+        Series(name, _precision(result), _simulated(result))
         for name, result in zip(series_names(results), results, strict=True)
     ]
 
 
-def series_names(results: Sequence[Part]) -> list[str]:
+def series_names(results: Sequence[Named]) -> list[str]:
     """Return a short name for each result: its precision, and whatever else tells them apart."""
+    known = [_facts(result) for result in results]
     keys = ["precision"]
-    for key in ("device", "scenario", "model", "predictions", "store", "split", "streams"):
-        names = [_joined(result, keys) for result in results]
-        if "" in names or len(set(names)) < len(names):
-            values = {str(_fact(result, key)) for result in results}
-            if len(values) > 1 or "" in names:
-                keys.append(key)
-    names = [_joined(result, keys) or str(_fact(result, "command")) for result in results]
-    return told_apart(names)
+    for key in _TELLING:
+        names = [_joined(facts, keys) for facts in known]
+        values = {facts[key] for facts in known if key in facts}
+        if "" in names or (len(set(names)) < len(names) and len(values) > 1):
+            keys.append(key)
+    return told_apart([_joined(facts, keys) for facts in known])
 
 
 def told_apart(names: Sequence[str]) -> list[str]:
@@ -62,27 +104,21 @@ def told_apart(names: Sequence[str]) -> list[str]:
     ]
 
 
-_ARITHMETIC: Final = ("precision", "compute", "device")
-
-
-def _joined(result: Part, keys: Sequence[str]) -> str:
-    values = {key: _fact(result, key) for key in keys}
+def _joined(facts: Mapping[str, str | int | None], keys: Sequence[str]) -> str:
+    values = {key: facts[key] for key in keys if facts.get(key) is not None}
     return " ".join(
-        arithmetic_text(*(str(_fact(result, fact) or "") for fact in _ARITHMETIC))
-        if key == "precision"
-        else str(value).rstrip("/").split("/")[-1]
+        str(value) if key == "precision" else str(value).rstrip("/").split("/")[-1]
         for key, value in values.items()
-        if value is not None
     )
 
 
-def in_order(results: Iterable[PartT]) -> list[PartT]:
+def in_order(results: Iterable[NamedT]) -> list[NamedT]:
     """Return results by precision, measured before simulated, otherwise as given."""
 
-    def rank(result: PartT) -> tuple[bool, int]:
-        precision = str(_fact(result, "precision") or "").lower()
+    def rank(result: NamedT) -> tuple[bool, int]:
+        precision = _precision(result).lower()
         index = PRECISIONS.index(precision) if precision in PRECISIONS else len(PRECISIONS)
-        return bool(_fact(result, "simulated")), index
+        return _simulated(result), index
 
     return sorted(results, key=rank)
 

@@ -16,9 +16,9 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from thorax.errors import UsageError
-from thorax.report.figure import COLOURS, INK, ON_WHITE, WIDTH, note, svg, write_figure
+from thorax.report.figure import ON_WHITE, WIDTH, note, svg, write_figure
 from thorax.report.parts import Section
-from thorax.report.series import told_apart
+from thorax.report.series import COLOURS, INK, told_apart
 from thorax.report.table import Table
 from thorax.report.text import interval_text, number_text
 from thorax.results.landscape import (

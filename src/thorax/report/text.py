@@ -26,9 +26,8 @@ def rate_text(value: float | None) -> str:
     return number_text(value, ",.0f" if value is not None and value >= 100 else ".3g")
 
 
-def interval_text(value: Interval | float | None, *, sign: bool = False) -> str:
+def interval_text(value: Interval | float | None, form: str = ".3f") -> str:
     """Return "0.838 [0.832, 0.844]" of an interval or a number; a dash where it is undefined."""
-    form = "+.4f" if sign else ".3f"
     bounds = value if isinstance(value, Interval) else Interval(value=value)
     middle, low, high = (
         number_text(part, form) for part in (bounds.value, bounds.low, bounds.high)
@@ -50,6 +49,27 @@ def duration_text(duration_s: float) -> str:
     if duration_s < 7200:
         return f"{duration_s / 60:.3g} min"
     return f"{duration_s / 3600:,.3g} h" if duration_s < 3.6e6 else f"{duration_s / 3600:,.0f} h"
+
+
+def clock_text(duration_s: float) -> str:
+    """Return a duration in whole seconds or minutes, or as "2 h 05 min"."""
+    minutes = round(duration_s / 60)
+    if minutes < 2:
+        return f"{duration_s:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def ms_text(value: float) -> str:
+    """Return milliseconds, with one decimal below ten."""
+    return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
+
+
+def bytes_text(size: float) -> str:
+    """Return a number of bytes in three figures with its unit."""
+    unit, name = next((pair for pair in ((1e6, "MB"), (1e3, "kB")) if size >= pair[0]), (1.0, "B"))
+    value = size / unit
+    places = 0 if unit == 1 or value >= 100 else 1 if value >= 10 else 2
+    return f"{value:,.{places}f} {name}"
 
 
 def whole_bytes_text(size: int) -> str:

@@ -1,30 +1,30 @@
 """How runs were trained: a line a run, their schedules as a table, their course as plots."""
 
 import math
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeAlias
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from thorax.report.figure import COLOURS, WIDTH, svg
+from thorax.report.figure import WIDTH, svg
 from thorax.report.parts import Section
+from thorax.report.series import COLOURS
 from thorax.report.table import Table
 from thorax.report.text import interval_text, rate_text
-from thorax.results.training import CurvePoint, EpochRecord, LoggedEpoch, TrainingRecord
+from thorax.results.training import CurvePoint, EpochRecord, LoggedEpoch, Schedule, TrainingRecord
 
-_SCHEDULE: Final = {
-    "kind": "Decay",
-    "batch": "Global batch",
-    "epochs": "Epochs",
-    "steps_per_epoch": "Updates an epoch",
-    "steps": "Updates",
-    "warmup_steps": "Updates of warm-up",
-    "start": "Learning rate at the start",
-    "peak": "Highest learning rate",
-    "end": "Learning rate at the end",
+_SCHEDULE: Final[Mapping[str, Callable[[Schedule], object]]] = {
+    "Decay": lambda schedule: schedule.kind,
+    "Global batch": lambda schedule: schedule.batch,
+    "Epochs": lambda schedule: schedule.epochs,
+    "Updates an epoch": lambda schedule: schedule.steps_per_epoch,
+    "Updates": lambda schedule: schedule.steps,
+    "Updates of warm-up": lambda schedule: schedule.warmup_steps,
+    "Learning rate at the start": lambda schedule: schedule.start,
+    "Highest learning rate": lambda schedule: schedule.peak,
+    "Learning rate at the end": lambda schedule: schedule.end,
 }
-
 
 _ALWAYS: Final = ("optimizer.kind", "optimizer.weight_decay")
 """Settings of a recipe that are shown though all runs have the same."""
@@ -75,9 +75,9 @@ def schedule_table(records: Sequence[TrainingRecord]) -> Table | None:
         return None
     names = [record.run or record.topology or "run" for record, _ in scheduled]
     rows = [
-        (label, *(_figure(getattr(schedule, key)) for _, schedule in scheduled))
-        for key, label in _SCHEDULE.items()
-        if any(getattr(schedule, key) is not None for _, schedule in scheduled)
+        (label, *(_figure(fact(schedule)) for _, schedule in scheduled))
+        for label, fact in _SCHEDULE.items()
+        if any(fact(schedule) is not None for _, schedule in scheduled)
     ]
     settings = _settings([record for record, _ in scheduled])
     return Table("Resolved schedule", ("", *names), (*rows, *settings))
@@ -99,12 +99,16 @@ def _figure(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value or "")
 
 
-_PANELS: Final = (
-    ("loss", "Training loss"),
-    ("val_mean_auroc", "Validation mean AUROC"),
-    ("learning_rate", "Learning rate"),
-    ("images_per_s", "Images per second"),
-)
+_Figure: TypeAlias = Callable[[EpochRecord | CurvePoint], float | None]
+
+_RATE: Final = "Learning rate"
+_SPEED: Final = "Images per second"
+_PANELS: Final[Mapping[str, _Figure]] = {
+    "Training loss": lambda at: at.loss,
+    "Validation mean AUROC": lambda at: at.val_mean_auroc if isinstance(at, EpochRecord) else None,
+    _RATE: lambda at: at.learning_rate,
+    _SPEED: lambda at: at.images_per_s,
+}
 
 
 def training_plot(
@@ -116,41 +120,41 @@ def training_plot(
     through the dots. `number` tells several on one page apart.
     """
     panels = [
-        (key, label, along, dots)
-        for key, label in _PANELS
-        if [*(along := _points(curve, key)), *(dots := _points(history, key))]
+        (label, along, dots)
+        for label, figure in _PANELS.items()
+        if [*(along := _points(curve, figure)), *(dots := _points(history, figure))]
     ]
     across = min(2, len(panels) or 1)
     down = math.ceil(len(panels) / across)
 
     def draw() -> Figure:
         figure = Figure(figsize=(WIDTH / 2 * across, 2.7 * down), layout="constrained")
-        for index, (key, label, along, dots) in enumerate(panels):
+        for index, (label, along, dots) in enumerate(panels):
             axes = figure.add_subplot(down, across, index + 1)
             colour = COLOURS[(0, 2, 3, 1)[index]]
             if along:
                 x, y = zip(*along, strict=True)
                 axes.plot(x, y, color=colour, lw=1.2, alpha=0.6)
             # The rate of an epoch is that of its last update, which the line has already.
-            if dots and not (along and key == "learning_rate"):
+            if dots and not (along and label == _RATE):
                 x, y = zip(*dots, strict=True)
                 axes.plot(x, y, "o" if along else "o-", color=colour, lw=1.5, ms=3.5)
             axes.set(xlabel="Epoch", ylabel=label)
-            if key in {"learning_rate", "images_per_s"}:
+            if label in (_RATE, _SPEED):
                 axes.set_ylim(0, 1.08 * max(value for _, value in [*along, *dots]) or None)
                 axes.yaxis.set_major_formatter("{x:,g}")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid()
         return figure
 
-    names = ", ".join(label for _, label, _, _ in panels)
+    names = ", ".join(label for label, _, _ in panels)
     return svg(f"training{number}", f"Over epochs: {names}.", draw)
 
 
 def _points(
-    entries: Sequence[EpochRecord] | Sequence[CurvePoint], key: str
+    entries: Sequence[EpochRecord] | Sequence[CurvePoint], figure: _Figure
 ) -> list[tuple[float, float]]:
-    figures = [(entry.epoch, getattr(entry, key, None)) for entry in entries]
+    figures = [(entry.epoch, figure(entry)) for entry in entries]
     return [(epoch, value) for epoch, value in figures if value is not None]
 
 

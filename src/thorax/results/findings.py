@@ -1,11 +1,14 @@
 """What `thorax classify` found in radiographs, and the devices that `thorax devices` lists."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field, RootModel
 
 from thorax.results.schema import Part
 from thorax.results.shared import EngineResult, Modelled
+
+SHOWN: Final = 100
+"""Rows of the table for people; JSON and CSV have all."""
 
 
 class ReadError(Part):

@@ -62,7 +62,7 @@ RESULTS: Final[Mapping[str, type[Result]]] = {
     "train": training.TrainResult,
     "verify": verification.VerificationResult,
 }
-"""The model of what each command answers."""
+"""The model of what each command answers, but for `devices` and `fpga list`, which list parts."""
 
 
 class _Described(GenerateJsonSchema):
@@ -123,7 +123,7 @@ def parse_result(document: Mapping[str, Any]) -> Result:
     """
     model = RESULTS[document["command"]]
     if model is benchmark.BenchmarkResult and "tried" in document:
-        # Tuning has always called itself a benchmark.
+        # Tuning calls itself a benchmark.
         model = benchmark.TuningResult
     elif model is training.TrainResult:
         # Of what older versions printed, and of runs that did not end, much is absent.
