@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
-from tests.benchmark import test_baseline
+from tests.benchmark import documents
 from tests.fpga.networks import resnet18
 from tests.report import (
     results,
@@ -139,7 +139,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     overlay = find_bitstream(BITSTREAM).architecture
     now, then = (
         BenchmarkResult.model_validate(run)
-        for run in (test_baseline.run(90.0, seed=1), test_baseline.run(seed=2))
+        for run in (documents.run(90.0, seed=1), documents.run(seed=2))
     )
     compared = now.model_copy(update={"baseline": compare_runs(now, then, name="then.json")})
     shown: list[Result] = [

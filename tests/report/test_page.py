@@ -1,4 +1,3 @@
-import importlib.util
 import io
 import json
 import re
@@ -7,11 +6,11 @@ import sys
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from rich.console import Console
+from tests.report import results as made_up
 
 from thorax.artifact import Artifact
 from thorax.errors import DataError, UsageError
@@ -31,19 +30,6 @@ from thorax.results.optimize import OptimizeResult
 from thorax.results.read import parse_result
 from thorax.results.schema import Result
 from thorax.results.shared import Interval
-
-
-def _beside(name: str) -> ModuleType:
-    path = Path(__file__).with_name(f"{name}.py")
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-made_up = _beside("results")
 
 
 class _Page(HTMLParser):
