@@ -68,7 +68,7 @@ UNNAMED = {
     "files": "places",
     "fpga": "estimate",
     "images": "error_codes",
-    "importers": "options reader",
+    "importers": "options",
     "inference": "findings heatmap_folder ray_process",
     "ir": "heatmap",
     "landscape": "search",
