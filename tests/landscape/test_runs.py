@@ -135,6 +135,7 @@ def test_the_plane_around_a_run_is_part_of_its_answer(
     settings = QUICK.model_copy(update={"batch_norm": "estimated", "power_iterations": 0})
     result = execute(prepare(runs[0], tiny_store, settings, landscape=True))
     assert (result.against, result.path, result.lambda_max) == (None, None, None)
+    assert json.loads(result.to_json())["lambda_max"] is None
     assert result.landscape is not None
     assert result.landscape.offsets == (-1, 0, 1)
     assert result.landscape.loss[1][1] == pytest.approx(result.loss, rel=1e-5)
