@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from tests.benchmark import documents
+from tests.cluster.documents import diagnosis
 from tests.fpga.networks import resnet18
 from tests.report import (
     results,
-    test_cluster,
     test_optimize,
     test_partition,
     test_plan_cluster,
@@ -154,7 +154,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         analyze("resnet18", describe(resnet18()), overlay),
         test_roofline.measured(),
         test_optimize.compared(),
-        test_cluster.diagnosis(4),
+        diagnosis(4),
         test_sharpness.parsed(test_sharpness.two_runs()),
     ]
     return write_report(shown, folder / "report.html", title="Everything that there is")
