@@ -76,7 +76,7 @@ UNNAMED = {
     "phantoms": "anatomy canvas chest dicom findings sampling",
     "power": "log meter modelled nvml programs rapl watch",
     "report": (
-        "benchmark benchmark_plots counters data figure parts plan_server "
+        "benchmark benchmark_plots data figure parts plan_server "
         "plan_server_plots samples series table text"
     ),
     "results": (
