@@ -30,8 +30,8 @@ from tests.importers.small_models import KINDS, Kind, damaged, read_here
 
 from benchmarks import result
 from thorax.errors import ModelError, ThoraxError, UsageError
-from thorax.importers.child_reader import Reader
 from thorax.importers.options import Imported, ImportOptions
+from thorax.importers.reader import Reader
 
 _MOST_DATA: Final = 6 << 30
 _WALL_S: Final = 300.0

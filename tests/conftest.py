@@ -94,6 +94,14 @@ def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds since some moment, to be set by hand."""
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    return now
+
+
 @pytest.fixture(scope="session")
 def thorax() -> Thorax:
     """Run `thorax` as a user types it, in a process of its own, and return what came of it."""

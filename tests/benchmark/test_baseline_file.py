@@ -1,32 +1,17 @@
 """What is read as a baseline is a benchmark whose figures are figures, and can show a loss."""
 
-import importlib.util
 import json
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.benchmark.documents import digested, run
 
 from thorax.benchmark.baseline import read_baseline
 from thorax.errors import DataError
 from thorax.files.documents import parse_json
 from thorax.results.benchmark import BenchmarkResult, read_undamaged
-
-
-def _beside(name: str) -> ModuleType:
-    path = Path(__file__).with_name(f"{name}.py")
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-run = _beside("test_baseline").run
-digested = _beside("test_baseline").digested
 
 
 def test_a_benchmark_is_read_whole(tmp_path: Path) -> None:

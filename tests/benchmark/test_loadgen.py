@@ -15,7 +15,7 @@ import openvino as ov
 import pytest
 
 from thorax.artifact import Artifact
-from thorax.benchmark.loadgen import DETAIL, SUMMARY, drive
+from thorax.benchmark.loadgen import DETAIL, drive
 from thorax.benchmark.measurement import SCENARIOS, Traffic
 from thorax.devices.engine import Engine, Outputs, compile
 from thorax.devices.requests import Lane, Pool
@@ -76,7 +76,7 @@ def test_loadgen_keeps_its_logs_and_nothing_is_printed(
     engine: Engine, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     drive(engine, noise(engine), TRAFFIC["server"], logs=tmp_path)
-    assert "Scenario : Server" in (tmp_path / SUMMARY).read_text("utf-8")
+    assert "Scenario : Server" in (tmp_path / "mlperf_log_summary.txt").read_text("utf-8")
     assert (tmp_path / DETAIL).stat().st_size
     assert capfd.readouterr() == ("", "")
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 import typer
+from tests.cli import command
 from tests.conftest import Thorax
 
 from thorax import __version__
 from thorax.artifact import CARD, Artifact
-from thorax.cli import app as cli
 from thorax.cli import console
 from thorax.cli.app import app
 from thorax.cli.commands import COMMANDS as CONTENTS
@@ -39,26 +39,14 @@ def commands(
 COMMANDS = dict(commands(typer.main.get_command(app)))
 
 
-def run(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object
-) -> tuple[int, str, str]:
-    """Run a command line in this process; return exit status, stdout and stderr."""
-    monkeypatch.setattr(sys, "argv", ["thorax", *map(str, words)])
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    out, err = capfd.readouterr()
-    assert isinstance(caught.value.code, int)
-    return caught.value.code, out, err
-
-
 class Run:
-    """`run` with its fixtures bound."""
+    """`command.typed` with its fixtures bound."""
 
     def __init__(self, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
         self._capfd, self._monkeypatch = capfd, monkeypatch
 
     def __call__(self, *words: object) -> tuple[int, str, str]:
-        return run(self._capfd, self._monkeypatch, *words)
+        return command.typed(self._capfd, self._monkeypatch, *words)
 
     def refused(self, *words: object) -> tuple[int, str]:
         """Return exit status and code of a command that must end in one line on stderr."""

@@ -107,18 +107,10 @@ def train(seconds: list[float], *, shown: bool = True, after: int = 0) -> None:
                 tell(Progress(epoch, 2, step, 12, 0, 0.5, 0.032, 0.75))
 
 
-@pytest.fixture
-def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock to be set by hand."""
-    now = [0.0]
-    monkeypatch.setattr("time.perf_counter", lambda: now[0])
-    return now
-
-
 def test_training_says_without_a_terminal_how_fast_it_is_and_how_long_it_takes(
-    seconds: list[float], capsys: pytest.CaptureFixture[str]
+    clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(seconds)
+    train(clock)
     facts = "2,000 images/s, data wait 25%, rate 0.032, loss"
     assert capsys.readouterr().err.splitlines() == [
         f"training: epoch 1 of 2, step 5 of 12, {facts} 0.457, 7 s left",
@@ -131,18 +123,18 @@ def test_training_says_without_a_terminal_how_fast_it_is_and_how_long_it_takes(
 
 
 def test_a_resumed_run_takes_as_long_as_what_is_left_of_it(
-    seconds: list[float], capsys: pytest.CaptureFixture[str]
+    clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(seconds, after=6)
+    train(clock, after=6)
     first = capsys.readouterr().err.splitlines()[0]
     assert first.startswith("training: epoch 2 of 2, step 11 of 12")
     assert first.endswith("1 s left")
 
 
 def test_ranks_that_show_nothing_say_nothing(
-    seconds: list[float], capsys: pytest.CaptureFixture[str]
+    clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(seconds, shown=False)
+    train(clock, shown=False)
     assert capsys.readouterr() == ("", "")
 
 

@@ -291,6 +291,7 @@ def test_a_meter_that_dies_on_the_way_loses_the_energy_and_not_the_speed(
     assert document["images_per_s"] > 0
     assert document["energy_j"] is None
     assert document["power_w"] is None
+    assert document["images_per_s_per_w"] is document["power"]["images_per_s_per_w"] is None
     assert "RAC0218: gone" in document["energy_error"]
     assert os.linesep not in document["energy_error"]
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from tests.data.chests import recompressed
 
 from thorax.data.check import check
 from thorax.data.store import Store
@@ -24,11 +25,6 @@ SIDE = 128
 @pytest.fixture(scope="module")
 def chests() -> list[Image]:
     return [dataset.draw(1, index, side=SIDE).pixels for index in range(10)]
-
-
-def recompressed(image: Image) -> Image:
-    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 50])[1]
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.uint8)
 
 
 def test_a_patient_in_two_splits_fails(noise: Noise, make_store: MakeStore) -> None:

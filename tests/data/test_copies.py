@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from tests.data.chests import recompressed
 
 from thorax.data.copies import correlation, find_copies
 from thorax.phantoms import dataset
@@ -18,11 +19,6 @@ SIDE = 128
 @pytest.fixture(scope="module")
 def chests() -> list[Image]:
     return [dataset.draw(1, index, side=SIDE).pixels for index in range(40)]
-
-
-def recompressed(image: Image) -> Image:
-    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 50])[1]
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.uint8)
 
 
 def brightened(image: Image) -> Image:

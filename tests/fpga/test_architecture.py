@@ -160,3 +160,5 @@ def test_bytes_of_a_weight_are_those_of_whole_blocks() -> None:
     assert find_architecture("4x2x16x64-fp11").weight_bytes == 15 / 16
     assert find_architecture("8x48-fp11").weight_bytes == 1
     assert find_architecture("4x2x16x32-fp16").weight_bytes == 25 / 16
+    wide = find_architecture("8x48-fp11").model_copy(update={"precision": "fp16"})
+    assert (wide.c_vector, wide.weight_bytes) == (8, 13 / 8)

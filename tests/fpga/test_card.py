@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.command import typed
 
-from thorax.cli import app
 from thorax.errors import DataError, DeviceError, ThoraxError, UsageError
 from thorax.fpga import card as cards_module
 from thorax.fpga.card import CARDS, erase, find_card, list_cards, program, state_path, verify
@@ -25,16 +25,6 @@ FP16 = "2020-4_RC_FP16_ResNet_YoloV3"
 
 def loaded(state: Path) -> list[str | None]:
     return [card.bitstream.name if card.bitstream else None for card in list_cards(state)]
-
-
-def typed(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object
-) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["thorax", "fpga", *map(str, words)])
-    with pytest.raises(SystemExit) as caught:
-        app.main()
-    assert isinstance(caught.value.code, int)
-    return caught.value.code, *capfd.readouterr()
 
 
 def test_cards_come_unprogrammed_and_keep_what_they_are_given(tmp_path: Path) -> None:
@@ -342,7 +332,7 @@ def test_the_commands_program_list_and_erase(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
     def document(*words: str) -> Any:  # noqa: ANN401
-        status, out, err = typed(capfd, monkeypatch, *words, "--json")
+        status, out, err = typed(capfd, monkeypatch, "fpga", *words, "--json")
         assert (status, err) == (0, "")
         return json.loads(out)
 
@@ -354,7 +344,7 @@ def test_the_commands_program_list_and_erase(
     assert (listed[3]["precision"], listed[3]["power_w"]) == ("fp11", 43.0)
     assert [figure["power_w"] for figure in listed[3]["power"]] == [43.0, 50.0, 60.0]
     assert listed[0]["bitstream"] is None
-    status, out, _ = typed(capfd, monkeypatch, "list")
+    status, out, _ = typed(capfd, monkeypatch, "fpga", "list")
     assert (status, RESNET in out, "Simulated" in out) == (0, True, True)
     assert document("erase", "all")["cards"][3]["bitstream"] is None
 
@@ -363,7 +353,7 @@ def test_programming_says_that_it_is_simulated_and_where(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("program", "all", RESNET, "--state", tmp_path / "s.json")
-    status, out, _ = typed(capfd, monkeypatch, *words)
+    status, out, _ = typed(capfd, monkeypatch, "fpga", *words)
     assert status == 0
     assert out.count(f"Intel PAC with Arria 10 GX (simulated), {RESNET}") == 4
 
@@ -372,11 +362,11 @@ def test_programming_says_that_it_is_simulated_and_where(
 def test_the_registry_is_listed_within_100_columns(
     words: tuple[str, ...], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    status, out, _ = typed(capfd, monkeypatch, "list", *words)
+    status, out, _ = typed(capfd, monkeypatch, "fpga", "list", *words)
     assert status == 0
     assert max(map(len, out.splitlines())) <= 100
     assert "…" not in out
-    status, out, _ = typed(capfd, monkeypatch, "list", *words, "--json")
+    status, out, _ = typed(capfd, monkeypatch, "fpga", "list", *words, "--json")
     found = json.loads(out)
     assert {one["board"] for one in found} == ({words[1]} if words[1:] else {
         "pac-a10", "a10dk", "mustang-sg1", "mustang-sg2",

@@ -15,7 +15,7 @@ from thorax.importers.options import ImportOptions
 def here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read without a child, which takes a second a file, but where a test is about the child."""
     if "child" not in request.keywords:
-        monkeypatch.setattr("thorax.importers.child_reader.read", read_here)
+        monkeypatch.setattr("thorax.importers.reader.read", read_here)
 
 
 def refused(path: Path, options: ImportOptions | None = None) -> ThoraxError:

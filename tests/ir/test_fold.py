@@ -7,6 +7,7 @@ import numpy as np
 import openvino as ov
 import openvino.opset13 as ops
 import pytest
+from tests.ir.execution import run
 from torch import nn
 
 from thorax.ir.fold import fold
@@ -39,11 +40,6 @@ def normalise(image: ov.Node, name: str) -> ov.Node:
     made = ops.batch_norm_inference(image, gamma, beta, mean, variance, 1e-5)
     made.set_friendly_name(name)
     return made
-
-
-def run(model: ov.Model, image: np.ndarray) -> np.ndarray:
-    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return np.asarray(compiled(image)[0])
 
 
 def noise(*shape: int) -> np.ndarray:

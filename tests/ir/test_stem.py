@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import openvino as ov
 import openvino.opset13 as ops
 import pytest
+from tests.ir.execution import run
 
 from thorax.ir import rewrite
 from thorax.ir.stem import BORDER
@@ -81,11 +81,6 @@ def network(layers: Layers, **options: Any) -> ov.Model:  # noqa: ANN401
     )
     conv.set_friendly_name("stem")
     return ov.Model([ops.result(ops.relu(conv))], [image], "net")
-
-
-def run(model: ov.Model, image: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return np.asarray(compiled(image)[0])
 
 
 def difference(model: ov.Model, mean: list[float], std: list[float]) -> float:

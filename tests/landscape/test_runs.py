@@ -1,11 +1,10 @@
 """`thorax sharpness` on runs: what it reads, refuses, answers and leaves."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -15,7 +14,7 @@ from thorax.landscape.runs import execute, learning_rates, prepare
 from thorax.landscape.sharpness import CAVEAT, SharpnessSettings
 from thorax.results.landscape import LearningRates, SharpnessResult
 from thorax.training import checkpoint
-from thorax.training.card import CheckpointCard
+from thorax.training.checkpoint import Checkpoint
 from thorax.training.fit import fit
 from thorax.training.optimizers import Sgd
 from thorax.training.recipe import Network, Recipe, Training
@@ -35,6 +34,14 @@ def train(store: Store, out: Path, *, seed: int, width: float = 0.125) -> Path:
     )
     fit(recipe, store, out)
     return out
+
+
+BATCHES: Mapping[str, object] = {"epochs": 1, "batch": 1024}
+
+
+def with_recipe(run: Checkpoint, **sections: Mapping[str, object]) -> Checkpoint:
+    card = run.card.model_copy(update={"recipe": {**run.card.recipe, **sections}})
+    return replace(run, card=card)
 
 
 @pytest.fixture(scope="module")
@@ -97,13 +104,18 @@ def test_runs_that_cannot_be_compared_are_refused(
 
 
 def test_rates_are_the_peak_of_the_schedule_and_the_last_one_used(runs: tuple[Path, Path]) -> None:
-    card = checkpoint.load(runs[0]).card
-    assert learning_rates(card) == LearningRates(peak=0.05, last=card.history[-1]["learning_rate"])
+    run = checkpoint.load(runs[0])
+    last = run.card.history[-1]["learning_rate"]
+    assert learning_rates(run) == LearningRates(peak=0.05, last=last)
     for scaling, peak in (("linear", 0.4), ("sqrt", 0.2)):
-        schedule = {"peak": None, "base_per_256": 0.1, "scaling": scaling}
-        recipe = {"schedule": schedule, "training": {"batch": 1024}}
-        scaled = cast(CheckpointCard, SimpleNamespace(recipe=recipe, history=()))
-        assert learning_rates(scaled) == LearningRates(peak=peak, last=None)
+        schedule = {"kind": "cosine", "base_per_256": 0.1, "scaling": scaling}
+        assert learning_rates(with_recipe(run, schedule=schedule, training=BATCHES)).peak == peak
+
+
+def test_a_recipe_of_another_thorax_is_named(runs: tuple[Path, Path]) -> None:
+    changed = with_recipe(checkpoint.load(runs[0]), training={**BATCHES, "patience": 3})
+    with pytest.raises(UsageError, match=r"config-key.*checkpoint.json.*patience"):
+        learning_rates(changed)
 
 
 def test_the_rate_is_not_set_against_curvature_where_the_optimizer_scales_gradients(
@@ -111,9 +123,7 @@ def test_the_rate_is_not_set_against_curvature_where_the_optimizer_scales_gradie
 ) -> None:
     task = prepare(runs[0], tiny_store, QUICK.model_copy(update={"power_iterations": 1}))
     [one] = task.checkpoints
-    changed = {**one.card.recipe, "optimizer": {"kind": "lars"}}
-    card = one.card.model_copy(update={"recipe": changed})
-    result = execute(replace(task, checkpoints=(replace(one, card=card),)))
+    result = execute(replace(task, checkpoints=(with_recipe(one, optimizer={"kind": "lars"}),)))
     assert result.document()["lambda_max"]["times_learning_rate"] is None
     assert result.learning_rate.peak == 0.05
 
@@ -125,6 +135,7 @@ def test_the_plane_around_a_run_is_part_of_its_answer(
     settings = QUICK.model_copy(update={"batch_norm": "estimated", "power_iterations": 0})
     result = execute(prepare(runs[0], tiny_store, settings, landscape=True))
     assert (result.against, result.path, result.lambda_max) == (None, None, None)
+    assert json.loads(result.to_json())["lambda_max"] is None
     assert result.landscape is not None
     assert result.landscape.offsets == (-1, 0, 1)
     assert result.landscape.loss[1][1] == pytest.approx(result.loss, rel=1e-5)

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
-from tests.benchmark import test_baseline
+from tests.benchmark import documents
+from tests.cluster.documents import diagnosis
 from tests.fpga.networks import resnet18
 from tests.report import (
     results,
-    test_cluster,
     test_optimize,
     test_partition,
     test_plan_cluster,
@@ -139,7 +139,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     overlay = find_bitstream(BITSTREAM).architecture
     now, then = (
         BenchmarkResult.model_validate(run)
-        for run in (test_baseline.run(90.0, seed=1), test_baseline.run(seed=2))
+        for run in (documents.run(90.0, seed=1), documents.run(seed=2))
     )
     compared = now.model_copy(update={"baseline": compare_runs(now, then, name="then.json")})
     shown: list[Result] = [
@@ -154,7 +154,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         analyze("resnet18", describe(resnet18()), overlay),
         test_roofline.measured(),
         test_optimize.compared(),
-        test_cluster.diagnosis(4),
+        diagnosis(4),
         test_sharpness.parsed(test_sharpness.two_runs()),
     ]
     return write_report(shown, folder / "report.html", title="Everything that there is")

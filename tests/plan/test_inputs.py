@@ -6,6 +6,7 @@ from typing import Any
 
 import openvino as ov
 import pytest
+from tests.benchmark.documents import digested, run
 
 from thorax.artifact import Artifact
 from thorax.devices.card_model import find_offloads, forecast
@@ -29,14 +30,7 @@ BITSTREAM = "2019R1_RC_FP11_ResNet_SqueezeNet_VGG"
 
 def written(folder: Path, **changes: Any) -> Path:  # noqa: ANN401
     path = folder / "benchmark.json"
-    document = {
-        "command": "benchmark", "scenario": "offline", "model": "mine", "topology": "resnet50",
-        "digest": "0", "device": "CPU", "devices": ["CPU"], "precision": "fp32", "compute": "f32",
-        "simulated": False, "images_per_s": 80.0, "streams": 2, "power_w": None,
-        "energy_source": "none",
-    }  # fmt: skip
-    document |= changes
-    document["sha256"] = document_digest(document)
+    document = digested(run(80.0, {"model": "mine", "power_w": None}, changes))
     path.write_text(json.dumps(document), "utf-8")
     return path
 

@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from benchmarks.cluster_predictions import RESULT, all_reduce_markdown, markdown, predictions
+from benchmarks.cluster_predictions import GOAL, RESULT, all_reduce_markdown, markdown, predictions
 
 from thorax.config import check
 from thorax.errors import UsageError
-from thorax.plan.published import GOAL, compare, predict, ready, solve
+from thorax.plan.published import compare, predict, ready, solve
 from thorax.plan.systems import Fit, Model, System, change, find_system, list_systems
 
 FIGURES = ("modelled", "error", "linear", "linear_error")

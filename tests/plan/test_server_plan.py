@@ -1,26 +1,14 @@
 """`thorax plan server`: its document, table and picture."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.command import typed
 
-from thorax.cli import app
 from thorax.errors import UsageError
 from thorax.plan.server_plan import cards_in
-
-
-def typed(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object
-) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["thorax", *map(str, words)])
-    with pytest.raises(SystemExit) as caught:
-        app.main()
-    out, err = capfd.readouterr()
-    assert isinstance(caught.value.code, int)
-    return caught.value.code, out, err
 
 
 def test_the_document_has_a_row_for_each_count_and_reading(

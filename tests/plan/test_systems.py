@@ -5,51 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cluster.documents import DOCTOR, rank
 
 from thorax.errors import DataError, UsageError
 from thorax.plan.systems import System, change, find_system, list_systems, read_doctor
 from thorax.plan.training_time import train
 
 KINDS = ("published", "derived", "assumed", "calibrated", "measured")
-
-
-def rank(host: str) -> dict[str, Any]:
-    return {
-        "rank": 0, "host": host, "cpus": "0-3", "numa": "0", "threads": 4, "images_per_s": 66.0,
-        "wait": 0.1, "interface": None, "mtu": None, "slow": False,
-    }  # fmt: skip
-
-
-DOCTOR: dict[str, Any] = {
-    "command": "doctor cluster",
-    "topology": "resnet18",
-    "images": 8,
-    "side": 64,
-    "precision": "fp32",
-    "alpha_s": 4e-5,
-    "beta_bytes_per_s": 3e8,
-    "ranks": [rank("a"), rank("a"), rank("b"), rank("b")],
-    "device": "cpu",
-    "compression": "none",
-    "backend": "gloo",
-    "software": {"thorax": "1", "torch": "2"},
-    "turns": 3,
-    "gradient_bytes": 700_000,
-    "all_reduce": [],
-    "links": [],
-    "slow_ranks": [],
-    "slow_links": [],
-    "step_s": 0.2,
-    "modelled_step_s": 0.2,
-    "batch": None,
-    "clock_spread_s": 0.0,
-    "expected": [],
-    "warnings": [],
-    "step": {
-        "forward_s": 0.004, "backward_s": 0.011, "jitter": 0.03, "images": None,
-        "gradient_bytes": 700_000, "buckets": 3,
-    },
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", list_systems())

@@ -2,17 +2,16 @@
 
 import base64
 import csv
-import importlib.util
 import io
 import itertools
 import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.report import results as made_up
 
 from thorax.report.buyers import (
     ABSENT,
@@ -28,19 +27,6 @@ from thorax.report.page import write_report
 from thorax.results.accuracy import ValidationResult
 from thorax.results.benchmark import BenchmarkResult
 from thorax.results.plan import ServerPlan
-
-
-def _beside(name: str) -> ModuleType:
-    path = Path(__file__).with_name(f"{name}.py")
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-made_up = _beside("results")
 
 
 def _column(

@@ -4,78 +4,10 @@ import io
 
 import pytest
 from rich.console import Console
+from tests.cluster.documents import diagnosis
 
 from thorax.report.cluster import cluster_tables
 from thorax.report.table import Table, rich_table
-from thorax.results.cluster import ClusterDiagnosis
-
-STEP = {"forward_s": 0.1, "backward_s": 0.2, "jitter": 0.0, "images": None}
-STEP |= {"gradient_bytes": 27_800_000, "buckets": 2}
-
-
-def diagnosis(ranks: int) -> ClusterDiagnosis:
-    """Return what the command answers for so many ranks, each slower than the one before."""
-    document = {
-        "command": "doctor cluster",
-        "topology": "densenet121",
-        "images": 4,
-        "side": 224,
-        "precision": "fp32",
-        "device": "cpu",
-        "compression": "none",
-        "software": {"thorax": "1", "torch": "2"},
-        "turns": 3,
-        "slow_ranks": [rank for rank in range(ranks) if rank > 1],
-        "slow_links": [],
-        "step": STEP,
-        "batch": None,
-        "clock_spread_s": 0.0,
-        "warnings": [],
-        "backend": "gloo" if ranks > 1 else None,
-        "gradient_bytes": 27_800_000,
-        "ranks": [
-            {
-                "rank": rank,
-                "host": f"a-host-with-a-name-{rank:04d}.of.a.large.hospital.example",
-                "cpus": "0-27,56-83,112-139",
-                "numa": "0,2,4,6,8,10",
-                "threads": 56,
-                "interface": None,
-                "mtu": None,
-                "images_per_s": 20_000.0 / (1 + rank),
-                "wait": 0.5,
-                "slow": rank > 1,
-            }
-            for rank in range(ranks)
-        ],
-        "all_reduce": [
-            {
-                "bytes": size,
-                "latency_s": 1e-3,
-                "algorithm_bytes_per_s": size / 1e-3,
-                "bus_bytes_per_s": size / 1e-3,
-            }
-            for size in ((4, 4096, 64 << 20) if ranks > 1 else ())
-        ],
-        "links": [
-            {
-                "ranks": [rank, (rank + 1) % ranks],
-                "hosts": [f"a-host-with-a-name-{rank:04d}", f"another-host-{rank + 1:04d}"],
-                "latency_s": 1e-5,
-                "bytes_per_s": 1e10 / (1 + rank),
-                "slow": False,
-            }
-            for rank in range(ranks if ranks > 1 else 0)
-        ],
-        "alpha_s": 1e-5 if ranks > 1 else None,
-        "beta_bytes_per_s": 1e10 if ranks > 1 else None,
-        "step_s": 0.5,
-        "modelled_step_s": 0.4,
-        "expected": [
-            {"ranks": 1, "batch": 4, "step_s": 0.3, "images_per_s": 13.3, "efficiency": 1.0}
-        ],
-    }
-    return ClusterDiagnosis.read(document)
 
 
 def drawn(table: Table) -> str:

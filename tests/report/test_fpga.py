@@ -1,16 +1,15 @@
 """Documents and tables of `thorax fpga analyze` and `thorax fpga search`, as typed."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import openvino as ov
 import pytest
+from tests.cli import command
 from tests.fpga.networks import resnet18, resnet50
 
 from thorax.artifact import Artifact
-from thorax.cli import app
 from thorax.fpga.architecture import find_architecture
 from thorax.fpga.area import area, fits
 from thorax.fpga.bitstreams import BITSTREAMS
@@ -33,11 +32,7 @@ class Typed:
         self.capfd, self.monkeypatch = capfd, monkeypatch
 
     def __call__(self, *words: object) -> tuple[int, str, str]:
-        self.monkeypatch.setattr(sys, "argv", ["thorax", "fpga", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            app.main()
-        assert isinstance(caught.value.code, int)
-        return caught.value.code, *self.capfd.readouterr()
+        return command.typed(self.capfd, self.monkeypatch, "fpga", *words)
 
     def json(self, *words: object) -> dict[str, Any]:
         status, out, err = self(*words, "--json")

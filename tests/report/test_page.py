@@ -1,17 +1,17 @@
-import importlib.util
 import io
 import json
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from rich.console import Console
+from tests.report import results as made_up
 
 from thorax.artifact import Artifact
 from thorax.errors import DataError, UsageError
@@ -20,7 +20,7 @@ from thorax.report.accuracy import auroc_table, pointing_table
 from thorax.report.benchmark import speed_table
 from thorax.report.modelled import modelled_table
 from thorax.report.optimize import artifact_table, tried_table
-from thorax.report.page import write_report
+from thorax.report.page import require_page, write_report
 from thorax.report.series import arithmetic_text, in_order, precision_text, series_names
 from thorax.report.table import rich_table
 from thorax.report.text import interval_text
@@ -31,19 +31,6 @@ from thorax.results.optimize import OptimizeResult
 from thorax.results.read import parse_result
 from thorax.results.schema import Result
 from thorax.results.shared import Interval
-
-
-def _beside(name: str) -> ModuleType:
-    path = Path(__file__).with_name(f"{name}.py")
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-made_up = _beside("results")
 
 
 class _Page(HTMLParser):
@@ -556,3 +543,26 @@ def test_plans_of_clusters_stand_there_once_under_ids_of_their_own(tmp_path: Pat
     assert page.count(">Training clusters</h2>") == 1
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
+
+
+def test_a_page_goes_to_what_it_may_and_nothing_is_read_before(tmp_path: Path) -> None:
+    pipe, file = tmp_path / "pipe", tmp_path / "r.html"
+    os.mkfifo(pipe)
+    file.write_text("old")
+    file.chmod(0o600)
+    require_page(file)
+    assert file.read_text() == "old"
+    for place in (tmp_path, file / "r.html", Path("/proc/none/r.html")):
+        with pytest.raises(UsageError) as refused:
+            require_page(place)
+        assert refused.value.code == "output-unwritable"
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    require_page(pipe)
+    documents = [made_up.benchmark()]
+    write_report(documents, pipe, title="T")
+    assert os.read(reader, 15) == b"<!doctype html>"
+    os.close(reader)
+    with pytest.raises(UsageError, match=r"output-unwritable.*no program reads"):
+        write_report(documents, pipe, title="T")
+    write_report(documents, file, title="T")
+    assert file.stat().st_mode & 0o777 == 0o600

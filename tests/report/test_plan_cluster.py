@@ -1,14 +1,13 @@
 """`thorax plan cluster`: its document, tables and picture."""
 
 import json
-import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.command import typed
 
-from thorax.cli import app
 from thorax.plan.cluster_plan import ClusterQuestion, plan_cluster
 from thorax.plan.published import predict, ready
 from thorax.plan.systems import find_system
@@ -21,17 +20,6 @@ CONTRACT = {
     "workers", "global_batch", "images_per_s", "efficiency", "epochs", "time_to_train_s",
     "energy_kwh",
 }  # fmt: skip
-
-
-def typed(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object
-) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["thorax", *map(str, words)])
-    with pytest.raises(SystemExit) as caught:
-        app.main()
-    out, err = capfd.readouterr()
-    assert isinstance(caught.value.code, int)
-    return caught.value.code, out, err
 
 
 def planned(**fields: Any) -> ClusterPlan:  # noqa: ANN401 - of a question

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from tests.training.weights import SHAPES, start
 from torch import Tensor
 
 from thorax.errors import UsageError
@@ -14,7 +15,6 @@ from thorax.training.optimizers import LAMB, Lamb
 
 Array = npt.NDArray[np.float64]
 
-SHAPES = ((6, 3, 3, 3), (6,), (5, 6), (5,))
 STEPS = 50
 RATES = [0.002 * (step + 1) if step < 10 else 0.02 * 0.95 ** (step - 10) for step in range(STEPS)]
 
@@ -22,14 +22,6 @@ RATES = [0.002 * (step + 1) if step < 10 else 0.02 * 0.95 ** (step - 10) for ste
 def slopes(step: int) -> list[Array]:
     rng = np.random.default_rng(2000 + step)
     return [3.0 * rng.standard_normal(shape) for shape in SHAPES]
-
-
-def start(dtype: torch.dtype = torch.float64) -> list[Tensor]:
-    rng = np.random.default_rng(0)
-    return [
-        torch.tensor(rng.standard_normal(shape), dtype=dtype, requires_grad=True)
-        for shape in SHAPES
-    ]
 
 
 def take(made: torch.optim.Optimizer, parameters: Sequence[Tensor], step: int) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from tests.training.weights import SHAPES, start
 from torch import Tensor
 
 from thorax.errors import UsageError
@@ -16,7 +17,6 @@ from thorax.training.optimizers import LARS, Lars
 
 Array = npt.NDArray[np.float64]
 
-SHAPES = ((6, 3, 3, 3), (6,), (5, 6), (5,))
 STEPS = 50
 STEADY = [0.7] * STEPS
 CHANGING = [0.1 * (step + 1) if step < 10 else 1.0 * 0.93 ** (step - 10) for step in range(STEPS)]
@@ -25,14 +25,6 @@ CHANGING = [0.1 * (step + 1) if step < 10 else 1.0 * 0.93 ** (step - 10) for ste
 def slopes(step: int) -> list[Array]:
     rng = np.random.default_rng(1000 + step)
     return [3.0 * rng.standard_normal(shape) for shape in SHAPES]
-
-
-def start(dtype: torch.dtype = torch.float64) -> list[Tensor]:
-    rng = np.random.default_rng(0)
-    return [
-        torch.tensor(rng.standard_normal(shape), dtype=dtype, requires_grad=True)
-        for shape in SHAPES
-    ]
 
 
 def take(made: torch.optim.Optimizer, parameters: Sequence[Tensor], step: int, rate: float) -> None:

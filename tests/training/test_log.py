@@ -27,14 +27,6 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds since some moment, to be set by hand."""
-    now = [0.0]
-    monkeypatch.setattr("time.perf_counter", lambda: now[0])
-    return now
-
-
 def at(step: int, loss: float = 0.5, data_wait: float = 0.0) -> Progress:
     return Progress(1, 2, step, 20, 64, loss, 0.1 * step, data_wait=data_wait)
 

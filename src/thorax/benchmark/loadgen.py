@@ -26,7 +26,6 @@ from thorax.devices.requests import request_failed
 from thorax.results.benchmark import Scenario
 
 DETAIL: Final = "mlperf_log_detail.txt"
-SUMMARY: Final = "mlperf_log_summary.txt"
 
 _SCENARIOS: Final[Mapping[Scenario, str]] = {
     "offline": "Offline",

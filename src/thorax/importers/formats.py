@@ -8,7 +8,7 @@ from typing import Final
 
 from thorax.errors import ModelError
 from thorax.files import atomic, pairs
-from thorax.importers import child_reader
+from thorax.importers import reader
 from thorax.importers.options import Imported, ImportOptions, Layout
 from thorax.importers.standby import MODULES, SAVED_MODEL, kind_of
 
@@ -37,7 +37,7 @@ def importer(path: Path) -> Importer:
             f"{str(path)!r} is of no format that can be read; these can: a run or checkpoint "
             f"folder, {', '.join(MODULES)}",
         )
-    return functools.partial(child_reader.read, module)
+    return functools.partial(reader.read, module)
 
 
 def read(path: Path, options: ImportOptions | None = None) -> Imported:

@@ -29,7 +29,7 @@ MODULES: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Module of this package whose `read(path, options)` reads files that end so."""
 
-READER: Final = "thorax.importers.reader"
+READER: Final = "thorax.importers.reader_child"
 PRELOADED: Final = "THORAX_READER"
 """Variable that names the module of this package which the child imports while it waits."""
 _LIGHT: Final = ("frontends", "caffe", "mxnet", "pytorch")

@@ -1,9 +1,9 @@
 """Sharpness of finished runs: which images and which checkpoints, measured one after another."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from thorax.data.store import Store
 from thorax.errors import DataError, UsageError
@@ -18,10 +18,9 @@ from thorax.results.landscape import (
     SharpnessResult,
 )
 from thorax.training import checkpoint, memory
-from thorax.training.card import CheckpointCard
 from thorax.training.checkpoint import Checkpoint
 from thorax.training.prepare import identity
-from thorax.training.schedules import scaled_peak
+from thorax.training.schedules import peak_rate
 
 _LINE_POINTS: Final = 25
 _PLANE_POINTS: Final = 21
@@ -139,16 +138,13 @@ def execute(
 
 def _measure(run: Checkpoint, task: Task, on_progress: Callable[[int], None]) -> RunSharpness:
     card = run.card
+    rates = learning_rates(run)
     sharpness = measure(run.network, task.train, card.input, task.settings, on_progress=on_progress)
-    rates = learning_rates(card)
     top = sharpness.lambda_max
     if top is not None:
         # Others scale the gradient first: the product would say nothing.
-        product = None
-        if card.recipe["optimizer"]["kind"] == "sgd":
-            last = None if rates.last is None else rates.last * top.value
-            assert rates.peak is not None
-            product = LearningRates(peak=rates.peak * top.value, last=last)
+        is_sgd = run.recipe().optimizer.kind == "sgd"
+        product = learning_rates(run, times=top.value) if is_sgd else None
         top = top.model_copy(update={"times_learning_rate": product})
         sharpness = sharpness.model_copy(update={"lambda_max": top})
     surroundings = None
@@ -174,12 +170,10 @@ def _measure(run: Checkpoint, task: Task, on_progress: Callable[[int], None]) ->
     )
 
 
-def learning_rates(card: CheckpointCard) -> LearningRates:
-    """Return the highest learning rate of the schedule, and the last before the checkpoint."""
-    schedule: Mapping[str, Any] = card.recipe["schedule"]
-    peak = schedule.get("peak")
-    if peak is None:
-        batch = card.recipe["training"]["batch"]
-        peak = scaled_peak(schedule["base_per_256"], batch, schedule["scaling"])
-    last = card.history[-1]["learning_rate"] if card.history else None
-    return LearningRates(peak=peak, last=last)
+def learning_rates(run: Checkpoint, *, times: float = 1.0) -> LearningRates:
+    """Return the highest rate of the schedule and the last before the checkpoint, each times it."""
+    recipe, history = run.recipe(), run.card.history
+    return LearningRates(
+        peak=peak_rate(recipe.schedule, recipe.training.batch) * times,
+        last=history[-1]["learning_rate"] * times if history else None,
+    )

@@ -14,9 +14,6 @@ from thorax.plan.systems import Fit, Fitted, Model, Published, System, Wire
 from thorax.plan.training_time import train
 from thorax.results.plan import Comparison, PublishedRow
 
-GOAL: Final = 0.1
-"""Error of a prediction that is aimed at."""
-
 _BOUNDS: Final[dict[Fitted, tuple[float, float]]] = {
     "images_per_s": (1e-4, 1e7),
     "update_s": (1e-9, 1e4),

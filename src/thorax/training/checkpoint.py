@@ -22,6 +22,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from thorax.config import check
 from thorax.errors import ModelError, UsageError
 from thorax.files.atomic import new_folder, sha256, sync, write_text
 from thorax.training import networks
@@ -39,6 +40,7 @@ from thorax.training.card import (
     unwritable,
 )
 from thorax.training.networks import Classifier
+from thorax.training.recipe import Recipe
 from thorax.training.weights_file import require_header
 
 _RAW: Final = "raw/"
@@ -60,6 +62,14 @@ class Checkpoint:
     path: Path
     card: CheckpointCard
     network: Classifier = field(repr=False)
+
+    def recipe(self) -> Recipe:
+        """Return the recipe it was trained by.
+
+        Raises:
+            UsageError: `config-key` or `config-value`, where it is one of another Thorax.
+        """
+        return check(self.card.recipe, Recipe, f"the recipe in {self.path / CARD}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -75,9 +75,6 @@ def stepped(
     return peak * math.pow(factor, cuts)
 
 
-Scaling = Literal["linear", "sqrt"]
-
-
 class Schedule(Settings):
     """What every schedule has: a peak, given or scaled to the batch, and a climb to it."""
 
@@ -88,7 +85,7 @@ class Schedule(Settings):
     base_per_256: float | None = Field(default=None, gt=0, le=1e6)
     """Learning rate for 256 images an update, above 0 to 1e6: the peak is this times batch / 256,
     and warm-up begins here (1706.02677, section 2)."""
-    scaling: Scaling = "linear"
+    scaling: Literal["linear", "sqrt"] = "linear"
     """How base_per_256 grows with the batch; sqrt is for Adam and LAMB (1904.00962, section 4)."""
     warmup_epochs: float = Field(default=1.0, ge=0, le=1e6)
     """Length of the straight climb to the peak, 0 to 1e6 epochs."""
@@ -245,10 +242,17 @@ class Resolved:
         assert_never(self.settings)
 
 
-def scaled_peak(base_per_256: float, batch: int, scaling: Scaling) -> float:
-    """Return base * batch / 256 (1706.02677, section 2.1), or base * sqrt(batch / 256)."""
+def peak_rate(settings: Schedule, batch: int) -> float:
+    """Return the highest learning rate of a schedule.
+
+    Where it has none of its own it is base * batch / 256 (1706.02677, section 2.1), or
+    base * sqrt(batch / 256).
+    """
+    if settings.base_per_256 is None:
+        assert settings.peak is not None
+        return settings.peak
     growth = batch / BASE_BATCH
-    return base_per_256 * (math.sqrt(growth) if scaling == "sqrt" else growth)
+    return settings.base_per_256 * (math.sqrt(growth) if settings.scaling == "sqrt" else growth)
 
 
 def resolve(
@@ -256,7 +260,7 @@ def resolve(
 ) -> Resolved:
     """Return the schedule of a run.
 
-    With `base_per_256` the peak is that of `scaled_peak`, and warm-up climbs from the base; at the
+    With `base_per_256` the peak is that of `peak_rate`, and warm-up climbs from the base; at the
     peak from its first step where the batch is below 256. The batch is images an update over all
     ranks, epochs are those of the whole run; all are 1 or more.
 
@@ -268,7 +272,7 @@ def resolve(
         >>> schedule.rate(0)
     """
     steps = steps_per_epoch * epochs
-    peak = _peak(settings, batch)
+    peak = peak_rate(settings, batch)
     if not isinstance(settings, Stepped) and settings.end > peak:
         raise UsageError(
             "schedule-end",
@@ -295,13 +299,6 @@ def resolve(
     )
 
 
-def _peak(settings: Schedule, batch: int) -> float:
-    if settings.base_per_256 is None:
-        assert settings.peak is not None
-        return settings.peak
-    return scaled_peak(settings.base_per_256, batch, settings.scaling)
-
-
 def _warmup_steps(settings: Schedule, steps_per_epoch: int) -> int:
     return max(round(settings.warmup_epochs * steps_per_epoch), settings.warmup_steps)
 
@@ -309,7 +306,7 @@ def _warmup_steps(settings: Schedule, steps_per_epoch: int) -> int:
 def _rate(
     step: int, settings: ScheduleSettings, batch: int, warmup_steps: int, steps: int
 ) -> float:
-    peak = _peak(settings, batch)
+    peak = peak_rate(settings, batch)
     base = settings.base_per_256
     climb: dict[str, Any] = {
         "peak": peak,

@@ -19,7 +19,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from thorax.errors import ModelError, ThoraxError
-from thorax.importers import child_reader, formats, frontends
+from thorax.importers import formats, frontends, reader
 from thorax.importers.options import MOST_LAYERS, ImportOptions
 from thorax.isolation import confinement
 
@@ -257,9 +257,7 @@ def test_arrays_cross_as_they_are() -> None:
         np.array([[True], [False]]),
     ]
     data = b"".join(array.tobytes() for array in arrays)
-    for before, after in zip(
-        arrays, child_reader.unpack(child_reader.describe(arrays), data), strict=True
-    ):
+    for before, after in zip(arrays, reader.unpack(reader.describe(arrays), data), strict=True):
         assert (before.dtype, before.shape) == (after.dtype, after.shape)
         np.testing.assert_array_equal(before, after)
 

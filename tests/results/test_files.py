@@ -6,22 +6,16 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.report import results as made_up
 
-from thorax.errors import DataError, ThoraxError, UsageError
+from thorax.errors import DataError, ThoraxError
 from thorax.files.documents import checked_line
-from thorax.report.page import require_page, write_report
+from thorax.report.page import write_report
 from thorax.results.files import read_results
 from thorax.results.schema import Result
-
-
-def _made_up() -> ModuleType:
-    from tests.report import results
-
-    return results
 
 
 @pytest.fixture
@@ -37,7 +31,7 @@ def written(tmp_path: Path) -> Callable[[bytes | str], Path]:
 def _plans() -> list[dict[str, Any]]:
     from tests.report import test_plan_cluster
 
-    return [test_plan_cluster.planned().document(), _made_up().server_plan().document()]
+    return [test_plan_cluster.planned().document(), made_up.server_plan().document()]
 
 
 @pytest.mark.parametrize("rows", [[], None, {}, [None], [{}], [[]], "rows", 5])
@@ -98,7 +92,7 @@ def _replaced(document: dict[str, Any], path: tuple[str | int, ...], value: obje
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    return [*_made_up().everything(tmp_path_factory.mktemp("maps")), *_plans()]
+    return [*made_up.everything(tmp_path_factory.mktemp("maps")), *_plans()]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -163,7 +157,7 @@ def test_a_text_that_is_no_document_is_refused(
 def test_a_byte_order_mark_is_no_part_of_a_document(
     written: Callable[[bytes | str], Path],
 ) -> None:
-    document = _made_up().benchmark().document()
+    document = made_up.benchmark().document()
     (result,) = read_results([written(b"\xef\xbb\xbf" + json.dumps(document).encode())])
     assert result.document() == document
 
@@ -183,7 +177,7 @@ def test_what_is_no_file_is_neither_waited_for_nor_read_without_end(tmp_path: Pa
 def test_a_benchmark_that_was_changed_is_on_no_page(
     written: Callable[[bytes | str], Path],
 ) -> None:
-    document = _made_up().benchmark().digested().document()
+    document = made_up.benchmark().digested().document()
     (result,) = read_results([written(json.dumps(document))])
     assert result.document() == document
     document["images_per_s"] *= 2
@@ -219,26 +213,3 @@ def test_runs_of_one_name_are_told_apart_with_what_differs_in_them(tmp_path: Pat
     # One alone keeps its name, and one that is given twice is one.
     assert _names(read_results(runs[:1])) == ["run"]
     assert _names(read_results([runs[0], runs[0]])) == ["run", "run"]
-
-
-def test_a_page_goes_to_what_it_may_and_nothing_is_read_before(tmp_path: Path) -> None:
-    pipe, file = tmp_path / "pipe", tmp_path / "r.html"
-    os.mkfifo(pipe)
-    file.write_text("old")
-    file.chmod(0o600)
-    require_page(file)
-    assert file.read_text() == "old"
-    for place in (tmp_path, file / "r.html", Path("/proc/none/r.html")):
-        with pytest.raises(UsageError) as refused:
-            require_page(place)
-        assert refused.value.code == "output-unwritable"
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    require_page(pipe)
-    documents = [_made_up().benchmark()]
-    write_report(documents, pipe, title="T")
-    assert os.read(reader, 15) == b"<!doctype html>"
-    os.close(reader)
-    with pytest.raises(UsageError, match=r"output-unwritable.*no program reads"):
-        write_report(documents, pipe, title="T")
-    write_report(documents, file, title="T")
-    assert file.stat().st_mode & 0o777 == 0o600
