@@ -44,10 +44,10 @@ demo: install
 
 test: check .venv-base/installed .venv-legacy/installed
 	tests/install-peers
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 quick: check
-	$(BIN)/pytest --numprocesses auto --dist loadfile --quick
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --quick
 
 check: install
 	$(BIN)/ruff format --check .
