@@ -4,7 +4,7 @@
 """
 
 import importlib
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import typer
@@ -83,7 +83,7 @@ COMMANDS: Final = {
 """Where each command is, as module:name below `thorax.cli`, and what it is for."""
 
 
-class _Imported(MutableMapping[str, Any]):
+class _Imported(Mapping[str, Any]):
     """The commands by name, imported when they are asked for."""
 
     def __init__(self) -> None:
@@ -98,12 +98,6 @@ class _Imported(MutableMapping[str, Any]):
             self._made[name] = group.commands.get(name, group)
             self._made[name].name = name
         return self._made[name]
-
-    def __setitem__(self, name: str, command: object) -> None:
-        self._made[name] = command
-
-    def __delitem__(self, name: str) -> None:
-        del self._made[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(COMMANDS)

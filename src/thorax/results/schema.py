@@ -28,7 +28,8 @@ class Part(BaseModel):
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return it with other values of some fields, which are judged as those it was made of."""
-        given = {name: getattr(self, name) for name in self.model_fields_set}
+        copied = super().model_copy(deep=deep)
+        given = {name: getattr(copied, name) for name in copied.model_fields_set}
         return self.model_validate({**given, **(update or {})})
 
     def stating(self, **reasons: str | None) -> Self:
