@@ -129,7 +129,8 @@ def make(out: Path, *, seed: int = 0) -> Demo:
 
 @contextmanager
 def _stage(title: str) -> Iterator[None]:
-    console.say(f"\n{title}")
+    console.say("")
+    console.say(title)
     begin = time.perf_counter()
     yield
     console.say(f"   {time.perf_counter() - begin:.1f} s")
