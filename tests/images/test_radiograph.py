@@ -1,5 +1,6 @@
 """Reading: what is told by content, what is refused before it is read, and what is never loaded."""
 
+import io
 import os
 import socket
 import subprocess
@@ -58,23 +59,48 @@ def test_values_are_the_bytes_or_their_255ths(image: npt.NDArray[np.uint8]) -> N
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "words"),
     [
-        b"<!DOCTYPE html><html></html>",
-        b"GIF89a" + bytes(100),
-        b"II*\0" + bytes(100),
-        b"BM" + bytes(100),
-        b"RIFF\0\0\0\0WEBPVP8 " + bytes(100),
-        b"\x76\x2f\x31\x01" + bytes(100),
-        bytes(1000),
-        b"\x89PNG",
-        b"x",
+        (b"<!DOCTYPE html><html></html>", "is a web page"),
+        (b"GIF89a" + bytes(100), "is a GIF picture"),
+        (b"\0\0\0\x1cftypavif" + bytes(100), "is an AVIF picture"),
+        (b"\xff\x0a" + bytes(100), "is a JPEG XL picture"),
+        (b"\x76\x2f\x31\x01" + bytes(100), "is an OpenEXR picture"),
+        (bytes(344) + b"n+1\0" + bytes(9), "is a NIfTI volume"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(100), "is a 7z archive"),
+        (bytes(1000), "is neither PNG"),
+        (b"\x89PNG", "is neither PNG"),
+        (b"x", "is neither PNG"),
     ],
 )
-def test_other_formats_are_refused_by_content(content: bytes, tmp_path: Path) -> None:
+def test_other_formats_are_refused_by_content(content: bytes, words: str, tmp_path: Path) -> None:
     path = tmp_path / "radiograph.png"
     path.write_bytes(content)
-    assert refusal(path) == refusal(content) == "image-format"
+    for source in (path, content):
+        with pytest.raises(ImageError, match=words) as caught:
+            read(source)
+        assert caught.value.code == "image-format"
+
+
+def test_an_open_file_is_read(image: npt.NDArray[np.uint8], tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(".png", image))
+    with path.open("rb") as file:
+        radiograph = read(file)
+    assert np.array_equal(radiograph.grey8, image)
+    assert radiograph.source == str(path)
+    assert np.array_equal(read(io.BytesIO(path.read_bytes())).grey8, image)
+    with pytest.raises(ImageError, match="allowed are 50"):
+        read(io.BytesIO(path.read_bytes()), limits=Limits(file_bytes=50))
+
+
+def test_an_image_that_says_nothing_is_told() -> None:
+    def codes(pixels: npt.NDArray[np.uint8]) -> list[str]:
+        return [warning.code for warning in read(encoded(".png", pixels)).meaning.warnings]
+
+    assert codes(np.zeros((64, 64), np.uint8)) == ["image-uniform"]
+    assert codes(np.full((1, 1), 255, np.uint8)) == ["image-small", "image-uniform"]
+    assert codes(np.arange(4096, dtype=np.uint8).reshape(64, 64)) == []
 
 
 def test_what_is_not_a_readable_file_is_refused_at_once(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """The stored values of a DICOM image's first frame, through one named decoder an encoding."""
 
+import importlib.util
 import struct
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import gdcm
@@ -12,7 +14,7 @@ from pydicom import Dataset, uid
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 
-from thorax.images.error_codes import image_error
+from thorax.images.error_codes import ImageWarning, image_error
 from thorax.images.greyscale import Codes
 
 _NATIVE: Final = frozenset(
@@ -38,6 +40,21 @@ _PLUGINS: Final = {
     uid.RLELossless: "pydicom",
 }
 """One decoder an encoding, named, so that what else is installed changes no pixel."""
+_UNCOMPRESSED: Final = "1.2.840.10008.1.2.1.98"
+_DEFLATED: Final = "1.2.840.10008.1.2.8.1"
+_JPEG_XL: Final = {
+    "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
+    "1.2.840.10008.1.2.4.111": "JPEG XL JPEG Recompression",
+    "1.2.840.10008.1.2.4.112": "JPEG XL",
+}
+_NEWER: Final = {
+    **_JPEG_XL,
+    _UNCOMPRESSED: "Encapsulated Uncompressed Explicit VR Little Endian",
+    _DEFLATED: "Deflated Image Frame Compression",
+    "1.2.840.10008.1.2.4.204": "JPIP HTJ2K Referenced",
+    "1.2.840.10008.1.2.4.205": "JPIP HTJ2K Referenced Deflate",
+}
+"""Of PS3.5 section 10 and PS3.6 table A-1, what pydicom 3.0 does not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,50 +85,147 @@ def check_syntax(syntax: str) -> None:
     Raises:
         ImageError: `dicom-transfer-syntax`.
     """
-    if syntax not in _NATIVE and syntax not in _PLUGINS:
-        identifier = uid.UID(syntax)
-        standard = identifier in uid.AllTransferSyntaxes
-        name = identifier.name if standard else "not one of the standard"
-        raise image_error("dicom-transfer-syntax", f"the transfer syntax is {name}")
+    if syntax in _NATIVE or syntax in _PLUGINS or syntax in (_UNCOMPRESSED, _DEFLATED):
+        return
+    identifier = uid.UID(syntax)
+    name = _NEWER.get(syntax)
+    if name is None:
+        known = identifier in uid.AllTransferSyntaxes
+        name = identifier.name if known else "none of the standard that is known here"
+    if syntax not in _JPEG_XL:
+        raise image_error(
+            "dicom-transfer-syntax",
+            f"the transfer syntax is {name}; convert it, as by: gdcmconv --raw",
+        )
+    if importlib.util.find_spec("imagecodecs") is None:
+        raise image_error(
+            "dicom-transfer-syntax",
+            f"the transfer syntax is {name}; its decoder: pip install 'thorax[jpegxl]'",
+        )
 
 
-def stored_values(dataset: Dataset, layout: Layout, syntax: str) -> Codes:
-    """Return the first frame: [H,W] bit patterns of `layout.stored` bits, or [H,W,3] RGB.
+def stored_values(
+    dataset: Dataset, layout: Layout, syntax: str, warnings: list[ImageWarning]
+) -> tuple[Codes, Layout]:
+    """Return the first frame, and its layout with the bits that it really has.
+
+    It is [H,W], bit patterns of `stored` bits, or [H,W,3] RGB.
 
     Raises:
         ImageError: `dicom-truncated`, `dicom-corrupt`, `dicom-pixel-format`.
     """
-    shift = layout.high_bit + 1 - layout.stored
-    if syntax in _NATIVE:
-        _check_length(dataset, layout)
-    else:
-        frame = _first_frame(dataset)
-        if syntax != uid.RLELossless:
-            stream = _codestream(frame)
-            _check_codestream(stream, layout)
-            if stream.precision <= layout.stored:
-                # The codestream holds the values alone, whatever High Bit says of the container.
-                shift = 0
-    jpeg = syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit) and layout.samples == 1
-    if jpeg and stream.precision == 8:
-        pixels = _eight_bits(frame)
-    elif syntax == uid.JPEGExtended12Bit and layout.stored > 8:
-        pixels = _twelve_bits(frame, layout)
-    else:
-        pixels = _decoded(dataset, layout, syntax)
+    pixels, shift = _container(dataset, layout, syntax)
     native = np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder("="), copy=False))
     if native.size != layout.rows * layout.columns * layout.samples:
         raise image_error("dicom-corrupt", "the pixel data decode to another size")
+    if native.dtype.itemsize == 4:
+        (native, layout), shift = _narrowed(np.right_shift(native, shift), layout), 0
     codes: Codes
     codes = native.view(np.uint8) if native.dtype.itemsize == 1 else native.view(np.uint16)
     if layout.samples == 3:
-        return codes
+        return codes, layout
+    overlays = _overlay_bits(dataset)
+    if overlays:
+        codes = np.bitwise_and(codes, codes.dtype.type(~overlays & (256**codes.itemsize - 1)))
     if shift:
         codes = np.right_shift(codes, shift)
-    if layout.stored < 8 * codes.dtype.itemsize:
-        # Bits above Bits Stored are old overlays or sign: neither is image (PS3.5 section 8.1.1).
-        codes = np.bitwise_and(codes, codes.dtype.type((1 << layout.stored) - 1))
-    return codes
+    if int(codes.max()) >> layout.stored == 0:
+        return codes, layout
+    if _are_more_bits(codes, layout, shift):
+        bits = 8 * codes.itemsize - shift
+        text = f"pixels have up to {bits} bits, Bits Stored says {layout.stored}"
+        warnings.append(ImageWarning("dicom-bits-corrected", text))
+        return codes, replace(layout, stored=bits)
+    # Other bits above Bits Stored are old overlays or sign: no image (PS3.5 section 8.1.1).
+    return np.bitwise_and(codes, codes.dtype.type((1 << layout.stored) - 1)), layout
+
+
+def _narrowed(pixels: npt.NDArray[Any], layout: Layout) -> tuple[npt.NDArray[Any], Layout]:
+    """Return pixels of 32 bits in 16, which is all that detectors have."""
+    kind = np.int16 if layout.signed else np.uint16
+    bounds = np.iinfo(kind)
+    if int(pixels.min()) < bounds.min or int(pixels.max()) > bounds.max or layout.samples != 1:
+        raise image_error("dicom-pixel-format", "pixels have more than 16 bits; allowed: 1 to 16")
+    return pixels.astype(kind), replace(layout, allocated=16, stored=16, high_bit=15)
+
+
+def _overlay_bits(dataset: Dataset) -> int:
+    """Return the bits of a pixel that hold overlays, retired in 2004 (PS3.3 C.9.2.1.2)."""
+    bits = 0
+    for group in range(0x6000, 0x6020, 2):
+        position = dataset.get((group, 0x0102))
+        if position is not None and (group, 0x3000) not in dataset:
+            bits |= 1 << (int(position.value or 0) % 16)
+    # Bit 0 is where overlays of their own data say to be: there it is a bit of the image.
+    return bits & ~1
+
+
+def _are_more_bits(codes: Codes, layout: Layout, shift: int) -> bool:
+    """Return whether bits above Bits Stored belong to the values, so that less would wrap them.
+
+    They do when the lowest of them changes from pixel to pixel, unless it repeats the sign.
+    """
+    varying = int(np.bitwise_or.reduce(codes, axis=None) & ~np.bitwise_and.reduce(codes, axis=None))
+    if not varying >> layout.stored & 1:
+        return False
+    if not layout.signed:
+        return True
+    width = 8 * codes.itemsize
+    signed = np.left_shift(codes, shift).view(np.int8 if width == 8 else np.int16)
+    half = 1 << (layout.stored - 1 + shift)
+    return bool(signed.min() < -half or signed.max() >= half)
+
+
+def _container(dataset: Dataset, layout: Layout, syntax: str) -> tuple[npt.NDArray[Any], int]:
+    """Return the decoded pixels, and by how many bits their values are shifted up in them."""
+    shift = layout.high_bit + 1 - layout.stored
+    if syntax in (_UNCOMPRESSED, _DEFLATED):
+        frame = _first_frame(dataset)
+        dataset.PixelData = frame if syntax == _UNCOMPRESSED else _inflated(frame, layout)
+        dataset["PixelData"].is_undefined_length = False
+        syntax = uid.ExplicitVRLittleEndian
+        dataset.file_meta.TransferSyntaxUID = syntax
+    if syntax in _NATIVE:
+        _check_length(dataset, layout)
+        return _decoded(dataset, layout, syntax), shift
+    if syntax == uid.RLELossless:
+        return _decoded(dataset, layout, syntax), shift
+    frame = _first_frame(dataset)
+    if syntax in _JPEG_XL:
+        return _jpeg_xl(frame, layout), 0
+    stream = _codestream(frame)
+    _check_codestream(stream, layout)
+    if stream.precision <= layout.high_bit:
+        # The codestream holds the values alone, whatever High Bit says of the container.
+        shift = 0
+    jpeg = syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit) and layout.samples == 1
+    if jpeg and stream.precision == 8:
+        return _eight_bits(frame), shift
+    if syntax == uid.JPEGExtended12Bit and layout.stored > 8:
+        return _twelve_bits(frame, layout), shift
+    return _decoded(dataset, layout, syntax), shift
+
+
+def _inflated(frame: bytes, layout: Layout) -> bytes:
+    """Inflate a frame (PS3.5 A.4.13), to no more than the header asks for."""
+    most = layout.rows * layout.columns * layout.samples * layout.allocated // 8
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(frame, most)
+    except zlib.error as error:
+        raise image_error("dicom-corrupt", "the pixel data do not inflate") from error
+
+
+def _jpeg_xl(frame: bytes, layout: Layout) -> npt.NDArray[Any]:
+    """Decode by libjxl; what it needs is bounded by the limits of this process."""
+    import imagecodecs  # noqa: PLC0415 - of an extra
+
+    try:
+        pixels = np.asarray(imagecodecs.jpegxl_decode(frame))
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise image_error("dicom-corrupt", "the pixel data do not decode") from error
+    return _of_shape(pixels, layout)
 
 
 def _check_length(dataset: Dataset, layout: Layout) -> None:
@@ -194,10 +308,14 @@ def _decoded(dataset: Dataset, layout: Layout, syntax: str) -> npt.NDArray[Any]:
         raise
     except Exception as error:
         raise image_error("dicom-corrupt", "the pixel data do not decode") from error
+    return _of_shape(np.asarray(pixels), layout)
+
+
+def _of_shape(pixels: npt.NDArray[Any], layout: Layout) -> npt.NDArray[Any]:
     expected = (layout.rows, layout.columns, 3)[: 3 if layout.samples == 3 else 2]
-    if pixels.shape != expected or pixels.dtype.kind not in "iu" or pixels.dtype.itemsize > 2:
+    if pixels.shape != expected or pixels.dtype.kind not in "iu" or pixels.dtype.itemsize > 4:
         raise image_error("dicom-corrupt", "the pixel data decode to another shape or depth")
-    return np.asarray(pixels)
+    return pixels
 
 
 def _eight_bits(frame: bytes) -> npt.NDArray[Any]:

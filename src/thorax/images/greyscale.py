@@ -11,8 +11,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from thorax.images.error_codes import image_error
-
 Codes = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 _ROWS_AT_ONCE: Final = 1 << 20
 
@@ -22,45 +20,43 @@ class Lut:
     """A look-up table: `entries[v - first]`, clipped at both ends (PS3.3 C.11.1.1)."""
 
     first: int
-    bits: int
     entries: npt.NDArray[np.uint16]
 
     def __post_init__(self) -> None:
-        if not 1 <= self.bits <= 16 or self.entries.size == 0:
-            raise image_error("dicom-lut", f"{self.entries.size} entries of {self.bits} bits")
-        if int(self.entries.max()) >= 1 << self.bits:
-            raise image_error("dicom-lut", f"an entry does not fit the {self.bits} bits of the LUT")
+        assert self.entries.size
+
+    @property
+    def bits(self) -> int:
+        """Bits that the largest entry needs: what viewers trust more than the LUT Descriptor."""
+        return int(self.entries.max()).bit_length()
 
     def __call__(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the entries for values, in the LUT's own numbers."""
         indices = np.clip(np.rint(values) - self.first, 0, self.entries.size - 1)
         return np.asarray(self.entries[indices.astype(np.intp)], np.float64)
 
+    def shown(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return 0-1: the entries as a share of the largest number of their bits."""
+        return self(values) / ((1 << self.bits) - 1 or 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A window of values shown from black to white (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
+    """A window of values shown from black to white (PS3.3 C.11.2.1.2 and C.11.2.1.3).
+
+    The function is LINEAR, LINEAR_EXACT or SIGMOID; center and width are finite, the width above 0,
+    and of LINEAR at least 1.
+    """
 
     center: float
     width: float
     function: str = "LINEAR"
 
     def __post_init__(self) -> None:
-        least = 1.0 if self.function == "LINEAR" else 0.0
-        if self.function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
-            raise image_error(
-                "dicom-window", "VOI LUT Function is not LINEAR, LINEAR_EXACT or SIGMOID"
-            )
-        if not (np.isfinite(self.center) and np.isfinite(self.width)):
-            raise image_error("dicom-window", "Window Center and Width must be finite numbers")
-        if self.width <= 0 or self.width < least:
-            raise image_error(
-                "dicom-window",
-                f"Window Width is {self.width:g}; {self.function} allows "
-                + (f"at least {least:g}" if least else "above 0"),
-            )
+        assert self.width > 0
+        assert self.width >= 1 or self.function != "LINEAR"
 
-    def __call__(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def shown(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return 0-1."""
         if self.function == "SIGMOID":
             exponent = np.clip(-4 * (values - self.center) / self.width, -700, 700)
@@ -73,15 +69,36 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """What each stored bit pattern looks like, and how that was found.
+
+    Attributes:
+        table: [2**bits], white = dense: uint8 (0-255) where every level of the patterns seen is a
+            whole number of 255ths, so that eight bits stay the eight bits they were; float32 (0-1)
+            else.
+        contrast: what set black and white, as `thorax.images.radiograph.Meaning` has it.
+        useless: which of `Chain.voi`, counted from 0, would have shown all of the image as black,
+            as white, or as one grey, and were passed over for the next or for the range.
+    """
+
+    table: npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+    contrast: str
+    useless: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
     """The grey-scale attributes of one image.
 
     Attributes:
         bits: Bits Stored, 1-16.
         signed: whether Pixel Representation is two's complement.
-        slope, intercept: rescale, used where there is no Modality LUT.
+        slope, intercept: rescale, used where there is no Modality LUT; finite, the slope not 0.
         modality: Modality LUT.
-        voi: VOI LUT or window; None shows the whole range of values.
+        voi: VOI LUTs and windows, the first that shows something of the image is used (PS3.3
+            C.11.2.1.2 calls them alternatives); without any the whole range of values is shown.
+        presentation: Presentation LUT (PS3.3 C.11.6), of what is shown; its input is all its
+            entries wide.
         inverted: whether the lowest value is white. MONOCHROME1 and a Presentation LUT Shape of
             INVERSE say the same thing (PS3.3 table C.8-71 demands the one with the other), so an
             image that has both is inverted once.
@@ -94,28 +111,13 @@ class Chain:
     slope: float = 1.0
     intercept: float = 0.0
     modality: Lut | None = None
-    voi: Lut | Window | None = None
+    voi: tuple[Lut | Window, ...] = ()
+    presentation: Lut | None = None
     inverted: bool = False
     padding: tuple[int, int] | None = None
 
-    def __post_init__(self) -> None:
-        extent = abs(self.slope) * 65536 + abs(self.intercept)
-        if not (np.isfinite(extent) and self.slope != 0):
-            raise image_error("dicom-rescale", "Rescale Slope must be finite and not 0")
-
-    @property
-    def contrast(self) -> str:
-        """What set black and white: "voi-lut", "window", "stored" (full range) or "range"."""
-        if self.voi is not None:
-            return "voi-lut" if isinstance(self.voi, Lut) else "window"
-        return "stored" if self.bits == 8 and self.modality is None else "range"
-
-    def table(self, seen: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
-        """Return what each stored bit pattern looks like: [2**bits], white = dense.
-
-        uint8 (0-255) where every level of the patterns seen, bool [2**bits], is a whole number of
-        255ths, so that eight bits stay the eight bits they were; float32 (0-1) else.
-        """
+    def show(self, seen: npt.NDArray[np.bool_]) -> Shown:
+        """Return how an image is shown, of which `seen`, bool [2**bits], are the patterns in it."""
         size = 1 << self.bits
         stored = np.arange(size, dtype=np.float64)
         if self.signed:
@@ -125,30 +127,54 @@ class Chain:
             padded = (stored >= self.padding[0]) & (stored <= self.padding[1])
         rescaled = stored * self.slope + self.intercept
         values = rescaled if self.modality is None else self.modality(stored)
-        levels = self._shown(values, seen & ~padded)
+        levels, contrast, useless = self._levels(values, seen & ~padded)
+        if self.presentation is not None:
+            levels = self.presentation.shown(levels * (self.presentation.entries.size - 1))
         if self.inverted:
             levels = 1 - levels
         levels[padded] = 0
         bytes_ = levels * 255
         whole = np.rint(bytes_)
+        table: npt.NDArray[np.uint8] | npt.NDArray[np.float32] = levels.astype(np.float32)
         if np.abs(bytes_ - whole)[seen].max(initial=0) < 1e-9:
-            return whole.astype(np.uint8)
-        return levels.astype(np.float32)
+            table = whole.astype(np.uint8)
+        return Shown(table, contrast, useless)
 
-    def _shown(
+    def _levels(
         self, values: npt.NDArray[np.float64], image: npt.NDArray[np.bool_]
-    ) -> npt.NDArray[np.float64]:
-        if isinstance(self.voi, Window):
-            return self.voi(values)
-        if isinstance(self.voi, Lut):
-            return self.voi(values) / ((1 << self.voi.bits) - 1)
-        considered = values[image] if self.contrast == "range" else values
+    ) -> tuple[npt.NDArray[np.float64], str, tuple[int, ...]]:
+        considered = values[image]
+        varied = considered.size > 0 and considered.min() < considered.max()
+        useless: list[int] = []
+        for number, voi in enumerate(self.voi):
+            levels = voi.shown(values)
+            if not varied or _shows_something(levels[image], voi):
+                contrast = "voi-lut" if isinstance(voi, Lut) else "window"
+                return levels, contrast, tuple(useless)
+            useless.append(number)
+        stored = self.bits == 8 and self.modality is None
+        if stored:
+            considered = values
         low = considered.min(initial=np.inf)
         high = considered.max(initial=-np.inf)
+        contrast = "stored" if stored else "range"
         if not high > low:
             # One value alone, or padding alone, has neither black nor white.
-            return np.full(values.shape, 0.5)
-        return np.asarray(np.clip((values - low) / (high - low), 0, 1))
+            return np.full(values.shape, 0.5), contrast, tuple(useless)
+        levels = np.asarray(np.clip((values - low) / (high - low), 0, 1))
+        return levels, contrast, tuple(useless)
+
+
+def _shows_something(levels: npt.NDArray[np.float64], voi: Lut | Window) -> bool:
+    """Return whether levels, 0-1, are neither all black nor all white, nor of a LUT all the same.
+
+    A sigmoid reaches neither, so that what rounds to them in eight bits counts.
+    """
+    low, high = levels.min(), levels.max()
+    if isinstance(voi, Lut):
+        return bool(high > low)
+    margin = 1 / 510 if voi.function == "SIGMOID" else 0.0
+    return bool(high > margin and low < 1 - margin)
 
 
 def patterns_seen(codes: Codes, bits: int) -> npt.NDArray[np.bool_]:

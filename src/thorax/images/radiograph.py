@@ -1,28 +1,24 @@
-"""PNG, JPEG or DICOM bytes to a `Radiograph`."""
+"""Bytes of a picture or a DICOM file to a `Radiograph`."""
 
 import math
 import os
 import stat
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from thorax.errors import UsageError
-from thorax.images.error_codes import image_error
+from thorax.images.error_codes import ImageWarning, image_error
 from thorax.images.greyscale import look_up
-from thorax.images.raster import (
-    JPEG_SIGNATURE,
-    PNG_SIGNATURE,
-    Grey,
-    check_size,
-    decode_jpeg,
-    decode_png,
-    luma,
-)
+from thorax.images.jpeg import LastPixel, decode_jpeg
+from thorax.images.kinds import PICTURES, kind_of, unpacked
+from thorax.images.png import decode_png
+from thorax.images.raster import Grey, Raster, check_size, luma, turned
 from thorax.images.sandbox import Sandbox
 
 
@@ -31,7 +27,7 @@ class Meaning:
     """What is known of a radiograph beside its pixels; None where the file does not say.
 
     Attributes:
-        format: "png", "jpeg" or "dicom".
+        format: "png", "jpeg", "tiff", "bmp", "webp", "jpeg2000" or "dicom".
         view: "PA", "AP", "LATERAL", ... as in View Position (0018,5101).
         modality: "CR", "DX", ... (0008,0060).
         body_part: Body Part Examined (0018,0015).
@@ -40,6 +36,10 @@ class Meaning:
         bits: significant bits of the stored values.
         contrast: what set black and white: "stored" (the file's full range), "window",
             "voi-lut", or "range" (the lowest and highest value of the image).
+        study_uid, series_uid, sop_uid: (0020,000D), (0020,000E), (0008,0018).
+        accession: Accession Number (0008,0050).
+        patient: attributes of the patient, where they were asked for.
+        warnings: what is doubtful about how the image was read.
     """
 
     format: str
@@ -50,6 +50,12 @@ class Meaning:
     spacing_mm: tuple[float, float] | None = None
     bits: int = 8
     contrast: str = "stored"
+    study_uid: str | None = None
+    series_uid: str | None = None
+    sop_uid: str | None = None
+    accession: str | None = None
+    patient: Mapping[str, str | None] = field(default_factory=dict)
+    warnings: tuple[ImageWarning, ...] = ()
 
 
 class Radiograph:
@@ -77,6 +83,16 @@ class Radiograph:
         """Height and width, pixels."""
         height, width = self._values.shape
         return height, width
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether every pixel has the same value."""
+        return bool(self._values.min() == self._values.max())
+
+    def doubted(self, *warnings: ImageWarning) -> "Radiograph":
+        """Return it with more warnings."""
+        meaning = replace(self.meaning, warnings=(*self.meaning.warnings, *warnings))
+        return Radiograph(self._values, meaning, self.source)
 
     @property
     def pixels(self) -> npt.NDArray[np.float32]:
@@ -118,19 +134,28 @@ class Limits:
 
 
 _DEFAULT_LIMITS: Final = Limits()
-_SANDBOX: Final = Sandbox("thorax.images.dicom")
+_DICOM: Final = Sandbox("thorax.images.dicom")
+_PICTURES: Final = Sandbox("thorax.images.picture")
 _MOST_UNSQUARE: Final = 4.0
+_SMALL: Final = 32
+"""Pixels a side, below which nothing of a chest can be seen."""
 
 
 def read(
-    source: Path | str | bytes | bytearray | memoryview, *, limits: Limits = _DEFAULT_LIMITS
+    source: Path | str | bytes | bytearray | memoryview | BinaryIO,
+    *,
+    limits: Limits = _DEFAULT_LIMITS,
+    patient: bool = False,
 ) -> Radiograph:
-    """Read one radiograph: a PNG, a JPEG or a DICOM file, told by its content and not its name.
+    """Read one radiograph, told by its content and not by its name.
 
-    The source is a path, or the content of a file. Colour becomes grey by BT.601 luma, transparency
-    is composited on black, a JPEG is turned as its EXIF orientation says. DICOM goes through its
-    whole grey-scale pipeline, in a child process that is started by the first DICOM file; pixels
-    that are not square are resampled.
+    The source is a path, the content of a file, or a file open for reading bytes. It is a PNG, a
+    JPEG, a TIFF, BMP, WebP or JPEG 2000 picture, a DICOM file, any of these compressed by gzip, or
+    a ZIP archive of one of them. Colour becomes grey by BT.601 luma, transparency is composited on
+    black, and it is turned as its EXIF orientation or Patient Orientation says. DICOM goes through
+    its whole grey-scale pipeline; pixels that are not square are resampled. What is neither PNG nor
+    JPEG is decoded in a child process, which the first such file starts. With `patient`, attributes
+    of the patient are kept.
 
     Raises:
         ImageError: any code of `thorax.images.error_codes.REFUSALS`.
@@ -144,16 +169,87 @@ def read(
     if isinstance(source, bytes | bytearray | memoryview):
         data, name = bytes(source), "<bytes>"
         _check_length(len(data), limits)
-    else:
+    elif isinstance(source, str | os.PathLike):
         data, name = _content(source, limits), str(source)
-    pictures = {"png": (PNG_SIGNATURE, decode_png), "jpeg": (JPEG_SIGNATURE, decode_jpeg)}
-    for kind, (signature, decode) in pictures.items():
-        if data.startswith(signature):
-            raster = decode(data, limits.pixels)
-            return Radiograph(raster.grey, Meaning(kind, bits=raster.bits), name)
-    if _looks_like_dicom(data):
-        return _decode_dicom(data, name, limits)
-    raise image_error("image-format", "the content is neither PNG, JPEG nor DICOM")
+    else:
+        data, name = source.read(limits.file_bytes + 1), str(getattr(source, "name", "<file>"))
+        _check_length(len(data), limits)
+    return _checked(_decode(unpacked(data, limits.file_bytes), name, limits, patient=patient))
+
+
+def _decode(data: bytes, name: str, limits: Limits, *, patient: bool) -> Radiograph:
+    kind = kind_of(data)
+    if kind == "dicom":
+        return _decode_dicom(data, name, limits, patient=patient)
+    if kind == "png":
+        return _of_raster(decode_png(data, limits.pixels), kind, name)
+    if kind == "jpeg":
+        return _of_raster(decode_jpeg(data, limits.pixels, _last_pixel(limits)), kind, name)
+    if kind in PICTURES:
+        return _of_raster(_decode_picture(data, kind, limits), kind, name)
+    what = f"the content is {kind}, and" if kind else "the content is"
+    raise image_error(
+        "image-format",
+        f"{what} neither PNG, JPEG, TIFF, BMP, WebP, JPEG 2000 nor DICOM: save it as one of these",
+    )
+
+
+def _of_raster(raster: Raster, kind: str, name: str) -> Radiograph:
+    meaning = Meaning(kind, bits=raster.bits, warnings=raster.warnings)
+    return Radiograph(raster.grey, meaning, name)
+
+
+def _checked(radiograph: Radiograph) -> Radiograph:
+    """Return it with a warning where nothing of a chest can be seen in it."""
+    doubts = []
+    height, width = radiograph.shape
+    if max(height, width) < _SMALL:
+        text = f"{height} x {width} pixels; a radiograph has at least {_SMALL} a side"
+        doubts.append(ImageWarning("image-small", text))
+    if radiograph.is_uniform:
+        text = "every pixel has the same value: there is nothing to see"
+        doubts.append(ImageWarning("image-uniform", text))
+    if not doubts:
+        return radiograph
+    return radiograph.doubted(*doubts)
+
+
+def _last_pixel(limits: Limits) -> LastPixel:
+    def ask(data: bytes, begin: int, end: int) -> int:
+        request = {"kind": "jpeg-end", "begin": begin, "end": end, "cpu_s": limits.seconds}
+        answer = _PICTURES.ask(request, data, wall_s=5 * limits.seconds, most_bytes=65536)
+        return int(answer.head["last"])
+
+    return ask
+
+
+def _decode_picture(data: bytes, kind: str, limits: Limits) -> Raster:
+    head, body = _ask(_PICTURES, {"kind": kind, "pixels": limits.pixels}, data, limits)
+    try:
+        shape = tuple(int(size) for size in head["shape"])
+        dtype = np.dtype(np.uint8 if head["dtype"] == "|u1" else np.float32)
+        grey = np.frombuffer(body, dtype, math.prod(shape)).reshape(shape)
+        if len(shape) != 2 or min(shape) < 1:
+            raise ValueError(shape)
+        return Raster(grey, int(head["bits"]), _warnings(head))
+    except (KeyError, TypeError, ValueError, OverflowError, AssertionError) as error:
+        raise image_error(
+            "dicom-decoder-crashed", "the decoding process answers nonsense"
+        ) from error
+
+
+def _warnings(head: Mapping[str, Any]) -> tuple[ImageWarning, ...]:
+    return tuple(ImageWarning(str(code), str(message)) for code, message in head["warnings"])
+
+
+def _ask(
+    sandbox: Sandbox, head: dict[str, Any], data: bytes, limits: Limits
+) -> tuple[dict[str, Any], bytearray]:
+    """Have a child decode a file in the time that so many bytes may take."""
+    cpu_s = min(limits.seconds, 1.2 + 0.5e-6 * len(data))
+    wall_s, most_bytes = min(limits.seconds, 5 * cpu_s), 6 * limits.pixels + 4 * 65536
+    answer = sandbox.ask(head | {"cpu_s": cpu_s}, data, wall_s=wall_s, most_bytes=most_bytes)
+    return answer.head, answer.body
 
 
 def _check_length(length: int, limits: Limits) -> None:
@@ -208,24 +304,12 @@ def _require_file(path: Path | str, mode: int) -> None:
     )
 
 
-def _looks_like_dicom(data: bytes) -> bool:
-    """Return whether there is a DICOM preamble, or without one a data set of group 2 or 8."""
-    if data[128:132] == b"DICM":
-        return True
-    if len(data) < 8 or data[:2] not in (b"\x02\x00", b"\x08\x00"):
-        return False
-    explicit = data[4:6].isalpha() and data[4:6].isupper()
-    return explicit or int.from_bytes(data[4:8], "little") < len(data)
-
-
-def _decode_dicom(data: bytes, name: str, limits: Limits) -> Radiograph:
-    cpu_s = min(limits.seconds, 1.2 + 0.5e-6 * len(data))
-    head = {name: getattr(limits, name) for name in ("file_bytes", "pixels", "frames")}
-    wall_s, most_bytes = min(limits.seconds, 5 * cpu_s), 6 * limits.pixels + 4 * 65536
-    answer = _SANDBOX.ask(head | {"cpu_s": cpu_s}, data, wall_s=wall_s, most_bytes=most_bytes)
+def _decode_dicom(data: bytes, name: str, limits: Limits, *, patient: bool) -> Radiograph:
+    request = {name: getattr(limits, name) for name in ("file_bytes", "pixels", "frames")}
+    head, body = _ask(_DICOM, request | {"patient": patient}, data, limits)
     try:
-        return _radiograph(answer.head, answer.body, name, limits)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        return _radiograph(head, body, name, limits)
+    except (KeyError, TypeError, ValueError, OverflowError, AssertionError) as error:
         raise image_error(
             "dicom-decoder-crashed", "the decoding process answers nonsense"
         ) from error
@@ -237,12 +321,19 @@ def _radiograph(head: dict[str, Any], body: bytearray, name: str, limits: Limits
         values = _square(values, tallness, limits)
         if spacing:
             spacing = [min(spacing)] * 2
+    transposed, mirrored, flipped = head["turn"]
+    values = turned(values, transposed=transposed, mirrored=mirrored, flipped=flipped)
+    if transposed and spacing:
+        spacing = spacing[::-1]
     same = {key: head[key] for key in ("view", "modality", "body_part", "laterality", "bits")}
     meaning = Meaning(
         "dicom",
         spacing_mm=tuple(spacing) if spacing else None,
         contrast=head.get("contrast", "stored"),
+        patient=dict(head["patient"]),
+        warnings=_warnings(head),
         **same,
+        **head["identifiers"],
     )
     return Radiograph(values, meaning, name)
 

@@ -1,0 +1,116 @@
+"""What a DICOM data set says of its image beside pixels: the view, identifiers, which side is up.
+
+Attributes of the patient are read only where they are asked for.
+"""
+
+from typing import Any, Final
+
+from pydicom import Dataset
+
+from thorax.images.dicom_values import code, identifier, pair, values_of
+from thorax.images.error_codes import ImageWarning
+
+_VIEW_CODES: Final = {
+    "AP": ("399348003", "R-10206"),
+    "PA": ("272479007", "R-10214"),
+    "LATERAL": ("399067008",),
+    "LL": ("399173006", "R-10236"),
+    "RL": ("399198007", "R-10232"),
+}
+"""View Code Sequence (PS3.16 CID 4010; SNOMED CT and the retired SRT codes) by View Position."""
+_FRONTAL: Final = ("AP", "PA")
+_CHEST: Final = ("CHEST", "THORAX", "LUNG", "RIB", "STERNUM", "HEART", "WHOLEBODY", "TRUNK")
+_IDENTIFIERS: Final = {
+    "study_uid": "StudyInstanceUID",
+    "series_uid": "SeriesInstanceUID",
+    "sop_uid": "SOPInstanceUID",
+}
+_PATIENT: Final = {
+    "patient_id": "PatientID",
+    "patient_name": "PatientName",
+    "birth_date": "PatientBirthDate",
+    "sex": "PatientSex",
+    "age": "PatientAge",
+}
+
+
+def attributes(dataset: Dataset, warnings: list[ImageWarning], *, patient: bool) -> dict[str, Any]:
+    """Return harmless attributes as `thorax.images.radiograph` takes them, and what they doubt.
+
+    `tallness` is how tall a pixel is for its width, `turn` what makes the image upright: whether to
+    transpose it, then whether to mirror its columns, then its rows. With `patient`, those of the
+    patient are in it, as text of at most 64 letters.
+    """
+    view = code(dataset, "ViewPosition")
+    codes = dataset.get("ViewCodeSequence")
+    if view is None and codes:
+        value = str(codes[0].get("CodeValue"))
+        view = next((name for name, own in _VIEW_CODES.items() if value in own), None)
+    keywords = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+    spacing = next(filter(None, (pair(dataset, keyword) for keyword in keywords)), None)
+    ratio = spacing or pair(dataset, "PixelAspectRatio")
+    body_part = code(dataset, "BodyPartExamined")
+    turn = _turn(dataset)
+    _doubt(view, body_part, warnings)
+    if any(turn):
+        warnings.append(
+            ImageWarning(
+                "dicom-turned",
+                f"{_turn_words(*turn)}: its rows run to {code(dataset, 'PatientOrientation')}, its "
+                f"columns to {code(dataset, 'PatientOrientation', 1)} of the patient",
+            )
+        )
+    return {
+        "view": view,
+        "modality": code(dataset, "Modality"),
+        "body_part": body_part,
+        "laterality": code(dataset, "ImageLaterality") or code(dataset, "Laterality"),
+        "spacing_mm": spacing,
+        "tallness": ratio[0] / ratio[1] if ratio else 1.0,
+        "turn": turn,
+        "identifiers": {key: identifier(dataset, name) for key, name in _IDENTIFIERS.items()}
+        | {"accession": _text(dataset, "AccessionNumber")},
+        "patient": {key: _text(dataset, name) for key, name in _PATIENT.items()} if patient else {},
+    }
+
+
+def _doubt(view: str | None, body_part: str | None, warnings: list[ImageWarning]) -> None:
+    if view is not None and not any(name in _FRONTAL for name in view.split()):
+        warnings.append(
+            ImageWarning("dicom-view", f"the view is {view}; networks here are made for PA and AP")
+        )
+    plain = (body_part or "").replace(" ", "").replace("_", "")
+    if plain and not any(name in plain for name in _CHEST):
+        warnings.append(
+            ImageWarning("dicom-body-part", f"the body part is {body_part}, not the chest")
+        )
+
+
+def _turn(dataset: Dataset) -> tuple[bool, bool, bool]:
+    """Return what makes the image upright; nothing where Patient Orientation does not say.
+
+    PS3.3 C.7.6.1.1.1: the first value is where rows run to, the second where columns do; of each
+    the first letter counts. Upright is columns to the feet and, of frontal views, rows to the
+    patient's left.
+    """
+    directions = [(code(dataset, "PatientOrientation", number) or " ")[0] for number in (0, 1)]
+    transposed = directions[0] in "HF" and directions[1] in "LRAP"
+    rows, columns = reversed(directions) if transposed else directions
+    if rows not in "LRAP" or columns not in "HF":
+        return False, False, False
+    return transposed, rows == "R", columns == "H"
+
+
+def _turn_words(transposed: bool, mirrored: bool, flipped: bool) -> str:
+    if transposed:
+        words = {(True, False): "turned clockwise", (False, True): "turned anticlockwise"}
+        return words.get((mirrored, flipped), "transposed")
+    if mirrored and flipped:
+        return "turned by 180 degrees"
+    return "mirrored" if mirrored else "turned upside down"
+
+
+def _text(dataset: Dataset, keyword: str) -> str | None:
+    values = values_of(dataset, keyword)
+    text = "\\".join(str(value) for value in values).strip(" \0")
+    return "".join(letter for letter in text if letter.isprintable())[:64] or None

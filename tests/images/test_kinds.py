@@ -1,0 +1,82 @@
+"""gzip and ZIP, and what bytes are told to be."""
+
+import gzip
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from tests.dicoms import dicom, ramp, refusal
+from tests.pictures import chunk, grey_png, picture, saved
+
+from thorax.images.kinds import kind_of, unpacked, zip_member, zip_members
+from thorax.images.radiograph import Limits, read
+
+
+def zipped(**files: bytes) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return stream.getvalue()
+
+
+def test_gzip_and_zip_of_one_image_are_that_image() -> None:
+    for data in (grey_png(picture()), dicom(ramp(8))):
+        plain = read(data).grey8
+        assert np.array_equal(read(gzip.compress(data)).grey8, plain)
+        assert np.array_equal(read(zipped(image=data)).grey8, plain)
+        litter = {"__MACOSX/._image": b"x", ".DS_Store": b"y"}
+        assert np.array_equal(read(zipped(image=data, **litter)).grey8, plain)
+
+
+def test_archives_of_none_or_several_are_refused_with_what_to_do() -> None:
+    data = grey_png(picture())
+    assert refusal(zipped()) == "image-members"
+    assert refusal(zipped(one=data, two=data)) == "image-members"
+    assert refusal(gzip.compress(gzip.compress(data))) == "image-format"
+    assert refusal(zipped(one=gzip.compress(data))) == "image-format"
+
+
+def test_archives_that_inflate_for_long_or_are_damaged_are_refused() -> None:
+    bomb = bytes(3_000_000)
+    for packed in (gzip.compress(bomb), zipped(image=bomb)):
+        assert refusal(packed, Limits(file_bytes=1_000_000)) == "image-too-large"
+    packed = gzip.compress(grey_png(picture()))
+    assert refusal(packed[:-20]) == "image-truncated"
+    assert refusal(packed[:20] + bytes(20) + packed[40:]) == "image-corrupt"
+    whole = zipped(image=grey_png(picture()))
+    assert refusal(whole[:-30]) == "image-corrupt"
+    assert refusal(whole[:60] + bytes(20) + whole[80:]) == "image-corrupt"
+
+
+def test_a_locked_archive_is_told() -> None:
+    whole = bytearray(zipped(image=grey_png(picture())))
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        whole[whole.index(signature) + flags] |= 1
+    assert refusal(bytes(whole)) == "image-members"
+
+
+def test_members_are_named_and_read_one_by_one() -> None:
+    whole = zipped(**{"b/2": b"two", "a/1": b"one", "a/.hidden": b"x"})
+    assert zip_members(io.BytesIO(whole)) == ("b/2", "a/1")
+    assert zip_member(io.BytesIO(whole), "a/1", 10) == b"one"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("png", "PNG"), ("jpeg", "JPEG"), ("tiff", "TIFF"), ("bmp", "BMP"), ("webp", "WEBP")],
+)
+def test_kinds_are_told_by_their_first_bytes(kind: str, name: str) -> None:
+    from PIL import Image
+
+    data = saved(Image.fromarray(picture()), name)
+    assert kind_of(data[:132]) == kind
+    assert unpacked(data, 1) is data
+
+
+def test_a_dicom_file_whose_preamble_is_a_tiff_is_dicom() -> None:
+    data = dicom(ramp(8))
+    assert kind_of(b"II*\0" + data[4:]) == "dicom"
+    assert np.array_equal(read(b"II*\0" + data[4:]).grey8, ramp(8))
+    assert kind_of(chunk(b"IHDR", b"")) == ""
