@@ -34,7 +34,7 @@ from thorax.fpga.bitstreams import bitstreams_for
 from thorax.images.preprocess import InputSpec
 from thorax.inference import archive_files, archive_verify
 from thorax.inference.archive_plan import Arithmetic, make_plan
-from thorax.inference.predictor import Source
+from thorax.inference.sources import Source
 from thorax.labels import NIH14
 from thorax.power.log import Log, Recording
 from thorax.power.meter import Channel, Reading

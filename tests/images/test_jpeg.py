@@ -69,9 +69,8 @@ def test_jpeg_kinds_and_bombs_are_refused_by_their_header() -> None:
     for position, value in ((frame + 4, 12), (frame + 1, 0xC3), (frame + 1, 0xC9)):
         odd = bytearray(data)
         odd[position] = value
-        assert (
-            code_of(lambda d=bytes(odd): decode_jpeg(d, LIMIT, last_pixel)) == "image-unsupported"
-        )  # type: ignore[misc]
+        code = code_of(lambda d=bytes(odd): decode_jpeg(d, LIMIT, last_pixel))  # type: ignore[misc]
+        assert code == "image-unsupported"
     cmyk = saved(Image.new("CMYK", (9, 9)), "JPEG")
     assert code_of(lambda: decode_jpeg(cmyk, LIMIT, last_pixel)) == "image-unsupported"
     progressive = saved(Image.fromarray(picture()), "JPEG", progressive=True)

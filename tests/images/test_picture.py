@@ -68,15 +68,15 @@ def test_deep_pictures_keep_their_bits(ending: str, bits: int) -> None:
 
 def tiff(pixels: npt.NDArray[Any], **tags: int) -> bytes:
     """Return a TIFF of one strip, whose tags may be false."""
-    bits, samples = 8 * pixels.dtype.itemsize, 1 if pixels.ndim == 2 else pixels.shape[2]
-    entries = {
+    bits = 8 * pixels.dtype.itemsize
+    entries: dict[str, tuple[int, int]] = {
         "ImageWidth": (256, pixels.shape[1]),
         "ImageLength": (257, pixels.shape[0]),
         "BitsPerSample": (258, bits),
         "Compression": (259, 1),
         "PhotometricInterpretation": (262, 1),
         "StripOffsets": (273, 8),
-        "SamplesPerPixel": (277, samples),
+        "SamplesPerPixel": (277, 1),
         "RowsPerStrip": (278, pixels.shape[0]),
         "StripByteCounts": (279, pixels.nbytes),
         "Orientation": (274, 1),

@@ -175,13 +175,13 @@ def test_a_png_is_turned_as_its_exif_says(orientation: int, mode: str) -> None:
 def test_significant_bits_say_what_white_is() -> None:
     values = (picture().astype(np.uint16) << 4) + 7
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    size = values.shape
-    plain = decode_png(png(*size, 16, 0, rows), LIMIT)
-    said = decode_png(png(*size, 16, 0, rows, extra=chunk(b"sBIT", b"\x0c")), LIMIT)
+    height, width = values.shape
+    plain = decode_png(png(height, width, 16, 0, rows), LIMIT)
+    said = decode_png(png(height, width, 16, 0, rows, extra=chunk(b"sBIT", b"\x0c")), LIMIT)
     assert np.array_equal(plain.grey, said.grey)
     assert np.allclose(said.grey, values / 4095)
     assert (len(plain.warnings), len(said.warnings)) == (1, 0)
-    few = picture() >> 4
+    few = (picture() >> 4).astype(np.uint8)
     four = grey_png(few, chunk(b"sBIT", b"\x04"))
     assert np.allclose(decode_png(four, LIMIT).grey, few / 15)
     assert np.array_equal(decode_png(grey_png(few, chunk(b"sBIT", b"\x08")), LIMIT).grey, few)

@@ -30,7 +30,7 @@ from thorax.inference.archive_files import (
 from thorax.inference.archive_plan import Arithmetic, Plan, extension_digest, make_plan, read_plan
 from thorax.inference.archive_verify import is_archive, verify
 from thorax.inference.findings import Memory
-from thorax.inference.predictor import Source, StoredImage
+from thorax.inference.sources import Source, StoredImage
 from thorax.results.findings import Findings
 
 SOURCES: list[Source] = [Path(f"/scans/{number}.png") for number in range(7)]

@@ -11,7 +11,7 @@ from thorax.artifact import Artifact
 from thorax.inference.archive_files import Shard, begin, open_archive, read_shard
 from thorax.inference.archive_plan import arithmetic, make_plan
 from thorax.inference.archive_worker import ATTEMPTS, Actor, Job, compile_pinned, look
-from thorax.inference.predictor import Source
+from thorax.inference.sources import Source
 
 
 @pytest.fixture

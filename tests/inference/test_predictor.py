@@ -25,7 +25,8 @@ from thorax.errors import ImageError
 from thorax.images.preprocess import InputSpec, prepare
 from thorax.images.radiograph import Radiograph, read
 from thorax.inference import predictor as predict
-from thorax.inference.predictor import Prediction, Predictor, calibrate, find_files, find_sources
+from thorax.inference.predictor import Prediction, Predictor, calibrate
+from thorax.inference.sources import PassedOver, find_files, find_sources
 from thorax.metrics import Platt
 
 
@@ -206,8 +207,8 @@ class Tracked(Radiograph):
         cls.alive = cls.most = cls.read = 0
 
     @classmethod
-    def open(cls, path: Path) -> "Tracked":
-        made = read(path)
+    def open(cls, path: Path, *, patient: bool) -> "Tracked":
+        made = read(path, patient=patient)
         with cls.lock:
             cls.read += 1
             cls.alive += 1
@@ -387,8 +388,10 @@ def found(*inputs: Path) -> list[Path]:
 def test_a_folder_gives_what_may_be_a_radiograph_sorted(tmp_path: Path) -> None:
     touch(
         tmp_path, "b.png", "a.PNG", "sub/c.jpg", "sub/d.JPEG", "e.dcm", "f.dicom", "g.dic",
-        "1.2.840.113619.2.5.1", "IM000001", "notes.txt", "labels.csv", "h.py", "i.png.partial",
+        "notes.txt", "labels.csv", "h.py", "i.png.partial", "README", "LOCKFILE",
     )  # fmt: skip
+    for name in ("1.2.840.113619.2.5.1", "IM000001"):
+        (tmp_path / name).write_bytes(bytes(128) + b"DICM")
     names = [path.relative_to(tmp_path).as_posix() for path in found(tmp_path)]
     assert names == sorted(names)
     assert set(names) == {
@@ -401,10 +404,11 @@ def test_what_is_passed_over_is_listed_and_pictures_of_other_formats_are_not(
     tmp_path: Path,
 ) -> None:
     touch(tmp_path, "a.png", "b.tif", "c.BMP", "sub/d.webp", "labels.csv", "sub/notes.txt")
-    passed_over: list[Path] = []
+    passed_over = PassedOver()
     names = [path.name for path in find_files([tmp_path], passed_over)]
     assert names == ["a.png", "b.tif", "c.BMP", "d.webp"]
-    assert [path.name for path in passed_over] == ["labels.csv", "notes.txt"]
+    assert [Path(name).name for name in passed_over.names] == ["labels.csv", "notes.txt"]
+    assert passed_over.reasons == {".csv": 1, ".txt": 1}
 
 
 def test_an_image_under_a_strange_name_is_told_by_how_it_begins(tmp_path: Path) -> None:
@@ -472,7 +476,7 @@ def test_a_folder_that_cannot_be_read_is_an_answer_and_never_left_out(
         "import os, sys\n"
         "from pathlib import Path\n"
         "from thorax.errors import ImageError\n"
-        "from thorax.inference.predictor import find_sources\n"
+        "from thorax.inference.sources import find_sources\n"
         "from thorax.images.radiograph import read\n"
         # Whoever may read everything is no judge of permissions.
         "if os.getuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"

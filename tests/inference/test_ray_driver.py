@@ -23,7 +23,7 @@ from thorax.inference.archive_files import PLAN, open_archive
 from thorax.inference.archive_plan import arithmetic, make_plan, read_plan
 from thorax.inference.archive_worker import Job, compile_pinned
 from thorax.inference.classify import ClassifyOptions, classify
-from thorax.inference.predictor import Source
+from thorax.inference.sources import Source
 
 pytest.importorskip("ray")
 

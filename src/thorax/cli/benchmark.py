@@ -135,7 +135,7 @@ def benchmark(
     from thorax.benchmark.scenarios import benchmark as run
     from thorax.devices.engine import compile as compile_artifact
     from thorax.devices.extensions import add_extensions
-    from thorax.inference.predictor import find_files
+    from thorax.inference.sources import find_files
 
     add_extensions(extension or ())
     _require_switches(context)

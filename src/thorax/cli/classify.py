@@ -93,6 +93,12 @@ class Classification:
             show_default="tuned",
         ),
     ] = None
+    identities: Annotated[
+        bool, Option("--identities", help="Tell patients by name, number, sex, age and birth date.")
+    ] = False
+    follow_links: Annotated[
+        bool, Option("--follow-links", help="Go into folders that are linked to.")
+    ] = False
     extension: Extensions = None
 
     def require_consistent(self) -> None:
@@ -117,7 +123,12 @@ class Classification:
         if self.out is not None:
             _require_apart(
                 "--out",
-                {"-pc": self.counters, "--heatmaps": self.heatmaps, "--async": self.requests},
+                {
+                    "-pc": self.counters,
+                    "--heatmaps": self.heatmaps,
+                    "--async": self.requests,
+                    "--identities": self.identities or None,
+                },
             )
         tuned = self.tuned or None
         _require_apart("--tuned", {"--out": self.out and tuned, "--async": self.requests and tuned})
@@ -138,6 +149,7 @@ class Classification:
                 extensions=tuple(self.extension or ()),
                 csv=self.csv,
                 keep_all=keep_all,
+                follow_links=self.follow_links,
             )
             return classify_archive(model, inputs, self.out, archive, on_progress=on_progress)
         from thorax.inference.classify import ClassifyOptions
@@ -153,6 +165,8 @@ class Classification:
             requests=self.requests,
             tuned=self.tuned is not False,
             keep_all=keep_all,
+            identities=self.identities,
+            follow_links=self.follow_links,
         )
         return run(model, inputs, options, on_progress=on_progress)
 
@@ -165,7 +179,8 @@ class Classification:
 def classify(
     model: Model,
     inputs: Annotated[
-        list[Path], Argument(help="PNG, JPEG or DICOM files, folders of them, or stores.")
+        list[Path],
+        Argument(help="Pictures, DICOM files, ZIPs or folders of them, stores; - is stdin."),
     ],
     options: Classification,
     json: Json = False,

@@ -349,7 +349,7 @@ def _images(trials: Trials, opened: "OpenedModel") -> "npt.NDArray[np.uint8] | N
     if trials.images is not None:
         from thorax.benchmark.measurement import read_images
         from thorax.images.preprocess import InputSpec
-        from thorax.inference.predictor import find_files
+        from thorax.inference.sources import find_files
 
         files = list(find_files([trials.images]))[: trials.count]
         return np.stack(read_images(files, InputSpec(image_side(opened))))

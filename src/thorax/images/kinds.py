@@ -145,8 +145,10 @@ def _is_litter(name: str) -> bool:
     return parts[0] == "__MACOSX" or parts[-1].startswith(".") or parts[-1] == "Thumbs.db"
 
 
-def zip_member(archive: io.BufferedIOBase, name: str, most_bytes: int) -> bytes:
-    """Return a file of a ZIP archive, of so many bytes at most.
+def zip_member(
+    archive: io.BufferedIOBase, name: str, most_bytes: int, *, whole: bool = True
+) -> bytes:
+    """Return a file of a ZIP archive, of so many bytes at most; where not `whole`, its first bytes.
 
     Raises:
         ImageError: `image-corrupt`, `image-missing`, `image-too-large`, `image-members`.
@@ -154,7 +156,7 @@ def zip_member(archive: io.BufferedIOBase, name: str, most_bytes: int) -> bytes:
     with _opened(archive) as opened:
         try:
             with opened.open(name) as file:
-                data = file.read(most_bytes + 1)
+                data = file.read(most_bytes + whole)
         except KeyError as error:
             raise image_error("image-missing", "the ZIP archive holds no such file") from error
         except RuntimeError as error:

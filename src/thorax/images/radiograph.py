@@ -21,6 +21,9 @@ from thorax.images.png import decode_png
 from thorax.images.raster import Grey, Raster, check_size, luma, turned
 from thorax.images.sandbox import Sandbox
 
+PATIENT: Final = ("patient_id", "patient_name", "birth_date", "sex", "age")
+"""Attributes of a patient, (0010,0020), (0010,0010), (0010,0030), (0010,0040), (0010,1010)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
@@ -38,7 +41,7 @@ class Meaning:
             "voi-lut", or "range" (the lowest and highest value of the image).
         study_uid, series_uid, sop_uid: (0020,000D), (0020,000E), (0008,0018).
         accession: Accession Number (0008,0050).
-        patient: attributes of the patient, where they were asked for.
+        patient: those of `PATIENT`, where they were asked for.
         warnings: what is doubtful about how the image was read.
     """
 

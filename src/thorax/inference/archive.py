@@ -7,8 +7,10 @@ import importlib.util
 import re
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -31,10 +33,10 @@ from thorax.inference.archive_files import (
 )
 from thorax.inference.archive_plan import Plan, arithmetic, make_plan
 from thorax.inference.archive_worker import ATTEMPTS, Job, Report, answer, compile_pinned
-from thorax.inference.classify import OnProgress, Tally, list_sources
+from thorax.inference.classify import OnProgress, Tally, count_warnings, list_sources
 from thorax.inference.findings import Memory, open_csv, read_of
-from thorax.inference.predictor import Source
 from thorax.inference.ray_process import AUTO, Connected, drive
+from thorax.inference.sources import STDIN, PassedOver, Source
 from thorax.labels import INTENDED_USE
 from thorax.processors import processors
 from thorax.results.findings import SHOWN, ArchiveRun, ClassifyResult
@@ -56,6 +58,7 @@ class ArchiveOptions:
         extensions: custom layers, as `thorax.devices.extensions.add_extension` takes them.
         csv: file to write findings to.
         keep_all: return the findings of all images, not of the first hundred.
+        follow_links: whether links to folders are followed.
     """
 
     device: str = "CPU"
@@ -66,6 +69,7 @@ class ArchiveOptions:
     extensions: tuple[str, ...] = ()
     csv: Path | None = None
     keep_all: bool = True
+    follow_links: bool = False
 
     @property
     def pinned_threads(self) -> int:
@@ -117,7 +121,8 @@ def classify_archive(
         job = _job(loaded, out, plan, options)
         run = _Run(out, on_progress)
         run.answer(engine, job, remaining, options)
-        archive = assemble(out, shards, [*csv, memory.write])
+        warnings: Counter[str] = Counter()
+        archive = assemble(out, shards, [*csv, memory.write, partial(count_warnings, warnings)])
     return ClassifyResult(
         **dict(describe(engine)),
         streams=engine.streams,
@@ -126,7 +131,10 @@ def classify_archive(
         tuned_because="--out computes each image by one thread, in a batch of its own",
         images=archive.images,
         failed=archive.failed,
-        passed_over=passed_over,
+        passed_over=tuple(passed_over.names),
+        passed_over_reasons=dict(passed_over.reasons),
+        warnings=dict(warnings),
+        operating_points=dict(loaded.card.thresholds or {}),
         window_s=run.tally.window_s,
         images_per_s=run.images_per_s,
         modelled=forecast_engine(engine) if simulates(options.device) else None,
@@ -139,11 +147,18 @@ def classify_archive(
 
 def _open(
     model: Path, inputs: Sequence[Path], options: ArchiveOptions
-) -> tuple[Artifact, list[Source], tuple[str, ...]]:
+) -> tuple[Artifact, list[Source], PassedOver]:
     if options.cluster is not None:
         _require_cluster(options.cluster, options.device)
     loaded = artifact.load(model)
-    sources, passed_over = list_sources(inputs, loaded.card.input.side)
+    sources, passed_over = list_sources(
+        inputs, loaded.card.input.side, follow_links=options.follow_links
+    )
+    if STDIN in sources:
+        raise UsageError(
+            "archive-stdin",
+            "an archive may be run again, and standard input not: save it as a file",
+        )
     require_apart(options.csv, *read_of(model, sources))
     return loaded, sources, passed_over
 

@@ -43,7 +43,7 @@ from thorax.files.documents import checked_line, read_limited, read_line
 from thorax.files.outputs import writing
 from thorax.inference.archive_plan import Plan, require_same
 from thorax.inference.findings import Sink, json_line, parse_line
-from thorax.inference.predictor import Source, StoredImage
+from thorax.inference.sources import Source, StoredImage, ZippedImage
 from thorax.results.findings import Findings
 
 PLAN: Final = "archive.json"
@@ -251,6 +251,8 @@ def assemble(out: Path, shards: Sequence[Shard], sinks: Sequence[Sink]) -> Assem
 def _source(line: Mapping[str, Any]) -> Source:
     if "store" in line:
         return StoredImage(Path(line["store"]), line["number"], line["name"])
+    if "archive" in line:
+        return ZippedImage(Path(line["archive"]), line["member"])
     return Path(line["file"])
 
 

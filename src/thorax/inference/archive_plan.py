@@ -19,7 +19,7 @@ from thorax.devices.extensions import Extension
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import sha256
 from thorax.files.documents import document_digest, parse_json, read_limited
-from thorax.inference.predictor import Source, StoredImage
+from thorax.inference.sources import Source, StoredImage, ZippedImage, file_of
 
 FORMAT: Final = 2
 _DIGEST: Final = "sha256"
@@ -134,8 +134,7 @@ def make_plan(
     listed = ("\n".join(lines) + "\n").encode("ascii")
     stores = dict.fromkeys(source.store for source in sources if isinstance(source, StoredImage))
     tables = "".join(sha256(store / "store.json") for store in stores)
-    paths = (source.store if isinstance(source, StoredImage) else source for source in sources)
-    relative = any(not path.is_absolute() for path in paths)
+    relative = any(not file_of(source).is_absolute() for source in sources)
     plan = Plan(
         arithmetic=computes,
         images=len(sources),
@@ -244,4 +243,6 @@ def _short(value: object) -> str:
 def _input(source: Source) -> dict[str, Any]:
     if isinstance(source, StoredImage):
         return {"store": str(source.store), "number": source.number, "name": source.name}
+    if isinstance(source, ZippedImage):
+        return {"archive": str(source.archive), "member": source.member}
     return {"file": str(source)}

@@ -1,13 +1,14 @@
 """Files and folders to findings: what `thorax classify` runs."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from thorax import artifact
 from thorax.artifact import Artifact, Card
-from thorax.devices.counters import Counter
+from thorax.devices import counters
 from thorax.devices.describe import Setting, describe, find_setting
 from thorax.devices.engine import Engine, Hint
 from thorax.devices.engine import compile as compile_artifact
@@ -22,7 +23,8 @@ from thorax.inference.findings import (
 )
 from thorax.inference.heatmap_folder import HeatmapFolder
 from thorax.inference.heatmap_picture import COLOUR_MAPS
-from thorax.inference.predictor import Prediction, Predictor, Source, find_sources
+from thorax.inference.predictor import Prediction, Predictor
+from thorax.inference.sources import PassedOver, Source, find_sources
 from thorax.labels import INTENDED_USE
 from thorax.results.findings import SHOWN, ClassifyResult, Findings, LayerCost
 
@@ -46,6 +48,8 @@ class ClassifyOptions:
         tuned: use the streams and the batch that `thorax tune` stored in the card, if
             it was on this device and hardware.
         keep_all: keep the findings of all files, not of the first hundred.
+        identities: tell attributes of the patients too.
+        follow_links: go into folders that are linked to.
 
     Raises:
         UsageError: `heatmap-colours`.
@@ -60,6 +64,8 @@ class ClassifyOptions:
     requests: int | None = None
     tuned: bool = True
     keep_all: bool = True
+    identities: bool = False
+    follow_links: bool = False
 
     def __post_init__(self) -> None:
         if self.colours not in COLOUR_MAPS:
@@ -74,12 +80,13 @@ class Tally:
     """What became of files.
 
     `images` are files answered, of which `failed` could not be read; `window_s` is wall clock from
-    the first file to the last answer, seconds.
+    the first file to the last answer, seconds; `warnings` are images by the code of a warning.
     """
 
     images: int = 0
     failed: int = 0
     window_s: float = 0.0
+    warnings: Counter[str] = field(default_factory=Counter)
 
     def count(self, images: int, failed: int) -> None:
         """Take in files that were answered."""
@@ -115,19 +122,22 @@ def classify(
         raise UsageError(
             "heatmap-absent", f"{model} has no heat map: its network has no pooled linear head"
         )
-    files, passed_over = list_sources(inputs, loaded.card.input.side)
+    files, passed_over = list_sources(
+        inputs, loaded.card.input.side, follow_links=options.follow_links
+    )
     require_apart(options.csv, *read_of(model, files))
     heatmaps = None
     if options.heatmaps is not None:
         heatmaps = HeatmapFolder.open(options.heatmaps, loaded.card, options.colours)
     memory = Memory(None if options.keep_all else SHOWN)
-    with open_csv(options.csv, loaded.card.labels) as tables:
+    with open_csv(options.csv, loaded.card.labels, identities=options.identities) as tables:
         engine, setting = _compile(loaded, len(files), options)
         tally, begin = Tally(), time.perf_counter()
         for findings in _answers(engine, files, options, heatmaps):
             for sink in (*tables, memory.write):
                 sink(findings)
             tally.count(1, findings.error is not None)
+            count_warnings(tally.warnings, findings)
             if on_progress:
                 on_progress(1)
         tally.window_s = time.perf_counter() - begin
@@ -139,7 +149,10 @@ def classify(
         tuned_because=setting.reason,
         images=tally.images,
         failed=tally.failed,
-        passed_over=passed_over,
+        passed_over=tuple(passed_over.names),
+        passed_over_reasons=dict(passed_over.reasons),
+        warnings=dict(tally.warnings),
+        operating_points=dict(loaded.card.thresholds or {}),
         window_s=tally.window_s,
         images_per_s=tally.images_per_s,
         modelled=forecast_engine(engine),
@@ -156,7 +169,7 @@ def _answers(
     options: ClassifyOptions,
     heatmaps: HeatmapFolder | None,
 ) -> Iterator[Findings]:
-    predictor = Predictor(engine, profile=options.counters)
+    predictor = Predictor(engine, profile=options.counters, identities=options.identities)
     predictions: Iterable[Prediction]
     if options.requests is not None:
         predictions = predictor.stream_async(files, requests=options.requests)
@@ -169,22 +182,28 @@ def _answers(
         yield findings if heatmaps is None else heatmaps.draw(prediction, findings, number)
 
 
-def list_sources(inputs: Sequence[Path], side: int) -> tuple[list[Source], tuple[str, ...]]:
-    """Return all radiographs of inputs, and the files of folders that are none.
+def count_warnings(warnings: Counter[str], findings: Findings) -> None:
+    """Count an image under the code of each of its warnings."""
+    warnings.update({warning.code for warning in findings.warnings})
+
+
+def list_sources(
+    inputs: Sequence[Path], side: int, *, follow_links: bool = False
+) -> tuple[list[Source], PassedOver]:
+    """Return all radiographs of inputs, and the files of folders and archives that are none.
 
     Raises:
         DataError: `inputs-empty`.
     """
-    passed_over: list[Path] = []
-    sources = list(find_sources(inputs, side, passed_over))
+    passed_over = PassedOver()
+    sources = list(find_sources(inputs, side, passed_over, follow_links=follow_links))
     if not sources:
-        raise DataError(
-            "inputs-empty", f"no PNG, JPEG or DICOM file in {', '.join(map(str, inputs))}"
-        )
-    return sources, tuple(map(str, passed_over))
+        others = f"; {passed_over.text()} were passed over" if passed_over.names else ""
+        raise DataError("inputs-empty", f"no radiograph in {', '.join(map(str, inputs))}{others}")
+    return sources, passed_over
 
 
-def layer_costs(counters: Iterable[Counter]) -> tuple[LayerCost, ...]:
+def layer_costs(counters: Iterable[counters.Counter]) -> tuple[LayerCost, ...]:
     """Return counters of one image as a result has them."""
     return tuple(
         LayerCost.read(

@@ -6,18 +6,24 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from thorax.devices.engine import Engine
 from thorax.files import atomic
 from thorax.files.csv_cells import harmless
 from thorax.files.outputs import writing
+from thorax.images.radiograph import PATIENT, Meaning
 from thorax.inference.heatmap_picture import peak, to_source
-from thorax.inference.predictor import Prediction, Source, StoredImage
-from thorax.results.findings import Findings, ReadError
+from thorax.inference.predictor import Prediction
+from thorax.inference.sources import Source, StoredImage, ZippedImage
+from thorax.results.findings import DicomFacts, Findings, ReadError, ReadWarning
 
 Sink = Callable[[Findings], object]
 """Where the findings of one radiograph after the other go."""
+
+
+_DICOM: Final = ("view", "study_uid", "series_uid", "sop_uid", "accession")
+"""Columns of what a DICOM file says of its image."""
 
 
 def findings_of(prediction: Prediction, engine: Engine) -> Findings:
@@ -34,6 +40,8 @@ def findings_of(prediction: Prediction, engine: Engine) -> Findings:
         "simulated": engine.simulated,
     }
     card = engine.artifact.card
+    if prediction.meaning is not None:
+        facts |= _read_facts(prediction.meaning)
     if prediction.error is not None:
         code, message = prediction.error
         facts["error"] = ReadError(code=code, message=message)
@@ -50,6 +58,25 @@ def findings_of(prediction: Prediction, engine: Engine) -> Findings:
             for name in prediction.positive
         }
     return Findings(**facts)
+
+
+def _read_facts(meaning: Meaning) -> dict[str, Any]:
+    """Return what is doubtful about how a radiograph was read, and what its DICOM file says."""
+    facts: dict[str, Any] = {
+        "warnings": tuple(
+            ReadWarning(code=warning.code, message=warning.message) for warning in meaning.warnings
+        )
+    }
+    if meaning.format == "dicom":
+        facts["dicom"] = DicomFacts(
+            study_uid=meaning.study_uid,
+            series_uid=meaning.series_uid,
+            sop_uid=meaning.sop_uid,
+            accession=meaning.accession,
+            view=meaning.view,
+            patient=dict(meaning.patient),
+        )
+    return facts
 
 
 def json_line(findings: Findings) -> str:
@@ -78,15 +105,19 @@ class Memory:
 def read_of(model: Path, sources: Sequence[Source]) -> tuple[list[Path], set[Path]]:
     """Return the files that are read one by one, and the folders that are read whole."""
     stores = {source.store for source in sources if isinstance(source, StoredImage)}
-    singles = [source for source in sources if not isinstance(source, StoredImage)]
+    singles = [source for source in sources if isinstance(source, Path)]
+    singles += {source.archive for source in sources if isinstance(source, ZippedImage)}
     return singles, {model.parent if model.suffix else model, *stores}
 
 
 @contextmanager
-def open_csv(path: Path | None, labels: Sequence[str]) -> Iterator[list[Sink]]:
+def open_csv(
+    path: Path | None, labels: Sequence[str], *, identities: bool = False
+) -> Iterator[list[Sink]]:
     """Yield a table of findings; the file takes its name when the block succeeds.
 
-    No path yields no table; labels are the findings of the network, in order.
+    No path yields no table; labels are the findings of the network, in order. With `identities`
+    it has attributes of the patients.
 
     Raises:
         UsageError: `output-unwritable`.
@@ -98,8 +129,9 @@ def open_csv(path: Path | None, labels: Sequence[str]) -> Iterator[list[Sink]]:
         with writing(path):
             file = stack.enter_context(atomic.new_text(path, errors="backslashreplace"))
             table = csv.writer(file)
-            head = ["image", *labels, "positive", "error", "compute", "simulated"]
-            table.writerow(map(harmless, head))
+            head = ["image", *labels, "positive", "error", "compute", "simulated", "warnings"]
+            patient = PATIENT if identities else ()
+            table.writerow(map(harmless, (*head, *_DICOM, *patient)))
 
         def write(findings: Findings) -> None:
             cells = [f"{value:.6f}" for value in findings.findings.values()]
@@ -112,6 +144,8 @@ def open_csv(path: Path | None, labels: Sequence[str]) -> Iterator[list[Sink]]:
                         findings.error.code if findings.error else "",
                         findings.compute,
                         str(findings.simulated).lower(),
+                        "|".join(warning.code for warning in findings.warnings),
+                        *(harmless(cell) for cell in _dicom_cells(findings.dicom, patient)),
                     )
                 )
 
@@ -124,3 +158,10 @@ def open_csv(path: Path | None, labels: Sequence[str]) -> Iterator[list[Sink]]:
             raise
         with writing(path):
             stack.close()
+
+
+def _dicom_cells(facts: DicomFacts | None, patient: Sequence[str]) -> list[str]:
+    if facts is None:
+        return [""] * (len(_DICOM) + len(patient))
+    cells = [getattr(facts, name) or "" for name in _DICOM]
+    return cells + [facts.patient.get(name) or "" for name in patient]

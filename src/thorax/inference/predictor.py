@@ -1,35 +1,23 @@
 """Radiographs to findings through a compiled artifact: one way for every caller."""
 
-import functools
 import itertools
-import os
-import re
-import stat
+import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from thorax.artifact import Card
-from thorax.data.store import Store, is_store, open_store
 from thorax.devices.engine import Engine, Outputs
 from thorax.devices.requests import Request
 from thorax.errors import DataError, ImageError
-from thorax.files.atomic import is_ours
 from thorax.images.preprocess import prepare
-from thorax.images.radiograph import Radiograph, read
+from thorax.images.radiograph import Meaning, Radiograph, read
+from thorax.inference.sources import STDIN, Source, StoredImage, ZippedImage, opened
 from thorax.processors import processors
-
-_SUFFIXES: Final = {".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".dic", ""}
-_PICTURES: Final = frozenset(
-    (".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".j2k", ".jls", ".jxl", ".heic", ".avif")
-)
-"""Endings of pictures of other formats: somebody expects an answer for them, and gets an error."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +31,7 @@ class Prediction:
         heatmap: float32 [K,h,w], logits a cell, where the network has such a head.
         prepared: uint8 [1,S,S], what the network was fed.
         size: (height, width) of the radiograph, pixels.
+        meaning: what is known of the radiograph, and doubtful; None of an image of a store.
         error: code and message of what kept it from being read, None when all is well.
     """
 
@@ -52,34 +41,16 @@ class Prediction:
     heatmap: npt.NDArray[np.float32] | None = None
     prepared: npt.NDArray[np.uint8] | None = None
     size: tuple[int, int] | None = None
+    meaning: Meaning | None = None
     error: tuple[str, str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredImage:
-    """An image of a store, prepared already; its text is the store's path and its name there.
-
-    `store` is the folder of the store, `number` the row of its table, `name` what the image goes by
-    in it.
-    """
-
-    store: Path
-    number: int
-    name: str
-
-    def __str__(self) -> str:
-        return str(self.store / self.name)
-
-
-Source = Path | StoredImage
-"""Where a radiograph is read from: a file, or a store."""
 
 
 class Predictor:
     """Findings of radiographs through one engine.
 
     The engine is compiled with any batch; a last one that is not full is padded. To `profile` is to
-    add up the counters of every layer; the engine must be compiled with counters.
+    add up the counters of every layer; the engine must be compiled with counters. With `identities`
+    attributes of patients are read too.
 
     Example:
         >>> predictor = Predictor(compile(load(Path("model"))))  # doctest: +SKIP
@@ -87,14 +58,15 @@ class Predictor:
         ('Cardiomegaly',)
     """
 
-    def __init__(self, engine: Engine, *, profile: bool = False) -> None:
+    def __init__(self, engine: Engine, *, profile: bool = False, identities: bool = False) -> None:
         self.engine = engine
+        self.identities = identities
         self.profile = profile
         self._card = engine.artifact.card
 
     def predict(self, radiograph: Radiograph) -> Prediction:
         """Return the findings of one radiograph."""
-        return self._predict(_Prepared.of(radiograph, self._card))
+        return self._predict(_Prepared.of(radiograph, self._card, radiograph.source))
 
     def _predict(self, prepared: "_Prepared") -> Prediction:
         outputs = self.engine.infer(prepared.pixels[None], profile=self.profile)
@@ -115,6 +87,7 @@ class Predictor:
             heatmap=None if outputs.heatmap is None else outputs.heatmap[row],
             prepared=prepared.pixels,
             size=prepared.size,
+            meaning=prepared.meaning,
         )
 
     def predict_file(self, source: Source) -> Prediction:
@@ -214,10 +187,16 @@ class Predictor:
     def _read(self, source: Source) -> "_Prepared | Prediction":
         try:
             if isinstance(source, StoredImage):
-                pixels = np.ascontiguousarray(_opened(source.store).images[source.number])
+                pixels = np.ascontiguousarray(opened(source.store).images[source.number])
                 side = self._card.input.side
                 return _Prepared(str(source), (side, side), pixels[None])
-            return _Prepared.of(read(source), self._card)
+            if isinstance(source, ZippedImage):
+                radiograph = read(source.content(), patient=self.identities)
+            elif source == STDIN:
+                radiograph = read(sys.stdin.buffer, patient=self.identities)
+            else:
+                radiograph = read(source, patient=self.identities)
+            return _Prepared.of(radiograph, self._card, str(source))
         except (ImageError, DataError) as error:
             return Prediction(str(source), {}, error=(error.code, error.message))
 
@@ -237,10 +216,11 @@ class _Prepared:
     image: str
     size: tuple[int, int]
     pixels: npt.NDArray[np.uint8]
+    meaning: Meaning | None = None
 
     @classmethod
-    def of(cls, radiograph: Radiograph, card: Card) -> "_Prepared":
-        return cls(radiograph.source, radiograph.shape, prepare(radiograph, card.input))
+    def of(cls, radiograph: Radiograph, card: Card, name: str) -> "_Prepared":
+        return cls(name, radiograph.shape, prepare(radiograph, card.input), radiograph.meaning)
 
 
 def calibrate(probability: npt.NDArray[np.float32], card: Card) -> npt.NDArray[np.float64]:
@@ -253,98 +233,3 @@ def calibrate(probability: npt.NDArray[np.float32], card: Card) -> npt.NDArray[n
         if card.calibration and name in card.calibration:
             calibrated[:, column] = card.calibration[name].apply(calibrated[:, column])
     return calibrated
-
-
-def find_sources(
-    inputs: Sequence[Path], side: int, passed_over: list[Path] | None = None
-) -> Iterator[Source]:
-    """Yield what `find_files` does, and of each store named its images in the order of its table.
-
-    `side` is that of the images that the network takes, pixels; of `passed_over` see `find_files`.
-
-    Raises:
-        DataError: as `thorax.data.store.open_store`.
-        UsageError: `store-side` for a store of images of another size.
-    """
-    for path in inputs:
-        if not _holds(is_store, path):
-            yield from find_files([path], passed_over)
-            continue
-        store = _opened(path)
-        store.require_side(side)
-        yield from (StoredImage(path, number, name) for number, name in enumerate(store.names))
-
-
-@functools.lru_cache(maxsize=8)
-def _opened(path: Path) -> Store:
-    return open_store(path)
-
-
-def _holds(test: Callable[[Path], bool], path: Path) -> bool:
-    """Return what a test says; False where nobody may look, which whoever reads it is told."""
-    try:
-        return test(path)
-    except OSError:
-        return False
-
-
-def find_files(inputs: Sequence[Path], passed_over: list[Path] | None = None) -> Iterator[Path]:
-    """Yield the files named, and below each folder named what may be a radiograph, sorted.
-
-    In a folder a file counts by its name: PNG, JPEG and DICOM endings, none, or a number, as in
-    files named by their UID; and under any other name when it begins as one of these formats does.
-    What cannot be looked at is yielded too, so that whoever reads it is told why: folders and files
-    that the system does not let be read, links to folders, which are not followed, and links in
-    circles; and pictures of formats that are not read. What is hidden, by a name that begins with a
-    point, is passed over. `passed_over` gets the files of a folder that are nothing of all this,
-    such as tables, and what is hidden, a folder as one.
-    """
-    for path in inputs:
-        # The folders that are open, each with what is left of it.
-        waiting = [_entries(path) if _holds(Path.is_dir, path) else iter([path])]
-        while waiting:
-            entry = next(waiting[-1], None)
-            if entry is None:
-                waiting.pop()
-            elif isinstance(entry, Path):
-                yield entry
-            elif entry.name.startswith("."):
-                if passed_over is not None and not is_ours(entry.name):
-                    passed_over.append(Path(entry.path))
-            elif entry.is_dir(follow_symlinks=False):
-                waiting.append(_entries(Path(entry.path)))
-            elif _may_be_a_radiograph(Path(entry.path)):
-                yield Path(entry.path)
-            elif passed_over is not None:
-                passed_over.append(Path(entry.path))
-
-
-def _entries(folder: Path) -> "Iterator[os.DirEntry[str] | Path]":
-    """Yield what is in a folder, sorted, or the folder itself when it cannot be read."""
-    try:
-        with os.scandir(folder) as scanned:
-            entries = sorted(scanned, key=lambda entry: entry.name)
-    except OSError:
-        yield folder
-        return
-    yield from entries
-
-
-def _may_be_a_radiograph(path: Path) -> bool:
-    suffix = path.suffix.lower()
-    if suffix in _SUFFIXES or suffix in _PICTURES or re.fullmatch(r"\.\d+", suffix):
-        return True
-    try:
-        mode = path.stat().st_mode
-        # Of a link to a folder nobody knows what is behind it; a pipe is no file.
-        return stat.S_ISDIR(mode) or (stat.S_ISREG(mode) and _begins_as_an_image(path))
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-
-
-def _begins_as_an_image(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(132)
-    return head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")) or head[128:] == b"DICM"

@@ -1,6 +1,8 @@
 """What `thorax classify` found, and what its layers cost, as tables."""
 
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 from typing import Final
 
 from thorax.labels import INTENDED_USE, plain_name
@@ -10,17 +12,24 @@ from thorax.report.table import Table, table_of
 from thorax.report.text import rate_text
 from thorax.results.findings import SHOWN, ArchiveRun, ClassifyResult, DeviceList, Findings
 
-_NAMED: Final = 3
-"""Files passed over that the table names; JSON has all."""
+_LIKELIEST: Final = 3
+"""Findings that are shown of an image where none is told to be positive."""
 
 
 def findings_tables(result: ClassifyResult, *, counters: bool = True) -> list[Table]:
     """Return what a person is shown of `classify`; without `counters`, they are left out."""
+    shown = result.results[:SHOWN]
+    names = shortest_names([row.image for row in shown])
+    points = bool(result.operating_points)
+    what = "Findings at or above their operating point" if points else "Likeliest findings"
     tables = [
         table_of(
-            "Findings at or above their operating point",
-            result.results[:SHOWN],
-            {"Image": lambda row: Path(row.image).name, "Findings": _sentence},
+            what,
+            shown,
+            {
+                "Image": lambda row: names[row.image],
+                "Findings": lambda row: _sentence(row, points) + _warned(row),
+            },
             note=f"{_summary(result)}. {INTENDED_USE}",
         )
     ]
@@ -30,6 +39,25 @@ def findings_tables(result: ClassifyResult, *, counters: bool = True) -> list[Ta
         groups = by_member(result.counters).values()
         tables += [cost_table(costs, result.batch) for costs in groups]
     return tables
+
+
+def shortest_names(images: Iterable[str]) -> dict[str, str]:
+    """Return the name of each image with as many folders above it as tell it from the others.
+
+    Example:
+        >>> shortest_names(["cd/p1/v.png", "cd/p2/v.png", "cd/w.png"])
+        {'cd/w.png': 'w.png', 'cd/p1/v.png': 'p1/v.png', 'cd/p2/v.png': 'p2/v.png'}
+    """
+    names: dict[str, str] = {}
+    waiting, depth = {image: PurePath(image).parts for image in images}, 1
+    while waiting:
+        tails = Counter(parts[-depth:] for parts in waiting.values())
+        for image, parts in list(waiting.items()):
+            if tails[parts[-depth:]] == 1 or depth >= len(parts):
+                names[image] = str(PurePath(*parts[-depth:])) if parts else image
+                del waiting[image]
+        depth += 1
+    return names
 
 
 def _summary(result: ClassifyResult) -> str:
@@ -44,14 +72,21 @@ def _summary(result: ClassifyResult) -> str:
     if result.failed:
         note += f"; {result.failed:,} could not be read"
     if result.passed_over:
-        names = [Path(name).name for name in result.passed_over[:_NAMED]]
-        more = ", ..." if len(result.passed_over) > _NAMED else ""
-        note += f"; {len(result.passed_over):,} that are no images passed over: "
-        note += ", ".join(names) + more
+        note += f"; {len(result.passed_over):,} passed over as no images: "
+        note += _counts(result.passed_over_reasons)
+    if result.warnings:
+        note += f"; read with warnings: {_counts(result.warnings)}, --json says why"
     if result.images > len(result.results):
         where = result.cluster.rows if result.cluster else "--csv or --json"
         note += f"; the first {len(result.results)} shown, {where} has all"
+    if not result.operating_points:
+        note += "; the network has no operating points, so that no finding is called positive"
     return note + (_archive_note(result.cluster) if result.cluster else "")
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count:,} {name}" for name, count in ordered)
 
 
 def _archive_note(run: ArchiveRun) -> str:
@@ -61,14 +96,23 @@ def _archive_note(run: ArchiveRun) -> str:
     return note
 
 
-def _sentence(row: Findings) -> str:
+def _sentence(row: Findings, points: bool) -> str:
     if row.error:
         return f"could not be read: {row.error.code}"
     findings = row.findings
-    if row.positive:
-        return ", ".join(f"{plain_name(name)} {findings[name]:.2f}" for name in row.positive)
-    likeliest = max(findings, key=findings.__getitem__)
-    return f"none (likeliest: {plain_name(likeliest)} {findings[likeliest]:.2f})"
+    likeliest = sorted(findings, key=lambda name: -findings[name])
+    if not points:
+        return _named(findings, likeliest[:_LIKELIEST])
+    return _named(findings, row.positive) or f"none (likeliest: {_named(findings, likeliest[:1])})"
+
+
+def _warned(row: Findings) -> str:
+    codes = ", ".join(warning.code for warning in row.warnings)
+    return f"; warned of: {codes}" if codes else ""
+
+
+def _named(findings: Mapping[str, float], names: Iterable[str]) -> str:
+    return ", ".join(f"{plain_name(name)} {findings[name]:.2f}" for name in names)
 
 
 def devices_table(devices: DeviceList) -> Table:

@@ -19,6 +19,31 @@ class ReadError(Part):
     """One line, for a person."""
 
 
+class ReadWarning(Part):
+    """What is doubtful about how a radiograph was read; it was answered nevertheless."""
+
+    code: str
+    message: str
+    """One line, for a person."""
+
+
+class DicomFacts(Part):
+    """What a DICOM file says of its image."""
+
+    study_uid: str | None
+    """Study Instance UID (0020,000D)."""
+    series_uid: str | None
+    """Series Instance UID (0020,000E)."""
+    sop_uid: str | None
+    """SOP Instance UID (0008,0018)."""
+    accession: str | None
+    """Accession Number (0008,0050)."""
+    view: str | None
+    """View Position (0018,5101), or of the View Code Sequence."""
+    patient: dict[str, str | None] = Field(default_factory=dict)
+    """Attributes of the patient; with --identities only."""
+
+
 class Findings(Part):
     """Findings of one radiograph."""
 
@@ -30,6 +55,10 @@ class Findings(Part):
     """Findings at or above their operating point."""
     error: ReadError | None
     """Null when it was read."""
+    warnings: tuple[ReadWarning, ...] = ()
+    """What is doubtful about how it was read."""
+    dicom: DicomFacts | None = None
+    """Null where it is no DICOM file."""
     compute: str = ""
     """Floating-point arithmetic that it was computed in."""
     simulated: bool = False
@@ -102,7 +131,13 @@ class ClassifyResult(EngineResult):
     failed: int
     """Files that could not be read."""
     passed_over: tuple[str, ...] = ()
-    """Files of the folders that are no images by name and content."""
+    """Files of the folders and archives that are no images by name and content."""
+    passed_over_reasons: dict[str, int] = Field(default_factory=dict)
+    """How many of them for each reason: their ending, or in words."""
+    warnings: dict[str, int] = Field(default_factory=dict)
+    """How many images were read with a warning of each code."""
+    operating_points: dict[str, float] = Field(default_factory=dict)
+    """Probability from which a finding is positive; empty where the network has none."""
     window_s: float
     """Wall clock from the first file to the last answer."""
     images_per_s: float | None
