@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from tests.conftest import Thorax
+from tests.dicoms import dicom, ramp
 
 from thorax.artifact import BIN, Artifact, seal
 from thorax.data.store import Store
@@ -479,3 +480,49 @@ def test_no_output_takes_the_place_of_what_it_is_made_of(
         with pytest.raises(UsageError, match="output-is-input"):
             classify(model, [image, tiny_store.path], ClassifyOptions(csv=place))
     assert [place.read_bytes() for place in places] == before
+
+
+@pytest.fixture
+def doubtful(tmp_path: Path) -> Path:
+    folder = tmp_path / "doubtful"
+    folder.mkdir()
+    attributes: dict[str, Any] = {"StudyInstanceUID": "1.2.5", "AccessionNumber": "=A1"}
+    (folder / "hand.dcm").write_bytes(dicom(ramp(8), BodyPartExamined="HAND", **attributes))
+    (folder / "plain.dcm").write_bytes(dicom(ramp(8), ViewPosition="PA"))
+    (folder / "notes.txt").write_text("words")
+    return folder
+
+
+def test_what_is_doubtful_is_told_with_the_findings(
+    tiny_fp32: Artifact, doubtful: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "findings.csv"
+    result = classify(tiny_fp32.path, [doubtful], ClassifyOptions(csv=out))
+    hand, plain = result.results
+    assert [warning.code for warning in hand.warnings] == ["dicom-body-part"]
+    assert not plain.warnings
+    assert hand.findings
+    assert result.warnings == {"dicom-body-part": 1}
+    assert result.passed_over_reasons == {".txt": 1}
+    assert result.operating_points == tiny_fp32.card.thresholds
+    assert hand.dicom is not None
+    assert (hand.dicom.study_uid, hand.dicom.sop_uid) == ("1.2.5", "1.2.3")
+    assert plain.dicom is not None
+    assert plain.dicom.view == "PA"
+    rows = table(out)
+    assert [row["warnings"] for row in rows] == ["dicom-body-part", ""]
+    assert [row["study_uid"] for row in rows] == ["1.2.5", ""]
+    assert rows[0]["accession"] == "'=A1"
+    assert "DOE" not in out.read_text()
+    assert "DOE" not in result.model_dump_json()
+
+
+def test_patients_are_told_only_with_identities(
+    tiny_fp32: Artifact, doubtful: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "findings.csv"
+    options = ClassifyOptions(csv=out, identities=True)
+    hand = classify(tiny_fp32.path, [doubtful], options).results[0]
+    assert hand.dicom is not None
+    assert hand.dicom.patient["patient_name"] == "DOE^SECRET"
+    assert table(out)[0]["patient_id"] == "DOE^SECRET"
