@@ -268,6 +268,12 @@ def test_a_palette_is_applied() -> None:
     assert np.array_equal(read(dicom(pixels, **more)).grey8, 255 - pixels)
     del more["RedPaletteColorLookupTableData"]
     assert refusal(dicom(pixels, **more)) == "dicom-lut"
+    for syntax, order in ((uid.ExplicitVRLittleEndian, "<u2"), (uid.ExplicitVRBigEndian, ">u2")):
+        for name in ("Red", "Green", "Blue"):
+            more[f"{name}PaletteColorLookupTableDescriptor"] = [256, 0, 16]
+            words = (np.arange(255, -1, -1, dtype=np.uint16) * 257).astype(order)
+            more[f"{name}PaletteColorLookupTableData"] = words.tobytes()
+        assert np.array_equal(read(dicom(pixels, syntax, **more)).grey8, 255 - pixels)
 
 
 def test_attributes_are_told_and_the_patient_is_not() -> None:

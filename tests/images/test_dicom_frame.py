@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 from pydicom import uid
 from pydicom.encaps import encapsulate
-from tests.dicoms import NATIVE, dataset, dicom, ramp, refusal, shown, warned, written
+from tests.dicoms import NATIVE, dataset, dicom, item, ramp, refusal, shown, warned, written
 
 from thorax.errors import ImageError
 from thorax.images.error_codes import REFUSALS
@@ -39,6 +39,19 @@ def test_negative_values_beyond_the_bits_stored_do_not_wrap() -> None:
     radiograph = read(dicom(negative, BitsStored=12))
     assert np.array_equal(radiograph.pixels, shown(dicom(negative)))
     assert warned(radiograph) == ["dicom-bits-corrected"]
+
+
+def test_a_modality_lut_of_the_bits_stored_confirms_them() -> None:
+    signed = (ramp(12).astype(np.int32) - 2048).astype(np.int16)
+    half = signed.copy()
+    half[::2] &= 0x0FFF
+    curve = (np.arange(4096) ** 2 // 4096).tolist()
+    luts: dict[str, Any] = {
+        "ModalityLUTSequence": item(LUTDescriptor=[4096, -2048, 12], LUTData=curve)
+    }
+    radiograph = read(dicom(half, BitsStored=12, **luts))
+    assert np.array_equal(radiograph.pixels, shown(dicom(signed, BitsStored=12, **luts)))
+    assert not warned(radiograph)
 
 
 def test_old_overlays_are_no_values() -> None:

@@ -278,6 +278,8 @@ def _check_layout(layout: Layout) -> None:
 def _palette(
     codes: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], dataset: Dataset
 ) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+    if dataset.original_encoding[1] is False:
+        _swap_palette(dataset)
     try:
         colour = apply_color_lut(codes, dataset)
     except Exception as error:
@@ -285,3 +287,12 @@ def _palette(
     if colour.dtype not in (np.uint8, np.uint16):
         raise image_error("dicom-lut", "the colour palette is not of 8 or 16 bits")
     return np.asarray(colour[:, :, :3])
+
+
+def _swap_palette(dataset: Dataset) -> None:
+    """Bring the entries of a big-endian palette into the order in which pydicom 3.0 reads them."""
+    for colour in ("Red", "Green", "Blue"):
+        element = dataset.get(f"{colour}PaletteColorLookupTableData")
+        if isinstance(element, bytes):
+            words = np.frombuffer(element[: len(element) // 2 * 2], ">u2")
+            setattr(dataset, f"{colour}PaletteColorLookupTableData", words.astype("<u2").tobytes())

@@ -14,6 +14,7 @@ from pydicom import Dataset, uid
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 
+from thorax.images.dicom_values import values_of
 from thorax.images.error_codes import ImageWarning, image_error
 from thorax.images.greyscale import Codes
 
@@ -131,7 +132,7 @@ def stored_values(
         codes = np.right_shift(codes, shift)
     if int(codes.max()) >> layout.stored == 0:
         return codes, layout
-    if _are_more_bits(codes, layout, shift):
+    if _are_more_bits(codes, layout, shift) and not _confirmed(dataset, layout):
         bits = 8 * codes.itemsize - shift
         text = f"pixels have up to {bits} bits, Bits Stored says {layout.stored}"
         warnings.append(ImageWarning("dicom-bits-corrected", text))
@@ -158,6 +159,13 @@ def _overlay_bits(dataset: Dataset) -> int:
             bits |= 1 << (int(position.value or 0) % 16)
     # Bit 0 is where overlays of their own data say to be: there it is a bit of the image.
     return bits & ~1
+
+
+def _confirmed(dataset: Dataset, layout: Layout) -> bool:
+    """Return whether the Modality LUT has an entry for each value of Bits Stored."""
+    items = dataset.get("ModalityLUTSequence")
+    descriptor = values_of(items[0], "LUTDescriptor") if items else []
+    return bool(descriptor) and descriptor[0] == (1 << layout.stored) % 65536
 
 
 def _are_more_bits(codes: Codes, layout: Layout, shift: int) -> bool:
