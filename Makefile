@@ -6,7 +6,7 @@
 
 PYTHON ?= python3.11
 BIN := .venv/bin
-EXTRAS := train,optimize,measure,cluster,dev
+EXTRAS := train,optimize,measure,cluster,jpegxl,dev
 
 .PHONY: install demo test quick check format clean
 

@@ -183,6 +183,7 @@ def _shown(pixels: npt.NDArray[Any], dataset: Dataset) -> Grey:
     else:
         levels = values
         eight = dataset.BitsStored == 8 and "ModalityLUTSequence" not in dataset
+        # Padding is no part of the range (PS3.3 C.7.5.1.1.2).
         image = values[pixels != dataset.get("PixelPaddingValue")]
         low, high = (0.0, 255.0) if eight else (image.min(), image.max())
         if eight:
@@ -190,7 +191,6 @@ def _shown(pixels: npt.NDArray[Any], dataset: Dataset) -> Grey:
             if float(dataset.get("RescaleSlope") or 1) < 0:
                 levels = 255 - levels
     grey = np.clip((levels - low) / ((high - low) or 1), 0, 1)
-    # Padding is black, and no part of the range (PS3.3 C.7.5.1.1.2).
     inverse = dataset.get("PresentationLUTShape") == "INVERSE"
     return 1 - grey if inverse or dataset.PhotometricInterpretation == "MONOCHROME1" else grey
 

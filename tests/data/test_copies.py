@@ -45,6 +45,33 @@ def test_a_changed_copy_is_found_among_chests(
     assert all(group.correlation > 0.8 for group in groups)
 
 
+TURNS: dict[str, Callable[[Image], Image]] = {
+    "mirrored": np.fliplr,
+    "turned by 180 degrees": lambda image: np.rot90(image, 2),
+    "turned clockwise": lambda image: np.rot90(image, -1),
+    "turned anticlockwise": lambda image: np.rot90(image, 1),
+    "inverted": lambda image: np.asarray(255 - image, np.uint8),
+    "mirrored and inverted": lambda image: np.asarray(255 - np.fliplr(image), np.uint8),
+}
+
+
+@pytest.mark.parametrize("change", TURNS)
+def test_a_turned_or_inverted_copy_is_found_and_told(chests: list[Image], change: str) -> None:
+    copies = [recompressed(np.ascontiguousarray(TURNS[change](chests[n]))) for n in (0, 7, 19)]
+    groups = find_copies(np.stack([*chests, *copies]))
+    assert [group.members for group in groups] == [(0, 40), (7, 41), (19, 42)]
+    # What is said is the way back: a quarter turn the other way.
+    back = {"turned clockwise": "turned anticlockwise", "turned anticlockwise": "turned clockwise"}
+    assert all(group.changes == ("", back.get(change, change)) for group in groups)
+
+
+def test_a_group_of_several_turns_says_them_all(chests: list[Image]) -> None:
+    images = [*chests, np.fliplr(chests[3]), np.asarray(255 - chests[3], np.uint8), chests[3]]
+    (group,) = find_copies(np.stack(images), equal=[*range(42), 3])
+    assert group.members == (3, 40, 41, 42)
+    assert group.changes == ("", "mirrored", "inverted", "")
+
+
 def test_chests_that_only_look_alike_are_no_copies(chests: list[Image]) -> None:
     assert find_copies(np.stack(chests)) == []
 

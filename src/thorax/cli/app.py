@@ -45,6 +45,7 @@ _EXTRAS: Final = {
     "pynvml": "measure",
     "httpcore": "measure",
     "ray": "cluster",
+    "imagecodecs": "jpegxl",
 }
 """Packages that only some commands need, and the extra that brings each."""
 

@@ -46,13 +46,16 @@ def _leaks(store: Store) -> tuple[Leak, ...]:
     )
 
 
-def _copies(store: Store, rows: tuple[int, ...], correlation: float) -> Copies:
+def _copies(
+    store: Store, rows: tuple[int, ...], correlation: float, changes: tuple[str, ...] = ()
+) -> Copies:
     splits = tuple(store.splits[row] for row in rows)
     return Copies(
         images=tuple(store.names[row] for row in rows),
         patients=tuple(store.patients[row] for row in rows),
         splits=splits,
         correlation=correlation,
+        changes=changes,
         across=len(set(splits)) > 1,
     )
 
@@ -73,7 +76,7 @@ def _near_duplicates(
         for row, image in enumerate(store.images)
     ]
     return tuple(
-        _copies(store, group.members, group.correlation)
+        _copies(store, group.members, group.correlation, group.changes)
         for group in find_copies(store.images, equal=equal, on_progress=on_progress)
         if len({store.digests[row] for row in group.members}) > 1
     )

@@ -1,4 +1,4 @@
-"""Find images that show the same exposure: recompressed, brightened, or trimmed at the edges.
+"""Find images that show the same exposure: recompressed, brightened, trimmed, mirrored or inverted.
 
 All frontal chest films look alike, so this goes in two steps. A descriptor (low DCT frequencies of
 the histogram-equalised 32 x 32 image, whitened over all images so that what chests have in common
@@ -10,11 +10,15 @@ come close, the most that two exposures of one patient correlate is 0.85, of two
 Of 150 copies each, found are: JPEG of quality 50 all, of quality 20 99 %; with other brightness or
 contrast, clipping included, 95 %; gamma 0.5 and 2 96 %; up to 2 % trimmed off each edge 97 %, up to
 3 % 60 %, up to 5 % one in ten.
+
+What mirrors, turns or inverts an image changes signs and order of its DCT frequencies only. Pairs
+whose magnitudes come close, with rows for columns or not, are looked at in each of the ways.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
@@ -22,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.data.samples import Images
+from thorax.images.raster import turned
 from thorax.processors import processors
 
 CANDIDATE_COSINE: Final = 0.65
@@ -37,6 +42,9 @@ _ALIGN_SIDE: Final = 64
 _DETAIL_SIDE: Final = 128
 _STOP: Final = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-4)
 
+_ALIKE_COSINE: Final = 0.5
+"""Magnitudes of frequencies closer than this are looked at in every way to turn an image."""
+
 _Floats = npt.NDArray[np.float32]
 
 
@@ -47,10 +55,56 @@ class Group:
     Attributes:
         members: rows, ascending, two or more.
         correlation: the lowest that holds the group together; 1 where the pixels are equal.
+        changes: how each is turned against the first, such as "mirrored"; "" where it is not.
     """
 
     members: tuple[int, ...]
     correlation: float
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How an image was turned: rows for columns, columns in reverse, rows in reverse, inverted."""
+
+    transposed: bool
+    mirrored: bool
+    flipped: bool
+    inverted: bool
+
+    def __str__(self) -> str:
+        turns = {
+            (False, True, False): "mirrored",
+            (False, False, True): "flipped",
+            (False, True, True): "turned by 180 degrees",
+            (True, True, False): "turned clockwise",
+            (True, False, True): "turned anticlockwise",
+            (True, False, False): "transposed",
+            (True, True, True): "transposed about the other diagonal",
+        }
+        words = [turns.get((self.transposed, self.mirrored, self.flipped), "")]
+        words += ["inverted"] if self.inverted else []
+        return " and ".join(filter(None, words))
+
+    def of_image(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return uint8 [S,S] turned so."""
+        way = {"transposed": self.transposed, "mirrored": self.mirrored, "flipped": self.flipped}
+        made = np.asarray(turned(np.asarray(image), **way), np.uint8)
+        return ~made if self.inverted else made
+
+    def of_descriptor(self, described: _Floats) -> _Floats:
+        """Return float32 [N,143] as `_describe` gives it of images turned so."""
+        low = np.pad(described, ((0, 0), (1, 0))).reshape(-1, _FREQUENCIES, _FREQUENCIES)
+        low = low.transpose(0, 2, 1) if self.transposed else low
+        odd = np.where(np.arange(_FREQUENCIES) % 2, -1, 1).astype(np.float32)
+        low = low * odd if self.mirrored else low
+        low = low * odd[:, None] if self.flipped else low
+        low = -low if self.inverted else low
+        return np.asarray(low.reshape(-1, _FREQUENCIES**2)[:, 1:], np.float32)
+
+
+_CHANGES: Final = tuple(Change(*way) for way in itertools.product((False, True), repeat=4))[1:]
+_TRANSPOSED: Final = Change(transposed=True, mirrored=False, flipped=False, inverted=False)
 
 
 def find_copies(
@@ -81,18 +135,37 @@ def find_copies(
             )
             if on_progress is not None:
                 on_progress(rows[-1] + 1, len(images))
-        pairs = distinct[_candidates(_whiten(described))]
+        pairs = _pairs(described)
         for start in range(0, len(pairs), _TILE):
             # Strongest first, and pairs that are joined by then are not looked at: a clique of n
             # copies costs about n comparisons and not n * n.
             batch = [
-                (a, b) for a, b in pairs[start : start + _TILE].tolist() if not forest.joined(a, b)
+                (int(distinct[a]), int(distinct[b]), change)
+                for a, b, change in pairs[start : start + _TILE]
+                if not forest.joined(int(distinct[a]), int(distinct[b]))
             ]
-            found = pool.map(lambda pair: correlation(images[pair[0]], images[pair[1]]), batch)
-            for (a, b), value in zip(batch, found, strict=True):
+            values = pool.map(lambda pair: _correlated(images, *pair), batch)
+            for (a, b, _), value in zip(batch, values, strict=True):
                 if value > COPY_CORRELATION:
                     forest.join(a, b, value)
-    return forest.groups()
+    rows = np.searchsorted(distinct, first)
+    return [
+        replace(group, changes=_changes(described[rows[list(group.members)]]))
+        for group in forest.groups()
+    ]
+
+
+def _changes(described: _Floats) -> tuple[str, ...]:
+    """Return how each of some copies is turned against the first of them."""
+    ways = [described, *(change.of_descriptor(described) for change in _CHANGES)]
+    alike = np.stack([way @ described[0] for way in ways])
+    words = ["", *map(str, _CHANGES)]
+    return tuple(words[number] for number in alike.argmax(0))
+
+
+def _correlated(images: Images, first: int, second: int, change: Change | None) -> float:
+    other = images[second] if change is None else change.of_image(images[second])
+    return correlation(images[first], other)
 
 
 def correlation(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> float:
@@ -139,32 +212,68 @@ def _describe(image: npt.NDArray[np.uint8]) -> _Floats:
     return np.asarray(low, np.float32).ravel()[1:]
 
 
-def _whiten(described: _Floats) -> _Floats:
-    """Return float32 [N,D] of unit length whose directions all vary alike over the images.
+class _Whitening:
+    """The map after which all directions of descriptors vary alike over the images.
 
     Few images say little of how chests vary: 50 imagined ones of zero mean and a 1/f^2 spectrum,
     as natural images have, are counted with them.
     """
-    values = described.astype(np.float64)
-    steps = np.arange(_FREQUENCIES)
-    prior = 1.0 / np.add.outer(steps, steps).ravel()[1:].astype(np.float64) ** 2
-    prior *= max(float((values**2).sum()) / max(len(values), 1), 1e-12) / prior.sum()
-    count = len(values) + _PRIOR_IMAGES
-    mean = values.sum(0) / count
-    values -= mean
-    covariance = (values.T @ values + _PRIOR_IMAGES * np.diag(prior)) / count
-    spread, axes = np.linalg.eigh(covariance)
-    white = values @ (axes / np.sqrt(spread))
-    white /= np.maximum(np.linalg.norm(white, axis=1, keepdims=True), 1e-12)
-    return np.asarray(white, np.float32)
+
+    def __init__(self, described: _Floats) -> None:
+        values = described.astype(np.float64)
+        steps = np.arange(_FREQUENCIES)
+        prior = 1.0 / np.add.outer(steps, steps).ravel()[1:].astype(np.float64) ** 2
+        prior *= max(float((values**2).sum()) / max(len(values), 1), 1e-12) / prior.sum()
+        count = len(values) + _PRIOR_IMAGES
+        self._mean = values.sum(0) / count
+        values -= self._mean
+        covariance = (values.T @ values + _PRIOR_IMAGES * np.diag(prior)) / count
+        spread, axes = np.linalg.eigh(covariance)
+        self._map = axes / np.sqrt(spread)
+
+    def __call__(self, described: _Floats) -> _Floats:
+        """Return float32 [N,D] of unit length."""
+        white = (described.astype(np.float64) - self._mean) @ self._map
+        white /= np.maximum(np.linalg.norm(white, axis=1, keepdims=True), 1e-12)
+        return np.asarray(white, np.float32)
 
 
-def _candidates(white: _Floats) -> npt.NDArray[np.int64]:
-    """Return int64 [P,2], first < second, the closest first."""
+def _pairs(described: _Floats) -> list[tuple[int, int, Change | None]]:
+    """Return pairs that come close, first < second, and how one has to be turned for it.
+
+    Those that are not turned come first, and of each kind the closest.
+    """
+    whiten = _Whitening(described)
+    white = whiten(described)
+    plain = [(a, b, None) for a, b in _candidates(white, white, CANDIDATE_COSINE).tolist()]
+    sizes = np.abs(described)
+    whiten_sizes = _Whitening(sizes)
+    white_sizes = whiten_sizes(sizes)
+    transposed = whiten_sizes(_TRANSPOSED.of_descriptor(sizes))
+    alike = np.concatenate(
+        [_candidates(white_sizes, other, _ALIKE_COSINE) for other in (white_sizes, transposed)]
+    )
+    turned_pairs = []
+    for change in _CHANGES:
+        other = whiten(change.of_descriptor(described))
+        for start in range(0, len(alike), _TILE):
+            a, b = alike[start : start + _TILE].T
+            cosine = np.einsum("nd,nd->n", white[a], other[b])
+            turned_pairs += [
+                (float(value), int(first), int(second), change)
+                for value, first, second in zip(cosine, a, b, strict=True)
+                if value > CANDIDATE_COSINE
+            ]
+    turned_pairs.sort(key=lambda pair: -pair[0])
+    return plain + [pair[1:] for pair in turned_pairs]
+
+
+def _candidates(white: _Floats, other: _Floats, least_cosine: float) -> npt.NDArray[np.int64]:
+    """Return int64 [P,2], first < second, the closest first, of rows of the one and the other."""
     pairs = [np.empty((0, 2), np.int64)]
     cosines = [np.empty(0, np.float32)]
-    for rows, columns, cosine in _tiles(white):
-        near = cosine > CANDIDATE_COSINE
+    for rows, columns, cosine in _tiles(white, other):
+        near = cosine > least_cosine
         if not near.any():
             continue
         crowded = np.flatnonzero(near.sum(1) > _MOST_A_ROW)
@@ -178,11 +287,11 @@ def _candidates(white: _Floats) -> npt.NDArray[np.int64]:
     return np.concatenate(pairs)[order]
 
 
-def _tiles(white: _Floats) -> Iterator[tuple[int, int, _Floats]]:
+def _tiles(white: _Floats, other: _Floats) -> Iterator[tuple[int, int, _Floats]]:
     """Yield the upper triangle of the cosine matrix in tiles, -1 on and under the diagonal."""
     for rows in range(0, len(white), _TILE):
         for columns in range(rows, len(white), _TILE):
-            cosine = white[rows : rows + _TILE] @ white[columns : columns + _TILE].T
+            cosine = white[rows : rows + _TILE] @ other[columns : columns + _TILE].T
             if rows == columns:
                 cosine[np.tril_indices(len(cosine))] = -1.0
             yield rows, columns, cosine
@@ -235,7 +344,7 @@ class _Forest:
         for row in range(len(self._parent)):
             members.setdefault(self._root(row), []).append(row)
         return [
-            Group(tuple(rows), self._weakest[root])
+            Group(tuple(rows), self._weakest[root], ("",) * len(rows))
             for root, rows in members.items()
             if len(rows) > 1
         ]

@@ -27,7 +27,9 @@ def check_tables(result: CheckResult) -> list[Table]:
             copies,
             {
                 "Images": lambda copy: ", ".join(copy[1].images),
-                "How alike": lambda copy: copy[0],
+                "How alike": lambda copy: ", ".join(
+                    filter(None, dict.fromkeys((copy[0], *copy[1].changes)))
+                ),
                 "Splits": lambda copy: ", ".join(sorted(set(copy[1].splits))),
                 "Across splits": lambda copy: "yes" if copy[1].across else "no",
             },

@@ -59,6 +59,8 @@ class Copies(Part):
     """Where they are, one an image."""
     correlation: float
     """1 where files or pixels are equal, else how far the fine structure agrees."""
+    changes: tuple[str, ...] = ()
+    """How each is turned against the first: "mirrored", "inverted", ...; "" where it is not."""
     across: bool
     """Whether they are in more than one split."""
 
