@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from thorax.inference.predictor import find_files
+from thorax.inference.sources import find_files
 from thorax.phantoms import dataset
 
 PHANTOMS = 64

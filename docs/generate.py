@@ -14,7 +14,7 @@ import typer
 import thorax
 from thorax import errors
 from thorax.cli.app import app
-from thorax.images.error_codes import REFUSALS
+from thorax.images.error_codes import REFUSALS, WARNINGS
 from thorax.results.read import RESULTS, json_schema
 
 DOCS = Path(__file__).parent
@@ -113,6 +113,14 @@ def errors_page() -> str:
         what = ", ".join(NOT_RAISED.get(kind, kind) for kind in kinds)
         text = message.replace("|", "\\|").replace("<", "&lt;")
         lines.append(f"| `{code}` | {status} | {what} | {text} |")
+    lines += [
+        "\n## Warnings\n",
+        "What is doubtful about an image that was read. It is answered, with these in `warnings`; "
+        "the exit status stays 0.\n",
+        "| code | means |",
+        "|---|---|",
+        *(f"| `{code}` | {meaning} |" for code, meaning in WARNINGS.items()),
+    ]
     return "\n".join(lines) + "\n"
 
 

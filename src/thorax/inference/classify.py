@@ -93,6 +93,11 @@ class Tally:
         self.images += images
         self.failed += failed
 
+    def take(self, findings: Findings) -> None:
+        """Take in the findings of one file."""
+        self.count(1, findings.error is not None)
+        count_warnings(self.warnings, findings)
+
     @property
     def images_per_s(self) -> float:
         """Files answered with findings / window; a refusal costs next to nothing."""
@@ -136,8 +141,7 @@ def classify(
         for findings in _answers(engine, files, options, heatmaps):
             for sink in (*tables, memory.write):
                 sink(findings)
-            tally.count(1, findings.error is not None)
-            count_warnings(tally.warnings, findings)
+            tally.take(findings)
             if on_progress:
                 on_progress(1)
         tally.window_s = time.perf_counter() - begin
@@ -149,8 +153,7 @@ def classify(
         tuned_because=setting.reason,
         images=tally.images,
         failed=tally.failed,
-        passed_over=tuple(passed_over.names),
-        passed_over_reasons=dict(passed_over.reasons),
+        **passed_over.facts(),
         warnings=dict(tally.warnings),
         operating_points=dict(loaded.card.thresholds or {}),
         window_s=tally.window_s,
