@@ -127,13 +127,11 @@ def classify(
         raise UsageError(
             "heatmap-absent", f"{model} has no heat map: its network has no pooled linear head"
         )
-    files, passed_over = list_sources(
-        inputs, loaded.card.input.side, follow_links=options.follow_links
-    )
+    side, follow_links = loaded.card.input.side, options.follow_links
+    files, passed_over = list_sources(inputs, side, follow_links=follow_links)
     require_apart(options.csv, *read_of(model, files))
-    heatmaps = None
-    if options.heatmaps is not None:
-        heatmaps = HeatmapFolder.open(options.heatmaps, loaded.card, options.colours)
+    folder = options.heatmaps
+    heatmaps = folder and HeatmapFolder.open(folder, loaded.card, options.colours)
     memory = Memory(None if options.keep_all else SHOWN)
     with open_csv(options.csv, loaded.card.labels, identities=options.identities) as tables:
         engine, setting = _compile(loaded, len(files), options)
@@ -153,7 +151,8 @@ def classify(
         tuned_because=setting.reason,
         images=tally.images,
         failed=tally.failed,
-        **passed_over.facts(),
+        passed_over=tuple(passed_over.names),
+        passed_over_reasons=dict(passed_over.reasons),
         warnings=dict(tally.warnings),
         operating_points=dict(loaded.card.thresholds or {}),
         window_s=tally.window_s,

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from thorax.data.store import Store, is_store, open_store
 from thorax.errors import ImageError
@@ -101,10 +101,6 @@ class PassedOver:
         """Note a file."""
         self.names.append(name)
         self.reasons[reason] += 1
-
-    def facts(self) -> dict[str, Any]:
-        """Return them as a result of `classify` has them."""
-        return {"passed_over": tuple(self.names), "passed_over_reasons": dict(self.reasons)}
 
     def text(self) -> str:
         """Return how many there are of each reason, most first."""
