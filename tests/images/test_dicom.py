@@ -354,6 +354,9 @@ def test_objects_without_pixels_are_refused() -> None:
     assert refusal(written(made)) == "dicom-not-an-image"
     made.SOPClassUID = uid.EncapsulatedPDFStorage
     assert refusal(written(made)) == "dicom-not-an-image"
+    made.SOPClassUID = uid.MediaStorageDirectoryStorage
+    with pytest.raises(ImageError, match="name the folder that it lies in"):
+        read(written(made))
 
 
 def test_unknown_encodings_are_refused() -> None:

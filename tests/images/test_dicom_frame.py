@@ -54,6 +54,15 @@ def test_a_modality_lut_of_the_bits_stored_confirms_them() -> None:
     assert not warned(radiograph)
 
 
+def test_a_high_bit_that_no_pixel_reaches_is_none() -> None:
+    radiograph = read(dicom(ramp(12), BitsStored=12, HighBit=15))
+    assert np.array_equal(radiograph.pixels, shown(dicom(ramp(12), BitsStored=12)))
+    assert warned(radiograph) == ["dicom-bits-corrected"]
+    raised = read(dicom(ramp(12) << 4, BitsStored=12, HighBit=15))
+    assert np.array_equal(raised.pixels, radiograph.pixels)
+    assert not warned(raised)
+
+
 def test_old_overlays_are_no_values() -> None:
     pixels = ramp(12)
     marked = pixels | np.where(np.indices(pixels.shape).sum(0) % 3, 0x1000, 0).astype(np.uint16)

@@ -71,6 +71,7 @@ _OTHER_MODALITIES: Final = {
 }
 """Terms of PS3.3 C.7.3.1.1.1 that are no plain radiography."""
 
+_DICOMDIR: Final = uid.MediaStorageDirectoryStorage
 _MONOCHROME: Final = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR: Final = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _LONG_VRS: Final = (b"OB", b"OW", b"SQ", b"UN", b"UT", b"OD", b"OF", b"OL", b"OV", b"UC", b"UR")
@@ -195,7 +196,9 @@ def _check_kind(dataset: Dataset, warnings: list[ImageWarning]) -> None:
     name = uid.UID(sop_class).name
     name = name if name and name != sop_class else "of an unknown class"
     if "PixelData" not in dataset or "Rows" not in dataset:
-        raise image_error("dicom-not-an-image", f"the object is {name} and holds no pixels")
+        remedy = "; name the folder that it lies in" if sop_class == _DICOMDIR else ""
+        what = f"the object is {name} and holds no pixels{remedy}"
+        raise image_error("dicom-not-an-image", what)
     if sop_class == uid.DigitalXRayImageStorageForProcessing or (
         code(dataset, "PresentationIntentType") == "FOR PROCESSING"
     ):

@@ -128,6 +128,10 @@ def stored_values(
     overlays = _overlay_bits(dataset)
     if overlays:
         codes = np.bitwise_and(codes, codes.dtype.type(~overlays & (256**codes.itemsize - 1)))
+    if shift and _are_low(codes, layout, shift):
+        text = f"High Bit says {layout.high_bit}, the pixels lie in the lowest {layout.stored} bits"
+        warnings.append(ImageWarning("dicom-bits-corrected", text))
+        shift = 0
     if shift:
         codes = np.right_shift(codes, shift)
     if int(codes.max()) >> layout.stored == 0:
@@ -159,6 +163,15 @@ def _overlay_bits(dataset: Dataset) -> int:
             bits |= 1 << (int(position.value or 0) % 16)
     # Bit 0 is where overlays of their own data say to be: there it is a bit of the image.
     return bits & ~1
+
+
+def _are_low(codes: Codes, layout: Layout, shift: int) -> bool:
+    """Return whether values lie in the lowest bits, whatever High Bit says.
+
+    No bit above those that a value has is set, and the bits below it change.
+    """
+    below = np.bitwise_and(codes, (1 << shift) - 1)
+    return int(codes.max()) >> layout.stored == 0 and int(below.min()) != int(below.max())
 
 
 def _confirmed(dataset: Dataset, layout: Layout) -> bool:

@@ -131,7 +131,7 @@ def classify(
     files, passed_over = list_sources(inputs, side, follow_links=follow_links)
     require_apart(options.csv, *read_of(model, files))
     folder = options.heatmaps
-    heatmaps = folder and HeatmapFolder.open(folder, loaded.card, options.colours)
+    heatmaps = HeatmapFolder.open(folder, loaded.card, options.colours) if folder else None
     memory = Memory(None if options.keep_all else SHOWN)
     with open_csv(options.csv, loaded.card.labels, identities=options.identities) as tables:
         engine, setting = _compile(loaded, len(files), options)
