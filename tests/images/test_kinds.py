@@ -50,6 +50,13 @@ def test_archives_that_inflate_for_long_or_are_damaged_are_refused() -> None:
     assert refusal(whole[:60] + bytes(20) + whole[80:]) == "image-corrupt"
 
 
+def test_an_archive_with_a_long_directory_is_refused_before_it_is_read() -> None:
+    whole = bytearray(zipped(image=grey_png(picture())))
+    end = whole.index(b"PK\x05\x06")
+    whole[end + 12 : end + 16] = (1 << 30).to_bytes(4, "little")
+    assert refusal(bytes(whole)) == "image-too-large"
+
+
 def test_a_locked_archive_is_told() -> None:
     whole = bytearray(zipped(image=grey_png(picture())))
     for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):

@@ -21,6 +21,7 @@ REFUSALS: Final[Mapping[str, str]] = MappingProxyType(
         "image-members": "an archive that does not hold one image, or is locked",
         "image-timeout": "decoding took longer than allowed and was stopped",
         "image-memory": "decoding needed more memory than allowed and was stopped",
+        "image-decoder-crashed": "the decoding process died on this file",
         "dicom-corrupt": "the DICOM data set contradicts itself or cannot be parsed",
         "dicom-decoder-crashed": "the decoding process died on this file",
         "dicom-truncated": "less pixel data than Rows x Columns need",

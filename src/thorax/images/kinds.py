@@ -44,6 +44,8 @@ _NAMED: Final = (
 )
 _AT_FOUR: Final = {b"ftypavif": "an AVIF picture", b"ftyphei": "an HEIC picture"}
 _MOST_MEMBERS: Final = 1 << 16
+_MOST_DIRECTORY_BYTES: Final = 16 << 20
+"""Of a ZIP archive: so many members with names of 200 letters."""
 
 
 def kind_of(data: bytes) -> str:
@@ -170,6 +172,13 @@ def zip_member(
 
 
 def _opened(archive: io.BufferedIOBase) -> zipfile.ZipFile:
+    """Open an archive, whose directory is read whole into memory and therefore measured first."""
+    length = archive.seek(0, io.SEEK_END)
+    archive.seek(max(0, length - 65557))
+    tail = archive.read(65557)
+    end = tail.rfind(b"PK\x05\x06")
+    if end >= 0 and int.from_bytes(tail[end + 12 : end + 16], "little") > _MOST_DIRECTORY_BYTES:
+        raise image_error("image-too-large", "the ZIP archive has too long a directory")
     try:
         return zipfile.ZipFile(archive)
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:

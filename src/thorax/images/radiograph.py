@@ -19,7 +19,7 @@ from thorax.images.jpeg import LastPixel, decode_jpeg
 from thorax.images.kinds import PICTURES, kind_of, unpacked
 from thorax.images.png import decode_png
 from thorax.images.raster import Grey, Raster, check_size, luma, turned
-from thorax.images.sandbox import Sandbox
+from thorax.images.sandbox import NONSENSE, Sandbox
 
 PATIENT: Final = ("patient_id", "patient_name", "birth_date", "sex", "age")
 """Attributes of a patient, (0010,0020), (0010,0010), (0010,0030), (0010,0040), (0010,1010)."""
@@ -137,8 +137,8 @@ class Limits:
 
 
 _DEFAULT_LIMITS: Final = Limits()
-_DICOM: Final = Sandbox("thorax.images.dicom")
-_PICTURES: Final = Sandbox("thorax.images.picture")
+_DICOM: Final = Sandbox("thorax.images.dicom", crash="dicom-decoder-crashed")
+_PICTURES: Final = Sandbox("thorax.images.picture", crash="image-decoder-crashed")
 _MOST_UNSQUARE: Final = 4.0
 _SMALL: Final = 32
 """Pixels a side, below which nothing of a chest can be seen."""
@@ -219,9 +219,11 @@ def _checked(radiograph: Radiograph) -> Radiograph:
 
 def _last_pixel(limits: Limits) -> LastPixel:
     def ask(data: bytes, begin: int, end: int) -> int:
-        request = {"kind": "jpeg-end", "begin": begin, "end": end, "cpu_s": limits.seconds}
-        answer = _PICTURES.ask(request, data, wall_s=5 * limits.seconds, most_bytes=65536)
-        return int(answer.head["last"])
+        request = {"kind": "jpeg-end", "begin": begin, "end": end}
+        try:
+            return int(_ask(_PICTURES, request, data, limits)[0]["last"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise image_error("image-decoder-crashed", NONSENSE) from error
 
     return ask
 
@@ -236,9 +238,7 @@ def _decode_picture(data: bytes, kind: str, limits: Limits) -> Raster:
             raise ValueError(shape)
         return Raster(grey, int(head["bits"]), _warnings(head))
     except (KeyError, TypeError, ValueError, OverflowError, AssertionError) as error:
-        raise image_error(
-            "dicom-decoder-crashed", "the decoding process answers nonsense"
-        ) from error
+        raise image_error("image-decoder-crashed", NONSENSE) from error
 
 
 def _warnings(head: Mapping[str, Any]) -> tuple[ImageWarning, ...]:
@@ -313,9 +313,7 @@ def _decode_dicom(data: bytes, name: str, limits: Limits, *, patient: bool) -> R
     try:
         return _radiograph(head, body, name, limits)
     except (KeyError, TypeError, ValueError, OverflowError, AssertionError) as error:
-        raise image_error(
-            "dicom-decoder-crashed", "the decoding process answers nonsense"
-        ) from error
+        raise image_error("dicom-decoder-crashed", NONSENSE) from error
 
 
 def _radiograph(head: dict[str, Any], body: bytearray, name: str, limits: Limits) -> Radiograph:
@@ -347,7 +345,7 @@ def _pixels(head: dict[str, Any], body: bytearray) -> Grey:
     dtype = np.dtype(np.uint8 if head["dtype"] == "|u1" else np.uint16)
     count = math.prod(shape)
     if len(shape) not in (2, 3) or min(shape) < 1 or count * dtype.itemsize > len(body):
-        raise image_error("dicom-decoder-crashed", "the decoding process answers nonsense")
+        raise image_error("dicom-decoder-crashed", NONSENSE)
     codes = np.frombuffer(body, dtype, count).reshape(shape)
     if len(shape) == 3:
         grey = luma(np.ascontiguousarray(codes[:, :, ::-1]))

@@ -22,6 +22,7 @@ from thorax.isolation.child import Answer, Child, ChildError, ChildTimeoutError,
 ADDRESS_SPACE_BYTES: Final = 1536 << 20
 """Limit on a child's address space; about 300 MB of it are libraries."""
 
+NONSENSE: Final = "the decoding process answers nonsense"
 _RETIRE_BYTES: Final = 512 << 20
 _ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 _WITHOUT: Final = ("requests",)
@@ -31,14 +32,17 @@ _WITHOUT: Final = ("requests",)
 class Sandbox:
     """Children of one module, as many as threads that ask at the same time; started when needed.
 
+    A child that dies on a file is told by the code `crash`.
+
     Example:
         >>> sandbox = Sandbox("thorax.images.dicom")
         >>> sandbox.children
         ()
     """
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, *, crash: str = "dicom-decoder-crashed") -> None:
         self._module = module
+        self._crash = crash
         self._idle: list[Child] = []
         self._lock = threading.Lock()
         self._registered = False
@@ -55,7 +59,7 @@ class Sandbox:
         `most_bytes` is not accepted.
 
         Raises:
-            ImageError: what the handler refused, `image-timeout`, or `dicom-decoder-crashed`.
+            ImageError: what the handler refused, `image-timeout`, or the code of a crash.
         """
         worker = self._take()
         try:
@@ -68,7 +72,7 @@ class Sandbox:
             self._give(self._start())
             if isinstance(error, ChildTimeoutError):
                 raise image_error("image-timeout", f"decoding {error}") from error
-            raise image_error("dicom-decoder-crashed", f"the decoding process {error}") from error
+            raise image_error(self._crash, f"the decoding process {error}") from error
         if answer.head.pop("retire", False):
             worker.close()
         else:
@@ -77,7 +81,7 @@ class Sandbox:
         if refusal is not None:
             code, message = refusal if isinstance(refusal, list) and len(refusal) == 2 else ("", "")
             if not isinstance(code, str) or code not in REFUSALS:
-                raise image_error("dicom-decoder-crashed", "the decoding process answers nonsense")
+                raise image_error(self._crash, NONSENSE)
             raise image_error(code, str(message))
         return answer
 
