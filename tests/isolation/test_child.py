@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from thorax.isolation import child as isolation_child
 from thorax.isolation.child import Child, ChildError, ChildTimeoutError
 
 MODULE = """
@@ -47,6 +48,12 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
     one = Child("answering", {})
     yield one
     one.close()
+
+
+def test_a_child_imports_the_package_that_started_it() -> None:
+    # A checkout that lies in no site-packages, and no module of a room by its bare name.
+    root = Path(isolation_child._ROOT)
+    assert Path(root, "thorax", "isolation", "child.py") == Path(isolation_child.__file__).resolve()
 
 
 def test_it_answers_with_an_object_and_bytes(child: Child) -> None:

@@ -25,7 +25,7 @@ _FRAME: Final = struct.Struct("<IQ")
 _LONGEST_HEAD: Final = 1 << 20
 _START_S: Final = 600.0
 _PIECE_BYTES: Final = 1 << 20
-_ROOT: Final = str(Path(__file__).resolve().parents[1])
+_ROOT: Final = str(Path(__file__).resolve().parents[2])
 _START: Final = (
     "import sys; _, root, module, *without = sys.argv; sys.modules.update(dict.fromkeys(without)); "
     "root in sys.path or sys.path.insert(0, root); "
