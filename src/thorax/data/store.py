@@ -13,6 +13,7 @@ A finished store is a folder of
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -48,8 +49,8 @@ from thorax.errors import DataError, UsageError
 from thorax.files.atomic import LockedError, is_ours, locked, sha256, sync, write_text
 from thorax.files.documents import checked_line
 from thorax.images.preprocess import InputSpec, placement
-from thorax.labels import LabelSet
-from thorax.results.data import ImportResult, SkippedImage
+from thorax.labels import NEGATIVE, POSITIVE, UNKNOWN, LabelSet
+from thorax.results.data import ImportResult, LabelCounts, SkippedImage
 
 _LONGEST_CELL: Final = 1000
 
@@ -459,7 +460,25 @@ def _answer(out: Path, plan: str) -> ImportResult:
             SkippedImage(image=image, code=code, message=message)
             for image, code, message in skipped
         ),
+        left_out=dict(Counter(code for _, code, _ in skipped)),
+        splits={split: len(store.select(split)) for split in SPLITS if split in store.splits},
+        views=dict(Counter(view or "unknown" for view in store.views)),
+        labels=label_counts(store.labels, store.label_set),
+        label_set=store.label_set.name,
+        boxes=sum(map(len, store.boxes)),
     )
+
+
+def label_counts(labels: npt.NDArray[np.int8], label_set: LabelSet) -> dict[str, LabelCounts]:
+    """Return how often each finding is positive, negative and unknown in labels int8 [N,K]."""
+    return {
+        finding: LabelCounts(
+            positive=int(np.count_nonzero(labels[:, column] == POSITIVE)),
+            negative=int(np.count_nonzero(labels[:, column] == NEGATIVE)),
+            unknown=int(np.count_nonzero(labels[:, column] == UNKNOWN)),
+        )
+        for column, finding in enumerate(label_set.findings)
+    }
 
 
 def _boxes(rows: Sequence[Sequence[str]]) -> dict[str, list[Box]]:
