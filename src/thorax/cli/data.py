@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, get_args
 
 import typer
 from typer import Argument, Option
@@ -20,6 +20,7 @@ from thorax.cli.options import (
     Views,
     Workers,
     one_by_one,
+    one_of,
     read_options,
 )
 from thorax.errors import printable
@@ -31,6 +32,15 @@ data_app = typer.Typer(no_args_is_help=True, help="Import radiographs into a sto
 import_app = typer.Typer(no_args_is_help=True, help="Decode a source of radiographs once.")
 data_app.add_typer(import_app, name="import")
 phantom_app = typer.Typer()
+
+PatientFrom = Annotated[
+    str | None,
+    Option(
+        help="Regular expression that finds the patient in the image's path; or `header`: Patient "
+        "ID of DICOM files."
+    ),
+]
+LabelTables = Annotated[list[Path], Option("--labels", help="May be given several times.")]
 
 _SHOWN: Final = 10
 """Images that were left out and are named to a person."""
@@ -63,10 +73,13 @@ class LabelOptions:
 
 def _import(source: "Source", options: StoreOptions, *, as_json: bool) -> None:
     from thorax.data import store
+    from thorax.data.headers import complete
     from thorax.images.preprocess import InputSpec
     from thorax.report.data import import_tables
     from thorax.results.data import DoubtfulReading
 
+    with console.steps("reading headers", len(source.rows)) as tell:
+        source = complete(source, workers=options.workers, on_progress=tell)
     with console.steps("importing", len(source.rows)) as tell:
         result = store.write(
             source.rows,
@@ -121,6 +134,156 @@ def import_nih(
 
 
 @import_app.command(
+    "chexpert",
+    epilog="Example:  thorax data import chexpert . --labels CheXpert-v1.0-small/train.csv "
+    "--labels CheXpert-v1.0-small/valid.csv --out chexpert.store",
+)
+@one_by_one
+def import_chexpert(
+    images: Annotated[Path, Argument(help="Folder of CheXpert-v1.0 or CheXpert-v1.0-small.")],
+    labels: LabelTables,
+    store: StoreOptions,
+    options: LabelOptions,
+    json: Json = False,
+) -> None:
+    """Import CheXpert: train.csv, and valid.csv and test_labels.csv as val and test."""
+    from thorax.data import chexpert
+
+    source = chexpert.read(images, labels=labels, options=options.read_options())
+    _import(source, store, as_json=json)
+
+
+@import_app.command(
+    "mimic",
+    epilog="Example:  thorax data import mimic mimic-cxr-jpg/files "
+    "--labels mimic-cxr-jpg/mimic-cxr-2.0.0-chexpert.csv.gz --out mimic.store",
+)
+@one_by_one
+def import_mimic(
+    images: Annotated[Path, Argument(help="Folder of MIMIC-CXR-JPG, or `files` in it.")],
+    labels: Annotated[Path, Option(help="mimic-cxr-2.0.0-chexpert.csv.gz, or a joined table.")],
+    store: StoreOptions,
+    options: LabelOptions,
+    metadata: Annotated[
+        Path | None, Option(help="mimic-cxr-2.0.0-metadata.csv.gz; default: beside the labels.")
+    ] = None,
+    split: Annotated[
+        Path | None, Option(help="mimic-cxr-2.0.0-split.csv.gz; default: beside the labels.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Import MIMIC-CXR-JPG."""
+    from thorax.data import mimic
+
+    source = mimic.read(
+        images, labels=labels, metadata=metadata, split=split, options=options.read_options()
+    )
+    _import(source, store, as_json=json)
+
+
+@import_app.command(
+    "padchest",
+    epilog="Example:  thorax data import padchest images "
+    "--labels PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv --out padchest.store",
+)
+@one_by_one
+def import_padchest(
+    images: Annotated[Path, Argument(help="Folder of the PadChest images.")],
+    labels: Annotated[Path, Option(help="PADCHEST_chest_x_ray_images_labels_160K_*.csv.")],
+    store: StoreOptions,
+    options: LabelOptions,
+    json: Json = False,
+) -> None:
+    """Import PadChest."""
+    from thorax.data import padchest
+
+    source = padchest.read(images, labels=labels, options=options.read_options())
+    _import(source, store, as_json=json)
+
+
+@import_app.command(
+    "rsna",
+    epilog="Example:  thorax data import rsna stage_2_train_images "
+    "--labels stage_2_train_labels.csv --out rsna.store",
+)
+@one_by_one
+def import_rsna(
+    images: Annotated[Path, Argument(help="stage_2_train_images.")],
+    labels: Annotated[Path, Option(help="stage_2_train_labels.csv.")],
+    store: StoreOptions,
+    options: LabelOptions,
+    classes: Annotated[
+        Path | None, Option(help="stage_2_detailed_class_info.csv: adds the finding Abnormal.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Import the RSNA pneumonia challenge, with its boxes."""
+    from thorax.data import rsna
+
+    source = rsna.read(images, labels=labels, classes=classes, options=options.read_options())
+    _import(source, store, as_json=json)
+
+
+@import_app.command(
+    "vindr",
+    epilog="Example:  thorax data import vindr train --labels image_labels_train.csv "
+    "--boxes annotations_train.csv --out vindr.store",
+)
+@one_by_one
+def import_vindr(
+    images: Annotated[Path, Argument(help="Folder of the VinDr-CXR images.")],
+    labels: LabelTables,
+    store: StoreOptions,
+    options: LabelOptions,
+    boxes: Annotated[
+        list[Path] | None, Option(help="annotations_*.csv, where the labels have no boxes.")
+    ] = None,
+    readers: Annotated[
+        str, Option(help="How many readers of an image make a finding: any, majority, all.")
+    ] = "any",
+    json: Json = False,
+) -> None:
+    """Import VinDr-CXR of PhysioNet or Kaggle, with its boxes."""
+    from thorax.data import vindr
+
+    source = vindr.read(
+        images,
+        labels=labels,
+        boxes=boxes or (),
+        readers=one_of("--readers", readers, get_args(vindr.Readers)),
+        options=options.read_options(),
+    )
+    _import(source, store, as_json=json)
+
+
+@import_app.command(
+    "siim",
+    epilog="Example:  thorax data import siim dicom-images-train --labels train-rle.csv "
+    "--out siim.store",
+)
+@one_by_one
+def import_siim(
+    images: Annotated[Path, Argument(help="dicom-images-train, or a folder of its files.")],
+    labels: Annotated[Path, Option(help="train-rle.csv or stage_2_train.csv.")],
+    store: StoreOptions,
+    options: LabelOptions,
+    patient_from: PatientFrom = "header",
+    json: Json = False,
+) -> None:
+    """Import the SIIM-ACR pneumothorax challenge; its masks become boxes."""
+    from thorax.data import siim
+    from thorax.data.folder import HEADER
+
+    source = siim.read(
+        images,
+        labels=labels,
+        patient_from=patient_from or HEADER,
+        options=options.read_options(),
+    )
+    _import(source, store, as_json=json)
+
+
+@import_app.command(
     "folder",
     epilog="Example:  thorax data import folder scans --labels labels.csv --out scans.store",
 )
@@ -131,15 +294,13 @@ def import_folder(
     store: StoreOptions,
     options: LabelOptions,
     boxes: Boxes = None,
-    patient_from: Annotated[
-        str | None, Option(help="Regular expression that finds the patient in the image's path.")
-    ] = None,
+    patient_from: PatientFrom = None,
     json: Json = False,
 ) -> None:
-    """Import any folder with a CSV."""
-    from thorax.data import folder
+    """Import any folder with a CSV; tables of data sets that are known are read as such."""
+    from thorax.data import released
 
-    source = folder.read(
+    source = released.read(
         images,
         labels=labels,
         boxes=boxes,

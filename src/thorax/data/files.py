@@ -195,7 +195,7 @@ class Located:
 
 
 def locate(
-    rows: Iterable[Sample],
+    rows: Iterable[Sample | Skipped],
     listing: Search,
     labels: Path,
     *,
@@ -205,7 +205,8 @@ def locate(
     """Return rows with the files that their names mean.
 
     Args:
-        rows: as tables describe them; their paths are not looked at.
+        rows: as tables describe them, with those that are left out for what they say; the paths
+            are not looked at.
         listing: of the folder of the images.
         labels: the table that names the images.
         others: further tables, which are no images.
@@ -226,7 +227,7 @@ def locate(
 
 
 def _outcomes(
-    rows: Iterable[Sample],
+    rows: Iterable[Sample | Skipped],
     finder: _Finder,
     listing: Search,
     labels: Path,
@@ -236,6 +237,10 @@ def _outcomes(
     """Yield what becomes of each row of a table; the files that rows name are added to `seen`."""
     for row in rows:
         path = finder.path(row.image)
+        if isinstance(row, Skipped):
+            seen.update({} if path is None else {path: row.image})
+            yield row
+            continue
         if path is None:
             yield _missing(row.image, listing, listing.root)
             continue

@@ -29,6 +29,8 @@ from thorax.data.table import Table, read_table
 from thorax.errors import DataError, UsageError
 from thorax.labels import NIH14, LabelSet
 
+HEADER: Final = "header"
+"""Says in place of a pattern that DICOM headers name the patients."""
 CHEXPERT_PATIENT: Final = r"(?:^|[/\\\\])(patient\d+)[/\\\\]"
 """Where CheXpert's paths hold the patient."""
 
@@ -77,7 +79,7 @@ def read(
         boxes: a table of image, finding, x, y, width, height in the image's own pixels.
         patient_from: regular expression whose first group (or whole match) in the image's path is
             the patient, for a table without a patient column; `.*` states that no two images
-            share a patient.
+            share a patient; `header` leaves patients to `headers.complete`.
         options: which findings, and what uncertain and blank labels become.
 
     Left out are `label-missing` (a file the table does not have), `image-missing` (no such file),
@@ -158,12 +160,14 @@ def row_name(table: Table, row: int) -> str:
 
 
 def _patients(table: Table, image: int, pattern: str | None) -> list[str]:
+    if pattern == HEADER:
+        return [""] * len(table.rows)
     if pattern is None:
-        # RSNA's patientId, which names the image too where nothing else does.
         column = table.need(
             PATIENT,
             "splits are by patient: add that column, or say with --patient-from PATTERN where the "
-            "image's path holds the patient ('.*' where every image is another patient)",
+            "image's path holds the patient ('.*' where every image is another patient), or with "
+            f"--patient-from {HEADER} that DICOM headers do",
         )
         names = [cells[column] for cells in table.rows]
     else:

@@ -237,6 +237,17 @@ def read_table(path: Path) -> Table:
     return Table(path, columns, tuple(rows), separator)
 
 
+def read_columns(path: Path) -> tuple[str, ...]:
+    """Return the header of a table, or nothing of one that has none.
+
+    Raises:
+        DataError: as `read_table`, of what is wrong before the end of the header.
+    """
+    with open_table(path) as text:
+        separator, _, lines = separated(text)
+        return tuple(cell.strip() for cell in next(csv.reader(lines, delimiter=separator), []))
+
+
 def write_rows(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a CSV with a header and force it to disk."""
     # File names that are not UTF-8 reach here as surrogates; they are written escaped.
