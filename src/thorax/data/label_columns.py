@@ -1,6 +1,6 @@
 """Labels of a table: which columns are findings, and what their cells become."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -183,7 +183,7 @@ def _column_labels(table: Table, options: ReadOptions) -> LabelTable:
             else:
                 counts["uncertain"] += value == UNKNOWN
                 values[row, place] = uncertain if value == UNKNOWN else value
-    warnings = _healthy(table, label_set, values)
+    warnings = _healthy(table, label_set, values, set(places.values()))
     return LabelTable(
         label_set,
         list(values),
@@ -251,15 +251,17 @@ def cell_reader(table: Table, column: int) -> Callable[[str, int], int | None]:
     return read
 
 
-def _healthy(table: Table, label_set: LabelSet, values: npt.NDArray[np.int8]) -> list[Note]:
-    """Make all findings of a row with `No Finding` negative; support devices are none."""
+def _healthy(
+    table: Table, label_set: LabelSet, values: npt.NDArray[np.int8], labelled: Collection[int]
+) -> list[Note]:
+    """Make what the table labels of a row with `No Finding` negative; support devices are none."""
     columns = [k for k, name in enumerate(table.columns) if is_no_finding(name)]
     if not columns or label_set.find("No Finding") is not None:
         return []
     read = cell_reader(table, columns[0])
     rows = [row for row, cells in enumerate(table.rows) if read(cells[columns[0]], row) == POSITIVE]
     devices = label_set.find("Support Devices")
-    places = [place for place in range(len(label_set)) if place != devices]
+    places = [place for place in sorted(labelled) if place != devices]
     contradicted = int((values[np.ix_(rows, places)] == POSITIVE).any(axis=1).sum()) if rows else 0
     values[np.ix_(rows, places)] = NEGATIVE
     if not contradicted:
