@@ -85,26 +85,20 @@ def read(
     box_lists = {} if boxes is None else _boxes(boxes, label_table.label_set)
     names, patients = ([cells[column] for cells in table.rows] for column in (image, patient))
     described = describe(table, names, patients, label_table.rows)
-    listed: list[Sample] = []
-    skipped: list[Skipped] = []
     listing = search(images)
-    for stem, path in sorted(_by_stem(listing).items()):
-        if stem not in labelled:
-            skipped.append(Skipped(path.name, "label-missing", f"{labels.name} has no row for it"))
-            continue
-        row = described[labelled[stem]]
-        if splits is not None and stem not in splits:
-            skipped.append(Skipped(row.image, "split-missing", "it is in none of the splits"))
-            continue
-        listed.append(
-            replace(
-                row,
-                path=path,
-                split=None if splits is None else splits[stem],
-                boxes=tuple(box_lists.get(stem, ())),
-                box_frame=BOX_FRAME if stem in box_lists else None,
-            )
-        )
+    outcomes = [
+        _outcome(path, None if number is None else described[number], stem, splits, labels)
+        for stem, path in sorted(_by_stem(listing).items())
+        for number in (labelled.get(stem),)
+    ]
+    listed = [
+        replace(row, boxes=tuple(box_lists[stem]), box_frame=BOX_FRAME)
+        if (stem := _stem(row.image)) in box_lists
+        else row
+        for row in outcomes
+        if isinstance(row, Sample)
+    ]
+    skipped = [skip for skip in outcomes if isinstance(skip, Skipped)]
     skipped += listing.left_out((), labels, split, boxes, *_lists(split))
     require_rows(listed, skipped, images, labels)
     listed = listed if splits is None else _divided(listed)
@@ -112,6 +106,23 @@ def read(
     return Source(
         "nih", label_table.label_set, tuple(listed), tuple(skipped), said, label_table.warnings
     )
+
+
+def _outcome(
+    path: Path,
+    row: Sample | None,
+    stem: str,
+    splits: Mapping[str, str | None] | None,
+    labels: Path,
+) -> Sample | Skipped:
+    """Return what becomes of a file, whose row is None where the table has none."""
+    if row is None:
+        return Skipped(path.name, "label-missing", f"{labels.name} has no row for it")
+    if splits is None:
+        return replace(row, path=path)
+    if stem not in splits:
+        return Skipped(row.image, "split-missing", "it is in none of the splits")
+    return replace(row, path=path, split=splits[stem])
 
 
 def _row_of_each(table: Table, image: int) -> Mapping[str, int]:

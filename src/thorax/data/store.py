@@ -4,8 +4,8 @@ A finished store is a folder of
 
     store.json    format, side, count, label set, source, SHA-256 of each table and of itself
     images.u8     uint8 [N,S,S], as `thorax.images.preprocess.prepare` made them
-    index.csv     image, patient, split, view, sha256 of the source file and of the prepared
-                  pixels, one column a finding
+    index.csv     image, patient, split, view, age, sex, sha256 of the source file and of the
+                  prepared pixels, one column a finding
     boxes.csv     image, finding, x, y, width, height in pixels of the prepared square
     skipped.csv   image, code, message of every file that could not be read
 """
@@ -66,7 +66,9 @@ class Store:
         names: the image's name in the source, N.
         patients: opaque identifiers, N.
         splits: "train", "val" or "test", N.
-        views: "PA", "AP" or None, N.
+        views: "PA", "AP", another view where all were imported, or None, N.
+        ages: of the patients, years, or None, N.
+        sexes: "F", "M", "O" or None, N.
         digests: SHA-256 of the source files, N.
         boxes: lesion boxes in pixels of `images`, N.
         label_set: names of the K columns.
@@ -80,6 +82,8 @@ class Store:
     patients: tuple[str, ...]
     splits: tuple[str, ...]
     views: tuple[str | None, ...]
+    ages: tuple[int | None, ...]
+    sexes: tuple[str | None, ...]
     digests: tuple[str, ...]
     boxes: tuple[tuple[Box, ...], ...]
     label_set: LabelSet
@@ -151,8 +155,11 @@ def open_store(path: Path) -> Store:
     index, boxes = read_part(path, facts, "index.csv"), read_part(path, facts, "boxes.csv")
     read_part(path, facts, "skipped.csv")
     width = len(HEADS["index.csv"])
-    names, patients, splits, views, sources, _ = zip(*(row[:width] for row in index), strict=True)
+    names, patients, splits, views, ages, sexes, sources, _ = zip(
+        *(row[:width] for row in index), strict=True
+    )
     try:
+        years = tuple(int(age) if age else None for age in ages)
         labels = np.array([row[width:] for row in index], np.int8)
         lesions = _boxes(boxes)
     except (ValueError, OverflowError) as error:
@@ -166,6 +173,8 @@ def open_store(path: Path) -> Store:
         patients=patients,
         splits=splits,
         views=tuple(view or None for view in views),
+        ages=years,
+        sexes=tuple(sex or None for sex in sexes),
         digests=sources,
         boxes=tuple(tuple(lesions.get(name, ())) for name in names),
         label_set=facts.label_set,
@@ -310,7 +319,7 @@ def _plan(job: _Import) -> str:
         boxes = [[box.finding, box.x, box.y, box.width, box.height] for box in row.boxes]
         path, labels = os.fspath(row.path.absolute()), row.labels.tolist()
         facts = [row.image, path, row.patient, labels, split, row.view, boxes, row.box_frame]
-        digest.update(json.dumps(facts).encode())
+        digest.update(json.dumps([*facts, row.age, row.sex]).encode())
     return digest.hexdigest()
 
 
@@ -383,6 +392,7 @@ def _write_tables(
         (
             (
                 *(row.image, row.patient, split, row.view or ""),
+                *("" if row.age is None else row.age, row.sex or ""),
                 *(item.sha256, item.pixels_sha256, *row.labels.tolist()),
             )
             for row, split, item in placed

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from thorax.data.columns import finding_columns
 from thorax.data.files import locate, search
 from thorax.data.label_columns import cell_reader, joined_labels, vocabulary_of
@@ -81,40 +84,36 @@ def read(
     ]
     vocabulary = _vocabulary(tables[0], names)
     label_table = joined_labels(seen, options, tables[0], vocabulary=vocabulary)
-    split = {reading.test for reading in readings.values()} == {True, False}
     rows = [
-        Sample(
-            image=image,
-            path=Path(),
-            patient=image,
-            labels=values,
-            split="test" if split and reading.test else None,
-            boxes=_boxes_of(reading, found, label_table.label_set),
-            box_frame=reading.frame,
-        )
-        for (image, reading), found, values in zip(
-            readings.items(), seen, label_table.rows, strict=True
-        )
+        _sample(image, readings[image], found, values, label_table.label_set)
+        for image, found, values in zip(readings, seen, label_table.rows, strict=True)
     ]
-    if split:
-        rows = _drawn(rows)
+    rows, said = _placed(rows)
     located = locate(
         rows, search(images), labels[0], others=(*labels[1:], *boxes), views=options.views
     )
-    said = [
-        f"a finding is positive that {readers} of an image's readers saw (--readers {readers})",
-        "each image is another patient: the tables do not name patients",
-    ]
-    if split:
-        said.append("test is VinDr's; val is an eighth of its train")
+    votes = f"a finding is positive that {readers} of an image's readers saw (--readers {readers})"
     return Source(
         "vindr",
         label_table.label_set,
         located.rows,
         located.skipped,
-        tuple(said),
+        (votes, "each image is another patient: the tables name none", *said),
         label_table.warnings,
     )
+
+
+def _sample(
+    image: str,
+    reading: _Reading,
+    found: Sequence[str],
+    labels: npt.NDArray[np.int8],
+    label_set: LabelSet,
+) -> Sample:
+    """Return an image in which readers have found findings; their names and labels int8 [K]."""
+    split = "test" if reading.test else None
+    boxes = _boxes_of(reading, found, label_set)
+    return Sample(image, Path(), image, labels, split, boxes=boxes, box_frame=reading.frame)
 
 
 def _take(table: Table, readings: dict[str, _Reading]) -> Iterator[str]:
@@ -215,7 +214,13 @@ def _boxes_of(reading: _Reading, found: Sequence[str], label_set: LabelSet) -> t
     )
 
 
-def _drawn(rows: Sequence[Sample]) -> list[Sample]:
-    """Return rows of which those that are not of test are divided into train and val."""
+def _placed(rows: Sequence[Sample]) -> tuple[list[Sample], tuple[str, ...]]:
+    """Return rows in splits, and what is to be said of them.
+
+    Where images of train and of test are given, train is divided into train and val.
+    """
+    if {row.split for row in rows} != {"test", None}:
+        return [replace(row, split=None) for row in rows], ()
     splits = by_patient(rows, fractions=_DRAWN)
-    return [replace(row, split=split) for row, split in zip(rows, splits, strict=True)]
+    placed = [replace(row, split=split) for row, split in zip(rows, splits, strict=True)]
+    return placed, ("test is VinDr's; val is an eighth of its train",)
