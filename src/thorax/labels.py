@@ -118,6 +118,23 @@ def _columns(findings: tuple[str, ...]) -> Mapping[str, int]:
 
 
 @dataclass(frozen=True, slots=True)
+class Overlap:
+    """Findings that two label sets share.
+
+    Attributes:
+        columns: of the first set, in its order.
+        others: the columns of the same findings in the second.
+        alone: findings that only the first has.
+        foreign: findings that only the second has.
+    """
+
+    columns: tuple[int, ...]
+    others: tuple[int, ...]
+    alone: tuple[str, ...]
+    foreign: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LabelSet:
     """Finding names in output order: name k is column k of every label and score array.
 
@@ -157,6 +174,20 @@ class LabelSet:
                 f"({', '.join(self.findings)})" + (f"; did you mean {near}?" if near else ""),
             )
         return column
+
+    def overlap(self, other: "LabelSet") -> "Overlap":
+        """Return which findings another set has too, under its own name or a synonym."""
+        columns: dict[int, int] = {}
+        for column, name in enumerate(self.findings):
+            place = other.find(name)
+            if place is not None and place not in columns.values():
+                columns[column] = place
+        return Overlap(
+            tuple(columns),
+            tuple(columns.values()),
+            tuple(name for k, name in enumerate(self.findings) if k not in columns),
+            tuple(name for k, name in enumerate(other.findings) if k not in columns.values()),
+        )
 
     def row(self, present: Iterable[str]) -> npt.NDArray[np.int8]:
         """Return int8 [K] with 1 for every finding named and 0 for the rest.

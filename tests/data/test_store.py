@@ -559,6 +559,24 @@ def test_a_store_of_before_age_and_sex_is_read(noise: Noise, make_store: MakeSto
     assert (old.labels == store.labels).all()
 
 
+def test_a_store_is_seen_with_the_findings_of_a_model(noise: Noise, make_store: MakeStore) -> None:
+    store = make_store(noise(20))
+    lesion = Box("Pleural_Thickening", 1.0, 2.0, 3.0, 4.0)
+    store = replace(store, boxes=((lesion, Box("Mass", 1, 2, 3, 4)), *store.boxes[1:]))
+    model = LabelSet("model", ("Pleural Thickening", "Lung Opacity", "Edema"))
+    seen = store.relabelled(32, model)
+    assert seen.label_set == model
+    for column, name in ((0, "Pleural_Thickening"), (2, "Edema")):
+        assert (seen.labels[:, column] == store.labels[:, NIH14.index(name)]).all()
+    assert (seen.labels[:, 1] == -1).all()
+    assert seen.boxes[0] == (replace(lesion, finding="Pleural Thickening"),)
+    assert store.relabelled(32, NIH14) is store
+    with pytest.raises(UsageError, match="store-side"):
+        store.relabelled(64, model)
+    with pytest.raises(UsageError, match=r"store-labels.*answers none of it.*Lung Lesion"):
+        store.relabelled(32, LabelSet("other", ("Lung Lesion",)))
+
+
 def test_age_and_sex_are_kept(
     noise: Noise, make_rows: Callable[..., list[Sample]], tmp_path: Path
 ) -> None:

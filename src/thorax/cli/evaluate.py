@@ -79,6 +79,7 @@ def validate(
             accuracy.difference_table(result),
             accuracy.pointing_table([result]),
         ],
+        *accuracy.scope_lines(result),
     )
 
 

@@ -16,7 +16,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -121,6 +121,43 @@ class Store:
                 f"{self.path} holds {self.side}-pixel images but the model takes {side}; "
                 f"import the images again with --size {side}",
             )
+
+    def relabelled(self, side: int, labels: LabelSet) -> "Store":
+        """Return the store with the findings of a model as its columns, in the model's order.
+
+        A finding that the store does not label is unknown in every image; those that the model
+        does not answer are left out. Boxes bear the model's names. `labels.overlap(label_set)` says
+        which these are.
+
+        Raises:
+            UsageError: `store-side`, or `store-labels` where no finding is shared.
+        """
+        self.require_side(side)
+        if self.label_set.findings == labels.findings:
+            return self
+        overlap = labels.overlap(self.label_set)
+        if not overlap.columns:
+            raise UsageError(
+                "store-labels",
+                f"{self.path} is labelled {self.label_set.name} "
+                f"({', '.join(self.label_set.findings)}), and the model answers none of it, but "
+                f"{labels.name} ({', '.join(labels.findings)}); import with --findings that the "
+                "model has, or say with `optimize --labels` what it answers",
+            )
+        columns = np.full((len(self), len(labels)), UNKNOWN, np.int8)
+        columns[:, overlap.columns] = self.labels[:, overlap.others]
+        columns.flags.writeable = False
+        names = {
+            self.label_set.findings[other]: labels.findings[own]
+            for own, other in zip(overlap.columns, overlap.others, strict=True)
+        }
+        boxes = tuple(
+            tuple(
+                replace(box, finding=names[box.finding]) for box in lesions if box.finding in names
+            )
+            for lesions in self.boxes
+        )
+        return replace(self, labels=columns, label_set=labels, boxes=boxes)
 
     def require(self, side: int, labels: LabelSet) -> None:
         """Refuse a model that was made for other images or findings.

@@ -115,18 +115,26 @@ def difference_table(result: Accuracy) -> Table | None:
     )
 
 
-def scope_lines(result: ScoreResult) -> list[str]:
-    """Return what of labels and predictions a score is not of, a line each."""
-    counts = {
-        "predictions of images outside the split": result.unused,
-        "predictions of images without labels": result.unlabelled_images,
-        "predictions of images that another file lacks": result.unshared_images,
-        "labelled images without a prediction": result.unpredicted_images,
-    }
-    names = {
-        "labelled findings without a prediction": result.unpredicted,
-        "columns that are no labelled finding": result.ignored,
-    }
+def scope_lines(result: Accuracy) -> list[str]:
+    """Return what of labels and answers a score is not of, a line each."""
+    counts: dict[str, int] = {}
+    if isinstance(result, ScoreResult):
+        counts = {
+            "predictions of images outside the split": result.unused,
+            "predictions of images without labels": result.unlabelled_images,
+            "predictions of images that another file lacks": result.unshared_images,
+            "labelled images without a prediction": result.unpredicted_images,
+        }
+        names = {
+            "labelled findings without a prediction": result.unpredicted,
+            "columns that are no labelled finding": result.ignored,
+        }
+    else:
+        names = {
+            "findings that the store has no labels of": result.unlabelled,
+            "findings of the store that the model does not answer": result.unanswered,
+            "findings that another model does not answer": result.uncompared,
+        }
     lines = [f"not scored: {count:,} {what}" for what, count in counts.items() if count]
     for what, left in names.items():
         more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""

@@ -112,6 +112,12 @@ class ValidationResult(Score, _Validated):
     pointing: dict[str, Pointing] = Field(default_factory=dict)
     """By finding; empty without heat maps."""
     environment: Environment | None = None
+    unlabelled: tuple[str, ...] = ()
+    """Findings that the model answers and the store has no labels of; not scored."""
+    unanswered: tuple[str, ...] = ()
+    """Findings that the store labels and the model does not answer; not scored."""
+    uncompared: tuple[str, ...] = ()
+    """Findings of both that another model lacks; not scored."""
     against: tuple[Comparison, ...] = ()
     """Others on the same images; absent where none was named."""
 
