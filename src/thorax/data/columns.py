@@ -34,7 +34,17 @@ ABOUT: Final = frozenset(
             *("rad id", "folder", "dataset", "source", "weight", "height cm", "modality"),
             *("Image Dir", "StudyDate_DICOM", "PatientBirth", "PatientSex_DICOM", "Pediatric"),
             *("ViewPosition_DICOM", "MethodProjection", "MethodLabel", "Localizations"),
-            *("laterality", "body part", "Bbox [x", "Bbox [x,y,w,h]", "class id", "class name"),
+            *(
+                "error",
+                "compute",
+                "simulated",
+                "laterality",
+                "body part",
+                "Bbox [x",
+                "Bbox [x,y,w,h]",
+                "class id",
+                "class name",
+            ),
         ),
     )
 )

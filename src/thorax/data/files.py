@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -129,12 +130,16 @@ class _Finder:
     def __init__(self, listing: Search, tables: Iterable[Path]) -> None:
         self.root = Path(os.path.normpath(listing.root))
         self._beside = dict.fromkeys(Path(os.path.normpath(table.parent)) for table in tables)
-        self._groups = [
-            (files, NameIndex([path.relative_to(listing.root).as_posix() for path in files]))
-            for files in (listing.files, listing.others)
-        ]
         self._files = frozenset((*listing.files, *listing.others))
         self._listing = listing
+
+    @cached_property
+    def _groups(self) -> list[tuple[Sequence[Path], NameIndex]]:
+        """Images, then other files; not made where a table has every path as it is."""
+        return [
+            (files, NameIndex([path.relative_to(self._listing.root).as_posix() for path in files]))
+            for files in (self._listing.files, self._listing.others)
+        ]
 
     def path(self, name: str) -> Path | None:
         """Return the file that a table means, which lies inside the folder, or None.

@@ -55,13 +55,20 @@ class NameIndex:
     """Names that others are matched with, by the ends of their paths."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        self.parts = [name_parts(name) for name in names]
-        self._root = _shared_folders(self.parts)
+        self._names = names
         self._tails: dict[Callable[[str], str], _Tails] = {}
 
     @cached_property
+    def _parts(self) -> list[tuple[str, ...]]:
+        return [name_parts(name) for name in self._names]
+
+    @cached_property
+    def _root(self) -> int:
+        return _shared_folders(self._parts)
+
+    @cached_property
     def _whole(self) -> dict[tuple[str, ...], int]:
-        return {parts: row for row, parts in enumerate(self.parts)}
+        return {parts: row for row, parts in enumerate(self._parts)}
 
     def find(self, name: str) -> tuple[int, ...]:
         """Return the row of a name: none, one, or two of several between which nothing decides."""
@@ -70,7 +77,7 @@ class NameIndex:
             return (row,)
         for spelling in (str, _folded, _stem):
             if spelling not in self._tails:
-                self._tails[spelling] = _Tails(self.parts, spelling)
+                self._tails[spelling] = _Tails(self._parts, spelling)
             if rows := self._by_tail(self._tails[spelling], parts, spelling):
                 return rows
         return ()
@@ -83,7 +90,7 @@ class NameIndex:
             return rows
         # Folders tell these names apart: of those that disagree, only ones that all names begin
         # with may be another place of the same files, and no place that begins as it does.
-        match = self.parts[rows[0]]
+        match = self._parts[rows[0]]
         elsewhere = len(match) - depth <= self._root and (
             len(match) == depth or match[0] != parts[0]
         )
