@@ -3,15 +3,17 @@
 from pathlib import Path
 
 import pytest
-from tests.data import test_rsna, test_siim, test_vindr
+from tests.data import test_chexpert, test_rsna, test_siim, test_vindr
 from tests.data.tables import save, touch
 
 from thorax.data import released
+from thorax.data.names import without_ending
 
 
 @pytest.mark.parametrize(
     ("name", "lines"),
     [
+        ("chexpert", test_chexpert.TRAIN),
         ("rsna", test_rsna.LABELS),
         ("vindr", test_vindr.BOXES),
         ("vindr", test_vindr.LABELS),
@@ -21,7 +23,10 @@ from thorax.data import released
 def test_a_released_table_is_read_as_its_data_set(
     tmp_path: Path, name: str, lines: tuple[str, ...]
 ) -> None:
-    touch(tmp_path / "images", *{f"{line.partition(',')[0]}.dcm" for line in lines[1:]})
+    touch(
+        tmp_path / "images",
+        *{without_ending(line.partition(",")[0]) + ".dcm" for line in lines[1:]},
+    )
     read = released.read(tmp_path / "images", labels=save(tmp_path / "t.csv", *lines))
     assert read.name == name
     assert f"`data import {name}`" in read.conventions[0]

@@ -14,6 +14,7 @@ from thorax.evaluate import predictions
 from thorax.evaluate.score import score, tabulate
 from thorax.labels import CHEXPERT, LabelSet
 from thorax.metrics import auroc
+from thorax.report.accuracy import scope_lines
 from thorax.results.accuracy import LabelScore, ScoreResult
 
 LABELS = """Image Index,Finding Labels,Patient ID,Patient Age
@@ -351,6 +352,17 @@ def test_only_what_both_have_is_compared_where_that_is_asked_and_the_rest_counte
     other.write_text(PREDICTIONS.replace("e.png,0.1,0.3\n", ""))
     with pytest.raises(DataError, match=r"predictions-differ: .*1 are in one.*'e\.png'.*--common"):
         score(first, labels, against=[other], samples=50)
+
+
+def test_a_misspelt_column_is_told_with_the_nearest_finding(tmp_path: Path) -> None:
+    given = PREDICTIONS.replace("prob_Effusion", "prob_Effussion")
+    result = _score(tmp_path, given)
+    assert result.ignored == ("prob_Effussion",)
+    with pytest.raises(DataError, match=r"predictions-no-findings.*'prob_Efusion' is close to Effusion"):
+        _score(tmp_path, "image,prob_Efusion\na.png,.1\n")
+    labels = "image,Mass,Effusion\na,1,0\nb,0,1\n"
+    result = _score(tmp_path, "image,Mass,Effusions\na,.9,.1\nb,.1,.9\n", labels)
+    assert scope_lines(result)[-1].endswith("Effusions (close to Effusion)")
 
 
 def test_joined_findings_of_any_names_are_scored(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def read(
         label_table = read_labels(table, options)
         names = [cells[image_column(table)] for cells in table.rows]
         described = describe(table, names, _patients(table, names), label_table.rows)
-        rows += [replace(row, split=_split(row.image)) for row in described]
+        rows += [replace(row, split=_split(row.image), view=_view(row)) for row in described]
         conventions |= dict.fromkeys(label_table.conventions)
         warnings += label_table.warnings
     located = locate(rows, search(images), labels[0], others=labels[1:], views=options.views)
@@ -75,6 +75,11 @@ def _patients(table: Table, names: Sequence[str]) -> list[str]:
             "patient00001, by which CheXpert names patients; import it with `data import folder`",
         )
     return patients
+
+
+def _view(row: Sample) -> str | None:
+    """Return the view of a row; the tables of test leave it to the name of the file."""
+    return row.view or ("LATERAL" if "_lateral" in row.image.lower() else None)
 
 
 def _split(name: str) -> str | None:

@@ -8,7 +8,7 @@ from typing import Final
 from thorax.data.columns import IMAGE, SPLIT, names_in, split_of
 from thorax.data.files import Search, report, require_rows, search
 from thorax.data.folder import describe, read_boxes, row_name
-from thorax.data.label_columns import joined_labels
+from thorax.data.label_columns import LabelTable, joined_labels, read_labels
 from thorax.data.names import name_parts
 from thorax.data.samples import AS_ITS_TABLES_SAY, Box, ReadOptions, Sample, Skipped, Source
 from thorax.data.split import by_patient
@@ -19,7 +19,7 @@ from thorax.labels import NIH14, LabelSet
 BOX_FRAME: Final = (1024, 1024)
 """The 984 boxes were drawn on the released 1024 x 1024 images (README_ChestXray.pdf)."""
 
-_NEEDED: Final = ("Image Index", "Finding Labels", "Patient ID")
+_NEEDED: Final = ("Image Index", "Patient ID")
 _LISTS: Final = {"train_val_list.txt": None, "test_list.txt": "test"}
 _TRAIN_VAL_FRACTIONS: Final = (0.875, 0.125, 0.0)
 """NIH lists train and val together; val is an eighth, as 10 % is of the usual 80 %."""
@@ -76,12 +76,10 @@ def read(
         DataError: when a table cannot be followed or no image is left.
     """
     table = read_table(labels)
-    image, findings, patient = (table.need((name,)) for name in _NEEDED)
+    image, patient = (table.need((name,)) for name in _NEEDED)
     labelled = _row_of_each(table, image)
     splits = None if split is None else _splits(split)
-    label_table = joined_labels(
-        [names_in(cells[findings]) for cells in table.rows], options, table, vocabulary=NIH14
-    )
+    label_table = _labels(table, options)
     box_lists = {} if boxes is None else _boxes(boxes, label_table.label_set)
     names, patients = ([cells[column] for cells in table.rows] for column in (image, patient))
     described = describe(table, names, patients, label_table.rows)
@@ -106,6 +104,15 @@ def read(
     return Source(
         "nih", label_table.label_set, tuple(listed), tuple(skipped), said, label_table.warnings
     )
+
+
+def _labels(table: Table, options: ReadOptions) -> LabelTable:
+    """Return the labels of rows: joined, as NIH has them, or of tables with a column a finding."""
+    findings = table.find(("Finding Labels",))
+    if findings is None:
+        return read_labels(table, replace(options, findings=options.findings or NIH14))
+    rows = [names_in(cells[findings]) for cells in table.rows]
+    return joined_labels(rows, options, table, vocabulary=NIH14)
 
 
 def _outcome(

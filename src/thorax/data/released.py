@@ -5,20 +5,38 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from thorax.data import folder, rsna, siim, vindr
+from thorax.data import chexpert, folder, mimic, padchest, rsna, siim, vindr
+from thorax.data.columns import PATIENT
 from thorax.data.samples import AS_ITS_TABLES_SAY, ReadOptions, Source
 from thorax.data.table import column_key, read_columns
 
 
 class _Form(NamedTuple):
-    """A table with a row a box, reader or mask: the keys of its columns, and what reads it."""
+    """A released table: the keys of columns that it has, of those that it has not, its reader."""
 
     name: str
     columns: frozenset[str]
     read: Callable[[Path, Path, ReadOptions], Source]
+    without: frozenset[str] = frozenset()
 
 
 _FORMS: Final = (
+    _Form(
+        "chexpert",
+        frozenset(("path", "frontallateral", "appa", "nofinding", "supportdevices")),
+        lambda images, labels, options: chexpert.read(images, labels=[labels], options=options),
+        frozenset(map(column_key, PATIENT)),
+    ),
+    _Form(
+        "mimic",
+        frozenset(("subjectid", "studyid", "nofinding", "supportdevices")),
+        lambda images, labels, options: mimic.read(images, labels=labels, options=options),
+    ),
+    _Form(
+        "padchest",
+        frozenset(("imageid", "patientid", "projection", "labels")),
+        lambda images, labels, options: padchest.read(images, labels=labels, options=options),
+    ),
     _Form(
         "rsna",
         frozenset(("patientid", "x", "y", "width", "height", "target")),
@@ -50,17 +68,18 @@ def read(
     patient_from: str | None = None,
     options: ReadOptions = AS_ITS_TABLES_SAY,
 ) -> Source:
-    """Return the labelled radiographs of a folder, as `folder.read`, whatever a row of a table is.
+    """Return the labelled radiographs of a folder, as `folder.read`, or as its table's own reader.
 
-    A table that has a row a box, reader or mask is read as its data set's own, and this is said;
-    of boxes or patients that are given apart it is taken for one of a row an image.
+    A table in a form that a data set has released is read as that data set's, and this is said;
+    with boxes or patients that are given apart it is taken for any table.
 
     Raises:
         DataError, UsageError: as `folder.read`, or as what reads the data set.
     """
     columns = {column_key(column) for column in read_columns(labels)}
     for form in _FORMS:
-        if form.columns <= columns and boxes is None and patient_from is None:
+        told = form.columns <= columns and not form.without & columns
+        if told and boxes is None and patient_from is None:
             source = form.read(images, labels, options)
             said = f"{labels.name} has the form of that data set: read as `data import {form.name}`"
             return replace(source, conventions=(said, *source.conventions))

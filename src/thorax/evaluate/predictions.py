@@ -34,6 +34,7 @@ from thorax.labels import (
     canonical,
     is_no_finding,
     label_value,
+    nearest,
     with_point,
 )
 
@@ -389,9 +390,17 @@ def _columns_of_findings(
         raise DataError(
             "predictions-no-findings",
             f"{table.path} has columns {', '.join(table.columns[:20])}; none is a finding of"
-            f" {findings.name} ({', '.join(findings.findings[:20])}); name them prob_<finding>",
+            f" {findings.name} ({', '.join(findings.findings[:20])}){_nearest(ignored, findings)};"
+            " name them prob_<finding>",
         )
     return dict(sorted(columns.items())), tuple(ignored)
+
+
+def _nearest(columns: Sequence[str], findings: LabelSet) -> str:
+    """Return which of some columns may be misspelt findings, in words; nothing of none."""
+    near = {name: nearest(re.sub("(?i)^prob_", "", name), findings.findings) for name in columns}
+    told = [f"{name!r} is close to {finding}" for name, finding in near.items() if finding]
+    return f"; {', '.join(told)}" if told else ""
 
 
 def _rows_of_subset(path: Path, subset: str, truth: Truth) -> set[int]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
-from thorax.labels import plain_name
+from thorax.labels import nearest, plain_name
 from thorax.report.series import EMULATED, images_text, series_names
 from thorax.report.table import Table, table_of
 from thorax.report.text import interval_text, number_text, rate_text, scaled_text
@@ -139,8 +139,16 @@ def scope_lines(result: Accuracy) -> list[str]:
     for what, left in names.items():
         more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
         if left:
-            lines.append(f"not scored: {len(left)} {what}: {', '.join(left[:_SHOWN])}{more}")
+            shown = ", ".join(_with_nearest(name, result) for name in left[:_SHOWN])
+            lines.append(f"not scored: {len(left)} {what}: {shown}{more}")
     return lines
+
+
+def _with_nearest(name: str, result: Accuracy) -> str:
+    """Return a name with the labelled finding that it may be a misspelling of."""
+    unpredicted = result.unpredicted if isinstance(result, ScoreResult) else ()
+    near = None if name in unpredicted else nearest(name, unpredicted)
+    return f"{name} (close to {near})" if near else name
 
 
 def pointing_table(results: Sequence[ValidationResult]) -> Table:
