@@ -358,7 +358,9 @@ def test_a_misspelt_column_is_told_with_the_nearest_finding(tmp_path: Path) -> N
     given = PREDICTIONS.replace("prob_Effusion", "prob_Effussion")
     result = _score(tmp_path, given)
     assert result.ignored == ("prob_Effussion",)
-    with pytest.raises(DataError, match=r"predictions-no-findings.*'prob_Efusion' is close to Effusion"):
+    with pytest.raises(
+        DataError, match=r"predictions-no-findings.*'prob_Efusion' is close to Effusion"
+    ):
         _score(tmp_path, "image,prob_Efusion\na.png,.1\n")
     labels = "image,Mass,Effusion\na,1,0\nb,0,1\n"
     result = _score(tmp_path, "image,Mass,Effusions\na,.9,.1\nb,.1,.9\n", labels)
