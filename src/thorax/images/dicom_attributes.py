@@ -84,7 +84,11 @@ def subject(dataset: Dataset) -> dict[str, Any]:
     """Return what `thorax.images.radiograph.Subject` has: short codes, and a digest for a name."""
     told = attributes(dataset, [], patient=True)
     patient = told["patient"]
-    digest = hashlib.sha256(patient["patient_id"].encode()).hexdigest() if patient["patient_id"] else None
+    digest = (
+        hashlib.sha256(patient["patient_id"].encode()).hexdigest()
+        if patient["patient_id"]
+        else None
+    )
     age, sex = (patient[key] or "" for key in ("age", "sex"))
     return {
         "patient": digest and digest[:_DIGITS],
