@@ -114,5 +114,12 @@ def test_a_vocabulary_says_what_a_table_could_have_named(tmp_path: Path) -> None
     )
     assert own.label_set.findings == ("Mass", "zebra")
     assert [row.tolist() for row in own.rows] == [[0, 1], [1, 1], [0, 0], [-1, -1]]
+    one = LabelSet("one", ("Mass", "Edema"))
     with pytest.raises(DataError, match=r"label-unknown.*did you mean Mass"):
-        joined_labels([["Masss"]], ReadOptions(LabelSet("one", ("Mass",))), table)
+        joined_labels([["Masss"]], ReadOptions(one, strict=True), table)
+    with pytest.raises(DataError, match="label-unknown"):
+        joined_labels([["Zebra"]], ReadOptions(), table, vocabulary=one)
+    mild = joined_labels([["Masss", "Edema"]], ReadOptions(one), table)
+    assert codes(mild) == ["finding-not-taken", "finding-unnamed"]
+    assert "'Masss' (close to Mass)" in mild.warnings[0].message
+    assert mild.rows[0].tolist() == [0, 1]

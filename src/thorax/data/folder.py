@@ -51,7 +51,7 @@ def rows(
     Raises:
         DataError, UsageError: as `read`.
     """
-    options = ReadOptions(findings=label_set)
+    options = ReadOptions(findings=label_set, strict=True)
     source = read(images, labels=labels, boxes=boxes, patient_from=patient_from, options=options)
     report(source.skipped, images, on_skip)
     return list(source.rows)

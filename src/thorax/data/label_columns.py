@@ -94,15 +94,17 @@ def joined_labels(
 
     Without an asked-for set it is the vocabulary, else the built-in one that has all of them, else
     those of the table, sorted. A `vocabulary` has all findings that the table could name: others
-    of an asked-for set stay unknown, and those of it that the set lacks are told and left out.
+    of an asked-for set stay unknown. Named findings that an asked-for set lacks are left out, and
+    told.
 
     Raises:
-        DataError: `label-unknown`.
+        DataError: `label-unknown` for such a one where the options are strict, and for one that is
+            not in the vocabulary.
     """
     names = dict.fromkeys(name for row in rows for name in row if not _is_silent(name))
     label_set = options.findings or vocabulary or set_that_has(names)
     foreign = dict.fromkeys(name for name in names if label_set.find(name) is None)
-    if foreign and (vocabulary is None or options.findings is None):
+    if foreign and (options.strict or options.findings is None):
         label_set.index(next(iter(foreign)))
     warnings: list[Note] = []
     if options.findings is None and vocabulary is None:
@@ -117,12 +119,25 @@ def joined_labels(
     if silent:
         findings = [label_set.findings[place] for place in silent]
         warnings.append(unlabelled(findings, table.path.name))
+    if options.findings is not None and vocabulary is None and not options.strict:
+        named = {label_set.find(name) for name in names}
+        unnamed = [name for k, name in enumerate(label_set.findings) if k not in named]
+        warnings += [_unnamed(unnamed, table)] if unnamed else []
     labels = []
     for row in rows:
         values = joined_row([name for name in row if name not in foreign], label_set)
         values[silent] = UNKNOWN
         labels.append(values)
     return LabelTable(label_set, labels, (), tuple(warnings))
+
+
+def _unnamed(findings: Sequence[str], table: Table) -> Note:
+    return Note(
+        "finding-unnamed",
+        f"no row of {table.path.name} names {len(findings)} of the findings, which were taken for "
+        f"negative in every image: {', '.join(findings[:_SHOWN])}; leave out of --findings what the "
+        "table could not have named",
+    )
 
 
 def joined_row(names: Sequence[str], label_set: LabelSet) -> npt.NDArray[np.int8]:

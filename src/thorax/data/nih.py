@@ -41,7 +41,7 @@ def rows(
     Raises:
         DataError: as `read`.
     """
-    options = ReadOptions(findings=label_set)
+    options = ReadOptions(findings=label_set, strict=True)
     source = read(images, labels=labels, split=split, boxes=boxes, options=options)
     report(source.skipped, images, on_skip)
     return list(source.rows)

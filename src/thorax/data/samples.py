@@ -112,12 +112,14 @@ class ReadOptions:
         uncertain: what an uncertain label becomes.
         blank: what an empty cell becomes; None = what the authors of the tables mean by it.
         views: which views are taken.
+        strict: whether a finding in a cell that `findings` lack is refused, or told and left out.
     """
 
     findings: LabelSet | None = None
     uncertain: Uncertain = "ignore"
     blank: Blank | None = None
     views: Views = "frontal"
+    strict: bool = False
 
 
 AS_ITS_TABLES_SAY: Final = ReadOptions()
