@@ -135,8 +135,8 @@ def _unnamed(findings: Sequence[str], table: Table) -> Note:
     return Note(
         "finding-unnamed",
         f"no row of {table.path.name} names {len(findings)} of the findings, which were taken for "
-        f"negative in every image: {', '.join(findings[:_SHOWN])}; leave out of --findings what the "
-        "table could not have named",
+        f"negative in every image: {', '.join(findings[:_SHOWN])}; leave out of --findings what "
+        "the table could not have named",
     )
 
 
