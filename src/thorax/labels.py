@@ -46,8 +46,9 @@ _SYNONYMS: Final = {
     "no findings": "no finding",
 }
 
-_TRUE: Final = frozenset({"true", "t"})
-_FALSE: Final = frozenset({"false", "f"})
+_TRUE: Final = frozenset({"true", "t", "wahr", "vrai", "vero", "verdadero"})
+_FALSE: Final = frozenset({"false", "f", "falsch", "faux", "falso"})
+"""As spreadsheets of several languages write them."""
 _UNCERTAIN: Final = frozenset({"u", "u?", "?", "uncertain", "unknown"})
 _BLANK: Final = frozenset({"", "nan", "na", "n/a", "<na>", "none", "null", "nat"})
 _DECIMAL_COMMA: Final = re.compile(r"[+-]?\d+,\d+")

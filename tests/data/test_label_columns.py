@@ -49,9 +49,35 @@ def test_findings_are_the_tables_own_in_its_order(tmp_path: Path) -> None:
     )
     assert labels.label_set == LabelSet("custom", ("COVID-19", "Rib notch", "Cardiomegaly"))
     assert np.stack(labels.rows).tolist() == [[1, 0, -1], [0, -1, -1]]
-    (note,) = labels.warnings
+    silent, note = labels.warnings
+    assert (silent.code, "Cardiomegaly" in silent.message) == ("finding-all-unknown", True)
     assert (note.code, "'Notes'" in note.message) == ("column-not-taken", True)
     assert labels.conventions == ("a blank cell is unknown: 3 cells",)
+
+
+def test_findings_have_names_in_any_language(tmp_path: Path) -> None:
+    labels = read(tmp_path, "image,patient,肺炎,结核,Épanchement\na,1,1,0,1\nb,2,0,1,1\n")
+    assert labels.label_set.findings == ("肺炎", "结核", "Épanchement")
+    assert labels.warnings == ()
+
+
+def test_columns_that_say_nothing_or_the_same_are_told(tmp_path: Path) -> None:
+    labels = read(tmp_path, "image,patient,Mass,Edema\na,1,,1\nb,2,nan,0\n")
+    (note,) = labels.warnings
+    assert (note.code, "Mass" in note.message, "Edema" in note.message) == (
+        *("finding-all-unknown", True, False),
+    )
+    assert codes(read(tmp_path, "image,patient,Mass\na,1,\n", blank="negative")) == []
+    with pytest.raises(DataError, match=r"table-column-twice.*two columns for Rib_Notch"):
+        read(tmp_path, "image,patient,Rib_Notch,rib notch\na,1,1,0\n")
+
+
+def test_what_is_no_label_is_refused_with_what_is_one(tmp_path: Path) -> None:
+    for cell, code in (("yes", "table-number"), ("2", "label-value"), ("0.5", "label-value")):
+        with pytest.raises(
+            DataError, match=rf"{code}.*row 1.*'{cell}'; allowed are 1, 0, -1.*True"
+        ):
+            read(tmp_path, f"image,patient,Mass\na,1,{cell}\n")
 
 
 def test_a_misspelt_column_is_told_with_the_nearest_finding(tmp_path: Path) -> None:

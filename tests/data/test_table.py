@@ -31,6 +31,7 @@ def test_gzip_and_byte_order_mark_do_not_matter(tmp_path: Path) -> None:
         b"image;patient;Mass\na.png;1;0,5\n",
         b'"image";patient;Mass\r\na.png;1;0,5\r\n',
         b"image\tpatient\tMass\na.png\t1\t0,5\n",
+        b"image|patient|Mass\na.png|1|0.5\n",
         b"sep=;\r\nimage;patient;Mass\r\na.png;1;0,5\r\n",
         b"SEP=\t\r\nimage\tpatient\tMass\r\na.png\t1\t0,5\r\n",
         b'"sep=,"\nimage,patient,Mass\na.png,1,0.5\n',

@@ -1,5 +1,6 @@
 """Labels of a table: which columns are findings, and what their cells become."""
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from thorax.data.columns import JOINED, finding_columns, names_in
 from thorax.data.samples import Blank, Note, ReadOptions, Uncertain
-from thorax.data.table import Table
+from thorax.data.table import Table, column_key
 from thorax.errors import DataError
 from thorax.labels import (
     CHEXPERT,
@@ -24,6 +25,7 @@ from thorax.labels import (
     label_value,
     misspelt,
     set_of,
+    with_point,
 )
 
 _UNCERTAIN: Final[Mapping[Uncertain, int]] = {
@@ -182,8 +184,7 @@ def _column_labels(table: Table, options: ReadOptions) -> LabelTable:
     if not columns:
         known = options.findings.findings if options.findings else ("Cardiomegaly", "Nodule", "...")
         table.need(JOINED, f"or give one column a finding ({', '.join(known)})")
-    names = [table.columns[column] for column in columns]
-    label_set = options.findings or set_of(tuple(names))
+    label_set = options.findings or _set_of_columns(table, columns)
     places = _places(table, columns, label_set)
     blank, uncertain = blank_of(table.columns, options.blank), _UNCERTAIN[options.uncertain]
     values = np.full((len(table.rows), len(label_set)), UNKNOWN, np.int8)
@@ -199,12 +200,31 @@ def _column_labels(table: Table, options: ReadOptions) -> LabelTable:
                 counts["uncertain"] += value == UNKNOWN
                 values[row, place] = uncertain if value == UNKNOWN else value
     warnings = _healthy(table, label_set, values, set(places.values()))
+    empty = [label_set.findings[k] for k in places.values() if (values[:, k] == UNKNOWN).all()]
+    warnings += [_all_unknown(empty, table)] if empty else []
     return LabelTable(
         label_set,
         list(values),
         _conventions(counts, blank, options, table),
         (*warnings, *_about_columns(table, columns, label_set, options)),
     )
+
+
+def _set_of_columns(table: Table, columns: Sequence[int]) -> LabelSet:
+    """Return the set of the findings that columns are named for.
+
+    Raises:
+        DataError: `table-column-twice` for two that differ in nothing that counts.
+    """
+    seen: dict[str, str] = {}
+    for name in (table.columns[column] for column in columns):
+        other = seen.setdefault(column_key(name), name)
+        if other is not name:
+            raise DataError(
+                "table-column-twice",
+                f"{table.path.name} has two columns for {other}, one of them {name!r}; keep one",
+            )
+    return set_of(tuple(seen.values()))
 
 
 def label_columns(table: Table, label_set: LabelSet | None) -> list[int]:
@@ -254,16 +274,24 @@ def cell_reader(table: Table, column: int) -> Callable[[str, int], int | None]:
             try:
                 known[cell] = label_value(cell, table.separator)
             except ValueError:
-                value = table.number(row, column)
                 raise DataError(
-                    "label-value",
+                    "label-value"
+                    if _is_number(with_point(cell, table.separator))
+                    else "table-number",
                     f"{table.path.name}, row {row + 1}, column {table.columns[column]!r} is "
-                    f"{value}; allowed are 1, 0, -1 (uncertain), True, False, and nothing, nan or "
+                    f"{cell!r}; allowed are 1, 0, -1 (uncertain), True, False, and nothing, nan or "
                     "NA (blank)",
                 ) from None
         return known[cell]
 
     return read
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False
 
 
 def _healthy(
@@ -370,6 +398,15 @@ def _about_columns(
     if absent:
         notes.append(unlabelled(absent, table.path.name))
     return notes
+
+
+def _all_unknown(findings: Sequence[str], table: Table) -> Note:
+    return Note(
+        "finding-all-unknown",
+        f"{table.path.name} says nothing of {len(findings)} findings that it has columns for, "
+        f"which are unknown in every image: {', '.join(findings[:_SHOWN])}; drop the columns, or "
+        "say with --blank negative that what is not mentioned is not there",
+    )
 
 
 def unlabelled(findings: Sequence[str], table: str) -> Note:

@@ -1,7 +1,7 @@
 """CSV tables, plain or gzip, whose columns are found by any of the names people give them.
 
 Read are UTF-8, and UTF-16 with its byte-order mark, as "Unicode text" of spreadsheets has; cells
-between commas, semicolons or tabs, told by the header or by a first line `sep=;`.
+between commas, semicolons, tabs or bars, told by the header or by a first line `sep=;`.
 """
 
 import codecs
@@ -11,6 +11,7 @@ import gzip
 import io
 import math
 import re
+import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from thorax.labels import with_point
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SPECIAL: Final = re.compile(r'[",\r\n]')
-_SEPARATORS: Final = (",", ";", "\t")
+_SEPARATORS: Final = (",", ";", "\t", "|")
 _SEPARATOR_LINE: Final = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
 _QUOTED: Final = re.compile('"[^"]*"')
 
@@ -41,7 +42,7 @@ MOST_CELLS: Final = 10_000_000
 
 def column_key(name: str) -> str:
     """Return what names of one column have in common: `Image Index` is `image_index`."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    return re.sub(r"[\W_]", "", unicodedata.normalize("NFC", name).casefold())
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,7 @@ def separated(lines: Iterator[str]) -> tuple[str, int, Iterator[str]]:
     """Return what separates the cells of a table, how many lines stand before its header, and it.
 
     A first line `sep=;`, which spreadsheets write and obey, is not part of the table. Without it
-    the separator is the one that makes most columns of the header: comma, semicolon or tab.
+    the separator is the one that makes most columns of the header.
     """
     first = next(lines, "")
     if named := _SEPARATOR_LINE.fullmatch(first):
