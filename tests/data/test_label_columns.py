@@ -148,4 +148,4 @@ def test_a_vocabulary_says_what_a_table_could_have_named(tmp_path: Path) -> None
     mild = joined_labels([["Masss", "Edema"]], ReadOptions(one), table)
     assert codes(mild) == ["finding-not-taken", "finding-unnamed"]
     assert "'Masss' (close to Mass)" in mild.warnings[0].message
-    assert mild.rows[0].tolist() == [0, 1]
+    assert mild.rows[0].tolist() == [-1, 1]

@@ -97,7 +97,7 @@ def joined_labels(
     Without an asked-for set it is the vocabulary, else the built-in one that has all of them, else
     those of the table, sorted. A `vocabulary` has all findings that the table could name: others
     of an asked-for set stay unknown. Named findings that an asked-for set lacks are left out, and
-    told.
+    told; what they may be misspellings of is unknown in that row.
 
     Raises:
         DataError: `label-unknown` for such a one where the options are strict, and for one that is
@@ -126,9 +126,13 @@ def joined_labels(
         unnamed = [name for k, name in enumerate(label_set.findings) if k not in named]
         warnings += [_unnamed(unnamed, table)] if unnamed else []
     labels = []
+    close = {name: _near(name, label_set) for name in foreign}
     for row in rows:
         values = joined_row([name for name in row if name not in foreign], label_set)
         values[silent] = UNKNOWN
+        # What may be meant by a misspelt name is not there to be called absent.
+        doubtful = [k for name in row for k in close.get(name, ()) if values[k] == NEGATIVE]
+        values[doubtful] = UNKNOWN
         labels.append(values)
     return LabelTable(label_set, labels, (), tuple(warnings))
 
