@@ -223,6 +223,8 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Fragile:
         patients=tuple(f"p{n}" for n in range(count)),
         splits=tuple("train" if n % 3 == 0 else "val" for n in range(count)),
         views=(None,) * count,
+        ages=(None,) * count,
+        sexes=(None,) * count,
         digests=("",) * count,
         boxes=((),) * count,
         label_set=LabelSet("three", FINDINGS),

@@ -56,7 +56,7 @@ CROSSING = {
 UNNAMED = {
     "benchmark": "latency",
     "cli": (
-        "benchmark classify commands data demonstration doctor evaluate fpga landscape mo "
+        "benchmark classify commands demonstration doctor evaluate fpga landscape mo "
         "optimize plan report train verification"
     ),
     "cluster": "bench link_model",

@@ -6,8 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from thorax.errors import DataError
-from thorax.labels import NIH14, LabelSet
+from thorax.errors import DataError, UsageError
+from thorax.labels import (
+    CHEXPERT,
+    LABEL_SETS,
+    MIMIC,
+    NIH14,
+    PADCHEST,
+    XRV18,
+    LabelSet,
+    misspelt,
+    named_set,
+    set_of,
+)
 
 
 def test_every_finding_is_the_column_it_stands_in() -> None:
@@ -57,6 +68,54 @@ def test_a_name_of_no_finding_is_refused_with_what_there_is() -> None:
 def test_a_set_of_its_own_has_its_own_order() -> None:
     labels = LabelSet("pair", ("Edema", "Mass"))
     assert (len(labels), labels.row(["Mass"]).tolist()) == (2, [0, 1])
+
+
+def test_every_built_in_set_knows_its_findings_by_the_names_of_the_others() -> None:
+    for labels in LABEL_SETS.values():
+        assert [labels.index(name) for name in labels.findings] == list(range(len(labels)))
+        assert named_set(labels.name.upper()) is labels
+        assert set_of(labels.findings) is labels
+    assert CHEXPERT.index("Effusion") == CHEXPERT.index("Pleural Effusion")
+    assert XRV18.index("lung_opacity") == 16
+    assert PADCHEST.findings[PADCHEST.index("Mass")] == "Pulmonary Mass"
+    assert set(MIMIC.findings) == set(CHEXPERT.findings)
+
+
+def test_any_findings_make_a_set_of_their_own() -> None:
+    assert named_set(" COVID-19, Nodule/Mass ").findings == ("COVID-19", "Nodule/Mass")
+    for text in ("Mass,,Edema", "Mass,mass", ""):
+        with pytest.raises(UsageError, match="label-set"):
+            named_set(text)
+    both = LabelSet("both", ("Effusion", "Pleural Effusion"))
+    # Its own names go before what others take for the same.
+    assert (both.index("Pleural Effusion"), both.index("pleural_effusion")) == (1, 1)
+    assert LabelSet("own", ("No Finding", "Mass")).row(["no finding"]).tolist() == [1, 0]
+
+
+def test_what_two_sets_share_and_what_not() -> None:
+    overlap = XRV18.overlap(LabelSet("store", ("Fracture", "Pleural Effusion", "Zebra")))
+    assert (overlap.columns, overlap.others, overlap.foreign) == ((7, 15), (1, 0), ("Zebra",))
+    assert len(overlap.alone) == 16
+    twins = LabelSet("twins", ("Effusion", "Pleural Effusion")).overlap(NIH14)
+    assert (twins.columns, twins.alone) == ((0,), ("Pleural Effusion",))
+
+
+def test_a_misspelt_finding_is_close_to_one_and_others_are_not() -> None:
+    near = {
+        "Cardiomegally": "Cardiomegaly",
+        "Effusions": "Effusion",
+        "Pnuemothorax": "Pneumothorax",
+    }
+    assert {name: misspelt(name) for name in near} == near
+    for name in (
+        "COVID-19",
+        "Pneumonia",
+        "pleural effusion",
+        "No Finding",
+        "Scoliosis",
+        "Rib notch",
+    ):
+        assert misspelt(name) is None
 
 
 @pytest.mark.realdata

@@ -59,6 +59,8 @@ def make_store(path: Path, *, train: int = 24, val: int = 12, test: int = 4) -> 
         patients=tuple(f"patient-{number}" for number in range(count)),
         splits=("train",) * train + ("val",) * val + ("test",) * test,
         views=(None,) * count,
+        ages=(None,) * count,
+        sexes=(None,) * count,
         digests=("",) * count,
         boxes=((),) * count,
         label_set=LabelSet("shapes", ("Square", "Bar", "Ghost")),

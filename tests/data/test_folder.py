@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from thorax.data import folder
+from thorax.data import files, folder
 from thorax.data.samples import Box, Sample, Skipped
 from thorax.data.store import open_store, write
 from thorax.errors import DataError, UsageError
@@ -160,7 +160,7 @@ def test_a_bare_name_that_is_there_twice_is_refused(images: Path) -> None:
 
 def test_an_absent_folder_is_named(images: Path) -> None:
     with pytest.raises(DataError, match="folder-missing"):
-        folder.search(images / "absent")
+        files.search(images / "absent")
 
 
 def too_deep(folder: Path) -> str:

@@ -103,6 +103,31 @@ def test_a_split_table_is_followed_and_what_it_leaves_out_reported(source: Path)
     assert [(skip.image, skip.code) for skip in skipped] == [("00000002_000.png", "split-missing")]
 
 
+def test_a_split_may_be_called_fold_and_val_valid(source: Path) -> None:
+    (source / "split.csv").write_text(
+        "Image Index,fold\nimages/00000001_000.png,train\n00000001_001,train\n"
+        "00000002_000.PNG,valid\n00000003_000.png,Test\n"
+    )
+    images, labels = source / "images", source / "labels.csv"
+    rows = nih.rows(images, labels=labels, split=source / "split.csv")
+    assert [row.split for row in rows] == ["train", "train", "val", "test"]
+    (source / "split.csv").write_text("Image Index,fold\n00000001_000.png,holdout\n")
+    with pytest.raises(DataError, match=r"split-unknown: split\.csv, row 1, 00000001_000\.png"):
+        nih.rows(images, labels=labels, split=source / "split.csv")
+
+
+def test_a_column_a_finding_and_ages_are_read_too(source: Path) -> None:
+    (source / "labels.csv").write_text(
+        "Image Index,Patient ID,Patient Age,Patient Gender,fold,Mass,Pleural_Thickening\n"
+        "00000001_000.png,1,058Y,M,valid,1,0\n"
+    )
+    read = nih.read(source / "images", labels=source / "labels.csv")
+    (row,) = read.rows
+    assert (row.split, row.age, row.sex) == ("val", 58, "M")
+    assert (row.labels[NIH14.index("Mass")], row.labels[NIH14.index("Hernia")]) == (1, -1)
+    assert [note.code for note in read.warnings] == ["finding-unlabelled"]
+
+
 @pytest.mark.parametrize("given", [".", "train_val_list.txt", "test_list.txt"])
 def test_the_lists_of_nih_divide_train_from_val_by_patient(source: Path, given: str) -> None:
     stems = [f"{patient:08d}_{visit:03d}" for patient in range(10, 210) for visit in range(2)]

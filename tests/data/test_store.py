@@ -1,5 +1,6 @@
 """A store holds what the sources hold, survives being killed, and refuses to be damaged."""
 
+import csv
 import hashlib
 import json
 import os
@@ -27,6 +28,7 @@ from thorax.data.store import Store, open_store, verify_images, write
 from thorax.data.store_set import open_stores
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import locked
+from thorax.files.documents import document_digest
 from thorax.images import radiograph
 from thorax.images.preprocess import InputSpec, prepare
 from thorax.labels import NIH14, LabelSet
@@ -535,8 +537,54 @@ def test_what_is_no_store_and_what_is_a_later_one_say_so(
     facts = json.loads((store.path / "store.json").read_text())
     for other in (1, 99, None, "2"):
         (store.path / "store.json").write_text(json.dumps({**facts, "format": other}))
-        with pytest.raises(DataError, match=r"store-format.*reads 2; import again"):
+        with pytest.raises(DataError, match=r"store-format.*reads 2 and 3; import again"):
             open_store(store.path)
+
+
+def test_a_store_of_before_age_and_sex_is_read(noise: Noise, make_store: MakeStore) -> None:
+    store = make_store(noise(3))
+    index = store.path / "index.csv"
+    rows = list(csv.reader(index.read_text().splitlines()))
+    assert rows[0][3:6] == ["view", "age", "sex"]
+    index.write_text("".join(",".join([*row[:4], *row[6:]]) + "\n" for row in rows))
+    facts = json.loads((store.path / "store.json").read_text())
+    facts["tables"]["index.csv"] = hashlib.sha256(index.read_bytes()).hexdigest()
+    facts |= {"format": 2}
+    facts["sha256"] = document_digest(facts)
+    (store.path / "store.json").write_text(json.dumps(facts))
+    old = open_store(store.path)
+    assert (old.ages, old.sexes) == ((None,) * 3, (None,) * 3)
+    assert (old.names, old.views, old.digests) == (store.names, store.views, store.digests)
+    assert (np.asarray(old.images) == np.asarray(store.images)).all()
+    assert (old.labels == store.labels).all()
+
+
+def test_a_store_is_seen_with_the_findings_of_a_model(noise: Noise, make_store: MakeStore) -> None:
+    store = make_store(noise(20))
+    lesion = Box("Pleural_Thickening", 1.0, 2.0, 3.0, 4.0)
+    store = replace(store, boxes=((lesion, Box("Mass", 1, 2, 3, 4)), *store.boxes[1:]))
+    model = LabelSet("model", ("Pleural Thickening", "Lung Opacity", "Edema"))
+    seen = store.relabelled(32, model)
+    assert seen.label_set == model
+    for column, name in ((0, "Pleural_Thickening"), (2, "Edema")):
+        assert (seen.labels[:, column] == store.labels[:, NIH14.index(name)]).all()
+    assert (seen.labels[:, 1] == -1).all()
+    assert seen.boxes[0] == (replace(lesion, finding="Pleural Thickening"),)
+    assert store.relabelled(32, NIH14) is store
+    with pytest.raises(UsageError, match="store-side"):
+        store.relabelled(64, model)
+    with pytest.raises(UsageError, match=r"store-labels.*answers none of it.*Lung Lesion"):
+        store.relabelled(32, LabelSet("other", ("Lung Lesion",)))
+
+
+def test_age_and_sex_are_kept(
+    noise: Noise, make_rows: Callable[..., list[Sample]], tmp_path: Path
+) -> None:
+    rows = make_rows(noise(2))
+    rows[0] = replace(rows[0], age=58, sex="F", view="LATERAL")
+    write(rows, tmp_path / "store", InputSpec(32), NIH14)
+    store = open_store(tmp_path / "store")
+    assert (store.ages, store.sexes, store.views[0]) == ((58, None), ("F", None), "LATERAL")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,44 @@ def test_gzip_and_byte_order_mark_do_not_matter(tmp_path: Path) -> None:
     assert plain.rows == packed.rows == (("a.png", "1"), ("b.png", ""))
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"image;patient;Mass\na.png;1;0,5\n",
+        b'"image";patient;Mass\r\na.png;1;0,5\r\n',
+        b"image\tpatient\tMass\na.png\t1\t0,5\n",
+        b"image|patient|Mass\na.png|1|0.5\n",
+        b"sep=;\r\nimage;patient;Mass\r\na.png;1;0,5\r\n",
+        b"SEP=\t\r\nimage\tpatient\tMass\r\na.png\t1\t0,5\r\n",
+        b'"sep=,"\nimage,patient,Mass\na.png,1,0.5\n',
+        "image\tpatient\tMass\r\na.png\t1\t0,5\r\n".encode("utf-16"),
+        b"\xfe\xff" + "image,patient,Mass\na.png,1,0.5\n".encode("utf-16-be"),
+        gzip.compress(b"\xef\xbb\xbfsep=;\nimage;patient;Mass\na.png;1;0.5\n"),
+    ],
+)
+def test_separators_and_encodings_of_spreadsheets_are_read(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    table = read_table(tmp_path / "t.csv")
+    assert table.columns == ("image", "patient", "Mass")
+    assert (table.rows[0][:2], table.number(0, 2)) == (("a.png", "1"), 0.5)
+
+
+def test_commas_in_a_header_of_commas_and_semicolons_in_one_of_them(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('image,"a;b;c;d",x\na.png,1,"0,5"\n')
+    table = read_table(tmp_path / "t.csv")
+    assert table.columns == ("image", "a;b;c;d", "x")
+    with pytest.raises(DataError, match="table-number"):
+        # Between commas 0,5 may be a decimal comma or a group of digits.
+        table.number(0, 2)
+
+
+def test_an_encoding_that_is_not_read_is_named_with_the_line_and_what_to_do(tmp_path: Path) -> None:
+    text = "image,patient\n" + "a.png,1\n" * 3000 + "b.png,José\n"
+    (tmp_path / "t.csv").write_bytes(text.encode("cp1252"))
+    with pytest.raises(DataError, match=r"table-damaged.*line 3002.*0xE9.*'é'.*CSV UTF-8.*iconv"):
+        read_table(tmp_path / "t.csv")
+
+
 def test_columns_are_found_by_any_of_their_names(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("IMAGE_INDEX,Patient ID\n")
     table = read_table(tmp_path / "t.csv")
@@ -39,12 +77,12 @@ def test_columns_are_found_by_any_of_their_names(tmp_path: Path) -> None:
     [
         (b"", "table-empty"),
         (b" , \n", "table-empty"),
-        (b"\xff\xfe\x00a", "table-damaged"),
+        (b"\xff\xfe\x00a\x00", "table-damaged"),
         (gzip.compress(b"a,b\n1,2\n", mtime=0)[:-9], "table-damaged"),
         (b"\x1f\x8bnot gzip", "table-damaged"),
         (b'a,b\n"' + b"x" * 200_000 + b'",1\n', "table-damaged"),
         (b"image,patient\na.png,\0\n", "table-damaged"),
-        ("image,patient\na.png,1\n".encode("utf-16"), "table-damaged"),
+        ("image,patient\na.png,\0\n".encode("utf-16"), "table-damaged"),
         ("image,patient\na.png,1\n".encode("utf-16-le"), "table-damaged"),
         (b"image,patient\na.png," + b"7" * (5 << 20) + b"\n", "table-too-large"),
         (b"image" + b"," * (5 << 20) + b"\n", "table-too-large"),

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from thorax.data.samples import ReadOptions
 from thorax.data.table import LARGEST_BYTES
 from thorax.errors import DataError
 from thorax.evaluate import predictions
 from thorax.evaluate.score import score, tabulate
-from thorax.labels import LabelSet
+from thorax.labels import CHEXPERT, LabelSet
 from thorax.metrics import auroc
+from thorax.report.accuracy import scope_lines
 from thorax.results.accuracy import LabelScore, ScoreResult
 
 LABELS = """Image Index,Finding Labels,Patient ID,Patient Age
@@ -196,9 +198,8 @@ def test_a_damaged_or_absent_file_is_a_data_error(tmp_path: Path, content: bytes
 def test_other_label_sets_are_scored(tmp_path: Path) -> None:
     labels = "image,findings\na,Nail|Coin\nb,\n"
     given = _write(tmp_path, "p.csv", "image,Coin,Nail\na,1,0\nb,0,1\n")
-    result = score(
-        given, _write(tmp_path, "l.csv", labels), label_set=LabelSet("toys", ("Nail", "Coin"))
-    )
+    toys = ReadOptions(findings=LabelSet("toys", ("Nail", "Coin")))
+    result = score(given, _write(tmp_path, "l.csv", labels), options=toys)
     assert _values(result) == {"Nail": 0.0, "Coin": 1.0}
 
 
@@ -262,3 +263,112 @@ def test_a_table_that_never_ends_or_is_none_is_refused_without_waiting(
         path.write_bytes(gzip.compress(bytes(LARGEST_BYTES + 1), 1))
     with pytest.raises(DataError, match=r"^table-unreadable: "):
         list(predictions._read(path))
+
+
+@pytest.mark.parametrize("cells", ["1,0,-1", "1.0000,0.0000,nan", " True ,False,NA", "TRUE,0.0,u"])
+def test_label_cells_mean_what_they_mean_to_an_import(tmp_path: Path, cells: str) -> None:
+    rows = zip("abc", cells.split(","), strict=True)
+    labels = "image,Mass\n" + "".join(f"{name},{cell}\n" for name, cell in rows)
+    result = _score(tmp_path, "image,Mass\na,.9\nb,.1\nc,.5\n", labels)
+    assert (_values(result), _counts(result.auroc)) == ({"Mass": 1.0}, [(1, 2)])
+
+
+def test_tables_of_spreadsheets_are_scored(tmp_path: Path) -> None:
+    given = "sep=;\nimage;Mass\na;0,9\nb;0,1\n"
+    assert _values(_score(tmp_path, given, "image\tMass\na\t1,0\nb\t0\n")) == {"Mass": 1.0}
+    with pytest.raises(DataError, match=r"probability-invalid: .*p\.csv line 4"):
+        _score(tmp_path, given.replace("0,1", "1,1"), "image,Mass\na,1\nb,0\n")
+
+
+def test_images_are_matched_by_the_end_of_their_paths_and_without_ending(tmp_path: Path) -> None:
+    names = [f"train/patient{p}/study{s}/view.jpg" for p in (1, 2) for s in (1, 2)]
+    labels = "Path,Mass\n" + "".join(f"small/{name},{k % 2}\n" for k, name in enumerate(names))
+    written = [f"C:\\data\\{name}".replace("/", "\\") for name in names]
+    for forms in (names, written, [name.removesuffix(".jpg") for name in names]):
+        given = "Path,Mass\n" + "".join(f"{name},0.{k % 2}\n" for k, name in enumerate(forms))
+        assert _values(_score(tmp_path, given, labels)) == {"Mass": 1.0}
+    with pytest.raises(DataError, match=r"image-unlabelled: .*line 2.*may be .*patient1.*study2"):
+        _score(tmp_path, "Path,Mass\nview.jpg,0.5\n", labels)
+    # Another patient's study of the same number is not taken for it.
+    with pytest.raises(DataError, match=r"image-unlabelled: .*line 2"):
+        _score(tmp_path, "Path,Mass\nsmall/train/patient3/study1/view.jpg,0.5\n", labels)
+
+
+def test_rsna_names_images_by_their_patients_and_has_a_row_a_box(tmp_path: Path) -> None:
+    labels = "patientId,x,y,width,height,Target\na,,,,,0\nb,1,2,3,4,1\nb,5,6,7,8,1\nc,,,,,0\n"
+    result = _score(tmp_path, "patientId,Target\na,.1\nb,.8\nc,.4\n", labels)
+    assert (_values(result), result.images, result.patients) == ({"Target": 1.0}, 3, 3)
+    with pytest.raises(DataError, match="image-duplicate"):
+        _score(tmp_path, "patientId,Target\na,.1\n", labels.replace("5,6,7,8,1", "5,6,7,8,0"))
+
+
+def test_blank_labels_of_chexperts_labeller_are_negative_as_in_an_import(tmp_path: Path) -> None:
+    names = ("No Finding", *CHEXPERT.findings)
+    rows = [{"Edema": "1.0"}, {"No Finding": "1.0", "Support Devices": "1.0"}, {"Edema": "-1.0"}]
+    cells = "\n".join(f"{k}," + ",".join(r.get(n, "") for n in names) for k, r in enumerate(rows))
+    labels = f"Path,{','.join(names)}\n{cells}\n"
+    given = "Path,Edema,Support Devices\n0,.9,.1\n1,.2,.8\n2,.5,.3\n"
+    result = _score(tmp_path, given, labels)
+    assert _counts(result.auroc) == [(1, 2), (1, 3)]
+    assert "Pneumonia" in result.unpredicted
+    assert result.unpredicted_images == 0
+
+
+def test_two_predictions_are_compared_in_pairs(tmp_path: Path) -> None:
+    labels = _write(tmp_path, "l.csv", LABELS)
+    first = _write(tmp_path, "p.csv", PREDICTIONS)
+    better = _write(tmp_path, "b.csv", PREDICTIONS.replace("d.png,0.3", "d.png,0.7"))
+    result = score(first, labels, against=[better, first], samples=200)
+    other, same = result.against
+    alone = score(better, labels, samples=200)
+    assert (other.predictions, other.auroc) == ("b.csv", alone.auroc)
+    difference = {name: bounds.value for name, bounds in other.difference.items()}
+    own, theirs = _values(result), _values(alone)
+    assert difference == pytest.approx({k: (theirs[k] or 0) - (own[k] or 0) for k in own})
+    assert (same.mean_difference.value, same.mean_difference.low) == (0.0, 0.0)
+    assert ScoreResult.read(result.document()) == result
+
+
+def test_only_what_both_have_is_compared_where_that_is_asked_and_the_rest_counted(
+    tmp_path: Path,
+) -> None:
+    labels = _write(tmp_path, "l.csv", LABELS)
+    first = _write(tmp_path, "p.csv", PREDICTIONS + "z.png,0.5,0.5\n")
+    other = _write(
+        tmp_path, "b.csv", PREDICTIONS.replace("prob_Effusion", "prob_Hernia").replace("e.png", "y")
+    )
+    with pytest.raises(DataError, match=r"image-unlabelled: .*'z\.png'.*--common"):
+        score(first, labels, samples=50)
+    result = score(first, labels, common=True, samples=50)
+    assert (result.images, result.unlabelled_images, result.unpredicted_images) == (5, 1, 0)
+    result = score(first, labels, against=[other], common=True, samples=50)
+    assert (result.images, list(result.auroc), result.ignored) == (4, ["Mass"], ("prob_Effusion",))
+    assert (result.unshared_images, result.unpredicted_images) == (1, 1)
+    (compared,) = result.against
+    assert (compared.images, compared.ignored, compared.unlabelled_images) == (
+        *(4, ("prob_Hernia",), 1),
+    )
+    first.write_text(PREDICTIONS)
+    other.write_text(PREDICTIONS.replace("e.png,0.1,0.3\n", ""))
+    with pytest.raises(DataError, match=r"predictions-differ: .*1 are in one.*'e\.png'.*--common"):
+        score(first, labels, against=[other], samples=50)
+
+
+def test_a_misspelt_column_is_told_with_the_nearest_finding(tmp_path: Path) -> None:
+    given = PREDICTIONS.replace("prob_Effusion", "prob_Effussion")
+    result = _score(tmp_path, given)
+    assert result.ignored == ("prob_Effussion",)
+    with pytest.raises(
+        DataError, match=r"predictions-no-findings.*'prob_Efusion' is close to Effusion"
+    ):
+        _score(tmp_path, "image,prob_Efusion\na.png,.1\n")
+    labels = "image,Mass,Effusion\na,1,0\nb,0,1\n"
+    result = _score(tmp_path, "image,Mass,Effusions\na,.9,.1\nb,.1,.9\n", labels)
+    assert scope_lines(result)[-1].endswith("Effusions (close to Effusion)")
+
+
+def test_joined_findings_of_any_names_are_scored(tmp_path: Path) -> None:
+    labels = _write(tmp_path, "l.csv", "image,findings\na,\"['zebra', 'normal']\"\nb,['normal']\n")
+    given = _write(tmp_path, "p.csv", "image,Zebra\na,.9\nb,.1\n")
+    result = score(given, labels, options=ReadOptions(), samples=50)
+    assert _values(result) == {"zebra": 1.0}

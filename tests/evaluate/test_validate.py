@@ -17,6 +17,7 @@ from thorax.data.store import Store
 from thorax.devices.engine import compile
 from thorax.errors import DataError, UsageError
 from thorax.evaluate.validate import (
+    Scope,
     Validation,
     open_engines,
     score_split,
@@ -28,7 +29,7 @@ from thorax.inference.heatmap_picture import peak
 from thorax.inference.predictor import calibrate
 from thorax.labels import LabelSet
 from thorax.metrics import bootstrap_difference
-from thorax.report.accuracy import cost_table
+from thorax.report.accuracy import cost_table, scope_lines
 from thorax.results.accuracy import ValidationResult
 from thorax.results.shared import Interval
 
@@ -204,6 +205,55 @@ def test_a_store_that_does_not_fit_is_refused(tiny_fp32: Artifact, tiny_store: S
         with pytest.raises(UsageError) as refused:
             validate([engine], store)
         assert refused.value.code == code
+
+
+def relabelled(store: Store, *names: str) -> Store:
+    """Return a store of these findings, the first of which may be others' names of NIH's."""
+    columns = [store.label_set.find(name) for name in names]
+    labels = np.stack(
+        [
+            np.full(len(store), 1, np.int8) if column is None else store.labels[:, column]
+            for column in columns
+        ],
+        axis=1,
+    )
+    return dataclasses.replace(
+        store, labels=labels, label_set=LabelSet("other", names), boxes=((),) * len(store)
+    )
+
+
+def test_a_store_of_other_findings_judges_those_that_both_have(
+    whole: Validation, tiny_fp32: Artifact, tiny_store: Store
+) -> None:
+    other = relabelled(tiny_store, "Fracture", "Pleural Effusion", "Mass")
+    made = checked(validate([compile(tiny_fp32)], other, split="train", samples=200))
+    full = checked(validation_result(whole))
+    assert made["auroc"] == {name: full["auroc"][name] for name in ("Effusion", "Mass")}
+    assert made["unanswered"] == ["Fracture"]
+    assert made["unlabelled"] == [
+        name for name in tiny_fp32.card.labels if name not in ("Effusion", "Mass")
+    ]
+    lines = scope_lines(validation_result(score_split(compile(tiny_fp32), other)))
+    assert lines == [
+        "not scored: 12 findings that the store has no labels of: Atelectasis, Cardiomegaly, "
+        "Infiltration, Nodule, Pneumonia, Pneumothorax, Consolidation, Edema, Emphysema, Fibrosis "
+        "and 2 more",
+        "not scored: 1 findings of the store that the model does not answer: Fracture",
+    ]
+
+
+def test_models_are_compared_on_findings_that_both_answer_and_the_store_labels() -> None:
+    scope = Scope.of(
+        LabelSet("a", ("Mass", "Edema", "Effusion", "Hernia")),
+        LabelSet("store", ("Pleural Effusion", "Mass", "Edema", "Fracture")),
+        [LabelSet("b", ("Pleural Effusion", "Mass"))],
+    )
+    assert (scope.columns, scope.findings) == ((0, 2), ("Mass", "Effusion"))
+    assert (scope.unlabelled, scope.unanswered, scope.uncompared) == (
+        *(("Hernia",), ("Fracture",), ("Edema",)),
+    )
+    with pytest.raises(UsageError, match="labels-differ"):
+        Scope.of(LabelSet("a", ("Mass",)), LabelSet("s", ("Mass",)), [LabelSet("b", ("Edema",))])
 
 
 def test_progress_is_told_once_an_image(tiny_fp32: Artifact, tiny_store: Store) -> None:

@@ -172,6 +172,22 @@ def test_a_store_of_another_side_or_other_labels_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_store_of_other_findings_judges_by_those_that_both_have(
+    tiny_run: Path, tiny_store: Store, tmp_path: Path
+) -> None:
+    labels = np.stack([tiny_store.labels[:, 0], tiny_store.labels[:, 2]], axis=1)
+    names = LabelSet("two", ("Fracture", "Pleural Effusion"))
+    nothing = ((),) * len(tiny_store)
+    store = dataclasses.replace(tiny_store, labels=labels, label_set=names, boxes=nothing)
+    made = optimize(tiny_run, tmp_path / "out", Precision.FP32, store=store)
+    card = made.artifact.card
+    assert made.result.unlabelled == tuple(n for n in card.labels if n != "Effusion")
+    assert card.accuracy is not None
+    judged = [name for name, value in card.accuracy.auroc.items() if value is not None]
+    assert judged == ["Effusion"]
+    assert set(card.thresholds or ()) == {"Effusion"}
+
+
 def test_the_card_holds_the_auroc_of_the_val_split(tiny_fp32: Artifact, tiny_store: Store) -> None:
     indices = tiny_store.select("val")
     scores = compile(tiny_fp32).infer_many(tiny_store.images, indices).probability

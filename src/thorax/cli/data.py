@@ -1,61 +1,111 @@
 """The commands below `thorax data`: radiographs into a store, and what is in it."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, get_args
 
 import typer
 from typer import Argument, Option
 
 from thorax.cli import console
-from thorax.cli.options import Boxes, Json, Out, Size, StorePath, Workers
+from thorax.cli.options import (
+    Blank,
+    Boxes,
+    Findings,
+    Json,
+    Out,
+    Size,
+    StorePath,
+    Uncertain,
+    Views,
+    Workers,
+    one_by_one,
+    one_of,
+    read_options,
+)
 from thorax.errors import printable
 
 if TYPE_CHECKING:
-    from thorax.data.samples import Sample, Skipped
+    from thorax.data.samples import ReadOptions, Source
 
 data_app = typer.Typer(no_args_is_help=True, help="Import radiographs into a store, and check it.")
 import_app = typer.Typer(no_args_is_help=True, help="Decode a source of radiographs once.")
 data_app.add_typer(import_app, name="import")
 phantom_app = typer.Typer()
 
+PatientFrom = Annotated[
+    str | None,
+    Option(
+        help="Regular expression that finds the patient in the image's path; or `header`: Patient "
+        "ID of DICOM files."
+    ),
+]
+LabelTables = Annotated[list[Path], Option("--labels", help="May be given several times.")]
+
 _SHOWN: Final = 10
 """Images that were left out and are named to a person."""
 
 
-def _import(
-    rows: "list[Sample]",
-    skipped: "list[Skipped]",
-    source: str,
-    out: Path,
-    *,
-    size: int,
-    workers: int | None,
-    as_json: bool,
-) -> None:
-    from thorax.data import store
-    from thorax.images.preprocess import InputSpec
-    from thorax.labels import NIH14
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """Where a store is made, and how."""
 
-    with console.steps("importing", len(rows)) as tell:
-        result = store.write(
-            rows,
-            out,
-            InputSpec(size),
-            NIH14,
-            source=source,
-            skipped=skipped,
-            workers=workers,
-            on_progress=tell,
+    out: Out
+    size: Size = 256
+    workers: Workers = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelOptions:
+    """How labels and views of tables are read."""
+
+    findings: Findings = None
+    uncertain: Uncertain = "ignore"
+    blank: Blank = None
+    views: Views = "frontal"
+
+    def read_options(self) -> "ReadOptions":
+        """Return them as sources take them."""
+        return read_options(
+            findings=self.findings, uncertain=self.uncertain, blank=self.blank, views=self.views
         )
 
-    lines = [f"{result.images:,} images of {result.patients:,} patients in {out}"]
+
+def _import(source: "Source", options: StoreOptions, *, as_json: bool) -> None:
+    from thorax.data import store
+    from thorax.data.headers import complete
+    from thorax.images.preprocess import InputSpec
+    from thorax.report.data import import_tables
+    from thorax.results.data import DoubtfulReading
+
+    with console.steps("reading headers", len(source.rows)) as tell:
+        source = complete(source, workers=options.workers, on_progress=tell)
+    with console.steps("importing", len(source.rows)) as tell:
+        result = store.write(
+            source.rows,
+            options.out,
+            InputSpec(options.size),
+            source.label_set,
+            source=source.name,
+            skipped=source.skipped,
+            workers=options.workers,
+            on_progress=tell,
+        )
+    notes = (DoubtfulReading(code=n.code, message=n.message) for n in source.warnings)
+    result = result.model_copy(update={"conventions": source.conventions, "warnings": tuple(notes)})
+    lines = [f"{result.images:,} images of {result.patients:,} patients in {options.out}"]
+    lines += [f"  {sentence}" for sentence in result.conventions]
+    lines += [printable(f"  doubtful: {note.code}: {note.message}") for note in result.warnings]
     lines += [
         printable(f"  left out {skip.image}: {skip.code}: {skip.message}")
         for skip in result.skipped[:_SHOWN]
     ]
     if len(result.skipped) > _SHOWN:
-        lines.append(f"  ... {len(result.skipped) - _SHOWN:,} more in {out / 'skipped.csv'}")
-    console.answer(result, as_json, lambda: (), *lines, f"next: thorax data check {out}")
+        lines.append(
+            f"  ... {len(result.skipped) - _SHOWN:,} more in {options.out / 'skipped.csv'}"
+        )
+    lines.append(f"next: thorax data check {options.out}")
+    console.answer(result, as_json, lambda: import_tables(result), *lines)
 
 
 @import_app.command(
@@ -63,69 +113,224 @@ def _import(
     epilog="Example:  thorax data import nih images --labels Data_Entry_2017.csv "
     "--split official_split.csv --out nih.store",
 )
+@one_by_one
 def import_nih(
     images: Annotated[Path, Argument(help="Folder of the ChestX-ray14 images.")],
     labels: Annotated[Path, Option(help="Data_Entry_2017*.csv, plain or .gz.")],
-    out: Out,
+    store: StoreOptions,
     split: Annotated[
         Path | None, Option(help="CSV of Image Index,split; or NIH's *_list.txt; or their folder.")
     ] = None,
     boxes: Boxes = None,
-    size: Size = 256,
-    workers: Workers = None,
+    findings: Findings = None,
     json: Json = False,
 ) -> None:
     """Import NIH ChestX-ray14."""
     from thorax.data import nih
 
-    skipped: list[Skipped] = []
-    rows = nih.rows(images, labels=labels, split=split, boxes=boxes, on_skip=skipped.append)
-    _import(rows, skipped, "nih", out, size=size, workers=workers, as_json=json)
+    options = read_options(findings=findings)
+    source = nih.read(images, labels=labels, split=split, boxes=boxes, options=options)
+    _import(source, store, as_json=json)
+
+
+@import_app.command(
+    "chexpert",
+    epilog="Example:  thorax data import chexpert . --labels CheXpert-v1.0-small/train.csv "
+    "--labels CheXpert-v1.0-small/valid.csv --out chexpert.store",
+)
+@one_by_one
+def import_chexpert(
+    images: Annotated[Path, Argument(help="Folder of CheXpert-v1.0 or CheXpert-v1.0-small.")],
+    labels: LabelTables,
+    store: StoreOptions,
+    options: LabelOptions,
+    json: Json = False,
+) -> None:
+    """Import CheXpert: train.csv, and valid.csv and test_labels.csv as val and test."""
+    from thorax.data import chexpert
+
+    source = chexpert.read(images, labels=labels, options=options.read_options())
+    _import(source, store, as_json=json)
+
+
+@import_app.command(
+    "mimic",
+    epilog="Example:  thorax data import mimic mimic-cxr-jpg/files "
+    "--labels mimic-cxr-jpg/mimic-cxr-2.0.0-chexpert.csv.gz --out mimic.store",
+)
+@one_by_one
+def import_mimic(
+    images: Annotated[Path, Argument(help="Folder of MIMIC-CXR-JPG, or `files` in it.")],
+    labels: Annotated[Path, Option(help="mimic-cxr-2.0.0-chexpert.csv.gz, or a joined table.")],
+    store: StoreOptions,
+    options: LabelOptions,
+    metadata: Annotated[
+        Path | None, Option(help="mimic-cxr-2.0.0-metadata.csv.gz; default: beside the labels.")
+    ] = None,
+    split: Annotated[
+        Path | None, Option(help="mimic-cxr-2.0.0-split.csv.gz; default: beside the labels.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Import MIMIC-CXR-JPG."""
+    from thorax.data import mimic
+
+    source = mimic.read(
+        images, labels=labels, metadata=metadata, split=split, options=options.read_options()
+    )
+    _import(source, store, as_json=json)
+
+
+@import_app.command(
+    "padchest",
+    epilog="Example:  thorax data import padchest images "
+    "--labels PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv --out padchest.store",
+)
+@one_by_one
+def import_padchest(
+    images: Annotated[Path, Argument(help="Folder of the PadChest images.")],
+    labels: Annotated[Path, Option(help="PADCHEST_chest_x_ray_images_labels_160K_*.csv.")],
+    store: StoreOptions,
+    options: LabelOptions,
+    json: Json = False,
+) -> None:
+    """Import PadChest."""
+    from thorax.data import padchest
+
+    source = padchest.read(images, labels=labels, options=options.read_options())
+    _import(source, store, as_json=json)
+
+
+@import_app.command(
+    "rsna",
+    epilog="Example:  thorax data import rsna stage_2_train_images "
+    "--labels stage_2_train_labels.csv --out rsna.store",
+)
+@one_by_one
+def import_rsna(
+    images: Annotated[Path, Argument(help="stage_2_train_images.")],
+    labels: Annotated[Path, Option(help="stage_2_train_labels.csv.")],
+    store: StoreOptions,
+    options: LabelOptions,
+    classes: Annotated[
+        Path | None, Option(help="stage_2_detailed_class_info.csv: adds the finding Abnormal.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Import the RSNA pneumonia challenge, with its boxes."""
+    from thorax.data import rsna
+
+    source = rsna.read(images, labels=labels, classes=classes, options=options.read_options())
+    _import(source, store, as_json=json)
+
+
+@import_app.command(
+    "vindr",
+    epilog="Example:  thorax data import vindr train --labels image_labels_train.csv "
+    "--boxes annotations_train.csv --out vindr.store",
+)
+@one_by_one
+def import_vindr(
+    images: Annotated[Path, Argument(help="Folder of the VinDr-CXR images.")],
+    labels: LabelTables,
+    store: StoreOptions,
+    options: LabelOptions,
+    boxes: Annotated[
+        list[Path] | None, Option(help="annotations_*.csv, where the labels have no boxes.")
+    ] = None,
+    readers: Annotated[
+        str, Option(help="How many readers of an image make a finding: any, majority, all.")
+    ] = "any",
+    json: Json = False,
+) -> None:
+    """Import VinDr-CXR of PhysioNet or Kaggle, with its boxes."""
+    from thorax.data import vindr
+
+    source = vindr.read(
+        images,
+        labels=labels,
+        boxes=boxes or (),
+        readers=one_of("--readers", readers, get_args(vindr.Readers)),
+        options=options.read_options(),
+    )
+    _import(source, store, as_json=json)
+
+
+@import_app.command(
+    "siim",
+    epilog="Example:  thorax data import siim dicom-images-train --labels train-rle.csv "
+    "--out siim.store",
+)
+@one_by_one
+def import_siim(
+    images: Annotated[Path, Argument(help="dicom-images-train, or a folder of its files.")],
+    labels: Annotated[Path, Option(help="train-rle.csv or stage_2_train.csv.")],
+    store: StoreOptions,
+    options: LabelOptions,
+    patient_from: PatientFrom = "header",
+    json: Json = False,
+) -> None:
+    """Import the SIIM-ACR pneumothorax challenge; its masks become boxes."""
+    from thorax.data import siim
+    from thorax.data.folder import HEADER
+
+    source = siim.read(
+        images,
+        labels=labels,
+        patient_from=patient_from or HEADER,
+        options=options.read_options(),
+    )
+    _import(source, store, as_json=json)
 
 
 @import_app.command(
     "folder",
     epilog="Example:  thorax data import folder scans --labels labels.csv --out scans.store",
 )
+@one_by_one
 def import_folder(
     images: Annotated[Path, Argument(help="Folder of PNG, JPEG or DICOM files.")],
     labels: Annotated[Path, Option(help="CSV with an image, a patient and label columns.")],
-    out: Out,
+    store: StoreOptions,
+    options: LabelOptions,
     boxes: Boxes = None,
-    patient_from: Annotated[
-        str | None, Option(help="Regular expression that finds the patient in the image's path.")
-    ] = None,
-    size: Size = 256,
-    workers: Workers = None,
+    patient_from: PatientFrom = None,
     json: Json = False,
 ) -> None:
-    """Import any folder with a CSV."""
-    from thorax.data import folder
+    """Import any folder with a CSV; tables of data sets that are known are read as such."""
+    from thorax.data import released
 
-    skipped: list[Skipped] = []
-    rows = folder.rows(
-        images, labels=labels, boxes=boxes, patient_from=patient_from, on_skip=skipped.append
+    source = released.read(
+        images,
+        labels=labels,
+        boxes=boxes,
+        patient_from=patient_from,
+        options=options.read_options(),
     )
-    _import(rows, skipped, "folder", out, size=size, workers=workers, as_json=json)
+    _import(source, store, as_json=json)
 
 
 @import_app.command(
     "phantom", epilog="Example:  thorax data import phantom phantoms --size 128 --out phantom.store"
 )
+@one_by_one
 def import_phantom(
     images: Annotated[Path, Argument(help="Folder that `thorax phantom` wrote.")],
-    out: Out,
-    size: Size = 256,
-    workers: Workers = None,
+    store: StoreOptions,
     json: Json = False,
 ) -> None:
     """Import phantoms with their boxes."""
     from thorax.data import folder
+    from thorax.labels import NIH14
 
-    skipped: list[Skipped] = []
-    labels, boxes = images / "labels.csv", images / "boxes.csv"
-    rows = folder.rows(images, labels=labels, boxes=boxes, on_skip=skipped.append)
-    _import(rows, skipped, "phantom", out, size=size, workers=workers, as_json=json)
+    source = folder.read(
+        images,
+        labels=images / "labels.csv",
+        boxes=images / "boxes.csv",
+        options=read_options(findings=NIH14.name),
+    )
+    source = replace(source, name="phantom")
+    _import(source, store, as_json=json)
 
 
 @data_app.command("check", epilog="Example:  thorax data check nih.store")

@@ -8,7 +8,17 @@ import typer
 from typer import Argument, Option
 
 from thorax.cli import console
-from thorax.cli.options import Device, Extensions, Json, Model, StorePath, one_by_one
+from thorax.cli.options import (
+    Blank,
+    Device,
+    Extensions,
+    Json,
+    Model,
+    StorePath,
+    Uncertain,
+    one_by_one,
+    read_options,
+)
 
 evaluate_app = typer.Typer()
 
@@ -69,22 +79,60 @@ def validate(
             accuracy.difference_table(result),
             accuracy.pointing_table([result]),
         ],
+        *accuracy.scope_lines(result),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreOptions:
+    """How predictions are scored."""
+
+    against: Annotated[
+        list[Path] | None,
+        Option(help="Other predictions: adds the paired difference; may be given several times."),
+    ] = None
+    common: Annotated[
+        bool, Option("--common", help="Score the images that all files have; say how many not.")
+    ] = False
+    split: Annotated[Path | None, Option(help="CSV of Image Index,split.")] = None
+    subset: Annotated[str, Option(help="With --split: which part to score.")] = "test"
+    uncertain: Uncertain = "ignore"
+    blank: Blank = None
+    samples: Annotated[
+        int, Option(min=100, max=1_000_000, help="Bootstrap resamples of patients.")
+    ] = 1000
 
 
 @evaluate_app.command(
     epilog="Example:  thorax score predictions.csv --labels Data_Entry_2017_v2020.csv.gz"
 )
+@one_by_one
 def score(
     predictions: Annotated[Path, Argument(help="CSV: an image column and one a finding.")],
     labels: Annotated[Path, Option(help="CSV of labels, NIH's or one column a finding.")],
-    split: Annotated[Path | None, Option(help="CSV of Image Index,split.")] = None,
-    subset: Annotated[str, Option(help="With --split: which part to score.")] = "test",
+    options: ScoreOptions,
     json: Json = False,
 ) -> None:
     """The same AUROC table for anybody's predictions."""
     from thorax.evaluate.score import score as run
-    from thorax.report.accuracy import auroc_table
+    from thorax.report import accuracy
 
-    result = run(predictions, labels, split=split, subset=subset)
-    console.answer(result, json, lambda: [auroc_table([result])])
+    result = run(
+        predictions,
+        labels,
+        against=options.against or (),
+        split=options.split,
+        subset=options.subset,
+        common=options.common,
+        options=read_options(uncertain=options.uncertain, blank=options.blank),
+        samples=options.samples,
+    )
+    console.answer(
+        result,
+        json,
+        lambda: [
+            accuracy.auroc_table([result, *result.against]),
+            accuracy.difference_table(result),
+        ],
+        *accuracy.scope_lines(result),
+    )

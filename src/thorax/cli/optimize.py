@@ -39,13 +39,9 @@ Topology = Annotated[
 
 
 def _labels(text: str | None) -> "LabelSet | None":
-    from thorax.labels import NIH14, LabelSet
+    from thorax.labels import named_set
 
-    if text is None:
-        return None
-    if text == NIH14.name:
-        return NIH14
-    return LabelSet("custom", tuple(part.strip() for part in text.split(",")))
+    return None if text is None else named_set(text)
 
 
 def _numbers(
@@ -108,7 +104,10 @@ class Target:
 class Origin:
     """What a foreign file does not say of itself."""
 
-    labels: Annotated[str | None, Option(help="nih14, or names joined by commas.")] = None
+    labels: Annotated[
+        str | None,
+        Option(help="nih14, chexpert, mimic, padchest, xrv18, or names joined by commas."),
+    ] = None
     mean: Annotated[str | None, Option(help="Per channel on 0-1, e.g. 0.485,...")] = None
     std: Annotated[str | None, Option(help="Per channel on 0-1, e.g. 0.229,...")] = None
     side: Side = None

@@ -5,11 +5,14 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_type_hints
 
 from typer import Argument, Option
 
 from thorax.errors import UsageError
+
+if TYPE_CHECKING:
+    from thorax.data.samples import ReadOptions
 
 Json = Annotated[bool, Option("--json", help="Print one JSON document on stdout.")]
 Out = Annotated[Path, Option("--out", help="Where to write.")]
@@ -29,6 +32,21 @@ Device = Annotated[
     ),
 ]
 Model = Annotated[Path, Argument(help="Artifact folder that `thorax optimize` wrote.")]
+Uncertain = Annotated[
+    str, Option(help="What an uncertain label (-1) becomes: ones, zeros, or ignore (unknown).")
+]
+Blank = Annotated[
+    str | None,
+    Option(help="What a blank label is: negative, unknown; default: as the tables' authors say."),
+]
+Findings = Annotated[
+    str | None,
+    Option(
+        help="Label set: nih14, chexpert, mimic, padchest, xrv18, or findings joined by commas; "
+        "default: what the tables have."
+    ),
+]
+Views = Annotated[str, Option(help="Views to take: frontal (PA, AP, or not said) or all.")]
 Workers = Annotated[int | None, Option(min=1, help="Decoding threads; default: one a processor.")]
 
 
@@ -46,6 +64,29 @@ def one_of(option: str, word: str, allowed: Iterable[WordT]) -> WordT:
         if word.lower() == known.lower():
             return known
     raise UsageError("option-choice", f"{option} is {word!r}; allowed are {', '.join(words)}")
+
+
+def read_options(
+    *,
+    findings: str | None = None,
+    uncertain: str = "ignore",
+    blank: str | None = None,
+    views: str = "frontal",
+) -> "ReadOptions":
+    """Return how labels are read, of words as they were typed.
+
+    Raises:
+        UsageError: `option-choice`, or `label-set`.
+    """
+    from thorax.data.samples import Blank, ReadOptions, Uncertain, Views
+    from thorax.labels import named_set
+
+    return ReadOptions(
+        findings=None if findings is None else named_set(findings),
+        uncertain=one_of("--uncertain", uncertain, get_args(Uncertain)),
+        blank=None if blank is None else one_of("--blank", blank, get_args(Blank)),
+        views=one_of("--views", views, get_args(Views)),
+    )
 
 
 def one_by_one(command: Callable[..., None]) -> Callable[..., None]:

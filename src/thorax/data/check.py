@@ -7,9 +7,8 @@ import numpy as np
 
 from thorax.data.copies import find_copies
 from thorax.data.split import SPLITS
-from thorax.data.store import Store
-from thorax.labels import NEGATIVE, POSITIVE, UNKNOWN
-from thorax.results.data import CheckResult, Copies, LabelCounts, Leak
+from thorax.data.store import Store, label_counts
+from thorax.results.data import CheckResult, Copies, Leak
 
 
 def check(store: Store, *, on_progress: Callable[[int, int], None] | None = None) -> CheckResult:
@@ -31,7 +30,11 @@ def check(store: Store, *, on_progress: Callable[[int, int], None] | None = None
         leaks=leaks,
         duplicates=duplicates,
         near_duplicates=near_duplicates,
-        labels={split: _label_counts(store, split) for split in SPLITS if split in store.splits},
+        labels={
+            split: label_counts(store.labels[store.select(split)], store.label_set)
+            for split in SPLITS
+            if split in store.splits
+        },
     )
 
 
@@ -80,15 +83,3 @@ def _near_duplicates(
         for group in find_copies(store.images, equal=equal, on_progress=on_progress)
         if len({store.digests[row] for row in group.members}) > 1
     )
-
-
-def _label_counts(store: Store, split: str) -> dict[str, LabelCounts]:
-    labels = store.labels[store.select(split)]
-    return {
-        finding: LabelCounts(
-            positive=int(np.count_nonzero(labels[:, column] == POSITIVE)),
-            negative=int(np.count_nonzero(labels[:, column] == NEGATIVE)),
-            unknown=int(np.count_nonzero(labels[:, column] == UNKNOWN)),
-        )
-        for column, finding in enumerate(store.label_set.findings)
-    }

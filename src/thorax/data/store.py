@@ -4,8 +4,8 @@ A finished store is a folder of
 
     store.json    format, side, count, label set, source, SHA-256 of each table and of itself
     images.u8     uint8 [N,S,S], as `thorax.images.preprocess.prepare` made them
-    index.csv     image, patient, split, view, sha256 of the source file and of the prepared
-                  pixels, one column a finding
+    index.csv     image, patient, split, view, age, sex, sha256 of the source file and of the
+                  prepared pixels, one column a finding
     boxes.csv     image, finding, x, y, width, height in pixels of the prepared square
     skipped.csv   image, code, message of every file that could not be read
 """
@@ -13,9 +13,10 @@ A finished store is a folder of
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -48,8 +49,8 @@ from thorax.errors import DataError, UsageError
 from thorax.files.atomic import LockedError, is_ours, locked, sha256, sync, write_text
 from thorax.files.documents import checked_line
 from thorax.images.preprocess import InputSpec, placement
-from thorax.labels import LabelSet
-from thorax.results.data import ImportResult, SkippedImage
+from thorax.labels import NEGATIVE, POSITIVE, UNKNOWN, LabelSet
+from thorax.results.data import ImportResult, LabelCounts, SkippedImage
 
 _LONGEST_CELL: Final = 1000
 
@@ -65,7 +66,9 @@ class Store:
         names: the image's name in the source, N.
         patients: opaque identifiers, N.
         splits: "train", "val" or "test", N.
-        views: "PA", "AP" or None, N.
+        views: "PA", "AP", another view where all were imported, or None, N.
+        ages: of the patients, years, or None, N.
+        sexes: "F", "M", "O" or None, N.
         digests: SHA-256 of the source files, N.
         boxes: lesion boxes in pixels of `images`, N.
         label_set: names of the K columns.
@@ -79,6 +82,8 @@ class Store:
     patients: tuple[str, ...]
     splits: tuple[str, ...]
     views: tuple[str | None, ...]
+    ages: tuple[int | None, ...]
+    sexes: tuple[str | None, ...]
     digests: tuple[str, ...]
     boxes: tuple[tuple[Box, ...], ...]
     label_set: LabelSet
@@ -117,6 +122,43 @@ class Store:
                 f"import the images again with --size {side}",
             )
 
+    def relabelled(self, side: int, labels: LabelSet) -> "Store":
+        """Return the store with the findings of a model as its columns, in the model's order.
+
+        A finding that the store does not label is unknown in every image; those that the model
+        does not answer are left out. Boxes bear the model's names. `labels.overlap(label_set)` says
+        which these are.
+
+        Raises:
+            UsageError: `store-side`, or `store-labels` where no finding is shared.
+        """
+        self.require_side(side)
+        if self.label_set.findings == labels.findings:
+            return self
+        overlap = labels.overlap(self.label_set)
+        if not overlap.columns:
+            raise UsageError(
+                "store-labels",
+                f"{self.path} is labelled {self.label_set.name} "
+                f"({', '.join(self.label_set.findings)}), and the model answers none of it, but "
+                f"{labels.name} ({', '.join(labels.findings)}); import with --findings that the "
+                "model has, or say with `optimize --labels` what it answers",
+            )
+        columns = np.full((len(self), len(labels)), UNKNOWN, np.int8)
+        columns[:, overlap.columns] = self.labels[:, overlap.others]
+        columns.flags.writeable = False
+        names = {
+            self.label_set.findings[other]: labels.findings[own]
+            for own, other in zip(overlap.columns, overlap.others, strict=True)
+        }
+        boxes = tuple(
+            tuple(
+                replace(box, finding=names[box.finding]) for box in lesions if box.finding in names
+            )
+            for lesions in self.boxes
+        )
+        return replace(self, labels=columns, label_set=labels, boxes=boxes)
+
     def require(self, side: int, labels: LabelSet) -> None:
         """Refuse a model that was made for other images or findings.
 
@@ -150,8 +192,11 @@ def open_store(path: Path) -> Store:
     index, boxes = read_part(path, facts, "index.csv"), read_part(path, facts, "boxes.csv")
     read_part(path, facts, "skipped.csv")
     width = len(HEADS["index.csv"])
-    names, patients, splits, views, sources, _ = zip(*(row[:width] for row in index), strict=True)
+    names, patients, splits, views, ages, sexes, sources, _ = zip(
+        *(row[:width] for row in index), strict=True
+    )
     try:
+        years = tuple(int(age) if age else None for age in ages)
         labels = np.array([row[width:] for row in index], np.int8)
         lesions = _boxes(boxes)
     except (ValueError, OverflowError) as error:
@@ -165,6 +210,8 @@ def open_store(path: Path) -> Store:
         patients=patients,
         splits=splits,
         views=tuple(view or None for view in views),
+        ages=years,
+        sexes=tuple(sex or None for sex in sexes),
         digests=sources,
         boxes=tuple(tuple(lesions.get(name, ())) for name in names),
         label_set=facts.label_set,
@@ -309,7 +356,7 @@ def _plan(job: _Import) -> str:
         boxes = [[box.finding, box.x, box.y, box.width, box.height] for box in row.boxes]
         path, labels = os.fspath(row.path.absolute()), row.labels.tolist()
         facts = [row.image, path, row.patient, labels, split, row.view, boxes, row.box_frame]
-        digest.update(json.dumps(facts).encode())
+        digest.update(json.dumps([*facts, row.age, row.sex]).encode())
     return digest.hexdigest()
 
 
@@ -382,6 +429,7 @@ def _write_tables(
         (
             (
                 *(row.image, row.patient, split, row.view or ""),
+                *("" if row.age is None else row.age, row.sex or ""),
                 *(item.sha256, item.pixels_sha256, *row.labels.tolist()),
             )
             for row, split, item in placed
@@ -459,7 +507,25 @@ def _answer(out: Path, plan: str) -> ImportResult:
             SkippedImage(image=image, code=code, message=message)
             for image, code, message in skipped
         ),
+        left_out=dict(Counter(code for _, code, _ in skipped)),
+        splits={split: len(store.select(split)) for split in SPLITS if split in store.splits},
+        views=dict(Counter(view or "unknown" for view in store.views)),
+        labels=label_counts(store.labels, store.label_set),
+        label_set=store.label_set.name,
+        boxes=sum(map(len, store.boxes)),
     )
+
+
+def label_counts(labels: npt.NDArray[np.int8], label_set: LabelSet) -> dict[str, LabelCounts]:
+    """Return how often each finding is positive, negative and unknown in labels int8 [N,K]."""
+    return {
+        finding: LabelCounts(
+            positive=int(np.count_nonzero(labels[:, column] == POSITIVE)),
+            negative=int(np.count_nonzero(labels[:, column] == NEGATIVE)),
+            unknown=int(np.count_nonzero(labels[:, column] == UNKNOWN)),
+        )
+        for column, finding in enumerate(label_set.findings)
+    }
 
 
 def _boxes(rows: Sequence[Sequence[str]]) -> dict[str, list[Box]]:

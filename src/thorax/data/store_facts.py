@@ -21,18 +21,23 @@ from thorax.files.documents import (
 )
 from thorax.labels import LabelSet
 
-FORMAT: Final = 2
+FORMAT: Final = 3
+"""That is written; `_OLD` is read too."""
+_OLD: Final = 2
+"""Without age and sex."""
 FACTS: Final = "store.json"
 PIXELS: Final = "images.u8"
 JOURNAL: Final = "progress.jsonl"
 PARTIAL: Final = ".partial"
 PLAN: Final = "plan"
 HEADS: Final[Mapping[str, tuple[str, ...]]] = {
-    "index.csv": ("image", "patient", "split", "view", "sha256", "pixels_sha256"),
+    "index.csv": ("image", "patient", "split", "view", "age", "sex", "sha256", "pixels_sha256"),
     "boxes.csv": ("image", "finding", "x", "y", "width", "height"),
     "skipped.csv": ("image", "code", "message"),
 }
 """Columns of the tables; those of the findings follow in index.csv."""
+_SUBJECT: Final = ("age", "sex")
+"""What format 2 does not have, one after the other."""
 _LARGEST_FACTS: Final = 1 << 24
 _LARGEST_TABLE: Final = 1 << 32
 
@@ -44,6 +49,7 @@ class Facts:
     Attributes:
         plan: digest of what the import was asked to do.
         tables: SHA-256 of each table.
+        number: of the format.
     """
 
     count: int
@@ -52,6 +58,7 @@ class Facts:
     source: str
     plan: str
     tables: Mapping[str, str]
+    number: int = FORMAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +131,10 @@ def read_facts(path: Path) -> Facts:
         raise unreadable(path, FACTS, error) from error
     except (ValueError, TypeError, KeyError) as error:
         raise damaged(path, f"{FACTS} cannot be read: {error}") from error
-    if found != FORMAT:
+    if found not in (FORMAT, _OLD):
         raise DataError(
             "store-format",
-            f"{path} has format {found!r}; this Thorax reads {FORMAT}; import again",
+            f"{path} has format {found!r}; this Thorax reads {_OLD} and {FORMAT}; import again",
         )
     if document_digest(document) != document.get("sha256"):
         raise damaged(path, f"{FACTS} is not what was written")
@@ -149,6 +156,7 @@ def _facts(document: Mapping[str, Any]) -> Facts:
         source=str(document["source"]),
         plan=str(document["import"]),
         tables={name: str(tables[name]) for name in HEADS},
+        number=int(document["format"]),
     )
 
 
@@ -171,13 +179,16 @@ def write_facts(folder: Path, facts: Facts) -> None:
     write_text(folder / FACTS, json.dumps(document, indent=2) + "\n")
 
 
-def head_of(name: str, label_set: LabelSet) -> tuple[str, ...]:
-    """Return the columns of a table, one of `HEADS`."""
-    return (*HEADS[name], *(label_set.findings if name == "index.csv" else ()))
+def head_of(name: str, label_set: LabelSet, number: int = FORMAT) -> tuple[str, ...]:
+    """Return the columns of a table, one of `HEADS`, in a format."""
+    head = HEADS[name] if number == FORMAT else [c for c in HEADS[name] if c not in _SUBJECT]
+    return (*head, *(label_set.findings if name == "index.csv" else ()))
 
 
 def read_part(path: Path, facts: Facts, name: str) -> list[list[str]]:
     """Return the rows of a table, one of `HEADS`, that is what was written.
+
+    Columns that its format has not are empty.
 
     Raises:
         DataError: `store-damaged`.
@@ -189,9 +200,12 @@ def read_part(path: Path, facts: Facts, name: str) -> list[list[str]]:
     if hashlib.sha256(content).hexdigest() != facts.tables[name]:
         raise damaged(path, f"{name} is not what was written")
     try:
-        rows = parse_rows(content, head_of(name, facts.label_set))
+        rows = parse_rows(content, head_of(name, facts.label_set, facts.number))
     except (ValueError, csv.Error) as error:
         raise damaged(path, f"{name}: {error}") from error
+    if name == "index.csv" and facts.number == _OLD:
+        place = HEADS[name].index(_SUBJECT[0])
+        rows = [[*row[:place], *("" for _ in _SUBJECT), *row[place:]] for row in rows]
     if name == "index.csv" and len(rows) != facts.count:
         raise damaged(path, f"{name} has {len(rows)} rows, {FACTS} says {facts.count}")
     return rows

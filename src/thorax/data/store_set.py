@@ -84,6 +84,8 @@ def open_stores(paths: Sequence[Path]) -> Store:
         patients=tuple(patient for store in stores for patient in store.patients),
         splits=tuple(split for store in stores for split in store.splits),
         views=tuple(view for store in stores for view in store.views),
+        ages=tuple(age for store in stores for age in store.ages),
+        sexes=tuple(sex for store in stores for sex in store.sexes),
         digests=tuple(digest for store in stores for digest in store.digests),
         boxes=tuple(boxes for store in stores for boxes in store.boxes),
         label_set=first.label_set,

@@ -1,24 +1,36 @@
-"""CSV tables, plain or gzip, whose columns are found by any of the names people give them."""
+"""CSV tables, plain or gzip, whose columns are found by any of the names people give them.
 
+Read are UTF-8, and UTF-16 with its byte-order mark, as "Unicode text" of spreadsheets has; cells
+between commas, semicolons, tabs or bars, told by the header or by a first line `sep=;`.
+"""
+
+import codecs
 import csv
 import errno
 import gzip
 import io
 import math
 import re
+import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from thorax.errors import DataError
 from thorax.files.atomic import sync
 from thorax.files.documents import read_limited
+from thorax.labels import with_point
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+_UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SPECIAL: Final = re.compile(r'[",\r\n]')
+_SEPARATORS: Final = (",", ";", "\t", "|")
+_SEPARATOR_LINE: Final = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
+_QUOTED: Final = re.compile('"[^"]*"')
 
 LARGEST_BYTES: Final = 128 << 20
 """Of a table, as the file and as the text that it inflates to; that of MIMIC-CXR has 60 MB."""
@@ -30,7 +42,7 @@ MOST_CELLS: Final = 10_000_000
 
 def column_key(name: str) -> str:
     """Return what names of one column have in common: `Image Index` is `image_index`."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    return re.sub(r"[\W_]", "", unicodedata.normalize("NFC", name).casefold())
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +53,13 @@ class Table:
         path: where it came from, for messages.
         columns: the header, stripped.
         rows: cells, stripped, each row as long as the header.
+        separator: what stood between the cells; where it is no comma, numbers may have one.
     """
 
     path: Path
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    separator: str = ","
 
     def find(self, names: Sequence[str]) -> int | None:
         """Return the column that bears the first of `names` that any does, else None.
@@ -81,7 +95,7 @@ class Table:
         """
         cell = self.rows[row][column]
         try:
-            value = float(cell)
+            value = float(with_point(cell, self.separator))
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
@@ -95,7 +109,9 @@ class Table:
 
 @contextmanager
 def open_table(path: Path) -> Iterator[Iterator[str]]:
-    """Yield the lines of a UTF-8 text, gzip or not; what goes wrong meanwhile is told of the table.
+    """Yield the lines of a text, gzip or not; what goes wrong meanwhile is told of the table.
+
+    The text is UTF-8, or UTF-16 with a byte-order mark.
 
     Raises:
         DataError: `table-missing` for what cannot be opened or is no regular file,
@@ -107,15 +123,19 @@ def open_table(path: Path) -> Iterator[Iterator[str]]:
             content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(LARGEST_BYTES + 1)
         if len(content) > LARGEST_BYTES:
             raise OverflowError(f"it inflates to more than {LARGEST_BYTES >> 20} MiB")
-        if b"\0" in content:
+        encoding = "utf-16" if content.startswith(_UTF16_MARKS) else "utf-8-sig"
+        if encoding == "utf-8-sig" and b"\0" in content:
             raise csv.Error("it holds NUL bytes, as text in UTF-16 does")
-        yield _lines(io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline=""))
+        yield _lines(io.TextIOWrapper(io.BytesIO(content), encoding, newline=""))
     except OverflowError as error:
         raise _too_large(path, error) from error
-    except (EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise DataError("table-damaged", f"{path} {_encoding_fault(content, error)}") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile, csv.Error) as error:
         raise DataError(
             "table-damaged",
-            f"{path} cannot be read as CSV ({error}); give UTF-8 CSV with commas, plain or gzip",
+            f"{path} cannot be read as CSV ({error}); give UTF-8 CSV, plain or gzip, its cells "
+            "between commas, semicolons or tabs",
         ) from error
     except OSError as error:
         if error.errno == errno.EFBIG:
@@ -133,15 +153,48 @@ def _too_large(path: Path, what: object) -> DataError:
     )
 
 
+def _encoding_fault(content: bytes, error: UnicodeDecodeError) -> str:
+    """Return what of a text is in no encoding that is read, and what to do."""
+    if error.encoding.startswith("utf-16"):
+        return f"begins as UTF-16 does and is none ({error.reason}); save it as UTF-8"
+    # The reader decodes in pieces: only of the whole is it known which line is meant.
+    try:
+        content.decode()
+    except UnicodeDecodeError as whole:
+        error = whole
+    line = content.count(b"\n", 0, error.start) + 1
+    byte = content[error.start]
+    letter = bytes([byte]).decode("cp1252", "replace")
+    return (
+        f"is not in UTF-8: line {line} holds the byte 0x{byte:02X}, which is {letter!r} in Latin-1 "
+        "(Windows-1252); save it as 'CSV UTF-8', or convert it: iconv -f WINDOWS-1252 -t UTF-8"
+    )
+
+
 def _lines(text: io.TextIOWrapper) -> Iterator[str]:
     while line := text.readline(LONGEST_LINE):
+        if "\0" in line:
+            raise csv.Error("it holds NUL characters")
         if len(line) == LONGEST_LINE and not line.endswith("\n"):
             raise OverflowError("it has a line that is too long")
         yield line
 
 
+def separated(lines: Iterator[str]) -> tuple[str, int, Iterator[str]]:
+    """Return what separates the cells of a table, how many lines stand before its header, and it.
+
+    A first line `sep=;`, which spreadsheets write and obey, is not part of the table. Without it
+    the separator is the one that makes most columns of the header.
+    """
+    first = next(lines, "")
+    if named := _SEPARATOR_LINE.fullmatch(first):
+        return named[1], 1, lines
+    bare = _QUOTED.sub("", first)
+    return max(_SEPARATORS, key=bare.count), 0, chain((first,), lines)
+
+
 def read_table(path: Path) -> Table:
-    """Read a UTF-8 CSV with a header, gzip or not.
+    """Read a CSV with a header, gzip or not, in the encodings and separators that are read.
 
     Short rows are filled with empty cells, empty lines are dropped.
 
@@ -157,8 +210,9 @@ def read_table(path: Path) -> Table:
             last = line
             yield line
 
-    with open_table(path) as lines:
-        table = csv.reader(noted(lines))
+    with open_table(path) as text:
+        separator, before, lines = separated(text)
+        table = csv.reader(noted(lines), delimiter=separator)
         columns = tuple(cell.strip() for cell in next(table, []))
         if not any(columns):
             raise DataError(
@@ -175,13 +229,24 @@ def read_table(path: Path) -> Table:
                 if len(line) < needed and not last.endswith(("\n", "\r")):
                     raise DataError(
                         "table-damaged",
-                        f"{path} ends within line {table.line_num}, which has {len(line)} cells "
-                        f"where the header has {width}; copy it again",
+                        f"{path} ends within line {before + table.line_num}, which has "
+                        f"{len(line)} cells where the header has {width}; copy it again",
                     )
                 rows.append(cells + ("",) * (width - len(cells)))
                 if len(rows) * width > MOST_CELLS:
                     raise OverflowError(f"it has more than {MOST_CELLS:,} cells")
-    return Table(path, columns, tuple(rows))
+    return Table(path, columns, tuple(rows), separator)
+
+
+def read_columns(path: Path) -> tuple[str, ...]:
+    """Return the header of a table, or nothing of one that has none.
+
+    Raises:
+        DataError: as `read_table`, of what is wrong before the end of the header.
+    """
+    with open_table(path) as text:
+        separator, _, lines = separated(text)
+        return tuple(cell.strip() for cell in next(csv.reader(lines, delimiter=separator), []))
 
 
 def write_rows(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

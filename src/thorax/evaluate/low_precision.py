@@ -207,7 +207,7 @@ def explore(
         images=len(labels),
         patients=len(set(patients)),
         samples=options.samples,
-        doubt=_doubt(labels, patients, store.label_set.findings),
+        doubt=_doubt(labels, patients, card.labels),
         side=card.input.side,
         modelled_side=side,
         board=board.name,
@@ -229,7 +229,7 @@ def _subject(
             f"{artifact.path.name} is {card.precision}; an overlay computes in its own precision "
             "from floating point: give an artifact of fp32 or fp16",
         )
-    store.require(card.input.side, card.labels_as_set())
+    store = store.relabelled(card.input.side, card.labels_as_set())
     indices = _spread(store.select(options.split), options.images)
     if not len(indices):
         raise DataError("split-empty", f"{store.path} has no images in its {options.split} split")

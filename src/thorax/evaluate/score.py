@@ -8,21 +8,24 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from thorax.evaluate.predictions import match
-from thorax.labels import NIH14, LabelSet
+from thorax.data.samples import ReadOptions
+from thorax.evaluate.predictions import Matched, Truth, match
+from thorax.labels import NIH14
 from thorax.metrics import (
     Roc,
     bootstrap_auroc,
+    bootstrap_difference,
     brier,
     expected_calibration_error,
     reliability,
     roc_curve,
     thin,
 )
-from thorax.results.accuracy import LabelScore, Score, ScoreResult
+from thorax.results.accuracy import LabelScore, Score, ScoreComparison, ScoreResult
 from thorax.results.shared import Interval
 
 _CURVE_POINTS: Final = 200
+_OF_NIH: Final = ReadOptions(findings=NIH14)
 
 
 def tabulate(
@@ -75,26 +78,69 @@ def score(
     predictions: Path,
     labels: Path,
     *,
+    against: Sequence[Path] = (),
     split: Path | None = None,
     subset: str = "test",
-    label_set: LabelSet = NIH14,
+    common: bool = False,
+    options: ReadOptions = _OF_NIH,
     samples: int = 1000,
 ) -> ScoreResult:
     """Score a predictions CSV against a labels CSV; `predictions.match` says what they hold.
 
+    Other predictions of the same images, `against`, get their paired difference from the first. The
+    findings of `options` are those of labels joined in one cell; None takes what the table names.
+
     Raises:
         DataError: with file, line and value.
     """
-    matched = match(predictions, labels, label_set=label_set, split=split, subset=subset)
-    table = tabulate(
-        matched.findings,
-        matched.labels,
-        matched.probability,
-        matched.patients,
-        samples=samples,
+    truth = Truth(labels, options)
+    files = (predictions, *against)
+    matched = match(files, truth, split=split, subset=subset, common=common)
+    tables = [
+        tabulate(matched.findings, matched.labels, probability, matched.patients, samples=samples)
+        for probability in matched.probabilities
+    ]
+    result = ScoreResult(
+        predictions=predictions.name,
+        **dict(tables[0]),
+        unpredicted=matched.unpredicted,
+        unlabelled_images=matched.unlabelled[0],
+        unpredicted_images=matched.unpredicted_images,
+        unshared_images=matched.unshared[0],
     )
-    result = ScoreResult(predictions=predictions.name, **dict(table))
-    return result.model_copy(update={"ignored": matched.ignored, "unused": matched.unused})
+    result = result.model_copy(update={"ignored": matched.ignored[0], "unused": matched.unused[0]})
+    others = tuple(
+        _compared(path, table, matched, number, samples)
+        for number, (path, table) in enumerate(zip(files, tables, strict=True))
+        if number
+    )
+    return result.model_copy(update={"against": others}) if others else result
+
+
+def _compared(
+    path: Path, table: Score, matched: Matched, number: int, samples: int
+) -> ScoreComparison:
+    """Return the score of another file and how it differs from the first."""
+    difference = bootstrap_difference(
+        matched.labels,
+        matched.probabilities[0],
+        matched.probabilities[number],
+        np.arange(len(matched.labels)) if matched.patients is None else matched.patients,
+        samples=0 if matched.patients is None else samples,
+    )
+    bounds = zip(matched.findings, difference.labels, strict=True)
+    comparison = ScoreComparison(
+        predictions=path.name,
+        **dict(table),
+        difference_is="against minus predictions",
+        mean_difference=Interval.of(difference.mean),
+        difference={finding: Interval.of(interval) for finding, interval in bounds},
+        unlabelled_images=matched.unlabelled[number],
+        unshared_images=matched.unshared[number],
+    )
+    return comparison.model_copy(
+        update={"ignored": matched.ignored[number], "unused": matched.unused[number]}
+    )
 
 
 def _defined(value: float) -> float | None:

@@ -17,10 +17,11 @@ from thorax.devices.describe import describe, environment
 from thorax.devices.engine import Engine, Outputs
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.forecast import forecast_engine
-from thorax.errors import DataError
+from thorax.errors import DataError, UsageError
 from thorax.evaluate.score import tabulate
 from thorax.inference.heatmap_picture import peak
 from thorax.inference.predictor import calibrate
+from thorax.labels import LabelSet
 from thorax.results.accuracy import (
     Comparison,
     Measured,
@@ -41,20 +42,71 @@ def _silent(what: str, total: int) -> AbstractContextManager[Callable[[int], Non
     return nullcontext(lambda count: None)
 
 
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Findings that can be scored of a model on a store.
+
+    Attributes:
+        columns: of the model's answers.
+        findings: their names, as the model has them.
+        unlabelled: those of the model that the store has no labels of.
+        unanswered: those of the store that the model does not answer.
+        uncompared: those that both have, and another model of a comparison has not.
+    """
+
+    columns: tuple[int, ...]
+    findings: tuple[str, ...]
+    unlabelled: tuple[str, ...]
+    unanswered: tuple[str, ...]
+    uncompared: tuple[str, ...]
+
+    @classmethod
+    def of(cls, answers: LabelSet, labelled: LabelSet, others: Sequence[LabelSet]) -> "Scope":
+        """Return what a model with these answers, and all others, can be scored on.
+
+        Raises:
+            UsageError: `labels-differ` where models share no finding that the store labels.
+        """
+        overlap = answers.overlap(labelled)
+        names = {column: answers.findings[column] for column in overlap.columns}
+        shared = {
+            column: name
+            for column, name in names.items()
+            if all(other.find(name) is not None for other in others)
+        }
+        if names and not shared:
+            raise UsageError(
+                "labels-differ",
+                f"the models share no finding that the store labels; one answers "
+                f"{', '.join(answers.findings)}; compare models of the same findings",
+            )
+        return cls(
+            tuple(shared),
+            tuple(shared.values()),
+            overlap.alone,
+            overlap.foreign,
+            tuple(name for column, name in names.items() if column not in shared),
+        )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Validation:
     """An engine's answers on one split of a store.
 
-    `indices`, int64 [N], are the images of the split that the engine was asked; probabilities are
-    float64 [N,K], calibrated where the card says how. The score is AUROC with patient-bootstrap
-    intervals, calibration error and curves, with so many resamples of patients; `pointing` are hits
-    of the heat-map peak in lesion boxes, by finding; empty without heat maps.
+    `indices`, int64 [N], are the images of the split that the engine was asked. `scope` has the K
+    findings that it answers and the store labels, in the engine's order, and what only one of them
+    has; labels are int8 [N,K], 1 / 0 / -1, and probabilities float64 [N,K], calibrated where the
+    card says how. The score is AUROC with patient-bootstrap intervals, calibration error and
+    curves, with so many resamples of patients; `pointing` are hits of the heat-map peak in lesion
+    boxes, by finding; empty without heat maps.
     """
 
     engine: Engine
     store: Store
     split: str
     indices: npt.NDArray[np.int64]
+    scope: Scope
+    labels: npt.NDArray[np.int8]
     probability: npt.NDArray[np.float64]
     score: Score
     pointing: dict[str, Pointing]
@@ -97,10 +149,13 @@ def validate(
 
     Raises:
         DataError: `split-empty`.
-        UsageError: `store-side` or `store-labels` when store and model do not fit.
+        UsageError: `store-side` or `store-labels` when store and model do not fit;
+            `labels-differ` for models that share no finding.
     """
+    answers = [engine.artifact.card.labels_as_set() for engine in engines]
     first, *others = (
-        score_split(engine, store, split=split, samples=samples, bar=bar) for engine in engines
+        score_split(engine, store, split=split, samples=samples, others=answers, bar=bar)
+        for engine in engines
     )
     speeds = []
     if timed:
@@ -123,47 +178,60 @@ def validate_each(engines: Iterable[Engine], store: Store) -> Iterator[Validatio
 
 
 def score_split(
-    engine: Engine, store: Store, *, split: str = "test", samples: int = 1000, bar: Bar = _silent
+    engine: Engine,
+    store: Store,
+    *,
+    split: str = "test",
+    samples: int = 1000,
+    others: Sequence[LabelSet] = (),
+    bar: Bar = _silent,
 ) -> Validation:
     """Run a split of a store through an engine and score it, with so many resamples of patients.
+
+    Findings are those that the engine answers, the store labels, and all others have.
 
     Raises:
         DataError, UsageError: as `validate`.
     """
     card = engine.artifact.card
-    store.require(card.input.side, card.labels_as_set())
+    scope = Scope.of(card.labels_as_set(), store.label_set, others)
+    store = store.relabelled(card.input.side, card.labels_as_set())
     indices = store.select(split)
     if not len(indices):
         raise DataError("split-empty", f"{store.path} has no images in its {split} split")
     with bar(f"validating {card.name}", len(indices)) as advance:
         outputs = engine.infer_many(store.images, indices, advance)
-    probability = calibrate(outputs.probability, card)
+    columns = list(scope.columns)
+    probability = calibrate(outputs.probability, card)[:, columns]
+    labels = store.labels[indices][:, columns]
     return Validation(
         engine=engine,
         store=store,
         split=split,
         indices=indices,
+        scope=scope,
+        labels=labels,
         probability=probability,
         score=tabulate(
-            card.labels,
-            store.labels[indices],
+            scope.findings,
+            labels,
             probability,
             [store.patients[index] for index in indices],
             samples=samples,
         ),
-        pointing=_pointing(engine, store, indices, outputs),
+        pointing=_pointing(engine, store, indices, outputs, scope),
         samples=samples,
     )
 
 
 def _pointing(
-    engine: Engine, store: Store, indices: npt.NDArray[np.int64], outputs: Outputs
+    engine: Engine, store: Store, indices: npt.NDArray[np.int64], outputs: Outputs, scope: Scope
 ) -> dict[str, Pointing]:
     grid = engine.artifact.card.heatmap
     if outputs.heatmap is None or grid is None:
         return {}
     games = {}
-    for column, name in enumerate(store.label_set.findings):
+    for column, name in zip(scope.columns, scope.findings, strict=True):
         peaks, boxes = [], []
         for row, index in enumerate(indices):
             lesions = [box for box in store.boxes[index] if box.finding == name]
@@ -194,6 +262,9 @@ def validation_result(
         calibrated=engine.artifact.card.calibration is not None,
         pointing=validation.pointing,
         environment=environment(),
+        unlabelled=validation.scope.unlabelled,
+        unanswered=validation.scope.unanswered,
+        uncompared=validation.scope.uncompared,
     )
     others = tuple(
         _timed(_compare(validation, other), speeds[number : number + 1])
@@ -214,10 +285,12 @@ def _timed(result: MeasuredT, speeds: Sequence[Speed]) -> MeasuredT:
 
 def _compare(validation: Validation, other: Validation) -> Comparison:
     store = validation.store
+    findings = LabelSet("other", other.scope.findings)
+    columns = [findings.index(name) for name in validation.scope.findings]
     difference = metrics.bootstrap_difference(
-        store.labels[validation.indices],
+        validation.labels,
         validation.probability,
-        other.probability,
+        other.probability[:, columns],
         [store.patients[index] for index in validation.indices],
         samples=validation.samples,
     )
@@ -230,6 +303,6 @@ def _compare(validation: Validation, other: Validation) -> Comparison:
         mean_difference=Interval.of(difference.mean),
         difference={
             name: Interval.of(bounds)
-            for name, bounds in zip(store.label_set.findings, difference.labels, strict=True)
+            for name, bounds in zip(validation.scope.findings, difference.labels, strict=True)
         },
     )

@@ -17,7 +17,7 @@ from pydicom.filereader import read_dataset
 from pydicom.pixels.processing import apply_color_lut
 
 from thorax.errors import ImageError
-from thorax.images.dicom_attributes import attributes
+from thorax.images.dicom_attributes import attributes, subject
 from thorax.images.dicom_frame import Layout, check_syntax, stored_values
 from thorax.images.dicom_greyscale import chain_of
 from thorax.images.dicom_values import code, integer
@@ -106,6 +106,8 @@ def answer(head: dict[str, Any], data: bytes) -> tuple[dict[str, Any], list[memo
 
 def _answer(head: dict[str, Any], data: bytes) -> tuple[dict[str, Any], list[memoryview]]:
     dataset, syntax = _parse(data, head["file_bytes"])
+    if head.get("subject"):
+        return subject(dataset), []
     warnings: list[ImageWarning] = []
     _check_kind(dataset, warnings)
     layout = _layout(dataset, head["pixels"])

@@ -3,6 +3,8 @@
 Attributes of the patient are read only where they are asked for.
 """
 
+import hashlib
+import re
 from typing import Any, Final
 
 from pydicom import Dataset
@@ -32,6 +34,10 @@ _PATIENT: Final = {
     "sex": "PatientSex",
     "age": "PatientAge",
 }
+_AGE: Final = re.compile(r"\d{1,3}[DWMY]?")
+_SEXES: Final = ("F", "M", "O")
+_DIGITS: Final = 16
+"""Hexadecimal digits of a digest that stands for a patient."""
 
 
 def attributes(dataset: Dataset, warnings: list[ImageWarning], *, patient: bool) -> dict[str, Any]:
@@ -71,6 +77,25 @@ def attributes(dataset: Dataset, warnings: list[ImageWarning], *, patient: bool)
         "identifiers": {key: identifier(dataset, name) for key, name in _IDENTIFIERS.items()}
         | {"accession": _text(dataset, "AccessionNumber")},
         "patient": {key: _text(dataset, name) for key, name in _PATIENT.items()} if patient else {},
+    }
+
+
+def subject(dataset: Dataset) -> dict[str, Any]:
+    """Return what `thorax.images.radiograph.Subject` has: short codes, and a digest for a name."""
+    told = attributes(dataset, [], patient=True)
+    patient = told["patient"]
+    digest = (
+        hashlib.sha256(patient["patient_id"].encode()).hexdigest()
+        if patient["patient_id"]
+        else None
+    )
+    age, sex = (patient[key] or "" for key in ("age", "sex"))
+    return {
+        "patient": digest and digest[:_DIGITS],
+        "age": age if _AGE.fullmatch(age) else None,
+        "sex": sex if sex in _SEXES else None,
+        "view": told["view"],
+        "body_part": told["body_part"],
     }
 
 

@@ -61,6 +61,25 @@ class Meaning:
     warnings: tuple[ImageWarning, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom a DICOM file shows, and from where, as its header says; None where it does not.
+
+    Attributes:
+        patient: a digest of Patient ID (0010,0020), which stands for the patient and names nobody.
+        age: Age String (0010,1010), such as 058Y.
+        sex: Patient's Sex (0010,0040), "F", "M" or "O".
+        view: as of `Meaning`.
+        body_part: as of `Meaning`.
+    """
+
+    patient: str | None = None
+    age: str | None = None
+    sex: str | None = None
+    view: str | None = None
+    body_part: str | None = None
+
+
 class Radiograph:
     """One frontal image, white = dense, with what is known about it.
 
@@ -180,6 +199,22 @@ def read(
         data, name = source.read(limits.file_bytes + 1), str(getattr(source, "name", "<file>"))
         _check_length(len(data), limits)
     return _checked(_decode(unpacked(data, limits.file_bytes), name, limits, patient=patient))
+
+
+def read_subject(path: Path | str, *, limits: Limits = _DEFAULT_LIMITS) -> Subject | None:
+    """Read whom a DICOM file shows, without decoding it; None of a file that is no DICOM.
+
+    Raises:
+        ImageError: as `read`.
+    """
+    data = unpacked(_content(path, limits), limits.file_bytes)
+    if kind_of(data) != "dicom":
+        return None
+    head, _ = _ask(_DICOM, {"file_bytes": limits.file_bytes, "subject": True}, data, limits)
+    told = {name: head.get(name) for name in ("patient", "age", "sex", "view", "body_part")}
+    if not all(value is None or isinstance(value, str) for value in told.values()):
+        raise image_error("dicom-decoder-crashed", NONSENSE)
+    return Subject(**told)
 
 
 def _decode(data: bytes, name: str, limits: Limits, *, patient: bool) -> Radiograph:

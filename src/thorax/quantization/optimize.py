@@ -92,8 +92,17 @@ def optimize(
     _check_place(source, out)
     _check_judge(precision, store, options.device)
     classifier, model, card, rewritten = _prepared(
-        source, description or Description(), store, options.keep, on_progress
+        source, description or Description(), options.keep, on_progress
     )
+    unlabelled: tuple[str, ...] = ()
+    if store is not None:
+        answers = card.labels_as_set()
+        unlabelled = answers.overlap(store.label_set).alone
+        store = store.relabelled(card.input.side, answers)
+        if unlabelled:
+            on_progress.say(
+                f"judged without {', '.join(unlabelled)}: the store has no labels of it"
+            )
     with artifact.new_folder(out) as staging:
         # Candidates are written where the artifact will be: the chosen one need not be copied.
         folder = staging / "candidates"
@@ -106,13 +115,13 @@ def optimize(
         with artifact.writing(out):
             _save(choice, budget, staging)
     optimized = artifact.load(out)
-    return Optimized(optimized, _result(optimized, choice, rewritten, max_drop))
+    result = _result(optimized, choice, rewritten, max_drop)
+    return Optimized(optimized, result.model_copy(update={"unlabelled": unlabelled}))
 
 
 def _prepared(
     source: Path,
     description: Description,
-    store: Store | None,
     keep: Sequence[str],
     on_progress: OnProgress,
 ) -> tuple[Classifier, ov.Model, Card, GraphRewrite]:
@@ -120,8 +129,6 @@ def _prepared(
     classifier = open_classifier(source, description)
     model, card, rewritten = _rewrite(classifier)
     on_progress.say(rewrite.line(rewritten))
-    if store is not None:
-        store.require(card.input.side, card.labels_as_set())
     _check_layers(model, keep)
     on_progress.say("comparing with the source")
     difference = largest_difference(

@@ -1,19 +1,28 @@
 """How good networks are: AUROC, what each artifact costs, where heat maps point; tables."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from thorax.labels import plain_name
+from thorax.labels import nearest, plain_name
 from thorax.report.series import EMULATED, images_text, series_names
 from thorax.report.table import Table, table_of
 from thorax.report.text import interval_text, number_text, rate_text, scaled_text
-from thorax.results.accuracy import Comparison, Pointing, ScoreResult, ValidationResult
+from thorax.results.accuracy import (
+    Comparison,
+    Pointing,
+    ScoreComparison,
+    ScoreResult,
+    ValidationResult,
+)
 
 Accuracy: TypeAlias = ValidationResult | ScoreResult
 """What says how good a network is."""
 
+_SHOWN: Final = 10
+"""Names of findings that a line lists."""
 
-def auroc_table(results: Sequence[Accuracy]) -> Table:
+
+def auroc_table(results: Sequence[Accuracy | ScoreComparison]) -> Table:
     """Return AUROC per finding, one column a result."""
     rows = []
     for finding in dict.fromkeys(name for result in results for name in result.auroc):
@@ -83,8 +92,8 @@ def validated_artifacts(results: Sequence[Accuracy]) -> list[ValidationResult | 
     return artifacts
 
 
-def difference_table(result: ValidationResult) -> Table | None:
-    """Return the paired differences of `validate --against`, or None without them."""
+def difference_table(result: Accuracy) -> Table | None:
+    """Return the paired differences of `--against`, or None without them."""
     if not result.against:
         return None
     names = series_names([result, *result.against])
@@ -104,6 +113,42 @@ def difference_table(result: ValidationResult) -> Table | None:
         tuple(rows),
         note="Paired: both see the same resampled patients.",
     )
+
+
+def scope_lines(result: Accuracy) -> list[str]:
+    """Return what of labels and answers a score is not of, a line each."""
+    counts: dict[str, int] = {}
+    if isinstance(result, ScoreResult):
+        counts = {
+            "predictions of images outside the split": result.unused,
+            "predictions of images without labels": result.unlabelled_images,
+            "predictions of images that another file lacks": result.unshared_images,
+            "labelled images without a prediction": result.unpredicted_images,
+        }
+        names = {
+            "labelled findings without a prediction": result.unpredicted,
+            "columns that are no labelled finding": result.ignored,
+        }
+    else:
+        names = {
+            "findings that the store has no labels of": result.unlabelled,
+            "findings of the store that the model does not answer": result.unanswered,
+            "findings that another model does not answer": result.uncompared,
+        }
+    lines = [f"not scored: {count:,} {what}" for what, count in counts.items() if count]
+    for what, left in names.items():
+        more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+        if left:
+            shown = ", ".join(_with_nearest(name, result) for name in left[:_SHOWN])
+            lines.append(f"not scored: {len(left)} {what}: {shown}{more}")
+    return lines
+
+
+def _with_nearest(name: str, result: Accuracy) -> str:
+    """Return a name with the labelled finding that it may be a misspelling of."""
+    unpredicted = result.unpredicted if isinstance(result, ScoreResult) else ()
+    near = None if name in unpredicted else nearest(name, unpredicted)
+    return f"{name} (close to {near})" if near else name
 
 
 def pointing_table(results: Sequence[ValidationResult]) -> Table:

@@ -3,8 +3,38 @@
 from thorax.errors import printable
 from thorax.labels import plain_name
 from thorax.report.table import Table, table_of
-from thorax.results.data import CheckResult
+from thorax.results.data import CheckResult, ImportResult
 from thorax.results.verification import VerificationResult
+
+
+def import_tables(result: ImportResult) -> list[Table]:
+    """Return what `data import` took, by finding, and what it left out, by reason."""
+    splits, views = (
+        ", ".join(f"{count:,} {name}" for name, count in counts.items())
+        for counts in (result.splits, result.views)
+    )
+    return [
+        Table(
+            "Labels",
+            ("Finding", "Positive", "Negative", "Unknown"),
+            tuple(
+                (
+                    plain_name(finding),
+                    f"{counts.positive:,}",
+                    f"{counts.negative:,}",
+                    f"{counts.unknown:,}",
+                )
+                for finding, counts in result.labels.items()
+            ),
+            note=f"Label set {result.label_set}. Images: {splits}; views: {views}; "
+            f"{result.boxes:,} boxes.",
+        ),
+        table_of(
+            "Left out",
+            list(result.left_out.items()),
+            {"Reason": lambda row: row[0], "Files": lambda row: f"{row[1]:,}"},
+        ),
+    ]
 
 
 def check_tables(result: CheckResult) -> list[Table]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias, TypeVar
 
-from thorax.results.accuracy import ScoreResult, ValidationResult
+from thorax.results.accuracy import ScoreComparison, ScoreResult, ValidationResult
 from thorax.results.analysis import AnalyzeResult
 from thorax.results.benchmark import BenchmarkResult
 from thorax.results.findings import ClassifyResult
@@ -14,7 +14,10 @@ from thorax.results.shared import Engine
 Digested: TypeAlias = Engine | AnalyzeResult | CompareResult | OptimizeResult
 """What is of one artifact, and says its name, precision and digest."""
 
-Named: TypeAlias = Digested | ScoreResult
+Scored: TypeAlias = ScoreResult | ScoreComparison
+"""What is of a file of predictions."""
+
+Named: TypeAlias = Digested | Scored
 """What may stand beside others."""
 
 NamedT = TypeVar("NamedT", bound=Named)
@@ -50,8 +53,8 @@ _TELLING: Final = ("device", "scenario", "model", "predictions", "store", "split
 
 def _facts(result: Named) -> dict[str, str | int | None]:
     """Return the precision of a result, and what it has of `_TELLING`."""
-    if isinstance(result, ScoreResult):
-        return {"predictions": result.predictions or result.command}
+    if isinstance(result, ScoreResult | ScoreComparison):
+        return {"predictions": result.predictions or "score"}
     if isinstance(result, OptimizeResult):
         return {"precision": result.precision.upper(), "model": result.model}
     facts: dict[str, str | int | None] = {
@@ -69,7 +72,7 @@ def _facts(result: Named) -> dict[str, str | int | None]:
 
 
 def _precision(result: Named) -> str:
-    return "" if isinstance(result, ScoreResult) else result.precision
+    return "" if isinstance(result, ScoreResult | ScoreComparison) else result.precision
 
 
 def _simulated(result: Named) -> bool:

@@ -112,6 +112,12 @@ class ValidationResult(Score, _Validated):
     pointing: dict[str, Pointing] = Field(default_factory=dict)
     """By finding; empty without heat maps."""
     environment: Environment | None = None
+    unlabelled: tuple[str, ...] = ()
+    """Findings that the model answers and the store has no labels of; not scored."""
+    unanswered: tuple[str, ...] = ()
+    """Findings that the store labels and the model does not answer; not scored."""
+    uncompared: tuple[str, ...] = ()
+    """Findings of both that another model lacks; not scored."""
     against: tuple[Comparison, ...] = ()
     """Others on the same images; absent where none was named."""
 
@@ -122,5 +128,31 @@ class _Predictions(Result):
     """Name of the file that was scored."""
 
 
-class ScoreResult(Score, _Predictions):
+class _Left(Part):
+    unlabelled_images: int = 0
+    """Predictions of images that the labels lack, left out by --common."""
+    unshared_images: int = 0
+    """Predictions of images that another file lacks, left out by --common."""
+
+
+class ScoreComparison(_Left, Score):
+    """Other predictions of the same images, and how they differ from those that were scored."""
+
+    predictions: str
+    """Name of their file."""
+    difference_is: str = "against minus predictions"
+    mean_difference: Interval
+    """Mean AUROC of these minus that of the others, patients resampled in pairs."""
+    difference: dict[str, Interval]
+    """The same by finding."""
+
+
+class ScoreResult(_Left, Score, _Predictions):
     """How good anybody's predictions are."""
+
+    unpredicted: tuple[str, ...] = ()
+    """Labelled findings that no column of the predictions, or of those compared, is of."""
+    unpredicted_images: int = 0
+    """Labelled images, of the split where one was asked for, that no score is of."""
+    against: tuple[ScoreComparison, ...] = ()
+    """Others of the same images; absent where none was named."""

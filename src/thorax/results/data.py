@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Literal
 
+from pydantic import Field
+
 from thorax.errors import DataError
 from thorax.results.schema import Part, Result
 
@@ -29,6 +31,23 @@ class SkippedImage(Part):
     """Why, in a line for a person."""
 
 
+class LabelCounts(Part):
+    """How many images of a split, or of an import, show a finding."""
+
+    positive: int
+    negative: int
+    unknown: int
+
+
+class DoubtfulReading(Part):
+    """Something in the tables of a source that may not mean what it was taken for."""
+
+    code: str
+    """What, as a program reads it."""
+    message: str
+    """What, and what to do, in a line for a person."""
+
+
 class ImportResult(Result):
     """Store that `thorax data import` made."""
 
@@ -39,6 +58,22 @@ class ImportResult(Result):
     patients: int
     skipped: tuple[SkippedImage, ...]
     """Every file that was left out."""
+    left_out: dict[str, int] = Field(default_factory=dict)
+    """How many were, by reason."""
+    splits: dict[str, int] = Field(default_factory=dict)
+    """Images in each split, of those that have any."""
+    views: dict[str, int] = Field(default_factory=dict)
+    """Images by view; `unknown` where nothing says it."""
+    labels: dict[str, LabelCounts] = Field(default_factory=dict)
+    """Every finding, in label order."""
+    label_set: str = ""
+    """Name of the set of these findings: a built-in one, or `custom`."""
+    boxes: int = 0
+    """Lesion boxes."""
+    conventions: tuple[str, ...] = ()
+    """How labels, splits and patients were read, a sentence each."""
+    warnings: tuple[DoubtfulReading, ...] = ()
+    """What is doubtful in it."""
 
 
 class Leak(Part):
@@ -63,14 +98,6 @@ class Copies(Part):
     """How each is turned against the first: "mirrored", "inverted", ...; "" where it is not."""
     across: bool
     """Whether they are in more than one split."""
-
-
-class LabelCounts(Part):
-    """How many images of a split show a finding."""
-
-    positive: int
-    negative: int
-    unknown: int
 
 
 class CheckResult(Result):

@@ -88,6 +88,9 @@ class OptimizeResult(Result):
     """That drop with its 95 % interval, patients resampled."""
     auroc_drop_by_finding: dict[str, Interval] = Field(default_factory=dict)
     """The drop of each finding; empty where not judged."""
+    unlabelled: tuple[str, ...] = ()
+    """Findings that the store has no labels of: the others judge, and these have no operating
+    point."""
     max_auroc_drop: float | None = None
     """Largest drop that was allowed; null where nothing was asked."""
     kept: tuple[str, ...] = ()
