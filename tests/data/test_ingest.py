@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -114,3 +115,15 @@ def test_a_pixel_file_that_was_cut_costs_what_was_cut(
     assert run(rows, tmp_path, told=told) == first
     assert told == [4, 5]
     assert (tmp_path / "pixels").read_bytes() == whole
+
+
+def test_what_is_doubtful_about_an_image_is_told_again_by_its_journal(
+    noise: Noise, make_rows: MakeRows, tmp_path: Path
+) -> None:
+    rows = make_rows(noise(3))
+    few_bits = np.random.default_rng(0).integers(0, 4096, (32, 32), np.uint16)
+    few_bits[0, 0] = 4095
+    cv2.imwrite(str(rows[1].path), few_bits)
+    done, _ = run(rows, tmp_path)
+    assert [done[number].warnings for number in range(3)] == [(), ("image-bits-corrected",), ()]
+    assert run(rows, tmp_path) == (done, [])

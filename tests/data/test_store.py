@@ -545,15 +545,15 @@ def test_a_store_of_before_age_and_sex_is_read(noise: Noise, make_store: MakeSto
     store = make_store(noise(3))
     index = store.path / "index.csv"
     rows = list(csv.reader(index.read_text().splitlines()))
-    assert rows[0][3:6] == ["view", "age", "sex"]
-    index.write_text("".join(",".join([*row[:4], *row[6:]]) + "\n" for row in rows))
+    assert rows[0][3:7] == ["view", "age", "sex", "warnings"]
+    index.write_text("".join(",".join([*row[:4], *row[7:]]) + "\n" for row in rows))
     facts = json.loads((store.path / "store.json").read_text())
     facts["tables"]["index.csv"] = hashlib.sha256(index.read_bytes()).hexdigest()
     facts |= {"format": 2}
     facts["sha256"] = document_digest(facts)
     (store.path / "store.json").write_text(json.dumps(facts))
     old = open_store(store.path)
-    assert (old.ages, old.sexes) == ((None,) * 3, (None,) * 3)
+    assert (old.ages, old.sexes, old.warnings) == ((None,) * 3, (None,) * 3, ((),) * 3)
     assert (old.names, old.views, old.digests) == (store.names, store.views, store.digests)
     assert (np.asarray(old.images) == np.asarray(store.images)).all()
     assert (old.labels == store.labels).all()

@@ -92,7 +92,8 @@ def _import(source: "Source", options: StoreOptions, *, as_json: bool) -> None:
             on_progress=tell,
         )
     notes = (DoubtfulReading(code=n.code, message=n.message) for n in source.warnings)
-    result = result.model_copy(update={"conventions": source.conventions, "warnings": tuple(notes)})
+    told = {"conventions": source.conventions, "warnings": (*notes, *result.warnings)}
+    result = result.model_copy(update=told)
     lines = [f"{result.images:,} images of {result.patients:,} patients in {options.out}"]
     lines += [f"  {sentence}" for sentence in result.conventions]
     lines += [printable(f"  doubtful: {note.code}: {note.message}") for note in result.warnings]

@@ -12,11 +12,11 @@ from thorax.data.names import NameIndex
 from thorax.data.samples import Sample, Skipped, Views
 from thorax.errors import DataError
 from thorax.files.atomic import is_ours
+from thorax.images.kinds import ENDINGS
 
 logger = logging.getLogger(__name__)
 
 _HIDDEN: Final = "names that begin with a point are hidden and not looked at; rename it"
-IMAGE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".dcm", ".dicom"})
 FRONTAL: Final = ("PA", "AP")
 """View Position (0018,5101) of frontal views."""
 
@@ -61,7 +61,7 @@ class Search:
         Files in `used` are rows by whatever name; tables that describe the source are no images.
         """
         known = {os.path.realpath(table) for table in tables if table is not None}
-        reason = f"by its name it is no image ({', '.join(sorted(IMAGE_SUFFIXES))})"
+        reason = f"by its name it is no image ({', '.join(sorted(ENDINGS))})"
         return [
             *self.closed,
             *(
@@ -94,7 +94,7 @@ def search(folder: Path) -> Search:
         closed.append(Skipped(name, "folder-unreadable", f"it cannot be read: {error.strerror}"))
 
     for base, folders, names in os.walk(folder, onerror=tell):
-        images = [name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+        images = [name for name in names if Path(name).suffix.lower() in ENDINGS]
         for name in (*folders, *images):
             if name.startswith(".") and not is_ours(name):
                 hidden = Path(base, name).relative_to(folder).as_posix()
@@ -106,7 +106,7 @@ def search(folder: Path) -> Search:
                 reason = "links to folders are not followed; give the folder itself too"
                 closed.append(Skipped(path.relative_to(folder).as_posix(), "folder-linked", reason))
         for path in (Path(base, name) for name in names if not name.startswith(".")):
-            (files if path.suffix.lower() in IMAGE_SUFFIXES else others).append(path)
+            (files if path.suffix.lower() in ENDINGS else others).append(path)
     closed.sort(key=lambda skip: skip.image)
     return Search(folder, tuple(sorted(files)), tuple(sorted(others)), tuple(closed))
 

@@ -115,7 +115,8 @@ def _decode(row: Sample, number: int, spec: InputSpec, target: int) -> Decoded |
     while view:
         written = os.pwrite(target, view, offset)
         view, offset = view[written:], offset + written
-    return Decoded(number, digest, height, width, pixels)
+    warnings = tuple(dict.fromkeys(warning.code for warning in image.meaning.warnings))
+    return Decoded(number, digest, height, width, pixels, warnings)
 
 
 def _source_digest(path: Path) -> str:

@@ -48,9 +48,10 @@ from thorax.data.table import write_rows
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import LockedError, is_ours, locked, sha256, sync, write_text
 from thorax.files.documents import checked_line
+from thorax.images.error_codes import WARNINGS
 from thorax.images.preprocess import InputSpec, placement
 from thorax.labels import NEGATIVE, POSITIVE, UNKNOWN, LabelSet
-from thorax.results.data import ImportResult, LabelCounts, SkippedImage
+from thorax.results.data import DoubtfulReading, ImportResult, LabelCounts, SkippedImage
 
 _LONGEST_CELL: Final = 1000
 
@@ -73,6 +74,7 @@ class Store:
         boxes: lesion boxes in pixels of `images`, N.
         label_set: names of the K columns.
         source: what kind of source it was made of.
+        warnings: codes of what is doubtful about how each image was read, N.
     """
 
     path: Path
@@ -88,6 +90,7 @@ class Store:
     boxes: tuple[tuple[Box, ...], ...]
     label_set: LabelSet
     source: str
+    warnings: tuple[tuple[str, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -192,7 +195,7 @@ def open_store(path: Path) -> Store:
     index, boxes = read_part(path, facts, "index.csv"), read_part(path, facts, "boxes.csv")
     read_part(path, facts, "skipped.csv")
     width = len(HEADS["index.csv"])
-    names, patients, splits, views, ages, sexes, sources, _ = zip(
+    names, patients, splits, views, ages, sexes, warnings, sources, _ = zip(
         *(row[:width] for row in index), strict=True
     )
     try:
@@ -216,6 +219,7 @@ def open_store(path: Path) -> Store:
         boxes=tuple(tuple(lesions.get(name, ())) for name in names),
         label_set=facts.label_set,
         source=facts.source,
+        warnings=tuple(tuple(codes.split("|")) if codes else () for codes in warnings),
     )
 
 
@@ -429,7 +433,7 @@ def _write_tables(
         (
             (
                 *(row.image, row.patient, split, row.view or ""),
-                *("" if row.age is None else row.age, row.sex or ""),
+                *("" if row.age is None else row.age, row.sex or "", "|".join(item.warnings)),
                 *(item.sha256, item.pixels_sha256, *row.labels.tolist()),
             )
             for row, split, item in placed
@@ -513,6 +517,23 @@ def _answer(out: Path, plan: str) -> ImportResult:
         labels=label_counts(store.labels, store.label_set),
         label_set=store.label_set.name,
         boxes=sum(map(len, store.boxes)),
+        warnings=_doubtful(store),
+    )
+
+
+def _doubtful(store: Store) -> tuple[DoubtfulReading, ...]:
+    """Return how many images were read with a warning of each code, and the first of them."""
+    images: dict[str, list[str]] = {}
+    for name, codes in zip(store.names, store.warnings, strict=True):
+        for code in codes:
+            images.setdefault(code, []).append(name)
+    return tuple(
+        DoubtfulReading(
+            code=code,
+            message=f"{len(names):,} image{'s' * (len(names) > 1)}, the first {names[0]}: "
+            + WARNINGS.get(code, "see a later version"),
+        )
+        for code, names in images.items()
     )
 
 

@@ -31,12 +31,15 @@ JOURNAL: Final = "progress.jsonl"
 PARTIAL: Final = ".partial"
 PLAN: Final = "plan"
 HEADS: Final[Mapping[str, tuple[str, ...]]] = {
-    "index.csv": ("image", "patient", "split", "view", "age", "sex", "sha256", "pixels_sha256"),
+    "index.csv": (
+        *("image", "patient", "split", "view", "age", "sex", "warnings"),
+        *("sha256", "pixels_sha256"),
+    ),
     "boxes.csv": ("image", "finding", "x", "y", "width", "height"),
     "skipped.csv": ("image", "code", "message"),
 }
 """Columns of the tables; those of the findings follow in index.csv."""
-_SUBJECT: Final = ("age", "sex")
+_LATER: Final = ("age", "sex", "warnings")
 """What format 2 does not have, one after the other."""
 _LARGEST_FACTS: Final = 1 << 24
 _LARGEST_TABLE: Final = 1 << 32
@@ -181,7 +184,7 @@ def write_facts(folder: Path, facts: Facts) -> None:
 
 def head_of(name: str, label_set: LabelSet, number: int = FORMAT) -> tuple[str, ...]:
     """Return the columns of a table, one of `HEADS`, in a format."""
-    head = HEADS[name] if number == FORMAT else [c for c in HEADS[name] if c not in _SUBJECT]
+    head = HEADS[name] if number == FORMAT else [c for c in HEADS[name] if c not in _LATER]
     return (*head, *(label_set.findings if name == "index.csv" else ()))
 
 
@@ -204,8 +207,8 @@ def read_part(path: Path, facts: Facts, name: str) -> list[list[str]]:
     except (ValueError, csv.Error) as error:
         raise damaged(path, f"{name}: {error}") from error
     if name == "index.csv" and facts.number == _OLD:
-        place = HEADS[name].index(_SUBJECT[0])
-        rows = [[*row[:place], *("" for _ in _SUBJECT), *row[place:]] for row in rows]
+        place = HEADS[name].index(_LATER[0])
+        rows = [[*row[:place], *("" for _ in _LATER), *row[place:]] for row in rows]
     if name == "index.csv" and len(rows) != facts.count:
         raise damaged(path, f"{name} has {len(rows)} rows, {FACTS} says {facts.count}")
     return rows

@@ -12,7 +12,7 @@ import stat
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -200,6 +200,7 @@ class Decoded:
         height: rows of the source image, pixels; 0 for a row without boxes.
         width: columns of it.
         pixels_sha256: of the S*S bytes that were made of it, hexadecimal.
+        warnings: codes of what is doubtful about how it was read.
     """
 
     number: int
@@ -207,6 +208,7 @@ class Decoded:
     height: int
     width: int
     pixels_sha256: str
+    warnings: tuple[str, ...] = ()
 
 
 def holds(pixels: int, item: Decoded, side: int) -> bool:
@@ -252,6 +254,7 @@ def read_journal(path: Path) -> Journal:
                 if not line.endswith(b"\n"):
                     raise ValueError("the line is torn")
                 item = Decoded(**read_line(line))
+                item = replace(item, warnings=tuple(item.warnings))
             except (ValueError, TypeError):
                 bad, torn = bad + 1, not line.endswith(b"\n")
                 continue

@@ -90,6 +90,7 @@ def open_stores(paths: Sequence[Path]) -> Store:
         boxes=tuple(boxes for store in stores for boxes in store.boxes),
         label_set=first.label_set,
         source=" + ".join(dict.fromkeys(store.source for store in stores)),
+        warnings=tuple(codes for store in stores for codes in store.warnings),
     )
 
 

@@ -11,6 +11,13 @@ from thorax.images.png import PNG_SIGNATURE
 
 PICTURES: Final = frozenset(("tiff", "bmp", "webp", "jpeg2000"))
 """Kinds that `thorax.images.picture` decodes."""
+ENDINGS: Final = frozenset(
+    (
+        *(".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".webp"),
+        *(".jp2", ".j2k", ".j2c", ".jpf", ".dcm", ".dicom", ".dic"),
+    )
+)
+"""How names of files end that are read."""
 
 _READ: Final = (
     ("png", PNG_SIGNATURE),

@@ -15,15 +15,12 @@ from thorax.data.store import Store, is_store, open_store
 from thorax.errors import ImageError
 from thorax.files.atomic import is_ours
 from thorax.images.error_codes import image_error
-from thorax.images.kinds import PICTURES, kind_of, zip_member, zip_members
+from thorax.images.kinds import ENDINGS, PICTURES, kind_of, zip_member, zip_members
 from thorax.images.radiograph import Limits
 
 STDIN: Final = Path("-")
 """The source that is read from standard input."""
 
-_ENDINGS: Final = frozenset(
-    ".png .jpg .jpeg .jpe .dcm .dicom .dic .tif .tiff .bmp .webp .jp2 .j2k .j2c .jpf".split()  # noqa: SIM905
-)
 _UNREAD_PICTURES: Final = frozenset((".gif", ".jls", ".jxl", ".heic", ".avif"))
 """Endings of pictures of other formats: somebody expects an answer for them, and gets an error."""
 _READ: Final = frozenset(("png", "jpeg", "dicom", *PICTURES))
@@ -237,7 +234,7 @@ def _why_no_radiograph(path: Path) -> str | None:
     try:
         mode = path.stat().st_mode
         # Of a link to a folder nobody knows what is behind it; a pipe is no file.
-        if stat.S_ISDIR(mode) or (not stat.S_ISREG(mode) and path.suffix.lower() in _ENDINGS):
+        if stat.S_ISDIR(mode) or (not stat.S_ISREG(mode) and path.suffix.lower() in ENDINGS):
             return None
         if not stat.S_ISREG(mode):
             return "no file"
@@ -245,7 +242,7 @@ def _why_no_radiograph(path: Path) -> str | None:
             return _why_not(path, file.read(_HEAD_BYTES))
     except FileNotFoundError:
         # A link that leads nowhere is a radiograph by its name only.
-        return None if path.suffix.lower() in _ENDINGS else _ending(path)
+        return None if path.suffix.lower() in ENDINGS else _ending(path)
     except OSError:
         return None
 
@@ -256,7 +253,7 @@ def _why_not(path: Path, head: bytes) -> str | None:
         kind, suffix = kind_of(_first_inflated(head)), path.with_suffix("").suffix.lower()
     if kind == "dicom":
         return _without_pixels(head)
-    if kind in (*_READ, "zip") or suffix in _ENDINGS | _UNREAD_PICTURES:
+    if kind in (*_READ, "zip") or suffix in ENDINGS | _UNREAD_PICTURES:
         return None
     return _ending(path)
 

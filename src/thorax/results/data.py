@@ -40,7 +40,7 @@ class LabelCounts(Part):
 
 
 class DoubtfulReading(Part):
-    """Something in the tables of a source that may not mean what it was taken for."""
+    """Something in tables or images of a source that may not mean what it was taken for."""
 
     code: str
     """What, as a program reads it."""
