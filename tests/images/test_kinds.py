@@ -37,7 +37,7 @@ def test_archives_of_none_or_several_are_refused_with_what_to_do() -> None:
     data = grey_png(picture())
     assert refusal(zipped()) == "image-members"
     assert refusal(zipped(one=data, two=data)) == "image-members"
-    assert refusal(zipped(one=gzip.compress(data))) == "image-format"
+    assert refusal(zipped(one=gzip.compress(data))) == "image-members"
 
 
 def test_archives_that_inflate_for_long_or_are_damaged_are_refused() -> None:

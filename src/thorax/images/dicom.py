@@ -75,6 +75,7 @@ _OTHER_MODALITIES: Final = {
 _DICOMDIR: Final = uid.MediaStorageDirectoryStorage
 _MONOCHROME: Final = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR: Final = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+_MOST_OF_A_CODE: Final = 4
 _PIXEL_DATA: Final = 0x7FE00010
 _LONG_VRS: Final = (b"OB", b"OW", b"SQ", b"UN", b"UT", b"OD", b"OF", b"OL", b"OV", b"UC", b"UR")
 
@@ -127,9 +128,22 @@ def _answer(head: dict[str, Any], data: bytes) -> tuple[dict[str, Any], list[mem
         description |= {"table": shown.table.dtype.str, "contrast": shown.contrast}
     elif layout.photometric == "PALETTE COLOR":
         codes = _palette(codes, dataset)
-    description["warnings"] = [[warning.code, warning.message] for warning in warnings]
+    description["warnings"] = _briefly(warnings)
     facts = {"shape": codes.shape, "dtype": codes.dtype.str, "bits": layout.stored}
     return description | facts, [_bytes(array) for array in (codes, *tables)]
+
+
+def _briefly(warnings: list[ImageWarning]) -> list[list[str]]:
+    """Return code and message of warnings; of a code that comes often, the first and how many."""
+    messages: dict[str, list[str]] = {}
+    for warning in warnings:
+        messages.setdefault(warning.code, []).append(warning.message)
+    brief = []
+    for kind, texts in messages.items():
+        if len(texts) > _MOST_OF_A_CODE:
+            texts = [f"{texts[0]} (and {len(texts) - 1:,} more of this kind)"]
+        brief += [[kind, text] for text in texts]
+    return brief
 
 
 def _useless(chain: Chain, number: int) -> ImageWarning:

@@ -1,6 +1,7 @@
 """What bytes are, told by how they begin, and what is packed in gzip and ZIP."""
 
 import io
+import re
 import struct
 import threading
 import zipfile
@@ -41,6 +42,14 @@ _NAMED: Final = (
     ("a JPEG XL picture", b"\xff\x0a"),
     ("a JPEG XL picture", b"\0\0\0\x0cJXL \r\n\x87\n"),
     ("a JPEG-LS picture", b"\xff\xd8\xff\xf7"),
+    ("a PNM picture", b"P1"),
+    ("a PNM picture", b"P2"),
+    ("a PNM picture", b"P4"),
+    ("a PNM picture", b"P5"),
+    ("a PNM picture", b"P6"),
+    ("a Photoshop picture", b"8BPS"),
+    ("a JPEG XR picture", b"II\xbc"),
+    ("a MetaImage header", b"ObjectType"),
     ("an OpenEXR picture", b"\x76\x2f\x31\x01"),
     ("a NumPy array", b"\x93NUMPY"),
     ("an HDF5 file", b"\x89HDF\r\n\x1a\n"),
@@ -68,6 +77,10 @@ _MOST_DIRECTORY_BYTES: Final = 16 << 20
 """Of a ZIP archive: so many members with names of 200 letters."""
 
 
+_JPEG_SEGMENT: Final = re.compile(rb"\xff[\xc0-\xc4\xdb\xe0-\xef\xfe]")
+"""How a segment begins that JPEGs have first, after stray bytes perhaps."""
+
+
 def kind_of(data: bytes) -> str:
     """Return what bytes are: "png", "jpeg", "dicom", one of `PICTURES`, "gzip", "zip", or words.
 
@@ -79,9 +92,11 @@ def kind_of(data: bytes) -> str:
     for kind, signature in _READ:
         if data.startswith(signature) and not data.startswith(b"\xff\xd8\xff\xf7"):
             return kind
+    if data.startswith(b"\xff\xd8") and _JPEG_SEGMENT.search(data, 2, 132):
+        return "jpeg"
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "webp"
-    if data.startswith(b"BM") and data[6:10] == b"\0\0\0\0" and data[14:18] in _BMP_HEADERS:
+    if data.startswith(b"BM") and data[14:18] in _BMP_HEADERS:
         return "bmp"
     if _is_bare_dicom(data):
         return "dicom"
