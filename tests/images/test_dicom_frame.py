@@ -181,6 +181,13 @@ def test_what_comes_after_the_pixels_is_passed_over(junk: bytes) -> None:
         assert np.array_equal(shown(data + junk), shown(data))
 
 
+def test_an_element_before_the_pixels_may_have_any_tag() -> None:
+    data = dicom(ramp(12), BitsStored=12)
+    place = data.index(b"\xe0\x7f\x10\x00OW")
+    late = data[:place] + b"\xfc\xff\xfc\xffOB\0\0\4\0\0\0rest" + data[place:]
+    assert np.array_equal(shown(late), shown(data))
+
+
 def test_a_file_that_ends_before_its_pixels_is_truncated() -> None:
     data = dicom(ramp(12), BitsStored=12)
     for place in (data.index(b"SECRET") + 2, data.index(b"1.2.3") + 1, 132):

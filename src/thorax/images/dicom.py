@@ -8,6 +8,7 @@ only.
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -167,7 +168,7 @@ def _parse(data: bytes, limit: int) -> tuple[Dataset, str]:
         dataset = _of_order(data[end:], little=not big)
     else:
         try:
-            dataset = read_partial(io.BytesIO(data), _is_after_pixels, force=True)
+            dataset = read_partial(io.BytesIO(data), _after_pixels(), force=True)
         except EOFError as error:
             raise image_error("dicom-truncated", "the file ends inside the data set") from error
     if _is_cut(dataset):
@@ -180,10 +181,17 @@ def _parse(data: bytes, limit: int) -> tuple[Dataset, str]:
     return dataset, str(dataset.file_meta.TransferSyntaxUID)
 
 
-def _is_after_pixels(tag: int, vr: str | None, length: int) -> bool:
-    """Return whether an element comes after Pixel Data, where padding and rubbish are."""
-    del vr, length
-    return tag > _PIXEL_DATA
+def _after_pixels() -> Callable[[int, str | None, int], bool]:
+    """Return what says of each element whether it is past Pixel Data, where rubbish may be."""
+    seen = False
+
+    def past(tag: int, vr: str | None, length: int) -> bool:
+        del vr, length
+        nonlocal seen
+        seen, before = seen or tag == _PIXEL_DATA, seen
+        return before and tag > _PIXEL_DATA
+
+    return past
 
 
 def _is_cut(dataset: Dataset) -> bool:
@@ -200,7 +208,7 @@ def _is_cut(dataset: Dataset) -> bool:
 def _of_order(data: bytes, *, little: bool) -> Dataset:
     """Parse a data set of a byte order that its meta information, if any, does not say."""
     implicit = not (data[4:6].isalpha() and data[4:6].isupper())
-    dataset = Dataset(read_dataset(io.BytesIO(data), implicit, little, stop_when=_is_after_pixels))
+    dataset = Dataset(read_dataset(io.BytesIO(data), implicit, little, stop_when=_after_pixels()))
     dataset.file_meta = FileMetaDataset()
     dataset.set_original_encoding(implicit, little)
     return dataset
@@ -221,7 +229,7 @@ def _inflated(data: bytes, end: int, limit: int) -> Dataset:
         raise image_error("image-too-large", f"the data set inflates to more than {limit} bytes")
     if not inflate.eof:
         raise image_error("dicom-truncated", "the file ends inside the deflated data set")
-    dataset = read_dataset(io.BytesIO(plain), False, True, stop_when=_is_after_pixels)
+    dataset = read_dataset(io.BytesIO(plain), False, True, stop_when=_after_pixels())
     whole = Dataset(dataset)
     whole.file_meta = meta  # type: ignore[assignment]
     whole.set_original_encoding(False, True)
