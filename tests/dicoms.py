@@ -1,8 +1,10 @@
 """DICOM files that tests read, made by pydicom."""
 
 import io
+from pathlib import Path
 from typing import Any
 
+import gdcm
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -76,6 +78,25 @@ def wrapped(pixels: npt.NDArray[Any], syntax: str, frame: bytes, **more: object)
     made["PixelData"].VR = "OB"
     made["PixelData"].is_undefined_length = True
     return written(made)
+
+
+def encoded_by_gdcm(data: bytes, name: str, folder: Path) -> bytes:
+    """Return a file in another transfer syntax, named as GDCM names it."""
+    plain, path = folder / "plain.dcm", folder / "encoded.dcm"
+    plain.write_bytes(data)
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(plain))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, name)))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetFile(reader.GetFile())
+    writer.SetFileName(str(path))
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+    return path.read_bytes()
 
 
 def item(**attributes: object) -> list[Dataset]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from tests.dicoms import SECRET, dicom, ramp, warned
+from tests.dicoms import SECRET, dicom, item, ramp, warned
 
 from thorax.errors import ImageError
 from thorax.images.radiograph import read
@@ -37,6 +37,8 @@ def test_other_modalities_are_named(modality: str, words: str) -> None:
         ("AP", "HAND", ["dicom-body-part"]),
         ("", "KNEE", ["dicom-body-part"]),
         ("RLD", "ABDOMEN", ["dicom-view", "dicom-body-part"]),
+        ("FRONTAL", "TORAX", []),
+        ("AP_LORDOTIC", "CHEST_PORTABLE", []),
     ],
 )
 def test_views_and_parts_that_are_no_frontal_chest_are_told(
@@ -79,3 +81,11 @@ def test_identifiers_are_told_and_the_patient_only_when_asked() -> None:
     assert not meaning.patient
     assert read(data, patient=True).meaning.patient["patient_id"] == SECRET
     assert read(data.replace(b"1.2.5\0", b"1.2.SE")).meaning.study_uid is None
+
+
+@pytest.mark.parametrize(
+    ("code", "codes"),
+    [("85562004", ["dicom-body-part"]), ("T-D9200", ["dicom-body-part"]), ("51185008", [])],
+)
+def test_an_anatomic_region_is_a_body_part(code: str, codes: list[str]) -> None:
+    assert warned(read(dicom(ramp(8), AnatomicRegionSequence=item(CodeValue=code)))) == codes

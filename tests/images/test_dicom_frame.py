@@ -1,14 +1,30 @@
 """Pixels that are not what the header says, and encodings that few readers know."""
 
+import io
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pydicom
 import pytest
 from pydicom import uid
 from pydicom.encaps import encapsulate
-from tests.dicoms import NATIVE, dataset, dicom, item, ramp, refusal, shown, warned, written
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+from tests.dicoms import (
+    NATIVE,
+    dataset,
+    dicom,
+    encoded_by_gdcm,
+    item,
+    ramp,
+    refusal,
+    shown,
+    warned,
+    written,
+)
 
 from thorax.errors import ImageError
 from thorax.images.error_codes import REFUSALS
@@ -137,3 +153,95 @@ def test_a_big_endian_data_set_without_meta_is_read() -> None:
     data = dicom(ramp(12), uid.ExplicitVRBigEndian, BitsStored=12)
     start = data.index(b"\x00\x08\x00\x16UI")
     assert np.array_equal(shown(data[start:]), shown(dicom(ramp(12), BitsStored=12)))
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+@pytest.mark.parametrize("meta", [b"", uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian])
+@pytest.mark.parametrize("little", [False, True])
+def test_the_order_of_the_bytes_is_seen(implicit: bool, meta: str | bytes, little: bool) -> None:
+    syntax = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+    made = dataset(ramp(12), syntax, BitsStored=12)
+    del made.file_meta
+    stream = DicomBytesIO()
+    stream.is_little_endian, stream.is_implicit_VR = little, implicit
+    write_dataset(stream, made)
+    begin = b""
+    if meta:
+        head = dicom(ramp(8), uid.ExplicitVRLittleEndian)[:132]
+        text = str(meta).encode() + b"\0" * (len(meta) % 2)
+        begin = head + b"\2\0\x10\0UI" + len(text).to_bytes(2, "little") + text
+    data = begin + stream.getvalue()
+    assert np.array_equal(shown(data), shown(dicom(ramp(12), BitsStored=12)))
+
+
+@pytest.mark.parametrize("junk", [b"\xff" * 8, b"\xff" * 333, b"<html>", bytes(512)])
+def test_what_comes_after_the_pixels_is_passed_over(junk: bytes) -> None:
+    for syntax in (uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian):
+        data = dicom(ramp(12), syntax, BitsStored=12)
+        assert np.array_equal(shown(data + junk), shown(data))
+
+
+def test_an_element_before_the_pixels_may_have_any_tag() -> None:
+    data = dicom(ramp(12), BitsStored=12)
+    place = data.index(b"\xe0\x7f\x10\x00OW")
+    late = data[:place] + b"\xfc\xff\xfc\xffOB\0\0\4\0\0\0rest" + data[place:]
+    assert np.array_equal(shown(late), shown(data))
+
+
+def test_a_file_that_ends_before_its_pixels_is_truncated() -> None:
+    data = dicom(ramp(12), BitsStored=12)
+    for place in (data.index(b"SECRET") + 2, data.index(b"1.2.3") + 1, 132):
+        assert refusal(data[:place]) == "dicom-truncated"
+
+
+@pytest.mark.parametrize("name", ["JPEGLosslessProcess14", "JPEGLosslessProcess14_1"])
+@pytest.mark.parametrize("stored", [8, 10, 15])
+def test_lossless_jpeg_of_more_bits_than_stored_is_not_cut(
+    name: str, stored: int, tmp_path: Path
+) -> None:
+    data = encoded_by_gdcm(dicom(ramp(16)), name, tmp_path)
+    made = pydicom.dcmread(io.BytesIO(data))
+    made.BitsStored, made.HighBit = stored, stored - 1
+    radiograph = read(written(made))
+    assert np.array_equal(radiograph.pixels, shown(dicom(ramp(16))))
+    assert warned(radiograph) == ["dicom-bits-corrected"]
+
+
+def test_jpeg_of_twelve_bits_is_not_cut(tmp_path: Path) -> None:
+    data = encoded_by_gdcm(dicom(ramp(12), BitsStored=12), "JPEGExtendedProcess2_4", tmp_path)
+    made = pydicom.dcmread(io.BytesIO(data))
+    for stored in (8, 10):
+        made.BitsStored, made.HighBit = stored, stored - 1
+        radiograph = read(written(made))
+        assert np.abs(radiograph.pixels - ramp(12) / 4095.0).max() < 0.002
+        assert warned(radiograph) == ["dicom-bits-corrected"]
+
+
+def test_the_sign_of_jpeg_2000_is_its_highest_bit() -> None:
+    made = dataset(ramp(12))
+    made.compress(uid.JPEG2000Lossless)
+    made.BitsStored, made.HighBit, made.PixelRepresentation = 12, 11, 1
+    radiograph = read(written(made))
+    assert np.array_equal(radiograph.pixels, shown(dicom(ramp(12), BitsStored=12)))
+    assert warned(radiograph) == ["dicom-bits-corrected"]
+
+
+@pytest.mark.parametrize(
+    "keyword", ["BitsStored", "HighBit", "PixelRepresentation", "SamplesPerPixel"]
+)
+def test_what_the_standard_makes_plain_may_be_left_out(keyword: str) -> None:
+    made = dataset(ramp(16))
+    delattr(made, keyword)
+    if keyword == "BitsStored":
+        del made.HighBit
+    assert np.array_equal(shown(written(made)), shown(dicom(ramp(16))))
+    colour = dataset(np.dstack([ramp(8)] * 3))
+    del colour.PlanarConfiguration
+    assert np.array_equal(read(written(colour)).grey8, ramp(8))
+    small = dicom(ramp(8)).replace(b"MONOCHROME2", b"monochrome2")
+    assert np.array_equal(read(small).grey8, ramp(8))
+
+
+def test_colour_of_other_bits_is_told_as_such() -> None:
+    with pytest.raises(ImageError, match="colour of 12 bits stored in 16"):
+        read(dicom(np.dstack([ramp(12)] * 3), BitsStored=12))

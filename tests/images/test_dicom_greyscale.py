@@ -127,3 +127,17 @@ def test_a_presentation_lut_is_of_what_is_shown() -> None:
     ours = shown(dicom(ramp(12), BitsStored=12, PresentationLUTSequence=luts))
     plain = shown(dicom(ramp(12), BitsStored=12))
     assert np.abs(ours - plain**2).max() < 1e-3
+
+
+def test_an_empty_modality_lut_is_passed_over() -> None:
+    attributes: dict[str, Any] = {"LUTDescriptor": [4096, 0, 16], "LUTData": []}
+    window: dict[str, Any] = {"WindowCenter": 2048, "WindowWidth": 4096, "BitsStored": 12}
+    radiograph = read(dicom(ramp(12), ModalityLUTSequence=item(**attributes), **window))
+    assert np.array_equal(radiograph.pixels, shown(dicom(ramp(12), **window)))
+    assert warned(radiograph) == ["dicom-lut-corrected"]
+
+
+def test_many_windows_that_cannot_be_used_are_told_once() -> None:
+    made = dicom(ramp(8), WindowCenter=[0] * 5000, WindowWidth=[0] * 5000)
+    (warning,) = read(made).meaning.warnings
+    assert warning.message == "window 1 is 0 wide (and 4,999 more of this kind)"

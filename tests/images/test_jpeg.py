@@ -10,8 +10,11 @@ import pytest
 from PIL import Image, ImageOps
 from tests.pictures import LIMIT, code_of, picture, saved
 
+from thorax.errors import ImageError
+from thorax.images.error_codes import image_error
 from thorax.images.jpeg import END_OF_IMAGE, decode_jpeg
 from thorax.images.picture import last_pixel
+from thorax.images.radiograph import read
 
 
 def after_the_scan_header(image: npt.NDArray[np.uint8]) -> tuple[bytes, bytes]:
@@ -132,3 +135,40 @@ def test_bytes_beside_a_whole_picture_are_passed_over_and_told(mode: str, stray:
 def test_a_progressive_jpeg_without_end_is_refused() -> None:
     data = saved(Image.fromarray(picture()), "JPEG", progressive=True)
     assert code_of(lambda: decode_jpeg(data[:-2], LIMIT, last_pixel)) == "image-truncated"
+
+
+@pytest.mark.parametrize("stray", [b"\0", b"rubbish " * 9])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_bytes_after_the_begin_are_passed_over(stray: bytes, progressive: bool) -> None:
+    data = saved(Image.fromarray(picture()), "JPEG", progressive=progressive)
+    radiograph = read(data[:2] + stray + data[2:])
+    assert np.array_equal(radiograph.grey8, read(data).grey8)
+    assert [warning.code for warning in radiograph.meaning.warnings] == ["image-repaired"]
+
+
+def test_a_picture_behind_other_bytes_is_told() -> None:
+    for name in ("JPEG", "PNG"):
+        data = b"rubbish" + saved(Image.fromarray(picture()), name)
+        with pytest.raises(ImageError, match=f"{name} signature stands at byte 7; what is before"):
+            read(data)
+
+
+def test_jpeg_ls_is_named() -> None:
+    spiff = b"\xff\xd8\xff\xe8\0\4ab\xff\xf7\0\5abc"
+    with pytest.raises(ImageError, match="JPEG-LS"):
+        read(spiff)
+
+
+def test_few_places_are_tried_in_a_large_jpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = saved(Image.fromarray(picture()), "JPEG")
+    damaged = data[:-2] + bytes(9000) + END_OF_IMAGE
+    tried: list[int] = []
+
+    def count(kind: str, decode: object, *file: object) -> None:
+        tried.append(1)
+        raise image_error("image-corrupt", "no")
+
+    monkeypatch.setattr("thorax.images.jpeg.call_decoder", count)
+    monkeypatch.setattr("thorax.images.jpeg._SCANNED_PIXELS", 10 * picture().size)
+    assert code_of(lambda: decode_jpeg(damaged, LIMIT, last_pixel)) == "image-corrupt"
+    assert len(tried) == 1 + 10

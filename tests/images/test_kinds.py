@@ -1,7 +1,9 @@
 """gzip and ZIP, and what bytes are told to be."""
 
+import contextlib
 import gzip
 import io
+import struct
 import zipfile
 
 import numpy as np
@@ -9,7 +11,8 @@ import pytest
 from tests.dicoms import dicom, ramp, refusal
 from tests.pictures import chunk, grey_png, picture, saved
 
-from thorax.images.kinds import kind_of, unpacked, zip_member, zip_members
+from thorax.errors import ImageError
+from thorax.images.kinds import ZipArchive, kind_of, unpacked
 from thorax.images.radiograph import Limits, read
 
 
@@ -34,8 +37,7 @@ def test_archives_of_none_or_several_are_refused_with_what_to_do() -> None:
     data = grey_png(picture())
     assert refusal(zipped()) == "image-members"
     assert refusal(zipped(one=data, two=data)) == "image-members"
-    assert refusal(gzip.compress(gzip.compress(data))) == "image-format"
-    assert refusal(zipped(one=gzip.compress(data))) == "image-format"
+    assert refusal(zipped(one=gzip.compress(data))) == "image-members"
 
 
 def test_archives_that_inflate_for_long_or_are_damaged_are_refused() -> None:
@@ -66,8 +68,9 @@ def test_a_locked_archive_is_told() -> None:
 
 def test_members_are_named_and_read_one_by_one() -> None:
     whole = zipped(**{"b/2": b"two", "a/1": b"one", "a/.hidden": b"x"})
-    assert zip_members(io.BytesIO(whole)) == ("b/2", "a/1")
-    assert zip_member(io.BytesIO(whole), "a/1", 10) == b"one"
+    archive = ZipArchive(io.BytesIO(whole))
+    assert archive.names == ("b/2", "a/1")
+    assert archive.read("a/1", 10) == b"one"
 
 
 @pytest.mark.parametrize(
@@ -87,3 +90,55 @@ def test_a_dicom_file_whose_preamble_is_a_tiff_is_dicom() -> None:
     assert kind_of(b"II*\0" + data[4:]) == "dicom"
     assert np.array_equal(read(b"II*\0" + data[4:]).grey8, ramp(8))
     assert kind_of(chunk(b"IHDR", b"")) == ""
+
+
+def test_members_of_gzip_that_follow_each_other_are_one_file() -> None:
+    data = dicom(ramp(12), BitsStored=12)
+    parts = [gzip.compress(data[at : at + 700]) for at in range(0, len(data), 700)]
+    for tail in (b"", bytes(512), b"rubbish"):
+        assert unpacked(b"".join(parts) + tail, len(data)) == data
+    assert refusal(b"".join(parts)[:-9]) == "image-truncated"
+    assert refusal(gzip.compress(b"x") * 20_000) == "image-too-large"
+
+
+def test_what_is_packed_twice_is_told() -> None:
+    inner = gzip.compress(grey_png(picture()))
+    for data in (gzip.compress(inner), zipped(inner=inner), gzip.compress(zipped(inner=inner))):
+        assert refusal(data) == "image-members"
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "code"),
+    [
+        (42, 0xFFFFFFF0, "image-corrupt"),  # where the file begins
+        (24, 10, "image-corrupt"),  # its size
+        (10, 99, "image-members"),  # its method
+    ],
+)
+def test_a_directory_that_lies_is_refused(place: int, value: int, code: str) -> None:
+    whole = bytearray(zipped(image=grey_png(picture())))
+    at = whole.rindex(b"PK\x01\x02") + place
+    size = 2 if place == 10 else 4
+    whole[at : at + size] = value.to_bytes(size, "little")
+    assert refusal(bytes(whole)) == code
+
+
+def test_the_directory_of_zip64_is_measured_and_counts() -> None:
+    whole = zipped(image=grey_png(picture()))
+    end = whole.rindex(b"PK\x05\x06")
+    record = b"PK\x06\x06" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, 1, 1, 1 << 40, 0)
+    locator = b"PK\x06\x07" + struct.pack("<IQI", 0, end, 1)
+    assert refusal(whole[:end] + record + locator + whole[end:]) == "image-too-large"
+    assert refusal(whole[: end + 16] + b"\xff" * 4 + whole[end + 20 :]) == "image-corrupt"
+
+
+def test_mutated_archives_are_read_or_refused() -> None:
+    rng = np.random.default_rng(3)
+    seeds = [zipped(image=grey_png(picture())), gzip.compress(grey_png(picture()))]
+    for number in range(300):
+        data = bytearray(seeds[number % 2])
+        for _ in range(2):
+            place = int(rng.integers(120))
+            data[place if number % 3 else -1 - place] = int(rng.integers(256))
+        with contextlib.suppress(ImageError):
+            read(bytes(data))

@@ -106,6 +106,13 @@ def test_white_may_be_zero_and_up_may_be_anywhere(pixels: npt.NDArray[Any]) -> N
         assert np.abs(read(data).grey8 - upright.astype(float)).max() <= 1
 
 
+def test_few_bits_of_which_zero_is_white_are_the_range() -> None:
+    few = DEEP >> 4
+    radiograph = read(tiff(few, PhotometricInterpretation=0))
+    assert np.allclose(radiograph.pixels, 1 - few / 4095.0, atol=1e-6)
+    assert warned(radiograph) == ["image-bits-corrected"]
+
+
 def test_the_first_of_several_pictures_is_read_and_told() -> None:
     pages = [Image.fromarray(picture()), Image.fromarray(255 - picture())]
     for name, options in (("TIFF", {}), ("WEBP", {"lossless": True})):

@@ -185,3 +185,14 @@ def test_significant_bits_say_what_white_is() -> None:
     four = grey_png(few, chunk(b"sBIT", b"\x04"))
     assert np.allclose(decode_png(four, LIMIT).grey, few / 15)
     assert np.array_equal(decode_png(grey_png(few, chunk(b"sBIT", b"\x08")), LIMIT).grey, few)
+
+
+@pytest.mark.parametrize("kind", [3, 4])
+@pytest.mark.parametrize("prefix", [b"", b"Exif\0\0"])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_exif_is_read_as_writers_write_it(kind: int, prefix: bytes, order: str) -> None:
+    value = struct.pack(f"{order}{'I' if kind == 4 else 'HH'}", *((6,) if kind == 4 else (6, 0)))
+    entry = struct.pack(f"{order}HHHI", 1, 0x0112, kind, 1) + value + bytes(4)
+    exif = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, 8) + entry
+    data = grey_png(picture(), chunk(b"eXIf", prefix + exif))
+    assert np.array_equal(decode_png(data, LIMIT).grey, np.rot90(picture(), -1))

@@ -61,6 +61,8 @@ def test_values_are_the_bytes_or_their_255ths(image: npt.NDArray[np.uint8]) -> N
 @pytest.mark.parametrize(
     ("content", "words"),
     [
+        (b"P5 2 2 255 abcd" + bytes(100), "is a PNM picture"),
+        (b"8BPS" + bytes(100), "is a Photoshop picture"),
         (b"<!DOCTYPE html><html></html>", "is a web page"),
         (b"GIF89a" + bytes(100), "is a GIF picture"),
         (b"\0\0\0\x1cftypavif" + bytes(100), "is an AVIF picture"),
@@ -207,3 +209,9 @@ def test_real_pictures_equal_opencvs_and_colour_ones_are_grey(realdata: Path) ->
             theirs = theirs[..., 0]
         assert np.array_equal(read(path).grey8, theirs)
     assert colour == 5
+
+
+def test_an_image_of_a_few_greys_is_told() -> None:
+    ramp = np.tile(np.arange(64, dtype=np.uint8), (64, 1))
+    assert [w.code for w in read(encoded(".png", ramp // 3)).meaning.warnings] == ["image-faint"]
+    assert not read(encoded(".png", ramp)).meaning.warnings

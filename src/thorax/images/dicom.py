@@ -8,12 +8,14 @@ only.
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from pydicom import Dataset, config, dcmread, uid
-from pydicom.filereader import read_dataset
+from pydicom import Dataset, config, uid
+from pydicom.dataset import FileMetaDataset
+from pydicom.filereader import read_dataset, read_partial
 from pydicom.pixels.processing import apply_color_lut
 
 from thorax.errors import ImageError
@@ -74,6 +76,8 @@ _OTHER_MODALITIES: Final = {
 _DICOMDIR: Final = uid.MediaStorageDirectoryStorage
 _MONOCHROME: Final = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR: Final = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+_MOST_OF_A_CODE: Final = 4
+_PIXEL_DATA: Final = 0x7FE00010
 _LONG_VRS: Final = (b"OB", b"OW", b"SQ", b"UN", b"UT", b"OD", b"OF", b"OL", b"OV", b"UC", b"UR")
 
 
@@ -125,9 +129,22 @@ def _answer(head: dict[str, Any], data: bytes) -> tuple[dict[str, Any], list[mem
         description |= {"table": shown.table.dtype.str, "contrast": shown.contrast}
     elif layout.photometric == "PALETTE COLOR":
         codes = _palette(codes, dataset)
-    description["warnings"] = [[warning.code, warning.message] for warning in warnings]
+    description["warnings"] = _briefly(warnings)
     facts = {"shape": codes.shape, "dtype": codes.dtype.str, "bits": layout.stored}
     return description | facts, [_bytes(array) for array in (codes, *tables)]
+
+
+def _briefly(warnings: list[ImageWarning]) -> list[list[str]]:
+    """Return code and message of warnings; of a code that comes often, the first and how many."""
+    messages: dict[str, list[str]] = {}
+    for warning in warnings:
+        messages.setdefault(warning.code, []).append(warning.message)
+    brief = []
+    for kind, texts in messages.items():
+        if len(texts) > _MOST_OF_A_CODE:
+            texts = [f"{texts[0]} (and {len(texts) - 1:,} more of this kind)"]
+        brief += [[kind, text] for text in texts]
+    return brief
 
 
 def _useless(chain: Chain, number: int) -> ImageWarning:
@@ -142,24 +159,65 @@ def _bytes(array: npt.NDArray[Any]) -> memoryview:
 
 
 def _parse(data: bytes, limit: int) -> tuple[Dataset, str]:
-    if uid.DeflatedExplicitVRLittleEndian.encode() in data[132:4096]:
-        dataset = _inflated(data, limit)
+    end = _meta_end(data)
+    # Group numbers of what may come first are below 256.
+    big = data[end : end + 1] == b"\0" and data[end + 1 : end + 2] != b"\0"
+    if uid.DeflatedExplicitVRLittleEndian.encode() in data[: min(end, 4096)]:
+        dataset = _inflated(data, end, limit)
+    elif big != (uid.ExplicitVRBigEndian.encode() + b"\0" in data[:end]):
+        dataset = _of_order(data[end:], little=not big)
     else:
         try:
-            dataset = dcmread(io.BytesIO(data), force=True)
+            dataset = read_partial(io.BytesIO(data), _after_pixels(), force=True)
         except EOFError as error:
             raise image_error("dicom-truncated", "the file ends inside the data set") from error
+    if _is_cut(dataset):
+        raise image_error("dicom-truncated", "the file ends inside the data set")
     if not dataset.file_meta.get("TransferSyntaxUID"):
         implicit, little = dataset.original_encoding
-        native = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
-        dataset.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else native
+        native = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
+        # Pixels of the big-endian implicit VR of ACR-NEMA are those of the explicit one.
+        dataset.file_meta.TransferSyntaxUID = native if little else uid.ExplicitVRBigEndian
     return dataset, str(dataset.file_meta.TransferSyntaxUID)
 
 
-def _inflated(data: bytes, limit: int) -> Dataset:
+def _after_pixels() -> Callable[[int, str | None, int], bool]:
+    """Return what says of each element whether it is past Pixel Data, where rubbish may be."""
+    seen = False
+
+    def past(tag: int, vr: str | None, length: int) -> bool:
+        del vr, length
+        nonlocal seen
+        seen, before = seen or tag == _PIXEL_DATA, seen
+        return before and tag > _PIXEL_DATA
+
+    return past
+
+
+def _is_cut(dataset: Dataset) -> bool:
+    """Return whether a data set without pixels ends inside an element, or before the first."""
+    if "PixelData" in dataset:
+        return False
+    if not dataset:
+        return True
+    last = dataset.get_item(max(dataset.keys()))
+    value = getattr(last, "value", None)
+    return isinstance(value, bytes) and len(value) < getattr(last, "length", 0) < 0xFFFFFFFF
+
+
+def _of_order(data: bytes, *, little: bool) -> Dataset:
+    """Parse a data set of a byte order that its meta information, if any, does not say."""
+    implicit = not (data[4:6].isalpha() and data[4:6].isupper())
+    dataset = Dataset(read_dataset(io.BytesIO(data), implicit, little, stop_when=_after_pixels()))
+    dataset.file_meta = FileMetaDataset()
+    dataset.set_original_encoding(implicit, little)
+    return dataset
+
+
+def _inflated(data: bytes, end: int, limit: int) -> Dataset:
     """Parse a deflated data set (PS3.5 A.5), inflated by no more than `limit` bytes."""
-    end = _meta_end(data)
-    meta = read_dataset(io.BytesIO(data[132:end]), is_implicit_VR=False, is_little_endian=True)
+    begin = _meta_begin(data)
+    meta = read_dataset(io.BytesIO(data[begin:end]), is_implicit_VR=False, is_little_endian=True)
     if meta.get("TransferSyntaxUID") != uid.DeflatedExplicitVRLittleEndian:
         raise image_error("dicom-corrupt", "the transfer syntax is told twice")
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -171,16 +229,20 @@ def _inflated(data: bytes, limit: int) -> Dataset:
         raise image_error("image-too-large", f"the data set inflates to more than {limit} bytes")
     if not inflate.eof:
         raise image_error("dicom-truncated", "the file ends inside the deflated data set")
-    dataset = read_dataset(io.BytesIO(plain), is_implicit_VR=False, is_little_endian=True)
+    dataset = read_dataset(io.BytesIO(plain), False, True, stop_when=_after_pixels())
     whole = Dataset(dataset)
     whole.file_meta = meta  # type: ignore[assignment]
     whole.set_original_encoding(False, True)
     return whole
 
 
+def _meta_begin(data: bytes) -> int:
+    return 132 if data[128:132] == b"DICM" else 0
+
+
 def _meta_end(data: bytes) -> int:
     """Return where the file meta information ends (PS3.10 section 7.1)."""
-    position = 132
+    position = _meta_begin(data)
     while position + 12 <= len(data) and data[position : position + 2] == b"\x02\x00":
         if data[position + 4 : position + 6] in _LONG_VRS:
             position += 12 + int(struct.unpack_from("<I", data, position + 8)[0])
@@ -271,9 +333,15 @@ def _check_layout(layout: Layout) -> None:
             f"High Bit {layout.high_bit} does not fit {layout.stored} bits in {layout.allocated}",
         ),
         (
-            grey or (colour and layout.stored == layout.allocated),
-            f"{layout.samples} samples a pixel with this Photometric Interpretation; allowed: "
+            grey or colour,
+            f"{layout.samples} samples a pixel with "
+            f"{'this' if layout.photometric else 'no'} Photometric Interpretation; allowed: "
             "1 with MONOCHROME1, MONOCHROME2 or PALETTE COLOR, 3 with RGB or YBR",
+        ),
+        (
+            grey or layout.stored == layout.allocated,
+            f"colour of {layout.stored} bits stored in {layout.allocated}; allowed: 8 in 8, "
+            "16 in 16; convert it to grey",
         ),
     ):
         if not allowed:

@@ -20,8 +20,41 @@ _VIEW_CODES: Final = {
     "RL": ("399198007", "R-10232"),
 }
 """View Code Sequence (PS3.16 CID 4010; SNOMED CT and the retired SRT codes) by View Position."""
-_FRONTAL: Final = ("AP", "PA")
-_CHEST: Final = ("CHEST", "THORAX", "LUNG", "RIB", "STERNUM", "HEART", "WHOLEBODY", "TRUNK")
+_FRONTAL: Final = ("AP", "PA", "FRONTAL")
+_OTHER_REGIONS: Final = {
+    "ABDOMEN": ("818981001", "113345001", "T-D4000"),
+    "ANKLE": ("70258002", "T-15750"),
+    "CSPINE": ("122494005", "T-11501"),
+    "FEMUR": ("71341001", "T-12710"),
+    "FOOT": ("56459004", "T-D9700"),
+    "FOREARM": ("14975008", "T-D8500"),
+    "HAND": ("85562004", "T-D8700"),
+    "HEAD": ("69536005", "T-D1100"),
+    "HIP": ("29836001", "24136001", "T-D2500", "T-15710"),
+    "HUMERUS": ("85050009", "T-12410"),
+    "KNEE": ("72696002", "49076000", "T-D9200", "T-15720"),
+    "LEG": ("30021000", "T-D9400"),
+    "LSPINE": ("122496007", "T-11503"),
+    "NECK": ("45048000", "T-D1600"),
+    "PELVIS": ("816092008", "12921003", "T-D6000"),
+    "SHOULDER": ("16982005", "T-D2220"),
+    "SKULL": ("89546000", "T-11100"),
+    "WRIST": ("74670003", "T-15460"),
+}
+"""Anatomic Region Sequence (PS3.16 CID 4031; SNOMED CT and the retired SRT codes) that is not of
+the chest, by Body Part Examined."""
+_CHEST: Final = (
+    "CHEST",
+    "THORAX",
+    "TORAX",
+    "TORACE",
+    "LUNG",
+    "RIB",
+    "STERNUM",
+    "HEART",
+    "WHOLEBODY",
+    "TRUNK",
+)
 _IDENTIFIERS: Final = {
     "study_uid": "StudyInstanceUID",
     "series_uid": "SeriesInstanceUID",
@@ -57,7 +90,7 @@ def attributes(dataset: Dataset, warnings: list[ImageWarning], *, patient: bool)
     ratio = spacing or pair(dataset, "PixelAspectRatio")
     body_part = code(dataset, "BodyPartExamined")
     turn = _turn(dataset)
-    _doubt(view, body_part, warnings)
+    _doubt(view, body_part or _region(dataset), warnings)
     if any(turn):
         warnings.append(
             ImageWarning(
@@ -100,7 +133,7 @@ def subject(dataset: Dataset) -> dict[str, Any]:
 
 
 def _doubt(view: str | None, body_part: str | None, warnings: list[ImageWarning]) -> None:
-    if view is not None and not any(name in _FRONTAL for name in view.split()):
+    if view is not None and not any(name in _FRONTAL for name in view.replace("_", " ").split()):
         warnings.append(
             ImageWarning("dicom-view", f"the view is {view}; networks here are made for PA and AP")
         )
@@ -109,6 +142,13 @@ def _doubt(view: str | None, body_part: str | None, warnings: list[ImageWarning]
         warnings.append(
             ImageWarning("dicom-body-part", f"the body part is {body_part}, not the chest")
         )
+
+
+def _region(dataset: Dataset) -> str | None:
+    """Return the body part by the Anatomic Region Sequence; None where it is absent or unknown."""
+    items = dataset.get("AnatomicRegionSequence")
+    value = str(items[0].get("CodeValue")) if items else ""
+    return next((name for name, own in _OTHER_REGIONS.items() if value in own), None)
 
 
 def _turn(dataset: Dataset) -> tuple[bool, bool, bool]:

@@ -78,6 +78,8 @@ class _Codestream:
     columns: int
     components: int
     precision: int
+    signed: bool | None = None
+    """Whether its values are; None where it cannot say, as JPEG cannot."""
 
 
 def check_syntax(syntax: str) -> None:
@@ -115,7 +117,8 @@ def stored_values(
     Raises:
         ImageError: `dicom-truncated`, `dicom-corrupt`, `dicom-pixel-format`.
     """
-    pixels, shift = _container(dataset, layout, syntax)
+    _complete(dataset, layout)
+    pixels, shift, layout = _container(dataset, layout, syntax, warnings)
     native = np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder("="), copy=False))
     if native.size != layout.rows * layout.columns * layout.samples:
         raise image_error("dicom-corrupt", "the pixel data decode to another size")
@@ -197,8 +200,20 @@ def _are_more_bits(codes: Codes, layout: Layout, shift: int) -> bool:
     return bool(signed.min() < -half or signed.max() >= half)
 
 
-def _container(dataset: Dataset, layout: Layout, syntax: str) -> tuple[npt.NDArray[Any], int]:
-    """Return the decoded pixels, and by how many bits their values are shifted up in them."""
+def _complete(dataset: Dataset, layout: Layout) -> None:
+    """Write the layout into a data set that leaves some of it out, as pydicom decodes by that."""
+    dataset.SamplesPerPixel = layout.samples
+    dataset.BitsStored = layout.stored
+    dataset.PixelRepresentation = int(layout.signed)
+    dataset.PhotometricInterpretation = layout.photometric
+    if layout.samples > 1 and dataset.get("PlanarConfiguration") is None:
+        dataset.PlanarConfiguration = 0
+
+
+def _container(
+    dataset: Dataset, layout: Layout, syntax: str, warnings: list[ImageWarning]
+) -> tuple[npt.NDArray[Any], int, Layout]:
+    """Return the decoded pixels, by how many bits they are shifted up, and what is laid out so."""
     shift = layout.high_bit + 1 - layout.stored
     if syntax in (_UNCOMPRESSED, _DEFLATED):
         frame = _first_frame(dataset)
@@ -208,23 +223,32 @@ def _container(dataset: Dataset, layout: Layout, syntax: str) -> tuple[npt.NDArr
         dataset.file_meta.TransferSyntaxUID = syntax
     if syntax in _NATIVE:
         _check_length(dataset, layout)
-        return _decoded(dataset, layout, syntax), shift
+        return _decoded(dataset, layout, syntax), shift, layout
     if syntax == uid.RLELossless:
-        return _decoded(dataset, layout, syntax), shift
+        return _decoded(dataset, layout, syntax), shift, layout
     frame = _first_frame(dataset)
     if syntax in _JPEG_XL:
-        return _jpeg_xl(frame, layout), 0
+        return _jpeg_xl(frame, layout), 0, layout
     stream = _codestream(frame)
     _check_codestream(stream, layout)
     if stream.precision <= layout.high_bit:
         # The codestream holds the values alone, whatever High Bit says of the container.
         shift = 0
+    if stream.signed is not None and stream.signed != layout.signed:
+        signs = ("signed", "unsigned") if stream.signed else ("unsigned", "signed")
+        text = f"the compressed values are {signs[0]}, Pixel Representation says {signs[1]}"
+        warnings.append(ImageWarning("dicom-bits-corrected", text))
+        if layout.signed and not shift:
+            # Bits above Bits Stored are not the sign again: it is the highest of the codestream.
+            layout = replace(layout, stored=max(layout.stored, stream.precision))
+    # GDCM cuts values off at Bits Stored, which the codestream knows better.
+    dataset.BitsStored = max(layout.stored, stream.precision)
     jpeg = syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit) and layout.samples == 1
     if jpeg and stream.precision == 8:
-        return _eight_bits(frame), shift
-    if syntax == uid.JPEGExtended12Bit and layout.stored > 8:
-        return _twelve_bits(frame, layout), shift
-    return _decoded(dataset, layout, syntax), shift
+        return _eight_bits(frame), shift, layout
+    if syntax == uid.JPEGExtended12Bit and stream.precision > 8:
+        return _twelve_bits(frame, layout, dataset.BitsStored), shift, layout
+    return _decoded(dataset, layout, syntax), shift, layout
 
 
 def _inflated(frame: bytes, layout: Layout) -> bytes:
@@ -276,7 +300,9 @@ def _codestream(frame: bytes) -> _Codestream:
             # ITU-T T.800 A.5.1: image extent less its offset.
             x, y, x0, y0 = struct.unpack_from(">4I", frame, siz + 8)
             components, precision = struct.unpack_from(">HB", frame, siz + 40)
-            return _Codestream(y - y0, x - x0, components, (precision & 0x7F) + 1)
+            return _Codestream(
+                y - y0, x - x0, components, (precision & 0x7F) + 1, signed=precision >= 0x80
+            )
         position = frame.index(b"\xff\xd8") + 2
         while True:
             marker, length = struct.unpack_from(">HH", frame, position)
@@ -347,7 +373,7 @@ def _eight_bits(frame: bytes) -> npt.NDArray[Any]:
         raise image_error("dicom-corrupt", "the pixel data do not decode") from error
 
 
-def _twelve_bits(frame: bytes, layout: Layout) -> npt.NDArray[Any]:
+def _twelve_bits(frame: bytes, layout: Layout, bits: int) -> npt.NDArray[Any]:
     """Decode JPEG process 4, which pydicom 3.0 refuses to hand to GDCM."""
     fragment = gdcm.Fragment()
     fragment.SetByteStringValue(frame)
@@ -362,9 +388,7 @@ def _twelve_bits(frame: bytes, layout: Layout) -> npt.NDArray[Any]:
     kind = gdcm.PhotometricInterpretation.GetPIType(layout.photometric)
     image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(kind))
     image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGExtendedProcess2_4))
-    image.SetPixelFormat(
-        gdcm.PixelFormat(1, 16, layout.stored, layout.stored - 1, int(layout.signed))
-    )
+    image.SetPixelFormat(gdcm.PixelFormat(1, 16, bits, bits - 1, int(layout.signed)))
     # GDCM hands bytes over as text.
     decoded = image.GetBuffer().encode("utf-8", "surrogateescape")
     if len(decoded) != 2 * layout.rows * layout.columns:

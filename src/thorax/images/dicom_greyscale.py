@@ -107,6 +107,10 @@ def _modality(dataset: Dataset, signed: bool, warnings: list[ImageWarning]) -> L
     items = dataset.get("ModalityLUTSequence")
     if not items:
         return None
+    if "LUTData" in items[0] and not items[0].LUTData:
+        text = "the Modality LUT is empty, and is passed over"
+        warnings.append(ImageWarning("dicom-lut-corrected", text))
+        return None
     try:
         return _lut(items[0], "the Modality LUT", dataset, warnings, signed=signed, scaled=False)
     except ValueError as error:

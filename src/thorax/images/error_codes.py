@@ -41,6 +41,7 @@ REFUSALS: Final[Mapping[str, str]] = MappingProxyType(
 WARNINGS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "image-uniform": "every pixel has the same value: the image says nothing",
+        "image-faint": "all pixels lie within an eighth of the range from black to white",
         "image-small": "fewer than 32 pixels a side: no radiograph is so small",
         "image-bits-corrected": "values use fewer bits than the picture has; white is their range",
         "image-transparent": "every pixel is transparent; the transparency is ignored",

@@ -141,6 +141,8 @@ def _segment(data: bytes, position: int, marker: int, jpeg: _Jpeg, limit: int) -
         jpeg.height, jpeg.width, jpeg.components = _frame_header(marker, body)
         jpeg.sequential = marker != 0xC2
         check_size(jpeg.height, jpeg.width, limit)
+    elif marker == 0xF7:
+        raise image_error("image-unsupported", "JPEG-LS picture: save it as a grey PNG")
     elif marker == 0xDA:
         jpeg.scans += 1
         jpeg.together = body[:1] == bytes([jpeg.components])
@@ -211,7 +213,8 @@ def _without_a_tail(
     after = len(clean) - len(END_OF_IMAGE)
     last = last_pixel(clean, after - (end - begin), after)
     # The last bits may be zeros of a coefficient, which change no pixel and have to be there.
-    for place in range(last, min(last + _LAST_BLOCK_BYTES, after)):
+    tries = min(_LAST_BLOCK_BYTES, max(4, _SCANNED_PIXELS // (jpeg.height * jpeg.width)))
+    for place in range(last, min(last + tries, after)):
         with suppress(ImageError):
             part = clean[:place] + END_OF_IMAGE
             return call_decoder("JPEG", kornia.decode_image_jpegturbo, part), after - place

@@ -160,15 +160,15 @@ def _tiff(data: bytes, limit: int) -> Raster:
             "save it as grey of 8 or 16 bits",
         )
     pixels = _opencv(data)
-    if photometric == 0 and pixels.dtype == np.uint16:
-        # OpenCV turns black and white round in 8 bits only.
-        pixels = ~pixels
     if samples == 4 and (pixels.dtype == np.uint8 or tiff.first(338) == 1):
         # The colours come multiplied by alpha already: composited on black.
         if not pixels[:, :, 3].any():
             raise image_error("image-unsupported", "every pixel of the TIFF is transparent")
         pixels = pixels[:, :, :3]
     raster = grey_of(pixels)
+    if photometric == 0 and pixels.dtype == np.uint16:
+        # OpenCV turns black and white round in 8 bits only.
+        raster = replace(raster, grey=np.asarray(1 - raster.grey, np.float32))
     if not tiff.more:
         return raster
     text = f"the TIFF holds {tiff.more + 1} pictures; the first is read"

@@ -15,9 +15,9 @@ import numpy.typing as npt
 from thorax.errors import UsageError
 from thorax.images.error_codes import ImageWarning, image_error
 from thorax.images.greyscale import look_up
-from thorax.images.jpeg import LastPixel, decode_jpeg
+from thorax.images.jpeg import JPEG_SIGNATURE, LastPixel, decode_jpeg
 from thorax.images.kinds import PICTURES, kind_of, unpacked
-from thorax.images.png import decode_png
+from thorax.images.png import PNG_SIGNATURE, decode_png
 from thorax.images.raster import Grey, Raster, check_size, luma, turned
 from thorax.images.sandbox import NONSENSE, Sandbox
 
@@ -106,12 +106,10 @@ class Radiograph:
         height, width = self._values.shape
         return height, width
 
-    @property
-    def is_uniform(self) -> bool:
-        """Whether every pixel has the same value."""
-        few = self._values[::16, ::16]
-        # Hardly any image has to be looked at whole.
-        return bool(few.min() == few.max() and self._values.min() == self._values.max())
+    def range(self, step: int = 1) -> tuple[float, float]:
+        """Return the lowest and highest value, 0-1, of each `step`-th row and column."""
+        few, top = self._values[::step, ::step], 255.0 if self._values.dtype == np.uint8 else 1.0
+        return float(few.min()) / top, float(few.max()) / top
 
     def doubted(self, *warnings: ImageWarning) -> "Radiograph":
         """Return it with more warnings."""
@@ -161,6 +159,11 @@ _DEFAULT_LIMITS: Final = Limits()
 _DICOM: Final = Sandbox("thorax.images.dicom", crash="dicom-decoder-crashed")
 _PICTURES: Final = Sandbox("thorax.images.picture", crash="image-decoder-crashed")
 _MOST_UNSQUARE: Final = 4.0
+_LATE_BYTES: Final = 1 << 16
+_LEVEL: Final = 1 / 255
+_FAINT: Final = 1 / 8
+"""Share of the range from black to white, within which an image shows little; radiographs with
+their markers and edges fill nearly all of it."""
 _SMALL: Final = 32
 """Pixels a side, below which nothing of a chest can be seen."""
 
@@ -227,11 +230,20 @@ def _decode(data: bytes, name: str, limits: Limits, *, patient: bool) -> Radiogr
         return _of_raster(decode_jpeg(data, limits.pixels, _last_pixel(limits)), kind, name)
     if kind in PICTURES:
         return _of_raster(_decode_picture(data, kind, limits), kind, name)
-    what = f"the content is {kind}, and" if kind else "the content is"
+    what = f"the content is {kind}, and" if kind else f"{_late_begin(data)}the content is"
     raise image_error(
         "image-format",
         f"{what} neither PNG, JPEG, TIFF, BMP, WebP, JPEG 2000 nor DICOM: save it as one of these",
     )
+
+
+def _late_begin(data: bytes) -> str:
+    """Return where a picture begins behind other bytes, in words; nothing where none does."""
+    for name, signature in (("JPEG", JPEG_SIGNATURE), ("PNG", PNG_SIGNATURE), ("DICOM", b"DICM")):
+        place = data.find(signature, 1, _LATE_BYTES)
+        if place > 0:
+            return f"a {name} signature stands at byte {place}; what is before it is to go: "
+    return ""
 
 
 def _of_raster(raster: Raster, kind: str, name: str) -> Radiograph:
@@ -246,9 +258,16 @@ def _checked(radiograph: Radiograph) -> Radiograph:
     if max(height, width) < _SMALL:
         text = f"{height} x {width} pixels; a radiograph has at least {_SMALL} a side"
         doubts.append(ImageWarning("image-small", text))
-    if radiograph.is_uniform:
+    low, high = radiograph.range(16)
+    if high - low < _FAINT:
+        # Hardly any image has to be looked at whole.
+        low, high = radiograph.range()
+    if high - low < _LEVEL:
         text = "every pixel has the same value: there is nothing to see"
         doubts.append(ImageWarning("image-uniform", text))
+    elif high - low < _FAINT:
+        text = f"all pixels lie between {low:.3f} and {high:.3f} of black 0 and white 1"
+        doubts.append(ImageWarning("image-faint", text))
     if not doubts:
         return radiograph
     return radiograph.doubted(*doubts)

@@ -128,6 +128,7 @@ def call_decoder(
 
 def exif_orientation(tiff: bytes) -> int:
     """Return the Orientation tag, 1-8, of an EXIF block; 1 where there is none (EXIF 4.6.4)."""
+    tiff = tiff.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None or len(tiff) < 8:
         return 1
@@ -136,8 +137,11 @@ def exif_orientation(tiff: bytes) -> int:
         return 1
     (entries,) = struct.unpack_from(f"{order}H", tiff, start)
     for entry in range(start + 2, min(start + 2 + 12 * entries, len(tiff) - 11), 12):
-        tag, kind, count, value = struct.unpack_from(f"{order}HHIH", tiff, entry)
-        if (tag, kind, count) == (0x0112, 3, 1) and 1 <= value <= 8:
+        tag, kind, count = struct.unpack_from(f"{order}HHI", tiff, entry)
+        if tag != 0x0112 or count != 1 or kind not in (3, 4):
+            continue
+        (value,) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", tiff, entry + 8)
+        if 1 <= value <= 8:
             return int(value)
     return 1
 

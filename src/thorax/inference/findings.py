@@ -36,6 +36,8 @@ def findings_of(prediction: Prediction, engine: Engine) -> Findings:
         "findings": {name: round(value, 6) for name, value in prediction.findings.items()},
         "positive": prediction.positive,
         "error": None,
+        "warnings": (),
+        "dicom": None,
         "compute": engine.compute,
         "simulated": engine.simulated,
     }

@@ -7,6 +7,7 @@ import stat
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -14,8 +15,7 @@ from typing import Final
 from thorax.data.store import Store, is_store, open_store
 from thorax.errors import ImageError
 from thorax.files.atomic import is_ours
-from thorax.images.error_codes import image_error
-from thorax.images.kinds import ENDINGS, PICTURES, kind_of, zip_member, zip_members
+from thorax.images.kinds import ENDINGS, PICTURES, ZipArchive, kind_of
 from thorax.images.radiograph import Limits
 
 STDIN: Final = Path("-")
@@ -66,14 +66,16 @@ class ZippedImage:
         """Return its bytes.
 
         Raises:
-            ImageError: as `thorax.images.kinds.zip_member`, `image-unreadable`.
+            ImageError: as `thorax.images.kinds.ZipArchive`.
         """
-        try:
-            with self.archive.open("rb") as file:
-                return zip_member(file, self.member, Limits().file_bytes)
-        except OSError as error:
-            why = f"{str(self.archive)!a} cannot be read: {error.strerror}"
-            raise image_error("image-unreadable", why) from error
+        return _archive(self.archive, os.getpid()).read(self.member, Limits().file_bytes)
+
+
+@functools.lru_cache(maxsize=4)
+def _archive(path: Path, process: int) -> ZipArchive:
+    """Return an archive, opened once in a process: those that share a file would move it."""
+    del process
+    return ZipArchive(path)
 
 
 Source = Path | StoredImage | ZippedImage
@@ -146,17 +148,19 @@ def _unzipped(path: Path, passed_over: PassedOver) -> Iterator[Source]:
             if kind_of(file.read(132)) != "zip":
                 yield path
                 return
-            for name in zip_members(file):
-                head = zip_member(file, name, _HEAD_BYTES, whole=False)
-                member = ZippedImage(path, name)
-                reason = _why_not(Path(name), head)
-                if reason is None:
-                    yield member
-                else:
-                    passed_over.add(str(member), reason)
+        archive = _archive(path, os.getpid())
     except (ImageError, OSError):
         # Whoever reads it is told.
         yield path
+        return
+    for name in archive.names:
+        member, reason = ZippedImage(path, name), None
+        with suppress(ImageError):
+            reason = _why_not(Path(name), archive.read(name, _HEAD_BYTES, whole=False))
+        if reason is None:
+            yield member
+        else:
+            passed_over.add(str(member), reason)
 
 
 def _holds(test: Callable[[Path], bool], path: Path) -> bool:

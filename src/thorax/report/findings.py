@@ -98,7 +98,7 @@ def _archive_note(run: ArchiveRun) -> str:
 
 def _sentence(row: Findings, points: bool) -> str:
     if row.error:
-        return f"could not be read: {row.error.code}"
+        return f"could not be read: {row.error.code}: {row.error.message}"
     findings = row.findings
     likeliest = sorted(findings, key=lambda name: -findings[name])
     if not points:
