@@ -20,9 +20,6 @@ from thorax.errors import DeviceError, ModelError
 from thorax.ir.open import OpenedModel
 from thorax.results.optimize import ComparedModel, CompareResult, LayerNoise
 
-FP32_TOLERANCE: Final = 1e-4
-"""Largest difference of a probability that reordered FP32 arithmetic explains."""
-
 BLAMED: Final = ("Convolution", "GroupConvolution", "MatMul")
 """Layers that `thorax optimize --keep` takes: those that INT8 gives 8-bit weights."""
 

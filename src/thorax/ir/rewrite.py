@@ -78,10 +78,20 @@ def take_bytes(
     return grey_stem
 
 
+def is_image(value: ov.Output) -> bool:
+    """Return whether a value is the image that `take_bytes` made, or was before."""
+    node = value.get_node()
+    name = node.get_friendly_name()
+    return node.get_type_name() == "Parameter" or name.startswith(f"{NORMALISE}/")
+
+
 def expose_outputs(
     model: ov.Model, logits: ov.Output, head: Head | None, activation: Activation
 ) -> ov.Model:
-    """Return the graph with output `probability`, and of a known head `heatmap`, `embedding`."""
+    """Return the graph with output `probability`, and of a known head `heatmap`, `embedding`.
+
+    Of activation "none" the logits are probabilities.
+    """
     results = []
     if head is None:
         sizes = list(logits.get_shape())
@@ -99,7 +109,14 @@ def expose_outputs(
         evidence = class_activation_map(head)
         _name(evidence, HEATMAP)
         results = [ops.result(evidence), ops.result(pooled)]
-    probability = ops.sigmoid(scores) if activation == "sigmoid" else ops.softmax(scores, 1)
+    match activation:
+        case "sigmoid":
+            probability = ops.sigmoid(scores)
+        case "softmax":
+            probability = ops.softmax(scores, 1)
+        case "none":
+            # Rounding leaves what a network calibrated itself a little outside.
+            probability = ops.clamp(scores, 0, 1)
     _name(probability, PROBABILITY)
     rewritten = ov.Model(
         [ops.result(probability), *results], model.get_parameters(), model.get_friendly_name()
