@@ -31,6 +31,9 @@ _LAYERS: Final = (
     "Conv2D", "Conv3D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "MatMul", "BatchMatMulV2",
     "_FusedConv2D", "_FusedMatMul",
 )  # fmt: skip
+_PHASE: Final = re.compile(r"train|phase|learning", re.IGNORECASE)
+"""In the name of an input that says whether a network is trained."""
+
 _HANDS_ON: Final = ("Identity", "ReadVariableOp", "Enter")
 _TYPES: Final[dict[int, np.dtype[Any]]] = {
     1: np.dtype("<f4"),
@@ -87,6 +90,46 @@ def cut_graph(model: InputModel, path: Path, options: ImportOptions) -> dict[str
         uncut = [port for port in model.get_inputs() if port.get_names()[0] not in begins]
         model.override_all_inputs([*map(model.get_place_by_tensor_name, begins), *uncut])
     return begins
+
+
+def freeze_phase(model: InputModel, path: Path, options: ImportOptions) -> None:
+    """Freeze what says whether a network is trained to False, in the model as loaded.
+
+    Keras and TensorFlow 1 left such a truth value as an input (`keras_learning_phase`,
+    `is_training`), and outputs of a frozen graph that depend on nothing else.
+    """
+    switches = {}
+    for place in model.get_inputs():
+        name = next(iter(place.get_names()), "")
+        if model.get_element_type(place) == ov.Type.boolean and _PHASE.search(name):
+            switches[_node_of(name)] = place
+    for place in switches.values():
+        model.set_partial_shape(place, ov.PartialShape([]))
+        model.set_tensor_value(place, np.array(False))
+    if not switches or not path.is_file() or options.ends:
+        return
+    nodes = {node.name: node for node in _nodes(memoryview(path.read_bytes()))}
+    outputs = model.get_outputs()
+    living = [
+        place
+        for place in outputs
+        if any(_takes_image(_node_of(name), nodes, switches) for name in place.get_names())
+    ]
+    if living and len(living) < len(outputs):
+        model.override_all_outputs(living)
+
+
+def _takes_image(name: str, nodes: Mapping[str, _Node], switches: Mapping[str, object]) -> bool:
+    waiting, seen = [name], set[str]()
+    while waiting:
+        node = nodes.get(waiting.pop())
+        if node is None or node.name in seen:
+            continue
+        seen.add(node.name)
+        if node.kind in ("Placeholder", "PlaceholderWithDefault") and node.name not in switches:
+            return True
+        waiting += map(_node_of, node.inputs)
+    return False
 
 
 def name_inputs(model: ov.Model, begins: Mapping[str, str]) -> None:

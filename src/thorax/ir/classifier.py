@@ -19,8 +19,8 @@ from thorax.importers import formats
 from thorax.importers.options import Imported, ImportOptions, Layout
 from thorax.ir.batch import answers_each_alone
 from thorax.ir.corrections import correct
-from thorax.ir.fold import fold, unchanged
 from thorax.ir.element_types import answer_reals, compute_in_f32, feed_reals
+from thorax.ir.fold import fold, unchanged
 from thorax.ir.head import find_logits
 from thorax.ir.layouts import take_channels_first
 from thorax.ir.open import model_kind, open_artifact
@@ -328,10 +328,7 @@ def _activation(
         UsageError: `model-activation`, `model-undescribed`.
     """
     own = find_logits(model)[1]
-    if own is not None:
-        made = {own}
-    else:
-        made = probabilities_of(model, imported.compile)
+    made = {own} if own is not None else probabilities_of(model, imported.compile)
     if made and stated not in (None, "none") and made != {stated}:
         words = " and ".join(sorted(made))
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Element types of a foreign graph: everything real in FP32, whole numbers fed and answered as real.
+"""Element types of a foreign graph: it computes in FP32, and takes and answers real numbers.
 
 Exporters leave networks that compute in fp16, bf16 or double, and quantised ones whose inputs and
 outputs are bytes. What is done to a graph here, and what it is fed, is float32.

@@ -1,8 +1,9 @@
 """Answers that are probabilities already: made of sigmoids or softmaxes by a monotone remainder.
 
 Quantised heads, ensembles, clipped answers, pairs of which one is answered, and probabilities that
-were calibrated inside the network: what follows their activations is cut off, run on numbers from 0
-to 1, and must lead 0 to 0, 1 to 1 and never down between.
+were calibrated inside the network: what follows their activations is cut off and run on numbers
+from 0 to 1. It must never lead down, and must lead 0 to 0 and 1 to 1, or each number to itself but
+for what is cut off at both ends, as a quantizer does with what it has not seen.
 """
 
 from collections.abc import Callable
@@ -55,7 +56,7 @@ def probabilities_of(model: ov.Model, compile_model: Callable[[ov.Model], Run]) 
         answers = _answers(compile_model(remainder.clone()), fed)
     except ModelError:
         return set()
-    return {activation for _, activation in ends} if _is_monotone(answers) else set()
+    return {activation for _, activation in ends} if _are_probabilities(answers) else set()
 
 
 def _ends(model: ov.Model) -> list[tuple[ov.Output, Activation]]:
@@ -101,12 +102,15 @@ def _answers(run: Run, fed: list[ov.Node]) -> npt.NDArray[np.float64]:
     return np.array(rows)
 
 
-def _is_monotone(answers: npt.NDArray[np.float64]) -> bool:
-    if not np.isfinite(answers).all():
+def _are_probabilities(answers: npt.NDArray[np.float64]) -> bool:
+    if not np.isfinite(answers).all() or np.diff(answers, axis=0).min() < -_EPSILON:
         return False
-    within = answers.min() >= -_EPSILON and answers.max() <= 1 + _EPSILON
-    ends = answers[0].max() <= _ROUNDING and answers[-1].min() >= 1 - _ROUNDING
-    return bool(within and ends and np.diff(answers, axis=0).min() >= -_EPSILON)
+    if answers.min() < -_EPSILON or answers.max() > 1 + _EPSILON:
+        return False
+    first, last = answers[0], answers[-1]
+    whole = first.max() <= _ROUNDING and last.min() >= 1 - _ROUNDING
+    cut = np.clip(np.linspace(0, 1, _STEPS)[:, None], first, last)
+    return bool(whole or (np.ptp(answers) > 0 and np.abs(answers - cut).max() <= _ROUNDING))
 
 
 def require_probabilities(scores: npt.NDArray[np.float32], name: str) -> None:

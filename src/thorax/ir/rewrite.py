@@ -82,7 +82,7 @@ def is_image(value: ov.Output) -> bool:
     """Return whether a value is the image that `take_bytes` made, or was before."""
     node = value.get_node()
     name = node.get_friendly_name()
-    return node.get_type_name() == "Parameter" or name.startswith(f"{NORMALISE}/")
+    return bool(node.get_type_name() == "Parameter" or name.startswith(f"{NORMALISE}/"))
 
 
 def expose_outputs(
