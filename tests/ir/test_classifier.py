@@ -267,9 +267,8 @@ def refused(path: Path, described: Description, out: Path) -> ThoraxError:
         ({"outputs": 2}, "model-outputs"),
         ({"shape": [1, 3, SIDE, SIDE + 2]}, "model-undescribed"),
         ({"channels": 1}, "model-input"),
-        ({"element": TensorProto.FLOAT16}, "model-input"),
     ],
-    ids=["two-outputs", "not-square", "channels", "half"],
+    ids=["two-outputs", "not-square", "channels"],
 )
 def test_a_network_that_cannot_be_fed_or_read_is_refused(
     save: Save, tmp_path: Path, options: dict[str, object], code: str

@@ -177,8 +177,7 @@ def test_the_xml_alone_says_what_the_card_says(convert: Convert) -> None:
     info = {entry.tag: entry.get("value") for entry in root.findall("rt_info/model_info/*")}
     # Names of github.com/openvinotoolkit/model_api, docs/source/guides/model-configuration.md.
     documented = {
-        "model_type", "multilabel", "output_raw_scores", "labels", "resize_type", "pad_value",
-        "orig_width", "orig_height",
+        "labels", "resize_type", "pad_value", "embedded_processing", "orig_width", "orig_height",
     }  # fmt: skip
     card = made.artifact.card
     assert documented <= set(info)

@@ -1,5 +1,7 @@
 """A classifier of any origin opened to be rewritten: checkpoint, artifact or foreign model file."""
 
+import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -251,12 +253,16 @@ def _chosen(model: ov.Model, outputs: Sequence[int]) -> dict[str, list[str]]:
 
 
 def _digests(files: Sequence[Path], path: Path) -> str | dict[str, str]:
-    """Return the SHA-256 of the one file of a network, or of each by its path from the first."""
+    """Return the SHA-256 of the one file of a network, or of each by its name.
+
+    Files of one name in several folders are told apart by their paths beside the network.
+    """
     if len(files) == 1:
         return sha256(files[0])
+    uses = Counter(file.name for file in files)
     folder = path if path.is_dir() else path.parent
     return {
-        str(file.relative_to(folder) if file.is_relative_to(folder) else file.name): sha256(file)
+        file.name if uses[file.name] == 1 else os.path.relpath(file, folder): sha256(file)
         for file in files
     }
 

@@ -152,15 +152,18 @@ def _nearest_bf16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def write_model_info(model: ov.Model, card: Card) -> None:
-    """Repeat the card in rt_info/model_info, in the OpenVINO Model API convention."""
+    """Repeat the card in rt_info/model_info, in the OpenVINO Model API convention.
+
+    Of a softmax it says that Model API's ClassificationModel runs the graph, on images as `prepare`
+    makes them. That applies a sigmoid of its own to findings that may occur together, so of others
+    nothing is claimed (model_api 0.4.7, models/classification.py, `get_multilabel_predictions`).
+    """
     spec = card.input
     info = {
-        "model_type": "Classification",
-        "multilabel": "True",
-        "output_raw_scores": "True",
         "labels": " ".join(label.replace(" ", "_") for label in card.labels),
         "resize_type": "fit_to_window_letterbox",
         "pad_value": "0",
+        "embedded_processing": "True",
         "orig_width": str(spec.side),
         "orig_height": str(spec.side),
         "thorax_version": card.thorax_version,
@@ -168,5 +171,12 @@ def write_model_info(model: ov.Model, card: Card) -> None:
         "thorax_precision": card.precision.value,
         "intended_use": card.intended_use,
     }
+    if card.activation == "softmax":
+        info |= {
+            "model_type": "Classification",
+            "multilabel": "False",
+            "output_raw_scores": "True",
+            "topk": str(len(card.labels)),
+        }
     for key, value in info.items():
         model.set_rt_info(value, ["model_info", key])
