@@ -47,6 +47,11 @@ _LACKING: Final = re.compile(
     r"|doesn't contain the operation with type: (?P<opset>\S+)"
     r"|Cannot create (?P<create>\S+) layer"
 )
+_FAILED: Final = re.compile(
+    r"^-- (?P<kind>\S+?)(?:-(?P<set>\d+))? with a message:\n(?P<report>.+?)(?:\n\n|\Z)",
+    re.MULTILINE | re.DOTALL,
+)
+_NODE: Final = re.compile(r"<Node\(\w+\): (?P<name>[^>]+)>")
 _DAMAGED: Final = re.compile(r"Model can't be parsed|corrupted or malformed")
 _UNSET: Final = re.compile(r"Variable or resource `(?P<name>[^`]+)` is not initialized")
 
@@ -144,6 +149,9 @@ def _conversion_error(path: Path, error: Exception) -> ModelError:
     if lacking is not None:
         layers = next(name for name in lacking.groups() if name is not None)
         return unconvertible(path, layers)
+    failed = _FAILED.search(text)
+    if failed is not None:
+        return _failed_layer(path, failed)
     unset = _UNSET.search(text)
     if unset is not None:
         return ModelError(
@@ -158,6 +166,19 @@ def _conversion_error(path: Path, error: Exception) -> ModelError:
             "export it again",
         )
     return unreadable(path, error)
+
+
+def _failed_layer(path: Path, failed: re.Match[str]) -> ModelError:
+    """Return the error of a layer whose type is known, but not as it stands in the file."""
+    node = _NODE.search(failed["report"])
+    name = node["name"] if node else "?"
+    version = f" of operator set {failed['set']}" if failed["set"] else ""
+    reason = failed["report"].strip().splitlines()[-1].strip().rstrip(".")
+    return ModelError(
+        "model-layer",
+        f"{path.name}: layer {name} ({failed['kind']}{version}) cannot be converted: {reason}; "
+        "export it anew, with operator set 17 if it has another",
+    )
 
 
 def _file(path: Path, kind: str) -> tuple[Path, ...]:

@@ -262,7 +262,8 @@ def check_output_activation(
             "model-undescribed",
             f"{name} ends in layer {odd.get_friendly_name()} ({odd.get_type_name()}), which makes "
             "neither probabilities nor logits that can be told; say with --activation sigmoid or "
-            "softmax what is to be done to its outputs, or export it up to its logits",
+            "softmax what is to be done to its outputs, with none that they are probabilities, or "
+            "export it up to its logits",
         )
 
 
