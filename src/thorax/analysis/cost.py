@@ -101,8 +101,9 @@ def count_parameters(model: ov.Model) -> int:
         if node.get_name() not in live:
             continue
         for port, source in enumerate(node.input_values()):
-            is_weight = _trained(node, port) and source.get_element_type().is_real()
-            if is_weight and source.get_node().get_name() not in live:
+            # A product of whole numbers has whole weights.
+            counts = source.get_element_type().is_real() or node_macs(node)
+            if counts and _trained(node, port) and source.get_node().get_name() not in live:
                 largest = _largest_constant(source.get_node())
                 trained[largest.get_name()] = int(np.prod(largest.get_output_shape(0)))
     return sum(trained.values())

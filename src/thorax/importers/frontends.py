@@ -111,8 +111,8 @@ def _convert(frontend: FrontEnd, path: Path, options: ImportOptions) -> ov.Model
         if unshaped and not _LACKING.search(str(error)):
             raise UsageError(
                 "model-undescribed",
-                f"{path.name} gives no shape of its input {unshaped!r}; say --side, or "
-                "--input_shape of `thorax mo`",
+                f"{path.name} gives no shape of its input {unshaped!r}; say it, by --side of "
+                "`thorax optimize` or --input_shape of `thorax mo` and `thorax analyze`",
             ) from error
         raise _conversion_error(path, error) from error
     return model

@@ -35,8 +35,9 @@ def select_outputs(
 ) -> tuple[int, ...]:
     """Return which outputs hold the scores, in order: those stated, else the one that can.
 
-    Outputs are stated by name or number. Where none is, auxiliary ones are passed over, and outputs
-    that are called like the labels are taken in the order of the labels.
+    Outputs are stated by name or number. Where none is, auxiliary ones and classes, whole numbers
+    beside scores, are passed over, and outputs that are called like the labels are taken in the
+    order of the labels.
 
     Raises:
         UsageError: `model-output-name`.
@@ -45,9 +46,16 @@ def select_outputs(
     names = [_names(port, index) for index, port in enumerate(model.outputs)]
     if stated:
         return tuple(_index(output, names, name) for output in stated)
-    usual = [index for index, each in enumerate(names) if not any(map(_AUXILIARY.search, each))]
-    if len(names) == 1 or len(usual) == 1:
-        return (0,) if len(names) == 1 else (usual[0],)
+    if len(names) == 1:
+        return (0,)
+    real = [port.get_element_type().is_real() for port in model.outputs]
+    usual = [
+        index
+        for index, each in enumerate(names)
+        if real[index] >= any(real) and not any(map(_AUXILIARY.search, each))
+    ]
+    if len(usual) == 1:
+        return (usual[0],)
     by_label = [
         next((index for index, each in enumerate(names) if _same(label, each)), None)
         for label in labels

@@ -90,6 +90,11 @@ class SourceNetwork:
         return joined(chosen)
 
 
+def source_tolerance(model: ov.Model) -> float:
+    """Return the largest difference, of 1, that the arithmetic of a graph as it was read explains."""
+    return _TOLERANCES[_arithmetic(model)]
+
+
 def _arithmetic(model: ov.Model) -> str:
     if is_quantized(model):
         return "i8"
@@ -140,7 +145,8 @@ def reference_of(
         if logarithms:
             return np.exp(scores)
         if own is None and activation == "sigmoid":
-            return np.asarray(1 / (1 + np.exp(-scores)), np.float32)
+            # Not 1 / (1 + exp(-x)), which overflows.
+            return np.asarray(np.exp(-np.logaddexp(0, -scores)), np.float32)
         if own is None and activation == "softmax":
             grown = np.exp(scores - scores.max())
             return np.asarray(grown / grown.sum(), np.float32)

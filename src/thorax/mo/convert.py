@@ -19,6 +19,7 @@ from thorax.ir.corrections import correct
 from thorax.ir.fold import fold
 from thorax.ir.names import layers_of
 from thorax.ir.open import half_weights, widen_weights
+from thorax.ir.reference import source_tolerance
 from thorax.ir.shapes import fix_shapes
 from thorax.mo.arguments import Arguments, check_framework, import_options, parse
 from thorax.mo.command_line import Flags
@@ -27,9 +28,6 @@ from thorax.mo.ports import InputPlan, OutputPlan, plan_inputs, plan_outputs
 from thorax.mo.preprocessing import append_layout, prepend
 from thorax.mo.verify import Reference, compare
 from thorax.results.optimize import ConvertResult, Port
-
-_TOLERANCE: Final = 1e-4
-"""Largest difference, relative to the output's largest value, that reordered FP32 explains."""
 
 _STORED_TOLERANCE: Final = 0.1
 """Largest such difference that storing weights with 16 bits may make; 1e-3 is usual."""
@@ -55,6 +53,7 @@ def convert(flags: Flags, *, on_progress: Callable[[str], None] = lambda _: None
     inputs = plan_inputs(arguments, model, imported.layout)
     shapes = [plan.shape for plan in inputs]
     reference = Reference.of(model, shapes, run, imported.compile)
+    tolerance = source_tolerance(model)
     fix_shapes(model, shapes, arguments.path.name)
     correct(model)
     outputs = plan_outputs(arguments, model, imported.layout)
@@ -62,7 +61,7 @@ def convert(flags: Flags, *, on_progress: Callable[[str], None] = lambda _: None
     on_progress("comparing with the source")
     steps, orders = [plan.steps for plan in inputs], [plan.order for plan in outputs]
     difference = compare(model, reference, steps, orders)
-    _require_equal(difference, arguments.path.name)
+    _require_equal(difference, arguments.path.name, tolerance, together=reference.one_by_one)
     half = arguments.data_type == "fp16"
     if arguments.data_type == "fp32":
         widen_weights(model)
@@ -73,7 +72,8 @@ def convert(flags: Flags, *, on_progress: Callable[[str], None] = lambda _: None
         if half:
             # What is written, not what was meant: its weights have lost bits.
             difference = compare(staged, reference, steps, orders)
-            _require_equal(difference, arguments.path.name, stored=True)
+            tolerance = max(tolerance, _STORED_TOLERANCE)
+            _require_equal(difference, arguments.path.name, tolerance, stored=True)
     xml = flags.output_dir / f"{arguments.name}.xml"
     return ConvertResult(
         artifact=str(xml),
@@ -153,16 +153,34 @@ def _port(port: ov.Output, letters: str, words: str = "") -> Port:
     )
 
 
-def _require_equal(difference: float | None, name: str, *, stored: bool = False) -> None:
-    tolerance = _STORED_TOLERANCE if stored else _TOLERANCE
-    if difference is not None and not difference <= tolerance:
-        what = "with weights of 16 bits an output" if stored else "an output of the fp32 graph"
-        advice = "leave out --data_type FP16; " if stored else ""
+def _require_equal(
+    difference: float | None,
+    name: str,
+    tolerance: float,
+    *,
+    stored: bool = False,
+    together: bool = False,
+) -> None:
+    """Refuse what strays from its source, run image by image where the graph takes them `together`.
+
+    Raises:
+        ModelError: `model-differs`, `model-batch`.
+    """
+    if difference is None or difference <= tolerance:
+        return
+    if together:
         raise ModelError(
-            "model-differs",
-            f"{name}: {what} differs by {difference:.2g} of its largest value from the source's, "
-            f"allowed is {tolerance:.2g}; {advice}nothing was written",
+            "model-batch",
+            f"{name}: in a batch an output differs by {difference:.2g} of its largest value from "
+            "that of single images, so its answers depend on the others; convert with --batch 1",
         )
+    what = "with weights of 16 bits an output" if stored else "an output of the fp32 graph"
+    advice = "leave out --data_type FP16; " if stored else ""
+    raise ModelError(
+        "model-differs",
+        f"{name}: {what} differs by {difference:.2g} of its largest value from the source's, "
+        f"allowed is {tolerance:.2g}; {advice}nothing was written",
+    )
 
 
 def _sign(model: ov.Model, flags: Flags, imported: Imported) -> None:

@@ -131,6 +131,8 @@ def _prepared(
     classifier = open_classifier(source, description)
     if classifier.one_by_one:
         on_progress.say("its answers to an image depend on the batch: it is run one by one")
+    if classifier.activation == "none":
+        on_progress.say("its answers are probabilities already: no logits, no heat map")
     model, card, rewritten = _rewrite(classifier)
     on_progress.say(rewrite.line(rewritten))
     _check_layers(model, keep)
