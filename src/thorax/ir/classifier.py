@@ -205,7 +205,7 @@ def _file(path: Path, description: Description) -> Classifier:
     model = answer_scores(imported.model, outputs, path.name)
     _require_one_image(model, path)
     compute_in_f32(model, path.name)
-    feed_reals(model, path.name)
+    feed_reals(model, path.name, _span(mean, std))
     answer_reals(model, path.name)
     if layout == "NHWC":
         take_channels_first(model)
@@ -241,6 +241,12 @@ def _file(path: Path, description: Description) -> Classifier:
         quantized=network.is_quantized,
         one_by_one=not alone,
     )
+
+
+def _span(mean: Sequence[float], std: Sequence[float]) -> tuple[float, float]:
+    """Return the least and the greatest value of a normalised image."""
+    pairs = list(zip(mean, std, strict=True))
+    return min((0 - m) / s for m, s in pairs), max((1 - m) / s for m, s in pairs)
 
 
 def _chosen(model: ov.Model, outputs: Sequence[int]) -> dict[str, list[str]]:

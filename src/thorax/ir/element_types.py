@@ -17,6 +17,12 @@ OTHER_REAL: Final = {"f16": ov.Type.f16, "bf16": ov.Type.bf16, "f64": ov.Type.f6
 """Real types that are widened, or cut, to f32."""
 
 _WHOLE: Final = ("u8", "i8", "u16", "i16", "i32", "u32", "i64", "u64")
+_SLACK: Final = 0.25
+"""How far beyond an input's range values may lie, of that range: a quantizer cuts off outliers."""
+
+_LEAST_STEPS: Final = 100
+"""Whole numbers that an image must be told apart by."""
+
 _MOVES: Final = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Convert")
 
 
@@ -89,14 +95,14 @@ def _is_constant(value: ov.Output) -> bool:
     return bool(node.get_type_name() == "Constant")
 
 
-def feed_reals(model: ov.Model, name: str) -> None:
+def feed_reals(model: ov.Model, name: str, span: tuple[float, float]) -> None:
     """Let each input of whole numbers take real ones, in place.
 
     An input that the network quantises itself takes what its bytes stand for; any other takes
-    values that are rounded to its type.
+    values that are rounded to its type. Normalised images have values from and to `span`.
 
     Raises:
-        ModelError: `model-input` for an input that is no number.
+        ModelError: `model-input` for an input that is no number, or that would cut most of them.
     """
     for old in model.get_parameters():
         kind = old.get_element_type().get_type_name()
@@ -111,20 +117,43 @@ def feed_reals(model: ov.Model, name: str) -> None:
         users = old.output(0).get_target_inputs()
         quantizer = _input_quantizer(old)
         if quantizer is not None:
+            _require_within(name, kind, span, _out_span(quantizer))
             _quantize_what_it_stands_for(quantizer)
             old.set_element_type(ov.Type.f32)
             continue
+        bounds = np.iinfo(old.get_element_type().to_dtype())
+        _require_within(name, kind, span, (float(bounds.min), float(bounds.max)), whole=True)
         image = ops.parameter(old.get_partial_shape(), ov.Type.f32)
         image.set_friendly_name(old.get_friendly_name())
         image.output(0).set_names(old.output(0).get_names())
-        bounds = np.iinfo(old.get_element_type().to_dtype())
         rounded = ops.clamp(ops.round(image), float(bounds.min), float(bounds.max))
-        whole = ops.convert(rounded, old.get_element_type())
+        number = ops.convert(rounded, old.get_element_type())
         for user in users:
-            user.replace_source_output(whole.output(0))
-        index = model.get_parameter_index(old)
-        model.replace_parameter(index, image)
+            user.replace_source_output(number.output(0))
+        model.replace_parameter(model.get_parameter_index(old), image)
     model.validate_nodes_and_infer_types()
+
+
+def _require_within(
+    name: str,
+    kind: str,
+    span: tuple[float, float],
+    bounds: tuple[float, float],
+    *,
+    whole: bool = False,
+) -> None:
+    """Refuse values that would be cut off at the bounds of an input, or `whole` ones that round."""
+    (low, high), (least, most) = span, bounds
+    slack = _SLACK * (most - least)
+    if low >= least - slack and high <= most + slack and (not whole or high - low >= _LEAST_STEPS):
+        return
+    words = "whole numbers" if whole else "quantised numbers"
+    raise ModelError(
+        "model-input",
+        f"{name} takes {words} ({kind}) from {least:g} to {most:g}, and --mean and --std make "
+        f"values from {low:.4g} to {high:.4g} of an image; give those that it was made for (its "
+        "bytes as they are: --mean 0 --std 0.00392157, one a channel)",
+    )
 
 
 def _input_quantizer(parameter: ov.Node) -> ov.Node | None:
@@ -145,6 +174,12 @@ def _input_quantizer(parameter: ov.Node) -> ov.Node | None:
 def _quantize_what_it_stands_for(quantizer: ov.Node) -> None:
     for bound in (1, 2):
         quantizer.input(bound).replace_source_output(quantizer.input_value(bound + 2))
+
+
+def _out_span(quantizer: ov.Node) -> tuple[float, float]:
+    bounds = _bounds(quantizer)
+    assert bounds is not None
+    return float(bounds[2].min()), float(bounds[3].max())
 
 
 def _bounds(quantizer: ov.Node) -> list[npt.NDArray[np.float32]] | None:

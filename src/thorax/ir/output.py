@@ -150,7 +150,7 @@ def _ancestors(values: Sequence[ov.Output]) -> set[str]:
 
 
 def as_rows(model: ov.Model, count: int = 0) -> None:
-    """Let a network that answers [N,K,1,1] or [N] answer [N,K], in place; leave any other.
+    """Let a network that answers [N,K,1,1], [N,1,K] or [N] answer [N,K], in place; leave any other.
 
     A convolution of 1 x 1 over one cell becomes the matrix product that it is, so that the head is
     found behind a global average (Lin et al., ICLR 2014, section 3.2). One axis is that of the
@@ -164,7 +164,11 @@ def as_rows(model: ov.Model, count: int = 0) -> None:
     if shape.rank.is_static and len(shape) == 1:
         _replace_answer(model, _rows_of(last, count))
         return
-    if shape.rank.is_dynamic or len(shape) < 3 or any(side != 1 for side in list(shape)[2:]):
+    if shape.rank.is_dynamic or len(shape) < 3:
+        return
+    if any(side != 1 for side in list(shape)[2:]):
+        if sum(side != 1 for side in list(shape)[1:]) == 1:
+            _replace_answer(model, _flat(last))
         return
     activation = last.get_node().get_type_name()
     if activation == "Softmax" and last.get_node().get_attributes()["axis"] % len(shape) != 1:
