@@ -20,8 +20,8 @@ from thorax.errors import DeviceError, ModelError
 from thorax.ir.open import OpenedModel
 from thorax.results.optimize import ComparedModel, CompareResult, LayerNoise
 
-_FAINT: Final = 5e-4
-"""Noise in normalised units, of which a grey level has about thirty times as much."""
+_FAINT: Final = 1e-3
+"""Noise in normalised units, of which a grey level has about fifteen times as much."""
 
 _STABLE: Final = 1e-3
 """By how much such noise may change a probability."""
