@@ -149,9 +149,6 @@ def _conversion_error(path: Path, error: Exception) -> ModelError:
     if lacking is not None:
         layers = next(name for name in lacking.groups() if name is not None)
         return unconvertible(path, layers)
-    failed = _FAILED.search(text)
-    if failed is not None:
-        return _failed_layer(path, failed)
     unset = _UNSET.search(text)
     if unset is not None:
         return ModelError(
@@ -165,19 +162,21 @@ def _conversion_error(path: Path, error: Exception) -> ModelError:
             f"is no {path.suffix[1:].lower()} model, or is damaged or cut off; copy or "
             "export it again",
         )
-    return unreadable(path, error)
+    return _failed_layer(path, text) or unreadable(path, error)
 
 
-def _failed_layer(path: Path, failed: re.Match[str]) -> ModelError:
-    """Return the error of a layer whose type is known, but not as it stands in the file."""
-    node = _NODE.search(failed["report"])
-    name = node["name"] if node else "?"
+def _failed_layer(path: Path, text: str) -> ModelError | None:
+    """Return the error of a layer of ONNX whose type is known, but not as it stands in the file."""
+    failed = _FAILED.search(text)
+    node = _NODE.search(failed["report"]) if failed else None
+    if failed is None or node is None:
+        return None
     version = f" of operator set {failed['set']}" if failed["set"] else ""
     reason = failed["report"].strip().splitlines()[-1].strip().rstrip(".")
     return ModelError(
         "model-layer",
-        f"{path.name}: layer {name} ({failed['kind']}{version}) cannot be converted: {reason}; "
-        "export it anew, with operator set 17 if it has another",
+        f"{path.name}: layer {node['name']} ({failed['kind']}{version}) cannot be converted: "
+        f"{reason}; export it anew, with operator set 17 if it has another",
     )
 
 

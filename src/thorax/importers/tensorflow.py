@@ -96,37 +96,35 @@ def freeze_phase(model: InputModel, path: Path, options: ImportOptions) -> None:
     """Freeze what says whether a network is trained to False, in the model as loaded.
 
     Keras and TensorFlow 1 left such a truth value as an input (`keras_learning_phase`,
-    `is_training`), and outputs of a frozen graph that depend on nothing else.
+    `is_training`), and outputs of a frozen graph that depend on nothing else, which go.
     """
-    switches = {}
     for place in model.get_inputs():
         name = next(iter(place.get_names()), "")
         if model.get_element_type(place) == ov.Type.boolean and _PHASE.search(name):
-            switches[_node_of(name)] = place
-    for place in switches.values():
-        model.set_partial_shape(place, ov.PartialShape([]))
-        model.set_tensor_value(place, np.array(False))
-    if not switches or not path.is_file() or options.ends:
+            model.set_partial_shape(place, ov.PartialShape([]))
+            model.set_tensor_value(place, np.array(False))
+    outputs = model.get_outputs()
+    if len(outputs) < 2 or not path.is_file() or options.ends:
         return
     nodes = {node.name: node for node in _nodes(memoryview(path.read_bytes()))}
-    outputs = model.get_outputs()
-    living = [
+    fed = [
         place
         for place in outputs
-        if any(_takes_image(_node_of(name), nodes, switches) for name in place.get_names())
+        if any(_is_fed(_node_of(name), nodes) for name in place.get_names())
     ]
-    if living and len(living) < len(outputs):
-        model.override_all_outputs(living)
+    if 0 < len(fed) < len(outputs):
+        model.override_all_outputs(fed)
 
 
-def _takes_image(name: str, nodes: Mapping[str, _Node], switches: Mapping[str, object]) -> bool:
+def _is_fed(name: str, nodes: Mapping[str, _Node]) -> bool:
+    """Return whether a node depends on an input that says more than the phase."""
     waiting, seen = [name], set[str]()
     while waiting:
         node = nodes.get(waiting.pop())
         if node is None or node.name in seen:
             continue
         seen.add(node.name)
-        if node.kind in ("Placeholder", "PlaceholderWithDefault") and node.name not in switches:
+        if node.kind in ("Placeholder", "PlaceholderWithDefault") and not _PHASE.search(node.name):
             return True
         waiting += map(_node_of, node.inputs)
     return False
