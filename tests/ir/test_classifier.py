@@ -14,7 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 from thorax.artifact import Activation, Precision
 from thorax.devices.engine import EMBEDDING, HEATMAP, PROBABILITY, Outputs, compile
 from thorax.errors import ModelError, ThoraxError, UsageError
+from thorax.importers.options import ImportOptions
 from thorax.ir.classifier import Description, open_classifier
+from thorax.ir.open import open_model
 from thorax.labels import LabelSet
 from thorax.quantization.optimize import Optimized, optimize
 
@@ -458,3 +460,67 @@ def test_files_of_one_name_have_a_digest_each(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
     source = open_classifier(tmp_path / "net.onnx", describe(*IMAGENET))
     assert sorted(source.provenance["file_sha256"]) == ["0/weights", "1/weights", "net.onnx"]
+
+
+def quantised(path: Path, end: str) -> Path:
+    """Write conv - mean - linear - activation with weights and answers of 8 bits."""
+    rng = np.random.default_rng(5)
+    weights: list[onnx.TensorProto] = []
+    nodes: list[onnx.NodeProto] = []
+
+    def constant(name: str, values: Any) -> str:  # noqa: ANN401
+        weights.append(numpy_helper.from_array(np.asarray(values), name))
+        return name
+
+    def stepped(value: str, scale: float, zero: int) -> str:
+        ends = [constant(f"{value}_s", np.float32(scale)), constant(f"{value}_z", np.uint8(zero))]
+        nodes.append(helper.make_node("QuantizeLinear", [value, *ends], [f"{value}_q"]))
+        nodes.append(helper.make_node("DequantizeLinear", [f"{value}_q", *ends], [f"{value}_d"]))
+        return f"{value}_d"
+
+    def stored(name: str, *shape: int) -> str:
+        values = constant(name, rng.integers(-99, 99, shape).astype(np.int8))
+        scale = constant(f"{name}_s", rng.uniform(0.002, 0.006, shape[0]).astype(np.float32))
+        zero = constant(f"{name}_z", np.zeros(shape[0], np.int8))
+        nodes.append(helper.make_node("DequantizeLinear", [values, scale, zero], [f"{name}_d"],
+                                      axis=0))  # fmt: skip
+        return f"{name}_d"
+
+    nodes.append(helper.make_node("Conv", [stepped("x", 0.02, 110), stored("w", 6, 3, 3, 3)], ["c"],
+                                  "stem"))  # fmt: skip
+    nodes.append(helper.make_node("GlobalAveragePool", [stepped("c", 0.05, 120)], ["p"], "pool"))
+    nodes.append(helper.make_node("Flatten", ["p"], ["f"], "flat"))
+    row = [stepped("f", 0.02, 128), stored("k", 3, 6)]
+    nodes.append(helper.make_node("Gemm", row, ["y"], "head", transB=1))
+    nodes.append(helper.make_node(end, [stepped("y", 0.02, 128)], ["z"], "end"))
+    last = stepped("z", 1 / 256, 0)
+    graph = helper.make_graph(
+        nodes, "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info(last, TensorProto.FLOAT, ["n", 3])], weights,
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("end", ["Sigmoid", "Softmax"])
+def test_a_quantised_network_is_int8_as_it_stands(tmp_path: Path, end: str) -> None:
+    path = quantised(tmp_path / "net.onnx", end)
+    made = optimize(path, tmp_path / "a", Precision.FP32, description=describe(*IMAGENET))
+    card = made.artifact.card
+    assert (card.precision, card.activation) == (Precision.INT8, "none")
+    assert card.parameters >= 6 * 3 * 9 + 3 * 6
+    assert card.parameters <= 6 * 3 * 9 + 3 * 6 + 2
+    got, wanted = answers(made, path)
+    assert np.ptp(wanted) > 0.02
+    # At most one answer takes a step of the quantizer that the other does not.
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1.01 / 256)
+    assert np.mean(np.abs(got - wanted) > 1e-6) <= 0.2
+    said = describe(*IMAGENET, activation=end.lower())
+    again = optimize(path, tmp_path / "b", Precision.FP32, description=said)
+    np.testing.assert_array_equal(ours(again, noise()).probability, got)
+    assert open_model(path, ImportOptions(shapes={"": (1, 3, SIDE, SIDE)})).precision == "int8"
+    with pytest.raises(UsageError) as rounded:
+        optimize(path, tmp_path / "c", Precision.FP16, description=describe(*IMAGENET))
+    assert rounded.value.code == "precision-quantized"
