@@ -427,7 +427,7 @@ def test_half_precision_may_differ_by_its_own_rounding(
     onnx.save(test_classifier.network(element=TensorProto.FLOAT16), path)
     assert make(tmp_path, path).difference == 8e-4
     onnx.save(test_classifier.network(), path)
-    with pytest.raises(ModelError, match="allowed is 0.0001"):
+    with pytest.raises(ModelError, match=r"allowed is 0\.0001"):
         make(tmp_path, path)
 
 

@@ -47,21 +47,21 @@ def convert(flags: Flags, *, on_progress: Callable[[str], None] = lambda _: None
     check_framework(arguments, imported)
     if imported.layout == "NHWC":
         _require_inputs(imported.model, arguments)
-    model, run = imported.model, imported.run
+    model, run, name = imported.model, imported.run, arguments.path.name
     if arguments.entries or arguments.outputs:
         model, run = cut(model, arguments.entries, arguments.outputs), None
     inputs = plan_inputs(arguments, model, imported.layout)
     shapes = [plan.shape for plan in inputs]
     reference = Reference.of(model, shapes, run, imported.compile)
     tolerance = source_tolerance(model)
-    fix_shapes(model, shapes, arguments.path.name)
+    fix_shapes(model, shapes, name)
     correct(model)
     outputs = plan_outputs(arguments, model, imported.layout)
     _rewrite(model, inputs, outputs)
     on_progress("comparing with the source")
     steps, orders = [plan.steps for plan in inputs], [plan.order for plan in outputs]
     difference = compare(model, reference, steps, orders)
-    _require_equal(difference, arguments.path.name, tolerance, together=reference.one_by_one)
+    _require_equal(difference, name, tolerance, together=reference.one_by_one)
     half = arguments.data_type == "fp16"
     if arguments.data_type == "fp32":
         widen_weights(model)
@@ -72,8 +72,7 @@ def convert(flags: Flags, *, on_progress: Callable[[str], None] = lambda _: None
         if half:
             # What is written, not what was meant: its weights have lost bits.
             difference = compare(staged, reference, steps, orders)
-            tolerance = max(tolerance, _STORED_TOLERANCE)
-            _require_equal(difference, arguments.path.name, tolerance, stored=True)
+            _require_equal(difference, name, max(tolerance, _STORED_TOLERANCE), stored=True)
     xml = flags.output_dir / f"{arguments.name}.xml"
     return ConvertResult(
         artifact=str(xml),
