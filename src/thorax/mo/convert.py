@@ -19,7 +19,6 @@ from thorax.ir.corrections import correct
 from thorax.ir.fold import fold
 from thorax.ir.names import layers_of
 from thorax.ir.open import half_weights, widen_weights
-from thorax.ir.reference import source_tolerance
 from thorax.ir.shapes import fix_shapes
 from thorax.mo.arguments import Arguments, check_framework, import_options, parse
 from thorax.mo.command_line import Flags
@@ -53,7 +52,6 @@ def convert(flags: Flags, *, on_progress: Callable[[str], None] = lambda _: None
     inputs = plan_inputs(arguments, model, imported.layout)
     shapes = [plan.shape for plan in inputs]
     reference = Reference.of(model, shapes, run, imported.compile)
-    tolerance = source_tolerance(model)
     fix_shapes(model, shapes, name)
     correct(model)
     outputs = plan_outputs(arguments, model, imported.layout)
@@ -61,7 +59,7 @@ def convert(flags: Flags, *, on_progress: Callable[[str], None] = lambda _: None
     on_progress("comparing with the source")
     steps, orders = [plan.steps for plan in inputs], [plan.order for plan in outputs]
     difference = compare(model, reference, steps, orders)
-    _require_equal(difference, name, tolerance, together=reference.one_by_one)
+    _require_equal(difference, name, reference)
     half = arguments.data_type == "fp16"
     if arguments.data_type == "fp32":
         widen_weights(model)
@@ -72,7 +70,7 @@ def convert(flags: Flags, *, on_progress: Callable[[str], None] = lambda _: None
         if half:
             # What is written, not what was meant: its weights have lost bits.
             difference = compare(staged, reference, steps, orders)
-            _require_equal(difference, name, max(tolerance, _STORED_TOLERANCE), stored=True)
+            _require_equal(difference, name, reference, stored=True)
     xml = flags.output_dir / f"{arguments.name}.xml"
     return ConvertResult(
         artifact=str(xml),
@@ -153,21 +151,17 @@ def _port(port: ov.Output, letters: str, words: str = "") -> Port:
 
 
 def _require_equal(
-    difference: float | None,
-    name: str,
-    tolerance: float,
-    *,
-    stored: bool = False,
-    together: bool = False,
+    difference: float | None, name: str, reference: Reference, *, stored: bool = False
 ) -> None:
-    """Refuse what strays from its source, run image by image where the graph takes them `together`.
+    """Refuse what strays from its source.
 
     Raises:
         ModelError: `model-differs`, `model-batch`.
     """
+    tolerance = max(reference.tolerance, _STORED_TOLERANCE if stored else 0)
     if difference is None or difference <= tolerance:
         return
-    if together:
+    if reference.one_by_one and not stored:
         raise ModelError(
             "model-batch",
             f"{name}: in a batch an output differs by {difference:.2g} of its largest value from "
